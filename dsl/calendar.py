@@ -1,0 +1,142 @@
+"""Calendar units in a time zone.
+
+A unit is known by an index, a whole number that grows by one from a unit to its neighbour *by label on the local
+calendar*: an hour that the clock repeats has one index, an hour that the clock skips still has an index of its own.
+Instants are microseconds since the epoch (UTC); offsets are seconds east of UTC.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
+from typing import Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from dsl.types import DAY, HOUR, SECOND, Unit
+
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH_DAY: Final = date(1970, 1, 1).toordinal()
+_NAIVE_EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - local wall clock, on purpose without a zone
+WEEKDAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+MAX_OFFSET: Final = 24 * HOUR
+"""No offset of RFC 3339 is further from UTC than this."""
+
+
+@lru_cache(maxsize=1024)
+def zone(name: str) -> ZoneInfo | None:
+    """Return the IANA zone called `name`, or None where there is none."""
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return None
+
+
+@lru_cache(maxsize=65536)
+def _offset_in_quarter(name: str, quarter: int) -> tuple[int, int] | None:
+    """Offsets (seconds) of zone `name` at the first and the last second of a quarter of an hour."""
+    tz = zone(name)
+    if tz is None:
+        return None
+    try:
+        first = EPOCH + timedelta(seconds=quarter * 900)
+        return _seconds(first.astimezone(tz)), _seconds((first + timedelta(seconds=899)).astimezone(tz))
+    except OverflowError:  # the edge of the calendar: treat it as UTC
+        return 0, 0
+
+
+def _seconds(moment: datetime) -> int:
+    offset = moment.utcoffset()
+    return 0 if offset is None else int(offset.total_seconds())
+
+
+def offset_at(name: str, at: int) -> int:
+    """Return the offset in seconds of zone `name` (UTC where unknown) at the instant `at`."""
+    seconds = at // SECOND
+    pair = _offset_in_quarter(name, seconds // 900)
+    if pair is None:
+        return 0
+    if pair[0] == pair[1]:
+        return pair[0]
+    tz = zone(name)
+    return 0 if tz is None else _seconds((EPOCH + timedelta(seconds=seconds)).astimezone(tz))
+
+
+def unit_index(unit: Unit, local: int) -> int:
+    """Return the index of the unit that holds the local wall-clock time `local` (microseconds)."""
+    if unit is Unit.DAY:
+        return local // DAY
+    if unit is Unit.HOUR:
+        return local // HOUR
+    day = local // DAY
+    if unit is Unit.WEEK:
+        return (day + 3) // 7
+    when = _date(day)
+    return when.year if unit is Unit.YEAR else when.year * 12 + when.month - 1
+
+
+@lru_cache(maxsize=16384)
+def _date(day: int) -> date:
+    return date.fromordinal(min(max(day + _EPOCH_DAY, 1), date.max.toordinal()))
+
+
+def unit_start_local(unit: Unit, index: int) -> int:
+    """Return the local wall-clock time (microseconds) at which unit `index` begins."""
+    if unit is Unit.DAY:
+        return index * DAY
+    if unit is Unit.HOUR:
+        return index * HOUR
+    if unit is Unit.WEEK:
+        return (index * 7 - 3) * DAY
+    year, month = (index, 1) if unit is Unit.YEAR else (index // 12, index % 12 + 1)
+    return (date(min(max(year, 1), 9999), month, 1).toordinal() - _EPOCH_DAY) * DAY
+
+
+def unit_start(unit: Unit, index: int, zone_name: str) -> int:
+    """Return the instant at which unit `index` begins in a zone: the first one with its label.
+
+    Where the clock skips the label's first moment, that is the instant of the jump.
+    """
+    local = unit_start_local(unit, index)
+    tz = zone(zone_name)
+    if tz is None or zone_name == "UTC":
+        return local
+    try:
+        wall = (_NAIVE_EPOCH + timedelta(microseconds=local)).replace(tzinfo=tz, fold=0)
+    except OverflowError:
+        return local
+    return local - _seconds(wall) * SECOND
+
+
+def label(unit: Unit, index: int) -> str:
+    """Return the label of a unit: `2026-W15`, `2026-04-13`, `2026-04`, `2026` or `2026-04-13T10`."""
+    local = unit_start_local(unit, index)
+    day = _date(local // DAY)
+    if unit is Unit.DAY:
+        return day.isoformat()
+    if unit is Unit.HOUR:
+        return f"{day.isoformat()}T{local % DAY // HOUR:02d}"
+    if unit is Unit.WEEK:
+        iso = day.isocalendar()
+        return f"{iso.year:04d}-W{iso.week:02d}"
+    return f"{day.year:04d}" if unit is Unit.YEAR else f"{day.year:04d}-{day.month:02d}"
+
+
+def hour_of(local: int) -> int:
+    """Return the hour (0-23) of a local wall-clock time."""
+    return local % DAY // HOUR
+
+
+def weekday_of(local: int) -> str:
+    """Return the weekday (`mon` to `sun`) of a local wall-clock time."""
+    return WEEKDAYS[(local // DAY + 3) % 7]
+
+
+def date_of(local: int) -> str:
+    """Return the date (`2026-04-13`) of a local wall-clock time."""
+    return _date(local // DAY).isoformat()
+
+
+def format_instant(at: int) -> str:
+    """Return an instant in UTC with microseconds: `2026-04-13T18:00:00.000000Z`."""
+    return (EPOCH + timedelta(microseconds=at)).strftime("%Y-%m-%dT%H:%M:%S.%fZ").rjust(27, "0")

@@ -1,0 +1,63 @@
+"""Problems as values: code, severity, span, message and hint, all of them in one run.
+
+Codes are stable: `ACH1xx` syntax, `ACH2xx` names, `ACH3xx` types, `ACH4xx` meaning, `ACH5xx` advice.
+"""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from dsl.source import Source, Span
+
+
+class Severity(StrEnum):
+    """An error stops everything; a warning is advice."""
+
+    ERROR = "error"
+    WARNING = "warning"
+
+
+class Diagnostic(msgspec.Struct, frozen=True):
+    """One problem in one file."""
+
+    code: str
+    severity: Severity
+    source: Source
+    span: Span
+    message: str
+    hint: str | None = None
+
+    @property
+    def order(self) -> tuple[str, int, str]:
+        """Sort key: file, place, code."""
+        return self.source.name, self.span.start, self.code
+
+
+def nearest(word: str, candidates: Iterable[str]) -> str | None:
+    """Return the candidate that a misspelt word most likely meant, or None."""
+    matches = get_close_matches(word, sorted(set(candidates)), n=1, cutoff=0.6)
+    return matches[0] if matches else None
+
+
+def render(problem: Diagnostic) -> str:
+    """Return the problem as `file:line:column: severity[CODE]: message`, the line underlined, and the hint."""
+    line, column = problem.source.position(problem.span.start)
+    text = problem.source.line(line)
+    shown = text.replace("\t", " ")
+    width = max(1, min(problem.span.end - problem.span.start, len(shown) - column + 1))
+    gutter = f"{line:>5}"
+    parts = [
+        f"{problem.source.name}:{line}:{column}: {problem.severity}[{problem.code}]: {problem.message}",
+        f"{gutter} | {shown}",
+        f"{'':>5} | {'':>{column - 1}}{'^' * width}",
+    ]
+    if problem.hint:
+        parts.append(f"{'':>5} = hint: {problem.hint}")
+    return "\n".join(parts)

@@ -1,0 +1,35 @@
+"""What a rule sees of an event."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import msgspec
+
+from dsl.types import Value
+
+
+class Position(NamedTuple):
+    """A place in a subject's canonical order: instant in microseconds, then event id by code point.
+
+    The id "" stands before all events of the instant.
+    """
+
+    at: int
+    id: str
+
+
+class Event(msgspec.Struct, frozen=True, gc=False):
+    """One event as rules see it.
+
+    `at` is `occurred_at` in microseconds UTC, `offset` the offset as written in seconds east of UTC, `fields` the
+    declared payload fields that are present (null is absent), already of their declared types.
+    """
+
+    tenant: str
+    id: str
+    type: str
+    user: str
+    at: int
+    offset: int
+    fields: dict[str, Value]

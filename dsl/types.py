@@ -1,0 +1,45 @@
+"""Value types of the language, as they appear in trees, programs and events.
+
+Numbers are `int` or `Decimal`, never `float`: order of addition must not show. Instants and durations are whole
+microseconds, UTC, since the Unix epoch; they are plain `int`s so that comparing positions stays cheap.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from enum import StrEnum
+from typing import Final
+
+Number = int | Decimal
+Value = str | bool | int | Decimal
+Json = None | bool | int | float | Decimal | str | list["Json"] | dict[str, "Json"]
+
+MICROSECOND: Final = 1
+SECOND: Final = 1_000_000
+MINUTE: Final = 60 * SECOND
+HOUR: Final = 60 * MINUTE
+DAY: Final = 24 * HOUR
+WEEK: Final = 7 * DAY
+
+MAX_DIGITS: Final = 38
+"""Significant digits that a number in an event may have."""
+
+
+class FieldType(StrEnum):
+    """Types that a payload field or a trait may be declared with."""
+
+    STRING = "string"
+    INT = "int"
+    DECIMAL = "decimal"
+    BOOL = "bool"
+    TIMESTAMP = "timestamp"
+
+
+class Unit(StrEnum):
+    """Calendar units. A week is an ISO week, from Monday."""
+
+    HOUR = "hour"
+    DAY = "day"
+    WEEK = "week"
+    MONTH = "month"
+    YEAR = "year"
