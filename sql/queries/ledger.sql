@@ -1,0 +1,81 @@
+-- The ledger and who belongs to whom in it.
+
+-- name: insert_events
+-- Insert first, ask later: what comes back is new, whatever other workers do. Rows come sorted by key.
+INSERT INTO event (
+    tenant_id, event_id, user_id, event_type, occurred_at, utc_offset, occurred_at_text, source, payload, digest,
+    stream_seq, received_at)
+SELECT rows.*, $12::timestamptz
+FROM unnest(
+    $1::text[], $2::text[], $3::text[], $4::text[], $5::timestamptz[], $6::integer[], $7::text[], $8::text[],
+    $9::text[], $10::bytea[], $11::bigint[]) AS rows
+ON CONFLICT (tenant_id, event_id) DO NOTHING
+RETURNING tenant_id, event_id;
+
+-- name: events_told_otherwise
+-- Of ids that the ledger already had: those whose body was another one, byte for byte.
+SELECT event.tenant_id, event.event_id, user_id, event_type, occurred_at, utc_offset, source, payload
+FROM unnest($1::text[], $2::text[], $3::bytea[]) AS asked (tenant_id, event_id, digest)
+JOIN event ON event.tenant_id = asked.tenant_id AND event.event_id = asked.event_id
+WHERE event.digest <> asked.digest;
+
+-- name: insert_event_subjects
+INSERT INTO event_subject (tenant_id, scope, subject, occurred_at, event_id)
+SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::text[])
+ON CONFLICT DO NOTHING;
+
+-- name: events_of_users
+-- For refolds, in the order asked and then in canonical order; read through a cursor, it may be a long history.
+SELECT asked.n, event.tenant_id, event.event_id, event_type, event.user_id, occurred_at, utc_offset, payload
+FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS asked (tenant_id, user_id, n)
+JOIN event ON event.tenant_id = asked.tenant_id AND event.user_id = asked.user_id
+WHERE event_type = ANY ($3::text[])
+ORDER BY asked.n, occurred_at, event.event_id;
+
+-- name: events_of_tenants
+SELECT asked.n, event.tenant_id, event.event_id, event_type, event.user_id, occurred_at, utc_offset, payload
+FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS asked (tenant_id, subject, n)
+JOIN event ON event.tenant_id = asked.subject
+WHERE event_type = ANY ($3::text[])
+ORDER BY asked.n, occurred_at, event.event_id;
+
+-- name: events_of_subjects
+SELECT asked.n, event.tenant_id, event.event_id, event_type, event.user_id, event.occurred_at, utc_offset, payload
+FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS asked (tenant_id, subject, n)
+JOIN event_subject member
+    ON member.tenant_id = asked.tenant_id AND member.scope = $4 AND member.subject = asked.subject
+JOIN event ON event.tenant_id = member.tenant_id AND event.event_id = member.event_id
+WHERE event_type = ANY ($3::text[])
+ORDER BY asked.n, event.occurred_at, event.event_id;
+
+-- name: events_of_types
+-- What a new field scope must be told: every event that its plan hears.
+SELECT tenant_id, event_id, event_type, user_id, occurred_at, utc_offset, payload
+FROM event
+WHERE event_type = ANY ($1::text[]);
+
+-- name: users_of_types
+-- In pages by key, for the backfill: everybody with an event that the plan hears.
+SELECT DISTINCT tenant_id, user_id AS subject
+FROM event
+WHERE event_type = ANY ($1::text[]) AND (tenant_id, user_id) > ($2, $3)
+ORDER BY tenant_id, subject
+LIMIT $4;
+
+-- name: tenants_of_types
+SELECT DISTINCT tenant_id, tenant_id AS subject
+FROM event
+WHERE event_type = ANY ($1::text[]) AND (tenant_id, tenant_id) > ($2, $3)
+ORDER BY tenant_id
+LIMIT $4;
+
+-- name: subjects_of_scope
+SELECT DISTINCT tenant_id, subject
+FROM event_subject
+WHERE scope = $1 AND (tenant_id, subject) > ($2, $3)
+ORDER BY tenant_id, subject
+LIMIT $4;
+
+-- name: latest_instant
+-- The clock of a replay.
+SELECT max(occurred_at) FROM event;

@@ -1,0 +1,59 @@
+-- Where subjects stand.
+
+-- name: standing_of_users
+-- Read before the batch is inserted: the state, the latest event known so far, and whether the user was erased.
+SELECT
+    asked.n,
+    progress.fingerprint,
+    progress.state,
+    latest.occurred_at AS latest_at,
+    latest.event_id AS latest_id,
+    EXISTS (
+        SELECT FROM erasure WHERE erasure.tenant_id = asked.tenant_id AND erasure.user_id = asked.user_id
+    ) AS erased
+FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS asked (tenant_id, user_id, n)
+LEFT JOIN progress
+    ON progress.tenant_id = asked.tenant_id AND progress.scope = 'user' AND progress.subject = asked.user_id
+LEFT JOIN LATERAL (
+    SELECT occurred_at, event_id
+    FROM event
+    WHERE event.tenant_id = asked.tenant_id AND event.user_id = asked.user_id
+    ORDER BY occurred_at DESC, event_id DESC
+    LIMIT 1
+) AS latest ON true;
+
+-- name: standing_of_subjects
+-- The same for tenants and field scopes, of which it is enough to know whether there was anything earlier.
+SELECT
+    asked.n,
+    progress.fingerprint,
+    progress.state,
+    CASE asked.scope
+        WHEN 'tenant' THEN EXISTS (SELECT FROM event WHERE event.tenant_id = asked.subject)
+        ELSE EXISTS (
+            SELECT FROM event_subject AS member
+            WHERE member.tenant_id = asked.tenant_id AND member.scope = asked.scope
+                AND member.subject = asked.subject)
+    END AS known
+FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS asked (tenant_id, scope, subject, n)
+LEFT JOIN progress
+    ON progress.tenant_id = asked.tenant_id AND progress.scope = asked.scope AND progress.subject = asked.subject;
+
+-- name: upsert_progress
+INSERT INTO progress (tenant_id, scope, subject, fingerprint, mark_at, mark_id, state, updated_at)
+SELECT rows.*, $8::timestamptz
+FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::timestamptz[], $6::text[], $7::text[]) AS rows
+ON CONFLICT (tenant_id, scope, subject) DO UPDATE SET
+    fingerprint = excluded.fingerprint,
+    mark_at = excluded.mark_at,
+    mark_id = excluded.mark_id,
+    state = excluded.state,
+    updated_at = excluded.updated_at;
+
+-- name: stale_subjects
+-- Of the subjects asked about: those whose state is missing or was folded by another plan.
+SELECT asked.tenant_id, asked.subject
+FROM unnest($1::text[], $2::text[]) AS asked (tenant_id, subject)
+LEFT JOIN progress
+    ON progress.tenant_id = asked.tenant_id AND progress.scope = $3 AND progress.subject = asked.subject
+WHERE progress.fingerprint IS DISTINCT FROM $4;

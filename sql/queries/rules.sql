@@ -1,0 +1,52 @@
+-- Deployed rules.
+
+-- name: rules_in_force
+SELECT epoch, sources::text AS sources, hash, applied_at, applied_by FROM rule_set ORDER BY epoch DESC LIMIT 1;
+
+-- name: insert_rule_set
+INSERT INTO rule_set (epoch, sources, hash, applied_at, applied_by) VALUES ($1, $2::text::jsonb, $3, $4, $5);
+
+-- name: rule_versions
+SELECT achievement, version, source, meaning, starts_at, ends_at, epoch, applied_at, applied_by, retired_at
+FROM rule_version
+ORDER BY achievement, version;
+
+-- name: upsert_rule_versions
+-- Words and the end of the span may follow the file; the meaning may not, which is checked before.
+INSERT INTO rule_version (
+    achievement, version, source, meaning, starts_at, ends_at, epoch, applied_at, applied_by)
+SELECT rows.*, $7, $8, $9
+FROM unnest($1::text[], $2::integer[], $3::text[], $4::bytea[], $5::timestamptz[], $6::timestamptz[]) AS rows
+ON CONFLICT (achievement, version) DO UPDATE SET
+    source = excluded.source,
+    ends_at = excluded.ends_at,
+    retired_at = NULL;
+
+-- name: retire_rule_versions
+-- Those of no file any more; kept, as their unlocks are.
+UPDATE rule_version SET retired_at = $3
+WHERE retired_at IS NULL
+    AND NOT EXISTS (
+        SELECT FROM unnest($1::text[], $2::integer[]) AS kept (achievement, version)
+        WHERE kept.achievement = rule_version.achievement AND kept.version = rule_version.version);
+
+-- name: retire_aggregates
+UPDATE aggregate SET status = 'retired', changed_at = $3
+WHERE status <> 'retired'
+    AND NOT EXISTS (
+        SELECT FROM unnest($1::text[], $2::text[]) AS kept (scope, fingerprint)
+        WHERE kept.scope = aggregate.scope AND kept.fingerprint = aggregate.fingerprint);
+
+-- name: build_aggregates
+-- One that is in force stays as it is; one that comes back from retirement is built again.
+INSERT INTO aggregate (scope, fingerprint, types, epoch, status, changed_at)
+VALUES ($1, $2, $3::text[], $4, 'building', $5)
+ON CONFLICT (scope, fingerprint) DO UPDATE SET status = 'building', epoch = excluded.epoch, changed_at = excluded.changed_at
+WHERE aggregate.status = 'retired';
+
+-- name: aggregate_is_live
+UPDATE aggregate SET status = 'live', changed_at = $3
+WHERE scope = $1 AND fingerprint = $2 AND status = 'building';
+
+-- name: aggregates
+SELECT scope, fingerprint, types, epoch, status, changed_at FROM aggregate ORDER BY scope, changed_at;

@@ -1,0 +1,88 @@
+-- Unlocks, the decisions about them, and the outbox that they are.
+
+-- name: insert_unlocks
+-- What does not come back was there before and is compared with care.
+INSERT INTO unlock (
+    tenant_id, scope, subject, achievement, tier, occurrence, unlock_id, version, earned_at, event_id, settles_at,
+    reward, granted_at)
+SELECT
+    tenant_id, scope, subject, achievement, tier, occurrence, unlock_id, version, earned_at, event_id, settles_at,
+    reward::jsonb, CASE WHEN settles_at IS NULL OR settles_at <= $14 THEN $13::timestamptz END
+FROM unnest(
+    $1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::uuid[], $8::integer[],
+    $9::timestamptz[], $10::text[], $11::timestamptz[], $12::text[]) AS rows (
+    tenant_id, scope, subject, achievement, tier, occurrence, unlock_id, version, earned_at, event_id, settles_at,
+    reward)
+ON CONFLICT (tenant_id, scope, subject, achievement, tier, occurrence) DO NOTHING
+RETURNING unlock_id, granted_at IS NOT NULL AS granted;
+
+-- name: unlocks_of_subjects
+-- Locked, because the notifier may be granting one that settles.
+SELECT
+    unlock.tenant_id, unlock.scope, unlock.subject, achievement, tier, occurrence, unlock_id, version, earned_at,
+    event_id, settles_at, granted_at, contested_at, revoked_at
+FROM unnest($1::text[], $2::text[], $3::text[]) AS asked (tenant_id, scope, subject)
+JOIN unlock
+    ON unlock.tenant_id = asked.tenant_id AND unlock.scope = asked.scope AND unlock.subject = asked.subject
+ORDER BY unlock.tenant_id, unlock.scope, unlock.subject, achievement, tier, occurrence
+FOR UPDATE OF unlock;
+
+-- name: amend_unlocks
+-- Late evidence moved it, or supports it again. Id, reward and granted_at stay; one that still settles waits anew.
+UPDATE unlock SET
+    version = rows.version,
+    earned_at = rows.earned_at,
+    event_id = rows.event_id,
+    settles_at = rows.settles_at,
+    granted_at = coalesce(granted_at, CASE WHEN rows.settles_at IS NULL THEN $6::timestamptz END),
+    contested_at = NULL
+FROM unnest($1::uuid[], $2::integer[], $3::timestamptz[], $4::text[], $5::timestamptz[])
+    AS rows (unlock_id, version, earned_at, event_id, settles_at)
+WHERE unlock.unlock_id = rows.unlock_id;
+
+-- name: contest_unlocks
+UPDATE unlock SET contested_at = $2 WHERE unlock_id = ANY ($1::uuid[]);
+
+-- name: withdraw_unlocks
+-- Never granted, never announced: nobody loses anything.
+DELETE FROM unlock WHERE unlock_id = ANY ($1::uuid[]) AND granted_at IS NULL;
+
+-- name: insert_evaluations
+INSERT INTO evaluation (
+    tenant_id, scope, subject, achievement, tier, occurrence, version, decision, final, earned_at, event_id,
+    decided_at)
+SELECT rows.*, $12::timestamptz
+FROM unnest(
+    $1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::integer[], $8::text[],
+    $9::boolean[], $10::timestamptz[], $11::text[]) AS rows;
+
+-- name: claim_unlocks
+-- The outbox. Rows that another relay holds are skipped; nothing is remembered between two claims.
+SELECT
+    unlock_id, tenant_id, scope, subject, achievement, tier, occurrence, version, earned_at, event_id, settles_at,
+    granted_at, reward::text AS reward
+FROM unlock
+WHERE published_at IS NULL AND revoked_at IS NULL AND (settles_at IS NULL OR settles_at <= $1::timestamptz)
+ORDER BY settles_at NULLS FIRST
+LIMIT $2
+FOR UPDATE SKIP LOCKED;
+
+-- name: mark_published
+UPDATE unlock SET published_at = $2, granted_at = coalesce(granted_at, $2)
+WHERE unlock_id = ANY ($1::uuid[]);
+
+-- name: next_settling
+-- When the notifier has to look again.
+SELECT min(settles_at) FROM unlock WHERE published_at IS NULL AND revoked_at IS NULL AND settles_at IS NOT NULL;
+
+-- name: outbox_is_empty
+SELECT NOT EXISTS (
+    SELECT FROM unlock
+    WHERE published_at IS NULL AND revoked_at IS NULL AND (settles_at IS NULL OR settles_at <= $1::timestamptz));
+
+-- name: contested_unlocks
+-- For the reconciliation report.
+SELECT tenant_id, scope, subject, achievement, tier, occurrence, version, earned_at, granted_at, contested_at
+FROM unlock
+WHERE contested_at IS NOT NULL AND revoked_at IS NULL
+ORDER BY tenant_id, scope, subject, achievement, tier, occurrence;

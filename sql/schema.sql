@@ -1,0 +1,263 @@
+-- The books of the engine. Text keys are compared by code point (COLLATE "C"), which is the canonical order of events
+-- and the order in which every multi-row write is sorted. Instants are timestamptz, exact to the microsecond.
+-- Rows with '' as tier or occurrence have none.
+
+CREATE TABLE event (
+    tenant_id        text COLLATE "C" NOT NULL,
+    event_id         text COLLATE "C" NOT NULL,
+    user_id          text COLLATE "C" NOT NULL,
+    event_type       text COLLATE "C" NOT NULL,
+    occurred_at      timestamptz NOT NULL,
+    utc_offset       integer NOT NULL,
+    occurred_at_text text COLLATE "C" NOT NULL,
+    source           text,
+    payload          text,
+    received_at      timestamptz NOT NULL,
+    digest           bytea NOT NULL,
+    stream_seq       bigint NOT NULL,
+    CONSTRAINT event_pkey PRIMARY KEY (tenant_id, event_id),
+    CONSTRAINT event_ids_bounded CHECK (
+        octet_length(tenant_id) BETWEEN 1 AND 512 AND octet_length(event_id) BETWEEN 1 AND 512
+        AND octet_length(user_id) BETWEEN 1 AND 512 AND octet_length(event_type) BETWEEN 1 AND 512),
+    CONSTRAINT event_offset_within_a_day CHECK (utc_offset BETWEEN -86400 AND 86400),
+    CONSTRAINT event_digest_length CHECK (octet_length(digest) = 16)
+);
+COMMENT ON TABLE event IS 'The ledger: raw events, once each, never changed.';
+COMMENT ON COLUMN event.utc_offset IS 'Offset written in occurred_at, seconds east of UTC.';
+COMMENT ON COLUMN event.occurred_at_text IS 'occurred_at as the producer wrote it.';
+COMMENT ON COLUMN event.payload IS 'The payload as received, JSON text; null where there was none.';
+COMMENT ON COLUMN event.digest IS 'BLAKE2b-128 of the contract''s fields as received: tells a duplicate from a conflict.';
+COMMENT ON COLUMN event.stream_seq IS 'Sequence of the message in the input stream; 0 where it came another way.';
+
+-- A user's events in canonical order: refolds, and the position of a user's latest event.
+CREATE INDEX event_of_user ON event (tenant_id, user_id, occurred_at, event_id);
+-- What a new rule must read again.
+CREATE INDEX event_of_type ON event (event_type, tenant_id, user_id);
+
+CREATE TABLE event_subject (
+    tenant_id   text COLLATE "C" NOT NULL,
+    scope       text COLLATE "C" NOT NULL,
+    subject     text COLLATE "C" NOT NULL,
+    occurred_at timestamptz NOT NULL,
+    event_id    text COLLATE "C" NOT NULL,
+    CONSTRAINT event_subject_pkey PRIMARY KEY (tenant_id, scope, subject, occurred_at, event_id),
+    CONSTRAINT event_subject_is_a_field CHECK (scope NOT IN ('user', 'tenant')),
+    CONSTRAINT event_subject_bounded CHECK (octet_length(subject) BETWEEN 1 AND 512),
+    CONSTRAINT event_subject_event FOREIGN KEY (tenant_id, event_id) REFERENCES event ON DELETE CASCADE
+);
+COMMENT ON TABLE event_subject IS 'Which events belong to which subject of a field scope; users and tenants need none.';
+CREATE INDEX event_subject_of_event ON event_subject (tenant_id, event_id);
+
+CREATE TABLE progress (
+    tenant_id   text COLLATE "C" NOT NULL,
+    scope       text COLLATE "C" NOT NULL,
+    subject     text COLLATE "C" NOT NULL,
+    fingerprint text COLLATE "C" NOT NULL,
+    mark_at     timestamptz NOT NULL,
+    mark_id     text COLLATE "C" NOT NULL,
+    state       text COLLATE "C" NOT NULL,
+    updated_at  timestamptz NOT NULL,
+    CONSTRAINT progress_pkey PRIMARY KEY (tenant_id, scope, subject),
+    CONSTRAINT progress_subject_bounded CHECK (octet_length(subject) BETWEEN 1 AND 512)
+) WITH (fillfactor = 60);
+COMMENT ON TABLE progress IS 'State of one subject under one plan; a cache of the fold, rebuilt from the ledger at any time.';
+COMMENT ON COLUMN progress.fingerprint IS 'The plan that folded it; under another plan the state is void.';
+COMMENT ON COLUMN progress.mark_id IS 'With mark_at the position of the last event folded.';
+
+CREATE TABLE unlock (
+    tenant_id    text COLLATE "C" NOT NULL,
+    scope        text COLLATE "C" NOT NULL,
+    subject      text COLLATE "C" NOT NULL,
+    achievement  text COLLATE "C" NOT NULL,
+    tier         text COLLATE "C" NOT NULL DEFAULT '',
+    occurrence   text COLLATE "C" NOT NULL DEFAULT '',
+    unlock_id    uuid NOT NULL,
+    version      integer NOT NULL,
+    earned_at    timestamptz NOT NULL,
+    event_id     text COLLATE "C" NOT NULL,
+    settles_at   timestamptz,
+    granted_at   timestamptz,
+    reward       jsonb NOT NULL DEFAULT '{}',
+    contested_at timestamptz,
+    revoked_at   timestamptz,
+    published_at timestamptz,
+    CONSTRAINT unlock_pkey PRIMARY KEY (tenant_id, scope, subject, achievement, tier, occurrence),
+    CONSTRAINT unlock_id_once UNIQUE (unlock_id),
+    CONSTRAINT unlock_subject_bounded CHECK (octet_length(subject) BETWEEN 1 AND 512),
+    CONSTRAINT unlock_version_positive CHECK (version >= 1),
+    CONSTRAINT unlock_granted_or_settling CHECK (granted_at IS NOT NULL OR settles_at IS NOT NULL),
+    CONSTRAINT unlock_settles_after_earning CHECK (settles_at >= earned_at),
+    CONSTRAINT unlock_published_when_granted CHECK (published_at IS NULL OR granted_at IS NOT NULL),
+    CONSTRAINT unlock_contested_when_granted CHECK (contested_at IS NULL OR granted_at IS NOT NULL),
+    CONSTRAINT unlock_reward_is_object CHECK (jsonb_typeof(reward) = 'object')
+);
+COMMENT ON TABLE unlock IS 'The outcome, one row per grant, and its own outbox: published_at is null until it is announced.';
+COMMENT ON COLUMN unlock.unlock_id IS 'A hash of the key alone: stable over replays, the id of the announcement.';
+COMMENT ON COLUMN unlock.event_id IS 'The event that earned it.';
+COMMENT ON COLUMN unlock.settles_at IS 'Where the achievement settles: not granted before this instant.';
+COMMENT ON COLUMN unlock.granted_at IS 'When it was given; never moves. Null while it settles.';
+COMMENT ON COLUMN unlock.contested_at IS 'Since when late evidence no longer supports it.';
+CREATE INDEX unlock_outbox ON unlock (settles_at) WHERE published_at IS NULL;
+CREATE INDEX unlock_of_event ON unlock (tenant_id, event_id);
+
+CREATE TABLE evaluation (
+    evaluation_id bigint GENERATED ALWAYS AS IDENTITY,
+    decided_at    timestamptz NOT NULL,
+    tenant_id     text COLLATE "C" NOT NULL,
+    scope         text COLLATE "C" NOT NULL,
+    subject       text COLLATE "C" NOT NULL,
+    achievement   text COLLATE "C" NOT NULL,
+    tier          text COLLATE "C" NOT NULL DEFAULT '',
+    occurrence    text COLLATE "C" NOT NULL DEFAULT '',
+    version       integer NOT NULL,
+    decision      text COLLATE "C" NOT NULL,
+    final         boolean NOT NULL,
+    earned_at     timestamptz NOT NULL,
+    event_id      text COLLATE "C" NOT NULL,
+    CONSTRAINT evaluation_pkey PRIMARY KEY (evaluation_id),
+    CONSTRAINT evaluation_decision CHECK (
+        decision IN ('granted', 'settling', 'withdrawn', 'amended', 'contested', 'restored', 'revoked'))
+);
+COMMENT ON TABLE evaluation IS 'Decisions where they changed, append-only; earned_at and event_id are the evidence.';
+CREATE INDEX evaluation_of_subject ON evaluation (tenant_id, scope, subject, achievement);
+
+CREATE TABLE rule_set (
+    epoch      bigint NOT NULL,
+    sources    jsonb NOT NULL,
+    hash       bytea NOT NULL,
+    applied_at timestamptz NOT NULL,
+    applied_by text NOT NULL,
+    CONSTRAINT rule_set_pkey PRIMARY KEY (epoch),
+    CONSTRAINT rule_set_epoch_positive CHECK (epoch >= 1),
+    CONSTRAINT rule_set_sources_are_a_list CHECK (jsonb_typeof(sources) = 'array')
+);
+COMMENT ON TABLE rule_set IS 'Every set of rule files ever applied; the highest epoch is in force.';
+
+CREATE TABLE rule_version (
+    achievement text COLLATE "C" NOT NULL,
+    version     integer NOT NULL,
+    source      text NOT NULL,
+    meaning     bytea NOT NULL,
+    starts_at   timestamptz,
+    ends_at     timestamptz,
+    epoch       bigint NOT NULL,
+    applied_at  timestamptz NOT NULL,
+    applied_by  text NOT NULL,
+    retired_at  timestamptz,
+    CONSTRAINT rule_version_pkey PRIMARY KEY (achievement, version),
+    CONSTRAINT rule_version_positive CHECK (version >= 1),
+    CONSTRAINT rule_version_meaning_length CHECK (octet_length(meaning) = 32),
+    CONSTRAINT rule_version_span CHECK (ends_at > starts_at),
+    CONSTRAINT rule_version_epoch FOREIGN KEY (epoch) REFERENCES rule_set
+);
+COMMENT ON TABLE rule_version IS 'Every version ever deployed. Its meaning never changes; its words may.';
+COMMENT ON COLUMN rule_version.meaning IS 'SHA-256 of the achievement in canonical form, without its words.';
+
+CREATE TABLE aggregate (
+    scope       text COLLATE "C" NOT NULL,
+    fingerprint text COLLATE "C" NOT NULL,
+    types       text[] COLLATE "C" NOT NULL,
+    epoch       bigint NOT NULL,
+    status      text COLLATE "C" NOT NULL,
+    changed_at  timestamptz NOT NULL,
+    CONSTRAINT aggregate_pkey PRIMARY KEY (scope, fingerprint),
+    CONSTRAINT aggregate_status CHECK (status IN ('building', 'live', 'retired')),
+    CONSTRAINT aggregate_epoch FOREIGN KEY (epoch) REFERENCES rule_set
+);
+COMMENT ON TABLE aggregate IS 'What is folded per scope: building while a backfill runs, then live.';
+CREATE UNIQUE INDEX aggregate_one_in_force ON aggregate (scope) WHERE status <> 'retired';
+
+CREATE TABLE dead_letter (
+    dead_letter_id bigint GENERATED ALWAYS AS IDENTITY,
+    stream         text COLLATE "C" NOT NULL,
+    stream_seq     bigint NOT NULL,
+    element        integer NOT NULL,
+    digest         bytea NOT NULL,
+    reason         text COLLATE "C" NOT NULL,
+    detail         text NOT NULL,
+    nats_subject   text NOT NULL,
+    headers        jsonb NOT NULL,
+    body           bytea NOT NULL,
+    deliveries     integer NOT NULL,
+    died_at        timestamptz NOT NULL,
+    replayed_at    timestamptz,
+    CONSTRAINT dead_letter_pkey PRIMARY KEY (dead_letter_id),
+    CONSTRAINT dead_letter_once UNIQUE (stream, stream_seq, element, digest),
+    CONSTRAINT dead_letter_reason_named CHECK (reason <> ''),
+    CONSTRAINT dead_letter_deliveries CHECK (deliveries >= 1)
+);
+COMMENT ON TABLE dead_letter IS 'What could not become an event, as received, with the reason.';
+COMMENT ON COLUMN dead_letter.element IS 'Place in the message where that was an array of events, from 0.';
+COMMENT ON COLUMN dead_letter.digest IS 'BLAKE2b-128 of the body: a stream made anew counts its messages from 1 again.';
+CREATE INDEX dead_letter_of_reason ON dead_letter (reason, died_at);
+
+CREATE TABLE partition (
+    partition_id integer NOT NULL,
+    generation   bigint NOT NULL DEFAULT 0,
+    owner        text COLLATE "C" NOT NULL DEFAULT '',
+    rules_epoch  bigint NOT NULL DEFAULT 0,
+    CONSTRAINT partition_pkey PRIMARY KEY (partition_id)
+) WITH (fillfactor = 10);
+COMMENT ON TABLE partition IS 'The fence: whoever writes a subject holds the row of its partition, and leaves its mark there.';
+COMMENT ON COLUMN partition.rules_epoch IS 'Rule set under which a batch must commit; 0 before the first.';
+INSERT INTO partition (partition_id) SELECT generate_series(0, 63);
+
+CREATE TABLE erasure (
+    tenant_id text COLLATE "C" NOT NULL,
+    user_id   text COLLATE "C" NOT NULL,
+    erased_at timestamptz NOT NULL,
+    erased_by text NOT NULL,
+    CONSTRAINT erasure_pkey PRIMARY KEY (tenant_id, user_id)
+);
+COMMENT ON TABLE erasure IS 'Tombstones: events of an erased user stay out, also on replay.';
+
+-- Views named for people.
+
+CREATE VIEW v_unlock AS
+SELECT
+    unlock_id,
+    tenant_id,
+    scope,
+    subject,
+    CASE WHEN scope = 'user' THEN subject END AS user_id,
+    achievement,
+    nullif(tier, '') AS tier,
+    nullif(occurrence, '') AS occurrence,
+    version,
+    CASE
+        WHEN revoked_at IS NOT NULL THEN 'revoked'
+        WHEN contested_at IS NOT NULL THEN 'contested'
+        WHEN granted_at IS NULL THEN 'settling'
+        WHEN published_at IS NULL THEN 'granted'
+        ELSE 'announced'
+    END AS status,
+    earned_at,
+    event_id,
+    settles_at,
+    granted_at,
+    published_at,
+    contested_at,
+    revoked_at,
+    reward
+FROM unlock;
+COMMENT ON VIEW v_unlock IS 'Every unlock with its status: settling, granted, announced, contested or revoked.';
+
+CREATE VIEW v_event AS
+SELECT
+    event.user_id,
+    event.tenant_id,
+    event.event_type,
+    event.occurred_at AS event_time,
+    event.received_at AS processing_time,
+    v_unlock.scope AS rule_scope,
+    v_unlock.achievement AS rule,
+    v_unlock.version AS rule_version,
+    v_unlock.tier AS rule_tier,
+    v_unlock.occurrence AS rule_occurrence,
+    v_unlock.status AS unlock_status,
+    event.source,
+    event.event_id AS deduplication_key,
+    event.payload
+FROM event
+LEFT JOIN v_unlock ON v_unlock.tenant_id = event.tenant_id AND v_unlock.event_id = event.event_id;
+COMMENT ON VIEW v_event IS 'For the warehouse: one row per event, and one more for each further unlock that it earned.';

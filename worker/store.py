@@ -1,0 +1,247 @@
+"""PostgreSQL: the only module that knows asyncpg.
+
+Instants are whole microseconds since the Unix epoch on this side and `timestamptz` on the other, exact both ways.
+Every error that leaves here is one of two: `Unavailable` (try the same again) or `Refused` (the data are at fault, and
+trying again is of no use); anything else is a defect and ends the worker.
+"""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar, cast
+
+import asyncpg  # type: ignore[import-untyped]
+
+import sql
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Generator
+
+CONNECT_SECONDS: Final = 5.0
+"""Until a connection stands, or the server counts as down."""
+COMMAND_SECONDS: Final = 60.0
+"""Until the client gives up on a statement that the server has not ended itself."""
+PREFETCH_ROWS: Final = 2000
+"""Rows that a cursor holds in memory at a time."""
+
+_SETTINGS: Final = {
+    "application_name": "ach",
+    "timezone": "UTC",
+    "statement_timeout": "45s",
+    "lock_timeout": "20s",
+    "idle_in_transaction_session_timeout": "60s",
+    "jit": "off",
+    # Every statement here goes by key. A plan made while a table was small would scan it for ever after.
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+}
+_PATIENT: Final = {"statement_timeout": "0", "idle_in_transaction_session_timeout": "0"}
+
+_EPOCH_MICROSECONDS: Final = 946_684_800_000_000
+"""PostgreSQL counts from 2000-01-01."""
+
+_RETRYABLE: Final = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncpg.exceptions.TransactionRollbackError,
+    asyncpg.exceptions.OperatorInterventionError,
+    asyncpg.exceptions.InsufficientResourcesError,
+    asyncpg.exceptions.ObjectNotInPrerequisiteStateError,
+    asyncpg.exceptions.InvalidTransactionStateError,
+    asyncpg.exceptions.InvalidCachedStatementError,
+    asyncpg.exceptions.PostgresSystemError,
+    OSError,
+    TimeoutError,
+)
+_REFUSED: Final = (
+    asyncpg.exceptions.DataError,
+    asyncpg.exceptions._base.DataError,  # noqa: SLF001 - the client's own check of arguments, an InterfaceError too
+    asyncpg.exceptions.IntegrityConstraintViolationError,
+    asyncpg.exceptions.ProgramLimitExceededError,
+)
+
+T = TypeVar("T")
+Shape = TypeVar("Shape", bound=tuple[Any, ...])
+
+
+class Unavailable(Exception):
+    """The database is away, busy or shutting down: the same may be tried again as a whole."""
+
+
+class Refused(Exception):
+    """The database refuses the data as such."""
+
+
+class SchemaMismatch(Exception):
+    """The database was made by other migrations than these; the message says which."""
+
+
+class Session:
+    """One connection within one transaction. Queries go by their names in `sql/queries`."""
+
+    def __init__(self, connection: asyncpg.Connection) -> None:
+        self._connection = connection
+
+    async def rows(self, shape: type[Shape], name: str, *args: object) -> list[Shape]:
+        """Return all rows as NamedTuples of `shape`, whose fields are the query's columns in order."""
+        make = cast("Any", shape)._make
+        return [make(row) for row in await self._connection.fetch(sql.query(name), *args)]
+
+    async def row(self, shape: type[Shape], name: str, *args: object) -> Shape | None:
+        """Return the first row, or None where there is none."""
+        row = await self._connection.fetchrow(sql.query(name), *args)
+        return None if row is None else cast("Any", shape)._make(row)
+
+    async def value(self, kind: type[T], name: str, *args: object) -> T | None:
+        """Return the first column of the first row; None where there is no row, or it is null."""
+        value: object = await self._connection.fetchval(sql.query(name), *args)
+        if value is not None and not isinstance(value, kind):
+            raise TypeError(f"{name}: expected {kind.__name__}, got {type(value).__name__}")
+        return value
+
+    async def run(self, name: str, *args: object) -> int:
+        """Carry out a statement; return how many rows it touched."""
+        status: str = await self._connection.execute(sql.query(name), *args)
+        words = status.split()
+        return int(words[-1]) if words and words[-1].isdigit() else 0
+
+    async def script(self, text: str) -> None:
+        """Carry out a script of several statements without arguments."""
+        await self._connection.execute(text)
+
+    async def stream(self, shape: type[Shape], name: str, *args: object) -> AsyncIterator[Shape]:
+        """Yield rows through a cursor, so that a long history never lies in memory as a whole."""
+        make = cast("Any", shape)._make
+        async for row in self._connection.cursor(sql.query(name), *args, prefetch=PREFETCH_ROWS):
+            yield make(row)
+
+
+class Store:
+    """A pool of connections that opens them when they are needed. Made by `open_store`."""
+
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        self._pool = pool
+
+    @asynccontextmanager
+    async def transaction(self, *, patient: bool = False) -> AsyncGenerator[Session]:
+        """Run a block in one transaction (read committed), on a connection of its own.
+
+        `patient` lifts the limits on long statements, for migrations and backfills.
+
+        Raises:
+            Unavailable: nothing is known to have happened, it may be tried again. Where the commit itself failed, it
+                may also have taken place.
+            Refused: nothing has happened, and nothing will.
+        """
+        with _translated():
+            async with self._pool.acquire(timeout=CONNECT_SECONDS) as connection, connection.transaction():
+                if patient:
+                    for setting, value in _PATIENT.items():
+                        await connection.execute(f"SET LOCAL {setting} = {value}")
+                yield Session(connection)
+
+    async def migrate(self, *, now: int) -> list[str]:
+        """Bring the schema up to date, one migrator at a time; return the names of what was applied.
+
+        Raises:
+            SchemaMismatch: an applied migration is unknown here, or was edited since.
+            Unavailable: the database is away.
+        """
+        async with self.transaction(patient=True) as session:
+            await session.run("lock_migrations")
+            await session.run("create_migration_table")
+            known = {row.number: row for row in await session.rows(_Applied, "applied_migrations")}
+            missing = _missing(known)
+            for migration in missing:
+                await session.script(migration.text)
+                await session.run(
+                    "insert_migration", migration.number, migration.name, migration.checksum, now
+                )
+            return [f"{migration.number:04d}_{migration.name}" for migration in missing]
+
+    async def close(self) -> None:
+        """Close all connections, without waiting for what a dead server will never answer."""
+        self._pool.terminate()
+
+
+class _Applied(NamedTuple):
+    number: int
+    name: str
+    checksum: str
+
+
+def _missing(known: dict[int, _Applied]) -> list[sql.Migration]:
+    wanted = {migration.number: migration for migration in sql.migrations()}
+    for number, applied in known.items():
+        migration = wanted.get(number)
+        if migration is None:
+            raise SchemaMismatch(f"migration {number:04d}_{applied.name} is unknown here: this worker is older")
+        if migration.checksum != applied.checksum:
+            raise SchemaMismatch(f"migration {number:04d}_{applied.name} was edited after it was applied")
+    return [migration for number, migration in sorted(wanted.items()) if number not in known]
+
+
+@asynccontextmanager
+async def open_store(database_url: str, *, connections: int = 4) -> AsyncGenerator[Store]:
+    """Give a store for the length of a block. Nothing is connected until it is used.
+
+    Raises:
+        ValueError: the URL is none; it is not quoted, as it may hold a password.
+    """
+    try:
+        pool = asyncpg.create_pool(
+            database_url,
+            min_size=0,
+            max_size=connections,
+            timeout=CONNECT_SECONDS,
+            command_timeout=COMMAND_SECONDS,
+            server_settings=_SETTINGS,
+            init=_prepare,
+            # The default asks the server to forget everything; a transaction leaves nothing behind here.
+            reset=_leave_as_is,
+        )
+        store = Store(await pool)
+    except (asyncpg.InterfaceError, ValueError) as error:
+        raise ValueError("DATABASE_URL cannot be read: expected postgresql://user@host:port/database") from error
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+async def _prepare(connection: asyncpg.Connection) -> None:
+    await connection.set_type_codec(
+        "timestamptz",
+        schema="pg_catalog",
+        encoder=_to_postgres,
+        decoder=_from_postgres,
+        format="tuple",
+    )
+
+
+def _to_postgres(at: int) -> tuple[int]:
+    return (at - _EPOCH_MICROSECONDS,)
+
+
+def _from_postgres(value: tuple[int]) -> int:
+    return value[0] + _EPOCH_MICROSECONDS
+
+
+async def _leave_as_is(_: asyncpg.Connection) -> None:
+    pass
+
+
+@contextmanager
+def _translated() -> Generator[None]:
+    try:
+        yield
+    except _REFUSED as error:
+        raise Refused(f"{type(error).__name__}: {_first_line(error)}") from error
+    except _RETRYABLE as error:
+        raise Unavailable(f"{type(error).__name__}: {_first_line(error)}") from error
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).partition("\n")[0]
