@@ -1,0 +1,181 @@
+"""Text to tree.
+
+`parse` never raises and never gives up early: what cannot be read is told, the reader goes on at the next declaration
+word in column 1, and every declaration that could be read is returned. One LALR(1) grammar (dsl/grammar.lark) drives
+callbacks that make the nodes as the text is read; no parse tree is ever built. Only this file knows lark.
+"""
+
+from __future__ import annotations
+
+import gc
+import pkgutil
+import re
+from contextlib import contextmanager
+from functools import cache
+from typing import TYPE_CHECKING, Final, cast
+
+from lark import Lark, UnexpectedCharacters, UnexpectedToken
+from lark.lexer import PatternStr
+from lark.utils import TextSlice
+
+from dsl.diagnostics import nearest
+from dsl.parse.build import Builder
+from dsl.parse.messages import DECLARATIONS, Unexpected, tell, tell_depth, tell_unclosed
+from dsl.parse.reading import READING, Reading, TooDeep
+from dsl.source import Span
+from dsl.syntax import File
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from dsl.diagnostics import Diagnostic
+    from dsl.source import Source
+
+__all__ = ["parse"]
+
+MAX_SYNTAX_ERRORS: Final = 200
+"""Errors after which the rest of a file is left unread."""
+
+_COLUMN_ONE: Final = re.compile(r"^([a-z]+)(?![a-z0-9_.])(?!\s*[=:,)\]}])", re.MULTILINE)
+_LONGEST_WORD: Final = 20
+
+
+def parse(source: Source) -> tuple[File, list[Diagnostic]]:
+    """Read one file; return what could be read, and every problem in the order of the text."""
+    reading = Reading(source)
+    token = READING.set(reading)
+    try:
+        with _without_gc():
+            _read(reading)
+    finally:
+        READING.reset(token)
+    reading.problems.sort(key=lambda problem: problem.order)
+    return File(source=source, declarations=tuple(reading.declarations)), reading.problems
+
+
+@contextmanager
+def _without_gc() -> Iterator[None]:
+    """Pause the garbage collector: nodes hold no cycles, and tracing them doubles the time of a large file."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+# -- the parser -------------------------------------------------------------------------------------------------------
+
+
+class _Callbacks:
+    """Hands the parts of a rule to the builder's method one by one; lark hands them over as a list."""
+
+    def __init__(self, builder: Builder) -> None:
+        self._builder = builder
+
+    def __getattr__(self, name: str) -> Callable[..., object]:
+        method: Callable[..., object] = getattr(self._builder, name)
+        if name.isupper():
+            return method
+        return lambda parts: method(*parts)
+
+
+def grammar() -> str:
+    """Return the text of the grammar."""
+    data = pkgutil.get_data("dsl", "grammar.lark")
+    if data is None:
+        raise FileNotFoundError("dsl/grammar.lark")
+    return data.decode()
+
+
+@cache
+def _parser() -> Lark:
+    callbacks = cast("None", _Callbacks(Builder()))  # lark asks for no more than attributes
+    return Lark(grammar(), parser="lalr", lexer="basic", transformer=callbacks)
+
+
+@cache
+def _words() -> dict[str, str]:
+    """Return the text of each token that has only one."""
+    return {t.name: t.pattern.value for t in _parser().terminals if isinstance(t.pattern, PatternStr)}
+
+
+# -- reading on after an error ----------------------------------------------------------------------------------------
+
+
+def _read(reading: Reading) -> None:
+    text = reading.source.text
+    if text.startswith("\ufeff"):
+        text = " " + text[1:]
+    start: int | None = 0
+    starts: list[int] | None = None
+    for _ in range(MAX_SYNTAX_ERRORS):
+        stumbled = _read_from(text, start)
+        if stumbled is None:
+            return
+        starts = _declaration_starts(text) if starts is None else starts
+        start = _recover(reading, stumbled, starts)
+        if start is None:
+            return
+    message = f"{MAX_SYNTAX_ERRORS} errors of syntax; the rest of the file was not read"
+    reading.error("ACH121", Span(start or 0, (start or 0) + 1), message)
+
+
+def _read_from(text: str, start: int) -> Unexpected | TooDeep | None:
+    """Read from an offset to the end, or to the first error, which is returned."""
+    try:
+        _parser().parse(cast("str", TextSlice(text, start, len(text))))
+    except UnexpectedToken as problem:
+        return _unexpected(problem, len(text))
+    except UnexpectedCharacters as problem:
+        at = problem.pos_in_stream
+        return Unexpected("", text[at], Span(at, at + 1), frozenset())
+    except TooDeep as problem:
+        return problem
+    return None
+
+
+def _unexpected(problem: UnexpectedToken, end: int) -> Unexpected:
+    token = problem.token
+    expected = frozenset(cast("set[str]", problem.interactive_parser.accepts()))
+    if token.type == "$END":
+        return Unexpected("$END", "", Span(end, end), expected)
+    return Unexpected(token.type, token.value, Span(token.start_pos or 0, token.end_pos or 0), expected)
+
+
+def _recover(reading: Reading, stumbled: Unexpected | TooDeep, starts: list[int]) -> int | None:
+    """Tell the error and return where to read on, or None where nothing is left."""
+    at = stumbled.span.start
+    resume = next((start for start in starts if start >= at), None)
+    if reading.open:
+        outer = reading.open[0].start_pos
+        inside = next((start for start in starts if outer < start <= at), None)
+        if inside is not None:
+            tell_unclosed(reading)
+            reading.problems[:] = [problem for problem in reading.problems if problem.span.start < inside]
+            return _restart(reading, inside)
+    elif resume == at:
+        # The first word of this reading is always welcome, so a word that is not one stands here.
+        resume = next((start for start in starts if start > at), None)
+    if isinstance(stumbled, TooDeep):
+        tell_depth(reading, stumbled.span)
+    else:
+        tell(reading, stumbled, _words())
+    return _restart(reading, resume)
+
+
+def _restart(reading: Reading, start: int | None) -> int | None:
+    reading.open.clear()
+    reading.broken = False
+    return start
+
+
+@cache
+def _meant(word: str) -> bool:
+    """Tell whether a word in column 1 is a declaration word, perhaps a misspelt one."""
+    return word in DECLARATIONS or (len(word) <= _LONGEST_WORD and nearest(word, DECLARATIONS) is not None)
+
+
+def _declaration_starts(text: str) -> list[int]:
+    return [match.start() for match in _COLUMN_ONE.finditer(text) if _meant(match[1])]

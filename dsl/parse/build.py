@@ -1,0 +1,483 @@
+"""The parser's callbacks: each grammar rule or terminal of the same name becomes a node.
+
+A method in capitals is given a token as it is read; any other the values of its rule's parts. Declarations are handed to
+the reading under way, everything else to the rule above.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import Literal as OneOf
+
+from msgspec.structs import replace
+
+from dsl.diagnostics import nearest
+from dsl.parse import literals, operators
+from dsl.parse.literals import Percent
+from dsl.parse.raw import Bound, BoundedName, Glued, Named, RawEvent, RawList, Unread
+from dsl.parse.reading import MAX_DEPTH, READING, Mark, error, place, slip
+from dsl.parse.stories import Payload, read_lines
+from dsl.source import Span
+from dsl.syntax import (
+    Achievement,
+    Active,
+    And,
+    Compare,
+    Duration,
+    EventDecl,
+    Example,
+    FieldDecl,
+    Instant,
+    Literal,
+    Member,
+    Name,
+    Not,
+    OncePer,
+    Operand,
+    Or,
+    Predicate,
+    Present,
+    Ref,
+    RepeatEach,
+    RepeatEvery,
+    Reveal,
+    Reward,
+    Scope,
+    Target,
+    Tier,
+    Title,
+    TraitsDecl,
+    Truth,
+)
+
+if TYPE_CHECKING:
+    from dsl.parse.raw import Argument, RawPattern, Scalar
+    from dsl.parse.reading import Token
+    from dsl.parse.stories import Piece
+    from dsl.syntax import Condition
+    from dsl.types import Json
+
+BUILTINS = ("at.hour", "at.weekday", "at.date")
+_TIER_CLAUSES = ("title", "when", "reward", "reveal")
+_SPELLINGS = {"==": "=", "=>": ">=", "=<": "<=", "<>": "!="}
+
+
+class Test(NamedTuple):
+    """A filter and how many operators stand above one another in it."""
+
+    depth: int
+    node: Predicate
+    span: Span
+
+
+class Clause(NamedTuple):
+    """One clause of an achievement or tier: its keyword, where that stands, and what it says."""
+
+    keyword: str
+    at: Span
+    value: object
+
+
+class Version(NamedTuple):
+    """`version N [from INSTANT] [fresh]`."""
+
+    number: int
+    since: Instant | None
+    fresh: bool
+
+
+class Terminals:
+    """What single tokens become."""
+
+    def NAME(self, token: Token) -> Name:
+        return Name(text=token.value, span=Span(token.start_pos, token.end_pos))
+
+    def DOTTED(self, token: Token) -> Name:
+        if "not" in token.value.split("."):
+            error("ACH118", place(token), "`not` cannot be a name, nor a part of one")
+        return Name(text=token.value, span=Span(token.start_pos, token.end_pos))
+
+    NUMBER = staticmethod(literals.number)
+    STRING = staticmethod(literals.string)
+    INSTANT = staticmethod(literals.instant)
+    DURATION = staticmethod(literals.duration)
+    PERCENT = staticmethod(literals.percent)
+
+    def NOT(self, token: Token) -> Mark:
+        return Mark(token.value, place(token))
+
+    SLASH = NOT
+
+    def LPAR(self, token: Token) -> Token:
+        READING.get().enter(token)
+        return token
+
+    LSQB = LBRACE = LPAR
+
+    def RPAR(self, token: Token) -> Token:
+        READING.get().leave()
+        return token
+
+    RSQB = RBRACE = RPAR
+
+
+class Filters:
+    """Predicates. Each is carried with its depth, so that a long chain of `not` is refused, not followed."""
+
+    def truth(self, name: Name) -> Test:
+        return _test(Truth(left=_ref(name), span=name.span))
+
+    def compare(self, name: Name, op: Token, right: Operand | Scalar) -> Test:
+        span = Span(name.span.start, right.span.end)
+        sign = _SPELLINGS.get(op.value, op.value)
+        if sign != op.value:
+            slip("ACH114", place(op), f"`{op.value}` is no comparison", f"did you mean `{sign}`?")
+        sign = cast("OneOf['=', '!=', '<', '<=', '>', '>=']", sign)
+        return _test(Compare(left=_ref(name), op=sign, right=_operand(right), span=span))
+
+    def member(self, name: Name, *rest: Mark | Token | Operand | Scalar) -> Test:
+        end = cast("Token", rest[-1]).end_pos
+        values = tuple(_operand(part) for part in rest if isinstance(part, Literal | Instant | Duration | Percent))
+        span = Span(name.span.start, end)
+        if not values:
+            error("ACH112", span, "an empty list holds for nothing", "name at least one value")
+        return _test(Member(left=_ref(name), negated=isinstance(rest[0], Mark), values=values, span=span))
+
+    def present(self, name: Name, *rest: Mark | Token) -> Test:
+        span = Span(name.span.start, cast("Token", rest[-1]).end_pos)
+        return _test(Present(left=_ref(name), negated=isinstance(rest[0], Mark), span=span))
+
+    def grouped(self, opening: Token, test: Test, closing: Token) -> Test:
+        span = Span(opening.start_pos, closing.end_pos)
+        return Test(test.depth, replace(test.node, span=span), span)
+
+    def negated(self, mark: Mark, test: Test) -> Test:
+        span = Span(mark.span.start, test.span.end)
+        return _deeper((test,), Not(part=test.node, span=span))
+
+    def both(self, *tests: Test) -> Test:
+        span = Span(tests[0].span.start, tests[-1].span.end)
+        return _deeper(tests, And(parts=tuple(test.node for test in tests), span=span))
+
+    def either(self, *tests: Test) -> Test:
+        span = Span(tests[0].span.start, tests[-1].span.end)
+        return _deeper(tests, Or(parts=tuple(test.node for test in tests), span=span))
+
+    def true(self, token: Token) -> Literal:
+        return Literal(value=True, span=place(token))
+
+    def false(self, token: Token) -> Literal:
+        return Literal(value=False, span=place(token))
+
+    def bare_word(self, word: Name | Token) -> Literal:
+        if not isinstance(word, Name):
+            error("ACH123", place(word), "nothing equals null", "write `is present` or `is not present`")
+            return Literal(value=False, span=place(word))
+        hint = f'a string stands in quotes: "{word.text}"'
+        error("ACH123", word.span, "the right side of a comparison is a literal, not a name", hint)
+        return Literal(value=word.text, span=word.span)
+
+
+def _test(node: Predicate) -> Test:
+    return Test(1, node, node.span)
+
+
+def _deeper(tests: tuple[Test, ...], node: Predicate) -> Test:
+    depth = 1 + max(test.depth for test in tests)
+    if depth > MAX_DEPTH:
+        error("ACH108", node.span, f"a filter nests at most {MAX_DEPTH} deep")
+        return Test(1, tests[0].node if depth > MAX_DEPTH + 1 else node, node.span)
+    return Test(depth, node, node.span)
+
+
+def _ref(name: Name) -> Ref:
+    if "." not in name.text:
+        return Ref(name=name.text, span=name.span)
+    if name.text not in BUILTINS:
+        guess = nearest(name.text, BUILTINS)
+        hint = f"did you mean `{guess}`?" if guess else "fields have no dots; of the event's own time there are " + (
+            ", ".join(BUILTINS)
+        )
+        error("ACH123", name.span, f"`{name.text}` is neither a field nor built in", hint)
+    return Ref(name=name.text, builtin=True, span=name.span)
+
+
+def _operand(value: Operand | Scalar) -> Operand:
+    if isinstance(value, Literal | Instant):
+        return value
+    error("ACH123", value.span, "a filter compares with a number, a string, `true`, `false` or an instant")
+    return Literal(value=0, span=value.span)
+
+
+class Conditions:
+    """Operators and their arguments; `operators` makes sense of them."""
+
+    def event_name(self, name: Name) -> RawEvent:
+        return RawEvent(name, None, name.span)
+
+    def list(self, opening: Token, *rest: RawPattern | Token) -> RawList:
+        items = tuple(part for part in rest if isinstance(part, RawEvent | RawList))
+        return RawList(items, None, Span(opening.start_pos, cast("Token", rest[-1]).end_pos))
+
+    def filtered(self, pattern: RawPattern, test: Test) -> RawPattern:
+        return pattern._replace(where=test.node, span=Span(pattern.span.start, test.span.end))
+
+    def named(self, name: Name, value: RawPattern | Scalar) -> Named:
+        return Named(name, value, Span(name.span.start, value.span.end))
+
+    def missing_comma(self, name: Name, value: RawPattern, bound: Bound) -> Glued:
+        return Glued(self.named(name, value), bound)
+
+    def bounded_name(self, name: RawPattern, bound: Bound) -> BoundedName:
+        return BoundedName(name, bound, Span(name.span.start, bound.span.end))
+
+    def bound(self, op: Token, value: Scalar) -> Bound:
+        return Bound(op.value, place(op), value, Span(op.start_pos, value.span.end))
+
+    equals = bound
+
+    def condition(self, name: Name, *rest: Argument | Token) -> Condition | Unread:
+        span = Span(name.span.start, cast("Token", rest[-1]).end_pos)
+        return operators.read(name, cast("tuple[Argument, ...]", rest[1:-1]), span)
+
+
+class Clauses:
+    """The clauses of achievements and tiers."""
+
+    def title(self, keyword: Token, text: Literal) -> Clause:
+        span = Span(keyword.start_pos, text.span.end)
+        return Clause("title", place(keyword), Title(texts=(("", str(text.value)),), span=span))
+
+    def titles(self, keyword: Token, *rest: tuple[Name | Literal, Literal] | Token) -> Clause:
+        pairs = [part for part in rest if isinstance(part, tuple)]
+        texts = {_key(key): str(text.value) for key, text in pairs}
+        _no_key_twice([key for key, _ in pairs])
+        span = Span(keyword.start_pos, cast("Token", rest[-1]).end_pos)
+        if not pairs:
+            error("ACH112", span, "a title needs at least one language", 'write title { en: "Ten lessons" }')
+        return Clause("title", place(keyword), Title(texts=tuple(texts.items()), span=span))
+
+    def translation(self, key: Name | Literal, text: Literal) -> tuple[Name | Literal, Literal]:
+        return key, text
+
+    def about(self, keyword: Token, text: Literal) -> Clause:
+        return Clause("about", place(keyword), text)
+
+    def when(self, keyword: Token, condition: Condition | Unread) -> Clause:
+        return Clause("when", place(keyword), condition)
+
+    def audience(self, keyword: Token, test: Test) -> Clause:
+        return Clause("for", place(keyword), test.node)
+
+    def after(self, keyword: Token, *names: Name) -> Clause:
+        targets = tuple(target for name in names if (target := _target(name)))
+        return Clause("after", place(keyword), targets)
+
+    def active(self, keyword: Token, start: Instant | None, dots: Token, end: Instant | None) -> Clause:
+        span = Span(keyword.start_pos, end.span.end if end else dots.end_pos)
+        return Clause("active", place(keyword), Active(start=start, end=end, span=span))
+
+    def reveal_plain(self, keyword: Token, kind: Token) -> Clause:
+        span = Span(keyword.start_pos, kind.end_pos)
+        node = Reveal(kind=cast("OneOf['always', 'secret']", kind.value), span=span)
+        return Clause("reveal", place(keyword), node)
+
+    def reveal_at(self, keyword: Token, _at: Token, percent: Percent | Literal) -> Clause:
+        span = Span(keyword.start_pos, percent.span.end)
+        if isinstance(percent, Literal):
+            error("ACH113", percent.span, "`reveal at` takes a percentage", f"write {percent.value}%")
+            return Clause("reveal", place(keyword), None)
+        return Clause("reveal", place(keyword), Reveal(kind="at", percent=percent.value, span=span))
+
+    def reveal_after(self, keyword: Token, _after: Token, name: Name) -> Clause:
+        span = Span(keyword.start_pos, name.span.end)
+        return Clause("reveal", place(keyword), Reveal(kind="after", after=_target(name), span=span))
+
+    def reward(self, keyword: Token, values: Payload) -> Clause:
+        span = Span(keyword.start_pos, values.span.end)
+        return Clause("reward", place(keyword), Reward(values=values.values, span=span))
+
+    def repeat_each(self, keyword: Token, each: Token) -> Clause:
+        return Clause("repeat", place(keyword), RepeatEach(span=Span(keyword.start_pos, each.end_pos)))
+
+    def repeat_every(self, keyword: Token, _every: Token, unit: Name, tz: Name | Literal | None) -> Clause:
+        span = Span(keyword.start_pos, (tz or unit).span.end)
+        zone = None if tz is None else operators.zone(tz)
+        return Clause("repeat", place(keyword), RepeatEvery(unit=unit, tz=zone, span=span))
+
+    def scope(self, keyword: Token, name: Name) -> Clause:
+        return Clause("scope", place(keyword), Scope(name=name.text, span=name.span))
+
+    def family(self, keyword: Token, name: Name) -> Clause:
+        return Clause("family", place(keyword), name)
+
+    def settle(self, keyword: Token, length: Duration) -> Clause:
+        return Clause("settle", place(keyword), length)
+
+    def tier(self, keyword: Token, name: Name, *rest: Clause | Token) -> Clause:
+        span = Span(keyword.start_pos, cast("Token", rest[-1]).end_pos)
+        clauses = [part for part in rest if isinstance(part, Clause)]
+        for clause in clauses:
+            if clause.keyword not in _TIER_CLAUSES:
+                hint = "a tier has title, when, reward and reveal; the rest stands in the achievement"
+                error("ACH122", clause.at, f"`{clause.keyword}` is no clause of a tier", hint)
+        values = _once_each(clauses)
+        if "when" not in values:
+            error("ACH112", name.span, f"tier `{name.text}` has no `when`")
+        values.setdefault("when", None)
+        if READING.get().broken:
+            return Clause("tier", place(keyword), None)
+        return Clause("tier", place(keyword), Tier(name=_plain(name), span=span, **values))  # pyright: ignore[reportArgumentType]
+
+
+def _target(name: Name) -> Target | None:
+    parts = operators.split(name)
+    return None if parts is None else Target(achievement=parts[0], tier=parts[1], span=name.span)
+
+
+def _plain(name: Name) -> Name:
+    """Return a name that may hold no dots."""
+    if "." in name.text:
+        hint = "dots are for events; write " + name.text.replace(".", "_")
+        error("ACH118", name.span, f"`{name.text}` is no name for this", hint)
+    return name
+
+
+def _once_each(clauses: list[Clause]) -> dict[str, object]:
+    values: dict[str, object] = {}
+    for clause in clauses:
+        if clause.keyword in values:
+            slip("ACH116", clause.at, f"`{clause.keyword}` is given twice")
+        else:
+            values[clause.keyword] = clause.value
+    return values
+
+
+class JsonValues:
+    """JSON values; objects know their place, the rest is plain."""
+
+    def object(self, opening: Token, *rest: tuple[Name | Literal, Json] | Token) -> Payload:
+        pairs = [part for part in rest if isinstance(part, tuple)]
+        _no_key_twice([key for key, _ in pairs])
+        values = {_key(key): value for key, value in pairs}
+        return Payload(values, Span(opening.start_pos, cast("Token", rest[-1]).end_pos))
+
+    def pair(self, key: Name | Literal, value: Payload | Literal | Json) -> tuple[Name | Literal, Json]:
+        return key, _json(value)
+
+    def array(self, _opening: Token, *rest: Payload | Literal | Json | Token) -> list[Json]:
+        return [_json(cast("Payload | Literal | Json", part)) for part in rest[:-1]]
+
+    def null(self, _token: Token) -> None:
+        return None
+
+
+def _json(value: Payload | Literal | Json) -> Json:
+    if isinstance(value, Literal):
+        return value.value
+    return value.values if isinstance(value, Payload) else value
+
+
+def _key(key: Name | Literal) -> str:
+    return key.text if isinstance(key, Name) else str(key.value)
+
+
+def _no_key_twice(keys: list[Name | Literal]) -> None:
+    if len(keys) == len({_key(key) for key in keys}):
+        return
+    seen: Counter[str] = Counter()
+    for key in keys:
+        seen[_key(key)] += 1
+        if seen[_key(key)] == 2:  # noqa: PLR2004 - twice
+            slip("ACH117", key.span, f'the key "{_key(key)}" is given twice')
+
+
+class Declarations:
+    """What stands at the top of a file."""
+
+    def start(self, *_declarations: None) -> None:
+        return None
+
+    def keyword(self, token: Token) -> Name:
+        return Name(text=token.value, span=Span(token.start_pos, token.end_pos))
+
+    def event(self, keyword: Token, name: Name, *rest: FieldDecl | OncePer | Token) -> None:
+        fields = tuple(part for part in rest if isinstance(part, FieldDecl))
+        once = next((part for part in rest if isinstance(part, OncePer)), None)
+        span = Span(keyword.start_pos, cast("Token", rest[-1]).end_pos)
+        READING.get().declare(EventDecl(name=name, fields=fields, once=once, span=span))
+
+    def traits(self, keyword: Token, event: Name, *rest: FieldDecl | Token) -> None:
+        fields = tuple(part for part in rest if isinstance(part, FieldDecl))
+        span = Span(keyword.start_pos, cast("Token", rest[-1]).end_pos)
+        READING.get().declare(TraitsDecl(event=event, fields=fields, span=span))
+
+    def field(self, name: Name, type: Name, question: Token | None, low: Bound | None) -> FieldDecl:  # noqa: A002
+        end = low.span.end if low else question.end_pos if question else type.span.end
+        return FieldDecl(
+            name=name, type=type, optional=question is not None, low=_low(low), span=Span(name.span.start, end)
+        )
+
+    def once(self, keyword: Token, *rest: Name | Duration | None) -> OncePer:
+        fields = tuple(part for part in rest if isinstance(part, Name))
+        within = cast("Duration | None", rest[-1])
+        span = Span(keyword.start_pos, (within or fields[-1]).span.end)
+        return OncePer(fields=fields, within=within, span=span)
+
+    def since(self, instant: Instant) -> Instant:
+        return instant
+
+    def version(self, number: Literal, since: Instant | None, fresh: Token | None) -> Version:
+        value = number.value
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            error("ACH105", number.span, "a version is a whole number from 1")
+            value = 1
+        return Version(value, since, fresh is not None)
+
+    def achievement(self, keyword: Token, name: Name, version: Version | None, *rest: Clause | Token) -> None:
+        span = Span(keyword.start_pos, cast("Token", rest[-1]).end_pos)
+        clauses = [part for part in rest if isinstance(part, Clause)]
+        head = version or Version(1, None, fresh=False)
+        name = _plain(name)
+        tiers = tuple(clause.value for clause in clauses if clause.keyword == "tier")
+        values = _once_each([clause for clause in clauses if clause.keyword != "tier"])
+        values["where"] = values.pop("for", None)
+        values["after"] = values.get("after", ())
+        reading = READING.get()
+        if reading.broken:
+            reading.broken = False
+            return
+        node = Achievement(
+            name=name,
+            version=head.number,
+            since=head.since,
+            fresh=head.fresh,
+            tiers=cast("tuple[Tier, ...]", tiers),
+            order=tuple(clause.keyword for clause in clauses),
+            span=span,
+            **values,  # pyright: ignore[reportArgumentType]
+        )
+        reading.declare(node)
+
+    def example(self, keyword: Token, title: Literal, *rest: Piece | Token) -> None:
+        lines = read_lines(cast("tuple[Piece, ...]", rest[:-1]))
+        span = Span(keyword.start_pos, cast("Token", rest[-1]).end_pos)
+        READING.get().declare(Example(title=str(title.value), lines=lines, span=span))
+
+
+def _low(low: Bound | None) -> Literal | None:
+    if low is None:
+        return None
+    if low.op not in (">=", "=>"):
+        error("ACH114", low.op_span, "a field is bounded from below alone: `>= 0`")
+    elif low.op != ">=":
+        slip("ACH114", low.op_span, f"`{low.op}` is no comparison", "did you mean `>=`?")
+    if isinstance(low.value, Literal) and not isinstance(low.value.value, str):
+        return low.value
+    error("ACH113", low.value.span, "the bound of a field is a number")
+    return None
+
+
+class Builder(Terminals, Filters, Conditions, Clauses, JsonValues, Declarations):
+    """Every callback of the grammar."""

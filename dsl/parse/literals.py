@@ -1,0 +1,165 @@
+"""The text of one literal to its value: numbers, instants, durations, strings, percentages.
+
+The grammar is generous about what looks like a literal, so that a wrong one is told here, in words. What cannot be read
+is told as an error, and something harmless is returned in its place.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import datetime, timedelta, timezone
+from decimal import Decimal
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from dsl.calendar import EPOCH
+from dsl.parse.reading import error, place, slip
+from dsl.source import Span
+from dsl.syntax import Duration, Instant, Literal
+from dsl.types import DAY, HOUR, MAX_DIGITS, MICROSECOND, MINUTE, SECOND, WEEK
+
+if TYPE_CHECKING:
+    from dsl.parse.reading import Token
+    from dsl.types import Number
+
+MAX_DURATION: Final = 10_000 * 366 * DAY
+"""Longer than the calendar; no two events lie further apart."""
+
+_LENGTHS: Final = {"s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY, "w": WEEK}
+_DURATION: Final = re.compile(r"(\d+(?:_\d+)*)([smhdw])", re.ASCII)
+_INSTANT: Final = re.compile(
+    r"(\d{4})-(\d\d)-(\d\d)[Tt](\d\d):(\d\d):(\d\d)(?:\.(\d+))?(?:[Zz]|([+-])(\d\d):(\d\d))", re.ASCII
+)
+_NUMBER: Final = re.compile(r"-?\d{1,150}(?:\.\d{1,150})?(?:[eE][+-]?\d{1,3})?", re.ASCII)
+_PERCENT: Final = re.compile(r"\d+%", re.ASCII)
+
+
+class Percent(NamedTuple):
+    """`30%`."""
+
+    value: int
+    span: Span
+
+
+def number(token: Token) -> Literal:
+    """Read a number: `int`, or `Decimal` where it has a fraction or an exponent."""
+    text = token.value.replace("_", "")
+    value: Number = 0
+    if not _NUMBER.fullmatch(text):
+        _bad_number(token)
+    elif text.lstrip("-").isdigit():
+        value = int(text)
+    else:
+        value = Decimal(text)
+    if not fits(value):
+        _bad_number(token)
+        value = 0
+    return Literal(value=value, span=place(token))
+
+
+def fits(value: Number) -> bool:
+    """Tell whether a number has at most MAX_DIGITS digits, before and behind the point."""
+    if isinstance(value, int):
+        return abs(value) < 10**MAX_DIGITS
+    return len(value.as_tuple().digits) <= MAX_DIGITS and abs(value.adjusted()) <= MAX_DIGITS
+
+
+def _bad_number(token: Token) -> None:
+    error("ACH105", place(token), f"a number has at most {MAX_DIGITS} digits")
+
+
+def duration(token: Token) -> Duration:
+    """Read a duration such as `90s`."""
+    text = token.value
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        _bad_duration(token)
+        return Duration(us=0, text=text, span=place(token))
+    us = int(match[1].replace("_", "")[:40]) * _LENGTHS[match[2]]
+    if us > MAX_DURATION:
+        error("ACH107", place(token), "a duration is at most 10,000 years long")
+        us = 0
+    return Duration(us=us, text=text, span=place(token))
+
+
+def _bad_duration(token: Token) -> None:
+    text = token.value
+    shown = text if len(text) <= MAX_DIGITS else text[:MAX_DIGITS] + "..."
+    if re.fullmatch(r"[\d_.]+", text):
+        error("ACH105", place(token), f"`{shown}` is no number", "underscores stand between digits: 10_000")
+        return
+    hint = "durations are whole numbers with s, m, h, d or w: 90s 15m 1h 7d 2w"
+    if re.fullmatch(r"\d+(mo|month|months|y|year|years)", text):
+        hint = "months and years have no exact length: write a number of days, or per=month, per=year"
+    error("ACH107", place(token), f"`{shown}` is neither a number nor a duration", hint)
+
+
+def instant(token: Token) -> Instant:
+    """Read an RFC 3339 instant; what is finer than a microsecond is cut off."""
+    text = token.value
+    match = _INSTANT.fullmatch(text)
+    if match is None:
+        hint = "write date, time and offset: 2026-05-01T00:00:00Z or 2026-05-01T02:00:00+02:00"
+        error("ACH106", place(token), f"`{text[:40]}` is not a whole instant", hint)
+        return Instant(us=0, offset=0, text=text, span=place(token))
+    us, offset = 0, 0
+    try:
+        us, offset = _moment(match)
+    except (ValueError, OverflowError):
+        error("ACH106", place(token), f"`{text[:40]}` is no date and time of the calendar")
+    return Instant(us=us, offset=offset, text=text, span=place(token))
+
+
+def _moment(match: re.Match[str]) -> tuple[int, int]:
+    """Return (microseconds, offset in seconds); ValueError or OverflowError where the calendar has no such moment."""
+    year, month, day, hour, minute, second = (int(match[i]) for i in range(1, 7))
+    micro = int((match[7] or "0")[:6].ljust(6, "0"))
+    offset = 0
+    if match[8]:
+        hours, minutes = int(match[9]), int(match[10])
+        if hours > 23 or minutes > 59:  # noqa: PLR2004 - the clock's
+            raise ValueError
+        offset = (hours * 3600 + minutes * 60) * (-1 if match[8] == "-" else 1)
+    zone = timezone(timedelta(seconds=offset))
+    moment = datetime(year, month, day, hour, minute, second, micro, zone).astimezone(EPOCH.tzinfo)
+    return (moment - EPOCH) // timedelta(microseconds=MICROSECOND), offset
+
+
+def string(token: Token) -> Literal:
+    """Read a JSON string; one that is not closed is told and taken up to the end of its line."""
+    text = token.value
+    if "\\" not in text and text[-1] == '"' and len(text) > 1 and text.isprintable():
+        return Literal(value=text[1:-1], span=place(token))
+    return Literal(value=_unescape(token), span=place(token))
+
+
+def _unescape(token: Token) -> str:
+    text = token.value
+    try:
+        value: str = json.loads(text)
+    except ValueError as problem:
+        _bad_string(token, problem)
+        return ""
+    if not value.isprintable() and any("\ud800" <= char <= "\udfff" for char in value):
+        hint = "write the character itself, or both halves"
+        slip("ACH104", place(token), "half of a surrogate pair is no character", hint)
+        return ""
+    return value
+
+
+def _bad_string(token: Token, problem: ValueError) -> None:
+    if not (isinstance(problem, json.JSONDecodeError) and "Unterminated" not in problem.msg):
+        slip("ACH103", place(token), 'this string is not closed: its last `"` is missing')
+        return
+    at = token.start_pos + problem.pos
+    what = "a tab or another control character" if "control" in problem.msg else "this escape"
+    hint = r'escapes are those of JSON: \" \\ \/ \b \f \n \r \t \u00e9'
+    slip("ACH103", Span(at, min(at + 2, token.end_pos)), f"{what} cannot stand in a string", hint)
+
+
+def percent(token: Token) -> Percent:
+    """Read a percentage such as `30%`; only whole ones are taken."""
+    if not _PERCENT.fullmatch(token.value) or len(token.value) > MAX_DIGITS:
+        error("ACH105", place(token), "a percentage is a whole number: 30%")
+        return Percent(0, place(token))
+    return Percent(int(token.value[:-1]), place(token))

@@ -1,0 +1,142 @@
+"""A syntax error in words: what was expected, what was found, and what the author may have meant."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from dsl.diagnostics import nearest
+from dsl.parse.reading import MAX_DEPTH, place
+from dsl.source import Span
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dsl.parse.reading import Reading
+
+DECLARATIONS: Final = ("event", "traits", "achievement", "example")
+CLAUSES: Final = (
+    "title about when for after active reveal reward repeat scope family settle tier".split()  # noqa: SIM905 - a list of words
+)
+_MAX_LISTED: Final = 6
+
+_KINDS: Final = {
+    "NAME": "a name",
+    "STRING": "a string",
+    "NUMBER": "a number",
+    "INSTANT": "an instant",
+    "DURATION": "a duration",
+    "PERCENT": "a percentage",
+    "OP": "a comparison",
+    "$END": "the end of the file",
+}
+_SIGNS: Final = {
+    "'": 'strings stand in double quotes: "..."',
+    "`": 'strings stand in double quotes: "..."',
+    "&": "write `and`",
+    "|": "write `or`",
+    "!": "write `not`, or `!=`",
+    ";": "nothing is written at the end of a line",
+    ".": "event names are names joined by dots, without spaces: lesson.completed",
+    "\\": "a backslash stands in strings alone",
+    "\ufeff": "a byte order mark stands at the begin of a file alone",
+}
+_WORD: Final = re.compile(r"[^\W\d][\w-]*|[\w-]+")
+_CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+
+
+class Unexpected(NamedTuple):
+    """What the parser stumbled over: the token's type ("" for a stray character), text and place, and what would do."""
+
+    type: str
+    text: str
+    span: Span
+    expected: frozenset[str]
+
+
+def tell(reading: Reading, found: Unexpected, words: Mapping[str, str]) -> None:
+    """Add the diagnostic for a syntax error; `words` maps the type of each fixed token to its text."""
+    if not found.type:
+        _tell_character(reading, found.span)
+    elif found.type == "$END" and reading.open:
+        bracket = reading.open[-1]
+        hint = f"expected {_expected(found.expected, words)} before the end"
+        reading.error("ACH119", place(bracket), f"this `{bracket.value}` is not closed", hint)
+    else:
+        message = f"expected {_expected(found.expected, words)}, found {_found(found)}"
+        reading.error("ACH101", found.span, message, _hint(reading, found, words))
+
+
+def tell_unclosed(reading: Reading) -> None:
+    """Add the diagnostic for a bracket that is still open where the next declaration begins."""
+    bracket = reading.open[0] if reading.open[0].value == "{" else reading.open[-1]
+    hint = "the next declaration begins before its closing bracket"
+    reading.error("ACH119", place(bracket), f"this `{bracket.value}` is not closed", hint)
+
+
+def tell_depth(reading: Reading, span: Span) -> None:
+    """Add the diagnostic for too many brackets within one another."""
+    reading.error("ACH108", span, f"at most {MAX_DEPTH} brackets may be open at once")
+
+
+def _tell_character(reading: Reading, span: Span) -> None:
+    text = reading.source.text
+    word = _WORD.match(text, span.start)
+    if word is None:
+        char = text[span.start]
+        shown = f"`{char}`" if char.isprintable() else f"the character U+{ord(char):04X}"
+        reading.error("ACH102", span, f"{shown} has no meaning here", _SIGNS.get(char))
+        return
+    fixed = _CAMEL.sub("_", word[0]).lower().replace("-", "_").strip("_")
+    hint = f"did you mean `{fixed}`?" if re.fullmatch("[a-z][a-z0-9_]*", fixed, re.ASCII) else None
+    message = f"`{word[0][:40]}` is no name: names are lower case letters, digits and _, a letter first"
+    reading.error("ACH118", Span(*word.span()), message, hint)
+
+
+def _found(found: Unexpected) -> str:
+    if found.type == "$END":
+        return "the end of the file"
+    text = found.text if len(found.text) <= 40 else found.text[:40] + "..."  # noqa: PLR2004 - fits a line
+    return text if found.type == "STRING" and text.endswith('"') else f"`{text}`"
+
+
+def _expected(types: frozenset[str], words: Mapping[str, str]) -> str:
+    """Put a set of token types into words: the kinds first, then words, then signs."""
+    rest = set(types)
+    parts: list[str] = []
+    if "NAME" in rest:
+        # Where a name may stand every keyword may; to list them would hide what is meant.
+        rest = {kind for kind in rest if kind not in words or not words[kind].isalpha() or kind == "NOT"}
+        rest.discard("DOTTED")
+    parts.extend(text for kind, text in _KINDS.items() if kind in rest)
+    fixed = {words[kind] for kind in rest if kind in words}
+    for group, name in ((CLAUSES, "a clause"), (DECLARATIONS, "a declaration")):
+        if fixed.issuperset(group):
+            fixed.difference_update(group)
+            parts.insert(0, f"{name} ({', '.join(group)})")
+    parts.extend(f"`{word}`" for word in sorted(fixed, key=lambda word: (not word.isalpha(), word)))
+    if len(parts) > _MAX_LISTED:
+        parts = [*parts[:_MAX_LISTED], "..."]
+    return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " or " + parts[-1] if parts else "nothing more"
+
+
+def _hint(reading: Reading, found: Unexpected, words: Mapping[str, str]) -> str | None:
+    expected = {words[kind] for kind in found.expected if kind in words}
+    word = found.text
+    if found.text == "not":
+        return "`not` is the one keyword that cannot be a name"
+    if word in DECLARATIONS and reading.open:
+        return f"is the closing bracket of the `{reading.open[0].value}` before it missing?"
+    if found.type == "SLASH":
+        return "comments begin with #"
+    if found.type in ("EQ", "COLON") and "STRING" in found.expected:
+        return f"clauses are written without `{word}`"
+    if found.type == "OP" and "," in expected:
+        return "a comma is missing before the bound"
+    if re.fullmatch("[a-z_]+", word):
+        guess = nearest(word, (text for text in expected if text.isalpha()))
+        if guess and "NAME" not in found.expected:
+            return f"did you mean `{guess}`?"
+    if "," in expected and found.type not in ("RPAR", "RSQB", "RBRACE", "$END"):
+        return "is a comma missing?"
+    return None

@@ -1,0 +1,518 @@
+"""Argument lists to conditions: which operator takes what, and what to say where it was given something else.
+
+Arguments may come in any order. A slip whose meaning is clear (`lesson.completed` without `event=`, `=> 10`) is told
+and mended; anything else is told and the condition is left unread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
+from typing import Literal as OneOf
+
+from dsl.diagnostics import nearest
+from dsl.parse.literals import Percent
+from dsl.parse.raw import Bound, BoundedName, Glued, Named, RawEvent, RawList, Unread
+from dsl.parse.reading import READING, error, slip
+from dsl.source import Span
+from dsl.syntax import (
+    Alternative,
+    Cmp,
+    Combine,
+    Condition,
+    Count,
+    Duration,
+    Extreme,
+    Instant,
+    Literal,
+    Modifiers,
+    Name,
+    Pattern,
+    Sequence,
+    Streak,
+    Sum,
+    Unlocked,
+    Zone,
+)
+from dsl.types import Unit
+
+if TYPE_CHECKING:
+    from dsl.parse.raw import Argument, RawPattern, Scalar
+
+MODIFIERS: Final = ("within", "per", "unless", "tz")
+
+
+class Shape(NamedTuple):
+    """What an operator takes beside the modifiers."""
+
+    named: tuple[str, ...]
+    required: tuple[str, ...]
+    example: str
+    bound: OneOf["", ">=", "<="] = ""
+    lists: bool = False
+    parts: bool = False
+    number: bool = False
+    target: bool = False
+
+
+_EVENT: Final = ("event",)
+OPERATORS: Final = {
+    "count": Shape(("event", "distinct"), _EVENT, "count(event=lesson.completed, >= 10)", ">="),
+    "sum": Shape(("event", "of"), ("event", "of"), "sum(event=purchase.placed, of=amount, >= 100)", ">="),
+    "max": Shape(("event", "of"), ("event", "of"), "max(event=game.over, of=score, >= 1000)", ">="),
+    "min": Shape(("event", "of"), ("event", "of"), "min(event=race.finished, of=seconds, <= 60)", "<="),
+    "streak": Shape(
+        ("event", "per", "min", "grace"), ("event", "per"), "streak(event=lesson.completed, per=day, >= 7)", ">="
+    ),
+    "sequence": Shape(("by",), (), "sequence([profile.completed, tutorial.finished])", lists=True),
+    "all": Shape((), (), "all(count(event=a.b, >= 1), count(event=c.d, >= 1))", parts=True),
+    "any": Shape((), (), "any(count(event=a.b, >= 1), count(event=c.d, >= 1))", parts=True),
+    "at_least": Shape((), (), "at_least(2, count(event=a.b, >= 1), ...)", parts=True, number=True),
+    "unlocked": Shape((), (), "unlocked(first_lesson) or unlocked(bookworm.gold)", target=True),
+}
+
+
+class Arguments:
+    """The arguments of one operator, sorted by kind, with what they share: the operator's name and place."""
+
+    def __init__(self, operator: str, shape: Shape, at: Span, span: Span) -> None:
+        self.operator = operator
+        self.shape = shape
+        self.at = at
+        self.span = span
+        self.named: dict[str, Named] = {}
+        self.bound: Bound | None = None
+        self.patterns: list[RawPattern] = []
+        self.number: Literal | None = None
+        self.parts: list[Condition] = []
+
+    def wrong(self, code: str, span: Span, message: str, hint: str | None = None) -> None:
+        """Tell an error; without a hint of its own it shows how the operator is written."""
+        error(code, span, message, hint or f"for example: {self.shape.example}")
+
+
+def read(name: Name, arguments: tuple[Argument, ...], span: Span) -> Condition | Unread:
+    """Turn `name(arguments)` into a condition."""
+    shape = OPERATORS.get(name.text)
+    if shape is None:
+        guess = nearest(name.text, OPERATORS)
+        hint = f"did you mean `{guess}`?" if guess else f"operators are {', '.join(OPERATORS)}"
+        error("ACH109", name.span, f"`{name.text}` is no operator", hint)
+        return Unread(span)
+    gathered = Arguments(name.text, shape, name.span, span)
+    for argument in arguments:
+        _sort(gathered, argument)
+    built = _BUILDERS[name.text](gathered)
+    return built if built is not None and not READING.get().broken else Unread(span)
+
+
+# -- sorting ----------------------------------------------------------------------------------------------------------
+
+
+def _sort(args: Arguments, argument: Argument) -> None:
+    match argument:
+        case Named():
+            _sort_named(args, argument)
+        case Bound():
+            _sort_bound(args, argument)
+        case Glued():
+            _sort_glued(args, argument)
+        case BoundedName():
+            _sort_bounded_name(args, argument)
+        case RawEvent() | RawList():
+            _sort_pattern(args, argument)
+        case Literal() | Duration() | Instant() | Percent():
+            _sort_scalar(args, argument)
+        case Unread():
+            pass
+        case _:
+            _sort_part(args, argument)
+
+
+def _sort_named(args: Arguments, argument: Named) -> None:
+    name = argument.name
+    allowed = (*args.shape.named, *MODIFIERS)
+    if name.text not in allowed:
+        args.wrong("ACH110", name.span, f"`{args.operator}` takes no `{name.text}`", _unknown_hint(args, name.text))
+    elif name.text in args.named:
+        error("ACH111", name.span, f"`{name.text}` is given twice")
+    else:
+        args.named[name.text] = argument
+
+
+def _unknown_hint(args: Arguments, name: str) -> str | None:
+    if name in ("where", "filter", "if"):
+        return "write the filter behind the event: event=lesson.completed where duration_seconds > 60"
+    allowed = (*args.shape.named, *MODIFIERS)
+    guess = nearest(name, allowed)
+    if guess:
+        return f"did you mean `{guess}`?"
+    return f"`{args.operator}` takes {', '.join(allowed)}" if args.shape.named else None
+
+
+def _sort_bound(args: Arguments, bound: Bound) -> None:
+    if not args.shape.bound:
+        args.wrong("ACH110", bound.span, f"`{args.operator}` takes no bound")
+    elif args.bound is not None:
+        error("ACH111", bound.span, "a second bound; an operator takes one")
+    else:
+        args.bound = bound
+
+
+def _sort_glued(args: Arguments, glued: Glued) -> None:
+    named, bound = glued
+    if named.name.text in (*args.shape.named, *MODIFIERS) and args.shape.bound:
+        hint = f"write {named.name.text}=..., {bound.op} ..."
+        slip("ACH115", Span(named.span.end, named.span.end + 1), "a comma is missing before the bound", hint)
+        _sort_named(args, named)
+        _sort_bound(args, bound)
+    else:
+        _sort_named(args, named)
+
+
+def _sort_bounded_name(args: Arguments, argument: BoundedName) -> None:
+    if not args.shape.bound:
+        args.wrong("ACH110", argument.bound.span, f"`{args.operator}` takes no bound")
+        return
+    hint = f"write event=..., {argument.bound.op} ...: {args.shape.example}"
+    span = argument.name.span
+    if args.shape.required == _EVENT and "event" not in args.named:
+        slip("ACH115", span, "a bound stands alone; the event before it needs `event=` and a comma", hint)
+        args.named["event"] = Named(Name(text="event", span=span), argument.name, span)
+        _sort_bound(args, argument.bound)
+    else:
+        error("ACH115", span, "a bound stands alone, without a name before it", hint)
+
+
+def _sort_pattern(args: Arguments, pattern: RawPattern) -> None:
+    if args.shape.lists or args.shape.target:
+        args.patterns.append(pattern)
+    elif "event" in args.shape.named and "event" not in args.named:
+        slip("ACH112", pattern.span, f"`{args.operator}` takes its event by name", "write `event=` before it")
+        args.named["event"] = Named(Name(text="event", span=pattern.span), pattern, pattern.span)
+    else:
+        args.wrong("ACH113", pattern.span, f"`{args.operator}` takes no bare name or list here")
+
+
+def _sort_scalar(args: Arguments, value: Scalar) -> None:
+    is_number = isinstance(value, Literal) and not isinstance(value.value, str | bool)
+    if args.shape.number and is_number and args.number is None:
+        args.number = cast("Literal", value)
+    elif args.shape.bound and is_number:
+        args.wrong("ACH114", value.span, "a bound needs its comparison", f"write `{args.shape.bound}` before it")
+    else:
+        args.wrong("ACH113", value.span, f"`{args.operator}` takes no bare value here")
+
+
+def _sort_part(args: Arguments, part: Condition) -> None:
+    if args.shape.parts:
+        args.parts.append(part)
+    else:
+        hint = "combine conditions with all(...), any(...) or at_least(K, ...)"
+        args.wrong("ACH113", part.span, f"`{args.operator}` takes no conditions", hint)
+
+
+# -- one argument -----------------------------------------------------------------------------------------------------
+
+
+def _required(args: Arguments, name: str) -> Named | None:
+    argument = args.named.get(name)
+    if argument is None:
+        args.wrong("ACH112", args.at, f"`{args.operator}` needs `{name}=`")
+    return argument
+
+
+def _wrong_value(argument: Named, expected: str, hint: str | None = None) -> None:
+    error("ACH113", argument.value.span, f"`{argument.name.text}=` takes {expected}", hint)
+
+
+def _event(args: Arguments) -> Pattern | None:
+    argument = _required(args, "event")
+    return None if argument is None else _pattern_of(argument)
+
+
+def _pattern_of(argument: Named) -> Pattern | None:
+    if isinstance(argument.value, RawEvent | RawList):
+        return pattern(argument.value)
+    _wrong_value(argument, "an event or a list of events", "events are written without quotes")
+    return None
+
+
+def pattern(raw: RawPattern) -> Pattern:
+    """Turn an event or a list of alternatives into a pattern."""
+    if isinstance(raw, RawEvent):
+        one = Alternative(event=raw.name, where=raw.where, span=raw.span)
+        return Pattern(alternatives=(one,), span=raw.span)
+    alternatives: list[Alternative] = []
+    for item in raw.items:
+        if isinstance(item, RawEvent):
+            alternatives.append(Alternative(event=item.name, where=item.where, span=item.span))
+        else:
+            error("ACH113", item.span, "a list of alternatives holds events, no lists")
+    if not raw.items:
+        error("ACH112", raw.span, "an empty list matches nothing", "name at least one event")
+    return Pattern(alternatives=tuple(alternatives), where=raw.where, listed=True, span=raw.span)
+
+
+def _name(args: Arguments, name: str) -> Name | None:
+    """Return a plain name, or None where it is not given or is something else (which is told)."""
+    argument = args.named.get(name)
+    if argument is None:
+        return None
+    value = argument.value
+    if isinstance(value, RawEvent) and value.where is None and "." not in value.name.text:
+        return value.name
+    if isinstance(value, Literal) and isinstance(value.value, str):
+        _wrong_value(argument, "the name of a field", "names are written without quotes")
+    else:
+        _wrong_value(argument, "the name of a field")
+    return None
+
+
+def _unit(argument: Named | None) -> Name | None:
+    if argument is None:
+        return None
+    value = argument.value
+    if isinstance(value, RawEvent) and value.where is None and "." not in value.name.text:
+        return value.name
+    units = "a calendar unit: hour, day, week, month or year"
+    if isinstance(value, Duration):
+        _wrong_value(argument, units, f"did you mean within={value.text}, or per={_unit_of(value)}?")
+    elif isinstance(value, Literal) and value.value in set(Unit):
+        _wrong_value(argument, units, "units are written without quotes")
+    else:
+        _wrong_value(argument, units)
+    return None
+
+
+def _unit_of(value: Duration) -> str:
+    return {"m": "hour", "h": "hour", "w": "week"}.get(value.text[-1], "day")
+
+
+def _within(argument: Named | None) -> Duration | None:
+    if argument is None:
+        return None
+    value = argument.value
+    if isinstance(value, Duration):
+        return value
+    hint = "durations are 90s 15m 1h 7d 2w"
+    if isinstance(value, RawEvent):
+        word = value.name.text
+        unit = word if word in set(Unit) else nearest(word, Unit)
+        if unit:
+            length = {"hour": "1h", "day": "1d", "week": "1w", "month": "30d", "year": "365d"}[unit]
+            hint = f"did you mean within={length}, or per={unit} for the calendar's {unit}?"
+    _wrong_value(argument, "a duration", hint)
+    return None
+
+
+def _zone(argument: Named | None) -> Zone | None:
+    if argument is None:
+        return None
+    value = argument.value
+    if isinstance(value, RawEvent) and value.where is None:
+        return zone(value.name)
+    if isinstance(value, Literal):
+        return zone(value)
+    return zone(Name(text="", span=value.span))
+
+
+def zone(value: Name | Literal) -> Zone | None:
+    """Turn the right side of `tz=` into a zone."""
+    match value:
+        case Name(text="user"):
+            return Zone(kind="user", span=value.span)
+        case Name(text="event"):
+            return Zone(kind="event", span=value.span)
+        case Literal(value=str() as name):
+            return Zone(kind="iana", name=name, span=value.span)
+        case _:
+            hint = 'write tz="Europe/Berlin", tz=user or tz=event'
+            error("ACH113", value.span, "`tz=` takes a zone in quotes, `user` or `event`", hint)
+            return None
+
+
+def _whole(args: Arguments, name: str, default: int) -> int:
+    argument = args.named.get(name)
+    if argument is None:
+        return default
+    match argument.value:
+        case Literal(value=int() as value) if not isinstance(value, bool):
+            return value
+        case _:
+            _wrong_value(argument, "a whole number")
+            return default
+
+
+def _modifiers(args: Arguments) -> Modifiers:
+    unless = args.named.get("unless")
+    return Modifiers(
+        within=_within(args.named.get("within")),
+        per=None if args.operator == "streak" else _unit(args.named.get("per")),
+        unless=None if unless is None else _pattern_of(unless),
+        tz=_zone(args.named.get("tz")),
+    )
+
+
+# -- bounds -----------------------------------------------------------------------------------------------------------
+
+
+def _cmp(args: Arguments) -> Cmp | None:
+    bound = args.bound
+    if bound is None:
+        args.wrong("ACH112", args.at, f"`{args.operator}` needs a bound such as `{args.shape.bound} 10`")
+        return None
+    op = _direction(args, bound)
+    value = bound.value
+    if not isinstance(value, Literal) or isinstance(value.value, str | bool):
+        hint = "for a span of time write within=" + value.text if isinstance(value, Duration) else None
+        error("ACH113", value.span, "a bound is a number", hint)
+        return None
+    return None if op is None else Cmp(op=op, bound=value.value, span=bound.span)
+
+
+def _direction(args: Arguments, bound: Bound) -> OneOf[">=", ">", "<=", "<"] | None:
+    """Return the comparison of a bound, mended where what was meant is clear."""
+    down = args.shape.bound == "<="
+    allowed = ("<=", "<") if down else (">=", ">")
+    op = {"=>": ">=", "=<": "<="}.get(bound.op, bound.op)
+    if op in allowed:
+        if op != bound.op:
+            slip("ACH114", bound.op_span, f"`{bound.op}` is no comparison", f"did you mean `{op}`?")
+        return cast("OneOf['>=', '>', '<=', '<']", op)
+    words = "`<=` or `<`" if down else "`>=` or `>`"
+    message = f"the bound of `{args.operator}` is {words}, not `{bound.op}`"
+    if op in ("=", "=="):
+        slip("ACH114", bound.op_span, message, f"an event more must not take it back: write `{allowed[0]}`")
+        return cast("OneOf['>=', '<=']", allowed[0])
+    hint = None if down or op == "!=" else "for the smallest value of a field there is min(...)"
+    error("ACH114", bound.op_span, message, hint)
+    return None
+
+
+# -- operators --------------------------------------------------------------------------------------------------------
+
+
+def _count(args: Arguments) -> Condition | None:
+    event, cmp = _event(args), _cmp(args)
+    distinct, mods = _name(args, "distinct"), _modifiers(args)
+    if event is None or cmp is None:
+        return None
+    return Count(event=event, distinct=distinct, cmp=cmp, mods=mods, span=args.span)
+
+
+def _sum(args: Arguments) -> Condition | None:
+    event, cmp = _event(args), _cmp(args)
+    of = _required(args, "of") and _name(args, "of")
+    mods = _modifiers(args)
+    if event is None or cmp is None or of is None:
+        return None
+    return Sum(event=event, of=of, cmp=cmp, mods=mods, span=args.span)
+
+
+def _extreme(args: Arguments) -> Condition | None:
+    event, cmp = _event(args), _cmp(args)
+    of = _required(args, "of") and _name(args, "of")
+    mods = _modifiers(args)
+    if event is None or cmp is None or of is None:
+        return None
+    kind: OneOf["max", "min"] = "max" if args.operator == "max" else "min"
+    return Extreme(kind=kind, event=event, of=of, cmp=cmp, mods=mods, span=args.span)
+
+
+def _streak(args: Arguments) -> Condition | None:
+    event, cmp = _event(args), _cmp(args)
+    unit = _unit(_required(args, "per"))
+    mods = _modifiers(args)
+    least, grace = _whole(args, "min", 1), _whole(args, "grace", 0)
+    if event is None or cmp is None or unit is None:
+        return None
+    return Streak(event=event, unit=unit, cmp=cmp, min=least, grace=grace, mods=mods, span=args.span)
+
+
+def _sequence(args: Arguments) -> Condition | None:
+    by, mods = _name(args, "by"), _modifiers(args)
+    match args.patterns:
+        case []:
+            args.wrong("ACH112", args.at, "`sequence` needs its steps in brackets")
+            return None
+        case [RawList(where=None) as steps]:
+            items = steps.items
+        case [RawList() as steps]:
+            args.wrong("ACH113", steps.span, "the steps of a sequence are filtered one by one, not as a whole")
+            return None
+        case [first, *_] as loose:
+            span = Span(first.span.start, loose[-1].span.end)
+            args.wrong("ACH113", span, "the steps of a sequence stand in one pair of brackets")
+            return None
+    if not items:
+        error("ACH112", steps.span, "an empty sequence never ends", "name at least one step")
+    return Sequence(steps=tuple(pattern(item) for item in items), by=by, mods=mods, span=args.span)
+
+
+def _combine(args: Arguments) -> Condition | None:
+    mods, parts = _modifiers(args), tuple(args.parts)
+    if not parts:
+        # A part that could not be read has been told already.
+        if not READING.get().broken:
+            args.wrong("ACH112", args.at, f"`{args.operator}` needs conditions to combine")
+        return None
+    kind = cast("OneOf['all', 'any', 'at_least']", args.operator)
+    k = {"all": len(parts), "any": 1}.get(kind) or _least(args)
+    return None if k is None else Combine(kind=kind, k=k, parts=parts, mods=mods, span=args.span)
+
+
+def _least(args: Arguments) -> int | None:
+    if args.number is None:
+        args.wrong("ACH112", args.at, "`at_least` needs the number of conditions that must hold")
+        return None
+    value = args.number.value
+    if not isinstance(value, int):
+        error("ACH113", args.number.span, "the number of conditions is a whole number")
+        return None
+    return value
+
+
+def _unlocked(args: Arguments) -> Condition | None:
+    mods = _modifiers(args)
+    match args.patterns:
+        case [RawEvent(where=None) as only]:
+            target = split(only.name)
+        case []:
+            args.wrong("ACH112", args.at, "`unlocked` needs the name of an achievement")
+            return None
+        case [first, *_]:
+            args.wrong("ACH113", first.span, "`unlocked` takes one achievement, or one tier of it")
+            return None
+    if target is None:
+        return None
+    return Unlocked(achievement=target[0], tier=target[1], mods=mods, span=args.span)
+
+
+def split(name: Name) -> tuple[Name, Name | None] | None:
+    """Split `NAME` or `NAME.TIER`; more dots are an error."""
+    first, dot, rest = name.text.partition(".")
+    if not dot:
+        return name, None
+    if "." in rest:
+        error("ACH118", name.span, f"`{name.text}` is neither an achievement nor a tier of one")
+        return None
+    middle = name.span.start + len(first)
+    return (
+        Name(text=first, span=Span(name.span.start, middle)),
+        Name(text=rest, span=Span(middle + 1, name.span.end)),
+    )
+
+
+_BUILDERS: Final[dict[str, Callable[[Arguments], Condition | None]]] = {
+    "count": _count,
+    "sum": _sum,
+    "max": _extreme,
+    "min": _extreme,
+    "streak": _streak,
+    "sequence": _sequence,
+    "all": _combine,
+    "any": _combine,
+    "at_least": _combine,
+    "unlocked": _unlocked,
+}

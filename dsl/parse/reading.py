@@ -1,0 +1,100 @@
+"""One reading of one file: what was found so far, and what is wrong with it.
+
+The parser's callbacks are made once; what they add to is looked up here, so that two files may be read at once.
+An *error* leaves something unreadable: the declaration that holds it is dropped. A *slip* is told just so, but what the
+author meant is clear, and the declaration is kept.
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+
+from dsl.diagnostics import Diagnostic, Severity
+from dsl.source import Span
+
+if TYPE_CHECKING:
+    from dsl.source import Source
+    from dsl.syntax import Declaration
+
+MAX_DEPTH: Final = 64
+"""Brackets open at once, and operators of a filter above one another."""
+
+
+class Token(Protocol):
+    """What the lexer hands out: a piece of text that knows its place."""
+
+    type: str
+    value: str
+    start_pos: int
+    end_pos: int
+
+
+class Mark(NamedTuple):
+    """A word or sign that carries no value, such as `not` or `/`."""
+
+    text: str
+    span: Span
+
+
+class TooDeep(Exception):  # noqa: N818 - a signal to the recovery, never seen outside
+    """More brackets are open than MAX_DEPTH."""
+
+    def __init__(self, span: Span) -> None:
+        super().__init__()
+        self.span = span
+
+
+class Reading:
+    """What has been read of a file, and the problems found on the way."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.problems: list[Diagnostic] = []
+        self.declarations: list[Declaration] = []
+        self.open: list[Token] = []
+        self.broken = False
+
+    def slip(self, code: str, span: Span, message: str, hint: str | None = None) -> None:
+        """Tell a problem whose meaning is clear; the declaration is kept."""
+        self.problems.append(Diagnostic(code, Severity.ERROR, self.source, span, message, hint))
+
+    def error(self, code: str, span: Span, message: str, hint: str | None = None) -> None:
+        """Tell a problem that leaves the declaration unreadable; it is dropped."""
+        self.slip(code, span, message, hint)
+        self.broken = True
+
+    def declare(self, declaration: Declaration) -> None:
+        """Keep a declaration, unless something in it could not be read."""
+        if not self.broken:
+            self.declarations.append(declaration)
+        self.broken = False
+
+    def enter(self, bracket: Token) -> None:
+        """An opening bracket was read."""
+        self.open.append(bracket)
+        if len(self.open) > MAX_DEPTH:
+            raise TooDeep(Span(bracket.start_pos, bracket.end_pos))
+
+    def leave(self) -> None:
+        """A closing bracket was read."""
+        self.open.pop()
+
+
+READING: Final[ContextVar[Reading]] = ContextVar("reading")
+"""The reading that the parser's callbacks add to."""
+
+
+def slip(code: str, span: Span, message: str, hint: str | None = None) -> None:
+    """Tell a slip to the reading under way."""
+    READING.get().slip(code, span, message, hint)
+
+
+def error(code: str, span: Span, message: str, hint: str | None = None) -> None:
+    """Tell an error to the reading under way."""
+    READING.get().error(code, span, message, hint)
+
+
+def place(token: Token) -> Span:
+    """Return where a token stands."""
+    return Span(token.start_pos, token.end_pos)
