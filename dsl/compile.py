@@ -1,0 +1,266 @@
+"""Rules to programs: shared aggregates, indexed by event type.
+
+A `Program` has one `Plan` a scope. A plan lists, per event type, the operations that an event of that type costs, in the
+order in which they must run: aggregates below conditions below achievements, and an achievement before those that name
+it in `after` or `unlocked`. Rules that a type does not concern cost it nothing.
+"""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from dsl.clock import TIMEZONE
+from dsl.conditions import build, owner_of
+from dsl.filters import pattern_types
+from dsl.judge import Judge, Ruling
+from dsl.memory import Memory
+from dsl.progress import ENCODING
+from dsl.syntax import And, Combine, Not, Or, Unlocked
+from dsl.types import FieldType
+from dsl.values import value_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from dsl.event import Event
+    from dsl.judge import Judgement
+    from dsl.schema import Rules
+    from dsl.syntax import Achievement, Condition, Pattern, Predicate, Target
+
+USER = "user"
+TENANT = "tenant"
+
+
+class Once(msgspec.Struct, frozen=True):
+    """`once per`: the fields of the fingerprint, and the span in microseconds (None for ever)."""
+
+    fields: tuple[str, ...]
+    within: int | None
+
+
+class Dispatch(msgspec.Struct, frozen=True):
+    """What one event type costs in one plan."""
+
+    steps: tuple[Judgement, ...]
+    once: Once | None
+    traits: tuple[str, ...]
+
+
+class Plan:
+    """The rules of one scope, compiled. A stored state is valid only under the same `fingerprint`."""
+
+    def __init__(self, scope: str, rulings: Sequence[Ruling], dispatch: Mapping[str, Dispatch], described: str) -> None:
+        self.scope = scope
+        self.rulings = tuple(rulings)
+        """Every achievement and tier, in the order in which they are judged; the index is the slot of what was earned."""
+        self.dispatch = dispatch
+        self.types = frozenset(dispatch)
+        self.fingerprint = blake2b(described.encode(), digest_size=16).hexdigest()
+
+
+class Program:
+    """A rule set, compiled: one plan a scope that has achievements."""
+
+    def __init__(self, scopes: Mapping[str, Plan]) -> None:
+        self.scopes = scopes
+        parts = "\n".join(f"{name} {scopes[name].fingerprint}" for name in sorted(scopes))
+        self.fingerprint = blake2b(parts.encode(), digest_size=16).hexdigest()
+
+    def subjects(self, event: Event) -> tuple[tuple[str, str], ...]:
+        """Return (scope, subject) of every plan that hears the event's type."""
+        return tuple(self._subjects(event))
+
+    def _subjects(self, event: Event) -> Iterator[tuple[str, str]]:
+        for scope, plan in self.scopes.items():
+            if event.type not in plan.types:
+                continue
+            if scope == USER:
+                yield scope, event.user
+            elif scope == TENANT:
+                yield scope, event.tenant
+            else:
+                value = event.fields.get(scope)
+                if value is not None and value != "":
+                    yield scope, value_text(value)
+
+
+def compile_rules(rules: Rules) -> Program:
+    """Compile checked rules. Rules that the checker found errors in may raise anything."""
+    scopes = sorted({scope_of(versions[0]) for versions in rules.achievements.values()} | {USER})
+    plans = {scope: _PlanBuilder(rules, scope).build() for scope in scopes}
+    return Program(plans)
+
+
+def scope_of(achievement: Achievement) -> str:
+    """Return `user`, `tenant` or the field that is an achievement's scope."""
+    return USER if achievement.scope is None else achievement.scope.name
+
+
+class _PlanBuilder:
+    """Builds the plan of one scope."""
+
+    def __init__(self, rules: Rules, scope: str) -> None:
+        self.rules = rules
+        self.scope = scope
+        self.achievements = {
+            name: versions for name, versions in rules.achievements.items() if scope_of(versions[0]) == scope
+        }
+        zone_types = frozenset(event for event, names in rules.trait_events.items() if TIMEZONE in names)
+        self.memory = Memory(
+            single=scope == USER, all_types=frozenset(rules.events), zone_types=zone_types, integral=self._integral
+        )
+        self.rulings: list[Ruling] = []
+        self.judges: list[Judge] = []
+
+    def build(self) -> Plan:
+        for name in _in_order(self.achievements):
+            self._add(name, self.achievements[name])
+        self.memory.number()
+        traits = self._traits_used()
+        types = self.rules.events
+        dispatch = {event_type: entry for event_type in types if (entry := self._dispatch(event_type, traits))}
+        return Plan(self.scope, self.rulings, dispatch, self._describe(dispatch))
+
+    # -- achievements --
+
+    def _add(self, name: str, versions: tuple[Achievement, ...]) -> None:
+        tiers: dict[str | None, Ruling] = {}
+        for version in versions:
+            for tier, _ in tier_conditions(version):
+                if tier not in tiers:
+                    tiers[tier] = Ruling(len(self.rulings), name, tier)
+                    self.rulings.append(tiers[tier])
+        named = frozenset[str]().union(*(self.memory.hears[other] for version in versions for other in references(version)))
+        heard = named
+        for version, following in zip(versions, [*versions[1:], None], strict=True):
+            for tier, when in tier_conditions(version):
+                judge = self._judge(tiers[tier], version, following, when)
+                self.memory.order.append(judge)
+                self.judges.append(judge)
+                heard |= judge.types
+        self.memory.slots[name] = {tier: ruling.slot for tier, ruling in tiers.items()}
+        self.memory.hears[name] = heard
+
+    def _judge(self, ruling: Ruling, version: Achievement, following: Achievement | None, when: Condition) -> Judge:
+        tier = ruling.tier
+        built = build(self.memory, when, version, tier)
+        types = built.names.union(*(self.memory.hears[other] for other in references(version)))
+        if version.where is not None:
+            types |= frozenset(self.rules.trait_events)
+        until = None if following is None or following.since is None else following.since.us
+        owner = owner_of(version, tier)
+        judge = Judge(
+            ruling,
+            version,
+            built,
+            until=until,
+            after=tuple(self._after(target) for target in version.after),
+            types=types,
+            own=lambda: self.memory.own_slots(owner),
+            decimal_traits=frozenset(name for name, kind in self.rules.traits.items() if kind is FieldType.DECIMAL),
+        )
+        ruling.judges.append(judge)
+        return judge
+
+    def _after(self, target: Target) -> tuple[int, ...]:
+        slots = self.memory.slots[target.achievement.text]
+        return tuple(slots.values()) if target.tier is None else (slots[target.tier.text],)
+
+    def _integral(self, pattern: Pattern, field: str) -> bool:
+        schemas = (self.rules.events[event_type] for event_type in pattern_types(pattern))
+        return all(schema.fields[field].type is FieldType.INT for schema in schemas)
+
+    # -- dispatch --
+
+    def _traits_used(self) -> frozenset[str]:
+        names = {TIMEZONE} if self.memory.uses_user_zone else set[str]()
+        for versions in self.achievements.values():
+            for version in versions:
+                names |= set[str]() if version.where is None else traits_of(version.where)
+        return frozenset(names)
+
+    def _dispatch(self, event_type: str, traits: frozenset[str]) -> Dispatch | None:
+        steps = tuple(operation.stepper(event_type) for operation in self.memory.operations(event_type))
+        moved = tuple(sorted(traits & set(self.rules.trait_events.get(event_type, ()))))
+        once = self.rules.events[event_type].once
+        if not steps and not moved and (once is None or self.scope != USER):
+            return None
+        return Dispatch(steps=steps, once=None if once is None else Once(*once), traits=moved)
+
+    def _describe(self, dispatch: Mapping[str, Dispatch]) -> str:
+        """Return everything that a stored state depends on, as text."""
+        lines = [f"encoding {ENCODING}", f"scope {self.scope}"]
+        lines.extend(f"aggregate {entry.key()}" for entry in self.memory.entries.values())
+        lines.extend(f"judge {judge.described}" for judge in self.judges)
+        for event_type in sorted(dispatch):
+            schema, entry = self.rules.events[event_type], dispatch[event_type]
+            fields = ",".join(sorted(f"{field.name}:{field.type.value}" for field in schema.fields.values()))
+            lines.append(f"event {event_type} {fields} once {entry.once} traits {entry.traits}")
+        return "\n".join(lines)
+
+
+# -- trees ------------------------------------------------------------------------------------------------------------
+
+
+def tier_conditions(achievement: Achievement) -> Iterator[tuple[str | None, Condition]]:
+    """Yield (tier, condition): the one `when` under None, or every tier."""
+    if achievement.when is not None:
+        yield None, achievement.when
+    for tier in achievement.tiers:
+        yield tier.name.text, tier.when
+
+
+def references(achievement: Achievement) -> frozenset[str]:
+    """Return the achievements that one names in `after` and `unlocked`."""
+    names = {target.achievement.text for target in achievement.after}
+    for _, when in tier_conditions(achievement):
+        names |= {part.achievement.text for part in atoms(when) if isinstance(part, Unlocked)}
+    return frozenset(names)
+
+
+def atoms(condition: Condition) -> Iterator[Condition]:
+    """Yield the atomic conditions below a condition."""
+    if isinstance(condition, Combine):
+        for part in condition.parts:
+            yield from atoms(part)
+    else:
+        yield condition
+
+
+def traits_of(predicate: Predicate) -> set[str]:
+    """Return the traits that a `for` reads."""
+    match predicate:
+        case Not(part=part):
+            return traits_of(part)
+        case And(parts=parts) | Or(parts=parts):
+            return set[str]().union(*(traits_of(part) for part in parts))
+        case _:
+            return {predicate.left.name}
+
+
+def _in_order(achievements: Mapping[str, tuple[Achievement, ...]]) -> list[str]:
+    """Return names so that each follows those it names; alphabetical where free."""
+    done: dict[str, None] = {}
+    stack: list[tuple[str, Iterator[str]]] = []
+    for root in sorted(achievements):
+        if root in done:
+            continue
+        stack.append((root, iter(sorted(_known(achievements, root)))))
+        while stack:
+            name, others = stack[-1]
+            other = next((other for other in others if other not in done), None)
+            if other is None:
+                done[name] = None
+                stack.pop()
+            else:
+                stack.append((other, iter(sorted(_known(achievements, other)))))
+    return list(done)
+
+
+def _known(achievements: Mapping[str, tuple[Achievement, ...]], name: str) -> Iterable[str]:
+    named = frozenset[str]().union(*(references(version) for version in achievements[name]))
+    return named & achievements.keys()
+

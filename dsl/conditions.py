@@ -1,0 +1,332 @@
+"""Conditions of the tree to nodes: which aggregates each one needs, and which of them are one and the same.
+
+A condition is *tracked* where something above it asks for its latest start: a span, or `repeat every`. Untracked ones
+remember less.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from dsl.clock import Clock, UserClock
+from dsl.filters import compile_pattern, pattern_key, pattern_types
+from dsl.memory import Context, Seen
+from dsl.nodes.compose import Combined, Has, Per, Unless, Within
+from dsl.nodes.node import Condition as Node
+from dsl.nodes.recent import (
+    Best,
+    CountReached,
+    DistinctReached,
+    ExtremeReached,
+    RecentDistinct,
+    RecentEvents,
+    RecentExtreme,
+    RecentSum,
+    SumReached,
+)
+from dsl.nodes.sequence import SequenceReached, Sequences
+from dsl.nodes.streak import StreakReached, Streaks
+from dsl.nodes.totals import (
+    Bound,
+    Distinct,
+    Reached,
+    ReachedInUnit,
+    SinceDistinct,
+    SinceTotal,
+    Total,
+    UnitDistinct,
+    UnitTotal,
+)
+from dsl.syntax import Combine, Count, Extreme, RepeatEach, RepeatEvery, Sequence, Streak, Sum, Unlocked
+from dsl.types import DAY, HOUR, Unit
+from dsl.values import canonical_number
+
+if TYPE_CHECKING:
+    from dsl.memory import Memory
+    from dsl.syntax import Achievement, Cmp, Condition, Modifiers, Pattern
+
+_LONGEST = {Unit.HOUR: HOUR, Unit.DAY: DAY, Unit.WEEK: 7 * DAY, Unit.MONTH: 31 * DAY, Unit.YEAR: 366 * DAY}
+
+
+class Made(msgspec.Struct, frozen=True):
+    """A condition: its node, and its canonical form with bounds."""
+
+    node: Node
+    key: str
+
+
+class Built(msgspec.Struct, frozen=True):
+    """A whole `when`: also the event types it names and, under `repeat every`, its unit and zone."""
+
+    node: Node
+    key: str
+    names: frozenset[str]
+    unit: Unit | None = None
+    clock: Clock | None = None
+
+
+def build(memory: Memory, when: Condition, version: Achievement, tier: str | None) -> Built:
+    """Build the `when` of one achievement, version and tier."""
+    context = Context(seen=_seen(version), owner=owner_of(version, tier))
+    repeat, names = version.repeat, named_types(when)
+    if not isinstance(repeat, RepeatEvery):
+        made = condition(memory, when, context)
+        return Built(node=made.node, key=made.key, names=names)
+    unit, clock = Unit(repeat.unit.text), memory.clock(repeat)
+    made = _in_unit(memory, when, context, unit, clock)
+    if made is None:
+        made = condition(memory, when, context.spanning(_LONGEST[unit] + DAY))
+    return Built(node=made.node, key=f"{made.key} every {unit.value}@{clock.key}", names=names, unit=unit, clock=clock)
+
+
+def condition(memory: Memory, tree: Condition, context: Context) -> Made:
+    """Build a condition with its modifiers: `within` first, `per` on that, `unless` on that."""
+    made = None if context.tracked else _fused(memory, tree, context)
+    if made is not None:
+        return made
+    mods, clock = tree.mods, memory.clock(tree.mods)
+    inner = context
+    if mods.unless is not None:
+        inner = inner.spanning(None)
+    if mods.per is not None:
+        inner = inner.spanning(_LONGEST[Unit(mods.per.text)] + DAY)
+    if mods.within is not None:
+        inner = inner.spanning(mods.within.us)
+    return _spans(memory, _operator(memory, tree, inner, clock), mods, context, clock)
+
+
+def _spans(memory: Memory, made: Made, mods: Modifiers, context: Context, clock: Clock) -> Made:
+    node, key = made.node, made.key
+    if mods.within is not None:
+        length = mods.within.us
+        key = f"({key} within {length})"
+        node = memory.share(key, context, lambda inner=node, key=key: Within(inner, key, length))
+    if mods.per is not None:
+        unit, ticks = Unit(mods.per.text), memory.ticks(clock)
+        key = f"({key} per {unit.value}@{clock.key})"
+        node = memory.share(key, context, lambda inner=node, key=key: Per(inner, key, unit, clock, ticks))
+    if mods.unless is not None:
+        stops = compile_pattern(mods.unless, clock)
+        key = f"({key} unless {pattern_key(mods.unless, clock)})"
+        node = memory.share(key, context, lambda inner=node, key=key: Unless(inner, key, stops))
+    return Made(node, key)
+
+
+def _operator(memory: Memory, tree: Condition, context: Context, clock: Clock) -> Made:
+    match tree:
+        case Count():
+            return _count(memory, tree, context, clock)
+        case Sum():
+            return _sum(memory, tree, context, clock)
+        case Extreme():
+            return _extreme(memory, tree, context, clock)
+        case Streak():
+            return _streak(memory, tree, context, clock)
+        case Sequence():
+            return _sequence(memory, tree, context, clock)
+        case Combine(parts=parts, k=k):
+            made = [condition(memory, part, context) for part in parts]
+            keys = ",".join(sorted(part.key for part in made))
+            return Made(Combined([part.node for part in made], k), f"at_least({k},{keys})")
+        case Unlocked(achievement=name, tier=tier):
+            slots = memory.slots[name.text]
+            wanted = tuple(slots.values()) if tier is None else (slots[tier.text],)
+            key = f"unlocked({name.text}{'' if tier is None else '.' + tier.text})"
+            return Made(Has(wanted, memory.hears[name.text]), key)
+
+
+# -- atoms ------------------------------------------------------------------------------------------------------------
+
+
+def _count(memory: Memory, tree: Count, context: Context, clock: Clock) -> Made:
+    if tree.distinct is not None:
+        return _distinct(memory, tree, tree.distinct.text, context, clock)
+    name, tests, reach = _name(tree, clock), compile_pattern(tree.event, clock), context.horizon
+    key = name + _bound_key(tree)
+    if context.tracked:
+        recent = f"recent {name}"
+        events = memory.share(f"{recent}/{reach}", context, lambda: RecentEvents(tests, recent, reach))
+        return Made(CountReached(events, at_least(tree.cmp)), key)
+    total = memory.share(name, context, lambda: Total(tests, None, name))
+    return Made(Reached(total, whole_bound(tree.cmp)), key)
+
+
+def _distinct(memory: Memory, tree: Count, field: str, context: Context, clock: Clock) -> Made:
+    name, tests, reach = _name(tree, clock), compile_pattern(tree.event, clock), context.horizon
+    key, need = name + _bound_key(tree), at_least(tree.cmp)
+    if context.tracked:
+        recent = f"recent {name}"
+        values = memory.share(f"{recent}/{reach}", context, lambda: RecentDistinct(tests, recent, reach, field))
+        return Made(DistinctReached(values, need), key)
+    distinct = memory.share(name, context, lambda: Distinct(tests, field, name))
+    distinct.cap = max(distinct.cap, need)
+    return Made(Reached(distinct, whole_bound(tree.cmp)), key)
+
+
+def _sum(memory: Memory, tree: Sum, context: Context, clock: Clock) -> Made:
+    field, tests, reach = tree.of.text, compile_pattern(tree.event, clock), context.horizon
+    name = _name(tree, clock)
+    key, bound = name + _bound_key(tree), _bound(memory, tree)
+    if context.tracked:
+        recent = f"recent {name}"
+        amounts = memory.share(f"{recent}/{reach}", context, lambda: RecentSum(tests, recent, reach, field))
+        return Made(SumReached(amounts, bound), key)
+    total = memory.share(name, context, lambda: Total(tests, field, name))
+    return Made(Reached(total, bound), key)
+
+
+def _extreme(memory: Memory, tree: Extreme, context: Context, clock: Clock) -> Made:
+    field, sign = tree.of.text, 1 if tree.kind == "max" else -1
+    tests, reach = compile_pattern(tree.event, clock), context.horizon
+    name = f"{tree.kind}({pattern_key(tree.event, clock)} of {field})"
+    key, bound = name + _bound_key(tree), _bound(memory, tree)
+    if context.tracked:
+        recent = f"recent {name}"
+        queue = memory.share(f"{recent}/{reach}", context, lambda: RecentExtreme(tests, recent, reach, field, sign))
+        return Made(ExtremeReached(queue, bound), key)
+    best = memory.share(name, context, lambda: Best(tests, name, field, sign))
+    return Made(ExtremeReached(best, bound), key)
+
+
+def _streak(memory: Memory, tree: Streak, context: Context, clock: Clock) -> Made:
+    unit, need = Unit(tree.unit.text), at_least(tree.cmp)
+    keep = need if context.tracked else 0
+    name = f"streak({pattern_key(tree.event, clock)} per {unit.value}@{clock.key} min {tree.min} grace {tree.grace})"
+    zone_types = memory.ticks(clock) if isinstance(clock, UserClock) else frozenset[str]()
+
+    def make() -> Streaks:
+        tests = compile_pattern(tree.event, clock)
+        return Streaks(
+            tests, name, unit, clock, minimum=tree.min, grace=tree.grace, keep=keep, zone_types=zone_types
+        )
+
+    return Made(StreakReached(memory.share(f"{name}#{keep}", context, make), need), f"{name}>={need}")
+
+
+def _sequence(memory: Memory, tree: Sequence, context: Context, clock: Clock) -> Made:
+    by = None if tree.by is None else tree.by.text
+    reach = context.horizon if context.tracked and by is not None else None
+    key = f"sequence({','.join(pattern_key(step, clock) for step in tree.steps)} by {by})"
+    tests = [compile_pattern(step, clock) for step in tree.steps]
+    return Made(SequenceReached(memory.share(f"{key}/{reach}", context, lambda: Sequences(tests, by, key, reach))), key)
+
+
+# -- fused forms: what needs no positions though it has a span --------------------------------------------------------
+
+
+def _fused(memory: Memory, tree: Condition, context: Context) -> Made | None:
+    """Build a count or sum with one `per` of a fixed zone, or one `unless`; None where it is something else."""
+    if not isinstance(tree, Count | Sum) or tree.mods.within is not None:
+        return None
+    mods, clock = tree.mods, memory.clock(tree.mods)
+    if mods.unless is not None and mods.per is None:
+        return _since(memory, tree, mods.unless, context, clock)
+    if mods.per is not None and mods.unless is None and clock.fixed:
+        total, key = _unit_total(memory, tree, context, Unit(mods.per.text), clock, clock)
+        return Made(Reached(total, _bound_of(memory, tree)), key)
+    return None
+
+
+def _in_unit(memory: Memory, tree: Condition, context: Context, unit: Unit, zone: Clock) -> Made | None:
+    """Build a plain count or sum under `repeat every` in a fixed zone; None where it is something else."""
+    if not isinstance(tree, Count | Sum) or not zone.fixed:
+        return None
+    if tree.mods.within is not None or tree.mods.per is not None or tree.mods.unless is not None:
+        return None
+    total, key = _unit_total(memory, tree, context, unit, zone, memory.clock(tree.mods))
+    return Made(ReachedInUnit(total, _bound_of(memory, tree)), key)
+
+
+def _unit_total(
+    memory: Memory, tree: Count | Sum, context: Context, unit: Unit, zone: Clock, filters: Clock
+) -> tuple[UnitTotal | UnitDistinct, str]:
+    tests = compile_pattern(tree.event, filters)
+    name = f"{_name(tree, filters)} per {unit.value}@{zone.key}"
+    key = name + _bound_key(tree)
+    if isinstance(tree, Count) and tree.distinct is not None:
+        field = tree.distinct.text
+        values = memory.share(name, context, lambda: UnitDistinct(tests, field, name, unit, zone))
+        values.cap = max(values.cap, at_least(tree.cmp))
+        return values, key
+    of = tree.of.text if isinstance(tree, Sum) else None
+    return memory.share(name, context, lambda: UnitTotal(tests, of, name, unit, zone)), key
+
+
+def _since(memory: Memory, tree: Count | Sum, unless: Pattern, context: Context, clock: Clock) -> Made:
+    tests, stops = compile_pattern(tree.event, clock), compile_pattern(unless, clock)
+    name = f"{_name(tree, clock)} since {pattern_key(unless, clock)}"
+    key, bound = name + _bound_key(tree), _bound_of(memory, tree)
+    if isinstance(tree, Count) and tree.distinct is not None:
+        field = tree.distinct.text
+        values = memory.share(name, context, lambda: SinceDistinct(tests, field, name, stops))
+        values.cap = max(values.cap, at_least(tree.cmp))
+        return Made(Reached(values, bound), key)
+    of = tree.of.text if isinstance(tree, Sum) else None
+    return Made(Reached(memory.share(name, context, lambda: SinceTotal(tests, of, name, stops)), bound), key)
+
+
+# -- small things -----------------------------------------------------------------------------------------------------
+
+
+def owner_of(version: Achievement, tier: str | None) -> str:
+    """Return whose own the memory of a condition is: under `repeat each` the achievement's and tier's, else everybody's."""
+    return f"each {version.name.text}.{tier} " if isinstance(version.repeat, RepeatEach) else ""
+
+
+def _seen(version: Achievement) -> Seen:
+    active, since = version.active, version.since
+    start = None if active is None or active.start is None else active.start.us
+    if version.fresh and since is not None:
+        start = since.us if start is None else max(start, since.us)
+    return Seen(start, None if active is None or active.end is None else active.end.us)
+
+
+def at_least(cmp: Cmp) -> int:
+    """Return the smallest whole number that satisfies a lower bound."""
+    floor = int(cmp.bound // 1)
+    if cmp.op == ">":
+        return floor + 1
+    return floor if floor == cmp.bound else floor + 1
+
+
+def whole_bound(cmp: Cmp) -> Bound:
+    """Return a lower bound on whole numbers as `>=`."""
+    return Bound(">=", at_least(cmp), integral=True)
+
+
+def _name(tree: Count | Sum, clock: Clock) -> str:
+    pattern = pattern_key(tree.event, clock)
+    if isinstance(tree, Sum):
+        return f"sum({pattern} of {tree.of.text})"
+    return f"count({pattern})" if tree.distinct is None else f"count({pattern} distinct {tree.distinct.text})"
+
+
+def _bound(memory: Memory, tree: Sum | Extreme) -> Bound:
+    return Bound(tree.cmp.op, tree.cmp.bound, integral=memory.integral(tree.event, tree.of.text))
+
+
+def _bound_of(memory: Memory, tree: Count | Sum) -> Bound:
+    return _bound(memory, tree) if isinstance(tree, Sum) else whole_bound(tree.cmp)
+
+
+def _bound_key(tree: Count | Sum | Extreme) -> str:
+    if isinstance(tree, Count):
+        return f">={at_least(tree.cmp)}"
+    return f"{tree.cmp.op}{canonical_number(tree.cmp.bound)}"
+
+
+def named_types(condition: Condition) -> frozenset[str]:
+    """Return the event types that a condition names, those of `unless` included; `unlocked` names none."""
+    unless = condition.mods.unless
+    types = frozenset[str]() if unless is None else pattern_types(unless)
+    match condition:
+        case Combine(parts=parts):
+            return types.union(*(named_types(part) for part in parts))
+        case Sequence(steps=steps):
+            return types.union(*(pattern_types(step) for step in steps))
+        case Unlocked():
+            return types
+        case _:
+            return types | pattern_types(condition.event)

@@ -1,0 +1,209 @@
+"""Filters and patterns, compiled: from predicates in the tree to closures over events, and to their canonical form.
+
+A comparison with an absent field is false. Strings compare by code point, numbers exactly.
+"""
+
+from __future__ import annotations
+
+import operator
+from typing import TYPE_CHECKING, Final
+
+from dsl.calendar import date_of, hour_of, weekday_of
+from dsl.syntax import (
+    Alternative,
+    And,
+    Compare,
+    Instant,
+    Member,
+    Not,
+    Or,
+    Pattern,
+    Predicate,
+    Present,
+    Ref,
+    Truth,
+)
+from dsl.values import canonical_number, canonical_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from dsl.clock import Clock
+    from dsl.event import Event
+    from dsl.progress import State
+    from dsl.syntax import Operand
+    from dsl.types import Value
+
+    Getter = Callable[[State, Event], Value | None]
+    Test = Callable[[State, Event], bool]
+
+_COMPARE: Final[dict[str, Callable[[object, object], bool]]] = {
+    "=": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+_BUILTINS: Final[dict[str, Callable[[int], Value]]] = {
+    "at.hour": hour_of,
+    "at.weekday": weekday_of,
+    "at.date": date_of,
+}
+
+
+def operand_value(operand: Operand) -> Value:
+    """Return what a field is compared with: instants as microseconds, like timestamp fields."""
+    return operand.us if isinstance(operand, Instant) else operand.value
+
+
+# -- tests ------------------------------------------------------------------------------------------------------------
+
+
+def field_getter(ref: Ref, clock: Clock) -> Getter:
+    """Return a closure that reads a payload field or a built-in of the event's own time."""
+    if ref.builtin:
+        local, of = clock.local, _BUILTINS[ref.name]
+        return lambda state, event: of(local(state, event))
+    name = ref.name
+    return lambda state, event: event.fields.get(name)
+
+
+def compile_test(predicate: Predicate, getter: Callable[[Ref], Getter]) -> Test:
+    """Return a closure that tells whether the predicate holds."""
+    match predicate:
+        case Compare():
+            return _compare(predicate, getter(predicate.left))
+        case Member():
+            return _member(predicate, getter(predicate.left))
+        case Present(left=left, negated=negated):
+            get = getter(left)
+            return lambda state, event: (get(state, event) is None) is negated
+        case Truth(left=left):
+            get = getter(left)
+            return lambda state, event: get(state, event) is True
+        case Not(part=part):
+            test = compile_test(part, getter)
+            return lambda state, event: not test(state, event)
+        case And(parts=parts):
+            tests = tuple(compile_test(part, getter) for part in parts)
+            return lambda state, event: all(test(state, event) for test in tests)
+        case Or(parts=parts):
+            tests = tuple(compile_test(part, getter) for part in parts)
+            return lambda state, event: any(test(state, event) for test in tests)
+
+
+def _compare(predicate: Compare, get: Getter) -> Test:
+    op, right = _COMPARE[predicate.op], operand_value(predicate.right)
+
+    def test(state: State, event: Event) -> bool:
+        left = get(state, event)
+        return left is not None and op(left, right)
+
+    return test
+
+
+def _member(predicate: Member, get: Getter) -> Test:
+    values = frozenset(operand_value(value) for value in predicate.values)
+    wanted = not predicate.negated
+
+    def test(state: State, event: Event) -> bool:
+        left = get(state, event)
+        return left is not None and (left in values) is wanted
+
+    return test
+
+
+# -- patterns ---------------------------------------------------------------------------------------------------------
+
+
+def compile_pattern(pattern: Pattern, clock: Clock) -> Mapping[str, Test | None]:
+    """Return per event type the test its events must pass, None where every one matches."""
+
+    def getter(ref: Ref) -> Getter:
+        return field_getter(ref, clock)
+
+    outer = None if pattern.where is None else compile_test(pattern.where, getter)
+    tests: dict[str, Test | None] = {}
+    for alternative in pattern.alternatives:
+        inner = None if alternative.where is None else compile_test(alternative.where, getter)
+        name = alternative.event.text
+        tests[name] = _either(tests[name], inner) if name in tests else inner
+    return {name: _both(inner, outer) for name, inner in tests.items()}
+
+
+def _either(one: Test | None, two: Test | None) -> Test | None:
+    if one is None or two is None:
+        return None
+    return lambda state, event: one(state, event) or two(state, event)
+
+
+def _both(one: Test | None, two: Test | None) -> Test | None:
+    if one is None or two is None:
+        return one or two
+    return lambda state, event: one(state, event) and two(state, event)
+
+
+def pattern_types(pattern: Pattern) -> frozenset[str]:
+    """Return the event types that a pattern names."""
+    return frozenset(alternative.event.text for alternative in pattern.alternatives)
+
+
+# -- canonical form ---------------------------------------------------------------------------------------------------
+
+
+def pattern_key(pattern: Pattern, clock: Clock) -> str:
+    """Return the canonical form of a pattern: alternatives ordered, the zone named only where a filter asks for it."""
+    parts = sorted({_alternative_key(alternative) for alternative in pattern.alternatives})
+    key = parts[0] if len(parts) == 1 else "[" + ",".join(parts) + "]"
+    if pattern.where is not None:
+        key = f"({key} where {predicate_key(pattern.where)})"
+    return f"{key}@{clock.key}" if _uses_clock(pattern) else key
+
+
+def _alternative_key(alternative: Alternative) -> str:
+    if alternative.where is None:
+        return alternative.event.text
+    return f"({alternative.event.text} where {predicate_key(alternative.where)})"
+
+
+def predicate_key(predicate: Predicate) -> str:
+    """Return the canonical form of a predicate: parts and members ordered and said once."""
+    match predicate:
+        case Compare(left=left, op=op, right=right):
+            return f"{left.name}{op}{_operand_key(right)}"
+        case Member(left=left, negated=negated, values=values):
+            return f"{left.name}{' not' * negated} in {sorted({_operand_key(value) for value in values})}"
+        case Present(left=left, negated=negated):
+            return f"{left.name} is{' not' * negated} present"
+        case Truth(left=left):
+            return f"{left.name}=true"
+        case Not(part=part):
+            return f"not({predicate_key(part)})"
+        case And(parts=parts):
+            return "and(" + ",".join(sorted({predicate_key(part) for part in parts})) + ")"
+        case Or(parts=parts):
+            return "or(" + ",".join(sorted({predicate_key(part) for part in parts})) + ")"
+
+
+def _operand_key(operand: Operand) -> str:
+    value = operand_value(operand)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return canonical_text(value) if isinstance(value, str) else canonical_number(value)
+
+
+def _uses_clock(pattern: Pattern) -> bool:
+    predicates = [pattern.where, *(alternative.where for alternative in pattern.alternatives)]
+    return any(uses_builtin(predicate) for predicate in predicates if predicate is not None)
+
+
+def uses_builtin(predicate: Predicate) -> bool:
+    """Tell whether a predicate reads the event's own wall-clock time."""
+    match predicate:
+        case Not(part=part):
+            return uses_builtin(part)
+        case And(parts=parts) | Or(parts=parts):
+            return any(uses_builtin(part) for part in parts)
+        case _:
+            return predicate.left.builtin

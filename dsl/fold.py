@@ -1,0 +1,106 @@
+"""The fold: one subject's events, in canonical order, to what the subject has earned.
+
+`step` is the whole engine: whatever arrives late or twice, and whoever crashes, a subject's unlocks are those of stepping
+through its events in canonical order once.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING, NamedTuple
+
+from dsl.clock import TIMEZONE
+from dsl.compile import USER
+from dsl.event import Position
+from dsl.progress import State
+from dsl.values import fingerprint, value_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from dsl.compile import Dispatch, Once, Plan
+    from dsl.event import Event
+    from dsl.nodes.node import Measure
+    from dsl.progress import Grant
+
+_SWEEP = 32
+"""Whenever so many more fingerprints are known, those that can no longer suppress a copy are swept."""
+
+
+class Standing(NamedTuple):
+    """How far a subject is with one achievement and tier, under the version in effect."""
+
+    achievement: str
+    tier: str | None
+    version: int
+    measure: Measure
+    earned: bool
+
+
+def start(plan: Plan) -> State:
+    """Return the state of a subject of which nothing is known."""
+    del plan
+    return State()
+
+
+def step(plan: Plan, state: State, event: Event) -> list[Grant]:
+    """Fold one event into the state, in place, and return what it earned.
+
+    The event must lie after `state.mark` in canonical order.
+    """
+    entry = plan.dispatch.get(event.type)
+    if entry is None:
+        return []
+    position = state.mark = Position(event.at, event.id)
+    if entry.once is not None and not _counts(state, event, entry.once):
+        state.suppressed += 1
+        return []
+    if entry.traits:
+        _take_traits(plan, state, event, entry)
+    return [grant for operation in entry.steps if (grant := operation(state, event, position)) is not None]
+
+
+def fold(plan: Plan, events: Iterable[Event]) -> tuple[State, list[Grant]]:
+    """Fold a subject's events, given once each in canonical order; return the state and everything earned."""
+    state, grants = start(plan), list[Grant]()
+    for event in events:
+        grants.extend(step(plan, state, event))
+    return state, grants
+
+
+def _counts(state: State, event: Event, once: Once) -> bool:
+    """Tell whether an event counts: the first of its fingerprint, or far enough after the last one that counted."""
+    key = fingerprint([event.user, *(event.fields.get(field) for field in once.fields)])
+    counted = state.counted.setdefault(event.type, {})
+    last = counted.get(key)
+    if last is not None and (once.within is None or event.at - last < once.within):
+        return False
+    counted[key] = event.at
+    if once.within is not None and len(counted) % _SWEEP == 0:
+        horizon = event.at - once.within
+        for stale in [key for key, at in counted.items() if at <= horizon]:
+            del counted[stale]
+    return True
+
+
+def _take_traits(plan: Plan, state: State, event: Event, entry: Dispatch) -> None:
+    for name in entry.traits:
+        value = event.fields.get(name)
+        if value is None:
+            continue
+        if plan.scope == USER:
+            state.traits[name] = value_text(value) if isinstance(value, Decimal) else value
+        elif name == TIMEZONE and isinstance(value, str):
+            state.traits[event.user] = value
+
+
+def standings(plan: Plan, state: State, now: int) -> list[Standing]:
+    """Return the progress of every achievement and tier that has a version in effect at `now` (microseconds)."""
+    result: list[Standing] = []
+    for ruling in plan.rulings:
+        judge = ruling.in_effect(now)
+        if judge is not None:
+            measure = judge.measure(state, now)
+            version, earned = judge.version.version, ruling.slot in state.earned
+            result.append(Standing(ruling.achievement, ruling.tier, version, measure, earned))
+    return result

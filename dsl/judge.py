@@ -1,0 +1,226 @@
+"""Earning: when a subject gets an achievement.
+
+A *ruling* is one achievement and tier: its slot among what a subject has earned. A *judge* is one version of it: it
+listens to the types the version hears, and at an event that lies in the version's effective span grants what holds.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from dsl.calendar import label, unit_index
+from dsl.event import Position
+from dsl.filters import compile_test, predicate_key
+from dsl.nodes.node import ALL, BEGINNING, Measure, whole
+from dsl.nodes.totals import ReachedInUnit
+from dsl.progress import Earned, Grant
+from dsl.syntax import Active, RepeatEach
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dsl.conditions import Built
+    from dsl.event import Event
+    from dsl.filters import Getter, Test
+    from dsl.progress import State
+    from dsl.syntax import Achievement, Predicate, Ref
+    from dsl.types import Value
+
+    Judgement = Callable[[State, Event, Position], Grant | None]
+    Opening = Callable[[State, Event], int | None]
+    """Tells the occurrence that stands open and holds at an event, None where none does."""
+
+_REMEMBERED_HOURS = 75
+"""Occurrences of a calendar repeat that are remembered as earned: an hour's label may come back for a day."""
+
+
+class Ruling:
+    """One achievement and tier over all its versions; `slot` indexes what a subject has earned."""
+
+    def __init__(self, slot: int, achievement: str, tier: str | None) -> None:
+        self.slot = slot
+        self.achievement = achievement
+        self.tier = tier
+        self.judges: list[Judge] = []
+
+    def in_effect(self, at: int) -> Judge | None:
+        """Return the judge of the version in effect at an instant."""
+        return next((judge for judge in self.judges if judge.covers(at)), None)
+
+
+class Judge:
+    """One version of a ruling.
+
+    `until` is the instant (microseconds) at which the next version takes over; `after` holds, per name in `after`, the
+    slots of which one must be earned; `own` tells the node slots that start afresh after a grant of `repeat each`.
+    """
+
+    def __init__(
+        self,
+        ruling: Ruling,
+        version: Achievement,
+        built: Built,
+        *,
+        until: int | None,
+        after: tuple[tuple[int, ...], ...],
+        types: frozenset[str],
+        own: Callable[[], tuple[int, ...]],
+        decimal_traits: frozenset[str],
+    ) -> None:
+        self.ruling = ruling
+        self.version = version
+        self.built = built
+        self.since = None if version.since is None else version.since.us
+        self.until = until
+        self.after = after
+        self.types = types
+        self._own = own
+        self._who = None if version.where is None else _trait_test(version.where, decimal_traits)
+
+    def covers(self, at: int) -> bool:
+        """Tell whether the version is in effect at an instant."""
+        return (self.since is None or at >= self.since) and (self.until is None or at < self.until)
+
+    @property
+    def described(self) -> str:
+        """Everything about the judgement that a stored state depends on, as text."""
+        version, tier = self.version, self.ruling.tier
+        active = version.active or Active(start=None, end=None)
+        who = None if version.where is None else predicate_key(version.where)
+        repeat = "each" if isinstance(version.repeat, RepeatEach) else "once"
+        span = [None if end is None else end.us for end in (active.start, active.end)]
+        settle = 0 if version.settle is None else version.settle.us
+        return (
+            f"{version.name.text} {tier} v{version.version} {self.since}..{self.until} when {self.built.key} repeat {repeat} "
+            f"for {who} after {self.after} active {span} settle {settle} hears {sorted(self.types)}"
+        )
+
+    def stepper(self, event_type: str) -> Judgement:
+        """Return the judgement on an event."""
+        del event_type
+        slot, version, tier = self.ruling.slot, self.version.version, self.ruling.tier
+        name = self.version.name.text
+        settle = 0 if self.version.settle is None else self.version.settle.us
+        opening, occurrence_of, record = self._opening(), self._occurrence(), self._record()
+        low, high = self._hearing()
+
+        def judge(state: State, event: Event, position: Position) -> Grant | None:
+            if not low <= event.at < high:
+                return None
+            occurrence = opening(state, event)
+            if occurrence is None or not self._admits(state, event):
+                return None
+            earned = state.earned.get(slot)
+            if earned is None:
+                earned = state.earned[slot] = Earned(position, 0)
+            record(state, earned, occurrence)
+            return Grant(name, tier, occurrence_of(occurrence), version, event.at, event.id, settle)
+
+        return judge
+
+    def _hearing(self) -> tuple[int, int]:
+        """Return the span of instants, end exclusive, in which the version is in effect and active."""
+        active = self.version.active or Active(start=None, end=None)
+        lows = [self.since, None if active.start is None else active.start.us]
+        highs = [self.until, None if active.end is None else active.end.us]
+        low = max((low for low in lows if low is not None), default=-(2**63))
+        return low, min((high for high in highs if high is not None), default=2**63)
+
+    def _admits(self, state: State, event: Event) -> bool:
+        """Tell whether `for` is true and every `after` is earned."""
+        if self._who is not None and not self._who(state, event):
+            return False
+        return all(any(slot in state.earned for slot in slots) for slots in self.after)
+
+    # -- what an occurrence is: one for ever, one after the other, or one a calendar unit --
+
+    def _opening(self) -> Opening:
+        slot, holds = self.ruling.slot, self.built.node.holds
+        if isinstance(self.version.repeat, RepeatEach):
+            return lambda state, event: _next(state, slot) if holds(state) else None
+        if self.built.unit is not None:
+            return self._unit_opening()
+        return lambda state, event: 0 if slot not in state.earned and holds(state) else None
+
+    def _unit_opening(self) -> Opening:
+        slot, node, unit, clock = self.ruling.slot, self.built.node, self.built.unit, self.built.clock
+        if unit is None or clock is None:
+            raise AssertionError(self.described)
+
+        def opening(state: State, event: Event) -> int | None:
+            index = unit_index(unit, clock.local(state, event))
+            earned = state.earned.get(slot)
+            if earned is not None and index in earned.units:
+                return None
+            if isinstance(node, ReachedInUnit):
+                return index if node.holds_in(state, index) else None
+            start = node.start(state)
+            return index if start is not None and clock.same_unit(state, event, start.at, unit) else None
+
+        return opening
+
+    def _occurrence(self) -> Callable[[int], str | None]:
+        unit = self.built.unit
+        if isinstance(self.version.repeat, RepeatEach):
+            return str
+        return (lambda _: None) if unit is None else (lambda index: label(unit, index))
+
+    def _record(self) -> Callable[[State, Earned, int], None]:
+        own = self._own()
+
+        def each(state: State, earned: Earned, occurrence: int) -> None:
+            earned.times = occurrence
+            for node in own:
+                state.nodes.pop(node, None)
+
+        def every(state: State, earned: Earned, occurrence: int) -> None:
+            del state
+            earned.times += 1
+            earned.units.append(occurrence)
+            del earned.units[:-_REMEMBERED_HOURS]
+
+        def once(state: State, earned: Earned, occurrence: int) -> None:
+            del state, occurrence
+            earned.times = 1
+
+        if isinstance(self.version.repeat, RepeatEach):
+            return each
+        return once if self.built.unit is None else every
+
+    # -- progress --
+
+    def measure(self, state: State, now: int) -> Measure:
+        """Return the progress at `now` (microseconds) of the current occurrence; full once earned."""
+        node, unit, clock = self.built.node, self.built.unit, self.built.clock
+        earned = state.earned.get(self.ruling.slot)
+        if unit is None or clock is None:
+            done, floor = earned is not None and not isinstance(self.version.repeat, RepeatEach), BEGINNING
+        else:
+            index = clock.now_unit(state, now, unit)
+            done, floor = earned is not None and index in earned.units, Position(clock.begin(state, unit, index), "")
+        reached = node.measure(state, now, floor)
+        if not done:
+            return reached
+        return ALL if reached.target is None else whole(reached.target)
+
+
+def _next(state: State, slot: int) -> int:
+    earned = state.earned.get(slot)
+    return 1 if earned is None else earned.times + 1
+
+
+def _trait_test(predicate: Predicate, decimals: frozenset[str]) -> Test:
+    def getter(ref: Ref) -> Getter:
+        name = ref.name
+        if name in decimals:
+            return lambda state, event: _decimal(state.traits.get(name))
+        return lambda state, event: state.traits.get(name)
+
+    return compile_test(predicate, getter)
+
+
+def _decimal(value: Value | None) -> Value | None:
+    """Return a decimal trait, which the state keeps as text."""
+    return Decimal(value) if isinstance(value, str) else value
+

@@ -1,0 +1,157 @@
+"""What a plan remembers: its aggregates, shared by canonical form, in the order in which they must run.
+
+State is keyed by the meaning of what is counted: the canonical form of a pattern, a zone where it matters, the events
+seen (`active`, `fresh`), and for `repeat each` the achievement and tier, whose events start afresh after every unlock.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, TypeVar, cast
+
+import msgspec
+
+from dsl.clock import Clock, UserClock, clock_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from dsl.event import Event, Position
+    from dsl.nodes.node import Aggregate, Step
+    from dsl.progress import Grant, State
+    from dsl.syntax import Modifiers, Pattern, RepeatEvery
+
+    Slots = Mapping[str, Mapping[str | None, int]]
+    Hears = Mapping[str, frozenset[str]]
+
+A = TypeVar("A", bound="Aggregate")
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """Which events a condition sees: instants from `start`, inclusive, to `end`, exclusive; None where open."""
+
+    start: int | None = None
+    end: int | None = None
+
+    def key(self) -> str:
+        """Return the canonical form, empty where everything is seen."""
+        return "" if self.start is None and self.end is None else f"{{{self.start}..{self.end}}}"
+
+
+class Context(msgspec.Struct, frozen=True):
+    """Where a condition stands: what it sees, whose own it is, whether and how far back its start is asked for."""
+
+    seen: Seen
+    owner: str = ""
+    tracked: bool = False
+    horizon: int | None = None
+
+    def prefix(self) -> str:
+        """Return what goes before the key of everything remembered here."""
+        return f"{self.owner}{self.seen.key()}"
+
+    def spanning(self, length: int | None) -> Context:
+        """Return the context below a span of `length` microseconds (None for one without end)."""
+        known = [reach for reach in (self.horizon, length) if reach is not None]
+        return msgspec.structs.replace(self, tracked=True, horizon=min(known, default=None))
+
+
+class Operation(Protocol):
+    """Something that an event of some types costs."""
+
+    types: frozenset[str]
+
+    def stepper(self, event_type: str) -> Callable[[State, Event, Position], Grant | None]:
+        """Return the operation on an event of one type."""
+        ...
+
+
+class Entry:
+    """An aggregate of the plan: what it sees, and whose own it is where it is not shared."""
+
+    def __init__(self, aggregate: Aggregate, context: Context) -> None:
+        self.aggregate = aggregate
+        self.seen = context.seen
+        self.owner = context.owner
+        self.types = aggregate.types
+
+    def key(self) -> str:
+        """Return the final canonical form."""
+        return f"{self.owner}{self.seen.key()}{self.aggregate.key()}"
+
+    def stepper(self, event_type: str) -> Step:
+        """See `Operation`: the aggregate's step, for the events that are seen."""
+        step, seen = self.aggregate.stepper(event_type), self.seen
+        if seen == Seen():
+            return step
+        low = -(2**63) if seen.start is None else seen.start
+        high = 2**63 if seen.end is None else seen.end
+
+        def guarded(state: State, event: Event, position: Position) -> None:
+            if low <= event.at < high:
+                step(state, event, position)
+
+        return guarded
+
+
+class Memory:
+    """The aggregates and judgements of one plan, in the order in which they must run.
+
+    `single` tells that subjects are users, `zone_types` the events that may move a user's zone; `integral` whether a
+    field is a whole number wherever a pattern may match. `slots` and `hears` grow with the achievements already built:
+    per tier the slot of what is earned, and the event types heard.
+    """
+
+    def __init__(
+        self,
+        *,
+        single: bool,
+        all_types: frozenset[str],
+        zone_types: frozenset[str],
+        integral: Callable[[Pattern, str], bool],
+    ) -> None:
+        self.single = single
+        self.all_types = all_types
+        self.zone_types = zone_types
+        self.integral = integral
+        self.uses_user_zone = False
+        self.entries: dict[str, Entry] = {}
+        self.order: list[Operation] = []
+        self.slots: dict[str, dict[str | None, int]] = {}
+        self.hears: dict[str, frozenset[str]] = {}
+
+    def share(self, key: str, context: Context, make: Callable[[], A]) -> A:
+        """Return the aggregate that is known under a key, made now where it is not yet.
+
+        A key starts with the kind of its aggregate, so what is found has the type of what would be made.
+        """
+        full = context.prefix() + key
+        entry = self.entries.get(full)
+        if entry is None:
+            entry = self.entries[full] = Entry(make(), context)
+            self.order.append(entry)
+        return cast("A", entry.aggregate)
+
+    def clock(self, zoned: Modifiers | RepeatEvery) -> Clock:
+        """Return the clock of a `tz=`."""
+        clock = clock_of(zoned.tz, single=self.single)
+        self.uses_user_zone |= isinstance(clock, UserClock)
+        return clock
+
+    def ticks(self, clock: Clock) -> frozenset[str]:
+        """Return the event types that may bring another zone than the last event did."""
+        if clock.key == "event":
+            return self.all_types
+        return self.zone_types if isinstance(clock, UserClock) else frozenset()
+
+    def number(self) -> None:
+        """Give every aggregate its slot, now that all are known."""
+        for slot, entry in enumerate(self.entries.values()):
+            entry.aggregate.slot = slot
+
+    def own_slots(self, owner: str) -> tuple[int, ...]:
+        """Return the slots that belong to one owner alone."""
+        return tuple(entry.aggregate.slot for entry in self.entries.values() if owner and entry.owner == owner)
+
+    def operations(self, event_type: str) -> Iterator[Operation]:
+        """Yield what an event of one type costs, in order."""
+        return (operation for operation in self.order if event_type in operation.types)

@@ -1,0 +1,79 @@
+"""What aggregates and conditions have in common."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from dsl.event import Position
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from dsl.event import Event
+    from dsl.filters import Test
+    from dsl.progress import Amount, State
+
+    Step = Callable[[State, Event, Position], None]
+    Tests = Mapping[str, Test | None]
+
+BEGINNING = Position(-(2**63), "")
+"""Before every event."""
+
+
+class Measure(NamedTuple):
+    """How far a condition is: a fraction of 1 and, for an atomic condition, current and target."""
+
+    fraction: Fraction
+    current: Amount | None = None
+    target: Amount | None = None
+
+
+NOTHING = Measure(Fraction(0))
+ALL = Measure(Fraction(1))
+
+
+def measure(current: Amount, target: Amount) -> Measure:
+    """Return the measure of `current` of `target`, clamped to it, never below nought."""
+    shown = min(max(current, 0), target)
+    return Measure(Fraction(shown) / Fraction(target) if target > 0 else Fraction(1), shown, target)
+
+
+def whole(target: Amount) -> Measure:
+    """Return the measure of an atomic condition that holds."""
+    return Measure(Fraction(1), target, target)
+
+
+class Aggregate(Protocol):
+    """Something remembered, in `slot` of a state's nodes."""
+
+    slot: int
+    types: frozenset[str]
+    """Event types that step it."""
+
+    def key(self) -> str:
+        """Return the canonical form of what is remembered; final once the whole plan is built."""
+        ...
+
+    def stepper(self, event_type: str) -> Step:
+        """Return the step for events of one type."""
+        ...
+
+
+class Condition(Protocol):
+    """Something asked, of the aggregates below it."""
+
+    types: frozenset[str]
+    """Event types at which its answer can change."""
+
+    def start(self, state: State) -> Position | None:
+        """Return the latest start; only asked where it was compiled to be tracked."""
+        ...
+
+    def holds(self, state: State) -> bool:
+        """Tell whether it holds, on all that was folded."""
+        ...
+
+    def measure(self, state: State, now: int, floor: Position) -> Measure:
+        """Return the progress at `now` (microseconds) of what lies at `floor` or later."""
+        ...

@@ -1,0 +1,327 @@
+"""Counts, distinct counts, sums and extremes that must tell their latest start: they remember recent positions.
+
+How many is bounded by the highest bound that asks (`cap`) and by the longest span that any question can reach back
+(`horizon`, microseconds; None where nothing bounds it). Both are part of the key: raising them means another aggregate.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dsl.nodes.node import Measure, measure, whole
+from dsl.nodes.totals import Bound, add
+from dsl.progress import Peak, Recent, RecentAmounts, RecentValues
+from dsl.values import value_key
+
+if TYPE_CHECKING:
+    from dsl.event import Event, Position
+    from dsl.nodes.node import Step, Tests
+    from dsl.progress import Amount, State
+
+
+class _Positions:
+    """What the aggregates of this file share: tests, key, cap and horizon."""
+
+    slot = -1
+
+    def __init__(self, tests: Tests, key: str, horizon: int | None) -> None:
+        self.tests = tests
+        self.types = frozenset(tests)
+        self.horizon = horizon
+        self.cap: Amount = 0
+        self._key = key
+
+    def key(self) -> str:
+        """See `Aggregate`."""
+        return f"{self._key}#{self.cap}/{self.horizon}"
+
+    def oldest(self, event: Event) -> int:
+        """Return the instant before which nothing matters any more."""
+        return event.at - self.horizon if self.horizon is not None else -(2**63)
+
+
+class RecentEvents(_Positions):
+    """The `cap` most recent matching events."""
+
+    def stepper(self, event_type: str) -> Step:
+        """See `Aggregate`."""
+        slot, test, cap = self.slot, self.tests[event_type], self.cap
+
+        def step(state: State, event: Event, position: Position) -> None:
+            if test is not None and not test(state, event):
+                return
+            node = state.nodes.get(slot)
+            if not isinstance(node, Recent):
+                node = state.nodes[slot] = Recent()
+            positions = node.positions
+            positions.append(position)
+            oldest = self.oldest(event)
+            while len(positions) > cap or positions[0].at < oldest:
+                del positions[0]
+
+        return step
+
+
+class RecentDistinct(_Positions):
+    """Per value its most recent event, of the `cap` most recent values."""
+
+    def __init__(self, tests: Tests, key: str, horizon: int | None, field: str) -> None:
+        super().__init__(tests, key, horizon)
+        self.field = field
+
+    def stepper(self, event_type: str) -> Step:
+        """See `Aggregate`."""
+        slot, test, field, cap = self.slot, self.tests[event_type], self.field, self.cap
+
+        def step(state: State, event: Event, position: Position) -> None:
+            value = event.fields.get(field)
+            if value is None or (test is not None and not test(state, event)):
+                return
+            node = state.nodes.get(slot)
+            if not isinstance(node, RecentValues):
+                node = state.nodes[slot] = RecentValues()
+            last, key = node.last, value_key(value)
+            last.pop(key, None)
+            last[key] = position
+            oldest = self.oldest(event)
+            while len(last) > cap or next(iter(last.values())).at < oldest:
+                del last[next(iter(last))]
+
+        return step
+
+
+class RecentSum(_Positions):
+    """The shortest run of recent events whose amounts, added up backwards, reach `cap`."""
+
+    def __init__(self, tests: Tests, key: str, horizon: int | None, field: str) -> None:
+        super().__init__(tests, key, horizon)
+        self.field = field
+
+    def stepper(self, event_type: str) -> Step:
+        """See `Aggregate`."""
+        slot, test, field, cap = self.slot, self.tests[event_type], self.field, self.cap
+
+        def step(state: State, event: Event, position: Position) -> None:
+            value = event.fields.get(field)
+            if value is None or isinstance(value, str) or not value or (test is not None and not test(state, event)):
+                return
+            node = state.nodes.get(slot)
+            if not isinstance(node, RecentAmounts):
+                node = state.nodes[slot] = RecentAmounts()
+            items = node.items
+            items.append((position, value))
+            oldest = self.oldest(event)
+            while items[0][0].at < oldest:
+                del items[0]
+            _drop_beyond(items, cap)
+
+        return step
+
+
+def _drop_beyond(items: list[tuple[Position, Amount]], cap: Amount) -> None:
+    """Drop what lies before the event at which the total, added up backwards, is more than `cap`."""
+    total: Amount = 0
+    for index in range(len(items) - 1, -1, -1):
+        total = add(total, items[index][1])
+        if total > cap:
+            del items[:index]
+            return
+
+
+class RecentExtreme(_Positions):
+    """A monotone queue: an event is dropped once a later one is at least as far out."""
+
+    def __init__(self, tests: Tests, key: str, horizon: int | None, field: str, sign: int) -> None:
+        super().__init__(tests, key, horizon)
+        self.field = field
+        self.sign = sign
+
+    def stepper(self, event_type: str) -> Step:
+        """See `Aggregate`."""
+        slot, test, field, sign = self.slot, self.tests[event_type], self.field, self.sign
+
+        def step(state: State, event: Event, position: Position) -> None:
+            value = event.fields.get(field)
+            if value is None or isinstance(value, str) or (test is not None and not test(state, event)):
+                return
+            node = state.nodes.get(slot)
+            if not isinstance(node, RecentAmounts):
+                node = state.nodes[slot] = RecentAmounts()
+            items = node.items
+            while items and _farther(value, items[-1][1], sign):
+                items.pop()
+            items.append((position, value))
+            oldest = self.oldest(event)
+            while items[0][0].at < oldest:
+                del items[0]
+
+        return step
+
+
+def _farther(value: Amount, other: Amount, sign: int) -> bool:
+    return value >= other if sign > 0 else value <= other
+
+
+class Best(_Positions):
+    """`max(E, of=FIELD)` or, with `sign` -1, `min`, where no start is asked for: the value farthest out."""
+
+    def __init__(self, tests: Tests, key: str, field: str, sign: int) -> None:
+        super().__init__(tests, key, None)
+        self.field = field
+        self.sign = sign
+
+    def stepper(self, event_type: str) -> Step:
+        """See `Aggregate`."""
+        slot, test, field, sign = self.slot, self.tests[event_type], self.field, self.sign
+
+        def step(state: State, event: Event, position: Position) -> None:
+            del position
+            value = event.fields.get(field)
+            if value is None or isinstance(value, str) or (test is not None and not test(state, event)):
+                return
+            node = state.nodes.get(slot)
+            if not isinstance(node, Peak):
+                state.nodes[slot] = Peak(value)
+            elif node.best is None or not _farther(node.best, value, sign):
+                node.best = value
+
+        return step
+
+
+# -- conditions -------------------------------------------------------------------------------------------------------
+
+
+class CountReached:
+    """The n-th most recent matching event."""
+
+    def __init__(self, events: RecentEvents, need: int) -> None:
+        self.events = events
+        self.need = need
+        self.types = events.types
+        events.cap = max(events.cap, need)
+
+    def _positions(self, state: State) -> list[Position]:
+        node = state.nodes.get(self.events.slot)
+        return node.positions if isinstance(node, Recent) else []
+
+    def start(self, state: State) -> Position | None:
+        """See `Condition`."""
+        positions = self._positions(state)
+        return positions[-self.need] if len(positions) >= self.need else None
+
+    def holds(self, state: State) -> bool:
+        """See `Condition`."""
+        return len(self._positions(state)) >= self.need
+
+    def measure(self, state: State, now: int, floor: Position) -> Measure:
+        """See `Condition`."""
+        del now
+        return measure(sum(1 for position in self._positions(state) if position >= floor), self.need)
+
+
+class DistinctReached:
+    """The n-th latest among each value's most recent event."""
+
+    def __init__(self, values: RecentDistinct, need: int) -> None:
+        self.values = values
+        self.need = need
+        self.types = values.types
+        values.cap = max(values.cap, need)
+
+    def _positions(self, state: State) -> list[Position]:
+        node = state.nodes.get(self.values.slot)
+        return list(node.last.values()) if isinstance(node, RecentValues) else []
+
+    def start(self, state: State) -> Position | None:
+        """See `Condition`."""
+        positions = self._positions(state)
+        return positions[-self.need] if len(positions) >= self.need else None
+
+    def holds(self, state: State) -> bool:
+        """See `Condition`."""
+        return len(self._positions(state)) >= self.need
+
+    def measure(self, state: State, now: int, floor: Position) -> Measure:
+        """See `Condition`."""
+        del now
+        return measure(sum(1 for position in self._positions(state) if position >= floor), self.need)
+
+
+class SumReached:
+    """The event at which the total, added up backwards, reaches the bound."""
+
+    def __init__(self, amounts: RecentSum, bound: Bound) -> None:
+        self.amounts = amounts
+        self.bound = bound
+        self.types = amounts.types
+        amounts.cap = max(amounts.cap, bound.bound)
+
+    def _items(self, state: State) -> list[tuple[Position, Amount]]:
+        node = state.nodes.get(self.amounts.slot)
+        return node.items if isinstance(node, RecentAmounts) else []
+
+    def start(self, state: State) -> Position | None:
+        """See `Condition`."""
+        total: Amount = 0
+        for position, amount in reversed(self._items(state)):
+            total = add(total, amount)
+            if self.bound.reached(total):
+                return position
+        return None
+
+    def holds(self, state: State) -> bool:
+        """See `Condition`."""
+        return self.start(state) is not None
+
+    def measure(self, state: State, now: int, floor: Position) -> Measure:
+        """See `Condition`."""
+        del now
+        total: Amount = 0
+        for position, amount in self._items(state):
+            if position >= floor:
+                total = add(total, amount)
+        return measure(total, self.bound.target)
+
+
+class ExtremeReached:
+    """The most recent event that reaches the bound."""
+
+    def __init__(self, values: RecentExtreme | Best, bound: Bound) -> None:
+        self.values = values
+        self.bound = bound
+        self.types = values.types
+
+    def start(self, state: State) -> Position | None:
+        """See `Condition`."""
+        node = state.nodes.get(self.values.slot)
+        if isinstance(node, RecentAmounts):
+            for position, value in reversed(node.items):
+                if self.bound.reached(value):
+                    return position
+        return None
+
+    def _best(self, state: State, floor: Position) -> Amount | None:
+        node = state.nodes.get(self.values.slot)
+        if isinstance(node, Peak):
+            return node.best
+        if isinstance(node, RecentAmounts):
+            return next((value for position, value in node.items if position >= floor), None)
+        return None
+
+    def holds(self, state: State) -> bool:
+        """See `Condition`."""
+        node = state.nodes.get(self.values.slot)
+        if isinstance(node, Peak):
+            return node.best is not None and self.bound.reached(node.best)
+        return self.start(state) is not None
+
+    def measure(self, state: State, now: int, floor: Position) -> Measure:
+        """See `Condition`. `min` is reached or not, there is no way there."""
+        del now
+        best = self._best(state, floor)
+        reached = best is not None and self.bound.reached(best)
+        if self.values.sign < 0:
+            return measure(1 if reached else 0, 1)
+        if reached:
+            return whole(self.bound.target)
+        return measure(0 if best is None else best, self.bound.target)

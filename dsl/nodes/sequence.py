@@ -1,0 +1,146 @@
+"""Sequences: steps in order, other events may lie between.
+
+An event that matches step i takes the latest start of a match up to step i-1 for its own; the steps are tried from last
+to first so that one event fills one step.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dsl.nodes.node import Measure, measure, whole
+from dsl.progress import KeyedSteps, Steps
+from dsl.values import value_key
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dsl.event import Event, Position
+    from dsl.filters import Test
+    from dsl.nodes.node import Step, Tests
+    from dsl.progress import State
+
+
+class Sequences:
+    """Per step the latest start of a match up to it; with `by`, per value of a field.
+
+    `horizon` (microseconds) bounds how long a value is remembered whose steps are all older.
+    """
+
+    slot = -1
+
+    def __init__(self, steps: Sequence[Tests], by: str | None, key: str, horizon: int | None) -> None:
+        self.steps = tuple(steps)
+        self.by = by
+        self.horizon = horizon if by is not None else None
+        self.types = frozenset[str]().union(*steps)
+        self._key = key
+
+    @property
+    def length(self) -> int:
+        """The number of steps."""
+        return len(self.steps)
+
+    def key(self) -> str:
+        """See `Aggregate`."""
+        return f"{self._key}/{self.horizon}"
+
+    def stepper(self, event_type: str) -> Step:
+        """See `Aggregate`."""
+        slot, by, length = self.slot, self.by, self.length
+        places = tuple((i, tests[event_type]) for i, tests in reversed(list(enumerate(self.steps))) if event_type in tests)
+
+        def step(state: State, event: Event, position: Position) -> None:
+            node = state.nodes.get(slot)
+            if not isinstance(node, Steps):
+                node = Steps([None] * length)
+            if _advance(node.best, places, state, event, position):
+                state.nodes[slot] = node
+
+        def keyed(state: State, event: Event, position: Position) -> None:
+            value = event.fields.get(by or "")
+            if value is None:
+                return
+            node = state.nodes.get(slot)
+            if not isinstance(node, KeyedSteps):
+                node = KeyedSteps()
+            key = value_key(value)
+            best = node.best.get(key) or [None] * length
+            if _advance(best, places, state, event, position):
+                state.nodes[slot] = node
+                node.best[key] = best
+                self._settle(node, best, event)
+
+        return step if by is None else keyed
+
+    def _settle(self, node: KeyedSteps, best: list[Position | None], event: Event) -> None:
+        node.longest = max(node.longest, _matched(best))
+        done = best[-1]
+        if done is not None:
+            node.start = done if node.start is None else max(node.start, done)
+        if self.horizon is not None:
+            oldest = event.at - self.horizon
+            stale = [key for key, steps in node.best.items() if all(p is None or p.at < oldest for p in steps)]
+            for key in stale:
+                del node.best[key]
+
+
+def _advance(
+    best: list[Position | None],
+    places: tuple[tuple[int, Test | None], ...],
+    state: State,
+    event: Event,
+    position: Position,
+) -> bool:
+    """Let an event fill the steps it matches, last to first; tell whether anything moved."""
+    moved = False
+    for i, test in places:
+        if test is not None and not test(state, event):
+            continue
+        before = position if i == 0 else best[i - 1]
+        here = best[i]
+        if before is not None and (here is None or before > here):
+            best[i] = before
+            moved = True
+    return moved
+
+
+def _matched(best: Sequence[Position | None]) -> int:
+    return max((i + 1 for i, position in enumerate(best) if position is not None), default=0)
+
+
+class SequenceReached:
+    """The latest start of a full match."""
+
+    def __init__(self, sequences: Sequences) -> None:
+        self.sequences = sequences
+        self.types = sequences.types
+
+    def start(self, state: State) -> Position | None:
+        """See `Condition`."""
+        node = state.nodes.get(self.sequences.slot)
+        if isinstance(node, KeyedSteps):
+            return node.start
+        return node.best[-1] if isinstance(node, Steps) else None
+
+    def holds(self, state: State) -> bool:
+        """See `Condition`."""
+        return self.start(state) is not None
+
+    def measure(self, state: State, now: int, floor: Position) -> Measure:
+        """See `Condition`."""
+        del now
+        start = self.start(state)
+        if start is not None and start >= floor:
+            return whole(self.sequences.length)
+        node = state.nodes.get(self.sequences.slot)
+        longest = 0
+        if isinstance(node, KeyedSteps):
+            longest = max((_longest(best, floor) for best in node.best.values()), default=0)
+        elif isinstance(node, Steps):
+            longest = _longest(node.best, floor)
+        return measure(longest, self.sequences.length)
+
+
+def _longest(best: Sequence[Position | None], floor: Position) -> int:
+    return max((i + 1 for i, position in enumerate(best) if position is not None and position >= floor), default=0)

@@ -1,0 +1,166 @@
+"""Streaks: active calendar units in one run.
+
+A unit is active with at least `minimum` matching events, and a run bridges at most `grace` inactive units between two
+active ones. With `tz=user` and `tz=event` a later event may carry an earlier label, up to a day back, so the last few
+units stay open; what lies before them is sealed and only counted.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from typing import TYPE_CHECKING, Final
+
+from dsl.calendar import unit_index
+from dsl.event import Position
+from dsl.nodes.node import Measure, measure, whole
+from dsl.progress import Run
+from dsl.types import Unit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dsl.clock import Clock
+    from dsl.event import Event
+    from dsl.nodes.node import Step, Tests
+    from dsl.progress import State
+
+_SLACK: Final = {Unit.HOUR: 25, Unit.DAY: 2, Unit.WEEK: 1, Unit.MONTH: 1, Unit.YEAR: 1}
+"""Units by which the label of a later event may lie before the UTC label of an earlier one."""
+
+
+class Streaks:
+    """The runs of one pattern, unit, zone, minimum and grace.
+
+    `keep` is the number of units remembered of the sealed run: nought where no start is asked for, else the bound.
+    """
+
+    slot = -1
+
+    def __init__(
+        self, tests: Tests, key: str, unit: Unit, clock: Clock, *, minimum: int, grace: int, keep: int, zone_types: frozenset[str]
+    ) -> None:
+        self.tests = tests
+        self.unit = unit
+        self.clock = clock
+        self.minimum = minimum
+        self.grace = grace
+        self.keep = keep
+        self.zone_types = zone_types if keep else frozenset[str]()
+        self.types = frozenset(tests) | self.zone_types
+        self._key = key
+
+    def key(self) -> str:
+        """See `Aggregate`."""
+        return f"{self._key}#{self.keep}"
+
+    def stepper(self, event_type: str) -> Step:
+        """See `Aggregate`."""
+        slot, unit, local = self.slot, self.unit, self.clock.local
+        matches, test = event_type in self.tests, self.tests.get(event_type)
+        moves_zone = event_type in self.zone_types
+        slack = _SLACK[unit]
+
+        def step(state: State, event: Event, position: Position) -> None:
+            del position
+            node = state.nodes.get(slot)
+            if matches and (test is None or test(state, event)):
+                if not isinstance(node, Run):
+                    node = state.nodes[slot] = Run()
+                self._seal(node, unit_index(unit, event.at) - slack)
+                if self._note(node, unit_index(unit, local(state, event))):
+                    self._review(node)
+            if isinstance(node, Run) and node.unit is not None and (matches or moves_zone):
+                begin = Position(self.clock.begin(state, unit, node.unit), "")
+                node.start = begin if node.start is None else max(node.start, begin)
+
+        return step
+
+    def _note(self, node: Run, index: int) -> bool:
+        """Count one event in unit `index`; tell whether that made the unit active."""
+        recent = node.recent
+        at = len(recent) - 1 if recent and recent[-1][0] == index else bisect_left(recent, (index, 0))
+        if at < len(recent) and recent[at][0] == index:
+            count = recent[at][1]
+            if count >= self.minimum:
+                return False
+            recent[at] = (index, count + 1)
+            return count + 1 == self.minimum
+        recent.insert(at, (index, 1))
+        return self.minimum == 1
+
+    def _seal(self, node: Run, before: int) -> None:
+        recent = node.recent
+        while recent and recent[0][0] < before:
+            index, count = recent.pop(0)
+            if count < self.minimum:
+                continue
+            if node.last is not None and index - node.last - 1 <= self.grace:
+                node.sealed += 1
+            else:
+                node.sealed = 1
+                node.tail.clear()
+            node.last = index
+            node.tail.append(index)
+            del node.tail[: max(0, len(node.tail) - self.keep)]
+
+    def runs(self, node: Run) -> Iterator[tuple[int, int]]:
+        """Yield (active unit, number of active units in its run so far) of what can still change, oldest first."""
+        last, length = node.last, node.sealed
+        if last is not None:
+            yield last, length
+        for index, count in node.recent:
+            if count >= self.minimum:
+                length = length + 1 if last is not None and index - last - 1 <= self.grace else 1
+                last = index
+                yield index, length
+
+    def _review(self, node: Run) -> None:
+        """Bring the best length, and the start of the latest run that is long enough, up to date."""
+        units = list(node.tail[:-1])
+        for index, length in self.runs(node):
+            node.best = max(node.best, length)
+            if length == 1:
+                units.clear()
+            units.append(index)
+            if self.keep and length >= self.keep:
+                node.unit = units[-self.keep]
+
+    def current(self, state: State, now: int, floor: Position) -> int:
+        """Return the active units of the run that reaches to `now`, those that begin at `floor` or later."""
+        node = state.nodes.get(self.slot)
+        if not isinstance(node, Run):
+            return 0
+        runs = list(self.runs(node))
+        if not runs or self.clock.now_unit(state, now, self.unit) - runs[-1][0] - 1 > self.grace:
+            return 0
+        length = runs[-1][1]
+        if not self.keep:
+            return length
+        units = [*node.tail[:-1], *(index for index, _ in runs)][-min(length, self.keep) :]
+        return sum(1 for index in units if self.clock.begin(state, self.unit, index) >= floor.at)
+
+
+class StreakReached:
+    """A run with at least `need` active units."""
+
+    def __init__(self, streaks: Streaks, need: int) -> None:
+        self.streaks = streaks
+        self.need = need
+        self.types = streaks.types
+
+    def start(self, state: State) -> Position | None:
+        """See `Condition`."""
+        node = state.nodes.get(self.streaks.slot)
+        return node.start if isinstance(node, Run) else None
+
+    def holds(self, state: State) -> bool:
+        """See `Condition`."""
+        node = state.nodes.get(self.streaks.slot)
+        return isinstance(node, Run) and node.best >= self.need
+
+    def measure(self, state: State, now: int, floor: Position) -> Measure:
+        """See `Condition`."""
+        start = self.start(state)
+        if start >= floor if start is not None else not self.streaks.keep and self.holds(state):
+            return whole(self.need)
+        return measure(self.streaks.current(state, now, floor), self.need)

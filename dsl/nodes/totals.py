@@ -1,0 +1,361 @@
+"""Counts, sums and distinct counts that need no positions: without a span, in a calendar unit, or since an event.
+
+The three spans share one shape: something grows with each matching event, and starts afresh when the unit changes or an
+`unless` event comes. What was reached once is kept in `best`, since a condition that held goes on holding.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dsl.calendar import unit_index
+from dsl.nodes.node import Measure, measure, whole
+from dsl.progress import SinceTally, SinceValues, Tally, UnitTally, UnitValues, Values
+from dsl.values import EXACT, value_key
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from decimal import Decimal
+
+    from dsl.clock import Clock
+    from dsl.event import Event, Position
+    from dsl.nodes.node import Step, Tests
+    from dsl.progress import Amount, State
+    from dsl.types import Unit
+
+
+class Bound:
+    """`>= n` or `> n`, `<= n` or `< n`; `target` is what progress aims at."""
+
+    def __init__(self, op: str, bound: Amount, *, integral: bool) -> None:
+        self.op = op
+        self.bound = bound
+        self.target: Amount = int(bound) + 1 if op == ">" and integral else bound
+
+    def reached(self, total: Amount) -> bool:
+        """Tell whether `total` satisfies the bound."""
+        if self.op == ">=":
+            return total >= self.bound
+        if self.op == ">":
+            return total > self.bound
+        return total <= self.bound if self.op == "<=" else total < self.bound
+
+
+def _amount_of(field: str) -> Callable[[Event], Amount | None]:
+    def amount(event: Event) -> Amount | None:
+        value = event.fields.get(field)
+        return None if value is None or isinstance(value, str) else value
+
+    return amount
+
+
+def add(total: Amount, amount: Amount) -> Amount:
+    """Return the exact sum."""
+    if isinstance(total, int) and isinstance(amount, int):
+        return total + amount
+    result: Decimal = EXACT.add(total, amount)
+    return result
+
+
+class Total:
+    """`count(E)`, or `sum(E, of=FIELD)`: everything so far."""
+
+    slot = -1
+
+    def __init__(self, tests: Tests, field: str | None, key: str) -> None:
+        self.tests = tests
+        self.field = field
+        self.types = frozenset(tests)
+        self.name = key
+
+    def key(self) -> str:
+        """See `Aggregate`."""
+        return self.name
+
+    def stepper(self, event_type: str) -> Step:
+        """See `Aggregate`."""
+        slot, test, field = self.slot, self.tests[event_type], self.field
+        amount_of = None if field is None else _amount_of(field)
+
+        def step(state: State, event: Event, position: Position) -> None:
+            del position
+            if test is not None and not test(state, event):
+                return
+            amount = 1 if amount_of is None else amount_of(event)
+            if amount is None:
+                return
+            node = state.nodes.get(slot)
+            if isinstance(node, Tally):
+                node.total = add(node.total, amount)
+            else:
+                state.nodes[slot] = Tally(amount)
+
+        return step
+
+    def best(self, state: State) -> Amount:
+        """Return the total."""
+        node = state.nodes.get(self.slot)
+        return node.total if isinstance(node, Tally) else 0
+
+    def current(self, state: State, now: int) -> Amount:
+        """Return the total."""
+        del now
+        return self.best(state)
+
+
+class UnitTotal(Total):
+    """The same within one calendar unit of a fixed zone."""
+
+    def __init__(self, tests: Tests, field: str | None, key: str, unit: Unit, clock: Clock) -> None:
+        super().__init__(tests, field, key)
+        self.unit = unit
+        self.clock = clock
+
+    def stepper(self, event_type: str) -> Step:
+        """See `Aggregate`."""
+        slot, test, field, unit, local = self.slot, self.tests[event_type], self.field, self.unit, self.clock.local
+        amount_of = None if field is None else _amount_of(field)
+
+        def step(state: State, event: Event, position: Position) -> None:
+            del position
+            if test is not None and not test(state, event):
+                return
+            amount = 1 if amount_of is None else amount_of(event)
+            if amount is None:
+                return
+            index = unit_index(unit, local(state, event))
+            node = state.nodes.get(slot)
+            if not isinstance(node, UnitTally):
+                node = state.nodes[slot] = UnitTally()
+            node.total = add(node.total, amount) if node.unit == index else amount
+            node.unit = index
+            node.best = max(node.best, node.total)
+
+        return step
+
+    def best(self, state: State) -> Amount:
+        """Return the most that any unit reached."""
+        node = state.nodes.get(self.slot)
+        return node.best if isinstance(node, UnitTally) else 0
+
+    def current(self, state: State, now: int) -> Amount:
+        """Return the total of the unit of `now`."""
+        node = state.nodes.get(self.slot)
+        return self.within(state, self.clock.now_unit(state, now, self.unit)) if isinstance(node, UnitTally) else 0
+
+    def within(self, state: State, index: int) -> Amount:
+        """Return the total of one unit, nought unless it is the latest one."""
+        node = state.nodes.get(self.slot)
+        return node.total if isinstance(node, UnitTally) and node.unit == index else 0
+
+
+class SinceTotal(Total):
+    """The same since the last event that starts it afresh."""
+
+    def __init__(self, tests: Tests, field: str | None, key: str, unless: Tests) -> None:
+        super().__init__(tests, field, key)
+        self.unless = unless
+        self.types = frozenset(tests) | frozenset(unless)
+
+    def stepper(self, event_type: str) -> Step:
+        """See `Aggregate`."""
+        slot, field = self.slot, self.field
+        matches, test = event_type in self.tests, self.tests.get(event_type)
+        breaks, stop = event_type in self.unless, self.unless.get(event_type)
+        amount_of = None if field is None else _amount_of(field)
+
+        def step(state: State, event: Event, position: Position) -> None:
+            del position
+            node = state.nodes.get(slot)
+            if breaks and (stop is None or stop(state, event)):
+                if isinstance(node, SinceTally):
+                    node.total = 0
+                return
+            if not matches or (test is not None and not test(state, event)):
+                return
+            amount = 1 if amount_of is None else amount_of(event)
+            if amount is None:
+                return
+            if not isinstance(node, SinceTally):
+                node = state.nodes[slot] = SinceTally(0, amount)
+            node.total = add(node.total, amount)
+            node.best = max(node.best, node.total)
+
+        return step
+
+    def best(self, state: State) -> Amount:
+        """Return the most that was ever reached."""
+        node = state.nodes.get(self.slot)
+        return node.best if isinstance(node, SinceTally) else 0
+
+    def current(self, state: State, now: int) -> Amount:
+        """Return the total since the last event that started it afresh."""
+        del now
+        node = state.nodes.get(self.slot)
+        return node.total if isinstance(node, SinceTally) else 0
+
+
+class Distinct(Total):
+    """`count(E, distinct=FIELD)`: values seen, remembered up to the highest bound that asks."""
+
+    def __init__(self, tests: Tests, field: str, key: str) -> None:
+        super().__init__(tests, field, key)
+        self.distinct = field
+        self.cap = 0
+
+    def key(self) -> str:
+        """See `Aggregate`."""
+        return f"{self.name}#{self.cap}"
+
+    def stepper(self, event_type: str) -> Step:
+        """See `Aggregate`."""
+        slot, test, field, cap = self.slot, self.tests[event_type], self.distinct, self.cap
+
+        def step(state: State, event: Event, position: Position) -> None:
+            del position
+            value = event.fields.get(field)
+            if value is None or (test is not None and not test(state, event)):
+                return
+            node = state.nodes.get(slot)
+            if not isinstance(node, Values):
+                node = state.nodes[slot] = Values()
+            if len(node.seen) < cap:
+                node.seen.add(value_key(value))
+
+        return step
+
+    def best(self, state: State) -> Amount:
+        """Return the number of values."""
+        node = state.nodes.get(self.slot)
+        return len(node.seen) if isinstance(node, Values) else 0
+
+
+class UnitDistinct(Distinct):
+    """The same within one calendar unit of a fixed zone."""
+
+    def __init__(self, tests: Tests, field: str, key: str, unit: Unit, clock: Clock) -> None:
+        super().__init__(tests, field, key)
+        self.unit = unit
+        self.clock = clock
+
+    def stepper(self, event_type: str) -> Step:
+        """See `Aggregate`."""
+        slot, test, field, cap = self.slot, self.tests[event_type], self.distinct, self.cap
+        unit, local = self.unit, self.clock.local
+
+        def step(state: State, event: Event, position: Position) -> None:
+            del position
+            value = event.fields.get(field)
+            if value is None or (test is not None and not test(state, event)):
+                return
+            index = unit_index(unit, local(state, event))
+            node = state.nodes.get(slot)
+            if not isinstance(node, UnitValues):
+                node = state.nodes[slot] = UnitValues(index)
+            if node.unit != index:
+                node.unit, node.seen = index, set()
+            if len(node.seen) < cap:
+                node.seen.add(value_key(value))
+                node.best = max(node.best, len(node.seen))
+
+        return step
+
+    def best(self, state: State) -> Amount:
+        """Return the most that any unit reached."""
+        node = state.nodes.get(self.slot)
+        return node.best if isinstance(node, UnitValues) else 0
+
+    def current(self, state: State, now: int) -> Amount:
+        """Return the number of values in the unit of `now`."""
+        node = state.nodes.get(self.slot)
+        return self.within(state, self.clock.now_unit(state, now, self.unit)) if isinstance(node, UnitValues) else 0
+
+    def within(self, state: State, index: int) -> Amount:
+        """Return the number of values of one unit, nought unless it is the latest one."""
+        node = state.nodes.get(self.slot)
+        return len(node.seen) if isinstance(node, UnitValues) and node.unit == index else 0
+
+
+class SinceDistinct(Distinct):
+    """The same since the last event that starts it afresh."""
+
+    def __init__(self, tests: Tests, field: str, key: str, unless: Tests) -> None:
+        super().__init__(tests, field, key)
+        self.unless = unless
+        self.types = frozenset(tests) | frozenset(unless)
+
+    def stepper(self, event_type: str) -> Step:
+        """See `Aggregate`."""
+        slot, field, cap = self.slot, self.distinct, self.cap
+        matches, test = event_type in self.tests, self.tests.get(event_type)
+        breaks, stop = event_type in self.unless, self.unless.get(event_type)
+
+        def step(state: State, event: Event, position: Position) -> None:
+            del position
+            node = state.nodes.get(slot)
+            if breaks and (stop is None or stop(state, event)):
+                if isinstance(node, SinceValues):
+                    node.seen.clear()
+                return
+            value = event.fields.get(field)
+            if not matches or value is None or (test is not None and not test(state, event)):
+                return
+            if not isinstance(node, SinceValues):
+                node = state.nodes[slot] = SinceValues()
+            if len(node.seen) < cap:
+                node.seen.add(value_key(value))
+                node.best = max(node.best, len(node.seen))
+
+        return step
+
+    def best(self, state: State) -> Amount:
+        """Return the most that was ever reached."""
+        node = state.nodes.get(self.slot)
+        return node.best if isinstance(node, SinceValues) else 0
+
+    def current(self, state: State, now: int) -> Amount:
+        """Return the number of values since the last event that started it afresh."""
+        del now
+        node = state.nodes.get(self.slot)
+        return len(node.seen) if isinstance(node, SinceValues) else 0
+
+
+class Reached:
+    """A bound on a total. `latched` is false for a signed sum without `unless`, which may fall back."""
+
+    def __init__(self, total: Total, bound: Bound) -> None:
+        self.total = total
+        self.bound = bound
+        self.types = total.types
+
+    def start(self, state: State) -> Position | None:
+        """Never asked: totals remember no positions."""
+        raise NotImplementedError(self.total.key())
+
+    def holds(self, state: State) -> bool:
+        """See `Condition`."""
+        return self.bound.reached(self.total.best(state))
+
+    def measure(self, state: State, now: int, floor: Position) -> Measure:
+        """See `Condition`."""
+        del floor
+        if self.holds(state):
+            return whole(self.bound.target)
+        return measure(self.total.current(state, now), self.bound.target)
+
+
+class ReachedInUnit(Reached):
+    """A bound on the total of the running unit alone: `repeat every`."""
+
+    def __init__(self, total: UnitTotal | UnitDistinct, bound: Bound) -> None:
+        super().__init__(total, bound)
+        self.in_unit = total
+
+    def holds_in(self, state: State, index: int) -> bool:
+        """Tell whether the bound is reached within unit `index`."""
+        return self.bound.reached(self.in_unit.within(state, index))
+
+    def measure(self, state: State, now: int, floor: Position) -> Measure:
+        """See `Condition`."""
+        del floor
+        return measure(self.total.current(state, now), self.bound.target)

@@ -1,0 +1,56 @@
+"""Values in canonical form: as parts of keys, as subjects, as fingerprints."""
+
+from __future__ import annotations
+
+from decimal import Context, Decimal
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from dsl.types import Value
+
+_LONG: Final = 64
+"""Characters above which a value is remembered by its hash (16 bytes, hexadecimal)."""
+
+EXACT: Final = Context(prec=200)
+"""Wide enough for the exact sum of more 38-digit decimals than there will ever be events."""
+
+
+def canonical_number(number: int | Decimal) -> str:
+    """Return a number in plain decimal notation without needless zeros: `10`, `0.5`, `1000`."""
+    if isinstance(number, int):
+        return str(number)
+    text = format(number, "f")
+    text = text.rstrip("0").rstrip(".") if "." in text else text
+    return "0" if text in {"-0", ""} else text
+
+
+def canonical_text(text: str) -> str:
+    """Return a string as JSON."""
+    return msgspec.json.encode(text).decode()
+
+
+def value_text(value: Value) -> str:
+    """Return a value as plain text: strings as they are, numbers in plain decimals, `true` or `false`."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return canonical_number(value)
+
+
+def value_key(value: Value) -> str:
+    """Return a short key that equal values of one field share, and others do not."""
+    text = value if isinstance(value, str) else value_text(value)
+    return text if len(text) <= _LONG else "\x01" + blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def fingerprint(values: Iterable[Value | None]) -> str:
+    """Return a short key of several values, absent ones being equal to each other and to nothing else."""
+    parts = [None if value is None else value_text(value) for value in values]
+    text = msgspec.json.encode(parts).decode()
+    return text if len(text) <= _LONG else blake2b(text.encode(), digest_size=16).hexdigest()
