@@ -62,7 +62,8 @@ def step(plan: Plan, state: State, event: Event) -> list[Grant]:
 
 def fold(plan: Plan, events: Iterable[Event]) -> tuple[State, list[Grant]]:
     """Fold a subject's events, given once each in canonical order; return the state and everything earned."""
-    state, grants = start(plan), list[Grant]()
+    state = start(plan)
+    grants: list[Grant] = []
     for event in events:
         grants.extend(step(plan, state, event))
     return state, grants

@@ -1,0 +1,125 @@
+"""What comes out of a stream: unlocks, progress, and a digest of both in canonical form.
+
+The outcome is a pure function of the set of events and the rules: subjects are folded one by one, each over its own
+events in canonical order.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from hashlib import blake2b
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+
+from dsl.calendar import format_instant
+from dsl.fold import fold, standings
+from dsl.values import canonical_number
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from dsl.compile import Plan, Program
+    from dsl.event import Event
+    from dsl.progress import Grant, State
+
+
+class Subject(NamedTuple):
+    """Whose achievements: a tenant, a scope (`user`, `tenant` or a field) and a user id, tenant id or field value."""
+
+    tenant_id: str
+    scope: str
+    subject: str
+
+
+class Unlock(msgspec.Struct, frozen=True):
+    """One unlock as it is shown; `earned_at` in UTC with microseconds, `tier` and `occurrence` None where none."""
+
+    tenant_id: str
+    scope: str
+    subject: str
+    achievement: str
+    tier: str | None
+    occurrence: str | None
+    version: int
+    earned_at: str
+
+    @property
+    def order(self) -> tuple[object, ...]:
+        """Sort key: the fields as they stand, none before any."""
+        tier, occurrence = self.tier or "", self.occurrence or ""
+        where = (self.tenant_id, self.scope, self.subject, self.achievement)
+        return (*where, tier, occurrence, self.version, self.earned_at)
+
+
+class Outcome(NamedTuple):
+    """Unlocks in order, the state of every subject, and how many copies `once per` suppressed."""
+
+    unlocks: list[Unlock]
+    states: dict[Subject, State]
+    suppressed: int
+
+
+def shown(subject: Subject, grant: Grant) -> Unlock:
+    """Return a grant as an unlock of a subject."""
+    return Unlock(*subject, grant.achievement, grant.tier, grant.occurrence, grant.version, format_instant(grant.earned_at))
+
+
+def canonical_order(event: Event) -> tuple[int, str]:
+    """Sort key of canonical order: instant in UTC, then event id by code point."""
+    return event.at, event.id
+
+
+def by_subject(program: Program, events: Iterable[Event]) -> dict[Subject, list[Event]]:
+    """Return the events of every subject that hears them, in the order given."""
+    subjects: defaultdict[Subject, list[Event]] = defaultdict(list)
+    for event in events:
+        for scope, name in program.subjects(event):
+            subjects[Subject(event.tenant, scope, name)].append(event)
+    return dict(subjects)
+
+
+def run(program: Program, events: Iterable[Event]) -> Outcome:
+    """Fold events that are given once each, in any order. The latest instant among them is the clock of `settle`."""
+    events = list(events)
+    clock = max((event.at for event in events), default=0)
+    unlocks: list[Unlock] = []
+    states: dict[Subject, State] = {}
+    for subject, heard in by_subject(program, events).items():
+        state, grants = fold(program.scopes[subject.scope], sorted(heard, key=canonical_order))
+        states[subject] = state
+        unlocks.extend(shown(subject, grant) for grant in grants if grant.earned_at + grant.settle <= clock)
+    unlocks.sort(key=lambda unlock: unlock.order)
+    return Outcome(unlocks, states, suppressed(states))
+
+
+def suppressed(states: Mapping[Subject, State]) -> int:
+    """Return how many events `once per` took for copies, each counted once though several scopes hear it."""
+    return sum(state.suppressed for subject, state in states.items() if subject.scope == "user")
+
+
+# -- digest -----------------------------------------------------------------------------------------------------------
+
+
+def digest(program: Program, unlocks: Iterable[Unlock], states: Mapping[Subject, State]) -> str:
+    """Return a hash (hexadecimal) of supported unlocks and of progress, each subject's as of its own last event."""
+    lines = [msgspec.json.encode(unlock) for unlock in unlocks]
+    for subject, state in states.items():
+        lines.extend(_progress_lines(program.scopes[subject.scope], subject, state))
+    hashed = blake2b(digest_size=32)
+    for line in sorted(lines):
+        hashed.update(line + b"\n")
+    return hashed.hexdigest()
+
+
+def _progress_lines(plan: Plan, subject: Subject, state: State) -> Iterator[bytes]:
+    if state.mark is None:
+        return
+    for standing in standings(plan, state, state.mark.at):
+        measure = standing.measure
+        if not measure.fraction:
+            continue
+        current = None if measure.current is None else canonical_number(measure.current)
+        target = None if measure.target is None else canonical_number(measure.target)
+        line = [*subject, standing.achievement, standing.tier, standing.version, str(measure.fraction), current, target]
+        yield msgspec.json.encode(line)
