@@ -1,0 +1,254 @@
+"""The payload of an event, read by the contract of its type.
+
+Numbers are exact: an `int` is a JSON number with a whole value (`5`, and `5.0` as well), a `decimal` a JSON number or a
+string with one in it; both are read from their text, never through a float, and have at most MAX_DIGITS digits before
+and behind the point. One value has one form (`1.50` is `1.5`), so that no copy can be told from another by it. A
+`timestamp` is an RFC 3339 string, read as whole microseconds UTC. Null is absent.
+
+`Reader.strict` is for what arrives and names the first field that breaks the contract. `Reader.lenient` is for what the
+ledger holds: the contract may be a newer one, and what does not fit it counts as absent.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import date
+from decimal import Context, Decimal
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import msgspec
+
+from dsl.types import DAY, MAX_DIGITS, SECOND, FieldType, Value
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dsl.schema import EventSchema, Field
+
+MAX_NUMBER_TEXT: Final = 128
+"""Characters of a number; what is longer has more digits than MAX_DIGITS, or is written to annoy."""
+SHOWN: Final = 40
+"""Characters of a wrong value that a message quotes."""
+
+_NUMBER: Final = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d{1,3})?", re.ASCII)
+_INSTANT: Final = re.compile(
+    r"(\d{4})-(\d\d)-(\d\d)[Tt]([01]\d|2[0-3]):([0-5]\d):([0-5]\d|60)(?:\.(\d+))?"
+    r"(?:[Zz]|([+-])([01]\d|2[0-3]):([0-5]\d))",
+    re.ASCII,
+)
+_EPOCH_DAY: Final = date(1970, 1, 1).toordinal()
+_EARLIEST: Final = (date.min.toordinal() - _EPOCH_DAY) * DAY
+_LATEST: Final = (date.max.toordinal() - _EPOCH_DAY + 1) * DAY - 1
+_EXACT: Final = Context(prec=MAX_NUMBER_TEXT, Emax=10**6, Emin=-(10**6))
+_INT_END: Final = 10**MAX_DIGITS
+
+
+class Fault(NamedTuple):
+    """The first field that breaks the contract; field "" is the payload itself."""
+
+    field: str
+    expected: str
+    got: str
+
+
+class _Number(str):
+    """The text of a JSON number, as written."""
+
+    __slots__ = ()
+
+
+def instant(text: str) -> tuple[int, int] | None:
+    """Return (microseconds UTC since the epoch, offset as written in seconds) of an RFC 3339 instant, or None.
+
+    What is finer than a microsecond is cut off. A leap second is the first second of the next minute.
+    """
+    match = _INSTANT.fullmatch(text)
+    if match is None:
+        return None
+    year, month, day, hour, minute, second, fraction, sign, hours, minutes = match.groups()
+    try:
+        days = date(int(year), int(month), int(day)).toordinal() - _EPOCH_DAY
+    except ValueError:
+        return None
+    at = days * DAY + (int(hour) * 3600 + int(minute) * 60 + int(second)) * SECOND
+    if fraction is not None:
+        at += int(fraction[:6].ljust(6, "0"))
+    offset = 0
+    if sign is not None:
+        offset = int(hours) * 3600 + int(minutes) * 60
+        offset = -offset if sign == "-" else offset
+    at -= offset * SECOND
+    return (at, offset) if _EARLIEST <= at <= _LATEST else None
+
+
+def exact(text: str) -> Decimal | None:
+    """Return the number in its one form, or None where it is none, or has too many digits."""
+    if len(text) > MAX_NUMBER_TEXT or _NUMBER.fullmatch(text) is None:
+        return None
+    number = Decimal(text)
+    if not number:
+        return Decimal(0)
+    number = number.normalize(_EXACT)
+    _, digits, exponent = number.as_tuple()
+    if len(digits) > MAX_DIGITS or number.adjusted() >= MAX_DIGITS or int(exponent) < -MAX_DIGITS:
+        return None
+    return Decimal(int(number)) if int(exponent) > 0 else number
+
+
+class Reader:
+    """Reads payloads of one event type; made once per contract."""
+
+    def __init__(self, schema: EventSchema) -> None:
+        self._fields = tuple(schema.fields.values())
+        self._slots = tuple(
+            (field.name, f"f{number}", _LIFT.get(field.type), field.low, field.optional)
+            for number, field in enumerate(self._fields)
+        )
+        shape = msgspec.defstruct(
+            "Payload",
+            [
+                (f"f{number}", _WIRE[field.type] | None, msgspec.field(default=None, name=field.name))
+                for number, field in enumerate(self._fields)
+            ],
+            gc=False,
+        )
+        self._decoder = msgspec.json.Decoder(shape)
+
+    def strict(self, payload: bytes) -> dict[str, Value] | Fault:
+        """Return the declared fields that are present, or the first fault. The payload is valid JSON."""
+        fields = self._fast(payload)
+        return self._slow(payload) if fields is None else fields
+
+    def lenient(self, payload: bytes) -> dict[str, Value]:
+        """Return the declared fields that are present and fit."""
+        fields = self._fast(payload)
+        if fields is not None:
+            return fields
+        given = _parse(payload)
+        if not isinstance(given, dict):
+            return {}
+        read = {field.name: _read(field, given.get(field.name)) for field in self._fields}
+        return {name: value for name, value in read.items() if value is not None and not isinstance(value, Fault)}
+
+    def _fast(self, payload: bytes) -> dict[str, Value] | None:
+        """Return the fields where nothing is unusual; None asks for a closer look."""
+        if not self._slots:
+            return {}
+        try:
+            given = self._decoder.decode(payload)
+        except msgspec.MsgspecError:
+            return None
+        fields: dict[str, Value] = {}
+        for name, slot, lift, low, optional in self._slots:
+            value: Any = getattr(given, slot)
+            if value is not None and lift is not None:
+                value = lift(value)
+                if value is None:
+                    return None
+            if value is None:
+                if not optional:
+                    return None
+            elif low is not None and value < low:
+                return None
+            else:
+                fields[name] = value
+        return fields
+
+    def _slow(self, payload: bytes) -> dict[str, Value] | Fault:
+        given = _parse(payload)
+        if not isinstance(given, dict):
+            return Fault("", "an object", _shown(given))
+        fields: dict[str, Value] = {}
+        for field in self._fields:
+            value = _read(field, given.get(field.name))
+            if isinstance(value, Fault):
+                return value
+            if value is not None:
+                fields[field.name] = value
+            elif not field.optional:
+                got = "null" if field.name in given else "nothing"
+                return Fault(field.name, _described(field), got)
+        return fields
+
+
+# -- the quick way: what msgspec reads, and what is left to do with it ----------------------------------------------------
+
+
+def _whole(value: int) -> int | None:
+    return value if -_INT_END < value < _INT_END else None
+
+
+def _from_number(value: msgspec.Raw) -> Decimal | None:
+    return exact(str(value, "utf-8").strip('"'))
+
+
+def _from_instant(value: str) -> int | None:
+    moment = instant(value)
+    return None if moment is None else moment[0]
+
+
+_WIRE: Final[dict[FieldType, Any]] = {
+    FieldType.STRING: str,
+    FieldType.INT: int,
+    FieldType.DECIMAL: msgspec.Raw,
+    FieldType.BOOL: bool,
+    FieldType.TIMESTAMP: str,
+}
+_LIFT: Final[dict[FieldType, Callable[[Any], Value | None]]] = {
+    FieldType.INT: _whole,
+    FieldType.DECIMAL: _from_number,
+    FieldType.TIMESTAMP: _from_instant,
+}
+
+
+# -- the slow way: every value with its text ------------------------------------------------------------------------------
+
+
+def _parse(payload: bytes) -> Any:  # noqa: ANN401 - any JSON
+    try:
+        return json.loads(payload, parse_int=_Number, parse_float=_Number, parse_constant=_Number)
+    except (ValueError, RecursionError):  # nothing that this engine put into the ledger, but nothing to stumble over
+        return None
+
+
+def _read(field: Field, given: object) -> Value | Fault | None:
+    """Return the value of one field, None where it is absent, or its fault."""
+    if given is None:
+        return None
+    value = _typed(field.type, given)
+    if value is None or (field.low is not None and _below(value, field)):
+        return Fault(field.name, _described(field), _shown(given))
+    return value
+
+
+def _below(value: Value, field: Field) -> bool:
+    return field.low is not None and not isinstance(value, str) and value < field.low
+
+
+def _typed(kind: FieldType, given: object) -> Value | None:
+    match kind:
+        case FieldType.BOOL:
+            return given if isinstance(given, bool) else None
+        case FieldType.DECIMAL:
+            return exact(given) if isinstance(given, str) else None
+        case FieldType.INT:
+            number = exact(given) if isinstance(given, _Number) else None
+            return int(number) if number is not None and number == number.to_integral_value() else None
+        case FieldType.STRING:
+            return given if isinstance(given, str) and not isinstance(given, _Number) else None
+        case FieldType.TIMESTAMP:
+            return _from_instant(given) if isinstance(given, str) and not isinstance(given, _Number) else None
+
+
+def _described(field: Field) -> str:
+    return f"{field.type}" if field.low is None else f"{field.type} >= {field.low}"
+
+
+def _shown(given: object) -> str:
+    if isinstance(given, dict):
+        return "an object"
+    if isinstance(given, list):
+        return "an array"
+    text = str(given) if isinstance(given, _Number) else json.dumps(given, ensure_ascii=False)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."

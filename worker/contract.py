@@ -1,0 +1,308 @@
+"""A message's bytes to events: the contract, and every way to break it. Pure, and total: no bytes raise anything.
+
+A message is one event, a JSON object, or an array of events. An element of an array that is no event is rejected alone,
+with its own bytes; the others go on. Fields of the object that the contract does not name are ignored.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from dsl.event import Event
+from dsl.payload import Fault, Reader, instant
+from worker.partition import tenant_token, token
+from worker.verdict import Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dsl.schema import EventSchema
+
+MAX_MESSAGE_BYTES: Final = 1024 * 1024
+"""The broker's own default limit."""
+MAX_DEPTH: Final = 64
+"""Objects and arrays around the innermost value of an event, itself included."""
+MAX_ID_BYTES: Final = 512
+"""UTF-8 bytes of each id, the event type and the source; three of them have to fit a key of the ledger's index."""
+MAX_INSTANT_CHARACTERS: Final = 64
+
+_NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+_SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
+_STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_BRACKET: Final = re.compile(rb"[\[\]{}]")
+_SPACE: Final = " \t\n\r"
+
+
+class Accepted(msgspec.Struct, frozen=True, gc=False):
+    """An event that keeps the contract; `occurred_at`, `source` and `payload` as received."""
+
+    event: Event
+    occurred_at: str
+    source: str | None
+    payload: str | None
+    digest: bytes
+
+
+class Rejected(msgspec.Struct, frozen=True, gc=False):
+    """What is no event; `body` is the whole message, or the bytes of one element of it."""
+
+    reason: Reason
+    detail: str
+    body: bytes
+
+
+class _Wire(msgspec.Struct, frozen=True, gc=False):
+    event_id: str
+    event_type: str
+    user_id: str
+    tenant_id: str
+    occurred_at: str
+    source: str | None = None
+    payload: msgspec.Raw = msgspec.Raw(b"")
+
+
+_event = msgspec.json.Decoder(_Wire)
+_elements = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+class Contract:
+    """The contract under one rule set.
+
+    `prefix` is the subject prefix whose next token is the tenant, `skew` how far ahead of the clock an event may be, in
+    microseconds.
+    """
+
+    def __init__(self, schemas: Mapping[str, EventSchema], *, prefix: str, skew: int) -> None:
+        self._readers = {name: Reader(schema) for name, schema in schemas.items()}
+        self._prefix = prefix
+        self._skew = skew
+
+    def read(self, subject: str, body: bytes, *, now: int) -> list[Accepted | Rejected]:
+        """Return what a message holds, in its order; `now` in microseconds."""
+        if len(body) > MAX_MESSAGE_BYTES:
+            detail = f"{len(body)} bytes, of which at most {MAX_MESSAGE_BYTES} are read"
+            return [Rejected(Reason.OVERSIZE, detail, body)]
+        try:
+            text = body.decode()
+        except UnicodeDecodeError as error:
+            return [Rejected(Reason.MALFORMED_JSON, f"no UTF-8: byte {error.start}", body)]
+        tenant = tenant_token(self._prefix, subject)
+        if not text.lstrip(_SPACE).startswith("["):
+            return [self._read_one(tenant, body, now)]
+        elements = _split(body, text)
+        if isinstance(elements, Rejected):
+            return [elements]
+        return [self._read_one(tenant, element, now) for element in elements]
+
+    def fields(self, event_type: str, payload: str | None) -> dict[str, Any]:
+        """Return the declared fields of a payload of the ledger that fit the contract of today."""
+        reader = self._readers.get(event_type)
+        return {} if reader is None else reader.lenient(b"{}" if payload is None else payload.encode())
+
+    def _read_one(self, tenant: str | None, body: bytes, now: int) -> Accepted | Rejected:
+        wire = _decode(body)
+        if isinstance(wire, Rejected):
+            return wire
+        if (detail := _unfit(wire)) is not None:
+            return Rejected(Reason.INVALID_EVENT, detail, body)
+        moment = instant(wire.occurred_at)
+        if moment is None or len(wire.occurred_at) > MAX_INSTANT_CHARACTERS:
+            detail = "occurred_at: expected an RFC 3339 instant with an offset"
+            return Rejected(Reason.INVALID_EVENT, detail, body)
+        if tenant is not None and tenant != token(wire.tenant_id):
+            detail = f"tenant_id: the subject says {tenant}"
+            return Rejected(Reason.TENANT_MISMATCH, detail, body)
+        if moment[0] > now + self._skew:
+            ahead = (moment[0] - now) // 1_000_000
+            return Rejected(Reason.FROM_THE_FUTURE, f"occurred_at: {ahead} s ahead of the clock", body)
+        return self._accept(wire, moment, body)
+
+    def _accept(self, wire: _Wire, moment: tuple[int, int], body: bytes) -> Accepted | Rejected:
+        payload = bytes(wire.payload)
+        given = payload if payload and payload != b"null" else None
+        reader = self._readers.get(wire.event_type)
+        fields = {} if reader is None else reader.strict(given or b"{}")
+        if isinstance(fields, Fault):
+            where = f"payload.{fields.field}"
+            return Rejected(Reason.CONTRACT, f"{where}: expected {fields.expected}, got {fields.got}", body)
+        return Accepted(
+            event=Event(
+                tenant=wire.tenant_id,
+                id=wire.event_id,
+                type=wire.event_type,
+                user=wire.user_id,
+                at=moment[0],
+                offset=moment[1],
+                fields=fields,
+            ),
+            occurred_at=wire.occurred_at,
+            source=wire.source,
+            payload=None if given is None else given.decode(),
+            digest=_digest(wire, given or b""),
+        )
+
+
+def same_body(accepted: Accepted, stored: StoredBody) -> bool:
+    """Tell whether an event says what the ledger has under its id: the same fields, and equal JSON."""
+    event = accepted.event
+    mine = (event.user, event.type, event.at, event.offset, accepted.source)
+    theirs = (stored.user_id, stored.event_type, stored.occurred_at, stored.utc_offset, stored.source)
+    return mine == theirs and _json(accepted.payload) == _json(stored.payload)
+
+
+class StoredBody(msgspec.Struct, frozen=True, gc=False):
+    """What the ledger has under an id; instants in microseconds, the offset in seconds."""
+
+    user_id: str
+    event_type: str
+    occurred_at: int
+    utc_offset: int
+    source: str | None
+    payload: str | None
+
+
+# -- decoding -------------------------------------------------------------------------------------------------------------
+
+
+def _decode(body: bytes) -> _Wire | Rejected:
+    if body.count(b"{") + body.count(b"[") > MAX_DEPTH and _depth(body) > MAX_DEPTH:
+        return Rejected(Reason.TOO_DEEP, f"nested deeper than {MAX_DEPTH}", body)
+    try:
+        wire = _event.decode(body)
+    except msgspec.ValidationError as error:
+        return Rejected(Reason.INVALID_EVENT, _where(str(error)), body)
+    except msgspec.DecodeError as error:
+        reason = Reason.INVALID_TEXT if _SURROGATE.search(body) and _parses(body) else Reason.MALFORMED_JSON
+        return Rejected(reason, str(error), body)
+    except RecursionError:
+        return Rejected(Reason.TOO_DEEP, f"nested deeper than {MAX_DEPTH}", body)
+    if b"\\u0000" in body and _NUL.search(body):
+        return Rejected(Reason.INVALID_TEXT, "U+0000 cannot be stored", body)
+    return wire
+
+
+def _where(message: str) -> str:
+    """Turn msgspec's message around, so that the field comes first: `user_id: expected `str`, got `int``."""
+    said, _, place = message.partition(" - at `$.")
+    if place:
+        return f"{place.rstrip('`')}: {said[0].lower()}{said[1:]}"
+    return f"{said.split('`')[1]}: missing" if "missing required field" in said else said
+
+
+def _unfit(wire: _Wire) -> str | None:
+    """Return what is wrong with ids and payload, the field first, or None."""
+    for name, text in (
+        ("event_id", wire.event_id),
+        ("event_type", wire.event_type),
+        ("user_id", wire.user_id),
+        ("tenant_id", wire.tenant_id),
+    ):
+        if not text:
+            return f"{name}: empty"
+        if _too_long(text):
+            return f"{name}: longer than {MAX_ID_BYTES} bytes"
+    if wire.source is not None and _too_long(wire.source):
+        return f"source: longer than {MAX_ID_BYTES} bytes"
+    payload = bytes(wire.payload)
+    if payload and not payload.startswith(b"{") and payload != b"null":
+        return "payload: expected an object"
+    return None
+
+
+def _too_long(text: str) -> bool:
+    # No character takes more than four bytes: most texts need no counting.
+    return len(text) * 4 > MAX_ID_BYTES and len(text.encode()) > MAX_ID_BYTES
+
+
+def _digest(wire: _Wire, payload: bytes) -> bytes:
+    # U+0000 cannot occur in any of them, so no two different events write the same text.
+    source = "\0" if wire.source is None else wire.source
+    head = f"{wire.event_type}\0{wire.user_id}\0{wire.occurred_at}\0{source}\0"
+    return blake2b(head.encode() + payload, digest_size=16).digest()
+
+
+def _depth(body: bytes) -> int:
+    """Return how deep brackets nest outside of strings."""
+    depth = deepest = 0
+    for bracket in _BRACKET.findall(_STRING.sub(b"", body)):
+        depth += 1 if bracket in b"[{" else -1
+        deepest = max(deepest, depth)
+    return deepest
+
+
+# -- arrays ---------------------------------------------------------------------------------------------------------------
+
+
+def _split(body: bytes, text: str) -> list[bytes] | Rejected:
+    try:
+        return [bytes(element) for element in _elements.decode(body)]
+    except msgspec.DecodeError as error:
+        if _SURROGATE.search(body):  # one bad element should not take the others with it
+            elements = _split_slowly(text)
+            if elements is not None:
+                return elements
+        return Rejected(Reason.MALFORMED_JSON, str(error), body)
+    except RecursionError:
+        return Rejected(Reason.TOO_DEEP, f"nested deeper than {MAX_DEPTH}", body)
+
+
+_scanner = json.JSONDecoder()
+
+
+def _split_slowly(text: str) -> list[bytes] | None:
+    """Return the elements of an array by a parser that passes over lone surrogates; None where it is no array."""
+    elements: list[bytes] = []
+    at = _skip(text, _skip(text, 0) + 1)
+    try:
+        while True:
+            _, end = _scanner.raw_decode(text, at)
+            elements.append(text[at:end].encode())
+            at = _skip(text, end)
+            if text[at : at + 1] == ",":
+                at = _skip(text, at + 1)
+                continue
+            closed = text[at : at + 1] == "]" and _skip(text, at + 1) == len(text)
+            return elements if closed else None
+    except (ValueError, RecursionError):
+        return None
+
+
+def _skip(text: str, at: int) -> int:
+    while at < len(text) and text[at] in _SPACE:
+        at += 1
+    return at
+
+
+# -- comparing bodies -----------------------------------------------------------------------------------------------------
+
+
+def _parses(body: bytes) -> bool:
+    try:
+        json.loads(body)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _json(payload: str | None) -> object:
+    """Return JSON with numbers by value and apart from bools and strings, so that `==` compares what was meant."""
+    if payload is None:
+        return None
+    return json.loads(payload, parse_int=_number, parse_float=_number)
+
+
+def _number(text: str) -> tuple[str, str]:
+    """Return a number in one form: no sign of zero, no trailing zeros, any size."""
+    mantissa, _, exponent = text.lower().partition("e")
+    whole, _, fraction = mantissa.lstrip("-").partition(".")
+    digits = (whole + fraction).lstrip("0")
+    if not digits:
+        return ("number", "0")
+    kept = digits.rstrip("0")
+    power = int(exponent[:19] or "0") - len(fraction) + len(digits) - len(kept)
+    return ("number", f"{'-' if text[0] == '-' else ''}{kept}e{power}")

@@ -1,0 +1,130 @@
+"""The environment, read once. Pure: it takes a mapping, and never shows a value that may be a secret."""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any, Final
+from urllib.parse import urlsplit
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PREFIX: Final = "ACH_"
+_SECRETIVE: Final = frozenset({"NATS_URL", "DATABASE_URL"})
+
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+"""Of a stream or a consumer: the broker makes folders of them."""
+Subject = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$")]
+
+
+class Clock(StrEnum):
+    """What tells whether an unlock has settled."""
+
+    WALL = "wall"
+    STREAM = "stream"
+    """The latest `occurred_at` in the ledger: for replays."""
+
+
+class LogFormat(StrEnum):
+    """How a log line is written."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+class SettingsError(ValueError):
+    """The environment cannot be used; the message names the variable and what it expects."""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """How one worker runs. Each field is the variable `ACH_<FIELD>`, but for the two URLs, which have no prefix."""
+
+    nats_url: str = "nats://localhost:4222"
+    """Several servers of one cluster are separated by commas."""
+    database_url: str = "postgresql://localhost/ach"
+
+    input_stream: Name = "EVENTS"
+    input_prefix: Subject = "events"
+    """Events come on `<prefix>.<tenant>.<user>.<event type>`."""
+    unlock_stream: Name = "UNLOCKS"
+    unlock_prefix: Subject = "unlocks"
+    consumer: Name = "ach"
+    """The durable consumer; workers that share it share the work."""
+
+    batch_size: Positive = 500
+    """Messages in one transaction."""
+    ack_wait: Positive = 30
+    """Seconds until the broker delivers again what was not acknowledged."""
+    duplicate_window: Positive = 120
+    """Seconds for which the broker remembers message ids, in streams that the worker makes."""
+    skew: Annotated[int, msgspec.Meta(ge=0)] = 300
+    """Seconds that `occurred_at` may be ahead of the clock."""
+    clock: Clock = Clock.WALL
+    cache_subjects: Positive = 100_000
+    """Subjects whose progress is kept in memory."""
+    health_host: str = "0.0.0.0"  # noqa: S104 - probes come from outside of the container
+    health_port: Annotated[int, msgspec.Meta(ge=0, le=65535)] | None = None
+    """Where /healthz, /readyz and /metrics are served; nowhere when unset."""
+    log_format: LogFormat = LogFormat.TEXT
+
+    def __repr__(self) -> str:
+        return f"Settings(nats={shown(self.nats_url)}, database={shown(self.database_url)})"
+
+
+def read_settings(environment: Mapping[str, str]) -> Settings:
+    """Return the settings that an environment asks for.
+
+    Raises:
+        SettingsError: a variable is malformed, or one with our prefix is unknown (and so most likely misspelt).
+    """
+    fields = {_variable(name): name for name in Settings.__struct_fields__}
+    unknown = [name for name in environment if name.startswith(PREFIX) and name not in fields]
+    unknown = [name for name in unknown if name not in _OTHERS]
+    if unknown:
+        raise SettingsError(f"{unknown[0]}: unknown; known are {', '.join(sorted(fields))}")
+    given = {fields[name]: value for name, value in environment.items() if name in fields and value != ""}
+    for name, value in given.items():
+        _check(name, value)
+    return msgspec.convert(given, Settings, strict=False)
+
+
+_OTHERS: Final = frozenset({"ACH_RULES", "ACH_DATA_DIR"})
+"""Variables of the command line, which are none of the worker's."""
+
+
+def shown(url: str) -> str:
+    """Return a URL (or several, with commas) without user, password and query: fit for a log."""
+    return ",".join(_shown(part) for part in url.split(","))
+
+
+def _shown(url: str) -> str:
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    return f"{parts.scheme}://{host}{parts.path}"
+
+
+def _variable(field: str) -> str:
+    name = field.upper()
+    return name if name in _SECRETIVE else PREFIX + name
+
+
+def _check(field: str, value: str) -> None:
+    variable = _variable(field)
+    if variable in _SECRETIVE:
+        schemes = _SCHEMES[variable]
+        if not all(re.match(rf"({'|'.join(schemes)})://", part) for part in value.split(",")):
+            raise SettingsError(f"{variable}: expected a URL that begins with {schemes[0]}://")
+        return
+    kind: Any = next(info.type for info in msgspec.structs.fields(Settings) if info.name == field)
+    try:
+        msgspec.convert(value, kind, strict=False)
+    except msgspec.ValidationError as error:
+        said = str(error)
+        raise SettingsError(f"{variable}: {said[0].lower()}{said[1:]}, got {value!r}") from None
+
+
+_SCHEMES: Final = {"NATS_URL": ("nats", "tls", "ws", "wss"), "DATABASE_URL": ("postgresql", "postgres")}

@@ -1,0 +1,403 @@
+"""JetStream: the only module that knows nats.
+
+Messages are pulled by requests of our own to one inbox, with two batches requested ahead: several times faster than the
+client's `fetch`, and nothing that must not be cancelled. A lone message is handed on at once; under load whatever has
+arrived meanwhile makes a batch. What is requested and what is buffered never exceeds two batches, so a slow database
+holds the broker back, not the heap.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from contextlib import asynccontextmanager
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Final
+
+import anyio
+import structlog
+from nats.aio.client import Client
+from nats.errors import Error as NatsError
+from nats.js import api
+from nats.js.errors import APIError, NotFoundError
+
+from worker.message import Message, parse_delivery
+from worker.retry import delays
+from worker.settings import Settings, shown
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Iterable
+
+    from nats.aio.msg import Msg
+    from nats.js import JetStreamContext
+
+CONNECT_SECONDS: Final = 5.0
+"""For one attempt at a first connection, with everything that belongs to it."""
+PING_SECONDS: Final = 5
+"""Between two pings; two that are not answered, and the connection counts as lost."""
+RECONNECT_SECONDS: Final = 0.25
+REQUEST_SECONDS: Final = 5.0
+"""For one request to the broker's API, an announcement included."""
+PULL_SECONDS: Final = 30
+"""Life of one pull request."""
+HEARTBEAT_SECONDS: Final = 5
+"""The broker says at least this often that a pull request lives."""
+SILENCE_SECONDS: Final = 2.5 * HEARTBEAT_SECONDS
+"""After which a pull request counts as lost."""
+CLOSE_SECONDS: Final = 5.0
+
+_WRONG_LAST_SEQUENCE: Final = 10071
+_OUT_OF_REACH: Final = (NatsError, OSError, TimeoutError)
+_NANOSECONDS: Final = 1_000_000_000
+
+log = structlog.get_logger()
+
+
+class BrokerAway(Exception):
+    """The broker did not answer, or cannot at the moment: the same may be tried again."""
+
+
+class BrokerMismatch(Exception):
+    """The broker has something else under a name that we need; the message says what."""
+
+
+class Broker:
+    """One connection. Made by `open_broker`; it comes back by itself when the broker does."""
+
+    def __init__(self, client: Client, settings: Settings) -> None:
+        self._client = client
+        self._settings = settings
+        self._jetstream: JetStreamContext = client.jetstream(timeout=REQUEST_SECONDS)
+        self._buffer: deque[Message] = deque()
+        self._arrived = anyio.Event()
+        self._requested = 0
+        """Messages asked for and not delivered yet, as far as we know."""
+        self._heard = monotonic()
+        self._trouble: str | None = None
+        self._inbox = client.new_inbox()
+
+    @property
+    def connected(self) -> bool:
+        """Whether the connection stands at the moment."""
+        return self._client.is_connected
+
+    @property
+    def buffered(self) -> int:
+        """Messages that have arrived and were not handed on yet."""
+        return len(self._buffer)
+
+    # -- streams ----------------------------------------------------------------------------------------------------------
+
+    async def ensure(self) -> None:
+        """Make the streams and the consumer where they are missing; leave what an operator made as it is.
+
+        Raises:
+            BrokerAway: try again.
+            BrokerMismatch: no use to try again.
+        """
+        wanted = self._settings
+        try:
+            await self._ensure_stream(wanted.input_stream, wanted.input_prefix)
+            await self._ensure_stream(wanted.unlock_stream, wanted.unlock_prefix)
+            await self._ensure_consumer()
+        except APIError as error:
+            if error.code is None or error.code >= 500:  # noqa: PLR2004 - as in HTTP
+                raise BrokerAway(_said(error)) from error
+            raise BrokerMismatch(_said(error)) from error
+        except _OUT_OF_REACH as error:
+            raise BrokerAway(_said(error)) from error
+
+    async def _ensure_stream(self, name: str, prefix: str) -> None:
+        try:
+            await self._jetstream.stream_info(name)
+        except NotFoundError:
+            await self._jetstream.add_stream(
+                api.StreamConfig(
+                    name=name,
+                    subjects=[f"{prefix}.>"],
+                    retention=api.RetentionPolicy.LIMITS,
+                    storage=api.StorageType.FILE,
+                    duplicate_window=self._settings.duplicate_window,
+                )
+            )
+            log.info("made stream", stream=name, subjects=f"{prefix}.>")
+
+    async def _ensure_consumer(self) -> None:
+        wanted = self._settings
+        await self._jetstream.add_consumer(
+            wanted.input_stream,
+            api.ConsumerConfig(
+                durable_name=wanted.consumer,
+                ack_policy=api.AckPolicy.EXPLICIT,
+                ack_wait=wanted.ack_wait,
+                max_deliver=-1,  # poison is ended with a reason, by us
+                # One batch in the database, one decoded, two on their way; times eight workers.
+                max_ack_pending=max(1000, 32 * wanted.batch_size),
+            ),
+        )
+
+    async def backlog(self) -> int:
+        """Return how many messages are not acknowledged yet, delivered or not, by the broker's own count.
+
+        Raises:
+            BrokerAway: try again.
+        """
+        wanted = self._settings
+        try:
+            info = await self._jetstream.consumer_info(wanted.input_stream, wanted.consumer)
+        except _OUT_OF_REACH as error:
+            raise BrokerAway(_said(error)) from error
+        return (info.num_pending or 0) + (info.num_ack_pending or 0)
+
+    # -- pulling ----------------------------------------------------------------------------------------------------------
+
+    async def subscribe(self) -> None:
+        """Listen on the inbox that pull requests are answered to; it survives reconnections."""
+        await self._client.subscribe(self._inbox, cb=self._on_message)
+
+    async def next_batch(self) -> list[Message]:
+        """Wait for messages and return what has arrived, at most one batch. May be cancelled at any time."""
+        while not self._buffer:
+            await self._revive()
+            await self._request()
+            arrived = self._arrived = anyio.Event()
+            if not self._buffer and self._trouble is None:
+                with anyio.move_on_after(HEARTBEAT_SECONDS):
+                    await arrived.wait()
+        size = min(len(self._buffer), self._settings.batch_size)
+        batch = [self._buffer.popleft() for _ in range(size)]
+        await self._request()
+        return batch
+
+    async def _on_message(self, msg: Msg) -> None:
+        self._heard = monotonic()
+        message = parse_delivery(msg.subject, msg.data, msg.headers, msg.reply)
+        if message is not None:
+            self._requested = max(0, self._requested - 1)
+            self._buffer.append(message)
+        else:
+            self._on_status(msg.headers or {})
+        self._arrived.set()
+
+    def _on_status(self, headers: dict[str, str]) -> None:
+        status = headers.get(api.Header.STATUS, "")
+        if status == "100":  # a heartbeat
+            return
+        unserved = headers.get("Nats-Pending-Messages", "")
+        if unserved.isdigit():
+            self._requested = max(0, self._requested - int(unserved))
+        else:
+            self._requested = 0
+        if status not in {"404", "408"}:  # those are a request that ran out, which is how things go
+            self._trouble = f"{status} {headers.get(api.Header.DESCRIPTION, '')}".strip()
+
+    def lost_requests(self) -> None:
+        """After a reconnection: the broker has forgotten what was asked."""
+        self._requested = 0
+        self._heard = monotonic()
+        self._arrived.set()
+
+    async def _request(self) -> None:
+        size = self._settings.batch_size
+        while self._requested + len(self._buffer) <= size:
+            want = {
+                "batch": size,
+                "expires": PULL_SECONDS * _NANOSECONDS,
+                "idle_heartbeat": HEARTBEAT_SECONDS * _NANOSECONDS,
+            }
+            subject = f"$JS.API.CONSUMER.MSG.NEXT.{self._settings.input_stream}.{self._settings.consumer}"
+            if not await self._send(subject, json.dumps(want).encode(), reply=self._inbox):
+                return
+            self._requested += size
+
+    async def _revive(self) -> None:
+        """Look after the consumer where requests are refused, or nothing at all is heard any more."""
+        silent = monotonic() - self._heard > SILENCE_SECONDS
+        if not self._client.is_connected or (self._trouble is None and not silent):
+            return
+        log.warning("pulling again", because=self._trouble or "the broker is silent")
+        self._trouble = None
+        self._requested = 0
+        self._heard = monotonic()
+        for delay in delays():
+            try:
+                return await self.ensure()
+            except BrokerAway as error:
+                log.warning("no answer from nats", server=shown(self._settings.nats_url), said=str(error))
+            await anyio.sleep(delay)
+
+    # -- acknowledging ----------------------------------------------------------------------------------------------------
+
+    async def ack(self, messages: Iterable[Message]) -> None:
+        """Tell the broker that messages are done with. Should that get lost, they come again as duplicates."""
+        for message in messages:
+            await self._send(message.reply, b"+ACK")
+
+    async def terminate(self, message: Message, reason: str) -> None:
+        """Tell the broker never to deliver a message again, and why."""
+        await self._send(message.reply, f"+TERM {reason}".encode())
+
+    async def retry(self, messages: Iterable[Message], *, after: float) -> None:
+        """Ask for messages again, after so many seconds."""
+        body = b"-NAK" if not after else f'-NAK {{"delay": {int(after * _NANOSECONDS)}}}'.encode()
+        for message in messages:
+            await self._send(message.reply, body)
+
+    async def keep(self, messages: Iterable[Message]) -> None:
+        """Tell the broker that messages are still being worked on."""
+        for message in messages:
+            await self._send(message.reply, b"+WPI")
+
+    async def _send(self, subject: str, body: bytes, reply: str = "") -> bool:
+        """Send without an answer; False where even that is impossible now. Whatever is lost is asked for again."""
+        try:
+            await self._client.publish(subject, body, reply=reply)
+        except _OUT_OF_REACH as error:
+            log.debug("not sent", subject=subject, said=_said(error))
+            return False
+        return True
+
+    # -- publishing -------------------------------------------------------------------------------------------------------
+
+    async def publish(self, subject: str, body: bytes, *, message_id: str | None = None) -> bool:
+        """Publish one message; return False where the broker knows its id already.
+
+        Raises:
+            BrokerAway: it may have arrived or not; try again with the same id.
+        """
+        headers = {api.Header.MSG_ID.value: message_id} if message_id else None
+        try:
+            ack = await self._jetstream.publish(subject, body, headers=headers)
+        except _OUT_OF_REACH as error:
+            raise BrokerAway(_said(error)) from error
+        return not ack.duplicate
+
+    async def announce(self, subject: str, body: bytes, *, message_id: str) -> bool:
+        """Publish the one message that its subject is for; return False where it was published before.
+
+        The broker compares with what the stream holds, so this holds for ever and not only in the duplicate window.
+
+        Raises:
+            BrokerAway: it may have arrived or not; try again.
+        """
+        headers = {
+            api.Header.MSG_ID.value: message_id,
+            api.Header.EXPECTED_LAST_SUBJECT_SEQUENCE.value: "0",
+            api.Header.EXPECTED_STREAM.value: self._settings.unlock_stream,
+        }
+        try:
+            ack = await self._jetstream.publish(subject, body, headers=headers)
+        except APIError as error:
+            if error.err_code == _WRONG_LAST_SEQUENCE:
+                return False
+            raise BrokerAway(_said(error)) from error
+        except _OUT_OF_REACH as error:
+            raise BrokerAway(_said(error)) from error
+        return not ack.duplicate
+
+    async def release(self) -> None:
+        """Give back what is buffered, so that another worker gets it at once, and let everything sent arrive."""
+        await self.retry(self._buffer, after=0)
+        self._buffer.clear()
+        with anyio.move_on_after(CLOSE_SECONDS, shield=True):
+            try:
+                await self._client.flush()
+            except _OUT_OF_REACH as error:
+                log.debug("not flushed", said=_said(error))
+
+
+@asynccontextmanager
+async def open_broker(settings: Settings) -> AsyncGenerator[Broker]:
+    """Connect, however long that takes, make sure of the streams, and give the broker for the length of a block.
+
+    Raises:
+        BrokerMismatch: the broker has something else under our names.
+    """
+    link = _Link(settings)
+    try:
+        broker = await link.connect()
+        for delay in delays():
+            try:
+                await broker.ensure()
+                break
+            except BrokerAway as error:
+                log.warning("nats is not ready", server=shown(settings.nats_url), said=str(error))
+            await anyio.sleep(delay)
+        yield broker
+        await broker.release()
+    finally:
+        await link.close()
+
+
+class _Link:
+    """The connection's life: first attempts, losses, returns."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._client = Client()
+        self._broker: Broker | None = None
+        self._said = ""
+
+    async def connect(self) -> Broker:
+        for delay in delays():
+            self._client = Client()
+            try:
+                with anyio.fail_after(CONNECT_SECONDS):
+                    await self._client.connect(**self._options())
+                self._broker = Broker(self._client, self._settings)
+                return self._broker
+            except _OUT_OF_REACH as error:
+                log.warning(
+                    "nats cannot be reached",
+                    server=shown(self._settings.nats_url),
+                    said=self._said or _said(error),
+                    retry_in=round(delay, 1),
+                )
+            await self.close()
+            await anyio.sleep(delay)
+        raise AssertionError("delays() never ends")
+
+    async def close(self) -> None:
+        with anyio.move_on_after(CLOSE_SECONDS, shield=True):
+            try:
+                await self._client.close()
+            except _OUT_OF_REACH as error:
+                log.debug("not closed", said=_said(error))
+
+    def _options(self) -> dict[str, Any]:
+        return {
+            "servers": self._settings.nats_url.split(","),
+            "name": "ach",
+            "connect_timeout": CONNECT_SECONDS,
+            "max_reconnect_attempts": -1,
+            "reconnect_time_wait": RECONNECT_SECONDS,
+            "ping_interval": PING_SECONDS,
+            "max_outstanding_pings": 2,
+            # Subjects are made of tokens that are checked where they are made.
+            "skip_subject_validation": True,
+            "error_cb": self._on_error,
+            "disconnected_cb": self._on_loss,
+            "reconnected_cb": self._on_return,
+        }
+
+    async def _on_error(self, error: Exception) -> None:
+        # While the broker is away every attempt says the same.
+        said = _said(error)
+        if said != self._said:
+            self._said = said
+            if self._broker is not None:
+                log.warning("trouble with nats", server=shown(self._settings.nats_url), said=said)
+
+    async def _on_loss(self) -> None:
+        if not self._client.is_closed:
+            log.warning("lost nats", server=shown(self._settings.nats_url))
+
+    async def _on_return(self) -> None:
+        self._said = ""
+        log.info("nats is back", server=shown(self._settings.nats_url))
+        if self._broker is not None:
+            self._broker.lost_requests()
+
+
+def _said(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}".removesuffix(": ")

@@ -1,0 +1,50 @@
+"""The closed set of outcomes: every message is acknowledged, tried again later, or ended with a reason."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class Reason(StrEnum):
+    """Why something became a dead letter. The values are stored and counted; they never change their meaning."""
+
+    MALFORMED_JSON = "malformed_json"
+    """No JSON text in UTF-8."""
+    OVERSIZE = "oversize"
+    """Longer than MAX_MESSAGE_BYTES."""
+    TOO_DEEP = "too_deep"
+    """Nested deeper than MAX_DEPTH."""
+    INVALID_TEXT = "invalid_text"
+    """JSON, but with text that no database takes: U+0000, or half of a surrogate pair."""
+    INVALID_EVENT = "invalid_event"
+    """No event of the contract; the detail names the field."""
+    CONTRACT = "contract"
+    """The payload breaks the declared contract of its type; the detail names the field."""
+    TENANT_MISMATCH = "tenant_mismatch"
+    """The subject it came on belongs to another tenant."""
+    FROM_THE_FUTURE = "from_the_future"
+    """It occurs later than the clock and the skew allow."""
+    ID_CONFLICT = "id_conflict"
+    """The ledger knows the id with another body."""
+    REFUSED = "refused"
+    """The database refuses it; the detail says what it said."""
+
+
+class Ack(NamedTuple):
+    """Done with: it is committed, or was before."""
+
+
+class Terminate(NamedTuple):
+    """Wholly dead-lettered: never deliver it again, and tell the broker why."""
+
+    reason: Reason
+
+
+class Retry(NamedTuple):
+    """Nothing is decided: deliver it again after so many seconds."""
+
+    after: float
+
+
+Verdict = Ack | Terminate | Retry
