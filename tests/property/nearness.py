@@ -1,0 +1,217 @@
+"""How far a subject is: the paragraph on progress.
+
+A condition counts what could be part of its latest start now: places that lie in every window above it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+from typing import TYPE_CHECKING, NamedTuple
+
+from dsl import syntax
+from dsl.event import Position
+from tests.property import wall
+from tests.property.earning import afresh, in_effect, scope_of, sees, tiers
+from tests.property.latest import (
+    BEGINNING,
+    Prefix,
+    as_number,
+    begin_of,
+    best_of_steps,
+    earned_by,
+    least_number,
+    least_parts,
+    lies_after,
+    reaches,
+    runs_of,
+)
+from tests.property.timeline import Subject, position
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dsl.types import Number
+    from tests.property.latest import Unlock
+    from tests.property.ruleset import Ruleset
+    from tests.property.timeline import Timeline
+    from tests.property.wall import Clock
+
+
+class Progress(NamedTuple):
+    """How far: a fraction from 0 to 1, and for an atomic condition the two numbers."""
+
+    fraction: Fraction
+    current: Fraction | None = None
+    target: Fraction | None = None
+
+
+class Goal(NamedTuple):
+    """What progress is made towards."""
+
+    subject: Subject
+    achievement: str
+    tier: str | None
+
+
+Window = Callable[[Position], bool]
+Span = tuple[Window, ...]
+"""The windows that a condition stands under, each of which reaches to now; a place lies in each or not."""
+
+
+class Asked(NamedTuple):
+    """A question for progress: on what, within which windows, at which instant."""
+
+    prefix: Prefix
+    span: Span
+    now: int
+
+    def holds(self, place: Position | None) -> bool:
+        """Tell whether a place lies in all windows."""
+        return place is not None and all(window(place) for window in self.span)
+
+
+def progress_of(
+    rules: Ruleset, timeline: Timeline, unlocks: Sequence[Unlock], now: int
+) -> dict[Goal, Progress]:
+    """Return the progress of one subject, as of an instant no earlier than its last event."""
+    found: dict[Goal, Progress] = {}
+    for name, versions in rules.achievements.items():
+        version = in_effect(versions, now)
+        if version is None or scope_of(version) != timeline.subject.scope:
+            continue
+        for tier, when in tiers(version).items():
+            own = [unlock for unlock in unlocks if unlock.achievement == name and unlock.tier == tier]
+            goal = Goal(timeline.subject, name, tier)
+            found[goal] = _progress_of_tier(rules, timeline, (version, when), (unlocks, own), now)
+    return found
+
+
+def _progress_of_tier(
+    rules: Ruleset,
+    timeline: Timeline,
+    judged: tuple[syntax.Achievement, syntax.Condition],
+    unlocks: tuple[Sequence[Unlock], Sequence[Unlock]],
+    now: int,
+) -> Progress:
+    version, when = judged
+    earned, own = unlocks
+    since = max((unlock.by for unlock in own), default=BEGINNING)
+    each = isinstance(version.repeat, syntax.RepeatEach)
+    after = sum(position(event) <= since for event in timeline.events) if each else 0
+    view = afresh(rules, timeline, earned, [version], after)[version.version]
+    last = max((i for i, event in enumerate(timeline.events) if sees(version, event)), default=-1)
+    span: Span = ()
+    done = bool(own) and not each
+    if isinstance(version.repeat, syntax.RepeatEvery):
+        unit, tz = version.repeat.unit.text, version.repeat.tz
+        clock = timeline.clock(tz, len(timeline.events) - 1)
+        done = wall.label(unit, now, clock) in {unlock.occurrence for unlock in own}
+        span = (_in_unit(unit, now, clock),)
+    progress = _progress(when, Asked(Prefix(view, last), span, now))
+    if not done:
+        return progress
+    return Progress(Fraction(1), progress.target, progress.target)
+
+
+def _in_unit(unit: str, now: int, clock: Clock) -> Window:
+    return lambda place: wall.unit_at(unit, place.at, clock) == wall.unit_at(unit, now, clock)
+
+
+def _narrowed(mods: syntax.Modifiers, asked: Asked) -> Asked:
+    """Add the windows of a condition's own modifiers."""
+    prefix, span, now = asked
+    within, unless = mods.within, mods.unless
+    timeline = prefix.view.timeline
+    windows: list[Window] = []
+    if within is not None:
+        windows.append(lambda place: now - place.at < within.us)
+    if mods.per is not None:
+        windows.append(_in_unit(mods.per.text, now, timeline.clock(mods.tz, len(timeline.events) - 1)))
+    if unless is not None:
+        windows.append(lambda place: lies_after(prefix, place, unless, mods.tz))
+    return Asked(prefix, (*span, *windows), now)
+
+
+def _progress(condition: syntax.Condition, outer: Asked) -> Progress:  # noqa: PLR0911 - a table
+    asked = _narrowed(condition.mods, outer)
+    prefix = asked.prefix
+    match condition:
+        case syntax.Count():
+            return _towards(_counted(condition, asked), least_number(condition.cmp))
+        case syntax.Sum():
+            values = _numbers(condition, asked)
+            target = _target(condition, prefix.view.rules)
+            return _towards(
+                sum(values, Fraction(0)), target, reached=reaches(sum(values, Fraction(0)), condition.cmp)
+            )
+        case syntax.Extreme():
+            return _extreme_progress(condition, _numbers(condition, asked), prefix.view.rules)
+        case syntax.Streak():
+            return _towards(_current_run(condition, asked), least_number(condition.cmp))
+        case syntax.Sequence(steps=steps):
+            matched = [
+                k + 1
+                for best in best_of_steps(condition, prefix).values()
+                for k in range(len(steps))
+                if asked.holds(best[k])
+            ]
+            return _towards(max(matched, default=0), len(steps))
+        case syntax.Combine():
+            fractions = sorted((_progress(part, asked).fraction for part in condition.parts), reverse=True)
+            needed = least_parts(condition)
+            return Progress(sum(fractions[:needed], Fraction(0)) / needed)
+        case syntax.Unlocked(achievement=name, tier=tier):
+            earned = min(earned_by(prefix.view.earned, name, tier), default=None)
+            return _towards(int(asked.holds(earned)), 1)
+
+
+def _counted(condition: syntax.Count, asked: Asked) -> int:
+    prefix, tz = asked.prefix, condition.mods.tz
+    if condition.distinct is None:
+        events = [prefix.event(i) for i in prefix.matching(condition.event, tz)]
+        return sum(asked.holds(position(event)) for event in events)
+    values = prefix.with_field(condition.event, tz, condition.distinct.text)
+    return len({value for place, value in values if asked.holds(place)})
+
+
+def _numbers(condition: syntax.Sum | syntax.Extreme, asked: Asked) -> list[Fraction]:
+    values = asked.prefix.with_field(condition.event, condition.mods.tz, condition.of.text)
+    return [as_number(value) for place, value in values if asked.holds(place)]
+
+
+def _extreme_progress(condition: syntax.Extreme, values: list[Fraction], rules: Ruleset) -> Progress:
+    reached = any(reaches(value, condition.cmp) for value in values)
+    if condition.kind == "min":
+        return _towards(int(reached), 1)
+    return _towards(max(values, default=Fraction(0)), _target(condition, rules), reached=reached)
+
+
+def _target(condition: syntax.Sum | syntax.Extreme, rules: Ruleset) -> Number:
+    """Return the number to be reached: the bound, or for `> n` over a whole-number field n + 1."""
+    types = {
+        rules.events[each.event.text].fields[condition.of.text].type for each in condition.event.alternatives
+    }
+    return (
+        least_number(condition.cmp) if condition.cmp.op == ">" and types == {"int"} else condition.cmp.bound
+    )
+
+
+def _towards(current: Number | Fraction, target: Number, *, reached: bool = False) -> Progress:
+    """Return current/target, clamped; towards a bound that is not positive there is only 0 or 1."""
+    if target <= 0:
+        return _towards(int(reached), 1)
+    goal = Fraction(target)
+    clamped = min(max(Fraction(current), Fraction(0)), goal)
+    return Progress(clamped / goal, clamped, goal)
+
+
+def _current_run(condition: syntax.Streak, asked: Asked) -> int:
+    """Count the active units of the run that is not broken yet, those that begin in the windows."""
+    timeline = asked.prefix.view.timeline
+    runs = runs_of(condition, asked.prefix)
+    clock = timeline.clock(condition.mods.tz, len(timeline.events) - 1)
+    present = wall.unit_at(condition.unit.text, asked.now, clock)
+    if not runs or present - runs[-1][-1] - 1 > condition.grace:
+        return 0
+    return sum(asked.holds(begin_of(condition, unit, clock)) for unit in runs[-1])

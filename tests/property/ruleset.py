@@ -1,0 +1,69 @@
+"""What the reference reads of a rule set, straight from the syntax trees, without the checker."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, NamedTuple
+
+from dsl import syntax
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from dsl.types import Number
+
+
+class FieldRule(NamedTuple):
+    """A payload field: its type as written and its lower bound."""
+
+    type: str
+    low: Number | None
+
+
+class EventRule(NamedTuple):
+    """An event's contract: its fields, and the fields of `once per` with its span in microseconds."""
+
+    fields: dict[str, FieldRule]
+    once: tuple[tuple[str, ...], int | None] | None
+
+
+class Ruleset(NamedTuple):
+    """All declarations, by name; versions of an achievement ascend."""
+
+    events: dict[str, EventRule]
+    trait_events: dict[str, tuple[str, ...]]
+    achievements: dict[str, tuple[syntax.Achievement, ...]]
+
+
+def ruleset(declarations: Iterable[syntax.Declaration]) -> Ruleset:
+    """Gather declarations, assumed valid, into a rule set."""
+    events: dict[str, EventRule] = {}
+    trait_events: defaultdict[str, tuple[str, ...]] = defaultdict(tuple)
+    achievements: defaultdict[str, list[syntax.Achievement]] = defaultdict(list)
+    for declaration in declarations:
+        match declaration:
+            case syntax.EventDecl(name=name):
+                events[name.text] = _event(declaration)
+            case syntax.TraitsDecl(event=event, fields=fields):
+                trait_events[event.text] += tuple(field.name.text for field in fields)
+            case syntax.Achievement(name=name):
+                achievements[name.text].append(declaration)
+            case syntax.Example():
+                pass
+    ascending = {
+        name: tuple(sorted(versions, key=lambda each: each.version))
+        for name, versions in achievements.items()
+    }
+    return Ruleset(events, dict(trait_events), ascending)
+
+
+def _event(declaration: syntax.EventDecl) -> EventRule:
+    once = declaration.once
+    return EventRule(
+        {field.name.text: FieldRule(field.type.text, _low(field)) for field in declaration.fields},
+        once and (tuple(name.text for name in once.fields), once.within.us if once.within else None),
+    )
+
+
+def _low(field: syntax.FieldDecl) -> Number | None:
+    return None if field.low is None or isinstance(field.low.value, str) else field.low.value

@@ -1,0 +1,79 @@
+"""The reference on two real histories, held against what a separate program computed from the same words."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from dsl.calendar import format_instant
+from dsl.event import Event
+from tests.property.reading import read
+from tests.property.reference import Outcome, outcome
+from tests.property.wall import instant
+
+if TYPE_CHECKING:
+    from tests.property.ruleset import Ruleset
+
+FIXTURES = Path(__file__).parents[2] / "fixtures"
+
+
+def rules() -> Ruleset:
+    return read((FIXTURES / "rules" / "commits.ach").read_text("utf-8"))
+
+
+def events(stream: str, known: Ruleset) -> list[Event]:
+    """Read the events of a stream, each id once."""
+    with gzip.open(FIXTURES / "streams" / f"{stream}.jsonl.gz", "rt", encoding="utf-8") as lines:
+        read_events = [_event(json.loads(line), known) for line in lines]
+    return list({(event.tenant, event.id): event for event in read_events}.values())
+
+
+def _event(body: dict[str, Any], known: Ruleset) -> Event:
+    contract = known.events[body["event_type"]].fields
+    fields = {
+        name: value for name, value in body["payload"].items() if name in contract and value is not None
+    }
+    for name, value in fields.items():
+        if contract[name].type == "timestamp":
+            fields[name] = instant(value)
+    when = datetime.fromisoformat(body["occurred_at"])
+    offset = when.utcoffset()
+    return Event(
+        tenant=body["tenant_id"],
+        id=body["event_id"],
+        type=body["event_type"],
+        user=body["user_id"],
+        at=instant(body["occurred_at"]),
+        offset=0 if offset is None else int(offset.total_seconds()),
+        fields=fields,
+    )
+
+
+def rows(found: Outcome) -> list[dict[str, str | int | None]]:
+    return [
+        {
+            "tenant_id": unlock.subject.tenant,
+            "scope": unlock.subject.scope,
+            "subject": unlock.subject.name,
+            "achievement": unlock.achievement,
+            "tier": unlock.tier,
+            "occurrence": unlock.occurrence,
+            "version": unlock.version,
+            "earned_at": format_instant(unlock.earned_at),
+        }
+        for unlock in found.unlocks
+    ]
+
+
+@pytest.mark.parametrize(("stream", "distinct"), [("lark", 2_699), ("flask", 7_417)])
+def test_the_reference_grants_what_was_expected(stream: str, distinct: int) -> None:
+    expected = json.loads((FIXTURES / "streams" / f"{stream}.expected.json").read_text("utf-8"))
+    known = rules()
+    history = events(stream, known)
+    assert len(history) == distinct
+    assert rows(outcome(known, history)) == expected["unlocks"]
