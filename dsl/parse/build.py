@@ -60,6 +60,8 @@ if TYPE_CHECKING:
 
 BUILTINS = ("at.hour", "at.weekday", "at.date")
 _TIER_CLAUSES = ("title", "when", "reward", "reveal")
+_TOLD = -(10**9)
+"""The depth of a filter that was refused."""
 _SPELLINGS = {"==": "=", "=>": ">=", "=<": "<=", "<>": "!="}
 
 
@@ -138,7 +140,9 @@ class Filters:
 
     def member(self, name: Name, *rest: Mark | Token | Operand | Scalar) -> Test:
         end = cast("Token", rest[-1]).end_pos
-        values = tuple(_operand(part) for part in rest if isinstance(part, Literal | Instant | Duration | Percent))
+        values = tuple(
+            _operand(part) for part in rest if isinstance(part, Literal | Instant | Duration | Percent)
+        )
         span = Span(name.span.start, end)
         if not values:
             error("ACH112", span, "an empty list holds for nothing", "name at least one value")
@@ -187,8 +191,9 @@ def _deeper(tests: tuple[Test, ...], node: Predicate) -> Test:
     depth = 1 + max(test.depth for test in tests)
     if depth > MAX_DEPTH:
         error("ACH108", node.span, f"a filter nests at most {MAX_DEPTH} deep")
-        return Test(1, tests[0].node if depth > MAX_DEPTH + 1 else node, node.span)
-    return Test(depth, node, node.span)
+        depth = _TOLD
+    # Once told, the node no longer grows: nothing may be built that is too deep to be walked through.
+    return Test(_TOLD, tests[0].node, node.span) if depth < 0 else Test(depth, node, node.span)
 
 
 def _ref(name: Name) -> Ref:
@@ -196,8 +201,10 @@ def _ref(name: Name) -> Ref:
         return Ref(name=name.text, span=name.span)
     if name.text not in BUILTINS:
         guess = nearest(name.text, BUILTINS)
-        hint = f"did you mean `{guess}`?" if guess else "fields have no dots; of the event's own time there are " + (
-            ", ".join(BUILTINS)
+        hint = (
+            f"did you mean `{guess}`?"
+            if guess
+            else "fields have no dots; of the event's own time there are " + (", ".join(BUILTINS))
         )
         error("ACH123", name.span, f"`{name.text}` is neither a field nor built in", hint)
     return Ref(name=name.text, builtin=True, span=name.span)
@@ -416,7 +423,11 @@ class Declarations:
     def field(self, name: Name, type: Name, question: Token | None, low: Bound | None) -> FieldDecl:  # noqa: A002
         end = low.span.end if low else question.end_pos if question else type.span.end
         return FieldDecl(
-            name=name, type=type, optional=question is not None, low=_low(low), span=Span(name.span.start, end)
+            name=name,
+            type=type,
+            optional=question is not None,
+            low=_low(low),
+            span=Span(name.span.start, end),
         )
 
     def once(self, keyword: Token, *rest: Name | Duration | None) -> OncePer:

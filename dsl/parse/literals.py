@@ -153,7 +153,7 @@ def _bad_string(token: Token, problem: ValueError) -> None:
         return
     at = token.start_pos + problem.pos
     what = "a tab or another control character" if "control" in problem.msg else "this escape"
-    hint = r'escapes are those of JSON: \" \\ \/ \b \f \n \r \t \u00e9'
+    hint = r"escapes are those of JSON: \" \\ \/ \b \f \n \r \t \u00e9"
     slip("ACH103", Span(at, min(at + 2, token.end_pos)), f"{what} cannot stand in a string", hint)
 
 

@@ -117,7 +117,13 @@ def _expected(types: frozenset[str], words: Mapping[str, str]) -> str:
     parts.extend(f"`{word}`" for word in sorted(fixed, key=lambda word: (not word.isalpha(), word)))
     if len(parts) > _MAX_LISTED:
         parts = [*parts[:_MAX_LISTED], "..."]
-    return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " or " + parts[-1] if parts else "nothing more"
+    return (
+        parts[0]
+        if len(parts) == 1
+        else ", ".join(parts[:-1]) + " or " + parts[-1]
+        if parts
+        else "nothing more"
+    )
 
 
 def _hint(reading: Reading, found: Unexpected, words: Mapping[str, str]) -> str | None:

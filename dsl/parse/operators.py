@@ -62,7 +62,10 @@ OPERATORS: Final = {
     "max": Shape(("event", "of"), ("event", "of"), "max(event=game.over, of=score, >= 1000)", ">="),
     "min": Shape(("event", "of"), ("event", "of"), "min(event=race.finished, of=seconds, <= 60)", "<="),
     "streak": Shape(
-        ("event", "per", "min", "grace"), ("event", "per"), "streak(event=lesson.completed, per=day, >= 7)", ">="
+        ("event", "per", "min", "grace"),
+        ("event", "per"),
+        "streak(event=lesson.completed, per=day, >= 7)",
+        ">=",
     ),
     "sequence": Shape(("by",), (), "sequence([profile.completed, tutorial.finished])", lists=True),
     "all": Shape((), (), "all(count(event=a.b, >= 1), count(event=c.d, >= 1))", parts=True),
@@ -133,7 +136,9 @@ def _sort_named(args: Arguments, argument: Named) -> None:
     name = argument.name
     allowed = (*args.shape.named, *MODIFIERS)
     if name.text not in allowed:
-        args.wrong("ACH110", name.span, f"`{args.operator}` takes no `{name.text}`", _unknown_hint(args, name.text))
+        args.wrong(
+            "ACH110", name.span, f"`{args.operator}` takes no `{name.text}`", _unknown_hint(args, name.text)
+        )
     elif name.text in args.named:
         error("ACH111", name.span, f"`{name.text}` is given twice")
     else:
@@ -199,7 +204,9 @@ def _sort_scalar(args: Arguments, value: Scalar) -> None:
     if args.shape.number and is_number and args.number is None:
         args.number = cast("Literal", value)
     elif args.shape.bound and is_number:
-        args.wrong("ACH114", value.span, "a bound needs its comparison", f"write `{args.shape.bound}` before it")
+        args.wrong(
+            "ACH114", value.span, "a bound needs its comparison", f"write `{args.shape.bound}` before it"
+        )
     else:
         args.wrong("ACH113", value.span, f"`{args.operator}` takes no bare value here")
 
@@ -439,7 +446,9 @@ def _sequence(args: Arguments) -> Condition | None:
         case [RawList(where=None) as steps]:
             items = steps.items
         case [RawList() as steps]:
-            args.wrong("ACH113", steps.span, "the steps of a sequence are filtered one by one, not as a whole")
+            args.wrong(
+                "ACH113", steps.span, "the steps of a sequence are filtered one by one, not as a whole"
+            )
             return None
         case [first, *_] as loose:
             span = Span(first.span.start, loose[-1].span.end)

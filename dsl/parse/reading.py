@@ -8,7 +8,7 @@ author meant is clear, and the declaration is kept.
 from __future__ import annotations
 
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dsl.diagnostics import Diagnostic, Severity
 from dsl.source import Span
@@ -20,14 +20,23 @@ if TYPE_CHECKING:
 MAX_DEPTH: Final = 64
 """Brackets open at once, and operators of a filter above one another."""
 
+MAX_PROBLEMS: Final = 1000
+"""Problems told of one file."""
 
-class Token(Protocol):
-    """What the lexer hands out: a piece of text that knows its place."""
 
-    type: str
-    value: str
-    start_pos: int
-    end_pos: int
+class Token:
+    """What the lexer hands out: a piece of text that knows its kind and its place."""
+
+    __slots__ = ("end_pos", "start_pos", "type", "value")
+
+    # Lark asks every token for these; here lines and columns are computed only for messages.
+    line = column = end_line = end_column = 0
+
+    def __init__(self, kind: str, value: str, start: int, end: int) -> None:
+        self.type = kind
+        self.value = value
+        self.start_pos = start
+        self.end_pos = end
 
 
 class Mark(NamedTuple):
@@ -45,6 +54,14 @@ class TooDeep(Exception):  # noqa: N818 - a signal to the recovery, never seen o
         self.span = span
 
 
+class Stray(Exception):  # noqa: N818 - a signal to the recovery, never seen outside
+    """No token begins with the character at this place."""
+
+    def __init__(self, at: int) -> None:
+        super().__init__()
+        self.at = at
+
+
 class Reading:
     """What has been read of a file, and the problems found on the way."""
 
@@ -57,7 +74,10 @@ class Reading:
 
     def slip(self, code: str, span: Span, message: str, hint: str | None = None) -> None:
         """Tell a problem whose meaning is clear; the declaration is kept."""
-        self.problems.append(Diagnostic(code, Severity.ERROR, self.source, span, message, hint))
+        if len(self.problems) == MAX_PROBLEMS:
+            code, message, hint = "ACH121", f"more than {MAX_PROBLEMS} errors; the others are not shown", None
+        if len(self.problems) <= MAX_PROBLEMS:
+            self.problems.append(Diagnostic(code, Severity.ERROR, self.source, span, message, hint))
 
     def error(self, code: str, span: Span, message: str, hint: str | None = None) -> None:
         """Tell a problem that leaves the declaration unreadable; it is dropped."""

@@ -164,7 +164,11 @@ def _times(cursor: Cursor, extras: _Extras) -> None:
     _not_twice(cursor, extras.every)
     cursor.take()
     number = cursor.peek()
-    if not isinstance(number, Literal) or isinstance(number.value, str | bool) or number.value != int(number.value):
+    if (
+        not isinstance(number, Literal)
+        or isinstance(number.value, str | bool)
+        or number.value != int(number.value)
+    ):
         raise cursor.fail("a whole number of times", AT)
     cursor.take()
     extras.times = int(number.value)
@@ -195,7 +199,11 @@ def _not_twice(cursor: Cursor, before: object) -> None:
         raise cursor.fail("the next line", AT)
 
 
-_SUFFIXES: Final[dict[str, Callable[[Cursor, _Extras], None]]] = {"times": _times, "tenant": _tenant, "id": _id}
+_SUFFIXES: Final[dict[str, Callable[[Cursor, _Extras], None]]] = {
+    "times": _times,
+    "tenant": _tenant,
+    "id": _id,
+}
 
 
 # -- expect -----------------------------------------------------------------------------------------------------------

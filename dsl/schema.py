@@ -1,0 +1,47 @@
+"""The rules of all files together, once every name in them is known to mean something.
+
+`check` makes them from the trees of the files; `analyze` and `compile` start from here. Where `check` reported no error,
+every event, field, trait, achievement and tier that a tree names can be looked up.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from dsl.syntax import Achievement, Example
+from dsl.types import FieldType, Number
+
+
+class Field(msgspec.Struct, frozen=True):
+    """A declared field of a payload; `low` is its lower bound."""
+
+    name: str
+    type: FieldType
+    optional: bool = False
+    low: Number | None = None
+
+
+class EventSchema(msgspec.Struct, frozen=True):
+    """What is declared of one event type.
+
+    A type that stands in `traits from` alone counts as declared, with the traits as optional fields: `traits_only`.
+    `once` holds the fields of the fingerprint and the span in microseconds, None for ever.
+    """
+
+    name: str
+    fields: dict[str, Field]
+    once: tuple[tuple[str, ...], int | None] | None = None
+    traits_only: bool = False
+
+
+class Rules(msgspec.Struct, frozen=True):
+    """A rule set: declared events and traits, achievements with their versions ascending, examples as written.
+
+    `trait_events` says which traits an event type carries.
+    """
+
+    events: dict[str, EventSchema]
+    traits: dict[str, FieldType]
+    trait_events: dict[str, tuple[str, ...]]
+    achievements: dict[str, tuple[Achievement, ...]]
+    examples: tuple[Example, ...] = ()
