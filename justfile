@@ -1,0 +1,107 @@
+# Everything a person or CI does here. It takes Python 3.11 or later, pip, and `pip install rust-just`; nothing else.
+
+# List the recipes
+default:
+    @just --list
+
+# Run the demo: rules, servers and events on this machine alone
+demo *args: (setup "requirements-run.lock")
+    @.venv/bin/ach demo {{ args }}
+
+# Run the tests, as CI does
+test *args: setup
+    .venv/bin/pytest -n 2 {{ args }}
+
+# Check style, formatting and who imports whom
+lint: setup
+    .venv/bin/ruff check
+    .venv/bin/ruff format --check
+    .venv/bin/lint-imports
+
+# Check the types
+types: setup
+    .venv/bin/basedpyright
+
+# Format the code and mend what can be mended by machine
+fmt: setup
+    .venv/bin/ruff check --fix-only
+    .venv/bin/ruff format
+
+# Make or refresh .venv from a lock file; returns at once when it is already what the lock says
+setup lock="requirements.lock":
+    #!/bin/sh
+    set -eu
+    # The stamp is what the environment was made from. Scripts in it carry the folder's path, so that belongs to it too.
+    made_from() { echo "$1"; pwd; cat "$1" pyproject.toml; }
+    fresh() { [ -x .venv/bin/python ] && made_from "$1" | cmp -s - .venv/made-from; }
+    # The full environment can do whatever the smaller one can.
+    if fresh "{{ lock }}" || fresh requirements.lock; then exit 0; fi
+
+    python=
+    for candidate in python3 python3.14 python3.13 python3.12 python3.11; do
+        if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            python=$candidate
+            break
+        fi
+    done
+    if [ -z "$python" ]; then
+        echo "error: Python 3.11 or later is needed; python3 is $(python3 --version 2>&1 || true)" >&2
+        exit 1
+    fi
+
+    # Two recipes at once: the second waits, and finds the work done. The lock goes with this shell, however it ends.
+    exec 9>.venv.lock
+    "$python" -c 'import fcntl; fcntl.flock(9, fcntl.LOCK_EX)'
+    if fresh "{{ lock }}"; then exit 0; fi
+    # A demo must not take the full environment's place while the lock files move on: it is refreshed as what it was.
+    lock="{{ lock }}"
+    if [ "$(head -n 1 .venv/made-from 2>/dev/null)" = requirements.lock ]; then lock=requirements.lock; fi
+
+    # An installation that was cut short is not to be trusted, nor a Python that went away.
+    if [ -e .venv/installing ] || ! .venv/bin/python -c '' 2>/dev/null || [ "$(sed -n 2p .venv/made-from 2>/dev/null)" != "$(pwd)" ]; then
+        rm -rf .venv
+        # Debian's python3 has no ensurepip until python3-venv is installed; the pip beside it will do.
+        if ! "$python" -m venv .venv >/dev/null 2>&1; then
+            rm -rf .venv
+            "$python" -m venv --without-pip .venv
+        fi
+    fi
+    touch .venv/installing
+    rm -f .venv/made-from
+    if .venv/bin/python -m pip --version >/dev/null 2>&1; then
+        pip() { .venv/bin/python -m pip --disable-pip-version-check "$@"; }
+    elif "$python" -m pip --python .venv/bin/python --version >/dev/null 2>&1; then
+        pip() { "$python" -m pip --disable-pip-version-check --python .venv/bin/python "$@"; }
+    else
+        echo "error: $python can make no environment with pip; on Debian or Ubuntu: apt install python3-venv" >&2
+        exit 1
+    fi
+    echo "setting up .venv from $lock (once) ..." >&2
+    pip install -qq --no-deps --require-hashes --only-binary :all: -r "$lock"
+    pip install -qq --no-deps --no-build-isolation --editable .
+    rm .venv/installing
+    made_from "$lock" > .venv/made-from.new
+    mv .venv/made-from.new .venv/made-from
+
+# Resolve the dependencies anew and write the lock files (needs the package index)
+lock:
+    #!/bin/sh
+    set -eu
+    # uv resolves for every platform and Python at once. It is not part of the environment: only this recipe uses it.
+    scratch=$(mktemp -d)
+    trap 'rm -rf "$scratch"' EXIT
+    python3 -m venv "$scratch/uv"
+    "$scratch/uv/bin/python" -m pip install --quiet uv
+    # No configuration, no index: a lock names packages and hashes, and no place to get them from.
+    resolve() {
+        "$scratch/uv/bin/uv" --no-config pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+            --no-emit-index-url --no-emit-find-links --custom-compile-command 'just lock' "$@"
+    }
+    resolve --upgrade --extra dev --output-file requirements.lock pyproject.toml
+    # What `ach demo` needs, and no more: the developer's tools weigh five times as much.
+    echo hatchling | resolve --upgrade --extra embedded --extra fast --constraints requirements.lock \
+        --output-file requirements-run.lock pyproject.toml -
+    if grep -nE '://|^-|file:' requirements.lock requirements-run.lock; then
+        echo "error: a lock file names a place" >&2
+        exit 1
+    fi

@@ -1,0 +1,71 @@
+"""Real servers for tests: a nats-server and a PostgreSQL per process, a fresh database and broker per test.
+
+Asynchronous tests run under anyio's plugin: ``pytestmark = pytest.mark.anyio``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import asyncpg
+import nats
+import pytest
+
+from worker.embedded import Servers, embedded
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+    from pathlib import Path
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """nats-py and asyncpg know asyncio alone."""
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+async def servers(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Servers]:
+    """The servers that all tests of a process share. Do not kill them: that is what `own_servers` is for."""
+    async with embedded(tmp_path_factory.mktemp("servers"), durable=False) as running:
+        yield running
+
+
+@pytest.fixture
+async def own_servers(tmp_path: Path) -> AsyncGenerator[Servers]:
+    """Servers of the test's own, to kill and start again."""
+    async with embedded(tmp_path / "own", durable=False) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def database_template() -> str:
+    """What a fresh database is copied from; a folder of tests may give one that has the tables."""
+    return "template1"
+
+
+@pytest.fixture
+async def database_url(servers: Servers, database_template: str) -> AsyncGenerator[str]:
+    """A fresh database, gone after the test with whatever is still connected to it."""
+    name = f"test_{uuid4().hex}"
+    connection = await asyncpg.connect(servers.database_url)
+    try:
+        await connection.execute(f"CREATE DATABASE {name} TEMPLATE {database_template} STRATEGY file_copy")
+        yield servers.url_of(name)
+        await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    finally:
+        await connection.close()
+
+
+@pytest.fixture
+async def nats_url(servers: Servers) -> AsyncGenerator[str]:
+    """A broker without streams: a process runs one test at a time, so the names are the test's to choose."""
+    yield servers.nats_url
+    client = await nats.connect(servers.nats_url)
+    try:
+        jetstream = client.jetstream()
+        for stream in await jetstream.streams_info():
+            await jetstream.delete_stream(stream.config.name or "")
+    finally:
+        await client.close()
