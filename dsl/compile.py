@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from dsl.clock import TIMEZONE
-from dsl.conditions import build, owner_of
+from dsl.conditions import build, named_types, owner_of
 from dsl.filters import pattern_types
 from dsl.judge import Judge, Ruling
 from dsl.memory import Memory
@@ -133,23 +133,17 @@ class _PlanBuilder:
                 if tier not in tiers:
                     tiers[tier] = Ruling(len(self.rulings), name, tier)
                     self.rulings.append(tiers[tier])
-        named = frozenset[str]().union(*(self.memory.hears[other] for version in versions for other in references(version)))
-        heard = named
         for version, following in zip(versions, [*versions[1:], None], strict=True):
             for tier, when in tier_conditions(version):
                 judge = self._judge(tiers[tier], version, following, when)
                 self.memory.order.append(judge)
                 self.judges.append(judge)
-                heard |= judge.types
         self.memory.slots[name] = {tier: ruling.slot for tier, ruling in tiers.items()}
-        self.memory.hears[name] = heard
+        self.memory.hears[name] = frozenset[str]().union(*(self._heard(version) for version in versions))
 
     def _judge(self, ruling: Ruling, version: Achievement, following: Achievement | None, when: Condition) -> Judge:
         tier = ruling.tier
         built = build(self.memory, when, version, tier)
-        types = built.names.union(*(self.memory.hears[other] for other in references(version)))
-        if version.where is not None:
-            types |= frozenset(self.rules.trait_events)
         until = None if following is None or following.since is None else following.since.us
         owner = owner_of(version, tier)
         judge = Judge(
@@ -158,12 +152,18 @@ class _PlanBuilder:
             built,
             until=until,
             after=tuple(self._after(target) for target in version.after),
-            types=types,
+            types=self._heard(version),
             own=lambda: self.memory.own_slots(owner),
             decimal_traits=frozenset(name for name, kind in self.rules.traits.items() if kind is FieldType.DECIMAL),
         )
         ruling.judges.append(judge)
         return judge
+
+    def _heard(self, version: Achievement) -> frozenset[str]:
+        """Return the event types at which a version can be earned: those of all its tiers, whichever is judged."""
+        types = frozenset[str]().union(*(named_types(when) for _, when in tier_conditions(version)))
+        types |= types.union(*(self.memory.hears[other] for other in references(version)))
+        return types if version.where is None else types | frozenset(self.rules.trait_events)
 
     def _after(self, target: Target) -> tuple[int, ...]:
         slots = self.memory.slots[target.achievement.text]

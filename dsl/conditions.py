@@ -58,11 +58,10 @@ class Made(msgspec.Struct, frozen=True):
 
 
 class Built(msgspec.Struct, frozen=True):
-    """A whole `when`: also the event types it names and, under `repeat every`, its unit and zone."""
+    """A whole `when`: under `repeat every` with its unit and zone."""
 
     node: Node
     key: str
-    names: frozenset[str]
     unit: Unit | None = None
     clock: Clock | None = None
 
@@ -70,15 +69,15 @@ class Built(msgspec.Struct, frozen=True):
 def build(memory: Memory, when: Condition, version: Achievement, tier: str | None) -> Built:
     """Build the `when` of one achievement, version and tier."""
     context = Context(seen=_seen(version), owner=owner_of(version, tier))
-    repeat, names = version.repeat, named_types(when)
+    repeat = version.repeat
     if not isinstance(repeat, RepeatEvery):
         made = condition(memory, when, context)
-        return Built(node=made.node, key=made.key, names=names)
+        return Built(node=made.node, key=made.key)
     unit, clock = Unit(repeat.unit.text), memory.clock(repeat)
     made = _in_unit(memory, when, context, unit, clock)
     if made is None:
         made = condition(memory, when, context.spanning(_LONGEST[unit] + DAY))
-    return Built(node=made.node, key=f"{made.key} every {unit.value}@{clock.key}", names=names, unit=unit, clock=clock)
+    return Built(node=made.node, key=f"{made.key} every {unit.value}@{clock.key}", unit=unit, clock=clock)
 
 
 def condition(memory: Memory, tree: Condition, context: Context) -> Made:

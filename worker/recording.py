@@ -1,0 +1,60 @@
+"""Recorded streams: JSON Lines files of events, plain or compressed, and standard input."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, Final, cast
+
+import zstandard
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable, Iterator
+
+STDIN: Final = "-"
+_GZIP: Final = b"\x1f\x8b"
+_ZSTD: Final = b"\x28\xb5\x2f\xfd"
+
+
+class RecordingError(ValueError):
+    """A recording cannot be read; the message names it."""
+
+
+@contextmanager
+def _opened(name: str) -> Generator[BinaryIO]:
+    if name == STDIN:
+        yield sys.stdin.buffer
+        return
+    with Path(name).open("rb") as file:
+        # What a file is, is in its first bytes; its name may say anything.
+        head = file.read(4)
+        file.seek(0)
+        if head.startswith(_GZIP):
+            with gzip.open(file) as plain:
+                yield cast("BinaryIO", plain)
+        elif head == _ZSTD:
+            with zstandard.ZstdDecompressor().stream_reader(file) as plain:
+                yield io.BufferedReader(cast("io.RawIOBase", plain))
+        else:
+            yield file
+
+
+def lines(names: Iterable[str]) -> Iterator[bytes]:
+    """Yield the lines of recordings, one after the other, blank ones left out.
+
+    Raises:
+        RecordingError: a file is missing, cannot be read, or ends in the middle of its compression.
+    """
+    for name in names:
+        try:
+            with _opened(name) as file:
+                for line in file:
+                    text = line.strip()
+                    if text:
+                        yield text
+        except (OSError, EOFError, zstandard.ZstdError) as error:
+            why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+            raise RecordingError(f"{name}: {why}") from error
