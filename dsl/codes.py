@@ -1,7 +1,6 @@
 """Every code of the language's problems, with a title of one line.
 
-Codes are stable: a code that is no longer used is not given to another problem. `ACH1xx` syntax, `ACH2xx` names,
-`ACH3xx` types, `ACH4xx` meaning, `ACH5xx` advice.
+Codes are stable: a code that is no longer used is not given to another problem.
 """
 
 from __future__ import annotations
@@ -35,5 +34,61 @@ SYNTAX: Final = {
 }
 """Found while reading the text."""
 
-CODES: Final = {**SYNTAX}
+NAMES: Final = {
+    "ACH201": "Unknown event",
+    "ACH202": "Unknown field",
+    "ACH203": "Unknown trait",
+    "ACH204": "Unknown achievement",
+    "ACH205": "Unknown tier",
+    "ACH206": "Unknown calendar unit",
+    "ACH207": "Unknown time zone",
+    "ACH208": "Unknown type",
+    "ACH210": "An event declared twice",
+    "ACH211": "A field or trait declared twice",
+    "ACH212": "A version declared twice",
+    "ACH213": "A tier declared twice",
+}
+"""Found while looking names up."""
+
+TYPES: Final = {
+    "ACH301": "Compared with a value of another type",
+    "ACH302": "Ordered, though it has no order",
+    "ACH303": "Not a condition",
+    "ACH304": "Not a number",
+    "ACH305": "Declared with different types",
+    "ACH306": "Not a value of the event's own time",
+    "ACH307": "A lower bound on what is no number",
+    "ACH308": "A payload that breaks the contract of its event",
+}
+"""Found while comparing types."""
+
+MEANING: Final = {
+    "ACH401": "Neither a condition nor tiers",
+    "ACH402": "Both a condition and tiers",
+    "ACH403": "A later version without `from`",
+    "ACH404": "`fresh` without `from`",
+    "ACH405": "Versions that do not follow each other",
+    "ACH406": "Scope or repeat changed between versions",
+    "ACH407": "An achievement that waits for itself",
+    "ACH408": "An achievement of another scope",
+    "ACH409": "Traits asked for outside the scope of a user",
+    "ACH410": "A window on a sum that may fall",
+    "ACH411": "A bound that always holds",
+    "ACH412": "A bound that can never hold",
+    "ACH413": "Not a whole number",
+    "ACH414": "A number out of its range",
+    "ACH415": "A span of no length",
+    "ACH416": "Active for no time",
+    "ACH417": "A scope that no event has",
+}
+"""Found while asking what the rules mean."""
+
+ADVICE: Final = {
+    "ACH501": "An event that no rule uses",
+    "ACH502": "The user's time zone, which nothing declares",
+    "ACH503": "Weekdays in the order of the alphabet",
+}
+"""Warnings: the rules can be used as they are."""
+
+CODES: Final = {**SYNTAX, **NAMES, **TYPES, **MEANING, **ADVICE}
 """Every code and its title."""

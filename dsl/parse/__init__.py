@@ -69,7 +69,7 @@ def _without_gc() -> Iterator[None]:
             gc.enable()
 
 
-# -- the parser -------------------------------------------------------------------------------------------------------
+# -- the parser ----------------------------------------------------------------------------------------------
 
 
 class _Callbacks:
@@ -136,7 +136,7 @@ def _words() -> dict[str, str]:
     return {t.name: t.pattern.value for t in _parser().terminals if isinstance(t.pattern, PatternStr)}
 
 
-# -- reading on after an error ----------------------------------------------------------------------------------------
+# -- reading on after an error -------------------------------------------------------------------------------
 
 
 def _read(reading: Reading) -> None:

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from dsl.calendar import EPOCH
+from dsl import payload
 from dsl.parse.reading import error, place, slip
 from dsl.source import Span
 from dsl.syntax import Duration, Instant, Literal
-from dsl.types import DAY, HOUR, MAX_DIGITS, MICROSECOND, MINUTE, SECOND, WEEK
+from dsl.types import DAY, HOUR, MAX_DIGITS, MINUTE, SECOND, WEEK
 
 if TYPE_CHECKING:
     from dsl.parse.reading import Token
@@ -27,9 +26,6 @@ MAX_DURATION: Final = 10_000 * 366 * DAY
 
 _LENGTHS: Final = {"s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY, "w": WEEK}
 _DURATION: Final = re.compile(r"(\d+(?:_\d+)*)([smhdw])", re.ASCII)
-_INSTANT: Final = re.compile(
-    r"(\d{4})-(\d\d)-(\d\d)[Tt](\d\d):(\d\d):(\d\d)(?:\.(\d+))?(?:[Zz]|([+-])(\d\d):(\d\d))", re.ASCII
-)
 _NUMBER: Final = re.compile(r"-?\d{1,150}(?:\.\d{1,150})?(?:[eE][+-]?\d{1,3})?", re.ASCII)
 _PERCENT: Final = re.compile(r"\d+%", re.ASCII)
 
@@ -95,34 +91,20 @@ def _bad_duration(token: Token) -> None:
 
 
 def instant(token: Token) -> Instant:
-    """Read an RFC 3339 instant; what is finer than a microsecond is cut off."""
+    """Read an RFC 3339 instant."""
     text = token.value
-    match = _INSTANT.fullmatch(text)
-    if match is None:
+    moment = payload.instant(text)
+    if moment is None:
+        whole = len(text) >= len("2026-05-01T00:00:00Z") and text[-1] not in "0123456789."
         hint = "write date, time and offset: 2026-05-01T00:00:00Z or 2026-05-01T02:00:00+02:00"
-        error("ACH106", place(token), f"`{text[:40]}` is not a whole instant", hint)
-        return Instant(us=0, offset=0, text=text, span=place(token))
-    us, offset = 0, 0
-    try:
-        us, offset = _moment(match)
-    except (ValueError, OverflowError):
-        error("ACH106", place(token), f"`{text[:40]}` is no date and time of the calendar")
-    return Instant(us=us, offset=offset, text=text, span=place(token))
-
-
-def _moment(match: re.Match[str]) -> tuple[int, int]:
-    """Return (microseconds, offset in seconds); ValueError or OverflowError where the calendar has no such moment."""
-    year, month, day, hour, minute, second = (int(match[i]) for i in range(1, 7))
-    micro = int((match[7] or "0")[:6].ljust(6, "0"))
-    offset = 0
-    if match[8]:
-        hours, minutes = int(match[9]), int(match[10])
-        if hours > 23 or minutes > 59:  # noqa: PLR2004 - the clock's
-            raise ValueError
-        offset = (hours * 3600 + minutes * 60) * (-1 if match[8] == "-" else 1)
-    zone = timezone(timedelta(seconds=offset))
-    moment = datetime(year, month, day, hour, minute, second, micro, zone).astimezone(EPOCH.tzinfo)
-    return (moment - EPOCH) // timedelta(microseconds=MICROSECOND), offset
+        message = (
+            f"`{text[:40]}` is no instant of the calendar"
+            if whole or "+" in text
+            else f"`{text[:40]}` is not a whole instant"
+        )
+        error("ACH106", place(token), message, hint)
+        moment = (0, 0)
+    return Instant(us=moment[0], offset=moment[1], text=text, span=place(token))
 
 
 def string(token: Token) -> Literal:

@@ -109,7 +109,7 @@ def read(name: Name, arguments: tuple[Argument, ...], span: Span) -> Condition |
     return built if built is not None and not READING.get().broken else Unread(span)
 
 
-# -- sorting ----------------------------------------------------------------------------------------------------------
+# -- sorting -------------------------------------------------------------------------------------------------
 
 
 def _sort(args: Arguments, argument: Argument) -> None:
@@ -219,7 +219,7 @@ def _sort_part(args: Arguments, part: Condition) -> None:
         args.wrong("ACH113", part.span, f"`{args.operator}` takes no conditions", hint)
 
 
-# -- one argument -----------------------------------------------------------------------------------------------------
+# -- one argument --------------------------------------------------------------------------------------------
 
 
 def _required(args: Arguments, name: str) -> Named | None:
@@ -361,7 +361,7 @@ def _modifiers(args: Arguments) -> Modifiers:
     )
 
 
-# -- bounds -----------------------------------------------------------------------------------------------------------
+# -- bounds --------------------------------------------------------------------------------------------------
 
 
 def _cmp(args: Arguments) -> Cmp | None:
@@ -397,7 +397,7 @@ def _direction(args: Arguments, bound: Bound) -> OneOf[">=", ">", "<=", "<"] | N
     return None
 
 
-# -- operators --------------------------------------------------------------------------------------------------------
+# -- operators -----------------------------------------------------------------------------------------------
 
 
 def _count(args: Arguments) -> Condition | None:

@@ -1,0 +1,71 @@
+"""Trees to rules: does every name mean something, and can what is said be meant?
+
+`check` takes the files of a whole rule set, for they name each other's events and achievements. It tells every problem
+of all of them in one run; where it reports no error, `Rules` can be looked up without care.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dsl.check.achievements import check_achievement
+from dsl.check.conditions import Conditions
+from dsl.check.examples import Examples
+from dsl.check.names import gather
+from dsl.check.problems import Problems
+from dsl.check.versions import check_links, check_versions
+from dsl.schema import Rules
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from dsl.check.achievements import Named
+    from dsl.check.names import Names
+    from dsl.diagnostics import Diagnostic
+    from dsl.syntax import File
+
+__all__ = ["check"]
+
+
+def check(files: Sequence[File]) -> tuple[Rules, list[Diagnostic]]:
+    """Check a rule set; return its rules, and every problem in the order of the files' names and text."""
+    problems = Problems()
+    names = gather(files, problems)
+    named = {
+        name: [check_achievement(each, names, problems.of(each.source)) for each in versions]
+        for name, versions in names.achievements.items()
+    }
+    for versions in names.achievements.values():
+        check_versions(versions, problems)
+    check_links(named, names, problems)
+    _examples(names, problems)
+    _unused(named, names, problems)
+    rules = Rules(
+        events=names.events,
+        traits=names.traits,
+        trait_events=names.trait_events,
+        achievements={
+            name: tuple(each.node for each in versions) for name, versions in names.achievements.items()
+        },
+        examples=tuple(each.node for each in names.examples),
+    )
+    problems.found.sort(key=lambda problem: problem.order)
+    return rules, problems.found
+
+
+def _examples(names: Names, problems: Problems) -> None:
+    examples = Examples(names)
+    for source, example in names.examples:
+        report = problems.of(source)
+        examples.check(example, source, Conditions(names, report), report)
+
+
+def _unused(named: Mapping[str, Sequence[Named]], names: Names, problems: Problems) -> None:
+    """Warn of events that no rule listens to; not while rules are missing."""
+    if names.lost_achievements:
+        return
+    used = {event for versions in named.values() for each in versions for event in each.events}
+    for source, node in names.declared_events:
+        name = node.name.text
+        if name not in used and name not in names.trait_events:
+            problems.of(source).warn("ACH501", node.name.span, f"no rule uses the event `{name}`")

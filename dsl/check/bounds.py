@@ -1,0 +1,113 @@
+"""Bounds that can never hold, or that hold always."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from dsl.syntax import Combine, Count, Extreme, Streak, Sum
+from dsl.types import DAY, HOUR, FieldType, Unit
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dsl.check.problems import Report
+    from dsl.schema import Field
+    from dsl.syntax import Cmp
+    from dsl.types import Number
+
+_SHORTEST: Final = {
+    Unit.HOUR: HOUR,
+    Unit.DAY: 20 * HOUR,
+    Unit.WEEK: 6 * DAY,
+    Unit.MONTH: 27 * DAY,
+    Unit.YEAR: 364 * DAY,
+}
+"""Shorter than the shortest such unit on any clock."""
+
+
+def check_whole(cmp: Cmp, what: str, report: Report) -> bool:
+    """Check a bound on something that is counted; tell whether it is a sensible one."""
+    bound = cmp.bound
+    if bound != int(bound):
+        hint = f"write {cmp.op} {int(bound)} or {cmp.op} {int(bound) + 1}"
+        report.error("ACH413", cmp.span, f"{what} are counted in whole numbers", hint)
+        return False
+    if _smallest(cmp) < 1:
+        report.error(
+            "ACH411", cmp.span, "this bound always holds, before anything has happened", "write >= 1 or more"
+        )
+        return False
+    return True
+
+
+def _smallest(cmp: Cmp) -> int:
+    """Return the smallest whole number that reaches the bound."""
+    return int(cmp.bound) + (cmp.op == ">")
+
+
+def check_distinct(node: Count, fields: Sequence[Field], report: Report) -> None:
+    """Check that there are so many values."""
+    if fields and all(field.type is FieldType.BOOL for field in fields) and _smallest(node.cmp) > 2:  # noqa: PLR2004 - bools
+        report.error("ACH412", node.cmp.span, "a bool has two values; this bound can never hold")
+
+
+def check_sum(node: Sum, fields: Sequence[Field], report: Report) -> None:
+    """Check the bound of a sum over fields that cannot be negative."""
+    if is_signed(fields):
+        return
+    if node.cmp.bound < 0 or (node.cmp.bound == 0 and node.cmp.op == ">="):
+        hint = f"`{node.of.text}` is never negative, and neither is its sum"
+        report.error("ACH411", node.cmp.span, "this bound always holds, before anything has happened", hint)
+
+
+def is_signed(fields: Sequence[Field]) -> bool:
+    """Tell whether one of the fields may be negative."""
+    return any(field.low is None or field.low < 0 for field in fields)
+
+
+def check_extreme(node: Extreme, fields: Sequence[Field], report: Report) -> None:
+    """Check the bound of `max` or `min` against the declared lower bounds."""
+    lows = [field.low for field in fields if field.low is not None]
+    if not fields or len(lows) < len(fields):
+        return
+    low, bound = min(lows), node.cmp.bound
+    if node.kind == "max" and (bound < low or (bound == low and node.cmp.op == ">=")):
+        message = f"every event reaches this bound: `{node.of.text}` is declared >= {low}"
+        report.error(
+            "ACH411", node.cmp.span, message, f"to count events write count(event=..., {node.cmp.op} 1)"
+        )
+    if node.kind == "min" and (bound < low or (bound == low and node.cmp.op == "<")):
+        message = f"no event reaches this bound: `{node.of.text}` is declared >= {low}"
+        report.error("ACH412", node.cmp.span, message)
+
+
+def check_streak(node: Streak, unit: Unit | None, report: Report) -> None:
+    """Check a streak's bound, its `min` and `grace`, and that the run fits into its window."""
+    if node.min < 1:
+        report.error(
+            "ACH414", node.span, f"min={node.min}: a unit is active with one event or more", "write min=1"
+        )
+    if node.grace < 0:
+        report.error("ACH414", node.span, f"grace={node.grace}: a run bridges no fewer than 0 units")
+    if not check_whole(node.cmp, "units of a streak", report) or unit is None:
+        return
+    within = node.mods.within
+    if within is not None and within.us and (_smallest(node.cmp) - 1) * _SHORTEST[unit] >= within.us:
+        message = f"{_smallest(node.cmp)} units of a {unit} never fit into {within.text}"
+        report.error("ACH412", node.cmp.span, message)
+
+
+def check_combine(node: Combine, report: Report) -> None:
+    """Check the K of `at_least`."""
+    if node.kind != "at_least":
+        return
+    if node.k < 1:
+        report.error("ACH411", node.span, f"at_least({node.k}, ...) always holds", "write 1 or more")
+    elif node.k > len(node.parts):
+        message = f"at_least({node.k}, ...) of {count_of(len(node.parts), 'condition')} can never hold"
+        report.error("ACH412", node.span, message)
+
+
+def count_of(number: Number, noun: str) -> str:
+    """Return "1 condition", "2 conditions"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,0 +1,213 @@
+"""Conditions: events, fields and achievements that they name, their windows and their bounds."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from dsl.calendar import zone
+from dsl.check.bounds import (
+    check_combine,
+    check_distinct,
+    check_extreme,
+    check_streak,
+    check_sum,
+    check_whole,
+    is_signed,
+)
+from dsl.check.filters import check_filter
+from dsl.check.problems import a
+from dsl.syntax import Combine, Count, Extreme, Sequence, Streak, Sum, Unlocked
+from dsl.types import FieldType, Unit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from dsl.check.names import Names
+    from dsl.check.problems import Report
+    from dsl.schema import Field
+    from dsl.source import Span
+    from dsl.syntax import Condition, Modifiers, Name, Pattern, Ref, Zone
+
+TIMEZONE = "timezone"
+"""The trait that `tz=user` reads."""
+_NUMBERS = (FieldType.INT, FieldType.DECIMAL)
+
+
+class Conditions:
+    """Checks the conditions of one achievement; remembers what they name."""
+
+    def __init__(self, names: Names, report: Report) -> None:
+        self.names = names
+        self.report = report
+        self.events: set[str] = set()
+        self.unlocked: list[Name] = []
+
+    def check(self, node: Condition, window: str | None = None) -> None:
+        """Check a condition and its parts; `window` says in words what span it stands in."""
+        window = self._modifiers(node.mods) or window
+        match node:
+            case Count():
+                self._count(node)
+            case Sum():
+                self._sum(node, window)
+            case Extreme():
+                self._extreme(node)
+            case Streak():
+                self._streak(node)
+            case Sequence():
+                self._sequence(node)
+            case Combine():
+                check_combine(node, self.report)
+                for part in node.parts:
+                    self.check(part, window)
+            case Unlocked():
+                self.unlocked.append(node.achievement)
+                self.target(node.achievement, node.tier)
+
+    # -- operators --
+
+    def _count(self, node: Count) -> None:
+        events = self.pattern(node.event)
+        fields = [] if node.distinct is None else self.fields(events, node.distinct.text, node.distinct.span)
+        if check_whole(node.cmp, "events" if node.distinct is None else "values", self.report):
+            check_distinct(node, fields, self.report)
+
+    def _sum(self, node: Sum, window: str | None) -> None:
+        fields = self._numbers(self.pattern(node.event), node.of)
+        if not fields:
+            return
+        check_sum(node, fields, self.report)
+        if window is not None and is_signed(fields):
+            message = f"`{node.of.text}` may be negative, so its sum takes no {window}"
+            hint = f"where it never is, declare it so: `{node.of.text}: {fields[0].type} >= 0`"
+            self.report.error("ACH410", node.of.span, message, hint)
+
+    def _extreme(self, node: Extreme) -> None:
+        check_extreme(node, self._numbers(self.pattern(node.event), node.of), self.report)
+
+    def _streak(self, node: Streak) -> None:
+        self.pattern(node.event)
+        check_streak(node, self.unit(node.unit), self.report)
+
+    def _sequence(self, node: Sequence) -> None:
+        events = [event for step in node.steps for event in self.pattern(step)]
+        if node.by is not None:
+            self.fields(events, node.by.text, node.by.span)
+
+    def _numbers(self, events: list[Name], of: Name) -> list[Field]:
+        fields = self.fields(events, of.text, of.span)
+        wrong = next((field for field in fields if field.type not in _NUMBERS), None)
+        if wrong is None:
+            return fields
+        self.report.error("ACH304", of.span, f"`{of.text}` is {a(wrong.type)}; `of=` takes a number")
+        return []
+
+    # -- modifiers --
+
+    def _modifiers(self, mods: Modifiers) -> str | None:
+        """Check the modifiers; return the window they open, in words."""
+        if mods.unless is not None:
+            self.pattern(mods.unless)
+        if mods.tz is not None:
+            self.zone(mods.tz)
+        if mods.within is not None and not mods.within.us:
+            self.report.error("ACH415", mods.within.span, "nothing ever lies within a span of no length")
+        if mods.per is not None:
+            self.unit(mods.per)
+        if mods.within is not None:
+            return f"`within={mods.within.text}`"
+        return None if mods.per is None else f"`per={mods.per.text}`"
+
+    def unit(self, name: Name) -> Unit | None:
+        """Return the calendar unit of that name."""
+        if name.text in set(Unit):
+            return Unit(name.text)
+        hint = self.report.guess(name.text, tuple(Unit)) or f"units are {', '.join(Unit)}"
+        self.report.error("ACH206", name.span, f"there is no calendar unit `{name.text}`", hint)
+        return None
+
+    def zone(self, node: Zone) -> None:
+        """Check that a zone exists."""
+        if node.kind == "user":
+            self._user_zone(node)
+        elif node.kind == "iana" and zone(node.name) is None:
+            hint = 'zones are named as in "Europe/Berlin"'
+            if node.name in ("user", "event"):
+                hint = f"tz={node.name} is written without quotes"
+            self.report.error("ACH207", node.span, f'there is no time zone "{node.name}"', hint)
+
+    def _user_zone(self, node: Zone) -> None:
+        if self.names.lost_traits or self.names.traits.get(TIMEZONE) is FieldType.STRING:
+            return
+        hint = f"declare it: traits from user.updated {{ {TIMEZONE}: string }}"
+        message = f"no trait `{TIMEZONE}` is declared as a string, so that tz=user is UTC for everybody"
+        self.report.warn("ACH502", node.span, message, hint)
+
+    # -- names --
+
+    def pattern(self, node: Pattern) -> list[Name]:
+        """Check the events of a pattern and their filters; return those that are declared."""
+        known: list[Name] = []
+        for one in node.alternatives:
+            self.events.add(one.event.text)
+            if self.event(one.event):
+                known.append(one.event)
+                if one.where is not None:
+                    check_filter(one.where, partial(self._ref, [one.event]), self.report)
+        if node.where is not None:
+            check_filter(node.where, partial(self._ref, known), self.report)
+        return known
+
+    def event(self, name: Name) -> bool:
+        """Tell whether an event is declared, and can be looked into."""
+        if name.text in self.names.lost_events:
+            return False
+        if name.text in self.names.events:
+            return True
+        self.report.unknown("ACH201", "event", name.text, name.span, self.names.events)
+        return False
+
+    def fields(self, events: Iterable[Name], field: str, span: Span) -> list[Field]:
+        """Return the declarations of a field in every one of the events; none where one lacks it, which is told."""
+        schemas = [self.names.events[name] for name in dict.fromkeys(event.text for event in events)]
+        lacking = [schema for schema in schemas if field not in schema.fields]
+        if lacking:
+            where = ", ".join(f"`{schema.name}`" for schema in lacking[:3])
+            hint = self.report.guess(field, lacking[0].fields)
+            if field in self.names.traits:
+                hint = f"`{field}` is a trait: ask for it in the achievement's `for`"
+            elif len(lacking) < len(schemas):
+                hint = "every alternative must have it; filter the alternatives one by one where they differ"
+            self.report.error("ACH202", span, f"there is no field `{field}` in {where}", hint)
+            return []
+        found = [schema.fields[field] for schema in schemas]
+        return found if self._alike(found, schemas[0].name if schemas else "", span) else []
+
+    def _alike(self, fields: list[Field], first: str, span: Span) -> bool:
+        families = {"number" if field.type in _NUMBERS else str(field.type) for field in fields}
+        if len(families) <= 1:
+            return True
+        other = next(field for field in fields if field.type is not fields[0].type)
+        name = fields[0].name
+        message = (
+            f"`{name}` is {a(fields[0].type)} in `{first}`, and {a(other.type)} in another of the events"
+        )
+        self.report.error("ACH305", span, message)
+        return False
+
+    def _ref(self, events: list[Name], ref: Ref) -> FieldType | None:
+        fields = self.fields(events, ref.name, ref.span)
+        return fields[0].type if fields else None
+
+    def target(self, achievement: Name, tier: Name | None) -> None:
+        """Check that an achievement is declared, and has that tier in one of its versions."""
+        name = achievement.text
+        if name in self.names.lost_achievements:
+            return
+        if name not in self.names.achievements:
+            self.report.unknown("ACH204", "achievement", name, achievement.span, self.names.achievements)
+        elif tier is not None and tier.text not in self.names.tiers[name]:
+            tiers = self.names.tiers[name]
+            hint = self.report.guess(tier.text, tiers) if tiers else f"`{name}` has no tiers"
+            self.report.error("ACH205", tier.span, f"`{name}` has no tier `{tier.text}`", hint)

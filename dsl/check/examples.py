@@ -1,0 +1,78 @@
+"""Examples: do the names exist, and do the payloads keep the contract?"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from dsl.payload import Fault, Reader
+from dsl.source import Span
+from dsl.syntax import Expect, Given
+
+if TYPE_CHECKING:
+    from dsl.check.conditions import Conditions
+    from dsl.check.names import Names
+    from dsl.check.problems import Report
+    from dsl.source import Source
+    from dsl.syntax import Example
+    from dsl.types import Json
+
+_ENCODER = msgspec.json.Encoder(decimal_format="number")
+
+
+class Examples:
+    """Checks examples; a contract's reader is made once."""
+
+    def __init__(self, names: Names) -> None:
+        self._names = names
+        self._readers: dict[str, Reader] = {}
+
+    def check(self, example: Example, source: Source, conditions: Conditions, report: Report) -> None:
+        """Check one example."""
+        for line in example.lines:
+            match line:
+                case Given():
+                    self._given(line, source, conditions, report)
+                case Expect():
+                    conditions.target(line.target.achievement, line.target.tier)
+
+    def _given(self, line: Given, source: Source, conditions: Conditions, report: Report) -> None:
+        if line.times < 1:
+            report.error("ACH414", line.span, f"an event cannot happen {line.times} times")
+        if not conditions.event(line.event):
+            return
+        fault = self._reader(line.event.text).strict(_ENCODER.encode(_first(line.payload)))
+        if isinstance(fault, Fault):
+            span = _key(source, line, fault.field)
+            message = f"`{fault.field}` of `{line.event.text}` is {fault.expected}, here it is {fault.got}"
+            report.error("ACH308", span, message)
+
+    def _reader(self, event: str) -> Reader:
+        if event not in self._readers:
+            self._readers[event] = Reader(self._names.events[event])
+        return self._readers[event]
+
+
+def _first(value: Json) -> Json:
+    """Return a payload as its first event has it: `{n}` in strings counts from 1."""
+    match value:
+        case str():
+            return value.replace("{n}", "1")
+        case list():
+            return [_first(item) for item in value]
+        case dict():
+            return {key: _first(item) for key, item in value.items()}
+        case _:
+            return value
+
+
+def _key(source: Source, line: Given, field: str) -> Span:
+    """Return where a payload's field stands in the text, or its event where the field is not there."""
+    body = source.text[line.event.span.end : line.span.end]
+    match = re.search(rf'(?<![\w"])"?{re.escape(field)}"?\s*:', body) if field else None
+    if match is None:
+        return line.event.span
+    start = line.event.span.end + match.start()
+    return Span(start, start + len(match[0].rstrip(": \t\r\n")))

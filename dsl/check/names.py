@@ -1,0 +1,215 @@
+"""What the files declare: events, traits, achievements, and names that are declared twice.
+
+A declaration that could not be read still declares its name, so that one error does not bring on others: such names are
+`lost`, and nothing is said about what refers to them.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from dsl.check.problems import a
+from dsl.schema import EventSchema, Field
+from dsl.syntax import Achievement, EventDecl, Example, TraitsDecl
+from dsl.types import FieldType, Number
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from dsl.check.problems import Problems, Report
+    from dsl.source import Source
+    from dsl.syntax import FieldDecl, File, Name
+
+_HEAD: Final = re.compile(
+    r"^[ \t]*(event|achievement|traits[ \t]+from)[ \t]+([a-z][a-z0-9_.]*)", re.MULTILINE
+)
+_NUMBERS: Final = (FieldType.INT, FieldType.DECIMAL)
+
+
+class Declared(NamedTuple):
+    """An achievement and the file that it stands in."""
+
+    source: Source
+    node: Achievement
+
+
+class Told(NamedTuple):
+    """An example and the file that it stands in."""
+
+    source: Source
+    node: Example
+
+
+class Names:
+    """Everything that a name can mean."""
+
+    def __init__(self) -> None:
+        self.events: dict[str, EventSchema] = {}
+        self.traits: dict[str, FieldType] = {}
+        self.trait_events: dict[str, tuple[str, ...]] = {}
+        self.achievements: dict[str, list[Declared]] = {}
+        self.tiers: dict[str, frozenset[str]] = {}
+        self.examples: list[Told] = []
+        self.declared_events: list[tuple[Source, EventDecl]] = []
+        self.lost_events: set[str] = set()
+        self.lost_achievements: set[str] = set()
+        self.lost_traits = False
+
+    def knows_event(self, name: str) -> bool:
+        """Tell whether a name is an event's, or of one that could not be read."""
+        return name in self.events or name in self.lost_events
+
+
+def gather(files: Sequence[File], problems: Problems) -> Names:
+    """Return what the files declare; names that are declared twice keep their first meaning."""
+    names = Names()
+    for file in files:
+        _find_lost(names, file)
+    for file in files:
+        report = problems.of(file.source)
+        for node in file.declarations:
+            if isinstance(node, EventDecl):
+                _event(names, file.source, node, report)
+            elif isinstance(node, Achievement):
+                names.achievements.setdefault(node.name.text, []).append(Declared(file.source, node))
+            elif isinstance(node, Example):
+                names.examples.append(Told(file.source, node))
+    for file in files:
+        report = problems.of(file.source)
+        for node in file.declarations:
+            if isinstance(node, TraitsDecl):
+                _traits(names, node, report)
+    _once(names, problems)
+    _order(names, problems)
+    return names
+
+
+def _find_lost(names: Names, file: File) -> None:
+    """Look for declarations in the text that are not in the tree."""
+    read = {_head(node).span.start for node in file.declarations if not isinstance(node, Example)}
+    for match in _HEAD.finditer(file.source.text):
+        if match.start(2) in read:
+            continue
+        if match[1] == "achievement":
+            names.lost_achievements.add(match[2])
+        else:
+            names.lost_events.add(match[2])
+            names.lost_traits |= match[1] != "event"
+
+
+def _head(node: EventDecl | TraitsDecl | Achievement) -> Name:
+    return node.event if isinstance(node, TraitsDecl) else node.name
+
+
+# -- events and traits ---------------------------------------------------------------------------------------
+
+
+def _event(names: Names, source: Source, node: EventDecl, report: Report) -> None:
+    name = node.name.text
+    if name in names.events:
+        report.error("ACH210", node.name.span, f"the event `{name}` is declared twice")
+        return
+    fields = {field.name: field for field in _fields(node.fields, report, name)}
+    names.events[name] = EventSchema(name=name, fields=fields)
+    names.declared_events.append((source, node))
+
+
+def _fields(declared: Iterable[FieldDecl], report: Report, event: str) -> Iterable[Field]:
+    seen: set[str] = set()
+    for node in declared:
+        name = node.name.text
+        if name in seen:
+            report.error("ACH211", node.name.span, f"`{name}` is declared twice in `{event}`")
+            continue
+        seen.add(name)
+        kind = _type(node, report)
+        yield Field(name=name, type=kind, optional=node.optional, low=_low(node, kind, report))
+
+
+def _type(node: FieldDecl, report: Report) -> FieldType:
+    try:
+        return FieldType(node.type.text)
+    except ValueError:
+        types = ", ".join(FieldType)
+        guess = report.guess(node.type.text, tuple(FieldType)) or f"types are {types}"
+        report.error("ACH208", node.type.span, f"there is no type `{node.type.text}`", guess)
+        return FieldType.STRING
+
+
+def _low(node: FieldDecl, kind: FieldType, report: Report) -> Number | None:
+    if node.low is None:
+        return None
+    value = node.low.value
+    if kind not in _NUMBERS or isinstance(value, str | bool):
+        report.error("ACH307", node.low.span, f"{a(kind)} has no lower bound; only numbers have one")
+        return None
+    return value
+
+
+def _traits(names: Names, node: TraitsDecl, report: Report) -> None:
+    event = node.event.text
+    schema = names.events.get(event) or EventSchema(name=event, fields={}, traits_only=True)
+    fields = dict(schema.fields)
+    before = names.trait_events.get(event, ())
+    for field in _fields(node.fields, report, event):
+        span = next(each.name.span for each in node.fields if each.name.text == field.name)
+        if field.name in before:
+            report.error("ACH211", span, f"the trait `{field.name}` is declared twice for `{event}`")
+        known = names.traits.setdefault(field.name, field.type)
+        declared = fields.setdefault(
+            field.name, Field(name=field.name, type=field.type, optional=True, low=field.low)
+        )
+        for other, where in ((known, "as a trait"), (declared.type, f"in `{event}`")):
+            if other is not field.type:
+                report.error(
+                    "ACH305", span, f"`{field.name}` is {a(field.type)} here, and {a(other)} {where}"
+                )
+                break
+    names.trait_events[event] = tuple(dict.fromkeys((*before, *(each.name.text for each in node.fields))))
+    names.events[event] = EventSchema(
+        name=event, fields=fields, once=schema.once, traits_only=schema.traits_only
+    )
+
+
+def _once(names: Names, problems: Problems) -> None:
+    """Read `once per` when all fields are known, those of `traits from` too."""
+    for source, node in names.declared_events:
+        if node.once is None:
+            continue
+        report = problems.of(source)
+        schema = names.events[node.name.text]
+        seen: list[str] = []
+        for field in node.once.fields:
+            if field.text not in schema.fields:
+                report.unknown("ACH202", "field", field.text, field.span, schema.fields)
+            elif field.text in seen:
+                report.error("ACH211", field.span, f"`{field.text}` is named twice")
+            seen.append(field.text)
+        within = node.once.within
+        if within is not None and not within.us:
+            report.error("ACH415", within.span, "a span of no length lets every copy count")
+        once = (tuple(dict.fromkeys(seen)), None if within is None else within.us)
+        names.events[schema.name] = EventSchema(
+            name=schema.name, fields=schema.fields, once=once, traits_only=schema.traits_only
+        )
+
+
+# -- achievements --------------------------------------------------------------------------------------------
+
+
+def _order(names: Names, problems: Problems) -> None:
+    """Sort the versions of each achievement, and tell which are declared twice."""
+    for name, versions in names.achievements.items():
+        seen: set[int] = set()
+        for source, node in versions:
+            if node.version in seen:
+                message = f"version {node.version} of `{name}` is declared twice"
+                hint = (
+                    "raise the number, and say from when it is in effect: version 2 from 2026-05-01T00:00:00Z"
+                )
+                problems.of(source).error("ACH212", node.name.span, message, hint)
+            seen.add(node.version)
+        first = {declared.node.version: declared for declared in reversed(versions)}
+        versions[:] = [first[number] for number in sorted(first)]
+        names.tiers[name] = frozenset(tier.name.text for _, node in versions for tier in node.tiers)

@@ -1,0 +1,65 @@
+"""Where the checker writes down what is wrong, and how it guesses what was meant."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from dsl.diagnostics import Diagnostic, Severity, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from dsl.source import Source, Span
+
+MAX_COMPARED: Final = 200_000
+"""Names that are compared with misspelt ones in one run; a file of nothing but errors must not take minutes."""
+
+
+class Problems:
+    """Every problem found so far, in all files."""
+
+    def __init__(self) -> None:
+        self.found: list[Diagnostic] = []
+        self._compared = 0
+
+    def of(self, source: Source) -> Report:
+        """Return the page for one file."""
+        return Report(self, source)
+
+    def guess(self, word: str, candidates: Collection[str]) -> str | None:
+        """Return "did you mean ...?", or None where nothing is near."""
+        self._compared += len(candidates)
+        name = nearest(word, candidates) if self._compared <= MAX_COMPARED else None
+        return None if name is None else f"did you mean `{name}`?"
+
+
+class Report:
+    """The problems of one file."""
+
+    def __init__(self, problems: Problems, source: Source) -> None:
+        self._problems = problems
+        self._source = source
+
+    def error(self, code: str, span: Span, message: str, hint: str | None = None) -> None:
+        """Write down an error."""
+        self._add(Severity.ERROR, code, span, message, hint)
+
+    def warn(self, code: str, span: Span, message: str, hint: str | None = None) -> None:
+        """Write down a warning."""
+        self._add(Severity.WARNING, code, span, message, hint)
+
+    def unknown(self, code: str, what: str, word: str, span: Span, candidates: Collection[str]) -> None:
+        """Write down a name that nothing bears, with the nearest one that something does."""
+        self.error(code, span, f"there is no {what} `{word}`", self.guess(word, candidates))
+
+    def guess(self, word: str, candidates: Collection[str]) -> str | None:
+        """Return "did you mean ...?", or None where nothing is near."""
+        return self._problems.guess(word, candidates)
+
+    def _add(self, severity: Severity, code: str, span: Span, message: str, hint: str | None) -> None:
+        self._problems.found.append(Diagnostic(code, severity, self._source, span, message, hint))
+
+
+def a(noun: str) -> str:
+    """Return the noun with its article: `a string`, `an int`."""
+    return f"an {noun}" if noun[0] in "aeio" else f"a {noun}"
