@@ -274,9 +274,7 @@ class _Owner:
         if not self._lock.take():
             pid = self._lock.holder().pid
             self._lock.close()
-            raise EmbeddedError(
-                f"{folder} is in use by process {pid}", "stop that one, or choose another data folder"
-            )
+            raise EmbeddedError(f"{folder} is in use by process {pid}", "stop that one, or choose another data folder")
         self._lock.sign(os.getpid())
 
     def close(self) -> None:

@@ -93,7 +93,8 @@ def owner_process(
             assert owner.stdout
             yield owner, [int(pid) for pid in owner.stdout.readline().split()]
         finally:
-            owner.kill()
+            # Not a kill: that would leave the folder of the socket in /tmp.
+            owner.send_signal(signal.SIGINT)
 
 
 async def count(url: str) -> int:
@@ -135,9 +136,7 @@ async def test_tcp_asks_for_the_password(servers: Servers) -> None:
         await asyncpg.connect(servers.database_tcp_url.replace("ach:", "ach:x"))
 
 
-async def test_each_test_has_its_own_database_and_broker(
-    servers: Servers, database_url: str, nats_url: str
-) -> None:
+async def test_each_test_has_its_own_database_and_broker(servers: Servers, database_url: str, nats_url: str) -> None:
     assert await count(database_url) == 1
     assert database_url != servers.database_url
     assert await publish(nats_url) == 1
