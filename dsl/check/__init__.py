@@ -1,7 +1,7 @@
 """Trees to rules: does every name mean something, and can what is said be meant?
 
-`check` takes the files of a whole rule set, for they name each other's events and achievements. It tells every problem
-of all of them in one run; where it reports no error, `Rules` can be looked up without care.
+`check` takes the files of a whole rule set, for they name each other's events and achievements. It tells every
+problem of all of them in one run; where it reports no error, `Rules` can be looked up without care.
 """
 
 from __future__ import annotations
@@ -44,9 +44,7 @@ def check(files: Sequence[File]) -> tuple[Rules, list[Diagnostic]]:
         events=names.events,
         traits=names.traits,
         trait_events=names.trait_events,
-        achievements={
-            name: tuple(each.node for each in versions) for name, versions in names.achievements.items()
-        },
+        achievements={name: tuple(each.node for each in versions) for name, versions in names.achievements.items()},
         examples=tuple(each.node for each in names.examples),
     )
     problems.found.sort(key=lambda problem: problem.order)

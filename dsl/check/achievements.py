@@ -90,8 +90,7 @@ def _audience(node: Achievement, names: Names, report: Report) -> None:
     def trait(ref: Ref) -> FieldType | None:
         if ref.name not in names.traits and not names.lost_traits:
             hint = (
-                report.guess(ref.name, names.traits)
-                or "traits are declared: traits from user.updated { plan: string }"
+                report.guess(ref.name, names.traits) or "traits are declared: traits from user.updated { plan: string }"
             )
             if any(ref.name in schema.fields for schema in names.events.values()):
                 hint = f"`{ref.name}` is a payload field: filter the event, `event=... where {ref.name} ...`"
@@ -110,9 +109,7 @@ def _clauses(node: Achievement, conditions: Conditions, report: Report) -> None:
         if reveal is not None and reveal.after is not None:
             conditions.target(reveal.after.achievement, reveal.after.tier)
         if reveal is not None and reveal.percent is not None and reveal.percent > _ALL_PERCENT:
-            report.error(
-                "ACH414", reveal.span, f"{reveal.percent}% is never reached", "progress ends at 100%"
-            )
+            report.error("ACH414", reveal.span, f"{reveal.percent}% is never reached", "progress ends at 100%")
     if isinstance(node.repeat, RepeatEvery):
         conditions.unit(node.repeat.unit)
         if node.repeat.tz is not None:
@@ -120,10 +117,5 @@ def _clauses(node: Achievement, conditions: Conditions, report: Report) -> None:
     if node.settle is not None and not node.settle.us:
         report.error("ACH415", node.settle.span, "to settle takes some time", "leave the clause out")
     active = node.active
-    if (
-        active is not None
-        and active.start is not None
-        and active.end is not None
-        and active.end.us <= active.start.us
-    ):
+    if active is not None and active.start is not None and active.end is not None and active.end.us <= active.start.us:
         report.error("ACH416", active.end.span, "the end is not after the start, so no event is ever seen")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from dsl.syntax import Combine, Count, Extreme, Streak, Sum
 from dsl.types import DAY, HOUR, FieldType, Unit
 
 if TYPE_CHECKING:
@@ -12,7 +11,7 @@ if TYPE_CHECKING:
 
     from dsl.check.problems import Report
     from dsl.schema import Field
-    from dsl.syntax import Cmp
+    from dsl.syntax import Cmp, Combine, Count, Extreme, Streak, Sum
     from dsl.types import Number
 
 _SHORTEST: Final = {
@@ -33,9 +32,7 @@ def check_whole(cmp: Cmp, what: str, report: Report) -> bool:
         report.error("ACH413", cmp.span, f"{what} are counted in whole numbers", hint)
         return False
     if _smallest(cmp) < 1:
-        report.error(
-            "ACH411", cmp.span, "this bound always holds, before anything has happened", "write >= 1 or more"
-        )
+        report.error("ACH411", cmp.span, "this bound always holds, before anything has happened", "write >= 1 or more")
         return False
     return True
 
@@ -73,9 +70,7 @@ def check_extreme(node: Extreme, fields: Sequence[Field], report: Report) -> Non
     low, bound = min(lows), node.cmp.bound
     if node.kind == "max" and (bound < low or (bound == low and node.cmp.op == ">=")):
         message = f"every event reaches this bound: `{node.of.text}` is declared >= {low}"
-        report.error(
-            "ACH411", node.cmp.span, message, f"to count events write count(event=..., {node.cmp.op} 1)"
-        )
+        report.error("ACH411", node.cmp.span, message, f"to count events write count(event=..., {node.cmp.op} 1)")
     if node.kind == "min" and (bound < low or (bound == low and node.cmp.op == "<")):
         message = f"no event reaches this bound: `{node.of.text}` is declared >= {low}"
         report.error("ACH412", node.cmp.span, message)
@@ -84,9 +79,7 @@ def check_extreme(node: Extreme, fields: Sequence[Field], report: Report) -> Non
 def check_streak(node: Streak, unit: Unit | None, report: Report) -> None:
     """Check a streak's bound, its `min` and `grace`, and that the run fits into its window."""
     if node.min < 1:
-        report.error(
-            "ACH414", node.span, f"min={node.min}: a unit is active with one event or more", "write min=1"
-        )
+        report.error("ACH414", node.span, f"min={node.min}: a unit is active with one event or more", "write min=1")
     if node.grace < 0:
         report.error("ACH414", node.span, f"grace={node.grace}: a run bridges no fewer than 0 units")
     if not check_whole(node.cmp, "units of a streak", report) or unit is None:

@@ -190,9 +190,7 @@ class Conditions:
             return True
         other = next(field for field in fields if field.type is not fields[0].type)
         name = fields[0].name
-        message = (
-            f"`{name}` is {a(fields[0].type)} in `{first}`, and {a(other.type)} in another of the events"
-        )
+        message = f"`{name}` is {a(fields[0].type)} in `{first}`, and {a(other.type)} in another of the events"
         self.report.error("ACH305", span, message)
         return False
 

@@ -49,9 +49,7 @@ def _compare(node: Compare, lookup: Lookup, report: Report) -> None:
         report.warn("ACH503", node.span, "names of weekdays are ordered by the alphabet", hint)
     kind = _check_values(node.left, (node.right,), lookup, report)
     if ordered and kind is FieldType.BOOL:
-        report.error(
-            "ACH302", node.span, f"`{node.left.name}` is a bool; `{node.op}` is for what has an order"
-        )
+        report.error("ACH302", node.span, f"`{node.left.name}` is a bool; `{node.op}` is for what has an order")
 
 
 def _check_values(left: Ref, values: tuple[Operand, ...], lookup: Lookup, report: Report) -> FieldType | None:
@@ -63,9 +61,7 @@ def _check_values(left: Ref, values: tuple[Operand, ...], lookup: Lookup, report
     kind = lookup(left)
     for value in values:
         if kind is not None and not _fits(kind, value):
-            report.error(
-                "ACH301", value.span, f"`{left.name}` is {a(kind)}, this is {_shown(value)}", _wanted(kind)
-            )
+            report.error("ACH301", value.span, f"`{left.name}` is {a(kind)}, this is {_shown(value)}", _wanted(kind))
     return kind
 
 

@@ -1,7 +1,7 @@
 """What the files declare: events, traits, achievements, and names that are declared twice.
 
-A declaration that could not be read still declares its name, so that one error does not bring on others: such names are
-`lost`, and nothing is said about what refers to them.
+A declaration that could not be read still declares its name, so that one error does not bring on others: such
+names are `lost`, and nothing is said about what refers to them.
 """
 
 from __future__ import annotations
@@ -21,9 +21,7 @@ if TYPE_CHECKING:
     from dsl.source import Source
     from dsl.syntax import FieldDecl, File, Name
 
-_HEAD: Final = re.compile(
-    r"^[ \t]*(event|achievement|traits[ \t]+from)[ \t]+([a-z][a-z0-9_.]*)", re.MULTILINE
-)
+_HEAD: Final = re.compile(r"^[ \t]*(event|achievement|traits[ \t]+from)[ \t]+([a-z][a-z0-9_.]*)", re.MULTILINE)
 _NUMBERS: Final = (FieldType.INT, FieldType.DECIMAL)
 
 
@@ -157,19 +155,13 @@ def _traits(names: Names, node: TraitsDecl, report: Report) -> None:
         if field.name in before:
             report.error("ACH211", span, f"the trait `{field.name}` is declared twice for `{event}`")
         known = names.traits.setdefault(field.name, field.type)
-        declared = fields.setdefault(
-            field.name, Field(name=field.name, type=field.type, optional=True, low=field.low)
-        )
+        declared = fields.setdefault(field.name, Field(name=field.name, type=field.type, optional=True, low=field.low))
         for other, where in ((known, "as a trait"), (declared.type, f"in `{event}`")):
             if other is not field.type:
-                report.error(
-                    "ACH305", span, f"`{field.name}` is {a(field.type)} here, and {a(other)} {where}"
-                )
+                report.error("ACH305", span, f"`{field.name}` is {a(field.type)} here, and {a(other)} {where}")
                 break
     names.trait_events[event] = tuple(dict.fromkeys((*before, *(each.name.text for each in node.fields))))
-    names.events[event] = EventSchema(
-        name=event, fields=fields, once=schema.once, traits_only=schema.traits_only
-    )
+    names.events[event] = EventSchema(name=event, fields=fields, once=schema.once, traits_only=schema.traits_only)
 
 
 def _once(names: Names, problems: Problems) -> None:
@@ -205,9 +197,7 @@ def _order(names: Names, problems: Problems) -> None:
         for source, node in versions:
             if node.version in seen:
                 message = f"version {node.version} of `{name}` is declared twice"
-                hint = (
-                    "raise the number, and say from when it is in effect: version 2 from 2026-05-01T00:00:00Z"
-                )
+                hint = "raise the number, and say from when it is in effect: version 2 from 2026-05-01T00:00:00Z"
                 problems.of(source).error("ACH212", node.name.span, message, hint)
             seen.add(node.version)
         first = {declared.node.version: declared for declared in reversed(versions)}

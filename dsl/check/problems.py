@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from dsl.source import Source, Span
 
 MAX_COMPARED: Final = 200_000
-"""Names that are compared with misspelt ones in one run; a file of nothing but errors must not take minutes."""
+"""Names compared with misspelt ones in one run; a file of nothing but errors must not take minutes."""
 
 
 class Problems:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from dsl.check.achievements import TENANT, USER, scope_of
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 def check_versions(versions: Sequence[Declared], problems: Problems) -> None:
     """Check the versions of one achievement against the ones before them."""
-    for before, after in zip(versions, versions[1:], strict=False):
+    for before, after in pairwise(versions):
         report = problems.of(after.source)
         old, new = before.node, after.node
         if old.since is not None and new.since is not None and new.since.us <= old.since.us:
@@ -26,14 +27,13 @@ def check_versions(versions: Sequence[Declared], problems: Problems) -> None:
             report.error("ACH405", new.since.span, message)
         if scope_of(old) != scope_of(new):
             span = new.name.span if new.scope is None else new.scope.span
-            message = f"the scope changes from {scope_of(old)} to {scope_of(new)}; it stays the same over the versions"
+            change = f"the scope changes from {scope_of(old)} to {scope_of(new)}"
+            message = f"{change}; it stays the same over the versions"
             report.error("ACH406", span, message, "an achievement of another scope is another achievement")
         if _repeat(old) != _repeat(new):
             span = new.name.span if new.repeat is None else new.repeat.span
             message = f"`{_repeat(old)}` becomes `{_repeat(new)}`; it stays the same over the versions"
-            report.error(
-                "ACH406", span, message, "an achievement that repeats differently is another achievement"
-            )
+            report.error("ACH406", span, message, "an achievement that repeats differently is another achievement")
 
 
 def _repeat(node: Achievement) -> str:

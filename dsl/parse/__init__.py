@@ -1,8 +1,9 @@
 """Text to tree.
 
-`parse` never raises and never gives up early: what cannot be read is told, the reader goes on at the next declaration
-word in column 1, and every declaration that could be read is returned. One LALR(1) grammar (dsl/grammar.lark) drives
-callbacks that make the nodes as the text is read; no parse tree is ever built. Only this file knows lark.
+`parse` never raises and never gives up early: what cannot be read is told, the reader goes on at the next
+declaration word in column 1, and every declaration that could be read is returned. One LALR(1) grammar
+(dsl/grammar.lark) drives callbacks that make the nodes as the text is read; no parse tree is ever built. Only this
+file knows lark.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ from lark.utils import TextSlice
 from dsl.diagnostics import nearest
 from dsl.parse.build import Builder
 from dsl.parse.messages import DECLARATIONS, Unexpected, tell, tell_depth, tell_unclosed
-from dsl.parse.reading import READING, Reading, Stray, Token, TooDeep
+from dsl.parse.reading import READING, Reading, Stray, Token, TooDeep, place
 from dsl.source import Span
 from dsl.syntax import File
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     from lark import Token as LarkToken
     from lark.common import LexerConf
@@ -58,8 +59,8 @@ def parse(source: Source) -> tuple[File, list[Diagnostic]]:
 
 
 @contextmanager
-def _without_gc() -> Iterator[None]:
-    """Pause the garbage collector: nodes hold no cycles, and tracing them doubles the time of a large file."""
+def _without_gc() -> Generator[None]:
+    """Pause the garbage collector: nodes hold no cycles, and tracing them doubles the time."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -82,7 +83,11 @@ class _Callbacks:
         method: Callable[..., object] = getattr(self._builder, name)
         if name.isupper():
             return method
-        return lambda parts: method(*parts)
+
+        def whole(parts: list[object]) -> object:
+            return method(*parts)
+
+        return whole
 
 
 def grammar() -> str:
@@ -94,12 +99,12 @@ def grammar() -> str:
 
 
 class _Lexer(BasicLexer):
-    """Lark's basic lexer, with the same terminals in the same order, but without counting lines: twice as fast."""
+    """Lark's basic lexer: the same terminals in the same order. It counts no lines, and is twice as fast."""
 
     __future_interface__ = 2
 
     def __init__(self, conf: LexerConf) -> None:
-        super().__init__(conf)
+        super().__init__(conf)  # pyright: ignore[reportUnknownMemberType]
         # A word that is spelt like a keyword is lexed as a name first, as lark does.
         words = [t for t in self.terminals if isinstance(t.pattern, PatternStr) and t.pattern.value.isalpha()]
         self._keywords = {t.pattern.value: t.name for t in words}
@@ -108,14 +113,15 @@ class _Lexer(BasicLexer):
         # The tables are keyed by these very strings; equal ones would be compared letter by letter.
         self._kinds = {str(t.name): t.name for t in rest}
 
-    def lex(self, state: LexerState, parser_state: object) -> Iterator[LarkToken]:
-        text, at, end = state.text.text, state.text.start, state.text.end
+    def lex(self, state: LexerState, parser_state: object) -> Iterator[LarkToken]:  # noqa: ARG002 - lark's
+        piece = cast("TextSlice[str]", state.text)  # pyright: ignore[reportUnknownMemberType]
+        text, at, end = piece.text, piece.start, piece.end
         match, keywords, kinds, ignored = self._pattern.match, self._keywords, self._kinds, self.ignore_types
         while at < end:
             found = match(text, at, end)
             if found is None:
                 raise Stray(at)
-            kind, start, at = kinds[found.lastgroup], at, found.end()
+            kind, start, at = kinds[str(found.lastgroup)], at, found.end()
             if kind in ignored:
                 continue
             value = found[0]
@@ -160,7 +166,7 @@ def _read(reading: Reading) -> None:
 def _read_from(text: str, start: int) -> Unexpected | TooDeep | None:
     """Read from an offset to the end, or to the first error, which is returned."""
     try:
-        _parser().parse(cast("str", TextSlice(text, start, len(text))))
+        _parser().parse(cast("str", TextSlice(text, start, len(text))))  # pyright: ignore[reportUnknownMemberType]
     except UnexpectedToken as problem:
         return _unexpected(problem, len(text))
     except Stray as problem:
@@ -171,11 +177,11 @@ def _read_from(text: str, start: int) -> Unexpected | TooDeep | None:
 
 
 def _unexpected(problem: UnexpectedToken, end: int) -> Unexpected:
-    token = problem.token
+    token = cast("Token", problem.token)  # pyright: ignore[reportUnknownMemberType]
     expected = frozenset(cast("set[str]", problem.interactive_parser.accepts()))
     if token.type == "$END":
         return Unexpected("$END", "", Span(end, end), expected)
-    return Unexpected(token.type, token.value, Span(token.start_pos or 0, token.end_pos or 0), expected)
+    return Unexpected(token.type, token.value, place(token), expected)
 
 
 def _recover(reading: Reading, stumbled: Unexpected | TooDeep, starts: list[int]) -> int | None:

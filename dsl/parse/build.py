@@ -1,8 +1,11 @@
 """The parser's callbacks: each grammar rule or terminal of the same name becomes a node.
 
-A method in capitals is given a token as it is read; any other the values of its rule's parts. Declarations are handed to
-the reading under way, everything else to the rule above.
+A method in capitals is given a token as it is read; any other the values of its rule's parts. Declarations are
+handed to the reading under way, everything else to the rule above.
 """
+
+# The grammar gives the methods their names and says what they are about.
+# ruff: noqa: D102, N802
 
 from __future__ import annotations
 
@@ -140,9 +143,7 @@ class Filters:
 
     def member(self, name: Name, *rest: Mark | Token | Operand | Scalar) -> Test:
         end = cast("Token", rest[-1]).end_pos
-        values = tuple(
-            _operand(part) for part in rest if isinstance(part, Literal | Instant | Duration | Percent)
-        )
+        values = tuple(_operand(part) for part in rest if isinstance(part, Literal | Instant | Duration | Percent))
         span = Span(name.span.start, end)
         if not values:
             error("ACH112", span, "an empty list holds for nothing", "name at least one value")

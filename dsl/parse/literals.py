@@ -1,7 +1,7 @@
 """The text of one literal to its value: numbers, instants, durations, strings, percentages.
 
-The grammar is generous about what looks like a literal, so that a wrong one is told here, in words. What cannot be read
-is told as an error, and something harmless is returned in its place.
+The grammar is generous about what looks like a literal, so that a wrong one is told here, in words. What cannot be
+read is told as an error, and something harmless is returned in its place.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ _CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
 class Unexpected(NamedTuple):
-    """What the parser stumbled over: the token's type ("" for a stray character), text and place, and what would do."""
+    """What the parser stumbled over, and what would do; the type of a stray character is ""."""
 
     type: str
     text: str
@@ -117,32 +117,33 @@ def _expected(types: frozenset[str], words: Mapping[str, str]) -> str:
     parts.extend(f"`{word}`" for word in sorted(fixed, key=lambda word: (not word.isalpha(), word)))
     if len(parts) > _MAX_LISTED:
         parts = [*parts[:_MAX_LISTED], "..."]
-    return (
-        parts[0]
-        if len(parts) == 1
-        else ", ".join(parts[:-1]) + " or " + parts[-1]
-        if parts
-        else "nothing more"
-    )
+    return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " or " + parts[-1] if parts else "nothing more"
 
 
 def _hint(reading: Reading, found: Unexpected, words: Mapping[str, str]) -> str | None:
     expected = {words[kind] for kind in found.expected if kind in words}
+    return _hint_on_word(reading, found, expected) or _hint_on_sign(found, expected)
+
+
+def _hint_on_word(reading: Reading, found: Unexpected, expected: set[str]) -> str | None:
     word = found.text
-    if found.text == "not":
+    if word == "not":
         return "`not` is the one keyword that cannot be a name"
     if word in DECLARATIONS and reading.open:
         return f"is the closing bracket of the `{reading.open[0].value}` before it missing?"
+    if not re.fullmatch("[a-z_]{1,40}", word) or "NAME" in found.expected:
+        return None
+    guess = nearest(word, (text for text in expected if text.isalpha()))
+    return None if guess is None else f"did you mean `{guess}`?"
+
+
+def _hint_on_sign(found: Unexpected, expected: set[str]) -> str | None:
     if found.type == "SLASH":
         return "comments begin with #"
-    if found.type in ("EQ", "COLON") and "STRING" in found.expected:
-        return f"clauses are written without `{word}`"
-    if found.type == "OP" and "," in expected:
+    if found.type in ("EQ", "COLON") and found.expected & {"STRING", "NAME"} and "," not in expected:
+        return f"is the `{found.text}` too much?"
+    if "," in expected and found.type == "OP":
         return "a comma is missing before the bound"
-    if re.fullmatch("[a-z_]+", word):
-        guess = nearest(word, (text for text in expected if text.isalpha()))
-        if guess and "NAME" not in found.expected:
-            return f"did you mean `{guess}`?"
     if "," in expected and found.type not in ("RPAR", "RSQB", "RBRACE", "$END"):
         return "is a comma missing?"
     return None

@@ -1,12 +1,11 @@
 """Argument lists to conditions: which operator takes what, and what to say where it was given something else.
 
-Arguments may come in any order. A slip whose meaning is clear (`lesson.completed` without `event=`, `=> 10`) is told
-and mended; anything else is told and the condition is left unread.
+Arguments may come in any order. A slip whose meaning is clear (`lesson.completed` without `event=`, `=> 10`) is
+told and mended; anything else is told and the condition is left unread.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
 from typing import Literal as OneOf
 
@@ -37,6 +36,8 @@ from dsl.syntax import (
 from dsl.types import Unit
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dsl.parse.raw import Argument, RawPattern, Scalar
 
 MODIFIERS: Final = ("within", "per", "unless", "tz")
@@ -136,9 +137,7 @@ def _sort_named(args: Arguments, argument: Named) -> None:
     name = argument.name
     allowed = (*args.shape.named, *MODIFIERS)
     if name.text not in allowed:
-        args.wrong(
-            "ACH110", name.span, f"`{args.operator}` takes no `{name.text}`", _unknown_hint(args, name.text)
-        )
+        args.wrong("ACH110", name.span, f"`{args.operator}` takes no `{name.text}`", _unknown_hint(args, name.text))
     elif name.text in args.named:
         error("ACH111", name.span, f"`{name.text}` is given twice")
     else:
@@ -204,9 +203,7 @@ def _sort_scalar(args: Arguments, value: Scalar) -> None:
     if args.shape.number and is_number and args.number is None:
         args.number = cast("Literal", value)
     elif args.shape.bound and is_number:
-        args.wrong(
-            "ACH114", value.span, "a bound needs its comparison", f"write `{args.shape.bound}` before it"
-        )
+        args.wrong("ACH114", value.span, "a bound needs its comparison", f"write `{args.shape.bound}` before it")
     else:
         args.wrong("ACH113", value.span, f"`{args.operator}` takes no bare value here")
 
@@ -391,7 +388,7 @@ def _direction(args: Arguments, bound: Bound) -> OneOf[">=", ">", "<=", "<"] | N
     message = f"the bound of `{args.operator}` is {words}, not `{bound.op}`"
     if op in ("=", "=="):
         slip("ACH114", bound.op_span, message, f"an event more must not take it back: write `{allowed[0]}`")
-        return cast("OneOf['>=', '<=']", allowed[0])
+        return allowed[0]
     hint = None if down or op == "!=" else "for the smallest value of a field there is min(...)"
     error("ACH114", bound.op_span, message, hint)
     return None
@@ -439,24 +436,26 @@ def _streak(args: Arguments) -> Condition | None:
 
 def _sequence(args: Arguments) -> Condition | None:
     by, mods = _name(args, "by"), _modifiers(args)
+    items = _steps(args)
+    if items is None:
+        return None
+    return Sequence(steps=tuple(pattern(item) for item in items), by=by, mods=mods, span=args.span)
+
+
+def _steps(args: Arguments) -> tuple[RawPattern, ...] | None:
     match args.patterns:
+        case [RawList(where=None, items=(_, *_) as items)]:
+            return tuple(items)
         case []:
             args.wrong("ACH112", args.at, "`sequence` needs its steps in brackets")
-            return None
-        case [RawList(where=None) as steps]:
-            items = steps.items
+        case [RawList(items=()) as steps]:
+            error("ACH112", steps.span, "an empty sequence never ends", "name at least one step")
         case [RawList() as steps]:
-            args.wrong(
-                "ACH113", steps.span, "the steps of a sequence are filtered one by one, not as a whole"
-            )
-            return None
-        case [first, *_] as loose:
-            span = Span(first.span.start, loose[-1].span.end)
+            args.wrong("ACH113", steps.span, "the steps of a sequence are filtered one by one, not as a whole")
+        case loose:
+            span = Span(loose[0].span.start, loose[-1].span.end)
             args.wrong("ACH113", span, "the steps of a sequence stand in one pair of brackets")
-            return None
-    if not items:
-        error("ACH112", steps.span, "an empty sequence never ends", "name at least one step")
-    return Sequence(steps=tuple(pattern(item) for item in items), by=by, mods=mods, span=args.span)
+    return None
 
 
 def _combine(args: Arguments) -> Condition | None:
@@ -484,18 +483,21 @@ def _least(args: Arguments) -> int | None:
 
 def _unlocked(args: Arguments) -> Condition | None:
     mods = _modifiers(args)
-    match args.patterns:
-        case [RawEvent(where=None) as only]:
-            target = split(only.name)
-        case []:
-            args.wrong("ACH112", args.at, "`unlocked` needs the name of an achievement")
-            return None
-        case [first, *_]:
-            args.wrong("ACH113", first.span, "`unlocked` takes one achievement, or one tier of it")
-            return None
+    target = _unlocked_target(args)
     if target is None:
         return None
     return Unlocked(achievement=target[0], tier=target[1], mods=mods, span=args.span)
+
+
+def _unlocked_target(args: Arguments) -> tuple[Name, Name | None] | None:
+    match args.patterns:
+        case [RawEvent(where=None) as only]:
+            return split(only.name)
+        case []:
+            args.wrong("ACH112", args.at, "`unlocked` needs the name of an achievement")
+        case patterns:
+            args.wrong("ACH113", patterns[0].span, "`unlocked` takes one achievement, or one tier of it")
+    return None
 
 
 def split(name: Name) -> tuple[Name, Name | None] | None:

@@ -5,11 +5,14 @@ They live only while a condition is read: `operators` turns them into nodes of t
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from dsl.parse.literals import Percent
-from dsl.source import Span
-from dsl.syntax import Condition, Duration, Instant, Literal, Name, Predicate
+from dsl.syntax import Condition, Duration, Instant, Literal
+
+if TYPE_CHECKING:
+    from dsl.source import Span
+    from dsl.syntax import Name, Predicate
 
 Scalar = Literal | Duration | Instant | Percent
 

@@ -1,8 +1,8 @@
 """One reading of one file: what was found so far, and what is wrong with it.
 
-The parser's callbacks are made once; what they add to is looked up here, so that two files may be read at once.
-An *error* leaves something unreadable: the declaration that holds it is dropped. A *slip* is told just so, but what the
-author meant is clear, and the declaration is kept.
+The parser's callbacks are made once; what they add to is looked up here, so that two files may be read at once. An
+*error* leaves something unreadable: the declaration that holds it is dropped. A *slip* is told just so, but what
+the author meant is clear, and the declaration is kept.
 """
 
 from __future__ import annotations

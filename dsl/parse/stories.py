@@ -1,7 +1,8 @@
 """The lines of an example.
 
 A line has no end of its own: `at INSTANT` may close an `expect` or open the next line, and only what follows tells
-which. So the grammar hands over the pieces between the braces, and they are read here with as much foresight as it takes.
+which. So the grammar hands over the pieces between the braces, and they are read here with as much foresight as it
+takes.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ from dsl.parse.operators import split
 from dsl.parse.reading import Mark, error
 from dsl.source import Span
 from dsl.syntax import Duration, Expect, Given, Instant, Literal, Name, Target
-from dsl.types import Json, Number
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from dsl.types import Json, Number
 
 AT: Final = "at INSTANT USER EVENT { ... } [times N every DURATION] [tenant T] [id ID]"
 EXPECT: Final = "expect USER [not] NAME[.TIER] [occurrence X] [at INSTANT] [progress C/T]"
@@ -71,14 +73,10 @@ class Cursor:
 def words(piece: Piece) -> str:
     """Name a piece for a message."""
     match piece:
-        case Name():
+        case Name() | Mark():
             return f"`{piece.text}`"
-        case Mark():
-            return f"`{piece.text}`"
-        case Literal(value=str()):
-            return "a string"
         case Literal():
-            return "a number"
+            return "a string" if isinstance(piece.value, str) else "a number"
         case Instant():
             return "an instant"
         case Duration():
@@ -164,11 +162,7 @@ def _times(cursor: Cursor, extras: _Extras) -> None:
     _not_twice(cursor, extras.every)
     cursor.take()
     number = cursor.peek()
-    if (
-        not isinstance(number, Literal)
-        or isinstance(number.value, str | bool)
-        or number.value != int(number.value)
-    ):
+    if not isinstance(number, Literal) or isinstance(number.value, str | bool) or number.value != int(number.value):
         raise cursor.fail("a whole number of times", AT)
     cursor.take()
     extras.times = int(number.value)
@@ -245,7 +239,7 @@ def _expect(cursor: Cursor) -> Expect:
 
 
 def _closes_expect(cursor: Cursor) -> bool:
-    """Tell whether `at INSTANT` belongs to the `expect` before it: a user, an event and a payload make it a new line."""
+    """Tell whether `at INSTANT` belongs to the `expect` before it: an event and a payload make it a new line."""
     if not cursor.next_is("at"):
         return False
     follows = isinstance(cursor.peek(2), Name | Literal) and isinstance(cursor.peek(3), Name)
