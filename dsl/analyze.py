@@ -154,7 +154,8 @@ def _once_reasons(events: Mapping[str, object], pattern: Pattern) -> Iterator[Re
     for name in sorted(pattern_types(pattern)):
         if getattr(events.get(name), "once", None) is not None:
             yield Reason(
-                f"`{name}` is counted `once per` fingerprint, and a late copy may change which copy that is", pattern.span
+                f"`{name}` is counted `once per` fingerprint, and a late copy may change which copy that is",
+                pattern.span,
             )
 
 

@@ -142,8 +142,6 @@ class UserClock:
         return unit_start(unit, index, self._zone(state, "") if self.single else "UTC")
 
 
-
-
 def clock_of(tz: Zone | None, *, single: bool) -> Clock:
     """Return the clock of a `tz=`; `single` where the plan's subjects are users."""
     if tz is None:

@@ -1,8 +1,8 @@
 """Rules to programs: shared aggregates, indexed by event type.
 
-A `Program` has one `Plan` a scope. A plan lists, per event type, the operations that an event of that type costs, in the
-order in which they must run: aggregates below conditions below achievements, and an achievement before those that name
-it in `after` or `unlocked`. Rules that a type does not concern cost it nothing.
+A `Program` has one `Plan` a scope. A plan lists, per event type, the operations that an event of that type costs, in
+the order in which they must run: aggregates below conditions below achievements, and an achievement before those that
+name it in `after` or `unlocked`. Rules that a type does not concern cost it nothing.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import msgspec
 from dsl.clock import TIMEZONE
 from dsl.conditions import build, named_types, owner_of
 from dsl.filters import pattern_types
-from dsl.judge import Judge, Ruling
+from dsl.judge import Judge, Judgement, Ruling, Terms
 from dsl.memory import Memory
 from dsl.progress import ENCODING
 from dsl.syntax import And, Combine, Not, Or, Unlocked
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from dsl.event import Event
-    from dsl.judge import Judgement
     from dsl.schema import Rules
     from dsl.syntax import Achievement, Condition, Pattern, Predicate, Target
 
@@ -55,7 +54,7 @@ class Plan:
     def __init__(self, scope: str, rulings: Sequence[Ruling], dispatch: Mapping[str, Dispatch], described: str) -> None:
         self.scope = scope
         self.rulings = tuple(rulings)
-        """Every achievement and tier, in the order in which they are judged; the index is the slot of what was earned."""
+        """Every achievement and tier, in the order of judgement; the index is the slot of what was earned."""
         self.dispatch = dispatch
         self.types = frozenset(dispatch)
         self.fingerprint = blake2b(described.encode(), digest_size=16).hexdigest()
@@ -150,11 +149,13 @@ class _PlanBuilder:
             ruling,
             version,
             built,
-            until=until,
-            after=tuple(self._after(target) for target in version.after),
-            types=self._heard(version),
-            own=lambda: self.memory.own_slots(owner),
-            decimal_traits=frozenset(name for name, kind in self.rules.traits.items() if kind is FieldType.DECIMAL),
+            Terms(
+                until=until,
+                after=tuple(self._after(target) for target in version.after),
+                types=self._heard(version),
+                own=lambda: self.memory.own_slots(owner),
+                decimal_traits=frozenset(name for name, kind in self.rules.traits.items() if kind is FieldType.DECIMAL),
+            ),
         )
         ruling.judges.append(judge)
         return judge
@@ -263,4 +264,3 @@ def _in_order(achievements: Mapping[str, tuple[Achievement, ...]]) -> list[str]:
 def _known(achievements: Mapping[str, tuple[Achievement, ...]], name: str) -> Iterable[str]:
     named = frozenset[str]().union(*(references(version) for version in achievements[name]))
     return named & achievements.keys()
-

@@ -27,7 +27,7 @@ from dsl.nodes.recent import (
     SumReached,
 )
 from dsl.nodes.sequence import SequenceReached, Sequences
-from dsl.nodes.streak import StreakReached, Streaks
+from dsl.nodes.streak import Shape, StreakReached, Streaks
 from dsl.nodes.totals import (
     Bound,
     Distinct,
@@ -197,9 +197,7 @@ def _streak(memory: Memory, tree: Streak, context: Context, clock: Clock) -> Mad
 
     def make() -> Streaks:
         tests = compile_pattern(tree.event, clock)
-        return Streaks(
-            tests, name, unit, clock, minimum=tree.min, grace=tree.grace, keep=keep, zone_types=zone_types
-        )
+        return Streaks(tests, name, Shape(unit, tree.min, tree.grace, keep), clock, zone_types)
 
     return Made(StreakReached(memory.share(f"{name}#{keep}", context, make), need), f"{name}>={need}")
 
@@ -270,7 +268,7 @@ def _since(memory: Memory, tree: Count | Sum, unless: Pattern, context: Context,
 
 
 def owner_of(version: Achievement, tier: str | None) -> str:
-    """Return whose own the memory of a condition is: under `repeat each` the achievement's and tier's, else everybody's."""
+    """Return whose own a condition's memory is: under `repeat each` the achievement's and tier's, else everybody's."""
     return f"each {version.name.text}.{tier} " if isinstance(version.repeat, RepeatEach) else ""
 
 

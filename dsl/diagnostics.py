@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from dsl.source import Source, Span
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    from dsl.source import Source, Span
 
 
 class Severity(StrEnum):

@@ -6,7 +6,7 @@ A comparison with an absent field is false. Strings compare by code point, numbe
 from __future__ import annotations
 
 import operator
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from dsl.calendar import date_of, hour_of, weekday_of
 from dsl.syntax import (
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     Getter = Callable[[State, Event], Value | None]
     Test = Callable[[State, Event], bool]
 
-_COMPARE: Final[dict[str, Callable[[object, object], bool]]] = {
+_COMPARE: Final[dict[str, Callable[[Any, Any], bool]]] = {
     "=": operator.eq,
     "!=": operator.ne,
     "<": operator.lt,

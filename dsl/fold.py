@@ -1,7 +1,7 @@
 """The fold: one subject's events, in canonical order, to what the subject has earned.
 
-`step` is the whole engine: whatever arrives late or twice, and whoever crashes, a subject's unlocks are those of stepping
-through its events in canonical order once.
+`step` is the whole engine: whatever arrives late or twice, and whoever crashes, a subject's unlocks are those of
+stepping through its events in canonical order once.
 """
 
 from __future__ import annotations

@@ -6,30 +6,29 @@ listens to the types the version hears, and at an event that lies in the version
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from dsl.calendar import label, unit_index
-from dsl.event import Position
+from dsl.event import Event, Position
 from dsl.filters import compile_test, predicate_key
 from dsl.nodes.node import ALL, BEGINNING, Measure, whole
 from dsl.nodes.totals import ReachedInUnit
-from dsl.progress import Earned, Grant
+from dsl.progress import Earned, Grant, State
 from dsl.syntax import Active, RepeatEach
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from dsl.conditions import Built
-    from dsl.event import Event
     from dsl.filters import Getter, Test
-    from dsl.progress import State
     from dsl.syntax import Achievement, Predicate, Ref
     from dsl.types import Value
 
-    Judgement = Callable[[State, Event, Position], Grant | None]
-    Opening = Callable[[State, Event], int | None]
-    """Tells the occurrence that stands open and holds at an event, None where none does."""
+Judgement = Callable[[State, Event, Position], Grant | None]
+Opening = Callable[[State, Event], int | None]
+"""Tells the occurrence that stands open and holds at an event, None where none does."""
 
 _REMEMBERED_HOURS = 75
 """Occurrences of a calendar repeat that are remembered as earned: an hour's label may come back for a day."""
@@ -49,34 +48,40 @@ class Ruling:
         return next((judge for judge in self.judges if judge.covers(at)), None)
 
 
-class Judge:
-    """One version of a ruling.
+class Terms(msgspec.Struct, frozen=True):
+    """What a version is judged by, besides its tree.
 
     `until` is the instant (microseconds) at which the next version takes over; `after` holds, per name in `after`, the
-    slots of which one must be earned; `own` tells the node slots that start afresh after a grant of `repeat each`.
+    slots of which one must be earned; `types` are the event types heard; `own` tells the node slots that start afresh
+    after a grant of `repeat each`.
     """
+
+    until: int | None
+    after: tuple[tuple[int, ...], ...]
+    types: frozenset[str]
+    own: Callable[[], tuple[int, ...]]
+    decimal_traits: frozenset[str]
+
+
+class Judge:
+    """One version of a ruling."""
 
     def __init__(
         self,
         ruling: Ruling,
         version: Achievement,
         built: Built,
-        *,
-        until: int | None,
-        after: tuple[tuple[int, ...], ...],
-        types: frozenset[str],
-        own: Callable[[], tuple[int, ...]],
-        decimal_traits: frozenset[str],
+        terms: Terms,
     ) -> None:
         self.ruling = ruling
         self.version = version
         self.built = built
         self.since = None if version.since is None else version.since.us
-        self.until = until
-        self.after = after
-        self.types = types
-        self._own = own
-        self._who = None if version.where is None else _trait_test(version.where, decimal_traits)
+        self.until = terms.until
+        self.after = terms.after
+        self.types = terms.types
+        self._own = terms.own
+        self._who = None if version.where is None else _trait_test(version.where, terms.decimal_traits)
 
     def covers(self, at: int) -> bool:
         """Tell whether the version is in effect at an instant."""
@@ -92,8 +97,9 @@ class Judge:
         span = [None if end is None else end.us for end in (active.start, active.end)]
         settle = 0 if version.settle is None else version.settle.us
         return (
-            f"{version.name.text} {tier} v{version.version} {self.since}..{self.until} when {self.built.key} repeat {repeat} "
-            f"for {who} after {self.after} active {span} settle {settle} hears {sorted(self.types)}"
+            f"{version.name.text} {tier} v{version.version} {self.since}..{self.until} "
+            f"when {self.built.key} repeat {repeat} for {who} after {self.after} "
+            f"active {span} settle {settle} hears {sorted(self.types)}"
         )
 
     def stepper(self, event_type: str) -> Judgement:
@@ -223,4 +229,3 @@ def _trait_test(predicate: Predicate, decimals: frozenset[str]) -> Test:
 def _decimal(value: Value | None) -> Value | None:
     """Return a decimal trait, which the state keeps as text."""
     return Decimal(value) if isinstance(value, str) else value
-

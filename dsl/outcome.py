@@ -62,7 +62,9 @@ class Outcome(NamedTuple):
 
 def shown(subject: Subject, grant: Grant) -> Unlock:
     """Return a grant as an unlock of a subject."""
-    return Unlock(*subject, grant.achievement, grant.tier, grant.occurrence, grant.version, format_instant(grant.earned_at))
+    return Unlock(
+        *subject, grant.achievement, grant.tier, grant.occurrence, grant.version, format_instant(grant.earned_at)
+    )
 
 
 def canonical_order(event: Event) -> tuple[int, str]:

@@ -162,7 +162,7 @@ NodeState = (
 
 
 class Earned(msgspec.Struct, array_like=True):
-    """What a subject has of one achievement and tier: where first, how often, and for calendar repeats which of late."""
+    """What a subject has of one achievement and tier: where first, how often, for calendar repeats which of late."""
 
     first: Position
     times: int = 1
@@ -172,8 +172,8 @@ class Earned(msgspec.Struct, array_like=True):
 class State(msgspec.Struct, array_like=True):
     """Everything the fold remembers of one subject under one plan.
 
-    `nodes` and `earned` are sparse: by the plan's slots, only where something was seen. `mark` is the last event folded.
-    `traits` holds the user's traits by name; in plans of other scopes than `user`, the zone of each user by user id.
+    `nodes` and `earned` are sparse: by the plan's slots, only where something was seen. `mark` is the last event
+    folded. `traits` holds the user's traits by name; in plans of other scopes than `user`, the zone of each user by id.
     `counted` maps, per event type with `once per`, a fingerprint to the instant of the last event that counted.
     """
 

@@ -312,4 +312,3 @@ class Arrival:
             if grant.earned_at + grant.settle <= clock
         ]
         return sorted(found, key=lambda unlock: unlock.order)
-

@@ -37,7 +37,15 @@ def as_problem(found: Diagnostic) -> Problem:
     line, column = found.source.position(found.span.start)
     end_line, end_column = found.source.position(max(found.span.end, found.span.start))
     return Problem(
-        found.code, found.severity.value, found.source.name, line, column, end_line, end_column, found.message, found.hint
+        found.code,
+        found.severity.value,
+        found.source.name,
+        line,
+        column,
+        end_line,
+        end_column,
+        found.message,
+        found.hint,
     )
 
 
@@ -49,7 +57,9 @@ def tell_problems(rules: RuleSet, *, as_json: bool) -> None:
     for problem in rules.problems:
         terminal.show_problem(problem)
     warnings = len(rules.problems) - rules.errors
-    named = f"{terminal.plural(len(rules.files), 'file')}, {terminal.plural(len(rules.rules.achievements), 'achievement')}"
+    named = (
+        f"{terminal.plural(len(rules.files), 'file')}, {terminal.plural(len(rules.rules.achievements), 'achievement')}"
+    )
     if not rules.problems:
         terminal.out().print(f"{named}: no problems")
     else:

@@ -23,7 +23,14 @@ if TYPE_CHECKING:
 _PATHS: Final = click.Path(path_type=Path)
 _rules_argument = click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=_PATHS)
 _rules_option = click.option(
-    "--rules", "-r", "paths", multiple=True, required=True, metavar="PATH", type=_PATHS, help="Rule file or folder; may be given several times."
+    "--rules",
+    "-r",
+    "paths",
+    multiple=True,
+    required=True,
+    metavar="PATH",
+    type=_PATHS,
+    help="Rule file or folder; may be given several times.",
 )
 
 
@@ -115,10 +122,19 @@ def test(paths: Sequence[Path]) -> None:
 @click.argument("streams", nargs=-1, required=True, metavar="STREAM...")
 @_rules_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object: digest, unlocks, contested, counts.")
-@click.option("--expect", metavar="FILE", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Compare with a stored result (of --json); exit 1 and show the difference.")
-@click.option("--through-worker", is_flag=True, help="Run through NATS, a worker and PostgreSQL (private ones) instead of in this process.")
+@click.option(
+    "--expect",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Compare with a stored result (of --json); exit 1 and show the difference.",
+)
+@click.option(
+    "--through-worker",
+    is_flag=True,
+    help="Run through NATS, a worker and PostgreSQL (private ones) instead of in this process.",
+)
 @click.option("--now", metavar="INSTANT", help="What counts as now for events from the future (default: the clock).")
-def replay(  # noqa: PLR0913 - as many as there are options
+def replay(
     streams: Sequence[str],
     paths: Sequence[Path],
     as_json: bool,  # noqa: FBT001

@@ -85,7 +85,9 @@ def _stored(item: Accepted) -> StoredBody:
     return StoredBody(event.user, event.type, event.at, event.offset, item.source, item.payload)
 
 
-def replay(rules: Rules, program: Program, messages: Iterable[bytes], *, now: int, skew: int) -> tuple[Result, list[Rejected]]:
+def replay(
+    rules: Rules, program: Program, messages: Iterable[bytes], *, now: int, skew: int
+) -> tuple[Result, list[Rejected]]:
     """Fold a recorded stream; return the result and the dead letters. `now` and `skew` in microseconds."""
     intake = Intake(Contract(rules.events, prefix="events", skew=skew))
     for body in messages:

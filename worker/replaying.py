@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -13,7 +14,6 @@ from worker.replay import Difference, Expected, Result, compare, replay
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from dsl.outcome import Unlock
     from worker.contract import Rejected
@@ -88,7 +88,9 @@ def _tell(result: Result, dead: list[Rejected]) -> None:
         right=range(6),
     )
     if dead:
-        terminal.table("Dead letters", ["reason", "detail"], [(item.reason.value, item.detail) for item in dead[:SHOWN]])
+        terminal.table(
+            "Dead letters", ["reason", "detail"], [(item.reason.value, item.detail) for item in dead[:SHOWN]]
+        )
         if len(dead) > SHOWN:
             terminal.out().print(f"... and {len(dead) - SHOWN:,} more")
     terminal.out().print(f"digest {result.digest}")
@@ -122,5 +124,9 @@ def _tell_difference(difference: Difference | None, expected: int) -> None:
 def _line(unlock: Unlock) -> str:
     name = ".".join(part for part in (unlock.achievement, unlock.tier) if part)
     occurrence = "" if unlock.occurrence is None else f" [{unlock.occurrence}]"
-    who = f"{unlock.tenant_id} {unlock.subject}" if unlock.scope == "user" else f"{unlock.tenant_id} {unlock.scope}={unlock.subject}"
+    who = (
+        f"{unlock.tenant_id} {unlock.subject}"
+        if unlock.scope == "user"
+        else f"{unlock.tenant_id} {unlock.scope}={unlock.subject}"
+    )
     return f"{who} {name}{occurrence} v{unlock.version} at {unlock.earned_at}"

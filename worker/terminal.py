@@ -72,7 +72,7 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], 
 def progress(what: str, total: int | None = None) -> Generator[Move]:
     """Yield a function that moves a progress bar on by a number of steps, with a remark; silent where nobody looks."""
     if not sys.stderr.isatty():
-        yield lambda steps, remark: None  # noqa: ARG005 - the same shape as below
+        yield lambda steps, remark: None
         return
     columns = (
         SpinnerColumn(),

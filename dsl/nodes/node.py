@@ -31,17 +31,23 @@ class Measure(NamedTuple):
 
 NOTHING = Measure(Fraction(0))
 ALL = Measure(Fraction(1))
+NONE_OF_ONE = Measure(Fraction(0), 0, 1)
 
 
 def measure(current: Amount, target: Amount) -> Measure:
-    """Return the measure of `current` of `target`, clamped to it, never below nought."""
+    """Return the measure of `current` of `target`, clamped to it, never below nought.
+
+    There is no way towards a bound that is not above nought: that is reached or not.
+    """
+    if target <= 0:
+        return NONE_OF_ONE
     shown = min(max(current, 0), target)
-    return Measure(Fraction(shown) / Fraction(target) if target > 0 else Fraction(1), shown, target)
+    return Measure(Fraction(shown) / Fraction(target), shown, target)
 
 
 def whole(target: Amount) -> Measure:
     """Return the measure of an atomic condition that holds."""
-    return Measure(Fraction(1), target, target)
+    return Measure(Fraction(1), target, target) if target > 0 else Measure(Fraction(1), 1, 1)
 
 
 class Aggregate(Protocol):

@@ -48,7 +48,9 @@ class Sequences:
     def stepper(self, event_type: str) -> Step:
         """See `Aggregate`."""
         slot, by, length = self.slot, self.by, self.length
-        places = tuple((i, tests[event_type]) for i, tests in reversed(list(enumerate(self.steps))) if event_type in tests)
+        places = tuple(
+            (i, tests[event_type]) for i, tests in reversed(list(enumerate(self.steps))) if event_type in tests
+        )
 
         def step(state: State, event: Event, position: Position) -> None:
             node = state.nodes.get(slot)
@@ -65,7 +67,7 @@ class Sequences:
             if not isinstance(node, KeyedSteps):
                 node = KeyedSteps()
             key = value_key(value)
-            best = node.best.get(key) or [None] * length
+            best: list[Position | None] = node.best.get(key) or [None] * length
             if _advance(best, places, state, event, position):
                 state.nodes[slot] = node
                 node.best[key] = best

@@ -8,7 +8,7 @@ units stay open; what lies before them is sealed and only counted.
 from __future__ import annotations
 
 from bisect import bisect_left
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dsl.calendar import unit_index
 from dsl.event import Position
@@ -28,24 +28,38 @@ _SLACK: Final = {Unit.HOUR: 25, Unit.DAY: 2, Unit.WEEK: 1, Unit.MONTH: 1, Unit.Y
 """Units by which the label of a later event may lie before the UTC label of an earlier one."""
 
 
-class Streaks:
-    """The runs of one pattern, unit, zone, minimum and grace.
+class Shape(NamedTuple):
+    """What makes a run: the unit, how many events make one active, how many inactive ones are bridged.
 
     `keep` is the number of units remembered of the sealed run: nought where no start is asked for, else the bound.
     """
 
+    unit: Unit
+    minimum: int
+    grace: int
+    keep: int
+
+
+class Streaks:
+    """The runs of one pattern in one zone. `zone_types` are events that may move the zone."""
+
     slot = -1
 
     def __init__(
-        self, tests: Tests, key: str, unit: Unit, clock: Clock, *, minimum: int, grace: int, keep: int, zone_types: frozenset[str]
+        self,
+        tests: Tests,
+        key: str,
+        shape: Shape,
+        clock: Clock,
+        zone_types: frozenset[str],
     ) -> None:
         self.tests = tests
-        self.unit = unit
+        self.unit = shape.unit
         self.clock = clock
-        self.minimum = minimum
-        self.grace = grace
-        self.keep = keep
-        self.zone_types = zone_types if keep else frozenset[str]()
+        self.minimum = shape.minimum
+        self.grace = shape.grace
+        self.keep = shape.keep
+        self.zone_types = zone_types if shape.keep else frozenset[str]()
         self.types = frozenset(tests) | self.zone_types
         self._key = key
 

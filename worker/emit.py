@@ -1,0 +1,59 @@
+"""`ach emit`: recorded events published to the input stream, as a producer would."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from worker import terminal
+from worker.partition import event_subject
+from worker.publishing import Outgoing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+
+class _Head(msgspec.Struct, frozen=True):
+    """As much of an event as its subject and message id need."""
+
+    event_id: str
+    event_type: str
+    user_id: str
+    tenant_id: str
+
+
+_head = msgspec.json.Decoder(_Head)
+
+
+def outgoing(lines: Iterable[bytes], prefix: str, *, dedup: bool = True) -> Iterator[Outgoing]:
+    """Yield a message per line; `dedup` gives each the id by which the broker drops copies.
+
+    What is no event is published as well, on `<prefix>.malformed`: it is the worker that judges.
+    """
+    for line in lines:
+        try:
+            head = _head.decode(line)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            yield Outgoing(f"{prefix}.malformed", line)
+            continue
+        subject = event_subject(prefix, head.tenant_id, head.user_id, head.event_type)
+        yield Outgoing(subject, line, message_id(head.tenant_id, head.event_id) if dedup else None)
+
+
+def message_id(tenant: str, event: str) -> str | None:
+    """Return the `Nats-Msg-Id` of an event: scoped by its tenant, or another's event could be swallowed.
+
+    A header cannot carry line breaks or edges of white space; such an event is published without an id, and the
+    ledger deduplicates it.
+    """
+    text = f"{tenant}:{event}"
+    plain = text.isascii() and text.isprintable() and text == text.strip()
+    return text if plain else None
+
+
+def tell_published(stored: int, duplicates: int, seconds: float) -> None:
+    """Print what was published."""
+    rate = (stored + duplicates) / seconds if seconds else 0
+    told = f"published {stored:,} messages, {duplicates:,} known to the broker already ({rate:,.0f} messages/s)"
+    terminal.out().print(told)
