@@ -46,6 +46,8 @@ class Accepted(msgspec.Struct, frozen=True, gc=False):
     source: str | None
     payload: str | None
     digest: bytes
+    body: bytes
+    """All of it, for a dead letter: the message, or one element of it."""
 
 
 class Rejected(msgspec.Struct, frozen=True, gc=False):
@@ -144,6 +146,7 @@ class Contract:
             source=wire.source,
             payload=None if given is None else given.decode(),
             digest=_digest(wire, given or b""),
+            body=body,
         )
 
 

@@ -161,6 +161,15 @@ class Store:
                 )
             return [f"{migration.number:04d}_{migration.name}" for migration in missing]
 
+    async def ping(self) -> None:
+        """Ask for nothing, and get an answer.
+
+        Raises:
+            Unavailable: or none.
+        """
+        async with self.transaction() as session:
+            await session.run("count_partitions")
+
     async def close(self) -> None:
         """Close all connections, without waiting for what a dead server will never answer."""
         self._pool.terminate()

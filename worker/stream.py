@@ -75,6 +75,7 @@ class Broker:
         self._heard = monotonic()
         self._trouble: str | None = None
         self._inbox = client.new_inbox()
+        self._stopped = False
 
     @property
     def connected(self) -> bool:
@@ -155,15 +156,24 @@ class Broker:
         """Listen on the inbox that pull requests are answered to; it survives reconnections."""
         await self._client.subscribe(self._inbox, cb=self._on_message)
 
+    def stop_pulling(self) -> None:
+        """Let `next_batch` return nothing from now on."""
+        self._stopped = True
+        self._arrived.set()
+
     async def next_batch(self) -> list[Message]:
-        """Wait for messages and return what has arrived, at most one batch. May be cancelled at any time."""
-        while not self._buffer:
+        """Wait for messages and return what has arrived, at most one batch; nothing once we are stopped."""
+        while not self._stopped:
             await self._revive()
-            await self._request()
             arrived = self._arrived = anyio.Event()
-            if not self._buffer and self._trouble is None:
+            await self._request()
+            if self._buffer:
+                break
+            if self._trouble is None or not self._client.is_connected:
                 with anyio.move_on_after(HEARTBEAT_SECONDS):
                     await arrived.wait()
+        if self._stopped:
+            return []
         size = min(len(self._buffer), self._settings.batch_size)
         batch = [self._buffer.popleft() for _ in range(size)]
         await self._request()
@@ -197,8 +207,15 @@ class Broker:
         self._heard = monotonic()
         self._arrived.set()
 
+    def look_after(self) -> None:
+        """Make sure of streams and consumer before anything else is pulled: somebody has missed one of them."""
+        self._trouble = self._trouble or "an announcement failed"
+        self._arrived.set()
+
     async def _request(self) -> None:
         size = self._settings.batch_size
+        if not self._client.is_connected:
+            return
         while self._requested + len(self._buffer) <= size:
             want = {
                 "batch": size,
@@ -224,6 +241,8 @@ class Broker:
                 return await self.ensure()
             except BrokerAway as error:
                 log.warning("no answer from nats", server=shown(self._settings.nats_url), said=str(error))
+            if self._stopped:
+                return None
             await anyio.sleep(delay)
 
     # -- acknowledging ----------------------------------------------------------------------------------------------------
@@ -259,15 +278,17 @@ class Broker:
 
     # -- publishing -------------------------------------------------------------------------------------------------------
 
-    async def publish(self, subject: str, body: bytes, *, message_id: str | None = None) -> bool:
+    async def publish(
+        self, subject: str, body: bytes, *, message_id: str | None = None, headers: dict[str, str] | None = None
+    ) -> bool:
         """Publish one message; return False where the broker knows its id already.
 
         Raises:
             BrokerAway: it may have arrived or not; try again with the same id.
         """
-        headers = {api.Header.MSG_ID.value: message_id} if message_id else None
+        headers = {**(headers or {}), **({api.Header.MSG_ID.value: message_id} if message_id else {})}
         try:
-            ack = await self._jetstream.publish(subject, body, headers=headers)
+            ack = await self._jetstream.publish(subject, body, headers=headers or None)
         except _OUT_OF_REACH as error:
             raise BrokerAway(_said(error)) from error
         return not ack.duplicate

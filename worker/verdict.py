@@ -1,4 +1,4 @@
-"""The closed set of outcomes: every message is acknowledged, tried again later, or ended with a reason."""
+"""The closed set of outcomes of a message, and of the reasons for which it is a dead letter."""
 
 from __future__ import annotations
 
@@ -29,6 +29,8 @@ class Reason(StrEnum):
     """The ledger knows the id with another body."""
     REFUSED = "refused"
     """The database refuses it; the detail says what it said."""
+    DEFECT = "defect"
+    """The engine itself fails on it; the detail says where. A bug to report, and nobody else is held up."""
 
 
 class Ack(NamedTuple):
@@ -41,10 +43,5 @@ class Terminate(NamedTuple):
     reason: Reason
 
 
-class Retry(NamedTuple):
-    """Nothing is decided: deliver it again after so many seconds."""
-
-    after: float
-
-
-Verdict = Ack | Terminate | Retry
+Verdict = Ack | Terminate
+"""Of a committed batch. One that cannot be committed is tried again as a whole, and nobody is told anything."""

@@ -49,19 +49,20 @@ COMMENT ON TABLE event_subject IS 'Which events belong to which subject of a fie
 CREATE INDEX event_subject_of_event ON event_subject (tenant_id, event_id);
 
 CREATE TABLE progress (
-    tenant_id   text COLLATE "C" NOT NULL,
-    scope       text COLLATE "C" NOT NULL,
-    subject     text COLLATE "C" NOT NULL,
-    fingerprint text COLLATE "C" NOT NULL,
-    mark_at     timestamptz NOT NULL,
-    mark_id     text COLLATE "C" NOT NULL,
-    state       text COLLATE "C" NOT NULL,
-    updated_at  timestamptz NOT NULL,
+    tenant_id  text COLLATE "C" NOT NULL,
+    scope      text COLLATE "C" NOT NULL,
+    subject    text COLLATE "C" NOT NULL,
+    stamp      text COLLATE "C" NOT NULL,
+    mark_at    timestamptz NOT NULL,
+    mark_id    text COLLATE "C" NOT NULL,
+    state      text COLLATE "C" NOT NULL,
+    updated_at timestamptz NOT NULL,
     CONSTRAINT progress_pkey PRIMARY KEY (tenant_id, scope, subject),
     CONSTRAINT progress_subject_bounded CHECK (octet_length(subject) BETWEEN 1 AND 512)
 ) WITH (fillfactor = 60);
 COMMENT ON TABLE progress IS 'State of one subject under one plan; a cache of the fold, rebuilt from the ledger at any time.';
-COMMENT ON COLUMN progress.fingerprint IS 'The plan that folded it; under another plan the state is void.';
+COMMENT ON COLUMN progress.stamp IS
+    'The plan that folded it, and the epoch since which that was in force; under any other the state is void.';
 COMMENT ON COLUMN progress.mark_id IS 'With mark_at the position of the last event folded.';
 
 CREATE TABLE unlock (

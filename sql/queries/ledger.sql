@@ -79,3 +79,6 @@ LIMIT $4;
 -- name: latest_instant
 -- The clock of a replay.
 SELECT max(occurred_at) FROM event;
+
+-- name: forget_members
+DELETE FROM event_subject WHERE scope = ANY ($1::text[]);

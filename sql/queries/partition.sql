@@ -19,3 +19,7 @@ SELECT count(*) FROM partition;
 -- name: set_rules_epoch
 -- With a new owner, so that every cached state is read again.
 UPDATE partition SET rules_epoch = $1, generation = generation + 1, owner = '';
+
+-- name: hold_all_partitions
+-- Who applies rules waits for the batches under way, and lets none begin.
+SELECT count(*) FROM (SELECT FROM partition ORDER BY partition_id FOR UPDATE) AS held;

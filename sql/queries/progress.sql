@@ -4,7 +4,7 @@
 -- Read before the batch is inserted: the state, the latest event known so far, and whether the user was erased.
 SELECT
     asked.n,
-    progress.fingerprint,
+    progress.stamp,
     progress.state,
     latest.occurred_at AS latest_at,
     latest.event_id AS latest_id,
@@ -26,7 +26,7 @@ LEFT JOIN LATERAL (
 -- The same for tenants and field scopes, of which it is enough to know whether there was anything earlier.
 SELECT
     asked.n,
-    progress.fingerprint,
+    progress.stamp,
     progress.state,
     CASE asked.scope
         WHEN 'tenant' THEN EXISTS (SELECT FROM event WHERE event.tenant_id = asked.subject)
@@ -40,11 +40,11 @@ LEFT JOIN progress
     ON progress.tenant_id = asked.tenant_id AND progress.scope = asked.scope AND progress.subject = asked.subject;
 
 -- name: upsert_progress
-INSERT INTO progress (tenant_id, scope, subject, fingerprint, mark_at, mark_id, state, updated_at)
+INSERT INTO progress (tenant_id, scope, subject, stamp, mark_at, mark_id, state, updated_at)
 SELECT rows.*, $8::timestamptz
 FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::timestamptz[], $6::text[], $7::text[]) AS rows
 ON CONFLICT (tenant_id, scope, subject) DO UPDATE SET
-    fingerprint = excluded.fingerprint,
+    stamp = excluded.stamp,
     mark_at = excluded.mark_at,
     mark_id = excluded.mark_id,
     state = excluded.state,
@@ -56,4 +56,4 @@ SELECT asked.tenant_id, asked.subject
 FROM unnest($1::text[], $2::text[]) AS asked (tenant_id, subject)
 LEFT JOIN progress
     ON progress.tenant_id = asked.tenant_id AND progress.scope = $3 AND progress.subject = asked.subject
-WHERE progress.fingerprint IS DISTINCT FROM $4;
+WHERE progress.stamp IS DISTINCT FROM $4;

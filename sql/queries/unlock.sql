@@ -86,3 +86,23 @@ SELECT tenant_id, scope, subject, achievement, tier, occurrence, version, earned
 FROM unlock
 WHERE contested_at IS NOT NULL AND revoked_at IS NULL
 ORDER BY tenant_id, scope, subject, achievement, tier, occurrence;
+
+-- name: insert_settled
+-- The decision that an unlock waited for; whether it is final was written when it began to settle.
+INSERT INTO evaluation (
+    tenant_id, scope, subject, achievement, tier, occurrence, version, decision, final, earned_at, event_id,
+    decided_at)
+SELECT
+    unlock.tenant_id, unlock.scope, unlock.subject, unlock.achievement, unlock.tier, unlock.occurrence,
+    unlock.version, 'granted', coalesce(before.final, false), unlock.earned_at, unlock.event_id, $2::timestamptz
+FROM unlock
+LEFT JOIN LATERAL (
+    SELECT final
+    FROM evaluation
+    WHERE evaluation.tenant_id = unlock.tenant_id AND evaluation.scope = unlock.scope
+        AND evaluation.subject = unlock.subject AND evaluation.achievement = unlock.achievement
+        AND evaluation.tier = unlock.tier AND evaluation.occurrence = unlock.occurrence
+    ORDER BY evaluation_id DESC
+    LIMIT 1
+) AS before ON true
+WHERE unlock.unlock_id = ANY ($1::uuid[]);

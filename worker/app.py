@@ -1,0 +1,260 @@
+"""The composition root: servers, stages and signals put together, for one worker in one event loop.
+
+The stages run side by side: while a batch is in the database, the next is pulled and decoded, and unlocks of the one
+before are announced. Whoever stops the worker sets an event; it finishes the batch, acknowledges, announces, and leaves.
+"""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from functools import partial
+from time import monotonic, time_ns
+from typing import TYPE_CHECKING, Final, TypeVar
+from uuid import uuid4
+
+import anyio
+import structlog
+
+from worker.batch import verdicts
+from worker.health import Probes, serve
+from worker.metrics import Metrics
+from worker.notifier import Notifier
+from worker.pipeline import Pipeline, Stopped
+from worker.retry import delays
+from worker.rules import load_deployed
+from worker.settings import shown
+from worker.standing import Memory
+from worker.stats import Stats
+from worker.store import Unavailable, open_store
+from worker.stream import BrokerAway, open_broker
+from worker.verdict import Ack, Terminate
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+
+    from worker.batch import Batch, Letter
+    from worker.settings import Settings
+    from worker.store import Store
+    from worker.stream import Broker
+
+DRAIN_LOOK_SECONDS: Final = 0.1
+"""Between two looks at whether everything is done, where that is when to stop."""
+STUCK_SECONDS: Final = 120.0
+"""A batch that takes longer than this means that the worker is not alive."""
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+
+
+def wall_clock() -> int:
+    """Return the time, in microseconds since the epoch."""
+    return time_ns() // 1000
+
+
+async def run(
+    settings: Settings,
+    *,
+    stop: anyio.Event | None = None,
+    on_ready: Callable[[], None] | None = None,
+    stats: Stats | None = None,
+    drain: bool = False,
+    now: Callable[[], int] = wall_clock,
+) -> Stats:
+    """Work until `stop` is set or, with `drain`, until nothing is left to do; return what was done.
+
+    Servers that are away are waited for, at the start as well as later. `on_ready` is called once the worker pulls.
+
+    Raises:
+        SchemaMismatch, BrokerMismatch, RulesRefused: the servers hold something that this worker cannot work with.
+    """
+    stop = stop or anyio.Event()
+    stats = stats or Stats()
+    async with AsyncExitStack() as stack:
+        servers = await _unless(stop, partial(_start, stack, settings, now))
+        if servers is not None:
+            worker = Worker(settings, *servers, stats, stop, now=now)
+            await _alone(partial(worker.run, on_ready=on_ready, drain=drain))
+    return stats
+
+
+async def _start(stack: AsyncExitStack, settings: Settings, now: Callable[[], int]) -> tuple[Store, Broker]:
+    store = await stack.enter_async_context(open_store(settings.database_url))
+    await _migrate(store, settings, now)
+    return store, await stack.enter_async_context(open_broker(settings))
+
+
+async def _migrate(store: Store, settings: Settings, now: Callable[[], int]) -> None:
+    for delay in delays():
+        try:
+            applied = await store.migrate(now=now())
+        except Unavailable as error:
+            server = shown(settings.database_url)
+            log.warning("postgresql cannot be reached", server=server, said=str(error), retry_in=round(delay, 1))
+        else:
+            if applied:
+                log.info("migrated", applied=applied)
+            return
+        await anyio.sleep(delay)
+
+
+async def _unless(stop: anyio.Event, start: Callable[[], Awaitable[T]]) -> T | None:
+    """Return what `start` returns, or None where it was asked to stop before."""
+    result: T | None = None
+    async with anyio.create_task_group() as tasks:
+
+        async def watch() -> None:
+            await stop.wait()
+            tasks.cancel_scope.cancel()
+
+        tasks.start_soon(watch)
+        result = await start()
+        tasks.cancel_scope.cancel()
+    return result
+
+
+async def _alone(work: Callable[[], Awaitable[None]]) -> None:
+    """Do it, and if one error ends it, raise that one by itself instead of in groups."""
+    try:
+        await work()
+    except BaseExceptionGroup as group:
+        error: BaseException = group
+        while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+            error = error.exceptions[0]
+        raise error from None
+
+
+class Worker:
+    """One worker between its servers."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        broker: Broker,
+        stats: Stats,
+        stop: anyio.Event,
+        *,
+        now: Callable[[], int],
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._broker = broker
+        self._stats = stats
+        self._stop = stop
+        self._memory = Memory(uuid4().hex, settings.cache_subjects)
+        self._notifier = Notifier(store, broker, settings, stats, now=now)
+        self._pipeline = Pipeline(
+            store,
+            settings,
+            self._memory,
+            stats,
+            load_rules=partial(load_deployed, store, settings),
+            now=now,
+            stopping=stop.is_set,
+        )
+        self._busy_since: float | None = None
+
+    async def run(self, *, on_ready: Callable[[], None] | None, drain: bool) -> None:
+        """Run the stages until they have stopped, and whatever accompanies them."""
+        async with anyio.create_task_group() as company:
+            if self._settings.health_port is not None:
+                await company.start(serve, self._probes(), self._settings.health_host, self._settings.health_port)
+            company.start_soon(self._watch_stop)
+            if drain:
+                company.start_soon(self._watch_drain)
+            await self._run_stages(on_ready)
+            company.cancel_scope.cancel()
+
+    async def _run_stages(self, on_ready: Callable[[], None] | None) -> None:
+        send, receive = anyio.create_memory_object_stream["Batch"](1)
+        async with anyio.create_task_group() as stages:
+            stages.start_soon(self._pull, send, on_ready)
+            stages.start_soon(self._commit, receive)
+            stages.start_soon(self._notifier.run)
+
+    async def _pull(self, send: MemoryObjectSendStream[Batch], on_ready: Callable[[], None] | None) -> None:
+        async with send:
+            await self._broker.subscribe()
+            log.info("working", nats=shown(self._settings.nats_url), postgresql=shown(self._settings.database_url))
+            if on_ready is not None:
+                on_ready()
+            while messages := await self._broker.next_batch():
+                try:
+                    batch = await self._pipeline.decode(messages)
+                except Stopped:
+                    return await self._broker.retry(messages, after=0)
+                await send.send(batch)
+
+    async def _commit(self, receive: MemoryObjectReceiveStream[Batch]) -> None:
+        async with receive:
+            async for batch in receive:
+                await self._commit_one(batch)
+        self._notifier.stop()
+
+    async def _commit_one(self, batch: Batch) -> None:
+        async def waiting() -> None:
+            self._busy_since = monotonic()
+            await self._broker.keep(batch.messages)
+
+        self._busy_since = monotonic()
+        try:
+            letters = await self._pipeline.commit(batch, waiting=waiting)
+        except Stopped:
+            log.warning("stopped before a batch was committed; it will be delivered again", size=len(batch.messages))
+            return await self._broker.retry(batch.messages, after=0)
+        finally:
+            self._busy_since = None
+        await self._acknowledge(batch, letters)
+        self._notifier.wake()
+
+    async def _acknowledge(self, batch: Batch, letters: list[Letter]) -> None:
+        if not letters and not batch.letters:
+            return await self._broker.ack(batch.messages)
+        told = verdicts(batch, letters)
+        for message in batch.messages:
+            match told[message.seq]:
+                case Terminate(reason=reason):
+                    await self._broker.terminate(message, reason.value)
+                case Ack():
+                    await self._broker.ack([message])
+
+    # -- company --
+
+    async def _watch_stop(self) -> None:
+        await self._stop.wait()
+        log.info("stopping")
+        self._broker.stop_pulling()
+
+    async def _watch_drain(self) -> None:
+        while not await self._is_done():
+            await anyio.sleep(DRAIN_LOOK_SECONDS)
+        self._stop.set()
+
+    async def _is_done(self) -> bool:
+        """Tell whether every message is acknowledged by the broker's own count, and every unlock announced."""
+        try:
+            return not await self._broker.backlog() and await self._notifier.is_empty()
+        except (BrokerAway, Unavailable):
+            return False
+
+    def _probes(self) -> Probes:
+        gauges = {
+            ("ach_buffered_messages", "Messages that wait in this worker."): lambda: self._broker.buffered,
+            ("ach_cached_subjects", "Subjects whose progress is in memory."): lambda: len(self._memory),
+            ("ach_nats_connected", "Whether the broker is connected."): lambda: self._broker.connected,
+        }
+        return Probes(alive=self._alive, ready=self._missing, metrics=Metrics(self._stats, gauges).render)
+
+    def _alive(self) -> bool:
+        return self._busy_since is None or monotonic() - self._busy_since < STUCK_SECONDS
+
+    async def _missing(self) -> str:
+        missing = [] if self._broker.connected else ["nats"]
+        try:
+            await self._store.ping()
+        except Unavailable:
+            missing.append("postgresql")
+        return ", ".join(missing)

@@ -1,0 +1,155 @@
+"""One batch on its way through the pipeline: what was decoded, and what one attempt at committing it has found out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+
+from dsl.event import Position
+from dsl.outcome import Subject
+from worker.contract import Accepted, Rejected
+from worker.message import Message
+from worker.verdict import Ack, Reason, Terminate, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from dsl.progress import Grant
+    from worker.grants import Decision
+    from worker.deployed import Deployed
+    from worker.standing import Standing
+
+MAX_SUBJECT_BYTES = 512
+"""UTF-8 bytes of a subject, which is part of keys; ids have the same limit."""
+
+
+class Item(NamedTuple):
+    """One accepted event: where it came from, and whom it concerns."""
+
+    message: Message
+    element: int
+    accepted: Accepted
+    subjects: tuple[Subject, ...]
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """The ledger's primary key."""
+        return self.accepted.event.tenant, self.accepted.event.id
+
+    @property
+    def user(self) -> Subject:
+        """The event's user as a subject."""
+        return Subject(self.accepted.event.tenant, "user", self.accepted.event.user)
+
+    @property
+    def position(self) -> Position:
+        """The event's place in canonical order."""
+        return Position(self.accepted.event.at, self.accepted.event.id)
+
+
+class Letter(NamedTuple):
+    """One dead letter: a message, or one element of it."""
+
+    message: Message
+    element: int
+    reason: Reason
+    detail: str
+    body: bytes
+
+
+class Batch(msgspec.Struct, frozen=True):
+    """Decoded messages under one rule set; `items` in the order of arrival, `now` in microseconds."""
+
+    messages: tuple[Message, ...]
+    items: tuple[Item, ...]
+    letters: tuple[Letter, ...]
+    rules: Deployed
+    now: int
+
+    def halves(self) -> tuple[Batch, Batch]:
+        """Return the batch as two, for finding out what the database refuses."""
+        middle = len(self.items) // 2
+        first = msgspec.structs.replace(self, items=self.items[:middle])
+        return first, msgspec.structs.replace(self, items=self.items[middle:], letters=())
+
+    def again(self, rules: Deployed) -> Batch:
+        """Return the batch, or the piece of one that it is, under other rules."""
+        mine = {(one.message.seq, one.element) for one in (*self.items, *self.letters)}
+        whole = decode(self.messages, rules, now=self.now)
+        return msgspec.structs.replace(
+            whole,
+            items=tuple(item for item in whole.items if (item.message.seq, item.element) in mine),
+            letters=tuple(letter for letter in whole.letters if (letter.message.seq, letter.element) in mine),
+        )
+
+    def condemned(self, reason: Reason, detail: str) -> Batch:
+        """Return the batch with its events dead-lettered."""
+        letters = (
+            Letter(item.message, item.element, reason, detail, item.accepted.body) for item in self.items
+        )
+        return msgspec.structs.replace(self, items=(), letters=(*self.letters, *letters))
+
+
+class Attempt:
+    """What one transaction over one batch has found out so far. A failed attempt is thrown away as a whole."""
+
+    def __init__(self, batch: Batch) -> None:
+        self.batch = batch
+        self.partitions: dict[int, int] = {}
+        """Partition to the generation that was found there."""
+        self.standings: dict[Subject, Standing] = {}
+        self.letters: list[Letter] = list(batch.letters)
+        self.fresh: list[Item] = []
+        """Events that the ledger did not have, in the order of arrival."""
+        self.duplicates = 0
+        self.erased = 0
+        self.late = 0
+        self.refolded = 0
+        self.stepped: list[tuple[Subject, Grant]] = []
+        self.supported: dict[Subject, list[Grant]] = {}
+        """Everything earned by the subjects that were folded anew."""
+        self.touched: list[Subject] = []
+        self.decisions: list[Decision] = []
+
+
+def decode(messages: Sequence[Message], rules: Deployed, *, now: int) -> Batch:
+    """Read messages under a rule set; `now` in microseconds."""
+    items: list[Item] = []
+    letters: list[Letter] = []
+    for message in messages:
+        for element, read in enumerate(rules.contract.read(message.subject, message.body, now=now)):
+            if isinstance(read, Rejected):
+                letters.append(Letter(message, element, read.reason, read.detail, read.body))
+                continue
+            subjects = _subjects(rules, read)
+            if isinstance(subjects, str):
+                letters.append(Letter(message, element, Reason.CONTRACT, subjects, read.body))
+            else:
+                items.append(Item(message, element, read, subjects))
+    return Batch(tuple(messages), tuple(items), tuple(letters), rules, now)
+
+
+def _subjects(rules: Deployed, accepted: Accepted) -> tuple[Subject, ...] | str:
+    """Return whom an event concerns, or what is wrong with that."""
+    event = accepted.event
+    found = rules.program.subjects(event)
+    for scope, name in found:
+        if len(name) * 4 > MAX_SUBJECT_BYTES and len(name.encode()) > MAX_SUBJECT_BYTES:
+            return f"payload.{scope}: longer than {MAX_SUBJECT_BYTES} bytes, too long for a subject"
+    return tuple(Subject(event.tenant, scope, name) for scope, name in found)
+
+
+def verdicts(batch: Batch, letters: Iterable[Letter]) -> dict[int, Verdict]:
+    """Return what to tell the broker per stream sequence: a message that holds nothing but dead letters is ended."""
+    alive = Counter(item.message.seq for item in batch.items)
+    reasons: dict[int, Reason] = {letter.message.seq: letter.reason for letter in batch.letters}
+    for letter in {(letter.message.seq, letter.element): letter for letter in letters}.values():
+        if letter not in batch.letters:
+            alive[letter.message.seq] -= 1
+            reasons[letter.message.seq] = letter.reason
+    return {
+        message.seq: Terminate(reasons[message.seq]) if message.seq in reasons and not alive[message.seq] else Ack()
+        for message in batch.messages
+    }

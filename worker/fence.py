@@ -1,0 +1,44 @@
+"""Stages one and last: hold the partitions of everybody concerned, and leave a mark on them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from worker.partition import partition_of
+
+if TYPE_CHECKING:
+    from worker.batch import Attempt
+    from worker.standing import Memory
+    from worker.store import Session
+
+
+class RulesMoved(Exception):
+    """Other rules are in force than those that the batch was decoded under."""
+
+
+class _Held(NamedTuple):
+    partition_id: int
+    generation: int
+    owner: str
+    rules_epoch: int
+
+
+async def hold_partitions(session: Session, attempt: Attempt, memory: Memory) -> None:
+    """Lock the partition of every subject and of every user of the batch, in order.
+
+    Raises:
+        RulesMoved: the batch must be decoded again; whoever applied the new rules has waited for all batches before.
+    """
+    wanted = {partition_of(*subject) for item in attempt.batch.items for subject in (item.user, *item.subjects)}
+    held = await session.rows(_Held, "lock_partitions", sorted(wanted))
+    if any(row.rules_epoch != attempt.batch.rules.epoch for row in held):
+        raise RulesMoved
+    for row in held:
+        attempt.partitions[row.partition_id] = row.generation
+        memory.admit(row.partition_id, row.generation, row.owner)
+
+
+async def mark_partitions(session: Session, attempt: Attempt, memory: Memory) -> None:
+    """Leave our name and a new generation on the partitions held."""
+    if attempt.partitions:
+        await session.run("mark_partitions", sorted(attempt.partitions), memory.owner)

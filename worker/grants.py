@@ -1,0 +1,169 @@
+"""The unlocks' stage: bring what was granted in line with what is earned, and write down every decision."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, NamedTuple
+
+from worker.reconcile import Change, Kind, Stored, reconcile, unlock_id
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from uuid import UUID
+
+    from dsl.outcome import Subject
+    from dsl.progress import Grant
+    from worker.deployed import Deployed
+    from worker.store import Session
+
+
+class Decision(NamedTuple):
+    """One change of an unlock, for the books."""
+
+    kind: Kind
+    subject: Subject
+    unlock_id: UUID
+    grant: Grant
+
+
+class Earned(NamedTuple):
+    """What a batch, or a piece of a backfill, has found out."""
+
+    stepped: Sequence[tuple[Subject, Grant]]
+    """Newly earned in order, by subjects of which nothing else has moved."""
+    supported: Mapping[Subject, list[Grant]]
+    """Everything earned by subjects that were folded anew."""
+
+
+async def settle_unlocks(session: Session, rules: Deployed, earned: Earned, *, now: int, clock: int) -> list[Decision]:
+    """Write unlocks and the decisions about them; return the decisions.
+
+    `now` is the wall clock, `clock` what tells whether an unlock has settled, both in microseconds.
+    """
+    new: list[tuple[Subject, Grant]] = list(earned.stepped)
+    changes: list[tuple[Subject, Change]] = []
+    stored = await _stored(session, earned.supported)
+    for subject, grants in earned.supported.items():
+        more, moved = reconcile(subject, stored[subject], grants, _ruled(rules, subject))
+        new.extend((subject, grant) for grant in more)
+        changes.extend((subject, change) for change in moved)
+    decisions, known = await _insert(session, rules, new, now=now, clock=clock)
+    stored = await _stored(session, known)
+    for subject, grants in known.items():
+        _, moved = reconcile(subject, stored[subject], grants, None)
+        changes.extend((subject, change) for change in moved)
+    await _change(session, [change for _, change in changes], now=now)
+    decisions.extend(Decision(change.kind, subject, change.unlock_id, change.grant) for subject, change in changes)
+    await _write_down(session, rules, decisions, now=now)
+    return decisions
+
+
+def _ruled(rules: Deployed, subject: Subject) -> _Ruled:
+    return _Ruled(rules, subject.scope)
+
+
+class _Ruled(NamedTuple):
+    rules: Deployed
+    scope: str
+
+    def __call__(self, achievement: str, tier: str) -> bool:
+        return self.rules.rules_on(self.scope, achievement, tier)
+
+
+async def _stored(session: Session, subjects: Iterable[Subject]) -> dict[Subject, list[Stored]]:
+    found: defaultdict[Subject, list[Stored]] = defaultdict(list)
+    asked = sorted(subjects)
+    if asked:
+        columns = (list(column) for column in zip(*asked, strict=True))
+        kinds = {tuple(subject): subject for subject in asked}
+        for row in await session.rows(Stored, "unlocks_of_subjects", *columns):
+            found[kinds[row.tenant_id, row.scope, row.subject]].append(row)
+    return found
+
+
+class _Inserted(NamedTuple):
+    unlock_id: UUID
+    granted: bool
+
+
+async def _insert(
+    session: Session, rules: Deployed, new: list[tuple[Subject, Grant]], *, now: int, clock: int
+) -> tuple[list[Decision], dict[Subject, list[Grant]]]:
+    """Insert unlocks; return what was decided, and the grants that were there before."""
+    if not new:
+        return [], {}
+    new.sort(key=lambda pair: (*pair[0], pair[1].achievement, pair[1].tier or "", pair[1].occurrence or ""))
+    ids = [unlock_id(subject, grant) for subject, grant in new]
+    inserted = {
+        row.unlock_id: row.granted
+        for row in await session.rows(_Inserted, "insert_unlocks", *_columns(rules, new, ids), now, clock)
+    }
+    decisions: list[Decision] = []
+    known: defaultdict[Subject, list[Grant]] = defaultdict(list)
+    for key, (subject, grant) in zip(ids, new, strict=True):
+        if key not in inserted:
+            known[subject].append(grant)
+        else:
+            kind = Kind.GRANTED if inserted[key] else Kind.SETTLING
+            decisions.append(Decision(kind, subject, key, grant))
+    return decisions, known
+
+
+def _columns(rules: Deployed, new: list[tuple[Subject, Grant]], ids: list[UUID]) -> list[list[object]]:
+    grants = [grant for _, grant in new]
+    return [
+        *(list(column) for column in zip(*(subject for subject, _ in new), strict=True)),
+        [grant.achievement for grant in grants],
+        [grant.tier or "" for grant in grants],
+        [grant.occurrence or "" for grant in grants],
+        list(ids),
+        [grant.version for grant in grants],
+        [grant.earned_at for grant in grants],
+        [grant.event_id for grant in grants],
+        [_settles_at(grant) for grant in grants],
+        [rules.terms(grant).reward for grant in grants],
+    ]
+
+
+def _settles_at(grant: Grant) -> int | None:
+    return grant.earned_at + grant.settle if grant.settle else None
+
+
+async def _change(session: Session, changes: list[Change], *, now: int) -> None:
+    by_kind: defaultdict[Kind, list[Change]] = defaultdict(list)
+    for change in changes:
+        by_kind[change.kind].append(change)
+    moved = sorted(by_kind[Kind.AMENDED] + by_kind[Kind.RESTORED], key=lambda change: change.unlock_id)
+    if moved:
+        await session.run(
+            "amend_unlocks",
+            [change.unlock_id for change in moved],
+            [change.grant.version for change in moved],
+            [change.grant.earned_at for change in moved],
+            [change.grant.event_id for change in moved],
+            [_settles_at(change.grant) for change in moved],
+            now,
+        )
+    if contested := by_kind[Kind.CONTESTED]:
+        await session.run("contest_unlocks", sorted(change.unlock_id for change in contested), now)
+    if withdrawn := by_kind[Kind.WITHDRAWN]:
+        await session.run("withdraw_unlocks", sorted(change.unlock_id for change in withdrawn))
+
+
+async def _write_down(session: Session, rules: Deployed, decisions: list[Decision], *, now: int) -> None:
+    if not decisions:
+        return
+    grants = [decision.grant for decision in decisions]
+    await session.run(
+        "insert_evaluations",
+        *(list(column) for column in zip(*(decision.subject for decision in decisions), strict=True)),
+        [grant.achievement for grant in grants],
+        [grant.tier or "" for grant in grants],
+        [grant.occurrence or "" for grant in grants],
+        [grant.version for grant in grants],
+        [decision.kind.value for decision in decisions],
+        [rules.is_final(grant) for grant in grants],
+        [grant.earned_at for grant in grants],
+        [grant.event_id for grant in grants],
+        now,
+    )

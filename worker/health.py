@@ -1,0 +1,77 @@
+"""A few bytes of HTTP for probes and scrapes: /healthz, /readyz, /metrics. GET only, one request a connection."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import anyio
+
+from worker.metrics import CONTENT_TYPE
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from anyio.abc import SocketStream, TaskStatus
+
+MAX_REQUEST_BYTES: Final = 8192
+REQUEST_SECONDS: Final = 5.0
+_OK: Final = "200 OK"
+_NOT_READY: Final = "503 Service Unavailable"
+
+
+class Probes(NamedTuple):
+    """What is asked. `alive` tells whether work goes on at all, `ready` names what is missing ("" where nothing is)."""
+
+    alive: Callable[[], bool]
+    ready: Callable[[], Awaitable[str]]
+    metrics: Callable[[], bytes]
+
+
+async def serve(
+    probes: Probes, host: str, port: int, *, task_status: TaskStatus[int] = anyio.TASK_STATUS_IGNORED
+) -> None:
+    """Answer until cancelled; reports the port, which matters where 0 asked for a free one.
+
+    Raises:
+        OSError: the port is taken.
+    """
+    listener = await anyio.create_tcp_listener(local_host=host, local_port=port)
+    async with listener:
+        task_status.started(listener.extra(anyio.abc.SocketAttribute.local_port))
+
+        async def answer(client: SocketStream) -> None:
+            async with client:
+                with anyio.move_on_after(REQUEST_SECONDS):
+                    await _answer(probes, client)
+
+        await listener.serve(answer)
+
+
+async def _answer(probes: Probes, client: SocketStream) -> None:
+    try:
+        status, kind, body = await _respond(probes, await _path(client))
+        head = f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        await client.send(head.encode() + body)
+    except (anyio.BrokenResourceError, anyio.EndOfStream):
+        return  # the client has gone
+
+
+async def _path(client: SocketStream) -> str:
+    request = b""
+    while b"\r\n\r\n" not in request and len(request) < MAX_REQUEST_BYTES:
+        request += await client.receive()
+    words = request.split(b"\r\n", 1)[0].decode("latin-1").split(" ")
+    return words[1].partition("?")[0] if len(words) > 1 and words[0] in {"GET", "HEAD"} else ""
+
+
+async def _respond(probes: Probes, path: str) -> tuple[str, str, bytes]:
+    plain = "text/plain; charset=utf-8"
+    if path == "/metrics":
+        return _OK, CONTENT_TYPE, probes.metrics()
+    if path == "/healthz":
+        alive = probes.alive()
+        return (_OK, plain, b"ok\n") if alive else (_NOT_READY, plain, b"no progress\n")
+    if path == "/readyz":
+        missing = await probes.ready()
+        return (_NOT_READY, plain, f"waiting for {missing}\n".encode()) if missing else (_OK, plain, b"ready\n")
+    return "404 Not Found", plain, b"/healthz /readyz /metrics\n"

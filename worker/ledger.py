@@ -1,0 +1,254 @@
+"""The ledger's stages: where everybody stands, what is new, what was told otherwise before, whom it belongs to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from dsl.event import Event, Position
+from dsl.progress import State, decode
+from worker.batch import Letter
+from worker.contract import StoredBody, same_body
+from worker.partition import partition_of
+from worker.standing import Standing
+from worker.verdict import Reason
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from dsl.outcome import Subject
+    from worker.batch import Attempt, Item
+    from worker.deployed import Deployed
+    from worker.standing import Memory
+    from worker.store import Session
+
+FIELDLESS = frozenset({"user", "tenant"})
+"""Scopes whose events the ledger finds by itself; those of a field are listed in `event_subject`."""
+
+
+# -- where subjects stand -------------------------------------------------------------------------------------------------
+
+
+class _UserRow(NamedTuple):
+    n: int
+    stamp: str | None
+    state: str | None
+    latest_at: int | None
+    latest_id: str | None
+    erased: bool
+
+
+class _SubjectRow(NamedTuple):
+    n: int
+    stamp: str | None
+    state: str | None
+    known: bool
+
+
+async def load_standings(session: Session, attempt: Attempt, memory: Memory) -> None:
+    """Find out where every user and subject of the batch stands, before anything of the batch is written."""
+    wanted = dict.fromkeys(
+        subject for item in attempt.batch.items for subject in (item.user, *item.subjects)
+    )
+    missing: list[Subject] = []
+    for subject in wanted:
+        standing = memory.recall(subject)
+        if standing is None:
+            missing.append(subject)
+        else:
+            attempt.standings[subject] = standing
+    users = sorted(subject for subject in missing if subject.scope == "user")
+    others = sorted(subject for subject in missing if subject.scope != "user")
+    if users:
+        await _load_users(session, attempt, users)
+    if others:
+        await _load_others(session, attempt, others)
+    for subject in missing:
+        memory.keep(subject, attempt.standings[subject])
+
+
+async def _load_users(session: Session, attempt: Attempt, users: Sequence[Subject]) -> None:
+    tenants, names = [user.tenant_id for user in users], [user.subject for user in users]
+    for row in await session.rows(_UserRow, "standing_of_users", tenants, names):
+        subject = users[row.n - 1]
+        latest = None
+        if row.latest_at is not None and row.latest_id is not None:
+            latest = Position(row.latest_at, row.latest_id)
+        attempt.standings[subject] = Standing(
+            partition=partition_of(*subject),
+            stamp=row.stamp or "",
+            state=_state(row.state),
+            known=latest is not None,
+            latest=latest,
+            erased=row.erased,
+        )
+
+
+async def _load_others(session: Session, attempt: Attempt, subjects: Sequence[Subject]) -> None:
+    columns = [list(column) for column in zip(*subjects, strict=True)]
+    for row in await session.rows(_SubjectRow, "standing_of_subjects", *columns):
+        subject = subjects[row.n - 1]
+        attempt.standings[subject] = Standing(
+            partition=partition_of(*subject),
+            stamp=row.stamp or "",
+            state=_state(row.state),
+            known=row.known,
+        )
+
+
+def _state(text: str | None) -> State | None:
+    return None if text is None else decode(text.encode())
+
+
+# -- what is new ----------------------------------------------------------------------------------------------------------
+
+
+class _Key(NamedTuple):
+    tenant_id: str
+    event_id: str
+
+
+class _Told(NamedTuple):
+    tenant_id: str
+    event_id: str
+    user_id: str
+    event_type: str
+    occurred_at: int
+    utc_offset: int
+    source: str | None
+    payload: str | None
+
+
+async def record_events(session: Session, attempt: Attempt) -> None:
+    """Insert what is new; count duplicates, and dead-letter ids that were told otherwise before."""
+    firsts = _once_each(attempt)
+    if not firsts:
+        return
+    rows = [firsts[key] for key in sorted(firsts)]
+    new = set(await session.rows(_Key, "insert_events", *_columns(rows), attempt.batch.now))
+    attempt.fresh = [item for item in firsts.values() if item.key in new]
+    if len(new) < len(rows):
+        await _compare(session, attempt, [item for item in rows if item.key not in new])
+
+
+def _once_each(attempt: Attempt) -> dict[tuple[str, str], Item]:
+    """Return the first copy of each event of the batch, but those of erased users."""
+    firsts: dict[tuple[str, str], Item] = {}
+    for item in attempt.batch.items:
+        if attempt.standings[item.user].erased:
+            attempt.erased += 1
+            continue
+        first = firsts.setdefault(item.key, item)
+        if first is not item:
+            _meet(attempt, item, None if first.accepted.digest == item.accepted.digest else _body(first))
+    return firsts
+
+
+async def _compare(session: Session, attempt: Attempt, known: list[Item]) -> None:
+    keys = [item.key for item in known]
+    digests = [item.accepted.digest for item in known]
+    told = await session.rows(
+        _Told, "events_told_otherwise", [key[0] for key in keys], [key[1] for key in keys], digests
+    )
+    otherwise = {(row.tenant_id, row.event_id): StoredBody(*row[2:]) for row in told}
+    for item in known:
+        _meet(attempt, item, otherwise.get(item.key))
+
+
+def _meet(attempt: Attempt, item: Item, otherwise: StoredBody | None) -> None:
+    """Count a copy: `otherwise` is what its id stands for already, where that differs byte for byte."""
+    if otherwise is None or same_body(item.accepted, otherwise):
+        attempt.duplicates += 1
+        return
+    detail = f"event_id: {item.accepted.event.id!r} is known with another body"
+    attempt.letters.append(
+        Letter(item.message, item.element, Reason.ID_CONFLICT, detail, item.accepted.body)
+    )
+
+
+def _body(item: Item) -> StoredBody:
+    event = item.accepted.event
+    return StoredBody(event.user, event.type, event.at, event.offset, item.accepted.source, item.accepted.payload)
+
+
+def _columns(rows: list[Item]) -> list[list[object]]:
+    accepted = [item.accepted for item in rows]
+    events = [one.event for one in accepted]
+    return [
+        [event.tenant for event in events],
+        [event.id for event in events],
+        [event.user for event in events],
+        [event.type for event in events],
+        [event.at for event in events],
+        [event.offset for event in events],
+        [one.occurred_at for one in accepted],
+        [one.source for one in accepted],
+        [one.payload for one in accepted],
+        [one.digest for one in accepted],
+        [item.message.seq for item in rows],
+    ]
+
+
+async def list_members(session: Session, attempt: Attempt) -> None:
+    """Note which events belong to which subject of a field scope."""
+    rows = sorted(
+        (*subject, item.accepted.event.at, item.accepted.event.id)
+        for item in attempt.fresh
+        for subject in item.subjects
+        if subject.scope not in FIELDLESS
+    )
+    if rows:
+        await session.run("insert_event_subjects", *(list(column) for column in zip(*rows, strict=True)))
+
+
+def move_latest(attempt: Attempt) -> None:
+    """Move each user's latest event, in the order of arrival, and count those that came late.
+
+    After judging, which has to know where users stood before the batch.
+    """
+    for item in attempt.fresh:
+        standing = attempt.standings[item.user]
+        if standing.latest is not None and item.position < standing.latest:
+            attempt.late += 1
+        else:
+            standing.latest = item.position
+        standing.known = True
+
+
+# -- reading back ---------------------------------------------------------------------------------------------------------
+
+
+class _EventRow(NamedTuple):
+    n: int
+    tenant_id: str
+    event_id: str
+    event_type: str
+    user_id: str
+    occurred_at: int
+    utc_offset: int
+    payload: str | None
+
+
+async def read_back(
+    session: Session, rules: Deployed, scope: str, subjects: Sequence[Subject]
+) -> AsyncIterator[tuple[Subject, Event]]:
+    """Yield the events of subjects of one scope that its plan hears: subject by subject, in canonical order."""
+    types = sorted(rules.program.scopes[scope].types)
+    args: list[object] = [[subject.tenant_id for subject in subjects], [subject.subject for subject in subjects], types]
+    query = {"user": "events_of_users", "tenant": "events_of_tenants"}.get(scope, "events_of_subjects")
+    if scope not in FIELDLESS:
+        args.append(scope)
+    async for row in session.stream(_EventRow, query, *args):
+        yield subjects[row.n - 1], event_of(rules, row)
+
+
+def event_of(rules: Deployed, row: _EventRow) -> Event:
+    """Return an event of the ledger as the rules of today see it."""
+    return Event(
+        tenant=row.tenant_id,
+        id=row.event_id,
+        type=row.event_type,
+        user=row.user_id,
+        at=row.occurred_at,
+        offset=row.utc_offset,
+        fields=rules.contract.fields(row.event_type, row.payload),
+    )

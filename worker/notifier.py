@@ -1,0 +1,215 @@
+"""The relay of the outbox: what is granted and not announced yet goes to JetStream, once for ever.
+
+An unlock is claimed, published on a subject of its own, and marked, in one transaction. If we die in between, the next
+relay publishes it again, and the broker refuses the second copy: by its message id within the duplicate window, and
+without limit by the rule that its subject must be empty. Nothing is remembered between two claims but the rows.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import anyio
+import msgspec
+import structlog
+
+from dsl.calendar import format_instant
+from worker.partition import token
+from worker.retry import delays
+from worker.settings import Clock
+from worker.store import Unavailable
+from worker.stream import BrokerAway
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from uuid import UUID
+
+    from worker.settings import Settings
+    from worker.stats import Stats
+    from worker.store import Session, Store
+    from worker.stream import Broker
+
+AT_ONCE: Final = 256
+"""Unlocks of one claim."""
+SENDERS: Final = 32
+"""Announcements under way at a time; each waits for the broker's word."""
+LONGEST_NAP: Final = 30.0
+"""Seconds after which the outbox is looked at though nobody called: another worker may have died with a claim."""
+SHORTEST_NAP: Final = 0.05
+
+log = structlog.get_logger()
+
+
+class Claimed(NamedTuple):
+    """An unlock to announce; instants in microseconds, `reward` a JSON object."""
+
+    unlock_id: UUID
+    tenant_id: str
+    scope: str
+    subject: str
+    achievement: str
+    tier: str
+    occurrence: str
+    version: int
+    earned_at: int
+    event_id: str
+    settles_at: int | None
+    granted_at: int | None
+    reward: str
+
+
+class Notifier:
+    """Relays the outbox when it is woken, and by itself when something settles. `now` is in microseconds."""
+
+    def __init__(
+        self, store: Store, broker: Broker, settings: Settings, stats: Stats, *, now: Callable[[], int]
+    ) -> None:
+        self._store = store
+        self._broker = broker
+        self._settings = settings
+        self._stats = stats
+        self._now = now
+        self._called = anyio.Event()
+        self._stopping = False
+
+    def wake(self) -> None:
+        """Tell that there may be something to announce."""
+        self._called.set()
+
+    def stop(self) -> None:
+        """End `run` once the outbox is empty, or cannot be emptied at the moment."""
+        self._stopping = True
+        self._called.set()
+
+    async def run(self) -> None:
+        """Relay until stopped; trouble with a server is waited out."""
+        while True:
+            called = self._called = anyio.Event()
+            stopping = self._stopping
+            await self._relay_patiently()
+            if stopping:
+                return
+            if self._stopping:
+                continue
+            with anyio.move_on_after(await self._nap()):
+                await called.wait()
+
+    async def is_empty(self) -> bool:
+        """Tell whether nothing waits to be announced at this moment.
+
+        Raises:
+            Unavailable: the database is away.
+        """
+        async with self._store.transaction() as session:
+            return bool(await session.value(bool, "outbox_is_empty", await self._clock(session)))
+
+    async def relay(self) -> int:
+        """Announce everything that is granted and not announced; return how many announcements were made.
+
+        Raises:
+            Unavailable, BrokerAway: what was announced until then may not be marked, and is tried again.
+        """
+        made = 0
+        while True:
+            async with self._store.transaction() as session:
+                clock = await self._clock(session)
+                claimed = await session.rows(Claimed, "claim_unlocks", clock, AT_ONCE)
+                if claimed:
+                    now = self._now()
+                    sent = await self._announce_all(claimed, now)
+                    await session.run("mark_published", sorted(sent), now)
+                    await _note_grants(session, [one for one in claimed if one.granted_at is None], now)
+            if not claimed:
+                return made
+            for one in claimed:
+                settled = one.granted_at is None
+                self._stats.count_announced(one.unlock_id, new=sent[one.unlock_id], granted=settled, now=self._now())
+            made += len(claimed)
+
+    async def _announce_all(self, claimed: list[Claimed], now: int) -> dict[UUID, bool]:
+        """Announce unlocks; return per id whether it was news to the broker."""
+        sent: dict[UUID, bool] = {}
+        failed: list[BrokerAway] = []
+        queue = iter(claimed)
+
+        async def send() -> None:
+            for one in queue:
+                if failed:
+                    return
+                try:
+                    subject = unlock_subject(self._settings.unlock_prefix, one)
+                    body = announcement(one, granted_at=now if one.granted_at is None else one.granted_at)
+                    sent[one.unlock_id] = await self._broker.announce(subject, body, message_id=str(one.unlock_id))
+                except BrokerAway as error:
+                    failed.append(error)
+
+        async with anyio.create_task_group() as senders:
+            for _ in range(min(SENDERS, len(claimed))):
+                senders.start_soon(send)
+        if failed:
+            raise failed[0]
+        return sent
+
+    async def _clock(self, session: Session) -> int:
+        if self._settings.clock is Clock.WALL:
+            return self._now()
+        return await session.value(int, "latest_instant") or 0
+
+    async def _relay_patiently(self) -> None:
+        for delay in delays():
+            try:
+                await self.relay()
+            except (Unavailable, BrokerAway) as error:
+                log.warning("unlocks wait to be announced", said=str(error), retry_in=round(delay, 2))
+                if self._stopping:
+                    return
+                if isinstance(error, BrokerAway):
+                    self._broker.look_after()
+            else:
+                return
+            await anyio.sleep(delay)
+
+    async def _nap(self) -> float:
+        """Return seconds until something settles, or until it is time to look anyway."""
+        if self._settings.clock is Clock.STREAM:
+            return LONGEST_NAP
+        try:
+            async with self._store.transaction() as session:
+                settles_at = await session.value(int, "next_settling")
+        except Unavailable:
+            return SHORTEST_NAP
+        if settles_at is None:
+            return LONGEST_NAP
+        return min(max((settles_at - self._now()) / 1_000_000, SHORTEST_NAP), LONGEST_NAP)
+
+
+def unlock_subject(prefix: str, one: Claimed) -> str:
+    """Return the subject that one unlock is announced on, and nothing else ever."""
+    tokens = (token(one.tenant_id), token(one.subject), token(one.achievement), str(one.unlock_id))
+    return ".".join((prefix, *tokens))
+
+
+def announcement(one: Claimed, *, granted_at: int) -> bytes:
+    """Return what is announced: the unlock as a JSON object, instants in RFC 3339."""
+    said: dict[str, Any] = {
+        "unlock_id": str(one.unlock_id),
+        "tenant_id": one.tenant_id,
+        "scope": one.scope,
+        "subject": one.subject,
+        "user_id": one.subject if one.scope == "user" else None,
+        "achievement": one.achievement,
+        "tier": one.tier or None,
+        "occurrence": one.occurrence or None,
+        "version": one.version,
+        "earned_at": format_instant(one.earned_at),
+        "granted_at": format_instant(granted_at),
+        "event_id": one.event_id,
+        "reward": msgspec.Raw(one.reward.encode()),
+    }
+    return msgspec.json.encode(said)
+
+
+async def _note_grants(session: Session, settled: list[Claimed], now: int) -> None:
+    """Write down that what had been settling is granted now."""
+    if settled:
+        await session.run("insert_settled", [one.unlock_id for one in settled], now)

@@ -1,0 +1,162 @@
+"""The sentence of the engine: a batch is decoded, held, recorded, judged, granted, buried, marked and committed.
+
+One batch is one transaction. Whatever fails for a reason that passes is tried again as a whole, which insert-first makes
+harmless even where the commit had taken place; what fails because of the data is split until the culprit is alone.
+"""
+
+from __future__ import annotations
+
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+import anyio
+import structlog
+
+from worker.batch import Attempt, Batch, Letter, decode
+from worker.dead import bury
+from worker.fence import RulesMoved, hold_partitions, mark_partitions
+from worker.folding import Unfoldable, judge, save_progress
+from worker.grants import Earned, settle_unlocks
+from worker.ledger import list_members, load_standings, move_latest, record_events
+from worker.retry import delays
+from worker.settings import Clock
+from worker.store import Refused, Unavailable
+from worker.verdict import Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from worker.message import Message
+    from worker.deployed import Deployed
+    from worker.settings import Settings
+    from worker.standing import Memory
+    from worker.stats import Stats
+    from worker.store import Session, Store
+
+log = structlog.get_logger()
+
+
+class Stopped(Exception):
+    """The worker is to end, and this batch cannot be committed at the moment."""
+
+
+class Pipeline:
+    """Commits batches, one after the other.
+
+    `load_rules` reads the rule set in force; `now` is the wall clock in microseconds; `stopping` tells whether to give
+    up rather than try again.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        settings: Settings,
+        memory: Memory,
+        stats: Stats,
+        *,
+        load_rules: Callable[[], Awaitable[Deployed]],
+        now: Callable[[], int],
+        stopping: Callable[[], bool],
+    ) -> None:
+        self._store = store
+        self._settings = settings
+        self._memory = memory
+        self._stats = stats
+        self._load_rules = load_rules
+        self._now = now
+        self._stopping = stopping
+        self._rules: Deployed | None = None
+
+    async def decode(self, messages: Sequence[Message]) -> Batch:
+        """Read messages under the rules that were in force when we last looked; committing looks again."""
+        rules = self._rules or await self._reload(_nothing)
+        return decode(messages, rules, now=self._now())
+
+    async def commit(self, batch: Batch, *, waiting: Callable[[], Awaitable[None]]) -> list[Letter]:
+        """Commit a batch, however often that has to be tried; return everything that was dead-lettered.
+
+        `waiting` is called before each further attempt, so that the broker does not lose its patience.
+
+        Raises:
+            Stopped: it is not committed, as far as is known, and the worker is to end.
+        """
+        for delay in delays():
+            began = perf_counter()
+            attempt = Attempt(batch)
+            try:
+                await self._attempt(attempt)
+            except RulesMoved:
+                self._memory.failed(attempt.partitions)
+                batch = batch.again(await self._reload(waiting))
+                continue
+            except (Refused, Unfoldable) as error:
+                self._memory.failed(attempt.partitions)
+                return await self._isolate(batch, error, waiting)
+            except Unavailable as error:
+                self._memory.failed(attempt.partitions)
+                self._stats.retries += 1
+                await self._wait(error, delay, waiting)
+                continue
+            except BaseException:
+                self._memory.failed(attempt.partitions)
+                raise
+            self._memory.committed(attempt.partitions)
+            self._stats.count_batch(attempt, perf_counter() - began)
+            return attempt.letters
+        raise AssertionError("delays() never ends")
+
+    async def _attempt(self, attempt: Attempt) -> None:
+        async with self._store.transaction() as session:
+            await hold_partitions(session, attempt, self._memory)
+            await load_standings(session, attempt, self._memory)
+            await record_events(session, attempt)
+            await list_members(session, attempt)
+            await judge(session, attempt)
+            move_latest(attempt)
+            await save_progress(session, attempt)
+            await self._settle(session, attempt)
+            await bury(session, self._settings.input_stream, attempt.letters, now=attempt.batch.now)
+            await mark_partitions(session, attempt, self._memory)
+
+    async def _settle(self, session: Session, attempt: Attempt) -> None:
+        batch = attempt.batch
+        clock = batch.now
+        if self._settings.clock is Clock.STREAM:
+            clock = max((item.accepted.event.at for item in attempt.fresh), default=0)
+        earned = Earned(attempt.stepped, attempt.supported)
+        attempt.decisions = await settle_unlocks(session, batch.rules, earned, now=batch.now, clock=clock)
+
+    async def _isolate(
+        self, batch: Batch, error: Refused | Unfoldable, waiting: Callable[[], Awaitable[None]]
+    ) -> list[Letter]:
+        """Commit what can be committed of a batch that cannot as a whole, and dead-letter what cannot."""
+        if not batch.items:
+            raise error
+        if len(batch.items) == 1:
+            reason = Reason.REFUSED if isinstance(error, Refused) else Reason.DEFECT
+            log.error("dead-lettering", reason=reason.value, said=str(error))
+            return await self.commit(batch.condemned(reason, str(error)), waiting=waiting)
+        first, second = batch.halves()
+        return [*await self.commit(first, waiting=waiting), *await self.commit(second, waiting=waiting)]
+
+    async def _reload(self, waiting: Callable[[], Awaitable[None]]) -> Deployed:
+        for delay in delays():
+            try:
+                rules = self._rules = await self._load_rules()
+            except Unavailable as error:
+                await self._wait(error, delay, waiting)
+            else:
+                log.info("rules in force", epoch=rules.epoch, achievements=len(rules.rules.achievements))
+                return rules
+        raise AssertionError("delays() never ends")
+
+    async def _wait(self, error: Unavailable, delay: float, waiting: Callable[[], Awaitable[None]]) -> None:
+        log.warning("the database is not available", said=str(error), retry_in=round(delay, 2))
+        if self._stopping():
+            raise Stopped from error
+        await waiting()
+        await anyio.sleep(delay)
+
+
+async def _nothing() -> None:
+    pass

@@ -1,0 +1,91 @@
+"""What a worker has done since it started: counts, and how long unlocks took. Pure; metrics.py shows it to the world."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from uuid import UUID
+
+    from worker.batch import Attempt
+
+RESERVOIR: Final = 10_000
+"""Latencies that are kept, the latest ones."""
+WAITING: Final = 10_000
+"""Unlocks whose announcement is timed at once; beyond that some are not timed."""
+
+
+class Stats:
+    """Counts of one worker. Only what is committed is counted."""
+
+    def __init__(self) -> None:
+        self.messages = 0
+        self.events = 0
+        """New in the ledger."""
+        self.duplicates = 0
+        self.late = 0
+        """Events before, in canonical order, another event of the same user that had arrived earlier."""
+        self.erased = 0
+        """Events of erased users, which were left out."""
+        self.dead: Counter[str] = Counter()
+        """Dead letters by reason."""
+        self.decisions: Counter[str] = Counter()
+        """Decisions about unlocks by kind."""
+        self.batches = 0
+        self.refolded = 0
+        """Subjects that were folded anew from the ledger."""
+        self.retries = 0
+        self.announced = 0
+        """Unlocks announced to the broker."""
+        self.repeated = 0
+        """Announcements that the broker knew already."""
+        self.batch_seconds: deque[float] = deque(maxlen=RESERVOIR)
+        self.unlock_seconds: deque[float] = deque(maxlen=RESERVOIR)
+        """From the broker's time stamp of the event to the announcement of the unlock."""
+        self._sent_at: dict[UUID, int] = {}
+
+    @property
+    def unlocks(self) -> int:
+        """Unlocks granted, at once or after settling."""
+        return self.decisions["granted"]
+
+    def count_batch(self, attempt: Attempt, seconds: float) -> None:
+        """Count a committed batch that took `seconds`."""
+        batch = attempt.batch
+        self.messages += len(batch.messages)
+        self.events += len(attempt.fresh)
+        self.duplicates += attempt.duplicates
+        self.late += attempt.late
+        self.erased += attempt.erased
+        self.dead.update(letter.reason.value for letter in attempt.letters)
+        self.decisions.update(decision.kind.value for decision in attempt.decisions)
+        self.batches += 1
+        self.refolded += attempt.refolded
+        self.batch_seconds.append(seconds)
+        self._time(attempt)
+
+    def _time(self, attempt: Attempt) -> None:
+        if not attempt.decisions or len(self._sent_at) >= WAITING:
+            return
+        sent = {item.key: item.message.sent_at for item in attempt.fresh}
+        for decision in attempt.decisions:
+            at = sent.get((decision.subject.tenant_id, decision.grant.event_id))
+            if at is not None and decision.kind == "granted":
+                self._sent_at[decision.unlock_id] = at
+
+    def count_announced(self, unlock_id: UUID, *, new: bool, granted: bool, now: int) -> None:
+        """Count an announcement; `granted` tells that it had settled only now, `now` is in microseconds."""
+        self.announced += new
+        self.repeated += not new
+        self.decisions["granted"] += granted
+        sent_at = self._sent_at.pop(unlock_id, None)
+        if sent_at is not None and new:
+            self.unlock_seconds.append((now - sent_at) / 1_000_000)
+
+
+def percentile(values: Iterable[float], share: float) -> float | None:
+    """Return the value below which a share (0 to 1) of the values lies; None where there are none."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))] if ordered else None
