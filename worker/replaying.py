@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import anyio
 import msgspec
 
 from worker import terminal
@@ -55,10 +57,27 @@ def replay_command(rules: RuleSet, request: Request) -> bool:
 
 
 def _run(rules: RuleSet, request: Request) -> tuple[Result, list[Rejected]]:
+    if request.through_worker:
+        return _run_through(rules, request), []
     if rules.program is None:
         raise AssertionError(rules.problems)
     with terminal.progress("reading") as move:
         return replay(rules.rules, rules.program, _moving(request, move), now=request.now, skew=SKEW)
+
+
+def _run_through(rules: RuleSet, request: Request) -> Result:
+    from worker.through import replay_through  # noqa: PLC0415 - servers and their clients, only where asked for
+
+    messages = list(lines(request.streams))
+    with terminal.status("starting servers") as tell:
+        work = partial(
+            replay_through,
+            rules,
+            messages,
+            now=request.now,
+            on_progress=lambda what, done: tell(f"{what} {done:,} of {len(messages):,} messages"),
+        )
+        return anyio.run(work)
 
 
 def _moving(request: Request, move: terminal.Move) -> Iterator[bytes]:

@@ -87,6 +87,16 @@ def progress(what: str, total: int | None = None) -> Generator[Move]:
         yield lambda steps, remark: bar.update(task, advance=steps, remark=remark)
 
 
+@contextmanager
+def status(what: str) -> Generator[Callable[[str], None]]:
+    """Yield a function that changes one line of status; silent where nobody looks."""
+    if not sys.stderr.isatty():
+        yield lambda text: None
+        return
+    with Console(file=sys.stderr).status(what) as line:
+        yield line.update
+
+
 def plural(number: int, what: str) -> str:
     """Return `1 error`, `2 errors`."""
     return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"

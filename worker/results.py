@@ -1,0 +1,96 @@
+"""What a database holds as a result, in the form of a replay: unlocks, states, and the digest of both."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from dsl.calendar import format_instant
+from dsl.outcome import Subject, Unlock, digest, suppressed
+from dsl.progress import decode
+
+if TYPE_CHECKING:
+    from dsl.progress import State
+    from worker.deployed import Deployed
+    from worker.store import Session, Store
+
+
+class Stale(Exception):
+    """Subjects that are not up to date with the rules in force; `subjects` says how many."""
+
+    def __init__(self, subjects: int) -> None:
+        super().__init__(f"{subjects:,} subjects are not up to date with the rules in force; run `ach backfill`")
+        self.subjects = subjects
+
+
+class Stored(NamedTuple):
+    """Unlocks in order, supported and contested apart, and every subject's state."""
+
+    unlocks: list[Unlock]
+    contested: list[Unlock]
+    states: dict[Subject, State]
+    digest: str
+
+    @property
+    def suppressed(self) -> int:
+        """How many events `once per` took for copies."""
+        return suppressed(self.states)
+
+
+class _UnlockRow(NamedTuple):
+    tenant_id: str
+    scope: str
+    subject: str
+    achievement: str
+    tier: str
+    occurrence: str
+    version: int
+    earned_at: int
+    contested: bool
+
+    def shown(self) -> Unlock:
+        where = (self.tenant_id, self.scope, self.subject, self.achievement)
+        at = format_instant(self.earned_at)
+        return Unlock(*where, self.tier or None, self.occurrence or None, self.version, at)
+
+
+class _ProgressRow(NamedTuple):
+    tenant_id: str
+    scope: str
+    subject: str
+    stamp: str
+    state: str
+
+
+async def read_results(store: Store, rules: Deployed, *, clock: int | None = None) -> Stored:
+    """Read everything in one snapshot; `clock` (microseconds) is that of `settle`, by default the ledger's latest event.
+
+    Raises:
+        Stale: the states of some subjects were folded by other rules.
+        Unavailable: the database is away.
+    """
+    async with store.transaction(patient=True) as session:
+        await session.script("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        if clock is None:
+            clock = await session.value(int, "latest_instant") or 0
+        rows = await session.rows(_UnlockRow, "all_unlocks", clock)
+        states = await _states(session, rules)
+    unlocks = [row.shown() for row in rows if not row.contested]
+    unlocks.sort(key=lambda unlock: unlock.order)
+    contested = [row.shown() for row in rows if row.contested]
+    return Stored(unlocks, contested, states, digest(rules.program, unlocks, states))
+
+
+async def _states(session: Session, rules: Deployed) -> dict[Subject, State]:
+    states: dict[Subject, State] = {}
+    stale = 0
+    for row in await session.rows(_ProgressRow, "all_progress"):
+        if row.scope not in rules.stamps:
+            continue
+        state = decode(row.state.encode()) if row.stamp == rules.stamps[row.scope] else None
+        if state is None:
+            stale += 1
+        else:
+            states[Subject(row.tenant_id, row.scope, row.subject)] = state
+    if stale:
+        raise Stale(stale)
+    return states

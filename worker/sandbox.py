@@ -1,0 +1,86 @@
+"""A private engine: embedded servers, migrated, with rules applied. For replays, the demo and `ach dev`."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+
+from worker.app import wall_clock
+from worker.backfill import backfill
+from worker.deployed import RuleFile
+from worker.embedded import embedded
+from worker.publishing import Publisher
+from worker.rules import apply_rules, load_deployed
+from worker.settings import Settings
+from worker.store import open_store
+from worker.stream import open_broker
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Iterable
+    from pathlib import Path
+
+    from worker.deployed import Deployed
+    from worker.embedded import Servers
+    from worker.publishing import Outgoing
+    from worker.rulefiles import RuleSet
+    from worker.rules import Applied
+
+
+class Sandbox(NamedTuple):
+    """Running servers and the settings of a worker on them."""
+
+    servers: Servers
+    settings: Settings
+
+
+@asynccontextmanager
+async def sandbox(folder: Path, settings: Settings, *, durable: bool, detach: bool = False) -> AsyncGenerator[Sandbox]:
+    """Run private servers in a folder for the length of a block; `settings` are a worker's but for the addresses.
+
+    Raises:
+        EmbeddedError: they cannot be started.
+    """
+    async with embedded(folder, durable=durable, detach=detach) as servers:
+        urls = {"nats_url": servers.nats_url, "database_url": servers.database_url}
+        yield Sandbox(servers, msgspec.structs.replace(settings, **urls))
+
+
+def rule_files(rules: RuleSet) -> list[RuleFile]:
+    """Return rule files as they are recorded when deployed."""
+    return [RuleFile(source.name, source.text) for source in rules.sources]
+
+
+async def deploy(settings: Settings, rules: RuleSet, *, by: str) -> Applied:
+    """Migrate, apply rules, and bring everybody up to date.
+
+    Raises:
+        Unavailable, SchemaMismatch, RulesRefused, MeaningChanged: see `migrate` and `apply_rules`.
+    """
+    async with open_store(settings.database_url) as store:
+        await store.migrate(now=wall_clock())
+        applied = await apply_rules(store, rule_files(rules), settings, by=by, now=wall_clock())
+        if applied.changed:
+            await backfill(store, settings, now=wall_clock, pause=0)
+    return applied
+
+
+async def publish(
+    settings: Settings, messages: Iterable[Outgoing], on_progress: Callable[[int], None]
+) -> tuple[int, int]:
+    """Publish to the input stream, made where it is missing; return how many are new to the broker and how many not.
+
+    Raises:
+        BrokerAway, BrokerMismatch: see `Publisher.publish` and `open_broker`.
+    """
+    async with open_broker(settings) as broker:
+        publisher = Publisher(broker.client)
+        await publisher.publish(messages, on_progress)
+    return publisher.stored, publisher.duplicates
+
+
+async def rules_in_force(settings: Settings) -> Deployed:
+    """Return the deployed rules, ready for use."""
+    async with open_store(settings.database_url) as store:
+        return await load_deployed(store, settings)
