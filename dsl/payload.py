@@ -15,7 +15,7 @@ import json
 import re
 from datetime import date
 from decimal import Context, Decimal
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 import msgspec
 
@@ -125,8 +125,8 @@ class Reader:
         fields = self._fast(payload)
         if fields is not None:
             return fields
-        given = _parse(payload)
-        if not isinstance(given, dict):
+        given = _object(_parse(payload))
+        if given is None:
             return {}
         read = {field.name: _read(field, given.get(field.name)) for field in self._fields}
         return {name: value for name, value in read.items() if value is not None and not isinstance(value, Fault)}
@@ -156,9 +156,10 @@ class Reader:
         return fields
 
     def _slow(self, payload: bytes) -> dict[str, Value] | Fault:
-        given = _parse(payload)
-        if not isinstance(given, dict):
-            return Fault("", "an object", _shown(given))
+        parsed = _parse(payload)
+        given = _object(parsed)
+        if given is None:
+            return Fault("", "an object", _shown(parsed))
         fields: dict[str, Value] = {}
         for field in self._fields:
             value = _read(field, given.get(field.name))
@@ -172,7 +173,7 @@ class Reader:
         return fields
 
 
-# -- the quick way: what msgspec reads, and what is left to do with it ----------------------------------------------------
+# -- the quick way: what msgspec reads, and what is left to do with it -------------------------------------------------
 
 
 def _whole(value: int) -> int | None:
@@ -202,14 +203,18 @@ _LIFT: Final[dict[FieldType, Callable[[Any], Value | None]]] = {
 }
 
 
-# -- the slow way: every value with its text ------------------------------------------------------------------------------
+# -- the slow way: every value with its text ---------------------------------------------------------------------------
 
 
-def _parse(payload: bytes) -> Any:  # noqa: ANN401 - any JSON
+def _parse(payload: bytes) -> object:
     try:
         return json.loads(payload, parse_int=_Number, parse_float=_Number, parse_constant=_Number)
     except (ValueError, RecursionError):  # nothing that this engine put into the ledger, but nothing to stumble over
         return None
+
+
+def _object(parsed: object) -> dict[str, object] | None:
+    return cast("dict[str, object]", parsed) if isinstance(parsed, dict) else None
 
 
 def _read(field: Field, given: object) -> Value | Fault | None:

@@ -1,7 +1,8 @@
 """The composition root: servers, stages and signals put together, for one worker in one event loop.
 
-The stages run side by side: while a batch is in the database, the next is pulled and decoded, and unlocks of the one
-before are announced. Whoever stops the worker sets an event; it finishes the batch, acknowledges, announces, and leaves.
+The stages run side by side: while a batch is in the database, the next is pulled and decoded, and the unlocks of
+the one before are announced. Whoever stops the worker sets an event; it finishes the batch, acknowledges, announces,
+and leaves.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 from functools import partial
 from time import monotonic, time_ns
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar, cast
 from uuid import uuid4
 
 import anyio
@@ -19,14 +20,14 @@ from worker.batch import verdicts
 from worker.health import Probes, serve
 from worker.metrics import Metrics
 from worker.notifier import Notifier
-from worker.pipeline import Pipeline, Stopped
+from worker.pipeline import Pipeline, StoppedError
 from worker.retry import delays
 from worker.rules import load_deployed
 from worker.settings import shown
 from worker.standing import Memory
 from worker.stats import Stats
-from worker.store import Unavailable, open_store
-from worker.stream import BrokerAway, open_broker
+from worker.store import UnavailableError, open_store
+from worker.stream import BrokerAwayError, open_broker
 from worker.verdict import Ack, Terminate
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ async def run(
     Servers that are away are waited for, at the start as well as later. `on_ready` is called once the worker pulls.
 
     Raises:
-        SchemaMismatch, BrokerMismatch, RulesRefused: the servers hold something that this worker cannot work with.
+        SchemaMismatchError, BrokerMismatchError, RulesRefusedError: the servers hold what this worker cannot work with.
     """
     stop = stop or anyio.Event()
     stats = stats or Stats()
@@ -90,7 +91,7 @@ async def _migrate(store: Store, settings: Settings, now: Callable[[], int]) -> 
     for delay in delays():
         try:
             applied = await store.migrate(now=now())
-        except Unavailable as error:
+        except UnavailableError as error:
             server = shown(settings.database_url)
             log.warning("postgresql cannot be reached", server=server, said=str(error), retry_in=round(delay, 1))
         else:
@@ -120,10 +121,15 @@ async def _alone(work: Callable[[], Awaitable[None]]) -> None:
     try:
         await work()
     except BaseExceptionGroup as group:
-        error: BaseException = group
-        while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-            error = error.exceptions[0]
-        raise error from None
+        raise _only(group) from None
+
+
+def _only(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    errors = list(group.exceptions)
+    if len(errors) > 1:
+        return group
+    one = errors[0]
+    return _only(cast("BaseExceptionGroup[BaseException]", one)) if isinstance(one, BaseExceptionGroup) else one
 
 
 class Worker:
@@ -184,9 +190,10 @@ class Worker:
             while messages := await self._broker.next_batch():
                 try:
                     batch = await self._pipeline.decode(messages)
-                except Stopped:
-                    return await self._broker.retry(messages, after=0)
-                await send.send(batch)
+                except StoppedError:
+                    await self._broker.retry(messages, after=0)
+                else:
+                    await send.send(batch)
 
     async def _commit(self, receive: MemoryObjectReceiveStream[Batch]) -> None:
         async with receive:
@@ -202,17 +209,16 @@ class Worker:
         self._busy_since = monotonic()
         try:
             letters = await self._pipeline.commit(batch, waiting=waiting)
-        except Stopped:
+        except StoppedError:
             log.warning("stopped before a batch was committed; it will be delivered again", size=len(batch.messages))
-            return await self._broker.retry(batch.messages, after=0)
+            await self._broker.retry(batch.messages, after=0)
+        else:
+            await self._acknowledge(batch, letters)
+            self._notifier.wake()
         finally:
             self._busy_since = None
-        await self._acknowledge(batch, letters)
-        self._notifier.wake()
 
     async def _acknowledge(self, batch: Batch, letters: list[Letter]) -> None:
-        if not letters and not batch.letters:
-            return await self._broker.ack(batch.messages)
         told = verdicts(batch, letters)
         for message in batch.messages:
             match told[message.seq]:
@@ -229,7 +235,8 @@ class Worker:
         self._broker.stop_pulling()
 
     async def _watch_drain(self) -> None:
-        while not await self._is_done():
+        # The broker tells nobody when a consumer has caught up: it has to be asked.
+        while not await self._is_done():  # noqa: ASYNC110
             await anyio.sleep(DRAIN_LOOK_SECONDS)
         self._stop.set()
 
@@ -237,11 +244,11 @@ class Worker:
         """Tell whether every message is acknowledged by the broker's own count, and every unlock announced."""
         try:
             return not await self._broker.backlog() and await self._notifier.is_empty()
-        except (BrokerAway, Unavailable):
+        except (BrokerAwayError, UnavailableError):
             return False
 
     def _probes(self) -> Probes:
-        gauges = {
+        gauges: dict[tuple[str, str], Callable[[], float]] = {
             ("ach_buffered_messages", "Messages that wait in this worker."): lambda: self._broker.buffered,
             ("ach_cached_subjects", "Subjects whose progress is in memory."): lambda: len(self._memory),
             ("ach_nats_connected", "Whether the broker is connected."): lambda: self._broker.connected,
@@ -255,6 +262,6 @@ class Worker:
         missing = [] if self._broker.connected else ["nats"]
         try:
             await self._store.ping()
-        except Unavailable:
+        except UnavailableError:
             missing.append("postgresql")
         return ", ".join(missing)

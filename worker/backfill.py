@@ -41,7 +41,7 @@ PAUSE_SECONDS: Final = 0.005
 log = structlog.get_logger()
 
 
-class Superseded(Exception):
+class SupersededError(Exception):
     """Other rules came into force meanwhile; their own backfill does the work."""
 
 
@@ -82,8 +82,8 @@ async def backfill(
     `now` is in microseconds; `granted` is called whenever there may be something to announce.
 
     Raises:
-        Superseded: other rules came into force.
-        Unavailable: the database went away; call again to go on.
+        SupersededError: other rules came into force.
+        UnavailableError: the database went away; call again to go on.
     """
     rules = await load_deployed(store, settings)
     report = Report(rules.epoch)
@@ -152,7 +152,7 @@ async def _bring_up_to_date(
     async with store.transaction(patient=True) as session:
         held = await session.rows(_Held, "lock_partitions", [partition])
         if any(row.rules_epoch != rules.epoch for row in held):
-            raise Superseded
+            raise SupersededError
         # Live events may have come first.
         stale = await _stale(session, rules, scope, [_Named(one.tenant_id, one.subject) for one in piece])
         if not stale:
@@ -160,8 +160,7 @@ async def _bring_up_to_date(
         folded = await refold(session, rules, scope, sorted(stale))
         stamp = rules.stamps[scope]
         standings = {
-            subject: Standing(partition=partition, stamp=stamp, state=state)
-            for subject, (state, _) in folded.items()
+            subject: Standing(partition=partition, stamp=stamp, state=state) for subject, (state, _) in folded.items()
         }
         await write_progress(session, standings, now=now)
         supported = {subject: grants for subject, (_, grants) in folded.items()}

@@ -10,6 +10,7 @@ import msgspec
 from dsl.event import Position
 from dsl.outcome import Subject
 from worker.contract import Accepted, Rejected
+from worker.deployed import Deployed
 from worker.message import Message
 from worker.verdict import Ack, Reason, Terminate, Verdict
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
     from dsl.progress import Grant
     from worker.grants import Decision
-    from worker.deployed import Deployed
     from worker.standing import Standing
 
 MAX_SUBJECT_BYTES = 512
@@ -86,9 +86,7 @@ class Batch(msgspec.Struct, frozen=True):
 
     def condemned(self, reason: Reason, detail: str) -> Batch:
         """Return the batch with its events dead-lettered."""
-        letters = (
-            Letter(item.message, item.element, reason, detail, item.accepted.body) for item in self.items
-        )
+        letters = (Letter(item.message, item.element, reason, detail, item.accepted.body) for item in self.items)
         return msgspec.structs.replace(self, items=(), letters=(*self.letters, *letters))
 
 

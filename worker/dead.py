@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
-from worker.verdict import Reason
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from worker.batch import Letter
     from worker.store import Session, Store
     from worker.stream import Broker
+    from worker.verdict import Reason
 
 MAX_DETAIL: Final = 1000
 """Characters of a detail that are kept."""
@@ -86,11 +85,13 @@ async def show_letter(store: Store, letter_id: int) -> DeadLetter | None:
         return await session.row(DeadLetter, "dead_letter", letter_id)
 
 
-async def replay_letter(store: Store, broker: Broker, letter: DeadLetter, *, now: int, body: bytes | None = None) -> None:
+async def replay_letter(
+    store: Store, broker: Broker, letter: DeadLetter, *, now: int, body: bytes | None = None
+) -> None:
     """Send a dead letter again on its subject, `body` in place of what it said where something had to be mended.
 
     Raises:
-        BrokerAway: it was not sent, as far as is known, and is still marked as dead.
+        BrokerAwayError: it was not sent, as far as is known, and is still marked as dead.
     """
     said = letter.body if body is None else body
     # The id in the broker's window would swallow it; the ledger tells whether it is a copy.

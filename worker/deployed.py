@@ -26,7 +26,7 @@ class RuleFile(msgspec.Struct, frozen=True):
     text: str
 
 
-class RulesRefused(ValueError):
+class RulesRefusedError(ValueError):
     """The files have errors; `problems` are all of them, the message shows them as the command line would."""
 
     def __init__(self, problems: list[Diagnostic]) -> None:
@@ -38,11 +38,11 @@ def read_rules(files: Sequence[RuleFile]) -> RuleSet:
     """Parse, check and compile rule files as one set.
 
     Raises:
-        RulesRefused: they have errors.
+        RulesRefusedError: they have errors.
     """
     rules = build([(file.name, file.text.encode()) for file in files])
     if rules.program is None:
-        raise RulesRefused([problem for problem in rules.problems if problem.severity is Severity.ERROR])
+        raise RulesRefusedError([problem for problem in rules.problems if problem.severity is Severity.ERROR])
     return rules
 
 
@@ -60,9 +60,7 @@ class Deployed:
     `since` tells the epoch from which each scope's plan has been in force, `skew` is in microseconds.
     """
 
-    def __init__(
-        self, epoch: int, ruleset: RuleSet, *, since: Mapping[str, int], prefix: str, skew: int
-    ) -> None:
+    def __init__(self, epoch: int, ruleset: RuleSet, *, since: Mapping[str, int], prefix: str, skew: int) -> None:
         if ruleset.program is None:
             raise ValueError("rules with errors cannot be deployed")
         rules = ruleset.rules

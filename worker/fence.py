@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from worker.store import Session
 
 
-class RulesMoved(Exception):
+class RulesMovedError(Exception):
     """Other rules are in force than those that the batch was decoded under."""
 
 
@@ -27,12 +27,12 @@ async def hold_partitions(session: Session, attempt: Attempt, memory: Memory) ->
     """Lock the partition of every subject and of every user of the batch, in order.
 
     Raises:
-        RulesMoved: the batch must be decoded again; whoever applied the new rules has waited for all batches before.
+        RulesMovedError: decode the batch again; whoever applied the new rules has waited for all batches before.
     """
     wanted = {partition_of(*subject) for item in attempt.batch.items for subject in (item.user, *item.subjects)}
     held = await session.rows(_Held, "lock_partitions", sorted(wanted))
     if any(row.rules_epoch != attempt.batch.rules.epoch for row in held):
-        raise RulesMoved
+        raise RulesMovedError
     for row in held:
         attempt.partitions[row.partition_id] = row.generation
         memory.admit(row.partition_id, row.generation, row.owner)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from worker.store import Session
 
 
-class Unfoldable(Exception):
+class UnfoldableError(Exception):
     """The fold itself failed on somebody's events: a defect of ours, which must not stop everybody else."""
 
 
@@ -78,7 +78,7 @@ def _step(plan: Plan, state: State, event: Event) -> list[Grant]:
     try:
         return step(plan, state, event)
     except Exception as error:
-        raise Unfoldable(f"{plan.scope} {event.tenant}:{event.id}: {type(error).__name__}: {error}") from error
+        raise UnfoldableError(f"{plan.scope} {event.tenant}:{event.id}: {type(error).__name__}: {error}") from error
 
 
 async def refold(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import anyio
+from anyio.abc import SocketAttribute
 
 from worker.metrics import CONTENT_TYPE
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 MAX_REQUEST_BYTES: Final = 8192
 REQUEST_SECONDS: Final = 5.0
 _OK: Final = "200 OK"
-_NOT_READY: Final = "503 Service Unavailable"
+_NOT_READY: Final = "503 Service UnavailableError"
 
 
 class Probes(NamedTuple):
@@ -37,7 +38,7 @@ async def serve(
     """
     listener = await anyio.create_tcp_listener(local_host=host, local_port=port)
     async with listener:
-        task_status.started(listener.extra(anyio.abc.SocketAttribute.local_port))
+        task_status.started(listener.extra(SocketAttribute.local_port))  # noqa: S610 - no Django
 
         async def answer(client: SocketStream) -> None:
             async with client:

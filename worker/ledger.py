@@ -25,7 +25,7 @@ FIELDLESS = frozenset({"user", "tenant"})
 """Scopes whose events the ledger finds by itself; those of a field are listed in `event_subject`."""
 
 
-# -- where subjects stand -------------------------------------------------------------------------------------------------
+# -- where subjects stand ----------------------------------------------------------------------------------------------
 
 
 class _UserRow(NamedTuple):
@@ -46,9 +46,7 @@ class _SubjectRow(NamedTuple):
 
 async def load_standings(session: Session, attempt: Attempt, memory: Memory) -> None:
     """Find out where every user and subject of the batch stands, before anything of the batch is written."""
-    wanted = dict.fromkeys(
-        subject for item in attempt.batch.items for subject in (item.user, *item.subjects)
-    )
+    wanted = dict.fromkeys(subject for item in attempt.batch.items for subject in (item.user, *item.subjects))
     missing: list[Subject] = []
     for subject in wanted:
         standing = memory.recall(subject)
@@ -99,7 +97,7 @@ def _state(text: str | None) -> State | None:
     return None if text is None else decode(text.encode())
 
 
-# -- what is new ----------------------------------------------------------------------------------------------------------
+# -- what is new -------------------------------------------------------------------------------------------------------
 
 
 class _Key(NamedTuple):
@@ -160,9 +158,7 @@ def _meet(attempt: Attempt, item: Item, otherwise: StoredBody | None) -> None:
         attempt.duplicates += 1
         return
     detail = f"event_id: {item.accepted.event.id!r} is known with another body"
-    attempt.letters.append(
-        Letter(item.message, item.element, Reason.ID_CONFLICT, detail, item.accepted.body)
-    )
+    attempt.letters.append(Letter(item.message, item.element, Reason.ID_CONFLICT, detail, item.accepted.body))
 
 
 def _body(item: Item) -> StoredBody:
@@ -214,7 +210,7 @@ def move_latest(attempt: Attempt) -> None:
         standing.known = True
 
 
-# -- reading back ---------------------------------------------------------------------------------------------------------
+# -- reading back ------------------------------------------------------------------------------------------------------
 
 
 class _EventRow(NamedTuple):

@@ -1,4 +1,4 @@
-"""What a worker shows of itself to Prometheus: the only module that knows its library. Read when scraped, from `Stats`."""
+"""What a worker shows of itself to Prometheus: the only module that knows its library. Read when scraped."""
 
 from __future__ import annotations
 
@@ -54,7 +54,9 @@ class Metrics(Collector):
         yield _by("ach_dead_letters", "Dead letters.", "reason", stats.dead.items())
         yield _by("ach_decisions", "Decisions about unlocks.", "decision", stats.decisions.items())
         yield _quantiles("ach_batch_seconds", "Duration of a batch's transaction.", stats.batch_seconds)
-        yield _quantiles("ach_unlock_seconds", "From publishing an event to announcing its unlock.", stats.unlock_seconds)
+        yield _quantiles(
+            "ach_unlock_seconds", "From publishing an event to announcing its unlock.", stats.unlock_seconds
+        )
         for (name, text), read in self._gauges.items():
             yield GaugeMetricFamily(name, text, read())
 

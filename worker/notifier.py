@@ -17,8 +17,8 @@ from dsl.calendar import format_instant
 from worker.partition import token
 from worker.retry import delays
 from worker.settings import Clock
-from worker.store import Unavailable
-from worker.stream import BrokerAway
+from worker.store import UnavailableError
+from worker.stream import BrokerAwayError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -98,7 +98,7 @@ class Notifier:
         """Tell whether nothing waits to be announced at this moment.
 
         Raises:
-            Unavailable: the database is away.
+            UnavailableError: the database is away.
         """
         async with self._store.transaction() as session:
             return bool(await session.value(bool, "outbox_is_empty", await self._clock(session)))
@@ -107,29 +107,31 @@ class Notifier:
         """Announce everything that is granted and not announced; return how many announcements were made.
 
         Raises:
-            Unavailable, BrokerAway: what was announced until then may not be marked, and is tried again.
+            UnavailableError, BrokerAwayError: what was announced until then may not be marked, and is tried again.
         """
         made = 0
-        while True:
-            async with self._store.transaction() as session:
-                clock = await self._clock(session)
-                claimed = await session.rows(Claimed, "claim_unlocks", clock, AT_ONCE)
-                if claimed:
-                    now = self._now()
-                    sent = await self._announce_all(claimed, now)
-                    await session.run("mark_published", sorted(sent), now)
-                    await _note_grants(session, [one for one in claimed if one.granted_at is None], now)
+        while claimed := await self._relay_some():
+            made += claimed
+        return made
+
+    async def _relay_some(self) -> int:
+        async with self._store.transaction() as session:
+            claimed = await session.rows(Claimed, "claim_unlocks", await self._clock(session), AT_ONCE)
             if not claimed:
-                return made
-            for one in claimed:
-                settled = one.granted_at is None
-                self._stats.count_announced(one.unlock_id, new=sent[one.unlock_id], granted=settled, now=self._now())
-            made += len(claimed)
+                return 0
+            now = self._now()
+            sent = await self._announce_all(claimed, now)
+            await session.run("mark_published", sorted(sent), now)
+            await _note_grants(session, [one for one in claimed if one.granted_at is None], now)
+        for one in claimed:
+            settled = one.granted_at is None
+            self._stats.count_announced(one.unlock_id, new=sent[one.unlock_id], granted=settled, now=self._now())
+        return len(claimed)
 
     async def _announce_all(self, claimed: list[Claimed], now: int) -> dict[UUID, bool]:
         """Announce unlocks; return per id whether it was news to the broker."""
         sent: dict[UUID, bool] = {}
-        failed: list[BrokerAway] = []
+        failed: list[BrokerAwayError] = []
         queue = iter(claimed)
 
         async def send() -> None:
@@ -140,7 +142,7 @@ class Notifier:
                     subject = unlock_subject(self._settings.unlock_prefix, one)
                     body = announcement(one, granted_at=now if one.granted_at is None else one.granted_at)
                     sent[one.unlock_id] = await self._broker.announce(subject, body, message_id=str(one.unlock_id))
-                except BrokerAway as error:
+                except BrokerAwayError as error:
                     failed.append(error)
 
         async with anyio.create_task_group() as senders:
@@ -159,11 +161,11 @@ class Notifier:
         for delay in delays():
             try:
                 await self.relay()
-            except (Unavailable, BrokerAway) as error:
+            except (UnavailableError, BrokerAwayError) as error:
                 log.warning("unlocks wait to be announced", said=str(error), retry_in=round(delay, 2))
                 if self._stopping:
                     return
-                if isinstance(error, BrokerAway):
+                if isinstance(error, BrokerAwayError):
                     self._broker.look_after()
             else:
                 return
@@ -176,7 +178,7 @@ class Notifier:
         try:
             async with self._store.transaction() as session:
                 settles_at = await session.value(int, "next_settling")
-        except Unavailable:
+        except UnavailableError:
             return SHORTEST_NAP
         if settles_at is None:
             return LONGEST_NAP

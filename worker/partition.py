@@ -14,10 +14,10 @@ from urllib.parse import quote
 from zlib import crc32
 
 PARTITIONS: Final = 64
-"""Rows of the table `partition`. The number is part of what is deployed: workers that disagree do not fence each other."""
+"""Rows of the table `partition`. Part of what is deployed: workers that disagree do not fence each other."""
 
 MAX_TOKEN: Final = 120
-"""Characters of one token; ids may be five times as long, and a subject should stay far below the broker's 4 KiB line."""
+"""Characters of one token; ids may be five times as long, and a subject should stay far below the broker's 4 KiB."""
 
 
 def partition_of(tenant: str, scope: str, subject: str, partitions: int = PARTITIONS) -> int:

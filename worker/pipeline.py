@@ -1,7 +1,7 @@
 """The sentence of the engine: a batch is decoded, held, recorded, judged, granted, buried, marked and committed.
 
-One batch is one transaction. Whatever fails for a reason that passes is tried again as a whole, which insert-first makes
-harmless even where the commit had taken place; what fails because of the data is split until the culprit is alone.
+One batch is one transaction. Whatever fails for a reason that passes is tried again as a whole, which insert-first
+makes harmless even where the commit had taken place; what fails because of the data is split until the culprit is alone.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ import structlog
 
 from worker.batch import Attempt, Batch, Letter, decode
 from worker.dead import bury
-from worker.fence import RulesMoved, hold_partitions, mark_partitions
-from worker.folding import Unfoldable, judge, save_progress
+from worker.fence import RulesMovedError, hold_partitions, mark_partitions
+from worker.folding import UnfoldableError, judge, save_progress
 from worker.grants import Earned, settle_unlocks
 from worker.ledger import list_members, load_standings, move_latest, record_events
 from worker.retry import delays
 from worker.settings import Clock
-from worker.store import Refused, Unavailable
+from worker.store import RefusedError, UnavailableError
 from worker.verdict import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from worker.message import Message
     from worker.deployed import Deployed
+    from worker.message import Message
     from worker.settings import Settings
     from worker.standing import Memory
     from worker.stats import Stats
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 
-class Stopped(Exception):
+class StoppedError(Exception):
     """The worker is to end, and this batch cannot be committed at the moment."""
 
 
@@ -47,7 +47,7 @@ class Pipeline:
     up rather than try again.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it works with, each by name
         self,
         store: Store,
         settings: Settings,
@@ -78,21 +78,21 @@ class Pipeline:
         `waiting` is called before each further attempt, so that the broker does not lose its patience.
 
         Raises:
-            Stopped: it is not committed, as far as is known, and the worker is to end.
+            StoppedError: it is not committed, as far as is known, and the worker is to end.
         """
         for delay in delays():
             began = perf_counter()
             attempt = Attempt(batch)
             try:
                 await self._attempt(attempt)
-            except RulesMoved:
+            except RulesMovedError:
                 self._memory.failed(attempt.partitions)
                 batch = batch.again(await self._reload(waiting))
                 continue
-            except (Refused, Unfoldable) as error:
+            except (RefusedError, UnfoldableError) as error:
                 self._memory.failed(attempt.partitions)
                 return await self._isolate(batch, error, waiting)
-            except Unavailable as error:
+            except UnavailableError as error:
                 self._memory.failed(attempt.partitions)
                 self._stats.retries += 1
                 await self._wait(error, delay, waiting)
@@ -127,13 +127,13 @@ class Pipeline:
         attempt.decisions = await settle_unlocks(session, batch.rules, earned, now=batch.now, clock=clock)
 
     async def _isolate(
-        self, batch: Batch, error: Refused | Unfoldable, waiting: Callable[[], Awaitable[None]]
+        self, batch: Batch, error: RefusedError | UnfoldableError, waiting: Callable[[], Awaitable[None]]
     ) -> list[Letter]:
         """Commit what can be committed of a batch that cannot as a whole, and dead-letter what cannot."""
         if not batch.items:
             raise error
         if len(batch.items) == 1:
-            reason = Reason.REFUSED if isinstance(error, Refused) else Reason.DEFECT
+            reason = Reason.REFUSED if isinstance(error, RefusedError) else Reason.DEFECT
             log.error("dead-lettering", reason=reason.value, said=str(error))
             return await self.commit(batch.condemned(reason, str(error)), waiting=waiting)
         first, second = batch.halves()
@@ -143,17 +143,17 @@ class Pipeline:
         for delay in delays():
             try:
                 rules = self._rules = await self._load_rules()
-            except Unavailable as error:
+            except UnavailableError as error:
                 await self._wait(error, delay, waiting)
             else:
                 log.info("rules in force", epoch=rules.epoch, achievements=len(rules.rules.achievements))
                 return rules
         raise AssertionError("delays() never ends")
 
-    async def _wait(self, error: Unavailable, delay: float, waiting: Callable[[], Awaitable[None]]) -> None:
+    async def _wait(self, error: UnavailableError, delay: float, waiting: Callable[[], Awaitable[None]]) -> None:
         log.warning("the database is not available", said=str(error), retry_in=round(delay, 2))
         if self._stopping():
-            raise Stopped from error
+            raise StoppedError from error
         await waiting()
         await anyio.sleep(delay)
 

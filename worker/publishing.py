@@ -14,7 +14,7 @@ import anyio.lowlevel
 import msgspec
 from nats.errors import Error as NatsError
 
-from worker.stream import BrokerAway
+from worker.stream import BrokerAwayError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -77,7 +77,7 @@ class Publisher:
         """Publish messages in order, and wait until the broker has answered for each.
 
         Raises:
-            BrokerAway: the broker has not answered for GIVE_UP_SECONDS.
+            BrokerAwayError: the broker has not answered for GIVE_UP_SECONDS.
         """
         subscription = await self._client.subscribe(f"{self._inbox}.*", cb=self._on_ack)
         try:
@@ -94,7 +94,7 @@ class Publisher:
                 await self._wait()
             on_progress(self.stored + self.duplicates)
         except (NatsError, OSError) as error:
-            raise BrokerAway(f"{type(error).__name__}: {error}") from error
+            raise BrokerAwayError(f"{type(error).__name__}: {error}") from error
         finally:
             await subscription.unsubscribe()
 
@@ -110,7 +110,7 @@ class Publisher:
             await moved.wait()
         now = monotonic()
         if now - self._heard > GIVE_UP_SECONDS:
-            raise BrokerAway(f"no acknowledgement for {GIVE_UP_SECONDS:.0f} s")
+            raise BrokerAwayError(f"no acknowledgement for {GIVE_UP_SECONDS:.0f} s")
         if now - self._heard > RESEND_SECONDS:
             for number, (message, sent) in list(self._waiting.items()):
                 if now - sent > RESEND_SECONDS:

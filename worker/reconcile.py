@@ -73,8 +73,8 @@ def reconcile(
 ) -> tuple[list[Grant], list[Change]]:
     """Compare one subject's stored unlocks with what it has earned; return what is new, and what changes.
 
-    `still_ruled` tells whether an achievement and tier are still judged, and asks for a complete comparison: `earned` is
-    then all that the subject has, and what is stored beyond it is contested, or withdrawn where it was never granted.
+    `still_ruled` tells whether an achievement and tier are still judged, and asks for a complete comparison: `earned`
+    is then all that the subject has, and what is stored beyond it is contested, or withdrawn where it was never granted.
     What an operator revoked stays as it is, and what no rule judges any more stays granted.
     """
     supported = {unlock_id(subject, grant): grant for grant in earned}

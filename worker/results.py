@@ -66,7 +66,7 @@ async def read_results(store: Store, rules: Deployed, *, clock: int | None = Non
 
     Raises:
         Stale: the states of some subjects were folded by other rules.
-        Unavailable: the database is away.
+        UnavailableError: the database is away.
     """
     async with store.transaction(patient=True) as session:
         await session.script("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")

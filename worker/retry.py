@@ -16,7 +16,9 @@ LONGEST: Final = 5.0
 _dice = SystemRandom()
 
 
-def delays(*, first: float = FIRST, longest: float = LONGEST, dice: Callable[[], float] = _dice.random) -> Iterator[float]:
+def delays(
+    *, first: float = FIRST, longest: float = LONGEST, dice: Callable[[], float] = _dice.random
+) -> Iterator[float]:
     """Yield seconds to wait after each failed attempt, for ever: doubled each time, and spread by half.
 
     Workers that lost the same server should not all come back in the same instant.

@@ -8,7 +8,7 @@ force, and no worker needs a restart.
 from __future__ import annotations
 
 from hashlib import sha256
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import msgspec
 from anyio import to_thread
@@ -20,7 +20,8 @@ from worker.deployed import Deployed, RuleFile, read_rules
 from worker.ledger import FIELDLESS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence, Set
+    from collections.abc import Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
     from worker.rulefiles import RuleSet
     from worker.settings import Settings
@@ -30,7 +31,7 @@ MEMBERS_AT_ONCE = 5000
 """Rows of `event_subject` that are written with one statement."""
 
 
-class MeaningChanged(ValueError):
+class MeaningChangedError(ValueError):
     """A version says something else than it did when it was deployed; the message lists all of them."""
 
     def __init__(self, changed: Sequence[tuple[str, int]]) -> None:
@@ -79,7 +80,7 @@ class InForce(NamedTuple):
         return tuple(msgspec.json.decode(self.sources, type=list[RuleFile]))
 
 
-# -- what is in force -----------------------------------------------------------------------------------------------------
+# -- what is in force --------------------------------------------------------------------------------------------------
 
 
 async def in_force(store: Store) -> InForce | None:
@@ -98,8 +99,8 @@ async def load_deployed(store: Store, settings: Settings) -> Deployed:
     """Return the rules in force, ready for use.
 
     Raises:
-        Unavailable: the database is away.
-        RulesRefused: this version of the engine finds errors in what an earlier one has deployed.
+        UnavailableError: the database is away.
+        RulesRefusedError: this version of the engine finds errors in what an earlier one has deployed.
     """
     async with store.transaction() as session:
         row = await session.row(InForce, "rules_in_force")
@@ -111,9 +112,7 @@ async def load_deployed(store: Store, settings: Settings) -> Deployed:
 
 
 def _prepare(epoch: int, ruleset: RuleSet, since: Mapping[str, int], settings: Settings) -> Deployed:
-    return Deployed(
-        epoch, ruleset, since=since, prefix=settings.input_prefix, skew=settings.skew * 1_000_000
-    )
+    return Deployed(epoch, ruleset, since=since, prefix=settings.input_prefix, skew=settings.skew * 1_000_000)
 
 
 class Aggregate(NamedTuple):
@@ -132,7 +131,7 @@ async def _since(session: Session) -> dict[str, int]:
     return {row.scope: row.epoch for row in rows if row.status != "retired"}
 
 
-# -- how new rules come into force ----------------------------------------------------------------------------------------
+# -- how new rules come into force -------------------------------------------------------------------------------------
 
 
 async def apply_rules(store: Store, files: Sequence[RuleFile], settings: Settings, *, by: str, now: int) -> Applied:
@@ -141,9 +140,9 @@ async def apply_rules(store: Store, files: Sequence[RuleFile], settings: Setting
     The backfill that must follow is `worker.backfill`; until it is done, subjects are brought up to date when touched.
 
     Raises:
-        RulesRefused: the files have errors.
-        MeaningChanged: a deployed version means something else now.
-        Unavailable: the database is away; nothing is known to have happened.
+        RulesRefusedError: the files have errors.
+        MeaningChangedError: a deployed version means something else now.
+        UnavailableError: the database is away; nothing is known to have happened.
     """
     files = sorted(files, key=lambda file: file.name)
     ruleset = await to_thread.run_sync(read_rules, files)
@@ -217,9 +216,7 @@ def meaning_of(achievement: Achievement) -> bytes:
         family=None,
         reward=None,
         order=(),
-        tiers=tuple(
-            msgspec.structs.replace(tier, title=None, reward=None, reveal=None) for tier in achievement.tiers
-        ),
+        tiers=tuple(msgspec.structs.replace(tier, title=None, reward=None, reveal=None) for tier in achievement.tiers),
     )
     return sha256(_canonical(bare).encode()).digest()
 
@@ -234,7 +231,7 @@ def _canonical(value: object) -> str:
         )
         return f"{type(value).__name__}({','.join(fields)})"
     if isinstance(value, tuple):
-        return f"[{','.join(_canonical(part) for part in value)}]"
+        return f"[{','.join(_canonical(part) for part in cast('tuple[object, ...]', value))}]"
     return repr(value)
 
 
@@ -249,12 +246,10 @@ def _refuse_changed_meaning(known: Sequence[RuleVersion], versions: Sequence[_Ve
         if meanings.get((row.achievement, row.version), (row.meaning, row.starts_at)) != (row.meaning, row.starts_at)
     ]
     if changed:
-        raise MeaningChanged(changed)
+        raise MeaningChangedError(changed)
 
 
-async def _write_versions(
-    session: Session, versions: Sequence[_Version], *, epoch: int, by: str, now: int
-) -> None:
+async def _write_versions(session: Session, versions: Sequence[_Version], *, epoch: int, by: str, now: int) -> None:
     rows = sorted(versions, key=lambda row: (row.achievement, row.version))
     columns: list[list[object]] = [list(column) for column in zip(*rows, strict=True)] or [[] for _ in range(6)]
     await session.run("upsert_rule_versions", *columns, epoch, now, by)
@@ -262,7 +257,9 @@ async def _write_versions(
 
 
 async def _write_aggregates(session: Session, ruleset: RuleSet, *, epoch: int, now: int) -> None:
-    plans = {} if ruleset.program is None else ruleset.program.scopes
+    if ruleset.program is None:
+        raise ValueError("rules with errors are not deployed")
+    plans = ruleset.program.scopes
     scopes = sorted(plans)
     await session.run("retire_aggregates", scopes, [plans[scope].fingerprint for scope in scopes], now)
     for scope in scopes:
@@ -280,8 +277,8 @@ class _LedgerRow(NamedTuple):
     payload: str | None
 
 
-async def _write_members(session: Session, rules: Deployed, changed: Set[str]) -> None:
-    """Tell the field scopes whose plan has changed their events anew: it may hear other types, or read them otherwise."""
+async def _write_members(session: Session, rules: Deployed, changed: AbstractSet[str]) -> None:
+    """Tell the field scopes whose plan has changed their events anew: it may hear or read other ones."""
     if not changed:
         return
     await session.run("forget_members", sorted(changed))
@@ -297,7 +294,7 @@ async def _write_members(session: Session, rules: Deployed, changed: Set[str]) -
         await _insert_members(session, rows)
 
 
-def _members(rules: Deployed, row: _LedgerRow, scopes: Set[str]) -> list[tuple[object, ...]]:
+def _members(rules: Deployed, row: _LedgerRow, scopes: AbstractSet[str]) -> list[tuple[object, ...]]:
     event = Event(
         tenant=row.tenant_id,
         id=row.event_id,

@@ -56,7 +56,7 @@ async def deploy(settings: Settings, rules: RuleSet, *, by: str) -> Applied:
     """Migrate, apply rules, and bring everybody up to date.
 
     Raises:
-        Unavailable, SchemaMismatch, RulesRefused, MeaningChanged: see `migrate` and `apply_rules`.
+        UnavailableError, SchemaMismatchError, RulesRefusedError, MeaningChangedError: see `migrate` and `apply_rules`.
     """
     async with open_store(settings.database_url) as store:
         await store.migrate(now=wall_clock())
@@ -72,7 +72,7 @@ async def publish(
     """Publish to the input stream, made where it is missing; return how many are new to the broker and how many not.
 
     Raises:
-        BrokerAway, BrokerMismatch: see `Publisher.publish` and `open_broker`.
+        BrokerAwayError, BrokerMismatchError: see `Publisher.publish` and `open_broker`.
     """
     async with open_broker(settings) as broker:
         publisher = Publisher(broker.client)

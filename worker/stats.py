@@ -1,4 +1,4 @@
-"""What a worker has done since it started: counts, and how long unlocks took. Pure; metrics.py shows it to the world."""
+"""What a worker has done since it started: counts, and how long unlocks took. Pure; metrics.py shows it."""
 
 from __future__ import annotations
 

@@ -1,21 +1,23 @@
 """PostgreSQL: the only module that knows asyncpg.
 
 Instants are whole microseconds since the Unix epoch on this side and `timestamptz` on the other, exact both ways.
-Every error that leaves here is one of two: `Unavailable` (try the same again) or `Refused` (the data are at fault, and
-trying again is of no use); anything else is a defect and ends the worker.
+Every error that leaves here is one of two: `UnavailableError` (try the same again) or `RefusedError` (the data are at
+fault, and trying again is of no use); anything else is a defect and ends the worker.
 """
 
 from __future__ import annotations
 
 from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
-import asyncpg  # type: ignore[import-untyped]
+import asyncpg
 
 import sql
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Generator
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
+
+    from asyncpg.pool import PoolConnectionProxy
 
 CONNECT_SECONDS: Final = 5.0
 """Until a connection stands, or the server counts as down."""
@@ -57,42 +59,39 @@ _RETRYABLE: Final = (
 )
 _REFUSED: Final = (
     asyncpg.exceptions.DataError,
-    asyncpg.exceptions._base.DataError,  # noqa: SLF001 - the client's own check of arguments, an InterfaceError too
     asyncpg.exceptions.IntegrityConstraintViolationError,
     asyncpg.exceptions.ProgramLimitExceededError,
 )
 
 T = TypeVar("T")
-Shape = TypeVar("Shape", bound=tuple[Any, ...])
 
 
-class Unavailable(Exception):
+class UnavailableError(Exception):
     """The database is away, busy or shutting down: the same may be tried again as a whole."""
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """The database refuses the data as such."""
 
 
-class SchemaMismatch(Exception):
+class SchemaMismatchError(Exception):
     """The database was made by other migrations than these; the message says which."""
 
 
 class Session:
     """One connection within one transaction. Queries go by their names in `sql/queries`."""
 
-    def __init__(self, connection: asyncpg.Connection) -> None:
+    def __init__(self, connection: asyncpg.Connection | PoolConnectionProxy) -> None:
         self._connection = connection
 
-    async def rows(self, shape: type[Shape], name: str, *args: object) -> list[Shape]:
-        """Return all rows as NamedTuples of `shape`, whose fields are the query's columns in order."""
-        make = cast("Any", shape)._make
-        return [make(row) for row in await self._connection.fetch(sql.query(name), *args)]
+    async def rows(self, shape: Callable[..., T], name: str, *args: object) -> list[T]:
+        """Return all rows, made by `shape` from the query's columns in order (a NamedTuple, as a rule)."""
+        return [shape(*row) for row in await self._connection.fetch(sql.query(name), *args)]
 
-    async def row(self, shape: type[Shape], name: str, *args: object) -> Shape | None:
+    async def row(self, shape: Callable[..., T], name: str, *args: object) -> T | None:
         """Return the first row, or None where there is none."""
         row = await self._connection.fetchrow(sql.query(name), *args)
-        return None if row is None else cast("Any", shape)._make(row)
+        return None if row is None else shape(*row)
 
     async def value(self, kind: type[T], name: str, *args: object) -> T | None:
         """Return the first column of the first row; None where there is no row, or it is null."""
@@ -111,11 +110,10 @@ class Session:
         """Carry out a script of several statements without arguments."""
         await self._connection.execute(text)
 
-    async def stream(self, shape: type[Shape], name: str, *args: object) -> AsyncIterator[Shape]:
+    async def stream(self, shape: Callable[..., T], name: str, *args: object) -> AsyncIterator[T]:
         """Yield rows through a cursor, so that a long history never lies in memory as a whole."""
-        make = cast("Any", shape)._make
         async for row in self._connection.cursor(sql.query(name), *args, prefetch=PREFETCH_ROWS):
-            yield make(row)
+            yield shape(*row)
 
 
 class Store:
@@ -131,9 +129,9 @@ class Store:
         `patient` lifts the limits on long statements, for migrations and backfills.
 
         Raises:
-            Unavailable: nothing is known to have happened, it may be tried again. Where the commit itself failed, it
-                may also have taken place.
-            Refused: nothing has happened, and nothing will.
+            UnavailableError: nothing is known to have happened, it may be tried again. Where the commit itself failed,
+                it may also have taken place.
+            RefusedError: nothing has happened, and nothing will.
         """
         with _translated():
             async with self._pool.acquire(timeout=CONNECT_SECONDS) as connection, connection.transaction():
@@ -146,8 +144,8 @@ class Store:
         """Bring the schema up to date, one migrator at a time; return the names of what was applied.
 
         Raises:
-            SchemaMismatch: an applied migration is unknown here, or was edited since.
-            Unavailable: the database is away.
+            SchemaMismatchError: an applied migration is unknown here, or was edited since.
+            UnavailableError: the database is away.
         """
         async with self.transaction(patient=True) as session:
             await session.run("lock_migrations")
@@ -156,16 +154,14 @@ class Store:
             missing = _missing(known)
             for migration in missing:
                 await session.script(migration.text)
-                await session.run(
-                    "insert_migration", migration.number, migration.name, migration.checksum, now
-                )
+                await session.run("insert_migration", migration.number, migration.name, migration.checksum, now)
             return [f"{migration.number:04d}_{migration.name}" for migration in missing]
 
     async def ping(self) -> None:
         """Ask for nothing, and get an answer.
 
         Raises:
-            Unavailable: or none.
+            UnavailableError: or none.
         """
         async with self.transaction() as session:
             await session.run("count_partitions")
@@ -186,9 +182,9 @@ def _missing(known: dict[int, _Applied]) -> list[sql.Migration]:
     for number, applied in known.items():
         migration = wanted.get(number)
         if migration is None:
-            raise SchemaMismatch(f"migration {number:04d}_{applied.name} is unknown here: this worker is older")
+            raise SchemaMismatchError(f"migration {number:04d}_{applied.name} is unknown here: this worker is older")
         if migration.checksum != applied.checksum:
-            raise SchemaMismatch(f"migration {number:04d}_{applied.name} was edited after it was applied")
+            raise SchemaMismatchError(f"migration {number:04d}_{applied.name} was edited after it was applied")
     return [migration for number, migration in sorted(wanted.items()) if number not in known]
 
 
@@ -247,9 +243,12 @@ def _translated() -> Generator[None]:
     try:
         yield
     except _REFUSED as error:
-        raise Refused(f"{type(error).__name__}: {_first_line(error)}") from error
+        raise RefusedError(f"{type(error).__name__}: {_first_line(error)}") from error
     except _RETRYABLE as error:
-        raise Unavailable(f"{type(error).__name__}: {_first_line(error)}") from error
+        if isinstance(error, asyncpg.InterfaceError) and isinstance(error, ValueError):
+            # The client's own check of arguments.
+            raise RefusedError(f"{type(error).__name__}: {_first_line(error)}") from error
+        raise UnavailableError(f"{type(error).__name__}: {_first_line(error)}") from error
 
 
 def _first_line(error: BaseException) -> str:

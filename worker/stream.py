@@ -4,6 +4,8 @@ Messages are pulled by requests of our own to one inbox, with two batches reques
 client's `fetch`, and nothing that must not be cancelled. A lone message is handed on at once; under load whatever has
 arrived meanwhile makes a batch. What is requested and what is buffered never exceeds two batches, so a slow database
 holds the broker back, not the heap.
+
+The `pyright: ignore` comments are for parameters that nats-py leaves without a type.
 """
 
 from __future__ import annotations
@@ -53,11 +55,11 @@ _NANOSECONDS: Final = 1_000_000_000
 log = structlog.get_logger()
 
 
-class BrokerAway(Exception):
+class BrokerAwayError(Exception):
     """The broker did not answer, or cannot at the moment: the same may be tried again."""
 
 
-class BrokerMismatch(Exception):
+class BrokerMismatchError(Exception):
     """The broker has something else under a name that we need; the message says what."""
 
 
@@ -67,7 +69,7 @@ class Broker:
     def __init__(self, client: Client, settings: Settings) -> None:
         self._client = client
         self._settings = settings
-        self._jetstream: JetStreamContext = client.jetstream(timeout=REQUEST_SECONDS)
+        self._jetstream: JetStreamContext = client.jetstream(timeout=REQUEST_SECONDS)  # pyright: ignore[reportUnknownMemberType]
         self._buffer: deque[Message] = deque()
         self._arrived = anyio.Event()
         self._requested = 0
@@ -76,6 +78,11 @@ class Broker:
         self._trouble: str | None = None
         self._inbox = client.new_inbox()
         self._stopped = False
+
+    @property
+    def client(self) -> Client:
+        """The connection itself, for whoever publishes in bulk."""
+        return self._client
 
     @property
     def connected(self) -> bool:
@@ -87,14 +94,14 @@ class Broker:
         """Messages that have arrived and were not handed on yet."""
         return len(self._buffer)
 
-    # -- streams ----------------------------------------------------------------------------------------------------------
+    # -- streams -------------------------------------------------------------------------------------------------------
 
     async def ensure(self) -> None:
         """Make the streams and the consumer where they are missing; leave what an operator made as it is.
 
         Raises:
-            BrokerAway: try again.
-            BrokerMismatch: no use to try again.
+            BrokerAwayError: try again.
+            BrokerMismatchError: no use to try again.
         """
         wanted = self._settings
         try:
@@ -103,16 +110,16 @@ class Broker:
             await self._ensure_consumer()
         except APIError as error:
             if error.code is None or error.code >= 500:  # noqa: PLR2004 - as in HTTP
-                raise BrokerAway(_said(error)) from error
-            raise BrokerMismatch(_said(error)) from error
+                raise BrokerAwayError(_said(error)) from error
+            raise BrokerMismatchError(_said(error)) from error
         except _OUT_OF_REACH as error:
-            raise BrokerAway(_said(error)) from error
+            raise BrokerAwayError(_said(error)) from error
 
     async def _ensure_stream(self, name: str, prefix: str) -> None:
         try:
             await self._jetstream.stream_info(name)
         except NotFoundError:
-            await self._jetstream.add_stream(
+            await self._jetstream.add_stream(  # pyright: ignore[reportUnknownMemberType]
                 api.StreamConfig(
                     name=name,
                     subjects=[f"{prefix}.>"],
@@ -125,7 +132,7 @@ class Broker:
 
     async def _ensure_consumer(self) -> None:
         wanted = self._settings
-        await self._jetstream.add_consumer(
+        await self._jetstream.add_consumer(  # pyright: ignore[reportUnknownMemberType]
             wanted.input_stream,
             api.ConsumerConfig(
                 durable_name=wanted.consumer,
@@ -141,20 +148,22 @@ class Broker:
         """Return how many messages are not acknowledged yet, delivered or not, by the broker's own count.
 
         Raises:
-            BrokerAway: try again.
+            BrokerAwayError: try again.
         """
         wanted = self._settings
         try:
             info = await self._jetstream.consumer_info(wanted.input_stream, wanted.consumer)
         except _OUT_OF_REACH as error:
-            raise BrokerAway(_said(error)) from error
+            raise BrokerAwayError(_said(error)) from error
         return (info.num_pending or 0) + (info.num_ack_pending or 0)
 
-    # -- pulling ----------------------------------------------------------------------------------------------------------
+    # -- pulling -------------------------------------------------------------------------------------------------------
 
     async def subscribe(self) -> None:
         """Listen on the inbox that pull requests are answered to; it survives reconnections."""
-        await self._client.subscribe(self._inbox, cb=self._on_message)
+        await self._client.subscribe(  # pyright: ignore[reportUnknownMemberType]
+            self._inbox, cb=self._on_message
+        )
 
     def stop_pulling(self) -> None:
         """Let `next_batch` return nothing from now on."""
@@ -238,14 +247,16 @@ class Broker:
         self._heard = monotonic()
         for delay in delays():
             try:
-                return await self.ensure()
-            except BrokerAway as error:
+                await self.ensure()
+            except BrokerAwayError as error:
                 log.warning("no answer from nats", server=shown(self._settings.nats_url), said=str(error))
+            else:
+                return
             if self._stopped:
-                return None
+                return
             await anyio.sleep(delay)
 
-    # -- acknowledging ----------------------------------------------------------------------------------------------------
+    # -- acknowledging -------------------------------------------------------------------------------------------------
 
     async def ack(self, messages: Iterable[Message]) -> None:
         """Tell the broker that messages are done with. Should that get lost, they come again as duplicates."""
@@ -276,7 +287,7 @@ class Broker:
             return False
         return True
 
-    # -- publishing -------------------------------------------------------------------------------------------------------
+    # -- publishing ----------------------------------------------------------------------------------------------------
 
     async def publish(
         self, subject: str, body: bytes, *, message_id: str | None = None, headers: dict[str, str] | None = None
@@ -284,13 +295,13 @@ class Broker:
         """Publish one message; return False where the broker knows its id already.
 
         Raises:
-            BrokerAway: it may have arrived or not; try again with the same id.
+            BrokerAwayError: it may have arrived or not; try again with the same id.
         """
         headers = {**(headers or {}), **({api.Header.MSG_ID.value: message_id} if message_id else {})}
         try:
             ack = await self._jetstream.publish(subject, body, headers=headers or None)
         except _OUT_OF_REACH as error:
-            raise BrokerAway(_said(error)) from error
+            raise BrokerAwayError(_said(error)) from error
         return not ack.duplicate
 
     async def announce(self, subject: str, body: bytes, *, message_id: str) -> bool:
@@ -299,7 +310,7 @@ class Broker:
         The broker compares with what the stream holds, so this holds for ever and not only in the duplicate window.
 
         Raises:
-            BrokerAway: it may have arrived or not; try again.
+            BrokerAwayError: it may have arrived or not; try again.
         """
         headers = {
             api.Header.MSG_ID.value: message_id,
@@ -311,9 +322,9 @@ class Broker:
         except APIError as error:
             if error.err_code == _WRONG_LAST_SEQUENCE:
                 return False
-            raise BrokerAway(_said(error)) from error
+            raise BrokerAwayError(_said(error)) from error
         except _OUT_OF_REACH as error:
-            raise BrokerAway(_said(error)) from error
+            raise BrokerAwayError(_said(error)) from error
         return not ack.duplicate
 
     async def release(self) -> None:
@@ -332,7 +343,7 @@ async def open_broker(settings: Settings) -> AsyncGenerator[Broker]:
     """Connect, however long that takes, make sure of the streams, and give the broker for the length of a block.
 
     Raises:
-        BrokerMismatch: the broker has something else under our names.
+        BrokerMismatchError: the broker has something else under our names.
     """
     link = _Link(settings)
     try:
@@ -341,7 +352,7 @@ async def open_broker(settings: Settings) -> AsyncGenerator[Broker]:
             try:
                 await broker.ensure()
                 break
-            except BrokerAway as error:
+            except BrokerAwayError as error:
                 log.warning("nats is not ready", server=shown(settings.nats_url), said=str(error))
             await anyio.sleep(delay)
         yield broker
@@ -365,8 +376,6 @@ class _Link:
             try:
                 with anyio.fail_after(CONNECT_SECONDS):
                     await self._client.connect(**self._options())
-                self._broker = Broker(self._client, self._settings)
-                return self._broker
             except _OUT_OF_REACH as error:
                 log.warning(
                     "nats cannot be reached",
@@ -374,6 +383,9 @@ class _Link:
                     said=self._said or _said(error),
                     retry_in=round(delay, 1),
                 )
+            else:
+                self._broker = Broker(self._client, self._settings)
+                return self._broker
             await self.close()
             await anyio.sleep(delay)
         raise AssertionError("delays() never ends")
