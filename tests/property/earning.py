@@ -108,9 +108,7 @@ def unlocks_of(rules: Ruleset, timeline: Timeline) -> list[Unlock]:
         versions = rules.achievements[name]
         if scope_of(versions[0]) == timeline.subject.scope:
             names = dict.fromkeys(tier for version in versions for tier in tiers(version))
-            unlocks += [
-                each for tier in names for each in _unlocks_of_tier(rules, timeline, unlocks, name, tier)
-            ]
+            unlocks += [each for tier in names for each in _unlocks_of_tier(rules, timeline, unlocks, name, tier)]
     return unlocks
 
 
@@ -135,9 +133,7 @@ def _unlocks_of_tier(
         occurrence = _occurrence(version, prefix, start, len(granted))
         if occurrence == OUTSIDE or occurrence in granted:
             continue
-        granted[occurrence] = Unlock(
-            timeline.subject, name, tier, occurrence, version.version, position(event)
-        )
+        granted[occurrence] = Unlock(timeline.subject, name, tier, occurrence, version.version, position(event))
         if version.repeat is None:
             break
         if isinstance(version.repeat, syntax.RepeatEach):

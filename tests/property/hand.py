@@ -86,7 +86,8 @@ def progress(condition: str, *events: Event, now: str = "") -> Progress:
     text = f'achievement x {{ title "X" when {condition} after never }}'
     never = 'achievement never { title "Never" when count(event=c, >= 1_000) }'
     rules = read(CONTRACT + never + text)
-    found = reference.outcome(rules, events, e(now, "a").at if now else None)
+    moment = e(now, "a").at if now else max(event.at for event in events)
+    found = reference.outcome(rules, events, moment)
     return found.progress[nearness.Goal(Subject("t", "user", "u"), "x", None)]
 
 

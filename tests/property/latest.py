@@ -96,9 +96,7 @@ class Prefix(NamedTuple):
         everywhere = self.view.timeline.matching(pattern, tz)
         return everywhere[bisect_left(everywhere, self.view.first) : bisect_right(everywhere, self.last)]
 
-    def with_field(
-        self, pattern: syntax.Pattern, tz: syntax.Zone | None, name: str
-    ) -> list[tuple[Position, Value]]:
+    def with_field(self, pattern: syntax.Pattern, tz: syntax.Zone | None, name: str) -> list[tuple[Position, Value]]:
         """Return places and values of the pattern's events that have the field."""
         events = [self.event(i) for i in self.matching(pattern, tz)]
         return [(position(event), event.fields[name]) for event in events if name in event.fields]
@@ -119,9 +117,7 @@ def latest_start(condition: syntax.Condition, prefix: Prefix, layer: Layer = "un
     return memo[key]
 
 
-def _modified(  # noqa: PLR0911 - a table
-    condition: syntax.Condition, prefix: Prefix, layer: Layer
-) -> Position | None:
+def _modified(condition: syntax.Condition, prefix: Prefix, layer: Layer) -> Position | None:
     """The second half of the table: what a modifier makes of the latest starts of what it modifies."""
     mods = condition.mods
     match layer:
@@ -149,9 +145,10 @@ def _modified(  # noqa: PLR0911 - a table
             unless = mods.unless
             if unless is None:
                 return latest_start(condition, prefix, "per")
-            return _latest(
-                condition, prefix, "per", lambda start, moment: lies_after(moment, start, unless, mods.tz)
-            )
+            if isinstance(condition, syntax.Sum) and is_signed(prefix.view.rules, condition):
+                since_breaks = (_total(condition, moment, unless) for moment in prefix.moments())
+                return BEGINNING if any(reaches(total, condition.cmp) for total in since_breaks) else None
+            return _latest(condition, prefix, "per", lambda start, moment: lies_after(moment, start, unless, mods.tz))
 
 
 def _latest(
@@ -159,9 +156,7 @@ def _latest(
 ) -> Position | None:
     """Return the latest start that the layer below had at a moment that admits it."""
     pairs = ((latest_start(condition, moment, layer), moment) for moment in prefix.moments())
-    return max(
-        (start for start, moment in pairs if start is not None and admits(start, moment)), default=None
-    )
+    return max((start for start, moment in pairs if start is not None and admits(start, moment)), default=None)
 
 
 def in_unit_of(moment: Prefix, start: Position, unit: str, tz: syntax.Zone | None) -> bool:
@@ -174,7 +169,7 @@ def lies_after(moment: Prefix, start: Position, unless: syntax.Pattern, tz: synt
     return not breaks or position(moment.event(breaks[-1])) < start
 
 
-def _table(condition: syntax.Condition, prefix: Prefix) -> Position | None:  # noqa: PLR0911 - a table
+def _table(condition: syntax.Condition, prefix: Prefix) -> Position | None:
     """The first half of the table: the latest start of each operator by itself."""
     match condition:
         case syntax.Count():
@@ -183,9 +178,7 @@ def _table(condition: syntax.Condition, prefix: Prefix) -> Position | None:  # n
             return _sum(condition, prefix)
         case syntax.Extreme():
             values = prefix.with_field(condition.event, condition.mods.tz, condition.of.text)
-            return max(
-                (place for place, value in values if reaches(as_number(value), condition.cmp)), default=None
-            )
+            return max((place for place, value in values if reaches(as_number(value), condition.cmp)), default=None)
         case syntax.Streak():
             return _streak(condition, prefix)
         case syntax.Sequence():
@@ -229,9 +222,7 @@ def least_parts(condition: syntax.Combine) -> int:
             return condition.k
 
 
-def earned_by(
-    unlocks: Iterable[Unlock], achievement: syntax.Name, tier: syntax.Name | None
-) -> list[Position]:
+def earned_by(unlocks: Iterable[Unlock], achievement: syntax.Name, tier: syntax.Name | None) -> list[Position]:
     """Return the events that earned an achievement, or one tier of it."""
     return [
         unlock.by
@@ -263,8 +254,7 @@ def _sum(condition: syntax.Sum, prefix: Prefix) -> Position | None:
     """Add up backwards; over a field that may be negative it is the total, from the beginning."""
     values = prefix.with_field(condition.event, condition.mods.tz, condition.of.text)
     if is_signed(prefix.view.rules, condition):
-        total = sum((as_number(value) for _, value in values), Fraction(0))
-        return BEGINNING if reaches(total, condition.cmp) else None
+        return BEGINNING if reaches(_total(condition, prefix, None), condition.cmp) else None
     total = Fraction(0)
     for place, value in reversed(values):
         total += as_number(value)
@@ -273,11 +263,17 @@ def _sum(condition: syntax.Sum, prefix: Prefix) -> Position | None:
     return None
 
 
+def _total(condition: syntax.Sum, moment: Prefix, unless: syntax.Pattern | None) -> Fraction:
+    """Return the total of all events, or of those after the last E."""
+    tz = condition.mods.tz
+    values = moment.with_field(condition.event, tz, condition.of.text)
+    counted = [value for place, value in values if unless is None or lies_after(moment, place, unless, tz)]
+    return sum((as_number(value) for value in counted), Fraction(0))
+
+
 def is_signed(rules: Ruleset, condition: syntax.Sum) -> bool:
     """Tell whether the summed field may be negative in one of the events."""
-    lows = [
-        rules.events[each.event.text].fields[condition.of.text].low for each in condition.event.alternatives
-    ]
+    lows = [rules.events[each.event.text].fields[condition.of.text].low for each in condition.event.alternatives]
     return any(low is None or low < 0 for low in lows)
 
 
@@ -302,7 +298,7 @@ def _streak(condition: syntax.Streak, prefix: Prefix) -> Position | None:
     """Of the latest run that is long enough: the begin of the unit that is n-th from its end."""
     needed = least_number(condition.cmp)
     long_enough = [run for run in runs_of(condition, prefix) if len(run) >= needed]
-    clock = prefix.clock(condition.mods.tz)
+    clock = prefix.view.timeline.clock_of_all(condition.mods.tz, prefix.last)
     return begin_of(condition, long_enough[-1][-needed], clock) if long_enough else None
 
 
@@ -322,8 +318,6 @@ def runs_of(condition: syntax.Streak, prefix: Prefix) -> list[list[int]]:
     return runs
 
 
-def begin_of(condition: syntax.Streak, unit: int, now: Clock) -> Position:
-    """Return the place before all events of a unit: on the clock of now, for `tz=event` in UTC."""
-    tz = condition.mods.tz
-    clock = "UTC" if tz is not None and tz.kind == "event" else now
+def begin_of(condition: syntax.Streak, unit: int, clock: Clock) -> Position:
+    """Return the place before all events of a unit."""
     return Position(wall.begin(condition.unit.text, unit, clock), "")

@@ -20,6 +20,7 @@ from tests.property.latest import (
     begin_of,
     best_of_steps,
     earned_by,
+    latest_start,
     least_number,
     least_parts,
     lies_after,
@@ -71,9 +72,7 @@ class Asked(NamedTuple):
         return place is not None and all(window(place) for window in self.span)
 
 
-def progress_of(
-    rules: Ruleset, timeline: Timeline, unlocks: Sequence[Unlock], now: int
-) -> dict[Goal, Progress]:
+def progress_of(rules: Ruleset, timeline: Timeline, unlocks: Sequence[Unlock], now: int) -> dict[Goal, Progress]:
     """Return the progress of one subject, as of an instant no earlier than its last event."""
     found: dict[Goal, Progress] = {}
     for name, versions in rules.achievements.items():
@@ -105,12 +104,14 @@ def _progress_of_tier(
     done = bool(own) and not each
     if isinstance(version.repeat, syntax.RepeatEvery):
         unit, tz = version.repeat.unit.text, version.repeat.tz
-        clock = timeline.clock(tz, len(timeline.events) - 1)
+        clock = timeline.clock_now(tz)
         done = wall.label(unit, now, clock) in {unlock.occurrence for unlock in own}
         span = (_in_unit(unit, now, clock),)
-    progress = _progress(when, Asked(Prefix(view, last), span, now))
-    if not done:
-        return progress
+    asked = Asked(Prefix(view, last), span, now)
+    return _full(_so_far(when, asked)) if done else _progress(when, asked)
+
+
+def _full(progress: Progress) -> Progress:
     return Progress(Fraction(1), progress.target, progress.target)
 
 
@@ -122,19 +123,24 @@ def _narrowed(mods: syntax.Modifiers, asked: Asked) -> Asked:
     """Add the windows of a condition's own modifiers."""
     prefix, span, now = asked
     within, unless = mods.within, mods.unless
-    timeline = prefix.view.timeline
     windows: list[Window] = []
     if within is not None:
         windows.append(lambda place: now - place.at < within.us)
     if mods.per is not None:
-        windows.append(_in_unit(mods.per.text, now, timeline.clock(mods.tz, len(timeline.events) - 1)))
+        windows.append(_in_unit(mods.per.text, now, prefix.view.timeline.clock_now(mods.tz)))
     if unless is not None:
         windows.append(lambda place: lies_after(prefix, place, unless, mods.tz))
     return Asked(prefix, (*span, *windows), now)
 
 
-def _progress(condition: syntax.Condition, outer: Asked) -> Progress:  # noqa: PLR0911 - a table
-    asked = _narrowed(condition.mods, outer)
+def _progress(condition: syntax.Condition, outer: Asked) -> Progress:
+    """What holds is full, if it does on what lies in the windows above it; or else how much lies in its own."""
+    so_far = _so_far(condition, _narrowed(condition.mods, outer))
+    some = outer.prefix.last >= outer.prefix.view.first
+    return _full(so_far) if some and outer.holds(latest_start(condition, outer.prefix)) else so_far
+
+
+def _so_far(condition: syntax.Condition, asked: Asked) -> Progress:
     prefix = asked.prefix
     match condition:
         case syntax.Count():
@@ -142,9 +148,7 @@ def _progress(condition: syntax.Condition, outer: Asked) -> Progress:  # noqa: P
         case syntax.Sum():
             values = _numbers(condition, asked)
             target = _target(condition, prefix.view.rules)
-            return _towards(
-                sum(values, Fraction(0)), target, reached=reaches(sum(values, Fraction(0)), condition.cmp)
-            )
+            return _towards(sum(values, Fraction(0)), target, reached=reaches(sum(values, Fraction(0)), condition.cmp))
         case syntax.Extreme():
             return _extreme_progress(condition, _numbers(condition, asked), prefix.view.rules)
         case syntax.Streak():
@@ -189,12 +193,8 @@ def _extreme_progress(condition: syntax.Extreme, values: list[Fraction], rules: 
 
 def _target(condition: syntax.Sum | syntax.Extreme, rules: Ruleset) -> Number:
     """Return the number to be reached: the bound, or for `> n` over a whole-number field n + 1."""
-    types = {
-        rules.events[each.event.text].fields[condition.of.text].type for each in condition.event.alternatives
-    }
-    return (
-        least_number(condition.cmp) if condition.cmp.op == ">" and types == {"int"} else condition.cmp.bound
-    )
+    types = {rules.events[each.event.text].fields[condition.of.text].type for each in condition.event.alternatives}
+    return least_number(condition.cmp) if condition.cmp.op == ">" and types == {"int"} else condition.cmp.bound
 
 
 def _towards(current: Number | Fraction, target: Number, *, reached: bool = False) -> Progress:
@@ -208,9 +208,8 @@ def _towards(current: Number | Fraction, target: Number, *, reached: bool = Fals
 
 def _current_run(condition: syntax.Streak, asked: Asked) -> int:
     """Count the active units of the run that is not broken yet, those that begin in the windows."""
-    timeline = asked.prefix.view.timeline
     runs = runs_of(condition, asked.prefix)
-    clock = timeline.clock(condition.mods.tz, len(timeline.events) - 1)
+    clock = asked.prefix.view.timeline.clock_now(condition.mods.tz)
     present = wall.unit_at(condition.unit.text, asked.now, clock)
     if not runs or present - runs[-1][-1] - 1 > condition.grace:
         return 0

@@ -1,4 +1,4 @@
-"""What the reference reads of a rule set, straight from the syntax trees, without the checker."""
+"""What the reference reads of a rule set, from the syntax trees alone or from checked rules."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dsl import syntax
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from dsl.schema import Rules
     from dsl.types import Number
 
 
@@ -28,7 +29,7 @@ class EventRule(NamedTuple):
 
 
 class Ruleset(NamedTuple):
-    """All declarations, by name; versions of an achievement ascend."""
+    """All declarations, by name; versions of an achievement ascend. Trait events are events, too."""
 
     events: dict[str, EventRule]
     trait_events: dict[str, tuple[str, ...]]
@@ -38,6 +39,7 @@ class Ruleset(NamedTuple):
 def ruleset(declarations: Iterable[syntax.Declaration]) -> Ruleset:
     """Gather declarations, assumed valid, into a rule set."""
     events: dict[str, EventRule] = {}
+    traits: dict[str, EventRule] = {}
     trait_events: defaultdict[str, tuple[str, ...]] = defaultdict(tuple)
     achievements: defaultdict[str, list[syntax.Achievement]] = defaultdict(list)
     for declaration in declarations:
@@ -46,15 +48,29 @@ def ruleset(declarations: Iterable[syntax.Declaration]) -> Ruleset:
                 events[name.text] = _event(declaration)
             case syntax.TraitsDecl(event=event, fields=fields):
                 trait_events[event.text] += tuple(field.name.text for field in fields)
+                carried = {field.name.text: FieldRule(field.type.text, _low(field)) for field in fields}
+                contract = traits.get(event.text, EventRule({}, None))
+                traits[event.text] = EventRule(contract.fields | carried, None)
             case syntax.Achievement(name=name):
                 achievements[name.text].append(declaration)
             case syntax.Example():
                 pass
     ascending = {
-        name: tuple(sorted(versions, key=lambda each: each.version))
-        for name, versions in achievements.items()
+        name: tuple(sorted(versions, key=lambda each: each.version)) for name, versions in achievements.items()
     }
-    return Ruleset(events, dict(trait_events), ascending)
+    return Ruleset(traits | events, dict(trait_events), ascending)
+
+
+def from_checked(rules: Rules) -> Ruleset:
+    """Take over the rules that the checker resolved."""
+    events = {
+        name: EventRule(
+            {field.name: FieldRule(field.type.value, field.low) for field in contract.fields.values()},
+            contract.once,
+        )
+        for name, contract in rules.events.items()
+    }
+    return Ruleset(events, rules.trait_events, rules.achievements)
 
 
 def _event(declaration: syntax.EventDecl) -> EventRule:

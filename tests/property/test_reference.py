@@ -85,6 +85,18 @@ def test_a_signed_sum_is_the_total() -> None:
     assert earned(both, up, down, *late) is None
 
 
+def test_a_signed_sum_with_unless_is_the_total_since_then() -> None:
+    condition = "sum(event=d, of=m, >= 100, unless=b)"
+    up, down, again = (at(f"13 09:0{i}", "d", f"d{i}", m=m) for i, m in enumerate((60, -20, 60)))
+    assert earned(condition, up, down, again) == "d2"
+    assert earned(condition, up, at("13 09:00:30", "b"), down, again) is None
+    assert earned(condition, at("13 09:01:30", "b"), down, again, at("13 10:00", "d", "d3", m=40)) == "d3"
+    # What it reached once it keeps.
+    both = f"all({condition}, count(event=c, >= 1))"
+    assert earned(both, up, down, again, at("13 10:00", "d", m=-50), at("13 11:00", "c", "c")) == "c"
+    assert earned(both, up, down, again, at("13 10:00", "b"), at("13 11:00", "c", "c")) == "c"
+
+
 @pytest.mark.parametrize(
     ("condition", "days_of_april", "expected"),
     [
@@ -333,9 +345,7 @@ def test_per_in_the_zone_of_the_moment() -> None:
     condition = "count(event=a, >= 2, per=day, tz=event)"
     first = at("2026-04-13T23:30:00+02:00", "a", "first")
     assert earned(condition, first, at("2026-04-14T00:30:00+02:00", "a")) is None
-    assert (
-        earned(condition, first, at("2026-04-13T22:30:00Z", "a", "utc")) == "utc"
-    )  # there it was 21:30 the same day
+    assert earned(condition, first, at("2026-04-13T22:30:00Z", "a", "utc")) == "utc"  # there it was 21:30 the same day
 
 
 def test_any_event_of_a_declared_type_is_a_moment() -> None:
@@ -454,10 +464,7 @@ def test_built_ins_by_the_zone_of_the_operator() -> None:
     berlin = at("01 00:00", "user.updated", timezone="Europe/Berlin")
     assert earned(condition.format("user"), berlin, event) == "a"
     # The zone at the time of the event, not the one that came after it.
-    assert (
-        earned(condition.format("user"), event, at("15 00:00", "user.updated", timezone="Europe/Berlin"))
-        is None
-    )
+    assert earned(condition.format("user"), event, at("15 00:00", "user.updated", timezone="Europe/Berlin")) is None
     # The zone of a composition is not that of its parts, and that of an operator is that of its `unless`.
     assert earned('all(count(event=a where at.hour = 0, >= 1), tz="Europe/Berlin")', event) is None
     unless = 'count(event=a, >= 1, unless=a where at.hour = 0, tz="Europe/Berlin")'
@@ -591,9 +598,7 @@ def test_versions_are_judged_by_when_it_occurred() -> None:
     assert unlocked(text, *on(13, 14)) == []  # the second at `from` itself: version 2
     assert unlocked(text, *on(13, 14, 15, 16)) == ["x < a16"]  # progress counts all history
     assert unlocked(text, *on(13, 14, 15, 16), by="version") == ["x < v2"]
-    assert unlocked(text, *on(12, 13, 14, 15, 16), by="version") == [
-        "x < v1"
-    ]  # one unlock, whatever the version
+    assert unlocked(text, *on(12, 13, 14, 15, 16), by="version") == ["x < v1"]  # one unlock, whatever the version
 
 
 def test_a_lowered_bound_needs_an_event_that_is_heard() -> None:
@@ -732,6 +737,16 @@ def test_progress_of_the_current_run() -> None:
     assert progress(condition, *on(13, 14), now="16 00:00") == ratio(0, 5)
     assert progress("streak(event=a, per=day, >= 5, grace=1)", *on(13, 14), now="16 00:00") == ratio(2, 5)
     assert progress("streak(event=a, per=day, >= 5, within=37h)", *on(12, 13, 14)) == ratio(2, 5)
+
+
+def test_what_held_once_is_full() -> None:
+    burst = "count(event=a, >= 2, within=1h)"
+    assert progress(burst, A1, A2, *on(20)) == ratio(2, 2)
+    assert progress(f"all({burst}, count(event=c, >= 9))", A1, A2, *on(20)).fraction == Fraction(1, 2)
+    # Not where the window around it has left it behind.
+    assert progress(f"all({burst}, count(event=c, >= 9), within=1d)", A1, A2, *on(20)).fraction == Fraction(1, 4)
+    assert progress("streak(event=a, per=day, >= 2)", *on(13, 14, 20)) == ratio(2, 2)
+    assert progress("count(event=a, >= 2, unless=b)", A1, A2, *on(20, kind="b")) == ratio(2, 2)
 
 
 def test_progress_of_a_signed_sum_stays_between_0_and_1() -> None:

@@ -13,10 +13,11 @@ import pytest
 from dsl.calendar import format_instant
 from dsl.event import Event
 from tests.property.reading import read
-from tests.property.reference import Outcome, outcome
+from tests.property.reference import supported_unlocks
 from tests.property.wall import instant
 
 if TYPE_CHECKING:
+    from tests.property.latest import Unlock
     from tests.property.ruleset import Ruleset
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
@@ -35,9 +36,7 @@ def events(stream: str, known: Ruleset) -> list[Event]:
 
 def _event(body: dict[str, Any], known: Ruleset) -> Event:
     contract = known.events[body["event_type"]].fields
-    fields = {
-        name: value for name, value in body["payload"].items() if name in contract and value is not None
-    }
+    fields = {name: value for name, value in body["payload"].items() if name in contract and value is not None}
     for name, value in fields.items():
         if contract[name].type == "timestamp":
             fields[name] = instant(value)
@@ -54,7 +53,7 @@ def _event(body: dict[str, Any], known: Ruleset) -> Event:
     )
 
 
-def rows(found: Outcome) -> list[dict[str, str | int | None]]:
+def rows(found: list[Unlock]) -> list[dict[str, str | int | None]]:
     return [
         {
             "tenant_id": unlock.subject.tenant,
@@ -66,7 +65,7 @@ def rows(found: Outcome) -> list[dict[str, str | int | None]]:
             "version": unlock.version,
             "earned_at": format_instant(unlock.earned_at),
         }
-        for unlock in found.unlocks
+        for unlock in found
     ]
 
 
@@ -76,4 +75,4 @@ def test_the_reference_grants_what_was_expected(stream: str, distinct: int) -> N
     known = rules()
     history = events(stream, known)
     assert len(history) == distinct
-    assert rows(outcome(known, history)) == expected["unlocks"]
+    assert rows(supported_unlocks(known, history)) == expected["unlocks"]

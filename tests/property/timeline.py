@@ -86,9 +86,7 @@ class Timeline:
     copies: int
     traits: list[Mapping[str, Value]]
     """After event i: the traits of the user of event i."""
-    matched: dict[tuple[int, str, str], list[int]] = field(
-        default_factory=dict[tuple[int, str, str], list[int]]
-    )
+    matched: dict[tuple[int, str, str], list[int]] = field(default_factory=dict[tuple[int, str, str], list[int]])
 
     def clock(self, tz: syntax.Zone | None, i: int) -> Clock:
         """Return the clock that `tz=` means at event i."""
@@ -100,6 +98,19 @@ class Timeline:
             return tz.name
         name = self.traits[i].get("timezone", "UTC")
         return name if isinstance(name, str) else "UTC"
+
+    def clock_of_all(self, tz: syntax.Zone | None, i: int) -> Clock:
+        """Return the clock that `tz=` means at event i for more than that event: UTC where each has its own."""
+        each = tz is not None and (tz.kind == "event" or (tz.kind == "user" and self.subject.scope != "user"))
+        return "UTC" if each else self.clock(tz, i)
+
+    def clock_now(self, tz: syntax.Zone | None) -> Clock:
+        """Return the clock that `tz=` means after the last event."""
+        return self.clock_of_all(tz, len(self.events) - 1)
+
+    def up_to(self, i: int) -> Timeline:
+        """Return what was lived through up to event i."""
+        return Timeline(self.subject, self.events[: i + 1], self.copies, self.traits[: i + 1])
 
     def matching(self, pattern: syntax.Pattern, tz: syntax.Zone | None) -> list[int]:
         """Return the indices of the pattern's events."""
@@ -124,7 +135,7 @@ def timelines(rules: Ruleset, events: Iterable[Event], scope: str) -> dict[Subje
     by_subject: defaultdict[Subject, list[Event]] = defaultdict(list)
     for event in sorted(events, key=position):
         name = name_in(scope, event)
-        if name is not None and (event.type in rules.events or event.type in rules.trait_events):
+        if name is not None and event.type in rules.events:
             by_subject[Subject(event.tenant, scope, name)].append(event)
     return {subject: timeline(rules, subject, own) for subject, own in by_subject.items()}
 
@@ -135,11 +146,7 @@ def timeline(rules: Ruleset, subject: Subject, events: list[Event]) -> Timeline:
     of_users: defaultdict[str, dict[str, Value]] = defaultdict(dict)
     after: list[Mapping[str, Value]] = []
     for event in counted:
-        told = {
-            name: event.fields[name]
-            for name in rules.trait_events.get(event.type, ())
-            if name in event.fields
-        }
+        told = {name: event.fields[name] for name in rules.trait_events.get(event.type, ()) if name in event.fields}
         if told:
             of_users[event.user] = of_users[event.user] | told
         after.append(of_users[event.user])
@@ -149,9 +156,7 @@ def timeline(rules: Ruleset, subject: Subject, events: list[Event]) -> Timeline:
 # -- predicates ----------------------------------------------------------------------------------------------
 
 
-def is_true(  # noqa: PLR0911 - a table
-    what: syntax.Predicate, fields: Mapping[str, Value], at: int = 0, clock: Clock = "UTC"
-) -> bool:
+def is_true(what: syntax.Predicate, fields: Mapping[str, Value], at: int = 0, clock: Clock = "UTC") -> bool:
     """Evaluate a filter on an event's fields, or a `for` on traits."""
     match what:
         case syntax.Compare(left=left, op=op, right=right):

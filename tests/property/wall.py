@@ -84,9 +84,7 @@ def _first_shown(unit: str, number: int) -> datetime:
     """Return what a clock shows at the begin of a unit, if it does not jump there."""
     match unit:
         case "hour":
-            return datetime.combine(date.fromordinal(number // 24), datetime.min.time()).replace(
-                hour=number % 24
-            )
+            return datetime.combine(date.fromordinal(number // 24), datetime.min.time()).replace(hour=number % 24)
         case "day":
             return datetime.combine(date.fromordinal(number), datetime.min.time())
         case "week":
@@ -110,9 +108,7 @@ def _jumps(low: int, high: int, clock: Clock) -> list[int]:
             continue
         while after - before > 1:
             middle = (before + after) // 2
-            before, after = (
-                (middle, after) if _offset(middle, clock) == _offset(begin, clock) else (before, middle)
-            )
+            before, after = (middle, after) if _offset(middle, clock) == _offset(begin, clock) else (before, middle)
         found.append(after)
     return found
 

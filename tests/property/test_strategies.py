@@ -1,0 +1,30 @@
+"""The strategies are worth their name: what they draw is valid, and a large share of it unlocks something."""
+
+from __future__ import annotations
+
+from hypothesis import HealthCheck, Phase, given, settings
+
+from tests.property import strategies
+from tests.property.reading import read
+from tests.property.reference import outcome
+
+
+def test_a_large_share_unlocks_something() -> None:
+    granted: list[bool] = []
+
+    @settings(
+        max_examples=150,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=[HealthCheck.too_slow],
+    )
+    @given(strategies.scenarios())
+    def measure(scenario: strategies.Scenario) -> None:
+        ids = [event.id for event in scenario.events]
+        assert len(ids) == len(set(ids))
+        granted.append(bool(outcome(read(scenario.text), scenario.events).unlocks))
+
+    measure()
+    assert sum(granted) > 0.5 * len(granted)
