@@ -55,16 +55,23 @@ def wall_clock() -> int:
     return time_ns() // 1000
 
 
+def at_once() -> anyio.Event:
+    """Return an event that is set: for `drain`, where nothing more will come."""
+    event = anyio.Event()
+    event.set()
+    return event
+
+
 async def run(
     settings: Settings,
     *,
     stop: anyio.Event | None = None,
     on_ready: Callable[[], None] | None = None,
     stats: Stats | None = None,
-    drain: bool = False,
+    drain: anyio.Event | None = None,
     now: Callable[[], int] = wall_clock,
 ) -> Stats:
-    """Work until `stop` is set or, with `drain`, until nothing is left to do; return what was done.
+    """Work until `stop` is set or, once `drain` is set, until nothing is left to do; return what was done.
 
     Servers that are away are waited for, at the start as well as later. `on_ready` is called once the worker pulls.
 
@@ -163,14 +170,14 @@ class Worker:
         )
         self._busy_since: float | None = None
 
-    async def run(self, *, on_ready: Callable[[], None] | None, drain: bool) -> None:
+    async def run(self, *, on_ready: Callable[[], None] | None, drain: anyio.Event | None) -> None:
         """Run the stages until they have stopped, and whatever accompanies them."""
         async with anyio.create_task_group() as company:
             if self._settings.health_port is not None:
                 await company.start(serve, self._probes(), self._settings.health_host, self._settings.health_port)
             company.start_soon(self._watch_stop)
-            if drain:
-                company.start_soon(self._watch_drain)
+            if drain is not None:
+                company.start_soon(self._watch_drain, drain)
             await self._run_stages(on_ready)
             company.cancel_scope.cancel()
 
@@ -234,11 +241,12 @@ class Worker:
         log.info("stopping")
         self._broker.stop_pulling()
 
-    async def _watch_drain(self) -> None:
+    async def _watch_drain(self, drain: anyio.Event) -> None:
+        await drain.wait()
         # The broker tells nobody when a consumer has caught up: it has to be asked.
         while not await self._is_done():  # noqa: ASYNC110
             await anyio.sleep(DRAIN_LOOK_SECONDS)
-        self._stop.set()
+        self._broker.stop_pulling()
 
     async def _is_done(self) -> bool:
         """Tell whether every message is acknowledged by the broker's own count, and every unlock announced."""

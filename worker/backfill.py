@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from dsl.progress import Grant
     from worker.deployed import Deployed
-    from worker.grants import Decision
+    from worker.reconcile import Decision
     from worker.settings import Settings
     from worker.store import Session, Store
 

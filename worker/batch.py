@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from dsl.progress import Grant
-    from worker.grants import Decision
+    from worker.reconcile import Decision
     from worker.standing import Standing
 
 MAX_SUBJECT_BYTES = 512

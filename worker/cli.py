@@ -5,7 +5,9 @@ Exit codes: 0 good, 1 something is wrong (with the rules, the events, a server),
 
 from __future__ import annotations
 
+import os
 import sys
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from time import time_ns
@@ -14,9 +16,11 @@ from typing import TYPE_CHECKING, Final
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from worker.rulefiles import RuleSet
+    from worker.settings import Settings
+    from worker.verdict import Reason
 
 # Modules are imported where a command needs them: `ach fmt` in an editor should not wait for a database driver.
 
@@ -153,6 +157,201 @@ def replay(
     sys.exit(0 if replay_command(rules, request) else 1)
 
 
+# -- operating --------------------------------------------------------------------------------------------------------
+
+
+def _operate(work: Callable[[Settings], Awaitable[object]], *, loud: bool = False) -> None:
+    """Run an operator's command on the servers of the environment; exit 1 with a message where that fails."""
+    from worker import logs, operating, terminal  # noqa: PLC0415
+    from worker.loop import run_async  # noqa: PLC0415
+    from worker.settings import SettingsError, read_settings  # noqa: PLC0415
+    from worker.signals import ImpatientError  # noqa: PLC0415
+
+    try:
+        settings = read_settings(os.environ)
+    except SettingsError as error:
+        raise click.UsageError(str(error)) from error
+    if loud:
+        logs.configure(settings.log_format)
+    else:
+        logs.quiet()
+    try:
+        with operating.told(settings):
+            run_async(partial(work, settings))
+    except operating.CommandError as error:
+        terminal.fail(str(error), error.hint)
+        sys.exit(1)
+    except (ImpatientError, KeyboardInterrupt):
+        sys.exit(130)
+
+
+@main.command()
+@click.option("--drain", is_flag=True, help="Stop when everything in the stream is done, instead of waiting for more.")
+def run(drain: bool) -> None:  # noqa: FBT001
+    """Run a worker: events from NATS_URL, progress in DATABASE_URL, unlocks back to NATS.
+
+    It judges by the rules that `ach apply` has put into force, and takes up new ones by itself. SIGTERM or Ctrl-C: it
+    finishes the batch, announces what is granted, and exits 0.
+    """
+    from worker import operating  # noqa: PLC0415
+
+    _operate(lambda settings: operating.run(settings, drain=drain), loud=True)
+
+
+@main.command()
+def migrate() -> None:
+    """Bring the database's schema up to date (a worker does so by itself at its start)."""
+    from worker import operating  # noqa: PLC0415
+
+    _operate(operating.migrate)
+
+
+@main.command()
+@_rules_argument
+def apply(paths: Sequence[Path]) -> None:
+    """Put rule files into force, all of them together, and bring everybody up to date.
+
+    Workers take them up without a restart. A deployed version may not change its meaning: give it a new version.
+    """
+    from worker import operating  # noqa: PLC0415
+
+    rules = _load_good(paths)
+    _operate(lambda settings: operating.apply(settings, rules))
+
+
+@main.command()
+def backfill() -> None:
+    """Go on with a backfill that was interrupted (`ach apply` runs it by itself)."""
+    from worker import operating  # noqa: PLC0415
+
+    _operate(operating.bring_up_to_date)
+
+
+@main.command()
+@click.argument("streams", nargs=-1, required=True, metavar="STREAM...")
+def emit(streams: Sequence[str]) -> None:
+    """Publish recorded events (JSON Lines, also .gz and .zst; `-` is standard input) to the input stream."""
+    from worker import operating  # noqa: PLC0415
+
+    _operate(lambda settings: operating.emit(settings, streams))
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print digest, unlocks and contested ones as one JSON object.")
+def digest(as_json: bool) -> None:  # noqa: FBT001
+    """Print a hash of all supported unlocks and progress in the database: equal where the results are equal."""
+    from worker import operating  # noqa: PLC0415
+
+    _operate(lambda settings: operating.digest(settings, as_json=as_json))
+
+
+@main.group()
+def dead() -> None:
+    """List, inspect, mend, send again and purge dead letters."""
+
+
+_reason_option = click.option("--reason", metavar="REASON", help="Only this reason, such as `contract`.")
+
+
+@dead.command("list")
+@_reason_option
+@click.option("--all", "replayed", is_flag=True, help="Also those that were sent again.")
+@click.option("--limit", default=100, show_default=True, type=click.IntRange(min=1))
+def dead_list(reason: str | None, replayed: bool, limit: int) -> None:  # noqa: FBT001
+    """List dead letters, newest first."""
+    from worker import operating  # noqa: PLC0415
+
+    wanted = _reason(reason)
+    _operate(lambda settings: operating.dead_list(settings, reason=wanted, replayed=replayed, limit=limit))
+
+
+@dead.command("show")
+@click.argument("letter_id", metavar="ID", type=int)
+def dead_show(letter_id: int) -> None:
+    """Show one dead letter: why it died, and its bytes."""
+    from worker import operating  # noqa: PLC0415
+
+    _operate(lambda settings: operating.dead_show(settings, letter_id))
+
+
+@dead.command("replay")
+@click.argument("ids", metavar="ID...", nargs=-1, required=True, type=int)
+@click.option(
+    "--body",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A mended body to send instead.",
+)
+def dead_replay(ids: Sequence[int], body: Path | None) -> None:
+    """Send dead letters again, as they are or mended."""
+    from worker import operating  # noqa: PLC0415
+
+    if body is not None and len(ids) > 1:
+        raise click.UsageError("--body mends one dead letter; name one ID")
+    _operate(lambda settings: operating.dead_replay(settings, ids, body))
+
+
+@dead.command("purge")
+@click.argument("ids", metavar="[ID...]", nargs=-1, type=int)
+@_reason_option
+@click.option("--before", metavar="INSTANT", help="Only those that died before.")
+@click.option("--all", "everything", is_flag=True, help="All of them.")
+def dead_purge(ids: Sequence[int], reason: str | None, before: str | None, everything: bool) -> None:  # noqa: FBT001
+    """Delete dead letters for good."""
+    from worker import operating  # noqa: PLC0415
+
+    if not (ids or reason or before or everything):
+        raise click.UsageError("say which: IDs, --reason, --before, or --all")
+    wanted, until = _reason(reason), None if before is None else _instant(before)
+    _operate(lambda settings: operating.dead_purge(settings, ids, reason=wanted, before=until))
+
+
+def _reason(text: str | None) -> Reason | None:
+    from worker.verdict import Reason  # noqa: PLC0415
+
+    if text is None:
+        return None
+    try:
+        return Reason(text)
+    except ValueError:
+        raise click.UsageError(f"--reason: {text!r} is none of {', '.join(Reason)}") from None
+
+
+# -- on this machine --------------------------------------------------------------------------------------------------
+
+
+@main.command()
+@click.option(
+    "--keep", is_flag=True, help="Leave the servers running at the end, to look around; `ach demo --stop` ends them."
+)
+@click.option("--stop", is_flag=True, help="Stop servers that --keep has left running.")
+@click.option(
+    "--data", "folder", default=".ach/demo", show_default=True, type=_PATHS, help="Where the servers keep their data."
+)
+def demo(keep: bool, stop: bool, folder: Path) -> None:  # noqa: FBT001
+    """See it work: two recorded histories through private servers and a worker, and what was earned."""
+    from worker.demo import demo_command  # noqa: PLC0415
+
+    sys.exit(0 if demo_command(folder, keep=keep, stop=stop) else 1)
+
+
+@main.command()
+@_rules_argument
+@click.option(
+    "--data", "folder", default=".ach/dev", show_default=True, type=_PATHS, help="Where the servers keep their data."
+)
+@click.option("--fresh", is_flag=True, help="Begin with empty servers.")
+def dev(paths: Sequence[Path], folder: Path, fresh: bool) -> None:  # noqa: FBT001
+    """Run private servers and a worker with these rules, and print their addresses; Ctrl-C ends everything.
+
+    Rule files are read again when they change.
+    """
+    from worker.dev import dev_command  # noqa: PLC0415
+
+    _load_good(paths)
+    sys.exit(0 if dev_command(paths, folder, fresh=fresh) else 1)
+
+
 def _instant(text: str | None) -> int:
     from dsl.payload import instant  # noqa: PLC0415
 
@@ -160,5 +359,5 @@ def _instant(text: str | None) -> int:
         return time_ns() // 1000
     moment = instant(text)
     if moment is None:
-        raise click.UsageError(f"--now: {text!r} is no RFC 3339 instant, such as 2026-05-01T00:00:00Z")
+        raise click.UsageError(f"{text!r} is no RFC 3339 instant, such as 2026-05-01T00:00:00Z")
     return moment[0]

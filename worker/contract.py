@@ -69,6 +69,7 @@ class _Wire(msgspec.Struct, frozen=True, gc=False):
 
 
 _event = msgspec.json.Decoder(_Wire)
+_anything = msgspec.json.Decoder(msgspec.Raw)
 _elements = msgspec.json.Decoder(list[msgspec.Raw])
 
 
@@ -178,15 +179,26 @@ def _decode(body: bytes) -> _Wire | Rejected:
     try:
         wire = _event.decode(body)
     except msgspec.ValidationError as error:
-        return Rejected(Reason.INVALID_EVENT, _where(str(error)), body)
+        return _malformed(body) or Rejected(Reason.INVALID_EVENT, _where(str(error)), body)
     except msgspec.DecodeError as error:
-        reason = Reason.INVALID_TEXT if _SURROGATE.search(body) and _parses(body) else Reason.MALFORMED_JSON
-        return Rejected(reason, str(error), body)
+        return _malformed(body) or Rejected(Reason.MALFORMED_JSON, str(error), body)
     except RecursionError:
         return Rejected(Reason.TOO_DEEP, f"nested deeper than {MAX_DEPTH}", body)
     if b"\\u0000" in body and _NUL.search(body):
         return Rejected(Reason.INVALID_TEXT, "U+0000 cannot be stored", body)
     return wire
+
+
+def _malformed(body: bytes) -> Rejected | None:
+    """Return what is wrong with the whole of a body as JSON, where the first fault found may have been another."""
+    try:
+        _anything.decode(body)
+    except msgspec.DecodeError as error:
+        reason = Reason.INVALID_TEXT if _SURROGATE.search(body) and _parses(body) else Reason.MALFORMED_JSON
+        return Rejected(reason, str(error), body)
+    except RecursionError:
+        return Rejected(Reason.TOO_DEEP, f"nested deeper than {MAX_DEPTH}", body)
+    return None
 
 
 def _where(message: str) -> str:

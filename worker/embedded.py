@@ -565,7 +565,9 @@ class _Postgres:
         for path in (unfinished, password_file):
             self._give(path)
         account = self._account
-        done = await anyio.run_process(
+        # In a thread, since uvloop cannot start a process as another user.
+        initdb = partial(
+            subprocess.run,
             [
                 str(self._binaries / "initdb"),
                 f"--pgdata={self._reach(unfinished)}",
@@ -581,6 +583,7 @@ class _Postgres:
                 *([] if self._durable else ["--no-sync"]),
             ],
             check=False,
+            capture_output=True,
             cwd=unfinished,
             env=_ENVIRONMENT,
             start_new_session=True,
@@ -588,6 +591,7 @@ class _Postgres:
             group=account.gid if account else None,
             extra_groups=[] if account else None,
         )
+        done = await anyio.to_thread.run_sync(initdb)
         if done.returncode:
             said = (done.stdout + done.stderr).decode(errors="replace").strip()
             raise EmbeddedError(f"initdb failed in {unfinished}:\n{said}")

@@ -6,7 +6,7 @@ import difflib
 import sys
 from typing import TYPE_CHECKING
 
-from dsl.format import FormatError, format_source
+from dsl.format import MeaningChangedError, format_source
 from worker import terminal
 from worker.rulefiles import decode, find
 
@@ -57,8 +57,10 @@ def _formatted(name: str, content: bytes) -> tuple[Source, str | None]:
         return source, None
     try:
         text = format_source(source)
-    except FormatError as error:
-        terminal.fail(str(error))
+    except MeaningChangedError:
+        terminal.fail(
+            f"{name}: formatting it would change what it means; it was left as it is", "please report this file"
+        )
         return source, None
     if text is None:
         terminal.fail(f"{name}: it has syntax errors and was left as it is", f"ach check {name}")

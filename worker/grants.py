@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
-from worker.reconcile import Change, Kind, Stored, reconcile, unlock_id
+from worker.reconcile import Change, Decision, Kind, Stored, reconcile, unlock_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -15,15 +15,6 @@ if TYPE_CHECKING:
     from dsl.progress import Grant
     from worker.deployed import Deployed
     from worker.store import Session
-
-
-class Decision(NamedTuple):
-    """One change of an unlock, for the books."""
-
-    kind: Kind
-    subject: Subject
-    unlock_id: UUID
-    grant: Grant
 
 
 class Earned(NamedTuple):

@@ -1,7 +1,8 @@
 """The sentence of the engine: a batch is decoded, held, recorded, judged, granted, buried, marked and committed.
 
 One batch is one transaction. Whatever fails for a reason that passes is tried again as a whole, which insert-first
-makes harmless even where the commit had taken place; what fails because of the data is split until the culprit is alone.
+makes harmless even where the commit had taken place; what fails because of the data is split until the culprit is
+alone.
 """
 
 from __future__ import annotations

@@ -60,6 +60,15 @@ class _Ack(msgspec.Struct):
 _ack = msgspec.json.Decoder(_Ack)
 
 
+async def listen(client: Client, subject: str, tell: Callable[[bytes], None]) -> None:
+    """Call `tell` with the body of every message on a subject, from now on, for as long as the connection stands."""
+
+    async def on_message(msg: Msg) -> None:
+        tell(msg.data)
+
+    await client.subscribe(subject, cb=on_message)
+
+
 class Publisher:
     """Publishes over one connection; `stored` and `duplicates` count what the broker said."""
 

@@ -55,6 +55,15 @@ class Change(NamedTuple):
     grant: Grant
 
 
+class Decision(NamedTuple):
+    """One change of an unlock, for the books."""
+
+    kind: Kind
+    subject: Subject
+    unlock_id: UUID
+    grant: Grant
+
+
 def unlock_id(subject: Subject, grant: Grant) -> UUID:
     """Return the id of an unlock: a hash of its key alone, so the same in every replay and after every amendment."""
     hashed = blake2b(digest_size=16)
@@ -74,7 +83,7 @@ def reconcile(
     """Compare one subject's stored unlocks with what it has earned; return what is new, and what changes.
 
     `still_ruled` tells whether an achievement and tier are still judged, and asks for a complete comparison: `earned`
-    is then all that the subject has, and what is stored beyond it is contested, or withdrawn where it was never granted.
+    is then all that the subject has; what is stored beyond it is contested, or withdrawn where it was never granted.
     What an operator revoked stays as it is, and what no rule judges any more stays granted.
     """
     supported = {unlock_id(subject, grant): grant for grant in earned}

@@ -7,10 +7,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import anyio
 import msgspec
 
 from worker import terminal
+from worker.loop import run_async
 from worker.recording import RecordingError, lines
 from worker.replay import Difference, Expected, Result, compare, replay
 
@@ -77,7 +77,7 @@ def _run_through(rules: RuleSet, request: Request) -> Result:
             now=request.now,
             on_progress=lambda what, done: tell(f"{what} {done:,} of {len(messages):,} messages"),
         )
-        return anyio.run(work)
+        return run_async(work)
 
 
 def _moving(request: Request, move: terminal.Move) -> Iterator[bytes]:

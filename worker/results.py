@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from worker.store import Session, Store
 
 
-class Stale(Exception):
+class StaleError(Exception):
     """Subjects that are not up to date with the rules in force; `subjects` says how many."""
 
     def __init__(self, subjects: int) -> None:
@@ -62,10 +62,12 @@ class _ProgressRow(NamedTuple):
 
 
 async def read_results(store: Store, rules: Deployed, *, clock: int | None = None) -> Stored:
-    """Read everything in one snapshot; `clock` (microseconds) is that of `settle`, by default the ledger's latest event.
+    """Read everything in one snapshot.
+
+    `clock` (microseconds) is that of `settle`, by default the latest event of the ledger.
 
     Raises:
-        Stale: the states of some subjects were folded by other rules.
+        StaleError: the states of some subjects were folded by other rules.
         UnavailableError: the database is away.
     """
     async with store.transaction(patient=True) as session:
@@ -92,5 +94,5 @@ async def _states(session: Session, rules: Deployed) -> dict[Subject, State]:
         else:
             states[Subject(row.tenant_id, row.scope, row.subject)] = state
     if stale:
-        raise Stale(stale)
+        raise StaleError(stale)
     return states

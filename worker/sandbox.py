@@ -13,11 +13,11 @@ from worker.deployed import RuleFile
 from worker.embedded import embedded
 from worker.publishing import Publisher
 from worker.rules import apply_rules, load_deployed
-from worker.settings import Settings
 from worker.store import open_store
 from worker.stream import open_broker
 
 if TYPE_CHECKING:
+    from worker.settings import Settings
     from collections.abc import AsyncGenerator, Callable, Iterable
     from pathlib import Path
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from worker.app import run
+from worker.app import at_once, run
 from worker.emit import outgoing
 from worker.replay import Counts, Result
 from worker.results import read_results
@@ -53,7 +53,7 @@ async def replay_on(
     await publish(settings, sent, lambda stored: on_progress("publishing", stored))
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_watch, stats, on_progress)
-        await run(settings, stats=stats, drain=True, now=lambda: now)
+        await run(settings, stats=stats, drain=at_once(), now=lambda: now)
         tasks.cancel_scope.cancel()
     async with open_store(settings.database_url) as store:
         stored = await read_results(store, await rules_in_force(settings))

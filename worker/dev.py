@@ -1,0 +1,136 @@
+"""`ach dev`: private servers and a worker to try rules on; files that change are put into force at once."""
+
+from __future__ import annotations
+
+import shutil
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+import anyio
+import msgspec
+
+from worker import logs, terminal
+from worker.app import run
+from worker.authoring import tell_problems
+from worker.deployed import RulesRefusedError
+from worker.embedded import EmbeddedError
+from worker.loop import run_async
+from worker.operating import CommandError, told
+from worker.publishing import listen
+from worker.rulefiles import NoRulesError, find, load
+from worker.rules import MeaningChangedError
+from worker.sandbox import deploy, sandbox
+from worker.settings import Settings
+from worker.signals import ImpatientError, stop_on_signals
+from worker.stream import open_broker
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from worker.sandbox import Sandbox
+
+LOOK_SECONDS: Final = 0.5
+"""Between two looks at the rule files."""
+
+
+def dev_command(paths: Sequence[Path], folder: Path, *, fresh: bool) -> bool:
+    """Run until Ctrl-C; tell whether all went well."""
+    logs.quiet()
+    if fresh:
+        shutil.rmtree(folder, ignore_errors=True)
+    try:
+        run_async(partial(_dev, paths, folder))
+    except (CommandError, EmbeddedError) as error:
+        terminal.fail(str(error), error.hint or None)
+        return False
+    except (ImpatientError, KeyboardInterrupt):
+        return False
+    return True
+
+
+async def _dev(paths: Sequence[Path], folder: Path) -> None:
+    async with stop_on_signals() as stop, sandbox(folder, Settings(), durable=True) as box:
+        with told(box.settings):
+            await _apply(box.settings, paths)
+        _tell_addresses(box)
+        async with anyio.create_task_group() as company:
+            company.start_soon(_watch_files, box.settings, paths)
+            company.start_soon(_tell_unlocks, box.settings)
+            with told(box.settings):
+                await run(box.settings, stop=stop)
+            company.cancel_scope.cancel()
+
+
+def _tell_addresses(box: Sandbox) -> None:
+    terminal.out().print(
+        "a worker runs on private servers; Ctrl-C ends everything. In another shell:\n"
+        f"  export NATS_URL={box.servers.nats_url}\n"
+        f'  export DATABASE_URL="{box.servers.database_url}"\n'
+        "  ach emit STREAM.jsonl     publishes recorded events\n"
+        "  ach digest                tells what has come out\n"
+        "  ach dead list             lists what was no event\n",
+        markup=False,
+    )
+
+
+async def _apply(settings: Settings, paths: Sequence[Path]) -> None:
+    rules = load(paths)
+    if rules.problems:
+        tell_problems(rules, as_json=False)
+    if rules.errors:
+        return
+    try:
+        applied = await deploy(settings, rules, by="dev")
+    except (MeaningChangedError, RulesRefusedError) as error:
+        terminal.fail(str(error), "in development, `ach dev --fresh` forgets what was deployed")
+        return
+    if applied.changed:
+        terminal.out().print(f"in force: epoch {applied.epoch}, {len(rules.rules.achievements)} achievements")
+
+
+async def _watch_files(settings: Settings, paths: Sequence[Path]) -> None:
+    before = await anyio.to_thread.run_sync(_stamps, paths)
+    while True:
+        await anyio.sleep(LOOK_SECONDS)
+        now = await anyio.to_thread.run_sync(_stamps, paths)
+        if now != before and now is not None:
+            with told(settings):
+                await _apply(settings, paths)
+        before = now
+
+
+def _stamps(paths: Sequence[Path]) -> dict[str, int] | None:
+    """Return when each rule file was changed; None while an editor has one taken away."""
+    try:
+        return {str(path): path.stat().st_mtime_ns for path in find(paths)}
+    except (NoRulesError, OSError):
+        return None
+
+
+class _Announced(msgspec.Struct):
+    tenant_id: str
+    subject: str
+    achievement: str
+    earned_at: str
+    tier: str | None = None
+    occurrence: str | None = None
+
+
+_announced = msgspec.json.Decoder(_Announced)
+
+
+async def _tell_unlocks(settings: Settings) -> None:
+    """Print unlocks as they are announced."""
+
+    def tell(body: bytes) -> None:
+        unlock = _announced.decode(body)
+        name = unlock.achievement + (f".{unlock.tier}" if unlock.tier else "")
+        occurrence = f" [{unlock.occurrence}]" if unlock.occurrence else ""
+        terminal.out().print(
+            f"unlock: {unlock.tenant_id} {unlock.subject} {name}{occurrence} earned {unlock.earned_at}", markup=False
+        )
+
+    async with open_broker(settings) as broker:
+        await listen(broker.client, f"{settings.unlock_prefix}.>", tell)
+        await anyio.sleep_forever()
