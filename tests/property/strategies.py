@@ -2,7 +2,7 @@
 
 Everything is drawn around one *anchor*: an instant at which a week, a month, a year or a clock turns. Versions
 begin there, windows have the lengths that the gaps between events have (give or take a microsecond), and the zones
-are those whose clocks change there. About 70 in 100 scenarios unlock something, and 43 in 100 achievements are
+are those whose clocks change there. About 60 in 100 scenarios unlock something, and 38 in 100 achievements are
 unlocked (test_strategies.py keeps that from rotting).
 """
 
