@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import asyncpg
+import pytest
+
+import sql
+from worker.app import wall_clock
+from worker.partition import PARTITIONS
+from worker.store import SchemaMismatchError, open_store
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from worker.embedded import Servers
+
+pytestmark = pytest.mark.anyio
+
+# Everything that a catalogue says of a schema, in words and in order.
+CATALOGUE = """
+SELECT 'column', c.table_name, c.column_name, concat_ws(' ', c.data_type, c.collation_name, c.is_nullable,
+       c.column_default, c.is_identity, col_description(format('%I', c.table_name)::regclass, c.ordinal_position))
+FROM information_schema.columns c WHERE c.table_schema = 'public' AND c.table_name <> 'schema_migration'
+UNION ALL
+SELECT 'constraint', conrelid::regclass::text, conname, pg_get_constraintdef(oid)
+FROM pg_constraint WHERE connamespace = 'public'::regnamespace AND conrelid::regclass::text <> 'schema_migration'
+UNION ALL
+SELECT 'index', tablename, indexname, indexdef FROM pg_indexes
+WHERE schemaname = 'public' AND tablename <> 'schema_migration'
+UNION ALL
+SELECT 'view', viewname, '', definition FROM pg_views WHERE schemaname = 'public'
+UNION ALL
+SELECT 'table', relname, relkind::text, concat_ws(' ', reloptions::text, obj_description(oid, 'pg_class'))
+FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'v') AND relname <> 'schema_migration'
+ORDER BY 1, 2, 3, 4
+"""
+
+
+@pytest.fixture
+async def other_url(servers: Servers) -> AsyncGenerator[str]:
+    name = f"other_{uuid4().hex}"
+    connection = await asyncpg.connect(servers.database_url)
+    try:
+        await connection.execute(f"CREATE DATABASE {name}")
+        yield servers.url_of(name)
+        await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    finally:
+        await connection.close()
+
+
+async def catalogue(url: str) -> list[tuple[str, ...]]:
+    connection = await asyncpg.connect(url)
+    try:
+        return [tuple(row) for row in await connection.fetch(CATALOGUE)]
+    finally:
+        await connection.close()
+
+
+async def test_migrations_add_up_to_the_schema(database_url: str, other_url: str) -> None:
+    async with open_store(database_url) as store:
+        applied = await store.migrate(now=wall_clock())
+        assert len(applied) == len(sql.migrations())
+        assert await store.migrate(now=wall_clock()) == []
+    connection = await asyncpg.connect(other_url)
+    try:
+        await connection.execute(sql.schema())
+    finally:
+        await connection.close()
+    migrated = await catalogue(database_url)
+    assert len(migrated) > 100
+    assert migrated == await catalogue(other_url)
+
+
+async def test_every_query_can_be_prepared(database_url: str) -> None:
+    async with open_store(database_url) as store:
+        await store.migrate(now=wall_clock())
+    connection = await asyncpg.connect(database_url)
+    try:
+        for text in sql.queries().values():
+            await connection.prepare(text)
+        assert await connection.fetchval(sql.query("count_partitions")) == PARTITIONS
+    finally:
+        await connection.close()
+
+
+async def test_an_edited_migration_is_refused(database_url: str) -> None:
+    async with open_store(database_url) as store:
+        await store.migrate(now=wall_clock())
+        async with store.transaction() as session:
+            await session.script("UPDATE schema_migration SET checksum = 'other' WHERE number = 1")
+        with pytest.raises(SchemaMismatchError, match="0001_tables was edited"):
+            await store.migrate(now=wall_clock())
+
+
+async def test_a_newer_schema_is_refused(database_url: str) -> None:
+    async with open_store(database_url) as store:
+        await store.migrate(now=wall_clock())
+        async with store.transaction() as session:
+            await session.script("INSERT INTO schema_migration VALUES (9999, 'future', '', now())")
+        with pytest.raises(SchemaMismatchError, match="9999_future is unknown here"):
+            await store.migrate(now=wall_clock())

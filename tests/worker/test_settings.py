@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import pytest
+
+from worker.settings import Clock, SettingsError, read_settings, shown
+
+SECRET = "correct-horse"
+
+
+def test_defaults() -> None:
+    settings = read_settings({"PATH": "/bin"})
+    assert (settings.batch_size, settings.clock, settings.health_port) == (500, Clock.WALL, None)
+
+
+def test_variables() -> None:
+    settings = read_settings(
+        {
+            "NATS_URL": "nats://a:4222,nats://b:4222",
+            "DATABASE_URL": f"postgresql://me:{SECRET}@db/ach",
+            "ACH_BATCH_SIZE": "250",
+            "ACH_CLOCK": "stream",
+            "ACH_HEALTH_PORT": "8080",
+            "ACH_INPUT_PREFIX": "",
+        }
+    )
+    assert (settings.batch_size, settings.clock, settings.health_port) == (250, Clock.STREAM, 8080)
+    assert settings.input_prefix == "events"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ACH_BATCH_SIZE", "0"),
+        ("ACH_BATCH_SIZE", "many"),
+        ("ACH_CLOCK", "sundial"),
+        ("ACH_HEALTH_PORT", "70000"),
+        ("ACH_INPUT_STREAM", "a.b"),
+        ("ACH_INPUT_PREFIX", "a..b"),
+        ("ACH_BATCHSIZE", "5"),
+        ("NATS_URL", "localhost:4222"),
+        ("DATABASE_URL", "mysql://db"),
+    ],
+)
+def test_errors_name_the_variable(name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=rf"^{name}: "):
+        read_settings({name: value})
+
+
+def test_secrets_are_never_shown() -> None:
+    url = f"postgresql://me:{SECRET}@db:5432/ach?password={SECRET}"
+    assert shown(url) == "postgresql://db:5432/ach"
+    assert shown(f"nats://{SECRET}@a:4222,nats://u:{SECRET}@b") == "nats://a:4222,nats://b"
+    settings = read_settings({"DATABASE_URL": url, "NATS_URL": f"nats://{SECRET}@a"})
+    assert SECRET not in repr(settings) + str(settings)
+    with pytest.raises(SettingsError) as caught:
+        read_settings({"DATABASE_URL": f"mysql://me:{SECRET}@db"})
+    assert SECRET not in str(caught.value)
