@@ -59,8 +59,8 @@ def _examples(names: Names, problems: Problems) -> None:
 
 
 def _unused(named: Mapping[str, Sequence[Named]], names: Names, problems: Problems) -> None:
-    """Warn of events that no rule listens to; not while rules are missing."""
-    if names.lost_achievements:
+    """Warn of events that no rule listens to; not while rules are missing, or an event's name is misspelt."""
+    if names.lost_achievements or any(problem.code == "ACH201" for problem in problems.found):
         return
     used = {event for versions in named.values() for each in versions for event in each.events}
     for source, node in names.declared_events:

@@ -152,9 +152,10 @@ def _read(reading: Reading) -> None:
     start: int | None = 0
     starts: list[int] | None = None
     for _ in range(MAX_SYNTAX_ERRORS):
-        stumbled = _read_from(text, start)
+        stumbled = _read_from(text, start, len(text))
         if stumbled is None:
             return
+        _complete(reading, text, start, stumbled.span.start)
         starts = _declaration_starts(text) if starts is None else starts
         start = _recover(reading, stumbled, starts)
         if start is None:
@@ -163,12 +164,12 @@ def _read(reading: Reading) -> None:
     reading.error("ACH121", Span(start or 0, (start or 0) + 1), message)
 
 
-def _read_from(text: str, start: int) -> Unexpected | TooDeep | None:
-    """Read from an offset to the end, or to the first error, which is returned."""
+def _read_from(text: str, start: int, stop: int) -> Unexpected | TooDeep | None:
+    """Read from an offset to another, or to the first error, which is returned."""
     try:
-        _parser().parse(cast("str", TextSlice(text, start, len(text))))  # pyright: ignore[reportUnknownMemberType]
+        _parser().parse(cast("str", TextSlice(text, start, stop)))  # pyright: ignore[reportUnknownMemberType]
     except UnexpectedToken as problem:
-        return _unexpected(problem, len(text))
+        return _unexpected(problem, stop)
     except Stray as problem:
         return Unexpected("", text[problem.at], Span(problem.at, problem.at + 1), frozenset())
     except TooDeep as problem:
@@ -182,6 +183,18 @@ def _unexpected(problem: UnexpectedToken, end: int) -> Unexpected:
     if token.type == "$END":
         return Unexpected("$END", "", Span(end, end), expected)
     return Unexpected(token.type, token.value, place(token), expected)
+
+
+def _complete(reading: Reading, text: str, start: int, stop: int) -> None:
+    """Read a declaration again that was complete before the error: the parser had not seen what follows it."""
+    start = max(start, reading.done)
+    if reading.open or not text[start:stop].strip():
+        return
+    told = list(reading.problems)
+    reading.broken = False
+    _read_from(text, start, stop)
+    reading.problems[:] = told
+    reading.open.clear()
 
 
 def _recover(reading: Reading, stumbled: Unexpected | TooDeep, starts: list[int]) -> int | None:

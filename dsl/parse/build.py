@@ -414,12 +414,12 @@ class Declarations:
         fields = tuple(part for part in rest if isinstance(part, FieldDecl))
         once = next((part for part in rest if isinstance(part, OncePer)), None)
         span = Span(keyword.start_pos, cast("Token", rest[-1]).end_pos)
-        READING.get().declare(EventDecl(name=name, fields=fields, once=once, span=span))
+        READING.get().declare(lambda: EventDecl(name=name, fields=fields, once=once, span=span), span.end)
 
     def traits(self, keyword: Token, event: Name, *rest: FieldDecl | Token) -> None:
         fields = tuple(part for part in rest if isinstance(part, FieldDecl))
         span = Span(keyword.start_pos, cast("Token", rest[-1]).end_pos)
-        READING.get().declare(TraitsDecl(event=event, fields=fields, span=span))
+        READING.get().declare(lambda: TraitsDecl(event=event, fields=fields, span=span), span.end)
 
     def field(self, name: Name, type: Name, question: Token | None, low: Bound | None) -> FieldDecl:  # noqa: A002
         end = low.span.end if low else question.end_pos if question else type.span.end
@@ -456,26 +456,25 @@ class Declarations:
         values = _once_each([clause for clause in clauses if clause.keyword != "tier"])
         values["where"] = values.pop("for", None)
         values["after"] = values.get("after", ())
-        reading = READING.get()
-        if reading.broken:
-            reading.broken = False
-            return
-        node = Achievement(
-            name=name,
-            version=head.number,
-            since=head.since,
-            fresh=head.fresh,
-            tiers=cast("tuple[Tier, ...]", tiers),
-            order=tuple(clause.keyword for clause in clauses),
-            span=span,
-            **values,  # pyright: ignore[reportArgumentType]
-        )
-        reading.declare(node)
+
+        def make() -> Achievement:
+            return Achievement(
+                name=name,
+                version=head.number,
+                since=head.since,
+                fresh=head.fresh,
+                tiers=cast("tuple[Tier, ...]", tiers),
+                order=tuple(clause.keyword for clause in clauses),
+                span=span,
+                **values,  # pyright: ignore[reportArgumentType]
+            )
+
+        READING.get().declare(make, span.end)
 
     def example(self, keyword: Token, title: Literal, *rest: Piece | Token) -> None:
         lines = read_lines(cast("tuple[Piece, ...]", rest[:-1]))
         span = Span(keyword.start_pos, cast("Token", rest[-1]).end_pos)
-        READING.get().declare(Example(title=str(title.value), lines=lines, span=span))
+        READING.get().declare(lambda: Example(title=str(title.value), lines=lines, span=span), span.end)
 
 
 def _low(low: Bound | None) -> Literal | None:

@@ -203,7 +203,8 @@ def _sort_scalar(args: Arguments, value: Scalar) -> None:
     if args.shape.number and is_number and args.number is None:
         args.number = cast("Literal", value)
     elif args.shape.bound and is_number:
-        args.wrong("ACH114", value.span, "a bound needs its comparison", f"write `{args.shape.bound}` before it")
+        slip("ACH114", value.span, "a bound needs its comparison", f"write `{args.shape.bound}` before it")
+        _sort_bound(args, Bound(args.shape.bound, value.span, value, value.span))
     else:
         args.wrong("ACH113", value.span, f"`{args.operator}` takes no bare value here")
 
@@ -368,6 +369,8 @@ def _cmp(args: Arguments) -> Cmp | None:
         return None
     op = _direction(args, bound)
     value = bound.value
+    if isinstance(value, Duration) and not value.us and READING.get().broken:
+        return None  # neither a number nor a duration, and told already
     if not isinstance(value, Literal) or isinstance(value.value, str | bool):
         hint = "for a span of time write within=" + value.text if isinstance(value, Duration) else None
         error("ACH113", value.span, "a bound is a number", hint)

@@ -14,6 +14,8 @@ from dsl.diagnostics import Diagnostic, Severity
 from dsl.source import Span
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dsl.source import Source
     from dsl.syntax import Declaration
 
@@ -70,6 +72,8 @@ class Reading:
         self.problems: list[Diagnostic] = []
         self.declarations: list[Declaration] = []
         self.open: list[Token] = []
+        self.done = 0
+        """Where the last declaration ended."""
         self.broken = False
 
     def slip(self, code: str, span: Span, message: str, hint: str | None = None) -> None:
@@ -84,11 +88,12 @@ class Reading:
         self.slip(code, span, message, hint)
         self.broken = True
 
-    def declare(self, declaration: Declaration) -> None:
-        """Keep a declaration, unless something in it could not be read."""
+    def declare(self, make: Callable[[], Declaration], end: int) -> None:
+        """Keep the declaration that ends here, unless something in it could not be read."""
         if not self.broken:
-            self.declarations.append(declaration)
+            self.declarations.append(make())
         self.broken = False
+        self.done = end
 
     def enter(self, bracket: Token) -> None:
         """An opening bracket was read."""

@@ -90,9 +90,11 @@ def read_lines(pieces: tuple[Piece, ...]) -> tuple[Given | Expect, ...]:
     cursor = Cursor(pieces)
     lines: list[Given | Expect] = []
     while cursor.peek() is not None:
+        start = cursor.at
         try:
             lines.append(_line(cursor))
         except Unreadable:
+            cursor.at = max(cursor.at, start + 1)
             _skip_to_line(cursor)
     return tuple(lines)
 
@@ -108,7 +110,6 @@ def _line(cursor: Cursor) -> Given | Expect:
 
 
 def _skip_to_line(cursor: Cursor) -> None:
-    cursor.take()
     while cursor.peek() is not None and not _begins_line(cursor):
         cursor.take()
 
