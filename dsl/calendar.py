@@ -102,10 +102,24 @@ def unit_start(unit: Unit, index: int, zone_name: str) -> int:
     if tz is None or zone_name == "UTC":
         return local
     try:
-        wall = (_NAIVE_EPOCH + timedelta(microseconds=local)).replace(tzinfo=tz, fold=0)
+        wall = (_NAIVE_EPOCH + timedelta(microseconds=local)).replace(tzinfo=tz)
     except OverflowError:
         return local
-    return local - _seconds(wall) * SECOND
+    # PEP 495: of a moment that the clock skips, fold 0 has the offset before the jump and fold 1 the one after.
+    before, after = _seconds(wall.replace(fold=0)), _seconds(wall.replace(fold=1))
+    return local - before * SECOND if after <= before else _jump(local, before, after, zone_name)
+
+
+def _jump(local: int, before: int, after: int, zone_name: str) -> int:
+    """Return the instant of the jump over a wall-clock time, between the two that its offsets (seconds) give."""
+    low, high = local - after * SECOND, local - before * SECOND
+    while low < high:
+        middle = low + (high - low) // SECOND // 2 * SECOND
+        if middle + offset_at(zone_name, middle) * SECOND >= local:
+            high = middle
+        else:
+            low = middle + SECOND
+    return low
 
 
 def label(unit: Unit, index: int) -> str:

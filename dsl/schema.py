@@ -1,7 +1,7 @@
 """The rules of all files together, once every name in them is known to mean something.
 
-`check` makes them from the trees of the files; `analyze` and `compile` start from here. Where `check` reported no error,
-every event, field, trait, achievement and tier that a tree names can be looked up.
+`check` makes them from the trees of the files; `analyze` and `compile` start from here. Where `check` reported no
+error, every event, field, trait, achievement and tier that a tree names can be looked up.
 """
 
 from __future__ import annotations

@@ -28,14 +28,14 @@ from worker.store import SchemaMismatchError, Store, UnavailableError, open_stor
 from worker.stream import BrokerAwayError, BrokerMismatchError, open_broker
 
 if TYPE_CHECKING:
-    from worker.verdict import Reason
-    from pathlib import Path
     from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
+    from pathlib import Path
 
     from worker.backfill import Report
     from worker.dead import DeadLetter
     from worker.rulefiles import RuleSet
     from worker.stats import Stats
+    from worker.verdict import Reason
 
 T = TypeVar("T")
 

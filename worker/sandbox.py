@@ -17,7 +17,6 @@ from worker.store import open_store
 from worker.stream import open_broker
 
 if TYPE_CHECKING:
-    from worker.settings import Settings
     from collections.abc import AsyncGenerator, Callable, Iterable
     from pathlib import Path
 
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from worker.publishing import Outgoing
     from worker.rulefiles import RuleSet
     from worker.rules import Applied
+    from worker.settings import Settings
 
 
 class Sandbox(NamedTuple):

@@ -1,0 +1,117 @@
+"""The compiled fold against the slow reference: the same unlocks and progress, however the events arrive.
+
+`ACH_EXAMPLES` asks for more examples than the quick run draws.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from dsl.calendar import format_instant
+from dsl.fold import standings
+from dsl.outcome import digest, run
+from dsl.progress import decode, encode
+from dsl.story import Arrival
+from tests.property import reference, strategies
+from tests.property.reading import read
+from worker.rulefiles import build
+
+if TYPE_CHECKING:
+    from fractions import Fraction
+
+    from dsl.compile import Program
+    from dsl.event import Event
+    from dsl.outcome import Outcome
+    from tests.property.nearness import Progress
+
+EXAMPLES = int(os.environ.get("ACH_EXAMPLES", "150"))
+
+_thorough = settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    # Shrinking a failure may take as long as it takes; finding none must stay quick.
+    phases=[Phase.generate, Phase.shrink],
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
+)
+
+
+def _compiled(text: str) -> Program:
+    program = build([("drawn.ach", text.encode())]).program
+    assert program is not None
+    return program
+
+
+def _ours(outcome: Outcome) -> list[tuple[object, ...]]:
+    return sorted(
+        (u.tenant_id, u.scope, u.subject, u.achievement, u.tier or "", u.occurrence or "", u.version, u.earned_at)
+        for u in outcome.unlocks
+    )
+
+
+def _theirs(outcome: reference.Outcome) -> list[tuple[object, ...]]:
+    return sorted(
+        (*u.subject, u.achievement, u.tier or "", u.occurrence or "", u.version, format_instant(u.earned_at))
+        for u in outcome.unlocks
+    )
+
+
+@_thorough
+@given(strategies.scenarios())
+def test_the_fold_grants_what_the_reference_grants(scenario: strategies.Scenario) -> None:
+    outcome = run(_compiled(scenario.text), scenario.events)
+    expected = reference.outcome(read(scenario.text), scenario.events)
+    assert _ours(outcome) == _theirs(expected)
+    # The reference knows subjects of the scopes that have achievements; copies are counted by user.
+    copies = [number for subject, number in expected.copies.items() if subject.scope == "user"]
+    assert not copies or outcome.suppressed == sum(copies)
+
+
+@_thorough
+@given(strategies.scenarios())
+def test_progress_is_that_of_the_reference(scenario: strategies.Scenario) -> None:
+    program = _compiled(scenario.text)
+    now = max((event.at for event in scenario.events), default=0)
+    expected = reference.outcome(read(scenario.text), scenario.events, now)
+    ours = {
+        (*subject, standing.achievement, standing.tier): standing.measure
+        for subject, state in run(program, scenario.events).states.items()
+        for standing in standings(program.scopes[subject.scope], state, now)
+    }
+    for goal, progress in expected.progress.items():
+        measure = ours.get((*goal.subject, goal.achievement, goal.tier))
+        if measure is None:  # nothing that its rules hear has happened to this subject
+            assert progress.fraction == 0
+        elif progress.fraction or measure.fraction:
+            assert _shown(progress) == (measure.fraction, measure.current, measure.target)
+
+
+def _shown(progress: Progress) -> tuple[Fraction, Fraction | None, Fraction | None]:
+    return progress.fraction, progress.current, progress.target
+
+
+@_thorough
+@given(strategies.scenarios(), st.randoms(use_true_random=False), st.integers(1, 7))
+def test_order_copies_batches_and_restarts_do_not_show(
+    scenario: strategies.Scenario, random: object, size: int
+) -> None:
+    program = _compiled(scenario.text)
+    expected = run(program, scenario.events)
+    arriving: list[Event] = [*scenario.events, *scenario.events]
+    getattr(random, "shuffle")(arriving)  # noqa: B009 - Hypothesis has no type for what it draws here
+    arrival = Arrival(program)
+    for at in range(0, len(arriving), size):
+        arrival.take(arriving[at : at + size])
+        # A restart between any two batches: nothing is kept but what is written down.
+        for subject, state in arrival.states.items():
+            restored = decode(encode(state))
+            assert restored is not None
+            arrival.states[subject] = restored
+    clock = max((event.at for event in scenario.events), default=0)
+    assert arrival.unlocks(clock) == expected.unlocks
+    assert digest(program, expected.unlocks, arrival.states) == digest(program, expected.unlocks, expected.states)
