@@ -1,0 +1,330 @@
+from __future__ import annotations
+
+import json
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import nats
+import pytest
+
+from worker.app import wall_clock
+from worker.batch import decode
+from worker.pipeline import Pipeline
+from worker.rules import load_deployed
+from worker.settings import Clock
+from worker.standing import Memory
+from worker.stats import Stats
+from worker.store import open_store
+from worker.stream import open_broker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Event = Callable[..., dict[str, Any]]
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_unlock_is_granted_announced_and_written_down(engine: Any, event: Event) -> None:
+    await engine.publish(event(n) for n in range(3))
+    stats = await engine.drain()
+    assert (stats.events, stats.duplicates, stats.unlocks, stats.announced) == (3, 0, 2, 2)
+    assert await engine.unlocks() == {("u1", "three"): "announced", ("u1", "clean"): "announced"}
+    said = {one["achievement"]: one for one in await engine.announced()}
+    assert said["three"] == {
+        "unlock_id": said["three"]["unlock_id"],
+        "tenant_id": "t1",
+        "scope": "user",
+        "subject": "u1",
+        "user_id": "u1",
+        "achievement": "three",
+        "tier": None,
+        "occurrence": None,
+        "version": 1,
+        "earned_at": "2026-04-12T13:22:00.000000Z",
+        "granted_at": said["three"]["granted_at"],
+        "event_id": "a.done-2-u1",
+        "reward": {"xp": 10},
+    }
+    decisions = await engine.rows("SELECT achievement, decision, final FROM evaluation ORDER BY 1")
+    assert [tuple(row.values()) for row in decisions] == [("clean", "granted", False), ("three", "granted", True)]
+
+
+async def test_copies_are_counted_once(engine: Any, event: Event) -> None:
+    one = event(1, key="k")
+    again = json.dumps({**dict(reversed(one.items())), "payload": {"key": "k"}}, indent=1).encode()
+    await engine.publish([one, one, again])
+    stats = await engine.drain()
+    assert (stats.events, stats.duplicates, sum(stats.dead.values())) == (1, 2, 0)
+    await engine.publish([again])
+    assert (await engine.drain()).duplicates == 1
+
+
+async def test_another_body_under_a_known_id_is_a_dead_letter(engine: Any, event: Event) -> None:
+    one = event(1, key="k")
+    other = {**one, "payload": {"key": "other"}}
+    await engine.publish([one, other])
+    stats = await engine.drain()
+    assert (stats.events, stats.duplicates, stats.dead) == (1, 0, {"id_conflict": 1})
+    await engine.publish([{**one, "user_id": "u2"}])
+    assert (await engine.drain()).dead == {"id_conflict": 1}
+    (row,) = await engine.rows("SELECT payload FROM event")
+    assert row["payload"] == '{"key": "k"}'
+
+
+async def test_ids_belong_to_their_tenant(engine: Any, event: Event) -> None:
+    await engine.publish([event(1, tenant="t1", id="e"), event(1, tenant="t2", id="e")])
+    assert (await engine.drain()).events == 2
+
+
+async def test_poison_never_blocks_its_batch(engine: Any, event: Event) -> None:
+    good = [event(n) for n in range(3)]
+    array = json.dumps([good[1], {**good[1], "user_id": ""}]).encode()
+    poison = [
+        b"",
+        b"\xff",
+        b"[" * 5000,
+        b'{"event_id": 1}',
+        b"[1, 2]",
+        json.dumps({**good[0], "user_id": "\0"}).encode(),
+    ]
+    await engine.publish([good[0], *poison, array, good[2]])
+    stats = await engine.drain()
+    assert stats.events == 3
+    assert sum(stats.dead.values()) == len(poison) + 2
+    assert ("u1", "three") in await engine.unlocks()
+    letters = await engine.rows(
+        "SELECT reason, body, element, deliveries FROM dead_letter ORDER BY stream_seq, element"
+    )
+    assert [row["body"] for row in letters][:4] == poison[:4]
+    assert letters[-1]["body"] == json.dumps({**good[1], "user_id": ""}).encode()
+    assert letters[-1]["element"] == 1
+    assert {row["deliveries"] for row in letters} == {1}
+
+
+async def test_what_the_database_refuses_is_found_and_buried(engine: Any, event: Event) -> None:
+    await engine.rows("ALTER TABLE event ADD CHECK (user_id <> 'poison')")
+    await engine.publish(event(n, user="poison" if n == 7 else f"u{n % 2}") for n in range(20))
+    stats = await engine.drain()
+    assert (stats.events, stats.dead) == (19, {"refused": 1})
+    (letter,) = await engine.rows("SELECT detail, body FROM dead_letter")
+    assert "CheckViolation" in letter["detail"]
+    assert json.loads(letter["body"])["user_id"] == "poison"
+
+
+async def test_the_tenant_of_the_subject_is_the_tenant(engine: Any, event: Event) -> None:
+    await engine.publish([event(1)], subject="events.t2.u1.a.done")
+    assert (await engine.drain()).dead == {"tenant_mismatch": 1}
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_late_events_fold_as_if_they_had_been_in_time(engine: Any, event: Event, seed: int) -> None:
+    types = ["a.done", "a.done", "b.done", "c.done"]
+    dice = Random(seed)
+    events = [event(n, dice.choice(types), user=f"u{dice.randrange(3)}") for n in range(60)]
+    shuffled = [*events, *dice.sample(events, 20)]
+    dice.shuffle(shuffled)
+    await engine.publish(shuffled)
+    stats = await engine.drain(batch_size=7)
+    assert (stats.events, stats.duplicates) == (60, 20)
+    assert stats.late > 0
+    in_pieces = await books(engine)
+    await engine.rows("DELETE FROM progress")
+    await engine.rows("UPDATE partition SET generation = generation + 1, owner = ''")
+    # Nothing of the ledger has changed, so folding it anew finds nothing to decide.
+    report = await engine.backfill()
+    assert report.subjects == 3
+    assert sum(tally.granted + tally.amended + tally.contested for tally in report.tallies.values()) == 0
+    assert await books(engine) == in_pieces
+
+
+async def books(engine: Any) -> list[list[dict[str, Any]]]:
+    return [
+        await engine.rows("SELECT scope, subject, stamp, mark_at, mark_id, state FROM progress ORDER BY 1, 2"),
+        await engine.rows(
+            "SELECT subject, achievement, earned_at, event_id, version FROM unlock WHERE contested_at IS NULL ORDER BY 1, 2"
+        ),
+    ]
+
+
+async def test_contested_and_restored(engine: Any, event: Event) -> None:
+    await engine.publish([event(1), event(3)])
+    await engine.drain()
+    assert await engine.unlocks() == {("u1", "clean"): "announced"}
+    await engine.publish([event(2, "b.done")])
+    stats = await engine.drain()
+    assert (stats.late, stats.refolded, stats.decisions) == (1, 1, {"contested": 1})
+    assert await engine.unlocks() == {("u1", "clean"): "contested"}
+    await engine.publish([event(0)])
+    assert (await engine.drain()).decisions == {"restored": 1, "granted": 1}
+    assert await engine.unlocks() == {("u1", "clean"): "announced", ("u1", "three"): "announced"}
+    # The announcement was made once; that it was in doubt meanwhile is in the books.
+    assert [one["achievement"] for one in await engine.announced()] == ["clean", "three"]
+
+
+async def test_contested_and_restored_by_a_later_event(engine: Any, event: Event) -> None:
+    await engine.publish([event(1), event(3)])
+    await engine.drain()
+    await engine.publish([event(2, "b.done")])
+    await engine.drain()
+    await engine.publish([event(4)])
+    assert (await engine.drain()).decisions == {"granted": 1, "restored": 1}
+    (row,) = await engine.rows("SELECT event_id FROM unlock WHERE achievement = 'clean'")
+    assert row["event_id"] == "a.done-4-u1"
+
+
+async def test_late_evidence_moves_what_was_earned_and_not_what_was_granted(engine: Any, event: Event) -> None:
+    await engine.publish(event(n) for n in (1, 2, 5))
+    await engine.drain()
+    query = "SELECT unlock_id, earned_at, granted_at, event_id FROM unlock WHERE achievement = 'three'"
+    (before,) = await engine.rows(query)
+    await engine.publish([event(3)])
+    assert (await engine.drain()).decisions == {"amended": 1}
+    (after,) = await engine.rows(query)
+    assert after["event_id"] == "a.done-3-u1"
+    assert after["earned_at"] < before["earned_at"]
+    assert (after["unlock_id"], after["granted_at"]) == (before["unlock_id"], before["granted_at"])
+
+
+async def test_settling_by_the_clock_of_the_stream(engine: Any, event: Event) -> None:
+    await engine.publish([event(0, "c.done"), event(30, "c.done", user="u2")])
+    await engine.drain(clock=Clock.STREAM)
+    assert await engine.unlocks() == {("u1", "settled"): "settling", ("u2", "settled"): "settling"}
+    assert await engine.announced() == []
+    # One comes true an hour later; the other is taken back before anybody heard of it.
+    await engine.publish([event(-5, "c.done", user="u3"), event(59, "b.done", user="u2"), event(61, user="u4")])
+    await engine.publish([event(30, "b.done", user="u2", id="early"), event(29, "b.done", user="u2", id="earlier")])
+    stats = await engine.drain(clock=Clock.STREAM)
+    assert stats.unlocks == 2
+    unlocks = await engine.unlocks()
+    assert unlocks[("u1", "settled")] == unlocks[("u3", "settled")] == "announced"
+    assert len(await engine.announced()) == 2
+
+
+async def test_what_settles_and_is_not_supported_is_withdrawn(engine: Any, event: Event) -> None:
+    rules = """
+    event a.done {}
+    event b.done {}
+    achievement pair { title "Pair" when count(event=a.done, >= 2, unless=b.done) settle 1h }
+    """
+    await engine.apply(rules)
+    await engine.publish([event(0), event(2)])
+    await engine.drain(clock=Clock.STREAM)
+    assert await engine.unlocks() == {("u1", "pair"): "settling"}
+    await engine.publish([event(1, "b.done")])
+    assert (await engine.drain(clock=Clock.STREAM)).decisions == {"withdrawn": 1}
+    assert await engine.unlocks() == {}
+
+
+async def test_many_workers_are_slower_never_wrong(engine: Any, event: Event) -> None:
+    dice = Random(1)
+    events = [event(n, user=f"u{n % 20}") for n in range(400)]
+    dice.shuffle(events)
+    await engine.publish(events)
+    async with anyio.create_task_group() as tasks:
+        for _ in range(3):
+            tasks.start_soon(lambda: engine.drain(batch_size=16))
+    assert len(await engine.rows("SELECT FROM event")) == 400
+    unlocks = await engine.unlocks()
+    assert len(unlocks) == 40
+    assert len({one["unlock_id"] for one in await engine.announced()}) == len(await engine.announced()) == 40
+    thirds = await engine.rows("SELECT subject, event_id FROM unlock WHERE achievement = 'three'")
+    assert {row["subject"]: row["event_id"] for row in thirds} == {f"u{n}": f"a.done-{n + 40}-u{n}" for n in range(20)}
+    assert set(unlocks.values()) == {"announced"}
+
+
+async def test_a_batch_that_was_committed_and_not_acknowledged(engine: Any, event: Event) -> None:
+    await engine.publish(event(n) for n in range(3))
+    await commit_and_die(engine)
+    # Committed, not announced, not acknowledged: the next worker finds it all.
+    assert set((await engine.unlocks()).values()) == {"granted"}
+    stats = await engine.drain()
+    assert (stats.events, stats.duplicates, stats.announced) == (0, 3, 2)
+    assert (await engine.drain()).messages == 0
+    assert len(await engine.announced()) == 2
+
+
+async def commit_and_die(engine: Any) -> None:
+    settings = engine.settings
+    async with open_store(settings.database_url) as store, open_broker(settings) as broker:
+        await broker.subscribe()
+        rules = await load_deployed(store, settings)
+
+        async def load() -> Any:
+            return rules
+
+        async def waiting() -> None:
+            pass
+
+        messages: list[Any] = []
+        while len(messages) < 3:
+            messages += await broker.next_batch()
+        pipeline = Pipeline(
+            store, settings, Memory("dies", 10), Stats(), load_rules=load, now=wall_clock, stopping=lambda: False
+        )
+        await pipeline.commit(decode(messages, rules, now=wall_clock()), waiting=waiting)
+        # A worker that dies gives nothing back; here the broker need not wait for its patience to end.
+        await broker.retry(messages, after=0)
+
+
+async def test_an_announcement_whose_mark_was_lost_is_not_made_twice(engine: Any, event: Event) -> None:
+    await engine.publish(event(n) for n in range(3))
+    await engine.drain()
+    await engine.rows("UPDATE unlock SET published_at = NULL")
+    stats = await engine.drain()
+    assert (stats.announced, stats.repeated) == (0, 2)
+    assert len(await engine.announced()) == 2
+
+
+async def test_the_broker_refuses_a_second_announcement_for_ever(engine: Any) -> None:
+    async with open_broker(engine.settings) as broker:
+        assert await broker.announce("unlocks.t.u.a.1", b"{}", message_id="one")
+        # Another id, as if the duplicate window had been forgotten.
+        assert not await broker.announce("unlocks.t.u.a.1", b"{}", message_id="two")
+
+
+async def test_erased_users_stay_out(engine: Any, event: Event) -> None:
+    await engine.rows("INSERT INTO erasure VALUES ('t1', 'u1', now(), 'test')")
+    await engine.publish([event(1), event(1, user="u2")])
+    stats = await engine.drain()
+    assert (stats.events, stats.erased) == (1, 1)
+
+
+async def test_stopping_leaves_nothing_half_done(engine: Any, event: Event) -> None:
+    await engine.publish(event(n, user=f"u{n % 50}") for n in range(600))
+    async with engine.worker(batch_size=20) as stats:
+        await stats.reach("batches", 3)
+    done = stats.events
+    assert done < 600
+    assert len(await engine.rows("SELECT FROM event")) == done
+    rest = await engine.drain()
+    # What was committed was acknowledged too, and what was not came again without waiting.
+    assert (rest.events, rest.duplicates) == (600 - done, 0)
+    assert set((await engine.unlocks()).values()) == {"announced"}
+
+
+async def test_a_lone_event_does_not_wait_for_company(engine: Any, event: Event) -> None:
+    async with engine.worker(batch_size=500) as stats:
+        await engine.publish([event(0)])
+        with anyio.fail_after(5):
+            await stats.reach("events", 1)
+        assert stats.batch_seconds[0] < 5
+
+
+async def test_a_lost_consumer_and_a_lost_stream_are_made_again(engine: Any, event: Event) -> None:
+    client = await nats.connect(engine.settings.nats_url)
+    try:
+        jetstream = client.jetstream()
+        async with engine.worker() as stats:
+            await engine.publish([event(0)])
+            await stats.reach("events", 1)
+            await jetstream.delete_consumer(engine.settings.input_stream, engine.settings.consumer)
+            await engine.publish([event(1)])
+            await stats.reach("events", 2)
+            await jetstream.delete_stream(engine.settings.input_stream)
+            await engine.publish([event(2)])
+            await stats.reach("events", 3)
+            await stats.reach("announced", 2)
+    finally:
+        await client.close()
