@@ -1,189 +1,22 @@
-"""An engine on real servers for the tests of this folder: rules in, events in, what came of them out."""
+"""Engines on real servers, with rules applied and nothing running."""
 
 from __future__ import annotations
 
-import json
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
-import anyio
-import asyncpg
-import msgspec
-import nats
 import pytest
 
-from dsl.calendar import format_instant
-from worker.app import at_once, run, wall_clock
-from worker.backfill import backfill
-from worker.deployed import RuleFile
-from worker.partition import event_subject
-from worker.rules import apply_rules
+from tests.integration.engine import Engine
 from worker.settings import Settings
-from worker.stats import Stats
-from worker.store import open_store
-from worker.stream import open_broker
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterable
-
-    from worker.backfill import Report
     from worker.embedded import Servers
-    from worker.rules import Applied
-
-PATIENCE = 60.0
-"""Seconds until a test gives up on something that should take one."""
-
-RULES = """
-event a.done { key: string?, team: string? }
-event b.done {}
-event c.done {}
-
-achievement three { title "Three" when count(event=a.done, >= 3) reward { xp: 10 } }
-achievement clean { title "Clean" when count(event=a.done, >= 2, unless=b.done) }
-achievement settled { title "Settled" when count(event=c.done, >= 1, unless=b.done) settle 1h }
-"""
-
-
-class Watched(Stats):
-    """Stats that can be waited for."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._moved = anyio.Event()
-
-    def count_batch(self, attempt: Any, seconds: float) -> None:
-        super().count_batch(attempt, seconds)
-        self._move()
-
-    def count_announced(self, *args: Any, **kwargs: Any) -> None:
-        super().count_announced(*args, **kwargs)
-        self._move()
-
-    def _move(self) -> None:
-        self._moved.set()
-        self._moved = anyio.Event()
-
-    async def reach(self, name: str, number: int) -> None:
-        with anyio.fail_after(PATIENCE):
-            while getattr(self, name) < number:
-                await self._moved.wait()
-
-
-class Engine:
-    """One deployment, to be driven by a test."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-
-    async def migrate(self) -> None:
-        async with open_store(self.settings.database_url) as store:
-            await store.migrate(now=wall_clock())
-
-    async def apply(self, text: str = RULES) -> Applied:
-        async with open_store(self.settings.database_url) as store:
-            await store.migrate(now=wall_clock())
-            files = [RuleFile("rules.ach", text)]
-            return await apply_rules(store, files, self.settings, by="test", now=wall_clock())
-
-    async def backfill(self) -> Report:
-        async with open_store(self.settings.database_url) as store:
-            return await backfill(store, self.settings, now=wall_clock, pause=0)
-
-    async def publish(self, events: Iterable[dict[str, Any] | bytes], subject: str | None = None) -> None:
-        async with open_broker(self.settings) as broker:
-            for one in events:
-                body = one if isinstance(one, bytes) else json.dumps(one).encode()
-                await broker.publish(subject or self.subject_of(one), body)
-
-    def subject_of(self, one: dict[str, Any] | bytes) -> str:
-        if isinstance(one, bytes):
-            return f"{self.settings.input_prefix}.raw"
-        return event_subject(self.settings.input_prefix, one["tenant_id"], one["user_id"], one["event_type"])
-
-    async def drain(self, **changes: Any) -> Stats:
-        """Run a worker until nothing is left to do."""
-        with anyio.fail_after(PATIENCE):
-            return await run(self.with_settings(**changes).settings, drain=at_once())
-
-    def with_settings(self, **changes: Any) -> Engine:
-        return Engine(msgspec.structs.replace(self.settings, **changes))
-
-    @asynccontextmanager
-    async def worker(self, **changes: Any) -> AsyncGenerator[Watched]:
-        """Run a worker beside a block, from when it is ready, and stop it gracefully behind the block."""
-        stats, stop, ready = Watched(), anyio.Event(), anyio.Event()
-        settings = self.with_settings(**changes).settings
-        async with anyio.create_task_group() as tasks:
-
-            async def work() -> None:
-                await run(settings, stop=stop, stats=stats, on_ready=ready.set)
-
-            tasks.start_soon(work)
-            with anyio.fail_after(PATIENCE):
-                await ready.wait()
-            yield stats
-            stop.set()
-
-    async def rows(self, query: str, *args: object) -> list[dict[str, Any]]:
-        connection = await asyncpg.connect(self.settings.database_url)
-        try:
-            return [dict(row) for row in await connection.fetch(query, *args)]
-        finally:
-            await connection.close()
-
-    async def unlocks(self) -> dict[tuple[str, str], str]:
-        """Return (subject, achievement) and status of every unlock."""
-        rows = await self.rows("SELECT subject, achievement, tier, occurrence, status FROM v_unlock")
-        return {(row["subject"], _name(row)): row["status"] for row in rows}
-
-    async def announced(self) -> list[dict[str, Any]]:
-        """Return every announcement that the broker holds, in order."""
-        client = await nats.connect(self.settings.nats_url)
-        try:
-            jetstream = client.jetstream()
-            info = await jetstream.stream_info(self.settings.unlock_stream)
-            return [
-                json.loads((await jetstream.get_msg(self.settings.unlock_stream, seq)).data or b"")
-                for seq in range(info.state.first_seq, info.state.last_seq + 1)
-                if info.state.messages
-            ]
-        finally:
-            await client.close()
-
-
-def _name(row: dict[str, Any]) -> str:
-    return ".".join(str(row[part]) for part in ("achievement", "tier", "occurrence") if row[part])
-
-
-def event(
-    number: int,
-    event_type: str = "a.done",
-    *,
-    user: str = "u1",
-    tenant: str = "t1",
-    id: str | None = None,  # noqa: A002
-    **payload: Any,
-) -> dict[str, Any]:
-    """Return an event that occurs `number` minutes after the beginning."""
-    return {
-        "event_id": id or f"{event_type}-{number}-{user}",
-        "event_type": event_type,
-        "user_id": user,
-        "tenant_id": tenant,
-        "occurred_at": format_instant(1_776_000_000_000_000 + number * 60_000_000),
-        "payload": payload,
-    }
-
-
-@pytest.fixture(name="event")
-def event_fixture() -> Any:
-    return event
 
 
 @pytest.fixture
 async def engine(database_url: str, nats_url: str) -> Engine:
-    """An engine with the rules above applied, and nothing running."""
+    """An engine on servers that it shares with other tests."""
     made = Engine(Settings(nats_url=nats_url, database_url=database_url, batch_size=100, consumer=f"c{uuid4().hex}"))
     await made.apply()
     return made
@@ -192,7 +25,6 @@ async def engine(database_url: str, nats_url: str) -> Engine:
 @pytest.fixture
 async def own_engine(own_servers: Servers) -> Engine:
     """An engine whose servers the test may kill."""
-    urls = {"nats_url": own_servers.nats_url, "database_url": own_servers.database_url}
-    made = Engine(Settings(batch_size=50, **urls))
+    made = Engine(Settings(nats_url=own_servers.nats_url, database_url=own_servers.database_url, batch_size=50))
     await made.apply()
     return made

@@ -1,25 +1,20 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.integration.engine import Engine, event
 from worker.app import wall_clock
 from worker.dead import count_letters, list_letters, purge_letters, replay_letter, show_letter
 from worker.store import open_store
 from worker.stream import open_broker
 from worker.verdict import Reason
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    Event = Callable[..., dict[str, Any]]
-
 pytestmark = pytest.mark.anyio
 
 
-async def test_listed_mended_sent_again_and_purged(engine: Any, event: Event) -> None:
+async def test_listed_mended_sent_again_and_purged(engine: Engine) -> None:
     await engine.publish([b"nope", {**event(1), "user_id": "u1", "event_id": ""}])
     await engine.drain()
     settings = engine.settings
@@ -39,7 +34,7 @@ async def test_listed_mended_sent_again_and_purged(engine: Any, event: Event) ->
         assert len(await list_letters(store, replayed=True)) == 1
 
 
-async def test_a_dead_letter_that_dies_again_is_another_one(engine: Any) -> None:
+async def test_a_dead_letter_that_dies_again_is_another_one(engine: Engine) -> None:
     await engine.publish([b"nope"])
     await engine.drain()
     async with open_store(engine.settings.database_url) as store, open_broker(engine.settings) as broker:

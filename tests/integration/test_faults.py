@@ -7,14 +7,11 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
+from tests.integration.engine import Engine, event
 from worker.app import run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from worker.embedded import Servers
-
-    Event = Callable[..., dict[str, Any]]
 
 pytestmark = pytest.mark.anyio
 
@@ -22,11 +19,11 @@ USERS = 40
 EVENTS = 2000
 
 
-def load(event: Event) -> list[dict[str, Any]]:
+def load() -> list[dict[str, Any]]:
     return [event(n, user=f"u{n % USERS}") for n in range(EVENTS)]
 
 
-async def expect_everything(engine: Any) -> None:
+async def expect_everything(engine: Engine) -> None:
     assert len(await engine.rows("SELECT FROM event")) == EVENTS
     unlocks = await engine.unlocks()
     assert unlocks == {(f"u{n}", name): "announced" for n in range(USERS) for name in ("three", "clean")}
@@ -36,8 +33,8 @@ async def expect_everything(engine: Any) -> None:
     assert len(announced) == len(set(announced)) == len(unlocks)
 
 
-async def test_kill_postgres_again_and_again(own_engine: Any, own_servers: Servers, event: Event) -> None:
-    await own_engine.publish(load(event))
+async def test_kill_postgres_again_and_again(own_engine: Engine, own_servers: Servers) -> None:
+    await own_engine.publish(load())
     async with own_engine.worker() as stats:
         for number in (3, 10, 20):
             await stats.reach("batches", number)
@@ -47,8 +44,8 @@ async def test_kill_postgres_again_and_again(own_engine: Any, own_servers: Serve
     await expect_everything(own_engine)
 
 
-async def test_kill_nats_again_and_again(own_engine: Any, own_servers: Servers, event: Event) -> None:
-    await own_engine.publish(load(event))
+async def test_kill_nats_again_and_again(own_engine: Engine, own_servers: Servers) -> None:
+    await own_engine.publish(load())
     async with own_engine.worker(ack_wait=2) as stats:
         for number in (3, 10, 20):
             await stats.reach("batches", number)
@@ -59,8 +56,8 @@ async def test_kill_nats_again_and_again(own_engine: Any, own_servers: Servers, 
     await expect_everything(own_engine)
 
 
-async def test_servers_that_come_later_than_the_worker(own_engine: Any, own_servers: Servers, event: Event) -> None:
-    await own_engine.publish(load(event))
+async def test_servers_that_come_later_than_the_worker(own_engine: Engine, own_servers: Servers) -> None:
+    await own_engine.publish(load())
     await own_servers.kill_postgres()
     await own_servers.kill_nats()
     async with anyio.create_task_group() as tasks:
@@ -70,8 +67,8 @@ async def test_servers_that_come_later_than_the_worker(own_engine: Any, own_serv
     await expect_everything(own_engine)
 
 
-async def test_stopping_while_the_database_is_away(own_engine: Any, own_servers: Servers, event: Event) -> None:
-    await own_engine.publish(load(event))
+async def test_stopping_while_the_database_is_away(own_engine: Engine, own_servers: Servers) -> None:
+    await own_engine.publish(load())
     with anyio.fail_after(30):
         async with own_engine.worker() as stats:
             await stats.reach("batches", 2)
@@ -81,7 +78,7 @@ async def test_stopping_while_the_database_is_away(own_engine: Any, own_servers:
     await expect_everything(own_engine)
 
 
-async def test_stopping_before_any_server_was_there(own_engine: Any, own_servers: Servers) -> None:
+async def test_stopping_before_any_server_was_there(own_engine: Engine, own_servers: Servers) -> None:
     await own_servers.stop()
     stop = anyio.Event()
     with anyio.fail_after(10):

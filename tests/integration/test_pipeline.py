@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import json
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anyio
 import nats
 import pytest
 
+from tests.integration.engine import Engine, event
 from worker.app import wall_clock
 from worker.batch import decode
 from worker.pipeline import Pipeline
@@ -19,14 +20,13 @@ from worker.store import open_store
 from worker.stream import open_broker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    Event = Callable[..., dict[str, Any]]
+    from worker.deployed import Deployed
+    from worker.message import Message
 
 pytestmark = pytest.mark.anyio
 
 
-async def test_unlock_is_granted_announced_and_written_down(engine: Any, event: Event) -> None:
+async def test_unlock_is_granted_announced_and_written_down(engine: Engine) -> None:
     await engine.publish(event(n) for n in range(3))
     stats = await engine.drain()
     assert (stats.events, stats.duplicates, stats.unlocks, stats.announced) == (3, 0, 2, 2)
@@ -51,7 +51,7 @@ async def test_unlock_is_granted_announced_and_written_down(engine: Any, event: 
     assert [tuple(row.values()) for row in decisions] == [("clean", "granted", False), ("three", "granted", True)]
 
 
-async def test_copies_are_counted_once(engine: Any, event: Event) -> None:
+async def test_copies_are_counted_once(engine: Engine) -> None:
     one = event(1, key="k")
     again = json.dumps({**dict(reversed(one.items())), "payload": {"key": "k"}}, indent=1).encode()
     await engine.publish([one, one, again])
@@ -61,7 +61,7 @@ async def test_copies_are_counted_once(engine: Any, event: Event) -> None:
     assert (await engine.drain()).duplicates == 1
 
 
-async def test_another_body_under_a_known_id_is_a_dead_letter(engine: Any, event: Event) -> None:
+async def test_another_body_under_a_known_id_is_a_dead_letter(engine: Engine) -> None:
     one = event(1, key="k")
     other = {**one, "payload": {"key": "other"}}
     await engine.publish([one, other])
@@ -73,12 +73,12 @@ async def test_another_body_under_a_known_id_is_a_dead_letter(engine: Any, event
     assert row["payload"] == '{"key": "k"}'
 
 
-async def test_ids_belong_to_their_tenant(engine: Any, event: Event) -> None:
+async def test_ids_belong_to_their_tenant(engine: Engine) -> None:
     await engine.publish([event(1, tenant="t1", id="e"), event(1, tenant="t2", id="e")])
     assert (await engine.drain()).events == 2
 
 
-async def test_poison_never_blocks_its_batch(engine: Any, event: Event) -> None:
+async def test_poison_never_blocks_its_batch(engine: Engine) -> None:
     good = [event(n) for n in range(3)]
     array = json.dumps([good[1], {**good[1], "user_id": ""}]).encode()
     poison = [
@@ -103,7 +103,7 @@ async def test_poison_never_blocks_its_batch(engine: Any, event: Event) -> None:
     assert {row["deliveries"] for row in letters} == {1}
 
 
-async def test_what_the_database_refuses_is_found_and_buried(engine: Any, event: Event) -> None:
+async def test_what_the_database_refuses_is_found_and_buried(engine: Engine) -> None:
     await engine.rows("ALTER TABLE event ADD CHECK (user_id <> 'poison')")
     await engine.publish(event(n, user="poison" if n == 7 else f"u{n % 2}") for n in range(20))
     stats = await engine.drain()
@@ -113,15 +113,15 @@ async def test_what_the_database_refuses_is_found_and_buried(engine: Any, event:
     assert json.loads(letter["body"])["user_id"] == "poison"
 
 
-async def test_the_tenant_of_the_subject_is_the_tenant(engine: Any, event: Event) -> None:
+async def test_the_tenant_of_the_subject_is_the_tenant(engine: Engine) -> None:
     await engine.publish([event(1)], subject="events.t2.u1.a.done")
     assert (await engine.drain()).dead == {"tenant_mismatch": 1}
 
 
 @pytest.mark.parametrize("seed", range(4))
-async def test_late_events_fold_as_if_they_had_been_in_time(engine: Any, event: Event, seed: int) -> None:
+async def test_late_events_fold_as_if_they_had_been_in_time(engine: Engine, seed: int) -> None:
     types = ["a.done", "a.done", "b.done", "c.done"]
-    dice = Random(seed)
+    dice = Random(seed)  # noqa: S311 - shuffling
     events = [event(n, dice.choice(types), user=f"u{dice.randrange(3)}") for n in range(60)]
     shuffled = [*events, *dice.sample(events, 20)]
     dice.shuffle(shuffled)
@@ -139,16 +139,17 @@ async def test_late_events_fold_as_if_they_had_been_in_time(engine: Any, event: 
     assert await books(engine) == in_pieces
 
 
-async def books(engine: Any) -> list[list[dict[str, Any]]]:
+async def books(engine: Engine) -> list[list[dict[str, Any]]]:
     return [
         await engine.rows("SELECT scope, subject, stamp, mark_at, mark_id, state FROM progress ORDER BY 1, 2"),
         await engine.rows(
-            "SELECT subject, achievement, earned_at, event_id, version FROM unlock WHERE contested_at IS NULL ORDER BY 1, 2"
+            "SELECT subject, achievement, earned_at, event_id, version FROM unlock"
+            " WHERE contested_at IS NULL ORDER BY 1, 2"
         ),
     ]
 
 
-async def test_contested_and_restored(engine: Any, event: Event) -> None:
+async def test_contested_and_restored(engine: Engine) -> None:
     await engine.publish([event(1), event(3)])
     await engine.drain()
     assert await engine.unlocks() == {("u1", "clean"): "announced"}
@@ -163,7 +164,7 @@ async def test_contested_and_restored(engine: Any, event: Event) -> None:
     assert [one["achievement"] for one in await engine.announced()] == ["clean", "three"]
 
 
-async def test_contested_and_restored_by_a_later_event(engine: Any, event: Event) -> None:
+async def test_contested_and_restored_by_a_later_event(engine: Engine) -> None:
     await engine.publish([event(1), event(3)])
     await engine.drain()
     await engine.publish([event(2, "b.done")])
@@ -174,7 +175,7 @@ async def test_contested_and_restored_by_a_later_event(engine: Any, event: Event
     assert row["event_id"] == "a.done-4-u1"
 
 
-async def test_late_evidence_moves_what_was_earned_and_not_what_was_granted(engine: Any, event: Event) -> None:
+async def test_late_evidence_moves_what_was_earned_and_not_what_was_granted(engine: Engine) -> None:
     await engine.publish(event(n) for n in (1, 2, 5))
     await engine.drain()
     query = "SELECT unlock_id, earned_at, granted_at, event_id FROM unlock WHERE achievement = 'three'"
@@ -187,7 +188,7 @@ async def test_late_evidence_moves_what_was_earned_and_not_what_was_granted(engi
     assert (after["unlock_id"], after["granted_at"]) == (before["unlock_id"], before["granted_at"])
 
 
-async def test_settling_by_the_clock_of_the_stream(engine: Any, event: Event) -> None:
+async def test_settling_by_the_clock_of_the_stream(engine: Engine) -> None:
     await engine.publish([event(0, "c.done"), event(30, "c.done", user="u2")])
     await engine.drain(clock=Clock.STREAM)
     assert await engine.unlocks() == {("u1", "settled"): "settling", ("u2", "settled"): "settling"}
@@ -202,7 +203,7 @@ async def test_settling_by_the_clock_of_the_stream(engine: Any, event: Event) ->
     assert len(await engine.announced()) == 2
 
 
-async def test_what_settles_and_is_not_supported_is_withdrawn(engine: Any, event: Event) -> None:
+async def test_what_settles_and_is_not_supported_is_withdrawn(engine: Engine) -> None:
     rules = """
     event a.done {}
     event b.done {}
@@ -217,8 +218,8 @@ async def test_what_settles_and_is_not_supported_is_withdrawn(engine: Any, event
     assert await engine.unlocks() == {}
 
 
-async def test_many_workers_are_slower_never_wrong(engine: Any, event: Event) -> None:
-    dice = Random(1)
+async def test_many_workers_are_slower_never_wrong(engine: Engine) -> None:
+    dice = Random(1)  # noqa: S311 - shuffling
     events = [event(n, user=f"u{n % 20}") for n in range(400)]
     dice.shuffle(events)
     await engine.publish(events)
@@ -234,7 +235,7 @@ async def test_many_workers_are_slower_never_wrong(engine: Any, event: Event) ->
     assert set(unlocks.values()) == {"announced"}
 
 
-async def test_a_batch_that_was_committed_and_not_acknowledged(engine: Any, event: Event) -> None:
+async def test_a_batch_that_was_committed_and_not_acknowledged(engine: Engine) -> None:
     await engine.publish(event(n) for n in range(3))
     await commit_and_die(engine)
     # Committed, not announced, not acknowledged: the next worker finds it all.
@@ -245,19 +246,19 @@ async def test_a_batch_that_was_committed_and_not_acknowledged(engine: Any, even
     assert len(await engine.announced()) == 2
 
 
-async def commit_and_die(engine: Any) -> None:
+async def commit_and_die(engine: Engine) -> None:
     settings = engine.settings
     async with open_store(settings.database_url) as store, open_broker(settings) as broker:
         await broker.subscribe()
         rules = await load_deployed(store, settings)
 
-        async def load() -> Any:
+        async def load() -> Deployed:
             return rules
 
         async def waiting() -> None:
             pass
 
-        messages: list[Any] = []
+        messages: list[Message] = []
         while len(messages) < 3:
             messages += await broker.next_batch()
         pipeline = Pipeline(
@@ -268,7 +269,7 @@ async def commit_and_die(engine: Any) -> None:
         await broker.retry(messages, after=0)
 
 
-async def test_an_announcement_whose_mark_was_lost_is_not_made_twice(engine: Any, event: Event) -> None:
+async def test_an_announcement_whose_mark_was_lost_is_not_made_twice(engine: Engine) -> None:
     await engine.publish(event(n) for n in range(3))
     await engine.drain()
     await engine.rows("UPDATE unlock SET published_at = NULL")
@@ -277,21 +278,21 @@ async def test_an_announcement_whose_mark_was_lost_is_not_made_twice(engine: Any
     assert len(await engine.announced()) == 2
 
 
-async def test_the_broker_refuses_a_second_announcement_for_ever(engine: Any) -> None:
+async def test_the_broker_refuses_a_second_announcement_for_ever(engine: Engine) -> None:
     async with open_broker(engine.settings) as broker:
         assert await broker.announce("unlocks.t.u.a.1", b"{}", message_id="one")
         # Another id, as if the duplicate window had been forgotten.
         assert not await broker.announce("unlocks.t.u.a.1", b"{}", message_id="two")
 
 
-async def test_erased_users_stay_out(engine: Any, event: Event) -> None:
+async def test_erased_users_stay_out(engine: Engine) -> None:
     await engine.rows("INSERT INTO erasure VALUES ('t1', 'u1', now(), 'test')")
     await engine.publish([event(1), event(1, user="u2")])
     stats = await engine.drain()
     assert (stats.events, stats.erased) == (1, 1)
 
 
-async def test_stopping_leaves_nothing_half_done(engine: Any, event: Event) -> None:
+async def test_stopping_leaves_nothing_half_done(engine: Engine) -> None:
     await engine.publish(event(n, user=f"u{n % 50}") for n in range(600))
     async with engine.worker(batch_size=20) as stats:
         await stats.reach("batches", 3)
@@ -304,7 +305,7 @@ async def test_stopping_leaves_nothing_half_done(engine: Any, event: Event) -> N
     assert set((await engine.unlocks()).values()) == {"announced"}
 
 
-async def test_a_lone_event_does_not_wait_for_company(engine: Any, event: Event) -> None:
+async def test_a_lone_event_does_not_wait_for_company(engine: Engine) -> None:
     async with engine.worker(batch_size=500) as stats:
         await engine.publish([event(0)])
         with anyio.fail_after(5):
@@ -312,7 +313,7 @@ async def test_a_lone_event_does_not_wait_for_company(engine: Any, event: Event)
         assert stats.batch_seconds[0] < 5
 
 
-async def test_a_lost_consumer_and_a_lost_stream_are_made_again(engine: Any, event: Event) -> None:
+async def test_a_lost_consumer_and_a_lost_stream_are_made_again(engine: Engine) -> None:
     client = await nats.connect(engine.settings.nats_url)
     try:
         jetstream = client.jetstream()

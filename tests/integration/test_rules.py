@@ -1,16 +1,10 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 import pytest
 
+from tests.integration.engine import Engine, event
 from worker.deployed import RulesRefusedError
 from worker.rules import MeaningChangedError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    Event = Callable[..., dict[str, Any]]
 
 pytestmark = pytest.mark.anyio
 
@@ -25,19 +19,19 @@ TEAM = 'achievement team_of_three { title "Team" scope team when count(event=a.d
 ALL = 'achievement busy { title "Busy" scope tenant when count(event=a.done, >= 4) }\n'
 
 
-async def test_the_same_files_change_nothing(engine: Any) -> None:
+async def test_the_same_files_change_nothing(engine: Engine) -> None:
     first = await engine.apply(EVENTS + THREE)
     again = await engine.apply(EVENTS + THREE)
     assert (first.epoch, again.epoch, again.changed) == (2, 2, False)
 
 
-async def test_files_with_errors_are_refused(engine: Any) -> None:
+async def test_files_with_errors_are_refused(engine: Engine) -> None:
     with pytest.raises(RulesRefusedError, match="three"):
         await engine.apply(THREE)
     assert len(await engine.rows("SELECT FROM rule_set")) == 1
 
 
-async def test_a_changed_meaning_needs_a_new_version(engine: Any) -> None:
+async def test_a_changed_meaning_needs_a_new_version(engine: Engine) -> None:
     await engine.apply(EVENTS + THREE)
     with pytest.raises(MeaningChangedError, match="three version 1"):
         await engine.apply(EVENTS + THREE.replace(">= 3", ">= 4"))
@@ -47,7 +41,7 @@ async def test_a_changed_meaning_needs_a_new_version(engine: Any) -> None:
     assert "Drei" in row["source"]
 
 
-async def test_retired_versions_are_kept(engine: Any, event: Event) -> None:
+async def test_retired_versions_are_kept(engine: Engine) -> None:
     await engine.publish(event(n) for n in range(3))
     await engine.drain()
     applied = await engine.apply(EVENTS + TWO_B)
@@ -61,7 +55,7 @@ async def test_retired_versions_are_kept(engine: Any, event: Event) -> None:
         await engine.apply(EVENTS + THREE.replace(">= 3", ">= 4"))
 
 
-async def test_new_rules_while_a_worker_runs(engine: Any, event: Event) -> None:
+async def test_new_rules_while_a_worker_runs(engine: Engine) -> None:
     async with engine.worker() as stats:
         await engine.publish([event(0, "b.done"), *(event(n, "b.done", user="u2") for n in range(2))])
         await stats.reach("events", 3)
@@ -77,7 +71,7 @@ async def test_new_rules_while_a_worker_runs(engine: Any, event: Event) -> None:
     assert (await engine.backfill()).subjects == 0
 
 
-async def test_a_plan_that_comes_back_has_missed_nothing(engine: Any, event: Event) -> None:
+async def test_a_plan_that_comes_back_has_missed_nothing(engine: Engine) -> None:
     await engine.apply(EVENTS + TWO_B)
     await engine.publish([event(0, "b.done")])
     await engine.drain()
@@ -92,7 +86,7 @@ async def test_a_plan_that_comes_back_has_missed_nothing(engine: Any, event: Eve
     assert (await engine.unlocks())[("u1", "two_b")] == "announced"
 
 
-async def test_before_the_first_rules_everything_is_recorded(engine: Any, event: Event) -> None:
+async def test_before_the_first_rules_everything_is_recorded(engine: Engine) -> None:
     await engine.apply("")
     await engine.publish(event(n) for n in range(3))
     assert (await engine.drain()).events == 3
@@ -100,7 +94,7 @@ async def test_before_the_first_rules_everything_is_recorded(engine: Any, event:
     assert (await engine.backfill()).tallies[("three", 1)].granted == 1
 
 
-async def test_scopes_of_fields_and_tenants(engine: Any, event: Event) -> None:
+async def test_scopes_of_fields_and_tenants(engine: Engine) -> None:
     await engine.apply(EVENTS + TEAM + ALL)
     await engine.publish(event(n, user=f"u{n}", team="red" if n % 2 else "blue") for n in range(6))
     await engine.drain(batch_size=2)
@@ -113,7 +107,7 @@ async def test_scopes_of_fields_and_tenants(engine: Any, event: Event) -> None:
     assert row["event_id"] == "a.done-3-u3"
 
 
-async def test_a_field_scope_that_comes_after_the_events(engine: Any, event: Event) -> None:
+async def test_a_field_scope_that_comes_after_the_events(engine: Engine) -> None:
     await engine.publish(event(n, user=f"u{n}", team="red") for n in range(4))
     await engine.publish([event(9, user="u9"), event(10, user="u10", team="x" * 600)])
     await engine.drain()
@@ -124,14 +118,14 @@ async def test_a_field_scope_that_comes_after_the_events(engine: Any, event: Eve
     assert await engine.rows("SELECT FROM event_subject") == []
 
 
-async def test_a_subject_too_long_for_a_key_is_a_dead_letter(engine: Any, event: Event) -> None:
+async def test_a_subject_too_long_for_a_key_is_a_dead_letter(engine: Engine) -> None:
     await engine.apply(EVENTS + TEAM)
     await engine.publish([event(1, team="x" * 600), event(2, team="x")])
     stats = await engine.drain()
     assert (stats.events, stats.dead) == (1, {"contract": 1})
 
 
-async def test_a_tightened_contract_does_not_rewrite_history(engine: Any, event: Event) -> None:
+async def test_a_tightened_contract_does_not_rewrite_history(engine: Engine) -> None:
     await engine.apply("event a.done {}\n" + THREE)
     await engine.publish([event(n, team=n) for n in range(3)])
     await engine.drain()

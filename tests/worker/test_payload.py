@@ -48,7 +48,7 @@ def reader(kind: FieldType, *, optional: bool = False, low: int | None = None) -
         (FieldType.DECIMAL, '"1_0"', None),
         (FieldType.DECIMAL, '" 1"', None),
         (FieldType.DECIMAL, '"+1"', None),
-        (FieldType.DECIMAL, '"١"', None),
+        (FieldType.DECIMAL, '"\u0661"', None),
         (FieldType.DECIMAL, '""', None),
         (FieldType.DECIMAL, "true", None),
         (FieldType.DECIMAL, "[1]", None),

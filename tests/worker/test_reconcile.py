@@ -12,10 +12,22 @@ def grant(name: str = "a", *, at: int = 10, event: str = "e1", version: int = 1,
 
 
 def row(one: Grant, *, granted: int | None = 1, contested: int | None = None, revoked: int | None = None) -> Stored:
-    key = (*WHO, one.achievement, one.tier or "", one.occurrence or "")
-    settles = one.earned_at + one.settle if one.settle else None
-    identity = unlock_id(WHO, one)
-    return Stored(*key, identity, one.version, one.earned_at, one.event_id, settles, granted, contested, revoked)
+    return Stored(
+        tenant_id=WHO.tenant_id,
+        scope=WHO.scope,
+        subject=WHO.subject,
+        achievement=one.achievement,
+        tier=one.tier or "",
+        occurrence=one.occurrence or "",
+        unlock_id=unlock_id(WHO, one),
+        version=one.version,
+        earned_at=one.earned_at,
+        event_id=one.event_id,
+        settles_at=one.earned_at + one.settle if one.settle else None,
+        granted_at=granted,
+        contested_at=contested,
+        revoked_at=revoked,
+    )
 
 
 def ruled(achievement: str, tier: str) -> bool:
