@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from dsl.source import Source, Span
 
-MAX_COMPARED: Final = 200_000
+MAX_COMPARED: Final = 50_000
 """Names compared with misspelt ones in one run; a file of nothing but errors must not take minutes."""
 
 

@@ -53,7 +53,7 @@ class Printer:
         places = [self._place(entry) for entry in found]
         first = places[0] if places else run[1]
         yield Stretch(None, (), self._tokens[run[0] : first])
-        for entry, start, end in zip(found, places, [*places[1:], run[1]], strict=True):
+        for entry, start, end in zip(found, places, [*places, run[1]][1:], strict=True):
             last = max(place for place in range(start, end) if not self._tokens[place].comment)
             own = self._tokens[start : last + (self._tokens[last].text != ",")]
             yield Stretch(entry, own, self._tokens[last + 1 : end])

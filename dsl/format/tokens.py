@@ -74,8 +74,8 @@ Node = Token | Group
 def tokens(text: str) -> list[Token]:
     """Cut a text into tokens."""
     found: list[Token] = []
-    end = 0
-    for match in _TOKEN.finditer(text):
+    end = 1 if text.startswith("\ufeff") else 0
+    for match in _TOKEN.finditer(text, end):
         breaks = text.count("\n", end, match.start())
         value = match[0].rstrip() if match[0].startswith("#") else match[0]
         found.append(Token(value, match.start(), breaks))
