@@ -146,7 +146,8 @@ def _numbered(value: Json, n: int) -> Json:
 def _expected(line: Expect) -> str:
     name = _name(line.target.achievement.text, None if line.target.tier is None else line.target.tier.text)
     if line.negated:
-        return f"{line.user} has not {name}"
+        which = "" if line.occurrence is None else f' occurrence "{line.occurrence}"'
+        return f"{line.user} has not {name}{which}"
     if line.progress is not None:
         return f"{line.user} {name} progress {_ratio(*line.progress)}"
     occurrence = "" if line.occurrence is None else f' occurrence "{line.occurrence}"'
@@ -158,7 +159,8 @@ def _check(program: Program, outcome: Outcome, clock: int, line: Expect) -> str 
     """Return None where the expectation is met, else what there is instead."""
     found = [unlock for unlock in outcome.unlocks if _meant(unlock, line)]
     if line.negated:
-        return _listed(found) if found else None
+        wrong = [unlock for unlock in found if line.occurrence is None or unlock.occurrence == line.occurrence]
+        return _listed(wrong) if wrong else None
     if line.progress is not None:
         return _check_progress(program, outcome, clock, line)
     wanted = [unlock for unlock in found if line.occurrence is None or unlock.occurrence == line.occurrence]

@@ -59,8 +59,10 @@ class Conditions:
                 self._sequence(node)
             case Combine():
                 check_combine(node, self.report)
+                # A part has to tell its latest start to an `unless` around it, as to a window.
+                around = window if node.mods.unless is None else window or "`unless=` from outside"
                 for part in node.parts:
-                    self.check(part, window)
+                    self.check(part, around)
             case Unlocked():
                 self.unlocked.append(node.achievement)
                 self.target(node.achievement, node.tier)

@@ -221,7 +221,7 @@ def _expect(cursor: Cursor) -> Expect:
         cursor.take()
         occurrence, end = _string(cursor, EXPECT)
     at, progress = None, None
-    if not negated and cursor.next_is("progress"):
+    if not negated and occurrence is None and cursor.next_is("progress"):
         cursor.take()
         progress, end = _progress(cursor)
     elif not negated and _closes_expect(cursor):

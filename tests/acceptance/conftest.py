@@ -1,0 +1,95 @@
+"""The command line as a person uses it: a process, its output, its exit code."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+ACH = Path(sys.executable).with_name("ach")
+ROOT = Path(__file__).parent.parent.parent
+SECONDS = 90.0
+"""Until a command counts as stuck."""
+
+
+class Ran(NamedTuple):
+    """What a command did."""
+
+    code: int
+    out: str
+    err: str
+
+
+class Shell:
+    """Runs `ach` in a folder, with an environment of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        kept = {
+            name: value for name, value in os.environ.items() if not name.startswith(("ACH_", "NATS_", "DATABASE_"))
+        }
+        self.environment = {**kept, "NO_COLOR": "1", "COLUMNS": "160"}
+
+    def ach(self, *args: str | Path, stdin: bytes = b"") -> Ran:
+        """Run a command to its end."""
+        done = subprocess.run(
+            [ACH, *map(str, args)],
+            input=stdin,
+            capture_output=True,
+            cwd=self.folder,
+            env=self.environment,
+            timeout=SECONDS,
+            check=False,
+        )
+        return Ran(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+    @contextmanager
+    def running(self, *args: str | Path) -> Generator[subprocess.Popen[str]]:
+        """Run a command beside a block; its standard error comes with its output. It does not outlive the block."""
+        process = subprocess.Popen(
+            [ACH, *map(str, args)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=self.folder,
+            env={**self.environment, "PYTHONUNBUFFERED": "1"},
+        )
+        with process:
+            try:
+                yield process
+            finally:
+                if process.poll() is None:
+                    process.send_signal(signal.SIGKILL)
+                process.wait()
+
+    def write(self, name: str, text: str) -> Path:
+        """Write a file into the folder."""
+        path = self.folder / name
+        path.write_text(text, encoding="utf-8")
+        return path
+
+
+def read_until(process: subprocess.Popen[str], wanted: str) -> str:
+    """Return output up to the line that holds a text; fails where the process ends before."""
+    assert process.stdout is not None
+    seen: list[str] = []
+    for line in process.stdout:
+        seen.append(line)
+        if wanted in line:
+            return "".join(seen)
+    raise AssertionError(f"{wanted!r} never came:\n{''.join(seen)}")
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Shell:
+    return Shell(tmp_path)

@@ -1,0 +1,137 @@
+"""Commands on real servers: apply, emit, run, digest, dead, demo; signals, crashes, servers that are down."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.acceptance.conftest import ROOT, read_until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.acceptance.conftest import Shell
+
+pytestmark = pytest.mark.anyio
+
+RULES = ROOT / "fixtures" / "rules" / "commits.ach"
+LARK = ROOT / "fixtures" / "streams" / "lark.jsonl.gz"
+
+
+@pytest.fixture
+def deployed(shell: Shell, nats_url: str, database_url: str) -> Shell:
+    """A shell whose environment names servers with the rules applied."""
+    shell.environment.update(NATS_URL=nats_url, DATABASE_URL=database_url, ACH_BATCH_SIZE="100", ACH_ACK_WAIT="2")
+    ran = shell.ach("apply", RULES)
+    assert ran.code == 0, ran.err
+    assert "in force: epoch 1" in ran.out
+    return shell
+
+
+async def test_a_worker_gives_the_digest_of_a_replay(deployed: Shell) -> None:
+    expected = json.loads(deployed.ach("replay", LARK, "-r", RULES, "--json").out)
+    assert deployed.ach("emit", LARK).out.startswith("published 2,699 messages, 1,243 known")
+    assert deployed.ach("run", "--drain").code == 0
+    stored = json.loads(deployed.ach("digest", "--json").out)
+    assert stored["digest"] == expected["digest"]
+    assert stored["unlocks"] == expected["unlocks"]
+    assert stored["contested"] == []
+
+
+async def test_killed_in_mid_stream_a_restart_gives_the_same_digest(deployed: Shell) -> None:
+    expected = json.loads(deployed.ach("replay", LARK, "-r", RULES, "--json").out)
+    deployed.environment["ACH_BATCH_SIZE"] = "20"
+    with deployed.running("run") as worker:
+        read_until(worker, "working")
+        # The worker takes batches while they come; killed as soon as all is published, it is somewhere amid them.
+        deployed.ach("emit", LARK)
+        worker.send_signal(signal.SIGKILL)
+    assert deployed.ach("run", "--drain").code == 0
+    assert json.loads(deployed.ach("digest", "--json").out)["digest"] == expected["digest"]
+
+
+async def test_sigterm_ends_a_worker_with_nought(deployed: Shell) -> None:
+    with deployed.running("run") as worker:
+        read_until(worker, "working")
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(timeout=30) == 0
+
+
+async def test_rules_with_errors_are_not_applied(deployed: Shell) -> None:
+    deployed.write("rules.ach", "achievement x { when count(event=nothing, >= 1) }")
+    ran = deployed.ach("apply", "rules.ach")
+    assert ran.code == 1
+    assert "nothing was done" in ran.err
+    assert "nothing changed" in deployed.ach("apply", RULES).out
+
+
+async def test_a_changed_meaning_is_refused(deployed: Shell) -> None:
+    deployed.write("rules.ach", RULES.read_text().replace(">= 3)", ">= 4)"))
+    ran = deployed.ach("apply", "rules.ach")
+    assert ran.code == 1
+    assert "new version" in ran.err
+    assert "Traceback" not in ran.err
+
+
+async def test_dead_letters_are_listed_shown_mended_and_purged(deployed: Shell) -> None:
+    good = {
+        "event_id": "e1",
+        "event_type": "commit.created",
+        "user_id": "ann",
+        "tenant_id": "t",
+        "occurred_at": "2026-04-13T09:00:00Z",
+        "payload": {"insertions": 5},
+    }
+    bad = {**good, "payload": {"insertions": "five"}}
+    deployed.write("bad.jsonl", json.dumps(bad) + "\nnonsense\n")
+    deployed.ach("emit", "bad.jsonl")
+    assert deployed.ach("run", "--drain").code == 0
+    listed = deployed.ach("dead", "list").out
+    assert "contract" in listed
+    assert "payload.insertions" in listed
+    assert "malformed_json" in listed
+    number = next(line.split()[0] for line in listed.splitlines() if "contract" in line)
+    assert '"five"' in deployed.ach("dead", "show", number).out
+    deployed.write("good.json", json.dumps(good))
+    assert deployed.ach("dead", "replay", number, "--body", "good.json").code == 0
+    assert deployed.ach("run", "--drain").code == 0
+    assert [unlock["achievement"] for unlock in json.loads(deployed.ach("digest", "--json").out)["unlocks"]] == [
+        "first_commit"
+    ]
+    assert deployed.ach("dead", "purge", "--all").out.startswith("deleted 2 dead letters")
+
+
+async def test_a_server_that_is_down_is_named_without_a_stack_trace(deployed: Shell) -> None:
+    deployed.environment["NATS_URL"] = "nats://127.0.0.1:1"
+    with deployed.running("run") as worker:
+        said = read_until(worker, "nats cannot be reached")
+        assert "127.0.0.1:1" in said
+        assert "Traceback" not in said
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(timeout=30) == 0
+
+
+def _processes(needle: str) -> list[str]:
+    listed = subprocess.run(["/bin/ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
+    return [line for line in listed.splitlines() if needle in line and str(os.getpid()) not in line.split()[0]]
+
+
+async def test_an_interrupted_demo_leaves_nothing_running_and_goes_on_later(shell: Shell, tmp_path: Path) -> None:
+    data = tmp_path / "demo-data"
+    with shell.running("demo", "--data", data) as demo:
+        read_until(demo, "events:")
+        demo.send_signal(signal.SIGINT)
+        rest = demo.stdout.read() if demo.stdout else ""
+        assert demo.wait(timeout=30) == 1, rest
+    assert "goes on where it was" in rest
+    assert not _processes(str(data))
+    ran = shell.ach("demo", "--data", data)
+    assert ran.code == 0, ran.out + ran.err
+    assert "going on with what is in" in ran.out
+    assert "1,879 unlocks, exactly as expected" in ran.out
+    assert not _processes(str(data))
