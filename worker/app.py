@@ -198,7 +198,7 @@ class Worker:
                 try:
                     batch = await self._pipeline.decode(messages)
                 except StoppedError:
-                    await self._broker.retry(messages, after=0)
+                    self._broker.give_back(messages)
                 else:
                     await send.send(batch)
 
@@ -218,7 +218,7 @@ class Worker:
             letters = await self._pipeline.commit(batch, waiting=waiting)
         except StoppedError:
             log.warning("stopped before a batch was committed; it will be delivered again", size=len(batch.messages))
-            await self._broker.retry(batch.messages, after=0)
+            self._broker.give_back(batch.messages)
         else:
             await self._acknowledge(batch, letters)
             self._notifier.wake()

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable
 
     from nats.aio.msg import Msg
+    from nats.aio.subscription import Subscription
     from nats.js import JetStreamContext
 
 CONNECT_SECONDS: Final = 5.0
@@ -77,6 +78,7 @@ class Broker:
         self._heard = monotonic()
         self._trouble: str | None = None
         self._inbox = client.new_inbox()
+        self._subscription: Subscription | None = None
         self._stopped = False
 
     @property
@@ -161,7 +163,7 @@ class Broker:
 
     async def subscribe(self) -> None:
         """Listen on the inbox that pull requests are answered to; it survives reconnections."""
-        await self._client.subscribe(  # pyright: ignore[reportUnknownMemberType]
+        self._subscription = await self._client.subscribe(  # pyright: ignore[reportUnknownMemberType]
             self._inbox, cb=self._on_message
         )
 
@@ -267,11 +269,9 @@ class Broker:
         """Tell the broker never to deliver a message again, and why."""
         await self._send(message.reply, f"+TERM {reason}".encode())
 
-    async def retry(self, messages: Iterable[Message], *, after: float) -> None:
-        """Ask for messages again, after so many seconds."""
-        body = b"-NAK" if not after else f'-NAK {{"delay": {int(after * _NANOSECONDS)}}}'.encode()
-        for message in messages:
-            await self._send(message.reply, body)
+    def give_back(self, messages: Iterable[Message]) -> None:
+        """Take messages back that will not be worked on; `release` returns them to the broker."""
+        self._buffer.extend(messages)
 
     async def keep(self, messages: Iterable[Message]) -> None:
         """Tell the broker that messages are still being worked on."""
@@ -328,14 +328,17 @@ class Broker:
         return not ack.duplicate
 
     async def release(self) -> None:
-        """Give back what is buffered, so that another worker gets it at once, and let everything sent arrive."""
-        await self.retry(self._buffer, after=0)
-        self._buffer.clear()
+        """Return what is buffered, so that another worker gets it at once, and let everything sent arrive."""
         with anyio.move_on_after(CLOSE_SECONDS, shield=True):
             try:
+                # First of all nobody must listen here any more, or the broker would send it back to us.
+                if self._subscription is not None:
+                    await self._subscription.drain()
+                for message in self._buffer:
+                    await self._send(message.reply, b"-NAK")
                 await self._client.flush()
             except _OUT_OF_REACH as error:
-                log.debug("not flushed", said=_said(error))
+                log.debug("not released", said=_said(error))
 
 
 @asynccontextmanager

@@ -266,7 +266,7 @@ async def commit_and_die(engine: Engine) -> None:
         )
         await pipeline.commit(decode(messages, rules, now=wall_clock()), waiting=waiting)
         # A worker that dies gives nothing back; here the broker need not wait for its patience to end.
-        await broker.retry(messages, after=0)
+        broker.give_back(messages)
 
 
 async def test_an_announcement_whose_mark_was_lost_is_not_made_twice(engine: Engine) -> None:
