@@ -101,7 +101,10 @@ lock:
     # What `ach demo` needs, and no more: the developer's tools weigh five times as much.
     echo hatchling | resolve --upgrade --extra embedded --extra fast --constraints requirements.lock \
         --output-file requirements-run.lock pyproject.toml -
-    if grep -nE '://|^-|file:' requirements.lock requirements-run.lock; then
+    # What a worker in production needs: deploy/Containerfile installs it.
+    echo hatchling | resolve --upgrade --extra fast --constraints requirements.lock \
+        --output-file requirements-worker.lock pyproject.toml -
+    if grep -nE '://|^-|file:' requirements*.lock; then
         echo "error: a lock file names a place" >&2
         exit 1
     fi
