@@ -1,0 +1,206 @@
+"""The fixture library and the real streams: what must come out does, in any order of arrival, and however often.
+
+A fixture is a folder of fixtures/streams; a new one joins by being there. Each is run every way there is of running a
+stream (`WAYS`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from random import Random
+from typing import TYPE_CHECKING, Final, cast, get_args, get_type_hints
+
+import msgspec
+import pytest
+
+from dsl import syntax
+from dsl.diagnostics import render
+from dsl.parse import parse
+from dsl.source import Source
+from dsl.types import FieldType, Unit
+from tests.fixture_library import FIXTURES, Fixture, by_reference, histories, in_process, stories
+from worker.authoring import run_examples
+from worker.contract import Rejected
+from worker.replay import Counts, Result
+from worker.rulefiles import load
+from worker.verdict import Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+STORIES: Final = stories()
+EVERYTHING: Final = [*STORIES, *histories()]
+SEEDS: Final = (1, 2)
+SLOW: Final = 1000
+"""Lines of a stream above which the reference takes its time; fixtures_make holds these against it."""
+
+Way = Callable[[Fixture, Sequence[bytes]], tuple[Result, list[Rejected]]]
+WAYS: Final[dict[str, Way]] = {"in_process": in_process}
+
+
+@pytest.fixture(params=list(WAYS))
+def way(request: pytest.FixtureRequest) -> Way:
+    return WAYS[request.param]
+
+
+def named(fixtures: Iterable[Fixture]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("fixture", [pytest.param(each, id=each.name) for each in fixtures])
+
+
+def depends_on_arrival(fixture: Fixture) -> bool:
+    """Tell whether two events of the stream have one id and say different things.
+
+    The first one to arrive is the event, and the other a dead letter: engine.md §4. With the lines in another order it
+    is another set of events, so nothing can be said of what comes out.
+    """
+    return any(each.reason is Reason.ID_CONFLICT for each in fixture.expected().dead)
+
+
+# -- what comes out ------------------------------------------------------------------------------------------
+
+
+@named(EVERYTHING)
+def test_a_stream_grants_what_was_expected(fixture: Fixture, way: Way) -> None:
+    expected = fixture.expected()
+    result, dead = way(fixture, fixture.lines())
+    assert result.unlocks == expected.unlocks
+    assert expected.counts in (None, result.counts)
+    assert expected.digest in (None, result.digest)
+    assert [item.reason for item in dead] == [item.reason for item in expected.dead]
+    told = zip(dead, expected.dead, strict=True)
+    assert [item.detail for item, wanted in told if not item.detail.startswith(wanted.detail)] == []
+
+
+@named(each for each in EVERYTHING if not depends_on_arrival(each))
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_order_of_arrival_has_no_meaning(fixture: Fixture, way: Way, seed: int) -> None:
+    lines = fixture.lines()
+    in_order, _ = way(fixture, lines)
+    Random(seed).shuffle(lines)  # noqa: S311 - no secret
+    result, _ = way(fixture, lines)
+    assert result.unlocks == fixture.expected().unlocks
+    assert result.digest == in_order.digest
+    # What is late is a matter of the order.
+    assert msgspec.structs.replace(result.counts, late=in_order.counts.late) == in_order.counts
+
+
+@named(EVERYTHING)
+def test_a_line_counts_once_however_often_it_arrives(fixture: Fixture, way: Way) -> None:
+    lines = fixture.lines()
+    once, _ = way(fixture, lines)
+    result, _ = way(fixture, [line for line in lines for _ in range(2)])
+    assert result.unlocks == fixture.expected().unlocks
+    assert result.digest == once.digest
+    assert result.counts == Counts(
+        events=once.counts.events,
+        duplicates=2 * once.counts.duplicates + once.counts.events,
+        late=once.counts.late,
+        suppressed=once.counts.suppressed,
+        dead=2 * once.counts.dead,
+    )
+
+
+@named(each for each in STORIES if len(each.lines()) <= SLOW)
+def test_the_slow_reference_grants_the_same(fixture: Fixture) -> None:
+    assert by_reference(fixture, fixture.expected().dead) == fixture.expected().unlocks
+
+
+# -- the library itself --------------------------------------------------------------------------------------
+
+
+@named(STORIES)
+def test_rules_are_without_fault_and_their_examples_hold(fixture: Fixture) -> None:
+    rules = load([fixture.rules])
+    assert not rules.problems, "\n".join(render(problem) for problem in rules.problems)
+    verdicts = list(run_examples(rules))
+    assert verdicts
+    assert [failure for verdict in verdicts for failure in verdict.failures] == []
+
+
+@named(STORIES)
+def test_a_fixture_is_complete_and_explained(fixture: Fixture) -> None:
+    expected = fixture.expected()
+    assert expected.unlocks
+    assert expected.counts is not None
+    assert expected.digest is not None
+    assert f"`{fixture.name}`" in (FIXTURES / "README.md").read_text("utf-8")
+
+
+def test_every_reason_that_a_stream_can_carry_occurs() -> None:
+    # A recorded line has no subject to disagree with; the last two are the database's and the engine's own.
+    elsewhere = {Reason.TENANT_MISMATCH, Reason.REFUSED, Reason.DEFECT}
+    assert {item.reason for each in STORIES for item in each.expected().dead} == set(Reason) - elsewhere
+
+
+# -- all of the language occurs ------------------------------------------------------------------------------
+
+
+def trees() -> Iterator[object]:
+    """Yield every node of every rule file of the library."""
+    for each in STORIES:
+        file, problems = parse(Source(each.name, each.rules.read_text("utf-8")))
+        assert not problems
+        yield from nodes(file.declarations)
+
+
+def nodes(value: object) -> Iterator[object]:
+    if isinstance(value, tuple):
+        for item in cast("tuple[object, ...]", value):
+            yield from nodes(item)
+    if isinstance(value, syntax.Node | syntax.Modifiers):
+        yield value
+        for field in msgspec.structs.fields(value):
+            yield from nodes(getattr(value, field.name))
+
+
+def kinds() -> list[type[msgspec.Struct]]:
+    return [*cast("list[type[msgspec.Struct]]", syntax.Node.__subclasses__()), syntax.Modifiers]
+
+
+def test_every_clause_argument_and_modifier_occurs() -> None:
+    given = {
+        (type(node).__name__, field.name)
+        for node in trees()
+        if isinstance(node, msgspec.Struct)
+        for field in msgspec.structs.fields(node)
+        if getattr(node, field.name) != field.default
+    }
+    every = {(kind.__name__, field.name) for kind in kinds() for field in msgspec.structs.fields(kind)}
+    assert every - given == set()
+
+
+def test_every_choice_occurs() -> None:
+    """`max` and `min`, each comparison, each kind of zone: whatever a field of the tree has a closed list of."""
+    hints = {kind: get_type_hints(kind, dict(vars(syntax))) for kind in kinds()}
+    choices = {
+        (kind.__name__, name, value)
+        for kind, fields in hints.items()
+        for name, hint in fields.items()
+        if getattr(hint, "__origin__", None) is syntax.OneOf
+        for value in cast("tuple[str, ...]", get_args(hint))
+    }
+    chosen = {
+        (type(node).__name__, name, getattr(node, name))
+        for node in trees()
+        for name in {name for _, name, _ in choices}
+        if hasattr(node, name)
+    }
+    assert choices
+    assert choices - chosen == set()
+
+
+def test_every_unit_type_and_built_in_occurs() -> None:
+    found = list(trees())
+    pers = {node.per.text for node in found if isinstance(node, syntax.Modifiers) and node.per is not None}
+    assert pers == set(Unit)
+    assert {node.unit.text for node in found if isinstance(node, syntax.Streak)} == set(Unit)
+    assert {node.unit.text for node in found if isinstance(node, syntax.RepeatEvery)} == set(Unit)
+    assert {node.type.text for node in found if isinstance(node, syntax.FieldDecl)} == set(FieldType)
+    built_in = {node.name for node in found if isinstance(node, syntax.Ref) and node.builtin}
+    assert built_in == {"at.hour", "at.weekday", "at.date"}
+    literals = {type(node.value).__name__ for node in found if isinstance(node, syntax.Literal)}
+    assert literals == {"str", "int", "Decimal", "bool"}
+    units = {node.text.lstrip("0123456789_") for node in found if isinstance(node, syntax.Duration)}
+    assert units == {"s", "m", "h", "d", "w"}
+    scopes = {node.name for node in found if isinstance(node, syntax.Scope)}
+    assert scopes > {"user", "tenant"}
