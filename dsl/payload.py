@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import date
+from datetime import date, datetime
 from decimal import Context, Decimal
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 import msgspec
 
+from dsl.calendar import EPOCH
 from dsl.types import DAY, MAX_DIGITS, SECOND, FieldType, Value
 
 if TYPE_CHECKING:
@@ -66,6 +67,18 @@ def instant(text: str) -> tuple[int, int] | None:
     match = _INSTANT.fullmatch(text)
     if match is None:
         return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return _uncommon_instant(match)
+    since, zone = moment - EPOCH, moment.utcoffset()
+    at = since.days * DAY + since.seconds * SECOND + since.microseconds
+    offset = 0 if zone is None else zone.days * 86400 + zone.seconds
+    return (at, offset) if _EARLIEST <= at <= _LATEST else None
+
+
+def _uncommon_instant(match: re.Match[str]) -> tuple[int, int] | None:
+    """Read what the library does not take for an instant: a leap second, or no such day."""
     year, month, day, hour, minute, second, fraction, sign, hours, minutes = match.groups()
     try:
         days = date(int(year), int(month), int(day)).toordinal() - _EPOCH_DAY

@@ -29,10 +29,8 @@ COMMENT ON COLUMN event.payload IS 'The payload as received, JSON text; null whe
 COMMENT ON COLUMN event.digest IS 'BLAKE2b-128 of the contract''s fields as received: tells a duplicate from a conflict.';
 COMMENT ON COLUMN event.stream_seq IS 'Sequence of the message in the input stream; 0 where it came another way.';
 
--- A user's events in canonical order: refolds, and the position of a user's latest event.
+-- A user's events in canonical order: refolds, the position of a user's latest event, and all users for a backfill.
 CREATE INDEX event_of_user ON event (tenant_id, user_id, occurred_at, event_id);
--- What a new rule must read again.
-CREATE INDEX event_of_type ON event (event_type, tenant_id, user_id);
 
 CREATE TABLE event_subject (
     tenant_id   text COLLATE "C" NOT NULL,
@@ -99,7 +97,6 @@ COMMENT ON COLUMN unlock.settles_at IS 'Where the achievement settles: not grant
 COMMENT ON COLUMN unlock.granted_at IS 'When it was given; never moves. Null while it settles.';
 COMMENT ON COLUMN unlock.contested_at IS 'Since when late evidence no longer supports it.';
 CREATE INDEX unlock_outbox ON unlock (settles_at) WHERE published_at IS NULL;
-CREATE INDEX unlock_of_event ON unlock (tenant_id, event_id);
 
 CREATE TABLE evaluation (
     evaluation_id bigint GENERATED ALWAYS AS IDENTITY,

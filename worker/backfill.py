@@ -15,6 +15,7 @@ import msgspec
 import structlog
 
 from dsl.outcome import Subject
+from worker.fence import Held
 from worker.folding import refold, write_progress
 from worker.grants import Earned, settle_unlocks
 from worker.partition import partition_of
@@ -37,6 +38,9 @@ PIECE: Final = 50
 """Subjects of one transaction."""
 PAUSE_SECONDS: Final = 0.005
 """After each piece, for the live batches that wait for the partition."""
+
+NOBODY: Final = ""
+"""The owner that a backfill leaves behind: it remembers nothing."""
 
 log = structlog.get_logger()
 
@@ -137,20 +141,13 @@ async def _stale(session: Session, rules: Deployed, scope: str, page: list[_Name
     return [Subject(row.tenant_id, scope, row.subject) for row in rows]
 
 
-class _Held(NamedTuple):
-    partition_id: int
-    generation: int
-    owner: str
-    rules_epoch: int
-
-
 async def _bring_up_to_date(
     store: Store, settings: Settings, rules: Deployed, piece: list[Subject], report: Report, *, now: int
 ) -> None:
     scope = piece[0].scope
     partition = partition_of(*piece[0])
     async with store.transaction(patient=True) as session:
-        held = await session.rows(_Held, "lock_partitions", [partition])
+        held = await session.rows(Held, "take_partitions", [partition], NOBODY)
         if any(row.rules_epoch != rules.epoch for row in held):
             raise SupersededError
         # Live events may have come first.
@@ -168,7 +165,6 @@ async def _bring_up_to_date(
         if settings.clock is Clock.STREAM:
             clock = await session.value(int, "latest_instant") or 0
         decisions = await settle_unlocks(session, rules, Earned([], supported), now=now, clock=clock)
-        await session.run("mark_partitions", [partition], "")
     report.subjects += len(folded)
     _count(report, decisions, [grant for grants in supported.values() for grant in grants])
 

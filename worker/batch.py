@@ -31,17 +31,14 @@ class Item(NamedTuple):
     message: Message
     element: int
     accepted: Accepted
+    user: Subject
     subjects: tuple[Subject, ...]
+    """Everybody whose plan hears the event; the user too, if that one does."""
 
     @property
     def key(self) -> tuple[str, str]:
         """The ledger's primary key."""
         return self.accepted.event.tenant, self.accepted.event.id
-
-    @property
-    def user(self) -> Subject:
-        """The event's user as a subject."""
-        return Subject(self.accepted.event.tenant, "user", self.accepted.event.user)
 
     @property
     def position(self) -> Position:
@@ -125,7 +122,8 @@ def decode(messages: Sequence[Message], rules: Deployed, *, now: int) -> Batch:
             if isinstance(subjects, str):
                 letters.append(Letter(message, element, Reason.CONTRACT, subjects, read.body))
             else:
-                items.append(Item(message, element, read, subjects))
+                user = Subject(read.event.tenant, "user", read.event.user)
+                items.append(Item(message, element, read, user, subjects))
     return Batch(tuple(messages), tuple(items), tuple(letters), rules, now)
 
 

@@ -211,22 +211,19 @@ def _where(message: str) -> str:
 
 def _unfit(wire: _Wire) -> str | None:
     """Return what is wrong with ids and payload, the field first, or None."""
-    for name, text in (
-        ("event_id", wire.event_id),
-        ("event_type", wire.event_type),
-        ("user_id", wire.user_id),
-        ("tenant_id", wire.tenant_id),
-    ):
-        if not text:
-            return f"{name}: empty"
-        if _too_long(text):
-            return f"{name}: longer than {MAX_ID_BYTES} bytes"
+    if not (wire.event_id and wire.event_type and wire.user_id and wire.tenant_id):
+        return f"{next(name for name in _IDS if not getattr(wire, name))}: empty"
+    if _too_long(wire.event_id) or _too_long(wire.event_type) or _too_long(wire.user_id) or _too_long(wire.tenant_id):
+        return f"{next(name for name in _IDS if _too_long(getattr(wire, name)))}: longer than {MAX_ID_BYTES} bytes"
     if wire.source is not None and _too_long(wire.source):
         return f"source: longer than {MAX_ID_BYTES} bytes"
     payload = bytes(wire.payload)
     if payload and not payload.startswith(b"{") and payload != b"null":
         return "payload: expected an object"
     return None
+
+
+_IDS: Final = ("event_id", "event_type", "user_id", "tenant_id")
 
 
 def _too_long(text: str) -> bool:

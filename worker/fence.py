@@ -1,4 +1,4 @@
-"""Stages one and last: hold the partitions of everybody concerned, and leave a mark on them."""
+"""The first stage: take the partitions of everybody concerned, until the end of the transaction."""
 
 from __future__ import annotations
 
@@ -16,29 +16,25 @@ class RulesMovedError(Exception):
     """Other rules are in force than those that the batch was decoded under."""
 
 
-class _Held(NamedTuple):
+class Held(NamedTuple):
+    """A partition as it was found."""
+
     partition_id: int
     generation: int
     owner: str
     rules_epoch: int
 
 
-async def hold_partitions(session: Session, attempt: Attempt, memory: Memory) -> None:
-    """Lock the partition of every subject and of every user of the batch, in order.
+async def take_partitions(session: Session, attempt: Attempt, memory: Memory) -> None:
+    """Lock the partition of every subject and of every user of the batch, in order, and leave our name there.
 
     Raises:
         RulesMovedError: decode the batch again; whoever applied the new rules has waited for all batches before.
     """
     wanted = {partition_of(*subject) for item in attempt.batch.items for subject in (item.user, *item.subjects)}
-    held = await session.rows(_Held, "lock_partitions", sorted(wanted))
+    held = await session.rows(Held, "take_partitions", sorted(wanted), memory.owner)
     if any(row.rules_epoch != attempt.batch.rules.epoch for row in held):
         raise RulesMovedError
     for row in held:
         attempt.partitions[row.partition_id] = row.generation
         memory.admit(row.partition_id, row.generation, row.owner)
-
-
-async def mark_partitions(session: Session, attempt: Attempt, memory: Memory) -> None:
-    """Leave our name and a new generation on the partitions held."""
-    if attempt.partitions:
-        await session.run("mark_partitions", sorted(attempt.partitions), memory.owner)

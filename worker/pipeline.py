@@ -1,4 +1,4 @@
-"""The sentence of the engine: a batch is decoded, held, recorded, judged, granted, buried, marked and committed.
+"""The sentence of the engine: a batch is decoded, fenced, recorded, judged, granted, buried and committed.
 
 One batch is one transaction. Whatever fails for a reason that passes is tried again as a whole, which insert-first
 makes harmless even where the commit had taken place; what fails because of the data is split until the culprit is
@@ -15,7 +15,7 @@ import structlog
 
 from worker.batch import Attempt, Batch, Letter, decode
 from worker.dead import bury
-from worker.fence import RulesMovedError, hold_partitions, mark_partitions
+from worker.fence import RulesMovedError, take_partitions
 from worker.folding import UnfoldableError, judge, save_progress
 from worker.grants import Earned, settle_unlocks
 from worker.ledger import list_members, load_standings, move_latest, record_events
@@ -108,7 +108,7 @@ class Pipeline:
 
     async def _attempt(self, attempt: Attempt) -> None:
         async with self._store.transaction() as session:
-            await hold_partitions(session, attempt, self._memory)
+            await take_partitions(session, attempt, self._memory)
             await load_standings(session, attempt, self._memory)
             await record_events(session, attempt)
             await list_members(session, attempt)
@@ -117,7 +117,6 @@ class Pipeline:
             await save_progress(session, attempt)
             await self._settle(session, attempt)
             await bury(session, self._settings.input_stream, attempt.letters, now=attempt.batch.now)
-            await mark_partitions(session, attempt, self._memory)
 
     async def _settle(self, session: Session, attempt: Attempt) -> None:
         batch = attempt.batch

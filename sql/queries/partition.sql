@@ -1,17 +1,18 @@
 -- The fence (engine: a transaction holds the partition rows of every subject that it writes).
 
--- name: lock_partitions
--- Always in the order of their numbers, so that two batches never wait for each other in a circle.
-SELECT partition_id, generation, owner, rules_epoch
-FROM partition
-WHERE partition_id = ANY ($1::integer[])
-ORDER BY partition_id
-FOR UPDATE;
-
--- name: mark_partitions
--- Last statement of a batch: whoever comes next sees that somebody else was here.
-UPDATE partition SET generation = generation + 1, owner = $2
-WHERE partition_id = ANY ($1::integer[]);
+-- name: take_partitions
+-- Locks them, always in the order of their numbers, so that two batches never wait for each other in a circle; leaves a
+-- mark, so that whoever comes next sees that somebody else was here; and returns what was found.
+UPDATE partition SET generation = found.generation + 1, owner = $2
+FROM (
+    SELECT partition_id, generation, owner, rules_epoch
+    FROM partition
+    WHERE partition_id = ANY ($1::integer[])
+    ORDER BY partition_id
+    FOR UPDATE
+) AS found
+WHERE partition.partition_id = found.partition_id
+RETURNING found.partition_id, found.generation, found.owner, found.rules_epoch;
 
 -- name: count_partitions
 SELECT count(*) FROM partition;
