@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 
 DRAIN_LOOK_SECONDS: Final = 0.1
 """Between two looks at whether everything is done, where that is when to stop."""
+MAX_EVENTS: Final = 5000
+"""Of one transaction; a message that is an array may hold more."""
 STUCK_SECONDS: Final = 120.0
 """A batch that takes longer than this means that the worker is not alive."""
 
@@ -215,7 +217,9 @@ class Worker:
 
         self._busy_since = monotonic()
         try:
-            letters = await self._pipeline.commit(batch, waiting=waiting)
+            letters: list[Letter] = []
+            for piece in batch.pieces(MAX_EVENTS):
+                letters.extend(await self._pipeline.commit(piece, waiting=waiting))
         except StoppedError:
             log.warning("stopped before a batch was committed; it will be delivered again", size=len(batch.messages))
             self._broker.give_back(batch.messages)
@@ -226,6 +230,7 @@ class Worker:
             self._busy_since = None
 
     async def _acknowledge(self, batch: Batch, letters: list[Letter]) -> None:
+        self._stats.messages += len(batch.messages)
         told = verdicts(batch, letters)
         for message in batch.messages:
             match told[message.seq]:

@@ -15,7 +15,7 @@ from worker.message import Message
 from worker.verdict import Ack, Reason, Terminate, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from dsl.progress import Grant
     from worker.reconcile import Decision
@@ -65,11 +65,14 @@ class Batch(msgspec.Struct, frozen=True):
     rules: Deployed
     now: int
 
-    def halves(self) -> tuple[Batch, Batch]:
-        """Return the batch as two, for finding out what the database refuses."""
-        middle = len(self.items) // 2
-        first = msgspec.structs.replace(self, items=self.items[:middle])
-        return first, msgspec.structs.replace(self, items=self.items[middle:], letters=())
+    def pieces(self, size: int) -> Iterator[Batch]:
+        """Yield the batch in pieces of so many events: messages that are arrays can hold any number of them."""
+        if len(self.items) <= size:
+            yield self
+            return
+        for at in range(0, len(self.items), size):
+            letters = self.letters if at == 0 else ()
+            yield msgspec.structs.replace(self, items=self.items[at : at + size], letters=letters)
 
     def again(self, rules: Deployed) -> Batch:
         """Return the batch, or the piece of one that it is, under other rules."""
@@ -138,13 +141,15 @@ def _subjects(rules: Deployed, accepted: Accepted) -> tuple[Subject, ...] | str:
 
 
 def verdicts(batch: Batch, letters: Iterable[Letter]) -> dict[int, Verdict]:
-    """Return what to tell the broker per stream sequence: a message that holds nothing but dead letters is ended."""
-    alive = Counter(item.message.seq for item in batch.items)
-    reasons: dict[int, Reason] = {letter.message.seq: letter.reason for letter in batch.letters}
+    """Return what to tell the broker per stream sequence: a message that held nothing but dead letters is ended.
+
+    `letters` are all that were buried, which the rules of the commit decide, not those that it was decoded under.
+    """
+    alive = Counter(one.message.seq for one in (*batch.items, *batch.letters))
+    reasons: dict[int, Reason] = {}
     for letter in {(letter.message.seq, letter.element): letter for letter in letters}.values():
-        if letter not in batch.letters:
-            alive[letter.message.seq] -= 1
-            reasons[letter.message.seq] = letter.reason
+        alive[letter.message.seq] -= 1
+        reasons[letter.message.seq] = letter.reason
     return {
         message.seq: Terminate(reasons[message.seq]) if message.seq in reasons and not alive[message.seq] else Ack()
         for message in batch.messages

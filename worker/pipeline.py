@@ -136,8 +136,10 @@ class Pipeline:
             reason = Reason.REFUSED if isinstance(error, RefusedError) else Reason.DEFECT
             log.error("dead-lettering", reason=reason.value, said=str(error))
             return await self.commit(batch.condemned(reason, str(error)), waiting=waiting)
-        first, second = batch.halves()
-        return [*await self.commit(first, waiting=waiting), *await self.commit(second, waiting=waiting)]
+        letters: list[Letter] = []
+        for piece in batch.pieces((len(batch.items) + 1) // 2):
+            letters.extend(await self.commit(piece, waiting=waiting))
+        return letters
 
     async def _reload(self, waiting: Callable[[], Awaitable[None]]) -> Deployed:
         for delay in delays():

@@ -22,6 +22,7 @@ class Stats:
 
     def __init__(self) -> None:
         self.messages = 0
+        """Acknowledged, or ended with a reason."""
         self.events = 0
         """New in the ledger."""
         self.duplicates = 0
@@ -53,8 +54,6 @@ class Stats:
 
     def count_batch(self, attempt: Attempt, seconds: float) -> None:
         """Count a committed batch that took `seconds`."""
-        batch = attempt.batch
-        self.messages += len(batch.messages)
         self.events += len(attempt.fresh)
         self.duplicates += attempt.duplicates
         self.late += attempt.late

@@ -48,8 +48,13 @@ HEARTBEAT_SECONDS: Final = 5
 SILENCE_SECONDS: Final = 2.5 * HEARTBEAT_SECONDS
 """After which a pull request counts as lost."""
 CLOSE_SECONDS: Final = 5.0
+PULL_BYTES: Final = 16 * 1024 * 1024
+"""Of one pull request, so that two of them are a bounded load however large the messages are."""
+BATCH_BYTES: Final = 4 * 1024 * 1024
+"""Of the bodies of one batch, but for a single message that is larger."""
 
 _WRONG_LAST_SEQUENCE: Final = 10071
+_SERVED: Final = frozenset({"409 Message Size Exceeds MaxBytes", "409 Batch Completed"})
 _OUT_OF_REACH: Final = (NatsError, OSError, TimeoutError)
 _NANOSECONDS: Final = 1_000_000_000
 
@@ -185,9 +190,18 @@ class Broker:
                     await arrived.wait()
         if self._stopped:
             return []
-        size = min(len(self._buffer), self._settings.batch_size)
-        batch = [self._buffer.popleft() for _ in range(size)]
+        batch = self._take()
         await self._request()
+        return batch
+
+    def _take(self) -> list[Message]:
+        batch = [self._buffer.popleft()]
+        size = len(batch[0].body)
+        while self._buffer and len(batch) < self._settings.batch_size:
+            size += len(self._buffer[0].body)
+            if size > BATCH_BYTES:
+                break
+            batch.append(self._buffer.popleft())
         return batch
 
     async def _on_message(self, msg: Msg) -> None:
@@ -209,8 +223,10 @@ class Broker:
             self._requested = max(0, self._requested - int(unserved))
         else:
             self._requested = 0
-        if status not in {"404", "408"}:  # those are a request that ran out, which is how things go
-            self._trouble = f"{status} {headers.get(api.Header.DESCRIPTION, '')}".strip()
+        said = f"{status} {headers.get(api.Header.DESCRIPTION, '')}".strip()
+        # A request that ran out, or was served as far as its bytes allow, is how things go.
+        if status not in {"404", "408"} and said not in _SERVED:
+            self._trouble = said
 
     def lost_requests(self) -> None:
         """After a reconnection: the broker has forgotten what was asked."""
@@ -230,6 +246,7 @@ class Broker:
         while self._requested + len(self._buffer) <= size:
             want = {
                 "batch": size,
+                "max_bytes": PULL_BYTES,
                 "expires": PULL_SECONDS * _NANOSECONDS,
                 "idle_heartbeat": HEARTBEAT_SECONDS * _NANOSECONDS,
             }

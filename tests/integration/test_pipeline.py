@@ -329,3 +329,18 @@ async def test_a_lost_consumer_and_a_lost_stream_are_made_again(engine: Engine) 
             await stats.reach("announced", 2)
     finally:
         await client.close()
+
+
+async def test_arrays_of_any_length(engine: Engine) -> None:
+    arrays = [[event(n, user=f"u{n % 7}") for n in range(at, at + 1500)] for at in (0, 1500, 3000, 4500)]
+    await engine.publish(json.dumps([*array, {}]).encode() for array in arrays)
+    stats = await engine.drain()
+    assert (stats.messages, stats.events, stats.dead) == (4, 6000, {"invalid_event": 4})
+    assert stats.batches > 1
+
+
+async def test_large_messages_come_in_small_batches(engine: Engine) -> None:
+    await engine.publish(event(n, key="x" * 900_000) for n in range(40))
+    stats = await engine.drain()
+    assert stats.events == 40
+    assert stats.batches >= 9

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from worker.batch import Batch, decode, verdicts
+from worker.deployed import Deployed
+from worker.message import Message, parse_delivery
+from worker.rulefiles import build
+from worker.verdict import Ack, Reason, Terminate
+
+RULES = b"""
+event a.done { team: string? }
+achievement one { title "One" when count(event=a.done, >= 1) }
+achievement many { title "Many" scope team when count(event=a.done, >= 1) }
+"""
+DEPLOYED = Deployed(1, build([("rules.ach", RULES)]), since={}, prefix="events", skew=0)
+NOW = 1_800_000_000_000_000
+
+
+def event(number: int, **payload: Any) -> dict[str, Any]:
+    return {
+        "event_id": f"e{number}",
+        "event_type": "a.done",
+        "user_id": "u",
+        "tenant_id": "t",
+        "occurred_at": "2026-01-01T00:00:00Z",
+        "payload": payload,
+    }
+
+
+def message(seq: int, body: object) -> Message:
+    return Message("s", json.dumps(body).encode(), {}, seq, 1, NOW, "reply")
+
+
+def batch(*bodies: object) -> Batch:
+    return decode([message(seq, body) for seq, body in enumerate(bodies, start=1)], DEPLOYED, now=NOW)
+
+
+def test_decoding_tells_whom_an_event_concerns() -> None:
+    (item,) = batch(event(1, team="red")).items
+    assert item.user == ("t", "user", "u")
+    assert set(item.subjects) == {("t", "user", "u"), ("t", "team", "red")}
+
+
+def test_a_message_is_ended_when_nothing_of_it_lives() -> None:
+    one = batch(event(1), 5, [event(2), 5], [5, 6], [])
+    assert verdicts(one, one.letters) == {
+        1: Ack(),
+        2: Terminate(Reason.INVALID_EVENT),
+        3: Ack(),
+        4: Terminate(Reason.INVALID_EVENT),
+        5: Ack(),
+    }
+    condemned = one.condemned(Reason.ID_CONFLICT, "")
+    assert verdicts(one, condemned.letters)[1] == Terminate(Reason.ID_CONFLICT)
+
+
+def test_pieces_hold_everything_once() -> None:
+    one = batch(*(event(n) for n in range(10)), "no event")
+    pieces = list(one.pieces(3))
+    assert [len(piece.items) for piece in pieces] == [3, 3, 3, 1]
+    assert sum(len(piece.letters) for piece in pieces) == 1
+    # Under other rules a piece is still that piece.
+    assert [len(piece.again(DEPLOYED).items) for piece in pieces] == [3, 3, 3, 1]
+    assert sum(len(piece.again(DEPLOYED).letters) for piece in pieces) == 1
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "$JS.ACK.EVENTS.ach.3.17.9.1795456090983915045.5",
+        "$JS.ACK._.hash.EVENTS.ach.3.17.9.1795456090983915045.5",
+        "$JS.ACK.domain.hash.EVENTS.ach.3.17.9.1795456090983915045.5.random",
+    ],
+)
+def test_deliveries(reply: str) -> None:
+    found = parse_delivery("s", b"", None, reply)
+    assert found is not None
+    assert (found.seq, found.deliveries, found.sent_at) == (17, 3, 1_795_456_090_983_915)
+
+
+@pytest.mark.parametrize("reply", ["", "_INBOX.a.b", "$JS.ACK.short"])
+def test_what_is_no_delivery(reply: str) -> None:
+    assert parse_delivery("s", b"", None, reply) is None
