@@ -23,11 +23,14 @@ from dsl.types import FieldType
 from dsl.values import value_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from dsl.event import Event
+    from dsl.memory import Operation
     from dsl.schema import Rules
     from dsl.syntax import Achievement, Condition, Pattern, Predicate, Target
+
+    Watching = Callable[[Memory, Judge, Condition], Operation]
 
 USER = "user"
 TENANT = "tenant"
@@ -93,6 +96,15 @@ def compile_rules(rules: Rules) -> Program:
     return Program(plans)
 
 
+def compile_watched(rules: Rules, scope: str, watching: Watching) -> Plan:
+    """Compile the rules of one scope with an operation of `watching` right before the judges of each achievement.
+
+    It may ask the memory for aggregates of its own, and sees at every event what the judge is about to see. States of
+    such a plan are no states of the plan without.
+    """
+    return _PlanBuilder(rules, scope, watching).build()
+
+
 def scope_of(achievement: Achievement) -> str:
     """Return `user`, `tenant` or the field that is an achievement's scope."""
     return USER if achievement.scope is None else achievement.scope.name
@@ -101,9 +113,10 @@ def scope_of(achievement: Achievement) -> str:
 class _PlanBuilder:
     """Builds the plan of one scope."""
 
-    def __init__(self, rules: Rules, scope: str) -> None:
+    def __init__(self, rules: Rules, scope: str, watching: Watching | None = None) -> None:
         self.rules = rules
         self.scope = scope
+        self.watching = watching
         self.achievements = {
             name: versions for name, versions in rules.achievements.items() if scope_of(versions[0]) == scope
         }
@@ -132,11 +145,17 @@ class _PlanBuilder:
                 if tier not in tiers:
                     tiers[tier] = Ruling(len(self.rulings), name, tier)
                     self.rulings.append(tiers[tier])
+        judges: list[Judge] = []
+        watches: list[Operation] = []
         for version, following in zip(versions, [*versions[1:], None], strict=True):
             for tier, when in tier_conditions(version):
                 judge = self._judge(tiers[tier], version, following, when)
-                self.memory.order.append(judge)
-                self.judges.append(judge)
+                if self.watching is not None:
+                    watches.append(self.watching(self.memory, judge, when))
+                judges.append(judge)
+        # Behind the aggregates of all versions: what `repeat each` makes start afresh must have taken the event before.
+        self.memory.order.extend([*watches, *judges])
+        self.judges.extend(judges)
         self.memory.slots[name] = {tier: ruling.slot for tier, ruling in tiers.items()}
         self.memory.hears[name] = frozenset[str]().union(*(self._heard(version) for version in versions))
 

@@ -45,7 +45,7 @@ from dsl.values import canonical_number
 
 if TYPE_CHECKING:
     from dsl.memory import Memory
-    from dsl.syntax import Achievement, Cmp, Condition, Modifiers, Pattern
+    from dsl.syntax import Achievement, Cmp, Condition, Pattern
 
 _LONGEST = {Unit.HOUR: HOUR, Unit.DAY: DAY, Unit.WEEK: 7 * DAY, Unit.MONTH: 31 * DAY, Unit.YEAR: 366 * DAY}
 
@@ -68,8 +68,7 @@ class Built(msgspec.Struct, frozen=True):
 
 def build(memory: Memory, when: Condition, version: Achievement, tier: str | None) -> Built:
     """Build the `when` of one achievement, version and tier."""
-    context = Context(seen=_seen(version), owner=owner_of(version, tier))
-    repeat = version.repeat
+    context, repeat = context_of(version, tier), version.repeat
     if not isinstance(repeat, RepeatEvery):
         made = condition(memory, when, context)
         return Built(node=made.node, key=made.key)
@@ -93,24 +92,34 @@ def condition(memory: Memory, tree: Condition, context: Context) -> Made:
         inner = inner.spanning(_LONGEST[Unit(mods.per.text)] + DAY)
     if mods.within is not None:
         inner = inner.spanning(mods.within.us)
-    return _spans(memory, _operator(memory, tree, inner, clock), mods, context, clock)
+    return _spans(memory, _operator(memory, tree, inner, clock), tree, context, clock)
 
 
-def _spans(memory: Memory, made: Made, mods: Modifiers, context: Context, clock: Clock) -> Made:
-    node, key = made.node, made.key
+def _spans(memory: Memory, made: Made, tree: Condition, context: Context, clock: Clock) -> Made:
+    node, key, mods = made.node, made.key, tree.mods
+    # What was unlocked is a fact also for a span that has forgotten it (`repeat each`) or did not see its event
+    # (`active`, `fresh`): such a span takes it up at the very next moment, whatever event that is.
+    partial = bool(context.owner) or context.seen != Seen()
+    ticks = memory.all_types if partial and _asks_unlocks(tree) else frozenset[str]()
     if mods.within is not None:
         length = mods.within.us
         key = f"({key} within {length})"
-        node = memory.share(key, context, lambda inner=node, key=key: Within(inner, key, length))
+        node = memory.share(key, context, lambda inner=node, key=key: Within(inner, key, length, ticks))
     if mods.per is not None:
-        unit, ticks = Unit(mods.per.text), memory.ticks(clock)
+        unit, zone_ticks = Unit(mods.per.text), ticks | memory.ticks(clock)
         key = f"({key} per {unit.value}@{clock.key})"
-        node = memory.share(key, context, lambda inner=node, key=key: Per(inner, key, unit, clock, ticks))
+        node = memory.share(key, context, lambda inner=node, key=key: Per(inner, key, unit, clock, zone_ticks))
     if mods.unless is not None:
         stops = compile_pattern(mods.unless, clock)
         key = f"({key} unless {pattern_key(mods.unless, clock)})"
-        node = memory.share(key, context, lambda inner=node, key=key: Unless(inner, key, stops))
+        node = memory.share(key, context, lambda inner=node, key=key: Unless(inner, key, stops, ticks))
     return Made(node, key)
+
+
+def _asks_unlocks(tree: Condition) -> bool:
+    if isinstance(tree, Combine):
+        return any(_asks_unlocks(part) for part in tree.parts)
+    return isinstance(tree, Unlocked)
 
 
 def _operator(memory: Memory, tree: Condition, context: Context, clock: Clock) -> Made:
@@ -270,6 +279,11 @@ def _since(memory: Memory, tree: Count | Sum, unless: Pattern, context: Context,
 def owner_of(version: Achievement, tier: str | None) -> str:
     """Return whose own a condition's memory is: under `repeat each` the achievement's and tier's, else everybody's."""
     return f"each {version.name.text}.{tier} " if isinstance(version.repeat, RepeatEach) else ""
+
+
+def context_of(version: Achievement, tier: str | None) -> Context:
+    """Return where the whole `when` of an achievement, version and tier stands."""
+    return Context(seen=_seen(version), owner=owner_of(version, tier))
 
 
 def _seen(version: Achievement) -> Seen:

@@ -74,13 +74,16 @@ class Has:
 
 
 class _Span:
-    """What the spans share: the latest start that the inner condition had while the span held it."""
+    """What the spans share: the latest start that the inner condition had while the span held it.
+
+    `ticks` are event types that are moments of their own, though the inner condition does not move at them.
+    """
 
     slot = -1
 
-    def __init__(self, inner: Condition, key: str, types: frozenset[str]) -> None:
+    def __init__(self, inner: Condition, key: str, ticks: frozenset[str]) -> None:
         self.inner = inner
-        self.types = inner.types | types
+        self.types = inner.types | ticks
         self._key = key
 
     def key(self) -> str:
@@ -119,8 +122,8 @@ class _Span:
 class Within(_Span):
     """The latest start at a moment when it lay less than `length` microseconds before that moment."""
 
-    def __init__(self, inner: Condition, key: str, length: int) -> None:
-        super().__init__(inner, key, frozenset[str]())
+    def __init__(self, inner: Condition, key: str, length: int, ticks: frozenset[str]) -> None:
+        super().__init__(inner, key, ticks)
         self.length = length
 
     def stepper(self, event_type: str) -> Step:
@@ -172,8 +175,8 @@ class Per(_Span):
 class Unless(_Span):
     """The latest start at a moment when the last E lay before it."""
 
-    def __init__(self, inner: Condition, key: str, unless: Tests) -> None:
-        super().__init__(inner, key, frozenset(unless))
+    def __init__(self, inner: Condition, key: str, unless: Tests, ticks: frozenset[str]) -> None:
+        super().__init__(inner, key, ticks | frozenset(unless))
         self.unless = unless
 
     def stepper(self, event_type: str) -> Step:
