@@ -54,6 +54,7 @@ CREATE TABLE progress (
     mark_at    timestamptz NOT NULL,
     mark_id    text COLLATE "C" NOT NULL,
     state      text COLLATE "C" NOT NULL,
+    folded     integer NOT NULL,
     updated_at timestamptz NOT NULL,
     CONSTRAINT progress_pkey PRIMARY KEY (tenant_id, scope, subject),
     CONSTRAINT progress_subject_bounded CHECK (octet_length(subject) BETWEEN 1 AND 512)
@@ -62,6 +63,19 @@ COMMENT ON TABLE progress IS 'State of one subject under one plan; a cache of th
 COMMENT ON COLUMN progress.stamp IS
     'The plan that folded it, and the epoch since which that was in force; under any other the state is void.';
 COMMENT ON COLUMN progress.mark_id IS 'With mark_at the position of the last event folded.';
+COMMENT ON COLUMN progress.folded IS 'Events folded since the latest checkpoint.';
+
+CREATE TABLE checkpoint (
+    tenant_id text COLLATE "C" NOT NULL,
+    scope     text COLLATE "C" NOT NULL,
+    subject   text COLLATE "C" NOT NULL,
+    mark_at   timestamptz NOT NULL,
+    mark_id   text COLLATE "C" NOT NULL,
+    stamp     text COLLATE "C" NOT NULL,
+    state     text COLLATE "C" NOT NULL,
+    CONSTRAINT checkpoint_pkey PRIMARY KEY (tenant_id, scope, subject, mark_at, mark_id)
+);
+COMMENT ON TABLE checkpoint IS 'Earlier states of busy subjects: a late event is folded from the last one before it.';
 
 CREATE TABLE unlock (
     tenant_id    text COLLATE "C" NOT NULL,

@@ -16,7 +16,7 @@ import structlog
 
 from dsl.outcome import Subject
 from worker.fence import Held
-from worker.folding import refold, write_progress
+from worker.folding import BEGINNING, refold, write_progress
 from worker.grants import Earned, settle_unlocks
 from worker.partition import partition_of
 from worker.rules import load_deployed
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from dsl.progress import Grant
     from worker.deployed import Deployed
+    from worker.folding import Checkpoint
     from worker.reconcile import Decision
     from worker.settings import Settings
     from worker.store import Session, Store
@@ -154,19 +155,20 @@ async def _bring_up_to_date(
         stale = await _stale(session, rules, scope, [_Named(one.tenant_id, one.subject) for one in piece])
         if not stale:
             return
-        folded = await refold(session, rules, scope, sorted(stale))
+        checkpoints: list[Checkpoint] = []
+        folded = await refold(session, rules, scope, dict.fromkeys(stale, BEGINNING), checkpoints)
         stamp = rules.stamps[scope]
         standings = {
-            subject: Standing(partition=partition, stamp=stamp, state=state) for subject, (state, _) in folded.items()
+            subject: Standing(partition=partition, stamp=stamp, state=anew.state, folded=anew.folded)
+            for subject, anew in folded.items()
         }
-        await write_progress(session, standings, now=now)
-        supported = {subject: grants for subject, (_, grants) in folded.items()}
+        await write_progress(session, standings, checkpoints, now=now)
         clock = now
         if settings.clock is Clock.STREAM:
             clock = await session.value(int, "latest_instant") or 0
-        decisions = await settle_unlocks(session, rules, Earned([], supported), now=now, clock=clock)
+        decisions = await settle_unlocks(session, rules, Earned([], folded), now=now, clock=clock)
     report.subjects += len(folded)
-    _count(report, decisions, [grant for grants in supported.values() for grant in grants])
+    _count(report, decisions, [grant for anew in folded.values() for grant in anew.grants])
 
 
 def _count(report: Report, decisions: list[Decision], earned: list[Grant]) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from dsl.progress import Grant
+    from worker.folding import Checkpoint, Refolded
     from worker.reconcile import Decision
     from worker.standing import Standing
 
@@ -104,10 +105,10 @@ class Attempt:
         self.duplicates = 0
         self.erased = 0
         self.late = 0
-        self.refolded = 0
+        self.refolded: dict[Subject, Refolded] = {}
+        """Subjects that were folded anew, with everything that they have earned since."""
+        self.checkpoints: list[Checkpoint] = []
         self.stepped: list[tuple[Subject, Grant]] = []
-        self.supported: dict[Subject, list[Grant]] = {}
-        """Everything earned by the subjects that were folded anew."""
         self.touched: list[Subject] = []
         self.decisions: list[Decision] = []
 

@@ -1,52 +1,87 @@
-"""The judging stages: step where events come in order, fold anew from the ledger where they do not."""
+"""The judging stages: step where events come in order, fold anew from the ledger where they do not.
+
+A busy subject leaves a checkpoint of its state every so many events, so that a late event costs what lies behind it and
+not the whole history. A checkpoint is valid as long as nothing has arrived before its mark, and is forgotten then.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import msgspec
 
 from dsl.event import Position
 from dsl.fold import start, step
-from dsl.outcome import canonical_order
-from dsl.progress import State, encode
+from dsl.outcome import Subject, canonical_order
+from dsl.progress import Grant, State, decode, encode
 from worker.ledger import read_back
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from dsl.compile import Plan
     from dsl.event import Event
-    from dsl.outcome import Subject
-    from dsl.progress import Grant
     from worker.batch import Attempt
     from worker.deployed import Deployed
     from worker.standing import Standing
     from worker.store import Session
 
 
+CHECKPOINT_EVERY: Final = 500
+"""Events of one subject between two checkpoints."""
+CHECKPOINTS_KEPT: Final = 8
+"""Of one subject. What comes later than all of them is folded from the beginning."""
+BEGINNING: Final = Position(-62_135_683_200_000_000, "")
+"""Before all events: the last day of the year before 1, microseconds since the epoch."""
+
+
 class UnfoldableError(Exception):
     """The fold itself failed on somebody's events: a defect of ours, which must not stop everybody else."""
+
+
+class Checkpoint(NamedTuple):
+    """A subject's state at an earlier position, as it is stored."""
+
+    tenant_id: str
+    scope: str
+    subject: str
+    mark_at: int
+    mark_id: str
+    stamp: str
+    state: str
+
+
+class Refolded(msgspec.Struct):
+    """A subject that is folded anew: all that it has earned behind `since`, and its state."""
+
+    state: State
+    since: Position
+    grants: list[Grant] = msgspec.field(default_factory=list[Grant])
+    folded: int = 0
 
 
 async def judge(session: Session, attempt: Attempt) -> None:
     """Move every subject that the new events concern, and collect what it has earned."""
     rules = attempt.batch.rules
-    again: defaultdict[str, list[Subject]] = defaultdict(list)
+    late: defaultdict[str, dict[Subject, Position]] = defaultdict(dict)
     for subject, events in _by_subject(attempt).items():
-        plan, standing = rules.program.scopes[subject.scope], attempt.standings[subject]
+        standing, stamp = attempt.standings[subject], rules.stamps[subject.scope]
         events.sort(key=canonical_order)
-        stamp = rules.stamps[subject.scope]
-        if _in_order(stamp, standing, events[0]):
-            attempt.stepped.extend((subject, grant) for grant in _walk(plan, stamp, standing, events))
+        first = Position(events[0].at, events[0].id)
+        valid = standing.state is not None and standing.stamp == stamp
+        if _in_order(standing, first, valid=valid):
+            attempt.stepped.extend((subject, grant) for grant in _walk(attempt, subject, events))
         else:
-            again[subject.scope].append(subject)
+            late[subject.scope][subject] = first if valid else BEGINNING
         standing.known = True
         attempt.touched.append(subject)
-    for scope, subjects in again.items():
-        attempt.refolded += len(subjects)
-        folded = await refold(session, rules, scope, sorted(subjects))
-        for subject, (state, grants) in folded.items():
-            standing = attempt.standings[subject]
-            standing.state, standing.stamp = state, rules.stamps[scope]
-            attempt.supported[subject] = grants
+    for scope, subjects in late.items():
+        attempt.refolded.update(await refold(session, rules, scope, subjects, attempt.checkpoints))
+    for subject, anew in attempt.refolded.items():
+        standing = attempt.standings[subject]
+        standing.state, standing.folded = anew.state, anew.folded
+        standing.stamp = rules.stamps[subject.scope]
 
 
 def _by_subject(attempt: Attempt) -> dict[Subject, list[Event]]:
@@ -57,20 +92,25 @@ def _by_subject(attempt: Attempt) -> dict[Subject, list[Event]]:
     return concerned
 
 
-def _in_order(stamp: str, standing: Standing, first: Event) -> bool:
+def _in_order(standing: Standing, first: Position, *, valid: bool) -> bool:
     """Tell whether the fast path applies: nothing known, or a valid state that lies before all new events."""
-    if standing.state is None or standing.stamp != stamp:
+    if standing.state is None or not valid:
         return not standing.known
-    mark = standing.state.mark
-    return mark is None or mark < Position(first.at, first.id)
+    return standing.state.mark is None or standing.state.mark < first
 
 
-def _walk(plan: Plan, stamp: str, standing: Standing, events: list[Event]) -> list[Grant]:
+def _walk(attempt: Attempt, subject: Subject, events: list[Event]) -> list[Grant]:
+    rules, standing = attempt.batch.rules, attempt.standings[subject]
+    plan, stamp = rules.program.scopes[subject.scope], rules.stamps[subject.scope]
     if standing.state is None or standing.stamp != stamp:
-        standing.state, standing.stamp = start(plan), stamp
+        standing.state, standing.stamp, standing.folded = start(plan), stamp, 0
     grants: list[Grant] = []
     for event in events:
         grants.extend(_step(plan, standing.state, event))
+        standing.folded += 1
+        if standing.folded >= CHECKPOINT_EVERY:
+            attempt.checkpoints.append(_checkpoint(subject, stamp, standing.state))
+            standing.folded = 0
     return grants
 
 
@@ -81,33 +121,81 @@ def _step(plan: Plan, state: State, event: Event) -> list[Grant]:
         raise UnfoldableError(f"{plan.scope} {event.tenant}:{event.id}: {type(error).__name__}: {error}") from error
 
 
-async def refold(
-    session: Session, rules: Deployed, scope: str, subjects: list[Subject]
-) -> dict[Subject, tuple[State, list[Grant]]]:
-    """Fold subjects of one scope from the ledger; return state and everything earned of each.
+# -- folding anew -----------------------------------------------------------------------------------------------------
 
-    Events are read through a cursor and folded as they come: a long history costs time, not memory.
+
+async def refold(
+    session: Session,
+    rules: Deployed,
+    scope: str,
+    late: Mapping[Subject, Position],
+    checkpoints: list[Checkpoint],
+) -> dict[Subject, Refolded]:
+    """Fold subjects of one scope from the ledger, each from its last checkpoint before a position.
+
+    New checkpoints are appended to those given. Events are read through a cursor and folded as they come: a long
+    history costs time, not memory.
     """
-    plan = rules.program.scopes[scope]
-    folded: dict[Subject, tuple[State, list[Grant]]] = {subject: (start(plan), []) for subject in subjects}
-    async for subject, event in read_back(session, rules, scope, subjects):
-        state, grants = folded[subject]
-        grants.extend(_step(plan, state, event))
+    plan, stamp = rules.program.scopes[scope], rules.stamps[scope]
+    folded = {subject: Refolded(start(plan), BEGINNING) for subject in late}
+    await _forget_checkpoints(session, late)
+    for point in await _latest_checkpoints(session, [subject for subject in late if late[subject] != BEGINNING]):
+        state = decode(point.state.encode())
+        if state is not None and point.stamp == stamp:
+            subject = Subject(point.tenant_id, point.scope, point.subject)
+            folded[subject] = Refolded(state, Position(point.mark_at, point.mark_id))
+    after = {subject: anew.since for subject, anew in folded.items()}
+    async for subject, event in read_back(session, rules, scope, after):
+        anew = folded[subject]
+        anew.grants.extend(_step(plan, anew.state, event))
+        anew.folded += 1
+        if anew.folded >= CHECKPOINT_EVERY:
+            checkpoints.append(_checkpoint(subject, stamp, anew.state))
+            anew.folded = 0
     return folded
+
+
+def _checkpoint(subject: Subject, stamp: str, state: State) -> Checkpoint:
+    if state.mark is None:
+        raise AssertionError("a state that has folded events has a mark")
+    return Checkpoint(*subject, *state.mark, stamp, encode(state).decode())
+
+
+async def _forget_checkpoints(session: Session, late: Mapping[Subject, Position]) -> None:
+    rows = sorted((*subject, *position) for subject, position in late.items())
+    await session.run("forget_checkpoints", *(list(column) for column in zip(*rows, strict=True)))
+
+
+async def _latest_checkpoints(session: Session, subjects: list[Subject]) -> list[Checkpoint]:
+    if not subjects:
+        return []
+    columns = (list(column) for column in zip(*sorted(subjects), strict=True))
+    return await session.rows(Checkpoint, "latest_checkpoints", *columns)
+
+
+# -- saving -----------------------------------------------------------------------------------------------------------
 
 
 async def save_progress(session: Session, attempt: Attempt) -> None:
     """Write where the subjects touched stand now."""
     standings = {subject: attempt.standings[subject] for subject in attempt.touched}
-    await write_progress(session, standings, now=attempt.batch.now)
+    await write_progress(session, standings, attempt.checkpoints, now=attempt.batch.now)
 
 
-async def write_progress(session: Session, standings: dict[Subject, Standing], *, now: int) -> None:
-    """Write states, sorted by key; whoever has heard nothing has none."""
+async def write_progress(
+    session: Session, standings: Mapping[Subject, Standing], checkpoints: Sequence[Checkpoint], *, now: int
+) -> None:
+    """Write states and checkpoints, sorted by key; whoever has heard nothing has none."""
     rows = sorted(
-        (*subject, standing.stamp, *standing.state.mark, encode(standing.state).decode())
+        (*subject, standing.stamp, *standing.state.mark, encode(standing.state).decode(), standing.folded)
         for subject, standing in standings.items()
         if standing.state is not None and standing.state.mark is not None
     )
     if rows:
         await session.run("upsert_progress", *(list(column) for column in zip(*rows, strict=True)), now)
+    if checkpoints:
+        points = sorted(checkpoints)
+        await session.run("insert_checkpoints", *(list(column) for column in zip(*points, strict=True)))
+        subjects = sorted({point[:3] for point in points})
+        columns = (list(column) for column in zip(*subjects, strict=True))
+        await session.run("prune_checkpoints", *columns, CHECKPOINTS_KEPT - 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
-from worker.reconcile import Change, Decision, Kind, Stored, reconcile, unlock_id
+from worker.reconcile import Change, Complete, Decision, Kind, Stored, reconcile, unlock_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from dsl.outcome import Subject
     from dsl.progress import Grant
     from worker.deployed import Deployed
+    from worker.folding import Refolded
     from worker.store import Session
 
 
@@ -22,8 +23,8 @@ class Earned(NamedTuple):
 
     stepped: Sequence[tuple[Subject, Grant]]
     """Newly earned in order, by subjects of which nothing else has moved."""
-    supported: Mapping[Subject, list[Grant]]
-    """Everything earned by subjects that were folded anew."""
+    refolded: Mapping[Subject, Refolded]
+    """Subjects that were folded anew, with everything that they have earned since."""
 
 
 async def settle_unlocks(session: Session, rules: Deployed, earned: Earned, *, now: int, clock: int) -> list[Decision]:
@@ -33,9 +34,10 @@ async def settle_unlocks(session: Session, rules: Deployed, earned: Earned, *, n
     """
     new: list[tuple[Subject, Grant]] = list(earned.stepped)
     changes: list[tuple[Subject, Change]] = []
-    stored = await _stored(session, earned.supported)
-    for subject, grants in earned.supported.items():
-        more, moved = reconcile(subject, stored[subject], grants, _ruled(rules, subject))
+    stored = await _stored(session, earned.refolded)
+    for subject, anew in earned.refolded.items():
+        complete = Complete(anew.since, _Ruled(rules, subject.scope))
+        more, moved = reconcile(subject, stored[subject], anew.grants, complete)
         new.extend((subject, grant) for grant in more)
         changes.extend((subject, change) for change in moved)
     decisions, known = await _insert(session, rules, new, now=now, clock=clock)
@@ -47,10 +49,6 @@ async def settle_unlocks(session: Session, rules: Deployed, earned: Earned, *, n
     decisions.extend(Decision(change.kind, subject, change.unlock_id, change.grant) for subject, change in changes)
     await _write_down(session, rules, decisions, now=now)
     return decisions
-
-
-def _ruled(rules: Deployed, subject: Subject) -> _Ruled:
-    return _Ruled(rules, subject.scope)
 
 
 class _Ruled(NamedTuple):

@@ -13,7 +13,7 @@ from worker.standing import Standing
 from worker.verdict import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     from dsl.outcome import Subject
     from worker.batch import Attempt, Item
@@ -32,6 +32,7 @@ class _UserRow(NamedTuple):
     n: int
     stamp: str | None
     state: str | None
+    folded: int | None
     latest_at: int | None
     latest_id: str | None
     erased: bool
@@ -41,6 +42,7 @@ class _SubjectRow(NamedTuple):
     n: int
     stamp: str | None
     state: str | None
+    folded: int | None
     known: bool
 
 
@@ -75,6 +77,7 @@ async def _load_users(session: Session, attempt: Attempt, users: Sequence[Subjec
             partition=partition_of(*subject),
             stamp=row.stamp or "",
             state=_state(row.state),
+            folded=row.folded or 0,
             known=latest is not None,
             latest=latest,
             erased=row.erased,
@@ -89,6 +92,7 @@ async def _load_others(session: Session, attempt: Attempt, subjects: Sequence[Su
             partition=partition_of(*subject),
             stamp=row.stamp or "",
             state=_state(row.state),
+            folded=row.folded or 0,
             known=row.known,
         )
 
@@ -225,11 +229,20 @@ class _EventRow(NamedTuple):
 
 
 async def read_back(
-    session: Session, rules: Deployed, scope: str, subjects: Sequence[Subject]
+    session: Session, rules: Deployed, scope: str, after: Mapping[Subject, Position]
 ) -> AsyncIterator[tuple[Subject, Event]]:
-    """Yield the events of subjects of one scope that its plan hears: subject by subject, in canonical order."""
-    types = sorted(rules.program.scopes[scope].types)
-    args: list[object] = [[subject.tenant_id for subject in subjects], [subject.subject for subject in subjects], types]
+    """Yield the events of subjects of one scope that its plan hears: subject by subject, in canonical order.
+
+    Of each subject, those behind a position.
+    """
+    subjects = sorted(after)
+    args: list[object] = [
+        [subject.tenant_id for subject in subjects],
+        [subject.subject for subject in subjects],
+        [after[subject].at for subject in subjects],
+        [after[subject].id for subject in subjects],
+        sorted(rules.program.scopes[scope].types),
+    ]
     query = {"user": "events_of_users", "tenant": "events_of_tenants"}.get(scope, "events_of_subjects")
     if scope not in FIELDLESS:
         args.append(scope)

@@ -123,7 +123,7 @@ class Pipeline:
         clock = batch.now
         if self._settings.clock is Clock.STREAM:
             clock = max((item.accepted.event.at for item in attempt.fresh), default=0)
-        earned = Earned(attempt.stepped, attempt.supported)
+        earned = Earned(attempt.stepped, attempt.refolded)
         attempt.decisions = await settle_unlocks(session, batch.rules, earned, now=batch.now, clock=clock)
 
     async def _isolate(

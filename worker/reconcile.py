@@ -7,6 +7,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
+from dsl.event import Position
 from dsl.progress import Grant
 
 if TYPE_CHECKING:
@@ -64,6 +65,18 @@ class Decision(NamedTuple):
     grant: Grant
 
 
+class Complete(NamedTuple):
+    """Says that what is earned is all that the subject has earned behind a position."""
+
+    since: Position
+    still_ruled: Callable[[str, str], bool]
+    """Tells whether an achievement and tier ("" for none) are still judged."""
+
+    def covers(self, row: Stored) -> bool:
+        """Tell whether the row would be among what is earned if it were still supported."""
+        return Position(row.earned_at, row.event_id) > self.since and self.still_ruled(row.achievement, row.tier)
+
+
 def unlock_id(subject: Subject, grant: Grant) -> UUID:
     """Return the id of an unlock: a hash of its key alone, so the same in every replay and after every amendment."""
     hashed = blake2b(digest_size=16)
@@ -78,23 +91,22 @@ def unlock_id(subject: Subject, grant: Grant) -> UUID:
 
 
 def reconcile(
-    subject: Subject, stored: Iterable[Stored], earned: Iterable[Grant], still_ruled: Callable[[str, str], bool] | None
+    subject: Subject, stored: Iterable[Stored], earned: Iterable[Grant], complete: Complete | None
 ) -> tuple[list[Grant], list[Change]]:
     """Compare one subject's stored unlocks with what it has earned; return what is new, and what changes.
 
-    `still_ruled` tells whether an achievement and tier are still judged, and asks for a complete comparison: `earned`
-    is then all that the subject has; what is stored beyond it is contested, or withdrawn where it was never granted.
-    What an operator revoked stays as it is, and what no rule judges any more stays granted.
+    Where the comparison is complete, what is stored beyond what is earned is contested, or withdrawn where it was never
+    granted. What an operator revoked stays as it is, and what no rule judges any more stays granted.
     """
     supported = {unlock_id(subject, grant): grant for grant in earned}
     rows = {row.unlock_id: row for row in stored}
     new = [grant for key, grant in supported.items() if key not in rows]
     changes = list(_moved(rows, supported))
-    if still_ruled is not None:
+    if complete is not None:
         changes.extend(
             change
             for row in rows.values()
-            if row.unlock_id not in supported and still_ruled(row.achievement, row.tier)
+            if row.unlock_id not in supported and complete.covers(row)
             for change in _unsupported(row)
         )
     return new, changes

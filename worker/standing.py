@@ -28,6 +28,8 @@ class Standing(msgspec.Struct):
     stamp: str = ""
     """The plan that folded the state, and since when that was in force."""
     state: State | None = None
+    folded: int = 0
+    """Events folded since the latest checkpoint."""
     known: bool = False
     """Whether the ledger may hold earlier events of the subject."""
     latest: Position | None = None

@@ -61,7 +61,7 @@ class Stats:
         self.dead.update(letter.reason.value for letter in attempt.letters)
         self.decisions.update(decision.kind.value for decision in attempt.decisions)
         self.batches += 1
-        self.refolded += attempt.refolded
+        self.refolded += len(attempt.refolded)
         self.batch_seconds.append(seconds)
         self._time(attempt)
 

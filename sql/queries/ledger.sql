@@ -25,27 +25,34 @@ SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::
 ON CONFLICT DO NOTHING;
 
 -- name: events_of_users
--- For refolds, in the order asked and then in canonical order; read through a cursor, it may be a long history.
+-- For refolds: behind a position of each, in the order asked and then in canonical order; read through a cursor, it may
+-- be a long history.
 SELECT asked.n, event.tenant_id, event.event_id, event_type, event.user_id, occurred_at, utc_offset, payload
-FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS asked (tenant_id, user_id, n)
+FROM unnest($1::text[], $2::text[], $3::timestamptz[], $4::text[])
+    WITH ORDINALITY AS asked (tenant_id, user_id, after_at, after_id, n)
 JOIN event ON event.tenant_id = asked.tenant_id AND event.user_id = asked.user_id
-WHERE event_type = ANY ($3::text[])
+    AND (event.occurred_at, event.event_id) > (asked.after_at, asked.after_id)
+WHERE event_type = ANY ($5::text[])
 ORDER BY asked.n, occurred_at, event.event_id;
 
 -- name: events_of_tenants
 SELECT asked.n, event.tenant_id, event.event_id, event_type, event.user_id, occurred_at, utc_offset, payload
-FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS asked (tenant_id, subject, n)
+FROM unnest($1::text[], $2::text[], $3::timestamptz[], $4::text[])
+    WITH ORDINALITY AS asked (tenant_id, subject, after_at, after_id, n)
 JOIN event ON event.tenant_id = asked.subject
-WHERE event_type = ANY ($3::text[])
+    AND (event.occurred_at, event.event_id) > (asked.after_at, asked.after_id)
+WHERE event_type = ANY ($5::text[])
 ORDER BY asked.n, occurred_at, event.event_id;
 
 -- name: events_of_subjects
 SELECT asked.n, event.tenant_id, event.event_id, event_type, event.user_id, event.occurred_at, utc_offset, payload
-FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS asked (tenant_id, subject, n)
+FROM unnest($1::text[], $2::text[], $3::timestamptz[], $4::text[])
+    WITH ORDINALITY AS asked (tenant_id, subject, after_at, after_id, n)
 JOIN event_subject member
-    ON member.tenant_id = asked.tenant_id AND member.scope = $4 AND member.subject = asked.subject
+    ON member.tenant_id = asked.tenant_id AND member.scope = $6 AND member.subject = asked.subject
+    AND (member.occurred_at, member.event_id) > (asked.after_at, asked.after_id)
 JOIN event ON event.tenant_id = member.tenant_id AND event.event_id = member.event_id
-WHERE event_type = ANY ($3::text[])
+WHERE event_type = ANY ($5::text[])
 ORDER BY asked.n, event.occurred_at, event.event_id;
 
 -- name: events_of_types

@@ -6,6 +6,7 @@ SELECT
     asked.n,
     progress.stamp,
     progress.state,
+    progress.folded,
     latest.occurred_at AS latest_at,
     latest.event_id AS latest_id,
     EXISTS (
@@ -28,6 +29,7 @@ SELECT
     asked.n,
     progress.stamp,
     progress.state,
+    progress.folded,
     CASE asked.scope
         WHEN 'tenant' THEN EXISTS (SELECT FROM event WHERE event.tenant_id = asked.subject)
         ELSE EXISTS (
@@ -40,14 +42,16 @@ LEFT JOIN progress
     ON progress.tenant_id = asked.tenant_id AND progress.scope = asked.scope AND progress.subject = asked.subject;
 
 -- name: upsert_progress
-INSERT INTO progress (tenant_id, scope, subject, stamp, mark_at, mark_id, state, updated_at)
-SELECT rows.*, $8::timestamptz
-FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::timestamptz[], $6::text[], $7::text[]) AS rows
+INSERT INTO progress (tenant_id, scope, subject, stamp, mark_at, mark_id, state, folded, updated_at)
+SELECT rows.*, $9::timestamptz
+FROM unnest(
+    $1::text[], $2::text[], $3::text[], $4::text[], $5::timestamptz[], $6::text[], $7::text[], $8::integer[]) AS rows
 ON CONFLICT (tenant_id, scope, subject) DO UPDATE SET
     stamp = excluded.stamp,
     mark_at = excluded.mark_at,
     mark_id = excluded.mark_id,
     state = excluded.state,
+    folded = excluded.folded,
     updated_at = excluded.updated_at;
 
 -- name: stale_subjects
@@ -57,3 +61,42 @@ FROM unnest($1::text[], $2::text[]) AS asked (tenant_id, subject)
 LEFT JOIN progress
     ON progress.tenant_id = asked.tenant_id AND progress.scope = $3 AND progress.subject = asked.subject
 WHERE progress.stamp IS DISTINCT FROM $4;
+
+-- name: insert_checkpoints
+INSERT INTO checkpoint (tenant_id, scope, subject, mark_at, mark_id, stamp, state)
+SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::text[], $6::text[], $7::text[])
+ON CONFLICT (tenant_id, scope, subject, mark_at, mark_id) DO UPDATE SET stamp = excluded.stamp, state = excluded.state;
+
+-- name: prune_checkpoints
+-- Of each subject the latest are kept: what is later than all of them is rare, and folded from the beginning.
+DELETE FROM checkpoint
+USING unnest($1::text[], $2::text[], $3::text[]) AS asked (tenant_id, scope, subject)
+WHERE checkpoint.tenant_id = asked.tenant_id AND checkpoint.scope = asked.scope
+    AND checkpoint.subject = asked.subject
+    AND (checkpoint.mark_at, checkpoint.mark_id) < (
+        SELECT kept.mark_at, kept.mark_id
+        FROM checkpoint AS kept
+        WHERE kept.tenant_id = asked.tenant_id AND kept.scope = asked.scope AND kept.subject = asked.subject
+        ORDER BY kept.mark_at DESC, kept.mark_id DESC
+        LIMIT 1 OFFSET $4);
+
+-- name: forget_checkpoints
+-- Those that lie behind a late event have not seen it.
+DELETE FROM checkpoint
+USING unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::text[])
+    AS late (tenant_id, scope, subject, occurred_at, event_id)
+WHERE checkpoint.tenant_id = late.tenant_id AND checkpoint.scope = late.scope
+    AND checkpoint.subject = late.subject
+    AND (checkpoint.mark_at, checkpoint.mark_id) >= (late.occurred_at, late.event_id);
+
+-- name: latest_checkpoints
+SELECT asked.tenant_id, asked.scope, asked.subject, latest.mark_at, latest.mark_id, latest.stamp, latest.state
+FROM unnest($1::text[], $2::text[], $3::text[]) AS asked (tenant_id, scope, subject)
+JOIN LATERAL (
+    SELECT mark_at, mark_id, stamp, state
+    FROM checkpoint
+    WHERE checkpoint.tenant_id = asked.tenant_id AND checkpoint.scope = asked.scope
+        AND checkpoint.subject = asked.subject
+    ORDER BY mark_at DESC, mark_id DESC
+    LIMIT 1
+) AS latest ON true;

@@ -9,6 +9,7 @@ import nats
 import pytest
 
 from tests.integration.engine import Engine, event
+from worker import folding
 from worker.app import wall_clock
 from worker.batch import decode
 from worker.pipeline import Pipeline
@@ -20,6 +21,7 @@ from worker.store import open_store
 from worker.stream import open_broker
 
 if TYPE_CHECKING:
+    from worker.backfill import Tally
     from worker.deployed import Deployed
     from worker.message import Message
 
@@ -344,3 +346,42 @@ async def test_large_messages_come_in_small_batches(engine: Engine) -> None:
     stats = await engine.drain()
     assert stats.events == 40
     assert stats.batches >= 9
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_late_events_of_a_busy_subject(engine: Engine, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Checkpoints are a matter of speed alone, wherever the late event falls among them."""
+    monkeypatch.setattr(folding, "CHECKPOINT_EVERY", 5)
+    monkeypatch.setattr(folding, "CHECKPOINTS_KEPT", 3)
+    await engine.apply(BUSY)
+    dice = Random(seed)  # noqa: S311 - shuffling
+    events = [event(n, dice.choice(["a.done", "a.done", "a.done", "b.done"]), team="red") for n in range(150)]
+    # Most are a little late, some are very late.
+    arriving = sorted(events, key=lambda one: one["occurred_at"])
+    order = {one["event_id"]: n + dice.choice([0, 0, 1, 3, 10, 40, 140]) for n, one in enumerate(arriving)}
+    arriving.sort(key=lambda one: order[one["event_id"]])
+    await engine.publish(arriving)
+    stats = await engine.drain(batch_size=3)
+    assert stats.refolded > 20
+    assert len(await engine.rows("SELECT FROM checkpoint")) <= 9
+    in_pieces = await books(engine)
+    await engine.rows("DELETE FROM progress")
+    await engine.rows("DELETE FROM checkpoint")
+    report = await engine.backfill()
+    assert {kind for tally in report.tallies.values() for kind in _changed(tally)} == set()
+    assert await books(engine) == in_pieces
+
+
+BUSY = """
+event a.done { team: string? }
+event b.done { team: string? }
+achievement tens { title "Tens" when count(event=a.done, >= 10) repeat each }
+achievement run { title "Run" when count(event=a.done, >= 6, unless=b.done) }
+achievement hours { title "Hours" when count(event=a.done, >= 20) repeat every hour }
+achievement team_run { title "Team" scope team when count(event=a.done, >= 7, unless=b.done) }
+achievement tenant_tens { title "Tenant" scope tenant when count(event=a.done, >= 10) repeat each }
+"""
+
+
+def _changed(tally: Tally) -> list[str]:
+    return [kind for kind in tally.__struct_fields__ if kind != "unchanged" and getattr(tally, kind)]

@@ -20,7 +20,7 @@ DEPLOYED = Deployed(1, build([("rules.ach", RULES)]), since={}, prefix="events",
 NOW = 1_800_000_000_000_000
 
 
-def event(number: int, **payload: Any) -> dict[str, Any]:
+def event(number: int, **payload: object) -> dict[str, Any]:
     return {
         "event_id": f"e{number}",
         "event_type": "a.done",

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from dsl.event import Position
 from dsl.outcome import Subject
 from dsl.progress import Grant
-from worker.reconcile import Kind, Stored, reconcile, unlock_id
+from worker.reconcile import Complete, Kind, Stored, reconcile, unlock_id
 
+SINCE = Position(5, "")
 WHO = Subject("t", "user", "u")
 
 
@@ -35,7 +37,7 @@ def ruled(achievement: str, tier: str) -> bool:
 
 
 def kinds(stored: list[Stored], earned: list[Grant], *, complete: bool = True) -> tuple[int, list[Kind]]:
-    new, changes = reconcile(WHO, stored, earned, ruled if complete else None)
+    new, changes = reconcile(WHO, stored, earned, Complete(SINCE, ruled) if complete else None)
     return len(new), [change.kind for change in changes]
 
 
@@ -57,6 +59,10 @@ def test_unsupported() -> None:
     assert kinds([row(grant())], []) == (0, [Kind.CONTESTED])
     assert kinds([row(grant(), contested=5)], []) == (0, [])
     assert kinds([row(grant(settle=5), granted=None)], []) == (0, [Kind.WITHDRAWN])
+
+
+def test_what_was_earned_before_the_checkpoint_stays() -> None:
+    assert kinds([row(grant(at=4))], []) == (0, [])
 
 
 def test_nothing_is_missing_from_an_incomplete_comparison() -> None:
