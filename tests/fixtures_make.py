@@ -6,7 +6,8 @@
 The streams come out the same every time. `expected` takes the unlocks from the slow reference, and from the engine only
 what is about the engine: the counts and the digest. It writes nothing where the two disagree, or where a result that is
 there already says otherwise: then somebody has to find out who is right by the words of the language. To accept a new
-result, delete the old `unlocks` or `counts`. The list of dead letters is made by hand and kept.
+result, delete the old `unlocks` or `counts`. The lists of dead letters and of contested
+grants are made by hand and kept.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import msgspec
 import zstandard
 
+from dsl.outcome import Unlock
 from tests.fixture_library import STREAMS, Dead, Expected, Fixture, by_reference, in_process, stories
 from worker.contract import MAX_MESSAGE_BYTES
 
@@ -235,6 +237,7 @@ class Before(msgspec.Struct):
     """What stands in `expected.json`, as far as anything does."""
 
     unlocks: list[Any] | None = None
+    contested: list[Unlock] = []
     counts: Json | None = None
     dead: list[Dead] = []
 
@@ -256,7 +259,8 @@ def write_expected(fixture: Fixture) -> None:
         raise Disagreement(f"{fixture.name}: other unlocks were expected")
     if before.counts not in (None, msgspec.to_builtins(result.counts)):
         raise Disagreement(f"{fixture.name}: other counts were expected, not {result.counts}")
-    _write(fixture.result, Expected(granted, counts=result.counts, digest=result.digest, dead=before.dead))
+    digest, counts = result.digest, result.counts
+    _write(fixture.result, Expected(granted, before.contested, counts=counts, digest=digest, dead=before.dead))
 
 
 def _write(path: Path, expected: Expected) -> None:
