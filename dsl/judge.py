@@ -22,8 +22,8 @@ from dsl.syntax import Active, RepeatEach
 
 if TYPE_CHECKING:
     from dsl.conditions import Built
-    from dsl.filters import Getter, Test
-    from dsl.syntax import Achievement, Predicate, Ref
+    from dsl.filters import Getter
+    from dsl.syntax import Achievement, Ref
     from dsl.types import Value
 
 Judgement = Callable[[State, Event, Position], Grant | None]
@@ -81,7 +81,7 @@ class Judge:
         self.after = terms.after
         self.types = terms.types
         self._own = terms.own
-        self._who = None if version.where is None else _trait_test(version.where, terms.decimal_traits)
+        self._who = None if version.where is None else compile_test(version.where, trait_getter(terms.decimal_traits))
 
     def covers(self, at: int) -> bool:
         """Tell whether the version is in effect at an instant."""
@@ -216,14 +216,16 @@ def _next(state: State, slot: int) -> int:
     return 1 if earned is None else earned.times + 1
 
 
-def _trait_test(predicate: Predicate, decimals: frozenset[str]) -> Test:
+def trait_getter(decimals: frozenset[str]) -> Callable[[Ref], Getter]:
+    """Return what reads the traits of a `for`; `decimals` names those declared so."""
+
     def getter(ref: Ref) -> Getter:
         name = ref.name
         if name in decimals:
             return lambda state, event: _decimal(state.traits.get(name))
         return lambda state, event: state.traits.get(name)
 
-    return compile_test(predicate, getter)
+    return getter
 
 
 def _decimal(value: Value | None) -> Value | None:

@@ -1,0 +1,178 @@
+"""What one event did to the parts of a condition: counted, added nothing, started afresh, or why it did not count."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from dsl import words
+from dsl.calendar import label, unit_index
+from dsl.explain.shape import Did
+from dsl.explain.unmet import instant, shown, unmet
+from dsl.filters import field_getter, pattern_types
+from dsl.nodes.compose import Per, Within
+from dsl.nodes.streak import StreakReached
+from dsl.progress import Run
+from dsl.syntax import Count, Extreme, Sequence, Streak, Sum, Unlocked
+from dsl.types import Unit
+from dsl.values import canonical_number
+from dsl.watch import field_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dsl.event import Event
+    from dsl.nodes.node import Measure
+    from dsl.progress import State
+    from dsl.syntax import Pattern
+    from dsl.watch import Probe
+
+
+class Seen(NamedTuple):
+    """One event at one part: how far the part was before it and is after it, in the span that reaches to the event."""
+
+    event: Event
+    before: Measure
+    after: Measure
+    broke: str | None
+    """The unit at which the run of a streak broke before this event, if it did."""
+
+
+def did(path: str, probe: Probe, seen: Seen, state: State) -> Iterator[Did]:
+    """Yield what an event did to one part itself; not what it did to the parts below."""
+    event = seen.event
+    if stops(probe, state, event):
+        lost = f", at {ratio(seen.before)}" if 0 < seen.before.fraction < 1 else ""
+        yield Did(path, "starts afresh", f"starts it afresh{lost}")
+    if isinstance(probe.tree, Unlocked) and seen.before.fraction < seen.after.fraction:
+        yield Did(path, "other", f"{words.target_name(probe.tree)} is earned")
+    types = frozenset[str]().union(*(pattern_types(pattern) for pattern in probe.patterns))
+    if event.type in types:
+        yield _matched(path, probe, seen, state)
+
+
+def stops(probe: Probe, state: State, event: Event) -> bool:
+    """Tell whether an event is one that starts a part afresh."""
+    if event.type not in probe.stops or not probe.sees(event):
+        return False
+    test = probe.stops[event.type]
+    return test is None or test(state, event)
+
+
+def matches(probe: Probe, state: State, event: Event) -> bool:
+    """Tell whether a part counts an event, at whatever step."""
+    field = field_of(probe.tree)
+    if not probe.sees(event) or (field is not None and event.fields.get(field) is None):
+        return False
+    tests = (each[event.type] for each in probe.tests if event.type in each)
+    return any(test is None or test(state, event) for test in tests)
+
+
+def _matched(path: str, probe: Probe, seen: Seen, state: State) -> Did:
+    event, field = seen.event, field_of(probe.tree)
+    if not probe.sees(event):
+        return Did(path, "unseen", f"does not count: {_unseen(probe, event)}")
+    if not matches(probe, state, event):
+        if field is not None and event.fields.get(field) is None:
+            return Did(path, "no field", f"does not count: it has no {field}")
+        return Did(path, "filtered", f"does not count: {_filtered(probe, state, event)}")
+    if isinstance(probe.tree, Count | Streak | Sequence) and stops(probe, state, event):
+        return Did(path, "again", "counts for nothing, as it starts it afresh")
+    return _counted(path, probe, seen, state)
+
+
+def _unseen(probe: Probe, event: Event) -> str:
+    start, end = probe.seen.start, probe.seen.end
+    if start is not None and event.at < start:
+        return f"events count from {instant(start)} on"
+    return f"events count before {instant(event.at if end is None else end)} only"
+
+
+def _filtered(probe: Probe, state: State, event: Event) -> str:
+    """Return why no pattern that names the event's type let it pass."""
+    texts = [text for pattern in probe.patterns for text in _refused(pattern, probe, state, event)]
+    return "; ".join(dict.fromkeys(texts)) or "no filter lets it pass"
+
+
+def _refused(pattern: Pattern, probe: Probe, state: State, event: Event) -> Iterator[str]:
+    own = [one.where for one in pattern.alternatives if one.event.text == event.type]
+    if not own:
+        return
+    for where in (*own, pattern.where):
+        if where is not None:
+            yield from unmet(where, lambda ref: field_getter(ref, probe.clock), state, event)
+
+
+def _counted(path: str, probe: Probe, seen: Seen, state: State) -> Did:
+    what, how = _what(probe, seen, state), ratio(seen.after)
+    if seen.before.fraction == 1:
+        return Did(path, "counts", f"{what}; it held already")
+    if seen.broke is not None:
+        return Did(path, "counts", f"{what}: {how}, for {seen.broke}")
+    if seen.before == seen.after and _adds_nothing(probe):
+        return Did(path, "again", f"{what}: still {how}")
+    if seen.after.fraction < seen.before.fraction:
+        return Did(path, "counts", f"{what}: {how}, for what is older has left the span")
+    return Did(path, "counts", f"{what}: {how}")
+
+
+def _adds_nothing(probe: Probe) -> bool:
+    """Tell whether a match that moves nothing was in vain: in a window it may stand for one that has just left."""
+    if isinstance(probe.tree, Count) and probe.tree.distinct is None:
+        return False
+    return not isinstance(probe.tree, Extreme) and not any(isinstance(span, Within | Per) for span in probe.spans)
+
+
+def _what(probe: Probe, seen: Seen, state: State) -> str:
+    """Return what of an event is counted."""
+    tree, event = probe.tree, seen.event
+    match tree:
+        case Count(distinct=None):
+            return "counts"
+        case Count() | Sum() | Extreme():
+            name = field_of(tree) or ""
+            return f"{name} {shown(event.fields.get(name, ''))}"
+        case Streak():
+            return _unit(tree, probe, state, event)
+        case Sequence(by=None):
+            return "fills a step"
+        case Sequence(by=by) if by is not None:
+            return f"fills a step for {by.text} {shown(event.fields.get(by.text, ''))}"
+        case _:
+            return "counts"
+
+
+def ratio(measure: Measure) -> str:
+    """Return `7 of 10`, or a percentage where nothing is counted."""
+    if measure.current is None or measure.target is None:
+        return f"{int(measure.fraction * 100)}%"
+    return f"{canonical_number(measure.current)} of {canonical_number(measure.target)}"
+
+
+# -- streaks ----------------------------------------------------------------------------------------------------------
+
+
+def _unit(tree: Streak, probe: Probe, state: State, event: Event) -> str:
+    """Return the calendar unit in which an event falls."""
+    unit = Unit(tree.unit.text)
+    return f"{unit.value} {label(unit, unit_index(unit, probe.clock.local(state, event)))}"
+
+
+def run_of(probe: Probe, state: State) -> tuple[int, int] | None:
+    """Return (last active unit, active units of its run) of a streak; None where no unit is active yet."""
+    bare = probe.bare
+    if not isinstance(bare, StreakReached):
+        return None
+    node = state.nodes.get(bare.streaks.slot)
+    runs = list(bare.streaks.runs(node)) if isinstance(node, Run) else []
+    return runs[-1] if runs else None
+
+
+def broken_at(probe: Probe, last: int) -> str:
+    """Return where a run that ended at unit `last` broke: the first unit that it could not do without."""
+    tree = probe.tree
+    if not isinstance(tree, Streak):
+        raise TypeError(tree)
+    unit = Unit(tree.unit.text)
+    missing = words.pattern(tree.event) if tree.min == 1 else f"fewer than {tree.min} {words.pattern(tree.event)}"
+    where = label(unit, last + 1 + tree.grace)
+    return f"the streak broke on {where}: {'no ' if tree.min == 1 else ''}{missing}"

@@ -1,0 +1,235 @@
+"""What is missing for a condition to hold, step by step: read from the nodes, in words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from dsl import words
+from dsl.calendar import label
+from dsl.explain.effects import broken_at, run_of
+from dsl.explain.unmet import instant
+from dsl.nodes.recent import CountReached, DistinctReached, SumReached
+from dsl.nodes.sequence import SequenceReached
+from dsl.progress import KeyedSteps, Recent, RecentAmounts, RecentValues, Steps
+from dsl.syntax import Combine, Count, Extreme, Sequence, Streak, Sum, Unlocked
+from dsl.types import Unit
+from dsl.values import canonical_number
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dsl.event import Position
+    from dsl.nodes.node import Measure
+    from dsl.progress import State
+    from dsl.watch import Probe
+
+
+class Broken(NamedTuple):
+    """The event that started a part afresh last, and how far the part was then."""
+
+    event_type: str
+    at: int
+    lost: str
+
+
+class Closest(NamedTuple):
+    """The shortest span in which a part came together, and when that was: too long for its window."""
+
+    length: int
+    at: int
+
+
+class History(NamedTuple):
+    """What was seen of one part on the way."""
+
+    broken: Broken | None = None
+    closest: Closest | None = None
+    run_broke: str | None = None
+
+
+class Moment(NamedTuple):
+    """When it is asked, in microseconds, what the fold knows then, and what was seen of each part until then."""
+
+    state: State
+    now: int
+    histories: dict[int, History]
+
+    def history(self, probe: Probe) -> History:
+        """Return what was seen of a part."""
+        return self.histories.get(id(probe), History())
+
+
+def missing(probe: Probe, moment: Moment, floor: Position) -> list[str]:
+    """Return what a part lacks to hold on what lies at `floor` or later; nothing where it does."""
+    if probe.full(moment.state, floor):
+        return []
+    inner = probe.floor(moment.state, moment.now, floor)
+    steps = list(_steps(probe, moment, inner))
+    return [*steps, *_spans(probe, moment, inner)] or [words.condition(probe.tree)]
+
+
+def _steps(probe: Probe, moment: Moment, floor: Position) -> Iterator[str]:
+    """Yield what the operator itself lacks."""
+    tree, measure = probe.tree, probe.measure(moment.state, moment.now, floor)
+    match tree:
+        case Count():
+            yield _more(tree, measure)
+        case Sum():
+            yield _sum(tree, measure)
+        case Extreme():
+            best = "" if not measure.current or tree.kind == "min" else f"; the most so far is {_of(measure)}"
+            yield words.operator(tree) + best
+        case Streak():
+            yield from _streak(probe, tree, moment, measure)
+        case Sequence():
+            yield from _sequence(probe, tree, moment, floor)
+        case Combine():
+            yield from _combined(probe, tree, moment, floor)
+        case Unlocked():
+            yield _unlocked(probe, tree, moment)
+
+
+def _of(measure: Measure) -> str:
+    return canonical_number(measure.current or 0)
+
+
+def _left(measure: Measure) -> str:
+    return canonical_number((measure.target or 0) - (measure.current or 0))
+
+
+def _more(tree: Count, measure: Measure) -> str:
+    if not measure.current:
+        return words.operator(tree)
+    left, what = _left(measure), words.pattern(tree.event)
+    if tree.distinct is None:
+        return f"{left} more {what}"
+    return f"{left} more {what} with {'another' if left == '1' else 'other'} {tree.distinct.text}"
+
+
+def _sum(tree: Sum, measure: Measure) -> str:
+    if not measure.current or measure.target is None or measure.target <= 0:
+        return words.operator(tree)
+    beyond = "more than " if tree.cmp.op == ">" and measure.target == tree.cmp.bound else ""
+    return f"{beyond}{_left(measure)} more in {tree.of.text} of {words.pattern(tree.event)}"
+
+
+def _unlocked(probe: Probe, tree: Unlocked, moment: Moment) -> str:
+    earned = probe.start(moment.state)
+    name = words.target_name(tree)
+    return f"{name}: not earned" if earned is None else f"{name}: earned at {instant(earned.at)}, too long ago"
+
+
+def _combined(probe: Probe, tree: Combine, moment: Moment, floor: Position) -> Iterator[str]:
+    open_ = [part for part in probe.parts if not part.full(moment.state, floor)]
+    needed = tree.k - (len(probe.parts) - len(open_))
+    if needed >= len(open_):
+        for part in open_:
+            yield from missing(part, moment, floor)
+    elif needed > 0:
+        ways = ("; ".join(missing(part, moment, floor)) for part in open_)
+        yield f"{needed} of these: " + " | ".join(ways)
+
+
+# -- streaks and sequences --------------------------------------------------------------------------------------------
+
+
+def _streak(probe: Probe, tree: Streak, moment: Moment, measure: Measure) -> Iterator[str]:
+    run, unit = run_of(probe, moment.state), Unit(tree.unit.text)
+    if run is None or not measure.current:
+        if run is not None and _is_over(probe, tree, moment, run[0]):
+            yield broken_at(probe, run[0])
+        yield words.operator(tree)
+        return
+    broke = moment.history(probe).run_broke
+    if broke is not None:
+        yield broke
+    left = words.plural((measure.target or 0) - measure.current, f"more {unit.value}")
+    until = label(unit, run[0] + 1 + tree.grace)
+    yield f"{left} in a row with {words.pattern(tree.event)}: the next one by {until}, or the streak breaks"
+
+
+def _is_over(probe: Probe, tree: Streak, moment: Moment, last: int) -> bool:
+    return probe.clock.now_unit(moment.state, moment.now, Unit(tree.unit.text)) - last - 1 > tree.grace
+
+
+def _sequence(probe: Probe, tree: Sequence, moment: Moment, floor: Position) -> Iterator[str]:
+    done, key = _furthest(probe, moment.state, floor)
+    rest = ", then ".join(words.pattern(step) for step in tree.steps[done:])
+    if done == 0:
+        yield words.operator(tree)
+    elif tree.by is None or key is None:
+        yield f"then {rest} (step {done + 1} of {len(tree.steps)})"
+    else:
+        same = "the same" if key.startswith("\x01") else f'"{key}"'
+        yield f"then {rest} with {tree.by.text} {same} (step {done + 1} of {len(tree.steps)})"
+
+
+def _furthest(probe: Probe, state: State, floor: Position) -> tuple[int, str | None]:
+    """Return how many steps are done at most, and for which value of `by`."""
+    bare = probe.bare
+    node = state.nodes.get(bare.sequences.slot) if isinstance(bare, SequenceReached) else None
+    if isinstance(node, KeyedSteps):
+        return max(((_done(best, floor), key) for key, best in node.best.items()), default=(0, None))
+    return (_done(node.best, floor), None) if isinstance(node, Steps) else (0, None)
+
+
+def _done(best: list[Position | None], floor: Position) -> int:
+    return max((i for i, at in enumerate(best, 1) if at is not None and at >= floor), default=0)
+
+
+# -- spans ------------------------------------------------------------------------------------------------------------
+
+
+def _spans(probe: Probe, moment: Moment, floor: Position) -> Iterator[str]:
+    """Yield what the modifiers have to do with it."""
+    mods, history = probe.tree.mods, moment.history(probe)
+    if mods.within is not None:
+        yield from _within(probe, moment, floor, mods.within.us)
+    if mods.per is not None:
+        unit = Unit(mods.per.text)
+        index = probe.clock.now_unit(moment.state, moment.now, unit)
+        end = probe.clock.begin(moment.state, unit, index + 1)
+        yield f"all in one {unit.value}: {label(unit, index)} ends at {instant(end)}"
+    if history.broken is not None:
+        broken = history.broken
+        lost = f", at {broken.lost}" if broken.lost else ""
+        yield f"{broken.event_type} at {instant(broken.at)} started it afresh{lost}"
+
+
+def _within(probe: Probe, moment: Moment, floor: Position, length: int) -> Iterator[str]:
+    span, evidence = words.length(length), sorted(counted(probe, moment.state, floor))
+    if evidence:
+        which = "what is counted" if len(evidence) == 1 else f"the oldest of the {len(evidence)} counted"
+        yield f"window of {span}: {which} falls out at {instant(evidence[0].at + length)}"
+    closest = moment.history(probe).closest
+    if closest is not None:
+        yield (
+            f"window of {span}: the closest was {words.length(closest.length)}, at {instant(closest.at)};"
+            f" it must be shorter than {span}"
+        )
+
+
+def counted(probe: Probe, state: State, floor: Position) -> list[Position]:
+    """Return what a part has counted at `floor` or later and still remembers."""
+    found = [at for part in probe.parts for at in counted(part, state, floor)]
+    found.extend(at for at in _remembered(probe, state) if at >= floor)
+    return found
+
+
+def _remembered(probe: Probe, state: State) -> list[Position]:
+    bare = probe.bare
+    match bare:
+        case CountReached():
+            node = state.nodes.get(bare.events.slot)
+            return node.positions if isinstance(node, Recent) else []
+        case DistinctReached():
+            node = state.nodes.get(bare.values.slot)
+            return list(node.last.values()) if isinstance(node, RecentValues) else []
+        case SumReached():
+            node = state.nodes.get(bare.amounts.slot)
+            return [at for at, _ in node.items] if isinstance(node, RecentAmounts) else []
+        case SequenceReached():
+            node = state.nodes.get(bare.sequences.slot)
+            return [at for at in node.best if at is not None] if isinstance(node, Steps) else []
+        case _:
+            return []

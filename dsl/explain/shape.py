@@ -1,0 +1,111 @@
+"""What an explanation consists of: plain values, the same in text and in JSON.
+
+Instants are RFC 3339 in UTC with microseconds, as in unlocks. A list may grow longer and an object may get further
+members; what is here keeps its name and its meaning.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from dsl.progress import Amount
+
+Outcome = Literal["earned", "settling", "not yet"]
+Effect = Literal["counts", "again", "starts afresh", "copy", "filtered", "unseen", "no field", "other"]
+"""What an event did to a part: counted; matched and added nothing; started it afresh (`unless`); was a copy that
+`once per` drops; did not pass a filter; lay outside of `active` or before `fresh`; had not the field that is asked for;
+or earned or moved something without being counted."""
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """How far: a fraction of 1 as text (`7/10`), and for what is counted the numbers."""
+
+    fraction: str
+    current: Amount | None
+    target: Amount | None
+
+
+class Part(msgspec.Struct, frozen=True):
+    """One part of a condition at the moment of the explanation.
+
+    `since` is its latest start, `span_seconds` from there to the moment; both None while it does not hold, or where
+    nobody can tell (the sum of a field that may be negative). `held_at` is when it first held. `missing` says what is
+    missing, a step a line.
+    """
+
+    path: str
+    text: str
+    holds: bool
+    since: str | None
+    span_seconds: Amount | None
+    held_at: str | None
+    progress: Progress
+    missing: list[str]
+    parts: list[Part]
+
+
+class Requirement(msgspec.Struct, frozen=True):
+    """A clause beside the `when`: `version`, `active`, `for` or `after`; whether it is met, and the facts."""
+
+    clause: str
+    text: str
+    holds: bool
+    detail: str
+
+
+class Did(msgspec.Struct, frozen=True):
+    """What an event did to one part, named by its path."""
+
+    part: str
+    effect: Effect
+    text: str
+
+
+class Happened(msgspec.Struct, frozen=True):
+    """One event that mattered, in canonical order."""
+
+    occurred_at: str
+    event_id: str
+    event_type: str
+    user_id: str
+    did: list[Did]
+
+
+class Had(msgspec.Struct, frozen=True):
+    """One occurrence that the subject has earned."""
+
+    occurrence: str | None
+    version: int
+    earned_at: str
+
+
+class Explanation(msgspec.Struct, frozen=True):
+    """Why a subject has an achievement (and tier, and occurrence), or has it not yet."""
+
+    tenant_id: str
+    scope: str
+    subject: str
+    achievement: str
+    tier: str | None
+    occurrence: str | None
+    version: int
+    now: str
+    outcome: Outcome
+    earned_at: str | None
+    earned_by: str | None
+    """The id of the event that earned it."""
+    settles_at: str | None
+    when: Part
+    requirements: list[Requirement]
+    missing: list[str]
+    """Everything that is missing, a step a line; empty once earned."""
+    events: list[Happened]
+    """Once earned: from the latest start to the event that earned it. Else: all that concerned it since it began."""
+    had: list[Had]
+
+    @property
+    def name(self) -> str:
+        """`NAME` or `NAME.TIER`."""
+        return self.achievement if self.tier is None else f"{self.achievement}.{self.tier}"

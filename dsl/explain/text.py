@@ -1,0 +1,112 @@
+"""An explanation as lines of text."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import TYPE_CHECKING, Final
+
+from dsl.explain.shape import Happened
+from dsl.values import canonical_number
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from dsl.explain.shape import Explanation, Part, Progress
+
+EVENTS: Final = 20
+"""Events that are shown at most, those around the beginning and the end."""
+_HEAD: Final = 5
+
+
+def render(told: Explanation, *, events: int = EVENTS) -> Iterator[str]:
+    """Yield an explanation, line by line; `events` is how many are shown at most."""
+    yield headline(told)
+    yield ""
+    yield from _parts(told.when, 0)
+    for fact in told.requirements:
+        detail = fact.detail if fact.clause in {"for", "after"} else ""
+        text = f"{fact.text}   {detail}" if fact.clause == "for" else detail.removeprefix("after ") or fact.text
+        yield f"  {_box(holds=fact.holds)} {fact.clause:<8}{text}"
+    if told.missing:
+        yield ""
+        yield "  missing"
+        yield from (f"    - {step}" for step in told.missing)
+    if told.events:
+        yield ""
+        yield f"  {_caption(told)}"
+        yield from _events(told.events, events, named=bool(told.when.parts))
+    if told.had and (told.occurrence is not None or len(told.had) > 1):
+        yield ""
+        yield f"  earned so far: {', '.join(f'{one.occurrence} ({_instant(one.earned_at)})' for one in told.had)}"
+
+
+def headline(told: Explanation) -> str:
+    """Return who has what since when, or how far it is."""
+    who = told.subject if told.scope == "user" else f"{told.scope} {told.subject}"
+    what = told.name if told.occurrence is None else f"{told.name} [{told.occurrence}]"
+    if told.earned_at is None:
+        far = "its condition holds, what is missing is beside it" if told.when.holds else _far(told.when.progress)
+        return f"{who} has not earned {what} yet: {far}"
+    settles = "" if told.settles_at is None else f", announced from {_instant(told.settles_at)} on"
+    word = "has" if told.outcome == "earned" else "will have"
+    return f"{who} {word} {what} (version {told.version}), earned at {_instant(told.earned_at)}{settles}"
+
+
+def _far(progress: Progress) -> str:
+    if progress.current is not None and progress.target is not None:
+        return f"{canonical_number(progress.current)} of {canonical_number(progress.target)}"
+    return f"{int(Fraction(progress.fraction) * 100)}%"
+
+
+def _parts(part: Part, depth: int) -> Iterator[str]:
+    name = part.path if depth else "when"
+    yield f"  {_box(holds=part.holds)} {'  ' * depth}{name:<8}{part.text}"
+    indent = " " * (14 + 2 * depth)
+    if part.since is not None:
+        first = "" if part.held_at is None else f"held first at {_instant(part.held_at)}, "
+        yield f"{indent}{first}latest start {_instant(part.since)} ({_span(part)})"
+    elif part.holds and part.held_at is not None:
+        yield f"{indent}held first at {_instant(part.held_at)}"
+    elif not part.holds:
+        yield f"{indent}{_far(part.progress)}"
+    for below in part.parts:
+        yield from _parts(below, depth + 1)
+
+
+def _span(part: Part) -> str:
+    seconds = part.span_seconds or 0
+    days, rest = divmod(int(seconds), 86400)
+    hours, rest = divmod(rest, 3600)
+    minutes, left = divmod(rest, 60)
+    pairs = ((days, "d"), (hours, "h"), (minutes, "min"), (left, "s"))
+    return " ".join(f"{number} {unit}" for number, unit in pairs if number) or "one moment"
+
+
+def _caption(told: Explanation) -> str:
+    return "events that earned it" if told.earned_at is not None else "events that concerned it"
+
+
+def _events(events: Sequence[Happened], limit: int, *, named: bool) -> Iterator[str]:
+    head, tail = list(events), list[Happened]()
+    if len(events) > limit:
+        head = list(events[: min(_HEAD, limit)])
+        tail = list(events[len(events) - (limit - len(head)) :])
+    width = max(len(each.event_type) for each in (*head, *tail)) if head or tail else 0
+    yield from (_event(each, width, named=named) for each in head)
+    if len(events) > limit:
+        yield f"    ... {len(events) - len(head) - len(tail):,} more"
+    yield from (_event(each, width, named=named) for each in tail)
+
+
+def _event(event: Happened, width: int, *, named: bool) -> str:
+    texts = [f"{did.part}: {did.text}" if named and did.part else did.text for did in event.did]
+    return f"    {_instant(event.occurred_at)}  {event.event_type:<{width}}  {event.event_id}  {'; '.join(texts)}"
+
+
+def _box(*, holds: bool) -> str:
+    return "[x]" if holds else "[ ]"
+
+
+def _instant(text: str) -> str:
+    """Return an instant without a fraction that is nought."""
+    return text.replace(".000000Z", "Z")

@@ -1,0 +1,93 @@
+"""Filters that did not let something pass: which comparison, what there was, and what was wanted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dsl import words
+from dsl.calendar import format_instant
+from dsl.filters import compile_test
+from dsl.syntax import And, Compare, Instant, Member, Not, Or, Present, Truth
+from dsl.values import canonical_number, canonical_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from dsl.event import Event
+    from dsl.filters import Getter
+    from dsl.progress import State
+    from dsl.syntax import Predicate, Ref
+    from dsl.types import Value
+
+    Read = Callable[[Ref], Getter]
+
+Leaf = Compare | Member | Present | Truth
+
+
+def unmet(tree: Predicate, read: Read, state: State, event: Event) -> list[str]:
+    """Return why a predicate is false, a reason a comparison: `plan is "free", wanted "pro" or "team"`."""
+    if compile_test(tree, read)(state, event):
+        return []
+    match tree:
+        case And(parts=parts):
+            return [text for part in parts for text in unmet(part, read, state, event)]
+        case Or(parts=parts):
+            return [" and ".join(text for part in parts for text in unmet(part, read, state, event))]
+        case Not():
+            return [f"{facts(tree, read, state, event)}, wanted {words.predicate(tree)}"]
+        case _:
+            return [f"{facts(tree, read, state, event)}, wanted {_wanted(tree)}"]
+
+
+def facts(tree: Predicate, read: Read, state: State, event: Event) -> str:
+    """Return the values of everything that a predicate reads: `plan is "free", region is missing`."""
+    seen: dict[str, str] = {}
+    for leaf in leaves(tree):
+        value = read(leaf.left)(state, event)
+        seen[leaf.left.name] = "missing" if value is None else _shown(leaf, value)
+    return ", ".join(f"{name} is {value}" for name, value in seen.items())
+
+
+def leaves(tree: Predicate) -> Iterator[Leaf]:
+    """Yield the comparisons of a predicate, in the order written."""
+    match tree:
+        case And(parts=parts) | Or(parts=parts):
+            for part in parts:
+                yield from leaves(part)
+        case Not(part=part):
+            yield from leaves(part)
+        case _:
+            yield tree
+
+
+def _wanted(leaf: Leaf) -> str:
+    match leaf:
+        case Compare(op="=", right=right):
+            return words.operand(right)
+        case Member(negated=False, values=values):
+            return words.listed((words.operand(value) for value in values), "or")
+        case Present(negated=negated):
+            return "none" if negated else "a value"
+        case Truth():
+            return "true"
+        case _:
+            return words.predicate(leaf).split(" is ", 1)[-1]
+
+
+def _shown(leaf: Leaf, value: Value) -> str:
+    operands = [leaf.right] if isinstance(leaf, Compare) else leaf.values if isinstance(leaf, Member) else []
+    if isinstance(value, int) and any(isinstance(operand, Instant) for operand in operands):
+        return instant(value)
+    return shown(value)
+
+
+def shown(value: Value) -> str:
+    """Return a value of a payload: strings in quotes, numbers in plain decimals."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return canonical_text(value) if isinstance(value, str) else canonical_number(value)
+
+
+def instant(at: int) -> str:
+    """Return an instant for people to read: UTC, and no fraction where there is none."""
+    return format_instant(at).replace(".000000Z", "Z")

@@ -1,0 +1,199 @@
+"""Watching a condition while it is folded: the same program, with more questions asked.
+
+A *probe* stands for one part of a condition. It is compiled by the same compiler into the same kinds of nodes as the
+condition itself, but so that it can always tell its latest start (a rule that nobody asks for that remembers less). A
+*watch* is an operation of the plan right before a judge: it looks at the probes at every event that counts, when they
+have stepped and the judge has not yet judged.
+
+Explanations and the coverage of examples are made of what a watch sees. Neither evaluates anything itself.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+
+from dsl.check.bounds import is_signed
+from dsl.compile import compile_watched, references
+from dsl.conditions import condition, context_of
+from dsl.filters import compile_pattern, pattern_types
+from dsl.nodes.compose import Per, Unless, Within
+from dsl.nodes.node import BEGINNING
+from dsl.syntax import Combine, Count, Extreme, Sequence, Streak, Sum
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from dsl.clock import Clock
+    from dsl.compile import Plan
+    from dsl.event import Event, Position
+    from dsl.judge import Judge
+    from dsl.memory import Context, Memory, Seen
+    from dsl.nodes.node import Condition as Node
+    from dsl.nodes.node import Measure, Tests
+    from dsl.progress import State
+    from dsl.schema import Rules
+    from dsl.syntax import Condition, Pattern
+
+    Look = Callable[[State, Event, Position], None]
+
+Span = Within | Per | Unless
+
+
+class Probe:
+    """One part of a condition, compiled to be asked.
+
+    `node` is the part with its modifiers and `bare` without them; `spans` lie between, outermost first. A part that
+    sums a field that may be negative has no latest start (`tracked` is false), and its spans are fused into its node.
+    """
+
+    def __init__(self, tree: Condition, node: Node, parts: tuple[Probe, ...], *, tracked: bool, terms: Terms) -> None:
+        self.tree = tree
+        self.node = node
+        self.parts = parts
+        self.tracked = tracked
+        self.clock = terms.clock
+        self.seen = terms.seen
+        self.spans, self.bare = _peeled(node)
+        self.patterns = own_patterns(tree)
+        self.tests = tuple(compile_pattern(pattern, terms.clock) for pattern in self.patterns)
+        """What matches, per pattern of the operator: one, or one a step of a sequence."""
+        unless = tree.mods.unless
+        self.stops: Tests = {} if unless is None else compile_pattern(unless, terms.clock)
+
+    def walk(self) -> Iterator[Probe]:
+        """Yield this probe and all below it, from the top."""
+        yield self
+        for part in self.parts:
+            yield from part.walk()
+
+    def sees(self, event: Event) -> bool:
+        """Tell whether an event is seen at all: not before `fresh`, not outside of `active`."""
+        start, end = self.seen.start, self.seen.end
+        return (start is None or event.at >= start) and (end is None or event.at < end)
+
+    def start(self, state: State) -> Position | None:
+        """Return the latest start, None where there is none, or nobody can tell."""
+        return self.node.start(state) if self.tracked else None
+
+    def floor(self, state: State, now: int, floor: Position = BEGINNING) -> Position:
+        """Return where what counts towards the bare part begins: in the spans that reach to `now` and above `floor`."""
+        return max(floor, *(span.floor(state, now) for span in self.spans)) if self.spans else floor
+
+    def full(self, state: State, floor: Position = BEGINNING) -> bool:
+        """Tell whether the part holds, with its latest start at `floor` or later."""
+        if not self.tracked:
+            return self.node.holds(state)
+        start = self.node.start(state)
+        return start is not None and start >= floor
+
+    def measure(self, state: State, now: int, floor: Position = BEGINNING) -> Measure:
+        """Return how far the part is at `now` (microseconds), of what lies at `floor` or later."""
+        return self.node.measure(state, now, floor)
+
+
+class Terms(NamedTuple):
+    """Where a probe stands: whose clock it goes by, and which events it sees."""
+
+    clock: Clock
+    seen: Seen
+
+
+class Watch:
+    """The operation that looks, before the judge of one version and tier judges. Nobody looks until `look` is set."""
+
+    def __init__(self, judge: Judge, probe: Probe, types: frozenset[str]) -> None:
+        self.judge = judge
+        self.probe = probe
+        self.types = types
+        self.look: Look | None = None
+
+    def stepper(self, event_type: str) -> Callable[[State, Event, Position], None]:
+        """See `Operation`."""
+        del event_type
+
+        def step(state: State, event: Event, position: Position) -> None:
+            if self.look is not None:
+                self.look(state, event, position)
+
+        return step
+
+
+class Watched(NamedTuple):
+    """A plan with a watch before each judge of the achievements asked for."""
+
+    plan: Plan
+    watches: tuple[Watch, ...]
+
+
+def watched(rules: Rules, scope: str) -> Watched:
+    """Compile the rules of one scope with a watch before every judge."""
+    watches: list[Watch] = []
+
+    def watching(memory: Memory, judge: Judge, when: Condition) -> Watch:
+        context = context_of(judge.version, judge.ruling.tier)
+        watch = Watch(judge, _probe(rules, memory, when, context), memory.all_types)
+        watches.append(watch)
+        return watch
+
+    plan = compile_watched(rules, scope, watching)
+    return Watched(plan, tuple(watches))
+
+
+def only(rules: Rules, name: str) -> Rules:
+    """Return the rules without the achievements that one does not depend on: what it earns is the same without them."""
+    kept: set[str] = set()
+    wanted = {name}
+    while wanted:
+        kept |= wanted
+        named = (references(version) for each in wanted for version in rules.achievements[each])
+        wanted = set[str]().union(*named) - kept
+    achievements = {each: versions for each, versions in rules.achievements.items() if each in kept}
+    return msgspec.structs.replace(rules, achievements=achievements)
+
+
+def _probe(rules: Rules, memory: Memory, tree: Condition, context: Context) -> Probe:
+    parts = tree.parts if isinstance(tree, Combine) else ()
+    probes = tuple(_probe(rules, memory, part, context) for part in parts)
+    tracked = all(part.tracked for part in probes) and not _is_signed(rules, tree)
+    asked = msgspec.structs.replace(context, tracked=True) if tracked else context
+    node = condition(memory, tree, asked).node
+    return Probe(tree, node, probes, tracked=tracked, terms=Terms(memory.clock(tree.mods), context.seen))
+
+
+def _peeled(node: Node) -> tuple[tuple[Span, ...], Node]:
+    spans: list[Span] = []
+    while isinstance(node, Span):
+        spans.append(node)
+        node = node.inner
+    return tuple(spans), node
+
+
+def own_patterns(tree: Condition) -> tuple[Pattern, ...]:
+    """Return the patterns that an operator counts: one, or one a step; none of `unless`, none of its parts."""
+    match tree:
+        case Count() | Sum() | Extreme() | Streak():
+            return (tree.event,)
+        case Sequence(steps=steps):
+            return steps
+        case _:
+            return ()
+
+
+def _is_signed(rules: Rules, tree: Condition) -> bool:
+    """Tell whether a condition is a sum that may fall."""
+    if not isinstance(tree, Sum):
+        return False
+    return is_signed([rules.events[name].fields[tree.of.text] for name in pattern_types(tree.event)])
+
+
+def field_of(tree: Condition) -> str | None:
+    """Return the field that an event must have to match: `distinct`, `of` or `by`."""
+    match tree:
+        case Count(distinct=name) | Sequence(by=name):
+            return None if name is None else name.text
+        case Sum(of=name) | Extreme(of=name):
+            return name.text
+        case _:
+            return None

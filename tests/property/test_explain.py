@@ -1,0 +1,104 @@
+"""Explanations of whatever rules and streams the strategies draw: they never fail, and say what the fold says."""
+
+from __future__ import annotations
+
+import os
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+import msgspec
+from hypothesis import HealthCheck, Phase, given, settings
+
+from dsl.calendar import format_instant
+from dsl.compile import compile_rules, scope_of
+from dsl.explain import Asked, Explanation, explain, tiers_of
+from dsl.explain.text import render
+from dsl.fold import fold, standings
+from dsl.outcome import Subject, by_subject, canonical_order, run
+from tests.property import strategies
+from worker.rulefiles import RuleSet, build
+
+if TYPE_CHECKING:
+    from dsl.explain.shape import Part
+
+EXAMPLES = int(os.environ.get("ACH_EXAMPLES", "60"))
+
+
+def _rules(text: str) -> RuleSet:
+    rules = build([("drawn.ach", text.encode())])
+    assert not rules.errors
+    return rules
+
+
+def _asked(rules: RuleSet, subject: Subject, now: int) -> list[Asked]:
+    return [
+        Asked(subject.tenant_id, subject.subject, name, tier, None, now)
+        for name, versions in rules.rules.achievements.items()
+        if scope_of(versions[0]) == subject.scope
+        for tier in tiers_of(rules.rules, name)
+    ]
+
+
+def _had(told: Explanation) -> set[tuple[str | None, int, str]]:
+    return {(one.occurrence, one.version, one.earned_at) for one in told.had}
+
+
+@settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    phases=[Phase.generate, Phase.shrink],
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
+)
+@given(strategies.scenarios())
+def test_an_explanation_never_fails_and_agrees_with_the_fold(scenario: strategies.Scenario) -> None:
+    rules = _rules(scenario.text)
+    program = compile_rules(rules.rules)
+    now = max(event.at for event in scenario.events) + 40 * strategies.DAY  # whatever settles has settled
+    outcome = run(program, scenario.events)
+    for subject, events in by_subject(program, scenario.events).items():
+        standing = {
+            (each.achievement, each.tier): each
+            for each in standings(program.scopes[subject.scope], outcome.states[subject], now)
+        }
+        _, grants = fold(program.scopes[subject.scope], sorted(events, key=canonical_order))
+        for asked in _asked(rules, subject, now):
+            told = explain(rules.rules, asked, events)
+            assert _had(told) == {
+                (grant.occurrence, grant.version, format_instant(grant.earned_at))
+                for grant in grants
+                if (grant.achievement, grant.tier) == (asked.achievement, asked.tier)
+            }
+            _check_shape(told)
+            here = standing.get((asked.achievement, asked.tier))
+            if told.outcome == "not yet" and here is not None and here.version == told.version:
+                assert told.when.progress.fraction == str(here.measure.fraction)
+            for one in told.had:
+                again = explain(rules.rules, asked._replace(occurrence=one.occurrence), events)
+                _check_earned(again, one.earned_at, one.version)
+
+
+def _check_shape(told: Explanation) -> None:
+    assert msgspec.json.decode(msgspec.json.encode(told), type=Explanation) is not None
+    assert list(render(told))
+    assert bool(told.missing) == (told.outcome == "not yet")
+    _check_part(told.when)
+    positions = [(each.occurred_at, each.event_id) for each in told.events]
+    assert positions == sorted(positions)
+
+
+def _check_part(part: Part) -> None:
+    assert part.holds == (not part.missing)
+    assert 0 <= Fraction(part.progress.fraction) <= 1
+    for below in part.parts:
+        _check_part(below)
+
+
+def _check_earned(told: Explanation, earned_at: str, version: int) -> None:
+    assert told.outcome == "earned"
+    assert (told.earned_at, told.version) == (earned_at, version)
+    assert told.when.holds
+    assert all(fact.holds for fact in told.requirements)
+    assert told.events[-1].event_id == told.earned_by
+    assert told.when.since is None or told.when.since <= earned_at
