@@ -15,7 +15,7 @@ import msgspec
 import structlog
 
 from dsl.outcome import Subject
-from worker.fence import Held
+from worker.fence import NOBODY, Held
 from worker.folding import BEGINNING, refold, write_progress
 from worker.grants import Earned, settle_unlocks
 from worker.partition import partition_of
@@ -39,9 +39,6 @@ PIECE: Final = 50
 """Subjects of one transaction."""
 PAUSE_SECONDS: Final = 0.005
 """After each piece, for the live batches that wait for the partition."""
-
-NOBODY: Final = ""
-"""The owner that a backfill leaves behind: it remembers nothing."""
 
 log = structlog.get_logger()
 

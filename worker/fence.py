@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from worker.partition import partition_of
 
@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     from worker.batch import Attempt
     from worker.standing import Memory
     from worker.store import Session
+
+
+NOBODY: Final = ""
+"""The owner that those leave behind who remember nothing."""
 
 
 class RulesMovedError(Exception):

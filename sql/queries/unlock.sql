@@ -106,3 +106,8 @@ LEFT JOIN LATERAL (
     LIMIT 1
 ) AS before ON true
 WHERE unlock.unlock_id = ANY ($1::uuid[]);
+
+-- name: revoke_unlock
+UPDATE unlock SET revoked_at = $2
+WHERE unlock_id = $1 AND revoked_at IS NULL
+RETURNING tenant_id, scope, subject, achievement, tier, occurrence, version, earned_at, event_id;

@@ -12,7 +12,9 @@ from tests.integration.engine import Engine, event
 from worker import folding
 from worker.app import wall_clock
 from worker.batch import decode
+from worker.erasure import erase_user
 from worker.pipeline import Pipeline
+from worker.revoking import revoke
 from worker.rules import load_deployed
 from worker.settings import Clock
 from worker.standing import Memory
@@ -103,6 +105,35 @@ async def test_poison_never_blocks_its_batch(engine: Engine) -> None:
     assert letters[-1]["body"] == json.dumps({**good[1], "user_id": ""}).encode()
     assert letters[-1]["element"] == 1
     assert {row["deliveries"] for row in letters} == {1}
+
+
+async def test_subjects_and_headers_of_any_bytes(engine: Engine) -> None:
+    """The client library would end its reading loop on these, and on every redelivery again."""
+    headers = [
+        b"garbage",
+        b"NATS/1.0",
+        b"NATS/1.0\r\n",
+        b"NATS/1.0\r\nA: \xff\r\nB\r\n: x\r\n\r\n",
+        b"NATS/1.0 503\r\n\r\n",
+        b"NATS/1.0 100 Idle Heartbeat\r\n\r\n",
+        b"NATS/1.0 \xff\r\n\r\n",
+    ]
+    async with open_broker(engine.settings):  # for the stream to be there
+        pass
+    host, _, port = engine.settings.nats_url.removeprefix("nats://").partition(":")
+    async with await anyio.connect_tcp(host, int(port)) as client:
+        await client.send(b'CONNECT {"verbose": false, "headers": true}\r\nPUB events.\xff\xfe.x.y 4\r\nnope\r\n')
+        for one in headers:
+            await client.send(b"HPUB events.x %d %d\r\n%snope\r\n" % (len(one), len(one) + 4, one))
+        await client.send(b"PING\r\n")
+        answer = b""
+        while b"PONG" not in answer:
+            answer += await client.receive()
+    with anyio.fail_after(10):
+        stats = await engine.drain()
+    assert stats.dead == {"malformed_json": 1 + len(headers)}
+    subjects = await engine.rows("SELECT nats_subject FROM dead_letter ORDER BY stream_seq LIMIT 1")
+    assert subjects[0]["nats_subject"] == r"events.\xff\xfe.x.y"
 
 
 async def test_what_the_database_refuses_is_found_and_buried(engine: Engine) -> None:
@@ -288,10 +319,41 @@ async def test_the_broker_refuses_a_second_announcement_for_ever(engine: Engine)
 
 
 async def test_erased_users_stay_out(engine: Engine) -> None:
-    await engine.rows("INSERT INTO erasure VALUES ('t1', 'u1', now(), 'test')")
-    await engine.publish([event(1), event(1, user="u2")])
-    stats = await engine.drain()
-    assert (stats.events, stats.erased) == (1, 1)
+    await engine.apply(BUSY + 'achievement three { title "Three" when count(event=a.done, >= 3) }')
+    events = [event(n, user="u1" if n < 4 else "u2", team="red") for n in range(8)]
+    broken = [{**events[0], "occurred_at": ""}, {**events[5], "occurred_at": ""}]
+    async with engine.worker() as stats:
+        await engine.publish([*events, *broken])
+        await stats.reach("events", 8)
+        async with open_store(engine.settings.database_url) as store:
+            erased = await erase_user(store, engine.settings, "t1", "u1", by="test", now=wall_clock())
+        assert (erased.events, erased.dead_letters) == (4, 1)
+        assert {subject.scope for subject in erased.shared} == {"tenant", "team"}
+        # The same stream again: what is remembered in memory is void, and the tombstone holds.
+        await engine.publish([*events, event(8, user="u2", team="red")])
+        await stats.reach("events", 9)
+    assert (stats.erased, stats.duplicates) == (4, 4)
+    assert {row["user_id"] for row in await engine.rows("SELECT user_id FROM event")} == {"u2"}
+    unlocks = await engine.unlocks()
+    assert {subject for subject, _ in unlocks} == {"u2", "red"}
+    assert unlocks["red", "team_run"] == "contested"
+    assert not await engine.rows("SELECT FROM evaluation WHERE subject = 'u1'")
+
+
+async def test_an_operators_word_is_the_last(engine: Engine) -> None:
+    await engine.publish([event(1), event(3)])
+    await engine.drain()
+    (row,) = await engine.rows("SELECT unlock_id FROM unlock")
+    async with open_store(engine.settings.database_url) as store:
+        revoked = await revoke(store, row["unlock_id"], now=wall_clock())
+        assert revoked is not None
+        assert revoked.achievement == "clean"
+        assert await revoke(store, row["unlock_id"], now=wall_clock()) is None
+    await engine.publish([event(0)])
+    await engine.drain()
+    assert (await engine.unlocks())["u1", "clean"] == "revoked"
+    decisions = await engine.rows("SELECT decision FROM evaluation WHERE achievement = 'clean' ORDER BY evaluation_id")
+    assert [one["decision"] for one in decisions] == ["granted", "revoked"]
 
 
 async def test_stopping_leaves_nothing_half_done(engine: Engine) -> None:
