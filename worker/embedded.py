@@ -39,6 +39,8 @@ import anyio
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
 
+MAX_PAYLOAD: Final = 8 * 1024 * 1024
+"""Bytes of a message: more than a worker reads, so that it is the worker that judges what is too long."""
 LOOPBACK: Final = "127.0.0.1"
 USER: Final = "ach"
 DATABASE: Final = "postgres"
@@ -441,9 +443,12 @@ class _Nats:
         for stale in self._folder.glob("*.ports"):
             stale.unlink()
         self._folder.mkdir(exist_ok=True)
+        config = self._folder / "nats.conf"
+        config.write_text(f"max_payload: {MAX_PAYLOAD}\n")
         self.tree.spawn(
             [
                 str(self._binary),
+                f"--config={config}",
                 "--name=ach",
                 f"--addr={LOOPBACK}",
                 f"--port={self.port or -1}",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -12,6 +12,12 @@ from worker.publishing import Outgoing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    from worker.publishing import Published
+
+SHOWN: Final = 5
+"""Messages that the broker refused and that are listed; the rest is counted."""
+SHOWN_BYTES: Final = 100
 
 
 class _Head(msgspec.Struct, frozen=True):
@@ -29,16 +35,25 @@ _head = msgspec.json.Decoder(_Head)
 def outgoing(lines: Iterable[bytes], prefix: str, *, dedup: bool = True) -> Iterator[Outgoing]:
     """Yield a message per line; `dedup` gives each the id by which the broker drops copies.
 
-    What is no event is published as well, on `<prefix>.malformed`: it is the worker that judges.
+    Arrays of events go to `<prefix>.batch`. What is no event is published as well, on `<prefix>.malformed`: it is the
+    worker that judges.
     """
     for line in lines:
-        try:
-            head = _head.decode(line)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            yield Outgoing(f"{prefix}.malformed", line)
+        head = _read_head(line)
+        if head is None:
+            yield Outgoing(f"{prefix}.batch" if line.startswith(b"[") else f"{prefix}.malformed", line)
             continue
         subject = event_subject(prefix, head.tenant_id, head.user_id, head.event_type)
         yield Outgoing(subject, line, message_id(head.tenant_id, head.event_id) if dedup else None)
+
+
+def _read_head(line: bytes) -> _Head | None:
+    """Return what a subject is made of, None where it cannot be: a token of a subject may not be empty."""
+    try:
+        head = _head.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return head if head.tenant_id and head.user_id and head.event_type else None
 
 
 def message_id(tenant: str, event: str) -> str | None:
@@ -52,8 +67,15 @@ def message_id(tenant: str, event: str) -> str | None:
     return text if plain else None
 
 
-def tell_published(stored: int, duplicates: int, seconds: float) -> None:
-    """Print what was published."""
+def tell_published(published: Published, seconds: float) -> None:
+    """Print what was published, and what the broker would not take."""
+    stored, duplicates = published.stored, published.duplicates
     rate = (stored + duplicates) / seconds if seconds else 0
     told = f"published {stored:,} messages, {duplicates:,} known to the broker already ({rate:,.0f} messages/s)"
     terminal.out().print(told)
+    for refused in published.refused[:SHOWN]:
+        terminal.fail(
+            f"not published: {refused.said}: {refused.message.body[:SHOWN_BYTES].decode(errors='replace')} ..."
+        )
+    if len(published.refused) > SHOWN:
+        terminal.fail(f"and {len(published.refused) - SHOWN:,} more")

@@ -122,27 +122,32 @@ class _Told(NamedTuple):
 
 async def record_events(session: Session, attempt: Attempt) -> None:
     """Insert what is new; count duplicates, and dead-letter ids that were told otherwise before."""
-    firsts = _once_each(attempt)
+    firsts, copies = _first_and_further(attempt)
     if not firsts:
         return
     rows = [firsts[key] for key in sorted(firsts)]
     new = set(await session.rows(_Key, "insert_events", *_columns(rows), attempt.batch.now))
     attempt.fresh = [item for item in firsts.values() if item.key in new]
-    if len(new) < len(rows):
-        await _compare(session, attempt, [item for item in rows if item.key not in new])
+    for item in copies:
+        first = firsts[item.key]
+        if item.key in new:
+            _meet(attempt, item, None if first.accepted.digest == item.accepted.digest else _body(first))
+    # What the ledger had already is compared with the ledger, not with what came before it in the batch.
+    known = [item for item in (*rows, *copies) if item.key not in new]
+    if known:
+        await _compare(session, attempt, known)
 
 
-def _once_each(attempt: Attempt) -> dict[tuple[str, str], Item]:
-    """Return the first copy of each event of the batch, but those of erased users."""
+def _first_and_further(attempt: Attempt) -> tuple[dict[tuple[str, str], Item], list[Item]]:
+    """Return the first copy of each event of the batch, and all further ones; those of erased users are left out."""
     firsts: dict[tuple[str, str], Item] = {}
+    copies: list[Item] = []
     for item in attempt.batch.items:
         if attempt.standings[item.user].erased:
             attempt.erased += 1
-            continue
-        first = firsts.setdefault(item.key, item)
-        if first is not item:
-            _meet(attempt, item, None if first.accepted.digest == item.accepted.digest else _body(first))
-    return firsts
+        elif firsts.setdefault(item.key, item) is not item:
+            copies.append(item)
+    return firsts, copies
 
 
 async def _compare(session: Session, attempt: Attempt, known: list[Item]) -> None:

@@ -183,8 +183,10 @@ async def emit(settings: Settings, streams: Sequence[str]) -> None:
             done = stored
 
         messages = outgoing(lines(streams), settings.input_prefix)
-        stored, duplicates = await publish(settings, messages, on_progress)
-    tell_published(stored, duplicates, monotonic() - began)
+        published = await publish(settings, messages, on_progress)
+    tell_published(published, monotonic() - began)
+    if published.refused:
+        raise CommandError(f"{terminal.plural(len(published.refused), 'message')} were not published")
 
 
 async def digest(settings: Settings, *, as_json: bool) -> None:

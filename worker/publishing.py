@@ -13,6 +13,7 @@ import anyio
 import anyio.lowlevel
 import msgspec
 from nats.errors import Error as NatsError
+from nats.errors import MaxPayloadError
 
 from worker.stream import BrokerAwayError
 
@@ -69,6 +70,14 @@ async def listen(client: Client, subject: str, tell: Callable[[bytes], None]) ->
     await client.subscribe(subject, cb=on_message)
 
 
+class Published(NamedTuple):
+    """What became of messages: new to the broker, known to it already, refused by it."""
+
+    stored: int
+    duplicates: int
+    refused: tuple[Refused, ...]
+
+
 class Publisher:
     """Publishes over one connection; `stored` and `duplicates` count what the broker said."""
 
@@ -110,7 +119,11 @@ class Publisher:
     async def _send(self, number: int, message: Outgoing) -> None:
         self._waiting[number] = (message, monotonic())
         headers = None if message.id is None else {"Nats-Msg-Id": message.id}
-        await self._client.publish(message.subject, message.body, reply=f"{self._inbox}.{number}", headers=headers)
+        try:
+            await self._client.publish(message.subject, message.body, reply=f"{self._inbox}.{number}", headers=headers)
+        except MaxPayloadError:
+            del self._waiting[number]
+            self.refused.append(Refused(message, f"{len(message.body)} bytes are more than the broker takes"))
 
     async def _wait(self) -> None:
         """Wait for acknowledgements; send again what has waited too long."""

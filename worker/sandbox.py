@@ -11,7 +11,7 @@ from worker.app import wall_clock
 from worker.backfill import backfill
 from worker.deployed import RuleFile
 from worker.embedded import embedded
-from worker.publishing import Publisher
+from worker.publishing import Published, Publisher
 from worker.rules import apply_rules, load_deployed
 from worker.store import open_store
 from worker.stream import open_broker
@@ -66,10 +66,8 @@ async def deploy(settings: Settings, rules: RuleSet, *, by: str) -> Applied:
     return applied
 
 
-async def publish(
-    settings: Settings, messages: Iterable[Outgoing], on_progress: Callable[[int], None]
-) -> tuple[int, int]:
-    """Publish to the input stream, made where it is missing; return how many are new to the broker and how many not.
+async def publish(settings: Settings, messages: Iterable[Outgoing], on_progress: Callable[[int], None]) -> Published:
+    """Publish to the input stream, made where it is missing.
 
     Raises:
         BrokerAwayError, BrokerMismatchError: see `Publisher.publish` and `open_broker`.
@@ -77,7 +75,7 @@ async def publish(
     async with open_broker(settings) as broker:
         publisher = Publisher(broker.client)
         await publisher.publish(messages, on_progress)
-    return publisher.stored, publisher.duplicates
+    return Published(publisher.stored, publisher.duplicates, tuple(publisher.refused))
 
 
 async def rules_in_force(settings: Settings) -> Deployed:

@@ -50,7 +50,7 @@ async def replay_on(
     await deploy(settings, rules, by="replay")
     stats = Stats()
     sent = outgoing(messages, settings.input_prefix, dedup=False)
-    await publish(settings, sent, lambda stored: on_progress("publishing", stored))
+    published = await publish(settings, sent, lambda stored: on_progress("publishing", stored))
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_watch, stats, on_progress)
         await run(settings, stats=stats, drain=at_once(), now=lambda: now)
@@ -62,7 +62,8 @@ async def replay_on(
         duplicates=stats.duplicates,
         late=stats.late,
         suppressed=stored.suppressed,
-        dead=sum(stats.dead.values()),
+        # What not even the broker takes is dead as well.
+        dead=sum(stats.dead.values()) + len(published.refused),
     )
     return Result(stored.digest, stored.unlocks, stored.contested, counts)
 

@@ -46,12 +46,6 @@ FEW: Final = 100
 """Lines of a stream up to which a worker commits each one alone; so it is certain what was granted before what came."""
 SMALL_BATCH: Final = 7
 """Messages in a transaction otherwise: few, so that what is late finds progress written by another batch."""
-UNSENT: Final = {
-    "malformed": "an event whose user id is empty has no subject to be published on, and no answer ever comes",
-    "oversize": "the broker of a replay takes no more than the worker reads",
-}
-"""Fixtures that cannot be published yet."""
-
 pytestmark = pytest.mark.anyio
 
 
@@ -63,8 +57,6 @@ def way(request: pytest.FixtureRequest) -> Way:
     urls = {"nats_url": request.getfixturevalue("nats_url"), "database_url": request.getfixturevalue("database_url")}
 
     async def through_worker(fixture: Fixture, lines: Sequence[bytes]) -> Result:
-        if fixture.name in UNSENT:
-            pytest.xfail(UNSENT[fixture.name])
         size = 1 if len(lines) <= FEW else SMALL_BATCH if len(lines) <= SLOW else Settings().batch_size
         settings = Settings(**urls, clock=Clock.STREAM, batch_size=size)
         with anyio.fail_after(PATIENCE):
