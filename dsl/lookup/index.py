@@ -1,0 +1,283 @@
+"""Names and what they mean, over all files of a rule set: where each is declared, and who else says it.
+
+A field is known by its event, a tier by its achievement. One word may mean several things at once: `distinct=lesson_id`
+behind a list of two events is the field of either.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import defaultdict
+from enum import StrEnum
+from itertools import pairwise
+from typing import TYPE_CHECKING, NamedTuple
+
+from dsl.lookup.scan import Kind as Look
+from dsl.lookup.scan import scan
+from dsl.source import Source, Span
+from dsl.syntax import (
+    Achievement,
+    And,
+    Combine,
+    Count,
+    EventDecl,
+    Example,
+    Extreme,
+    Given,
+    Not,
+    Or,
+    Sequence,
+    Streak,
+    Sum,
+    TraitsDecl,
+    Unlocked,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from dsl.syntax import Condition, Declaration, File, Name, Pattern, Predicate, Ref, Target, Tier
+
+_OWN_SCOPES = ("user", "tenant")
+
+
+class Kind(StrEnum):
+    """What a name can be the name of."""
+
+    EVENT = "event"
+    FIELD = "field"
+    TRAIT = "trait"
+    ACHIEVEMENT = "achievement"
+    TIER = "tier"
+    SCOPE = "scope"
+    """A scope is named by a field; scopes of one name are one scope."""
+
+
+class Symbol(NamedTuple):
+    """Something that has a name; `owner` is the event of a field, the achievement of a tier."""
+
+    kind: Kind
+    name: str
+    owner: str = ""
+
+
+class Occurrence(NamedTuple):
+    """A place where a name stands, what it means there, and for a declaration all that it declares (`whole`)."""
+
+    source: Source
+    span: Span
+    symbols: tuple[Symbol, ...]
+    whole: Span | None = None
+
+    @property
+    def text(self) -> str:
+        """The name as it stands there."""
+        return self.source.text[self.span.start : self.span.end]
+
+
+class Index:
+    """Every name of a rule set."""
+
+    def __init__(self, files: Iterable[tuple[Source, list[Occurrence]]]) -> None:
+        self._files = dict(files)
+        self._starts = {source: [each.span.start for each in found] for source, found in self._files.items()}
+        self._places: defaultdict[Symbol, list[Occurrence]] = defaultdict(list)
+        for found in self._files.values():
+            for each in found:
+                for symbol in each.symbols:
+                    self._places[symbol].append(each)
+
+    def at(self, source: Source, offset: int) -> Occurrence | None:
+        """Return the name that an offset lies in or touches."""
+        found = self._files.get(source, [])
+        last = bisect_right(self._starts.get(source, []), offset) - 1
+        touching = (each for each in found[max(0, last - 1) : last + 1] if each.span.end >= offset)
+        return max(touching, key=lambda each: each.span.start, default=None)
+
+    def all_in(self, source: Source) -> list[Occurrence]:
+        """Return the names of one file in the order of its text."""
+        return self._files.get(source, [])
+
+    def places(self, symbols: Iterable[Symbol]) -> list[Occurrence]:
+        """Return every place where one of the symbols stands, its declarations among them, in order."""
+        found = {(each.source.name, each.span): each for symbol in symbols for each in self._places.get(symbol, ())}
+        return [found[key] for key in sorted(found)]
+
+    def declarations(self, symbols: Iterable[Symbol]) -> list[Occurrence]:
+        """Return where the symbols are declared."""
+        return [each for each in self.places(symbols) if each.whole is not None]
+
+    def linked(self, symbols: Iterable[Symbol]) -> set[Symbol]:
+        """Return the symbols and all that must bear the same name, since some place means both at once."""
+        known = set(symbols)
+        waiting = list(known)
+        while waiting:
+            for each in self._places.get(waiting.pop(), ()):
+                more = set(each.symbols) - known
+                known |= more
+                waiting.extend(more)
+        return known
+
+    def symbols(self) -> Iterator[Symbol]:
+        """Yield everything that has a name."""
+        yield from self._places
+
+
+def occurrences(file: File) -> list[Occurrence]:
+    """Return the names that stand in one file, in the order of its text."""
+    finder = _Finder(file.source)
+    for node in file.declarations:
+        finder.declaration(node)
+    return sorted(finder.found, key=lambda each: each.span)
+
+
+class _Finder:
+    """Walks one file's tree."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self.found: list[Occurrence] = []
+
+    def _add(self, span: Span, *symbols: Symbol, whole: Span | None = None) -> None:
+        if symbols:
+            self.found.append(Occurrence(self._source, span, symbols, whole))
+
+    def _fields(self, span: Span, name: str, events: Iterable[str]) -> None:
+        self._add(span, *(Symbol(Kind.FIELD, name, event) for event in dict.fromkeys(events)))
+
+    # -- declarations --
+
+    def declaration(self, node: Declaration) -> None:
+        match node:
+            case EventDecl():
+                self._event(node)
+            case TraitsDecl():
+                self._traits(node)
+            case Achievement():
+                self._achievement(node)
+            case Example():
+                self._example(node)
+
+    def _event(self, node: EventDecl) -> None:
+        name = node.name.text
+        self._add(node.name.span, Symbol(Kind.EVENT, name), whole=node.span)
+        for field in node.fields:
+            self._add(field.name.span, Symbol(Kind.FIELD, field.name.text, name), whole=field.span)
+        for field in () if node.once is None else node.once.fields:
+            self._fields(field.span, field.text, (name,))
+
+    def _traits(self, node: TraitsDecl) -> None:
+        event = node.event.text
+        self._add(node.event.span, Symbol(Kind.EVENT, event), whole=node.span)
+        for field in node.fields:
+            symbols = Symbol(Kind.TRAIT, field.name.text), Symbol(Kind.FIELD, field.name.text, event)
+            self._add(field.name.span, *symbols, whole=field.span)
+
+    def _achievement(self, node: Achievement) -> None:
+        name = node.name.text
+        self._add(node.name.span, Symbol(Kind.ACHIEVEMENT, name), whole=node.span)
+        heard: set[str] = set()
+        if node.when is not None:
+            heard |= self._condition(node.when)
+        for tier in node.tiers:
+            heard |= self._tier(name, tier)
+        for target in node.after:
+            self._target(target.achievement, target.tier)
+        if node.reveal is not None and node.reveal.after is not None:
+            self._named(node.reveal.after)
+        for ref in () if node.where is None else _refs(node.where):
+            self._add(ref.span, Symbol(Kind.TRAIT, ref.name))
+        if node.scope is not None and node.scope.name not in _OWN_SCOPES:
+            fields = (Symbol(Kind.FIELD, node.scope.name, event) for event in sorted(heard))
+            self._add(node.scope.span, Symbol(Kind.SCOPE, node.scope.name), *fields)
+
+    def _tier(self, achievement: str, tier: Tier) -> set[str]:
+        self._add(tier.name.span, Symbol(Kind.TIER, tier.name.text, achievement), whole=tier.span)
+        if tier.reveal is not None and tier.reveal.after is not None:
+            self._named(tier.reveal.after)
+        return self._condition(tier.when)
+
+    def _named(self, target: Target) -> None:
+        self._target(target.achievement, target.tier)
+
+    def _target(self, achievement: Name, tier: Name | None) -> None:
+        self._add(achievement.span, Symbol(Kind.ACHIEVEMENT, achievement.text))
+        if tier is not None:
+            self._add(tier.span, Symbol(Kind.TIER, tier.text, achievement.text))
+
+    # -- conditions --
+
+    def _condition(self, node: Condition) -> set[str]:
+        """Find the names of a condition; return the events that it counts."""
+        if node.mods.unless is not None:
+            self._pattern(node.mods.unless)
+        match node:
+            case Count(event=event, distinct=field):
+                return self._over((event,), field)
+            case Sum(event=event, of=field) | Extreme(event=event, of=field):
+                return self._over((event,), field)
+            case Streak(event=event):
+                return self._over((event,), None)
+            case Sequence(steps=steps, by=field):
+                return self._over(steps, field)
+            case Combine(parts=parts):
+                return {event for part in parts for event in self._condition(part)}
+            case Unlocked():
+                self._target(node.achievement, node.tier)
+                return set()
+
+    def _over(self, patterns: tuple[Pattern, ...], field: Name | None) -> set[str]:
+        events = [event for pattern in patterns for event in self._pattern(pattern)]
+        if field is not None:
+            self._fields(field.span, field.text, events)
+        return set(events)
+
+    def _pattern(self, node: Pattern) -> list[str]:
+        events = [one.event.text for one in node.alternatives]
+        for one in node.alternatives:
+            self._add(one.event.span, Symbol(Kind.EVENT, one.event.text))
+            self._filter(one.where, (one.event.text,))
+        self._filter(node.where, events)
+        return events
+
+    def _filter(self, where: Predicate | None, events: Iterable[str]) -> None:
+        for ref in () if where is None else _refs(where):
+            self._fields(ref.span, ref.name, events)
+
+    # -- examples --
+
+    def _example(self, node: Example) -> None:
+        for line in node.lines:
+            if isinstance(line, Given):
+                self._add(line.event.span, Symbol(Kind.EVENT, line.event.text))
+                for span, key in _keys(self._source, line) if line.payload else ():
+                    self._fields(span, key, (line.event.text,))
+            else:
+                self._target(line.target.achievement, line.target.tier)
+
+
+def _refs(predicate: Predicate) -> Iterator[Ref]:
+    """Yield every field or trait that a predicate asks for; what is built in has no declaration."""
+    match predicate:
+        case Not(part=part):
+            yield from _refs(part)
+        case And(parts=parts) | Or(parts=parts):
+            for part in parts:
+                yield from _refs(part)
+        case _ if not predicate.left.builtin:
+            yield predicate.left
+        case _:
+            pass
+
+
+def _keys(source: Source, line: Given) -> Iterator[tuple[Span, str]]:
+    """Yield the keys of a payload, which the tree keeps no places of; quotes do not belong to a name."""
+    depth = 0
+    tokens = scan(source.text, line.event.span.end, line.span.end)
+    for token, follower in pairwise(tokens):
+        depth += token.text in ("{", "[")
+        depth -= token.text in ("}", "]")
+        if depth == 1 and follower.text == ":" and token.kind in (Look.WORD, Look.STRING):
+            quoted = token.kind is Look.STRING
+            span = Span(token.start + quoted, token.end - quoted)
+            yield span, source.text[span.start : span.end]

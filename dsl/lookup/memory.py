@@ -1,0 +1,99 @@
+"""What progress remembers of one subject, in words.
+
+The bound is no part of it: a count is one number however many rules compare it with however many bounds. Only where
+something above a condition asks for its latest start (a span), single events are remembered, and then no more of
+them than the bound asks for.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dsl import words
+from dsl.syntax import Combine, Count, Extreme, Name, RepeatEach, RepeatEvery, Sequence, Streak, Sum, Unlocked
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dsl.syntax import Achievement, Condition, Zone
+
+_OWN = "this achievement's own, since `repeat each` starts it afresh"
+_SHARED = "shared by every rule that counts the same, whatever its bound"
+_SPANNED = "shared by every rule that counts the same, as far as the highest bound reaches"
+
+
+def remembered(node: Achievement, when: Condition) -> list[str]:
+    """Return what one `when` of an achievement remembers, a line each."""
+    own = _OWN if isinstance(node.repeat, RepeatEach) else _SHARED
+    repeat = node.repeat
+    if isinstance(repeat, RepeatEvery) and isinstance(when, Count | Sum) and _plain(when) and _fixed(repeat.tz):
+        return [f"{_total(when)} in the latest {repeat.unit.text}: {own}"]
+    return list(dict.fromkeys(_of(when, own, spanned=isinstance(repeat, RepeatEvery))))
+
+
+def _plain(node: Condition) -> bool:
+    return not words.modified(node.mods)
+
+
+def _fixed(tz: Zone | None) -> bool:
+    return tz is None or tz.kind == "iana"
+
+
+def _of(node: Condition, own: str, *, spanned: bool) -> Iterator[str]:
+    fused = not spanned and isinstance(node, Count | Sum) and _number_only(node)
+    spanned = spanned or words.modified(node.mods)
+    match node:
+        case Combine(parts=parts):
+            for part in parts:
+                yield from _of(part, own, spanned=spanned)
+        case Count() | Sum() if fused or not spanned:
+            yield f"{_total(node)}{_since(node)}: {own}"
+        case Extreme() if not spanned:
+            yield f"one number, the {node.kind}imum of {node.of.text} in {words.pattern(node.event)}: {own}"
+        case Count() | Sum() | Extreme():
+            yield f"{_recent(node)}: {_SPANNED if own is _SHARED else own}"
+        case Streak():
+            yield f"the runs of active {node.unit.text}s with {words.pattern(node.event)}: {own}"
+        case Sequence(steps=steps):
+            each = "" if node.by is None else f" for each {node.by.text}"
+            yield f"how far the {len(steps)} steps have come{each}: {own}"
+        case Unlocked():
+            yield f"nothing of its own; the grant of {words.target_name(node)} is remembered anyway"
+
+
+def _number_only(node: Count | Sum) -> bool:
+    """Tell whether a number is enough in spite of a span: one `per` or one `unless`; see dsl/conditions.py."""
+    mods = node.mods
+    if mods.within is not None or (mods.per is not None and mods.unless is not None):
+        return False
+    return mods.per is None or _fixed(mods.tz)
+
+
+def _total(node: Count | Sum) -> str:
+    events = words.pattern(node.event)
+    if isinstance(node, Sum):
+        return f"one number, the total {node.of.text} of {events}"
+    if node.distinct is not None:
+        return f"the different values of {node.distinct.text} in {events}, up to the highest bound"
+    return f"one number, how many {events} there were"
+
+
+def _since(node: Count | Sum) -> str:
+    if node.mods.per is not None:
+        return f" in the latest {node.mods.per.text}, and the most of any"
+    if node.mods.unless is not None:
+        return f" since the last {words.pattern(node.mods.unless)}, and the most ever"
+    return ""
+
+
+def _recent(node: Count | Sum | Extreme) -> str:
+    events = words.pattern(node.event)
+    match node:
+        case Count(distinct=Name(text=field)):
+            return f"the latest moment of each {field} of {events}"
+        case Count():
+            return f"the moments of the latest {events}"
+        case Sum():
+            return f"the latest {events} with their {node.of.text}"
+        case Extreme():
+            return f"the {node.kind}imum of {node.of.text} among recent {events}"

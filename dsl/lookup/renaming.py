@@ -1,0 +1,83 @@
+"""Renaming: every place that the new name has to be written to, or why it cannot be done.
+
+A field that two events share by `distinct=`, a filter or a scope is renamed in both, or the rule would no longer mean
+what it means.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from dsl.lookup.index import Kind, Occurrence, Symbol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from dsl.lookup.index import Index
+    from dsl.source import Source, Span
+
+TIMEZONE: Final = "timezone"
+"""The trait that `tz=user` reads without naming it."""
+_NAME: Final = re.compile(r"[a-z][a-z0-9_]*")
+_EVENT: Final = re.compile(r"[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)*")
+_SCOPES: Final = ("user", "tenant")
+
+
+class Edit(NamedTuple):
+    """A stretch of a file and the text that takes its place."""
+
+    source: Source
+    span: Span
+    text: str
+
+
+class Refused(NamedTuple):
+    """Why a name cannot be given, in words."""
+
+    why: str
+
+
+def renameable(index: Index, place: Occurrence) -> Refused | None:
+    """Tell why what stands at a place cannot be renamed; None where it can."""
+    linked = index.linked(place.symbols)
+    if not index.declarations(linked):
+        return Refused(f"`{place.text}` is declared nowhere")
+    if Symbol(Kind.TRAIT, TIMEZONE) in linked:
+        return Refused(f"`tz=user` reads the trait `{TIMEZONE}` by this name")
+    return None
+
+
+def rename(index: Index, place: Occurrence, new: str) -> list[Edit] | Refused:
+    """Return the edits that give what stands at a place a new name, in all files."""
+    linked = index.linked(place.symbols)
+    refused = renameable(index, place) or _invalid(linked, new) or _taken(index, linked, new)
+    if refused is not None:
+        return refused
+    return [Edit(each.source, each.span, new) for each in index.places(linked) if each.text != new]
+
+
+def _invalid(symbols: Iterable[Symbol], new: str) -> Refused | None:
+    kinds = {symbol.kind for symbol in symbols}
+    if "not" in new.split("."):
+        return Refused("`not` cannot be a name, nor a part of one")
+    if Kind.EVENT in kinds:
+        form, words = _EVENT, "names joined by dots: small letters, digits and underscores, as in lesson.completed"
+    else:
+        form, words = _NAME, "small letters, digits and underscores, from a letter on, as in ten_lessons"
+    if not form.fullmatch(new):
+        return Refused(f"`{new}` is no name: it takes {words}")
+    if Kind.SCOPE in kinds and new in _SCOPES:
+        return Refused(f"`scope {new}` has a meaning of its own")
+    return None
+
+
+def _taken(index: Index, symbols: Iterable[Symbol], new: str) -> Refused | None:
+    """Refuse a name that something of the same kind and owner has already."""
+    old = set(symbols)
+    wanted = {symbol._replace(name=new) for symbol in old} - old
+    other = next(iter(index.declarations(wanted)), None)
+    if other is None:
+        return None
+    line, _ = other.source.position(other.span.start)
+    return Refused(f"`{new}` is declared already, in line {line} of its file")

@@ -1,0 +1,47 @@
+"""Semantic tokens: what each name is, which no grammar of an editor can know."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from lsprotocol.types import SemanticTokenModifiers, SemanticTokens, SemanticTokensLegend, SemanticTokenTypes
+
+from dsl.lookup.index import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from lsprotocol.types import SemanticTokensParams
+
+    from worker.lsp.desk import Desk, View
+
+_TYPES: Final = {
+    Kind.EVENT: SemanticTokenTypes.Event,
+    Kind.FIELD: SemanticTokenTypes.Property,
+    Kind.TRAIT: SemanticTokenTypes.Variable,
+    Kind.ACHIEVEMENT: SemanticTokenTypes.Class,
+    Kind.TIER: SemanticTokenTypes.EnumMember,
+    Kind.SCOPE: SemanticTokenTypes.Property,
+}
+_NUMBERS: Final = {kind: number for number, kind in enumerate(_TYPES)}
+LEGEND: Final = SemanticTokensLegend(
+    token_types=[kind.value for kind in _TYPES.values()],
+    token_modifiers=[SemanticTokenModifiers.Declaration.value],
+)
+
+
+def semantic_tokens(desk: Desk, params: SemanticTokensParams) -> SemanticTokens | None:
+    """Return what each name of a file is."""
+    view = desk.view(params.text_document.uri)
+    return None if view is None else SemanticTokens([number for token in _tokens(view) for number in token])
+
+
+def _tokens(view: View) -> Iterator[tuple[int, int, int, int, int]]:
+    """Yield each name: lines and columns from the one before, length, type, modifiers."""
+    line = column = 0
+    for place in view.page.names:
+        where = view.range(place.span)
+        start, length = where.start, where.end.character - where.start.character
+        across = start.character - (column if start.line == line else 0)
+        yield start.line - line, across, length, _NUMBERS[place.symbols[0].kind], int(place.whole is not None)
+        line, column = start.line, start.character

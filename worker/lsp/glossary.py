@@ -1,0 +1,75 @@
+"""Every keyword in a sentence or two, for hover and completion; docs/language.md has the whole of it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+GLOSSARY: Final = {
+    # declarations
+    "event": "`event NAME { field: type ... }`: the contract of an event's payload.",
+    "traits": "`traits from EVENT { ... }`: each such event updates these traits of its user; the last value wins.",
+    "achievement": "`achievement NAME [version N [from INSTANT] [fresh]] { ... }`: something to be earned.",
+    "example": "A test that lives beside the rule: events, and what must come of them.",
+    "once": "`once per FIELD, ... [within DURATION]`: of events with equal fields only those count that lie that far "
+    "apart; without a span only the first.",
+    "version": "A version judges the events that occurred from its `from` on; what was earned before stays.",
+    "fresh": "Progress counts from the version's `from` on.",
+    # clauses
+    "title": "What people read; one text, or one for each language.",
+    "about": "A description for people.",
+    "when": "The condition that earns it.",
+    "for": "Only for users whose traits fulfil this. It makes the achievement contestable.",
+    "after": "Earned only once these others are.",
+    "active": "`active INSTANT .. INSTANT`: only events from the first, inclusive, to the second, exclusive, are seen.",
+    "reveal": "When it is shown: `always`, `at N%` of the way, `after NAME`, or `secret` until it is earned.",
+    "reward": "What is announced with the unlock: any JSON object.",
+    "repeat": "`each`: again and again, afresh after every unlock. `every UNIT`: once in each calendar unit.",
+    "scope": "Whose achievement it is: `user`, `tenant`, or the value of a payload field, such as a team.",
+    "family": "A group in catalogues and analytics; it has no other meaning.",
+    "settle": "Delays the grant of a contestable achievement: granted if it still holds after that long.",
+    "tier": "`tier NAME { when ... }`: one step of several, in place of one `when`.",
+    # operators
+    "count": "`count(event=E, [distinct=FIELD,] >= N)`: that many events, or different values of a field.",
+    "sum": "`sum(event=E, of=FIELD, >= N)`: the exact total of a number field.",
+    "max": "`max(event=E, of=FIELD, >= N)`: one event's field reaches the bound.",
+    "min": "`min(event=E, of=FIELD, <= N)`: one event's field is as small as the bound.",
+    "streak": "`streak(event=E, per=UNIT, >= N, [min=K,] [grace=G])`: active calendar units in one run.",
+    "sequence": "`sequence([E, E, ...], [by=FIELD])`: the steps in this order; other events may lie between.",
+    "all": "Every one of the conditions. What held once goes on holding.",
+    "any": "One of the conditions.",
+    "at_least": "`at_least(K, ...)`: K of the conditions.",
+    "unlocked": "`unlocked(NAME[.TIER])`: the subject has that achievement.",
+    # arguments
+    "event=": "The event to look at, or a list of alternatives; `where` filters it.",
+    "distinct=": "Counts the different values of a field; events without the field do not match.",
+    "of=": "The number field to add up or compare.",
+    "by=": "All steps with the same value of this field.",
+    "min=": "Events that make a unit active; 1 where not said.",
+    "grace=": "Inactive units that a run may bridge between two active ones; 0 where not said.",
+    "within=": "It held on events that all lie inside one span shorter than this exact length.",
+    "per=": "It held on the events of one calendar unit: `hour day week month year`.",
+    "unless=": "An event of this kind starts the condition afresh. It makes the achievement contestable.",
+    "tz=": 'Whose calendar: a zone in quotes, `user` (the trait `timezone`), `event` (its own offset); else `"UTC"`.',
+    # filters
+    "where": "Filters the events by their fields.",
+    "at.hour": "The hour of the event's own time, 0 to 23.",
+    "at.weekday": 'The weekday of the event\'s own time: `"mon"` to `"sun"`.',
+    "at.date": 'The date of the event\'s own time: `"2026-04-13"`.',
+    # examples
+    "at": "`at INSTANT USER EVENT { payload } [times N every DURATION] [tenant T] [id ID]`: what happens.",
+    "expect": "`expect USER [not] NAME[.TIER] [at INSTANT] [progress C/T]`: what must come of it.",
+    # units
+    "hour": "A calendar hour.",
+    "day": "A calendar day.",
+    "week": "An ISO week, from Monday.",
+    "month": "A calendar month.",
+    "year": "A calendar year.",
+    # values
+    "secret": "Hidden until it is earned.",
+    "always": "Shown from the begin.",
+    "each": "Again and again, afresh after every unlock.",
+    "every": "Once in each calendar unit.",
+    "times": "So many events, `every` so long; `{n}` in strings counts from 1.",
+    "progress": "How far somebody is: current/target.",
+    "occurrence": "Which one of an achievement that repeats: a number, or the label of the unit.",
+}

@@ -1,0 +1,239 @@
+"""Hover: what stands under the cursor, in words.
+
+An operator says what it asks for with its arguments filled in, whether the grant is final, and what progress remembers;
+a name says what it was declared as; a keyword what it is for.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lsprotocol.types import Hover, MarkupContent, MarkupKind
+
+from dsl import words
+from dsl.lookup.index import Kind
+from dsl.lookup.memory import remembered
+from dsl.lookup.scan import Kind as Look
+from dsl.lookup.scan import declaration_start, scan, token_at
+from dsl.syntax import Achievement, Combine, Duration
+from worker.lsp.glossary import GLOSSARY
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from lsprotocol.types import HoverParams
+
+    from dsl.analyze import Verdict
+    from dsl.lookup.index import Occurrence, Symbol
+    from dsl.lookup.scan import Token
+    from dsl.source import Source, Span
+    from dsl.syntax import Condition
+    from worker.lsp.desk import Desk, View
+
+
+def hover(desk: Desk, params: HoverParams) -> Hover | None:
+    """Return what stands under the cursor, in words."""
+    view = desk.view(params.text_document.uri)
+    if view is None:
+        return None
+    offset = view.offset(params.position)
+    found = _name(view, offset) or _word(view, offset)
+    if found is None:
+        return None
+    text, place = found
+    return Hover(MarkupContent(MarkupKind.Markdown, text), view.range(place))
+
+
+# -- names ------------------------------------------------------------------------------------------------------------
+
+
+def _name(view: View, offset: int) -> tuple[str, Span] | None:
+    place = view.edition.index.at(view.source, offset)
+    if place is None:
+        return None
+    texts = [text for symbol in place.symbols[:3] if (text := _meaning(view, symbol, place))]
+    return ("\n\n---\n\n".join(texts), place.span) if texts else None
+
+
+def _meaning(view: View, symbol: Symbol, place: Occurrence) -> str:
+    if symbol.kind is Kind.ACHIEVEMENT:
+        return _achievement(view, symbol.name, place)
+    if symbol.kind is Kind.TIER:
+        return _tier(view, symbol)
+    if symbol.kind is Kind.SCOPE:
+        return f"one subject for each `{symbol.name}`"
+    declared = view.edition.index.declarations((symbol,))
+    shown = [f"```ach\n{_text(each)}\n```" for each in declared]
+    comments = [text for each in declared if (text := _comment_above(each.source, each))]
+    return "\n\n".join([*shown, *comments, _used(view, symbol)]) if shown else ""
+
+
+def _text(place: Occurrence) -> str:
+    start, end = place.whole or place.span
+    return place.source.text[start:end]
+
+
+def _comment_above(source: Source, place: Occurrence) -> str:
+    """Return the comment right above a declaration."""
+    start = (place.whole or place.span).start
+    found: list[str] = []
+    for line in reversed(source.text[:start].split("\n")[:-1]):
+        if not line.lstrip().startswith("#"):
+            break
+        found.append(line.strip().lstrip("#").strip())
+    return "\n".join(reversed(found))
+
+
+def _used(view: View, symbol: Symbol) -> str:
+    places = view.edition.index.places((symbol,))
+    uses = len([each for each in places if each.whole is None])
+    owner = f" of `{symbol.owner}`" if symbol.owner else ""
+    return f"{symbol.kind}{owner}, named in {words.plural(uses, 'other place')}"
+
+
+# -- achievements -----------------------------------------------------------------------------------------------------
+
+
+def _achievement(view: View, name: str, place: Occurrence) -> str:
+    versions = view.edition.rules.achievements.get(name)
+    if not versions:
+        return ""
+    node = next((each for each in versions if each.name.span == place.span), versions[-1])
+    lines = [_title(node), *([] if node.about is None else [str(node.about.value)]), ""]
+    lines += [f"- {text}" for text in _asks(node)]
+    if len(versions) > 1:
+        lines.append(f"- version {node.version} of {len(versions)}")
+    return "\n".join([*lines, "", *_verdict(view, node)])
+
+
+def _title(node: Achievement) -> str:
+    title = "" if node.title is None or not node.title.texts else f" “{node.title.texts[0][1]}”"
+    return f"**{node.name.text}**{title}"
+
+
+def _asks(node: Achievement) -> Iterator[str]:
+    if node.when is not None:
+        yield words.condition(node.when)
+    for tier in node.tiers:
+        yield f"{tier.name.text}: {words.condition(tier.when)}"
+    yield from words.clauses(node)
+    if node.reveal is not None:
+        yield words.reveal(node.reveal)
+
+
+def _tier(view: View, symbol: Symbol) -> str:
+    for node in reversed(view.edition.rules.achievements.get(symbol.owner, ())):
+        for tier in node.tiers:
+            if tier.name.text == symbol.name:
+                lines = [f"**{symbol.owner}.{symbol.name}**", "", words.condition(tier.when)]
+                return "\n".join([*lines, "", *_verdict(view, node)])
+    return ""
+
+
+def _verdict(view: View, node: Achievement) -> list[str]:
+    verdict = view.edition.verdicts.get((node.name.text, node.version))
+    if verdict is None:
+        return ["Whether a grant is final is known once the rules have no errors."]
+    if verdict.final:
+        return ["**Final**: what was granted stays right, whatever arrives late."]
+    return ["**Contestable**: late evidence can take a grant back.", *_reasons(view, node, verdict)]
+
+
+def _reasons(view: View, node: Achievement, verdict: Verdict) -> Iterator[str]:
+    source = next((page.source for page in view.edition.pages.values() if node in page.file.declarations), view.source)
+    for reason in verdict.reasons:
+        line, _ = source.position(reason.span.start)
+        yield f"- {reason.text} (line {line})"
+
+
+# -- operators and keywords -------------------------------------------------------------------------------------------
+
+
+def _word(view: View, offset: int) -> tuple[str, Span] | None:
+    start = declaration_start(view.source.text, offset)
+    token = token_at(scan(view.source.text, start, _line_end(view.source.text, offset)), offset)
+    if token is None:
+        return None
+    text = _length(token) if token.kind is Look.NUMBER else _operator(view, token) or _keyword(view, token)
+    return None if not text else (text, token.span)
+
+
+def _line_end(text: str, offset: int) -> int:
+    end = text.find("\n", offset)
+    return len(text) if end < 0 else end
+
+
+def _operator(view: View, token: Token) -> str:
+    for node in view.page.file.declarations:
+        if isinstance(node, Achievement) and node.span.start <= token.start < node.span.end:
+            for when in _whens(node):
+                for part in _parts(when):
+                    if part.span.start == token.start:
+                        return _condition(view, node, part)
+    return ""
+
+
+def _whens(node: Achievement) -> Iterator[Condition]:
+    if node.when is not None:
+        yield node.when
+    for tier in node.tiers:
+        yield tier.when
+
+
+def _parts(node: Condition) -> Iterator[Condition]:
+    yield node
+    if isinstance(node, Combine):
+        for part in node.parts:
+            yield from _parts(part)
+
+
+def _condition(view: View, node: Achievement, part: Condition) -> str:
+    lines = [f"**{words.condition(part)}**", "", *_verdict(view, node), "", "Progress remembers:"]
+    return "\n".join([*lines, *(f"- {text}" for text in remembered(node, part))])
+
+
+def _keyword(view: View, token: Token) -> str:
+    text = view.source.text
+    if token.text in _MODIFIERS and text[token.end :].lstrip().startswith("="):
+        return GLOSSARY[f"{token.text}="]
+    found = GLOSSARY.get(token.text, "")
+    more = _filled(view, token)
+    return f"{found}\n\n{more}" if found and more else found
+
+
+_MODIFIERS = ("within", "per", "unless", "tz", "event", "distinct", "of", "by", "min", "grace")
+
+
+def _filled(view: View, token: Token) -> str:
+    """Return what the clause that a keyword begins says here."""
+    for node in view.page.file.declarations:
+        if isinstance(node, Achievement) and node.span.start <= token.start < node.span.end:
+            return _clause(node, token.text)
+    return ""
+
+
+def _clause(node: Achievement, keyword: str) -> str:
+    match node, keyword:
+        case Achievement(settle=Duration() as length), "settle":
+            return f"Here: {words.duration(length)}."
+        case Achievement(repeat=repeat), "repeat" if repeat is not None:
+            return f"Here: {words.repeat(repeat)}."
+        case Achievement(where=where), "for" if where is not None:
+            return f"Here: users whose {words.predicate(where)}."
+        case Achievement(active=active), "active" if active is not None:
+            return f"Here: {words.active(active)}."
+        case Achievement(scope=scope), "scope" if scope is not None and scope.name != "user":
+            return f"Here: {words.scope(scope)}."
+        case _:
+            return ""
+
+
+def _length(token: Token) -> str:
+    unit = token.text[-1:]
+    number = token.text[:-1].replace("_", "")
+    if not number.isdigit() or unit not in _UNITS:
+        return ""
+    return f"{words.plural(int(number), _UNITS[unit])}, an exact length (a day has 24 hours)"
+
+
+_UNITS = {"s": "second", "m": "minute", "h": "hour", "d": "day", "w": "week"}

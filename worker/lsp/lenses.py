@@ -1,0 +1,65 @@
+"""Code lenses on examples: run it, and see whether it passed.
+
+A result is shown until the rules change; then the example is there to be run again.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from lsprotocol.types import CodeLens, Command
+
+from dsl import words
+from dsl.source import Span
+from dsl.story import run_example
+from dsl.syntax import Example
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from lsprotocol.types import CodeLensParams
+
+    from dsl.story import Verdict
+    from worker.lsp.desk import Desk, View
+
+RUN: Final = "ach.runExample"
+
+
+def lenses(desk: Desk, params: CodeLensParams) -> list[CodeLens] | None:
+    """Return a lens over each example of a file."""
+    view = desk.view(params.text_document.uri)
+    return None if view is None else list(_lenses(desk, view))
+
+
+def _lenses(desk: Desk, view: View) -> Iterator[CodeLens]:
+    for number, example in enumerate(_examples(view)):
+        start = example.span.start
+        command = Command(_title(desk, view, number), RUN, arguments=[view.source.name, number])
+        yield CodeLens(view.range(Span(start, start + len("example"))), command)
+
+
+def _examples(view: View) -> list[Example]:
+    return [node for node in view.page.file.declarations if isinstance(node, Example)]
+
+
+def _title(desk: Desk, view: View, number: int) -> str:
+    edition, verdict = desk.told.get((view.source.name, number), (None, None))
+    if verdict is None or edition is not view.edition:
+        return "run example"
+    if not verdict.failures:
+        return "passed (run again)"
+    return f"failed: {words.plural(len(verdict.failures), 'expectation')} (run again)"
+
+
+def run(desk: Desk, uri: str, number: int) -> Verdict | str:
+    """Run an example, the `number`-th of a file, and remember the verdict; or say why it could not be run."""
+    view = desk.view(uri)
+    examples = [] if view is None else _examples(view)
+    if view is None or not 0 <= number < len(examples):
+        return "there is no such example any more"
+    program = view.edition.program
+    if program is None:
+        return "the rules have errors; mend them, and run the example again"
+    verdict = run_example(view.edition.rules, program, view.source, examples[number])
+    desk.told[view.source.name, number] = (view.edition, verdict)
+    return verdict
