@@ -56,6 +56,8 @@ class Probe:
         self.clock = terms.clock
         self.seen = terms.seen
         self.spans, self.bare = _peeled(node)
+        self.loose = terms.loose
+        """The part without its window, where it has one: it remembers also what came together too slowly."""
         self.patterns = own_patterns(tree)
         self.tests = tuple(compile_pattern(pattern, terms.clock) for pattern in self.patterns)
         """What matches, per pattern of the operator: one, or one a step of a sequence."""
@@ -94,10 +96,11 @@ class Probe:
 
 
 class Terms(NamedTuple):
-    """Where a probe stands: whose clock it goes by, and which events it sees."""
+    """Where a probe stands: whose clock it goes by, which events it sees, and its node without a window."""
 
     clock: Clock
     seen: Seen
+    loose: Node | None
 
 
 class Watch:
@@ -159,7 +162,11 @@ def _probe(rules: Rules, memory: Memory, tree: Condition, context: Context) -> P
     tracked = all(part.tracked for part in probes) and not _is_signed(rules, tree)
     asked = msgspec.structs.replace(context, tracked=True) if tracked else context
     node = condition(memory, tree, asked).node
-    return Probe(tree, node, probes, tracked=tracked, terms=Terms(memory.clock(tree.mods), context.seen))
+    loose = None
+    if tree.mods.within is not None:
+        windowless = msgspec.structs.replace(tree, mods=msgspec.structs.replace(tree.mods, within=None))
+        loose = condition(memory, windowless, asked).node
+    return Probe(tree, node, probes, tracked=tracked, terms=Terms(memory.clock(tree.mods), context.seen, loose))
 
 
 def _peeled(node: Node) -> tuple[tuple[Span, ...], Node]:

@@ -11,12 +11,13 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from time import time_ns
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypedDict
 
 import click
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
+    from typing import Unpack
 
     from worker.rulefiles import RuleSet
     from worker.settings import Settings
@@ -170,6 +171,51 @@ def replay(
     rules = _load_good(paths)
     request = Request(tuple(streams), as_json=as_json, expect=expect, through_worker=through_worker, now=_instant(now))
     sys.exit(0 if replay_command(rules, request) else 1)
+
+
+# -- explaining -------------------------------------------------------------------------------------------------------
+
+
+class _Asked(TypedDict):
+    subject: str
+    achievement: str
+    tenant: str | None
+    occurrence: str | None
+    form: str
+    events: int
+
+
+@main.command()
+@click.argument("streams", nargs=-1, metavar="[STREAM...]")
+@click.option("--rules", "-r", "paths", multiple=True, metavar="PATH", type=_PATHS, help="Rule file or folder.")
+@click.option(
+    "--user", "--subject", "-u", "subject", required=True, metavar="U", help="Whose (for `scope team`: a team)."
+)
+@click.option("--achievement", "-a", required=True, metavar="A[.TIER]", help="Without TIER: every tier.")
+@click.option("--tenant", metavar="T", help="Needed where the subject is known in several.")
+@click.option("--occurrence", metavar="X", help="Of one that repeats, such as 2026-W15 (default: the current one).")
+@click.option("--now", metavar="INSTANT", help="As of then (default: the end of the stream; of the ledger, the clock).")
+@click.option("--events", default=20, show_default=True, type=click.IntRange(min=0), help="How many to show.")
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", help="How to print it.")
+@click.option("--from-ledger", is_flag=True, help="From DATABASE_URL, by the rules in force; no STREAM, no --rules.")
+def explain(
+    streams: Sequence[str], paths: Sequence[Path], now: str | None, *, from_ledger: bool, **asked: Unpack[_Asked]
+) -> None:
+    """Explain why somebody has an achievement, or what is missing, event by event.
+
+    STREAM is a recording as for `ach replay`.
+    """
+    from worker.explaining import Request, explain_command, explain_ledger  # noqa: PLC0415
+
+    request = Request(**asked, clock=_instant(None), now=None if now is None else _instant(now))
+    if from_ledger:
+        if streams or paths:
+            raise click.UsageError("--from-ledger takes its events and rules from the database: no STREAM, no --rules")
+        _operate(lambda settings: explain_ledger(settings, request))
+        return
+    if not streams or not paths:
+        raise click.UsageError("name a STREAM and --rules, or --from-ledger")
+    sys.exit(0 if explain_command(_load_good(paths), streams, request) else 1)
 
 
 # -- operating --------------------------------------------------------------------------------------------------------

@@ -12,7 +12,6 @@ from dsl.explain.effects import Seen, broken_at, did, ratio, run_of, stops
 from dsl.explain.missing import Broken, Closest, History, Moment, missing
 from dsl.explain.shape import Did, Happened, Part, Progress
 from dsl.filters import pattern_types
-from dsl.nodes.compose import Within
 from dsl.nodes.node import BEGINNING
 from dsl.progress import State
 from dsl.types import SECOND
@@ -174,15 +173,14 @@ def _types(probe: Probe) -> frozenset[str]:
 
 def _nearer(history: History, probe: Probe, state: State, event: Event) -> History:
     """Return what was seen of a part, with the shortest span so far in which it came together too slowly."""
-    for span in probe.spans:
-        start = span.inner.start(state) if isinstance(span, Within) else None
-        if start is None or not isinstance(span, Within):
-            continue
-        length = event.at - start.at
-        known = history.closest
-        if length >= span.length and event.type in span.inner.types and (known is None or length < known.length):
-            history = history._replace(closest=Closest(length, event.at))
-    return history
+    window = probe.tree.mods.within
+    start = None if probe.loose is None or event.type not in probe.loose.types else probe.loose.start(state)
+    if window is None or start is None:
+        return history
+    length, known = event.at - start.at, history.closest
+    if length < window.us or (known is not None and length >= known.length):
+        return history
+    return history._replace(closest=Closest(length, event.at))
 
 
 def _seconds(us: int) -> Amount:

@@ -46,7 +46,7 @@ def headline(told: Explanation) -> str:
     what = told.name if told.occurrence is None else f"{told.name} [{told.occurrence}]"
     if told.earned_at is None:
         far = "its condition holds, what is missing is beside it" if told.when.holds else _far(told.when.progress)
-        return f"{who} has not earned {what} yet: {far}"
+        return f"{who} has not earned {what} yet, as of {_instant(told.now)}: {far}"
     settles = "" if told.settles_at is None else f", announced from {_instant(told.settles_at)} on"
     word = "has" if told.outcome == "earned" else "will have"
     return f"{who} {word} {what} (version {told.version}), earned at {_instant(told.earned_at)}{settles}"

@@ -1,0 +1,194 @@
+"""`ach explain`: why somebody has an achievement, or why not yet, from recorded streams or from the ledger."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from dsl.compile import scope_of
+from dsl.explain import Asked, Explanation, MeantError, explain, tiers_of
+from dsl.explain.text import render
+from dsl.outcome import Subject, by_subject
+from worker import terminal
+from worker.contract import Contract
+from worker.recording import RecordingError, lines
+from worker.replay import Intake
+from worker.replaying import SKEW
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from dsl.compile import Program
+    from dsl.event import Event
+    from dsl.schema import Rules
+    from worker.rulefiles import RuleSet
+    from worker.settings import Settings
+    from worker.store import Store
+
+
+class Request(msgspec.Struct, frozen=True):
+    """What was asked for. `now` in microseconds, None for the latest instant there is; `clock` is the wall clock."""
+
+    subject: str
+    achievement: str
+    clock: int
+    tenant: str | None = None
+    occurrence: str | None = None
+    now: int | None = None
+    form: str = "text"
+    events: int = 20
+
+    @property
+    def name(self) -> str:
+        """The achievement without its tier."""
+        return self.achievement.partition(".")[0]
+
+    @property
+    def tier(self) -> str | None:
+        """The tier, None where none is named."""
+        return self.achievement.partition(".")[2] or None
+
+
+class Told(msgspec.Struct, frozen=True):
+    """What `--format json` prints: an explanation a tier."""
+
+    explanations: list[Explanation]
+
+
+class CannotExplainError(Exception):
+    """What is asked for is not there; the message says so, and `hint` what is."""
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+def explain_command(rules: RuleSet, streams: Sequence[str], request: Request) -> bool:
+    """Explain from recorded streams; tell whether there was something to explain."""
+    if rules.program is None:
+        raise AssertionError(rules.problems)
+    try:
+        _check_named(rules.rules, request)
+        events = _read(rules.rules, streams, request.clock)
+        subject, heard = _subject(rules.rules, rules.program, events, request)
+        now = request.now if request.now is not None else max((event.at for event in events), default=request.clock)
+        tell(rules.rules, subject, heard, request, now)
+    except RecordingError as error:
+        terminal.fail(str(error))
+    except CannotExplainError as error:
+        terminal.fail(str(error), error.hint)
+    else:
+        return True
+    return False
+
+
+async def explain_ledger(settings: Settings, request: Request) -> None:
+    """Explain from the database, by the rules in force.
+
+    Raises:
+        UnavailableError: the database is away.
+        CommandError: what is asked for is not there.
+    """
+    # The database's driver, only where it is asked for.
+    from worker.operating import CommandError  # noqa: PLC0415
+    from worker.store import open_store  # noqa: PLC0415
+
+    async with open_store(settings.database_url) as store:
+        try:
+            await _explain_stored(store, settings, request)
+        except CannotExplainError as error:
+            raise CommandError(str(error), error.hint) from error
+
+
+async def _explain_stored(store: Store, settings: Settings, request: Request) -> None:
+    from worker.folding import BEGINNING  # noqa: PLC0415
+    from worker.ledger import read_back  # noqa: PLC0415
+    from worker.rules import load_deployed  # noqa: PLC0415
+    from worker.settings import Clock  # noqa: PLC0415
+
+    deployed = await load_deployed(store, settings)
+    _check_named(deployed.rules, request)
+    scope = scope_of(deployed.rules.achievements[request.name][0])
+    tenant = request.subject if scope == "tenant" else request.tenant
+    if tenant is None:
+        raise CannotExplainError("the ledger holds the events of many tenants: name one", "--tenant TENANT")
+    subject = Subject(tenant, scope, request.subject)
+    async with store.transaction(patient=True) as session:
+        events = [event async for _, event in read_back(session, deployed, scope, {subject: BEGINNING})]
+        latest = await session.value(int, "latest_instant") if settings.clock is Clock.STREAM else None
+    now = request.now if request.now is not None else request.clock if latest is None else latest
+    tell(deployed.rules, subject, events, request, now)
+
+
+def _check_named(rules: Rules, request: Request) -> None:
+    """Look for the achievement and tier asked for.
+
+    Raises:
+        CannotExplainError: there is none of that name.
+    """
+    if request.name not in rules.achievements:
+        known = ", ".join(sorted(rules.achievements)) or "none"
+        raise CannotExplainError(f"there is no achievement {request.name}", f"there are: {known}")
+    tiers = tiers_of(rules, request.name)
+    if request.tier is not None and request.tier not in tiers:
+        named = ", ".join(tier for tier in tiers if tier is not None) or "none"
+        raise CannotExplainError(f"{request.name} has no tier {request.tier}", f"its tiers: {named}")
+
+
+def _read(rules: Rules, streams: Sequence[str], clock: int) -> list[Event]:
+    intake = Intake(Contract(rules.events, prefix="events", skew=SKEW))
+    for line in lines(streams):
+        intake.take(line, now=clock)
+    if intake.dead:
+        terminal.err().print(f"{terminal.plural(len(intake.dead), 'dead letter')} left out; see `ach replay`")
+    return [item.event for item in intake.accepted.values()]
+
+
+def _subject(
+    rules: Rules, program: Program, events: Iterable[Event], request: Request
+) -> tuple[Subject, Sequence[Event]]:
+    """Return whom the question is about, and what is known of them.
+
+    Raises:
+        CannotExplainError: nobody has that name, or somebody in each of several tenants.
+    """
+    scope = scope_of(rules.achievements[request.name][0])
+    found = {
+        subject: heard
+        for subject, heard in by_subject(program, events).items()
+        if subject.scope == scope and subject.subject == request.subject and request.tenant in {None, subject.tenant_id}
+    }
+    if len(found) > 1:
+        tenants = ", ".join(sorted(subject.tenant_id for subject in found))
+        raise CannotExplainError(f"{scope} {request.subject} is known in several tenants: {tenants}", "--tenant TENANT")
+    if found:
+        return next(iter(found.items()))
+    if request.tenant is None:
+        raise CannotExplainError(f"no event that these rules hear is of {scope} {request.subject}")
+    return Subject(request.tenant, scope, request.subject), ()
+
+
+def tell(rules: Rules, subject: Subject, events: Sequence[Event], request: Request, now: int) -> None:
+    """Print an explanation of each tier asked for.
+
+    Raises:
+        CannotExplainError: there is no such occurrence.
+    """
+    tiers = tiers_of(rules, request.name) if request.tier is None else [request.tier]
+    asked = Asked(subject.tenant_id, subject.subject, request.name, None, request.occurrence, now)
+    try:
+        told = [explain(rules, asked._replace(tier=tier), events) for tier in tiers]
+    except MeantError as error:
+        raise CannotExplainError(str(error)) from error
+    if request.form == "json":
+        print(msgspec.json.Encoder(decimal_format="number").encode(Told(told)).decode())  # noqa: T201
+        return
+    console = terminal.out()
+    for number, each in enumerate(told):
+        if number:
+            console.print()
+        head, *rest = render(each, events=request.events)
+        console.print(head, style="bold", markup=False)
+        for line in rest:
+            console.print(line, markup=False)
