@@ -14,6 +14,7 @@ import msgspec
 import structlog
 
 from dsl.calendar import format_instant
+from worker.announcing import Announcement
 from worker.partition import token
 from worker.retry import delays
 from worker.settings import Clock
@@ -29,10 +30,8 @@ if TYPE_CHECKING:
     from worker.store import Session, Store
     from worker.stream import Broker
 
-AT_ONCE: Final = 256
+AT_ONCE: Final = 500
 """Unlocks of one claim."""
-SENDERS: Final = 32
-"""Announcements under way at a time; each waits for the broker's word."""
 LONGEST_NAP: Final = 30.0
 """Seconds after which the outbox is looked at though nobody called: another worker may have died with a claim."""
 SHORTEST_NAP: Final = 0.05
@@ -120,37 +119,19 @@ class Notifier:
             if not claimed:
                 return 0
             now = self._now()
-            sent = await self._announce_all(claimed, now)
-            await session.run("mark_published", sorted(sent), now)
+            news = await self._broker.announce([self._announcement(one, now) for one in claimed])
+            await session.run("mark_published", sorted(one.unlock_id for one in claimed), now)
             await _note_grants(session, [one for one in claimed if one.granted_at is None], now)
         for one in claimed:
             settled = one.granted_at is None
-            self._stats.count_announced(one.unlock_id, new=sent[one.unlock_id], granted=settled, now=self._now())
+            new = news[str(one.unlock_id)]
+            self._stats.count_announced(one.unlock_id, new=new, granted=settled, now=self._now())
         return len(claimed)
 
-    async def _announce_all(self, claimed: list[Claimed], now: int) -> dict[UUID, bool]:
-        """Announce unlocks; return per id whether it was news to the broker."""
-        sent: dict[UUID, bool] = {}
-        failed: list[BrokerAwayError] = []
-        queue = iter(claimed)
-
-        async def send() -> None:
-            for one in queue:
-                if failed:
-                    return
-                try:
-                    subject = unlock_subject(self._settings.unlock_prefix, one)
-                    body = announcement(one, granted_at=now if one.granted_at is None else one.granted_at)
-                    sent[one.unlock_id] = await self._broker.announce(subject, body, message_id=str(one.unlock_id))
-                except BrokerAwayError as error:
-                    failed.append(error)
-
-        async with anyio.create_task_group() as senders:
-            for _ in range(min(SENDERS, len(claimed))):
-                senders.start_soon(send)
-        if failed:
-            raise failed[0]
-        return sent
+    def _announcement(self, one: Claimed, now: int) -> Announcement:
+        subject = unlock_subject(self._settings.unlock_prefix, one)
+        granted_at = now if one.granted_at is None else one.granted_at
+        return Announcement(subject, announcement(one, granted_at=granted_at), str(one.unlock_id))
 
     async def _clock(self, session: Session) -> int:
         if self._settings.clock is Clock.WALL:

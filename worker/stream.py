@@ -23,16 +23,19 @@ from nats.errors import Error as NatsError
 from nats.js import api
 from nats.js.errors import APIError, NotFoundError
 
+from worker.announcing import Announcer, Unanswered
 from worker.message import Message, parse_delivery
 from worker.retry import delays
 from worker.settings import Settings, shown
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterable
+    from collections.abc import AsyncGenerator, Iterable, Sequence
 
     from nats.aio.msg import Msg
     from nats.aio.subscription import Subscription
     from nats.js import JetStreamContext
+
+    from worker.announcing import Announcement
 
 CONNECT_SECONDS: Final = 5.0
 """For one attempt at a first connection, with everything that belongs to it."""
@@ -53,7 +56,6 @@ PULL_BYTES: Final = 16 * 1024 * 1024
 BATCH_BYTES: Final = 4 * 1024 * 1024
 """Of the bodies of one batch, but for a single message that is larger."""
 
-_WRONG_LAST_SEQUENCE: Final = 10071
 _SERVED: Final = frozenset({"409 Message Size Exceeds MaxBytes", "409 Batch Completed"})
 _OUT_OF_REACH: Final = (NatsError, OSError, TimeoutError)
 _NANOSECONDS: Final = 1_000_000_000
@@ -84,6 +86,13 @@ class Broker:
         self._trouble: str | None = None
         self._inbox = client.new_inbox()
         self._subscription: Subscription | None = None
+        self._answers = client.new_inbox()
+        self._answering = False
+        headers = {
+            api.Header.EXPECTED_LAST_SUBJECT_SEQUENCE.value: "0",
+            api.Header.EXPECTED_STREAM.value: settings.unlock_stream,
+        }
+        self._announcer = Announcer(self._answers, headers, api.Header.MSG_ID.value)
         self._stopped = False
 
     @property
@@ -233,6 +242,7 @@ class Broker:
         self._requested = 0
         self._heard = monotonic()
         self._arrived.set()
+        self._announcer.lost()
 
     def look_after(self) -> None:
         """Make sure of streams and consumer before anything else is pulled: somebody has missed one of them."""
@@ -321,28 +331,27 @@ class Broker:
             raise BrokerAwayError(_said(error)) from error
         return not ack.duplicate
 
-    async def announce(self, subject: str, body: bytes, *, message_id: str) -> bool:
-        """Publish the one message that its subject is for; return False where it was published before.
-
-        The broker compares with what the stream holds, so this holds for ever and not only in the duplicate window.
+    async def announce(self, announcements: Sequence[Announcement]) -> dict[str, bool]:
+        """Publish messages on subjects of their own; return per id whether it was news to the broker.
 
         Raises:
-            BrokerAwayError: it may have arrived or not; try again.
+            BrokerAwayError: they may have arrived or not; try again.
         """
-        headers = {
-            api.Header.MSG_ID.value: message_id,
-            api.Header.EXPECTED_LAST_SUBJECT_SEQUENCE.value: "0",
-            api.Header.EXPECTED_STREAM.value: self._settings.unlock_stream,
-        }
         try:
-            ack = await self._jetstream.publish(subject, body, headers=headers)
-        except APIError as error:
-            if error.err_code == _WRONG_LAST_SEQUENCE:
-                return False
-            raise BrokerAwayError(_said(error)) from error
+            if not self._answering:
+                await self._client.subscribe(  # pyright: ignore[reportUnknownMemberType]
+                    f"{self._answers}.*", cb=self._on_answer
+                )
+                self._answering = True
+            said = await self._announcer.announce(announcements, self._client.publish)
         except _OUT_OF_REACH as error:
             raise BrokerAwayError(_said(error)) from error
-        return not ack.duplicate
+        if isinstance(said, Unanswered):
+            raise BrokerAwayError(said.said)
+        return said
+
+    async def _on_answer(self, msg: Msg) -> None:
+        self._announcer.answer(msg.subject, msg.data)
 
     async def release(self) -> None:
         """Return what is buffered, so that another worker gets it at once, and let everything sent arrive."""

@@ -10,6 +10,7 @@ import pytest
 
 from tests.integration.engine import Engine, event
 from worker import folding
+from worker.announcing import Announcement
 from worker.app import wall_clock
 from worker.batch import decode
 from worker.erasure import erase_user
@@ -313,9 +314,14 @@ async def test_an_announcement_whose_mark_was_lost_is_not_made_twice(engine: Eng
 
 async def test_the_broker_refuses_a_second_announcement_for_ever(engine: Engine) -> None:
     async with open_broker(engine.settings) as broker:
-        assert await broker.announce("unlocks.t.u.a.1", b"{}", message_id="one")
+        first = Announcement("unlocks.t.u.a.1", b"{}", "one")
+        assert await broker.announce([first, Announcement("unlocks.t.u.a.2", b"{}", "three")]) == {
+            "one": True,
+            "three": True,
+        }
         # Another id, as if the duplicate window had been forgotten.
-        assert not await broker.announce("unlocks.t.u.a.1", b"{}", message_id="two")
+        assert await broker.announce([first._replace(id="two"), first]) == {"two": False, "one": False}
+        assert await broker.announce([]) == {}
 
 
 async def test_erased_users_stay_out(engine: Engine) -> None:
