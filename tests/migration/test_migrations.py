@@ -9,7 +9,7 @@ import pytest
 import sql
 from worker.app import wall_clock
 from worker.partition import PARTITIONS
-from worker.store import SchemaMismatchError, open_store
+from worker.store import SETTINGS, SchemaMismatchError, open_store
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -101,3 +101,43 @@ async def test_a_newer_schema_is_refused(database_url: str) -> None:
             await session.script("INSERT INTO schema_migration VALUES (9999, 'future', '', now())")
         with pytest.raises(SchemaMismatchError, match="9999_future is unknown here"):
             await store.migrate(now=wall_clock())
+
+
+KEYED = [
+    "take_partitions",
+    "events_told_otherwise",
+    "standing_of_users",
+    "standing_of_subjects",
+    "stale_subjects",
+    "events_of_users",
+    "events_of_tenants",
+    "events_of_subjects",
+    "latest_checkpoints",
+    "forget_checkpoints",
+    "prune_checkpoints",
+    "unlocks_of_subjects",
+    "amend_unlocks",
+    "contest_unlocks",
+    "withdraw_unlocks",
+    "mark_published",
+    "claim_unlocks",
+    "users_of_types",
+]
+
+
+async def test_no_query_by_key_reads_a_table_as_a_whole(database_url: str) -> None:
+    """Nobody has analysed these tables, as right after a deployment, when they grow fastest."""
+    async with open_store(database_url) as store:
+        await store.migrate(now=wall_clock())
+    connection = await asyncpg.connect(database_url, server_settings=SETTINGS)
+    try:
+        for name in KEYED:
+            text = sql.query(name).rstrip().rstrip(";")
+            nulls = ", ".join("NULL" for _ in (await connection.prepare(text)).get_parameters())
+            await connection.execute(f"PREPARE {name} AS {text}")
+            plan = "\n".join(row[0] for row in await connection.fetch(f"EXPLAIN EXECUTE {name}({nulls})"))
+            assert "Index" in plan, (name, plan)
+            for bad in ("Seq Scan", "Materialize", "Hash Join"):
+                assert bad not in plan, (name, plan)
+    finally:
+        await connection.close()
