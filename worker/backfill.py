@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
     from dsl.progress import Grant
     from worker.deployed import Deployed
-    from worker.folding import Checkpoint
     from worker.reconcile import Decision
     from worker.settings import Settings
+    from worker.standing import Checkpoint
     from worker.store import Session, Store
 
 PAGE: Final = 2000

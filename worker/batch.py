@@ -18,9 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from dsl.progress import Grant
-    from worker.folding import Checkpoint, Refolded
     from worker.reconcile import Decision
-    from worker.standing import Standing
+    from worker.standing import Checkpoint, Refolded, Standing
 
 MAX_SUBJECT_BYTES = 512
 """UTF-8 bytes of a subject, which is part of keys; ids have the same limit."""

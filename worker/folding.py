@@ -7,15 +7,14 @@ not the whole history. A checkpoint is valid as long as nothing has arrived befo
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING, Final, NamedTuple
-
-import msgspec
+from typing import TYPE_CHECKING, Final
 
 from dsl.event import Position
 from dsl.fold import start, step
 from dsl.outcome import Subject, canonical_order
 from dsl.progress import Grant, State, decode, encode
 from worker.ledger import read_back
+from worker.standing import Checkpoint, Refolded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,27 +37,6 @@ BEGINNING: Final = Position(-62_135_683_200_000_000, "")
 
 class UnfoldableError(Exception):
     """The fold itself failed on somebody's events: a defect of ours, which must not stop everybody else."""
-
-
-class Checkpoint(NamedTuple):
-    """A subject's state at an earlier position, as it is stored."""
-
-    tenant_id: str
-    scope: str
-    subject: str
-    mark_at: int
-    mark_id: str
-    stamp: str
-    state: str
-
-
-class Refolded(msgspec.Struct):
-    """A subject that is folded anew: all that it has earned behind `since`, and its state."""
-
-    state: State
-    since: Position
-    grants: list[Grant] = msgspec.field(default_factory=list[Grant])
-    folded: int = 0
 
 
 async def judge(session: Session, attempt: Attempt) -> None:

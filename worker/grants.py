@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from dsl.outcome import Subject
     from dsl.progress import Grant
     from worker.deployed import Deployed
-    from worker.folding import Refolded
+    from worker.standing import Refolded
     from worker.store import Session
 
 

@@ -6,12 +6,12 @@ this worker remembers of a partition is valid exactly while generation and owner
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from dsl.event import Position
-from dsl.progress import State
+from dsl.progress import Grant, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -35,6 +35,27 @@ class Standing(msgspec.Struct):
     latest: Position | None = None
     """For users: the latest event in the ledger, of whatever type."""
     erased: bool = False
+
+
+class Checkpoint(NamedTuple):
+    """A subject's state at an earlier position, as it is stored."""
+
+    tenant_id: str
+    scope: str
+    subject: str
+    mark_at: int
+    mark_id: str
+    stamp: str
+    state: str
+
+
+class Refolded(msgspec.Struct):
+    """A subject that is folded anew: all that it has earned behind `since`, and its state."""
+
+    state: State
+    since: Position
+    grants: list[Grant] = msgspec.field(default_factory=list[Grant])
+    folded: int = 0
 
 
 class Memory:
