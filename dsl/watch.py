@@ -20,7 +20,7 @@ from dsl.conditions import condition, context_of
 from dsl.filters import compile_pattern, pattern_types
 from dsl.nodes.compose import Per, Unless, Within
 from dsl.nodes.node import BEGINNING
-from dsl.syntax import Combine, Count, Extreme, Sequence, Streak, Sum
+from dsl.syntax import And, Combine, Compare, Count, Extreme, Member, Not, Or, Present, Sequence, Streak, Sum, Truth
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,11 +34,12 @@ if TYPE_CHECKING:
     from dsl.nodes.node import Measure, Tests
     from dsl.progress import State
     from dsl.schema import Rules
-    from dsl.syntax import Condition, Pattern
+    from dsl.syntax import Condition, Pattern, Predicate
 
     Look = Callable[[State, Event, Position], None]
 
 Span = Within | Per | Unless
+Leaf = Compare | Member | Present | Truth
 
 
 class Probe:
@@ -57,7 +58,7 @@ class Probe:
         self.seen = terms.seen
         self.spans, self.bare = _peeled(node)
         self.loose = terms.loose
-        """The part without its window, where it has one: it remembers also what came together too slowly."""
+        """The part without `within` and `per`, where it has one: it tells also what came together too slowly."""
         self.patterns = own_patterns(tree)
         self.tests = tuple(compile_pattern(pattern, terms.clock) for pattern in self.patterns)
         """What matches, per pattern of the operator: one, or one a step of a sequence."""
@@ -74,6 +75,13 @@ class Probe:
         """Tell whether an event is seen at all: not before `fresh`, not outside of `active`."""
         start, end = self.seen.start, self.seen.end
         return (start is None or event.at >= start) and (end is None or event.at < end)
+
+    def stopped_by(self, state: State, event: Event) -> bool:
+        """Tell whether an event is one that starts the part afresh."""
+        if event.type not in self.stops or not self.sees(event):
+            return False
+        test = self.stops[event.type]
+        return test is None or test(state, event)
 
     def start(self, state: State) -> Position | None:
         """Return the latest start, None where there is none, or nobody can tell."""
@@ -163,8 +171,8 @@ def _probe(rules: Rules, memory: Memory, tree: Condition, context: Context) -> P
     asked = msgspec.structs.replace(context, tracked=True) if tracked else context
     node = condition(memory, tree, asked).node
     loose = None
-    if tree.mods.within is not None:
-        windowless = msgspec.structs.replace(tree, mods=msgspec.structs.replace(tree.mods, within=None))
+    if tree.mods.within is not None or tree.mods.per is not None:
+        windowless = msgspec.structs.replace(tree, mods=msgspec.structs.replace(tree.mods, within=None, per=None))
         loose = condition(memory, windowless, asked).node
     return Probe(tree, node, probes, tracked=tracked, terms=Terms(memory.clock(tree.mods), context.seen, loose))
 
@@ -204,3 +212,15 @@ def field_of(tree: Condition) -> str | None:
             return name.text
         case _:
             return None
+
+
+def leaves(tree: Predicate) -> Iterator[Leaf]:
+    """Yield the comparisons of a predicate, in the order written."""
+    match tree:
+        case And(parts=parts) | Or(parts=parts):
+            for part in parts:
+                yield from leaves(part)
+        case Not(part=part):
+            yield from leaves(part)
+        case _:
+            yield tree

@@ -1,4 +1,4 @@
-"""`ach check` and `ach test`: what is wrong with rule files, in words, and whether their examples hold."""
+"""Rule files as their author sees them: what is wrong with them, in words, and what their examples say."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from dsl.story import Verdict, run_example
+from dsl.story import run_example
 from dsl.syntax import Example
 from worker import terminal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from dsl.diagnostics import Diagnostic
-    from dsl.story import Failure
+    from dsl.story import Verdict
     from worker.rulefiles import RuleSet
 
 
@@ -67,36 +67,11 @@ def tell_problems(rules: RuleSet, *, as_json: bool) -> None:
         terminal.out().print(f"{named}: {found}")
 
 
-# -- examples ---------------------------------------------------------------------------------------------------------
-
-
 def run_examples(rules: RuleSet) -> Iterator[Verdict]:
-    """Run every example of a rule set without errors."""
+    """Run every example of a rule set without errors, one after the other."""
     if rules.program is None:
         return
     for file in rules.files:
         for declaration in file.declarations:
             if isinstance(declaration, Example):
                 yield run_example(rules.rules, rules.program, file.source, declaration)
-
-
-def tell_verdicts(verdicts: Iterable[Verdict]) -> bool:
-    """Print what failed and a summary; tell whether all passed."""
-    ran = failed = 0
-    for verdict in verdicts:
-        ran += 1
-        failed += bool(verdict.failures)
-        for failure in verdict.failures:
-            _tell_failure(failure)
-    summary = f"{terminal.plural(ran, 'example')}: {ran - failed} passed, {failed} failed"
-    terminal.out().print(summary, style="bold red" if failed else "bold green")
-    return not failed
-
-
-def _tell_failure(failure: Failure) -> None:
-    line, column = failure.source.position(failure.span.start)
-    console = terminal.out()
-    console.print(f'{failure.source.name}:{line}:{column}: example "{failure.example}"', style="bold red", markup=False)
-    console.print(f"{line:>5} | {failure.source.line(line)}", markup=False)
-    console.print(f"      = expected: {failure.expected}", markup=False)
-    console.print(f"      =      got: {failure.got}", markup=False)

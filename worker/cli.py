@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 # Modules are imported where a command needs them: `ach fmt` in an editor should not wait for a database driver.
 
 _PATHS: Final = click.Path(path_type=Path)
+_FILE: Final = click.Path(dir_okay=False, path_type=Path)
 _rules_argument = click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=_PATHS)
 _rules_option = click.option(
     "--rules",
@@ -113,26 +114,22 @@ def fmt(paths: Sequence[Path], only_check: bool, only_diff: bool) -> None:  # no
 
 @main.command()
 @_rules_argument
-def test(paths: Sequence[Path]) -> None:
-    """Run the examples in rule files: in order, shuffled, doubled and in batches."""
-    from worker.authoring import run_examples, tell_verdicts  # noqa: PLC0415
+@click.option("--junit", metavar="FILE", type=_FILE, help="Also write the results as JUnit XML.")
+@click.option("--coverage", is_flag=True, help="Also tell what no example has decided both ways.")
+@click.option(
+    "--fail-under", metavar="N", type=click.FloatRange(0, 100), help="Exit 1 where the coverage is below N %."
+)
+@click.option("--update", is_flag=True, help="Write what came out into expectations that failed, then run again.")
+def test(paths: Sequence[Path], junit: Path | None, coverage: bool, fail_under: float | None, update: bool) -> None:  # noqa: FBT001
+    """Run the examples in rule files: in order, shuffled, doubled and in batches.
 
-    sys.exit(0 if tell_verdicts(run_examples(_load_good(paths))) else 1)
+    A failure is told with the events that mattered and with what is missing. --update changes the `expect` lines that
+    failed and adds some to examples without any; look at the difference before you keep it.
+    """
+    from worker.testing import Request, test_command  # noqa: PLC0415
 
-
-@main.command()
-def lsp() -> None:
-    """Serve an editor over standard input and output: problems, hover, completion and more (docs/editors.md)."""
-    from worker import terminal  # noqa: PLC0415
-
-    try:
-        from worker.lsp.server import serve  # noqa: PLC0415
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] not in {"lsprotocol", "pygls"}:
-            raise
-        terminal.fail("the language server needs pygls, which is not installed", "pip install 'ach[lsp]'")
-        sys.exit(1)
-    serve()
+    request = Request(tuple(paths), junit=junit, coverage=coverage, fail_under=fail_under, update=update)
+    sys.exit(0 if test_command(_load_good(paths), request) else 1)
 
 
 # -- replay -----------------------------------------------------------------------------------------------------------

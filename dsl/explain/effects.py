@@ -40,7 +40,7 @@ class Seen(NamedTuple):
 def did(path: str, probe: Probe, seen: Seen, state: State) -> Iterator[Did]:
     """Yield what an event did to one part itself; not what it did to the parts below."""
     event = seen.event
-    if stops(probe, state, event):
+    if probe.stopped_by(state, event):
         lost = f", at {ratio(seen.before)}" if 0 < seen.before.fraction < 1 else ""
         yield Did(path, "starts afresh", f"starts it afresh{lost}")
     if isinstance(probe.tree, Unlocked) and seen.before.fraction < seen.after.fraction:
@@ -48,14 +48,6 @@ def did(path: str, probe: Probe, seen: Seen, state: State) -> Iterator[Did]:
     types = frozenset[str]().union(*(pattern_types(pattern) for pattern in probe.patterns))
     if event.type in types:
         yield _matched(path, probe, seen, state)
-
-
-def stops(probe: Probe, state: State, event: Event) -> bool:
-    """Tell whether an event is one that starts a part afresh."""
-    if event.type not in probe.stops or not probe.sees(event):
-        return False
-    test = probe.stops[event.type]
-    return test is None or test(state, event)
 
 
 def matches(probe: Probe, state: State, event: Event) -> bool:
@@ -75,7 +67,7 @@ def _matched(path: str, probe: Probe, seen: Seen, state: State) -> Did:
         if field is not None and event.fields.get(field) is None:
             return Did(path, "no field", f"does not count: it has no {field}")
         return Did(path, "filtered", f"does not count: {_filtered(probe, state, event)}")
-    if isinstance(probe.tree, Count | Streak | Sequence) and stops(probe, state, event):
+    if isinstance(probe.tree, Count | Streak | Sequence) and probe.stopped_by(state, event):
         return Did(path, "again", "counts for nothing, as it starts it afresh")
     return _counted(path, probe, seen, state)
 

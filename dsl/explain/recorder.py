@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from dsl import words
 from dsl.calendar import format_instant, unit_index
 from dsl.event import Position
-from dsl.explain.effects import Seen, broken_at, did, ratio, run_of, stops
+from dsl.explain.effects import Seen, broken_at, did, ratio, run_of
 from dsl.explain.missing import Broken, Closest, History, Moment, missing
 from dsl.explain.shape import Did, Happened, Part, Progress
 from dsl.filters import pattern_types
@@ -90,7 +90,7 @@ class Recorder:
         history = self._histories.get(key, History())
         if broke is not None:
             history = history._replace(run_broke=broke)
-        if before.fraction and before.fraction < 1 and stops(probe, state, event):
+        if before.fraction and before.fraction < 1 and probe.stopped_by(state, event):
             history = history._replace(broken=Broken(event.type, event.at, ratio(before)))
         self._histories[key] = _nearer(history, probe, state, event)
         yield from did(path, probe, Seen(event, before, after, broke), state)

@@ -25,7 +25,7 @@ def render(told: Explanation, *, events: int = EVENTS) -> Iterator[str]:
     yield from _parts(told.when, 0)
     for fact in told.requirements:
         detail = fact.detail if fact.clause in {"for", "after"} else ""
-        text = f"{fact.text}   {detail}" if fact.clause == "for" else detail.removeprefix("after ") or fact.text
+        text = f"{fact.text}: {detail}" if fact.clause == "for" else detail.removeprefix("after ") or fact.text
         yield f"  {_box(holds=fact.holds)} {fact.clause:<8}{text}"
     if told.missing:
         yield ""

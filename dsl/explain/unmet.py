@@ -9,19 +9,19 @@ from dsl.calendar import format_instant
 from dsl.filters import compile_test
 from dsl.syntax import And, Compare, Instant, Member, Not, Or, Present, Truth
 from dsl.values import canonical_number, canonical_text
+from dsl.watch import leaves
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from dsl.event import Event
     from dsl.filters import Getter
     from dsl.progress import State
     from dsl.syntax import Predicate, Ref
     from dsl.types import Value
+    from dsl.watch import Leaf
 
     Read = Callable[[Ref], Getter]
-
-Leaf = Compare | Member | Present | Truth
 
 
 def unmet(tree: Predicate, read: Read, state: State, event: Event) -> list[str]:
@@ -46,18 +46,6 @@ def facts(tree: Predicate, read: Read, state: State, event: Event) -> str:
         value = read(leaf.left)(state, event)
         seen[leaf.left.name] = "missing" if value is None else _shown(leaf, value)
     return ", ".join(f"{name} is {value}" for name, value in seen.items())
-
-
-def leaves(tree: Predicate) -> Iterator[Leaf]:
-    """Yield the comparisons of a predicate, in the order written."""
-    match tree:
-        case And(parts=parts) | Or(parts=parts):
-            for part in parts:
-                yield from leaves(part)
-        case Not(part=part):
-            yield from leaves(part)
-        case _:
-            yield tree
 
 
 def _wanted(leaf: Leaf) -> str:
