@@ -132,6 +132,21 @@ def test(paths: Sequence[Path], junit: Path | None, coverage: bool, fail_under: 
     sys.exit(0 if test_command(_load_good(paths), request) else 1)
 
 
+@main.command()
+def lsp() -> None:
+    """Serve an editor over standard input and output: problems, hover, completion and more (docs/editors.md)."""
+    from worker import terminal  # noqa: PLC0415
+
+    try:
+        from worker.lsp.server import serve  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] not in {"lsprotocol", "pygls"}:
+            raise
+        terminal.fail("the language server needs pygls, which is not installed", "pip install 'ach[lsp]'")
+        sys.exit(1)
+    serve()
+
+
 # -- replay -----------------------------------------------------------------------------------------------------------
 
 
