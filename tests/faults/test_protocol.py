@@ -1,0 +1,388 @@
+"""The protocol between a worker and its servers, step by step: what a wrong step would break shows here first.
+
+Most of these were written for a planted bug that every other test let through (docs/planted-bugs.md).
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import asyncpg
+import pytest
+
+from dsl.outcome import Subject
+from tests.integration.engine import PATIENCE, RULES, Engine, event
+from worker import backfill as backfilling
+from worker import folding
+from worker.app import wall_clock
+from worker.deployed import RuleFile
+from worker.message import Message
+from worker.notifier import Notifier
+from worker.partition import partition_of
+from worker.pipeline import Pipeline, StoppedError
+from worker.rules import apply_rules, load_deployed
+from worker.settings import Clock
+from worker.standing import Memory
+from worker.stats import Stats
+from worker.store import Session, Store, UnavailableError, open_store
+from worker.stream import BrokerAwayError, open_broker
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Sequence
+
+    from worker.batch import Batch, Letter
+
+pytestmark = pytest.mark.anyio
+
+TEAM = 'achievement team { title "Team" scope team when count(event=a.done, >= 3) }\n'
+PAIR = 'achievement pair { title "Pair" when count(event=a.done, >= 2, unless=b.done) settle 100h }\n'
+
+
+# -- means ---------------------------------------------------------------------------------------------------
+
+
+def messages_of(events: Sequence[dict[str, Any] | bytes]) -> list[Message]:
+    """Return messages as the broker would deliver them."""
+    bodies = [one if isinstance(one, bytes) else _json(one) for one in events]
+    return [Message("events.raw", body, {}, seq, 1, 0, "") for seq, body in enumerate(bodies, 1)]
+
+
+def _json(one: object) -> bytes:
+    return json.dumps(one).encode()
+
+
+@asynccontextmanager
+async def pipeline_on(engine: Engine, *, stopping: Callable[[], bool] = lambda: False) -> AsyncGenerator[Pipeline]:
+    """Give a pipeline without a broker."""
+    async with open_store(engine.settings.database_url) as store:
+        yield Pipeline(
+            store,
+            engine.settings,
+            Memory("me", 100),
+            Stats(),
+            load_rules=lambda: load_deployed(store, engine.settings),
+            now=wall_clock,
+            stopping=stopping,
+        )
+
+
+async def commit(pipeline: Pipeline, batch: Batch) -> list[Letter]:
+    return await pipeline.commit(batch, waiting=_nothing)
+
+
+async def _nothing() -> None:
+    pass
+
+
+@asynccontextmanager
+async def held(engine: Engine, partition: int) -> AsyncGenerator[asyncpg.Connection]:
+    """Hold a partition as another worker would."""
+    connection = await asyncpg.connect(engine.settings.database_url)
+    try:
+        async with connection.transaction():
+            await connection.execute("SELECT FROM partition WHERE partition_id = $1 FOR UPDATE", partition)
+            yield connection
+    finally:
+        await connection.close()
+
+
+async def until_waiting(engine: Engine, done: anyio.Event) -> None:
+    """Return once somebody waits for a lock, or was done without."""
+    query = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    with anyio.fail_after(PATIENCE):
+        # The database tells nobody that somebody waits: it has to be asked.
+        while not done.is_set() and not await engine.rows(query):  # noqa: ASYNC110
+            await anyio.sleep(0.01)
+
+
+class Failing:
+    """Makes a named statement fail: each time, or the first times alone."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, name: str, times: int | None = None) -> None:
+        self.failed = 0
+        self.twice = anyio.Event()
+        run = Session.run
+
+        async def failing(session: Session, asked: str, *args: object) -> int:
+            if asked == name and (times is None or self.failed < times):
+                self.failed += 1
+                if self.failed > 1:
+                    self.twice.set()
+                raise UnavailableError("planted")
+            return await run(session, asked, *args)
+
+        monkeypatch.setattr(Session, "run", failing)
+
+
+# -- locks and order -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("subject", [Subject("t1", "user", "u1"), Subject("t1", "team", "red")])
+async def test_a_batch_waits_for_the_partition_of_everybody_concerned(engine: Engine, subject: Subject) -> None:
+    await engine.apply(RULES + TEAM)
+    done = anyio.Event()
+    async with pipeline_on(engine) as pipeline, anyio.create_task_group() as tasks:
+        batch = await pipeline.decode(messages_of([event(n, team="red") for n in range(3)]))
+
+        async def work() -> None:
+            await commit(pipeline, batch)
+            done.set()
+
+        async with held(engine, partition_of(*subject)):
+            tasks.start_soon(work)
+            await until_waiting(engine, done)
+            assert not done.is_set()
+            assert await engine.rows("SELECT FROM event") == []
+    assert len(await engine.rows("SELECT FROM unlock WHERE achievement IN ('three', 'team')")) == 2
+
+
+async def test_a_backfill_waits_for_the_partition(engine: Engine) -> None:
+    await engine.publish(event(n) for n in range(3))
+    await engine.drain()
+    await engine.apply(RULES + TEAM.replace("scope team", ""))
+    done = anyio.Event()
+
+    async def work() -> None:
+        await engine.backfill()
+        done.set()
+
+    async with anyio.create_task_group() as tasks, held(engine, partition_of("t1", "user", "u1")):
+        tasks.start_soon(work)
+        await until_waiting(engine, done)
+        assert not done.is_set()
+    assert ("u1", "team") in await engine.unlocks()
+
+
+async def test_partitions_are_locked_in_order(engine: Engine) -> None:
+    events = [event(n, user=f"u{n}") for n in range(60)]
+    wanted = sorted({partition_of("t1", "user", f"u{n}") for n in range(60)})
+    middle = wanted[len(wanted) // 2]
+    done = anyio.Event()
+    async with pipeline_on(engine) as pipeline, anyio.create_task_group() as tasks:
+        batch = await pipeline.decode(messages_of(events))
+
+        async def work() -> None:
+            await commit(pipeline, batch)
+            done.set()
+
+        async with held(engine, middle):
+            tasks.start_soon(work)
+            await until_waiting(engine, done)
+            rows = await engine.rows("SELECT partition_id FROM partition FOR UPDATE SKIP LOCKED")
+            free = {row["partition_id"] for row in rows}
+            # Whoever waits in the middle holds everything before it, and nothing behind.
+            assert [one for one in wanted if one not in free] == [one for one in wanted if one <= middle]
+
+
+KEYS = {
+    "take_partitions": (0,),
+    "insert_events": (0, 1),
+    "insert_event_subjects": (0, 1, 2, 3, 4),
+    "upsert_progress": (0, 1, 2),
+    "insert_checkpoints": (0, 1, 2, 3, 4),
+    "insert_unlocks": (0, 1, 2, 3, 4, 5),
+    "amend_unlocks": (0,),
+    "contest_unlocks": (0,),
+    "withdraw_unlocks": (0,),
+    "insert_dead_letters": (1, 2),
+    "mark_published": (0,),
+}
+"""Statements that write or lock several rows, and the arguments that are the columns of their keys."""
+
+
+async def test_rows_are_written_in_the_order_of_their_keys(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or two transactions that write the same rows may wait for each other."""
+    monkeypatch.setattr(folding, "CHECKPOINT_EVERY", 2)
+    written: dict[str, int] = {}
+    run, rows = Session.run, Session.rows
+
+    def look(name: str, args: tuple[Any, ...]) -> None:
+        if name in KEYS:
+            keys = list(zip(*(args[at] for at in KEYS[name]), strict=True))
+            assert keys == sorted(keys), name
+            written[name] = max(written.get(name, 0), len(keys))
+
+    async def looking_run(session: Session, name: str, *args: object) -> int:
+        look(name, args)
+        return await run(session, name, *args)
+
+    async def looking_rows(session: Session, shape: Callable[..., Any], name: str, *args: object) -> list[Any]:
+        look(name, args)
+        return await rows(session, shape, name, *args)
+
+    monkeypatch.setattr(Session, "run", looking_run)
+    monkeypatch.setattr(Session, "rows", looking_rows)
+    await engine.apply(RULES + TEAM + PAIR)
+    users = [f"u{n * 7 % 30}" for n in range(30)]
+    await engine.publish(event(n, user=user, team=user, id=f"{n * 3}-{user}") for n in (1, 3, 5) for user in users)
+    await engine.drain(clock=Clock.STREAM)
+    # Early ones amend; one in the middle contests, and withdraws what settles.
+    late = [event(0, user=user, team=user) for user in users[:15]]
+    late += [event(n, "b.done", user=user) for n in (2, 4) for user in users[15:]]
+    await engine.publish([*late, b"no", b"not", b"[1, 2, 3]"])
+    await engine.drain(clock=Clock.STREAM)
+    assert {name: count for name, count in written.items() if count > 1}.keys() == KEYS.keys()
+
+
+# -- commits and acknowledgements ----------------------------------------------------------------------------
+
+
+async def test_nothing_is_acknowledged_before_it_is_committed(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    await engine.publish([*(event(n) for n in range(5)), b"poison"])
+    failing = Failing(monkeypatch, "upsert_progress")
+    async with engine.worker(), open_broker(engine.settings) as broker:
+        with anyio.fail_after(PATIENCE):
+            await failing.twice.wait()
+        assert await broker.backlog() == 6
+    monkeypatch.undo()
+    assert await engine.rows("SELECT FROM dead_letter") == []
+    with anyio.fail_after(10):  # what was not committed was given back, and nobody has to lose patience first
+        stats = await engine.drain()
+    assert (stats.events, stats.dead) == (5, {"malformed_json": 1})
+
+
+async def test_what_failed_is_tried_again_as_a_whole(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    Failing(monkeypatch, "upsert_progress", times=2)
+    async with pipeline_on(engine) as pipeline:
+        await commit(pipeline, await pipeline.decode(messages_of([event(n, user=f"u{n}") for n in range(20)])))
+    assert len(await engine.rows("SELECT FROM event")) == 20
+    assert len(await engine.rows("SELECT FROM progress")) == 20
+
+
+async def test_a_failed_batch_leaves_nothing_behind_in_memory(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with pipeline_on(engine) as pipeline:
+        await commit(pipeline, await pipeline.decode(messages_of([event(0)])))
+        Failing(monkeypatch, "upsert_progress", times=3)
+        await commit(pipeline, await pipeline.decode(messages_of([event(1)])))
+    assert ("u1", "three") not in await engine.unlocks()
+
+
+async def test_a_commit_of_unknown_outcome_changes_nothing(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It had taken place, and nobody told us."""
+    lost = 0
+    transaction = Store.transaction
+
+    @asynccontextmanager
+    async def losing(store: Store, *, patient: bool = False) -> AsyncGenerator[Session]:
+        nonlocal lost
+        async with transaction(store, patient=patient) as session:
+            yield session
+        if lost < 3 and not patient:
+            lost += 1
+            raise UnavailableError("the connection was lost")
+
+    async with pipeline_on(engine) as pipeline:
+        for n in range(4):
+            batch = await pipeline.decode(messages_of([event(n), event(n, team="x", user="u2"), b"poison"]))
+            monkeypatch.setattr(Store, "transaction", losing)
+            await commit(pipeline, batch)
+            monkeypatch.setattr(Store, "transaction", transaction)
+            lost = 0
+    assert len(await engine.rows("SELECT FROM event")) == 8
+    assert len(await engine.rows("SELECT FROM dead_letter")) == 1
+    granted = await engine.rows("SELECT subject, event_id FROM unlock WHERE achievement = 'three' ORDER BY 1")
+    assert [tuple(row.values()) for row in granted] == [("u1", "a.done-2-u1"), ("u2", "a.done-2-u2")]
+    assert len(await engine.rows("SELECT FROM evaluation")) == 4
+
+
+async def test_what_is_refused_after_judging_leaves_nothing_behind(engine: Engine) -> None:
+    """The state in memory was moved by an event that is a dead letter now."""
+    await engine.rows("ALTER TABLE unlock ADD CHECK (event_id <> 'poison')")
+    async with pipeline_on(engine) as pipeline:
+        await commit(pipeline, await pipeline.decode(messages_of([event(0), event(1)])))
+        letters = await commit(pipeline, await pipeline.decode(messages_of([event(2, id="poison")])))
+        assert [letter.reason.value for letter in letters] == ["refused"]
+        await commit(pipeline, await pipeline.decode(messages_of([event(3)])))
+    (row,) = await engine.rows("SELECT event_id FROM unlock WHERE achievement = 'three'")
+    assert row["event_id"] == "a.done-3-u1"
+    (row,) = await engine.rows("SELECT mark_id FROM progress")
+    assert row["mark_id"] == "a.done-3-u1"
+
+
+async def test_dead_letters_belong_to_their_batch(engine: Engine) -> None:
+    """What the rules of the commit take is no dead letter, though those of the decoding did not."""
+    strict = RULES.replace("key: string?", "key: int?")
+    await engine.apply(strict)
+    async with pipeline_on(engine) as pipeline, open_store(engine.settings.database_url) as store:
+        batch = await pipeline.decode(messages_of([event(0, key="k"), event(1)]))
+        assert [letter.reason.value for letter in batch.letters] == ["contract"]
+        files = [RuleFile("rules.ach", RULES)]
+        await apply_rules(store, files, engine.settings, by="test", now=wall_clock())
+        assert await commit(pipeline, batch) == []
+    assert await engine.rows("SELECT FROM dead_letter") == []
+    assert len(await engine.rows("SELECT FROM event")) == 2
+
+
+async def test_a_batch_that_is_given_up_buries_nothing(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    Failing(monkeypatch, "upsert_progress")
+    async with pipeline_on(engine, stopping=lambda: True) as pipeline:
+        batch = await pipeline.decode(messages_of([b"poison", event(0)]))
+        with pytest.raises(StoppedError):
+            await commit(pipeline, batch)
+    assert await engine.rows("SELECT FROM dead_letter") == []
+
+
+# -- folding -------------------------------------------------------------------------------------------------
+
+
+async def test_ties_are_broken_by_id_and_not_by_arrival(engine: Engine) -> None:
+    rules = 'event a.done {}\nevent b.done {}\nachievement s { title "S" when sequence([a.done, b.done]) }\n'
+    await engine.apply(rules)
+    ties = [event(5, "a.done", id="2"), event(5, "b.done", id="1")]
+    wrong_way = [one | {"user_id": "wrong"} | {"event_id": f"w{one['event_id']}"} for one in ties]
+    right_way = [event(5, "b.done", id="r2", user="right"), event(5, "a.done", id="r1", user="right")]
+    await engine.publish([*ties, *wrong_way, *right_way])
+    await engine.drain()
+    # Late ones: both are folded again from the ledger.
+    await engine.publish([event(1, "b.done", user=user) for user in ("u1", "wrong", "right")])
+    await engine.drain(batch_size=1)
+    assert await engine.unlocks() == {("right", "s"): "announced"}
+
+
+async def test_a_backfill_reaches_everybody(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backfilling, "PAGE", 7)
+    monkeypatch.setattr(backfilling, "PIECE", 2)
+    users = [f"u{n}" for n in range(250)]  # several of each partition
+    await engine.apply("")
+    await engine.publish(event(n, user=user, team=user, tenant=user) for user in users[:30] for n in range(3))
+    arrays = [[event(n, user=user, team=user) for n in range(3)] for user in users[30:]]
+    await engine.publish(_json(array) for array in arrays)
+    await engine.drain()
+    await engine.apply(RULES + TEAM + TEAM.replace("team", "tenant"))
+    report = await engine.backfill()
+    assert report.subjects == 250 + 250 + 31
+    assert report.tallies["three", 1].granted == 250
+    assert report.tallies["team", 1].granted == 250
+    assert report.tallies["tenant", 1].granted == 31
+
+
+# -- announcing ----------------------------------------------------------------------------------------------
+
+
+async def test_an_unlock_that_was_not_announced_is_not_marked(engine: Engine) -> None:
+    async with pipeline_on(engine) as pipeline:
+        await commit(pipeline, await pipeline.decode(messages_of([event(n) for n in range(3)])))
+    async with open_store(engine.settings.database_url) as store, open_broker(engine.settings) as broker:
+        notifier = Notifier(store, broker, engine.settings, Stats(), now=wall_clock)
+        await broker.client.jetstream().delete_stream(engine.settings.unlock_stream)
+        with pytest.raises(BrokerAwayError):
+            await notifier.relay()
+        assert set((await engine.unlocks()).values()) == {"granted"}
+        await broker.ensure()
+        assert await notifier.relay() == 2
+    assert len(await engine.announced()) == 2
+
+
+async def test_what_is_restored_is_not_announced_again(engine: Engine) -> None:
+    await engine.publish([event(1), event(3)])
+    await engine.drain()
+    await engine.publish([event(2, "b.done")])
+    await engine.drain()
+    await engine.publish([event(0, "a.done"), event(-1)])
+    stats = await engine.drain()
+    assert stats.decisions["restored"] == 1
+    # The broker would refuse it, for as long as it keeps the first; nobody should have to rely on that.
+    assert (stats.announced, stats.repeated) == (1, 0)
