@@ -309,8 +309,8 @@ def clauses(version: Achievement) -> list[str]:
 def active(tree: Active) -> str:
     """Return the span of `active`: only what happens in it counts."""
     start = None if tree.start is None else f"from {tree.start.text}"
-    end = None if tree.end is None else f"before {tree.end.text}"
-    return " and ".join(text for text in (start, end) if text is not None) or "at any time"
+    end = None if tree.end is None else f"until {tree.end.text}"
+    return " ".join(text for text in (start, end) if text is not None) or "at any time"
 
 
 def repeat(tree: RepeatEach | RepeatEvery) -> str:

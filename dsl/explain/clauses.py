@@ -39,18 +39,18 @@ def _version(judge: Judge, now: int) -> Iterator[Requirement]:
         return
     begin = "" if since is None else f" from {instant(since)}"
     end = "" if until is None else f" until {instant(until)}"
-    text = f"version {judge.version.version}, in effect{begin}{end}"
-    yield Requirement("version", text, judge.covers(now), f"{text}: it is {instant(now)}")
+    text = f"{judge.version.version}, in effect{begin}{end}"
+    yield Requirement("version", text, judge.covers(now), f"version {text}: it is {instant(now)}")
 
 
 def _active(judge: Judge, now: int) -> Requirement:
     active = judge.version.active
     if active is None:
         raise TypeError(judge.described)
-    text = f"active {words.active(active)}"
+    text = words.active(active)
     begun = active.start is None or now >= active.start.us
     over = active.end is not None and now >= active.end.us
-    return Requirement("active", text, begun and not over, f"{text}: it is {instant(now)}")
+    return Requirement("active", text, begun and not over, f"active {text}: it is {instant(now)}")
 
 
 def _audience(where: Predicate, rules: Rules, state: State) -> Requirement:

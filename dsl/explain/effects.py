@@ -98,6 +98,8 @@ def _counted(path: str, probe: Probe, seen: Seen, state: State) -> Did:
     what, how = _what(probe, seen, state), ratio(seen.after)
     if seen.before.fraction == 1:
         return Did(path, "counts", f"{what}; it held already")
+    if isinstance(probe.tree, Extreme):
+        return Did(path, "counts", f"{what}: {_reaches(probe.tree, seen.after)}")
     if seen.broke is not None:
         return Did(path, "counts", f"{what}: {how}, for {seen.broke}")
     if seen.before == seen.after and _adds_nothing(probe):
@@ -111,7 +113,13 @@ def _adds_nothing(probe: Probe) -> bool:
     """Tell whether a match that moves nothing was in vain: in a window it may stand for one that has just left."""
     if isinstance(probe.tree, Count) and probe.tree.distinct is None:
         return False
-    return not isinstance(probe.tree, Extreme) and not any(isinstance(span, Within | Per) for span in probe.spans)
+    return not any(isinstance(span, Within | Per) for span in probe.spans)
+
+
+def _reaches(tree: Extreme, after: Measure) -> str:
+    if after.fraction == 1:
+        return "reaches the bound"
+    return "not low enough" if tree.kind == "min" else f"the most so far is {canonical_number(after.current or 0)}"
 
 
 def _what(probe: Probe, seen: Seen, state: State) -> str:

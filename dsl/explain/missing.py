@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from dsl.event import Position
     from dsl.nodes.node import Measure
     from dsl.progress import State
+    from dsl.syntax import Duration
     from dsl.watch import Probe
 
 
@@ -109,8 +110,10 @@ def _more(tree: Count, measure: Measure) -> str:
 def _sum(tree: Sum, measure: Measure) -> str:
     if not measure.current or measure.target is None or measure.target <= 0:
         return words.operator(tree)
-    beyond = "more than " if tree.cmp.op == ">" and measure.target == tree.cmp.bound else ""
-    return f"{beyond}{_left(measure)} more in {tree.of.text} of {words.pattern(tree.event)}"
+    left = _left(measure)
+    if tree.cmp.op == ">" and measure.target == tree.cmp.bound:
+        left = "any" if left == "0" else f"more than {left}"
+    return f"{left} more in {tree.of.text} of {words.pattern(tree.event)}"
 
 
 def _unlocked(probe: Probe, tree: Unlocked, moment: Moment) -> str:
@@ -184,7 +187,7 @@ def _spans(probe: Probe, moment: Moment, floor: Position) -> Iterator[str]:
     """Yield what the modifiers have to do with it."""
     mods, history = probe.tree.mods, moment.history(probe)
     if mods.within is not None:
-        yield from _within(probe, moment, floor, mods.within.us)
+        yield from _within(probe, moment, floor, mods.within)
     if mods.per is not None:
         unit = Unit(mods.per.text)
         index = probe.clock.now_unit(moment.state, moment.now, unit)
@@ -196,11 +199,11 @@ def _spans(probe: Probe, moment: Moment, floor: Position) -> Iterator[str]:
         yield f"{broken.event_type} at {instant(broken.at)} started it afresh{lost}"
 
 
-def _within(probe: Probe, moment: Moment, floor: Position, length: int) -> Iterator[str]:
-    span, evidence = words.length(length), sorted(counted(probe, moment.state, floor))
+def _within(probe: Probe, moment: Moment, floor: Position, window: Duration) -> Iterator[str]:
+    span, evidence = words.duration(window), sorted(counted(probe, moment.state, floor))
     if evidence:
         which = "what is counted" if len(evidence) == 1 else f"the oldest of the {len(evidence)} counted"
-        yield f"window of {span}: {which} falls out at {instant(evidence[0].at + length)}"
+        yield f"window of {span}: {which} falls out at {instant(evidence[0].at + window.us)}"
     closest = moment.history(probe).closest
     if closest is not None:
         yield (

@@ -26,7 +26,7 @@ def render(told: Explanation, *, events: int = EVENTS) -> Iterator[str]:
     for fact in told.requirements:
         detail = fact.detail if fact.clause in {"for", "after"} else ""
         text = f"{fact.text}: {detail}" if fact.clause == "for" else detail.removeprefix("after ") or fact.text
-        yield f"  {_box(holds=fact.holds)} {fact.clause:<8}{text}"
+        yield f"  {_box(holds=fact.holds)} {fact.clause:<7} {text}"
     if told.missing:
         yield ""
         yield "  missing"
@@ -60,7 +60,7 @@ def _far(progress: Progress) -> str:
 
 def _parts(part: Part, depth: int) -> Iterator[str]:
     name = part.path if depth else "when"
-    yield f"  {_box(holds=part.holds)} {'  ' * depth}{name:<8}{part.text}"
+    yield f"  {_box(holds=part.holds)} {'  ' * depth}{name:<7} {part.text}"
     indent = " " * (14 + 2 * depth)
     if part.since is not None:
         first = "" if part.held_at is None else f"held first at {_instant(part.held_at)}, "
