@@ -10,7 +10,16 @@ demo *args: (setup "requirements-run.lock")
 
 # Run the tests, as CI does
 test *args: setup
-    .venv/bin/pytest -n 2 {{ args }}
+    .venv/bin/pytest -n 2 -m "not (faults or planted or soak)" {{ args }}
+
+# Plant bugs in copies of the source, one at a time, and see that the tests find each; writes docs/planted-bugs.md
+planted *args: setup
+    #!/bin/sh
+    set -eu
+    found=$(mktemp)
+    trap 'rm -f "$found"' EXIT
+    ACH_PLANTED_LOG=$found .venv/bin/pytest -n 2 tests/faults/test_planted.py {{ args }}
+    .venv/bin/python -m tests.faults.planted "$found" > docs/planted-bugs.md
 
 # Check style, formatting and who imports whom
 lint: setup

@@ -1,0 +1,639 @@
+"""Planted bugs: small wrong changes of the engine, each of which breaks its promise in one way.
+
+A bug is a replacement of source text, and the tests that are most likely to find it. Run as a module with the log of a
+run (`just planted`), this prints docs/planted-bugs.md.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Final, NamedTuple
+
+
+class Bug(NamedTuple):
+    """A wrong change: `old`, which occurs once in the file at `path`, becomes `new`."""
+
+    name: str
+    breaks: str
+    """What is no longer so."""
+    path: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+    """Below tests/, those first that should find it."""
+
+
+FOLD: Final = ("property/test_fold.py",)
+REFERENCE: Final = ("acceptance/test_fixtures.py::test_a_stream_grants_what_was_expected", *FOLD)
+PIPELINE: Final = "integration/test_pipeline.py"
+RULES: Final = "integration/test_rules.py"
+PROTOCOL: Final = "faults/test_protocol.py"
+CONTRACT: Final = "worker/test_contract.py"
+
+_SERVING: Final = (
+    # -- fences and locks --
+    Bug(
+        "no_fence",
+        "a batch holds the partitions of everybody concerned",
+        "sql/queries/partition.sql",
+        "UPDATE partition SET generation = found.generation + 1, owner = $2\nFROM (\n"
+        "    SELECT partition_id, generation, owner, rules_epoch\n    FROM partition\n"
+        "    WHERE partition_id = ANY ($1::integer[])\n    ORDER BY partition_id\n    FOR UPDATE\n) AS found\n"
+        "WHERE partition.partition_id = found.partition_id\n"
+        "RETURNING found.partition_id, found.generation, found.owner, found.rules_epoch;",
+        "SELECT partition_id, generation, owner, rules_epoch\nFROM partition\n"
+        "WHERE partition_id = ANY ($1::integer[]) AND $2::text IS NOT NULL;",
+        (f"{PROTOCOL}::test_a_batch_waits_for_the_partition_of_everybody_concerned",),
+    ),
+    Bug(
+        "fence_of_users_alone",
+        "a batch holds the partitions of teams and tenants too",
+        "worker/fence.py",
+        "for subject in (item.user, *item.subjects)}",
+        "for subject in (item.user,)}",
+        (f"{PROTOCOL}::test_a_batch_waits_for_the_partition_of_everybody_concerned",),
+    ),
+    Bug(
+        "backfill_without_fence",
+        "a backfill holds the partition of its piece",
+        "worker/backfill.py",
+        'held = await session.rows(Held, "take_partitions", [partition], NOBODY)',
+        'held = await session.rows(Held, "take_partitions", [], NOBODY)',
+        (f"{PROTOCOL}::test_a_backfill_waits_for_the_partition",),
+    ),
+    Bug(
+        "locks_out_of_order",
+        "partitions are locked in order",
+        "sql/queries/partition.sql",
+        "    ORDER BY partition_id\n    FOR UPDATE\n) AS found\nWHERE",
+        "    ORDER BY random()\n    FOR UPDATE\n) AS found\nWHERE",
+        (f"{PROTOCOL}::test_partitions_are_locked_in_order",),
+    ),
+    Bug(
+        "events_written_as_they_come",
+        "multi-row writes are sorted by key",
+        "worker/ledger.py",
+        "rows = [firsts[key] for key in sorted(firsts)]",
+        "rows = list(firsts.values())",
+        (f"{PROTOCOL}::test_rows_are_written_in_the_order_of_their_keys",),
+    ),
+    Bug(
+        "unlocks_written_as_they_come",
+        "multi-row writes are sorted by key",
+        "worker/grants.py",
+        '    new.sort(key=lambda pair: (*pair[0], pair[1].achievement, pair[1].tier or "", pair[1].occurrence or ""))\n',
+        "",
+        (f"{PROTOCOL}::test_rows_are_written_in_the_order_of_their_keys",),
+    ),
+    Bug(
+        "progress_written_as_it_comes",
+        "multi-row writes are sorted by key",
+        "worker/folding.py",
+        """    rows = sorted(
+        (*subject, standing.stamp, *standing.state.mark, encode(standing.state).decode(), standing.folded)
+        for subject, standing in standings.items()
+        if standing.state is not None and standing.state.mark is not None
+    )
+""",
+        """    rows = [
+        (*subject, standing.stamp, *standing.state.mark, encode(standing.state).decode(), standing.folded)
+        for subject, standing in standings.items()
+        if standing.state is not None and standing.state.mark is not None
+    ]
+""",
+        (f"{PROTOCOL}::test_rows_are_written_in_the_order_of_their_keys",),
+    ),
+    Bug(
+        "cache_kept_after_the_fence_moved",
+        "what is remembered is valid while the generation is one's own",
+        "worker/standing.py",
+        "if owner != self.owner or self._written.get(partition) != generation:",
+        "if partition not in self._lives:",
+        ("worker/test_standing.py",),
+    ),
+    Bug(
+        "cache_kept_after_a_failed_batch",
+        "a failed batch makes void what it has moved in memory",
+        "worker/pipeline.py",
+        """            except (RefusedError, UnfoldableError) as error:
+                self._memory.failed(attempt.partitions)
+""",
+        """            except (RefusedError, UnfoldableError) as error:
+""",
+        (f"{PROTOCOL}::test_what_is_refused_after_judging_leaves_nothing_behind",),
+    ),
+    Bug(
+        "rules_epoch_not_checked",
+        "no batch is committed under rules that are no longer in force",
+        "worker/fence.py",
+        "if any(row.rules_epoch != attempt.batch.rules.epoch for row in held):",
+        "if any(row.rules_epoch < attempt.batch.rules.epoch for row in held):",
+        (f"{RULES}::test_new_rules_while_a_worker_runs",),
+    ),
+    Bug(
+        "stamp_without_epoch",
+        "a plan that comes back knows that it was away",
+        "worker/deployed.py",
+        'scope: f"{plan.fingerprint}@{since.get(scope, epoch)}"',
+        'scope: f"{plan.fingerprint}@{0 * since.get(scope, epoch)}"',
+        (f"{RULES}::test_a_plan_that_comes_back_has_missed_nothing",),
+    ),
+    Bug(
+        "partition_by_a_salted_hash",
+        "all workers agree on the partition of a subject",
+        "worker/partition.py",
+        'return crc32(f"{tenant}\\0{scope}\\0{subject}".encode()) % partitions',
+        'return hash(f"{tenant}\\0{scope}\\0{subject}".encode()) % partitions',
+        ("worker/test_partition.py",),
+    ),
+    # -- commits and acknowledgements --
+    Bug(
+        "ack_before_commit",
+        "nothing is acknowledged that is not committed",
+        "worker/app.py",
+        "            letters: list[Letter] = []\n",
+        "            letters: list[Letter] = []\n            await self._broker.ack(batch.messages)\n",
+        (f"{PROTOCOL}::test_nothing_is_acknowledged_before_it_is_committed",),
+    ),
+    Bug(
+        "retry_of_half_a_batch",
+        "a failed batch is tried again as a whole",
+        "worker/pipeline.py",
+        "                await self._wait(error, delay, waiting)\n                continue\n",
+        "                await self._wait(error, delay, waiting)\n"
+        "                batch = next(batch.pieces(max(1, len(batch.items) // 2)))\n                continue\n",
+        (f"{PROTOCOL}::test_what_failed_is_tried_again_as_a_whole",),
+    ),
+    Bug(
+        "a_failed_commit_taken_for_done",
+        "a commit of unknown outcome is tried again",
+        "worker/pipeline.py",
+        "                await self._wait(error, delay, waiting)\n                continue\n",
+        "                await self._wait(error, delay, waiting)\n                return attempt.letters\n",
+        (f"{PROTOCOL}::test_what_failed_is_tried_again_as_a_whole",),
+    ),
+    Bug(
+        "nak_lost",
+        "what a stopped worker has not committed is given back at once",
+        "worker/stream.py",
+        'await self._send(message.reply, b"-NAK")',
+        'await self._send(message.reply, b"+WPI")',
+        (f"{PROTOCOL}::test_nothing_is_acknowledged_before_it_is_committed",),
+    ),
+    Bug(
+        "poison_for_ever",
+        "a poison message is ended, and never delivered again",
+        "worker/app.py",
+        "await self._broker.terminate(message, reason.value)",
+        'await self._broker.terminate(message._replace(reply=""), reason.value)',
+        (f"{PIPELINE}::test_poison_never_blocks_its_batch",),
+    ),
+    Bug(
+        "dead_letter_outside_of_the_transaction",
+        "dead letters are buried with their batch, or not at all",
+        "worker/pipeline.py",
+        "        async with self._store.transaction() as session:\n            await take_partitions",
+        "        async with self._store.transaction() as other:\n"
+        "            await bury(other, self._settings.input_stream, attempt.letters, now=attempt.batch.now)\n"
+        "        async with self._store.transaction() as session:\n            await take_partitions",
+        (f"{PROTOCOL}::test_dead_letters_belong_to_their_batch",),
+    ),
+    Bug(
+        "culprit_dropped",
+        "what the database refuses is a dead letter, and nothing is lost silently",
+        "worker/pipeline.py",
+        "return await self.commit(batch.condemned(reason, str(error)), waiting=waiting)",
+        "return []",
+        (f"{PIPELINE}::test_what_the_database_refuses_is_found_and_buried",),
+    ),
+    Bug(
+        "neighbours_of_the_culprit_dropped",
+        "a poison message never blocks its batch",
+        "worker/pipeline.py",
+        "        for piece in batch.pieces((len(batch.items) + 1) // 2):\n"
+        "            letters.extend(await self.commit(piece, waiting=waiting))\n",
+        "        piece = next(batch.pieces((len(batch.items) + 1) // 2))\n"
+        "        letters.extend(await self.commit(piece, waiting=waiting))\n",
+        (f"{PIPELINE}::test_what_the_database_refuses_is_found_and_buried",),
+    ),
+)
+
+_RECORDING: Final = (
+    # -- the ledger --
+    Bug(
+        "dedup_by_id_without_body",
+        "another body under a known id is a dead letter",
+        "worker/ledger.py",
+        "if otherwise is None or same_body(item.accepted, otherwise):",
+        "if otherwise is None or item is not None:",
+        (f"{PIPELINE}::test_another_body_under_a_known_id_is_a_dead_letter",),
+    ),
+    Bug(
+        "dedup_by_bytes",
+        "the same event in another guise is a duplicate",
+        "worker/ledger.py",
+        "if otherwise is None or same_body(item.accepted, otherwise):",
+        "if otherwise is None:",
+        (f"{PIPELINE}::test_copies_are_counted_once",),
+    ),
+    Bug(
+        "ids_of_all_tenants_in_one_pot",
+        "an id belongs to its tenant",
+        "worker/batch.py",
+        "return self.accepted.event.tenant, self.accepted.event.id",
+        'return "", self.accepted.event.id',
+        (f"{PIPELINE}::test_ids_belong_to_their_tenant",),
+    ),
+    Bug(
+        "tombstones_ignored",
+        "an erased user's events stay out",
+        "worker/ledger.py",
+        "if attempt.standings[item.user].erased:",
+        "if attempt.standings[item.user].erased and item.element:",
+        (f"{PIPELINE}::test_erased_users_stay_out",),
+    ),
+    Bug(
+        "members_not_listed",
+        "the ledger knows the events of a team",
+        "worker/ledger.py",
+        "if subject.scope not in FIELDLESS\n    )\n    if rows:",
+        "if subject.scope not in FIELDLESS\n    )\n    if len(rows) > 1:",
+        (f"{RULES}::test_scopes_of_fields_and_tenants",),
+    ),
+    # -- the contract --
+    Bug(
+        "nul_let_through",
+        "text that no database takes is a dead letter",
+        "worker/contract.py",
+        'if b"\\\\u0000" in body and _NUL.search(body):',
+        'if b"\\\\u0000" in body and not body:',
+        (f"{CONTRACT}::test_text_that_no_database_takes",),
+    ),
+    Bug(
+        "tenant_of_the_subject_ignored",
+        "nobody writes into another tenant",
+        "worker/contract.py",
+        "if tenant is not None and tenant != token(wire.tenant_id):",
+        'if tenant == "" and tenant != token(wire.tenant_id):',
+        (f"{PIPELINE}::test_the_tenant_of_the_subject_is_the_tenant",),
+    ),
+    Bug(
+        "the_future_let_in",
+        "one bad clock does not make every later event late",
+        "worker/contract.py",
+        "if moment[0] > now + self._skew:",
+        "if moment[0] > now + self._skew * 10**6:",
+        (CONTRACT,),
+    ),
+    Bug(
+        "depth_not_bounded",
+        "nothing nests deeper than MAX_DEPTH",
+        "worker/contract.py",
+        "> MAX_DEPTH and _depth(body) > MAX_DEPTH:",
+        "> MAX_DEPTH and _depth(body) > 100 * MAX_DEPTH:",
+        (f"{CONTRACT}::test_depth",),
+    ),
+    Bug(
+        "numbers_through_floats",
+        "numbers are read from their text",
+        "dsl/payload.py",
+        "    number = Decimal(text)\n",
+        "    number = Decimal(repr(float(text)))\n",
+        ("worker/test_payload.py",),
+    ),
+)
+
+_JUDGING: Final = (
+    # -- step or refold --
+    Bug(
+        "step_although_late",
+        "what is late is folded again",
+        "worker/folding.py",
+        "return standing.state.mark is None or standing.state.mark < first",
+        "return True",
+        (f"{PIPELINE}::test_late_events_fold_as_if_they_had_been_in_time",),
+    ),
+    Bug(
+        "late_event_lost",
+        "a late event counts like any other",
+        "worker/folding.py",
+        "            late[subject.scope][subject] = first if valid else BEGINNING\n",
+        "            if not valid:\n                late[subject.scope][subject] = BEGINNING\n",
+        (f"{PIPELINE}::test_late_events_fold_as_if_they_had_been_in_time",),
+    ),
+    Bug(
+        "mark_not_advanced",
+        "the mark is the last event folded",
+        "dsl/fold.py",
+        "    position = state.mark = Position(event.at, event.id)\n",
+        "    position = Position(event.at, event.id)\n    state.mark = state.mark or position\n",
+        FOLD,
+    ),
+    Bug(
+        "refold_without_the_batch",
+        "a refold sees the events of its own batch",
+        "sql/queries/ledger.sql",
+        "JOIN event ON event.tenant_id = asked.tenant_id AND event.user_id = asked.user_id\n",
+        "JOIN event ON event.tenant_id = asked.tenant_id AND event.user_id = asked.user_id\n"
+        "    AND event.xmin::text <> pg_current_xact_id()::xid::text\n",
+        (f"{PIPELINE}::test_late_events_fold_as_if_they_had_been_in_time",),
+    ),
+    Bug(
+        "stale_checkpoints_kept",
+        "a checkpoint that has not seen a late event is forgotten",
+        "sql/queries/progress.sql",
+        "AND (checkpoint.mark_at, checkpoint.mark_id) >= (late.occurred_at, late.event_id);",
+        "AND (checkpoint.mark_at, checkpoint.mark_id) = (late.occurred_at, late.event_id);",
+        (f"{PIPELINE}::test_late_events_of_a_busy_subject",),
+    ),
+    Bug(
+        "ledger_read_by_arrival",
+        "canonical order is by instant and id",
+        "sql/queries/ledger.sql",
+        "WHERE event_type = ANY ($5::text[])\nORDER BY asked.n, occurred_at, event.event_id;\n\n-- name: events_of_tenants",
+        "WHERE event_type = ANY ($5::text[])\nORDER BY asked.n, stream_seq, event.event_id;\n\n-- name: events_of_tenants",
+        (f"{PIPELINE}::test_late_events_fold_as_if_they_had_been_in_time",),
+    ),
+    Bug(
+        "ties_left_to_arrival",
+        "canonical order is by instant and id",
+        "sql/queries/ledger.sql",
+        "WHERE event_type = ANY ($5::text[])\nORDER BY asked.n, occurred_at, event.event_id;\n\n-- name: events_of_tenants",
+        "WHERE event_type = ANY ($5::text[])\nORDER BY asked.n, occurred_at, stream_seq;\n\n-- name: events_of_tenants",
+        (f"{PROTOCOL}::test_ties_are_broken_by_id_and_not_by_arrival",),
+    ),
+    Bug(
+        "order_by_id_alone",
+        "canonical order is by instant first",
+        "dsl/outcome.py",
+        "    return event.at, event.id\n",
+        "    return 0, event.id\n",
+        FOLD,
+    ),
+    Bug(
+        "batch_stepped_as_it_came",
+        "a batch is stepped in canonical order",
+        "worker/folding.py",
+        "        events.sort(key=canonical_order)\n",
+        "",
+        (f"{PIPELINE}::test_late_events_fold_as_if_they_had_been_in_time",),
+    ),
+    Bug(
+        "first_of_the_batch_taken_for_its_earliest",
+        "a batch is as late as its earliest event",
+        "worker/folding.py",
+        "first = Position(events[0].at, events[0].id)",
+        "first = Position(events[-1].at, events[-1].id)",
+        (f"{PIPELINE}::test_late_events_fold_as_if_they_had_been_in_time",),
+    ),
+    Bug(
+        "encode_loses_a_field",
+        "a state that is written and read is the same state",
+        "dsl/progress.py",
+        "    return _PREFIX + _encoder.encode(state) + b",
+        "    state = State(state.mark, state.nodes, state.earned, state.traits, suppressed=state.suppressed)\n"
+        "    return _PREFIX + _encoder.encode(state) + b",
+        FOLD,
+    ),
+    Bug(
+        "backfill_skips_a_subject",
+        "a backfill reaches everybody",
+        "worker/backfill.py",
+        "yield subjects[at : at + PIECE]",
+        "yield subjects[at : at + PIECE - 1]",
+        (f"{PROTOCOL}::test_a_backfill_reaches_everybody",),
+    ),
+    Bug(
+        "backfill_skips_between_pages",
+        "a backfill reaches everybody",
+        "sql/queries/ledger.sql",
+        "(tenant_id, user_id) > ($2, $3)",
+        "(tenant_id > $2 OR $3::text IS NULL)",
+        (f"{PROTOCOL}::test_a_backfill_reaches_everybody",),
+    ),
+    # -- the meaning of the language --
+    Bug(
+        "sums_of_floats",
+        "sums are exact",
+        "dsl/nodes/totals.py",
+        "    result: Decimal = EXACT.add(total, amount)\n",
+        "    result: Decimal = EXACT.create_decimal(repr(float(total) + float(amount)))\n",
+        ("property/test_reference.py", "acceptance/test_fixtures.py::test_a_stream_grants_what_was_expected", *FOLD),
+    ),
+    Bug(
+        "window_closed_at_its_end",
+        "a window is shorter than its length",
+        "dsl/nodes/compose.py",
+        "if start is not None and event.at - start.at < length:",
+        "if start is not None and event.at - start.at <= length:",
+        REFERENCE,
+    ),
+    Bug(
+        "once_per_by_the_last_copy",
+        "the first of its fingerprint counts, and the others do not",
+        "dsl/fold.py",
+        "    if last is not None and (once.within is None or event.at - last < once.within):\n        return False\n",
+        "    if last is not None and (once.within is None or event.at - last < once.within):\n"
+        "        counted[key] = event.at\n        return False\n",
+        REFERENCE,
+    ),
+    Bug(
+        "fingerprints_swept_early",
+        "a copy is a copy as long as the span says, however many others there are",
+        "dsl/fold.py",
+        "if at <= horizon]:",
+        "if at < event.at]:",
+        REFERENCE,
+    ),
+    Bug(
+        "unless_by_the_same_event",
+        "what lies at the event that breaks it is broken",
+        "dsl/nodes/compose.py",
+        "if start is not None and (node.last is None or start > node.last):",
+        "if start is not None and (node.last is None or start >= node.last):",
+        FOLD,
+    ),
+    Bug(
+        "repeat_each_goes_on_counting",
+        "after each unlock the condition starts afresh",
+        "dsl/judge.py",
+        "            for node in own:\n                state.nodes.pop(node, None)\n",
+        "            del state\n",
+        REFERENCE,
+    ),
+    Bug(
+        "version_by_an_inclusive_end",
+        "one version is in effect at an instant",
+        "dsl/judge.py",
+        "            if not low <= event.at < high:\n",
+        "            if not low <= event.at <= high:\n",
+        REFERENCE,
+    ),
+    Bug(
+        "grace_of_one_more",
+        "a run bridges so many units and no more",
+        "dsl/nodes/streak.py",
+        "length = length + 1 if last is not None and index - last - 1 <= self.grace else 1",
+        "length = length + 1 if last is not None and index - last - 1 <= self.grace + 1 else 1",
+        REFERENCE,
+    ),
+)
+
+_GRANTING: Final = (
+    # -- unlocks --
+    Bug(
+        "unlock_id_from_the_event",
+        "an unlock's id is a hash of its key alone",
+        "worker/reconcile.py",
+        'grant.tier or "", grant.occurrence or ""):\n',
+        'grant.tier or "", grant.occurrence or "", grant.event_id):\n',
+        (f"{PIPELINE}::test_late_evidence_moves_what_was_earned_and_not_what_was_granted",),
+    ),
+    Bug(
+        "contested_grant_deleted",
+        "a grant stays with the user",
+        "sql/queries/unlock.sql",
+        "UPDATE unlock SET contested_at = $2 WHERE unlock_id = ANY ($1::uuid[]);",
+        "DELETE FROM unlock WHERE unlock_id = ANY ($1::uuid[]) AND $2::timestamptz IS NOT NULL;",
+        (f"{PIPELINE}::test_contested_and_restored",),
+    ),
+    Bug(
+        "contested_for_ever",
+        "a grant that is supported again is contested no more",
+        "sql/queries/unlock.sql",
+        "    contested_at = NULL\nFROM",
+        "    contested_at = contested_at\nFROM",
+        (f"{PIPELINE}::test_contested_and_restored",),
+    ),
+    Bug(
+        "lost_evidence_not_noticed",
+        "what is no longer supported is contested",
+        "worker/reconcile.py",
+        "if row.unlock_id not in supported and complete.covers(row)",
+        "if row.unlock_id in supported and complete.covers(row)",
+        (f"{PIPELINE}::test_contested_and_restored",),
+    ),
+    Bug(
+        "restored_grant_announced_again",
+        "an unlock is announced once",
+        "sql/queries/unlock.sql",
+        "    contested_at = NULL\nFROM",
+        "    published_at = NULL,\n    contested_at = NULL\nFROM",
+        (f"{PROTOCOL}::test_what_is_restored_is_not_announced_again",),
+    ),
+    Bug(
+        "granted_at_moves",
+        "granted_at never moves",
+        "sql/queries/unlock.sql",
+        "granted_at = coalesce(granted_at, CASE WHEN rows.settles_at IS NULL THEN $6::timestamptz END),",
+        "granted_at = coalesce($6::timestamptz, granted_at),",
+        (f"{PIPELINE}::test_late_evidence_moves_what_was_earned_and_not_what_was_granted",),
+    ),
+    Bug(
+        "earned_at_stays",
+        "late evidence moves what was earned",
+        "worker/reconcile.py",
+        "elif (row.version, row.earned_at, row.event_id) != (grant.version, grant.earned_at, grant.event_id):",
+        "elif row.version != grant.version:",
+        (f"{PIPELINE}::test_late_evidence_moves_what_was_earned_and_not_what_was_granted",),
+    ),
+    Bug(
+        "settle_ignored",
+        "what settles is not granted before",
+        "sql/queries/unlock.sql",
+        "CASE WHEN settles_at IS NULL OR settles_at <= $14 THEN $13::timestamptz END",
+        "CASE WHEN settles_at IS NULL OR settles_at <> $14 THEN $13::timestamptz END",
+        (f"{PIPELINE}::test_settling_by_the_clock_of_the_stream",),
+    ),
+    Bug(
+        "settling_announced",
+        "what settles is not announced before",
+        "sql/queries/unlock.sql",
+        "WHERE published_at IS NULL AND revoked_at IS NULL AND (settles_at IS NULL OR settles_at <= $1::timestamptz)\nORDER",
+        "WHERE published_at IS NULL AND revoked_at IS NULL AND (settles_at IS NULL OR settles_at <> $1::timestamptz)\nORDER",
+        (f"{PIPELINE}::test_settling_by_the_clock_of_the_stream",),
+    ),
+    Bug(
+        "revoked_grant_comes_back",
+        "an operator's word is the last",
+        "worker/reconcile.py",
+        "if row is None or row.revoked_at is not None:",
+        "if row is None:",
+        ("worker/test_reconcile.py",),
+    ),
+    # -- announcements --
+    Bug(
+        "relay_by_id_above_the_last",
+        "everything that is granted is announced",
+        "sql/queries/unlock.sql",
+        "WHERE published_at IS NULL AND revoked_at IS NULL AND (settles_at IS NULL OR settles_at <= $1::timestamptz)\nORDER",
+        "WHERE published_at IS NULL AND revoked_at IS NULL AND (settles_at IS NULL OR settles_at <= $1::timestamptz)\n"
+        "    AND unlock_id::text > coalesce((SELECT max(unlock_id::text) FROM unlock WHERE published_at IS NOT NULL), '')\n"
+        "ORDER",
+        (f"{PIPELINE}::test_many_workers_are_slower_never_wrong",),
+    ),
+    Bug(
+        "marked_before_it_is_announced",
+        "what was not announced is not marked",
+        "worker/notifier.py",
+        "            now = self._now()\n            news",
+        "            now = self._now()\n"
+        "            async with self._store.transaction() as other:\n"
+        "                # As if the claim had been committed first.\n"
+        '                await session.script("COMMIT; BEGIN")\n'
+        '                await other.run("mark_published", sorted(one.unlock_id for one in claimed), now)\n'
+        "            news",
+        (f"{PROTOCOL}::test_an_unlock_that_was_not_announced_is_not_marked",),
+    ),
+    Bug(
+        "second_announcement_let_through",
+        "the broker refuses a second announcement for ever",
+        "worker/stream.py",
+        '            api.Header.EXPECTED_LAST_SUBJECT_SEQUENCE.value: "0",\n',
+        "",
+        (f"{PIPELINE}::test_the_broker_refuses_a_second_announcement_for_ever",),
+    ),
+    Bug(
+        "announced_and_not_marked",
+        "what was announced is not announced again",
+        "worker/notifier.py",
+        '            await session.run("mark_published", sorted(one.unlock_id for one in claimed), now)\n',
+        '            await session.run("mark_published", sorted(one.unlock_id for one in claimed)[1:], now)\n',
+        (f"{PIPELINE}::test_unlock_is_granted_announced_and_written_down",),
+    ),
+)
+
+BUGS: Final = (*_SERVING, *_RECORDING, *_JUDGING, *_GRANTING)
+
+QUICK: Final = (
+    "cache_kept_after_the_fence_moved",
+    "nul_let_through",
+    "dead_letter_outside_of_the_transaction",
+    "step_although_late",
+    "unlock_id_from_the_event",
+    "restored_grant_announced_again",
+)
+"""Those that the quick run plants, one of each kind."""
+
+HEAD: Final = """\
+# Planted bugs
+
+Who says that the tests would notice? Each of these changes breaks one promise of the engine on purpose. `just planted`
+plants them one at a time in a copy of the source, and the tests must fail there, as they must pass in a copy without
+any. The changes themselves are the table in tests/faults/planted.py; this page is written by that run.
+
+| planted | then it is no longer true that | found by |
+|---|---|---|
+"""
+
+
+def page(log: str) -> str:
+    """Return the page that a run's log of `name<tab>test` lines makes; bugs that were not planted are left out."""
+    found = dict(line.split("\t") for line in log.splitlines())
+    rows = (f"| `{bug.name}` ({bug.path}) | {bug.breaks} | {found[bug.name]} |" for bug in BUGS if bug.name in found)
+    return HEAD + "\n".join(rows) + f"\n\n{len(found)} planted, {len(found)} found.\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(page(Path(sys.argv[1]).read_text("utf-8")))
