@@ -71,8 +71,12 @@ class Program:
         parts = "\n".join(f"{name} {scopes[name].fingerprint}" for name in sorted(scopes))
         self.fingerprint = blake2b(parts.encode(), digest_size=16).hexdigest()
 
+        self._for_users = frozenset(scopes[USER].types if set(scopes) == {USER} else ())
+
     def subjects(self, event: Event) -> tuple[tuple[str, str], ...]:
         """Return (scope, subject) of every plan that hears the event's type."""
+        if event.type in self._for_users:
+            return ((USER, event.user),)
         return tuple(self._subjects(event))
 
     def _subjects(self, event: Event) -> Iterator[tuple[str, str]]:

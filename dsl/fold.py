@@ -57,7 +57,12 @@ def step(plan: Plan, state: State, event: Event) -> list[Grant]:
         return []
     if entry.traits:
         _take_traits(plan, state, event, entry)
-    return [grant for operation in entry.steps if (grant := operation(state, event, position)) is not None]
+    grants: list[Grant] = []
+    for operation in entry.steps:
+        grant = operation(state, event, position)
+        if grant is not None:
+            grants.append(grant)
+    return grants
 
 
 def fold(plan: Plan, events: Iterable[Event]) -> tuple[State, list[Grant]]:

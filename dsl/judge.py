@@ -16,7 +16,7 @@ from dsl.calendar import label, unit_index
 from dsl.event import Event, Position
 from dsl.filters import compile_test, predicate_key
 from dsl.nodes.node import ALL, BEGINNING, Measure, whole
-from dsl.nodes.totals import ReachedInUnit
+from dsl.nodes.totals import Reached, ReachedInUnit
 from dsl.progress import Earned, Grant, State
 from dsl.syntax import Active, RepeatEach
 
@@ -108,8 +108,10 @@ class Judge:
         slot, version, tier = self.ruling.slot, self.version.version, self.ruling.tier
         name = self.version.name.text
         settle = 0 if self.version.settle is None else self.version.settle.us
-        opening, occurrence_of, record = self._opening(), self._occurrence(), self._record()
         low, high = self._hearing()
+        if self.version.repeat is None:
+            return self._once(low, high, settle)
+        opening, occurrence_of, record = self._opening(), self._occurrence(), self._record()
 
         def judge(state: State, event: Event, position: Position) -> Grant | None:
             if not low <= event.at < high:
@@ -122,6 +124,20 @@ class Judge:
                 earned = state.earned[slot] = Earned(position, 0)
             record(state, earned, occurrence)
             return Grant(name, tier, occurrence_of(occurrence), version, event.at, event.id, settle)
+
+        return judge
+
+    def _once(self, low: int, high: int, settle: int) -> Judgement:
+        """Return the judgement of what is earned once: most events end at its first line."""
+        slot, name, version, tier = self.ruling.slot, self.version.name.text, self.version.version, self.ruling.tier
+        node = self.built.node
+        holds = node.asker() if isinstance(node, Reached) else node.holds
+
+        def judge(state: State, event: Event, position: Position) -> Grant | None:
+            if slot in state.earned or not holds(state) or not low <= event.at < high or not self._admits(state, event):
+                return None
+            state.earned[slot] = Earned(position)
+            return Grant(name, tier, None, version, event.at, event.id, settle)
 
         return judge
 
@@ -139,15 +155,13 @@ class Judge:
             return False
         return all(any(slot in state.earned for slot in slots) for slots in self.after)
 
-    # -- what an occurrence is: one for ever, one after the other, or one a calendar unit --
+    # -- what an occurrence is: one after the other, or one a calendar unit --
 
     def _opening(self) -> Opening:
         slot, holds = self.ruling.slot, self.built.node.holds
         if isinstance(self.version.repeat, RepeatEach):
             return lambda state, event: _next(state, slot) if holds(state) else None
-        if self.built.unit is not None:
-            return self._unit_opening()
-        return lambda state, event: 0 if slot not in state.earned and holds(state) else None
+        return self._unit_opening()
 
     def _unit_opening(self) -> Opening:
         slot, node, unit, clock = self.ruling.slot, self.built.node, self.built.unit, self.built.clock
@@ -168,9 +182,7 @@ class Judge:
 
     def _occurrence(self) -> Callable[[int], str | None]:
         unit = self.built.unit
-        if isinstance(self.version.repeat, RepeatEach):
-            return str
-        return (lambda _: None) if unit is None else (lambda index: label(unit, index))
+        return str if unit is None else (lambda index: label(unit, index))
 
     def _record(self) -> Callable[[State, Earned, int], None]:
         own = self._own()
@@ -186,13 +198,7 @@ class Judge:
             earned.units.append(occurrence)
             del earned.units[:-_REMEMBERED_HOURS]
 
-        def once(state: State, earned: Earned, occurrence: int) -> None:
-            del state, occurrence
-            earned.times = 1
-
-        if isinstance(self.version.repeat, RepeatEach):
-            return each
-        return once if self.built.unit is None else every
+        return each if isinstance(self.version.repeat, RepeatEach) else every
 
     # -- progress --
 

@@ -56,40 +56,40 @@ class SinceTally(msgspec.Struct, array_like=True, tag=3):
 class Values(msgspec.Struct, array_like=True, tag=4):
     """Distinct values, as keys, up to the highest bound that asks."""
 
-    seen: set[str] = msgspec.field(default_factory=set[str])
+    seen: set[str] = set()
 
 
 class UnitValues(msgspec.Struct, array_like=True, tag=5):
     """Distinct values within one calendar unit, and the most that any unit reached."""
 
     unit: int | None = None
-    seen: set[str] = msgspec.field(default_factory=set[str])
+    seen: set[str] = set()
     best: int = 0
 
 
 class SinceValues(msgspec.Struct, array_like=True, tag=6):
     """Distinct values since the last event that starts it afresh, and the most it ever reached."""
 
-    seen: set[str] = msgspec.field(default_factory=set[str])
+    seen: set[str] = set()
     best: int = 0
 
 
 class Recent(msgspec.Struct, array_like=True, tag=7):
     """The most recent matching events, oldest first."""
 
-    positions: list[Position] = msgspec.field(default_factory=list[Position])
+    positions: list[Position] = []
 
 
 class RecentAmounts(msgspec.Struct, array_like=True, tag=8):
     """Recent events with their amounts, oldest first: a suffix for sums, a monotone queue for extremes."""
 
-    items: list[tuple[Position, Amount]] = msgspec.field(default_factory=list[tuple[Position, Amount]])
+    items: list[tuple[Position, Amount]] = []
 
 
 class RecentValues(msgspec.Struct, array_like=True, tag=9):
     """Distinct values with their most recent event, least recent first."""
 
-    last: dict[str, Position] = msgspec.field(default_factory=dict[str, Position])
+    last: dict[str, Position] = {}
 
 
 class Peak(msgspec.Struct, array_like=True, tag=10):
@@ -106,9 +106,9 @@ class Run(msgspec.Struct, array_like=True, tag=11):
     """Active units of the run that the last sealed active unit belongs to."""
     last: int | None = None
     """The last sealed active unit."""
-    recent: list[tuple[int, int]] = msgspec.field(default_factory=list[tuple[int, int]])
+    recent: list[tuple[int, int]] = []
     """(unit, matching events in it up to the minimum), ascending."""
-    tail: list[int] = msgspec.field(default_factory=list[int])
+    tail: list[int] = []
     """The last active units of the sealed run, as many as the bound asks; only where a start is wanted."""
     unit: int | None = None
     """The unit at which the latest run that is long enough starts to be long enough."""
@@ -124,7 +124,7 @@ class Steps(msgspec.Struct, array_like=True, tag=12):
 class KeyedSteps(msgspec.Struct, array_like=True, tag=13):
     """A sequence by field: the steps of each value, and the latest start of any full match."""
 
-    best: dict[str, list[Position | None]] = msgspec.field(default_factory=dict[str, list[Position | None]])
+    best: dict[str, list[Position | None]] = {}
     start: Position | None = None
     longest: int = 0
 
@@ -166,7 +166,7 @@ class Earned(msgspec.Struct, array_like=True):
 
     first: Position
     times: int = 1
-    units: list[int] = msgspec.field(default_factory=list[int])
+    units: list[int] = []
 
 
 class State(msgspec.Struct, array_like=True):
@@ -178,10 +178,10 @@ class State(msgspec.Struct, array_like=True):
     """
 
     mark: Position | None = None
-    nodes: dict[int, NodeState] = msgspec.field(default_factory=dict[int, NodeState])
-    earned: dict[int, Earned] = msgspec.field(default_factory=dict[int, Earned])
-    traits: dict[str, str | bool | int] = msgspec.field(default_factory=dict[str, str | bool | int])
-    counted: dict[str, dict[str, int]] = msgspec.field(default_factory=dict[str, dict[str, int]])
+    nodes: dict[int, NodeState] = {}
+    earned: dict[int, Earned] = {}
+    traits: dict[str, str | bool | int] = {}
+    counted: dict[str, dict[str, int]] = {}
     suppressed: int = 0
 
 

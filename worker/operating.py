@@ -18,6 +18,7 @@ from worker.backfill import SupersededError, backfill
 from worker.dead import FOR_EVER, list_letters, purge_letters, replay_letter, show_letter
 from worker.deployed import RulesRefusedError
 from worker.emit import outgoing, tell_published
+from worker.loop import spare_collector
 from worker.recording import RecordingError, lines
 from worker.results import StaleError, read_results
 from worker.rules import MeaningChangedError, apply_rules, load_deployed
@@ -103,6 +104,7 @@ def _say_patient(settings: Settings, error: UnavailableError) -> None:
 
 async def run(settings: Settings, *, drain: bool) -> Stats:
     """Run a worker until it is told to stop by a signal or, with `drain`, until nothing is left to do."""
+    spare_collector()
     async with stop_on_signals() as stop:
         return await run_worker(settings, stop=stop, drain=at_once() if drain else None)
 

@@ -336,6 +336,15 @@ class Reached:
         """See `Condition`."""
         return self.bound.reached(self.total.best(state))
 
+    def asker(self) -> Callable[[State], bool]:
+        """Return `holds` as a closure of its own, for the many events at which it does not; slots are known by now."""
+        slot, best, bound = self.total.slot, self.total.best, self.bound.bound
+        if self.bound.op != ">=":
+            return self.holds
+        if bound <= 0:
+            return self.holds
+        return lambda state: slot in state.nodes and best(state) >= bound
+
     def measure(self, state: State, now: int, floor: Position) -> Measure:
         """See `Condition`."""
         del floor
