@@ -318,6 +318,17 @@ def digest(as_json: bool) -> None:  # noqa: FBT001
     _operate(lambda settings: operating.digest(settings, as_json=as_json))
 
 
+@main.command()
+@click.argument("subject", metavar="SUBJECT")
+@click.option("--tenant", "-t", required=True, metavar="TENANT", help="The tenant of the subject.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
+def progress(subject: str, tenant: str, as_json: bool) -> None:  # noqa: FBT001
+    """Print how far a user is with every achievement (or a team, a tenant: whatever has a SUBJECT of that name)."""
+    from worker import operating  # noqa: PLC0415
+
+    _operate(lambda settings: operating.progress(settings, tenant, subject, as_json=as_json))
+
+
 @main.group()
 def dead() -> None:
     """List, inspect, mend, send again and purge dead letters."""

@@ -11,6 +11,8 @@ import anyio
 import msgspec
 
 from dsl.calendar import format_instant
+from dsl.fold import standings
+from dsl.values import canonical_number
 from worker import terminal
 from worker.app import at_once, wall_clock
 from worker.app import run as run_worker
@@ -20,7 +22,7 @@ from worker.deployed import RulesRefusedError
 from worker.emit import outgoing, tell_published
 from worker.loop import spare_collector
 from worker.recording import RecordingError, lines
-from worker.results import StaleError, read_results
+from worker.results import StaleError, read_results, read_subject
 from worker.rules import MeaningChangedError, apply_rules, load_deployed
 from worker.sandbox import publish, rule_files
 from worker.settings import Settings, shown
@@ -32,8 +34,11 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
     from pathlib import Path
 
+    from dsl.outcome import Subject
+    from dsl.progress import State
     from worker.backfill import Report
     from worker.dead import DeadLetter
+    from worker.deployed import Deployed
     from worker.rulefiles import RuleSet
     from worker.stats import Stats
     from worker.verdict import Reason
@@ -206,6 +211,67 @@ async def digest(settings: Settings, *, as_json: bool) -> None:
         terminal.out().print(f"{terminal.plural(unlocks, 'unlock')}, {contested:,} contested, {subjects}")
 
     await _patiently(settings, work)
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """How far a subject is with one achievement and tier: `percent`, and for what is counted, the numbers."""
+
+    tenant_id: str
+    scope: str
+    subject: str
+    achievement: str
+    tier: str | None
+    version: int
+    current: str | None
+    target: str | None
+    percent: int
+    earned: bool
+
+
+async def progress(settings: Settings, tenant: str, name: str, *, as_json: bool) -> None:
+    """Print how far one subject is with everything."""
+
+    async def work(store: Store) -> list[Progress]:
+        rules = await load_deployed(store, settings)
+        states = await read_subject(store, rules, tenant, name)
+        return [row for subject, state in states.items() for row in _progress(rules, subject, state)]
+
+    rows = await _patiently(settings, work)
+    if as_json:
+        print(msgspec.json.encode(rows).decode())  # noqa: T201
+        return
+    if not rows:
+        raise CommandError(f"nothing that the rules hear is known of {name!r} in tenant {tenant!r}")
+    columns = ["scope", "achievement", "tier", "progress", "%", "earned"]
+    terminal.table(
+        f"{tenant} {name}",
+        columns,
+        [
+            (row.scope, row.achievement, row.tier or "", _ratio(row), row.percent, "yes" if row.earned else "")
+            for row in rows
+        ],
+        right=(3, 4),
+    )
+
+
+def _progress(rules: Deployed, subject: Subject, state: State) -> Iterator[Progress]:
+    for standing in standings(rules.program.scopes[subject.scope], state, wall_clock()):
+        measure = standing.measure
+        yield Progress(
+            *subject,
+            standing.achievement,
+            standing.tier,
+            standing.version,
+            None if measure.current is None else canonical_number(measure.current),
+            None if measure.target is None else canonical_number(measure.target),
+            # Never 100 before it is reached.
+            int(measure.fraction * 100),
+            standing.earned,
+        )
+
+
+def _ratio(row: Progress) -> str:
+    return "" if row.target is None else f"{row.current}/{row.target}"
 
 
 # -- dead letters -----------------------------------------------------------------------------------------------------

@@ -82,10 +82,26 @@ async def read_results(store: Store, rules: Deployed, *, clock: int | None = Non
     return Stored(unlocks, contested, states, digest(rules.program, unlocks, states))
 
 
+async def read_subject(store: Store, rules: Deployed, tenant: str, name: str) -> dict[Subject, State]:
+    """Return the states of everything of that name in a tenant: a user, the tenant itself, a field's value.
+
+    Raises:
+        StaleError: one was folded by other rules.
+        UnavailableError: the database is away.
+    """
+    async with store.transaction() as session:
+        rows = await session.rows(_ProgressRow, "progress_of_subject", tenant, list(rules.stamps), name)
+    return _decoded(rules, rows)
+
+
 async def _states(session: Session, rules: Deployed) -> dict[Subject, State]:
+    return _decoded(rules, await session.rows(_ProgressRow, "all_progress"))
+
+
+def _decoded(rules: Deployed, rows: list[_ProgressRow]) -> dict[Subject, State]:
     states: dict[Subject, State] = {}
     stale = 0
-    for row in await session.rows(_ProgressRow, "all_progress"):
+    for row in rows:
         if row.scope not in rules.stamps:
             continue
         state = decode(row.state.encode()) if row.stamp == rules.stamps[row.scope] else None

@@ -11,3 +11,9 @@ ORDER BY tenant_id, scope, subject, achievement, tier, occurrence;
 
 -- name: all_progress
 SELECT tenant_id, scope, subject, stamp, state FROM progress ORDER BY tenant_id, scope, subject;
+
+-- name: progress_of_subject
+-- Every scope in which a tenant has a subject of that name.
+SELECT tenant_id, scope, subject, stamp, state FROM progress
+WHERE tenant_id = $1 AND scope = ANY ($2::text[]) AND subject = $3
+ORDER BY scope;

@@ -43,6 +43,21 @@ async def test_a_worker_gives_the_digest_of_a_replay(deployed: Shell) -> None:
     assert stored["contested"] == []
 
 
+async def test_progress_tells_how_far_somebody_is(deployed: Shell) -> None:
+    deployed.ach("emit", LARK)
+    deployed.ach("run", "--drain")
+    rows = json.loads(deployed.ach("progress", "u_02d24007efaf7a00", "-t", "lark-parser/lark", "--json").out)
+    by_name = {(row["achievement"], row["tier"]): row for row in rows}
+    assert by_name["committer", "bronze"]["earned"]
+    silver = by_name["committer", "silver"]
+    assert (silver["target"], silver["earned"]) == ("100", False)
+    assert 0 < silver["percent"] < 100
+    assert int(silver["current"]) == silver["percent"]
+    shown = deployed.ach("progress", "u_02d24007efaf7a00", "-t", "lark-parser/lark").out
+    assert f"{silver['current']}/100" in shown
+    assert deployed.ach("progress", "nobody", "-t", "lark-parser/lark").code == 1
+
+
 async def test_killed_in_mid_stream_a_restart_gives_the_same_digest(deployed: Shell) -> None:
     expected = json.loads(deployed.ach("replay", LARK, "-r", RULES, "--json").out)
     deployed.environment["ACH_BATCH_SIZE"] = "20"
