@@ -94,14 +94,10 @@ class Index:
         touching = (each for each in found[max(0, last - 1) : last + 1] if each.span.end >= offset)
         return max(touching, key=lambda each: each.span.start, default=None)
 
-    def all_in(self, source: Source) -> list[Occurrence]:
-        """Return the names of one file in the order of its text."""
-        return self._files.get(source, [])
-
     def places(self, symbols: Iterable[Symbol]) -> list[Occurrence]:
-        """Return every place where one of the symbols stands, its declarations among them, in order."""
-        found = {(each.source.name, each.span): each for symbol in symbols for each in self._places.get(symbol, ())}
-        return [found[key] for key in sorted(found)]
+        """Return every place where one of the symbols stands, its declarations among them."""
+        found = {(each.source, each.span): each for symbol in symbols for each in self._places.get(symbol, ())}
+        return list(found.values())
 
     def declarations(self, symbols: Iterable[Symbol]) -> list[Occurrence]:
         """Return where the symbols are declared."""

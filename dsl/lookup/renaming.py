@@ -76,8 +76,4 @@ def _taken(index: Index, symbols: Iterable[Symbol], new: str) -> Refused | None:
     """Refuse a name that something of the same kind and owner has already."""
     old = set(symbols)
     wanted = {symbol._replace(name=new) for symbol in old} - old
-    other = next(iter(index.declarations(wanted)), None)
-    if other is None:
-        return None
-    line, _ = other.source.position(other.span.start)
-    return Refused(f"`{new}` is declared already, in line {line} of its file")
+    return Refused(f"`{new}` is declared already") if index.declarations(wanted) else None

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-    from typing import IO
+    from typing import IO, Self
 
 Json: TypeAlias = Any
 SECONDS = 60.0
@@ -48,10 +48,10 @@ class Editor:
         self._arrived: queue.Queue[Json] = queue.Queue()
         self._kept: list[Json] = []
         self._number = 0
-        threading.Thread(target=self._listen, daemon=True).start()
-        asked = {"processId": None, "rootUri": None, "capabilities": CAPABILITIES, **initialize}
-        self.capabilities: Json = self.request("initialize", asked)["capabilities"]
-        self.notify("initialized", {})
+        self.capabilities: Json = {}
+        self._listening = threading.Thread(target=self._listen, daemon=True)
+        self._listening.start()
+        self._initialize = {"processId": None, "rootUri": None, "capabilities": CAPABILITIES, **initialize}
 
     # -- messages --
 
@@ -98,6 +98,25 @@ class Editor:
     def wait_for(self, method: str) -> Json:
         """Return the parameters of the next message of a method."""
         return self.wait(lambda message: message.get("method") == method).get("params")
+
+    # -- the end --
+
+    def __enter__(self) -> Self:
+        try:
+            self.capabilities = self.request("initialize", self._initialize)["capabilities"]
+            self.notify("initialized", {})
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_failure: object) -> None:
+        self.process.kill()
+        self.process.wait()
+        self._listening.join()
+        for stream in (self.process.stdin, self.process.stdout):
+            assert stream is not None
+            stream.close()
 
     def end(self) -> int:
         """Say goodbye as the protocol wants it; return the exit code."""

@@ -13,7 +13,7 @@ from worker.lsp.rename import as_workspace_edit
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from lsprotocol.types import CodeActionParams
+    from lsprotocol.types import CodeActionParams, Range
 
     from dsl.diagnostics import Diagnostic
     from worker.lsp.desk import Desk, View
@@ -25,13 +25,14 @@ def actions(desk: Desk, params: CodeActionParams) -> list[CodeAction] | None:
     only = params.context.only
     if view is None or (only is not None and not {"", CodeActionKind.QuickFix}.intersection(only)):
         return None
-    start, end = view.lines.span(params.range)
-    touched = [
-        problem
-        for problem in view.edition.problems
-        if problem.source is view.source and problem.span.start <= end and problem.span.end >= start
-    ]
-    return [action for problem in touched for action in _mending(view, problem)]
+    own = [problem for problem in view.edition.problems if problem.source.name == view.page.uri]
+    return [action for problem in own if _touches(view, problem, params.range) for action in _mending(view, problem)]
+
+
+def _touches(view: View, problem: Diagnostic, where: Range) -> bool:
+    start, end = view.lines.span(where)
+    _, piece_start = view.edition.home[problem.source]
+    return problem.span.start + piece_start <= end and problem.span.end + piece_start >= start
 
 
 def _mending(view: View, problem: Diagnostic) -> Iterator[CodeAction]:
@@ -40,7 +41,7 @@ def _mending(view: View, problem: Diagnostic) -> Iterator[CodeAction]:
         yield CodeAction(
             title=fix.title,
             kind=CodeActionKind.QuickFix,
-            diagnostics=[as_diagnostic(problem, view.lines)],
+            diagnostics=[as_diagnostic(problem, view.range(problem.source, problem.span))],
             edit=as_workspace_edit(view, fix.edits),
             is_preferred=(fix.sure and fix is found[0]) or None,
         )

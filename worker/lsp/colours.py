@@ -39,8 +39,8 @@ def semantic_tokens(desk: Desk, params: SemanticTokensParams) -> SemanticTokens 
 def _tokens(view: View) -> Iterator[tuple[int, int, int, int, int]]:
     """Yield each name: lines and columns from the one before, length, type, modifiers."""
     line = column = 0
-    for place in view.page.names:
-        where = view.range(place.span)
+    for place in (name for _, piece in view.page.placed for name in piece.names):
+        where = view.range(place.source, place.span)
         start, length = where.start, where.end.character - where.start.character
         across = start.character - (column if start.line == line else 0)
         yield start.line - line, across, length, _NUMBERS[place.symbols[0].kind], int(place.whole is not None)

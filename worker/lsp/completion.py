@@ -60,7 +60,7 @@ class Asked(NamedTuple):
 def completion(desk: Desk, params: CompletionParams, *, snippets: bool) -> CompletionList | None:
     """Return what may stand at the cursor; `snippets` tells whether the editor can fill in stops."""
     view = desk.view(params.text_document.uri)
-    place = None if view is None else place_at(view.source.text, view.offset(params.position))
+    place = None if view is None else place_at(view.page.text, view.offset(params.position))
     if view is None or place is None:
         return None
     asked = Asked(place, view)
@@ -80,7 +80,7 @@ def _item(asked: Asked, offer: Offer, number: int, *, snippets: bool) -> Complet
         documentation=None if meaning is None else MarkupContent(MarkupKind.Markdown, meaning),
         sort_text=f"{number:04d}",
         insert_text_format=InsertTextFormat.Snippet if filled else InsertTextFormat.PlainText,
-        text_edit=TextEdit(asked.view.range(asked.place.typed), text),
+        text_edit=TextEdit(asked.view.lines.range(asked.place.typed), text),
     )
 
 
@@ -184,7 +184,7 @@ def _arguments(asked: Asked) -> Iterator[Offer]:
 
 
 def _events(asked: Asked) -> Iterator[Offer]:
-    for name, schema in sorted(asked.rules.events.items()):
+    for name, schema in sorted(asked.view.edition.events.items()):
         yield Offer(name, CompletionItemKind.Event, ", ".join(schema.fields))
 
 
@@ -194,7 +194,7 @@ def _shown(field: Field) -> str:
 
 def _fields_of(asked: Asked) -> dict[str, Field]:
     """Return the fields that all events at hand have; those of any event where none is at hand."""
-    events = asked.rules.events
+    events = asked.view.edition.events
     schemas = [events[name].fields for name in asked.place.events if name in events]
     if not schemas:
         return {}
@@ -205,6 +205,11 @@ def _fields(asked: Asked) -> Iterator[Offer]:
     for name, field in _fields_of(asked).items():
         if name not in asked.place.given:
             yield Offer(name, CompletionItemKind.Field, _shown(field))
+
+
+def _own_fields(asked: Asked) -> Iterator[Offer]:
+    place = asked.place
+    yield from (Offer(name, CompletionItemKind.Field) for name in place.declared if name not in place.given)
 
 
 def _filter_fields(asked: Asked) -> Iterator[Offer]:
@@ -259,18 +264,18 @@ def _achievements(asked: Asked) -> Iterator[Offer]:
 
 def _scopes(asked: Asked) -> Iterator[Offer]:
     yield from (Offer(name, _KEYWORD) for name in ("user", "tenant"))
-    fields = {name for schema in asked.rules.events.values() for name in schema.fields}
+    fields = {name for schema in asked.view.edition.events.values() for name in schema.fields}
     yield from (Offer(name, CompletionItemKind.Field) for name in sorted(fields))
 
 
 def _families(asked: Asked) -> Iterator[Offer]:
-    nodes = (node for page in asked.view.edition.pages.values() for node in page.file.declarations)
+    nodes = (node for page in asked.view.edition.pages.values() for _, node in page.declarations())
     families = {node.family.text for node in nodes if isinstance(node, Achievement) and node.family is not None}
     yield from (Offer(name, CompletionItemKind.Module) for name in sorted(families))
 
 
 def _rewards(asked: Asked) -> Iterator[Offer]:
-    nodes = (node for page in asked.view.edition.pages.values() for node in page.file.declarations)
+    nodes = (node for page in asked.view.edition.pages.values() for _, node in page.declarations())
     keys = {key for node in nodes if isinstance(node, Achievement) and node.reward for key in node.reward.values}
     for key in sorted((keys | {"xp", "badge"}) - asked.place.given):
         yield Offer(key, CompletionItemKind.Property, snippet=f"{key}: ")
@@ -311,6 +316,7 @@ _OFFERS: Final[dict[Want, Callable[[Asked], Iterable[Offer]]]] = {
     Want.VERSION: lambda asked: [Offer("version", _KEYWORD, snippet="version ${1:2} from ${2:2026-05-01T00:00:00Z}")],
     Want.FROM: _words("from"),
     Want.ONCE: lambda asked: [Offer("once per", _KEYWORD, snippet="once per ", entry="once")],
+    Want.ONCE_FIELD: _own_fields,
     Want.PER: _words("per"),
     Want.WITHIN: _words("within"),
     Want.TYPE: lambda asked: [Offer(kind, CompletionItemKind.TypeParameter) for kind in FieldType],

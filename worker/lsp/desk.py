@@ -16,6 +16,7 @@ from weakref import WeakKeyDictionary
 from lsprotocol.types import Location, Position, PositionEncodingKind, Range
 from pygls.uris import from_fs_path, to_fs_path
 
+from dsl.source import Span
 from worker.lsp.positions import Lines
 from worker.lsp.rulebook import Edition, Page, Rulebook
 from worker.rulefiles import SUFFIX, decode
@@ -23,7 +24,8 @@ from worker.rulefiles import SUFFIX, decode
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from dsl.source import Source, Span
+    from dsl.lookup.index import Occurrence
+    from dsl.source import Source
     from dsl.story import Verdict
 
 _LEFT_OUT: Final = ("node_modules",)
@@ -38,22 +40,23 @@ class View(NamedTuple):
     page: Page
     lines: Lines
 
-    @property
-    def source(self) -> Source:
-        """The file's text."""
-        return self.page.source
-
     def offset(self, position: Position) -> int:
-        """Return the offset of a position in it."""
+        """Return the offset of a position in the file."""
         return self.lines.offset(position)
 
-    def range(self, span: Span) -> Range:
-        """Return where a span of it lies."""
-        return self.lines.range(span)
+    def name_at(self, position: Position) -> Occurrence | None:
+        """Return the name at a position."""
+        offset = self.offset(position)
+        start, piece = self.page.at(offset)
+        return self.edition.index.at(piece.source, offset - start)
+
+    def range(self, source: Source, span: Span) -> Range:
+        """Return where a span lies, in the file that its source is a piece of."""
+        return self.location(source, span).range
 
     def location(self, source: Source, span: Span) -> Location:
-        """Return where a span of any file lies."""
-        return self.desk.location(source, span)
+        """Return the file that a source is a piece of, and where a span of it lies there."""
+        return self.desk.location(self.edition, source, span)
 
 
 class Desk:
@@ -66,7 +69,7 @@ class Desk:
         self.rule_sets: Sequence[str] = ()
         self._books: dict[str, Rulebook] = {}
         self._uris: dict[str, str] = {}
-        self._lines: WeakKeyDictionary[Source, Lines] = WeakKeyDictionary()
+        self._lines: WeakKeyDictionary[Page, Lines] = WeakKeyDictionary()
 
     # -- folders --
 
@@ -140,17 +143,18 @@ class Desk:
         book = self.book(uri)
         edition = book.edition()
         page = edition.pages.get(uri)
-        return None if page is None else View(self, book, edition, page, self.lines(page.source))
+        return None if page is None else View(self, book, edition, page, self.lines(page))
 
-    def location(self, source: Source, span: Span) -> Location:
-        """Return where a span of a file lies."""
-        return Location(source.name, self.lines(source).range(span))
+    def location(self, edition: Edition, source: Source, span: Span) -> Location:
+        """Return where a span of a source lies in its file."""
+        page, start = edition.home[source]
+        return Location(page.uri, self.lines(page).range(Span(start + span.start, start + span.end)))
 
-    def lines(self, source: Source) -> Lines:
-        """Return the lines of a text, in the encoding that was agreed on."""
-        if source not in self._lines:
-            self._lines[source] = Lines(source.text, self.encoding)
-        return self._lines[source]
+    def lines(self, page: Page) -> Lines:
+        """Return the lines of a file, in the encoding that was agreed on."""
+        if page not in self._lines:
+            self._lines[page] = Lines(page.text, self.encoding)
+        return self._lines[page]
 
 
 def _rule_files(root: Path) -> Iterable[Path]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from lsprotocol.types import TextEdit
 
 from dsl.format import format_source
-from dsl.source import Span
+from dsl.source import Source, Span
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 def formatting(desk: Desk, params: DocumentFormattingParams) -> list[TextEdit] | None:
     """Return the edit that formats a file: none where it is formatted, or cannot be read."""
     view = desk.view(params.text_document.uri)
-    text = None if view is None else format_source(view.source)
+    text = None if view is None else format_source(Source(view.page.uri, view.page.text))
     if view is None or text is None:
         return None
-    if text == view.source.text:
+    if text == view.page.text:
         return []
-    span, replacement = _difference(view.source.text, text)
-    return [TextEdit(view.range(span), replacement)]
+    span, replacement = _difference(view.page.text, text)
+    return [TextEdit(view.lines.range(span), replacement)]
 
 
 def _difference(before: str, after: str) -> tuple[Span, str]:

@@ -6,7 +6,7 @@ a name says what it was declared as; a keyword what it is for.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from lsprotocol.types import Hover, MarkupContent, MarkupKind
 
@@ -14,7 +14,7 @@ from dsl import words
 from dsl.lookup.index import Kind
 from dsl.lookup.memory import remembered
 from dsl.lookup.scan import Kind as Look
-from dsl.lookup.scan import declaration_start, scan, token_at
+from dsl.lookup.scan import scan, token_at
 from dsl.syntax import Achievement, Combine, Duration
 from worker.lsp.glossary import GLOSSARY
 
@@ -25,10 +25,25 @@ if TYPE_CHECKING:
 
     from dsl.analyze import Verdict
     from dsl.lookup.index import Occurrence, Symbol
+    from dsl.lookup.pieces import Piece
     from dsl.lookup.scan import Token
-    from dsl.source import Source, Span
+    from dsl.source import Span
     from dsl.syntax import Condition
     from worker.lsp.desk import Desk, View
+
+
+class Spot(NamedTuple):
+    """What the cursor points at: an offset in a piece of a file."""
+
+    view: View
+    piece: Piece
+    offset: int
+
+    @property
+    def achievement(self) -> Achievement | None:
+        """The achievement around it."""
+        nodes = (node for node in self.piece.file.declarations if isinstance(node, Achievement))
+        return next((node for node in nodes if node.span.start <= self.offset <= node.span.end), None)
 
 
 def hover(desk: Desk, params: HoverParams) -> Hover | None:
@@ -36,22 +51,23 @@ def hover(desk: Desk, params: HoverParams) -> Hover | None:
     view = desk.view(params.text_document.uri)
     if view is None:
         return None
-    offset = view.offset(params.position)
-    found = _name(view, offset) or _word(view, offset)
+    start, piece = view.page.at(view.offset(params.position))
+    spot = Spot(view, piece, view.offset(params.position) - start)
+    found = _name(spot) or _word(spot)
     if found is None:
         return None
     text, place = found
-    return Hover(MarkupContent(MarkupKind.Markdown, text), view.range(place))
+    return Hover(MarkupContent(MarkupKind.Markdown, text), view.range(piece.source, place))
 
 
 # -- names ------------------------------------------------------------------------------------------------------------
 
 
-def _name(view: View, offset: int) -> tuple[str, Span] | None:
-    place = view.edition.index.at(view.source, offset)
+def _name(spot: Spot) -> tuple[str, Span] | None:
+    place = spot.view.edition.index.at(spot.piece.source, spot.offset)
     if place is None:
         return None
-    texts = [text for symbol in place.symbols[:3] if (text := _meaning(view, symbol, place))]
+    texts = [text for symbol in place.symbols[:3] if (text := _meaning(spot.view, symbol, place))]
     return ("\n\n---\n\n".join(texts), place.span) if texts else None
 
 
@@ -64,7 +80,7 @@ def _meaning(view: View, symbol: Symbol, place: Occurrence) -> str:
         return f"one subject for each `{symbol.name}`"
     declared = view.edition.index.declarations((symbol,))
     shown = [f"```ach\n{_text(each)}\n```" for each in declared]
-    comments = [text for each in declared if (text := _comment_above(each.source, each))]
+    comments = [text for each in declared if (text := _comment_above(view, each))]
     return "\n\n".join([*shown, *comments, _used(view, symbol)]) if shown else ""
 
 
@@ -73,11 +89,12 @@ def _text(place: Occurrence) -> str:
     return place.source.text[start:end]
 
 
-def _comment_above(source: Source, place: Occurrence) -> str:
+def _comment_above(view: View, place: Occurrence) -> str:
     """Return the comment right above a declaration."""
-    start = (place.whole or place.span).start
+    page, start = view.edition.home[place.source]
+    start += (place.whole or place.span).start
     found: list[str] = []
-    for line in reversed(source.text[:start].split("\n")[:-1]):
+    for line in reversed(page.text[:start].split("\n")[:-1]):
         if not line.lstrip().startswith("#"):
             break
         found.append(line.strip().lstrip("#").strip())
@@ -98,7 +115,8 @@ def _achievement(view: View, name: str, place: Occurrence) -> str:
     versions = view.edition.rules.achievements.get(name)
     if not versions:
         return ""
-    node = next((each for each in versions if each.name.span == place.span), versions[-1])
+    here = (node for _, node in view.page.declarations() if isinstance(node, Achievement))
+    node = next((each for each in here if each in versions and place.whole == each.span), versions[-1])
     lines = [_title(node), *([] if node.about is None else [str(node.about.value)]), ""]
     lines += [f"- {text}" for text in _asks(node)]
     if len(versions) > 1:
@@ -140,22 +158,24 @@ def _verdict(view: View, node: Achievement) -> list[str]:
 
 
 def _reasons(view: View, node: Achievement, verdict: Verdict) -> Iterator[str]:
-    source = next((page.source for page in view.edition.pages.values() if node in page.file.declarations), view.source)
-    for reason in verdict.reasons:
-        line, _ = source.position(reason.span.start)
-        yield f"- {reason.text} (line {line})"
+    for page in view.edition.pages.values():
+        for source, other in page.declarations():
+            if other is node:
+                for reason in verdict.reasons:
+                    line = view.range(source, reason.span).start.line + 1
+                    yield f"- {reason.text} (line {line})"
 
 
 # -- operators and keywords -------------------------------------------------------------------------------------------
 
 
-def _word(view: View, offset: int) -> tuple[str, Span] | None:
-    start = declaration_start(view.source.text, offset)
-    token = token_at(scan(view.source.text, start, _line_end(view.source.text, offset)), offset)
+def _word(spot: Spot) -> tuple[str, Span] | None:
+    text = spot.piece.source.text
+    token = token_at(scan(text, 0, _line_end(text, spot.offset)), spot.offset)
     if token is None:
         return None
-    text = _length(token) if token.kind is Look.NUMBER else _operator(view, token) or _keyword(view, token)
-    return None if not text else (text, token.span)
+    said = _length(token) if token.kind is Look.NUMBER else _operator(spot, token) or _keyword(spot, token)
+    return (said, token.span) if said else None
 
 
 def _line_end(text: str, offset: int) -> int:
@@ -163,14 +183,11 @@ def _line_end(text: str, offset: int) -> int:
     return len(text) if end < 0 else end
 
 
-def _operator(view: View, token: Token) -> str:
-    for node in view.page.file.declarations:
-        if isinstance(node, Achievement) and node.span.start <= token.start < node.span.end:
-            for when in _whens(node):
-                for part in _parts(when):
-                    if part.span.start == token.start:
-                        return _condition(view, node, part)
-    return ""
+def _operator(spot: Spot, token: Token) -> str:
+    node = spot.achievement
+    parts = () if node is None else (part for when in _whens(node) for part in _parts(when))
+    part = next((part for part in parts if part.span.start == token.start), None)
+    return "" if node is None or part is None else _condition(spot.view, node, part)
 
 
 def _whens(node: Achievement) -> Iterator[Condition]:
@@ -192,24 +209,16 @@ def _condition(view: View, node: Achievement, part: Condition) -> str:
     return "\n".join([*lines, *(f"- {text}" for text in remembered(node, part))])
 
 
-def _keyword(view: View, token: Token) -> str:
-    text = view.source.text
+def _keyword(spot: Spot, token: Token) -> str:
+    text = spot.piece.source.text
     if token.text in _MODIFIERS and text[token.end :].lstrip().startswith("="):
         return GLOSSARY[f"{token.text}="]
     found = GLOSSARY.get(token.text, "")
-    more = _filled(view, token)
+    more = "" if spot.achievement is None else _clause(spot.achievement, token.text)
     return f"{found}\n\n{more}" if found and more else found
 
 
 _MODIFIERS = ("within", "per", "unless", "tz", "event", "distinct", "of", "by", "min", "grace")
-
-
-def _filled(view: View, token: Token) -> str:
-    """Return what the clause that a keyword begins says here."""
-    for node in view.page.file.declarations:
-        if isinstance(node, Achievement) and node.span.start <= token.start < node.span.end:
-            return _clause(node, token.text)
-    return ""
 
 
 def _clause(node: Achievement, keyword: str) -> str:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from lsprotocol.types import CodeLensParams
 
+    from dsl.source import Source
     from dsl.story import Verdict
     from worker.lsp.desk import Desk, View
 
@@ -32,18 +33,18 @@ def lenses(desk: Desk, params: CodeLensParams) -> list[CodeLens] | None:
 
 
 def _lenses(desk: Desk, view: View) -> Iterator[CodeLens]:
-    for number, example in enumerate(_examples(view)):
+    for number, (source, example) in enumerate(_examples(view)):
         start = example.span.start
-        command = Command(_title(desk, view, number), RUN, arguments=[view.source.name, number])
-        yield CodeLens(view.range(Span(start, start + len("example"))), command)
+        command = Command(_title(desk, view, number), RUN, arguments=[view.page.uri, number])
+        yield CodeLens(view.range(source, Span(start, start + len("example"))), command)
 
 
-def _examples(view: View) -> list[Example]:
-    return [node for node in view.page.file.declarations if isinstance(node, Example)]
+def _examples(view: View) -> list[tuple[Source, Example]]:
+    return [(source, node) for source, node in view.page.declarations() if isinstance(node, Example)]
 
 
 def _title(desk: Desk, view: View, number: int) -> str:
-    edition, verdict = desk.told.get((view.source.name, number), (None, None))
+    edition, verdict = desk.told.get((view.page.uri, number), (None, None))
     if verdict is None or edition is not view.edition:
         return "run example"
     if not verdict.failures:
@@ -60,6 +61,6 @@ def run(desk: Desk, uri: str, number: int) -> Verdict | str:
     program = view.edition.program
     if program is None:
         return "the rules have errors; mend them, and run the example again"
-    verdict = run_example(view.edition.rules, program, view.source, examples[number])
-    desk.told[view.source.name, number] = (view.edition, verdict)
+    verdict = run_example(view.edition.rules, program, *examples[number])
+    desk.told[view.page.uri, number] = (view.edition, verdict)
     return verdict

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def definition(desk: Desk, params: DefinitionParams) -> list[Location] | None:
     """Return where the name under the cursor is declared; a name may be declared several times, in versions."""
     view = desk.view(params.text_document.uri)
-    place = None if view is None else view.edition.index.at(view.source, view.offset(params.position))
+    place = None if view is None else view.name_at(params.position)
     if view is None or place is None:
         return None
     return [view.location(each.source, each.span) for each in view.edition.index.declarations(place.symbols)]
@@ -24,7 +24,7 @@ def definition(desk: Desk, params: DefinitionParams) -> list[Location] | None:
 def references(desk: Desk, params: ReferenceParams) -> list[Location] | None:
     """Return every place where the name under the cursor stands, in all files."""
     view = desk.view(params.text_document.uri)
-    place = None if view is None else view.edition.index.at(view.source, view.offset(params.position))
+    place = None if view is None else view.name_at(params.position)
     if view is None or place is None:
         return None
     places = view.edition.index.places(place.symbols)
@@ -35,13 +35,14 @@ def references(desk: Desk, params: ReferenceParams) -> list[Location] | None:
 def highlights(desk: Desk, params: DocumentHighlightParams) -> list[DocumentHighlight] | None:
     """Return every place of the file where the name under the cursor stands."""
     view = desk.view(params.text_document.uri)
-    place = None if view is None else view.edition.index.at(view.source, view.offset(params.position))
+    place = None if view is None else view.name_at(params.position)
     if view is None or place is None:
         return None
     return [
         DocumentHighlight(
-            view.range(each.span), DocumentHighlightKind.Read if each.whole is None else DocumentHighlightKind.Write
+            view.range(each.source, each.span),
+            DocumentHighlightKind.Read if each.whole is None else DocumentHighlightKind.Write,
         )
         for each in view.edition.index.places(place.symbols)
-        if each.source is view.source
+        if each.source.name == view.page.uri
     ]

@@ -10,12 +10,12 @@ from dsl.lookup.index import Kind
 from dsl.syntax import Achievement, EventDecl, Example, TraitsDecl
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from lsprotocol.types import DocumentSymbolParams, WorkspaceSymbolParams
 
-    from dsl.source import Span
-    from dsl.syntax import Declaration, FieldDecl
+    from dsl.source import Source
+    from dsl.syntax import Declaration, Node
     from worker.lsp.desk import Desk, View
 
 _KINDS: Final = {
@@ -32,44 +32,46 @@ MAX_FOUND: Final = 500
 def document_symbols(desk: Desk, params: DocumentSymbolParams) -> list[DocumentSymbol] | None:
     """Return the outline of a file."""
     view = desk.view(params.text_document.uri)
-    return None if view is None else [_declared(view, node) for node in view.page.file.declarations]
-
-
-def _declared(view: View, node: Declaration) -> DocumentSymbol:
-    match node:
-        case EventDecl():
-            fields = _fields(view, node.fields, SymbolKind.Field)
-            return _symbol(view, node.name.text, SymbolKind.Event, node.span, node.name.span, children=fields)
-        case TraitsDecl():
-            fields = _fields(view, node.fields, SymbolKind.Property)
-            name = f"traits from {node.event.text}"
-            return _symbol(view, name, SymbolKind.Struct, node.span, node.event.span, children=fields)
-        case Achievement():
-            detail = f"version {node.version}" if node.version > 1 else ""
-            tiers = [
-                _symbol(view, tier.name.text, SymbolKind.EnumMember, tier.span, tier.name.span) for tier in node.tiers
-            ]
-            symbol = _symbol(view, node.name.text, SymbolKind.Class, node.span, node.name.span, children=tiers)
-            symbol.detail = detail
-            return symbol
-        case Example():
-            return _symbol(view, f'example "{node.title}"', SymbolKind.Method, node.span, node.span)
-
-
-def _fields(view: View, fields: Sequence[FieldDecl], kind: SymbolKind) -> list[DocumentSymbol]:
-    return [_symbol(view, field.name.text, kind, field.span, field.name.span) for field in fields]
-
-
-def _symbol(
-    view: View, name: str, kind: SymbolKind, whole: Span, place: Span, *, children: list[DocumentSymbol] | None = None
-) -> DocumentSymbol:
-    return DocumentSymbol(
-        name=name,
-        kind=kind,
-        range=view.range(whole),
-        selection_range=view.range(place),
-        children=children or None,
+    return (
+        None if view is None else [_Outline(view, source).declared(node) for source, node in view.page.declarations()]
     )
+
+
+class _Outline:
+    """Makes the symbols of one declaration."""
+
+    def __init__(self, view: View, source: Source) -> None:
+        self._view = view
+        self._source = source
+
+    def declared(self, node: Declaration) -> DocumentSymbol:
+        match node:
+            case EventDecl():
+                return self._symbol(node.name.text, SymbolKind.Event, node, node.name, self._fields(node))
+            case TraitsDecl():
+                name = f"traits from {node.event.text}"
+                return self._symbol(name, SymbolKind.Struct, node, node.event, self._fields(node))
+            case Achievement():
+                tiers = [self._symbol(tier.name.text, SymbolKind.EnumMember, tier, tier.name) for tier in node.tiers]
+                symbol = self._symbol(node.name.text, SymbolKind.Class, node, node.name, tiers)
+                symbol.detail = f"version {node.version}" if node.version > 1 else None
+                return symbol
+            case Example():
+                return self._symbol(f'example "{node.title}"', SymbolKind.Method, node, node)
+
+    def _fields(self, node: EventDecl | TraitsDecl) -> list[DocumentSymbol]:
+        return [self._symbol(field.name.text, SymbolKind.Field, field, field.name) for field in node.fields]
+
+    def _symbol(
+        self, name: str, kind: SymbolKind, whole: Node, place: Node, children: list[DocumentSymbol] | None = None
+    ) -> DocumentSymbol:
+        return DocumentSymbol(
+            name=name,
+            kind=kind,
+            range=self._view.range(self._source, whole.span),
+            selection_range=self._view.range(self._source, place.span),
+            children=children or None,
+        )
 
 
 def workspace_symbols(desk: Desk, params: WorkspaceSymbolParams) -> list[WorkspaceSymbol]:
@@ -82,10 +84,10 @@ def _search(desk: Desk, wanted: str) -> Iterator[WorkspaceSymbol]:
     for book in desk.books():
         edition = book.edition()
         for page in edition.pages.values():
-            for place in page.names:
+            for place in (name for _, piece in page.placed for name in piece.names):
                 symbol = place.symbols[0]
                 if place.whole is not None and symbol.kind in _KINDS and _matches(wanted, symbol.name):
-                    location = desk.location(page.source, place.span)
+                    location = desk.location(edition, place.source, place.span)
                     yield WorkspaceSymbol(
                         location=location,
                         name=symbol.name,

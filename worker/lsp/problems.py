@@ -11,10 +11,11 @@ from dsl.diagnostics import Severity
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from lsprotocol.types import Range
+
     from dsl.diagnostics import Diagnostic as Problem
     from dsl.story import Failure
     from worker.lsp.desk import Desk
-    from worker.lsp.positions import Lines
     from worker.lsp.rulebook import Edition
 
 SOURCE: Final = "ach"
@@ -26,20 +27,21 @@ _UNUSED: Final = "ACH501"
 
 def diagnostics(desk: Desk, edition: Edition) -> dict[str, list[Diagnostic]]:
     """Return the problems of every file of a rule set, of files without any too."""
-    lines = {uri: desk.lines(page.source) for uri, page in edition.pages.items()}
-    found: dict[str, list[Diagnostic]] = {uri: [] for uri in lines}
+    found: dict[str, list[Diagnostic]] = {uri: [] for uri in edition.pages}
     for problem in edition.problems:
-        found[problem.source.name].append(as_diagnostic(problem, lines[problem.source.name]))
+        place = desk.location(edition, problem.source, problem.span)
+        found[place.uri].append(as_diagnostic(problem, place.range))
     for failure in _failures(desk, edition):
-        found[failure.source.name].append(_failed(failure, lines[failure.source.name]))
+        place = desk.location(edition, failure.source, failure.span)
+        found[place.uri].append(_failed(failure, place.range))
     return found
 
 
-def as_diagnostic(problem: Problem, lines: Lines) -> Diagnostic:
+def as_diagnostic(problem: Problem, where: Range) -> Diagnostic:
     """Return a problem as the protocol has it; its hint is a line of the message."""
     message = problem.message if problem.hint is None else f"{problem.message}\nhint: {problem.hint}"
     return Diagnostic(
-        range=lines.range(problem.span),
+        range=where,
         message=message,
         severity=_SEVERITIES[problem.severity],
         code=problem.code,
@@ -54,9 +56,9 @@ def _failures(desk: Desk, edition: Edition) -> Iterator[Failure]:
             yield from verdict.failures
 
 
-def _failed(failure: Failure, lines: Lines) -> Diagnostic:
+def _failed(failure: Failure, where: Range) -> Diagnostic:
     return Diagnostic(
-        range=lines.range(failure.span),
+        range=where,
         message=f"expected: {failure.expected}\ngot: {failure.got}",
         severity=DiagnosticSeverity.Error,
         code=EXAMPLE,

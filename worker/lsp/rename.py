@@ -13,7 +13,7 @@ from dsl.lookup.renaming import rename as edits_of
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from lsprotocol.types import PrepareRenameParams, RenameParams
+    from lsprotocol.types import Position, PrepareRenameParams, RenameParams
 
     from dsl.lookup.index import Occurrence
     from dsl.lookup.renaming import Edit
@@ -31,13 +31,13 @@ def prepare(desk: Desk, params: PrepareRenameParams) -> PrepareRenamePlaceholder
         RefusedError: it cannot be.
     """
     view = desk.view(params.text_document.uri)
-    place = None if view is None else _place(view, view.offset(params.position))
+    place = None if view is None else _place(view, params.position)
     if view is None or place is None:
         return None
     refused = renameable(view.edition.index, place)
     if refused is not None:
         raise RefusedError(refused.why)
-    return PrepareRenamePlaceholder(view.range(place.span), place.text)
+    return PrepareRenamePlaceholder(view.range(place.source, place.span), place.text)
 
 
 def rename(desk: Desk, params: RenameParams) -> WorkspaceEdit | None:
@@ -47,7 +47,7 @@ def rename(desk: Desk, params: RenameParams) -> WorkspaceEdit | None:
         RefusedError: the new name is none, or taken, or a file cannot be read whole.
     """
     view = desk.view(params.text_document.uri)
-    place = None if view is None else _place(view, view.offset(params.position))
+    place = None if view is None else _place(view, params.position)
     if view is None or place is None:
         return None
     edits = edits_of(view.edition.index, place, params.new_name)
@@ -56,10 +56,10 @@ def rename(desk: Desk, params: RenameParams) -> WorkspaceEdit | None:
     return as_workspace_edit(view, edits)
 
 
-def _place(view: View, offset: int) -> Occurrence | None:
+def _place(view: View, position: Position) -> Occurrence | None:
     if not view.edition.readable:
         raise RefusedError("a rule file has syntax errors, and names in what cannot be read would be missed")
-    return view.edition.index.at(view.source, offset)
+    return view.name_at(position)
 
 
 def as_workspace_edit(view: View, edits: Iterable[Edit]) -> WorkspaceEdit:

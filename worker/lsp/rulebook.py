@@ -1,11 +1,12 @@
 """One rule set: the files as an editor has them, and everything that is known about them.
 
-A file is parsed when its text changes, the whole set checked when one of them did. Whatever else a question needs
+A declaration is read when its text changes, the whole set checked when one of them did. Whatever else a question needs
 (names, verdicts, a program) is made when the first one asks.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -13,46 +14,60 @@ from dsl.analyze import verdicts
 from dsl.check import check
 from dsl.compile import compile_rules
 from dsl.diagnostics import Severity
-from dsl.lookup.index import Index, occurrences
-from dsl.parse import parse
-from dsl.source import Source
+from dsl.lookup.index import Index
+from dsl.lookup.pieces import read
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from dsl.analyze import Verdict
     from dsl.compile import Program
     from dsl.diagnostics import Diagnostic
-    from dsl.lookup.index import Occurrence
+    from dsl.lookup.pieces import Placed
+    from dsl.source import Source
+    from dsl.syntax import Declaration
 
 
 class Page:
-    """One file, parsed. Its source is named by its URI."""
+    """One file, read piece by piece. The sources of its pieces are named by its URI."""
 
-    def __init__(self, uri: str, text: str) -> None:
+    def __init__(self, uri: str, text: str, before: Page | None = None) -> None:
         self.uri = uri
-        self.source = Source(uri, text)
-        self.file, self.problems = parse(self.source)
+        self.text = text
+        self.placed = read(uri, text, () if before is None else (each.piece for each in before.placed))
+        self._starts = [each.start for each in self.placed]
 
-    @cached_property
-    def names(self) -> list[Occurrence]:
-        """The names that stand in it."""
-        return occurrences(self.file)
+    def at(self, offset: int) -> Placed:
+        """Return the piece that an offset lies in."""
+        return self.placed[bisect_right(self._starts, offset) - 1]
+
+    def declarations(self) -> Iterator[tuple[Source, Declaration]]:
+        """Yield what was declared, with the source that its spans are of."""
+        for _, piece in self.placed:
+            for node in piece.file.declarations:
+                yield piece.source, node
 
 
 class Edition:
     """A rule set at one moment."""
 
-    def __init__(self, pages: Iterable[Page]) -> None:
+    def __init__(self, pages: Iterable[Page], before: Edition | None = None) -> None:
         self.pages = {page.uri: page for page in pages}
-        self.rules, found = check([page.file for page in self.pages.values()])
-        self.problems: list[Diagnostic] = [problem for page in self.pages.values() for problem in page.problems]
+        self._pieces = [each.piece for page in self.pages.values() for each in page.placed]
+        self.home = {each.piece.source: (page, each.start) for page in self.pages.values() for each in page.placed}
+        """The file that each source is a piece of, and where it stands in it."""
+        self.rules, found = check([piece.file for piece in self._pieces])
+        self.problems: list[Diagnostic] = [problem for piece in self._pieces for problem in piece.problems]
         self.problems.extend(found)
+        self.events = self.rules.events
+        """The declared events; while something cannot be read, those of before too."""
+        if before is not None and not self.readable:
+            self.events = {**before.events, **self.rules.events}
 
     @cached_property
     def index(self) -> Index:
         """Every name, and where it stands."""
-        return Index((page.source, page.names) for page in self.pages.values())
+        return Index((piece.source, piece.names) for piece in self._pieces)
 
     @property
     def sound(self) -> bool:
@@ -62,7 +77,7 @@ class Edition:
     @property
     def readable(self) -> bool:
         """Tell whether every declaration could be read."""
-        return not any(page.problems for page in self.pages.values())
+        return not any(piece.problems for piece in self._pieces)
 
     @cached_property
     def verdicts(self) -> dict[tuple[str, int], Verdict]:
@@ -83,6 +98,7 @@ class Rulebook:
         self._open: dict[str, str] = {}
         self._pages: dict[str, Page] = {}
         self._edition: Edition | None = None
+        self._latest: Edition | None = None
 
     def on_disk(self, uri: str, text: str | None) -> None:
         """Take note of a file's text on disk; None where it is gone."""
@@ -99,12 +115,12 @@ class Rulebook:
         if self._edition is None:
             texts = self._on_disk | self._open
             self._pages = {uri: self._page(uri, texts[uri]) for uri in sorted(texts)}
-            self._edition = Edition(self._pages.values())
+            self._edition = self._latest = Edition(self._pages.values(), self._latest)
         return self._edition
 
     def _page(self, uri: str, text: str) -> Page:
         page = self._pages.get(uri)
-        return page if page is not None and page.source.text == text else Page(uri, text)
+        return page if page is not None and page.text == text else Page(uri, text, page)
 
 
 def _set(texts: dict[str, str], uri: str, text: str | None) -> None:

@@ -34,7 +34,7 @@ P = TypeVar("P")
 
 DELAY: Final = 0.02
 """Seconds between a change and its diagnostics, at least."""
-LONGEST_DELAY: Final = 1.0
+LONGEST_DELAY: Final = 0.25
 """Seconds between a change and its diagnostics, at most, besides the check itself."""
 _REQUEST_FAILED: Final = -32803
 _TRIGGERS: Final = ["=", "(", "[", "{", ",", ".", '"']

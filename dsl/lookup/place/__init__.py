@@ -6,6 +6,7 @@ is. Nothing is parsed: the declaration at hand is mostly unfinished.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from dsl.lookup.place.calls import in_call, in_list
@@ -94,7 +95,7 @@ def _at_top(nodes: Sequence[Node]) -> Place | None:
 def _in_braces(frame: Frame) -> Place | None:
     outer = frame.outer.nodes if frame.outer is not None else []
     if frame.outer is not None and frame.outer.opening == "":
-        return _in_declaration(frame, text_of(outer[0]) if outer else "", text_of(outer[1]) if len(outer) > 1 else "")
+        return _in_declaration(frame, text_of(outer[0]) if outer else "")
     if len(outer) > 1 and text_of(outer[-2]) == "tier":
         return in_clauses(frame, Want.TIER_CLAUSE)
     if outer and text_of(outer[-1]) == "reward":
@@ -111,10 +112,10 @@ def _kind_of(frame: Frame | None) -> str:
     return text_of(outer.nodes[0]) if outer is not None and outer.opening == "" and outer.nodes else ""
 
 
-def _in_declaration(frame: Frame, word: str, name: str) -> Place | None:
+def _in_declaration(frame: Frame, word: str) -> Place | None:
     match word:
         case "event":
-            return _in_event(frame, name)
+            return _in_event(frame)
         case "traits":
             return want(Want.TYPE) if text_of(last(frame.nodes)) == ":" else None
         case "achievement":
@@ -125,7 +126,7 @@ def _in_declaration(frame: Frame, word: str, name: str) -> Place | None:
             return None
 
 
-def _in_event(frame: Frame, event: str) -> Place | None:
+def _in_event(frame: Frame) -> Place | None:
     words = [text_of(node) for node in frame.nodes]
     if words and words[-1] == ":":
         return want(Want.TYPE)
@@ -133,7 +134,8 @@ def _in_event(frame: Frame, event: str) -> Place | None:
     if once is not None:
         behind = words[once + 2 :]
         if not behind or behind[-1] == ",":
-            return want(Want.FIELD)._replace(events=(event,), given=frozenset(behind))
+            declared = tuple(word for word, follower in pairwise(words) if follower == ":")
+            return want(Want.ONCE_FIELD)._replace(given=frozenset(behind), declared=declared)
         if "within" in behind:
             return want(Want.DURATION) if behind[-1] == "within" else None
         return want(Want.WITHIN)

@@ -15,6 +15,7 @@ class Want(Enum):
     VERSION = auto()
     FROM = auto()
     ONCE = auto()
+    ONCE_FIELD = auto()
     PER = auto()
     WITHIN = auto()
     TYPE = auto()
@@ -57,7 +58,8 @@ class Place(NamedTuple):
     """What may stand at a place, and what is written around it.
 
     `typed` is the word that is being written; `events` those whose fields are meant, `field` the one compared with,
-    `operator` the one whose arguments are written, `given` the arguments, clauses, keys or users that are there.
+    `operator` the one whose arguments are written, `given` the arguments, clauses, keys or users that are there,
+    `declared` the fields that the unfinished declaration itself has so far.
     """
 
     wants: tuple[Want, ...]
@@ -66,6 +68,7 @@ class Place(NamedTuple):
     field: str = ""
     operator: str = ""
     given: frozenset[str] = frozenset()
+    declared: tuple[str, ...] = ()
 
 
 _HERE: Final = Span(0, 0)
