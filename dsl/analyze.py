@@ -1,16 +1,21 @@
 """Final or contestable: can evidence that arrives late take a grant back?
 
-A condition is *final* when more events can only make it hold earlier. What makes one contestable is listed here as the
-language defines it, each reason with the span that decides it.
+A condition is *final* when more events can only make it hold earlier. What makes an achievement contestable is listed
+here, reason by reason, each with the span that decides it and with what to write instead. The list is that of the
+language page; docs/decisions/0002-meaning.md tells why the rarer reasons are on it, and tests/property/test_final.py
+looks for late events that prove it wrong.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from enum import StrEnum
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
+from dsl.clock import TIMEZONE
 from dsl.filters import pattern_types, uses_builtin
+from dsl.prove.clocks import steady
 from dsl.source import Span
 from dsl.syntax import (
     Achievement,
@@ -19,26 +24,44 @@ from dsl.syntax import (
     Count,
     Extreme,
     Pattern,
-    RepeatEach,
     RepeatEvery,
     Sequence,
     Streak,
     Sum,
     Unlocked,
 )
+from dsl.types import Unit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from dsl.schema import Rules
-    from dsl.syntax import Predicate
+    from dsl.schema import EventSchema, Rules
+    from dsl.syntax import Predicate, Target, Zone
+
+
+class Kind(StrEnum):
+    """Why a grant may be taken back."""
+
+    UNLESS = "unless"
+    FOR = "for"
+    SIGNED_SUM = "signed sum"
+    USER_ZONE = "tz=user"
+    UNLOCKED_IN_WINDOW = "unlocked under a window"
+    ONCE_PER = "once per"
+    ONCE_PER_MOMENT = "once per, by the clock of events"
+    ONCE_PER_BEGIN = "once per, from an instant on"
+    EVENT_ZONE_STREAK = "streak by the clock of events, under a calendar unit"
+    CLOCK_SET_BACK = "a clock whose labels come back"
+    NAMED = "names a contestable achievement"
 
 
 class Reason(msgspec.Struct, frozen=True):
-    """Why a grant may be taken back: in words, and what in the file decides it."""
+    """Why a grant may be taken back: in words, what in the file decides it, and what would make it final."""
 
+    kind: Kind
     text: str
     span: Span
+    rewrite: str
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -54,132 +77,103 @@ class Verdict(msgspec.Struct, frozen=True):
 
 def verdicts(rules: Rules) -> dict[tuple[str, int], Verdict]:
     """Return the verdict of every (achievement, version)."""
+    heard = _Heard(rules)
     own = {
-        (name, version.version): tuple(_reasons(rules, version))
+        (name, version.version): tuple(dict.fromkeys(_reasons(rules, version, heard)))
         for name, versions in rules.achievements.items()
         for version in versions
     }
     shaky = _shaky(rules, {name for (name, _), reasons in own.items() if reasons})
-    result: dict[tuple[str, int], Verdict] = {}
-    for name, versions in rules.achievements.items():
-        for version in versions:
-            named = (
-                Reason(f"it names {other}, which is contestable", span)
-                for other, span in _names(version)
-                if other in shaky
-            )
-            result[name, version.version] = Verdict((*own[name, version.version], *named))
-    return result
+    return {
+        (name, version.version): Verdict((*own[name, version.version], *_named(version, shaky)))
+        for name, versions in rules.achievements.items()
+        for version in versions
+    }
+
+
+# -- who names whom ---------------------------------------------------------------------------------------------------
 
 
 def _shaky(rules: Rules, seed: set[str]) -> set[str]:
-    """Return the achievements that are contestable themselves or name one that is."""
-    shaky = set(seed)
-    grown = True
-    while grown:
-        more = {
-            name
-            for name, versions in rules.achievements.items()
-            if name not in shaky and any(other in shaky for version in versions for other, _ in _names(version))
-        }
-        shaky |= more
-        grown = bool(more)
+    """Return the achievements that are contestable themselves or name one that is, directly or not."""
+    named_by: dict[str, list[str]] = {}
+    for name, versions in rules.achievements.items():
+        for other in {other for version in versions for other, _ in names(version)}:
+            named_by.setdefault(other, []).append(name)
+    shaky, waiting = set(seed), list(seed)
+    while waiting:
+        for name in named_by.get(waiting.pop(), ()):
+            if name not in shaky:
+                shaky.add(name)
+                waiting.append(name)
     return shaky
 
 
-def _names(version: Achievement) -> Iterator[tuple[str, Span]]:
+def _named(version: Achievement, shaky: set[str]) -> Iterator[Reason]:
+    for other, span in names(version):
+        if other in shaky:
+            text = f"it names `{other}`, which is contestable"
+            yield Reason(Kind.NAMED, text, span, f"make `{other}` final, or name another achievement")
+
+
+def names(version: Achievement) -> Iterator[tuple[str, Span]]:
+    """Yield the achievements that one names in `after` and `unlocked`, and where."""
     for target in version.after:
         yield target.achievement.text, target.span
-    for when in _whens(version):
-        for part, _ in _walk(when, windowed=False):
+    for when in whens(version):
+        for part in walk(when):
             if isinstance(part, Unlocked):
                 yield part.achievement.text, part.span
 
 
-def _whens(version: Achievement) -> Iterator[Condition]:
+class _Heard:
+    """The event types at which each achievement can be earned, those of whom it names included."""
+
+    def __init__(self, rules: Rules) -> None:
+        self._rules = rules
+        self._once = frozenset(name for name, schema in rules.events.items() if schema.once is not None)
+
+    @property
+    def any_once(self) -> bool:
+        """Tell whether any event is counted once per fingerprint."""
+        return bool(self._once)
+
+    def once(self, version: Achievement) -> list[str]:
+        """Return the events with `once per` that a version hears."""
+        if not self._once:
+            return []
+        found: set[str] = set()
+        seen: set[str] = set()
+        waiting = [version]
+        while waiting:
+            each = waiting.pop()
+            for when in whens(each):
+                for part in walk(when):
+                    found |= {name for pattern in patterns(part) for name in pattern_types(pattern)}
+            for other, _ in names(each):
+                if other not in seen:
+                    seen.add(other)
+                    waiting.extend(self._rules.achievements.get(other, ()))
+        return sorted(found & self._once)
+
+
+# -- trees ------------------------------------------------------------------------------------------------------------
+
+
+def whens(version: Achievement) -> Iterator[Condition]:
+    """Yield the conditions of a version: its `when`, or those of its tiers."""
     if version.when is not None:
         yield version.when
     for tier in version.tiers:
         yield tier.when
 
 
-def _walk(condition: Condition, *, windowed: bool) -> Iterator[tuple[Condition, bool]]:
-    """Yield every condition with whether it or one above it has a window."""
-    windowed = windowed or condition.mods.within is not None or condition.mods.per is not None
-    yield condition, windowed
+def walk(condition: Condition) -> Iterator[Condition]:
+    """Yield a condition and all conditions within it."""
+    yield condition
     if isinstance(condition, Combine):
         for part in condition.parts:
-            yield from _walk(part, windowed=windowed)
-
-
-def _reasons(rules: Rules, version: Achievement) -> Iterator[Reason]:
-    if version.where is not None:
-        yield Reason("`for` looks at traits, and a late trait event may change what they were", version.where.span)
-    repeat = version.repeat
-    if isinstance(repeat, RepeatEach):
-        yield Reason("`repeat each` starts afresh after every unlock, and a late event may move one", repeat.span)
-    if isinstance(repeat, RepeatEvery) and repeat.tz is not None and repeat.tz.kind == "user":
-        yield Reason("`tz=user` follows a trait, and a late trait event may change what it was", repeat.tz.span)
-    plain = repeat is None and version.active is None and not version.fresh
-    for when in _whens(version):
-        for part, windowed in _walk(when, windowed=isinstance(repeat, RepeatEvery)):
-            yield from _reasons_of(rules, part, windowed=windowed, plain=plain and _bare(when, part))
-
-
-def _bare(when: Condition, part: Condition) -> bool:
-    """Tell whether no composition above a part has a span of its own."""
-    return when is part or not any(
-        other.mods.within or other.mods.per or other.mods.unless
-        for other, _ in _walk(when, windowed=False)
-        if isinstance(other, Combine)
-    )
-
-
-def _reasons_of(rules: Rules, part: Condition, *, windowed: bool, plain: bool) -> Iterator[Reason]:
-    mods = part.mods
-    if mods.unless is not None:
-        yield Reason("an `unless` event that arrives late takes back what it should have interrupted", mods.unless.span)
-    if isinstance(part, Unlocked) and windowed:
-        yield Reason("`unlocked` under a window moves when the grant that it names moves", part.span)
-    if isinstance(part, Sum) and _signed(rules, part):
-        yield Reason(f"the sum of `{part.of.text}` may fall, since the field is not declared `>= 0`", part.of.span)
-    if mods.tz is not None and mods.tz.kind == "user" and _uses_zone(part):
-        yield Reason("`tz=user` follows a trait, and a late trait event may change what it was", mods.tz.span)
-    if not (plain and isinstance(part, Count) and _plain_count(part)):
-        for pattern in patterns(part):
-            yield from _once_reasons(rules.events, pattern)
-
-
-def _once_reasons(events: Mapping[str, object], pattern: Pattern) -> Iterator[Reason]:
-    for name in sorted(pattern_types(pattern)):
-        if getattr(events.get(name), "once", None) is not None:
-            yield Reason(
-                f"`{name}` is counted `once per` fingerprint, and a late copy may change which copy that is",
-                pattern.span,
-            )
-
-
-def _plain_count(part: Count) -> bool:
-    unfiltered = part.event.where is None and all(a.where is None for a in part.event.alternatives)
-    mods = part.mods
-    return unfiltered and part.distinct is None and not (mods.within or mods.per or mods.unless)
-
-
-def _signed(rules: Rules, part: Sum) -> bool:
-    fields = (rules.events[name].fields.get(part.of.text) for name in pattern_types(part.event))
-    return any(field is None or field.low is None or field.low < 0 for field in fields)
-
-
-def _uses_zone(part: Condition) -> bool:
-    if isinstance(part, Streak) or part.mods.per is not None:
-        return True
-    return any(uses_builtin(test) for pattern in patterns(part) for test in _filters(pattern))
-
-
-def _filters(pattern: Pattern) -> Iterator[Predicate]:
-    for test in (pattern.where, *(alternative.where for alternative in pattern.alternatives)):
-        if test is not None:
-            yield test
+            yield from walk(part)
 
 
 def patterns(part: Condition) -> tuple[Pattern, ...]:
@@ -192,3 +186,165 @@ def patterns(part: Condition) -> tuple[Pattern, ...]:
             return (*steps, *unless)
         case _:
             return unless
+
+
+class _Around(msgspec.Struct, frozen=True):
+    """What stands around a condition: a window, a calendar unit, a span that makes a count no plain one."""
+
+    window: str | None = None
+    unit: str | None = None
+    plain: bool = True
+
+
+# -- reasons ----------------------------------------------------------------------------------------------------------
+
+
+def _reasons(rules: Rules, version: Achievement, heard: _Heard) -> Iterator[Reason]:
+    if version.where is not None:
+        text = "`for` looks at traits, and a trait event that arrives late changes what they were"
+        rewrite = "leave out `for`, or filter the events by a field of their own"
+        yield Reason(Kind.FOR, text, version.where.span, rewrite)
+    yield from _repeat_reasons(rules, version)
+    yield from _begin_reasons(version, heard)
+    around = _Around(plain=version.repeat is None and version.active is None and not version.fresh)
+    if isinstance(version.repeat, RepeatEvery):
+        every = f"`repeat every {version.repeat.unit.text}`"
+        around = _Around(every, every, plain=False)
+    for when in whens(version):
+        yield from _within(_Analysis(rules, heard), when, around)
+
+
+def _repeat_reasons(rules: Rules, version: Achievement) -> Iterator[Reason]:
+    repeat = version.repeat
+    if isinstance(repeat, RepeatEvery):
+        yield from _zone_reasons(rules, repeat.tz, Unit(repeat.unit.text), repeat.span)
+
+
+def _begin_reasons(version: Achievement, heard: _Heard) -> Iterator[Reason]:
+    """Tell whether a late copy can move the one moment at which the version could grant to before its begin."""
+    begin = version.since if version.since is not None else version.active.start if version.active else None
+    once = heard.once(version) if begin is not None else []
+    if begin is not None and once:
+        text = (
+            f"`{once[0]}` is counted `once per` fingerprint: a late copy from before this instant "
+            "takes the place of the event at which it was earned"
+        )
+        rewrite = f"leave out the begin, or `once per` of `{once[0]}`"
+        yield Reason(Kind.ONCE_PER_BEGIN, text, begin.span, rewrite)
+
+
+def _zone_reasons(rules: Rules, tz: Zone | None, unit: Unit, span: Span) -> Iterator[Reason]:
+    """Tell what a calendar unit in a zone brings with it."""
+    if tz is not None and tz.kind == "user":
+        yield from _user_zone(rules, tz)
+    elif not steady(tz, unit):
+        text = f"a clock of this zone was set back so that the label of a past {unit} came back"
+        yield Reason(Kind.CLOCK_SET_BACK, text, span if tz is None else tz.span, 'go by another zone, such as tz="UTC"')
+
+
+def _user_zone(rules: Rules, tz: Zone) -> Iterator[Reason]:
+    if TIMEZONE in rules.traits:  # else it is UTC for everybody
+        text = "`tz=user` follows a trait, and a trait event that arrives late changes what it was"
+        rewrite = 'tz=event goes by the clock of each event, tz="Europe/Berlin" by one for all'
+        yield Reason(Kind.USER_ZONE, text, tz.span, rewrite)
+
+
+class _Analysis(NamedTuple):
+    """What is known beside the condition."""
+
+    rules: Rules
+    heard: _Heard
+
+
+def _within(known: _Analysis, part: Condition, around: _Around) -> Iterator[Reason]:
+    """Yield the reasons of a condition and of its parts."""
+    yield from _span_reasons(known, part)
+    inner = _around(part, around)
+    match part:
+        case Combine(parts=parts):
+            for each in parts:
+                yield from _within(known, each, inner)
+            return
+        case Unlocked() if inner.window is not None:
+            text = f"under {inner.window}, `unlocked` moves when the grant that it names moves"
+            rewrite = f"take it out of the window, or write `after {part.achievement.text}`"
+            yield Reason(Kind.UNLOCKED_IN_WINDOW, text, part.span, rewrite)
+        case Sum() if _signed(known.rules.events, part):
+            text = f"the sum of `{part.of.text}` may fall, since the field is not declared `>= 0`"
+            yield Reason(
+                Kind.SIGNED_SUM, text, part.of.span, f"declare it so where it never is: `{part.of.text}: int >= 0`"
+            )
+        case Streak(mods=mods) if mods.tz is not None and mods.tz.kind == "event" and inner.unit is not None:
+            text = f"by the clock of its event a unit may begin later than now, and so leave {inner.unit}"
+            yield Reason(Kind.EVENT_ZONE_STREAK, text, mods.tz.span, "give the streak a zone of its own, or no tz=")
+        case _:
+            pass
+    if not (inner.plain and isinstance(part, Count) and _plain_count(part)):
+        yield from _once_reasons(known.rules.events, part)
+
+
+def _around(part: Condition, around: _Around) -> _Around:
+    mods = part.mods
+    per = None if mods.per is None else f"`per={mods.per.text}`"
+    window = around.window or (f"`within={mods.within.text}`" if mods.within is not None else per)
+    spanned = mods.within is not None or mods.per is not None or mods.unless is not None
+    return _Around(window, around.unit or per, plain=around.plain and not spanned)
+
+
+def _span_reasons(known: _Analysis, part: Condition) -> Iterator[Reason]:
+    """Yield what the modifiers of one condition bring with them."""
+    mods, rules = part.mods, known.rules
+    if mods.unless is not None:
+        names = " or ".join(f"`{name}`" for name in sorted(pattern_types(mods.unless)))
+        text = f"{names} that arrives late takes back what it should have interrupted"
+        yield Reason(Kind.UNLESS, text, mods.unless.span, "leave out `unless`, or count within a span: `within=1d`")
+    if mods.per is not None:
+        yield from _zone_reasons(rules, mods.tz, Unit(mods.per.text), mods.per.span)
+        if mods.tz is not None and mods.tz.kind == "event" and known.heard.any_once:
+            text = (
+                "any event brings its clock with it, and a late copy takes away one that is counted `once per` a field"
+            )
+            yield Reason(Kind.ONCE_PER_MOMENT, text, mods.tz.span, 'give it one zone, such as tz="UTC"')
+    elif mods.tz is not None and mods.tz.kind == "user" and _reads_clock(part):
+        yield from _user_zone(rules, mods.tz)
+
+
+def _reads_clock(part: Condition) -> bool:
+    if isinstance(part, Streak):
+        return True
+    return any(uses_builtin(test) for pattern in patterns(part) for test in _filters(pattern))
+
+
+def _filters(pattern: Pattern) -> Iterator[Predicate]:
+    for test in (pattern.where, *(alternative.where for alternative in pattern.alternatives)):
+        if test is not None:
+            yield test
+
+
+def _once_reasons(events: Mapping[str, EventSchema], part: Condition) -> Iterator[Reason]:
+    for pattern in patterns(part):
+        if pattern is not part.mods.unless:
+            yield from _once_of(events, pattern)
+
+
+def _once_of(events: Mapping[str, EventSchema], pattern: Pattern) -> Iterator[Reason]:
+    for name in sorted(pattern_types(pattern)):
+        if name in events and events[name].once is not None:
+            text = f"`{name}` is counted `once per` fingerprint, and a late copy changes which copy that is"
+            rewrite = f"count `{name}` plainly: no filter, no distinct=, no span"
+            yield Reason(Kind.ONCE_PER, text, pattern.span, rewrite)
+
+
+def _plain_count(part: Count) -> bool:
+    unfiltered = part.event.where is None and all(one.where is None for one in part.event.alternatives)
+    return unfiltered and part.distinct is None
+
+
+def _signed(events: Mapping[str, EventSchema], part: Sum) -> bool:
+    fields = (events[name].fields.get(part.of.text) for name in pattern_types(part.event))
+    return any(field is None or field.low is None or field.low < 0 for field in fields)
+
+
+def target_name(target: Target | Unlocked) -> str:
+    """Return `NAME` or `NAME.TIER`."""
+    return target.achievement.text if target.tier is None else f"{target.achievement.text}.{target.tier.text}"

@@ -80,6 +80,11 @@ MEANING: Final = {
     "ACH415": "A span of no length",
     "ACH416": "Active for no time",
     "ACH417": "A scope that no event has",
+    "ACH418": "A filter that nothing passes",
+    "ACH419": "An `unless` that undoes everything",
+    "ACH420": "A version that is active at no time",
+    "ACH421": "Waits for what comes too late",
+    "ACH422": "Changed meaning under an unchanged version",
 }
 """Found while asking what the rules mean."""
 
@@ -87,6 +92,14 @@ ADVICE: Final = {
     "ACH501": "An event that no rule uses",
     "ACH502": "The user's time zone, which nothing declares",
     "ACH503": "Weekdays in the order of the alphabet",
+    "ACH504": "A filter that excludes nothing",
+    "ACH505": "Contestable without `settle`",
+    "ACH506": "A tier that does not imply the one below it",
+    "ACH507": "A condition that another makes redundant",
+    "ACH508": "Achievements that always come together",
+    "ACH509": "Memory without bound",
+    "ACH510": "A rule that no example covers",
+    "ACH511": "An `allow` that is not needed",
 }
 """Warnings: the rules can be used as they are."""
 

@@ -12,15 +12,18 @@ from dsl.check.achievements import check_achievement
 from dsl.check.conditions import Conditions
 from dsl.check.examples import Examples
 from dsl.check.names import gather
+from dsl.check.possible import check_possible, check_spans
 from dsl.check.problems import Problems
 from dsl.check.versions import check_links, check_versions
+from dsl.check.waiting import check_waiting
+from dsl.prove import Patterns
 from dsl.schema import Rules
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from dsl.check.achievements import Named
-    from dsl.check.names import Names
+    from dsl.check.names import Declared, Names
     from dsl.diagnostics import Diagnostic
     from dsl.syntax import File
 
@@ -31,13 +34,17 @@ def check(files: Sequence[File]) -> tuple[Rules, list[Diagnostic]]:
     """Check a rule set; return its rules, and every problem in the order of the files' names and text."""
     problems = Problems()
     names = gather(files, problems)
+    patterns = Patterns(names.events, names.traits, ledger=True)
     named = {
-        name: [check_achievement(each, names, problems.of(each.source)) for each in versions]
+        name: [_achievement(each, names, patterns, problems) for each in versions]
         for name, versions in names.achievements.items()
     }
     for versions in names.achievements.values():
         check_versions(versions, problems)
+        check_spans(tuple(each.node for each in versions), [problems.of(each.source) for each in versions])
     check_links(named, names, problems)
+    if not problems.errors:
+        check_waiting(names.achievements, problems)
     _examples(names, problems)
     _unused(named, names, problems)
     rules = Rules(
@@ -49,6 +56,16 @@ def check(files: Sequence[File]) -> tuple[Rules, list[Diagnostic]]:
     )
     problems.found.sort(key=lambda problem: problem.order)
     return rules, problems.found
+
+
+def _achievement(declared: Declared, names: Names, patterns: Patterns, problems: Problems) -> Named:
+    """Check one version; ask what of it is possible only where all that it names is known."""
+    report = problems.of(declared.source)
+    before = problems.errors
+    named = check_achievement(declared, names, report)
+    if problems.errors == before and not (named.events & names.lost_events):
+        check_possible(declared.node, patterns, report)
+    return named
 
 
 def _examples(names: Names, problems: Problems) -> None:

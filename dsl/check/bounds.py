@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from dsl.syntax import Cmp, Combine, Count, Extreme, Streak, Sum
     from dsl.types import Number
 
-_SHORTEST: Final = {
+SHORTEST: Final = {
     Unit.HOUR: HOUR,
     Unit.DAY: 20 * HOUR,
     Unit.WEEK: 6 * DAY,
@@ -22,6 +22,9 @@ _SHORTEST: Final = {
     Unit.YEAR: 364 * DAY,
 }
 """Shorter than the shortest such unit on any clock."""
+
+MAX_DRIFT: Final = 2 * DAY
+"""More than the clocks of two events can lie apart: what is a day later by its label may be no later at all."""
 
 
 def check_whole(cmp: Cmp, what: str, report: Report) -> bool:
@@ -88,9 +91,16 @@ def check_streak(node: Streak, unit: Unit | None, report: Report) -> None:
     # With a zone that moves, two labels may lie much closer together than their units are long.
     if tz is not None and tz.kind != "iana":
         return
-    if within is not None and within.us and (_smallest(node.cmp) - 1) * _SHORTEST[unit] >= within.us:
+    if within is not None and within.us and (_smallest(node.cmp) - 1) * SHORTEST[unit] >= within.us:
         message = f"{_smallest(node.cmp)} units of a {unit} never fit into {within.text}"
         report.error("ACH412", node.cmp.span, message)
+
+
+def streak_least(node: Streak, unit: Unit) -> int:
+    """Return a time (microseconds) shorter than any such streak, from the begin of its first unit to its last event."""
+    fixed = node.mods.tz is None or node.mods.tz.kind == "iana"
+    length = (_smallest(node.cmp) - 1) * SHORTEST[unit]
+    return max(0, length if fixed else length - MAX_DRIFT)
 
 
 def check_combine(node: Combine, report: Report) -> None:

@@ -20,6 +20,7 @@ class Problems:
 
     def __init__(self) -> None:
         self.found: list[Diagnostic] = []
+        self.errors = 0
         self._compared = 0
 
     def of(self, source: Source) -> Report:
@@ -40,6 +41,11 @@ class Report:
         self._problems = problems
         self._source = source
 
+    @property
+    def errors(self) -> int:
+        """The number of errors found so far, in all files."""
+        return self._problems.errors
+
     def error(self, code: str, span: Span, message: str, hint: str | None = None) -> None:
         """Write down an error."""
         self._add(Severity.ERROR, code, span, message, hint)
@@ -57,6 +63,7 @@ class Report:
         return self._problems.guess(word, candidates)
 
     def _add(self, severity: Severity, code: str, span: Span, message: str, hint: str | None) -> None:
+        self._problems.errors += severity is Severity.ERROR
         self._problems.found.append(Diagnostic(code, severity, self._source, span, message, hint))
 
 

@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from hypothesis import strategies as st
 
+from dsl.check import check
 from dsl.event import Event
+from dsl.parse import parse
+from dsl.source import Source
 from tests.property.wall import EPOCH, instant
 
 if TYPE_CHECKING:
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
 
     from hypothesis.strategies import DrawFn, SearchStrategy
 
+    from dsl.diagnostics import Diagnostic
     from dsl.types import Value
 
 CONTRACT: Final = """
@@ -359,9 +363,19 @@ _ASIDES: Final = (
 )
 
 
+_IMPOSSIBLE: Final = frozenset({"ACH412", "ACH418", "ACH419", "ACH420", "ACH421"})
+"""What the checker refuses because it can never happen; most of what is drawn at random and makes no sense."""
+
+
+def impossible(text: str) -> list[Diagnostic]:
+    """Return what of a rule file can never happen. Of parts of a file, what they name need not be there."""
+    file, _ = parse(Source("drawn.ach", text))
+    return [problem for problem in check([file])[1] if problem.code in _IMPOSSIBLE]
+
+
 @st.composite
-def rule_files(draw: DrawFn, anchor: int) -> str:
-    """Draw a valid rule file."""
+def rule_files(draw: DrawFn, anchor: int, *, possible: bool = True) -> str:
+    """Draw a rule file, a valid one where all of it shall be `possible`."""
     texts: list[str] = []
     targets: dict[str, list[str]] = {}
     for name in NAMES[: draw(st.integers(1, len(NAMES)))]:
@@ -372,7 +386,10 @@ def rule_files(draw: DrawFn, anchor: int) -> str:
             repeat = f"every {_pick(draw, UNITS)}{zone}"
         tiers = draw(st.sampled_from(((), (), (), ("low", "high"))))
         earlier = targets.setdefault(scope, [])
-        texts += draw(_versions(Shape(name, scope, repeat, tiers), anchor, tuple(earlier)))
+        versions = _versions(Shape(name, scope, repeat, tiers), anchor, tuple(earlier))
+        if possible:
+            versions = versions.filter(lambda drawn: not impossible(CONTRACT + "\n".join(drawn)))
+        texts += draw(versions)
         earlier += [name, *(f"{name}.{tier}" for tier in tiers)]
     return CONTRACT + "\n".join(texts) + "\n"
 
@@ -537,12 +554,13 @@ def streams(draw: DrawFn, anchor: int) -> list[Event]:
 
 
 @st.composite
-def _scenarios(draw: DrawFn) -> Scenario:
+def _scenarios(draw: DrawFn, *, possible: bool) -> Scenario:
     anchor = draw(st.sampled_from(ANCHORS))
-    text = draw(rule_files(anchor))
+    files = rule_files(anchor, possible=possible)
+    text = draw(files.filter(lambda text: not impossible(text)) if possible else files)
     return Scenario(text, draw(streams(anchor)))
 
 
-def scenarios() -> SearchStrategy[Scenario]:
+def scenarios(*, possible: bool = True) -> SearchStrategy[Scenario]:
     """Return the strategy for a rule file and a stream that share their edges."""
-    return _scenarios()
+    return _scenarios(possible=possible)

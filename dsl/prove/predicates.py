@@ -1,0 +1,138 @@
+"""Filters: can anything pass, and does whatever passes one pass another?
+
+A filter compares fields with literals and never with each other, so that trying a few values of each field decides it.
+Parts that share no field are tried one after the other; what would take too long is left undecided.
+"""
+
+from __future__ import annotations
+
+from itertools import product
+from math import prod
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from dsl.event import Event
+from dsl.filters import compile_test, operand_value
+from dsl.progress import State
+from dsl.prove.values import candidates
+from dsl.syntax import And, Compare, Member, Not, Or
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from dsl.filters import Getter
+    from dsl.prove.values import Domain
+    from dsl.syntax import Predicate, Ref
+    from dsl.types import Value
+
+    Domains = Callable[[Ref], Domain | None]
+
+MAX_TRIED: Final = 4096
+"""Combinations of values that are tried before a question is left undecided."""
+
+_NOTHING: Final = Event(tenant="", id="", type="", user="", at=0, offset=0, fields={})
+
+
+class Search(NamedTuple):
+    """Whether something passes (None: undecided) and, where it does, the values of the fields that are asked for."""
+
+    found: bool | None
+    values: dict[str, Value | None]
+
+
+UNDECIDED: Final = Search(None, {})
+
+
+def search(predicates: Iterable[Predicate], domains: Domains) -> Search:
+    """Look for values of which all the predicates are true."""
+    values: dict[str, Value | None] = {}
+    undecided = False
+    for group in _apart([part for predicate in predicates for part in conjuncts(predicate)]):
+        tried = _try(group, domains)
+        if tried.found is False:
+            return Search(found=False, values={})
+        undecided |= tried.found is None
+        values |= tried.values
+    return UNDECIDED if undecided else Search(found=True, values=values)
+
+
+def follows(given: Iterable[Predicate], then: Predicate, domains: Domains) -> bool:
+    """Tell whether it is proven that what satisfies all that is given satisfies the other predicate."""
+    return search([*given, Not(part=then)], domains).found is False
+
+
+def conjuncts(predicate: Predicate) -> Iterator[Predicate]:
+    """Yield the parts that must all be true."""
+    match predicate:
+        case And(parts=parts):
+            for part in parts:
+                yield from conjuncts(part)
+        case Not(part=Or(parts=parts)):
+            for part in parts:
+                yield from conjuncts(Not(part=part))
+        case Not(part=Not(part=part)):
+            yield from conjuncts(part)
+        case _:
+            yield predicate
+
+
+def comparisons(predicate: Predicate) -> Iterator[tuple[Ref, tuple[Value, ...]]]:
+    """Yield every field, trait or built-in that a predicate asks for, and what it is compared with."""
+    match predicate:
+        case Not(part=part):
+            yield from comparisons(part)
+        case And(parts=parts) | Or(parts=parts):
+            for part in parts:
+                yield from comparisons(part)
+        case Compare(left=left, right=right):
+            yield left, (operand_value(right),)
+        case Member(left=left, values=values):
+            yield left, tuple(operand_value(value) for value in values)
+        case _:
+            yield predicate.left, ()
+
+
+def _apart(parts: Sequence[Predicate]) -> list[list[Predicate]]:
+    """Group the parts so that no two groups ask for the same field."""
+    groups: list[tuple[set[str], list[Predicate]]] = []
+    for part in parts:
+        names, members = {ref.name for ref, _ in comparisons(part)}, [part]
+        rest: list[tuple[set[str], list[Predicate]]] = []
+        for group in groups:
+            if group[0] & names:
+                names, members = names | group[0], [*group[1], *members]
+            else:
+                rest.append(group)
+        groups = [*rest, (names, members)]
+    return [members for _, members in groups]
+
+
+def _try(parts: Sequence[Predicate], domains: Domains) -> Search:
+    """Try every combination of values that the parts can tell apart."""
+    constants: dict[str, list[Value]] = {}
+    known: dict[str, Domain] = {}
+    for ref, values in (pair for part in parts for pair in comparisons(part)):
+        domain = domains(ref)
+        if domain is None:
+            return UNDECIDED
+        known[ref.name] = domain
+        constants.setdefault(ref.name, []).extend(values)
+    choices = [candidates(known[name], constants[name]) for name in known]
+    if prod(map(len, choices)) > MAX_TRIED:
+        return UNDECIDED
+    return _first(parts, list(known), choices)
+
+
+def _first(parts: Sequence[Predicate], names: list[str], choices: list[list[Value | None]]) -> Search:
+    current: dict[str, Value | None] = {}
+
+    def getter(ref: Ref) -> Getter:
+        name = ref.name
+        return lambda state, event: current[name]
+
+    tests = [compile_test(part, getter) for part in parts]
+    state = State()
+    for values in product(*choices):
+        current.update(zip(names, values, strict=True))
+        if all(test(state, _NOTHING) for test in tests):
+            return Search(found=True, values=dict(current))
+    return Search(found=False, values={})

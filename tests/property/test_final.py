@@ -1,0 +1,43 @@
+"""*Final* is a promise: no event that arrives late takes back a grant of an achievement that the analysis calls final.
+
+Files and streams are drawn, the events arrive in some order, and after every event the grants made so far are
+compared with those that are still supported.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from dsl.analyze import verdicts
+from tests.property import strategies
+from tests.property.late import taken_back
+from worker.rulefiles import build
+
+if TYPE_CHECKING:
+    from dsl.event import Event
+
+EXAMPLES = int(os.environ.get("ACH_EXAMPLES", "150"))
+
+
+@settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    # Shrinking a failure may take as long as it takes; finding none must stay quick.
+    phases=[Phase.generate, Phase.shrink],
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
+)
+@given(strategies.scenarios(), st.randoms(use_true_random=False))
+def test_nothing_late_takes_back_what_is_final(scenario: strategies.Scenario, random: object) -> None:
+    rules = build([("drawn.ach", scenario.text.encode())])
+    assert rules.program is not None
+    final = {key for key, verdict in verdicts(rules.rules).items() if verdict.final}
+    arriving: list[Event] = list(scenario.events)
+    getattr(random, "shuffle")(arriving)  # noqa: B009 - Hypothesis has no type for what it draws here
+    wrong = [each for each in taken_back(rules.program, arriving) if (each.known.achievement, each.version) in final]
+    assert wrong == []
