@@ -17,6 +17,8 @@ from worker.verdict import Ack, Reason, Terminate, Verdict
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from dsl.compile import Program
+    from dsl.event import Event
     from dsl.progress import Grant
     from worker.reconcile import Decision
     from worker.standing import Checkpoint, Refolded, Standing
@@ -121,7 +123,7 @@ def decode(messages: Sequence[Message], rules: Deployed, *, now: int) -> Batch:
             if isinstance(read, Rejected):
                 letters.append(Letter(message, element, read.reason, read.detail, read.body))
                 continue
-            subjects = _subjects(rules, read)
+            subjects = subjects_of(rules.program, read.event)
             if isinstance(subjects, str):
                 letters.append(Letter(message, element, Reason.CONTRACT, subjects, read.body))
             else:
@@ -130,10 +132,9 @@ def decode(messages: Sequence[Message], rules: Deployed, *, now: int) -> Batch:
     return Batch(tuple(messages), tuple(items), tuple(letters), rules, now)
 
 
-def _subjects(rules: Deployed, accepted: Accepted) -> tuple[Subject, ...] | str:
+def subjects_of(program: Program, event: Event) -> tuple[Subject, ...] | str:
     """Return whom an event concerns, or what is wrong with that."""
-    event = accepted.event
-    found = rules.program.subjects(event)
+    found = program.subjects(event)
     for scope, name in found:
         if len(name) * 4 > MAX_SUBJECT_BYTES and len(name.encode()) > MAX_SUBJECT_BYTES:
             return f"payload.{scope}: longer than {MAX_SUBJECT_BYTES} bytes, too long for a subject"

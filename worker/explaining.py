@@ -70,7 +70,7 @@ def explain_command(rules: RuleSet, streams: Sequence[str], request: Request) ->
         raise AssertionError(rules.problems)
     try:
         _check_named(rules.rules, request)
-        events = _read(rules.rules, streams, request.clock)
+        events = _read(rules.rules, rules.program, streams, request.clock)
         subject, heard = _subject(rules.rules, rules.program, events, request)
         now = request.now if request.now is not None else max((event.at for event in events), default=request.clock)
         tell(rules.rules, subject, heard, request, now)
@@ -91,7 +91,7 @@ async def explain_ledger(settings: Settings, request: Request) -> None:
         CommandError: what is asked for is not there.
     """
     # The database's driver, only where it is asked for.
-    from worker.operating import CommandError  # noqa: PLC0415
+    from worker.patience import CommandError  # noqa: PLC0415
     from worker.store import open_store  # noqa: PLC0415
 
     async with open_store(settings.database_url) as store:
@@ -136,8 +136,8 @@ def _check_named(rules: Rules, request: Request) -> None:
         raise CannotExplainError(f"{request.name} has no tier {request.tier}", f"its tiers: {named}")
 
 
-def _read(rules: Rules, streams: Sequence[str], clock: int) -> list[Event]:
-    intake = Intake(Contract(rules.events, prefix="events", skew=SKEW))
+def _read(rules: Rules, program: Program, streams: Sequence[str], clock: int) -> list[Event]:
+    intake = Intake(Contract(rules.events, prefix="events", skew=SKEW), program)
     for line in lines(streams):
         intake.take(line, now=clock)
     if intake.dead:

@@ -11,6 +11,7 @@ import msgspec
 
 from dsl.event import Position
 from dsl.outcome import Unlock, digest, run
+from worker.batch import subjects_of
 from worker.contract import Accepted, Contract, Rejected, StoredBody, same_body
 from worker.verdict import Reason
 
@@ -43,8 +44,9 @@ class Result(msgspec.Struct, frozen=True):
 class Intake:
     """Takes messages in the order of arrival: contract, deduplication, and the books."""
 
-    def __init__(self, contract: Contract) -> None:
+    def __init__(self, contract: Contract, program: Program) -> None:
         self.contract = contract
+        self.program = program
         self.counts = Counts()
         self.accepted: dict[tuple[str, str], Accepted] = {}
         self.dead: list[Rejected] = []
@@ -55,6 +57,8 @@ class Intake:
         for item in self.contract.read("", body, now=now):
             if isinstance(item, Rejected):
                 self._bury(item)
+            elif isinstance(detail := subjects_of(self.program, item.event), str):
+                self._bury(Rejected(Reason.CONTRACT, detail, item.body))
             else:
                 self._accept(item, body)
 
@@ -89,7 +93,7 @@ def replay(
     rules: Rules, program: Program, messages: Iterable[bytes], *, now: int, skew: int
 ) -> tuple[Result, list[Rejected]]:
     """Fold a recorded stream; return the result and the dead letters. `now` and `skew` in microseconds."""
-    intake = Intake(Contract(rules.events, prefix="events", skew=skew))
+    intake = Intake(Contract(rules.events, prefix="events", skew=skew), program)
     for body in messages:
         intake.take(body, now=now)
     outcome = run(program, [item.event for item in intake.accepted.values()])

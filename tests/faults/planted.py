@@ -31,6 +31,13 @@ RULES: Final = "integration/test_rules.py"
 PROTOCOL: Final = "faults/test_protocol.py"
 CONTRACT: Final = "worker/test_contract.py"
 
+_LEDGER_ORDER: Final = (
+    "WHERE event_type = ANY ($5::text[])\nORDER BY asked.n, occurred_at, event.event_id;\n\n-- name: events_of_tenants"
+)
+_OUTBOX: Final = (
+    "WHERE published_at IS NULL AND revoked_at IS NULL AND (settles_at IS NULL OR settles_at <= $1::timestamptz)\nORDER"
+)
+
 _SERVING: Final = (
     # -- fences and locks --
     Bug(
@@ -82,8 +89,8 @@ _SERVING: Final = (
         "unlocks_written_as_they_come",
         "multi-row writes are sorted by key",
         "worker/grants.py",
-        '    new.sort(key=lambda pair: (*pair[0], pair[1].achievement, pair[1].tier or "", pair[1].occurrence or ""))\n',
-        "",
+        '    new.sort(key=lambda pair: (*pair[0], pair[1].achievement, pair[1].tier or "", pair',
+        '    sorted(new, key=lambda pair: (*pair[0], pair[1].achievement, pair[1].tier or "", pair',
         (f"{PROTOCOL}::test_rows_are_written_in_the_order_of_their_keys",),
     ),
     Bug(
@@ -351,16 +358,16 @@ _JUDGING: Final = (
         "ledger_read_by_arrival",
         "canonical order is by instant and id",
         "sql/queries/ledger.sql",
-        "WHERE event_type = ANY ($5::text[])\nORDER BY asked.n, occurred_at, event.event_id;\n\n-- name: events_of_tenants",
-        "WHERE event_type = ANY ($5::text[])\nORDER BY asked.n, stream_seq, event.event_id;\n\n-- name: events_of_tenants",
+        _LEDGER_ORDER,
+        _LEDGER_ORDER.replace("occurred_at", "stream_seq"),
         (f"{PIPELINE}::test_late_events_fold_as_if_they_had_been_in_time",),
     ),
     Bug(
         "ties_left_to_arrival",
         "canonical order is by instant and id",
         "sql/queries/ledger.sql",
-        "WHERE event_type = ANY ($5::text[])\nORDER BY asked.n, occurred_at, event.event_id;\n\n-- name: events_of_tenants",
-        "WHERE event_type = ANY ($5::text[])\nORDER BY asked.n, occurred_at, stream_seq;\n\n-- name: events_of_tenants",
+        _LEDGER_ORDER,
+        _LEDGER_ORDER.replace("event.event_id", "stream_seq"),
         (f"{PROTOCOL}::test_ties_are_broken_by_id_and_not_by_arrival",),
     ),
     Bug(
@@ -550,8 +557,8 @@ _GRANTING: Final = (
         "settling_announced",
         "what settles is not announced before",
         "sql/queries/unlock.sql",
-        "WHERE published_at IS NULL AND revoked_at IS NULL AND (settles_at IS NULL OR settles_at <= $1::timestamptz)\nORDER",
-        "WHERE published_at IS NULL AND revoked_at IS NULL AND (settles_at IS NULL OR settles_at <> $1::timestamptz)\nORDER",
+        _OUTBOX,
+        _OUTBOX.replace("<=", "<>"),
         (f"{PIPELINE}::test_settling_by_the_clock_of_the_stream",),
     ),
     Bug(
@@ -567,10 +574,12 @@ _GRANTING: Final = (
         "relay_by_id_above_the_last",
         "everything that is granted is announced",
         "sql/queries/unlock.sql",
-        "WHERE published_at IS NULL AND revoked_at IS NULL AND (settles_at IS NULL OR settles_at <= $1::timestamptz)\nORDER",
-        "WHERE published_at IS NULL AND revoked_at IS NULL AND (settles_at IS NULL OR settles_at <= $1::timestamptz)\n"
-        "    AND unlock_id::text > coalesce((SELECT max(unlock_id::text) FROM unlock WHERE published_at IS NOT NULL), '')\n"
-        "ORDER",
+        _OUTBOX,
+        _OUTBOX.replace(
+            "\nORDER",
+            " AND unlock_id::text > "
+            "coalesce((SELECT max(unlock_id::text) FROM unlock WHERE published_at IS NOT NULL), '')\nORDER",
+        ),
         (f"{PIPELINE}::test_many_workers_are_slower_never_wrong",),
     ),
     Bug(

@@ -71,7 +71,7 @@ def run_tests(root: Path, tests: Sequence[str]) -> subprocess.CompletedProcess[s
     # The copy comes before the installed project.
     environment = {**os.environ, "PYTHONPATH": str(root), "ACH_EXAMPLES": "60"}
     environment = {name: value for name, value in environment.items() if not name.startswith("PYTEST_")}
-    return subprocess.run(  # noqa: S603 - the tests of this project
+    return subprocess.run(
         [*command, *(f"tests/{test}" for test in tests)],
         cwd=root,
         env=environment,
