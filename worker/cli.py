@@ -18,6 +18,7 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from typing import Unpack
+    from uuid import UUID
 
     from worker.rulefiles import RuleSet
     from worker.settings import Settings
@@ -147,6 +148,20 @@ def lsp() -> None:
     serve()
 
 
+@main.command()
+@_rules_argument
+@click.option("--output", "-o", "folder", required=True, metavar="DIR", type=_PATHS, help="Folder for index.html.")
+@click.option("--title", default="Achievements", show_default=True, help="Heading of the page.")
+def docs(paths: Sequence[Path], folder: Path, title: str) -> None:
+    """Write a page that shows a rule set to people: achievements in words, tiers, rewards, events.
+
+    One HTML file without script or assets, for a screen in light or dark and for paper.
+    """
+    from worker.cataloguing import docs_command  # noqa: PLC0415
+
+    sys.exit(0 if docs_command(_load_good(paths), folder, title) else 1)
+
+
 # -- replay -----------------------------------------------------------------------------------------------------------
 
 
@@ -235,7 +250,7 @@ def explain(
 
 def _operate(work: Callable[[Settings], Awaitable[object]], *, loud: bool = False) -> None:
     """Run an operator's command on the servers of the environment; exit 1 with a message where that fails."""
-    from worker import logs, operating, terminal  # noqa: PLC0415
+    from worker import logs, patience, terminal  # noqa: PLC0415
     from worker.loop import run_async  # noqa: PLC0415
     from worker.settings import SettingsError, read_settings  # noqa: PLC0415
     from worker.signals import ImpatientError  # noqa: PLC0415
@@ -249,9 +264,9 @@ def _operate(work: Callable[[Settings], Awaitable[object]], *, loud: bool = Fals
     else:
         logs.quiet()
     try:
-        with operating.told(settings):
+        with patience.told(settings):
             run_async(partial(work, settings))
-    except operating.CommandError as error:
+    except patience.CommandError as error:
         terminal.fail(str(error), error.hint)
         sys.exit(1)
     except (ImpatientError, KeyboardInterrupt):
@@ -324,9 +339,47 @@ def digest(as_json: bool) -> None:  # noqa: FBT001
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
 def progress(subject: str, tenant: str, as_json: bool) -> None:  # noqa: FBT001
     """Print how far a user is with every achievement (or a team, a tenant: whatever has a SUBJECT of that name)."""
-    from worker import operating  # noqa: PLC0415
+    from worker import tending  # noqa: PLC0415
 
-    _operate(lambda settings: operating.progress(settings, tenant, subject, as_json=as_json))
+    _operate(lambda settings: tending.progress(settings, tenant, subject, as_json=as_json))
+
+
+@main.command()
+@click.option("--tenant", "-t", metavar="TENANT", help="Only of this tenant.")
+@click.option("--subject", "-s", metavar="SUBJECT", help="Only of this user, team or tenant.")
+@click.option(
+    "--status",
+    type=click.Choice(["settling", "granted", "announced", "contested", "revoked"]),
+    help="Only these; `contested` are grants that later evidence no longer supports.",
+)
+@click.option("--limit", default=100, show_default=True, type=click.IntRange(min=1))
+def unlocks(tenant: str | None, subject: str | None, status: str | None, limit: int) -> None:
+    """List unlocks with their status, those earned last first."""
+    from worker import tending  # noqa: PLC0415
+
+    _operate(lambda settings: tending.unlocks(settings, tenant=tenant, subject=subject, status=status, limit=limit))
+
+
+@main.command()
+@click.argument("ids", metavar="UNLOCK_ID...", nargs=-1, required=True, type=click.UUID)
+def revoke(ids: Sequence[UUID]) -> None:
+    """Revoke unlocks (`ach unlocks` tells their ids). An operator's word: no evidence brings them back."""
+    from worker import tending  # noqa: PLC0415
+
+    _operate(lambda settings: tending.revoke_unlocks(settings, ids))
+
+
+@main.command()
+@click.argument("user", metavar="USER")
+@click.option("--tenant", "-t", required=True, metavar="TENANT", help="The user's tenant.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def erase(user: str, tenant: str, yes: bool) -> None:  # noqa: FBT001
+    """Erase a user for good: events, progress, unlocks. Their events stay out, even of a replay of the stream."""
+    from worker import tending  # noqa: PLC0415
+
+    if not yes:
+        click.confirm(f"erase everything of {user!r} in tenant {tenant!r}, for good?", abort=True)
+    _operate(lambda settings: tending.erase(settings, tenant, user))
 
 
 @main.group()
@@ -343,19 +396,19 @@ _reason_option = click.option("--reason", metavar="REASON", help="Only this reas
 @click.option("--limit", default=100, show_default=True, type=click.IntRange(min=1))
 def dead_list(reason: str | None, replayed: bool, limit: int) -> None:  # noqa: FBT001
     """List dead letters, newest first."""
-    from worker import operating  # noqa: PLC0415
+    from worker import tending  # noqa: PLC0415
 
     wanted = _reason(reason)
-    _operate(lambda settings: operating.dead_list(settings, reason=wanted, replayed=replayed, limit=limit))
+    _operate(lambda settings: tending.dead_list(settings, reason=wanted, replayed=replayed, limit=limit))
 
 
 @dead.command("show")
 @click.argument("letter_id", metavar="ID", type=int)
 def dead_show(letter_id: int) -> None:
     """Show one dead letter: why it died, and its bytes."""
-    from worker import operating  # noqa: PLC0415
+    from worker import tending  # noqa: PLC0415
 
-    _operate(lambda settings: operating.dead_show(settings, letter_id))
+    _operate(lambda settings: tending.dead_show(settings, letter_id))
 
 
 @dead.command("replay")
@@ -368,11 +421,11 @@ def dead_show(letter_id: int) -> None:
 )
 def dead_replay(ids: Sequence[int], body: Path | None) -> None:
     """Send dead letters again, as they are or mended."""
-    from worker import operating  # noqa: PLC0415
+    from worker import tending  # noqa: PLC0415
 
     if body is not None and len(ids) > 1:
         raise click.UsageError("--body mends one dead letter; name one ID")
-    _operate(lambda settings: operating.dead_replay(settings, ids, body))
+    _operate(lambda settings: tending.dead_replay(settings, ids, body))
 
 
 @dead.command("purge")
@@ -382,12 +435,12 @@ def dead_replay(ids: Sequence[int], body: Path | None) -> None:
 @click.option("--all", "everything", is_flag=True, help="All of them.")
 def dead_purge(ids: Sequence[int], reason: str | None, before: str | None, everything: bool) -> None:  # noqa: FBT001
     """Delete dead letters for good."""
-    from worker import operating  # noqa: PLC0415
+    from worker import tending  # noqa: PLC0415
 
     if not (ids or reason or before or everything):
         raise click.UsageError("say which: IDs, --reason, --before, or --all")
     wanted, until = _reason(reason), None if before is None else _instant(before)
-    _operate(lambda settings: operating.dead_purge(settings, ids, reason=wanted, before=until))
+    _operate(lambda settings: tending.dead_purge(settings, ids, reason=wanted, before=until))
 
 
 def _reason(text: str | None) -> Reason | None:

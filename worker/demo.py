@@ -22,7 +22,7 @@ from worker.dead import count_letters
 from worker.embedded import EmbeddedError, stop_detached
 from worker.emit import outgoing
 from worker.loop import run_async
-from worker.operating import CommandError, told
+from worker.patience import CommandError, told
 from worker.publishing import Publisher
 from worker.recording import lines
 from worker.replay import Expected
@@ -71,8 +71,11 @@ def demo_command(folder: Path, *, keep: bool, stop: bool) -> bool:
             terminal.out().print(f"stopped {terminal.plural(len(ended), 'server')}")
             return True
         return run_async(partial(_demo, folder, keep=keep))
-    except (CommandError, EmbeddedError) as error:
-        terminal.fail(str(error), error.hint or None)
+    except CommandError as error:
+        terminal.fail(str(error), error.hint)
+        return False
+    except EmbeddedError as error:
+        terminal.fail(str(error))  # with its hint
         return False
     except (ImpatientError, KeyboardInterrupt):
         return False

@@ -15,7 +15,7 @@ from worker.authoring import tell_problems
 from worker.deployed import RulesRefusedError
 from worker.embedded import EmbeddedError
 from worker.loop import run_async
-from worker.operating import CommandError, told
+from worker.patience import CommandError, told
 from worker.publishing import listen
 from worker.rulefiles import NoRulesError, find, load
 from worker.rules import MeaningChangedError
@@ -41,8 +41,11 @@ def dev_command(paths: Sequence[Path], folder: Path, *, fresh: bool) -> bool:
         shutil.rmtree(folder, ignore_errors=True)
     try:
         run_async(partial(_dev, paths, folder))
-    except (CommandError, EmbeddedError) as error:
-        terminal.fail(str(error), error.hint or None)
+    except CommandError as error:
+        terminal.fail(str(error), error.hint)
+        return False
+    except EmbeddedError as error:
+        terminal.fail(str(error))  # with its hint
         return False
     except (ImpatientError, KeyboardInterrupt):
         return False

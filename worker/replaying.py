@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from worker import terminal
+from worker import logs, terminal
+from worker.embedded import EmbeddedError
 from worker.loop import run_async
 from worker.recording import RecordingError, lines
 from worker.replay import Difference, Expected, Result, compare, replay
@@ -42,7 +43,7 @@ def replay_command(rules: RuleSet, request: Request) -> bool:
     expected = None if request.expect is None else _read_expected(request.expect)
     try:
         result, dead = _run(rules, request)
-    except RecordingError as error:
+    except (RecordingError, EmbeddedError) as error:
         terminal.fail(str(error))
         return False
     if request.as_json:
@@ -68,6 +69,7 @@ def _run(rules: RuleSet, request: Request) -> tuple[Result, list[Rejected]]:
 def _run_through(rules: RuleSet, request: Request) -> Result:
     from worker.through import replay_through  # noqa: PLC0415 - servers and their clients, only where asked for
 
+    logs.quiet()
     messages = list(lines(request.streams))
     with terminal.status("starting servers") as tell:
         work = partial(

@@ -17,3 +17,13 @@ SELECT tenant_id, scope, subject, stamp, state FROM progress ORDER BY tenant_id,
 SELECT tenant_id, scope, subject, stamp, state FROM progress
 WHERE tenant_id = $1 AND scope = ANY ($2::text[]) AND subject = $3
 ORDER BY scope;
+
+-- name: listed_unlocks
+-- Newest first; a null status means any.
+SELECT unlock_id, tenant_id, scope, subject, achievement, tier, occurrence, version, status, earned_at, granted_at
+FROM v_unlock
+WHERE ($1::text IS NULL OR tenant_id = $1)
+    AND ($2::text IS NULL OR subject = $2)
+    AND ($3::text IS NULL OR status = $3)
+ORDER BY earned_at DESC, unlock_id
+LIMIT $4;

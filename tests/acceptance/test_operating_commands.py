@@ -58,6 +58,24 @@ async def test_progress_tells_how_far_somebody_is(deployed: Shell) -> None:
     assert deployed.ach("progress", "nobody", "-t", "lark-parser/lark").code == 1
 
 
+async def test_unlocks_are_listed_and_revoked_and_users_erased(deployed: Shell) -> None:
+    deployed.ach("emit", LARK)
+    deployed.ach("run", "--drain")
+    whose = ("--tenant", "lark-parser/lark", "--subject", "u_02d24007efaf7a00")
+    listed = deployed.ach("unlocks", *whose).out
+    line = next(line for line in listed.splitlines() if "committer.bronze" in line)
+    assert "announced" in line
+    assert deployed.ach("revoke", line.split()[0]).out.startswith("revoked committer of u_02d24007efaf7a00")
+    assert deployed.ach("revoke", line.split()[0]).code == 1
+    assert "committer.bronze" in deployed.ach("unlocks", "--status", "revoked").out
+    assert deployed.ach("erase", "u_02d24007efaf7a00", "-t", "lark-parser/lark").code == 1  # nobody said yes
+    assert deployed.ach("erase", "u_02d24007efaf7a00", "-t", "lark-parser/lark", "--yes").code == 0
+    assert deployed.ach("unlocks", *whose).out.startswith("0 unlocks")
+    deployed.environment["ACH_CONSUMER"] = "again"
+    deployed.ach("run", "--drain")
+    assert deployed.ach("unlocks", *whose).out.startswith("0 unlocks")
+
+
 async def test_killed_in_mid_stream_a_restart_gives_the_same_digest(deployed: Shell) -> None:
     expected = json.loads(deployed.ach("replay", LARK, "-r", RULES, "--json").out)
     deployed.environment["ACH_BATCH_SIZE"] = "20"

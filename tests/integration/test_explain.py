@@ -8,7 +8,7 @@ import pytest
 
 from tests.integration.engine import event
 from worker.explaining import Request, explain_ledger
-from worker.operating import CommandError
+from worker.patience import CommandError
 
 if TYPE_CHECKING:
     from tests.integration.engine import Engine

@@ -1,0 +1,229 @@
+"""What an operator's commands do about single subjects, unlocks and dead letters."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import anyio
+import msgspec
+
+from dsl.calendar import format_instant
+from dsl.fold import standings
+from dsl.values import canonical_number
+from worker import terminal
+from worker.app import wall_clock
+from worker.backfill import backfill
+from worker.dead import FOR_EVER, list_letters, purge_letters, replay_letter, show_letter
+from worker.erasure import erase_user
+from worker.patience import CommandError, patiently, whoami
+from worker.results import read_subject
+from worker.revoking import revoke
+from worker.rules import load_deployed
+from worker.store import Store, open_store
+from worker.stream import open_broker
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+    from uuid import UUID
+
+    from dsl.outcome import Subject
+    from dsl.progress import State
+    from worker.dead import DeadLetter
+    from worker.deployed import Deployed
+    from worker.settings import Settings
+    from worker.verdict import Reason
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """How far a subject is with one achievement and tier: `percent`, and for what is counted, the numbers."""
+
+    tenant_id: str
+    scope: str
+    subject: str
+    achievement: str
+    tier: str | None
+    version: int
+    current: str | None
+    target: str | None
+    percent: int
+    earned: bool
+
+
+async def progress(settings: Settings, tenant: str, name: str, *, as_json: bool) -> None:
+    """Print how far one subject is with everything."""
+
+    async def work(store: Store) -> list[Progress]:
+        rules = await load_deployed(store, settings)
+        states = await read_subject(store, rules, tenant, name)
+        return [row for subject, state in states.items() for row in _progress(rules, subject, state)]
+
+    rows = await patiently(settings, work)
+    if as_json:
+        print(msgspec.json.encode(rows).decode())  # noqa: T201
+        return
+    if not rows:
+        raise CommandError(f"nothing that the rules hear is known of {name!r} in tenant {tenant!r}")
+    columns = ["scope", "achievement", "tier", "progress", "%", "earned"]
+    terminal.table(
+        f"{tenant} {name}",
+        columns,
+        [
+            (row.scope, row.achievement, row.tier or "", _ratio(row), row.percent, "yes" if row.earned else "")
+            for row in rows
+        ],
+        right=(3, 4),
+    )
+
+
+def _progress(rules: Deployed, subject: Subject, state: State) -> Iterator[Progress]:
+    for standing in standings(rules.program.scopes[subject.scope], state, wall_clock()):
+        measure = standing.measure
+        yield Progress(
+            *subject,
+            standing.achievement,
+            standing.tier,
+            standing.version,
+            None if measure.current is None else canonical_number(measure.current),
+            None if measure.target is None else canonical_number(measure.target),
+            # Never 100 before it is reached.
+            int(measure.fraction * 100),
+            standing.earned,
+        )
+
+
+def _ratio(row: Progress) -> str:
+    return "" if row.target is None else f"{row.current}/{row.target}"
+
+
+# -- unlocks and users ------------------------------------------------------------------------------------------------
+
+
+class Listed(NamedTuple):
+    """An unlock with its status; instants in microseconds."""
+
+    unlock_id: UUID
+    tenant_id: str
+    scope: str
+    subject: str
+    achievement: str
+    tier: str | None
+    occurrence: str | None
+    version: int
+    status: str
+    earned_at: int
+    granted_at: int | None
+
+
+async def unlocks(
+    settings: Settings, *, tenant: str | None, subject: str | None, status: str | None, limit: int
+) -> None:
+    """Print unlocks, those earned last first."""
+
+    async def work(store: Store) -> list[Listed]:
+        async with store.transaction() as session:
+            return await session.rows(Listed, "listed_unlocks", tenant, subject, status, limit)
+
+    rows = [
+        (
+            row.unlock_id,
+            row.tenant_id,
+            row.subject,
+            ".".join(part for part in (row.achievement, row.tier) if part),
+            row.occurrence or "",
+            row.status,
+            format_instant(row.earned_at)[:19],
+        )
+        for row in await patiently(settings, work)
+    ]
+    columns = ["unlock id", "tenant", "subject", "achievement", "occurrence", "status", "earned at"]
+    terminal.table(terminal.plural(len(rows), "unlock"), columns, rows)
+
+
+async def revoke_unlocks(settings: Settings, ids: Sequence[UUID]) -> None:
+    """Revoke unlocks; late evidence does not bring them back."""
+    for unlock_id in ids:
+        row = await patiently(settings, lambda store, one=unlock_id: revoke(store, one, now=wall_clock()))
+        if row is None:
+            raise CommandError(f"there is no unlock {unlock_id}, or it was revoked before", "ach unlocks")
+        terminal.out().print(f"revoked {row.achievement} of {row.subject} in {row.tenant_id}", markup=False)
+
+
+async def erase(settings: Settings, tenant: str, user: str) -> None:
+    """Erase a user for good, and fold anew what they had a part in."""
+
+    async def work(store: Store) -> None:
+        erased = await erase_user(store, settings, tenant, user, by=whoami(), now=wall_clock())
+        terminal.out().print(
+            f"erased {terminal.plural(erased.events, 'event')}, {terminal.plural(erased.unlocks, 'unlock')}, "
+            f"{terminal.plural(erased.dead_letters, 'dead letter')}; their events stay out for ever"
+        )
+        await backfill(store, settings, now=wall_clock)
+
+    await patiently(settings, work)
+
+
+# -- dead letters -----------------------------------------------------------------------------------------------------
+
+
+async def dead_list(settings: Settings, *, reason: Reason | None, replayed: bool, limit: int) -> None:
+    """Print dead letters, newest first."""
+    letters = await patiently(
+        settings, lambda store: list_letters(store, reason=reason, replayed=replayed, limit=limit)
+    )
+    rows = [
+        (letter.dead_letter_id, letter.reason, format_instant(letter.died_at)[:19], letter.nats_subject, letter.detail)
+        for letter in letters
+    ]
+    terminal.table(terminal.plural(len(rows), "dead letter"), ["id", "reason", "died at", "subject", "detail"], rows)
+
+
+async def dead_show(settings: Settings, letter_id: int) -> None:
+    """Print one dead letter with its bytes."""
+    letter = await _letter(settings, letter_id)
+    console = terminal.out()
+    for name, value in _described(letter):
+        console.print(f"{name:>12}  {value}", markup=False)
+    console.print()
+    console.print(letter.body.decode("utf-8", "backslashreplace"), markup=False)
+
+
+def _described(letter: DeadLetter) -> Iterator[tuple[str, object]]:
+    yield "reason", letter.reason
+    yield "detail", letter.detail
+    yield "subject", letter.nats_subject
+    yield "headers", letter.headers
+    yield "stream", f"{letter.stream} sequence {letter.stream_seq}, element {letter.element}"
+    yield "deliveries", letter.deliveries
+    yield "died at", format_instant(letter.died_at)
+    if letter.replayed_at is not None:
+        yield "replayed at", format_instant(letter.replayed_at)
+    yield "bytes", len(letter.body)
+
+
+async def dead_replay(settings: Settings, ids: Sequence[int], body: Path | None) -> None:
+    """Send dead letters again, with another body where one was mended."""
+    mended = None if body is None else await anyio.Path(body).read_bytes()
+    letters = [await _letter(settings, letter_id) for letter_id in ids]
+    async with open_store(settings.database_url) as store, open_broker(settings) as broker:
+        for letter in letters:
+            await replay_letter(store, broker, letter, now=wall_clock(), body=mended)
+    terminal.out().print(f"sent {terminal.plural(len(letters), 'dead letter')} again")
+
+
+async def dead_purge(settings: Settings, ids: Sequence[int], *, reason: Reason | None, before: int | None) -> None:
+    """Delete dead letters."""
+    purged = await patiently(
+        settings,
+        lambda store: purge_letters(
+            store, ids=ids or None, reason=reason, before=FOR_EVER if before is None else before
+        ),
+    )
+    terminal.out().print(f"deleted {terminal.plural(purged, 'dead letter')}")
+
+
+async def _letter(settings: Settings, letter_id: int) -> DeadLetter:
+    letter = await patiently(settings, lambda store: show_letter(store, letter_id))
+    if letter is None:
+        raise CommandError(f"there is no dead letter {letter_id}", "ach dead list")
+    return letter
