@@ -1,0 +1,319 @@
+"""The oracle: whether the engine kept its promise, told from what was published, the rules, and what the servers hold.
+
+No event lost, no unlock missing, none twice, each announced once, all as the fold has it. `findings` returns what is
+wrong in words, nothing where all is well; `expect_promise` raises them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import anyio
+import asyncpg
+import msgspec
+import nats
+
+from dsl.calendar import format_instant
+from dsl.event import Event
+from dsl.outcome import Outcome, Unlock, digest, run
+from tests.property.reading import read
+from tests.property.reference import outcome as slow_outcome
+from worker.app import wall_clock
+from worker.results import read_results
+from worker.rules import load_deployed
+from worker.store import open_store
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator
+
+    from nats.js import JetStreamContext
+
+    from tests.faults.load import Sent
+    from worker.deployed import Deployed
+    from worker.results import Stored
+    from worker.settings import Settings
+
+HEALING_SECONDS: Final = 30.0
+"""After the last fault, until nothing may be left to do."""
+LOOK_SECONDS: Final = 0.05
+SHOWN: Final = 8
+"""Findings of one kind that are told; the rest is counted."""
+SLOW_EVENTS: Final = 80
+"""Up to so many events the slow reference judges too."""
+FETCH: Final = 500
+TICK: Final = "the clock"
+"""Type of an event that nobody hears: it makes the instant of judging the clock of `settle`."""
+
+
+class Published(NamedTuple):
+    """Something that a producer sent; `acknowledged` tells whether the broker has confirmed it."""
+
+    sent: Sent
+    acknowledged: bool = True
+
+
+class Held(NamedTuple):
+    """What the servers hold."""
+
+    ledger: Counter[tuple[str, str]]
+    dead: Counter[bytes]
+    unlocks: list[dict[str, Any]]
+    announced: list[dict[str, Any]]
+    duplicated_letters: int
+
+
+def all_acknowledged(sent: Iterable[Sent]) -> list[Published]:
+    """Return messages of which every one was acknowledged."""
+    return [Published(one) for one in sent]
+
+
+async def expect_promise(settings: Settings, published: Collection[Published], rules: str) -> None:
+    """Fail unless the promise is kept; `rules` is the text in force. Nothing must be left to do: see `settled`."""
+    found = await findings(settings, published, rules)
+    assert not found, "the promise is broken:\n" + "\n".join(f"  {one}" for one in found)
+
+
+async def findings(settings: Settings, published: Collection[Published], rules: str) -> list[str]:
+    """Return all that breaks the promise, in words."""
+    clock = wall_clock()
+    async with open_store(settings.database_url) as store:
+        deployed = await load_deployed(store, settings)
+        stored = await read_results(store, deployed, clock=clock)
+    held = await _held(settings)
+    events = _events(published, held)
+    wanted = expected(deployed, events, clock)
+    return [
+        *_lost(published, held),
+        *_granted(wanted, stored),
+        *_contested(deployed, wanted, stored),
+        *_announced(held),
+        *_states(deployed, wanted, stored),
+        *_by_reference(rules, events, clock, stored),
+    ]
+
+
+def expected(deployed: Deployed, events: Iterable[Event], clock: int) -> Outcome:
+    """Return what the fold makes of events, at an instant in microseconds."""
+    return run(deployed.program, [*events, _tick(clock)])
+
+
+def _tick(clock: int) -> Event:
+    return Event(tenant="", id="", type=TICK, user="", at=clock, offset=0, fields={})
+
+
+def _events(published: Iterable[Published], held: Held) -> list[Event]:
+    """Return the events that have arrived, as their producers meant them."""
+    meant = {(one.sent.event.tenant, one.sent.event.id): one.sent.event for one in published if one.sent.event}
+    return [event for key, event in meant.items() if key in held.ledger]
+
+
+# -- events ------------------------------------------------------------------------------------------------------------
+
+
+def _lost(published: Iterable[Published], held: Held) -> Iterator[str]:
+    """Every acknowledged event is in the ledger, all poison among the dead, and nothing else is in either."""
+    published = list(published)
+    good = {(one.sent.event.tenant, one.sent.event.id): one.sent for one in published if one.sent.event}
+    sure = {(one.sent.event.tenant, one.sent.event.id) for one in published if one.acknowledged and one.sent.event}
+    poison = {one.sent.body for one in published if one.sent.event is None}
+    sure_poison = {one.sent.body for one in published if one.acknowledged and one.sent.event is None}
+    yield from _told("lost: acknowledged and not in the ledger", sure - held.ledger.keys())
+    yield from _told("in the ledger, and nobody sent it", held.ledger.keys() - good.keys())
+    yield from _told("lost: acknowledged poison, and no dead letter", sure_poison - held.dead.keys())
+    yield from _told("a dead letter that is no poison", held.dead.keys() - poison)
+    if held.duplicated_letters:
+        yield f"dead letters twice: {held.duplicated_letters} messages"
+
+
+# -- unlocks -----------------------------------------------------------------------------------------------------------
+
+
+def _granted(wanted: Outcome, stored: Stored) -> Iterator[str]:
+    """Return unlocks that differ: by key first, then by version and earned_at."""
+    want = {_key(one): one for one in wanted.unlocks}
+    have = {_key(one): one for one in stored.unlocks}
+    yield from _told("missing unlock", (want[key] for key in want.keys() - have.keys()))
+    yield from _told("unlock that nothing supports", (have[key] for key in have.keys() - want.keys()))
+    moved = [key for key in want.keys() & have.keys() if want[key] != have[key]]
+    yield from _told("unlock with another version or earned_at", ((have[key], "expected", want[key]) for key in moved))
+    if len(have) != len(stored.unlocks):
+        yield f"unlocks twice in the table: {len(stored.unlocks) - len(have)}"
+
+
+def _key(one: Unlock) -> tuple[str, ...]:
+    return one.tenant_id, one.scope, one.subject, one.achievement, one.tier or "", one.occurrence or ""
+
+
+def _contested(deployed: Deployed, wanted: Outcome, stored: Stored) -> Iterator[str]:
+    """Return contested unlocks that are supported after all, or that nothing may ever contest."""
+    supported = {_key(one) for one in wanted.unlocks}
+    yield from _told("contested though supported", (one for one in stored.contested if _key(one) in supported))
+    final = {
+        name for name, versions in deployed.rules.achievements.items() for one in versions if _final(deployed, one)
+    }
+    yield from _told("contested though final", (one for one in stored.contested if one.achievement in final))
+
+
+def _final(deployed: Deployed, version: Any) -> bool:  # noqa: ANN401 - a syntax tree, of which it needs two fields
+    from dsl.analyze import verdicts  # noqa: PLC0415 - judged by the rules' own analysis
+
+    return verdicts(deployed.rules)[version.name.text, version.version].final
+
+
+# -- announcements -----------------------------------------------------------------------------------------------------
+
+
+_SHARED: Final = ("tenant_id", "scope", "subject", "achievement", "tier", "occurrence")
+
+
+def _announced(held: Held) -> Iterator[str]:
+    """Every row granted is announced once, by id and by content, and nothing else is."""
+    granted = {str(row["unlock_id"]): row for row in held.unlocks if row["granted_at"] is not None}
+    said = {one["unlock_id"]: one for one in held.announced}
+    yield from _told("announced twice by id", _twice(one["unlock_id"] for one in held.announced))
+    contents = (tuple(one[name] for name in _SHARED) for one in held.announced)
+    yield from _told("announced twice by content", _twice(contents))
+    yield from _told("granted and not announced", (_shown(granted[key]) for key in granted.keys() - said.keys()))
+    yield from _told("announced and not granted", (_shown(said[key]) for key in said.keys() - granted.keys()))
+    for key in said.keys() & granted.keys():
+        row, one = granted[key], said[key]
+        if (
+            any((row[name] or None) != one[name] for name in _SHARED)
+            or msgspec.json.decode(row["reward"]) != one["reward"]
+        ):
+            yield f"announced {one}, granted {row}"
+    unmarked = (_shown(row) for row in granted.values() if row["published_at"] is None)
+    yield from _told("granted and not marked as announced", unmarked)
+    yield from _told("never granted", (_shown(row) for row in held.unlocks if row["granted_at"] is None))
+
+
+def _twice(things: Iterable[Any]) -> list[Any]:
+    return [thing for thing, times in Counter(things).items() if times > 1]
+
+
+def _shown(row: dict[str, Any]) -> str:
+    return " ".join(str(row[name]) for name in ("unlock_id", *_SHARED) if row[name])
+
+
+# -- progress ----------------------------------------------------------------------------------------------------------
+
+
+def _states(deployed: Deployed, wanted: Outcome, stored: Stored) -> Iterator[str]:
+    """Return subjects whose progress differs, by the digest of each."""
+    program = deployed.program
+    if stored.digest == digest(program, wanted.unlocks, wanted.states):
+        return
+    want = {subject: digest(program, [], {subject: state}) for subject, state in wanted.states.items()}
+    have = {subject: digest(program, [], {subject: state}) for subject, state in stored.states.items()}
+    nothing = digest(program, [], {})
+    different = [key for key in want.keys() | have.keys() if want.get(key, nothing) != have.get(key, nothing)]
+    yield "the digest differs"
+    yield from _told("progress differs", different)
+
+
+def _by_reference(rules: str, events: list[Event], clock: int, stored: Stored) -> Iterator[str]:
+    """For small streams: what the slow reference grants, which shares no code with the engine."""
+    if len(events) > SLOW_EVENTS:
+        return
+    slow = {
+        (
+            *one.subject,
+            one.achievement,
+            one.tier or "",
+            one.occurrence or "",
+            one.version,
+            format_instant(one.earned_at),
+        )
+        for one in slow_outcome(read(rules), [*events, _tick(clock)]).unlocks
+    }
+    have = {(*_key(one), one.version, one.earned_at) for one in stored.unlocks}
+    yield from _told("missing, says the reference", slow - have)
+    yield from _told("not earned, says the reference", have - slow)
+
+
+def _told(what: str, things: Iterable[object]) -> Iterator[str]:
+    things = list(things)
+    for thing in sorted(things, key=repr)[:SHOWN]:
+        yield f"{what}: {thing}"
+    if len(things) > SHOWN:
+        yield f"{what}: and {len(things) - SHOWN} more"
+
+
+# -- what the servers hold ---------------------------------------------------------------------------------------------
+
+
+async def _held(settings: Settings) -> Held:
+    connection = await asyncpg.connect(settings.database_url)
+    try:
+        ledger = await connection.fetch("SELECT tenant_id, event_id FROM event")
+        dead = await connection.fetch("SELECT body FROM dead_letter")
+        twice = await connection.fetchval(
+            "SELECT count(*) FROM (SELECT FROM dead_letter GROUP BY stream_seq, element HAVING count(*) > 1) AS twice"
+        )
+        unlocks = [dict(row) for row in await connection.fetch("SELECT * FROM unlock")]
+    finally:
+        await connection.close()
+    keys = Counter((row["tenant_id"], row["event_id"]) for row in ledger)
+    return Held(keys, Counter(row["body"] for row in dead), unlocks, await announcements(settings), int(twice))
+
+
+async def announcements(settings: Settings) -> list[dict[str, Any]]:
+    """Return every announcement that the broker holds, in order."""
+    client = await nats.connect(settings.nats_url.split(","))
+    try:
+        jetstream = client.jetstream(timeout=10)
+        return [msgspec.json.decode(body) for body in await _bodies(jetstream, settings.unlock_stream)]
+    finally:
+        await client.close()
+
+
+async def _bodies(jetstream: JetStreamContext, stream: str) -> list[bytes]:
+    state = (await jetstream.stream_info(stream)).state
+    if not state.messages:
+        return []
+    subscription = await jetstream.subscribe(">", stream=stream, ordered_consumer=True)
+    try:
+        return [(await subscription.next_msg(timeout=HEALING_SECONDS)).data for _ in range(state.messages)]
+    finally:
+        await subscription.unsubscribe()
+
+
+# -- healing -----------------------------------------------------------------------------------------------------------
+
+
+async def settled(settings: Settings, seconds: float = HEALING_SECONDS) -> float:
+    """Wait, beside running workers, until nothing is left to do; return the seconds that took.
+
+    Raises:
+        AssertionError: it took longer than it may; with what was left.
+    """
+    began = anyio.current_time()
+    left = "unknown"
+    with anyio.move_on_after(seconds):
+        # Neither the broker nor the database tell when nothing is left: both have to be asked.
+        while left:
+            left = await _left(settings)
+            if left:
+                await anyio.sleep(LOOK_SECONDS)
+    assert not left, f"after {seconds:.0f} s there was left: {left}"
+    return anyio.current_time() - began
+
+
+async def _left(settings: Settings) -> str:
+    try:
+        client = await nats.connect(settings.nats_url.split(","), connect_timeout=2, max_reconnect_attempts=2)
+        try:
+            info = await client.jetstream().consumer_info(settings.input_stream, settings.consumer)
+        finally:
+            await client.close()
+        connection = await asyncpg.connect(settings.database_url, timeout=5)
+        try:
+            unsaid = await connection.fetchval("SELECT count(*) FROM unlock WHERE published_at IS NULL")
+        finally:
+            await connection.close()
+    except (nats.errors.Error, OSError, TimeoutError, asyncpg.PostgresError) as error:
+        return f"no answer ({error!r})"
+    if info.num_pending or info.num_ack_pending or unsaid:
+        return f"{info.num_pending} messages, {info.num_ack_pending} not acknowledged, {unsaid} unlocks not announced"
+    return ""
