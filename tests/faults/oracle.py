@@ -13,7 +13,9 @@ import anyio
 import asyncpg
 import msgspec
 import nats
+from nats.errors import Error as NatsError
 
+from dsl.analyze import verdicts
 from dsl.calendar import format_instant
 from dsl.event import Event
 from dsl.outcome import Outcome, Unlock, digest, run
@@ -149,16 +151,10 @@ def _contested(deployed: Deployed, wanted: Outcome, stored: Stored) -> Iterator[
     """Return contested unlocks that are supported after all, or that nothing may ever contest."""
     supported = {_key(one) for one in wanted.unlocks}
     yield from _told("contested though supported", (one for one in stored.contested if _key(one) in supported))
-    final = {
-        name for name, versions in deployed.rules.achievements.items() for one in versions if _final(deployed, one)
-    }
+    finality = verdicts(deployed.rules)
+    versions = [one for each in deployed.rules.achievements.values() for one in each]
+    final = {one.name.text for one in versions if finality[one.name.text, one.version].final}
     yield from _told("contested though final", (one for one in stored.contested if one.achievement in final))
-
-
-def _final(deployed: Deployed, version: Any) -> bool:  # noqa: ANN401 - a syntax tree, of which it needs two fields
-    from dsl.analyze import verdicts  # noqa: PLC0415 - judged by the rules' own analysis
-
-    return verdicts(deployed.rules)[version.name.text, version.version].final
 
 
 # -- announcements -----------------------------------------------------------------------------------------------------
@@ -312,7 +308,7 @@ async def _left(settings: Settings) -> str:
             unsaid = await connection.fetchval("SELECT count(*) FROM unlock WHERE published_at IS NULL")
         finally:
             await connection.close()
-    except (nats.errors.Error, OSError, TimeoutError, asyncpg.PostgresError) as error:
+    except (NatsError, OSError, TimeoutError, asyncpg.PostgresError) as error:
         return f"no answer ({error!r})"
     if info.num_pending or info.num_ack_pending or unsaid:
         return f"{info.num_pending} messages, {info.num_ack_pending} not acknowledged, {unsaid} unlocks not announced"
