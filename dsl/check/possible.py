@@ -1,7 +1,8 @@
 """What can never happen: filters that nothing passes, conditions that no events satisfy, versions never in effect.
 
 Everything told here is proven. It looks at one achievement at a time, and only where nothing else was wrong with it:
-names that mean nothing prove nothing.
+names that mean nothing prove nothing. All of it is a warning: the language has a meaning for such rules (nobody earns
+them), and a season that is over, or a filter that was turned off for a while, must not keep a rule set from use.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def check_possible(node: Achievement, patterns: Patterns, report: Report) -> Non
     possible = _Possible(patterns, report)
     if node.where is not None and patterns.find_user([node.where]).found is False:
         hint = possible.why(None, [node.where])
-        report.error("ACH418", node.where.span, "no user satisfies this", hint)
+        report.warn("ACH418", node.where.span, "no user satisfies this", hint)
     window = None
     if isinstance(node.repeat, RepeatEvery) and node.repeat.unit.text in set(Unit):
         unit = Unit(node.repeat.unit.text)
@@ -93,7 +94,7 @@ class _Possible:
                 own = one.where is not None and self._patterns.find(one.event.text, (one.where,)).found is False
                 span = _span(one.where if own or pattern.where is None else pattern.where)
                 filters = [each for each in (one.where, pattern.where) if each is not None]
-                self._report.error(
+                self._report.warn(
                     "ACH418", span, f"no `{one.event.text}` passes this", self.why(one.event.text, filters)
                 )
                 if not own:
@@ -128,7 +129,7 @@ class _Possible:
             values |= found
         if len(values) < at_least(node.cmp):
             message = f"the filter lets {count_of(len(values), 'value')} of `{node.distinct.text}` pass"
-            self._report.error("ACH412", node.cmp.span, f"{message}; this bound can never hold")
+            self._report.warn("ACH412", node.cmp.span, f"{message}; this bound can never hold")
 
     def _values(self, event: str, pattern: Pattern, field: str) -> set[Value] | None:
         """Return the values that a field can have behind a filter; None where they are not a few that it names."""
@@ -147,13 +148,13 @@ class _Possible:
         more = Compare(left=Ref(name=node.of.text), op=">", right=Literal(value=0))
         if self._none(node.event, more):
             message = f"no event that passes the filter adds anything: `{node.of.text}` is never more than 0"
-            self._report.error("ACH412", node.cmp.span, message)
+            self._report.warn("ACH412", node.cmp.span, message)
 
     def _extreme(self, node: Extreme) -> None:
         reached = Compare(left=Ref(name=node.of.text), op=node.cmp.op, right=Literal(value=node.cmp.bound))
         if self._none(node.event, reached):
             message = "no event that passes the filter reaches this bound"
-            self._report.error("ACH412", node.cmp.span, message)
+            self._report.warn("ACH412", node.cmp.span, message)
 
     def _none(self, pattern: Pattern, more: Predicate) -> bool:
         """Tell whether no event matches a pattern and passes one more filter."""
@@ -178,7 +179,7 @@ class _Possible:
             if value is not None and all(self._can_be(step, ref, value) for step in node.steps):
                 return
         message = f"no value of `{node.by.text}` fits every step, so that the sequence never ends"
-        self._report.error("ACH412", node.by.span, message)
+        self._report.warn("ACH412", node.by.span, message)
 
     def _can_be(self, step: Pattern, ref: Ref, value: Value) -> bool:
         return not self._none(step, _equals(ref, value))
@@ -189,7 +190,7 @@ class _Possible:
         if self._never_left(node, node.mods, unless):
             message = "whatever counts here also starts it afresh, so that it never holds"
             hint = "an event that is both counts for nothing; filter one of the two"
-            self._report.error("ACH419", unless.span, message, hint)
+            self._report.warn("ACH419", unless.span, message, hint)
 
     def _never_left(self, node: Condition, mods: Modifiers, unless: Pattern) -> bool:
         """Tell whether every event that could make a condition hold is one that `unless` names."""
@@ -218,7 +219,7 @@ class _Possible:
         for length, words, span in _windows(node, window):
             least = _least(node)
             if least and least >= length and not _told(node):
-                self._report.error("ACH412", span or node.span, f"this needs more time than {words} has")
+                self._report.warn("ACH412", span or node.span, f"this needs more time than {words} has")
                 return
 
 
@@ -261,10 +262,10 @@ def check_spans(versions: tuple[Achievement, ...], reports: Iterable[Report]) ->
         until = None if after is None else after.since
         if node.since is not None and active.end is not None and active.end.us <= node.since.us:
             message = f"active ends before version {node.version} comes into effect ({node.since.text})"
-            report.error("ACH420", active.end.span, message)
+            report.warn("ACH420", active.end.span, message)
         elif until is not None and active.start is not None and active.start.us >= until.us and after is not None:
             message = f"active begins when version {after.version} has taken over ({until.text})"
-            report.error("ACH420", active.start.span, message)
+            report.warn("ACH420", active.start.span, message)
 
 
 # -- small things -----------------------------------------------------------------------------------------------------

@@ -29,7 +29,7 @@ def check_waiting(achievements: Mapping[str, Sequence[Declared]], problems: Prob
                 if begin >= until and begin > _EVER:
                     wanted = name.text if tier is None else f"{name.text}.{tier.text}"
                     message = f"`{wanted}` cannot be earned before this has ended, so that this never is"
-                    problems.of(each.source).error("ACH421", name.span, message)
+                    problems.of(each.source).warn("ACH421", name.span, message)
 
 
 def _begins(node: Achievement) -> bool:
