@@ -107,8 +107,8 @@ def outline(tree: Condition) -> Phrase:
 
 
 def heading(tree: Combine) -> str:
-    """Return what a composition asks of its parts: `all of`, `any of`, `2 of`."""
-    return f"{tree.k} of" if tree.kind == "at_least" else f"{tree.kind} of"
+    """Return what a composition asks of its parts: `all of these`, `any of these`, `2 of these`."""
+    return f"{tree.k if tree.kind == 'at_least' else tree.kind} of these"
 
 
 def operator(tree: Condition) -> str:

@@ -91,8 +91,8 @@ def test_filters(text: str, phrase: str) -> None:
 def test_an_outline_has_the_parts_below_the_composition() -> None:
     tree = _condition("all(count(event=a, >= 1), any(count(event=b, >= 1), count(event=c, >= 1)), within=1d)")
     assert words.outline(tree) == words.Phrase(
-        "all of, all within 1 day",
-        (words.Phrase("1 a"), words.Phrase("any of", (words.Phrase("1 b"), words.Phrase("1 c")))),
+        "all of these, all within 1 day",
+        (words.Phrase("1 a"), words.Phrase("any of these", (words.Phrase("1 b"), words.Phrase("1 c")))),
     )
 
 
