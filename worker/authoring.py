@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from dsl.story import run_example
 from dsl.syntax import Example
 from worker import terminal
@@ -13,47 +11,12 @@ from worker import terminal
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dsl.diagnostics import Diagnostic
     from dsl.story import Verdict
     from worker.rulefiles import RuleSet
 
 
-class Problem(msgspec.Struct, frozen=True):
-    """A diagnostic as JSON: places count from 1, the end is exclusive."""
-
-    code: str
-    severity: str
-    file: str
-    line: int
-    column: int
-    end_line: int
-    end_column: int
-    message: str
-    hint: str | None
-
-
-def as_problem(found: Diagnostic) -> Problem:
-    """Return a diagnostic in the form of `--format json`."""
-    line, column = found.source.position(found.span.start)
-    end_line, end_column = found.source.position(max(found.span.end, found.span.start))
-    return Problem(
-        found.code,
-        found.severity.value,
-        found.source.name,
-        line,
-        column,
-        end_line,
-        end_column,
-        found.message,
-        found.hint,
-    )
-
-
-def tell_problems(rules: RuleSet, *, as_json: bool) -> None:
+def tell_problems(rules: RuleSet) -> None:
     """Print every problem, and how many there are."""
-    if as_json:
-        print(msgspec.json.encode([as_problem(problem) for problem in rules.problems]).decode())  # noqa: T201
-        return
     for problem in rules.problems:
         terminal.show_problem(problem)
     warnings = len(rules.problems) - rules.errors

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from typing import Unpack
     from uuid import UUID
 
+    from worker.checking import Drawing, Form
     from worker.rulefiles import RuleSet
     from worker.settings import Settings
     from worker.verdict import Reason
@@ -69,7 +70,7 @@ def _load_good(paths: Sequence[Path]) -> RuleSet:
 
     rules = _load(paths)
     if rules.errors:
-        tell_problems(rules, as_json=False)
+        tell_problems(rules)
         terminal.fail("the rules have errors; nothing was done")
         sys.exit(1)
     return rules
@@ -79,19 +80,49 @@ def _load_good(paths: Sequence[Path]) -> RuleSet:
 
 
 @main.command()
-@_rules_argument
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", help="How to print problems.")
+@click.argument("paths", nargs=-1, metavar="PATH...", type=_PATHS)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json", "sarif", "github"]),
+    default="text",
+    help="How to print problems: for people, as JSON, as SARIF 2.1.0, as commands of GitHub Actions.",
+)
 @click.option("--strict", is_flag=True, help="Warnings count as errors.")
-def check(paths: Sequence[Path], form: str, strict: bool) -> None:  # noqa: FBT001 - click passes flags by name
+@click.option("--verbose", "-v", is_flag=True, help="Also tell what is final, what is remembered and who shares it.")
+@click.option("--graph", "drawing", type=click.Choice(["mermaid", "dot"]), help="Draw the rules instead.")
+@click.option("--explain", "code", metavar="CODE", help="Print what a code means, such as ACH410, and check nothing.")
+def check(
+    paths: Sequence[Path],
+    form: Form,
+    strict: bool,  # noqa: FBT001 - click passes flags by name
+    verbose: bool,  # noqa: FBT001
+    drawing: Drawing | None,
+    code: str | None,
+) -> None:
     """Check rule files: every problem in one run, with its place and a hint.
 
-    PATH is a rule file or a folder of them; all of them together are one rule set.
+    PATH is a rule file or a folder of them; all of them together are one rule set. A comment `# ach: allow ACH505` on
+    a line, or above it, silences a warning there.
     """
-    from worker.authoring import tell_problems  # noqa: PLC0415
+    if code is not None:
+        _explain_code(code)
+        return
+    if not paths:
+        raise click.UsageError("Missing argument 'PATH...'.")
+    from worker.checking import Request, check_command  # noqa: PLC0415
 
-    rules = _load(paths)
-    tell_problems(rules, as_json=form == "json")
-    sys.exit(1 if rules.errors or (strict and rules.problems) else 0)
+    request = Request(form=form, strict=strict, verbose=verbose, drawing=drawing)
+    sys.exit(0 if check_command(_load(paths), request) else 1)
+
+
+def _explain_code(code: str) -> None:
+    from worker.pages import NoPageError, explained  # noqa: PLC0415
+
+    try:
+        click.echo(explained(code), nl=False)
+    except NoPageError as error:
+        raise click.UsageError(str(error)) from error
 
 
 @main.command()

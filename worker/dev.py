@@ -80,7 +80,7 @@ def _tell_addresses(box: Sandbox) -> None:
 async def _apply(settings: Settings, paths: Sequence[Path]) -> None:
     rules = load(paths)
     if rules.problems:
-        tell_problems(rules, as_json=False)
+        tell_problems(rules)
     if rules.errors:
         return
     try:

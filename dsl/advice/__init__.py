@@ -1,0 +1,55 @@
+"""Advice: what an author would thank for, about rules that have no errors.
+
+Everything told here is so: where something is not proven, nothing is said. A comment `# ach: allow ACH505` silences a
+code on its line, or stands alone above it; one that silences nothing is told itself.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dsl.advice.allow import Allowances
+from dsl.advice.contestable import advise_on_settling
+from dsl.advice.covered import advise_on_examples
+from dsl.advice.filters import advise_on_filters
+from dsl.advice.memory import advise_on_memory
+from dsl.advice.redundant import advise_on_parts
+from dsl.advice.rulebook import Rulebook
+from dsl.advice.tiers import advise_on_tiers
+from dsl.advice.together import advise_on_twins
+from dsl.check.problems import Problems
+from dsl.diagnostics import Severity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from dsl.diagnostics import Diagnostic
+    from dsl.schema import Rules
+    from dsl.syntax import File
+
+__all__ = ["examine"]
+
+
+def examine(files: Sequence[File], rules: Rules, problems: Iterable[Diagnostic]) -> list[Diagnostic]:
+    """Return what the parser and the checker found, with advice beside it, and without what is allowed."""
+    found = list(problems)
+    sound = all(problem.severity is not Severity.ERROR for problem in found)
+    if sound:
+        found += advise(files, rules)
+    return sorted(Allowances(files).applied(found, sound=sound), key=lambda problem: problem.order)
+
+
+def advise(files: Sequence[File], rules: Rules) -> list[Diagnostic]:
+    """Return advice on rules without errors."""
+    problems, book = Problems(), Rulebook(files, rules)
+    for advice in (
+        advise_on_filters,
+        advise_on_settling,
+        advise_on_tiers,
+        advise_on_parts,
+        advise_on_twins,
+        advise_on_memory,
+        advise_on_examples,
+    ):
+        advice(book, problems)
+    return problems.found

@@ -1,0 +1,112 @@
+"""`# ach: allow ACH505`: a comment that silences warnings of a line, and is checked for being needed."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from dsl.codes import ADVICE, CODES
+from dsl.diagnostics import Diagnostic, Severity, nearest
+from dsl.source import Source, Span
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from dsl.syntax import File
+
+_TOKEN: Final = re.compile(r'"(?:[^"\\\n]|\\.)*"?|#[^\n]*')
+_ALLOW: Final = re.compile(r"#\s*ach:\s*(\w+)[ \t]*([^\n]*)")
+_CODE: Final = re.compile(r"[A-Z]+\d+")
+_UNNEEDED: Final = "ACH511"
+
+
+class Allowance(NamedTuple):
+    """One code that one comment allows on one line."""
+
+    source: Source
+    line: int
+    code: str
+    span: Span
+
+
+class Allowances:
+    """Every comment of a rule set that allows something."""
+
+    def __init__(self, files: Sequence[File]) -> None:
+        self._wrong: list[Diagnostic] = []
+        self._allowed = [each for file in files if "ach:" in file.source.text for each in self._read(file.source)]
+
+    def applied(self, problems: Iterable[Diagnostic], *, sound: bool) -> list[Diagnostic]:
+        """Leave out what is allowed; where all advice was given (`sound`), tell what allows nothing."""
+        if not self._allowed and not self._wrong:
+            return list(problems)
+        wanted = {(each.source, each.line, each.code): each for each in self._allowed}
+        kept: list[Diagnostic] = []
+        used: set[Allowance] = set()
+        for problem in problems:
+            line, _ = problem.source.position(problem.span.start)
+            allowance = wanted.get((problem.source, line, problem.code))
+            if allowance is None or problem.severity is Severity.ERROR:
+                kept.append(problem)
+            else:
+                used.add(allowance)
+        unneeded = [_unneeded(each) for each in self._allowed if each not in used] if sound else []
+        return [*kept, *self._wrong, *unneeded]
+
+    def _read(self, source: Source) -> Iterator[Allowance]:
+        for token in _TOKEN.finditer(source.text):
+            said = _ALLOW.match(token[0])
+            if said is None:
+                continue
+            if said[1] != "allow":
+                self._warn(source, token, said, 1, f"`{said[1]}` is nothing that a comment can ask for", ("allow",))
+                continue
+            codes = list(_CODE.finditer(said[2]))
+            if not codes:
+                self._warn(source, token, said, 0, "it does not say which code it allows", ())
+            for code in codes:
+                start = token.start() + said.start(2) + code.start()
+                yield from self._allow(source, code[0], Span(start, start + len(code[0])), token.start())
+
+    def _allow(self, source: Source, code: str, span: Span, comment: int) -> Iterator[Allowance]:
+        if code in ADVICE and code != _UNNEEDED:
+            yield Allowance(source, _line_of(source, comment), code, span)
+            return
+        guess = nearest(code, ADVICE)
+        hint = f"did you mean `{guess}`?" if guess else None
+        message = f"{code} is an error, and errors are mended" if code in CODES else f"there is no warning {code}"
+        self._wrong.append(
+            Diagnostic(_UNNEEDED, Severity.WARNING, source, span, message, hint if code not in CODES else None)
+        )
+
+    def _warn(
+        self,
+        source: Source,
+        token: re.Match[str],
+        said: re.Match[str],
+        group: int,
+        message: str,
+        words: tuple[str, ...],
+    ) -> None:
+        start = token.start() + said.start(group)
+        span = Span(start, start + len(said[group].rstrip()))
+        hint = f"did you mean `{words[0]}`?" if words else "write # ach: allow ACH505"
+        self._wrong.append(Diagnostic(_UNNEEDED, Severity.WARNING, source, span, message, hint))
+
+
+def _line_of(source: Source, comment: int) -> int:
+    """Return the line that a comment speaks of: its own, or where it stands alone the next one that says something."""
+    line, column = source.position(comment)
+    if source.line(line)[: column - 1].strip():
+        return line
+    last, _ = source.position(len(source.text))
+    for below in range(line + 1, last + 1):
+        text = source.line(below).strip()
+        if text and not text.startswith("#"):
+            return below
+    return line
+
+
+def _unneeded(each: Allowance) -> Diagnostic:
+    message = f"nothing on line {each.line} brings {each.code} on"
+    return Diagnostic(_UNNEEDED, Severity.WARNING, each.source, each.span, message, "leave the comment out")

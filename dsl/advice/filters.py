@@ -1,0 +1,74 @@
+"""Filters that exclude nothing, as a whole or in a part: what stands there says nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dsl.analyze import patterns, walk, whens
+from dsl.syntax import And, Or
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from dsl.advice.rulebook import Rulebook
+    from dsl.check.problems import Problems, Report
+    from dsl.prove import Patterns
+    from dsl.syntax import Alternative, Pattern, Predicate
+
+    Follows = Callable[[Sequence[Predicate], Predicate], bool]
+
+
+def advise_on_filters(book: Rulebook, problems: Problems) -> None:
+    """Tell filters, and `for`, that everything passes, and parts of them that the others imply."""
+    proof = book.patterns
+    for source, version in book.versions():
+        report = problems.of(source)
+        if version.where is not None:
+            _idle(version.where, proof.follows_for_users, "every user", report)
+        for when in whens(version):
+            for part in walk(when):
+                for pattern in patterns(part):
+                    _pattern(proof, pattern, report)
+
+
+def _pattern(proof: Patterns, pattern: Pattern, report: Report) -> None:
+    for one in pattern.alternatives:
+        if one.where is not None:
+            event = one.event.text
+            _idle(
+                one.where,
+                lambda given, then, event=event: proof.follows(event, given, then),
+                f"every `{event}`",
+                report,
+            )
+    if pattern.where is not None:
+        behind = pattern.where
+
+        def follows(given: Sequence[Predicate], then: Predicate) -> bool:
+            return all(proof.follows(one.event.text, _known(one, given), then) for one in pattern.alternatives)
+
+        _idle(behind, follows, "whatever the list names", report)
+
+
+def _known(one: Alternative, given: Sequence[Predicate]) -> list[Predicate]:
+    return [*given] if one.where is None else [one.where, *given]
+
+
+def _idle(test: Predicate, follows: Follows, what: str, report: Report) -> None:
+    """Tell a filter that everything passes, or the first of its parts that could be left out."""
+    if follows((), test):
+        report.warn("ACH504", test.span, f"{what} passes this", "leave it out")
+        return
+    if isinstance(test, And):
+        for part in reversed(test.parts):
+            if follows([other for other in test.parts if other is not part], part):
+                message = "the other parts say so already"
+                report.warn("ACH504", part.span, message, "leave it out")
+                return
+    if isinstance(test, Or):
+        for part in reversed(test.parts):
+            rest = [other for other in test.parts if other is not part]
+            if follows((part,), rest[0] if len(rest) == 1 else Or(parts=tuple(rest))):
+                message = "whatever passes this passes another part as well"
+                report.warn("ACH504", part.span, message, "leave it out")
+                return

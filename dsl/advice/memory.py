@@ -1,0 +1,81 @@
+"""Memory without bound: conditions for which more and more is remembered of one subject."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from dsl.analyze import walk, whens
+from dsl.prove.conditions import at_least
+from dsl.remembers import MEBIBYTE, size_of
+from dsl.syntax import Count, Sequence, Sum
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dsl.advice.rulebook import Rulebook
+    from dsl.check.problems import Problems
+    from dsl.remembers import Remembered
+    from dsl.source import Span
+    from dsl.syntax import Achievement, Condition
+
+MOST: Final = MEBIBYTE
+"""Bytes of one aggregate above which its bound is told as if there were none."""
+
+
+def advise_on_memory(book: Rulebook, problems: Problems) -> None:
+    """Tell each aggregate that may grow without end, or far, where most is asked of it."""
+    for each in book.inventory.aggregates:
+        if each.kind == "once" or not _grows(each):
+            continue
+        version, span = _culprit(book, each)
+        size = each.size
+        if size.bytes is None:
+            message = f"of every {each.scope} this remembers {size.by}"
+            hint = "a span limits it: `within=30d`"
+        else:
+            message = f"of every {each.scope} this may remember {size_of(size.bytes)} ({size.by})"
+            hint = "a lower bound needs less, and a count without a span no more than a number"
+        problems.of(book.source(version)).warn("ACH509", span, message, hint)
+    _fingerprints(book, problems)
+
+
+def _grows(each: Remembered) -> bool:
+    """Tell whether it is worth a word. A maximum without a span keeps falling values alone, which are few."""
+    if each.size.bytes is None:
+        return not each.size.bounded and each.kind != "extreme"
+    return each.size.bytes > MOST
+
+
+def _fingerprints(book: Rulebook, problems: Problems) -> None:
+    """Tell `once per` without `within`: each fingerprint is remembered for ever."""
+    for source, event in book.events():
+        if event.once is not None and event.once.within is None:
+            fields = ", ".join(f"`{field.text}`" for field in event.once.fields)
+            message = f"of every user this remembers every {fields} that ever was"
+            hint = "`within` limits it to as long as copies may come: `within 1d`"
+            problems.of(source).warn("ACH509", event.once.span, message, hint)
+
+
+def _culprit(book: Rulebook, each: Remembered) -> tuple[Achievement, Span]:
+    """Return the condition that asks most of an aggregate, and the version that it stands in."""
+    found: list[tuple[int, int, Achievement, Span]] = []
+    for number, user in enumerate(each.users):
+        version = next(v for v in book.rules.achievements[user.achievement] if v.version == user.version)
+        found.append((0, -number, version, version.name.span))
+        for part in (part for when in _asking(version, user.tier) for part in walk(when)):
+            match part:
+                case Sequence(by=by) if each.kind == "sequence" and by is not None:
+                    found.append((1, -number, version, part.span))
+                case Sum() if each.kind == "sum":
+                    found.append((1, -number, version, part.span))
+                case Count() if each.kind == "count" and (part.distinct is None) == (each.what == "events"):
+                    found.append((at_least(part.cmp), -number, version, part.span))
+                case _:
+                    pass
+    _, _, version, span = max(found, key=lambda one: one[:2])
+    return version, span
+
+
+def _asking(version: Achievement, tier: str | None) -> Iterator[Condition]:
+    named = [each.when for each in version.tiers if each.name.text == tier]
+    yield from named or whens(version)

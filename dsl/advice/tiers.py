@@ -1,0 +1,27 @@
+"""Tiers that do not imply the one below them: somebody could have silver, and no bronze."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from dsl.advice.witness import shown_apart
+from dsl.syntax import RepeatEvery
+
+if TYPE_CHECKING:
+    from dsl.advice.rulebook import Rulebook
+    from dsl.check.problems import Problems
+
+
+def advise_on_tiers(book: Rulebook, problems: Problems) -> None:
+    """Tell each tier for which there are events that earn it and not the tier above it in the file."""
+    for source, version in book.versions():
+        every = isinstance(version.repeat, RepeatEvery)
+        for low, high in pairwise(version.tiers):
+            if book.conditions.implies(high.when, low.when, strong=every):
+                continue
+            witness = shown_apart(book, high.when, low.when)
+            if witness is not None:
+                message = f"`{high.name.text}` can be earned without `{low.name.text}`: {witness} is enough"
+                hint = "tiers stand from the lowest to the highest"
+                problems.of(source).warn("ACH506", high.name.span, message, hint)

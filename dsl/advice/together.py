@@ -1,0 +1,61 @@
+"""Achievements that always come together, since they ask for the same."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dsl.compile import scope_of, tier_conditions
+from dsl.filters import predicate_key
+from dsl.remembers import User
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dsl.advice.rulebook import Rulebook
+    from dsl.check.problems import Problems
+    from dsl.source import Source, Span
+    from dsl.syntax import Achievement
+
+
+def advise_on_twins(book: Rulebook, problems: Problems) -> None:
+    """Tell every achievement or tier that is earned exactly when another one is."""
+    first: dict[tuple[object, ...], str] = {}
+    for source, span, name, meaning in _meanings(book):
+        twin = first.setdefault(meaning, name)
+        if twin != name:
+            message = f"`{name}` is always earned together with `{twin}`: they ask for the same"
+            problems.of(source).warn("ACH508", span, message, "keep one of them, or ask for more")
+
+
+def _meanings(book: Rulebook) -> Iterator[tuple[Source, Span, str, tuple[object, ...]]]:
+    """Yield everything that decides when something is earned, but its name."""
+    for source, node in book.versions():
+        versions = book.rules.achievements[node.name.text]
+        if node is not versions[0]:
+            continue
+        for tier, _ in tier_conditions(node):
+            name = node.name.text if tier is None else f"{node.name.text}.{tier}"
+            span = next((each.name.span for each in node.tiers if each.name.text == tier), node.name.span)
+            meaning = tuple(_meaning(book, version, tier) for version in versions)
+            yield source, span, name, (scope_of(node), meaning)
+
+
+def _meaning(book: Rulebook, version: Achievement, tier: str | None) -> tuple[object, ...]:
+    who = None if version.where is None else predicate_key(version.where)
+    after = sorted((each.achievement.text, "" if each.tier is None else each.tier.text) for each in version.after)
+    active = version.active
+    span = None if active is None else (active.start and active.start.us, active.end and active.end.us)
+    heard = frozenset[str]().union(
+        *(book.inventory.types[User(version.name.text, version.version, one)] for one, _ in tier_conditions(version))
+    )
+    return (
+        version.since and version.since.us,
+        version.fresh,
+        book.inventory.meanings.get(User(version.name.text, version.version, tier)),
+        type(version.repeat).__name__,
+        who,
+        tuple(after),
+        span,
+        version.settle and version.settle.us,
+        heard,
+    )

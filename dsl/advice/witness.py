@@ -1,0 +1,178 @@
+"""Events that show what one condition does not imply: made up, folded by the engine, and believed only then."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from msgspec.structs import replace
+
+from dsl.analyze import walk
+from dsl.calendar import unit_index, unit_start
+from dsl.compile import compile_rules
+from dsl.event import Event
+from dsl.filters import pattern_types
+from dsl.outcome import run
+from dsl.prove.conditions import at_least
+from dsl.prove.patterns import filter_of
+from dsl.syntax import (
+    Achievement,
+    Combine,
+    Compare,
+    Count,
+    Extreme,
+    Literal,
+    Member,
+    Name,
+    Not,
+    Ref,
+    Sequence,
+    Streak,
+    Sum,
+    Unlocked,
+)
+from dsl.types import HOUR, FieldType, Unit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dsl.advice.rulebook import Rulebook
+    from dsl.syntax import Condition, Pattern, Predicate
+    from dsl.types import Value
+
+MAX_EVENTS: Final = 2000
+"""Events that are made up at most; a bound above is not shown."""
+MAX_VALUES: Final = 60
+"""Different values that are made up at most."""
+_NOON: Final = 1781697600000000
+"""2026-06-17T12:00:00Z, a Wednesday: no unit of a calendar ends within a second."""
+
+
+class Made(NamedTuple):
+    """An event that was made up: its type, fields and instant."""
+
+    type: str
+    fields: dict[str, Value]
+    at: int
+
+
+class _GivenUp(Exception):  # noqa: N818 - a signal within this file
+    """Nothing could be made up."""
+
+
+def shown_apart(book: Rulebook, one: Condition, two: Condition) -> str | None:
+    """Return events in words that satisfy `one` and not `two`; None where none were found."""
+    if any(isinstance(part, Unlocked) for when in (one, two) for part in walk(when)):
+        return None
+    try:
+        made = list(_Maker(book).satisfy(one))
+    except _GivenUp:
+        return None
+    return _told(made) if _earned(book, made, one) and not _earned(book, made, two) else None
+
+
+def _earned(book: Rulebook, made: list[Made], when: Condition) -> bool:
+    rules = replace(book.rules, achievements={"x": (Achievement(name=Name(text="x"), when=when),)}, examples=())
+    events = [Event("t", f"e{n:06d}", each.type, "u", each.at + n, 0, each.fields) for n, each in enumerate(made)]
+    return bool(run(compile_rules(rules), events).unlocks)
+
+
+def _told(made: list[Made]) -> str:
+    parts = [
+        f"{number} × {name}" if number > 1 else name for name, number in Counter(each.type for each in made).items()
+    ]
+    return " and ".join(parts)
+
+
+class _Maker:
+    """Makes up events that satisfy a condition, as few as it can think of."""
+
+    def __init__(self, book: Rulebook) -> None:
+        self._book = book
+        self._left = MAX_EVENTS
+
+    def satisfy(self, node: Condition) -> Iterator[Made]:
+        """Yield events."""
+        match node:
+            case Count(distinct=None):
+                yield from self._several(node.event, at_least(node.cmp))
+            case Count():
+                yield from self._distinct(node)
+            case Sum() | Extreme():
+                yield self._one(node.event, _reaches(node))
+            case Streak():
+                yield from self._streak(node)
+            case Sequence(by=None, steps=steps):
+                for step in steps:
+                    yield self._one(step)
+            case Combine(parts=parts, k=k):
+                for part in parts[:k]:
+                    yield from self.satisfy(part)
+            case _:
+                raise _GivenUp
+
+    def _one(self, pattern: Pattern, more: Predicate | None = None, at: int = _NOON) -> Made:
+        self._left -= 1
+        if self._left < 0:
+            raise _GivenUp
+        for event in sorted(pattern_types(pattern)):
+            found = self._book.patterns.find(event, (filter_of(pattern, event), more))
+            if found.found:
+                return Made(event, self._filled(event, found.values), at)
+        raise _GivenUp
+
+    def _filled(self, event: str, values: dict[str, Value | None]) -> dict[str, Value]:
+        """Return the fields of an event: what was found, and something for each other one that is required."""
+        fields = {name: value for name, value in values.items() if value is not None and not name.startswith("at.")}
+        for field in self._book.rules.events[event].fields.values():
+            if field.name not in values and not field.optional:
+                fields[field.name] = _anything(field.type, 0 if field.low is None else int(field.low) + 1)
+        return fields
+
+    def _several(self, pattern: Pattern, number: int) -> Iterator[Made]:
+        if number > MAX_EVENTS:
+            raise _GivenUp
+        first = self._one(pattern)
+        for _ in range(number):
+            yield first
+
+    def _distinct(self, node: Count) -> Iterator[Made]:
+        """Yield events with a new value each."""
+        field = "" if node.distinct is None else node.distinct.text
+        seen: list[Value] = []
+        number = at_least(node.cmp)
+        if number > MAX_VALUES:
+            raise _GivenUp
+        for n in range(number):
+            known = Member(left=Ref(name=field), negated=False, values=tuple(Literal(value=value) for value in seen))
+            made = self._one(node.event, Not(part=known) if seen else None)
+            value = made.fields.get(field, _anything(self._kind(made.type, field), n))
+            seen.append(value)
+            yield made._replace(fields={**made.fields, field: value})
+
+    def _kind(self, event: str, field: str) -> FieldType:
+        return self._book.rules.events[event].fields[field].type
+
+    def _streak(self, node: Streak) -> Iterator[Made]:
+        unit = Unit(node.unit.text)
+        first = unit_index(unit, _NOON)
+        for n in range(at_least(node.cmp)):
+            for _ in range(node.min):
+                # In the middle of an hour; of what is longer, past noon of its first day.
+                yield self._one(
+                    node.event, at=unit_start(unit, first + n, "UTC") + (HOUR // 2 if unit is Unit.HOUR else 13 * HOUR)
+                )
+
+
+def _reaches(node: Sum | Extreme) -> Predicate:
+    return Compare(left=Ref(name=node.of.text), op=node.cmp.op, right=Literal(value=node.cmp.bound))
+
+
+def _anything(kind: FieldType, n: int) -> Value:
+    match kind:
+        case FieldType.BOOL:
+            return n % 2 == 1
+        case FieldType.STRING:
+            return f"v{n}"
+        case _:
+            return n

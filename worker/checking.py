@@ -1,0 +1,59 @@
+"""`ach check`: problems and advice in the form that is asked for, and what is known about rules without errors."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import msgspec
+
+from dsl import graph
+from dsl.advice import examine
+from worker import terminal
+from worker.authoring import tell_problems
+from worker.reports import as_problem, github, sarif
+from worker.truths import tell_truths, truths
+
+if TYPE_CHECKING:
+    from worker.rulefiles import RuleSet
+
+Form = Literal["text", "json", "sarif", "github"]
+Drawing = Literal["mermaid", "dot"]
+
+
+class Request(NamedTuple):
+    """What is asked of `ach check`."""
+
+    form: Form
+    strict: bool
+    verbose: bool
+    drawing: Drawing | None
+
+
+def check_command(rules: RuleSet, request: Request) -> bool:
+    """Print what was found; tell whether it is good."""
+    rules = rules._replace(problems=tuple(examine(rules.files, rules.rules, rules.problems)))
+    if request.drawing is not None and not rules.errors:
+        drawn = graph.picture(rules.rules)
+        print(graph.mermaid(drawn) if request.drawing == "mermaid" else graph.dot(drawn), end="")  # noqa: T201
+    else:
+        _tell(rules, request)
+    return not rules.errors and not (request.strict and rules.problems)
+
+
+def _tell(rules: RuleSet, request: Request) -> None:
+    known = truths(rules) if request.verbose and not rules.errors else None
+    match request.form:
+        case "text":
+            tell_problems(rules)
+            if known is not None:
+                terminal.out().print()
+                tell_truths(known)
+        case "json":
+            problems = [as_problem(problem) for problem in rules.problems]
+            told = {"problems": problems, **({} if known is None else msgspec.structs.asdict(known))}
+            print(msgspec.json.encode(told if request.verbose else problems).decode())  # noqa: T201
+        case "sarif":
+            print(msgspec.json.encode(sarif(rules.problems)).decode())  # noqa: T201
+        case "github":
+            for problem in rules.problems:
+                print(github(problem))  # noqa: T201

@@ -1,0 +1,42 @@
+"""The pages of docs/diagnostics: one a code, with what it means, why, and what to write instead."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+from dsl.codes import CODES
+from dsl.diagnostics import nearest
+
+_HERE: Final = Path(__file__).parent
+_FOLDERS: Final = (_HERE / "diagnostics", _HERE.parent / "docs" / "diagnostics")
+"""In an installed package the pages lie beside this file, in the project among its documents."""
+
+
+class NoPageError(ValueError):
+    """There is no such code; the message says which may have been meant."""
+
+
+@cache
+def page(code: str) -> str | None:
+    """Return the page of a code, or None where this installation has none."""
+    for folder in _FOLDERS:
+        path = folder / f"{code}.md"
+        if path.is_file():
+            return path.read_text(encoding="utf-8")
+    return None
+
+
+def explained(code: str) -> str:
+    """Return what there is to say about a code, however it is written.
+
+    Raises:
+        NoPageError: there is no such code.
+    """
+    known = code.upper()
+    if known not in CODES:
+        guess = nearest(known, CODES)
+        hint = f"did you mean {guess}?" if guess else "codes are ACH101 and up"
+        raise NoPageError(f"there is no code {code}; {hint}")
+    return page(known) or f"# {known}: {CODES[known]}\n"
