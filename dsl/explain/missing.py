@@ -10,7 +10,7 @@ from dsl.explain.effects import broken_at, run_of
 from dsl.explain.unmet import instant
 from dsl.nodes.recent import CountReached, DistinctReached, SumReached
 from dsl.nodes.sequence import SequenceReached
-from dsl.progress import KeyedSteps, Recent, RecentAmounts, RecentValues, Steps
+from dsl.progress import KeyedSteps, RecentAmounts, Steps
 from dsl.syntax import Combine, Count, Extreme, Sequence, Streak, Sum, Unlocked
 from dsl.types import Unit
 from dsl.values import canonical_number
@@ -222,12 +222,8 @@ def counted(probe: Probe, state: State, floor: Position) -> list[Position]:
 def _remembered(probe: Probe, state: State) -> list[Position]:
     bare = probe.bare
     match bare:
-        case CountReached():
-            node = state.nodes.get(bare.events.slot)
-            return node.positions if isinstance(node, Recent) else []
-        case DistinctReached():
-            node = state.nodes.get(bare.values.slot)
-            return list(node.last.values()) if isinstance(node, RecentValues) else []
+        case CountReached() | DistinctReached():
+            return bare.recent.positions(state)
         case SumReached():
             node = state.nodes.get(bare.amounts.slot)
             return [at for at, _ in node.items] if isinstance(node, RecentAmounts) else []

@@ -61,6 +61,11 @@ class RecentEvents(_Positions):
 
         return step
 
+    def positions(self, state: State) -> list[Position]:
+        """Return what is remembered, oldest first."""
+        node = state.nodes.get(self.slot)
+        return node.positions if isinstance(node, Recent) else []
+
 
 class RecentDistinct(_Positions):
     """Per value its most recent event, of the `cap` most recent values."""
@@ -88,6 +93,11 @@ class RecentDistinct(_Positions):
                 del last[next(iter(last))]
 
         return step
+
+    def positions(self, state: State) -> list[Position]:
+        """Return what is remembered, oldest first."""
+        node = state.nodes.get(self.slot)
+        return list(node.last.values()) if isinstance(node, RecentValues) else []
 
 
 class RecentSum(_Positions):
@@ -191,60 +201,36 @@ class Best(_Positions):
 # -- conditions -------------------------------------------------------------------------------------------------------
 
 
-class CountReached:
+class _NthReached:
+    """The n-th most recent of some positions."""
+
+    def __init__(self, recent: RecentEvents | RecentDistinct, need: int) -> None:
+        self.recent = recent
+        self.need = need
+        self.types = recent.types
+        recent.cap = max(recent.cap, need)
+
+    def start(self, state: State) -> Position | None:
+        """See `Condition`."""
+        positions = self.recent.positions(state)
+        return positions[-self.need] if len(positions) >= self.need else None
+
+    def holds(self, state: State) -> bool:
+        """See `Condition`."""
+        return len(self.recent.positions(state)) >= self.need
+
+    def measure(self, state: State, now: int, floor: Position) -> Measure:
+        """See `Condition`."""
+        del now
+        return measure(sum(1 for position in self.recent.positions(state) if position >= floor), self.need)
+
+
+class CountReached(_NthReached):
     """The n-th most recent matching event."""
 
-    def __init__(self, events: RecentEvents, need: int) -> None:
-        self.events = events
-        self.need = need
-        self.types = events.types
-        events.cap = max(events.cap, need)
 
-    def _positions(self, state: State) -> list[Position]:
-        node = state.nodes.get(self.events.slot)
-        return node.positions if isinstance(node, Recent) else []
-
-    def start(self, state: State) -> Position | None:
-        """See `Condition`."""
-        positions = self._positions(state)
-        return positions[-self.need] if len(positions) >= self.need else None
-
-    def holds(self, state: State) -> bool:
-        """See `Condition`."""
-        return len(self._positions(state)) >= self.need
-
-    def measure(self, state: State, now: int, floor: Position) -> Measure:
-        """See `Condition`."""
-        del now
-        return measure(sum(1 for position in self._positions(state) if position >= floor), self.need)
-
-
-class DistinctReached:
+class DistinctReached(_NthReached):
     """The n-th latest among each value's most recent event."""
-
-    def __init__(self, values: RecentDistinct, need: int) -> None:
-        self.values = values
-        self.need = need
-        self.types = values.types
-        values.cap = max(values.cap, need)
-
-    def _positions(self, state: State) -> list[Position]:
-        node = state.nodes.get(self.values.slot)
-        return list(node.last.values()) if isinstance(node, RecentValues) else []
-
-    def start(self, state: State) -> Position | None:
-        """See `Condition`."""
-        positions = self._positions(state)
-        return positions[-self.need] if len(positions) >= self.need else None
-
-    def holds(self, state: State) -> bool:
-        """See `Condition`."""
-        return len(self._positions(state)) >= self.need
-
-    def measure(self, state: State, now: int, floor: Position) -> Measure:
-        """See `Condition`."""
-        del now
-        return measure(sum(1 for position in self._positions(state) if position >= floor), self.need)
 
 
 class SumReached:
