@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dsl.diagnostics import Diagnostic, Severity
 from dsl.story import run_example
-from dsl.syntax import Example
+from dsl.syntax import Achievement, Example
 from worker import terminal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from dsl.story import Verdict
     from worker.rulefiles import RuleSet
@@ -28,6 +29,19 @@ def tell_problems(rules: RuleSet) -> None:
     else:
         found = f"{terminal.plural(rules.errors, 'error')}, {terminal.plural(warnings, 'warning')}"
         terminal.out().print(f"{named}: {found}")
+
+
+def meanings_changed(rules: RuleSet, changed: Iterable[tuple[str, int]]) -> Iterator[Diagnostic]:
+    """Yield a problem for each (achievement, version) that means something else than when it was deployed."""
+    wanted = set(changed)
+    for file in rules.files:
+        for node in file.declarations:
+            if not isinstance(node, Achievement) or (node.name.text, node.version) not in wanted:
+                continue
+            name, latest = node.name.text, rules.rules.achievements[node.name.text][-1].version
+            message = f"`{name}` version {node.version} means something else than when it was deployed"
+            hint = f"undo the change, or make it version {latest + 1}: achievement {name} version {latest + 1} from ..."
+            yield Diagnostic("ACH422", Severity.ERROR, file.source, node.name.span, message, hint)
 
 
 def run_examples(rules: RuleSet) -> Iterator[Verdict]:

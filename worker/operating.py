@@ -10,13 +10,14 @@ import msgspec
 from worker import terminal
 from worker.app import at_once, wall_clock
 from worker.app import run as run_worker
+from worker.authoring import meanings_changed
 from worker.backfill import backfill
 from worker.emit import outgoing, tell_published
 from worker.loop import spare_collector
 from worker.patience import CommandError, patiently, whoami
 from worker.recording import lines
 from worker.results import read_results
-from worker.rules import apply_rules, load_deployed
+from worker.rules import MeaningChangedError, apply_rules, load_deployed
 from worker.sandbox import publish, rule_files
 from worker.signals import stop_on_signals
 
@@ -57,7 +58,12 @@ async def apply(settings: Settings, rules: RuleSet) -> None:
 
     async def work(store: Store) -> None:
         await store.migrate(now=wall_clock())
-        applied = await apply_rules(store, rule_files(rules), settings, by=whoami(), now=wall_clock())
+        try:
+            applied = await apply_rules(store, rule_files(rules), settings, by=whoami(), now=wall_clock())
+        except MeaningChangedError as error:
+            for problem in meanings_changed(rules, error.changed):
+                terminal.show_problem(problem)
+            raise
         if not applied.changed:
             terminal.out().print(f"nothing changed: these rules are in force already (epoch {applied.epoch})")
             return
