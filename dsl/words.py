@@ -29,7 +29,7 @@ from dsl.syntax import (
     Truth,
     Unlocked,
 )
-from dsl.types import DAY, HOUR, MINUTE, SECOND, WEEK
+from dsl.types import DAY, HOUR, MINUTE, SECOND
 from dsl.values import canonical_number, canonical_text
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from dsl.types import Number
 
 _OF_DURATION: Final = {"s": "second", "m": "minute", "h": "hour", "d": "day", "w": "week"}
-_LENGTHS: Final = ((WEEK, "week"), (DAY, "day"), (HOUR, "hour"), (MINUTE, "minute"), (SECOND, "second"))
+_LENGTHS: Final = ((DAY, "day"), (HOUR, "hour"), (MINUTE, "minute"), (SECOND, "second"))
 _WEEKDAYS: Final = {
     "mon": "Monday",
     "tue": "Tuesday",
@@ -377,8 +377,8 @@ def length(us: int) -> str:
     texts: list[str] = []
     left = us
     for size, unit in _LENGTHS:
-        if len(texts) == 2 or (unit == "week" and left % WEEK):  # noqa: PLR2004 - two, as said above
-            continue
+        if len(texts) == 2:  # noqa: PLR2004 - two, as said above
+            break
         number, left = divmod(left, size) if left >= size else (0, left)
         if number:
             texts.append(plural(number, unit))

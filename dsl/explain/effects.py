@@ -103,6 +103,8 @@ def _counted(path: str, probe: Probe, seen: Seen, state: State) -> Did:
     if seen.broke is not None:
         return Did(path, "counts", f"{what}: {how}, for {seen.broke}")
     if seen.before == seen.after and _adds_nothing(probe):
+        if isinstance(probe.tree, Sequence):
+            return Did(path, "again", f"fills no further step: {how}")
         return Did(path, "again", f"{what}: still {how}")
     if seen.after.fraction < seen.before.fraction:
         return Did(path, "counts", f"{what}: {how}, for what is older has left the span")
