@@ -65,7 +65,11 @@ def _event(number: int, **other: object) -> bytes:
 
 @pytest.mark.parametrize(
     "command",
-    ["check", "fmt", "test", "replay", "run", "migrate", "apply", "backfill", "emit", "digest", "dead", "demo", "dev"],
+    [
+        *("check", "fmt", "test", "replay", "explain", "docs", "lsp"),
+        *("run", "migrate", "apply", "backfill", "emit", "digest", "progress", "unlocks", "revoke", "erase", "dead"),
+        *("demo", "dev"),
+    ],
 )
 def test_every_command_explains_itself(shell: Shell, command: str) -> None:
     ran = shell.ach(command, "--help")
