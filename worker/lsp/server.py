@@ -1,8 +1,8 @@
 """The server: which question goes to which function, what the editor is told unasked, and that nothing ends it.
 
 Every function is called through `_answer`: what it raises is written to the editor's log, and the question goes
-without an answer. Diagnostics follow a change after as long as the last check took, at least DELAY, so that a burst of
-keystrokes costs one check; a question that comes earlier makes the check at once.
+without an answer. Diagnostics follow a change after DELAY, or where the last check was a long one after as much again,
+so that a burst of keystrokes costs one check; a question that comes earlier makes the check at once.
 """
 
 from __future__ import annotations
@@ -32,8 +32,10 @@ if TYPE_CHECKING:
 
 P = TypeVar("P")
 
-DELAY: Final = 0.02
+DELAY: Final = 0.01
 """Seconds between a change and its diagnostics, at least."""
+LONG: Final = 0.1
+"""Seconds that a check takes, from which on the next one waits longer."""
 LONGEST_DELAY: Final = 0.25
 """Seconds between a change and its diagnostics, at most, besides the check itself."""
 _REQUEST_FAILED: Final = -32803
@@ -176,7 +178,8 @@ class Server:
         began = time.perf_counter()
         for book in changed:
             self._answer("diagnostics", partial(self._tell, book))
-        self._delay = min(max(DELAY, time.perf_counter() - began), LONGEST_DELAY)
+        took = time.perf_counter() - began
+        self._delay = DELAY if took < LONG else min(took, LONGEST_DELAY)
 
     def _tell(self, book: Rulebook) -> None:
         """Publish the problems of every file of a rule set in which they, or the text, are others than last time."""
