@@ -23,6 +23,22 @@ if TYPE_CHECKING:
 
 _HEAD: Final = re.compile(r"^[ \t]*(event|achievement|traits[ \t]+from)[ \t]+([a-z][a-z0-9_.]*)", re.MULTILINE)
 _NUMBERS: Final = (FieldType.INT, FieldType.DECIMAL)
+_ELSEWHERE: Final = {
+    "float": FieldType.DECIMAL,
+    "double": FieldType.DECIMAL,
+    "number": FieldType.DECIMAL,
+    "money": FieldType.DECIMAL,
+    "long": FieldType.INT,
+    "str": FieldType.STRING,
+    "text": FieldType.STRING,
+    "uuid": FieldType.STRING,
+    "boolean": FieldType.BOOL,
+    "date": FieldType.TIMESTAMP,
+    "time": FieldType.TIMESTAMP,
+    "datetime": FieldType.TIMESTAMP,
+    "instant": FieldType.TIMESTAMP,
+}
+"""What types are called in other languages."""
 
 
 class Declared(NamedTuple):
@@ -130,7 +146,9 @@ def _type(node: FieldDecl, report: Report) -> FieldType:
         return FieldType(node.type.text)
     except ValueError:
         types = ", ".join(FieldType)
+        other = _ELSEWHERE.get(node.type.text)
         guess = report.guess(node.type.text, tuple(FieldType)) or f"types are {types}"
+        guess = guess if other is None else f"did you mean `{other}`?"
         report.error("ACH208", node.type.span, f"there is no type `{node.type.text}`", guess)
         return FieldType.STRING
 
