@@ -30,6 +30,7 @@ PIPELINE: Final = "integration/test_pipeline.py"
 RULES: Final = "integration/test_rules.py"
 PROTOCOL: Final = "faults/test_protocol.py"
 CONTRACT: Final = "worker/test_contract.py"
+DRAWN: Final = ("faults/test_metamorphic.py::test_drawn_rules_through_the_database[1]",)
 
 _LEDGER_ORDER: Final = (
     "WHERE event_type = ANY ($5::text[])\nORDER BY asked.n, occurred_at, event.event_id;\n\n-- name: events_of_tenants"
@@ -360,7 +361,7 @@ _JUDGING: Final = (
         "sql/queries/ledger.sql",
         _LEDGER_ORDER,
         _LEDGER_ORDER.replace("occurred_at", "stream_seq"),
-        (f"{PIPELINE}::test_late_events_fold_as_if_they_had_been_in_time",),
+        DRAWN,
     ),
     Bug(
         "ties_left_to_arrival",
@@ -384,7 +385,7 @@ _JUDGING: Final = (
         "worker/folding.py",
         "        events.sort(key=canonical_order)\n",
         "",
-        (f"{PIPELINE}::test_late_events_fold_as_if_they_had_been_in_time",),
+        DRAWN,
     ),
     Bug(
         "first_of_the_batch_taken_for_its_earliest",
@@ -392,7 +393,7 @@ _JUDGING: Final = (
         "worker/folding.py",
         "first = Position(events[0].at, events[0].id)",
         "first = Position(events[-1].at, events[-1].id)",
-        (f"{PIPELINE}::test_late_events_fold_as_if_they_had_been_in_time",),
+        DRAWN,
     ),
     Bug(
         "encode_loses_a_field",
@@ -451,7 +452,7 @@ _JUDGING: Final = (
         "dsl/fold.py",
         "if at <= horizon]:",
         "if at < event.at]:",
-        REFERENCE,
+        (f"{PROTOCOL}::test_a_copy_among_many_fingerprints",),
     ),
     Bug(
         "unless_by_the_same_event",

@@ -359,6 +359,21 @@ async def test_a_backfill_reaches_everybody(engine: Engine, monkeypatch: pytest.
     assert report.tallies["tenant", 1].granted == 31
 
 
+async def test_a_copy_among_many_fingerprints(engine: Engine) -> None:
+    """Fingerprints that can suppress nothing any more are swept, whenever there are many; others are not."""
+    once = "event a.done { key: string once per key within 200m }\n"
+    await engine.apply(once + 'achievement m { title "M" when count(event=a.done, >= 81) }\n')
+    keys = [f"k{n}" for n in range(80)]
+    async with pipeline_on(engine) as pipeline:
+        for begin in (0, 199):  # the copies come just before the span is over
+            events = [event(begin + n, id=f"{begin}-{key}", key=key) for n, key in enumerate(keys)]
+            await commit(pipeline, await pipeline.decode(messages_of(events)))
+        assert await engine.unlocks() == {}
+        await commit(pipeline, await pipeline.decode(messages_of([event(280, id="new", key="k0")])))
+    (row,) = await engine.rows("SELECT event_id FROM unlock")
+    assert row["event_id"] == "new"
+
+
 # -- announcing ----------------------------------------------------------------------------------------------
 
 
