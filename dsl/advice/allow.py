@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _TOKEN: Final = re.compile(r'"(?:[^"\\\n]|\\.)*"?|#[^\n]*')
 _ALLOW: Final = re.compile(r"#\s*ach:\s*(\w+)[ \t]*([^\n]*)")
-_CODE: Final = re.compile(r"[A-Z]+\d+")
+_CODE: Final = re.compile(r"([A-Z]+\d+)\b[ \t]*,?[ \t]*")
 _UNNEEDED: Final = "ACH511"
 
 
@@ -61,12 +61,14 @@ class Allowances:
             if said[1] != "allow":
                 self._warn(source, token, said, 1, f"`{said[1]}` is nothing that a comment can ask for", ("allow",))
                 continue
-            codes = list(_CODE.finditer(said[2]))
-            if not codes:
+            at, code = 0, _CODE.match(said[2])
+            if code is None:
                 self._warn(source, token, said, 0, "it does not say which code it allows", ())
-            for code in codes:
-                start = token.start() + said.start(2) + code.start()
-                yield from self._allow(source, code[0], Span(start, start + len(code[0])), token.start())
+            while code is not None:  # what follows the codes is the author's reason
+                start = token.start() + said.start(2) + at
+                yield from self._allow(source, code[1], Span(start, start + len(code[1])), token.start())
+                at = code.end()
+                code = _CODE.match(said[2], at)
 
     def _allow(self, source: Source, code: str, span: Span, comment: int) -> Iterator[Allowance]:
         if code in ADVICE and code != _UNNEEDED:
