@@ -111,7 +111,7 @@ class _Show:
         self.stored = 0
         self.steady: list[float] = []
         """Seconds from publish to unlock while events come at a steady pace."""
-        self.flood = (0.0, 0)
+        self.flood: tuple[float, int] = (0.0, 0)
         """When the rest was published at once, and how many messages were done by then."""
         self._before = (monotonic(), 0)
         self._rate = 0.0

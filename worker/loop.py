@@ -33,7 +33,12 @@ def run_async(work: Callable[[], Awaitable[T]]) -> T:
     try:
         return anyio.run(work, backend_options={"use_uvloop": find_spec("uvloop") is not None})
     except BaseExceptionGroup as group:
-        error: BaseException = group
-        while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-            error = error.exceptions[0]
-        raise error from None
+        raise _alone(group) from None
+
+
+def _alone(error: BaseException) -> BaseException:
+    """Return the one error that a group is about; the group itself where there are several."""
+    if isinstance(error, BaseExceptionGroup):
+        inner: tuple[BaseException, ...] = error.exceptions
+        return _alone(inner[0]) if len(inner) == 1 else error
+    return error

@@ -1,7 +1,8 @@
 """Publishing many messages fast: one inbox for all acknowledgements, a bounded number on their way.
 
 Awaiting each acknowledgement costs a round trip a message; here they arrive as they come, and what is not acknowledged
-in time is sent again. With a message id that is harmless: the broker knows it.
+in time is sent again. With a message id that is harmless: the broker knows it. The `pyright: ignore` comments are for
+parameters that nats-py leaves without a type.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ async def listen(client: Client, subject: str, tell: Callable[[bytes], None]) ->
     async def on_message(msg: Msg) -> None:
         tell(msg.data)
 
-    await client.subscribe(subject, cb=on_message)
+    await client.subscribe(subject, cb=on_message)  # pyright: ignore[reportUnknownMemberType]
 
 
 class Published(NamedTuple):
@@ -97,7 +98,7 @@ class Publisher:
         Raises:
             BrokerAwayError: the broker has not answered for GIVE_UP_SECONDS.
         """
-        subscription = await self._client.subscribe(f"{self._inbox}.*", cb=self._on_ack)
+        subscription = await self._client.subscribe(f"{self._inbox}.*", cb=self._on_ack)  # pyright: ignore[reportUnknownMemberType]
         try:
             for number, message in enumerate(messages):
                 while len(self._waiting) >= WINDOW:

@@ -64,6 +64,8 @@ def test_what_was_unlocked_before_a_fresh_version_counts_from_its_first_moment()
         event a {} event b {} event c {}
         achievement x { when count(event=a, >= 1) }
         achievement y version 1 { when count(event=c, >= 9) }
-        achievement y version 2 from 2026-04-13T00:00:03Z fresh { when any(unlocked(x, unless=c), count(event=b, >= 2)) }"""
+        achievement y version 2 from 2026-04-13T00:00:03Z fresh {
+          when any(unlocked(x, unless=c), count(event=b, >= 2))
+        }"""
     assert _earned(rules, (1, "a"), (4, "c"), (5, "b"))[1:] == []
     assert _earned(rules, (1, "a"), (4, "b"), (5, "c"))[1:] == [("y", None, 4)]

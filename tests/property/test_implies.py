@@ -1,7 +1,7 @@
 """What is proven to follow follows: on whatever events, under whatever spans.
 
-A condition is drawn, and another one made of it by changing bounds, spans, filters and parts at random. Where the one is
-proven to imply the other, both are folded over the same events, bare and under spans, and compared at every event.
+A condition is drawn, and another one made of it by changing bounds, spans, filters and parts at random. Where the one
+is proven to imply the other, both are folded over the same events, bare and under spans, and compared at every event.
 """
 
 from __future__ import annotations
