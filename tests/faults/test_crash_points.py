@@ -1,0 +1,182 @@
+"""Crashes at every point: a recording run lists where a worker can die, and then one dies at each of them.
+
+A worker is a process that kills itself at its point. Another one then does the rest, and the oracle judges. The quick
+form takes a point in every function that waits and of every statement and message; the long form (ACH_FAULTS=long) all
+points of several seeds.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import defaultdict
+from contextlib import asynccontextmanager
+from random import Random
+from typing import TYPE_CHECKING, Final, NamedTuple
+from uuid import uuid4
+
+import anyio
+import asyncpg
+import msgspec
+import nats
+import pytest
+
+from tests.faults.load import MORE, RULES, Shape, load
+from tests.faults.oracle import HEALING_SECONDS, all_acknowledged, findings
+from tests.faults.points import Point
+from tests.faults.processes import Workers, workers
+from tests.faults.tally import tell
+from tests.integration.engine import Engine
+from worker.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+    from pathlib import Path
+
+    from worker.embedded import Servers
+
+pytestmark = [pytest.mark.anyio, pytest.mark.faults, pytest.mark.timeout(7200)]
+
+LONG: Final = os.environ.get("ACH_FAULTS") == "long"
+SEEDS: Final = int(os.environ.get("ACH_FAULTS_SEEDS", "3" if LONG else "1"))
+SHARE: Final = float(os.environ.get("ACH_FAULTS_SHARE", "1" if LONG else "0"))
+"""Of the points of each kind, beyond the first."""
+AT_ONCE: Final = int(os.environ.get("ACH_FAULTS_AT_ONCE", "4"))
+"""Trials side by side: most of each is waiting for the broker to deliver again."""
+SHAPE: Final = Shape(events=22, users=3, late=0.3, poison=0.08, step=90 * 60_000_000)
+ACK_WAIT: Final = 0.5
+
+_LINES: Final = re.compile(r":\d+")
+WORKS: Final = ("drain", "first", "apply")
+"""`drain`: start-up, batches, relay, the end; `first`: the same on empty servers; `apply`: new rules and backfill."""
+
+
+class World(NamedTuple):
+    """Servers, a starter of workers, and databases to copy: an empty one, and one under RULES."""
+
+    servers: Servers
+    workers: Workers
+    folder: Path
+    template: str
+
+
+@asynccontextmanager
+async def _world(servers: Servers, folder: Path) -> AsyncGenerator[World]:
+    template = f"template_{uuid4().hex}"
+    await _on_server(servers, f"CREATE DATABASE {template}")
+    await Engine(Settings(database_url=servers.url_of(template))).apply(RULES)
+    async with workers(folder) as made:
+        yield World(servers, made, folder, template)
+    await _on_server(servers, f"DROP DATABASE {template} WITH (FORCE)")
+
+
+async def _on_server(servers: Servers, statement: str) -> None:
+    connection = await asyncpg.connect(servers.database_url)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+@asynccontextmanager
+async def _engine(world: World, work: str) -> AsyncGenerator[Engine]:
+    """Give an engine with a database and streams of its own."""
+    name = uuid4().hex
+    template = "template1" if work == "first" else world.template
+    await _on_server(world.servers, f"CREATE DATABASE c{name} TEMPLATE {template} STRATEGY file_copy")
+    settings = Settings(
+        nats_url=world.servers.nats_url,
+        database_url=world.servers.url_of(f"c{name}"),
+        input_stream=f"I{name}",
+        input_prefix=f"i{name}",
+        unlock_stream=f"U{name}",
+        unlock_prefix=f"u{name}",
+        batch_size=8,
+    )
+    # Settings of a worker count whole seconds; the broker does not mind.
+    engine = Engine(settings).with_settings(ack_wait=ACK_WAIT)
+    yield engine
+    client = await nats.connect(settings.nats_url)
+    try:
+        for stream in (settings.input_stream, settings.unlock_stream):
+            await client.jetstream().delete_stream(stream)
+    finally:
+        await client.close()
+    await _on_server(world.servers, f"DROP DATABASE c{name} WITH (FORCE)")
+
+
+class Trial(NamedTuple):
+    """One life that ends at a point, and what has become of it."""
+
+    work: str
+    seed: int
+    point: Point | None = None
+
+
+async def _life(world: World, trial: Trial, record: Path | None = None) -> tuple[bool, list[str]]:
+    """Let a worker die, and another do the rest; return whether it died at its point, and what is wrong."""
+    async with _engine(world, trial.work) as engine:
+        sent = load(trial.seed, SHAPE, engine.settings.input_prefix)
+        if trial.work != "first":
+            for one in sent:
+                await engine.publish([one.body], subject=one.subject)
+        if trial.work == "apply":
+            await engine.drain()
+        rules = MORE if trial.work == "apply" else RULES
+        work = "apply" if trial.work == "apply" else "drain"
+        child = await world.workers.start(engine.settings, work, rules=rules, crash=trial.point, record=record)
+        await child.until("dead")
+        if child.code not in {0, -9}:
+            return False, [f"ended with {child.code}: {child.log()}"]
+        with anyio.fail_after(HEALING_SECONDS):
+            if trial.work != "drain":
+                await engine.apply(rules)
+                await engine.backfill()
+            if trial.work == "first":
+                for one in sent:
+                    await engine.publish([one.body], subject=one.subject)
+            await engine.drain()
+        return child.code == -9, await findings(engine.settings, all_acknowledged(sent), rules)
+
+
+async def _recorded(world: World, work: str, seed: int) -> list[Point]:
+    record = world.folder / f"{work}-{seed}.json"
+    _, wrong = await _life(world, Trial(work, seed), record)
+    assert not wrong, wrong
+    return msgspec.json.decode(record.read_bytes(), type=list[Point])
+
+
+def _chosen(points: list[Point], dice: Random) -> list[Point]:
+    """Return a point of every kind, and a share of all others; in the quick form, kinds are told apart by function."""
+    kinds: dict[str, list[Point]] = defaultdict(list)
+    for point in points:
+        kinds[point.kind if LONG else _LINES.sub("", point.kind)].append(point)
+    sample = {dice.choice(alike) for alike in kinds.values()}
+    return [point for point in points if point in sample or dice.random() < SHARE]
+
+
+@pytest.mark.parametrize("work", WORKS)
+async def test_crash_at_every_point(servers: Servers, tmp_path: Path, work: str) -> None:
+    tried, died, broken = 0, 0, list[str]()
+    async with _world(servers, tmp_path) as world:
+        for seed in range(1, SEEDS + 1):
+            points = await _recorded(world, work, seed)
+            trials = [Trial(work, seed, point) for point in _chosen(points, Random(seed))]  # noqa: S311 - reproducible
+            limit = anyio.CapacityLimiter(AT_ONCE)
+            tried += len(trials)
+
+            async def attempt(trial: Trial, limit: anyio.CapacityLimiter = limit) -> None:
+                nonlocal died
+                async with limit:
+                    crashed, wrong = await _life(world, trial)
+                died += crashed
+                broken.extend(f"{trial}: {one}" for one in wrong)
+
+            async with anyio.create_task_group() as tasks:
+                for trial in trials:
+                    tasks.start_soon(attempt, trial)
+            passed = f"{len(points)} points, {len(trials)} tried"
+            tell(f"crashes, {work}, seed {seed}: {passed}, {died} of {tried} crashes so far")
+    assert not broken, "\n".join(broken[:40])
+    # Which points a run passes depends on when answers arrive; nearly all of them come again.
+    assert died >= tried * 0.8, f"only {died} of {tried} came to their point"

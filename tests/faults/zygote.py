@@ -1,0 +1,171 @@
+"""A process that has the worker imported and forks a worker wherever one is asked for: a start costs 20 ms.
+
+Requests come as JSON lines on standard input, what happens goes as JSON lines to standard output. When the input ends,
+every worker is killed: none outlives the test. The forked processes are real ones, to kill, freeze and wake.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import msgspec
+
+from tests.faults.load import MORE, RULES
+from tests.faults.points import Point, Points, instrumented
+from worker.app import at_once, run, wall_clock
+from worker.backfill import backfill
+from worker.deployed import RuleFile, read_rules
+from worker.rules import apply_rules
+from worker.settings import Settings
+from worker.stats import Stats
+from worker.store import open_store
+
+if TYPE_CHECKING:
+    from types import FrameType
+    from uuid import UUID
+
+    from worker.batch import Attempt
+
+
+class Job(msgspec.Struct, kw_only=True):
+    """What a worker is to do, and where it is to die."""
+
+    work: str
+    """`serve`, `drain`, or `apply`."""
+    settings: dict[str, Any]
+    log: str
+    rules: str = ""
+    crash: Point | None = None
+    record: str | None = None
+    """File for the points that were passed."""
+    fast: bool = False
+    """Whether to run on uvloop."""
+
+
+def tell(**said: object) -> None:
+    """Write one line; shorter than a pipe's atomic size, so that lines of several processes do not mix."""
+    os.write(3, json.dumps({"pid": os.getpid(), **said}).encode() + b"\n")
+
+
+class Telling(Stats):
+    """Stats that tell the test what has happened."""
+
+    def count_batch(self, attempt: Attempt, seconds: float) -> None:
+        """Tell of a committed batch."""
+        super().count_batch(attempt, seconds)
+        tell(said="batch")
+
+    def count_announced(self, unlock_id: UUID, *, new: bool, granted: bool, now: int) -> None:
+        """Tell of an announcement."""
+        super().count_announced(unlock_id, new=new, granted=granted, now=now)
+        tell(said="announced")
+
+
+async def work(job: Job) -> None:
+    """Do what a worker does."""
+    # Not converted: tests ask for an ack wait below a second.
+    settings = Settings(**job.settings)
+    if job.work == "apply":
+        async with open_store(settings.database_url) as store:
+            await store.migrate(now=wall_clock())
+            await apply_rules(store, [RuleFile("rules.ach", job.rules)], settings, by="test", now=wall_clock())
+            await backfill(store, settings, now=wall_clock, pause=0)
+        return
+    drain = at_once() if job.work == "drain" else None
+    await run(settings, stats=Telling(), on_ready=lambda: tell(said="ready"), drain=drain)
+
+
+def live(job: Job) -> None:
+    """Be a worker, from the fork to the end."""
+    log = os.open(job.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    if job.crash is None and job.record is None:
+        anyio.run(work, job, backend_options={"use_uvloop": job.fast})
+        return
+    points = Points(job.crash)
+    with instrumented(points):
+        anyio.run(points.watch, work, job)
+    if job.record is not None:
+        Path(job.record).write_bytes(msgspec.json.encode(points.passed))
+
+
+def fork(job: Job) -> int:
+    """Return the pid of a new worker."""
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 1
+    try:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.set_wakeup_fd(-1)
+        live(job)
+        code = 0
+    except BaseException as error:  # noqa: BLE001 - whatever it was, it goes to the log
+        sys.stderr.write(f"{error!r}\n")
+        if isinstance(error, Exception):
+            import traceback  # noqa: PLC0415
+
+            traceback.print_exc()
+        sys.stderr.flush()
+    finally:
+        os._exit(code)
+
+
+def main() -> None:
+    """Serve requests until the input ends."""
+    os.dup2(1, 3)
+    reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.signal(signal.SIGCHLD, _awake)
+    signal.set_wakeup_fd(writing)
+    # The parser is made once, and not in every worker.
+    for rules in (RULES, MORE):
+        read_rules([RuleFile("rules.ach", rules)])
+    living: set[int] = set()
+    rest = b""
+    while True:
+        ready, _, _ = select.select([0, reading], [], [])
+        if reading in ready:
+            os.read(reading, 4096)
+        living -= reap()
+        if 0 not in ready:
+            continue
+        said = os.read(0, 65536)
+        if not said:
+            break
+        *lines, rest = (rest + said).split(b"\n")
+        for line in lines:
+            pid = fork(msgspec.json.decode(line, type=Job))
+            living.add(pid)
+            tell(said="born", child=pid)
+    for pid in living:
+        os.kill(pid, signal.SIGKILL)
+
+
+def _awake(_: int, __: FrameType | None) -> None:
+    """Let the wake-up descriptor tell."""
+
+
+def reap() -> set[int]:
+    """Wait for whoever is dead, and tell."""
+    dead: set[int] = set()
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return dead
+        if not pid:
+            return dead
+        dead.add(pid)
+        tell(said="dead", child=pid, code=os.waitstatus_to_exitcode(status))
+
+
+if __name__ == "__main__":
+    main()
