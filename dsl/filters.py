@@ -6,6 +6,7 @@ A comparison with an absent field is false. Strings compare by code point, numbe
 from __future__ import annotations
 
 import operator
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Final
 
 from dsl.calendar import date_of, hour_of, weekday_of
@@ -26,7 +27,7 @@ from dsl.syntax import (
 from dsl.values import canonical_number, canonical_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from dsl.clock import Clock
     from dsl.event import Event
@@ -124,18 +125,19 @@ def compile_pattern(pattern: Pattern, clock: Clock) -> Mapping[str, Test | None]
         return field_getter(ref, clock)
 
     outer = None if pattern.where is None else compile_test(pattern.where, getter)
-    tests: dict[str, Test | None] = {}
+    tests: defaultdict[str, list[Test | None]] = defaultdict(list)
     for alternative in pattern.alternatives:
         inner = None if alternative.where is None else compile_test(alternative.where, getter)
-        name = alternative.event.text
-        tests[name] = _either(tests[name], inner) if name in tests else inner
-    return {name: _both(inner, outer) for name, inner in tests.items()}
+        tests[alternative.event.text].append(inner)
+    return {name: _both(_any(inner), outer) for name, inner in tests.items()}
 
 
-def _either(one: Test | None, two: Test | None) -> Test | None:
-    if one is None or two is None:
+def _any(alternatives: Sequence[Test | None]) -> Test | None:
+    # Thousands of them, one inside the other, would be deeper than Python goes.
+    tests = tuple(test for test in alternatives if test is not None)
+    if len(tests) < len(alternatives):
         return None
-    return lambda state, event: one(state, event) or two(state, event)
+    return tests[0] if len(tests) == 1 else lambda state, event: any(test(state, event) for test in tests)
 
 
 def _both(one: Test | None, two: Test | None) -> Test | None:

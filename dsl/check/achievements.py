@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 USER = "user"
 TENANT = "tenant"
 _ALL_PERCENT = 100
+MAX_NAME = 128
+"""Characters of a name that is part of the keys of unlocks: of an achievement, a tier, or a field that is a scope."""
 
 
 class Link(NamedTuple):
@@ -44,6 +46,7 @@ def check_achievement(declared: Declared, names: Names, report: Report) -> Named
     """Check one version of an achievement; return what it names."""
     node = declared.node
     conditions = Conditions(names, report)
+    _names(node, report)
     _whens(node, conditions, report)
     _head(node, report)
     _audience(node, names, report)
@@ -51,6 +54,16 @@ def check_achievement(declared: Declared, names: Names, report: Report) -> Named
     links = [Link(target.achievement.text, target.span) for target in node.after]
     links.extend(Link(name.text, name.span) for name in conditions.unlocked)
     return Named(declared, frozenset(conditions.events), tuple(links))
+
+
+def _names(node: Achievement, report: Report) -> None:
+    """Check that names are short enough for keys."""
+    named = [(node.name.text, node.name.span), *((tier.name.text, tier.name.span) for tier in node.tiers)]
+    if node.scope is not None:
+        named.append((node.scope.name, node.scope.span))
+    for name, span in named:
+        if len(name) > MAX_NAME:
+            report.error("ACH118", span, f"this name has at most {MAX_NAME} characters; it has {len(name):,}")
 
 
 def _head(node: Achievement, report: Report) -> None:

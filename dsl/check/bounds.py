@@ -27,6 +27,10 @@ MAX_DRIFT: Final = 2 * DAY
 """More than the clocks of two events can lie apart: what is a day later by its label may be no later at all."""
 
 
+MAX_REMEMBERED: Final = 100_000
+"""Of events or values that have to be remembered one by one until a bound is reached; a subject's state holds them."""
+
+
 def check_whole(cmp: Cmp, what: str, report: Report) -> bool:
     """Check a bound on something that is counted; tell whether it is a sensible one."""
     bound = cmp.bound
@@ -49,6 +53,15 @@ def check_distinct(node: Count, fields: Sequence[Field], report: Report) -> None
     """Check that there are so many values."""
     if fields and all(field.type is FieldType.BOOL for field in fields) and _smallest(node.cmp) > 2:  # noqa: PLR2004 - bools
         report.error("ACH412", node.cmp.span, "a bool has two values; this bound can never hold")
+
+
+def check_remembered(node: Count, window: str | None, report: Report) -> None:
+    """Check that what a bound makes the engine remember stays small: each value, or in a window each event."""
+    if _smallest(node.cmp) <= MAX_REMEMBERED or (node.distinct is None and window is None):
+        return
+    what = "values" if node.distinct is not None else f"events under {window}"
+    message = f"at most {MAX_REMEMBERED:,} {what} are remembered for a bound"
+    report.error("ACH414", node.cmp.span, message)
 
 
 def check_sum(node: Sum, fields: Sequence[Field], report: Report) -> None:

@@ -10,6 +10,7 @@ from dsl.check.bounds import (
     check_combine,
     check_distinct,
     check_extreme,
+    check_remembered,
     check_streak,
     check_sum,
     check_whole,
@@ -45,10 +46,14 @@ class Conditions:
 
     def check(self, node: Condition, window: str | None = None) -> None:
         """Check a condition and its parts; `window` says in words what span it stands in."""
+        around = window
         window = self._modifiers(node.mods) or window
         match node:
             case Count():
-                self._count(node)
+                # Within a calendar unit of its own a count is but a number.
+                within = node.mods.within
+                around = None if around is None or around.startswith("`repeat every") else around
+                self._count(node, around if within is None else f"`within={within.text}`")
             case Sum():
                 self._sum(node, window)
             case Extreme():
@@ -69,11 +74,12 @@ class Conditions:
 
     # -- operators --
 
-    def _count(self, node: Count) -> None:
+    def _count(self, node: Count, window: str | None) -> None:
         events = self.pattern(node.event)
         fields = [] if node.distinct is None else self.fields(events, node.distinct.text, node.distinct.span)
         if check_whole(node.cmp, "events" if node.distinct is None else "values", self.report):
             check_distinct(node, fields, self.report)
+            check_remembered(node, window, self.report)
 
     def _sum(self, node: Sum, window: str | None) -> None:
         fields = self._numbers(self.pattern(node.event), node.of)

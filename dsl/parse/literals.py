@@ -126,6 +126,9 @@ def _unescape(token: Token) -> str:
         hint = "write the character itself, or both halves"
         slip("ACH104", place(token), "half of a surrogate pair is no character", hint)
         return ""
+    if "\0" in value:
+        slip("ACH103", place(token), "U+0000 cannot stand in a string: neither events nor the database can hold it")
+        return ""
     return value
 
 
