@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dsl.diagnostics import nearest
 from dsl.parse.reading import MAX_DEPTH, place
+from dsl.parse.slips import hint_for
 from dsl.source import Span
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ _SIGNS: Final = {
     "\\": "a backslash stands in strings alone",
     "\ufeff": "a byte order mark stands at the begin of a file alone",
 }
-_WORD: Final = re.compile(r"[^\W\d][\w-]*|[\w-]+")
+_WORD: Final = re.compile(r"[^\W\d][\w-]*(?:\.[\w-]+)*|[\w-]+")
 _CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
@@ -82,13 +83,14 @@ def tell_depth(reading: Reading, span: Span) -> None:
 def _tell_character(reading: Reading, span: Span) -> None:
     text = reading.source.text
     word = _WORD.match(text, span.start)
-    if word is None:
+    if word is None or not any(char.isalnum() for char in word[0]):
         char = text[span.start]
         shown = f"`{char}`" if char.isprintable() else f"the character U+{ord(char):04X}"
-        reading.error("ACH102", span, f"{shown} has no meaning here", _SIGNS.get(char))
+        hint = hint_for(reading, span.start, clause=False) or _SIGNS.get(char)
+        reading.error("ACH102", span, f"{shown} has no meaning here", hint)
         return
-    fixed = _CAMEL.sub("_", word[0]).lower().replace("-", "_").strip("_")
-    hint = f"did you mean `{fixed}`?" if re.fullmatch("[a-z][a-z0-9_]*", fixed, re.ASCII) else None
+    fixed = _CAMEL.sub("_", word[0]).lower().replace("-", "_").strip("_.")
+    hint = f"did you mean `{fixed}`?" if re.fullmatch(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*", fixed, re.ASCII) else None
     message = f"`{word[0][:40]}` is no name: names are lower case letters, digits and _, a letter first"
     reading.error("ACH118", Span(*word.span()), message, hint)
 
@@ -122,6 +124,9 @@ def _expected(types: frozenset[str], words: Mapping[str, str]) -> str:
 
 def _hint(reading: Reading, found: Unexpected, words: Mapping[str, str]) -> str | None:
     expected = {words[kind] for kind in found.expected if kind in words}
+    slip = hint_for(reading, found.span.start, clause="title" in expected)
+    if slip is not None:
+        return slip
     return _hint_on_word(reading, found, expected) or _hint_on_sign(found, expected)
 
 

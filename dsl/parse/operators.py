@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from dsl.parse.raw import Argument, RawPattern, Scalar
 
+_BOUNDS: Final = ("at_least", "least", "min", "minimum", "max", "times", "number", "n", "value", "bound", "target")
 MODIFIERS: Final = ("within", "per", "unless", "tz")
 
 
@@ -145,6 +146,8 @@ def _sort_named(args: Arguments, argument: Named) -> None:
 
 
 def _unknown_hint(args: Arguments, name: str) -> str | None:
+    if args.shape.bound and name in _BOUNDS:
+        return f"a bound is written without a name: {args.shape.bound} 10"
     if name in ("where", "filter", "if"):
         return "write the filter behind the event: event=lesson.completed where duration_seconds > 60"
     allowed = (*args.shape.named, *MODIFIERS)
@@ -195,7 +198,9 @@ def _sort_pattern(args: Arguments, pattern: RawPattern) -> None:
         slip("ACH112", pattern.span, f"`{args.operator}` takes its event by name", "write `event=` before it")
         args.named["event"] = Named(Name(text="event", span=pattern.span), pattern, pattern.span)
     else:
-        args.wrong("ACH113", pattern.span, f"`{args.operator}` takes no bare name or list here")
+        unit = pattern.name.text if isinstance(pattern, RawEvent) else ""
+        hint = f"write per={unit}" if unit in set(Unit) and "per" in args.shape.named else None
+        args.wrong("ACH113", pattern.span, f"`{args.operator}` takes no bare name or list here", hint)
 
 
 def _sort_scalar(args: Arguments, value: Scalar) -> None:
@@ -206,7 +211,9 @@ def _sort_scalar(args: Arguments, value: Scalar) -> None:
         slip("ACH114", value.span, "a bound needs its comparison", f"write `{args.shape.bound}` before it")
         _sort_bound(args, Bound(args.shape.bound, value.span, value, value.span))
     else:
-        args.wrong("ACH113", value.span, f"`{args.operator}` takes no bare value here")
+        text = isinstance(value, Literal) and isinstance(value.value, str)
+        hint = "events are written without quotes: event=lesson.completed" if text and args.shape.required else None
+        args.wrong("ACH113", value.span, f"`{args.operator}` takes no bare value here", hint)
 
 
 def _sort_part(args: Arguments, part: Condition) -> None:
