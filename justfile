@@ -21,6 +21,10 @@ planted *args: setup
     ACH_PLANTED_LOG=$found .venv/bin/pytest -n 2 tests/faults/test_planted.py {{ args }}
     .venv/bin/python -m tests.faults.planted "$found" > docs/planted-bugs.md
 
+# Let traffic and faults run for ten minutes, or ACH_SOAK seconds
+soak *args: setup
+    ACH_SOAK=${ACH_SOAK:-600} .venv/bin/pytest -m soak tests/faults/test_soak.py {{ args }}
+
 # Check style, formatting and who imports whom
 lint: setup
     .venv/bin/ruff check
