@@ -1,7 +1,7 @@
 """Text to tree.
 
-`parse` never raises and never gives up early: what cannot be read is told, the reader goes on at the next
-declaration word in column 1, and every declaration that could be read is returned. One LALR(1) grammar
+`parse` never raises and never gives up early: what cannot be read is told, the reader goes on at the next clause of
+the achievement, or at the next declaration word in column 1, and every declaration that could be read is returned. One LALR(1) grammar
 (dsl/grammar.lark) drives callbacks that make the nodes as the text is read; no parse tree is ever built. Only this
 file knows lark.
 """
@@ -21,6 +21,7 @@ from lark.utils import TextSlice
 
 from dsl.diagnostics import nearest
 from dsl.parse.build import Builder
+from dsl.parse.clauses import faulty_clause
 from dsl.parse.messages import DECLARATIONS, Unexpected, tell, tell_depth, tell_unclosed
 from dsl.parse.reading import READING, Reading, Stray, Token, TooDeep, place
 from dsl.source import Span
@@ -157,7 +158,11 @@ def _read(reading: Reading) -> None:
             return
         _complete(reading, text, start, stumbled.span.start)
         starts = _declaration_starts(text) if starts is None else starts
+        faulty = faulty_clause(reading, text, stumbled.span.start, starts)
         start = _recover(reading, stumbled, starts)
+        if faulty is not None and not isinstance(stumbled, TooDeep):
+            text, start = faulty.blanked(text), faulty.declaration
+            reading.again, reading.broken = faulty.end, True
         if start is None:
             return
     message = f"{MAX_SYNTAX_ERRORS} errors of syntax; the rest of the file was not read"

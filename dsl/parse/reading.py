@@ -25,6 +25,9 @@ MAX_DEPTH: Final = 64
 MAX_PROBLEMS: Final = 1000
 """Problems told of one file."""
 
+_MISSING: Final = frozenset({"ACH112", "ACH119"})
+"""What a clause that was left out brings on."""
+
 
 class Token:
     """What the lexer hands out: a piece of text that knows its kind and its place."""
@@ -75,13 +78,20 @@ class Reading:
         self.done = 0
         """Where the last declaration ended."""
         self.broken = False
+        self.again = 0
+        """Where the part ends that is read for a second time, without a clause that has been told."""
 
     def slip(self, code: str, span: Span, message: str, hint: str | None = None) -> None:
         """Tell a problem whose meaning is clear; the declaration is kept."""
+        if span.start < self.again and (code in _MISSING or self._knows(code, span)):
+            return
         if len(self.problems) == MAX_PROBLEMS:
             code, message, hint = "ACH121", f"more than {MAX_PROBLEMS} errors; the others are not shown", None
         if len(self.problems) <= MAX_PROBLEMS:
             self.problems.append(Diagnostic(code, Severity.ERROR, self.source, span, message, hint))
+
+    def _knows(self, code: str, span: Span) -> bool:
+        return any((problem.code, problem.span) == (code, span) for problem in self.problems)
 
     def error(self, code: str, span: Span, message: str, hint: str | None = None) -> None:
         """Tell a problem that leaves the declaration unreadable; it is dropped."""
