@@ -29,6 +29,7 @@ REFERENCE: Final = ("acceptance/test_fixtures.py::test_a_stream_grants_what_was_
 PIPELINE: Final = "integration/test_pipeline.py"
 RULES: Final = "integration/test_rules.py"
 PROTOCOL: Final = "faults/test_protocol.py"
+EDGES: Final = "faults/test_edges.py"
 CONTRACT: Final = "worker/test_contract.py"
 DRAWN: Final = ("faults/test_metamorphic.py::test_drawn_rules_through_the_database[1]",)
 
@@ -402,7 +403,7 @@ _JUDGING: Final = (
         "    return _PREFIX + _encoder.encode(state) + b",
         "    state = State(state.mark, state.nodes, state.earned, state.traits, suppressed=state.suppressed)\n"
         "    return _PREFIX + _encoder.encode(state) + b",
-        FOLD,
+        (f"{EDGES}::test_a_state_that_is_written_and_read_is_the_same_state",),
     ),
     Bug(
         "backfill_skips_a_subject",
@@ -460,7 +461,7 @@ _JUDGING: Final = (
         "dsl/nodes/compose.py",
         "if start is not None and (node.last is None or start > node.last):",
         "if start is not None and (node.last is None or start >= node.last):",
-        FOLD,
+        (f"{EDGES}::test_what_breaks_a_condition_cannot_also_make_it",),
     ),
     Bug(
         "repeat_each_goes_on_counting",
@@ -476,7 +477,25 @@ _JUDGING: Final = (
         "dsl/judge.py",
         "            if not low <= event.at < high:\n",
         "            if not low <= event.at <= high:\n",
-        REFERENCE,
+        (f"{EDGES}::test_one_version_is_in_effect_at_an_instant",),
+    ),
+    Bug(
+        "version_of_once_by_an_inclusive_end",
+        "one version is in effect at an instant",
+        "dsl/judge.py",
+        "or not low <= event.at < high or",
+        "or not low <= event.at <= high or",
+        (f"{EDGES}::test_one_version_is_in_effect_at_an_instant",),
+    ),
+    Bug(
+        "alternatives_one_in_another",
+        "a pattern may have any number of alternatives",
+        "dsl/filters.py",
+        "    return tests[0] if len(tests) == 1 else lambda state, event: any(test(state, event) for test in tests)\n",
+        "    made = tests[0]\n    for test in tests[1:]:\n"
+        "        made = (lambda one, two: lambda state, event: one(state, event) or two(state, event))(made, test)\n"
+        "    return made\n",
+        ("faults/test_rules_as_code.py::test_ten_thousand_parts",),
     ),
     Bug(
         "grace_of_one_more",

@@ -33,7 +33,7 @@ HURRIED = {
 """Of the tests in a copy, what is other there."""
 
 planted = pytest.mark.planted
-FOUND = re.compile(r"^FAILED tests/(\S+)", re.MULTILINE)
+FOUND = re.compile(r"^FAILED tests/([^\s\[]+)", re.MULTILINE)
 
 
 @pytest.fixture
