@@ -132,29 +132,38 @@ class _Heard:
     def __init__(self, rules: Rules) -> None:
         self._rules = rules
         self._once = frozenset(name for name, schema in rules.events.items() if schema.once is not None)
+        self._known: dict[str, frozenset[str]] = {}
 
     @property
     def any_once(self) -> bool:
         """Tell whether any event is counted once per fingerprint."""
         return bool(self._once)
 
-    def once(self, version: Achievement) -> list[str]:
+    def once(self, version: Achievement) -> frozenset[str]:
         """Return the events with `once per` that a version hears."""
         if not self._once:
-            return []
-        found: set[str] = set()
-        seen: set[str] = set()
-        waiting = [version]
+            return self._once
+        return self._own(version).union(*(self._of(other) for other, _ in names(version)))
+
+    def _own(self, version: Achievement) -> frozenset[str]:
+        parts = (part for when in whens(version) for part in walk(when))
+        return frozenset(name for part in parts for each in patterns(part) for name in pattern_types(each)) & self._once
+
+    def _of(self, name: str) -> frozenset[str]:
+        """Return those of all versions of an achievement; found without recursion, for chains may be long."""
+        waiting = [name]
         while waiting:
-            each = waiting.pop()
-            for when in whens(each):
-                for part in walk(when):
-                    found |= {name for pattern in patterns(part) for name in pattern_types(pattern)}
-            for other, _ in names(each):
-                if other not in seen:
-                    seen.add(other)
-                    waiting.extend(self._rules.achievements.get(other, ()))
-        return sorted(found & self._once)
+            each = waiting[-1]
+            versions = self._rules.achievements.get(each, ())
+            named = {other for version in versions for other, _ in names(version)}
+            left = named - self._known.keys() - {each}
+            if left:
+                waiting.extend(left)
+                continue
+            own = (self._own(version) for version in versions)
+            self._known[each] = frozenset[str]().union(*own, *(self._known[other] for other in named - {each}))
+            waiting.pop()
+        return self._known[name]
 
 
 # -- trees ------------------------------------------------------------------------------------------------------------
@@ -223,7 +232,7 @@ def _repeat_reasons(rules: Rules, version: Achievement) -> Iterator[Reason]:
 def _begin_reasons(version: Achievement, heard: _Heard) -> Iterator[Reason]:
     """Tell whether a late copy can move the one moment at which the version could grant to before its begin."""
     begin = version.since if version.since is not None else version.active.start if version.active else None
-    once = heard.once(version) if begin is not None else []
+    once = sorted(heard.once(version)) if begin is not None else []
     if begin is not None and once:
         text = (
             f"`{once[0]}` is counted `once per` fingerprint: a late copy from before this instant "

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from difflib import get_close_matches
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -15,6 +15,10 @@ from dsl.source import Source, Span
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+
+LONGEST_LINE: Final = 240
+"""Characters of a line that are shown below a message."""
 
 
 class Severity(StrEnum):
@@ -49,15 +53,23 @@ def nearest(word: str, candidates: Iterable[str]) -> str | None:
 def render(problem: Diagnostic) -> str:
     """Return the problem as `file:line:column: severity[CODE]: message`, the line underlined, and the hint."""
     line, column = problem.source.position(problem.span.start)
-    text = problem.source.line(line)
-    shown = text.replace("\t", " ")
-    width = max(1, min(problem.span.end - problem.span.start, len(shown) - column + 1))
+    shown, start = _excerpt(problem.source.line(line).replace("\t", " "), column)
+    width = max(1, min(problem.span.end - problem.span.start, len(shown) - start + 1))
     gutter = f"{line:>5}"
     parts = [
         f"{problem.source.name}:{line}:{column}: {problem.severity}[{problem.code}]: {problem.message}",
         f"{gutter} | {shown}",
-        f"{'':>5} | {'':>{column - 1}}{'^' * width}",
+        f"{'':>5} | {'':>{start - 1}}{'^' * width}",
     ]
     if problem.hint:
         parts.append(f"{'':>5} = hint: {problem.hint}")
     return "\n".join(parts)
+
+
+def _excerpt(text: str, column: int) -> tuple[str, int]:
+    """Return a line as it is shown, and the column in it: of a very long line, what stands around the column."""
+    if len(text) <= LONGEST_LINE:
+        return text, column
+    begin = max(0, min(column - LONGEST_LINE // 3, len(text) - LONGEST_LINE))
+    before, after = "..." * (begin > 0), "..." * (begin + LONGEST_LINE < len(text))
+    return f"{before}{text[begin : begin + LONGEST_LINE]}{after}", column - begin + len(before)

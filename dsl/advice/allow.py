@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dsl.codes import ADVICE, CODES
@@ -54,6 +55,7 @@ class Allowances:
         return [*kept, *self._wrong, *unneeded]
 
     def _read(self, source: Source) -> Iterator[Allowance]:
+        lines = _Lines(source)
         for token in _TOKEN.finditer(source.text):
             said = _ALLOW.match(token[0])
             if said is None:
@@ -66,13 +68,15 @@ class Allowances:
                 self._warn(source, token, said, 0, "it does not say which code it allows", ())
             while code is not None:  # what follows the codes is the author's reason
                 start = token.start() + said.start(2) + at
-                yield from self._allow(source, code[1], Span(start, start + len(code[1])), token.start())
+                yield from self._allow(
+                    source, code[1], Span(start, start + len(code[1])), lines.spoken_of(token.start())
+                )
                 at = code.end()
                 code = _CODE.match(said[2], at)
 
-    def _allow(self, source: Source, code: str, span: Span, comment: int) -> Iterator[Allowance]:
+    def _allow(self, source: Source, code: str, span: Span, line: int) -> Iterator[Allowance]:
         if code in ADVICE and code != _UNNEEDED:
-            yield Allowance(source, _line_of(source, comment), code, span)
+            yield Allowance(source, line, code, span)
             return
         guess = nearest(code, ADVICE)
         hint = f"did you mean `{guess}`?" if guess else None
@@ -96,17 +100,21 @@ class Allowances:
         self._wrong.append(Diagnostic(_UNNEEDED, Severity.WARNING, source, span, message, hint))
 
 
-def _line_of(source: Source, comment: int) -> int:
-    """Return the line that a comment speaks of: its own, or where it stands alone the next one that says something."""
-    line, column = source.position(comment)
-    if source.line(line)[: column - 1].strip():
-        return line
-    last, _ = source.position(len(source.text))
-    for below in range(line + 1, last + 1):
-        text = source.line(below).strip()
-        if text and not text.startswith("#"):
-            return below
-    return line
+class _Lines:
+    """The lines of a file that say something, to tell of which one a comment speaks."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        lines = (line.strip() for line in source.text.split("\n"))
+        self._saying = [number for number, line in enumerate(lines, 1) if line and line[0] != "#"]
+
+    def spoken_of(self, comment: int) -> int:
+        """Return the line of a comment, or where it stands alone the next one that says something."""
+        line, column = self._source.position(comment)
+        if self._source.line(line)[: column - 1].strip():
+            return line
+        below = bisect_right(self._saying, line)
+        return self._saying[below] if below < len(self._saying) else line
 
 
 def _unneeded(each: Allowance) -> Diagnostic:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from dsl.analyze import patterns, walk, whens
 from dsl.syntax import And, Or
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from dsl.syntax import Alternative, Pattern, Predicate
 
     Follows = Callable[[Sequence[Predicate], Predicate], bool]
+
+
+MAX_PARTS: Final = 20
+"""Parts of a filter that are compared with each other."""
 
 
 def advise_on_filters(book: Rulebook, problems: Problems) -> None:
@@ -59,13 +63,13 @@ def _idle(test: Predicate, follows: Follows, what: str, report: Report) -> None:
     if follows((), test):
         report.warn("ACH504", test.span, f"{what} passes this", "leave it out")
         return
-    if isinstance(test, And):
+    if isinstance(test, And) and len(test.parts) <= MAX_PARTS:
         for part in reversed(test.parts):
             if follows([other for other in test.parts if other is not part], part):
                 message = "the other parts say so already"
                 report.warn("ACH504", part.span, message, "leave it out")
                 return
-    if isinstance(test, Or):
+    if isinstance(test, Or) and len(test.parts) <= MAX_PARTS:
         for part in reversed(test.parts):
             rest = [other for other in test.parts if other is not part]
             if follows((part,), rest[0] if len(rest) == 1 else Or(parts=tuple(rest))):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from dsl.advice.witness import shown_apart
 from dsl.syntax import RepeatEvery
@@ -13,13 +13,21 @@ if TYPE_CHECKING:
     from dsl.check.problems import Problems
 
 
+MAX_TRIED: Final = 200
+"""Tiers of a rule set for which events are made up."""
+
+
 def advise_on_tiers(book: Rulebook, problems: Problems) -> None:
     """Tell each tier for which there are events that earn it and not the tier above it in the file."""
+    tried = 0
     for source, version in book.versions():
         every = isinstance(version.repeat, RepeatEvery)
         for low, high in pairwise(version.tiers):
             if book.conditions.implies(high.when, low.when, strong=every):
                 continue
+            tried += 1
+            if tried > MAX_TRIED:
+                return
             witness = shown_apart(book, high.when, low.when)
             if witness is not None:
                 message = f"`{high.name.text}` can be earned without `{low.name.text}`: {witness} is enough"

@@ -33,29 +33,30 @@ def _meanings(book: Rulebook) -> Iterator[tuple[Source, Span, str, tuple[object,
         versions = book.rules.achievements[node.name.text]
         if node is not versions[0]:
             continue
+        around = [_around(book, version) for version in versions]
+        places = {each.name.text: each.name.span for each in reversed(node.tiers)}
         for tier, _ in tier_conditions(node):
             name = node.name.text if tier is None else f"{node.name.text}.{tier}"
-            span = next((each.name.span for each in node.tiers if each.name.text == tier), node.name.span)
-            meaning = tuple(_meaning(book, version, tier) for version in versions)
-            yield source, span, name, (scope_of(node), meaning)
+            users = (User(node.name.text, version.version, tier) for version in versions)
+            meanings = tuple(book.inventory.meanings.get(user) for user in users)
+            span = node.name.span if tier is None else places[tier]
+            yield source, span, name, (scope_of(node), meanings, tuple(around))
 
 
-def _meaning(book: Rulebook, version: Achievement, tier: str | None) -> tuple[object, ...]:
+def _around(book: Rulebook, version: Achievement) -> tuple[object, ...]:
+    """Return what all tiers of a version share."""
     who = None if version.where is None else predicate_key(version.where)
     after = sorted((each.achievement.text, "" if each.tier is None else each.tier.text) for each in version.after)
     active = version.active
     span = None if active is None else (active.start and active.start.us, active.end and active.end.us)
-    heard = frozenset[str]().union(
-        *(book.inventory.types[User(version.name.text, version.version, one)] for one, _ in tier_conditions(version))
-    )
+    users = (User(version.name.text, version.version, tier) for tier, _ in tier_conditions(version))
     return (
         version.since and version.since.us,
         version.fresh,
-        book.inventory.meanings.get(User(version.name.text, version.version, tier)),
         type(version.repeat).__name__,
         who,
         tuple(after),
         span,
         version.settle and version.settle.us,
-        heard,
+        frozenset[str]().union(*(book.inventory.types[user] for user in users)),
     )

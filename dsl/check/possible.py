@@ -8,12 +8,12 @@ them), and a season that is over, or a filter that was turned off for a while, m
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from dsl.check.bounds import count_of, streak_least
 from dsl.filters import pattern_types
 from dsl.prove.conditions import LONGEST, at_least, signed
-from dsl.prove.patterns import filter_of, zone_key
+from dsl.prove.patterns import MAX_ALTERNATIVES, filter_of, zone_key
 from dsl.prove.predicates import comparisons, conjuncts
 from dsl.prove.values import candidates
 from dsl.syntax import (
@@ -39,6 +39,10 @@ if TYPE_CHECKING:
     from dsl.source import Span
     from dsl.syntax import Achievement, Condition, Modifiers, Operand, Pattern, Predicate
     from dsl.types import Value
+
+
+MAX_VALUES: Final = 100
+"""Values of a sequence's `by` that are tried on its steps."""
 
 
 def check_possible(node: Achievement, patterns: Patterns, report: Report) -> None:
@@ -122,6 +126,8 @@ class _Possible:
         if node.distinct is None:
             return
         values: set[Value] = set()
+        if len(node.event.alternatives) > MAX_ALTERNATIVES:
+            return
         for event in pattern_types(node.event):
             found = self._values(event, node.event, node.distinct.text)
             if found is None:
@@ -158,6 +164,8 @@ class _Possible:
 
     def _none(self, pattern: Pattern, more: Predicate) -> bool:
         """Tell whether no event matches a pattern and passes one more filter."""
+        if len(pattern.alternatives) > MAX_ALTERNATIVES:
+            return False
         types = pattern_types(pattern)
         return all(self._patterns.find(event, (filter_of(pattern, event), more)).found is False for event in types)
 
@@ -173,7 +181,7 @@ class _Possible:
                 pairs = () if test is None else comparisons(test)
                 constants |= {value for each, values in pairs if each.name == ref.name for value in values}
         domain = self._patterns.domain(next(iter(pattern_types(node.steps[0]))), ref)
-        if not constants or domain is None or domain.kind is FieldType.DECIMAL:
+        if not 0 < len(constants) <= MAX_VALUES or domain is None or domain.kind is FieldType.DECIMAL:
             return
         for value in candidates(domain, constants):
             if value is not None and all(self._can_be(step, ref, value) for step in node.steps):

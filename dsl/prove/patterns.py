@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from dsl.filters import pattern_types, predicate_key, uses_builtin
-from dsl.prove.predicates import UNDECIDED, Search, follows, search
+from dsl.prove.predicates import Search, follows, search
 from dsl.prove.values import Domain, of_field
 from dsl.syntax import And, Or
 
@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from dsl.schema import EventSchema
     from dsl.syntax import Alternative, Pattern, Predicate, Ref, Zone
     from dsl.types import FieldType
+
+
+MAX_ALTERNATIVES: Final = 100
+"""Alternatives of two patterns above which they are not compared."""
 
 
 class Patterns:
@@ -69,17 +73,6 @@ class Patterns:
         """Tell whether a user who satisfies some predicates over traits is proven to satisfy another."""
         return follows(given, then, self.trait)
 
-    def find_match(self, pattern: Pattern) -> tuple[str, Search]:
-        """Look for an event that matches a pattern; return its type too."""
-        undecided = ("", UNDECIDED)
-        for event in sorted(pattern_types(pattern)):
-            found = self.find(event, (filter_of(pattern, event),))
-            if found.found:
-                return event, found
-            if found.found is None:
-                undecided = (event, found)
-        return undecided if undecided[0] else ("", Search(found=False, values={}))
-
     # -- what implies what --
 
     def covers(self, one: Pattern, two: Pattern, *, same_clock: bool, narrowed: Predicate | None = None) -> bool:
@@ -88,7 +81,7 @@ class Patterns:
         `same_clock` says that both read the wall clock in the same zone.
         """
         types = pattern_types(one)
-        if not types <= pattern_types(two):
+        if len(one.alternatives) + len(two.alternatives) > MAX_ALTERNATIVES or not types <= pattern_types(two):
             return False
         return all(self._covers(event, one, two, narrowed, same_clock=same_clock) for event in types)
 

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 MAX_TRIED: Final = 4096
 """Combinations of values that are tried before a question is left undecided."""
 
+MAX_PARTS: Final = 100
+"""Parts of a filter above which nothing is asked of it."""
+
 _NOTHING: Final = Event(tenant="", id="", type="", user="", at=0, offset=0, fields={})
 
 
@@ -44,9 +47,12 @@ UNDECIDED: Final = Search(None, {})
 
 def search(predicates: Iterable[Predicate], domains: Domains) -> Search:
     """Look for values of which all the predicates are true."""
+    parts = [part for predicate in predicates for part in conjuncts(predicate)]
+    if len(parts) > MAX_PARTS:
+        return UNDECIDED
     values: dict[str, Value | None] = {}
     undecided = False
-    for group in _apart([part for predicate in predicates for part in conjuncts(predicate)]):
+    for group in _apart(parts):
         tried = _try(group, domains)
         if tried.found is False:
             return Search(found=False, values={})

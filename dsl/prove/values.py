@@ -90,12 +90,12 @@ def _texts(constants: list[str]) -> Iterator[str]:
     yield ""
     for one, two in pairwise([*constants, None]):
         yield cast("str", one)
-        # The next string of all is this one with U+0000 behind it; a readable one is nicer where there is room.
+        # The next string of all is this one with U+0001 behind it (none holds U+0000); a readable one is nicer.
         near = f"{one}x"
         if two is None or near < two:
             yield near
-        elif f"{one}\0" < two:
-            yield f"{one}\0"
+        elif f"{one}\1" < two:
+            yield f"{one}\1"
 
 
 def _built_ins(name: str, constants: Collection[Value]) -> Iterator[Value]:

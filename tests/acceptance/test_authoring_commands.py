@@ -124,6 +124,67 @@ def test_no_utf8_is_told(shell: Shell) -> None:
     assert "UTF-8" in ran.out
 
 
+SHAKY = """\
+event a {}
+event b {}
+
+achievement first { title "First" when count(event=a, >= 1) }
+achievement row   { title "Row" when count(event=a, >= 3, unless=b) after first }
+
+example "one" {
+  at 2026-04-13T09:00:00Z ann a {}
+  expect ann first
+  expect ann not row
+}
+"""
+
+
+def test_check_warns_and_can_be_told_not_to(shell: Shell) -> None:
+    shell.write("rules.ach", SHAKY)
+    ran = shell.ach("check", "rules.ach")
+    assert (ran.code, "warning[ACH505]" in ran.out, "0 errors, 1 warning" in ran.out) == (0, True, True)
+    assert shell.ach("check", "rules.ach", "--strict").code == 1
+    shell.write("rules.ach", SHAKY.replace("after first }", "after first }  # ach: allow ACH505"))
+    ran = shell.ach("check", "rules.ach", "--strict")
+    assert (ran.code, ran.out) == (0, "1 file, 2 achievements: no problems\n")
+
+
+def test_check_tells_what_is_known(shell: Shell) -> None:
+    shell.write("rules.ach", SHAKY)
+    out = shell.ach("check", "rules.ach", "--verbose").out
+    assert "first: final\nrow: contestable\n  rules.ach:5:66: `b` that arrives late" in out
+    assert "    to make it final: leave out `unless`" in out
+    assert "remembered of every user: 2 aggregates" in out
+    known = json.loads(shell.ach("check", "rules.ach", "-v", "--format", "json").out)
+    assert [(each["name"], each["final"]) for each in known["achievements"]] == [("first", True), ("row", False)]
+    (reason,) = known["achievements"][1]["reasons"]
+    assert (reason["kind"], reason["place"]["line"], reason["place"]["column"]) == ("unless", 5, 66)
+    assert [each["users"] for each in known["aggregates"]] == [["first"], ["row"]]
+    assert [problem["code"] for problem in known["problems"]] == ["ACH505"]
+
+
+def test_check_for_machines(shell: Shell) -> None:
+    shell.write("rules.ach", BROKEN)
+    ran = shell.ach("check", "rules.ach", "--format", "sarif")
+    results = json.loads(ran.out)["runs"][0]["results"]
+    assert (ran.code, [result["level"] for result in results]) == (1, ["error"] * 3)
+    ran = shell.ach("check", "rules.ach", "--format", "github")
+    assert (ran.code, ran.out.count("\n")) == (1, 3)
+    assert ran.out.startswith("::error file=rules.ach,line=4,")
+
+
+def test_check_draws_and_explains(shell: Shell) -> None:
+    shell.write("rules.ach", SHAKY)
+    assert shell.ach("check", "rules.ach", "--graph", "mermaid").out.startswith("flowchart LR\n")
+    assert shell.ach("check", "rules.ach", "--graph", "dot").out.startswith("digraph rules {\n")
+    shell.write("bad.ach", BROKEN)
+    ran = shell.ach("check", "bad.ach", "--graph", "dot")
+    assert (ran.code, "error[ACH201]" in ran.out) == (1, True)
+    assert shell.ach("check", "--explain", "ACH410").out.startswith("# ACH410: ")
+    ran = shell.ach("check", "--explain", "ACH999")
+    assert (ran.code, "did you mean ACH5" in ran.err) == (2, True)
+
+
 # -- fmt --------------------------------------------------------------------------------------------------------------
 
 
