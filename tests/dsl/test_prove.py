@@ -144,14 +144,14 @@ def test_the_ledger_may_hold_events_of_an_earlier_contract() -> None:
 @pytest.mark.parametrize(
     ("zone", "unsteady"),
     [
-        ("UTC", set()),
-        ("Europe/Berlin", set()),
-        ("Australia/Lord_Howe", set()),
-        ("Asia/Tokyo", set()),
-        ("Pacific/Chatham", {Unit.HOUR}),
-        ("Antarctica/Troll", {Unit.HOUR}),
-        ("America/St_Johns", {Unit.HOUR, Unit.DAY, Unit.MONTH}),
+        ("UTC", ()),
+        ("Europe/Berlin", ()),
+        ("Australia/Lord_Howe", ()),
+        ("Asia/Tokyo", ()),
+        ("Pacific/Chatham", (Unit.HOUR,)),
+        ("Antarctica/Troll", (Unit.HOUR,)),
+        ("America/St_Johns", (Unit.HOUR, Unit.DAY, Unit.MONTH)),
     ],
 )
-def test_clocks_whose_labels_come_back(zone: str, unsteady: set[Unit]) -> None:
-    assert {unit for unit in Unit if not steady(Zone(kind="iana", name=zone), unit)} == unsteady
+def test_clocks_whose_labels_come_back(zone: str, unsteady: tuple[Unit, ...]) -> None:
+    assert {unit for unit in Unit if not steady(Zone(kind="iana", name=zone), unit)} == set(unsteady)
