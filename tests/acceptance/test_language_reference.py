@@ -19,6 +19,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -87,7 +88,7 @@ def bad_files() -> list[tuple[Block, str | None]]:
     found: list[tuple[Block, str | None]] = []
     for document in documents():
         all_blocks = blocks(document)
-        for block, below in zip(all_blocks, [*all_blocks[1:], None], strict=True):
+        for block, below in zip_longest(all_blocks, all_blocks[1:]):
             if block.words[:2] == ("ach", "bad"):
                 shown = below.text if below is not None and below.words == ("text",) else None
                 found.append((block, shown))
