@@ -61,9 +61,13 @@ class Child:
         self.send(how)
         await self.until("dead")
 
+    def log_text(self) -> str:
+        """Return all that it has written."""
+        return self._log.read_text(errors="replace") if self._log.exists() else ""
+
     def log(self) -> str:
         """Return the end of what it has written."""
-        return self._log.read_text(errors="replace")[-4000:] if self._log.exists() else ""
+        return self.log_text()[-4000:]
 
 
 class Workers:

@@ -5,22 +5,24 @@ Quick counts by default; ACH_FAULTS=long, or ACH_FAULTS_<KIND>, makes more of ea
 
 from __future__ import annotations
 
+import os
 import signal
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from pwd import getpwnam
 from random import Random
+from tempfile import mkdtemp
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import anyio
 import asyncpg
-import nats
 import pytest
-from nats.errors import Error as NatsError
-from nats.js.errors import APIError
 
 from tests.faults.load import RULES, Sent, Shape, load
-from tests.faults.oracle import Published, expect_promise, settled
+from tests.faults.oracle import expect_promise, settled
 from tests.faults.processes import Child, Workers, workers
+from tests.faults.producer import Producer, producing
 from tests.faults.proxy import Fate, Proxy, proxy
 from tests.faults.tally import count, tell
 from tests.integration.engine import Engine
@@ -28,17 +30,11 @@ from worker.settings import Settings
 from worker.stream import open_broker
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterable
-    from pathlib import Path
-
-    from nats.js import JetStreamContext
+    from collections.abc import AsyncGenerator
 
     from worker.embedded import Servers
 
 pytestmark = [pytest.mark.anyio, pytest.mark.faults, pytest.mark.timeout(7200)]
-
-PUBLISH_SECONDS = 2.0
-TRIES = 40
 
 
 @pytest.fixture
@@ -59,66 +55,6 @@ async def started(tmp_path: Path) -> AsyncGenerator[Workers]:
         yield made
 
 
-class Producer:
-    """Publishes a load as a careful producer does: what is not acknowledged is sent again, and may be there twice."""
-
-    def __init__(self, nats_url: str, sent: Iterable[Sent]) -> None:
-        self._nats_url = nats_url
-        self._sent = list(sent)
-        self.published: list[Published] = []
-        self.done = anyio.Event()
-
-    async def run(self, pause: float = 0.0) -> None:
-        """Publish everything, in order."""
-        client = await nats.connect(
-            self._nats_url.split(","),
-            max_reconnect_attempts=-1,
-            reconnect_time_wait=0.05,
-            error_cb=_ignore,
-            ping_interval=2,
-            max_outstanding_pings=1,
-        )
-        jetstream = client.jetstream(timeout=PUBLISH_SECONDS)
-        try:
-            for one in self._sent:
-                self.published.append(Published(one, await self._publish(jetstream, one)))
-                if pause:
-                    await anyio.sleep(pause)
-        finally:
-            await client.close()
-            self.done.set()
-
-    async def _publish(self, jetstream: JetStreamContext, one: Sent) -> bool:
-        for _ in range(TRIES):
-            try:
-                await jetstream.publish(one.subject, one.body)
-            except (NatsError, APIError, OSError, TimeoutError):
-                await anyio.sleep(0.05)
-            else:
-                return True
-        return False
-
-    @property
-    def unsure(self) -> int:
-        """How many messages were never acknowledged."""
-        return sum(not one.acknowledged for one in self.published)
-
-
-async def _ignore(_: Exception) -> None:
-    pass
-
-
-@asynccontextmanager
-async def _producing(engine: Engine, sent: list[Sent], *, pause: float = 0.0) -> AsyncGenerator[Producer]:
-    """Publish beside a block; at its end everything is published."""
-    producer = Producer(engine.settings.nats_url, sent)
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(producer.run, pause)
-        yield producer
-        with anyio.fail_after(600):
-            await producer.done.wait()
-
-
 async def _expect(engine: Engine, producer: Producer, what: str) -> None:
     """Wait until the engine has healed, and judge."""
     healed = await settled(engine.settings)
@@ -133,7 +69,7 @@ async def _expect(engine: Engine, producer: Producer, what: str) -> None:
 async def test_kill_workers_under_load(bare: Engine, started: Workers) -> None:
     kills, dice = count("KILLS", quick=30, long=1000), Random(1)  # noqa: S311 - reproducible
     sent = load(1, Shape(events=max(600, kills * 12), users=30))
-    async with _producing(bare, sent, pause=0.002) as producer:
+    async with producing(bare.settings.nats_url, sent, pause=0.002) as producer:
         living = [await started.start(bare.settings) for _ in range(2)]
         for number in range(kills):
             child = living[number % 2]
@@ -157,7 +93,7 @@ async def _some_moment(child: Child, dice: Random) -> None:
 async def test_freeze_workers_beyond_their_ack_wait(bare: Engine, started: Workers) -> None:
     freezes, dice = count("FREEZES", quick=4, long=60), Random(2)  # noqa: S311 - reproducible
     sent = load(2, Shape(events=1500 + freezes * 300, users=30))
-    async with _producing(bare, sent, pause=0.002) as producer:
+    async with producing(bare.settings.nats_url, sent, pause=0.002) as producer:
         first, second = [await started.start(bare.settings) for _ in range(2)]
         for _ in range(freezes):
             assert await first.until("ready"), first.log()
@@ -179,7 +115,7 @@ async def test_terminate_backends(bare: Engine, started: Workers) -> None:
     terminated = 0
     connection = await asyncpg.connect(bare.settings.database_url)
     try:
-        async with _producing(bare, sent, pause=0.002) as producer:
+        async with producing(bare.settings.nats_url, sent, pause=0.002) as producer:
             for _ in range(2):
                 await started.start(bare.settings)
             for _ in range(storms):
@@ -207,7 +143,7 @@ async def test_commits_cut_off(bare: Engine, own_servers: Servers, started: Work
             fates[chosen] += 1
         return chosen
 
-    async with _before_postgres(own_servers) as (net, url), _producing(bare, _flood(cuts)) as producer:
+    async with _before_postgres(own_servers) as (net, url), producing(bare.settings.nats_url, _flood(cuts)) as producer:
         net.fate = fate
         through = bare.with_settings(database_url=url, batch_size=5)
         # Each waits a while after a failure; several together do not.
@@ -239,7 +175,7 @@ async def _before_postgres(servers: Servers) -> AsyncGenerator[tuple[Proxy, str]
 
 async def test_postgres_stops_at_once_and_comes_back(bare: Engine, own_servers: Servers, started: Workers) -> None:
     stops = count("STOPS", quick=6, long=100)
-    async with _producing(bare, load(5, Shape(events=800 + stops * 50)), pause=0.003) as producer:
+    async with producing(bare.settings.nats_url, load(5, Shape(events=800 + stops * 50)), pause=0.003) as producer:
         child = await started.start(bare.settings)
         for number in range(stops):
             await child.until("batch", 3 * number + 1)
@@ -248,12 +184,70 @@ async def test_postgres_stops_at_once_and_comes_back(bare: Engine, own_servers: 
     await _expect(bare, producer, f"PostgreSQL killed or shut down at once: {stops}")
 
 
+async def test_the_disk_of_the_ledger_is_full(own_servers: Servers, started: Workers) -> None:
+    times = count("DISK", quick=2, long=20)
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount a small disk")
+    async with _small_disk(own_servers) as (disk, url):
+        engine = Engine(Settings(nats_url=own_servers.nats_url, database_url=url, batch_size=50))
+        engine = engine.with_settings(ack_wait=1)
+        await engine.apply(RULES)
+        async with producing(engine.settings.nats_url, load(10, Shape(events=2000 * times)), pause=0.002) as producer:
+            child = await started.start(engine.settings)
+            for number in range(1, times + 1):
+                assert await child.until("batch", 3 * number), child.log()
+                ballast = _fill(disk)
+                with anyio.fail_after(60):
+                    # Retries are told in the log alone.
+                    while child.log_text().count("DiskFullError") < number:  # noqa: ASYNC110
+                        await anyio.sleep(0.05)
+                ballast.unlink()
+        await _expect(engine, producer, f"disk of the ledger filled up: {times}")
+
+
+@asynccontextmanager
+async def _small_disk(servers: Servers) -> AsyncGenerator[tuple[Path, str]]:
+    """Give a database whose tables lie on a disk of 64 MB, and that disk."""
+    # PostgreSQL's own user has to reach it, which may not enter the folders of a test.
+    disk = Path(mkdtemp(prefix="ach-disk-", dir="/tmp"))
+    account = getpwnam("nobody")
+    size = f"size=64m,mode=700,uid={account.pw_uid},gid={account.pw_gid}"
+    mounted = await anyio.run_process(["mount", "-t", "tmpfs", "-o", size, "tmpfs", str(disk)], check=False)
+    if mounted.returncode:
+        disk.rmdir()
+        pytest.skip(f"no small disk here: {mounted.stderr.decode().strip()}")
+    try:
+        disk.chmod(0o700)
+        connection = await asyncpg.connect(servers.database_url)
+        try:
+            await connection.execute(f"CREATE TABLESPACE small LOCATION '{disk}'")
+            await connection.execute("CREATE DATABASE small TABLESPACE small")
+            yield disk, servers.url_of("small")
+            await connection.execute("DROP DATABASE small WITH (FORCE)")
+            await connection.execute("DROP TABLESPACE small")
+        finally:
+            await connection.close()
+    finally:
+        await anyio.run_process(["umount", "--lazy", str(disk)], check=False)
+        disk.rmdir()
+
+
+def _fill(disk: Path) -> Path:
+    """Leave no byte free; return the file that takes them."""
+    ballast = disk / "ballast"
+    with ballast.open("wb") as file, suppress(OSError):
+        while True:
+            file.write(bytes(65536))
+            file.flush()
+    return ballast
+
+
 # -- NATS --------------------------------------------------------------------------------------------------------------
 
 
 async def test_nats_is_killed_and_comes_back(bare: Engine, own_servers: Servers, started: Workers) -> None:
     kills = count("NATS", quick=6, long=100)
-    async with _producing(bare, load(6, Shape(events=800 + kills * 50)), pause=0.003) as producer:
+    async with producing(bare.settings.nats_url, load(6, Shape(events=800 + kills * 50)), pause=0.003) as producer:
         child = await started.start(bare.settings)
         for number in range(kills):
             await child.until("batch", 3 * number + 1)
@@ -270,7 +264,7 @@ async def test_bad_networks(bare: Engine, own_servers: Servers, started: Workers
     async with (
         _before_postgres(own_servers) as (first, url),
         proxy("127.0.0.1", nats_port) as second,
-        _producing(bare, load(7, Shape(events=1000 + rounds * 60)), pause=0.004) as producer,
+        producing(bare.settings.nats_url, load(7, Shape(events=1000 + rounds * 60)), pause=0.004) as producer,
     ):
         through = bare.with_settings(database_url=url, nats_url=f"nats://127.0.0.1:{second.port}")
         for _ in range(2):
@@ -304,7 +298,7 @@ def _spoil(net: Proxy, dice: Random) -> None:
 async def test_clocks_of_producers_are_wrong(bare: Engine, started: Workers) -> None:
     """Each user's clock is off by up to two days, and the engine takes what the events say."""
     sent = load(8, Shape(events=1500, skew=2 * 86_400_000_000))
-    async with _producing(bare, sent) as producer:
+    async with producing(bare.settings.nats_url, sent) as producer:
         for _ in range(2):
             await started.start(bare.settings)
     await _expect(bare, producer, "producers with clocks wrong by up to two days: 12")
