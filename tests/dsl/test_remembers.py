@@ -77,7 +77,7 @@ def test_sizes_are_read_at_a_glance() -> None:
 
 
 @settings(
-    max_examples=100,
+    max_examples=60,
     deadline=None,
     derandomize=True,
     database=None,

@@ -1,0 +1,36 @@
+"""Warnings are calm: on rules that are written with care, an author is told only what is worth a thought."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from dsl.advice import examine
+from dsl.codes import ADVICE
+from dsl.diagnostics import Diagnostic, render
+from worker.rulefiles import load
+
+FIXTURES: Final = Path(__file__).parents[2] / "fixtures"
+WORTH_A_THOUGHT: Final = {"ACH501", "ACH505", "ACH509", "ACH510"}
+"""What the rules of the test streams leave as it is on purpose: they want neither examples nor patience."""
+
+
+def told(path: Path) -> list[Diagnostic]:
+    rules = load([path])
+    return examine(rules.files, rules.rules, rules.problems)
+
+
+def test_the_rules_of_the_demo() -> None:
+    # An event that nobody uses, and a grant that a late revert takes back.
+    assert [problem.code for problem in told(FIXTURES / "rules" / "commits.ach")] == ["ACH501", "ACH505"]
+
+
+@pytest.mark.parametrize("path", sorted(FIXTURES.glob("streams/*/rules.ach")), ids=lambda path: path.parent.name)
+def test_the_rules_of_the_streams(path: Path) -> None:
+    problems = told(path)
+    assert [render(each) for each in problems if each.code not in WORTH_A_THOUGHT] == []
+    # A handful, however many achievements there are.
+    assert sum(problem.code == "ACH510" for problem in problems) <= 3
+    assert {problem.code for problem in problems} <= set(ADVICE)
