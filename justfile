@@ -21,6 +21,18 @@ planted *args: setup
     ACH_PLANTED_LOG=$found .venv/bin/pytest -n 2 tests/faults/test_planted.py {{ args }}
     .venv/bin/python -m tests.faults.planted "$found" > docs/planted-bugs.md
 
+# Crash, kill, freeze, cut off and part workers and servers, and judge what is left of the promise (some 5 minutes)
+faults *args: setup
+    #!/bin/sh
+    set -eu
+    told=$(mktemp)
+    trap 'cat "$told"; rm -f "$told"' EXIT
+    ACH_FAULTS_LOG=$told .venv/bin/pytest -n 2 -m faults tests/faults {{ args }}
+
+# The same by the thousand, for hours; ACH_FAULTS_KILLS, ACH_FAULTS_CUTS and so on set the counts
+faults-long *args:
+    ACH_FAULTS=long just faults {{ args }}
+
 # Let traffic and faults run for ten minutes, or ACH_SOAK seconds
 soak *args: setup
     ACH_SOAK=${ACH_SOAK:-600} .venv/bin/pytest -m soak tests/faults/test_soak.py {{ args }}

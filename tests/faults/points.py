@@ -166,8 +166,11 @@ def _told_stream(points: Points) -> Callable[..., Any]:
 
 
 def _subject(args: tuple[Any, ...]) -> str:
-    """Return which statement or subject it is: a query's name, the first words of SQL, the first token."""
+    """Return which statement or subject it is: a query's name, the words of SQL, the broker's own subjects."""
     words = next((arg for arg in args if isinstance(arg, str)), "")
-    if words.startswith(("BEGIN", "COMMIT", "ROLLBACK", "SET")) or "\n" not in words:
-        return ".".join(words.split(".")[:2])[:40] if "." in words else words[:40]
-    return ""
+    if words.startswith("$JS."):
+        return ".".join(words.split(".")[:2])
+    if words.startswith("_INBOX."):
+        return "_INBOX"
+    # A subject of an engine of its own; a query under its comments.
+    return "" if "." in words or "\n" in words else words

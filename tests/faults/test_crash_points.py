@@ -30,12 +30,12 @@ from tests.integration.engine import Engine
 from worker.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Iterable
     from pathlib import Path
 
     from worker.embedded import Servers
 
-pytestmark = [pytest.mark.anyio, pytest.mark.faults, pytest.mark.timeout(7200)]
+pytestmark = pytest.mark.anyio
 
 LONG: Final = os.environ.get("ACH_FAULTS") == "long"
 SEEDS: Final = int(os.environ.get("ACH_FAULTS_SEEDS", "3" if LONG else "1"))
@@ -46,7 +46,8 @@ AT_ONCE: Final = int(os.environ.get("ACH_FAULTS_AT_ONCE", "4"))
 SHAPE: Final = Shape(events=22, users=3, late=0.3, poison=0.08, step=90 * 60_000_000)
 ACK_WAIT: Final = 0.5
 
-_LINES: Final = re.compile(r":\d+")
+_DETAIL: Final = re.compile(r":\d+|^(resume|suspend) | > (_do_execute|_get_statement)$")
+"""What does not make a kind of its own in the quick form."""
 WORKS: Final = ("drain", "first", "apply")
 """`drain`: start-up, batches, relay, the end; `first`: the same on empty servers; `apply`: new rules and backfill."""
 
@@ -150,11 +151,52 @@ def _chosen(points: list[Point], dice: Random) -> list[Point]:
     """Return a point of every kind, and a share of all others; in the quick form, kinds are told apart by function."""
     kinds: dict[str, list[Point]] = defaultdict(list)
     for point in points:
-        kinds[point.kind if LONG else _LINES.sub("", point.kind)].append(point)
+        kinds[point.kind if LONG else _DETAIL.sub("", point.kind)].append(point)
     sample = {dice.choice(alike) for alike in kinds.values()}
     return [point for point in points if point in sample or dice.random() < SHARE]
 
 
+async def _try(world: World, trials: Iterable[Trial]) -> tuple[int, list[str]]:
+    """Carry out trials side by side; return how many crashed at their point, and what is wrong."""
+    limit = anyio.CapacityLimiter(AT_ONCE)
+    died, broken = 0, list[str]()
+
+    async def attempt(trial: Trial) -> None:
+        nonlocal died
+        async with limit:
+            crashed, wrong = await _life(world, trial)
+        died += crashed
+        broken.extend(f"{trial}: {one}" for one in wrong)
+
+    async with anyio.create_task_group() as tasks:
+        for trial in trials:
+            tasks.start_soon(attempt, trial)
+    return died, broken
+
+
+async def test_crash_around_what_is_decisive(servers: Servers, tmp_path: Path) -> None:
+    """A few points that are in every run of the tests: around commits, acknowledgements and announcements."""
+    async with _world(servers, tmp_path) as world:
+        trials = [Trial("drain", 1, Point(kind, number)) for kind, number in DECISIVE]
+        died, broken = await _try(world, trials)
+    assert not broken, "\n".join(broken)
+    assert died == len(trials)
+
+
+DECISIVE: Final = (
+    ("before Connection.execute COMMIT;", 2),
+    ("after Connection.execute COMMIT;", 2),
+    ("after Session.rows insert_events", 0),
+    ("before Broker.ack", 0),
+    ("after Client.publish $JS.ACK", 1),
+    ("before Broker.announce", 0),
+    ("after Broker.announce", 0),
+    ("after Session.run mark_published", 0),
+)
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(7200)
 @pytest.mark.parametrize("work", WORKS)
 async def test_crash_at_every_point(servers: Servers, tmp_path: Path, work: str) -> None:
     tried, died, broken = 0, 0, list[str]()
@@ -162,19 +204,9 @@ async def test_crash_at_every_point(servers: Servers, tmp_path: Path, work: str)
         for seed in range(1, SEEDS + 1):
             points = await _recorded(world, work, seed)
             trials = [Trial(work, seed, point) for point in _chosen(points, Random(seed))]  # noqa: S311 - reproducible
-            limit = anyio.CapacityLimiter(AT_ONCE)
-            tried += len(trials)
-
-            async def attempt(trial: Trial, limit: anyio.CapacityLimiter = limit) -> None:
-                nonlocal died
-                async with limit:
-                    crashed, wrong = await _life(world, trial)
-                died += crashed
-                broken.extend(f"{trial}: {one}" for one in wrong)
-
-            async with anyio.create_task_group() as tasks:
-                for trial in trials:
-                    tasks.start_soon(attempt, trial)
+            crashed, wrong = await _try(world, trials)
+            tried, died = tried + len(trials), died + crashed
+            broken.extend(wrong)
             passed = f"{len(points)} points, {len(trials)} tried"
             tell(f"crashes, {work}, seed {seed}: {passed}, {died} of {tried} crashes so far")
     assert not broken, "\n".join(broken[:40])
