@@ -27,7 +27,7 @@ faults *args: setup
     set -eu
     told=$(mktemp)
     trap 'cat "$told"; rm -f "$told"' EXIT
-    ACH_FAULTS_LOG=$told .venv/bin/pytest -n 2 -m faults tests/faults {{ args }}
+    ACH_FAULTS_LOG=$told .venv/bin/pytest -n 2 -m "faults and not soak" tests/faults {{ args }}
 
 # The same by the thousand, for hours; ACH_FAULTS_KILLS, ACH_FAULTS_CUTS and so on set the counts
 faults-long *args:
