@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
+from msgspec.structs import replace
+
 from dsl.check.bounds import count_of, streak_least
 from dsl.filters import pattern_types
 from dsl.prove.conditions import LONGEST, at_least, signed
@@ -58,6 +60,7 @@ def check_possible(node: Achievement, patterns: Patterns, report: Report) -> Non
     for when in (*([] if node.when is None else [node.when]), *(tier.when for tier in node.tiers)):
         possible.check(when)
         possible.fits(when, window)
+        possible.fits_active(node, when)
 
 
 class _Possible:
@@ -230,6 +233,15 @@ class _Possible:
                 self._report.warn("ACH412", span or node.span, f"this needs more time than {words} has")
                 return
 
+    def fits_active(self, node: Achievement, when: Condition) -> None:
+        """Tell a condition whose events do not fit into the time in which they are seen."""
+        active = node.active
+        if active is None or active.start is None or active.end is None or active.end.us <= active.start.us:
+            return
+        least = _least(when, beyond_first=True)
+        if least and least >= active.end.us - active.start.us:
+            self._report.error("ACH412", when.span, "this needs more time than `active` has")
+
 
 def _windows(node: Condition, window: tuple[int, str] | None) -> Iterator[tuple[int, str, Span | None]]:
     """Yield the windows of a condition: how long they are, in words, and where."""
@@ -247,13 +259,19 @@ def _told(node: Condition) -> bool:
     return isinstance(node, Streak) and node.mods.within is not None and _least(node) >= node.mods.within.us
 
 
-def _least(node: Condition) -> int:
-    """Return a time that certainly passes between the latest start of a condition and the moment it holds."""
+def _least(node: Condition, *, beyond_first: bool = False) -> int:
+    """Return a time that certainly passes between the latest start of a condition and the moment it holds.
+
+    With `beyond_first`, between its first event and that moment: a streak starts with its first unit, before the event.
+    """
     match node:
+        case Streak() if beyond_first:
+            return streak_least(replace(node, cmp=replace(node.cmp, bound=node.cmp.bound - 1)), Unit(node.unit.text))
         case Streak():
             return streak_least(node, Unit(node.unit.text))
         case Combine(parts=parts, k=k):
-            return sorted(_least(part) for part in parts)[k - 1] if 1 <= k <= len(parts) else 0
+            leasts = sorted(_least(part, beyond_first=beyond_first) for part in parts)
+            return leasts[k - 1] if 1 <= k <= len(parts) else 0
         case _:
             return 0
 
