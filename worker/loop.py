@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 import anyio
 
@@ -39,6 +39,6 @@ def run_async(work: Callable[[], Awaitable[T]]) -> T:
 def _alone(error: BaseException) -> BaseException:
     """Return the one error that a group is about; the group itself where there are several."""
     if isinstance(error, BaseExceptionGroup):
-        inner: tuple[BaseException, ...] = error.exceptions
-        return _alone(inner[0]) if len(inner) == 1 else error
+        inner = cast("BaseExceptionGroup[BaseException]", error).exceptions
+        return _alone(inner[0]) if len(inner) == 1 else cast("BaseException", error)
     return error
