@@ -6,9 +6,6 @@ The rules are made up: counts, distinct counts, sums, streaks, sequences, window
 tiers, over a few events and many bounds. Exits with 1 where a limit is missed.
 """
 
-# A script that prints what it measures.
-# ruff: noqa: INP001, T201
-
 from __future__ import annotations
 
 import resource

@@ -6,8 +6,6 @@ Every second rule has an example, every third a window, a filter or a compositio
 to its diagnostics, the pause before them included; every other one leaves a string open, as typing does.
 """
 
-# A folder of programs, no package; what they measure, they print.
-# ruff: noqa: INP001, T201
 from __future__ import annotations
 
 import statistics

@@ -1,0 +1,1 @@
+"""Benchmarks: programs that measure, and print or write down what they have measured."""

@@ -1,0 +1,142 @@
+"""One measured run: what waits in the stream is worked off by processes that were started just now.
+
+Counting begins once a tenth is done: starting an interpreter, connecting and filling caches is nobody's throughput.
+From there to the last acknowledgement (and the last announcement, where unlocks are announced) everything counts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from time import perf_counter
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import msgspec
+
+from bench.processes import BenchError, Peer, cpu_seconds, peak_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+    from pathlib import Path
+
+    from bench.rig import Arena, Cpu
+
+WARM: Final = 0.1
+"""Share of the events after which counting begins."""
+LOOK_SECONDS: Final = 0.01
+"""Between two questions to the broker how far things are."""
+STALLED_SECONDS: Final = 45.0
+"""Without any progress, after which a run counts as failed."""
+
+
+class Drained(msgspec.Struct, frozen=True):
+    """What a run took; the rates are per event, and bytes of memory are the sum over the peer's processes."""
+
+    events_per_second: float
+    worker_cpu: float
+    """CPU seconds per million events, as the two below."""
+    database_cpu: float
+    broker_cpu: float
+    wal_bytes: float
+    """Per event."""
+    table_bytes: float
+    """Per event, indexes and all."""
+    peak_bytes: int
+    seconds: float
+    """From the start of the processes, nothing left out."""
+
+
+class Mark(NamedTuple):
+    """What had been used when so many events were done."""
+
+    time: float
+    events: float
+    worker: float
+    servers: Cpu
+    wal: int
+
+
+async def settled() -> bool:
+    """Tell that there is nothing to wait for beyond the last acknowledgement."""
+    return True
+
+
+async def drain(
+    arena: Arena,
+    commands: Sequence[Sequence[str]],
+    log: Path,
+    *,
+    per: int,
+    done: Callable[[], Awaitable[bool]] = settled,
+) -> Drained:
+    """Start processes, wait until the stream is worked off, measure, and end them.
+
+    `per` is the number of events in a message; `done` tells, once all is acknowledged, whether all is done.
+
+    Raises:
+        BenchError: a process failed, or nothing moves any more.
+    """
+    start = await arena.backlog()
+    total = start.waiting + start.unacked
+    tables = await arena.table_bytes()
+    began = perf_counter()
+    peers = [Peer(command, arena.environment, log) for command in commands]
+    try:
+        pids = [peer.pid for peer in peers]
+
+        async def mark(messages: int) -> Mark:
+            now = perf_counter()
+            return Mark(now, messages * per, cpu_seconds(pids), arena.cpu(), await arena.wal())
+
+        first = await mark(await reached(arena, peers, int(total * WARM), total))
+        await reached(arena, peers, total, total)
+        while not await done():
+            check(peers)
+            await asyncio.sleep(LOOK_SECONDS)
+        last = await mark(total)
+        peak = peak_bytes(pids)
+    finally:
+        for peer in peers:
+            peer.end()
+    events = last.events - first.events
+    million = events / 1_000_000
+    return Drained(
+        events_per_second=events / (last.time - first.time),
+        worker_cpu=(last.worker - first.worker) / million,
+        database_cpu=(last.servers.database - first.servers.database) / million,
+        broker_cpu=(last.servers.broker - first.servers.broker) / million,
+        wal_bytes=(last.wal - first.wal) / events,
+        table_bytes=(await arena.table_bytes() - tables) / (total * per),
+        peak_bytes=peak,
+        seconds=last.time - began,
+    )
+
+
+async def reached(arena: Arena, peers: Sequence[Peer], wanted: int, total: int) -> int:
+    """Wait until so many of `total` messages are acknowledged; return how many are.
+
+    Raises:
+        BenchError: a process failed, or nothing moves any more.
+    """
+    moved, before = perf_counter(), -1
+    while True:
+        backlog = await arena.backlog()
+        acknowledged = total - backlog.waiting - backlog.unacked
+        if acknowledged >= max(wanted, 1):
+            return acknowledged
+        if acknowledged != before:
+            moved, before = perf_counter(), acknowledged
+        if perf_counter() - moved > STALLED_SECONDS:
+            log = "\n".join(peer.log() for peer in peers)
+            raise BenchError(f"stalled with {acknowledged:,} of {total:,} messages done:\n{log}")
+        check(peers)
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+def check(peers: Sequence[Peer]) -> None:
+    """Make sure that processes live.
+
+    Raises:
+        BenchError: one has failed.
+    """
+    for peer in peers:
+        peer.check()

@@ -1,0 +1,202 @@
+"""The servers of the benchmark, and a fresh place on them for each run.
+
+The servers are embedded ones with the settings of a database that matters: PostgreSQL with fsync, full pages and
+synchronous commits (which is looked at, not believed), JetStream with file storage. They run for the whole benchmark;
+each run gets a database of its own, and streams made anew.
+"""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import tempfile
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import asyncpg
+import msgspec
+import nats
+from nats.errors import Error as NatsError
+from nats.js.errors import APIError, NotFoundError
+
+from bench.processes import BenchError, cpu_seconds
+from worker.embedded import DATABASE, embedded
+from worker.rulefiles import load
+from worker.sandbox import deploy
+from worker.settings import Settings
+from worker.stream import open_broker
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Sequence
+
+    from asyncpg import Connection
+    from nats.aio.client import Client
+
+    from worker.embedded import Servers
+
+RULES: Final = Path(__file__).with_name("rules.ach")
+DURABLE: Final = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}
+
+
+class Cpu(NamedTuple):
+    """CPU seconds of the two servers."""
+
+    database: float
+    broker: float
+
+
+class Backlog(NamedTuple):
+    """What the broker says of the input's consumer, in messages."""
+
+    waiting: int
+    """Not delivered yet."""
+    unacked: int
+
+
+class Arena:
+    """A database and streams for one run: `EVENTS` with its consumer, and `UNLOCKS`. Made by `Rig.arena`."""
+
+    def __init__(self, rig: Rig, settings: Settings, connection: Connection) -> None:
+        self.settings: Final = settings
+        self.connection: Final = connection
+        """To the run's database, for whoever looks at it."""
+        self._rig = rig
+
+    @property
+    def client(self) -> Client:
+        """The benchmark's own connection to the broker."""
+        return self._rig.client
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables of a worker, and of every peer."""
+        wanted = self.settings
+        return {
+            "NATS_URL": wanted.nats_url,
+            "DATABASE_URL": wanted.database_url,
+            "ACH_ACK_WAIT": str(wanted.ack_wait),
+        }
+
+    async def deploy(self, rules: Path = RULES) -> None:
+        """Make the worker's tables, and put rules into force."""
+        await deploy(self.settings, load([rules]), by="bench")
+
+    async def ledger(self) -> None:
+        """Make the worker's tables, without rules."""
+        from worker.app import wall_clock  # noqa: PLC0415
+        from worker.store import open_store  # noqa: PLC0415
+
+        async with open_store(self.settings.database_url) as store:
+            await store.migrate(now=wall_clock())
+
+    async def backlog(self) -> Backlog:
+        """Ask the broker how far the consumer has come."""
+        wanted = self.settings
+        info = await self.client.jetstream().consumer_info(wanted.input_stream, wanted.consumer)
+        return Backlog(info.num_pending or 0, info.num_ack_pending or 0)
+
+    async def announced(self) -> int:
+        """Return how many announcements the broker keeps."""
+        info = await self.client.jetstream().stream_info(self.settings.unlock_stream)
+        return info.state.messages
+
+    async def wal(self) -> int:
+        """Return how many bytes of log the database server has written."""
+        return await self.connection.fetchval("SELECT (pg_current_wal_lsn() - '0/0'::pg_lsn)::bigint")
+
+    async def table_bytes(self) -> int:
+        """Return what the tables of the run take, indexes and all."""
+        return await self.connection.fetchval(
+            "SELECT coalesce(sum(pg_total_relation_size(oid)), 0)::bigint FROM pg_class"
+            " WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
+        )
+
+    def cpu(self) -> Cpu:
+        """Return what the servers have used so far."""
+        return self._rig.cpu()
+
+
+class Rig:
+    """Running servers. Made by `rig`."""
+
+    def __init__(self, servers: Servers, client: Client, admin: Connection) -> None:
+        self.servers: Final = servers
+        self.client: Final = client
+        self.admin: Final = admin
+        self._broker_pid, self._database_pid = servers.pids
+
+    def cpu(self) -> Cpu:
+        """Return what the servers have used so far, processes that have ended included."""
+        return Cpu(cpu_seconds([self._database_pid]), cpu_seconds([self._broker_pid]))
+
+    async def versions(self) -> dict[str, str]:
+        """Return what the servers call themselves."""
+        version = await self.admin.fetchval("SHOW server_version")
+        return {"PostgreSQL": version.split()[0], "nats-server": self._broker_version()}
+
+    def _broker_version(self) -> str:
+        version = self.client.connected_server_version
+        return f"{version.major}.{version.minor}.{version.patch}"
+
+    @asynccontextmanager
+    async def arena(self, *, ack_wait: int = 30) -> AsyncGenerator[Arena]:
+        """Give a fresh database and fresh streams for the length of a block; `ack_wait` in seconds."""
+        name = f"bench_{secrets.token_hex(4)}"
+        await self._drop_streams()
+        await self.admin.execute(f"CREATE DATABASE {name}")
+        # What the run before has left for later is done now, and not during this one.
+        await self.admin.execute("CHECKPOINT")
+        settings = msgspec.structs.replace(
+            Settings(), nats_url=self.servers.nats_url, database_url=self.servers.url_of(name), ack_wait=ack_wait
+        )
+        async with open_broker(settings):  # makes streams and consumer, exactly as a worker has them
+            pass
+        connection = await asyncpg.connect(settings.database_url)
+        try:
+            yield Arena(self, settings, connection)
+        finally:
+            await connection.close()
+            await self.admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+            await self._drop_streams()
+
+    async def _drop_streams(self) -> None:
+        settings = Settings()
+        for stream in (settings.input_stream, settings.unlock_stream):
+            try:
+                await self.client.jetstream().delete_stream(stream)
+            except NotFoundError:
+                continue
+            except (NatsError, APIError) as error:
+                raise BenchError(f"cannot delete the stream {stream}: {error}") from error
+
+
+@asynccontextmanager
+async def rig(folder: Path | None = None) -> AsyncGenerator[Rig]:
+    """Run the benchmark's servers for the length of a block, on a folder of their own that is deleted afterwards.
+
+    Raises:
+        BenchError: they do not keep what they are given.
+    """
+    place = Path(tempfile.mkdtemp(prefix="ach-bench-", dir=folder))
+    try:
+        async with embedded(place, durable=True) as servers:
+            admin = await asyncpg.connect(servers.url_of(DATABASE))
+            client = await nats.connect(servers.nats_url)
+            try:
+                await _check_durable(admin)
+                yield Rig(servers, client, admin)
+            finally:
+                await client.close()
+                await admin.close()
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+async def _check_durable(admin: Connection) -> None:
+    rows: Sequence[asyncpg.Record] = await admin.fetch(
+        "SELECT name, setting FROM pg_settings WHERE name = ANY($1)", list(DURABLE)
+    )
+    for row in rows:
+        if row["setting"] != DURABLE[row["name"]]:
+            raise BenchError(f"{row['name']} is {row['setting']}: not what a benchmark should run on")
