@@ -8,7 +8,7 @@ name it in `after` or `unlocked`. Rules that a type does not concern cost it not
 from __future__ import annotations
 
 from hashlib import blake2b
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -71,11 +71,12 @@ class Program:
         parts = "\n".join(f"{name} {scopes[name].fingerprint}" for name in sorted(scopes))
         self.fingerprint = blake2b(parts.encode(), digest_size=16).hexdigest()
 
-        self._for_users = frozenset(scopes[USER].types if set(scopes) == {USER} else ())
+        self.for_users = frozenset(scopes[USER].types if set(scopes) == {USER} else ())
+        """Event types that the plan of users hears, and no other."""
 
     def subjects(self, event: Event) -> tuple[tuple[str, str], ...]:
         """Return (scope, subject) of every plan that hears the event's type."""
-        if event.type in self._for_users:
+        if event.type in self.for_users:
             return ((USER, event.user),)
         return tuple(self._subjects(event))
 
@@ -112,6 +113,14 @@ def compile_watched(rules: Rules, scope: str, watching: Watching) -> Plan:
 def scope_of(achievement: Achievement) -> str:
     """Return `user`, `tenant` or the field that is an achievement's scope."""
     return USER if achievement.scope is None else achievement.scope.name
+
+
+class _Judged(NamedTuple):
+    """A version, the one that takes over from it, and the event types at which any of its tiers can be earned."""
+
+    version: Achievement
+    following: Achievement | None
+    types: frozenset[str]
 
 
 class _PlanBuilder:
@@ -151,9 +160,10 @@ class _PlanBuilder:
                     self.rulings.append(tiers[tier])
         judges: list[Judge] = []
         watches: list[Operation] = []
-        for version, following in zip(versions, [*versions[1:], None], strict=True):
+        hears = [self._heard(version) for version in versions]
+        for version, following, types in zip(versions, [*versions[1:], None], hears, strict=True):
             for tier, when in tier_conditions(version):
-                judge = self._judge(tiers[tier], version, following, when)
+                judge = self._judge(tiers[tier], _Judged(version, following, types), when)
                 if self.watching is not None:
                     watches.append(self.watching(self.memory, judge, when))
                 judges.append(judge)
@@ -161,10 +171,10 @@ class _PlanBuilder:
         self.memory.order.extend([*watches, *judges])
         self.judges.extend(judges)
         self.memory.slots[name] = {tier: ruling.slot for tier, ruling in tiers.items()}
-        self.memory.hears[name] = frozenset[str]().union(*(self._heard(version) for version in versions))
+        self.memory.hears[name] = frozenset[str]().union(*hears)
 
-    def _judge(self, ruling: Ruling, version: Achievement, following: Achievement | None, when: Condition) -> Judge:
-        tier = ruling.tier
+    def _judge(self, ruling: Ruling, judged: _Judged, when: Condition) -> Judge:
+        tier, (version, following, types) = ruling.tier, judged
         built = build(self.memory, when, version, tier)
         until = None if following is None or following.since is None else following.since.us
         owner = owner_of(version, tier)
@@ -175,7 +185,7 @@ class _PlanBuilder:
             Terms(
                 until=until,
                 after=tuple(self._after(target) for target in version.after),
-                types=self._heard(version),
+                types=types,
                 own=lambda: self.memory.own_slots(owner),
                 decimal_traits=frozenset(name for name, kind in self.rules.traits.items() if kind is FieldType.DECIMAL),
             ),
