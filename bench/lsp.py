@@ -3,7 +3,8 @@
     python -m bench.lsp [RULES]
 
 Every second rule has an example, every third a window, a filter or a composition. A keystroke is timed from the change
-to its diagnostics, the pause before them included; every other one leaves a string open, as typing does.
+to its diagnostics, the pause before them included; every other one leaves a string open, as typing does. Typing begins
+when advice has been given: each rule has some, and what is said of it is sent with every keystroke.
 """
 
 from __future__ import annotations
@@ -87,6 +88,7 @@ def main(number: int) -> None:
         command = [str(Path(sys.executable).with_name("ach")), "lsp"]
         with Editor(command, folder, workspaceFolders=[{"uri": folder.as_uri(), "name": "bench"}]) as editor:
             document = Document(editor, folder / "rules.ach", text)
+            document.problems()
             document.problems()
             print(f"{number} rules, {len(text.splitlines())} lines")
             print(_shown("keystroke", list(_keystrokes(document, text))))

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dsl.advice.rulebook import Rulebook
-    from dsl.check.problems import Problems, Report
+    from dsl.check.problems import Problems
     from dsl.source import Source
     from dsl.syntax import Achievement
 
@@ -32,22 +32,24 @@ def advise_on_examples(book: Rulebook, problems: Problems) -> None:
     expected = {
         line.target.achievement.text for each in rules.examples for line in each.lines if isinstance(line, Expect)
     }
-    left: dict[Source, list[Achievement]] = {}
+    left: dict[str, list[tuple[Source, Achievement]]] = {}  # by file: an editor reads each in pieces
     for source, node in book.versions():
         name = node.name.text
         if name not in expected and node is rules.achievements[name][0]:
-            left.setdefault(source, []).append(node)
-    for source, nodes in left.items():
-        _tell(nodes, problems.of(source))
+            left.setdefault(source.name, []).append((source, node))
+    for found in left.values():
+        _tell(found, problems)
 
 
-def _tell(nodes: Sequence[Achievement], report: Report) -> None:
-    """Tell a few one by one, and many at once."""
-    if len(nodes) > MOST:
-        rest = ", ".join(node.name.text for node in nodes[1 : MOST + 1]) + (", ..." if len(nodes) > MOST + 1 else "")
-        message = f"no example covers `{nodes[0].name.text}` and {len(nodes) - 1} more in this file: {rest}"
-        report.warn("ACH510", nodes[0].name.span, message, "ach test --coverage tells what examples have decided")
+def _tell(found: Sequence[tuple[Source, Achievement]], problems: Problems) -> None:
+    """Tell a few of a file one by one, and many at once."""
+    if len(found) > MOST:
+        source, first = found[0]
+        rest = ", ".join(node.name.text for _, node in found[1 : MOST + 1]) + (", ..." if len(found) > MOST + 1 else "")
+        message = f"no example covers `{first.name.text}` and {len(found) - 1} more in this file: {rest}"
+        hint = "ach test --coverage tells what examples have decided"
+        problems.of(source).warn("ACH510", first.name.span, message, hint)
         return
-    for node in nodes:
+    for source, node in found:
         hint = f"in an example: expect ada {node.name.text}, or expect ada not {node.name.text}"
-        report.warn("ACH510", node.name.span, f"no example covers `{node.name.text}`", hint)
+        problems.of(source).warn("ACH510", node.name.span, f"no example covers `{node.name.text}`", hint)

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from dsl.advice import examine
 from tests.acceptance.conftest import ACH
 from tests.acceptance.editor import Document, Editor, Json, RefusedError
+from worker.rulefiles import build
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -71,6 +73,10 @@ example "ten different lessons" {
 """
 
 
+BESIDE = frozenset({"ACH505", "ACH510"})
+"""Advice on rules that are short for the sake of a test."""
+
+
 class Desk:
     """An editor and a workspace folder in it."""
 
@@ -103,7 +109,12 @@ def desk(editor: Editor, tmp_path: Path) -> Generator[Desk]:
 
 
 def codes(document: Document) -> list[tuple[str, str]]:
-    """Return the code of each problem with the text that it underlines."""
+    """Return the code of each problem, but of advice that has had time to come, with the text that it underlines."""
+    return [each for each in told(document) if each[0] not in BESIDE]
+
+
+def told(document: Document) -> list[tuple[str, str]]:
+    """Return the code of everything said at once, with the text that it underlines."""
     return [(problem["code"], document.text_of(problem["range"])) for problem in document.problems()]
 
 
@@ -197,6 +208,47 @@ def test_problems_of_a_file_that_is_not_open_are_told_and_taken_back(desk: Desk)
     (desk.folder / "lonely.ach").unlink()
     watched(desk, "lonely.ach", kind=3)
     assert desk.editor.wait(told)["params"]["diagnostics"] == []
+
+
+ADVISED = """\
+event a {}
+event b {}
+
+# ach: allow ACH505 reverts are rare
+achievement x {
+  title "X"
+  when  count(event=a, >= 2, unless=b)  # ach: allow ACH505
+}
+
+achievement y { title "Y" when count(event=a, >= 3, unless=b) }
+achievement z { title "Z" when count(event=a, >= 4) }
+
+example "x" {
+  at 2026-04-13T09:00:00Z ann a {} times 2 every 1h
+  expect ann x
+  expect ann not y
+}
+"""
+
+
+def test_advice_follows_in_a_pause_and_is_that_of_ach_check(desk: Desk) -> None:
+    document = desk.open(ADVISED)
+    assert told(document) == []
+    advice = [("ACH511", "ACH505"), ("ACH505", "b"), ("ACH510", "z")]
+    assert sorted(told(document)) == sorted(advice)
+    rules = build([("rules.ach", ADVISED.encode())])
+    checked = examine(rules.files, rules.rules, rules.problems)
+    assert sorted((each.code, ADVISED[slice(*each.span)]) for each in checked) == sorted(advice)
+
+
+def test_advice_stays_on_what_is_not_being_typed(desk: Desk) -> None:
+    document = desk.open(ADVISED)
+    told(document)
+    told(document)
+    document.change(ADVISED.replace('"Z" when', '"Z when'))
+    assert ("ACH505", "b") in told(document)
+    document.change(ADVISED.replace("count(event=a, >= 3, unless=b)", "count(event=a, >= 3)"))
+    assert ("ACH505", "b") not in told(document)
 
 
 # -- hover ------------------------------------------------------------------------------------------------------------

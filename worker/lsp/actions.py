@@ -25,14 +25,13 @@ def actions(desk: Desk, params: CodeActionParams) -> list[CodeAction] | None:
     only = params.context.only
     if view is None or (only is not None and not {"", CodeActionKind.QuickFix}.intersection(only)):
         return None
-    own = [problem for problem in view.edition.problems if problem.source.name == view.page.uri]
+    own = [problem for problem in view.edition.told() if problem.source is view.page.source]
     return [action for problem in own if _touches(view, problem, params.range) for action in _mending(view, problem)]
 
 
 def _touches(view: View, problem: Diagnostic, where: Range) -> bool:
     start, end = view.lines.span(where)
-    _, piece_start = view.edition.home[problem.source]
-    return problem.span.start + piece_start <= end and problem.span.end + piece_start >= start
+    return problem.span.start <= end and problem.span.end >= start
 
 
 def _mending(view: View, problem: Diagnostic) -> Iterator[CodeAction]:

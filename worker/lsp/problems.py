@@ -28,7 +28,7 @@ _UNUSED: Final = "ACH501"
 def diagnostics(desk: Desk, edition: Edition) -> dict[str, list[Diagnostic]]:
     """Return the problems of every file of a rule set, of files without any too."""
     found: dict[str, list[Diagnostic]] = {uri: [] for uri in edition.pages}
-    for problem in edition.problems:
+    for problem in edition.told():
         place = desk.location(edition, problem.source, problem.span)
         found[place.uri].append(as_diagnostic(problem, place.range))
     for failure in _failures(desk, edition):

@@ -1,7 +1,8 @@
 """One rule set: the files as an editor has them, and everything that is known about them.
 
 A declaration is read when its text changes, the whole set checked when one of them did. Whatever else a question needs
-(names, verdicts, a program) is made when the first one asks.
+(names, verdicts, a program) is made when the first one asks. Advice costs as much as the check, and is no help in the
+middle of a word: it is given on request, and until then what was said of unchanged declarations holds.
 """
 
 from __future__ import annotations
@@ -10,12 +11,18 @@ from bisect import bisect_right
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
+from dsl.advice import advise
+from dsl.advice.allow import Allowances
 from dsl.analyze import verdicts
 from dsl.check import check
 from dsl.compile import compile_rules
 from dsl.diagnostics import Severity
 from dsl.lookup.index import Index
 from dsl.lookup.pieces import read
+from dsl.source import Source, Span
+from dsl.syntax import File
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -24,7 +31,6 @@ if TYPE_CHECKING:
     from dsl.compile import Program
     from dsl.diagnostics import Diagnostic
     from dsl.lookup.pieces import Placed
-    from dsl.source import Source
     from dsl.syntax import Declaration
 
 
@@ -34,6 +40,8 @@ class Page:
     def __init__(self, uri: str, text: str, before: Page | None = None) -> None:
         self.uri = uri
         self.text = text
+        self.source = Source(uri, text)
+        """The file as a whole, for what reaches over the borders of pieces."""
         self.placed = read(uri, text, () if before is None else (each.piece for each in before.placed))
         self._starts = [each.start for each in self.placed]
 
@@ -56,6 +64,7 @@ class Edition:
         self._pieces = [each.piece for page in self.pages.values() for each in page.placed]
         self.home = {each.piece.source: (page, each.start) for page in self.pages.values() for each in page.placed}
         """The file that each source is a piece of, and where it stands in it."""
+        self.home.update({page.source: (page, 0) for page in self.pages.values()})
         self.rules, found = check([piece.file for piece in self._pieces])
         self.problems: list[Diagnostic] = [problem for piece in self._pieces for problem in piece.problems]
         self.problems.extend(found)
@@ -63,6 +72,29 @@ class Edition:
         """The declared events; while something cannot be read, those of before too."""
         if before is not None and not self.readable:
             self.events = {**before.events, **self.rules.events}
+        self.advised = False
+        """Whether advice was given on these rules, and not only kept from those before."""
+        self.advice: list[Diagnostic] = []
+        """What was advised, before comments silence any of it."""
+        if before is not None:
+            self.advice = [each for each in before.advice if each.source in self.home]
+
+    def advise(self) -> None:
+        """Give advice, if there are no errors."""
+        if self.sound:
+            self.advice = advise([piece.file for piece in self._pieces], self.rules)
+        self.advised = True
+
+    def told(self) -> list[Diagnostic]:
+        """Return problems and advice without what is allowed by a comment, each placed in its whole file."""
+        whole = [self._placed(problem) for problem in (*self.problems, *self.advice)]
+        files = [File(source=page.source, declarations=()) for page in self.pages.values()]
+        return Allowances(files).applied(whole, sound=self.sound and self.advised)
+
+    def _placed(self, problem: Diagnostic) -> Diagnostic:
+        page, start = self.home[problem.source]
+        span = Span(start + problem.span.start, start + problem.span.end)
+        return replace(problem, source=page.source, span=span)
 
     @cached_property
     def index(self) -> Index:

@@ -2,7 +2,8 @@
 
 Every function is called through `_answer`: what it raises is written to the editor's log, and the question goes
 without an answer. Diagnostics follow a change after DELAY, or where the last check was a long one after as much again,
-so that a burst of keystrokes costs one check; a question that comes earlier makes the check at once.
+so that a burst of keystrokes costs one check; a question that comes earlier makes the check at once. Advice follows
+when nothing has been typed for PAUSE.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ LONG: Final = 0.1
 """Seconds that a check takes, from which on the next one waits longer."""
 LONGEST_DELAY: Final = 0.25
 """Seconds between a change and its diagnostics, at most, besides the check itself."""
+PAUSE: Final = 0.3
+"""Seconds without a change, after which advice is given."""
 _REQUEST_FAILED: Final = -32803
 _TRIGGERS: Final = ["=", "(", "[", "{", ",", ".", '"']
 
@@ -73,6 +76,8 @@ class Server:
         self._uris_of: dict[Rulebook, set[str]] = {}
         self._changed: dict[Rulebook, None] = {}
         self._waiting: asyncio.TimerHandle | None = None
+        self._unadvised: dict[Rulebook, None] = {}
+        self._pausing: asyncio.TimerHandle | None = None
         self._delay = DELAY
         self._register()
 
@@ -169,8 +174,9 @@ class Server:
     def _touch(self, book: Rulebook) -> None:
         """Tell the problems of a rule set soon: a further change puts it off."""
         self._changed[book] = None
-        if self._waiting is not None:
-            self._waiting.cancel()
+        for timer in (self._waiting, self._pausing):
+            if timer is not None:
+                timer.cancel()
         self._waiting = asyncio.get_running_loop().call_later(self._delay, self._tell_changed)
 
     def _tell_changed(self) -> None:
@@ -180,6 +186,19 @@ class Server:
             self._answer("diagnostics", partial(self._tell, book))
         took = time.perf_counter() - began
         self._delay = DELAY if took < LONG else min(took, LONGEST_DELAY)
+        self._unadvised.update(dict.fromkeys(changed))
+        self._pausing = asyncio.get_running_loop().call_later(PAUSE, self._advise)
+
+    def _advise(self) -> None:
+        unadvised, self._unadvised = list(self._unadvised), {}
+        for book in unadvised:
+            self._answer("advice", partial(self._tell_advice, book))
+
+    def _tell_advice(self, book: Rulebook) -> None:
+        edition = book.edition()
+        if not edition.advised:
+            edition.advise()
+            self._tell(book)
 
     def _tell(self, book: Rulebook) -> None:
         """Publish the problems of every file of a rule set in which they, or the text, are others than last time."""
