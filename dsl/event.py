@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import msgspec
 
 from dsl.types import Value
 
 
-class Position(NamedTuple):
+class Position(msgspec.Struct, frozen=True, order=True, array_like=True, gc=False):
     """A place in a subject's canonical order: instant in microseconds, then event id by code point.
 
     The id "" stands before all events of the instant.

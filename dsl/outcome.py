@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from hashlib import blake2b
+from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
@@ -17,7 +18,7 @@ from dsl.fold import fold, standings
 from dsl.values import canonical_number
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from dsl.compile import Plan, Program
     from dsl.event import Event
@@ -67,9 +68,8 @@ def shown(subject: Subject, grant: Grant) -> Unlock:
     )
 
 
-def canonical_order(event: Event) -> tuple[int, str]:
-    """Sort key of canonical order: instant in UTC, then event id by code point."""
-    return event.at, event.id
+canonical_order: Callable[[Event], tuple[int, str]] = attrgetter("at", "id")
+"""Sort key of canonical order: instant in UTC, then event id by code point."""
 
 
 def by_subject(program: Program, events: Iterable[Event]) -> dict[Subject, list[Event]]:

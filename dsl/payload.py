@@ -41,6 +41,13 @@ _INSTANT: Final = re.compile(
 _EPOCH_DAY: Final = date(1970, 1, 1).toordinal()
 _EARLIEST: Final = (date.min.toordinal() - _EPOCH_DAY) * DAY
 _LATEST: Final = (date.max.toordinal() - _EPOCH_DAY + 1) * DAY - 1
+_DAYS: Final[dict[str, int]] = {}
+"""Days that were met, as written up to the `T`, in microseconds since the epoch."""
+_DAYS_KNOWN: Final = 4096
+_MINUTES: Final = {f"{n // 60:02d}:{n % 60:02d}:": n * 60 * SECOND for n in range(1440)}
+_SECONDS: Final = {f"{n:02d}": n * SECOND for n in range(60)}
+_FINER: Final = 7
+"""Digits behind the point that are more than microseconds."""
 _EXACT: Final = Context(prec=MAX_NUMBER_TEXT, Emax=10**6, Emin=-(10**6))
 _INT_END: Final = 10**MAX_DIGITS
 
@@ -64,6 +71,25 @@ def instant(text: str) -> tuple[int, int] | None:
 
     What is finer than a microsecond is cut off. A leap second is the first second of the next minute.
     """
+    # Most producers write UTC, and most events lie on a few days: these are put together from parts that are known.
+    day = _DAYS.get(text[:11])
+    if day is not None and text[-1] == "Z":
+        minute, second, fraction = _MINUTES.get(text[11:17]), _SECONDS.get(text[17:19]), text[19:-1]
+        if minute is not None and second is not None:
+            if not fraction:
+                return day + minute + second, 0
+            digits = fraction[1:]
+            if fraction[0] == "." and 0 < len(digits) < _FINER and digits.isdecimal() and digits.isascii():
+                return day + minute + second + int(digits.ljust(6, "0")), 0
+    moment = _any_instant(text)
+    if moment is not None and text[-1] == "Z" and text[17:19] in _SECONDS:  # a leap second is the next day's
+        if len(_DAYS) >= _DAYS_KNOWN:
+            _DAYS.clear()
+        _DAYS[text[:11]] = moment[0] // DAY * DAY
+    return moment
+
+
+def _any_instant(text: str) -> tuple[int, int] | None:
     match = _INSTANT.fullmatch(text)
     if match is None:
         return None

@@ -16,7 +16,7 @@ from uuid import uuid4
 import anyio
 import structlog
 
-from worker.batch import verdicts
+from worker.batch import terminations
 from worker.health import Probes, serve
 from worker.metrics import Metrics
 from worker.notifier import Notifier
@@ -28,7 +28,6 @@ from worker.standing import Memory
 from worker.stats import Stats
 from worker.store import UnavailableError, open_store
 from worker.stream import BrokerAwayError, open_broker
-from worker.verdict import Ack, Terminate
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -231,13 +230,11 @@ class Worker:
 
     async def _acknowledge(self, batch: Batch, letters: list[Letter]) -> None:
         self._stats.messages += len(batch.messages)
-        told = verdicts(batch, letters)
+        ended = terminations(batch, letters)
+        await self._broker.ack([message for message in batch.messages if message.seq not in ended])
         for message in batch.messages:
-            match told[message.seq]:
-                case Terminate(reason=reason):
-                    await self._broker.terminate(message, reason.value)
-                case Ack():
-                    await self._broker.ack([message])
+            if message.seq in ended:
+                await self._broker.terminate(message, ended[message.seq].value)
 
     # -- company --
 

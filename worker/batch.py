@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from dsl.event import Position
 from dsl.outcome import Subject
 from worker.contract import Accepted, Rejected
 from worker.deployed import Deployed
 from worker.message import Message
-from worker.verdict import Ack, Reason, Terminate, Verdict
+from worker.verdict import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from dsl.compile import Program
     from dsl.event import Event
@@ -27,25 +27,19 @@ MAX_SUBJECT_BYTES = 512
 """UTF-8 bytes of a subject, which is part of keys; ids have the same limit."""
 
 
-class Item(NamedTuple):
+class Item(msgspec.Struct, frozen=True, gc=False):
     """One accepted event: where it came from, and whom it concerns."""
 
     message: Message
     element: int
     accepted: Accepted
+    key: tuple[str, str]
+    """The ledger's primary key."""
     user: Subject
     subjects: tuple[Subject, ...]
     """Everybody whose plan hears the event; the user too, if that one does."""
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """The ledger's primary key."""
-        return self.accepted.event.tenant, self.accepted.event.id
-
-    @property
-    def position(self) -> Position:
-        """The event's place in canonical order."""
-        return Position(self.accepted.event.at, self.accepted.event.id)
+    concerned: tuple[Subject, ...]
+    """The user, and everybody whose plan hears the event."""
 
 
 class Letter(NamedTuple):
@@ -97,6 +91,8 @@ class Attempt:
 
     def __init__(self, batch: Batch) -> None:
         self.batch = batch
+        self.subjects = dict.fromkeys(chain.from_iterable([item.concerned for item in batch.items]))
+        """Every user and subject of the batch, once, in the order of arrival."""
         self.partitions: dict[int, int] = {}
         """Partition to the generation that was found there."""
         self.standings: dict[Subject, Standing] = {}
@@ -118,22 +114,51 @@ def decode(messages: Sequence[Message], rules: Deployed, *, now: int) -> Batch:
     """Read messages under a rule set; `now` in microseconds."""
     items: list[Item] = []
     letters: list[Letter] = []
+    roster = _Roster(rules.program)
     for message in messages:
         for element, read in enumerate(rules.contract.read(message.subject, message.body, now=now)):
             if isinstance(read, Rejected):
                 letters.append(Letter(message, element, read.reason, read.detail, read.body))
                 continue
-            subjects = subjects_of(rules.program, read.event)
-            if isinstance(subjects, str):
-                letters.append(Letter(message, element, Reason.CONTRACT, subjects, read.body))
+            event = read.event
+            found = roster.find(event)
+            if isinstance(found, str):
+                letters.append(Letter(message, element, Reason.CONTRACT, found, read.body))
             else:
-                user = Subject(read.event.tenant, "user", read.event.user)
-                items.append(Item(message, element, read, user, subjects))
+                items.append(Item(message, element, read, (event.tenant, event.id), *found))
     return Batch(tuple(messages), tuple(items), tuple(letters), rules, now)
 
 
+_Found = tuple[Subject, tuple[Subject, ...], tuple[Subject, ...]]
+"""Of an event: its user, whose plans hear it, and everybody concerned."""
+
+
+class _Roster:
+    """Whom the events of one batch concern. One object for each user: most batches have many events of a few."""
+
+    def __init__(self, program: Program) -> None:
+        self._program = program
+        self._heard: dict[tuple[str, str], _Found] = {}
+        """By tenant and user, for events that the plan of users hears and no other."""
+
+    def find(self, event: Event) -> _Found | str:
+        """Return whom an event concerns, or what is wrong with that."""
+        pair = (event.tenant, event.user)
+        found = self._heard.get(pair)
+        if found is None:
+            user = Subject(event.tenant, "user", event.user)
+            found = self._heard[pair] = (user, (user,), (user,))
+        if event.type in self._program.for_users:
+            return found
+        subjects = subjects_of(self._program, event)
+        if isinstance(subjects, str):
+            return subjects
+        user = found[0]
+        return user, subjects, (user, *(subject for subject in subjects if subject != user))
+
+
 def subjects_of(program: Program, event: Event) -> tuple[Subject, ...] | str:
-    """Return whom an event concerns, or what is wrong with that."""
+    """Return whose plans hear an event, or what is wrong with that."""
     found = program.subjects(event)
     for scope, name in found:
         if len(name) * 4 > MAX_SUBJECT_BYTES and len(name.encode()) > MAX_SUBJECT_BYTES:
@@ -141,17 +166,16 @@ def subjects_of(program: Program, event: Event) -> tuple[Subject, ...] | str:
     return tuple(Subject(event.tenant, scope, name) for scope, name in found)
 
 
-def verdicts(batch: Batch, letters: Iterable[Letter]) -> dict[int, Verdict]:
-    """Return what to tell the broker per stream sequence: a message that held nothing but dead letters is ended.
+def terminations(batch: Batch, letters: Sequence[Letter]) -> dict[int, Reason]:
+    """Return per stream sequence why a message is ended: one that held nothing but dead letters. All others are acked.
 
     `letters` are all that were buried, which the rules of the commit decide, not those that it was decoded under.
     """
+    if not letters:
+        return {}
     alive = Counter(one.message.seq for one in (*batch.items, *batch.letters))
     reasons: dict[int, Reason] = {}
     for letter in {(letter.message.seq, letter.element): letter for letter in letters}.values():
         alive[letter.message.seq] -= 1
         reasons[letter.message.seq] = letter.reason
-    return {
-        message.seq: Terminate(reasons[message.seq]) if message.seq in reasons and not alive[message.seq] else Ack()
-        for message in batch.messages
-    }
+    return {seq: reason for seq, reason in reasons.items() if not alive[seq]}

@@ -15,7 +15,7 @@ import msgspec
 
 from dsl.event import Event
 from dsl.payload import Fault, Reader, instant
-from worker.partition import tenant_token, token
+from worker.partition import event_subjects, tenant_token, token
 from worker.verdict import Reason
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ _NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 _STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _BRACKET: Final = re.compile(rb"[\[\]{}]")
-_SPACE: Final = " \t\n\r"
+_SPACE: Final = b" \t\n\r"
 
 
 class Accepted(msgspec.Struct, frozen=True, gc=False):
@@ -46,6 +46,7 @@ class Accepted(msgspec.Struct, frozen=True, gc=False):
     source: str | None
     payload: str | None
     digest: bytes
+    """Of the body: copies with equal digests are equal, others are compared field by field."""
     body: bytes
     """All of it, for a dead letter: the message, or one element of it."""
 
@@ -90,65 +91,58 @@ class Contract:
         if len(body) > MAX_MESSAGE_BYTES:
             detail = f"{len(body)} bytes, of which at most {MAX_MESSAGE_BYTES} are read"
             return [Rejected(Reason.OVERSIZE, detail, body)]
-        try:
-            text = body.decode()
-        except UnicodeDecodeError as error:
-            return [Rejected(Reason.MALFORMED_JSON, f"no UTF-8: byte {error.start}", body)]
-        tenant = tenant_token(self._prefix, subject)
-        if not text.lstrip(_SPACE).startswith("["):
-            return [self._read_one(tenant, body, now)]
-        elements = _split(body, text)
+        if not body.isascii() and (flaw := _no_utf8(body)) is not None:
+            return [flaw]
+        if body.startswith(b"{") or not body.lstrip(_SPACE).startswith(b"["):
+            return [self._read_one(subject, body, now)]
+        elements = _split(body)
         if isinstance(elements, Rejected):
             return [elements]
-        return [self._read_one(tenant, element, now) for element in elements]
+        return [self._read_one(subject, element, now) for element in elements]
 
     def fields(self, event_type: str, payload: str | None) -> dict[str, Any]:
         """Return the declared fields of a payload of the ledger that fit the contract of today."""
         reader = self._readers.get(event_type)
         return {} if reader is None else reader.lenient(b"{}" if payload is None else payload.encode())
 
-    def _read_one(self, tenant: str | None, body: bytes, now: int) -> Accepted | Rejected:
+    def _read_one(self, subject: str, body: bytes, now: int) -> Accepted | Rejected:
         wire = _decode(body)
         if isinstance(wire, Rejected):
             return wire
-        if (detail := _unfit(wire)) is not None:
+        payload = bytes(wire.payload)
+        if (detail := _unfit(wire, payload)) is not None:
             return Rejected(Reason.INVALID_EVENT, detail, body)
         moment = instant(wire.occurred_at)
         if moment is None or len(wire.occurred_at) > MAX_INSTANT_CHARACTERS:
             detail = "occurred_at: expected an RFC 3339 instant with an offset"
             return Rejected(Reason.INVALID_EVENT, detail, body)
-        if tenant is not None and tenant != token(wire.tenant_id):
-            detail = f"tenant_id: the subject says {tenant}"
-            return Rejected(Reason.TENANT_MISMATCH, detail, body)
-        if moment[0] > now + self._skew:
-            ahead = (moment[0] - now) // 1_000_000
+        if (tenant := self._other_tenant(subject, wire.tenant_id)) is not None:
+            return Rejected(Reason.TENANT_MISMATCH, f"tenant_id: the subject says {tenant}", body)
+        at, offset = moment
+        if at > now + self._skew:
+            ahead = (at - now) // 1_000_000
             return Rejected(Reason.FROM_THE_FUTURE, f"occurred_at: {ahead} s ahead of the clock", body)
-        return self._accept(wire, moment, body)
-
-    def _accept(self, wire: _Wire, moment: tuple[int, int], body: bytes) -> Accepted | Rejected:
-        payload = bytes(wire.payload)
         given = payload if payload and payload != b"null" else None
         reader = self._readers.get(wire.event_type)
         fields = {} if reader is None else reader.strict(given or b"{}")
         if isinstance(fields, Fault):
-            where = f"payload.{fields.field}"
-            return Rejected(Reason.CONTRACT, f"{where}: expected {fields.expected}, got {fields.got}", body)
+            detail = f"payload.{fields.field}: expected {fields.expected}, got {fields.got}"
+            return Rejected(Reason.CONTRACT, detail, body)
         return Accepted(
-            event=Event(
-                tenant=wire.tenant_id,
-                id=wire.event_id,
-                type=wire.event_type,
-                user=wire.user_id,
-                at=moment[0],
-                offset=moment[1],
-                fields=fields,
-            ),
-            occurred_at=wire.occurred_at,
-            source=wire.source,
-            payload=None if given is None else given.decode(),
-            digest=_digest(wire, given or b""),
-            body=body,
+            Event(wire.tenant_id, wire.event_id, wire.event_type, wire.user_id, at, offset, fields),
+            wire.occurred_at,
+            wire.source,
+            None if given is None else given.decode(),
+            blake2b(body, digest_size=16).digest(),
+            body,
         )
+
+    def _other_tenant(self, subject: str, tenant: str) -> str | None:
+        """Return the token of the tenant that a subject belongs to, where that is another one."""
+        if subject.startswith(event_subjects(self._prefix, tenant)):
+            return None
+        told = tenant_token(self._prefix, subject)
+        return None if told == token(tenant) else told
 
 
 def same_body(accepted: Accepted, stored: StoredBody) -> bool:
@@ -209,33 +203,31 @@ def _where(message: str) -> str:
     return f"{said.split('`')[1]}: missing" if "missing required field" in said else said
 
 
-def _unfit(wire: _Wire) -> str | None:
+def _unfit(wire: _Wire, payload: bytes) -> str | None:
     """Return what is wrong with ids and payload, the field first, or None."""
     if not (wire.event_id and wire.event_type and wire.user_id and wire.tenant_id):
         return f"{next(name for name in _IDS if not getattr(wire, name))}: empty"
-    if _too_long(wire.event_id) or _too_long(wire.event_type) or _too_long(wire.user_id) or _too_long(wire.tenant_id):
-        return f"{next(name for name in _IDS if _too_long(getattr(wire, name)))}: longer than {MAX_ID_BYTES} bytes"
-    if wire.source is not None and _too_long(wire.source):
-        return f"source: longer than {MAX_ID_BYTES} bytes"
-    payload = bytes(wire.payload)
+    # No character takes more than four bytes: most texts need no counting.
+    length = len(wire.event_id) + len(wire.event_type) + len(wire.user_id) + len(wire.tenant_id)
+    if (length + len(wire.source or "")) * 4 > MAX_ID_BYTES:
+        for name in _TEXTS:
+            if len((getattr(wire, name) or "").encode()) > MAX_ID_BYTES:
+                return f"{name}: longer than {MAX_ID_BYTES} bytes"
     if payload and not payload.startswith(b"{") and payload != b"null":
         return "payload: expected an object"
     return None
 
 
 _IDS: Final = ("event_id", "event_type", "user_id", "tenant_id")
+_TEXTS: Final = (*_IDS, "source")
 
 
-def _too_long(text: str) -> bool:
-    # No character takes more than four bytes: most texts need no counting.
-    return len(text) * 4 > MAX_ID_BYTES and len(text.encode()) > MAX_ID_BYTES
-
-
-def _digest(wire: _Wire, payload: bytes) -> bytes:
-    # U+0000 cannot occur in any of them, so no two different events write the same text.
-    source = "\0" if wire.source is None else wire.source
-    head = f"{wire.event_type}\0{wire.user_id}\0{wire.occurred_at}\0{source}\0"
-    return blake2b(head.encode() + payload, digest_size=16).digest()
+def _no_utf8(body: bytes) -> Rejected | None:
+    try:
+        body.decode()
+    except UnicodeDecodeError as error:
+        return Rejected(Reason.MALFORMED_JSON, f"no UTF-8: byte {error.start}", body)
+    return None
 
 
 def _depth(body: bytes) -> int:
@@ -250,12 +242,12 @@ def _depth(body: bytes) -> int:
 # -- arrays ------------------------------------------------------------------------------------------------------------
 
 
-def _split(body: bytes, text: str) -> list[bytes] | Rejected:
+def _split(body: bytes) -> list[bytes] | Rejected:
     try:
         return [bytes(element) for element in _elements.decode(body)]
     except msgspec.DecodeError as error:
         if _SURROGATE.search(body):  # one bad element should not take the others with it
-            elements = _split_slowly(text)
+            elements = _split_slowly(body.decode())
             if elements is not None:
                 return elements
         return Rejected(Reason.MALFORMED_JSON, str(error), body)
@@ -285,7 +277,7 @@ def _split_slowly(text: str) -> list[bytes] | None:
 
 
 def _skip(text: str, at: int) -> int:
-    while at < len(text) and text[at] in _SPACE:
+    while at < len(text) and text[at] in " \t\n\r":
         at += 1
     return at
 

@@ -35,7 +35,7 @@ async def take_partitions(session: Session, attempt: Attempt, memory: Memory) ->
     Raises:
         RulesMovedError: decode the batch again; whoever applied the new rules has waited for all batches before.
     """
-    wanted = {partition_of(*subject) for item in attempt.batch.items for subject in (item.user, *item.subjects)}
+    wanted = {partition_of(*subject) for subject in attempt.subjects}
     held = await session.rows(Held, "take_partitions", sorted(wanted), memory.owner)
     if any(row.rules_epoch != attempt.batch.rules.epoch for row in held):
         raise RulesMovedError

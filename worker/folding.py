@@ -7,6 +7,7 @@ not the whole history. A checkpoint is valid as long as nothing has arrived befo
 from __future__ import annotations
 
 from collections import defaultdict
+from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
 from dsl.event import Position
@@ -14,6 +15,7 @@ from dsl.fold import start, step
 from dsl.outcome import Subject, canonical_order
 from dsl.progress import Grant, State, decode, encode
 from worker.ledger import read_back
+from worker.packing import pack, pack_ints
 from worker.standing import Checkpoint, Refolded
 
 if TYPE_CHECKING:
@@ -45,7 +47,8 @@ async def judge(session: Session, attempt: Attempt) -> None:
     late: defaultdict[str, dict[Subject, Position]] = defaultdict(dict)
     for subject, events in _by_subject(attempt).items():
         standing, stamp = attempt.standings[subject], rules.stamps[subject.scope]
-        events.sort(key=canonical_order)
+        if len(events) > 1:
+            events.sort(key=canonical_order)
         first = Position(events[0].at, events[0].id)
         valid = standing.state is not None and standing.stamp == stamp
         if _in_order(standing, first, valid=valid):
@@ -63,11 +66,11 @@ async def judge(session: Session, attempt: Attempt) -> None:
 
 
 def _by_subject(attempt: Attempt) -> dict[Subject, list[Event]]:
-    concerned: defaultdict[Subject, list[Event]] = defaultdict(list)
+    heard: defaultdict[Subject, list[Event]] = defaultdict(list)
     for item in attempt.fresh:
         for subject in item.subjects:
-            concerned[subject].append(item.accepted.event)
-    return concerned
+            heard[subject].append(item.accepted.event)
+    return heard
 
 
 def _in_order(standing: Standing, first: Position, *, valid: bool) -> bool:
@@ -84,7 +87,8 @@ def _walk(attempt: Attempt, subject: Subject, events: list[Event]) -> list[Grant
         standing.state, standing.stamp, standing.folded = start(plan), stamp, 0
     grants: list[Grant] = []
     for event in events:
-        grants.extend(_step(plan, standing.state, event))
+        if earned := _step(plan, standing.state, event):
+            grants.extend(earned)
         standing.folded += 1
         if standing.folded >= CHECKPOINT_EVERY:
             attempt.checkpoints.append(_checkpoint(subject, stamp, standing.state))
@@ -136,11 +140,11 @@ async def refold(
 def _checkpoint(subject: Subject, stamp: str, state: State) -> Checkpoint:
     if state.mark is None:
         raise AssertionError("a state that has folded events has a mark")
-    return Checkpoint(*subject, *state.mark, stamp, encode(state).decode())
+    return Checkpoint(*subject, state.mark.at, state.mark.id, stamp, encode(state).decode())
 
 
 async def _forget_checkpoints(session: Session, late: Mapping[Subject, Position]) -> None:
-    rows = sorted((*subject, *position) for subject, position in late.items())
+    rows = sorted((*subject, position.at, position.id) for subject, position in late.items())
     await session.run("forget_checkpoints", *(list(column) for column in zip(*rows, strict=True)))
 
 
@@ -164,13 +168,23 @@ async def write_progress(
     session: Session, standings: Mapping[Subject, Standing], checkpoints: Sequence[Checkpoint], *, now: int
 ) -> None:
     """Write states and checkpoints, sorted by key; whoever has heard nothing has none."""
-    rows = sorted(
-        (*subject, standing.stamp, *standing.state.mark, encode(standing.state).decode(), standing.folded)
-        for subject, standing in standings.items()
+    rows = [
+        (subject, standing, standing.state, standing.state.mark)
+        for subject, standing in sorted(standings.items(), key=itemgetter(0))
         if standing.state is not None and standing.state.mark is not None
-    )
+    ]
     if rows:
-        await session.run("upsert_progress", *(list(column) for column in zip(*rows, strict=True)), now)
+        packed = pack(
+            [subject.tenant_id for subject, _, _, _ in rows],
+            [subject.scope for subject, _, _, _ in rows],
+            [subject.subject for subject, _, _, _ in rows],
+            [standing.stamp for _, standing, _, _ in rows],
+            [mark.id for _, _, _, mark in rows],
+            [encode(state).decode() for _, _, state, _ in rows],
+        )
+        marks = pack_ints([mark.at for _, _, _, mark in rows])
+        folded = pack_ints([standing.folded for _, standing, _, _ in rows])
+        await session.run("upsert_progress", packed.separator, *packed.columns, marks, folded, now, len(rows))
     if checkpoints:
         points = sorted(checkpoints)
         await session.run("insert_checkpoints", *(list(column) for column in zip(*points, strict=True)))

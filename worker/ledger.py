@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from dsl.event import Event, Position
+from dsl.event import Event
 from dsl.progress import State, decode
 from worker.batch import Letter
 from worker.contract import StoredBody, same_body
+from worker.packing import pack, pack_ints
 from worker.partition import partition_of
 from worker.standing import Standing
 from worker.verdict import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 
+    from dsl.event import Position
     from dsl.outcome import Subject
     from worker.batch import Attempt, Item
     from worker.deployed import Deployed
@@ -48,9 +50,8 @@ class _SubjectRow(NamedTuple):
 
 async def load_standings(session: Session, attempt: Attempt, memory: Memory) -> None:
     """Find out where every user and subject of the batch stands, before anything of the batch is written."""
-    wanted = dict.fromkeys(subject for item in attempt.batch.items for subject in (item.user, *item.subjects))
     missing: list[Subject] = []
-    for subject in wanted:
+    for subject in attempt.subjects:
         standing = memory.recall(subject)
         if standing is None:
             missing.append(subject)
@@ -72,7 +73,7 @@ async def _load_users(session: Session, attempt: Attempt, users: Sequence[Subjec
         subject = users[row.n - 1]
         latest = None
         if row.latest_at is not None and row.latest_id is not None:
-            latest = Position(row.latest_at, row.latest_id)
+            latest = row.latest_at, row.latest_id
         attempt.standings[subject] = Standing(
             partition=partition_of(*subject),
             stamp=row.stamp or "",
@@ -104,11 +105,6 @@ def _state(text: str | None) -> State | None:
 # -- what is new -------------------------------------------------------------------------------------------------------
 
 
-class _Key(NamedTuple):
-    tenant_id: str
-    event_id: str
-
-
 class _Told(NamedTuple):
     tenant_id: str
     event_id: str
@@ -125,29 +121,30 @@ async def record_events(session: Session, attempt: Attempt) -> None:
     firsts, copies = _first_and_further(attempt)
     if not firsts:
         return
-    rows = [firsts[key] for key in sorted(firsts)]
-    new = set(await session.rows(_Key, "insert_events", *_columns(rows), attempt.batch.now))
-    attempt.fresh = [item for item in firsts.values() if item.key in new]
+    rows = [item for _, item in sorted(firsts.items())]
+    there = await session.rows(int, "insert_events", *_packed(rows), len(rows), attempt.batch.now)
+    known = [rows[n - 1] for n in there]
+    keys = {item.key for item in known}
+    attempt.fresh = [item for item in firsts.values() if item.key not in keys] if keys else list(firsts.values())
     for item in copies:
         first = firsts[item.key]
-        if item.key in new:
+        if item.key not in keys:
             _meet(attempt, item, None if first.accepted.digest == item.accepted.digest else _body(first))
     # What the ledger had already is compared with the ledger, not with what came before it in the batch.
-    known = [item for item in (*rows, *copies) if item.key not in new]
+    known.extend(item for item in copies if item.key in keys)
     if known:
         await _compare(session, attempt, known)
 
 
 def _first_and_further(attempt: Attempt) -> tuple[dict[tuple[str, str], Item], list[Item]]:
     """Return the first copy of each event of the batch, and all further ones; those of erased users are left out."""
-    firsts: dict[tuple[str, str], Item] = {}
-    copies: list[Item] = []
-    for item in attempt.batch.items:
-        if attempt.standings[item.user].erased:
-            attempt.erased += 1
-        elif firsts.setdefault(item.key, item) is not item:
-            copies.append(item)
-    return firsts, copies
+    items: Sequence[Item] = attempt.batch.items
+    if any(standing.erased for standing in attempt.standings.values()):
+        items = [item for item in items if not attempt.standings[item.user].erased]
+        attempt.erased = len(attempt.batch.items) - len(items)
+    firsts = {item.key: item for item in reversed(items)}
+    firsts = {item.key: item for item in items if firsts[item.key] is item}
+    return firsts, [item for item in items if firsts[item.key] is not item]
 
 
 async def _compare(session: Session, attempt: Attempt, known: list[Item]) -> None:
@@ -175,22 +172,25 @@ def _body(item: Item) -> StoredBody:
     return StoredBody(event.user, event.type, event.at, event.offset, item.accepted.source, item.accepted.payload)
 
 
-def _columns(rows: list[Item]) -> list[list[object]]:
+def _packed(rows: list[Item]) -> Iterator[object]:
     accepted = [item.accepted for item in rows]
     events = [one.event for one in accepted]
-    return [
+    packed = pack(
         [event.tenant for event in events],
         [event.id for event in events],
         [event.user for event in events],
         [event.type for event in events],
-        [event.at for event in events],
-        [event.offset for event in events],
         [one.occurred_at for one in accepted],
         [one.source for one in accepted],
         [one.payload for one in accepted],
-        [one.digest for one in accepted],
-        [item.message.seq for item in rows],
-    ]
+    )
+    yield packed.separator
+    yield packed.null
+    yield from packed.columns
+    yield pack_ints([event.at for event in events])
+    yield pack_ints([event.offset for event in events])
+    yield pack_ints([item.message.seq for item in rows])
+    yield b"".join([one.digest for one in accepted])
 
 
 async def list_members(session: Session, attempt: Attempt) -> None:
@@ -211,11 +211,12 @@ def move_latest(attempt: Attempt) -> None:
     After judging, which has to know where users stood before the batch.
     """
     for item in attempt.fresh:
-        standing = attempt.standings[item.user]
-        if standing.latest is not None and item.position < standing.latest:
+        standing, event = attempt.standings[item.user], item.accepted.event
+        latest = standing.latest
+        if latest is not None and (event.at, event.id) < latest:
             attempt.late += 1
         else:
-            standing.latest = item.position
+            standing.latest = (event.at, event.id)
         standing.known = True
 
 

@@ -2,36 +2,81 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final
+
+import msgspec
+
+STATUS: Final = "Status"
+DESCRIPTION: Final = "Description"
+_VERSION: Final = "NATS/1.0"
+_SHORT: Final = 9
+"""Tokens of the shortest reply subject of JetStream."""
 
 
-class Message(NamedTuple):
-    """One delivery of one message. `reply` is where the broker waits for its acknowledgement."""
+class Message(msgspec.Struct, frozen=True, gc=False):
+    """One delivery of one message.
+
+    `reply` is where the broker waits for its acknowledgement, and tells what it knows of the delivery; `block` is the
+    block of headers as received. Both are read when somebody asks, which is seldom.
+    """
 
     subject: str
     body: bytes
-    headers: dict[str, str]
+    block: bytes
     seq: int
     """Sequence in the stream, from 1."""
-    deliveries: int
-    """How often it was delivered by now, from 1."""
-    sent_at: int
-    """When the broker stored it, microseconds since the epoch."""
     reply: str
 
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers by name, the last of each."""
+        return parse_headers(self.block)
 
-def parse_delivery(subject: str, body: bytes, headers: dict[str, str] | None, reply: str) -> Message | None:
+    @property
+    def deliveries(self) -> int:
+        """How often it was delivered by now, from 1."""
+        tokens = _tokens(self.reply)
+        return int(tokens[0]) if tokens else 1
+
+    @property
+    def sent_at(self) -> int:
+        """When the broker stored it, microseconds since the epoch; 0 where nobody knows."""
+        tokens = _tokens(self.reply)
+        return int(tokens[3]) // 1000 if tokens else 0
+
+
+def parse_delivery(subject: str, body: bytes, block: bytes, reply: str) -> Message | None:
     """Return a delivery of JetStream, whose reply subject carries what the broker knows of it; else None.
 
     The subject is `$JS.ACK.<stream>.<consumer>.<deliveries>.<stream seq>.<consumer seq>.<nanoseconds>.<pending>`, with
     `<domain>.<account>` in front of the stream on newer servers that say so.
     """
-    tokens = reply.split(".")
-    if len(tokens) < _SHORT or tokens[:2] != ["$JS", "ACK"]:
+    if not reply.startswith("$JS.ACK."):
         return None
-    at = 4 if len(tokens) == _SHORT else 6
-    deliveries, seq, _, nanoseconds = tokens[at : at + 4]
-    return Message(subject, body, headers or {}, int(seq), int(deliveries), int(nanoseconds) // 1000, reply)
+    tokens = _tokens(reply)
+    return Message(subject, body, block, int(tokens[1]), reply) if tokens else None
 
 
-_SHORT = 9
+def _tokens(reply: str) -> list[str]:
+    """Return deliveries, stream sequence, consumer sequence, nanoseconds and the rest; nothing of another subject."""
+    tokens = reply.split(".")
+    return tokens[4 if len(tokens) == _SHORT else 6 :] if len(tokens) >= _SHORT else []
+
+
+def parse_headers(block: bytes) -> dict[str, str]:
+    """Return the headers of a block: `NATS/1.0[ <status>[ <description>]]`, then a line for each; {} of anything else.
+
+    A status is the broker's own, under the names `Status` and `Description`. Bytes that are no UTF-8 are shown escaped.
+    """
+    first, *lines = block.decode(errors="backslashreplace").split("\r\n")
+    if not first.startswith(_VERSION):
+        return {}
+    status, _, description = first[len(_VERSION) :].strip().partition(" ")
+    headers = {STATUS: status} if status.isdigit() else {}
+    if headers and description:
+        headers[DESCRIPTION] = description.strip()
+    for line in lines:
+        name, colon, value = line.partition(":")
+        if colon and name:
+            headers[name.strip()] = value.strip()
+    return headers

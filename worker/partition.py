@@ -44,7 +44,13 @@ def type_tokens(event_type: str) -> str:
 
 def event_subject(prefix: str, tenant: str, user: str, event_type: str) -> str:
     """Return the subject that an event travels on."""
-    return f"{prefix}.{token(tenant)}.{token(user)}.{type_tokens(event_type)}"
+    return f"{event_subjects(prefix, tenant)}{token(user)}.{type_tokens(event_type)}"
+
+
+@lru_cache(maxsize=65536)
+def event_subjects(prefix: str, tenant: str) -> str:
+    """Return how the subjects of a tenant's events begin."""
+    return f"{prefix}.{token(tenant)}."
 
 
 def tenant_token(prefix: str, subject: str) -> str | None:

@@ -32,8 +32,8 @@ class Standing(msgspec.Struct):
     """Events folded since the latest checkpoint."""
     known: bool = False
     """Whether the ledger may hold earlier events of the subject."""
-    latest: Position | None = None
-    """For users: the latest event in the ledger, of whatever type."""
+    latest: tuple[int, str] | None = None
+    """For users: instant and id of the latest event in the ledger, of whatever type."""
     erased: bool = False
 
 

@@ -1,9 +1,12 @@
-"""The closed set of outcomes of a message, and of the reasons for which it is a dead letter."""
+"""Why something is a dead letter: the closed set of reasons.
+
+A message has one of three outcomes. It is acknowledged once its batch is committed; it is ended with a reason where it
+held nothing but dead letters; and where the batch could not be committed, nobody is told anything and it comes again.
+"""
 
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import NamedTuple
 
 
 class Reason(StrEnum):
@@ -31,17 +34,3 @@ class Reason(StrEnum):
     """The database refuses it; the detail says what it said."""
     DEFECT = "defect"
     """The engine itself fails on it; the detail says where. A bug to report, and nobody else is held up."""
-
-
-class Ack(NamedTuple):
-    """Done with: it is committed, or was before."""
-
-
-class Terminate(NamedTuple):
-    """Wholly dead-lettered: never deliver it again, and tell the broker why."""
-
-    reason: Reason
-
-
-Verdict = Ack | Terminate
-"""Of a committed batch. One that cannot be committed is tried again as a whole, and nobody is told anything."""

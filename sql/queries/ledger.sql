@@ -1,16 +1,33 @@
 -- The ledger and who belongs to whom in it.
 
 -- name: insert_events
--- Insert first, ask later: what comes back is new, whatever other workers do. Rows come sorted by key.
-INSERT INTO event (
-    tenant_id, event_id, user_id, event_type, occurred_at, utc_offset, occurred_at_text, source, payload, digest,
-    stream_seq, received_at)
-SELECT rows.*, $12::timestamptz
-FROM unnest(
-    $1::text[], $2::text[], $3::text[], $4::text[], $5::timestamptz[], $6::integer[], $7::text[], $8::text[],
-    $9::text[], $10::bytea[], $11::bigint[]) AS rows
-ON CONFLICT (tenant_id, event_id) DO NOTHING
-RETURNING tenant_id, event_id;
+-- Insert first, ask later: what comes back are the places (from 1) of those that were there before, whatever other
+-- workers do; in most batches nothing. Rows come sorted by key, packed as in worker/packing.py; instants are
+-- microseconds since the epoch, in two parts, since an interval is multiplied in floating point. NOT IN, because that
+-- is looked up in a hash table, where joins are told to go by an index.
+WITH new AS (
+    INSERT INTO event (
+        tenant_id, event_id, user_id, event_type, occurred_at, utc_offset, occurred_at_text, source, payload, digest,
+        stream_seq, received_at)
+    SELECT
+        tenant_id, event_id, user_id, event_type,
+        timestamptz 'epoch' + at / 1000000 * interval '1 second' + at % 1000000 * interval '1 microsecond',
+        utc_offset, occurred_at_text, source, payload, substring($13::bytea FROM (16 * n - 15)::integer FOR 16),
+        stream_seq, $15::timestamptz
+    FROM unnest(
+        string_to_array($3, $1), string_to_array($4, $1), string_to_array($5, $1), string_to_array($6, $1),
+        string_to_array($7, $1), string_to_array($8, $1, $2), string_to_array($9, $1, $2), $10::text::bigint[],
+        $11::text::integer[], $12::text::bigint[]) WITH ORDINALITY AS rows (
+        tenant_id, event_id, user_id, event_type, occurred_at_text, source, payload, at, utc_offset, stream_seq, n)
+    WHERE n <= $14::integer
+    ON CONFLICT (tenant_id, event_id) DO NOTHING
+    RETURNING tenant_id, event_id
+)
+SELECT asked.n
+FROM unnest(string_to_array($3, $1), string_to_array($4, $1)) WITH ORDINALITY AS asked (tenant_id, event_id, n)
+WHERE (SELECT count(*) FROM new) < $14 AND n <= $14
+    AND (asked.tenant_id, asked.event_id) NOT IN (SELECT tenant_id, event_id FROM new)
+ORDER BY asked.n;
 
 -- name: events_told_otherwise
 -- Of ids that the ledger already had: those whose body was another one, byte for byte.

@@ -42,10 +42,17 @@ LEFT JOIN progress
     ON progress.tenant_id = asked.tenant_id AND progress.scope = asked.scope AND progress.subject = asked.subject;
 
 -- name: upsert_progress
+-- Packed as in worker/packing.py, sorted by key.
 INSERT INTO progress (tenant_id, scope, subject, stamp, mark_at, mark_id, state, folded, updated_at)
-SELECT rows.*, $9::timestamptz
+SELECT
+    tenant_id, scope, subject, stamp,
+    timestamptz 'epoch' + at / 1000000 * interval '1 second' + at % 1000000 * interval '1 microsecond',
+    mark_id, state, folded, $10::timestamptz
 FROM unnest(
-    $1::text[], $2::text[], $3::text[], $4::text[], $5::timestamptz[], $6::text[], $7::text[], $8::integer[]) AS rows
+    string_to_array($2, $1), string_to_array($3, $1), string_to_array($4, $1), string_to_array($5, $1),
+    string_to_array($6, $1), string_to_array($7, $1), $8::text::bigint[], $9::text::integer[])
+    WITH ORDINALITY AS rows (tenant_id, scope, subject, stamp, mark_id, state, at, folded, n)
+WHERE n <= $11::integer
 ON CONFLICT (tenant_id, scope, subject) DO UPDATE SET
     stamp = excluded.stamp,
     mark_at = excluded.mark_at,

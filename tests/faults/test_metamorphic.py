@@ -241,7 +241,7 @@ async def commit_all(
         return Pipeline(store, options, memory, Stats(), load_rules=load, now=lambda: now, stopping=lambda: False)
 
     pipeline = start()
-    messages = [Message("events.raw", body, {}, seq, 1, 0, "") for seq, body in enumerate(bodies, 1)]
+    messages = [Message("events.raw", body, b"", seq, "") for seq, body in enumerate(bodies, 1)]
     # In small batches everything late costs a refold of its own: few of them for a long stream.
     for piece in cut(dice, messages, max(dice.choice((3, 20, 100)), len(messages) // 20)):
         batch = read_messages(messages[piece], rules, now=now)

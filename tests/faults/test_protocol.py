@@ -47,7 +47,7 @@ PAIR = 'achievement pair { title "Pair" when count(event=a.done, >= 2, unless=b.
 def messages_of(events: Sequence[dict[str, Any] | bytes]) -> list[Message]:
     """Return messages as the broker would deliver them."""
     bodies = [one if isinstance(one, bytes) else _json(one) for one in events]
-    return [Message("events.raw", body, {}, seq, 1, 0, "") for seq, body in enumerate(bodies, 1)]
+    return [Message("events.raw", body, b"", seq, "") for seq, body in enumerate(bodies, 1)]
 
 
 def _json(one: object) -> bytes:

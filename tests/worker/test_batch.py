@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from worker.batch import Batch, decode, verdicts
+from worker.batch import Batch, decode, terminations
 from worker.deployed import Deployed
 from worker.message import Message, parse_delivery
 from worker.rulefiles import build
-from worker.verdict import Ack, Reason, Terminate
+from worker.verdict import Reason
 
 RULES = b"""
 event a.done { team: string? }
@@ -32,7 +32,7 @@ def event(number: int, **payload: object) -> dict[str, Any]:
 
 
 def message(seq: int, body: object) -> Message:
-    return Message("s", json.dumps(body).encode(), {}, seq, 1, NOW, "reply")
+    return Message("s", json.dumps(body).encode(), b"", seq, "reply")
 
 
 def batch(*bodies: object) -> Batch:
@@ -47,15 +47,9 @@ def test_decoding_tells_whom_an_event_concerns() -> None:
 
 def test_a_message_is_ended_when_nothing_of_it_lives() -> None:
     one = batch(event(1), 5, [event(2), 5], [5, 6], [])
-    assert verdicts(one, one.letters) == {
-        1: Ack(),
-        2: Terminate(Reason.INVALID_EVENT),
-        3: Ack(),
-        4: Terminate(Reason.INVALID_EVENT),
-        5: Ack(),
-    }
+    assert terminations(one, one.letters) == {2: Reason.INVALID_EVENT, 4: Reason.INVALID_EVENT}
     condemned = one.condemned(Reason.ID_CONFLICT, "")
-    assert verdicts(one, condemned.letters)[1] == Terminate(Reason.ID_CONFLICT)
+    assert terminations(one, condemned.letters)[1] == Reason.ID_CONFLICT
 
 
 def test_pieces_hold_everything_once() -> None:
@@ -77,11 +71,28 @@ def test_pieces_hold_everything_once() -> None:
     ],
 )
 def test_deliveries(reply: str) -> None:
-    found = parse_delivery("s", b"", None, reply)
+    found = parse_delivery("s", b"", b"", reply)
     assert found is not None
     assert (found.seq, found.deliveries, found.sent_at) == (17, 3, 1_795_456_090_983_915)
 
 
+@pytest.mark.parametrize(
+    ("block", "headers"),
+    [
+        (b"", {}),
+        (b"no headers", {}),
+        (b"NATS/1.0\r\n\r\n", {}),
+        (b"NATS/1.0\r\nNats-Msg-Id: t:e1\r\nX:  a: b \r\n\r\n", {"Nats-Msg-Id": "t:e1", "X": "a: b"}),
+        (b"NATS/1.0 100 Idle Heartbeat\r\nA: 1\r\n\r\n", {"Status": "100", "Description": "Idle Heartbeat", "A": "1"}),
+        (b"NATS/1.0 404\r\n\r\n", {"Status": "404"}),
+        (b"NATS/1.0\r\nX: \xff\x00\r\n\r\n", {"X": "\\xff\x00"}),
+        (b"NATS/1.0\r\n: nameless\r\nnothing\r\n\r\n", {}),
+    ],
+)
+def test_headers_are_read_when_somebody_asks(block: bytes, headers: dict[str, str]) -> None:
+    assert Message("s", b"", block, 1, "").headers == headers
+
+
 @pytest.mark.parametrize("reply", ["", "_INBOX.a.b", "$JS.ACK.short"])
 def test_what_is_no_delivery(reply: str) -> None:
-    assert parse_delivery("s", b"", None, reply) is None
+    assert parse_delivery("s", b"", b"", reply) is None

@@ -1,0 +1,67 @@
+"""Columns of a statement, each packed into one text. Pure.
+
+A driver encodes an array value by value; joining them is one call, and the server splits as fast as it reads an array.
+The SQL side is `string_to_array($n, <separator>, <null>)`, of which the last value is to be left out, and
+`$n::text::bigint[]`.
+"""
+
+from __future__ import annotations
+
+from itertools import chain
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+_USUAL: Final = ("\x1f", "\x1e")
+"""Unit and record separator: characters that were made for this, and that texts hardly ever hold."""
+
+
+class Packed(NamedTuple):
+    """Columns of texts. Neither mark occurs in any value."""
+
+    separator: str
+    null: str
+    columns: list[str]
+
+
+def pack(*columns: Sequence[str | None]) -> Packed:
+    """Pack columns of texts, of which some may be None. Each ends with a separator, so that no value is lost."""
+    marks = _USUAL
+    packed = _join(columns, *marks)
+    if packed is None:
+        marks = _unused(columns)
+        packed = _join(columns, *marks)
+    if packed is None:
+        raise AssertionError("a mark that no value holds was found in one")
+    return Packed(*marks, packed)
+
+
+def _join(columns: Iterable[Sequence[str | None]], separator: str, null: str) -> list[str] | None:
+    """Return the columns as texts, or None where a mark occurs in a value."""
+    packed: list[str] = []
+    for column in columns:
+        nulls = column.count(None)
+        text = separator.join([null if value is None else value for value in column]) + separator
+        if text.count(separator) != len(column) or text.count(null) != nulls:
+            return None
+        packed.append(text)
+    return packed
+
+
+def _unused(columns: Sequence[Sequence[str | None]]) -> tuple[str, str]:
+    """Return two characters that no value holds."""
+    used = set(chain.from_iterable(value for column in columns for value in column if value is not None))
+    free = (mark for mark in _characters() if mark not in used)
+    return next(free), next(free)
+
+
+def _characters() -> Iterator[str]:
+    """Yield every character that a text of the database may hold, those first that are seldom met."""
+    for first, end in ((0x10_0000, 0x11_0000), (0xE000, 0xF900), (1, 0xD800), (0xF900, 0x10_0000)):
+        yield from map(chr, range(first, end))
+
+
+def pack_ints(column: Iterable[int]) -> str:
+    """Pack a column of integers: the text of an array."""
+    return "{%s}" % ",".join(map(str, column))  # noqa: UP031 - the braces are the array's
