@@ -37,6 +37,10 @@ faults-long *args:
 soak *args: setup
     ACH_SOAK=${ACH_SOAK:-600} .venv/bin/pytest -m soak tests/faults/test_soak.py {{ args }}
 
+# Measure the worker and what one would use instead, side by side; writes docs/performance.md (under 20 minutes)
+bench *args: (setup "requirements-bench.lock" ".venv-bench")
+    .venv-bench/bin/python -m bench {{ args }}
+
 # Check style, formatting and who imports whom
 lint: setup
     .venv/bin/ruff check
@@ -78,13 +82,13 @@ npm *args: setup
     npm install --loglevel error --no-audit --no-fund --ignore-scripts
     npm {{ args }}
 
-# Make or refresh .venv from a lock file; returns at once when it is already what the lock says
-setup lock="requirements.lock":
+# Make or refresh an environment from a lock file; returns at once when it is already what the lock says
+setup lock="requirements.lock" venv=".venv":
     #!/bin/sh
     set -eu
     # The stamp is what the environment was made from. Scripts in it carry the folder's path, so that belongs to it too.
     made_from() { echo "$1"; pwd; cat "$1" pyproject.toml; }
-    fresh() { [ -x .venv/bin/python ] && made_from "$1" | cmp -s - .venv/made-from; }
+    fresh() { [ -x {{ venv }}/bin/python ] && made_from "$1" | cmp -s - {{ venv }}/made-from; }
     # The full environment can do whatever the smaller one can.
     if fresh "{{ lock }}" || fresh requirements.lock; then exit 0; fi
 
@@ -101,38 +105,38 @@ setup lock="requirements.lock":
     fi
 
     # Two recipes at once: the second waits, and finds the work done. The lock goes with this shell, however it ends.
-    exec 9>.venv.lock
+    exec 9>{{ venv }}.lock
     "$python" -c 'import fcntl; fcntl.flock(9, fcntl.LOCK_EX)'
     if fresh "{{ lock }}"; then exit 0; fi
     # A demo must not take the full environment's place while the lock files move on: it is refreshed as what it was.
     lock="{{ lock }}"
-    if [ "$(head -n 1 .venv/made-from 2>/dev/null)" = requirements.lock ]; then lock=requirements.lock; fi
+    if [ "$(head -n 1 {{ venv }}/made-from 2>/dev/null)" = requirements.lock ]; then lock=requirements.lock; fi
 
     # An installation that was cut short is not to be trusted, nor a Python that went away.
-    if [ -e .venv/installing ] || ! .venv/bin/python -c '' 2>/dev/null || [ "$(sed -n 2p .venv/made-from 2>/dev/null)" != "$(pwd)" ]; then
-        rm -rf .venv
+    if [ -e {{ venv }}/installing ] || ! {{ venv }}/bin/python -c '' 2>/dev/null || [ "$(sed -n 2p {{ venv }}/made-from 2>/dev/null)" != "$(pwd)" ]; then
+        rm -rf {{ venv }}
         # Debian's python3 has no ensurepip until python3-venv is installed; the pip beside it will do.
-        if ! "$python" -m venv .venv >/dev/null 2>&1; then
-            rm -rf .venv
-            "$python" -m venv --without-pip .venv
+        if ! "$python" -m venv {{ venv }} >/dev/null 2>&1; then
+            rm -rf {{ venv }}
+            "$python" -m venv --without-pip {{ venv }}
         fi
     fi
-    touch .venv/installing
-    rm -f .venv/made-from
-    if .venv/bin/python -m pip --version >/dev/null 2>&1; then
-        pip() { .venv/bin/python -m pip --disable-pip-version-check "$@"; }
-    elif "$python" -m pip --python .venv/bin/python --version >/dev/null 2>&1; then
-        pip() { "$python" -m pip --disable-pip-version-check --python .venv/bin/python "$@"; }
+    touch {{ venv }}/installing
+    rm -f {{ venv }}/made-from
+    if {{ venv }}/bin/python -m pip --version >/dev/null 2>&1; then
+        pip() { {{ venv }}/bin/python -m pip --disable-pip-version-check "$@"; }
+    elif "$python" -m pip --python {{ venv }}/bin/python --version >/dev/null 2>&1; then
+        pip() { "$python" -m pip --disable-pip-version-check --python {{ venv }}/bin/python "$@"; }
     else
         echo "error: $python can make no environment with pip; on Debian or Ubuntu: apt install python3-venv" >&2
         exit 1
     fi
-    echo "setting up .venv from $lock (once) ..." >&2
+    echo "setting up {{ venv }} from $lock (once) ..." >&2
     pip install -qq --no-deps --require-hashes --only-binary :all: -r "$lock"
     pip install -qq --no-deps --no-build-isolation --editable .
-    rm .venv/installing
-    made_from "$lock" > .venv/made-from.new
-    mv .venv/made-from.new .venv/made-from
+    rm {{ venv }}/installing
+    made_from "$lock" > {{ venv }}/made-from.new
+    mv {{ venv }}/made-from.new {{ venv }}/made-from
 
 # Resolve the dependencies anew and write the lock files (needs the package index)
 lock:
@@ -155,6 +159,9 @@ lock:
     # What a worker in production needs: deploy/Containerfile installs it.
     echo hatchling | resolve --upgrade --extra fast --constraints requirements.lock \
         --output-file requirements-worker.lock pyproject.toml -
+    # What `just bench` compares with.
+    echo hatchling | resolve --upgrade --extra bench --constraints requirements.lock \
+        --output-file requirements-bench.lock pyproject.toml -
     if grep -nE '://|^-|file:' requirements*.lock; then
         echo "error: a lock file names a place" >&2
         exit 1

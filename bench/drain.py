@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 WARM: Final = 0.1
 """Share of the events after which counting begins."""
 LOOK_SECONDS: Final = 0.01
-"""Between two questions to the broker how far things are."""
+"""Between two questions to the broker how far things are, at first."""
+LOOK_SHARE: Final = 0.01
+"""Of the time that has passed, between two questions later: a slow peer should not pay for many of them."""
 STALLED_SECONDS: Final = 45.0
 """Without any progress, after which a run counts as failed."""
 
@@ -75,8 +77,8 @@ async def drain(
     Raises:
         BenchError: a process failed, or nothing moves any more.
     """
-    start = await arena.backlog()
-    total = start.waiting + start.unacked
+    backlog = await arena.backlog()
+    total = backlog.waiting + backlog.unacked
     tables = await arena.table_bytes()
     began = perf_counter()
     peers = [Peer(command, arena.environment, log) for command in commands]
@@ -87,7 +89,10 @@ async def drain(
             now = perf_counter()
             return Mark(now, messages * per, cpu_seconds(pids), arena.cpu(), await arena.wal())
 
+        start = await mark(0)
         first = await mark(await reached(arena, peers, int(total * WARM), total))
+        if first.events >= total * per:  # one batch took everything
+            first = start
         await reached(arena, peers, total, total)
         while not await done():
             check(peers)
@@ -117,7 +122,8 @@ async def reached(arena: Arena, peers: Sequence[Peer], wanted: int, total: int) 
     Raises:
         BenchError: a process failed, or nothing moves any more.
     """
-    moved, before = perf_counter(), -1
+    began = moved = perf_counter()
+    before = -1
     while True:
         backlog = await arena.backlog()
         acknowledged = total - backlog.waiting - backlog.unacked
@@ -129,7 +135,7 @@ async def reached(arena: Arena, peers: Sequence[Peer], wanted: int, total: int) 
             log = "\n".join(peer.log() for peer in peers)
             raise BenchError(f"stalled with {acknowledged:,} of {total:,} messages done:\n{log}")
         check(peers)
-        await asyncio.sleep(LOOK_SECONDS)
+        await asyncio.sleep(max(LOOK_SECONDS, (perf_counter() - began) * LOOK_SHARE))
 
 
 def check(peers: Sequence[Peer]) -> None:

@@ -50,7 +50,7 @@ class Shape(NamedTuple):
 
     events: int
     users: int = 0
-    """0: one for 40 events."""
+    """0: one for 40 events, and 1,000 at least."""
     days: int = 20
     """In which all of it happens, so that streaks are possible."""
     late: float = 0.02
@@ -64,7 +64,7 @@ class Shape(NamedTuple):
     @property
     def number_of_users(self) -> int:
         """How many users there are."""
-        return self.users or max(100, self.events // 40)
+        return self.users or max(1000, self.events // 40)
 
 
 def make(shape: Shape, seed: int = SEED) -> list[Event]:

@@ -58,7 +58,9 @@ class Peer:
             BenchError: it has; the end of its log is quoted.
         """
         if self.code:
-            raise BenchError(f"{self._process.args!r} ended with {self.code}:\n{self.log()}")
+            log = self.log()
+            last = log.strip().rpartition("\n")[2]
+            raise BenchError(f"it ended with {self.code}: {last}\n{log}")
 
     def log(self) -> str:
         """Return the end of what it has written."""

@@ -1,0 +1,127 @@
+"""Who takes part: how each is started, on which tables, and where its unlocks are found."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from bench.expected import Unlock
+from bench.peers import by_hand, postgres_only
+from bench.processes import python
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from bench.rig import Arena
+
+PATHWAY_PYTHON: Final = Path(__file__).parent.parent / ".venv-pathway" / "bin" / "python"
+"""Of Pathway's own environment: it brings hundreds of megabytes, and pins what others need in other versions."""
+
+_MICROSECONDS: Final = "(extract(epoch FROM earned_at) * 1000000)::bigint"
+_OWN: Final = f"SELECT user_id, achievement, {_MICROSECONDS} FROM unlock"  # noqa: S608 - constants
+_WORKER: Final = (
+    f"SELECT subject, achievement, {_MICROSECONDS} FROM unlock"  # noqa: S608 - constants
+    " WHERE granted_at IS NOT NULL AND contested_at IS NULL"
+)
+_PENDING: Final = "SELECT count(*) FROM unlock WHERE published_at IS NULL"
+
+DEPLOYED: Final = "deployed"
+"""The worker's tables and the five rules."""
+LEDGER: Final = "ledger"
+"""The worker's tables without rules."""
+
+
+class Contestant(NamedTuple):
+    """One row of the table."""
+
+    key: str
+    title: str
+    command: Callable[[int], Sequence[str]]
+    """For messages of so many events."""
+    tables: str
+    """DEPLOYED, LEDGER, or SQL that makes tables."""
+    unlocks: str | None
+    """SQL of (user, achievement, earned_at in microseconds); None where there are no rules."""
+    differs: str
+    """How it differs from the worker in what it does; empty if in nothing that a user would see."""
+    share: float = 1.0
+    """Of the events of a run: the slow ones get fewer."""
+    processes: int = 1
+    announces: bool = True
+    outbox: str | None = None
+    """SQL that counts what is still to be announced once everything is acknowledged."""
+    file: bool = False
+    """It reads a file to its end, in place of the stream."""
+    needs: Path | None = None
+    """An interpreter without which it cannot take part."""
+
+    async def prepare(self, arena: Arena) -> None:
+        """Make the tables that it works on."""
+        if self.tables == DEPLOYED:
+            await arena.deploy()
+        elif self.tables == LEDGER:
+            await arena.ledger()
+        else:
+            await arena.connection.execute(self.tables)
+
+    async def found(self, arena: Arena) -> list[Unlock]:
+        """Return the unlocks that it has granted."""
+        if self.unlocks is None:
+            return []
+        return [Unlock(*row) for row in await arena.connection.fetch(self.unlocks)]
+
+    async def done(self, arena: Arena) -> bool:
+        """Tell whether nothing is left to do, once everything is acknowledged."""
+        return self.outbox is None or not await arena.connection.fetchval(self.outbox)
+
+
+def _ach(_: int) -> Sequence[str]:
+    return (str(Path(sys.executable).with_name("ach")), "run")
+
+
+def _own(name: str) -> Callable[[int], Sequence[str]]:
+    return lambda per: python(f"bench.peers.{name}", str(per))
+
+
+CONTESTANTS: Final = (
+    Contestant("worker", "**ach, one worker**", _ach, DEPLOYED, _WORKER, "", outbox=_PENDING),
+    Contestant("workers", "ach, two workers", _ach, DEPLOYED, _WORKER, "", processes=2, outbox=_PENDING),
+    Contestant(
+        "limit",
+        "the limit",
+        _own("limit"),
+        LEDGER,
+        None,
+        "no rules: fetch, decode, insert-first into the same ledger, commit, ack",
+        announces=False,
+    ),
+    Contestant(
+        "batched",
+        "by hand, batched",
+        _own("batched"),
+        by_hand.TABLES,
+        _OWN,
+        "order of arrival; an id told with another body goes unnoticed; no contract, no dead letters; what is "
+        "committed and not announced at a crash never is; a ledger without an index by user",
+    ),
+    Contestant(
+        "per_message",
+        "by hand, per message (FastStream)",
+        _own("per_message"),
+        by_hand.TABLES,
+        _OWN,
+        "order of handling, 32 at a time; otherwise as above",
+        share=0.08,
+    ),
+    Contestant(
+        "postgres",
+        "PostgreSQL only",
+        _own("postgres_only"),
+        postgres_only.TABLES,
+        _OWN,
+        "no stream: a complete file is loaded and judged at once; nothing is announced",
+        announces=False,
+        file=True,
+    ),
+)

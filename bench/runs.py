@@ -1,0 +1,274 @@
+"""The runs: how fast and at what cost, how soon, and whether right after a kill and after duplicates."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from functools import cached_property, partial
+from time import perf_counter
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from bench.drain import Drained, check, drain, reached
+from bench.events import Shape, make, messages
+from bench.expected import compare, expect
+from bench.processes import BenchError, Peer, cpu_seconds, peak_bytes
+from bench.publish import publish_all, publish_paced
+from worker.stats import percentile
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from nats.aio.msg import Msg
+
+    from bench.contestants import Contestant
+    from bench.events import Event, Message
+    from bench.expected import Expected
+    from bench.rig import Arena, Rig
+
+KILL_AT: Final = 0.4
+"""Share of the messages that are acknowledged when the peer is killed."""
+KILL_ACK_WAIT: Final = 2
+"""Seconds after which the broker delivers again what the killed one had."""
+WARM_SECONDS: Final = 1.5
+"""Of a run for latency, which do not count: caches are filled, plans are made."""
+LAST_SECONDS: Final = 3.0
+"""After the last event, until its unlock counts as lost."""
+MAX_SECONDS: Final = 120.0
+"""For a peer that reads a file."""
+
+
+class Load:
+    """Events with what must come of them, made when they are first asked for."""
+
+    def __init__(self, shape: Shape) -> None:
+        self.shape: Final = shape
+
+    @cached_property
+    def events(self) -> list[Event]:
+        """In the order of publishing."""
+        return make(self.shape)
+
+    @cached_property
+    def expected(self) -> Expected:
+        """What must come out."""
+        return expect(self.events)
+
+    def messages(self, per: int) -> list[Message]:
+        """Return the events in messages of `per`."""
+        return messages(self.events, per)
+
+
+class Speed(msgspec.Struct, frozen=True):
+    """A run that drains what was published in advance."""
+
+    drained: Drained
+    publish_per_second: float
+    """Events, while nobody consumed."""
+    differs: str
+    """How the unlocks differ from the expected ones, "none" where they do not."""
+    unlocks: int
+
+
+class Latency(msgspec.Struct, frozen=True):
+    """From publishing the event that earns to the announcement of the unlock, in seconds."""
+
+    rate: float
+    """Events published per second."""
+    unlocks: int
+    p50: float | None
+    p99: float | None
+    missing: int
+    """Unlocks that were never announced."""
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """Whether a state is right."""
+
+    right: bool
+    said: str
+
+
+async def speed(rig: Rig, who: Contestant, load: Load, per: int, folder: Path) -> Speed:
+    """Publish everything, then measure how it is worked off.
+
+    Raises:
+        BenchError: it was not.
+    """
+    async with rig.arena() as arena:
+        await who.prepare(arena)
+        log = folder / f"{who.key}.log"
+        if who.file:
+            rate, drained = 0.0, await _read_file(arena, who, load, per, folder)
+        else:
+            rate = len(load.events) / await publish_all(arena, load.messages(per))
+            commands = [who.command(per)] * who.processes
+            drained = await drain(arena, commands, log, per=per, done=partial(who.done, arena))
+        found = await who.found(arena)
+        difference = "none" if who.unlocks is None else str(compare(load.expected.unlocks, found))
+        return Speed(drained, rate, difference, len(found))
+
+
+async def _read_file(arena: Arena, who: Contestant, load: Load, per: int, folder: Path) -> Drained:
+    peer = _reader(arena, who, load, per, folder)
+    before, wal, tables, began = arena.cpu(), await arena.wal(), await arena.table_bytes(), perf_counter()
+    worker, peak = 0.0, 0
+    # A process that has ended tells nothing any more; the last look before that is some milliseconds old.
+    while peer.code is None:
+        worker, peak = max(worker, cpu_seconds([peer.pid])), max(peak, peak_bytes([peer.pid]))
+        if perf_counter() - began > MAX_SECONDS:
+            peer.end()
+            raise BenchError(f"{who.key} has not come to an end: {peer.log()}")
+        await asyncio.sleep(0.01)
+    peer.check()
+    seconds, after, number = perf_counter() - began, arena.cpu(), len(load.events)
+    million = number / 1_000_000
+    return Drained(
+        events_per_second=number / seconds,
+        worker_cpu=worker / million,
+        database_cpu=(after.database - before.database) / million,
+        broker_cpu=0.0,
+        wal_bytes=(await arena.wal() - wal) / number,
+        table_bytes=(await arena.table_bytes() - tables) / number,
+        peak_bytes=peak,
+        seconds=seconds,
+    )
+
+
+def _reader(arena: Arena, who: Contestant, load: Load, per: int, folder: Path) -> Peer:
+    path = folder / "events.jsonl"
+    path.write_bytes(b"".join(one.body + b"\n" for one in load.messages(per)))
+    return Peer((*who.command(per)[:-1], str(path)), arena.environment, folder / f"{who.key}.log")
+
+
+# -- how soon ----------------------------------------------------------------------------------------------------------
+
+
+async def latency(rig: Rig, who: Contestant, load: Load, per: int, rate: float, folder: Path) -> Latency:
+    """Publish at `rate` events per second whatever happens, and time the announcements.
+
+    Raises:
+        BenchError: the peer failed.
+    """
+    heard: dict[tuple[str, str], float] = {}
+
+    async def on_unlock(msg: Msg) -> None:
+        # unlocks.TENANT.USER.ACHIEVEMENT and whatever follows
+        _, _, user, achievement, *_ = msg.subject.split(".")
+        heard.setdefault((user, achievement), perf_counter())
+
+    async with rig.arena() as arena:
+        await who.prepare(arena)
+        subscription = await arena.client.subscribe("unlocks.>", cb=on_unlock)
+        peers = [Peer(who.command(per), arena.environment, folder / f"{who.key}.log") for _ in range(who.processes)]
+        try:
+            await _pulling(arena, peers)
+            sent = await publish_paced(arena, load.messages(per), rate)
+            wanted = load.expected.granted_by
+            end = perf_counter() + LAST_SECONDS
+            while len(heard) < len(wanted) and perf_counter() < end:
+                check(peers)
+                await asyncio.sleep(0.05)
+        finally:
+            for peer in peers:
+                peer.end()
+            await subscription.unsubscribe()
+    times = {event.id: sent[place // per] for place, event in enumerate(load.events)}
+    counted = {key: times[event] for key, event in wanted.items() if times[event] - sent[0] > WARM_SECONDS}
+    seconds = [heard[key] - at for key, at in counted.items() if key in heard and heard[key] >= at]
+    missing = sum(key not in heard for key in counted)
+    return Latency(rate, len(seconds), percentile(seconds, 0.5), percentile(seconds, 0.99), missing)
+
+
+async def _pulling(arena: Arena, peers: list[Peer]) -> None:
+    """Wait until somebody asks for messages."""
+    wanted = arena.settings
+    began = perf_counter()
+    while not (await arena.client.jetstream().consumer_info(wanted.input_stream, wanted.consumer)).num_waiting:
+        check(peers)
+        if perf_counter() - began > MAX_SECONDS:
+            raise BenchError(f"nobody asks for messages: {peers[0].log()}")
+        await asyncio.sleep(0.05)
+
+
+# -- whether right -----------------------------------------------------------------------------------------------------
+
+
+async def killed(rig: Rig, who: Contestant, load: Load, folder: Path, *, seconds: float) -> Verdict:
+    """Kill the peer in mid-run, start it again, and judge what it ends with.
+
+    `seconds` is how long one that reads a file takes: it is killed half-way.
+    """
+    async with rig.arena(ack_wait=KILL_ACK_WAIT) as arena:
+        await who.prepare(arena)
+        if who.file:
+            peer = _reader(arena, who, load, 1, folder)
+            await asyncio.sleep(seconds / 2)
+            await _end_at_once([peer])
+            await _to_end(_reader(arena, who, load, 1, folder))
+        else:
+            await publish_all(arena, load.messages(1))
+            peers = _start(arena, who, folder)
+            try:
+                await reached(arena, peers, int(len(load.events) * KILL_AT), len(load.events))
+            finally:
+                await _end_at_once(peers)
+            await _work_off(arena, who, load, folder)
+        return await _judge(arena, who, load)
+
+
+async def duplicated(rig: Rig, who: Contestant, load: Load, folder: Path) -> Verdict:
+    """Let the peer work off a stream in which events come twice, and judge what it ends with."""
+    async with rig.arena() as arena:
+        await who.prepare(arena)
+        if who.file:
+            await _to_end(_reader(arena, who, load, 1, folder))
+        else:
+            await publish_all(arena, load.messages(1))
+            await _work_off(arena, who, load, folder)
+        return await _judge(arena, who, load)
+
+
+def _start(arena: Arena, who: Contestant, folder: Path) -> list[Peer]:
+    return [Peer(who.command(1), arena.environment, folder / f"{who.key}.log") for _ in range(who.processes)]
+
+
+async def _end_at_once(peers: list[Peer]) -> None:
+    for peer in peers:
+        await asyncio.to_thread(peer.end, signal.SIGKILL)
+
+
+async def _to_end(peer: Peer) -> None:
+    began = perf_counter()
+    while peer.code is None and perf_counter() - began < MAX_SECONDS:  # noqa: ASYNC110 - a process tells nobody
+        await asyncio.sleep(0.02)
+    peer.check()
+    peer.end()
+
+
+async def _work_off(arena: Arena, who: Contestant, load: Load, folder: Path) -> None:
+    peers = _start(arena, who, folder)
+    try:
+        await reached(arena, peers, len(load.events), len(load.events))
+        while not await who.done(arena):
+            check(peers)
+            await asyncio.sleep(0.02)
+    finally:
+        await _end_at_once(peers)
+
+
+async def _judge(arena: Arena, who: Contestant, load: Load) -> Verdict:
+    said: list[str] = []
+    kept = await arena.connection.fetchval("SELECT count(*) FROM event")
+    if kept != load.expected.events:
+        said.append(f"{kept:,} events kept of {load.expected.events:,}")
+    if who.unlocks is not None:
+        found = await who.found(arena)
+        difference = compare(load.expected.unlocks, found)
+        if difference:
+            said.append(f"unlocks: {difference}")
+        announced = await arena.announced()
+        if who.announces and announced != len(found):
+            said.append(f"{announced:,} announcements of {len(found):,} unlocks")
+    return Verdict(not said, "; ".join(said))
