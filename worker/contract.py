@@ -31,6 +31,10 @@ MAX_ID_BYTES: Final = 512
 """UTF-8 bytes of each id, the event type and the source; three of them have to fit a key of the ledger's index."""
 MAX_INSTANT_CHARACTERS: Final = 64
 
+_SHALLOW: Final = 2 * (MAX_DEPTH - 1)
+"""Bytes of brackets around the innermost value of a payload, which has an object around it."""
+_ENVELOPE: Final = len('{"event_id":"","event_type":"","user_id":"","tenant_id":"","occurred_at":""}')
+"""Bytes of an event that has nothing beside what it must have."""
 _NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 _STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
@@ -106,12 +110,14 @@ class Contract:
         return {} if reader is None else reader.lenient(b"{}" if payload is None else payload.encode())
 
     def _read_one(self, subject: str, body: bytes, now: int) -> Accepted | Rejected:
-        wire = _decode(body)
-        if isinstance(wire, Rejected):
-            return wire
+        try:
+            wire = _event.decode(body)
+        except (msgspec.DecodeError, RecursionError) as error:
+            return _undecodable(body, error)
         payload = bytes(wire.payload)
-        if (detail := _unfit(wire, payload)) is not None:
-            return Rejected(Reason.INVALID_EVENT, detail, body)
+        flaw = _unfit(wire, payload, body)
+        if flaw is not None:
+            return flaw
         moment = instant(wire.occurred_at)
         if moment is None or len(wire.occurred_at) > MAX_INSTANT_CHARACTERS:
             detail = "occurred_at: expected an RFC 3339 instant with an offset"
@@ -167,20 +173,12 @@ class StoredBody(msgspec.Struct, frozen=True, gc=False):
 # -- decoding ----------------------------------------------------------------------------------------------------------
 
 
-def _decode(body: bytes) -> _Wire | Rejected:
-    if body.count(b"{") + body.count(b"[") > MAX_DEPTH and _depth(body) > MAX_DEPTH:
+def _undecodable(body: bytes, error: msgspec.DecodeError | RecursionError) -> Rejected:
+    if isinstance(error, RecursionError) or _too_deep(body):
         return Rejected(Reason.TOO_DEEP, f"nested deeper than {MAX_DEPTH}", body)
-    try:
-        wire = _event.decode(body)
-    except msgspec.ValidationError as error:
+    if isinstance(error, msgspec.ValidationError):
         return _malformed(body) or Rejected(Reason.INVALID_EVENT, _where(str(error)), body)
-    except msgspec.DecodeError as error:
-        return _malformed(body) or Rejected(Reason.MALFORMED_JSON, str(error), body)
-    except RecursionError:
-        return Rejected(Reason.TOO_DEEP, f"nested deeper than {MAX_DEPTH}", body)
-    if b"\\u0000" in body and _NUL.search(body):
-        return Rejected(Reason.INVALID_TEXT, "U+0000 cannot be stored", body)
-    return wire
+    return _malformed(body) or Rejected(Reason.MALFORMED_JSON, str(error), body)
 
 
 def _malformed(body: bytes) -> Rejected | None:
@@ -203,18 +201,24 @@ def _where(message: str) -> str:
     return f"{said.split('`')[1]}: missing" if "missing required field" in said else said
 
 
-def _unfit(wire: _Wire, payload: bytes) -> str | None:
-    """Return what is wrong with ids and payload, the field first, or None."""
+def _unfit(wire: _Wire, payload: bytes, body: bytes) -> Rejected | None:
+    """Return what is wrong with the whole, with ids or with the payload, the field first; or None."""
+    # A bracket takes two bytes: parts this short cannot be too deep, and need no counting.
+    if (len(payload) > _SHALLOW or len(body) - len(payload) > _SHALLOW + _ENVELOPE) and _too_deep(body):
+        return Rejected(Reason.TOO_DEEP, f"nested deeper than {MAX_DEPTH}", body)
+    if b"\\" in body and _NUL.search(body):
+        return Rejected(Reason.INVALID_TEXT, "U+0000 cannot be stored", body)
     if not (wire.event_id and wire.event_type and wire.user_id and wire.tenant_id):
-        return f"{next(name for name in _IDS if not getattr(wire, name))}: empty"
-    # No character takes more than four bytes: most texts need no counting.
+        name = next(name for name in _IDS if not getattr(wire, name))
+        return Rejected(Reason.INVALID_EVENT, f"{name}: empty", body)
+    # No character takes more than four bytes: most texts need no counting, either.
     length = len(wire.event_id) + len(wire.event_type) + len(wire.user_id) + len(wire.tenant_id)
     if (length + len(wire.source or "")) * 4 > MAX_ID_BYTES:
         for name in _TEXTS:
             if len((getattr(wire, name) or "").encode()) > MAX_ID_BYTES:
-                return f"{name}: longer than {MAX_ID_BYTES} bytes"
+                return Rejected(Reason.INVALID_EVENT, f"{name}: longer than {MAX_ID_BYTES} bytes", body)
     if payload and not payload.startswith(b"{") and payload != b"null":
-        return "payload: expected an object"
+        return Rejected(Reason.INVALID_EVENT, "payload: expected an object", body)
     return None
 
 
@@ -228,6 +232,10 @@ def _no_utf8(body: bytes) -> Rejected | None:
     except UnicodeDecodeError as error:
         return Rejected(Reason.MALFORMED_JSON, f"no UTF-8: byte {error.start}", body)
     return None
+
+
+def _too_deep(body: bytes) -> bool:
+    return body.count(b"{") + body.count(b"[") > MAX_DEPTH and _depth(body) > MAX_DEPTH
 
 
 def _depth(body: bytes) -> int:

@@ -68,11 +68,16 @@ class Stats:
     def _time(self, attempt: Attempt) -> None:
         if not attempt.decisions or len(self._sent_at) >= WAITING:
             return
-        sent = {item.key: item.message.sent_at for item in attempt.fresh}
-        for decision in attempt.decisions:
-            at = sent.get((decision.subject.tenant_id, decision.grant.event_id))
-            if at is not None and decision.kind == "granted":
-                self._sent_at[decision.unlock_id] = at
+        granted = {
+            decision.unlock_id: (decision.subject.tenant_id, decision.grant.event_id)
+            for decision in attempt.decisions
+            if decision.kind == "granted"
+        }
+        wanted = set(granted.values())
+        sent = {item.key: item.message.sent_at for item in attempt.fresh if item.key in wanted}
+        for unlock, key in granted.items():
+            if key in sent:
+                self._sent_at[unlock] = sent[key]
 
     def count_announced(self, unlock_id: UUID, *, new: bool, granted: bool, now: int) -> None:
         """Count an announcement; `granted` tells that it had settled only now, `now` is in microseconds."""

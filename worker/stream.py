@@ -22,6 +22,7 @@ from nats.aio.client import Client
 from nats.errors import Error as NatsError
 from nats.js import api
 from nats.js.errors import APIError, NotFoundError
+from nats.protocol.parser import AWAITING_CONTROL_LINE, Parser
 
 from worker.announcing import Announcer, Unanswered
 from worker.message import DESCRIPTION, STATUS, Message, parse_delivery, parse_headers
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from nats.js import JetStreamContext
 
     from worker.announcing import Announcement
+
+    Deliver = Callable[[str, str, bytes, bytes], None]
 
 CONNECT_SECONDS: Final = 5.0
 """For one attempt at a first connection, with everything that belongs to it."""
@@ -80,6 +83,8 @@ class Broker:
         self._jetstream: JetStreamContext = client.jetstream(timeout=REQUEST_SECONDS)  # pyright: ignore[reportUnknownMemberType]
         self._buffer: deque[Message] = deque()
         self._arrived = anyio.Event()
+        self._waiting = False
+        """Whether somebody waits for the next arrival: setting an event for each message of a full load costs."""
         self._requested = 0
         """Messages asked for and not delivered yet, as far as we know."""
         self._heard = monotonic()
@@ -189,6 +194,7 @@ class Broker:
         while not self._stopped:
             await self._revive()
             arrived = self._arrived = anyio.Event()
+            self._waiting = True
             await self._request()
             if self._buffer:
                 break
@@ -219,7 +225,9 @@ class Broker:
             self._buffer.append(message)
         else:
             self._on_status(parse_headers(block))
-        self._arrived.set()
+        if self._waiting:
+            self._waiting = False
+            self._arrived.set()
 
     def _on_status(self, headers: dict[str, str]) -> None:
         status = headers.get(STATUS, "")
@@ -392,6 +400,50 @@ async def open_broker(settings: Settings) -> AsyncGenerator[Broker]:
         await link.close()
 
 
+class _Parser(Parser):
+    """The library's parser, with a shorter way for messages of a tapped subscription that lie in the buffer whole."""
+
+    tapped = b""
+    """Id of the subscription, as the protocol writes it."""
+    deliver: Deliver | None = None
+
+    async def parse(self, data: bytes = b"") -> None:
+        """Take bytes off the wire."""
+        self.buf.extend(data)
+        if self.deliver is not None and self.state == AWAITING_CONTROL_LINE:
+            del self.buf[: self._parse_tapped(self.deliver)]
+        await super().parse()
+
+    def _parse_tapped(self, deliver: Deliver) -> int:
+        """Deliver what lies at the start of the buffer; return where something else begins."""
+        buffer, tapped, start = self.buf, self.tapped, 0
+        while True:
+            end = buffer.find(b"\r\n", start)
+            line = bytes(buffer[start:end]).split(b" ") if end >= 0 else []
+            # `HMSG <subject> <sid> <reply> <bytes of headers> <bytes of all>`, or `MSG <subject> <sid> <reply> <bytes>`
+            if len(line) == _HMSG and line[0] == b"HMSG":
+                block = int(line[4])
+            elif len(line) == _MSG and line[0] == b"MSG":
+                block = 0
+            else:
+                return start
+            head = end + 2
+            stop = head + int(line[-1])
+            if line[2] != tapped or len(buffer) < stop + 2:
+                return start
+            body = head + block
+            deliver(_text(line[1]), _text(line[3]), bytes(buffer[body:stop]), bytes(buffer[head:body]))
+            start = stop + 2
+
+
+def _text(name: bytes) -> str:
+    return name.decode(errors="backslashreplace")
+
+
+_HMSG: Final = 6
+_MSG: Final = 5
+
+
 class _Client(Client):
     """The library's client, for messages of any bytes and many at a time.
 
@@ -404,14 +456,13 @@ class _Client(Client):
 
     def __init__(self) -> None:
         super().__init__()
-        self._tapped = 0
-        self._deliver: Callable[[str, str, bytes, bytes], None] | None = None
+        self._ps = _Parser(self)
 
-    async def tap(self, subject: str, deliver: Callable[[str, str, bytes, bytes], None]) -> Subscription:
+    async def tap(self, subject: str, deliver: Deliver) -> Subscription:
         """Subscribe; `deliver` gets subject, reply, body and block of headers of each message. One at a time."""
         subscription: Subscription = await self.subscribe(subject)  # pyright: ignore[reportUnknownMemberType]
-        self._tapped = next(sid for sid, known in self._subs.items() if known is subscription)
-        self._deliver = deliver
+        tapped = next(sid for sid, known in self._subs.items() if known is subscription)
+        self._ps.tapped, self._ps.deliver = str(tapped).encode(), deliver
         return subscription
 
     async def publish_each(self, subjects: Sequence[str], body: bytes) -> None:
@@ -435,12 +486,16 @@ class _Client(Client):
         await self._flush_pending()
 
     async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
-        if sid != self._tapped or self._deliver is None:
+        """Take a message that the parser had to put together from several reads."""
+        deliver = self._ps.deliver
+        if deliver is None or str(sid).encode() != self._ps.tapped:
             await super()._process_msg(sid, subject, reply, data, headers)  # pyright: ignore[reportUnknownMemberType]
-            return
-        self.stats["in_msgs"] += 1
-        self.stats["in_bytes"] += len(data)
-        self._deliver(subject.decode(errors="backslashreplace"), reply.decode(), data, headers or b"")
+        else:
+            shown_subject, shown_reply = (
+                subject.decode(errors="backslashreplace"),
+                reply.decode(errors="backslashreplace"),
+            )
+            deliver(shown_subject, shown_reply, data, headers or b"")
 
     async def _process_headers(self, headers: bytes) -> dict[str, str] | None:
         try:
@@ -452,8 +507,7 @@ class _Client(Client):
     def _build_message(
         self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: dict[str, str] | None
     ) -> Msg:
-        shown_subject = subject.decode(errors="backslashreplace").encode()
-        return super()._build_message(sid, shown_subject, reply, data, headers)
+        return super()._build_message(sid, _text(subject).encode(), reply, data, headers)
 
 
 class _Link:
