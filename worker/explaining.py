@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from dsl.analyze import names
+from dsl.calendar import format_instant
 from dsl.compile import scope_of
 from dsl.explain import Asked, Explanation, MeantError, explain, tiers_of
 from dsl.explain.text import render
@@ -50,10 +52,35 @@ class Request(msgspec.Struct, frozen=True):
         return self.achievement.partition(".")[2] or None
 
 
+class Contested(msgspec.Struct, frozen=True):
+    """An unlock that was granted, and is kept though the events do not support it any more; instants as RFC 3339."""
+
+    achievement: str
+    tier: str | None
+    occurrence: str | None
+    earned_at: str
+    contested_at: str
+
+
 class Told(msgspec.Struct, frozen=True):
-    """What `--format json` prints: an explanation a tier."""
+    """What `--format json` prints: an explanation a tier, and what the database has contested of what they name."""
 
     explanations: list[Explanation]
+    contested: list[Contested]
+
+
+class _Row(msgspec.Struct, frozen=True):
+    """A contested unlock as stored: empty text for none, instants in microseconds."""
+
+    achievement: str
+    tier: str
+    occurrence: str
+    earned_at: int
+    contested_at: int
+
+    def shown(self) -> Contested:
+        earned, since = format_instant(self.earned_at), format_instant(self.contested_at)
+        return Contested(self.achievement, self.tier or None, self.occurrence or None, earned, since)
 
 
 class CannotExplainError(Exception):
@@ -117,8 +144,23 @@ async def _explain_stored(store: Store, settings: Settings, request: Request) ->
     async with store.transaction(patient=True) as session:
         events = [event async for _, event in read_back(session, deployed, scope, {subject: BEGINNING})]
         latest = await session.value(int, "latest_instant") if settings.clock is Clock.STREAM else None
+        named = sorted(_named(deployed.rules, request.name))
+        rows = await session.rows(_Row, "contested_of_subject", *subject, named)
     now = request.now if request.now is not None else request.clock if latest is None else latest
-    tell(deployed.rules, subject, events, request, now)
+    tell(deployed.rules, subject, events, request, now, [row.shown() for row in rows if _asked_for(row, request)])
+
+
+def _named(rules: Rules, achievement: str) -> set[str]:
+    """Return an achievement and those that its versions name in `after` and `unlocked`."""
+    others = (other for version in rules.achievements[achievement] for other, _ in names(version))
+    return {achievement, *others}
+
+
+def _asked_for(row: _Row, request: Request) -> bool:
+    """Leave out the other tiers and occurrences of the achievement itself, where one was asked for."""
+    if row.achievement != request.name:
+        return True
+    return request.tier in {None, row.tier} and request.occurrence in {None, row.occurrence}
 
 
 def _check_named(rules: Rules, request: Request) -> None:
@@ -169,8 +211,15 @@ def _subject(
     return Subject(request.tenant, scope, request.subject), ()
 
 
-def tell(rules: Rules, subject: Subject, events: Sequence[Event], request: Request, now: int) -> None:
-    """Print an explanation of each tier asked for.
+def tell(
+    rules: Rules,
+    subject: Subject,
+    events: Sequence[Event],
+    request: Request,
+    now: int,
+    contested: Sequence[Contested] = (),
+) -> None:
+    """Print an explanation of each tier asked for, and which unlocks are contested of those that it names.
 
     Raises:
         CannotExplainError: there is no such occurrence.
@@ -182,7 +231,7 @@ def tell(rules: Rules, subject: Subject, events: Sequence[Event], request: Reque
     except MeantError as error:
         raise CannotExplainError(str(error)) from error
     if request.form == "json":
-        print(msgspec.json.Encoder(decimal_format="number").encode(Told(told)).decode())  # noqa: T201
+        print(msgspec.json.Encoder(decimal_format="number").encode(Told(told, [*contested])).decode())  # noqa: T201
         return
     console = terminal.out()
     for number, each in enumerate(told):
@@ -192,3 +241,15 @@ def tell(rules: Rules, subject: Subject, events: Sequence[Event], request: Reque
         console.print(head, style="bold", markup=False)
         for line in rest:
             console.print(line, markup=False)
+    for kept in contested:
+        console.print(f"\n{_kept(subject.subject, kept)}", style="yellow", markup=False)
+
+
+def _kept(subject: str, unlock: Contested) -> str:
+    name = unlock.achievement if unlock.tier is None else f"{unlock.achievement}.{unlock.tier}"
+    which = name if unlock.occurrence is None else f"{name} [{unlock.occurrence}]"
+    earned, since = (text.replace(".000000Z", "Z") for text in (unlock.earned_at, unlock.contested_at))
+    return (
+        f"contested: {subject} keeps {which}, granted as earned at {earned}; since {since} "
+        "the events that have arrived late do not support it; `ach unlocks` lists it, `ach revoke` takes it back"
+    )

@@ -87,6 +87,14 @@ FROM unlock
 WHERE contested_at IS NOT NULL AND revoked_at IS NULL
 ORDER BY tenant_id, scope, subject, achievement, tier, occurrence;
 
+-- name: contested_of_subject
+-- What one subject keeps of some achievements though the events do not support it any more.
+SELECT achievement, tier, occurrence, earned_at, contested_at
+FROM unlock
+WHERE tenant_id = $1 AND scope = $2 AND subject = $3 AND achievement = ANY ($4::text[])
+    AND contested_at IS NOT NULL AND revoked_at IS NULL
+ORDER BY achievement, tier, occurrence;
+
 -- name: insert_settled
 -- The decision that an unlock waited for; whether it is final was written when it began to settle.
 INSERT INTO evaluation (

@@ -38,6 +38,25 @@ async def test_the_ledger_is_explained(engine: Engine, capsys: pytest.CaptureFix
     assert (clean["now"], clean["missing"]) == ("2026-04-12T13:20:00.000000Z", ["1 more a.done"])
 
 
+async def test_a_contested_unlock_is_said_to_be_kept(engine: Engine, capsys: pytest.CaptureFixture[str]) -> None:
+    await engine.publish([event(0), event(2)])
+    await engine.drain()
+    capsys.readouterr()
+    asked = Request("u1", "clean", clock=NOW, tenant="t1", form="json")
+    await explain_ledger(engine.settings, asked)
+    assert json.loads(capsys.readouterr().out)["contested"] == []
+    await engine.publish([event(1, "b.done")])
+    await engine.drain()
+    capsys.readouterr()
+    await explain_ledger(engine.settings, asked)
+    told = json.loads(capsys.readouterr().out)
+    assert told["explanations"][0]["outcome"] == "not yet"
+    (kept,) = told["contested"]
+    assert (kept["achievement"], kept["tier"], kept["earned_at"][:4]) == ("clean", None, "2026")
+    await explain_ledger(engine.settings, msgspec.structs.replace(asked, form="text"))
+    assert "contested: u1 keeps clean, granted as earned at 2026" in capsys.readouterr().out.replace("\n", " ")
+
+
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
