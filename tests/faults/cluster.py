@@ -55,14 +55,15 @@ class Node:
         self._folder = folder / f"n{number}"
         self._process: subprocess.Popen[bytes] | None = None
 
-    def configure(self, routes: list[int]) -> None:
-        """Write the configuration; `routes` are the ports of the proxies before the others."""
+    def configure(self, routes: list[int], more: str) -> None:
+        """Write the configuration; `routes` are the ports of the proxies before the others, `more` is added."""
         self._folder.mkdir(parents=True)
         others = ", ".join(f'"nats://127.0.0.1:{port}"' for port in routes)
         (self._folder / "nats.conf").write_text(
             f'server_name: n{self.number}\nlisten: "127.0.0.1:{self.port}"\n'
             f'jetstream {{ store_dir: "{self._folder}" }}\n'
             f'cluster {{ name: c, listen: "127.0.0.1:{self.route_port}", no_advertise: true, routes: [{others}] }}\n'
+            + more
         )
 
     def start(self) -> None:
@@ -149,8 +150,8 @@ class Cluster:
 
 
 @asynccontextmanager
-async def cluster(folder: Path) -> AsyncGenerator[Cluster]:
-    """Run a cluster for the length of a block."""
+async def cluster(folder: Path, more: str = "") -> AsyncGenerator[Cluster]:
+    """Run a cluster for the length of a block; `more` is added to the configuration of each node."""
     nodes = [Node(number, folder) for number in range(NODES)]
     async with AsyncExitStack() as stack:
         nets = {
@@ -160,7 +161,7 @@ async def cluster(folder: Path) -> AsyncGenerator[Cluster]:
             if one is not other
         }
         for node in nodes:
-            node.configure([net.port for (here, _), net in nets.items() if here == node.number])
+            node.configure([net.port for (here, _), net in nets.items() if here == node.number], more)
         try:
             for node in nodes:
                 node.start()

@@ -69,6 +69,8 @@ PREFIX: Final = "events"
 BEGINNING: Final = 1_776_000_000_000_000
 """April 2026, microseconds since the epoch."""
 MINUTE: Final = 60_000_000
+LONGEST: Final = 150 * 86_400_000_000
+"""Microseconds that a load spans at the most: a long one must not reach into the future, which is refused."""
 SOON: Final = 40
 """Places by which late and repeated messages are put off at the most."""
 
@@ -93,9 +95,13 @@ class Shape(NamedTuple):
     duplicates: float = 0.3
     poison: float = 0.01
     step: int = 20 * MINUTE
-    """Microseconds between two events."""
+    """Microseconds between two events, fewer where LONGEST asks for it."""
     skew: int = 0
     """Microseconds by which producers' clocks are wrong at the most, each user's in its own way."""
+
+    def at(self, number: int) -> int:
+        """Return when an event occurs by a right clock, in microseconds since the epoch."""
+        return BEGINNING + number * min(self.step, LONGEST // self.events)
 
 
 def load(seed: int, shape: Shape, prefix: str = PREFIX) -> list[Sent]:
@@ -125,11 +131,54 @@ def _good(dice: Random, number: int, shape: Shape, skews: list[int], prefix: str
         id=f"e{number:06d}",
         type=kind,
         user=f"u{user}",
-        at=BEGINNING + number * shape.step + skews[user],
+        at=shape.at(number) + skews[user],
         offset=0,
         fields=_fields(dice, kind),
     )
+    return message_of(event, prefix)
+
+
+def message_of(event: Event, prefix: str = PREFIX) -> Sent:
+    """Return an event as the message that a producer sends."""
     return Sent(event_subject(prefix, event.tenant, event.user, event.type), _body(event), event)
+
+
+class Twist(NamedTuple):
+    """What becomes of grants that are contested, withdrawn, and granted once they have settled."""
+
+    before: list[Sent]
+    after: list[Sent]
+    """To be worked on behind all of `before`, and SETTLES later."""
+
+
+SETTLES: Final = MINUTE
+"""How long `soon` of SETTLING takes."""
+SETTLING: Final = """
+event a.done {}
+event b.done {}
+event c.done {}
+event d.done {}
+
+achievement triple { title "Triple" when count(event=a.done, >= 3) }
+achievement flawless { title "Flawless" when count(event=a.done, >= 3, unless=b.done) }
+achievement soon { title "Soon" when count(event=c.done, >= 1, unless=b.done) settle 1m }
+achievement later { title "Later" when count(event=d.done, >= 2, unless=b.done) settle 1h }
+"""
+
+
+def twist(now: int, prefix: str = PREFIX) -> Twist:
+    """Return events around an instant, in microseconds: SETTLING grants on the first part what the second questions."""
+
+    def made(number: int, user: str, kind: str, at: int) -> Sent:
+        event = Event(tenant="t", id=f"e{number:03d}", type=kind, user=user, at=at, offset=0, fields={})
+        return message_of(event, prefix)
+
+    granted = [made(number, "u", "a.done", BEGINNING + number * MINUTE) for number in range(1, 4)]
+    settling = [made(20, "v", "c.done", now), made(21, "w", "d.done", now - MINUTE), made(22, "w", "d.done", now)]
+    # The evidence of `w` goes before it has settled, that of `u` after all is granted.
+    doubts = [made(40, "u", "b.done", BEGINNING + 2 * MINUTE + 1), made(41, "w", "b.done", now - 1)]
+    busy = [made(50 + number, "x", "a.done", BEGINNING + (number * 5 % 12) * MINUTE) for number in range(12)]
+    return Twist([*granted, *settling], [*busy[::2], *doubts, *busy[1::2]])
 
 
 def _fields(dice: Random, kind: str) -> dict[str, Value]:

@@ -70,19 +70,28 @@ def all_acknowledged(sent: Iterable[Sent]) -> list[Published]:
     return [Published(one) for one in sent]
 
 
-async def expect_promise(settings: Settings, published: Collection[Published], rules: str) -> None:
-    """Fail unless the promise is kept; `rules` is the text in force. Nothing must be left to do: see `settled`."""
-    found = await findings(settings, published, rules)
+async def expect_promise(
+    settings: Settings, published: Collection[Published], rules: str, *, tenants: Collection[str] | None = None
+) -> None:
+    """Fail unless the promise is kept; `rules` is the text in force. Nothing must be left to do: see `settled`.
+
+    `tenants` are those of the engine, where it shares the stream of announcements with others.
+    """
+    found = await findings(settings, published, rules, tenants=tenants)
     assert not found, "the promise is broken:\n" + "\n".join(f"  {one}" for one in found)
 
 
-async def findings(settings: Settings, published: Collection[Published], rules: str) -> list[str]:
+async def findings(
+    settings: Settings, published: Collection[Published], rules: str, *, tenants: Collection[str] | None = None
+) -> list[str]:
     """Return all that breaks the promise, in words."""
     clock = wall_clock()
     async with open_store(settings.database_url) as store:
         deployed = await load_deployed(store, settings)
         stored = await read_results(store, deployed, clock=clock)
     held = await _held(settings)
+    if tenants is not None:
+        held = held._replace(announced=[one for one in held.announced if one["tenant_id"] in tenants])
     events = _events(published, held)
     wanted = expected(deployed, events, clock)
     return [

@@ -1,7 +1,8 @@
 """Input that means harm: a dead letter or the right result, and never a crash, a stuck consumer or a poisoned batch.
 
 What the right result is, a replay in this process says: the same messages through the contract and the fold.
-`ACH_HOSTILE` multiplies the sizes; the quick run has them by one, a long one by fifty.
+`ACH_HOSTILE` multiplies the sizes, by one in the quick form and by fifty in the long: a million copies of one event,
+a user with a million events, 10,000 tenants.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import pytest
 
 from dsl.outcome import Subject, run
 from tests.faults.nasty import INSTANTS, NAMES, RULES, TYPES, good_event, spoilt
+from tests.faults.tally import is_long, tell
 from tests.integration.engine import Engine, event
 from worker import app
 from worker.contract import Accepted, Contract, Rejected, StoredBody, same_body
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.anyio
 
-SIZE = int(os.environ.get("ACH_HOSTILE", "1"))
+SIZE = int(os.environ.get("ACH_HOSTILE", "50" if is_long() else "1"))
 NOW = 1_798_761_600_000_000
 """2027 in UTC, microseconds."""
 END = 253_402_300_799_999_999
@@ -108,6 +110,7 @@ def test_a_hundred_thousand_spoilt_events() -> None:
     events = {(one.event.tenant, one.event.id): one.event for one in accepted}
     # Whatever the contract lets in, the fold can judge.
     assert run(program_of(rules), events.values()).unlocks
+    tell("spoilt events through the contract", f"{100_000 * SIZE:,}; {len(accepted):,} of them events all the same")
 
 
 def check_accepted(reader: Contract, one: Accepted) -> None:
@@ -177,6 +180,7 @@ async def test_spoilt_events_through_the_worker(engine: Engine) -> None:
     result = await expect_the_same(engine, ruleset(), bodies)
     assert result.counts.dead > 500
     assert not await engine.rows("SELECT FROM dead_letter WHERE reason IN ('defect', 'refused')")
+    tell("spoilt events through a worker", f"{len(bodies):,}; {result.counts.dead:,} dead letters")
 
 
 async def test_names_with_every_character(engine: Engine) -> None:
@@ -209,6 +213,7 @@ async def test_every_other_message_is_poison(engine: Engine) -> None:
     dice.shuffle(bodies)
     result = await expect_the_same(engine, ruleset(SMALL), bodies)
     assert (result.counts.events, len(result.unlocks)) == (2000 * SIZE, 40)
+    tell("poison, every other message", f"{len(bodies):,} messages; {result.counts.dead:,} dead letters")
 
 
 SMALL = 'event a.done { key: string?, team: string? }\nachievement three { title "3" when count(event=a.done, >= 3) }\n'
@@ -230,6 +235,7 @@ async def test_one_event_over_and_over(engine: Engine) -> None:
     await send(engine, (body for _ in range(20_000 * SIZE)))
     stats = await work_off(engine, batch_size=500)
     assert (stats.events, stats.duplicates, dict(stats.dead)) == (1, 20_000 * SIZE - 1, {})
+    tell("one event over and over", f"{20_000 * SIZE:,} times")
 
 
 @long
@@ -252,6 +258,10 @@ async def test_one_user_with_a_life_of_many_events(engine: Engine) -> None:
     first, second = (1e6 * each / half for each in seconds)
     assert len(await engine.rows("SELECT FROM event")) == 2 * half
     assert second < 3 * first + 100, f"{first:.0f} us an event, and then {second:.0f}"
+    tell(
+        "one user with many events",
+        f"{2 * half:,}; {first:.0f} us an event in the first half, {second:.0f} in the second",
+    )
 
 
 @long
@@ -262,3 +272,4 @@ async def test_many_tenants(engine: Engine) -> None:
     await send(engine, (json.dumps(one).encode() for one in events))
     stats = await work_off(engine, batch_size=500)
     assert (stats.events, stats.unlocks) == (6 * tenants, 3 * tenants)
+    tell("many tenants", f"{tenants:,}; {stats.unlocks:,} unlocks")

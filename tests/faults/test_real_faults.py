@@ -55,12 +55,12 @@ async def started(tmp_path: Path) -> AsyncGenerator[Workers]:
         yield made
 
 
-async def _expect(engine: Engine, producer: Producer, what: str) -> None:
+async def _expect(engine: Engine, producer: Producer, what: str, times: object) -> None:
     """Wait until the engine has healed, and judge."""
     healed = await settled(engine.settings)
     await expect_promise(engine.settings, producer.published, RULES)
     messages = len(producer.published)
-    tell(f"{what}; {messages} messages, {producer.unsure} never acknowledged; healed within {healed:.1f} s")
+    tell(what, f"{times}; {messages:,} messages, {producer.unsure} never acknowledged; healed within {healed:.1f} s")
 
 
 # -- workers -----------------------------------------------------------------------------------------------------------
@@ -78,7 +78,7 @@ async def test_kill_workers_under_load(bare: Engine, started: Workers) -> None:
             living[number % 2] = await started.start(bare.settings)
         for child in living:
             assert await child.until("ready"), child.log()
-    await _expect(bare, producer, f"workers killed with SIGKILL under load: {kills}")
+    await _expect(bare, producer, "workers killed with SIGKILL under load", kills)
 
 
 async def _some_moment(child: Child, dice: Random) -> None:
@@ -103,7 +103,7 @@ async def test_freeze_workers_beyond_their_ack_wait(bare: Engine, started: Worke
             await anyio.sleep(1.5 + dice.random())
             first.send(signal.SIGCONT)
             first, second = second, first
-    await _expect(bare, producer, f"workers frozen beyond their ack wait: {freezes}")
+    await _expect(bare, producer, "workers frozen beyond their ack wait", freezes)
 
 
 # -- PostgreSQL --------------------------------------------------------------------------------------------------------
@@ -126,7 +126,7 @@ async def test_terminate_backends(bare: Engine, started: Workers) -> None:
                 await anyio.sleep(0.03)
     finally:
         await connection.close()
-    await _expect(bare, producer, f"connections of workers terminated by PostgreSQL: {terminated} in {storms} storms")
+    await _expect(bare, producer, "connections of workers terminated by PostgreSQL", f"{terminated} in {storms} storms")
 
 
 async def test_commits_cut_off(bare: Engine, own_servers: Servers, started: Workers) -> None:
@@ -156,7 +156,8 @@ async def test_commits_cut_off(bare: Engine, own_servers: Servers, started: Work
         await _expect(
             bare,
             producer,
-            f"commits cut off: {fates[Fate.UNKNOWN]} whose answer was swallowed, {fates[Fate.LOST]} never heard of",
+            "commits cut off",
+            f"{fates[Fate.UNKNOWN]:,} whose answer was swallowed, {fates[Fate.LOST]:,} never heard of",
         )
 
 
@@ -181,7 +182,7 @@ async def test_postgres_stops_at_once_and_comes_back(bare: Engine, own_servers: 
             await child.until("batch", 3 * number + 1)
             await own_servers.kill_postgres(signal.SIGQUIT if number % 2 else signal.SIGKILL)
             await own_servers.start_postgres()
-    await _expect(bare, producer, f"PostgreSQL killed or shut down at once: {stops}")
+    await _expect(bare, producer, "PostgreSQL killed or shut down at once", stops)
 
 
 async def test_the_disk_of_the_ledger_is_full(own_servers: Servers, started: Workers) -> None:
@@ -202,7 +203,7 @@ async def test_the_disk_of_the_ledger_is_full(own_servers: Servers, started: Wor
                     while child.log_text().count("DiskFullError") < number:  # noqa: ASYNC110
                         await anyio.sleep(0.05)
                 ballast.unlink()
-        await _expect(engine, producer, f"disk of the ledger filled up: {times}")
+        await _expect(engine, producer, "disk of the ledger filled up", times)
 
 
 @asynccontextmanager
@@ -253,7 +254,7 @@ async def test_nats_is_killed_and_comes_back(bare: Engine, own_servers: Servers,
             await child.until("batch", 3 * number + 1)
             await own_servers.kill_nats()
             await own_servers.start_nats()
-    await _expect(bare, producer, f"nats-server killed with SIGKILL: {kills}")
+    await _expect(bare, producer, "nats-server killed with SIGKILL", kills)
 
 
 async def test_bad_networks(bare: Engine, own_servers: Servers, started: Workers) -> None:
@@ -276,8 +277,9 @@ async def test_bad_networks(bare: Engine, own_servers: Servers, started: Workers
             await anyio.sleep(0.3 + dice.random() * 0.7)
             net.heal()
         await producer.done.wait()
-        what = f"networks spoilt: {rounds} rounds, {first.cuts + second.cuts} connections reset"
-        await _expect(bare, producer, what)
+        await _expect(
+            bare, producer, "networks spoilt", f"{rounds} rounds, {first.cuts + second.cuts} connections reset"
+        )
 
 
 def _spoil(net: Proxy, dice: Random) -> None:
@@ -301,4 +303,4 @@ async def test_clocks_of_producers_are_wrong(bare: Engine, started: Workers) -> 
     async with producing(bare.settings.nats_url, sent) as producer:
         for _ in range(2):
             await started.start(bare.settings)
-    await _expect(bare, producer, "producers with clocks wrong by up to two days: 12")
+    await _expect(bare, producer, "producers with clocks wrong by up to two days", 12)

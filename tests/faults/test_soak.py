@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 from random import Random
@@ -21,6 +22,7 @@ import pytest
 
 from tests.faults.load import RULES, Sent, Shape, load
 from tests.faults.oracle import all_acknowledged, expect_promise, settled
+from tests.faults.tally import tell
 from worker.app import run
 from worker.publishing import Outgoing
 from worker.sandbox import publish
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 SECONDS: Final = int(os.environ.get("ACH_SOAK", "60"))
 pytestmark = [pytest.mark.anyio, pytest.mark.faults, pytest.mark.soak, pytest.mark.timeout(3 * SECONDS + 300)]
 
+LONG: Final = 600
+"""Seconds from which a soak is a long one."""
 RATE: Final = 150
 """Events a second."""
 WORKERS: Final = 2
@@ -128,28 +132,33 @@ async def send(settings: Settings, sent: list[Sent]) -> None:
         await anyio.sleep(max(0.0, began + 1 - anyio.current_time()))
 
 
-async def hurt(dice: Random, fleet: Fleet, servers: Servers, settings: Settings) -> None:
+async def hurt(dice: Random, fleet: Fleet, servers: Servers, settings: Settings, done: Counter[str]) -> None:
     """Do harm until cancelled; what was begun is ended, and nobody is left dead."""
     while True:
         await anyio.sleep(dice.random() * 2 * PAUSE)
         with anyio.CancelScope(shield=True):
-            await _hurt_once(dice.randrange(10), fleet, servers, settings)
+            done[await _hurt_once(dice.randrange(10), fleet, servers, settings)] += 1
 
 
-async def _hurt_once(number: int, fleet: Fleet, servers: Servers, settings: Settings) -> None:
+async def _hurt_once(number: int, fleet: Fleet, servers: Servers, settings: Settings) -> str:
     match number:
         case 0:
             await servers.kill_nats()
             await servers.start_nats()
+            return "nats-server killed"
         case 1:
             await servers.kill_postgres()
             await servers.start_postgres()
+            return "PostgreSQL killed"
         case 2 | 3 | 4:
             await cut_connections(settings)
+            return "connections terminated"
         case 5 | 6:
             await fleet.restart(kill=True)
+            return "workers cancelled"
         case _:
             await fleet.restart(kill=False)
+            return "workers restarted"
 
 
 async def look(samples: list[Sample]) -> None:
@@ -164,24 +173,34 @@ async def test_soak(own_engine: Engine, own_servers: Servers) -> None:
     # Made beforehand, so that only what the workers hold can grow.
     sent = load(7, Shape(RATE * SECONDS * 3 // 4, users=200, tenants=5, step=30_000_000))
     dice, samples, before = Random(7), list[Sample](), sample()  # noqa: S311 - no secret
+    done = Counter[str]()
     async with anyio.create_task_group() as tasks:
         fleet = Fleet(settings, tasks)
         for _ in range(WORKERS):
             fleet.start()
         async with anyio.create_task_group() as harm:
-            harm.start_soon(hurt, dice, fleet, own_servers, settings)
+            harm.start_soon(hurt, dice, fleet, own_servers, settings, done)
             harm.start_soon(look, samples)
             await send(settings, sent)
             harm.cancel_scope.cancel()
         await settled(settings, 60)
         await fleet.stop()
     await expect_promise(settings, all_acknowledged(sent), RULES)
-    expect_flat(samples)
+    grown = expect_flat(samples)
     await expect_nothing_left(settings, before)
+    tell(
+        "soak",
+        f"{SECONDS} s, {len(sent):,} messages; {', '.join(f'{what} {times}' for what, times in sorted(done.items()))};"
+        f" memory {grown:+.1f} MiB once it was warm; no connection, task or file left",
+        form="long" if SECONDS >= LONG else "quick",
+    )
 
 
-def expect_flat(samples: list[Sample]) -> None:
-    """Memory must not grow once everything is warm; nor may files and tasks pile up with every restart."""
+def expect_flat(samples: list[Sample]) -> float:
+    """Memory must not grow once everything is warm; nor may files and tasks pile up with every restart.
+
+    Return by how many MiB it has grown all the same, by the slope of all samples.
+    """
     warm = samples[int(len(samples) * WARM) :]
     slope = linear_regression([one.at for one in warm], [one.rss / MEGABYTE for one in warm]).slope
     grown = slope * (warm[-1].at - warm[0].at)
@@ -190,6 +209,7 @@ def expect_flat(samples: list[Sample]) -> None:
     for name in ("files", "tasks"):
         early, late = (max(getattr(one, name) for one in part) for part in (warm[:half], warm[half:]))
         assert late <= early + 12, f"{name}: at most {early} and then {late}"
+    return grown
 
 
 async def expect_nothing_left(settings: Settings, before: Sample) -> None:
