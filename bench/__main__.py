@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final
 import click
 import msgspec
 
-from bench import page
+from bench import page, pathway_env
 from bench.chart import draw
 from bench.contestants import CONTESTANTS
 from bench.events import Shape
@@ -38,13 +38,13 @@ if TYPE_CHECKING:
     from bench.contestants import Contestant
     from bench.rig import Rig
 
-EVENTS: Final = 120_000
+EVENTS: Final = 200_000
 ROUNDS: Final = 5
 QUICK: Final = (10_000, 1)
 """Events and rounds of --quick."""
 FEWEST: Final = 2000
 """Events of a run, however slow the contestant."""
-FAULTY: Final = 0.25
+FAULTY: Final = 0.15
 """Share of the events for the runs that judge what a fault leaves."""
 LATENCY_SECONDS: Final = 6.0
 LATENCY_EVENTS: Final = 200_000
@@ -174,20 +174,24 @@ def write(results: Results) -> None:
 @click.option("--rounds", type=click.IntRange(1), help=f"Rounds ({ROUNDS}).")
 @click.option("--only", metavar="KEYS", help=f"Of {', '.join(one.key for one in CONTESTANTS)}: these, with commas.")
 @click.option("--quick", is_flag=True, help=f"{QUICK[0]:,} events, {QUICK[1]} round: to see that everything works.")
+@click.option("--pathway", is_flag=True, help="Make Pathway's environment first, where it is missing (1.6 GB).")
 @click.option(
     "--write/--no-write", "writes", default=None, help="Write results and page (default: if it is the whole)."
 )
 @click.option("--render", is_flag=True, help="Measure nothing: write the page anew from the latest results.")
-def main(
+def main(  # noqa: PLR0913 - the options
     events: int | None,
     rounds: int | None,
     only: str | None,
     *,
     quick: bool,
+    pathway: bool,
     writes: bool | None,
     render: bool,
 ) -> None:
     """Measure the worker and what one would use instead, side by side."""
+    if pathway and (why := pathway_env.install()):
+        print(f"Pathway: {why}", file=sys.stderr)
     if render:
         write(msgspec.json.decode(LATEST.read_bytes(), type=Results))
         return
@@ -206,8 +210,7 @@ def main(
         rows={one.key: Row(one.title, one.differs, one.announces) for one in who},
     )
     for one in who:
-        if one.needs is not None and not one.needs.exists():
-            results.rows[one.key].skipped = f"{one.needs.parent.parent.name} is missing: see --help"
+        results.rows[one.key].skipped = one.missing() or ""
     logs.quiet()
     run_async(lambda: _measure(who, results))
     if writes if writes is not None else not (quick or only):

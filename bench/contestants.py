@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from bench import pathway_env
 from bench.expected import Unlock
 from bench.peers import by_hand, postgres_only
 from bench.processes import python
@@ -15,14 +16,18 @@ if TYPE_CHECKING:
 
     from bench.rig import Arena
 
-PATHWAY_PYTHON: Final = Path(__file__).parent.parent / ".venv-pathway" / "bin" / "python"
-"""Of Pathway's own environment: it brings hundreds of megabytes, and pins what others need in other versions."""
-
 _MICROSECONDS: Final = "(extract(epoch FROM earned_at) * 1000000)::bigint"
 _OWN: Final = f"SELECT user_id, achievement, {_MICROSECONDS} FROM unlock"  # noqa: S608 - constants
 _WORKER: Final = (
     f"SELECT subject, achievement, {_MICROSECONDS} FROM unlock"  # noqa: S608 - constants
     " WHERE granted_at IS NOT NULL AND contested_at IS NULL"
+)
+_PATHWAY_TABLES: Final = """
+CREATE TABLE progress (user_id text PRIMARY KEY, events bigint, state text);
+CREATE TABLE unlock (user_id text, achievement text, earned_at text, PRIMARY KEY (user_id, achievement));
+"""
+_PATHWAY: Final = (
+    "SELECT user_id, achievement, (extract(epoch FROM earned_at::timestamptz) * 1000000)::bigint FROM unlock"
 )
 _PENDING: Final = "SELECT count(*) FROM unlock WHERE published_at IS NULL"
 
@@ -53,8 +58,12 @@ class Contestant(NamedTuple):
     """SQL that counts what is still to be announced once everything is acknowledged."""
     file: bool = False
     """It reads a file to its end, in place of the stream."""
-    needs: Path | None = None
-    """An interpreter without which it cannot take part."""
+    kept: str = "SELECT count(*) FROM event"
+    """SQL that counts the events that have been taken in."""
+    acknowledges_early: bool = False
+    """What is acknowledged is not kept yet: how far it is, is what `kept` says."""
+    missing: Callable[[], str | None] = lambda: None
+    """Tells why it cannot take part."""
 
     async def prepare(self, arena: Arena) -> None:
         """Make the tables that it works on."""
@@ -78,6 +87,10 @@ class Contestant(NamedTuple):
 
 def _ach(_: int) -> Sequence[str]:
     return (str(Path(sys.executable).with_name("ach")), "run")
+
+
+def _pathway(per: int) -> Sequence[str]:
+    return (str(pathway_env.PYTHON), "-m", "bench.peers.pathway_job", str(per))
 
 
 def _own(name: str) -> Callable[[int], Sequence[str]]:
@@ -112,7 +125,7 @@ CONTESTANTS: Final = (
         by_hand.TABLES,
         _OWN,
         "order of handling, 32 at a time; otherwise as above",
-        share=0.08,
+        share=0.06,
     ),
     Contestant(
         "postgres",
@@ -123,5 +136,18 @@ CONTESTANTS: Final = (
         "no stream: a complete file is loaded and judged at once; nothing is announced",
         announces=False,
         file=True,
+    ),
+    Contestant(
+        "pathway",
+        "Pathway",
+        _pathway,
+        _PATHWAY_TABLES,
+        _PATHWAY,
+        "no ledger: what it has seen is kept in its own files alone; a batch is put in order, across batches it is the "
+        "order of arrival; no contract, no dead letters",
+        share=0.2,
+        kept="SELECT coalesce(sum(events), 0)::bigint FROM progress",
+        acknowledges_early=True,
+        missing=pathway_env.missing,
     ),
 )

@@ -69,10 +69,12 @@ async def drain(
     *,
     per: int,
     done: Callable[[], Awaitable[bool]] = settled,
+    look: Callable[[], Awaitable[int]] | None = None,
 ) -> Drained:
     """Start processes, wait until the stream is worked off, measure, and end them.
 
-    `per` is the number of events in a message; `done` tells, once all is acknowledged, whether all is done.
+    `per` is the number of events in a message; `done` tells, once all is acknowledged, whether all is done;
+    `look` tells how many messages are done, where that is not how many are acknowledged.
 
     Raises:
         BenchError: a process failed, or nothing moves any more.
@@ -90,10 +92,10 @@ async def drain(
             return Mark(now, messages * per, cpu_seconds(pids), arena.cpu(), await arena.wal())
 
         start = await mark(0)
-        first = await mark(await reached(arena, peers, int(total * WARM), total))
+        first = await mark(await reached(arena, peers, int(total * WARM), total, look))
         if first.events >= total * per:  # one batch took everything
             first = start
-        await reached(arena, peers, total, total)
+        await reached(arena, peers, total, total, look)
         while not await done():
             check(peers)
             await asyncio.sleep(LOOK_SECONDS)
@@ -116,8 +118,10 @@ async def drain(
     )
 
 
-async def reached(arena: Arena, peers: Sequence[Peer], wanted: int, total: int) -> int:
-    """Wait until so many of `total` messages are acknowledged; return how many are.
+async def reached(
+    arena: Arena, peers: Sequence[Peer], wanted: int, total: int, look: Callable[[], Awaitable[int]] | None = None
+) -> int:
+    """Wait until so many of `total` messages are acknowledged, or done by what `look` says; return how many are.
 
     Raises:
         BenchError: a process failed, or nothing moves any more.
@@ -125,8 +129,11 @@ async def reached(arena: Arena, peers: Sequence[Peer], wanted: int, total: int) 
     began = moved = perf_counter()
     before = -1
     while True:
-        backlog = await arena.backlog()
-        acknowledged = total - backlog.waiting - backlog.unacked
+        if look is None:
+            backlog = await arena.backlog()
+            acknowledged = total - backlog.waiting - backlog.unacked
+        else:
+            acknowledged = await look()
         if acknowledged >= max(wanted, 1):
             return acknowledged
         if acknowledged != before:

@@ -57,8 +57,10 @@ class Backlog(NamedTuple):
 class Arena:
     """A database and streams for one run: `EVENTS` with its consumer, and `UNLOCKS`. Made by `Rig.arena`."""
 
-    def __init__(self, rig: Rig, settings: Settings, connection: Connection) -> None:
+    def __init__(self, rig: Rig, settings: Settings, connection: Connection, scratch: Path) -> None:
         self.settings: Final = settings
+        self.scratch: Final = scratch
+        """An empty folder."""
         self.connection: Final = connection
         """To the run's database, for whoever looks at it."""
         self._rig = rig
@@ -76,6 +78,7 @@ class Arena:
             "NATS_URL": wanted.nats_url,
             "DATABASE_URL": wanted.database_url,
             "ACH_ACK_WAIT": str(wanted.ack_wait),
+            "BENCH_SCRATCH": str(self.scratch),
         }
 
     async def deploy(self, rules: Path = RULES) -> None:
@@ -154,7 +157,8 @@ class Rig:
             pass
         connection = await asyncpg.connect(settings.database_url)
         try:
-            yield Arena(self, settings, connection)
+            with tempfile.TemporaryDirectory(prefix="ach-bench-") as scratch:
+                yield Arena(self, settings, connection, Path(scratch))
         finally:
             await connection.close()
             await self.admin.execute(f"DROP DATABASE {name} WITH (FORCE)")

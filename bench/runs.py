@@ -18,6 +18,7 @@ from bench.publish import publish_all, publish_paced
 from worker.stats import percentile
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     from nats.aio.msg import Msg
@@ -104,10 +105,20 @@ async def speed(rig: Rig, who: Contestant, load: Load, per: int, folder: Path) -
         else:
             rate = len(load.events) / await publish_all(arena, load.messages(per))
             commands = [who.command(per)] * who.processes
-            drained = await drain(arena, commands, log, per=per, done=partial(who.done, arena))
+            done, look = partial(who.done, arena), _look(arena, who, per)
+            drained = await drain(arena, commands, log, per=per, done=done, look=look)
         found = await who.found(arena)
         difference = "none" if who.unlocks is None else str(compare(load.expected.unlocks, found))
         return Speed(drained, rate, difference, len(found))
+
+
+def _look(arena: Arena, who: Contestant, per: int) -> Callable[[], Awaitable[int]] | None:
+    """Return what tells how many messages are done; None where it is how many are acknowledged."""
+
+    async def look() -> int:
+        return -(-(await arena.connection.fetchval(who.kept)) // per)
+
+    return look if who.acknowledges_early else None
 
 
 async def _read_file(arena: Arena, who: Contestant, load: Load, per: int, folder: Path) -> Drained:
@@ -211,10 +222,14 @@ async def killed(rig: Rig, who: Contestant, load: Load, folder: Path, *, seconds
             await publish_all(arena, load.messages(1))
             peers = _start(arena, who, folder)
             try:
-                await reached(arena, peers, int(len(load.events) * KILL_AT), len(load.events))
+                number = len(load.events)
+                await reached(arena, peers, int(number * KILL_AT), number, _look(arena, who, 1))
             finally:
                 await _end_at_once(peers)
-            await _work_off(arena, who, load, folder)
+            try:
+                await _work_off(arena, who, load, folder)
+            except BenchError as error:  # it does not come back to its feet: that is what is to be told
+                return Verdict(right=False, said=str(error).partition("\n")[0])
         return await _judge(arena, who, load)
 
 
@@ -250,7 +265,8 @@ async def _to_end(peer: Peer) -> None:
 async def _work_off(arena: Arena, who: Contestant, load: Load, folder: Path) -> None:
     peers = _start(arena, who, folder)
     try:
-        await reached(arena, peers, len(load.events), len(load.events))
+        number = load.expected.events if who.acknowledges_early else len(load.events)
+        await reached(arena, peers, number, number, _look(arena, who, 1))
         while not await who.done(arena):
             check(peers)
             await asyncio.sleep(0.02)
@@ -260,7 +276,7 @@ async def _work_off(arena: Arena, who: Contestant, load: Load, folder: Path) -> 
 
 async def _judge(arena: Arena, who: Contestant, load: Load) -> Verdict:
     said: list[str] = []
-    kept = await arena.connection.fetchval("SELECT count(*) FROM event")
+    kept = await arena.connection.fetchval(who.kept)
     if kept != load.expected.events:
         said.append(f"{kept:,} events kept of {load.expected.events:,}")
     if who.unlocks is not None:
