@@ -16,6 +16,8 @@ from dsl.syntax import File, Name, Not, Ref, Truth
 from tests.dsl.programs import texts
 
 GOLDEN = Path(__file__).parent / "golden"
+FORMATTED = Path(__file__).parent / "formatted"
+BEFORE = ".before.ach"
 SLOW = (HealthCheck.too_slow, HealthCheck.filter_too_much)
 RULES = Path(__file__).parents[2] / "fixtures" / "rules"
 
@@ -231,6 +233,14 @@ example "x" {
 # bye
 """
     )
+
+
+@pytest.mark.parametrize("name", sorted(path.name[: -len(BEFORE)] for path in FORMATTED.glob(f"*{BEFORE}")))
+def test_pairs(name: str) -> None:
+    # Bytes: line breaks are part of what is read.
+    before, after = ((FORMATTED / f"{name}{suffix}").read_bytes().decode() for suffix in (BEFORE, ".after.ach"))
+    assert formatted(before) == after
+    check_formatted(before)
 
 
 def test_a_file_that_was_formatted_by_hand_is_left_alone() -> None:
