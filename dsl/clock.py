@@ -52,15 +52,16 @@ class FixedClock:
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.utc = name == "UTC"
         self.key = f'"{name}"'
 
     def local(self, state: State, event: Event) -> int:
         """See `Clock`."""
         del state
-        return self._local(event.at)
+        return event.at if self.utc else self._local(event.at)
 
     def _local(self, at: int) -> int:
-        return at if self.name == "UTC" else at + offset_at(self.name, at) * SECOND
+        return at if self.utc else at + offset_at(self.name, at) * SECOND
 
     def same_unit(self, state: State, event: Event, at: int, unit: Unit) -> bool:
         """See `Clock`."""

@@ -14,7 +14,7 @@ import msgspec
 
 from dsl.event import Position
 
-ENCODING: Final = 1
+ENCODING: Final = 2
 """Version of the encoding below; raise it whenever a struct changes its meaning."""
 
 Amount = int | Decimal
@@ -84,6 +84,8 @@ class RecentAmounts(msgspec.Struct, array_like=True, tag=8):
     """Recent events with their amounts, oldest first: a suffix for sums, a monotone queue for extremes."""
 
     items: list[tuple[Position, Amount]] = []
+    total: Amount | None = None
+    """Of all amounts; only where sums are asked for."""
 
 
 class RecentValues(msgspec.Struct, array_like=True, tag=9):

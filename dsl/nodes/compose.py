@@ -93,7 +93,7 @@ class _Span:
     def start(self, state: State) -> Position | None:
         """See `Condition`."""
         node = state.nodes.get(self.slot)
-        return node.start if isinstance(node, Held | Since) else None
+        return node.start if isinstance(node, (Held, Since)) else None
 
     def holds(self, state: State) -> bool:
         """See `Condition`."""

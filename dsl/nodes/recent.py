@@ -101,7 +101,10 @@ class RecentDistinct(_Positions):
 
 
 class RecentSum(_Positions):
-    """The shortest run of recent events whose amounts, added up backwards, reach `cap`."""
+    """The shortest run of recent events whose amounts, added up backwards, are more than `cap`, and their total.
+
+    Amounts are never negative here, the checker sees to it: only the first of a run can be one too many.
+    """
 
     def __init__(self, tests: Tests, key: str, horizon: int | None, field: str) -> None:
         super().__init__(tests, key, horizon)
@@ -119,23 +122,24 @@ class RecentSum(_Positions):
             if not isinstance(node, RecentAmounts):
                 node = state.nodes[slot] = RecentAmounts()
             items = node.items
+            total = add(total_of(node), value)
             items.append((position, value))
-            oldest = self.oldest(event)
-            while items[0][0].at < oldest:
-                del items[0]
-            _drop_beyond(items, cap)
+            oldest, beyond = self.oldest(event), 0
+            for at, amount in items:
+                rest = add(total, -amount)
+                if at.at >= oldest and rest <= cap:
+                    break
+                total = rest
+                beyond += 1
+            del items[:beyond]
+            node.total = total
 
         return step
 
 
-def _drop_beyond(items: list[tuple[Position, Amount]], cap: Amount) -> None:
-    """Drop what lies before the event at which the total, added up backwards, is more than `cap`."""
-    total: Amount = 0
-    for index in range(len(items) - 1, -1, -1):
-        total = add(total, items[index][1])
-        if total > cap:
-            del items[:index]
-            return
+def total_of(node: RecentAmounts) -> Amount:
+    """Return the sum of all amounts that are remembered."""
+    return 0 if node.total is None else node.total
 
 
 class RecentExtreme(_Positions):
@@ -248,8 +252,24 @@ class SumReached:
 
     def start(self, state: State) -> Position | None:
         """See `Condition`."""
+        node = state.nodes.get(self.amounts.slot)
+        if not isinstance(node, RecentAmounts) or not self.bound.reached(total_of(node)):
+            return None
+        # The highest bound is reached near the begin of what is remembered, a low one near its end.
+        high = 2 * self.bound.bound > self.amounts.cap
+        return self._forwards(node) if high else self._backwards(node)
+
+    def _forwards(self, node: RecentAmounts) -> Position | None:
+        rest, found = total_of(node), None
+        for position, amount in node.items:
+            if not self.bound.reached(rest):
+                break
+            rest, found = add(rest, -amount), position
+        return found
+
+    def _backwards(self, node: RecentAmounts) -> Position | None:
         total: Amount = 0
-        for position, amount in reversed(self._items(state)):
+        for position, amount in reversed(node.items):
             total = add(total, amount)
             if self.bound.reached(total):
                 return position

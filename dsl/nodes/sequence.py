@@ -52,9 +52,13 @@ class Sequences:
             (i, tests[event_type]) for i, tests in reversed(list(enumerate(self.steps))) if event_type in tests
         )
 
+        begins = any(i == 0 for i, _ in places)
+
         def step(state: State, event: Event, position: Position) -> None:
             node = state.nodes.get(slot)
             if not isinstance(node, Steps):
+                if not begins:
+                    return
                 node = Steps([None] * length)
             if _advance(node.best, places, state, event, position):
                 state.nodes[slot] = node
@@ -97,11 +101,11 @@ def _advance(
     """Let an event fill the steps it matches, last to first; tell whether anything moved."""
     moved = False
     for i, test in places:
-        if test is not None and not test(state, event):
-            continue
         before = position if i == 0 else best[i - 1]
+        if before is None or (test is not None and not test(state, event)):
+            continue
         here = best[i]
-        if before is not None and (here is None or before > here):
+        if here is None or before > here:
             best[i] = before
             moved = True
     return moved
@@ -121,6 +125,8 @@ class SequenceReached:
     def start(self, state: State) -> Position | None:
         """See `Condition`."""
         node = state.nodes.get(self.sequences.slot)
+        if node is None:
+            return None
         if isinstance(node, KeyedSteps):
             return node.start
         return node.best[-1] if isinstance(node, Steps) else None

@@ -69,7 +69,7 @@ class Streaks:
 
     def stepper(self, event_type: str) -> Step:
         """See `Aggregate`."""
-        slot, unit, local = self.slot, self.unit, self.clock.local
+        slot, unit, local, minimum = self.slot, self.unit, self.clock.local, self.minimum
         matches, test = event_type in self.tests, self.tests.get(event_type)
         moves_zone = event_type in self.zone_types
         slack = _SLACK[unit]
@@ -80,9 +80,12 @@ class Streaks:
             if matches and (test is None or test(state, event)):
                 if not isinstance(node, Run):
                     node = state.nodes[slot] = Run()
-                self._seal(node, unit_index(unit, event.at) - slack)
-                if self._note(node, unit_index(unit, local(state, event))):
-                    self._review(node)
+                index, recent = unit_index(unit, local(state, event)), node.recent
+                # Most events come in a unit that is active already, and change nothing.
+                if not recent or recent[-1][0] != index or recent[-1][1] < minimum:
+                    self._seal(node, unit_index(unit, event.at) - slack)
+                    if self._note(node, index):
+                        self._review(node)
             if isinstance(node, Run) and node.unit is not None and (matches or moves_zone):
                 begin = Position(self.clock.begin(state, unit, node.unit), "")
                 node.start = begin if node.start is None else max(node.start, begin)

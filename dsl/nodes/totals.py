@@ -75,14 +75,21 @@ class Total:
     def stepper(self, event_type: str) -> Step:
         """See `Aggregate`."""
         slot, test, field = self.slot, self.tests[event_type], self.field
-        amount_of = None if field is None else _amount_of(field)
 
-        def step(state: State, event: Event, position: Position) -> None:
+        def count(state: State, event: Event, position: Position) -> None:
             del position
             if test is not None and not test(state, event):
                 return
-            amount = 1 if amount_of is None else amount_of(event)
-            if amount is None:
+            node = state.nodes.get(slot)
+            if isinstance(node, Tally):
+                node.total += 1
+            else:
+                state.nodes[slot] = Tally(1)
+
+        def add_up(state: State, event: Event, position: Position) -> None:
+            del position
+            amount = event.fields.get(field or "")
+            if amount is None or isinstance(amount, str) or (test is not None and not test(state, event)):
                 return
             node = state.nodes.get(slot)
             if isinstance(node, Tally):
@@ -90,7 +97,7 @@ class Total:
             else:
                 state.nodes[slot] = Tally(amount)
 
-        return step
+        return count if field is None else add_up
 
     def best(self, state: State) -> Amount:
         """Return the total."""
@@ -219,8 +226,9 @@ class Distinct(Total):
             node = state.nodes.get(slot)
             if not isinstance(node, Values):
                 node = state.nodes[slot] = Values()
-            if len(node.seen) < cap:
-                node.seen.add(value_key(value))
+            seen = node.seen
+            if len(seen) < cap:
+                seen.add(value_key(value))
 
         return step
 
@@ -339,10 +347,21 @@ class Reached:
     def asker(self) -> Callable[[State], bool]:
         """Return `holds` as a closure of its own, for the many events at which it does not; slots are known by now."""
         slot, best, bound = self.total.slot, self.total.best, self.bound.bound
-        if self.bound.op != ">=":
+        if self.bound.op != ">=" or bound <= 0:
             return self.holds
-        if bound <= 0:
-            return self.holds
+
+        def plain(state: State) -> bool:
+            node = state.nodes.get(slot)
+            return isinstance(node, Tally) and node.total >= bound
+
+        def distinct(state: State) -> bool:
+            node = state.nodes.get(slot)
+            return isinstance(node, Values) and len(node.seen) >= bound
+
+        if type(self.total) is Total:
+            return plain
+        if type(self.total) is Distinct:
+            return distinct
         return lambda state: slot in state.nodes and best(state) >= bound
 
     def measure(self, state: State, now: int, floor: Position) -> Measure:
