@@ -68,6 +68,10 @@ _SLIPS: Final = tuple(
         (r"^\{\|.*\b(event|traits from) [\w.]+ \{[^}]*\b(\w+) »(string|int|decimal|bool|timestamp)\b", r"write \2: \3"),
         (r"^\{\|.*\b(event|traits from) [\w.]+ \{[^}]*: »\"(\w+)\"", r"types are written without quotes: \2"),
         (r"^\{\|.*\bevent [\w.]+ \{[^}]*»\[", "a field is bounded from below alone: >= 0"),
+        (
+            r"\b(event|unless)\s*=\s*»(?![=:\"'])",
+            r"an event is named here, or a list: \1=[lesson.completed, quiz.passed]",
+        ),
     )
 )
 _REPEAT: Final = re.compile(r"\brepeat »(hour|dai|week|month|year)ly\b")

@@ -46,6 +46,8 @@ def check(program: Program, outcome: Outcome, clock: int, line: Expect) -> str |
     if found:
         return _listed(found)
     standing = next(standings_of(program, outcome, clock, line), None)
+    if standing is not None and standing.earned:
+        return "it is earned and waits for its `settle`: no event here is late enough; write one that is"
     return "it was not earned" if standing is None else f"it was not earned; progress {_progress(standing)}"
 
 

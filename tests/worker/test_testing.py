@@ -66,6 +66,19 @@ def test_the_same_question_is_answered_once(tmp_path: Path) -> None:
     assert "explained above" in ran.stdout
 
 
+def test_a_grant_that_still_waits_is_told_apart_from_none(tmp_path: Path) -> None:
+    text = """\
+achievement slow { title "Slow" when count(event=lesson.completed, >= 1) settle 1h }
+example "nothing happens for an hour" {
+  at 2026-04-13T09:00:00Z ann lesson.completed { lesson_id: "a" }
+  expect ann slow
+}
+"""
+    ran = _test(tmp_path, text)
+    assert "=      got: it is earned and waits for its `settle`: no event here is late enough" in ran.stdout
+    assert "announced from 2026-04-13T10:00:00Z on" in ran.stdout
+
+
 def test_nobody_there(tmp_path: Path) -> None:
     text = 'example "x" {\n  at 2026-04-13T09:00:00Z ann lesson.completed { lesson_id: "a" }\n  expect bob habit\n}\n'
     assert "no event that these rules hear is of user bob" in _test(tmp_path, text).stdout
