@@ -38,7 +38,7 @@ async def test_a_cluster_whose_nodes_fail_one_at_a_time(database_url: str, tmp_p
         await three.ready(engine.settings)
         await engine.apply(RULES)
         faults = {"leader steps down": 0, "node killed": 0, "node frozen": 0, "node parted": 0}
-        sent = load(9, Shape(events=600 + 250 * rounds, users=20))
+        sent = load(9, Shape(events=600 + 350 * rounds, users=20))
         async with producing(three.url, sent, pause=0.005) as producer:
             for _ in range(2):
                 child = await started.start(engine.settings)

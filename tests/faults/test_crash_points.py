@@ -233,7 +233,8 @@ DECISIVE: Final = (
 async def test_crash_at_every_point(servers: Servers, tmp_path: Path, work: str) -> None:
     tried, died, broken = 0, 0, list[str]()
     async with _world(servers, tmp_path) as world:
-        for seed in range(1, SEEDS + 1):
+        # A twist is the same for every seed.
+        for seed in range(1, 2 if work == "twist" else SEEDS + 1):
             points = await _recorded(world, work, seed)
             trials = [Trial(work, seed, point) for point in _chosen(points, Random(seed))]  # noqa: S311 - reproducible
             crashed, wrong = await _try(world, trials)

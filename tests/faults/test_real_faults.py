@@ -20,7 +20,7 @@ import asyncpg
 import pytest
 
 from tests.faults.load import RULES, Sent, Shape, load
-from tests.faults.oracle import expect_promise, settled
+from tests.faults.oracle import HEALING_SECONDS, expect_promise, settled
 from tests.faults.processes import Child, Workers, workers
 from tests.faults.producer import Producer, producing
 from tests.faults.proxy import Fate, Proxy, proxy
@@ -55,9 +55,11 @@ async def started(tmp_path: Path) -> AsyncGenerator[Workers]:
         yield made
 
 
-async def _expect(engine: Engine, producer: Producer, what: str, times: object) -> None:
+async def _expect(
+    engine: Engine, producer: Producer, what: str, times: object, *, seconds: float = HEALING_SECONDS
+) -> None:
     """Wait until the engine has healed, and judge."""
-    healed = await settled(engine.settings)
+    healed = await settled(engine.settings, seconds)
     await expect_promise(engine.settings, producer.published, RULES)
     messages = len(producer.published)
     tell(what, f"{times}; {messages:,} messages, {producer.unsure} never acknowledged; healed within {healed:.1f} s")
@@ -68,8 +70,9 @@ async def _expect(engine: Engine, producer: Producer, what: str, times: object) 
 
 async def test_kill_workers_under_load(bare: Engine, started: Workers) -> None:
     kills, dice = count("KILLS", quick=30, long=1000), Random(1)  # noqa: S311 - reproducible
-    sent = load(1, Shape(events=max(600, kills * 12), users=30))
-    async with producing(bare.settings.nats_url, sent, pause=0.002) as producer:
+    # As many and as slowly as makes the load outlast the kills.
+    sent = load(1, Shape(events=kills * 40, users=30))
+    async with producing(bare.settings.nats_url, sent, pause=0.007) as producer:
         living = [await started.start(bare.settings) for _ in range(2)]
         for number in range(kills):
             child = living[number % 2]
@@ -158,6 +161,8 @@ async def test_commits_cut_off(bare: Engine, own_servers: Servers, started: Work
             producer,
             "commits cut off",
             f"{fates[Fate.UNKNOWN]:,} whose answer was swallowed, {fates[Fate.LOST]:,} never heard of",
+            # What piled up behind so many failures is worked off in batches of five.
+            seconds=HEALING_SECONDS + cuts / 50,
         )
 
 
@@ -176,7 +181,7 @@ async def _before_postgres(servers: Servers) -> AsyncGenerator[tuple[Proxy, str]
 
 async def test_postgres_stops_at_once_and_comes_back(bare: Engine, own_servers: Servers, started: Workers) -> None:
     stops = count("STOPS", quick=6, long=100)
-    async with producing(bare.settings.nats_url, load(5, Shape(events=800 + stops * 50)), pause=0.003) as producer:
+    async with producing(bare.settings.nats_url, load(5, Shape(events=800 + stops * 400)), pause=0.003) as producer:
         child = await started.start(bare.settings)
         for number in range(stops):
             await child.until("batch", 3 * number + 1)
@@ -248,7 +253,7 @@ def _fill(disk: Path) -> Path:
 
 async def test_nats_is_killed_and_comes_back(bare: Engine, own_servers: Servers, started: Workers) -> None:
     kills = count("NATS", quick=6, long=100)
-    async with producing(bare.settings.nats_url, load(6, Shape(events=800 + kills * 50)), pause=0.003) as producer:
+    async with producing(bare.settings.nats_url, load(6, Shape(events=800 + kills * 400)), pause=0.003) as producer:
         child = await started.start(bare.settings)
         for number in range(kills):
             await child.until("batch", 3 * number + 1)
@@ -265,7 +270,7 @@ async def test_bad_networks(bare: Engine, own_servers: Servers, started: Workers
     async with (
         _before_postgres(own_servers) as (first, url),
         proxy("127.0.0.1", nats_port) as second,
-        producing(bare.settings.nats_url, load(7, Shape(events=1000 + rounds * 60)), pause=0.004) as producer,
+        producing(bare.settings.nats_url, load(7, Shape(events=1000 + rounds * 150)), pause=0.004) as producer,
     ):
         through = bare.with_settings(database_url=url, nats_url=f"nats://127.0.0.1:{second.port}")
         for _ in range(2):
