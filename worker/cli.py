@@ -90,7 +90,14 @@ def _load_good(paths: Sequence[Path]) -> RuleSet:
 )
 @click.option("--strict", is_flag=True, help="Warnings count as errors.")
 @click.option("--verbose", "-v", is_flag=True, help="Also tell what is final, what is remembered and who shares it.")
-@click.option("--graph", "drawing", type=click.Choice(["mermaid", "dot"]), help="Draw the rules instead.")
+@click.option(
+    "--graph",
+    "drawing",
+    type=click.Choice(["mermaid", "dot"]),
+    is_flag=False,
+    flag_value="mermaid",
+    help="Draw the rules instead; behind the paths and without a form, as Mermaid.",
+)
 @click.option("--explain", "code", metavar="CODE", help="Print what a code means, such as ACH410, and check nothing.")
 def check(
     paths: Sequence[Path],

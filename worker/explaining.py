@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from dsl.analyze import names
 from dsl.calendar import format_instant
 from dsl.compile import scope_of
+from dsl.diagnostics import nearest
 from dsl.explain import Asked, Explanation, MeantError, explain, tiers_of
 from dsl.explain.text import render
 from dsl.outcome import Subject, by_subject
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
     from worker.rulefiles import RuleSet
     from worker.settings import Settings
     from worker.store import Store
+
+
+LISTED: Final = 20
+"""Names of achievements that are listed where none was meant."""
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -170,8 +175,11 @@ def _check_named(rules: Rules, request: Request) -> None:
         CannotExplainError: there is none of that name.
     """
     if request.name not in rules.achievements:
-        known = ", ".join(sorted(rules.achievements)) or "none"
-        raise CannotExplainError(f"there is no achievement {request.name}", f"there are: {known}")
+        guess = nearest(request.name, rules.achievements)
+        first = sorted(rules.achievements)[:LISTED]
+        more = ", ..." if len(rules.achievements) > LISTED else ""
+        hint = f"there are: {', '.join(first) or 'none'}{more}" if guess is None else f"did you mean {guess}?"
+        raise CannotExplainError(f"there is no achievement {request.name}", hint)
     tiers = tiers_of(rules, request.name)
     if request.tier is not None and request.tier not in tiers:
         named = ", ".join(tier for tier in tiers if tier is not None) or "none"

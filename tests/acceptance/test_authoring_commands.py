@@ -176,6 +176,7 @@ def test_check_for_machines(shell: Shell) -> None:
 def test_check_draws_and_explains(shell: Shell) -> None:
     shell.write("rules.ach", SHAKY)
     assert shell.ach("check", "rules.ach", "--graph", "mermaid").out.startswith("flowchart LR\n")
+    assert shell.ach("check", "rules.ach", "--graph").out.startswith("flowchart LR\n")
     assert shell.ach("check", "rules.ach", "--graph", "dot").out.startswith("digraph rules {\n")
     shell.write("bad.ach", BROKEN)
     ran = shell.ach("check", "bad.ach", "--graph", "dot")
