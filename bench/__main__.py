@@ -129,7 +129,13 @@ def _machine() -> dict[str, str]:
     cpus = Path("/proc/cpuinfo").read_text().splitlines()
     model = next((line.partition(":")[2].strip() for line in cpus if line.startswith("model name")), platform.machine())
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return {"CPU": f"{model}, {os.cpu_count()} cores", "memory": f"{memory:.0f} GiB", "kernel": platform.release()}
+    return {
+        "CPU": f"{model}, {os.cpu_count()} cores",
+        "memory": f"{memory:.0f} GiB",
+        "kernel": platform.release(),
+        # Who measures on a busy machine should not be able to hide it.
+        "load at the start": f"{os.getloadavg()[0]:.1f}",
+    }
 
 
 def _versions() -> dict[str, str]:

@@ -24,10 +24,12 @@ if TYPE_CHECKING:
     from bench.peers.by_hand import Event
 
 CONCURRENCY: Final = 32
-INSERT_EVENT: Final = "INSERT INTO event VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING RETURNING true"
-LOCK: Final = """
-INSERT INTO progress VALUES ($1, '{}') ON CONFLICT (user_id) DO UPDATE SET state = progress.state RETURNING state
+INSERT_AND_LOCK: Final = """
+WITH new AS (INSERT INTO event VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING RETURNING user_id)
+INSERT INTO progress SELECT user_id, '{}' FROM new
+ON CONFLICT (user_id) DO UPDATE SET state = progress.state RETURNING state
 """
+"""Nothing comes back for an event that was there before."""
 SAVE: Final = "UPDATE progress SET state = $2 WHERE user_id = $1"
 INSERT_UNLOCK: Final = "INSERT INTO unlock VALUES ($1, $2, $3) ON CONFLICT DO NOTHING RETURNING true"
 
@@ -74,9 +76,10 @@ async def judge(connection: PoolConnectionProxy, event: Event) -> list[tuple[str
     """Keep and judge one event; return the new unlocks."""
     user, at = event.user_id, event.occurred_at
     payload = bytes(event.payload).decode()
-    if not await connection.fetchval(INSERT_EVENT, event.event_id, user, event.event_type, at, payload):
+    before = await connection.fetchval(INSERT_AND_LOCK, event.event_id, user, event.event_type, at, payload)
+    if before is None:
         return []
-    state = read_state(await connection.fetchval(LOCK, user))
+    state = read_state(before)
     earned = fold(state, event)
     await connection.execute(SAVE, user, write_state(state).decode())
     return [(user, name) for name in earned if await connection.fetchval(INSERT_UNLOCK, user, name, at)]
