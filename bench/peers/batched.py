@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 SIZE: Final = 1000
 """Events in a transaction, at most."""
+FETCH_SECONDS: Final = 0.1
+"""The client holds back a batch that is not full for as long: more makes unlocks late, less asks too often."""
 INSERT_EVENTS: Final = """
 INSERT INTO event SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[], $5::jsonb[])
 ON CONFLICT DO NOTHING RETURNING event_id::text
@@ -85,7 +87,7 @@ async def main(per: int) -> None:
 
     async def fetch() -> list[Msg]:
         try:
-            return await subscription.fetch(max(1, SIZE // per), timeout=1)
+            return await subscription.fetch(max(1, SIZE // per), timeout=FETCH_SECONDS)
         except TimeoutError:  # nothing was there
             return []
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from bench.peers.by_hand import Event
 
 CONCURRENCY: Final = 32
+FETCH_SECONDS: Final = 0.1
+"""The client holds back a batch that is not full for as long."""
 INSERT_AND_LOCK: Final = """
 WITH new AS (INSERT INTO event VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING RETURNING user_id)
 INSERT INTO progress SELECT user_id, '{}' FROM new
@@ -56,7 +58,7 @@ async def as_received(message: NatsMessage) -> bytes:
     "events.>",
     stream=JStream("EVENTS", declare=False),
     durable="ach",
-    pull_sub=PullSub(batch_size=CONCURRENCY, timeout=1),
+    pull_sub=PullSub(batch_size=CONCURRENCY, timeout=FETCH_SECONDS),
     max_workers=CONCURRENCY,
     decoder=as_received,
 )
