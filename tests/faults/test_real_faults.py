@@ -156,12 +156,13 @@ async def test_commits_cut_off(bare: Engine, own_servers: Servers, started: Work
             await enough.wait()
         net.heal()
         await producer.done.wait()
+        # Batches of five were for many commits; what has piled up behind them is no part of what is tested.
+        await started.start(bare.with_settings(batch_size=500).settings)
         await _expect(
             bare,
             producer,
             "commits cut off",
             f"{fates[Fate.UNKNOWN]:,} whose answer was swallowed, {fates[Fate.LOST]:,} never heard of",
-            # What piled up behind so many failures is worked off in batches of five.
             seconds=HEALING_SECONDS + cuts / 50,
         )
 
