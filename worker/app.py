@@ -10,7 +10,7 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 from functools import partial
 from time import monotonic, time_ns
-from typing import TYPE_CHECKING, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar, cast
 from uuid import uuid4
 
 import anyio
@@ -20,10 +20,10 @@ from worker.batch import terminations
 from worker.health import Probes, serve
 from worker.metrics import Metrics
 from worker.notifier import Notifier
-from worker.pipeline import Pipeline, StoppedError
+from worker.pipeline import InForce, Pipeline, StoppedError
 from worker.retry import delays
 from worker.rules import load_deployed
-from worker.settings import shown
+from worker.settings import Clock, shown
 from worker.standing import Memory
 from worker.stats import Stats
 from worker.store import UnavailableError, open_store
@@ -90,7 +90,8 @@ async def run(
 
 
 async def _start(stack: AsyncExitStack, settings: Settings, now: Callable[[], int]) -> tuple[Store, Broker]:
-    store = await stack.enter_async_context(open_store(settings.database_url))
+    # Besides the writers: the relay, the probes, and one to spare.
+    store = await stack.enter_async_context(open_store(settings.database_url, connections=settings.writers + 3))
     await _migrate(store, settings, now)
     return store, await stack.enter_async_context(open_broker(settings))
 
@@ -140,8 +141,29 @@ def _only(group: BaseExceptionGroup[BaseException]) -> BaseException:
     return _only(cast("BaseExceptionGroup[BaseException]", one)) if isinstance(one, BaseExceptionGroup) else one
 
 
+class _Whole:
+    """A batch on its way through the writers: acknowledged once every piece of it is committed."""
+
+    def __init__(self, batch: Batch, pieces: int) -> None:
+        self.batch = batch
+        self.missing = pieces
+        self.letters: list[Letter] = []
+        self.stopped = False
+
+
+class _Piece(NamedTuple):
+    """What one writer has to do of a batch."""
+
+    whole: _Whole
+    batch: Batch
+
+
 class Worker:
-    """One worker between its servers."""
+    """One worker between its servers.
+
+    Its writers commit side by side, each the partitions that are its own: while one waits for the database, the other
+    folds.
+    """
 
     def __init__(
         self,
@@ -158,18 +180,26 @@ class Worker:
         self._broker = broker
         self._stats = stats
         self._stop = stop
-        self._memory = Memory(uuid4().hex, settings.cache_subjects)
         self._notifier = Notifier(store, broker, settings, stats, now=now)
-        self._pipeline = Pipeline(
-            store,
-            settings,
-            self._memory,
-            stats,
-            load_rules=partial(load_deployed, store, settings),
-            now=now,
-            stopping=stop.is_set,
-        )
-        self._busy_since: float | None = None
+        in_force = InForce(partial(load_deployed, store, settings))
+        # Each writer is to the fence a worker of its own.
+        self._memories = [
+            Memory(uuid4().hex, -(-settings.cache_subjects // settings.writers)) for _ in range(settings.writers)
+        ]
+        self._writers = [
+            Pipeline(
+                store,
+                settings,
+                memory,
+                stats,
+                in_force=in_force,
+                now=now,
+                stopping=stop.is_set,
+                on_decisions=self._notifier.wake,
+            )
+            for memory in self._memories
+        ]
+        self._busy_since: dict[int, float] = {}
 
     async def run(self, *, on_ready: Callable[[], None] | None, drain: anyio.Event | None) -> None:
         """Run the stages until they have stopped, and whatever accompanies them."""
@@ -183,50 +213,67 @@ class Worker:
             company.cancel_scope.cancel()
 
     async def _run_stages(self, on_ready: Callable[[], None] | None) -> None:
-        send, receive = anyio.create_memory_object_stream["Batch"](1)
         async with anyio.create_task_group() as stages:
-            stages.start_soon(self._pull, send, on_ready)
-            stages.start_soon(self._commit, receive)
             stages.start_soon(self._notifier.run)
+            async with anyio.create_task_group() as writers:
+                ways: list[MemoryObjectSendStream[_Piece]] = []
+                for number in range(len(self._writers)):
+                    send, receive = anyio.create_memory_object_stream["_Piece"](1)
+                    ways.append(send)
+                    writers.start_soon(self._commit, number, receive)
+                writers.start_soon(self._pull, ways, on_ready)
+            self._notifier.stop()
 
-    async def _pull(self, send: MemoryObjectSendStream[Batch], on_ready: Callable[[], None] | None) -> None:
-        async with send:
+    async def _pull(self, ways: list[MemoryObjectSendStream[_Piece]], on_ready: Callable[[], None] | None) -> None:
+        async with AsyncExitStack() as stack:
+            for way in ways:
+                stack.push_async_exit(way)
             await self._broker.subscribe()
             log.info("working", nats=shown(self._settings.nats_url), postgresql=shown(self._settings.database_url))
             if on_ready is not None:
                 on_ready()
             while messages := await self._broker.next_batch():
                 try:
-                    batch = await self._pipeline.decode(messages)
+                    batch = await self._writers[0].decode(messages)
                 except StoppedError:
                     self._broker.give_back(messages)
-                else:
-                    await send.send(batch)
+                    continue
+                pieces = batch.split(len(ways))
+                whole = _Whole(batch, len(pieces))
+                for writer, piece in pieces.items():
+                    await ways[writer].send(_Piece(whole, piece))
 
-    async def _commit(self, receive: MemoryObjectReceiveStream[Batch]) -> None:
+    async def _commit(self, writer: int, receive: MemoryObjectReceiveStream[_Piece]) -> None:
         async with receive:
-            async for batch in receive:
-                await self._commit_one(batch)
-        self._notifier.stop()
+            async for piece in receive:
+                await self._commit_one(writer, piece)
 
-    async def _commit_one(self, batch: Batch) -> None:
+    async def _commit_one(self, writer: int, piece: _Piece) -> None:
+        whole = piece.whole
+
         async def waiting() -> None:
-            self._busy_since = monotonic()
-            await self._broker.keep(batch.messages)
+            self._busy_since[writer] = monotonic()
+            await self._broker.keep(whole.batch.messages)
 
-        self._busy_since = monotonic()
+        self._busy_since[writer] = monotonic()
         try:
-            letters: list[Letter] = []
-            for piece in batch.pieces(MAX_EVENTS):
-                letters.extend(await self._pipeline.commit(piece, waiting=waiting))
+            for part in piece.batch.pieces(MAX_EVENTS):
+                whole.letters.extend(await self._writers[writer].commit(part, waiting=waiting))
         except StoppedError:
-            log.warning("stopped before a batch was committed; it will be delivered again", size=len(batch.messages))
-            self._broker.give_back(batch.messages)
-        else:
-            await self._acknowledge(batch, letters)
-            self._notifier.wake()
+            whole.stopped = True
         finally:
-            self._busy_since = None
+            del self._busy_since[writer]
+        whole.missing -= 1
+        if whole.missing:
+            return
+        if whole.stopped:
+            size = len(whole.batch.messages)
+            log.warning("stopped before a batch was committed; it will be delivered again", size=size)
+            self._broker.give_back(whole.batch.messages)
+        else:
+            await self._acknowledge(whole.batch, whole.letters)
+            if self._settings.clock is Clock.STREAM:  # later events are what lets unlocks settle
+                self._notifier.wake()
 
     async def _acknowledge(self, batch: Batch, letters: list[Letter]) -> None:
         self._stats.messages += len(batch.messages)
@@ -260,13 +307,13 @@ class Worker:
     def _probes(self) -> Probes:
         gauges: dict[tuple[str, str], Callable[[], float]] = {
             ("ach_buffered_messages", "Messages that wait in this worker."): lambda: self._broker.buffered,
-            ("ach_cached_subjects", "Subjects whose progress is in memory."): lambda: len(self._memory),
+            ("ach_cached_subjects", "Subjects whose progress is in memory."): lambda: sum(map(len, self._memories)),
             ("ach_nats_connected", "Whether the broker is connected."): lambda: self._broker.connected,
         }
         return Probes(alive=self._alive, ready=self._missing, metrics=Metrics(self._stats, gauges).render)
 
     def _alive(self) -> bool:
-        return self._busy_since is None or monotonic() - self._busy_since < STUCK_SECONDS
+        return all(monotonic() - since < STUCK_SECONDS for since in self._busy_since.values())
 
     async def _missing(self) -> str:
         missing = [] if self._broker.connected else ["nats"]

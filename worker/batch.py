@@ -12,6 +12,7 @@ from dsl.outcome import Subject
 from worker.contract import Accepted, Rejected
 from worker.deployed import Deployed
 from worker.message import Message
+from worker.partition import partition_of
 from worker.verdict import Reason
 
 if TYPE_CHECKING:
@@ -69,6 +70,24 @@ class Batch(msgspec.Struct, frozen=True):
         for at in range(0, len(self.items), size):
             letters = self.letters if at == 0 else ()
             yield msgspec.structs.replace(self, items=self.items[at : at + size], letters=letters)
+
+    def split(self, writers: int) -> dict[int, Batch]:
+        """Return the batch by writers, those that have something to do: a user always goes the same way.
+
+        Dead letters go with the first of them.
+        """
+        items: list[list[Item]] = [[] for _ in range(writers)]
+        ways: dict[Subject, list[Item]] = {}
+        for item in self.items:
+            way = ways.get(item.user)
+            if way is None:
+                way = ways[item.user] = items[partition_of(*item.user) % writers]
+            way.append(item)
+        busy = {writer: tuple(found) for writer, found in enumerate(items) if found} or {0: ()}
+        return {
+            writer: msgspec.structs.replace(self, items=found, letters=self.letters if writer == min(busy) else ())
+            for writer, found in busy.items()
+        }
 
     def again(self, rules: Deployed) -> Batch:
         """Return the batch, or the piece of one that it is, under other rules."""

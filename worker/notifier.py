@@ -16,15 +16,17 @@ import structlog
 from dsl.calendar import format_instant
 from worker.announcing import Announcement
 from worker.partition import token
+from worker.reconcile import Kind
 from worker.retry import delays
 from worker.settings import Clock
 from worker.store import UnavailableError
 from worker.stream import BrokerAwayError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from uuid import UUID
 
+    from worker.reconcile import Decision
     from worker.settings import Settings
     from worker.stats import Stats
     from worker.store import Session, Store
@@ -70,9 +72,13 @@ class Notifier:
         self._now = now
         self._called = anyio.Event()
         self._stopping = False
+        self._settles_at: int | None = None
+        """When the next unlock settles, as far as is known; None where none does."""
+        self._outdated = True
 
-    def wake(self) -> None:
-        """Tell that there may be something to announce."""
+    def wake(self, decisions: Iterable[Decision] = ()) -> None:
+        """Tell that there may be something to announce, and which decisions may have moved the next one to settle."""
+        self._outdated = self._outdated or any(decision.kind != Kind.GRANTED for decision in decisions)
         self._called.set()
 
     def stop(self) -> None:
@@ -90,8 +96,10 @@ class Notifier:
                 return
             if self._stopping:
                 continue
-            with anyio.move_on_after(await self._nap()):
+            with anyio.move_on_after(await self._nap()) as nap:
                 await called.wait()
+            # Other workers' unlocks settle, too.
+            self._outdated = self._outdated or nap.cancelled_caught
 
     async def is_empty(self) -> bool:
         """Tell whether nothing waits to be announced at this moment.
@@ -108,8 +116,9 @@ class Notifier:
         Raises:
             UnavailableError, BrokerAwayError: what was announced until then may not be marked, and is tried again.
         """
-        made = 0
-        while claimed := await self._relay_some():
+        made = claimed = await self._relay_some()
+        while claimed == AT_ONCE:
+            claimed = await self._relay_some()
             made += claimed
         return made
 
@@ -126,6 +135,7 @@ class Notifier:
             settled = one.granted_at is None
             new = news[str(one.unlock_id)]
             self._stats.count_announced(one.unlock_id, new=new, granted=settled, now=self._now())
+            self._outdated = self._outdated or settled
         return len(claimed)
 
     def _announcement(self, one: Claimed, now: int) -> Announcement:
@@ -156,14 +166,16 @@ class Notifier:
         """Return seconds until something settles, or until it is time to look anyway."""
         if self._settings.clock is Clock.STREAM:
             return LONGEST_NAP
-        try:
-            async with self._store.transaction() as session:
-                settles_at = await session.value(int, "next_settling")
-        except UnavailableError:
-            return SHORTEST_NAP
-        if settles_at is None:
+        if self._outdated:
+            try:
+                async with self._store.transaction() as session:
+                    self._settles_at = await session.value(int, "next_settling")
+            except UnavailableError:
+                return SHORTEST_NAP
+            self._outdated = False
+        if self._settles_at is None:
             return LONGEST_NAP
-        return min(max((settles_at - self._now()) / 1_000_000, SHORTEST_NAP), LONGEST_NAP)
+        return min(max((self._settles_at - self._now()) / 1_000_000, SHORTEST_NAP), LONGEST_NAP)
 
 
 def unlock_subject(prefix: str, one: Claimed) -> str:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from worker.deployed import Deployed
     from worker.message import Message
+    from worker.reconcile import Decision
     from worker.settings import Settings
     from worker.standing import Memory
     from worker.stats import Stats
@@ -41,11 +42,30 @@ class StoppedError(Exception):
     """The worker is to end, and this batch cannot be committed at the moment."""
 
 
-class Pipeline:
-    """Commits batches, one after the other.
+class InForce:
+    """The rules in force, as far as this worker knows: shared by all its writers. `load` reads them from the ledger."""
 
-    `load_rules` reads the rule set in force; `now` is the wall clock in microseconds; `stopping` tells whether to give
-    up rather than try again.
+    def __init__(self, load: Callable[[], Awaitable[Deployed]]) -> None:
+        self._load = load
+        self.rules: Deployed | None = None
+
+    async def reload(self) -> Deployed:
+        """Read them again.
+
+        Raises:
+            UnavailableError: the database is away.
+        """
+        before, self.rules = self.rules, await self._load()
+        if before is None or before.epoch != self.rules.epoch:
+            log.info("rules in force", epoch=self.rules.epoch, achievements=len(self.rules.rules.achievements))
+        return self.rules
+
+
+class Pipeline:
+    """Commits batches, one after the other: a worker has one for each of its writers.
+
+    `now` is the wall clock in microseconds; `stopping` tells whether to give up rather than try again; `on_decisions`
+    is told what a batch has decided, once that is committed.
     """
 
     def __init__(  # noqa: PLR0913 - what it works with, each by name
@@ -55,22 +75,23 @@ class Pipeline:
         memory: Memory,
         stats: Stats,
         *,
-        load_rules: Callable[[], Awaitable[Deployed]],
+        in_force: InForce,
         now: Callable[[], int],
         stopping: Callable[[], bool],
+        on_decisions: Callable[[Sequence[Decision]], None] | None = None,
     ) -> None:
         self._store = store
         self._settings = settings
         self._memory = memory
         self._stats = stats
-        self._load_rules = load_rules
+        self._in_force = in_force
         self._now = now
         self._stopping = stopping
-        self._rules: Deployed | None = None
+        self._on_decisions = on_decisions
 
     async def decode(self, messages: Sequence[Message]) -> Batch:
         """Read messages under the rules that were in force when we last looked; committing looks again."""
-        rules = self._rules or await self._reload(_nothing)
+        rules = self._in_force.rules or await self._reload(_nothing)
         return decode(messages, rules, now=self._now())
 
     async def commit(self, batch: Batch, *, waiting: Callable[[], Awaitable[None]]) -> list[Letter]:
@@ -81,7 +102,9 @@ class Pipeline:
         Raises:
             StoppedError: it is not committed, as far as is known, and the worker is to end.
         """
+        tries = 0
         for delay in delays():
+            tries += 1
             began = perf_counter()
             attempt = Attempt(batch)
             try:
@@ -103,6 +126,9 @@ class Pipeline:
                 raise
             self._memory.committed(attempt.partitions)
             self._stats.count_batch(attempt, perf_counter() - began)
+            # An attempt that failed may have been committed all the same, and what it decided is not decided again.
+            if self._on_decisions is not None and (attempt.decisions or tries > 1):
+                self._on_decisions(attempt.decisions)
             return attempt.letters
         raise AssertionError("delays() never ends")
 
@@ -144,12 +170,9 @@ class Pipeline:
     async def _reload(self, waiting: Callable[[], Awaitable[None]]) -> Deployed:
         for delay in delays():
             try:
-                rules = self._rules = await self._load_rules()
+                return await self._in_force.reload()
             except UnavailableError as error:
                 await self._wait(error, delay, waiting)
-            else:
-                log.info("rules in force", epoch=rules.epoch, achievements=len(rules.rules.achievements))
-                return rules
         raise AssertionError("delays() never ends")
 
     async def _wait(self, error: UnavailableError, delay: float, waiting: Callable[[], Awaitable[None]]) -> None:

@@ -55,8 +55,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     consumer: Name = "ach"
     """The durable consumer; workers that share it share the work."""
 
-    batch_size: Positive = 500
-    """Messages in one transaction."""
+    batch_size: Positive = 1000
+    """Messages taken at a time, at most: what has arrived, when there is time for it."""
+    writers: Annotated[int, msgspec.Meta(ge=1, le=16)] = 2
+    """Transactions side by side. Each has users of its own; a batch is acknowledged once all of them are done."""
     ack_wait: Positive = 30
     """Seconds until the broker delivers again what was not acknowledged."""
     duplicate_window: Positive = 120

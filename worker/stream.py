@@ -56,7 +56,7 @@ SILENCE_SECONDS: Final = 2.5 * HEARTBEAT_SECONDS
 CLOSE_SECONDS: Final = 5.0
 PULL_BYTES: Final = 16 * 1024 * 1024
 """Of one pull request, so that two of them are a bounded load however large the messages are."""
-BATCH_BYTES: Final = 4 * 1024 * 1024
+BATCH_BYTES: Final = 1024 * 1024
 """Of the bodies of one batch, but for a single message that is larger."""
 
 _SERVED: Final = frozenset({"409 Message Size Exceeds MaxBytes", "409 Batch Completed"})
@@ -456,13 +456,13 @@ class _Client(Client):
 
     def __init__(self) -> None:
         super().__init__()
-        self._ps = _Parser(self)
+        self._ps = self._parser = _Parser(self)
 
     async def tap(self, subject: str, deliver: Deliver) -> Subscription:
         """Subscribe; `deliver` gets subject, reply, body and block of headers of each message. One at a time."""
         subscription: Subscription = await self.subscribe(subject)  # pyright: ignore[reportUnknownMemberType]
         tapped = next(sid for sid, known in self._subs.items() if known is subscription)
-        self._ps.tapped, self._ps.deliver = str(tapped).encode(), deliver
+        self._parser.tapped, self._parser.deliver = str(tapped).encode(), deliver
         return subscription
 
     async def publish_each(self, subjects: Sequence[str], body: bytes) -> None:
@@ -487,8 +487,8 @@ class _Client(Client):
 
     async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
         """Take a message that the parser had to put together from several reads."""
-        deliver = self._ps.deliver
-        if deliver is None or str(sid).encode() != self._ps.tapped:
+        deliver = self._parser.deliver
+        if deliver is None or str(sid).encode() != self._parser.tapped:
             await super()._process_msg(sid, subject, reply, data, headers)  # pyright: ignore[reportUnknownMemberType]
         else:
             shown_subject, shown_reply = (

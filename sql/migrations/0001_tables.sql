@@ -15,7 +15,9 @@ CREATE TABLE event (
     received_at      timestamptz NOT NULL,
     digest           bytea NOT NULL,
     stream_seq       bigint NOT NULL,
-    CONSTRAINT event_pkey PRIMARY KEY (tenant_id, event_id),
+    -- The id first: no search for a user's events can take this index for its own, and ids that grow with time fill it
+    -- at one end, however many tenants there are.
+    CONSTRAINT event_pkey PRIMARY KEY (event_id, tenant_id),
     CONSTRAINT event_ids_bounded CHECK (
         octet_length(tenant_id) BETWEEN 1 AND 512 AND octet_length(event_id) BETWEEN 1 AND 512
         AND octet_length(user_id) BETWEEN 1 AND 512 AND octet_length(event_type) BETWEEN 1 AND 512),
@@ -41,7 +43,8 @@ CREATE TABLE event_subject (
     CONSTRAINT event_subject_pkey PRIMARY KEY (tenant_id, scope, subject, occurred_at, event_id),
     CONSTRAINT event_subject_is_a_field CHECK (scope NOT IN ('user', 'tenant')),
     CONSTRAINT event_subject_bounded CHECK (octet_length(subject) BETWEEN 1 AND 512),
-    CONSTRAINT event_subject_event FOREIGN KEY (tenant_id, event_id) REFERENCES event ON DELETE CASCADE
+    CONSTRAINT event_subject_event FOREIGN KEY (tenant_id, event_id)
+        REFERENCES event (tenant_id, event_id) ON DELETE CASCADE
 );
 COMMENT ON TABLE event_subject IS 'Which events belong to which subject of a field scope; users and tenants need none.';
 CREATE INDEX event_subject_of_event ON event_subject (tenant_id, event_id);

@@ -31,7 +31,7 @@ from worker.batch import decode as read_messages
 from worker.deployed import RuleFile
 from worker.message import Message
 from worker.partition import partition_of
-from worker.pipeline import Pipeline
+from worker.pipeline import InForce, Pipeline
 from worker.results import read_results
 from worker.rulefiles import build
 from worker.rules import apply_rules, load_deployed
@@ -238,7 +238,9 @@ async def commit_all(
     def start() -> Pipeline:
         memory = Memory(f"{dice.random()}", dice.choice((2, 1000)))
         options = msgspec.structs.replace(engine.settings, clock=Clock.STREAM)
-        return Pipeline(store, options, memory, Stats(), load_rules=load, now=lambda: now, stopping=lambda: False)
+        return Pipeline(
+            store, options, memory, Stats(), in_force=InForce(load), now=lambda: now, stopping=lambda: False
+        )
 
     pipeline = start()
     messages = [Message("events.raw", body, b"", seq, "") for seq, body in enumerate(bodies, 1)]

@@ -14,7 +14,7 @@ from worker.announcing import Announcement
 from worker.app import wall_clock
 from worker.batch import decode
 from worker.erasure import erase_user
-from worker.pipeline import Pipeline
+from worker.pipeline import InForce, Pipeline
 from worker.revoking import revoke
 from worker.rules import load_deployed
 from worker.settings import Clock
@@ -296,7 +296,7 @@ async def commit_and_die(engine: Engine) -> None:
         while len(messages) < 3:
             messages += await broker.next_batch()
         pipeline = Pipeline(
-            store, settings, Memory("dies", 10), Stats(), load_rules=load, now=wall_clock, stopping=lambda: False
+            store, settings, Memory("dies", 10), Stats(), in_force=InForce(load), now=wall_clock, stopping=lambda: False
         )
         await pipeline.commit(decode(messages, rules, now=wall_clock()), waiting=waiting)
         # A worker that dies gives nothing back; here the broker need not wait for its patience to end.
