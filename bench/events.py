@@ -1,7 +1,8 @@
 """The events of the benchmark: seeded, some 245 bytes of JSON each, in the order in which they are published. Pure.
 
-Some users do most of the work, as everywhere: a user's weight is one by their rank, to the power of `Shape.skew`. Late
-events arrive up to twelve hours after they happened, so that busy users have done something else in between.
+People come for a while and do several things, then others come: events lie in sessions. Some users do most of the work,
+as everywhere: a user's weight is one by their rank, to the power of `Shape.skew`. Late events arrive up to twelve hours
+after they happened, so that busy users have done something else in between.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ DAY: Final = 86_400_000_000
 """Microseconds."""
 LATE_BY: Final = DAY // 2
 """Microseconds by which a late event arrives late at the most."""
+PAUSE: Final = 40_000_000
+"""Microseconds between two events of a session, in the mean."""
 COPY_AFTER: Final = 2000
 """Places behind its original at which a duplicate is published at the most."""
 
@@ -50,7 +53,7 @@ class Shape(NamedTuple):
 
     events: int
     users: int = 0
-    """0: one for 40 events, and 1,000 at least."""
+    """0: one for 100 events, which is a session a day, and 500 at least."""
     days: int = 20
     """In which all of it happens, so that streaks are possible."""
     late: float = 0.02
@@ -60,11 +63,13 @@ class Shape(NamedTuple):
     skew: float = 0.6
     """0: all users do the same."""
     lessons: int = 50
+    session: int = 5
+    """Events of a session in the mean; 1: nobody stays."""
 
     @property
     def number_of_users(self) -> int:
         """How many users there are."""
-        return self.users or max(1000, self.events // 40)
+        return self.users or max(500, self.events // 100)
 
 
 def make(shape: Shape, seed: int = SEED) -> list[Event]:
@@ -73,9 +78,15 @@ def make(shape: Shape, seed: int = SEED) -> list[Event]:
     weights = list(accumulate((rank + 1) ** -shape.skew for rank in range(shape.number_of_users)))
     arriving: list[tuple[int, int, Event]] = []
     step = shape.days * DAY / shape.events
+    user, at, left = 0, BEGINNING, 0
     for number in range(shape.events):
-        at = BEGINNING + int((number + dice.random()) * step)
-        user = bisect(weights, dice.random() * weights[-1])
+        if left:
+            at += int(dice.expovariate(1 / PAUSE))
+        else:
+            at = BEGINNING + int((number + dice.random()) * step)
+            user = bisect(weights, dice.random() * weights[-1])
+            left = dice.randint(1, 2 * shape.session - 1)
+        left -= 1
         event = _event(dice, at, f"u{min(user, len(weights) - 1):07d}", shape.lessons)
         late = dice.randint(1, LATE_BY) if dice.random() < shape.late else 0
         arriving.append((at + late, number, event))

@@ -30,11 +30,12 @@ from worker.store import UnavailableError, open_store
 from worker.stream import BrokerAwayError, open_broker
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
     from worker.batch import Batch, Letter
+    from worker.message import Message
     from worker.settings import Settings
     from worker.store import Store
     from worker.stream import Broker
@@ -141,10 +142,19 @@ def _only(group: BaseExceptionGroup[BaseException]) -> BaseException:
     return _only(cast("BaseExceptionGroup[BaseException]", one)) if isinstance(one, BaseExceptionGroup) else one
 
 
+class _Held:
+    """Messages that were taken from the broker and not given a verdict yet."""
+
+    def __init__(self, messages: Sequence[Message], since: float) -> None:
+        self.messages = messages
+        self.since = since
+
+
 class _Whole:
     """A batch on its way through the writers: acknowledged once every piece of it is committed."""
 
-    def __init__(self, batch: Batch, pieces: int) -> None:
+    def __init__(self, held: _Held, batch: Batch, pieces: int) -> None:
+        self.held = held
         self.batch = batch
         self.missing = pieces
         self.letters: list[Letter] = []
@@ -200,6 +210,7 @@ class Worker:
             for memory in self._memories
         ]
         self._busy_since: dict[int, float] = {}
+        self._held: set[_Held] = set()
 
     async def run(self, *, on_ready: Callable[[], None] | None, drain: anyio.Event | None) -> None:
         """Run the stages until they have stopped, and whatever accompanies them."""
@@ -207,6 +218,7 @@ class Worker:
             if self._settings.health_port is not None:
                 await company.start(serve, self._probes(), self._settings.health_host, self._settings.health_port)
             company.start_soon(self._watch_stop)
+            company.start_soon(self._keep_held)
             if drain is not None:
                 company.start_soon(self._watch_drain, drain)
             await self._run_stages(on_ready)
@@ -233,13 +245,15 @@ class Worker:
             if on_ready is not None:
                 on_ready()
             while messages := await self._broker.next_batch():
+                held = _Held(messages, monotonic())
+                self._held.add(held)
                 try:
                     batch = await self._writers[0].decode(messages)
                 except StoppedError:
-                    self._broker.give_back(messages)
+                    self._give_back(held)
                     continue
                 pieces = batch.split(len(ways))
-                whole = _Whole(batch, len(pieces))
+                whole = _Whole(held, batch, len(pieces))
                 for writer, piece in pieces.items():
                     await ways[writer].send(_Piece(whole, piece))
 
@@ -269,11 +283,16 @@ class Worker:
         if whole.stopped:
             size = len(whole.batch.messages)
             log.warning("stopped before a batch was committed; it will be delivered again", size=size)
-            self._broker.give_back(whole.batch.messages)
+            self._give_back(whole.held)
         else:
             await self._acknowledge(whole.batch, whole.letters)
+            self._held.discard(whole.held)
             if self._settings.clock is Clock.STREAM:  # later events are what lets unlocks settle
                 self._notifier.wake()
+
+    def _give_back(self, held: _Held) -> None:
+        self._held.discard(held)
+        self._broker.give_back(held.messages)
 
     async def _acknowledge(self, batch: Batch, letters: list[Letter]) -> None:
         self._stats.messages += len(batch.messages)
@@ -284,6 +303,17 @@ class Worker:
                 await self._broker.terminate(message, ended[message.seq].value)
 
     # -- company --
+
+    async def _keep_held(self) -> None:
+        """Tell the broker of what takes long, before it loses patience: a slow database makes nothing come twice."""
+        patience = self._settings.ack_wait / 3
+        while True:
+            await anyio.sleep(patience)
+            slow = [held for held in self._held if monotonic() - held.since >= patience]
+            for held in slow:
+                await self._broker.keep(held.messages)
+            if slow:
+                await self._broker.keep_buffered()
 
     async def _watch_stop(self) -> None:
         await self._stop.wait()

@@ -147,7 +147,8 @@ async def _explain_stored(store: Store, settings: Settings, request: Request) ->
         raise CannotExplainError("the ledger holds the events of many tenants: name one", "--tenant TENANT")
     subject = Subject(tenant, scope, request.subject)
     async with store.transaction(patient=True) as session:
-        events = [event async for _, event in read_back(session, deployed, scope, {subject: BEGINNING})]
+        pages = read_back(session, deployed, scope, {subject: BEGINNING})
+        events = [event async for page in pages for _, event in page]
         latest = await session.value(int, "latest_instant") if settings.clock is Clock.STREAM else None
         named = sorted(_named(deployed.rules, request.name))
         rows = await session.rows(_Row, "contested_of_subject", *subject, named)

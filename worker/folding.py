@@ -6,7 +6,8 @@ not the whole history. A checkpoint is valid as long as nothing has arrived befo
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import defaultdict, deque
+from itertools import chain
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
@@ -29,9 +30,11 @@ if TYPE_CHECKING:
     from worker.store import Session
 
 
-CHECKPOINT_EVERY: Final = 500
-"""Events of one subject between two checkpoints."""
-CHECKPOINTS_KEPT: Final = 8
+CHECKPOINT_EVERY: Final = 64
+"""Events of one subject between two checkpoints, at least."""
+CHECKPOINT_BYTES: Final = 32
+"""Bytes that a checkpoint may take for each event since the one before: a large state is written down less often."""
+CHECKPOINTS_KEPT: Final = 16
 """Of one subject. What comes later than all of them is folded from the beginning."""
 BEGINNING: Final = Position(-62_135_683_200_000_000, "")
 """Before all events: the last day of the year before 1, microseconds since the epoch."""
@@ -90,9 +93,11 @@ def _walk(attempt: Attempt, subject: Subject, events: list[Event]) -> list[Grant
         if earned := _step(plan, standing.state, event):
             grants.extend(earned)
         standing.folded += 1
-        if standing.folded >= CHECKPOINT_EVERY:
-            attempt.checkpoints.append(_checkpoint(subject, stamp, standing.state))
-            standing.folded = 0
+        if standing.folded % CHECKPOINT_EVERY == 0:
+            point = _checkpoint(subject, stamp, standing.state)
+            if _is_due(point, standing.folded):
+                attempt.checkpoints.append(point)
+                standing.folded = 0
     return grants
 
 
@@ -127,14 +132,24 @@ async def refold(
             subject = Subject(point.tenant_id, point.scope, point.subject)
             folded[subject] = Refolded(state, Position(point.mark_at, point.mark_id))
     after = {subject: anew.since for subject, anew in folded.items()}
-    async for subject, event in read_back(session, rules, scope, after):
-        anew = folded[subject]
-        anew.grants.extend(_step(plan, anew.state, event))
-        anew.folded += 1
-        if anew.folded >= CHECKPOINT_EVERY:
-            checkpoints.append(_checkpoint(subject, stamp, anew.state))
-            anew.folded = 0
+    points: defaultdict[Subject, deque[Checkpoint]] = defaultdict(lambda: deque(maxlen=CHECKPOINTS_KEPT))
+    async for page in read_back(session, rules, scope, after):
+        for subject, event in page:
+            anew = folded[subject]
+            if earned := _step(plan, anew.state, event):
+                anew.grants.extend(earned)
+            anew.folded += 1
+            if anew.folded % CHECKPOINT_EVERY == 0:
+                point = _checkpoint(subject, stamp, anew.state)
+                if _is_due(point, anew.folded):
+                    points[subject].append(point)
+                    anew.folded = 0
+    checkpoints.extend(chain.from_iterable(points.values()))
     return folded
+
+
+def _is_due(point: Checkpoint, folded: int) -> bool:
+    return len(point.state) <= CHECKPOINT_BYTES * folded
 
 
 def _checkpoint(subject: Subject, stamp: str, state: State) -> Checkpoint:

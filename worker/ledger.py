@@ -223,21 +223,10 @@ def move_latest(attempt: Attempt) -> None:
 # -- reading back ------------------------------------------------------------------------------------------------------
 
 
-class _EventRow(NamedTuple):
-    n: int
-    tenant_id: str
-    event_id: str
-    event_type: str
-    user_id: str
-    occurred_at: int
-    utc_offset: int
-    payload: str | None
-
-
 async def read_back(
     session: Session, rules: Deployed, scope: str, after: Mapping[Subject, Position]
-) -> AsyncIterator[tuple[Subject, Event]]:
-    """Yield the events of subjects of one scope that its plan hears: subject by subject, in canonical order.
+) -> AsyncIterator[list[tuple[Subject, Event]]]:
+    """Yield the events of subjects of one scope that its plan hears: subject by subject, in canonical order, in pages.
 
     Of each subject, those behind a position.
     """
@@ -252,18 +241,19 @@ async def read_back(
     query = {"user": "events_of_users", "tenant": "events_of_tenants"}.get(scope, "events_of_subjects")
     if scope not in FIELDLESS:
         args.append(scope)
-    async for row in session.stream(_EventRow, query, *args):
-        yield subjects[row.n - 1], event_of(rules, row)
+
+    def told(n: int, *row: *EventRow) -> tuple[Subject, Event]:
+        return subjects[n - 1], event_of(rules, *row)
+
+    async for page in session.pages(told, query, *args):
+        yield page
 
 
-def event_of(rules: Deployed, row: _EventRow) -> Event:
+EventRow = tuple[str, str, str, str, int, int, str | None]
+"""An event of the ledger: tenant, id, type, user, instant in microseconds, offset in seconds, payload."""
+
+
+def event_of(rules: Deployed, *row: *EventRow) -> Event:
     """Return an event of the ledger as the rules of today see it."""
-    return Event(
-        tenant=row.tenant_id,
-        id=row.event_id,
-        type=row.event_type,
-        user=row.user_id,
-        at=row.occurred_at,
-        offset=row.utc_offset,
-        fields=rules.contract.fields(row.event_type, row.payload),
-    )
+    tenant, event_id, event_type, user, at, offset, payload = row
+    return Event(tenant, event_id, event_type, user, at, offset, rules.contract.fields(event_type, payload))

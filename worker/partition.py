@@ -21,8 +21,23 @@ MAX_TOKEN: Final = 120
 
 
 def partition_of(tenant: str, scope: str, subject: str, partitions: int = PARTITIONS) -> int:
-    """Return the partition (from 0) of a subject; stable over processes, releases and machines."""
+    """Return the partition (from 0) of a subject; stable over processes, releases and machines.
+
+    A user's is what the broker's `{{partition(64,<tenant>,<user>)}}` makes of the tokens of an event's subject, so that
+    a broker can hand each worker partitions that nobody else writes.
+    """
+    if scope == "user":
+        return _fnv1a(token(tenant) + token(subject)) % partitions
     return crc32(f"{tenant}\0{scope}\0{subject}".encode()) % partitions
+
+
+@lru_cache(maxsize=65536)
+def _fnv1a(text: str) -> int:
+    """Return the 32-bit FNV-1a hash, as nats-server computes it."""
+    value = 0x811C9DC5
+    for byte in text.encode():
+        value = (value ^ byte) * 0x01000193 & 0xFFFFFFFF
+    return value
 
 
 @lru_cache(maxsize=65536)

@@ -7,22 +7,23 @@ force, and no worker needs a restart.
 
 from __future__ import annotations
 
+from functools import partial
 from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 import msgspec
 from anyio import to_thread
 
-from dsl.event import Event
 from dsl.syntax import Achievement, Node
 from worker.batch import MAX_SUBJECT_BYTES
 from worker.deployed import Deployed, RuleFile, read_rules
-from worker.ledger import FIELDLESS
+from worker.ledger import FIELDLESS, event_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
+    from dsl.event import Event
     from worker.rulefiles import RuleSet
     from worker.settings import Settings
     from worker.store import Session, Store
@@ -267,16 +268,6 @@ async def _write_aggregates(session: Session, ruleset: RuleSet, *, epoch: int, n
         await session.run("build_aggregates", scope, plan.fingerprint, sorted(plan.types), epoch, now)
 
 
-class _LedgerRow(NamedTuple):
-    tenant_id: str
-    event_id: str
-    event_type: str
-    user_id: str
-    occurred_at: int
-    utc_offset: int
-    payload: str | None
-
-
 async def _write_members(session: Session, rules: Deployed, changed: AbstractSet[str]) -> None:
     """Tell the field scopes whose plan has changed their events anew: it may hear or read other ones."""
     if not changed:
@@ -285,8 +276,9 @@ async def _write_members(session: Session, rules: Deployed, changed: AbstractSet
     plans = rules.program.scopes
     types = sorted(frozenset[str]().union(*(plans[scope].types for scope in changed if scope in plans)))
     rows: list[tuple[object, ...]] = []
-    async for row in session.stream(_LedgerRow, "events_of_types", types):
-        rows.extend(_members(rules, row, changed))
+    async for page in session.pages(partial(event_of, rules), "events_of_types", types):
+        for event in page:
+            rows.extend(_members(rules, event, changed))
         if len(rows) >= MEMBERS_AT_ONCE:
             await _insert_members(session, rows)
             rows.clear()
@@ -294,18 +286,9 @@ async def _write_members(session: Session, rules: Deployed, changed: AbstractSet
         await _insert_members(session, rows)
 
 
-def _members(rules: Deployed, row: _LedgerRow, scopes: AbstractSet[str]) -> list[tuple[object, ...]]:
-    event = Event(
-        tenant=row.tenant_id,
-        id=row.event_id,
-        type=row.event_type,
-        user=row.user_id,
-        at=row.occurred_at,
-        offset=row.utc_offset,
-        fields=rules.contract.fields(row.event_type, row.payload),
-    )
+def _members(rules: Deployed, event: Event, scopes: AbstractSet[str]) -> list[tuple[object, ...]]:
     return [
-        (row.tenant_id, scope, subject, row.occurred_at, row.event_id)
+        (event.tenant, scope, subject, event.at, event.id)
         for scope, subject in rules.program.subjects(event)
         if scope in scopes and len(subject.encode()) <= MAX_SUBJECT_BYTES
     ]

@@ -23,7 +23,7 @@ CONNECT_SECONDS: Final = 5.0
 """Until a connection stands, or the server counts as down."""
 COMMAND_SECONDS: Final = 60.0
 """Until the client gives up on a statement that the server has not ended itself."""
-PREFETCH_ROWS: Final = 2000
+PAGE_ROWS: Final = 2000
 """Rows that a cursor holds in memory at a time."""
 
 SETTINGS: Final = {
@@ -116,10 +116,14 @@ class Session:
         """Carry out a script of several statements without arguments."""
         await self._connection.execute(text)
 
-    async def stream(self, shape: Callable[..., T], name: str, *args: object) -> AsyncIterator[T]:
-        """Yield rows through a cursor, so that a long history never lies in memory as a whole."""
-        async for row in self._connection.cursor(sql.query(name), *args, prefetch=PREFETCH_ROWS):
-            yield shape(*row)
+    async def pages(self, shape: Callable[..., T], name: str, *args: object) -> AsyncIterator[list[T]]:
+        """Yield rows through a cursor, many at a time, so that a long history never lies in memory as a whole."""
+        cursor = await self._connection.cursor(sql.query(name), *args)
+        full = True
+        while full:
+            rows = await cursor.fetch(PAGE_ROWS)
+            full = len(rows) == PAGE_ROWS
+            yield [shape(*row) for row in rows]
 
 
 class Store:

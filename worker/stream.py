@@ -309,6 +309,10 @@ class Broker:
         """Tell the broker that messages are still being worked on."""
         await self._send_each(messages, b"+WPI")
 
+    async def keep_buffered(self) -> None:
+        """The same of what has arrived and was not handed on yet."""
+        await self.keep(self._buffer)
+
     async def _send_each(self, messages: Iterable[Message], body: bytes) -> None:
         try:
             await self._client.publish_each([message.reply for message in messages], body)
@@ -410,30 +414,32 @@ class _Parser(Parser):
     async def parse(self, data: bytes = b"") -> None:
         """Take bytes off the wire."""
         self.buf.extend(data)
-        if self.deliver is not None and self.state == AWAITING_CONTROL_LINE:
-            del self.buf[: self._parse_tapped(self.deliver)]
+        if self.deliver is not None and self.state == AWAITING_CONTROL_LINE and self._parse_tapped(self.deliver):
+            return
         await super().parse()
 
-    def _parse_tapped(self, deliver: Deliver) -> int:
-        """Deliver what lies at the start of the buffer; return where something else begins."""
+    def _parse_tapped(self, deliver: Deliver) -> bool:
+        """Deliver what lies at the start of the buffer; tell whether what is left begins with more of the same."""
         buffer, tapped, start = self.buf, self.tapped, 0
-        while True:
-            end = buffer.find(b"\r\n", start)
-            line = bytes(buffer[start:end]).split(b" ") if end >= 0 else []
+        more = False
+        while (end := buffer.find(b"\r\n", start)) >= 0:
+            line = bytes(buffer[start:end]).split(b" ")
             # `HMSG <subject> <sid> <reply> <bytes of headers> <bytes of all>`, or `MSG <subject> <sid> <reply> <bytes>`
-            if len(line) == _HMSG and line[0] == b"HMSG":
+            if len(line) == _HMSG and line[0] == b"HMSG" and line[2] == tapped:
                 block = int(line[4])
-            elif len(line) == _MSG and line[0] == b"MSG":
+            elif len(line) == _MSG and line[0] == b"MSG" and line[2] == tapped:
                 block = 0
             else:
-                return start
+                break
             head = end + 2
             stop = head + int(line[-1])
-            if line[2] != tapped or len(buffer) < stop + 2:
-                return start
+            if more := len(buffer) < stop + 2:
+                break
             body = head + block
             deliver(_text(line[1]), _text(line[3]), bytes(buffer[body:stop]), bytes(buffer[head:body]))
             start = stop + 2
+        del buffer[:start]
+        return more
 
 
 def _text(name: bytes) -> str:

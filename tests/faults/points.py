@@ -127,7 +127,7 @@ def instrumented(points: Points) -> Generator[None]:
         for owner, names in _SEAMS.items():
             for name in names:
                 stack.enter_context(patch.object(owner, name, _told(points, owner, name)))
-        stack.enter_context(patch.object(Session, "stream", _told_stream(points)))
+        stack.enter_context(patch.object(Session, "pages", _told_pages(points)))
         yield
 
 
@@ -152,15 +152,15 @@ def _told(points: Points, owner: type, name: str) -> Callable[..., Any]:
     return told
 
 
-def _told_stream(points: Points) -> Callable[..., Any]:
-    original = Session.stream
+def _told_pages(points: Points) -> Callable[..., Any]:
+    original = Session.pages
 
     async def told(this: Session, shape: Any, name: str, *args: object) -> AsyncIterator[Any]:  # noqa: ANN401
-        points.at(f"before Session.stream {name}")
-        async for row in original(this, shape, name, *args):
-            points.at(f"within Session.stream {name}")
-            yield row
-        points.at(f"after Session.stream {name}")
+        points.at(f"before Session.pages {name}")
+        async for page in original(this, shape, name, *args):
+            points.at(f"within Session.pages {name}")
+            yield page
+        points.at(f"after Session.pages {name}")
 
     return told
 
