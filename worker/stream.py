@@ -405,7 +405,7 @@ async def open_broker(settings: Settings) -> AsyncGenerator[Broker]:
 
 
 class _Parser(Parser):
-    """The library's parser, with a shorter way for messages of a tapped subscription that lie in the buffer whole."""
+    """The library's parser, with a shorter way for tapped messages; all the rest it gets frame by frame."""
 
     tapped = b""
     """Id of the subscription, as the protocol writes it."""
@@ -413,33 +413,41 @@ class _Parser(Parser):
 
     async def parse(self, data: bytes = b"") -> None:
         """Take bytes off the wire."""
-        self.buf.extend(data)
-        if self.deliver is not None and self.state == AWAITING_CONTROL_LINE and self._parse_tapped(self.deliver):
+        buffer = self.buf
+        buffer.extend(data)
+        if self.deliver is None or self.state != AWAITING_CONTROL_LINE:
+            await super().parse()
             return
-        await super().parse()
+        while stop := self._parse_tapped(buffer, self.deliver):
+            behind = bytes(buffer[stop:])
+            del buffer[stop:]
+            await super().parse()
+            if self.buf is not buffer:  # the connection was lost meanwhile, and with it what came on it
+                return
+            buffer.extend(behind)
 
-    def _parse_tapped(self, deliver: Deliver) -> bool:
-        """Deliver what lies at the start of the buffer; tell whether what is left begins with more of the same."""
-        buffer, tapped, start = self.buf, self.tapped, 0
-        more = False
-        while (end := buffer.find(b"\r\n", start)) >= 0:
+    def _parse_tapped(self, buffer: bytearray, deliver: Deliver) -> int:
+        """Deliver what begins the buffer; return where the first frame of anybody else ends, 0 where none is whole."""
+        tapped, start, other = self.tapped, 0, 0
+        while not other and (end := buffer.find(b"\r\n", start)) >= 0:
             line = bytes(buffer[start:end]).split(b" ")
-            # `HMSG <subject> <sid> <reply> <bytes of headers> <bytes of all>`, or `MSG <subject> <sid> <reply> <bytes>`
-            if len(line) == _HMSG and line[0] == b"HMSG" and line[2] == tapped:
-                block = int(line[4])
-            elif len(line) == _MSG and line[0] == b"MSG" and line[2] == tapped:
-                block = 0
+            # `HMSG <subject> <sid> [reply] <bytes of headers> <bytes of all>`, or `MSG <subject> <sid> [reply] <bytes>`
+            head = stop = end + 2
+            if line[0] == b"HMSG" or line[0] == b"MSG":
+                stop += int(line[-1]) + 2
+                if len(buffer) < stop:
+                    break
+            if len(line) == _HMSG and line[2] == tapped:
+                body = head + int(line[4])
+            elif len(line) == _MSG and line[2] == tapped:
+                body = head
             else:
+                other = stop - start
                 break
-            head = end + 2
-            stop = head + int(line[-1])
-            if more := len(buffer) < stop + 2:
-                break
-            body = head + block
-            deliver(_text(line[1]), _text(line[3]), bytes(buffer[body:stop]), bytes(buffer[head:body]))
-            start = stop + 2
+            deliver(_text(line[1]), _text(line[3]), bytes(buffer[body : stop - 2]), bytes(buffer[head:body]))
+            start = stop
         del buffer[:start]
-        return more
+        return other
 
 
 def _text(name: bytes) -> str:
