@@ -81,6 +81,10 @@ figures: setup
 bench *args: (setup "requirements-bench.lock" ".venv-bench")
     .venv-bench/bin/python -m bench {{ args }}
 
+# Measure what an event costs as rules, users, history and the like grow; writes docs/performance.md (some 15 minutes)
+curves *args: (setup "requirements-bench.lock" ".venv-bench")
+    .venv-bench/bin/python -m bench.curves {{ args }}
+
 # Check style, formatting and who imports whom
 lint: setup
     .venv/bin/ruff check

@@ -7,8 +7,10 @@ show it.
 
 A further figure of every run is a field of `drain.Drained` and a column in `page`; a further kind of run is a function
 in `runs`, a field of `results.Row`, and a line in `__main__.Bench.run`; a further contestant is an entry of
-`contestants.CONTESTANTS`. For a curve: `rig()`, `Rig.arena()`, `Arena.deploy()`, `publish_all()`, `drain()`, with
-another `Shape` or other rules each time.
+`contestants.CONTESTANTS`.
+
+`just curves` is `curves`, by the same means: one worker, and a load or a database (`preload`) that grows from point to
+point; `curve_page` shows it. A further curve is an entry of `curves.CURVES`.
 
 `check_many` and `lsp` are programs of their own.
 """

@@ -6,14 +6,10 @@ that is written unless --write asks for it: a part should not take the place of 
 
 from __future__ import annotations
 
-import os
-import platform
 import shlex
-import subprocess
 import sys
 import tempfile
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Final
@@ -25,6 +21,7 @@ from bench import page, pathway_env
 from bench.chart import draw
 from bench.contestants import CONTESTANTS
 from bench.events import Shape
+from bench.machine import machine, versions
 from bench.processes import ROOT, BenchError
 from bench.results import MODES, Measured, Results, Row, of, rate
 from bench.rig import rig
@@ -49,7 +46,6 @@ FAULTY: Final = 0.15
 LATENCY_SECONDS: Final = 6.0
 LATENCY_EVENTS: Final = 200_000
 """At most; the fastest runs are shorter."""
-PACKAGES: Final = ("nats-py", "asyncpg", "msgspec", "uvloop", "faststream")
 LATEST: Final = ROOT / "bench" / "results" / "latest.json"
 PAGE: Final = ROOT / "docs" / "performance.md"
 
@@ -125,39 +121,6 @@ class Bench:
         return "right" if row.duplicated.right else row.duplicated.said
 
 
-def _machine() -> dict[str, str]:
-    cpus = Path("/proc/cpuinfo").read_text().splitlines()
-    model = next((line.partition(":")[2].strip() for line in cpus if line.startswith("model name")), platform.machine())
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return {
-        "CPU": f"{model}, {os.cpu_count()} cores",
-        "memory": f"{memory:.0f} GiB",
-        "kernel": platform.release(),
-        # Who measures on a busy machine should not be able to hide it.
-        "load at the start": f"{os.getloadavg()[0]:.1f}",
-    }
-
-
-def _versions() -> dict[str, str]:
-    found = {"Python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return {"ach": _commit() or version("ach"), **found}
-
-
-def _commit() -> str:
-    """Return the commit that is measured, nothing where git cannot tell."""
-    command = ("git", "describe", "--always", "--dirty")
-    try:
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return ""
-    return done.stdout.decode().strip()
-
-
 async def _measure(who: Sequence[Contestant], results: Results) -> None:
     with tempfile.TemporaryDirectory(prefix="ach-bench-logs-") as name:
         async with rig() as servers:
@@ -209,8 +172,8 @@ def main(  # noqa: PLR0913 - the options
     results = Results(
         measured_on=datetime.now(UTC).date().isoformat(),
         command=shlex.join(["just", "bench", *sys.argv[1:]]),
-        machine=_machine(),
-        versions=_versions(),
+        machine=machine(),
+        versions=versions(),
         events=events or default_events,
         rounds=rounds or default_rounds,
         rows={one.key: Row(one.title, one.differs, one.announces) for one in who},

@@ -28,13 +28,13 @@ _COLUMNS: Final[tuple[tuple[str, Callable[[Speed], float]], ...]] = (
 )
 
 
-def merged(page: str, section: str) -> str:
-    """Return a page with the text between its markers replaced; they are added at its end where they are missing."""
-    if BEGIN not in page or END not in page:
-        page = f"{page.rstrip()}\n\n{BEGIN}\n{END}\n"
-    before, _, rest = page.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n\n{section.strip()}\n\n{END}{after}"
+def merged(page: str, section: str, begin: str = BEGIN, end: str = END) -> str:
+    """Return a page with the text between two markers replaced; they are added at its end where they are missing."""
+    if begin not in page or end not in page:
+        page = f"{page.rstrip()}\n\n{begin}\n{end}\n"
+    before, _, rest = page.partition(begin)
+    _, _, after = rest.partition(end)
+    return f"{before}{begin}\n\n{section.strip()}\n\n{end}{after}"
 
 
 def section(results: Results, charts: Sequence[tuple[str, str]]) -> str:
@@ -42,9 +42,9 @@ def section(results: Results, charts: Sequence[tuple[str, str]]) -> str:
     parts = [*_head(results), *(f"![{title}]({name})" for title, name in charts)]
     for per in MODES:
         kind = "One event a message" if per == 1 else f"{per} events a message, as a JSON array"
-        parts += [f"### {kind}", _table(_speed_head(), _speed_rows(results, per))]
-    parts += ["### Ratios", _table(("ratio of medians", "target", *_modes()), _ratio_rows(results))]
-    parts += ["### Right or wrong", _RIGHT, _table(_right_head(), _right_rows(results))]
+        parts += [f"### {kind}", table(_speed_head(), _speed_rows(results, per))]
+    parts += ["### Ratios", table(("ratio of medians", "target", *_modes()), _ratio_rows(results))]
+    parts += ["### Right or wrong", _RIGHT, table(_right_head(), _right_rows(results))]
     skipped = [f"- {row.title}: {row.skipped}" for row in results.rows.values() if row.skipped]
     if skipped:
         parts += ["### Not measured", "\n".join(skipped)]
@@ -88,7 +88,7 @@ def _speed_rows(results: Results, per: int) -> Iterator[Sequence[str]]:
         yield (
             row.title,
             _ranged(rates),
-            *(_number(one.middle) if one else NOTHING for one in figures),
+            *(number(one.middle) if one else NOTHING for one in figures),
             *_times(latency),
         )
 
@@ -100,7 +100,7 @@ def _times(latency: Latency | None) -> tuple[str, str]:
 
 
 def _milliseconds(seconds: float | None) -> str:
-    return NOTHING if seconds is None else _number(seconds * 1000)
+    return NOTHING if seconds is None else number(seconds * 1000)
 
 
 def _ratio_rows(results: Results) -> Iterator[Sequence[str]]:
@@ -145,14 +145,16 @@ def _verdict(verdict: Verdict | None) -> str:
 
 
 def _ranged(values: Spread) -> str:
-    return f"{_number(values.middle)} ({_number(values.lowest)}–{_number(values.highest)})"
+    return f"{number(values.middle)} ({number(values.lowest)}–{number(values.highest)})"
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
+    """Return a figure with a decimal where it is small."""
     return f"{value:,.0f}" if value >= _MANY else f"{value:.1f}"
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table in Markdown."""
     # The first column is words, the others are figures or words; Markdown has no better than this.
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

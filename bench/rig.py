@@ -57,8 +57,10 @@ class Backlog(NamedTuple):
 class Arena:
     """A database and streams for one run: `EVENTS` with its consumer, and `UNLOCKS`. Made by `Rig.arena`."""
 
-    def __init__(self, rig: Rig, settings: Settings, connection: Connection, scratch: Path) -> None:
+    def __init__(self, rig: Rig, settings: Settings, connection: Connection, scratch: Path, database: str) -> None:
         self.settings: Final = settings
+        self.database: Final = database
+        """The name of the run's database."""
         self.scratch: Final = scratch
         """An empty folder."""
         self.connection: Final = connection
@@ -143,11 +145,18 @@ class Rig:
         return f"{version.major}.{version.minor}.{version.patch}"
 
     @asynccontextmanager
-    async def arena(self, *, ack_wait: int = 30) -> AsyncGenerator[Arena]:
-        """Give a fresh database and fresh streams for the length of a block; `ack_wait` in seconds."""
+    async def arena(
+        self, *, ack_wait: int = 30, template: str | None = None, keep: bool = False
+    ) -> AsyncGenerator[Arena]:
+        """Give a fresh database and fresh streams for the length of a block; `ack_wait` in seconds.
+
+        The database begins as a copy of `template`, and stays behind as one with `keep`.
+        """
         name = f"bench_{secrets.token_hex(4)}"
         await self._drop_streams()
-        await self.admin.execute(f"CREATE DATABASE {name}")
+        # Files are copied as they are: gigabytes through the log would be there for the run to wait for.
+        copied = "" if template is None else f" TEMPLATE {template} STRATEGY FILE_COPY"
+        await self.admin.execute(f"CREATE DATABASE {name}{copied}")
         # What the run before has left for later is done now, and not during this one.
         await self.admin.execute("CHECKPOINT")
         settings = msgspec.structs.replace(
@@ -158,11 +167,16 @@ class Rig:
         connection = await asyncpg.connect(settings.database_url)
         try:
             with tempfile.TemporaryDirectory(prefix="ach-bench-") as scratch:
-                yield Arena(self, settings, connection, Path(scratch))
+                yield Arena(self, settings, connection, Path(scratch), name)
         finally:
             await connection.close()
-            await self.admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+            if not keep:
+                await self.drop(name)
             await self._drop_streams()
+
+    async def drop(self, database: str) -> None:
+        """Drop a database that an arena has left behind."""
+        await self.admin.execute(f"DROP DATABASE {database} WITH (FORCE)")
 
     async def _drop_streams(self) -> None:
         settings = Settings()

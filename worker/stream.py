@@ -432,30 +432,31 @@ class _Parser(Parser):
         while not other and (end := buffer.find(b"\r\n", start)) >= 0:
             line = bytes(buffer[start:end]).split(b" ")
             # `HMSG <subject> <sid> [reply] <bytes of headers> <bytes of all>`, or `MSG <subject> <sid> [reply] <bytes>`
-            head = stop = end + 2
-            if line[0] == b"HMSG" or line[0] == b"MSG":
+            operation = line[0]
+            body = head = stop = end + 2
+            if operation == b"HMSG":
                 stop += int(line[-1]) + 2
-                if len(buffer) < stop:
-                    break
-            if len(line) == _HMSG and line[2] == tapped:
-                body = head + int(line[4])
-            elif len(line) == _MSG and line[2] == tapped:
-                body = head
-            else:
+                body += int(line[-2])
+            elif operation == b"MSG":
+                stop += int(line[-1]) + 2
+            if len(buffer) < stop:
+                break
+            if body == stop or line[2] != tapped:
                 other = stop - start
                 break
-            deliver(_text(line[1]), _text(line[3]), bytes(buffer[body : stop - 2]), bytes(buffer[head:body]))
+            reply = line[3] if len(line) == _REPLIED[operation] else b""
+            deliver(_text(line[1]), _text(reply), bytes(buffer[body : stop - 2]), bytes(buffer[head:body]))
             start = stop
         del buffer[:start]
         return other
 
 
+_REPLIED: Final = {b"HMSG": 6, b"MSG": 5}
+"""Words of a control line that names a reply subject."""
+
+
 def _text(name: bytes) -> str:
     return name.decode(errors="backslashreplace")
-
-
-_HMSG: Final = 6
-_MSG: Final = 5
 
 
 class _Client(Client):

@@ -1,0 +1,72 @@
+"""What comes off the wire: whole or in pieces, of the tapped subscription or of others, in one order."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.stream import _Parser  # pyright: ignore[reportPrivateUsage]
+
+TAPPED = 7
+
+words = st.text("abc.*~%-", min_size=1, max_size=12)
+bodies = st.binary(max_size=40) | st.sampled_from([b"\r\n", b"MSG a 7 1\r\nx\r\n", b"PING\r\n", b""])
+blocks = st.sampled_from([b"", b"NATS/1.0\r\n\r\n", b"NATS/1.0 100 Idle Heartbeat\r\nA: 1\r\n\r\n"])
+
+
+class Frame:
+    """One message on the wire."""
+
+    def __init__(self, told: tuple[int, str, str, bytes, bytes]) -> None:
+        self.told = told
+
+    @property
+    def wire(self) -> bytes:
+        sid, subject, reply, body, block = self.told
+        named = f"{subject} {sid} {reply} " if reply else f"{subject} {sid} "
+        sizes = f"{len(block)} {len(block) + len(body)}" if block else f"{len(body)}"
+        return f"{'HMSG' if block else 'MSG'} {named}{sizes}\r\n".encode() + block + body + b"\r\n"
+
+    def __repr__(self) -> str:
+        return repr(self.wire)
+
+
+frames = st.builds(
+    Frame, st.tuples(st.sampled_from([TAPPED, TAPPED, 1, 77]), words, words | st.just(""), bodies, blocks)
+)
+
+
+class Client:
+    """What the library's parser tells."""
+
+    def __init__(self) -> None:
+        self.told: list[object] = []
+
+    async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes | None) -> None:
+        self.told.append((sid, subject.decode(), reply.decode(), data, headers or b""))
+
+    async def _process_ping(self) -> None:
+        self.told.append("ping")
+
+
+@given(st.lists(frames | st.just("ping"), max_size=12), st.lists(st.integers(1, 60), min_size=1, max_size=8))
+def test_everything_is_told_once_and_in_order(sent: list[Any], cuts: list[int]) -> None:
+    client = Client()
+    parser = _Parser(client)
+    parser.tapped = str(TAPPED).encode()
+    parser.deliver = lambda subject, reply, body, block: client.told.append((TAPPED, subject, reply, body, block))
+    wire = b"".join(b"PING\r\n" if one == "ping" else one.wire for one in sent)
+
+    async def feed() -> None:
+        at, turn = 0, 0
+        while at < len(wire):
+            size = cuts[turn % len(cuts)]
+            await parser.parse(wire[at : at + size])
+            at, turn = at + size, turn + 1
+
+    asyncio.run(feed())
+    assert client.told == [one if one == "ping" else one.told for one in sent]
+    assert not parser.buf
