@@ -59,8 +59,8 @@ _SERVING: Final = (
         "fence_of_users_alone",
         "a batch holds the partitions of teams and tenants too",
         "worker/fence.py",
-        "for subject in (item.user, *item.subjects)}",
-        "for subject in (item.user,)}",
+        "wanted = {partition_of(*subject) for subject in attempt.subjects}",
+        "wanted = {partition_of(*item.user) for item in attempt.batch.items}",
         (f"{PROTOCOL}::test_a_batch_waits_for_the_partition_of_everybody_concerned",),
     ),
     Bug(
@@ -83,7 +83,7 @@ _SERVING: Final = (
         "events_written_as_they_come",
         "multi-row writes are sorted by key",
         "worker/ledger.py",
-        "rows = [firsts[key] for key in sorted(firsts)]",
+        "rows = [item for _, item in sorted(firsts.items())]",
         "rows = list(firsts.values())",
         (f"{PROTOCOL}::test_rows_are_written_in_the_order_of_their_keys",),
     ),
@@ -99,18 +99,8 @@ _SERVING: Final = (
         "progress_written_as_it_comes",
         "multi-row writes are sorted by key",
         "worker/folding.py",
-        """    rows = sorted(
-        (*subject, standing.stamp, *standing.state.mark, encode(standing.state).decode(), standing.folded)
-        for subject, standing in standings.items()
-        if standing.state is not None and standing.state.mark is not None
-    )
-""",
-        """    rows = [
-        (*subject, standing.stamp, *standing.state.mark, encode(standing.state).decode(), standing.folded)
-        for subject, standing in standings.items()
-        if standing.state is not None and standing.state.mark is not None
-    ]
-""",
+        "in sorted(standings.items(), key=itemgetter(0))",
+        "in standings.items()",
         (f"{PROTOCOL}::test_rows_are_written_in_the_order_of_their_keys",),
     ),
     Bug(
@@ -161,9 +151,41 @@ _SERVING: Final = (
         "ack_before_commit",
         "nothing is acknowledged that is not committed",
         "worker/app.py",
-        "            letters: list[Letter] = []\n",
-        "            letters: list[Letter] = []\n            await self._broker.ack(batch.messages)\n",
+        "        self._busy_since[writer] = monotonic()\n        try:\n",
+        "        await self._broker.ack(whole.batch.messages)\n        try:\n",
         (f"{PROTOCOL}::test_nothing_is_acknowledged_before_it_is_committed",),
+    ),
+    Bug(
+        "ack_after_the_first_piece",
+        "a batch is acknowledged once every writer has committed its piece",
+        "worker/app.py",
+        "        whole.missing -= 1\n        if whole.missing:\n            return\n",
+        "        whole.missing -= 1\n",
+        (f"{PROTOCOL}::test_a_batch_is_acknowledged_when_every_piece_is_committed",),
+    ),
+    Bug(
+        "heartbeat_taken_for_a_message",
+        "what the broker says of a request is heard as such",
+        "worker/stream.py",
+        'reply = line[3] if len(line) == _REPLIED[operation] else b""',
+        'reply = line[3] if len(line) > 4 else b""',
+        ("worker/test_stream.py",),
+    ),
+    Bug(
+        "mark_within_a_value",
+        "values reach the ledger as they are, whatever they hold",
+        "worker/packing.py",
+        "if text.count(separator) != len(column) or text.count(null) != nulls:",
+        "if text.count(null) < nulls:",
+        ("worker/test_packing.py",),
+    ),
+    Bug(
+        "partitions_of_our_own",
+        "the broker's partitions are those that the ledger locks",
+        "worker/partition.py",
+        "_fnv1a(token(tenant) + token(subject))",
+        "_fnv1a(tenant + subject)",
+        ("integration/test_partitions.py",),
     ),
     Bug(
         "retry_of_half_a_batch",
@@ -194,8 +216,8 @@ _SERVING: Final = (
         "poison_for_ever",
         "a poison message is ended, and never delivered again",
         "worker/app.py",
-        "await self._broker.terminate(message, reason.value)",
-        'await self._broker.terminate(message._replace(reply=""), reason.value)',
+        "await self._broker.terminate(message, ended[message.seq].value)",
+        "await self._broker.keep([message])",
         (f"{PIPELINE}::test_poison_never_blocks_its_batch",),
     ),
     Bug(

@@ -31,7 +31,7 @@ from worker.store import Session, Store, UnavailableError, open_store
 from worker.stream import BrokerAwayError, open_broker
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 
     from worker.batch import Batch, Letter
 
@@ -247,6 +247,35 @@ async def test_nothing_is_acknowledged_before_it_is_committed(engine: Engine, mo
     with anyio.fail_after(10):  # what was not committed was given back, and nobody has to lose patience first
         stats = await engine.drain()
     assert (stats.events, stats.dead) == (5, {"malformed_json": 1})
+
+
+async def test_a_batch_is_acknowledged_when_every_piece_is_committed(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit_piece, begun, one_done, go_on = Pipeline.commit, 0, anyio.Event(), anyio.Event()
+
+    async def committing(pipeline: Pipeline, batch: Batch, *, waiting: Callable[[], Awaitable[None]]) -> list[Letter]:
+        nonlocal begun
+        begun += 1
+        if begun > 1:
+            await go_on.wait()
+        letters = await commit_piece(pipeline, batch, waiting=waiting)
+        one_done.set()
+        return letters
+
+    monkeypatch.setattr(Pipeline, "commit", committing)
+    # One message, so that it is one batch: its events are of users of both writers.
+    await engine.publish([json.dumps([event(n, user=f"u{n}") for n in range(30)]).encode()])
+    async with engine.worker(writers=2) as stats, open_broker(engine.settings) as broker:
+        with anyio.fail_after(PATIENCE):
+            await one_done.wait()
+        await anyio.wait_all_tasks_blocked()
+        assert 0 < len(await engine.rows("SELECT FROM event")) < 30
+        assert (await broker.backlog(), stats.messages) == (1, 0)
+        go_on.set()
+        await stats.reach("messages", 1)
+    assert (await engine.drain()).events == 0
+    assert len(await engine.rows("SELECT FROM event")) == 30
 
 
 async def test_what_failed_is_tried_again_as_a_whole(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
