@@ -79,7 +79,7 @@ class Arena:
         return {
             "NATS_URL": wanted.nats_url,
             "DATABASE_URL": wanted.database_url,
-            "ACH_ACK_WAIT": str(wanted.ack_wait), "ACH_WRITERS": __import__("os").environ.get("W","2"),
+            "ACH_ACK_WAIT": str(wanted.ack_wait),
             "BENCH_SCRATCH": str(self.scratch),
         }
 
