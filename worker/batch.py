@@ -12,7 +12,7 @@ from dsl.outcome import Subject
 from worker.contract import Accepted, Rejected
 from worker.deployed import Deployed
 from worker.message import Message
-from worker.partition import partition_of
+from worker.partition import PARTITIONS, partition_of
 from worker.verdict import Reason
 
 if TYPE_CHECKING:
@@ -74,6 +74,7 @@ class Batch(msgspec.Struct, frozen=True):
     def split(self, writers: int) -> dict[int, Batch]:
         """Return the batch by writers, those that have something to do: a user always goes the same way.
 
+        Writers have ranges of partitions; a broker deals them out by their remainders, and leaves work for each writer.
         Dead letters go with the first of them.
         """
         items: list[list[Item]] = [[] for _ in range(writers)]
@@ -81,7 +82,7 @@ class Batch(msgspec.Struct, frozen=True):
         for item in self.items:
             way = ways.get(item.user)
             if way is None:
-                way = ways[item.user] = items[partition_of(*item.user) % writers]
+                way = ways[item.user] = items[partition_of(*item.user) * writers // PARTITIONS]
             way.append(item)
         busy = {writer: tuple(found) for writer, found in enumerate(items) if found} or {0: ()}
         return {

@@ -170,14 +170,17 @@ async def test_a_burst(own_servers: Servers, started: Workers) -> None:
 
 
 async def test_a_slow_database(own_servers: Servers, started: Workers) -> None:
-    """The worker waits, and so do the messages: at the broker, and none is delivered twice for it."""
+    """The worker waits, and so do the messages: at the broker, and none is delivered twice for it.
+
+    A batch takes longer than the ack wait here: the broker hears of it meanwhile.
+    """
     number = count("SLOW", quick=20_000, long=200_000)
     parts = urlsplit(own_servers.database_tcp_url)
     assert parts.hostname is not None
     assert parts.port is not None
     async with (
         proxy(parts.hostname, parts.port) as net,
-        engine_on(own_servers) as engine,
+        engine_on(own_servers, ack_wait=2) as engine,
         connected(engine.settings) as client,
     ):
         url = own_servers.database_tcp_url.replace(f":{parts.port}/", f":{net.port}/")

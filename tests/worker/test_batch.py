@@ -8,6 +8,7 @@ import pytest
 from worker.batch import Batch, decode, terminations
 from worker.deployed import Deployed
 from worker.message import Message, parse_delivery
+from worker.partition import partition_of
 from worker.rulefiles import build
 from worker.verdict import Reason
 
@@ -50,6 +51,22 @@ def test_a_message_is_ended_when_nothing_of_it_lives() -> None:
     assert terminations(one, one.letters) == {2: Reason.INVALID_EVENT, 4: Reason.INVALID_EVENT}
     condemned = one.condemned(Reason.ID_CONFLICT, "")
     assert terminations(one, condemned.letters)[1] == Reason.ID_CONFLICT
+
+
+def test_writers_share_the_users_of_a_batch() -> None:
+    one = batch(*(event(n) | {"user_id": f"u{n % 50}"} for n in range(200)), "no event")
+    pieces = one.split(3)
+    assert sorted(pieces) == [0, 1, 2]
+    assert sum(len(piece.items) for piece in pieces.values()) == 200
+    assert [len(piece.letters) for piece in pieces.values()] == [1, 0, 0]
+    users = [{item.user for item in piece.items} for piece in pieces.values()]
+    assert sum(map(len, users)) == 50
+    # A worker that gets every other partition from the broker has work for all of its writers.
+    even = [n for n in range(200) if partition_of("t", "user", f"u{n}") % 2 == 0]
+    assert sorted(batch(*(event(n) | {"user_id": f"u{n}"} for n in even)).split(2)) == [0, 1]
+    # What holds nothing but dead letters, or nothing, is a piece all the same.
+    assert [len(piece.letters) for piece in batch("no event").split(2).values()] == [1]
+    assert len(batch([]).split(2)) == 1
 
 
 def test_pieces_hold_everything_once() -> None:
