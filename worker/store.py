@@ -7,9 +7,10 @@ fault, and trying again is of no use); anything else is a defect and ends the wo
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
+import anyio
 import asyncpg
 
 import sql
@@ -144,11 +145,22 @@ class Store:
             RefusedError: nothing has happened, and nothing will.
         """
         with _translated():
-            async with self._pool.acquire(timeout=CONNECT_SECONDS) as connection, connection.transaction():
+            async with self._connection() as connection, connection.transaction():
                 if patient:
                     for setting, value in _PATIENT.items():
                         await connection.execute(f"SET LOCAL {setting} = {value}")
                 yield Session(connection)
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncGenerator[PoolConnectionProxy]:
+        connection = await self._pool.acquire(timeout=CONNECT_SECONDS)
+        try:
+            yield connection
+        finally:
+            # By now the transaction has ended, or failed. A connection that breaks while it is given back says nothing
+            # more; where we are cancelled meanwhile, nobody would be left to hear it.
+            with anyio.CancelScope(shield=True), suppress(*_RETRYABLE):
+                await self._pool.release(connection, timeout=CONNECT_SECONDS)
 
     async def migrate(self, *, now: int) -> list[str]:
         """Bring the schema up to date, one migrator at a time; return the names of what was applied.

@@ -7,6 +7,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import anyio
+import msgspec
 
 from worker.app import at_once, run
 from worker.emit import outgoing
@@ -34,9 +35,7 @@ async def replay_through(
         EmbeddedError: the servers cannot be started.
     """
     with TemporaryDirectory(prefix="ach-replay-") as folder:
-        # One writer: which of two events with one id comes first is for the stream to say, not for a race.
-        settings = Settings(clock=Clock.STREAM, writers=1)
-        async with sandbox(Path(folder), settings, durable=False) as box:
+        async with sandbox(Path(folder), Settings(clock=Clock.STREAM), durable=False) as box:
             return await replay_on(box.settings, rules, messages, now=now, on_progress=on_progress)
 
 
@@ -49,6 +48,8 @@ async def replay_on(
     on_progress: Callable[[str, int], None],
 ) -> Result:
     """Do the same on servers that are there, in an empty database."""
+    # One writer: which of two events with one id comes first is for the stream to say, not for a race.
+    settings = msgspec.structs.replace(settings, writers=1)
     await deploy(settings, rules, by="replay")
     stats = Stats()
     sent = outgoing(messages, settings.input_prefix, dedup=False)

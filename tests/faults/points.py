@@ -19,7 +19,7 @@ import asyncpg
 from nats.aio.client import Client
 
 from worker.store import Session
-from worker.stream import Broker
+from worker.stream import Broker, _Client  # pyright: ignore[reportPrivateUsage]
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -136,6 +136,7 @@ _SEAMS: dict[type, tuple[str, ...]] = {
     Broker: ("ensure", "subscribe", "next_batch", "ack", "terminate", "keep", "announce", "release", "backlog"),
     asyncpg.Connection: ("execute",),
     Client: ("publish", "flush", "subscribe", "connect"),
+    _Client: ("publish_each",),
 }
 
 

@@ -220,7 +220,7 @@ DECISIVE: Final = (
     ("after Connection.execute COMMIT;", 2),
     ("after Session.rows insert_events", 0),
     ("before Broker.ack", 0),
-    ("after Client.publish $JS.ACK", 1),
+    ("after _Client.publish_each", 1),
     ("before Broker.announce", 0),
     ("after Broker.announce", 0),
     ("after Session.run mark_published", 0),
