@@ -271,9 +271,9 @@ _RECORDING: Final = (
     Bug(
         "ids_of_all_tenants_in_one_pot",
         "an id belongs to its tenant",
-        "worker/batch.py",
-        "items.append(Item(message, element, read, (event.tenant, event.id), *found))",
-        'items.append(Item(message, element, read, ("", event.id), *found))',
+        "worker/ledger.py",
+        "        [event.tenant for event in events],\n",
+        "        [events[0].tenant for _ in events],\n",
         (f"{PIPELINE}::test_ids_belong_to_their_tenant",),
     ),
     Bug(
