@@ -81,6 +81,7 @@ async def test_another_body_under_a_known_id_is_a_dead_letter(engine: Engine) ->
 async def test_ids_belong_to_their_tenant(engine: Engine) -> None:
     await engine.publish([event(1, tenant=f"t{n}", id="e") for n in range(8)])
     assert (await engine.drain()).events == 8
+    assert len(await engine.rows("SELECT FROM event")) == 8
 
 
 async def test_poison_never_blocks_its_batch(engine: Engine) -> None:
