@@ -10,6 +10,7 @@ import msgspec
 
 from bench.drain import Drained
 from bench.page import NOTHING, number, table
+from bench.results import Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -40,17 +41,9 @@ class Drawn(msgspec.Struct):
     points: list[Measured]
 
 
-class Curves(msgspec.Struct):
+class Curves(Run):
     """One run of `just curves`."""
 
-    measured_on: str
-    """The day."""
-    command: str
-    machine: dict[str, str]
-    versions: dict[str, str]
-    events: int
-    """Measured in each run."""
-    rounds: int
     curves: dict[str, Drawn]
 
 
@@ -104,8 +97,7 @@ _HEAD: Final = ("", "events/s", "worker", "database", "broker", "CPU together", 
 
 
 def _head(curves: Curves) -> Iterator[str]:
-    facts = [f"{name} {value}" for name, value in (curves.machine | curves.versions).items()]
-    yield f"Measured on {curves.measured_on} with `{curves.command}`: {', '.join(facts)}."
+    yield curves.said()
     yield (
         f"{curves.events:,} measured events a run, one a message, rounds: {curves.rounds}, in which the points of a"
         " curve take turns. Medians, in brackets the lowest and the highest; CPU in µs an event, WAL in bytes an event,"

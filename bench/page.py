@@ -60,8 +60,7 @@ _RIGHT: Final = (
 
 
 def _head(results: Results) -> Iterator[str]:
-    facts = [f"{name} {value}" for name, value in (results.machine | results.versions).items()]
-    yield f"Measured on {results.measured_on} with `{results.command}`: {', '.join(facts)}."
+    yield results.said()
     yield (
         f"{results.events:,} events a run (fewer for the slow ones), {results.rounds} rounds in which everybody takes a"
         " turn, the order rotated. Medians, with the lowest and the highest in brackets. CPU is in seconds per million"

@@ -38,8 +38,8 @@ class Row(msgspec.Struct):
     """Why it did not take part, or did not come to its end."""
 
 
-class Results(msgspec.Struct):
-    """One run of the benchmark."""
+class Run(msgspec.Struct):
+    """When, where and with what something was measured."""
 
     measured_on: str
     """The day."""
@@ -47,7 +47,18 @@ class Results(msgspec.Struct):
     machine: dict[str, str]
     versions: dict[str, str]
     events: int
+    """Of each run."""
     rounds: int
+
+    def said(self) -> str:
+        """Return it as a sentence."""
+        facts = [f"{name} {value}" for name, value in (self.machine | self.versions).items()]
+        return f"Measured on {self.measured_on} with `{self.command}`: {', '.join(facts)}."
+
+
+class Results(Run):
+    """One run of the benchmark."""
+
     rows: dict[str, Row]
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 from functools import partial
 from time import monotonic, time_ns
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 from uuid import uuid4
 
 import anyio
@@ -18,6 +18,7 @@ import structlog
 
 from worker.batch import terminations
 from worker.health import Probes, serve
+from worker.loop import alone
 from worker.metrics import Metrics
 from worker.notifier import Notifier
 from worker.pipeline import InForce, Pipeline, StoppedError
@@ -131,15 +132,7 @@ async def _alone(work: Callable[[], Awaitable[None]]) -> None:
     try:
         await work()
     except BaseExceptionGroup as group:
-        raise _only(group) from None
-
-
-def _only(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    errors = list(group.exceptions)
-    if len(errors) > 1:
-        return group
-    one = errors[0]
-    return _only(cast("BaseExceptionGroup[BaseException]", one)) if isinstance(one, BaseExceptionGroup) else one
+        raise alone(group) from None
 
 
 class _Held:

@@ -85,8 +85,9 @@ class Batch(msgspec.Struct, frozen=True):
                 way = ways[item.user] = items[partition_of(*item.user) * writers // PARTITIONS]
             way.append(item)
         busy = {writer: tuple(found) for writer, found in enumerate(items) if found} or {0: ()}
+        first = min(busy)
         return {
-            writer: msgspec.structs.replace(self, items=found, letters=self.letters if writer == min(busy) else ())
+            writer: msgspec.structs.replace(self, items=found, letters=self.letters if writer == first else ())
             for writer, found in busy.items()
         }
 

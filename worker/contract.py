@@ -39,7 +39,8 @@ _NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 _STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _BRACKET: Final = re.compile(rb"[\[\]{}]")
-_SPACE: Final = b" \t\n\r"
+_SPACE: Final = " \t\n\r"
+_SPACE_BYTES: Final = _SPACE.encode()
 
 
 class Accepted(msgspec.Struct, frozen=True, gc=False):
@@ -97,7 +98,7 @@ class Contract:
             return [Rejected(Reason.OVERSIZE, detail, body)]
         if not body.isascii() and (flaw := _no_utf8(body)) is not None:
             return [flaw]
-        if body.startswith(b"{") or not body.lstrip(_SPACE).startswith(b"["):
+        if body.startswith(b"{") or not body.lstrip(_SPACE_BYTES).startswith(b"["):
             return [self._read_one(subject, body, now)]
         elements = _split(body)
         if isinstance(elements, Rejected):
@@ -285,7 +286,7 @@ def _split_slowly(text: str) -> list[bytes] | None:
 
 
 def _skip(text: str, at: int) -> int:
-    while at < len(text) and text[at] in " \t\n\r":
+    while at < len(text) and text[at] in _SPACE:
         at += 1
     return at
 

@@ -93,11 +93,9 @@ def _walk(attempt: Attempt, subject: Subject, events: list[Event]) -> list[Grant
         if earned := _step(plan, standing.state, event):
             grants.extend(earned)
         standing.folded += 1
-        if standing.folded % CHECKPOINT_EVERY == 0:
-            point = _checkpoint(subject, stamp, standing.state)
-            if _is_due(point, standing.folded):
-                attempt.checkpoints.append(point)
-                standing.folded = 0
+        if point := _due(subject, stamp, standing.state, standing.folded):
+            attempt.checkpoints.append(point)
+            standing.folded = 0
     return grants
 
 
@@ -139,23 +137,23 @@ async def refold(
             if earned := _step(plan, anew.state, event):
                 anew.grants.extend(earned)
             anew.folded += 1
-            if anew.folded % CHECKPOINT_EVERY == 0:
-                point = _checkpoint(subject, stamp, anew.state)
-                if _is_due(point, anew.folded):
-                    points[subject].append(point)
-                    anew.folded = 0
+            if point := _due(subject, stamp, anew.state, anew.folded):
+                points[subject].append(point)
+                anew.folded = 0
     checkpoints.extend(chain.from_iterable(points.values()))
     return folded
 
 
-def _is_due(point: Checkpoint, folded: int) -> bool:
-    return len(point.state) <= CHECKPOINT_BYTES * folded
-
-
-def _checkpoint(subject: Subject, stamp: str, state: State) -> Checkpoint:
+def _due(subject: Subject, stamp: str, state: State, folded: int) -> Checkpoint | None:
+    """Return a checkpoint of a state, where one is due after so many events and small enough for them."""
+    if folded % CHECKPOINT_EVERY:
+        return None
     if state.mark is None:
         raise AssertionError("a state that has folded events has a mark")
-    return Checkpoint(*subject, state.mark.at, state.mark.id, stamp, encode(state).decode())
+    text = encode(state).decode()
+    if len(text) > CHECKPOINT_BYTES * folded:
+        return None
+    return Checkpoint(*subject, state.mark.at, state.mark.id, stamp, text)
 
 
 async def _forget_checkpoints(session: Session, late: Mapping[Subject, Position]) -> None:

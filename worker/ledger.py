@@ -142,9 +142,9 @@ def _first_and_further(attempt: Attempt) -> tuple[dict[tuple[str, str], Item], l
     if any(standing.erased for standing in attempt.standings.values()):
         items = [item for item in items if not attempt.standings[item.user].erased]
         attempt.erased = len(attempt.batch.items) - len(items)
-    firsts = {item.key: item for item in reversed(items)}
-    firsts = {item.key: item for item in items if firsts[item.key] is item}
-    return firsts, [item for item in items if firsts[item.key] is not item]
+    firsts: dict[tuple[str, str], Item] = {}
+    copies = [item for item in items if firsts.setdefault(item.key, item) is not item]
+    return firsts, copies
 
 
 async def _compare(session: Session, attempt: Attempt, known: list[Item]) -> None:

@@ -33,12 +33,12 @@ def run_async(work: Callable[[], Awaitable[T]]) -> T:
     try:
         return anyio.run(work, backend_options={"use_uvloop": find_spec("uvloop") is not None})
     except BaseExceptionGroup as group:
-        raise _alone(group) from None
+        raise alone(group) from None
 
 
-def _alone(error: BaseException) -> BaseException:
+def alone(error: BaseException) -> BaseException:
     """Return the one error that a group is about; the group itself where there are several."""
     if isinstance(error, BaseExceptionGroup):
         inner = cast("BaseExceptionGroup[BaseException]", error).exceptions
-        return _alone(inner[0]) if len(inner) == 1 else cast("BaseException", error)
+        return alone(inner[0]) if len(inner) == 1 else cast("BaseException", error)
     return error

@@ -5,11 +5,10 @@ Parts and filters are left out where the advice says so; the same must be earned
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, cast
 
 import msgspec
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -22,6 +21,7 @@ from dsl.parse import parse
 from dsl.source import Source
 from dsl.syntax import Achievement, Alternative, And, Combine, Or, Pattern
 from tests.property import strategies
+from tests.property.thorough import thorough
 
 if TYPE_CHECKING:
     from hypothesis.strategies import DrawFn
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from dsl.source import Span
     from dsl.syntax import Condition, Node, Predicate
 
-EXAMPLES = int(os.environ.get("ACH_EXAMPLES", "60"))
 IDLE = ("ACH504", "ACH507")
 
 
@@ -51,14 +50,7 @@ def scenarios(draw: DrawFn) -> strategies.Scenario:
 told: list[str] = []
 
 
-@settings(
-    max_examples=EXAMPLES,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    phases=[Phase.generate, Phase.shrink],
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
-)
+@thorough(60)
 @given(scenarios().filter(lambda scenario: not strategies.impossible(scenario.text)))
 def _whatever_happens(scenario: strategies.Scenario) -> None:
     file, syntax = parse(Source("drawn.ach", scenario.text))

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import msgspec
-from hypothesis import HealthCheck, Phase, assume, given, settings
+from hypothesis import assume, given
 
 from dsl.calendar import format_instant
 from dsl.compile import compile_rules, scope_of
@@ -16,12 +15,11 @@ from dsl.explain.text import render
 from dsl.fold import fold, standings
 from dsl.outcome import Subject, by_subject, canonical_order, run
 from tests.property import strategies
+from tests.property.thorough import thorough
 from worker.rulefiles import RuleSet, build
 
 if TYPE_CHECKING:
     from dsl.explain.shape import Part
-
-EXAMPLES = int(os.environ.get("ACH_EXAMPLES", "60"))
 
 
 def _rules(text: str) -> RuleSet:
@@ -43,14 +41,7 @@ def _had(told: Explanation) -> set[tuple[str | None, int, str]]:
     return {(one.occurrence, one.version, one.earned_at) for one in told.had}
 
 
-@settings(
-    max_examples=EXAMPLES,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    phases=[Phase.generate, Phase.shrink],
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
-)
+@thorough(60)
 @given(strategies.scenarios())
 def test_an_explanation_never_fails_and_agrees_with_the_fold(scenario: strategies.Scenario) -> None:
     rules = _rules(scenario.text)

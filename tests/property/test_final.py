@@ -6,32 +6,22 @@ compared with those that are still supported.
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dsl.analyze import verdicts
 from tests.property import strategies
 from tests.property.late import taken_back
+from tests.property.thorough import thorough
 from worker.rulefiles import build
 
 if TYPE_CHECKING:
     from dsl.event import Event
 
-EXAMPLES = int(os.environ.get("ACH_EXAMPLES", "150"))
 
-
-@settings(
-    max_examples=EXAMPLES,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    # Shrinking a failure may take as long as it takes; finding none must stay quick.
-    phases=[Phase.generate, Phase.shrink],
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
-)
+@thorough(150)
 @given(strategies.scenarios(), st.randoms(use_true_random=False))
 def test_nothing_late_takes_back_what_is_final(scenario: strategies.Scenario, random: object) -> None:
     rules = build([("drawn.ach", scenario.text.encode())])

@@ -5,10 +5,9 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dsl.calendar import format_instant
@@ -18,6 +17,7 @@ from dsl.progress import decode, encode
 from dsl.story import Arrival
 from tests.property import reference, strategies
 from tests.property.reading import read
+from tests.property.thorough import thorough
 from worker.rulefiles import build
 
 if TYPE_CHECKING:
@@ -28,17 +28,8 @@ if TYPE_CHECKING:
     from dsl.outcome import Outcome
     from tests.property.nearness import Progress
 
-EXAMPLES = int(os.environ.get("ACH_EXAMPLES", "150"))
 
-_thorough = settings(
-    max_examples=EXAMPLES,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    # Shrinking a failure may take as long as it takes; finding none must stay quick.
-    phases=[Phase.generate, Phase.shrink],
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
-)
+_thorough = thorough(150)
 
 
 def _compiled(text: str) -> Program:

@@ -6,10 +6,9 @@ is proven to imply the other, both are folded over the same events, bare and und
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Final
 
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -22,6 +21,7 @@ from dsl.source import Source
 from dsl.syntax import Achievement, Combine, Count, Duration, Extreme, Modifiers, Name, Sequence, Streak, Sum, Zone
 from dsl.types import DAY, HOUR
 from tests.property import strategies
+from tests.property.thorough import thorough
 
 if TYPE_CHECKING:
     from hypothesis.strategies import DrawFn
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from dsl.schema import Rules
     from dsl.syntax import Cmp, Condition, Pattern
 
-EXAMPLES = int(os.environ.get("ACH_EXAMPLES", "150"))
 SPANS: Final = (
     Modifiers(within=Duration(us=HOUR, text="1h")),
     Modifiers(within=Duration(us=2 * DAY, text="2d")),
@@ -101,14 +100,7 @@ def _mods(draw: DrawFn, mods: Modifiers) -> Modifiers:
 proven: list[bool] = []
 
 
-@settings(
-    max_examples=EXAMPLES,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    phases=[Phase.generate, Phase.shrink],
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
-)
+@thorough(150)
 @given(pairs())
 def _whatever_happens(drawn: tuple[Rules, Condition, Condition, list[Event]]) -> None:
     rules, one, two, events = drawn

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given
 
 from dsl.analyze import patterns
 from dsl.check import check
@@ -15,6 +14,7 @@ from dsl.parse import parse
 from dsl.source import Source
 from dsl.syntax import Achievement, Combine
 from tests.property import strategies
+from tests.property.thorough import thorough
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,17 +22,8 @@ if TYPE_CHECKING:
     from dsl.source import Span
     from dsl.syntax import Condition
 
-EXAMPLES = int(os.environ.get("ACH_EXAMPLES", "150"))
 
-
-@settings(
-    max_examples=EXAMPLES,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    phases=[Phase.generate, Phase.shrink],
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
-)
+@thorough(150)
 @given(strategies.scenarios(possible=False))
 def test_the_impossible_is_never_earned(scenario: strategies.Scenario) -> None:
     file, _ = parse(Source("drawn.ach", scenario.text))
