@@ -13,24 +13,22 @@ CREATE TABLE event (
     source           text,
     payload          text,
     received_at      timestamptz NOT NULL,
-    digest           bytea NOT NULL,
     stream_seq       bigint NOT NULL,
     CONSTRAINT event_pkey PRIMARY KEY (event_id, tenant_id),
     CONSTRAINT event_ids_bounded CHECK (
         octet_length(tenant_id) BETWEEN 1 AND 512 AND octet_length(event_id) BETWEEN 1 AND 512
         AND octet_length(user_id) BETWEEN 1 AND 512 AND octet_length(event_type) BETWEEN 1 AND 512),
-    CONSTRAINT event_offset_within_a_day CHECK (utc_offset BETWEEN -86400 AND 86400),
-    CONSTRAINT event_digest_length CHECK (octet_length(digest) = 16)
+    CONSTRAINT event_offset_within_a_day CHECK (utc_offset BETWEEN -86400 AND 86400)
 );
 COMMENT ON TABLE event IS 'The ledger: raw events, once each, never changed.';
 COMMENT ON COLUMN event.utc_offset IS 'Offset written in occurred_at, seconds east of UTC.';
 COMMENT ON COLUMN event.occurred_at_text IS 'occurred_at as the producer wrote it.';
 COMMENT ON COLUMN event.payload IS 'The payload as received, JSON text; null where there was none.';
-COMMENT ON COLUMN event.digest IS 'BLAKE2b-128 of the contract''s fields as received: tells a duplicate from a conflict.';
 COMMENT ON COLUMN event.stream_seq IS 'Sequence of the message in the input stream; 0 where it came another way.';
 
--- A user's events in canonical order: refolds, the position of a user's latest event, and all users for a backfill.
-CREATE INDEX event_of_user ON event (tenant_id, user_id, occurred_at, event_id);
+-- A user's events in canonical order, but for those of one instant: refolds, the position of a user's latest event, and
+-- all users for a backfill.
+CREATE INDEX event_of_user ON event (tenant_id, user_id, occurred_at);
 
 CREATE TABLE event_subject (
     tenant_id   text COLLATE "C" NOT NULL,

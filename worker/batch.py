@@ -28,6 +28,16 @@ MAX_SUBJECT_BYTES = 512
 """UTF-8 bytes of a subject, which is part of keys; ids have the same limit."""
 
 
+class Concern(msgspec.Struct, frozen=True, eq=False, gc=False):
+    """Whom an event concerns. Events of one batch share these: they are keys by identity, which costs least."""
+
+    user: Subject
+    subjects: tuple[Subject, ...]
+    """Everybody whose plan hears the event; the user too, if that one does."""
+    everybody: tuple[Subject, ...]
+    """The user, and everybody whose plan hears the event."""
+
+
 class Item(msgspec.Struct, frozen=True, gc=False):
     """One accepted event: where it came from, and whom it concerns."""
 
@@ -35,12 +45,8 @@ class Item(msgspec.Struct, frozen=True, gc=False):
     element: int
     accepted: Accepted
     key: tuple[str, str]
-    """The ledger's primary key."""
-    user: Subject
-    subjects: tuple[Subject, ...]
-    """Everybody whose plan hears the event; the user too, if that one does."""
-    concerned: tuple[Subject, ...]
-    """The user, and everybody whose plan hears the event."""
+    """The ledger's primary key: event id and tenant."""
+    concern: Concern
 
 
 class Letter(NamedTuple):
@@ -78,11 +84,12 @@ class Batch(msgspec.Struct, frozen=True):
         Dead letters go with the first of them.
         """
         items: list[list[Item]] = [[] for _ in range(writers)]
-        ways: dict[Subject, list[Item]] = {}
+        ways: dict[Concern, list[Item]] = {}
         for item in self.items:
-            way = ways.get(item.user)
+            concern = item.concern
+            way = ways.get(concern)
             if way is None:
-                way = ways[item.user] = items[partition_of(*item.user) * writers // PARTITIONS]
+                way = ways[concern] = items[partition_of(*concern.user) * writers // PARTITIONS]
             way.append(item)
         busy = {writer: tuple(found) for writer, found in enumerate(items) if found} or {0: ()}
         first = min(busy)
@@ -112,7 +119,8 @@ class Attempt:
 
     def __init__(self, batch: Batch) -> None:
         self.batch = batch
-        self.subjects = dict.fromkeys(chain.from_iterable([item.concerned for item in batch.items]))
+        concerns = dict.fromkeys([item.concern for item in batch.items])
+        self.subjects = dict.fromkeys(chain.from_iterable([concern.everybody for concern in concerns]))
         """Every user and subject of the batch, once, in the order of arrival."""
         self.partitions: dict[int, int] = {}
         """Partition to the generation that was found there."""
@@ -136,22 +144,19 @@ def decode(messages: Sequence[Message], rules: Deployed, *, now: int) -> Batch:
     items: list[Item] = []
     letters: list[Letter] = []
     roster = _Roster(rules.program)
+    read, concern_of = rules.contract.read, roster.find
     for message in messages:
-        for element, read in enumerate(rules.contract.read(message.subject, message.body, now=now)):
-            if isinstance(read, Rejected):
-                letters.append(Letter(message, element, read.reason, read.detail, read.body))
+        for element, one in enumerate(read(message.subject, message.body, now=now)):
+            if isinstance(one, Rejected):
+                letters.append(Letter(message, element, one.reason, one.detail, one.body))
                 continue
-            event = read.event
-            found = roster.find(event)
-            if isinstance(found, str):
-                letters.append(Letter(message, element, Reason.CONTRACT, found, read.body))
+            event = one.event
+            concern = concern_of(event)
+            if isinstance(concern, str):
+                letters.append(Letter(message, element, Reason.CONTRACT, concern, one.body))
             else:
-                items.append(Item(message, element, read, (event.tenant, event.id), *found))
+                items.append(Item(message, element, one, (event.id, event.tenant), concern))
     return Batch(tuple(messages), tuple(items), tuple(letters), rules, now)
-
-
-_Found = tuple[Subject, tuple[Subject, ...], tuple[Subject, ...]]
-"""Of an event: its user, whose plans hear it, and everybody concerned."""
 
 
 class _Roster:
@@ -159,23 +164,24 @@ class _Roster:
 
     def __init__(self, program: Program) -> None:
         self._program = program
-        self._heard: dict[tuple[str, str], _Found] = {}
+        self._for_users = program.for_users
+        self._users: dict[tuple[str, str], Concern] = {}
         """By tenant and user, for events that the plan of users hears and no other."""
 
-    def find(self, event: Event) -> _Found | str:
+    def find(self, event: Event) -> Concern | str:
         """Return whom an event concerns, or what is wrong with that."""
         pair = (event.tenant, event.user)
-        found = self._heard.get(pair)
-        if found is None:
+        concern = self._users.get(pair)
+        if concern is None:
             user = Subject(event.tenant, "user", event.user)
-            found = self._heard[pair] = (user, (user,), (user,))
-        if event.type in self._program.for_users:
-            return found
+            concern = self._users[pair] = Concern(user, (user,), (user,))
+        if event.type in self._for_users:
+            return concern
         subjects = subjects_of(self._program, event)
         if isinstance(subjects, str):
             return subjects
-        user = found[0]
-        return user, subjects, (user, *(subject for subject in subjects if subject != user))
+        user = concern.user
+        return Concern(user, subjects, (user, *(subject for subject in subjects if subject != user)))
 
 
 def subjects_of(program: Program, event: Event) -> tuple[Subject, ...] | str:

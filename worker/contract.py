@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
 
@@ -31,10 +30,8 @@ MAX_ID_BYTES: Final = 512
 """UTF-8 bytes of each id, the event type and the source; three of them have to fit a key of the ledger's index."""
 MAX_INSTANT_CHARACTERS: Final = 64
 
-_SHALLOW: Final = 2 * (MAX_DEPTH - 1)
-"""Bytes of brackets around the innermost value of a payload, which has an object around it."""
-_ENVELOPE: Final = len('{"event_id":"","event_type":"","user_id":"","tenant_id":"","occurred_at":""}')
-"""Bytes of an event that has nothing beside what it must have."""
+_EMPTY: Final = "Expected `str` of length >= 1"
+"""What the decoder says of an empty text."""
 _NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 _STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
@@ -50,8 +47,6 @@ class Accepted(msgspec.Struct, frozen=True, gc=False):
     occurred_at: str
     source: str | None
     payload: str | None
-    digest: bytes
-    """Of the body: copies with equal digests are equal, others are compared field by field."""
     body: bytes
     """All of it, for a dead letter: the message, or one element of it."""
 
@@ -64,11 +59,14 @@ class Rejected(msgspec.Struct, frozen=True, gc=False):
     body: bytes
 
 
+_Text = Annotated[str, msgspec.Meta(min_length=1)]
+
+
 class _Wire(msgspec.Struct, frozen=True, gc=False):
-    event_id: str
-    event_type: str
-    user_id: str
-    tenant_id: str
+    event_id: _Text
+    event_type: _Text
+    user_id: _Text
+    tenant_id: _Text
     occurred_at: str
     source: str | None = None
     payload: msgspec.Raw = msgspec.Raw(b"")
@@ -116,15 +114,23 @@ class Contract:
         except (msgspec.DecodeError, RecursionError) as error:
             return _undecodable(body, error)
         payload = bytes(wire.payload)
-        flaw = _unfit(wire, payload, body)
-        if flaw is not None:
+        # What is small, plain and flat has nothing that a closer look would find.
+        if (
+            len(body) > MAX_ID_BYTES
+            or b"\\" in body
+            or not payload.startswith(b"{")
+            or body.count(b"{") + body.count(b"[") > MAX_DEPTH
+        ) and (flaw := _unfit(wire, payload, body)) is not None:
             return flaw
+        tenant = wire.tenant_id
         moment = instant(wire.occurred_at)
         if moment is None or len(wire.occurred_at) > MAX_INSTANT_CHARACTERS:
             detail = "occurred_at: expected an RFC 3339 instant with an offset"
             return Rejected(Reason.INVALID_EVENT, detail, body)
-        if (tenant := self._other_tenant(subject, wire.tenant_id)) is not None:
-            return Rejected(Reason.TENANT_MISMATCH, f"tenant_id: the subject says {tenant}", body)
+        if not subject.startswith(event_subjects(self._prefix, tenant)):
+            told = tenant_token(self._prefix, subject)
+            if told is not None and told != token(tenant):
+                return Rejected(Reason.TENANT_MISMATCH, f"tenant_id: the subject says {told}", body)
         at, offset = moment
         if at > now + self._skew:
             ahead = (at - now) // 1_000_000
@@ -136,20 +142,12 @@ class Contract:
             detail = f"payload.{fields.field}: expected {fields.expected}, got {fields.got}"
             return Rejected(Reason.CONTRACT, detail, body)
         return Accepted(
-            Event(wire.tenant_id, wire.event_id, wire.event_type, wire.user_id, at, offset, fields),
+            Event(tenant, wire.event_id, wire.event_type, wire.user_id, at, offset, fields),
             wire.occurred_at,
             wire.source,
             None if given is None else given.decode(),
-            blake2b(body, digest_size=16).digest(),
             body,
         )
-
-    def _other_tenant(self, subject: str, tenant: str) -> str | None:
-        """Return the token of the tenant that a subject belongs to, where that is another one."""
-        if subject.startswith(event_subjects(self._prefix, tenant)):
-            return None
-        told = tenant_token(self._prefix, subject)
-        return None if told == token(tenant) else told
 
 
 def same_body(accepted: Accepted, stored: StoredBody) -> bool:
@@ -157,7 +155,9 @@ def same_body(accepted: Accepted, stored: StoredBody) -> bool:
     event = accepted.event
     mine = (event.user, event.type, event.at, event.offset, accepted.source)
     theirs = (stored.user_id, stored.event_type, stored.occurred_at, stored.utc_offset, stored.source)
-    return mine == theirs and _json(accepted.payload) == _json(stored.payload)
+    if mine != theirs:
+        return False
+    return accepted.payload == stored.payload or _json(accepted.payload) == _json(stored.payload)
 
 
 class StoredBody(msgspec.Struct, frozen=True, gc=False):
@@ -178,7 +178,7 @@ def _undecodable(body: bytes, error: msgspec.DecodeError | RecursionError) -> Re
     if isinstance(error, RecursionError) or _too_deep(body):
         return Rejected(Reason.TOO_DEEP, f"nested deeper than {MAX_DEPTH}", body)
     if isinstance(error, msgspec.ValidationError):
-        return _malformed(body) or Rejected(Reason.INVALID_EVENT, _where(str(error)), body)
+        return _malformed(body) or _no_text(body) or Rejected(Reason.INVALID_EVENT, _where(str(error)), body)
     return _malformed(body) or Rejected(Reason.MALFORMED_JSON, str(error), body)
 
 
@@ -198,21 +198,18 @@ def _where(message: str) -> str:
     """Turn msgspec's message around, so that the field comes first: `user_id: expected `str`, got `int``."""
     said, _, place = message.partition(" - at `$.")
     if place:
-        return f"{place.rstrip('`')}: {said[0].lower()}{said[1:]}"
+        wrong = "empty" if said == _EMPTY else f"{said[0].lower()}{said[1:]}"
+        return f"{place.rstrip('`')}: {wrong}"
     return f"{said.split('`')[1]}: missing" if "missing required field" in said else said
 
 
 def _unfit(wire: _Wire, payload: bytes, body: bytes) -> Rejected | None:
     """Return what is wrong with the whole, with ids or with the payload, the field first; or None."""
-    # A bracket takes two bytes: parts this short cannot be too deep, and need no counting.
-    if (len(payload) > _SHALLOW or len(body) - len(payload) > _SHALLOW + _ENVELOPE) and _too_deep(body):
+    if _too_deep(body):
         return Rejected(Reason.TOO_DEEP, f"nested deeper than {MAX_DEPTH}", body)
-    if b"\\" in body and _NUL.search(body):
-        return Rejected(Reason.INVALID_TEXT, "U+0000 cannot be stored", body)
-    if not (wire.event_id and wire.event_type and wire.user_id and wire.tenant_id):
-        name = next(name for name in _IDS if not getattr(wire, name))
-        return Rejected(Reason.INVALID_EVENT, f"{name}: empty", body)
-    # No character takes more than four bytes: most texts need no counting, either.
+    if (flaw := _no_text(body)) is not None:
+        return flaw
+    # No character takes more than four bytes: most texts need no counting.
     length = len(wire.event_id) + len(wire.event_type) + len(wire.user_id) + len(wire.tenant_id)
     if (length + len(wire.source or "")) * 4 > MAX_ID_BYTES:
         for name in _TEXTS:
@@ -223,8 +220,13 @@ def _unfit(wire: _Wire, payload: bytes, body: bytes) -> Rejected | None:
     return None
 
 
-_IDS: Final = ("event_id", "event_type", "user_id", "tenant_id")
-_TEXTS: Final = (*_IDS, "source")
+_TEXTS: Final = ("event_id", "event_type", "user_id", "tenant_id", "source")
+
+
+def _no_text(body: bytes) -> Rejected | None:
+    if b"\\" in body and _NUL.search(body):
+        return Rejected(Reason.INVALID_TEXT, "U+0000 cannot be stored", body)
+    return None
 
 
 def _no_utf8(body: bytes) -> Rejected | None:

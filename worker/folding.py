@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from dsl.compile import Plan
     from dsl.event import Event
-    from worker.batch import Attempt
+    from worker.batch import Attempt, Concern
     from worker.deployed import Deployed
     from worker.standing import Standing
     from worker.store import Session
@@ -69,10 +69,13 @@ async def judge(session: Session, attempt: Attempt) -> None:
 
 
 def _by_subject(attempt: Attempt) -> dict[Subject, list[Event]]:
-    heard: defaultdict[Subject, list[Event]] = defaultdict(list)
+    concerned: defaultdict[Concern, list[Event]] = defaultdict(list)
     for item in attempt.fresh:
-        for subject in item.subjects:
-            heard[subject].append(item.accepted.event)
+        concerned[item.concern].append(item.accepted.event)
+    heard: defaultdict[Subject, list[Event]] = defaultdict(list)
+    for concern, events in concerned.items():
+        for subject in concern.subjects:
+            heard[subject].extend(events)
     return heard
 
 

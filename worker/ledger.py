@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from dsl.event import Position
     from dsl.outcome import Subject
-    from worker.batch import Attempt, Item
+    from worker.batch import Attempt, Concern, Item
     from worker.deployed import Deployed
     from worker.standing import Memory
     from worker.store import Session
@@ -105,9 +105,10 @@ def _state(text: str | None) -> State | None:
 # -- what is new -------------------------------------------------------------------------------------------------------
 
 
-class _Told(NamedTuple):
-    tenant_id: str
-    event_id: str
+class _There(NamedTuple):
+    """An event that was in the ledger before, at place `n` of the rows asked about, from 1."""
+
+    n: int
     user_id: str
     event_type: str
     occurred_at: int
@@ -121,46 +122,40 @@ async def record_events(session: Session, attempt: Attempt) -> None:
     firsts, copies = _first_and_further(attempt)
     if not firsts:
         return
-    rows = [item for _, item in sorted(firsts.items())]
-    there = await session.rows(int, "insert_events", *_packed(rows), len(rows), attempt.batch.now)
-    known = [rows[n - 1] for n in there]
-    keys = {item.key for item in known}
-    attempt.fresh = [item for item in firsts.values() if item.key not in keys] if keys else list(firsts.values())
-    for item in copies:
-        first = firsts[item.key]
-        if item.key not in keys:
-            _meet(attempt, item, None if first.accepted.digest == item.accepted.digest else _body(first))
+    rows = [firsts[key] for key in sorted(firsts)]
+    inserted = await session.run("insert_events", *_packed(rows), len(rows), attempt.batch.now)
+    attempt.fresh = list(firsts.values())
+    known: dict[tuple[str, str], StoredBody] = {}
+    if inserted < len(rows):
+        known = await _there_before(session, rows, attempt.batch.now)
+        attempt.fresh = [item for item in attempt.fresh if item.key not in known]
+        copies = [*(firsts[key] for key in known), *copies]
     # What the ledger had already is compared with the ledger, not with what came before it in the batch.
-    known.extend(item for item in copies if item.key in keys)
-    if known:
-        await _compare(session, attempt, known)
+    for item in copies:
+        _meet(attempt, item, known.get(item.key) or _body(firsts[item.key]))
 
 
 def _first_and_further(attempt: Attempt) -> tuple[dict[tuple[str, str], Item], list[Item]]:
     """Return the first copy of each event of the batch, and all further ones; those of erased users are left out."""
     items: Sequence[Item] = attempt.batch.items
     if any(standing.erased for standing in attempt.standings.values()):
-        items = [item for item in items if not attempt.standings[item.user].erased]
+        items = [item for item in items if not attempt.standings[item.concern.user].erased]
         attempt.erased = len(attempt.batch.items) - len(items)
     firsts: dict[tuple[str, str], Item] = {}
     copies = [item for item in items if firsts.setdefault(item.key, item) is not item]
     return firsts, copies
 
 
-async def _compare(session: Session, attempt: Attempt, known: list[Item]) -> None:
-    keys = [item.key for item in known]
-    digests = [item.accepted.digest for item in known]
-    told = await session.rows(
-        _Told, "events_told_otherwise", [key[0] for key in keys], [key[1] for key in keys], digests
-    )
-    otherwise = {(row.tenant_id, row.event_id): StoredBody(*row[2:]) for row in told}
-    for item in known:
-        _meet(attempt, item, otherwise.get(item.key))
+async def _there_before(session: Session, rows: list[Item], now: int) -> dict[tuple[str, str], StoredBody]:
+    """Return what the ledger had under the keys of rows before this transaction."""
+    ids, tenants = [item.key[0] for item in rows], [item.key[1] for item in rows]
+    there = await session.rows(_There, "events_there_before", ids, tenants, now)
+    return {rows[row.n - 1].key: StoredBody(*row[1:]) for row in there}
 
 
-def _meet(attempt: Attempt, item: Item, otherwise: StoredBody | None) -> None:
-    """Count a copy: `otherwise` is what its id stands for already, where that differs byte for byte."""
-    if otherwise is None or same_body(item.accepted, otherwise):
+def _meet(attempt: Attempt, item: Item, known: StoredBody) -> None:
+    """Count a copy of an event, or bury it where its id stands for something else already."""
+    if same_body(item.accepted, known):
         attempt.duplicates += 1
         return
     detail = f"event_id: {item.accepted.event.id!r} is known with another body"
@@ -190,7 +185,6 @@ def _packed(rows: list[Item]) -> Iterator[object]:
     yield pack_ints([event.at for event in events])
     yield pack_ints([event.offset for event in events])
     yield pack_ints([item.message.seq for item in rows])
-    yield b"".join([one.digest for one in accepted])
 
 
 async def list_members(session: Session, attempt: Attempt) -> None:
@@ -198,7 +192,7 @@ async def list_members(session: Session, attempt: Attempt) -> None:
     rows = sorted(
         (*subject, item.accepted.event.at, item.accepted.event.id)
         for item in attempt.fresh
-        for subject in item.subjects
+        for subject in item.concern.subjects
         if subject.scope not in FIELDLESS
     )
     if rows:
@@ -210,14 +204,18 @@ def move_latest(attempt: Attempt) -> None:
 
     After judging, which has to know where users stood before the batch.
     """
+    standings: dict[Concern, Standing] = {}
     for item in attempt.fresh:
-        standing, event = attempt.standings[item.user], item.accepted.event
-        latest = standing.latest
-        if latest is not None and (event.at, event.id) < latest:
-            attempt.late += 1
+        event, concern = item.accepted.event, item.concern
+        standing = standings.get(concern)
+        if standing is None:
+            standing = standings[concern] = attempt.standings[concern.user]
+            standing.known = True
+        at, latest = event.at, standing.latest
+        if latest is None or at > latest[0] or (at == latest[0] and event.id > latest[1]):
+            standing.latest = (at, event.id)
         else:
-            standing.latest = (event.at, event.id)
-        standing.known = True
+            attempt.late += 1
 
 
 # -- reading back ------------------------------------------------------------------------------------------------------

@@ -53,8 +53,10 @@ def parse_delivery(subject: str, body: bytes, block: bytes, reply: str) -> Messa
     """
     if not reply.startswith("$JS.ACK."):
         return None
-    tokens = _tokens(reply)
-    return Message(subject, body, block, int(tokens[1]), reply) if tokens else None
+    tokens = reply.split(".")
+    if len(tokens) < _SHORT:
+        return None
+    return Message(subject, body, block, int(tokens[5 if len(tokens) == _SHORT else 7]), reply)
 
 
 def _tokens(reply: str) -> list[str]:

@@ -8,7 +8,7 @@ The SQL side is `string_to_array($n, <separator>, <null>)`, of which the last va
 from __future__ import annotations
 
 from itertools import chain
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -42,7 +42,8 @@ def _join(columns: Iterable[Sequence[str | None]], separator: str, null: str) ->
     packed: list[str] = []
     for column in columns:
         nulls = column.count(None)
-        text = separator.join([null if value is None else value for value in column]) + separator
+        texts = [null if value is None else value for value in column] if nulls else cast("Sequence[str]", column)
+        text = separator.join(texts) + separator
         if text.count(separator) != len(column) or text.count(null) != nulls:
             return None
         packed.append(text)

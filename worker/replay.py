@@ -66,7 +66,7 @@ class Intake:
         event = item.event
         known = self.accepted.get((event.tenant, event.id))
         if known is not None:
-            if known.digest == item.digest or same_body(item, _stored(known)):
+            if known.body == item.body or same_body(item, _stored(known)):
                 self.counts.duplicates += 1
             else:
                 self._bury(Rejected(Reason.ID_CONFLICT, f"event_id: {event.id} is known with another body", body))

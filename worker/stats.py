@@ -69,7 +69,7 @@ class Stats:
         if not attempt.decisions or len(self._sent_at) >= WAITING:
             return
         granted = {
-            decision.unlock_id: (decision.subject.tenant_id, decision.grant.event_id)
+            decision.unlock_id: (decision.grant.event_id, decision.subject.tenant_id)
             for decision in attempt.decisions
             if decision.kind == "granted"
         }

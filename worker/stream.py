@@ -38,7 +38,9 @@ if TYPE_CHECKING:
 
     from worker.announcing import Announcement
 
-    Deliver = Callable[[str, str, bytes, bytes], None]
+    Frame = tuple[str, str, bytes, bytes]
+    """Subject, reply subject, body, and block of headers as received."""
+    Deliver = Callable[[list[Frame]], None]
 
 CONNECT_SECONDS: Final = 5.0
 """For one attempt at a first connection, with everything that belongs to it."""
@@ -182,7 +184,7 @@ class Broker:
 
     async def subscribe(self) -> None:
         """Listen on the inbox that pull requests are answered to; it survives reconnections."""
-        self._subscription = await self._client.tap(self._inbox, self._on_message)
+        self._subscription = await self._client.tap(self._inbox, self._on_frames)
 
     def stop_pulling(self) -> None:
         """Let `next_batch` return nothing from now on."""
@@ -217,14 +219,15 @@ class Broker:
             batch.append(self._buffer.popleft())
         return batch
 
-    def _on_message(self, subject: str, reply: str, body: bytes, block: bytes) -> None:
+    def _on_frames(self, frames: list[Frame]) -> None:
         self._heard = monotonic()
-        message = parse_delivery(subject, body, block, reply)
-        if message is not None:
-            self._requested -= self._requested > 0
-            self._buffer.append(message)
-        else:
-            self._on_status(parse_headers(block))
+        for subject, reply, body, block in frames:
+            message = parse_delivery(subject, body, block, reply)
+            if message is not None:
+                self._requested -= self._requested > 0
+                self._buffer.append(message)
+            else:
+                self._on_status(parse_headers(block))
         if self._waiting:
             self._waiting = False
             self._arrived.set()
@@ -407,7 +410,7 @@ async def open_broker(settings: Settings) -> AsyncGenerator[Broker]:
 class _Parser(Parser):
     """The library's parser, with a shorter way for tapped messages; all the rest it gets frame by frame."""
 
-    tapped = b""
+    tapped = ""
     """Id of the subscription, as the protocol writes it."""
     deliver: Deliver | None = None
 
@@ -428,35 +431,36 @@ class _Parser(Parser):
 
     def _parse_tapped(self, buffer: bytearray, deliver: Deliver) -> int:
         """Deliver what begins the buffer; return where the first frame of anybody else ends, 0 where none is whole."""
-        tapped, start, other = self.tapped, 0, 0
-        while not other and (end := buffer.find(b"\r\n", start)) >= 0:
-            line = bytes(buffer[start:end]).split(b" ")
+        wire, tapped, start, other = bytes(buffer), self.tapped, 0, 0
+        frames: list[Frame] = []
+        while (end := wire.find(b"\r\n", start)) >= 0:
             # `HMSG <subject> <sid> [reply] <bytes of headers> <bytes of all>`, or `MSG <subject> <sid> [reply] <bytes>`
-            operation = line[0]
-            body = head = stop = end + 2
-            if operation == b"HMSG":
-                stop += int(line[-1]) + 2
-                body += int(line[-2])
-            elif operation == b"MSG":
-                stop += int(line[-1]) + 2
-            if len(buffer) < stop:
+            words = wire[start:end].decode(errors="backslashreplace").split(" ")
+            operation = words[0]
+            head = end + 2
+            if operation == "MSG":
+                body, stop = head, head + int(words[-1])
+            elif operation == "HMSG":
+                body, stop = head + int(words[-2]), head + int(words[-1])
+            else:
+                other = head - start
                 break
-            if body == stop or line[2] != tapped:
-                other = stop - start
+            if len(wire) < stop + 2:
                 break
-            reply = line[3] if len(line) == _REPLIED[operation] else b""
-            deliver(_text(line[1]), _text(reply), bytes(buffer[body : stop - 2]), bytes(buffer[head:body]))
-            start = stop
+            if words[2] != tapped:
+                other = stop + 2 - start
+                break
+            reply = words[3] if len(words) == _REPLIED[operation] else ""
+            frames.append((words[1], reply, wire[body:stop], wire[head:body]))
+            start = stop + 2
         del buffer[:start]
+        if frames:
+            deliver(frames)
         return other
 
 
-_REPLIED: Final = {b"HMSG": 6, b"MSG": 5}
+_REPLIED: Final = {"HMSG": 6, "MSG": 5}
 """Words of a control line that names a reply subject."""
-
-
-def _text(name: bytes) -> str:
-    return name.decode(errors="backslashreplace")
 
 
 class _Client(Client):
@@ -474,10 +478,10 @@ class _Client(Client):
         self._ps = self._parser = _Parser(self)
 
     async def tap(self, subject: str, deliver: Deliver) -> Subscription:
-        """Subscribe; `deliver` gets subject, reply, body and block of headers of each message. One at a time."""
+        """Subscribe; `deliver` gets what has arrived, in its order. One subscription at a time."""
         subscription: Subscription = await self.subscribe(subject)  # pyright: ignore[reportUnknownMemberType]
         tapped = next(sid for sid, known in self._subs.items() if known is subscription)
-        self._parser.tapped, self._parser.deliver = str(tapped).encode(), deliver
+        self._parser.tapped, self._parser.deliver = str(tapped), deliver
         return subscription
 
     async def publish_each(self, subjects: Sequence[str], body: bytes) -> None:
@@ -503,14 +507,10 @@ class _Client(Client):
     async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
         """Take a message that the parser had to put together from several reads."""
         deliver = self._parser.deliver
-        if deliver is None or str(sid).encode() != self._parser.tapped:
+        if deliver is None or str(sid) != self._parser.tapped:
             await super()._process_msg(sid, subject, reply, data, headers)  # pyright: ignore[reportUnknownMemberType]
         else:
-            shown_subject, shown_reply = (
-                subject.decode(errors="backslashreplace"),
-                reply.decode(errors="backslashreplace"),
-            )
-            deliver(shown_subject, shown_reply, data, headers or b"")
+            deliver([(_text(subject), _text(reply), data, headers or b"")])
 
     async def _process_headers(self, headers: bytes) -> dict[str, str] | None:
         try:
@@ -523,6 +523,10 @@ class _Client(Client):
         self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: dict[str, str] | None
     ) -> Msg:
         return super()._build_message(sid, _text(subject).encode(), reply, data, headers)
+
+
+def _text(name: bytes) -> str:
+    return name.decode(errors="backslashreplace")
 
 
 class _Link:

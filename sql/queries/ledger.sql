@@ -1,40 +1,33 @@
 -- The ledger and who belongs to whom in it.
 
 -- name: insert_events
--- Insert first, ask later: what comes back are the places (from 1) of those that were there before, whatever other
--- workers do; in most batches nothing. Rows come sorted by key, packed as in worker/packing.py; instants are
--- microseconds since the epoch, in two parts, since an interval is multiplied in floating point. NOT IN, because that
--- is looked up in a hash table, where joins are told to go by an index.
-WITH new AS (
-    INSERT INTO event (
-        tenant_id, event_id, user_id, event_type, occurred_at, utc_offset, occurred_at_text, source, payload, digest,
-        stream_seq, received_at)
-    SELECT
-        tenant_id, event_id, user_id, event_type,
-        timestamptz 'epoch' + at / 1000000 * interval '1 second' + at % 1000000 * interval '1 microsecond',
-        utc_offset, occurred_at_text, source, payload, substring($13::bytea FROM (16 * n - 15)::integer FOR 16),
-        stream_seq, $15::timestamptz
-    FROM unnest(
-        string_to_array($3, $1), string_to_array($4, $1), string_to_array($5, $1), string_to_array($6, $1),
-        string_to_array($7, $1), string_to_array($8, $1, $2), string_to_array($9, $1, $2), $10::text::bigint[],
-        $11::text::integer[], $12::text::bigint[]) WITH ORDINALITY AS rows (
-        tenant_id, event_id, user_id, event_type, occurred_at_text, source, payload, at, utc_offset, stream_seq, n)
-    WHERE n <= $14::integer
-    ON CONFLICT (tenant_id, event_id) DO NOTHING
-    RETURNING tenant_id, event_id
-)
-SELECT asked.n
-FROM unnest(string_to_array($3, $1), string_to_array($4, $1)) WITH ORDINALITY AS asked (tenant_id, event_id, n)
-WHERE (SELECT count(*) FROM new) < $14 AND n <= $14
-    AND (asked.tenant_id, asked.event_id) NOT IN (SELECT tenant_id, event_id FROM new)
-ORDER BY asked.n;
+-- Insert first, ask later: how many rows went in tells whether anything was there before, which is seldom. Rows come
+-- sorted by key, packed as in worker/packing.py; instants are microseconds since the epoch, in two parts, since an
+-- interval is multiplied in floating point.
+INSERT INTO event (
+    tenant_id, event_id, user_id, event_type, occurred_at, utc_offset, occurred_at_text, source, payload, stream_seq,
+    received_at)
+SELECT
+    tenant_id, event_id, user_id, event_type,
+    timestamptz 'epoch' + at / 1000000 * interval '1 second' + at % 1000000 * interval '1 microsecond',
+    utc_offset, occurred_at_text, source, payload, stream_seq, $14::timestamptz
+FROM unnest(
+    string_to_array($3, $1), string_to_array($4, $1), string_to_array($5, $1), string_to_array($6, $1),
+    string_to_array($7, $1), string_to_array($8, $1, $2), string_to_array($9, $1, $2), $10::text::bigint[],
+    $11::text::integer[], $12::text::bigint[]) WITH ORDINALITY AS rows (
+    tenant_id, event_id, user_id, event_type, occurred_at_text, source, payload, at, utc_offset, stream_seq, n)
+WHERE n <= $13::integer
+ON CONFLICT (tenant_id, event_id) DO NOTHING;
 
--- name: events_told_otherwise
--- Of ids that the ledger already had: those whose body was another one, byte for byte.
-SELECT event.tenant_id, event.event_id, user_id, event_type, occurred_at, utc_offset, source, payload
-FROM unnest($1::text[], $2::text[], $3::bytea[]) AS asked (tenant_id, event_id, digest)
-JOIN event ON event.tenant_id = asked.tenant_id AND event.event_id = asked.event_id
-WHERE event.digest <> asked.digest;
+-- name: events_there_before
+-- Of the keys that a transaction has just inserted what it could of: those that it could not, as they stand in the
+-- ledger. Ours is what has our transaction's mark; an old row may have the same by chance, as marks come round again, but
+-- not also the instant of this batch.
+SELECT asked.n, user_id, event_type, occurred_at, utc_offset, source, payload
+FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS asked (event_id, tenant_id, n)
+JOIN event ON event.event_id = asked.event_id AND event.tenant_id = asked.tenant_id
+WHERE event.xmin <> pg_current_xact_id()::xid OR event.received_at <> $3::timestamptz
+ORDER BY asked.n;
 
 -- name: insert_event_subjects
 INSERT INTO event_subject (tenant_id, scope, subject, occurred_at, event_id)

@@ -105,7 +105,7 @@ async def test_a_newer_schema_is_refused(database_url: str) -> None:
 
 KEYED = [
     "take_partitions",
-    "events_told_otherwise",
+    "events_there_before",
     "standing_of_users",
     "standing_of_subjects",
     "stale_subjects",

@@ -42,8 +42,8 @@ def batch(*bodies: object) -> Batch:
 
 def test_decoding_tells_whom_an_event_concerns() -> None:
     (item,) = batch(event(1, team="red")).items
-    assert item.user == ("t", "user", "u")
-    assert set(item.subjects) == {("t", "user", "u"), ("t", "team", "red")}
+    assert item.concern.user == ("t", "user", "u")
+    assert set(item.concern.subjects) == {("t", "user", "u"), ("t", "team", "red")}
 
 
 def test_a_message_is_ended_when_nothing_of_it_lives() -> None:
@@ -59,7 +59,7 @@ def test_writers_share_the_users_of_a_batch() -> None:
     assert sorted(pieces) == [0, 1, 2]
     assert sum(len(piece.items) for piece in pieces.values()) == 200
     assert [len(piece.letters) for piece in pieces.values()] == [1, 0, 0]
-    users = [{item.user for item in piece.items} for piece in pieces.values()]
+    users = [{item.concern.user for item in piece.items} for piece in pieces.values()]
     assert sum(map(len, users)) == 50
     # A worker that gets every other partition from the broker has work for all of its writers.
     even = [n for n in range(200) if partition_of("t", "user", f"u{n}") % 2 == 0]

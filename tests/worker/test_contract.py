@@ -260,7 +260,6 @@ def test_other_fields_make_another_body() -> None:
     first = accepted(event())
     for changes in ({"user_id": "u2"}, {"source": None}, {"occurred_at": "2026-04-13T08:00:00.5+01:00"}):
         other = accepted(event(**changes))
-        assert other.digest != first.digest
         assert not same_body(other, stored(first))
 
 

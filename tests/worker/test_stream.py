@@ -56,8 +56,8 @@ class Client:
 def test_everything_is_told_once_and_in_order(sent: list[Any], cuts: list[int]) -> None:
     client = Client()
     parser = _Parser(client)
-    parser.tapped = str(TAPPED).encode()
-    parser.deliver = lambda subject, reply, body, block: client.told.append((TAPPED, subject, reply, body, block))
+    parser.tapped = str(TAPPED)
+    parser.deliver = lambda told: client.told.extend((TAPPED, *frame) for frame in told)
     wire = b"".join(b"PING\r\n" if one == "ping" else one.wire for one in sent)
 
     async def feed() -> None:
