@@ -164,8 +164,8 @@ class _Piece(NamedTuple):
 class Worker:
     """One worker between its servers.
 
-    Its writers commit side by side, each the partitions that are its own: while one waits for the database, the other
-    folds.
+    Its writers commit side by side, each a range of the partitions of a large batch: while one waits for the database,
+    the other folds.
     """
 
     def __init__(
@@ -185,22 +185,19 @@ class Worker:
         self._stop = stop
         self._notifier = Notifier(store, broker, settings, stats, now=now)
         in_force = InForce(partial(load_deployed, store, settings))
-        # Each writer is to the fence a worker of its own.
-        self._memories = [
-            Memory(uuid4().hex, -(-settings.cache_subjects // settings.writers)) for _ in range(settings.writers)
-        ]
+        self._memory = Memory(uuid4().hex, settings.cache_subjects)
         self._writers = [
             Pipeline(
                 store,
                 settings,
-                memory,
+                self._memory,
                 stats,
                 in_force=in_force,
                 now=now,
                 stopping=stop.is_set,
-                on_decisions=self._notifier.wake,
+                on_committed=self._notifier.committed,
             )
-            for memory in self._memories
+            for _ in range(settings.writers)
         ]
         self._busy_since: dict[int, float] = {}
         self._held: set[_Held] = set()
@@ -223,7 +220,7 @@ class Worker:
             async with anyio.create_task_group() as writers:
                 ways: list[MemoryObjectSendStream[_Piece]] = []
                 for number in range(len(self._writers)):
-                    send, receive = anyio.create_memory_object_stream["_Piece"](1)
+                    send, receive = anyio.create_memory_object_stream["_Piece"](0)
                     ways.append(send)
                     writers.start_soon(self._commit, number, receive)
                 writers.start_soon(self._pull, ways, on_ready)
@@ -237,7 +234,7 @@ class Worker:
             log.info("working", nats=shown(self._settings.nats_url), postgresql=shown(self._settings.database_url))
             if on_ready is not None:
                 on_ready()
-            while messages := await self._broker.next_batch():
+            while messages := await self._broker.next_batch(self._is_worth_taking):
                 held = _Held(messages, monotonic())
                 self._held.add(held)
                 try:
@@ -245,10 +242,19 @@ class Worker:
                 except StoppedError:
                     self._give_back(held)
                     continue
-                pieces = batch.split(len(ways))
+                # A transaction has its price, whatever its size: small batches are one.
+                pieces = batch.split(min(len(ways), max(1, len(batch.items) // self._settings.writer_events)))
                 whole = _Whole(held, batch, len(pieces))
                 for writer, piece in pieces.items():
                     await ways[writer].send(_Piece(whole, piece))
+
+    def _is_worth_taking(self, arrived: int) -> bool:
+        """Tell whether to decode a batch now: while others are under way, only what would be worth a transaction.
+
+        What is decoded waits as it is; what is left in the buffer until then becomes one batch with what arrives
+        meanwhile, and is announced sooner.
+        """
+        return arrived >= min(self._settings.writer_events, self._settings.batch_size) or not self._held
 
     async def _commit(self, writer: int, receive: MemoryObjectReceiveStream[_Piece]) -> None:
         async with receive:
@@ -280,12 +286,14 @@ class Worker:
         else:
             await self._acknowledge(whole.batch, whole.letters)
             self._held.discard(whole.held)
+            self._broker.look_again()
             if self._settings.clock is Clock.STREAM:  # later events are what lets unlocks settle
                 self._notifier.wake()
 
     def _give_back(self, held: _Held) -> None:
         self._held.discard(held)
         self._broker.give_back(held.messages)
+        self._broker.look_again()
 
     async def _acknowledge(self, batch: Batch, letters: list[Letter]) -> None:
         self._stats.messages += len(batch.messages)
@@ -330,7 +338,7 @@ class Worker:
     def _probes(self) -> Probes:
         gauges: dict[tuple[str, str], Callable[[], float]] = {
             ("ach_buffered_messages", "Messages that wait in this worker."): lambda: self._broker.buffered,
-            ("ach_cached_subjects", "Subjects whose progress is in memory."): lambda: sum(map(len, self._memories)),
+            ("ach_cached_subjects", "Subjects whose progress is in memory."): lambda: len(self._memory),
             ("ach_nats_connected", "Whether the broker is connected."): lambda: self._broker.connected,
         }
         return Probes(alive=self._alive, ready=self._missing, metrics=Metrics(self._stats, gauges).render)

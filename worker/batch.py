@@ -13,6 +13,7 @@ from worker.contract import Accepted, Rejected
 from worker.deployed import Deployed
 from worker.message import Message
 from worker.partition import PARTITIONS, partition_of
+from worker.standing import Hold
 from worker.verdict import Reason
 
 if TYPE_CHECKING:
@@ -122,8 +123,7 @@ class Attempt:
         concerns = dict.fromkeys([item.concern for item in batch.items])
         self.subjects = dict.fromkeys(chain.from_iterable([concern.everybody for concern in concerns]))
         """Every user and subject of the batch, once, in the order of arrival."""
-        self.partitions: dict[int, int] = {}
-        """Partition to the generation that was found there."""
+        self.hold = Hold()
         self.standings: dict[Subject, Standing] = {}
         self.letters: list[Letter] = list(batch.letters)
         self.fresh: list[Item] = []

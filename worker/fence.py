@@ -40,5 +40,4 @@ async def take_partitions(session: Session, attempt: Attempt, memory: Memory) ->
     if any(row.rules_epoch != attempt.batch.rules.epoch for row in held):
         raise RulesMovedError
     for row in held:
-        attempt.partitions[row.partition_id] = row.generation
-        memory.admit(row.partition_id, row.generation, row.owner)
+        memory.admit(attempt.hold, row.partition_id, row.generation, row.owner)

@@ -203,7 +203,5 @@ async def write_progress(
         await session.run("upsert_progress", packed.separator, *packed.columns, marks, folded, now, len(rows))
     if checkpoints:
         points = sorted(checkpoints)
-        await session.run("insert_checkpoints", *(list(column) for column in zip(*points, strict=True)))
-        subjects = sorted({point[:3] for point in points})
-        columns = (list(column) for column in zip(*subjects, strict=True))
-        await session.run("prune_checkpoints", *columns, CHECKPOINTS_KEPT - 1)
+        columns = (list(column) for column in zip(*points, strict=True))
+        await session.run("insert_checkpoints", *columns, CHECKPOINTS_KEPT)

@@ -46,9 +46,9 @@ async def settle_unlocks(session: Session, rules: Deployed, earned: Earned, *, n
         _, moved = reconcile(subject, stored[subject], grants, None)
         changes.extend((subject, change) for change in moved)
     await _change(session, [change for _, change in changes], now=now)
-    decisions.extend(Decision(change.kind, subject, change.unlock_id, change.grant) for subject, change in changes)
-    await _write_down(session, rules, decisions, now=now)
-    return decisions
+    moved = [Decision(change.kind, subject, change.unlock_id, change.grant) for subject, change in changes]
+    await _write_down(session, rules, moved, now=now)
+    return [*decisions, *moved]
 
 
 class _Ruled(NamedTuple):
@@ -78,15 +78,14 @@ class _Inserted(NamedTuple):
 async def _insert(
     session: Session, rules: Deployed, new: list[tuple[Subject, Grant]], *, now: int, clock: int
 ) -> tuple[list[Decision], dict[Subject, list[Grant]]]:
-    """Insert unlocks; return what was decided, and the grants that were there before."""
+    """Insert unlocks and what was decided by that; return the decisions, and the grants that were there before."""
     if not new:
         return [], {}
     new.sort(key=lambda pair: (*pair[0], pair[1].achievement, pair[1].tier or "", pair[1].occurrence or ""))
     ids = [unlock_id(subject, grant) for subject, grant in new]
-    inserted = {
-        row.unlock_id: row.granted
-        for row in await session.rows(_Inserted, "insert_unlocks", *_columns(rules, new, ids), now, clock)
-    }
+    final = [key for key, (_, grant) in zip(ids, new, strict=True) if rules.is_final(grant)]
+    rows = await session.rows(_Inserted, "insert_unlocks", *_columns(rules, new, ids), now, clock, final)
+    inserted = {row.unlock_id: row.granted for row in rows}
     decisions: list[Decision] = []
     known: defaultdict[Subject, list[Grant]] = defaultdict(list)
     for key, (subject, grant) in zip(ids, new, strict=True):

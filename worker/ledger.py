@@ -52,7 +52,7 @@ async def load_standings(session: Session, attempt: Attempt, memory: Memory) -> 
     """Find out where every user and subject of the batch stands, before anything of the batch is written."""
     missing: list[Subject] = []
     for subject in attempt.subjects:
-        standing = memory.recall(subject)
+        standing = memory.recall(attempt.hold, subject)
         if standing is None:
             missing.append(subject)
         else:
@@ -64,7 +64,7 @@ async def load_standings(session: Session, attempt: Attempt, memory: Memory) -> 
     if others:
         await _load_others(session, attempt, others)
     for subject in missing:
-        memory.keep(subject, attempt.standings[subject])
+        memory.keep(attempt.hold, subject, attempt.standings[subject])
 
 
 async def _load_users(session: Session, attempt: Attempt, users: Sequence[Subject]) -> None:

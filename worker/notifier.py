@@ -1,8 +1,10 @@
 """The relay of the outbox: what is granted and not announced yet goes to JetStream, once for ever.
 
-An unlock is claimed, published on a subject of its own, and marked, in one transaction. If we die in between, the next
-relay publishes it again, and the broker refuses the second copy: by its message id within the duplicate window, and
-without limit by the rule that its subject must be empty. Nothing is remembered between two claims but the rows.
+What a batch of our own has just granted is known, and announced at once: published, then marked. All else is claimed
+from the outbox, published and marked in one transaction: what settles, what another worker left behind when it died,
+what failed a moment ago. Each unlock goes out on a subject of its own. If we die between publishing and marking, or two
+relays meet, it is published again, and the broker refuses the second copy: by its message id within the duplicate
+window, and without limit by the rule that its subject must be empty.
 """
 
 from __future__ import annotations
@@ -23,9 +25,10 @@ from worker.store import UnavailableError
 from worker.stream import BrokerAwayError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Sequence
     from uuid import UUID
 
+    from worker.pipeline import Committed
     from worker.reconcile import Decision
     from worker.settings import Settings
     from worker.stats import Stats
@@ -34,8 +37,10 @@ if TYPE_CHECKING:
 
 AT_ONCE: Final = 500
 """Unlocks of one claim."""
-LONGEST_NAP: Final = 30.0
-"""Seconds after which the outbox is looked at though nobody called: another worker may have died with a claim."""
+MOST_FRESH: Final = 10 * AT_ONCE
+"""Unlocks of our own that wait to be announced; beyond that the outbox remembers them, and not the heap."""
+LONGEST_NAP: Final = 10.0
+"""Seconds after which the outbox is looked at though nobody called: another worker may have died with its unlocks."""
 SHORTEST_NAP: Final = 0.05
 
 log = structlog.get_logger()
@@ -72,18 +77,33 @@ class Notifier:
         self._now = now
         self._called = anyio.Event()
         self._stopping = False
+        self._fresh: list[Claimed] = []
+        """Granted by this worker, and not announced yet."""
+        self._missed = True
+        """Whether the outbox may hold something to announce beside these."""
         self._settles_at: int | None = None
         """When the next unlock settles, as far as is known; None where none does."""
         self._outdated = True
 
-    def wake(self, decisions: Iterable[Decision] = ()) -> None:
-        """Tell that there may be something to announce, and which decisions may have moved the next one to settle."""
-        self._outdated = self._outdated or any(decision.kind != Kind.GRANTED for decision in decisions)
+    def wake(self) -> None:
+        """Tell that there may be something to announce in the outbox."""
+        self._missed = True
+        self._called.set()
+
+    def committed(self, done: Committed) -> None:
+        """Tell what a batch has decided: what it granted is announced, and what it moved may be."""
+        fresh = [_granted(decision, done) for decision in done.decisions if decision.kind == Kind.GRANTED]
+        if len(fresh) < len(done.decisions):
+            self._outdated = self._missed = True
+        if not done.certain or len(self._fresh) + len(fresh) > MOST_FRESH:
+            self._missed = True
+        else:
+            self._fresh.extend(fresh)
         self._called.set()
 
     def stop(self) -> None:
         """End `run` once the outbox is empty, or cannot be emptied at the moment."""
-        self._stopping = True
+        self._stopping = self._missed = True
         self._called.set()
 
     async def run(self) -> None:
@@ -91,15 +111,18 @@ class Notifier:
         while True:
             called = self._called = anyio.Event()
             stopping = self._stopping
-            await self._relay_patiently()
+            await self._announce_fresh()
+            if self._missed:
+                self._missed = False
+                await self._relay_patiently()
             if stopping:
                 return
-            if self._stopping:
+            if self._stopping or self._fresh:
                 continue
             with anyio.move_on_after(await self._nap()) as nap:
                 await called.wait()
-            # Other workers' unlocks settle, too.
-            self._outdated = self._outdated or nap.cancelled_caught
+            if nap.cancelled_caught:  # other workers' unlocks settle, too
+                self._missed = self._outdated = True
 
     async def is_empty(self) -> bool:
         """Tell whether nothing waits to be announced at this moment.
@@ -122,21 +145,44 @@ class Notifier:
             made += claimed
         return made
 
+    async def _announce_fresh(self) -> None:
+        """Announce what our own batches have granted; what goes wrong is left to the relay of the outbox."""
+        while self._fresh:
+            some, self._fresh = self._fresh[:AT_ONCE], self._fresh[AT_ONCE:]
+            now = self._now()
+            try:
+                news = await self._announce(some, now)
+                async with self._store.alone() as session:
+                    marked = await session.run("mark_announced", sorted(one.unlock_id for one in some), now)
+            except (UnavailableError, BrokerAwayError) as error:
+                log.debug("left in the outbox", said=str(error))
+                self._fresh, self._missed = [], True
+                return
+            # Somebody holds the others at the moment, or has announced them before us.
+            self._missed = self._missed or marked < len(some)
+            self._count(some, news)
+
     async def _relay_some(self) -> int:
         async with self._store.transaction() as session:
             claimed = await session.rows(Claimed, "claim_unlocks", await self._clock(session), AT_ONCE)
             if not claimed:
                 return 0
             now = self._now()
-            news = await self._broker.announce([self._announcement(one, now) for one in claimed])
+            news = await self._announce(claimed, now)
             await session.run("mark_published", sorted(one.unlock_id for one in claimed), now)
             await _note_grants(session, [one for one in claimed if one.granted_at is None], now)
-        for one in claimed:
-            settled = one.granted_at is None
-            new = news[str(one.unlock_id)]
-            self._stats.count_announced(one.unlock_id, new=new, granted=settled, now=self._now())
-            self._outdated = self._outdated or settled
+        self._count(claimed, news)
         return len(claimed)
+
+    async def _announce(self, unlocks: Sequence[Claimed], now: int) -> dict[str, bool]:
+        return await self._broker.announce([self._announcement(one, now) for one in unlocks])
+
+    def _count(self, unlocks: Sequence[Claimed], news: dict[str, bool]) -> None:
+        now = self._now()
+        for one in unlocks:
+            settled = one.granted_at is None
+            self._stats.count_announced(one.unlock_id, new=news[str(one.unlock_id)], granted=settled, now=now)
+            self._outdated = self._outdated or settled
 
     def _announcement(self, one: Claimed, now: int) -> Announcement:
         subject = unlock_subject(self._settings.unlock_prefix, one)
@@ -176,6 +222,25 @@ class Notifier:
         if self._settles_at is None:
             return LONGEST_NAP
         return min(max((self._settles_at - self._now()) / 1_000_000, SHORTEST_NAP), LONGEST_NAP)
+
+
+def _granted(decision: Decision, done: Committed) -> Claimed:
+    """Return what has just been granted as the outbox holds it."""
+    grant = decision.grant
+    settles_at = grant.earned_at + grant.settle if grant.settle else None
+    return Claimed(
+        decision.unlock_id,
+        *decision.subject,
+        grant.achievement,
+        grant.tier or "",
+        grant.occurrence or "",
+        grant.version,
+        grant.earned_at,
+        grant.event_id,
+        settles_at,
+        done.now,
+        done.rules.terms(grant).reward,
+    )
 
 
 def unlock_subject(prefix: str, one: Claimed) -> str:

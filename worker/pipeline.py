@@ -8,7 +8,7 @@ alone.
 from __future__ import annotations
 
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import anyio
 import structlog
@@ -42,6 +42,19 @@ class StoppedError(Exception):
     """The worker is to end, and this batch cannot be committed at the moment."""
 
 
+class Committed(NamedTuple):
+    """What a batch has decided, under which rules and when (`now`, in microseconds).
+
+    Where it was not `certain` at the first try, an attempt may have been committed before, and what that one decided is
+    not decided again.
+    """
+
+    decisions: Sequence[Decision]
+    rules: Deployed
+    now: int
+    certain: bool
+
+
 class InForce:
     """The rules in force, as far as this worker knows: shared by all its writers. `load` reads them from the ledger."""
 
@@ -64,7 +77,7 @@ class InForce:
 class Pipeline:
     """Commits batches, one after the other: a worker has one for each of its writers.
 
-    `now` is the wall clock in microseconds; `stopping` tells whether to give up rather than try again; `on_decisions`
+    `now` is the wall clock in microseconds; `stopping` tells whether to give up rather than try again; `on_committed`
     is told what a batch has decided, once that is committed.
     """
 
@@ -78,7 +91,7 @@ class Pipeline:
         in_force: InForce,
         now: Callable[[], int],
         stopping: Callable[[], bool],
-        on_decisions: Callable[[Sequence[Decision]], None] | None = None,
+        on_committed: Callable[[Committed], None] | None = None,
     ) -> None:
         self._store = store
         self._settings = settings
@@ -87,7 +100,7 @@ class Pipeline:
         self._in_force = in_force
         self._now = now
         self._stopping = stopping
-        self._on_decisions = on_decisions
+        self._on_committed = on_committed
 
     async def decode(self, messages: Sequence[Message]) -> Batch:
         """Read messages under the rules that were in force when we last looked; committing looks again."""
@@ -110,25 +123,24 @@ class Pipeline:
             try:
                 await self._attempt(attempt)
             except RulesMovedError:
-                self._memory.failed(attempt.partitions)
+                self._memory.failed(attempt.hold)
                 batch = batch.again(await self._reload(waiting))
                 continue
             except (RefusedError, UnfoldableError) as error:
-                self._memory.failed(attempt.partitions)
+                self._memory.failed(attempt.hold)
                 return await self._isolate(batch, error, waiting)
             except UnavailableError as error:
-                self._memory.failed(attempt.partitions)
+                self._memory.failed(attempt.hold)
                 self._stats.retries += 1
                 await self._wait(error, delay, waiting)
                 continue
             except BaseException:
-                self._memory.failed(attempt.partitions)
+                self._memory.failed(attempt.hold)
                 raise
-            self._memory.committed(attempt.partitions)
+            self._memory.committed(attempt.hold)
             self._stats.count_batch(attempt, perf_counter() - began)
-            # An attempt that failed may have been committed all the same, and what it decided is not decided again.
-            if self._on_decisions is not None and (attempt.decisions or tries > 1):
-                self._on_decisions(attempt.decisions)
+            if self._on_committed is not None and (attempt.decisions or tries > 1):
+                self._on_committed(Committed(attempt.decisions, batch.rules, batch.now, certain=tries == 1))
             return attempt.letters
         raise AssertionError("delays() never ends")
 

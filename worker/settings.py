@@ -55,10 +55,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     consumer: Name = "ach"
     """The durable consumer; workers that share it share the work."""
 
-    batch_size: Positive = 1000
+    batch_size: Positive = 2000
     """Messages taken at a time, at most: what has arrived, when there is time for it."""
     writers: Annotated[int, msgspec.Meta(ge=1, le=16)] = 2
     """Transactions side by side. Each has users of its own; a batch is acknowledged once all of them are done."""
+    writer_events: Positive = 500
+    """Events worth a transaction of their own: smaller batches are not divided, nor taken while another is under way."""
     ack_wait: Positive = 30
     """Seconds until the broker delivers again what was not acknowledged."""
     duplicate_window: Positive = 120

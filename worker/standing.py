@@ -1,7 +1,9 @@
 """Where subjects stand, kept in memory for as long as nobody else can have moved them.
 
 Every transaction that writes a subject raises the generation of its partition and leaves its owner's name there. What
-this worker remembers of a partition is valid exactly while generation and owner are those that it wrote itself.
+this worker remembers of a partition is valid exactly while generation and owner are those that it wrote itself, and
+while no attempt of its own is under way that has the partition: that one may have changed what is remembered, and
+nobody knows yet how it ends.
 """
 
 from __future__ import annotations
@@ -14,8 +16,6 @@ from dsl.event import Position
 from dsl.progress import Grant, State
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
     from dsl.outcome import Subject
 
 
@@ -58,8 +58,18 @@ class Refolded(msgspec.Struct):
     folded: int = 0
 
 
+class Hold:
+    """The partitions that one attempt has locked, from when it knows of its locks to the end of its transaction."""
+
+    def __init__(self) -> None:
+        self.generations: dict[int, int] = {}
+        """Partition to the generation that was found there."""
+        self.lives: dict[int, int] = {}
+        """Partition to the life of its memory."""
+
+
 class Memory:
-    """What one worker remembers; at most `limit` subjects, those touched last."""
+    """What one worker remembers; at most `limit` subjects, those touched last. Its writers share it."""
 
     def __init__(self, owner: str, limit: int) -> None:
         self.owner = owner
@@ -67,37 +77,55 @@ class Memory:
         self._standings: dict[Subject, Standing] = {}
         self._written: dict[int, int] = {}
         self._lives: dict[int, int] = {}
+        self._holds: dict[int, Hold] = {}
+        """The hold that was admitted last, where that has not ended yet."""
 
     def __len__(self) -> int:
         return len(self._standings)
 
-    def admit(self, partition: int, generation: int, owner: str) -> None:
-        """Compare a locked partition with what was left there; forget its subjects where somebody else was."""
-        if owner != self.owner or self._written.get(partition) != generation:
-            self._lives[partition] = self._lives.get(partition, 0) + 1
-            self._written[partition] = generation
+    def admit(self, hold: Hold, partition: int, generation: int, owner: str) -> None:
+        """Compare a locked partition with what was left there; forget its subjects where somebody else was.
 
-    def recall(self, subject: Subject) -> Standing | None:
+        An attempt whose lock has been lost, or let go of a moment ago, may not know it yet: then what it leaves here is
+        not looked at.
+        """
+        known = owner == self.owner and self._written.pop(partition, None) == generation
+        if not known or partition in self._holds:
+            self._lives[partition] = self._lives.get(partition, 0) + 1
+        self._holds[partition] = hold
+        hold.generations[partition] = generation
+        hold.lives[partition] = self._lives.setdefault(partition, 0)
+
+    def recall(self, hold: Hold, subject: Subject) -> Standing | None:
         """Return where a subject of an admitted partition stands, if that is known."""
         standing = self._standings.pop(subject, None)
-        if standing is None or standing.since != self._lives[standing.partition]:
+        if standing is None or standing.since != hold.lives[standing.partition]:
             return None
         self._standings[subject] = standing  # behind all others: touched last
         return standing
 
-    def keep(self, subject: Subject, standing: Standing) -> None:
+    def keep(self, hold: Hold, subject: Subject, standing: Standing) -> None:
         """Remember what was read under the lock, and let go of whoever was touched least recently."""
-        standing.since = self._lives[standing.partition]
+        standing.since = hold.lives[standing.partition]
+        if standing.since != self._lives[standing.partition]:
+            return
         self._standings[subject] = standing
         if len(self._standings) > self._limit:
             del self._standings[next(iter(self._standings))]
 
-    def committed(self, partitions: Mapping[int, int]) -> None:
+    def committed(self, hold: Hold) -> None:
         """A batch is committed: from the generations that it found, each partition has moved by one."""
-        for partition, generation in partitions.items():
-            self._written[partition] = generation + 1
+        for partition in self._ended(hold):
+            self._written[partition] = hold.generations[partition] + 1
 
-    def failed(self, partitions: Iterable[int]) -> None:
+    def failed(self, hold: Hold) -> None:
         """A batch failed, or may have: nothing that is remembered of its partitions is certain any more."""
-        for partition in partitions:
-            self._written.pop(partition, None)
+        for partition in self._ended(hold):
+            self._lives[partition] += 1
+
+    def _ended(self, hold: Hold) -> list[int]:
+        """Let go of partitions; return those that no other attempt has taken since."""
+        mine = [partition for partition in hold.generations if self._holds.get(partition) is hold]
+        for partition in mine:
+            del self._holds[partition]
+        return mine

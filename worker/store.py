@@ -152,6 +152,17 @@ class Store:
                 yield Session(connection)
 
     @asynccontextmanager
+    async def alone(self) -> AsyncGenerator[Session]:
+        """Run a block in which each statement is a transaction by itself, on one connection.
+
+        Raises:
+            UnavailableError, RefusedError: as in `transaction`, of the statement that failed.
+        """
+        with _translated():
+            async with self._connection() as connection:
+                yield Session(connection)
+
+    @asynccontextmanager
     async def _connection(self) -> AsyncGenerator[PoolConnectionProxy]:
         connection = await self._pool.acquire(timeout=CONNECT_SECONDS)
         try:

@@ -87,6 +87,7 @@ class Broker:
         self._arrived = anyio.Event()
         self._waiting = False
         """Whether somebody waits for the next arrival: setting an event for each message of a full load costs."""
+        self._worth: Callable[[int], bool] = bool
         self._requested = 0
         """Messages asked for and not delivered yet, as far as we know."""
         self._heard = monotonic()
@@ -191,14 +192,19 @@ class Broker:
         self._stopped = True
         self._arrived.set()
 
-    async def next_batch(self) -> list[Message]:
-        """Wait for messages and return what has arrived, at most one batch; nothing once we are stopped."""
+    async def next_batch(self, worth: Callable[[int], bool] = bool) -> list[Message]:
+        """Wait for messages and return what has arrived, at most one batch; nothing once we are stopped.
+
+        `worth` tells whether so many messages are worth taking now; `look_again` says that it may have changed its
+        mind.
+        """
+        self._worth = worth
         while not self._stopped:
             await self._revive()
             arrived = self._arrived = anyio.Event()
             self._waiting = True
             await self._request()
-            if self._buffer:
+            if self._buffer and worth(len(self._buffer)):
                 break
             if self._trouble is None or not self._client.is_connected:
                 with anyio.move_on_after(HEARTBEAT_SECONDS):
@@ -208,6 +214,10 @@ class Broker:
         batch = self._take()
         await self._request()
         return batch
+
+    def look_again(self) -> None:
+        """Let `next_batch` ask again whether what has arrived is worth taking."""
+        self._arrived.set()
 
     def _take(self) -> list[Message]:
         batch = [self._buffer.popleft()]
@@ -228,7 +238,7 @@ class Broker:
                 self._buffer.append(message)
             else:
                 self._on_status(parse_headers(block))
-        if self._waiting:
+        if self._waiting and (self._trouble is not None or self._worth(len(self._buffer))):
             self._waiting = False
             self._arrived.set()
 

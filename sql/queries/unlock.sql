@@ -1,20 +1,32 @@
 -- Unlocks, the decisions about them, and the outbox that they are.
 
 -- name: insert_unlocks
--- What does not come back was there before and is compared with care.
-INSERT INTO unlock (
-    tenant_id, scope, subject, achievement, tier, occurrence, unlock_id, version, earned_at, event_id, settles_at,
-    reward, granted_at)
-SELECT
-    tenant_id, scope, subject, achievement, tier, occurrence, unlock_id, version, earned_at, event_id, settles_at,
-    reward::jsonb, CASE WHEN settles_at IS NULL OR settles_at <= $14 THEN $13::timestamptz END
-FROM unnest(
-    $1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::uuid[], $8::integer[],
-    $9::timestamptz[], $10::text[], $11::timestamptz[], $12::text[]) AS rows (
-    tenant_id, scope, subject, achievement, tier, occurrence, unlock_id, version, earned_at, event_id, settles_at,
-    reward)
-ON CONFLICT (tenant_id, scope, subject, achievement, tier, occurrence) DO NOTHING
-RETURNING unlock_id, granted_at IS NOT NULL AS granted;
+-- With the decisions about them, in one statement. What does not come back was there before and is compared with care.
+WITH new AS (
+    INSERT INTO unlock (
+        tenant_id, scope, subject, achievement, tier, occurrence, unlock_id, version, earned_at, event_id, settles_at,
+        reward, granted_at)
+    SELECT
+        tenant_id, scope, subject, achievement, tier, occurrence, unlock_id, version, earned_at, event_id, settles_at,
+        reward::jsonb, CASE WHEN settles_at IS NULL OR settles_at <= $14 THEN $13::timestamptz END
+    FROM unnest(
+        $1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::uuid[], $8::integer[],
+        $9::timestamptz[], $10::text[], $11::timestamptz[], $12::text[]) AS rows (
+        tenant_id, scope, subject, achievement, tier, occurrence, unlock_id, version, earned_at, event_id, settles_at,
+        reward)
+    ON CONFLICT (tenant_id, scope, subject, achievement, tier, occurrence) DO NOTHING
+    RETURNING *
+), decided AS (
+    INSERT INTO evaluation (
+        tenant_id, scope, subject, achievement, tier, occurrence, version, decision, final, earned_at, event_id,
+        decided_at)
+    SELECT
+        tenant_id, scope, subject, achievement, tier, occurrence, version,
+        CASE WHEN granted_at IS NULL THEN 'settling' ELSE 'granted' END,
+        unlock_id IN (SELECT unnest($15::uuid[])), earned_at, event_id, $13::timestamptz
+    FROM new
+)
+SELECT unlock_id, granted_at IS NOT NULL AS granted FROM new;
 
 -- name: unlocks_of_subjects
 -- Locked, because the notifier may be granting one that settles.
@@ -70,6 +82,12 @@ FOR UPDATE SKIP LOCKED;
 -- name: mark_published
 UPDATE unlock SET published_at = $2, granted_at = coalesce(granted_at, $2)
 WHERE unlock_id = ANY ($1::uuid[]);
+
+-- name: mark_announced
+-- Without a claim: whoever holds one of these rows at the moment may be waiting for another, and is not waited for.
+UPDATE unlock SET published_at = $2
+WHERE unlock_id IN (
+    SELECT unlock_id FROM unlock WHERE unlock_id = ANY ($1::uuid[]) AND published_at IS NULL FOR UPDATE SKIP LOCKED);
 
 -- name: next_settling
 -- When the notifier has to look again.

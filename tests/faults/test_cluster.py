@@ -33,7 +33,7 @@ STEPS = ("STREAM EVENTS", "STREAM UNLOCKS", "CONSUMER EVENTS.ach")
 async def test_a_cluster_whose_nodes_fail_one_at_a_time(database_url: str, tmp_path: Path) -> None:
     rounds, dice = count("CLUSTER", quick=6, long=120), Random(9)  # noqa: S311 - reproducible
     async with cluster(tmp_path / "cluster") as three, workers(tmp_path / "workers") as started:
-        engine = Engine(Settings(nats_url=three.url, database_url=database_url, batch_size=50))
+        engine = Engine(Settings(nats_url=three.url, database_url=database_url, batch_size=50, writer_events=1))
         engine = engine.with_settings(ack_wait=2)
         await three.ready(engine.settings)
         await engine.apply(RULES)

@@ -101,6 +101,7 @@ async def _engine(world: World, work: str) -> AsyncGenerator[Engine]:
         unlock_stream=f"U{name}",
         unlock_prefix=f"u{name}",
         batch_size=8,
+        writer_events=1,
     )
     # Settings of a worker count whole seconds; the broker does not mind.
     engine = Engine(settings).with_settings(ack_wait=ACK_WAIT)

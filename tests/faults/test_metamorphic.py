@@ -313,7 +313,11 @@ async def test_drawn_rules_through_workers_on_one_consumer(engine: Engine, worke
             await engine.publish(body_of(event) for event in scattered(dice, scenario.events))
             async with anyio.create_task_group() as tasks:
                 for _ in range(workers):
-                    tasks.start_soon(partial(streamed.drain, batch_size=dice.choice((3, 10, 100))))
+                    tasks.start_soon(
+                        partial(
+                            streamed.drain, batch_size=dice.choice((3, 10, 100)), writer_events=dice.choice((1, 500))
+                        )
+                    )
             assert await stored(store, rules) == straight(rules.program, scenario.events), scenario.text
 
 
@@ -327,7 +331,9 @@ async def test_a_worker_that_stops_anywhere(engine: Engine) -> None:
             await engine.publish(body_of(event) for event in scattered(dice, scenario.events))
             for _ in range(4):
                 async with AsyncExitStack() as stack:
-                    stats = await stack.enter_async_context(streamed.worker(batch_size=4))
+                    stats = await stack.enter_async_context(
+                        streamed.worker(batch_size=4, writer_events=dice.choice((1, 500)))
+                    )
                     with anyio.move_on_after(0.3):  # there may be nothing left to do
                         await stats.reach("batches", dice.randint(1, 5))
             await streamed.drain()
@@ -372,7 +378,7 @@ async def test_fixtures_through_four_workers(engine: Engine, fixture: Fixture) -
     lines = fixture.lines()
     result, _ = in_process(fixture, lines)
     Random(7).shuffle(lines)  # noqa: S311 - no secret
-    settings = msgspec.structs.replace(engine.settings, clock=Clock.STREAM, batch_size=20)
+    settings = msgspec.structs.replace(engine.settings, clock=Clock.STREAM, batch_size=20, writer_events=1)
     async with open_store(engine.settings.database_url) as store:
         rules = await deployed(engine, store, fixture.rules.read_text("utf-8"))
         await engine.publish(lines)

@@ -40,7 +40,9 @@ pytestmark = [pytest.mark.anyio, pytest.mark.faults, pytest.mark.timeout(7200)]
 @pytest.fixture
 async def bare(own_servers: Servers) -> Engine:
     """An engine on servers of its own, under the rules of the load."""
-    made = Engine(Settings(nats_url=own_servers.nats_url, database_url=own_servers.database_url, batch_size=50))
+    made = Engine(
+        Settings(nats_url=own_servers.nats_url, database_url=own_servers.database_url, batch_size=50, writer_events=1)
+    )
     made = made.with_settings(ack_wait=1)
     await made.apply(RULES)
     async with open_broker(made.settings):
@@ -196,7 +198,7 @@ async def test_the_disk_of_the_ledger_is_full(own_servers: Servers, started: Wor
     if os.geteuid() != 0:
         pytest.skip("only root can mount a small disk")
     async with _small_disk(own_servers) as (disk, url):
-        engine = Engine(Settings(nats_url=own_servers.nats_url, database_url=url, batch_size=50))
+        engine = Engine(Settings(nats_url=own_servers.nats_url, database_url=url, batch_size=50, writer_events=1))
         engine = engine.with_settings(ack_wait=1)
         await engine.apply(RULES)
         async with producing(engine.settings.nats_url, load(10, Shape(events=2000 * times)), pause=0.002) as producer:

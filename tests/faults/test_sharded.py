@@ -91,6 +91,7 @@ async def test_tenants_divided_among_shards(servers: Servers, tmp_path: Path) ->
                     input_stream=f"EVENTS_{number}",
                     input_prefix=f"shard.{number}",
                     batch_size=100,
+                    writer_events=1,
                     ack_wait=5,
                 )
             )

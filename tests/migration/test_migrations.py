@@ -114,7 +114,6 @@ KEYED = [
     "events_of_subjects",
     "latest_checkpoints",
     "forget_checkpoints",
-    "prune_checkpoints",
     "unlocks_of_subjects",
     "amend_unlocks",
     "contest_unlocks",

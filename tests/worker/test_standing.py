@@ -1,62 +1,85 @@
 from __future__ import annotations
 
 from dsl.outcome import Subject
-from worker.standing import Memory, Standing
+from worker.standing import Hold, Memory, Standing
 
 WHO = Subject("t", "user", "u")
 
 
+def admitted(memory: Memory, partition: int, generation: int, owner: str) -> Hold:
+    hold = Hold()
+    memory.admit(hold, partition, generation, owner)
+    return hold
+
+
 def remembered() -> tuple[Memory, Standing]:
     memory = Memory("me", 10)
-    memory.admit(1, 7, "somebody")
+    hold = admitted(memory, 1, 7, "somebody")
     standing = Standing(partition=1)
-    memory.keep(WHO, standing)
-    memory.committed({1: 7})
+    memory.keep(hold, WHO, standing)
+    memory.committed(hold)
     return memory, standing
 
 
 def test_valid_while_the_mark_is_our_own() -> None:
     memory, standing = remembered()
-    memory.admit(1, 8, "me")
-    assert memory.recall(WHO) is standing
+    assert memory.recall(admitted(memory, 1, 8, "me"), WHO) is standing
 
 
 def test_void_when_somebody_else_was_there() -> None:
     memory, _ = remembered()
-    memory.admit(1, 9, "somebody")
-    assert memory.recall(WHO) is None
+    assert memory.recall(admitted(memory, 1, 9, "somebody"), WHO) is None
 
 
 def test_void_when_we_were_there_and_do_not_know_it() -> None:
     # A commit of unknown outcome that did take place.
     memory, _ = remembered()
-    memory.admit(1, 9, "me")
-    assert memory.recall(WHO) is None
+    assert memory.recall(admitted(memory, 1, 9, "me"), WHO) is None
 
 
 def test_void_after_a_failure_even_where_nothing_has_moved() -> None:
     # The state was changed in place by the batch that failed.
     memory, _ = remembered()
-    memory.admit(1, 8, "me")
-    memory.failed([1])
-    memory.admit(1, 8, "me")
-    assert memory.recall(WHO) is None
+    memory.failed(admitted(memory, 1, 8, "me"))
+    assert memory.recall(admitted(memory, 1, 8, "me"), WHO) is None
+
+
+def test_void_while_another_attempt_of_ours_has_not_ended() -> None:
+    # Its connection is gone, and its lock with it: it may have changed the state, and nothing tells what it left.
+    memory, _ = remembered()
+    lost = admitted(memory, 1, 8, "me")
+    hold = admitted(memory, 1, 8, "me")
+    assert memory.recall(hold, WHO) is None
+    memory.keep(hold, WHO, anew := Standing(partition=1))
+    memory.failed(lost)
+    memory.committed(hold)
+    assert memory.recall(admitted(memory, 1, 9, "me"), WHO) is anew
+
+
+def test_who_hears_late_of_a_commit_does_not_speak_for_the_next_one() -> None:
+    memory, _ = remembered()
+    first = admitted(memory, 1, 8, "me")
+    second = admitted(memory, 1, 9, "me")
+    memory.keep(second, WHO, anew := Standing(partition=1))
+    memory.keep(first, WHO, Standing(partition=1))
+    memory.committed(second)
+    memory.committed(first)
+    assert memory.recall(admitted(memory, 1, 10, "me"), WHO) is anew
 
 
 def test_other_partitions_are_not_touched() -> None:
     memory, standing = remembered()
-    memory.admit(2, 5, "somebody")
-    memory.admit(1, 8, "me")
-    assert memory.recall(WHO) is standing
+    admitted(memory, 2, 5, "somebody")
+    assert memory.recall(admitted(memory, 1, 8, "me"), WHO) is standing
 
 
 def test_who_was_not_touched_for_longest_goes_first() -> None:
     memory = Memory("me", 2)
-    memory.admit(1, 0, "")
+    hold = admitted(memory, 1, 0, "")
     names = [Subject("t", "user", name) for name in "abc"]
-    memory.keep(names[0], Standing(partition=1))
-    memory.keep(names[1], Standing(partition=1))
-    memory.recall(names[0])
-    memory.keep(names[2], Standing(partition=1))
-    assert [memory.recall(name) is not None for name in names] == [True, False, True]
+    memory.keep(hold, names[0], Standing(partition=1))
+    memory.keep(hold, names[1], Standing(partition=1))
+    memory.recall(hold, names[0])
+    memory.keep(hold, names[2], Standing(partition=1))
+    assert [memory.recall(hold, name) is not None for name in names] == [True, False, True]
     assert len(memory) == 2
