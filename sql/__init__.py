@@ -1,14 +1,17 @@
 """All SQL of the engine: named queries, numbered migrations, and the schema that they add up to.
 
 A query lies in `queries/*.sql` under a line `-- name: its_name`, followed by comments that say why it is written so.
-Names are unique over all files. A migration is a file `NNNN_name.sql`, numbered from 1 without gaps; an applied one is
-never edited, its checksum would no longer agree with the books.
+Names are unique over all files. A line `-- use other_name from $N` stands for the text of another query whose first
+argument is the N-th here, so that a statement of several parts shares them with those who carry them out one by one.
+
+A migration is a file `NNNN_name.sql`, numbered from 1 without gaps; an applied one is never edited, its checksum would
+no longer agree with the books.
 """
 
 from __future__ import annotations
 
 import re
-from functools import cache
+from functools import cache, partial
 from hashlib import sha256
 from importlib.resources import files
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -17,6 +20,9 @@ if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
 _NAME: Final = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
+_USE: Final = re.compile(r"^[ \t]*-- use (\w+) from \$(\d+)$", re.MULTILINE)
+_ARGUMENT: Final = re.compile(r"\$(\d+)")
+_COMMENT: Final = re.compile(r"^--.*\n", re.MULTILINE)
 _MIGRATION: Final = re.compile(r"(\d{4})_(\w+)\.sql")
 
 
@@ -35,6 +41,7 @@ def queries() -> dict[str, str]:
 
     Raises:
         ValueError: two queries share a name.
+        KeyError: a query that another one uses is missing.
     """
     found: dict[str, str] = {}
     for file in _sql_files("queries"):
@@ -44,7 +51,12 @@ def queries() -> dict[str, str]:
                 msg = f"{file.name}: the query {name} is defined twice"
                 raise ValueError(msg)
             found[name] = text.strip()
-    return found
+    return {name: _USE.sub(partial(_used, found), text) for name, text in found.items()}
+
+
+def _used(known: dict[str, str], use: re.Match[str]) -> str:
+    text, shift = _COMMENT.sub("", known[use[1]]).removesuffix(";"), int(use[2]) - 1
+    return _ARGUMENT.sub(lambda argument: f"${int(argument[1]) + shift}", text)
 
 
 def query(name: str) -> str:

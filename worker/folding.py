@@ -6,7 +6,7 @@ not the whole history. A checkpoint is valid as long as nothing has arrived befo
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from itertools import chain
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final
@@ -47,6 +47,17 @@ class UnfoldableError(Exception):
 async def judge(session: Session, attempt: Attempt) -> None:
     """Move every subject that the new events concern, and collect what it has earned."""
     rules = attempt.batch.rules
+    for scope, subjects in step_in_order(attempt).items():
+        attempt.refolded.update(await refold(session, rules, scope, subjects, attempt.checkpoints))
+    for subject, anew in attempt.refolded.items():
+        standing = attempt.standings[subject]
+        standing.state, standing.folded = anew.state, anew.folded
+        standing.stamp = rules.stamps[subject.scope]
+
+
+def step_in_order(attempt: Attempt) -> Mapping[str, Mapping[Subject, Position]]:
+    """Step whose new events come in order; return per scope whom to fold anew, and from where."""
+    rules = attempt.batch.rules
     late: defaultdict[str, dict[Subject, Position]] = defaultdict(dict)
     for subject, events in _by_subject(attempt).items():
         standing, stamp = attempt.standings[subject], rules.stamps[subject.scope]
@@ -60,12 +71,7 @@ async def judge(session: Session, attempt: Attempt) -> None:
             late[subject.scope][subject] = first if valid else BEGINNING
         standing.known = True
         attempt.touched.append(subject)
-    for scope, subjects in late.items():
-        attempt.refolded.update(await refold(session, rules, scope, subjects, attempt.checkpoints))
-    for subject, anew in attempt.refolded.items():
-        standing = attempt.standings[subject]
-        standing.state, standing.folded = anew.state, anew.folded
-        standing.stamp = rules.stamps[subject.scope]
+    return late
 
 
 def _by_subject(attempt: Attempt) -> dict[Subject, list[Event]]:
@@ -184,24 +190,43 @@ async def write_progress(
     session: Session, standings: Mapping[Subject, Standing], checkpoints: Sequence[Checkpoint], *, now: int
 ) -> None:
     """Write states and checkpoints, sorted by key; whoever has heard nothing has none."""
+    if standings:
+        await session.run("upsert_progress", *progress_columns(standings, now=now))
+    if checkpoints:
+        await session.run("keep_checkpoints", *checkpoint_columns(checkpoints))
+
+
+def progress_columns(standings: Mapping[Subject, Standing], *, now: int) -> list[object]:
+    """Return the arguments of `upsert_progress`."""
     rows = [
         (subject, standing, standing.state, standing.state.mark)
         for subject, standing in sorted(standings.items(), key=itemgetter(0))
         if standing.state is not None and standing.state.mark is not None
     ]
-    if rows:
-        packed = pack(
-            [subject.tenant_id for subject, _, _, _ in rows],
-            [subject.scope for subject, _, _, _ in rows],
-            [subject.subject for subject, _, _, _ in rows],
-            [standing.stamp for _, standing, _, _ in rows],
-            [mark.id for _, _, _, mark in rows],
-            [encode(state).decode() for _, _, state, _ in rows],
-        )
-        marks = pack_ints([mark.at for _, _, _, mark in rows])
-        folded = pack_ints([standing.folded for _, standing, _, _ in rows])
-        await session.run("upsert_progress", packed.separator, *packed.columns, marks, folded, now, len(rows))
-    if checkpoints:
-        points = sorted(checkpoints)
-        columns = (list(column) for column in zip(*points, strict=True))
-        await session.run("insert_checkpoints", *columns, CHECKPOINTS_KEPT)
+    packed = pack(
+        [subject.tenant_id for subject, _, _, _ in rows],
+        [subject.scope for subject, _, _, _ in rows],
+        [subject.subject for subject, _, _, _ in rows],
+        [standing.stamp for _, standing, _, _ in rows],
+        [mark.id for _, _, _, mark in rows],
+        [encode(state).decode() for _, _, state, _ in rows],
+    )
+    marks = pack_ints([mark.at for _, _, _, mark in rows])
+    folded = pack_ints([standing.folded for _, standing, _, _ in rows])
+    return [packed.separator, *packed.columns, marks, folded, now, len(rows)]
+
+
+def checkpoint_columns(checkpoints: Sequence[Checkpoint]) -> list[object]:
+    """Return the arguments of `insert_checkpoints`, and behind them those of `prune_checkpoints`."""
+    points = sorted(checkpoints)
+    new = sorted(Counter(point[:3] for point in points).items())
+    return [
+        *_columns(points, len(Checkpoint._fields)),
+        *_columns([subject for subject, _ in new], 3),
+        [number for _, number in new],
+        CHECKPOINTS_KEPT,
+    ]
+
+
+def _columns(rows: Sequence[tuple[object, ...]], width: int) -> list[list[object]]:
+    return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]

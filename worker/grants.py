@@ -81,36 +81,60 @@ async def _insert(
     """Insert unlocks and what was decided by that; return the decisions, and the grants that were there before."""
     if not new:
         return [], {}
-    new.sort(key=lambda pair: (*pair[0], pair[1].achievement, pair[1].tier or "", pair[1].occurrence or ""))
-    ids = [unlock_id(subject, grant) for subject, grant in new]
-    final = [key for key, (_, grant) in zip(ids, new, strict=True) if rules.is_final(grant)]
-    rows = await session.rows(_Inserted, "insert_unlocks", *_columns(rules, new, ids), now, clock, final)
-    inserted = {row.unlock_id: row.granted for row in rows}
+    ids, columns = unlock_columns(rules, new, now=now, clock=clock)
+    inserted = {row.unlock_id: row.granted for row in await session.rows(_Inserted, "grant_unlocks", *columns)}
     decisions: list[Decision] = []
     known: defaultdict[Subject, list[Grant]] = defaultdict(list)
     for key, (subject, grant) in zip(ids, new, strict=True):
         if key not in inserted:
             known[subject].append(grant)
         else:
-            kind = Kind.GRANTED if inserted[key] else Kind.SETTLING
-            decisions.append(Decision(kind, subject, key, grant))
+            decisions.append(_decided(key, subject, grant, granted=inserted[key]))
     return decisions, known
 
 
-def _columns(rules: Deployed, new: list[tuple[Subject, Grant]], ids: list[UUID]) -> list[list[object]]:
-    grants = [grant for _, grant in new]
-    return [
-        *(list(column) for column in zip(*(subject for subject, _ in new), strict=True)),
+def first_decisions(
+    rules: Deployed, new: list[tuple[Subject, Grant]], *, now: int, clock: int
+) -> tuple[list[Decision], list[object]]:
+    """Return what is decided about unlocks none of which was there before, and the arguments of `grant_unlocks`."""
+    ids, columns = unlock_columns(rules, new, now=now, clock=clock)
+    decisions: list[Decision] = []
+    for key, (subject, grant) in zip(ids, new, strict=True):
+        settles_at = _settles_at(grant)
+        decisions.append(_decided(key, subject, grant, granted=settles_at is None or settles_at <= clock))
+    return decisions, columns
+
+
+def _decided(key: UUID, subject: Subject, grant: Grant, *, granted: bool) -> Decision:
+    return Decision(Kind.GRANTED if granted else Kind.SETTLING, subject, key, grant)
+
+
+def unlock_columns(
+    rules: Deployed, new: list[tuple[Subject, Grant]], *, now: int, clock: int
+) -> tuple[list[UUID], list[object]]:
+    """Sort unlocks by key; return their ids, and the arguments of `grant_unlocks`."""
+    new.sort(key=lambda pair: (*pair[0], pair[1].achievement, pair[1].tier or "", pair[1].occurrence or ""))
+    subjects, grants = [subject for subject, _ in new], [grant for _, grant in new]
+    ids = [unlock_id(subject, grant) for subject, grant in new]
+    columns: list[object] = [
+        [subject.tenant_id for subject in subjects],
+        [subject.scope for subject in subjects],
+        [subject.subject for subject in subjects],
         [grant.achievement for grant in grants],
         [grant.tier or "" for grant in grants],
         [grant.occurrence or "" for grant in grants],
-        list(ids),
+        ids,
         [grant.version for grant in grants],
         [grant.earned_at for grant in grants],
         [grant.event_id for grant in grants],
         [_settles_at(grant) for grant in grants],
         [rules.terms(grant).reward for grant in grants],
+        now,
+        clock,
+        [key for key, grant in zip(ids, grants, strict=True) if rules.is_final(grant)],
+        now,
     ]
+    return ids, columns
 
 
 def _settles_at(grant: Grant) -> int | None:

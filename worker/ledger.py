@@ -14,7 +14,7 @@ from worker.standing import Standing
 from worker.verdict import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     from dsl.event import Position
     from dsl.outcome import Subject
@@ -123,7 +123,7 @@ async def record_events(session: Session, attempt: Attempt) -> None:
     if not firsts:
         return
     rows = [firsts[key] for key in sorted(firsts)]
-    inserted = await session.run("insert_events", *_packed(rows), len(rows), attempt.batch.now)
+    inserted = await session.run("insert_events", *event_columns(rows, now=attempt.batch.now))
     attempt.fresh = list(firsts.values())
     known: dict[tuple[str, str], StoredBody] = {}
     if inserted < len(rows):
@@ -167,7 +167,8 @@ def _body(item: Item) -> StoredBody:
     return StoredBody(event.user, event.type, event.at, event.offset, item.accepted.source, item.accepted.payload)
 
 
-def _packed(rows: list[Item]) -> Iterator[object]:
+def event_columns(rows: Sequence[Item], *, now: int) -> list[object]:
+    """Return the arguments of `insert_events`; the rows are sorted by key."""
     accepted = [item.accepted for item in rows]
     events = [one.event for one in accepted]
     packed = pack(
@@ -179,12 +180,12 @@ def _packed(rows: list[Item]) -> Iterator[object]:
         [one.source for one in accepted],
         [one.payload for one in accepted],
     )
-    yield packed.separator
-    yield packed.null
-    yield from packed.columns
-    yield pack_ints([event.at for event in events])
-    yield pack_ints([event.offset for event in events])
-    yield pack_ints([item.message.seq for item in rows])
+    numbers = (
+        [event.at for event in events],
+        [event.offset for event in events],
+        [item.message.seq for item in rows],
+    )
+    return [packed.separator, packed.null, *packed.columns, *map(pack_ints, numbers), len(rows), now]
 
 
 async def list_members(session: Session, attempt: Attempt) -> None:

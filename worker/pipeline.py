@@ -15,13 +15,14 @@ import structlog
 
 from worker.batch import Attempt, Batch, Letter, decode
 from worker.dead import bury
+from worker.express import commit_express, divide
 from worker.fence import RulesMovedError, take_partitions
 from worker.folding import UnfoldableError, judge, save_progress
 from worker.grants import Earned, settle_unlocks
 from worker.ledger import list_members, load_standings, move_latest, record_events
 from worker.retry import delays
 from worker.settings import Clock
-from worker.store import RefusedError, UnavailableError
+from worker.store import OvertakenError, RefusedError, UnavailableError
 from worker.verdict import Reason
 
 if TYPE_CHECKING:
@@ -115,15 +116,45 @@ class Pipeline:
         Raises:
             StoppedError: it is not committed, as far as is known, and the worker is to end.
         """
-        tries = 0
+        express, rest = divide(batch, self._memory)
+        if express is None:
+            return await self._commit(batch, waiting=waiting)
+        if not await self._commit_express(express):
+            return await self._commit(batch, waiting=waiting, certain=False)
+        return await self._commit(rest, waiting=waiting) if rest.items or rest.letters else []
+
+    async def _commit_express(self, attempt: Attempt) -> bool:
+        """Commit what can go the express way; return False where it has not, as far as is known."""
+        began = perf_counter()
+        try:
+            async with self._store.alone() as session:
+                await commit_express(session, attempt, self._memory, clock=self._clock(attempt))
+        except (OvertakenError, UnavailableError, RefusedError, UnfoldableError) as error:
+            log.debug("the long way", because=str(error))
+            self._memory.failed(attempt.hold)
+            self._stats.overtaken += 1
+            return False
+        except BaseException:
+            self._memory.failed(attempt.hold)
+            raise
+        self._committed(attempt, perf_counter() - began, certain=True)
+        return True
+
+    async def _commit(
+        self, batch: Batch, *, waiting: Callable[[], Awaitable[None]], certain: bool = True
+    ) -> list[Letter]:
+        """Commit a batch the long way, which takes nothing for granted.
+
+        It is not `certain` that nothing of it is committed already where that was tried before.
+        """
         for delay in delays():
-            tries += 1
             began = perf_counter()
             attempt = Attempt(batch)
             try:
                 await self._attempt(attempt)
             except RulesMovedError:
                 self._memory.failed(attempt.hold)
+                certain = False
                 batch = batch.again(await self._reload(waiting))
                 continue
             except (RefusedError, UnfoldableError) as error:
@@ -131,18 +162,23 @@ class Pipeline:
                 return await self._isolate(batch, error, waiting)
             except UnavailableError as error:
                 self._memory.failed(attempt.hold)
+                certain = False
                 self._stats.retries += 1
                 await self._wait(error, delay, waiting)
                 continue
             except BaseException:
                 self._memory.failed(attempt.hold)
                 raise
-            self._memory.committed(attempt.hold)
-            self._stats.count_batch(attempt, perf_counter() - began)
-            if self._on_committed is not None and (attempt.decisions or tries > 1):
-                self._on_committed(Committed(attempt.decisions, batch.rules, batch.now, certain=tries == 1))
+            self._committed(attempt, perf_counter() - began, certain=certain)
             return attempt.letters
         raise AssertionError("delays() never ends")
+
+    def _committed(self, attempt: Attempt, seconds: float, *, certain: bool) -> None:
+        batch = attempt.batch
+        self._memory.committed(attempt.hold)
+        self._stats.count_batch(attempt, seconds)
+        if self._on_committed is not None and (attempt.decisions or not certain):
+            self._on_committed(Committed(attempt.decisions, batch.rules, batch.now, certain=certain))
 
     async def _attempt(self, attempt: Attempt) -> None:
         async with self._store.transaction() as session:
@@ -157,12 +193,15 @@ class Pipeline:
             await bury(session, self._settings.input_stream, attempt.letters, now=attempt.batch.now)
 
     async def _settle(self, session: Session, attempt: Attempt) -> None:
-        batch = attempt.batch
-        clock = batch.now
-        if self._settings.clock is Clock.STREAM:
-            clock = max((item.accepted.event.at for item in attempt.fresh), default=0)
+        batch, clock = attempt.batch, self._clock(attempt)
         earned = Earned(attempt.stepped, attempt.refolded)
         attempt.decisions = await settle_unlocks(session, batch.rules, earned, now=batch.now, clock=clock)
+
+    def _clock(self, attempt: Attempt) -> int:
+        """Return what tells whether an unlock has settled, in microseconds."""
+        if self._settings.clock is Clock.STREAM:
+            return max((item.accepted.event.at for item in attempt.fresh), default=0)
+        return attempt.batch.now
 
     async def _isolate(
         self, batch: Batch, error: RefusedError | UnfoldableError, waiting: Callable[[], Awaitable[None]]
@@ -173,10 +212,10 @@ class Pipeline:
         if len(batch.items) == 1:
             reason = Reason.REFUSED if isinstance(error, RefusedError) else Reason.DEFECT
             log.error("dead-lettering", reason=reason.value, said=str(error))
-            return await self.commit(batch.condemned(reason, str(error)), waiting=waiting)
+            return await self._commit(batch.condemned(reason, str(error)), waiting=waiting, certain=False)
         letters: list[Letter] = []
         for piece in batch.pieces((len(batch.items) + 1) // 2):
-            letters.extend(await self.commit(piece, waiting=waiting))
+            letters.extend(await self._commit(piece, waiting=waiting, certain=False))
         return letters
 
     async def _reload(self, waiting: Callable[[], Awaitable[None]]) -> Deployed:

@@ -96,6 +96,22 @@ class Memory:
         hold.generations[partition] = generation
         hold.lives[partition] = self._lives.setdefault(partition, 0)
 
+    def expect(self, subject: Subject) -> Standing | None:
+        """Return where a subject should stand, if nobody has written its partition since we did."""
+        standing = self._standings.get(subject)
+        if standing is None:
+            return None
+        partition = standing.partition
+        current = standing.since == self._lives[partition] and partition in self._written
+        return standing if current else None
+
+    def presume(self, hold: Hold, subject: Subject, standing: Standing) -> None:
+        """Hold the partition of an expected subject: whether it is as we left it, the database will say."""
+        partition = standing.partition
+        if partition not in hold.generations:
+            self.admit(hold, partition, self._written[partition], self.owner)
+        self._standings[subject] = self._standings.pop(subject)  # behind all others: touched last
+
     def recall(self, hold: Hold, subject: Subject) -> Standing | None:
         """Return where a subject of an admitted partition stands, if that is known."""
         standing = self._standings.pop(subject, None)

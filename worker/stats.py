@@ -38,6 +38,8 @@ class Stats:
         self.refolded = 0
         """Subjects that were folded anew from the ledger."""
         self.retries = 0
+        self.overtaken = 0
+        """Attempts at the express way that found something else than they had expected."""
         self.announced = 0
         """Unlocks announced to the broker."""
         self.repeated = 0

@@ -70,6 +70,9 @@ _REFUSED: Final = (
     asyncpg.exceptions.ProgramLimitExceededError,
 )
 
+_OVERTAKEN: Final = '"overtaken: '
+"""What a statement says that finds something else than it took for granted, in the words of the server."""
+
 T = TypeVar("T")
 
 
@@ -79,6 +82,10 @@ class UnavailableError(Exception):
 
 class RefusedError(Exception):
     """The database refuses the data as such."""
+
+
+class OvertakenError(Exception):
+    """A statement that took for granted how things are has found them otherwise, and done nothing."""
 
 
 class SchemaMismatchError(Exception):
@@ -276,6 +283,8 @@ def _translated() -> Generator[None]:
     try:
         yield
     except _REFUSED as error:
+        if _OVERTAKEN in str(error):
+            raise OvertakenError(_first_line(error)) from error
         raise RefusedError(f"{type(error).__name__}: {_first_line(error)}") from error
     except _RETRYABLE as error:
         if isinstance(error, asyncpg.InterfaceError) and isinstance(error, ValueError):

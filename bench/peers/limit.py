@@ -11,7 +11,6 @@ import json
 import os
 from collections import deque
 from datetime import UTC, datetime
-from hashlib import blake2b
 from typing import TYPE_CHECKING, Final
 
 import asyncpg
@@ -28,8 +27,8 @@ SIZE: Final = 1000
 LANES: Final = 2
 INSERT: Final = """
 INSERT INTO event (
-    tenant_id, event_id, user_id, event_type, occurred_at, utc_offset, occurred_at_text, source, payload, digest,
-    stream_seq, received_at)
+    tenant_id, event_id, user_id, event_type, occurred_at, utc_offset, occurred_at_text, source, payload, stream_seq,
+    received_at)
 SELECT rows.*, $12::timestamptz
 FROM unnest(
     $1::text[], $2::text[], $3::text[], $4::text[], $5::timestamptz[], $6::integer[], $7::text[], $8::text[],
@@ -105,9 +104,8 @@ def columns(messages: list[Msg]) -> list[list[object]]:
         events = _many.decode(body) if body[:1] == b"[" else (_one.decode(body),)
         for event in events:
             at, payload = event.occurred_at, bytes(event.payload)
-            digest = blake2b(payload, digest_size=16).digest()
             who = (event.tenant_id, event.event_id, event.user_id, event.event_type)
-            rows.append((*who, at, 0, at.isoformat(), event.source, payload.decode(), digest, 0))
+            rows.append((*who, at, 0, at.isoformat(), event.source, payload.decode(), 0))
     rows.sort(key=lambda row: row[:2])
     return [list(column) for column in zip(*rows, strict=True)]
 

@@ -69,28 +69,31 @@ LEFT JOIN progress
     ON progress.tenant_id = asked.tenant_id AND progress.scope = $3 AND progress.subject = asked.subject
 WHERE progress.stamp IS DISTINCT FROM $4;
 
+-- name: prune_checkpoints
+-- Of each subject the latest $5 are kept, the $4 new ones included that it is about to get: what is later than all of
+-- them is rare, and folded from the beginning.
+DELETE FROM checkpoint
+USING unnest($1::text[], $2::text[], $3::text[], $4::integer[]) AS asked (tenant_id, scope, subject, new)
+WHERE checkpoint.tenant_id = asked.tenant_id AND checkpoint.scope = asked.scope
+    AND checkpoint.subject = asked.subject
+    AND (asked.new >= $5::integer OR (checkpoint.mark_at, checkpoint.mark_id) < (
+        SELECT kept.mark_at, kept.mark_id
+        FROM checkpoint AS kept
+        WHERE kept.tenant_id = asked.tenant_id AND kept.scope = asked.scope AND kept.subject = asked.subject
+        ORDER BY kept.mark_at DESC, kept.mark_id DESC
+        LIMIT 1 OFFSET greatest($5::integer - asked.new - 1, 0)));
+
 -- name: insert_checkpoints
--- Of each subject the latest $8 are kept, new ones included: what is later than all of them is rare, and folded from the
--- beginning.
-WITH rows AS (
-    SELECT *
-    FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::text[], $6::text[], $7::text[])
-        AS rows (tenant_id, scope, subject, mark_at, mark_id, stamp, state)
-), pruned AS (
-    DELETE FROM checkpoint
-    USING (SELECT tenant_id, scope, subject, count(*) AS new FROM rows GROUP BY 1, 2, 3) AS asked
-    WHERE checkpoint.tenant_id = asked.tenant_id AND checkpoint.scope = asked.scope
-        AND checkpoint.subject = asked.subject
-        AND (asked.new >= $8::integer OR (checkpoint.mark_at, checkpoint.mark_id) < (
-            SELECT kept.mark_at, kept.mark_id
-            FROM checkpoint AS kept
-            WHERE kept.tenant_id = asked.tenant_id AND kept.scope = asked.scope AND kept.subject = asked.subject
-            ORDER BY kept.mark_at DESC, kept.mark_id DESC
-            LIMIT 1 OFFSET greatest($8::integer - asked.new - 1, 0)))
-)
 INSERT INTO checkpoint (tenant_id, scope, subject, mark_at, mark_id, stamp, state)
-SELECT * FROM rows
+SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::text[], $6::text[], $7::text[])
 ON CONFLICT (tenant_id, scope, subject, mark_at, mark_id) DO UPDATE SET stamp = excluded.stamp, state = excluded.state;
+
+-- name: keep_checkpoints
+WITH pruned AS (
+    -- use prune_checkpoints from $8
+)
+-- use insert_checkpoints from $1
+;
 
 -- name: forget_checkpoints
 -- Those that lie behind a late event have not seen it.

@@ -1,30 +1,38 @@
 -- Unlocks, the decisions about them, and the outbox that they are.
 
 -- name: insert_unlocks
--- With the decisions about them, in one statement. What does not come back was there before and is compared with care.
+-- What does not come back was there before.
+INSERT INTO unlock (
+    tenant_id, scope, subject, achievement, tier, occurrence, unlock_id, version, earned_at, event_id, settles_at,
+    reward, granted_at)
+SELECT
+    tenant_id, scope, subject, achievement, tier, occurrence, unlock_id, version, earned_at, event_id, settles_at,
+    reward::jsonb, CASE WHEN settles_at IS NULL OR settles_at <= $14 THEN $13::timestamptz END
+FROM unnest(
+    $1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::uuid[], $8::integer[],
+    $9::timestamptz[], $10::text[], $11::timestamptz[], $12::text[]) AS rows (
+    tenant_id, scope, subject, achievement, tier, occurrence, unlock_id, version, earned_at, event_id, settles_at,
+    reward)
+ON CONFLICT (tenant_id, scope, subject, achievement, tier, occurrence) DO NOTHING
+RETURNING *;
+
+-- name: insert_decisions
+-- About the unlocks that have just been inserted: `new` has them, $1 the ids of those that are final.
+INSERT INTO evaluation (
+    tenant_id, scope, subject, achievement, tier, occurrence, version, decision, final, earned_at, event_id,
+    decided_at)
+SELECT
+    tenant_id, scope, subject, achievement, tier, occurrence, version,
+    CASE WHEN granted_at IS NULL THEN 'settling' ELSE 'granted' END,
+    unlock_id IN (SELECT unnest($1::uuid[])), earned_at, event_id, $2::timestamptz
+FROM new;
+
+-- name: grant_unlocks
+-- With the decisions about them. What does not come back was there before and is compared with care.
 WITH new AS (
-    INSERT INTO unlock (
-        tenant_id, scope, subject, achievement, tier, occurrence, unlock_id, version, earned_at, event_id, settles_at,
-        reward, granted_at)
-    SELECT
-        tenant_id, scope, subject, achievement, tier, occurrence, unlock_id, version, earned_at, event_id, settles_at,
-        reward::jsonb, CASE WHEN settles_at IS NULL OR settles_at <= $14 THEN $13::timestamptz END
-    FROM unnest(
-        $1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::uuid[], $8::integer[],
-        $9::timestamptz[], $10::text[], $11::timestamptz[], $12::text[]) AS rows (
-        tenant_id, scope, subject, achievement, tier, occurrence, unlock_id, version, earned_at, event_id, settles_at,
-        reward)
-    ON CONFLICT (tenant_id, scope, subject, achievement, tier, occurrence) DO NOTHING
-    RETURNING *
+    -- use insert_unlocks from $1
 ), decided AS (
-    INSERT INTO evaluation (
-        tenant_id, scope, subject, achievement, tier, occurrence, version, decision, final, earned_at, event_id,
-        decided_at)
-    SELECT
-        tenant_id, scope, subject, achievement, tier, occurrence, version,
-        CASE WHEN granted_at IS NULL THEN 'settling' ELSE 'granted' END,
-        unlock_id IN (SELECT unnest($15::uuid[])), earned_at, event_id, $13::timestamptz
-    FROM new
+    -- use insert_decisions from $15
 )
 SELECT unlock_id, granted_at IS NOT NULL AS granted FROM new;
 

@@ -1,0 +1,42 @@
+-- A batch of which everything is known beforehand.
+
+-- name: commit_express
+-- All of it in one statement, and a transaction by itself: the partitions are as we left them, the events are new, the
+-- unlocks are first ones. Where one of that is not so, nothing happens at all: a text that cannot be read as a number ends
+-- the statement, and says what it was. CASE asks in this order, which also locks the partitions before anything is
+-- written; what nobody asks for is done last.
+WITH held AS (
+    UPDATE partition SET generation = partition.generation + 1
+    FROM (
+        SELECT partition.partition_id
+        FROM unnest($1::integer[], $2::bigint[]) AS asked (partition_id, generation)
+        JOIN partition ON partition.partition_id = asked.partition_id AND partition.generation = asked.generation
+        WHERE owner = $3 AND rules_epoch = $4::bigint
+        ORDER BY partition.partition_id
+        FOR UPDATE OF partition
+    ) AS found
+    WHERE partition.partition_id = found.partition_id
+    RETURNING 1
+), recorded AS (
+    -- use insert_events from $5
+    RETURNING 1
+), saved AS (
+    -- use upsert_progress from $19
+), pruned AS (
+    -- use prune_checkpoints from $37
+), kept AS (
+    -- use insert_checkpoints from $30
+), new AS (
+    -- use insert_unlocks from $42
+), decided AS (
+    -- use insert_decisions from $56
+)
+SELECT CASE
+    WHEN (SELECT count(*) FROM held) < cardinality($1::integer[])
+        THEN ('overtaken: partitions ' || (SELECT count(*) FROM held))::integer
+    WHEN (SELECT count(*) FROM recorded) < $17::integer
+        THEN ('overtaken: events ' || (SELECT count(*) FROM recorded))::integer
+    WHEN (SELECT count(*) FROM new) < cardinality($48::uuid[])
+        THEN ('overtaken: unlocks ' || (SELECT count(*) FROM new))::integer
+    ELSE 0
+END;
