@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from dsl.compile import Dispatch, Once, Plan
     from dsl.event import Event
+    from dsl.nodes.late import Undo
     from dsl.nodes.node import Measure
     from dsl.progress import Grant
 
@@ -63,6 +64,38 @@ def step(plan: Plan, state: State, event: Event) -> list[Grant]:
         if grant is not None:
             grants.append(grant)
     return grants
+
+
+def absorb(plan: Plan, state: State, event: Event) -> bool:
+    """Take a late event into the state, in place, where it provably moves no grant; tell whether that was possible.
+
+    The event must lie before `state.mark` in canonical order. Where it is taken, the state tells the same as one that
+    was folded from all events in order, and what that earned is what was earned before. Otherwise the state is as it
+    was, and the subject has to be folded anew.
+    """
+    entry = plan.dispatch.get(event.type)
+    if entry is None:
+        return True
+    if entry.late is None:
+        return False
+    position = Position(event.at, event.id)
+    taken: list[Undo] = []
+    for take in entry.late.takes:
+        undo = take(state, event, position)
+        if undo is None:
+            return _taken_back(state, taken)
+        taken.append(undo)
+    for stays in entry.late.judges:
+        if not stays(state, position):
+            return _taken_back(state, taken)
+    return True
+
+
+def _taken_back(state: State, taken: list[Undo]) -> bool:
+    """Undo, last first, what was taken; return False."""
+    for undo in reversed(taken):
+        undo(state)
+    return False
 
 
 def fold(plan: Plan, events: Iterable[Event]) -> tuple[State, list[Grant]]:

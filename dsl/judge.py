@@ -15,6 +15,7 @@ import msgspec
 from dsl.calendar import label, unit_index
 from dsl.event import Event, Position
 from dsl.filters import compile_test, predicate_key
+from dsl.nodes.compose import lasting
 from dsl.nodes.node import ALL, BEGINNING, Measure, whole
 from dsl.nodes.totals import Reached, ReachedInUnit
 from dsl.progress import Earned, Grant, State
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from dsl.types import Value
 
 Judgement = Callable[[State, Event, Position], Grant | None]
+LateJudgement = Callable[[State, Position], bool]
+"""Tells, once all aggregates have taken a late event at a position, that no grant is moved by it."""
 Opening = Callable[[State, Event], int | None]
 """Tells the occurrence that stands open and holds at an event, None where none does."""
 
@@ -140,6 +143,29 @@ class Judge:
             return Grant(name, tier, None, version, event.at, event.id, settle)
 
         return judge
+
+    def late(self) -> LateJudgement | None:
+        """Return what tells whether late events move no grant of this version, None where nobody can tell.
+
+        What was earned before the event stays earned there. What is not earned was never earned at any moment if its
+        condition does not hold by now, and one that holds goes on holding; nor if what it comes `after` is not earned
+        by now.
+        """
+        if self.version.repeat is not None:
+            return None
+        slot, after, node = self.ruling.slot, self.after, self.built.node
+        holds = node.asker() if isinstance(node, Reached) else node.holds
+        steady = lasting(node)
+
+        def stays(state: State, position: Position) -> bool:
+            earned = state.earned.get(slot)
+            if earned is not None:
+                return earned.first < position
+            if steady and not holds(state):
+                return True
+            return any(not any(slot in state.earned for slot in slots) for slots in after)
+
+        return stays
 
     def _hearing(self) -> tuple[int, int]:
         """Return the span of instants, end exclusive, in which the version is in effect and active."""

@@ -8,15 +8,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dsl.event import Position
+from dsl.nodes.late import nothing, unmoved
 from dsl.nodes.node import ALL, NOTHING, Measure, whole
+from dsl.nodes.recent import ExtremeReached, NthReached, SumReached
+from dsl.nodes.sequence import SequenceReached
+from dsl.nodes.streak import StreakReached
+from dsl.nodes.totals import Reached
 from dsl.progress import Held, Since
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from dsl.clock import Clock
     from dsl.event import Event
-    from dsl.nodes.node import Condition, Step, Tests
+    from dsl.nodes.late import LateStep, Lift, Undo
+    from dsl.nodes.node import Aggregate, Condition, Step, Tests
     from dsl.progress import State
     from dsl.types import Unit
 
@@ -83,12 +89,18 @@ class _Span:
 
     def __init__(self, inner: Condition, key: str, ticks: frozenset[str]) -> None:
         self.inner = inner
+        self.ticks = ticks
         self.types = inner.types | ticks
         self._key = key
 
     def key(self) -> str:
         """See `Aggregate`."""
         return self._key
+
+    def late(self, event_type: str) -> LateStep | None:
+        """See `Aggregate`: no rule."""
+        del event_type
+        return None
 
     def start(self, state: State) -> Position | None:
         """See `Condition`."""
@@ -138,6 +150,30 @@ class Within(_Span):
                 hold(state, start)
 
         return step
+
+    def late(self, event_type: str) -> LateStep | None:
+        """See `Aggregate`: nothing changes where no start is lifted behind the one held, or into the span.
+
+        Where nothing is lifted, the event is one more moment, at which the start lies further back than at the moment
+        before: it is held already. What is lifted to a start lies as far back, or further, at every later moment.
+        """
+        lift, slot, length = self.lift(event_type), self.slot, self.length
+        if lift is None or self.ticks:
+            return None
+
+        def take(state: State, event: Event, position: Position) -> Undo | None:
+            start = lift(state, event, position)
+            if start is None or event.at - start.at >= length:
+                return nothing
+            node = state.nodes.get(slot)
+            held = node.start if isinstance(node, Held) else None
+            return None if held is None or held < start else nothing
+
+        return take
+
+    def lift(self, event_type: str) -> Lift | None:
+        """Return how far late events of one type can lift what is held: as far as the start of what is within."""
+        return lift_of(self.inner, event_type)
 
     def floor(self, state: State, now: int) -> Position:
         """See `_Span`."""
@@ -202,3 +238,64 @@ class Unless(_Span):
         node = state.nodes.get(self.slot)
         last = node.last if isinstance(node, Since) else None
         return Position(-(2**63), "") if last is None else Position(last.at, last.id + "\x00")
+
+
+# -- late events ------------------------------------------------------------------------------------------------------
+
+
+def lift_of(node: Condition, event_type: str) -> Lift | None:
+    """Return how far late events of one type can lift the start of a condition, None where nobody can tell."""
+    if event_type not in node.types:
+        return unmoved
+    match node:
+        case SequenceReached(sequences=sequences):
+            return sequences.lift(event_type)
+        case Has():  # no late event is taken that moves a grant
+            return unmoved
+        case Within():
+            return node.lift(event_type)
+        case Combined(parts=parts):
+            return _farthest([lift_of(part, event_type) for part in parts])
+        case _:
+            return None
+
+
+def _farthest(lifts: Sequence[Lift | None]) -> Lift | None:
+    """Return how far the k-th latest of some starts can be lifted: no farther than any of them."""
+    known = [lift for lift in lifts if lift is not None]
+    if len(known) < len(lifts):
+        return None
+
+    def farthest(state: State, event: Event, position: Position) -> Position | None:
+        found = (lift(state, event, position) for lift in known)
+        return max((start for start in found if start is not None), default=None)
+
+    return farthest
+
+
+def asked_by(node: Condition) -> Iterator[Aggregate]:
+    """Yield the aggregates that a condition looks at, those below its spans too."""
+    match node:
+        case Combined(parts=parts):
+            for part in parts:
+                yield from asked_by(part)
+        case Within() | Per() | Unless():
+            yield node
+            yield from asked_by(node.inner)
+        case Reached(total=aggregate) | SequenceReached(sequences=aggregate) | StreakReached(streaks=aggregate):
+            yield aggregate
+        case NthReached(recent=aggregate) | SumReached(amounts=aggregate) | ExtremeReached(values=aggregate):
+            yield aggregate
+        case _:
+            pass
+
+
+def lasting(node: Condition) -> bool:
+    """Tell whether a condition that holds goes on holding: what does not hold by now has never held."""
+    match node:
+        case Reached(falls=falls):
+            return not falls
+        case Combined(parts=parts):
+            return all(lasting(part) for part in parts)
+        case _:
+            return True

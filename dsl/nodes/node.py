@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from dsl.event import Event
     from dsl.filters import Test
+    from dsl.nodes.late import LateStep
     from dsl.progress import Amount, State
 
     Step = Callable[[State, Event, Position], None]
@@ -63,6 +64,10 @@ class Aggregate(Protocol):
 
     def stepper(self, event_type: str) -> Step:
         """Return the step for events of one type."""
+        ...
+
+    def late(self, event_type: str) -> LateStep | None:
+        """Return the step for late events of one type, None where there is no rule for them."""
         ...
 
 

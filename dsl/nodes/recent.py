@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dsl.nodes.late import nothing, put
 from dsl.nodes.node import Measure, measure, whole
 from dsl.nodes.totals import Bound, add
 from dsl.progress import Peak, Recent, RecentAmounts, RecentValues
@@ -15,6 +16,7 @@ from dsl.values import value_key
 
 if TYPE_CHECKING:
     from dsl.event import Event, Position
+    from dsl.nodes.late import LateStep, Undo
     from dsl.nodes.node import Step, Tests
     from dsl.progress import Amount, State
 
@@ -34,6 +36,11 @@ class _Positions:
     def key(self) -> str:
         """See `Aggregate`."""
         return f"{self._key}#{self.cap}/{self.horizon}"
+
+    def late(self, event_type: str) -> LateStep | None:
+        """See `Aggregate`: no rule."""
+        del event_type
+        return None
 
     def oldest(self, event: Event) -> int:
         """Return the instant before which nothing matters any more."""
@@ -201,11 +208,27 @@ class Best(_Positions):
 
         return step
 
+    def late(self, event_type: str) -> LateStep | None:
+        """See `Aggregate`: the farthest value is the same in any order."""
+        slot, test, field, sign = self.slot, self.tests[event_type], self.field, self.sign
+
+        def take(state: State, event: Event, position: Position) -> Undo | None:
+            del position
+            value = event.fields.get(field)
+            if value is None or isinstance(value, str) or (test is not None and not test(state, event)):
+                return nothing
+            node = state.nodes.get(slot)
+            if isinstance(node, Peak) and node.best is not None and _farther(node.best, value, sign):
+                return nothing
+            return put(state, slot, Peak(value))
+
+        return take
+
 
 # -- conditions -------------------------------------------------------------------------------------------------------
 
 
-class _NthReached:
+class NthReached:
     """The n-th most recent of some positions."""
 
     def __init__(self, recent: RecentEvents | RecentDistinct, need: int) -> None:
@@ -229,11 +252,11 @@ class _NthReached:
         return measure(sum(1 for position in self.recent.positions(state) if position >= floor), self.need)
 
 
-class CountReached(_NthReached):
+class CountReached(NthReached):
     """The n-th most recent matching event."""
 
 
-class DistinctReached(_NthReached):
+class DistinctReached(NthReached):
     """The n-th latest among each value's most recent event."""
 
 

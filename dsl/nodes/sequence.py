@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dsl.nodes.late import nothing
 from dsl.nodes.node import Measure, measure, whole
 from dsl.progress import KeyedSteps, Steps
 from dsl.values import value_key
@@ -17,8 +18,11 @@ if TYPE_CHECKING:
 
     from dsl.event import Event, Position
     from dsl.filters import Test
+    from dsl.nodes.late import LateStep, Lift, Undo
     from dsl.nodes.node import Step, Tests
     from dsl.progress import State
+
+    Places = tuple[tuple[int, Test | None], ...]
 
 
 class Sequences:
@@ -47,11 +51,7 @@ class Sequences:
 
     def stepper(self, event_type: str) -> Step:
         """See `Aggregate`."""
-        slot, by, length = self.slot, self.by, self.length
-        places = tuple(
-            (i, tests[event_type]) for i, tests in reversed(list(enumerate(self.steps))) if event_type in tests
-        )
-
+        slot, by, length, places = self.slot, self.by, self.length, self._places(event_type)
         begins = any(i == 0 for i, _ in places)
 
         def step(state: State, event: Event, position: Position) -> None:
@@ -79,6 +79,60 @@ class Sequences:
 
         return step if by is None else keyed
 
+    def _places(self, event_type: str) -> Places:
+        """Return the steps that an event of one type may fill, last to first, each with its test."""
+        steps = reversed(list(enumerate(self.steps)))
+        return tuple((i, tests[event_type]) for i, tests in steps if event_type in tests)
+
+    def late(self, event_type: str) -> LateStep | None:
+        """See `Aggregate`: nothing changes where no new match starts behind the latest full one.
+
+        best[i] never lies behind best[i-1], so what does not lift the last step lifts none. Where values are forgotten
+        with time, there is no rule.
+        """
+        if self.horizon is not None:
+            return None
+        lift, best_of = self.lift(event_type), self._best_of
+
+        def take(state: State, event: Event, position: Position) -> Undo | None:
+            highest = lift(state, event, position)
+            if highest is None:
+                return nothing
+            best = best_of(state, event)
+            done = None if best is None else best[-1]
+            return None if done is None or done < highest else nothing
+
+        return take
+
+    def lift(self, event_type: str) -> Lift:
+        """Return how far late events of one type can lift the start of a match up to any step.
+
+        A new match has the event as some step i, and starts where a match up to step i-1 did that ended before it: not
+        behind best[i-1] as it is by now, and before the event. Without one by now, there is no new match.
+        """
+        by, places, best_of = self.by, self._places(event_type), self._best_of
+
+        def highest(state: State, event: Event, position: Position) -> Position | None:
+            if by is not None and event.fields.get(by) is None:
+                return None
+            best, found = best_of(state, event), None
+            for i, test in places:
+                before = position if i == 0 else None if best is None else best[i - 1]
+                if before is None or (found is not None and before <= found):
+                    continue
+                if test is None or test(state, event):
+                    found = min(before, position)
+            return found
+
+        return highest
+
+    def _best_of(self, state: State, event: Event) -> Sequence[Position | None] | None:
+        """Return the steps that an event could fill as they are, None where nothing is known of any."""
+        node = state.nodes.get(self.slot)
+        if isinstance(node, KeyedSteps):
+            return node.best.get(value_key(event.fields[self.by or ""]))
+        return node.best if isinstance(node, Steps) else None
+
     def _settle(self, node: KeyedSteps, best: list[Position | None], event: Event) -> None:
         node.longest = max(node.longest, _matched(best))
         done = best[-1]
@@ -93,7 +147,7 @@ class Sequences:
 
 def _advance(
     best: list[Position | None],
-    places: tuple[tuple[int, Test | None], ...],
+    places: Places,
     state: State,
     event: Event,
     position: Position,

@@ -10,8 +10,11 @@ from __future__ import annotations
 from bisect import bisect_left
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+import msgspec
+
 from dsl.calendar import unit_index
 from dsl.event import Position
+from dsl.nodes.late import nothing, put
 from dsl.nodes.node import Measure, measure, whole
 from dsl.progress import Run
 from dsl.types import Unit
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
 
     from dsl.clock import Clock
     from dsl.event import Event
+    from dsl.nodes.late import LateStep, Undo
     from dsl.nodes.node import Step, Tests
     from dsl.progress import State
 
@@ -91,6 +95,34 @@ class Streaks:
                 node.start = begin if node.start is None else max(node.start, begin)
 
         return step
+
+    def late(self, event_type: str) -> LateStep | None:
+        """See `Aggregate`: of a unit that was active by now, or of one that is not sealed yet.
+
+        Units are counted in any order, and a run only grows with them: the longest one of all moments is the longest
+        one by now. Where starts are remembered, there is no rule: they could have been there at an earlier moment.
+        """
+        if self.keep or event_type not in self.tests:
+            return None
+        slot, unit, local, minimum = self.slot, self.unit, self.clock.local, self.minimum
+        test, slack = self.tests[event_type], _SLACK[unit]
+
+        def take(state: State, event: Event, position: Position) -> Undo | None:
+            del position
+            if test is not None and not test(state, event):
+                return nothing
+            index, node = unit_index(unit, local(state, event)), state.nodes.get(slot)
+            if isinstance(node, Run) and (index == node.last or (index, minimum) in node.recent):
+                return nothing
+            if state.mark is None or index < unit_index(unit, state.mark.at) - slack:
+                return None
+            run = msgspec.structs.replace(node, recent=[*node.recent], tail=[]) if isinstance(node, Run) else Run()
+            self._seal(run, unit_index(unit, event.at) - slack)
+            if self._note(run, index):
+                self._review(run)
+            return put(state, slot, run)
+
+        return take
 
     def _note(self, node: Run, index: int) -> bool:
         """Count one event in unit `index`; tell whether that made the unit active."""

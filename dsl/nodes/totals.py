@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dsl.calendar import unit_index
+from dsl.nodes.late import nothing, put
 from dsl.nodes.node import Measure, measure, whole
 from dsl.progress import SinceTally, SinceValues, Tally, UnitTally, UnitValues, Values
 from dsl.values import EXACT, value_key
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from dsl.clock import Clock
     from dsl.event import Event, Position
+    from dsl.nodes.late import LateStep, Undo
     from dsl.nodes.node import Step, Tests
     from dsl.progress import Amount, State
     from dsl.types import Unit
@@ -99,6 +101,20 @@ class Total:
 
         return count if field is None else add_up
 
+    def late(self, event_type: str) -> LateStep | None:
+        """See `Aggregate`: numbers are added up in any order."""
+        slot, test, field = self.slot, self.tests[event_type], self.field
+
+        def take(state: State, event: Event, position: Position) -> Undo | None:
+            del position
+            amount = 1 if field is None else event.fields.get(field)
+            if amount is None or isinstance(amount, str) or (test is not None and not test(state, event)):
+                return nothing
+            node = state.nodes.get(slot)
+            return put(state, slot, Tally(add(node.total, amount) if isinstance(node, Tally) else amount))
+
+        return take
+
     def best(self, state: State) -> Amount:
         """Return the total."""
         node = state.nodes.get(self.slot)
@@ -139,6 +155,11 @@ class UnitTotal(Total):
             node.best = max(node.best, node.total)
 
         return step
+
+    def late(self, event_type: str) -> LateStep | None:
+        """See `Aggregate`: of earlier units nothing is known."""
+        del event_type
+        return None
 
     def best(self, state: State) -> Amount:
         """Return the most that any unit reached."""
@@ -190,6 +211,11 @@ class SinceTotal(Total):
 
         return step
 
+    def late(self, event_type: str) -> LateStep | None:
+        """See `Aggregate`: what came between it and the next one that starts afresh is not known."""
+        del event_type
+        return None
+
     def best(self, state: State) -> Amount:
         """Return the most that was ever reached."""
         node = state.nodes.get(self.slot)
@@ -232,6 +258,26 @@ class Distinct(Total):
 
         return step
 
+    def late(self, event_type: str) -> LateStep | None:
+        """See `Aggregate`: the number of values is the same in any order, and at the cap nobody asks which they are."""
+        slot, test, field, cap = self.slot, self.tests[event_type], self.distinct, self.cap
+
+        def take(state: State, event: Event, position: Position) -> Undo | None:
+            del position
+            value = event.fields.get(field)
+            if value is None or (test is not None and not test(state, event)):
+                return nothing
+            node, key = state.nodes.get(slot), value_key(value)
+            if not isinstance(node, Values):
+                return put(state, slot, Values({key}))
+            seen = node.seen
+            if key in seen or len(seen) >= cap:
+                return nothing
+            seen.add(key)
+            return lambda state: seen.discard(key)
+
+        return take
+
     def best(self, state: State) -> Amount:
         """Return the number of values."""
         node = state.nodes.get(self.slot)
@@ -267,6 +313,11 @@ class UnitDistinct(Distinct):
                 node.best = max(node.best, len(node.seen))
 
         return step
+
+    def late(self, event_type: str) -> LateStep | None:
+        """See `Aggregate`: of earlier units nothing is known."""
+        del event_type
+        return None
 
     def best(self, state: State) -> Amount:
         """Return the most that any unit reached."""
@@ -316,6 +367,11 @@ class SinceDistinct(Distinct):
 
         return step
 
+    def late(self, event_type: str) -> LateStep | None:
+        """See `Aggregate`: what came between it and the next one that starts afresh is not known."""
+        del event_type
+        return None
+
     def best(self, state: State) -> Amount:
         """Return the most that was ever reached."""
         node = state.nodes.get(self.slot)
@@ -329,12 +385,13 @@ class SinceDistinct(Distinct):
 
 
 class Reached:
-    """A bound on a total. `latched` is false for a signed sum without `unless`, which may fall back."""
+    """A bound on a total; `falls` tells that it is the sum of a field that may be negative, and may fall back."""
 
-    def __init__(self, total: Total, bound: Bound) -> None:
+    def __init__(self, total: Total, bound: Bound, *, falls: bool = False) -> None:
         self.total = total
         self.bound = bound
         self.types = total.types
+        self.falls = falls
 
     def start(self, state: State) -> Position | None:
         """Never asked: totals remember no positions."""
