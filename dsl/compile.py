@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from hashlib import blake2b
+from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
@@ -17,7 +18,7 @@ from dsl.check.bounds import is_signed
 from dsl.clock import TIMEZONE
 from dsl.conditions import build, named_types, owner_of
 from dsl.filters import pattern_types
-from dsl.judge import Judge, Judgement, LateJudgement, Ruling, Terms
+from dsl.judge import Judge, Judgement, LateJudgement, Ruling, Terms, ladder
 from dsl.memory import Entry, Memory
 from dsl.nodes.compose import asked_by
 from dsl.nodes.late import LateStep, nothing
@@ -241,13 +242,23 @@ class _PlanBuilder:
         return frozenset(names)
 
     def _dispatch(self, event_type: str, traits: frozenset[str]) -> Dispatch | None:
-        steps = tuple(operation.stepper(event_type) for operation in self.memory.operations(event_type))
+        steps = tuple(self._steps(event_type))
         moved = tuple(sorted(traits & set(self.rules.trait_events.get(event_type, ()))))
         once = self.rules.events[event_type].once
         if not steps and not moved and (once is None or self.scope != USER):
             return None
         late = None if once is not None or moved else self._late(event_type)
         return Dispatch(steps=steps, once=None if once is None else Once(*once), traits=moved, late=late)
+
+    def _steps(self, event_type: str) -> Iterator[Judgement]:
+        """Yield the operations on events of a type, judges of one total that follow each other as one."""
+        for _, group in groupby(self.memory.operations(event_type), key=_rung_of):
+            first, *others = group
+            if others:
+                judges = [operation for operation in (first, *others) if isinstance(operation, Judge)]
+                yield ladder(judges, event_type)
+            else:
+                yield first.stepper(event_type)
 
     def _late(self, event_type: str) -> Late | None:
         """Return what takes late events of a type, None where an operation has no rule for them."""
@@ -285,6 +296,12 @@ class _PlanBuilder:
             fields = ",".join(sorted(f"{field.name}:{field.type.value}" for field in schema.fields.values()))
             lines.append(f"event {event_type} {fields} once {entry.once} traits {entry.traits}")
         return "\n".join(lines)
+
+
+def _rung_of(operation: Operation) -> int:
+    """Return what only judges of one and the same total have in common."""
+    rung = operation.rung() if isinstance(operation, Judge) else None
+    return id(operation if rung is None else rung.total)
 
 
 def _late_step(take: LateStep | None, rulings: frozenset[int]) -> LateStep:

@@ -1,7 +1,7 @@
 """The fold: one subject's events, in canonical order, to what the subject has earned.
 
-`step` is the whole engine: whatever arrives late or twice, and whoever crashes, a subject's unlocks are those of
-stepping through its events in canonical order once.
+`walk` is the whole engine, and `step` one step of it: whatever arrives late or twice, and whoever crashes, a subject's
+unlocks are those of walking through its events in canonical order once.
 """
 
 from __future__ import annotations
@@ -49,20 +49,34 @@ def step(plan: Plan, state: State, event: Event) -> list[Grant]:
 
     The event must lie after `state.mark` in canonical order.
     """
-    entry = plan.dispatch.get(event.type)
-    if entry is None:
-        return []
-    position = state.mark = Position(event.at, event.id)
-    if entry.once is not None and not _counts(state, event, entry.once):
-        state.suppressed += 1
-        return []
-    if entry.traits:
-        _take_traits(plan, state, event, entry)
+    return walk(plan, state, (event,))
+
+
+def walk(plan: Plan, state: State, events: Iterable[Event]) -> list[Grant]:
+    """Fold a run of events into the state, in place, and return what they earned.
+
+    They must lie after `state.mark` and each other, in canonical order. Where one cannot be folded, it is the mark.
+    """
     grants: list[Grant] = []
-    for operation in entry.steps:
-        grant = operation(state, event, position)
-        if grant is not None:
-            grants.append(grant)
+    dispatch, last = plan.dispatch, None
+    try:
+        for event in events:
+            entry = dispatch.get(event.type)
+            if entry is None:
+                continue
+            last = event
+            if entry.once is not None and not _counts(state, event, entry.once):
+                state.suppressed += 1
+                continue
+            if entry.traits:
+                _take_traits(plan, state, event, entry)
+            for operation in entry.steps:
+                earned = operation(state, event)
+                if earned:
+                    grants += earned
+    finally:
+        if last is not None:
+            state.mark = Position(last.at, last.id)
     return grants
 
 
@@ -101,10 +115,7 @@ def _taken_back(state: State, taken: list[Undo]) -> bool:
 def fold(plan: Plan, events: Iterable[Event]) -> tuple[State, list[Grant]]:
     """Fold a subject's events, given once each in canonical order; return the state and everything earned."""
     state = start(plan)
-    grants: list[Grant] = []
-    for event in events:
-        grants.extend(step(plan, state, event))
-    return state, grants
+    return state, walk(plan, state, events)
 
 
 def _counts(state: State, event: Event, once: Once) -> bool:

@@ -65,7 +65,7 @@ class Operation(Protocol):
 
     types: frozenset[str]
 
-    def stepper(self, event_type: str) -> Callable[[State, Event, Position], Grant | None]:
+    def stepper(self, event_type: str) -> Callable[[State, Event], list[Grant] | None]:
         """Return the operation on an event of one type."""
         ...
 
@@ -91,9 +91,9 @@ class Entry:
         low = -(2**63) if seen.start is None else seen.start
         high = 2**63 if seen.end is None else seen.end
 
-        def guarded(state: State, event: Event, position: Position) -> None:
+        def guarded(state: State, event: Event) -> None:
             if low <= event.at < high:
-                step(state, event, position)
+                step(state, event)
 
         return guarded
 

@@ -5,7 +5,7 @@ The table of the language's meaning, row by row.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dsl.event import Position
 from dsl.nodes.late import nothing, unmoved
@@ -17,7 +17,7 @@ from dsl.nodes.totals import Reached
 from dsl.progress import Held, Since
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from dsl.clock import Clock
     from dsl.event import Event
@@ -111,6 +111,17 @@ class _Span:
         """See `Condition`."""
         return self.start(state) is not None
 
+    def asker(self) -> Callable[[State], bool]:
+        """Return `holds` as a closure of its own; slots are known by now."""
+        slot = self.slot
+
+        def holds(state: State) -> bool:
+            nodes: dict[int, Any] = state.nodes
+            node: Held | Since | None = nodes.get(slot)
+            return node is not None and node.start is not None
+
+        return holds
+
     def floor(self, state: State, now: int) -> Position:
         """Return where the span that reaches to `now` begins."""
         raise NotImplementedError
@@ -141,13 +152,20 @@ class Within(_Span):
     def stepper(self, event_type: str) -> Step:
         """See `Aggregate`."""
         del event_type
-        inner, length, hold = self.inner.start, self.length, self._hold
+        inner, slot, length = starter(self.inner), self.slot, self.length
 
-        def step(state: State, event: Event, position: Position) -> None:
-            del position
+        def step(state: State, event: Event) -> None:
             start = inner(state)
+            nodes: dict[int, Any] = state.nodes
+            node: Held | None = nodes.get(slot)
+            held = None if node is None else node.start
+            if start is held:  # as at most events, also where there is none
+                return
             if start is not None and event.at - start.at < length:
-                hold(state, start)
+                if node is None or held is None:
+                    nodes[slot] = Held(start)
+                elif start > held:
+                    node.start = start
 
         return step
 
@@ -194,8 +212,7 @@ class Per(_Span):
         del event_type
         inner, unit, same_unit, hold = self.inner.start, self.unit, self.clock.same_unit, self._hold
 
-        def step(state: State, event: Event, position: Position) -> None:
-            del position
+        def step(state: State, event: Event) -> None:
             start = inner(state)
             if start is not None and same_unit(state, event, start.at, unit):
                 hold(state, start)
@@ -220,12 +237,12 @@ class Unless(_Span):
         slot, inner = self.slot, self.inner.start
         breaks, stop = event_type in self.unless, self.unless.get(event_type)
 
-        def step(state: State, event: Event, position: Position) -> None:
+        def step(state: State, event: Event) -> None:
             node = state.nodes.get(slot)
             if not isinstance(node, Since):
                 node = state.nodes[slot] = Since()
             if breaks and (stop is None or stop(state, event)):
-                node.last = position
+                node.last = Position(event.at, event.id)
             start = inner(state)
             if start is not None and (node.last is None or start > node.last):
                 node.start = start if node.start is None else max(start, node.start)
@@ -238,6 +255,22 @@ class Unless(_Span):
         node = state.nodes.get(self.slot)
         last = node.last if isinstance(node, Since) else None
         return Position(-(2**63), "") if last is None else Position(last.at, last.id + "\x00")
+
+
+def starter(node: Condition) -> Callable[[State], Position | None]:
+    """Return `start` of a condition, as a closure of its own where that is quicker; slots are known by now."""
+    return node.starter() if isinstance(node, SequenceReached) else node.start
+
+
+def asker(node: Condition) -> Callable[[State], bool]:
+    """Return `holds` of a condition, as a closure of its own where that is quicker; slots are known by now."""
+    match node:
+        case Reached() | StreakReached():
+            return node.asker()
+        case Within() | Per() | Unless():
+            return node.asker()
+        case _:
+            return node.holds
 
 
 # -- late events ------------------------------------------------------------------------------------------------------

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from dsl.nodes.late import LateStep
     from dsl.progress import Amount, State
 
-    Step = Callable[[State, Event, Position], None]
     Tests = Mapping[str, Test | None]
+    Step = Callable[[State, Event], None]
 
 BEGINNING = Position(-(2**63), "")
 """Before every event."""
@@ -49,6 +49,18 @@ def measure(current: Amount, target: Amount) -> Measure:
 def whole(target: Amount) -> Measure:
     """Return the measure of an atomic condition that holds."""
     return Measure(Fraction(1), target, target) if target > 0 else Measure(Fraction(1), 1, 1)
+
+
+def only(test: Test | None, step: Step) -> Step:
+    """Return the step for events that pass a test, None where all do."""
+    if test is None:
+        return step
+
+    def tested(state: State, event: Event) -> None:
+        if test(state, event):
+            step(state, event)
+
+    return tested
 
 
 class Aggregate(Protocol):

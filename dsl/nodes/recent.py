@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dsl.event import Position
 from dsl.nodes.late import nothing, put
 from dsl.nodes.node import Measure, measure, whole
 from dsl.nodes.totals import Bound, add
@@ -15,7 +16,7 @@ from dsl.progress import Peak, Recent, RecentAmounts, RecentValues
 from dsl.values import value_key
 
 if TYPE_CHECKING:
-    from dsl.event import Event, Position
+    from dsl.event import Event
     from dsl.nodes.late import LateStep, Undo
     from dsl.nodes.node import Step, Tests
     from dsl.progress import Amount, State
@@ -54,14 +55,14 @@ class RecentEvents(_Positions):
         """See `Aggregate`."""
         slot, test, cap = self.slot, self.tests[event_type], self.cap
 
-        def step(state: State, event: Event, position: Position) -> None:
+        def step(state: State, event: Event) -> None:
             if test is not None and not test(state, event):
                 return
             node = state.nodes.get(slot)
             if not isinstance(node, Recent):
                 node = state.nodes[slot] = Recent()
             positions = node.positions
-            positions.append(position)
+            positions.append(Position(event.at, event.id))
             oldest = self.oldest(event)
             while len(positions) > cap or positions[0].at < oldest:
                 del positions[0]
@@ -85,7 +86,7 @@ class RecentDistinct(_Positions):
         """See `Aggregate`."""
         slot, test, field, cap = self.slot, self.tests[event_type], self.field, self.cap
 
-        def step(state: State, event: Event, position: Position) -> None:
+        def step(state: State, event: Event) -> None:
             value = event.fields.get(field)
             if value is None or (test is not None and not test(state, event)):
                 return
@@ -94,7 +95,7 @@ class RecentDistinct(_Positions):
                 node = state.nodes[slot] = RecentValues()
             last, key = node.last, value_key(value)
             last.pop(key, None)
-            last[key] = position
+            last[key] = Position(event.at, event.id)
             oldest = self.oldest(event)
             while len(last) > cap or next(iter(last.values())).at < oldest:
                 del last[next(iter(last))]
@@ -121,7 +122,7 @@ class RecentSum(_Positions):
         """See `Aggregate`."""
         slot, test, field, cap = self.slot, self.tests[event_type], self.field, self.cap
 
-        def step(state: State, event: Event, position: Position) -> None:
+        def step(state: State, event: Event) -> None:
             value = event.fields.get(field)
             if value is None or isinstance(value, str) or not value or (test is not None and not test(state, event)):
                 return
@@ -130,7 +131,7 @@ class RecentSum(_Positions):
                 node = state.nodes[slot] = RecentAmounts()
             items = node.items
             total = add(total_of(node), value)
-            items.append((position, value))
+            items.append((Position(event.at, event.id), value))
             oldest, beyond = self.oldest(event), 0
             for at, amount in items:
                 rest = add(total, -amount)
@@ -161,7 +162,7 @@ class RecentExtreme(_Positions):
         """See `Aggregate`."""
         slot, test, field, sign = self.slot, self.tests[event_type], self.field, self.sign
 
-        def step(state: State, event: Event, position: Position) -> None:
+        def step(state: State, event: Event) -> None:
             value = event.fields.get(field)
             if value is None or isinstance(value, str) or (test is not None and not test(state, event)):
                 return
@@ -171,7 +172,7 @@ class RecentExtreme(_Positions):
             items = node.items
             while items and _farther(value, items[-1][1], sign):
                 items.pop()
-            items.append((position, value))
+            items.append((Position(event.at, event.id), value))
             oldest = self.oldest(event)
             while items[0][0].at < oldest:
                 del items[0]
@@ -195,8 +196,7 @@ class Best(_Positions):
         """See `Aggregate`."""
         slot, test, field, sign = self.slot, self.tests[event_type], self.field, self.sign
 
-        def step(state: State, event: Event, position: Position) -> None:
-            del position
+        def step(state: State, event: Event) -> None:
             value = event.fields.get(field)
             if value is None or isinstance(value, str) or (test is not None and not test(state, event)):
                 return

@@ -6,17 +6,18 @@ to first so that one event fills one step.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from dsl.event import Position
 from dsl.nodes.late import nothing
 from dsl.nodes.node import Measure, measure, whole
 from dsl.progress import KeyedSteps, Steps
 from dsl.values import value_key
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from dsl.event import Event, Position
+    from dsl.event import Event
     from dsl.filters import Test
     from dsl.nodes.late import LateStep, Lift, Undo
     from dsl.nodes.node import Step, Tests
@@ -51,20 +52,29 @@ class Sequences:
 
     def stepper(self, event_type: str) -> Step:
         """See `Aggregate`."""
-        slot, by, length, places = self.slot, self.by, self.length, self._places(event_type)
+        return self._step(event_type) if self.by is None else self._keyed_step(event_type, self.by)
+
+    def _step(self, event_type: str) -> Step:
+        slot, length, places = self.slot, self.length, self._places(event_type)
         begins = any(i == 0 for i, _ in places)
 
-        def step(state: State, event: Event, position: Position) -> None:
-            node = state.nodes.get(slot)
-            if not isinstance(node, Steps):
-                if not begins:
-                    return
+        def step(state: State, event: Event) -> None:
+            nodes: dict[int, Any] = state.nodes
+            node: Steps | None = nodes.get(slot)
+            if node is not None:
+                _advance(node.best, places, state, event)
+            elif begins:
                 node = Steps([None] * length)
-            if _advance(node.best, places, state, event, position):
-                state.nodes[slot] = node
+                if _advance(node.best, places, state, event):
+                    nodes[slot] = node
 
-        def keyed(state: State, event: Event, position: Position) -> None:
-            value = event.fields.get(by or "")
+        return step
+
+    def _keyed_step(self, event_type: str, by: str) -> Step:
+        slot, length, places = self.slot, self.length, self._places(event_type)
+
+        def step(state: State, event: Event) -> None:
+            value = event.fields.get(by)
             if value is None:
                 return
             node = state.nodes.get(slot)
@@ -72,12 +82,12 @@ class Sequences:
                 node = KeyedSteps()
             key = value_key(value)
             best: list[Position | None] = node.best.get(key) or [None] * length
-            if _advance(best, places, state, event, position):
+            if _advance(best, places, state, event):
                 state.nodes[slot] = node
                 node.best[key] = best
                 self._settle(node, best, event)
 
-        return step if by is None else keyed
+        return step
 
     def _places(self, event_type: str) -> Places:
         """Return the steps that an event of one type may fill, last to first, each with its test."""
@@ -145,21 +155,19 @@ class Sequences:
                 del node.best[key]
 
 
-def _advance(
-    best: list[Position | None],
-    places: Places,
-    state: State,
-    event: Event,
-    position: Position,
-) -> bool:
+def _advance(best: list[Position | None], places: Places, state: State, event: Event) -> bool:
     """Let an event fill the steps it matches, last to first; tell whether anything moved."""
     moved = False
     for i, test in places:
-        before = position if i == 0 else best[i - 1]
-        if before is None or (test is not None and not test(state, event)):
-            continue
         here = best[i]
-        if here is None or before > here:
+        if i:
+            before = best[i - 1]
+            # Most events find the step filled from the same start, by an event before them.
+            if before is None or before is here:
+                continue
+        else:
+            before = Position(event.at, event.id)
+        if (test is None or test(state, event)) and (here is None or before > here):
             best[i] = before
             moved = True
     return moved
@@ -184,6 +192,19 @@ class SequenceReached:
         if isinstance(node, KeyedSteps):
             return node.start
         return node.best[-1] if isinstance(node, Steps) else None
+
+    def starter(self) -> Callable[[State], Position | None]:
+        """Return `start` as a closure of its own; slots are known by now."""
+        slot = self.sequences.slot
+        if self.sequences.by is not None:
+            return self.start
+
+        def start(state: State) -> Position | None:
+            nodes: dict[int, Any] = state.nodes
+            node: Steps | None = nodes.get(slot)
+            return None if node is None else node.best[-1]
+
+        return start
 
     def holds(self, state: State) -> bool:
         """See `Condition`."""
