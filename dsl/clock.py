@@ -5,17 +5,20 @@ Local times are microseconds on the wall clock; indices are those of `dsl.calend
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from dsl.calendar import offset_at, unit_index, unit_start
-from dsl.types import SECOND
+from dsl.types import DAY, HOUR, SECOND, Unit
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dsl.event import Event
     from dsl.progress import State
     from dsl.syntax import Zone
-    from dsl.types import Unit
 
+_LENGTHS: Final = {Unit.DAY: DAY, Unit.HOUR: HOUR}
+"""Of the units that all have one length in UTC, from the epoch on."""
 TIMEZONE = "timezone"
 """The trait that `tz=user` reads."""
 
@@ -30,6 +33,10 @@ class Clock(Protocol):
 
     def local(self, state: State, event: Event) -> int:
         """Return the wall-clock time of an event."""
+        ...
+
+    def unit_of(self, unit: Unit) -> Callable[[State, Event], int]:
+        """Return what tells the unit of an event."""
         ...
 
     def same_unit(self, state: State, event: Event, at: int, unit: Unit) -> bool:
@@ -60,6 +67,11 @@ class FixedClock:
         del state
         return event.at if self.utc else self._local(event.at)
 
+    def unit_of(self, unit: Unit) -> Callable[[State, Event], int]:
+        """See `Clock`."""
+        length = _LENGTHS.get(unit) if self.utc else None
+        return unit_by(self.local, unit) if length is None else lambda state, event: event.at // length
+
     def _local(self, at: int) -> int:
         return at if self.utc else at + offset_at(self.name, at) * SECOND
 
@@ -89,6 +101,10 @@ class EventClock:
         """See `Clock`."""
         del state
         return event.at + event.offset * SECOND
+
+    def unit_of(self, unit: Unit) -> Callable[[State, Event], int]:
+        """See `Clock`."""
+        return unit_by(self.local, unit)
 
     def same_unit(self, state: State, event: Event, at: int, unit: Unit) -> bool:
         """See `Clock`."""
@@ -127,6 +143,10 @@ class UserClock:
         """See `Clock`."""
         return event.at + offset_at(self._zone(state, event.user), event.at) * SECOND
 
+    def unit_of(self, unit: Unit) -> Callable[[State, Event], int]:
+        """See `Clock`."""
+        return unit_by(self.local, unit)
+
     def same_unit(self, state: State, event: Event, at: int, unit: Unit) -> bool:
         """See `Clock`."""
         name = self._zone(state, event.user)
@@ -141,6 +161,11 @@ class UserClock:
     def begin(self, state: State, unit: Unit, index: int) -> int:
         """See `Clock`."""
         return unit_start(unit, index, self._zone(state, "") if self.single else "UTC")
+
+
+def unit_by(local: Callable[[State, Event], int], unit: Unit) -> Callable[[State, Event], int]:
+    """Return what tells the unit of an event by its wall clock."""
+    return lambda state, event: unit_index(unit, local(state, event))
 
 
 def clock_of(tz: Zone | None, *, single: bool) -> Clock:

@@ -7,16 +7,21 @@ name it in `after` or `unlocked`. Rules that a type does not concern cost it not
 
 from __future__ import annotations
 
+from collections import defaultdict
 from hashlib import blake2b
+from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
+from dsl.check.bounds import is_signed
 from dsl.clock import TIMEZONE
 from dsl.conditions import build, named_types, owner_of
 from dsl.filters import pattern_types
-from dsl.judge import Judge, Judgement, Ruling, Terms
-from dsl.memory import Memory
+from dsl.judge import Judge, Judgement, LateJudgement, Ruling, Terms, ladder
+from dsl.memory import Entry, Memory
+from dsl.nodes.compose import asked_by
+from dsl.nodes.late import LateStep, nothing
 from dsl.progress import ENCODING
 from dsl.syntax import And, Combine, Not, Or, Unlocked
 from dsl.types import FieldType
@@ -25,8 +30,10 @@ from dsl.values import value_text
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from dsl.event import Event
+    from dsl.event import Event, Position
     from dsl.memory import Operation
+    from dsl.nodes.late import Undo
+    from dsl.progress import State
     from dsl.schema import Rules
     from dsl.syntax import Achievement, Condition, Pattern, Predicate, Target
 
@@ -43,12 +50,21 @@ class Once(msgspec.Struct, frozen=True):
     within: int | None
 
 
+class Late(msgspec.Struct, frozen=True):
+    """What a late event of one type costs where it moves no grant: aggregates to take it, judges to be asked."""
+
+    takes: tuple[LateStep, ...]
+    judges: tuple[LateJudgement, ...]
+
+
 class Dispatch(msgspec.Struct, frozen=True):
     """What one event type costs in one plan."""
 
     steps: tuple[Judgement, ...]
     once: Once | None
     traits: tuple[str, ...]
+    late: Late | None
+    """What takes a late event of the type, None where the subject has to be folded anew."""
 
 
 class Plan:
@@ -135,15 +151,21 @@ class _PlanBuilder:
         }
         zone_types = frozenset(event for event, names in rules.trait_events.items() if TIMEZONE in names)
         self.memory = Memory(
-            single=scope == USER, all_types=frozenset(rules.events), zone_types=zone_types, integral=self._integral
+            single=scope == USER,
+            all_types=frozenset(rules.events),
+            zone_types=zone_types,
+            integral=self._integral,
+            signed=self._signed,
         )
         self.rulings: list[Ruling] = []
         self.judges: list[Judge] = []
+        self.asking: Mapping[int, frozenset[int]] = {}
 
     def build(self) -> Plan:
         for name in _in_order(self.achievements):
             self._add(name, self.achievements[name])
         self.memory.number()
+        self.asking = self._asking()
         traits = self._traits_used()
         types = self.rules.events
         dispatch = {event_type: entry for event_type in types if (entry := self._dispatch(event_type, traits))}
@@ -207,6 +229,9 @@ class _PlanBuilder:
         schemas = (self.rules.events[event_type] for event_type in pattern_types(pattern))
         return all(schema.fields[field].type is FieldType.INT for schema in schemas)
 
+    def _signed(self, pattern: Pattern, field: str) -> bool:
+        return is_signed([self.rules.events[event_type].fields[field] for event_type in pattern_types(pattern)])
+
     # -- dispatch --
 
     def _traits_used(self) -> frozenset[str]:
@@ -217,12 +242,49 @@ class _PlanBuilder:
         return frozenset(names)
 
     def _dispatch(self, event_type: str, traits: frozenset[str]) -> Dispatch | None:
-        steps = tuple(operation.stepper(event_type) for operation in self.memory.operations(event_type))
+        steps = tuple(self._steps(event_type))
         moved = tuple(sorted(traits & set(self.rules.trait_events.get(event_type, ()))))
         once = self.rules.events[event_type].once
         if not steps and not moved and (once is None or self.scope != USER):
             return None
-        return Dispatch(steps=steps, once=None if once is None else Once(*once), traits=moved)
+        late = None if once is not None or moved else self._late(event_type)
+        return Dispatch(steps=steps, once=None if once is None else Once(*once), traits=moved, late=late)
+
+    def _steps(self, event_type: str) -> Iterator[Judgement]:
+        """Yield the operations on events of a type, judges of one total that follow each other as one."""
+        for _, group in groupby(self.memory.operations(event_type), key=_rung_of):
+            first, *others = group
+            if others:
+                judges = [operation for operation in (first, *others) if isinstance(operation, Judge)]
+                yield ladder(judges, event_type)
+            else:
+                yield first.stepper(event_type)
+
+    def _late(self, event_type: str) -> Late | None:
+        """Return what takes late events of a type, None where an operation has no rule for them."""
+        takes: list[LateStep] = []
+        judges: list[LateJudgement] = []
+        for operation in self.memory.operations(event_type):
+            if isinstance(operation, Judge):
+                judge = operation.late()
+                if judge is None:
+                    return None
+                judges.append(judge)
+            elif isinstance(operation, Entry):
+                takes.append(
+                    _late_step(operation.late(event_type), self.asking.get(operation.aggregate.slot, frozenset()))
+                )
+            else:
+                return None
+        return Late(tuple(takes), tuple(judges))
+
+    def _asking(self) -> Mapping[int, frozenset[int]]:
+        """Return, per slot of an aggregate, the slots of the rulings that look at it."""
+        asking: defaultdict[int, set[int]] = defaultdict(set)
+        for judge in self.judges:
+            for aggregate in asked_by(judge.built.node):
+                asking[aggregate.slot].add(judge.ruling.slot)
+        return {slot: frozenset(rulings) for slot, rulings in asking.items()}
 
     def _describe(self, dispatch: Mapping[str, Dispatch]) -> str:
         """Return everything that a stored state depends on, as text."""
@@ -234,6 +296,22 @@ class _PlanBuilder:
             fields = ",".join(sorted(f"{field.name}:{field.type.value}" for field in schema.fields.values()))
             lines.append(f"event {event_type} {fields} once {entry.once} traits {entry.traits}")
         return "\n".join(lines)
+
+
+def _rung_of(operation: Operation) -> int:
+    """Return what only judges of one and the same total have in common."""
+    rung = operation.rung() if isinstance(operation, Judge) else None
+    return id(operation if rung is None else rung.total)
+
+
+def _late_step(take: LateStep | None, rulings: frozenset[int]) -> LateStep:
+    """Return what takes late events, also where all that look at an aggregate is earned: nobody looks any more."""
+
+    def step(state: State, event: Event, position: Position) -> Undo | None:
+        undo = None if take is None else take(state, event, position)
+        return nothing if undo is None and state.earned.keys() >= rulings else undo
+
+    return step
 
 
 # -- trees ------------------------------------------------------------------------------------------------------------

@@ -182,7 +182,7 @@ def _sum(memory: Memory, tree: Sum, context: Context, clock: Clock) -> Made:
         amounts = memory.share(f"{recent}/{reach}", context, lambda: RecentSum(tests, recent, reach, field))
         return Made(SumReached(amounts, bound), key)
     total = memory.share(name, context, lambda: Total(tests, field, name))
-    return Made(Reached(total, bound), key)
+    return Made(Reached(total, bound, falls=memory.signed(tree.event, field)), key)
 
 
 def _extreme(memory: Memory, tree: Extreme, context: Context, clock: Clock) -> Made:

@@ -1,7 +1,7 @@
 """The fold: one subject's events, in canonical order, to what the subject has earned.
 
-`step` is the whole engine: whatever arrives late or twice, and whoever crashes, a subject's unlocks are those of
-stepping through its events in canonical order once.
+`walk` is the whole engine, and `step` one step of it: whatever arrives late or twice, and whoever crashes, a subject's
+unlocks are those of walking through its events in canonical order once.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from dsl.compile import Dispatch, Once, Plan
     from dsl.event import Event
+    from dsl.nodes.late import Undo
     from dsl.nodes.node import Measure
     from dsl.progress import Grant
 
@@ -48,30 +49,73 @@ def step(plan: Plan, state: State, event: Event) -> list[Grant]:
 
     The event must lie after `state.mark` in canonical order.
     """
+    return walk(plan, state, (event,))
+
+
+def walk(plan: Plan, state: State, events: Iterable[Event]) -> list[Grant]:
+    """Fold a run of events into the state, in place, and return what they earned.
+
+    They must lie after `state.mark` and each other, in canonical order. Where one cannot be folded, it is the mark.
+    """
+    grants: list[Grant] = []
+    dispatch, last = plan.dispatch, None
+    try:
+        for event in events:
+            entry = dispatch.get(event.type)
+            if entry is None:
+                continue
+            last = event
+            if entry.once is not None and not _counts(state, event, entry.once):
+                state.suppressed += 1
+                continue
+            if entry.traits:
+                _take_traits(plan, state, event, entry)
+            for operation in entry.steps:
+                earned = operation(state, event)
+                if earned:
+                    grants += earned
+    finally:
+        if last is not None:
+            state.mark = Position(last.at, last.id)
+    return grants
+
+
+def absorb(plan: Plan, state: State, event: Event) -> bool:
+    """Take a late event into the state, in place, where it provably moves no grant; tell whether that was possible.
+
+    The event must lie before `state.mark` in canonical order. Where it is taken, the state tells the same as one that
+    was folded from all events in order, and what that earned is what was earned before. Otherwise the state is as it
+    was, and the subject has to be folded anew.
+    """
     entry = plan.dispatch.get(event.type)
     if entry is None:
-        return []
-    position = state.mark = Position(event.at, event.id)
-    if entry.once is not None and not _counts(state, event, entry.once):
-        state.suppressed += 1
-        return []
-    if entry.traits:
-        _take_traits(plan, state, event, entry)
-    grants: list[Grant] = []
-    for operation in entry.steps:
-        grant = operation(state, event, position)
-        if grant is not None:
-            grants.append(grant)
-    return grants
+        return True
+    if entry.late is None:
+        return False
+    position = Position(event.at, event.id)
+    taken: list[Undo] = []
+    for take in entry.late.takes:
+        undo = take(state, event, position)
+        if undo is None:
+            return _taken_back(state, taken)
+        taken.append(undo)
+    for stays in entry.late.judges:
+        if not stays(state, position):
+            return _taken_back(state, taken)
+    return True
+
+
+def _taken_back(state: State, taken: list[Undo]) -> bool:
+    """Undo, last first, what was taken; return False."""
+    for undo in reversed(taken):
+        undo(state)
+    return False
 
 
 def fold(plan: Plan, events: Iterable[Event]) -> tuple[State, list[Grant]]:
     """Fold a subject's events, given once each in canonical order; return the state and everything earned."""
     state = start(plan)
-    grants: list[Grant] = []
-    for event in events:
-        grants.extend(step(plan, state, event))
-    return state, grants
+    return state, walk(plan, state, events)
 
 
 def _counts(state: State, event: Event, once: Once) -> bool:

@@ -6,18 +6,21 @@ listens to the types the version hears, and at an event that lies in the version
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from operator import itemgetter
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from dsl.calendar import label, unit_index
 from dsl.event import Event, Position
 from dsl.filters import compile_test, predicate_key
+from dsl.nodes.compose import asker, lasting
 from dsl.nodes.node import ALL, BEGINNING, Measure, whole
-from dsl.nodes.totals import Reached, ReachedInUnit
-from dsl.progress import Earned, Grant, State
+from dsl.nodes.totals import Reached, ReachedInUnit, Total
+from dsl.progress import Amount, Earned, Grant, State
 from dsl.syntax import Active, RepeatEach
 
 if TYPE_CHECKING:
@@ -26,7 +29,10 @@ if TYPE_CHECKING:
     from dsl.syntax import Achievement, Ref
     from dsl.types import Value
 
-Judgement = Callable[[State, Event, Position], Grant | None]
+Judgement = Callable[[State, Event], list[Grant] | None]
+"""Returns what an event earns, None where that is nothing."""
+LateJudgement = Callable[[State, Position], bool]
+"""Tells, once all aggregates have taken a late event at a position, that no grant is moved by it."""
 Opening = Callable[[State, Event], int | None]
 """Tells the occurrence that stands open and holds at an event, None where none does."""
 
@@ -113,7 +119,7 @@ class Judge:
             return self._once(low, high, settle)
         opening, occurrence_of, record = self._opening(), self._occurrence(), self._record()
 
-        def judge(state: State, event: Event, position: Position) -> Grant | None:
+        def judge(state: State, event: Event) -> list[Grant] | None:
             if not low <= event.at < high:
                 return None
             occurrence = opening(state, event)
@@ -121,25 +127,56 @@ class Judge:
                 return None
             earned = state.earned.get(slot)
             if earned is None:
-                earned = state.earned[slot] = Earned(position, 0)
+                earned = state.earned[slot] = Earned(Position(event.at, event.id), 0)
             record(state, earned, occurrence)
-            return Grant(name, tier, occurrence_of(occurrence), version, event.at, event.id, settle)
+            return [Grant(name, tier, occurrence_of(occurrence), version, event.at, event.id, settle)]
 
         return judge
 
     def _once(self, low: int, high: int, settle: int) -> Judgement:
         """Return the judgement of what is earned once: most events end at its first line."""
         slot, name, version, tier = self.ruling.slot, self.version.name.text, self.version.version, self.ruling.tier
-        node = self.built.node
-        holds = node.asker() if isinstance(node, Reached) else node.holds
+        holds = asker(self.built.node)
 
-        def judge(state: State, event: Event, position: Position) -> Grant | None:
+        def judge(state: State, event: Event) -> list[Grant] | None:
             if slot in state.earned or not holds(state) or not low <= event.at < high or not self._admits(state, event):
                 return None
-            state.earned[slot] = Earned(position)
-            return Grant(name, tier, None, version, event.at, event.id, settle)
+            state.earned[slot] = Earned(Position(event.at, event.id))
+            return [Grant(name, tier, None, version, event.at, event.id, settle)]
 
         return judge
+
+    def rung(self) -> Rung | None:
+        """Return which bound on which total this is, where reaching it is all that it takes; None where it is not."""
+        version, node = self.version, self.built.node
+        free = version.repeat is None and version.active is None and version.where is None and not self.after
+        if not free or self.since is not None or self.until is not None or not isinstance(node, Reached):
+            return None
+        if node.falls or node.bound.op != ">=" or node.bound.bound <= 0:
+            return None
+        return Rung(node.total, node.bound.bound)
+
+    def late(self) -> LateJudgement | None:
+        """Return what tells whether late events move no grant of this version, None where nobody can tell.
+
+        What was earned before the event stays earned there. What is not earned was never earned at any moment if its
+        condition does not hold by now, and one that holds goes on holding; nor if what it comes `after` is not earned
+        by now.
+        """
+        if self.version.repeat is not None:
+            return None
+        slot, after, node = self.ruling.slot, self.after, self.built.node
+        holds, steady = asker(node), lasting(node)
+
+        def stays(state: State, position: Position) -> bool:
+            earned = state.earned.get(slot)
+            if earned is not None:
+                return earned.first < position
+            if steady and not holds(state):
+                return True
+            return any(not any(slot in state.earned for slot in slots) for slots in after)
+
+        return stays
 
     def _hearing(self) -> tuple[int, int]:
         """Return the span of instants, end exclusive, in which the version is in effect and active."""
@@ -215,6 +252,34 @@ class Judge:
         if not done:
             return reached
         return ALL if reached.target is None else whole(reached.target)
+
+
+class Rung(NamedTuple):
+    """A bound on a total that only grows."""
+
+    total: Total
+    bound: Amount
+
+
+def ladder(judges: Sequence[Judge], event_type: str) -> Judgement:
+    """Return the judgement on several bounds on one total: only the highest one that is reached is looked at.
+
+    Each of them is earned at the event that reaches it. So where the highest one that is reached is earned, all below
+    are; otherwise each judges for itself, in the order given.
+    """
+    rungs = [(rung.bound, rung.total, judge) for judge in judges if (rung := judge.rung()) is not None]
+    each = tuple(judge.stepper(event_type) for judge in judges)
+    rungs.sort(key=itemgetter(0))
+    bounds, slots = [bound for bound, _, _ in rungs], [judge.ruling.slot for _, _, judge in rungs]
+    best = rungs[0][1].teller()
+
+    def judge(state: State, event: Event) -> list[Grant] | None:
+        reached = bisect_right(bounds, best(state))
+        if not reached or slots[reached - 1] in state.earned:
+            return None
+        return [grant for judgement in each for grant in judgement(state, event) or ()]
+
+    return judge
 
 
 def _next(state: State, slot: int) -> int:

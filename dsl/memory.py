@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 import msgspec
 
 from dsl.clock import Clock, UserClock, clock_of
+from dsl.nodes.late import nothing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from dsl.event import Event, Position
+    from dsl.nodes.late import LateStep, Undo
     from dsl.nodes.node import Aggregate, Step
     from dsl.progress import Grant, State
     from dsl.syntax import Modifiers, Pattern, RepeatEvery
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
     Hears = Mapping[str, frozenset[str]]
 
 A = TypeVar("A", bound="Aggregate")
+
+_USER_ZONE = "@user"
+"""Stands in every key of what depends on the zone of users: a zone is part of a canonical form where it matters."""
 
 
 class Seen(msgspec.Struct, frozen=True):
@@ -60,7 +65,7 @@ class Operation(Protocol):
 
     types: frozenset[str]
 
-    def stepper(self, event_type: str) -> Callable[[State, Event, Position], Grant | None]:
+    def stepper(self, event_type: str) -> Callable[[State, Event], list[Grant] | None]:
         """Return the operation on an event of one type."""
         ...
 
@@ -86,9 +91,27 @@ class Entry:
         low = -(2**63) if seen.start is None else seen.start
         high = 2**63 if seen.end is None else seen.end
 
-        def guarded(state: State, event: Event, position: Position) -> None:
+        def guarded(state: State, event: Event) -> None:
             if low <= event.at < high:
-                step(state, event, position)
+                step(state, event)
+
+        return guarded
+
+    def late(self, event_type: str) -> LateStep | None:
+        """Return the aggregate's step for late events that are seen, None where it has no rule for them.
+
+        By the zone of users there is one as long as nobody has told any trait: then it was UTC at every moment.
+        """
+        take, seen, follows = self.aggregate.late(event_type), self.seen, _USER_ZONE in self.key()
+        if take is None or (seen == Seen() and not follows):
+            return take
+        low = -(2**63) if seen.start is None else seen.start
+        high = 2**63 if seen.end is None else seen.end
+
+        def guarded(state: State, event: Event, position: Position) -> Undo | None:
+            if not low <= event.at < high:
+                return nothing
+            return None if follows and state.traits else take(state, event, position)
 
         return guarded
 
@@ -97,8 +120,8 @@ class Memory:
     """The aggregates and judgements of one plan, in the order in which they must run.
 
     `single` tells that subjects are users, `zone_types` the events that may move a user's zone; `integral` whether a
-    field is a whole number wherever a pattern may match. `slots` and `hears` grow with the achievements already built:
-    per tier the slot of what is earned, and the event types heard.
+    field is a whole number wherever a pattern may match, `signed` whether it may be negative anywhere. `slots` and
+    `hears` grow with the achievements already built: per tier the slot of what is earned, and the event types heard.
     """
 
     def __init__(
@@ -108,11 +131,13 @@ class Memory:
         all_types: frozenset[str],
         zone_types: frozenset[str],
         integral: Callable[[Pattern, str], bool],
+        signed: Callable[[Pattern, str], bool],
     ) -> None:
         self.single = single
         self.all_types = all_types
         self.zone_types = zone_types
         self.integral = integral
+        self.signed = signed
         self.uses_user_zone = False
         self.entries: dict[str, Entry] = {}
         self.order: list[Operation] = []

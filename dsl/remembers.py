@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 import msgspec
 
+from dsl.check.bounds import is_signed
 from dsl.clock import TIMEZONE
 from dsl.compile import USER, scope_of, tier_conditions
 from dsl.conditions import build, named_types
@@ -128,7 +129,16 @@ class _Noting(Memory):
         def integral(pattern: Pattern, field: str) -> bool:
             return _whole(rules, pattern_types(pattern), field)
 
-        super().__init__(single=scope == USER, all_types=frozenset(rules.events), zone_types=zones, integral=integral)
+        def signed(pattern: Pattern, field: str) -> bool:
+            return is_signed([rules.events[name].fields[field] for name in pattern_types(pattern)])
+
+        super().__init__(
+            single=scope == USER,
+            all_types=frozenset(rules.events),
+            zone_types=zones,
+            integral=integral,
+            signed=signed,
+        )
         self.asked: dict[str, None] = {}
 
     def share(self, key: str, context: Context, make: Callable[[], A]) -> A:

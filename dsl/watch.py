@@ -17,6 +17,7 @@ import msgspec
 from dsl.check.bounds import is_signed
 from dsl.compile import compile_watched, references
 from dsl.conditions import condition, context_of
+from dsl.event import Position
 from dsl.filters import compile_pattern, pattern_types
 from dsl.nodes.compose import Per, Unless, Within
 from dsl.nodes.node import BEGINNING
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from dsl.clock import Clock
     from dsl.compile import Plan
-    from dsl.event import Event, Position
+    from dsl.event import Event
     from dsl.judge import Judge
     from dsl.memory import Context, Memory, Seen
     from dsl.nodes.node import Condition as Node
@@ -120,13 +121,13 @@ class Watch:
         self.types = types
         self.look: Look | None = None
 
-    def stepper(self, event_type: str) -> Callable[[State, Event, Position], None]:
+    def stepper(self, event_type: str) -> Callable[[State, Event], None]:
         """See `Operation`."""
         del event_type
 
-        def step(state: State, event: Event, position: Position) -> None:
+        def step(state: State, event: Event) -> None:
             if self.look is not None:
-                self.look(state, event, position)
+                self.look(state, event, Position(event.at, event.id))
 
         return step
 

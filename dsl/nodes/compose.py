@@ -5,18 +5,24 @@ The table of the language's meaning, row by row.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dsl.event import Position
+from dsl.nodes.late import nothing, unmoved
 from dsl.nodes.node import ALL, NOTHING, Measure, whole
+from dsl.nodes.recent import ExtremeReached, NthReached, SumReached
+from dsl.nodes.sequence import SequenceReached
+from dsl.nodes.streak import StreakReached
+from dsl.nodes.totals import Reached
 from dsl.progress import Held, Since
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from dsl.clock import Clock
     from dsl.event import Event
-    from dsl.nodes.node import Condition, Step, Tests
+    from dsl.nodes.late import LateStep, Lift, Undo
+    from dsl.nodes.node import Aggregate, Condition, Step, Tests
     from dsl.progress import State
     from dsl.types import Unit
 
@@ -83,12 +89,18 @@ class _Span:
 
     def __init__(self, inner: Condition, key: str, ticks: frozenset[str]) -> None:
         self.inner = inner
+        self.ticks = ticks
         self.types = inner.types | ticks
         self._key = key
 
     def key(self) -> str:
         """See `Aggregate`."""
         return self._key
+
+    def late(self, event_type: str) -> LateStep | None:
+        """See `Aggregate`: no rule."""
+        del event_type
+        return None
 
     def start(self, state: State) -> Position | None:
         """See `Condition`."""
@@ -98,6 +110,17 @@ class _Span:
     def holds(self, state: State) -> bool:
         """See `Condition`."""
         return self.start(state) is not None
+
+    def asker(self) -> Callable[[State], bool]:
+        """Return `holds` as a closure of its own; slots are known by now."""
+        slot = self.slot
+
+        def holds(state: State) -> bool:
+            nodes: dict[int, Any] = state.nodes
+            node: Held | Since | None = nodes.get(slot)
+            return node is not None and node.start is not None
+
+        return holds
 
     def floor(self, state: State, now: int) -> Position:
         """Return where the span that reaches to `now` begins."""
@@ -129,15 +152,46 @@ class Within(_Span):
     def stepper(self, event_type: str) -> Step:
         """See `Aggregate`."""
         del event_type
-        inner, length, hold = self.inner.start, self.length, self._hold
+        inner, slot, length = starter(self.inner), self.slot, self.length
 
-        def step(state: State, event: Event, position: Position) -> None:
-            del position
+        def step(state: State, event: Event) -> None:
             start = inner(state)
+            nodes: dict[int, Any] = state.nodes
+            node: Held | None = nodes.get(slot)
+            held = None if node is None else node.start
+            if start is held:  # as at most events, also where there is none
+                return
             if start is not None and event.at - start.at < length:
-                hold(state, start)
+                if node is None or held is None:
+                    nodes[slot] = Held(start)
+                elif start > held:
+                    node.start = start
 
         return step
+
+    def late(self, event_type: str) -> LateStep | None:
+        """See `Aggregate`: nothing changes where no start is lifted behind the one held, or into the span.
+
+        Where nothing is lifted, the event is one more moment, at which the start lies further back than at the moment
+        before: it is held already. What is lifted to a start lies as far back, or further, at every later moment.
+        """
+        lift, slot, length = self.lift(event_type), self.slot, self.length
+        if lift is None or self.ticks:
+            return None
+
+        def take(state: State, event: Event, position: Position) -> Undo | None:
+            start = lift(state, event, position)
+            if start is None or event.at - start.at >= length:
+                return nothing
+            node = state.nodes.get(slot)
+            held = node.start if isinstance(node, Held) else None
+            return None if held is None or held < start else nothing
+
+        return take
+
+    def lift(self, event_type: str) -> Lift | None:
+        """Return how far late events of one type can lift what is held: as far as the start of what is within."""
+        return lift_of(self.inner, event_type)
 
     def floor(self, state: State, now: int) -> Position:
         """See `_Span`."""
@@ -158,8 +212,7 @@ class Per(_Span):
         del event_type
         inner, unit, same_unit, hold = self.inner.start, self.unit, self.clock.same_unit, self._hold
 
-        def step(state: State, event: Event, position: Position) -> None:
-            del position
+        def step(state: State, event: Event) -> None:
             start = inner(state)
             if start is not None and same_unit(state, event, start.at, unit):
                 hold(state, start)
@@ -184,12 +237,12 @@ class Unless(_Span):
         slot, inner = self.slot, self.inner.start
         breaks, stop = event_type in self.unless, self.unless.get(event_type)
 
-        def step(state: State, event: Event, position: Position) -> None:
+        def step(state: State, event: Event) -> None:
             node = state.nodes.get(slot)
             if not isinstance(node, Since):
                 node = state.nodes[slot] = Since()
             if breaks and (stop is None or stop(state, event)):
-                node.last = position
+                node.last = Position(event.at, event.id)
             start = inner(state)
             if start is not None and (node.last is None or start > node.last):
                 node.start = start if node.start is None else max(start, node.start)
@@ -202,3 +255,80 @@ class Unless(_Span):
         node = state.nodes.get(self.slot)
         last = node.last if isinstance(node, Since) else None
         return Position(-(2**63), "") if last is None else Position(last.at, last.id + "\x00")
+
+
+def starter(node: Condition) -> Callable[[State], Position | None]:
+    """Return `start` of a condition, as a closure of its own where that is quicker; slots are known by now."""
+    return node.starter() if isinstance(node, SequenceReached) else node.start
+
+
+def asker(node: Condition) -> Callable[[State], bool]:
+    """Return `holds` of a condition, as a closure of its own where that is quicker; slots are known by now."""
+    match node:
+        case Reached() | StreakReached():
+            return node.asker()
+        case Within() | Per() | Unless():
+            return node.asker()
+        case _:
+            return node.holds
+
+
+# -- late events ------------------------------------------------------------------------------------------------------
+
+
+def lift_of(node: Condition, event_type: str) -> Lift | None:
+    """Return how far late events of one type can lift the start of a condition, None where nobody can tell."""
+    if event_type not in node.types:
+        return unmoved
+    match node:
+        case SequenceReached(sequences=sequences):
+            return sequences.lift(event_type)
+        case Has():  # no late event is taken that moves a grant
+            return unmoved
+        case Within():
+            return node.lift(event_type)
+        case Combined(parts=parts):
+            return _farthest([lift_of(part, event_type) for part in parts])
+        case _:
+            return None
+
+
+def _farthest(lifts: Sequence[Lift | None]) -> Lift | None:
+    """Return how far the k-th latest of some starts can be lifted: no farther than any of them."""
+    known = [lift for lift in lifts if lift is not None]
+    if len(known) < len(lifts):
+        return None
+
+    def farthest(state: State, event: Event, position: Position) -> Position | None:
+        found = (lift(state, event, position) for lift in known)
+        return max((start for start in found if start is not None), default=None)
+
+    return farthest
+
+
+def asked_by(node: Condition) -> Iterator[Aggregate]:
+    """Yield the aggregates that a condition looks at, those below its spans too."""
+    match node:
+        case Combined(parts=parts):
+            for part in parts:
+                yield from asked_by(part)
+        case Within() | Per() | Unless():
+            yield node
+            yield from asked_by(node.inner)
+        case Reached(total=aggregate) | SequenceReached(sequences=aggregate) | StreakReached(streaks=aggregate):
+            yield aggregate
+        case NthReached(recent=aggregate) | SumReached(amounts=aggregate) | ExtremeReached(values=aggregate):
+            yield aggregate
+        case _:
+            pass
+
+
+def lasting(node: Condition) -> bool:
+    """Tell whether a condition that holds goes on holding: what does not hold by now has never held."""
+    match node:
+        case Reached(falls=falls):
+            return not falls
+        case Combined(parts=parts):
+            return all(lasting(part) for part in parts)
+        case _:
+            return True

@@ -12,10 +12,11 @@ if TYPE_CHECKING:
 
     from dsl.event import Event
     from dsl.filters import Test
+    from dsl.nodes.late import LateStep
     from dsl.progress import Amount, State
 
-    Step = Callable[[State, Event, Position], None]
     Tests = Mapping[str, Test | None]
+    Step = Callable[[State, Event], None]
 
 BEGINNING = Position(-(2**63), "")
 """Before every event."""
@@ -50,6 +51,18 @@ def whole(target: Amount) -> Measure:
     return Measure(Fraction(1), target, target) if target > 0 else Measure(Fraction(1), 1, 1)
 
 
+def only(test: Test | None, step: Step) -> Step:
+    """Return the step for events that pass a test, None where all do."""
+    if test is None:
+        return step
+
+    def tested(state: State, event: Event) -> None:
+        if test(state, event):
+            step(state, event)
+
+    return tested
+
+
 class Aggregate(Protocol):
     """Something remembered, in `slot` of a state's nodes."""
 
@@ -63,6 +76,10 @@ class Aggregate(Protocol):
 
     def stepper(self, event_type: str) -> Step:
         """Return the step for events of one type."""
+        ...
+
+    def late(self, event_type: str) -> LateStep | None:
+        """Return the step for late events of one type, None where there is no rule for them."""
         ...
 
 

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dsl.event import Position
+from dsl.nodes.late import nothing, put
 from dsl.nodes.node import Measure, measure, whole
 from dsl.nodes.totals import Bound, add
 from dsl.progress import Peak, Recent, RecentAmounts, RecentValues
 from dsl.values import value_key
 
 if TYPE_CHECKING:
-    from dsl.event import Event, Position
+    from dsl.event import Event
+    from dsl.nodes.late import LateStep, Undo
     from dsl.nodes.node import Step, Tests
     from dsl.progress import Amount, State
 
@@ -35,6 +38,11 @@ class _Positions:
         """See `Aggregate`."""
         return f"{self._key}#{self.cap}/{self.horizon}"
 
+    def late(self, event_type: str) -> LateStep | None:
+        """See `Aggregate`: no rule."""
+        del event_type
+        return None
+
     def oldest(self, event: Event) -> int:
         """Return the instant before which nothing matters any more."""
         return event.at - self.horizon if self.horizon is not None else -(2**63)
@@ -47,14 +55,14 @@ class RecentEvents(_Positions):
         """See `Aggregate`."""
         slot, test, cap = self.slot, self.tests[event_type], self.cap
 
-        def step(state: State, event: Event, position: Position) -> None:
+        def step(state: State, event: Event) -> None:
             if test is not None and not test(state, event):
                 return
             node = state.nodes.get(slot)
             if not isinstance(node, Recent):
                 node = state.nodes[slot] = Recent()
             positions = node.positions
-            positions.append(position)
+            positions.append(Position(event.at, event.id))
             oldest = self.oldest(event)
             while len(positions) > cap or positions[0].at < oldest:
                 del positions[0]
@@ -78,7 +86,7 @@ class RecentDistinct(_Positions):
         """See `Aggregate`."""
         slot, test, field, cap = self.slot, self.tests[event_type], self.field, self.cap
 
-        def step(state: State, event: Event, position: Position) -> None:
+        def step(state: State, event: Event) -> None:
             value = event.fields.get(field)
             if value is None or (test is not None and not test(state, event)):
                 return
@@ -87,7 +95,7 @@ class RecentDistinct(_Positions):
                 node = state.nodes[slot] = RecentValues()
             last, key = node.last, value_key(value)
             last.pop(key, None)
-            last[key] = position
+            last[key] = Position(event.at, event.id)
             oldest = self.oldest(event)
             while len(last) > cap or next(iter(last.values())).at < oldest:
                 del last[next(iter(last))]
@@ -114,7 +122,7 @@ class RecentSum(_Positions):
         """See `Aggregate`."""
         slot, test, field, cap = self.slot, self.tests[event_type], self.field, self.cap
 
-        def step(state: State, event: Event, position: Position) -> None:
+        def step(state: State, event: Event) -> None:
             value = event.fields.get(field)
             if value is None or isinstance(value, str) or not value or (test is not None and not test(state, event)):
                 return
@@ -123,7 +131,7 @@ class RecentSum(_Positions):
                 node = state.nodes[slot] = RecentAmounts()
             items = node.items
             total = add(total_of(node), value)
-            items.append((position, value))
+            items.append((Position(event.at, event.id), value))
             oldest, beyond = self.oldest(event), 0
             for at, amount in items:
                 rest = add(total, -amount)
@@ -154,7 +162,7 @@ class RecentExtreme(_Positions):
         """See `Aggregate`."""
         slot, test, field, sign = self.slot, self.tests[event_type], self.field, self.sign
 
-        def step(state: State, event: Event, position: Position) -> None:
+        def step(state: State, event: Event) -> None:
             value = event.fields.get(field)
             if value is None or isinstance(value, str) or (test is not None and not test(state, event)):
                 return
@@ -164,7 +172,7 @@ class RecentExtreme(_Positions):
             items = node.items
             while items and _farther(value, items[-1][1], sign):
                 items.pop()
-            items.append((position, value))
+            items.append((Position(event.at, event.id), value))
             oldest = self.oldest(event)
             while items[0][0].at < oldest:
                 del items[0]
@@ -188,8 +196,7 @@ class Best(_Positions):
         """See `Aggregate`."""
         slot, test, field, sign = self.slot, self.tests[event_type], self.field, self.sign
 
-        def step(state: State, event: Event, position: Position) -> None:
-            del position
+        def step(state: State, event: Event) -> None:
             value = event.fields.get(field)
             if value is None or isinstance(value, str) or (test is not None and not test(state, event)):
                 return
@@ -201,11 +208,27 @@ class Best(_Positions):
 
         return step
 
+    def late(self, event_type: str) -> LateStep | None:
+        """See `Aggregate`: the farthest value is the same in any order."""
+        slot, test, field, sign = self.slot, self.tests[event_type], self.field, self.sign
+
+        def take(state: State, event: Event, position: Position) -> Undo | None:
+            del position
+            value = event.fields.get(field)
+            if value is None or isinstance(value, str) or (test is not None and not test(state, event)):
+                return nothing
+            node = state.nodes.get(slot)
+            if isinstance(node, Peak) and node.best is not None and _farther(node.best, value, sign):
+                return nothing
+            return put(state, slot, Peak(value))
+
+        return take
+
 
 # -- conditions -------------------------------------------------------------------------------------------------------
 
 
-class _NthReached:
+class NthReached:
     """The n-th most recent of some positions."""
 
     def __init__(self, recent: RecentEvents | RecentDistinct, need: int) -> None:
@@ -229,11 +252,11 @@ class _NthReached:
         return measure(sum(1 for position in self.recent.positions(state) if position >= floor), self.need)
 
 
-class CountReached(_NthReached):
+class CountReached(NthReached):
     """The n-th most recent matching event."""
 
 
-class DistinctReached(_NthReached):
+class DistinctReached(NthReached):
     """The n-th latest among each value's most recent event."""
 
 

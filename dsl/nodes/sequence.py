@@ -6,19 +6,24 @@ to first so that one event fills one step.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from dsl.event import Position
+from dsl.nodes.late import nothing
 from dsl.nodes.node import Measure, measure, whole
 from dsl.progress import KeyedSteps, Steps
 from dsl.values import value_key
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from dsl.event import Event, Position
+    from dsl.event import Event
     from dsl.filters import Test
+    from dsl.nodes.late import LateStep, Lift, Undo
     from dsl.nodes.node import Step, Tests
     from dsl.progress import State
+
+    Places = tuple[tuple[int, Test | None], ...]
 
 
 class Sequences:
@@ -47,24 +52,29 @@ class Sequences:
 
     def stepper(self, event_type: str) -> Step:
         """See `Aggregate`."""
-        slot, by, length = self.slot, self.by, self.length
-        places = tuple(
-            (i, tests[event_type]) for i, tests in reversed(list(enumerate(self.steps))) if event_type in tests
-        )
+        return self._step(event_type) if self.by is None else self._keyed_step(event_type, self.by)
 
+    def _step(self, event_type: str) -> Step:
+        slot, length, places = self.slot, self.length, self._places(event_type)
         begins = any(i == 0 for i, _ in places)
 
-        def step(state: State, event: Event, position: Position) -> None:
-            node = state.nodes.get(slot)
-            if not isinstance(node, Steps):
-                if not begins:
-                    return
+        def step(state: State, event: Event) -> None:
+            nodes: dict[int, Any] = state.nodes
+            node: Steps | None = nodes.get(slot)
+            if node is not None:
+                _advance(node.best, places, state, event)
+            elif begins:
                 node = Steps([None] * length)
-            if _advance(node.best, places, state, event, position):
-                state.nodes[slot] = node
+                if _advance(node.best, places, state, event):
+                    nodes[slot] = node
 
-        def keyed(state: State, event: Event, position: Position) -> None:
-            value = event.fields.get(by or "")
+        return step
+
+    def _keyed_step(self, event_type: str, by: str) -> Step:
+        slot, length, places = self.slot, self.length, self._places(event_type)
+
+        def step(state: State, event: Event) -> None:
+            value = event.fields.get(by)
             if value is None:
                 return
             node = state.nodes.get(slot)
@@ -72,12 +82,66 @@ class Sequences:
                 node = KeyedSteps()
             key = value_key(value)
             best: list[Position | None] = node.best.get(key) or [None] * length
-            if _advance(best, places, state, event, position):
+            if _advance(best, places, state, event):
                 state.nodes[slot] = node
                 node.best[key] = best
                 self._settle(node, best, event)
 
-        return step if by is None else keyed
+        return step
+
+    def _places(self, event_type: str) -> Places:
+        """Return the steps that an event of one type may fill, last to first, each with its test."""
+        steps = reversed(list(enumerate(self.steps)))
+        return tuple((i, tests[event_type]) for i, tests in steps if event_type in tests)
+
+    def late(self, event_type: str) -> LateStep | None:
+        """See `Aggregate`: nothing changes where no new match starts behind the latest full one.
+
+        best[i] never lies behind best[i-1], so what does not lift the last step lifts none. Where values are forgotten
+        with time, there is no rule.
+        """
+        if self.horizon is not None:
+            return None
+        lift, best_of = self.lift(event_type), self._best_of
+
+        def take(state: State, event: Event, position: Position) -> Undo | None:
+            highest = lift(state, event, position)
+            if highest is None:
+                return nothing
+            best = best_of(state, event)
+            done = None if best is None else best[-1]
+            return None if done is None or done < highest else nothing
+
+        return take
+
+    def lift(self, event_type: str) -> Lift:
+        """Return how far late events of one type can lift the start of a match up to any step.
+
+        A new match has the event as some step i, and starts where a match up to step i-1 did that ended before it: not
+        behind best[i-1] as it is by now, and before the event. Without one by now, there is no new match.
+        """
+        by, places, best_of = self.by, self._places(event_type), self._best_of
+
+        def highest(state: State, event: Event, position: Position) -> Position | None:
+            if by is not None and event.fields.get(by) is None:
+                return None
+            best, found = best_of(state, event), None
+            for i, test in places:
+                before = position if i == 0 else None if best is None else best[i - 1]
+                if before is None or (found is not None and before <= found):
+                    continue
+                if test is None or test(state, event):
+                    found = min(before, position)
+            return found
+
+        return highest
+
+    def _best_of(self, state: State, event: Event) -> Sequence[Position | None] | None:
+        """Return the steps that an event could fill as they are, None where nothing is known of any."""
+        node = state.nodes.get(self.slot)
+        if isinstance(node, KeyedSteps):
+            return node.best.get(value_key(event.fields[self.by or ""]))
+        return node.best if isinstance(node, Steps) else None
 
     def _settle(self, node: KeyedSteps, best: list[Position | None], event: Event) -> None:
         node.longest = max(node.longest, _matched(best))
@@ -91,21 +155,19 @@ class Sequences:
                 del node.best[key]
 
 
-def _advance(
-    best: list[Position | None],
-    places: tuple[tuple[int, Test | None], ...],
-    state: State,
-    event: Event,
-    position: Position,
-) -> bool:
+def _advance(best: list[Position | None], places: Places, state: State, event: Event) -> bool:
     """Let an event fill the steps it matches, last to first; tell whether anything moved."""
     moved = False
     for i, test in places:
-        before = position if i == 0 else best[i - 1]
-        if before is None or (test is not None and not test(state, event)):
-            continue
         here = best[i]
-        if here is None or before > here:
+        if i:
+            before = best[i - 1]
+            # Most events find the step filled from the same start, by an event before them.
+            if before is None or before is here:
+                continue
+        else:
+            before = Position(event.at, event.id)
+        if (test is None or test(state, event)) and (here is None or before > here):
             best[i] = before
             moved = True
     return moved
@@ -130,6 +192,19 @@ class SequenceReached:
         if isinstance(node, KeyedSteps):
             return node.start
         return node.best[-1] if isinstance(node, Steps) else None
+
+    def starter(self) -> Callable[[State], Position | None]:
+        """Return `start` as a closure of its own; slots are known by now."""
+        slot = self.sequences.slot
+        if self.sequences.by is not None:
+            return self.start
+
+        def start(state: State) -> Position | None:
+            nodes: dict[int, Any] = state.nodes
+            node: Steps | None = nodes.get(slot)
+            return None if node is None else node.best[-1]
+
+        return start
 
     def holds(self, state: State) -> bool:
         """See `Condition`."""

@@ -8,24 +8,33 @@ units stay open; what lies before them is sealed and only counted.
 from __future__ import annotations
 
 from bisect import bisect_left
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import msgspec
 
 from dsl.calendar import unit_index
 from dsl.event import Position
-from dsl.nodes.node import Measure, measure, whole
+from dsl.nodes.late import nothing, put
+from dsl.nodes.node import Measure, measure, only, whole
 from dsl.progress import Run
 from dsl.types import Unit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from dsl.clock import Clock
     from dsl.event import Event
+    from dsl.nodes.late import LateStep, Undo
     from dsl.nodes.node import Step, Tests
     from dsl.progress import State
 
 _SLACK: Final = {Unit.HOUR: 25, Unit.DAY: 2, Unit.WEEK: 1, Unit.MONTH: 1, Unit.YEAR: 1}
 """Units by which the label of a later event may lie before the UTC label of an earlier one."""
+
+
+def _nothing(state: State, event: Event) -> None:
+    """Step with an event that is heard and changes nothing."""
+    del state, event
 
 
 class Shape(NamedTuple):
@@ -69,28 +78,74 @@ class Streaks:
 
     def stepper(self, event_type: str) -> Step:
         """See `Aggregate`."""
-        slot, unit, local, minimum = self.slot, self.unit, self.clock.local, self.minimum
-        matches, test = event_type in self.tests, self.tests.get(event_type)
-        moves_zone = event_type in self.zone_types
-        slack = _SLACK[unit]
+        moves = self._moves(event_type) if event_type in self.tests else None
+        return self._tracking(moves) if self.keep else moves or _nothing
 
-        def step(state: State, event: Event, position: Position) -> None:
-            del position
-            node = state.nodes.get(slot)
-            if matches and (test is None or test(state, event)):
-                if not isinstance(node, Run):
-                    node = state.nodes[slot] = Run()
-                index, recent = unit_index(unit, local(state, event)), node.recent
+    def _moves(self, event_type: str) -> Step:
+        """Return the step by which events of one type make units active."""
+        slot, unit, minimum, slack = self.slot, self.unit, self.minimum, _SLACK[self.unit]
+        index_of, test, note = self.clock.unit_of(unit), self.tests[event_type], self._take
+
+        def step(state: State, event: Event) -> None:
+            nodes: dict[int, Any] = state.nodes
+            node: Run | None = nodes.get(slot)
+            if node is None:
+                node = nodes[slot] = Run()
+            index, recent = index_of(state, event), node.recent
+            if recent:
                 # Most events come in a unit that is active already, and change nothing.
-                if not recent or recent[-1][0] != index or recent[-1][1] < minimum:
-                    self._seal(node, unit_index(unit, event.at) - slack)
-                    if self._note(node, index):
-                        self._review(node)
-            if isinstance(node, Run) and node.unit is not None and (matches or moves_zone):
-                begin = Position(self.clock.begin(state, unit, node.unit), "")
+                last, count = recent[-1]
+                if last == index and count >= minimum:
+                    return
+            note(node, index, unit_index(unit, event.at) - slack)
+
+        return only(test, step)
+
+    def _tracking(self, moves: Step | None) -> Step:
+        """Return the step that also tells from where on the latest run is long enough, in the zone of by now."""
+        slot, begin_of, unit = self.slot, self.clock.begin, self.unit
+
+        def step(state: State, event: Event) -> None:
+            if moves is not None:
+                moves(state, event)
+            node = state.nodes.get(slot)
+            if isinstance(node, Run) and node.unit is not None:
+                begin = Position(begin_of(state, unit, node.unit), "")
                 node.start = begin if node.start is None else max(node.start, begin)
 
         return step
+
+    def _take(self, node: Run, index: int, before: int) -> None:
+        """Count one event in unit `index`, units below `before` being final."""
+        self._seal(node, before)
+        if self._note(node, index):
+            self._review(node)
+
+    def late(self, event_type: str) -> LateStep | None:
+        """See `Aggregate`: of a unit that was active by now, or of one that is not sealed yet.
+
+        Units are counted in any order, and a run only grows with them: the longest one of all moments is the longest
+        one by now. Where starts are remembered, there is no rule: they could have been there at an earlier moment.
+        """
+        if self.keep or event_type not in self.tests:
+            return None
+        slot, unit, minimum, slack = self.slot, self.unit, self.minimum, _SLACK[self.unit]
+        index_of, test = self.clock.unit_of(unit), self.tests[event_type]
+
+        def take(state: State, event: Event, position: Position) -> Undo | None:
+            del position
+            if test is not None and not test(state, event):
+                return nothing
+            index, node = index_of(state, event), state.nodes.get(slot)
+            if isinstance(node, Run) and (index == node.last or (index, minimum) in node.recent):
+                return nothing
+            if state.mark is None or index < unit_index(unit, state.mark.at) - slack:
+                return None
+            run = msgspec.structs.replace(node, recent=[*node.recent], tail=[]) if isinstance(node, Run) else Run()
+            self._take(run, index, unit_index(unit, event.at) - slack)
+            return put(state, slot, run)
+
+        return take
 
     def _note(self, node: Run, index: int) -> bool:
         """Count one event in unit `index`; tell whether that made the unit active."""
@@ -174,6 +229,17 @@ class StreakReached:
         """See `Condition`."""
         node = state.nodes.get(self.streaks.slot)
         return isinstance(node, Run) and node.best >= self.need
+
+    def asker(self) -> Callable[[State], bool]:
+        """Return `holds` as a closure of its own; slots are known by now."""
+        slot, need = self.streaks.slot, self.need
+
+        def holds(state: State) -> bool:
+            nodes: dict[int, Any] = state.nodes
+            node: Run | None = nodes.get(slot)
+            return node is not None and node.best >= need
+
+        return holds
 
     def measure(self, state: State, now: int, floor: Position) -> Measure:
         """See `Condition`."""

@@ -6,10 +6,11 @@ The three spans share one shape: something grows with each matching event, and s
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dsl.calendar import unit_index
-from dsl.nodes.node import Measure, measure, whole
+from dsl.nodes.late import nothing, put
+from dsl.nodes.node import Measure, measure, only, whole
 from dsl.progress import SinceTally, SinceValues, Tally, UnitTally, UnitValues, Values
 from dsl.values import EXACT, value_key
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from dsl.clock import Clock
     from dsl.event import Event, Position
+    from dsl.nodes.late import LateStep, Undo
     from dsl.nodes.node import Step, Tests
     from dsl.progress import Amount, State
     from dsl.types import Unit
@@ -51,7 +53,7 @@ def _amount_of(field: str) -> Callable[[Event], Amount | None]:
 
 def add(total: Amount, amount: Amount) -> Amount:
     """Return the exact sum."""
-    if isinstance(total, int) and isinstance(amount, int):
+    if type(total) is int and type(amount) is int:
         return total + amount
     result: Decimal = EXACT.add(total, amount)
     return result
@@ -76,33 +78,58 @@ class Total:
         """See `Aggregate`."""
         slot, test, field = self.slot, self.tests[event_type], self.field
 
-        def count(state: State, event: Event, position: Position) -> None:
-            del position
-            if test is not None and not test(state, event):
-                return
-            node = state.nodes.get(slot)
-            if isinstance(node, Tally):
+        def count(state: State, event: Event) -> None:
+            del event
+            nodes: dict[int, Any] = state.nodes
+            node: Tally | None = nodes.get(slot)
+            if node is None:
+                nodes[slot] = Tally(1)
+            else:
                 node.total += 1
-            else:
-                state.nodes[slot] = Tally(1)
 
-        def add_up(state: State, event: Event, position: Position) -> None:
-            del position
-            amount = event.fields.get(field or "")
-            if amount is None or isinstance(amount, str) or (test is not None and not test(state, event)):
+        def add_up(state: State, event: Event) -> None:
+            fields: dict[str, Any] = event.fields
+            amount: Amount | None = fields.get(field or "")
+            if amount is None:
                 return
-            node = state.nodes.get(slot)
-            if isinstance(node, Tally):
-                node.total = add(node.total, amount)
+            nodes: dict[int, Any] = state.nodes
+            node: Tally | None = nodes.get(slot)
+            if node is None:
+                nodes[slot] = Tally(amount)
             else:
-                state.nodes[slot] = Tally(amount)
+                node.total = add(node.total, amount)
 
-        return count if field is None else add_up
+        return only(test, count if field is None else add_up)
+
+    def late(self, event_type: str) -> LateStep | None:
+        """See `Aggregate`: numbers are added up in any order."""
+        slot, test, field = self.slot, self.tests[event_type], self.field
+
+        def take(state: State, event: Event, position: Position) -> Undo | None:
+            del position
+            amount = 1 if field is None else event.fields.get(field)
+            if amount is None or isinstance(amount, str) or (test is not None and not test(state, event)):
+                return nothing
+            node = state.nodes.get(slot)
+            return put(state, slot, Tally(add(node.total, amount) if isinstance(node, Tally) else amount))
+
+        return take
 
     def best(self, state: State) -> Amount:
         """Return the total."""
         node = state.nodes.get(self.slot)
         return node.total if isinstance(node, Tally) else 0
+
+    def teller(self) -> Callable[[State], Amount]:
+        """Return `best` as a closure of its own; slots are known by now."""
+        slot = self.slot
+
+        def total(state: State) -> Amount:
+            nodes: dict[int, Any] = state.nodes
+            node: Tally | None = nodes.get(slot)
+            return 0 if node is None else node.total
+
+        return total if type(self) is Total else self.best
 
     def current(self, state: State, now: int) -> Amount:
         """Return the total."""
@@ -123,8 +150,7 @@ class UnitTotal(Total):
         slot, test, field, unit, local = self.slot, self.tests[event_type], self.field, self.unit, self.clock.local
         amount_of = None if field is None else _amount_of(field)
 
-        def step(state: State, event: Event, position: Position) -> None:
-            del position
+        def step(state: State, event: Event) -> None:
             if test is not None and not test(state, event):
                 return
             amount = 1 if amount_of is None else amount_of(event)
@@ -139,6 +165,11 @@ class UnitTotal(Total):
             node.best = max(node.best, node.total)
 
         return step
+
+    def late(self, event_type: str) -> LateStep | None:
+        """See `Aggregate`: of earlier units nothing is known."""
+        del event_type
+        return None
 
     def best(self, state: State) -> Amount:
         """Return the most that any unit reached."""
@@ -171,8 +202,7 @@ class SinceTotal(Total):
         breaks, stop = event_type in self.unless, self.unless.get(event_type)
         amount_of = None if field is None else _amount_of(field)
 
-        def step(state: State, event: Event, position: Position) -> None:
-            del position
+        def step(state: State, event: Event) -> None:
             node = state.nodes.get(slot)
             if breaks and (stop is None or stop(state, event)):
                 if isinstance(node, SinceTally):
@@ -189,6 +219,11 @@ class SinceTotal(Total):
             node.best = max(node.best, node.total)
 
         return step
+
+    def late(self, event_type: str) -> LateStep | None:
+        """See `Aggregate`: what came between it and the next one that starts afresh is not known."""
+        del event_type
+        return None
 
     def best(self, state: State) -> Amount:
         """Return the most that was ever reached."""
@@ -218,19 +253,51 @@ class Distinct(Total):
         """See `Aggregate`."""
         slot, test, field, cap = self.slot, self.tests[event_type], self.distinct, self.cap
 
-        def step(state: State, event: Event, position: Position) -> None:
+        def step(state: State, event: Event) -> None:
+            nodes: dict[int, Any] = state.nodes
+            node: Values | None = nodes.get(slot)
+            if node is not None and len(node.seen) >= cap:
+                return
+            value = event.fields.get(field)
+            if value is None:
+                return
+            if node is None:
+                nodes[slot] = Values({value_key(value)})
+            else:
+                node.seen.add(value_key(value))
+
+        return only(test, step)
+
+    def late(self, event_type: str) -> LateStep | None:
+        """See `Aggregate`: the number of values is the same in any order, and at the cap nobody asks which they are."""
+        slot, test, field, cap = self.slot, self.tests[event_type], self.distinct, self.cap
+
+        def take(state: State, event: Event, position: Position) -> Undo | None:
             del position
             value = event.fields.get(field)
             if value is None or (test is not None and not test(state, event)):
-                return
-            node = state.nodes.get(slot)
+                return nothing
+            node, key = state.nodes.get(slot), value_key(value)
             if not isinstance(node, Values):
-                node = state.nodes[slot] = Values()
+                return put(state, slot, Values({key}))
             seen = node.seen
-            if len(seen) < cap:
-                seen.add(value_key(value))
+            if key in seen or len(seen) >= cap:
+                return nothing
+            seen.add(key)
+            return lambda state: seen.discard(key)
 
-        return step
+        return take
+
+    def teller(self) -> Callable[[State], Amount]:
+        """See `Total`."""
+        slot = self.slot
+
+        def number(state: State) -> int:
+            nodes: dict[int, Any] = state.nodes
+            node: Values | None = nodes.get(slot)
+            return 0 if node is None else len(node.seen)
+
+        return number if type(self) is Distinct else self.best
 
     def best(self, state: State) -> Amount:
         """Return the number of values."""
@@ -251,8 +318,7 @@ class UnitDistinct(Distinct):
         slot, test, field, cap = self.slot, self.tests[event_type], self.distinct, self.cap
         unit, local = self.unit, self.clock.local
 
-        def step(state: State, event: Event, position: Position) -> None:
-            del position
+        def step(state: State, event: Event) -> None:
             value = event.fields.get(field)
             if value is None or (test is not None and not test(state, event)):
                 return
@@ -267,6 +333,11 @@ class UnitDistinct(Distinct):
                 node.best = max(node.best, len(node.seen))
 
         return step
+
+    def late(self, event_type: str) -> LateStep | None:
+        """See `Aggregate`: of earlier units nothing is known."""
+        del event_type
+        return None
 
     def best(self, state: State) -> Amount:
         """Return the most that any unit reached."""
@@ -298,8 +369,7 @@ class SinceDistinct(Distinct):
         matches, test = event_type in self.tests, self.tests.get(event_type)
         breaks, stop = event_type in self.unless, self.unless.get(event_type)
 
-        def step(state: State, event: Event, position: Position) -> None:
-            del position
+        def step(state: State, event: Event) -> None:
             node = state.nodes.get(slot)
             if breaks and (stop is None or stop(state, event)):
                 if isinstance(node, SinceValues):
@@ -316,6 +386,11 @@ class SinceDistinct(Distinct):
 
         return step
 
+    def late(self, event_type: str) -> LateStep | None:
+        """See `Aggregate`: what came between it and the next one that starts afresh is not known."""
+        del event_type
+        return None
+
     def best(self, state: State) -> Amount:
         """Return the most that was ever reached."""
         node = state.nodes.get(self.slot)
@@ -329,12 +404,13 @@ class SinceDistinct(Distinct):
 
 
 class Reached:
-    """A bound on a total. `latched` is false for a signed sum without `unless`, which may fall back."""
+    """A bound on a total; `falls` tells that it is the sum of a field that may be negative, and may fall back."""
 
-    def __init__(self, total: Total, bound: Bound) -> None:
+    def __init__(self, total: Total, bound: Bound, *, falls: bool = False) -> None:
         self.total = total
         self.bound = bound
         self.types = total.types
+        self.falls = falls
 
     def start(self, state: State) -> Position | None:
         """Never asked: totals remember no positions."""
@@ -346,23 +422,8 @@ class Reached:
 
     def asker(self) -> Callable[[State], bool]:
         """Return `holds` as a closure of its own, for the many events at which it does not; slots are known by now."""
-        slot, best, bound = self.total.slot, self.total.best, self.bound.bound
-        if self.bound.op != ">=" or bound <= 0:
-            return self.holds
-
-        def plain(state: State) -> bool:
-            node = state.nodes.get(slot)
-            return isinstance(node, Tally) and node.total >= bound
-
-        def distinct(state: State) -> bool:
-            node = state.nodes.get(slot)
-            return isinstance(node, Values) and len(node.seen) >= bound
-
-        if type(self.total) is Total:
-            return plain
-        if type(self.total) is Distinct:
-            return distinct
-        return lambda state: slot in state.nodes and best(state) >= bound
+        best, bound = self.total.teller(), self.bound.bound
+        return self.holds if self.bound.op != ">=" else lambda state: best(state) >= bound
 
     def measure(self, state: State, now: int, floor: Position) -> Measure:
         """See `Condition`."""

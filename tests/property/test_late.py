@@ -1,0 +1,242 @@
+"""A late event that is absorbed leaves what folding all events in order would have left, and moves no grant.
+
+Events arrive in drawn orders, mostly in their own. What is late is absorbed where that is possible, and folded anew is
+only where it is not; after every event grants and progress are compared with those of all events in order.
+`ACH_EXAMPLES` asks for more examples than the quick run draws.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections import Counter
+from random import Random
+from typing import TYPE_CHECKING, Final
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dsl.event import Event, Position
+from dsl.fold import absorb, fold, standings, start, step
+from dsl.outcome import by_subject, canonical_order
+from dsl.progress import Run, Values, decode, encode
+from tests.fixture_library import NOW, Fixture, histories, stories
+from tests.property import strategies
+from tests.property.thorough import thorough
+from worker.contract import Accepted, Contract
+from worker.replaying import SKEW
+from worker.rulefiles import build, load
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dsl.compile import Plan, Program
+    from dsl.progress import Grant, NodeState, State
+    from dsl.types import Value
+
+HOUR: Final = 3_600_000_000
+DAY: Final = 24 * HOUR
+LONG: Final = 60
+"""Events of a history from which on it is folded anew more seldom, to compare with."""
+OFFSETS: Final = (0, 7200, -18000)
+NOWS: Final = (0, 1, HOUR, DAY, 7 * DAY)
+"""Microseconds behind the last event at which progress is compared."""
+
+
+class Subject:
+    """One subject whose events arrive in any order, held against folding them in order."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.state = start(plan)
+        self.grants: list[Grant] = []
+        self.history: list[Event] = []
+        self.absorbed: Counter[bool] = Counter()
+
+    def take(self, event: Event) -> None:
+        """Take one event, and compare: of a long history now and then, in which nothing else is folded anew."""
+        insort(self.history, event, key=canonical_order)
+        mark = self.state.mark
+        if mark is None or mark < Position(event.at, event.id):
+            self.grants.extend(step(self.plan, self.state, event))
+            return
+        before = encoded(self.state)
+        taken = absorb(self.plan, self.state, event)
+        self.absorbed[taken] += 1
+        if taken and self.absorbed[True] % (len(self.history) // LONG + 1):
+            return
+        state, grants = fold(self.plan, self.history)
+        if taken:
+            assert sorted(self.grants, key=key) == sorted(grants, key=key)
+        else:
+            assert encoded(self.state) == before
+            self.state, self.grants = state, grants
+        self.compare(state)
+
+    def compare(self, expected: State) -> None:
+        """Compare with the state that was folded in order."""
+        for later in NOWS:
+            now = self.history[-1].at + later
+            assert standings(self.plan, self.state, now) == standings(self.plan, expected, now)
+        assert (self.state.mark, self.state.earned) == (expected.mark, expected.earned)
+        assert (self.state.traits, self.state.counted) == (expected.traits, expected.counted)
+        if not expected.earned:  # what is looked at by nobody any more may differ
+            assert told(self.state) == told(expected)
+
+
+def key(grant: Grant) -> tuple[object, ...]:
+    return grant.earned_at, grant.event_id, grant.achievement, grant.tier or "", grant.occurrence or ""
+
+
+def encoded(state: State) -> State | None:
+    """Return what is left of a state when it was written down: equal ones compare equal, in whatever order."""
+    return decode(encode(state))
+
+
+def told(state: State) -> dict[int, object]:
+    return {slot: _told(node) for slot, node in state.nodes.items()}
+
+
+def _told(node: NodeState) -> object:
+    """Return what of a node is the same in every order: which values fill it up to its cap is not."""
+    match node:
+        case Values(seen=seen):
+            return len(seen)
+        case Run(best=best):  # another zone than UTC may seal its units sooner or later
+            return best
+        case _:
+            return node
+
+
+def arrive(program: Program, events: Sequence[Event]) -> Counter[bool]:
+    """Let events arrive as given; return how many late ones were absorbed, and how many not."""
+    subjects: dict[object, Subject] = {}
+    for event in events:
+        for subject in by_subject(program, [event]):
+            plan = program.scopes[subject.scope]
+            subjects.setdefault(subject, Subject(plan)).take(event)
+    for subject in subjects.values():
+        subject.compare(fold(subject.plan, subject.history)[0])
+    return sum((subject.absorbed for subject in subjects.values()), Counter[bool]())
+
+
+RULES: Final = (
+    "count(event=a, >= 4)",
+    "count(event=a, >= 9)",
+    "count(event=[a, c.d], distinct=s, >= 3)",
+    "sum(event=a, of=n, >= 9)",
+    "sum(event=c.d, of=m, >= 2)",
+    "sum(event=c.d, of=m, >= 5)",
+    "max(event=a, of=n, >= 5)",
+    "min(event=c.d, of=m, <= -3)",
+    "streak(event=a, per=day, >= 3)",
+    "streak(event=a, per=hour, >= 3, min=2, grace=1)",
+    'streak(event=[a, c.d], per=day, >= 3, tz="Pacific/Chatham")',
+    "streak(event=a, per=hour, >= 4, tz=event)",
+    "streak(event=a, per=day, >= 4, tz=user)",
+    "streak(event=a, per=day, >= 2, within=3d)",
+    "sequence([a, c.d])",
+    "sequence([a, a], within=1h)",
+    "sequence([a, a where n > 3], within=2h)",
+    "sequence([a, c.d, a], within=2d)",
+    "sequence([c.d, a], by=s)",
+    "sequence([c.d, a, a], by=s, within=1d)",
+    "sequence([a where n > 1, c.d, [a, c.d]], within=1h)",
+    "all(sequence([a, c.d], within=1d), count(event=a, >= 3), sequence([c.d, a]), within=7d)",
+    "any(sequence([a, a, c.d], within=1h), all(sequence([a, c.d]), sequence([c.d, a]), within=12h))",
+    "count(event=a where at.hour >= 12, >= 3, tz=user)",
+    "count(event=a, >= 3, within=1h)",
+)
+"""Where late events are absorbed, and where they nearly are."""
+
+CLAUSES: Final = ("", "", "", "active 2026-04-13T00:00:00Z ..", 'for plan = "pro"')
+
+
+def plain_rules(dice: Random) -> str:
+    """Draw achievements of users that are earned once; a few conditions, each in several of them."""
+    whens = dice.sample(RULES, dice.randint(1, 3))
+    texts: list[str] = []
+    for number, name in enumerate(strategies.NAMES[: dice.randint(1, len(strategies.NAMES))]):
+        after = f"after {strategies.NAMES[number - 1]}" if number and dice.random() < 0.3 else ""
+        head, clauses = f"achievement {name}", f'title "T" {after} {dice.choice(CLAUSES)}'
+        low, high = (f"when {dice.choice(whens)}" for _ in range(2))
+        way = dice.choice(("once", "once", "tiers", "versions"))
+        if way == "tiers":
+            texts.append(f"{head} {{ {clauses} tier low {{ {low} }} tier high {{ {high} }} }}")
+        else:
+            texts.append(f"{head} {{ {clauses} {low} }}")
+        if way == "versions":
+            texts.append(f"{head} version 2 from 2026-04-13T05:00:00Z {{ {clauses} {high} }}")
+    return strategies.CONTRACT + "\n".join(texts)
+
+
+def close_events(dice: Random) -> list[Event]:
+    """Draw events that lie close together, many of them on one another's edges."""
+    anchor, scale = dice.choice(strategies.ANCHORS), dice.choice((HOUR // 4, HOUR, 6 * HOUR, DAY))
+    events: list[Event] = []
+    for number in range(dice.randint(10, 50)):
+        kind = dice.choices(("a", "c.d", "user.updated"), (60, 30, 3))[0]
+        at = anchor + dice.randint(-10, 20) * scale // dice.choice((1, 1, 3)) + dice.choice((0, 0, 0, 1, -1))
+        drawn: dict[str, Value] = {
+            "n": dice.randint(0, 5),
+            "m": dice.randint(-4, 4),
+            "s": dice.choice("xyz"),
+            "plan": dice.choice(("pro", "free")),
+            "timezone": dice.choice(("Europe/Berlin", "UTC")),
+        }
+        fields = {name: value for name, value in drawn.items() if name in strategies.FIELDS[kind]}
+        user = dice.choices("uv", (9, 1))[0]
+        events.append(Event("t", f"{dice.choice('mzAa')}{number}", kind, user, at, dice.choice(OFFSETS), fields))
+    return events
+
+
+def shuffled(dice: Random, events: Sequence[Event]) -> list[Event]:
+    """Draw an order of arrival: of some events, or most, each comes late by up to so many places."""
+    share, places = dice.choice((0.1, 0.3, 1.0)), dice.choice((3, 20, 100))
+    ordered = sorted(events, key=canonical_order)
+    late = [(at + (dice.randint(1, places) if dice.random() < share else 0), at) for at in range(len(ordered))]
+    return [ordered[at] for _, at in sorted(late)]
+
+
+def program_of(text: str) -> Program:
+    program = build([("drawn.ach", text.encode())]).program
+    assert program is not None
+    return program
+
+
+def test_what_is_absorbed_is_as_if_it_had_come_in_order() -> None:
+    absorbed: Counter[bool] = Counter()
+
+    @thorough(100)
+    @given(strategies.scenarios(), st.integers(0, 2**32))
+    def run(scenario: strategies.Scenario, seed: int) -> None:
+        dice = Random(seed)  # noqa: S311 - no secret
+        absorbed.update(arrive(program_of(scenario.text), shuffled(dice, scenario.events)))
+
+    run()
+    assert absorbed[True] > absorbed.total() // 50
+
+
+def test_much_of_what_comes_late_among_close_events_is_absorbed() -> None:
+    absorbed: Counter[bool] = Counter()
+
+    @thorough(300)
+    @given(st.integers(0, 2**32))
+    def run(seed: int) -> None:
+        dice = Random(seed)  # noqa: S311 - no secret
+        text = plain_rules(dice)
+        if not strategies.impossible(text):
+            absorbed.update(arrive(program_of(text), shuffled(dice, close_events(dice))))
+
+    run()
+    assert absorbed[True] > absorbed.total() // 4
+
+
+@pytest.mark.parametrize("fixture", [pytest.param(each, id=each.name) for each in (*stories(), *histories())])
+def test_recorded_streams(fixture: Fixture) -> None:
+    rules = load([fixture.rules])
+    assert rules.program is not None
+    contract = Contract(rules.rules.events, prefix="events", skew=SKEW)
+    read = [each for line in fixture.lines() for each in contract.read("", line, now=NOW)]
+    events = {(each.event.tenant, each.event.id): each.event for each in read if isinstance(each, Accepted)}
+    arrive(rules.program, shuffled(Random(1), list(events.values())))  # noqa: S311 - no secret
