@@ -3,6 +3,7 @@
 A query lies in `queries/*.sql` under a line `-- name: its_name`, followed by comments that say why it is written so.
 Names are unique over all files. A line `-- use other_name from $N` stands for the text of another query whose first
 argument is the N-th here, so that a statement of several parts shares them with those who carry them out one by one.
+What is under `-- part: its_name` cannot be carried out by itself.
 
 A migration is a file `NNNN_name.sql`, numbered from 1 without gaps; an applied one is never edited, its checksum would
 no longer agree with the books.
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
-_NAME: Final = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
+_NAME: Final = re.compile(r"^-- (name|part): (\w+)$", re.MULTILINE)
 _USE: Final = re.compile(r"^[ \t]*-- use (\w+) from \$(\d+)$", re.MULTILINE)
 _ARGUMENT: Final = re.compile(r"\$(\d+)")
 _COMMENT: Final = re.compile(r"^--.*\n", re.MULTILINE)
@@ -44,14 +45,17 @@ def queries() -> dict[str, str]:
         KeyError: a query that another one uses is missing.
     """
     found: dict[str, str] = {}
+    parts: set[str] = set()
     for file in _sql_files("queries"):
-        parts = _NAME.split(file.read_text(encoding="utf-8"))
-        for name, text in zip(parts[1::2], parts[2::2], strict=True):
+        pieces = _NAME.split(file.read_text(encoding="utf-8"))
+        for kind, name, text in zip(pieces[1::3], pieces[2::3], pieces[3::3], strict=True):
             if name in found:
                 msg = f"{file.name}: the query {name} is defined twice"
                 raise ValueError(msg)
             found[name] = text.strip()
-    return {name: _USE.sub(partial(_used, found), text) for name, text in found.items()}
+            if kind == "part":
+                parts.add(name)
+    return {name: _USE.sub(partial(_used, found), text) for name, text in found.items() if name not in parts}
 
 
 def _used(known: dict[str, str], use: re.Match[str]) -> str:

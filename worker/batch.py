@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from dsl.compile import Program
-    from dsl.event import Event
+    from dsl.event import Event, Position
     from dsl.progress import Grant
     from worker.reconcile import Decision
     from worker.standing import Checkpoint, Refolded, Standing
@@ -133,6 +133,8 @@ class Attempt:
         self.late = 0
         self.refolded: dict[Subject, Refolded] = {}
         """Subjects that were folded anew, with everything that they have earned since."""
+        self.absorbed: dict[Subject, Position] = {}
+        """Subjects that took late events in place, with the earliest of them."""
         self.checkpoints: list[Checkpoint] = []
         self.stepped: list[tuple[Subject, Grant]] = []
         self.touched: list[Subject] = []

@@ -14,7 +14,7 @@ import msgspec
 
 from dsl.compile import USER
 from worker.batch import Attempt
-from worker.folding import checkpoint_columns, progress_columns, step_in_order
+from worker.folding import checkpoint_columns, move_in_place, progress_columns
 from worker.grants import first_decisions
 from worker.ledger import event_columns, move_latest
 
@@ -86,7 +86,7 @@ async def commit_express(session: Session, attempt: Attempt, memory: Memory, *, 
         UnfoldableError: the fold failed on an event.
     """
     rules, now, generations = attempt.batch.rules, attempt.batch.now, sorted(attempt.hold.generations.items())
-    if step_in_order(attempt):
+    if move_in_place(attempt):
         raise AssertionError("whoever is known has events in order")
     move_latest(attempt)
     attempt.decisions, unlocks = first_decisions(rules, attempt.stepped, now=now, clock=clock)

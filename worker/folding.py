@@ -7,12 +7,13 @@ not the whole history. A checkpoint is valid as long as nothing has arrived befo
 from __future__ import annotations
 
 from collections import Counter, defaultdict, deque
-from itertools import chain
+from itertools import chain, groupby
 from operator import itemgetter
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from dsl.event import Position
-from dsl.fold import start, step
+from dsl.fold import absorb, start, walk
 from dsl.outcome import Subject, canonical_order
 from dsl.progress import Grant, State, decode, encode
 from worker.ledger import read_back
@@ -47,7 +48,7 @@ class UnfoldableError(Exception):
 async def judge(session: Session, attempt: Attempt) -> None:
     """Move every subject that the new events concern, and collect what it has earned."""
     rules = attempt.batch.rules
-    for scope, subjects in step_in_order(attempt).items():
+    for scope, subjects in move_in_place(attempt).items():
         attempt.refolded.update(await refold(session, rules, scope, subjects, attempt.checkpoints))
     for subject, anew in attempt.refolded.items():
         standing = attempt.standings[subject]
@@ -55,23 +56,32 @@ async def judge(session: Session, attempt: Attempt) -> None:
         standing.stamp = rules.stamps[subject.scope]
 
 
-def step_in_order(attempt: Attempt) -> Mapping[str, Mapping[Subject, Position]]:
-    """Step whose new events come in order; return per scope whom to fold anew, and from where."""
+def move_in_place(attempt: Attempt) -> Mapping[str, Mapping[Subject, Position]]:
+    """Move whoever can be moved by the new events alone; return per scope whom to fold anew, and from where."""
     rules = attempt.batch.rules
-    late: defaultdict[str, dict[Subject, Position]] = defaultdict(dict)
+    anew: defaultdict[str, dict[Subject, Position]] = defaultdict(dict)
     for subject, events in _by_subject(attempt).items():
-        standing, stamp = attempt.standings[subject], rules.stamps[subject.scope]
+        standing = attempt.standings[subject]
+        plan, stamp = rules.program.scopes[subject.scope], rules.stamps[subject.scope]
         if len(events) > 1:
             events.sort(key=canonical_order)
         first = Position(events[0].at, events[0].id)
         valid = standing.state is not None and standing.stamp == stamp
-        if _in_order(standing, first, valid=valid):
-            attempt.stepped.extend((subject, grant) for grant in _walk(attempt, subject, events))
+        if not valid and standing.known:
+            anew[subject.scope][subject] = BEGINNING
+        elif (late := _late(standing, first, events, valid=valid)) and not _absorb(plan, standing, events[:late]):
+            anew[subject.scope][subject] = first
         else:
-            late[subject.scope][subject] = first if valid else BEGINNING
+            if late:
+                attempt.absorbed[subject] = first
+            if standing.state is None or not valid:
+                standing.state, standing.stamp, standing.folded = start(plan), stamp, 0
+            grants, points = _walk(plan, subject, stamp, standing, events[late:])
+            attempt.stepped.extend([(subject, grant) for grant in grants])
+            attempt.checkpoints.extend(points)
         standing.known = True
         attempt.touched.append(subject)
-    return late
+    return anew
 
 
 def _by_subject(attempt: Attempt) -> dict[Subject, list[Event]]:
@@ -85,34 +95,42 @@ def _by_subject(attempt: Attempt) -> dict[Subject, list[Event]]:
     return heard
 
 
-def _in_order(standing: Standing, first: Position, *, valid: bool) -> bool:
-    """Tell whether the fast path applies: nothing known, or a valid state that lies before all new events."""
-    if standing.state is None or not valid:
-        return not standing.known
-    return standing.state.mark is None or standing.state.mark < first
+def _late(standing: Standing, first: Position, events: list[Event], *, valid: bool) -> int:
+    """Return how many of the events, which are in canonical order, lie before the last one that was folded."""
+    mark = standing.state.mark if valid and standing.state is not None else None
+    if mark is None or mark < first:
+        return 0
+    return sum((event.at, event.id) < (mark.at, mark.id) for event in events)
 
 
-def _walk(attempt: Attempt, subject: Subject, events: list[Event]) -> list[Grant]:
-    rules, standing = attempt.batch.rules, attempt.standings[subject]
-    plan, stamp = rules.program.scopes[subject.scope], rules.stamps[subject.scope]
-    if standing.state is None or standing.stamp != stamp:
-        standing.state, standing.stamp, standing.folded = start(plan), stamp, 0
+def _absorb(plan: Plan, standing: Standing, late: list[Event]) -> bool:
+    """Take late events in place; False where one moves a grant, or may: the state is not to be used any more then."""
+    state = standing.state
+    return state is not None and all(absorb(plan, state, event) for event in late)
+
+
+def _walk(
+    plan: Plan, subject: Subject, stamp: str, standing: Standing | Refolded, events: list[Event]
+) -> tuple[list[Grant], list[Checkpoint]]:
+    """Step through events that come in order; return what they earned, and the checkpoints that fall due."""
     grants: list[Grant] = []
-    for event in events:
-        if earned := _step(plan, standing.state, event):
-            grants.extend(earned)
-        standing.folded += 1
-        if point := _due(subject, stamp, standing.state, standing.folded):
-            attempt.checkpoints.append(point)
+    points: list[Checkpoint] = []
+    state = standing.state
+    if state is None:
+        raise AssertionError("whoever walks has a state")
+    for at in range(0, len(events), CHECKPOINT_EVERY):
+        run = events[at : at + CHECKPOINT_EVERY]
+        try:
+            grants += walk(plan, state, run)
+        except Exception as error:
+            name = run[0].tenant, state.mark and state.mark.id
+            raise UnfoldableError(f"{plan.scope} {name[0]}:{name[1]}: {type(error).__name__}: {error}") from error
+        before, standing.folded = standing.folded, standing.folded + len(run)
+        due = standing.folded // CHECKPOINT_EVERY > before // CHECKPOINT_EVERY
+        if due and (point := _checkpoint(subject, stamp, state, standing.folded)) is not None:
+            points.append(point)
             standing.folded = 0
-    return grants
-
-
-def _step(plan: Plan, state: State, event: Event) -> list[Grant]:
-    try:
-        return step(plan, state, event)
-    except Exception as error:
-        raise UnfoldableError(f"{plan.scope} {event.tenant}:{event.id}: {type(error).__name__}: {error}") from error
+    return grants, points
 
 
 # -- folding anew -----------------------------------------------------------------------------------------------------
@@ -141,22 +159,17 @@ async def refold(
     after = {subject: anew.since for subject, anew in folded.items()}
     points: defaultdict[Subject, deque[Checkpoint]] = defaultdict(lambda: deque(maxlen=CHECKPOINTS_KEPT))
     async for page in read_back(session, rules, scope, after):
-        for subject, event in page:
+        for subject, told in groupby(page, itemgetter(0)):
             anew = folded[subject]
-            if earned := _step(plan, anew.state, event):
-                anew.grants.extend(earned)
-            anew.folded += 1
-            if point := _due(subject, stamp, anew.state, anew.folded):
-                points[subject].append(point)
-                anew.folded = 0
+            grants, due = _walk(plan, subject, stamp, anew, [event for _, event in told])
+            anew.grants.extend(grants)
+            points[subject].extend(due)
     checkpoints.extend(chain.from_iterable(points.values()))
     return folded
 
 
-def _due(subject: Subject, stamp: str, state: State, folded: int) -> Checkpoint | None:
-    """Return a checkpoint of a state, where one is due after so many events and small enough for them."""
-    if folded % CHECKPOINT_EVERY:
-        return None
+def _checkpoint(subject: Subject, stamp: str, state: State, folded: int) -> Checkpoint | None:
+    """Return a checkpoint of a state, where that is small enough for so many events since the one before."""
     if state.mark is None:
         raise AssertionError("a state that has folded events has a mark")
     text = encode(state).decode()
@@ -166,8 +179,7 @@ def _due(subject: Subject, stamp: str, state: State, folded: int) -> Checkpoint 
 
 
 async def _forget_checkpoints(session: Session, late: Mapping[Subject, Position]) -> None:
-    rows = sorted((*subject, position.at, position.id) for subject, position in late.items())
-    await session.run("forget_checkpoints", *(list(column) for column in zip(*rows, strict=True)))
+    await session.run("forget_checkpoints", *_position_columns(late))
 
 
 async def _latest_checkpoints(session: Session, subjects: list[Subject]) -> list[Checkpoint]:
@@ -181,19 +193,23 @@ async def _latest_checkpoints(session: Session, subjects: list[Subject]) -> list
 
 
 async def save_progress(session: Session, attempt: Attempt) -> None:
-    """Write where the subjects touched stand now."""
+    """Write where the subjects touched stand now; checkpoints that have not seen what was absorbed are forgotten."""
     standings = {subject: attempt.standings[subject] for subject in attempt.touched}
-    await write_progress(session, standings, attempt.checkpoints, now=attempt.batch.now)
+    await write_progress(session, standings, attempt.checkpoints, now=attempt.batch.now, absorbed=attempt.absorbed)
 
 
 async def write_progress(
-    session: Session, standings: Mapping[Subject, Standing], checkpoints: Sequence[Checkpoint], *, now: int
+    session: Session,
+    standings: Mapping[Subject, Standing],
+    checkpoints: Sequence[Checkpoint],
+    *,
+    now: int,
+    absorbed: Mapping[Subject, Position] = MappingProxyType({}),
 ) -> None:
     """Write states and checkpoints, sorted by key; whoever has heard nothing has none."""
     if standings:
-        await session.run("upsert_progress", *progress_columns(standings, now=now))
-    if checkpoints:
-        await session.run("keep_checkpoints", *checkpoint_columns(checkpoints))
+        columns = progress_columns(standings, now=now), checkpoint_columns(checkpoints), _position_columns(absorbed)
+        await session.run("save_progress", *chain.from_iterable(columns))
 
 
 def progress_columns(standings: Mapping[Subject, Standing], *, now: int) -> list[object]:
@@ -226,6 +242,11 @@ def checkpoint_columns(checkpoints: Sequence[Checkpoint]) -> list[object]:
         [number for _, number in new],
         CHECKPOINTS_KEPT,
     ]
+
+
+def _position_columns(positions: Mapping[Subject, Position]) -> list[list[object]]:
+    """Return the arguments of `forget_checkpoints`."""
+    return _columns(sorted((*subject, position.at, position.id) for subject, position in positions.items()), 5)
 
 
 def _columns(rows: Sequence[tuple[object, ...]], width: int) -> list[list[object]]:

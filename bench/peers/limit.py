@@ -29,10 +29,10 @@ INSERT: Final = """
 INSERT INTO event (
     tenant_id, event_id, user_id, event_type, occurred_at, utc_offset, occurred_at_text, source, payload, stream_seq,
     received_at)
-SELECT rows.*, $12::timestamptz
+SELECT rows.*, $11::timestamptz
 FROM unnest(
     $1::text[], $2::text[], $3::text[], $4::text[], $5::timestamptz[], $6::integer[], $7::text[], $8::text[],
-    $9::text[], $10::bytea[], $11::bigint[]) AS rows
+    $9::text[], $10::bigint[]) AS rows
 ON CONFLICT (tenant_id, event_id) DO NOTHING
 RETURNING event_id
 """

@@ -88,11 +88,16 @@ INSERT INTO checkpoint (tenant_id, scope, subject, mark_at, mark_id, stamp, stat
 SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::text[], $6::text[], $7::text[])
 ON CONFLICT (tenant_id, scope, subject, mark_at, mark_id) DO UPDATE SET stamp = excluded.stamp, state = excluded.state;
 
--- name: keep_checkpoints
-WITH pruned AS (
-    -- use prune_checkpoints from $8
+-- name: save_progress
+-- Where subjects stand, and with it what is kept of where they stood.
+WITH forgotten AS (
+    -- use forget_checkpoints from $24
+), pruned AS (
+    -- use prune_checkpoints from $19
+), kept AS (
+    -- use insert_checkpoints from $12
 )
--- use insert_checkpoints from $1
+-- use upsert_progress from $1
 ;
 
 -- name: forget_checkpoints

@@ -16,7 +16,7 @@ FROM unnest(
 ON CONFLICT (tenant_id, scope, subject, achievement, tier, occurrence) DO NOTHING
 RETURNING *;
 
--- name: insert_decisions
+-- part: insert_decisions
 -- About the unlocks that have just been inserted: `new` has them, $1 the ids of those that are final.
 INSERT INTO evaluation (
     tenant_id, scope, subject, achievement, tier, occurrence, version, decision, final, earned_at, event_id,

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import anyio
 import nats
@@ -15,6 +15,7 @@ from worker.app import wall_clock
 from worker.batch import decode
 from worker.erasure import erase_user
 from worker.pipeline import InForce, Pipeline
+from worker.results import read_results
 from worker.revoking import revoke
 from worker.rules import load_deployed
 from worker.settings import Clock
@@ -174,9 +175,13 @@ async def test_late_events_fold_as_if_they_had_been_in_time(engine: Engine, seed
     assert await books(engine) == in_pieces
 
 
-async def books(engine: Engine) -> list[list[dict[str, Any]]]:
+async def books(engine: Engine) -> list[object]:
+    """Return where everybody stands: the marks, all progress as a digest, and what is supported."""
+    async with open_store(engine.settings.database_url) as store:
+        results = await read_results(store, await load_deployed(store, engine.settings))
     return [
-        await engine.rows("SELECT scope, subject, stamp, mark_at, mark_id, state FROM progress ORDER BY 1, 2"),
+        results.digest,
+        await engine.rows("SELECT scope, subject, stamp, mark_at, mark_id FROM progress ORDER BY 1, 2"),
         await engine.rows(
             "SELECT subject, achievement, earned_at, event_id, version FROM unlock"
             " WHERE contested_at IS NULL ORDER BY 1, 2"
