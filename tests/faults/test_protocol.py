@@ -15,23 +15,22 @@ import pytest
 
 from dsl.outcome import Subject
 from tests.integration.engine import PATIENCE, RULES, Engine, event
+from tests.integration.pipelines import commit, messages_of, pipeline_on
 from worker import backfill as backfilling
 from worker import folding
 from worker.app import wall_clock
 from worker.deployed import RuleFile
-from worker.message import Message
 from worker.notifier import Notifier
 from worker.partition import partition_of
-from worker.pipeline import InForce, Pipeline, StoppedError
-from worker.rules import apply_rules, load_deployed
+from worker.pipeline import Pipeline, StoppedError
+from worker.rules import apply_rules
 from worker.settings import Clock
-from worker.standing import Memory
 from worker.stats import Stats
 from worker.store import Session, Store, UnavailableError, open_store
 from worker.stream import BrokerAwayError, open_broker
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Callable
 
     from worker.batch import Batch, Letter
 
@@ -42,39 +41,6 @@ PAIR = 'achievement pair { title "Pair" when count(event=a.done, >= 2, unless=b.
 
 
 # -- means ---------------------------------------------------------------------------------------------------
-
-
-def messages_of(events: Sequence[dict[str, Any] | bytes]) -> list[Message]:
-    """Return messages as the broker would deliver them."""
-    bodies = [one if isinstance(one, bytes) else _json(one) for one in events]
-    return [Message("events.raw", body, b"", seq, "") for seq, body in enumerate(bodies, 1)]
-
-
-def _json(one: object) -> bytes:
-    return json.dumps(one).encode()
-
-
-@asynccontextmanager
-async def pipeline_on(engine: Engine, *, stopping: Callable[[], bool] = lambda: False) -> AsyncGenerator[Pipeline]:
-    """Give a pipeline without a broker."""
-    async with open_store(engine.settings.database_url) as store:
-        yield Pipeline(
-            store,
-            engine.settings,
-            Memory("me", 100),
-            Stats(),
-            in_force=InForce(lambda: load_deployed(store, engine.settings)),
-            now=wall_clock,
-            stopping=stopping,
-        )
-
-
-async def commit(pipeline: Pipeline, batch: Batch) -> list[Letter]:
-    return await pipeline.commit(batch, waiting=_nothing)
-
-
-async def _nothing() -> None:
-    pass
 
 
 @asynccontextmanager
@@ -402,7 +368,7 @@ async def test_a_backfill_reaches_everybody(engine: Engine, monkeypatch: pytest.
     await engine.apply("")
     await engine.publish(event(n, user=user, team=user, tenant=user) for user in users[:30] for n in range(3))
     arrays = [[event(n, user=user, team=user) for n in range(3)] for user in users[30:]]
-    await engine.publish(_json(array) for array in arrays)
+    await engine.publish(json.dumps(array).encode() for array in arrays)
     await engine.drain()
     await engine.apply(RULES + TEAM + TEAM.replace("team", "tenant"))
     report = await engine.backfill()

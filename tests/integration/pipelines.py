@@ -1,0 +1,60 @@
+"""Pipelines without a broker, for tests that hand them their batches."""
+
+from __future__ import annotations
+
+import json
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from worker.app import wall_clock
+from worker.message import Message
+from worker.pipeline import InForce, Pipeline
+from worker.rules import load_deployed
+from worker.standing import Memory
+from worker.stats import Stats
+from worker.store import open_store
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Sequence
+
+    from tests.integration.engine import Engine
+    from worker.batch import Batch, Letter
+    from worker.pipeline import Committed
+
+
+def messages_of(events: Sequence[dict[str, Any] | bytes]) -> list[Message]:
+    """Return messages as the broker would deliver them."""
+    bodies = [one if isinstance(one, bytes) else json.dumps(one).encode() for one in events]
+    return [Message("events.raw", body, b"", seq, "") for seq, body in enumerate(bodies, 1)]
+
+
+@asynccontextmanager
+async def pipeline_on(
+    engine: Engine,
+    *,
+    owner: str = "me",
+    stats: Stats | None = None,
+    stopping: Callable[[], bool] = lambda: False,
+    on_committed: Callable[[Committed], None] | None = None,
+) -> AsyncGenerator[Pipeline]:
+    """Give a pipeline without a broker."""
+    async with open_store(engine.settings.database_url) as store:
+        yield Pipeline(
+            store,
+            engine.settings,
+            Memory(owner, 100),
+            stats or Stats(),
+            in_force=InForce(lambda: load_deployed(store, engine.settings)),
+            now=wall_clock,
+            stopping=stopping,
+            on_committed=on_committed,
+        )
+
+
+async def commit(pipeline: Pipeline, batch: Batch) -> list[Letter]:
+    """Commit a batch that nobody waits for."""
+    return await pipeline.commit(batch, waiting=_nothing)
+
+
+async def _nothing() -> None:
+    pass

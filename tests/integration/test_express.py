@@ -1,0 +1,191 @@
+"""The express way: taken where everything is as expected, and without a trace where anything is otherwise."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from dsl.outcome import Subject
+from dsl.progress import Grant
+from tests.integration.engine import RULES, Engine, event
+from tests.integration.pipelines import commit, messages_of, pipeline_on
+from worker.reconcile import Kind, unlock_id
+from worker.stats import Stats
+from worker.store import Session, UnavailableError
+from worker.verdict import Reason
+
+if TYPE_CHECKING:
+    from worker.batch import Letter
+    from worker.pipeline import Committed, Pipeline
+
+pytestmark = pytest.mark.anyio
+
+TEAM = 'achievement team { title "Team" scope team when count(event=a.done, >= 3) }\n'
+
+
+@pytest.fixture
+def statements(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is carried out, by name."""
+    carried: list[str] = []
+    run = Session.run
+
+    async def noting(session: Session, name: str, *args: object) -> int:
+        carried.append(name)
+        return await run(session, name, *args)
+
+    monkeypatch.setattr(Session, "run", noting)
+    return carried
+
+
+async def send(pipeline: Pipeline, *events: dict[str, object]) -> list[Letter]:
+    return await commit(pipeline, await pipeline.decode(messages_of(events)))
+
+
+async def ledger(engine: Engine) -> list[str]:
+    return [row["event_id"] for row in await engine.rows("SELECT event_id FROM event ORDER BY occurred_at, event_id")]
+
+
+async def test_known_users_need_one_statement(engine: Engine, statements: list[str]) -> None:
+    async with pipeline_on(engine) as pipeline:
+        await send(pipeline, *(event(0, user=user) for user in ("u1", "u2")))
+        statements.clear()
+        await send(pipeline, event(1), event(2), event(1, user="u2"))
+        await send(pipeline, event(3), event(2, user="u2"))
+    assert statements == ["commit_express", "commit_express"]
+    found = await engine.unlocks()
+    assert found == {(user, name): "granted" for user in ("u1", "u2") for name in ("three", "clean")}
+    decided = await engine.rows("SELECT subject, achievement, decision, final FROM evaluation ORDER BY 1, 2")
+    assert [(row["achievement"], row["decision"], row["final"]) for row in decided] == [
+        ("clean", "granted", False),
+        ("three", "granted", True),
+    ] * 2
+
+
+async def test_who_is_new_or_late_goes_the_long_way_beside_it(engine: Engine, statements: list[str]) -> None:
+    async with pipeline_on(engine) as pipeline:
+        await send(pipeline, *(event(0, user=f"u{n}") for n in range(6)), event(5, user="u5"))
+        statements.clear()
+        copy, late, new = event(0, user="u0"), event(3, user="u5"), event(1, user="u9")
+        letters = await send(pipeline, copy, late, new, *(event(1, user=f"u{n}") for n in range(1, 5)))
+    assert letters == []
+    assert statements.count("commit_express") == 1
+    assert "save_progress" in statements
+    assert len(await ledger(engine)) == 7 + 6
+
+
+async def test_copies_of_known_users_are_no_news(engine: Engine) -> None:
+    stats = Stats()
+    async with pipeline_on(engine, stats=stats) as pipeline:
+        await send(pipeline, event(0))
+        await send(pipeline, event(1), event(2))
+        await send(pipeline, event(1), event(2))
+        await send(pipeline, event(3), event(3))
+    assert (stats.events, stats.duplicates, stats.overtaken) == (4, 3, 0)
+
+
+async def test_a_partition_that_somebody_else_has_written(engine: Engine) -> None:
+    stats = Stats()
+    async with pipeline_on(engine, stats=stats) as pipeline, pipeline_on(engine, owner="other") as other:
+        await send(pipeline, event(0))
+        await send(other, event(1, "b.done"))
+        await send(pipeline, event(2))
+        assert stats.overtaken == 1
+        # Two of a kind, but one before what starts afresh.
+        assert await engine.unlocks() == {}
+        await send(pipeline, event(3))
+    assert await engine.unlocks() == {("u1", "three"): "granted", ("u1", "clean"): "granted"}
+    assert len(await ledger(engine)) == 4
+
+
+async def test_an_id_that_stands_for_something_else(engine: Engine) -> None:
+    stats = Stats()
+    async with pipeline_on(engine, stats=stats) as pipeline:
+        await send(pipeline, event(0), event(0, user="u2"))
+        letters = await send(pipeline, event(1, id="a.done-0-u2"), event(2), event(1, user="u2"))
+    assert [letter.reason for letter in letters] == [Reason.ID_CONFLICT]
+    assert (stats.overtaken, stats.events) == (1, 4)
+    assert await ledger(engine) == ["a.done-0-u1", "a.done-0-u2", "a.done-1-u2", "a.done-2-u1"]
+
+
+async def test_an_unlock_that_was_there_before(engine: Engine) -> None:
+    stats = Stats()
+    async with pipeline_on(engine, stats=stats) as pipeline:
+        await send(pipeline, event(0), event(1))
+        # As after rules that were taken back, and came again.
+        was = unlock_id(Subject("t1", "user", "u1"), Grant("three", None, None, 1, 0, "other", 0))
+        await engine.rows(
+            "UPDATE unlock SET achievement = 'three', unlock_id = $1, event_id = 'other' WHERE achievement = 'clean'",
+            was,
+        )
+        await send(pipeline, event(2))
+    assert (stats.overtaken, stats.decisions["amended"]) == (1, 1)
+    (three,) = await engine.rows("SELECT event_id FROM unlock WHERE achievement = 'three'")
+    assert three["event_id"] == "a.done-2-u1"
+
+
+async def test_rules_that_moved_meanwhile(engine: Engine) -> None:
+    async with pipeline_on(engine) as pipeline:
+        await send(pipeline, event(0))
+        batch = await pipeline.decode(messages_of([event(1)]))
+        await engine.apply(RULES + 'achievement two { title "Two" when count(event=a.done, >= 2) }\n')
+        await commit(pipeline, batch)
+    assert ("u1", "two") in await engine.unlocks()
+
+
+async def test_teams_go_the_long_way(engine: Engine, statements: list[str]) -> None:
+    await engine.apply(RULES + TEAM)
+    async with pipeline_on(engine) as pipeline:
+        await send(pipeline, event(0, team="red"), event(0, user="u2"))
+        statements.clear()
+        await send(pipeline, event(1, team="red"), event(2, team="red"))
+        assert "commit_express" not in statements
+        await send(pipeline, event(1, user="u2"), event(2, user="u2"))
+        assert "commit_express" in statements
+    assert {("red", "team"), ("u1", "three"), ("u2", "three")} <= (await engine.unlocks()).keys()
+
+
+async def test_a_commit_of_unknown_outcome(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It had taken place: what it decided is not decided again, so that the outbox has to be looked at."""
+    told: list[Committed] = []
+    run = Session.run
+
+    async def cut_off(session: Session, name: str, *args: object) -> int:
+        touched = await run(session, name, *args)
+        if name == "commit_express":
+            raise UnavailableError("planted")
+        return touched
+
+    monkeypatch.setattr(Session, "run", cut_off)
+    async with pipeline_on(engine, on_committed=told.append) as pipeline:
+        await send(pipeline, event(0))
+        await send(pipeline, event(1), event(2))
+    assert [(one.certain, [decision.kind for decision in one.decisions]) for one in told] == [(False, [])]
+    assert await engine.unlocks() == {("u1", "three"): "granted", ("u1", "clean"): "granted"}
+    assert len(await engine.rows("SELECT FROM evaluation")) == 2
+
+
+async def test_what_is_decided_is_told(engine: Engine) -> None:
+    told: list[Committed] = []
+    async with pipeline_on(engine, on_committed=told.append) as pipeline:
+        await send(pipeline, event(0))
+        await send(pipeline, event(1), event(2), event(3, "c.done"))
+    (done,) = told
+    assert done.certain
+    kinds = {decision.grant.achievement: decision.kind for decision in done.decisions}
+    assert kinds == {"three": Kind.GRANTED, "clean": Kind.GRANTED, "settled": Kind.GRANTED}
+    rewards = {grant.achievement: done.rules.terms(grant).reward for _, _, _, grant in done.decisions}
+    assert rewards["three"] == '{"xp":10}'
+
+
+async def test_checkpoints_are_kept_and_pruned(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    from worker import folding  # noqa: PLC0415
+
+    monkeypatch.setattr(folding, "CHECKPOINT_EVERY", 2)
+    monkeypatch.setattr(folding, "CHECKPOINT_BYTES", 1000)
+    monkeypatch.setattr(folding, "CHECKPOINTS_KEPT", 3)
+    async with pipeline_on(engine) as pipeline:
+        for n in range(0, 20, 2):
+            await send(pipeline, event(n), event(n + 1))
+    rows = await engine.rows("SELECT mark_id FROM checkpoint ORDER BY mark_at")
+    assert [row["mark_id"] for row in rows] == ["a.done-15-u1", "a.done-17-u1", "a.done-19-u1"]
