@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from hashlib import blake2b
-from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
@@ -18,10 +17,11 @@ from dsl.check.bounds import is_signed
 from dsl.clock import TIMEZONE
 from dsl.conditions import build, named_types, owner_of
 from dsl.filters import pattern_types
-from dsl.judge import Judge, Judgement, LateJudgement, Ruling, Terms, ladder
+from dsl.judge import Judge, LateJudgement, Ruling, Rung, Terms, gate_of
 from dsl.memory import Entry, Memory
 from dsl.nodes.compose import asked_by
 from dsl.nodes.late import LateStep, nothing
+from dsl.nodes.node import Step
 from dsl.progress import ENCODING
 from dsl.syntax import And, Combine, Not, Or, Unlocked
 from dsl.types import FieldType
@@ -60,7 +60,7 @@ class Late(msgspec.Struct, frozen=True):
 class Dispatch(msgspec.Struct, frozen=True):
     """What one event type costs in one plan."""
 
-    steps: tuple[Judgement, ...]
+    steps: tuple[Step, ...]
     once: Once | None
     traits: tuple[str, ...]
     late: Late | None
@@ -250,15 +250,27 @@ class _PlanBuilder:
         late = None if once is not None or moved else self._late(event_type)
         return Dispatch(steps=steps, once=None if once is None else Once(*once), traits=moved, late=late)
 
-    def _steps(self, event_type: str) -> Iterator[Judgement]:
-        """Yield the operations on events of a type, judges of one total that follow each other as one."""
-        for _, group in groupby(self.memory.operations(event_type), key=_rung_of):
-            first, *others = group
-            if others:
-                judges = [operation for operation in (first, *others) if isinstance(operation, Judge)]
-                yield ladder(judges, event_type)
-            else:
-                yield first.stepper(event_type)
+    def _steps(self, event_type: str) -> Iterator[Step]:
+        """Yield the operations on events of a type; judges that look at one aggregate alone go with its step.
+
+        There they judge sooner than in their order, and nothing in between looks at what they have earned: whoever
+        names an achievement stands behind it. A watch looks at what its judge is about to see, so that a watched plan
+        keeps the order.
+        """
+        operations = list(self.memory.operations(event_type))
+        rungs: defaultdict[int, list[tuple[Rung, Judge]]] = defaultdict(list)
+        if self.watching is None:
+            for operation in operations:
+                rung = operation.rung() if isinstance(operation, Judge) else None
+                if rung is not None and isinstance(operation, Judge):
+                    rungs[id(rung.aggregate)].append((rung, operation))
+        gated = {id(judge) for judges in rungs.values() for _, judge in judges}
+        for operation in operations:
+            judges = rungs.get(id(operation.aggregate)) if isinstance(operation, Entry) else None
+            if judges and isinstance(operation, Entry):
+                yield operation.gated(event_type, gate_of(judges, event_type))
+            elif id(operation) not in gated:
+                yield operation.stepper(event_type)
 
     def _late(self, event_type: str) -> Late | None:
         """Return what takes late events of a type, None where an operation has no rule for them."""
@@ -296,12 +308,6 @@ class _PlanBuilder:
             fields = ",".join(sorted(f"{field.name}:{field.type.value}" for field in schema.fields.values()))
             lines.append(f"event {event_type} {fields} once {entry.once} traits {entry.traits}")
         return "\n".join(lines)
-
-
-def _rung_of(operation: Operation) -> int:
-    """Return what only judges of one and the same total have in common."""
-    rung = operation.rung() if isinstance(operation, Judge) else None
-    return id(operation if rung is None else rung.total)
 
 
 def _late_step(take: LateStep | None, rulings: frozenset[int]) -> LateStep:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from decimal import Decimal
-from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
@@ -17,20 +16,20 @@ import msgspec
 from dsl.calendar import label, unit_index
 from dsl.event import Event, Position
 from dsl.filters import compile_test, predicate_key
-from dsl.nodes.compose import asker, lasting
-from dsl.nodes.node import ALL, BEGINNING, Measure, whole
-from dsl.nodes.totals import Reached, ReachedInUnit, Total
+from dsl.nodes.compose import Within, asker, lasting, teller
+from dsl.nodes.node import ALL, BEGINNING, Gate, Measure, Step, whole
+from dsl.nodes.streak import StreakReached
+from dsl.nodes.totals import Bound, Distinct, Reached, ReachedInUnit, Total
 from dsl.progress import Amount, Earned, Grant, State
 from dsl.syntax import Active, RepeatEach
 
 if TYPE_CHECKING:
     from dsl.conditions import Built
     from dsl.filters import Getter
+    from dsl.nodes.node import Aggregate
     from dsl.syntax import Achievement, Ref
     from dsl.types import Value
 
-Judgement = Callable[[State, Event], list[Grant] | None]
-"""Returns what an event earns, None where that is nothing."""
 LateJudgement = Callable[[State, Position], bool]
 """Tells, once all aggregates have taken a late event at a position, that no grant is moved by it."""
 Opening = Callable[[State, Event], int | None]
@@ -108,7 +107,7 @@ class Judge:
             f"active {span} settle {settle} hears {sorted(self.types)}"
         )
 
-    def stepper(self, event_type: str) -> Judgement:
+    def stepper(self, event_type: str) -> Step:
         """Return the judgement on an event."""
         del event_type
         slot, version, tier = self.ruling.slot, self.version.version, self.ruling.tier
@@ -133,7 +132,7 @@ class Judge:
 
         return judge
 
-    def _once(self, low: int, high: int, settle: int) -> Judgement:
+    def _once(self, low: int, high: int, settle: int) -> Step:
         """Return the judgement of what is earned once: most events end at its first line."""
         slot, name, version, tier = self.ruling.slot, self.version.name.text, self.version.version, self.ruling.tier
         holds = asker(self.built.node)
@@ -147,14 +146,23 @@ class Judge:
         return judge
 
     def rung(self) -> Rung | None:
-        """Return which bound on which total this is, where reaching it is all that it takes; None where it is not."""
+        """Return which bound on which aggregate this is, where reaching it is all that it takes; None where it is not.
+
+        Such a bound is reached at a move of the aggregate, at an event which the judge hears, and then earned for good.
+        """
         version, node = self.version, self.built.node
         free = version.repeat is None and version.active is None and version.where is None and not self.after
-        if not free or self.since is not None or self.until is not None or not isinstance(node, Reached):
+        if not free or self.since is not None or self.until is not None:
             return None
-        if node.falls or node.bound.op != ">=" or node.bound.bound <= 0:
-            return None
-        return Rung(node.total, node.bound.bound)
+        match node:
+            case Reached(total=total, bound=Bound(op=">=", bound=bound), falls=False):
+                return Rung(total, bound) if type(total) in {Total, Distinct} and bound > 0 else None
+            case StreakReached(streaks=streaks, need=need):
+                return None if streaks.keep else Rung(streaks, need)
+            case Within():
+                return None if node.ticks else Rung(node, 1)
+            case _:
+                return None
 
     def late(self) -> LateJudgement | None:
         """Return what tells whether late events move no grant of this version, None where nobody can tell.
@@ -255,23 +263,28 @@ class Judge:
 
 
 class Rung(NamedTuple):
-    """A bound on a total that only grows."""
+    """A bound on what only grows; on a span it says nothing: that held once, or never."""
 
-    total: Total
+    aggregate: Aggregate
     bound: Amount
 
 
-def ladder(judges: Sequence[Judge], event_type: str) -> Judgement:
-    """Return the judgement on several bounds on one total: only the highest one that is reached is looked at.
+def gate_of(judges: Sequence[tuple[Rung, Judge]], event_type: str) -> Gate:
+    """Return the gate to the judges of one aggregate.
 
-    Each of them is earned at the event that reaches it. So where the highest one that is reached is earned, all below
-    are; otherwise each judges for itself, in the order given.
+    Each of them is earned at the event that reaches its bound. So where the highest one is earned, all are.
     """
-    rungs = [(rung.bound, rung.total, judge) for judge in judges if (rung := judge.rung()) is not None]
-    each = tuple(judge.stepper(event_type) for judge in judges)
-    rungs.sort(key=itemgetter(0))
-    bounds, slots = [bound for bound, _, _ in rungs], [judge.ruling.slot for _, _, judge in rungs]
-    best = rungs[0][1].teller()
+    each = tuple(judge.stepper(event_type) for _, judge in judges)
+    least = min(rung.bound for rung, _ in judges)
+    _, highest = max(judges, key=lambda pair: pair[0].bound)
+    return Gate(least, highest.ruling.slot, each[0] if len(each) == 1 else _in_turn(judges, each))
+
+
+def _in_turn(judges: Sequence[tuple[Rung, Judge]], each: Sequence[Step]) -> Step:
+    """Return the judgement on several bounds: they judge where the highest one that is reached is not earned."""
+    ascending = sorted(judges, key=lambda pair: pair[0].bound)
+    bounds, slots = [rung.bound for rung, _ in ascending], [judge.ruling.slot for _, judge in ascending]
+    best = teller(judges[0][0].aggregate)
 
     def judge(state: State, event: Event) -> list[Grant] | None:
         reached = bisect_right(bounds, best(state))

@@ -11,14 +11,17 @@ from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 import msgspec
 
 from dsl.clock import Clock, UserClock, clock_of
+from dsl.nodes.compose import Within
 from dsl.nodes.late import nothing
+from dsl.nodes.streak import Streaks
+from dsl.nodes.totals import Total
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from dsl.event import Event, Position
     from dsl.nodes.late import LateStep, Undo
-    from dsl.nodes.node import Aggregate, Step
+    from dsl.nodes.node import Aggregate, Gate, Step
     from dsl.progress import Grant, State
     from dsl.syntax import Modifiers, Pattern, RepeatEvery
 
@@ -65,7 +68,7 @@ class Operation(Protocol):
 
     types: frozenset[str]
 
-    def stepper(self, event_type: str) -> Callable[[State, Event], list[Grant] | None]:
+    def stepper(self, event_type: str) -> Step:
         """Return the operation on an event of one type."""
         ...
 
@@ -83,6 +86,12 @@ class Entry:
         """Return the final canonical form."""
         return f"{self.owner}{self.seen.key()}{self.aggregate.key()}"
 
+    def gated(self, event_type: str, gate: Gate) -> Step:
+        """Return the step with judges behind it that look at the aggregate alone."""
+        if self.seen != Seen() or not isinstance(self.aggregate, Total | Streaks | Within):
+            raise AssertionError(self.key())
+        return self.aggregate.gated(event_type, gate)
+
     def stepper(self, event_type: str) -> Step:
         """See `Operation`: the aggregate's step, for the events that are seen."""
         step, seen = self.aggregate.stepper(event_type), self.seen
@@ -91,9 +100,8 @@ class Entry:
         low = -(2**63) if seen.start is None else seen.start
         high = 2**63 if seen.end is None else seen.end
 
-        def guarded(state: State, event: Event) -> None:
-            if low <= event.at < high:
-                step(state, event)
+        def guarded(state: State, event: Event) -> list[Grant] | None:
+            return step(state, event) if low <= event.at < high else None
 
         return guarded
 

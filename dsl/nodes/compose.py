@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from dsl.event import Position
 from dsl.nodes.late import nothing, unmoved
-from dsl.nodes.node import ALL, NOTHING, Measure, whole
+from dsl.nodes.node import ALL, CLOSED, NOTHING, Measure, whole
 from dsl.nodes.recent import ExtremeReached, NthReached, SumReached
 from dsl.nodes.sequence import SequenceReached
-from dsl.nodes.streak import StreakReached
-from dsl.nodes.totals import Reached
+from dsl.nodes.streak import StreakReached, Streaks
+from dsl.nodes.totals import Reached, Total
 from dsl.progress import Held, Since
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from dsl.clock import Clock
     from dsl.event import Event
     from dsl.nodes.late import LateStep, Lift, Undo
-    from dsl.nodes.node import Aggregate, Condition, Step, Tests
-    from dsl.progress import State
+    from dsl.nodes.node import Aggregate, Condition, Gate, Step, Tests
+    from dsl.progress import Amount, Grant, State
     from dsl.types import Unit
 
 
@@ -151,21 +151,27 @@ class Within(_Span):
 
     def stepper(self, event_type: str) -> Step:
         """See `Aggregate`."""
-        del event_type
-        inner, slot, length = starter(self.inner), self.slot, self.length
+        return self.gated(event_type, CLOSED)
 
-        def step(state: State, event: Event) -> None:
+    def gated(self, event_type: str, gate: Gate) -> Step:
+        """Return the step, with judges behind it of whether anything was ever held."""
+        del event_type
+        inner, slot, length, (_, top, judge) = starter(self.inner), self.slot, self.length, gate
+
+        def step(state: State, event: Event) -> list[Grant] | None:
             start = inner(state)
             nodes: dict[int, Any] = state.nodes
             node: Held | None = nodes.get(slot)
             held = None if node is None else node.start
             if start is held:  # as at most events, also where there is none
-                return
+                return None
             if start is not None and event.at - start.at < length:
                 if node is None or held is None:
                     nodes[slot] = Held(start)
-                elif start > held:
+                    return judge(state, event) if top not in state.earned else None
+                if start > held:
                     node.start = start
+            return None
 
         return step
 
@@ -271,6 +277,18 @@ def asker(node: Condition) -> Callable[[State], bool]:
             return node.asker()
         case _:
             return node.holds
+
+
+def teller(aggregate: Aggregate) -> Callable[[State], Amount]:
+    """Return what tells how far an aggregate is that only grows: nought or one for a span, nought where unknown."""
+    match aggregate:
+        case Total() | Streaks():
+            return aggregate.teller()
+        case Within():
+            holds = aggregate.asker()
+            return lambda state: int(holds(state))
+        case _:
+            raise AssertionError(aggregate.key())
 
 
 # -- late events ------------------------------------------------------------------------------------------------------

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from dsl.event import Position
+from dsl.event import Event, Position
+from dsl.progress import Amount, Grant, State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
-    from dsl.event import Event
     from dsl.filters import Test
     from dsl.nodes.late import LateStep
-    from dsl.progress import Amount, State
 
     Tests = Mapping[str, Test | None]
-    Step = Callable[[State, Event], None]
+
+Step = Callable[[State, Event], list[Grant] | None]
+"""Folds an event into a state, in place; returns what is earned by it, None where that is nothing."""
 
 BEGINNING = Position(-(2**63), "")
 """Before every event."""
@@ -51,16 +53,28 @@ def whole(target: Amount) -> Measure:
     return Measure(Fraction(1), target, target) if target > 0 else Measure(Fraction(1), 1, 1)
 
 
+class Gate(NamedTuple):
+    """The judges that look at one aggregate and at nothing else, behind the moves that can concern them.
+
+    Nothing is earned below the bound `least`, and nothing is left to earn once `top`, the ruling of the highest, is.
+    """
+
+    least: Amount
+    top: int
+    judge: Step
+
+
+def _nothing(state: State, event: Event) -> list[Grant] | None:
+    del state, event
+
+
+CLOSED = Gate(10**200, -1, _nothing)
+"""No judge: the bound is more than any sum."""
+
+
 def only(test: Test | None, step: Step) -> Step:
     """Return the step for events that pass a test, None where all do."""
-    if test is None:
-        return step
-
-    def tested(state: State, event: Event) -> None:
-        if test(state, event):
-            step(state, event)
-
-    return tested
+    return step if test is None else lambda state, event: step(state, event) if test(state, event) else None
 
 
 class Aggregate(Protocol):

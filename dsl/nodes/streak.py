@@ -15,7 +15,7 @@ import msgspec
 from dsl.calendar import unit_index
 from dsl.event import Position
 from dsl.nodes.late import nothing, put
-from dsl.nodes.node import Measure, measure, only, whole
+from dsl.nodes.node import CLOSED, Measure, measure, only, whole
 from dsl.progress import Run
 from dsl.types import Unit
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from dsl.clock import Clock
     from dsl.event import Event
     from dsl.nodes.late import LateStep, Undo
-    from dsl.nodes.node import Step, Tests
-    from dsl.progress import State
+    from dsl.nodes.node import Gate, Step, Tests
+    from dsl.progress import Grant, State
 
 _SLACK: Final = {Unit.HOUR: 25, Unit.DAY: 2, Unit.WEEK: 1, Unit.MONTH: 1, Unit.YEAR: 1}
 """Units by which the label of a later event may lie before the UTC label of an earlier one."""
@@ -78,15 +78,16 @@ class Streaks:
 
     def stepper(self, event_type: str) -> Step:
         """See `Aggregate`."""
-        moves = self._moves(event_type) if event_type in self.tests else None
+        moves = self.gated(event_type, CLOSED) if event_type in self.tests else None
         return self._tracking(moves) if self.keep else moves or _nothing
 
-    def _moves(self, event_type: str) -> Step:
-        """Return the step by which events of one type make units active."""
+    def gated(self, event_type: str, gate: Gate) -> Step:
+        """Return the step by which events of one type make units active, with judges of the longest run behind it."""
+        least, top, judge = gate
         slot, unit, minimum, slack = self.slot, self.unit, self.minimum, _SLACK[self.unit]
         index_of, test, note = self.clock.unit_of(unit), self.tests[event_type], self._take
 
-        def step(state: State, event: Event) -> None:
+        def step(state: State, event: Event) -> list[Grant] | None:
             nodes: dict[int, Any] = state.nodes
             node: Run | None = nodes.get(slot)
             if node is None:
@@ -96,8 +97,9 @@ class Streaks:
                 # Most events come in a unit that is active already, and change nothing.
                 last, count = recent[-1]
                 if last == index and count >= minimum:
-                    return
+                    return None
             note(node, index, unit_index(unit, event.at) - slack)
+            return judge(state, event) if node.best >= least and top not in state.earned else None
 
         return only(test, step)
 
@@ -175,6 +177,17 @@ class Streaks:
             node.tail.append(index)
             del node.tail[: max(0, len(node.tail) - self.keep)]
 
+    def teller(self) -> Callable[[State], int]:
+        """Return what tells the longest run; slots are known by now."""
+        slot = self.slot
+
+        def best(state: State) -> int:
+            nodes: dict[int, Any] = state.nodes
+            node: Run | None = nodes.get(slot)
+            return 0 if node is None else node.best
+
+        return best
+
     def runs(self, node: Run) -> Iterator[tuple[int, int]]:
         """Yield (active unit, number of active units in its run so far) of what can still change, oldest first."""
         last, length = node.last, node.sealed
@@ -232,14 +245,8 @@ class StreakReached:
 
     def asker(self) -> Callable[[State], bool]:
         """Return `holds` as a closure of its own; slots are known by now."""
-        slot, need = self.streaks.slot, self.need
-
-        def holds(state: State) -> bool:
-            nodes: dict[int, Any] = state.nodes
-            node: Run | None = nodes.get(slot)
-            return node is not None and node.best >= need
-
-        return holds
+        best, need = self.streaks.teller(), self.need
+        return lambda state: best(state) >= need
 
     def measure(self, state: State, now: int, floor: Position) -> Measure:
         """See `Condition`."""

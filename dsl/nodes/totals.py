@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from dsl.calendar import unit_index
 from dsl.nodes.late import nothing, put
-from dsl.nodes.node import Measure, measure, only, whole
+from dsl.nodes.node import CLOSED, Measure, measure, only, whole
 from dsl.progress import SinceTally, SinceValues, Tally, UnitTally, UnitValues, Values
 from dsl.values import EXACT, value_key
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from dsl.clock import Clock
     from dsl.event import Event, Position
     from dsl.nodes.late import LateStep, Undo
-    from dsl.nodes.node import Step, Tests
-    from dsl.progress import Amount, State
+    from dsl.nodes.node import Gate, Step, Tests
+    from dsl.progress import Amount, Grant, State
     from dsl.types import Unit
 
 
@@ -76,30 +76,49 @@ class Total:
 
     def stepper(self, event_type: str) -> Step:
         """See `Aggregate`."""
-        slot, test, field = self.slot, self.tests[event_type], self.field
+        return self.gated(event_type, CLOSED)
 
-        def count(state: State, event: Event) -> None:
-            del event
+    def gated(self, event_type: str, gate: Gate) -> Step:
+        """Return the step, with judges of the total behind it."""
+        step = self._counting(gate) if self.field is None else self._adding_up(self.field, gate)
+        return only(self.tests[event_type], step)
+
+    def _counting(self, gate: Gate) -> Step:
+        slot, (least, top, judge) = self.slot, gate
+
+        def count(state: State, event: Event) -> list[Grant] | None:
             nodes: dict[int, Any] = state.nodes
             node: Tally | None = nodes.get(slot)
             if node is None:
-                nodes[slot] = Tally(1)
-            else:
-                node.total += 1
+                node = Tally()
+                nodes[slot] = node
+            total = node.total + 1
+            node.total = total
+            return judge(state, event) if total >= least and top not in state.earned else None
 
-        def add_up(state: State, event: Event) -> None:
+        return count
+
+    def _adding_up(self, field: str, gate: Gate) -> Step:
+        slot, (least, top, judge) = self.slot, gate
+
+        def add_up(state: State, event: Event) -> list[Grant] | None:
             fields: dict[str, Any] = event.fields
-            amount: Amount | None = fields.get(field or "")
+            amount: Amount | None = fields.get(field)
             if amount is None:
-                return
+                return None
             nodes: dict[int, Any] = state.nodes
             node: Tally | None = nodes.get(slot)
             if node is None:
                 nodes[slot] = Tally(amount)
+                total = amount
             else:
-                node.total = add(node.total, amount)
+                total = node.total
+                # Whole numbers need no context that is wide enough.
+                total = total + amount if type(total) is int and type(amount) is int else add(total, amount)
+                node.total = total
+            return judge(state, event) if total >= least and top not in state.earned else None
 
-        return only(test, count if field is None else add_up)
+        return add_up
 
     def late(self, event_type: str) -> LateStep | None:
         """See `Aggregate`: numbers are added up in any order."""
@@ -249,24 +268,25 @@ class Distinct(Total):
         """See `Aggregate`."""
         return f"{self.name}#{self.cap}"
 
-    def stepper(self, event_type: str) -> Step:
-        """See `Aggregate`."""
-        slot, test, field, cap = self.slot, self.tests[event_type], self.distinct, self.cap
+    def gated(self, event_type: str, gate: Gate) -> Step:
+        """See `Total`. At the cap all bounds are reached, and all that is judged by nothing else is earned."""
+        slot, field, cap, (least, top, judge) = self.slot, self.distinct, self.cap, gate
 
-        def step(state: State, event: Event) -> None:
+        def step(state: State, event: Event) -> list[Grant] | None:
             nodes: dict[int, Any] = state.nodes
             node: Values | None = nodes.get(slot)
             if node is not None and len(node.seen) >= cap:
-                return
+                return None
             value = event.fields.get(field)
             if value is None:
-                return
+                return None
             if node is None:
-                nodes[slot] = Values({value_key(value)})
-            else:
-                node.seen.add(value_key(value))
+                node = nodes[slot] = Values()
+            seen = node.seen
+            seen.add(value_key(value))
+            return judge(state, event) if len(seen) >= least and top not in state.earned else None
 
-        return only(test, step)
+        return only(self.tests[event_type], step)
 
     def late(self, event_type: str) -> LateStep | None:
         """See `Aggregate`: the number of values is the same in any order, and at the cap nobody asks which they are."""

@@ -1,0 +1,33 @@
+"""Judges behind the gates of their aggregates grant what they grant one by one, at every event.
+
+A watched plan has no gates: its judges are asked in order, at every event that they hear.
+"""
+
+from __future__ import annotations
+
+from random import Random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dsl.fold import fold
+from dsl.outcome import by_subject, canonical_order
+from dsl.watch import watched
+from tests.property import strategies
+from tests.property.close import close_events, plain_rules
+from tests.property.thorough import thorough
+from worker.rulefiles import build
+
+
+@thorough(300)
+@given(st.integers(0, 2**32))
+def test_a_gate_opens_for_whatever_is_earned(seed: int) -> None:
+    dice = Random(seed)  # noqa: S311 - no secret
+    text = plain_rules(dice)
+    if strategies.impossible(text):
+        return
+    rules = build([("drawn.ach", text.encode())])
+    assert rules.program is not None
+    plan, ungated = rules.program.scopes["user"], watched(rules.rules, "user").plan
+    for events in by_subject(rules.program, sorted(close_events(dice), key=canonical_order)).values():
+        assert sorted(map(repr, fold(plan, events)[1])) == sorted(map(repr, fold(ungated, events)[1]))
