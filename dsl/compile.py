@@ -251,26 +251,11 @@ class _PlanBuilder:
         return Dispatch(steps=steps, once=None if once is None else Once(*once), traits=moved, late=late)
 
     def _steps(self, event_type: str) -> Iterator[Step]:
-        """Yield the operations on events of a type; judges that look at one aggregate alone go with its step.
-
-        There they judge sooner than in their order, and nothing in between looks at what they have earned: whoever
-        names an achievement stands behind it. A watch looks at what its judge is about to see, so that a watched plan
-        keeps the order.
-        """
-        operations = list(self.memory.operations(event_type))
-        rungs: defaultdict[int, list[tuple[Rung, Judge]]] = defaultdict(list)
-        if self.watching is None:
-            for operation in operations:
-                rung = operation.rung() if isinstance(operation, Judge) else None
-                if rung is not None and isinstance(operation, Judge):
-                    rungs[id(rung.aggregate)].append((rung, operation))
-        gated = {id(judge) for judges in rungs.values() for _, judge in judges}
-        for operation in operations:
-            judges = rungs.get(id(operation.aggregate)) if isinstance(operation, Entry) else None
-            if judges and isinstance(operation, Entry):
-                yield operation.gated(event_type, gate_of(judges, event_type))
-            elif id(operation) not in gated:
-                yield operation.stepper(event_type)
+        """Return the operations on events of a type; a watch has to look at each in its order."""
+        operations = self.memory.operations(event_type)
+        if self.watching is not None:
+            return (operation.stepper(event_type) for operation in operations)
+        return _Wiring(list(operations), event_type).steps()
 
     def _late(self, event_type: str) -> Late | None:
         """Return what takes late events of a type, None where an operation has no rule for them."""
@@ -308,6 +293,52 @@ class _PlanBuilder:
             fields = ",".join(sorted(f"{field.name}:{field.type.value}" for field in schema.fields.values()))
             lines.append(f"event {event_type} {fields} once {entry.once} traits {entry.traits}")
         return "\n".join(lines)
+
+
+class _Wiring:
+    """The operations on events of one type, so wired that most events come to few of them.
+
+    Judges who look at one aggregate alone stand behind its gate, and a span over nothing but a sequence behind the
+    moves of that: at any other event its start lies further back than it did before. So they step sooner than in their
+    order. Nothing in between looks at them: whoever asks a span, or names an achievement, stands behind it.
+    """
+
+    def __init__(self, operations: Sequence[Operation], event_type: str) -> None:
+        self.event_type = event_type
+        self.operations = operations
+        self.rungs: defaultdict[int, list[tuple[Rung, Judge]]] = defaultdict(list)
+        self.followers: defaultdict[int, list[Entry]] = defaultdict(list)
+        self.wired: set[int] = set()
+        for operation in operations:
+            self._wire(operation)
+
+    def _wire(self, operation: Operation) -> None:
+        if isinstance(operation, Judge):
+            rung = operation.rung()
+            if rung is not None:
+                self.rungs[id(rung.aggregate)].append((rung, operation))
+                self.wired.add(id(operation))
+        elif isinstance(operation, Entry):
+            leader = operation.leader()
+            if leader is not None:
+                self.followers[id(leader)].append(operation)
+                self.wired.add(id(operation))
+
+    def steps(self) -> Iterator[Step]:
+        """Yield what is left in order, with all else behind it."""
+        for operation in self.operations:
+            if id(operation) not in self.wired:
+                yield self._step(operation)
+
+    def _step(self, operation: Operation) -> Step:
+        if not isinstance(operation, Entry):
+            return operation.stepper(self.event_type)
+        aggregate = operation.aggregate
+        if judges := self.rungs.get(id(aggregate)):
+            return operation.gated(self.event_type, gate_of(judges, self.event_type))
+        if followers := self.followers.get(id(aggregate)):
+            return operation.followed(self.event_type, [self._step(each) for each in followers])
+        return operation.stepper(self.event_type)
 
 
 def _late_step(take: LateStep | None, rulings: frozenset[int]) -> LateStep:

@@ -13,11 +13,12 @@ import msgspec
 from dsl.clock import Clock, UserClock, clock_of
 from dsl.nodes.compose import Within
 from dsl.nodes.late import nothing
+from dsl.nodes.sequence import SequenceReached, Sequences
 from dsl.nodes.streak import Streaks
 from dsl.nodes.totals import Total
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from dsl.event import Event, Position
     from dsl.nodes.late import LateStep, Undo
@@ -91,6 +92,20 @@ class Entry:
         if self.seen != Seen() or not isinstance(self.aggregate, Total | Streaks | Within):
             raise AssertionError(self.key())
         return self.aggregate.gated(event_type, gate)
+
+    def leader(self) -> Sequences | None:
+        """Return the sequence without whose moves the aggregate, a span over it alone, does not move."""
+        span = self.aggregate
+        if self.seen != Seen() or not isinstance(span, Within) or span.ticks:
+            return None
+        inner = span.inner
+        return inner.sequences if isinstance(inner, SequenceReached) and inner.sequences.by is None else None
+
+    def followed(self, event_type: str, others: Sequence[Step]) -> Step:
+        """Return the step with those behind it that have the aggregate for their leader."""
+        if self.seen != Seen() or not isinstance(self.aggregate, Sequences):
+            raise AssertionError(self.key())
+        return self.aggregate.followed(event_type, others)
 
     def stepper(self, event_type: str) -> Step:
         """See `Operation`: the aggregate's step, for the events that are seen."""

@@ -10,7 +10,7 @@ from dsl.event import Event, Position
 from dsl.progress import Amount, Grant, State
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from dsl.filters import Test
     from dsl.nodes.late import LateStep
@@ -75,6 +75,15 @@ CLOSED = Gate(10**200, -1, _nothing)
 def only(test: Test | None, step: Step) -> Step:
     """Return the step for events that pass a test, None where all do."""
     return step if test is None else lambda state, event: step(state, event) if test(state, event) else None
+
+
+def in_turn(steps: Sequence[Step]) -> Step:
+    """Return one step for several."""
+    if len(steps) == 1:
+        return steps[0]
+    if not steps:
+        return _nothing
+    return lambda state, event: [grant for step in steps for grant in step(state, event) or ()]
 
 
 class Aggregate(Protocol):

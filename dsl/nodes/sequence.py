@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from dsl.event import Position
 from dsl.nodes.late import nothing
-from dsl.nodes.node import Measure, measure, whole
+from dsl.nodes.node import Measure, in_turn, measure, whole
 from dsl.progress import KeyedSteps, Steps
 from dsl.values import value_key
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from dsl.filters import Test
     from dsl.nodes.late import LateStep, Lift, Undo
     from dsl.nodes.node import Step, Tests
-    from dsl.progress import State
+    from dsl.progress import Grant, State
 
     Places = tuple[tuple[int, Test | None], ...]
 
@@ -52,21 +52,29 @@ class Sequences:
 
     def stepper(self, event_type: str) -> Step:
         """See `Aggregate`."""
-        return self._step(event_type) if self.by is None else self._keyed_step(event_type, self.by)
+        return self.followed(event_type, ()) if self.by is None else self._keyed_step(event_type, self.by)
 
-    def _step(self, event_type: str) -> Step:
+    def followed(self, event_type: str, others: Sequence[Step]) -> Step:
+        """Return the step, without `by`, and behind it others that only concern what has moved."""
         slot, length, places = self.slot, self.length, self._places(event_type)
         begins = any(i == 0 for i, _ in places)
+        after, single = in_turn(others), places[0][0] if len(places) == 1 else 0
 
-        def step(state: State, event: Event) -> None:
+        def step(state: State, event: Event) -> list[Grant] | None:
             nodes: dict[int, Any] = state.nodes
             node: Steps | None = nodes.get(slot)
-            if node is not None:
-                _advance(node.best, places, state, event)
-            elif begins:
+            if node is None:
+                if not begins:
+                    return None
                 node = Steps([None] * length)
-                if _advance(node.best, places, state, event):
-                    nodes[slot] = node
+                if not _advance(node.best, places, state, event):
+                    return None
+                nodes[slot] = node
+                return after(state, event)
+            best = node.best
+            if single and best[single] is best[single - 1]:  # filled from the same start, or not begun: nothing moves
+                return None
+            return after(state, event) if _advance(best, places, state, event) else None
 
         return step
 
