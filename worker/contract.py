@@ -113,12 +113,12 @@ class Contract:
             wire = _event.decode(body)
         except (msgspec.DecodeError, RecursionError) as error:
             return _undecodable(body, error)
-        payload = bytes(wire.payload)
+        payload = str(wire.payload, "utf-8")
         # What is small, plain and flat has nothing that a closer look would find.
         if (
             len(body) > MAX_ID_BYTES
             or b"\\" in body
-            or not payload.startswith(b"{")
+            or payload[:1] != "{"
             or body.count(b"{") + body.count(b"[") > MAX_DEPTH
         ) and (flaw := _unfit(wire, payload, body)) is not None:
             return flaw
@@ -135,19 +135,14 @@ class Contract:
         if at > now + self._skew:
             ahead = (at - now) // 1_000_000
             return Rejected(Reason.FROM_THE_FUTURE, f"occurred_at: {ahead} s ahead of the clock", body)
-        given = payload if payload and payload != b"null" else None
+        given = payload if payload and payload != "null" else None
         reader = self._readers.get(wire.event_type)
-        fields = {} if reader is None else reader.strict(given or b"{}")
+        fields = {} if reader is None else reader.strict(given or "{}")
         if isinstance(fields, Fault):
             detail = f"payload.{fields.field}: expected {fields.expected}, got {fields.got}"
             return Rejected(Reason.CONTRACT, detail, body)
-        return Accepted(
-            Event(tenant, wire.event_id, wire.event_type, wire.user_id, at, offset, fields),
-            wire.occurred_at,
-            wire.source,
-            None if given is None else given.decode(),
-            body,
-        )
+        event = Event(tenant, wire.event_id, wire.event_type, wire.user_id, at, offset, fields)
+        return Accepted(event, wire.occurred_at, wire.source, given, body)
 
 
 def same_body(accepted: Accepted, stored: StoredBody) -> bool:
@@ -203,7 +198,7 @@ def _where(message: str) -> str:
     return f"{said.split('`')[1]}: missing" if "missing required field" in said else said
 
 
-def _unfit(wire: _Wire, payload: bytes, body: bytes) -> Rejected | None:
+def _unfit(wire: _Wire, payload: str, body: bytes) -> Rejected | None:
     """Return what is wrong with the whole, with ids or with the payload, the field first; or None."""
     if _too_deep(body):
         return Rejected(Reason.TOO_DEEP, f"nested deeper than {MAX_DEPTH}", body)
@@ -215,7 +210,7 @@ def _unfit(wire: _Wire, payload: bytes, body: bytes) -> Rejected | None:
         for name in _TEXTS:
             if len((getattr(wire, name) or "").encode()) > MAX_ID_BYTES:
                 return Rejected(Reason.INVALID_EVENT, f"{name}: longer than {MAX_ID_BYTES} bytes", body)
-    if payload and not payload.startswith(b"{") and payload != b"null":
+    if payload and not payload.startswith("{") and payload != "null":
         return Rejected(Reason.INVALID_EVENT, "payload: expected an object", body)
     return None
 

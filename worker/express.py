@@ -8,15 +8,17 @@ or an unlock was there before, it does nothing, and the batch goes the long way,
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
 from dsl.compile import USER
+from dsl.outcome import canonical_order
 from worker.batch import Attempt
 from worker.folding import checkpoint_columns, move_in_place, progress_columns
 from worker.grants import first_decisions
-from worker.ledger import event_columns, move_latest
+from worker.ledger import event_columns
 
 if TYPE_CHECKING:
     from dsl.event import Event
@@ -29,27 +31,48 @@ WORTH_IT: Final = 0.5
 """Share of a batch that must go the express way; less than that is not worth a transaction beside that of the rest."""
 
 
-def divide(batch: Batch, memory: Memory) -> tuple[Attempt | None, Batch]:
-    """Return an attempt at what can go the express way, if that is worth it, and the rest of the batch.
+class Express(NamedTuple):
+    """What can go the express way: an attempt at it, and per user the events that their plan hears, in order."""
+
+    attempt: Attempt
+    heard: dict[Subject, list[Event]]
+
+
+def divide(batch: Batch, memory: Memory) -> tuple[Express | None, Batch]:
+    """Return what can go the express way, if that is worth it, and the rest of the batch.
 
     The attempt holds its partitions in the memory: it has to be committed there, or to fail.
     """
-    known = _known(batch, memory)
-    items = tuple(item for item in batch.items if item.concern in known)
+    told, concerned = _told(batch)
+    stamp, types = batch.rules.stamps[USER], batch.rules.program.scopes[USER].types
+    known: dict[Subject, Standing] = {}
+    for user, events in told.items():
+        standing = memory.expect(user)
+        if standing is not None and _is_known(standing, stamp, events):
+            known[user] = standing
+    concerns = {concern for concern in concerned if concern.user in known}
+    items = batch.items
+    if len(concerns) < len(concerned):
+        items = tuple(item for item in items if item.concern in concerns)
     if not items or len(items) < len(batch.items) * WORTH_IT:
         return None, batch
-    rest = tuple(item for item in batch.items if item.concern not in known) if len(items) < len(batch.items) else ()
+    rest = tuple(item for item in batch.items if item.concern not in concerns) if items is not batch.items else ()
     attempt = Attempt(msgspec.structs.replace(batch, items=items, letters=()))
-    for concern, standing in known.items():
-        attempt.standings[concern.user] = standing
-        memory.presume(attempt.hold, concern.user, standing)
+    attempt.standings.update(known)
     attempt.fresh = list(items)
-    return attempt, msgspec.structs.replace(batch, items=rest)
+    heard: dict[Subject, list[Event]] = {}
+    for user, standing in known.items():
+        memory.presume(attempt.hold, user, standing)
+        events = told[user]
+        standing.latest = (events[-1].at, events[-1].id)
+        if mine := [event for event in events if event.type in types]:
+            heard[user] = mine
+    return Express(attempt, heard), msgspec.structs.replace(batch, items=rest)
 
 
-def _known(batch: Batch, memory: Memory) -> dict[Concern, Standing]:
-    """Return who is remembered well enough: all that this batch has of those users is new, and theirs alone."""
-    events: dict[Subject, list[Event]] = {}
+def _told(batch: Batch) -> tuple[dict[Subject, list[Event]], dict[Concern, list[Event]]]:
+    """Return all events of users whose events, in this batch, concern nobody else; and those of every concern."""
+    told: dict[Subject, list[Event]] = {}
     concerned: dict[Concern, list[Event]] = {}
     shared: set[Subject] = set()
     for item in batch.items:
@@ -57,38 +80,38 @@ def _known(batch: Batch, memory: Memory) -> dict[Concern, Standing]:
         found = concerned.get(concern)
         if found is None:
             user = concern.user
-            found = concerned[concern] = events.setdefault(user, [])
-            if any(subject != user for subject in concern.subjects):
+            found = concerned[concern] = told.setdefault(user, [])
+            if concern.subjects and concern.subjects != (user,):
                 shared.add(user)
         found.append(item.accepted.event)
-    stamp = batch.rules.stamps[USER]
-    known = {
-        user: standing
-        for user, told in events.items()
-        if user not in shared and (standing := memory.expect(user)) is not None and _is_known(standing, stamp, told)
-    }
-    return {concern: known[concern.user] for concern in concerned if concern.user in known}
+    for user in shared:
+        del told[user]
+    return told, concerned
 
 
 def _is_known(standing: Standing, stamp: str, events: list[Event]) -> bool:
-    """Tell whether a user's state is valid, and all events, each once, lie behind the latest one that is known."""
+    """Put a user's events in order; tell whether the state is valid, and all events, each once, are the latest."""
     if standing.state is None or standing.latest is None or standing.stamp != stamp or standing.erased:
         return False
-    positions = [(event.at, event.id) for event in events]
-    return min(positions) > standing.latest and (len(positions) == 1 or len(set(positions)) == len(positions))
+    if len(events) > 1:
+        events.sort(key=canonical_order)
+        if any(one.at == other.at and one.id == other.id for one, other in pairwise(events)):
+            return False
+    first, (at, name) = events[0], standing.latest
+    return first.at > at or (first.at == at and first.id > name)
 
 
-async def commit_express(session: Session, attempt: Attempt, memory: Memory, *, clock: int) -> None:
-    """Judge and commit an attempt that `divide` has made; `clock` in microseconds, as in `settle_unlocks`.
+async def commit_express(session: Session, express: Express, memory: Memory, *, clock: int) -> None:
+    """Judge and commit what `divide` has found; `clock` in microseconds, as in `settle_unlocks`.
 
     Raises:
         OvertakenError: something was not as it was taken to be, and nothing has happened.
         UnfoldableError: the fold failed on an event.
     """
+    attempt = express.attempt
     rules, now, generations = attempt.batch.rules, attempt.batch.now, sorted(attempt.hold.generations.items())
-    if move_in_place(attempt):
+    if move_in_place(attempt, express.heard):
         raise AssertionError("whoever is known has events in order")
-    move_latest(attempt)
     attempt.decisions, unlocks = first_decisions(rules, attempt.stepped, now=now, clock=clock)
     standings = {subject: attempt.standings[subject] for subject in attempt.touched}
     await session.run(

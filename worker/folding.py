@@ -48,7 +48,7 @@ class UnfoldableError(Exception):
 async def judge(session: Session, attempt: Attempt) -> None:
     """Move every subject that the new events concern, and collect what it has earned."""
     rules = attempt.batch.rules
-    for scope, subjects in move_in_place(attempt).items():
+    for scope, subjects in move_in_place(attempt, _by_subject(attempt)).items():
         attempt.refolded.update(await refold(session, rules, scope, subjects, attempt.checkpoints))
     for subject, anew in attempt.refolded.items():
         standing = attempt.standings[subject]
@@ -56,11 +56,11 @@ async def judge(session: Session, attempt: Attempt) -> None:
         standing.stamp = rules.stamps[subject.scope]
 
 
-def move_in_place(attempt: Attempt) -> Mapping[str, Mapping[Subject, Position]]:
-    """Move whoever can be moved by the new events alone; return per scope whom to fold anew, and from where."""
+def move_in_place(attempt: Attempt, heard: Mapping[Subject, list[Event]]) -> Mapping[str, Mapping[Subject, Position]]:
+    """Move whoever can be moved by the events heard; return per scope whom to fold anew, and from where."""
     rules = attempt.batch.rules
     anew: defaultdict[str, dict[Subject, Position]] = defaultdict(dict)
-    for subject, events in _by_subject(attempt).items():
+    for subject, events in heard.items():
         standing = attempt.standings[subject]
         plan, stamp = rules.program.scopes[subject.scope], rules.stamps[subject.scope]
         if len(events) > 1:

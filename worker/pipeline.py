@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from worker.deployed import Deployed
+    from worker.express import Express
     from worker.message import Message
     from worker.reconcile import Decision
     from worker.settings import Settings
@@ -123,12 +124,12 @@ class Pipeline:
             return await self._commit(batch, waiting=waiting, certain=False)
         return await self._commit(rest, waiting=waiting) if rest.items or rest.letters else []
 
-    async def _commit_express(self, attempt: Attempt) -> bool:
+    async def _commit_express(self, express: Express) -> bool:
         """Commit what can go the express way; return False where it has not, as far as is known."""
-        began = perf_counter()
+        began, attempt = perf_counter(), express.attempt
         try:
             async with self._store.alone() as session:
-                await commit_express(session, attempt, self._memory, clock=self._clock(attempt))
+                await commit_express(session, express, self._memory, clock=self._clock(attempt))
         except (OvertakenError, UnavailableError, RefusedError, UnfoldableError) as error:
             log.debug("the long way", because=str(error))
             self._memory.failed(attempt.hold)
