@@ -28,6 +28,15 @@ class Announcement(NamedTuple):
     id: str
 
 
+class Asked(NamedTuple):
+    """An announcement on its way: with headers, and a subject for the answer."""
+
+    subject: str
+    reply: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
 class Unanswered(NamedTuple):
     """What went wrong with a round: some of it may have arrived, and all of it may be tried again."""
 
@@ -80,20 +89,23 @@ class Announcer:
     async def announce(
         self,
         announcements: Sequence[Announcement],
-        publish: Callable[[str, bytes, str, dict[str, str]], Awaitable[None]],
+        publish: Callable[[Sequence[Asked]], Awaitable[None]],
     ) -> dict[str, bool] | Unanswered:
-        """Publish announcements; return per id whether it was news to the broker."""
+        """Publish announcements, all at once; return per id whether it was news to the broker."""
         if not announcements:
             return {}
         this = _Round(len(announcements))
         keys: list[str] = []
+        asked: list[Asked] = []
         try:
             for one in announcements:
                 self._number += 1
-                keys.append(str(self._number))
-                self._waiting[keys[-1]] = (this, one.id)
+                key = str(self._number)
+                keys.append(key)
+                self._waiting[key] = (this, one.id)
                 headers = {**self._headers, self._id_header: one.id}
-                await publish(one.subject, one.body, f"{self._inbox}.{keys[-1]}", headers)
+                asked.append(Asked(one.subject, f"{self._inbox}.{key}", headers, one.body))
+            await publish(asked)
             with anyio.move_on_after(ANSWER_SECONDS):
                 await this.done.wait()
         finally:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 import anyio
 import structlog
 from nats.aio.client import Client
+from nats.errors import ConnectionReconnectingError, MaxPayloadError
 from nats.errors import Error as NatsError
 from nats.js import api
 from nats.js.errors import APIError, NotFoundError
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from nats.aio.subscription import Subscription
     from nats.js import JetStreamContext
 
-    from worker.announcing import Announcement
+    from worker.announcing import Announcement, Asked
 
     Frame = tuple[str, str, bytes, bytes]
     """Subject, reply subject, body, and block of headers as received."""
@@ -370,7 +371,7 @@ class Broker:
                     f"{self._answers}.*", cb=self._on_answer
                 )
                 self._answering = True
-            said = await self._announcer.announce(announcements, self._client.publish)
+            said = await self._announcer.announce(announcements, self._client.publish_all)
         except _OUT_OF_REACH as error:
             raise BrokerAwayError(_said(error)) from error
         if isinstance(said, Unanswered):
@@ -512,6 +513,27 @@ class _Client(Client):
         await self._send_command(f"PUB {lines}{tail}".encode())
         self.stats["out_msgs"] += len(subjects)
         self.stats["out_bytes"] += len(subjects) * len(body)
+        await self._flush_pending()
+
+    async def publish_all(self, messages: Sequence[Asked]) -> None:
+        """Publish messages with headers, in one write. Names and values of headers are tokens of ours.
+
+        Raises:
+            nats.errors.Error: the broker is not connected at the moment, or as `publish` does.
+        """
+        if not self.is_connected or self.is_draining_pubs:
+            raise ConnectionReconnectingError
+        frames: list[bytes] = []
+        for message in messages:
+            lines = "".join([f"{name}: {value}\r\n" for name, value in message.headers.items()])
+            block = f"NATS/1.0\r\n{lines}\r\n".encode()
+            sizes = f"{len(block)} {len(block) + len(message.body)}"
+            if len(message.body) > self._max_payload:
+                raise MaxPayloadError
+            frames += (f"HPUB {message.subject} {message.reply} {sizes}\r\n".encode(), block, message.body, b"\r\n")
+            self.stats["out_msgs"] += 1
+            self.stats["out_bytes"] += len(message.body)
+        await self._send_command(b"".join(frames))
         await self._flush_pending()
 
     async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:

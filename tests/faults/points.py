@@ -136,7 +136,7 @@ _SEAMS: dict[type, tuple[str, ...]] = {
     Broker: ("ensure", "subscribe", "next_batch", "ack", "terminate", "keep", "announce", "release", "backlog"),
     asyncpg.Connection: ("execute",),
     Client: ("publish", "flush", "subscribe", "connect"),
-    _Client: ("publish_each",),
+    _Client: ("publish_each", "publish_all"),
 }
 
 

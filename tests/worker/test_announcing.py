@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from worker import announcing
-from worker.announcing import Announcement, Announcer, Unanswered
+from worker.announcing import Announcement, Announcer, Asked, Unanswered
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 pytestmark = pytest.mark.anyio
 
@@ -17,13 +22,14 @@ class Answering:
     def __init__(self, *bodies: bytes | None) -> None:
         self.announcer = Announcer("inbox", {"Expected": "0"}, "Id")
         self._bodies = list(bodies)
-        self.headers: list[dict[str, str]] = []
+        self.asked: list[Asked] = []
 
-    async def publish(self, _: str, __: bytes, reply: str, headers: dict[str, str]) -> None:
-        self.headers.append(headers)
-        body = self._bodies.pop(0)
-        if body is not None:
-            self.announcer.answer(reply, body)
+    async def publish(self, asked: Sequence[Asked]) -> None:
+        self.asked.extend(asked)
+        for one in asked:
+            body = self._bodies.pop(0)
+            if body is not None:
+                self.announcer.answer(one.reply, body)
 
     async def announce(self, *announcements: Announcement) -> dict[str, bool] | Unanswered:
         return await self.announcer.announce(announcements, self.publish)
@@ -32,7 +38,7 @@ class Answering:
 async def test_news_and_copies() -> None:
     broker = Answering(b'{"stream": "S", "seq": 1}', b'{"stream": "S", "seq": 1, "duplicate": true}', REFUSED)
     assert await broker.announce(ONE, TWO, ONE._replace(id="three")) == {"one": True, "two": False, "three": False}
-    assert broker.headers[1] == {"Expected": "0", "Id": "two"}
+    assert broker.asked[1] == Asked("s.2", "inbox.2", {"Expected": "0", "Id": "two"}, b"2")
 
 
 @pytest.mark.parametrize("body", [b"", b'{"error": {"code": 503, "err_code": 10023, "description": "no space"}}'])
@@ -52,7 +58,7 @@ async def test_silence_ends_the_round(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_a_lost_connection_ends_the_round() -> None:
     broker = Answering()
 
-    async def lose(_: str, __: bytes, ___: str, ____: dict[str, str]) -> None:
+    async def lose(_: Sequence[Asked]) -> None:
         broker.announcer.lost()
 
     assert await broker.announcer.announce([ONE], lose) == Unanswered("the connection was lost")
