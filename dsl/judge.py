@@ -274,23 +274,23 @@ def gate_of(judges: Sequence[tuple[Rung, Judge]], event_type: str) -> Gate:
 
     Each of them is earned at the event that reaches its bound. So where the highest one is earned, all are.
     """
-    each = tuple(judge.stepper(event_type) for _, judge in judges)
-    least = min(rung.bound for rung, _ in judges)
-    _, highest = max(judges, key=lambda pair: pair[0].bound)
-    return Gate(least, highest.ruling.slot, each[0] if len(each) == 1 else _in_turn(judges, each))
-
-
-def _in_turn(judges: Sequence[tuple[Rung, Judge]], each: Sequence[Step]) -> Step:
-    """Return the judgement on several bounds: they judge where the highest one that is reached is not earned."""
     ascending = sorted(judges, key=lambda pair: pair[0].bound)
+    each = [judge.stepper(event_type) for _, judge in ascending]
+    _, highest = ascending[-1]
+    return Gate(ascending[0][0].bound, highest.ruling.slot, each[0] if len(each) == 1 else _ladder(ascending, each))
+
+
+def _ladder(ascending: Sequence[tuple[Rung, Judge]], each: Sequence[Step]) -> Step:
+    """Return the judgement on several bounds: from the highest one that is reached down to one that is earned."""
     bounds, slots = [rung.bound for rung, _ in ascending], [judge.ruling.slot for _, judge in ascending]
-    best = teller(judges[0][0].aggregate)
+    best = teller(ascending[0][0].aggregate)
 
     def judge(state: State, event: Event) -> list[Grant] | None:
-        reached = bisect_right(bounds, best(state))
-        if not reached or slots[reached - 1] in state.earned:
-            return None
-        return [grant for judgement in each for grant in judgement(state, event) or ()]
+        earned = state.earned
+        first = reached = bisect_right(bounds, best(state))
+        while first and slots[first - 1] not in earned:
+            first -= 1
+        return [grant for judgement in each[first:reached] for grant in judgement(state, event) or ()]
 
     return judge
 
