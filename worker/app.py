@@ -243,7 +243,7 @@ class Worker:
                     self._give_back(held)
                     continue
                 # A transaction has its price, whatever its size: small batches are one.
-                pieces = batch.split(min(len(ways), max(1, len(batch.items) // self._settings.writer_events)))
+                pieces = batch.split(min(len(ways), max(1, batch.size // self._settings.writer_events)))
                 whole = _Whole(held, batch, len(pieces))
                 for writer, piece in pieces.items():
                     await ways[writer].send(_Piece(whole, piece))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
+from functools import cached_property
 from itertools import chain
+from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
@@ -30,13 +32,13 @@ MAX_SUBJECT_BYTES = 512
 
 
 class Concern(msgspec.Struct, frozen=True, eq=False, gc=False):
-    """Whom an event concerns. Events of one batch share these: they are keys by identity, which costs least."""
+    """Whom events concern. Those of one batch share these: a key by identity costs least."""
 
     user: Subject
     subjects: tuple[Subject, ...]
-    """Everybody whose plan hears the event; the user too, if that one does."""
+    """Everybody whose plan hears them; the user too, if that one does."""
     everybody: tuple[Subject, ...]
-    """The user, and everybody whose plan hears the event."""
+    """The user, and everybody whose plan hears them."""
 
 
 class Item(msgspec.Struct, frozen=True, gc=False):
@@ -48,6 +50,18 @@ class Item(msgspec.Struct, frozen=True, gc=False):
     key: tuple[str, str]
     """The ledger's primary key: event id and tenant."""
     concern: Concern
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """Where it stands in the stream."""
+        return self.message.seq, self.element
+
+
+class Group(msgspec.Struct, frozen=True, gc=False):
+    """Events of one batch that concern the same, in the order of arrival."""
+
+    concern: Concern
+    items: list[Item]
 
 
 class Letter(NamedTuple):
@@ -61,22 +75,33 @@ class Letter(NamedTuple):
 
 
 class Batch(msgspec.Struct, frozen=True):
-    """Decoded messages under one rule set; `items` in the order of arrival, `now` in microseconds."""
+    """Decoded messages under one rule set, or a part of them; `now` in microseconds."""
 
     messages: tuple[Message, ...]
-    items: tuple[Item, ...]
+    groups: tuple[Group, ...]
     letters: tuple[Letter, ...]
     rules: Deployed
     now: int
 
+    @property
+    def size(self) -> int:
+        """The number of events."""
+        return sum([len(group.items) for group in self.groups])
+
+    @property
+    def items(self) -> list[Item]:
+        """The events, in the order of the stream. Put together when it is asked for: most batches go by groups."""
+        return sorted(chain.from_iterable([group.items for group in self.groups]), key=_place)
+
     def pieces(self, size: int) -> Iterator[Batch]:
         """Yield the batch in pieces of so many events: messages that are arrays can hold any number of them."""
-        if len(self.items) <= size:
+        if self.size <= size:
             yield self
             return
-        for at in range(0, len(self.items), size):
+        items = self.items
+        for at in range(0, len(items), size):
             letters = self.letters if at == 0 else ()
-            yield msgspec.structs.replace(self, items=self.items[at : at + size], letters=letters)
+            yield msgspec.structs.replace(self, groups=_grouped(items[at : at + size]), letters=letters)
 
     def split(self, writers: int) -> dict[int, Batch]:
         """Return the batch by writers, those that have something to do: a user always goes the same way.
@@ -84,35 +109,44 @@ class Batch(msgspec.Struct, frozen=True):
         Writers have ranges of partitions; a broker deals them out by their remainders, and leaves work for each writer.
         Dead letters go with the first of them.
         """
-        items: list[list[Item]] = [[] for _ in range(writers)]
-        ways: dict[Concern, list[Item]] = {}
-        for item in self.items:
-            concern = item.concern
-            way = ways.get(concern)
-            if way is None:
-                way = ways[concern] = items[partition_of(*concern.user) * writers // PARTITIONS]
-            way.append(item)
-        busy = {writer: tuple(found) for writer, found in enumerate(items) if found} or {0: ()}
-        first = min(busy)
+        if writers == 1:
+            return {0: self}
+        ways: defaultdict[int, list[Group]] = defaultdict(list)
+        for group in self.groups:
+            ways[partition_of(*group.concern.user) * writers // PARTITIONS].append(group)
+        first = min(ways, default=0)
         return {
-            writer: msgspec.structs.replace(self, items=found, letters=self.letters if writer == first else ())
-            for writer, found in busy.items()
+            writer: msgspec.structs.replace(
+                self, groups=tuple(ways[writer]), letters=self.letters if writer == first else ()
+            )
+            for writer in sorted(ways) or [first]
         }
 
     def again(self, rules: Deployed) -> Batch:
         """Return the batch, or the piece of one that it is, under other rules."""
-        mine = {(one.message.seq, one.element) for one in (*self.items, *self.letters)}
+        mine = {item.place for group in self.groups for item in group.items}
+        mine.update((letter.message.seq, letter.element) for letter in self.letters)
         whole = decode(self.messages, rules, now=self.now)
         return msgspec.structs.replace(
             whole,
-            items=tuple(item for item in whole.items if (item.message.seq, item.element) in mine),
+            groups=_grouped([item for item in whole.items if item.place in mine]),
             letters=tuple(letter for letter in whole.letters if (letter.message.seq, letter.element) in mine),
         )
 
     def condemned(self, reason: Reason, detail: str) -> Batch:
         """Return the batch with its events dead-lettered."""
         letters = (Letter(item.message, item.element, reason, detail, item.accepted.body) for item in self.items)
-        return msgspec.structs.replace(self, items=(), letters=(*self.letters, *letters))
+        return msgspec.structs.replace(self, groups=(), letters=(*self.letters, *letters))
+
+
+_place = attrgetter("place")
+
+
+def _grouped(items: Sequence[Item]) -> tuple[Group, ...]:
+    groups: defaultdict[Concern, list[Item]] = defaultdict(list)
+    for item in items:
+        groups[item.concern].append(item)
+    return tuple(Group(concern, mine) for concern, mine in groups.items())
 
 
 class Attempt:
@@ -120,9 +154,6 @@ class Attempt:
 
     def __init__(self, batch: Batch) -> None:
         self.batch = batch
-        concerns = dict.fromkeys([item.concern for item in batch.items])
-        self.subjects = dict.fromkeys(chain.from_iterable([concern.everybody for concern in concerns]))
-        """Every user and subject of the batch, once, in the order of arrival."""
         self.hold = Hold()
         self.standings: dict[Subject, Standing] = {}
         self.letters: list[Letter] = list(batch.letters)
@@ -140,50 +171,70 @@ class Attempt:
         self.touched: list[Subject] = []
         self.decisions: list[Decision] = []
 
+    @cached_property
+    def subjects(self) -> list[Subject]:
+        """Every user and subject of the batch, once, in the order of arrival."""
+        everybody = chain.from_iterable([group.concern.everybody for group in self.batch.groups])
+        return list(dict.fromkeys(everybody))
+
 
 def decode(messages: Sequence[Message], rules: Deployed, *, now: int) -> Batch:
     """Read messages under a rule set; `now` in microseconds."""
-    items: list[Item] = []
     letters: list[Letter] = []
     roster = _Roster(rules.program)
-    read, concern_of = rules.contract.read, roster.find
+    read, group_of = rules.contract.read, roster.find
     for message in messages:
         for element, one in enumerate(read(message.subject, message.body, now=now)):
             if isinstance(one, Rejected):
                 letters.append(Letter(message, element, one.reason, one.detail, one.body))
                 continue
             event = one.event
-            concern = concern_of(event)
-            if isinstance(concern, str):
-                letters.append(Letter(message, element, Reason.CONTRACT, concern, one.body))
+            group = group_of(event)
+            if isinstance(group, str):
+                letters.append(Letter(message, element, Reason.CONTRACT, group, one.body))
             else:
-                items.append(Item(message, element, one, (event.id, event.tenant), concern))
-    return Batch(tuple(messages), tuple(items), tuple(letters), rules, now)
+                group.items.append(Item(message, element, one, (event.id, event.tenant), group.concern))
+    return Batch(tuple(messages), tuple(roster.found), tuple(letters), rules, now)
 
 
 class _Roster:
-    """Whom the events of one batch concern. One object for each user: most batches have many events of a few."""
+    """Whom the events of one batch concern. One group for each user: most batches have many events of a few."""
 
     def __init__(self, program: Program) -> None:
         self._program = program
         self._for_users = program.for_users
-        self._users: dict[tuple[str, str], Concern] = {}
+        self._users: dict[tuple[str, str], Group] = {}
         """By tenant and user, for events that the plan of users hears and no other."""
+        self._others: dict[tuple[Subject, ...], Group] = {}
+        """By the user and whose plans hear it, for all others."""
+        self.found: list[Group] = []
 
-    def find(self, event: Event) -> Concern | str:
-        """Return whom an event concerns, or what is wrong with that."""
+    def find(self, event: Event) -> Group | str:
+        """Return the group that an event belongs to, or what is wrong with that."""
+        if event.type not in self._for_users:
+            return self._find(event)
         pair = (event.tenant, event.user)
-        concern = self._users.get(pair)
-        if concern is None:
+        group = self._users.get(pair)
+        if group is None:
             user = Subject(event.tenant, "user", event.user)
-            concern = self._users[pair] = Concern(user, (user,), (user,))
-        if event.type in self._for_users:
-            return concern
+            group = self._users[pair] = self._made(Concern(user, (user,), (user,)))
+        return group
+
+    def _find(self, event: Event) -> Group | str:
         subjects = subjects_of(self._program, event)
         if isinstance(subjects, str):
             return subjects
-        user = concern.user
-        return Concern(user, subjects, (user, *(subject for subject in subjects if subject != user)))
+        user = Subject(event.tenant, "user", event.user)
+        group = self._others.get((user, *subjects))
+        if group is None:
+            everybody = (user, *(subject for subject in subjects if subject != user))
+            group = self._others[user, *subjects] = self._made(Concern(user, subjects, everybody))
+        return group
+
+    def _made(self, concern: Concern) -> Group:
+        group = Group(concern, [])
+        self.found.append(group)
+        return group
 
 
 def subjects_of(program: Program, event: Event) -> tuple[Subject, ...] | str:

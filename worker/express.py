@@ -8,7 +8,7 @@ or an unlock was there before, it does nothing, and the batch goes the long way,
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
@@ -23,7 +23,7 @@ from worker.ledger import event_columns
 if TYPE_CHECKING:
     from dsl.event import Event
     from dsl.outcome import Subject
-    from worker.batch import Batch, Concern, Item
+    from worker.batch import Batch, Item
     from worker.standing import Memory, Standing
     from worker.store import Session
 
@@ -43,23 +43,21 @@ def divide(batch: Batch, memory: Memory) -> tuple[Express | None, Batch]:
 
     The attempt holds its partitions in the memory: it has to be committed there, or to fail.
     """
-    told, concerned = _told(batch)
+    told = _told(batch)
     stamp, types = batch.rules.stamps[USER], batch.rules.program.scopes[USER].types
     known: dict[Subject, Standing] = {}
     for user, events in told.items():
         standing = memory.expect(user)
         if standing is not None and _is_known(standing, stamp, events):
             known[user] = standing
-    concerns = {concern for concern in concerned if concern.user in known}
-    items = batch.items
-    if len(concerns) < len(concerned):
-        items = tuple(item for item in items if item.concern in concerns)
-    if not items or len(items) < len(batch.items) * WORTH_IT:
+    groups = tuple([group for group in batch.groups if group.concern.user in known])
+    part = msgspec.structs.replace(batch, groups=groups, letters=())
+    if not known or part.size < batch.size * WORTH_IT:
         return None, batch
-    rest = tuple(item for item in batch.items if item.concern not in concerns) if items is not batch.items else ()
-    attempt = Attempt(msgspec.structs.replace(batch, items=items, letters=()))
+    rest = tuple([group for group in batch.groups if group.concern.user not in known])
+    attempt = Attempt(part)
     attempt.standings.update(known)
-    attempt.fresh = list(items)
+    attempt.fresh = list(chain.from_iterable([group.items for group in groups]))
     heard: dict[Subject, list[Event]] = {}
     for user, standing in known.items():
         memory.presume(attempt.hold, user, standing)
@@ -67,26 +65,21 @@ def divide(batch: Batch, memory: Memory) -> tuple[Express | None, Batch]:
         standing.latest = (events[-1].at, events[-1].id)
         if mine := [event for event in events if event.type in types]:
             heard[user] = mine
-    return Express(attempt, heard), msgspec.structs.replace(batch, items=rest)
+    return Express(attempt, heard), msgspec.structs.replace(batch, groups=rest)
 
 
-def _told(batch: Batch) -> tuple[dict[Subject, list[Event]], dict[Concern, list[Event]]]:
-    """Return all events of users whose events, in this batch, concern nobody else; and those of every concern."""
+def _told(batch: Batch) -> dict[Subject, list[Event]]:
+    """Return all events of each user whose events, in this batch, concern nobody else."""
     told: dict[Subject, list[Event]] = {}
-    concerned: dict[Concern, list[Event]] = {}
     shared: set[Subject] = set()
-    for item in batch.items:
-        concern = item.concern
-        found = concerned.get(concern)
-        if found is None:
-            user = concern.user
-            found = concerned[concern] = told.setdefault(user, [])
-            if concern.subjects and concern.subjects != (user,):
-                shared.add(user)
-        found.append(item.accepted.event)
+    for group in batch.groups:
+        user, subjects = group.concern.user, group.concern.subjects
+        if subjects and subjects != (user,):
+            shared.add(user)
+        told.setdefault(user, []).extend([item.accepted.event for item in group.items])
     for user in shared:
         del told[user]
-    return told, concerned
+    return told
 
 
 def _is_known(standing: Standing, stamp: str, events: list[Event]) -> bool:

@@ -137,10 +137,10 @@ async def record_events(session: Session, attempt: Attempt) -> None:
 
 def _first_and_further(attempt: Attempt) -> tuple[dict[tuple[str, str], Item], list[Item]]:
     """Return the first copy of each event of the batch, and all further ones; those of erased users are left out."""
-    items: Sequence[Item] = attempt.batch.items
+    items = attempt.batch.items
     if any(standing.erased for standing in attempt.standings.values()):
         items = [item for item in items if not attempt.standings[item.concern.user].erased]
-        attempt.erased = len(attempt.batch.items) - len(items)
+        attempt.erased = attempt.batch.size - len(items)
     firsts: dict[tuple[str, str], Item] = {}
     copies = [item for item in items if firsts.setdefault(item.key, item) is not item]
     return firsts, copies

@@ -122,7 +122,7 @@ class Pipeline:
             return await self._commit(batch, waiting=waiting)
         if not await self._commit_express(express):
             return await self._commit(batch, waiting=waiting, certain=False)
-        return await self._commit(rest, waiting=waiting) if rest.items or rest.letters else []
+        return await self._commit(rest, waiting=waiting) if rest.groups or rest.letters else []
 
     async def _commit_express(self, express: Express) -> bool:
         """Commit what can go the express way; return False where it has not, as far as is known."""
@@ -208,14 +208,14 @@ class Pipeline:
         self, batch: Batch, error: RefusedError | UnfoldableError, waiting: Callable[[], Awaitable[None]]
     ) -> list[Letter]:
         """Commit what can be committed of a batch that cannot as a whole, and dead-letter what cannot."""
-        if not batch.items:
+        if not batch.groups:
             raise error
-        if len(batch.items) == 1:
+        if batch.size == 1:
             reason = Reason.REFUSED if isinstance(error, RefusedError) else Reason.DEFECT
             log.error("dead-lettering", reason=reason.value, said=str(error))
             return await self._commit(batch.condemned(reason, str(error)), waiting=waiting, certain=False)
         letters: list[Letter] = []
-        for piece in batch.pieces((len(batch.items) + 1) // 2):
+        for piece in batch.pieces((batch.size + 1) // 2):
             letters.extend(await self._commit(piece, waiting=waiting, certain=False))
         return letters
 
