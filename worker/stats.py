@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from uuid import UUID
 
-    from worker.batch import Attempt
+    from dsl.outcome import Subject
+    from worker.batch import Attempt, Item
 
 RESERVOIR: Final = 10_000
 """Latencies that are kept, the latest ones."""
@@ -70,16 +71,16 @@ class Stats:
     def _time(self, attempt: Attempt) -> None:
         if not attempt.decisions or len(self._sent_at) >= WAITING:
             return
-        granted = {
-            decision.unlock_id: (decision.grant.event_id, decision.subject.tenant_id)
-            for decision in attempt.decisions
-            if decision.kind == "granted"
-        }
-        wanted = set(granted.values())
-        sent = {item.key: item.message.sent_at for item in attempt.fresh if item.key in wanted}
-        for unlock, key in granted.items():
-            if key in sent:
-                self._sent_at[unlock] = sent[key]
+        groups: defaultdict[Subject, list[Item]] = defaultdict(list)
+        for group in attempt.batch.groups:
+            for subject in group.concern.subjects:
+                groups[subject].extend(group.items)
+        for decision in attempt.decisions:
+            if decision.kind == "granted":
+                name = decision.grant.event_id
+                for item in groups[decision.subject]:
+                    if item.accepted.event.id == name:
+                        self._sent_at[decision.unlock_id] = item.message.sent_at
 
     def count_announced(self, unlock_id: UUID, *, new: bool, granted: bool, now: int) -> None:
         """Count an announcement; `granted` tells that it had settled only now, `now` is in microseconds."""
