@@ -43,7 +43,7 @@ def _join(columns: Iterable[Sequence[str | None]], separator: str, null: str) ->
     for column in columns:
         nulls = column.count(None)
         texts = [null if value is None else value for value in column] if nulls else cast("Sequence[str]", column)
-        text = separator.join(texts) + separator
+        text = separator.join(texts) + separator if texts else ""
         if text.count(separator) != len(column) or text.count(null) != nulls:
             return None
         packed.append(text)

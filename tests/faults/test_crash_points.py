@@ -219,12 +219,15 @@ async def test_crash_around_what_is_decisive(servers: Servers, tmp_path: Path) -
 DECISIVE: Final = (
     ("before Connection.execute COMMIT;", 2),
     ("after Connection.execute COMMIT;", 2),
-    ("after Session.rows insert_events", 0),
+    ("after Session.run insert_events", 0),
+    ("before Session.run commit_express", 0),
+    ("after Session.run commit_express", 0),
     ("before Broker.ack", 0),
     ("after _Client.publish_each", 1),
     ("before Broker.announce", 0),
     ("after Broker.announce", 0),
-    ("after Session.run mark_published", 0),
+    ("before Session.run mark_announced", 0),
+    ("after Session.run mark_announced", 0),
 )
 
 

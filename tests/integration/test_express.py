@@ -62,6 +62,17 @@ async def test_known_users_need_one_statement(engine: Engine, statements: list[s
     ] * 2
 
 
+async def test_what_nobody_hears_is_recorded(engine: Engine, statements: list[str]) -> None:
+    async with pipeline_on(engine) as pipeline:
+        await send(pipeline, event(0))
+        statements.clear()
+        await send(pipeline, event(1, "unknown"), event(2, "unknown"))
+        await send(pipeline, event(3), event(2))
+    assert statements[:1] == ["commit_express"]
+    assert len(await ledger(engine)) == 5
+    assert await engine.unlocks() == {("u1", "three"): "granted", ("u1", "clean"): "granted"}
+
+
 async def test_who_is_new_or_late_goes_the_long_way_beside_it(engine: Engine, statements: list[str]) -> None:
     async with pipeline_on(engine) as pipeline:
         await send(pipeline, *(event(0, user=f"u{n}") for n in range(6)), event(5, user="u5"))

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import anyio
 import nats
 import pytest
+from nats.js.errors import NotFoundError
 
-from tests.integration.engine import Engine, event
+from tests.integration.engine import PATIENCE, Engine, event
 from worker import folding
 from worker.announcing import Announcement
 from worker.app import wall_clock
@@ -25,6 +26,8 @@ from worker.store import open_store
 from worker.stream import open_broker
 
 if TYPE_CHECKING:
+    from nats.js import JetStreamContext
+
     from worker.backfill import Tally
     from worker.deployed import Deployed
     from worker.message import Message
@@ -400,11 +403,24 @@ async def test_a_lost_consumer_and_a_lost_stream_are_made_again(engine: Engine) 
             await engine.publish([event(1)])
             await stats.reach("events", 2)
             await jetstream.delete_stream(engine.settings.input_stream)
+            # It is the worker who makes them again, and nobody beside it at the same moment.
+            await until_made(jetstream, engine)
             await engine.publish([event(2)])
             await stats.reach("events", 3)
             await stats.reach("announced", 2)
     finally:
         await client.close()
+
+
+async def until_made(jetstream: JetStreamContext, engine: Engine) -> None:
+    with anyio.fail_after(PATIENCE):
+        while True:
+            try:
+                await jetstream.consumer_info(engine.settings.input_stream, engine.settings.consumer)
+            except NotFoundError:
+                await anyio.sleep(0.05)
+            else:
+                return
 
 
 async def test_arrays_of_any_length(engine: Engine) -> None:

@@ -30,6 +30,10 @@ def test_values_that_hold_the_usual_marks(value: str) -> None:
     assert unpack(pack([value, "", value], [None, value, ""])) == [[value, "", value], [None, value, ""]]
 
 
+def test_no_rows_are_packed_as_nothing() -> None:
+    assert pack([], []).columns == ["", ""]
+
+
 def test_integers_are_an_array() -> None:
     assert pack_ints([1, -2, 3]) == "{1,-2,3}"
     assert pack_ints([]) == "{}"
