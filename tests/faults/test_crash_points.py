@@ -49,7 +49,7 @@ AT_ONCE: Final = int(os.environ.get("ACH_FAULTS_AT_ONCE", "4"))
 """Trials side by side: most of each is waiting for the broker to deliver again."""
 LIVES: Final = 3
 """Tries to die at a point."""
-SHAPE: Final = Shape(events=22, users=3, late=0.3, poison=0.08, step=90 * 60_000_000)
+SHAPE: Final = Shape(events=26, users=3, late=0.1, poison=0.08, step=90 * 60_000_000)
 ACK_WAIT: Final = 0.5
 
 _DETAIL: Final = re.compile(r":\d+|^(resume|suspend) | > (_do_execute|_get_statement)$")
@@ -258,6 +258,7 @@ async def test_crash_at_every_point(servers: Servers, tmp_path: Path, work: str)
 MODULES: Final = (
     "backfill",
     "dead",
+    "express",
     "deployed",
     "fence",
     "folding",

@@ -21,7 +21,7 @@ from msgspec.structs import replace
 
 from tests.faults.load import MORE, RULES, SETTLING
 from tests.faults.points import Point, Points, instrumented
-from worker import folding
+from worker import express, folding
 from worker.app import at_once, run, wall_clock
 from worker.backfill import backfill
 from worker.deployed import RuleFile, read_rules
@@ -54,6 +54,10 @@ class Job(msgspec.Struct, kw_only=True):
 
 CHECKPOINT_EVERY: Final = 5
 """Events between two checkpoints of a worker that dies at a point, so that a short life has some."""
+
+
+EXPRESS_IS_WORTH_IT: Final = 0.0
+"""Share of a batch: whatever can go the express way does, so that faults meet both ways."""
 
 
 def tell(**said: object) -> None:
@@ -96,10 +100,15 @@ def live(job: Job) -> None:
     os.dup2(log, 1)
     os.dup2(log, 2)
     if job.crash is None and job.record is None:
-        anyio.run(work, job, backend_options={"use_uvloop": job.fast})
+        with patch.object(express, "WORTH_IT", EXPRESS_IS_WORTH_IT):
+            anyio.run(work, job, backend_options={"use_uvloop": job.fast})
         return
     points = Points(job.crash)
-    with instrumented(points), patch.object(folding, "CHECKPOINT_EVERY", CHECKPOINT_EVERY):
+    with (
+        instrumented(points),
+        patch.object(folding, "CHECKPOINT_EVERY", CHECKPOINT_EVERY),
+        patch.object(express, "WORTH_IT", EXPRESS_IS_WORTH_IT),
+    ):
         anyio.run(points.watch, work, job)
     if job.record is not None:
         Path(job.record).write_bytes(msgspec.json.encode(points.passed))
