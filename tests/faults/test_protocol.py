@@ -18,6 +18,7 @@ from tests.integration.engine import PATIENCE, RULES, Engine, event
 from tests.integration.pipelines import commit, messages_of, pipeline_on
 from worker import backfill as backfilling
 from worker import folding
+from worker import notifier as notifying
 from worker.app import wall_clock
 from worker.deployed import RuleFile
 from worker.notifier import Notifier
@@ -27,12 +28,14 @@ from worker.rules import apply_rules
 from worker.settings import Clock
 from worker.stats import Stats
 from worker.store import Session, Store, UnavailableError, open_store
-from worker.stream import BrokerAwayError, open_broker
+from worker.stream import Broker, BrokerAwayError, open_broker
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 
+    from worker.announcing import Announcement
     from worker.batch import Batch, Letter
+    from worker.pipeline import Committed
 
 pytestmark = pytest.mark.anyio
 
@@ -122,12 +125,16 @@ async def test_a_backfill_waits_for_the_partition(engine: Engine) -> None:
     assert ("u1", "team") in await engine.unlocks()
 
 
-async def test_partitions_are_locked_in_order(engine: Engine) -> None:
-    events = [event(n, user=f"u{n}") for n in range(60)]
+@pytest.mark.parametrize("known", [False, True])
+async def test_partitions_are_locked_in_order(engine: Engine, *, known: bool) -> None:
+    events = [event(100 - n, user=f"u{n}") for n in range(60)]
     wanted = sorted({partition_of("t1", "user", f"u{n}") for n in range(60)})
     middle = wanted[len(wanted) // 2]
     done = anyio.Event()
     async with pipeline_on(engine) as pipeline, anyio.create_task_group() as tasks:
+        if known:  # then one statement locks them and does all the rest
+            before = [event(0, user=f"u{n}") for n in range(60)]
+            await commit(pipeline, await pipeline.decode(messages_of(before)))
         batch = await pipeline.decode(messages_of(events))
 
         async def work() -> None:
@@ -393,7 +400,45 @@ async def test_a_copy_among_many_fingerprints(engine: Engine) -> None:
     assert row["event_id"] == "new"
 
 
+async def test_checkpoints_that_have_not_seen_what_was_absorbed(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folding, "CHECKPOINT_EVERY", 2)
+    monkeypatch.setattr(folding, "CHECKPOINT_BYTES", 1000)
+    await engine.apply('event a.done {}\nachievement eight { title "Eight" when count(event=a.done, >= 8) }\n')
+    stats = Stats()
+    async with pipeline_on(engine, stats=stats) as pipeline:
+        for n in (0, 2, 4, 6, 8, 10):
+            await commit(pipeline, await pipeline.decode(messages_of([event(n)])))
+        assert len(await engine.rows("SELECT FROM checkpoint")) == 3
+        for n in (1, 12):
+            await commit(pipeline, await pipeline.decode(messages_of([event(n)])))
+        assert (stats.late, stats.refolded) == (1, 0)
+        # This one makes the eighth come sooner: whatever is folded anew begins before all of them.
+        await commit(pipeline, await pipeline.decode(messages_of([event(11)])))
+    assert (stats.late, stats.refolded) == (2, 1)
+    (row,) = await engine.rows("SELECT event_id FROM unlock")
+    assert row["event_id"] == "a.done-11-u1"
+
+
 # -- announcing ----------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def notifier_on(engine: Engine) -> AsyncGenerator[tuple[Notifier, Broker, Stats]]:
+    stats = Stats()
+    async with open_store(engine.settings.database_url) as store, open_broker(engine.settings) as broker:
+        yield Notifier(store, broker, engine.settings, stats, now=wall_clock), broker, stats
+
+
+async def granted(engine: Engine, *, users: int = 1) -> Committed:
+    """Let users earn two unlocks each, and return what was told of that."""
+    told: list[Committed] = []
+    async with pipeline_on(engine, on_committed=told.append) as pipeline:
+        events = [event(n, user=f"u{user + 1}") for user in range(users) for n in range(3)]
+        await commit(pipeline, await pipeline.decode(messages_of(events)))
+    (done,) = told
+    return done
 
 
 async def test_an_unlock_that_was_not_announced_is_not_marked(engine: Engine) -> None:
@@ -407,7 +452,106 @@ async def test_an_unlock_that_was_not_announced_is_not_marked(engine: Engine) ->
         assert set((await engine.unlocks()).values()) == {"granted"}
         await broker.ensure()
         assert await notifier.relay() == 2
+        assert set((await engine.unlocks()).values()) == {"announced"}
+        assert await notifier.relay() == 0
     assert len(await engine.announced()) == 2
+
+
+async def test_what_waits_is_found_wherever_it_stands(engine: Engine) -> None:
+    await granted(engine, users=4)
+    async with notifier_on(engine) as (notifier, _, stats):
+        assert await notifier.relay() == 8
+        await engine.rows(
+            "UPDATE unlock SET published_at = NULL WHERE unlock_id::text = (SELECT min(unlock_id::text) FROM unlock)"
+        )
+        assert await notifier.relay() == 1
+        assert (stats.announced, stats.repeated) == (8, 1)
+
+
+async def test_what_was_just_granted_is_announced_and_marked(engine: Engine) -> None:
+    done = await granted(engine)
+    async with notifier_on(engine) as (notifier, _, stats):
+        notifier.committed(done)
+        notifier.stop()
+        await notifier.run()
+        assert (stats.announced, stats.repeated) == (2, 0)
+    assert set((await engine.unlocks()).values()) == {"announced"}
+    assert len(await engine.announced()) == 2
+
+
+async def test_what_was_just_granted_and_not_announced_is_not_marked(engine: Engine) -> None:
+    done = await granted(engine)
+    async with notifier_on(engine) as (notifier, broker, _):
+        await broker.client.jetstream().delete_stream(engine.settings.unlock_stream)
+        notifier.committed(done)
+        notifier.stop()
+        await notifier.run()
+        assert set((await engine.unlocks()).values()) == {"granted"}
+        await broker.ensure()
+        assert await notifier.relay() == 2
+    assert len(await engine.announced()) == 2
+
+
+async def test_marking_waits_for_nobody(engine: Engine) -> None:
+    """Whoever holds a row may wait for one that we hold."""
+    done = await granted(engine)
+    connection = await asyncpg.connect(engine.settings.database_url)
+    try:
+        async with notifier_on(engine) as (notifier, _, stats), connection.transaction():
+            await connection.execute("SELECT FROM unlock WHERE achievement = 'clean' FOR UPDATE")
+            notifier.committed(done)
+            notifier.stop()
+            with anyio.fail_after(10):  # half of what a connection waits for a lock
+                await notifier.run()
+            assert stats.announced == 2
+    finally:
+        await connection.close()
+    assert await engine.unlocks() == {("u1", "three"): "announced", ("u1", "clean"): "granted"}
+
+
+async def test_what_could_not_be_announced_at_once_is_announced_soon(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notifying, "LONGEST_NAP", 10 * PATIENCE)
+    announce, away = Broker.announce, 0
+
+    async def failing(broker: Broker, announcements: Sequence[Announcement]) -> dict[str, bool]:
+        nonlocal away
+        away += 1
+        if away == 1:
+            raise BrokerAwayError("planted")
+        return await announce(broker, announcements)
+
+    monkeypatch.setattr(Broker, "announce", failing)
+    async with engine.worker() as stats:
+        await engine.publish([json.dumps([event(n) for n in range(3)]).encode()])
+        await stats.reach("announced", 2)
+    assert away > 1
+
+
+async def test_what_a_commit_of_unknown_outcome_granted_is_announced(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody remembers what it decided: somebody has to look."""
+    monkeypatch.setattr(notifying, "LONGEST_NAP", 10 * PATIENCE)
+    run, lost = Session.run, 0
+
+    async def losing(session: Session, name: str, *args: object) -> int:
+        nonlocal lost
+        touched = await run(session, name, *args)
+        if name == "commit_express":
+            lost += 1
+            raise UnavailableError("the connection was lost")
+        return touched
+
+    async with engine.worker() as stats:
+        await engine.publish([event(0)])
+        await stats.reach("events", 1)
+        monkeypatch.setattr(Session, "run", losing)
+        await engine.publish([json.dumps([event(1), event(2)]).encode()])
+        await stats.reach("announced", 2)
+    assert lost == 1
+    assert set((await engine.unlocks()).values()) == {"announced"}
 
 
 async def test_what_is_restored_is_not_announced_again(engine: Engine) -> None:

@@ -11,6 +11,7 @@ from dsl.progress import Grant
 from tests.integration.engine import RULES, Engine, event
 from tests.integration.pipelines import commit, messages_of, pipeline_on
 from worker.reconcile import Kind, unlock_id
+from worker.settings import Clock
 from worker.stats import Stats
 from worker.store import Session, UnavailableError
 from worker.verdict import Reason
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 TEAM = 'achievement team { title "Team" scope team when count(event=a.done, >= 3) }\n'
+TWO = 'achievement two { title "Two" when count(event=a.done, >= 2) }\n'
 
 
 @pytest.fixture
@@ -95,9 +97,11 @@ async def test_copies_of_known_users_are_no_news(engine: Engine) -> None:
     assert (stats.events, stats.duplicates, stats.overtaken) == (4, 3, 0)
 
 
-async def test_a_partition_that_somebody_else_has_written(engine: Engine) -> None:
+@pytest.mark.parametrize("owner", ["other", "me"])
+async def test_a_partition_that_somebody_else_has_written(engine: Engine, owner: str) -> None:
+    """Or we ourselves, without knowing of it."""
     stats = Stats()
-    async with pipeline_on(engine, stats=stats) as pipeline, pipeline_on(engine, owner="other") as other:
+    async with pipeline_on(engine, stats=stats) as pipeline, pipeline_on(engine, owner=owner) as other:
         await send(pipeline, event(0))
         await send(other, event(1, "b.done"))
         await send(pipeline, event(2))
@@ -107,6 +111,65 @@ async def test_a_partition_that_somebody_else_has_written(engine: Engine) -> Non
         await send(pipeline, event(3))
     assert await engine.unlocks() == {("u1", "three"): "granted", ("u1", "clean"): "granted"}
     assert len(await ledger(engine)) == 4
+
+
+async def test_a_generation_that_is_ours_by_chance(engine: Engine) -> None:
+    """As after a database was restored, and somebody else came first."""
+    stats = Stats()
+    async with pipeline_on(engine, stats=stats) as pipeline, pipeline_on(engine, owner="other") as other:
+        await send(pipeline, event(0))
+        await send(other, event(1, "b.done"))
+        await engine.rows("UPDATE partition SET generation = generation - 1 WHERE owner = 'other'")
+        await send(pipeline, event(2))
+    assert stats.overtaken == 1
+    assert await engine.unlocks() == {}
+
+
+async def test_the_latest_event_again(engine: Engine) -> None:
+    """It is known without asking, and not worth a transaction that would do nothing."""
+    stats = Stats()
+    async with pipeline_on(engine, stats=stats) as pipeline:
+        await send(pipeline, event(0))
+        await send(pipeline, event(1))
+        await send(pipeline, event(1))
+    assert (stats.events, stats.duplicates, stats.overtaken) == (2, 1, 0)
+
+
+async def test_a_tie_with_the_latest_event(engine: Engine, statements: list[str]) -> None:
+    """What has the same instant and a lower id is late."""
+    stats = Stats()
+    async with pipeline_on(engine, stats=stats) as pipeline:
+        await send(pipeline, event(0, id="m"))
+        statements.clear()
+        await send(pipeline, event(0, id="z"))
+        assert statements == ["commit_express"]
+        await send(pipeline, event(0, "b.done", id="a"))
+        assert statements.count("commit_express") == 1
+    assert (stats.events, stats.late) == (3, 1)
+    assert await engine.unlocks() == {("u1", "clean"): "granted"}
+
+
+async def test_dead_letters_beside_the_express_way(engine: Engine, statements: list[str]) -> None:
+    async with pipeline_on(engine) as pipeline:
+        await send(pipeline, event(0))
+        statements.clear()
+        letters = await commit(pipeline, await pipeline.decode(messages_of([event(1), b"poison", event(2)])))
+    assert "commit_express" in statements
+    assert [letter.reason for letter in letters] == [Reason.MALFORMED_JSON]
+    assert len(await engine.rows("SELECT FROM dead_letter")) == 1
+    assert len(await ledger(engine)) == 3
+
+
+async def test_what_settles_is_not_taken_for_granted(engine: Engine, statements: list[str]) -> None:
+    told: list[Committed] = []
+    streaming = engine.with_settings(clock=Clock.STREAM)
+    async with pipeline_on(streaming, on_committed=told.append) as pipeline:
+        await send(pipeline, event(0))
+        statements.clear()
+        await send(pipeline, event(1, "c.done"))
+    assert statements == ["commit_express"]
+    assert [[decision.kind for decision in one.decisions] for one in told] == [[Kind.SETTLING]]
+    assert await engine.unlocks() == {("u1", "settled"): "settling"}
 
 
 async def test_an_id_that_stands_for_something_else(engine: Engine) -> None:
@@ -139,9 +202,34 @@ async def test_rules_that_moved_meanwhile(engine: Engine) -> None:
     async with pipeline_on(engine) as pipeline:
         await send(pipeline, event(0))
         batch = await pipeline.decode(messages_of([event(1)]))
-        await engine.apply(RULES + 'achievement two { title "Two" when count(event=a.done, >= 2) }\n')
+        await engine.apply(RULES + TWO)
         await commit(pipeline, batch)
     assert ("u1", "two") in await engine.unlocks()
+
+
+async def test_rules_that_another_batch_has_met_already(engine: Engine) -> None:
+    """Users stand as they did and everything is as we left it: the rules alone tell that a team is concerned."""
+    stats = Stats()
+    async with pipeline_on(engine, stats=stats) as pipeline:
+        await send(pipeline, event(0, team="red"))
+        batch = await pipeline.decode(messages_of([event(2, team="red")]))
+        await engine.apply(RULES + TEAM)
+        await send(pipeline, event(1, team="red"))
+        assert stats.overtaken == 1
+        await commit(pipeline, batch)
+    assert stats.overtaken == 2
+    members = await engine.rows("SELECT event_id FROM event_subject WHERE subject = 'red' ORDER BY occurred_at")
+    assert [row["event_id"] for row in members][-2:] == ["a.done-1-u1", "a.done-2-u1"]
+
+
+async def test_a_state_that_another_plan_has_left(engine: Engine) -> None:
+    """Who hears nothing under new rules stands where the old ones left off."""
+    async with pipeline_on(engine) as pipeline:
+        await send(pipeline, event(0))
+        await engine.apply(RULES.partition("achievement")[0] + TWO)
+        await send(pipeline, event(1, "c.done"))
+        await send(pipeline, event(2))
+    assert await engine.unlocks() == {("u1", "two"): "granted"}
 
 
 async def test_teams_go_the_long_way(engine: Engine, statements: list[str]) -> None:

@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from dsl.compile import Plan, Program
     from dsl.progress import Grant, NodeState, State
 
-HOUR: Final = 3_600_000_000
+MINUTE: Final = 60_000_000
+HOUR: Final = 60 * MINUTE
 DAY: Final = 24 * HOUR
 LONG: Final = 60
 """Events of a history from which on it is folded anew more seldom, to compare with."""
@@ -159,6 +160,24 @@ def test_much_of_what_comes_late_among_close_events_is_absorbed() -> None:
 
     run()
     assert absorbed[True] > absorbed.total() // 4
+
+
+STEPS: Final = """
+event a {}
+event b {}
+event c {}
+achievement steps { title "Steps" when all(sequence([a, b]), count(event=c, >= 9)) }
+"""
+
+
+@pytest.mark.parametrize(
+    ("minute", "event_type", "taken"),
+    [(-50, "a", True), (50, "a", False), (130, "b", False), (150, "a", False), (350, "b", False), (350, "c", True)],
+)
+def test_what_lifts_the_start_of_a_sequence_is_not_absorbed(minute: int, event_type: str, *, taken: bool) -> None:
+    moments = [(0, "a"), (100, "b"), (120, "a"), (400, "c"), (minute, event_type)]
+    events = [Event("t", f"{kind}{at}", kind, "u", at * MINUTE, 0, {}) for at, kind in moments]
+    assert arrive(program_of(STEPS), events) == {taken: 1}
 
 
 @pytest.mark.parametrize("fixture", [pytest.param(each, id=each.name) for each in (*stories(), *histories())])

@@ -67,6 +67,19 @@ def test_who_hears_late_of_a_commit_does_not_speak_for_the_next_one() -> None:
     assert memory.recall(admitted(memory, 1, 10, "me"), WHO) is anew
 
 
+def test_nobody_is_expected_while_an_attempt_is_under_way() -> None:
+    memory, standing = remembered()
+    assert memory.expect(WHO) is standing
+    hold = Hold()
+    memory.presume(hold, WHO, standing)
+    assert hold.generations == {1: 8}
+    assert memory.expect(WHO) is None
+    memory.committed(hold)
+    assert memory.expect(WHO) is standing
+    memory.failed(admitted(memory, 1, 9, "me"))
+    assert memory.expect(WHO) is None
+
+
 def test_other_partitions_are_not_touched() -> None:
     memory, standing = remembered()
     admitted(memory, 2, 5, "somebody")
