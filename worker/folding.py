@@ -106,7 +106,15 @@ def _late(standing: Standing, first: Position, events: list[Event], *, valid: bo
 def _absorb(plan: Plan, standing: Standing, late: list[Event]) -> bool:
     """Take late events in place; False where one moves a grant, or may: the state is not to be used any more then."""
     state = standing.state
-    return state is not None and all(absorb(plan, state, event) for event in late)
+    if state is None:
+        return False
+    for event in late:
+        try:
+            if not absorb(plan, state, event):
+                return False
+        except Exception as error:
+            raise _unfoldable(plan, event.tenant, event.id, error) from error
+    return True
 
 
 def _walk(
@@ -123,14 +131,17 @@ def _walk(
         try:
             grants += walk(plan, state, run)
         except Exception as error:
-            name = run[0].tenant, state.mark and state.mark.id
-            raise UnfoldableError(f"{plan.scope} {name[0]}:{name[1]}: {type(error).__name__}: {error}") from error
+            raise _unfoldable(plan, run[0].tenant, "" if state.mark is None else state.mark.id, error) from error
         before, standing.folded = standing.folded, standing.folded + len(run)
         due = standing.folded // CHECKPOINT_EVERY > before // CHECKPOINT_EVERY
         if due and (point := _checkpoint(subject, stamp, state, standing.folded)) is not None:
             points.append(point)
             standing.folded = 0
     return grants, points
+
+
+def _unfoldable(plan: Plan, tenant: str, event_id: str, error: Exception) -> UnfoldableError:
+    return UnfoldableError(f"{plan.scope} {tenant}:{event_id}: {type(error).__name__}: {error}")
 
 
 # -- folding anew -----------------------------------------------------------------------------------------------------

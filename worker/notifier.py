@@ -96,7 +96,7 @@ class Notifier:
         if len(fresh) < len(done.decisions):
             self._outdated = self._missed = True
         if not done.certain or len(self._fresh) + len(fresh) > MOST_FRESH:
-            self._missed = True
+            self._outdated = self._missed = True
         else:
             self._fresh.extend(fresh)
         self._called.set()
