@@ -93,8 +93,8 @@ class Notifier:
     def committed(self, done: Committed) -> None:
         """Tell what a batch has decided: what it granted is announced, and what it moved may be."""
         fresh = [_granted(decision, done) for decision in done.decisions if decision.kind == Kind.GRANTED]
-        if len(fresh) < len(done.decisions):
-            self._outdated = self._missed = True
+        # What was moved may settle at another time, or be due already.
+        self._outdated = self._outdated or len(fresh) < len(done.decisions)
         if not done.certain or len(self._fresh) + len(fresh) > MOST_FRESH:
             self._outdated = self._missed = True
         else:
