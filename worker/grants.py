@@ -100,7 +100,7 @@ def first_decisions(
     ids, columns = unlock_columns(rules, new, now=now, clock=clock)
     decisions: list[Decision] = []
     for key, (subject, grant) in zip(ids, new, strict=True):
-        settles_at = _settles_at(grant)
+        settles_at = settling_until(grant)
         decisions.append(_decided(key, subject, grant, granted=settles_at is None or settles_at <= clock))
     return decisions, columns
 
@@ -127,7 +127,7 @@ def unlock_columns(
         [grant.version for grant in grants],
         [grant.earned_at for grant in grants],
         [grant.event_id for grant in grants],
-        [_settles_at(grant) for grant in grants],
+        [settling_until(grant) for grant in grants],
         [rules.terms(grant).reward for grant in grants],
         now,
         clock,
@@ -137,7 +137,8 @@ def unlock_columns(
     return ids, columns
 
 
-def _settles_at(grant: Grant) -> int | None:
+def settling_until(grant: Grant) -> int | None:
+    """Return when a grant has settled, in microseconds; None where it is granted at once."""
     return grant.earned_at + grant.settle if grant.settle else None
 
 
@@ -153,7 +154,7 @@ async def _change(session: Session, changes: list[Change], *, now: int) -> None:
             [change.grant.version for change in moved],
             [change.grant.earned_at for change in moved],
             [change.grant.event_id for change in moved],
-            [_settles_at(change.grant) for change in moved],
+            [settling_until(change.grant) for change in moved],
             now,
         )
     if contested := by_kind[Kind.CONTESTED]:

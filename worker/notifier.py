@@ -17,6 +17,7 @@ import structlog
 
 from dsl.calendar import format_instant
 from worker.announcing import Announcement
+from worker.grants import settling_until
 from worker.partition import token
 from worker.reconcile import Kind
 from worker.retry import delays
@@ -227,7 +228,6 @@ class Notifier:
 def _granted(decision: Decision, done: Committed) -> Claimed:
     """Return what has just been granted as the outbox holds it."""
     grant = decision.grant
-    settles_at = grant.earned_at + grant.settle if grant.settle else None
     return Claimed(
         decision.unlock_id,
         *decision.subject,
@@ -237,7 +237,7 @@ def _granted(decision: Decision, done: Committed) -> Claimed:
         grant.version,
         grant.earned_at,
         grant.event_id,
-        settles_at,
+        settling_until(grant),
         done.now,
         done.rules.terms(grant).reward,
     )
