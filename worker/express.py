@@ -21,6 +21,8 @@ from worker.grants import first_decisions
 from worker.ledger import event_columns
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from dsl.event import Event
     from dsl.outcome import Subject
     from worker.batch import Batch, Item
@@ -48,7 +50,7 @@ def divide(batch: Batch, memory: Memory) -> tuple[Express | None, Batch]:
     known: dict[Subject, Standing] = {}
     for user, events in told.items():
         standing = memory.expect(user)
-        if standing is not None and _is_known(standing, stamp, events):
+        if standing is not None and _is_known(standing, events) and _is_valid(standing, stamp, events, types):
             known[user] = standing
     groups = tuple([group for group in batch.groups if group.concern.user in known])
     part = msgspec.structs.replace(batch, groups=groups, letters=())
@@ -82,9 +84,9 @@ def _told(batch: Batch) -> dict[Subject, list[Event]]:
     return told
 
 
-def _is_known(standing: Standing, stamp: str, events: list[Event]) -> bool:
-    """Put a user's events in order; tell whether the state is valid, and all events, each once, are the latest."""
-    if standing.state is None or standing.latest is None or standing.stamp != stamp or standing.erased:
+def _is_known(standing: Standing, events: list[Event]) -> bool:
+    """Put a user's events in order; tell whether all of them, each once, are later than everything known."""
+    if standing.latest is None or standing.erased:
         return False
     if len(events) > 1:
         events.sort(key=canonical_order)
@@ -92,6 +94,13 @@ def _is_known(standing: Standing, stamp: str, events: list[Event]) -> bool:
             return False
     first, (at, name) = events[0], standing.latest
     return first.at > at or (first.at == at and first.id > name)
+
+
+def _is_valid(standing: Standing, stamp: str, events: list[Event], types: Collection[str]) -> bool:
+    """Tell whether the state is one of the plan that hears the events; where it hears none, none is needed."""
+    if standing.state is not None and standing.stamp == stamp:
+        return True
+    return not any(event.type in types for event in events)
 
 
 async def commit_express(session: Session, express: Express, memory: Memory, *, clock: int) -> None:

@@ -22,11 +22,18 @@ ON CONFLICT (tenant_id, event_id) DO NOTHING;
 -- name: events_there_before
 -- Of the keys that a transaction has just inserted what it could of: those that it could not, as they stand in the
 -- ledger. Ours is what has our transaction's mark; an old row may have the same by chance, as marks come round again, but
--- not also the instant of this batch.
-SELECT asked.n, user_id, event_type, occurred_at, utc_offset, source, payload
+-- not also the instant of this batch. A comparison of rows, and not of columns, goes by the key alone: the index by user
+-- begins with the tenant too, and looks as good while the table is young.
+SELECT asked.n, found.user_id, found.event_type, found.occurred_at, found.utc_offset, found.source, found.payload
 FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS asked (event_id, tenant_id, n)
-JOIN event ON event.event_id = asked.event_id AND event.tenant_id = asked.tenant_id
-WHERE event.xmin <> pg_current_xact_id()::xid OR event.received_at <> $3::timestamptz
+JOIN LATERAL (
+    SELECT event.*, event.xmin AS mark
+    FROM event
+    WHERE (event.event_id, event.tenant_id) >= (asked.event_id, asked.tenant_id)
+    ORDER BY event.event_id, event.tenant_id
+    LIMIT 1
+) AS found ON found.event_id = asked.event_id AND found.tenant_id = asked.tenant_id
+WHERE found.mark <> pg_current_xact_id()::xid OR found.received_at <> $3::timestamptz
 ORDER BY asked.n;
 
 -- name: insert_event_subjects
@@ -55,15 +62,26 @@ WHERE event_type = ANY ($5::text[])
 ORDER BY asked.n, occurred_at, event.event_id;
 
 -- name: events_of_subjects
+-- Subject by subject (OFFSET 0 keeps the parts apart), and each event by its key alone, as in `events_there_before`.
 SELECT asked.n, event.tenant_id, event.event_id, event_type, event.user_id, event.occurred_at, utc_offset, payload
 FROM unnest($1::text[], $2::text[], $3::timestamptz[], $4::text[])
     WITH ORDINALITY AS asked (tenant_id, subject, after_at, after_id, n)
-JOIN event_subject member
-    ON member.tenant_id = asked.tenant_id AND member.scope = $6 AND member.subject = asked.subject
-    AND (member.occurred_at, member.event_id) > (asked.after_at, asked.after_id)
-JOIN event ON event.tenant_id = member.tenant_id AND event.event_id = member.event_id
+JOIN LATERAL (
+    SELECT tenant_id, occurred_at, event_id
+    FROM event_subject
+    WHERE tenant_id = asked.tenant_id AND scope = $6 AND subject = asked.subject
+        AND (occurred_at, event_id) > (asked.after_at, asked.after_id)
+    OFFSET 0
+) AS member ON true
+JOIN LATERAL (
+    SELECT *
+    FROM event
+    WHERE (event.event_id, event.tenant_id) >= (member.event_id, member.tenant_id)
+    ORDER BY event.event_id, event.tenant_id
+    LIMIT 1
+) AS event ON event.event_id = member.event_id AND event.tenant_id = member.tenant_id
 WHERE event_type = ANY ($5::text[])
-ORDER BY asked.n, event.occurred_at, event.event_id;
+ORDER BY asked.n, member.occurred_at, member.event_id;
 
 -- name: events_of_types
 -- What a new field scope must be told: every event that its plan hears.

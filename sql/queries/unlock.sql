@@ -92,10 +92,14 @@ UPDATE unlock SET published_at = $2, granted_at = coalesce(granted_at, $2)
 WHERE unlock_id = ANY ($1::uuid[]);
 
 -- name: mark_announced
--- Without a claim: whoever holds one of these rows at the moment may be waiting for another, and is not waited for.
+-- Without a claim: whoever holds one of these rows at the moment may be waiting for another, and is not waited for. By
+-- their ids: said as in the condition of the outbox's index, that one would be read as a whole, what settles included.
 UPDATE unlock SET published_at = $2
 WHERE unlock_id IN (
-    SELECT unlock_id FROM unlock WHERE unlock_id = ANY ($1::uuid[]) AND published_at IS NULL FOR UPDATE SKIP LOCKED);
+    SELECT unlock_id
+    FROM unlock
+    WHERE unlock_id = ANY ($1::uuid[]) AND coalesce(published_at, 'infinity') = 'infinity'
+    FOR UPDATE SKIP LOCKED);
 
 -- name: next_settling
 -- When the notifier has to look again.

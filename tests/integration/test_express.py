@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 TEAM = 'achievement team { title "Team" scope team when count(event=a.done, >= 3) }\n'
+HEARD = """event unknown {}
+achievement heard { title "Heard" when count(event=unknown, >= 5) }
+"""
 TWO = 'achievement two { title "Two" when count(event=a.done, >= 2) }\n'
 
 
@@ -73,6 +76,21 @@ async def test_what_nobody_hears_is_recorded(engine: Engine, statements: list[st
     assert statements[:1] == ["commit_express"]
     assert len(await ledger(engine)) == 5
     assert await engine.unlocks() == {("u1", "three"): "granted", ("u1", "clean"): "granted"}
+
+
+async def test_whom_nobody_hears_goes_the_express_way(engine: Engine, statements: list[str]) -> None:
+    """Until there is something to hear: then what is in the ledger may matter."""
+    async with pipeline_on(engine) as pipeline:
+        await send(pipeline, event(0, "unknown"), event(1, "unknown"))
+        statements.clear()
+        await send(pipeline, event(2, "unknown"))
+        await send(pipeline, event(3, "unknown"))
+        assert statements == ["commit_express", "commit_express"]
+        assert await engine.rows("SELECT FROM progress") == []
+        await engine.apply(RULES.partition("achievement")[0] + HEARD)
+        await send(pipeline, event(4, "other"))
+        await send(pipeline, event(5, "unknown"))
+    assert await engine.unlocks() == {("u1", "heard"): "granted"}
 
 
 async def test_who_is_new_or_late_goes_the_long_way_beside_it(engine: Engine, statements: list[str]) -> None:
