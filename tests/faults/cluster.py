@@ -98,6 +98,13 @@ class Cluster:
         """Where clients find it."""
         return ",".join(f"nats://127.0.0.1:{node.port}" for node in self.nodes)
 
+    async def routed(self, node: Node) -> None:
+        """Wait until a node has found the others: one that was just started, or woken, is alone for a while."""
+        nets = [net for pair, net in self._nets.items() if node.number in pair]
+        with anyio.fail_after(START_SECONDS):
+            while not any(net.connections for net in nets):  # noqa: ASYNC110 - the cluster has to be asked
+                await anyio.sleep(LOOK_SECONDS)
+
     def part(self, node: Node) -> int:
         """Separate a node from the others; clients still reach it. Return how many routes that has cut."""
         nets = [net for pair, net in self._nets.items() if node.number in pair]

@@ -46,6 +46,11 @@ class Proxy:
         self._flowing.set()
         self._open = True
 
+    @property
+    def connections(self) -> int:
+        """How many connections go through it."""
+        return len(self._pairs)
+
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Carry one connection until either side, or the proxy, ends it."""
         if not self._open:

@@ -77,6 +77,7 @@ async def _failing(three: Cluster, fault: str, node: Node) -> AsyncGenerator[Non
             yield
             node.send(signal.SIGCONT)
         case _:
+            await three.routed(node)
             assert three.part(node), "it had no routes"
             yield
             three.heal()
