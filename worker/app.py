@@ -10,7 +10,7 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 from functools import partial
 from time import monotonic, time_ns
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 from uuid import uuid4
 
 import anyio
@@ -18,6 +18,7 @@ import structlog
 
 from worker.batch import terminations
 from worker.health import Probes, serve
+from worker.intake import Intake
 from worker.loop import alone
 from worker.metrics import Metrics
 from worker.notifier import Notifier
@@ -31,12 +32,12 @@ from worker.store import UnavailableError, open_store
 from worker.stream import BrokerAwayError, open_broker
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable
 
     from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
     from worker.batch import Batch, Letter
-    from worker.message import Message
+    from worker.intake import Piece
     from worker.settings import Settings
     from worker.store import Store
     from worker.stream import Broker
@@ -135,32 +136,6 @@ async def _alone(work: Callable[[], Awaitable[None]]) -> None:
         raise alone(group) from None
 
 
-class _Held:
-    """Messages that were taken from the broker and not given a verdict yet."""
-
-    def __init__(self, messages: Sequence[Message], since: float) -> None:
-        self.messages = messages
-        self.since = since
-
-
-class _Whole:
-    """A batch on its way through the writers: acknowledged once every piece of it is committed."""
-
-    def __init__(self, held: _Held, batch: Batch, pieces: int) -> None:
-        self.held = held
-        self.batch = batch
-        self.missing = pieces
-        self.letters: list[Letter] = []
-        self.stopped = False
-
-
-class _Piece(NamedTuple):
-    """What one writer has to do of a batch."""
-
-    whole: _Whole
-    batch: Batch
-
-
 class Worker:
     """One worker between its servers.
 
@@ -200,7 +175,7 @@ class Worker:
             for _ in range(settings.writers)
         ]
         self._busy_since: dict[int, float] = {}
-        self._held: set[_Held] = set()
+        self._intake = Intake(broker, settings, self._writers[0].begin, now)
 
     async def run(self, *, on_ready: Callable[[], None] | None, drain: anyio.Event | None) -> None:
         """Run the stages until they have stopped, and whatever accompanies them."""
@@ -208,7 +183,7 @@ class Worker:
             if self._settings.health_port is not None:
                 await company.start(serve, self._probes(), self._settings.health_host, self._settings.health_port)
             company.start_soon(self._watch_stop)
-            company.start_soon(self._keep_held)
+            company.start_soon(self._intake.keep_held)
             if drain is not None:
                 company.start_soon(self._watch_drain, drain)
             await self._run_stages(on_ready)
@@ -218,15 +193,15 @@ class Worker:
         async with anyio.create_task_group() as stages:
             stages.start_soon(self._notifier.run)
             async with anyio.create_task_group() as writers:
-                ways: list[MemoryObjectSendStream[_Piece]] = []
+                ways: list[MemoryObjectSendStream[Piece]] = []
                 for number in range(len(self._writers)):
-                    send, receive = anyio.create_memory_object_stream["_Piece"](0)
+                    send, receive = anyio.create_memory_object_stream["Piece"](0)
                     ways.append(send)
                     writers.start_soon(self._commit, number, receive)
                 writers.start_soon(self._pull, ways, on_ready)
             self._notifier.stop()
 
-    async def _pull(self, ways: list[MemoryObjectSendStream[_Piece]], on_ready: Callable[[], None] | None) -> None:
+    async def _pull(self, ways: list[MemoryObjectSendStream[Piece]], on_ready: Callable[[], None] | None) -> None:
         async with AsyncExitStack() as stack:
             for way in ways:
                 stack.push_async_exit(way)
@@ -234,34 +209,14 @@ class Worker:
             log.info("working", nats=shown(self._settings.nats_url), postgresql=shown(self._settings.database_url))
             if on_ready is not None:
                 on_ready()
-            while messages := await self._broker.next_batch(self._is_worth_taking):
-                held = _Held(messages, monotonic())
-                self._held.add(held)
-                try:
-                    batch = await self._writers[0].decode(messages)
-                except StoppedError:
-                    self._give_back(held)
-                    continue
-                # A transaction has its price, whatever its size: small batches are one.
-                pieces = batch.split(min(len(ways), max(1, batch.size // self._settings.writer_events)))
-                whole = _Whole(held, batch, len(pieces))
-                for writer, piece in pieces.items():
-                    await ways[writer].send(_Piece(whole, piece))
+            await self._intake.run(ways)
 
-    def _is_worth_taking(self, arrived: int) -> bool:
-        """Tell whether to decode a batch now: while others are under way, only what would be worth a transaction.
-
-        What is decoded waits as it is; what is left in the buffer until then becomes one batch with what arrives
-        meanwhile, and is announced sooner.
-        """
-        return arrived >= min(self._settings.writer_events, self._settings.batch_size) or not self._held
-
-    async def _commit(self, writer: int, receive: MemoryObjectReceiveStream[_Piece]) -> None:
+    async def _commit(self, writer: int, receive: MemoryObjectReceiveStream[Piece]) -> None:
         async with receive:
             async for piece in receive:
                 await self._commit_one(writer, piece)
 
-    async def _commit_one(self, writer: int, piece: _Piece) -> None:
+    async def _commit_one(self, writer: int, piece: Piece) -> None:
         whole = piece.whole
 
         async def waiting() -> None:
@@ -282,18 +237,11 @@ class Worker:
         if whole.stopped:
             size = len(whole.batch.messages)
             log.warning("stopped before a batch was committed; it will be delivered again", size=size)
-            self._give_back(whole.held)
         else:
             await self._acknowledge(whole.batch, whole.letters)
-            self._held.discard(whole.held)
-            self._broker.look_again()
-            if self._settings.clock is Clock.STREAM:  # later events are what lets unlocks settle
-                self._notifier.wake()
-
-    def _give_back(self, held: _Held) -> None:
-        self._held.discard(held)
-        self._broker.give_back(held.messages)
-        self._broker.look_again()
+        self._intake.ended(whole)
+        if self._settings.clock is Clock.STREAM:  # later events are what lets unlocks settle
+            self._notifier.wake()
 
     async def _acknowledge(self, batch: Batch, letters: list[Letter]) -> None:
         self._stats.messages += len(batch.messages)
@@ -304,17 +252,6 @@ class Worker:
                 await self._broker.terminate(message, ended[message.seq].value)
 
     # -- company --
-
-    async def _keep_held(self) -> None:
-        """Tell the broker of what takes long, before it loses patience: a slow database makes nothing come twice."""
-        patience = self._settings.ack_wait / 3
-        while True:
-            await anyio.sleep(patience)
-            slow = [held for held in self._held if monotonic() - held.since >= patience]
-            for held in slow:
-                await self._broker.keep(held.messages)
-            if slow:
-                await self._broker.keep_buffered()
 
     async def _watch_stop(self) -> None:
         await self._stop.wait()

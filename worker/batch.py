@@ -178,23 +178,45 @@ class Attempt:
         return list(dict.fromkeys(everybody))
 
 
+class Decoding:
+    """A batch in the making: messages are read under one rule set as they arrive."""
+
+    def __init__(self, rules: Deployed) -> None:
+        self.size = 0
+        """The number of events so far."""
+        self._rules = rules
+        self._messages: list[Message] = []
+        self._letters: list[Letter] = []
+        self._roster = _Roster(rules.program)
+
+    def add(self, messages: Sequence[Message], *, now: int) -> None:
+        """Read messages; `now` in microseconds."""
+        read, group_of, letters, size = self._rules.contract.read, self._roster.find, self._letters, 0
+        self._messages.extend(messages)
+        for message in messages:
+            for element, one in enumerate(read(message.subject, message.body, now=now)):
+                if isinstance(one, Rejected):
+                    letters.append(Letter(message, element, one.reason, one.detail, one.body))
+                    continue
+                event = one.event
+                group = group_of(event)
+                if isinstance(group, str):
+                    letters.append(Letter(message, element, Reason.CONTRACT, group, one.body))
+                else:
+                    group.items.append(Item(message, element, one, (event.id, event.tenant), group.concern))
+                    size += 1
+        self.size += size
+
+    def done(self, *, now: int) -> Batch:
+        """Return what has been read, as a batch of this moment."""
+        return Batch(tuple(self._messages), tuple(self._roster.found), tuple(self._letters), self._rules, now)
+
+
 def decode(messages: Sequence[Message], rules: Deployed, *, now: int) -> Batch:
     """Read messages under a rule set; `now` in microseconds."""
-    letters: list[Letter] = []
-    roster = _Roster(rules.program)
-    read, group_of = rules.contract.read, roster.find
-    for message in messages:
-        for element, one in enumerate(read(message.subject, message.body, now=now)):
-            if isinstance(one, Rejected):
-                letters.append(Letter(message, element, one.reason, one.detail, one.body))
-                continue
-            event = one.event
-            group = group_of(event)
-            if isinstance(group, str):
-                letters.append(Letter(message, element, Reason.CONTRACT, group, one.body))
-            else:
-                group.items.append(Item(message, element, one, (event.id, event.tenant), group.concern))
-    return Batch(tuple(messages), tuple(roster.found), tuple(letters), rules, now)
+    decoding = Decoding(rules)
+    decoding.add(messages, now=now)
+    return decoding.done(now=now)
 
 
 class _Roster:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import anyio
 import structlog
 
-from worker.batch import Attempt, Batch, Letter, decode
+from worker.batch import Attempt, Batch, Decoding, Letter
 from worker.dead import bury
 from worker.express import commit_express, divide
 from worker.fence import RulesMovedError, take_partitions
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
     from worker.deployed import Deployed
     from worker.express import Express
-    from worker.message import Message
     from worker.reconcile import Decision
     from worker.settings import Settings
     from worker.standing import Memory
@@ -104,10 +103,13 @@ class Pipeline:
         self._stopping = stopping
         self._on_committed = on_committed
 
-    async def decode(self, messages: Sequence[Message]) -> Batch:
-        """Read messages under the rules that were in force when we last looked; committing looks again."""
-        rules = self._in_force.rules or await self._reload(_nothing)
-        return decode(messages, rules, now=self._now())
+    async def begin(self) -> Decoding:
+        """Begin to read messages under the rules that were in force when we last looked; committing looks again.
+
+        Raises:
+            StoppedError: the rules cannot be read at the moment, and the worker is to end.
+        """
+        return Decoding(self._in_force.rules or await self._reload(_nothing))
 
     async def commit(self, batch: Batch, *, waiting: Callable[[], Awaitable[None]]) -> list[Letter]:
         """Commit a batch, however often that has to be tried; return everything that was dead-lettered.

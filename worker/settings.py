@@ -60,7 +60,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     writers: Annotated[int, msgspec.Meta(ge=1, le=16)] = 2
     """Transactions side by side. Each has users of its own; a batch is acknowledged once all of them are done."""
     writer_events: Positive = 500
-    """Worth a transaction of their own: smaller batches are not divided, nor taken while another is under way."""
+    """Worth a transaction of their own: smaller batches are not divided."""
     ack_wait: Positive = 30
     """Seconds until the broker delivers again what was not acknowledged."""
     duplicate_window: Positive = 120

@@ -60,7 +60,7 @@ CLOSE_SECONDS: Final = 5.0
 PULL_BYTES: Final = 16 * 1024 * 1024
 """Of one pull request, so that two of them are a bounded load however large the messages are."""
 BATCH_BYTES: Final = 1024 * 1024
-"""Of the bodies of one batch, but for a single message that is larger."""
+"""Of the bodies that are taken at a time, but for a single message that is larger. A batch that has so many is full."""
 
 _SERVED: Final = frozenset({"409 Message Size Exceeds MaxBytes", "409 Batch Completed"})
 _OUT_OF_REACH: Final = (NatsError, OSError, TimeoutError)
@@ -189,15 +189,14 @@ class Broker:
         self._subscription = await self._client.tap(self._inbox, self._on_frames)
 
     def stop_pulling(self) -> None:
-        """Let `next_batch` return nothing from now on."""
+        """Let `next_batch` return None from now on."""
         self._stopped = True
         self._arrived.set()
 
-    async def next_batch(self, worth: Callable[[int], bool] = bool) -> list[Message]:
-        """Wait for messages and return what has arrived, at most one batch; nothing once we are stopped.
+    async def next_batch(self, worth: Callable[[int], bool] = bool, *, most: int | None = None) -> list[Message] | None:
+        """Wait for messages and return what has arrived, at most one batch, or `most`; None once we are stopped.
 
-        `worth` tells whether so many messages are worth taking now; `look_again` says that it may have changed its
-        mind.
+        `worth` tells whether to return with so many messages; `look_again` says that it may have changed its mind.
         """
         self._worth = worth
         while not self._stopped:
@@ -205,14 +204,14 @@ class Broker:
             arrived = self._arrived = anyio.Event()
             self._waiting = True
             await self._request()
-            if self._buffer and worth(len(self._buffer)):
+            if worth(len(self._buffer)):
                 break
             if self._trouble is None or not self._client.is_connected:
                 with anyio.move_on_after(HEARTBEAT_SECONDS):
                     await arrived.wait()
         if self._stopped:
-            return []
-        batch = self._take()
+            return None
+        batch = self._take(self._settings.batch_size if most is None else most)
         await self._request()
         return batch
 
@@ -220,12 +219,12 @@ class Broker:
         """Let `next_batch` ask again whether what has arrived is worth taking."""
         self._arrived.set()
 
-    def _take(self) -> list[Message]:
-        batch = [self._buffer.popleft()]
-        size = len(batch[0].body)
-        while self._buffer and len(batch) < self._settings.batch_size:
+    def _take(self, most: int) -> list[Message]:
+        batch: list[Message] = []
+        size = 0
+        while self._buffer and len(batch) < most:
             size += len(self._buffer[0].body)
-            if size > BATCH_BYTES:
+            if batch and size > BATCH_BYTES:
                 break
             batch.append(self._buffer.popleft())
         return batch

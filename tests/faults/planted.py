@@ -871,9 +871,9 @@ _HURRYING: Final = (
     Bug(
         "pieces_not_counted",
         "a batch is acknowledged once every writer has committed its piece",
-        "worker/app.py",
-        "whole = _Whole(held, batch, len(pieces))",
-        "whole = _Whole(held, batch, 1)",
+        "worker/intake.py",
+        "whole = Whole(opened.held, batch, len(pieces))",
+        "whole = Whole(opened.held, batch, 1)",
         (f"{PROTOCOL}::test_a_batch_is_acknowledged_when_every_piece_is_committed",),
     ),
     # -- the memory that writers share --

@@ -15,7 +15,7 @@ import pytest
 
 from dsl.outcome import Subject
 from tests.integration.engine import PATIENCE, RULES, Engine, event
-from tests.integration.pipelines import commit, messages_of, pipeline_on
+from tests.integration.pipelines import commit, decoded, pipeline_on
 from worker import backfill as backfilling
 from worker import folding
 from worker import notifier as notifying
@@ -94,7 +94,7 @@ async def test_a_batch_waits_for_the_partition_of_everybody_concerned(engine: En
     await engine.apply(RULES + TEAM)
     done = anyio.Event()
     async with pipeline_on(engine) as pipeline, anyio.create_task_group() as tasks:
-        batch = await pipeline.decode(messages_of([event(n, team="red") for n in range(3)]))
+        batch = await decoded(pipeline, [event(n, team="red") for n in range(3)])
 
         async def work() -> None:
             await commit(pipeline, batch)
@@ -134,8 +134,8 @@ async def test_partitions_are_locked_in_order(engine: Engine, *, known: bool) ->
     async with pipeline_on(engine) as pipeline, anyio.create_task_group() as tasks:
         if known:  # then one statement locks them and does all the rest
             before = [event(0, user=f"u{n}") for n in range(60)]
-            await commit(pipeline, await pipeline.decode(messages_of(before)))
-        batch = await pipeline.decode(messages_of(events))
+            await commit(pipeline, await decoded(pipeline, before))
+        batch = await decoded(pipeline, events)
 
         async def work() -> None:
             await commit(pipeline, batch)
@@ -273,16 +273,16 @@ async def test_a_batch_is_acknowledged_when_every_piece_is_committed(
 async def test_what_failed_is_tried_again_as_a_whole(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     Failing(monkeypatch, "save_progress", times=2)
     async with pipeline_on(engine) as pipeline:
-        await commit(pipeline, await pipeline.decode(messages_of([event(n, user=f"u{n}") for n in range(20)])))
+        await commit(pipeline, await decoded(pipeline, [event(n, user=f"u{n}") for n in range(20)]))
     assert len(await engine.rows("SELECT FROM event")) == 20
     assert len(await engine.rows("SELECT FROM progress")) == 20
 
 
 async def test_a_failed_batch_leaves_nothing_behind_in_memory(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     async with pipeline_on(engine) as pipeline:
-        await commit(pipeline, await pipeline.decode(messages_of([event(0)])))
+        await commit(pipeline, await decoded(pipeline, [event(0)]))
         Failing(monkeypatch, "save_progress", times=3)
-        await commit(pipeline, await pipeline.decode(messages_of([event(1)])))
+        await commit(pipeline, await decoded(pipeline, [event(1)]))
     assert ("u1", "three") not in await engine.unlocks()
 
 
@@ -302,7 +302,7 @@ async def test_a_commit_of_unknown_outcome_changes_nothing(engine: Engine, monke
 
     async with pipeline_on(engine) as pipeline:
         for n in range(4):
-            batch = await pipeline.decode(messages_of([event(n), event(n, team="x", user="u2"), b"poison"]))
+            batch = await decoded(pipeline, [event(n), event(n, team="x", user="u2"), b"poison"])
             monkeypatch.setattr(Store, "transaction", losing)
             await commit(pipeline, batch)
             monkeypatch.setattr(Store, "transaction", transaction)
@@ -318,10 +318,10 @@ async def test_what_is_refused_after_judging_leaves_nothing_behind(engine: Engin
     """The state in memory was moved by an event that is a dead letter now."""
     await engine.rows("ALTER TABLE unlock ADD CHECK (event_id <> 'poison')")
     async with pipeline_on(engine) as pipeline:
-        await commit(pipeline, await pipeline.decode(messages_of([event(0), event(1)])))
-        letters = await commit(pipeline, await pipeline.decode(messages_of([event(2, id="poison")])))
+        await commit(pipeline, await decoded(pipeline, [event(0), event(1)]))
+        letters = await commit(pipeline, await decoded(pipeline, [event(2, id="poison")]))
         assert [letter.reason.value for letter in letters] == ["refused"]
-        await commit(pipeline, await pipeline.decode(messages_of([event(3)])))
+        await commit(pipeline, await decoded(pipeline, [event(3)]))
     (row,) = await engine.rows("SELECT event_id FROM unlock WHERE achievement = 'three'")
     assert row["event_id"] == "a.done-3-u1"
     (row,) = await engine.rows("SELECT mark_id FROM progress")
@@ -333,7 +333,7 @@ async def test_dead_letters_belong_to_their_batch(engine: Engine) -> None:
     strict = RULES.replace("key: string?", "key: int?")
     await engine.apply(strict)
     async with pipeline_on(engine) as pipeline, open_store(engine.settings.database_url) as store:
-        batch = await pipeline.decode(messages_of([event(0, key="k"), event(1)]))
+        batch = await decoded(pipeline, [event(0, key="k"), event(1)])
         assert [letter.reason.value for letter in batch.letters] == ["contract"]
         files = [RuleFile("rules.ach", RULES)]
         await apply_rules(store, files, engine.settings, by="test", now=wall_clock())
@@ -345,7 +345,7 @@ async def test_dead_letters_belong_to_their_batch(engine: Engine) -> None:
 async def test_a_batch_that_is_given_up_buries_nothing(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     Failing(monkeypatch, "save_progress")
     async with pipeline_on(engine, stopping=lambda: True) as pipeline:
-        batch = await pipeline.decode(messages_of([b"poison", event(0)]))
+        batch = await decoded(pipeline, [b"poison", event(0)])
         with pytest.raises(StoppedError):
             await commit(pipeline, batch)
     assert await engine.rows("SELECT FROM dead_letter") == []
@@ -393,9 +393,9 @@ async def test_a_copy_among_many_fingerprints(engine: Engine) -> None:
     async with pipeline_on(engine) as pipeline:
         for begin in (0, 199):  # the copies come just before the span is over
             events = [event(begin + n, id=f"{begin}-{key}", key=key) for n, key in enumerate(keys)]
-            await commit(pipeline, await pipeline.decode(messages_of(events)))
+            await commit(pipeline, await decoded(pipeline, events))
         assert await engine.unlocks() == {}
-        await commit(pipeline, await pipeline.decode(messages_of([event(280, id="new", key="k0")])))
+        await commit(pipeline, await decoded(pipeline, [event(280, id="new", key="k0")]))
     (row,) = await engine.rows("SELECT event_id FROM unlock")
     assert row["event_id"] == "new"
 
@@ -409,13 +409,13 @@ async def test_checkpoints_that_have_not_seen_what_was_absorbed(
     stats = Stats()
     async with pipeline_on(engine, stats=stats) as pipeline:
         for n in (0, 2, 4, 6, 8, 10):
-            await commit(pipeline, await pipeline.decode(messages_of([event(n)])))
+            await commit(pipeline, await decoded(pipeline, [event(n)]))
         assert len(await engine.rows("SELECT FROM checkpoint")) == 3
         for n in (1, 12):
-            await commit(pipeline, await pipeline.decode(messages_of([event(n)])))
+            await commit(pipeline, await decoded(pipeline, [event(n)]))
         assert (stats.late, stats.refolded) == (1, 0)
         # This one makes the eighth come sooner: whatever is folded anew begins before all of them.
-        await commit(pipeline, await pipeline.decode(messages_of([event(11)])))
+        await commit(pipeline, await decoded(pipeline, [event(11)]))
     assert (stats.late, stats.refolded) == (2, 1)
     (row,) = await engine.rows("SELECT event_id FROM unlock")
     assert row["event_id"] == "a.done-11-u1"
@@ -436,14 +436,14 @@ async def granted(engine: Engine, *, users: int = 1) -> Committed:
     told: list[Committed] = []
     async with pipeline_on(engine, on_committed=told.append) as pipeline:
         events = [event(n, user=f"u{user + 1}") for user in range(users) for n in range(3)]
-        await commit(pipeline, await pipeline.decode(messages_of(events)))
+        await commit(pipeline, await decoded(pipeline, events))
     (done,) = told
     return done
 
 
 async def test_an_unlock_that_was_not_announced_is_not_marked(engine: Engine) -> None:
     async with pipeline_on(engine) as pipeline:
-        await commit(pipeline, await pipeline.decode(messages_of([event(n) for n in range(3)])))
+        await commit(pipeline, await decoded(pipeline, [event(n) for n in range(3)]))
     async with open_store(engine.settings.database_url) as store, open_broker(engine.settings) as broker:
         notifier = Notifier(store, broker, engine.settings, Stats(), now=wall_clock)
         await broker.client.jetstream().delete_stream(engine.settings.unlock_stream)

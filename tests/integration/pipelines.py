@@ -51,6 +51,13 @@ async def pipeline_on(
         )
 
 
+async def decoded(pipeline: Pipeline, events: Sequence[dict[str, Any] | bytes]) -> Batch:
+    """Read events as one batch."""
+    decoding = await pipeline.begin()
+    decoding.add(messages_of(events), now=wall_clock())
+    return decoding.done(now=wall_clock())
+
+
 async def commit(pipeline: Pipeline, batch: Batch) -> list[Letter]:
     """Commit a batch that nobody waits for."""
     return await pipeline.commit(batch, waiting=_nothing)

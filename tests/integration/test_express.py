@@ -9,7 +9,7 @@ import pytest
 from dsl.outcome import Subject
 from dsl.progress import Grant
 from tests.integration.engine import RULES, Engine, event
-from tests.integration.pipelines import commit, messages_of, pipeline_on
+from tests.integration.pipelines import commit, decoded, pipeline_on
 from worker.reconcile import Kind, unlock_id
 from worker.settings import Clock
 from worker.stats import Stats
@@ -44,7 +44,7 @@ def statements(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 async def send(pipeline: Pipeline, *events: dict[str, object]) -> list[Letter]:
-    return await commit(pipeline, await pipeline.decode(messages_of(events)))
+    return await commit(pipeline, await decoded(pipeline, events))
 
 
 async def ledger(engine: Engine) -> list[str]:
@@ -171,7 +171,7 @@ async def test_dead_letters_beside_the_express_way(engine: Engine, statements: l
     async with pipeline_on(engine) as pipeline:
         await send(pipeline, event(0))
         statements.clear()
-        letters = await commit(pipeline, await pipeline.decode(messages_of([event(1), b"poison", event(2)])))
+        letters = await commit(pipeline, await decoded(pipeline, [event(1), b"poison", event(2)]))
     assert "commit_express" in statements
     assert [letter.reason for letter in letters] == [Reason.MALFORMED_JSON]
     assert len(await engine.rows("SELECT FROM dead_letter")) == 1
@@ -219,7 +219,7 @@ async def test_an_unlock_that_was_there_before(engine: Engine) -> None:
 async def test_rules_that_moved_meanwhile(engine: Engine) -> None:
     async with pipeline_on(engine) as pipeline:
         await send(pipeline, event(0))
-        batch = await pipeline.decode(messages_of([event(1)]))
+        batch = await decoded(pipeline, [event(1)])
         await engine.apply(RULES + TWO)
         await commit(pipeline, batch)
     assert ("u1", "two") in await engine.unlocks()
@@ -230,7 +230,7 @@ async def test_rules_that_another_batch_has_met_already(engine: Engine) -> None:
     stats = Stats()
     async with pipeline_on(engine, stats=stats) as pipeline:
         await send(pipeline, event(0, team="red"))
-        batch = await pipeline.decode(messages_of([event(2, team="red")]))
+        batch = await decoded(pipeline, [event(2, team="red")])
         await engine.apply(RULES + TEAM)
         await send(pipeline, event(1, team="red"))
         assert stats.overtaken == 1

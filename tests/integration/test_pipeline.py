@@ -303,7 +303,7 @@ async def commit_and_die(engine: Engine) -> None:
 
         messages: list[Message] = []
         while len(messages) < 3:
-            messages += await broker.next_batch()
+            messages += await broker.next_batch() or []
         pipeline = Pipeline(
             store, settings, Memory("dies", 10), Stats(), in_force=InForce(load), now=wall_clock, stopping=lambda: False
         )

@@ -1,0 +1,132 @@
+"""How messages become batches: read as they arrive, closed when the writers are free."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+
+from tests.integration.engine import PATIENCE, Engine, event
+from worker import intake
+from worker.batch import Decoding
+from worker.intake import SLICE
+from worker.pipeline import Pipeline
+from worker.stream import BATCH_BYTES, Broker
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from worker.batch import Batch, Letter
+    from worker.message import Message
+
+pytestmark = pytest.mark.anyio
+
+
+class Gate:
+    """Holds up every commit until it is opened, and tells what has come so far."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.open = anyio.Event()
+        self.sizes: list[int] = []
+        """Of the batches that have come to be committed."""
+        self.read = 0
+        """Messages that were read."""
+        self._moved = anyio.Event()
+        commit, add = Pipeline.commit, Decoding.add
+
+        async def waiting_commit(
+            pipeline: Pipeline, batch: Batch, *, waiting: Callable[[], Awaitable[None]]
+        ) -> list[Letter]:
+            self.sizes.append(batch.size)
+            self._move()
+            await self.open.wait()
+            return await commit(pipeline, batch, waiting=waiting)
+
+        def counting_add(decoding: Decoding, messages: Sequence[Message], *, now: int) -> None:
+            add(decoding, messages, now=now)
+            self.read += len(messages)
+            self._move()
+
+        monkeypatch.setattr(Pipeline, "commit", waiting_commit)
+        monkeypatch.setattr(Decoding, "add", counting_add)
+
+    def _move(self) -> None:
+        self._moved.set()
+        self._moved = anyio.Event()
+
+    async def until(self, *, read: int = 0, batches: int = 0) -> None:
+        with anyio.fail_after(PATIENCE):
+            while self.read < read or len(self.sizes) < batches:
+                await self._moved.wait()
+
+
+async def test_what_arrives_meanwhile_is_read_and_makes_one_batch(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate(monkeypatch)
+    async with engine.worker() as stats:
+        await engine.publish([event(0)])
+        await gate.until(batches=1)
+        for at in range(3):
+            await engine.publish(event(n) for n in range(1 + at * SLICE, 1 + (at + 1) * SLICE))
+            await gate.until(read=1 + (at + 1) * SLICE)
+        await engine.publish([event(1000)])
+        assert gate.sizes == [1]
+        gate.open.set()
+        await stats.reach("events", 2 + 3 * SLICE)
+    # The last event may have come a moment too late.
+    assert gate.sizes[0] == 1
+    assert gate.sizes[1] >= 3 * SLICE
+    assert len(gate.sizes) <= 3
+
+
+async def test_a_full_batch_is_closed(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = Gate(monkeypatch)
+    async with engine.worker(batch_size=10, writers=1) as stats:
+        await engine.publish([event(0)])
+        await gate.until(batches=1)
+        await engine.publish(event(n) for n in range(1, 36))
+        # One is under way, and one waits for the writer; all others stay with the broker, or in the buffer.
+        await gate.until(read=11)
+        await anyio.wait_all_tasks_blocked()
+        assert (gate.sizes, gate.read) == ([1], 11)
+        gate.open.set()
+        await stats.reach("events", 36)
+    assert gate.sizes[:3] == [1, 10, 10]
+
+
+async def test_a_batch_is_full_by_bytes_too(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intake, "SLICE", 1)
+    gate = Gate(monkeypatch)
+    async with engine.worker(writers=1) as stats:
+        await engine.publish([event(0)])
+        await gate.until(batches=1)
+        for n in range(1, 10):
+            await engine.publish([event(n, key="x" * (BATCH_BYTES // 4 + 1))])
+        await gate.until(read=5)
+        await anyio.wait_all_tasks_blocked()
+        assert gate.read == 5
+        gate.open.set()
+        await stats.reach("events", 10)
+    assert gate.sizes[:2] == [1, 4]
+
+
+async def test_what_was_read_and_not_handed_on_is_given_back(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = Gate(monkeypatch)
+    stop_pulling = Broker.stop_pulling
+
+    def stopping(broker: Broker) -> None:
+        stop_pulling(broker)
+        gate.open.set()
+
+    monkeypatch.setattr(Broker, "stop_pulling", stopping)
+    async with engine.worker():
+        await engine.publish([event(0)])
+        await gate.until(batches=1)
+        await engine.publish(event(n) for n in range(1, 1 + SLICE))
+        await gate.until(read=1 + SLICE)
+    assert len(await engine.rows("SELECT FROM event")) == 1
+    with anyio.fail_after(10):  # nobody has to lose patience first
+        stats = await engine.drain()
+    assert stats.events == SLICE

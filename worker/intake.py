@@ -1,0 +1,158 @@
+"""From the broker to the writers: messages are read as they arrive, and make a batch when somebody is free for it.
+
+While a batch is under way, whatever arrives joins the next one, and is read already: closing that one late means that
+more of it is announced soon, and reading early means that the writers wait for nobody. Under full load batches are as
+large as they may be, and one is ready when the writers are.
+"""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import anyio
+
+from worker.pipeline import StoppedError
+from worker.stream import BATCH_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from anyio.streams.memory import MemoryObjectSendStream
+
+    from worker.batch import Batch, Decoding, Letter
+    from worker.message import Message
+    from worker.settings import Settings
+    from worker.stream import Broker
+
+SLICE: Final = 32
+"""Messages that are read at a time while a batch is under way: to wake up for each would cost more than to read it."""
+
+
+class Held:
+    """Messages that were taken from the broker and not given a verdict yet."""
+
+    def __init__(self) -> None:
+        self.messages: list[Message] = []
+        self.since = monotonic()
+        self.bytes = 0
+
+    def add(self, messages: Sequence[Message]) -> None:
+        """Hold more."""
+        self.messages.extend(messages)
+        self.bytes += sum([len(message.body) for message in messages])
+
+
+class Whole:
+    """A batch on its way through the writers: acknowledged once every piece of it is committed."""
+
+    def __init__(self, held: Held, batch: Batch, pieces: int) -> None:
+        self.held = held
+        self.batch = batch
+        self.missing = pieces
+        self.letters: list[Letter] = []
+        self.stopped = False
+
+
+class Piece(NamedTuple):
+    """What one writer has to do of a batch."""
+
+    whole: Whole
+    batch: Batch
+
+
+class _Open(NamedTuple):
+    """A batch in the making."""
+
+    held: Held
+    decoding: Decoding
+
+
+class Intake:
+    """Takes messages from the broker, and keeps them until they are committed or given back.
+
+    `begin` gives a batch in the making under the rules in force, `now` the wall clock in microseconds.
+    """
+
+    def __init__(
+        self, broker: Broker, settings: Settings, begin: Callable[[], Awaitable[Decoding]], now: Callable[[], int]
+    ) -> None:
+        self._broker = broker
+        self._settings = settings
+        self._begin = begin
+        self._now = now
+        self._held: set[Held] = set()
+        self._open: _Open | None = None
+        self._under_way = 0
+        """Batches that writers have, or wait for."""
+
+    async def run(self, ways: Sequence[MemoryObjectSendStream[Piece]]) -> None:
+        """Hand batches on to the writers, in pieces of one each, until pulling is stopped."""
+        while (messages := await self._broker.next_batch(self._is_worth_it, most=self._room())) is not None:
+            if messages:
+                await self._take_in(messages)
+            if self._open is not None and (not self._under_way or not self._room()):
+                batch, self._open = self._open, None
+                await self._hand_on(batch, ways)
+        if self._open is not None:
+            self._give_back(self._open.held)
+
+    def _room(self) -> int:
+        """Return how many messages the batch in the making has room for."""
+        if self._open is None:
+            return self._settings.batch_size
+        held = self._open.held
+        return self._settings.batch_size - len(held.messages) if held.bytes < BATCH_BYTES else 0
+
+    def _is_worth_it(self, arrived: int) -> bool:
+        """Tell whether to read so many messages now, or to hand on what was read before."""
+        if self._under_way:
+            return arrived >= min(SLICE, self._room())
+        return arrived > 0 or self._open is not None
+
+    async def _take_in(self, messages: Sequence[Message]) -> None:
+        opened = self._open
+        if opened is None:
+            held = Held()
+            self._held.add(held)
+            held.add(messages)
+            try:
+                opened = self._open = _Open(held, await self._begin())
+            except StoppedError:
+                self._give_back(held)
+                return
+        else:
+            opened.held.add(messages)
+        opened.decoding.add(messages, now=self._now())
+
+    async def _hand_on(self, opened: _Open, ways: Sequence[MemoryObjectSendStream[Piece]]) -> None:
+        batch = opened.decoding.done(now=self._now())
+        # A transaction has its price, whatever its size: small batches are one.
+        pieces = batch.split(min(len(ways), max(1, batch.size // self._settings.writer_events)))
+        whole = Whole(opened.held, batch, len(pieces))
+        self._under_way += 1
+        for writer, piece in pieces.items():
+            await ways[writer].send(Piece(whole, piece))
+
+    def ended(self, whole: Whole) -> None:
+        """Let go of a batch that has left the writers: it is acknowledged, or else its messages are given back."""
+        self._under_way -= 1
+        if whole.stopped:
+            self._give_back(whole.held)
+        self._held.discard(whole.held)
+        self._broker.look_again()
+
+    def _give_back(self, held: Held) -> None:
+        self._held.discard(held)
+        self._broker.give_back(held.messages)
+
+    async def keep_held(self) -> None:
+        """Tell the broker of what takes long, before it loses patience: a slow database makes nothing come twice."""
+        patience = self._settings.ack_wait / 3
+        while True:
+            await anyio.sleep(patience)
+            slow = [held for held in self._held if monotonic() - held.since >= patience]
+            for held in slow:
+                await self._broker.keep(held.messages)
+            if slow:
+                await self._broker.keep_buffered()
