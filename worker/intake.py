@@ -11,6 +11,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import anyio
+from anyio.lowlevel import checkpoint
 
 from worker.pipeline import StoppedError
 from worker.stream import BATCH_BYTES
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 SLICE: Final = 32
 """Messages that are read at a time while a batch is under way: to wake up for each would cost more than to read it."""
+TURN: Final = 256
+"""Messages that are read at most before the writers have a turn, who may have their answers meanwhile."""
 
 
 class Held:
@@ -88,14 +91,20 @@ class Intake:
 
     async def run(self, ways: Sequence[MemoryObjectSendStream[Piece]]) -> None:
         """Hand batches on to the writers, in pieces of one each, until pulling is stopped."""
-        while (messages := await self._broker.next_batch(self._is_worth_it, most=self._room())) is not None:
+        while (messages := await self._broker.next_batch(self._is_worth_it, most=self._most())) is not None:
             if messages:
                 await self._take_in(messages)
-            if self._open is not None and (not self._under_way or not self._room()):
+            if self._under_way:
+                await checkpoint()
+            if self._open is not None and self._is_to_go():
                 batch, self._open = self._open, None
                 await self._hand_on(batch, ways)
         if self._open is not None:
             self._give_back(self._open.held)
+
+    def _is_to_go(self) -> bool:
+        """Tell whether to close the batch: it is full, or the writers are free and nothing else has arrived."""
+        return not self._room() or not (self._under_way or self._broker.buffered)
 
     def _room(self) -> int:
         """Return how many messages the batch in the making has room for."""
@@ -103,6 +112,9 @@ class Intake:
             return self._settings.batch_size
         held = self._open.held
         return self._settings.batch_size - len(held.messages) if held.bytes < BATCH_BYTES else 0
+
+    def _most(self) -> int:
+        return min(self._room(), TURN) if self._under_way else self._room()
 
     def _is_worth_it(self, arrived: int) -> bool:
         """Tell whether to read so many messages now, or to hand on what was read before."""
