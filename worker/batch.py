@@ -182,8 +182,6 @@ class Decoding:
     """A batch in the making: messages are read under one rule set as they arrive."""
 
     def __init__(self, rules: Deployed) -> None:
-        self.size = 0
-        """The number of events so far."""
         self._rules = rules
         self._messages: list[Message] = []
         self._letters: list[Letter] = []
@@ -191,7 +189,7 @@ class Decoding:
 
     def add(self, messages: Sequence[Message], *, now: int) -> None:
         """Read messages; `now` in microseconds."""
-        read, group_of, letters, size = self._rules.contract.read, self._roster.find, self._letters, 0
+        read, group_of, letters = self._rules.contract.read, self._roster.find, self._letters
         self._messages.extend(messages)
         for message in messages:
             for element, one in enumerate(read(message.subject, message.body, now=now)):
@@ -204,8 +202,6 @@ class Decoding:
                     letters.append(Letter(message, element, Reason.CONTRACT, group, one.body))
                 else:
                     group.items.append(Item(message, element, one, (event.id, event.tenant), group.concern))
-                    size += 1
-        self.size += size
 
     def done(self, *, now: int) -> Batch:
         """Return what has been read, as a batch of this moment."""

@@ -151,7 +151,8 @@ class Intake:
         self._under_way -= 1
         if whole.stopped:
             self._give_back(whole.held)
-        self._held.discard(whole.held)
+        else:
+            self._held.discard(whole.held)
         self._broker.look_again()
 
     def _give_back(self, held: Held) -> None:

@@ -100,18 +100,21 @@ class Cluster:
 
     async def routed(self, node: Node) -> None:
         """Wait until a node has found the others: one that was just started, or woken, is alone for a while."""
-        nets = [net for pair, net in self._nets.items() if node.number in pair]
+        nets = self._nets_of(node)
         with anyio.fail_after(START_SECONDS):
             while not any(net.connections for net in nets):  # noqa: ASYNC110 - the cluster has to be asked
                 await anyio.sleep(LOOK_SECONDS)
 
     def part(self, node: Node) -> int:
         """Separate a node from the others; clients still reach it. Return how many routes that has cut."""
-        nets = [net for pair, net in self._nets.items() if node.number in pair]
+        nets = self._nets_of(node)
         before = sum(net.cuts for net in nets)
         for net in nets:
             net.part()
         return sum(net.cuts for net in nets) - before
+
+    def _nets_of(self, node: Node) -> list[Proxy]:
+        return [net for pair, net in self._nets.items() if node.number in pair]
 
     def heal(self) -> None:
         """Let everybody reach everybody."""
