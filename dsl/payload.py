@@ -78,6 +78,11 @@ def instant(text: str) -> tuple[int, int] | None:
     return _any_instant(text)
 
 
+def is_usual(text: str) -> bool:
+    """Tell whether an instant is written in UTC and to the microsecond, and no leap second: as anybody reads it."""
+    return len(text) == _USUAL and text[10] == "T" and text[26] == "Z" and text[17] != "6"
+
+
 def _any_instant(text: str) -> tuple[int, int] | None:
     match = _INSTANT.fullmatch(text)
     if match is None:

@@ -9,7 +9,7 @@ CREATE TABLE event (
     event_type       text COLLATE "C" NOT NULL,
     occurred_at      timestamptz NOT NULL,
     utc_offset       integer NOT NULL,
-    occurred_at_text text COLLATE "C" NOT NULL,
+    occurred_at_text text COLLATE "C",
     source           text,
     payload          text,
     received_at      timestamptz NOT NULL,
@@ -22,7 +22,8 @@ CREATE TABLE event (
 );
 COMMENT ON TABLE event IS 'The ledger: raw events, once each, never changed.';
 COMMENT ON COLUMN event.utc_offset IS 'Offset written in occurred_at, seconds east of UTC.';
-COMMENT ON COLUMN event.occurred_at_text IS 'occurred_at as the producer wrote it.';
+COMMENT ON COLUMN event.occurred_at_text IS
+    'occurred_at as the producer wrote it; null where that was in UTC and to the microsecond.';
 COMMENT ON COLUMN event.payload IS 'The payload as received, JSON text; null where there was none.';
 COMMENT ON COLUMN event.stream_seq IS 'Sequence of the message in the input stream; 0 where it came another way.';
 

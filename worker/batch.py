@@ -15,6 +15,7 @@ from worker.contract import Accepted, Rejected
 from worker.deployed import Deployed
 from worker.message import Message
 from worker.partition import PARTITIONS, partition_of
+from worker.row import row_of
 from worker.standing import Hold
 from worker.verdict import Reason
 
@@ -47,9 +48,15 @@ class Item(msgspec.Struct, frozen=True, gc=False):
     message: Message
     element: int
     accepted: Accepted
-    key: tuple[str, str]
-    """The ledger's primary key: event id and tenant."""
     concern: Concern
+    row: str
+    """What the ledger will have of it, as in worker/row.py."""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """The ledger's primary key: event id and tenant."""
+        event = self.accepted.event
+        return event.id, event.tenant
 
     @property
     def place(self) -> tuple[int, int]:
@@ -201,7 +208,7 @@ class Decoding:
                 if isinstance(group, str):
                     letters.append(Letter(message, element, Reason.CONTRACT, group, one.body))
                 else:
-                    group.items.append(Item(message, element, one, (event.id, event.tenant), group.concern))
+                    group.items.append(Item(message, element, one, group.concern, row_of(one, message.seq)))
 
     def done(self, *, now: int) -> Batch:
         """Return what has been read, as a batch of this moment."""

@@ -18,14 +18,14 @@ from dsl.outcome import canonical_order
 from worker.batch import Attempt
 from worker.folding import checkpoint_columns, move_in_place, progress_columns
 from worker.grants import first_decisions
-from worker.ledger import event_columns
+from worker.row import pack_events
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from dsl.event import Event
     from dsl.outcome import Subject
-    from worker.batch import Batch, Item
+    from worker.batch import Batch
     from worker.standing import Memory, Standing
     from worker.store import Session
 
@@ -122,12 +122,9 @@ async def commit_express(session: Session, express: Express, memory: Memory, *, 
         [generation for _, generation in generations],
         memory.owner,
         rules.epoch,
-        *event_columns(sorted(attempt.fresh, key=_key), now=now),
+        *pack_events(attempt.fresh),
+        now,
         *progress_columns(standings, now=now),
         *checkpoint_columns(attempt.checkpoints),
         *unlocks,
     )
-
-
-def _key(item: Item) -> tuple[str, str]:
-    return item.key

@@ -8,8 +8,8 @@ from dsl.event import Event
 from dsl.progress import State, decode
 from worker.batch import Letter
 from worker.contract import StoredBody, same_body
-from worker.packing import pack, pack_ints
 from worker.partition import partition_of
+from worker.row import pack_events
 from worker.standing import Standing
 from worker.verdict import Reason
 
@@ -122,9 +122,8 @@ async def record_events(session: Session, attempt: Attempt) -> None:
     firsts, copies = _first_and_further(attempt)
     if not firsts:
         return
-    rows = [firsts[key] for key in sorted(firsts)]
-    inserted = await session.run("insert_events", *event_columns(rows, now=attempt.batch.now))
-    attempt.fresh = list(firsts.values())
+    attempt.fresh = rows = list(firsts.values())
+    inserted = await session.run("insert_events", *pack_events(rows), attempt.batch.now)
     known: dict[tuple[str, str], StoredBody] = {}
     if inserted < len(rows):
         known = await _there_before(session, rows, attempt.batch.now)
@@ -165,27 +164,6 @@ def _meet(attempt: Attempt, item: Item, known: StoredBody) -> None:
 def _body(item: Item) -> StoredBody:
     event = item.accepted.event
     return StoredBody(event.user, event.type, event.at, event.offset, item.accepted.source, item.accepted.payload)
-
-
-def event_columns(rows: Sequence[Item], *, now: int) -> list[object]:
-    """Return the arguments of `insert_events`; the rows are sorted by key."""
-    accepted = [item.accepted for item in rows]
-    events = [one.event for one in accepted]
-    packed = pack(
-        [event.tenant for event in events],
-        [event.id for event in events],
-        [event.user for event in events],
-        [event.type for event in events],
-        [one.occurred_at for one in accepted],
-        [one.source for one in accepted],
-        [one.payload for one in accepted],
-    )
-    numbers = (
-        [event.at for event in events],
-        [event.offset for event in events],
-        [item.message.seq for item in rows],
-    )
-    return [packed.separator, packed.null, *packed.columns, *map(pack_ints, numbers), len(rows), now]
 
 
 async def list_members(session: Session, attempt: Attempt) -> None:

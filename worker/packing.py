@@ -1,8 +1,8 @@
-"""Columns of a statement, each packed into one text. Pure.
+"""Columns of a statement, each packed into one text, or all rows into one. Pure.
 
 A driver encodes an array value by value; joining them is one call, and the server splits as fast as it reads an array.
-The SQL side is `string_to_array($n, <separator>, <null>)`, of which the last value is to be left out, and
-`$n::text::bigint[]`.
+The SQL side of columns is `string_to_array($n, <separator>, <null>)`, of which the last value is to be left out, and
+`$n::text::bigint[]`; that of rows `string_to_table($n, <record>)`, and of each `string_to_array(row, <field>, '')`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple, cast
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-_USUAL: Final = ("\x1f", "\x1e")
+FIELD: Final = "\x1f"
+RECORD: Final = "\x1e"
 """Unit and record separator: characters that were made for this, and that texts hardly ever hold."""
 
 
@@ -27,10 +28,10 @@ class Packed(NamedTuple):
 
 def pack(*columns: Sequence[str | None]) -> Packed:
     """Pack columns of texts, of which some may be None. Each ends with a separator, so that no value is lost."""
-    marks = _USUAL
+    marks = FIELD, RECORD
     packed = _join(columns, *marks)
     if packed is None:
-        marks = _unused(columns)
+        marks = unused(value for column in columns for value in column if value is not None)
         packed = _join(columns, *marks)
     if packed is None:
         raise AssertionError("a mark that no value holds was found in one")
@@ -50,9 +51,9 @@ def _join(columns: Iterable[Sequence[str | None]], separator: str, null: str) ->
     return packed
 
 
-def _unused(columns: Sequence[Sequence[str | None]]) -> tuple[str, str]:
-    """Return two characters that no value holds."""
-    used = set(chain.from_iterable(value for column in columns for value in column if value is not None))
+def unused(texts: Iterable[str]) -> tuple[str, str]:
+    """Return two characters that no text holds."""
+    used = set(chain.from_iterable(texts))
     free = (mark for mark in _characters() if mark not in used)
     return next(free), next(free)
 
@@ -66,3 +67,18 @@ def _characters() -> Iterator[str]:
 def pack_ints(column: Iterable[int]) -> str:
     """Pack a column of integers: the text of an array."""
     return "{%s}" % ",".join(map(str, column))  # noqa: UP031 - the braces are the array's
+
+
+class Rows(NamedTuple):
+    """Rows of so many fields each as one text. Neither mark occurs in any value."""
+
+    text: str
+    field: str
+    record: str
+
+
+def pack_rows(rows: Sequence[str], width: int, *, field: str = FIELD, record: str = RECORD) -> Rows | None:
+    """Pack rows whose fields are joined by `field`; None where a mark occurs in a value."""
+    text = record.join(rows)
+    plain = text.count(field) == len(rows) * (width - 1) and text.count(record) == max(0, len(rows) - 1)
+    return Rows(text, field, record) if plain else None

@@ -27,12 +27,11 @@ SIZE: Final = 1000
 LANES: Final = 2
 INSERT: Final = """
 INSERT INTO event (
-    tenant_id, event_id, user_id, event_type, occurred_at, utc_offset, occurred_at_text, source, payload, stream_seq,
-    received_at)
-SELECT rows.*, $11::timestamptz
+    tenant_id, event_id, user_id, event_type, occurred_at, utc_offset, source, payload, stream_seq, received_at)
+SELECT rows.*, $10::timestamptz
 FROM unnest(
     $1::text[], $2::text[], $3::text[], $4::text[], $5::timestamptz[], $6::integer[], $7::text[], $8::text[],
-    $9::text[], $10::bigint[]) AS rows
+    $9::bigint[]) AS rows
 ON CONFLICT (tenant_id, event_id) DO NOTHING
 RETURNING event_id
 """
@@ -105,7 +104,7 @@ def columns(messages: list[Msg]) -> list[list[object]]:
         for event in events:
             at, payload = event.occurred_at, bytes(event.payload)
             who = (event.tenant_id, event.event_id, event.user_id, event.event_type)
-            rows.append((*who, at, 0, at.isoformat(), event.source, payload.decode(), 0))
+            rows.append((*who, at, 0, event.source, payload.decode(), 0))
     rows.sort(key=lambda row: row[:2])
     return [list(column) for column in zip(*rows, strict=True)]
 

@@ -1,22 +1,19 @@
 -- The ledger and who belongs to whom in it.
 
--- name: insert_events
--- Insert first, ask later: how many rows went in tells whether anything was there before, which is seldom. Rows come
--- sorted by key, packed as in worker/packing.py; instants are microseconds since the epoch, in two parts, since an
--- interval is multiplied in floating point.
+-- part: insert_new_events
+-- Rows are one text, packed as in worker/packing.py and worker/row.py, in the order of their keys; a field that is empty
+-- is null. OFFSET 0 has each row taken apart once.
 INSERT INTO event (
-    tenant_id, event_id, user_id, event_type, occurred_at, utc_offset, occurred_at_text, source, payload, stream_seq,
+    event_id, tenant_id, user_id, event_type, occurred_at, utc_offset, occurred_at_text, source, payload, stream_seq,
     received_at)
 SELECT
-    tenant_id, event_id, user_id, event_type,
-    timestamptz 'epoch' + at / 1000000 * interval '1 second' + at % 1000000 * interval '1 microsecond',
-    utc_offset, occurred_at_text, source, payload, stream_seq, $14::timestamptz
-FROM unnest(
-    string_to_array($3, $1), string_to_array($4, $1), string_to_array($5, $1), string_to_array($6, $1),
-    string_to_array($7, $1), string_to_array($8, $1, $2), string_to_array($9, $1, $2), $10::text::bigint[],
-    $11::text::integer[], $12::text::bigint[]) WITH ORDINALITY AS rows (
-    tenant_id, event_id, user_id, event_type, occurred_at_text, source, payload, at, utc_offset, stream_seq, n)
-WHERE n <= $13::integer
+    f[1], f[2], f[3], f[4], f[5]::timestamptz, f[6]::integer, f[7], substr(f[8], 2), f[9], f[10]::bigint,
+    $4::timestamptz
+FROM (SELECT string_to_array(line, $2, '') AS f FROM string_to_table($1, $3) AS line OFFSET 0) AS rows;
+
+-- name: insert_events
+-- Insert first, ask later: how many rows went in tells whether anything was there before, which is seldom.
+-- use insert_new_events from $1
 ON CONFLICT (tenant_id, event_id) DO NOTHING;
 
 -- name: events_there_before

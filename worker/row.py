@@ -1,0 +1,59 @@
+"""An event as a row of the ledger: one text, made while the event is at hand. Pure.
+
+Fields stand in the order of `insert_new_events` and begin with the key, so that rows sort by it. One that is empty is
+null; a source begins with a mark of its own, since it may be empty.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from dsl.calendar import format_instant
+from dsl.payload import is_usual
+from worker.packing import FIELD, Rows, pack_rows, unused
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from worker.batch import Item
+    from worker.contract import Accepted
+
+WIDTH: Final = 10
+"""Fields of a row."""
+
+
+def row_of(accepted: Accepted, seq: int, field: str = FIELD) -> str:
+    """Return the row of an event that a message of the stream held; its fields are joined by `field`."""
+    event, written, source = accepted.event, accepted.occurred_at, accepted.source
+    usual = is_usual(written)
+    return field.join(
+        (
+            event.id,
+            event.tenant,
+            event.user,
+            event.type,
+            written if usual else format_instant(event.at),
+            str(event.offset),
+            "" if usual else written,
+            "" if source is None else "=" + source,
+            accepted.payload or "",
+            str(seq),
+        )
+    )
+
+
+def pack_events(items: Sequence[Item]) -> Rows:
+    """Pack the rows of events, sorted by key."""
+    packed = pack_rows(sorted([item.row for item in items]), WIDTH)
+    if packed is not None:
+        return packed
+    field, record = unused(item.row for item in items)
+    rows = [row_of(item.accepted, item.message.seq, field) for item in sorted(items, key=_row)]
+    packed = pack_rows(rows, WIDTH, field=field, record=record)
+    if packed is None:
+        raise AssertionError("a mark that no row holds was found in one")
+    return packed
+
+
+def _row(item: Item) -> str:
+    return item.row
