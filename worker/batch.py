@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
+from dsl.event import Event
 from dsl.outcome import Subject
-from worker.contract import Accepted, Rejected
+from worker.contract import Accepted, Rejected, element_of
 from worker.deployed import Deployed
 from worker.message import Message
 from worker.partition import PARTITIONS, partition_of
-from worker.row import row_of
 from worker.standing import Hold
 from worker.verdict import Reason
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from dsl.compile import Program
-    from dsl.event import Event, Position
+    from dsl.event import Position
     from dsl.progress import Grant
     from worker.reconcile import Decision
     from worker.standing import Checkpoint, Refolded, Standing
@@ -49,8 +49,11 @@ class Item(msgspec.Struct, frozen=True, gc=False):
     element: int
     accepted: Accepted
     concern: Concern
-    row: str
-    """What the ledger will have of it, as in worker/row.py."""
+
+    @property
+    def body(self) -> bytes:
+        """All of it, for a dead letter: the message, or one element of it."""
+        return element_of(self.message.body, self.element)
 
     @property
     def key(self) -> tuple[str, str]:
@@ -69,6 +72,8 @@ class Group(msgspec.Struct, frozen=True, gc=False):
 
     concern: Concern
     items: list[Item]
+    events: list[Event]
+    """Those of the items: whoever judges needs nothing else of them."""
 
 
 class Letter(NamedTuple):
@@ -142,7 +147,7 @@ class Batch(msgspec.Struct, frozen=True):
 
     def condemned(self, reason: Reason, detail: str) -> Batch:
         """Return the batch with its events dead-lettered."""
-        letters = (Letter(item.message, item.element, reason, detail, item.accepted.body) for item in self.items)
+        letters = (Letter(item.message, item.element, reason, detail, item.body) for item in self.items)
         return msgspec.structs.replace(self, groups=(), letters=(*self.letters, *letters))
 
 
@@ -153,7 +158,7 @@ def _grouped(items: Sequence[Item]) -> tuple[Group, ...]:
     groups: defaultdict[Concern, list[Item]] = defaultdict(list)
     for item in items:
         groups[item.concern].append(item)
-    return tuple(Group(concern, mine) for concern, mine in groups.items())
+    return tuple(Group(concern, mine, [item.accepted.event for item in mine]) for concern, mine in groups.items())
 
 
 class Attempt:
@@ -199,16 +204,17 @@ class Decoding:
         read, group_of, letters = self._rules.contract.read, self._roster.find, self._letters
         self._messages.extend(messages)
         for message in messages:
-            for element, one in enumerate(read(message.subject, message.body, now=now)):
+            for element, one in enumerate(read(message.subject, message.body, now=now, seq=message.seq)):
                 if isinstance(one, Rejected):
                     letters.append(Letter(message, element, one.reason, one.detail, one.body))
                     continue
-                event = one.event
-                group = group_of(event)
+                group = group_of(one.event)
                 if isinstance(group, str):
-                    letters.append(Letter(message, element, Reason.CONTRACT, group, one.body))
+                    body = element_of(message.body, element)
+                    letters.append(Letter(message, element, Reason.CONTRACT, group, body))
                 else:
-                    group.items.append(Item(message, element, one, group.concern, row_of(one, message.seq)))
+                    group.items.append(Item(message, element, one, group.concern))
+                    group.events.append(one.event)
 
     def done(self, *, now: int) -> Batch:
         """Return what has been read, as a batch of this moment."""
@@ -257,7 +263,7 @@ class _Roster:
         return group
 
     def _made(self, concern: Concern) -> Group:
-        group = Group(concern, [])
+        group = Group(concern, [], [])
         self.found.append(group)
         return group
 

@@ -15,6 +15,7 @@ import msgspec
 from dsl.event import Event
 from dsl.payload import Fault, Reader, instant
 from worker.partition import tenant_token, token
+from worker.row import row_of
 from worker.verdict import Reason
 
 if TYPE_CHECKING:
@@ -47,8 +48,8 @@ class Accepted(msgspec.Struct, frozen=True, gc=False):
     occurred_at: str
     source: str | None
     payload: str | None
-    body: bytes
-    """All of it, for a dead letter: the message, or one element of it."""
+    row: str
+    """What the ledger will have of it, as in worker/row.py."""
 
 
 class Rejected(msgspec.Struct, frozen=True, gc=False):
@@ -75,6 +76,7 @@ class _Wire(msgspec.Struct, frozen=True, gc=False):
 _event = msgspec.json.Decoder(_Wire)
 _anything = msgspec.json.Decoder(msgspec.Raw)
 _elements = msgspec.json.Decoder(list[msgspec.Raw])
+_events = msgspec.json.Decoder(list[_Wire])
 
 
 class Contract:
@@ -89,27 +91,52 @@ class Contract:
         self._prefix = prefix
         self._skew = skew
 
-    def read(self, subject: str, body: bytes, *, now: int) -> list[Accepted | Rejected]:
-        """Return what a message holds, in its order; `now` in microseconds."""
+    def read(self, subject: str, body: bytes, *, now: int, seq: int = 0) -> list[Accepted | Rejected]:
+        """Return what a message holds, in its order; `now` in microseconds, `seq` its place in the stream."""
         if len(body) > MAX_MESSAGE_BYTES:
             detail = f"{len(body)} bytes, of which at most {MAX_MESSAGE_BYTES} are read"
             return [Rejected(Reason.OVERSIZE, detail, body)]
         if not body.isascii() and (flaw := _no_utf8(body)) is not None:
             return [flaw]
         told = tenant_token(self._prefix, subject)
-        if body.startswith(b"{") or not body.lstrip(_SPACE_BYTES).startswith(b"["):
-            return [self._read_one(told, body, now)]
+        if not _is_array(body):
+            return [self._read_one(told, body, now, seq)]
+        events = self._read_plain(told, body, now, seq)
+        if events is not None:
+            return events
         elements = _split(body)
         if isinstance(elements, Rejected):
             return [elements]
-        return [self._read_one(told, element, now) for element in elements]
+        return [self._read_one(told, element, now, seq) for element in elements]
 
     def fields(self, event_type: str, payload: str | None) -> dict[str, Any]:
         """Return the declared fields of a payload of the ledger that fit the contract of today."""
         reader = self._readers.get(event_type)
         return {} if reader is None else reader.lenient(b"{}" if payload is None else payload.encode())
 
-    def _read_one(self, told: str | None, body: bytes, now: int) -> Accepted | Rejected:
+    def _read_plain(self, told: str | None, body: bytes, now: int, seq: int) -> list[Accepted | Rejected] | None:
+        """Return the events of an array as a whole; None where one of them needs a closer look."""
+        if b"\\" in body:
+            return None
+        try:
+            wires = _events.decode(body)
+        except (msgspec.DecodeError, RecursionError):
+            return None
+        # Each event has two brackets at least, so that none has more than MAX_DEPTH.
+        if body.count(b"{") + body.count(b"[") > 2 * len(wires) + MAX_DEPTH - 1:
+            return None
+        events: list[Accepted | Rejected] = []
+        for wire in wires:
+            payload = str(wire.payload, "utf-8")
+            if payload[:1] != "{":
+                return None
+            event = self._judge(told, wire, payload, now, seq)
+            if not isinstance(event, Accepted) or len(event.row) - len(payload) > MAX_ID_BYTES // 4:
+                return None
+            events.append(event)
+        return events
+
+    def _read_one(self, told: str | None, body: bytes, now: int, seq: int) -> Accepted | Rejected:
         """Return one event; `told` is the token of the tenant that the message was published for, where it says so."""
         try:
             wire = _event.decode(body)
@@ -124,25 +151,39 @@ class Contract:
             or body.count(b"{") + body.count(b"[") > MAX_DEPTH
         ) and (flaw := _unfit(wire, payload, body)) is not None:
             return flaw
-        tenant = wire.tenant_id
-        moment = instant(wire.occurred_at)
-        if moment is None or len(wire.occurred_at) > MAX_INSTANT_CHARACTERS:
-            detail = "occurred_at: expected an RFC 3339 instant with an offset"
-            return Rejected(Reason.INVALID_EVENT, detail, body)
+        judged = self._judge(told, wire, payload, now, seq)
+        return judged if isinstance(judged, Accepted) else Rejected(*judged, body)
+
+    def _judge(
+        self, told: str | None, wire: _Wire, payload: str, now: int, seq: int
+    ) -> Accepted | tuple[Reason, str]:
+        """Return an event whose texts are fit to be stored, or why it is none."""
+        tenant, written = wire.tenant_id, wire.occurred_at
+        moment = instant(written)
+        if moment is None or len(written) > MAX_INSTANT_CHARACTERS:
+            return Reason.INVALID_EVENT, "occurred_at: expected an RFC 3339 instant with an offset"
         if told is not None and told != token(tenant):
-            return Rejected(Reason.TENANT_MISMATCH, f"tenant_id: the subject says {told}", body)
+            return Reason.TENANT_MISMATCH, f"tenant_id: the subject says {told}"
         at, offset = moment
         if at > now + self._skew:
-            ahead = (at - now) // 1_000_000
-            return Rejected(Reason.FROM_THE_FUTURE, f"occurred_at: {ahead} s ahead of the clock", body)
+            return Reason.FROM_THE_FUTURE, f"occurred_at: {(at - now) // 1_000_000} s ahead of the clock"
         given = payload if payload and payload != "null" else None
         reader = self._readers.get(wire.event_type)
         fields = {} if reader is None else reader.strict(given or "{}")
         if isinstance(fields, Fault):
-            detail = f"payload.{fields.field}: expected {fields.expected}, got {fields.got}"
-            return Rejected(Reason.CONTRACT, detail, body)
+            return Reason.CONTRACT, f"payload.{fields.field}: expected {fields.expected}, got {fields.got}"
         event = Event(tenant, wire.event_id, wire.event_type, wire.user_id, at, offset, fields)
-        return Accepted(event, wire.occurred_at, wire.source, given, body)
+        return Accepted(event, written, wire.source, given, row_of(event, written, wire.source, given, seq))
+
+
+def element_of(body: bytes, element: int) -> bytes:
+    """Return the bytes of one element of a message that is an array, and the whole of any other."""
+    elements = _split(body) if _is_array(body) else [body]
+    return body if isinstance(elements, Rejected) else elements[element]
+
+
+def _is_array(body: bytes) -> bool:
+    return not body.startswith(b"{") and body.lstrip(_SPACE_BYTES).startswith(b"[")
 
 
 def same_body(accepted: Accepted, stored: StoredBody) -> bool:

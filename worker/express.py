@@ -78,7 +78,7 @@ def _told(batch: Batch) -> dict[Subject, list[Event]]:
         user, subjects = group.concern.user, group.concern.subjects
         if subjects and subjects != (user,):
             shared.add(user)
-        told.setdefault(user, []).extend([item.accepted.event for item in group.items])
+        told.setdefault(user, []).extend(group.events)
     for user in shared:
         del told[user]
     return told

@@ -158,7 +158,7 @@ def _meet(attempt: Attempt, item: Item, known: StoredBody) -> None:
         attempt.duplicates += 1
         return
     detail = f"event_id: {item.accepted.event.id!r} is known with another body"
-    attempt.letters.append(Letter(item.message, item.element, Reason.ID_CONFLICT, detail, item.accepted.body))
+    attempt.letters.append(Letter(item.message, item.element, Reason.ID_CONFLICT, detail, item.body))
 
 
 def _body(item: Item) -> StoredBody:

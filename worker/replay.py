@@ -12,7 +12,7 @@ import msgspec
 from dsl.event import Position
 from dsl.outcome import Unlock, digest, run
 from worker.batch import subjects_of
-from worker.contract import Accepted, Contract, Rejected, StoredBody, same_body
+from worker.contract import Accepted, Contract, Rejected, StoredBody, element_of, same_body
 from worker.verdict import Reason
 
 if TYPE_CHECKING:
@@ -54,11 +54,11 @@ class Intake:
 
     def take(self, body: bytes, *, now: int) -> None:
         """Take one message; `now` in microseconds is what the future is measured by."""
-        for item in self.contract.read("", body, now=now):
+        for element, item in enumerate(self.contract.read("", body, now=now)):
             if isinstance(item, Rejected):
                 self._bury(item)
             elif isinstance(detail := subjects_of(self.program, item.event), str):
-                self._bury(Rejected(Reason.CONTRACT, detail, item.body))
+                self._bury(Rejected(Reason.CONTRACT, detail, element_of(body, element)))
             else:
                 self._accept(item, body)
 
@@ -66,7 +66,7 @@ class Intake:
         event = item.event
         known = self.accepted.get((event.tenant, event.id))
         if known is not None:
-            if known.body == item.body or same_body(item, _stored(known)):
+            if same_body(item, _stored(known)):
                 self.counts.duplicates += 1
             else:
                 self._bury(Rejected(Reason.ID_CONFLICT, f"event_id: {event.id} is known with another body", body))

@@ -15,16 +15,20 @@ from worker.packing import FIELD, Rows, pack_rows, unused
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from dsl.event import Event
     from worker.batch import Item
-    from worker.contract import Accepted
 
 WIDTH: Final = 10
 """Fields of a row."""
 
 
-def row_of(accepted: Accepted, seq: int, field: str = FIELD) -> str:
-    """Return the row of an event that a message of the stream held; its fields are joined by `field`."""
-    event, written, source = accepted.event, accepted.occurred_at, accepted.source
+def row_of(
+    event: Event, written: str, source: str | None, payload: str | None, seq: int, field: str = FIELD
+) -> str:
+    """Return the row of an event, its fields joined by `field`.
+
+    `written` is its instant as the producer wrote it, `seq` the place of its message in the stream.
+    """
     usual = is_usual(written)
     return field.join(
         (
@@ -36,7 +40,7 @@ def row_of(accepted: Accepted, seq: int, field: str = FIELD) -> str:
             str(event.offset),
             "" if usual else written,
             "" if source is None else "=" + source,
-            accepted.payload or "",
+            payload or "",
             str(seq),
         )
     )
@@ -44,16 +48,21 @@ def row_of(accepted: Accepted, seq: int, field: str = FIELD) -> str:
 
 def pack_events(items: Sequence[Item]) -> Rows:
     """Pack the rows of events, sorted by key."""
-    packed = pack_rows(sorted([item.row for item in items]), WIDTH)
+    packed = pack_rows(sorted([item.accepted.row for item in items]), WIDTH)
     if packed is not None:
         return packed
-    field, record = unused(item.row for item in items)
-    rows = [row_of(item.accepted, item.message.seq, field) for item in sorted(items, key=_row)]
+    field, record = unused(item.accepted.row for item in items)
+    rows = [_row(item, field) for item in sorted(items, key=_usual_row)]
     packed = pack_rows(rows, WIDTH, field=field, record=record)
     if packed is None:
         raise AssertionError("a mark that no row holds was found in one")
     return packed
 
 
-def _row(item: Item) -> str:
-    return item.row
+def _usual_row(item: Item) -> str:
+    return item.accepted.row
+
+
+def _row(item: Item, field: str) -> str:
+    one = item.accepted
+    return row_of(one.event, one.occurred_at, one.source, one.payload, item.message.seq, field)

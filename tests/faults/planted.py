@@ -89,8 +89,8 @@ _SERVING: Final = (
         "events_written_as_they_come",
         "multi-row writes are sorted by key",
         "worker/row.py",
-        "packed = pack_rows(sorted([item.row for item in items]), WIDTH)",
-        "packed = pack_rows([item.row for item in items], WIDTH)",
+        "packed = pack_rows(sorted([item.accepted.row for item in items]), WIDTH)",
+        "packed = pack_rows([item.accepted.row for item in items], WIDTH)",
         (f"{PROTOCOL}::test_rows_are_written_in_the_order_of_their_keys",),
     ),
     Bug(

@@ -18,6 +18,7 @@ from worker.contract import (
     Contract,
     Rejected,
     StoredBody,
+    element_of,
     same_body,
 )
 from worker.partition import event_subject
@@ -191,10 +192,53 @@ def test_depth() -> None:
 def test_an_array_is_many_events_of_which_bad_ones_are_rejected_alone() -> None:
     good, bad = json.dumps(event()), json.dumps(event(user_id=""))
     surrogate = json.dumps(event(payload={"lesson_id": "\udfff"}))
-    read_back = read(f" [{good} , {bad},{surrogate}, 7,{good}]".encode())
+    array = f" [{good} , {bad},{surrogate}, 7,{good}]".encode()
+    read_back = read(array)
     kinds = [one.reason if isinstance(one, Rejected) else None for one in read_back]
     assert kinds == [None, Reason.INVALID_EVENT, Reason.INVALID_TEXT, Reason.INVALID_EVENT, None]
-    assert [one.body for one in read_back] == [part.encode() for part in (good, bad, surrogate, "7", good)]
+    parts = [part.encode() for part in (good, bad, surrogate, "7", good)]
+    assert [element_of(array, element) for element in range(5)] == parts
+    assert [one.body for one in read_back if isinstance(one, Rejected)] == parts[1:4]
+
+
+def test_what_is_no_array_is_its_own_element() -> None:
+    assert [element_of(body, 0) for body in (b'{"a":1}', b" 7", b"", b"[1")] == [b'{"a":1}', b" 7", b"", b"[1"]
+
+
+DEEP = {"lesson_id": "l", "more": json.loads("[" * (MAX_DEPTH - 1) + "]" * (MAX_DEPTH - 1))}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"user_id": ""},
+        {"user_id": 5},
+        {"user_id": "u" * MAX_ID_BYTES},
+        {"user_id": "u" * (MAX_ID_BYTES + 1)},
+        {"source": "é" * (MAX_ID_BYTES // 2 + 1)},
+        {"user_id": "a\tb\\"},
+        {"user_id": "\0"},
+        {"payload": ...},
+        {"payload": None},
+        {"payload": "no object"},
+        {"payload": {}},
+        {"payload": {"lesson_id": "l", "minutes": -1}},
+        {"payload": DEEP},
+        {"payload": {"lesson_id": "l", "more": DEEP}},
+        {"elsewhere": DEEP},
+        {"elsewhere": [[DEEP]]},
+        {"occurred_at": "2026-04-13"},
+        {"occurred_at": "2999-01-01T00:00:00Z"},
+        {"tenant_id": "t2"},
+    ],
+)
+@pytest.mark.parametrize("others", [0, 1, MAX_DEPTH])
+def test_an_element_is_read_as_it_would_be_alone(changes: dict[str, Any], others: int) -> None:
+    """Arrays are read as a whole where all is plain, which must not show."""
+    one = event(event_id="e0", **changes)
+    events = [*(event(event_id=f"e{n}", payload={"lesson_id": "l"}) for n in range(1, others + 1)), one]
+    assert read(events) == [first for each in events for first in read(each)]
 
 
 def test_an_empty_array_is_no_event() -> None:
