@@ -195,7 +195,8 @@ class Worker:
             async with anyio.create_task_group() as writers:
                 ways: list[MemoryObjectSendStream[Piece]] = []
                 for number in range(len(self._writers)):
-                    send, receive = anyio.create_memory_object_stream["Piece"](0)
+                    # Room for one: under full load, who is done first has more to do already.
+                    send, receive = anyio.create_memory_object_stream["Piece"](1)
                     ways.append(send)
                     writers.start_soon(self._commit, number, receive)
                 writers.start_soon(self._pull, ways, on_ready)

@@ -154,9 +154,7 @@ class Contract:
         judged = self._judge(told, wire, payload, now, seq)
         return judged if isinstance(judged, Accepted) else Rejected(*judged, body)
 
-    def _judge(
-        self, told: str | None, wire: _Wire, payload: str, now: int, seq: int
-    ) -> Accepted | tuple[Reason, str]:
+    def _judge(self, told: str | None, wire: _Wire, payload: str, now: int, seq: int) -> Accepted | tuple[Reason, str]:
         """Return an event whose texts are fit to be stored, or why it is none."""
         tenant, written = wire.tenant_id, wire.occurred_at
         moment = instant(written)

@@ -22,9 +22,7 @@ WIDTH: Final = 10
 """Fields of a row."""
 
 
-def row_of(
-    event: Event, written: str, source: str | None, payload: str | None, seq: int, field: str = FIELD
-) -> str:
+def row_of(event: Event, written: str, source: str | None, payload: str | None, seq: int, field: str = FIELD) -> str:
     """Return the row of an event, its fields joined by `field`.
 
     `written` is its instant as the producer wrote it, `seq` the place of its message in the stream.
