@@ -80,29 +80,31 @@ def walk(plan: Plan, state: State, events: Iterable[Event]) -> list[Grant]:
     return grants
 
 
-def absorb(plan: Plan, state: State, event: Event) -> bool:
-    """Take a late event into the state, in place, where it provably moves no grant; tell whether that was possible.
+def absorb(plan: Plan, state: State, events: Iterable[Event]) -> bool:
+    """Take late events into the state, in place, where they provably move no grant; tell whether that was possible.
 
-    The event must lie before `state.mark` in canonical order. Where it is taken, the state tells the same as one that
-    was folded from all events in order, and what that earned is what was earned before. Otherwise the state is as it
-    was, and the subject has to be folded anew.
+    The events must lie before `state.mark` in canonical order, and are taken in the order given. Where all are taken,
+    the state tells the same as one that was folded from all events in order, and what that earned is what was earned
+    before. Otherwise the state is as it was, and the subject has to be folded anew.
     """
+    taken: list[Undo] = []
+    return all(_absorb(plan, state, event, taken) for event in events) or _taken_back(state, taken)
+
+
+def _absorb(plan: Plan, state: State, event: Event, taken: list[Undo]) -> bool:
+    """Take one event, noting what undoes that; False where it cannot be taken, with some of it done perhaps."""
     entry = plan.dispatch.get(event.type)
     if entry is None:
         return True
     if entry.late is None:
         return False
     position = Position(event.at, event.id)
-    taken: list[Undo] = []
     for take in entry.late.takes:
         undo = take(state, event, position)
         if undo is None:
-            return _taken_back(state, taken)
+            return False
         taken.append(undo)
-    for stays in entry.late.judges:
-        if not stays(state, position):
-            return _taken_back(state, taken)
-    return True
+    return all(stays(state, position) for stays in entry.late.judges)
 
 
 def _taken_back(state: State, taken: list[Undo]) -> bool:

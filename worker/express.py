@@ -1,9 +1,10 @@
 """The express way: one statement commits a batch of which everything is known beforehand.
 
-Most events are of users whom this worker remembers, and come later than whatever is known of them: those are new, for a
-copy lies where its original lies. They are judged without asking anybody, and one statement locks the partitions,
-records the events, saves progress and inserts unlocks, all or nothing. Where a partition has moved, an event was known,
-or an unlock was there before, it does nothing, and the batch goes the long way, which takes nothing for granted.
+Most events are of users whom this worker remembers. What comes later than all that is known of them is new, for a copy
+lies where its original lies; what comes late is taken to be new as long as that turns out to be right (`Trust`). They
+are judged without asking anybody, and one statement locks the partitions, records the events, saves progress and
+inserts unlocks, all or nothing. Where a partition has moved, an event was known, or an unlock was there before, it does
+nothing, and the batch goes the long way, which takes nothing for granted.
 """
 
 from __future__ import annotations
@@ -14,15 +15,25 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 
 from dsl.compile import USER
+from dsl.event import Position
 from dsl.outcome import canonical_order
 from worker.batch import Attempt
-from worker.folding import checkpoint_columns, move_in_place, progress_columns
+from worker.folding import (
+    UnfoldableError,
+    checkpoint_columns,
+    late_among,
+    move_in_place,
+    position_columns,
+    progress_columns,
+    take_late,
+)
 from worker.grants import first_decisions
 from worker.row import pack_events
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from dsl.compile import Plan
     from dsl.event import Event
     from dsl.outcome import Subject
     from worker.batch import Batch
@@ -33,41 +44,98 @@ WORTH_IT: Final = 0.5
 """Share of a batch that must go the express way; less than that is not worth a transaction beside that of the rest."""
 
 
+MOST_DOUBT: Final = 256
+"""Batches in which what is late goes the long way, after it has often been no news."""
+
+
 class Express(NamedTuple):
-    """What can go the express way: an attempt at it, and per user the events that their plan hears, in order."""
+    """What can go the express way: an attempt at it, and per user what their plan hears and was not late, in order."""
 
     attempt: Attempt
     heard: dict[Subject, list[Event]]
 
 
-def divide(batch: Batch, memory: Memory) -> tuple[Express | None, Batch]:
+class Trust:
+    """Whether what comes late is taken to be new: after each time that it was not, for more batches it is not."""
+
+    def __init__(self) -> None:
+        self._waits = 0
+        self._doubt = 1
+
+    def given(self) -> bool:
+        """Tell whether to trust, for one batch."""
+        if not self._waits:
+            return True
+        self._waits -= 1
+        return False
+
+    def kept(self) -> None:
+        """What was late was new."""
+        self._doubt = max(1, self._doubt // 2)
+
+    def broken(self) -> None:
+        """Something was not as it was taken to be."""
+        self._waits = self._doubt = min(2 * self._doubt, MOST_DOUBT)
+
+
+def divide(batch: Batch, memory: Memory, *, trusting: bool) -> tuple[Express | None, Batch]:
     """Return what can go the express way, if that is worth it, and the rest of the batch.
 
-    The attempt holds its partitions in the memory: it has to be committed there, or to fail.
+    `trusting` is whether late events are taken to be new. The attempt holds its partitions in the memory, where states
+    have moved: it has to be committed there, or to fail.
     """
     told = _told(batch)
-    stamp, types = batch.rules.stamps[USER], batch.rules.program.scopes[USER].types
+    plan, stamp = batch.rules.program.scopes[USER], batch.rules.stamps[USER]
     known: dict[Subject, Standing] = {}
     for user, events in told.items():
         standing = memory.expect(user)
-        if standing is not None and _is_known(standing, events) and _is_valid(standing, stamp, events, types):
+        if standing is None or not _is_known(standing, events, trusting=trusting):
+            continue
+        if _is_valid(standing, stamp, events, plan.types):
             known[user] = standing
-    groups = tuple([group for group in batch.groups if group.concern.user in known])
-    part = msgspec.structs.replace(batch, groups=groups, letters=())
-    if not known or part.size < batch.size * WORTH_IT:
+    if sum([len(told[user]) for user in known]) < max(1, batch.size * WORTH_IT):
         return None, batch
+    express = Express(Attempt(batch), {})
+    for user, standing in list(known.items()):
+        if not _take_in(express, plan, user, standing, told[user]):
+            del known[user]
+    if not known:
+        return None, batch
+    attempt = express.attempt
+    groups = tuple([group for group in batch.groups if group.concern.user in known])
     rest = tuple([group for group in batch.groups if group.concern.user not in known])
-    attempt = Attempt(part)
+    attempt.batch = msgspec.structs.replace(batch, groups=groups, letters=())
+    attempt.letters.clear()
     attempt.standings.update(known)
     attempt.fresh = list(chain.from_iterable([group.items for group in groups]))
-    heard: dict[Subject, list[Event]] = {}
     for user, standing in known.items():
         memory.presume(attempt.hold, user, standing)
-        events = told[user]
-        standing.latest = (events[-1].at, events[-1].id)
-        if mine := [event for event in events if event.type in types]:
-            heard[user] = mine
-    return Express(attempt, heard), msgspec.structs.replace(batch, groups=rest)
+    return express, msgspec.structs.replace(batch, groups=rest)
+
+
+def _take_in(express: Express, plan: Plan, user: Subject, standing: Standing, events: list[Event]) -> bool:
+    """Take a user's events, which are in order; False where a late one asks for more, and nothing has changed then."""
+    attempt, latest = express.attempt, standing.latest
+    heard = [event for event in events if event.type in plan.types]
+    late = late_among(standing, heard) if heard else 0
+    if late:
+        try:
+            taken = take_late(plan, standing, heard[:late])
+        except UnfoldableError:  # the long way will find it again, and who is to blame
+            standing.state, taken = None, False
+        if not taken:
+            return False
+        attempt.absorbed[user] = Position(heard[0].at, heard[0].id)
+        if late == len(heard):
+            attempt.touched.append(user)
+    if late < len(heard):
+        express.heard[user] = heard[late:]
+    last = (events[-1].at, events[-1].id)
+    if latest is None or last > latest:
+        standing.latest = last
+    if latest is not None and (events[0].at, events[0].id) < latest:
+        attempt.late += sum([(event.at, event.id) < latest for event in events])
+    return True
 
 
 def _told(batch: Batch) -> dict[Subject, list[Event]]:
@@ -84,16 +152,18 @@ def _told(batch: Batch) -> dict[Subject, list[Event]]:
     return told
 
 
-def _is_known(standing: Standing, events: list[Event]) -> bool:
-    """Put a user's events in order; tell whether all of them, each once, are later than everything known."""
-    if standing.latest is None or standing.erased:
+def _is_known(standing: Standing, events: list[Event], *, trusting: bool) -> bool:
+    """Put a user's events in order; tell whether each is there once, and new as far as is known."""
+    latest = standing.latest
+    if latest is None or standing.erased:
         return False
     if len(events) > 1:
         events.sort(key=canonical_order)
         if any(one.at == other.at and one.id == other.id for one, other in pairwise(events)):
             return False
-    first, (at, name) = events[0], standing.latest
-    return first.at > at or (first.at == at and first.id > name)
+    if (events[0].at, events[0].id) > latest:
+        return True
+    return trusting and not any((event.at, event.id) == latest for event in events)
 
 
 def _is_valid(standing: Standing, stamp: str, events: list[Event], types: Collection[str]) -> bool:
@@ -127,4 +197,5 @@ async def commit_express(session: Session, express: Express, memory: Memory, *, 
         *progress_columns(standings, now=now),
         *checkpoint_columns(attempt.checkpoints),
         *unlocks,
+        *position_columns(attempt.absorbed),
     )

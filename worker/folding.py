@@ -69,7 +69,7 @@ def move_in_place(attempt: Attempt, heard: Mapping[Subject, list[Event]]) -> Map
         valid = standing.state is not None and standing.stamp == stamp
         if not valid and standing.known:
             anew[subject.scope][subject] = BEGINNING
-        elif (late := _late(standing, first, events, valid=valid)) and not _absorb(plan, standing, events[:late]):
+        elif (late := late_among(standing, events, valid=valid)) and not take_late(plan, standing, events[:late]):
             anew[subject.scope][subject] = first
         else:
             if late:
@@ -95,26 +95,27 @@ def _by_subject(attempt: Attempt) -> dict[Subject, list[Event]]:
     return heard
 
 
-def _late(standing: Standing, first: Position, events: list[Event], *, valid: bool) -> int:
+def late_among(standing: Standing, events: list[Event], *, valid: bool = True) -> int:
     """Return how many of the events, which are in canonical order, lie before the last one that was folded."""
     mark = standing.state.mark if valid and standing.state is not None else None
-    if mark is None or mark < first:
+    if mark is None or (mark.at, mark.id) < (events[0].at, events[0].id):
         return 0
     return sum((event.at, event.id) < (mark.at, mark.id) for event in events)
 
 
-def _absorb(plan: Plan, standing: Standing, late: list[Event]) -> bool:
-    """Take late events in place; False where one moves a grant, or may: the state is not to be used any more then."""
+def take_late(plan: Plan, standing: Standing, late: list[Event]) -> bool:
+    """Take late events in place; False where one moves a grant, or may: the state is as it was then.
+
+    Raises:
+        UnfoldableError: the fold failed on one of them, and the state is not to be used any more.
+    """
     state = standing.state
     if state is None:
         return False
-    for event in late:
-        try:
-            if not absorb(plan, state, event):
-                return False
-        except Exception as error:
-            raise _unfoldable(plan, event.tenant, event.id, error) from error
-    return True
+    try:
+        return absorb(plan, state, late)
+    except Exception as error:
+        raise _unfoldable(plan, late[0].tenant, late[0].id, error) from error
 
 
 def _walk(
@@ -190,7 +191,7 @@ def _checkpoint(subject: Subject, stamp: str, state: State, folded: int) -> Chec
 
 
 async def _forget_checkpoints(session: Session, late: Mapping[Subject, Position]) -> None:
-    await session.run("forget_checkpoints", *_position_columns(late))
+    await session.run("forget_checkpoints", *position_columns(late))
 
 
 async def _latest_checkpoints(session: Session, subjects: list[Subject]) -> list[Checkpoint]:
@@ -219,7 +220,7 @@ async def write_progress(
 ) -> None:
     """Write states and checkpoints, sorted by key; whoever has heard nothing has none."""
     if standings:
-        columns = progress_columns(standings, now=now), checkpoint_columns(checkpoints), _position_columns(absorbed)
+        columns = progress_columns(standings, now=now), checkpoint_columns(checkpoints), position_columns(absorbed)
         await session.run("save_progress", *chain.from_iterable(columns))
 
 
@@ -255,7 +256,7 @@ def checkpoint_columns(checkpoints: Sequence[Checkpoint]) -> list[object]:
     ]
 
 
-def _position_columns(positions: Mapping[Subject, Position]) -> list[list[object]]:
+def position_columns(positions: Mapping[Subject, Position]) -> list[list[object]]:
     """Return the arguments of `forget_checkpoints`."""
     return _columns(sorted((*subject, position.at, position.id) for subject, position in positions.items()), 5)
 

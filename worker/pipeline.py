@@ -15,7 +15,7 @@ import structlog
 
 from worker.batch import Attempt, Batch, Decoding, Letter
 from worker.dead import bury
-from worker.express import commit_express, divide
+from worker.express import Trust, commit_express, divide
 from worker.fence import RulesMovedError, take_partitions
 from worker.folding import UnfoldableError, judge, save_progress
 from worker.grants import Earned, settle_unlocks
@@ -102,6 +102,7 @@ class Pipeline:
         self._now = now
         self._stopping = stopping
         self._on_committed = on_committed
+        self._trust = Trust()
 
     async def begin(self) -> Decoding:
         """Begin to read messages under the rules that were in force when we last looked; committing looks again.
@@ -119,10 +120,13 @@ class Pipeline:
         Raises:
             StoppedError: it is not committed, as far as is known, and the worker is to end.
         """
-        express, rest = divide(batch, self._memory)
+        express, rest = divide(batch, self._memory, trusting=self._trust.given())
         if express is None:
             return await self._commit(batch, waiting=waiting)
-        if not await self._commit_express(express):
+        committed = await self._commit_express(express)
+        if express.attempt.late:
+            (self._trust.kept if committed else self._trust.broken)()
+        if not committed:
             return await self._commit(batch, waiting=waiting, certain=False)
         return await self._commit(rest, waiting=waiting) if rest.groups or rest.letters else []
 

@@ -30,6 +30,8 @@ WITH held AS (
     -- use insert_unlocks from $32
 ), decided AS (
     -- use insert_decisions from $46
+), forgotten AS (
+    -- use forget_checkpoints from $48
 )
 SELECT CASE
     WHEN (SELECT count(*) FROM held) < cardinality($1::integer[])

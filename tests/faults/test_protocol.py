@@ -17,7 +17,7 @@ from dsl.outcome import Subject
 from tests.integration.engine import PATIENCE, RULES, Engine, event
 from tests.integration.pipelines import commit, decoded, pipeline_on
 from worker import backfill as backfilling
-from worker import folding
+from worker import express, folding
 from worker import notifier as notifying
 from worker.app import wall_clock
 from worker.deployed import RuleFile
@@ -169,6 +169,7 @@ KEYS = {
     "commit_express events": (4,),
     "commit_express progress": (9, 10, 11),
     "commit_express checkpoints": (19, 20, 21, 22, 23),
+    "commit_express absorbed": (47, 48, 49, 50, 51),
     "commit_express unlocks": (31, 32, 33, 34, 35, 36),
 }
 """Statements that write or lock several rows, with what, and the arguments that are the columns of their keys."""
@@ -225,6 +226,11 @@ async def test_rows_are_written_in_the_order_of_their_keys(engine: Engine, monke
             kinds = {n: "c.done" if n > 52 else "a.done" for n in hours}
             await engine.publish(event(n, kinds[n], user=user, id=f"{n * 7}-{user}") for n in hours for user in users)
             await stats.reach("events", before + len(hours) * len(users))
+        # What is late goes the long way too, where little goes the other.
+        monkeypatch.setattr(express, "WORTH_IT", 2)
+        before = stats.events
+        await engine.publish(event(42, user=user, id=f"294-{user}") for user in users)
+        await stats.reach("events", before + len(users))
     assert {name: count for name, count in written.items() if count > 1}.keys() == KEYS.keys()
 
 
@@ -404,9 +410,12 @@ async def test_a_copy_among_many_fingerprints(engine: Engine) -> None:
     assert row["event_id"] == "new"
 
 
+@pytest.mark.parametrize("way", ["express", "long"])
 async def test_checkpoints_that_have_not_seen_what_was_absorbed(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
+    if way == "long":
+        monkeypatch.setattr(express, "WORTH_IT", 2)
     monkeypatch.setattr(folding, "CHECKPOINT_EVERY", 2)
     monkeypatch.setattr(folding, "CHECKPOINT_BYTES", 1000)
     await engine.apply('event a.done {}\nachievement eight { title "Eight" when count(event=a.done, >= 8) }\n')

@@ -10,6 +10,7 @@ from dsl.outcome import Subject
 from dsl.progress import Grant
 from tests.integration.engine import RULES, Engine, event
 from tests.integration.pipelines import commit, decoded, pipeline_on
+from worker.express import Trust
 from worker.reconcile import Kind, unlock_id
 from worker.settings import Clock
 from worker.stats import Stats
@@ -26,6 +27,7 @@ TEAM = 'achievement team { title "Team" scope team when count(event=a.done, >= 3
 HEARD = """event unknown {}
 achievement heard { title "Heard" when count(event=unknown, >= 5) }
 """
+EIGHT = 'event a.done {}\nachievement eight { title "Eight" when count(event=a.done, >= 8) }\n'
 TWO = 'achievement two { title "Two" when count(event=a.done, >= 2) }\n'
 
 
@@ -165,6 +167,71 @@ async def test_a_tie_with_the_latest_event(engine: Engine, statements: list[str]
         assert statements.count("commit_express") == 1
     assert (stats.events, stats.late) == (3, 1)
     assert await engine.unlocks() == {("u1", "clean"): "granted"}
+
+
+async def test_what_is_late_and_moves_nothing_goes_the_express_way(engine: Engine, statements: list[str]) -> None:
+    await engine.apply(EIGHT)
+    stats = Stats()
+    async with pipeline_on(engine, stats=stats) as pipeline:
+        await send(pipeline, event(10), event(10, user="u2"))
+        statements.clear()
+        await send(pipeline, event(3), event(1), event(20), event(2, user="u2"), event(4, user="u2"))
+        await send(pipeline, *(event(n) for n in (2, 30, 25)), event(3, user="u2"))
+        assert statements == ["commit_express", "commit_express"]
+        assert (stats.late, stats.refolded, stats.overtaken) == (6, 0, 0)
+        # The eighth is the last one, whichever way its count has come about.
+        await send(pipeline, event(40))
+        # And this makes it come sooner.
+        await send(pipeline, event(39))
+    assert (stats.late, stats.refolded) == (7, 1)
+    (row,) = await engine.rows("SELECT subject, event_id FROM unlock")
+    assert (row["subject"], row["event_id"]) == ("u1", "a.done-39-u1")
+
+
+async def test_what_moves_a_grant_goes_the_long_way_as_if_nothing_had_been_tried(engine: Engine) -> None:
+    """The first of the late ones can be taken in place, and is taken back when the second cannot."""
+    await engine.apply(EIGHT)
+    stats = Stats()
+    async with pipeline_on(engine, stats=stats) as pipeline:
+        await send(pipeline, *(event(n, user=user) for n in range(10, 16) for user in ("u1", "u2")))
+        await send(pipeline, event(1), event(2), event(20, user="u2"))
+        await send(pipeline, event(21, user="u2"), event(3))
+    assert stats.overtaken == 0
+    rows = await engine.rows("SELECT subject, event_id FROM unlock ORDER BY 1")
+    assert [(row["subject"], row["event_id"]) for row in rows] == [("u1", "a.done-14-u1"), ("u2", "a.done-21-u2")]
+
+
+async def test_what_is_late_and_no_news_costs_trust(engine: Engine, statements: list[str]) -> None:
+    await engine.apply(EIGHT)
+    stats = Stats()
+    async with pipeline_on(engine, stats=stats) as pipeline:
+        for n in (10, 11, 12):
+            await send(pipeline, event(n))
+        for copy in (10, 11, 10):
+            await send(pipeline, event(copy))
+        # It was tried once; until the trust is there again, what is late goes the long way at once.
+        assert (stats.overtaken, stats.duplicates) == (1, 3)
+        statements.clear()
+        await send(pipeline, event(1))
+        await send(pipeline, event(13))
+        assert statements.count("commit_express") == 2
+    assert (stats.overtaken, stats.events) == (1, 5)
+    (row,) = await engine.rows("SELECT state FROM progress")
+    assert row["state"].count("5") == 1
+
+
+def test_trust_that_was_broken_comes_back_by_and_by() -> None:
+    trust = Trust()
+    assert trust.given()
+
+    def withheld() -> int:
+        trust.broken()
+        return next(n for n in range(1000) if trust.given())
+
+    assert [withheld() for _ in range(10)] == [2, 4, 8, 16, 32, 64, 128, 256, 256, 256]
+    for _ in range(20):
+        trust.kept()
+    assert withheld() == 2
 
 
 async def test_dead_letters_beside_the_express_way(engine: Engine, statements: list[str]) -> None:

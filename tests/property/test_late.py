@@ -61,7 +61,7 @@ class Subject:
             self.grants.extend(step(self.plan, self.state, event))
             return
         before = encoded(self.state)
-        taken = absorb(self.plan, self.state, event)
+        taken = absorb(self.plan, self.state, [event])
         self.absorbed[taken] += 1
         if taken and self.absorbed[True] % (len(self.history) // LONG + 1):
             return
