@@ -9,6 +9,7 @@ nothing, and the batch goes the long way, which takes nothing for granted.
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -87,12 +88,16 @@ def divide(batch: Batch, memory: Memory, *, trusting: bool) -> tuple[Express | N
     told = _told(batch)
     plan, stamp = batch.rules.program.scopes[USER], batch.rules.stamps[USER]
     known: dict[Subject, Standing] = {}
+    behind: Counter[Subject] = Counter()
     for user, events in told.items():
         standing = memory.expect(user)
-        if standing is None or not _is_known(standing, events, trusting=trusting):
+        if standing is None or standing.latest is None or standing.erased:
+            continue
+        late = _put_in_order(events, standing.latest)
+        if late is None or (late and not trusting and (events[0].at, events[0].id) < standing.latest):
             continue
         if _is_valid(standing, stamp, events, plan.types):
-            known[user] = standing
+            known[user], behind[user] = standing, late
     if sum([len(told[user]) for user in known]) < max(1, batch.size * WORTH_IT):
         return None, batch
     express = Express(Attempt(batch), {})
@@ -108,6 +113,7 @@ def divide(batch: Batch, memory: Memory, *, trusting: bool) -> tuple[Express | N
     attempt.letters.clear()
     attempt.standings.update(known)
     attempt.fresh = list(chain.from_iterable([group.items for group in groups]))
+    attempt.late = sum([behind[user] for user in known])
     for user, standing in known.items():
         memory.presume(attempt.hold, user, standing)
     return express, msgspec.structs.replace(batch, groups=rest)
@@ -115,7 +121,7 @@ def divide(batch: Batch, memory: Memory, *, trusting: bool) -> tuple[Express | N
 
 def _take_in(express: Express, plan: Plan, user: Subject, standing: Standing, events: list[Event]) -> bool:
     """Take a user's events, which are in order; False where a late one asks for more, and nothing has changed then."""
-    attempt, latest = express.attempt, standing.latest
+    attempt = express.attempt
     heard = [event for event in events if event.type in plan.types]
     late = late_among(standing, heard) if heard else 0
     if late:
@@ -131,10 +137,8 @@ def _take_in(express: Express, plan: Plan, user: Subject, standing: Standing, ev
     if late < len(heard):
         express.heard[user] = heard[late:]
     last = (events[-1].at, events[-1].id)
-    if latest is None or last > latest:
+    if standing.latest is None or last > standing.latest:
         standing.latest = last
-    if latest is not None and (events[0].at, events[0].id) < latest:
-        attempt.late += sum([(event.at, event.id) < latest for event in events])
     return True
 
 
@@ -152,18 +156,22 @@ def _told(batch: Batch) -> dict[Subject, list[Event]]:
     return told
 
 
-def _is_known(standing: Standing, events: list[Event], *, trusting: bool) -> bool:
-    """Put a user's events in order; tell whether each is there once, and new as far as is known."""
-    latest = standing.latest
-    if latest is None or standing.erased:
-        return False
-    if len(events) > 1:
+def _put_in_order(events: list[Event], latest: tuple[int, str]) -> int | None:
+    """Put a user's events in order; return how many came behind later ones, None where one is there twice."""
+    late = 0
+    for event in events:
+        place = event.at, event.id
+        if place > latest:
+            latest = place
+        elif place == latest:
+            return None
+        else:
+            late += 1
+    if late:
         events.sort(key=canonical_order)
         if any(one.at == other.at and one.id == other.id for one, other in pairwise(events)):
-            return False
-    if (events[0].at, events[0].id) > latest:
-        return True
-    return trusting and not any((event.at, event.id) == latest for event in events)
+            return None
+    return late
 
 
 def _is_valid(standing: Standing, stamp: str, events: list[Event], types: Collection[str]) -> bool:
