@@ -866,7 +866,7 @@ _HURRYING: Final = (
         "worker/express.py",
         "        standing.latest = last\n",
         "        pass\n",
-        (f"{EXPRESS}::test_copies_of_known_users_are_no_news",),
+        (f"{EXPRESS}::test_what_is_late_and_no_news_costs_trust",),
     ),
     Bug(
         "express_grants_what_settles",

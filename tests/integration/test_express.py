@@ -114,7 +114,8 @@ async def test_copies_of_known_users_are_no_news(engine: Engine) -> None:
         await send(pipeline, event(1), event(2))
         await send(pipeline, event(1), event(2))
         await send(pipeline, event(3), event(3))
-    assert (stats.events, stats.duplicates, stats.overtaken) == (4, 3, 0)
+        await send(pipeline, event(5), event(4), event(4))
+    assert (stats.events, stats.duplicates, stats.overtaken) == (6, 4, 0)
 
 
 @pytest.mark.parametrize("owner", ["other", "me"])
@@ -176,7 +177,7 @@ async def test_what_is_late_and_moves_nothing_goes_the_express_way(engine: Engin
         await send(pipeline, event(10), event(10, user="u2"))
         statements.clear()
         await send(pipeline, event(3), event(1), event(20), event(2, user="u2"), event(4, user="u2"))
-        await send(pipeline, *(event(n) for n in (2, 30, 25)), event(3, user="u2"))
+        await send(pipeline, *(event(n) for n in (2, 30, 25)), event(5, user="u2"))
         assert statements == ["commit_express", "commit_express"]
         assert (stats.late, stats.refolded, stats.overtaken) == (7, 0, 0)
         # The eighth is the last one, whichever way its count has come about.
@@ -186,6 +187,11 @@ async def test_what_is_late_and_moves_nothing_goes_the_express_way(engine: Engin
     assert (stats.late, stats.refolded) == (8, 1)
     (row,) = await engine.rows("SELECT subject, event_id FROM unlock")
     assert (row["subject"], row["event_id"]) == ("u1", "a.done-39-u1")
+    # What was late and nothing else is saved as well.
+    async with pipeline_on(engine, owner="next") as pipeline:
+        await send(pipeline, *(event(n, user="u2") for n in range(50, 54)))
+    rows = await engine.rows("SELECT event_id FROM unlock WHERE subject = 'u2'")
+    assert [row["event_id"] for row in rows] == ["a.done-53-u2"]
 
 
 async def test_what_moves_a_grant_goes_the_long_way_as_if_nothing_had_been_tried(engine: Engine) -> None:
