@@ -70,7 +70,7 @@ def instant(text: str) -> tuple[int, int] | None:
     What is finer than a microsecond is cut off. A leap second is the first second of the next minute.
     """
     # What most producers write, in UTC and to the microsecond, the library reads without a second look.
-    if len(text) == _USUAL and text[4:20:3] == _MARKS and text[26] == "Z":
+    if is_usual(text):
         try:
             since = _read(text) - EPOCH
         except ValueError:
@@ -80,9 +80,9 @@ def instant(text: str) -> tuple[int, int] | None:
     return _any_instant(text)
 
 
-def is_usual(instant: str) -> bool:
+def is_usual(text: str) -> bool:
     """Tell whether an instant is written in UTC and to the microsecond, and no leap second: as anybody reads it."""
-    return len(instant) == _USUAL and instant[4:20:3] == _MARKS and instant[26] == "Z" and instant[17] != "6"
+    return len(text) == _USUAL and text[4:20:3] == _MARKS and text[26] == "Z" and text[17] != "6"
 
 
 def _any_instant(text: str) -> tuple[int, int] | None:

@@ -9,7 +9,6 @@ nothing, and the batch goes the long way, which takes nothing for granted.
 
 from __future__ import annotations
 
-from collections import Counter
 from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -88,19 +87,19 @@ def divide(batch: Batch, memory: Memory, *, trusting: bool) -> tuple[Express | N
     told = _told(batch)
     plan, stamp = batch.rules.program.scopes[USER], batch.rules.stamps[USER]
     known: dict[Subject, Standing] = {}
-    behind: Counter[Subject] = Counter()
+    behind: dict[Subject, int] = {}
     for user, events in told.items():
         standing = memory.expect(user)
         if standing is None or standing.latest is None or standing.erased:
             continue
         late = _put_in_order(events, standing.latest)
-        if late is None or (late and not trusting and (events[0].at, events[0].id) < standing.latest):
+        if late is None or (late and not trusting and canonical_order(events[0]) < standing.latest):
             continue
         if _is_valid(standing, stamp, events, plan.types):
             known[user], behind[user] = standing, late
     if sum([len(told[user]) for user in known]) < max(1, batch.size * WORTH_IT):
         return None, batch
-    express = Express(Attempt(batch), {})
+    express = Express(Attempt(msgspec.structs.replace(batch, letters=())), {})
     for user, standing in list(known.items()):
         if not _take_in(express, plan, user, standing, told[user]):
             del known[user]
@@ -109,8 +108,7 @@ def divide(batch: Batch, memory: Memory, *, trusting: bool) -> tuple[Express | N
     attempt = express.attempt
     groups = tuple([group for group in batch.groups if group.concern.user in known])
     rest = tuple([group for group in batch.groups if group.concern.user not in known])
-    attempt.batch = msgspec.structs.replace(batch, groups=groups, letters=())
-    attempt.letters.clear()
+    attempt.batch = msgspec.structs.replace(attempt.batch, groups=groups)
     attempt.standings.update(known)
     attempt.fresh = list(chain.from_iterable([group.items for group in groups]))
     attempt.late = sum([behind[user] for user in known])
@@ -136,7 +134,7 @@ def _take_in(express: Express, plan: Plan, user: Subject, standing: Standing, ev
             attempt.touched.append(user)
     if late < len(heard):
         express.heard[user] = heard[late:]
-    last = (events[-1].at, events[-1].id)
+    last = canonical_order(events[-1])
     if standing.latest is None or last > standing.latest:
         standing.latest = last
     return True
@@ -160,7 +158,7 @@ def _put_in_order(events: list[Event], latest: tuple[int, str]) -> int | None:
     """Put a user's events in order; return how many came behind later ones, None where one is there twice."""
     late = 0
     for event in events:
-        place = event.at, event.id
+        place = canonical_order(event)
         if place > latest:
             latest = place
         elif place == latest:

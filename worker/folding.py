@@ -98,9 +98,9 @@ def _by_subject(attempt: Attempt) -> dict[Subject, list[Event]]:
 def late_among(standing: Standing, events: list[Event], *, valid: bool = True) -> int:
     """Return how many of the events, which are in canonical order, lie before the last one that was folded."""
     mark = standing.state.mark if valid and standing.state is not None else None
-    if mark is None or (mark.at, mark.id) < (events[0].at, events[0].id):
+    if mark is None or (mark.at, mark.id) < canonical_order(events[0]):
         return 0
-    return sum((event.at, event.id) < (mark.at, mark.id) for event in events)
+    return sum(canonical_order(event) < (mark.at, mark.id) for event in events)
 
 
 def take_late(plan: Plan, standing: Standing, late: list[Event]) -> bool:

@@ -9,6 +9,7 @@ import pytest
 
 from tests.integration.engine import Engine
 from worker.settings import Settings
+from worker.store import Session
 
 if TYPE_CHECKING:
     from worker.embedded import Servers
@@ -28,3 +29,17 @@ async def own_engine(own_servers: Servers) -> Engine:
     made = Engine(Settings(nats_url=own_servers.nats_url, database_url=own_servers.database_url, batch_size=50))
     await made.apply()
     return made
+
+
+@pytest.fixture
+def statements(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is carried out, by name."""
+    carried: list[str] = []
+    run = Session.run
+
+    async def noting(session: Session, name: str, *args: object) -> int:
+        carried.append(name)
+        return await run(session, name, *args)
+
+    monkeypatch.setattr(Session, "run", noting)
+    return carried

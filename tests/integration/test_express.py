@@ -31,20 +31,6 @@ EIGHT = 'event a.done {}\nachievement eight { title "Eight" when count(event=a.d
 TWO = 'achievement two { title "Two" when count(event=a.done, >= 2) }\n'
 
 
-@pytest.fixture
-def statements(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What is carried out, by name."""
-    carried: list[str] = []
-    run = Session.run
-
-    async def noting(session: Session, name: str, *args: object) -> int:
-        carried.append(name)
-        return await run(session, name, *args)
-
-    monkeypatch.setattr(Session, "run", noting)
-    return carried
-
-
 async def send(pipeline: Pipeline, *events: dict[str, object]) -> list[Letter]:
     return await commit(pipeline, await decoded(pipeline, events))
 

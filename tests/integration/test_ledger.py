@@ -11,7 +11,6 @@ from dsl.calendar import format_instant
 from dsl.payload import instant
 from tests.integration.engine import event
 from tests.integration.pipelines import commit, decoded, pipeline_on
-from worker.store import Session
 
 if TYPE_CHECKING:
     from tests.integration.engine import Engine
@@ -55,23 +54,15 @@ async def test_events_are_kept_as_they_were_told(engine: Engine, batch: int) -> 
     await expect_kept(engine, events)
 
 
-async def test_the_express_way_keeps_them_too(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_express_way_keeps_them_too(engine: Engine, statements: list[str]) -> None:
     began, odd = [event(0, user="u1")], told()[: len(TEXTS)]
     known = [one | {"user_id": "u1", "tenant_id": "t1"} for one in odd[1:]]
-    names: list[str] = []
-    run = Session.run
-
-    async def noting(session: Session, name: str, *args: object) -> int:
-        names.append(name)
-        return await run(session, name, *args)
-
-    monkeypatch.setattr(Session, "run", noting)
     async with pipeline_on(engine) as pipeline:
         await commit(pipeline, await decoded(pipeline, began))
-        names.clear()
+        statements.clear()
         for one in ([known[0]], known[1:]):
             assert await commit(pipeline, await decoded(pipeline, one)) == []
-    assert set(names) == {"commit_express"}
+    assert set(statements) == {"commit_express"}
     await expect_kept(engine, [*began, *known])
 
 
