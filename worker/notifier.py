@@ -26,7 +26,7 @@ from worker.store import UnavailableError
 from worker.stream import BrokerAwayError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from uuid import UUID
 
     from worker.pipeline import Committed
@@ -43,6 +43,8 @@ MOST_FRESH: Final = 10 * AT_ONCE
 LONGEST_NAP: Final = 10.0
 """Seconds after which the outbox is looked at though nobody called: another worker may have died with its unlocks."""
 SHORTEST_NAP: Final = 0.05
+LONGEST_LOOK: Final = 1.0
+"""Seconds between two looks at what is due while somebody else holds it."""
 
 log = structlog.get_logger()
 
@@ -82,6 +84,9 @@ class Notifier:
         """Granted by this worker, and not announced yet."""
         self._missed = True
         """Whether the outbox may hold something to announce beside these."""
+        self._held = False
+        """Whether something is due that somebody else held when we looked: nobody tells when they let go of it."""
+        self._looks = _looks()
         self._settles_at: int | None = None
         """When the next unlock settles, as far as is known; None where none does."""
         self._outdated = True
@@ -164,14 +169,16 @@ class Notifier:
             self._count(some, news)
 
     async def _relay_some(self) -> int:
+        news: dict[str, bool] = {}
         async with self._store.transaction() as session:
-            claimed = await session.rows(Claimed, "claim_unlocks", await self._clock(session), AT_ONCE)
-            if not claimed:
-                return 0
-            now = self._now()
-            news = await self._announce(claimed, now)
-            await session.run("mark_published", sorted(one.unlock_id for one in claimed), now)
-            await _note_grants(session, [one for one in claimed if one.granted_at is None], now)
+            clock = await self._clock(session)
+            claimed = await session.rows(Claimed, "claim_unlocks", clock, AT_ONCE)
+            if claimed:
+                now = self._now()
+                news = await self._announce(claimed, now)
+                await session.run("mark_published", sorted(one.unlock_id for one in claimed), now)
+                await _note_grants(session, [one for one in claimed if one.granted_at is None], now)
+            self._held = len(claimed) < AT_ONCE and not await session.value(bool, "outbox_is_empty", clock)
         self._count(claimed, news)
         return len(claimed)
 
@@ -211,6 +218,9 @@ class Notifier:
 
     async def _nap(self) -> float:
         """Return seconds until something settles, or until it is time to look anyway."""
+        if self._held:
+            return next(self._looks)
+        self._looks = _looks()
         if self._settings.clock is Clock.STREAM:
             return LONGEST_NAP
         if self._outdated:
@@ -223,6 +233,10 @@ class Notifier:
         if self._settles_at is None:
             return LONGEST_NAP
         return min(max((self._settles_at - self._now()) / 1_000_000, SHORTEST_NAP), LONGEST_NAP)
+
+
+def _looks() -> Iterator[float]:
+    return delays(first=SHORTEST_NAP, longest=LONGEST_LOOK)
 
 
 def _granted(decision: Decision, done: Committed) -> Claimed:

@@ -647,13 +647,13 @@ _GRANTING: Final = (
         "marked_before_it_is_announced",
         "what was not announced is not marked",
         "worker/notifier.py",
-        "            now = self._now()\n            news",
-        "            now = self._now()\n"
-        "            async with self._store.transaction() as other:\n"
-        "                # As if the claim had been committed first.\n"
-        '                await session.script("COMMIT; BEGIN")\n'
-        '                await other.run("mark_published", sorted(one.unlock_id for one in claimed), now)\n'
-        "            news",
+        "                now = self._now()\n                news",
+        "                now = self._now()\n"
+        "                async with self._store.transaction() as other:\n"
+        "                    # As if the claim had been committed first.\n"
+        '                    await session.script("COMMIT; BEGIN")\n'
+        '                    await other.run("mark_published", sorted(one.unlock_id for one in claimed), now)\n'
+        "                news",
         (f"{PROTOCOL}::test_an_unlock_that_was_not_announced_is_not_marked",),
     ),
     Bug(
@@ -668,8 +668,8 @@ _GRANTING: Final = (
         "announced_and_not_marked",
         "what was announced is not announced again",
         "worker/notifier.py",
-        '            await session.run("mark_published", sorted(one.unlock_id for one in claimed), now)\n',
-        '            await session.run("mark_published", sorted(one.unlock_id for one in claimed)[1:], now)\n',
+        'await session.run("mark_published", sorted(one.unlock_id for one in claimed), now)\n',
+        'await session.run("mark_published", sorted(one.unlock_id for one in claimed)[1:], now)\n',
         (f"{PROTOCOL}::test_an_unlock_that_was_not_announced_is_not_marked",),
     ),
     Bug(
@@ -703,6 +703,14 @@ _GRANTING: Final = (
         "= 'infinity'\n    FOR UPDATE SKIP LOCKED);",
         "= 'infinity'\n    FOR UPDATE);",
         (f"{PROTOCOL}::test_marking_waits_for_nobody",),
+    ),
+    Bug(
+        "held_and_forgotten",
+        "what somebody holds is announced once they have let go",
+        "worker/notifier.py",
+        "self._held = len(claimed) < AT_ONCE and not",
+        "self._held = False and not",
+        (f"{PROTOCOL}::test_what_somebody_held_is_announced_soon",),
     ),
     Bug(
         "uncertain_unlocks_from_memory_alone",

@@ -14,7 +14,7 @@ import asyncpg
 import pytest
 
 from dsl.outcome import Subject
-from tests.integration.engine import PATIENCE, RULES, Engine, event
+from tests.integration.engine import PATIENCE, RULES, Engine, Watched, event
 from tests.integration.pipelines import commit, decoded, pipeline_on
 from worker import backfill as backfilling
 from worker import express, folding
@@ -520,6 +520,36 @@ async def test_marking_waits_for_nobody(engine: Engine) -> None:
     finally:
         await connection.close()
     assert await engine.unlocks() == {("u1", "three"): "announced", ("u1", "clean"): "granted"}
+
+
+async def test_what_somebody_held_is_announced_soon(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch that folds somebody anew holds all that they have, and does not tell when it lets go."""
+    monkeypatch.setattr(notifying, "LONGEST_NAP", 10 * PATIENCE)
+    relay, looked = Notifier.relay, anyio.Event()
+
+    async def looking(notifier: Notifier) -> int:
+        made = await relay(notifier)
+        looked.set()
+        return made
+
+    monkeypatch.setattr(Notifier, "relay", looking)
+    await granted(engine)
+    connection = await asyncpg.connect(engine.settings.database_url)
+    try:
+        async with open_store(engine.settings.database_url) as store, open_broker(engine.settings) as broker:
+            stats = Watched()
+            notifier = Notifier(store, broker, engine.settings, stats, now=wall_clock)
+            async with anyio.create_task_group() as tasks:
+                async with connection.transaction():
+                    await connection.execute("SELECT FROM unlock WHERE achievement = 'clean' FOR UPDATE")
+                    tasks.start_soon(notifier.run)
+                    await stats.reach("announced", 1)
+                    await looked.wait()
+                await stats.reach("announced", 2)
+                notifier.stop()
+    finally:
+        await connection.close()
+    assert set((await engine.unlocks()).values()) == {"announced"}
 
 
 async def test_what_could_not_be_announced_at_once_is_announced_soon(
