@@ -153,4 +153,4 @@ def date_of(local: int) -> str:
 
 def format_instant(at: int) -> str:
     """Return an instant in UTC with microseconds: `2026-04-13T18:00:00.000000Z`."""
-    return (EPOCH + timedelta(microseconds=at)).strftime("%Y-%m-%dT%H:%M:%S.%fZ").rjust(27, "0")
+    return (EPOCH + timedelta(microseconds=at)).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"

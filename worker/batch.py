@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import chain
 from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
@@ -247,8 +247,7 @@ class _Roster:
         pair = (event.tenant, event.user)
         group = self._users.get(pair)
         if group is None:
-            user = Subject(event.tenant, "user", event.user)
-            group = self._users[pair] = self._made(Concern(user, (user,), (user,)))
+            group = self._users[pair] = self._made(_concern_of(*pair))
         return group
 
     def _find(self, event: Event) -> Group | str:
@@ -266,6 +265,13 @@ class _Roster:
         group = Group(concern, [], [])
         self.found.append(group)
         return group
+
+
+@lru_cache(maxsize=65536)
+def _concern_of(tenant: str, user: str) -> Concern:
+    """Return whom events concern that the plan of users hears and no other: the same for one batch after another."""
+    subject = Subject(tenant, "user", user)
+    return Concern(subject, (subject,), (subject,))
 
 
 def subjects_of(program: Program, event: Event) -> tuple[Subject, ...] | str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import msgspec
 
 from dsl.event import Event
-from dsl.payload import Fault, Reader, instant
+from dsl.payload import Fault, Reader, instant, is_usual, usual_instant
 from worker.partition import tenant_token, token
 from worker.row import row_of
 from worker.verdict import Reason
@@ -98,23 +98,23 @@ class Contract:
             return [Rejected(Reason.OVERSIZE, detail, body)]
         if not body.isascii() and (flaw := _no_utf8(body)) is not None:
             return [flaw]
-        told = tenant_token(self._prefix, subject)
+        told, place = tenant_token(self._prefix, subject), str(seq)
         if not _is_array(body):
-            return [self._read_one(told, body, now, seq)]
-        events = self._read_plain(told, body, now, seq)
+            return [self._read_one(told, body, now, place)]
+        events = self._read_plain(told, body, now, place)
         if events is not None:
             return events
         elements = _split(body)
         if isinstance(elements, Rejected):
             return [elements]
-        return [self._read_one(told, element, now, seq) for element in elements]
+        return [self._read_one(told, element, now, place) for element in elements]
 
     def fields(self, event_type: str, payload: str | None) -> dict[str, Any]:
         """Return the declared fields of a payload of the ledger that fit the contract of today."""
         reader = self._readers.get(event_type)
         return {} if reader is None else reader.lenient(b"{}" if payload is None else payload.encode())
 
-    def _read_plain(self, told: str | None, body: bytes, now: int, seq: int) -> list[Accepted | Rejected] | None:
+    def _read_plain(self, told: str | None, body: bytes, now: int, seq: str) -> list[Accepted | Rejected] | None:
         """Return the events of an array as a whole; None where one of them needs a closer look."""
         if b"\\" in body:
             return None
@@ -136,7 +136,7 @@ class Contract:
             events.append(event)
         return events
 
-    def _read_one(self, told: str | None, body: bytes, now: int, seq: int) -> Accepted | Rejected:
+    def _read_one(self, told: str | None, body: bytes, now: int, seq: str) -> Accepted | Rejected:
         """Return one event; `told` is the token of the tenant that the message was published for, where it says so."""
         try:
             wire = _event.decode(body)
@@ -154,10 +154,12 @@ class Contract:
         judged = self._judge(told, wire, payload, now, seq)
         return judged if isinstance(judged, Accepted) else Rejected(*judged, body)
 
-    def _judge(self, told: str | None, wire: _Wire, payload: str, now: int, seq: int) -> Accepted | tuple[Reason, str]:
+    def _judge(self, told: str | None, wire: _Wire, payload: str, now: int, seq: str) -> Accepted | tuple[Reason, str]:
         """Return an event whose texts are fit to be stored, or why it is none."""
         tenant, written = wire.tenant_id, wire.occurred_at
-        moment = instant(written)
+        usual = is_usual(written)
+        # What most producers write is read without a second look.
+        moment = (usual_instant(written) if usual else None) or instant(written)
         if moment is None or len(written) > MAX_INSTANT_CHARACTERS:
             return Reason.INVALID_EVENT, "occurred_at: expected an RFC 3339 instant with an offset"
         if told is not None and told != token(tenant):
@@ -171,7 +173,9 @@ class Contract:
         if isinstance(fields, Fault):
             return Reason.CONTRACT, f"payload.{fields.field}: expected {fields.expected}, got {fields.got}"
         event = Event(tenant, wire.event_id, wire.event_type, wire.user_id, at, offset, fields)
-        return Accepted(event, written, wire.source, given, row_of(event, written, wire.source, given, seq))
+        return Accepted(
+            event, written, wire.source, given, row_of(event, written, wire.source, given, seq, usual=usual)
+        )
 
 
 def element_of(body: bytes, element: int) -> bytes:

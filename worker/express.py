@@ -101,7 +101,7 @@ def divide(batch: Batch, memory: Memory, *, trusting: bool) -> tuple[Express | N
         return None, batch
     express = Express(Attempt(msgspec.structs.replace(batch, letters=())), {})
     for user, standing in list(known.items()):
-        if not _take_in(express, plan, user, standing, told[user]):
+        if not _take_in(express, plan, user, standing, told[user], behind[user]):
             del known[user]
     if not known:
         return None, batch
@@ -117,11 +117,14 @@ def divide(batch: Batch, memory: Memory, *, trusting: bool) -> tuple[Express | N
     return express, msgspec.structs.replace(batch, groups=rest)
 
 
-def _take_in(express: Express, plan: Plan, user: Subject, standing: Standing, events: list[Event]) -> bool:
-    """Take a user's events, which are in order; False where a late one asks for more, and nothing has changed then."""
+def _take_in(express: Express, plan: Plan, user: Subject, standing: Standing, events: list[Event], behind: int) -> bool:
+    """Take a user's events, which are in order, so many of them `behind` others.
+
+    False where a late one asks for more, and nothing has changed then.
+    """
     attempt = express.attempt
     heard = [event for event in events if event.type in plan.types]
-    late = late_among(standing, heard) if heard else 0
+    late = late_among(standing, heard) if behind and heard else 0
     if late:
         try:
             taken = take_late(plan, standing, heard[:late])
@@ -188,7 +191,7 @@ async def commit_express(session: Session, express: Express, memory: Memory, *, 
     """
     attempt = express.attempt
     rules, now, generations = attempt.batch.rules, attempt.batch.now, sorted(attempt.hold.generations.items())
-    if move_in_place(attempt, express.heard):
+    if move_in_place(attempt, express.heard, in_time=True):
         raise AssertionError("whoever is known has events in order")
     attempt.decisions, unlocks = first_decisions(rules, attempt.stepped, now=now, clock=clock)
     standings = {subject: attempt.standings[subject] for subject in attempt.touched}

@@ -56,24 +56,29 @@ async def judge(session: Session, attempt: Attempt) -> None:
         standing.stamp = rules.stamps[subject.scope]
 
 
-def move_in_place(attempt: Attempt, heard: Mapping[Subject, list[Event]]) -> Mapping[str, Mapping[Subject, Position]]:
-    """Move whoever can be moved by the events heard; return per scope whom to fold anew, and from where."""
+def move_in_place(
+    attempt: Attempt, heard: Mapping[Subject, list[Event]], *, in_time: bool = False
+) -> Mapping[str, Mapping[Subject, Position]]:
+    """Move whoever can be moved by the events heard; return per scope whom to fold anew, and from where.
+
+    `in_time` says that all of them are in order, and behind whatever was folded.
+    """
     rules = attempt.batch.rules
     anew: defaultdict[str, dict[Subject, Position]] = defaultdict(dict)
     for subject, events in heard.items():
         standing = attempt.standings[subject]
         plan, stamp = rules.program.scopes[subject.scope], rules.stamps[subject.scope]
-        if len(events) > 1:
+        if len(events) > 1 and not in_time:
             events.sort(key=canonical_order)
-        first = Position(events[0].at, events[0].id)
         valid = standing.state is not None and standing.stamp == stamp
+        late = 0 if in_time else late_among(standing, events, valid=valid)
         if not valid and standing.known:
             anew[subject.scope][subject] = BEGINNING
-        elif (late := late_among(standing, events, valid=valid)) and not take_late(plan, standing, events[:late]):
-            anew[subject.scope][subject] = first
+        elif late and not take_late(plan, standing, events[:late]):
+            anew[subject.scope][subject] = Position(events[0].at, events[0].id)
         else:
             if late:
-                attempt.absorbed[subject] = first
+                attempt.absorbed[subject] = Position(events[0].at, events[0].id)
             if standing.state is None or not valid:
                 standing.state, standing.stamp, standing.folded = start(plan), stamp, 0
             grants, points = _walk(plan, subject, stamp, standing, events[late:])

@@ -193,9 +193,10 @@ class Notifier:
             self._outdated = self._outdated or settled
 
     def _announcement(self, one: Claimed, now: int) -> Announcement:
-        subject = unlock_subject(self._settings.unlock_prefix, one)
+        name = str(one.unlock_id)
+        subject = unlock_subject(self._settings.unlock_prefix, one, name)
         granted_at = now if one.granted_at is None else one.granted_at
-        return Announcement(subject, announcement(one, granted_at=granted_at), str(one.unlock_id))
+        return Announcement(subject, announcement(one, name, granted_at=granted_at), name)
 
     async def _clock(self, session: Session) -> int:
         if self._settings.clock is Clock.WALL:
@@ -257,16 +258,16 @@ def _granted(decision: Decision, done: Committed) -> Claimed:
     )
 
 
-def unlock_subject(prefix: str, one: Claimed) -> str:
-    """Return the subject that one unlock is announced on, and nothing else ever."""
-    tokens = (token(one.tenant_id), token(one.subject), token(one.achievement), str(one.unlock_id))
+def unlock_subject(prefix: str, one: Claimed, name: str) -> str:
+    """Return the subject that one unlock is announced on, and nothing else ever; `name` is its id as text."""
+    tokens = (token(one.tenant_id), token(one.subject), token(one.achievement), name)
     return ".".join((prefix, *tokens))
 
 
-def announcement(one: Claimed, *, granted_at: int) -> bytes:
+def announcement(one: Claimed, name: str, *, granted_at: int) -> bytes:
     """Return what is announced: the unlock as a JSON object, instants in RFC 3339."""
     said: dict[str, Any] = {
-        "unlock_id": str(one.unlock_id),
+        "unlock_id": name,
         "tenant_id": one.tenant_id,
         "scope": one.scope,
         "subject": one.subject,

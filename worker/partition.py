@@ -20,6 +20,7 @@ MAX_TOKEN: Final = 120
 """Characters of one token; ids may be five times as long, and a subject should stay far below the broker's 4 KiB."""
 
 
+@lru_cache(maxsize=65536)
 def partition_of(tenant: str, scope: str, subject: str, partitions: int = PARTITIONS) -> int:
     """Return the partition (from 0) of a subject; stable over processes, releases and machines.
 
@@ -31,7 +32,6 @@ def partition_of(tenant: str, scope: str, subject: str, partitions: int = PARTIT
     return crc32(f"{tenant}\0{scope}\0{subject}".encode()) % partitions
 
 
-@lru_cache(maxsize=65536)
 def _fnv1a(text: str) -> int:
     """Return the 32-bit FNV-1a hash, as nats-server computes it."""
     value = 0x811C9DC5

@@ -22,12 +22,14 @@ WIDTH: Final = 10
 """Fields of a row."""
 
 
-def row_of(event: Event, written: str, source: str | None, payload: str | None, seq: int, field: str = FIELD) -> str:
+def row_of(  # noqa: PLR0913 - a row's fields
+    event: Event, written: str, source: str | None, payload: str | None, seq: str, *, usual: bool, field: str = FIELD
+) -> str:
     """Return the row of an event, its fields joined by `field`.
 
-    `written` is its instant as the producer wrote it, `seq` the place of its message in the stream.
+    `written` is its instant as the producer wrote it, `usual` whether that is how anybody writes it, `seq` the place of
+    its message in the stream.
     """
-    usual = is_usual(written)
     return field.join(
         (
             event.id,
@@ -35,11 +37,11 @@ def row_of(event: Event, written: str, source: str | None, payload: str | None, 
             event.user,
             event.type,
             written if usual else format_instant(event.at),
-            str(event.offset),
+            str(event.offset) if event.offset else "0",
             "" if usual else written,
             "" if source is None else "=" + source,
             payload or "",
-            str(seq),
+            seq,
         )
     )
 
@@ -63,4 +65,5 @@ def _usual_row(item: Item) -> str:
 
 def _row(item: Item, field: str) -> str:
     one = item.accepted
-    return row_of(one.event, one.occurred_at, one.source, one.payload, item.message.seq, field)
+    seq, usual = str(item.message.seq), is_usual(one.occurred_at)
+    return row_of(one.event, one.occurred_at, one.source, one.payload, seq, usual=usual, field=field)

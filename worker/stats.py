@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from dsl.outcome import Subject
-    from worker.batch import Attempt, Item
+    from worker.batch import Attempt, Group
+    from worker.reconcile import Decision
 
 RESERVOIR: Final = 10_000
 """Latencies that are kept, the latest ones."""
@@ -71,16 +72,22 @@ class Stats:
     def _time(self, attempt: Attempt) -> None:
         if not attempt.decisions or len(self._sent_at) >= WAITING:
             return
-        groups: defaultdict[Subject, list[Item]] = defaultdict(list)
-        for group in attempt.batch.groups:
-            for subject in group.concern.subjects:
-                groups[subject].extend(group.items)
+        granted: defaultdict[Subject, list[Decision]] = defaultdict(list)
         for decision in attempt.decisions:
             if decision.kind == "granted":
-                name = decision.grant.event_id
-                for item in groups[decision.subject]:
-                    if item.accepted.event.id == name:
-                        self._sent_at[decision.unlock_id] = item.message.sent_at
+                granted[decision.subject].append(decision)
+        for group in attempt.batch.groups:
+            for subject in group.concern.subjects:
+                if subject in granted:
+                    self._time_group(group, granted[subject])
+
+    def _time_group(self, group: Group, granted: list[Decision]) -> None:
+        ids: defaultdict[str, list[UUID]] = defaultdict(list)
+        for decision in granted:
+            ids[decision.grant.event_id].append(decision.unlock_id)
+        for item in group.items:
+            for unlock_id in ids.get(item.accepted.event.id, ()):
+                self._sent_at[unlock_id] = item.message.sent_at
 
     def count_announced(self, unlock_id: UUID, *, new: bool, granted: bool, now: int) -> None:
         """Count an announcement; `granted` tells that it had settled only now, `now` is in microseconds."""
