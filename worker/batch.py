@@ -12,7 +12,7 @@ import msgspec
 
 from dsl.event import Event
 from dsl.outcome import Subject
-from worker.contract import Accepted, Rejected, element_of
+from worker.contract import Accepted, Rejected, Written, element_of, written_of
 from worker.deployed import Deployed
 from worker.message import Message
 from worker.partition import PARTITIONS, partition_of
@@ -47,7 +47,9 @@ class Item(msgspec.Struct, frozen=True, gc=False):
 
     message: Message
     element: int
-    accepted: Accepted
+    event: Event
+    row: str
+    """What the ledger will have of it, as in worker/row.py."""
     concern: Concern
 
     @property
@@ -56,10 +58,14 @@ class Item(msgspec.Struct, frozen=True, gc=False):
         return element_of(self.message.body, self.element)
 
     @property
+    def written(self) -> Written:
+        """What is kept of it as received; read again, which hardly any event needs."""
+        return written_of(self.body)
+
+    @property
     def key(self) -> tuple[str, str]:
         """The ledger's primary key: event id and tenant."""
-        event = self.accepted.event
-        return event.id, event.tenant
+        return self.event.id, self.event.tenant
 
     @property
     def place(self) -> tuple[int, int]:
@@ -68,12 +74,29 @@ class Item(msgspec.Struct, frozen=True, gc=False):
 
 
 class Group(msgspec.Struct, frozen=True, gc=False):
-    """Events of one batch that concern the same, in the order of arrival."""
+    """Events of one batch that concern the same, in the order of arrival.
+
+    Side by side, since most batches need events and rows and nothing else: an object for each event costs.
+    """
 
     concern: Concern
-    items: list[Item]
     events: list[Event]
-    """Those of the items: whoever judges needs nothing else of them."""
+    rows: list[str]
+    messages: list[Message]
+    elements: list[int]
+
+    @property
+    def items(self) -> list[Item]:
+        """The events one by one, put together when they are asked for."""
+        columns = zip(self.messages, self.elements, self.events, self.rows, strict=True)
+        return [Item(*column, self.concern) for column in columns]
+
+    def add(self, message: Message, element: int, accepted: Accepted) -> None:
+        """Add an event that concerns the same."""
+        self.events.append(accepted.event)
+        self.rows.append(accepted.row)
+        self.messages.append(message)
+        self.elements.append(element)
 
 
 class Letter(NamedTuple):
@@ -98,7 +121,7 @@ class Batch(msgspec.Struct, frozen=True):
     @property
     def size(self) -> int:
         """The number of events."""
-        return sum([len(group.items) for group in self.groups])
+        return sum([len(group.events) for group in self.groups])
 
     @property
     def items(self) -> list[Item]:
@@ -158,7 +181,16 @@ def _grouped(items: Sequence[Item]) -> tuple[Group, ...]:
     groups: defaultdict[Concern, list[Item]] = defaultdict(list)
     for item in items:
         groups[item.concern].append(item)
-    return tuple(Group(concern, mine, [item.accepted.event for item in mine]) for concern, mine in groups.items())
+    return tuple(
+        Group(
+            concern,
+            [item.event for item in mine],
+            [item.row for item in mine],
+            [item.message for item in mine],
+            [item.element for item in mine],
+        )
+        for concern, mine in groups.items()
+    )
 
 
 class Attempt:
@@ -170,7 +202,9 @@ class Attempt:
         self.standings: dict[Subject, Standing] = {}
         self.letters: list[Letter] = list(batch.letters)
         self.fresh: list[Item] = []
-        """Events that the ledger did not have, in the order of arrival."""
+        """By the long way: what the ledger did not have, in the order of arrival."""
+        self.events: list[Event] = []
+        """Events that the ledger did not have, by either way."""
         self.duplicates = 0
         self.erased = 0
         self.late = 0
@@ -213,8 +247,7 @@ class Decoding:
                     body = element_of(message.body, element)
                     letters.append(Letter(message, element, Reason.CONTRACT, group, body))
                 else:
-                    group.items.append(Item(message, element, one, group.concern))
-                    group.events.append(one.event)
+                    group.add(message, element, one)
 
     def done(self, *, now: int) -> Batch:
         """Return what has been read, as a batch of this moment."""
@@ -262,7 +295,7 @@ class _Roster:
         return group
 
     def _made(self, concern: Concern) -> Group:
-        group = Group(concern, [], [])
+        group = Group(concern, [], [], [], [])
         self.found.append(group)
         return group
 

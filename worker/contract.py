@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from functools import lru_cache
+from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
 
 import msgspec
 
@@ -42,14 +43,19 @@ _SPACE_BYTES: Final = _SPACE.encode()
 
 
 class Accepted(msgspec.Struct, frozen=True, gc=False):
-    """An event that keeps the contract; `occurred_at`, `source` and `payload` as received."""
+    """An event that keeps the contract."""
 
     event: Event
+    row: str
+    """What the ledger will have of it, as in worker/row.py."""
+
+
+class Written(NamedTuple):
+    """What is kept of an event as received."""
+
     occurred_at: str
     source: str | None
     payload: str | None
-    row: str
-    """What the ledger will have of it, as in worker/row.py."""
 
 
 class Rejected(msgspec.Struct, frozen=True, gc=False):
@@ -167,20 +173,28 @@ class Contract:
         at, offset = moment
         if at > now + self._skew:
             return Reason.FROM_THE_FUTURE, f"occurred_at: {(at - now) // 1_000_000} s ahead of the clock"
-        given = payload if payload and payload != "null" else None
+        given = _given(payload)
         reader = self._readers.get(wire.event_type)
         fields = {} if reader is None else reader.strict(given or "{}")
         if isinstance(fields, Fault):
             return Reason.CONTRACT, f"payload.{fields.field}: expected {fields.expected}, got {fields.got}"
         event = Event(tenant, wire.event_id, wire.event_type, wire.user_id, at, offset, fields)
-        return Accepted(
-            event, written, wire.source, given, row_of(event, written, wire.source, given, seq, usual=usual)
-        )
+        return Accepted(event, row_of(event, written, wire.source, given, seq, usual=usual))
+
+
+def _given(payload: str) -> str | None:
+    return payload if payload and payload != "null" else None
+
+
+def written_of(body: bytes) -> Written:
+    """Return what is kept as received of an event that was accepted; `body` is its own."""
+    wire = _event.decode(body)
+    return Written(wire.occurred_at, wire.source, _given(str(wire.payload, "utf-8")))
 
 
 def element_of(body: bytes, element: int) -> bytes:
     """Return the bytes of one element of a message that is an array, and the whole of any other."""
-    elements = _split(body) if _is_array(body) else [body]
+    elements = _elements_of(body) if _is_array(body) else [body]
     return body if isinstance(elements, Rejected) else elements[element]
 
 
@@ -188,14 +202,13 @@ def _is_array(body: bytes) -> bool:
     return not body.startswith(b"{") and body.lstrip(_SPACE_BYTES).startswith(b"[")
 
 
-def same_body(accepted: Accepted, stored: StoredBody) -> bool:
+def same_body(event: Event, written: Written, stored: StoredBody) -> bool:
     """Tell whether an event says what the ledger has under its id: the same fields, and equal JSON."""
-    event = accepted.event
-    mine = (event.user, event.type, event.at, event.offset, accepted.source)
+    mine = (event.user, event.type, event.at, event.offset, written.source)
     theirs = (stored.user_id, stored.event_type, stored.occurred_at, stored.utc_offset, stored.source)
     if mine != theirs:
         return False
-    return accepted.payload == stored.payload or _json(accepted.payload) == _json(stored.payload)
+    return written.payload == stored.payload or _json(written.payload) == _json(stored.payload)
 
 
 class StoredBody(msgspec.Struct, frozen=True, gc=False):
@@ -207,6 +220,11 @@ class StoredBody(msgspec.Struct, frozen=True, gc=False):
     utc_offset: int
     source: str | None
     payload: str | None
+
+
+def stored_body(event: Event, written: Written) -> StoredBody:
+    """Return what the ledger will have under the id of an event."""
+    return StoredBody(event.user, event.type, event.at, event.offset, written.source, written.payload)
 
 
 # -- decoding ----------------------------------------------------------------------------------------------------------
@@ -289,6 +307,12 @@ def _depth(body: bytes) -> int:
 
 
 # -- arrays ------------------------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=4)
+def _elements_of(body: bytes) -> list[bytes] | Rejected:
+    """Return what `_split` does; many elements of one array may be asked for, one after the other."""
+    return _split(body)
 
 
 def _split(body: bytes) -> list[bytes] | Rejected:

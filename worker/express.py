@@ -110,7 +110,7 @@ def divide(batch: Batch, memory: Memory, *, trusting: bool) -> tuple[Express | N
     rest = tuple([group for group in batch.groups if group.concern.user not in known])
     attempt.batch = msgspec.structs.replace(attempt.batch, groups=groups)
     attempt.standings.update(known)
-    attempt.fresh = list(chain.from_iterable([group.items for group in groups]))
+    attempt.events = list(chain.from_iterable([group.events for group in groups]))
     attempt.late = sum([behind[user] for user in known])
     for user, standing in known.items():
         memory.presume(attempt.hold, user, standing)
@@ -195,13 +195,14 @@ async def commit_express(session: Session, express: Express, memory: Memory, *, 
         raise AssertionError("whoever is known has events in order")
     attempt.decisions, unlocks = first_decisions(rules, attempt.stepped, now=now, clock=clock)
     standings = {subject: attempt.standings[subject] for subject in attempt.touched}
+    rows = chain.from_iterable([group.rows for group in attempt.batch.groups])
     await session.run(
         "commit_express",
         [partition for partition, _ in generations],
         [generation for _, generation in generations],
         memory.owner,
         rules.epoch,
-        *pack_events(attempt.fresh),
+        *pack_events(rows, lambda: attempt.batch.items),
         now,
         *progress_columns(standings, now=now),
         *checkpoint_columns(attempt.checkpoints),

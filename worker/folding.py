@@ -92,7 +92,7 @@ def move_in_place(
 def _by_subject(attempt: Attempt) -> dict[Subject, list[Event]]:
     concerned: defaultdict[Concern, list[Event]] = defaultdict(list)
     for item in attempt.fresh:
-        concerned[item.concern].append(item.accepted.event)
+        concerned[item.concern].append(item.event)
     heard: defaultdict[Subject, list[Event]] = defaultdict(list)
     for concern, events in concerned.items():
         for subject in concern.subjects:

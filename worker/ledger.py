@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from dsl.event import Event
 from dsl.progress import State, decode
 from worker.batch import Letter
-from worker.contract import StoredBody, same_body
+from worker.contract import StoredBody, same_body, stored_body
 from worker.partition import partition_of
 from worker.row import pack_events
 from worker.standing import Standing
@@ -123,12 +123,14 @@ async def record_events(session: Session, attempt: Attempt) -> None:
     if not firsts:
         return
     attempt.fresh = rows = list(firsts.values())
-    inserted = await session.run("insert_events", *pack_events(rows), attempt.batch.now)
+    packed = pack_events([item.row for item in rows], lambda: rows)
+    inserted = await session.run("insert_events", *packed, attempt.batch.now)
     known: dict[tuple[str, str], StoredBody] = {}
     if inserted < len(rows):
         known = await _there_before(session, rows, attempt.batch.now)
         attempt.fresh = [item for item in attempt.fresh if item.key not in known]
         copies = [*(firsts[key] for key in known), *copies]
+    attempt.events = [item.event for item in attempt.fresh]
     # What the ledger had already is compared with the ledger, not with what came before it in the batch.
     for item in copies:
         _meet(attempt, item, known.get(item.key) or _body(firsts[item.key]))
@@ -154,22 +156,21 @@ async def _there_before(session: Session, rows: list[Item], now: int) -> dict[tu
 
 def _meet(attempt: Attempt, item: Item, known: StoredBody) -> None:
     """Count a copy of an event, or bury it where its id stands for something else already."""
-    if same_body(item.accepted, known):
+    if same_body(item.event, item.written, known):
         attempt.duplicates += 1
         return
-    detail = f"event_id: {item.accepted.event.id!r} is known with another body"
+    detail = f"event_id: {item.event.id!r} is known with another body"
     attempt.letters.append(Letter(item.message, item.element, Reason.ID_CONFLICT, detail, item.body))
 
 
 def _body(item: Item) -> StoredBody:
-    event = item.accepted.event
-    return StoredBody(event.user, event.type, event.at, event.offset, item.accepted.source, item.accepted.payload)
+    return stored_body(item.event, item.written)
 
 
 async def list_members(session: Session, attempt: Attempt) -> None:
     """Note which events belong to which subject of a field scope."""
     rows = sorted(
-        (*subject, item.accepted.event.at, item.accepted.event.id)
+        (*subject, item.event.at, item.event.id)
         for item in attempt.fresh
         for subject in item.concern.subjects
         if subject.scope not in FIELDLESS
@@ -185,7 +186,7 @@ def move_latest(attempt: Attempt) -> None:
     """
     standings: dict[Concern, Standing] = {}
     for item in attempt.fresh:
-        event, concern = item.accepted.event, item.concern
+        event, concern = item.event, item.concern
         standing = standings.get(concern)
         if standing is None:
             standing = standings[concern] = attempt.standings[concern.user]

@@ -207,7 +207,7 @@ class Pipeline:
     def _clock(self, attempt: Attempt) -> int:
         """Return what tells whether an unlock has settled, in microseconds."""
         if self._settings.clock is Clock.STREAM:
-            return max((item.accepted.event.at for item in attempt.fresh), default=0)
+            return max((event.at for event in attempt.events), default=0)
         return attempt.batch.now
 
     async def _isolate(

@@ -5,20 +5,21 @@ The result is that of a worker after the same stream, with its books: what was a
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from dsl.event import Position
 from dsl.outcome import Unlock, digest, run
 from worker.batch import subjects_of
-from worker.contract import Accepted, Contract, Rejected, StoredBody, element_of, same_body
+from worker.contract import Contract, Rejected, Written, element_of, same_body, stored_body, written_of
 from worker.verdict import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from dsl.compile import Program
+    from dsl.event import Event
     from dsl.schema import Rules
 
 
@@ -41,6 +42,19 @@ class Result(msgspec.Struct, frozen=True):
     counts: Counts
 
 
+class Taken(NamedTuple):
+    """An event, and where it stands: in a message, at one place of that."""
+
+    event: Event
+    body: bytes
+    element: int
+
+    @property
+    def written(self) -> Written:
+        """What is kept of it as received."""
+        return written_of(element_of(self.body, self.element))
+
+
 class Intake:
     """Takes messages in the order of arrival: contract, deduplication, and the books."""
 
@@ -48,7 +62,7 @@ class Intake:
         self.contract = contract
         self.program = program
         self.counts = Counts()
-        self.accepted: dict[tuple[str, str], Accepted] = {}
+        self.accepted: dict[tuple[str, str], Taken] = {}
         self.dead: list[Rejected] = []
         self._latest: dict[tuple[str, str], Position] = {}
 
@@ -60,16 +74,16 @@ class Intake:
             elif isinstance(detail := subjects_of(self.program, item.event), str):
                 self._bury(Rejected(Reason.CONTRACT, detail, element_of(body, element)))
             else:
-                self._accept(item, body)
+                self._accept(Taken(item.event, body, element))
 
-    def _accept(self, item: Accepted, body: bytes) -> None:
+    def _accept(self, item: Taken) -> None:
         event = item.event
         known = self.accepted.get((event.tenant, event.id))
         if known is not None:
-            if same_body(item, _stored(known)):
+            if same_body(event, item.written, stored_body(known.event, known.written)):
                 self.counts.duplicates += 1
             else:
-                self._bury(Rejected(Reason.ID_CONFLICT, f"event_id: {event.id} is known with another body", body))
+                self._bury(Rejected(Reason.ID_CONFLICT, f"event_id: {event.id} is known with another body", item.body))
             return
         self.accepted[event.tenant, event.id] = item
         self.counts.events += 1
@@ -82,11 +96,6 @@ class Intake:
     def _bury(self, item: Rejected) -> None:
         self.counts.dead += 1
         self.dead.append(item)
-
-
-def _stored(item: Accepted) -> StoredBody:
-    event = item.event
-    return StoredBody(event.user, event.type, event.at, event.offset, item.source, item.payload)
 
 
 def replay(

@@ -13,7 +13,7 @@ from dsl.payload import is_usual
 from worker.packing import FIELD, Rows, pack_rows, unused
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable
 
     from dsl.event import Event
     from worker.batch import Item
@@ -46,24 +46,24 @@ def row_of(  # noqa: PLR0913 - a row's fields
     )
 
 
-def pack_events(items: Sequence[Item]) -> Rows:
-    """Pack the rows of events, sorted by key."""
-    packed = pack_rows(sorted([item.accepted.row for item in items]), WIDTH)
+def pack_events(rows: Iterable[str], items: Callable[[], Iterable[Item]]) -> Rows:
+    """Pack the rows of events, sorted by key; `items` gives the events themselves, where a row holds a mark."""
+    ordered = sorted(rows)
+    packed = pack_rows(ordered, WIDTH)
     if packed is not None:
         return packed
-    field, record = unused(item.accepted.row for item in items)
-    rows = [_row(item, field) for item in sorted(items, key=_usual_row)]
-    packed = pack_rows(rows, WIDTH, field=field, record=record)
+    field, record = unused(ordered)
+    again = [_row(item, field) for item in sorted(items(), key=_usual_row)]
+    packed = pack_rows(again, WIDTH, field=field, record=record)
     if packed is None:
         raise AssertionError("a mark that no row holds was found in one")
     return packed
 
 
 def _usual_row(item: Item) -> str:
-    return item.accepted.row
+    return item.row
 
 
 def _row(item: Item, field: str) -> str:
-    one = item.accepted
-    seq, usual = str(item.message.seq), is_usual(one.occurred_at)
-    return row_of(one.event, one.occurred_at, one.source, one.payload, seq, usual=usual, field=field)
+    at, source, payload = item.written
+    return row_of(item.event, at, source, payload, str(item.message.seq), usual=is_usual(at), field=field)

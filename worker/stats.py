@@ -58,7 +58,7 @@ class Stats:
 
     def count_batch(self, attempt: Attempt, seconds: float) -> None:
         """Count a committed batch that took `seconds`."""
-        self.events += len(attempt.fresh)
+        self.events += len(attempt.events)
         self.duplicates += attempt.duplicates
         self.late += attempt.late
         self.erased += attempt.erased
@@ -85,9 +85,9 @@ class Stats:
         ids: defaultdict[str, list[UUID]] = defaultdict(list)
         for decision in granted:
             ids[decision.grant.event_id].append(decision.unlock_id)
-        for item in group.items:
-            for unlock_id in ids.get(item.accepted.event.id, ()):
-                self._sent_at[unlock_id] = item.message.sent_at
+        for event, message in zip(group.events, group.messages, strict=True):
+            for unlock_id in ids.get(event.id, ()):
+                self._sent_at[unlock_id] = message.sent_at
 
     def count_announced(self, unlock_id: UUID, *, new: bool, granted: bool, now: int) -> None:
         """Count an announcement; `granted` tells that it had settled only now, `now` is in microseconds."""

@@ -56,6 +56,9 @@ HEARTBEAT_SECONDS: Final = 5
 """The broker says at least this often that a pull request lives."""
 SILENCE_SECONDS: Final = 2.5 * HEARTBEAT_SECONDS
 """After which a pull request counts as lost."""
+REMAKE_SECONDS: Final = 0.5
+"""Before a stream or consumer is made again, at most. The broker tells of a deletion before it has deleted the files;
+what is made meanwhile under the same name loses its own, and is broken until it is deleted in turn."""
 CLOSE_SECONDS: Final = 5.0
 PULL_BYTES: Final = 16 * 1024 * 1024
 """Of one pull request, so that two of them are a bounded load however large the messages are."""
@@ -293,16 +296,16 @@ class Broker:
         self._trouble = None
         self._requested = 0
         self._heard = monotonic()
-        for delay in delays():
+        for delay in delays(first=REMAKE_SECONDS):
+            await anyio.sleep(delay)
+            if self._stopped:
+                return
             try:
                 await self.ensure()
             except BrokerAwayError as error:
                 log.warning("no answer from nats", server=shown(self._settings.nats_url), said=str(error))
             else:
                 return
-            if self._stopped:
-                return
-            await anyio.sleep(delay)
 
     # -- acknowledging -------------------------------------------------------------------------------------------------
 

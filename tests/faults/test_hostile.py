@@ -23,7 +23,16 @@ from tests.faults.nasty import INSTANTS, NAMES, RULES, TYPES, good_event, spoilt
 from tests.faults.tally import is_long, tell
 from tests.integration.engine import Engine, event
 from worker import app
-from worker.contract import Accepted, Contract, Rejected, StoredBody, same_body
+from worker.contract import (
+    Accepted,
+    Contract,
+    Rejected,
+    Written,
+    element_of,
+    same_body,
+    stored_body,
+    written_of,
+)
 from worker.publishing import Outgoing
 from worker.replay import Result, replay
 from worker.rulefiles import RuleSet, build
@@ -100,12 +109,12 @@ def test_a_hundred_thousand_spoilt_events() -> None:
     reasons: Counter[Reason] = Counter()
     for number in range(FUZZED):
         body = spoilt(dice, number)
-        for read in reader.read("events.raw", body, now=NOW):
+        for element, read in enumerate(reader.read("events.raw", body, now=NOW)):
             if isinstance(read, Rejected):
                 assert read.body in body or b"\\u" in body
                 reasons[read.reason] += 1
             else:
-                check_accepted(reader, read)
+                check_accepted(reader, read, written_of(element_of(body, element)))
                 accepted.append(read)
     assert len(accepted) > FUZZED // 10
     expected = {Reason.MALFORMED_JSON, Reason.TOO_DEEP, Reason.INVALID_TEXT, Reason.INVALID_EVENT, Reason.CONTRACT}
@@ -116,17 +125,18 @@ def test_a_hundred_thousand_spoilt_events() -> None:
     tell("spoilt events through the contract", f"{FUZZED:,}; {len(accepted):,} of them events all the same")
 
 
-def check_accepted(reader: Contract, one: Accepted) -> None:
+def check_accepted(reader: Contract, one: Accepted, written: Written) -> None:
     event = one.event
-    for text in (event.tenant, event.id, event.user, event.type, one.source or "", one.payload or ""):
+    for text in (event.tenant, event.id, event.user, event.type, *written):
+        if text is None:
+            continue
         assert "\0" not in text
         text.encode()
     assert all(1 <= len(name.encode()) <= 512 for name in (event.tenant, event.id, event.user, event.type))
     assert event.at <= NOW + SKEW
     # What is read back from the ledger is what was judged.
-    assert reader.fields(event.type, one.payload) == event.fields
-    stored = StoredBody(event.user, event.type, event.at, event.offset, one.source, one.payload)
-    assert same_body(one, stored)
+    assert reader.fields(event.type, written.payload) == event.fields
+    assert same_body(event, written, stored_body(event, written))
 
 
 @pytest.mark.parametrize("text", INSTANTS)
