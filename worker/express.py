@@ -9,7 +9,8 @@ nothing, and the batch goes the long way, which takes nothing for granted.
 
 from __future__ import annotations
 
-from itertools import chain, pairwise
+from itertools import chain
+from operator import eq, lt
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
@@ -31,7 +32,7 @@ from worker.grants import first_decisions
 from worker.row import pack_events
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Mapping
 
     from dsl.compile import Plan
     from dsl.event import Event
@@ -86,22 +87,12 @@ def divide(batch: Batch, memory: Memory, *, trusting: bool) -> tuple[Express | N
     """
     told = _told(batch)
     plan, stamp = batch.rules.program.scopes[USER], batch.rules.stamps[USER]
-    known: dict[Subject, Standing] = {}
-    behind: dict[Subject, int] = {}
-    for user, events in told.items():
-        standing = memory.expect(user)
-        if standing is None or standing.latest is None or standing.erased:
-            continue
-        late = _put_in_order(events, standing.latest)
-        if late is None or (late and not trusting and canonical_order(events[0]) < standing.latest):
-            continue
-        if _is_valid(standing, stamp, events, plan.types):
-            known[user], behind[user] = standing, late
-    if sum([len(told[user]) for user in known]) < max(1, batch.size * WORTH_IT):
+    known = _known(told, memory, stamp, trusting=trusting)
+    if sum([len(told[user].events) for user in known]) < max(1, batch.size * WORTH_IT):
         return None, batch
     express = Express(Attempt(msgspec.structs.replace(batch, letters=())), {})
     for user, standing in list(known.items()):
-        if not _take_in(express, plan, user, standing, told[user], behind[user]):
+        if not _take_in(express, plan, user, standing, told[user]):
             del known[user]
     if not known:
         return None, batch
@@ -111,20 +102,33 @@ def divide(batch: Batch, memory: Memory, *, trusting: bool) -> tuple[Express | N
     attempt.batch = msgspec.structs.replace(attempt.batch, groups=groups)
     attempt.standings.update(known)
     attempt.events = list(chain.from_iterable([group.events for group in groups]))
-    attempt.late = sum([behind[user] for user in known])
+    attempt.late = sum([told[user].behind for user in known])
     for user, standing in known.items():
         memory.presume(attempt.hold, user, standing)
     return express, msgspec.structs.replace(batch, groups=rest)
 
 
-def _take_in(express: Express, plan: Plan, user: Subject, standing: Standing, events: list[Event], behind: int) -> bool:
-    """Take a user's events, which are in order, so many of them `behind` others.
+def _known(told: Mapping[Subject, Tale], memory: Memory, stamp: str, *, trusting: bool) -> dict[Subject, Standing]:
+    """Return the standings of those of whom everything is known, as far as that can be told without judging."""
+    known: dict[Subject, Standing] = {}
+    for user, tale in told.items():
+        standing = memory.expect(user)
+        if standing is None or standing.latest is None or standing.erased:
+            continue
+        if not tale.put_in_order(standing.latest):
+            continue
+        if tale.behind and not trusting and canonical_order(tale.events[0]) < standing.latest:
+            continue
+        # Where the plan hears nothing, it needs no state.
+        if not tale.heard or (standing.state is not None and standing.stamp == stamp):
+            known[user] = standing
+    return known
 
-    False where a late one asks for more, and nothing has changed then.
-    """
-    attempt = express.attempt
-    heard = [event for event in events if event.type in plan.types]
-    late = late_among(standing, heard) if behind and heard else 0
+
+def _take_in(express: Express, plan: Plan, user: Subject, standing: Standing, tale: Tale) -> bool:
+    """Take what is told of a user; False where a late event asks for more, and nothing has changed then."""
+    attempt, heard = express.attempt, tale.heard
+    late = late_among(standing, heard) if tale.behind and heard else 0
     if late:
         try:
             taken = take_late(plan, standing, heard[:late])
@@ -136,50 +140,66 @@ def _take_in(express: Express, plan: Plan, user: Subject, standing: Standing, ev
         if late == len(heard):
             attempt.touched.append(user)
     if late < len(heard):
-        express.heard[user] = heard[late:]
-    last = canonical_order(events[-1])
+        express.heard[user] = heard[late:] if late else heard
+    last = canonical_order(tale.events[-1])
     if standing.latest is None or last > standing.latest:
         standing.latest = last
     return True
 
 
-def _told(batch: Batch) -> dict[Subject, list[Event]]:
-    """Return all events of each user whose events, in this batch, concern nobody else."""
-    told: dict[Subject, list[Event]] = {}
+class Tale:
+    """All that a batch tells of one user: the events, and those of them that the plan of users hears."""
+
+    __slots__ = ("behind", "events", "heard")
+
+    def __init__(self, events: list[Event], heard: list[Event]) -> None:
+        self.events = events
+        self.heard = heard
+        self.behind = 0
+        """How many came behind later ones."""
+
+    def put_in_order(self, latest: tuple[int, str]) -> bool:
+        """Put them in order, and count how many came behind later ones; False where one is there twice.
+
+        The lists are those of the batch: they stay as they are.
+        """
+        places = [*map(canonical_order, self.events)]
+        if places[0] > latest and (len(places) == 1 or all(map(lt, places, places[1:]))):
+            return True
+        for place in places:
+            if place > latest:
+                latest = place
+            elif place == latest:
+                return False
+            else:
+                self.behind += 1
+        if self.behind:
+            places.sort()
+            if any(map(eq, places, places[1:])):
+                return False
+            same = self.heard is self.events
+            self.events = sorted(self.events, key=canonical_order)
+            self.heard = self.events if same else sorted(self.heard, key=canonical_order)
+        return True
+
+
+def _told(batch: Batch) -> dict[Subject, Tale]:
+    """Return what is told of each user whose events, in this batch, concern nobody else."""
+    told: dict[Subject, Tale] = {}
     shared: set[Subject] = set()
     for group in batch.groups:
-        user, subjects = group.concern.user, group.concern.subjects
+        user, subjects, events = group.concern.user, group.concern.subjects, group.events
         if subjects and subjects != (user,):
             shared.add(user)
-        told.setdefault(user, []).extend(group.events)
+        heard = events if subjects else []
+        before = told.get(user)
+        if before is None:
+            told[user] = Tale(events, heard)
+        else:
+            told[user] = Tale([*before.events, *events], [*before.heard, *heard])
     for user in shared:
         del told[user]
     return told
-
-
-def _put_in_order(events: list[Event], latest: tuple[int, str]) -> int | None:
-    """Put a user's events in order; return how many came behind later ones, None where one is there twice."""
-    late = 0
-    for event in events:
-        place = canonical_order(event)
-        if place > latest:
-            latest = place
-        elif place == latest:
-            return None
-        else:
-            late += 1
-    if late:
-        events.sort(key=canonical_order)
-        if any(one.at == other.at and one.id == other.id for one, other in pairwise(events)):
-            return None
-    return late
-
-
-def _is_valid(standing: Standing, stamp: str, events: list[Event], types: Collection[str]) -> bool:
-    """Tell whether the state is one of the plan that hears the events; where it hears none, none is needed."""
-    if standing.state is not None and standing.stamp == stamp:
-        return True
-    return not any(event.type in types for event in events)
 
 
 async def commit_express(session: Session, express: Express, memory: Memory, *, clock: int) -> None:

@@ -81,7 +81,7 @@ def move_in_place(
                 attempt.absorbed[subject] = Position(events[0].at, events[0].id)
             if standing.state is None or not valid:
                 standing.state, standing.stamp, standing.folded = start(plan), stamp, 0
-            grants, points = _walk(plan, subject, stamp, standing, events[late:])
+            grants, points = _walk(plan, subject, stamp, standing, events[late:] if late else events)
             attempt.stepped.extend([(subject, grant) for grant in grants])
             attempt.checkpoints.extend(points)
         standing.known = True
