@@ -163,6 +163,8 @@ async def latency(rig: Rig, who: Contestant, load: Load, per: int, rate: float, 
         BenchError: the peer failed.
     """
     heard: dict[tuple[str, str], float] = {}
+    # Worked out beforehand: it takes seconds, in which nobody would be heard.
+    wanted, bodies = load.expected.granted_by, load.messages(per)
 
     async def on_unlock(msg: Msg) -> None:
         # unlocks.TENANT.USER.ACHIEVEMENT and whatever follows
@@ -175,8 +177,7 @@ async def latency(rig: Rig, who: Contestant, load: Load, per: int, rate: float, 
         peers = [Peer(who.command(per), arena.environment, folder / f"{who.key}.log") for _ in range(who.processes)]
         try:
             await _pulling(arena, peers)
-            sent = await publish_paced(arena, load.messages(per), rate)
-            wanted = load.expected.granted_by
+            sent = await publish_paced(arena, bodies, rate)
             end = perf_counter() + LAST_SECONDS
             while len(heard) < len(wanted) and perf_counter() < end:
                 check(peers)
