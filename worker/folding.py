@@ -72,13 +72,14 @@ def move_in_place(
             events.sort(key=canonical_order)
         valid = standing.state is not None and standing.stamp == stamp
         late = 0 if in_time else late_among(standing, events, valid=valid)
+        first = Position(events[0].at, events[0].id) if late else BEGINNING
         if not valid and standing.known:
             anew[subject.scope][subject] = BEGINNING
         elif late and not take_late(plan, standing, events[:late]):
-            anew[subject.scope][subject] = Position(events[0].at, events[0].id)
+            anew[subject.scope][subject] = first
         else:
             if late:
-                attempt.absorbed[subject] = Position(events[0].at, events[0].id)
+                attempt.absorbed[subject] = first
             if standing.state is None or not valid:
                 standing.state, standing.stamp, standing.folded = start(plan), stamp, 0
             grants, points = _walk(plan, subject, stamp, standing, events[late:] if late else events)

@@ -434,6 +434,22 @@ async def test_checkpoints_that_have_not_seen_what_was_absorbed(
     assert row["event_id"] == "a.done-11-u1"
 
 
+async def test_a_batch_is_as_late_as_its_earliest_event(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folding, "CHECKPOINT_EVERY", 2)
+    monkeypatch.setattr(folding, "CHECKPOINT_BYTES", 1000)
+    await engine.apply('event a.done {}\nachievement eight { title "Eight" when count(event=a.done, >= 8) }\n')
+    stats = Stats()
+    async with pipeline_on(engine, stats=stats) as pipeline:
+        for n in (0, 2, 4, 6, 8, 10, 12):
+            await commit(pipeline, await decoded(pipeline, [event(n)]))
+        # A checkpoint lies between the two of them, and has seen neither.
+        assert len(await engine.rows("SELECT FROM checkpoint")) == 3
+        await commit(pipeline, await decoded(pipeline, [event(11), event(1)]))
+    assert (stats.late, stats.refolded) == (2, 1)
+    (row,) = await engine.rows("SELECT event_id FROM unlock")
+    assert row["event_id"] == "a.done-11-u1"
+
+
 # -- announcing ----------------------------------------------------------------------------------------------
 
 
