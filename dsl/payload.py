@@ -69,16 +69,20 @@ def instant(text: str) -> tuple[int, int] | None:
 
     What is finer than a microsecond is cut off. A leap second is the first second of the next minute.
     """
-    return (usual_instant(text) if is_usual(text) else None) or _any_instant(text)
+    return read_instant(text, usual=is_usual(text))
 
 
-def usual_instant(text: str) -> tuple[int, int] | None:
-    """Return what `instant` does of a text that `is_usual`; None where that takes a closer look."""
-    try:
-        since = _read(text) - EPOCH
-    except ValueError:
-        return None
-    return None if text[11:13] == "24" else (since.days * DAY + since.seconds * SECOND + since.microseconds, 0)
+def read_instant(text: str, *, usual: bool) -> tuple[int, int] | None:
+    """Return what `instant` does, for whoever has asked already whether the text `is_usual`."""
+    # What most producers write the library reads without a second look.
+    if usual:
+        try:
+            since = _read(text) - EPOCH
+        except ValueError:
+            return _any_instant(text)
+        if text[11:13] != "24":
+            return since.days * DAY + since.seconds * SECOND + since.microseconds, 0
+    return _any_instant(text)
 
 
 def is_usual(text: str) -> bool:

@@ -80,10 +80,10 @@ class Group(msgspec.Struct, frozen=True, gc=False):
     """
 
     concern: Concern
-    events: list[Event]
-    rows: list[str]
-    messages: list[Message]
-    elements: list[int]
+    events: list[Event] = []
+    rows: list[str] = []
+    messages: list[Message] = []
+    elements: list[int] = []
 
     @property
     def items(self) -> list[Item]:
@@ -91,10 +91,10 @@ class Group(msgspec.Struct, frozen=True, gc=False):
         columns = zip(self.messages, self.elements, self.events, self.rows, strict=True)
         return [Item(*column, self.concern) for column in columns]
 
-    def add(self, message: Message, element: int, accepted: Accepted) -> None:
+    def add(self, message: Message, element: int, one: Accepted | Item) -> None:
         """Add an event that concerns the same."""
-        self.events.append(accepted.event)
-        self.rows.append(accepted.row)
+        self.events.append(one.event)
+        self.rows.append(one.row)
         self.messages.append(message)
         self.elements.append(element)
 
@@ -178,19 +178,12 @@ _place = attrgetter("place")
 
 
 def _grouped(items: Sequence[Item]) -> tuple[Group, ...]:
-    groups: defaultdict[Concern, list[Item]] = defaultdict(list)
+    groups: dict[Concern, Group] = {}
     for item in items:
-        groups[item.concern].append(item)
-    return tuple(
-        Group(
-            concern,
-            [item.event for item in mine],
-            [item.row for item in mine],
-            [item.message for item in mine],
-            [item.element for item in mine],
-        )
-        for concern, mine in groups.items()
-    )
+        if item.concern not in groups:
+            groups[item.concern] = Group(item.concern)
+        groups[item.concern].add(item.message, item.element, item)
+    return tuple(groups.values())
 
 
 class Attempt:
@@ -295,7 +288,7 @@ class _Roster:
         return group
 
     def _made(self, concern: Concern) -> Group:
-        group = Group(concern, [], [], [], [])
+        group = Group(concern)
         self.found.append(group)
         return group
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
 import msgspec
 
 from dsl.event import Event
-from dsl.payload import Fault, Reader, instant, is_usual, usual_instant
+from dsl.payload import Fault, Reader, is_usual, read_instant
 from worker.partition import tenant_token, token
 from worker.row import row_of
 from worker.verdict import Reason
@@ -164,8 +164,7 @@ class Contract:
         """Return an event whose texts are fit to be stored, or why it is none."""
         tenant, written = wire.tenant_id, wire.occurred_at
         usual = is_usual(written)
-        # What most producers write is read without a second look.
-        moment = (usual_instant(written) if usual else None) or instant(written)
+        moment = read_instant(written, usual=usual)
         if moment is None or len(written) > MAX_INSTANT_CHARACTERS:
             return Reason.INVALID_EVENT, "occurred_at: expected an RFC 3339 instant with an offset"
         if told is not None and told != token(tenant):

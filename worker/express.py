@@ -164,7 +164,7 @@ class Tale:
         The lists are those of the batch: they stay as they are.
         """
         places = [*map(canonical_order, self.events)]
-        if places[0] > latest and (len(places) == 1 or all(map(lt, places, places[1:]))):
+        if places[0] > latest and all(map(lt, places, places[1:])):
             return True
         for place in places:
             if place > latest:
