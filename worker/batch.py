@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from functools import cached_property, lru_cache
-from itertools import chain
+from itertools import chain, count, repeat
 from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -12,15 +12,17 @@ import msgspec
 
 from dsl.event import Event
 from dsl.outcome import Subject
-from worker.contract import Accepted, Rejected, Written, element_of, written_of
+from worker.bodies import Written, written_of
+from worker.contract import Rejected, element_of
 from worker.deployed import Deployed
 from worker.message import Message
 from worker.partition import PARTITIONS, partition_of
+from worker.plain import Plain
 from worker.standing import Hold
 from worker.verdict import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from dsl.compile import Program
     from dsl.event import Position
@@ -91,10 +93,10 @@ class Group(msgspec.Struct, frozen=True, gc=False):
         columns = zip(self.messages, self.elements, self.events, self.rows, strict=True)
         return [Item(*column, self.concern) for column in columns]
 
-    def add(self, message: Message, element: int, one: Accepted | Item) -> None:
+    def add(self, message: Message, element: int, event: Event, row: str) -> None:
         """Add an event that concerns the same."""
-        self.events.append(one.event)
-        self.rows.append(one.row)
+        self.events.append(event)
+        self.rows.append(row)
         self.messages.append(message)
         self.elements.append(element)
 
@@ -182,7 +184,7 @@ def _grouped(items: Sequence[Item]) -> tuple[Group, ...]:
     for item in items:
         if item.concern not in groups:
             groups[item.concern] = Group(item.concern)
-        groups[item.concern].add(item.message, item.element, item)
+        groups[item.concern].add(item.message, item.element, item.event, item.row)
     return tuple(groups.values())
 
 
@@ -228,19 +230,37 @@ class Decoding:
 
     def add(self, messages: Sequence[Message], *, now: int) -> None:
         """Read messages; `now` in microseconds."""
-        read, group_of, letters = self._rules.contract.read, self._roster.find, self._letters
         self._messages.extend(messages)
+        subjects, bodies = [message.subject for message in messages], [message.body for message in messages]
+        seqs = [message.seq for message in messages]
+        plain = self._rules.contract.plain.objects(subjects, bodies, now=now, seqs=seqs)
+        if plain is not None:
+            self._take(messages, repeat(0), plain)
+            return
         for message in messages:
-            for element, one in enumerate(read(message.subject, message.body, now=now, seq=message.seq)):
-                if isinstance(one, Rejected):
-                    letters.append(Letter(message, element, one.reason, one.detail, one.body))
-                    continue
-                group = group_of(one.event)
-                if isinstance(group, str):
-                    body = element_of(message.body, element)
-                    letters.append(Letter(message, element, Reason.CONTRACT, group, body))
-                else:
-                    group.add(message, element, one)
+            self._add(message, now)
+
+    def _add(self, message: Message, now: int) -> None:
+        contract, told = self._rules.contract, (message.subject, message.body)
+        plain = contract.plain.array(*told, now=now, seq=message.seq)
+        if plain is not None:
+            self._take(repeat(message), count(), plain)
+            return
+        for element, one in enumerate(contract.look_closely(*told, now=now, seq=message.seq)):
+            if isinstance(one, Rejected):
+                self._letters.append(Letter(message, element, one.reason, one.detail, one.body))
+            else:
+                self._take((message,), (element,), Plain([one.event], [one.row]))
+
+    def _take(self, messages: Iterable[Message], elements: Iterable[int], plain: Plain) -> None:
+        group_of = self._roster.find
+        for message, element, event, row in zip(messages, elements, *plain, strict=False):
+            group = group_of(event)
+            if isinstance(group, str):
+                body = element_of(message.body, element)
+                self._letters.append(Letter(message, element, Reason.CONTRACT, group, body))
+                continue
+            group.add(message, element, event, row)
 
     def done(self, *, now: int) -> Batch:
         """Return what has been read, as a batch of this moment."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from dsl.event import Event
 from dsl.progress import State, decode
 from worker.batch import Letter
-from worker.contract import StoredBody, same_body, stored_body
+from worker.bodies import StoredBody, same_body, stored_body
 from worker.partition import partition_of
 from worker.row import pack_events
 from worker.standing import Standing

@@ -12,7 +12,8 @@ import msgspec
 from dsl.event import Position
 from dsl.outcome import Unlock, digest, run
 from worker.batch import subjects_of
-from worker.contract import Contract, Rejected, Written, element_of, same_body, stored_body, written_of
+from worker.bodies import Written, same_body, stored_body, written_of
+from worker.contract import Contract, Rejected, element_of
 from worker.verdict import Reason
 
 if TYPE_CHECKING:

@@ -266,7 +266,7 @@ _RECORDING: Final = (
     Bug(
         "dedup_by_bytes",
         "the same event in another guise is a duplicate",
-        "worker/contract.py",
+        "worker/bodies.py",
         "return written.payload == stored.payload or _json(written.payload) == _json(stored.payload)",
         "return written.payload == stored.payload",
         (f"{PIPELINE}::test_copies_are_counted_once",),
@@ -327,6 +327,22 @@ _RECORDING: Final = (
         "if told is not None and told != token(tenant):",
         "if told is not None and not told:",
         (f"{PIPELINE}::test_the_tenant_of_the_subject_is_the_tenant",),
+    ),
+    Bug(
+        "one_mark_for_all",
+        "no body passes for two when many are read as one",
+        "worker/plain.py",
+        " or found[1::2] != [_MARK] * (len(bodies) - 1):",
+        ":",
+        ("worker/test_plain.py",),
+    ),
+    Bug(
+        "tenants_of_many_ignored",
+        "nobody writes into another tenant, in however large a crowd",
+        "worker/plain.py",
+        "if other is not None and other != token(tenant):",
+        "if other is not None and not other:",
+        ("worker/test_plain.py",),
     ),
     Bug(
         "the_future_let_in",

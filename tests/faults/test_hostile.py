@@ -23,16 +23,8 @@ from tests.faults.nasty import INSTANTS, NAMES, RULES, TYPES, good_event, spoilt
 from tests.faults.tally import is_long, tell
 from tests.integration.engine import Engine, event
 from worker import app
-from worker.contract import (
-    Accepted,
-    Contract,
-    Rejected,
-    Written,
-    element_of,
-    same_body,
-    stored_body,
-    written_of,
-)
+from worker.bodies import Written, same_body, stored_body, written_of
+from worker.contract import Accepted, Contract, Rejected, element_of
 from worker.publishing import Outgoing
 from worker.replay import Result, replay
 from worker.rulefiles import RuleSet, build

@@ -10,20 +10,11 @@ from hypothesis import strategies as st
 
 from dsl.schema import EventSchema, Field
 from dsl.types import FieldType
-from worker.contract import (
-    MAX_DEPTH,
-    MAX_ID_BYTES,
-    MAX_MESSAGE_BYTES,
-    Accepted,
-    Contract,
-    Rejected,
-    element_of,
-    same_body,
-    stored_body,
-    written_of,
-)
+from worker.bodies import same_body, stored_body, written_of
+from worker.contract import Accepted, Contract, Rejected, element_of
 from worker.partition import event_subject
 from worker.verdict import Reason
+from worker.wire import MAX_DEPTH, MAX_ID_BYTES, MAX_MESSAGE_BYTES
 
 NOW = 1_800_000_000_000_000
 SKEW = 300_000_000

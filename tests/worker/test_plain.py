@@ -1,0 +1,141 @@
+"""Messages that are read many at a time, which must not show."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.worker.test_contract import CONTRACT, DEEP, NOW, event
+from worker.contract import Accepted
+from worker.partition import event_subject
+from worker.plain import Plain
+from worker.wire import MAX_DEPTH, MAX_ID_BYTES, MAX_MESSAGE_BYTES
+
+MINE = event_subject("events", "t1", "u1", "lesson.completed")
+THEIRS = event_subject("events", "t2", "u1", "lesson.completed")
+
+
+def quickly(*bodies: bytes, subjects: list[str] | None = None) -> Plain | None:
+    seqs = range(1, 1 + len(bodies))
+    return CONTRACT.plain.objects(subjects or [MINE] * len(bodies), bodies, now=NOW, seqs=seqs)
+
+
+def one_by_one(*bodies: bytes) -> Plain | None:
+    """Return what a closer look finds, None where it refuses something."""
+    found = [
+        one for seq, body in enumerate(bodies, start=1) for one in CONTRACT.look_closely(MINE, body, now=NOW, seq=seq)
+    ]
+    accepted = [one for one in found if isinstance(one, Accepted)]
+    if len(accepted) < len(found) or len(found) != len(bodies):
+        return None
+    return Plain([one.event for one in accepted], [one.row for one in accepted])
+
+
+def lot(*others: dict[str, Any]) -> list[bytes]:
+    return [json.dumps(one).encode() for one in (*(event(event_id=f"e{n}") for n in range(3)), *others)]
+
+
+PLAIN: list[dict[str, Any]] = [
+    {"occurred_at": "2026-04-13T09:00:00.000001Z"},
+    {"occurred_at": "2026-04-13T09:00:00+02:00"},
+    {"event_type": "free", "payload": ...},
+    {"event_type": "free", "payload": None},
+    {"event_type": "free", "payload": {"tags": [[{}] * 20, [1]]}},
+    {"source": ...},
+    {"source": ""},
+    {"event_id": "e" * 36, "user_id": "u" * 36, "source": "é" * 36},
+    {"user_id": "u" * MAX_ID_BYTES},
+    {"user_id": 'a\t"b\\'},
+    {"payload": {"lesson_id": "\\u00e9 é"}},
+    {"payload": {"lesson_id": "l", "minutes": 5.0}},
+]
+ODD: list[dict[str, Any]] = [
+    {"user_id": ""},
+    {"user_id": "u" * (MAX_ID_BYTES + 1)},
+    {"source": "é" * (MAX_ID_BYTES // 2 + 1)},
+    {"user_id": "\0"},
+    {"user_id": "\ud800"},
+    {"payload": "no object"},
+    {"payload": {"lesson_id": 5}},
+    {"payload": DEEP | {"more": [DEEP]}},
+    {"event_type": "free", "payload": ..., "elsewhere": [[DEEP]]},
+    {"occurred_at": "2026-04-13"},
+    {"occurred_at": "2026-04-13T09:00:00." + "0" * 60 + "Z"},
+    {"occurred_at": "2999-01-01T00:00:00.000000Z"},
+]
+
+
+@pytest.mark.parametrize("changes", PLAIN)
+def test_what_is_plain_is_read_quickly(changes: dict[str, Any]) -> None:
+    bodies = lot(event(**changes), event(event_id="last"))
+    read = quickly(*bodies)
+    assert read is not None
+    assert read == one_by_one(*bodies)
+
+
+@pytest.mark.parametrize("changes", ODD)
+def test_what_is_not_asks_for_a_closer_look(changes: dict[str, Any]) -> None:
+    bodies = lot(event(**changes), event(event_id="last"))
+    assert quickly(*bodies) is None
+    assert one_by_one(*bodies) is None
+
+
+def test_nesting_is_bounded_for_each() -> None:
+    def deep(depth: int) -> dict[str, Any]:
+        return event(payload={"lesson_id": "l", "more": json.loads("[" * depth + "]" * depth)})
+
+    assert quickly(*lot(*[deep(MAX_DEPTH - 2)] * 3)) is not None
+    assert quickly(*lot(*[deep(MAX_DEPTH - 2)] * 3, deep(MAX_DEPTH - 1))) is None
+    assert quickly(*lot(deep(MAX_DEPTH - 1))) is None
+
+
+def test_the_tenant_of_each_subject_is_the_tenant() -> None:
+    bodies = lot()
+    assert quickly(*bodies, subjects=[MINE, "events.of.any", MINE]) is not None
+    assert quickly(*bodies, subjects=[MINE, "events.t1", "elsewhere"]) is not None
+    assert quickly(*bodies, subjects=[MINE, THEIRS, MINE]) is None
+
+
+def test_what_is_no_event_by_itself_is_none_with_its_neighbours() -> None:
+    good = lot()
+    head, tail = json.dumps(event(payload={"lesson_id": "l", "more": "X"})).encode().split(b'"X"')
+    for bodies in (
+        (head + b"[{}", b"{}]" + tail, *good),
+        (head + b"[{}", b"{}]" + tail, b",".join(good[:2]), good[2]),
+        (head + b"[{}", b"{}]" + tail, b",".join(good), good[2]),
+        (head + b'"', b'"' + tail, good[0]),
+        (b",".join(good), *good),
+        (good[0] + b",", *good),
+        (b"", *good),
+        (b"5", *good),
+        (good[0], b"[" + good[1] + b"]"),
+        (b"[" + good[1] + b"]", good[0]),
+        (good[0] + b"]", b"[" + good[1]),
+        (b"\xff", *good),
+        (json.dumps(event(payload={"lesson_id": "x" * MAX_MESSAGE_BYTES})).encode(), *good),
+    ):
+        assert quickly(*bodies) is None
+    assert quickly() is None
+
+
+tokens = st.sampled_from([b"{", b"}", b"[", b"]", b'"', b",", b":", b"0", b'"a":', *lot(event(user_id="u2"))])
+shards = st.builds(b"".join, st.lists(tokens, max_size=4))
+
+
+@given(st.lists(shards | st.sampled_from(lot()), max_size=5))
+def test_whatever_is_read_quickly_is_what_each_is_alone(bodies: list[bytes]) -> None:
+    read = quickly(*bodies)
+    assert read is None or read == one_by_one(*bodies)
+
+
+changes = st.sampled_from([*PLAIN, *ODD])
+
+
+@given(st.lists(changes, min_size=1, max_size=5))
+def test_a_closer_look_is_asked_for_where_anything_is_refused(which: list[dict[str, Any]]) -> None:
+    bodies = lot(*[event(**each) for each in which])
+    assert quickly(*bodies) == one_by_one(*bodies)
