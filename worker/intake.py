@@ -27,9 +27,13 @@ if TYPE_CHECKING:
     from worker.stream import Broker
 
 SLICE: Final = 32
-"""Messages that are read at a time while a batch is under way: to wake up for each would cost more than to read it."""
+SLICE_BYTES: Final = 8 * 1024
+"""Messages, or bytes of them, that are read at a time while a batch is under way: to wake up for each small one would
+cost more than to read it."""
 TURN: Final = 256
-"""Messages that are read at most before the writers have a turn, who may have their answers meanwhile."""
+TURN_BYTES: Final = 64 * 1024
+"""Messages, and bytes of them, that are read at most before the writers have a turn, who may have their answers
+meanwhile."""
 
 
 class Held:
@@ -91,7 +95,7 @@ class Intake:
 
     async def run(self, ways: Sequence[MemoryObjectSendStream[Piece]]) -> None:
         """Hand batches on to the writers, in pieces of one each, until pulling is stopped."""
-        while (messages := await self._broker.next_batch(self._is_worth_it, most=self._most())) is not None:
+        while (messages := await self._next()) is not None:
             if messages:
                 await self._take_in(messages)
             if self._under_way:
@@ -113,14 +117,17 @@ class Intake:
         held = self._open.held
         return self._settings.batch_size - len(held.messages) if held.bytes < BATCH_BYTES else 0
 
-    def _most(self) -> int:
-        return min(self._room(), TURN) if self._under_way else self._room()
-
-    def _is_worth_it(self, arrived: int) -> bool:
-        """Tell whether to read so many messages now, or to hand on what was read before."""
+    async def _next(self) -> list[Message] | None:
         if self._under_way:
-            return arrived >= min(SLICE, self._room())
-        return arrived > 0 or self._open is not None
+            most = min(self._room(), TURN)
+            return await self._broker.next_batch(self._is_worth_it, most=most, most_bytes=TURN_BYTES)
+        return await self._broker.next_batch(self._is_worth_it, most=self._room())
+
+    def _is_worth_it(self, messages: int, size: int) -> bool:
+        """Tell whether to read so many messages of so many bytes now, or to hand on what was read before."""
+        if self._under_way:
+            return messages >= min(SLICE, self._room()) or size >= SLICE_BYTES
+        return messages > 0 or self._open is not None
 
     async def _take_in(self, messages: Sequence[Message]) -> None:
         opened = self._open

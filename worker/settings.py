@@ -55,7 +55,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     consumer: Name = "ach"
     """The durable consumer; workers that share it share the work."""
 
-    batch_size: Positive = 4000
+    batch_size: Positive = 8000
     """Messages taken at a time, at most: what has arrived, when there is time for it."""
     writers: Annotated[int, msgspec.Meta(ge=1, le=16)] = 3
     """Transactions side by side. Each has users of its own; a batch is acknowledged once all of them are done."""

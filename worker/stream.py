@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     Frame = tuple[str, str, bytes, bytes]
     """Subject, reply subject, body, and block of headers as received."""
     Deliver = Callable[[list[Frame]], None]
+    Worth = Callable[[int, int], bool]
+    """Tells whether so many messages, of so many bytes, are worth to be taken."""
 
 CONNECT_SECONDS: Final = 5.0
 """For one attempt at a first connection, with everything that belongs to it."""
@@ -62,7 +64,7 @@ what is made meanwhile under the same name loses its own, and is broken until it
 CLOSE_SECONDS: Final = 5.0
 PULL_BYTES: Final = 16 * 1024 * 1024
 """Of one pull request, so that two of them are a bounded load however large the messages are."""
-BATCH_BYTES: Final = 1024 * 1024
+BATCH_BYTES: Final = 2 * 1024 * 1024
 """Of the bodies that are taken at a time, but for a single message that is larger. A batch that has so many is full."""
 
 _SERVED: Final = frozenset({"409 Message Size Exceeds MaxBytes", "409 Batch Completed"})
@@ -88,10 +90,12 @@ class Broker:
         self._settings = settings
         self._jetstream: JetStreamContext = client.jetstream(timeout=REQUEST_SECONDS)  # pyright: ignore[reportUnknownMemberType]
         self._buffer: deque[Message] = deque()
+        self._bytes = 0
+        """Of the bodies in the buffer."""
         self._arrived = anyio.Event()
         self._waiting = False
         """Whether somebody waits for the next arrival: setting an event for each message of a full load costs."""
-        self._worth: Callable[[int], bool] = bool
+        self._worth = _anything
         self._requested = 0
         """Messages asked for and not delivered yet, as far as we know."""
         self._heard = monotonic()
@@ -196,25 +200,29 @@ class Broker:
         self._stopped = True
         self._arrived.set()
 
-    async def next_batch(self, worth: Callable[[int], bool] = bool, *, most: int | None = None) -> list[Message] | None:
+    async def next_batch(
+        self, worth: Worth | None = None, *, most: int | None = None, most_bytes: int = BATCH_BYTES
+    ) -> list[Message] | None:
         """Wait for messages and return what has arrived, at most one batch, or `most`; None once we are stopped.
 
-        `worth` tells whether to return with so many messages; `look_again` says that it may have changed its mind.
+        `most_bytes` are of bodies, but for a single message that is larger. `worth` tells whether to return with so
+        many messages of so many bytes; `look_again` says that it may have changed its mind.
         """
+        worth = worth or _anything
         self._worth = worth
         while not self._stopped:
             await self._revive()
             arrived = self._arrived = anyio.Event()
             self._waiting = True
             await self._request()
-            if worth(len(self._buffer)):
+            if worth(len(self._buffer), self._bytes):
                 break
             if self._trouble is None or not self._client.is_connected:
                 with anyio.move_on_after(HEARTBEAT_SECONDS):
                     await arrived.wait()
         if self._stopped:
             return None
-        batch = self._take(self._settings.batch_size if most is None else most)
+        batch = self._take(self._settings.batch_size if most is None else most, most_bytes)
         await self._request()
         return batch
 
@@ -222,14 +230,16 @@ class Broker:
         """Let `next_batch` ask again whether what has arrived is worth taking."""
         self._arrived.set()
 
-    def _take(self, most: int) -> list[Message]:
+    def _take(self, most: int, most_bytes: int) -> list[Message]:
         batch: list[Message] = []
         size = 0
         while self._buffer and len(batch) < most:
-            size += len(self._buffer[0].body)
-            if batch and size > BATCH_BYTES:
+            more = len(self._buffer[0].body)
+            if batch and size + more > most_bytes:
                 break
+            size += more
             batch.append(self._buffer.popleft())
+        self._bytes -= size
         return batch
 
     def _on_frames(self, frames: list[Frame]) -> None:
@@ -238,10 +248,11 @@ class Broker:
             message = parse_delivery(subject, body, block, reply)
             if message is not None:
                 self._requested -= self._requested > 0
+                self._bytes += len(body)
                 self._buffer.append(message)
             else:
                 self._on_status(parse_headers(block))
-        if self._waiting and (self._trouble is not None or self._worth(len(self._buffer))):
+        if self._waiting and (self._trouble is not None or self._worth(len(self._buffer), self._bytes)):
             self._waiting = False
             self._arrived.set()
 
@@ -320,6 +331,7 @@ class Broker:
     def give_back(self, messages: Iterable[Message]) -> None:
         """Take messages back that will not be worked on; `release` returns them to the broker."""
         self._buffer.extend(messages)
+        self._bytes = sum([len(message.body) for message in self._buffer])
 
     async def keep(self, messages: Iterable[Message]) -> None:
         """Tell the broker that messages are still being worked on."""
@@ -395,6 +407,10 @@ class Broker:
                 await self._client.flush()
             except _OUT_OF_REACH as error:
                 log.debug("not released", said=_said(error))
+
+
+def _anything(messages: int, _size: int) -> bool:
+    return messages > 0
 
 
 @asynccontextmanager

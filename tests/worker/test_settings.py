@@ -9,7 +9,7 @@ SECRET = "correct-horse"
 
 def test_defaults() -> None:
     settings = read_settings({"PATH": "/bin"})
-    assert (settings.batch_size, settings.clock, settings.health_port) == (4000, Clock.WALL, None)
+    assert (settings.batch_size, settings.clock, settings.health_port) == (8000, Clock.WALL, None)
 
 
 def test_variables() -> None:
