@@ -168,8 +168,7 @@ async def refold(
     """
     plan, stamp = rules.program.scopes[scope], rules.stamps[scope]
     folded = {subject: Refolded(start(plan), BEGINNING) for subject in late}
-    await _forget_checkpoints(session, late)
-    for point in await _latest_checkpoints(session, [subject for subject in late if late[subject] != BEGINNING]):
+    for point in await session.rows(Checkpoint, "checkpoints_before", *position_columns(late)):
         state = decode(point.state.encode())
         if state is not None and point.stamp == stamp:
             subject = Subject(point.tenant_id, point.scope, point.subject)
@@ -194,17 +193,6 @@ def _checkpoint(subject: Subject, stamp: str, state: State, folded: int) -> Chec
     if len(text) > CHECKPOINT_BYTES * folded:
         return None
     return Checkpoint(*subject, state.mark.at, state.mark.id, stamp, text)
-
-
-async def _forget_checkpoints(session: Session, late: Mapping[Subject, Position]) -> None:
-    await session.run("forget_checkpoints", *position_columns(late))
-
-
-async def _latest_checkpoints(session: Session, subjects: list[Subject]) -> list[Checkpoint]:
-    if not subjects:
-        return []
-    columns = (list(column) for column in zip(*sorted(subjects), strict=True))
-    return await session.rows(Checkpoint, "latest_checkpoints", *columns)
 
 
 # -- saving -----------------------------------------------------------------------------------------------------------
@@ -263,7 +251,7 @@ def checkpoint_columns(checkpoints: Sequence[Checkpoint]) -> list[object]:
 
 
 def position_columns(positions: Mapping[Subject, Position]) -> list[list[object]]:
-    """Return the arguments of `forget_checkpoints`."""
+    """Return the arguments of `forget_checkpoints` and `checkpoints_before`."""
     return _columns(sorted((*subject, position.at, position.id) for subject, position in positions.items()), 5)
 
 

@@ -109,14 +109,20 @@ WHERE checkpoint.tenant_id = late.tenant_id AND checkpoint.scope = late.scope
     AND checkpoint.subject = late.subject
     AND (checkpoint.mark_at, checkpoint.mark_id) >= (late.occurred_at, late.event_id);
 
--- name: latest_checkpoints
-SELECT asked.tenant_id, asked.scope, asked.subject, latest.mark_at, latest.mark_id, latest.stamp, latest.state
-FROM unnest($1::text[], $2::text[], $3::text[]) AS asked (tenant_id, scope, subject)
+-- name: checkpoints_before
+-- The last one of each before a late event; those behind it are forgotten.
+WITH forgotten AS (
+    -- use forget_checkpoints from $1
+)
+SELECT late.tenant_id, late.scope, late.subject, latest.mark_at, latest.mark_id, latest.stamp, latest.state
+FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::text[])
+    AS late (tenant_id, scope, subject, occurred_at, event_id)
 JOIN LATERAL (
     SELECT mark_at, mark_id, stamp, state
     FROM checkpoint
-    WHERE checkpoint.tenant_id = asked.tenant_id AND checkpoint.scope = asked.scope
-        AND checkpoint.subject = asked.subject
+    WHERE checkpoint.tenant_id = late.tenant_id AND checkpoint.scope = late.scope
+        AND checkpoint.subject = late.subject
+        AND (checkpoint.mark_at, checkpoint.mark_id) < (late.occurred_at, late.event_id)
     ORDER BY mark_at DESC, mark_id DESC
     LIMIT 1
 ) AS latest ON true;

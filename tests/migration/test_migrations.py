@@ -112,7 +112,7 @@ KEYED = [
     "events_of_users",
     "events_of_tenants",
     "events_of_subjects",
-    "latest_checkpoints",
+    "checkpoints_before",
     "forget_checkpoints",
     "unlocks_of_subjects",
     "amend_unlocks",
