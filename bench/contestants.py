@@ -52,7 +52,8 @@ class Contestant(NamedTuple):
     """How it differs from the worker in what it does; empty if in nothing that a user would see."""
     share: float = 1.0
     """Of the events of a run: the slow ones get fewer."""
-    processes: int = 1
+    lanes: int = 1
+    """Processes, each with a stream of its own, which holds its share of the users."""
     announces: bool = True
     outbox: str | None = None
     """SQL that counts what is still to be announced once everything is acknowledged."""
@@ -99,7 +100,7 @@ def _own(name: str) -> Callable[[int], Sequence[str]]:
 
 CONTESTANTS: Final = (
     Contestant("worker", "**ach, one worker**", _ach, DEPLOYED, _WORKER, "", outbox=_PENDING),
-    Contestant("workers", "ach, two workers", _ach, DEPLOYED, _WORKER, "", processes=2, outbox=_PENDING),
+    Contestant("workers", "ach, two workers", _ach, DEPLOYED, _WORKER, "", lanes=2, outbox=_PENDING),
     Contestant(
         "limit",
         "the limit",

@@ -71,7 +71,7 @@ async def drain(
     done: Callable[[], Awaitable[bool]] = settled,
     look: Callable[[], Awaitable[int]] | None = None,
 ) -> Drained:
-    """Start processes, wait until the stream is worked off, measure, and end them.
+    """Start a process for each lane, wait until the streams are worked off, measure, and end them.
 
     `per` is the number of events in a message; `done` tells, once all is acknowledged, whether all is done;
     `look` tells how many messages are done, where that is not how many are acknowledged.
@@ -83,7 +83,7 @@ async def drain(
     total = backlog.waiting + backlog.unacked
     tables = await arena.table_bytes()
     began = perf_counter()
-    peers = [Peer(command, arena.environment, log) for command in commands]
+    peers = [Peer(command, own, log) for command, own in zip(commands, arena.environments, strict=True)]
     try:
         pids = [peer.pid for peer in peers]
 

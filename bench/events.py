@@ -12,7 +12,12 @@ from bisect import bisect
 from datetime import UTC, datetime, timedelta
 from itertools import accumulate
 from random import Random
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from worker.partition import partition_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 SEED: Final = 1
 TENANT: Final = "acme"
@@ -129,18 +134,37 @@ def instant(at: int) -> str:
 
 
 class Message(NamedTuple):
-    """A message to publish; `size` is the number of events in it."""
+    """A message to publish, and the events in it."""
 
     subject: str
     body: bytes
-    size: int
+    events: Sequence[Event]
 
 
-def messages(events: list[Event], per: int, prefix: str = "events") -> list[Message]:
-    """Return events as messages: one each, or in JSON arrays of `per`."""
+def messages(events: Sequence[Event], per: int, lanes: int = 1) -> list[Message]:
+    """Return events as messages: one each, or in JSON arrays of `per`.
+
+    With several lanes each has its users, as a mapping of the broker deals them out, and arrays of its own.
+    """
+    found: list[Message] = []
+    waiting: list[list[Event]] = [[] for _ in range(lanes)]
+    for event in events:
+        lane = partition_of(TENANT, "user", event.user) % lanes
+        waiting[lane].append(event)
+        if len(waiting[lane]) == per:
+            found.append(_message(waiting[lane], per, prefix_of(lane, lanes)))
+            waiting[lane] = []
+    found.extend(_message(rest, per, prefix_of(lane, lanes)) for lane, rest in enumerate(waiting) if rest)
+    return found
+
+
+def prefix_of(lane: int, lanes: int) -> str:
+    """Return how the subjects of a lane begin."""
+    return "events" if lanes == 1 else f"lane.{lane}"
+
+
+def _message(events: Sequence[Event], per: int, prefix: str) -> Message:
     if per == 1:
-        return [Message(f"{prefix}.{TENANT}.{event.user}.{event.type}", event.body, 1) for event in events]
-    chunks = [events[at : at + per] for at in range(0, len(events), per)]
-    return [
-        Message(f"{prefix}.batch", b"[" + b",".join(one.body for one in chunk) + b"]", len(chunk)) for chunk in chunks
-    ]
+        (event,) = events
+        return Message(f"{prefix}.{TENANT}.{event.user}.{event.type}", event.body, events)
+    return Message(f"{prefix}.batch", b"[" + b",".join([one.body for one in events]) + b"]", events)

@@ -42,6 +42,6 @@ async def publish_paced(arena: Arena, messages: Sequence[Message], rate: float) 
             await asyncio.sleep(TICK_SECONDS)
         await arena.client.publish(one.subject, one.body)
         sent.append(now)
-        due += one.size / rate
+        due += len(one.events) / rate
     await arena.client.flush()
     return sent

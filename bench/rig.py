@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import asyncpg
-import msgspec
 import nats
 from nats.errors import Error as NatsError
-from nats.js.errors import APIError, NotFoundError
+from nats.js.errors import APIError
 
+from bench.events import prefix_of
 from bench.processes import BenchError, cpu_seconds
 from worker.embedded import DATABASE, embedded
 from worker.rulefiles import load
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from asyncpg import Connection
     from nats.aio.client import Client
+    from nats.js.api import ConsumerInfo
 
     from worker.embedded import Servers
 
@@ -55,10 +56,16 @@ class Backlog(NamedTuple):
 
 
 class Arena:
-    """A database and streams for one run: `EVENTS` with its consumer, and `UNLOCKS`. Made by `Rig.arena`."""
+    """A database and streams for one run: `EVENTS` with its consumer, or one for each lane, and `UNLOCKS`.
 
-    def __init__(self, rig: Rig, settings: Settings, connection: Connection, scratch: Path, database: str) -> None:
-        self.settings: Final = settings
+    Made by `Rig.arena`.
+    """
+
+    def __init__(
+        self, rig: Rig, lanes: Sequence[Settings], connection: Connection, scratch: Path, database: str
+    ) -> None:
+        self.lanes: Final = lanes
+        """The settings of a worker for each lane."""
         self.database: Final = database
         """The name of the run's database."""
         self.scratch: Final = scratch
@@ -73,15 +80,24 @@ class Arena:
         return self._rig.client
 
     @property
-    def environment(self) -> dict[str, str]:
-        """The variables of a worker, and of every peer."""
-        wanted = self.settings
-        return {
-            "NATS_URL": wanted.nats_url,
-            "DATABASE_URL": wanted.database_url,
-            "ACH_ACK_WAIT": str(wanted.ack_wait),
-            "BENCH_SCRATCH": str(self.scratch),
-        }
+    def settings(self) -> Settings:
+        """What all workers have in common, and the stream of the first."""
+        return self.lanes[0]
+
+    @property
+    def environments(self) -> list[dict[str, str]]:
+        """The variables of the worker, or of any other peer, of each lane."""
+        return [
+            {
+                "NATS_URL": lane.nats_url,
+                "DATABASE_URL": lane.database_url,
+                "ACH_ACK_WAIT": str(lane.ack_wait),
+                "ACH_INPUT_STREAM": lane.input_stream,
+                "ACH_INPUT_PREFIX": lane.input_prefix,
+                "BENCH_SCRATCH": str(self.scratch),
+            }
+            for lane in self.lanes
+        ]
 
     async def deploy(self, rules: Path = RULES) -> None:
         """Make the worker's tables, and put rules into force."""
@@ -96,10 +112,18 @@ class Arena:
             await store.migrate(now=wall_clock())
 
     async def backlog(self) -> Backlog:
-        """Ask the broker how far the consumer has come."""
-        wanted = self.settings
-        info = await self.client.jetstream().consumer_info(wanted.input_stream, wanted.consumer)
-        return Backlog(info.num_pending or 0, info.num_ack_pending or 0)
+        """Ask the broker how far the consumers have come."""
+        infos = [await self._consumer(lane) for lane in self.lanes]
+        return Backlog(
+            sum([info.num_pending or 0 for info in infos]), sum([info.num_ack_pending or 0 for info in infos])
+        )
+
+    async def pulled(self) -> bool:
+        """Tell whether somebody asks for the messages of each lane."""
+        return all([(await self._consumer(lane)).num_waiting for lane in self.lanes])
+
+    async def _consumer(self, lane: Settings) -> ConsumerInfo:
+        return await self.client.jetstream().consumer_info(lane.input_stream, lane.consumer)
 
     async def announced(self) -> int:
         """Return how many announcements the broker keeps."""
@@ -146,7 +170,7 @@ class Rig:
 
     @asynccontextmanager
     async def arena(
-        self, *, ack_wait: int = 30, template: str | None = None, keep: bool = False
+        self, lanes: int = 1, *, ack_wait: int = 30, template: str | None = None, keep: bool = False
     ) -> AsyncGenerator[Arena]:
         """Give a fresh database and fresh streams for the length of a block; `ack_wait` in seconds.
 
@@ -159,15 +183,24 @@ class Rig:
         await self.admin.execute(f"CREATE DATABASE {name}{copied}")
         # What the run before has left for later is done now, and not during this one.
         await self.admin.execute("CHECKPOINT")
-        settings = msgspec.structs.replace(
-            Settings(), nats_url=self.servers.nats_url, database_url=self.servers.url_of(name), ack_wait=ack_wait
-        )
-        async with open_broker(settings):  # makes streams and consumer, exactly as a worker has them
-            pass
-        connection = await asyncpg.connect(settings.database_url)
+        database_url = self.servers.url_of(name)
+        workers = [
+            Settings(
+                nats_url=self.servers.nats_url,
+                database_url=database_url,
+                ack_wait=ack_wait,
+                input_stream=_stream_of(lane, lanes),
+                input_prefix=prefix_of(lane, lanes),
+            )
+            for lane in range(lanes)
+        ]
+        for worker in workers:
+            async with open_broker(worker):  # makes streams and consumer, exactly as a worker has them
+                pass
+        connection = await asyncpg.connect(database_url)
         try:
             with tempfile.TemporaryDirectory(prefix="ach-bench-") as scratch:
-                yield Arena(self, settings, connection, Path(scratch), name)
+                yield Arena(self, workers, connection, Path(scratch), name)
         finally:
             await connection.close()
             if not keep:
@@ -179,14 +212,16 @@ class Rig:
         await self.admin.execute(f"DROP DATABASE {database} WITH (FORCE)")
 
     async def _drop_streams(self) -> None:
-        settings = Settings()
-        for stream in (settings.input_stream, settings.unlock_stream):
-            try:
-                await self.client.jetstream().delete_stream(stream)
-            except NotFoundError:
-                continue
-            except (NatsError, APIError) as error:
-                raise BenchError(f"cannot delete the stream {stream}: {error}") from error
+        """Delete whatever the run before has left, lanes included."""
+        try:
+            for stream in await self.client.jetstream().streams_info():
+                await self.client.jetstream().delete_stream(stream.config.name or "")
+        except (NatsError, APIError) as error:
+            raise BenchError(f"cannot delete the streams of a run: {error}") from error
+
+
+def _stream_of(lane: int, lanes: int) -> str:
+    return Settings().input_stream if lanes == 1 else f"LANE_{lane}"
 
 
 @asynccontextmanager

@@ -56,9 +56,9 @@ class Load:
         """What must come out."""
         return expect(self.events)
 
-    def messages(self, per: int) -> list[Message]:
-        """Return the events in messages of `per`."""
-        return messages(self.events, per)
+    def messages(self, per: int, lanes: int = 1) -> list[Message]:
+        """Return the events in messages of `per`, in so many lanes."""
+        return messages(self.events, per, lanes)
 
 
 class Speed(msgspec.Struct, frozen=True):
@@ -97,14 +97,14 @@ async def speed(rig: Rig, who: Contestant, load: Load, per: int, folder: Path) -
     Raises:
         BenchError: it was not.
     """
-    async with rig.arena() as arena:
+    async with rig.arena(who.lanes) as arena:
         await who.prepare(arena)
         log = folder / f"{who.key}.log"
         if who.file:
             rate, drained = 0.0, await _read_file(arena, who, load, per, folder)
         else:
-            rate = len(load.events) / await publish_all(arena, load.messages(per))
-            commands = [who.command(per)] * who.processes
+            rate = len(load.events) / await publish_all(arena, load.messages(per, who.lanes))
+            commands = [who.command(per)] * who.lanes
             done, look = partial(who.done, arena), _look(arena, who, per)
             drained = await drain(arena, commands, log, per=per, done=done, look=look)
         found = await who.found(arena)
@@ -150,7 +150,7 @@ async def _read_file(arena: Arena, who: Contestant, load: Load, per: int, folder
 def _reader(arena: Arena, who: Contestant, load: Load, per: int, folder: Path) -> Peer:
     path = folder / "events.jsonl"
     path.write_bytes(b"".join(one.body + b"\n" for one in load.messages(per)))
-    return Peer((*who.command(per)[:-1], str(path)), arena.environment, folder / f"{who.key}.log")
+    return Peer((*who.command(per)[:-1], str(path)), arena.environments[0], folder / f"{who.key}.log")
 
 
 # -- how soon ----------------------------------------------------------------------------------------------------------
@@ -164,17 +164,17 @@ async def latency(rig: Rig, who: Contestant, load: Load, per: int, rate: float, 
     """
     heard: dict[tuple[str, str], float] = {}
     # Worked out beforehand: it takes seconds, in which nobody would be heard.
-    wanted, bodies = load.expected.granted_by, load.messages(per)
+    wanted, bodies = load.expected.granted_by, load.messages(per, who.lanes)
 
     async def on_unlock(msg: Msg) -> None:
         # unlocks.TENANT.USER.ACHIEVEMENT and whatever follows
         _, _, user, achievement, *_ = msg.subject.split(".")
         heard.setdefault((user, achievement), perf_counter())
 
-    async with rig.arena() as arena:
+    async with rig.arena(who.lanes) as arena:
         await who.prepare(arena)
         subscription = await arena.client.subscribe("unlocks.>", cb=on_unlock)
-        peers = [Peer(who.command(per), arena.environment, folder / f"{who.key}.log") for _ in range(who.processes)]
+        peers = _start(arena, who, per, folder)
         try:
             await _pulling(arena, peers)
             sent = await publish_paced(arena, bodies, rate)
@@ -186,7 +186,7 @@ async def latency(rig: Rig, who: Contestant, load: Load, per: int, rate: float, 
             for peer in peers:
                 peer.end()
             await subscription.unsubscribe()
-    times = {event.id: sent[place // per] for place, event in enumerate(load.events)}
+    times = {event.id: at for one, at in zip(bodies, sent, strict=True) for event in one.events}
     counted = {key: times[event] for key, event in wanted.items() if times[event] - sent[0] > WARM_SECONDS}
     seconds = [heard[key] - at for key, at in counted.items() if key in heard and heard[key] >= at]
     missing = sum(key not in heard for key in counted)
@@ -195,9 +195,8 @@ async def latency(rig: Rig, who: Contestant, load: Load, per: int, rate: float, 
 
 async def _pulling(arena: Arena, peers: list[Peer]) -> None:
     """Wait until somebody asks for messages."""
-    wanted = arena.settings
     began = perf_counter()
-    while not (await arena.client.jetstream().consumer_info(wanted.input_stream, wanted.consumer)).num_waiting:
+    while not await arena.pulled():
         check(peers)
         if perf_counter() - began > MAX_SECONDS:
             raise BenchError(f"nobody asks for messages: {peers[0].log()}")
@@ -212,7 +211,7 @@ async def killed(rig: Rig, who: Contestant, load: Load, folder: Path, *, seconds
 
     `seconds` is how long one that reads a file takes: it is killed half-way.
     """
-    async with rig.arena(ack_wait=KILL_ACK_WAIT) as arena:
+    async with rig.arena(who.lanes, ack_wait=KILL_ACK_WAIT) as arena:
         await who.prepare(arena)
         if who.file:
             peer = _reader(arena, who, load, 1, folder)
@@ -220,8 +219,8 @@ async def killed(rig: Rig, who: Contestant, load: Load, folder: Path, *, seconds
             await _end_at_once([peer])
             await _to_end(_reader(arena, who, load, 1, folder))
         else:
-            await publish_all(arena, load.messages(1))
-            peers = _start(arena, who, folder)
+            await publish_all(arena, load.messages(1, who.lanes))
+            peers = _start(arena, who, 1, folder)
             try:
                 number = len(load.events)
                 await reached(arena, peers, int(number * KILL_AT), number, _look(arena, who, 1))
@@ -236,18 +235,19 @@ async def killed(rig: Rig, who: Contestant, load: Load, folder: Path, *, seconds
 
 async def duplicated(rig: Rig, who: Contestant, load: Load, folder: Path) -> Verdict:
     """Let the peer work off a stream in which events come twice, and judge what it ends with."""
-    async with rig.arena() as arena:
+    async with rig.arena(who.lanes) as arena:
         await who.prepare(arena)
         if who.file:
             await _to_end(_reader(arena, who, load, 1, folder))
         else:
-            await publish_all(arena, load.messages(1))
+            await publish_all(arena, load.messages(1, who.lanes))
             await _work_off(arena, who, load, folder)
         return await _judge(arena, who, load)
 
 
-def _start(arena: Arena, who: Contestant, folder: Path) -> list[Peer]:
-    return [Peer(who.command(1), arena.environment, folder / f"{who.key}.log") for _ in range(who.processes)]
+def _start(arena: Arena, who: Contestant, per: int, folder: Path) -> list[Peer]:
+    """Start a process for each lane, for messages of `per` events."""
+    return [Peer(who.command(per), own, folder / f"{who.key}.log") for own in arena.environments]
 
 
 async def _end_at_once(peers: list[Peer]) -> None:
@@ -264,7 +264,7 @@ async def _to_end(peer: Peer) -> None:
 
 
 async def _work_off(arena: Arena, who: Contestant, load: Load, folder: Path) -> None:
-    peers = _start(arena, who, folder)
+    peers = _start(arena, who, 1, folder)
     try:
         number = load.expected.events if who.acknowledges_early else len(load.events)
         await reached(arena, peers, number, number, _look(arena, who, 1))

@@ -70,8 +70,22 @@ def test_an_array_holds_the_same_events() -> None:
     events = make(Shape(120))
     arrays = messages(events, 50)
 
-    assert [one.size for one in arrays] == [50, 50, 20]
+    assert [len(one.events) for one in arrays] == [50, 50, 20]
     assert [each for one in arrays for each in json.loads(one.body)] == [json.loads(one.body) for one in events]
+
+
+@pytest.mark.parametrize("per", [1, 50])
+def test_lanes_share_the_users(per: int) -> None:
+    events = make(Shape(1000))
+    dealt = messages(events, per, lanes=2)
+
+    users = [
+        {event.user for one in dealt if one.subject.startswith(f"lane.{lane}.") for event in one.events}
+        for lane in range(2)
+    ]
+    assert all(users)
+    assert not users[0] & users[1]
+    assert sorted(event.id for one in dealt for event in one.events) == sorted(event.id for event in events)
 
 
 def test_what_is_expected_is_what_the_engine_grants(expected: Expected) -> None:
