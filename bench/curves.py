@@ -214,7 +214,7 @@ CURVES: Final = {
             Point("20 %", duplicates=0.2),
             Point("50 %", duplicates=0.5),
         ),
-        "A copy is read, decoded and refused by the primary key, and its digest is compared with the one in the ledger:"
+        "A copy is read, decoded and refused by the primary key, and what it says is compared with the ledger:"
         " a query more in each batch that has a copy of an earlier one. It inserts, folds and logs nothing, so that a"
         " message that is a copy costs less than one that is new. The bound is one more query a batch.",
     ),

@@ -30,12 +30,10 @@ RETURN CASE number WHEN 0 THEN name ELSE name || '-' || lpad(number::text, {_DIG
 # In the order of time, as a ledger grows.
 _EVENTS: Final = """
 INSERT INTO event (
-    tenant_id, event_id, user_id, event_type, occurred_at, utc_offset, occurred_at_text, source, payload,
-    received_at, digest, stream_seq)
+    tenant_id, event_id, user_id, event_type, occurred_at, utc_offset, source, payload, received_at, stream_seq)
 SELECT
     tenant_id, pg_temp.copied_id(event_id, moved, copy), pg_temp.copied_name(user_id, {owner}), event_type, moved,
-    utc_offset, to_char(moved AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), source, payload,
-    received_at, digest, stream_seq
+    utc_offset, source, payload, received_at, stream_seq
 FROM {source}
 """
 _LATEST: Final = """

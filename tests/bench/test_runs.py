@@ -22,7 +22,7 @@ async def test_contestants_drain_a_stream_and_agree(tmp_path: Path) -> None:
     load = Load(Shape(1500, users=40, late=0))
 
     async with rig(tmp_path) as servers:
-        for key in ("worker", "limit", "batched", "postgres"):
+        for key in ("worker", "workers", "limit", "batched", "postgres"):
             done = await speed(servers, BY_KEY[key], load, 1, tmp_path)
 
             assert done.differs == "none"
