@@ -6,10 +6,11 @@ from xml.etree import ElementTree as ET
 
 import msgspec
 import pytest
+from click.testing import CliRunner
 
 from bench import curve_page, page
 from bench.curve_page import Curves, Drawn, Measured, flat, relative
-from bench.curves import ACTIVE, CURVES, HOT, SEEDED, Part, heated, load, many_rules, points_of, tiers, turn
+from bench.curves import ACTIVE, CURVES, HOT, SEEDED, Part, heated, load, main, many_rules, points_of, tiers, turn
 from bench.drain import Drained
 from bench.events import Shape, make
 from dsl.check import check
@@ -130,3 +131,10 @@ def test_both_sections_of_the_page_leave_each_other_alone() -> None:
         "anew",
         "also anew",
     ]
+
+
+def test_a_batch_or_two_are_not_written_down() -> None:
+    done = CliRunner().invoke(main, ["--events", "10000", "--write"])
+
+    assert done.exit_code == 2
+    assert "a batch or two" in done.output
