@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from bench import page
+from bench import page, scale
 from bench.drain import Drained
 from bench.events import Shape, instant, make, messages
 from bench.expected import Unlock, compare, expect
@@ -194,3 +194,10 @@ def test_only_what_lies_between_the_markers_is_written() -> None:
     assert second.endswith("\nBelow.\n")
     assert "old" not in second
     assert second.count(page.BEGIN) == second.count(page.END) == 1
+
+
+def test_what_scaling_takes_is_reckoned_from_what_was_measured() -> None:
+    results = msgspec.json.decode(scale.MEASURED.read_bytes(), type=Results)
+    said = scale.PAGE.read_text("utf-8")
+
+    assert scale.filled(said, scale.written(results)) == said
