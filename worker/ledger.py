@@ -105,18 +105,6 @@ def _state(text: str | None) -> State | None:
 # -- what is new -------------------------------------------------------------------------------------------------------
 
 
-class _There(NamedTuple):
-    """An event that was in the ledger before, at place `n` of the rows asked about, from 1."""
-
-    n: int
-    user_id: str
-    event_type: str
-    occurred_at: int
-    utc_offset: int
-    source: str | None
-    payload: str | None
-
-
 async def record_events(session: Session, attempt: Attempt) -> None:
     """Insert what is new; count duplicates, and dead-letter ids that were told otherwise before."""
     firsts, copies = _first_and_further(attempt)
@@ -149,9 +137,12 @@ def _first_and_further(attempt: Attempt) -> tuple[dict[tuple[str, str], Item], l
 
 async def _there_before(session: Session, rows: list[Item], now: int) -> dict[tuple[str, str], StoredBody]:
     """Return what the ledger had under the keys of rows before this transaction."""
+
+    def there(n: int, *body: *BodyRow) -> tuple[tuple[str, str], StoredBody]:
+        return rows[n - 1].key, StoredBody(*body)
+
     ids, tenants = [item.key[0] for item in rows], [item.key[1] for item in rows]
-    there = await session.rows(_There, "events_there_before", ids, tenants, now)
-    return {rows[row.n - 1].key: StoredBody(*row[1:]) for row in there}
+    return dict(await session.rows(there, "events_there_before", ids, tenants, now))
 
 
 def _meet(attempt: Attempt, item: Item, known: StoredBody) -> None:
@@ -227,6 +218,8 @@ async def read_back(
         yield page
 
 
+BodyRow = tuple[str, str, int, int, str | None, str | None]
+"""What the ledger has under an id, as in `StoredBody`."""
 EventRow = tuple[str, str, str, str, int, int, str | None]
 """An event of the ledger: tenant, id, type, user, instant in microseconds, offset in seconds, payload."""
 

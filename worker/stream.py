@@ -82,6 +82,10 @@ class BrokerMismatchError(Exception):
     """The broker has something else under a name that we need; the message says what."""
 
 
+def _anything(messages: int, _size: int) -> bool:
+    return messages > 0
+
+
 class Broker:
     """One connection. Made by `open_broker`; it comes back by itself when the broker does."""
 
@@ -95,7 +99,7 @@ class Broker:
         self._arrived = anyio.Event()
         self._waiting = False
         """Whether somebody waits for the next arrival: setting an event for each message of a full load costs."""
-        self._worth = _anything
+        self._worth: Worth = _anything
         self._requested = 0
         """Messages asked for and not delivered yet, as far as we know."""
         self._heard = monotonic()
@@ -201,14 +205,13 @@ class Broker:
         self._arrived.set()
 
     async def next_batch(
-        self, worth: Worth | None = None, *, most: int | None = None, most_bytes: int = BATCH_BYTES
+        self, worth: Worth = _anything, *, most: int | None = None, most_bytes: int = BATCH_BYTES
     ) -> list[Message] | None:
         """Wait for messages and return what has arrived, at most one batch, or `most`; None once we are stopped.
 
         `most_bytes` are of bodies, but for a single message that is larger. `worth` tells whether to return with so
         many messages of so many bytes; `look_again` says that it may have changed its mind.
         """
-        worth = worth or _anything
         self._worth = worth
         while not self._stopped:
             await self._revive()
@@ -407,10 +410,6 @@ class Broker:
                 await self._client.flush()
             except _OUT_OF_REACH as error:
                 log.debug("not released", said=_said(error))
-
-
-def _anything(messages: int, _size: int) -> bool:
-    return messages > 0
 
 
 @asynccontextmanager
