@@ -206,7 +206,7 @@ class Attempt:
         self.refolded: dict[Subject, Refolded] = {}
         """Subjects that were folded anew, with everything that they have earned since."""
         self.absorbed: dict[Subject, Position] = {}
-        """Subjects that took late events in place, with the earliest of them."""
+        """Subjects that took late events, with the earliest of them, and whose checkpoints behind it have yet to go."""
         self.checkpoints: list[Checkpoint] = []
         self.stepped: list[tuple[Subject, Grant]] = []
         self.touched: list[Subject] = []

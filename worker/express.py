@@ -20,16 +20,29 @@ from dsl.event import Position
 from dsl.outcome import canonical_order
 from worker.batch import Attempt
 from worker.folding import (
+    BEGINNING,
     UnfoldableError,
     checkpoint_columns,
+    fold_ahead,
     late_among,
     move_in_place,
     position_columns,
     progress_columns,
     take_late,
 )
-from worker.grants import first_decisions
+from worker.grants import (
+    amendment_columns,
+    compare,
+    decisions_about,
+    evaluation_columns,
+    first_decisions,
+    stored_unlocks,
+)
+from worker.ledger import standings_of
+from worker.partition import partition_of
+from worker.reconcile import Kind
 from worker.row import pack_events
+from worker.store import OvertakenError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,23 +50,28 @@ if TYPE_CHECKING:
     from dsl.compile import Plan
     from dsl.event import Event
     from dsl.outcome import Subject
+    from dsl.progress import Grant
     from worker.batch import Batch
+    from worker.reconcile import Change
     from worker.standing import Memory, Standing
     from worker.store import Session
 
 WORTH_IT: Final = 0.5
 """Share of a batch that must go the express way; less than that is not worth a transaction beside that of the rest."""
-
-
+MOST_ANEW: Final = 64
+"""Users of a batch that are folded anew by the express way; where there are more, one long way is cheaper."""
 MOST_DOUBT: Final = 256
 """Batches in which what is late goes the long way, after it has often been no news."""
 
 
 class Express(NamedTuple):
-    """What can go the express way: an attempt at it, and per user what their plan hears and was not late, in order."""
+    """What can go the express way: an attempt at it, and what is left to fold."""
 
     attempt: Attempt
     heard: dict[Subject, list[Event]]
+    """Per user what their plan hears and was not late, in order."""
+    anew: dict[Subject, list[Event]]
+    """Per user of whom late events may move a grant: all that the plan hears, in order; to be folded anew."""
 
 
 class Trust:
@@ -79,6 +97,23 @@ class Trust:
         self._waits = self._doubt = min(2 * self._doubt, MOST_DOUBT)
 
 
+def strangers_in(batch: Batch, memory: Memory) -> dict[Subject, int]:
+    """Return whom of a batch we do not know, in partitions that we have left with a generation: with that."""
+    strangers: dict[Subject, int] = {}
+    for user in {group.concern.user for group in batch.groups}:
+        if memory.expect(user) is None:
+            generation = memory.current(partition_of(*user))
+            if generation is not None:
+                strangers[user] = generation
+    return strangers
+
+
+async def meet(session: Session, strangers: Mapping[Subject, int], memory: Memory) -> None:
+    """Look where users stand, without a lock: the generations say, now and at the commit, whether that still holds."""
+    for user, standing in (await standings_of(session, sorted(strangers))).items():
+        memory.introduce(user, standing, strangers[user])
+
+
 def divide(batch: Batch, memory: Memory, *, trusting: bool) -> tuple[Express | None, Batch]:
     """Return what can go the express way, if that is worth it, and the rest of the batch.
 
@@ -90,7 +125,7 @@ def divide(batch: Batch, memory: Memory, *, trusting: bool) -> tuple[Express | N
     known = _known(told, memory, stamp, trusting=trusting)
     if sum([len(told[user].events) for user in known]) < max(1, batch.size * WORTH_IT):
         return None, batch
-    express = Express(Attempt(msgspec.structs.replace(batch, letters=())), {})
+    express = Express(Attempt(msgspec.structs.replace(batch, letters=())), {}, {})
     for user, standing in list(known.items()):
         if not _take_in(express, plan, user, standing, told[user]):
             del known[user]
@@ -113,34 +148,40 @@ def _known(told: Mapping[Subject, Tale], memory: Memory, stamp: str, *, trusting
     known: dict[Subject, Standing] = {}
     for user, tale in told.items():
         standing = memory.expect(user)
-        if standing is None or standing.latest is None or standing.erased:
+        if standing is None or standing.erased:
             continue
-        if not tale.put_in_order(standing.latest):
+        latest = standing.latest or (BEGINNING.at, BEGINNING.id)
+        if not tale.put_in_order(latest):
             continue
-        if tale.behind and not trusting and canonical_order(tale.events[0]) < standing.latest:
+        if tale.behind and not trusting and canonical_order(tale.events[0]) < latest:
             continue
-        # Where the plan hears nothing, it needs no state.
-        if not tale.heard or (standing.state is not None and standing.stamp == stamp):
+        # Where the plan hears nothing, it needs no state, and who is new has none.
+        if not tale.heard or not standing.known or (standing.state is not None and standing.stamp == stamp):
             known[user] = standing
     return known
 
 
 def _take_in(express: Express, plan: Plan, user: Subject, standing: Standing, tale: Tale) -> bool:
-    """Take what is told of a user; False where a late event asks for more, and nothing has changed then."""
+    """Take what is told of a user; False where that cannot go the express way."""
     attempt, heard = express.attempt, tale.heard
     late = late_among(standing, heard) if tale.behind and heard else 0
     if late:
         try:
             taken = take_late(plan, standing, heard[:late])
         except UnfoldableError:  # the long way will find it again, and who is to blame
-            standing.state, taken = None, False
-        if not taken:
+            standing.state = None
             return False
+        if not taken:
+            if len(express.anew) == MOST_ANEW:
+                return False
+            express.anew[user] = heard
         attempt.absorbed[user] = Position(heard[0].at, heard[0].id)
-        if late == len(heard):
+        if late == len(heard) or not taken:
             attempt.touched.append(user)
-    if late < len(heard):
+    if late < len(heard) and user not in express.anew:
         express.heard[user] = heard[late:] if late else heard
+    if not heard:
+        standing.known = True
     last = canonical_order(tale.events[-1])
     if standing.latest is None or last > standing.latest:
         standing.latest = last
@@ -211,9 +252,12 @@ async def commit_express(session: Session, express: Express, memory: Memory, *, 
     """
     attempt = express.attempt
     rules, now, generations = attempt.batch.rules, attempt.batch.now, sorted(attempt.hold.generations.items())
+    new, changes = await _fold_anew(session, express) if express.anew else ([], [])
     if move_in_place(attempt, express.heard, in_time=True):
         raise AssertionError("whoever is known has events in order")
-    attempt.decisions, unlocks = first_decisions(rules, attempt.stepped, now=now, clock=clock)
+    decisions, unlocks = first_decisions(rules, [*attempt.stepped, *new], now=now, clock=clock)
+    about = decisions_about(changes)
+    attempt.decisions = [*decisions, *about]
     standings = {subject: attempt.standings[subject] for subject in attempt.touched}
     rows = chain.from_iterable([group.rows for group in attempt.batch.groups])
     await session.run(
@@ -228,4 +272,27 @@ async def commit_express(session: Session, express: Express, memory: Memory, *, 
         *checkpoint_columns(attempt.checkpoints),
         *unlocks,
         *position_columns(attempt.absorbed),
+        *amendment_columns([change for _, change in changes], now=now),
+        *evaluation_columns(rules, about, now=now),
     )
+
+
+async def _fold_anew(
+    session: Session, express: Express
+) -> tuple[list[tuple[Subject, Grant]], list[tuple[Subject, Change]]]:
+    """Fold users anew; return what they have earned beyond what is stored, and what changes of that.
+
+    What is read for it holds at the commit: whoever writes any of it meanwhile raises the generation of the user's
+    partition, but for an operator who revokes an unlock, which the statement looks at by itself.
+    """
+    attempt = express.attempt
+    rules = attempt.batch.rules
+    late = {user: attempt.absorbed[user] for user in express.anew}
+    attempt.refolded, points = await fold_ahead(session, rules, late, express.anew)
+    attempt.checkpoints.extend(points)
+    for user, anew in attempt.refolded.items():
+        attempt.standings[user].state, attempt.standings[user].folded = anew.state, anew.folded
+    new, changes = compare(rules, attempt.refolded, await stored_unlocks(session, late, query="stored_unlocks"))
+    if any(change.kind not in {Kind.AMENDED, Kind.RESTORED} for _, change in changes):
+        raise OvertakenError("something is no longer earned")
+    return new, changes

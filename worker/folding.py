@@ -8,17 +8,19 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict, deque
 from itertools import chain, groupby
-from operator import itemgetter
+from operator import eq, itemgetter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
+from dsl.compile import USER
 from dsl.event import Position
 from dsl.fold import absorb, start, walk
 from dsl.outcome import Subject, canonical_order
 from dsl.progress import Grant, State, decode, encode
-from worker.ledger import read_back
+from worker.ledger import read_back, read_some
 from worker.packing import pack, pack_ints
 from worker.standing import Checkpoint, Refolded
+from worker.store import OvertakenError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,6 +39,8 @@ CHECKPOINT_BYTES: Final = 32
 """Bytes that a checkpoint may take for each event since the one before: a large state is written down less often."""
 CHECKPOINTS_KEPT: Final = 16
 """Of one subject. What comes later than all of them is folded from the beginning."""
+MOST_AHEAD: Final = 5000
+"""Events that are read back ahead of a batch, less one."""
 BEGINNING: Final = Position(-62_135_683_200_000_000, "")
 """Before all events: the last day of the year before 1, microseconds since the epoch."""
 
@@ -167,12 +171,7 @@ async def refold(
     history costs time, not memory.
     """
     plan, stamp = rules.program.scopes[scope], rules.stamps[scope]
-    folded = {subject: Refolded(start(plan), BEGINNING) for subject in late}
-    for point in await session.rows(Checkpoint, "checkpoints_before", *position_columns(late)):
-        state = decode(point.state.encode())
-        if state is not None and point.stamp == stamp:
-            subject = Subject(point.tenant_id, point.scope, point.subject)
-            folded[subject] = Refolded(state, Position(point.mark_at, point.mark_id))
+    folded = await _last_folded(session, rules, scope, late, query="checkpoints_before")
     after = {subject: anew.since for subject, anew in folded.items()}
     points: defaultdict[Subject, deque[Checkpoint]] = defaultdict(lambda: deque(maxlen=CHECKPOINTS_KEPT))
     async for page in read_back(session, rules, scope, after):
@@ -182,6 +181,49 @@ async def refold(
             anew.grants.extend(grants)
             points[subject].extend(due)
     checkpoints.extend(chain.from_iterable(points.values()))
+    return folded
+
+
+async def fold_ahead(
+    session: Session, rules: Deployed, late: Mapping[Subject, Position], events: Mapping[Subject, list[Event]]
+) -> tuple[dict[Subject, Refolded], list[Checkpoint]]:
+    """The same for users whose partitions are not held, with events that the ledger does not have yet.
+
+    Returned with the new checkpoints. Nothing is written, and no more is read than what memory can hold.
+
+    Raises:
+        OvertakenError: the ledger has one of the events, or too many others.
+        UnfoldableError: the fold failed on an event.
+    """
+    plan, stamp = rules.program.scopes[USER], rules.stamps[USER]
+    folded = await _last_folded(session, rules, USER, late, query="latest_checkpoints")
+    told: defaultdict[Subject, list[Event]] = defaultdict(list)
+    rows = await read_some(session, rules, {subject: anew.since for subject, anew in folded.items()}, MOST_AHEAD)
+    if len(rows) == MOST_AHEAD:
+        raise OvertakenError("too much has happened since")
+    for subject, event in rows:
+        told[subject].append(event)
+    points: list[Checkpoint] = []
+    for subject, anew in folded.items():
+        run = sorted([*told[subject], *events[subject]], key=canonical_order)
+        places = [*map(canonical_order, run)]
+        if any(map(eq, places, places[1:])):
+            raise OvertakenError("what came late is no news")
+        anew.grants, due = _walk(plan, subject, stamp, anew, run)
+        points.extend(due[-CHECKPOINTS_KEPT:])
+    return folded, points
+
+
+async def _last_folded(
+    session: Session, rules: Deployed, scope: str, late: Mapping[Subject, Position], *, query: str
+) -> dict[Subject, Refolded]:
+    """Return the last state that is known of each before a position."""
+    folded = {subject: Refolded(start(rules.program.scopes[scope]), BEGINNING) for subject in late}
+    for point in await session.rows(Checkpoint, query, *position_columns(late)):
+        state = decode(point.state.encode())
+        if state is not None and point.stamp == rules.stamps[scope]:
+            subject = Subject(point.tenant_id, point.scope, point.subject)
+            folded[subject] = Refolded(state, Position(point.mark_at, point.mark_id))
     return folded
 
 

@@ -34,21 +34,39 @@ async def settle_unlocks(session: Session, rules: Deployed, earned: Earned, *, n
     """
     new: list[tuple[Subject, Grant]] = list(earned.stepped)
     changes: list[tuple[Subject, Change]] = []
-    stored = await _stored(session, earned.refolded)
-    for subject, anew in earned.refolded.items():
-        complete = Complete(anew.since, _Ruled(rules, subject.scope))
-        more, moved = reconcile(subject, stored[subject], anew.grants, complete)
-        new.extend((subject, grant) for grant in more)
-        changes.extend((subject, change) for change in moved)
+    stored = await stored_unlocks(session, earned.refolded, query="unlocks_of_subjects")
+    more, moved = compare(rules, earned.refolded, stored)
+    new.extend(more)
+    changes.extend(moved)
     decisions, known = await _insert(session, rules, new, now=now, clock=clock)
-    stored = await _stored(session, known)
+    stored = await stored_unlocks(session, known, query="unlocks_of_subjects")
     for subject, grants in known.items():
         _, moved = reconcile(subject, stored[subject], grants, None)
         changes.extend((subject, change) for change in moved)
     await _change(session, [change for _, change in changes], now=now)
-    moved = [Decision(change.kind, subject, change.unlock_id, change.grant) for subject, change in changes]
-    await _write_down(session, rules, moved, now=now)
-    return [*decisions, *moved]
+    about = decisions_about(changes)
+    if about:
+        await session.run("insert_evaluations", *evaluation_columns(rules, about, now=now))
+    return [*decisions, *about]
+
+
+def compare(
+    rules: Deployed, refolded: Mapping[Subject, Refolded], stored: Mapping[Subject, Iterable[Stored]]
+) -> tuple[list[tuple[Subject, Grant]], list[tuple[Subject, Change]]]:
+    """Return what subjects that were folded anew have earned beyond what is stored, and what changes of that."""
+    new: list[tuple[Subject, Grant]] = []
+    changes: list[tuple[Subject, Change]] = []
+    for subject, anew in refolded.items():
+        complete = Complete(anew.since, _Ruled(rules, subject.scope))
+        more, moved = reconcile(subject, stored.get(subject, ()), anew.grants, complete)
+        new.extend((subject, grant) for grant in more)
+        changes.extend((subject, change) for change in moved)
+    return new, changes
+
+
+def decisions_about(changes: Iterable[tuple[Subject, Change]]) -> list[Decision]:
+    """Return changes as what is decided."""
+    return [Decision(change.kind, subject, change.unlock_id, change.grant) for subject, change in changes]
 
 
 class _Ruled(NamedTuple):
@@ -59,13 +77,14 @@ class _Ruled(NamedTuple):
         return self.rules.rules_on(self.scope, achievement, tier)
 
 
-async def _stored(session: Session, subjects: Iterable[Subject]) -> dict[Subject, list[Stored]]:
+async def stored_unlocks(session: Session, subjects: Iterable[Subject], *, query: str) -> dict[Subject, list[Stored]]:
+    """Return the unlocks that each has."""
     found: defaultdict[Subject, list[Stored]] = defaultdict(list)
     asked = sorted(subjects)
     if asked:
         columns = (list(column) for column in zip(*asked, strict=True))
         kinds = {tuple(subject): subject for subject in asked}
-        for row in await session.rows(Stored, "unlocks_of_subjects", *columns):
+        for row in await session.rows(Stored, query, *columns):
             found[kinds[row.tenant_id, row.scope, row.subject]].append(row)
     return found
 
@@ -146,30 +165,34 @@ async def _change(session: Session, changes: list[Change], *, now: int) -> None:
     by_kind: defaultdict[Kind, list[Change]] = defaultdict(list)
     for change in changes:
         by_kind[change.kind].append(change)
-    moved = sorted(by_kind[Kind.AMENDED] + by_kind[Kind.RESTORED], key=lambda change: change.unlock_id)
-    if moved:
-        await session.run(
-            "amend_unlocks",
-            [change.unlock_id for change in moved],
-            [change.grant.version for change in moved],
-            [change.grant.earned_at for change in moved],
-            [change.grant.event_id for change in moved],
-            [settling_until(change.grant) for change in moved],
-            now,
-        )
+    if moved := by_kind[Kind.AMENDED] + by_kind[Kind.RESTORED]:
+        await session.run("amend_unlocks", *amendment_columns(moved, now=now))
     if contested := by_kind[Kind.CONTESTED]:
         await session.run("contest_unlocks", sorted(change.unlock_id for change in contested), now)
     if withdrawn := by_kind[Kind.WITHDRAWN]:
         await session.run("withdraw_unlocks", sorted(change.unlock_id for change in withdrawn))
 
 
-async def _write_down(session: Session, rules: Deployed, decisions: list[Decision], *, now: int) -> None:
-    if not decisions:
-        return
+def amendment_columns(changes: Iterable[Change], *, now: int) -> list[object]:
+    """Return the arguments of `amend_unlocks`."""
+    moved = sorted(changes, key=lambda change: change.unlock_id)
+    return [
+        [change.unlock_id for change in moved],
+        [change.grant.version for change in moved],
+        [change.grant.earned_at for change in moved],
+        [change.grant.event_id for change in moved],
+        [settling_until(change.grant) for change in moved],
+        now,
+    ]
+
+
+def evaluation_columns(rules: Deployed, decisions: Sequence[Decision], *, now: int) -> list[object]:
+    """Return the arguments of `insert_evaluations`."""
     grants = [decision.grant for decision in decisions]
-    await session.run(
-        "insert_evaluations",
-        *(list(column) for column in zip(*(decision.subject for decision in decisions), strict=True)),
+    return [
+        [decision.subject.tenant_id for decision in decisions],
+        [decision.subject.scope for decision in decisions],
+        [decision.subject.subject for decision in decisions],
         [grant.achievement for grant in grants],
         [grant.tier or "" for grant in grants],
         [grant.occurrence or "" for grant in grants],
@@ -179,4 +202,4 @@ async def _write_down(session: Session, rules: Deployed, decisions: list[Decisio
         [grant.earned_at for grant in grants],
         [grant.event_id for grant in grants],
         now,
-    )
+    ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from dsl.compile import USER
 from dsl.event import Event
 from dsl.progress import State, decode
 from worker.batch import Letter
@@ -14,7 +15,7 @@ from worker.standing import Standing
 from worker.verdict import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
     from dsl.event import Position
     from dsl.outcome import Subject
@@ -60,21 +61,23 @@ async def load_standings(session: Session, attempt: Attempt, memory: Memory) -> 
     users = sorted(subject for subject in missing if subject.scope == "user")
     others = sorted(subject for subject in missing if subject.scope != "user")
     if users:
-        await _load_users(session, attempt, users)
+        attempt.standings.update(await standings_of(session, users))
     if others:
         await _load_others(session, attempt, others)
     for subject in missing:
         memory.keep(attempt.hold, subject, attempt.standings[subject])
 
 
-async def _load_users(session: Session, attempt: Attempt, users: Sequence[Subject]) -> None:
+async def standings_of(session: Session, users: Sequence[Subject]) -> dict[Subject, Standing]:
+    """Return where users stand by the ledger."""
+    standings: dict[Subject, Standing] = {}
     tenants, names = [user.tenant_id for user in users], [user.subject for user in users]
     for row in await session.rows(_UserRow, "standing_of_users", tenants, names):
         subject = users[row.n - 1]
         latest = None
         if row.latest_at is not None and row.latest_id is not None:
             latest = row.latest_at, row.latest_id
-        attempt.standings[subject] = Standing(
+        standings[subject] = Standing(
             partition=partition_of(*subject),
             stamp=row.stamp or "",
             state=_state(row.state),
@@ -83,6 +86,7 @@ async def _load_users(session: Session, attempt: Attempt, users: Sequence[Subjec
             latest=latest,
             erased=row.erased,
         )
+    return standings
 
 
 async def _load_others(session: Session, attempt: Attempt, subjects: Sequence[Subject]) -> None:
@@ -199,23 +203,38 @@ async def read_back(
 
     Of each subject, those behind a position.
     """
+    query = {"user": "events_of_users", "tenant": "events_of_tenants"}.get(scope, "events_of_subjects")
+    told, args = _asked(rules, scope, after)
+    if scope not in FIELDLESS:
+        args.append(scope)
+    async for page in session.pages(told, query, *args):
+        yield page
+
+
+async def read_some(
+    session: Session, rules: Deployed, after: Mapping[Subject, Position], most: int
+) -> list[tuple[Subject, Event]]:
+    """Return the same of users, without a transaction, and no more than so many."""
+    told, args = _asked(rules, USER, after)
+    return await session.rows(told, "some_events_of_users", *args, most)
+
+
+def _asked(
+    rules: Deployed, scope: str, after: Mapping[Subject, Position]
+) -> tuple[Callable[[int, *EventRow], tuple[Subject, Event]], list[object]]:
+    """Return what reads a row, and the arguments that all queries for events have."""
     subjects = sorted(after)
-    args: list[object] = [
+
+    def told(n: int, *row: *EventRow) -> tuple[Subject, Event]:
+        return subjects[n - 1], event_of(rules, *row)
+
+    return told, [
         [subject.tenant_id for subject in subjects],
         [subject.subject for subject in subjects],
         [after[subject].at for subject in subjects],
         [after[subject].id for subject in subjects],
         sorted(rules.program.scopes[scope].types),
     ]
-    query = {"user": "events_of_users", "tenant": "events_of_tenants"}.get(scope, "events_of_subjects")
-    if scope not in FIELDLESS:
-        args.append(scope)
-
-    def told(n: int, *row: *EventRow) -> tuple[Subject, Event]:
-        return subjects[n - 1], event_of(rules, *row)
-
-    async for page in session.pages(told, query, *args):
-        yield page
 
 
 BodyRow = tuple[str, str, int, int, str | None, str | None]

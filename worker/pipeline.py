@@ -15,7 +15,7 @@ import structlog
 
 from worker.batch import Attempt, Batch, Decoding, Letter
 from worker.dead import bury
-from worker.express import Trust, commit_express, divide
+from worker.express import Trust, commit_express, divide, meet, strangers_in
 from worker.fence import RulesMovedError, take_partitions
 from worker.folding import UnfoldableError, judge, save_progress
 from worker.grants import Earned, settle_unlocks
@@ -26,8 +26,9 @@ from worker.store import OvertakenError, RefusedError, UnavailableError
 from worker.verdict import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
+    from dsl.outcome import Subject
     from worker.deployed import Deployed
     from worker.express import Express
     from worker.reconcile import Decision
@@ -120,6 +121,8 @@ class Pipeline:
         Raises:
             StoppedError: it is not committed, as far as is known, and the worker is to end.
         """
+        if strangers := strangers_in(batch, self._memory):
+            await self._meet(strangers)
         express, rest = divide(batch, self._memory, trusting=self._trust.given())
         if express is None:
             return await self._commit(batch, waiting=waiting)
@@ -129,6 +132,13 @@ class Pipeline:
         if not committed:
             return await self._commit(batch, waiting=waiting, certain=False)
         return await self._commit(rest, waiting=waiting) if rest.groups or rest.letters else []
+
+    async def _meet(self, strangers: Mapping[Subject, int]) -> None:
+        try:
+            async with self._store.alone() as session:
+                await meet(session, strangers, self._memory)
+        except (UnavailableError, RefusedError) as error:  # who stays a stranger goes the long way
+            log.debug("strangers stay strangers", said=str(error))
 
     async def _commit_express(self, express: Express) -> bool:
         """Commit what can go the express way; return False where it has not, as far as is known."""

@@ -105,6 +105,17 @@ class Memory:
         current = standing.since == self._lives[partition] and partition in self._written
         return standing if current else None
 
+    def current(self, partition: int) -> int | None:
+        """Return the generation that we have left a partition with; None where nobody can tell at the moment."""
+        return self._written.get(partition)
+
+    def introduce(self, subject: Subject, standing: Standing, generation: int) -> None:
+        """Expect a subject where it was found without a lock, while we had left its partition with a generation."""
+        partition = standing.partition
+        if self._written.get(partition) == generation:
+            standing.since = self._lives[partition]
+            self._remember(subject, standing)
+
     def presume(self, hold: Hold, subject: Subject, standing: Standing) -> None:
         """Hold the partition of an expected subject: whether it is as we left it, the database will say."""
         partition = standing.partition
@@ -125,6 +136,9 @@ class Memory:
         standing.since = hold.lives[standing.partition]
         if standing.since != self._lives[standing.partition]:
             return
+        self._remember(subject, standing)
+
+    def _remember(self, subject: Subject, standing: Standing) -> None:
         self._standings[subject] = standing
         if len(self._standings) > self._limit:
             del self._standings[next(iter(self._standings))]

@@ -7,16 +7,9 @@
 -- as a number ends the statement, and says what it was. CASE asks in this order, which also locks the partitions before
 -- anything is written; what nobody asks for is done last.
 WITH held AS (
-    UPDATE partition SET generation = partition.generation + 1
-    FROM (
-        SELECT partition.partition_id
-        FROM unnest($1::integer[], $2::bigint[]) AS asked (partition_id, generation)
-        JOIN partition ON partition.partition_id = asked.partition_id AND partition.generation = asked.generation
-        WHERE owner = $3 AND rules_epoch = $4::bigint
-        ORDER BY partition.partition_id
-        FOR UPDATE OF partition
-    ) AS found
-    WHERE partition.partition_id = found.partition_id
+    UPDATE partition SET generation = generation + 1
+    WHERE partition_id = ANY ($1::integer[]) AND generation = ($2::bigint[])[array_position($1, partition_id)]
+        AND owner = $3 AND rules_epoch = $4::bigint
     RETURNING 1
 ), recorded AS (
     -- use insert_new_events from $5
@@ -30,6 +23,11 @@ WITH held AS (
     -- use insert_unlocks from $32
 ), decided AS (
     -- use insert_decisions from $46
+), amended AS (
+    -- use amend_unlocks from $53
+    RETURNING 1
+), noted AS (
+    -- use insert_evaluations from $59
 ), forgotten AS (
     -- use forget_checkpoints from $48
 )
@@ -38,5 +36,7 @@ SELECT CASE
         THEN ('overtaken: partitions ' || (SELECT count(*) FROM held))::integer
     WHEN (SELECT count(*) FROM new) < cardinality($38::uuid[])
         THEN ('overtaken: unlocks ' || (SELECT count(*) FROM new))::integer
+    WHEN (SELECT count(*) FROM amended) < cardinality($53::uuid[])
+        THEN ('overtaken: amended ' || (SELECT count(*) FROM amended))::integer
     ELSE 0
 END;

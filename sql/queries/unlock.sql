@@ -38,17 +38,21 @@ SELECT unlock_id, granted_at IS NOT NULL AS granted FROM new;
 
 -- name: unlocks_of_subjects
 -- Locked, because the notifier may be granting one that settles.
+-- use stored_unlocks from $1
+FOR UPDATE OF unlock;
+
+-- name: stored_unlocks
 SELECT
     unlock.tenant_id, unlock.scope, unlock.subject, achievement, tier, occurrence, unlock_id, version, earned_at,
     event_id, settles_at, granted_at, contested_at, revoked_at
 FROM unnest($1::text[], $2::text[], $3::text[]) AS asked (tenant_id, scope, subject)
 JOIN unlock
     ON unlock.tenant_id = asked.tenant_id AND unlock.scope = asked.scope AND unlock.subject = asked.subject
-ORDER BY unlock.tenant_id, unlock.scope, unlock.subject, achievement, tier, occurrence
-FOR UPDATE OF unlock;
+ORDER BY unlock.tenant_id, unlock.scope, unlock.subject, achievement, tier, occurrence;
 
 -- name: amend_unlocks
--- Late evidence moved it, or supports it again. Id, reward and granted_at stay; one that still settles waits anew.
+-- Late evidence moved it, or supports it again. Id, reward and granted_at stay; one that still settles waits anew. What
+-- an operator has revoked stays as it is.
 UPDATE unlock SET
     version = rows.version,
     earned_at = rows.earned_at,
@@ -58,7 +62,7 @@ UPDATE unlock SET
     contested_at = NULL
 FROM unnest($1::uuid[], $2::integer[], $3::timestamptz[], $4::text[], $5::timestamptz[])
     AS rows (unlock_id, version, earned_at, event_id, settles_at)
-WHERE unlock.unlock_id = rows.unlock_id;
+WHERE unlock.unlock_id = rows.unlock_id AND unlock.revoked_at IS NULL;
 
 -- name: contest_unlocks
 UPDATE unlock SET contested_at = $2 WHERE unlock_id = ANY ($1::uuid[]);

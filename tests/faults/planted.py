@@ -36,7 +36,7 @@ CONTRACT: Final = "worker/test_contract.py"
 DRAWN: Final = ("faults/test_metamorphic.py::test_drawn_rules_through_the_database[1]",)
 
 _LEDGER_ORDER: Final = (
-    "WHERE event_type = ANY ($5::text[])\nORDER BY asked.n, occurred_at, event.event_id;\n\n-- name: events_of_tenants"
+    "WHERE event_type = ANY ($5::text[])\nORDER BY asked.n, occurred_at, event.event_id;\n\n-- name: some_events"
 )
 _OUTBOX: Final = (
     "WHERE published_at IS NULL AND revoked_at IS NULL AND (settles_at IS NULL OR settles_at <= $1::timestamptz)\nORDER"
@@ -752,24 +752,24 @@ _HURRYING: Final = (
         "express_without_generations",
         "one statement does nothing where a partition has moved",
         "sql/queries/express.sql",
-        " AND partition.generation = asked.generation\n",
-        "\n",
+        " AND generation = ($2::bigint[])[array_position($1, partition_id)]\n",
+        " AND $2::bigint[] IS NOT NULL\n",
         (f"{EXPRESS}::test_a_partition_that_somebody_else_has_written",),
     ),
     Bug(
         "express_without_the_owner",
         "one statement does nothing where somebody else was",
         "sql/queries/express.sql",
-        "WHERE owner = $3 AND rules_epoch = $4::bigint",
-        "WHERE $3::text IS NOT NULL AND rules_epoch = $4::bigint",
+        "AND owner = $3 AND rules_epoch = $4::bigint",
+        "AND $3::text IS NOT NULL AND rules_epoch = $4::bigint",
         (f"{EXPRESS}::test_a_generation_that_is_ours_by_chance",),
     ),
     Bug(
         "express_without_the_epoch",
         "one statement does nothing under rules that are no longer in force",
         "sql/queries/express.sql",
-        "WHERE owner = $3 AND rules_epoch = $4::bigint",
-        "WHERE owner = $3 AND $4::bigint IS NOT NULL",
+        "AND owner = $3 AND rules_epoch = $4::bigint",
+        "AND owner = $3 AND $4::bigint IS NOT NULL",
         (f"{EXPRESS}::test_rules_that_another_batch_has_met_already",),
     ),
     Bug(
@@ -792,16 +792,16 @@ _HURRYING: Final = (
         "express_locks_out_of_order",
         "partitions are locked in order",
         "sql/queries/express.sql",
-        "        ORDER BY partition.partition_id\n        FOR UPDATE",
-        "        ORDER BY random()\n        FOR UPDATE",
+        "    WHERE partition_id = ANY ($1::integer[]) AND generation",
+        "    FROM (SELECT unnest($1::integer[]) AS id ORDER BY random() OFFSET 0) AS any_order\n"
+        "    WHERE partition_id = id AND generation",
         (f"{PROTOCOL}::test_partitions_are_locked_in_order",),
     ),
     Bug(
         "express_for_what_is_no_news",
         "what is late is taken to be new as long as that is right",
         "worker/express.py",
-        "        if tale.behind and not trusting and canonical_order(tale.events[0]) < standing.latest:\n"
-        "            continue\n",
+        "        if tale.behind and not trusting and canonical_order(tale.events[0]) < latest:\n            continue\n",
         "",
         (f"{EXPRESS}::test_what_is_late_and_no_news_costs_trust",),
     ),
@@ -825,8 +825,8 @@ _HURRYING: Final = (
         "express_saves_nobody_who_is_late",
         "whoever has been moved is saved",
         "worker/express.py",
-        "        if late == len(heard):\n            attempt.touched.append(user)\n",
-        "",
+        "        if late == len(heard) or not taken:\n",
+        "        if not taken:\n",
         (EXPRESS, f"{PROTOCOL}::test_checkpoints_that_have_not_seen_what_was_absorbed"),
     ),
     Bug(
@@ -873,9 +873,73 @@ _HURRYING: Final = (
         "express_without_a_state",
         "whoever has a past and no state is folded anew",
         "worker/express.py",
-        "if not tale.heard or (standing.state is not None and standing.stamp == stamp):",
+        "if not tale.heard or not standing.known or (standing.state is not None and standing.stamp == stamp):",
         "if standing.state is None or standing.stamp == stamp:",
         (f"{EXPRESS}::test_whom_nobody_hears_goes_the_express_way",),
+    ),
+    Bug(
+        "express_folds_a_copy_anew",
+        "a copy among what is folded anew is no news",
+        "worker/folding.py",
+        "        if any(map(eq, places, places[1:])):\n",
+        "        if not places:\n",
+        (f"{EXPRESS}::test_a_copy_among_what_is_folded_anew",),
+    ),
+    Bug(
+        "express_forgets_what_happened_since",
+        "whoever is folded anew is folded as a whole",
+        "worker/folding.py",
+        "        run = sorted([*told[subject], *events[subject]], key=canonical_order)\n",
+        "        run = sorted(events[subject], key=canonical_order)\n",
+        (EXPRESS,),
+    ),
+    Bug(
+        "express_reads_on_without_end",
+        "what is read ahead is bounded",
+        "worker/folding.py",
+        "    if len(rows) == MOST_AHEAD:\n",
+        "    if not rows:\n",
+        (f"{EXPRESS}::test_more_has_happened_since_than_is_read_ahead",),
+    ),
+    Bug(
+        "express_amends_what_was_revoked",
+        "what an operator has revoked stays as it is",
+        "sql/queries/unlock.sql",
+        "WHERE unlock.unlock_id = rows.unlock_id AND unlock.revoked_at IS NULL;",
+        "WHERE unlock.unlock_id = rows.unlock_id;",
+        (f"{EXPRESS}::test_an_operator_revokes_between_reading_and_committing",),
+    ),
+    Bug(
+        "express_does_not_count_what_it_amends",
+        "one statement does nothing where an unlock has been revoked",
+        "sql/queries/express.sql",
+        "WHEN (SELECT count(*) FROM amended) < cardinality($53::uuid[])\n",
+        "WHEN (SELECT count(*) FROM amended) < 0 * cardinality($53::uuid[])\n",
+        (f"{EXPRESS}::test_an_operator_revokes_between_reading_and_committing",),
+    ),
+    Bug(
+        "express_keeps_what_is_no_longer_earned",
+        "what late evidence takes away is contested",
+        "worker/express.py",
+        "    if any(change.kind not in {Kind.AMENDED, Kind.RESTORED} for _, change in changes):\n",
+        "    if not rules:\n",
+        (f"{EXPRESS}::test_what_takes_a_grant_away_goes_the_long_way",),
+    ),
+    Bug(
+        "strangers_introduced_whatever_has_moved",
+        "who was found without a lock is expected where nothing has moved since",
+        "worker/standing.py",
+        "        if self._written.get(partition) == generation:\n",
+        "        if partition in self._lives:\n",
+        ("worker/test_standing.py",),
+    ),
+    Bug(
+        "unheard_strangers_stay_new",
+        "whoever has a past is folded from it",
+        "worker/express.py",
+        "    if not heard:\n        standing.known = True\n",
+        "",
+        (f"{EXPRESS}::test_who_is_new_and_heard_by_nobody_has_a_past_then",),
     ),
     Bug(
         "express_for_teams",

@@ -171,6 +171,7 @@ KEYS = {
     "commit_express checkpoints": (19, 20, 21, 22, 23),
     "commit_express absorbed": (47, 48, 49, 50, 51),
     "commit_express unlocks": (31, 32, 33, 34, 35, 36),
+    "commit_express amended": (52,),
 }
 """Statements that write or lock several rows, with what, and the arguments that are the columns of their keys."""
 PACKED = {"save_progress": 0, "commit_express progress": 8}
@@ -226,6 +227,10 @@ async def test_rows_are_written_in_the_order_of_their_keys(engine: Engine, monke
             kinds = {n: "c.done" if n > 52 else "a.done" for n in hours}
             await engine.publish(event(n, kinds[n], user=user, id=f"{n * 7}-{user}") for n in hours for user in users)
             await stats.reach("events", before + len(hours) * len(users))
+        # What moves their grants goes no other way.
+        before = stats.events
+        await engine.publish(event(0, user=user, id=f"0-{user}") for user in users[:15])
+        await stats.reach("events", before + 15)
         # What is late goes the long way too, where little goes the other.
         monkeypatch.setattr(express, "WORTH_IT", 2)
         before = stats.events

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -11,6 +11,7 @@ from dsl.progress import Grant
 from tests.integration.engine import RULES, Engine, event
 from tests.integration.pipelines import commit, decoded, pipeline_on
 from worker.express import Trust
+from worker.partition import partition_of
 from worker.reconcile import Kind, unlock_id
 from worker.settings import Clock
 from worker.stats import Stats
@@ -18,6 +19,8 @@ from worker.store import Session, UnavailableError
 from worker.verdict import Reason
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from worker.batch import Letter
     from worker.pipeline import Committed, Pipeline
 
@@ -151,8 +154,8 @@ async def test_a_tie_with_the_latest_event(engine: Engine, statements: list[str]
         await send(pipeline, event(0, id="z"))
         assert statements == ["commit_express"]
         await send(pipeline, event(0, "b.done", id="a"))
-        assert statements.count("commit_express") == 1
-    assert (stats.events, stats.late) == (3, 1)
+        assert statements == ["commit_express", "commit_express"]
+    assert (stats.events, stats.late, stats.refolded) == (3, 1, 1)
     assert await engine.unlocks() == {("u1", "clean"): "granted"}
 
 
@@ -180,17 +183,214 @@ async def test_what_is_late_and_moves_nothing_goes_the_express_way(engine: Engin
     assert [row["event_id"] for row in rows] == ["a.done-53-u2"]
 
 
-async def test_what_moves_a_grant_goes_the_long_way_as_if_nothing_had_been_tried(engine: Engine) -> None:
+async def test_what_moves_a_grant_is_folded_anew_as_if_nothing_had_been_tried(
+    engine: Engine, statements: list[str]
+) -> None:
     """The first of the late ones can be taken in place, and is taken back when the second cannot."""
     await engine.apply(EIGHT)
     stats = Stats()
     async with pipeline_on(engine, stats=stats) as pipeline:
         await send(pipeline, *(event(n, user=user) for n in range(10, 16) for user in ("u1", "u2")))
+        statements.clear()
         await send(pipeline, event(1), event(2), event(20, user="u2"))
         await send(pipeline, event(21, user="u2"), event(3))
-    assert stats.overtaken == 0
+        assert statements == ["commit_express", "commit_express"]
+    assert (stats.overtaken, stats.refolded) == (0, 2)
     rows = await engine.rows("SELECT subject, event_id FROM unlock ORDER BY 1")
     assert [(row["subject"], row["event_id"]) for row in rows] == [("u1", "a.done-14-u1"), ("u2", "a.done-21-u2")]
+    decided = await engine.rows("SELECT decision, event_id FROM evaluation WHERE subject = 'u1' ORDER BY evaluation_id")
+    assert [tuple(row.values()) for row in decided] == [("granted", "a.done-15-u1"), ("amended", "a.done-14-u1")]
+
+
+async def test_what_is_folded_anew_is_told_and_goes_on(engine: Engine) -> None:
+    """With an event in time beside the late one, which earns something by itself."""
+    told: list[Committed] = []
+    async with pipeline_on(engine, on_committed=told.append) as pipeline:
+        await send(pipeline, event(10), event(20))
+        await send(pipeline, event(5), event(30, "c.done"))
+        await send(pipeline, event(40, "c.done"), event(1))
+    kinds = [sorted((decision.grant.achievement, decision.kind) for decision in one.decisions) for one in told]
+    assert kinds == [
+        [("clean", Kind.GRANTED)],
+        [("clean", Kind.AMENDED), ("settled", Kind.GRANTED), ("three", Kind.GRANTED)],
+        [("clean", Kind.AMENDED), ("three", Kind.AMENDED)],
+    ]
+    rows = await engine.rows("SELECT achievement, event_id FROM unlock ORDER BY 1")
+    assert [tuple(row.values()) for row in rows] == [
+        ("clean", "a.done-5-u1"),
+        ("settled", "c.done-30-u1"),
+        ("three", "a.done-10-u1"),
+    ]
+
+
+async def test_what_takes_a_grant_away_goes_the_long_way(engine: Engine) -> None:
+    stats = Stats()
+    async with pipeline_on(engine, stats=stats) as pipeline:
+        await send(pipeline, event(10), event(20))
+        await send(pipeline, event(15, "b.done"))
+        assert (stats.overtaken, stats.decisions["contested"]) == (1, 1)
+    assert await engine.unlocks() == {("u1", "clean"): "contested"}
+
+
+async def test_a_copy_among_what_is_folded_anew(engine: Engine) -> None:
+    """The ledger has it, which is found out before anything is written."""
+    stats = Stats()
+    async with pipeline_on(engine, stats=stats) as pipeline:
+        await send(pipeline, event(5), event(20), event(30))
+        await send(pipeline, event(5), event(1, "b.done"))
+    assert (stats.events, stats.duplicates, stats.overtaken) == (4, 1, 1)
+    assert await engine.unlocks() == {("u1", "three"): "granted", ("u1", "clean"): "granted"}
+
+
+async def test_more_has_happened_since_than_is_read_ahead(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    from worker import folding  # noqa: PLC0415
+
+    monkeypatch.setattr(folding, "MOST_AHEAD", 3)
+    stats = Stats()
+    async with pipeline_on(engine, stats=stats) as pipeline:
+        await send(pipeline, event(10), event(20), event(30))
+        await send(pipeline, event(5))
+    assert (stats.overtaken, stats.refolded) == (1, 1)
+    (three,) = await engine.rows("SELECT event_id FROM unlock WHERE achievement = 'three'")
+    assert three["event_id"] == "a.done-20-u1"
+
+
+async def test_more_are_folded_anew_than_is_worth_it(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    from worker import express  # noqa: PLC0415
+
+    monkeypatch.setattr(express, "MOST_ANEW", 1)
+    stats = Stats()
+    async with pipeline_on(engine, stats=stats) as pipeline:
+        await send(pipeline, *(event(n, user=user) for n in (10, 20, 30) for user in ("u1", "u2")))
+        await send(pipeline, event(5), event(5, user="u2"))
+    assert (stats.overtaken, stats.refolded) == (0, 2)
+    rows = await engine.rows("SELECT event_id FROM unlock WHERE achievement = 'three' ORDER BY subject")
+    assert [row["event_id"] for row in rows] == ["a.done-20-u1", "a.done-20-u2"]
+
+
+class Meanwhile:
+    """Does something once, when rows of a query have been read."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, query: str, work: Callable[[], Awaitable[object]]) -> None:
+        rows, due = Session.rows, [work]
+
+        async def reading(session: Session, shape: Callable[..., Any], name: str, *args: object) -> list[Any]:
+            found = await rows(session, shape, name, *args)
+            if name == query and due:
+                await due.pop()()
+            return found
+
+        monkeypatch.setattr(Session, "rows", reading)
+
+
+@pytest.mark.parametrize("query", ["latest_checkpoints", "some_events_of_users", "stored_unlocks"])
+async def test_somebody_else_writes_between_reading_and_committing(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, query: str
+) -> None:
+    stats = Stats()
+    async with pipeline_on(engine, stats=stats) as pipeline, pipeline_on(engine, owner="other") as other:
+        await send(pipeline, event(10), event(20), event(30))
+        Meanwhile(monkeypatch, query, lambda: send(other, event(3), event(4)))
+        await send(pipeline, event(5))
+    assert (stats.overtaken, stats.events) == (1, 4)
+    rows = await engine.rows("SELECT achievement, event_id FROM unlock ORDER BY 1")
+    assert [tuple(row.values()) for row in rows] == [("clean", "a.done-4-u1"), ("three", "a.done-5-u1")]
+
+
+async def test_an_operator_revokes_between_reading_and_committing(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stats = Stats()
+    async with pipeline_on(engine, stats=stats) as pipeline:
+        await send(pipeline, event(10), event(20), event(30))
+        revoke = "UPDATE unlock SET revoked_at = now() WHERE achievement = 'three'"
+        Meanwhile(monkeypatch, "stored_unlocks", lambda: engine.rows(revoke))
+        await send(pipeline, event(5))
+    assert (stats.overtaken, stats.decisions["amended"]) == (1, 1)
+    rows = await engine.rows("SELECT achievement, event_id FROM unlock ORDER BY 1")
+    assert [tuple(row.values()) for row in rows] == [("clean", "a.done-10-u1"), ("three", "a.done-30-u1")]
+
+
+# -- whom we do not know -----------------------------------------------------------------------------------------------
+
+NEIGHBOUR = next(
+    name for name in map(str, range(1000)) if partition_of("t1", "user", name) == partition_of("t1", "user", "u1")
+)
+"""A user in the partition of u1."""
+
+
+async def test_who_is_new_goes_the_express_way_where_the_partition_is_ours(
+    engine: Engine, statements: list[str]
+) -> None:
+    stats = Stats()
+    async with pipeline_on(engine, stats=stats) as pipeline:
+        await send(pipeline, event(0))
+        statements.clear()
+        await send(pipeline, event(2, user=NEIGHBOUR), event(1, user=NEIGHBOUR), event(1))
+        await send(pipeline, event(0, user=NEIGHBOUR))
+        assert statements == ["commit_express", "commit_express"]
+    assert (stats.events, stats.late, stats.overtaken) == (5, 2, 0)
+    rows = await engine.rows("SELECT achievement, event_id FROM unlock WHERE subject = $1 ORDER BY 1", NEIGHBOUR)
+    assert [tuple(row.values()) for row in rows] == [
+        ("clean", f"a.done-1-{NEIGHBOUR}"),
+        ("three", f"a.done-2-{NEIGHBOUR}"),
+    ]
+
+
+async def test_who_has_a_past_that_we_forgot(engine: Engine, statements: list[str]) -> None:
+    async with pipeline_on(engine, owner="before") as before:
+        await send(before, event(0, user=NEIGHBOUR), event(1, "c.done", user=NEIGHBOUR))
+    async with pipeline_on(engine) as pipeline:
+        await send(pipeline, event(0))
+        statements.clear()
+        await send(pipeline, event(2, user=NEIGHBOUR), event(1))
+        assert statements == ["commit_express"]
+        await send(pipeline, event(3, user=NEIGHBOUR))
+    found = await engine.unlocks()
+    assert {name for user, name in found if user == NEIGHBOUR} == {"clean", "three", "settled"}
+
+
+async def test_who_is_new_and_heard_by_nobody_has_a_past_then(engine: Engine) -> None:
+    async with pipeline_on(engine) as pipeline:
+        await send(pipeline, event(0))
+        await send(pipeline, *(event(n, "unknown", user=NEIGHBOUR) for n in range(3)))
+        await engine.apply(RULES.partition("achievement")[0] + HEARD)
+        await send(pipeline, event(1))
+        await send(pipeline, event(4, "unknown", user=NEIGHBOUR), event(5, "unknown", user=NEIGHBOUR))
+    assert await engine.unlocks() == {(NEIGHBOUR, "heard"): "granted"}
+
+
+async def test_an_erased_user_stays_erased(engine: Engine) -> None:
+    await engine.rows("INSERT INTO erasure VALUES ('t1', $1, now(), 'me')", NEIGHBOUR)
+    stats = Stats()
+    async with pipeline_on(engine, stats=stats) as pipeline:
+        await send(pipeline, event(0))
+        await send(pipeline, event(1), event(1, user=NEIGHBOUR))
+    assert (stats.events, stats.erased) == (2, 1)
+
+
+async def test_a_stranger_is_moved_while_we_look(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By somebody else, of whom the statement hears."""
+    stats = Stats()
+    async with pipeline_on(engine, stats=stats) as pipeline, pipeline_on(engine, owner="other") as other:
+        await send(pipeline, event(0))
+        Meanwhile(monkeypatch, "standing_of_users", lambda: send(other, event(5, user=NEIGHBOUR)))
+        await send(pipeline, event(1), event(1, user=NEIGHBOUR))
+        assert stats.overtaken == 1
+    (row,) = await engine.rows("SELECT event_id FROM unlock WHERE subject = $1", NEIGHBOUR)
+    assert row["event_id"] == f"a.done-5-{NEIGHBOUR}"
+
+
+async def test_what_cannot_be_looked_up_is_no_trouble(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail() -> None:
+        raise UnavailableError("planted")
+
+    stats = Stats()
+    async with pipeline_on(engine, stats=stats) as pipeline:
+        await send(pipeline, event(0))
+        Meanwhile(monkeypatch, "standing_of_users", fail)
+        await send(pipeline, event(1), event(1, user=NEIGHBOUR))
+    assert (stats.events, stats.retries) == (3, 0)
 
 
 async def test_what_is_late_and_no_news_costs_trust(engine: Engine, statements: list[str]) -> None:

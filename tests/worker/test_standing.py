@@ -80,6 +80,31 @@ def test_nobody_is_expected_while_an_attempt_is_under_way() -> None:
     assert memory.expect(WHO) is None
 
 
+def test_who_was_found_without_a_lock_is_expected_where_nothing_has_moved_since() -> None:
+    memory, _ = remembered()
+    other, found = Subject("t", "user", "other"), Standing(partition=1)
+    generation = memory.current(1)
+    assert generation == 8
+    memory.introduce(other, found, generation)
+    assert memory.expect(other) is found
+
+
+def test_who_was_found_without_a_lock_is_not_where_something_has_moved() -> None:
+    """Our own other writer may have been there meanwhile, and have committed, or be under way, or have failed."""
+    memory, _ = remembered()
+    other = Subject("t", "user", "other")
+    hold = admitted(memory, 1, 8, "me")
+    assert memory.current(1) is None
+    memory.introduce(other, Standing(partition=1), 8)
+    assert memory.expect(other) is None
+    memory.committed(hold)
+    memory.introduce(other, Standing(partition=1), 8)
+    assert memory.expect(other) is None
+    memory.failed(admitted(memory, 1, 9, "me"))
+    memory.introduce(other, Standing(partition=1), 9)
+    assert memory.expect(other) is None
+
+
 def test_other_partitions_are_not_touched() -> None:
     memory, standing = remembered()
     admitted(memory, 2, 5, "somebody")
