@@ -25,7 +25,8 @@ from bench.machine import machine, versions
 from bench.processes import ROOT, BenchError
 from bench.results import MODES, Measured, Results, Row, of, rate
 from bench.rig import rig
-from bench.runs import Load, duplicated, killed, latency, speed
+from bench.runs import Load, duplicated, killed, speed
+from bench.soon import carried, latency
 from worker import logs
 from worker.loop import run_async
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
     from bench.contestants import Contestant
     from bench.rig import Rig
+    from bench.soon import Latency
 
 EVENTS: Final = 200_000
 ROUNDS: Final = 5
@@ -43,7 +45,9 @@ FEWEST: Final = 2000
 """Events of a run, however slow the contestant."""
 FAULTY: Final = 0.15
 """Share of the events for the runs that judge what a fault leaves."""
-LATENCY_SECONDS: Final = 6.0
+TURNS: Final = 3
+"""Measurements of what is carried, and of how soon unlocks are heard at half of it."""
+LATENCY_SECONDS: Final = 9.0
 LATENCY_EVENTS: Final = 200_000
 """At most; the fastest runs are shorter."""
 LATEST: Final = ROOT / "bench" / "results" / "latest.json"
@@ -70,7 +74,9 @@ class Bench:
         for who in self._who:
             for per in MODES:
                 if who.announces:
-                    await self._try(who, f"latency, {per} a message", self._latency(who, per))
+                    for turn in range(1, TURNS + 1):
+                        await self._try(who, f"half load {turn}, {per} a message", self._half_load(who, per))
+                    await self._try(who, f"half rate, {per} a message", self._half_rate(who, per))
             await self._try(who, "kill -9", self._killed(who))
             await self._try(who, "duplicates", self._duplicated(who))
 
@@ -97,15 +103,26 @@ class Bench:
         self._results.rows[who.key].by_mode.setdefault(str(per), Measured()).speeds.append(done)
         return f"{rate(done):>9,.0f} events/s, unlocks that differ: {done.differs}"
 
-    async def _latency(self, who: Contestant, per: int) -> str:
-        measured = of(self._results, who.key, per, rate)
-        if measured is None:
+    async def _half_load(self, who: Contestant, per: int) -> str:
+        """Measure what is carried, and at once how soon unlocks are heard at half of that: the machine has moods."""
+        measured = self._results.rows[who.key].by_mode.setdefault(str(per), Measured())
+        full = await carried(self._rig, who, self._load(self._results.events * who.share), per, self._folder)
+        measured.carried.append(full)
+        done = await self._latency(who, per, full / 2)
+        measured.latencies.append(done)
+        return f"{full:>9,.0f} events/s carried, at half of that {_said(done)}"
+
+    async def _half_rate(self, who: Contestant, per: int) -> str:
+        drained = of(self._results, who.key, per, rate)
+        if drained is None:
             return "no rate to take the half of"
-        half = measured.middle / 2
-        load = Load(Shape(max(FEWEST, min(LATENCY_EVENTS, int(half * LATENCY_SECONDS)))))
-        done = await latency(self._rig, who, load, per, half, self._folder)
-        self._results.rows[who.key].by_mode[str(per)].latency = done
-        return "nothing was timed" if done.p99 is None else f"p99 {done.p99 * 1000:.0f} ms of {done.unlocks:,} unlocks"
+        done = await self._latency(who, per, drained.middle / 2)
+        self._results.rows[who.key].by_mode[str(per)].drained = done
+        return f"{done.rate:>9,.0f} events/s, {_said(done)}"
+
+    async def _latency(self, who: Contestant, per: int, rate: float) -> Latency:
+        load = Load(Shape(max(FEWEST, min(LATENCY_EVENTS, int(rate * LATENCY_SECONDS)))))
+        return await latency(self._rig, who, load, per, rate, self._folder)
 
     async def _killed(self, who: Contestant) -> str:
         load = self._load(self._results.events * who.share * FAULTY, late=0)
@@ -119,6 +136,10 @@ class Bench:
         row = self._results.rows[who.key]
         row.duplicated = await duplicated(self._rig, who, load, self._folder)
         return "right" if row.duplicated.right else row.duplicated.said
+
+
+def _said(done: Latency) -> str:
+    return "nothing was timed" if done.p99 is None else f"p99 {done.p99 * 1000:.0f} ms of {done.unlocks:,} unlocks"
 
 
 async def _measure(who: Sequence[Contestant], results: Results) -> None:

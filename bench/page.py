@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from bench.results import MODES, RATIOS, Spread, of, rate, ratio
+from bench.results import MODES, RATIOS, Spread, of, rate, ratio, spread
+from bench.soon import WINDOW
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from bench.results import Results, Row
-    from bench.runs import Latency, Speed, Verdict
+    from bench.runs import Speed, Verdict
+    from bench.soon import Latency
 
 BEGIN: Final = "<!-- what follows is written by `just bench` -->"
 END: Final = "<!-- what `just bench` writes ends here -->"
@@ -43,6 +45,9 @@ def section(results: Results, charts: Sequence[tuple[str, str]]) -> str:
     for per in MODES:
         kind = "One event a message" if per == 1 else f"{per} events a message, as a JSON array"
         parts += [f"### {kind}", table(_speed_head(), _speed_rows(results, per))]
+    parts += ["### How soon", _SOON]
+    for per in MODES:
+        parts.append(table(_soon_head(per), _soon_rows(results, per)))
     parts += ["### Ratios", table(("ratio of medians", "target", *_modes()), _ratio_rows(results))]
     parts += ["### Right or wrong", _RIGHT, table(_right_head(), _right_rows(results))]
     skipped = [f"- {row.title}: {row.skipped}" for row in results.rows.values() if row.skipped]
@@ -51,6 +56,14 @@ def section(results: Results, charts: Sequence[tuple[str, str]]) -> str:
     return "\n\n".join(parts)
 
 
+_SOON: Final = (
+    "From publishing the event that earns to the announcement of the unlock, in ms. Full load is what is carried while"
+    f" it is published: as much as is taken, with {WINDOW:,} events that wait at the most (a sixth of all, where there"
+    " are few). Half load is half of what was carried a moment before; medians of several turns, with the lowest and"
+    " the highest in brackets. The last columns are at half of the rate in the tables above, at which a stream that was"
+    " published in advance is drained, with nobody publishing on the same processors: in one run, and near full load"
+    " for whoever is fast."
+)
 _RIGHT: Final = (
     "Unlocks are compared as (user, achievement, earned_at) with those that a plain program works out from the same"
     " events. The first column is a run like those above, where 2 % of the events come up to twelve hours late. In the"
@@ -65,13 +78,12 @@ def _head(results: Results) -> Iterator[str]:
         f"{results.events:,} events a run (fewer for the slow ones), {results.rounds} rounds in which everybody takes a"
         " turn, the order rotated. Medians, with the lowest and the highest in brackets. CPU is in seconds per million"
         " events (so also µs an event) and starts to count after the first tenth; WAL and tables (with indexes) are"
-        " bytes an event; memory is the peak of the consuming processes in MB; latency is from publishing the event"
-        " that earns to the announcement of the unlock, in ms, at half the rate."
+        " bytes an event; memory is the peak of the consuming processes in MB."
     )
 
 
 def _speed_head() -> tuple[str, ...]:
-    return ("", "events/s", *(name if name not in _CPU else f"CPU {name}" for name, _ in _COLUMNS), "p50", "p99")
+    return ("", "events/s", *(name if name not in _CPU else f"CPU {name}" for name, _ in _COLUMNS))
 
 
 _CPU: Final = ("worker", "database", "broker")
@@ -83,19 +95,43 @@ def _speed_rows(results: Results, per: int) -> Iterator[Sequence[str]]:
         if rates is None:
             continue
         figures = (of(results, key, per, what) for _, what in _COLUMNS)
-        latency = row.by_mode[str(per)].latency
         yield (
             row.title,
             _ranged(rates),
             *(number(one.middle) if one else NOTHING for one in figures),
-            *_times(latency),
         )
 
 
-def _times(latency: Latency | None) -> tuple[str, str]:
+def _soon_head(per: int) -> tuple[str, ...]:
+    half = ("half load", "p50", "p99")
+    return (_modes()[MODES.index(per)], "full load, events/s", *half, "half of the drained rate", "p50", "p99")
+
+
+def _soon_rows(results: Results, per: int) -> Iterator[Sequence[str]]:
+    for row in results.rows.values():
+        measured = row.by_mode.get(str(per))
+        if measured is None or not measured.carried:
+            continue
+        rates = [one.rate for one in measured.latencies]
+        yield (
+            row.title,
+            _ranged(spread(measured.carried)),
+            number(spread(rates).middle) if rates else NOTHING,
+            _turns([one.p50 for one in measured.latencies]),
+            _turns([one.p99 for one in measured.latencies]),
+            *_once(measured.drained),
+        )
+
+
+def _turns(seconds: Sequence[float | None]) -> str:
+    timed = [one * 1000 for one in seconds if one is not None]
+    return _ranged(spread(timed)) if timed else NOTHING
+
+
+def _once(latency: Latency | None) -> tuple[str, str, str]:
     if latency is None:
-        return NOTHING, NOTHING
-    return _milliseconds(latency.p50), _milliseconds(latency.p99)
+        return NOTHING, NOTHING, NOTHING
+    return number(latency.rate), _milliseconds(latency.p50), _milliseconds(latency.p99)
 
 
 def _milliseconds(seconds: float | None) -> str:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
-from bench.runs import Latency, Speed, Verdict
+from bench.runs import Speed, Verdict
+from bench.soon import Latency
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,7 +22,12 @@ class Measured(msgspec.Struct):
 
     speeds: list[Speed] = []
     """One a round."""
-    latency: Latency | None = None
+    carried: list[float] = []
+    """Events per second that are worked off while they are published, one a turn."""
+    latencies: list[Latency] = []
+    """At half of what is carried, one a turn."""
+    drained: Latency | None = None
+    """At half of the rate at which a stream that was published in advance is drained."""
 
 
 class Row(msgspec.Struct):

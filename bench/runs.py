@@ -1,4 +1,4 @@
-"""The runs: how fast and at what cost, how soon, and whether right after a kill and after duplicates."""
+"""The runs: how fast and at what cost, and whether right after a kill and after duplicates. How soon: soon.py."""
 
 from __future__ import annotations
 
@@ -14,14 +14,11 @@ from bench.drain import Drained, check, drain, reached
 from bench.events import Shape, make, messages
 from bench.expected import compare, expect
 from bench.processes import BenchError, Peer, cpu_seconds, peak_bytes
-from bench.publish import publish_all, publish_paced
-from worker.stats import percentile
+from bench.publish import publish_all
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
-
-    from nats.aio.msg import Msg
 
     from bench.contestants import Contestant
     from bench.events import Event, Message
@@ -32,10 +29,6 @@ KILL_AT: Final = 0.4
 """Share of the messages that are acknowledged when the peer is killed."""
 KILL_ACK_WAIT: Final = 2
 """Seconds after which the broker delivers again what the killed one had."""
-WARM_SECONDS: Final = 1.5
-"""Of a run for latency, which do not count: caches are filled, plans are made."""
-LAST_SECONDS: Final = 3.0
-"""After the last event, until its unlock counts as lost."""
 MAX_SECONDS: Final = 120.0
 """For a peer that reads a file."""
 
@@ -72,18 +65,6 @@ class Speed(msgspec.Struct, frozen=True):
     unlocks: int
 
 
-class Latency(msgspec.Struct, frozen=True):
-    """From publishing the event that earns to the announcement of the unlock, in seconds."""
-
-    rate: float
-    """Events published per second."""
-    unlocks: int
-    p50: float | None
-    p99: float | None
-    missing: int
-    """Unlocks that were never announced."""
-
-
 class Verdict(msgspec.Struct, frozen=True):
     """Whether a state is right."""
 
@@ -105,14 +86,14 @@ async def speed(rig: Rig, who: Contestant, load: Load, per: int, folder: Path) -
         else:
             rate = len(load.events) / await publish_all(arena, load.messages(per, who.lanes))
             commands = [who.command(per)] * who.lanes
-            done, look = partial(who.done, arena), _look(arena, who, per)
+            done, look = partial(who.done, arena), look_of(arena, who, per)
             drained = await drain(arena, commands, log, per=per, done=done, look=look)
         found = await who.found(arena)
         difference = "none" if who.unlocks is None else str(compare(load.expected.unlocks, found))
         return Speed(drained, rate, difference, len(found))
 
 
-def _look(arena: Arena, who: Contestant, per: int) -> Callable[[], Awaitable[int]] | None:
+def look_of(arena: Arena, who: Contestant, per: int) -> Callable[[], Awaitable[int]] | None:
     """Return what tells how many messages are done; None where it is how many are acknowledged."""
 
     async def look() -> int:
@@ -153,47 +134,7 @@ def _reader(arena: Arena, who: Contestant, load: Load, per: int, folder: Path) -
     return Peer((*who.command(per)[:-1], str(path)), arena.environments[0], folder / f"{who.key}.log")
 
 
-# -- how soon ----------------------------------------------------------------------------------------------------------
-
-
-async def latency(rig: Rig, who: Contestant, load: Load, per: int, rate: float, folder: Path) -> Latency:
-    """Publish at `rate` events per second whatever happens, and time the announcements.
-
-    Raises:
-        BenchError: the peer failed.
-    """
-    heard: dict[tuple[str, str], float] = {}
-    # Worked out beforehand: it takes seconds, in which nobody would be heard.
-    wanted, bodies = load.expected.granted_by, load.messages(per, who.lanes)
-
-    async def on_unlock(msg: Msg) -> None:
-        # unlocks.TENANT.USER.ACHIEVEMENT and whatever follows
-        _, _, user, achievement, *_ = msg.subject.split(".")
-        heard.setdefault((user, achievement), perf_counter())
-
-    async with rig.arena(who.lanes) as arena:
-        await who.prepare(arena)
-        subscription = await arena.client.subscribe("unlocks.>", cb=on_unlock)
-        peers = _start(arena, who, per, folder)
-        try:
-            await _pulling(arena, peers)
-            sent = await publish_paced(arena, bodies, rate)
-            end = perf_counter() + LAST_SECONDS
-            while len(heard) < len(wanted) and perf_counter() < end:
-                check(peers)
-                await asyncio.sleep(0.05)
-        finally:
-            for peer in peers:
-                peer.end()
-            await subscription.unsubscribe()
-    times = {event.id: at for one, at in zip(bodies, sent, strict=True) for event in one.events}
-    counted = {key: times[event] for key, event in wanted.items() if times[event] - sent[0] > WARM_SECONDS}
-    seconds = [heard[key] - at for key, at in counted.items() if key in heard and heard[key] >= at]
-    missing = sum(key not in heard for key in counted)
-    return Latency(rate, len(seconds), percentile(seconds, 0.5), percentile(seconds, 0.99), missing)
-
-
-async def _pulling(arena: Arena, peers: list[Peer]) -> None:
+async def pulling(arena: Arena, peers: list[Peer]) -> None:
     """Wait until somebody asks for messages."""
     began = perf_counter()
     while not await arena.pulled():
@@ -220,10 +161,10 @@ async def killed(rig: Rig, who: Contestant, load: Load, folder: Path, *, seconds
             await _to_end(_reader(arena, who, load, 1, folder))
         else:
             await publish_all(arena, load.messages(1, who.lanes))
-            peers = _start(arena, who, 1, folder)
+            peers = start(arena, who, 1, folder)
             try:
                 number = len(load.events)
-                await reached(arena, peers, int(number * KILL_AT), number, _look(arena, who, 1))
+                await reached(arena, peers, int(number * KILL_AT), number, look_of(arena, who, 1))
             finally:
                 await _end_at_once(peers)
             try:
@@ -245,7 +186,7 @@ async def duplicated(rig: Rig, who: Contestant, load: Load, folder: Path) -> Ver
         return await _judge(arena, who, load)
 
 
-def _start(arena: Arena, who: Contestant, per: int, folder: Path) -> list[Peer]:
+def start(arena: Arena, who: Contestant, per: int, folder: Path) -> list[Peer]:
     """Start a process for each lane, for messages of `per` events."""
     return [Peer(who.command(per), own, folder / f"{who.key}.log") for own in arena.environments]
 
@@ -264,10 +205,10 @@ async def _to_end(peer: Peer) -> None:
 
 
 async def _work_off(arena: Arena, who: Contestant, load: Load, folder: Path) -> None:
-    peers = _start(arena, who, 1, folder)
+    peers = start(arena, who, 1, folder)
     try:
         number = load.expected.events if who.acknowledges_early else len(load.events)
-        await reached(arena, peers, number, number, _look(arena, who, 1))
+        await reached(arena, peers, number, number, look_of(arena, who, 1))
         while not await who.done(arena):
             check(peers)
             await asyncio.sleep(0.02)

@@ -14,8 +14,10 @@ from bench.drain import Drained
 from bench.events import Shape, instant, make, messages
 from bench.expected import Unlock, compare, expect
 from bench.peers.by_hand import State, fold, read, read_state, write_state
+from bench.publish import Taken, publish_as_taken
 from bench.results import RATIOS, Measured, Results, Row, of, rate, ratio
-from bench.runs import Latency, Speed, Verdict
+from bench.runs import Speed, Verdict
+from bench.soon import Latency
 from dsl.calendar import format_instant
 from dsl.compile import compile_rules
 from worker.replay import replay
@@ -149,7 +151,12 @@ def results() -> Results:
         return [Speed(drained(each), 100_000.0, "none", 12) for each in rates]
 
     worker = Row("**ach**", "", announces=True, killed=Verdict(right=True, said=""))
-    worker.by_mode["1"] = Measured(speeds(60_000, 40_000, 50_000), Latency(25_000, 100, 0.0041, 0.0213, 0))
+    worker.by_mode["1"] = Measured(
+        speeds(60_000, 40_000, 50_000),
+        [31_000, 29_000, 30_000],
+        [Latency(each, 100, 0.0041, 0.0213 + each / 1e6, 0) for each in (15_500, 14_500, 15_000)],
+        Latency(25_000, 100, 0.0081, 0.0413, 0),
+    )
     other = Row("by hand", "in order", announces=True, killed=Verdict(right=False, said="3 missing"))
     other.by_mode["1"] = Measured(speeds(25_000))
     gone = Row("Pathway", "", announces=False, skipped="it is not here")
@@ -179,11 +186,43 @@ def test_medians_spreads_and_ratios() -> None:
 def test_the_page_shows_what_was_measured() -> None:
     said = page.section(results(), [("Rates", "rates.svg")])
 
-    assert "| **ach** | 50,000 (40,000–60,000) | 10.0 | 5.0 | 2.5 | 512 | 300 | 64.0 | 4.1 | 21.3 |" in said
+    assert "| **ach** | 50,000 (40,000–60,000) | 10.0 | 5.0 | 2.5 | 512 | 300 | 64.0 |" in said
+    soon = "| **ach** | 30,000 (29,000–31,000) | 15,000 | 4.1 (4.1–4.1) | 36.3 (35.8–36.8) | 25,000 | 8.1 | 41.3 |"
+    assert soon in said
     assert "| events/s: one worker to batched by hand | at least 1.3 | 2.00 | – |" in said
     assert "| by hand | right | wrong: 3 missing | – | in order |" in said
     assert "- Pathway: it is not here" in said
     assert "![Rates](rates.svg)" in said
+
+
+@pytest.mark.anyio
+async def test_what_is_taken_is_replaced() -> None:
+    """No more than so many wait, and all are published in the end."""
+    published: list[str] = []
+
+    class Client:
+        async def publish(self, subject: str, _body: bytes) -> None:
+            published.append(subject)
+
+        async def flush(self) -> None:
+            pass
+
+    class Place:
+        client = Client()
+
+    waiting: list[int] = []
+
+    async def taken(sent: int) -> int:
+        waiting.append(sent - 3 * len(waiting))
+        return 3 * (len(waiting) - 1)
+
+    sent = messages(make(Shape(100)), 1)
+    marks = await publish_as_taken(Place(), sent, 10, taken)  # pyright: ignore[reportArgumentType]
+
+    assert published == [one.subject for one in sent]
+    assert max(waiting) == 10 - 3
+    assert isinstance(marks[0], Taken)
+    assert [mark.done for mark in marks] == [3 * n for n in range(len(marks))]
 
 
 def test_only_what_lies_between_the_markers_is_written() -> None:

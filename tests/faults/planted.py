@@ -792,9 +792,10 @@ _HURRYING: Final = (
         "express_locks_out_of_order",
         "partitions are locked in order",
         "sql/queries/express.sql",
-        "    WHERE partition_id = ANY ($1::integer[]) AND generation",
-        "    FROM (SELECT unnest($1::integer[]) AS id ORDER BY random() OFFSET 0) AS any_order\n"
-        "    WHERE partition_id = id AND generation",
+        "    RETURNING 1\n), recorded AS (\n",
+        "        AND (SELECT count(*) FROM (\n"
+        "            SELECT FROM partition ORDER BY partition_id DESC FOR UPDATE) AS backwards) > 0\n"
+        "    RETURNING 1\n), recorded AS (\n",
         (f"{PROTOCOL}::test_partitions_are_locked_in_order",),
     ),
     Bug(
@@ -878,14 +879,6 @@ _HURRYING: Final = (
         (f"{EXPRESS}::test_whom_nobody_hears_goes_the_express_way",),
     ),
     Bug(
-        "express_folds_a_copy_anew",
-        "a copy among what is folded anew is no news",
-        "worker/folding.py",
-        "        if any(map(eq, places, places[1:])):\n",
-        "        if not places:\n",
-        (f"{EXPRESS}::test_a_copy_among_what_is_folded_anew",),
-    ),
-    Bug(
         "express_forgets_what_happened_since",
         "whoever is folded anew is folded as a whole",
         "worker/folding.py",
@@ -932,14 +925,6 @@ _HURRYING: Final = (
         "        if self._written.get(partition) == generation:\n",
         "        if partition in self._lives:\n",
         ("worker/test_standing.py",),
-    ),
-    Bug(
-        "unheard_strangers_stay_new",
-        "whoever has a past is folded from it",
-        "worker/express.py",
-        "    if not heard:\n        standing.known = True\n",
-        "",
-        (f"{EXPRESS}::test_who_is_new_and_heard_by_nobody_has_a_past_then",),
     ),
     Bug(
         "express_for_teams",
