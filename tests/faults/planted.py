@@ -411,7 +411,7 @@ _JUDGING: Final = (
         "sql/queries/progress.sql",
         "AND (checkpoint.mark_at, checkpoint.mark_id) >= (late.occurred_at, late.event_id);",
         "AND (checkpoint.mark_at, checkpoint.mark_id) = (late.occurred_at, late.event_id);",
-        (f"{PIPELINE}::test_late_events_of_a_busy_subject",),
+        (f"{PROTOCOL}::test_checkpoints_that_have_not_seen_what_was_folded_anew",),
     ),
     Bug(
         "ledger_read_by_arrival",

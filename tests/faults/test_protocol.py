@@ -439,6 +439,29 @@ async def test_checkpoints_that_have_not_seen_what_was_absorbed(
     assert row["event_id"] == "a.done-11-u1"
 
 
+@pytest.mark.parametrize("way", ["long", "express"])
+async def test_checkpoints_that_have_not_seen_what_was_folded_anew(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    if way == "long":
+        monkeypatch.setattr(express, "WORTH_IT", 2)
+    monkeypatch.setattr(folding, "CHECKPOINT_EVERY", 2)
+    monkeypatch.setattr(folding, "CHECKPOINT_BYTES", 1000)
+    await engine.apply('event a.done {}\nachievement eight { title "Eight" when count(event=a.done, >= 8) }\n')
+    stats = Stats()
+    async with pipeline_on(engine, stats=stats) as pipeline:
+        for n in (0, 2, 4, 6, 8, 10, 12, 14):
+            await commit(pipeline, await decoded(pipeline, [event(n)]))
+        # The one at 10 has six of them, and does not know of a seventh that comes now.
+        await commit(pipeline, await decoded(pipeline, [event(1)]))
+        rows = await engine.rows("SELECT mark_id FROM checkpoint ORDER BY mark_at")
+        assert [row["mark_id"] for row in rows] == [f"a.done-{n}-u1" for n in (1, 4, 8, 12)]
+        await commit(pipeline, await decoded(pipeline, [event(11)]))
+    assert (stats.late, stats.refolded) == (2, 2)
+    (row,) = await engine.rows("SELECT event_id FROM unlock")
+    assert row["event_id"] == "a.done-11-u1"
+
+
 async def test_a_batch_is_as_late_as_its_earliest_event(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(folding, "CHECKPOINT_EVERY", 2)
     monkeypatch.setattr(folding, "CHECKPOINT_BYTES", 1000)
