@@ -154,7 +154,7 @@ class Twist(NamedTuple):
 SETTLES: Final = MINUTE
 """How long `soon` of SETTLING takes."""
 SETTLING: Final = """
-event a.done {}
+event a.done { team: string? }
 event b.done {}
 event c.done {}
 event d.done {}
@@ -163,22 +163,25 @@ achievement triple { title "Triple" when count(event=a.done, >= 3) }
 achievement flawless { title "Flawless" when count(event=a.done, >= 3, unless=b.done) }
 achievement soon { title "Soon" when count(event=c.done, >= 1, unless=b.done) settle 1m }
 achievement later { title "Later" when count(event=d.done, >= 2, unless=b.done) settle 1h }
+achievement squad { title "Squad" scope team when count(event=a.done, >= 2) }
 """
 
 
 def twist(now: int, prefix: str = PREFIX) -> Twist:
     """Return events around an instant, in microseconds: SETTLING grants on the first part what the second questions."""
 
-    def made(number: int, user: str, kind: str, at: int) -> Sent:
-        event = Event(tenant="t", id=f"e{number:03d}", type=kind, user=user, at=at, offset=0, fields={})
+    def made(number: int, user: str, kind: str, at: int, **fields: Value) -> Sent:
+        event = Event(tenant="t", id=f"e{number:03d}", type=kind, user=user, at=at, offset=0, fields=fields)
         return message_of(event, prefix)
 
     granted = [made(number, "u", "a.done", BEGINNING + number * MINUTE) for number in range(1, 4)]
     settling = [made(20, "v", "c.done", now), made(21, "w", "d.done", now - MINUTE), made(22, "w", "d.done", now)]
     # The evidence of `w` goes before it has settled, that of `u` after all is granted.
     doubts = [made(40, "u", "b.done", BEGINNING + 2 * MINUTE + 1), made(41, "w", "b.done", now - 1)]
+    # A team's second event comes sooner than it seemed, by the long way.
+    squad = [made(70 + minute, "y", "a.done", BEGINNING + minute * MINUTE, team="red") for minute in (3, 4, 1)]
     busy = [made(50 + number, "x", "a.done", BEGINNING + (number * 5 % 12) * MINUTE) for number in range(12)]
-    return Twist([*granted, *settling], [*busy[::2], *doubts, *busy[1::2]])
+    return Twist([*granted, *settling, *squad[:2]], [*busy[::2], *doubts, *squad[2:], *busy[1::2]])
 
 
 def _fields(dice: Random, kind: str) -> dict[str, Value]:
