@@ -462,7 +462,12 @@ async def test_checkpoints_that_have_not_seen_what_was_folded_anew(
     assert row["event_id"] == "a.done-11-u1"
 
 
-async def test_a_batch_is_as_late_as_its_earliest_event(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("way", ["long", "express"])
+async def test_a_batch_is_as_late_as_its_earliest_event(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    if way == "long":
+        monkeypatch.setattr(express, "WORTH_IT", 2)
     monkeypatch.setattr(folding, "CHECKPOINT_EVERY", 2)
     monkeypatch.setattr(folding, "CHECKPOINT_BYTES", 1000)
     await engine.apply('event a.done {}\nachievement eight { title "Eight" when count(event=a.done, >= 8) }\n')
