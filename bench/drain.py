@@ -118,6 +118,35 @@ async def drain(
     )
 
 
+class Watch:
+    """How far peers have come with messages, and whether they still move."""
+
+    def __init__(self, arena: Arena, peers: Sequence[Peer], look: Callable[[], Awaitable[int]] | None = None) -> None:
+        self._arena = arena
+        self._peers = peers
+        self._look = look
+        self._moved = perf_counter()
+        self._before = -1
+
+    async def done(self, total: int) -> int:
+        """Return how many of `total` messages are acknowledged, or done by what `look` says.
+
+        Raises:
+            BenchError: nothing moves any more.
+        """
+        if self._look is None:
+            backlog = await self._arena.backlog()
+            done = total - backlog.waiting - backlog.unacked
+        else:
+            done = await self._look()
+        if done != self._before:
+            self._moved, self._before = perf_counter(), done
+        if perf_counter() - self._moved > STALLED_SECONDS:
+            log = "\n".join(peer.log() for peer in self._peers)
+            raise BenchError(f"stalled with {done:,} of {total:,} messages done:\n{log}")
+        return done
+
+
 async def reached(
     arena: Arena, peers: Sequence[Peer], wanted: int, total: int, look: Callable[[], Awaitable[int]] | None = None
 ) -> int:
@@ -126,23 +155,11 @@ async def reached(
     Raises:
         BenchError: a process failed, or nothing moves any more.
     """
-    began = moved = perf_counter()
-    before = -1
-    while True:
-        if look is None:
-            backlog = await arena.backlog()
-            acknowledged = total - backlog.waiting - backlog.unacked
-        else:
-            acknowledged = await look()
-        if acknowledged >= max(wanted, 1):
-            return acknowledged
-        if acknowledged != before:
-            moved, before = perf_counter(), acknowledged
-        if perf_counter() - moved > STALLED_SECONDS:
-            log = "\n".join(peer.log() for peer in peers)
-            raise BenchError(f"stalled with {acknowledged:,} of {total:,} messages done:\n{log}")
+    began, watch = perf_counter(), Watch(arena, peers, look)
+    while (done := await watch.done(total)) < max(wanted, 1):
         check(peers)
         await asyncio.sleep(max(LOOK_SECONDS, (perf_counter() - began) * LOOK_SHARE))
+    return done
 
 
 def check(peers: Sequence[Peer]) -> None:

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from bench.drain import STALLED_SECONDS, check
-from bench.processes import BenchError
+from bench.drain import Watch, check
 from bench.publish import publish_as_taken, publish_paced
 from bench.runs import look_of, pulling, start
 from worker.stats import percentile
@@ -62,23 +61,12 @@ async def carried(rig: Rig, who: Contestant, load: Load, per: int, folder: Path)
     window = max(1, min(WINDOW, len(load.events) // WINDOW_SHARE) // per)
     async with rig.arena(who.lanes) as arena:
         await who.prepare(arena)
-        look = look_of(arena, who, per)
         peers = start(arena, who, per, folder)
-        moved, before = perf_counter(), -1
+        watch = Watch(arena, peers, look_of(arena, who, per))
 
         async def taken(sent: int) -> int:
-            nonlocal moved, before
             check(peers)
-            if look is None:
-                backlog = await arena.backlog()
-                done = sent - backlog.waiting - backlog.unacked
-            else:
-                done = await look()
-            if done != before:
-                moved, before = perf_counter(), done
-            if perf_counter() - moved > STALLED_SECONDS:
-                raise BenchError(f"stalled with {done:,} of {sent:,} messages done: {peers[0].log()}")
-            return done
+            return await watch.done(sent)
 
         try:
             await pulling(arena, peers)

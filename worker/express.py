@@ -1,9 +1,10 @@
 """The express way: one statement commits a batch of which everything is known beforehand.
 
-Most events are of users whom this worker remembers. What comes later than all that is known of them is new, for a copy
-lies where its original lies; what comes late is taken to be new as long as that turns out to be right (`Trust`). They
-are judged without asking anybody, and one statement locks the partitions, records the events, saves progress and
-inserts unlocks, all or nothing. Where a partition has moved, an event was known, or an unlock was there before, it does
+Most events are of users whom this worker remembers; where others stand is looked up, without a lock. What comes later
+than all that is known of a user is new, for a copy lies where its original lies; what comes late is taken to be new as
+long as that turns out to be right (`Trust`), and the past of those whose grants it may move is looked up likewise. All
+are judged, and one statement locks the partitions, records the events, saves progress, and inserts and amends unlocks,
+all or nothing. Where a partition has moved, an event was known, or an unlock is not as it was taken to be, it does
 nothing, and the batch goes the long way, which takes nothing for granted.
 """
 

@@ -415,71 +415,58 @@ async def test_a_copy_among_many_fingerprints(engine: Engine) -> None:
     assert row["event_id"] == "new"
 
 
-@pytest.mark.parametrize("way", ["express", "long"])
-async def test_checkpoints_that_have_not_seen_what_was_absorbed(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch, way: str
-) -> None:
-    if way == "long":
+@pytest.fixture(params=["express", "long"])
+async def eight(engine: Engine, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Engine:
+    """One achievement for eight of a kind, a checkpoint every two events, and each of the ways."""
+    if request.param == "long":
         monkeypatch.setattr(express, "WORTH_IT", 2)
     monkeypatch.setattr(folding, "CHECKPOINT_EVERY", 2)
     monkeypatch.setattr(folding, "CHECKPOINT_BYTES", 1000)
     await engine.apply('event a.done {}\nachievement eight { title "Eight" when count(event=a.done, >= 8) }\n')
+    return engine
+
+
+async def test_checkpoints_that_have_not_seen_what_was_absorbed(eight: Engine) -> None:
     stats = Stats()
-    async with pipeline_on(engine, stats=stats) as pipeline:
+    async with pipeline_on(eight, stats=stats) as pipeline:
         for n in (0, 2, 4, 6, 8, 10):
             await commit(pipeline, await decoded(pipeline, [event(n)]))
-        assert len(await engine.rows("SELECT FROM checkpoint")) == 3
+        assert len(await eight.rows("SELECT FROM checkpoint")) == 3
         for n in (1, 12):
             await commit(pipeline, await decoded(pipeline, [event(n)]))
         assert (stats.late, stats.refolded) == (1, 0)
         # This one makes the eighth come sooner: whatever is folded anew begins before all of them.
         await commit(pipeline, await decoded(pipeline, [event(11)]))
     assert (stats.late, stats.refolded) == (2, 1)
-    (row,) = await engine.rows("SELECT event_id FROM unlock")
+    (row,) = await eight.rows("SELECT event_id FROM unlock")
     assert row["event_id"] == "a.done-11-u1"
 
 
-@pytest.mark.parametrize("way", ["long", "express"])
-async def test_checkpoints_that_have_not_seen_what_was_folded_anew(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch, way: str
-) -> None:
-    if way == "long":
-        monkeypatch.setattr(express, "WORTH_IT", 2)
-    monkeypatch.setattr(folding, "CHECKPOINT_EVERY", 2)
-    monkeypatch.setattr(folding, "CHECKPOINT_BYTES", 1000)
-    await engine.apply('event a.done {}\nachievement eight { title "Eight" when count(event=a.done, >= 8) }\n')
+async def test_checkpoints_that_have_not_seen_what_was_folded_anew(eight: Engine) -> None:
     stats = Stats()
-    async with pipeline_on(engine, stats=stats) as pipeline:
+    async with pipeline_on(eight, stats=stats) as pipeline:
         for n in (0, 2, 4, 6, 8, 10, 12, 14):
             await commit(pipeline, await decoded(pipeline, [event(n)]))
         # The one at 10 has six of them, and does not know of a seventh that comes now.
         await commit(pipeline, await decoded(pipeline, [event(1)]))
-        rows = await engine.rows("SELECT mark_id FROM checkpoint ORDER BY mark_at")
+        rows = await eight.rows("SELECT mark_id FROM checkpoint ORDER BY mark_at")
         assert [row["mark_id"] for row in rows] == [f"a.done-{n}-u1" for n in (1, 4, 8, 12)]
         await commit(pipeline, await decoded(pipeline, [event(11)]))
     assert (stats.late, stats.refolded) == (2, 2)
-    (row,) = await engine.rows("SELECT event_id FROM unlock")
+    (row,) = await eight.rows("SELECT event_id FROM unlock")
     assert row["event_id"] == "a.done-11-u1"
 
 
-@pytest.mark.parametrize("way", ["long", "express"])
-async def test_a_batch_is_as_late_as_its_earliest_event(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch, way: str
-) -> None:
-    if way == "long":
-        monkeypatch.setattr(express, "WORTH_IT", 2)
-    monkeypatch.setattr(folding, "CHECKPOINT_EVERY", 2)
-    monkeypatch.setattr(folding, "CHECKPOINT_BYTES", 1000)
-    await engine.apply('event a.done {}\nachievement eight { title "Eight" when count(event=a.done, >= 8) }\n')
+async def test_a_batch_is_as_late_as_its_earliest_event(eight: Engine) -> None:
     stats = Stats()
-    async with pipeline_on(engine, stats=stats) as pipeline:
+    async with pipeline_on(eight, stats=stats) as pipeline:
         for n in (0, 2, 4, 6, 8, 10, 12):
             await commit(pipeline, await decoded(pipeline, [event(n)]))
         # A checkpoint lies between the two of them, and has seen neither.
-        assert len(await engine.rows("SELECT FROM checkpoint")) == 3
+        assert len(await eight.rows("SELECT FROM checkpoint")) == 3
         await commit(pipeline, await decoded(pipeline, [event(11), event(1)]))
     assert (stats.late, stats.refolded) == (2, 1)
-    (row,) = await engine.rows("SELECT event_id FROM unlock")
+    (row,) = await eight.rows("SELECT event_id FROM unlock")
     assert row["event_id"] == "a.done-11-u1"
 
 

@@ -233,7 +233,7 @@ async def test_what_takes_a_grant_away_goes_the_long_way(engine: Engine) -> None
 
 
 async def test_a_copy_among_what_is_folded_anew(engine: Engine) -> None:
-    """The ledger has it, which is found out before anything is written."""
+    """The ledger has it, which is found out when it is recorded."""
     stats = Stats()
     async with pipeline_on(engine, stats=stats) as pipeline:
         await send(pipeline, event(5), event(20), event(30))
