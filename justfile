@@ -126,25 +126,29 @@ npm *args: setup
     npm install --loglevel error --no-audit --no-fund --ignore-scripts
     npm {{ args }}
 
-# Make or refresh an environment from a lock file; returns at once when it is already what the lock says
+# Make or refresh an environment from a lock file; returns at once when it is already what the lock says. ACH_PYTHON names
+# the Python to make it with, in place of the first that will do
 setup lock="requirements.lock" venv=".venv":
     #!/bin/sh
     set -eu
     # The stamp is what the environment was made from. Scripts in it carry the folder's path, so that belongs to it too.
     made_from() { echo "$1"; pwd; cat "$1" pyproject.toml; }
-    fresh() { [ -x {{ venv }}/bin/python ] && made_from "$1" | cmp -s - {{ venv }}/made-from; }
+    real() { "$1" -c 'import os, sys; print(os.path.realpath(sys.executable))' 2>/dev/null; }
+    wanted() { [ -z "${ACH_PYTHON:-}" ] || [ "$(real {{ venv }}/bin/python)" = "$(real "$ACH_PYTHON")" ]; }
+    fresh() { [ -x {{ venv }}/bin/python ] && made_from "$1" | cmp -s - {{ venv }}/made-from && wanted; }
     # The full environment can do whatever the smaller one can.
     if fresh "{{ lock }}" || fresh requirements.lock; then exit 0; fi
 
     python=
-    for candidate in python3 python3.14 python3.13 python3.12 python3.11; do
+    for candidate in ${ACH_PYTHON:-python3 python3.14 python3.13 python3.12 python3.11}; do
         if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
             python=$candidate
             break
         fi
     done
     if [ -z "$python" ]; then
-        echo "error: Python 3.11 or later is needed; python3 is $(python3 --version 2>&1 || true)" >&2
+        first=${ACH_PYTHON:-python3}
+        echo "error: Python 3.11 or later is needed; $first is $("$first" --version 2>&1 || true)" >&2
         exit 1
     fi
 
@@ -157,7 +161,7 @@ setup lock="requirements.lock" venv=".venv":
     if [ "$(head -n 1 {{ venv }}/made-from 2>/dev/null)" = requirements.lock ]; then lock=requirements.lock; fi
 
     # An installation that was cut short is not to be trusted, nor a Python that went away.
-    if [ -e {{ venv }}/installing ] || ! {{ venv }}/bin/python -c '' 2>/dev/null || [ "$(sed -n 2p {{ venv }}/made-from 2>/dev/null)" != "$(pwd)" ]; then
+    if [ -e {{ venv }}/installing ] || ! {{ venv }}/bin/python -c '' 2>/dev/null || ! wanted || [ "$(sed -n 2p {{ venv }}/made-from 2>/dev/null)" != "$(pwd)" ]; then
         rm -rf {{ venv }}
         # Debian's python3 has no ensurepip until python3-venv is installed; the pip beside it will do.
         if ! "$python" -m venv {{ venv }} >/dev/null 2>&1; then

@@ -21,7 +21,7 @@ from bench import page, pathway_env
 from bench.chart import draw
 from bench.contestants import CONTESTANTS
 from bench.events import Shape
-from bench.machine import machine, versions
+from bench.machine import doubt, machine, versions
 from bench.processes import ROOT, BenchError
 from bench.results import MODES, Measured, Results, Row, of, rate
 from bench.rig import rig
@@ -201,6 +201,8 @@ def main(  # noqa: PLR0913 - the options
     )
     for one in who:
         results.rows[one.key].skipped = one.missing() or ""
+    if said := doubt():
+        print(said, file=sys.stderr)
     logs.quiet()
     run_async(lambda: _measure(who, results))
     if writes if writes is not None else not (quick or only):

@@ -29,7 +29,7 @@ from bench.contestants import CONTESTANTS
 from bench.curve_page import Curves, Drawn, Measured
 from bench.drain import WARM, drain
 from bench.events import SEED, Shape, make, messages
-from bench.machine import machine, versions
+from bench.machine import doubt, machine, versions
 from bench.page import merged
 from bench.processes import ROOT, BenchError
 from bench.publish import publish_all
@@ -459,6 +459,8 @@ def main(  # noqa: PLR0913 - the options
     if writing and results.events < FEWEST_WRITTEN:
         raise click.UsageError(f"fewer than {FEWEST_WRITTEN:,} events are a batch or two: nothing to be written down")
     part = Part.FULL if full else Part.QUICK if quick else Part.USUAL
+    if said := doubt():
+        print(said, file=sys.stderr)
     logs.quiet()
     run_async(lambda: _measure(keys, results, part))
     if writing:

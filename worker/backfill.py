@@ -16,12 +16,12 @@ import structlog
 
 from dsl.outcome import Subject
 from worker.fence import NOBODY, Held
-from worker.folding import BEGINNING, refold, write_progress
+from worker.folding import refold, write_progress
 from worker.grants import Earned, settle_unlocks
 from worker.partition import partition_of
 from worker.rules import load_deployed
 from worker.settings import Clock
-from worker.standing import Standing
+from worker.standing import BEGINNING, Standing
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

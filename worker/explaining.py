@@ -134,10 +134,10 @@ async def explain_ledger(settings: Settings, request: Request) -> None:
 
 
 async def _explain_stored(store: Store, settings: Settings, request: Request) -> None:
-    from worker.folding import BEGINNING  # noqa: PLC0415
     from worker.ledger import read_back  # noqa: PLC0415
     from worker.rules import load_deployed  # noqa: PLC0415
     from worker.settings import Clock  # noqa: PLC0415
+    from worker.standing import BEGINNING  # noqa: PLC0415
 
     deployed = await load_deployed(store, settings)
     _check_named(deployed.rules, request)

@@ -19,9 +19,9 @@ import msgspec
 from dsl.compile import USER
 from dsl.event import Position
 from dsl.outcome import canonical_order
+from worker.ahead import pasts_of
 from worker.batch import Attempt
 from worker.folding import (
-    BEGINNING,
     UnfoldableError,
     checkpoint_columns,
     fold_ahead,
@@ -37,12 +37,12 @@ from worker.grants import (
     decisions_about,
     evaluation_columns,
     first_decisions,
-    stored_unlocks,
 )
 from worker.ledger import standings_of
 from worker.partition import partition_of
 from worker.reconcile import Kind
 from worker.row import pack_events
+from worker.standing import BEGINNING
 from worker.store import OvertakenError
 
 if TYPE_CHECKING:
@@ -281,19 +281,15 @@ async def commit_express(session: Session, express: Express, memory: Memory, *, 
 async def _fold_anew(
     session: Session, express: Express
 ) -> tuple[list[tuple[Subject, Grant]], list[tuple[Subject, Change]]]:
-    """Fold users anew; return what they have earned beyond what is stored, and what changes of that.
-
-    What is read for it holds at the commit: whoever writes any of it meanwhile raises the generation of the user's
-    partition, but for an operator who revokes an unlock, which the statement looks at by itself.
-    """
+    """Fold users anew; return what they have earned beyond what is stored, and what changes of that."""
     attempt = express.attempt
     rules = attempt.batch.rules
-    late = {user: attempt.absorbed[user] for user in express.anew}
-    attempt.refolded, points = await fold_ahead(session, rules, late, express.anew)
+    pasts = await pasts_of(session, rules, {user: attempt.absorbed[user] for user in express.anew})
+    attempt.refolded, points = fold_ahead(rules, pasts, express.anew)
     attempt.checkpoints.extend(points)
     for user, anew in attempt.refolded.items():
         attempt.standings[user].state, attempt.standings[user].folded = anew.state, anew.folded
-    new, changes = compare(rules, attempt.refolded, await stored_unlocks(session, late, query="stored_unlocks"))
+    new, changes = compare(rules, attempt.refolded, {user: past.unlocks for user, past in pasts.items()})
     if any(change.kind not in {Kind.AMENDED, Kind.RESTORED} for _, change in changes):
         raise OvertakenError("something is no longer earned")
     return new, changes

@@ -17,16 +17,16 @@ from dsl.event import Position
 from dsl.fold import absorb, start, walk
 from dsl.outcome import Subject, canonical_order
 from dsl.progress import Grant, State, decode, encode
-from worker.ledger import read_back, read_some
+from worker.ledger import read_back
 from worker.packing import pack, pack_ints
-from worker.standing import Checkpoint, Refolded
-from worker.store import OvertakenError
+from worker.standing import BEGINNING, Checkpoint, Refolded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from dsl.compile import Plan
     from dsl.event import Event
+    from worker.ahead import Past
     from worker.batch import Attempt, Concern
     from worker.deployed import Deployed
     from worker.standing import Standing
@@ -39,10 +39,6 @@ CHECKPOINT_BYTES: Final = 32
 """Bytes that a checkpoint may take for each event since the one before: a large state is written down less often."""
 CHECKPOINTS_KEPT: Final = 16
 """Of one subject. What comes later than all of them is folded from the beginning."""
-MOST_AHEAD: Final = 5000
-"""Events that are read back ahead of a batch, less one."""
-BEGINNING: Final = Position(-62_135_683_200_000_000, "")
-"""Before all events: the last day of the year before 1, microseconds since the epoch."""
 
 
 class UnfoldableError(Exception):
@@ -171,7 +167,7 @@ async def refold(
     history costs time, not memory.
     """
     plan, stamp = rules.program.scopes[scope], rules.stamps[scope]
-    folded = await _last_folded(session, rules, scope, late, query="checkpoints_before")
+    folded = await _last_folded(session, rules, scope, late)
     after = {subject: anew.since for subject, anew in folded.items()}
     points: defaultdict[Subject, deque[Checkpoint]] = defaultdict(lambda: deque(maxlen=CHECKPOINTS_KEPT))
     async for page in read_back(session, rules, scope, after):
@@ -184,40 +180,33 @@ async def refold(
     return folded
 
 
-async def fold_ahead(
-    session: Session, rules: Deployed, late: Mapping[Subject, Position], events: Mapping[Subject, list[Event]]
+def fold_ahead(
+    rules: Deployed, pasts: Mapping[Subject, Past], events: Mapping[Subject, list[Event]]
 ) -> tuple[dict[Subject, Refolded], list[Checkpoint]]:
-    """The same for users whose partitions are not held, with events that the ledger does not have yet.
+    """Fold users from what was looked up, with events that the ledger does not have yet.
 
-    Should it have one of them after all, recording that will fail.
-    Returned with the new checkpoints. Nothing is written, and no more is read than what memory can hold.
+    Should it have one of them after all, recording that will fail. Returned with the new checkpoints.
 
     Raises:
-        OvertakenError: the ledger has too many others behind them.
         UnfoldableError: the fold failed on an event.
     """
     plan, stamp = rules.program.scopes[USER], rules.stamps[USER]
-    folded = await _last_folded(session, rules, USER, late, query="latest_checkpoints")
-    told: defaultdict[Subject, list[Event]] = defaultdict(list)
-    rows = await read_some(session, rules, {subject: anew.since for subject, anew in folded.items()}, MOST_AHEAD)
-    if len(rows) == MOST_AHEAD:
-        raise OvertakenError("too much has happened since")
-    for subject, event in rows:
-        told[subject].append(event)
+    folded: dict[Subject, Refolded] = {}
     points: list[Checkpoint] = []
-    for subject, anew in folded.items():
-        run = sorted([*told[subject], *events[subject]], key=canonical_order)
+    for subject, past in pasts.items():
+        anew = folded[subject] = Refolded(past.state or start(plan), past.since)
+        run = sorted([*past.events, *events[subject]], key=canonical_order)
         anew.grants, due = _walk(plan, subject, stamp, anew, run)
         points.extend(due[-CHECKPOINTS_KEPT:])
     return folded, points
 
 
 async def _last_folded(
-    session: Session, rules: Deployed, scope: str, late: Mapping[Subject, Position], *, query: str
+    session: Session, rules: Deployed, scope: str, late: Mapping[Subject, Position]
 ) -> dict[Subject, Refolded]:
-    """Return the last state that is known of each before a position."""
+    """Return the last state that is known of each before a position; what is kept of behind it is forgotten."""
     folded = {subject: Refolded(start(rules.program.scopes[scope]), BEGINNING) for subject in late}
-    for point in await session.rows(Checkpoint, query, *position_columns(late)):
+    for point in await session.rows(Checkpoint, "checkpoints_before", *position_columns(late)):
         state = decode(point.state.encode())
         if state is not None and point.stamp == rules.stamps[scope]:
             subject = Subject(point.tenant_id, point.scope, point.subject)

@@ -34,12 +34,12 @@ async def settle_unlocks(session: Session, rules: Deployed, earned: Earned, *, n
     """
     new: list[tuple[Subject, Grant]] = list(earned.stepped)
     changes: list[tuple[Subject, Change]] = []
-    stored = await stored_unlocks(session, earned.refolded, query="unlocks_of_subjects")
+    stored = await _stored_unlocks(session, earned.refolded)
     more, moved = compare(rules, earned.refolded, stored)
     new.extend(more)
     changes.extend(moved)
     decisions, known = await _insert(session, rules, new, now=now, clock=clock)
-    stored = await stored_unlocks(session, known, query="unlocks_of_subjects")
+    stored = await _stored_unlocks(session, known)
     for subject, grants in known.items():
         _, moved = reconcile(subject, stored[subject], grants, None)
         changes.extend((subject, change) for change in moved)
@@ -77,14 +77,14 @@ class _Ruled(NamedTuple):
         return self.rules.rules_on(self.scope, achievement, tier)
 
 
-async def stored_unlocks(session: Session, subjects: Iterable[Subject], *, query: str) -> dict[Subject, list[Stored]]:
+async def _stored_unlocks(session: Session, subjects: Iterable[Subject]) -> dict[Subject, list[Stored]]:
     """Return the unlocks that each has."""
     found: defaultdict[Subject, list[Stored]] = defaultdict(list)
     asked = sorted(subjects)
     if asked:
         columns = (list(column) for column in zip(*asked, strict=True))
         kinds = {tuple(subject): subject for subject in asked}
-        for row in await session.rows(Stored, query, *columns):
+        for row in await session.rows(Stored, "unlocks_of_subjects", *columns):
             found[kinds[row.tenant_id, row.scope, row.subject]].append(row)
     return found
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from dsl.compile import USER
 from dsl.event import Event
 from dsl.progress import State, decode
 from worker.batch import Letter
@@ -15,7 +14,7 @@ from worker.standing import Standing
 from worker.verdict import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     from dsl.event import Position
     from dsl.outcome import Subject
@@ -204,35 +203,25 @@ async def read_back(
     Of each subject, those behind a position.
     """
     query = {"user": "events_of_users", "tenant": "events_of_tenants"}.get(scope, "events_of_subjects")
-    told, args = _asked(rules, scope, after)
+    subjects, args = sorted(after), positions_heard(rules, scope, after)
+
+    def told(n: int, *row: *EventRow) -> tuple[Subject, Event]:
+        return subjects[n - 1], event_of(rules, *row)
+
     if scope not in FIELDLESS:
         args.append(scope)
     async for page in session.pages(told, query, *args):
         yield page
 
 
-async def read_some(
-    session: Session, rules: Deployed, after: Mapping[Subject, Position], most: int
-) -> list[tuple[Subject, Event]]:
-    """Return the same of users, without a transaction, and no more than so many."""
-    told, args = _asked(rules, USER, after)
-    return await session.rows(told, "some_events_of_users", *args, most)
-
-
-def _asked(
-    rules: Deployed, scope: str, after: Mapping[Subject, Position]
-) -> tuple[Callable[[int, *EventRow], tuple[Subject, Event]], list[object]]:
-    """Return what reads a row, and the arguments that all queries for events have."""
-    subjects = sorted(after)
-
-    def told(n: int, *row: *EventRow) -> tuple[Subject, Event]:
-        return subjects[n - 1], event_of(rules, *row)
-
-    return told, [
+def positions_heard(rules: Deployed, scope: str, places: Mapping[Subject, Position]) -> list[object]:
+    """Return subjects of one scope with positions, sorted, and what its plan hears, as the arguments of a query."""
+    subjects = sorted(places)
+    return [
         [subject.tenant_id for subject in subjects],
         [subject.subject for subject in subjects],
-        [after[subject].at for subject in subjects],
-        [after[subject].id for subject in subjects],
+        [places[subject].at for subject in subjects],
+        [places[subject].id for subject in subjects],
         sorted(rules.program.scopes[scope].types),
     ]
 

@@ -8,7 +8,7 @@ nobody knows yet how it ends.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
@@ -17,6 +17,9 @@ from dsl.progress import Grant, State
 
 if TYPE_CHECKING:
     from dsl.outcome import Subject
+
+BEGINNING: Final = Position(-62_135_683_200_000_000, "")
+"""Before all events: the last day of the year before 1, microseconds since the epoch."""
 
 
 class Standing(msgspec.Struct):

@@ -1,5 +1,39 @@
 -- A batch of which everything is known beforehand.
 
+-- name: pasts_of_users
+-- What users are folded anew from whose late event may move a grant, in one look and without a lock: each one's last
+-- checkpoint before it that is of plan $6, the events of types $5 behind that, of which $7 are read at most, and the unlocks.
+SELECT
+    asked.n, latest.mark_at, latest.mark_id, latest.state,
+    ARRAY(
+        SELECT ROW(tenant_id, event_id, event_type, user_id, occurred_at, utc_offset, payload)
+        FROM event
+        WHERE event.tenant_id = asked.tenant_id AND event.user_id = asked.user_id
+            AND (event.occurred_at, event.event_id) > (coalesce(latest.mark_at, '-infinity'), coalesce(latest.mark_id, ''))
+            AND event_type = ANY ($5::text[])
+        ORDER BY occurred_at, event_id
+        LIMIT $7
+    ),
+    ARRAY(
+        SELECT ROW(
+            tenant_id, scope, subject, achievement, tier, occurrence, unlock_id, version, earned_at, event_id, settles_at,
+            granted_at, contested_at, revoked_at)
+        FROM unlock
+        WHERE unlock.tenant_id = asked.tenant_id AND unlock.scope = 'user' AND unlock.subject = asked.user_id
+        ORDER BY achievement, tier, occurrence
+    )
+FROM unnest($1::text[], $2::text[], $3::timestamptz[], $4::text[])
+    WITH ORDINALITY AS asked (tenant_id, user_id, late_at, late_id, n)
+LEFT JOIN LATERAL (
+    SELECT mark_at, mark_id, stamp, state
+    FROM checkpoint
+    WHERE checkpoint.tenant_id = asked.tenant_id AND checkpoint.scope = 'user'
+        AND checkpoint.subject = asked.user_id
+        AND (checkpoint.mark_at, checkpoint.mark_id) < (asked.late_at, asked.late_id)
+    ORDER BY mark_at DESC, mark_id DESC
+    LIMIT 1
+) AS latest ON latest.stamp = $6;
+
 -- name: commit_express
 -- All of it in one statement, and a transaction by itself: the partitions are as we left them, the events are new, the
 -- unlocks are first ones. Where one of that is not so, nothing happens at all. An event that was there is a violation of

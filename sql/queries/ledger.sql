@@ -49,11 +49,6 @@ JOIN event ON event.tenant_id = asked.tenant_id AND event.user_id = asked.user_i
 WHERE event_type = ANY ($5::text[])
 ORDER BY asked.n, occurred_at, event.event_id;
 
--- name: some_events_of_users
--- The first $6 of them, without a cursor.
--- use events_of_users from $1
-LIMIT $6;
-
 -- name: events_of_tenants
 SELECT asked.n, event.tenant_id, event.event_id, event_type, event.user_id, occurred_at, utc_offset, payload
 FROM unnest($1::text[], $2::text[], $3::timestamptz[], $4::text[])

@@ -114,11 +114,6 @@ WHERE checkpoint.tenant_id = late.tenant_id AND checkpoint.scope = late.scope
 WITH forgotten AS (
     -- use forget_checkpoints from $1
 )
--- use latest_checkpoints from $1
-;
-
--- name: latest_checkpoints
--- The last one of each before a late event.
 SELECT late.tenant_id, late.scope, late.subject, latest.mark_at, latest.mark_id, latest.stamp, latest.state
 FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::text[])
     AS late (tenant_id, scope, subject, occurred_at, event_id)

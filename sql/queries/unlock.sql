@@ -38,17 +38,14 @@ SELECT unlock_id, granted_at IS NOT NULL AS granted FROM new;
 
 -- name: unlocks_of_subjects
 -- Locked, because the notifier may be granting one that settles.
--- use stored_unlocks from $1
-FOR UPDATE OF unlock;
-
--- name: stored_unlocks
 SELECT
     unlock.tenant_id, unlock.scope, unlock.subject, achievement, tier, occurrence, unlock_id, version, earned_at,
     event_id, settles_at, granted_at, contested_at, revoked_at
 FROM unnest($1::text[], $2::text[], $3::text[]) AS asked (tenant_id, scope, subject)
 JOIN unlock
     ON unlock.tenant_id = asked.tenant_id AND unlock.scope = asked.scope AND unlock.subject = asked.subject
-ORDER BY unlock.tenant_id, unlock.scope, unlock.subject, achievement, tier, occurrence;
+ORDER BY unlock.tenant_id, unlock.scope, unlock.subject, achievement, tier, occurrence
+FOR UPDATE OF unlock;
 
 -- name: amend_unlocks
 -- Late evidence moved it, or supports it again. Id, reward and granted_at stay; one that still settles waits anew. What

@@ -36,7 +36,7 @@ CONTRACT: Final = "worker/test_contract.py"
 DRAWN: Final = ("faults/test_metamorphic.py::test_drawn_rules_through_the_database[1]",)
 
 _LEDGER_ORDER: Final = (
-    "WHERE event_type = ANY ($5::text[])\nORDER BY asked.n, occurred_at, event.event_id;\n\n-- name: some_events"
+    "WHERE event_type = ANY ($5::text[])\nORDER BY asked.n, occurred_at, event.event_id;\n\n-- name: events_of_tenants"
 )
 _OUTBOX: Final = (
     "WHERE published_at IS NULL AND revoked_at IS NULL AND (settles_at IS NULL OR settles_at <= $1::timestamptz)\nORDER"
@@ -882,17 +882,33 @@ _HURRYING: Final = (
         "express_forgets_what_happened_since",
         "whoever is folded anew is folded as a whole",
         "worker/folding.py",
-        "        run = sorted([*told[subject], *events[subject]], key=canonical_order)\n",
+        "        run = sorted([*past.events, *events[subject]], key=canonical_order)\n",
         "        run = sorted(events[subject], key=canonical_order)\n",
         (EXPRESS,),
     ),
     Bug(
         "express_reads_on_without_end",
         "what is read ahead is bounded",
-        "worker/folding.py",
-        "    if len(rows) == MOST_AHEAD:\n",
-        "    if not rows:\n",
+        "worker/ahead.py",
+        "        if len(events) == MOST_AHEAD:\n",
+        "        if not subjects:\n",
         (f"{EXPRESS}::test_more_has_happened_since_than_is_read_ahead",),
+    ),
+    Bug(
+        "express_from_a_checkpoint_of_another_plan",
+        "a state is valid under the plan that folded it",
+        "sql/queries/express.sql",
+        ") AS latest ON latest.stamp = $6;",
+        ") AS latest ON latest.stamp <> '' OR $6 = '';",
+        (f"{EXPRESS}::test_from_the_last_checkpoint_before_a_late_event",),
+    ),
+    Bug(
+        "express_folds_all_again_on_top_of_a_checkpoint",
+        "whoever is folded anew hears each event once",
+        "sql/queries/express.sql",
+        "> (coalesce(latest.mark_at, '-infinity'), coalesce(latest.mark_id, ''))",
+        "> ('-infinity', coalesce(left(latest.mark_id, 0), ''))",
+        (f"{EXPRESS}::test_from_the_last_checkpoint_before_a_late_event",),
     ),
     Bug(
         "express_amends_what_was_revoked",

@@ -243,9 +243,9 @@ async def test_a_copy_among_what_is_folded_anew(engine: Engine) -> None:
 
 
 async def test_more_has_happened_since_than_is_read_ahead(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    from worker import folding  # noqa: PLC0415
+    from worker import ahead  # noqa: PLC0415
 
-    monkeypatch.setattr(folding, "MOST_AHEAD", 3)
+    monkeypatch.setattr(ahead, "MOST_AHEAD", 3)
     stats = Stats()
     async with pipeline_on(engine, stats=stats) as pipeline:
         await send(pipeline, event(10), event(20), event(30))
@@ -268,6 +268,42 @@ async def test_more_are_folded_anew_than_is_worth_it(engine: Engine, monkeypatch
     assert [row["event_id"] for row in rows] == ["a.done-20-u1", "a.done-20-u2"]
 
 
+@pytest.fixture
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave a checkpoint after every second event."""
+    from worker import folding  # noqa: PLC0415
+
+    monkeypatch.setattr(folding, "CHECKPOINT_EVERY", 2)
+    monkeypatch.setattr(folding, "CHECKPOINT_BYTES", 1000)
+
+
+@pytest.mark.parametrize(
+    ("left", "overtaken"),
+    [
+        pytest.param("UPDATE checkpoint SET mark_id = mark_id", 0, id="as_it_is"),
+        pytest.param(
+            "UPDATE checkpoint SET stamp = 'other', state = (SELECT state FROM checkpoint ORDER BY mark_at LIMIT 1)",
+            0,
+            id="of_another_plan",
+        ),
+        pytest.param("UPDATE checkpoint SET state = '[1,0]'", 1, id="nobody_can_read"),
+        pytest.param("DELETE FROM checkpoint", 0, id="gone"),
+    ],
+)
+@pytest.mark.usefixtures("often")
+async def test_from_the_last_checkpoint_before_a_late_event(engine: Engine, left: str, overtaken: int) -> None:
+    await engine.apply(EIGHT)
+    stats = Stats()
+    async with pipeline_on(engine, stats=stats) as pipeline:
+        await send(pipeline, event(10))
+        await send(pipeline, *(event(n) for n in range(20, 90, 10)))
+        await engine.rows(left)
+        await send(pipeline, event(45))
+    assert (stats.overtaken, stats.refolded, stats.decisions["amended"]) == (overtaken, 1, 1)
+    (row,) = await engine.rows("SELECT event_id FROM unlock")
+    assert row["event_id"] == "a.done-70-u1"
+
+
 class Meanwhile:
     """Does something once, when rows of a query have been read."""
 
@@ -283,14 +319,13 @@ class Meanwhile:
         monkeypatch.setattr(Session, "rows", reading)
 
 
-@pytest.mark.parametrize("query", ["latest_checkpoints", "some_events_of_users", "stored_unlocks"])
 async def test_somebody_else_writes_between_reading_and_committing(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch, query: str
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stats = Stats()
     async with pipeline_on(engine, stats=stats) as pipeline, pipeline_on(engine, owner="other") as other:
         await send(pipeline, event(10), event(20), event(30))
-        Meanwhile(monkeypatch, query, lambda: send(other, event(3), event(4)))
+        Meanwhile(monkeypatch, "pasts_of_users", lambda: send(other, event(3), event(4)))
         await send(pipeline, event(5))
     assert (stats.overtaken, stats.events) == (1, 4)
     rows = await engine.rows("SELECT achievement, event_id FROM unlock ORDER BY 1")
@@ -304,7 +339,7 @@ async def test_an_operator_revokes_between_reading_and_committing(
     async with pipeline_on(engine, stats=stats) as pipeline:
         await send(pipeline, event(10), event(20), event(30))
         revoke = "UPDATE unlock SET revoked_at = now() WHERE achievement = 'three'"
-        Meanwhile(monkeypatch, "stored_unlocks", lambda: engine.rows(revoke))
+        Meanwhile(monkeypatch, "pasts_of_users", lambda: engine.rows(revoke))
         await send(pipeline, event(5))
     assert (stats.overtaken, stats.decisions["amended"]) == (1, 1)
     rows = await engine.rows("SELECT achievement, event_id FROM unlock ORDER BY 1")
@@ -554,11 +589,10 @@ async def test_what_is_decided_is_told(engine: Engine) -> None:
     assert rewards["three"] == '{"xp":10}'
 
 
+@pytest.mark.usefixtures("often")
 async def test_checkpoints_are_kept_and_pruned(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     from worker import folding  # noqa: PLC0415
 
-    monkeypatch.setattr(folding, "CHECKPOINT_EVERY", 2)
-    monkeypatch.setattr(folding, "CHECKPOINT_BYTES", 1000)
     monkeypatch.setattr(folding, "CHECKPOINTS_KEPT", 3)
     async with pipeline_on(engine) as pipeline:
         for n in range(0, 20, 2):
