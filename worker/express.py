@@ -18,7 +18,7 @@ import msgspec
 
 from dsl.compile import USER
 from dsl.event import Position
-from dsl.outcome import canonical_order
+from dsl.outcome import Subject, canonical_order
 from worker.ahead import pasts_of
 from worker.batch import Attempt
 from worker.folding import (
@@ -50,9 +50,9 @@ if TYPE_CHECKING:
 
     from dsl.compile import Plan
     from dsl.event import Event
-    from dsl.outcome import Subject
     from dsl.progress import Grant
     from worker.batch import Batch
+    from worker.deployed import Deployed
     from worker.reconcile import Change
     from worker.standing import Memory, Standing
     from worker.store import Session
@@ -61,6 +61,9 @@ WORTH_IT: Final = 0.5
 """Share of a batch that must go the express way; less than that is not worth a transaction beside that of the rest."""
 MOST_ANEW: Final = 64
 """Users of a batch that are folded anew by the express way; where there are more, one long way is cheaper."""
+SAVE_EVERY: Final = 32
+"""Events of one user that are folded before the progress is written: with each batch, that would be half of what a
+small one costs."""
 MOST_DOUBT: Final = 256
 """Batches in which what is late goes the long way, after it has often been no news."""
 
@@ -109,9 +112,9 @@ def strangers_in(batch: Batch, memory: Memory) -> dict[Subject, int]:
     return strangers
 
 
-async def meet(session: Session, strangers: Mapping[Subject, int], memory: Memory) -> None:
+async def meet(session: Session, rules: Deployed, strangers: Mapping[Subject, int], memory: Memory) -> None:
     """Look where users stand, without a lock: the generations say, now and at the commit, whether that still holds."""
-    for user, standing in (await standings_of(session, sorted(strangers))).items():
+    for user, standing in (await standings_of(session, rules, sorted(strangers))).items():
         memory.introduce(user, standing, strangers[user])
 
 
@@ -259,7 +262,7 @@ async def commit_express(session: Session, express: Express, memory: Memory, *, 
     decisions, unlocks = first_decisions(rules, [*attempt.stepped, *new], now=now, clock=clock)
     about = decisions_about(changes)
     attempt.decisions = [*decisions, *about]
-    standings = {subject: attempt.standings[subject] for subject in attempt.touched}
+    standings = {user: attempt.standings[user] for user in _to_be_saved(express)}
     rows = chain.from_iterable([group.rows for group in attempt.batch.groups])
     await session.run(
         "commit_express",
@@ -276,6 +279,25 @@ async def commit_express(session: Session, express: Express, memory: Memory, *, 
         *amendment_columns([change for _, change in changes], now=now),
         *evaluation_columns(rules, about, now=now),
     )
+
+
+def _to_be_saved(express: Express) -> list[Subject]:
+    """Return whose progress is due to be written.
+
+    It is not, for some events that came in order: whoever reads it finds them in the ledger, behind the last one that
+    it has seen, and folds them on top. What came late is not found there.
+    """
+    attempt = express.attempt
+    due = {*attempt.absorbed, *(Subject(*point[:3]) for point in attempt.checkpoints)}
+    saved: list[Subject] = []
+    for user in attempt.touched:
+        standing = attempt.standings[user]
+        unsaved = SAVE_EVERY if standing.unsaved is None else standing.unsaved + len(express.heard.get(user, ()))
+        if unsaved >= SAVE_EVERY or user in due:
+            unsaved = 0
+            saved.append(user)
+        standing.unsaved = unsaved
+    return saved
 
 
 async def _fold_anew(

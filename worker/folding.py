@@ -230,6 +230,8 @@ def _checkpoint(subject: Subject, stamp: str, state: State, folded: int) -> Chec
 async def save_progress(session: Session, attempt: Attempt) -> None:
     """Write where the subjects touched stand now; checkpoints that have not seen what was absorbed are forgotten."""
     standings = {subject: attempt.standings[subject] for subject in attempt.touched}
+    for standing in standings.values():
+        standing.unsaved = 0
     await write_progress(session, standings, attempt.checkpoints, now=attempt.batch.now, absorbed=attempt.absorbed)
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from dsl.compile import USER
 from dsl.event import Event
+from dsl.fold import walk
 from dsl.progress import State, decode
 from worker.batch import Letter
 from worker.bodies import StoredBody, same_body, stored_body
@@ -35,6 +37,7 @@ class _UserRow(NamedTuple):
     stamp: str | None
     state: str | None
     folded: int | None
+    unsaved: Sequence[EventRow] | None
     latest_at: int | None
     latest_id: str | None
     erased: bool
@@ -60,32 +63,50 @@ async def load_standings(session: Session, attempt: Attempt, memory: Memory) -> 
     users = sorted(subject for subject in missing if subject.scope == "user")
     others = sorted(subject for subject in missing if subject.scope != "user")
     if users:
-        attempt.standings.update(await standings_of(session, users))
+        attempt.standings.update(await standings_of(session, attempt.batch.rules, users))
     if others:
         await _load_others(session, attempt, others)
     for subject in missing:
         memory.keep(attempt.hold, subject, attempt.standings[subject])
 
 
-async def standings_of(session: Session, users: Sequence[Subject]) -> dict[Subject, Standing]:
+async def standings_of(session: Session, rules: Deployed, users: Sequence[Subject]) -> dict[Subject, Standing]:
     """Return where users stand by the ledger."""
     standings: dict[Subject, Standing] = {}
     tenants, names = [user.tenant_id for user in users], [user.subject for user in users]
-    for row in await session.rows(_UserRow, "standing_of_users", tenants, names):
+    asked = tenants, names, rules.stamps[USER], sorted(rules.program.scopes[USER].types)
+    for row in await session.rows(_UserRow, "standing_of_users", *asked):
         subject = users[row.n - 1]
         latest = None
         if row.latest_at is not None and row.latest_id is not None:
             latest = row.latest_at, row.latest_id
+        state = _state(row.state)
+        if state is not None and row.unsaved:
+            state = caught_up(rules, state, row.unsaved)
+        unsaved = row.unsaved or ()
         standings[subject] = Standing(
             partition=partition_of(*subject),
             stamp=row.stamp or "",
-            state=_state(row.state),
-            folded=row.folded or 0,
+            state=state,
+            folded=(row.folded or 0) + len(unsaved),
             known=latest is not None,
             latest=latest,
             erased=row.erased,
+            unsaved=None if row.state is None else len(unsaved),
         )
     return standings
+
+
+def caught_up(rules: Deployed, state: State, unsaved: Sequence[EventRow]) -> State | None:
+    """Return a user's state after what came since it was written; what that has earned was granted when it came.
+
+    None where the fold fails on it: who folds it anew will find out why.
+    """
+    try:
+        walk(rules.program.scopes[USER], state, [event_of(rules, *row) for row in unsaved])
+    except Exception:  # noqa: BLE001 - whatever it is, it was no trouble when it came
+        return None
+    return state
 
 
 async def _load_others(session: Session, attempt: Attempt, subjects: Sequence[Subject]) -> None:

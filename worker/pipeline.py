@@ -122,7 +122,7 @@ class Pipeline:
             StoppedError: it is not committed, as far as is known, and the worker is to end.
         """
         if strangers := strangers_in(batch, self._memory):
-            await self._meet(strangers)
+            await self._meet(batch.rules, strangers)
         express, rest = divide(batch, self._memory, trusting=self._trust.given())
         if express is None:
             return await self._commit(batch, waiting=waiting)
@@ -133,10 +133,10 @@ class Pipeline:
             return await self._commit(batch, waiting=waiting, certain=False)
         return await self._commit(rest, waiting=waiting) if rest.groups or rest.letters else []
 
-    async def _meet(self, strangers: Mapping[Subject, int]) -> None:
+    async def _meet(self, rules: Deployed, strangers: Mapping[Subject, int]) -> None:
         try:
             async with self._store.alone() as session:
-                await meet(session, strangers, self._memory)
+                await meet(session, rules, strangers, self._memory)
         except (UnavailableError, RefusedError) as error:  # who stays a stranger goes the long way
             log.debug("strangers stay strangers", said=str(error))
 

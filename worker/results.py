@@ -5,12 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from dsl.calendar import format_instant
+from dsl.compile import USER
 from dsl.outcome import Subject, Unlock, digest, suppressed
 from dsl.progress import decode
+from worker.ledger import caught_up
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from dsl.progress import State
     from worker.deployed import Deployed
+    from worker.ledger import EventRow
     from worker.store import Session, Store
 
 
@@ -59,6 +64,7 @@ class _ProgressRow(NamedTuple):
     subject: str
     stamp: str
     state: str
+    unsaved: Sequence[EventRow]
 
 
 async def read_results(store: Store, rules: Deployed, *, clock: int | None = None) -> Stored:
@@ -90,12 +96,17 @@ async def read_subject(store: Store, rules: Deployed, tenant: str, name: str) ->
         UnavailableError: the database is away.
     """
     async with store.transaction() as session:
-        rows = await session.rows(_ProgressRow, "progress_of_subject", tenant, list(rules.stamps), name)
+        asked = tenant, list(rules.stamps), name, _heard(rules)
+        rows = await session.rows(_ProgressRow, "progress_of_subject", *asked)
     return _decoded(rules, rows)
 
 
 async def _states(session: Session, rules: Deployed) -> dict[Subject, State]:
-    return _decoded(rules, await session.rows(_ProgressRow, "all_progress"))
+    return _decoded(rules, await session.rows(_ProgressRow, "all_progress", _heard(rules)))
+
+
+def _heard(rules: Deployed) -> list[str]:
+    return sorted(rules.program.scopes[USER].types)
 
 
 def _decoded(rules: Deployed, rows: list[_ProgressRow]) -> dict[Subject, State]:
@@ -105,6 +116,8 @@ def _decoded(rules: Deployed, rows: list[_ProgressRow]) -> dict[Subject, State]:
         if row.scope not in rules.stamps:
             continue
         state = decode(row.state.encode()) if row.stamp == rules.stamps[row.scope] else None
+        if state is not None and row.unsaved:
+            state = caught_up(rules, state, row.unsaved)
         if state is None:
             stale += 1
         else:

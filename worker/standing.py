@@ -38,6 +38,8 @@ class Standing(msgspec.Struct):
     latest: tuple[int, str] | None = None
     """For users: instant and id of the latest event in the ledger, of whatever type."""
     erased: bool = False
+    unsaved: int | None = None
+    """For users: events folded since the state was written; None where it never was."""
 
 
 class Checkpoint(NamedTuple):

@@ -1,12 +1,27 @@
 -- Where subjects stand.
 
+-- part: unsaved_events
+-- Those of types $1 that users have had since their progress was written, in order: a few at the most.
+ARRAY(
+    SELECT ROW(tenant_id, event_id, event_type, user_id, occurred_at, utc_offset, payload)
+    FROM event
+    WHERE progress.scope = 'user' AND event.tenant_id = progress.tenant_id AND event.user_id = progress.subject
+        AND (event.occurred_at, event.event_id) > (progress.mark_at, progress.mark_id)
+        AND event_type = ANY ($1::text[])
+    ORDER BY occurred_at, event_id
+)
+
 -- name: standing_of_users
--- Read before the batch is inserted: the state, the latest event known so far, and whether the user was erased.
+-- Read before the batch is inserted: the state, what plan $3 has to fold on top of it, the latest event known so far, and
+-- whether the user was erased.
 SELECT
     asked.n,
     progress.stamp,
     progress.state,
     progress.folded,
+    CASE WHEN progress.stamp = $3 THEN
+    -- use unsaved_events from $4
+    END AS unsaved,
     latest.occurred_at AS latest_at,
     latest.event_id AS latest_id,
     EXISTS (

@@ -10,11 +10,19 @@ WHERE settles_at IS NULL OR settles_at <= $1
 ORDER BY tenant_id, scope, subject, achievement, tier, occurrence;
 
 -- name: all_progress
-SELECT tenant_id, scope, subject, stamp, state FROM progress ORDER BY tenant_id, scope, subject;
+-- With what the plan of users has to fold on top.
+SELECT tenant_id, scope, subject, stamp, state,
+    -- use unsaved_events from $1
+    AS unsaved
+FROM progress
+ORDER BY tenant_id, scope, subject;
 
 -- name: progress_of_subject
 -- Every scope in which a tenant has a subject of that name.
-SELECT tenant_id, scope, subject, stamp, state FROM progress
+SELECT tenant_id, scope, subject, stamp, state,
+    -- use unsaved_events from $4
+    AS unsaved
+FROM progress
 WHERE tenant_id = $1 AND scope = ANY ($2::text[]) AND subject = $3
 ORDER BY scope;
 

@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dsl.outcome import Subject
-from dsl.progress import Grant
+from dsl.progress import Grant, encode
 from tests.integration.engine import RULES, Engine, event
 from tests.integration.pipelines import commit, decoded, pipeline_on
 from worker.express import Trust
 from worker.partition import partition_of
 from worker.reconcile import Kind, unlock_id
+from worker.results import read_results
+from worker.rules import load_deployed
 from worker.settings import Clock
 from worker.stats import Stats
-from worker.store import Session, UnavailableError
+from worker.store import Session, UnavailableError, open_store
 from worker.verdict import Reason
 
 if TYPE_CHECKING:
@@ -346,6 +348,125 @@ async def test_an_operator_revokes_between_reading_and_committing(
     assert [tuple(row.values()) for row in rows] == [("clean", "a.done-10-u1"), ("three", "a.done-30-u1")]
 
 
+# -- progress that is not written with each batch ----------------------------------------------------------------------
+
+
+async def marks(engine: Engine) -> list[str]:
+    return [row["mark_id"] for row in await engine.rows("SELECT mark_id FROM progress ORDER BY subject")]
+
+
+async def states(engine: Engine) -> dict[Subject, str]:
+    """Return where everybody stands, as a digest does."""
+    async with open_store(engine.settings.database_url) as store:
+        found = await read_results(store, await load_deployed(store, engine.settings))
+    return {subject: encode(state).decode() for subject, state in found.states.items()}
+
+
+async def test_progress_is_written_now_and_then(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    from worker import express  # noqa: PLC0415
+
+    monkeypatch.setattr(express, "SAVE_EVERY", 4)
+    found: list[list[str]] = []
+    async with pipeline_on(engine) as pipeline:
+        for batch in ([0], [1], [2, 3], [4], [5, 6, 7, 8, 9, 10], [11], [12, 13], [14]):
+            await send(pipeline, *(event(n) for n in batch))
+            found.append(await marks(engine))
+    assert found == [[f"a.done-{n}-u1"] for n in (0, 0, 0, 4, 10, 10, 10, 14)]
+
+
+async def test_what_another_one_has_not_written_counts(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    from worker import express  # noqa: PLC0415
+
+    monkeypatch.setattr(express, "SAVE_EVERY", 4)
+    async with pipeline_on(engine, owner="before") as before:
+        for n in range(3):
+            await send(before, event(n, user=NEIGHBOUR))
+    found: list[str] = []
+    async with pipeline_on(engine) as pipeline:
+        await send(pipeline, event(0))
+        for n in range(3, 6):
+            await send(pipeline, event(n, user=NEIGHBOUR))
+            found.extend(mark for mark in await marks(engine) if mark.endswith(NEIGHBOUR))
+    assert found == [f"a.done-{n}-{NEIGHBOUR}" for n in (0, 4, 4)]
+
+
+async def test_who_is_new_to_the_express_way_is_written_at_once(engine: Engine) -> None:
+    async with pipeline_on(engine) as pipeline:
+        await send(pipeline, event(0))
+        await send(pipeline, event(1, user=NEIGHBOUR), event(1))
+    assert await marks(engine) == sorted(["a.done-0-u1", f"a.done-1-{NEIGHBOUR}"], key=lambda mark: mark[-2:] == "u1")
+
+
+@pytest.mark.parametrize(
+    "late", [[], [event(41)], [event(15)], [event(5)], [event(5), event(45)], [event(42, "b.done")]]
+)
+async def test_the_next_one_folds_what_was_not_written(engine: Engine, late: list[dict[str, object]]) -> None:
+    """Whatever came late meanwhile, before the mark in the books or behind it."""
+    await engine.apply(EIGHT + "event b.done {}\n")
+    async with pipeline_on(engine) as pipeline:
+        await send(pipeline, event(10), event(20))
+        for n in (30, 40, 50):
+            await send(pipeline, event(n))
+        assert await marks(engine) == ["a.done-20-u1"]
+        if late:
+            await send(pipeline, *late)
+    heard = 5 + sum(one["event_type"] == "a.done" for one in late)
+    whole = await states(engine)
+    async with pipeline_on(engine, owner="next") as pipeline:
+        await send(pipeline, *(event(n) for n in range(60, 67 - heard)))
+        assert await engine.rows("SELECT FROM unlock") == []
+        await send(pipeline, event(90))
+    (row,) = await engine.rows("SELECT event_id FROM unlock")
+    assert row["event_id"] == "a.done-90-u1"
+    assert f"[1,{heard}]" in whole[Subject("t1", "user", "u1")]
+
+
+async def test_what_was_not_written_has_earned_already(engine: Engine) -> None:
+    """And is told of once: who folds it on top announces nothing."""
+    told: list[Committed] = []
+    async with pipeline_on(engine) as pipeline:
+        await send(pipeline, event(0))
+        await send(pipeline, event(1))
+        await send(pipeline, event(2))
+    async with pipeline_on(engine, owner="next", on_committed=told.append) as pipeline:
+        await send(pipeline, event(3))
+        await send(pipeline, event(4))
+    assert [decision for one in told for decision in one.decisions] == []
+    assert await engine.unlocks() == {("u1", "three"): "granted", ("u1", "clean"): "granted"}
+
+
+async def test_other_rules_fold_from_the_ledger_and_nothing_on_top(engine: Engine) -> None:
+    await engine.apply(EIGHT)
+    async with pipeline_on(engine) as pipeline:
+        await send(pipeline, event(10))
+        for n in (20, 30):
+            await send(pipeline, event(n))
+        await engine.apply(EIGHT.partition("achievement")[0] + TWO)
+        await send(pipeline, event(40))
+        await send(pipeline, event(50))
+    rows = await engine.rows("SELECT achievement, event_id FROM unlock")
+    assert [tuple(row.values()) for row in rows] == [("two", "a.done-20-u1")]
+
+
+async def test_a_checkpoint_is_written_with_the_progress(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that it is known how far the next one is away."""
+    from worker import folding  # noqa: PLC0415
+
+    monkeypatch.setattr(folding, "CHECKPOINT_EVERY", 4)
+    monkeypatch.setattr(folding, "CHECKPOINT_BYTES", 1000)
+    found: list[tuple[str, int]] = []
+    async with pipeline_on(engine) as pipeline:
+        for n in range(7):
+            await send(pipeline, event(n))
+            (row,) = await engine.rows("SELECT mark_id, folded FROM progress")
+            found.append(tuple(row.values()))
+    assert found == [("a.done-0-u1", 1)] * 3 + [("a.done-3-u1", 0)] * 4
+    async with pipeline_on(engine, owner="next") as pipeline:
+        await send(pipeline, event(7))
+    rows = await engine.rows("SELECT mark_id FROM checkpoint ORDER BY mark_at")
+    assert [row["mark_id"] for row in rows] == ["a.done-3-u1", "a.done-7-u1"]
+
+
 # -- whom we do not know -----------------------------------------------------------------------------------------------
 
 NEIGHBOUR = next(
@@ -442,9 +563,10 @@ async def test_what_is_late_and_no_news_costs_trust(engine: Engine, statements: 
         await send(pipeline, event(1))
         await send(pipeline, event(13))
         assert statements.count("commit_express") == 2
-    assert (stats.overtaken, stats.events) == (1, 5)
-    (row,) = await engine.rows("SELECT state FROM progress")
-    assert row["state"].count("5") == 1
+        assert (stats.overtaken, stats.events) == (1, 5)
+        await send(pipeline, *(event(n) for n in (14, 15, 16)))
+    (row,) = await engine.rows("SELECT event_id FROM unlock")
+    assert row["event_id"] == "a.done-16-u1"
 
 
 def test_trust_that_was_broken_comes_back_by_and_by() -> None:
