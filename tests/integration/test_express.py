@@ -300,7 +300,7 @@ async def test_from_the_last_checkpoint_before_a_late_event(engine: Engine, left
         await send(pipeline, event(10))
         await send(pipeline, *(event(n) for n in range(20, 90, 10)))
         await engine.rows(left)
-        await send(pipeline, event(45))
+        await send(pipeline, event(55))
     assert (stats.overtaken, stats.refolded, stats.decisions["amended"]) == (overtaken, 1, 1)
     (row,) = await engine.rows("SELECT event_id FROM unlock")
     assert row["event_id"] == "a.done-70-u1"
