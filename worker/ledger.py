@@ -74,20 +74,17 @@ async def standings_of(session: Session, rules: Deployed, users: Sequence[Subjec
     """Return where users stand by the ledger."""
     standings: dict[Subject, Standing] = {}
     tenants, names = [user.tenant_id for user in users], [user.subject for user in users]
-    asked = tenants, names, rules.stamps[USER], sorted(rules.program.scopes[USER].types)
+    asked = tenants, names, rules.stamps[USER], types_heard(rules, USER)
     for row in await session.rows(_UserRow, "standing_of_users", *asked):
         subject = users[row.n - 1]
         latest = None
         if row.latest_at is not None and row.latest_id is not None:
             latest = row.latest_at, row.latest_id
-        state = _state(row.state)
-        if state is not None and row.unsaved:
-            state = caught_up(rules, state, row.unsaved)
         unsaved = row.unsaved or ()
         standings[subject] = Standing(
             partition=partition_of(*subject),
             stamp=row.stamp or "",
-            state=state,
+            state=None if row.state is None else user_state(rules, row.state, unsaved),
             folded=(row.folded or 0) + len(unsaved),
             known=latest is not None,
             latest=latest,
@@ -97,11 +94,14 @@ async def standings_of(session: Session, rules: Deployed, users: Sequence[Subjec
     return standings
 
 
-def caught_up(rules: Deployed, state: State, unsaved: Sequence[EventRow]) -> State | None:
-    """Return a user's state after what came since it was written; what that has earned was granted when it came.
+def user_state(rules: Deployed, text: str, unsaved: Sequence[EventRow]) -> State | None:
+    """Return a user's state as it was written, with what came since folded on top; that was granted when it came.
 
-    None where the fold fails on it: who folds it anew will find out why.
+    None where another version wrote it, or the fold fails: who folds it anew will find out why.
     """
+    state = decode(text.encode())
+    if state is None or not unsaved:
+        return state
     try:
         walk(rules.program.scopes[USER], state, [event_of(rules, *row) for row in unsaved])
     except Exception:  # noqa: BLE001 - whatever it is, it was no trouble when it came
@@ -243,8 +243,13 @@ def positions_heard(rules: Deployed, scope: str, places: Mapping[Subject, Positi
         [subject.subject for subject in subjects],
         [places[subject].at for subject in subjects],
         [places[subject].id for subject in subjects],
-        sorted(rules.program.scopes[scope].types),
+        types_heard(rules, scope),
     ]
+
+
+def types_heard(rules: Deployed, scope: str) -> list[str]:
+    """Return the event types that the plan of a scope hears, as the argument of a query."""
+    return sorted(rules.program.scopes[scope].types)
 
 
 BodyRow = tuple[str, str, int, int, str | None, str | None]

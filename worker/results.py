@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from dsl.calendar import format_instant
 from dsl.compile import USER
 from dsl.outcome import Subject, Unlock, digest, suppressed
-from dsl.progress import decode
-from worker.ledger import caught_up
+from worker.ledger import types_heard, user_state
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -96,17 +95,13 @@ async def read_subject(store: Store, rules: Deployed, tenant: str, name: str) ->
         UnavailableError: the database is away.
     """
     async with store.transaction() as session:
-        asked = tenant, list(rules.stamps), name, _heard(rules)
+        asked = tenant, list(rules.stamps), name, types_heard(rules, USER)
         rows = await session.rows(_ProgressRow, "progress_of_subject", *asked)
     return _decoded(rules, rows)
 
 
 async def _states(session: Session, rules: Deployed) -> dict[Subject, State]:
-    return _decoded(rules, await session.rows(_ProgressRow, "all_progress", _heard(rules)))
-
-
-def _heard(rules: Deployed) -> list[str]:
-    return sorted(rules.program.scopes[USER].types)
+    return _decoded(rules, await session.rows(_ProgressRow, "all_progress", types_heard(rules, USER)))
 
 
 def _decoded(rules: Deployed, rows: list[_ProgressRow]) -> dict[Subject, State]:
@@ -115,9 +110,7 @@ def _decoded(rules: Deployed, rows: list[_ProgressRow]) -> dict[Subject, State]:
     for row in rows:
         if row.scope not in rules.stamps:
             continue
-        state = decode(row.state.encode()) if row.stamp == rules.stamps[row.scope] else None
-        if state is not None and row.unsaved:
-            state = caught_up(rules, state, row.unsaved)
+        state = user_state(rules, row.state, row.unsaved) if row.stamp == rules.stamps[row.scope] else None
         if state is None:
             stale += 1
         else:
