@@ -7,6 +7,8 @@ each run gets a database of its own, and streams made anew.
 
 from __future__ import annotations
 
+import asyncio
+import os
 import secrets
 import shutil
 import tempfile
@@ -181,8 +183,10 @@ class Rig:
         # Files are copied as they are: gigabytes through the log would be there for the run to wait for.
         copied = "" if template is None else f" TEMPLATE {template} STRATEGY FILE_COPY"
         await self.admin.execute(f"CREATE DATABASE {name}{copied}")
-        # What the run before has left for later is done now, and not during this one.
+        # What the run before has left for later is done now, and not during this one: the database's own pages, and
+        # files that the system would write half a minute after they were changed, while commits wait for the disk.
         await self.admin.execute("CHECKPOINT")
+        await asyncio.to_thread(os.sync)
         database_url = self.servers.url_of(name)
         workers = [
             Settings(
