@@ -163,7 +163,7 @@ class Worker:
         self._memory = Memory(uuid4().hex, settings.cache_subjects)
         self._writers = [
             Pipeline(
-                store,
+                store.kept(),
                 settings,
                 self._memory,
                 stats,

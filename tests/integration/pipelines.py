@@ -40,7 +40,7 @@ async def pipeline_on(
     """Give a pipeline without a broker."""
     async with open_store(engine.settings.database_url) as store:
         yield Pipeline(
-            store,
+            store.kept(),
             engine.settings,
             Memory(owner, 100),
             stats or Stats(),

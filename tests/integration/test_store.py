@@ -1,0 +1,70 @@
+"""A connection that is kept between two uses."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import asyncpg
+import pytest
+
+from worker.store import OvertakenError, Store, UnavailableError, open_store
+
+if TYPE_CHECKING:
+    from tests.integration.engine import Engine
+
+pytestmark = pytest.mark.anyio
+
+
+async def backend_of(store: Store) -> int:
+    """Return which of the server's processes serves."""
+    async with store.alone() as session:
+        return await session._connection.fetchval("SELECT pg_backend_pid()")  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+
+
+async def test_it_is_the_same_one(engine: Engine) -> None:
+    async with open_store(engine.settings.database_url) as store:
+        one, other = store.kept(), store.kept()
+        mine = await backend_of(one)
+        assert await backend_of(other) != mine
+        async with one.transaction() as session:
+            await session.run("count_partitions")
+        assert await backend_of(one) == mine
+        assert await backend_of(store) not in {mine, await backend_of(other)}
+
+
+async def test_after_an_error_it_is_there_for_anybody(engine: Engine) -> None:
+    async with open_store(engine.settings.database_url, connections=1) as store:
+        kept = store.kept()
+        mine = await backend_of(kept)
+        with pytest.raises(OvertakenError):
+            async with kept.alone():
+                raise OvertakenError
+        assert await backend_of(store) == mine
+        assert await backend_of(kept) == mine
+
+
+async def test_one_that_is_lost_is_replaced(engine: Engine) -> None:
+    async with open_store(engine.settings.database_url, connections=1) as store:
+        kept = store.kept()
+        mine = await backend_of(kept)
+        admin = await asyncpg.connect(engine.settings.database_url)
+        try:
+            assert await admin.fetchval("SELECT pg_terminate_backend($1, 10000)", mine)
+        finally:
+            await admin.close()
+        # It may not have been told yet: then one use fails, and no more.
+        try:
+            found = await backend_of(kept)
+        except UnavailableError:
+            found = await backend_of(kept)
+        assert found != mine
+
+
+async def test_two_at_a_time_have_one_each(engine: Engine) -> None:
+    async with open_store(engine.settings.database_url, connections=2) as store:
+        kept = store.kept()
+        async with kept.alone(), kept.alone():
+            pass
+        mine = await backend_of(kept)
+        assert await backend_of(store) != mine
+        assert await backend_of(kept) == mine
