@@ -24,7 +24,7 @@ from dsl.calendar import EPOCH
 from dsl.types import DAY, MAX_DIGITS, SECOND, FieldType, Value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from dsl.schema import EventSchema, Field
 
@@ -83,6 +83,28 @@ def read_instant(text: str, *, usual: bool) -> tuple[int, int] | None:
         if text[11:13] != "24":
             return since.days * DAY + since.seconds * SECOND + since.microseconds, 0
     return _any_instant(text)
+
+
+def read_instants(texts: Iterable[str]) -> list[tuple[int, int, bool]] | None:
+    """Return for each what `read_instant` does, and whether the text `is_usual`; None where one of them is no instant.
+
+    For many at once: what most producers write is read here and now, without a call.
+    """
+    found: list[tuple[int, int, bool]] = []
+    for text in texts:
+        usual = len(text) == _USUAL and text[4:20:3] == _MARKS and text[26] == "Z" and text[17] != "6"
+        if usual and text[11:13] != "24":
+            try:
+                since = _read(text) - EPOCH
+            except ValueError:
+                return None
+            found.append((since.days * DAY + since.seconds * SECOND + since.microseconds, 0, True))
+            continue
+        moment = read_instant(text, usual=usual)
+        if moment is None:
+            return None
+        found.append((*moment, usual))
+    return found
 
 
 def is_usual(text: str) -> bool:
@@ -151,12 +173,12 @@ class Reader:
 
     def strict(self, payload: bytes | str) -> dict[str, Value] | Fault:
         """Return the declared fields that are present, or the first fault. The payload is valid JSON."""
-        fields = self._fast(payload)
+        fields = self.quick(payload)
         return self._slow(payload) if fields is None else fields
 
     def lenient(self, payload: bytes) -> dict[str, Value]:
         """Return the declared fields that are present and fit."""
-        fields = self._fast(payload)
+        fields = self.quick(payload)
         if fields is not None:
             return fields
         given = _object(_parse(payload))
@@ -165,8 +187,8 @@ class Reader:
         read = {field.name: _given(field, given.get(field.name)) for field in self._fields}
         return {name: value for name, value in read.items() if value is not None and not isinstance(value, Fault)}
 
-    def _fast(self, payload: bytes | str) -> dict[str, Value] | None:
-        """Return the fields where nothing is unusual; None asks for a closer look."""
+    def quick(self, payload: bytes | str) -> dict[str, Value] | None:
+        """Return what `strict` does where nothing is unusual; None asks for that."""
         if not self._fields:
             return {}
         try:

@@ -11,7 +11,6 @@ nothing, and the batch goes the long way, which takes nothing for granted.
 from __future__ import annotations
 
 from itertools import chain
-from operator import eq, lt
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
@@ -44,6 +43,7 @@ from worker.reconcile import Kind
 from worker.row import pack_events
 from worker.standing import BEGINNING
 from worker.store import OvertakenError
+from worker.tale import tales_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from worker.reconcile import Change
     from worker.standing import Memory, Standing
     from worker.store import Session
+    from worker.tale import Tale
 
 WORTH_IT: Final = 0.5
 """Share of a batch that must go the express way; less than that is not worth a transaction beside that of the rest."""
@@ -124,7 +125,7 @@ def divide(batch: Batch, memory: Memory, *, trusting: bool) -> tuple[Express | N
     `trusting` is whether late events are taken to be new. The attempt holds its partitions in the memory, where states
     have moved: it has to be committed there, or to fail.
     """
-    told = _told(batch)
+    told = tales_of(batch)
     plan, stamp = batch.rules.program.scopes[USER], batch.rules.stamps[USER]
     known = _known(told, memory, stamp, trusting=trusting)
     if sum([len(told[user].events) for user in known]) < max(1, batch.size * WORTH_IT):
@@ -190,61 +191,6 @@ def _take_in(express: Express, plan: Plan, user: Subject, standing: Standing, ta
     if standing.latest is None or last > standing.latest:
         standing.latest = last
     return True
-
-
-class Tale:
-    """All that a batch tells of one user: the events, and those of them that the plan of users hears."""
-
-    __slots__ = ("behind", "events", "heard")
-
-    def __init__(self, events: list[Event], heard: list[Event]) -> None:
-        self.events = events
-        self.heard = heard
-        self.behind = 0
-        """How many came behind later ones."""
-
-    def put_in_order(self, latest: tuple[int, str]) -> bool:
-        """Put them in order, and count how many came behind later ones; False where one is there twice.
-
-        The lists are those of the batch: they stay as they are.
-        """
-        places = [*map(canonical_order, self.events)]
-        if places[0] > latest and all(map(lt, places, places[1:])):
-            return True
-        for place in places:
-            if place > latest:
-                latest = place
-            elif place == latest:
-                return False
-            else:
-                self.behind += 1
-        if self.behind:
-            places.sort()
-            if any(map(eq, places, places[1:])):
-                return False
-            same = self.heard is self.events
-            self.events = sorted(self.events, key=canonical_order)
-            self.heard = self.events if same else sorted(self.heard, key=canonical_order)
-        return True
-
-
-def _told(batch: Batch) -> dict[Subject, Tale]:
-    """Return what is told of each user whose events, in this batch, concern nobody else."""
-    told: dict[Subject, Tale] = {}
-    shared: set[Subject] = set()
-    for group in batch.groups:
-        user, subjects, events = group.concern.user, group.concern.subjects, group.events
-        if subjects and subjects != (user,):
-            shared.add(user)
-        heard = events if subjects else []
-        before = told.get(user)
-        if before is None:
-            told[user] = Tale(events, heard)
-        else:
-            told[user] = Tale([*before.events, *events], [*before.heard, *heard])
-    for user in shared:
-        del told[user]
-    return told
 
 
 async def commit_express(session: Session, express: Express, memory: Memory, *, clock: int) -> None:

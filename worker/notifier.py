@@ -1,14 +1,16 @@
 """The relay of the outbox: what is granted and not announced yet goes to JetStream, once for ever.
 
-What a batch of our own has just granted is known, and announced at once: published, then marked. All else is claimed
-from the outbox, published and marked in one transaction: what settles, what another worker left behind when it died,
-what failed a moment ago. Each unlock goes out on a subject of its own. If we die between publishing and marking, or two
-relays meet, it is published again, and the broker refuses the second copy: by its message id within the duplicate
-window, and without limit by the rule that its subject must be empty.
+What a batch of our own has just granted is known, and announced at once: published, and marked together with what else
+is published within a tenth of a second. All else is claimed from the outbox, published and marked in one transaction:
+what settles, what another worker left behind when it died, what failed a moment ago. Each unlock goes out on a subject
+of its own. If we die between publishing and marking, or two relays meet, it is published again, and the broker refuses
+the second copy: by its message id within the duplicate window, and without limit by the rule that its subject must be
+empty.
 """
 
 from __future__ import annotations
 
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import anyio
@@ -40,6 +42,8 @@ AT_ONCE: Final = 500
 """Unlocks of one claim."""
 MOST_FRESH: Final = 10 * AT_ONCE
 """Unlocks of our own that wait to be announced; beyond that the outbox remembers them, and not the heap."""
+MARK_SECONDS: Final = 0.1
+"""Between two marks, while there is always more to announce: a batch should not need a second transaction."""
 LONGEST_NAP: Final = 10.0
 """Seconds after which the outbox is looked at though nobody called: another worker may have died with its unlocks."""
 SHORTEST_NAP: Final = 0.05
@@ -82,6 +86,10 @@ class Notifier:
         self._stopping = False
         self._fresh: list[Claimed] = []
         """Granted by this worker, and not announced yet."""
+        self._unmarked: list[UUID] = []
+        """Announced by this worker, and not marked yet."""
+        self._mark_at = 0.0
+        """When they are due to be, of `monotonic`."""
         self._missed = True
         """Whether the outbox may hold something to announce beside these."""
         self._held = False
@@ -118,6 +126,8 @@ class Notifier:
             called = self._called = anyio.Event()
             stopping = self._stopping
             await self._announce_fresh()
+            if self._unmarked and (self._missed or self._until_mark() <= 0):
+                await self._mark()
             if self._missed:
                 self._missed = False
                 await self._relay_patiently()
@@ -125,9 +135,10 @@ class Notifier:
                 return
             if self._stopping or self._fresh:
                 continue
-            with anyio.move_on_after(await self._nap()) as nap:
+            until_mark = self._until_mark() if self._unmarked else LONGEST_NAP
+            with anyio.move_on_after(min(await self._nap(), until_mark)) as nap:
                 await called.wait()
-            if nap.cancelled_caught:  # other workers' unlocks settle, too
+            if nap.cancelled_caught and not self._unmarked:  # other workers' unlocks settle, too
                 self._missed = self._outdated = True
 
     async def is_empty(self) -> bool:
@@ -158,15 +169,31 @@ class Notifier:
             now = self._now()
             try:
                 news = await self._announce(some, now)
-                async with self._store.alone() as session:
-                    marked = await session.run("mark_announced", sorted(one.unlock_id for one in some), now)
-            except (UnavailableError, BrokerAwayError) as error:
+            except BrokerAwayError as error:
                 log.debug("left in the outbox", said=str(error))
                 self._fresh, self._missed = [], True
                 return
-            # Somebody holds the others at the moment, or has announced them before us.
-            self._missed = self._missed or marked < len(some)
+            self._unmarked += [one.unlock_id for one in some]
             self._count(some, news)
+            if len(self._unmarked) >= AT_ONCE:
+                await self._mark()
+
+    def _until_mark(self) -> float:
+        return self._mark_at - monotonic()
+
+    async def _mark(self) -> None:
+        """Mark what was announced; what cannot be marked now is left to the relay of the outbox."""
+        some, self._unmarked = self._unmarked, []
+        self._mark_at = monotonic() + MARK_SECONDS
+        try:
+            async with self._store.alone() as session:
+                marked = await session.run("mark_announced", sorted(some), self._now())
+        except UnavailableError as error:
+            log.debug("left in the outbox", said=str(error))
+            self._missed = True
+            return
+        # Somebody holds the others at the moment, or has announced them before us.
+        self._missed = self._missed or marked < len(some)
 
     async def _relay_some(self) -> int:
         news: dict[str, bool] = {}

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import secrets
 from itertools import repeat
+from operator import sub
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar, cast
 
 import msgspec
 
 from dsl.event import Event
-from dsl.payload import Fault, is_usual, read_instant
+from dsl.payload import Fault, read_instants
 from worker.partition import event_subjects, tenant_token, token
-from worker.row import row_of
+from worker.row import rows_of
 from worker.wire import (
     MAX_DEPTH,
     MAX_ID_BYTES,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from dsl.payload import Reader
+    from dsl.types import Value
 
 T = TypeVar("T")
 
@@ -76,8 +78,7 @@ class PlainReader:
         wires = cast("list[Wire]", found[::2])
         if int in map(type, wires):
             return None
-        told = map(self._told, subjects, wires)
-        return self._read(wires, joined, told, map(str, seqs), now)
+        return self._read(wires, joined, subjects, map(str, seqs), now)
 
     def array(self, subject: str, body: bytes, *, now: int, seq: int) -> Plain | None:
         """Return the events of an array as a whole, as `read` does; None where one of them needs its closer look."""
@@ -86,48 +87,61 @@ class PlainReader:
         wires = _decoded(_decode, body)
         if wires is None:
             return None
-        told = tenant_token(self._prefix, subject)
-        return self._read(wires, body, repeat(told), repeat(str(seq)), now)
+        return self._read(wires, body, repeat(subject), repeat(str(seq)), now)
 
     def _read(
-        self, wires: Sequence[Wire], body: bytes, told: Iterable[str | None], seqs: Iterable[str], now: int
+        self, wires: Sequence[Wire], body: bytes, subjects: Iterable[str], seqs: Iterable[str], now: int
     ) -> Plain | None:
-        payloads = [str(wire.payload, "utf-8") for wire in wires]
-        if not _is_flat(body, payloads):
+        texts = [str(wire.payload, "utf-8") for wire in wires]
+        written = [wire.occurred_at for wire in wires]
+        instants = read_instants(written)
+        if instants is None or not (self._in_time(written, instants, now) and self._addressed(wires, subjects)):
             return None
-        readers, latest = self._readers, now + self._skew
-        events: list[Event] = []
-        rows: list[str] = []
-        for wire, payload, other, seq in zip(wires, payloads, told, seqs, strict=False):
-            tenant, event_type, written = wire.tenant_id, wire.event_type, wire.occurred_at
-            usual = is_usual(written)
-            moment = read_instant(written, usual=usual)
-            if moment is None or moment[0] > latest or len(written) > MAX_INSTANT_CHARACTERS:
-                return None
-            if other is not None and other != token(tenant):
-                return None
-            kept = given(payload)
-            if kept is not None and not is_object(kept):
-                return None
-            at, offset = moment
-            reader = readers.get(event_type)
-            fields = {} if reader is None else reader.strict(kept or "{}")
-            if isinstance(fields, Fault):
-                return None
-            event = Event(tenant, wire.event_id, event_type, wire.user_id, at, offset, fields)
-            row = row_of(event, written, wire.source, kept, seq, usual=usual)
-            # No character takes more than four bytes: most texts need no counting.
-            if len(row) - len(payload) > MAX_ID_BYTES // 4 and too_long(wire) is not None:
-                return None
-            events.append(event)
-            rows.append(row)
-        return Plain(events, rows)
+        payloads = [given(text) for text in texts]
+        if not (_are_objects(payloads) and _is_flat(body, texts)):
+            return None
+        fields = self._fields_of(wires, payloads)
+        if fields is None:
+            return None
+        events = [
+            Event(wire.tenant_id, wire.event_id, wire.event_type, wire.user_id, at, offset, read)
+            for wire, (at, offset, _), read in zip(wires, instants, fields, strict=True)
+        ]
+        told = zip(written, [usual for _, _, usual in instants], strict=True)
+        rows = rows_of(events, told, [wire.source for wire in wires], payloads, seqs)
+        return Plain(events, rows) if _are_short(wires, rows, texts) else None
 
-    def _told(self, subject: str, wire: Wire) -> str | None:
-        """Return the tenant's token of a subject, where that may be another than the event's."""
-        if subject.startswith(event_subjects(self._prefix, wire.tenant_id)):
-            return None
-        return tenant_token(self._prefix, subject)
+    def _in_time(self, written: Sequence[str], instants: Sequence[tuple[int, int, bool]], now: int) -> bool:
+        """Tell whether instants are of the past, give or take the clocks' difference, and of any decent length."""
+        if not instants:
+            return True
+        return max(instants)[0] <= now + self._skew and max(map(len, written)) <= MAX_INSTANT_CHARACTERS
+
+    def _addressed(self, wires: Sequence[Wire], subjects: Iterable[str]) -> bool:
+        """Tell whether no subject names another tenant than its event does."""
+        tenant, begins = "", ""
+        for wire, subject in zip(wires, subjects, strict=False):
+            if wire.tenant_id != tenant:
+                tenant = wire.tenant_id
+                begins = event_subjects(self._prefix, tenant)
+            if not subject.startswith(begins) and tenant_token(self._prefix, subject) not in {None, token(tenant)}:
+                return False
+        return True
+
+    def _fields_of(self, wires: Sequence[Wire], payloads: Sequence[str | None]) -> list[dict[str, Value]] | None:
+        """Return the fields of each; None where one breaks the contract of its type."""
+        readers = self._readers
+        found: list[dict[str, Value]] = []
+        for wire, payload in zip(wires, payloads, strict=True):
+            reader = readers.get(wire.event_type)
+            fields = {} if reader is None else reader.quick(payload or "{}")
+            if fields is None and reader is not None:
+                closely = reader.strict(payload or "{}")
+                fields = None if isinstance(closely, Fault) else closely
+            if fields is None:
+                return None
+            found.append(fields)
+        return found
 
 
 def _decoded(decode: Callable[[bytes], list[T]], body: bytes) -> list[T] | None:
@@ -140,9 +154,21 @@ def _decoded(decode: Callable[[bytes], list[T]], body: bytes) -> list[T] | None:
         return None
 
 
+def _are_objects(payloads: Iterable[str | None]) -> bool:
+    """Tell whether payloads are objects, as far as there are any."""
+    return all(payload is None or payload[:1] == "{" for payload in payloads)
+
+
+def _are_short(wires: Iterable[Wire], rows: Iterable[str], payloads: Iterable[str]) -> bool:
+    """Tell whether keys have room for everything in a row that is not its payload."""
+    # No character takes more than four bytes: most texts need no counting.
+    longest = max(map(sub, map(len, rows), map(len, payloads)), default=0)
+    return longest <= MAX_ID_BYTES // 4 or all(too_long(wire) is None for wire in wires)
+
+
 def _is_flat(body: bytes, payloads: Sequence[str]) -> bool:
     """Tell whether no element of an array, all of them events with these payloads, can be nested too deep."""
-    brackets = body.count(b"{") + body.count(b"[") - 1
+    brackets = len(body) - len(body.translate(None, b"{[")) - 1
     # An event has one at least, and with a payload two: all that is beyond that may be in one of them.
     least = len(payloads) + sum(map(is_object, payloads))
     if brackets - least <= MAX_DEPTH - 2:

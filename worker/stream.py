@@ -1,4 +1,4 @@
-"""JetStream: the only module that knows nats.
+"""JetStream, as the rest of the worker sees it.
 
 Messages are pulled by requests of our own to one inbox, with two batches requested ahead: several times faster than the
 client's `fetch`, and nothing that must not be cancelled. A lone message is handed on at once; under load whatever has
@@ -18,30 +18,27 @@ from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 import structlog
-from nats.aio.client import Client
-from nats.errors import ConnectionReconnectingError, MaxPayloadError
 from nats.errors import Error as NatsError
 from nats.js import api
 from nats.js.errors import APIError, NotFoundError
-from nats.protocol.parser import AWAITING_CONTROL_LINE, Parser
 
 from worker.announcing import Announcer, Unanswered
-from worker.message import DESCRIPTION, STATUS, Message, parse_delivery, parse_headers
+from worker.client import TappingClient
+from worker.message import DESCRIPTION, STATUS, Message, parse_deliveries, parse_delivery, parse_headers
 from worker.retry import delays
 from worker.settings import Settings, shown
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 
+    from nats.aio.client import Client
     from nats.aio.msg import Msg
     from nats.aio.subscription import Subscription
     from nats.js import JetStreamContext
 
-    from worker.announcing import Announcement, Asked
+    from worker.announcing import Announcement
+    from worker.frames import Frame
 
-    Frame = tuple[str, str, bytes, bytes]
-    """Subject, reply subject, body, and block of headers as received."""
-    Deliver = Callable[[list[Frame]], None]
     Worth = Callable[[int, int], bool]
     """Tells whether so many messages, of so many bytes, are worth to be taken."""
 
@@ -89,7 +86,7 @@ def _anything(messages: int, _size: int) -> bool:
 class Broker:
     """One connection. Made by `open_broker`; it comes back by itself when the broker does."""
 
-    def __init__(self, client: _Client, settings: Settings) -> None:
+    def __init__(self, client: TappingClient, settings: Settings) -> None:
         self._client = client
         self._settings = settings
         self._jetstream: JetStreamContext = client.jetstream(timeout=REQUEST_SECONDS)  # pyright: ignore[reportUnknownMemberType]
@@ -247,17 +244,24 @@ class Broker:
 
     def _on_frames(self, frames: list[Frame]) -> None:
         self._heard = monotonic()
-        for subject, reply, body, block in frames:
-            message = parse_delivery(subject, body, block, reply)
-            if message is not None:
-                self._requested -= self._requested > 0
-                self._bytes += len(body)
-                self._buffer.append(message)
-            else:
-                self._on_status(parse_headers(block))
+        messages = parse_deliveries(frames)
+        if messages is not None:
+            self._take_up(messages)
+        else:
+            for subject, reply, body, block in frames:
+                message = parse_delivery(subject, body, block, reply)
+                if message is not None:
+                    self._take_up((message,))
+                else:
+                    self._on_status(parse_headers(block))
         if self._waiting and (self._trouble is not None or self._worth(len(self._buffer), self._bytes)):
             self._waiting = False
             self._arrived.set()
+
+    def _take_up(self, messages: Sequence[Message]) -> None:
+        self._requested = max(0, self._requested - len(messages))
+        self._bytes += sum([len(message.body) for message in messages])
+        self._buffer.extend(messages)
 
     def _on_status(self, headers: dict[str, str]) -> None:
         status = headers.get(STATUS, "")
@@ -435,161 +439,18 @@ async def open_broker(settings: Settings) -> AsyncGenerator[Broker]:
         await link.close()
 
 
-class _Parser(Parser):
-    """The library's parser, with a shorter way for tapped messages; all the rest it gets frame by frame."""
-
-    tapped = ""
-    """Id of the subscription, as the protocol writes it."""
-    deliver: Deliver | None = None
-
-    async def parse(self, data: bytes = b"") -> None:
-        """Take bytes off the wire."""
-        buffer = self.buf
-        buffer.extend(data)
-        if self.deliver is None or self.state != AWAITING_CONTROL_LINE:
-            await super().parse()
-            return
-        while stop := self._parse_tapped(buffer, self.deliver):
-            behind = bytes(buffer[stop:])
-            del buffer[stop:]
-            await super().parse()
-            if self.buf is not buffer:  # the connection was lost meanwhile, and with it what came on it
-                return
-            buffer.extend(behind)
-
-    def _parse_tapped(self, buffer: bytearray, deliver: Deliver) -> int:
-        """Deliver what begins the buffer; return where the first frame of anybody else ends, 0 where none is whole."""
-        wire, tapped, start, other = bytes(buffer), self.tapped, 0, 0
-        frames: list[Frame] = []
-        while (end := wire.find(b"\r\n", start)) >= 0:
-            # `HMSG <subject> <sid> [reply] <bytes of headers> <bytes of all>`, or `MSG <subject> <sid> [reply] <bytes>`
-            words = wire[start:end].decode(errors="backslashreplace").split(" ")
-            operation = words[0]
-            head = end + 2
-            if operation == "MSG":
-                body, stop = head, head + int(words[-1])
-            elif operation == "HMSG":
-                body, stop = head + int(words[-2]), head + int(words[-1])
-            else:
-                other = head - start
-                break
-            if len(wire) < stop + 2:
-                break
-            if words[2] != tapped:
-                other = stop + 2 - start
-                break
-            reply = words[3] if len(words) == _REPLIED[operation] else ""
-            frames.append((words[1], reply, wire[body:stop], wire[head:body]))
-            start = stop + 2
-        del buffer[:start]
-        if frames:
-            deliver(frames)
-        return other
-
-
-_REPLIED: Final = {"HMSG": 6, "MSG": 5}
-"""Words of a control line that names a reply subject."""
-
-
-class _Client(Client):
-    """The library's client, for messages of any bytes and many at a time.
-
-    Subjects and headers are bytes to the broker, and the library decodes them in its reading loop: one message on a
-    subject that is no UTF-8, or with headers that are none, would end that loop, and after every reconnection again.
-    For each message it also makes an object, parses the headers, wakes a task and, to acknowledge, flushes a line: most
-    of what a small message costs. A tapped subscription hands on what was received as it stands, at once. The methods
-    and members used are internal; tests watch over them.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._ps = self._parser = _Parser(self)
-
-    async def tap(self, subject: str, deliver: Deliver) -> Subscription:
-        """Subscribe; `deliver` gets what has arrived, in its order. One subscription at a time."""
-        subscription: Subscription = await self.subscribe(subject)  # pyright: ignore[reportUnknownMemberType]
-        tapped = next(sid for sid, known in self._subs.items() if known is subscription)
-        self._parser.tapped, self._parser.deliver = str(tapped), deliver
-        return subscription
-
-    async def publish_each(self, subjects: Sequence[str], body: bytes) -> None:
-        """Publish one short body on each of many subjects, in one write.
-
-        Raises:
-            nats.errors.Error: as `publish` does.
-        """
-        if not subjects:
-            return
-        if not self.is_connected or self.is_draining_pubs:
-            # Of what is written at such a time the first may still be kept; the library knows how to refuse.
-            for subject in subjects:
-                await self.publish(subject, body)
-            return
-        tail = f" {len(body)}\r\n{body.decode()}\r\n"
-        lines = f"{tail}PUB ".join(subjects)
-        await self._send_command(f"PUB {lines}{tail}".encode())
-        self.stats["out_msgs"] += len(subjects)
-        self.stats["out_bytes"] += len(subjects) * len(body)
-        await self._flush_pending()
-
-    async def publish_all(self, messages: Sequence[Asked]) -> None:
-        """Publish messages with headers, in one write. Names and values of headers are tokens of ours.
-
-        Raises:
-            nats.errors.Error: the broker is not connected at the moment, or as `publish` does.
-        """
-        if not self.is_connected or self.is_draining_pubs:
-            raise ConnectionReconnectingError
-        frames: list[bytes] = []
-        for message in messages:
-            lines = "".join([f"{name}: {value}\r\n" for name, value in message.headers.items()])
-            block = f"NATS/1.0\r\n{lines}\r\n".encode()
-            sizes = f"{len(block)} {len(block) + len(message.body)}"
-            if len(message.body) > self._max_payload:
-                raise MaxPayloadError
-            frames += (f"HPUB {message.subject} {message.reply} {sizes}\r\n".encode(), block, message.body, b"\r\n")
-            self.stats["out_msgs"] += 1
-            self.stats["out_bytes"] += len(message.body)
-        await self._send_command(b"".join(frames))
-        await self._flush_pending()
-
-    async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
-        """Take a message that the parser had to put together from several reads."""
-        deliver = self._parser.deliver
-        if deliver is None or str(sid) != self._parser.tapped:
-            await super()._process_msg(sid, subject, reply, data, headers)  # pyright: ignore[reportUnknownMemberType]
-        else:
-            deliver([(_text(subject), _text(reply), data, headers or b"")])
-
-    async def _process_headers(self, headers: bytes) -> dict[str, str] | None:
-        try:
-            return await super()._process_headers(headers)  # pyright: ignore[reportUnknownMemberType]
-        except (IndexError, ValueError) as error:
-            log.warning("headers that are none", said=_said(error))
-            return None
-
-    def _build_message(
-        self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: dict[str, str] | None
-    ) -> Msg:
-        return super()._build_message(sid, _text(subject).encode(), reply, data, headers)
-
-
-def _text(name: bytes) -> str:
-    return name.decode(errors="backslashreplace")
-
-
 class _Link:
     """The connection's life: first attempts, losses, returns."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._client = _Client()
+        self._client = TappingClient()
         self._broker: Broker | None = None
         self._said = ""
 
     async def connect(self) -> Broker:
         for delay in delays():
-            self._client = _Client()
+            self._client = TappingClient()
             try:
                 with anyio.fail_after(CONNECT_SECONDS):
                     await self._client.connect(**self._options())

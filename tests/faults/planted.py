@@ -41,10 +41,7 @@ _LEDGER_ORDER: Final = (
 _OUTBOX: Final = (
     "WHERE published_at IS NULL AND revoked_at IS NULL AND (settles_at IS NULL OR settles_at <= $1::timestamptz)\nORDER"
 )
-_MARK_FRESH: Final = (
-    "                async with self._store.alone() as session:\n"
-    '                    marked = await session.run("mark_announced", sorted(one.unlock_id for one in some), now)\n'
-)
+_MARK_FRESH: Final = "            self._unmarked += [one.unlock_id for one in some]\n"
 
 _SERVING: Final = (
     # -- fences and locks --
@@ -169,10 +166,34 @@ _SERVING: Final = (
     Bug(
         "heartbeat_taken_for_a_message",
         "what the broker says of a request is heard as such",
-        "worker/stream.py",
+        "worker/frames.py",
         'reply = words[3] if len(words) == _REPLIED[operation] else ""',
         'reply = words[3] if len(words) > 4 else ""',
         ("worker/test_stream.py",),
+    ),
+    Bug(
+        "frames_of_anybody",
+        "what another subscription gets is not taken for a message",
+        "worker/frames.py",
+        "        or words[2::_WORDS].count(sid) != number\n",
+        "",
+        ("worker/test_stream.py",),
+    ),
+    Bug(
+        "a_line_within_a_body_taken_for_its_end",
+        "messages reach the engine as they were published, whatever they hold",
+        "worker/frames.py",
+        "        or words[4::_WORDS] != [*map(str, map(len, bodies))]\n",
+        "",
+        ("worker/test_stream.py",),
+    ),
+    Bug(
+        "deliveries_of_longer_replies_read_as_short_ones",
+        "a message is told by its place in the stream",
+        "worker/message.py",
+        "        len(tokens) != number * _SHORT\n        or ",
+        "        ",
+        ("worker/test_batch.py",),
     ),
     Bug(
         "mark_within_a_value",
@@ -340,8 +361,8 @@ _RECORDING: Final = (
         "tenants_of_many_ignored",
         "nobody writes into another tenant, in however large a crowd",
         "worker/plain.py",
-        "if other is not None and other != token(tenant):",
-        "if other is not None and not other:",
+        "not in {None, token(tenant)}:",
+        "not in {None, token(tenant)} and not tenant:",
         ("worker/test_plain.py",),
     ),
     Bug(
@@ -692,8 +713,8 @@ _GRANTING: Final = (
         "fresh_marked_before_it_is_announced",
         "what was not announced is not marked",
         "worker/notifier.py",
-        "                news = await self._announce(some, now)\n" + _MARK_FRESH,
-        _MARK_FRESH + "                news = await self._announce(some, now)\n",
+        "                news = await self._announce(some, now)\n            except",
+        f"    {_MARK_FRESH}                news = await self._announce(some, now)\n            except",
         (f"{PROTOCOL}::test_what_was_just_granted_and_not_announced_is_not_marked",),
     ),
     Bug(
@@ -701,8 +722,24 @@ _GRANTING: Final = (
         "what was announced is not announced again",
         "worker/notifier.py",
         _MARK_FRESH,
-        "                marked = len(some)\n",
+        "            pass\n",
         (f"{PROTOCOL}::test_what_was_just_granted_is_announced_and_marked",),
+    ),
+    Bug(
+        "marked_after_the_relay",
+        "what was announced is not announced again",
+        "worker/notifier.py",
+        "if self._unmarked and (self._missed or self._until_mark() <= 0):",
+        "if self._unmarked and self._until_mark() <= 0:",
+        (f"{PROTOCOL}::test_what_was_announced_and_not_marked_is_marked_before_anything_else",),
+    ),
+    Bug(
+        "marks_put_off_for_ever",
+        "what was announced is marked soon",
+        "worker/notifier.py",
+        "with anyio.move_on_after(min(await self._nap(), until_mark)) as nap:",
+        "with anyio.move_on_after(await self._nap()) as nap:",
+        (f"{PROTOCOL}::test_what_was_announced_is_marked_soon",),
     ),
     Bug(
         "fresh_left_where_it_failed",
@@ -809,7 +846,7 @@ _HURRYING: Final = (
     Bug(
         "express_for_the_latest_event_again",
         "a copy goes the long way",
-        "worker/express.py",
+        "worker/tale.py",
         "            elif place == latest:\n                return False\n            else:\n",
         "            else:\n",
         (f"{EXPRESS}::test_the_latest_event_again",),
@@ -857,7 +894,7 @@ _HURRYING: Final = (
     Bug(
         "express_for_copies_within_a_batch",
         "a copy goes the long way",
-        "worker/express.py",
+        "worker/tale.py",
         "if any(map(eq, places, places[1:])):",
         "if any(map(eq, places, places[1:])) and not places:",
         (f"{EXPRESS}::test_copies_of_known_users_are_no_news",),
@@ -1001,7 +1038,7 @@ _HURRYING: Final = (
     Bug(
         "express_for_teams",
         "the ledger knows the events of a team",
-        "worker/express.py",
+        "worker/tale.py",
         "if subjects and subjects != (user,):",
         "if subjects and user not in subjects:",
         (f"{EXPRESS}::test_teams_go_the_long_way",),

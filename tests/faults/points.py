@@ -18,8 +18,9 @@ from unittest.mock import patch
 import asyncpg
 from nats.aio.client import Client
 
+from worker.client import TappingClient
 from worker.store import Session
-from worker.stream import Broker, _Client  # pyright: ignore[reportPrivateUsage]
+from worker.stream import Broker
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -136,7 +137,7 @@ _SEAMS: dict[type, tuple[str, ...]] = {
     Broker: ("ensure", "subscribe", "next_batch", "ack", "terminate", "keep", "announce", "release", "backlog"),
     asyncpg.Connection: ("execute",),
     Client: ("publish", "flush", "subscribe", "connect"),
-    _Client: ("publish_each", "publish_all"),
+    TappingClient: ("publish_each", "publish_all"),
 }
 
 

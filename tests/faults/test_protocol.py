@@ -528,6 +528,60 @@ async def test_what_was_just_granted_is_announced_and_marked(engine: Engine) -> 
     assert len(await engine.announced()) == 2
 
 
+@asynccontextmanager
+async def one_after_the_other(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[Stats]:
+    """Run a notifier that has looked at the outbox, and is told of two unlocks in quick succession."""
+    monkeypatch.setattr(notifying, "LONGEST_NAP", 10 * PATIENCE)
+    relay, looked = Notifier.relay, anyio.Event()
+
+    async def looking(notifier: Notifier) -> int:
+        made = await relay(notifier)
+        looked.set()
+        return made
+
+    monkeypatch.setattr(Notifier, "relay", looking)
+    async with open_store(engine.settings.database_url) as store, open_broker(engine.settings) as broker:
+        stats = Watched()
+        notifier = Notifier(store, broker, engine.settings, stats, now=wall_clock)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(notifier.run)
+            await looked.wait()
+            done = await granted(engine)
+            for number, decision in enumerate(done.decisions, 1):
+                notifier.committed(done._replace(decisions=[decision]))
+                await stats.reach("announced", number)
+            yield stats
+            notifier.stop()
+
+
+async def test_what_was_announced_and_not_marked_is_marked_before_anything_else(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever looks into the outbox would announce it a second time."""
+    monkeypatch.setattr(notifying, "MARK_SECONDS", 10 * PATIENCE)
+    async with one_after_the_other(engine, monkeypatch) as stats:
+        assert sorted((await engine.unlocks()).values()) == ["announced", "granted"]
+    assert (stats.announced, stats.repeated) == (2, 0)
+    assert set((await engine.unlocks()).values()) == {"announced"}
+
+
+async def test_what_was_announced_is_marked_soon(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, marked, both = Session.run, 0, anyio.Event()
+
+    async def counting(session: Session, name: str, *args: object) -> int:
+        nonlocal marked
+        touched = await run(session, name, *args)
+        marked += touched if name == "mark_announced" else 0
+        if marked == 2:
+            both.set()
+        return touched
+
+    monkeypatch.setattr(Session, "run", counting)
+    async with one_after_the_other(engine, monkeypatch):
+        with anyio.fail_after(PATIENCE):
+            await both.wait()
+
+
 async def test_what_was_just_granted_and_not_announced_is_not_marked(engine: Engine) -> None:
     done = await granted(engine)
     async with notifier_on(engine) as (notifier, broker, _):

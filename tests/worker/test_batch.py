@@ -4,10 +4,12 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from worker.batch import Batch, decode, terminations
 from worker.deployed import Deployed
-from worker.message import Message, parse_delivery
+from worker.message import Message, parse_deliveries, parse_delivery
 from worker.partition import partition_of
 from worker.rulefiles import build
 from worker.verdict import Reason
@@ -91,6 +93,25 @@ def test_deliveries(reply: str) -> None:
     found = parse_delivery("s", b"", b"", reply)
     assert found is not None
     assert (found.seq, found.deliveries, found.sent_at) == (17, 3, 1_795_456_090_983_915)
+
+
+REPLIES = [
+    "$JS.ACK.EVENTS.ach.3.17.9.1795456090983915045.5",
+    "$JS.ACK._.hash.EVENTS.ach.3.18.9.1795456090983915045.5",
+    "$JS.ACK.domain.hash.EVENTS.ach.3.19.9.1795456090983915045.5.random",
+    "$JS.ACK.EVENTS.ach.1.20.10.1795456090983915046.0",
+    "_INBOX.a.b",
+    "",
+]
+
+
+@given(st.lists(st.sampled_from(REPLIES), min_size=1, max_size=12))
+def test_deliveries_at_once_are_those_one_by_one(replies: list[str]) -> None:
+    frames = [(f"s{number}", reply, b"%d" % number, b"") for number, reply in enumerate(replies)]
+    found = parse_deliveries(frames)
+    one_by_one = [parse_delivery(subject, body, block, reply) for subject, reply, body, block in frames]
+    assert found is None or found == one_by_one
+    assert (found is not None) == all(reply in (REPLIES[0], REPLIES[3]) for reply in replies)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dsl.payload import Fault, Reader, exact, instant
+from dsl.payload import Fault, Reader, exact, instant, is_usual, read_instants
 from dsl.schema import EventSchema, Field
 from dsl.types import FieldType
 
@@ -135,14 +135,26 @@ def test_decimals_survive_their_text(number: Decimal) -> None:
         ("1970-01-01T05:30:00+05:30", 0, 19800),
         ("1970-01-01T00:00:00.123456789Z", 123_456, 0),
         ("1970-01-01T00:00:00.1Z", 100_000, 0),
+        ("1970-01-01T00:00:00.123456Z", 123_456, 0),
         ("2016-12-31T23:59:60Z", 1_483_228_800_000_000, 0),
+        ("2016-12-31T23:59:60.000000Z", 1_483_228_800_000_000, 0),
     ],
 )
 def test_instants(text: str, at: int, offset: int) -> None:
     assert instant(text) == (at, offset)
+    assert read_instants([text, text]) == [(at, offset, is_usual(text))] * 2
 
 
 @given(st.text(max_size=40))
 def test_no_text_raises_anything(text: str) -> None:
-    instant(text)
+    moment = instant(text)
+    assert read_instants([text]) == (None if moment is None else [(*moment, is_usual(text))])
     exact(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["2026-02-30T00:00:00.000000Z", "2026-01-01T24:00:00.000000Z", "2026-W01-1T00:00:00.000000Z"]
+)
+def test_what_is_no_instant_is_none_in_a_crowd(text: str) -> None:
+    assert instant(text) is None
+    assert read_instants(["1970-01-01T00:00:00Z", text]) is None

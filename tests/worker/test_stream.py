@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.stream import _Parser  # pyright: ignore[reportPrivateUsage]
+from worker.client import TappingParser
 
 TAPPED = 7
 
@@ -55,7 +55,7 @@ class Client:
 @given(st.lists(frames | st.just("ping"), max_size=12), st.lists(st.integers(1, 60), min_size=1, max_size=8))
 def test_everything_is_told_once_and_in_order(sent: list[Any], cuts: list[int]) -> None:
     client = Client()
-    parser = _Parser(client)
+    parser = TappingParser(client)
     parser.tapped = str(TAPPED)
     parser.deliver = lambda told: client.told.extend((TAPPED, *frame) for frame in told)
     wire = b"".join(b"PING\r\n" if one == "ping" else one.wire for one in sent)

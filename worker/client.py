@@ -1,0 +1,143 @@
+"""The library's client of the broker, for messages of any bytes and many at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import structlog
+from nats.aio.client import Client
+from nats.errors import ConnectionReconnectingError, MaxPayloadError
+from nats.protocol.parser import AWAITING_CONTROL_LINE, Parser
+
+from worker.frames import Frame, read_frames
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from nats.aio.msg import Msg
+    from nats.aio.subscription import Subscription
+
+    from worker.announcing import Asked
+
+Deliver = Callable[[list[Frame]], None]
+
+log = structlog.get_logger()
+
+
+class TappingParser(Parser):
+    """The library's parser, with a shorter way for tapped messages; all the rest it gets frame by frame."""
+
+    tapped = ""
+    """Id of the subscription, as the protocol writes it."""
+    deliver: Deliver | None = None
+
+    async def parse(self, data: bytes = b"") -> None:
+        """Take bytes off the wire."""
+        buffer = self.buf
+        buffer.extend(data)
+        if self.deliver is None or self.state != AWAITING_CONTROL_LINE:
+            await super().parse()
+            return
+        while stop := self._parse_tapped(buffer, self.deliver):
+            behind = bytes(buffer[stop:])
+            del buffer[stop:]
+            await super().parse()
+            if self.buf is not buffer:  # the connection was lost meanwhile, and with it what came on it
+                return
+            buffer.extend(behind)
+
+    def _parse_tapped(self, buffer: bytearray, deliver: Deliver) -> int:
+        """Deliver what begins the buffer; return where the first frame of anybody else ends, 0 where none is whole."""
+        frames, stop, other = read_frames(bytes(buffer), self.tapped)
+        del buffer[:stop]
+        if frames:
+            deliver(frames)
+        return max(0, other - stop)
+
+
+class TappingClient(Client):
+    """The library's client, for messages of any bytes and many at a time.
+
+    Subjects and headers are bytes to the broker, and the library decodes them in its reading loop: one message on a
+    subject that is no UTF-8, or with headers that are none, would end that loop, and after every reconnection again.
+    For each message it also makes an object, parses the headers, wakes a task and, to acknowledge, flushes a line: most
+    of what a small message costs. A tapped subscription hands on what was received as it stands, at once. The methods
+    and members used are internal; tests watch over them.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._ps = self._parser = TappingParser(self)
+
+    async def tap(self, subject: str, deliver: Deliver) -> Subscription:
+        """Subscribe; `deliver` gets what has arrived, in its order. One subscription at a time."""
+        subscription: Subscription = await self.subscribe(subject)  # pyright: ignore[reportUnknownMemberType]
+        tapped = next(sid for sid, known in self._subs.items() if known is subscription)
+        self._parser.tapped, self._parser.deliver = str(tapped), deliver
+        return subscription
+
+    async def publish_each(self, subjects: Sequence[str], body: bytes) -> None:
+        """Publish one short body on each of many subjects, in one write.
+
+        Raises:
+            nats.errors.Error: as `publish` does.
+        """
+        if not subjects:
+            return
+        if not self.is_connected or self.is_draining_pubs:
+            # Of what is written at such a time the first may still be kept; the library knows how to refuse.
+            for subject in subjects:
+                await self.publish(subject, body)
+            return
+        tail = f" {len(body)}\r\n{body.decode()}\r\n"
+        lines = f"{tail}PUB ".join(subjects)
+        await self._send_command(f"PUB {lines}{tail}".encode())
+        self.stats["out_msgs"] += len(subjects)
+        self.stats["out_bytes"] += len(subjects) * len(body)
+        await self._flush_pending()
+
+    async def publish_all(self, messages: Sequence[Asked]) -> None:
+        """Publish messages with headers, in one write. Names and values of headers are tokens of ours.
+
+        Raises:
+            nats.errors.Error: the broker is not connected at the moment, or as `publish` does.
+        """
+        if not self.is_connected or self.is_draining_pubs:
+            raise ConnectionReconnectingError
+        frames: list[bytes] = []
+        for message in messages:
+            lines = "".join([f"{name}: {value}\r\n" for name, value in message.headers.items()])
+            block = f"NATS/1.0\r\n{lines}\r\n".encode()
+            sizes = f"{len(block)} {len(block) + len(message.body)}"
+            if len(message.body) > self._max_payload:
+                raise MaxPayloadError
+            frames += (f"HPUB {message.subject} {message.reply} {sizes}\r\n".encode(), block, message.body, b"\r\n")
+            self.stats["out_msgs"] += 1
+            self.stats["out_bytes"] += len(message.body)
+        await self._send_command(b"".join(frames))
+        await self._flush_pending()
+
+    async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
+        """Take a message that the parser had to put together from several reads."""
+        deliver = self._parser.deliver
+        if deliver is None or str(sid) != self._parser.tapped:
+            await super()._process_msg(sid, subject, reply, data, headers)  # pyright: ignore[reportUnknownMemberType]
+        else:
+            deliver([(_text(subject), _text(reply), data, headers or b"")])
+
+    async def _process_headers(self, headers: bytes) -> dict[str, str] | None:
+        try:
+            return await super()._process_headers(headers)  # pyright: ignore[reportUnknownMemberType]
+        except (IndexError, ValueError) as error:
+            log.warning("headers that are none", said=f"{type(error).__name__}: {error}")
+            return None
+
+    def _build_message(
+        self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: dict[str, str] | None
+    ) -> Msg:
+        return super()._build_message(sid, _text(subject).encode(), reply, data, headers)
+
+
+def _text(name: bytes) -> str:
+    return name.decode(errors="backslashreplace")
