@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import structlog
+from nats.aio import client as library
 from nats.aio.client import Client
 from nats.errors import ConnectionReconnectingError, MaxPayloadError
 from nats.protocol.parser import AWAITING_CONTROL_LINE, Parser
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
     from worker.announcing import Asked
 
 Deliver = Callable[[list[Frame]], None]
+
+READ_BYTES: Final = 256 * 1024
+"""Read at a time, if there are so many; twice as many are kept before the broker has to wait. With the library's own
+32 KiB a backlog of large messages came in drops, each of which waited for the broker to be woken."""
+library.DEFAULT_BUFFER_SIZE = READ_BYTES  # pyright: ignore[reportConstantRedefinition]
 
 log = structlog.get_logger()
 

@@ -30,8 +30,8 @@ SLICE: Final = 32
 SLICE_BYTES: Final = 8 * 1024
 """Messages, or bytes of them, that are read at a time while a batch is under way: to wake up for each small one would
 cost more than to read it."""
-TURN: Final = 256
-TURN_BYTES: Final = 64 * 1024
+TURN: Final = 1024
+TURN_BYTES: Final = 256 * 1024
 """Messages, and bytes of them, that are read at most before the writers have a turn, who may have their answers
 meanwhile."""
 
@@ -118,10 +118,11 @@ class Intake:
         return self._settings.batch_size - len(held.messages) if held.bytes < BATCH_BYTES else 0
 
     async def _next(self) -> list[Message] | None:
+        # What one is closed with fills it, and no more: two in one keep all writers busy at once, and then none.
+        most, most_bytes = self._room(), BATCH_BYTES - (0 if self._open is None else self._open.held.bytes)
         if self._under_way:
-            most = min(self._room(), TURN)
-            return await self._broker.next_batch(self._is_worth_it, most=most, most_bytes=TURN_BYTES)
-        return await self._broker.next_batch(self._is_worth_it, most=self._room())
+            most, most_bytes = min(most, TURN), min(most_bytes, TURN_BYTES)
+        return await self._broker.next_batch(self._is_worth_it, most=most, most_bytes=most_bytes)
 
     def _is_worth_it(self, messages: int, size: int) -> bool:
         """Tell whether to read so many messages of so many bytes now, or to hand on what was read before."""

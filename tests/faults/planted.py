@@ -172,6 +172,14 @@ _SERVING: Final = (
         ("worker/test_stream.py",),
     ),
     Bug(
+        "two_batches_in_one",
+        "a batch is no larger than it may be",
+        "worker/intake.py",
+        "BATCH_BYTES - (0 if self._open is None else self._open.held.bytes)",
+        "BATCH_BYTES",
+        ("integration/test_intake.py",),
+    ),
+    Bug(
         "frames_of_anybody",
         "what another subscription gets is not taken for a message",
         "worker/frames.py",

@@ -10,7 +10,7 @@ import pytest
 from tests.integration.engine import PATIENCE, Engine, event
 from worker import intake
 from worker.batch import Decoding
-from worker.intake import SLICE
+from worker.intake import SLICE, SLICE_BYTES
 from worker.pipeline import Pipeline
 from worker.stream import BATCH_BYTES, Broker
 
@@ -110,6 +110,35 @@ async def test_a_batch_is_full_by_bytes_too(engine: Engine, monkeypatch: pytest.
         gate.open.set()
         await stats.reach("events", 10)
     assert gate.sizes[:2] == [1, 4]
+
+
+async def test_what_waits_when_the_writers_are_free_makes_no_batch_too_large(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two batches in one keep all writers busy at once, and then none of them."""
+    monkeypatch.setattr(intake, "BATCH_BYTES", 4 * SLICE_BYTES)
+    monkeypatch.setattr(intake, "SLICE_BYTES", 3 * SLICE_BYTES)
+    gate, arrived = Gate(monkeypatch), anyio.Event()
+    take_up = Broker._take_up  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+
+    def taking_up(broker: Broker, messages: Sequence[Message]) -> None:
+        take_up(broker, messages)
+        if any(message.seq == 1 + 5 for message in messages):
+            arrived.set()
+
+    monkeypatch.setattr(Broker, "_take_up", taking_up)
+    async with engine.worker(writers=1) as stats:
+        await engine.publish([event(0)])
+        await gate.until(batches=1)
+        await engine.publish(event(n, key="x" * SLICE_BYTES) for n in range(1, 4))
+        await gate.until(read=1 + 3)
+        # Too little to be read while a batch is under way.
+        await engine.publish(event(n, key="x" * SLICE_BYTES) for n in range(4, 6))
+        with anyio.fail_after(PATIENCE):
+            await arrived.wait()
+        gate.open.set()
+        await stats.reach("events", 6)
+    assert gate.sizes == [1, 4, 1]
 
 
 async def test_what_was_read_and_not_handed_on_is_given_back(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
