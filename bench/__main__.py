@@ -31,7 +31,7 @@ from worker import logs
 from worker.loop import run_async
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Sequence
+    from collections.abc import Awaitable, Iterator, Sequence
 
     from bench.contestants import Contestant
     from bench.rig import Rig
@@ -66,19 +66,24 @@ class Bench:
 
     async def run(self) -> None:
         """Measure everything. What fails is noted, and takes no further part."""
-        for number in range(self._results.rounds):
-            turn = number % len(self._who)
-            for who in (*self._who[turn:], *self._who[:turn]):
-                for per in MODES:
-                    await self._try(who, f"round {number + 1}, {per} a message", self._speed(who, per))
-        for who in self._who:
+        for number, who in self._turns(self._results.rounds):
             for per in MODES:
-                if who.announces:
-                    for turn in range(1, TURNS + 1):
-                        await self._try(who, f"half load {turn}, {per} a message", self._half_load(who, per))
-                    await self._try(who, f"half rate, {per} a message", self._half_rate(who, per))
+                await self._try(who, f"round {number}, {per} a message", self._speed(who, per))
+        for number, who in self._turns(TURNS):
+            for per in MODES if who.announces else ():
+                await self._try(who, f"half load {number}, {per} a message", self._half_load(who, per))
+        for who in self._who:
+            for per in MODES if who.announces else ():
+                await self._try(who, f"half rate, {per} a message", self._half_rate(who, per))
             await self._try(who, "kill -9", self._killed(who))
             await self._try(who, "duplicates", self._duplicated(who))
+
+    def _turns(self, rounds: int) -> Iterator[tuple[int, Contestant]]:
+        """Yield everybody in every round, in another order each time: the machine has moods that last for minutes."""
+        for number in range(rounds):
+            turn = number % len(self._who)
+            for who in (*self._who[turn:], *self._who[:turn]):
+                yield number + 1, who
 
     async def _try(self, who: Contestant, what: str, work: Awaitable[str]) -> None:
         row = self._results.rows[who.key]
