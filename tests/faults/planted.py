@@ -320,8 +320,8 @@ _RECORDING: Final = (
         "ids_of_all_tenants_in_one_pot",
         "an id belongs to its tenant",
         "worker/row.py",
-        "            event.tenant,\n",
-        '            "t",\n',
+        "{event.tenant}",
+        "t",
         (f"{PIPELINE}::test_ids_belong_to_their_tenant",),
     ),
     Bug(

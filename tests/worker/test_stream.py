@@ -9,11 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.client import TappingParser
+from worker.frames import read_frames
 
 TAPPED = 7
 
 words = st.text("abc.*~%-", min_size=1, max_size=12)
-bodies = st.binary(max_size=40) | st.sampled_from([b"\r\n", b"MSG a 7 1\r\nx\r\n", b"PING\r\n", b""])
+WITHIN = b"x\r\nMSG a %d r 1\r\ny" % TAPPED
+"""A body that holds a line's end, a control line, and what that announces."""
+bodies = st.binary(max_size=40) | st.sampled_from([WITHIN, b"\r\n", b"MSG a 7 1\r\nx\r\n", b"PING\r\n", b""])
 blocks = st.sampled_from([b"", b"NATS/1.0\r\n\r\n", b"NATS/1.0 100 Idle Heartbeat\r\nA: 1\r\n\r\n"])
 
 
@@ -70,3 +73,8 @@ def test_everything_is_told_once_and_in_order(sent: list[Any], cuts: list[int]) 
     asyncio.run(feed())
     assert client.told == [one if one == "ping" else one.told for one in sent]
     assert not parser.buf
+
+
+def test_a_message_within_a_body_is_none() -> None:
+    wire = Frame((TAPPED, "s", "r", WITHIN, b"")).wire
+    assert read_frames(wire, str(TAPPED)) == ([("s", "r", WITHIN, b"")], len(wire), 0)
