@@ -528,9 +528,8 @@ async def test_what_was_just_granted_is_announced_and_marked(engine: Engine) -> 
     assert len(await engine.announced()) == 2
 
 
-@asynccontextmanager
-async def one_after_the_other(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[Stats]:
-    """Run a notifier that has looked at the outbox, and is told of two unlocks in quick succession."""
+def first_look(monkeypatch: pytest.MonkeyPatch) -> anyio.Event:
+    """Return what is set once a notifier has looked at the outbox, which it does not do again uncalled."""
     monkeypatch.setattr(notifying, "LONGEST_NAP", 10 * PATIENCE)
     relay, looked = Notifier.relay, anyio.Event()
 
@@ -540,6 +539,13 @@ async def one_after_the_other(engine: Engine, monkeypatch: pytest.MonkeyPatch) -
         return made
 
     monkeypatch.setattr(Notifier, "relay", looking)
+    return looked
+
+
+@asynccontextmanager
+async def one_after_the_other(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[Stats]:
+    """Run a notifier that has looked at the outbox, and is told of two unlocks in quick succession."""
+    looked = first_look(monkeypatch)
     async with open_store(engine.settings.database_url) as store, open_broker(engine.settings) as broker:
         stats = Watched()
         notifier = Notifier(store, broker, engine.settings, stats, now=wall_clock)
@@ -614,15 +620,7 @@ async def test_marking_waits_for_nobody(engine: Engine) -> None:
 
 async def test_what_somebody_held_is_announced_soon(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """A batch that folds somebody anew holds all that they have, and does not tell when it lets go."""
-    monkeypatch.setattr(notifying, "LONGEST_NAP", 10 * PATIENCE)
-    relay, looked = Notifier.relay, anyio.Event()
-
-    async def looking(notifier: Notifier) -> int:
-        made = await relay(notifier)
-        looked.set()
-        return made
-
-    monkeypatch.setattr(Notifier, "relay", looking)
+    looked = first_look(monkeypatch)
     await granted(engine)
     connection = await asyncpg.connect(engine.settings.database_url)
     try:
