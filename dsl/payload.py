@@ -69,30 +69,16 @@ def instant(text: str) -> tuple[int, int] | None:
 
     What is finer than a microsecond is cut off. A leap second is the first second of the next minute.
     """
-    return read_instant(text, usual=is_usual(text))
-
-
-def read_instant(text: str, *, usual: bool) -> tuple[int, int] | None:
-    """Return what `instant` does, for whoever has asked already whether the text `is_usual`."""
-    # What most producers write the library reads without a second look.
-    if usual:
-        try:
-            since = _read(text) - EPOCH
-        except ValueError:
-            return _any_instant(text)
-        if text[11:13] != "24":
-            return since.days * DAY + since.seconds * SECOND + since.microseconds, 0
-    return _any_instant(text)
+    found = read_instants((text,))
+    return None if found is None else found[0][:2]
 
 
 def read_instants(texts: Iterable[str]) -> list[tuple[int, int, bool]] | None:
-    """Return for each what `read_instant` does, and whether the text `is_usual`; None where one of them is no instant.
-
-    For many at once: what most producers write is read here and now, without a call.
-    """
+    """Return what `instant` does of each, and whether the text `is_usual`; None where one of them is no instant."""
     found: list[tuple[int, int, bool]] = []
     for text in texts:
-        usual = len(text) == _USUAL and text[4:20:3] == _MARKS and text[26] == "Z" and text[17] != "6"
+        usual = is_usual(text)
+        # What most producers write the library reads without a second look.
         if usual and text[11:13] != "24":
             try:
                 since = _read(text) - EPOCH
@@ -100,7 +86,7 @@ def read_instants(texts: Iterable[str]) -> list[tuple[int, int, bool]] | None:
                 return None
             found.append((since.days * DAY + since.seconds * SECOND + since.microseconds, 0, True))
             continue
-        moment = read_instant(text, usual=usual)
+        moment = _any_instant(text)
         if moment is None:
             return None
         found.append((*moment, usual))
@@ -173,12 +159,12 @@ class Reader:
 
     def strict(self, payload: bytes | str) -> dict[str, Value] | Fault:
         """Return the declared fields that are present, or the first fault. The payload is valid JSON."""
-        fields = self.quick(payload)
+        fields = self._fast(payload)
         return self._slow(payload) if fields is None else fields
 
     def lenient(self, payload: bytes) -> dict[str, Value]:
         """Return the declared fields that are present and fit."""
-        fields = self.quick(payload)
+        fields = self._fast(payload)
         if fields is not None:
             return fields
         given = _object(_parse(payload))
@@ -187,8 +173,8 @@ class Reader:
         read = {field.name: _given(field, given.get(field.name)) for field in self._fields}
         return {name: value for name, value in read.items() if value is not None and not isinstance(value, Fault)}
 
-    def quick(self, payload: bytes | str) -> dict[str, Value] | None:
-        """Return what `strict` does where nothing is unusual; None asks for that."""
+    def _fast(self, payload: bytes | str) -> dict[str, Value] | None:
+        """Return the fields where nothing is unusual; None asks for a closer look."""
         if not self._fields:
             return {}
         try:

@@ -253,15 +253,13 @@ class Decoding:
                 self._take((message,), (element,), Plain([one.event], [one.row]))
 
     def _take(self, messages: Iterable[Message], elements: Iterable[int], plain: Plain) -> None:
-        roster = self._roster
+        group_of = self._roster.find
         for message, element, event, row in zip(messages, elements, *plain, strict=False):
-            group = roster.users.get((event.tenant, event.user)) if event.type in roster.for_users else None
-            if group is None:  # the first of its group, or one that others hear too
-                group = roster.find(event)
-                if isinstance(group, str):
-                    body = element_of(message.body, element)
-                    self._letters.append(Letter(message, element, Reason.CONTRACT, group, body))
-                    continue
+            group = group_of(event)
+            if isinstance(group, str):
+                body = element_of(message.body, element)
+                self._letters.append(Letter(message, element, Reason.CONTRACT, group, body))
+                continue
             group.add(message, element, event, row)
 
     def done(self, *, now: int) -> Batch:
@@ -281,8 +279,8 @@ class _Roster:
 
     def __init__(self, program: Program) -> None:
         self._program = program
-        self.for_users = program.for_users
-        self.users: dict[tuple[str, str], Group] = {}
+        self._for_users = program.for_users
+        self._users: dict[tuple[str, str], Group] = {}
         """By tenant and user, for events that the plan of users hears and no other."""
         self._others: dict[tuple[Subject, ...], Group] = {}
         """By the user and whose plans hear it, for all others."""
@@ -290,12 +288,12 @@ class _Roster:
 
     def find(self, event: Event) -> Group | str:
         """Return the group that an event belongs to, or what is wrong with that."""
-        if event.type not in self.for_users:
+        if event.type not in self._for_users:
             return self._find(event)
         pair = (event.tenant, event.user)
-        group = self.users.get(pair)
+        group = self._users.get(pair)
         if group is None:
-            group = self.users[pair] = self._made(_concern_of(*pair))
+            group = self._users[pair] = self._made(_concern_of(*pair))
         return group
 
     def _find(self, event: Event) -> Group | str:

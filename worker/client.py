@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -11,17 +10,18 @@ from nats.aio.client import Client
 from nats.errors import ConnectionReconnectingError, MaxPayloadError
 from nats.protocol.parser import AWAITING_CONTROL_LINE, Parser
 
-from worker.frames import Frame, read_frames
+from worker.frames import read_frames
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from nats.aio.msg import Msg
     from nats.aio.subscription import Subscription
 
     from worker.announcing import Asked
+    from worker.frames import Frame
 
-Deliver = Callable[[list[Frame]], None]
+    Deliver = Callable[[list[Frame]], None]
 
 READ_BYTES: Final = 256 * 1024
 """Read at a time, if there are so many; twice as many are kept before the broker has to wait. With the library's own
@@ -59,7 +59,7 @@ class TappingParser(Parser):
         del buffer[:stop]
         if frames:
             deliver(frames)
-        return max(0, other - stop)
+        return other
 
 
 class TappingClient(Client):

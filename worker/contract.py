@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from dsl.event import Event
-from dsl.payload import Fault, Reader, is_usual, read_instant
+from dsl.payload import Fault, Reader, read_instants
 from worker.partition import tenant_token, token
 from worker.plain import PlainReader
 from worker.row import row_of
@@ -122,13 +122,12 @@ class Contract:
     ) -> Accepted | tuple[Reason, str]:
         """Return an event whose texts are fit to be stored, or why it is none."""
         tenant, written = wire.tenant_id, wire.occurred_at
-        usual = is_usual(written)
-        moment = read_instant(written, usual=usual)
-        if moment is None or len(written) > MAX_INSTANT_CHARACTERS:
+        instants = read_instants((written,))
+        if instants is None or len(written) > MAX_INSTANT_CHARACTERS:
             return Reason.INVALID_EVENT, "occurred_at: expected an RFC 3339 instant with an offset"
         if told is not None and told != token(tenant):
             return Reason.TENANT_MISMATCH, f"tenant_id: the subject says {told}"
-        at, offset = moment
+        ((at, offset, usual),) = instants
         if at > now + self._skew:
             return Reason.FROM_THE_FUTURE, f"occurred_at: {(at - now) // 1_000_000} s ahead of the clock"
         reader = self._readers.get(wire.event_type)

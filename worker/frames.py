@@ -21,7 +21,7 @@ _WORDS: Final = _REPLIED["MSG"]
 def read_frames(wire: bytes, sid: str) -> tuple[list[Frame], int, int]:
     """Return the whole frames of one subscription that begin the wire, and where they end.
 
-    The third is where a frame of somebody else ends that follows them; 0 where none does, or not yet as a whole.
+    The third is the length of a frame of somebody else that follows them; 0 where none does, or not yet as a whole.
     """
     frames, start = _read_plain(wire, sid)
     while (end := wire.find(_END, start)) >= 0:
@@ -33,11 +33,11 @@ def read_frames(wire: bytes, sid: str) -> tuple[list[Frame], int, int]:
         elif operation == "HMSG":
             body, stop = head + int(words[-2]), head + int(words[-1])
         else:
-            return frames, start, head
+            return frames, start, head - start
         if len(wire) < stop + 2:
             break
         if words[2] != sid:
-            return frames, start, stop + 2
+            return frames, start, stop + 2 - start
         reply = words[3] if len(words) == _REPLIED[operation] else ""
         frames.append((words[1], reply, wire[body:stop], wire[head:body]))
         start = stop + 2

@@ -134,11 +134,8 @@ class PlainReader:
         found: list[dict[str, Value]] = []
         for wire, payload in zip(wires, payloads, strict=True):
             reader = readers.get(wire.event_type)
-            fields = {} if reader is None else reader.quick(payload or "{}")
-            if fields is None and reader is not None:
-                closely = reader.strict(payload or "{}")
-                fields = None if isinstance(closely, Fault) else closely
-            if fields is None:
+            fields = {} if reader is None else reader.strict(payload or "{}")
+            if isinstance(fields, Fault):
                 return None
             found.append(fields)
         return found
