@@ -10,6 +10,7 @@ empty.
 
 from __future__ import annotations
 
+from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -90,6 +91,8 @@ class Notifier:
         """Announced by this worker, and not marked yet."""
         self._mark_at = 0.0
         """When they are due to be, of `monotonic`."""
+        self._look_at = inf
+        """When the outbox is looked at by ourselves, of `monotonic`, however often we are called until then."""
         self._missed = True
         """Whether the outbox may hold something to announce beside these."""
         self._held = False
@@ -126,20 +129,21 @@ class Notifier:
             called = self._called = anyio.Event()
             stopping = self._stopping
             await self._announce_fresh()
-            if self._unmarked and (self._missed or self._until_mark() <= 0):
+            if monotonic() >= self._look_at:  # other workers' unlocks settle, too
+                self._missed = self._outdated = True
+            if self._unmarked and (self._missed or monotonic() >= self._mark_at):
                 await self._mark()
             if self._missed:
-                self._missed = False
+                self._missed, self._look_at = False, inf
                 await self._relay_patiently()
             if stopping:
                 return
             if self._stopping or self._fresh:
                 continue
-            until_mark = self._until_mark() if self._unmarked else LONGEST_NAP
-            with anyio.move_on_after(min(await self._nap(), until_mark)) as nap:
+            self._look_at = min(self._look_at, await self._nap() + monotonic())
+            wake_at = min(self._look_at, self._mark_at) if self._unmarked else self._look_at
+            with anyio.move_on_after(wake_at - monotonic()):
                 await called.wait()
-            if nap.cancelled_caught and not self._unmarked:  # other workers' unlocks settle, too
-                self._missed = self._outdated = True
 
     async def is_empty(self) -> bool:
         """Tell whether nothing waits to be announced at this moment.
@@ -177,9 +181,6 @@ class Notifier:
             self._count(some, news)
             if len(self._unmarked) >= AT_ONCE:
                 await self._mark()
-
-    def _until_mark(self) -> float:
-        return self._mark_at - monotonic()
 
     async def _mark(self) -> None:
         """Mark what was announced; what cannot be marked now is left to the relay of the outbox."""

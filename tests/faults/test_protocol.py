@@ -588,6 +588,28 @@ async def test_what_was_announced_is_marked_soon(engine: Engine, monkeypatch: py
             await both.wait()
 
 
+async def test_what_settles_is_announced_however_busy_we_are(engine: Engine) -> None:
+    """Whoever is called all the time still has to look by themselves."""
+    done = await granted(engine)
+    await engine.rows(
+        "UPDATE unlock SET granted_at = NULL, settles_at = now() + interval '0.3 s' WHERE achievement = 'clean'"
+    )
+    async with open_store(engine.settings.database_url) as store, open_broker(engine.settings) as broker:
+        stats = Watched()
+        notifier = Notifier(store, broker, engine.settings, stats, now=wall_clock)
+
+        async def calling() -> None:
+            while True:
+                notifier.committed(done._replace(decisions=[]))
+                await anyio.sleep(0.01)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(notifier.run)
+            tasks.start_soon(calling)
+            await stats.reach("announced", 2)
+            tasks.cancel_scope.cancel()
+
+
 async def test_what_was_just_granted_and_not_announced_is_not_marked(engine: Engine) -> None:
     done = await granted(engine)
     async with notifier_on(engine) as (notifier, broker, _):
