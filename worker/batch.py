@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from functools import cached_property, lru_cache
-from itertools import chain, count, repeat
+from itertools import chain, repeat
 from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,7 +17,6 @@ from worker.contract import Rejected, element_of
 from worker.deployed import Deployed
 from worker.message import Message
 from worker.partition import PARTITIONS, partition_of
-from worker.plain import Plain
 from worker.standing import Hold
 from worker.verdict import Reason
 
@@ -231,36 +230,39 @@ class Decoding:
     def add(self, messages: Sequence[Message], *, now: int) -> None:
         """Read messages; `now` in microseconds."""
         self._messages.extend(messages)
+        if not self._read(messages, now):
+            for message in messages:
+                if len(messages) == 1 or not self._read((message,), now):
+                    self._look_closely(message, now)
+
+    def _read(self, messages: Sequence[Message], now: int) -> bool:
+        """Read messages that are plain; False where one of them is not, and none is read."""
         subjects, bodies = [message.subject for message in messages], [message.body for message in messages]
         seqs = [message.seq for message in messages]
-        plain = self._rules.contract.plain.objects(subjects, bodies, now=now, seqs=seqs)
-        if plain is not None:
-            self._take(messages, repeat(0), plain)
-            return
-        for message in messages:
-            self._add(message, now)
+        plain = self._rules.contract.plain.read(subjects, bodies, now=now, seqs=seqs)
+        if plain is None:
+            return False
+        if plain.sizes is None:
+            self._take(messages, repeat(0), plain.events, plain.rows)
+        else:
+            each = chain.from_iterable(map(repeat, messages, plain.sizes))
+            self._take(each, chain.from_iterable(map(range, plain.sizes)), plain.events, plain.rows)
+        return True
 
-    def _add(self, message: Message, now: int) -> None:
-        contract, told = self._rules.contract, (message.subject, message.body)
-        plain = contract.plain.array(*told, now=now, seq=message.seq)
-        if plain is not None:
-            self._take(repeat(message), count(), plain)
-            return
-        for element, one in enumerate(contract.look_closely(*told, now=now, seq=message.seq)):
+    def _look_closely(self, message: Message, now: int) -> None:
+        told = self._rules.contract.look_closely(message.subject, message.body, now=now, seq=message.seq)
+        for element, one in enumerate(told):
             if isinstance(one, Rejected):
                 self._letters.append(Letter(message, element, one.reason, one.detail, one.body))
             else:
-                self._take((message,), (element,), Plain([one.event], [one.row]))
+                self._take((message,), (element,), (one.event,), (one.row,))
 
-    def _take(self, messages: Iterable[Message], elements: Iterable[int], plain: Plain) -> None:
-        group_of = self._roster.find
-        for message, element, event, row in zip(messages, elements, *plain, strict=False):
-            group = group_of(event)
-            if isinstance(group, str):
-                body = element_of(message.body, element)
-                self._letters.append(Letter(message, element, Reason.CONTRACT, group, body))
-                continue
-            group.add(message, element, event, row)
+    def _take(
+        self, messages: Iterable[Message], elements: Iterable[int], events: Iterable[Event], rows: Iterable[str]
+    ) -> None:
+        for message, element, wrong in self._roster.add(messages, elements, events, rows):
+            body = element_of(message.body, element)
+            self._letters.append(Letter(message, element, Reason.CONTRACT, wrong, body))
 
     def done(self, *, now: int) -> Batch:
         """Return what has been read, as a batch of this moment."""
@@ -286,17 +288,31 @@ class _Roster:
         """By the user and whose plans hear it, for all others."""
         self.found: list[Group] = []
 
-    def find(self, event: Event) -> Group | str:
-        """Return the group that an event belongs to, or what is wrong with that."""
-        if event.type not in self._for_users:
-            return self._find(event)
-        pair = (event.tenant, event.user)
-        group = self._users.get(pair)
-        if group is None:
-            group = self._users[pair] = self._made(_concern_of(*pair))
-        return group
+    def add(
+        self, messages: Iterable[Message], elements: Iterable[int], events: Iterable[Event], rows: Iterable[str]
+    ) -> list[tuple[Message, int, str]]:
+        """Add events to the groups that they belong to; return those that belong to none, with what is wrong."""
+        wrong: list[tuple[Message, int, str]] = []
+        users, for_users = self._users, self._for_users
+        for message, element, event, row in zip(messages, elements, events, rows, strict=False):
+            group = users.get((event.tenant, event.user)) if event.type in for_users else None
+            if group is None:
+                group = self._find(event)
+                if isinstance(group, str):
+                    wrong.append((message, element, group))
+                    continue
+            # As `Group.add`, without a call for each of the many.
+            group.events.append(event)
+            group.rows.append(row)
+            group.messages.append(message)
+            group.elements.append(element)
+        return wrong
 
     def _find(self, event: Event) -> Group | str:
+        if event.type in self._for_users:
+            pair = (event.tenant, event.user)
+            group = self._users[pair] = self._made(_concern_of(*pair))
+            return group
         subjects = subjects_of(self._program, event)
         if isinstance(subjects, str):
             return subjects

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from dsl.event import Event
-from dsl.payload import Fault, Reader, read_instants
+from dsl.payload import Fault, Reader, instant, is_usual
 from worker.partition import tenant_token, token
 from worker.plain import PlainReader
 from worker.row import row_of
@@ -82,8 +82,10 @@ class Contract:
 
     def read(self, subject: str, body: bytes, *, now: int, seq: int = 0) -> list[Accepted | Rejected]:
         """Return what a message holds, in its order; `now` in microseconds, `seq` its place in the stream."""
-        plain = self.plain.array(subject, body, now=now, seq=seq)
-        return self.look_closely(subject, body, now=now, seq=seq) if plain is None else [*map(Accepted, *plain)]
+        plain = self.plain.read((subject,), (body,), now=now, seqs=(seq,))
+        if plain is None:
+            return self.look_closely(subject, body, now=now, seq=seq)
+        return [*map(Accepted, plain.events, plain.rows)]
 
     def look_closely(self, subject: str, body: bytes, *, now: int, seq: int) -> list[Accepted | Rejected]:
         """Return what `read` does, one event after the other."""
@@ -122,12 +124,12 @@ class Contract:
     ) -> Accepted | tuple[Reason, str]:
         """Return an event whose texts are fit to be stored, or why it is none."""
         tenant, written = wire.tenant_id, wire.occurred_at
-        instants = read_instants((written,))
-        if instants is None or len(written) > MAX_INSTANT_CHARACTERS:
+        moment = instant(written)
+        if moment is None or len(written) > MAX_INSTANT_CHARACTERS:
             return Reason.INVALID_EVENT, "occurred_at: expected an RFC 3339 instant with an offset"
         if told is not None and told != token(tenant):
             return Reason.TENANT_MISMATCH, f"tenant_id: the subject says {told}"
-        ((at, offset, usual),) = instants
+        at, offset = moment
         if at > now + self._skew:
             return Reason.FROM_THE_FUTURE, f"occurred_at: {(at - now) // 1_000_000} s ahead of the clock"
         reader = self._readers.get(wire.event_type)
@@ -135,7 +137,7 @@ class Contract:
         if isinstance(fields, Fault):
             return Reason.CONTRACT, f"payload.{fields.field}: expected {fields.expected}, got {fields.got}"
         event = Event(tenant, wire.event_id, wire.event_type, wire.user_id, at, offset, fields)
-        return Accepted(event, row_of(event, written, wire.source, payload, seq, usual=usual))
+        return Accepted(event, row_of(event, written, wire.source, payload, seq, usual=is_usual(written)))
 
 
 def element_of(body: bytes, element: int) -> bytes:

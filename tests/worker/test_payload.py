@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dsl.payload import Fault, Reader, exact, instant, is_usual, read_instants
+from dsl.payload import Fault, Instants, Reader, exact, instant, is_usual, read_instants
 from dsl.schema import EventSchema, Field
 from dsl.types import FieldType
 
@@ -142,14 +142,35 @@ def test_decimals_survive_their_text(number: Decimal) -> None:
 )
 def test_instants(text: str, at: int, offset: int) -> None:
     assert instant(text) == (at, offset)
-    assert read_instants([text, text]) == [(at, offset, is_usual(text))] * 2
+    usual = "1970-01-01T00:00:00.000001Z"
+    assert read_instants([text, text]) == Instants([at] * 2, [offset] * 2, [is_usual(text)] * 2)
+    assert read_instants([usual, text]) == Instants([1, at], [0, offset], [True, is_usual(text)])
+
+
+def test_of_no_texts_there_are_no_instants() -> None:
+    assert read_instants([]) == Instants([], [], [])
 
 
 @given(st.text(max_size=40))
 def test_no_text_raises_anything(text: str) -> None:
     moment = instant(text)
-    assert read_instants([text]) == (None if moment is None else [(*moment, is_usual(text))])
+    expected = None if moment is None else Instants([moment[0]], [moment[1]], [is_usual(text)])
+    assert read_instants([text]) == expected
     exact(text)
+
+
+usual_instants = st.datetimes().map(lambda at: at.isoformat(timespec="microseconds") + "Z")
+nearly_usual = st.tuples(usual_instants, st.integers(0, 26), st.sampled_from("0246-:.TZtz é")).map(
+    lambda told: told[0][: told[1]] + told[2] + told[0][told[1] + 1 :]
+)
+
+
+@given(st.lists(usual_instants | nearly_usual, max_size=4))
+def test_instants_in_a_crowd_are_what_each_is_alone(texts: list[str]) -> None:
+    moments = [instant(text) for text in texts]
+    known = [moment for moment in moments if moment is not None]
+    expected = Instants([at for at, _ in known], [offset for _, offset in known], [*map(is_usual, texts)])
+    assert read_instants(texts) == (expected if len(known) == len(texts) else None)
 
 
 @pytest.mark.parametrize(
@@ -157,4 +178,5 @@ def test_no_text_raises_anything(text: str) -> None:
 )
 def test_what_is_no_instant_is_none_in_a_crowd(text: str) -> None:
     assert instant(text) is None
-    assert read_instants(["1970-01-01T00:00:00Z", text]) is None
+    for other in ("1970-01-01T00:00:00Z", "1970-01-01T00:00:00.000000Z"):
+        assert read_instants([other, text]) is None

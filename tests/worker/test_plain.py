@@ -21,18 +21,23 @@ THEIRS = event_subject("events", "t2", "u1", "lesson.completed")
 
 def quickly(*bodies: bytes, subjects: list[str] | None = None) -> Plain | None:
     seqs = range(1, 1 + len(bodies))
-    return CONTRACT.plain.objects(subjects or [MINE] * len(bodies), bodies, now=NOW, seqs=seqs)
+    return CONTRACT.plain.read(subjects or [MINE] * len(bodies), bodies, now=NOW, seqs=seqs)
 
 
 def one_by_one(*bodies: bytes) -> Plain | None:
-    """Return what a closer look finds, None where it refuses something."""
-    found = [
-        one for seq, body in enumerate(bodies, start=1) for one in CONTRACT.look_closely(MINE, body, now=NOW, seq=seq)
-    ]
-    accepted = [one for one in found if isinstance(one, Accepted)]
-    if len(accepted) < len(found) or len(found) != len(bodies):
+    """Return what a closer look finds, None where it refuses something, or finds arrays beside what is none."""
+    each = [CONTRACT.look_closely(MINE, body, now=NOW, seq=seq) for seq, body in enumerate(bodies, start=1)]
+    accepted = [one for found in each for one in found if isinstance(one, Accepted)]
+    arrays = {body.lstrip()[:1] == b"[" for body in bodies}
+    if len(accepted) < sum(map(len, each)) or len(arrays) != 1:
         return None
-    return Plain([one.event for one in accepted], [one.row for one in accepted])
+    sizes = [*map(len, each)] if arrays == {True} else None
+    return Plain([one.event for one in accepted], [one.row for one in accepted], sizes)
+
+
+def arrays(bodies: list[bytes]) -> list[bytes]:
+    """Return events as arrays of one, two, and the rest, with an empty one between."""
+    return [b"[" + b",".join(part) + b"]" for part in (bodies[:1], bodies[1:3], [], bodies[3:])]
 
 
 def lot(*others: dict[str, Any]) -> list[bytes]:
@@ -71,26 +76,28 @@ ODD: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("changes", PLAIN)
 def test_what_is_plain_is_read_quickly(changes: dict[str, Any]) -> None:
-    bodies = lot(event(**changes), event(event_id="last"))
-    read = quickly(*bodies)
-    assert read is not None
-    assert read == one_by_one(*bodies)
+    for bodies in (each := lot(event(**changes), event(event_id="last")), arrays(each)):
+        read = quickly(*bodies)
+        assert read is not None
+        assert read == one_by_one(*bodies)
 
 
 @pytest.mark.parametrize("changes", ODD)
 def test_what_is_not_asks_for_a_closer_look(changes: dict[str, Any]) -> None:
-    bodies = lot(event(**changes), event(event_id="last"))
-    assert quickly(*bodies) is None
-    assert one_by_one(*bodies) is None
+    for bodies in (each := lot(event(**changes), event(event_id="last")), arrays(each)):
+        assert quickly(*bodies) is None
+        assert one_by_one(*bodies) is None
 
 
 def test_nesting_is_bounded_for_each() -> None:
     def deep(depth: int) -> dict[str, Any]:
         return event(payload={"lesson_id": "l", "more": json.loads("[" * depth + "]" * depth)})
 
-    assert quickly(*lot(*[deep(MAX_DEPTH - 2)] * 3)) is not None
-    assert quickly(*lot(*[deep(MAX_DEPTH - 2)] * 3, deep(MAX_DEPTH - 1))) is None
-    assert quickly(*lot(deep(MAX_DEPTH - 1))) is None
+    flat, most, more = lot(*[deep(MAX_DEPTH - 2)] * 3), deep(MAX_DEPTH - 2), deep(MAX_DEPTH - 1)
+    for bodies in (flat, arrays(flat)):
+        assert quickly(*bodies) is not None
+    for bodies in (each := [*lot(most, most, more), *lot(more)], each[6:], arrays(each), arrays(each[6:])):
+        assert quickly(*bodies) is None
 
 
 def test_the_tenant_of_each_subject_is_the_tenant() -> None:
@@ -98,6 +105,11 @@ def test_the_tenant_of_each_subject_is_the_tenant() -> None:
     assert quickly(*bodies, subjects=[MINE, "events.of.any", MINE]) is not None
     assert quickly(*bodies, subjects=[MINE, "events.t1", "elsewhere"]) is not None
     assert quickly(*bodies, subjects=[MINE, THEIRS, MINE]) is None
+
+    both = b"[" + bodies[0] + b"," + json.dumps(event(tenant_id="t2")).encode() + b"," + bodies[1] + b"]"
+    assert quickly(both, both, subjects=["events.batch", "elsewhere"]) is not None
+    for subject in (MINE, THEIRS):
+        assert quickly(both, both, subjects=["events.batch", subject]) is None
 
 
 def test_what_is_no_event_by_itself_is_none_with_its_neighbours() -> None:
@@ -115,6 +127,10 @@ def test_what_is_no_event_by_itself_is_none_with_its_neighbours() -> None:
         (good[0], b"[" + good[1] + b"]"),
         (b"[" + good[1] + b"]", good[0]),
         (good[0] + b"]", b"[" + good[1]),
+        (b"[" + good[0] + b"],[" + good[1], good[2] + b"]"),
+        (b"[" + good[0], b"[" + good[1] + b"]" + good[2] + b"]"),
+        (b"[" + good[0] + b"]", b"[5]"),
+        (b"[" + good[0] + b"]", b"[[" + good[1] + b"]]"),
         (b"\xff", *good),
         (json.dumps(event(payload={"lesson_id": "x" * MAX_MESSAGE_BYTES})).encode(), *good),
     ):
@@ -128,8 +144,9 @@ shards = st.builds(b"".join, st.lists(tokens, max_size=4))
 
 @given(st.lists(shards | st.sampled_from(lot()), max_size=5))
 def test_whatever_is_read_quickly_is_what_each_is_alone(bodies: list[bytes]) -> None:
-    read = quickly(*bodies)
-    assert read is None or read == one_by_one(*bodies)
+    for each in (bodies, [b"[" + body + b"]" for body in bodies], arrays(bodies)):
+        read = quickly(*each)
+        assert read is None or read == one_by_one(*each)
 
 
 changes = st.sampled_from([*PLAIN, *ODD])
@@ -139,3 +156,4 @@ changes = st.sampled_from([*PLAIN, *ODD])
 def test_a_closer_look_is_asked_for_where_anything_is_refused(which: list[dict[str, Any]]) -> None:
     bodies = lot(*[event(**each) for each in which])
     assert quickly(*bodies) == one_by_one(*bodies)
+    assert quickly(*arrays(bodies)) == one_by_one(*arrays(bodies))
