@@ -158,7 +158,7 @@ class Worker:
         self._broker = broker
         self._stats = stats
         self._stop = stop
-        self._notifier = Notifier(store, broker, settings, stats, now=now)
+        self._notifier = Notifier(store, broker, settings, stats, now=now, busy=lambda: self._intake.busy)
         in_force = InForce(partial(load_deployed, store, settings))
         self._memory = Memory(uuid4().hex, settings.cache_subjects)
         self._writers = [
@@ -241,6 +241,8 @@ class Worker:
         else:
             await self._acknowledge(whole.batch, whole.letters)
         self._intake.ended(whole)
+        if not self._intake.busy:
+            self._notifier.rest()
         if self._settings.clock is Clock.STREAM:  # later events are what lets unlocks settle
             self._notifier.wake()
 

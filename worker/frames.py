@@ -16,6 +16,8 @@ _END: Final = b"\r\n"
 _REPLIED: Final = {"HMSG": 6, "MSG": 5}
 """Words of a control line that names a reply subject."""
 _WORDS: Final = _REPLIED["MSG"]
+_LONG: Final = 2048
+"""Bytes of a frame that is better read by itself."""
 
 
 def read_frames(wire: bytes, sid: str) -> tuple[list[Frame], int, int]:
@@ -23,7 +25,7 @@ def read_frames(wire: bytes, sid: str) -> tuple[list[Frame], int, int]:
 
     The third is the length of a frame of somebody else that follows them; 0 where none does, or not yet as a whole.
     """
-    frames, start = _read_plain(wire, sid)
+    frames, start = _read_plain(wire, sid) if _is_short(wire) else ([], 0)
     while (end := wire.find(_END, start)) >= 0:
         words = wire[start:end].decode(errors="backslashreplace").split(" ")
         operation = words[0]
@@ -42,6 +44,11 @@ def read_frames(wire: bytes, sid: str) -> tuple[list[Frame], int, int]:
         frames.append((words[1], reply, wire[body:stop], wire[head:body]))
         start = stop + 2
     return frames, start, 0
+
+
+def _is_short(wire: bytes) -> bool:
+    """Tell whether the first frame is: looking for the line's ends within long ones takes longer than a frame does."""
+    return len(wire) < _LONG or wire.find(_END, wire.find(_END) + 2, _LONG) >= 0
 
 
 def _read_plain(wire: bytes, sid: str) -> tuple[list[Frame], int]:

@@ -93,6 +93,11 @@ class Intake:
         self._under_way = 0
         """Batches that writers have, or wait for."""
 
+    @property
+    def busy(self) -> bool:
+        """Whether there is anything to commit."""
+        return bool(self._under_way or self._open is not None or self._broker.buffered)
+
     async def run(self, ways: Sequence[MemoryObjectSendStream[Piece]]) -> None:
         """Hand batches on to the writers, in pieces of one each, until pulling is stopped."""
         while (messages := await self._next()) is not None:

@@ -1,11 +1,11 @@
 """The relay of the outbox: what is granted and not announced yet goes to JetStream, once for ever.
 
 What a batch of our own has just granted is known, and announced at once: published, and marked together with what else
-is published within a tenth of a second. All else is claimed from the outbox, published and marked in one transaction:
-what settles, what another worker left behind when it died, what failed a moment ago. Each unlock goes out on a subject
-of its own. If we die between publishing and marking, or two relays meet, it is published again, and the broker refuses
-the second copy: by its message id within the duplicate window, and without limit by the rule that its subject must be
-empty.
+is published within a tenth of a second, or until there is nothing to do. All else is claimed from the outbox, published
+and marked in one transaction: what settles, what another worker left behind when it died, what failed a moment ago.
+Each unlock goes out on a subject of its own. If we die between publishing and marking, or two relays meet, it is
+published again, and the broker refuses the second copy: by its message id within the duplicate window, and without
+limit by the rule that its subject must be empty.
 """
 
 from __future__ import annotations
@@ -72,17 +72,32 @@ class Claimed(NamedTuple):
     reward: str
 
 
+def _always() -> bool:
+    return True
+
+
 class Notifier:
-    """Relays the outbox when it is woken, and by itself when something settles. `now` is in microseconds."""
+    """Relays the outbox when it is woken, and by itself when something settles.
+
+    `now` is in microseconds; `busy` tells whether batches are under way, whose unlocks may be marked with others.
+    """
 
     def __init__(
-        self, store: Store, broker: Broker, settings: Settings, stats: Stats, *, now: Callable[[], int]
+        self,
+        store: Store,
+        broker: Broker,
+        settings: Settings,
+        stats: Stats,
+        *,
+        now: Callable[[], int],
+        busy: Callable[[], bool] = _always,
     ) -> None:
         self._store = store
         self._broker = broker
         self._settings = settings
         self._stats = stats
         self._now = now
+        self._busy = busy
         self._called = anyio.Event()
         self._stopping = False
         self._fresh: list[Claimed] = []
@@ -105,6 +120,10 @@ class Notifier:
     def wake(self) -> None:
         """Tell that there may be something to announce in the outbox."""
         self._missed = True
+        self._called.set()
+
+    def rest(self) -> None:
+        """Tell that we are not busy any more: what was announced is marked now."""
         self._called.set()
 
     def committed(self, done: Committed) -> None:
@@ -131,7 +150,7 @@ class Notifier:
             await self._announce_fresh()
             if monotonic() >= self._look_at:  # other workers' unlocks settle, too
                 self._missed = self._outdated = True
-            if self._unmarked and (self._missed or monotonic() >= self._mark_at):
+            if self._unmarked and (self._missed or not self._busy() or monotonic() >= self._mark_at):
                 await self._mark()
             if self._missed:
                 self._missed, self._look_at = False, inf

@@ -737,8 +737,8 @@ _GRANTING: Final = (
         "marked_after_the_relay",
         "what was announced is not announced again",
         "worker/notifier.py",
-        "if self._unmarked and (self._missed or monotonic() >= self._mark_at):",
-        "if self._unmarked and monotonic() >= self._mark_at:",
+        "if self._unmarked and (self._missed or not self._busy() or monotonic() >= self._mark_at):",
+        "if self._unmarked and (not self._busy() or monotonic() >= self._mark_at):",
         (f"{PROTOCOL}::test_what_was_announced_and_not_marked_is_marked_before_anything_else",),
     ),
     Bug(
@@ -748,6 +748,14 @@ _GRANTING: Final = (
         "wake_at = min(self._look_at, self._mark_at) if self._unmarked else self._look_at",
         "wake_at = self._look_at",
         (f"{PROTOCOL}::test_what_was_announced_is_marked_soon",),
+    ),
+    Bug(
+        "marks_put_off_with_nothing_to_do",
+        "what was announced is marked soon",
+        "worker/app.py",
+        "            self._notifier.rest()\n",
+        "            pass\n",
+        (f"{PROTOCOL}::test_who_has_nothing_left_to_do_marks_what_was_announced",),
     ),
     Bug(
         "too_busy_to_look",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from contextlib import asynccontextmanager
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from worker.announcing import Announcement
     from worker.batch import Batch, Letter
+    from worker.message import Message
     from worker.pipeline import Committed
 
 pytestmark = pytest.mark.anyio
@@ -572,20 +574,47 @@ async def test_what_was_announced_and_not_marked_is_marked_before_anything_else(
 
 
 async def test_what_was_announced_is_marked_soon(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    run, marked, both = Session.run, 0, anyio.Event()
+    both = count_marks(monkeypatch, 2)
+    async with one_after_the_other(engine, monkeypatch):
+        with anyio.fail_after(PATIENCE):
+            await both.wait()
+
+
+def count_marks(monkeypatch: pytest.MonkeyPatch, number: int) -> anyio.Event:
+    """Return what is set once so many unlocks are marked that were announced at once."""
+    run, marked, all_of_them = Session.run, 0, anyio.Event()
 
     async def counting(session: Session, name: str, *args: object) -> int:
         nonlocal marked
         touched = await run(session, name, *args)
         marked += touched if name == "mark_announced" else 0
-        if marked == 2:
-            both.set()
+        if marked == number:
+            all_of_them.set()
         return touched
 
     monkeypatch.setattr(Session, "run", counting)
-    async with one_after_the_other(engine, monkeypatch):
+    return all_of_them
+
+
+async def test_who_has_nothing_left_to_do_marks_what_was_announced(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where that is announced before its batch has ended, and nothing else calls the notifier after it."""
+    monkeypatch.setattr(notifying, "MARK_SECONDS", 10 * PATIENCE)
+    monkeypatch.setattr(notifying, "LONGEST_NAP", 10 * PATIENCE)
+    # The first mark would be due at once, by a clock that has started.
+    monkeypatch.setattr(notifying, "monotonic", lambda: monotonic() - 1e9)
+    marked, ack = count_marks(monkeypatch, 2), Broker.ack
+
+    async def late(broker: Broker, messages: Sequence[Message]) -> None:
+        await stats.reach("announced", 2)
+        await ack(broker, messages)
+
+    monkeypatch.setattr(Broker, "ack", late)
+    async with engine.worker() as stats:
+        await engine.publish([json.dumps([event(n) for n in range(3)]).encode()])
         with anyio.fail_after(PATIENCE):
-            await both.wait()
+            await marked.wait()
 
 
 async def test_what_settles_is_announced_however_busy_we_are(engine: Engine) -> None:
