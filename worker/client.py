@@ -40,26 +40,23 @@ class TappingParser(Parser):
 
     async def parse(self, data: bytes = b"") -> None:
         """Take bytes off the wire."""
-        buffer = self.buf
-        buffer.extend(data)
         if self.deliver is None or self.state != AWAITING_CONTROL_LINE:
-            await super().parse()
+            await super().parse(data)
             return
-        while stop := self._parse_tapped(buffer, self.deliver):
-            behind = bytes(buffer[stop:])
-            del buffer[stop:]
+        self.buf.extend(data)
+        wire, at = bytes(self.buf), 0
+        while True:
+            frames, others, at = read_frames(wire, self.tapped, at)
+            if frames:
+                self.deliver(frames)
+            if at == others:
+                break
+            # Each by itself would be a copy of all that lies behind it.
+            self.buf = theirs = bytearray(wire[others:at])
             await super().parse()
-            if self.buf is not buffer:  # the connection was lost meanwhile, and with it what came on it
+            if self.buf is not theirs:  # the connection was lost meanwhile, and with it what came on it
                 return
-            buffer.extend(behind)
-
-    def _parse_tapped(self, buffer: bytearray, deliver: Deliver) -> int:
-        """Deliver what begins the buffer; return where the first frame of anybody else ends, 0 where none is whole."""
-        frames, stop, other = read_frames(bytes(buffer), self.tapped)
-        del buffer[:stop]
-        if frames:
-            deliver(frames)
-        return other
+        self.buf = bytearray(wire[at:])
 
 
 class TappingClient(Client):

@@ -77,4 +77,18 @@ def test_everything_is_told_once_and_in_order(sent: list[Any], cuts: list[int]) 
 
 def test_a_message_within_a_body_is_none() -> None:
     wire = Frame((TAPPED, "s", "r", WITHIN, b"")).wire
-    assert read_frames(wire, str(TAPPED)) == ([("s", "r", WITHIN, b"")], len(wire), 0)
+    assert read_frames(wire, str(TAPPED)) == ([("s", "r", WITHIN, b"")], len(wire), len(wire))
+
+
+def test_what_is_of_others_is_told_apart_as_a_whole() -> None:
+    """Between many of one's own, short and long: what others get is handed on in one piece."""
+    mine = [Frame((TAPPED, f"s{n}", "r", b"x" * (n % 7 * 500), b"")) for n in range(400)]
+    theirs = [Frame((1, "a", "", b"{}", b"")), Frame((77, "b", "r", WITHIN, b"NATS/1.0\r\n\r\n"))]
+    first, others, second = (b"".join(frame.wire for frame in some) for some in (mine[:300], theirs, mine[300:]))
+    wire = first + others + b"PING\r\n" + others + second
+
+    told = [frame.told[1:] for frame in mine]
+    behind = len(wire) - len(second)
+    assert read_frames(wire, str(TAPPED)) == (told[:300], len(first), behind)
+    assert read_frames(wire[:-1], str(TAPPED), behind) == (told[300:-1], *[len(wire) - len(mine[-1].wire)] * 2)
+    assert read_frames(wire[: behind - 1], str(TAPPED), len(first)) == ([], len(first), behind - len(theirs[1].wire))
