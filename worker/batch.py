@@ -41,6 +41,8 @@ class Concern(msgspec.Struct, frozen=True, eq=False, gc=False):
     """Everybody whose plan hears them; the user too, if that one does."""
     everybody: tuple[Subject, ...]
     """The user, and everybody whose plan hears them."""
+    partition: int
+    """Of the user."""
 
 
 class Item(msgspec.Struct, frozen=True, gc=False):
@@ -149,7 +151,7 @@ class Batch(msgspec.Struct, frozen=True):
             return {0: self}
         ways: defaultdict[int, list[Group]] = defaultdict(list)
         for group in self.groups:
-            ways[partition_of(*group.concern.user) * writers // PARTITIONS].append(group)
+            ways[group.concern.partition * writers // PARTITIONS].append(group)
         first = min(ways, default=0)
         return {
             writer: msgspec.structs.replace(
@@ -320,7 +322,8 @@ class _Roster:
         group = self._others.get((user, *subjects))
         if group is None:
             everybody = (user, *(subject for subject in subjects if subject != user))
-            group = self._others[user, *subjects] = self._made(Concern(user, subjects, everybody))
+            concern = Concern(user, subjects, everybody, partition_of(*user))
+            group = self._others[user, *subjects] = self._made(concern)
         return group
 
     def _made(self, concern: Concern) -> Group:
@@ -333,7 +336,7 @@ class _Roster:
 def _concern_of(tenant: str, user: str) -> Concern:
     """Return whom events concern that the plan of users hears and no other: the same for one batch after another."""
     subject = Subject(tenant, "user", user)
-    return Concern(subject, (subject,), (subject,))
+    return Concern(subject, (subject,), (subject,), partition_of(*subject))
 
 
 def subjects_of(program: Program, event: Event) -> tuple[Subject, ...] | str:

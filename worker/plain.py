@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 from itertools import chain, repeat
-from operator import sub
+from operator import attrgetter, sub
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar, cast
 
 import msgspec
@@ -62,6 +62,7 @@ class PlainReader:
     def __init__(self, readers: Mapping[str, Reader], *, prefix: str, skew: int) -> None:
         self._readers = readers
         self._quick = {name: reader.quick for name, reader in readers.items()}
+        self._types = {name: name for name in readers}
         self._prefix = prefix
         self._skew = skew
 
@@ -106,13 +107,14 @@ class PlainReader:
         payloads = _given_of(texts)
         if payloads is None or not _is_flat(arrays, texts):
             return None
-        fields = self._fields_of(wires, payloads)
+        types = [wire.event_type for wire in wires]
+        types = [*map(self._types.get, types, types)]
+        fields = self._fields_of(types, payloads)
         if fields is None:
             return None
-        events = [
-            Event(wire.tenant_id, wire.event_id, wire.event_type, wire.user_id, at, offset, read)
-            for wire, at, offset, read in zip(wires, instants.at, instants.offset, fields, strict=True)
-        ]
+        tenants, users = ([*map(told, wires)] for told in (_tenant, _user))
+        columns = map(_id, wires), types, _one_of_each(users), instants.at, instants.offset, fields
+        events = [*map(Event, _one_of_each(tenants), *columns)]
         rows = rows_of(events, written, instants.usual, [wire.source for wire in wires], payloads, seqs)
         return Plain(events, rows) if _are_short(wires, rows, texts) else None
 
@@ -136,9 +138,8 @@ class PlainReader:
                 fits = subject
         return True
 
-    def _fields_of(self, wires: Sequence[Wire], payloads: Sequence[str | None]) -> list[dict[str, Value]] | None:
+    def _fields_of(self, types: Sequence[str], payloads: Sequence[str | None]) -> list[dict[str, Value]] | None:
         """Return the fields of each; None where one breaks the contract of its type."""
-        types = [wire.event_type for wire in wires]
         quick = self._quick
         try:
             # At most types nothing is left to do once a payload is decoded: a call less for each event.
@@ -155,6 +156,15 @@ class PlainReader:
                 return None
             found.append(fields)
         return found
+
+
+def _one_of_each(texts: Sequence[str]) -> Iterable[str]:
+    """Return texts, one object for all that are equal: what many events share is found in the processor's cache."""
+    known: dict[str, str] = {}
+    return map(known.setdefault, texts, texts)
+
+
+_tenant, _user, _id = attrgetter("tenant_id"), attrgetter("user_id"), attrgetter("event_id")
 
 
 def _nothing(payload: str) -> dict[str, Value]:

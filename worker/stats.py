@@ -82,12 +82,11 @@ class Stats:
                     self._time_group(group, granted[subject])
 
     def _time_group(self, group: Group, granted: list[Decision]) -> None:
-        ids: defaultdict[str, list[UUID]] = defaultdict(list)
+        ids = [event.id for event in group.events]
         for decision in granted:
-            ids[decision.grant.event_id].append(decision.unlock_id)
-        for event, message in zip(group.events, group.messages, strict=True):
-            for unlock_id in ids.get(event.id, ()):
-                self._sent_at[unlock_id] = message.sent_at
+            earning = decision.grant.event_id
+            if earning in ids:
+                self._sent_at[decision.unlock_id] = group.messages[ids.index(earning)].sent_at
 
     def count_announced(self, unlock_id: UUID, *, new: bool, granted: bool, now: int) -> None:
         """Count an announcement; `granted` tells that it had settled only now, `now` is in microseconds."""

@@ -29,9 +29,10 @@ class Tale:
 
         The lists are those of the batch: they stay as they are.
         """
-        places = [*map(canonical_order, self.events)]
-        if places[0] > latest and all(map(lt, places, places[1:])):
+        instants = [event.at for event in self.events]
+        if instants[0] > latest[0] and all(map(lt, instants, instants[1:])):
             return True
+        places = [*map(canonical_order, self.events)]
         for place in places:
             if place > latest:
                 latest = place
