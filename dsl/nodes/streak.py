@@ -119,9 +119,11 @@ class Streaks:
 
     def _take(self, node: Run, index: int, before: int) -> None:
         """Count one event in unit `index`, units below `before` being final."""
-        self._seal(node, before)
+        recent = node.recent
+        if recent and recent[0][0] < before:
+            self._seal(node, before)
         if self._note(node, index):
-            self._review(node)
+            (self._review if self.keep else self._lengthen)(node)
 
     def late(self, event_type: str) -> LateStep | None:
         """See `Aggregate`: of a unit that was active by now, or of one that is not sealed yet.
@@ -152,7 +154,10 @@ class Streaks:
     def _note(self, node: Run, index: int) -> bool:
         """Count one event in unit `index`; tell whether that made the unit active."""
         recent = node.recent
-        at = len(recent) - 1 if recent and recent[-1][0] == index else bisect_left(recent, (index, 0))
+        if not recent or recent[-1][0] < index:
+            recent.append((index, 1))
+            return self.minimum == 1
+        at = len(recent) - 1 if recent[-1][0] == index else bisect_left(recent, (index, 0))
         if at < len(recent) and recent[at][0] == index:
             count = recent[at][1]
             if count >= self.minimum:
@@ -174,8 +179,9 @@ class Streaks:
                 node.sealed = 1
                 node.tail.clear()
             node.last = index
-            node.tail.append(index)
-            del node.tail[: max(0, len(node.tail) - self.keep)]
+            if self.keep:
+                node.tail.append(index)
+                del node.tail[: max(0, len(node.tail) - self.keep)]
 
     def teller(self) -> Callable[[State], int]:
         """Return what tells the longest run; slots are known by now."""
@@ -209,6 +215,16 @@ class Streaks:
             units.append(index)
             if self.keep and length >= self.keep:
                 node.unit = units[-self.keep]
+
+    def _lengthen(self, node: Run) -> None:
+        """Bring the best length up to date where no start is asked for: `runs`, without a call for each."""
+        last, length, best, minimum, bridged = node.last, node.sealed, node.best, self.minimum, self.grace + 1
+        for index, count in node.recent:
+            if count >= minimum:
+                length = length + 1 if last is not None and index - last <= bridged else 1
+                last = index
+                best = max(best, length)
+        node.best = best
 
     def current(self, state: State, now: int, floor: Position) -> int:
         """Return the active units of the run that reaches to `now`, those that begin at `floor` or later."""
