@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from functools import cached_property, lru_cache
 from itertools import chain, repeat
 from operator import attrgetter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
@@ -19,6 +19,7 @@ from worker.message import Message
 from worker.partition import PARTITIONS, partition_of
 from worker.standing import Hold
 from worker.verdict import Reason
+from worker.wire import is_array
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
     from worker.reconcile import Decision
     from worker.standing import Checkpoint, Refolded, Standing
 
-MAX_SUBJECT_BYTES = 512
+PIECE: Final = 32
+"""Messages that are read together where not all of a turn can be."""
+MAX_SUBJECT_BYTES: Final = 512
 """UTF-8 bytes of a subject, which is part of keys; ids have the same limit."""
 
 
@@ -232,10 +235,18 @@ class Decoding:
     def add(self, messages: Sequence[Message], *, now: int) -> None:
         """Read messages; `now` in microseconds."""
         self._messages.extend(messages)
-        if not self._read(messages, now):
-            for message in messages:
-                if len(messages) == 1 or not self._read((message,), now):
-                    self._look_closely(message, now)
+        if self._read(messages, now):
+            return
+        for at in range(0, len(messages), PIECE):
+            piece = messages[at : at + PIECE]
+            if len(piece) == len(messages) or not self._read(piece, now):
+                self._read_each(piece, now)
+
+    def _read_each(self, messages: Sequence[Message], now: int) -> None:
+        """Read messages one by one: one of them needs a closer look, or an element of one."""
+        for message in messages:
+            if not (is_array(message.body) and self._read((message,), now)):
+                self._look_closely(message, now)
 
     def _read(self, messages: Sequence[Message], now: int) -> bool:
         """Read messages that are plain; False where one of them is not, and none is read."""

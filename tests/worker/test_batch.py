@@ -55,6 +55,26 @@ def test_a_message_is_ended_when_nothing_of_it_lives() -> None:
     assert terminations(one, condemned.letters)[1] == Reason.ID_CONFLICT
 
 
+@pytest.mark.parametrize("odd", [{2}, {0, 63}, {31, 32, 64, 99}, set(range(100))])
+@pytest.mark.parametrize("per", [1, 3, 0])
+def test_what_is_odd_is_told_apart_from_its_neighbours(odd: set[int], per: int) -> None:
+    """In whatever turn it comes: alone, in an array, or with arrays and events that come alone side by side."""
+    events = [5 if n in odd else event(n, team=f"t{n % 3}") for n in range(100)]
+    if per == 1:
+        bodies: list[object] = [*events]
+    elif per:
+        bodies = [events[at : at + per] for at in range(0, 100, per)]
+    else:
+        bodies = [*events[:50], *([one] for one in events[50:])]
+    one = batch(*bodies)
+    assert {item.event.id for item in one.items} == {f"e{n}" for n in range(100) if n not in odd}
+    assert [item.place for item in one.items] == sorted(item.place for item in one.items)
+    assert [letter.reason for letter in one.letters] == [Reason.INVALID_EVENT] * len(odd)
+    each = [decode([message(seq, body)], DEPLOYED, now=NOW) for seq, body in enumerate(bodies, start=1)]
+    assert [item.place for item in one.items] == [item.place for alone in each for item in alone.items]
+    assert one.letters == tuple(letter for alone in each for letter in alone.letters)
+
+
 def test_writers_share_the_users_of_a_batch() -> None:
     one = batch(*(event(n) | {"user_id": f"u{n % 50}"} for n in range(200)), "no event")
     pieces = one.split(3)
