@@ -83,7 +83,7 @@ def test_a_message_within_a_body_is_none() -> None:
 def test_what_is_of_others_is_told_apart_as_a_whole() -> None:
     """Between many of one's own, short and long: what others get is handed on in one piece."""
     mine = [Frame((TAPPED, f"s{n}", "r", b"x" * (n % 7 * 500), b"")) for n in range(400)]
-    theirs = [Frame((1, "a", "", b"{}", b"")), Frame((77, "b", "r", WITHIN, b"NATS/1.0\r\n\r\n"))]
+    theirs = [Frame((1, "a", "r", b"{}", b"")), Frame((77, "b", "r", WITHIN, b"NATS/1.0\r\n\r\n"))]
     first, others, second = (b"".join(frame.wire for frame in some) for some in (mine[:300], theirs, mine[300:]))
     wire = first + others + b"PING\r\n" + others + second
 
