@@ -57,7 +57,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     batch_size: Positive = 8000
     """Messages taken at a time, at most: what has arrived, when there is time for it."""
-    writers: Annotated[int, msgspec.Meta(ge=1, le=16)] = 3
+    writers: Annotated[int, msgspec.Meta(ge=1, le=16)] = 4
     """Transactions side by side. Each has users of its own; a batch is acknowledged once all of them are done."""
     writer_events: Positive = 500
     """Worth a transaction of their own: smaller batches are not divided."""
