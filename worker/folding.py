@@ -6,6 +6,7 @@ not the whole history. A checkpoint is valid as long as nothing has arrived befo
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter, defaultdict, deque
 from itertools import chain, groupby
 from operator import itemgetter
@@ -106,7 +107,7 @@ def late_among(standing: Standing, events: list[Event], *, valid: bool = True) -
     mark = standing.state.mark if valid and standing.state is not None else None
     if mark is None or (mark.at, mark.id) < canonical_order(events[0]):
         return 0
-    return sum(canonical_order(event) < (mark.at, mark.id) for event in events)
+    return bisect_left(events, (mark.at, mark.id), key=canonical_order)
 
 
 def take_late(plan: Plan, standing: Standing, late: list[Event]) -> bool:

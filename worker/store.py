@@ -7,6 +7,7 @@ fault, and trying again is of no use); anything else is a defect and ends the wo
 
 from __future__ import annotations
 
+import socket
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
@@ -16,6 +17,7 @@ import asyncpg
 import sql
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
 
     from asyncpg.pool import PoolConnectionProxy
@@ -24,6 +26,9 @@ CONNECT_SECONDS: Final = 5.0
 """Until a connection stands, or the server counts as down."""
 COMMAND_SECONDS: Final = 60.0
 """Until the client gives up on a statement that the server has not ended itself."""
+SEND_BYTES: Final = 4 * 1024 * 1024
+"""That a local connection may have on their way to the server, as far as the system allows. A large batch is a
+megabyte: with the usual 208 KiB each further part of it would wait for the event loop to come round."""
 PAGE_ROWS: Final = 2000
 """Rows that a cursor holds in memory at a time."""
 
@@ -297,6 +302,7 @@ async def open_store(database_url: str, *, connections: int = 4) -> AsyncGenerat
 
 
 async def _prepare(connection: asyncpg.Connection) -> None:
+    make_room(connection)
     await connection.set_type_codec(
         "timestamptz",
         schema="pg_catalog",
@@ -304,6 +310,14 @@ async def _prepare(connection: asyncpg.Connection) -> None:
         decoder=_from_postgres,
         format="tuple",
     )
+
+
+def make_room(connection: asyncpg.Connection) -> None:
+    """Let a whole statement be sent at once, where the connection is local: over a network the system sees to that."""
+    transport: asyncio.Transport | None = getattr(connection, "_transport", None)
+    local = None if transport is None else transport.get_extra_info("socket")
+    if local is not None and local.family == socket.AF_UNIX:
+        local.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BYTES)
 
 
 def _to_postgres(at: int) -> tuple[int]:

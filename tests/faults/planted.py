@@ -607,8 +607,8 @@ _GRANTING: Final = (
         "unlock_id_from_the_event",
         "an unlock's id is a hash of its key alone",
         "worker/reconcile.py",
-        'grant.tier or "", grant.occurrence or ""):\n',
-        'grant.tier or "", grant.occurrence or "", grant.event_id):\n',
+        'grant.tier or "", grant.occurrence or "")]\n',
+        'grant.tier or "", grant.occurrence or "", grant.event_id)]\n',
         (f"{PIPELINE}::test_late_evidence_moves_what_was_earned_and_not_what_was_granted",),
     ),
     Bug(

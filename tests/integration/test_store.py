@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import socket
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import asyncpg
 import pytest
 
-from worker.store import OvertakenError, Store, UnavailableError, open_store
+from worker.store import SEND_BYTES, OvertakenError, Store, UnavailableError, make_room, open_store
 
 if TYPE_CHECKING:
     from tests.integration.engine import Engine
@@ -68,3 +70,16 @@ async def test_two_at_a_time_have_one_each(engine: Engine) -> None:
         mine = await backend_of(kept)
         assert await backend_of(store) != mine
         assert await backend_of(kept) == mine
+
+
+async def test_a_local_connection_has_room_for_a_large_batch(engine: Engine) -> None:
+    """As much as the system gives, which counts what it needs for itself, and says twice as much."""
+    connection = await asyncpg.connect(engine.settings.database_url)
+    try:
+        make_room(connection)
+        local = getattr(connection, "_transport").get_extra_info("socket")  # noqa: B009 - a member of the library's own
+        assert local.family == socket.AF_UNIX
+        allowed = int(Path("/proc/sys/net/core/wmem_max").read_text())
+        assert local.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) == 2 * min(SEND_BYTES, allowed)
+    finally:
+        await connection.close()
