@@ -22,7 +22,7 @@ the ends of lines."""
 _WINDOW: Final = 64 * 1024
 """Bytes of the wire that are taken apart at once."""
 _FEW: Final = 8
-"""Frames taken at once that were not worth the try: so many must there be for another one."""
+"""Frames: where fewer could be taken at once, it is not tried again."""
 
 
 class _Head(NamedTuple):
