@@ -77,7 +77,7 @@ soak *args: setup
 figures: setup
     .venv/bin/python -m tests.faults.tally table docs/guarantees.md build/faults-*.jsonl build/soak*.jsonl
 
-# Measure the worker and what one would use instead, side by side; writes docs/performance.md (under 20 minutes)
+# Measure the worker and what one would use instead, side by side; writes docs/performance.md (some 20 minutes)
 bench *args: (setup "requirements-bench.lock" ".venv-bench")
     .venv-bench/bin/python -m bench {{ args }}
 
