@@ -36,7 +36,7 @@ faults *args: (_faults "quick" "faults and not soak" args)
 #   ACH_FAULTS_NETWORKS   rounds of bad networks             8 / 200
 #   ACH_FAULTS_CLUSTER    faults in a cluster of three       6 / 120
 #   ACH_FAULTS_SHARDED    events over four workers       4,000 / 100,000
-#   ACH_FAULTS_BURST      events that arrive at once   150,000 / 1,000,000
+#   ACH_FAULTS_BURST      events that arrive at once   600,000 / 1,000,000
 #   ACH_FAULTS_SLOW       events before a slow database 20,000 / 200,000
 #   ACH_FAULTS_PROBES     unlocks timed beside a flood     100 / 2,000
 #   ACH_FAULTS_SEEDS      seeds of crashes at every point    1 / 3

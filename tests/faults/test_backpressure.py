@@ -144,9 +144,9 @@ async def ledger(engine: Engine) -> int:
 
 async def test_a_burst(own_servers: Servers, started: Workers) -> None:
     """What waits at the broker costs the worker nothing: neither memory, nor speed, nor a second delivery."""
-    burst = count("BURST", quick=150_000, long=1_000_000)
-    # Long enough that its first tenth, which does not count, is more than the batches that are under way at once.
-    small = max(50_000, burst // 20)
+    burst = count("BURST", quick=600_000, long=1_000_000)
+    # Long enough that its first tenth, which does not count, is about as much as is read ahead of what is committed.
+    small = max(200_000, burst // 5)
     runs: dict[int, Drained] = {}
     async with engine_on(own_servers) as engine, connected(engine.settings) as client:
         begin = 0
