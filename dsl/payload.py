@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
 from datetime import date, datetime, timedelta
 from decimal import Context, Decimal
 from itertools import repeat
@@ -187,45 +188,41 @@ class Reader:
     @property
     def quick(self) -> Callable[[str], dict[str, Value]]:
         """What returns the fields as `strict` does, or raises `msgspec.MsgspecError`: then `strict` is to be asked."""
-        return self._quick if self._lifted or self._maybe_null or not self._fields else self._decoder.decode
-
-    def _quick(self, payload: str) -> dict[str, Value]:
-        fields = self._fast(payload)
-        if fields is None:
-            raise msgspec.ValidationError
-        return fields
+        return self._fast if self._lifted or self._maybe_null or not self._fields else self._decoder.decode
 
     def strict(self, payload: bytes | str) -> dict[str, Value] | Fault:
         """Return the declared fields that are present, or the first fault. The payload is valid JSON."""
-        fields = self._fast(payload)
-        return self._slow(payload) if fields is None else fields
+        try:
+            return self._fast(payload)
+        except msgspec.MsgspecError:
+            return self._slow(payload)
 
     def lenient(self, payload: bytes) -> dict[str, Value]:
         """Return the declared fields that are present and fit."""
-        fields = self._fast(payload)
-        if fields is not None:
-            return fields
+        with suppress(msgspec.MsgspecError):
+            return self._fast(payload)
         given = _object(_parse(payload))
         if given is None:
             return {}
         read = {field.name: _given(field, given.get(field.name)) for field in self._fields}
         return {name: value for name, value in read.items() if value is not None and not isinstance(value, Fault)}
 
-    def _fast(self, payload: bytes | str) -> dict[str, Value] | None:
-        """Return the fields where nothing is unusual; None asks for a closer look."""
+    def _fast(self, payload: bytes | str) -> dict[str, Value]:
+        """Return the fields where nothing is unusual.
+
+        Raises:
+            msgspec.MsgspecError: a closer look is needed.
+        """
         if not self._fields:
             return {}
-        try:
-            fields = self._decoder.decode(payload)
-        except msgspec.MsgspecError:
-            return None
+        fields = self._decoder.decode(payload)
         if self._maybe_null and None in fields.values():
             fields = {name: value for name, value in fields.items() if value is not None}
         for name, lift, low in self._lifted:
             if name in fields:
                 fields[name] = value = lift(fields[name])
                 if value is None or (low is not None and value < low):
-                    return None
+                    raise msgspec.ValidationError(name)
         return fields
 
     def _slow(self, payload: bytes | str) -> dict[str, Value] | Fault:

@@ -17,6 +17,7 @@ from worker.contract import Rejected, element_of
 from worker.deployed import Deployed
 from worker.message import Message
 from worker.partition import PARTITIONS, partition_of
+from worker.plain import each_of
 from worker.standing import Hold
 from worker.verdict import Reason
 from worker.wire import is_array
@@ -258,8 +259,9 @@ class Decoding:
         if plain.sizes is None:
             self._take(messages, repeat(0), plain.events, plain.rows)
         else:
-            each = chain.from_iterable(map(repeat, messages, plain.sizes))
-            self._take(each, chain.from_iterable(map(range, plain.sizes)), plain.events, plain.rows)
+            self._take(
+                each_of(messages, plain.sizes), chain.from_iterable(map(range, plain.sizes)), plain.events, plain.rows
+            )
         return True
 
     def _look_closely(self, message: Message, now: int) -> None:
@@ -314,11 +316,7 @@ class _Roster:
                 if isinstance(group, str):
                     wrong.append((message, element, group))
                     continue
-            # As `Group.add`, without a call for each of the many.
-            group.events.append(event)
-            group.rows.append(row)
-            group.messages.append(message)
-            group.elements.append(element)
+            group.add(message, element, event, row)
         return wrong
 
     def _find(self, event: Event) -> Group | str:

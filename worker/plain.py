@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 from itertools import chain, repeat
-from operator import attrgetter, sub
+from operator import sub
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar, cast
 
 import msgspec
@@ -93,7 +93,7 @@ class PlainReader:
         if len(arrays) < len(bodies):
             return None
         wires, sizes = [*chain.from_iterable(arrays)], [*map(len, arrays)]
-        plain = self._read(wires, bodies, _each(subjects, sizes), _each(map(str, seqs), sizes), now)
+        plain = self._read(wires, bodies, each_of(subjects, sizes), each_of(map(str, seqs), sizes), now)
         return None if plain is None else plain._replace(sizes=sizes)
 
     def _read(
@@ -107,14 +107,14 @@ class PlainReader:
         payloads = _given_of(texts)
         if payloads is None or not _is_flat(arrays, texts):
             return None
-        types = [wire.event_type for wire in wires]
-        types = [*map(self._types.get, types, types)]
+        types = [self._types.get(wire.event_type, wire.event_type) for wire in wires]
         fields = self._fields_of(types, payloads)
         if fields is None:
             return None
-        tenants, users = ([*map(told, wires)] for told in (_tenant, _user))
-        columns = map(_id, wires), types, _one_of_each(users), instants.at, instants.offset, fields
-        events = [*map(Event, _one_of_each(tenants), *columns)]
+        tenants = _one_of_each([wire.tenant_id for wire in wires])
+        users = _one_of_each([wire.user_id for wire in wires])
+        ids = [wire.event_id for wire in wires]
+        events = [*map(Event, tenants, ids, types, users, instants.at, instants.offset, fields)]
         rows = rows_of(events, written, instants.usual, [wire.source for wire in wires], payloads, seqs)
         return Plain(events, rows) if _are_short(wires, rows, texts) else None
 
@@ -164,16 +164,13 @@ def _one_of_each(texts: Sequence[str]) -> Iterable[str]:
     return map(known.setdefault, texts, texts)
 
 
-_tenant, _user, _id = attrgetter("tenant_id"), attrgetter("user_id"), attrgetter("event_id")
-
-
 def _nothing(payload: str) -> dict[str, Value]:
     """Return the fields of an event type that is not declared."""
     del payload
     return {}
 
 
-def _each(values: Iterable[T], sizes: Iterable[int]) -> Iterator[T]:
+def each_of(values: Iterable[T], sizes: Iterable[int]) -> Iterator[T]:
     """Yield each value so many times."""
     return chain.from_iterable(map(repeat, values, sizes))
 

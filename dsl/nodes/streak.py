@@ -119,9 +119,7 @@ class Streaks:
 
     def _take(self, node: Run, index: int, before: int) -> None:
         """Count one event in unit `index`, units below `before` being final."""
-        recent = node.recent
-        if recent and recent[0][0] < before:
-            self._seal(node, before)
+        self._seal(node, before)
         if self._note(node, index):
             (self._review if self.keep else self._lengthen)(node)
 
@@ -154,10 +152,7 @@ class Streaks:
     def _note(self, node: Run, index: int) -> bool:
         """Count one event in unit `index`; tell whether that made the unit active."""
         recent = node.recent
-        if not recent or recent[-1][0] < index:
-            recent.append((index, 1))
-            return self.minimum == 1
-        at = len(recent) - 1 if recent[-1][0] == index else bisect_left(recent, (index, 0))
+        at = len(recent) - 1 if recent and recent[-1][0] == index else bisect_left(recent, (index, 0))
         if at < len(recent) and recent[at][0] == index:
             count = recent[at][1]
             if count >= self.minimum:
