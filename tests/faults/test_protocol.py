@@ -217,27 +217,25 @@ async def test_rows_are_written_in_the_order_of_their_keys(engine: Engine, monke
     await engine.drain(clock=Clock.STREAM)
     # As if the worker had died before it marked what it had announced.
     await engine.rows("UPDATE unlock SET published_at = NULL")
-    # Early ones amend; one in the middle contests, and withdraws what settles.
-    late = [event(0, user=user, team=user) for user in users[:15]]
-    late += [event(n, "b.done", user=user) for n in (2, 4) for user in users[15:]]
-    await engine.publish([*late, b"no", b"not", b"[1, 2, 3]"])
     await engine.drain(clock=Clock.STREAM)
-    # Those who are known by now do what nobody else hears of, of which some is late.
-    async with engine.worker(clock=Clock.STREAM) as stats:
+    # From here on by the batch: a worker cuts its batches as messages arrive, and takes the way that each is worth.
+    async with pipeline_on(engine.with_settings(clock=Clock.STREAM)) as pipeline:
+        # Early ones amend; one in the middle contests, and withdraws what settles.
+        late = [event(0, user=user, team=user) for user in users[:15]]
+        late += [event(n, "b.done", user=user) for n in (2, 4) for user in users[15:]]
+        await commit(pipeline, await decoded(pipeline, [*late, b"no", b"not", b"[1, 2, 3]"]))
+        # Those who are known by now do what nobody else hears of, of which some is late.
         for hours in ((40, 41), (50, 51, 52, 53), (45, 46)):
-            before = stats.events
             kinds = {n: "c.done" if n > 52 else "a.done" for n in hours}
-            await engine.publish(event(n, kinds[n], user=user, id=f"{n * 7}-{user}") for n in hours for user in users)
-            await stats.reach("events", before + len(hours) * len(users))
+            events = [event(n, kinds[n], user=user, id=f"{n * 7}-{user}") for n in hours for user in users]
+            await commit(pipeline, await decoded(pipeline, events))
         # What moves their grants goes no other way.
-        before = stats.events
-        await engine.publish(event(0, user=user, id=f"0-{user}") for user in users[:15])
-        await stats.reach("events", before + 15)
+        events = [event(0, user=user, id=f"0-{user}") for user in users[:15]]
+        await commit(pipeline, await decoded(pipeline, events))
         # What is late goes the long way too, where little goes the other.
         monkeypatch.setattr(express, "WORTH_IT", 2)
-        before = stats.events
-        await engine.publish(event(42, user=user, id=f"294-{user}") for user in users)
-        await stats.reach("events", before + len(users))
+        events = [event(42, user=user, id=f"294-{user}") for user in users]
+        await commit(pipeline, await decoded(pipeline, events))
     assert {name: count for name, count in written.items() if count > 1}.keys() == KEYS.keys()
 
 
