@@ -103,8 +103,10 @@ def look_of(arena: Arena, who: Contestant, per: int) -> Callable[[], Awaitable[i
 
 
 async def _read_file(arena: Arena, who: Contestant, load: Load, per: int, folder: Path) -> Drained:
+    # Looked at first: once it is started, a busy machine may let it end before it answers.
+    before, wal, tables = arena.cpu(), await arena.wal(), await arena.table_bytes()
     peer = _reader(arena, who, load, per, folder)
-    before, wal, tables, began = arena.cpu(), await arena.wal(), await arena.table_bytes(), perf_counter()
+    began = perf_counter()
     worker, peak = 0.0, 0
     # A process that has ended tells nothing any more; the last look before that is some milliseconds old.
     while peer.code is None:
