@@ -30,6 +30,7 @@ linux_only = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc, or
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives up its rights")
 
 OWNER = """
+import signal
 import sys
 from pathlib import Path
 import anyio
@@ -40,6 +41,8 @@ async def main():
         print(*servers.pids, flush=True)
         await anyio.sleep_forever()
 
+# A shell that is not interactive lets what it runs in the background ignore it, and so would we.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 anyio.run(main)
 """
 
