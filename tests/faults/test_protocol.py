@@ -16,7 +16,7 @@ import pytest
 
 from dsl.outcome import Subject
 from tests.integration.engine import PATIENCE, RULES, Engine, Watched, event
-from tests.integration.pipelines import commit, decoded, pipeline_on
+from tests.integration.pipelines import commit, decoded, pipeline_on, send
 from worker import backfill as backfilling
 from worker import express, folding
 from worker import notifier as notifying
@@ -136,7 +136,7 @@ async def test_partitions_are_locked_in_order(engine: Engine, *, known: bool) ->
     async with pipeline_on(engine) as pipeline, anyio.create_task_group() as tasks:
         if known:  # then one statement locks them and does all the rest
             before = [event(0, user=f"u{n}") for n in range(60)]
-            await commit(pipeline, await decoded(pipeline, before))
+            await send(pipeline, *before)
         batch = await decoded(pipeline, events)
 
         async def work() -> None:
@@ -223,19 +223,19 @@ async def test_rows_are_written_in_the_order_of_their_keys(engine: Engine, monke
         # Early ones amend; one in the middle contests, and withdraws what settles.
         late = [event(0, user=user, team=user) for user in users[:15]]
         late += [event(n, "b.done", user=user) for n in (2, 4) for user in users[15:]]
-        await commit(pipeline, await decoded(pipeline, [*late, b"no", b"not", b"[1, 2, 3]"]))
+        await send(pipeline, *late, b"no", b"not", b"[1, 2, 3]")
         # Those who are known by now do what nobody else hears of, of which some is late.
         for hours in ((40, 41), (50, 51, 52, 53), (45, 46)):
             kinds = {n: "c.done" if n > 52 else "a.done" for n in hours}
             events = [event(n, kinds[n], user=user, id=f"{n * 7}-{user}") for n in hours for user in users]
-            await commit(pipeline, await decoded(pipeline, events))
+            await send(pipeline, *events)
         # What moves their grants goes no other way.
         events = [event(0, user=user, id=f"0-{user}") for user in users[:15]]
-        await commit(pipeline, await decoded(pipeline, events))
+        await send(pipeline, *events)
         # What is late goes the long way too, where little goes the other.
         monkeypatch.setattr(express, "WORTH_IT", 2)
         events = [event(42, user=user, id=f"294-{user}") for user in users]
-        await commit(pipeline, await decoded(pipeline, events))
+        await send(pipeline, *events)
     assert {name: count for name, count in written.items() if count > 1}.keys() == KEYS.keys()
 
 
@@ -288,16 +288,16 @@ async def test_a_batch_is_acknowledged_when_every_piece_is_committed(
 async def test_what_failed_is_tried_again_as_a_whole(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     Failing(monkeypatch, "save_progress", times=2)
     async with pipeline_on(engine) as pipeline:
-        await commit(pipeline, await decoded(pipeline, [event(n, user=f"u{n}") for n in range(20)]))
+        await send(pipeline, *(event(n, user=f"u{n}") for n in range(20)))
     assert len(await engine.rows("SELECT FROM event")) == 20
     assert len(await engine.rows("SELECT FROM progress")) == 20
 
 
 async def test_a_failed_batch_leaves_nothing_behind_in_memory(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     async with pipeline_on(engine) as pipeline:
-        await commit(pipeline, await decoded(pipeline, [event(0)]))
+        await send(pipeline, event(0))
         Failing(monkeypatch, "save_progress", times=3)
-        await commit(pipeline, await decoded(pipeline, [event(1)]))
+        await send(pipeline, event(1))
     assert ("u1", "three") not in await engine.unlocks()
 
 
@@ -333,10 +333,10 @@ async def test_what_is_refused_after_judging_leaves_nothing_behind(engine: Engin
     """The state in memory was moved by an event that is a dead letter now."""
     await engine.rows("ALTER TABLE unlock ADD CHECK (event_id <> 'poison')")
     async with pipeline_on(engine) as pipeline:
-        await commit(pipeline, await decoded(pipeline, [event(0), event(1)]))
-        letters = await commit(pipeline, await decoded(pipeline, [event(2, id="poison")]))
+        await send(pipeline, event(0), event(1))
+        letters = await send(pipeline, event(2, id="poison"))
         assert [letter.reason.value for letter in letters] == ["refused"]
-        await commit(pipeline, await decoded(pipeline, [event(3)]))
+        await send(pipeline, event(3))
     (row,) = await engine.rows("SELECT event_id FROM unlock WHERE achievement = 'three'")
     assert row["event_id"] == "a.done-3-u1"
     (row,) = await engine.rows("SELECT mark_id FROM progress")
@@ -408,9 +408,9 @@ async def test_a_copy_among_many_fingerprints(engine: Engine) -> None:
     async with pipeline_on(engine) as pipeline:
         for begin in (0, 199):  # the copies come just before the span is over
             events = [event(begin + n, id=f"{begin}-{key}", key=key) for n, key in enumerate(keys)]
-            await commit(pipeline, await decoded(pipeline, events))
+            await send(pipeline, *events)
         assert await engine.unlocks() == {}
-        await commit(pipeline, await decoded(pipeline, [event(280, id="new", key="k0")]))
+        await send(pipeline, event(280, id="new", key="k0"))
     (row,) = await engine.rows("SELECT event_id FROM unlock")
     assert row["event_id"] == "new"
 
@@ -430,13 +430,13 @@ async def test_checkpoints_that_have_not_seen_what_was_absorbed(eight: Engine) -
     stats = Stats()
     async with pipeline_on(eight, stats=stats) as pipeline:
         for n in (0, 2, 4, 6, 8, 10):
-            await commit(pipeline, await decoded(pipeline, [event(n)]))
+            await send(pipeline, event(n))
         assert len(await eight.rows("SELECT FROM checkpoint")) == 3
         for n in (1, 12):
-            await commit(pipeline, await decoded(pipeline, [event(n)]))
+            await send(pipeline, event(n))
         assert (stats.late, stats.refolded) == (1, 0)
         # This one makes the eighth come sooner: whatever is folded anew begins before all of them.
-        await commit(pipeline, await decoded(pipeline, [event(11)]))
+        await send(pipeline, event(11))
     assert (stats.late, stats.refolded) == (2, 1)
     (row,) = await eight.rows("SELECT event_id FROM unlock")
     assert row["event_id"] == "a.done-11-u1"
@@ -446,12 +446,12 @@ async def test_checkpoints_that_have_not_seen_what_was_folded_anew(eight: Engine
     stats = Stats()
     async with pipeline_on(eight, stats=stats) as pipeline:
         for n in (0, 2, 4, 6, 8, 10, 12, 14):
-            await commit(pipeline, await decoded(pipeline, [event(n)]))
+            await send(pipeline, event(n))
         # The one at 10 has six of them, and does not know of a seventh that comes now.
-        await commit(pipeline, await decoded(pipeline, [event(1)]))
+        await send(pipeline, event(1))
         rows = await eight.rows("SELECT mark_id FROM checkpoint ORDER BY mark_at")
         assert [row["mark_id"] for row in rows] == [f"a.done-{n}-u1" for n in (1, 4, 8, 12)]
-        await commit(pipeline, await decoded(pipeline, [event(11)]))
+        await send(pipeline, event(11))
     assert (stats.late, stats.refolded) == (2, 2)
     (row,) = await eight.rows("SELECT event_id FROM unlock")
     assert row["event_id"] == "a.done-11-u1"
@@ -461,10 +461,10 @@ async def test_a_batch_is_as_late_as_its_earliest_event(eight: Engine) -> None:
     stats = Stats()
     async with pipeline_on(eight, stats=stats) as pipeline:
         for n in (0, 2, 4, 6, 8, 10, 12):
-            await commit(pipeline, await decoded(pipeline, [event(n)]))
+            await send(pipeline, event(n))
         # A checkpoint lies between the two of them, and has seen neither.
         assert len(await eight.rows("SELECT FROM checkpoint")) == 3
-        await commit(pipeline, await decoded(pipeline, [event(11), event(1)]))
+        await send(pipeline, event(11), event(1))
     assert (stats.late, stats.refolded) == (2, 1)
     (row,) = await eight.rows("SELECT event_id FROM unlock")
     assert row["event_id"] == "a.done-11-u1"
@@ -485,14 +485,14 @@ async def granted(engine: Engine, *, users: int = 1) -> Committed:
     told: list[Committed] = []
     async with pipeline_on(engine, on_committed=told.append) as pipeline:
         events = [event(n, user=f"u{user + 1}") for user in range(users) for n in range(3)]
-        await commit(pipeline, await decoded(pipeline, events))
+        await send(pipeline, *events)
     (done,) = told
     return done
 
 
 async def test_an_unlock_that_was_not_announced_is_not_marked(engine: Engine) -> None:
     async with pipeline_on(engine) as pipeline:
-        await commit(pipeline, await decoded(pipeline, [event(n) for n in range(3)]))
+        await send(pipeline, *(event(n) for n in range(3)))
     async with open_store(engine.settings.database_url) as store, open_broker(engine.settings) as broker:
         notifier = Notifier(store, broker, engine.settings, Stats(), now=wall_clock)
         await broker.client.jetstream().delete_stream(engine.settings.unlock_stream)

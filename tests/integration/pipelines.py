@@ -63,5 +63,10 @@ async def commit(pipeline: Pipeline, batch: Batch) -> list[Letter]:
     return await pipeline.commit(batch, waiting=_nothing)
 
 
+async def send(pipeline: Pipeline, *events: dict[str, Any] | bytes) -> list[Letter]:
+    """Commit events as one batch."""
+    return await commit(pipeline, await decoded(pipeline, events))
+
+
 async def _nothing() -> None:
     pass

@@ -9,7 +9,7 @@ import pytest
 from dsl.outcome import Subject
 from dsl.progress import Grant, encode
 from tests.integration.engine import RULES, Engine, event
-from tests.integration.pipelines import commit, decoded, pipeline_on
+from tests.integration.pipelines import commit, decoded, pipeline_on, send
 from worker.express import Trust
 from worker.partition import partition_of
 from worker.reconcile import Kind, unlock_id
@@ -23,8 +23,7 @@ from worker.verdict import Reason
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from worker.batch import Letter
-    from worker.pipeline import Committed, Pipeline
+    from worker.pipeline import Committed
 
 pytestmark = pytest.mark.anyio
 
@@ -34,10 +33,6 @@ achievement heard { title "Heard" when count(event=unknown, >= 5) }
 """
 EIGHT = 'event a.done {}\nachievement eight { title "Eight" when count(event=a.done, >= 8) }\n'
 TWO = 'achievement two { title "Two" when count(event=a.done, >= 2) }\n'
-
-
-async def send(pipeline: Pipeline, *events: dict[str, object]) -> list[Letter]:
-    return await commit(pipeline, await decoded(pipeline, events))
 
 
 async def ledger(engine: Engine) -> list[str]:
@@ -587,7 +582,7 @@ async def test_dead_letters_beside_the_express_way(engine: Engine, statements: l
     async with pipeline_on(engine) as pipeline:
         await send(pipeline, event(0))
         statements.clear()
-        letters = await commit(pipeline, await decoded(pipeline, [event(1), b"poison", event(2)]))
+        letters = await send(pipeline, event(1), b"poison", event(2))
     assert "commit_express" in statements
     assert [letter.reason for letter in letters] == [Reason.MALFORMED_JSON]
     assert len(await engine.rows("SELECT FROM dead_letter")) == 1

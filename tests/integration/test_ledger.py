@@ -10,7 +10,7 @@ import pytest
 from dsl.calendar import format_instant
 from dsl.payload import instant
 from tests.integration.engine import event
-from tests.integration.pipelines import commit, decoded, pipeline_on
+from tests.integration.pipelines import commit, decoded, pipeline_on, send
 
 if TYPE_CHECKING:
     from tests.integration.engine import Engine
@@ -58,7 +58,7 @@ async def test_the_express_way_keeps_them_too(engine: Engine, statements: list[s
     began, odd = [event(0, user="u1")], told()[: len(TEXTS)]
     known = [one | {"user_id": "u1", "tenant_id": "t1"} for one in odd[1:]]
     async with pipeline_on(engine) as pipeline:
-        await commit(pipeline, await decoded(pipeline, began))
+        await send(pipeline, *began)
         statements.clear()
         for one in ([known[0]], known[1:]):
             assert await commit(pipeline, await decoded(pipeline, one)) == []
