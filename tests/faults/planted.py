@@ -8,21 +8,10 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
-
-class Bug(NamedTuple):
-    """A wrong change: `old`, which occurs once in the file at `path`, becomes `new`."""
-
-    name: str
-    breaks: str
-    """What is no longer so."""
-    path: str
-    old: str
-    new: str
-    tests: tuple[str, ...]
-    """Below tests/, those first that should find it."""
-
+from tests.faults.plants import changes, connection, doors, erasure, operators
+from tests.faults.plants.bug import Bug
 
 FOLD: Final = ("property/test_fold.py",)
 REFERENCE: Final = ("acceptance/test_fixtures.py::test_a_stream_grants_what_was_expected", *FOLD)
@@ -1184,7 +1173,18 @@ _HURRYING: Final = (
     ),
 )
 
-BUGS: Final = (*_SERVING, *_RECORDING, *_JUDGING, *_GRANTING, *_HURRYING)
+BUGS: Final = (
+    *_SERVING,
+    *_RECORDING,
+    *_JUDGING,
+    *_GRANTING,
+    *_HURRYING,
+    *doors.BUGS,
+    *changes.BUGS,
+    *operators.BUGS,
+    *erasure.BUGS,
+    *connection.BUGS,
+)
 
 QUICK: Final = (
     "cache_kept_after_the_fence_moved",
@@ -1202,7 +1202,7 @@ HEAD: Final = """\
 
 Who says that the tests would notice? Each of these changes breaks one promise of the engine on purpose. `just planted`
 plants them one at a time in a copy of the source, and the tests must fail there, as they must pass in a copy without
-any. The changes themselves are the table in tests/faults/planted.py; this page is written by that run.
+any. The changes themselves are the tables in tests/faults/planted.py and tests/faults/plants/; this page is written by that run.
 
 | planted | then it is no longer true that | found by |
 |---|---|---|

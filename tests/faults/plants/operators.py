@@ -1,0 +1,10 @@
+"""Planted bugs: what operators do: settle, revoke, grant by hand, and the outbox."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from tests.faults.plants.bug import Bug
+
+BUGS: Final[tuple[Bug, ...]] = ()
