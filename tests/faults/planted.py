@@ -1202,7 +1202,8 @@ HEAD: Final = """\
 
 Who says that the tests would notice? Each of these changes breaks one promise of the engine on purpose. `just planted`
 plants them one at a time in a copy of the source, and the tests must fail there, as they must pass in a copy without
-any. The changes themselves are the tables in tests/faults/planted.py and tests/faults/plants/; this page is written by that run.
+any. The changes themselves are the tables in tests/faults/planted.py and tests/faults/plants/; this page is written by
+that run.
 
 | planted | then it is no longer true that | found by |
 |---|---|---|
