@@ -7,7 +7,7 @@ and leaves.
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from time import monotonic, time_ns
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -28,7 +28,7 @@ from worker.rules import load_deployed
 from worker.settings import Clock, shown
 from worker.standing import Memory
 from worker.stats import Stats
-from worker.store import UnavailableError, open_store
+from worker.store import UnavailableError, UnusableError, open_store
 from worker.stream import BrokerAwayError, open_broker
 
 if TYPE_CHECKING:
@@ -103,6 +103,8 @@ async def _migrate(store: Store, settings: Settings, now: Callable[[], int]) -> 
     for delay in delays():
         try:
             applied = await store.migrate(now=now())
+        except UnusableError:
+            raise
         except UnavailableError as error:
             server = shown(settings.database_url)
             log.warning("postgresql cannot be reached", server=server, said=str(error), retry_in=round(delay, 1))
@@ -208,6 +210,9 @@ class Worker:
                 stack.push_async_exit(way)
             await self._broker.subscribe()
             log.info("working", nats=shown(self._settings.nats_url), postgresql=shown(self._settings.database_url))
+            # Also says at once which rules are in force, or that none are.
+            with suppress(StoppedError):
+                await self._writers[0].begin()
             if on_ready is not None:
                 on_ready()
             await self._intake.run(ways)

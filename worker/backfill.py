@@ -46,6 +46,9 @@ log = structlog.get_logger()
 class SupersededError(Exception):
     """Other rules came into force meanwhile; their own backfill does the work."""
 
+    def __init__(self) -> None:
+        super().__init__("other rules came into force meanwhile; their own `ach apply` brings all subjects up to date")
+
 
 class Tally(msgspec.Struct):
     """What a backfill has done about one achievement."""
@@ -99,6 +102,16 @@ async def backfill(
             await session.run("aggregate_is_live", scope, plan.fingerprint, now())
     log.info("backfill done", epoch=report.epoch, subjects=report.subjects)
     return report
+
+
+async def is_building(store: Store) -> bool:
+    """Tell whether a backfill of the rules in force has yet to come to its end.
+
+    Raises:
+        UnavailableError: the database is away.
+    """
+    async with store.transaction() as session:
+        return bool(await session.value(bool, "something_is_building"))
 
 
 class _Named(NamedTuple):

@@ -6,7 +6,6 @@ anew.
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter
 from functools import partial
 from pathlib import Path
@@ -19,7 +18,7 @@ import msgspec
 from worker import logs, terminal
 from worker.app import run
 from worker.dead import count_letters
-from worker.embedded import EmbeddedError, stop_detached
+from worker.embedded import EmbeddedError, empty, stop_detached
 from worker.emit import outgoing
 from worker.loop import run_async
 from worker.patience import CommandError, told
@@ -84,20 +83,22 @@ def demo_command(folder: Path, *, keep: bool, stop: bool) -> bool:
 async def _demo(folder: Path, *, keep: bool) -> bool:
     _prepare(folder)
     async with stop_on_signals() as stop, sandbox(folder, Settings(), durable=True, detach=keep) as box:
-        with told(box.settings):
-            shown = await _work(box, stop)
-        if stop.is_set():
-            terminal.out().print("stopped; start it again and it goes on where it was")
-            return False
-        (folder / FINISHED).touch()
-        if keep:
-            _tell_addresses(box, folder)
+        try:
+            with told(box.settings):
+                shown = await _work(box, stop)
+            if stop.is_set():
+                terminal.out().print("stopped; start it again and it goes on where it was")
+                return False
+            (folder / FINISHED).touch()
+        finally:
+            if keep:  # they run on, however this ends
+                _tell_addresses(box, folder)
     return shown
 
 
 def _prepare(folder: Path) -> None:
     if (folder / FINISHED).exists():
-        shutil.rmtree(folder)
+        empty(folder)
     elif folder.exists() and any(folder.iterdir()):
         terminal.out().print(f"an earlier demo was interrupted; going on with what is in {folder}")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -13,7 +12,7 @@ from worker import logs, terminal
 from worker.app import run
 from worker.authoring import tell_problems
 from worker.deployed import RulesRefusedError
-from worker.embedded import EmbeddedError
+from worker.embedded import EmbeddedError, empty
 from worker.loop import run_async
 from worker.patience import CommandError, told
 from worker.publishing import listen
@@ -37,9 +36,9 @@ LOOK_SECONDS: Final = 0.5
 def dev_command(paths: Sequence[Path], folder: Path, *, fresh: bool) -> bool:
     """Run until Ctrl-C; tell whether all went well."""
     logs.quiet()
-    if fresh:
-        shutil.rmtree(folder, ignore_errors=True)
     try:
+        if fresh:
+            empty(folder)
         run_async(partial(_dev, paths, folder))
     except CommandError as error:
         terminal.fail(str(error), error.hint)

@@ -213,10 +213,12 @@ async def embedded(  # noqa: PLR0913 - each is a choice of its own, named at the
 
 async def stop_detached(data_dir: Path) -> tuple[int, ...]:
     """Stop the servers that a detached (or killed) run left in ``data_dir``; returns their process ids."""
+    if not await anyio.Path(data_dir).exists():
+        return ()
     folder = _writable(data_dir)
     stopped: list[int] = []
     with closing(_Owner(folder)):
-        for name in ("nats", "postgres"):
+        for name in _SERVERS:
             tree = _Tree(folder, name, detach=True)
             if (holder := tree.holder()) and holder.pid:
                 with suppress(ProcessLookupError):
@@ -227,6 +229,28 @@ async def stop_detached(data_dir: Path) -> tuple[int, ...]:
         _remove_socket_dir(folder)
     return tuple(stopped)
 
+
+def empty(data_dir: Path) -> None:
+    """Delete a data folder and all that its servers keep; harmless where there is none.
+
+    Raises:
+        EmbeddedError: its servers run. A folder that is deleted under them leaves servers that no command finds again.
+    """
+    if not data_dir.exists():
+        return
+    folder = _writable(data_dir)
+    with closing(_Owner(folder)):
+        for name in _SERVERS:
+            if holder := _Tree(folder, name, detach=True).holder():
+                raise EmbeddedError(
+                    f"{name} (pid {holder.pid}) runs in {data_dir}",
+                    f"ach demo --stop --data {data_dir} ends it; or choose another data folder",
+                )
+        _remove_socket_dir(folder)
+        shutil.rmtree(folder)
+
+
+_SERVERS: Final = ("nats", "postgres")
 
 # --- locks and processes ------------------------------------------------------------------------------------
 
@@ -320,7 +344,7 @@ class _Tree:
         if holder:
             raise EmbeddedError(
                 f"{self.name} of an earlier run is still there (pid {holder.pid})",
-                f"stop it with: kill -INT {holder.pid}",
+                f"ach demo --stop --data {self._lock_path.parent} ends it",
             )
 
     def spawn(
@@ -533,7 +557,8 @@ class _Postgres:
     async def stop(self) -> None:
         # "Fast": connections are closed, what is committed is written. "Smart" would wait for the clients.
         await self.tree.end(signal.SIGINT)
-        _remove_socket_dir(self._folder)
+        if self.socket_dir is not None:  # else it is that of a server that another process has left running
+            _remove_socket_dir(self._folder)
         self.socket_dir = None
 
     async def _start_on(self, port: int, socket_dir: Path) -> bool:

@@ -1,4 +1,4 @@
-"""A few bytes of HTTP for probes and scrapes: /healthz, /readyz, /metrics. GET only, one request a connection."""
+"""A few bytes of HTTP for probes and scrapes: /healthz, /readyz, /metrics. GET and HEAD, one request a connection."""
 
 from __future__ import annotations
 
@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 MAX_REQUEST_BYTES: Final = 8192
 REQUEST_SECONDS: Final = 5.0
 _OK: Final = "200 OK"
-_NOT_READY: Final = "503 Service UnavailableError"
+_NOT_READY: Final = "503 Service Unavailable"
+
+
+class ListenError(Exception):
+    """The address of the probes cannot be had: it is taken, or is none of this machine."""
 
 
 class Probes(NamedTuple):
@@ -34,9 +38,12 @@ async def serve(
     """Answer until cancelled; reports the port, which matters where 0 asked for a free one.
 
     Raises:
-        OSError: the port is taken.
+        ListenError: nothing can listen there.
     """
-    listener = await anyio.create_tcp_listener(local_host=host, local_port=port)
+    try:
+        listener = await anyio.create_tcp_listener(local_host=host, local_port=port)
+    except OSError as error:
+        raise ListenError(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
     async with listener:
         task_status.started(listener.extra(SocketAttribute.local_port))  # noqa: S610 - no Django
 
@@ -50,19 +57,24 @@ async def serve(
 
 async def _answer(probes: Probes, client: SocketStream) -> None:
     try:
-        status, kind, body = await _respond(probes, await _path(client))
+        method, path = await _request(client)
+        status, kind, body = await _respond(probes, path)
         head = f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-        await client.send(head.encode() + body)
+        # The answer to HEAD says how long a body would be, and has none (RFC 9110, 9.3.2).
+        await client.send(head.encode() if method == "HEAD" else head.encode() + body)
     except (anyio.BrokenResourceError, anyio.EndOfStream):
         return  # the client has gone
 
 
-async def _path(client: SocketStream) -> str:
+async def _request(client: SocketStream) -> tuple[str, str]:
+    """Return method and path; a path of "" for what is no request of ours."""
     request = b""
     while b"\r\n\r\n" not in request and len(request) < MAX_REQUEST_BYTES:
         request += await client.receive()
     words = request.split(b"\r\n", 1)[0].decode("latin-1").split(" ")
-    return words[1].partition("?")[0] if len(words) > 1 and words[0] in {"GET", "HEAD"} else ""
+    if len(words) > 1 and words[0] in {"GET", "HEAD"}:
+        return words[0], words[1].partition("?")[0]
+    return words[0], ""
 
 
 async def _respond(probes: Probes, path: str) -> tuple[str, str, bytes]:

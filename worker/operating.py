@@ -11,7 +11,7 @@ from worker import terminal
 from worker.app import at_once, wall_clock
 from worker.app import run as run_worker
 from worker.authoring import meanings_changed
-from worker.backfill import backfill
+from worker.backfill import backfill, is_building
 from worker.emit import outgoing, tell_published
 from worker.loop import spare_collector
 from worker.patience import CommandError, patiently, whoami
@@ -65,7 +65,11 @@ async def apply(settings: Settings, rules: RuleSet) -> None:
                 terminal.show_problem(problem)
             raise
         if not applied.changed:
-            terminal.out().print(f"nothing changed: these rules are in force already (epoch {applied.epoch})")
+            if not await is_building(store):
+                terminal.out().print(f"nothing changed: these rules are in force already (epoch {applied.epoch})")
+                return
+            terminal.out().print(f"in force already (epoch {applied.epoch}); going on with its backfill")
+            await _backfill(store, settings)
             return
         terminal.out().print(f"in force: epoch {applied.epoch}, {len(rules.rules.achievements)} achievements")
         for what, versions in (("new", applied.new), ("retired", applied.retired)):

@@ -12,11 +12,12 @@ import anyio
 from worker import terminal
 from worker.backfill import SupersededError
 from worker.deployed import RulesRefusedError
+from worker.health import ListenError
 from worker.recording import RecordingError
 from worker.results import StaleError
 from worker.rules import MeaningChangedError
 from worker.settings import Settings, shown
-from worker.store import SchemaMismatchError, Store, UnavailableError, open_store
+from worker.store import SchemaMismatchError, Store, UnavailableError, UnusableError, open_store
 from worker.stream import BrokerAwayError, BrokerMismatchError
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ def told(settings: Settings) -> Generator[None]:
         ) from error
     except BrokerAwayError as error:
         raise CommandError(f"NATS at {shown(settings.nats_url)}: {error}", "is NATS_URL right?") from error
+    except ListenError as error:
+        raise CommandError(str(error), "set ACH_HEALTH_HOST and ACH_HEALTH_PORT to an address that is free") from error
     except (
         SchemaMismatchError,
         BrokerMismatchError,
@@ -69,6 +72,8 @@ async def patiently(settings: Settings, work: Callable[[Store], Awaitable[T]]) -
         while True:
             try:
                 return await work(store)
+            except UnusableError:
+                raise
             except UnavailableError as error:
                 if monotonic() > until:
                     raise

@@ -72,7 +72,10 @@ class InForce:
         """
         before, self.rules = self.rules, await self._load()
         if before is None or before.epoch != self.rules.epoch:
-            log.info("rules in force", epoch=self.rules.epoch, achievements=len(self.rules.rules.achievements))
+            if self.rules.epoch:
+                log.info("rules in force", epoch=self.rules.epoch, achievements=len(self.rules.rules.achievements))
+            else:
+                log.warning("no rules in force: events are recorded and nothing is granted; run `ach apply`")
         return self.rules
 
 

@@ -50,11 +50,25 @@ def replay_command(rules: RuleSet, request: Request) -> bool:
         print(msgspec.json.encode(result).decode())  # noqa: T201
     else:
         _tell(result, dead)
+    tested = _tell_untested(result)
     if expected is None:
-        return True
+        return tested
     difference = compare(result, expected)
     _tell_difference(difference, len(expected.unlocks))
-    return difference is None
+    return difference is None and tested
+
+
+def _tell_untested(result: Result) -> bool:
+    """Say that the streams held no event, where that is so; return whether they held one.
+
+    A run in CI that reads the wrong file should not pass.
+    """
+    counts = result.counts
+    if counts.events:
+        return True
+    why = f"each of its {counts.dead:,} messages is a dead letter" if counts.dead else "it is empty"
+    terminal.fail(f"nothing was tested: the stream has no event, {why}", "is it the right file?")
+    return False
 
 
 def _run(rules: RuleSet, request: Request) -> tuple[Result, list[Rejected]]:

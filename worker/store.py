@@ -75,6 +75,15 @@ _REFUSED: Final = (
     asyncpg.exceptions.ProgramLimitExceededError,
 )
 
+_UNUSABLE: Final = (
+    asyncpg.exceptions.InvalidAuthorizationSpecificationError,
+    asyncpg.exceptions.InvalidCatalogNameError,
+    asyncpg.exceptions.InsufficientPrivilegeError,
+    asyncpg.exceptions.UndefinedTableError,
+    asyncpg.exceptions.UndefinedColumnError,
+)
+"""An operator has to act: a password, a database, a right or the schema is missing."""
+
 _OVERTAKEN: Final = '"overtaken: '
 """What a statement says that finds something else than it took for granted, in the words of the server."""
 
@@ -83,6 +92,14 @@ T = TypeVar("T")
 
 class UnavailableError(Exception):
     """The database is away, busy or shutting down: the same may be tried again as a whole."""
+
+
+class UnusableError(UnavailableError):
+    """The database answers and cannot be used: a password, a right, the database itself or its schema is missing.
+
+    A command gives up at once. A worker that has been at work waits, as for a database that is away: rights and
+    passwords change while it runs.
+    """
 
 
 class RefusedError(Exception):
@@ -340,11 +357,20 @@ def _translated() -> Generator[None]:
         if _OVERTAKEN in str(error):
             raise OvertakenError(_first_line(error)) from error
         raise RefusedError(f"{type(error).__name__}: {_first_line(error)}") from error
+    except _UNUSABLE as error:
+        raise UnusableError(_unusable(error)) from error
     except _RETRYABLE as error:
         if isinstance(error, asyncpg.InterfaceError) and isinstance(error, ValueError):
             # The client's own check of arguments.
             raise RefusedError(f"{type(error).__name__}: {_first_line(error)}") from error
         raise UnavailableError(f"{type(error).__name__}: {_first_line(error)}") from error
+
+
+def _unusable(error: asyncpg.PostgresError) -> str:
+    said = _first_line(error)
+    if isinstance(error, asyncpg.exceptions.UndefinedTableError | asyncpg.exceptions.UndefinedColumnError):
+        return f"{said}; the schema of this version is missing: run `ach migrate`"
+    return said
 
 
 def _first_line(error: BaseException) -> str:

@@ -89,8 +89,11 @@ def tell(rules: RuleSet, ran: Sequence[Ran]) -> bool:
                 terminal.out().print(line, markup=False)
             terminal.out().print()
     summary = f"{terminal.plural(len(ran), 'example')}: {len(ran) - failed} passed, {failed} failed"
-    terminal.out().print(summary, style="bold red" if failed else "bold green")
-    return not failed
+    terminal.out().print(summary, style="bold red" if failed or not ran else "bold green")
+    if not ran:
+        hint = 'add an example "..." { ... } block to a rule file; docs/language.md, section Examples, has some'
+        terminal.fail("nothing was tested: the rules have no example", hint)
+    return not failed and bool(ran)
 
 
 def _failure(rules: RuleSet, verdict: Verdict, failure: Failure) -> Iterator[str]:

@@ -48,5 +48,8 @@ WHERE aggregate.status = 'retired';
 UPDATE aggregate SET status = 'live', changed_at = $3
 WHERE scope = $1 AND fingerprint = $2 AND status = 'building';
 
+-- name: something_is_building
+SELECT EXISTS (SELECT FROM aggregate WHERE status = 'building');
+
 -- name: aggregates
 SELECT scope, fingerprint, types, epoch, status, changed_at FROM aggregate ORDER BY scope, changed_at;

@@ -72,3 +72,35 @@ async def test_a_worker_tells_which_server_is_away(
         await own_servers.start_postgres()
         assert await get(free_tcp_port, "/readyz") == (200, "ready\n")
         assert "ach_events_total 1.0" in (await get(free_tcp_port, "/metrics"))[1]
+
+
+async def test_the_answer_is_that_of_http() -> None:
+    async def ready() -> str:
+        return "nats"
+
+    async def ask(port: int, request: str) -> bytes:
+        async with await anyio.connect_tcp("127.0.0.1", port) as client:
+            await client.send(f"{request} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            answer = b""
+            with anyio.fail_after(5):
+                while True:
+                    try:
+                        answer += await client.receive()
+                    except anyio.EndOfStream:
+                        return answer
+
+    async with anyio.create_task_group() as tasks:
+        port = await tasks.start(
+            serve, Probes(alive=lambda: True, ready=ready, metrics=lambda: b"m 1\n"), "127.0.0.1", 0
+        )
+        for path, status in (
+            ("/healthz", b"200 OK"),
+            ("/readyz", b"503 Service Unavailable"),
+            ("/metrics", b"200 OK"),
+            ("/other", b"404 Not Found"),
+        ):
+            got, head = await ask(port, f"GET {path}"), await ask(port, f"HEAD {path}")
+            assert got.partition(b"\r\n")[0] == b"HTTP/1.1 " + status
+            assert head == got.partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
+            assert f"Content-Length: {len(got) - len(head)}\r\n".encode() in head
+        tasks.cancel_scope.cancel()
