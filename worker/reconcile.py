@@ -156,8 +156,9 @@ def _moved(rows: dict[UUID, Stored], supported: dict[UUID, Grant]) -> Iterator[C
             yield Change(Kind.AMENDED, key, grant)
 
 
-def _unsupported(row: Stored) -> Iterator[Change]:
-    grant = Grant(
+def stored_grant(row: Stored) -> Grant:
+    """Return the grant that a row tells of."""
+    return Grant(
         achievement=row.achievement,
         tier=row.tier or None,
         occurrence=row.occurrence or None,
@@ -166,6 +167,10 @@ def _unsupported(row: Stored) -> Iterator[Change]:
         event_id=row.event_id,
         settle=0 if row.settles_at is None else row.settles_at - row.earned_at,
     )
+
+
+def _unsupported(row: Stored) -> Iterator[Change]:
+    grant = stored_grant(row)
     match row.state:
         case State.SETTLING:
             yield Change(Kind.WITHDRAWN, row.unlock_id, grant)

@@ -608,8 +608,8 @@ _GRANTING: Final = (
         "contested_grant_deleted",
         "a grant stays with the user",
         "sql/queries/unlock.sql",
-        "UPDATE unlock SET contested_at = $2 WHERE unlock_id = ANY ($1::uuid[]);",
-        "DELETE FROM unlock WHERE unlock_id = ANY ($1::uuid[]) AND $2::timestamptz IS NOT NULL;",
+        "UPDATE unlock SET contested_at = $2\nWHERE",
+        "DELETE FROM unlock\nWHERE $2::timestamptz IS NOT NULL AND",
         (f"{PIPELINE}::test_contested_and_restored",),
     ),
     Bug(
