@@ -34,8 +34,7 @@ class _Wait(NamedTuple):
 class Refusals:
     """Unlocks that wait by themselves; `now` is in seconds, of a clock that never goes back."""
 
-    def __init__(self, *, most: int = MOST) -> None:
-        self._most = most
+    def __init__(self) -> None:
         self._waits: dict[UUID, _Wait] = {}
 
     def __len__(self) -> int:
@@ -51,7 +50,7 @@ class Refusals:
             FullError: too many are.
         """
         wait = self._waits.get(unlock_id)
-        if wait is None and len(self._waits) >= self._most:
+        if wait is None and len(self._waits) >= MOST:
             raise FullError
         further = delays(first=FIRST_SECONDS, longest=LONGEST_SECONDS) if wait is None else wait.further
         seconds = next(further)

@@ -9,6 +9,7 @@ import anyio
 import nats
 import pytest
 from nats.js import api
+from nats.js.errors import NotFoundError
 from structlog.testing import capture_logs
 
 from dsl.outcome import Subject
@@ -245,16 +246,17 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(refusals, "LONGEST_SECONDS", 0.05)
 
 
-async def unlock_stream(engine: Engine, **config: Any) -> None:  # noqa: ANN401
-    """Make the stream of announcements as an operator would."""
+async def unlock_stream(engine: Engine, **config: object) -> None:
+    """Make the stream of announcements, or change it, as an operator would."""
     client = await nats.connect(engine.settings.nats_url)
     try:
+        jetstream = client.jetstream()
         name, prefix = engine.settings.unlock_stream, engine.settings.unlock_prefix
-        made: Any = client.jetstream()
+        wanted = api.StreamConfig.from_response({"name": name, "subjects": [f"{prefix}.>"], **config})
         try:
-            await made.update_stream(api.StreamConfig(name=name, **({"subjects": [f"{prefix}.>"]} | config)))
-        except nats.js.errors.NotFoundError:
-            await made.add_stream(api.StreamConfig(name=name, **({"subjects": [f"{prefix}.>"]} | config)))
+            await jetstream.update_stream(wanted)
+        except NotFoundError:
+            await jetstream.add_stream(wanted)
     finally:
         await client.close()
 
@@ -344,7 +346,7 @@ async def test_one_alone_that_no_stream_keeps_is_put_off_in_the_end(
 
 
 async def test_a_broker_that_takes_nothing_is_waited_for(engine: Engine) -> None:
-    await unlock_stream(engine, max_msgs=1, discard=api.DiscardPolicy.NEW)
+    await unlock_stream(engine, max_msgs=1, discard="new")
     async with pipeline_on(engine) as pipeline:
         await send(pipeline, *(event(n, user=f"u{user}") for n in (1, 2) for user in range(5)))
     async with notifier_on(engine) as notifier:
@@ -358,13 +360,13 @@ async def test_a_broker_that_takes_nothing_is_waited_for(engine: Engine) -> None
         assert await notifier.relay() == 4
 
 
-async def test_too_many_that_are_refused_are_the_brokers_fault(engine: Engine) -> None:
+async def test_too_many_that_are_refused_are_the_brokers_fault(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(refusals, "MOST", 2)
     await engine.apply(BIG % ("x" * 5000))
     await unlock_stream(engine, max_msg_size=3000)
     async with pipeline_on(engine) as pipeline:
         await send(pipeline, *(event(1, "b.done", user=f"u{user}") for user in range(3)))
     async with notifier_on(engine) as notifier:
-        notifier._refused = refusals.Refusals(most=2)  # noqa: SLF001
         with pytest.raises(BrokerAwayError, match="refuses everything"):
             await notifier.relay()
 

@@ -5,6 +5,7 @@ from uuid import UUID
 
 import pytest
 
+from worker import refusals
 from worker.refusals import FIRST_SECONDS, LONGEST_SECONDS, FullError, Refusals
 
 ONE, TWO = UUID(int=1), UUID(int=2)
@@ -39,8 +40,9 @@ def test_what_is_announced_is_forgotten() -> None:
     assert (len(refused), ONE in refused, TWO in refused) == (1, False, True)
 
 
-def test_no_more_than_so_many_wait_by_themselves() -> None:
-    refused = Refusals(most=1)
+def test_no_more_than_so_many_wait_by_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(refusals, "MOST", 1)
+    refused = Refusals()
     refused.put_off(ONE, 0.0)
     with pytest.raises(FullError):
         refused.put_off(TWO, 0.0)
