@@ -136,6 +136,30 @@ def label(unit: Unit, index: int) -> str:
     return f"{day.year:04d}" if unit is Unit.YEAR else f"{day.year:04d}-{day.month:02d}"
 
 
+def index_of(unit: Unit, text: str) -> int | None:
+    """Return the index of the unit that has a label, None where none has."""
+    try:
+        day = _first_day(unit, text)
+        hour = int(text.partition("T")[2]) if unit is Unit.HOUR else 0
+    except ValueError:
+        return None
+    index = unit_index(unit, (day - EPOCH.date()).days * DAY + hour * HOUR)
+    return index if label(unit, index) == text else None
+
+
+def _first_day(unit: Unit, text: str) -> date:
+    match unit:
+        case Unit.HOUR | Unit.DAY:
+            return date.fromisoformat(text.partition("T")[0])
+        case Unit.WEEK:
+            year, _, week = text.partition("-W")
+            return date.fromisocalendar(int(year), int(week), 1)
+        case Unit.MONTH:
+            return date.fromisoformat(f"{text}-01")
+        case Unit.YEAR:
+            return date(int(text), 1, 1)
+
+
 def hour_of(local: int) -> int:
     """Return the hour (0-23) of a local wall-clock time."""
     return local % DAY // HOUR

@@ -85,6 +85,7 @@ MEANING: Final = {
     "ACH420": "A version that is active at no time",
     "ACH421": "Waits for what comes too late",
     "ACH422": "Changed meaning under an unchanged version",
+    "ACH423": "A reward too large to be announced",
 }
 """Found while asking what the rules mean."""
 

@@ -94,6 +94,7 @@ CREATE TABLE unlock (
     contested_at timestamptz,
     revoked_at   timestamptz,
     published_at timestamptz,
+    by_hand      boolean NOT NULL DEFAULT false,
     CONSTRAINT unlock_pkey PRIMARY KEY (tenant_id, scope, subject, achievement, tier, occurrence),
     CONSTRAINT unlock_id_once UNIQUE (unlock_id),
     CONSTRAINT unlock_subject_bounded CHECK (octet_length(subject) BETWEEN 1 AND 512),
@@ -102,15 +103,21 @@ CREATE TABLE unlock (
     CONSTRAINT unlock_settles_after_earning CHECK (settles_at >= earned_at),
     CONSTRAINT unlock_published_when_granted CHECK (published_at IS NULL OR granted_at IS NOT NULL),
     CONSTRAINT unlock_contested_when_granted CHECK (contested_at IS NULL OR granted_at IS NOT NULL),
-    CONSTRAINT unlock_reward_is_object CHECK (jsonb_typeof(reward) = 'object')
+    CONSTRAINT unlock_reward_is_object CHECK (jsonb_typeof(reward) = 'object'),
+    CONSTRAINT unlock_by_hand_stands CHECK (
+        CASE WHEN by_hand THEN granted_at IS NOT NULL AND contested_at IS NULL ELSE event_id <> '' END)
 );
 COMMENT ON TABLE unlock IS 'The outcome, one row per grant, and its own outbox: published_at is null until it is announced.';
 COMMENT ON COLUMN unlock.unlock_id IS 'A hash of the key alone: stable over replays, the id of the announcement.';
-COMMENT ON COLUMN unlock.event_id IS 'The event that earned it.';
+COMMENT ON COLUMN unlock.event_id IS
+    'The event that earned it; empty where an operator granted it and no event supports it.';
 COMMENT ON COLUMN unlock.settles_at IS 'Where the achievement settles: not granted before this instant.';
 COMMENT ON COLUMN unlock.granted_at IS 'When it was given; never moves. Null while it settles.';
 COMMENT ON COLUMN unlock.contested_at IS 'Since when late evidence no longer supports it.';
-CREATE INDEX unlock_outbox ON unlock (settles_at) WHERE published_at IS NULL;
+COMMENT ON COLUMN unlock.by_hand IS 'Whether an operator granted it: no evidence contests it then.';
+CREATE INDEX unlock_outbox ON unlock (granted_at)
+    WHERE published_at IS NULL AND granted_at IS NOT NULL AND revoked_at IS NULL;
+CREATE INDEX unlock_settling ON unlock (settles_at) WHERE granted_at IS NULL AND revoked_at IS NULL;
 
 CREATE TABLE evaluation (
     evaluation_id bigint GENERATED ALWAYS AS IDENTITY,
@@ -126,11 +133,16 @@ CREATE TABLE evaluation (
     final         boolean NOT NULL,
     earned_at     timestamptz NOT NULL,
     event_id      text COLLATE "C" NOT NULL,
+    actor         text,
+    reason        text,
     CONSTRAINT evaluation_pkey PRIMARY KEY (evaluation_id),
     CONSTRAINT evaluation_decision CHECK (
-        decision IN ('granted', 'settling', 'withdrawn', 'amended', 'contested', 'restored', 'revoked'))
+        decision IN (
+            'granted', 'settling', 'withdrawn', 'amended', 'contested', 'restored', 'revoked', 'granted_by_hand'))
 );
 COMMENT ON TABLE evaluation IS 'Decisions where they changed, append-only; earned_at and event_id are the evidence.';
+COMMENT ON COLUMN evaluation.actor IS 'The operator who decided; null where the engine did.';
+COMMENT ON COLUMN evaluation.reason IS 'Why, in the words of the operator.';
 CREATE INDEX evaluation_of_subject ON evaluation (tenant_id, scope, subject, achievement);
 
 CREATE TABLE rule_set (
@@ -250,7 +262,8 @@ SELECT
     published_at,
     contested_at,
     revoked_at,
-    reward
+    reward,
+    by_hand
 FROM unlock;
 COMMENT ON VIEW v_unlock IS 'Every unlock with its status: settling, granted, announced, contested or revoked.';
 

@@ -13,11 +13,14 @@ import anyio
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 ANSWER_SECONDS: Final = 5.0
 """Until an announcement without an answer counts as lost."""
+SILENCE: Final = "the broker did not answer, as where publishing there is not permitted"
 _WRONG_LAST_SEQUENCE: Final = 10071
+_SERVER_AT_FAULT: Final = 500
+"""As in HTTP: from here on an error speaks of the server, and not of what it was asked."""
 
 
 class Announcement(NamedTuple):
@@ -37,6 +40,13 @@ class Asked(NamedTuple):
     body: bytes
 
 
+class Told(NamedTuple):
+    """What became of a round, by id: whether what is kept now was news, and why the rest is not."""
+
+    news: dict[str, bool]
+    refused: dict[str, str]
+
+
 class Unanswered(NamedTuple):
     """What went wrong with a round: some of it may have arrived, and all of it may be tried again."""
 
@@ -44,6 +54,7 @@ class Unanswered(NamedTuple):
 
 
 class _Fault(msgspec.Struct):
+    code: int = 0
     err_code: int = 0
     description: str = ""
 
@@ -62,18 +73,45 @@ class _Round:
     def __init__(self, size: int) -> None:
         self.missing = size
         self.news: dict[str, bool] = {}
-        self.trouble: str | None = None
+        self._refused: dict[str, str] = {}
+        self._ailing: dict[str, str] = {}
+        """What was not kept for a reason that may be the server's."""
+        self._trouble: str | None = None
         self.done = anyio.Event()
 
     def answered(self, name: str, *, new: bool) -> None:
         self.news[name] = new
+        self._answered()
+
+    def refused(self, name: str, said: str) -> None:
+        self._refused[name] = said
+        self._answered()
+
+    def ails(self, name: str, said: str) -> None:
+        self._ailing[name] = said
+        self._answered()
+
+    def _answered(self) -> None:
         self.missing -= 1
         if not self.missing:
             self.done.set()
 
     def failed(self, said: str) -> None:
-        self.trouble = said
+        self._trouble = said
         self.done.set()
+
+    def told(self, names: Iterable[str]) -> Told | Unanswered:
+        """Return what became of it. What ails the server ails all; where others came through, it is these alone."""
+        if self._trouble is not None:
+            return Unanswered(self._trouble)
+        if not self.missing and not self._ailing:
+            return Told(self.news, self._refused)
+        if not self.news:
+            silent = f"{self.missing} announcements were not answered"
+            return Unanswered(next(iter(self._ailing.values()), silent))
+        known = self.news | self._refused | self._ailing
+        silent = dict.fromkeys((name for name in names if name not in known), SILENCE)
+        return Told(self.news, self._refused | self._ailing | silent)
 
 
 class Announcer:
@@ -89,11 +127,14 @@ class Announcer:
     async def announce(
         self,
         announcements: Sequence[Announcement],
-        publish: Callable[[Sequence[Asked]], Awaitable[None]],
-    ) -> dict[str, bool] | Unanswered:
-        """Publish announcements, all at once; return per id whether it was news to the broker."""
+        publish: Callable[[Sequence[Asked]], Awaitable[Mapping[str, str]]],
+    ) -> Told | Unanswered:
+        """Publish announcements, all at once; return what became of each.
+
+        `publish` returns why some were not even sent, by the subject for their answers.
+        """
         if not announcements:
-            return {}
+            return Told({}, {})
         this = _Round(len(announcements))
         keys: list[str] = []
         asked: list[Asked] = []
@@ -105,15 +146,15 @@ class Announcer:
                 self._waiting[key] = (this, one.id)
                 headers = {**self._headers, self._id_header: one.id}
                 asked.append(Asked(one.subject, f"{self._inbox}.{key}", headers, one.body))
-            await publish(asked)
+            for reply, said in (await publish(asked)).items():
+                _, name = self._waiting.pop(reply.rpartition(".")[2])
+                this.refused(name, said)
             with anyio.move_on_after(ANSWER_SECONDS):
                 await this.done.wait()
         finally:
             for key in keys:
                 self._waiting.pop(key, None)
-        if this.trouble is not None or this.missing:
-            return Unanswered(this.trouble or f"{this.missing} announcements were not answered")
-        return this.news
+        return this.told(one.id for one in announcements)
 
     def answer(self, subject: str, body: bytes) -> None:
         """Take an answer; one that nobody waits for any more is let go."""
@@ -122,7 +163,7 @@ class Announcer:
             return
         this, name = waiting
         if not body:
-            this.failed("nobody keeps announcements: the stream is missing")
+            this.ails(name, "no stream keeps what is published there")
             return
         answer = _answer.decode(body)
         if answer.error is None:
@@ -130,7 +171,8 @@ class Announcer:
         elif answer.error.err_code == _WRONG_LAST_SEQUENCE:
             this.answered(name, new=False)
         else:
-            this.failed(f"{answer.error.err_code} {answer.error.description}")
+            tell = this.ails if answer.error.code >= _SERVER_AT_FAULT else this.refused
+            tell(name, f"{answer.error.err_code} {answer.error.description}")
 
     def lost(self) -> None:
         """After a reconnection: the answers to what was asked will not come any more."""

@@ -285,6 +285,9 @@ class Worker:
             ("ach_buffered_messages", "Messages that wait in this worker."): lambda: self._broker.buffered,
             ("ach_cached_subjects", "Subjects whose progress is in memory."): lambda: len(self._memory),
             ("ach_nats_connected", "Whether the broker is connected."): lambda: self._broker.connected,
+            ("ach_refused_unlocks", "Unlocks that the broker refuses; each waits by itself."): lambda: (
+                self._notifier.refused
+            ),
         }
         return Probes(alive=self._alive, ready=self._missing, metrics=Metrics(self._stats, gauges).render)
 

@@ -398,13 +398,45 @@ def unlocks(tenant: str | None, subject: str | None, status: str | None, limit: 
     _operate(lambda settings: tending.unlocks(settings, tenant=tenant, subject=subject, status=status, limit=limit))
 
 
+_by_option = click.option("--by", metavar="NAME", help="Who decides this, for the books (default: your login).")
+
+
+@main.command()
+@click.argument("user", metavar="USER")
+@click.argument("achievement", metavar="ACHIEVEMENT[.TIER]")
+@click.option("--tenant", "-t", required=True, metavar="TENANT", help="The user's tenant.")
+@click.option(
+    "--scope", "-s", metavar="SCOPE", help="That USER is a name in, such as team (default: the achievement's)."
+)
+@click.option("--occurrence", "-o", metavar="X", help="Of one that repeats, such as 2026-W15.")
+@click.option("--reason", required=True, metavar="TEXT", help="Why, for the books.")
+@_by_option
+def grant(user: str, achievement: str, reason: str, by: str | None, **place: Unpack[_Place]) -> None:
+    """Grant an achievement by hand, whatever the events say; it is announced, and no late event contests it.
+
+    An operator's word is the last: one that was revoked is granted again, and `ach revoke` takes it back.
+    """
+    from worker import patience, tending  # noqa: PLC0415
+
+    meant = tending.Meant(subject=user, achievement=achievement, **place)
+    _operate(lambda settings: tending.grant(settings, meant, reason=reason, by=by or patience.whoami()))
+
+
+class _Place(TypedDict):
+    tenant: str
+    scope: str | None
+    occurrence: str | None
+
+
 @main.command()
 @click.argument("ids", metavar="UNLOCK_ID...", nargs=-1, required=True, type=click.UUID)
-def revoke(ids: Sequence[UUID]) -> None:
+@click.option("--reason", default="", metavar="TEXT", help="Why, for the books.")
+@_by_option
+def revoke(ids: Sequence[UUID], reason: str, by: str | None) -> None:
     """Revoke unlocks (`ach unlocks` tells their ids). An operator's word: no evidence brings them back."""
-    from worker import tending  # noqa: PLC0415
+    from worker import patience, tending  # noqa: PLC0415
 
-    _operate(lambda settings: tending.revoke_unlocks(settings, ids))
+    _operate(lambda settings: tending.revoke_unlocks(settings, ids, reason=reason, by=by or patience.whoami()))
 
 
 @main.command()

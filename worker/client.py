@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 from nats.aio import client as library
 from nats.aio.client import Client
-from nats.errors import ConnectionReconnectingError, MaxPayloadError
+from nats.errors import ConnectionReconnectingError
 from nats.protocol.parser import AWAITING_CONTROL_LINE, Parser
 
 from worker.frames import read_frames
@@ -100,8 +100,11 @@ class TappingClient(Client):
         self.stats["out_bytes"] += len(subjects) * len(body)
         await self._flush_pending()
 
-    async def publish_all(self, messages: Sequence[Asked]) -> None:
+    async def publish_all(self, messages: Sequence[Asked]) -> dict[str, str]:
         """Publish messages with headers, in one write. Names and values of headers are tokens of ours.
+
+        Return why some were not sent, by their reply subject: at one that is too large, headers included, the broker
+        would close the connection.
 
         Raises:
             nats.errors.Error: the broker is not connected at the moment, or as `publish` does.
@@ -109,17 +112,22 @@ class TappingClient(Client):
         if not self.is_connected or self.is_draining_pubs:
             raise ConnectionReconnectingError
         frames: list[bytes] = []
+        unsent: dict[str, str] = {}
         for message in messages:
             lines = "".join([f"{name}: {value}\r\n" for name, value in message.headers.items()])
             block = f"NATS/1.0\r\n{lines}\r\n".encode()
-            sizes = f"{len(block)} {len(block) + len(message.body)}"
-            if len(message.body) > self._max_payload:
-                raise MaxPayloadError
+            size = len(block) + len(message.body)
+            if size > self._max_payload:
+                unsent[message.reply] = f"{size:,} bytes, of which the broker takes {self._max_payload:,} (max_payload)"
+                continue
+            sizes = f"{len(block)} {size}"
             frames += (f"HPUB {message.subject} {message.reply} {sizes}\r\n".encode(), block, message.body, b"\r\n")
             self.stats["out_msgs"] += 1
             self.stats["out_bytes"] += len(message.body)
-        await self._send_command(b"".join(frames))
-        await self._flush_pending()
+        if frames:
+            await self._send_command(b"".join(frames))
+            await self._flush_pending()
+        return unsent
 
     async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
         """Take a message that the parser had to put together from several reads."""

@@ -99,12 +99,13 @@ def _terms(rules: Rules) -> dict[tuple[str, int, str | None], Terms]:
     for name, versions in rules.achievements.items():
         for version in versions:
             final = finality[name, version.version].final
-            for tier, reward in _rewards(version):
+            for tier, reward in rewards(version):
                 terms[name, version.version, tier] = Terms(_reward_text(reward), final)
     return terms
 
 
-def _rewards(version: Achievement) -> list[tuple[str | None, Reward | None]]:
+def rewards(version: Achievement) -> list[tuple[str | None, Reward | None]]:
+    """Return what is given for each tier of a version, one of None where it has no tiers."""
     if version.tiers:
         return [(tier.name.text, tier.reward or version.reward) for tier in version.tiers]
     return [(None, version.reward)]

@@ -222,7 +222,7 @@ async def commit_express(session: Session, express: Express, memory: Memory, *, 
         *checkpoint_columns(attempt.checkpoints),
         *unlocks,
         *position_columns(attempt.absorbed),
-        *amendment_columns([change for _, change in changes], now=now),
+        *amendment_columns([change for _, change in changes]),
         *evaluation_columns(rules, about, now=now),
     )
 

@@ -166,14 +166,14 @@ async def _change(session: Session, changes: list[Change], *, now: int) -> None:
     for change in changes:
         by_kind[change.kind].append(change)
     if moved := by_kind[Kind.AMENDED] + by_kind[Kind.RESTORED]:
-        await session.run("amend_unlocks", *amendment_columns(moved, now=now))
+        await session.run("amend_unlocks", *amendment_columns(moved))
     if contested := by_kind[Kind.CONTESTED]:
         await session.run("contest_unlocks", sorted(change.unlock_id for change in contested), now)
     if withdrawn := by_kind[Kind.WITHDRAWN]:
         await session.run("withdraw_unlocks", sorted(change.unlock_id for change in withdrawn))
 
 
-def amendment_columns(changes: Iterable[Change], *, now: int) -> list[object]:
+def amendment_columns(changes: Iterable[Change]) -> list[object]:
     """Return the arguments of `amend_unlocks`."""
     moved = sorted(changes, key=lambda change: change.unlock_id)
     return [
@@ -182,7 +182,6 @@ def amendment_columns(changes: Iterable[Change], *, now: int) -> list[object]:
         [change.grant.earned_at for change in moved],
         [change.grant.event_id for change in moved],
         [settling_until(change.grant) for change in moved],
-        now,
     ]
 
 

@@ -49,6 +49,7 @@ class Metrics(Collector):
             ("ach_retries", "Attempts at a batch that failed for a reason that passes.", stats.retries),
             ("ach_announcements", "Unlocks announced.", stats.announced),
             ("ach_repeated_announcements", "Announcements that the broker knew already.", stats.repeated),
+            ("ach_refused_announcements", "Announcements that the broker would not keep.", stats.refused),
         ):
             yield CounterMetricFamily(name, text, value)
         yield _by("ach_dead_letters", "Dead letters.", "reason", stats.dead.items())

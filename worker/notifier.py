@@ -2,7 +2,10 @@
 
 What a batch of our own has just granted is known, and announced at once: published, and marked together with what else
 is published within a tenth of a second, or until there is nothing to do. All else is claimed from the outbox, published
-and marked in one transaction: what settles, what another worker left behind when it died, what failed a moment ago.
+and marked in one transaction: what has settled, what another worker left behind when it died, what failed a moment ago.
+Nothing is published that is not committed as granted before: what has settled is granted in a transaction of its own.
+From there on late evidence contests it, and does not delete what was announced.
+What the broker refuses waits by itself, and is tried again now and then; nothing else waits for it.
 Each unlock goes out on a subject of its own. If we die between publishing and marking, or two relays meet, it is
 published again, and the broker refuses the second copy: by its message id within the duplicate window, and without
 limit by the rule that its subject must be empty.
@@ -20,16 +23,16 @@ import structlog
 
 from dsl.calendar import format_instant
 from worker.announcing import Announcement
-from worker.grants import settling_until
 from worker.partition import token
 from worker.reconcile import Kind
+from worker.refusals import FullError, Refusals
 from worker.retry import delays
 from worker.settings import Clock
 from worker.store import UnavailableError
 from worker.stream import BrokerAwayError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from uuid import UUID
 
     from worker.pipeline import Committed
@@ -48,6 +51,8 @@ MARK_SECONDS: Final = 0.1
 LONGEST_NAP: Final = 10.0
 """Seconds after which the outbox is looked at though nobody called: another worker may have died with its unlocks."""
 SHORTEST_NAP: Final = 0.05
+MOST_AWAY: Final = 12
+"""Rounds in a row (half a minute) that come to nothing, before what is in them is taken for the reason."""
 LONGEST_LOOK: Final = 1.0
 """Seconds between two looks at what is due while somebody else holds it."""
 
@@ -67,8 +72,7 @@ class Claimed(NamedTuple):
     version: int
     earned_at: int
     event_id: str
-    settles_at: int | None
-    granted_at: int | None
+    granted_at: int
     reward: str
 
 
@@ -113,9 +117,17 @@ class Notifier:
         self._held = False
         """Whether something is due that somebody else held when we looked: nobody tells when they let go of it."""
         self._looks = _looks()
+        self._refused = Refusals()
+        self._away = 0
+        """Rounds in a row that came to nothing though the broker is connected."""
         self._settles_at: int | None = None
         """When the next unlock settles, as far as is known; None where none does."""
         self._outdated = True
+
+    @property
+    def refused(self) -> int:
+        """How many unlocks the broker refuses, as far as this worker knows."""
+        return len(self._refused)
 
     def wake(self) -> None:
         """Tell that there may be something to announce in the outbox."""
@@ -156,22 +168,24 @@ class Notifier:
                 self._missed, self._look_at = False, inf
                 await self._relay_patiently()
             if stopping:
+                if self._refused:
+                    log.warning("unlocks that the broker refuses wait in the outbox", unlocks=len(self._refused))
                 return
             if self._stopping or self._fresh:
                 continue
-            self._look_at = min(self._look_at, await self._nap() + monotonic())
+            self._look_at = min(self._look_at, await self._nap() + monotonic(), self._refused.next_at)
             wake_at = min(self._look_at, self._mark_at) if self._unmarked else self._look_at
             with anyio.move_on_after(wake_at - monotonic()):
                 await called.wait()
 
     async def is_empty(self) -> bool:
-        """Tell whether nothing waits to be announced at this moment.
+        """Tell whether nothing waits to be announced at this moment, but for what the broker refuses.
 
         Raises:
             UnavailableError: the database is away.
         """
         async with self._store.transaction() as session:
-            return bool(await session.value(bool, "outbox_is_empty", await self._clock(session)))
+            return await self._nothing_waits(session, await self._clock(session))
 
     async def relay(self) -> int:
         """Announce everything that is granted and not announced; return how many announcements were made.
@@ -179,19 +193,20 @@ class Notifier:
         Raises:
             UnavailableError, BrokerAwayError: what was announced until then may not be marked, and is tried again.
         """
-        made = claimed = await self._relay_some()
-        while claimed == AT_ONCE:
-            claimed = await self._relay_some()
-            made += claimed
+        made, more = 0, True
+        while more:
+            clock, settled = await self._grant_settled()
+            claimed, announced = await self._relay_some(clock)
+            made += announced
+            more = max(settled, claimed) == AT_ONCE
         return made
 
     async def _announce_fresh(self) -> None:
         """Announce what our own batches have granted; what goes wrong is left to the relay of the outbox."""
         while self._fresh:
             some, self._fresh = self._fresh[:AT_ONCE], self._fresh[AT_ONCE:]
-            now = self._now()
             try:
-                news = await self._announce(some, now)
+                some, news = await self._announce(some)
             except BrokerAwayError as error:
                 log.debug("left in the outbox", said=str(error))
                 self._fresh, self._missed = [], True
@@ -215,35 +230,95 @@ class Notifier:
         # Somebody holds the others at the moment, or has announced them before us.
         self._missed = self._missed or marked < len(some)
 
-    async def _relay_some(self) -> int:
-        news: dict[str, bool] = {}
-        async with self._store.transaction() as session:
+    async def _grant_settled(self) -> tuple[int, int]:
+        """Grant some of what has settled, and commit that; return by which clock, and how many."""
+        async with self._store.alone() as session:
             clock = await self._clock(session)
-            claimed = await session.rows(Claimed, "claim_unlocks", clock, AT_ONCE)
-            if claimed:
-                now = self._now()
-                news = await self._announce(claimed, now)
-                await session.run("mark_published", sorted(one.unlock_id for one in claimed), now)
-                await _note_grants(session, [one for one in claimed if one.granted_at is None], now)
-            self._held = len(claimed) < AT_ONCE and not await session.value(bool, "outbox_is_empty", clock)
-        self._count(claimed, news)
-        return len(claimed)
+            settled = await session.run("grant_settled", clock, self._now(), AT_ONCE)
+        self._stats.count_settled(settled)
+        self._outdated = self._outdated or settled > 0
+        return clock, settled
 
-    async def _announce(self, unlocks: Sequence[Claimed], now: int) -> dict[str, bool]:
-        return await self._broker.announce([self._announcement(one, now) for one in unlocks])
+    async def _relay_some(self, clock: int) -> tuple[int, int]:
+        """Claim some of the outbox, announce and mark it; return how many were claimed, and how many announced."""
+        began = monotonic()
+        due = self._refused.due(began)
+        async with self._store.transaction() as session:
+            claimed = await session.rows(Claimed, "claim_unlocks", self._refused.resting(began), AT_ONCE)
+            if len(claimed) < AT_ONCE:  # whatever else was due has been announced by another, revoked or erased
+                self._refused.forget(due.difference([one.unlock_id for one in claimed]))
+            some, news = await self._announce_claimed(claimed) if claimed else (claimed, {})
+            if some:
+                await session.run("mark_published", sorted(one.unlock_id for one in some), self._now())
+            self._held = len(claimed) < AT_ONCE and not await self._nothing_waits(session, clock)
+        self._count(some, news)
+        return len(claimed), len(some)
+
+    async def _nothing_waits(self, session: Session, clock: int) -> bool:
+        return bool(await session.value(bool, "outbox_is_empty", clock, self._refused.all()))
+
+    async def _announce_claimed(self, claimed: Sequence[Claimed]) -> tuple[Sequence[Claimed], dict[str, bool]]:
+        """Do the same as `_announce`; a round that fails as a whole, time after time, is put off as well."""
+        try:
+            told = await self._announce(claimed)
+        except BrokerAwayError as error:
+            if not self._broker.connected:
+                raise
+            self._away += 1
+            # What was refused before is refused again, in silence; or it is all that there is, and nothing helps.
+            if self._away < MOST_AWAY and any(one.unlock_id not in self._refused for one in claimed):
+                raise
+            self._put_off(claimed, dict.fromkeys((str(one.unlock_id) for one in claimed), str(error)))
+            return [], {}
+        self._away = 0
+        return told
+
+    async def _announce(self, unlocks: Sequence[Claimed]) -> tuple[Sequence[Claimed], dict[str, bool]]:
+        """Announce unlocks; return those that the broker keeps now, and by id whether it was news.
+
+        Raises:
+            BrokerAwayError: some may have arrived; try all of them again.
+        """
+        told = await self._broker.announce([self._announcement(one) for one in unlocks])
+        if told.refused:
+            self._put_off([one for one in unlocks if str(one.unlock_id) in told.refused], told.refused)
+            unlocks = [one for one in unlocks if str(one.unlock_id) not in told.refused]
+        if self._refused:
+            self._refused.forget([one.unlock_id for one in unlocks])
+        return unlocks, told.news
+
+    def _put_off(self, unlocks: Sequence[Claimed], said: Mapping[str, str]) -> None:
+        """Let unlocks wait by themselves, and name them.
+
+        Raises:
+            BrokerAwayError: so many are refused that it is the broker's fault.
+        """
+        for one in unlocks:
+            name = str(one.unlock_id)
+            try:
+                seconds = self._refused.put_off(one.unlock_id, monotonic())
+            except FullError:
+                raise BrokerAwayError(f"it refuses everything: {said[name]}") from None
+            self._stats.refused += 1
+            log.warning(
+                "an unlock cannot be announced and waits by itself",
+                unlock=name,
+                tenant=one.tenant_id,
+                subject=one.subject,
+                achievement=one.achievement,
+                tier=one.tier or None,
+                said=said[name],
+                retry_in=round(seconds, 1),
+            )
 
     def _count(self, unlocks: Sequence[Claimed], news: dict[str, bool]) -> None:
         now = self._now()
         for one in unlocks:
-            settled = one.granted_at is None
-            self._stats.count_announced(one.unlock_id, new=news[str(one.unlock_id)], granted=settled, now=now)
-            self._outdated = self._outdated or settled
+            self._stats.count_announced(one.unlock_id, new=news[str(one.unlock_id)], now=now)
 
-    def _announcement(self, one: Claimed, now: int) -> Announcement:
+    def _announcement(self, one: Claimed) -> Announcement:
         name = str(one.unlock_id)
-        subject = unlock_subject(self._settings.unlock_prefix, one, name)
-        granted_at = now if one.granted_at is None else one.granted_at
-        return Announcement(subject, announcement(one, name, granted_at=granted_at), name)
+        return Announcement(unlock_subject(self._settings.unlock_prefix, one, name), announcement(one, name), name)
 
     async def _clock(self, session: Session) -> int:
         if self._settings.clock is Clock.WALL:
@@ -299,7 +374,6 @@ def _granted(decision: Decision, done: Committed) -> Claimed:
         grant.version,
         grant.earned_at,
         grant.event_id,
-        settling_until(grant),
         done.now,
         done.rules.terms(grant).reward,
     )
@@ -311,7 +385,7 @@ def unlock_subject(prefix: str, one: Claimed, name: str) -> str:
     return ".".join((prefix, *tokens))
 
 
-def announcement(one: Claimed, name: str, *, granted_at: int) -> bytes:
+def announcement(one: Claimed, name: str) -> bytes:
     """Return what is announced: the unlock as a JSON object, instants in RFC 3339."""
     said: dict[str, Any] = {
         "unlock_id": name,
@@ -324,14 +398,8 @@ def announcement(one: Claimed, name: str, *, granted_at: int) -> bytes:
         "occurrence": one.occurrence or None,
         "version": one.version,
         "earned_at": format_instant(one.earned_at),
-        "granted_at": format_instant(granted_at),
-        "event_id": one.event_id,
+        "granted_at": format_instant(one.granted_at),
+        "event_id": one.event_id or None,
         "reward": msgspec.Raw(one.reward.encode()),
     }
     return msgspec.json.encode(said)
-
-
-async def _note_grants(session: Session, settled: list[Claimed], now: int) -> None:
-    """Write down that what had been settling is granted now."""
-    if settled:
-        await session.run("insert_settled", [one.unlock_id for one in settled], now)

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from dsl.check.rewards import check_rewards
 from worker import terminal
+from worker.announceable import announcements
 from worker.app import at_once, wall_clock
 from worker.app import run as run_worker
 from worker.authoring import meanings_changed
@@ -15,10 +17,12 @@ from worker.backfill import backfill, is_building
 from worker.emit import outgoing, tell_published
 from worker.loop import spare_collector
 from worker.patience import CommandError, patiently, whoami
+from worker.publishing import announcement_limit
 from worker.recording import lines
 from worker.results import read_results
 from worker.rules import MeaningChangedError, apply_rules, load_deployed
 from worker.sandbox import publish, rule_files
+from worker.settings import shown
 from worker.signals import stop_on_signals
 
 if TYPE_CHECKING:
@@ -55,6 +59,7 @@ async def migrate(settings: Settings) -> None:
 
 async def apply(settings: Settings, rules: RuleSet) -> None:
     """Put rules into force, and bring everybody up to date."""
+    await _check_announcements(settings, rules)
 
     async def work(store: Store) -> None:
         await store.migrate(now=wall_clock())
@@ -78,6 +83,33 @@ async def apply(settings: Settings, rules: RuleSet) -> None:
         await _backfill(store, settings)
 
     await patiently(settings, work)
+
+
+async def _check_announcements(settings: Settings, rules: RuleSet) -> None:
+    """Refuse rewards that cannot be announced, and warn of those that may be too large for some.
+
+    Raises:
+        CommandError: nothing was done.
+    """
+    if problems := check_rewards(rules.files):
+        for problem in problems:
+            terminal.show_problem(problem)
+        raise CommandError("a reward is too large to be announced; nothing was done")
+    limit = await announcement_limit(settings)
+    if limit is None:
+        said = f"NATS at {shown(settings.nats_url)} did not answer: not checked whether announcements fit its limits"
+        terminal.err().print(said, markup=False)
+        return
+    for one in announcements(rules.rules, settings.unlock_stream):
+        what = f"an announcement of {one.name} version {one.version} has"
+        if one.least > limit:
+            raise CommandError(
+                f"{what} {one.least:,} bytes or more, and the broker takes {limit:,}; nothing was done",
+                "make its reward smaller, or raise max_payload of nats-server (max_msg_size of the stream)",
+            )
+        if one.most > limit:
+            said = f"warning: {what} up to {one.most:,} bytes where ids are long, and the broker takes {limit:,}"
+            terminal.err().print(said, markup=False)
 
 
 async def bring_up_to_date(settings: Settings) -> None:

@@ -7,27 +7,33 @@ parameters that nats-py leaves without a type.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import anyio
 import anyio.lowlevel
 import msgspec
+from nats.aio.client import Client
 from nats.errors import Error as NatsError
 from nats.errors import MaxPayloadError
+from nats.js.errors import NotFoundError
 
 from worker.stream import BrokerAwayError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from nats.aio.client import Client
     from nats.aio.msg import Msg
+
+    from worker.settings import Settings
 
 WINDOW: Final = 4096
 """Messages on their way at the most."""
 RESEND_SECONDS: Final = 5.0
 """After which a message that is not acknowledged is sent again."""
+LIMIT_SECONDS: Final = 2
+"""For asking a broker what it takes, where that is a favour and not what was asked for."""
 GIVE_UP_SECONDS: Final = 60.0
 """Without any acknowledgement for so long, the broker counts as gone."""
 
@@ -60,6 +66,28 @@ class _Ack(msgspec.Struct):
 
 
 _ack = msgspec.json.Decoder(_Ack)
+
+
+async def announcement_limit(settings: Settings) -> int | None:
+    """Return the bytes that one announcement may have, with headers; None where no broker says so within seconds."""
+    client = Client()
+    limit = None
+    with suppress(NatsError, OSError, TimeoutError), anyio.move_on_after(LIMIT_SECONDS):
+        await client.connect(
+            settings.nats_url.split(","), connect_timeout=LIMIT_SECONDS, allow_reconnect=False, error_cb=_silent
+        )
+        limit = client.max_payload
+        with suppress(NotFoundError):  # the worker makes it, without a limit
+            config = (await client.jetstream(timeout=LIMIT_SECONDS).stream_info(settings.unlock_stream)).config  # pyright: ignore[reportUnknownMemberType]
+            if config.max_msg_size is not None and config.max_msg_size >= 0:
+                limit = min(limit, config.max_msg_size)
+    with anyio.move_on_after(LIMIT_SECONDS, shield=True), suppress(NatsError, OSError):
+        await client.close()
+    return limit
+
+
+async def _silent(_: Exception) -> None:
+    pass
 
 
 async def listen(client: Client, subject: str, tell: Callable[[bytes], None]) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from worker.reconcile import Kind
+
 if TYPE_CHECKING:
     from uuid import UUID
 
@@ -24,8 +26,12 @@ class Revoked(NamedTuple):
     event_id: str
 
 
-async def revoke(store: Store, unlock_id: UUID, *, now: int) -> Revoked | None:
-    """Revoke an unlock and write that down; return None where there is none, or it was revoked before.
+async def revoke(store: Store, unlock_id: UUID, *, now: int, by: str = "", reason: str = "") -> Revoked | None:
+    """Revoke an unlock, in whatever state it is; return None where there is none, or it was revoked before.
+
+    Who did and why is written down. No partition is taken for it: what a worker remembers of a subject says nothing of
+    its unlocks, a worker that folds it anew reads them under their own locks, and the statements that write what was
+    read without locks (express.py) look for a revocation themselves.
 
     Raises:
         UnavailableError: nothing is known to have happened.
@@ -34,6 +40,6 @@ async def revoke(store: Store, unlock_id: UUID, *, now: int) -> Revoked | None:
         row = await session.row(Revoked, "revoke_unlock", unlock_id, now)
         if row is not None:
             *key, version, earned_at, event_id = row
-            columns = ([value] for value in (*key, version, "revoked", True, earned_at, event_id))
-            await session.run("insert_evaluations", *columns, now)
+            decision = Kind.REVOKED.value
+            await session.run("insert_operators_word", *key, version, decision, earned_at, event_id, now, by, reason)
         return row

@@ -46,6 +46,8 @@ class Stats:
         """Unlocks announced to the broker."""
         self.repeated = 0
         """Announcements that the broker knew already."""
+        self.refused = 0
+        """Announcements that the broker would not keep, each time that it was tried."""
         self.batch_seconds: deque[float] = deque(maxlen=RESERVOIR)
         self.unlock_seconds: deque[float] = deque(maxlen=RESERVOIR)
         """From the broker's time stamp of the event to the announcement of the unlock."""
@@ -88,11 +90,15 @@ class Stats:
             if earning in ids:
                 self._sent_at[decision.unlock_id] = group.messages[ids.index(earning)].sent_at
 
-    def count_announced(self, unlock_id: UUID, *, new: bool, granted: bool, now: int) -> None:
-        """Count an announcement; `granted` tells that it had settled only now, `now` is in microseconds."""
+    def count_settled(self, number: int) -> None:
+        """Count unlocks that were granted because they had settled."""
+        if number:
+            self.decisions["granted"] += number
+
+    def count_announced(self, unlock_id: UUID, *, new: bool, now: int) -> None:
+        """Count an announcement; `now` is in microseconds."""
         self.announced += new
         self.repeated += not new
-        self.decisions["granted"] += granted
         sent_at = self._sent_at.pop(unlock_id, None)
         if sent_at is not None and new:
             self.unlock_seconds.append((now - sent_at) / 1_000_000)

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from nats.aio.subscription import Subscription
     from nats.js import JetStreamContext
 
-    from worker.announcing import Announcement
+    from worker.announcing import Announcement, Told
     from worker.frames import Frame
 
     Worth = Callable[[int, int], bool]
@@ -380,8 +380,8 @@ class Broker:
             raise BrokerAwayError(_said(error)) from error
         return not ack.duplicate
 
-    async def announce(self, announcements: Sequence[Announcement]) -> dict[str, bool]:
-        """Publish messages on subjects of their own; return per id whether it was news to the broker.
+    async def announce(self, announcements: Sequence[Announcement]) -> Told:
+        """Publish messages on subjects of their own; return what became of each, by id.
 
         Raises:
             BrokerAwayError: they may have arrived or not; try again.

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import anyio
 import msgspec
 
 from dsl.calendar import format_instant
+from dsl.compile import USER, scope_of
 from dsl.fold import standings
+from dsl.outcome import Subject
 from dsl.values import canonical_number
 from worker import terminal
 from worker.app import wall_clock
 from worker.backfill import backfill
 from worker.dead import FOR_EVER, list_letters, purge_letters, replay_letter, show_letter
 from worker.erasure import erase_user
+from worker.fence import RulesMovedError
+from worker.granting import CannotGrantError, Granted, grant_by_hand
 from worker.patience import CommandError, patiently, whoami
+from worker.reconcile import State as Stands
 from worker.results import read_subject
 from worker.revoking import revoke
 from worker.rules import load_deployed
@@ -27,7 +33,6 @@ if TYPE_CHECKING:
     from pathlib import Path
     from uuid import UUID
 
-    from dsl.outcome import Subject
     from dsl.progress import State
     from worker.dead import DeadLetter
     from worker.deployed import Deployed
@@ -113,6 +118,7 @@ class Listed(NamedTuple):
     status: str
     earned_at: int
     granted_at: int | None
+    by_hand: bool
 
 
 async def unlocks(
@@ -131,7 +137,7 @@ async def unlocks(
             row.subject,
             ".".join(part for part in (row.achievement, row.tier) if part),
             row.occurrence or "",
-            row.status,
+            f"{row.status}, by hand" if row.by_hand else row.status,
             format_instant(row.earned_at)[:19],
         )
         for row in await patiently(settings, work)
@@ -140,10 +146,56 @@ async def unlocks(
     terminal.table(terminal.plural(len(rows), "unlock"), columns, rows)
 
 
-async def revoke_unlocks(settings: Settings, ids: Sequence[UUID]) -> None:
+class Meant(NamedTuple):
+    """An unlock as an operator names it; no scope means that of the achievement."""
+
+    tenant: str
+    subject: str
+    achievement: str
+    """With its tier, behind a dot."""
+    scope: str | None
+    occurrence: str | None
+
+
+async def grant(settings: Settings, meant: Meant, *, reason: str, by: str) -> None:
+    """Grant an unlock whatever the events say."""
+    name, _, tier = meant.achievement.partition(".")
+
+    async def work(store: Store) -> Granted:
+        while True:
+            rules = await load_deployed(store, settings)
+            versions = rules.rules.achievements.get(name)
+            scope = meant.scope or (USER if versions is None else scope_of(versions[0]))
+            subject = Subject(meant.tenant, scope, meant.subject)
+            with suppress(RulesMovedError):  # somebody has applied others meanwhile
+                return await grant_by_hand(
+                    store, rules, subject, name, tier or None, meant.occurrence, reason=reason, by=by, now=wall_clock()
+                )
+
+    try:
+        granted = await patiently(settings, work)
+    except CannotGrantError as error:
+        raise CommandError(str(error), error.hint) from error
+    what = f"{meant.achievement} of {meant.subject} in {meant.tenant}"
+    terminal.out().print(f"{_GRANTED[granted.before].format(what)}: unlock {granted.unlock_id}", markup=False)
+
+
+_GRANTED: Final[dict[Stands | None, str]] = {
+    None: "granted {}",
+    Stands.SETTLING: "granted {}, which was still settling",
+    Stands.GRANTED: "granted {} by hand, which events had earned; no late event contests it now",
+    Stands.CONTESTED: "granted {} by hand, which was contested",
+    Stands.REVOKED: "granted {} again, which had been revoked",
+    Stands.BY_HAND: "{} was granted by hand before; nothing changed",
+}
+
+
+async def revoke_unlocks(settings: Settings, ids: Sequence[UUID], *, reason: str, by: str) -> None:
     """Revoke unlocks; late evidence does not bring them back."""
     for unlock_id in ids:
-        row = await patiently(settings, lambda store, one=unlock_id: revoke(store, one, now=wall_clock()))
+        row = await patiently(
+            settings, lambda store, one=unlock_id: revoke(store, one, now=wall_clock(), by=by, reason=reason)
+        )
         if row is None:
             raise CommandError(f"there is no unlock {unlock_id}, or it was revoked before", "ach unlocks")
         terminal.out().print(f"revoked {row.achievement} of {row.subject} in {row.tenant_id}", markup=False)

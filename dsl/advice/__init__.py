@@ -18,6 +18,7 @@ from dsl.advice.rulebook import Rulebook
 from dsl.advice.tiers import advise_on_tiers
 from dsl.advice.together import advise_on_twins
 from dsl.check.problems import Problems
+from dsl.check.rewards import check_rewards
 from dsl.diagnostics import Severity
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ __all__ = ["examine"]
 
 def examine(files: Sequence[File], rules: Rules, problems: Iterable[Diagnostic]) -> list[Diagnostic]:
     """Return what the parser and the checker found, with advice beside it, and without what is allowed."""
-    found = list(problems)
+    found = [*problems, *check_rewards(files)]
     sound = all(problem.severity is not Severity.ERROR for problem in found)
     if sound:
         found += advise(files, rules)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import date
 from typing import TYPE_CHECKING, NamedTuple
 
-from dsl.calendar import EPOCH, label, unit_index
+from dsl.calendar import index_of, label
 from dsl.syntax import RepeatEach
-from dsl.types import DAY, HOUR, Unit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,6 +13,7 @@ if TYPE_CHECKING:
     from dsl.clock import Clock
     from dsl.judge import Ruling
     from dsl.progress import Grant, State
+    from dsl.types import Unit
 
 
 class MeantError(ValueError):
@@ -61,33 +60,9 @@ def _nth(grants: Sequence[Grant], wanted: str | None, now: int) -> Meant:
 def _unit(grants: Sequence[Grant], wanted: str | None, now: int, state: State, zoned: tuple[Unit, Clock]) -> Meant:
     unit, clock = zoned
     current = clock.now_unit(state, now, unit)
-    index = current if wanted is None else _index(unit, wanted)
+    index = current if wanted is None else index_of(unit, wanted)
     if index is None or index > current:
         raise MeantError(f'"{wanted}" is no {unit.value} up to now, such as "{label(unit, current)}"')
     name = label(unit, index)
     grant = next((grant for grant in grants if grant.occurrence == name), None)
     return Meant(name, grant, min(now, clock.begin(state, unit, index + 1) - 1))
-
-
-def _index(unit: Unit, text: str) -> int | None:
-    """Return the unit of a label, None where it is none."""
-    try:
-        day = _first_day(unit, text)
-        hour = int(text.partition("T")[2]) if unit is Unit.HOUR else 0
-    except ValueError:
-        return None
-    index = unit_index(unit, (day - EPOCH.date()).days * DAY + hour * HOUR)
-    return index if label(unit, index) == text else None
-
-
-def _first_day(unit: Unit, text: str) -> date:
-    match unit:
-        case Unit.HOUR | Unit.DAY:
-            return date.fromisoformat(text.partition("T")[0])
-        case Unit.WEEK:
-            year, _, week = text.partition("-W")
-            return date.fromisocalendar(int(year), int(week), 1)
-        case Unit.MONTH:
-            return date.fromisoformat(f"{text}-01")
-        case Unit.YEAR:
-            return date(int(text), 1, 1)

@@ -17,7 +17,7 @@ SELECT
     ARRAY(
         SELECT ROW(
             tenant_id, scope, subject, achievement, tier, occurrence, unlock_id, version, earned_at, event_id, settles_at,
-            granted_at, contested_at, revoked_at)
+            granted_at, contested_at, revoked_at, by_hand)
         FROM unlock
         WHERE unlock.tenant_id = asked.tenant_id AND unlock.scope = 'user' AND unlock.subject = asked.user_id
         ORDER BY achievement, tier, occurrence
@@ -61,7 +61,7 @@ WITH held AS (
     -- use amend_unlocks from $53
     RETURNING 1
 ), noted AS (
-    -- use insert_evaluations from $59
+    -- use insert_evaluations from $58
 ), forgotten AS (
     -- use forget_checkpoints from $48
 )

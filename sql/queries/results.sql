@@ -1,12 +1,13 @@
 -- What has come out: for digests, replays and the demo's summary.
 
 -- name: all_unlocks
--- Status as of a clock: what settles later than that is not granted yet.
+-- Status as of a clock: what settles later than that is not granted yet. What an operator granted and no event supports
+-- is no function of events, and left out.
 SELECT
     tenant_id, scope, subject, achievement, tier, occurrence, version, earned_at,
     contested_at IS NOT NULL OR revoked_at IS NOT NULL AS contested
 FROM unlock
-WHERE settles_at IS NULL OR settles_at <= $1
+WHERE (settles_at IS NULL OR settles_at <= $1) AND event_id <> ''
 ORDER BY tenant_id, scope, subject, achievement, tier, occurrence;
 
 -- name: all_progress
@@ -28,7 +29,8 @@ ORDER BY scope;
 
 -- name: listed_unlocks
 -- Newest first; a null status means any.
-SELECT unlock_id, tenant_id, scope, subject, achievement, tier, occurrence, version, status, earned_at, granted_at
+SELECT
+    unlock_id, tenant_id, scope, subject, achievement, tier, occurrence, version, status, earned_at, granted_at, by_hand
 FROM v_unlock
 WHERE ($1::text IS NULL OR tenant_id = $1)
     AND ($2::text IS NULL OR subject = $2)

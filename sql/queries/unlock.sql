@@ -40,7 +40,7 @@ SELECT unlock_id, granted_at IS NOT NULL AS granted FROM new;
 -- Locked, because the notifier may be granting one that settles.
 SELECT
     unlock.tenant_id, unlock.scope, unlock.subject, achievement, tier, occurrence, unlock_id, version, earned_at,
-    event_id, settles_at, granted_at, contested_at, revoked_at
+    event_id, settles_at, granted_at, contested_at, revoked_at, by_hand
 FROM unnest($1::text[], $2::text[], $3::text[]) AS asked (tenant_id, scope, subject)
 JOIN unlock
     ON unlock.tenant_id = asked.tenant_id AND unlock.scope = asked.scope AND unlock.subject = asked.subject
@@ -48,25 +48,27 @@ ORDER BY unlock.tenant_id, unlock.scope, unlock.subject, achievement, tier, occu
 FOR UPDATE OF unlock;
 
 -- name: amend_unlocks
--- Late evidence moved it, or supports it again. Id, reward and granted_at stay; one that still settles waits anew. What
--- an operator has revoked stays as it is.
+-- Late evidence moved it, or supports it again. Id, reward and granted_at stay. One that settles waits anew; where its
+-- new version does not settle, the relay grants it next. What an operator has revoked stays as it is.
 UPDATE unlock SET
     version = rows.version,
     earned_at = rows.earned_at,
     event_id = rows.event_id,
-    settles_at = rows.settles_at,
-    granted_at = coalesce(granted_at, CASE WHEN rows.settles_at IS NULL THEN $6::timestamptz END),
+    settles_at = coalesce(rows.settles_at, CASE WHEN granted_at IS NULL THEN rows.earned_at END),
     contested_at = NULL
 FROM unnest($1::uuid[], $2::integer[], $3::timestamptz[], $4::text[], $5::timestamptz[])
     AS rows (unlock_id, version, earned_at, event_id, settles_at)
 WHERE unlock.unlock_id = rows.unlock_id AND unlock.revoked_at IS NULL;
 
 -- name: contest_unlocks
-UPDATE unlock SET contested_at = $2 WHERE unlock_id = ANY ($1::uuid[]);
+-- What an operator has granted or revoked stays as it is.
+UPDATE unlock SET contested_at = $2
+WHERE unlock_id = ANY ($1::uuid[]) AND granted_at IS NOT NULL AND revoked_at IS NULL AND NOT by_hand;
 
 -- name: withdraw_unlocks
--- Never granted, never announced: nobody loses anything.
-DELETE FROM unlock WHERE unlock_id = ANY ($1::uuid[]) AND granted_at IS NULL;
+-- Never granted, never announced: nothing is lost. What an operator has revoked is kept, or new evidence would bring it
+-- back.
+DELETE FROM unlock WHERE unlock_id = ANY ($1::uuid[]) AND granted_at IS NULL AND revoked_at IS NULL;
 
 -- name: insert_evaluations
 INSERT INTO evaluation (
@@ -77,20 +79,54 @@ FROM unnest(
     $1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::integer[], $8::text[],
     $9::boolean[], $10::timestamptz[], $11::text[]) AS rows;
 
--- name: claim_unlocks
--- The outbox. Rows that another relay holds are skipped; nothing is remembered between two claims.
+-- name: grant_settled
+-- Committed by itself, before anything is announced: what is announced is in the books as granted, whoever dies in
+-- between, and late evidence contests it from here on. Rows that a batch or another relay holds are skipped. Whether the
+-- decision is final was written when it began to settle.
+WITH due AS (
+    SELECT unlock_id
+    FROM unlock
+    WHERE granted_at IS NULL AND revoked_at IS NULL AND settles_at <= $1::timestamptz
+    ORDER BY settles_at
+    LIMIT $3
+    FOR UPDATE SKIP LOCKED
+), settled AS (
+    UPDATE unlock SET granted_at = $2::timestamptz
+    FROM due
+    WHERE unlock.unlock_id = due.unlock_id
+    RETURNING unlock.*
+)
+INSERT INTO evaluation (
+    tenant_id, scope, subject, achievement, tier, occurrence, version, decision, final, earned_at, event_id,
+    decided_at)
 SELECT
-    unlock_id, tenant_id, scope, subject, achievement, tier, occurrence, version, earned_at, event_id, settles_at,
-    granted_at, reward::text AS reward
+    settled.tenant_id, settled.scope, settled.subject, settled.achievement, settled.tier, settled.occurrence,
+    settled.version, 'granted', coalesce(before.final, false), settled.earned_at, settled.event_id, $2::timestamptz
+FROM settled
+LEFT JOIN LATERAL (
+    SELECT final
+    FROM evaluation
+    WHERE evaluation.tenant_id = settled.tenant_id AND evaluation.scope = settled.scope
+        AND evaluation.subject = settled.subject AND evaluation.achievement = settled.achievement
+        AND evaluation.tier = settled.tier AND evaluation.occurrence = settled.occurrence
+    ORDER BY evaluation_id DESC
+    LIMIT 1
+) AS before ON true;
+
+-- name: claim_unlocks
+-- The outbox, oldest first, without what the broker has refused a moment ago ($1). Rows that another relay holds are
+-- skipped; nothing is remembered between two claims. What is claimed cannot be amended or revoked until it is marked.
+SELECT
+    unlock_id, tenant_id, scope, subject, achievement, tier, occurrence, version, earned_at, event_id, granted_at,
+    reward::text AS reward
 FROM unlock
-WHERE published_at IS NULL AND revoked_at IS NULL AND (settles_at IS NULL OR settles_at <= $1::timestamptz)
-ORDER BY settles_at NULLS FIRST
+WHERE published_at IS NULL AND granted_at IS NOT NULL AND revoked_at IS NULL AND unlock_id <> ALL ($1::uuid[])
+ORDER BY granted_at
 LIMIT $2
 FOR UPDATE SKIP LOCKED;
 
 -- name: mark_published
-UPDATE unlock SET published_at = $2, granted_at = coalesce(granted_at, $2)
-WHERE unlock_id = ANY ($1::uuid[]);
+UPDATE unlock SET published_at = $2 WHERE unlock_id = ANY ($1::uuid[]) AND granted_at IS NOT NULL;
 
 -- name: mark_announced
 -- Without a claim: whoever holds one of these rows at the moment may be waiting for another, and is not waited for. By
@@ -104,12 +140,16 @@ WHERE unlock_id IN (
 
 -- name: next_settling
 -- When the notifier has to look again.
-SELECT min(settles_at) FROM unlock WHERE published_at IS NULL AND revoked_at IS NULL AND settles_at IS NOT NULL;
+SELECT min(settles_at) FROM unlock WHERE granted_at IS NULL AND revoked_at IS NULL;
 
 -- name: outbox_is_empty
+-- But for what the broker refuses ($2).
 SELECT NOT EXISTS (
     SELECT FROM unlock
-    WHERE published_at IS NULL AND revoked_at IS NULL AND (settles_at IS NULL OR settles_at <= $1::timestamptz));
+    WHERE published_at IS NULL AND granted_at IS NOT NULL AND revoked_at IS NULL AND unlock_id <> ALL ($2::uuid[])
+) AND NOT EXISTS (
+    SELECT FROM unlock WHERE granted_at IS NULL AND revoked_at IS NULL AND settles_at <= $1::timestamptz
+);
 
 -- name: contested_unlocks
 -- For the reconciliation report.
@@ -126,27 +166,34 @@ WHERE tenant_id = $1 AND scope = $2 AND subject = $3 AND achievement = ANY ($4::
     AND contested_at IS NOT NULL AND revoked_at IS NULL
 ORDER BY achievement, tier, occurrence;
 
--- name: insert_settled
--- The decision that an unlock waited for; whether it is final was written when it began to settle.
-INSERT INTO evaluation (
-    tenant_id, scope, subject, achievement, tier, occurrence, version, decision, final, earned_at, event_id,
-    decided_at)
-SELECT
-    unlock.tenant_id, unlock.scope, unlock.subject, unlock.achievement, unlock.tier, unlock.occurrence,
-    unlock.version, 'granted', coalesce(before.final, false), unlock.earned_at, unlock.event_id, $2::timestamptz
-FROM unlock
-LEFT JOIN LATERAL (
-    SELECT final
-    FROM evaluation
-    WHERE evaluation.tenant_id = unlock.tenant_id AND evaluation.scope = unlock.scope
-        AND evaluation.subject = unlock.subject AND evaluation.achievement = unlock.achievement
-        AND evaluation.tier = unlock.tier AND evaluation.occurrence = unlock.occurrence
-    ORDER BY evaluation_id DESC
-    LIMIT 1
-) AS before ON true
-WHERE unlock.unlock_id = ANY ($1::uuid[]);
-
 -- name: revoke_unlock
+-- In every state, and for good: what settles is kept, so that no evidence earns it anew.
 UPDATE unlock SET revoked_at = $2
 WHERE unlock_id = $1 AND revoked_at IS NULL
 RETURNING tenant_id, scope, subject, achievement, tier, occurrence, version, earned_at, event_id;
+
+-- name: user_is_erased
+SELECT EXISTS (SELECT FROM erasure WHERE tenant_id = $1 AND user_id = $2);
+
+-- name: grant_by_hand
+-- Over whatever was there, which the caller holds. Id, reward, granted_at and published_at stay where they are set.
+INSERT INTO unlock (
+    tenant_id, scope, subject, achievement, tier, occurrence, unlock_id, version, earned_at, event_id, settles_at,
+    granted_at, reward, by_hand)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13::text::jsonb, true)
+ON CONFLICT (tenant_id, scope, subject, achievement, tier, occurrence) DO UPDATE SET
+    version = excluded.version,
+    earned_at = excluded.earned_at,
+    event_id = excluded.event_id,
+    settles_at = excluded.settles_at,
+    granted_at = coalesce(unlock.granted_at, excluded.granted_at),
+    contested_at = NULL,
+    revoked_at = NULL,
+    by_hand = true;
+
+-- name: insert_operators_word
+-- What an operator has decided, and why; no evidence moves it.
+INSERT INTO evaluation (
+    tenant_id, scope, subject, achievement, tier, occurrence, version, decision, final, earned_at, event_id,
+    decided_at, actor, reason)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, true, $9, $10, $11, nullif($12, ''), nullif($13, ''));

@@ -29,7 +29,11 @@ PAGES: Final = Path(__file__).parents[2] / "docs" / "diagnostics"
 _FENCE: Final = re.compile(r"^```ach(?P<kind>[^\n]*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 BESIDE: Final = frozenset({"ACH501", "ACH505", "ACH510"})
 """What short examples may bring on without being about it."""
-SHOWN_ELSEWHERE: Final = {"ACH121": "takes too many errors for a page", "ACH422": "takes a rule set in force"}
+SHOWN_ELSEWHERE: Final = {
+    "ACH121": "takes too many errors for a page",
+    "ACH422": "takes a rule set in force",
+    "ACH423": "takes a reward that is too large for a page",
+}
 
 
 def problems(text: str) -> list[Diagnostic]:

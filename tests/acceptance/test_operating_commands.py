@@ -8,9 +8,12 @@ import signal
 import subprocess
 from typing import TYPE_CHECKING
 
+import asyncpg
+import nats
 import pytest
 
 from tests.acceptance.conftest import ROOT, read_until
+from worker.patience import whoami
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -74,6 +77,59 @@ async def test_unlocks_are_listed_and_revoked_and_users_erased(deployed: Shell) 
     deployed.environment["ACH_CONSUMER"] = "again"
     deployed.ach("run", "--drain")
     assert deployed.ach("unlocks", *whose).out.startswith("0 unlocks")
+
+
+async def test_an_achievement_is_granted_by_hand(deployed: Shell) -> None:
+    whose = ("ann", "committer.bronze", "--tenant", "t")
+    refused = deployed.ach("grant", "ann", "commiter.bronze", "-t", "t", "--reason", "a prize")
+    assert (refused.code, "did you mean committer?" in refused.err) == (1, True)
+    assert deployed.ach("grant", *whose).code == 2  # without a reason
+    granted = deployed.ach("grant", *whose, "--reason", "a prize", "--by", "the boss")
+    assert granted.out.startswith("granted committer.bronze of ann in t: unlock ")
+    unlock = granted.out.split()[-1]
+    assert deployed.ach("run", "--drain").code == 0
+    listed = deployed.ach("unlocks", "--tenant", "t").out
+    assert (unlock in listed, "announced, by hand" in listed) == (True, True)
+    assert "nothing changed" in deployed.ach("grant", *whose, "--reason", "again").out
+    assert deployed.ach("revoke", unlock, "--reason", "a mistake", "--by", "the boss").code == 0
+    again = deployed.ach("grant", *whose, "--reason", "no mistake")
+    assert again.out.startswith("granted committer.bronze of ann in t again, which had been revoked")
+    connection = await asyncpg.connect(deployed.environment["DATABASE_URL"])
+    try:
+        rows = await connection.fetch("SELECT decision, actor, reason FROM evaluation ORDER BY evaluation_id")
+    finally:
+        await connection.close()
+    assert [tuple(row) for row in rows] == [
+        ("granted_by_hand", "the boss", "a prize"),
+        ("revoked", "the boss", "a mistake"),
+        ("granted_by_hand", whoami(), "no mistake"),
+    ]
+    assert json.loads(deployed.ach("digest", "--json").out)["unlocks"] == []
+
+
+REWARDED = 'event a.done {}\nachievement vast { title "Vast" when count(event=a.done, >= 1) reward { x: "%s" } }\n'
+
+
+async def test_rewards_that_cannot_be_announced_are_not_applied(deployed: Shell) -> None:
+    deployed.write("vast.ach", REWARDED % ("x" * 70_000))
+    assert "ACH423" in deployed.ach("check", "vast.ach").out
+    ran = deployed.ach("apply", "vast.ach")
+    assert (ran.code, "ACH423" in ran.out, "nothing was done" in ran.err) == (1, True, True)
+    client = await nats.connect(deployed.environment["NATS_URL"])
+    try:
+        # Deployed before: the stream of announcements is an operator's.
+        await client.jetstream().add_stream(name="UNLOCKS", subjects=["unlocks.>"], max_msg_size=10_000)
+    finally:
+        await client.close()
+    deployed.write("vast.ach", REWARDED % ("x" * 9_800))
+    ran = deployed.ach("apply", "vast.ach")
+    assert (ran.code, "an announcement of vast version 1" in ran.err, "10,000" in ran.err) == (1, True, True)
+    deployed.write("vast.ach", REWARDED % ("x" * 2_000))
+    ran = deployed.ach("apply", "vast.ach")
+    assert (ran.code, "where ids are long" in ran.err) == (0, True)
+    deployed.environment["NATS_URL"] = "nats://127.0.0.1:1"
+    ran = deployed.ach("apply", "vast.ach")
+    assert (ran.code, "did not answer" in ran.err) == (0, True)
 
 
 async def test_killed_in_mid_stream_a_restart_gives_the_same_digest(deployed: Shell) -> None:

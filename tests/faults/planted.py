@@ -28,7 +28,11 @@ _LEDGER_ORDER: Final = (
     "WHERE event_type = ANY ($5::text[])\nORDER BY asked.n, occurred_at, event.event_id;\n\n-- name: events_of_tenants"
 )
 _OUTBOX: Final = (
-    "WHERE published_at IS NULL AND revoked_at IS NULL AND (settles_at IS NULL OR settles_at <= $1::timestamptz)\nORDER"
+    "WHERE published_at IS NULL AND granted_at IS NOT NULL AND revoked_at IS NULL AND unlock_id <> ALL ($1::uuid[])\n"
+    "ORDER"
+)
+_SETTLED: Final = (
+    "WHERE granted_at IS NULL AND revoked_at IS NULL AND settles_at <= $1::timestamptz\n    ORDER BY settles_at\n"
 )
 _MARK_FRESH: Final = "            self._unmarked += [one.unlock_id for one in some]\n"
 
@@ -604,8 +608,8 @@ _GRANTING: Final = (
         "contested_grant_deleted",
         "a grant stays with the user",
         "sql/queries/unlock.sql",
-        "UPDATE unlock SET contested_at = $2 WHERE unlock_id = ANY ($1::uuid[]);",
-        "DELETE FROM unlock WHERE unlock_id = ANY ($1::uuid[]) AND $2::timestamptz IS NOT NULL;",
+        "UPDATE unlock SET contested_at = $2\nWHERE",
+        "DELETE FROM unlock\nWHERE $2::timestamptz IS NOT NULL AND",
         (f"{PIPELINE}::test_contested_and_restored",),
     ),
     Bug(
@@ -636,8 +640,8 @@ _GRANTING: Final = (
         "granted_at_moves",
         "granted_at never moves",
         "sql/queries/unlock.sql",
-        "granted_at = coalesce(granted_at, CASE WHEN rows.settles_at IS NULL THEN $6::timestamptz END),",
-        "granted_at = coalesce($6::timestamptz, granted_at),",
+        "CASE WHEN granted_at IS NULL THEN rows.earned_at END),",
+        "CASE WHEN granted_at IS NULL THEN rows.earned_at END),\n    granted_at = now(),",
         (f"{PIPELINE}::test_late_evidence_moves_what_was_earned_and_not_what_was_granted",),
     ),
     Bug(
@@ -660,15 +664,15 @@ _GRANTING: Final = (
         "settling_announced",
         "what settles is not announced before",
         "sql/queries/unlock.sql",
-        _OUTBOX,
-        _OUTBOX.replace("<=", "<>"),
+        _SETTLED,
+        _SETTLED.replace("<=", "<>"),
         (f"{PIPELINE}::test_settling_by_the_clock_of_the_stream",),
     ),
     Bug(
         "revoked_grant_comes_back",
         "an operator's word is the last",
         "worker/reconcile.py",
-        "if row is None or row.revoked_at is not None:",
+        "if row is None or row.state is State.REVOKED:",
         "if row is None:",
         ("worker/test_reconcile.py",),
     ),
@@ -689,13 +693,12 @@ _GRANTING: Final = (
         "marked_before_it_is_announced",
         "what was not announced is not marked",
         "worker/notifier.py",
-        "                now = self._now()\n                news",
-        "                now = self._now()\n"
-        "                async with self._store.transaction() as other:\n"
-        "                    # As if the claim had been committed first.\n"
-        '                    await session.script("COMMIT; BEGIN")\n'
-        '                    await other.run("mark_published", sorted(one.unlock_id for one in claimed), now)\n'
-        "                news",
+        "            some, news = await self._announce_claimed(claimed) if claimed else (claimed, {})\n",
+        "            async with self._store.transaction() as other:\n"
+        "                # As if the claim had been committed first.\n"
+        '                await session.script("COMMIT; BEGIN")\n'
+        '                await other.run("mark_published", sorted(one.unlock_id for one in claimed), self._now())\n'
+        "            some, news = await self._announce_claimed(claimed) if claimed else (claimed, {})\n",
         (f"{PROTOCOL}::test_an_unlock_that_was_not_announced_is_not_marked",),
     ),
     Bug(
@@ -710,16 +713,16 @@ _GRANTING: Final = (
         "announced_and_not_marked",
         "what was announced is not announced again",
         "worker/notifier.py",
-        'await session.run("mark_published", sorted(one.unlock_id for one in claimed), now)\n',
-        'await session.run("mark_published", sorted(one.unlock_id for one in claimed)[1:], now)\n',
+        'await session.run("mark_published", sorted(one.unlock_id for one in some), self._now())\n',
+        'await session.run("mark_published", sorted(one.unlock_id for one in some)[1:], self._now())\n',
         (f"{PROTOCOL}::test_an_unlock_that_was_not_announced_is_not_marked",),
     ),
     Bug(
         "fresh_marked_before_it_is_announced",
         "what was not announced is not marked",
         "worker/notifier.py",
-        "                news = await self._announce(some, now)\n            except",
-        f"    {_MARK_FRESH}                news = await self._announce(some, now)\n            except",
+        "                some, news = await self._announce(some)\n            except",
+        f"    {_MARK_FRESH}                some, news = await self._announce(some)\n            except",
         (f"{PROTOCOL}::test_what_was_just_granted_and_not_announced_is_not_marked",),
     ),
     Bug(
@@ -758,7 +761,7 @@ _GRANTING: Final = (
         "too_busy_to_look",
         "what settles is announced however busy we are",
         "worker/notifier.py",
-        "self._look_at = min(self._look_at, await self._nap() + monotonic())",
+        "self._look_at = min(self._look_at, await self._nap() + monotonic(), self._refused.next_at)",
         "self._look_at = await self._nap() + monotonic()",
         (f"{PROTOCOL}::test_what_settles_is_announced_however_busy_we_are",),
     ),

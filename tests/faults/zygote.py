@@ -73,9 +73,9 @@ class Telling(Stats):
         super().count_batch(attempt, seconds)
         tell(said="batch")
 
-    def count_announced(self, unlock_id: UUID, *, new: bool, granted: bool, now: int) -> None:
+    def count_announced(self, unlock_id: UUID, *, new: bool, now: int) -> None:
         """Tell of an announcement."""
-        super().count_announced(unlock_id, new=new, granted=granted, now=now)
+        super().count_announced(unlock_id, new=new, now=now)
         tell(said="announced")
 
 

@@ -55,8 +55,8 @@ class Watched(Stats):
         super().count_batch(attempt, seconds)
         self._move()
 
-    def count_announced(self, unlock_id: UUID, *, new: bool, granted: bool, now: int) -> None:
-        super().count_announced(unlock_id, new=new, granted=granted, now=now)
+    def count_announced(self, unlock_id: UUID, *, new: bool, now: int) -> None:
+        super().count_announced(unlock_id, new=new, now=now)
         self._move()
 
     def _move(self) -> None:
