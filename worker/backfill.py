@@ -4,8 +4,8 @@ A piece is some subjects of one partition: its lock is held for a moment only, s
 to date is told by the stamp of the stored state, so a backfill that was interrupted goes on where it was, several may
 run at once, and subjects that live events have touched meanwhile are skipped.
 
-Who has events that the rules hear comes first. Then comes who has none, and has something left of what was heard once:
-a state goes, and what nothing supports is contested.
+Subjects with events that the rules hear come first. Then come those that have none, and something left of what was
+heard once: a state goes, and what nothing supports is contested.
 """
 
 from __future__ import annotations
@@ -129,14 +129,14 @@ class _Search(NamedTuple):
 
 
 def _who_hears(rules: Deployed, scope: str) -> _Search:
-    """Find everybody with events that the plan hears; who has no state, or one of another plan, is to be folded."""
+    """Find subjects with events that the plan hears; those without a state of this plan are to be folded."""
     pages = {"user": "users_of_types", "tenant": "tenants_of_types"}.get(scope, "subjects_of_scope")
     asked = types_heard(rules, scope) if scope in FIELDLESS else scope
     return _Search(scope, pages, asked, "stale_subjects", (rules.stamps[scope],))
 
 
 def _who_is_left(rules: Deployed, scope: str) -> _Search:
-    """Find everybody else: who has a state, checkpoints or supported unlocks without any event that the plan hears."""
+    """Find all others: those with a state, checkpoints or supported unlocks, and no event that the plan hears."""
     judged = [f"{achievement}.{tier}" for achievement, tier in rules.ruled(scope)]
     return _Search(scope, "subjects_with_rows", scope, "left_subjects", (rules.stamps[scope], judged))
 

@@ -244,7 +244,7 @@ async def write_progress(
     now: int,
     absorbed: Mapping[Subject, Position] = MappingProxyType({}),
 ) -> None:
-    """Write states and checkpoints, sorted by key; what is left of whoever has heard nothing goes."""
+    """Write states and checkpoints, sorted by key; what is left of a subject that has heard nothing goes."""
     unheard = sorted(subject for subject, standing in standings.items() if _heard_nothing(standing))
     if unheard:
         await session.run("forget_progress", *_columns(unheard, 3))

@@ -151,11 +151,11 @@ def _declared(
     types, fields = set(reads.types), set(reads.fields)
     for trait in reads.traits:
         tellers = {event for event, names in rules.trait_events.items() if trait in names}
-        yield f"trait {trait}: told by", ", ".join(sorted(tellers)) or _NONE
+        yield f"trait {trait}: from", ", ".join(sorted(tellers)) or _NONE
         types |= tellers
         fields |= {(event, trait) for event in tellers}
     if reads.chooses:
-        yield "traits: told by", ", ".join(sorted(rules.trait_events)) or _NONE
+        yield "traits: from", ", ".join(sorted(rules.trait_events)) or _NONE
         types |= rules.trait_events.keys()
     if reads.every_type:
         yield "events: declared", ", ".join(sorted(rules.events))

@@ -98,7 +98,7 @@ async def read_results(store: Store, rules: Deployed, *, clock: int | None = Non
 async def read_subject(store: Store, rules: Deployed, tenant: str, name: str) -> dict[Subject, State]:
     """Return the states of everything of that name in a tenant: a user, the tenant itself, a field's value.
 
-    A user of whom the rules in force hear nothing is at the beginning of everything.
+    A user without any event that the rules in force hear is at the beginning of everything.
 
     Raises:
         StaleError: one was folded by other rules, or not yet.

@@ -168,10 +168,10 @@ async def apply_rules(
     while True:
         past = await _remember(store, {(row.achievement, row.version) for row in versions})
         async with store.transaction(patient=True) as session:
-            # The first thing: from here on nobody commits a batch, and nobody else applies.
+            # The first thing: from here on no batch is committed, and no other rules are applied.
             await session.run("hold_all_partitions")
             before = await session.row(InForce, "rules_in_force")
-            # Somebody else has applied meanwhile: look again at what was meant.
+            # Other rules have been applied meanwhile: look again at what was meant.
             if _epoch_of(before) == past.epoch:
                 return await _put_into_force(session, change, before, past)
 
@@ -329,8 +329,8 @@ async def _write_aggregates(session: Session, ruleset: RuleSet, *, epoch: int, n
 async def adopt_plans(store: Store, rules: Deployed, *, now: int) -> None:
     """Note under which fingerprints this release folds the rules in force, where another one has deployed them.
 
-    Stamps follow from rules and epoch, so they are right without it. But the next `apply` would take plans that have not
-    changed for new ones, and have everyone folded again.
+    Stamps follow from rules and epoch, so they are right without it. But the next `apply` would take plans that have
+    not changed for new ones, and have everyone folded again.
     """
     plans = rules.program.scopes
     if not await _foreign_scopes(store, rules):

@@ -1,4 +1,4 @@
-"""Rules that change: what is refused, what may be accepted, and what becomes of those whom no rule hears any more."""
+"""Rules that change: what is refused, what may be accepted, and what becomes of subjects that are heard no more."""
 
 from __future__ import annotations
 
@@ -78,9 +78,9 @@ async def sent(engine: Engine, *events: dict[str, Any]) -> list[dict[str, Any]]:
 async def test_a_contract_that_changes_what_is_deployed_is_refused(engine: Engine) -> None:
     await engine.apply(EVENTS + BIG)
     tightened = EVENTS.replace("int? >= 0", "int? >= 5") + BIG
-    with pytest.raises(MeaningChangedError) as told:
+    with pytest.raises(MeaningChangedError) as refused:
         await engine.apply(tightened, accept=False)
-    assert str(told.value) == (
+    assert str(refused.value) == (
         "changed meaning under an unchanged version: "
         "big version 1 (event a.done: n was `int >= 0`, is `int >= 5`); "
         "deploy it as a new version, or accept the change (`ach apply --accept-contracts`)"
@@ -200,7 +200,7 @@ async def test_an_upgrade_folds_everyone_once(engine: Engine) -> None:
     # Users u2 and u3, and the team.
     assert (await engine.backfill()).subjects == 3
     await expect_replay(engine, EVENTS + X + TEAM, events)
-    # The plan is known by now, and words alone fold nobody again.
+    # The plan is known by now, and words alone have no one folded again.
     await engine.apply(EVENTS + X.replace('"X"', '"Words"') + TEAM, accept=False)
     assert (await engine.backfill()).subjects == 0
     assert {row["status"] for row in await engine.rows("SELECT status FROM aggregate WHERE scope = 'team'")} == {"live"}
@@ -244,7 +244,7 @@ async def test_somebody_else_applies_meanwhile(engine: Engine, monkeypatch: pyte
     assert (times, applied.new) == (2, (("y", 1),))
 
 
-# -- whom no rule hears any more --------------------------------------------------------------------------------------
+# -- subjects that are heard no more ----------------------------------------------------------------------------------
 
 
 async def test_who_is_heard_no_more_is_visited_once(engine: Engine) -> None:
@@ -271,7 +271,7 @@ async def test_who_is_heard_no_more_is_visited_once(engine: Engine) -> None:
     for user in ("u1", "u3"):
         (state,) = (await of_subject(engine, user)).values()
         assert state.mark is None
-    assert await of_subject(engine, "nobody") == {}
+    assert await of_subject(engine, "u9") == {}
 
 
 async def test_who_has_not_been_folded_is_not_shown_at_the_beginning(engine: Engine) -> None:
@@ -284,7 +284,7 @@ async def test_who_has_not_been_folded_is_not_shown_at_the_beginning(engine: Eng
     assert list(await of_subject(engine, "u1")) == [Subject("t1", USER, "u1")]
 
 
-async def test_checkpoints_of_whom_no_rule_hears_go(engine: Engine) -> None:
+async def test_checkpoints_of_users_no_rule_hears_go(engine: Engine) -> None:
     await engine.apply(EVENTS + X)
     await sent(engine, *(event(i) for i in range(200)))
     assert len(await engine.rows("SELECT FROM checkpoint")) > 1

@@ -1,4 +1,4 @@
-"""Rules that change over a ledger: what is supported is what a fold of all of it says, whoever is still heard.
+"""Rules that change over a ledger: what is supported is what a fold of all of it says.
 
 Chains of rule files are drawn, with events between them. `ACH_CHANGES` multiplies the number of the quick run.
 """

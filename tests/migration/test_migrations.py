@@ -123,6 +123,12 @@ KEYED = [
     "mark_announced",
     "claim_unlocks",
     "users_of_types",
+    "subjects_with_rows",
+    "left_subjects",
+    "withdraw_retired",
+    "forget_states_of_scope",
+    "forget_checkpoints_of_scope",
+    "user_in_ledger",
 ]
 
 

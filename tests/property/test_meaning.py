@@ -39,8 +39,8 @@ def outcomes(chain: Chain) -> list[tuple[RuleSet, Outcome]]:
     return found
 
 
-def told(rules: RuleSet, outcome: Outcome, name: str) -> tuple[list[Unlock], Sequence[object]]:
-    """Return all that is told of an achievement: unlocks, and everybody's progress at one moment."""
+def outcome_of(rules: RuleSet, outcome: Outcome, name: str) -> tuple[list[Unlock], Sequence[object]]:
+    """Return what has come out of one achievement: unlocks, and the progress of all at one moment."""
     assert rules.program is not None
     progress = [
         (*subject, standing)
@@ -71,7 +71,7 @@ def test_what_means_the_same_grants_the_same() -> None:
                     continue
                 keys = [(name, version) for version in versions]
                 changed = [change_of(*key, before[key], now[key]) for key in keys]
-                same = told(rules, outcome, name) == told(first, wanted, name)
+                same = outcome_of(rules, outcome, name) == outcome_of(first, wanted, name)
                 assert same or any(changed), (name, chain.texts[0])
                 assert all(one is None or (one.reasons and not one.own) for one in changed)
                 tried["other" if any(changed) else "equal"] += 1

@@ -1,4 +1,4 @@
-"""What belongs to the meaning of a version, and what does not: rules before, rules after, and what is told."""
+"""What belongs to the meaning of a version, and what does not: rules before, rules after, and the reasons."""
 
 from __future__ import annotations
 
@@ -63,17 +63,17 @@ LEVEL = (TRAITS, TRAITS.replace("level: int", "level: int >= 2"), "event user.up
 ALSO = (
     TRAITS,
     TRAITS + "traits from c.done { level: int }\n",
-    "trait level: told by was `user.updated`, is `c.done, user.updated`",
+    "trait level: from was `user.updated`, is `c.done, user.updated`",
 )
 ZONE = (
     TRAITS,
     TRAITS + "traits from c.done { timezone: string }\n",
-    "trait timezone: told by was `user.updated`, is `c.done, user.updated`",
+    "trait timezone: from was `user.updated`, is `c.done, user.updated`",
 )
 TELLER = (
     TRAITS,
     TRAITS + "traits from c.done { other: int }\n",
-    "traits: told by was `user.updated`, is `c.done, user.updated`",
+    "traits: from was `user.updated`, is `c.done, user.updated`",
 )
 NEWS = (
     B,
@@ -129,12 +129,12 @@ CASES = {
     # -- traits --
     "for": (one("for level >= 2 when count(event=b.done, >= 3)"), LEVEL),
     "for, of several": (one('for not (plan = "pro") or level >= 2 when count(event=b.done, >= 3)'), LEVEL),
-    "for, told by another": (one("for level >= 2 when count(event=b.done, >= 3)"), ALSO),
+    "for, from another": (one("for level >= 2 when count(event=b.done, >= 3)"), ALSO),
     "for, another moment": (one("for level >= 2 when count(event=b.done, >= 3)"), TELLER),
     "for, another trait": (one("for level >= 2 when count(event=b.done, >= 3)"), PLAN),
     "for, copies": (one("for level >= 2 when count(event=b.done, >= 3)"), STRANGE),
     "no for": (B_COUNT, (*LEVEL[:2], None)),
-    "no for, told by another": (B_COUNT, (*TELLER[:2], None)),
+    "no for, from another": (B_COUNT, (*TELLER[:2], None)),
     "zone": (one("when streak(event=b.done, per=day, >= 3, tz=user)"), ZONE),
     "zone of a part": (one("when any(count(event=b.done, >= 9), streak(event=b.done, per=day, >= 3, tz=user))"), ZONE),
     "zone of a repeat": (one("repeat every day tz=user when count(event=b.done, >= 3)"), ZONE),
@@ -177,6 +177,25 @@ def test_what_a_plan_reads_is_in_its_fingerprint() -> None:
         assert one.fingerprint != two.fingerprint, new
     one, two = (compile_rules(rules_of(text + COUNT)) for text in (DECLARED, DECLARED.replace(">= 0", ">= 0.0")))
     assert one.fingerprint == two.fingerprint
+
+
+def test_moments_of_a_for() -> None:
+    """A version with a `for` is judged at every event that tells a trait: which of those are copies matters."""
+    text = DECLARED + "event c.done { s: string }\ntraits from c.done { other: int }\n"
+    x = one("for level >= 2 when count(event=b.done, >= 3)")
+    found = changed(text + x, text.replace("c.done { s: string }", "c.done { s: string once per s }") + x)
+    assert found == ("event c.done: once per was `none`, is `s`",)
+
+
+def test_a_teller_that_was_heard_before() -> None:
+    """An event that the plan hears anyway tells a trait from now on: its contract says the same as before."""
+    x = one("for level >= 2 when count(event=c.done, >= 3)")
+    before = TRAITS + "event c.done { level: int? }\n"
+    fingerprints = {
+        compile_rules(rules_of(text + x)).fingerprint
+        for text in (before, before + "traits from c.done { level: int }\n")
+    }
+    assert len(fingerprints) == 2
 
 
 # -- achievements that others name ------------------------------------------------------------------------------------
