@@ -162,7 +162,7 @@ class _PlanBuilder:
         self.asking: Mapping[int, frozenset[int]] = {}
 
     def build(self) -> Plan:
-        for name in _in_order(self.achievements):
+        for name in in_order(self.achievements):
             self._add(name, self.achievements[name])
         self.memory.number()
         self.asking = self._asking()
@@ -284,13 +284,16 @@ class _PlanBuilder:
         return {slot: frozenset(rulings) for slot, rulings in asking.items()}
 
     def _describe(self, dispatch: Mapping[str, Dispatch]) -> str:
-        """Return everything that a stored state depends on, as text."""
+        """Return everything that a stored state depends on, as text.
+
+        The contract of a field decides which values of the ledger are read: one that does not fit it is absent.
+        """
         lines = [f"encoding {ENCODING}", f"scope {self.scope}"]
         lines.extend(f"aggregate {entry.key()}" for entry in self.memory.entries.values())
         lines.extend(f"judge {judge.described}" for judge in self.judges)
         for event_type in sorted(dispatch):
             schema, entry = self.rules.events[event_type], dispatch[event_type]
-            fields = ",".join(sorted(f"{field.name}:{field.type.value}" for field in schema.fields.values()))
+            fields = ",".join(sorted(f"{field.name}:{field.contract}" for field in schema.fields.values()))
             lines.append(f"event {event_type} {fields} once {entry.once} traits {entry.traits}")
         return "\n".join(lines)
 
@@ -390,7 +393,7 @@ def traits_of(predicate: Predicate) -> set[str]:
             return {predicate.left.name}
 
 
-def _in_order(achievements: Mapping[str, tuple[Achievement, ...]]) -> list[str]:
+def in_order(achievements: Mapping[str, tuple[Achievement, ...]]) -> list[str]:
     """Return names so that each follows those it names; alphabetical where free."""
     done: dict[str, None] = {}
     stack: list[tuple[str, Iterator[str]]] = []

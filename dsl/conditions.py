@@ -100,7 +100,7 @@ def _spans(memory: Memory, made: Made, tree: Condition, context: Context, clock:
     # What was unlocked is a fact also for a span that has forgotten it (`repeat each`) or did not see its event
     # (`active`, `fresh`): such a span takes it up at the very next moment, whatever event that is.
     partial = bool(context.owner) or context.seen != Seen()
-    ticks = memory.all_types if partial and _asks_unlocks(tree) else frozenset[str]()
+    ticks = memory.all_types if partial and asks_unlocks(tree) else frozenset[str]()
     if mods.within is not None:
         length = mods.within.us
         key = f"({key} within {length})"
@@ -116,9 +116,10 @@ def _spans(memory: Memory, made: Made, tree: Condition, context: Context, clock:
     return Made(node, key)
 
 
-def _asks_unlocks(tree: Condition) -> bool:
+def asks_unlocks(tree: Condition) -> bool:
+    """Tell whether a condition names an achievement anywhere."""
     if isinstance(tree, Combine):
-        return any(_asks_unlocks(part) for part in tree.parts)
+        return any(asks_unlocks(part) for part in tree.parts)
     return isinstance(tree, Unlocked)
 
 

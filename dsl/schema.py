@@ -10,6 +10,7 @@ import msgspec
 
 from dsl.syntax import Achievement, Example
 from dsl.types import FieldType, Number
+from dsl.values import canonical_number
 
 
 class Field(msgspec.Struct, frozen=True):
@@ -19,6 +20,16 @@ class Field(msgspec.Struct, frozen=True):
     type: FieldType
     optional: bool = False
     low: Number | None = None
+
+    @property
+    def contract(self) -> str:
+        """What a value must be, as it is declared: `int? >= 0`."""
+        return f"{self.type}{'?' if self.optional else ''}{self.bound}"
+
+    @property
+    def bound(self) -> str:
+        """The lower bound as it is declared, in its one form: ` >= 0`; empty where there is none."""
+        return "" if self.low is None else f" >= {canonical_number(self.low)}"
 
 
 class EventSchema(msgspec.Struct, frozen=True):

@@ -168,14 +168,17 @@ CREATE TABLE rule_version (
     applied_at  timestamptz NOT NULL,
     applied_by  text NOT NULL,
     retired_at  timestamptz,
+    declarations jsonb,
     CONSTRAINT rule_version_pkey PRIMARY KEY (achievement, version),
     CONSTRAINT rule_version_positive CHECK (version >= 1),
     CONSTRAINT rule_version_meaning_length CHECK (octet_length(meaning) = 32),
     CONSTRAINT rule_version_span CHECK (ends_at > starts_at),
     CONSTRAINT rule_version_epoch FOREIGN KEY (epoch) REFERENCES rule_set
 );
-COMMENT ON TABLE rule_version IS 'Every version ever deployed. Its meaning never changes; its words may.';
+COMMENT ON TABLE rule_version IS 'Every version ever deployed. Its text keeps its meaning; what that depends on changes where an operator accepts it.';
 COMMENT ON COLUMN rule_version.meaning IS 'SHA-256 of the achievement in canonical form, without its words.';
+COMMENT ON COLUMN rule_version.declarations IS
+    'What else its meaning depends on: contracts, once per, traits, achievements it names; null where an earlier release applied it.';
 
 CREATE TABLE aggregate (
     scope       text COLLATE "C" NOT NULL,

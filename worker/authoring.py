@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from dsl.story import Verdict
+    from worker.meaning import Changed
     from worker.rulefiles import RuleSet
 
 
@@ -31,16 +32,23 @@ def tell_problems(rules: RuleSet) -> None:
         terminal.out().print(f"{named}: {found}")
 
 
-def meanings_changed(rules: RuleSet, changed: Iterable[tuple[str, int]]) -> Iterator[Diagnostic]:
-    """Yield a problem for each (achievement, version) that means something else than when it was deployed."""
-    wanted = set(changed)
+def meanings_changed(rules: RuleSet, changed: Iterable[Changed]) -> Iterator[Diagnostic]:
+    """Yield a problem for each version that means something else than when it was deployed."""
+    wanted = {(one.achievement, one.version): one for one in changed}
     for file in rules.files:
         for node in file.declarations:
-            if not isinstance(node, Achievement) or (node.name.text, node.version) not in wanted:
+            one = wanted.get((node.name.text, node.version)) if isinstance(node, Achievement) else None
+            if one is None or not isinstance(node, Achievement):
                 continue
             name, latest = node.name.text, rules.rules.achievements[node.name.text][-1].version
             message = f"`{name}` version {node.version} means something else than when it was deployed"
             hint = f"undo the change, or make it version {latest + 1}: achievement {name} version {latest + 1} from ..."
+            if not one.own:
+                message += f": {'; '.join(one.reasons)}"
+                hint = (
+                    f"undo the change, or put version {latest + 1} in its place, or have everyone judged anew: "
+                    "ach apply --accept-contracts"
+                )
             yield Diagnostic("ACH422", Severity.ERROR, file.source, node.name.span, message, hint)
 
 

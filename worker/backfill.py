@@ -3,6 +3,9 @@
 A piece is some subjects of one partition: its lock is held for a moment only, so live unlocks do not notice. What is up
 to date is told by the stamp of the stored state, so a backfill that was interrupted goes on where it was, several may
 run at once, and subjects that live events have touched meanwhile are skipped.
+
+Subjects with events that the rules hear come first. Then come those that have none, and something left of what was
+heard once: a state goes, and what nothing supports is contested.
 """
 
 from __future__ import annotations
@@ -18,8 +21,9 @@ from dsl.outcome import Subject
 from worker.fence import NOBODY, Held
 from worker.folding import refold, write_progress
 from worker.grants import Earned, settle_unlocks
+from worker.ledger import FIELDLESS, types_heard
 from worker.partition import partition_of
-from worker.rules import load_deployed
+from worker.rules import Aggregate, adopt_plans, load_deployed
 from worker.settings import Clock
 from worker.standing import BEGINNING, Standing
 
@@ -91,15 +95,18 @@ async def backfill(
         UnavailableError: the database went away; call again to go on.
     """
     rules = await load_deployed(store, settings)
+    await adopt_plans(store, rules, now=now())
     report = Report(rules.epoch)
     for scope, plan in rules.program.scopes.items():
-        async for piece in _pieces(store, rules, scope):
-            await _bring_up_to_date(store, settings, rules, piece, report, now=now())
-            if granted is not None:
-                granted()
-            await anyio.sleep(pause)
+        for search in (_who_hears(rules, scope), _who_is_left(rules, scope)):
+            async for piece in _pieces(store, search):
+                await _bring_up_to_date(store, settings, rules, search, piece, report, now=now())
+                if granted is not None:
+                    granted()
+                await anyio.sleep(pause)
         async with store.transaction() as session:
             await session.run("aggregate_is_live", scope, plan.fingerprint, now())
+    await _forget_scopes(store, rules, pause)
     log.info("backfill done", epoch=report.epoch, subjects=report.subjects)
     return report
 
@@ -114,18 +121,46 @@ async def is_building(store: Store) -> bool:
         return bool(await session.value(bool, "something_is_building"))
 
 
+# -- who is not up to date --------------------------------------------------------------------------------------------
+
+
 class _Named(NamedTuple):
     tenant_id: str
     subject: str
 
 
-async def _pieces(store: Store, rules: Deployed, scope: str) -> AsyncIterator[list[Subject]]:
+class _Search(NamedTuple):
+    """How subjects of a scope are found: a query for pages of them, and one that tells which are not up to date."""
+
+    scope: str
+    pages: str
+    asked: object
+    """What the first query is asked, besides the page."""
+    stale: str
+    state: tuple[object, ...]
+    """What the second query is asked, besides the subjects and their scope."""
+
+
+def _who_hears(rules: Deployed, scope: str) -> _Search:
+    """Find subjects with events that the plan hears; those without a state of this plan are to be folded."""
+    pages = {"user": "users_of_types", "tenant": "tenants_of_types"}.get(scope, "subjects_of_scope")
+    asked = types_heard(rules, scope) if scope in FIELDLESS else scope
+    return _Search(scope, pages, asked, "stale_subjects", (rules.stamps[scope],))
+
+
+def _who_is_left(rules: Deployed, scope: str) -> _Search:
+    """Find all others: those with a state, checkpoints or supported unlocks, and no event that the plan hears."""
+    judged = [f"{achievement}.{tier}" for achievement, tier in rules.ruled(scope)]
+    return _Search(scope, "subjects_with_rows", scope, "left_subjects", (rules.stamps[scope], judged))
+
+
+async def _pieces(store: Store, search: _Search) -> AsyncIterator[list[Subject]]:
     """Yield subjects of a scope that are not up to date, in pieces of one partition."""
     after = _Named("", "")
     while True:
         async with store.transaction(patient=True) as session:
-            page = await _page(session, rules, scope, after)
-            stale = await _stale(session, rules, scope, page)
+            page = await session.rows(_Named, search.pages, search.asked, *after, PAGE)
+            stale = await _stale(session, search, page)
         by_partition: defaultdict[int, list[Subject]] = defaultdict(list)
         for subject in stale:
             by_partition[partition_of(*subject)].append(subject)
@@ -137,32 +172,30 @@ async def _pieces(store: Store, rules: Deployed, scope: str) -> AsyncIterator[li
         after = page[-1]
 
 
-async def _page(session: Session, rules: Deployed, scope: str, after: _Named) -> list[_Named]:
-    types = sorted(rules.program.scopes[scope].types)
-    if scope == "user":
-        return await session.rows(_Named, "users_of_types", types, *after, PAGE)
-    if scope == "tenant":
-        return await session.rows(_Named, "tenants_of_types", types, *after, PAGE)
-    return await session.rows(_Named, "subjects_of_scope", scope, *after, PAGE)
-
-
-async def _stale(session: Session, rules: Deployed, scope: str, page: list[_Named]) -> list[Subject]:
+async def _stale(session: Session, search: _Search, page: list[_Named]) -> list[Subject]:
     tenants, names = [one.tenant_id for one in page], [one.subject for one in page]
-    rows = await session.rows(_Named, "stale_subjects", tenants, names, scope, rules.stamps[scope])
-    return [Subject(row.tenant_id, scope, row.subject) for row in rows]
+    rows = await session.rows(_Named, search.stale, tenants, names, search.scope, *search.state)
+    return [Subject(row.tenant_id, search.scope, row.subject) for row in rows]
 
 
-async def _bring_up_to_date(
-    store: Store, settings: Settings, rules: Deployed, piece: list[Subject], report: Report, *, now: int
+# -- bringing them up to date -----------------------------------------------------------------------------------------
+
+
+async def _bring_up_to_date(  # noqa: PLR0913 - what it works with
+    store: Store,
+    settings: Settings,
+    rules: Deployed,
+    search: _Search,
+    piece: list[Subject],
+    report: Report,
+    *,
+    now: int,
 ) -> None:
-    scope = piece[0].scope
-    partition = partition_of(*piece[0])
+    scope, partition = search.scope, partition_of(*piece[0])
     async with store.transaction(patient=True) as session:
-        held = await session.rows(Held, "take_partitions", [partition], NOBODY)
-        if any(row.rules_epoch != rules.epoch for row in held):
-            raise SupersededError
+        await _hold(session, rules, partition)
         # Live events may have come first.
-        stale = await _stale(session, rules, scope, [_Named(one.tenant_id, one.subject) for one in piece])
+        stale = await _stale(session, search, [_Named(one.tenant_id, one.subject) for one in piece])
         if not stale:
             return
         checkpoints: list[Checkpoint] = []
@@ -179,6 +212,27 @@ async def _bring_up_to_date(
         decisions = await settle_unlocks(session, rules, Earned([], folded), now=now, clock=clock)
     report.subjects += len(folded)
     _count(report, decisions, [grant for anew in folded.values() for grant in anew.grants])
+
+
+async def _hold(session: Session, rules: Deployed, partition: int) -> None:
+    held = await session.rows(Held, "take_partitions", [partition], NOBODY)
+    if any(row.rules_epoch != rules.epoch for row in held):
+        raise SupersededError
+
+
+async def _forget_scopes(store: Store, rules: Deployed, pause: float) -> None:
+    """Delete states and checkpoints of scopes that no plan has any more."""
+    async with store.transaction() as session:
+        known = {row.scope for row in await session.rows(Aggregate, "aggregates")}
+    for scope in sorted(known - rules.program.scopes.keys()):
+        for statement in ("forget_states_of_scope", "forget_checkpoints_of_scope"):
+            forgotten = PAGE
+            while forgotten == PAGE:
+                async with store.transaction(patient=True) as session:
+                    # Any partition will do: who brings the scope back waits for all of them.
+                    await _hold(session, rules, 0)
+                    forgotten = await session.run(statement, scope, PAGE)
+                await anyio.sleep(pause)
 
 
 def _count(report: Report, decisions: list[Decision], earned: list[Grant]) -> None:

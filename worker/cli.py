@@ -334,7 +334,13 @@ def migrate() -> None:
 
 @main.command()
 @_rules_argument
-def apply(paths: Sequence[Path]) -> None:
+@click.option(
+    "--accept-contracts",
+    is_flag=True,
+    help="Accept that versions mean something else where a contract, `once per`, traits or an achievement that they "
+    "name have changed; everyone is judged anew.",
+)
+def apply(paths: Sequence[Path], accept_contracts: bool) -> None:  # noqa: FBT001
     """Put rule files into force, all of them together, and bring everybody up to date.
 
     Workers take them up without a restart. A deployed version may not change its meaning: give it a new version.
@@ -342,7 +348,7 @@ def apply(paths: Sequence[Path]) -> None:
     from worker import operating  # noqa: PLC0415
 
     rules = _load_good(paths)
-    _operate(lambda settings: operating.apply(settings, rules))
+    _operate(lambda settings: operating.apply(settings, rules, accept_contracts=accept_contracts))
 
 
 @main.command()

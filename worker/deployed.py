@@ -88,6 +88,10 @@ class Deployed:
         terms = self._terms.get((grant.achievement, grant.version, grant.tier))
         return terms is not None and terms.final
 
+    def ruled(self, scope: str) -> list[tuple[str, str]]:
+        """Return what is judged in a scope: (achievement, tier), "" for none, in order."""
+        return sorted(self._ruled.get(scope, ()))
+
     def rules_on(self, scope: str, achievement: str, tier: str) -> bool:
         """Tell whether an achievement and tier ("" for none) are still judged in a scope."""
         return (achievement, tier) in self._ruled.get(scope, frozenset())

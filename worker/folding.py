@@ -244,10 +244,17 @@ async def write_progress(
     now: int,
     absorbed: Mapping[Subject, Position] = MappingProxyType({}),
 ) -> None:
-    """Write states and checkpoints, sorted by key; whoever has heard nothing has none."""
-    if standings:
+    """Write states and checkpoints, sorted by key; what is left of a subject that has heard nothing goes."""
+    unheard = sorted(subject for subject, standing in standings.items() if _heard_nothing(standing))
+    if unheard:
+        await session.run("forget_progress", *_columns(unheard, 3))
+    if len(unheard) < len(standings):
         columns = progress_columns(standings, now=now), checkpoint_columns(checkpoints), position_columns(absorbed)
         await session.run("save_progress", *chain.from_iterable(columns))
+
+
+def _heard_nothing(standing: Standing) -> bool:
+    return standing.state is not None and standing.state.mark is None
 
 
 def progress_columns(standings: Mapping[Subject, Standing], *, now: int) -> list[object]:

@@ -57,14 +57,21 @@ async def migrate(settings: Settings) -> None:
         terminal.out().print("the schema is up to date")
 
 
-async def apply(settings: Settings, rules: RuleSet) -> None:
+async def apply(settings: Settings, rules: RuleSet, *, accept_contracts: bool) -> None:
     """Put rules into force, and bring everybody up to date."""
     await _check_announcements(settings, rules)
 
     async def work(store: Store) -> None:
         await store.migrate(now=wall_clock())
         try:
-            applied = await apply_rules(store, rule_files(rules), settings, by=whoami(), now=wall_clock())
+            applied = await apply_rules(
+                store,
+                rule_files(rules),
+                settings,
+                by=whoami(),
+                now=wall_clock(),
+                accept_contracts=accept_contracts,
+            )
         except MeaningChangedError as error:
             for problem in meanings_changed(rules, error.changed):
                 terminal.show_problem(problem)
@@ -80,6 +87,10 @@ async def apply(settings: Settings, rules: RuleSet) -> None:
         for what, versions in (("new", applied.new), ("retired", applied.retired)):
             for name, number in versions:
                 terminal.out().print(f"  {what}: {name} version {number}")
+        for one in applied.changed_meaning:
+            terminal.out().print(f"  changed: {one}", markup=False)
+        if applied.withdrawn:
+            terminal.out().print(f"  withdrawn: {terminal.plural(applied.withdrawn, 'unlock')} that had not settled")
         await _backfill(store, settings)
 
     await patiently(settings, work)
@@ -163,12 +174,20 @@ async def digest(settings: Settings, *, as_json: bool) -> None:
     async def work(store: Store) -> None:
         stored = await read_results(store, await load_deployed(store, settings))
         if as_json:
-            said = {"digest": stored.digest, "unlocks": stored.unlocks, "contested": stored.contested}
+            said = {
+                "digest": stored.digest,
+                "unlocks": stored.unlocks,
+                "contested": stored.contested,
+                "retired": stored.retired,
+            }
             print(msgspec.json.encode(said).decode())  # noqa: T201
             return
         unlocks, contested = len(stored.unlocks), len(stored.contested)
         terminal.out().print(f"digest {stored.digest}")
         subjects = terminal.plural(len(stored.states), "subject")
         terminal.out().print(f"{terminal.plural(unlocks, 'unlock')}, {contested:,} contested, {subjects}")
+        if stored.retired:
+            kept = terminal.plural(len(stored.retired), "unlock")
+            terminal.out().print(f"besides, {kept} of achievements that are retired; not in the digest")
 
     await patiently(settings, work)

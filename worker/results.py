@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from dsl.calendar import format_instant
 from dsl.compile import USER
+from dsl.fold import start
 from dsl.outcome import Subject, Unlock, digest, suppressed
 from worker.ledger import types_heard, user_state
 
@@ -27,12 +28,17 @@ class StaleError(Exception):
 
 
 class Stored(NamedTuple):
-    """Unlocks in order, supported and contested apart, and every subject's state."""
+    """Unlocks in order, supported and contested apart, and every subject's state.
+
+    Those are what the rules in force judge. What achievements and tiers have granted that have left the rules stays
+    where it is: `retired`, which is no part of the digest.
+    """
 
     unlocks: list[Unlock]
     contested: list[Unlock]
     states: dict[Subject, State]
     digest: str
+    retired: list[Unlock]
 
     @property
     def suppressed(self) -> int:
@@ -81,23 +87,39 @@ async def read_results(store: Store, rules: Deployed, *, clock: int | None = Non
             clock = await session.value(int, "latest_instant") or 0
         rows = await session.rows(_UnlockRow, "all_unlocks", clock)
         states = await _states(session, rules)
-    unlocks = [row.shown() for row in rows if not row.contested]
+    judged = [row for row in rows if rules.rules_on(row.scope, row.achievement, row.tier)]
+    unlocks = [row.shown() for row in judged if not row.contested]
     unlocks.sort(key=lambda unlock: unlock.order)
-    contested = [row.shown() for row in rows if row.contested]
-    return Stored(unlocks, contested, states, digest(rules.program, unlocks, states))
+    contested = [row.shown() for row in judged if row.contested]
+    retired = [row.shown() for row in rows if not rules.rules_on(row.scope, row.achievement, row.tier)]
+    return Stored(unlocks, contested, states, digest(rules.program, unlocks, states), retired)
 
 
 async def read_subject(store: Store, rules: Deployed, tenant: str, name: str) -> dict[Subject, State]:
     """Return the states of everything of that name in a tenant: a user, the tenant itself, a field's value.
 
+    A user without any event that the rules in force hear is at the beginning of everything.
+
     Raises:
-        StaleError: one was folded by other rules.
+        StaleError: one was folded by other rules, or not yet.
         UnavailableError: the database is away.
     """
     async with store.transaction() as session:
         asked = tenant, list(rules.stamps), name, types_heard(rules, USER)
         rows = await session.rows(_ProgressRow, "progress_of_subject", *asked)
-    return _decoded(rules, rows)
+        user = await session.row(_InLedger, "user_in_ledger", tenant, name, types_heard(rules, USER))
+    states = _decoded(rules, rows)
+    subject = Subject(tenant, USER, name)
+    if user is not None and user.known and subject not in states:
+        if user.heard:
+            raise StaleError(1)
+        states[subject] = start(rules.program.scopes[USER])
+    return states
+
+
+class _InLedger(NamedTuple):
+    known: bool
+    heard: bool
 
 
 async def _states(session: Session, rules: Deployed) -> dict[Subject, State]:

@@ -84,6 +84,68 @@ LEFT JOIN progress
     ON progress.tenant_id = asked.tenant_id AND progress.scope = $3 AND progress.subject = asked.subject
 WHERE progress.stamp IS DISTINCT FROM $4;
 
+-- name: subjects_with_rows
+-- In pages by key: whatever subject of scope $1 has anything that a fold has left, whether or not it has events.
+SELECT tenant_id, subject
+FROM (
+    (
+        SELECT tenant_id, subject
+        FROM progress
+        WHERE scope = $1 AND (tenant_id, scope, subject) > ($2, $1, $3)
+        ORDER BY tenant_id, subject
+        LIMIT $4
+    )
+    UNION
+    (
+        SELECT DISTINCT tenant_id, subject
+        FROM checkpoint
+        WHERE scope = $1 AND (tenant_id, scope, subject) > ($2, $1, $3)
+        ORDER BY tenant_id, subject
+        LIMIT $4
+    )
+    UNION
+    (
+        SELECT DISTINCT tenant_id, subject
+        FROM unlock
+        WHERE scope = $1 AND (tenant_id, scope, subject) > ($2, $1, $3)
+        ORDER BY tenant_id, subject
+        LIMIT $4
+    )
+) AS found
+ORDER BY tenant_id, subject
+LIMIT $4;
+
+-- name: left_subjects
+-- Of the subjects asked about: those with a state of another plan; of those without a state, who has checkpoints, or an
+-- unlock that counts as supported and that rules in force judge ($5: achievement and tier, with a point between).
+SELECT asked.tenant_id, asked.subject
+FROM unnest($1::text[], $2::text[]) AS asked (tenant_id, subject)
+LEFT JOIN progress
+    ON progress.tenant_id = asked.tenant_id AND progress.scope = $3 AND progress.subject = asked.subject
+WHERE CASE
+    WHEN progress.stamp IS NOT NULL THEN progress.stamp <> $4
+    ELSE EXISTS (
+        SELECT FROM checkpoint
+        WHERE checkpoint.tenant_id = asked.tenant_id AND checkpoint.scope = $3
+            AND checkpoint.subject = asked.subject)
+    OR EXISTS (
+        SELECT FROM unlock
+        WHERE unlock.tenant_id = asked.tenant_id AND unlock.scope = $3 AND unlock.subject = asked.subject
+            AND contested_at IS NULL AND revoked_at IS NULL AND achievement || '.' || tier = ANY ($5::text[]))
+END;
+
+-- name: forget_states_of_scope
+-- Of a scope that no plan has any more, $2 at a time.
+DELETE FROM progress
+USING (SELECT tenant_id, scope, subject FROM progress WHERE scope = $1 LIMIT $2) AS gone
+WHERE progress.tenant_id = gone.tenant_id AND progress.scope = gone.scope AND progress.subject = gone.subject;
+
+-- name: forget_checkpoints_of_scope
+DELETE FROM checkpoint
+USING (SELECT tenant_id, scope, subject, mark_at, mark_id FROM checkpoint WHERE scope = $1 LIMIT $2) AS gone
+WHERE checkpoint.tenant_id = gone.tenant_id AND checkpoint.scope = gone.scope AND checkpoint.subject = gone.subject
+    AND checkpoint.mark_at = gone.mark_at AND checkpoint.mark_id = gone.mark_id;
+
 -- name: prune_checkpoints
 -- Of each subject the latest $5 are kept, the $4 new ones included that it is about to get: what is later than all of
 -- them is rare, and folded from the beginning.

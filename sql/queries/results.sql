@@ -27,6 +27,12 @@ FROM progress
 WHERE tenant_id = $1 AND scope = ANY ($2::text[]) AND subject = $3
 ORDER BY scope;
 
+-- name: user_in_ledger
+-- Whether a tenant has a user of that name, and whether any of the events is of types $3.
+SELECT
+    EXISTS (SELECT FROM event WHERE tenant_id = $1 AND user_id = $2) AS known,
+    EXISTS (SELECT FROM event WHERE tenant_id = $1 AND user_id = $2 AND event_type = ANY ($3::text[])) AS heard;
+
 -- name: listed_unlocks
 -- Newest first; a null status means any.
 SELECT

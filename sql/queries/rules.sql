@@ -6,20 +6,35 @@ SELECT epoch, sources::text AS sources, hash, applied_at, applied_by FROM rule_s
 -- name: insert_rule_set
 INSERT INTO rule_set (epoch, sources, hash, applied_at, applied_by) VALUES ($1, $2::text::jsonb, $3, $4, $5);
 
+-- name: rule_set_before
+-- The last one that was applied before an instant.
+SELECT epoch, sources::text AS sources, hash, applied_at, applied_by
+FROM rule_set
+WHERE applied_at < $1
+ORDER BY epoch DESC
+LIMIT 1;
+
 -- name: rule_versions
-SELECT achievement, version, source, meaning, starts_at, ends_at, epoch, applied_at, applied_by, retired_at
+SELECT
+    achievement, version, source, meaning, starts_at, ends_at, epoch, applied_at, applied_by, retired_at,
+    declarations::text AS declarations
 FROM rule_version
 ORDER BY achievement, version;
 
 -- name: upsert_rule_versions
--- Words and the end of the span may follow the file; the meaning may not, which is checked before.
+-- Words and the end of the span may follow the file; the meaning may not, which is checked before. What it depends on
+-- is as it was, or has been accepted.
 INSERT INTO rule_version (
-    achievement, version, source, meaning, starts_at, ends_at, epoch, applied_at, applied_by)
-SELECT rows.*, $7, $8, $9
-FROM unnest($1::text[], $2::integer[], $3::text[], $4::bytea[], $5::timestamptz[], $6::timestamptz[]) AS rows
+    achievement, version, source, meaning, starts_at, ends_at, declarations, epoch, applied_at, applied_by)
+SELECT achievement, version, source, meaning, starts_at, ends_at, declarations::jsonb, $8, $9, $10
+FROM unnest(
+    $1::text[], $2::integer[], $3::text[], $4::bytea[], $5::timestamptz[], $6::timestamptz[], $7::text[])
+    AS rows (achievement, version, source, meaning, starts_at, ends_at, declarations)
 ON CONFLICT (achievement, version) DO UPDATE SET
     source = excluded.source,
+    meaning = excluded.meaning,
     ends_at = excluded.ends_at,
+    declarations = excluded.declarations,
     retired_at = NULL;
 
 -- name: retire_rule_versions
@@ -43,6 +58,15 @@ INSERT INTO aggregate (scope, fingerprint, types, epoch, status, changed_at)
 VALUES ($1, $2, $3::text[], $4, 'building', $5)
 ON CONFLICT (scope, fingerprint) DO UPDATE SET status = 'building', epoch = excluded.epoch, changed_at = excluded.changed_at
 WHERE aggregate.status = 'retired';
+
+-- name: forget_retired_aggregate
+-- The row that `adopt_aggregate` is about to take the place of.
+DELETE FROM aggregate WHERE scope = $1 AND fingerprint = $2 AND status = 'retired';
+
+-- name: adopt_aggregate
+-- The same plan under the fingerprint that this release gives it; since when it has been in force stays.
+UPDATE aggregate SET fingerprint = $2, types = $3::text[], status = 'building', changed_at = $4
+WHERE scope = $1 AND fingerprint <> $2 AND status <> 'retired';
 
 -- name: aggregate_is_live
 UPDATE aggregate SET status = 'live', changed_at = $3

@@ -70,6 +70,24 @@ WHERE unlock_id = ANY ($1::uuid[]) AND granted_at IS NOT NULL AND revoked_at IS 
 -- back.
 DELETE FROM unlock WHERE unlock_id = ANY ($1::uuid[]) AND granted_at IS NULL AND revoked_at IS NULL;
 
+-- name: withdraw_retired
+-- What has not settled by $4, and no rule judges any more: $1 to $3 are the scopes, achievements and tiers in force. An
+-- operator's word stays.
+WITH gone AS (
+    DELETE FROM unlock
+    WHERE published_at IS NULL AND granted_at IS NULL AND revoked_at IS NULL AND settles_at > $4::timestamptz
+        AND (scope, achievement, tier) NOT IN (SELECT * FROM unnest($1::text[], $2::text[], $3::text[]))
+    RETURNING *
+)
+INSERT INTO evaluation (
+    tenant_id, scope, subject, achievement, tier, occurrence, version, decision, final, earned_at, event_id,
+    decided_at)
+SELECT
+    tenant_id, scope, subject, achievement, tier, occurrence, version, 'withdrawn', false, earned_at, event_id,
+    $5::timestamptz
+FROM gone
+ORDER BY tenant_id, scope, subject, achievement, tier, occurrence;
+
 -- name: insert_evaluations
 INSERT INTO evaluation (
     tenant_id, scope, subject, achievement, tier, occurrence, version, decision, final, earned_at, event_id,

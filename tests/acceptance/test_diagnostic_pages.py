@@ -18,9 +18,9 @@ from dsl.diagnostics import Severity, render
 from dsl.parse import parse
 from dsl.source import Source
 from worker.authoring import meanings_changed
+from worker.meaning import Changed, meaning_of
 from worker.pages import NoPageError, explained, page
 from worker.rulefiles import build
-from worker.rules import meaning_of
 
 if TYPE_CHECKING:
     from dsl.diagnostics import Diagnostic
@@ -64,7 +64,7 @@ def test_changed_meaning_is_shown_where_it_stands() -> None:
     old, new, both = (rules.rules.achievements["ten"] for rules in (in_force, refused, instead))
     assert meaning_of(old[0]) != meaning_of(new[0])
     assert meaning_of(old[0]) == meaning_of(both[0])
-    (problem,) = meanings_changed(refused, [("ten", 1)])
+    (problem,) = meanings_changed(refused, [Changed("ten", 1, (), own=True)])
     assert (problem.code, problem.source.position(problem.span.start)) == ("ACH422", (3, 13))
     assert "version 2" in render(problem)
     assert not in_force.problems

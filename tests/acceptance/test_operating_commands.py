@@ -205,6 +205,58 @@ async def test_a_server_that_is_down_is_named_without_a_stack_trace(deployed: Sh
         assert worker.wait(timeout=30) == 0
 
 
+CHANGING = """
+event a.done { n: int >= 0 }
+event b.done {}
+
+achievement big { title "Big" when sum(event=a.done, of=n, >= 8) }
+achievement two { title "Two" when count(event=b.done, >= 2) }
+"""
+
+
+async def test_rules_that_change_are_refused_accepted_and_retired(deployed: Shell) -> None:
+    deployed.write("rules.ach", CHANGING)
+    assert deployed.ach("apply", "rules.ach").code == 0
+    lines = [
+        json.dumps(
+            {
+                "event_id": f"e{number}",
+                "event_type": "a.done",
+                "user_id": "u1",
+                "tenant_id": "t1",
+                "occurred_at": f"2026-04-13T09:00:0{number}Z",
+                "payload": {"n": 4},
+            }
+        )
+        for number in range(2)
+    ]
+    deployed.write("events.jsonl", "\n".join(lines) + "\n")
+    deployed.ach("emit", "events.jsonl")
+    assert deployed.ach("run", "--drain").code == 0
+    assert "big" in deployed.ach("unlocks").out
+    # The contract is tightened.
+    deployed.write("rules.ach", CHANGING.replace("int >= 0", "int >= 5"))
+    refused = deployed.ach("apply", "rules.ach")
+    assert refused.code == 1
+    assert "rules.ach:5:13: error[ACH422]" in refused.err + refused.out
+    said = "event a.done: n was `int >= 0`, is `int >= 5`"
+    assert said in refused.err + refused.out
+    assert "ach apply --accept-contracts" in refused.err + refused.out
+    accepted = deployed.ach("apply", "--accept-contracts", "rules.ach")
+    assert accepted.code == 0, accepted.err
+    assert f"changed: big version 1 ({said})" in accepted.out
+    assert "backfill: 1 subject folded again" in accepted.out
+    assert "1 unlock" in deployed.ach("unlocks", "--status", "contested").out
+    # No rule hears the user any more.
+    deployed.write("rules.ach", 'event b.done {}\nachievement two { title "Two" when count(event=b.done, >= 2) }\n')
+    retired = deployed.ach("apply", "rules.ach")
+    assert "retired: big version 1" in retired.out
+    assert "0 unlocks, 0 contested, 0 subjects" in deployed.ach("digest").out
+    assert "besides, 1 unlock of achievements that are retired" in deployed.ach("digest").out
+    assert [one["achievement"] for one in json.loads(deployed.ach("digest", "--json").out)["retired"]] == ["big"]
+    assert "0/2" in deployed.ach("progress", "u1", "-t", "t1").out
+
+
 def _processes(needle: str) -> list[str]:
     listed = subprocess.run(["/bin/ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
     return [line for line in listed.splitlines() if needle in line and str(os.getpid()) not in line.split()[0]]

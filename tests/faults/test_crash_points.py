@@ -306,5 +306,8 @@ ELSEWHERE: Final = {
     "count_partitions",
     # of the stream's clock, which replays have
     "latest_instant",
+    # of rules that hear less than those before, and of a database that an earlier release has written
+    *("forget_progress", "forget_states_of_scope", "forget_checkpoints_of_scope"),
+    *("rule_set_before", "forget_retired_aggregate", "adopt_aggregate"),
 }
 """Statements that are no part of start-up, batches, relay or backfill."""

@@ -79,11 +79,12 @@ class Engine:
         async with open_store(self.settings.database_url) as store:
             await store.migrate(now=wall_clock())
 
-    async def apply(self, text: str = RULES) -> Applied:
+    async def apply(self, text: str = RULES, *, accept: bool = True) -> Applied:
+        """Put rules into force, as an operator who accepts that contracts have changed."""
         async with open_store(self.settings.database_url) as store:
             await store.migrate(now=wall_clock())
             files = [RuleFile("rules.ach", text)]
-            return await apply_rules(store, files, self.settings, by="test", now=wall_clock())
+            return await apply_rules(store, files, self.settings, by="test", now=wall_clock(), accept_contracts=accept)
 
     async def backfill(self) -> Report:
         async with open_store(self.settings.database_url) as store:

@@ -125,6 +125,12 @@ KEYED = [
     "claim_unlocks",
     "next_settling",
     "users_of_types",
+    "subjects_with_rows",
+    "left_subjects",
+    "withdraw_retired",
+    "forget_states_of_scope",
+    "forget_checkpoints_of_scope",
+    "user_in_ledger",
 ]
 
 

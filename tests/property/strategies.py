@@ -374,9 +374,9 @@ def impossible(text: str) -> list[Diagnostic]:
 
 
 @st.composite
-def rule_files(draw: DrawFn, anchor: int, *, possible: bool = True) -> str:
-    """Draw a rule file, a valid one where all of it shall be `possible`."""
-    texts: list[str] = []
+def achievements(draw: DrawFn, anchor: int, *, possible: bool = True) -> list[list[str]]:
+    """Draw achievements, each as the texts of its versions; every one names earlier ones alone."""
+    texts: list[list[str]] = []
     targets: dict[str, list[str]] = {}
     for name in NAMES[: draw(st.integers(1, len(NAMES)))]:
         scope = draw(st.sampled_from(("user", "user", "user", "user", "user", "tenant", "team", "s")))
@@ -389,9 +389,16 @@ def rule_files(draw: DrawFn, anchor: int, *, possible: bool = True) -> str:
         versions = _versions(Shape(name, scope, repeat, tiers), anchor, tuple(earlier))
         if possible:
             versions = versions.filter(lambda drawn: not impossible(CONTRACT + "\n".join(drawn)))
-        texts += draw(versions)
+        texts.append(draw(versions))
         earlier += [name, *(f"{name}.{tier}" for tier in tiers)]
-    return CONTRACT + "\n".join(texts) + "\n"
+    return texts
+
+
+@st.composite
+def rule_files(draw: DrawFn, anchor: int, *, possible: bool = True) -> str:
+    """Draw a rule file, a valid one where all of it shall be `possible`."""
+    texts = draw(achievements(anchor, possible=possible))
+    return CONTRACT + "\n".join(text for versions in texts for text in versions) + "\n"
 
 
 @st.composite

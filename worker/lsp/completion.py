@@ -189,7 +189,7 @@ def _events(asked: Asked) -> Iterator[Offer]:
 
 
 def _shown(field: Field) -> str:
-    return f"{field.type}{'?' if field.optional else ''}" + ("" if field.low is None else f" >= {field.low}")
+    return field.contract
 
 
 def _fields_of(asked: Asked) -> dict[str, Field]:
