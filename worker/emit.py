@@ -86,7 +86,9 @@ def tell_published(published: Published, seconds: float) -> None:
     terminal.out().print(told)
     for refused in published.refused[:SHOWN]:
         terminal.fail(
-            f"not published: {refused.said}: {refused.message.body[:SHOWN_BYTES].decode(errors='replace')} ..."
+            terminal.visible(
+                f"not published: {refused.said}: {refused.message.body[:SHOWN_BYTES].decode(errors='replace')} ..."
+            )
         )
     if len(published.refused) > SHOWN:
         terminal.fail(f"and {len(published.refused) - SHOWN:,} more")

@@ -5,8 +5,6 @@ from __future__ import annotations
 from time import monotonic
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from worker import terminal
 from worker.app import at_once, wall_clock
 from worker.app import run as run_worker
@@ -128,7 +126,7 @@ async def digest(settings: Settings, *, as_json: bool) -> None:
         stored = await read_results(store, await load_deployed(store, settings))
         if as_json:
             said = {"digest": stored.digest, "unlocks": stored.unlocks, "contested": stored.contested}
-            print(msgspec.json.encode(said).decode())  # noqa: T201
+            terminal.say_json(said)
             return
         unlocks, contested = len(stored.unlocks), len(stored.contested)
         terminal.out().print(f"digest {stored.digest}")

@@ -16,7 +16,7 @@ from worker.recording import RecordingError
 from worker.results import StaleError
 from worker.rules import MeaningChangedError
 from worker.settings import Settings, shown
-from worker.store import SchemaMismatchError, Store, UnavailableError, open_store
+from worker.store import DatabaseUrlError, SchemaMismatchError, Store, UnavailableError, open_store
 from worker.stream import BrokerAwayError, BrokerMismatchError
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ def told(settings: Settings) -> Generator[None]:
     except BrokerAwayError as error:
         raise CommandError(f"NATS at {shown(settings.nats_url)}: {error}", "is NATS_URL right?") from error
     except (
+        DatabaseUrlError,
         SchemaMismatchError,
         BrokerMismatchError,
         RulesRefusedError,

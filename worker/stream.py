@@ -26,7 +26,8 @@ from worker.announcing import Announcer, Unanswered
 from worker.client import TappingClient
 from worker.message import DESCRIPTION, STATUS, Message, parse_deliveries, parse_delivery, parse_headers
 from worker.retry import delays
-from worker.settings import Settings, shown
+from worker.settings import ENCODED, Settings
+from worker.urls import is_clear, redacted, servers_of, shown
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
@@ -67,6 +68,7 @@ BATCH_BYTES: Final = 2 * 1024 * 1024
 _SERVED: Final = frozenset({"409 Message Size Exceeds MaxBytes", "409 Batch Completed"})
 _OUT_OF_REACH: Final = (NatsError, OSError, TimeoutError)
 _NANOSECONDS: Final = 1_000_000_000
+_UNREADABLE: Final = f"NATS_URL cannot be read: expected nats://user:password@host:port; {ENCODED}"
 
 log = structlog.get_logger()
 
@@ -421,7 +423,7 @@ async def open_broker(settings: Settings) -> AsyncGenerator[Broker]:
     """Connect, however long that takes, make sure of the streams, and give the broker for the length of a block.
 
     Raises:
-        BrokerMismatchError: the broker has something else under our names.
+        BrokerMismatchError: the broker has something else under our names, or NATS_URL is no URL.
     """
     link = _Link(settings)
     try:
@@ -449,6 +451,8 @@ class _Link:
         self._said = ""
 
     async def connect(self) -> Broker:
+        if not all(map(is_clear, servers_of(self._settings.nats_url))):
+            raise BrokerMismatchError(_UNREADABLE)
         for delay in delays():
             self._client = TappingClient()
             try:
@@ -458,9 +462,12 @@ class _Link:
                 log.warning(
                     "nats cannot be reached",
                     server=shown(self._settings.nats_url),
-                    said=self._said or _said(error),
+                    said=self._said or self._quoted(error),
                     retry_in=round(delay, 1),
                 )
+            except ValueError:
+                # What the library says of it quotes it.
+                raise BrokerMismatchError(_UNREADABLE) from None
             else:
                 self._broker = Broker(self._client, self._settings)
                 return self._broker
@@ -477,7 +484,7 @@ class _Link:
 
     def _options(self) -> dict[str, Any]:
         return {
-            "servers": self._settings.nats_url.split(","),
+            "servers": servers_of(self._settings.nats_url),
             "name": "ach",
             "connect_timeout": CONNECT_SECONDS,
             "max_reconnect_attempts": -1,
@@ -493,11 +500,15 @@ class _Link:
 
     async def _on_error(self, error: Exception) -> None:
         # While the broker is away every attempt says the same.
-        said = _said(error)
+        said = self._quoted(error)
         if said != self._said:
             self._said = said
             if self._broker is not None:
                 log.warning("trouble with nats", server=shown(self._settings.nats_url), said=said)
+
+    def _quoted(self, error: BaseException) -> str:
+        """Return what an error says, which may quote the URL, without secrets."""
+        return redacted(_said(error), self._settings.nats_url)
 
     async def _on_loss(self) -> None:
         if not self._client.is_closed:

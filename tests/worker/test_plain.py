@@ -126,7 +126,9 @@ subjects_of_any_form = st.builds(
 @settings(max_examples=300)
 @given(
     st.lists(
-        st.tuples(subjects_of_any_form, st.lists(st.tuples(st.sampled_from(NAMES), st.sampled_from(NAMES)), max_size=4)),
+        st.tuples(
+            subjects_of_any_form, st.lists(st.tuples(st.sampled_from(NAMES), st.sampled_from(NAMES)), max_size=4)
+        ),
         max_size=4,
     ),
     st.booleans(),
