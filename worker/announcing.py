@@ -26,6 +26,8 @@ class Announcement(NamedTuple):
     subject: str
     body: bytes
     id: str
+    after: int = 0
+    """The place in the stream of what may stand on the subject before it: something that is no announcement."""
 
 
 class Asked(NamedTuple):
@@ -61,11 +63,11 @@ class _Round:
 
     def __init__(self, size: int) -> None:
         self.missing = size
-        self.news: dict[str, bool] = {}
+        self.news: dict[str, bool | None] = {}
         self.trouble: str | None = None
         self.done = anyio.Event()
 
-    def answered(self, name: str, *, new: bool) -> None:
+    def answered(self, name: str, *, new: bool | None) -> None:
         self.news[name] = new
         self.missing -= 1
         if not self.missing:
@@ -79,10 +81,11 @@ class _Round:
 class Announcer:
     """Knows which answers are waited for. `inbox` is where `answer` is called for whatever comes below it."""
 
-    def __init__(self, inbox: str, headers: Mapping[str, str], id_header: str) -> None:
+    def __init__(self, inbox: str, headers: Mapping[str, str], id_header: str, after_header: str) -> None:
         self._inbox = inbox
         self._headers = dict(headers)
         self._id_header = id_header
+        self._after_header = after_header
         self._waiting: dict[str, tuple[_Round, str]] = {}
         self._number = 0
 
@@ -90,8 +93,11 @@ class Announcer:
         self,
         announcements: Sequence[Announcement],
         publish: Callable[[Sequence[Asked]], Awaitable[None]],
-    ) -> dict[str, bool] | Unanswered:
-        """Publish announcements, all at once; return per id whether it was news to the broker."""
+    ) -> dict[str, bool | None] | Unanswered:
+        """Publish announcements, all at once; return per id whether it was news to the broker.
+
+        None: something stands on its subject, and may be the announcement itself.
+        """
         if not announcements:
             return {}
         this = _Round(len(announcements))
@@ -103,7 +109,7 @@ class Announcer:
                 key = str(self._number)
                 keys.append(key)
                 self._waiting[key] = (this, one.id)
-                headers = {**self._headers, self._id_header: one.id}
+                headers = {**self._headers, self._id_header: one.id, self._after_header: str(one.after)}
                 asked.append(Asked(one.subject, f"{self._inbox}.{key}", headers, one.body))
             await publish(asked)
             with anyio.move_on_after(ANSWER_SECONDS):
@@ -128,7 +134,7 @@ class Announcer:
         if answer.error is None:
             this.answered(name, new=not answer.duplicate)
         elif answer.error.err_code == _WRONG_LAST_SEQUENCE:
-            this.answered(name, new=False)
+            this.answered(name, new=None)
         else:
             this.failed(f"{answer.error.err_code} {answer.error.description}")
 

@@ -60,6 +60,8 @@ REMAKE_SECONDS: Final = 0.5
 """Before a stream or consumer is made again, at most. The broker tells of a deletion before it has deleted the files;
 what is made meanwhile under the same name loses its own, and is broken until it is deleted in turn."""
 CLOSE_SECONDS: Final = 5.0
+TRIES: Final = 10
+"""To announce what something else has come before, again and again."""
 PULL_BYTES: Final = 16 * 1024 * 1024
 """Of one pull request, so that two of them are a bounded load however large the messages are."""
 BATCH_BYTES: Final = 2 * 1024 * 1024
@@ -107,11 +109,12 @@ class Broker:
         self._subscription: Subscription | None = None
         self._answers = client.new_inbox()
         self._answering = False
-        headers = {
-            api.Header.EXPECTED_LAST_SUBJECT_SEQUENCE.value: "0",
-            api.Header.EXPECTED_STREAM.value: settings.unlock_stream,
-        }
-        self._announcer = Announcer(self._answers, headers, api.Header.MSG_ID.value)
+        self._announcer = Announcer(
+            self._answers,
+            {api.Header.EXPECTED_STREAM.value: settings.unlock_stream},
+            id_header=api.Header.MSG_ID.value,
+            after_header=api.Header.EXPECTED_LAST_SUBJECT_SEQUENCE.value,
+        )
         self._stopped = False
 
     @property
@@ -394,12 +397,35 @@ class Broker:
                     f"{self._answers}.*", cb=self._on_answer
                 )
                 self._answering = True
-            said = await self._announcer.announce(announcements, self._client.publish_all)
+            news: dict[str, bool] = {}
+            for _ in range(TRIES):
+                said = await self._announcer.announce(announcements, self._client.publish_all)
+                if isinstance(said, Unanswered):
+                    raise BrokerAwayError(said.said)
+                news |= {name: bool(new) for name, new in said.items()}
+                refused = [one for one in announcements if said[one.id] is None] if None in said.values() else []
+                announcements = [behind for one in refused if (behind := await self._forestalled(one)) is not None]
+                if not announcements:
+                    return news
         except _OUT_OF_REACH as error:
             raise BrokerAwayError(_said(error)) from error
-        if isinstance(said, Unanswered):
-            raise BrokerAwayError(said.said)
-        return said
+        raise BrokerAwayError(f"something else comes to {announcements[0].subject} again and again")
+
+    async def _forestalled(self, refused: Announcement) -> Announcement | None:
+        """Return an announcement that was refused for something that is none, to be made behind that; else None.
+
+        Whoever may publish anything at all can name the subject of an unlock as the one to be answered on; the broker
+        then writes its answer there, whatever they may publish to.
+        """
+        try:
+            there = await self._jetstream.get_last_msg(self._settings.unlock_stream, refused.subject)
+        except NotFoundError:
+            return None  # it was purged since
+        headers: dict[str, str] = there.headers or {}  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+        if headers.get(api.Header.MSG_ID.value) == refused.id:
+            return None
+        log.warning("something else stood where an unlock is announced", subject=refused.subject, seq=there.seq)
+        return refused._replace(after=there.seq or 0)
 
     async def _on_answer(self, msg: Msg) -> None:
         self._announcer.answer(msg.subject, msg.data)

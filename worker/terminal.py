@@ -66,8 +66,10 @@ def _escaped(character: str) -> str:
     return character.encode("unicode_escape").decode()
 
 
-def _visible_json(text: str) -> str:
-    """Return JSON of the same meaning: within its strings such characters can be escaped, and elsewhere are none."""
+def json_of(value: object, *, decimal_format: Literal["string", "number"] = "string") -> str:
+    """Return JSON of a value in which every character is seen, and which means the same to whoever reads it."""
+    text = msgspec.json.Encoder(decimal_format=decimal_format).encode(value).decode()
+    # Such characters are within its strings, where they can be escaped; elsewhere there are none.
     return _DANGEROUS.sub(lambda found: found[0] if found[0] in _KEPT else _escaped_json(found[0]), text)
 
 
@@ -111,8 +113,7 @@ def err() -> Paper:
 
 def say_json(value: object, *, decimal_format: Literal["string", "number"] = "string") -> None:
     """Print a value as one line of JSON, of which a terminal obeys nothing either."""
-    said = msgspec.json.Encoder(decimal_format=decimal_format).encode(value).decode()
-    sys.stdout.write(f"{_visible_json(said)}\n")
+    sys.stdout.write(f"{json_of(value, decimal_format=decimal_format)}\n")
 
 
 def say(text: str) -> None:

@@ -20,7 +20,7 @@ class Answering:
     """Answers each announcement as a broker would, with what the test says."""
 
     def __init__(self, *bodies: bytes | None) -> None:
-        self.announcer = Announcer("inbox", {"Expected": "0"}, "Id")
+        self.announcer = Announcer("inbox", {}, "Id", "Expected")
         self._bodies = list(bodies)
         self.asked: list[Asked] = []
 
@@ -31,14 +31,14 @@ class Answering:
             if body is not None:
                 self.announcer.answer(one.reply, body)
 
-    async def announce(self, *announcements: Announcement) -> dict[str, bool] | Unanswered:
+    async def announce(self, *announcements: Announcement) -> dict[str, bool | None] | Unanswered:
         return await self.announcer.announce(announcements, self.publish)
 
 
 async def test_news_and_copies() -> None:
     broker = Answering(b'{"stream": "S", "seq": 1}', b'{"stream": "S", "seq": 1, "duplicate": true}', REFUSED)
-    assert await broker.announce(ONE, TWO, ONE._replace(id="three")) == {"one": True, "two": False, "three": False}
-    assert broker.asked[1] == Asked("s.2", "inbox.2", {"Expected": "0", "Id": "two"}, b"2")
+    assert await broker.announce(ONE, TWO, ONE._replace(id="three")) == {"one": True, "two": False, "three": None}
+    assert broker.asked[1] == Asked("s.2", "inbox.2", {"Id": "two", "Expected": "0"}, b"2")
 
 
 @pytest.mark.parametrize("body", [b"", b'{"error": {"code": 503, "err_code": 10023, "description": "no space"}}'])
