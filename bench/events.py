@@ -14,7 +14,7 @@ from itertools import accumulate
 from random import Random
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from worker.partition import partition_of
+from worker.partition import partition_of, shared_subject
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -167,4 +167,4 @@ def _message(events: Sequence[Event], per: int, prefix: str) -> Message:
     if per == 1:
         (event,) = events
         return Message(f"{prefix}.{TENANT}.{event.user}.{event.type}", event.body, events)
-    return Message(f"{prefix}.batch", b"[" + b",".join([one.body for one in events]) + b"]", events)
+    return Message(shared_subject(prefix, TENANT), b"[" + b",".join([one.body for one in events]) + b"]", events)

@@ -14,6 +14,7 @@ import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
 ANSWER_SECONDS: Final = 5.0
 """Until an announcement without an answer counts as lost."""
@@ -29,6 +30,8 @@ class Announcement(NamedTuple):
     subject: str
     body: bytes
     id: str
+    after: int = 0
+    """The place in the stream of what may stand on the subject before it: something that is no announcement."""
 
 
 class Asked(NamedTuple):
@@ -45,6 +48,8 @@ class Told(NamedTuple):
 
     news: dict[str, bool]
     refused: dict[str, str]
+    forestalled: AbstractSet[str] = frozenset()
+    """Something stands on the subject of these: most likely the announcement itself."""
 
 
 class Unanswered(NamedTuple):
@@ -73,6 +78,7 @@ class _Round:
     def __init__(self, size: int) -> None:
         self.missing = size
         self.news: dict[str, bool] = {}
+        self._forestalled: set[str] = set()
         self._refused: dict[str, str] = {}
         self._ailing: dict[str, str] = {}
         """What was not kept for a reason that may be the server's."""
@@ -81,6 +87,10 @@ class _Round:
 
     def answered(self, name: str, *, new: bool) -> None:
         self.news[name] = new
+        self._answered()
+
+    def forestalled(self, name: str) -> None:
+        self._forestalled.add(name)
         self._answered()
 
     def refused(self, name: str, said: str) -> None:
@@ -105,22 +115,23 @@ class _Round:
         if self._trouble is not None:
             return Unanswered(self._trouble)
         if not self.missing and not self._ailing:
-            return Told(self.news, self._refused)
-        if not self.news:
+            return Told(self.news, self._refused, self._forestalled)
+        if not (self.news or self._forestalled):
             silent = f"{self.missing} announcements were not answered"
             return Unanswered(next(iter(self._ailing.values()), silent))
-        known = self.news | self._refused | self._ailing
+        known = {*self.news, *self._refused, *self._ailing, *self._forestalled}
         silent = dict.fromkeys((name for name in names if name not in known), SILENCE)
-        return Told(self.news, self._refused | self._ailing | silent)
+        return Told(self.news, self._refused | self._ailing | silent, self._forestalled)
 
 
 class Announcer:
     """Knows which answers are waited for. `inbox` is where `answer` is called for whatever comes below it."""
 
-    def __init__(self, inbox: str, headers: Mapping[str, str], id_header: str) -> None:
+    def __init__(self, inbox: str, headers: Mapping[str, str], id_header: str, after_header: str) -> None:
         self._inbox = inbox
         self._headers = dict(headers)
         self._id_header = id_header
+        self._after_header = after_header
         self._waiting: dict[str, tuple[_Round, str]] = {}
         self._number = 0
 
@@ -144,7 +155,7 @@ class Announcer:
                 key = str(self._number)
                 keys.append(key)
                 self._waiting[key] = (this, one.id)
-                headers = {**self._headers, self._id_header: one.id}
+                headers = {**self._headers, self._id_header: one.id, self._after_header: str(one.after)}
                 asked.append(Asked(one.subject, f"{self._inbox}.{key}", headers, one.body))
             for reply, said in (await publish(asked)).items():
                 _, name = self._waiting.pop(reply.rpartition(".")[2])
@@ -169,7 +180,7 @@ class Announcer:
         if answer.error is None:
             this.answered(name, new=not answer.duplicate)
         elif answer.error.err_code == _WRONG_LAST_SEQUENCE:
-            this.answered(name, new=False)
+            this.forestalled(name)
         else:
             tell = this.ails if answer.error.code >= _SERVER_AT_FAULT else this.refused
             tell(name, f"{answer.error.err_code} {answer.error.description}")

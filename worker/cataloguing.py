@@ -28,5 +28,5 @@ def docs_command(rules: RuleSet, folder: Path, title: str) -> bool:
         terminal.fail(f"{error.filename}: {error.strerror}")
         return False
     achievements = terminal.plural(len(rules.rules.achievements), "achievement")
-    terminal.out().print(f"{path}: {achievements}", markup=False)
+    terminal.out().print(f"{path}: {achievements}")
     return True

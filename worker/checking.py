@@ -34,7 +34,7 @@ def check_command(rules: RuleSet, request: Request) -> bool:
     rules = rules._replace(problems=tuple(examine(rules.files, rules.rules, rules.problems)))
     if request.drawing is not None and not rules.errors:
         drawn = graph.picture(rules.rules)
-        print(graph.mermaid(drawn) if request.drawing == "mermaid" else graph.dot(drawn), end="")  # noqa: T201
+        terminal.say(graph.mermaid(drawn) if request.drawing == "mermaid" else graph.dot(drawn))
     else:
         _tell(rules, request)
     return not rules.errors and not (request.strict and rules.problems)
@@ -51,9 +51,9 @@ def _tell(rules: RuleSet, request: Request) -> None:
         case "json":
             problems = [as_problem(problem) for problem in rules.problems]
             told = {"problems": problems, **({} if known is None else msgspec.structs.asdict(known))}
-            print(msgspec.json.encode(told if request.verbose else problems).decode())  # noqa: T201
+            terminal.say_json(told if request.verbose else problems)
         case "sarif":
-            print(msgspec.json.encode(sarif(rules.problems)).decode())  # noqa: T201
+            terminal.say_json(sarif(rules.problems))
         case "github":
             for problem in rules.problems:
-                print(github(problem))  # noqa: T201
+                terminal.say(f"{github(problem)}\n")

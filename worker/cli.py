@@ -5,6 +5,7 @@ Exit codes: 0 good, 1 something is wrong (with the rules, the events, a server),
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from functools import partial
@@ -42,7 +43,28 @@ _rules_option = click.option(
 )
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class _Commands(click.Group):
+    """All commands: whatever ends one, no secret and nothing that a terminal would obey is printed of it."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run a command."""
+        from worker import terminal  # noqa: PLC0415
+
+        try:
+            return super().invoke(ctx)
+        except click.ClickException as error:
+            error.message = terminal.visible(error.message, kept="\n")
+            raise
+        except (click.exceptions.Exit, click.Abort):
+            raise
+        except Exception as error:
+            if isinstance(error, OSError) and error.errno == errno.EPIPE:
+                raise  # the reader of a pipe has gone, and click knows what to do
+            terminal.crash(error, [os.environ[name] for name in ("NATS_URL", "DATABASE_URL") if name in os.environ])
+            sys.exit(1)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(version("ach"), prog_name="ach")
 def main() -> None:
     """Grant achievements from event streams, exactly once.
@@ -124,10 +146,11 @@ def check(
 
 
 def _explain_code(code: str) -> None:
+    from worker import terminal  # noqa: PLC0415
     from worker.pages import NoPageError, explained  # noqa: PLC0415
 
     try:
-        click.echo(explained(code), nl=False)
+        terminal.say(explained(code))
     except NoPageError as error:
         raise click.UsageError(str(error)) from error
 
@@ -451,10 +474,10 @@ def revoke(ids: Sequence[UUID], reason: str, by: str | None) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def erase(user: str, tenant: str, yes: bool) -> None:  # noqa: FBT001
     """Erase a user for good: events, progress, unlocks. Their events stay out, even of a replay of the stream."""
-    from worker import tending  # noqa: PLC0415
+    from worker import tending, terminal  # noqa: PLC0415
 
     if not yes:
-        click.confirm(f"erase everything of {user!r} in tenant {tenant!r}, for good?", abort=True)
+        terminal.confirm(f"erase everything of {user!r} in tenant {tenant!r}, for good?")
     _operate(lambda settings: tending.erase(settings, tenant, user))
 
 
@@ -480,11 +503,12 @@ def dead_list(reason: str | None, replayed: bool, limit: int) -> None:  # noqa: 
 
 @dead.command("show")
 @click.argument("letter_id", metavar="ID", type=int)
-def dead_show(letter_id: int) -> None:
+@click.option("--raw", is_flag=True, help="Its bytes alone, as received: to mend them in a file.")
+def dead_show(letter_id: int, raw: bool) -> None:  # noqa: FBT001
     """Show one dead letter: why it died, and its bytes."""
     from worker import tending  # noqa: PLC0415
 
-    _operate(lambda settings: tending.dead_show(settings, letter_id))
+    _operate(lambda settings: tending.dead_show(settings, letter_id, raw=raw))
 
 
 @dead.command("replay")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
+from urllib.parse import ParseResult, unquote
 
 import structlog
 from nats.aio import client as library
@@ -29,6 +30,20 @@ READ_BYTES: Final = 256 * 1024
 library.DEFAULT_BUFFER_SIZE = READ_BYTES  # pyright: ignore[reportConstantRedefinition]
 
 log = structlog.get_logger()
+
+
+class _Decoded(ParseResult):
+    """A URL with its user and password decoded; the library sends them as they are written."""
+
+    @property
+    def username(self) -> str | None:
+        name = super().username
+        return None if name is None else unquote(name)
+
+    @property
+    def password(self) -> str | None:
+        word = super().password
+        return None if word is None else unquote(word)
 
 
 class TappingParser(Parser):
@@ -72,6 +87,10 @@ class TappingClient(Client):
     def __init__(self) -> None:
         super().__init__()
         self._ps = self._parser = TappingParser(self)
+
+    @staticmethod
+    def _parse_server_uri(connect_url: str) -> ParseResult:
+        return _Decoded(*Client._parse_server_uri(connect_url))  # noqa: SLF001 - as it is
 
     async def tap(self, subject: str, deliver: Deliver) -> Subscription:
         """Subscribe; `deliver` gets what has arrived, in its order. One subscription at a time."""

@@ -15,7 +15,7 @@ import msgspec
 
 from dsl.event import Event
 from dsl.payload import Fault, Reader, instant, is_usual
-from worker.partition import tenant_token, token
+from worker.partition import bound_by, raw_subject
 from worker.plain import PlainReader
 from worker.row import row_of
 from worker.verdict import Reason
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from dsl.schema import EventSchema
+    from worker.partition import Bound
 
 _EMPTY: Final = "Expected `str` of length >= 1"
 """What the decoder says of an empty text."""
@@ -94,21 +95,25 @@ class Contract:
             return [Rejected(Reason.OVERSIZE, detail, body)]
         if (at := no_utf8(body)) is not None:
             return [Rejected(Reason.MALFORMED_JSON, f"no UTF-8: byte {at}", body)]
-        told, place = tenant_token(self._prefix, subject), str(seq)
+        bound, place = bound_by(self._prefix, subject), str(seq)
         if not is_array(body):
-            return [self._read_one(told, body, now, place)]
+            return [self._read_one(bound, body, now, place)]
         elements = _split(body)
         if isinstance(elements, Rejected):
             return [elements]
-        return [self._read_one(told, element, now, place) for element in elements]
+        return [self._read_one(bound, element, now, place) for element in elements]
+
+    def read_trusted(self, body: bytes, *, now: int) -> list[Accepted | Rejected]:
+        """Return what `read` does of a message that may say anything of anybody, such as a line of a recording."""
+        return self.read(raw_subject(self._prefix), body, now=now)
 
     def fields(self, event_type: str, payload: str | None) -> dict[str, Any]:
         """Return the declared fields of a payload of the ledger that fit the contract of today."""
         reader = self._readers.get(event_type)
         return {} if reader is None else reader.lenient(b"{}" if payload is None else payload.encode())
 
-    def _read_one(self, told: str | None, body: bytes, now: int, seq: str) -> Accepted | Rejected:
-        """Return one event; `told` is the token of the tenant that the message was published for, where it says so."""
+    def _read_one(self, bound: Bound, body: bytes, now: int, seq: str) -> Accepted | Rejected:
+        """Return one event; `bound` is whose it may be."""
         try:
             wire = decode_event(body)
         except (msgspec.DecodeError, RecursionError) as error:
@@ -116,19 +121,21 @@ class Contract:
         payload = given(str(wire.payload, "utf-8"))
         if (flaw := _unfit(wire, payload, body)) is not None:
             return flaw
-        judged = self._judge(told, wire, payload, now, seq)
+        judged = self._judge(bound, wire, payload, now, seq)
         return judged if isinstance(judged, Accepted) else Rejected(*judged, body)
 
     def _judge(
-        self, told: str | None, wire: Wire, payload: str | None, now: int, seq: str
+        self, bound: Bound, wire: Wire, payload: str | None, now: int, seq: str
     ) -> Accepted | tuple[Reason, str]:
         """Return an event whose texts are fit to be stored, or why it is none."""
         tenant, written = wire.tenant_id, wire.occurred_at
         moment = instant(written)
         if moment is None or len(written) > MAX_INSTANT_CHARACTERS:
             return Reason.INVALID_EVENT, "occurred_at: expected an RFC 3339 instant with an offset"
-        if told is not None and told != token(tenant):
-            return Reason.TENANT_MISMATCH, f"tenant_id: the subject says {told}"
+        if not bound.fits_tenant(tenant):
+            return Reason.TENANT_MISMATCH, f"tenant_id: the subject says {bound.tenant or 'none'}"
+        if not bound.fits_user(wire.user_id):
+            return Reason.USER_MISMATCH, f"user_id: the subject says {bound.user or 'none'}"
         at, offset = moment
         if at > now + self._skew:
             return Reason.FROM_THE_FUTURE, f"occurred_at: {(at - now) // 1_000_000} s ahead of the clock"

@@ -139,7 +139,7 @@ class _Show:
 async def _work(box: Sandbox, stop: anyio.Event) -> bool:
     folder, settings = fixtures(), box.settings
     rules = load([folder / "rules" / "commits.ach"])
-    terminal.out().print(f"servers: NATS on {settings.nats_url}, PostgreSQL in {settings.database_url}", markup=False)
+    terminal.out().print(f"servers: NATS on {settings.nats_url}, PostgreSQL in {settings.database_url}")
     applied = await deploy(settings, rules, by="demo")
     terminal.out().print(f"rules:   commits.ach, {len(rules.rules.achievements)} achievements, epoch {applied.epoch}")
     steady, flood = (list(lines([str(folder / "streams" / f"{name}.jsonl.gz")])) for name in STREAMS)
@@ -237,7 +237,7 @@ def _tell(show: _Show, stored: Stored, dead: dict[str, int], rate: float) -> Non
         ("publish to unlock", f"p50 {p50}, p99 {p99}, at {PACE:,} events/s"),
         ("digest", stored.digest),
     ):
-        terminal.out().print(f"{name:<19}{said}", markup=False)
+        terminal.out().print(f"{name:<19}{said}")
 
 
 def _milliseconds(seconds: float | None) -> str:
@@ -262,5 +262,4 @@ def _tell_addresses(box: Sandbox, folder: Path) -> None:
         f'  export DATABASE_URL="{box.servers.database_url}"\n'
         f"  ach digest; ach dead list\n"
         f"  ach demo --stop --data {folder}    ends them",
-        markup=False,
     )

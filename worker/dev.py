@@ -72,7 +72,6 @@ def _tell_addresses(box: Sandbox) -> None:
         "  ach emit STREAM.jsonl     publishes recorded events\n"
         "  ach digest                tells what has come out\n"
         "  ach dead list             lists what was no event\n",
-        markup=False,
     )
 
 
@@ -129,9 +128,7 @@ async def _tell_unlocks(settings: Settings) -> None:
         unlock = _announced.decode(body)
         name = unlock.achievement + (f".{unlock.tier}" if unlock.tier else "")
         occurrence = f" [{unlock.occurrence}]" if unlock.occurrence else ""
-        terminal.out().print(
-            f"unlock: {unlock.tenant_id} {unlock.subject} {name}{occurrence} earned {unlock.earned_at}", markup=False
-        )
+        terminal.out().say(f"unlock: {unlock.tenant_id} {unlock.subject} {name}{occurrence} earned {unlock.earned_at}")
 
     async with open_broker(settings) as broker:
         await listen(broker.client, f"{settings.unlock_prefix}.>", tell)

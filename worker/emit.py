@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from worker import terminal
-from worker.partition import event_subject
+from worker.partition import event_subject, raw_subject, shared_subject
 from worker.publishing import Outgoing
 
 if TYPE_CHECKING:
@@ -30,18 +30,20 @@ class _Head(msgspec.Struct, frozen=True):
 
 
 _head = msgspec.json.Decoder(_Head)
+_heads = msgspec.json.Decoder(list[_Head])
 
 
 def outgoing(lines: Iterable[bytes], prefix: str, *, dedup: bool = True) -> Iterator[Outgoing]:
     """Yield a message per line; `dedup` gives each the id by which the broker drops copies.
 
-    Arrays of events go to `<prefix>.batch`. What is no event is published as well, on `<prefix>.malformed`: it is the
-    worker that judges.
+    Arrays go to `<prefix>.<tenant>.~batch.batch` where all their events are of one tenant. Other arrays, and what is no
+    event, go to `<prefix>.raw`, which names no tenant: it is the worker that judges.
     """
     for line in lines:
         head = _read_head(line)
         if head is None:
-            yield Outgoing(f"{prefix}.batch" if line.startswith(b"[") else f"{prefix}.malformed", line)
+            tenant = _tenant_of(line)
+            yield Outgoing(raw_subject(prefix) if tenant is None else shared_subject(prefix, tenant), line)
             continue
         subject = event_subject(prefix, head.tenant_id, head.user_id, head.event_type)
         yield Outgoing(subject, line, message_id(head.tenant_id, head.event_id) if dedup else None)
@@ -54,6 +56,15 @@ def _read_head(line: bytes) -> _Head | None:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     return head if head.tenant_id and head.user_id and head.event_type else None
+
+
+def _tenant_of(line: bytes) -> str | None:
+    """Return the tenant of an array's events, None where they have several, or one of them is no event."""
+    try:
+        tenants = {head.tenant_id for head in _heads.decode(line)}
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return tenants.pop() or None if len(tenants) == 1 else None
 
 
 def message_id(tenant: str, event: str) -> str | None:
@@ -75,7 +86,9 @@ def tell_published(published: Published, seconds: float) -> None:
     terminal.out().print(told)
     for refused in published.refused[:SHOWN]:
         terminal.fail(
-            f"not published: {refused.said}: {refused.message.body[:SHOWN_BYTES].decode(errors='replace')} ..."
+            terminal.visible(
+                f"not published: {refused.said}: {refused.message.body[:SHOWN_BYTES].decode(errors='replace')} ..."
+            )
         )
     if len(published.refused) > SHOWN:
         terminal.fail(f"and {len(published.refused) - SHOWN:,} more")

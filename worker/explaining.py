@@ -240,18 +240,19 @@ def tell(
     except MeantError as error:
         raise CannotExplainError(str(error)) from error
     if request.form == "json":
-        print(msgspec.json.Encoder(decimal_format="number").encode(Told(told, [*contested])).decode())  # noqa: T201
+        terminal.say_json(Told(told, [*contested]), decimal_format="number")
         return
     console = terminal.out()
     for number, each in enumerate(told):
         if number:
             console.print()
         head, *rest = render(each, events=request.events)
-        console.print(head, style="bold", markup=False)
+        console.say(head, style="bold")
         for line in rest:
-            console.print(line, markup=False)
+            console.say(line)
     for kept in contested:
-        console.print(f"\n{_kept(subject.subject, kept)}", style="yellow", markup=False)
+        console.print()
+        console.say(_kept(subject.subject, kept), style="yellow")
 
 
 def _kept(subject: str, unlock: Contested) -> str:

@@ -46,7 +46,7 @@ def format_stdin(*, only_check: bool, only_diff: bool) -> bool:
         if text != source.text:
             _tell(source, text, only_check=only_check, only_diff=only_diff)
         return text == source.text
-    sys.stdout.write(text)
+    terminal.hand_on(text)
     return True
 
 
@@ -71,6 +71,7 @@ def _tell(source: Source, text: str, *, only_check: bool, only_diff: bool) -> No
     if only_diff:
         before, after = source.text.splitlines(keepends=True), text.splitlines(keepends=True)
         lines = difflib.unified_diff(before, after, source.name, f"{source.name} (formatted)")
-        terminal.out().print("".join(lines), end="", markup=False)
+        # Whoever applies it needs it exactly.
+        terminal.hand_on("".join(lines))
     elif only_check:
-        terminal.out().print(f"{source.name}: would be formatted", markup=False)
+        terminal.out().print(f"{source.name}: would be formatted")

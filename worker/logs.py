@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from worker.settings import LogFormat
+from worker.terminal import visible
+
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping
 
 
 def configure(form: LogFormat, level: int = logging.INFO) -> None:
@@ -19,7 +25,8 @@ def configure(form: LogFormat, level: int = logging.INFO) -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer()
+            *([] if form is LogFormat.JSON else [_visible]),
+            structlog.processors.JSONRenderer(_json)
             if form is LogFormat.JSON
             else structlog.dev.ConsoleRenderer(colors=_coloured(), pad_event_to=28),
         ],
@@ -30,6 +37,19 @@ def configure(form: LogFormat, level: int = logging.INFO) -> None:
     # The clients of the servers tell their troubles as exceptions, which are told here in words.
     logging.getLogger("nats").setLevel(logging.CRITICAL)
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+
+
+def _visible(_logger: object, _method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Keep a terminal from obeying what others have said. What is no text is written as Python writes it."""
+    for name, value in line.items():
+        if isinstance(value, str):
+            line[name] = visible(value, kept="\n" if name == "exception" else "")
+    return line
+
+
+def _json(line: object, **how: Any) -> str:  # noqa: ANN401 - of the library
+    # Of what a terminal obeys, this is the one character that JSON in ASCII leaves as it is.
+    return json.dumps(line, **how).replace("\x7f", "\\u007f")
 
 
 def quiet() -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from time import monotonic
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from dsl.check.rewards import check_rewards
 from worker import terminal
 from worker.announceable import announcements
@@ -180,7 +178,7 @@ async def digest(settings: Settings, *, as_json: bool) -> None:
                 "contested": stored.contested,
                 "retired": stored.retired,
             }
-            print(msgspec.json.encode(said).decode())  # noqa: T201
+            terminal.say_json(said)
             return
         unlocks, contested = len(stored.unlocks), len(stored.contested)
         terminal.out().print(f"digest {stored.digest}")

@@ -3,15 +3,21 @@
 Events travel on `<prefix>.<tenant>.<user>.<event type>`. A token is percent-encoded to `[A-Za-z0-9_%-]`; one that would
 be too long is `~` and a hash instead, and no encoded token begins with `~`. The dots of an event type stay, so that
 consumers may filter by its parts.
+
+A broker's permissions are about subjects, so a subject binds what is published on it: see `bound_by`.
 """
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import quote
 from zlib import crc32
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 PARTITIONS: Final = 64
 """Rows of the table `partition`. Part of what is deployed: workers that disagree do not fence each other."""
@@ -50,6 +56,14 @@ def token(text: str) -> str:
     return "~" + blake2b(text.encode(), digest_size=16).hexdigest()
 
 
+def are_tokens(names: Collection[str]) -> bool:
+    """Tell whether the token of every one of some names is the name itself; False says nothing."""
+    joined = "".join(names)
+    if not joined.isascii() or max(map(len, names), default=0) > MAX_TOKEN:
+        return False
+    return joined.isalnum() or joined.replace("-", "").replace("_", "").isalnum()
+
+
 @lru_cache(maxsize=4096)
 def type_tokens(event_type: str) -> str:
     """Return the tokens of an event type: one per part between its dots."""
@@ -68,12 +82,57 @@ def event_subjects(prefix: str, tenant: str) -> str:
     return f"{prefix}.{token(tenant)}."
 
 
-def tenant_token(prefix: str, subject: str) -> str | None:
-    """Return the tenant's token of a subject of the form above, or None for any other subject."""
-    if not subject.startswith(prefix) or subject[len(prefix) : len(prefix) + 1] != ".":
-        return None
-    tokens = subject[len(prefix) + 1 :].split(".", 2)
-    return tokens[0] if len(tokens) == _TENANT_USER_TYPE else None
+# -- what a subject binds ----------------------------------------------------------------------------------------------
 
 
-_TENANT_USER_TYPE: Final = 3
+class Bound(NamedTuple):
+    """Whose events a subject may carry: tokens of a tenant and a user, None for anybody's."""
+
+    tenant: str | None
+    user: str | None
+
+    def fits_tenant(self, tenant: str) -> bool:
+        """Tell whether an event of a tenant may come on it."""
+        return self.tenant is None or self.tenant == token(tenant)
+
+    def fits_user(self, user: str) -> bool:
+        """Tell whether an event of a user of that tenant may come on it."""
+        return self.user is None or self.user == token(user)
+
+
+ANYBODY: Final = Bound(None, None)
+"""What `<prefix>.raw` binds: permission to publish there is permission to write for every tenant."""
+ELSEWHERE: Final = Bound("", None)
+"""What a subject outside of the prefix binds: no tenant has an empty token, so nothing may come on it."""
+
+_HASH: Final = re.compile(r"~[0-9a-f]{32}")
+
+
+def raw_subject(prefix: str) -> str:
+    """Return the one subject that carries events of any tenant."""
+    return f"{prefix}.raw"
+
+
+def shared_subject(prefix: str, tenant: str, what: str = "batch") -> str:
+    """Return a subject for events of many users of a tenant; `what` is a word of the caller's."""
+    return f"{event_subjects(prefix, tenant)}~{what}.{what}"
+
+
+@lru_cache(maxsize=4096)
+def bound_by(prefix: str, subject: str) -> Bound:
+    """Return what a subject binds.
+
+    Below the prefix the first token binds the tenant, however many follow; the second, where there is one, the user.
+    A second token that begins with `~` and is no hash is reserved: it binds no user, as no name is encoded to it.
+    """
+    if subject == raw_subject(prefix):
+        return ANYBODY
+    if not subject.startswith(f"{prefix}."):
+        return ELSEWHERE
+    tenant, *rest = subject[len(prefix) + 1 :].split(".", 2)
+    user = rest[0] if rest else None
+    return Bound(tenant, None if user is None or _is_reserved(user) else user)
+
+
+def _is_reserved(user: str) -> bool:
+    return user.startswith("~") and _HASH.fullmatch(user) is None

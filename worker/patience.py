@@ -17,7 +17,14 @@ from worker.recording import RecordingError
 from worker.results import StaleError
 from worker.rules import MeaningChangedError
 from worker.settings import Settings, shown
-from worker.store import SchemaMismatchError, Store, UnavailableError, UnusableError, open_store
+from worker.store import (
+    DatabaseUrlError,
+    SchemaMismatchError,
+    Store,
+    UnavailableError,
+    UnusableError,
+    open_store,
+)
 from worker.stream import BrokerAwayError, BrokerMismatchError
 
 if TYPE_CHECKING:
@@ -53,6 +60,7 @@ def told(settings: Settings) -> Generator[None]:
     except ListenError as error:
         raise CommandError(str(error), "set ACH_HEALTH_HOST and ACH_HEALTH_PORT to an address that is free") from error
     except (
+        DatabaseUrlError,
         SchemaMismatchError,
         BrokerMismatchError,
         RulesRefusedError,

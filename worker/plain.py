@@ -15,7 +15,7 @@ import msgspec
 
 from dsl.event import Event
 from dsl.payload import Fault, read_instants
-from worker.partition import event_subjects, tenant_token, token
+from worker.partition import are_tokens, bound_by, event_subjects, token
 from worker.row import rows_of
 from worker.wire import (
     MAX_DEPTH,
@@ -31,7 +31,7 @@ from worker.wire import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from dsl.payload import Reader
     from dsl.types import Value
@@ -102,7 +102,11 @@ class PlainReader:
         texts = [str(wire.payload, "utf-8") for wire in wires]
         written = [wire.occurred_at for wire in wires]
         instants = read_instants(written)
-        if instants is None or not (self._in_time(written, instants.at, now) and self._addressed(wires, subjects)):
+        if instants is None or not self._in_time(written, instants.at, now):
+            return None
+        tenants, _ = _one_of_each([wire.tenant_id for wire in wires])
+        users, names = _one_of_each([wire.user_id for wire in wires])
+        if not self._addressed(tenants, users, subjects, as_they_are=are_tokens(names)):
             return None
         payloads = _given_of(texts)
         if payloads is None or not _is_flat(arrays, texts):
@@ -111,8 +115,6 @@ class PlainReader:
         fields = self._fields_of(types, payloads)
         if fields is None:
             return None
-        tenants = _one_of_each([wire.tenant_id for wire in wires])
-        users = _one_of_each([wire.user_id for wire in wires])
         ids = [wire.event_id for wire in wires]
         events = [*map(Event, tenants, ids, types, users, instants.at, instants.offset, fields)]
         rows = rows_of(events, written, instants.usual, [wire.source for wire in wires], payloads, seqs)
@@ -124,18 +126,26 @@ class PlainReader:
             return True
         return max(instants) <= now + self._skew and max(map(len, written)) <= MAX_INSTANT_CHARACTERS
 
-    def _addressed(self, wires: Sequence[Wire], subjects: Iterable[str]) -> bool:
-        """Tell whether no subject names another tenant than its event does."""
-        tenant, begins, fits = "", "", ""
-        for wire, subject in zip(wires, subjects, strict=False):
-            if wire.tenant_id != tenant:
-                tenant, fits = wire.tenant_id, ""
-                begins = event_subjects(self._prefix, tenant)
-            # That of an array is the same for one element after another.
-            if subject is not fits and not subject.startswith(begins):
-                if tenant_token(self._prefix, subject) not in {None, token(tenant)}:
+    def _addressed(
+        self, tenants: Iterable[str], users: Iterable[str], subjects: Iterable[str], *, as_they_are: bool
+    ) -> bool:
+        """Tell whether every event is of the tenant and the user that its subject binds (worker/partition.py).
+
+        `as_they_are`: the token of each of these users is their name. Most are, and to look them up costs more.
+        """
+        prefix = self._prefix
+        tenant, begins, anyones = "", "", ""
+        for name, user, subject in zip(tenants, users, subjects, strict=False):
+            # That of an array is the same for one element after another, and mostly binds no user.
+            if subject is anyones and name is tenant:
+                continue
+            if name is not tenant:
+                tenant, begins, anyones = name, event_subjects(prefix, name), ""
+            if not subject.startswith(f"{begins}{user}." if as_they_are else f"{begins}{token(user)}."):
+                bound = bound_by(prefix, subject)
+                if not (bound.fits_tenant(name) and bound.fits_user(user)):
                     return False
-                fits = subject
+                anyones = "" if bound.user is not None else subject
         return True
 
     def _fields_of(self, types: Sequence[str], payloads: Sequence[str | None]) -> list[dict[str, Value]] | None:
@@ -158,10 +168,13 @@ class PlainReader:
         return found
 
 
-def _one_of_each(texts: Sequence[str]) -> Iterable[str]:
-    """Return texts, one object for all that are equal: what many events share is found in the processor's cache."""
+def _one_of_each(texts: Sequence[str]) -> tuple[list[str], Collection[str]]:
+    """Return texts, one object for all that are equal, and those objects.
+
+    What many events share is found in the processor's cache.
+    """
     known: dict[str, str] = {}
-    return map(known.setdefault, texts, texts)
+    return [*map(known.setdefault, texts, texts)], known
 
 
 def _nothing(payload: str) -> dict[str, Value]:

@@ -47,7 +47,7 @@ def replay_command(rules: RuleSet, request: Request) -> bool:
         terminal.fail(str(error))
         return False
     if request.as_json:
-        print(msgspec.json.encode(result).decode())  # noqa: T201
+        terminal.say_json(result)
     else:
         _tell(result, dead)
     tested = _tell_untested(result)
@@ -149,7 +149,7 @@ def _tell_difference(difference: Difference | None, expected: int) -> None:
     console.print(f"not as expected: {len(missing):,} missing, {len(unexpected):,} unexpected", style="bold red")
     for sign, style, unlocks in (("-", "red", missing), ("+", "green", unexpected)):
         for unlock in unlocks[:SHOWN]:
-            console.print(f"{sign} {_line(unlock)}", style=style, markup=False)
+            console.say(f"{sign} {_line(unlock)}", style=style)
         if len(unlocks) > SHOWN:
             console.print(f"{sign} ... and {len(unlocks) - SHOWN:,} more", style=style)
     if difference.digest is not None:

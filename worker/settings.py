@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, Final
-from urllib.parse import urlsplit
 
 import msgspec
+
+from worker.urls import is_clear, servers_of, shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -78,6 +79,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def __repr__(self) -> str:
         return f"Settings(nats={shown(self.nats_url)}, database={shown(self.database_url)})"
 
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return [("nats", shown(self.nats_url)), ("database", shown(self.database_url))]
+
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
     """Return the settings that an environment asks for.
@@ -100,17 +104,6 @@ _OTHERS: Final = frozenset({"ACH_RULES", "ACH_DATA_DIR"})
 """Variables of the command line, which are none of the worker's."""
 
 
-def shown(url: str) -> str:
-    """Return a URL (or several, with commas) without user, password and query: fit for a log."""
-    return ",".join(_shown(part) for part in url.split(","))
-
-
-def _shown(url: str) -> str:
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    return f"{parts.scheme}://{host}{parts.path}"
-
-
 def _variable(field: str) -> str:
     name = field.upper()
     return name if name in _SECRETIVE else PREFIX + name
@@ -120,8 +113,11 @@ def _check(field: str, value: str) -> None:
     variable = _variable(field)
     if variable in _SECRETIVE:
         schemes = _SCHEMES[variable]
-        if not all(re.match(rf"({'|'.join(schemes)})://", part) for part in value.split(",")):
+        urls = servers_of(value) if variable == "NATS_URL" else [value]
+        if not all(re.match(rf"({'|'.join(schemes)})://", url) for url in urls):
             raise SettingsError(f"{variable}: expected a URL that begins with {schemes[0]}://")
+        if not all(map(is_clear, urls)):
+            raise SettingsError(f"{variable}: expected {_FORMS[variable]}; {ENCODED}")
         return
     kind: Any = next(info.type for info in msgspec.structs.fields(Settings) if info.name == field)
     try:
@@ -131,4 +127,9 @@ def _check(field: str, value: str) -> None:
         raise SettingsError(f"{variable}: {said[0].lower()}{said[1:]}, got {value!r}") from None
 
 
+_FORMS: Final = {
+    "NATS_URL": "nats://[user:password@]host[:port], several with commas",
+    "DATABASE_URL": "postgresql://[user[:password]@]host[:port]/database",
+}
+ENCODED: Final = "in user and password write @ as %40, / as %2F, : as %3A, ? as %3F, # as %23, % as %25"
 _SCHEMES: Final = {"NATS_URL": ("nats", "tls", "ws", "wss"), "DATABASE_URL": ("postgresql", "postgres")}

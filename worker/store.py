@@ -15,6 +15,8 @@ import anyio
 import asyncpg
 
 import sql
+from worker.settings import ENCODED
+from worker.urls import redacted
 
 if TYPE_CHECKING:
     import asyncio
@@ -110,6 +112,15 @@ class OvertakenError(Exception):
     """A statement that took for granted how things are has found them otherwise, and done nothing."""
 
 
+class DatabaseUrlError(ValueError):
+    """DATABASE_URL is none that the client can read; the message quotes nothing of it, as it may hold a password."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            f"DATABASE_URL cannot be read: expected postgresql://user@host:port/database?parameter=value; {ENCODED}"
+        )
+
+
 class SchemaMismatchError(Exception):
     """The database was made by other migrations than these; the message says which."""
 
@@ -159,8 +170,9 @@ class Session:
 class Store:
     """A pool of connections that opens them when they are needed. Made by `open_store`."""
 
-    def __init__(self, pool: asyncpg.Pool) -> None:
+    def __init__(self, pool: asyncpg.Pool, database_url: str) -> None:
         self._pool = pool
+        self._url = database_url
 
     @asynccontextmanager
     async def transaction(self, *, patient: bool = False) -> AsyncGenerator[Session]:
@@ -200,7 +212,19 @@ class Store:
             await self._release(connection)
 
     async def _acquire(self) -> PoolConnectionProxy:
-        return await self._pool.acquire(timeout=CONNECT_SECONDS)
+        # While a connection is made, client and server quote what they were given: pieces of the URL, that is. So
+        # nothing of theirs goes further, neither as a cause nor as a context.
+        wrong: Exception
+        try:
+            return await self._pool.acquire(timeout=CONNECT_SECONDS)
+        except (*_RETRYABLE, asyncpg.PostgresError) as error:
+            if isinstance(error, asyncpg.InterfaceError) and isinstance(error, ValueError):
+                wrong = DatabaseUrlError()
+            else:
+                wrong = UnavailableError(redacted(f"{type(error).__name__}: {_first_line(error)}", self._url))
+        except ValueError:
+            wrong = DatabaseUrlError()
+        raise wrong
 
     async def _release(self, connection: PoolConnectionProxy) -> None:
         # By now the transaction has ended, or failed. A connection that breaks while it is given back says nothing
@@ -213,7 +237,7 @@ class Store:
 
         To take one from the pool and to give it back takes half a millisecond, and a batch waits for both.
         """
-        return _Kept(self._pool)
+        return _Kept(self._pool, self._url)
 
     async def migrate(self, *, now: int) -> list[str]:
         """Bring the schema up to date, one migrator at a time; return the names of what was applied.
@@ -249,8 +273,8 @@ class Store:
 class _Kept(Store):
     """A store that keeps its connection until something goes wrong."""
 
-    def __init__(self, pool: asyncpg.Pool) -> None:
-        super().__init__(pool)
+    def __init__(self, pool: asyncpg.Pool, database_url: str) -> None:
+        super().__init__(pool, database_url)
         self._own: PoolConnectionProxy | None = None
         """The connection, while nobody uses it."""
 
@@ -295,9 +319,10 @@ async def open_store(database_url: str, *, connections: int = 4) -> AsyncGenerat
     """Give a store for the length of a block. Nothing is connected until it is used.
 
     Raises:
-        ValueError: the URL is none; it is not quoted, as it may hold a password.
+        DatabaseUrlError: the URL is none, here or when it is first used.
     """
-    try:
+    store: Store | None = None
+    with suppress(asyncpg.InterfaceError, ValueError):
         pool = asyncpg.create_pool(
             database_url,
             min_size=0,
@@ -309,9 +334,9 @@ async def open_store(database_url: str, *, connections: int = 4) -> AsyncGenerat
             # The default asks the server to forget everything; a transaction leaves nothing behind here.
             reset=_leave_as_is,
         )
-        store = Store(await pool)
-    except (asyncpg.InterfaceError, ValueError) as error:
-        raise ValueError("DATABASE_URL cannot be read: expected postgresql://user@host:port/database") from error
+        store = Store(await pool, database_url)
+    if store is None:
+        raise DatabaseUrlError
     try:
         yield store
     finally:

@@ -22,11 +22,12 @@ from nats.errors import Error as NatsError
 from nats.js import api
 from nats.js.errors import APIError, NotFoundError
 
-from worker.announcing import Announcer, Unanswered
+from worker.announcing import Announcer, Told, Unanswered
 from worker.client import TappingClient
 from worker.message import DESCRIPTION, STATUS, Message, parse_deliveries, parse_delivery, parse_headers
 from worker.retry import delays
-from worker.settings import Settings, shown
+from worker.settings import ENCODED, Settings
+from worker.urls import is_clear, redacted, servers_of, shown
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from nats.aio.subscription import Subscription
     from nats.js import JetStreamContext
 
-    from worker.announcing import Announcement, Told
+    from worker.announcing import Announcement
     from worker.frames import Frame
 
     Worth = Callable[[int, int], bool]
@@ -59,6 +60,8 @@ REMAKE_SECONDS: Final = 0.5
 """Before a stream or consumer is made again, at most. The broker tells of a deletion before it has deleted the files;
 what is made meanwhile under the same name loses its own, and is broken until it is deleted in turn."""
 CLOSE_SECONDS: Final = 5.0
+TRIES: Final = 10
+"""To announce what something else has come before, again and again."""
 PULL_BYTES: Final = 16 * 1024 * 1024
 """Of one pull request, so that two of them are a bounded load however large the messages are."""
 BATCH_BYTES: Final = 2 * 1024 * 1024
@@ -67,6 +70,7 @@ BATCH_BYTES: Final = 2 * 1024 * 1024
 _SERVED: Final = frozenset({"409 Message Size Exceeds MaxBytes", "409 Batch Completed"})
 _OUT_OF_REACH: Final = (NatsError, OSError, TimeoutError)
 _NANOSECONDS: Final = 1_000_000_000
+_UNREADABLE: Final = f"NATS_URL cannot be read: expected nats://user:password@host:port; {ENCODED}"
 
 log = structlog.get_logger()
 
@@ -105,11 +109,12 @@ class Broker:
         self._subscription: Subscription | None = None
         self._answers = client.new_inbox()
         self._answering = False
-        headers = {
-            api.Header.EXPECTED_LAST_SUBJECT_SEQUENCE.value: "0",
-            api.Header.EXPECTED_STREAM.value: settings.unlock_stream,
-        }
-        self._announcer = Announcer(self._answers, headers, api.Header.MSG_ID.value)
+        self._announcer = Announcer(
+            self._answers,
+            {api.Header.EXPECTED_STREAM.value: settings.unlock_stream},
+            id_header=api.Header.MSG_ID.value,
+            after_header=api.Header.EXPECTED_LAST_SUBJECT_SEQUENCE.value,
+        )
         self._stopped = False
 
     @property
@@ -392,12 +397,37 @@ class Broker:
                     f"{self._answers}.*", cb=self._on_answer
                 )
                 self._answering = True
-            said = await self._announcer.announce(announcements, self._client.publish_all)
+            news: dict[str, bool] = {}
+            refused: dict[str, str] = {}
+            for _ in range(TRIES):
+                said = await self._announcer.announce(announcements, self._client.publish_all)
+                if isinstance(said, Unanswered):
+                    raise BrokerAwayError(said.said)
+                refused |= said.refused
+                news |= said.news | dict.fromkeys(said.forestalled, False)
+                there = [one for one in announcements if one.id in said.forestalled] if said.forestalled else []
+                announcements = [behind for one in there if (behind := await self._forestalled(one)) is not None]
+                if not announcements:
+                    return Told(news, refused)
         except _OUT_OF_REACH as error:
             raise BrokerAwayError(_said(error)) from error
-        if isinstance(said, Unanswered):
-            raise BrokerAwayError(said.said)
-        return said
+        raise BrokerAwayError(f"something else comes to {announcements[0].subject} again and again")
+
+    async def _forestalled(self, refused: Announcement) -> Announcement | None:
+        """Return an announcement that was refused for something that is none, to be made behind that; else None.
+
+        Whoever may publish anything at all can name the subject of an unlock as the one to be answered on; the broker
+        then writes its answer there, whatever they may publish to.
+        """
+        try:
+            there = await self._jetstream.get_last_msg(self._settings.unlock_stream, refused.subject)
+        except NotFoundError:
+            return None  # it was purged since
+        headers: dict[str, str] = there.headers or {}  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+        if headers.get(api.Header.MSG_ID.value) == refused.id:
+            return None
+        log.warning("something else stood where an unlock is announced", subject=refused.subject, seq=there.seq)
+        return refused._replace(after=there.seq or 0)
 
     async def _on_answer(self, msg: Msg) -> None:
         self._announcer.answer(msg.subject, msg.data)
@@ -421,7 +451,7 @@ async def open_broker(settings: Settings) -> AsyncGenerator[Broker]:
     """Connect, however long that takes, make sure of the streams, and give the broker for the length of a block.
 
     Raises:
-        BrokerMismatchError: the broker has something else under our names.
+        BrokerMismatchError: the broker has something else under our names, or NATS_URL is no URL.
     """
     link = _Link(settings)
     try:
@@ -449,6 +479,8 @@ class _Link:
         self._said = ""
 
     async def connect(self) -> Broker:
+        if not all(map(is_clear, servers_of(self._settings.nats_url))):
+            raise BrokerMismatchError(_UNREADABLE)
         for delay in delays():
             self._client = TappingClient()
             try:
@@ -458,9 +490,12 @@ class _Link:
                 log.warning(
                     "nats cannot be reached",
                     server=shown(self._settings.nats_url),
-                    said=self._said or _said(error),
+                    said=self._said or self._quoted(error),
                     retry_in=round(delay, 1),
                 )
+            except ValueError:
+                # What the library says of it quotes it.
+                raise BrokerMismatchError(_UNREADABLE) from None
             else:
                 self._broker = Broker(self._client, self._settings)
                 return self._broker
@@ -477,7 +512,7 @@ class _Link:
 
     def _options(self) -> dict[str, Any]:
         return {
-            "servers": self._settings.nats_url.split(","),
+            "servers": servers_of(self._settings.nats_url),
             "name": "ach",
             "connect_timeout": CONNECT_SECONDS,
             "max_reconnect_attempts": -1,
@@ -493,11 +528,15 @@ class _Link:
 
     async def _on_error(self, error: Exception) -> None:
         # While the broker is away every attempt says the same.
-        said = _said(error)
+        said = self._quoted(error)
         if said != self._said:
             self._said = said
             if self._broker is not None:
                 log.warning("trouble with nats", server=shown(self._settings.nats_url), said=said)
+
+    def _quoted(self, error: BaseException) -> str:
+        """Return what an error says, which may quote the URL, without secrets."""
+        return redacted(_said(error), self._settings.nats_url)
 
     async def _on_loss(self) -> None:
         if not self._client.is_closed:

@@ -65,7 +65,7 @@ async def progress(settings: Settings, tenant: str, name: str, *, as_json: bool)
 
     rows = await patiently(settings, work)
     if as_json:
-        print(msgspec.json.encode(rows).decode())  # noqa: T201
+        terminal.say_json(rows)
         return
     if not rows:
         raise CommandError(f"nothing that the rules hear is known of {name!r} in tenant {tenant!r}")
@@ -198,7 +198,7 @@ async def revoke_unlocks(settings: Settings, ids: Sequence[UUID], *, reason: str
         )
         if row is None:
             raise CommandError(f"there is no unlock {unlock_id}, or it was revoked before", "ach unlocks")
-        terminal.out().print(f"revoked {row.achievement} of {row.subject} in {row.tenant_id}", markup=False)
+        terminal.out().say(f"revoked {row.achievement} of {row.subject} in {row.tenant_id}")
 
 
 async def erase(settings: Settings, tenant: str, user: str) -> None:
@@ -230,14 +230,17 @@ async def dead_list(settings: Settings, *, reason: Reason | None, replayed: bool
     terminal.table(terminal.plural(len(rows), "dead letter"), ["id", "reason", "died at", "subject", "detail"], rows)
 
 
-async def dead_show(settings: Settings, letter_id: int) -> None:
-    """Print one dead letter with its bytes."""
+async def dead_show(settings: Settings, letter_id: int, *, raw: bool) -> None:
+    """Print one dead letter with its bytes; `raw`: those alone, as received."""
     letter = await _letter(settings, letter_id)
+    if raw:
+        terminal.hand_on(letter.body)
+        return
     console = terminal.out()
     for name, value in _described(letter):
-        console.print(f"{name:>12}  {value}", markup=False)
+        console.say(f"{name:>12}  {value}")
     console.print()
-    console.print(letter.body.decode("utf-8", "backslashreplace"), markup=False)
+    console.print(letter.body.decode("utf-8", "backslashreplace"))
 
 
 def _described(letter: DeadLetter) -> Iterator[tuple[str, object]]:

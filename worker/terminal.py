@@ -1,71 +1,172 @@
 """What a person sees: colour where it is wanted, tables, progress on a terminal only.
 
-`NO_COLOR` is honoured everywhere, and nothing is drawn into a pipe or a file.
+`NO_COLOR` is honoured everywhere, and nothing is drawn into a pipe or a file. Every word that a command prints goes
+through here, which is what keeps a producer's control characters from the terminal; a test looks for others.
 """
 
 from __future__ import annotations
 
+import json
+import re
 import sys
+import traceback
 from collections.abc import Callable
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any, Final, Literal
 
 import click
+import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.segment import Segment
 from rich.table import Table
+from rich.text import Text
 
 from dsl.diagnostics import Diagnostic, Severity, render
+from worker.urls import redacted
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Sequence
+
+    from rich.console import ConsoleOptions, RenderableType
 
 Move = Callable[[int, str], None]
 
 _COLOURS = {Severity.ERROR: "red", Severity.WARNING: "yellow"}
 
 
-def out() -> Console:
+# -- what was received -------------------------------------------------------------------------------------------------
+
+_KEPT: Final = "\n\t"
+"""Control characters that a text of several lines keeps."""
+_DANGEROUS: Final = re.compile(
+    r"["
+    r"\x00-\x1f\x7f-\x9f\xad\u034f\u0600-\u0605\u061c\u06dd\u070f\u0890-\u0891\u08e2\u115f-\u1160"
+    r"\u17b4-\u17b5\u180e\u200b-\u200f\u2028-\u202e\u2060-\u2064\u2066-\u206f\u3164\ud800-\udfff\ufeff"
+    r"\uffa0\ufff9-\ufffb\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3"
+    r"\U0001d173-\U0001d17a\U000e0001\U000e0020-\U000e007f"
+    r"]"
+)
+"""Characters that move a cursor, start a command, turn the direction of writing, or are not seen: the categories Cc,
+Cf, Cs, Zl and Zp of Unicode, and letters that look like nothing at all."""
+
+
+def visible(text: str, *, kept: str = "") -> str:
+    r"""Return text in which every character is seen: `\x1b` in place of an escape.
+
+    Whatever producers, files and servers say is printed this way: a terminal obeys some characters, and others turn or
+    hide what stands beside them. `kept` are those that may stay, such as the ends of lines.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return _DANGEROUS.sub(lambda found: found[0] if found[0] in kept else _escaped(found[0]), text)
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode()
+
+
+def json_of(value: object, *, decimal_format: Literal["string", "number"] = "string") -> str:
+    """Return JSON of a value in which every character is seen, and which means the same to whoever reads it."""
+    text = msgspec.json.Encoder(decimal_format=decimal_format).encode(value).decode()
+    # Such characters are within its strings, where they can be escaped; elsewhere there are none.
+    return _DANGEROUS.sub(lambda found: found[0] if found[0] in _KEPT else _escaped_json(found[0]), text)
+
+
+def _escaped_json(character: str) -> str:
+    return "\\u007f" if character == "\x7f" else json.dumps(character)[1:-1]
+
+
+class Paper(Console):
+    """A console that prints no character that a terminal would obey, whatever it is given, and takes no markup."""
+
+    def __init__(self, file: IO[str], *, soft_wrap: bool = True) -> None:
+        super().__init__(file=file, highlight=False, markup=False, emoji=False, soft_wrap=soft_wrap)
+
+    def say(self, text: str, style: str | None = None) -> None:
+        """Print one line: an end of a line within what was received would pass for another one."""
+        self.print(visible(text), style=style)
+
+    def render_str(self, text: str, **how: Any) -> Text:  # noqa: ANN401 - the library's own parameters
+        """Turn what is printed into text."""
+        # Here, before it is measured: a column is as wide as what is seen.
+        return super().render_str(visible(text, kept=_KEPT), **how)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Turn anything else into pieces: the last chance to look at them."""
+        for segment in super().render(renderable, options):
+            if segment.control:
+                yield segment
+            else:
+                yield Segment(visible(segment.text, kept=_KEPT), segment.style)
+
+
+def out() -> Paper:
     """Return a console for results; made when asked for, since tests and pipes swap standard output."""
-    return Console(file=sys.stdout, highlight=False, soft_wrap=True)
+    return Paper(sys.stdout)
 
 
-def err() -> Console:
+def err() -> Paper:
     """Return a console for what is said beside the result."""
-    return Console(file=sys.stderr, highlight=False, soft_wrap=True)
+    return Paper(sys.stderr)
+
+
+def say_json(value: object, *, decimal_format: Literal["string", "number"] = "string") -> None:
+    """Print a value as one line of JSON, of which a terminal obeys nothing either."""
+    sys.stdout.write(f"{json_of(value, decimal_format=decimal_format)}\n")
+
+
+def say(text: str) -> None:
+    """Print lines for machines: as they are, but for characters that a terminal would obey."""
+    sys.stdout.write(visible(text, kept=_KEPT))
+
+
+def hand_on(content: str | bytes) -> None:
+    """Hand on a text or bytes for another program: exactly as they are, but to a terminal as `say` does."""
+    if sys.stdout.isatty():
+        say(content if isinstance(content, str) else content.decode("utf-8", "backslashreplace"))
+    elif isinstance(content, str):
+        sys.stdout.write(content)
+    else:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(content)
+        sys.stdout.buffer.flush()
+
+
+def confirm(question: str) -> None:
+    """Ask; end the command where the answer is no."""
+    click.confirm(visible(question), abort=True)
 
 
 def show_problem(problem: Diagnostic) -> None:
     """Print one problem with its line underlined."""
     head, *rest = render(problem).split("\n")
     console = out()
-    console.print(head, style=f"bold {_COLOURS[problem.severity]}", markup=False)
+    console.print(head, style=f"bold {_COLOURS[problem.severity]}")
     for line in rest:
-        console.print(line, markup=False)
+        console.print(line)
 
 
 def fail(message: str, hint: str | None = None) -> None:
     """Print why something did not work, and what may help."""
     console = err()
-    console.print(f"[bold red]error:[/] {escape(message)}")
+    console.print(Text.assemble(("error:", "bold red"), f" {visible(message, kept=_KEPT)}"))
     if hint:
-        console.print(f"  hint: {escape(hint)}")
-
-
-def escape(text: str) -> str:
-    """Return text that rich prints as it is."""
-    return text.replace("[", r"\[")
+        console.print(f"  hint: {hint}")
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Iterable[int] = ()) -> None:
     """Print a table; `right` names the columns of numbers."""
     numbers = set(right)
-    drawn = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim")
+    drawn = Table(
+        title=visible(title), title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim"
+    )
     for at, column in enumerate(columns):
         drawn.add_column(column, justify="right" if at in numbers else "left", overflow="fold")
     for row in rows:
-        drawn.add_row(*(escape(str(cell)) for cell in row))
-    Console(file=sys.stdout, highlight=False).print(drawn)
+        # One row is one line: an end of a line in a cell would pass for another row.
+        drawn.add_row(*(visible(str(cell)) for cell in row))
+    Paper(sys.stdout, soft_wrap=False).print(drawn)
 
 
 @contextmanager
@@ -76,13 +177,13 @@ def progress(what: str, total: int | None = None) -> Generator[Move]:
         return
     columns = (
         SpinnerColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=30),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[remark]}"),
+        TextColumn("{task.fields[remark]}", markup=False),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=Console(file=sys.stderr), transient=True) as bar:
+    with Progress(*columns, console=err(), transient=True) as bar:
         task = bar.add_task(what, total=total, remark="")
         yield lambda steps, remark: bar.update(task, advance=steps, remark=remark)
 
@@ -93,8 +194,8 @@ def status(what: str) -> Generator[Callable[[str], None]]:
     if not sys.stderr.isatty():
         yield lambda text: None
         return
-    with Console(file=sys.stderr).status(what) as line:
-        yield line.update
+    with err().status(Text(what)) as line:
+        yield lambda text: line.update(Text(text))
 
 
 def plural(number: int, what: str) -> str:
@@ -102,6 +203,11 @@ def plural(number: int, what: str) -> str:
     return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
 
 
+def crash(error: BaseException, urls: Iterable[str]) -> None:
+    """Print the trace of a defect, without the secrets of these URLs."""
+    err().print(redacted("".join(traceback.format_exception(error)), *urls), end="")
+
+
 def usage(message: str) -> click.UsageError:
     """Return the error of a command used wrongly: exit code 2."""
-    return click.UsageError(message)
+    return click.UsageError(visible(message))

@@ -84,9 +84,9 @@ def tell(rules: RuleSet, ran: Sequence[Ran]) -> bool:
     for each in ran:
         for failure in each.verdict.failures:
             head, *lines = _failure(rules, each.verdict, failure)
-            terminal.out().print(head, style="bold red", markup=False)
+            terminal.out().say(head, style="bold red")
             for line in lines:
-                terminal.out().print(line, markup=False)
+                terminal.out().say(line)
             terminal.out().print()
     summary = f"{terminal.plural(len(ran), 'example')}: {len(ran) - failed} passed, {failed} failed"
     terminal.out().print(summary, style="bold red" if failed or not ran else "bold green")
@@ -173,7 +173,7 @@ def _update(rules: RuleSet, verdicts: Iterable[Verdict]) -> bool:
             changed.setdefault(verdict.source, []).extend(found)
     for source, found in changed.items():
         _write(source, corrected(source, found))
-        terminal.err().print(f"{source.name}: {terminal.plural(len(found), 'expectation')} written", markup=False)
+        terminal.err().print(f"{source.name}: {terminal.plural(len(found), 'expectation')} written")
     return bool(changed)
 
 
@@ -207,7 +207,7 @@ def _tell_coverage(rules: RuleSet, verdicts: Sequence[Verdict], request: Request
         terminal.table("", ["achievement", "decided", "coverage"], rows, right=(1, 2))
         for each in covered:
             for decision in each.left:
-                terminal.out().print(_left(sources, decision), markup=False)
+                terminal.out().print(_left(sources, decision))
     reached, wanted = total(covered), request.fail_under
     enough = wanted is None or reached >= wanted
     against = "" if wanted is None else f", {wanted:g}% wanted"

@@ -111,11 +111,11 @@ def tell_truths(known: Truths) -> None:
         numbers[each.name] = numbers.get(each.name, 0) + 1
     for each in known.achievements:
         name = f"{each.name} version {each.version}" if numbers[each.name] > 1 else each.name
-        console.print(f"{name}: {'final' if each.final else 'contestable'}", markup=False)
+        console.print(f"{name}: {'final' if each.final else 'contestable'}")
         for reason in each.reasons:
             at = reason.place
-            console.print(f"  {at.file}:{at.line}:{at.column}: {reason.text}", markup=False)
-            console.print(f"    to make it final: {reason.rewrite}", markup=False)
+            console.print(f"  {at.file}:{at.line}:{at.column}: {reason.text}")
+            console.print(f"    to make it final: {reason.rewrite}")
     for scope in dict.fromkeys(each.scope for each in known.aggregates):
         _tell_memory(scope, [each for each in known.aggregates if each.scope == scope])
 
@@ -127,11 +127,11 @@ def _tell_memory(scope: str, aggregates: list[Shared]) -> None:
     kinds = terminal.plural(len(aggregates), "aggregate")
     title = f"remembered of every {scope}: {kinds}, up to about {size_of(total)}{more}"
     console = terminal.out()
-    console.print(title, style="bold", markup=False)
+    console.print(title, style="bold")
     for each in aggregates:
         size = "" if each.bytes is None else f"{size_of(each.bytes)}, "
-        console.print(f"  {each.label}: {size}{_limit(each)}", markup=False)
-        console.print(f"    used by {', '.join(each.users)}", markup=False)
+        console.print(f"  {each.label}: {size}{_limit(each)}")
+        console.print(f"    used by {', '.join(each.users)}")
 
 
 def _limit(each: Shared) -> str:

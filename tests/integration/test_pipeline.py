@@ -153,8 +153,10 @@ async def test_what_the_database_refuses_is_found_and_buried(engine: Engine) -> 
 
 
 async def test_the_tenant_of_the_subject_is_the_tenant(engine: Engine) -> None:
-    await engine.publish([event(1)], subject="events.t2.u1.a.done")
-    assert (await engine.drain()).dead == {"tenant_mismatch": 1}
+    for subject in ("events.t2.u1.a.done", "events.t2.x", "events.t2", "events.raw.x", "events.t1.u2.a.done"):
+        await engine.publish([event(1), json.dumps([event(2)]).encode()], subject=subject)
+    assert (await engine.drain()).dead == {"tenant_mismatch": 8, "user_mismatch": 2}
+    assert await engine.rows("SELECT FROM event") == []
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -24,7 +24,7 @@ class Answering:
     """Answers each announcement as a broker would, with what the test says."""
 
     def __init__(self, *bodies: bytes | None, unsent: Mapping[str, str] | None = None) -> None:
-        self.announcer = Announcer("inbox", {"Expected": "0"}, "Id")
+        self.announcer = Announcer("inbox", {}, "Id", "Expected")
         self._bodies = list(bodies)
         self._unsent = dict(unsent or {})
         self.asked: list[Asked] = []
@@ -44,8 +44,8 @@ class Answering:
 async def test_news_and_copies() -> None:
     broker = Answering(KEPT, b'{"stream": "S", "seq": 1, "duplicate": true}', KNOWN)
     told = await broker.announce(ONE, TWO, ONE._replace(id="three"))
-    assert told == Told({"one": True, "two": False, "three": False}, {})
-    assert broker.asked[1] == Asked("s.2", "inbox.2", {"Expected": "0", "Id": "two"}, b"2")
+    assert told == Told({"one": True, "two": False}, {}, {"three"})
+    assert broker.asked[1] == Asked("s.2", "inbox.2", {"Id": "two", "Expected": "0"}, b"2")
 
 
 async def test_what_is_refused_is_refused_alone() -> None:
@@ -75,7 +75,7 @@ async def test_what_ails_the_server_concerns_one_alone_where_others_came_through
 ) -> None:
     monkeypatch.setattr(announcing, "ANSWER_SECONDS", 0.01)
     assert await Answering(KEPT, body).announce(ONE, TWO) == Told({"one": True}, {"two": said})
-    assert await Answering(body, KNOWN).announce(ONE, TWO) == Told({"two": False}, {"one": said})
+    assert await Answering(body, KNOWN).announce(ONE, TWO) == Told({}, {"one": said}, {"two"})
     assert isinstance(await Answering(body, body).announce(ONE, TWO), Unanswered)
     # A refusal for the message's own sake says nothing of how the server is.
     assert isinstance(await Answering(body, TOO_LARGE).announce(ONE, TWO), Unanswered)

@@ -35,7 +35,7 @@ def event(number: int, **payload: object) -> dict[str, Any]:
 
 
 def message(seq: int, body: object) -> Message:
-    return Message("s", json.dumps(body).encode(), b"", seq, "reply")
+    return Message("events.raw", json.dumps(body).encode(), b"", seq, "reply")
 
 
 def batch(*bodies: object) -> Batch:

@@ -43,19 +43,19 @@ def event(**changes: object) -> dict[str, Any]:
     return {name: value for name, value in {**fields, **changes}.items() if value is not ...}
 
 
-def read(body: object, subject: str = "events.t1.u1.lesson.completed") -> list[Accepted | Rejected]:
+def read(body: object, subject: str = "events.raw") -> list[Accepted | Rejected]:
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     return CONTRACT.read(subject, data, now=NOW)
 
 
-def rejected(body: object, subject: str = "other") -> tuple[Reason, str]:
+def rejected(body: object, subject: str = "events.raw") -> tuple[Reason, str]:
     (one,) = read(body, subject)
     assert isinstance(one, Rejected)
     assert one.body == (body if isinstance(body, bytes) else json.dumps(body).encode())
     return one.reason, one.detail
 
 
-def accepted(body: object, subject: str = "other") -> Accepted:
+def accepted(body: object, subject: str = "events.raw") -> Accepted:
     (one,) = read(body, subject)
     assert isinstance(one, Accepted), one
     return one
@@ -128,13 +128,84 @@ def test_broken_contract_names_the_field(payload: object, detail: str) -> None:
     assert rejected(event(payload=payload)) == (Reason.CONTRACT, detail)
 
 
-def test_tenant_of_the_subject_is_the_tenant() -> None:
-    mine = event_subject("events", "t1", "u1", "lesson.completed")
-    theirs = event_subject("events", "t2", "u1", "lesson.completed")
-    assert accepted(event(), mine).event.tenant == "t1"
-    assert rejected(event(), theirs)[0] is Reason.TENANT_MISMATCH
-    # A subject of another form names no tenant.
-    assert accepted(event(), "events.lesson").event.tenant == "t1"
+@pytest.mark.parametrize(
+    ("subject", "reason"),
+    [
+        (event_subject("events", "t1", "u1", "lesson.completed"), None),
+        (event_subject("events", "t2", "u1", "lesson.completed"), Reason.TENANT_MISMATCH),
+        (event_subject("events", "t1", "u2", "lesson.completed"), Reason.USER_MISMATCH),
+        # Of any shape below the prefix: the first token is the tenant, the second, if any, the user.
+        ("events.t1", None),
+        ("events.t2", Reason.TENANT_MISMATCH),
+        ("events.t1.u1", None),
+        ("events.t1.u2", Reason.USER_MISMATCH),
+        ("events.t2.u1", Reason.TENANT_MISMATCH),
+        ("events.t1.u1.a.b.c.d", None),
+        ("events.t2.t1.u1.a.b.c", Reason.TENANT_MISMATCH),
+        ("events.t1.u2.u1", Reason.USER_MISMATCH),
+        # Another spelling is another name.
+        ("events.%741.u1.x", Reason.TENANT_MISMATCH),
+        ("events.t1.%751.x", Reason.USER_MISMATCH),
+        ("events.T1.u1.x", Reason.TENANT_MISMATCH),
+        # A token that no name is encoded to names no user.
+        ("events.t1.~batch", None),
+        ("events.t1.~batch.batch", None),
+        ("events.t1.~", None),
+        ("events.t2.~batch.batch", Reason.TENANT_MISMATCH),
+        ("events.t1.~" + "0" * 32, Reason.USER_MISMATCH),
+        ("events.t1.~" + "0" * 32 + ".x", Reason.USER_MISMATCH),
+        ("events.t1.~" + "0" * 31, None),
+        ("events.t1.~" + "F" * 32, None),
+        ("events.t1.~" + "f" * 32 + "\n", None),
+        ("events.~t1.u1.x", Reason.TENANT_MISMATCH),
+        ("events.~.u1.x", Reason.TENANT_MISMATCH),
+        # Exactly one subject is exempt.
+        ("events.raw", None),
+        ("events.raw.u1.x", Reason.TENANT_MISMATCH),
+        ("events.raw.", Reason.TENANT_MISMATCH),
+        ("events.rawx", Reason.TENANT_MISMATCH),
+        ("events.batch", Reason.TENANT_MISMATCH),
+        # What is outside of the prefix, or has empty tokens, is nobody's.
+        ("events", Reason.TENANT_MISMATCH),
+        ("events.", Reason.TENANT_MISMATCH),
+        ("events..u1.x", Reason.TENANT_MISMATCH),
+        ("events.t1.", Reason.USER_MISMATCH),
+        ("events.t1..x", Reason.USER_MISMATCH),
+        ("eventsx.t1.u1.x", Reason.TENANT_MISMATCH),
+        ("other.t1.u1.x", Reason.TENANT_MISMATCH),
+        ("raw", Reason.TENANT_MISMATCH),
+        ("", Reason.TENANT_MISMATCH),
+    ],
+)
+def test_a_subject_binds_the_tenant_and_the_user(subject: str, reason: Reason | None) -> None:
+    one, other = event(), event(event_id="e2")
+    for body in (one, [one], [one, other], [one, other, one, "none"]):
+        (found, *_) = read(body, subject)
+        assert (found.reason if isinstance(found, Rejected) else None) is reason
+
+
+def test_every_element_of_an_array_is_bound() -> None:
+    others = [event(event_id="e2", user_id="u2"), event(event_id="e3", tenant_id="t2")]
+    for subject, reasons in {
+        "events.raw": [None, None, None],
+        "events.t1": [None, None, Reason.TENANT_MISMATCH],
+        "events.t1.~batch": [None, None, Reason.TENANT_MISMATCH],
+        "events.t1.u1.batch": [None, Reason.USER_MISMATCH, Reason.TENANT_MISMATCH],
+    }.items():
+        for events, wanted in (([event(), *others], reasons), ([*others[::-1], event()], reasons[::-1])):
+            found = read(events, subject)
+            assert [one.reason if isinstance(one, Rejected) else None for one in found] == wanted
+
+
+def test_a_field_given_twice_is_the_last_one_for_the_subject_too() -> None:
+    """What is judged is what is recorded, however a body is written."""
+    body = json.dumps(event()).encode()
+    forged = body.replace(b'"tenant_id": "t1"', b'"tenant_id": "t1", "tenant_id": "t2"')
+    spelt = body.replace(b'"tenant_id": "t1"', b'"tenant_id": "t1", "tenant\\u005fid": "\\u00742"')
+    for one in (forged, spelt, b"[" + forged + b"]", b"[" + spelt + b"," + body + b"]"):
+        assert isinstance(found := read(one, "events.t1.u1.x")[0], Rejected)
+        assert found.reason is Reason.TENANT_MISMATCH
+        assert isinstance(read(one, "events.t2.u1.x")[0], Accepted)
 
 
 def test_future_beyond_the_skew() -> None:

@@ -7,7 +7,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.partition import MAX_TOKEN, PARTITIONS, event_subject, partition_of, tenant_token, token
+from worker.partition import (
+    ANYBODY,
+    ELSEWHERE,
+    MAX_TOKEN,
+    PARTITIONS,
+    Bound,
+    are_tokens,
+    bound_by,
+    event_subject,
+    partition_of,
+    raw_subject,
+    shared_subject,
+    token,
+)
 
 names = st.text(min_size=1, max_size=300)
 
@@ -29,16 +42,31 @@ def test_a_name_cannot_pose_as_the_hash_of_another() -> None:
     assert token(hashed) != hashed
 
 
+@given(st.lists(names | st.from_regex(r"[A-Za-z0-9_-]{1,130}", fullmatch=True), max_size=4))
+def test_names_that_are_tokens_as_they_are(some: list[str]) -> None:
+    assert not are_tokens(some) or [*map(token, some)] == some
+    assert are_tokens(["u-1", "U_2"])
+
+
 @given(names, names, names)
-def test_the_tenant_can_be_read_back(tenant: str, user: str, event_type: str) -> None:
+def test_whom_a_subject_is_of_can_be_read_back(tenant: str, user: str, event_type: str) -> None:
     subject = event_subject("my.events", tenant, user, event_type)
     assert all(subject.split("."))
-    assert tenant_token("my.events", subject) == token(tenant)
+    assert bound_by("my.events", subject) == Bound(token(tenant), token(user))
+    assert bound_by("my.events", shared_subject("my.events", tenant)) == Bound(token(tenant), None)
+    assert bound_by("my.events", raw_subject("my.events")) == ANYBODY
 
 
-@pytest.mark.parametrize("subject", ["events", "events.a", "events.a.b", "eventsx.a.b.c", "other.a.b.c", ""])
-def test_other_subjects_name_no_tenant(subject: str) -> None:
-    assert tenant_token("events", subject) is None
+@pytest.mark.parametrize("subject", ["events", "eventsx.a.b.c", "other.a.b.c", ""])
+def test_subjects_outside_of_the_prefix_are_nobodys(subject: str) -> None:
+    assert bound_by("events", subject) == ELSEWHERE
+
+
+@given(names, names)
+def test_no_name_is_encoded_to_what_names_nobody(name: str, other: str) -> None:
+    """A permission for all subjects of a user reaches no subject that binds none."""
+    assert bound_by("events", f"events.t.{token(name)}.x").user == token(name)
+    assert not ELSEWHERE.fits_tenant(other)
 
 
 def test_dots_of_an_event_type_stay() -> None:

@@ -6,27 +6,28 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.worker.test_contract import CONTRACT, DEEP, NOW, event
 from worker.contract import Accepted
-from worker.partition import event_subject
+from worker.partition import event_subject, token
 from worker.plain import Plain
 from worker.wire import MAX_DEPTH, MAX_ID_BYTES, MAX_MESSAGE_BYTES
 
+ANYBODYS = "events.raw"
 MINE = event_subject("events", "t1", "u1", "lesson.completed")
 THEIRS = event_subject("events", "t2", "u1", "lesson.completed")
 
 
 def quickly(*bodies: bytes, subjects: list[str] | None = None) -> Plain | None:
     seqs = range(1, 1 + len(bodies))
-    return CONTRACT.plain.read(subjects or [MINE] * len(bodies), bodies, now=NOW, seqs=seqs)
+    return CONTRACT.plain.read(subjects or [ANYBODYS] * len(bodies), bodies, now=NOW, seqs=seqs)
 
 
 def one_by_one(*bodies: bytes) -> Plain | None:
     """Return what a closer look finds, None where it refuses something, or finds arrays beside what is none."""
-    each = [CONTRACT.look_closely(MINE, body, now=NOW, seq=seq) for seq, body in enumerate(bodies, start=1)]
+    each = [CONTRACT.look_closely(ANYBODYS, body, now=NOW, seq=seq) for seq, body in enumerate(bodies, start=1)]
     accepted = [one for found in each for one in found if isinstance(one, Accepted)]
     arrays = {body.lstrip()[:1] == b"[" for body in bodies}
     if len(accepted) < sum(map(len, each)) or len(arrays) != 1:
@@ -100,16 +101,70 @@ def test_nesting_is_bounded_for_each() -> None:
         assert quickly(*bodies) is None
 
 
-def test_the_tenant_of_each_subject_is_the_tenant() -> None:
+def test_each_event_is_of_whom_its_subject_binds() -> None:
     bodies = lot()
-    assert quickly(*bodies, subjects=[MINE, "events.of.any", MINE]) is not None
-    assert quickly(*bodies, subjects=[MINE, "events.t1", "elsewhere"]) is not None
-    assert quickly(*bodies, subjects=[MINE, THEIRS, MINE]) is None
+    assert quickly(*bodies, subjects=[MINE, ANYBODYS, MINE]) is not None
+    assert quickly(*bodies, subjects=[MINE, "events.t1", "events.t1.~batch"]) is not None
+    for wrong in (THEIRS, "events.t2", "events.t1.u2", "events", "elsewhere", "events.batch"):
+        assert quickly(*bodies, subjects=[MINE, wrong, MINE]) is None
 
     both = b"[" + bodies[0] + b"," + json.dumps(event(tenant_id="t2")).encode() + b"," + bodies[1] + b"]"
-    assert quickly(both, both, subjects=["events.batch", "elsewhere"]) is not None
-    for subject in (MINE, THEIRS):
-        assert quickly(both, both, subjects=["events.batch", subject]) is None
+    assert quickly(both, both, subjects=[ANYBODYS, ANYBODYS]) is not None
+    for subject in (MINE, THEIRS, "events.t1.~batch"):
+        assert quickly(both, both, subjects=[ANYBODYS, subject]) is None
+
+
+NAMES = ["a", "b", "a.b", "a%2Eb", "~b", "%7Eb", "raw", "é", "a-_9", "A", "x" * 119, "x" * 121]
+TOKENS = [*dict.fromkeys([*map(token, NAMES), *NAMES[2:9], "~", "~batch", "~" + "0" * 32, "", "*", ">"])]
+subjects_of_any_form = st.builds(
+    lambda tokens, prefix: ".".join([prefix, *tokens]),
+    st.lists(st.sampled_from(TOKENS), max_size=6),
+    st.sampled_from(["events"] * 7 + ["other"]),
+)
+
+
+@settings(max_examples=300)
+@given(
+    st.lists(
+        st.tuples(
+            subjects_of_any_form, st.lists(st.tuples(st.sampled_from(NAMES), st.sampled_from(NAMES)), max_size=4)
+        ),
+        max_size=4,
+    ),
+    st.booleans(),
+)
+def test_however_it_is_read_nothing_gets_past_its_subject(
+    messages: list[tuple[str, list[tuple[str, str]]]], arrays: bool
+) -> None:
+    """Whatever is accepted is of the tenant and the user that the subject's tokens name, by a definition of its own."""
+    if not arrays:
+        messages = [(subject, whose[:1]) for subject, whose in messages if whose]
+    bodies = []
+    for number, (_, whose) in enumerate(messages):
+        events = [event(event_id=f"e{number}-{at}", tenant_id=t, user_id=u) for at, (t, u) in enumerate(whose)]
+        bodies.append(json.dumps(events if arrays else events[0]).encode())
+    subjects = [subject for subject, _ in messages]
+    good = [[may_carry(subject, *each) for each in whose] for subject, whose in messages]
+    for subject, body, wanted in zip(subjects, bodies, good, strict=True):
+        close = CONTRACT.look_closely(subject, body, now=NOW, seq=1)
+        assert [isinstance(one, Accepted) for one in close] == wanted
+        assert [isinstance(one, Accepted) for one in CONTRACT.read(subject, body, now=NOW)] == wanted
+    if bodies:
+        assert (quickly(*bodies, subjects=subjects) is not None) is all(map(all, good))
+
+
+def may_carry(subject: str, tenant: str, user: str) -> bool:
+    match subject.split("."):
+        case ["events", "raw"]:
+            return True
+        case ["events", first]:
+            return first == token(tenant)
+        case ["events", first, second, *_]:
+            hashed = len(second) == 33 and set(second[1:]) <= set("0123456789abcdef")
+            reserved = second[:1] == "~" and not hashed
+            return first == token(tenant) and (reserved or second == token(user))
+        case _:
+            return False
 
 
 def test_what_is_no_event_by_itself_is_none_with_its_neighbours() -> None:

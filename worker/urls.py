@@ -1,0 +1,148 @@
+"""URLs of servers, and what of them may be shown: never a password, a token or a query. Pure.
+
+What is shown is what reads as one thing only. Where a password was written with an `@`, a `/` or a `?` as they are, its
+end cannot be told, and nothing of the URL is shown.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final, NamedTuple
+from urllib.parse import unquote, unquote_plus
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+HIDDEN: Final = "..."
+"""Stands for what is not shown."""
+RUN: Final = 4
+"""Characters in a row of a secret that are not shown wherever they stand."""
+
+_NATS: Final = ("nats", "tls", "ws", "wss")
+_POSTGRESQL: Final = ("postgresql", "postgres")
+_SCHEME: Final = re.compile(rf"({'|'.join((*_NATS, *_POSTGRESQL))})://")
+_NEXT_SERVER: Final = re.compile(rf",(?=\s*(?:{'|'.join(_NATS)})://)")
+_HOST: Final = r"(?:[\w.%-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?"
+_HOSTS: Final = re.compile(rf"{_HOST}(?:,{_HOST})*")
+_PATH: Final = re.compile(r"[\w./~-]*")
+_BEHIND_HOSTS: Final = re.compile(r"[/?#\\]")
+_HARMLESS: Final = frozenset(
+    {"host", "hostaddr", "port", "dbname", "database", "user", "sslmode", "application_name", "connect_timeout"}
+    | {"target_session_attrs", "sslrootcert", "sslcert", "sslkey", "sslcrl", "options", "service"}
+)
+"""Parameters whose values may be quoted; `shown` leaves out all of them."""
+
+
+class _Parts(NamedTuple):
+    """`scheme://userinfo@hosts`, and all that follows."""
+
+    scheme: str
+    userinfo: str
+    hosts: str
+    rest: str
+
+
+def servers_of(urls: str) -> list[str]:
+    """Return the URLs of a list with commas. A comma that no scheme follows belongs to what is before it."""
+    return [url.strip() for url in _NEXT_SERVER.split(urls)]
+
+
+def shown(urls: str) -> str:
+    """Return a URL (or several, with commas) without user, password and query: fit for a log."""
+    return ",".join(map(_shown, servers_of(urls)))
+
+
+def _shown(url: str) -> str:
+    parts = _parts_of(url)
+    if parts is None:
+        scheme = _SCHEME.match(url)
+        return HIDDEN if scheme is None else f"{scheme[0]}{HIDDEN}"
+    path = re.split(r"[?#]", parts.rest, maxsplit=1)[0]
+    return f"{parts.scheme}://{parts.hosts}{path if _PATH.fullmatch(path) else ''}"
+
+
+def is_clear(url: str) -> bool:
+    """Tell whether it is certain which host a URL names, and where its password ends."""
+    # A parameter may hold an `@`.
+    return _parts_of(url.partition("?")[0] if url.startswith(_POSTGRESQL) else url) is not None
+
+
+def _parts_of(url: str) -> _Parts | None:
+    """Return the parts of a URL; None where it can be read in another way too."""
+    scheme = _SCHEME.match(url)
+    if scheme is None or not url.isprintable():
+        return None
+    rest = url[scheme.end() :]
+    behind = _BEHIND_HOSTS.search(rest)
+    end = len(rest) if behind is None else behind.start()
+    userinfo, _, hosts = rest[:end].rpartition("@")
+    # An `@` further on may be the end of a password that goes on until there.
+    if "@" in rest[end:] or _HOSTS.fullmatch(hosts) is None:
+        return None
+    # The brokers' client takes the last `@`, that of the database the first.
+    if ("," in hosts and scheme[1] in _NATS) or ("@" in userinfo and scheme[1] in _POSTGRESQL):
+        return None
+    return _Parts(scheme[1], userinfo, hosts, rest[end:])
+
+
+# -- what libraries say ------------------------------------------------------------------------------------------------
+
+
+def redacted(text: str, *urls: str) -> str:
+    """Return what a library says, without any four characters in a row of a secret in URLs.
+
+    A secret of fewer characters goes where it is a word.
+    """
+    hidden = bytearray(len(text))
+    for secret in {secret for url in urls for secret in _secrets(url)}:
+        for start, end in _places(secret, text):
+            hidden[start:end] = b"\1" * (end - start)
+    return "".join(_left(text, hidden))
+
+
+def _places(secret: str, text: str) -> Iterator[tuple[int, int]]:
+    """Yield where a text has anything of a secret that is not to be seen."""
+    if len(secret) < RUN:
+        for found in re.finditer(rf"(?<!\w){re.escape(secret)}(?!\w)", text):
+            yield found.span()
+    for number in range(len(secret) - RUN + 1):
+        run = secret[number : number + RUN]
+        at = text.find(run)
+        while at >= 0:
+            yield at, at + RUN
+            at = text.find(run, at + 1)
+
+
+def _left(text: str, hidden: bytearray) -> Iterator[str]:
+    at = 0
+    for run in re.finditer(rb"\x01+", bytes(hidden)):
+        yield text[at : run.start()]
+        yield HIDDEN
+        at = run.end()
+    yield text[at:]
+
+
+def _secrets(urls: str) -> Iterator[str]:
+    """Yield the secrets of URLs in all forms that a message may quote: decoded, in small letters, as a literal."""
+    for url in servers_of(urls):
+        for secret in _written(url):
+            for form in (secret, unquote(secret), unquote_plus(secret)):
+                for said in (form, form.lower(), repr(form)[1:-1], form.encode("unicode_escape").decode()):
+                    if said.strip():
+                        yield said
+
+
+def _written(url: str) -> Iterator[str]:
+    parts = _parts_of(url)
+    if parts is None:
+        scheme = _SCHEME.match(url)
+        yield url[0 if scheme is None else scheme.end() :]
+        return
+    user, _, password = parts.userinfo.partition(":")
+    yield password
+    if parts.scheme in _NATS:  # without a password it is a token
+        yield user
+    for parameter in re.split(r"[?&;#]", parts.rest)[1:]:
+        name, equals, value = parameter.partition("=")
+        if unquote(name).lower() not in _HARMLESS:
+            yield value if equals else name
