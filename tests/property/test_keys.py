@@ -53,6 +53,8 @@ SPELLINGS: Final[tuple[Callable[[str], str], ...]] = (
     lambda text: f'["{text}"]',
     lambda text: f"{text}:{text}",
     lambda text: text * 70,
+    lambda text: text * 70 + "x",
+    lambda text: (text * 64)[:64],
 )
 """What a text may be made into to look like a key of it."""
 
@@ -85,8 +87,9 @@ texts = st.recursive(
 pairs = st.one_of(
     st.tuples(texts, texts),
     texts.flatmap(lambda one: st.tuples(st.just(one), st.sampled_from([each(one) for each in SPELLINGS]))),
+    st.tuples(texts, st.sampled_from((63, 64, 65, 66, 130))).map(lambda cut: (cut[0] * 140, (cut[0] * 140)[: cut[1]])),
 )
-"""Two texts, of which the second is often made of the first."""
+"""Two texts, of which the second is often made of the first, or begins as it does."""
 
 digits = st.one_of(st.integers(-3, 3), st.integers(-(10**38) + 1, 10**38 - 1))
 decimals = st.tuples(digits, st.integers(-38, 0)).map(lambda told: Decimal(told[0]).scaleb(told[1]))

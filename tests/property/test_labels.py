@@ -49,16 +49,19 @@ def expected(text: str, events: list[Event]) -> list[tuple[object, ...]]:
 
 
 @thorough(300)
-@given(travel.rules(), travel.streams())
-def test_the_fold_grants_what_the_reference_grants(text: str, events: list[Event]) -> None:
+@given(st.integers(0, 2**32))
+def test_the_fold_grants_what_the_reference_grants(seed: int) -> None:
+    dice = Random(seed)  # noqa: S311 - no secret
+    text, events = travel.rules(dice), travel.journey(dice)
     assert granted(program_of(text), events) == expected(text, events)
 
 
 @thorough(100)
-@given(travel.rules(), travel.streams(), st.integers(0, 2**32))
-def test_so_it_does_in_any_order_of_arrival(text: str, events: list[Event], seed: int) -> None:
+@given(st.integers(0, 2**32))
+def test_so_it_does_in_any_order_of_arrival(seed: int) -> None:
     dice = Random(seed)  # noqa: S311 - no secret
-    program, arriving = program_of(text), shuffled(dice, events)
+    program, events = program_of(travel.rules(dice)), travel.journey(dice)
+    arriving = shuffled(dice, events)
     arrive(program, arriving)
     arrival, size = Arrival(program), dice.randint(1, 4)
     for at in range(0, len(arriving), size):
@@ -121,6 +124,18 @@ def test_of_labels_in_order_little_is_remembered(unit: Unit, most: int) -> None:
     events = [travel.Event("t", f"e{i:04}", "a", "u", i * HOUR, 0, {"n": 1}) for i in range(200)]
     state, _ = fold(plan, events)
     assert 1 <= len(state.earned[0].units) <= most
+
+
+@pytest.mark.parametrize(
+    ("unit", "zone", "anew"),
+    [("hour", "event", True), ("day", "event", False), ("hour", "user", False), ("hour", '"UTC"', False)],
+)
+def test_states_that_may_have_forgotten_an_hour_are_folded_anew(unit: str, zone: str, *, anew: bool) -> None:
+    """They had 75 hours: enough for all zones there are, and not for what an event may say of its own."""
+    plan = program_of(REPEATED % (unit, zone)).scopes["user"]
+    [judge] = plan.rulings[0].judges
+    assert ("repeat once in every hour for" in judge.described) == anew
+    assert ("repeat once for" in judge.described) != anew
 
 
 @pytest.mark.parametrize("sign", "+-")
