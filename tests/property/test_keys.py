@@ -92,7 +92,7 @@ pairs = st.one_of(
 """Two texts, of which the second is often made of the first, or begins as it does."""
 
 digits = st.one_of(st.integers(-3, 3), st.integers(-(10**38) + 1, 10**38 - 1))
-decimals = st.tuples(digits, st.integers(-38, 0)).map(lambda told: Decimal(told[0]).scaleb(told[1]))
+decimals = st.tuples(digits, st.integers(-38, 0)).map(lambda parts: Decimal(parts[0]).scaleb(parts[1]))
 numbers = st.one_of(
     digits, st.sampled_from((Decimal("1.0"), Decimal("0.10"), Decimal("-0.0"), Decimal("1E+3"))), decimals
 )
@@ -137,18 +137,18 @@ def test_fingerprints_are_equal_only_if_all_values_are(data: st.DataObject) -> N
     assert (fingerprint(one) == fingerprint(other)) == (one == other)
 
 
-def _moved(told: list[str | None]) -> st.SearchStrategy[list[str | None]]:
+def _moved(parts: list[str | None]) -> st.SearchStrategy[list[str | None]]:
     """Draw the same values grouped in another way, some of them made into what they look like in a key."""
-    glued = ",".join("null" if each is None else each for each in told)
-    spelt: list[str | None] = ["null" if each is None else each for each in told]
+    glued = ",".join("null" if each is None else each for each in parts)
+    spelt: list[str | None] = ["null" if each is None else each for each in parts]
     return st.sampled_from(
         [
             [glued],
-            [*told, None],
-            [*told, ""],
-            [fingerprint(told)],
+            [*parts, None],
+            [*parts, ""],
+            [fingerprint(parts)],
             spelt,
-            told[::-1],
+            parts[::-1],
             ['","'.join(each or "" for each in spelt)],
         ]
     )
