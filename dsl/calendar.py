@@ -20,7 +20,10 @@ _NAIVE_EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - local wall clock, o
 WEEKDAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 MAX_OFFSET: Final = 24 * HOUR
-"""No offset of RFC 3339 is further from UTC than this."""
+"""No offset of RFC 3339, and none of a zone, is as far from UTC as this.
+
+So what happens from an instant on lies in no unit before `unit_index(unit, instant - MAX_OFFSET)`, on any clock.
+"""
 
 
 @lru_cache(maxsize=1024)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Protocol
 
-from dsl.calendar import offset_at, unit_index, unit_start
+from dsl.calendar import offset_at, unit_index, unit_start, unit_start_local
 from dsl.types import DAY, HOUR, SECOND, Unit
 
 if TYPE_CHECKING:
@@ -51,6 +51,10 @@ class Clock(Protocol):
         """Return the instant at which a unit begins."""
         ...
 
+    def begin_of(self, state: State, event: Event, unit: Unit) -> int:
+        """Return the instant at which the unit of an event begins, by the clock of that event."""
+        ...
+
 
 class FixedClock:
     """An IANA zone."""
@@ -90,6 +94,10 @@ class FixedClock:
         del state
         return unit_start(unit, index, self.name)
 
+    def begin_of(self, state: State, event: Event, unit: Unit) -> int:
+        """See `Clock`."""
+        return self.begin(state, unit, unit_index(unit, self.local(state, event)))
+
 
 class EventClock:
     """The offset written in each event. Between events, and for the begin of a unit, it is UTC."""
@@ -121,6 +129,10 @@ class EventClock:
         """See `Clock`."""
         del state
         return unit_start(unit, index, "UTC")
+
+    def begin_of(self, state: State, event: Event, unit: Unit) -> int:
+        """See `Clock`."""
+        return unit_start_local(unit, unit_index(unit, self.local(state, event))) - event.offset * SECOND
 
 
 class UserClock:
@@ -161,6 +173,10 @@ class UserClock:
     def begin(self, state: State, unit: Unit, index: int) -> int:
         """See `Clock`."""
         return unit_start(unit, index, self._zone(state, "") if self.single else "UTC")
+
+    def begin_of(self, state: State, event: Event, unit: Unit) -> int:
+        """See `Clock`."""
+        return unit_start(unit, unit_index(unit, self.local(state, event)), self._zone(state, event.user))
 
 
 def unit_by(local: Callable[[State, Event], int], unit: Unit) -> Callable[[State, Event], int]:

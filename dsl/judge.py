@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from dsl.calendar import label, unit_index
+from dsl.calendar import MAX_OFFSET, label, unit_index
 from dsl.event import Event, Position
 from dsl.filters import compile_test, predicate_key
 from dsl.nodes.compose import Within, asker, lasting, teller
@@ -22,6 +22,7 @@ from dsl.nodes.streak import StreakReached
 from dsl.nodes.totals import Bound, Distinct, Reached, ReachedInUnit, Total
 from dsl.progress import Amount, Earned, Grant, State
 from dsl.syntax import Active, RepeatEach
+from dsl.types import Unit
 
 if TYPE_CHECKING:
     from dsl.conditions import Built
@@ -34,9 +35,6 @@ LateJudgement = Callable[[State, Position], bool]
 """Tells, once all aggregates have taken a late event at a position, that no grant is moved by it."""
 Opening = Callable[[State, Event], int | None]
 """Tells the occurrence that stands open and holds at an event, None where none does."""
-
-_REMEMBERED_HOURS = 75
-"""Occurrences of a calendar repeat that are remembered as earned: an hour's label may come back for a day."""
 
 
 class Ruling:
@@ -98,7 +96,7 @@ class Judge:
         version, tier = self.version, self.ruling.tier
         active = version.active or Active(start=None, end=None)
         who = None if version.where is None else predicate_key(version.where)
-        repeat = "each" if isinstance(version.repeat, RepeatEach) else "once"
+        repeat = "each" if isinstance(version.repeat, RepeatEach) else self._remembered
         span = [None if end is None else end.us for end in (active.start, active.end)]
         settle = 0 if version.settle is None else version.settle.us
         return (
@@ -106,6 +104,15 @@ class Judge:
             f"when {self.built.key} repeat {repeat} for {who} after {self.after} "
             f"active {span} settle {settle} hears {sorted(self.types)}"
         )
+
+    @property
+    def _remembered(self) -> str:
+        """Return what a state remembers of what was earned: one occurrence, or those of all hours that may come back.
+
+        That is said of the hours of events alone, of which states once forgot some; so they are folded anew.
+        """
+        hours = self.built.unit is Unit.HOUR and self.built.clock is not None and self.built.clock.key == "event"
+        return "once in every hour" if hours else "once"
 
     def stepper(self, event_type: str) -> Step:
         """Return the judgement on an event."""
@@ -127,7 +134,7 @@ class Judge:
             earned = state.earned.get(slot)
             if earned is None:
                 earned = state.earned[slot] = Earned(Position(event.at, event.id), 0)
-            record(state, earned, occurrence)
+            record(state, earned, occurrence, event.at)
             return [Grant(name, tier, occurrence_of(occurrence), version, event.at, event.id, settle)]
 
         return judge
@@ -229,21 +236,33 @@ class Judge:
         unit = self.built.unit
         return str if unit is None else (lambda index: label(unit, index))
 
-    def _record(self) -> Callable[[State, Earned, int], None]:
+    def _record(self) -> Callable[[State, Earned, int, int], None]:
+        """Return what notes an occurrence that is earned at an instant."""
+        if isinstance(self.version.repeat, RepeatEach):
+            return self._record_each()
+        unit = self.built.unit
+        if unit is None:
+            raise AssertionError(self.described)
+
+        def every(state: State, earned: Earned, occurrence: int, at: int) -> None:
+            del state
+            earned.times += 1
+            oldest = unit_index(unit, at - MAX_OFFSET)  # no event from now on lies in an earlier one, on any clock
+            earned.units = [index for index in earned.units if index >= oldest]
+            earned.units.append(occurrence)
+
+        return every
+
+    def _record_each(self) -> Callable[[State, Earned, int, int], None]:
         own = self._own()
 
-        def each(state: State, earned: Earned, occurrence: int) -> None:
+        def each(state: State, earned: Earned, occurrence: int, at: int) -> None:
+            del at
             earned.times = occurrence
             for node in own:
                 state.nodes.pop(node, None)
 
-        def every(state: State, earned: Earned, occurrence: int) -> None:
-            del state
-            earned.times += 1
-            earned.units.append(occurrence)
-            del earned.units[:-_REMEMBERED_HOURS]
-
-        return each if isinstance(self.version.repeat, RepeatEach) else every
+        return each
 
     # -- progress --
 

@@ -150,6 +150,8 @@ def _uncommon_instant(match: re.Match[str]) -> tuple[int, int] | None:
     at = days * DAY + (int(hour) * 3600 + int(minute) * 60 + int(second)) * SECOND
     if fraction is not None:
         at += int(fraction[:6].ljust(6, "0"))
+    if at > _LATEST:  # a leap second that begins the year 10000, on its own clock
+        return None
     offset = 0
     if sign is not None:
         offset = int(hours) * 3600 + int(minutes) * 60

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Context, Decimal
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Final
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
 _LONG: Final = 64
 """Characters above which a value is remembered by its hash (16 bytes, hexadecimal)."""
+_HASH: Final = re.compile("\x01[0-9a-f]{32}")
+"""What stands for a hash among keys, and for no text: a text that is spelt like one is remembered by its own hash."""
+_HASH_LENGTH: Final = 33
 
 EXACT: Final = Context(prec=200)
 """Wide enough for the exact sum of more 38-digit decimals than there will ever be events."""
@@ -44,13 +48,19 @@ def value_text(value: Value) -> str:
 
 
 def value_key(value: Value) -> str:
-    """Return a short key that equal values of one field share, and others do not."""
+    """Return a short key that equal values of one field share, and others do not.
+
+    States hold such keys: what a value has for its key it has for good.
+    """
     text = value if isinstance(value, str) else value_text(value)
-    return text if len(text) <= _LONG else "\x01" + blake2b(text.encode(), digest_size=16).hexdigest()
+    length = len(text)
+    if length <= _LONG and (length != _HASH_LENGTH or _HASH.fullmatch(text) is None):
+        return text
+    return "\x01" + blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def fingerprint(values: Iterable[Value | None]) -> str:
     """Return a short key of several values, absent ones being equal to each other and to nothing else."""
     parts = [None if value is None else value_text(value) for value in values]
-    text = msgspec.json.encode(parts).decode()
+    text = msgspec.json.encode(parts).decode()  # begins with a bracket, which no hash does
     return text if len(text) <= _LONG else blake2b(text.encode(), digest_size=16).hexdigest()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from worker import terminal
-from worker.partition import event_subject, raw_subject, shared_subject
+from worker.partition import event_subject, raw_subject, shared_subject, token
 from worker.publishing import Outgoing
 
 if TYPE_CHECKING:
@@ -70,10 +70,10 @@ def _tenant_of(line: bytes) -> str | None:
 def message_id(tenant: str, event: str) -> str | None:
     """Return the `Nats-Msg-Id` of an event: scoped by its tenant, or another's event could be swallowed.
 
-    A header cannot carry line breaks or edges of white space; such an event is published without an id, and the
-    ledger deduplicates it.
+    The tenant stands in it as in a subject: without a colon, so that the first one ends it. A header cannot carry line
+    breaks or edges of white space; an event with such an id is published without one, and the ledger deduplicates it.
     """
-    text = f"{tenant}:{event}"
+    text = f"{token(tenant)}:{event}"
     plain = text.isascii() and text.isprintable() and text == text.strip()
     return text if plain else None
 

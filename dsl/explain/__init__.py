@@ -133,7 +133,12 @@ class _Story:
         asked, grant = self.asked, aim.grant
         noted = recorder.noted
         if grant is not None and part.since is not None:
-            noted = [each for each in noted if format_instant(each.event.at) >= part.since]
+            # By the clock of its events a streak may begin behind the last of them.
+            noted = [
+                each
+                for each in noted
+                if format_instant(each.event.at) >= part.since or each.event.id == grant.event_id
+            ]
         return Explanation(
             tenant_id=asked.tenant,
             scope=self.watched.plan.scope,

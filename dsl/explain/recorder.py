@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
 from dsl import words
-from dsl.calendar import format_instant, unit_index
+from dsl.calendar import format_instant
 from dsl.event import Position
 from dsl.explain.effects import Seen, broken_at, did, ratio, run_of
 from dsl.explain.missing import Broken, Closest, History, Moment, missing
@@ -125,7 +125,7 @@ class Recorder:
         unit, clock = self.judge.built.unit, self.judge.built.clock
         if unit is None or clock is None:
             return BEGINNING
-        return Position(clock.begin(state, unit, unit_index(unit, clock.local(state, event))), "")
+        return Position(clock.begin_of(state, event, unit), "")
 
     def floor_now(self, state: State, now: int) -> Position:
         """Return the same for a moment between events."""

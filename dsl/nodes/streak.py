@@ -1,23 +1,22 @@
 """Streaks: active calendar units in one run.
 
 A unit is active with at least `minimum` matching events, and a run bridges at most `grace` inactive units between two
-active ones. With `tz=user` and `tz=event` a later event may carry an earlier label, up to a day back, so the last few
-units stay open; what lies before them is sealed and only counted.
+active ones. With `tz=user` and `tz=event` a later event may carry an earlier label, up to two days back, so the last
+few units stay open: those that some clock shows, or has yet to show. What lies before them is sealed and only counted.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from dsl.calendar import unit_index
+from dsl.calendar import MAX_OFFSET, unit_index
 from dsl.event import Position
 from dsl.nodes.late import nothing, put
 from dsl.nodes.node import CLOSED, Measure, measure, only, whole
 from dsl.progress import Run
-from dsl.types import Unit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,9 +26,7 @@ if TYPE_CHECKING:
     from dsl.nodes.late import LateStep, Undo
     from dsl.nodes.node import Gate, Step, Tests
     from dsl.progress import Grant, State
-
-_SLACK: Final = {Unit.HOUR: 25, Unit.DAY: 2, Unit.WEEK: 1, Unit.MONTH: 1, Unit.YEAR: 1}
-"""Units by which the label of a later event may lie before the UTC label of an earlier one."""
+    from dsl.types import Unit
 
 
 def _nothing(state: State, event: Event) -> None:
@@ -84,7 +81,7 @@ class Streaks:
     def gated(self, event_type: str, gate: Gate) -> Step:
         """Return the step by which events of one type make units active, with judges of the longest run behind it."""
         least, top, judge = gate
-        slot, unit, minimum, slack = self.slot, self.unit, self.minimum, _SLACK[self.unit]
+        slot, unit, minimum = self.slot, self.unit, self.minimum
         index_of, test, note = self.clock.unit_of(unit), self.tests[event_type], self._take
 
         def step(state: State, event: Event) -> list[Grant] | None:
@@ -98,7 +95,7 @@ class Streaks:
                 last, count = recent[-1]
                 if last == index and count >= minimum:
                     return None
-            note(node, index, unit_index(unit, event.at) - slack)
+            note(node, index, unit_index(unit, event.at - MAX_OFFSET))
             return judge(state, event) if node.best >= least and top not in state.earned else None
 
         return only(test, step)
@@ -131,7 +128,7 @@ class Streaks:
         """
         if self.keep or event_type not in self.tests:
             return None
-        slot, unit, minimum, slack = self.slot, self.unit, self.minimum, _SLACK[self.unit]
+        slot, unit, minimum = self.slot, self.unit, self.minimum
         index_of, test = self.clock.unit_of(unit), self.tests[event_type]
 
         def take(state: State, event: Event, position: Position) -> Undo | None:
@@ -141,10 +138,10 @@ class Streaks:
             index, node = index_of(state, event), state.nodes.get(slot)
             if isinstance(node, Run) and (index == node.last or (index, minimum) in node.recent):
                 return nothing
-            if state.mark is None or index < unit_index(unit, state.mark.at) - slack:
+            if state.mark is None or index < unit_index(unit, state.mark.at - MAX_OFFSET):
                 return None
             run = msgspec.structs.replace(node, recent=[*node.recent], tail=[]) if isinstance(node, Run) else Run()
-            self._take(run, index, unit_index(unit, event.at) - slack)
+            self._take(run, index, unit_index(unit, event.at - MAX_OFFSET))
             return put(state, slot, run)
 
         return take

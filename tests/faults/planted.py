@@ -19,6 +19,8 @@ PIPELINE: Final = "integration/test_pipeline.py"
 RULES: Final = "integration/test_rules.py"
 EXPRESS: Final = "integration/test_express.py"
 LATE: Final = ("property/test_late.py",)
+LABELS: Final = "property/test_labels.py"
+KEYS: Final = "property/test_keys.py"
 PROTOCOL: Final = "faults/test_protocol.py"
 EDGES: Final = "faults/test_edges.py"
 CONTRACT: Final = "worker/test_contract.py"
@@ -591,6 +593,106 @@ _JUDGING: Final = (
         "length = length + 1 if last is not None and index - last - 1 <= self.grace else 1",
         "length = length + 1 if last is not None and index - last - 1 <= self.grace + 1 else 1",
         REFERENCE,
+    ),
+    # -- labels that come back, and keys --
+    Bug(
+        "occurrences_forgotten_by_number",
+        "an occurrence is earned once, however many lie between",
+        "dsl/judge.py",
+        "            earned.units = [index for index in earned.units if index >= oldest]\n",
+        "            del earned.units[:-75]\n",
+        (f"{LABELS}::test_a_crowd_of_labels_lies_between",),
+    ),
+    Bug(
+        "occurrences_forgotten_with_their_hour",
+        "an occurrence is earned once, whatever clock the events are written by",
+        "dsl/judge.py",
+        "            oldest = unit_index(unit, at - MAX_OFFSET)",
+        "            oldest = unit_index(unit, at)",
+        (f"{LABELS}::test_the_fold_grants_what_the_reference_grants",),
+    ),
+    Bug(
+        "occurrences_never_forgotten",
+        "what is remembered of occurrences is bounded",
+        "dsl/judge.py",
+        "            earned.units = [index for index in earned.units if index >= oldest]\n",
+        "",
+        (f"{LABELS}::test_what_is_remembered_of_labels_is_bounded",),
+    ),
+    Bug(
+        "forgotten_hours_kept_in_states",
+        "a state that may have forgotten an occurrence is folded anew",
+        "dsl/judge.py",
+        '        return "once in every hour" if hours else "once"\n',
+        '        return "once"\n',
+        (f"{LABELS}::test_states_that_may_have_forgotten_an_hour_are_folded_anew",),
+    ),
+    Bug(
+        "offsets_of_real_zones",
+        "an event may be written by any offset that RFC 3339 has",
+        "dsl/calendar.py",
+        "MAX_OFFSET: Final = 24 * HOUR\n",
+        "MAX_OFFSET: Final = 14 * HOUR\n",
+        (
+            f"{LABELS}::test_the_fold_grants_what_the_reference_grants",
+            f"{LABELS}::test_no_offset_is_farther_than_the_farthest",
+        ),
+    ),
+    Bug(
+        "units_sealed_while_a_clock_shows_them",
+        "a unit of a streak counts, whatever clock its events are written by",
+        "dsl/nodes/streak.py",
+        "            note(node, index, unit_index(unit, event.at - MAX_OFFSET))\n",
+        "            note(node, index, unit_index(unit, event.at))\n",
+        (f"{LABELS}::test_the_fold_grants_what_the_reference_grants",),
+    ),
+    Bug(
+        "units_absorbed_that_are_sealed",
+        "what is absorbed leaves what folding in order leaves",
+        "dsl/nodes/streak.py",
+        "            if state.mark is None or index < unit_index(unit, state.mark.at - MAX_OFFSET):\n",
+        "            if state.mark is None:\n",
+        LATE,
+    ),
+    Bug(
+        "explained_by_the_clock_of_another",
+        "an occurrence that was earned is explained by the clock of its event",
+        "dsl/clock.py",
+        "unit_index(unit, self.local(state, event))) - event.offset * SECOND\n",
+        "unit_index(unit, self.local(state, event)))\n",
+        ("property/test_explain.py::test_so_it_does_where_labels_come_back",),
+    ),
+    Bug(
+        "a_value_poses_as_the_hash_of_another",
+        "two values are two",
+        "dsl/values.py",
+        "    if length <= _LONG and (length != _HASH_LENGTH or _HASH.fullmatch(text) is None):\n",
+        "    if length <= _LONG:\n",
+        (f"{KEYS}::test_the_fold_tells_values_apart_as_the_reference_does",),
+    ),
+    Bug(
+        "keys_in_states_change",
+        "what a value has for its key it has for good",
+        "dsl/values.py",
+        '_HASH: Final = re.compile("\\x01[0-9a-f]{32}")\n',
+        '_HASH: Final = re.compile("\\x01.{32}")\n',
+        (f"{KEYS}::test_a_key_is_short_and_most_texts_are_their_own",),
+    ),
+    Bug(
+        "hash_cut_short",
+        "two long values are two",
+        "dsl/values.py",
+        "    if length <= _LONG and (length",
+        "    text = text[:_LONG] if length > _LONG else text\n    if length <= _LONG and (length",
+        (f"{KEYS}::test_two_texts_have_one_key_only_if_they_are_one",),
+    ),
+    Bug(
+        "message_id_of_two_tenants",
+        "the broker does not take an event for that of another tenant",
+        "worker/emit.py",
+        '    text = f"{token(tenant)}:{event}"\n',
+        '    text = f"{tenant}:{event}"\n',
+        (f"{KEYS}::test_a_colon_does_not_move_an_event_to_another_tenant",),
     ),
 )
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 HOUR: Final = 3_600_000_000
 DAY: Final = 24 * HOUR
-OFFSETS: Final = (0, 7200, -18000)
+OFFSETS: Final = (0, 7200, -18000, 86340, -86340)
 RULES: Final = (
     "count(event=a, >= 4)",
     "count(event=a, >= 9)",
@@ -81,7 +81,7 @@ def close_events(dice: Random) -> list[Event]:
             "m": dice.randint(-4, 4),
             "s": dice.choice("xyz"),
             "plan": dice.choice(("pro", "free")),
-            "timezone": dice.choice(("Europe/Berlin", "UTC")),
+            "timezone": dice.choice(("Europe/Berlin", "UTC", "Pacific/Kiritimati", "Etc/GMT+12")),
         }
         fields = {name: value for name, value in drawn.items() if name in strategies.FIELDS[kind]}
         user = dice.choices("uv", (9, 1))[0]

@@ -9,6 +9,7 @@ unlocked (test_strategies.py keeps that from rotting).
 from __future__ import annotations
 
 from decimal import Decimal
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from hypothesis import strategies as st
@@ -77,7 +78,8 @@ ZONES: Final = (
     "event",
 )
 UNITS: Final = ("day", "hour", "week", "month", "year")
-OFFSETS: Final = (0, 7200, -18000, 3600, 37800, 39600, 50400, -43200, 20700)
+OFFSETS: Final = (0, 7200, -18000, 3600, 37800, 39600, 50400, -43200, 20700, 86340, -86340)
+"""Up to those that RFC 3339 has: the labels of two events at one instant may lie almost two days apart."""
 
 FIELDS: Final[dict[str, dict[str, str]]] = {
     "a": {"n": "int", "x": "decimal", "s": "string", "f": "bool", "t": "timestamp", "team": "string"},
@@ -457,7 +459,7 @@ class Run(NamedTuple):
     start: int
     gap: int
     times: int
-    offset: int
+    offsets: list[int]
     payloads: list[dict[str, Value]]
 
 
@@ -492,11 +494,14 @@ STARTS: Final = (
     -12 * HOUR,
     2 * DAY,
 )
+LONG: Final = "x" * 100
+POSING: Final = "\x01" + blake2b(LONG.encode(), digest_size=16).hexdigest()
+"""A text of which states hold the hash, and one that is spelt like such a hash."""
 VALUES: Final[dict[str, tuple[Value, ...]]] = {
     "n": (1, 2, 0, 3, 5),
     "m": (2, -1, 4, 0, -3),
     "x": (Decimal("0.5"), Decimal("1.0"), Decimal("2.50"), Decimal(0), Decimal("0.1")),
-    "s": ("x", "y", "x", "z", ""),
+    "s": ("x", "y", "x", "z", "", LONG, POSING),
     "f": (True, False),
     "team": ("red", "blue"),
     "plan": ("pro", "free"),
@@ -506,6 +511,8 @@ VALUES: Final[dict[str, tuple[Value, ...]]] = {
         "America/New_York",
         "Australia/Lord_Howe",
         "Pacific/Chatham",
+        "Pacific/Kiritimati",
+        "Etc/GMT+12",
         "Not/AZone",
         "UTC",
     ),
@@ -534,7 +541,7 @@ def _runs(draw: DrawFn, anchor: int) -> Run:
         start=anchor + draw(st.sampled_from(STARTS)),
         gap=draw(st.sampled_from(GAPS)),
         times=1 if single else draw(st.integers(2, 8)),
-        offset=draw(st.sampled_from(OFFSETS)),
+        offsets=draw(st.lists(st.sampled_from(OFFSETS), min_size=1, max_size=2)),
         payloads=draw(st.lists(_payloads(kind, anchor), min_size=1, max_size=2)),
     )
 
@@ -553,7 +560,7 @@ def streams(draw: DrawFn, anchor: int) -> list[Event]:
                     type=run.kind,
                     user=run.user,
                     at=run.start + i * run.gap,
-                    offset=run.offset,
+                    offset=run.offsets[i % len(run.offsets)],
                     fields=run.payloads[i % len(run.payloads)],
                 )
             )

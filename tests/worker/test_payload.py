@@ -174,7 +174,14 @@ def test_instants_in_a_crowd_are_what_each_is_alone(texts: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["2026-02-30T00:00:00.000000Z", "2026-01-01T24:00:00.000000Z", "2026-W01-1T00:00:00.000000Z"]
+    "text",
+    [
+        "2026-02-30T00:00:00.000000Z",
+        "2026-01-01T24:00:00.000000Z",
+        "2026-W01-1T00:00:00.000000Z",
+        "9999-12-31T23:59:60Z",
+        "9999-12-31T23:59:60+01:00",  # in the year 10000 by its own clock
+    ],
 )
 def test_what_is_no_instant_is_none_in_a_crowd(text: str) -> None:
     assert instant(text) is None
