@@ -23,6 +23,7 @@ from worker.loop import alone
 from worker.metrics import Metrics
 from worker.notifier import Notifier
 from worker.pipeline import InForce, Pipeline, StoppedError
+from worker.pulling import HEARTBEAT_SECONDS
 from worker.retry import delays
 from worker.rules import load_deployed
 from worker.settings import Clock, shown
@@ -184,6 +185,7 @@ class Worker:
                 await company.start(serve, self._probes(), self._settings.health_host, self._settings.health_port)
             company.start_soon(self._watch_stop)
             company.start_soon(self._intake.keep_held)
+            company.start_soon(self._attend)
             if drain is not None:
                 company.start_soon(self._watch_drain, drain)
             await self._run_stages(on_ready)
@@ -275,19 +277,31 @@ class Worker:
         except (BrokerAwayError, UnavailableError):
             return False
 
+    async def _attend(self) -> None:
+        while True:
+            await anyio.sleep(HEARTBEAT_SECONDS)
+            await self._broker.attend()
+
     def _probes(self) -> Probes:
         gauges: dict[tuple[str, str], Callable[[], float]] = {
             ("ach_buffered_messages", "Messages that wait in this worker."): lambda: self._broker.buffered,
             ("ach_cached_subjects", "Subjects whose progress is in memory."): lambda: len(self._memory),
             ("ach_nats_connected", "Whether the broker is connected."): lambda: self._broker.connected,
+            ("ach_nats_silent_seconds", "Since the broker last did what was asked of it."): lambda: (
+                self._broker.silent_seconds
+            ),
         }
-        return Probes(alive=self._alive, ready=self._missing, metrics=Metrics(self._stats, gauges).render)
+        metrics = Metrics(self._stats, gauges, lambda: (self._broker.client.clients, self._broker.client.errors))
+        return Probes(stuck=self._stuck, ready=self._missing, metrics=metrics.render)
 
-    def _alive(self) -> bool:
-        return all(monotonic() - since < STUCK_SECONDS for since in self._busy_since.values())
+    def _stuck(self) -> str:
+        if any(monotonic() - since >= STUCK_SECONDS for since in self._busy_since.values()):
+            return "no progress"
+        gone, silent = self._settings.broker_gone, self._broker.silent_seconds
+        return f"no nats for {silent:.0f} s" if gone and silent > gone else ""
 
     async def _missing(self) -> str:
-        missing = [] if self._broker.connected else ["nats"]
+        missing = [self._broker.missing] if self._broker.missing else []
         try:
             await self._store.ping()
         except UnavailableError:

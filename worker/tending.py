@@ -15,7 +15,7 @@ from worker.app import wall_clock
 from worker.backfill import backfill
 from worker.dead import FOR_EVER, list_letters, purge_letters, replay_letter, show_letter
 from worker.erasure import erase_user
-from worker.patience import CommandError, patiently, whoami
+from worker.patience import PATIENCE_SECONDS, CommandError, patiently, whoami
 from worker.results import read_subject
 from worker.revoking import revoke
 from worker.rules import load_deployed
@@ -205,7 +205,10 @@ async def dead_replay(settings: Settings, ids: Sequence[int], body: Path | None)
     """Send dead letters again, with another body where one was mended."""
     mended = None if body is None else await anyio.Path(body).read_bytes()
     letters = [await _letter(settings, letter_id) for letter_id in ids]
-    async with open_store(settings.database_url) as store, open_broker(settings) as broker:
+    async with (
+        open_store(settings.database_url) as store,
+        open_broker(settings, patience=PATIENCE_SECONDS) as broker,
+    ):
         for letter in letters:
             await replay_letter(store, broker, letter, now=wall_clock(), body=mended)
     terminal.out().print(f"sent {terminal.plural(len(letters), 'dead letter')} again")
