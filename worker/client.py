@@ -103,7 +103,7 @@ class TappingClient(Client):
 
     def _tasks(self) -> dict[str, asyncio.Task[Any] | None]:
         names = ("reader", "ping", "flusher")
-        tasks = (self._reading_task, self._ping_interval_task, self._flusher_task)  # pyright: ignore[reportUnknownMemberType]
+        tasks: Any = (self._reading_task, self._ping_interval_task, self._flusher_task)  # pyright: ignore[reportUnknownMemberType]
         return dict(zip(names, cast("tuple[asyncio.Task[Any] | None, ...]", tasks), strict=True))
 
     def servers_to_try(self, named: Sequence[str]) -> list[str]:

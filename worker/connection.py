@@ -141,7 +141,7 @@ class Connection:
         """What was refused, and when it was last logged."""
         self.clients = 0
         """Made so far."""
-        self.errors: Counter[Kind] = Counter()
+        self.errors: Counter[str] = Counter()
         """Ends of clients, attempts that failed, and refusals, by kind."""
         self.said = ""
         """By the broker or the network, last of all, when something went wrong."""

@@ -68,7 +68,7 @@ class Rejected(msgspec.Struct, frozen=True, gc=False):
 
 
 def _oversize(body: bytes) -> Rejected:
-    """Return what is kept of a message that is too large: how it begins, for nobody should fill the database with it."""
+    """Return what is kept of a message that is too large: its beginning, for nobody is to fill the database."""
     detail = (
         f"{len(body)} bytes, of which at most {MAX_MESSAGE_BYTES} are read; the first {MAX_MESSAGE_BYTES} are kept,"
         f" SHA-256 of all {sha256(body).hexdigest()}"

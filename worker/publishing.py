@@ -83,7 +83,7 @@ class Published(NamedTuple):
 
 
 class Publisher:
-    """Publishes over one connection, and over the one that takes its place; `stored` and `duplicates` count what the broker said."""
+    """Publishes over one connection, and the next; `stored` and `duplicates` count what the broker said."""
 
     def __init__(self, client: Client | Connection) -> None:
         self._client = client
