@@ -86,7 +86,7 @@ async def run(
     stop = stop or anyio.Event()
     stats = stats or Stats()
     async with AsyncExitStack() as stack:
-        servers = await _unless(stop, partial(_start, stack, settings, now))
+        servers = await _alone(partial(_unless, stop, partial(_start, stack, settings, now)))
         if servers is not None:
             worker = Worker(settings, *servers, stats, stop, now=now)
             await _alone(partial(worker.run, on_ready=on_ready, drain=drain))
@@ -129,10 +129,10 @@ async def _unless(stop: anyio.Event, start: Callable[[], Awaitable[T]]) -> T | N
     return result
 
 
-async def _alone(work: Callable[[], Awaitable[None]]) -> None:
+async def _alone(work: Callable[[], Awaitable[T]]) -> T:
     """Do it, and if one error ends it, raise that one by itself instead of in groups."""
     try:
-        await work()
+        return await work()
     except BaseExceptionGroup as group:
         raise alone(group) from None
 
@@ -297,8 +297,8 @@ class Worker:
     def _stuck(self) -> str:
         if any(monotonic() - since >= STUCK_SECONDS for since in self._busy_since.values()):
             return "no progress"
-        gone, silent = self._settings.broker_gone, self._broker.silent_seconds
-        return f"no nats for {silent:.0f} s" if gone and silent > gone else ""
+        most, gone = self._settings.broker_gone, self._broker.gone_seconds
+        return f"no nats for {gone:.0f} s" if most and gone > most else ""
 
     async def _missing(self) -> str:
         missing = [self._broker.missing] if self._broker.missing else []

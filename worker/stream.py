@@ -53,6 +53,8 @@ REMAKE_SECONDS: Final = 0.5
 """Before a stream or consumer is made again, at most. The broker tells of a deletion before it has deleted the files;
 what is made meanwhile under the same name loses its own, and is broken until it is deleted in turn."""
 RELEASE_SECONDS: Final = 5.0
+GONE_SECONDS: Final = 2 * SILENCE_SECONDS
+"""Of silence, which are what it takes to ask a broker that may just have nothing to say, and to wait for the answer."""
 OWED: Final = 100_000
 """Acknowledgements that are kept while the broker is away; of what is lost beyond, copies come."""
 _NOT_FOUND: Final = 404
@@ -95,6 +97,9 @@ class Broker(Puller, Watcher):
         self._owed: deque[str] = deque(maxlen=OWED)
         """Where acknowledgements are waited for that could not be sent."""
         self._doubts: list[str] = []
+        """What makes work slow or lossy with the consumer as it is."""
+        self._told: set[str] = set()
+        """Those that are in the log."""
         headers = {
             api.Header.EXPECTED_LAST_SUBJECT_SEQUENCE.value: "0",
             api.Header.EXPECTED_STREAM.value: settings.unlock_stream,
@@ -127,6 +132,12 @@ class Broker(Puller, Watcher):
     def silent_seconds(self) -> float:
         """Seconds since the broker last did what was asked of it."""
         return monotonic() - self._answered
+
+    @property
+    def gone_seconds(self) -> float:
+        """The same where the broker is away, or has been asked and is silent; else 0."""
+        silent = self.silent_seconds
+        return 0.0 if self.connected and silent < GONE_SECONDS else silent
 
     # -- life of the connection ----------------------------------------------------------------------------------------
 
@@ -180,13 +191,7 @@ class Broker(Puller, Watcher):
         if (flaw := unfit(existing)) is not None:
             raise BrokerMismatchError(f"consumer {wanted.consumer} of stream {wanted.input_stream} is no use: {flaw}")
         self._limit_to(existing)
-        said = doubts(existing, wanted)
-        for doubt in said:
-            if doubt not in self._doubts:
-                log.warning(
-                    "the consumer is as it was made, not as a worker likes it", consumer=wanted.consumer, said=doubt
-                )
-        self._doubts = said
+        self._doubts = doubts(existing, wanted)
 
     async def _ensure_stream(self, name: str, prefix: str) -> None:
         try:
@@ -254,7 +259,14 @@ class Broker(Puller, Watcher):
 
     async def subscribe(self) -> None:
         """Listen on the inbox that pull requests are answered to, over whatever connection there is."""
+        self._tell_doubts()
         await self._connection.bind(self._listen)
+
+    def _tell_doubts(self) -> None:
+        for doubt in self._doubts:
+            if doubt not in self._told:
+                log.warning("the consumer stays as it was made", consumer=self._settings.consumer, said=doubt)
+        self._told.update(self._doubts)
 
     async def _listen(self, client: TappingClient) -> None:
         self._subscription = await client.tap(self._inbox, self._on_frames)
@@ -274,6 +286,7 @@ class Broker(Puller, Watcher):
             except BrokerAwayError as error:
                 log.warning("no answer from nats", server=shown(self._settings.nats_url), said=str(error))
             else:
+                self._tell_doubts()
                 return
 
     # -- acknowledging -------------------------------------------------------------------------------------------------
