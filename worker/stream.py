@@ -149,7 +149,6 @@ class Broker(Puller, Watcher):
         """Ask anew on another connection, and send the acknowledgements that are owed."""
         self._jetstream = self._connection.jetstream(timeout=REQUEST_SECONDS)
         self._answering = False
-        self._announcer.lost()
         self._forget_requests()
         owed = [*self._owed]
         self._owed.clear()

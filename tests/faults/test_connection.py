@@ -125,12 +125,6 @@ async def test_pings_that_are_never_answered(own_engine: Engine, monkeypatch: py
             proxy.mute = False
             await settled(engine.settings, LIVELY_SECONDS)
         published += await publish(engine, sent[200:])
-    async with worked_alone(engine):
+    async with engine.worker():
         await settled(engine.settings)
     await expect_promise(engine.settings, published, RULES)
-
-
-@asynccontextmanager
-async def worked_alone(engine: Engine) -> AsyncGenerator[None]:
-    async with engine.worker():
-        yield

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from nats.errors import ProtocolError
 
 from worker import client as reading
-from worker.client import READ_BYTES, TappingParser
+from worker.client import READ_BYTES, TappingClient, TappingParser
 from worker.frames import read_frames
 
 TAPPED = 7
@@ -143,3 +143,17 @@ def test_what_is_of_others_is_told_apart_as_a_whole() -> None:
     assert read_frames(wire, str(TAPPED)) == (told[:300], len(first), behind)
     assert read_frames(wire[:-1], str(TAPPED), behind) == (told[300:-1], *[len(wire) - len(mine[-1].wire)] * 2)
     assert read_frames(wire[: behind - 1], str(TAPPED), len(first)) == ([], len(first), behind - len(theirs[1].wire))
+
+
+def test_an_answer_that_comes_too_late_ends_nothing() -> None:
+    """Whoever had asked has given up; the library would end its reading for that."""
+
+    async def late() -> int:
+        client = TappingClient()
+        pongs = client._pongs  # noqa: SLF001 # pyright: ignore[reportPrivateUsage, reportUnknownVariableType]
+        pongs.append(asyncio.get_running_loop().create_future())
+        pongs[0].cancel()
+        await client._process_pong()  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+        return len(pongs)
+
+    assert asyncio.run(late()) == 0
