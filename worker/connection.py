@@ -97,7 +97,10 @@ _KINDS: Final = (
     (Kind.LIMIT, "maximum|throttling"),
     (Kind.TLS, "tls|ssl|certificate"),
     (Kind.AUTHORIZATION, "authorization|authentication|account|revoked|proxy"),
-    (Kind.LOST, "eof|refused|reset|pipe|timeout|servers|not connected|closed|connect call|name|address|host|network"),
+    (
+        Kind.LOST,
+        "eof|empty response|refused|reset|pipe|timeout|servers|not connected|closed|name|address|host|network",
+    ),
 )
 
 
@@ -135,6 +138,7 @@ class Connection:
         self._called = asyncio.Event()
         self._beat_at = 0.0
         self._task: asyncio.Task[None] | None = None
+        self._closing = False
         self._heard = ""
         """What the library has last told of this attempt."""
         self._refusals: dict[str, float] = {}
@@ -170,9 +174,11 @@ class Connection:
     async def close(self) -> None:
         """End it, and let what was sent arrive if the broker takes it soon."""
         with anyio.CancelScope(shield=True):
-            if self._task is not None:
+            self._closing = True
+            while self._task is not None and not self._task.done():
+                # Again and again: the library swallows a cancellation here and there.
                 self._task.cancel()
-                await asyncio.wait([self._task])
+                await asyncio.wait([self._task], timeout=LOOK_SECONDS)
             with anyio.move_on_after(CLOSE_SECONDS):
                 try:
                     await self._client.close()
@@ -181,7 +187,7 @@ class Connection:
             self._client.abandon()
 
     async def _watch(self) -> None:
-        while True:
+        while not self._closing:
             with anyio.move_on_after(LOOK_SECONDS):
                 await self._called.wait()
             self._called.clear()

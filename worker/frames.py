@@ -93,7 +93,7 @@ def _head(wire: bytes, start: int) -> _Head | None:
         body, end = block + int(words[-2]), block + int(words[-1]) + 2
     if len(wire) < end:
         return None
-    if wire[end - 2 : end] != _END:
+    if not wire.startswith(_END, end - 2):
         raise ValueError("a frame is not as long as it says")
     return _Head(words, block, body, end)
 

@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator, Sequence
     from pathlib import Path
 
+    from worker.message import Message
+
 pytestmark = pytest.mark.anyio
 
 
@@ -148,7 +150,9 @@ async def test_a_task_of_the_library_that_ends_is_noticed(
     monkeypatch.setattr(TappingClient, "tap", noting)
     async with engine.worker() as stats:
         await expect_work(engine, stats, "u1")
-        clients[-1]._tasks()[name].cancel()  # noqa: SLF001
+        task = clients[-1]._tasks()[name]  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+        assert task is not None
+        task.cancel()
         await stats_of(clients, 2)
         await expect_work(engine, stats, "u2")
 
@@ -192,10 +196,10 @@ async def test_a_client_that_is_refused_again_and_again_is_not_made_in_a_hot_loo
     """Welcomed each time, and refused at once: only who has lived for a while is followed without a pause."""
     begun = 0
 
-    def counting(**options: float) -> Iterator[float]:
+    def counting(*, longest: float) -> Iterator[float]:
         nonlocal begun
         begun += 1
-        return delays(**options)
+        return delays(longest=longest)
 
     monkeypatch.setattr(connecting, "delays", counting)
     async with through(engine) as (behind, proxy), behind.worker() as stats:
@@ -237,7 +241,7 @@ async def test_acknowledgements_are_sent_when_the_broker_is_back(engine: Engine)
     await engine.publish(event(n) for n in range(20))
     async with through(engine) as (behind, proxy), open_broker(behind.settings) as broker:
         await broker.subscribe()
-        messages = []
+        messages: list[Message] = []
         while len(messages) < 20:
             messages += await broker.next_batch() or []
         broker.client.client.abandon()  # as closed as can be

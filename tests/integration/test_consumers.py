@@ -166,15 +166,14 @@ async def test_an_operators_streams_stay_as_they_are(engine: Engine) -> None:
 
 
 async def test_two_workers_that_make_the_consumer_at_once_agree(engine: Engine) -> None:
-    other = engine.with_settings(ack_wait=10)
+    other, waits = engine.with_settings(ack_wait=10), list[float]()
     async with anyio.create_task_group() as tasks:
 
-        async def opened(one: Engine, waits: list[float]) -> None:
+        async def opened(one: Engine) -> None:
             async with open_broker(one.settings) as broker:
                 waits.append(broker.ack_wait)
 
-        waits: list[float] = []
         for one in (engine, other, engine, other):
-            tasks.start_soon(opened, one, waits)
+            tasks.start_soon(opened, one)
     assert len(set(waits)) == 1
     assert (await config_of(engine))["ack_wait"] == waits[0] * SECOND

