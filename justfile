@@ -35,6 +35,8 @@ faults *args: (_faults "quick" "faults and not soak" args)
 #   ACH_FAULTS_DISK       disk full                          2 / 20
 #   ACH_FAULTS_NETWORKS   rounds of bad networks             8 / 200
 #   ACH_FAULTS_CLUSTER    faults in a cluster of three       6 / 120
+#   ACH_FAULTS_SPOKEN     words of the broker put in        45 / 1,500
+#   ACH_FAULTS_SPOKEN_SEED draws other moments for them      1 / 1
 #   ACH_FAULTS_SHARDED    events over four workers       4,000 / 100,000
 #   ACH_FAULTS_BURST      events that arrive at once   600,000 / 1,000,000
 #   ACH_FAULTS_SLOW       events before a slow database 20,000 / 200,000

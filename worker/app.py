@@ -23,6 +23,7 @@ from worker.loop import alone
 from worker.metrics import Metrics
 from worker.notifier import Notifier
 from worker.pipeline import InForce, Pipeline, StoppedError
+from worker.pulling import HEARTBEAT_SECONDS
 from worker.retry import delays
 from worker.rules import load_deployed
 from worker.settings import Clock, shown
@@ -85,7 +86,7 @@ async def run(
     stop = stop or anyio.Event()
     stats = stats or Stats()
     async with AsyncExitStack() as stack:
-        servers = await _unless(stop, partial(_start, stack, settings, now))
+        servers = await _alone(partial(_unless, stop, partial(_start, stack, settings, now)))
         if servers is not None:
             worker = Worker(settings, *servers, stats, stop, now=now)
             await _alone(partial(worker.run, on_ready=on_ready, drain=drain))
@@ -130,10 +131,10 @@ async def _unless(stop: anyio.Event, start: Callable[[], Awaitable[T]]) -> T | N
     return result
 
 
-async def _alone(work: Callable[[], Awaitable[None]]) -> None:
+async def _alone(work: Callable[[], Awaitable[T]]) -> T:
     """Do it, and if one error ends it, raise that one by itself instead of in groups."""
     try:
-        await work()
+        return await work()
     except BaseExceptionGroup as group:
         raise alone(group) from None
 
@@ -186,6 +187,7 @@ class Worker:
                 await company.start(serve, self._probes(), self._settings.health_host, self._settings.health_port)
             company.start_soon(self._watch_stop)
             company.start_soon(self._intake.keep_held)
+            company.start_soon(self._attend)
             if drain is not None:
                 company.start_soon(self._watch_drain, drain)
             await self._run_stages(on_ready)
@@ -280,6 +282,11 @@ class Worker:
         except (BrokerAwayError, UnavailableError):
             return False
 
+    async def _attend(self) -> None:
+        while True:
+            await anyio.sleep(HEARTBEAT_SECONDS)
+            await self._broker.attend()
+
     def _probes(self) -> Probes:
         gauges: dict[tuple[str, str], Callable[[], float]] = {
             ("ach_buffered_messages", "Messages that wait in this worker."): lambda: self._broker.buffered,
@@ -288,14 +295,21 @@ class Worker:
             ("ach_refused_unlocks", "Unlocks that the broker refuses; each waits by itself."): lambda: (
                 self._notifier.refused
             ),
+            ("ach_nats_silent_seconds", "Since the broker last did what was asked of it."): lambda: (
+                self._broker.silent_seconds
+            ),
         }
-        return Probes(alive=self._alive, ready=self._missing, metrics=Metrics(self._stats, gauges).render)
+        metrics = Metrics(self._stats, gauges, lambda: (self._broker.client.clients, self._broker.client.errors))
+        return Probes(stuck=self._stuck, ready=self._missing, metrics=metrics.render)
 
-    def _alive(self) -> bool:
-        return all(monotonic() - since < STUCK_SECONDS for since in self._busy_since.values())
+    def _stuck(self) -> str:
+        if any(monotonic() - since >= STUCK_SECONDS for since in self._busy_since.values()):
+            return "no progress"
+        most, gone = self._settings.broker_gone, self._broker.gone_seconds
+        return f"no nats for {gone:.0f} s" if most and gone > most else ""
 
     async def _missing(self) -> str:
-        missing = [] if self._broker.connected else ["nats"]
+        missing = [self._broker.missing] if self._broker.missing else []
         try:
             await self._store.ping()
         except UnavailableError:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import ParseResult, unquote
 
 import structlog
 from nats.aio import client as library
 from nats.aio.client import Client
-from nats.errors import ConnectionReconnectingError
-from nats.protocol.parser import AWAITING_CONTROL_LINE, Parser
+from nats.errors import ConnectionClosedError, ConnectionReconnectingError, ProtocolError
+from nats.protocol.parser import AWAITING_CONTROL_LINE, ERR_RE, Parser
 
-from worker.frames import read_frames
+from worker.frames import read_frames, size_of_first
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable, Sequence
 
     from nats.aio.msg import Msg
@@ -52,6 +53,8 @@ class TappingParser(Parser):
     tapped = ""
     """Id of the subscription, as the protocol writes it."""
     deliver: Deliver | None = None
+    _enough = 0
+    """Bytes without which the frame that has begun is not whole; a large one is not copied with each read."""
 
     async def parse(self, data: bytes = b"") -> None:
         """Take bytes off the wire."""
@@ -59,9 +62,15 @@ class TappingParser(Parser):
             await super().parse(data)
             return
         self.buf.extend(data)
+        if len(self.buf) < self._enough:
+            return
+        self._enough = 0
         wire, at = bytes(self.buf), 0
         while True:
-            frames, others, at = read_frames(wire, self.tapped, at)
+            try:
+                frames, others, at = read_frames(wire, self.tapped, at)
+            except ValueError as error:  # no control line: the library knows what to do with a connection that lies
+                raise ProtocolError from error
             if frames:
                 self.deliver(frames)
             if at == others:
@@ -72,6 +81,13 @@ class TappingParser(Parser):
             if self.buf is not theirs:  # the connection was lost meanwhile, and with it what came on it
                 return
         self.buf = bytearray(wire[at:])
+        if len(self.buf) > READ_BYTES:
+            self._enough = size_of_first(wire, at)
+
+    def reset(self) -> None:
+        """Begin anew, on another connection."""
+        super().reset()
+        self._enough = 0
 
 
 class TappingClient(Client):
@@ -84,9 +100,109 @@ class TappingClient(Client):
     and members used are internal; tests watch over them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, before: TappingClient | None = None) -> None:
+        """Make a client that is not connected yet; it knows the servers that the one before it has been told of."""
         super().__init__()
         self._ps = self._parser = TappingParser(self)
+        servers = [] if before is None else before._server_pool  # noqa: SLF001 - of our own
+        self._known = [server for server in servers if server.discovered]
+        self.refusal = ""
+        """What the broker has last said that closes a connection, in its own words."""
+        self.on_refusal: Callable[[str], None] | None = None
+        """Called with whatever it refuses."""
+
+    @property
+    def ended_task(self) -> str:
+        """Which task of the library has ended, though the client counts as connected; "" where none has."""
+        return next((name for name, task in self._tasks().items() if task is None or task.done()), "")
+
+    def _tasks(self) -> dict[str, asyncio.Task[Any] | None]:
+        names = ("reader", "ping", "flusher")
+        tasks: Any = (self._reading_task, self._ping_interval_task, self._flusher_task)  # pyright: ignore[reportUnknownMemberType]
+        return dict(zip(names, cast("tuple[asyncio.Task[Any] | None, ...]", tasks), strict=True))
+
+    def servers_to_try(self, named: Sequence[str]) -> list[str]:
+        """Return the servers that an attempt to connect will try, those that the broker has told of included."""
+        return [*named, *(one.uri.netloc for one in self._known)]
+
+    async def answer(self, seconds: float) -> None:
+        """Wait until the broker has answered: all that was sent before has reached it then.
+
+        Raises:
+            nats.errors.Error: it has not, within so long.
+        """
+        if not self.is_connected:  # neither welcomed nor refused, or gone by now
+            raise ConnectionClosedError
+        await self.rtt(timeout=seconds)  # pyright: ignore[reportArgumentType]
+
+    def abandon(self) -> None:
+        """End at once, with whatever is left of it: waits for nothing, and may be done twice."""
+        self._status = Client.CLOSED
+        self._fail_waiting()
+        for task in self._tasks().values():
+            if task is not None:
+                task.cancel()
+        for subscription in self._subs.values():
+            subscription._stop_processing()  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+        self._subs.clear()
+        writer = getattr(self._transport, "_io_writer", None)
+        if writer is not None:
+            writer.transport.abort()  # of a half-open connection, a decent end might wait for ever
+        elif self._transport is not None:
+            self._transport.close()
+
+    def _fail_waiting(self) -> None:
+        """Let whoever waits for an answer know that none comes; the library lets them wait."""
+        pongs = cast("list[asyncio.Future[Any]]", self._pongs)  # pyright: ignore[reportUnknownMemberType]
+        answers = cast("dict[str, asyncio.Future[Any]]", self._resp_map)  # pyright: ignore[reportUnknownMemberType]
+        for future in (*pongs, *answers.values()):
+            if not future.done():
+                future.set_exception(ConnectionClosedError())
+                future.exception()  # nobody need be there to hear it
+        pongs.clear()
+
+    async def _close(self, status: int, do_cbs: bool = True) -> None:  # noqa: FBT001, FBT002 - the library's
+        if not self.is_closed:
+            self._fail_waiting()
+        await super()._close(status, do_cbs)
+
+    async def _process_err(self, err_msg: str) -> None:
+        # The library hands it on in small letters; subjects have large ones.
+        found = ERR_RE.match(self._parser.buf)
+        said = err_msg if found is None else found[1].decode(errors="backslashreplace")
+        said = said.strip().strip("'")
+        if "permissions violation" not in err_msg:
+            self.refusal = said
+        if self.on_refusal is not None:
+            self.on_refusal(said)
+        await super()._process_err(err_msg)
+
+    async def _process_pong(self) -> None:
+        pongs = cast("list[asyncio.Future[Any]]", self._pongs)  # pyright: ignore[reportUnknownMemberType]
+        if pongs and pongs[0].done():  # who had asked is not waiting any more
+            pongs.pop(0)
+            self._pings_outstanding = 0
+        else:
+            await super()._process_pong()
+
+    async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:  # noqa: FBT001, FBT002
+        await super()._process_info(info, initial_connection)
+        # A reload may change it while the connection stands.
+        self._max_payload = info.get("max_payload", self._max_payload)
+
+    def _setup_server_pool(self, connect_url: str | list[str]) -> None:
+        super()._setup_server_pool(connect_url)  # pyright: ignore[reportArgumentType]
+        named = {(one.uri.hostname, one.uri.port) for one in self._server_pool}
+        first = self._server_pool[0].uri
+        if first.scheme in {"ws", "wss"}:  # what a broker tells are not the addresses of its websockets
+            self._known = []
+        login, at, _ = first.netloc.rpartition("@")
+        for one in self._known:
+            if (one.uri.hostname, one.uri.port) not in named:
+                named.add((one.uri.hostname, one.uri.port))
+                place = one.uri.netloc.rpartition("@")[2]
+                uri = one.uri._replace(netloc=f"{login}{at}{place}")
+                self._server_pool.append(library.Srv(uri, discovered=True, tls_name=one.tls_name))
 
     @staticmethod
     def _parse_server_uri(connect_url: str) -> ParseResult:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from functools import lru_cache
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -60,11 +61,20 @@ class Accepted(msgspec.Struct, frozen=True, gc=False):
 
 
 class Rejected(msgspec.Struct, frozen=True, gc=False):
-    """What is no event; `body` is the whole message, or the bytes of one element of it."""
+    """What is no event; `body` is the whole message as far as it is kept, or the bytes of one element of it."""
 
     reason: Reason
     detail: str
     body: bytes
+
+
+def _oversize(body: bytes) -> Rejected:
+    """Return what is kept of a message that is too large: its beginning, for nobody is to fill the database."""
+    detail = (
+        f"{len(body)} bytes, of which at most {MAX_MESSAGE_BYTES} are read; the first {MAX_MESSAGE_BYTES} are kept,"
+        f" SHA-256 of all {sha256(body).hexdigest()}"
+    )
+    return Rejected(Reason.OVERSIZE, detail, body[:MAX_MESSAGE_BYTES])
 
 
 class Contract:
@@ -91,8 +101,7 @@ class Contract:
     def look_closely(self, subject: str, body: bytes, *, now: int, seq: int) -> list[Accepted | Rejected]:
         """Return what `read` does, one event after the other."""
         if len(body) > MAX_MESSAGE_BYTES:
-            detail = f"{len(body)} bytes, of which at most {MAX_MESSAGE_BYTES} are read"
-            return [Rejected(Reason.OVERSIZE, detail, body)]
+            return [_oversize(body)]
         if (at := no_utf8(body)) is not None:
             return [Rejected(Reason.MALFORMED_JSON, f"no UTF-8: byte {at}", body)]
         bound, place = bound_by(self._prefix, subject), str(seq)

@@ -47,6 +47,9 @@ def read_frames(wire: bytes, sid: str, start: int = 0) -> tuple[list[Frame], int
     """Return the whole frames of one subscription that stand at a place, and where they end.
 
     The third is where those of others end that follow; the same place where none does, or not yet as a whole.
+
+    Raises:
+        ValueError: a frame is not what its control line tells.
     """
     frames: list[Frame] = []
     at_once = True
@@ -66,6 +69,17 @@ def read_frames(wire: bytes, sid: str, start: int = 0) -> tuple[list[Frame], int
     return frames, start, start
 
 
+def size_of_first(wire: bytes, start: int) -> int:
+    """Return how many bytes the frame at a place takes, of which more may be to come; 0 where nothing tells yet.
+
+    Raises:
+        ValueError: its control line tells no length.
+    """
+    end = wire.find(_END, start)
+    words = wire[start : max(end, start)].split(b" ")
+    return end + 2 - start + int(words[-1]) + 2 if words[0] in {b"MSG", b"HMSG"} else 0
+
+
 def _head(wire: bytes, start: int) -> _Head | None:
     """Return the head of the frame at a place, None where that is not there as a whole."""
     end = wire.find(_END, start)
@@ -77,7 +91,11 @@ def _head(wire: bytes, start: int) -> _Head | None:
         end = body + int(words[-1]) + 2
     elif words[0] == "HMSG":
         body, end = block + int(words[-2]), block + int(words[-1]) + 2
-    return None if len(wire) < end else _Head(words, block, body, end)
+    if len(wire) < end:
+        return None
+    if not wire.startswith(_END, end - 2):
+        raise ValueError("a frame is not as long as it says")
+    return _Head(words, block, body, end)
 
 
 def _end_of_others(wire: bytes, sid: str, head: _Head) -> int:

@@ -25,9 +25,9 @@ class ListenError(Exception):
 
 
 class Probes(NamedTuple):
-    """What is asked. `alive` tells whether work goes on at all, `ready` names what is missing ("" where nothing is)."""
+    """What is asked. `stuck` tells why no work goes on at all, `ready` names what is missing ("" where nothing is)."""
 
-    alive: Callable[[], bool]
+    stuck: Callable[[], str]
     ready: Callable[[], Awaitable[str]]
     metrics: Callable[[], bytes]
 
@@ -82,8 +82,8 @@ async def _respond(probes: Probes, path: str) -> tuple[str, str, bytes]:
     if path == "/metrics":
         return _OK, CONTENT_TYPE, probes.metrics()
     if path == "/healthz":
-        alive = probes.alive()
-        return (_OK, plain, b"ok\n") if alive else (_NOT_READY, plain, b"no progress\n")
+        stuck = probes.stuck()
+        return (_NOT_READY, plain, f"{stuck}\n".encode()) if stuck else (_OK, plain, b"ok\n")
     if path == "/readyz":
         missing = await probes.ready()
         return (_NOT_READY, plain, f"waiting for {missing}\n".encode()) if missing else (_OK, plain, b"ready\n")

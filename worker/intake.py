@@ -174,8 +174,9 @@ class Intake:
 
     async def keep_held(self) -> None:
         """Tell the broker of what takes long, before it loses patience: a slow database makes nothing come twice."""
-        patience = self._settings.ack_wait / 3
         while True:
+            # The consumer's own, which need not be that of the settings.
+            patience = self._broker.ack_wait / 3
             await anyio.sleep(patience)
             slow = [held for held in self._held if monotonic() - held.since >= patience]
             for held in slow:

@@ -12,7 +12,7 @@ from prometheus_client.registry import Collector
 from worker.stats import percentile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from prometheus_client.metrics_core import Metric
 
@@ -22,12 +22,25 @@ CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 _QUANTILES: Final = (0.5, 0.9, 0.99)
 
 
-class Metrics(Collector):
-    """The metrics of one worker; `gauges` are read when asked, by name (units in the name) and help text."""
+def _none() -> tuple[int, Mapping[str, int]]:
+    return 0, {}
 
-    def __init__(self, stats: Stats, gauges: dict[tuple[str, str], Callable[[], float]]) -> None:
+
+class Metrics(Collector):
+    """The metrics of one worker; `gauges` are read when asked, by name (units in the name) and help text.
+
+    `connections` tells how often the broker was connected, and what went wrong with that, by kind.
+    """
+
+    def __init__(
+        self,
+        stats: Stats,
+        gauges: dict[tuple[str, str], Callable[[], float]],
+        connections: Callable[[], tuple[int, Mapping[str, int]]] = _none,
+    ) -> None:
         self._stats = stats
         self._gauges = gauges
+        self._connections = connections
         self._registry = CollectorRegistry()
         self._registry.register(self)
 
@@ -58,6 +71,9 @@ class Metrics(Collector):
         yield _quantiles(
             "ach_unlock_seconds", "From publishing an event to announcing its unlock.", stats.unlock_seconds
         )
+        connections, errors = self._connections()
+        yield CounterMetricFamily("ach_nats_connections", "Connections made to the broker.", connections)
+        yield _by("ach_nats_errors", "Connections lost, not made, or refused something.", "kind", errors.items())
         for (name, text), read in self._gauges.items():
             yield GaugeMetricFamily(name, text, read())
 

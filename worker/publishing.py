@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from nats.aio.msg import Msg
 
+    from worker.connection import Connection
     from worker.settings import Settings
 
 WINDOW: Final = 4096
@@ -90,7 +91,7 @@ async def _silent(_: Exception) -> None:
     pass
 
 
-async def listen(client: Client, subject: str, tell: Callable[[bytes], None]) -> None:
+async def listen(client: Client | Connection, subject: str, tell: Callable[[bytes], None]) -> None:
     """Call `tell` with the body of every message on a subject, from now on, for as long as the connection stands."""
 
     async def on_message(msg: Msg) -> None:
@@ -108,9 +109,9 @@ class Published(NamedTuple):
 
 
 class Publisher:
-    """Publishes over one connection; `stored` and `duplicates` count what the broker said."""
+    """Publishes over one connection, and the next; `stored` and `duplicates` count what the broker said."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client | Connection) -> None:
         self._client = client
         self._inbox = client.new_inbox()
         self._waiting: dict[int, tuple[Outgoing, float]] = {}
@@ -119,6 +120,8 @@ class Publisher:
         self.stored = 0
         self.duplicates = 0
         self.refused: list[Refused] = []
+        self._said = ""
+        """Why something could not be sent, last of all."""
 
     async def publish(self, messages: Iterable[Outgoing], on_progress: Callable[[int], None]) -> None:
         """Publish messages in order, and wait until the broker has answered for each.
@@ -126,6 +129,7 @@ class Publisher:
         Raises:
             BrokerAwayError: the broker has not answered for GIVE_UP_SECONDS.
         """
+        self._heard = monotonic()
         subscription = await self._client.subscribe(f"{self._inbox}.*", cb=self._on_ack)  # pyright: ignore[reportUnknownMemberType]
         try:
             for number, message in enumerate(messages):
@@ -136,14 +140,12 @@ class Publisher:
                     on_progress(self.stored + self.duplicates)
                     # Sending to a socket that takes everything never yields.
                     await anyio.lowlevel.checkpoint()
-            await self._client.flush()
             while self._waiting:
                 await self._wait()
             on_progress(self.stored + self.duplicates)
-        except (NatsError, OSError) as error:
-            raise BrokerAwayError(f"{type(error).__name__}: {error}") from error
         finally:
-            await subscription.unsubscribe()
+            with suppress(NatsError, OSError):
+                await subscription.unsubscribe()
 
     async def _send(self, number: int, message: Outgoing) -> None:
         self._waiting[number] = (message, monotonic())
@@ -153,6 +155,9 @@ class Publisher:
         except MaxPayloadError:
             del self._waiting[number]
             self.refused.append(Refused(message, f"{len(message.body)} bytes are more than the broker takes"))
+        except (NatsError, OSError) as error:
+            # Away for the moment: it is sent again, as what gets no acknowledgement.
+            self._said = f"{type(error).__name__}: {error}"
 
     async def _wait(self) -> None:
         """Wait for acknowledgements; send again what has waited too long."""
@@ -161,7 +166,7 @@ class Publisher:
             await moved.wait()
         now = monotonic()
         if now - self._heard > GIVE_UP_SECONDS:
-            raise BrokerAwayError(f"no acknowledgement for {GIVE_UP_SECONDS:.0f} s")
+            raise BrokerAwayError(f"no acknowledgement for {GIVE_UP_SECONDS:.0f} s {self._said}".rstrip())
         if now - self._heard > RESEND_SECONDS:
             for number, (message, sent) in list(self._waiting.items()):
                 if now - sent > RESEND_SECONDS:

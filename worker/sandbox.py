@@ -11,6 +11,7 @@ from worker.app import wall_clock
 from worker.backfill import backfill
 from worker.deployed import RuleFile
 from worker.embedded import embedded
+from worker.patience import PATIENCE_SECONDS
 from worker.publishing import Published, Publisher
 from worker.rules import apply_rules, load_deployed
 from worker.store import open_store
@@ -72,7 +73,7 @@ async def publish(settings: Settings, messages: Iterable[Outgoing], on_progress:
     Raises:
         BrokerAwayError, BrokerMismatchError: see `Publisher.publish` and `open_broker`.
     """
-    async with open_broker(settings) as broker:
+    async with open_broker(settings, patience=PATIENCE_SECONDS) as broker:
         publisher = Publisher(broker.client)
         await publisher.publish(messages, on_progress)
     return Published(publisher.stored, publisher.duplicates, tuple(publisher.refused))

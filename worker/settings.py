@@ -63,7 +63,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     writer_events: Positive = 500
     """Worth a transaction of their own: smaller batches are not divided."""
     ack_wait: Positive = 30
-    """Seconds until the broker delivers again what was not acknowledged."""
+    """Seconds until the broker delivers again what was not acknowledged, in a consumer that the worker makes."""
+    broker_gone: Annotated[int, msgspec.Meta(ge=0)] = 300
+    """Seconds without an answer from the broker, after which the worker does not count as alive; 0: always alive."""
     duplicate_window: Positive = 120
     """Seconds for which the broker remembers message ids, in streams that the worker makes."""
     skew: Annotated[int, msgspec.Meta(ge=0)] = 300

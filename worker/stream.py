@@ -1,9 +1,6 @@
-"""JetStream, as the rest of the worker sees it.
+"""JetStream, as the rest of the worker sees it: streams and consumer, acknowledging, publishing, announcing.
 
-Messages are pulled by requests of our own to one inbox, with two batches requested ahead: several times faster than the
-client's `fetch`, and nothing that must not be cancelled. A lone message is handed on at once; under load whatever has
-arrived meanwhile makes a batch. What is requested and what is buffered never exceeds two batches, so a slow database
-holds the broker back, not the heap.
+How messages are pulled is in pulling.py; what becomes of the connection in connection.py.
 
 The `pyright: ignore` comments are for parameters that nats-py leaves without a type.
 """
@@ -14,123 +11,165 @@ import json
 from collections import deque
 from contextlib import asynccontextmanager
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import anyio
+import msgspec
 import structlog
 from nats.errors import Error as NatsError
 from nats.js import api
 from nats.js.errors import APIError, NotFoundError
 
 from worker.announcing import Announcer, Told, Unanswered
-from worker.client import TappingClient
-from worker.message import DESCRIPTION, STATUS, Message, parse_deliveries, parse_delivery, parse_headers
+from worker.connection import (
+    OUT_OF_REACH,
+    BrokerAwayError,
+    BrokerMismatchError,
+    Connection,
+    Watcher,
+    said_by,
+)
+from worker.consumer import Existing, doubts, enough_pending, unfit
+from worker.pulling import BATCH_BYTES, PULL_BYTES, SILENCE_SECONDS, Puller
 from worker.retry import delays
-from worker.settings import ENCODED, Settings
-from worker.urls import is_clear, redacted, servers_of, shown
+from worker.urls import shown
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+    from collections.abc import AsyncGenerator, Iterable, Sequence
 
-    from nats.aio.client import Client
     from nats.aio.msg import Msg
     from nats.aio.subscription import Subscription
     from nats.js import JetStreamContext
 
     from worker.announcing import Announcement
-    from worker.frames import Frame
+    from worker.client import TappingClient
+    from worker.message import Message
+    from worker.settings import Settings
 
-    Worth = Callable[[int, int], bool]
-    """Tells whether so many messages, of so many bytes, are worth to be taken."""
+__all__ = ["BATCH_BYTES", "PULL_BYTES", "Broker", "BrokerAwayError", "BrokerMismatchError", "open_broker"]
 
-CONNECT_SECONDS: Final = 5.0
-"""For one attempt at a first connection, with everything that belongs to it."""
-PING_SECONDS: Final = 5
-"""Between two pings; two that are not answered, and the connection counts as lost."""
-RECONNECT_SECONDS: Final = 0.25
 REQUEST_SECONDS: Final = 5.0
 """For one request to the broker's API, an announcement included."""
-PULL_SECONDS: Final = 30
-"""Life of one pull request."""
-HEARTBEAT_SECONDS: Final = 5
-"""The broker says at least this often that a pull request lives."""
-SILENCE_SECONDS: Final = 2.5 * HEARTBEAT_SECONDS
-"""After which a pull request counts as lost."""
 REMAKE_SECONDS: Final = 0.5
 """Before a stream or consumer is made again, at most. The broker tells of a deletion before it has deleted the files;
 what is made meanwhile under the same name loses its own, and is broken until it is deleted in turn."""
-CLOSE_SECONDS: Final = 5.0
 TRIES: Final = 10
 """To announce what something else has come before, again and again."""
-PULL_BYTES: Final = 16 * 1024 * 1024
-"""Of one pull request, so that two of them are a bounded load however large the messages are."""
-BATCH_BYTES: Final = 2 * 1024 * 1024
-"""Of the bodies that are taken at a time, but for a single message that is larger. A batch that has so many is full."""
-
-_SERVED: Final = frozenset({"409 Message Size Exceeds MaxBytes", "409 Batch Completed"})
-_OUT_OF_REACH: Final = (NatsError, OSError, TimeoutError)
-_NANOSECONDS: Final = 1_000_000_000
-_UNREADABLE: Final = f"NATS_URL cannot be read: expected nats://user:password@host:port; {ENCODED}"
+RELEASE_SECONDS: Final = 5.0
+GONE_SECONDS: Final = 2 * SILENCE_SECONDS
+"""Of silence, which are what it takes to ask a broker that may just have nothing to say, and to wait for the answer."""
+OWED: Final = 100_000
+"""Acknowledgements that are kept while the broker is away; of what is lost beyond, copies come."""
+_NOT_FOUND: Final = 404
+_CONSUMER_EXISTS: Final = 10148
 
 log = structlog.get_logger()
 
 
-class BrokerAwayError(Exception):
-    """The broker did not answer, or cannot at the moment: the same may be tried again."""
+class _Fault(msgspec.Struct):
+    code: int = 0
+    err_code: int = 0
+    description: str = ""
 
 
-class BrokerMismatchError(Exception):
-    """The broker has something else under a name that we need; the message says what."""
+class _Answer(msgspec.Struct):
+    """What the API tells of a consumer."""
+
+    config: Existing | None = None
+    error: _Fault | None = None
 
 
-def _anything(messages: int, _size: int) -> bool:
-    return messages > 0
+_answer = msgspec.json.Decoder(_Answer)
 
 
-class Broker:
-    """One connection. Made by `open_broker`; it comes back by itself when the broker does."""
+class Broker(Puller, Watcher):
+    """The broker, over one connection. Made by `open_broker`; it comes back by itself when the broker does.
 
-    def __init__(self, client: TappingClient, settings: Settings) -> None:
-        self._client = client
-        self._settings = settings
-        self._jetstream: JetStreamContext = client.jetstream(timeout=REQUEST_SECONDS)  # pyright: ignore[reportUnknownMemberType]
-        self._buffer: deque[Message] = deque()
-        self._bytes = 0
-        """Of the bodies in the buffer."""
-        self._arrived = anyio.Event()
-        self._waiting = False
-        """Whether somebody waits for the next arrival: setting an event for each message of a full load costs."""
-        self._worth: Worth = _anything
-        self._requested = 0
-        """Messages asked for and not delivered yet, as far as we know."""
-        self._heard = monotonic()
-        self._trouble: str | None = None
-        self._inbox = client.new_inbox()
+    What was pulled over a connection that is lost is worked on, and acknowledged over the next one: an acknowledgement
+    is a message on a subject that tells all, and the broker takes it from anybody. Requests and announcements without
+    an answer are made again.
+    """
+
+    def __init__(self, connection: Connection, settings: Settings) -> None:
+        super().__init__(settings, connection.new_inbox())
+        self._connection = connection
+        self._jetstream: JetStreamContext = connection.jetstream(timeout=REQUEST_SECONDS)
         self._subscription: Subscription | None = None
-        self._answers = client.new_inbox()
+        self._answers = connection.new_inbox()
         self._answering = False
+        self._owed: deque[str] = deque(maxlen=OWED)
+        """Where acknowledgements are waited for that could not be sent."""
+        self._doubts: list[str] = []
+        """What makes work slow or lossy with the consumer as it is."""
+        self._told: set[str] = set()
+        """Those that are in the log."""
         self._announcer = Announcer(
             self._answers,
             {api.Header.EXPECTED_STREAM.value: settings.unlock_stream},
             id_header=api.Header.MSG_ID.value,
             after_header=api.Header.EXPECTED_LAST_SUBJECT_SEQUENCE.value,
         )
-        self._stopped = False
+        connection.watch(self)
 
     @property
-    def client(self) -> Client:
+    def client(self) -> Connection:
         """The connection itself, for whoever publishes in bulk."""
-        return self._client
+        return self._connection
+
+    @property
+    def _client(self) -> TappingClient:
+        return self._connection.client
 
     @property
     def connected(self) -> bool:
         """Whether the connection stands at the moment."""
-        return self._client.is_connected
+        return self._connection.connected
 
     @property
-    def buffered(self) -> int:
-        """Messages that have arrived and were not handed on yet."""
-        return len(self._buffer)
+    def missing(self) -> str:
+        """Why no events come from the broker, "" where they may come."""
+        if not self.connected:
+            return "nats"
+        return f"nats ({self._unserved})" if self._unserved else ""
+
+    @property
+    def silent_seconds(self) -> float:
+        """Seconds since the broker last did what was asked of it."""
+        return monotonic() - self._answered
+
+    @property
+    def gone_seconds(self) -> float:
+        """The same where the broker is away, or has been asked and is silent; else 0."""
+        silent = self.silent_seconds
+        return 0.0 if self.connected and silent < GONE_SECONDS else silent
+
+    # -- life of the connection ----------------------------------------------------------------------------------------
+
+    def lost(self) -> None:
+        """Let whoever waits for answers try again."""
+        self._announcer.lost()
+
+    async def returned(self) -> None:
+        """Ask anew on another connection, and send the acknowledgements that are owed."""
+        self._jetstream = self._connection.jetstream(timeout=REQUEST_SECONDS)
+        self._answering = False
+        self._forget_requests()
+        owed = [*self._owed]
+        self._owed.clear()
+        await self._send_each(owed, b"+ACK")
+
+    def refused(self, said: str) -> None:
+        """Take note where it is pulling that the broker refuses."""
+        if f'"{self._pull_subject}"' in said or f'"{self._inbox}"' in said:
+            self._unserved = said
+
+    async def attend(self) -> None:
+        """Ask something of a broker that has not been heard for a while, though nothing may have been asked of it."""
+        if self.connected and self.silent_seconds > SILENCE_SECONDS:
+            try:
+                await self._ask_api("INFO")
+            except OUT_OF_REACH as error:
+                log.warning("no answer from nats", server=shown(self._settings.nats_url), said=said_by(error))
 
     # -- streams -------------------------------------------------------------------------------------------------------
 
@@ -145,13 +184,17 @@ class Broker:
         try:
             await self._ensure_stream(wanted.input_stream, wanted.input_prefix)
             await self._ensure_stream(wanted.unlock_stream, wanted.unlock_prefix)
-            await self._ensure_consumer()
+            existing = await self._ensure_consumer()
         except APIError as error:
             if error.code is None or error.code >= 500:  # noqa: PLR2004 - as in HTTP
-                raise BrokerAwayError(_said(error)) from error
-            raise BrokerMismatchError(_said(error)) from error
-        except _OUT_OF_REACH as error:
-            raise BrokerAwayError(_said(error)) from error
+                raise BrokerAwayError(said_by(error)) from error
+            raise BrokerMismatchError(said_by(error)) from error
+        except OUT_OF_REACH as error:
+            raise BrokerAwayError(said_by(error)) from error
+        if (flaw := unfit(existing)) is not None:
+            raise BrokerMismatchError(f"consumer {wanted.consumer} of stream {wanted.input_stream} is no use: {flaw}")
+        self._limit_to(existing)
+        self._doubts = doubts(existing, wanted)
 
     async def _ensure_stream(self, name: str, prefix: str) -> None:
         try:
@@ -168,19 +211,39 @@ class Broker:
             )
             log.info("made stream", stream=name, subjects=f"{prefix}.>")
 
-    async def _ensure_consumer(self) -> None:
-        wanted = self._settings
-        await self._jetstream.add_consumer(  # pyright: ignore[reportUnknownMemberType]
-            wanted.input_stream,
-            api.ConsumerConfig(
+    async def _ensure_consumer(self) -> Existing:
+        answer = await self._ask_api("INFO")
+        if answer.error is not None and answer.error.code == _NOT_FOUND:
+            wanted = self._settings
+            config = api.ConsumerConfig(
                 durable_name=wanted.consumer,
                 ack_policy=api.AckPolicy.EXPLICIT,
                 ack_wait=wanted.ack_wait,
                 max_deliver=-1,  # poison is ended with a reason, by us
-                # One batch in the database, one decoded, two on their way; times eight workers.
-                max_ack_pending=max(1000, 32 * wanted.batch_size),
-            ),
-        )
+                max_ack_pending=enough_pending(wanted),
+            )
+            # Should somebody make another one meanwhile, that one stays as it is.
+            made = {"stream_name": wanted.input_stream, "config": config.as_dict(), "action": "create"}
+            answer = await self._ask_api("DURABLE.CREATE", json.dumps(made).encode())
+            if answer.error is None:
+                log.info("made consumer", stream=wanted.input_stream, consumer=wanted.consumer)
+            elif answer.error.err_code == _CONSUMER_EXISTS:
+                answer = await self._ask_api("INFO")
+        if answer.error is not None or answer.config is None:
+            fault = answer.error or _Fault(code=500, description="no consumer")
+            raise APIError(code=fault.code, err_code=fault.err_code, description=fault.description)
+        return answer.config
+
+    async def _ask_api(self, what: str, body: bytes = b"") -> _Answer:
+        """Ask something about the consumer; the library's own way drops the limits that it does not know."""
+        wanted = self._settings
+        subject = f"$JS.API.CONSUMER.{what}.{wanted.input_stream}.{wanted.consumer}"
+        said = await self._client.request(subject, body, timeout=REQUEST_SECONDS)
+        self._answered = monotonic()
+        try:
+            return _answer.decode(said.data)
+        except msgspec.DecodeError as error:
+            raise NatsError(f"an answer that is none: {error}") from error
 
     async def backlog(self) -> int:
         """Return how many messages are not acknowledged yet, delivered or not, by the broker's own count.
@@ -191,134 +254,32 @@ class Broker:
         wanted = self._settings
         try:
             info = await self._jetstream.consumer_info(wanted.input_stream, wanted.consumer)
-        except _OUT_OF_REACH as error:
-            raise BrokerAwayError(_said(error)) from error
+        except OUT_OF_REACH as error:
+            raise BrokerAwayError(said_by(error)) from error
         return (info.num_pending or 0) + (info.num_ack_pending or 0)
 
     # -- pulling -------------------------------------------------------------------------------------------------------
 
     async def subscribe(self) -> None:
-        """Listen on the inbox that pull requests are answered to; it survives reconnections."""
-        self._subscription = await self._client.tap(self._inbox, self._on_frames)
+        """Listen on the inbox that pull requests are answered to, over whatever connection there is."""
+        self._tell_doubts()
+        await self._connection.bind(self._listen)
 
-    def stop_pulling(self) -> None:
-        """Let `next_batch` return None from now on."""
-        self._stopped = True
-        self._arrived.set()
+    def _tell_doubts(self) -> None:
+        for doubt in self._doubts:
+            if doubt not in self._told:
+                log.warning("the consumer stays as it was made", consumer=self._settings.consumer, said=doubt)
+        self._told.update(self._doubts)
 
-    async def next_batch(
-        self, worth: Worth = _anything, *, most: int | None = None, most_bytes: int = BATCH_BYTES
-    ) -> list[Message] | None:
-        """Wait for messages and return what has arrived, at most one batch, or `most`; None once we are stopped.
-
-        `most_bytes` are of bodies, but for a single message that is larger. `worth` tells whether to return with so
-        many messages of so many bytes; `look_again` says that it may have changed its mind.
-        """
-        self._worth = worth
-        while not self._stopped:
-            await self._revive()
-            arrived = self._arrived = anyio.Event()
-            self._waiting = True
-            await self._request()
-            if worth(len(self._buffer), self._bytes):
-                break
-            if self._trouble is None or not self._client.is_connected:
-                with anyio.move_on_after(HEARTBEAT_SECONDS):
-                    await arrived.wait()
-        if self._stopped:
-            return None
-        batch = self._take(self._settings.batch_size if most is None else most, most_bytes)
-        await self._request()
-        return batch
-
-    def look_again(self) -> None:
-        """Let `next_batch` ask again whether what has arrived is worth taking."""
-        self._arrived.set()
-
-    def _take(self, most: int, most_bytes: int) -> list[Message]:
-        batch: list[Message] = []
-        size = 0
-        while self._buffer and len(batch) < most:
-            more = len(self._buffer[0].body)
-            if batch and size + more > most_bytes:
-                break
-            size += more
-            batch.append(self._buffer.popleft())
-        self._bytes -= size
-        return batch
-
-    def _on_frames(self, frames: list[Frame]) -> None:
-        self._heard = monotonic()
-        messages = parse_deliveries(frames)
-        if messages is not None:
-            self._take_up(messages)
-        else:
-            for subject, reply, body, block in frames:
-                message = parse_delivery(subject, body, block, reply)
-                if message is not None:
-                    self._take_up((message,))
-                else:
-                    self._on_status(parse_headers(block))
-        if self._waiting and (self._trouble is not None or self._worth(len(self._buffer), self._bytes)):
-            self._waiting = False
-            self._arrived.set()
-
-    def _take_up(self, messages: Sequence[Message]) -> None:
-        self._requested = max(0, self._requested - len(messages))
-        self._bytes += sum([len(message.body) for message in messages])
-        self._buffer.extend(messages)
-
-    def _on_status(self, headers: dict[str, str]) -> None:
-        status = headers.get(STATUS, "")
-        if status == "100":  # a heartbeat
-            return
-        unserved = headers.get("Nats-Pending-Messages", "")
-        if unserved.isdigit():
-            self._requested = max(0, self._requested - int(unserved))
-        else:
-            self._requested = 0
-        said = f"{status} {headers.get(DESCRIPTION, '')}".strip()
-        # A request that ran out, or was served as far as its bytes allow, is how things go.
-        if status not in {"404", "408"} and said not in _SERVED:
-            self._trouble = said
-
-    def lost_requests(self) -> None:
-        """After a reconnection: the broker has forgotten what was asked."""
-        self._requested = 0
-        self._heard = monotonic()
-        self._arrived.set()
-        self._announcer.lost()
+    async def _listen(self, client: TappingClient) -> None:
+        self._subscription = await client.tap(self._inbox, self._on_frames)
 
     def look_after(self) -> None:
         """Make sure of streams and consumer before anything else is pulled: somebody has missed one of them."""
         self._trouble = self._trouble or "an announcement failed"
         self._arrived.set()
 
-    async def _request(self) -> None:
-        size = self._settings.batch_size
-        if not self._client.is_connected:
-            return
-        while self._requested + len(self._buffer) <= size:
-            want = {
-                "batch": size,
-                "max_bytes": PULL_BYTES,
-                "expires": PULL_SECONDS * _NANOSECONDS,
-                "idle_heartbeat": HEARTBEAT_SECONDS * _NANOSECONDS,
-            }
-            subject = f"$JS.API.CONSUMER.MSG.NEXT.{self._settings.input_stream}.{self._settings.consumer}"
-            if not await self._send(subject, json.dumps(want).encode(), reply=self._inbox):
-                return
-            self._requested += size
-
-    async def _revive(self) -> None:
-        """Look after the consumer where requests are refused, or nothing at all is heard any more."""
-        silent = monotonic() - self._heard > SILENCE_SECONDS
-        if not self._client.is_connected or (self._trouble is None and not silent):
-            return
-        log.warning("pulling again", because=self._trouble or "the broker is silent")
-        self._trouble = None
-        self._requested = 0
-        self._heard = monotonic()
+    async def _remake(self) -> None:
         for delay in delays(first=REMAKE_SECONDS):
             await anyio.sleep(delay)
             if self._stopped:
@@ -328,43 +289,45 @@ class Broker:
             except BrokerAwayError as error:
                 log.warning("no answer from nats", server=shown(self._settings.nats_url), said=str(error))
             else:
+                self._tell_doubts()
                 return
 
     # -- acknowledging -------------------------------------------------------------------------------------------------
 
     async def ack(self, messages: Iterable[Message]) -> None:
         """Tell the broker that messages are done with. Should that get lost, they come again as duplicates."""
-        await self._send_each(messages, b"+ACK")
+        replies = [message.reply for message in messages]
+        if not await self._send_each(replies, b"+ACK"):
+            self._owed.extend(replies)
+        self._done_with(replies)
 
     async def terminate(self, message: Message, reason: str) -> None:
         """Tell the broker never to deliver a message again, and why."""
         await self._send(message.reply, f"+TERM {reason}".encode())
-
-    def give_back(self, messages: Iterable[Message]) -> None:
-        """Take messages back that will not be worked on; `release` returns them to the broker."""
-        self._buffer.extend(messages)
-        self._bytes = sum([len(message.body) for message in self._buffer])
+        self._done_with((message.reply,))
 
     async def keep(self, messages: Iterable[Message]) -> None:
         """Tell the broker that messages are still being worked on."""
-        await self._send_each(messages, b"+WPI")
+        await self._send_each([message.reply for message in messages], b"+WPI")
 
     async def keep_buffered(self) -> None:
         """The same of what has arrived and was not handed on yet."""
         await self.keep(self._buffer)
 
-    async def _send_each(self, messages: Iterable[Message], body: bytes) -> None:
+    async def _send_each(self, replies: Sequence[str], body: bytes) -> bool:
         try:
-            await self._client.publish_each([message.reply for message in messages], body)
-        except _OUT_OF_REACH as error:
-            log.debug("not sent", body=body, said=_said(error))
+            await self._client.publish_each(replies, body)
+        except OUT_OF_REACH as error:
+            log.debug("not sent", body=body, said=said_by(error))
+            return False
+        return True
 
     async def _send(self, subject: str, body: bytes, reply: str = "") -> bool:
         """Send without an answer; False where even that is impossible now. Whatever is lost is asked for again."""
         try:
             await self._client.publish(subject, body, reply=reply)
-        except _OUT_OF_REACH as error:
-            log.debug("not sent", subject=subject, said=_said(error))
+        except OUT_OF_REACH as error:
+            log.debug("not sent", subject=subject, said=said_by(error))
             return False
         return True
 
@@ -381,8 +344,8 @@ class Broker:
         headers = {**(headers or {}), **({api.Header.MSG_ID.value: message_id} if message_id else {})}
         try:
             ack = await self._jetstream.publish(subject, body, headers=headers or None)
-        except _OUT_OF_REACH as error:
-            raise BrokerAwayError(_said(error)) from error
+        except OUT_OF_REACH as error:
+            raise BrokerAwayError(said_by(error)) from error
         return not ack.duplicate
 
     async def announce(self, announcements: Sequence[Announcement]) -> Told:
@@ -409,8 +372,8 @@ class Broker:
                 announcements = [behind for one in there if (behind := await self._forestalled(one)) is not None]
                 if not announcements:
                     return Told(news, refused)
-        except _OUT_OF_REACH as error:
-            raise BrokerAwayError(_said(error)) from error
+        except OUT_OF_REACH as error:
+            raise BrokerAwayError(said_by(error)) from error
         raise BrokerAwayError(f"something else comes to {announcements[0].subject} again and again")
 
     async def _forestalled(self, refused: Announcement) -> Announcement | None:
@@ -434,120 +397,51 @@ class Broker:
 
     async def release(self) -> None:
         """Return what is buffered, so that another worker gets it at once, and let everything sent arrive."""
-        with anyio.move_on_after(CLOSE_SECONDS, shield=True):
+        with anyio.move_on_after(RELEASE_SECONDS, shield=True):
             try:
                 # First of all nobody must listen here any more, or the broker would send it back to us.
+                self._connection.unbind(self._listen)
                 if self._subscription is not None:
                     await self._subscription.drain()
                 for message in self._buffer:
                     await self._send(message.reply, b"-NAK")
-                await self._client.flush()
-            except _OUT_OF_REACH as error:
-                log.debug("not released", said=_said(error))
+                await self._connection.flush()
+            except OUT_OF_REACH as error:
+                log.debug("not released", said=said_by(error))
 
 
 @asynccontextmanager
-async def open_broker(settings: Settings) -> AsyncGenerator[Broker]:
-    """Connect, however long that takes, make sure of the streams, and give the broker for the length of a block.
+async def open_broker(settings: Settings, *, patience: float | None = None) -> AsyncGenerator[Broker]:
+    """Connect, make sure of the streams, and give the broker for the length of a block.
+
+    A broker that is away is waited for, however long that takes, or for `patience` seconds.
 
     Raises:
-        BrokerMismatchError: the broker has something else under our names, or NATS_URL is no URL.
+        BrokerMismatchError: the broker has something else under our names.
+        BrokerAwayError: it was waited for in vain.
     """
-    link = _Link(settings)
+    connection = Connection(settings)
     try:
-        broker = await link.connect()
-        for delay in delays():
-            try:
-                await broker.ensure()
-                break
-            except BrokerAwayError as error:
-                log.warning("nats is not ready", server=shown(settings.nats_url), said=str(error))
-            await anyio.sleep(delay)
+        broker: Broker | None = None
+        with anyio.move_on_after(patience):
+            broker = await _ready(connection, settings)
+        if broker is None:
+            raise BrokerAwayError(f"no use of it for {patience:.0f} s: {connection.said or 'no answer'}")
         yield broker
         await broker.release()
     finally:
-        await link.close()
+        await connection.close()
 
 
-class _Link:
-    """The connection's life: first attempts, losses, returns."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._client = TappingClient()
-        self._broker: Broker | None = None
-        self._said = ""
-
-    async def connect(self) -> Broker:
-        if not all(map(is_clear, servers_of(self._settings.nats_url))):
-            raise BrokerMismatchError(_UNREADABLE)
-        for delay in delays():
-            self._client = TappingClient()
-            try:
-                with anyio.fail_after(CONNECT_SECONDS):
-                    await self._client.connect(**self._options())
-            except _OUT_OF_REACH as error:
-                log.warning(
-                    "nats cannot be reached",
-                    server=shown(self._settings.nats_url),
-                    said=self._said or self._quoted(error),
-                    retry_in=round(delay, 1),
-                )
-            except ValueError:
-                # What the library says of it quotes it.
-                raise BrokerMismatchError(_UNREADABLE) from None
-            else:
-                self._broker = Broker(self._client, self._settings)
-                return self._broker
-            await self.close()
-            await anyio.sleep(delay)
-        raise AssertionError("delays() never ends")
-
-    async def close(self) -> None:
-        with anyio.move_on_after(CLOSE_SECONDS, shield=True):
-            try:
-                await self._client.close()
-            except _OUT_OF_REACH as error:
-                log.debug("not closed", said=_said(error))
-
-    def _options(self) -> dict[str, Any]:
-        return {
-            "servers": servers_of(self._settings.nats_url),
-            "name": "ach",
-            "connect_timeout": CONNECT_SECONDS,
-            "max_reconnect_attempts": -1,
-            "reconnect_time_wait": RECONNECT_SECONDS,
-            "ping_interval": PING_SECONDS,
-            "max_outstanding_pings": 2,
-            # Subjects are made of tokens that are checked where they are made.
-            "skip_subject_validation": True,
-            "error_cb": self._on_error,
-            "disconnected_cb": self._on_loss,
-            "reconnected_cb": self._on_return,
-        }
-
-    async def _on_error(self, error: Exception) -> None:
-        # While the broker is away every attempt says the same.
-        said = self._quoted(error)
-        if said != self._said:
-            self._said = said
-            if self._broker is not None:
-                log.warning("trouble with nats", server=shown(self._settings.nats_url), said=said)
-
-    def _quoted(self, error: BaseException) -> str:
-        """Return what an error says, which may quote the URL, without secrets."""
-        return redacted(_said(error), self._settings.nats_url)
-
-    async def _on_loss(self) -> None:
-        if not self._client.is_closed:
-            log.warning("lost nats", server=shown(self._settings.nats_url))
-
-    async def _on_return(self) -> None:
-        self._said = ""
-        log.info("nats is back", server=shown(self._settings.nats_url))
-        if self._broker is not None:
-            self._broker.lost_requests()
-
-
-def _said(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}".removesuffix(": ")
+async def _ready(connection: Connection, settings: Settings) -> Broker:
+    await connection.open()
+    broker = Broker(connection, settings)
+    for delay in delays():
+        try:
+            await broker.ensure()
+            break
+        except BrokerAwayError as error:
+            connection.said = connection.said or str(error)
+            log.warning("nats is not ready", server=shown(settings.nats_url), said=str(error))
+        await anyio.sleep(delay)
+    return broker

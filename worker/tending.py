@@ -20,7 +20,7 @@ from worker.dead import FOR_EVER, list_letters, purge_letters, replay_letter, sh
 from worker.erasure import erase_user
 from worker.fence import RulesMovedError
 from worker.granting import CannotGrantError, Granted, grant_by_hand
-from worker.patience import CommandError, patiently, whoami
+from worker.patience import PATIENCE_SECONDS, CommandError, patiently, whoami
 from worker.reconcile import State as Stands
 from worker.results import read_subject
 from worker.revoking import revoke
@@ -260,7 +260,10 @@ async def dead_replay(settings: Settings, ids: Sequence[int], body: Path | None)
     """Send dead letters again, with another body where one was mended."""
     mended = None if body is None else await anyio.Path(body).read_bytes()
     letters = [await _letter(settings, letter_id) for letter_id in ids]
-    async with open_store(settings.database_url) as store, open_broker(settings) as broker:
+    async with (
+        open_store(settings.database_url) as store,
+        open_broker(settings, patience=PATIENCE_SECONDS) as broker,
+    ):
         for letter in letters:
             await replay_letter(store, broker, letter, now=wall_clock(), body=mended)
     terminal.out().print(f"sent {terminal.plural(len(letters), 'dead letter')} again")

@@ -34,7 +34,7 @@ from worker.stream import Broker, BrokerAwayError, open_broker
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 
-    from worker.announcing import Announcement
+    from worker.announcing import Announcement, Told
     from worker.batch import Batch, Letter
     from worker.message import Message
     from worker.pipeline import Committed
@@ -695,7 +695,7 @@ async def test_what_could_not_be_announced_at_once_is_announced_soon(
     monkeypatch.setattr(notifying, "LONGEST_NAP", 10 * PATIENCE)
     announce, away = Broker.announce, 0
 
-    async def failing(broker: Broker, announcements: Sequence[Announcement]) -> dict[str, bool]:
+    async def failing(broker: Broker, announcements: Sequence[Announcement]) -> Told:
         nonlocal away
         away += 1
         if away == 1:

@@ -59,6 +59,11 @@ class Watched(Stats):
         super().count_announced(unlock_id, new=new, now=now)
         self._move()
 
+    @property
+    def told(self) -> int:
+        """Announcements that the broker has now, whether it had them before or not."""
+        return self.announced + self.repeated
+
     def _move(self) -> None:
         self._moved.set()
         self._moved = anyio.Event()

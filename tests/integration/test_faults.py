@@ -45,8 +45,9 @@ async def test_kill_postgres_again_and_again(own_engine: Engine, own_servers: Se
 
 
 async def test_kill_nats_again_and_again(own_engine: Engine, own_servers: Servers) -> None:
+    own_engine = own_engine.with_settings(ack_wait=2)
     await own_engine.publish(load())
-    async with own_engine.worker(ack_wait=2) as stats:
+    async with own_engine.worker() as stats:
         for number in (3, 10, 20):
             await stats.reach("batches", number)
             await own_servers.kill_nats()

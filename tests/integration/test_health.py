@@ -40,7 +40,7 @@ async def test_probes_tell_what_they_are_told() -> None:
     async def ready() -> str:
         return ", ".join(missing)
 
-    probes = Probes(alive=lambda: True, ready=ready, metrics=Metrics(stats, {("ach_x", "X."): lambda: 7}).render)
+    probes = Probes(stuck=lambda: "", ready=ready, metrics=Metrics(stats, {("ach_x", "X."): lambda: 7}).render)
     async with anyio.create_task_group() as tasks:
         port = await tasks.start(serve, probes, "127.0.0.1", 0)
         assert await get(port, "/healthz") == (200, "ok\n")
@@ -90,9 +90,7 @@ async def test_the_answer_is_that_of_http() -> None:
                         return answer
 
     async with anyio.create_task_group() as tasks:
-        port = await tasks.start(
-            serve, Probes(alive=lambda: True, ready=ready, metrics=lambda: b"m 1\n"), "127.0.0.1", 0
-        )
+        port = await tasks.start(serve, Probes(stuck=str, ready=ready, metrics=lambda: b"m 1\n"), "127.0.0.1", 0)
         for path, status in (
             ("/healthz", b"200 OK"),
             ("/readyz", b"503 Service Unavailable"),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from hashlib import sha256
 from typing import Any
 
 import msgspec
@@ -234,7 +235,13 @@ def test_text_that_no_database_takes() -> None:
 
 def test_oversize() -> None:
     body = json.dumps(event(payload={"lesson_id": "x" * MAX_MESSAGE_BYTES})).encode()
-    assert rejected(body)[0] is Reason.OVERSIZE
+    (one,) = read(body)
+    assert isinstance(one, Rejected)
+    assert one.reason is Reason.OVERSIZE
+    # How it begins, and what tells that it was this one: a producer cannot fill the database with the rest.
+    assert one.body == body[:MAX_MESSAGE_BYTES]
+    assert f"{len(body)} bytes" in one.detail
+    assert sha256(body).hexdigest() in one.detail
 
 
 def nested(depth: int) -> bytes:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
+from unittest.mock import patch
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from nats.errors import ProtocolError
 
-from worker.client import TappingParser
+from worker import client as reading
+from worker.client import READ_BYTES, TappingClient, TappingParser
 from worker.frames import read_frames
 
 TAPPED = 7
@@ -55,8 +59,17 @@ class Client:
         self.told.append("ping")
 
 
-@given(st.lists(frames | st.just("ping"), max_size=12), st.lists(st.integers(1, 60), min_size=1, max_size=8))
-def test_everything_is_told_once_and_in_order(sent: list[Any], cuts: list[int]) -> None:
+@given(
+    st.lists(frames | st.just("ping"), max_size=12),
+    st.lists(st.integers(1, 60), min_size=1, max_size=8),
+    st.sampled_from([READ_BYTES, 5]),
+)
+def test_everything_is_told_once_and_in_order(sent: list[Any], cuts: list[int], large: int) -> None:
+    with patch.object(reading, "READ_BYTES", large):
+        expect_told(sent, cuts)
+
+
+def expect_told(sent: list[Any], cuts: list[int]) -> None:
     client = Client()
     parser = TappingParser(client)
     parser.tapped = str(TAPPED)
@@ -73,6 +86,44 @@ def test_everything_is_told_once_and_in_order(sent: list[Any], cuts: list[int]) 
     asyncio.run(feed())
     assert client.told == [one if one == "ping" else one.told for one in sent]
     assert not parser.buf
+
+
+def test_a_large_message_is_not_looked_at_with_each_piece_of_it() -> None:
+    client = Client()
+    parser = TappingParser(client)
+    parser.tapped = str(TAPPED)
+    parser.deliver = lambda told: client.told.extend((TAPPED, *frame) for frame in told)
+    sent = Frame((TAPPED, "s", "r", b"x" * 20 * READ_BYTES, b""))
+    looks = 0
+
+    def counting(*args: Any) -> Any:  # noqa: ANN401
+        nonlocal looks
+        looks += 1
+        return read_frames(*args)
+
+    async def feed() -> None:
+        for at in range(0, len(sent.wire), READ_BYTES // 4):
+            await parser.parse(sent.wire[at : at + READ_BYTES // 4])
+
+    with patch.object(reading, "read_frames", counting):
+        asyncio.run(feed())
+    assert client.told == [sent.told]
+    assert looks < 10
+
+
+@pytest.mark.parametrize("wire", [b"MSG s 7 r x\r\nabc\r\n", b"MSG s 7 r 2\r\nabc\r\n", b"MSG s 7 r 1\r\nabc\r\n"])
+def test_a_frame_that_lies_about_its_length_is_no_message(wire: bytes) -> None:
+    """What was cut off in the middle would swallow what follows, and pass for a message that somebody sent."""
+    with pytest.raises(ValueError, match=r"as long as it says|invalid literal"):
+        read_frames(wire + b"MSG s 7 r 1\r\na\r\n", str(TAPPED))
+
+    async def feed() -> None:
+        parser = TappingParser(Client())
+        parser.tapped, parser.deliver = str(TAPPED), list.clear
+        await parser.parse(wire + b"MSG s 7 r 1\r\na\r\n")
+
+    with pytest.raises(ProtocolError):  # what the library takes for a connection that is lost
+        asyncio.run(feed())
 
 
 def test_a_message_within_a_body_is_none() -> None:
@@ -92,3 +143,17 @@ def test_what_is_of_others_is_told_apart_as_a_whole() -> None:
     assert read_frames(wire, str(TAPPED)) == (told[:300], len(first), behind)
     assert read_frames(wire[:-1], str(TAPPED), behind) == (told[300:-1], *[len(wire) - len(mine[-1].wire)] * 2)
     assert read_frames(wire[: behind - 1], str(TAPPED), len(first)) == ([], len(first), behind - len(theirs[1].wire))
+
+
+def test_an_answer_that_comes_too_late_ends_nothing() -> None:
+    """Whoever had asked has given up; the library would end its reading for that."""
+
+    async def late() -> int:
+        client = TappingClient()
+        pongs: list[Any] = vars(client)["_pongs"]
+        pongs.append(asyncio.get_running_loop().create_future())
+        pongs[0].cancel()
+        await client._process_pong()  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+        return len(pongs)
+
+    assert asyncio.run(late()) == 0
