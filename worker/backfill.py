@@ -24,8 +24,9 @@ from worker.settings import Clock
 from worker.standing import BEGINNING, Standing
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Mapping
 
+    from dsl.event import Position
     from dsl.progress import Grant
     from worker.deployed import Deployed
     from worker.reconcile import Decision
@@ -91,13 +92,30 @@ async def backfill(
     report = Report(rules.epoch)
     for scope, plan in rules.program.scopes.items():
         async for piece in _pieces(store, rules, scope):
-            await _bring_up_to_date(store, settings, rules, piece, report, now=now())
+            await _bring_up_to_date(store, settings, rules, dict.fromkeys(piece, BEGINNING), report, now=now())
             if granted is not None:
                 granted()
             await anyio.sleep(pause)
         async with store.transaction() as session:
             await session.run("aggregate_is_live", scope, plan.fingerprint, now())
     log.info("backfill done", epoch=report.epoch, subjects=report.subjects)
+    return report
+
+
+async def bring_up_to_date(
+    store: Store, settings: Settings, since: Mapping[Subject, Position], *, now: Callable[[], int]
+) -> Report:
+    """Bring some subjects up to date, whose events from a position on are others now; report what that has changed.
+
+    Those of scopes that nothing judges are passed over.
+
+    Raises:
+        SupersededError, UnavailableError: as in `backfill`.
+    """
+    rules = await load_deployed(store, settings)
+    report = Report(rules.epoch)
+    for subject in sorted(subject for subject in since if subject.scope in rules.program.scopes):
+        await _bring_up_to_date(store, settings, rules, {subject: since[subject]}, report, now=now())
     return report
 
 
@@ -140,8 +158,16 @@ async def _stale(session: Session, rules: Deployed, scope: str, page: list[_Name
 
 
 async def _bring_up_to_date(
-    store: Store, settings: Settings, rules: Deployed, piece: list[Subject], report: Report, *, now: int
+    store: Store,
+    settings: Settings,
+    rules: Deployed,
+    since: Mapping[Subject, Position],
+    report: Report,
+    *,
+    now: int,
 ) -> None:
+    """Bring a piece up to date: subjects of one scope and partition, from their last checkpoints before a position."""
+    piece = sorted(since)
     scope = piece[0].scope
     partition = partition_of(*piece[0])
     async with store.transaction(patient=True) as session:
@@ -153,7 +179,7 @@ async def _bring_up_to_date(
         if not stale:
             return
         checkpoints: list[Checkpoint] = []
-        folded = await refold(session, rules, scope, dict.fromkeys(stale, BEGINNING), checkpoints)
+        folded = await refold(session, rules, scope, {subject: since[subject] for subject in stale}, checkpoints)
         stamp = rules.stamps[scope]
         standings = {
             subject: Standing(partition=partition, stamp=stamp, state=anew.state, folded=anew.folded)

@@ -12,7 +12,7 @@ import msgspec
 from worker.named import UNKNOWN, Named, name_token, users_named
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
     from worker.batch import Letter
@@ -78,23 +78,30 @@ async def bury(session: Session, settings: Settings, letters: Sequence[Letter], 
     fates = {key: fate_of(names, erased) for key, names in named.items()}
     rows = [_Row(once[key], fates[key]) for key in sorted(once) if fates[key] is not Fate.GONE]
     if rows:
-        keys = [(row.letter.message.seq, row.letter.element) for row in rows]
-        names = [(n, *name) for n, key in enumerate(keys, 1) for name in sorted(named[key] - erased)]
-        await session.run("insert_dead_letters", settings.input_stream, *_columns(rows, now), *_name_columns(names))
+        new = await session.rows(_Inserted, "insert_dead_letters", settings.input_stream, *_columns(rows, now))
+        ids = {(row.stream_seq, row.element): row.dead_letter_id for row in new}
+        names = {ids[key]: names - erased for key, names in named.items() if key in ids}
+        await _note_names(session, names)
+        await _point_at(session, settings, [(ids[key], once[key]) for key in sorted(ids)])
     kept = [letter for letter in letters if fates[letter.message.seq, letter.element] is not Fate.GONE]
     return Buried(kept, len(once) - len(rows))
 
 
 class _Row(NamedTuple):
-    """A letter to write, and whether it keeps what it says."""
+    """A letter to write, and what becomes of it."""
 
     letter: Letter
     fate: Fate
 
 
+class _Inserted(NamedTuple):
+    dead_letter_id: int
+    stream_seq: int
+    element: int
+
+
 def _columns(rows: Sequence[_Row], now: int) -> list[object]:
     said = [_Said.nothing() if row.fate is Fate.BLANK else _Said.of(row.letter) for row in rows]
-    sent = [_sent_from(row.letter.message.headers) for row in rows]
     return [
         [row.letter.message.seq for row in rows],
         [row.letter.element for row in rows],
@@ -106,17 +113,29 @@ def _columns(rows: Sequence[_Row], now: int) -> list[object]:
         [one.body for one in said],
         now,
         [row.letter.message.deliveries for row in rows],
-        sent,
-        [
-            None if letter_id is None else digest_of(row.letter.message.body)
-            for row, letter_id in zip(rows, sent, strict=True)
-        ],
         [row.fate is Fate.BLANK for row in rows],
     ]
 
 
-def _name_columns(names: Sequence[tuple[int, str, str]]) -> list[object]:
-    return [[n for n, _, _ in names], [tenant for _, tenant, _ in names], [user for _, _, user in names]]
+async def _note_names(session: Session, names: Mapping[int, AbstractSet[Named]]) -> None:
+    """Note which users letters name, by their ids."""
+    rows = sorted((letter_id, *name) for letter_id, named in names.items() for name in named)
+    if rows:
+        await session.run("insert_letter_users", *(list(column) for column in zip(*rows, strict=True)))
+
+
+async def _point_at(session: Session, settings: Settings, new: Sequence[tuple[int, Letter]]) -> None:
+    """Note of letters that were sent again what has become of them: the first that came of each."""
+    again: dict[tuple[int, bytes, str], int] = {}
+    for letter_id, letter in new:
+        sent_from = _sent_from(letter.message.headers)
+        if sent_from is not None:
+            key = sent_from, digest_of(letter.message.body), _storable(letter.message.subject)
+            again.setdefault(key, letter_id)
+    if again:
+        rows = sorted((*key, letter_id) for key, letter_id in again.items())
+        columns = [list(column) for column in zip(*rows, strict=True)]
+        await session.run("letters_died_again", *columns, settings.input_stream)
 
 
 class _Said(NamedTuple):
@@ -212,13 +231,9 @@ class _Unread(NamedTuple):
 async def read_names(session: Session, settings: Settings) -> bool:
     """Note which users some letters of older workers name; return False where there are none left."""
     page = await session.rows(_Unread, "unread_letters", PAGE_BYTES)
-    names = sorted(
-        (row.dead_letter_id, *name)
-        for row in page
-        for name in users_named(settings.input_prefix, row.nats_subject, row.body)
-    )
+    prefix = settings.input_prefix
+    await _note_names(session, {row.dead_letter_id: users_named(prefix, row.nats_subject, row.body) for row in page})
     if page:
-        await session.run("insert_letter_users", *_name_columns(names))
         await session.run("letters_are_read", [row.dead_letter_id for row in page])
     return bool(page)
 

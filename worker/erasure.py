@@ -1,4 +1,4 @@
-"""Erasing a user: their events, progress, unlocks, decisions and dead letters go, and a tombstone keeps them out for ever.
+"""Erasing a user: events, progress, unlocks, decisions and dead letters go, and a tombstone keeps them out for ever.
 
 What the user did for a team or a tenant goes too: those are folded anew without it when they are next touched, or by a
 backfill, and what they can no longer prove is contested. The broker's streams are not touched here (worker/purging.py):
@@ -88,9 +88,7 @@ async def erase_user(store: Store, settings: Settings, tenant: str, user: str, *
     return await _erase(store, settings, Subject(tenant, "user", user), set(range(PARTITIONS)), by=by, now=now)
 
 
-async def _erase(
-    store: Store, settings: Settings, user: Subject, partitions: set[int], *, by: str, now: int
-) -> Erased:
+async def _erase(store: Store, settings: Settings, user: Subject, partitions: set[int], *, by: str, now: int) -> Erased:
     tenant, _, name = user
     tokens = name_token(tenant), name_token(name)
     async with store.transaction(patient=True) as session:

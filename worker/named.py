@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 from urllib.parse import unquote
 
 from worker.partition import token
@@ -117,20 +117,27 @@ def _read(text: str, wrapped: int) -> Said:
     return _walk(value)
 
 
-class _Object(list[tuple[str, Any]]):
+class _Object:
     """A JSON object with every pair that was written, double names included."""
 
+    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
+        self.pairs = pairs
+
     def texts(self, name: str) -> list[str]:
-        return [text for key, value in self if key == name for text in _strings(value)]
+        return [text for key, value in self.pairs if key == name for text in _strings(value)]
 
 
 def _strings(value: object) -> Iterable[str]:
     """Return texts where one was expected, or a list or an object came in its place."""
     if isinstance(value, str):
         return [value] if value else []
+    return [part for part in _parts(value) if isinstance(part, str) and part]
+
+
+def _parts(value: object) -> list[object]:
     if isinstance(value, _Object):
-        return [part for _, part in value if isinstance(part, str) and part]
-    return [part for part in value if isinstance(part, str) and part] if isinstance(value, list) else []
+        return [part for _, part in value.pairs]
+    return cast("list[object]", value) if isinstance(value, list) else []
 
 
 def _walk(value: object) -> Said:
@@ -143,15 +150,14 @@ def _walk(value: object) -> Said:
     stack: list[tuple[object, str]] = [(value, UNKNOWN)]
     while stack:
         one, tenant = stack.pop()
+        parts = _parts(one)
         if isinstance(one, _Object):
             names, tenants = one.texts(USER), one.texts(TENANT)
             types.update(one.texts(TYPE))
             tenant = _one_of(tenants) if tenants else tenant
             users.update((tenant, name) for name in names)
-            parts = [part for key, part in one if not (names and key == PAYLOAD)]
-            stack.extend((part, tenant) for part in parts if isinstance(part, list))
-        elif isinstance(one, list):
-            stack.extend((part, tenant) for part in one if isinstance(part, list))
+            parts = [part for key, part in one.pairs if not (names and key == PAYLOAD)]
+        stack.extend((part, tenant) for part in parts)
     return Said(frozenset(users), frozenset(types))
 
 
@@ -162,7 +168,7 @@ def _one_of(tenants: Iterable[str]) -> str:
 
 
 def _search(text: str) -> Said:
-    """Return what the fields say in a text that is no JSON. Which tenant belongs to which user is known if it is one."""
+    """Return what the fields say in a text that is no JSON; whose tenant is which is known where there is one."""
     found: dict[str, set[str]] = {TENANT: set(), USER: set(), TYPE: set()}
     for field in _FIELD.finditer(text):
         value = next((part for part in field.groups()[1:] if part), "")

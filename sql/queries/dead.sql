@@ -20,48 +20,34 @@ UNION ALL
 (SELECT 0 FROM erasure WHERE user_token IS NULL LIMIT 1);
 
 -- name: insert_dead_letters
--- A batch that is tried again after a commit of unknown outcome buries nobody twice. Names ($15 to $17) are of the row
--- with that number. A letter that says which other one it was sent again from ($12) is believed where it came on the same
--- subject with the body that was sent: the header is written by whoever publishes.
-WITH rows AS (
-    SELECT *
-    FROM unnest(
-        $2::bigint[], $3::integer[], $4::bytea[], $5::text[], $6::text[], $7::text[], $8::text[], $9::bytea[],
-        $11::integer[], $12::bigint[], $13::bytea[], $14::boolean[])
-        WITH ORDINALITY AS rows (
-        stream_seq, element, digest, reason, detail, nats_subject, headers, body, deliveries, sent_from, sent_digest,
-        erased, n)
-), new AS (
-    INSERT INTO dead_letter (
-        stream, stream_seq, element, digest, reason, detail, nats_subject, headers, body, deliveries, died_at,
-        erased_at, names_read)
-    SELECT
-        $1, stream_seq, element, digest, reason, detail, nats_subject, headers::jsonb, body, deliveries,
-        $10::timestamptz, CASE WHEN erased THEN $10::timestamptz END, true
-    FROM rows
-    ORDER BY n
-    ON CONFLICT (stream, stream_seq, element, digest) DO NOTHING
-    RETURNING dead_letter_id, stream_seq, element, digest
-), known AS (
-    SELECT new.dead_letter_id, rows.n, rows.nats_subject, rows.sent_from, rows.sent_digest
-    FROM rows
-    JOIN new ON new.stream_seq = rows.stream_seq AND new.element = rows.element AND new.digest = rows.digest
-), named AS (
-    INSERT INTO dead_letter_user (dead_letter_id, tenant_token, user_token)
-    SELECT known.dead_letter_id, names.tenant_token, names.user_token
-    FROM unnest($15::integer[], $16::text[], $17::text[]) AS names (n, tenant_token, user_token)
-    JOIN known ON known.n = names.n
-)
+-- A batch that is tried again after a commit of unknown outcome buries nobody twice. A letter that is blank ($12) has lost
+-- its body at once.
+INSERT INTO dead_letter (
+    stream, stream_seq, element, digest, reason, detail, nats_subject, headers, body, deliveries, died_at, erased_at,
+    names_read)
+SELECT
+    $1, stream_seq, element, digest, reason, detail, nats_subject, headers::jsonb, body, deliveries,
+    $10::timestamptz, CASE WHEN blank THEN $10::timestamptz END, true
+FROM unnest(
+    $2::bigint[], $3::integer[], $4::bytea[], $5::text[], $6::text[], $7::text[], $8::text[], $9::bytea[],
+    $11::integer[], $12::boolean[]) AS rows (
+    stream_seq, element, digest, reason, detail, nats_subject, headers, body, deliveries, blank)
+ON CONFLICT (stream, stream_seq, element, digest) DO NOTHING
+RETURNING dead_letter_id, stream_seq, element;
+
+-- name: insert_letter_users
+INSERT INTO dead_letter_user (dead_letter_id, tenant_token, user_token)
+SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[])
+ON CONFLICT DO NOTHING;
+
+-- name: letters_died_again
+-- That a letter was sent again from another one ($1) is written by whoever publishes it: it is believed where it came on
+-- the subject of that one, with the body that was sent last.
 UPDATE dead_letter SET died_again_as = again.dead_letter_id
-FROM (
-    SELECT sent_from, sent_digest, nats_subject, min(dead_letter_id) AS dead_letter_id
-    FROM known
-    WHERE sent_from IS NOT NULL
-    GROUP BY sent_from, sent_digest, nats_subject
-    ORDER BY sent_from
-) AS again
+FROM unnest($1::bigint[], $2::bytea[], $3::text[], $4::bigint[])
+    AS again (sent_from, sent_digest, nats_subject, dead_letter_id)
 WHERE dead_letter.dead_letter_id = again.sent_from AND dead_letter.replay_digest = again.sent_digest
-    AND dead_letter.nats_subject = again.nats_subject AND dead_letter.stream = $1;
+    AND dead_letter.nats_subject = again.nats_subject AND dead_letter.stream = $5;
 
 -- name: dead_letters
 -- Newest first; a null reason means any.
@@ -81,16 +67,15 @@ FROM dead_letter
 WHERE dead_letter_id = $1;
 
 -- name: letters_to_send
--- The ids of those that were not sent again and have a body, in pages by key up to $5; what is null means any.
+-- The ids of those that were not sent again and have a body, in pages by key up to $4; what is null means any.
 SELECT dead_letter_id
 FROM dead_letter
 WHERE replayed_at IS NULL AND erased_at IS NULL
-    AND ($1::bigint[] IS NULL OR dead_letter_id = ANY ($1))
-    AND ($2::text IS NULL OR reason = $2)
-    AND ($3::timestamptz IS NULL OR died_at >= $3)
-    AND dead_letter_id > $4 AND dead_letter_id <= $5
+    AND ($1::text IS NULL OR reason = $1)
+    AND ($2::timestamptz IS NULL OR died_at >= $2)
+    AND dead_letter_id > $3 AND dead_letter_id <= $4
 ORDER BY dead_letter_id
-LIMIT $6;
+LIMIT $5;
 
 -- name: last_letter
 SELECT coalesce(max(dead_letter_id), 0) FROM dead_letter;
@@ -127,11 +112,6 @@ FROM (
 ) AS page
 WHERE before < $1::bigint OR before = 0
 ORDER BY dead_letter_id;
-
--- name: insert_letter_users
-INSERT INTO dead_letter_user (dead_letter_id, tenant_token, user_token)
-SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[])
-ON CONFLICT DO NOTHING;
 
 -- name: letters_are_read
 UPDATE dead_letter SET names_read = true WHERE dead_letter_id = ANY ($1::bigint[]);

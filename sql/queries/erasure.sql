@@ -1,8 +1,5 @@
 -- An erased user: what is deleted, and what must be folded anew without it. Each statement goes by a key of the user.
 
--- name: is_erased
-SELECT EXISTS (SELECT FROM erasure WHERE tenant_id = $1 AND user_id = $2);
-
 -- name: user_is_known
 -- Whether anything is kept of a user, of whatever kind; $3 and $4 are the tokens.
 SELECT
