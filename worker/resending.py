@@ -61,7 +61,7 @@ async def dead_replay(settings: Settings, wanted: Wanted, body: Path | None, *, 
             return
         sent, refused = 0, list[str]()
         async with open_broker(settings) as broker:
-            async for letter in _letters(store, wanted, until):
+            async for letter in letters(store, wanted, until):
                 try:
                     await replay_letter(
                         store, broker, letter, now=wall_clock(), body=mended, prefix=settings.input_prefix
@@ -83,7 +83,7 @@ async def _last(store: Store) -> int:
         return await session.value(int, "last_letter") or 0
 
 
-async def _letters(store: Store, wanted: Wanted, until: int) -> AsyncIterator[DeadLetter]:
+async def letters(store: Store, wanted: Wanted, until: int) -> AsyncIterator[DeadLetter]:
     """Yield letters, each when it is its turn."""
     if wanted.ids:
         for letter_id in wanted.ids:
@@ -117,7 +117,7 @@ async def _plan(store: Store, wanted: Wanted, until: int) -> None:
     """Print what is about to be sent, by reason and event type."""
     counts: Counter[tuple[str, str]] = Counter()
     first = last = None
-    async for letter in _letters(store, wanted, until):
+    async for letter in letters(store, wanted, until):
         counts[letter.reason, ", ".join(sorted(read(letter.body).types))] += 1
         first = letter.died_at if first is None else min(first, letter.died_at)
         last = letter.died_at if last is None else max(last, letter.died_at)
@@ -139,7 +139,7 @@ async def _try(store: Store, settings: Settings, wanted: Wanted, until: int, men
     now = wall_clock()
     counts: Counter[str] = Counter()
     rows: list[tuple[int, str, str]] = []
-    async for letter in _letters(store, wanted, until):
+    async for letter in letters(store, wanted, until):
         body = letter.body if mended is None else mended
         for outcome, detail in outcomes(rules, letter.nats_subject, body, now=now):
             counts[outcome] += 1

@@ -15,21 +15,22 @@ from tests.integration.pipelines import decoded, pipeline_on, send
 from worker import folding
 from worker.app import wall_clock
 from worker.backfill import bring_up_to_date
-from worker.batch import Letter
 from worker.dead import BLANKED
 from worker.erasure import Erased, erase_user, is_known
 from worker.message import Message
 from worker.named import name_token
 from worker.notifier import Claimed, announcement, unlock_subject
 from worker.partition import event_subject, partition_of
-from worker.pipeline import Pipeline
-from worker.purging import PurgeRefusedError, Purged, purge_streams
-from worker.stats import Stats
+from worker.purging import Purged, PurgeRefusedError, purge_streams
 from worker.store import Session, open_store
 from worker.stream import BrokerAwayError, open_broker
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
+
+    from worker.batch import Letter
+    from worker.pipeline import Pipeline
+    from worker.stats import Stats
 
 pytestmark = pytest.mark.anyio
 
@@ -288,7 +289,9 @@ async def test_a_tenant_without_the_user_is_not_folded_anew(engine: Engine) -> N
 
 MANY = """
 INSERT INTO event
-SELECT 't1', 'e' || n, 'v' || n % 997, 'a.done', timestamptz '2026-01-01Z' + n * interval '10 s', 0, NULL, NULL, NULL, now(), n
+SELECT
+    't1', 'e' || n, 'v' || n % 997, 'a.done', timestamptz '2026-01-01Z' + n * interval '10 s', 0, NULL, NULL, NULL,
+    now(), n
 FROM generate_series(1, 30000) n;
 INSERT INTO event_subject
 SELECT tenant_id, 'team', 'blue', occurred_at, event_id FROM event WHERE user_id LIKE 'v%';
