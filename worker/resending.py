@@ -21,6 +21,7 @@ from worker.stream import open_broker
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
+    from collections.abc import Set as AbstractSet
     from pathlib import Path
 
     from worker.dead import DeadLetter
@@ -32,7 +33,9 @@ if TYPE_CHECKING:
 PAGE: Final = 1000
 """Ids that are read together; bodies are read one at a time."""
 SHOWN: Final = 20
-"""Letters of a dry run that are listed; the others are counted."""
+"""Letters, and kinds of letters, that are listed; the others are counted."""
+SHOWN_CHARACTERS: Final = 60
+"""Of an event type."""
 ACCEPTED: Final = "would be accepted"
 
 
@@ -118,7 +121,7 @@ async def _plan(store: Store, wanted: Wanted, until: int) -> None:
     counts: Counter[tuple[str, str]] = Counter()
     first = last = None
     async for letter in letters(store, wanted, until):
-        counts[letter.reason, ", ".join(sorted(read(letter.body).types))] += 1
+        counts[letter.reason, _kind(read(letter.body).types)] += 1
         first = letter.died_at if first is None else min(first, letter.died_at)
         last = letter.died_at if last is None else max(last, letter.died_at)
     total = terminal.plural(sum(counts.values()), "dead letter")
@@ -126,8 +129,16 @@ async def _plan(store: Store, wanted: Wanted, until: int) -> None:
         terminal.out().print(f"{total} to send again")
         return
     title = f"{total} to send again, died {format_instant(first)[:19]} to {format_instant(last)[:19]}"
-    rows = [(reason, types, number) for (reason, types), number in sorted(counts.items())]
+    rows = [(reason, kind, number) for (reason, kind), number in counts.most_common(SHOWN)]
+    if len(counts) > SHOWN:
+        rows.append(("others", "", sum(counts.values()) - sum(number for _, _, number in rows)))
     terminal.table(title, ["reason", "event type", "letters"], rows, right=(2,))
+
+
+def _kind(types: AbstractSet[str]) -> str:
+    """Return event types as a cell of a table: whoever publishes chooses how many there are, and how long."""
+    named = sorted(types)
+    return ", ".join([name[:SHOWN_CHARACTERS] for name in named[:3]] + ["..."] * (len(named) > 3))
 
 
 # -- a dry run ---------------------------------------------------------------------------------------------------------

@@ -226,7 +226,7 @@ async def test_a_checkpoint_that_has_seen_the_user_goes(engine: Engine, monkeypa
     await engine.apply(RULES + TEAM)
     async with pipeline_on(engine) as pipeline:
         for n in range(8):
-            await send(pipeline, event(n, user="u1" if n == 5 else "u2", team="red"))
+            await send(pipeline, event(n, user="u1" if n in {5, 6} else "u2", team="red"))
     marks = "SELECT mark_id FROM checkpoint WHERE scope = 'team' ORDER BY mark_at"
     assert [row["mark_id"] for row in await engine.rows(marks)] == [
         "a.done-1-u2", "a.done-3-u2", "a.done-5-u1", "a.done-7-u2"
