@@ -34,6 +34,7 @@ PAGE: Final = 1000
 """Ids that are read together; bodies are read one at a time."""
 SHOWN: Final = 20
 """Letters, and kinds of letters, that are listed; the others are counted."""
+SHOWN_TYPES: Final = 3
 SHOWN_CHARACTERS: Final = 60
 """Of an event type."""
 ACCEPTED: Final = "would be accepted"
@@ -138,7 +139,7 @@ async def _plan(store: Store, wanted: Wanted, until: int) -> None:
 def _kind(types: AbstractSet[str]) -> str:
     """Return event types as a cell of a table: whoever publishes chooses how many there are, and how long."""
     named = sorted(types)
-    return ", ".join([name[:SHOWN_CHARACTERS] for name in named[:3]] + ["..."] * (len(named) > 3))
+    return ", ".join([name[:SHOWN_CHARACTERS] for name in named[:SHOWN_TYPES]] + ["..."] * (len(named) > SHOWN_TYPES))
 
 
 # -- a dry run ---------------------------------------------------------------------------------------------------------

@@ -314,7 +314,7 @@ async def test_it_costs_what_the_user_has_done(engine: Engine, monkeypatch: pyte
     async def looking(session: Session, name: str, *args: object) -> int:
         done = await run(session, name, *args)
         if name == "blank_dead_letters":
-            read.append(await session._connection.fetchval(READ))  # noqa: SLF001
+            read.append(await session._connection.fetchval(READ))  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
         return done
 
     for table in ("event", "event_subject", "progress", "dead_letter", "dead_letter_user", "erasure"):

@@ -14,6 +14,9 @@ EVENT = {"event_id": "e", "event_type": "a.done", "tenant_id": "t1", "user_id": 
 U1 = Named("t1", "u1")
 
 
+NONE: set[Named] = set()
+
+
 def text(**changes: object) -> bytes:
     return json.dumps({**EVENT, **changes}).encode()
 
@@ -59,10 +62,10 @@ def named(body: bytes, subject: str = "events.raw") -> set[Named]:
         (text().decode().encode("utf-16"), {U1}),
         (b"%s%s" % (text(), text(tenant_id="t2")), {Named("", "u1"), Named("", "friend")}),
         # Nobody.
-        (b"", set()),
-        (b"nope", set()),
-        (b"[1, 2]", set()),
-        (b'{"super_user_id": "u1"}', set()),
+        (b"", NONE),
+        (b"nope", NONE),
+        (b"[1, 2]", NONE),
+        (b'{"super_user_id": "u1"}', NONE),
     ],
 )
 def test_who_is_named(body: bytes, expected: set[Named]) -> None:
@@ -79,11 +82,11 @@ LONG = "x" * 200
         ("events.t1.u1", {U1}),
         ("events.t%31.%75%31.a.done", {U1}),
         (f"events.t1.{name_token(LONG)}.a", {Named("t1", name_token(LONG))}),
-        ("events.t1.~batch.a", set()),
-        ("events.t1", set()),
-        ("events.raw", set()),
-        ("eventsx.t1.u1.a", set()),
-        ("other.t1.u1.a", set()),
+        ("events.t1.~batch.a", NONE),
+        ("events.t1", NONE),
+        ("events.raw", NONE),
+        ("eventsx.t1.u1.a", NONE),
+        ("other.t1.u1.a", NONE),
     ],
 )
 def test_a_subject_names_its_user(subject: str, expected: set[Named]) -> None:
