@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from worker import terminal
 from worker.app import wall_clock
 from worker.backfill import backfill, bring_up_to_date
-from worker.erasure import Erased, erase_user, is_known
+from worker.erasure import erase_user, is_known
 from worker.partition import token
 from worker.patience import CommandError, patiently, whoami
 from worker.purging import PurgeRefusedError, purge_streams
@@ -42,22 +42,22 @@ async def erase(settings: Settings, tenant: str, user: str, *, purge: bool) -> N
         CommandError: the database is done with, and a stream is not.
     """
 
-    async def work(store: Store) -> Erased:
-        erased = await erase_user(store, settings, tenant, user, by=whoami(), now=wall_clock())
-        if erased.again:  # it may have been interrupted right here
-            await backfill(store, settings, now=wall_clock)
-        else:
-            await bring_up_to_date(store, settings, erased.since, now=wall_clock)
-        return erased
-
-    erased = await patiently(settings, work)
     out = terminal.out()
-    out.print(
-        f"erased {terminal.plural(erased.events, 'event')}, {terminal.plural(erased.unlocks, 'unlock')}, "
-        f"{terminal.plural(erased.dead_letters, 'dead letter')}; their events stay out for ever"
-    )
-    if erased.shared:
-        out.print(f"folded anew: {', '.join(f'{one.scope} {one.subject}' for one in erased.shared)}", markup=False)
+
+    async def work(store: Store) -> None:
+        erased = await erase_user(store, settings, tenant, user, by=whoami(), now=wall_clock())
+        out.print(
+            f"erased {terminal.plural(erased.events, 'event')}, {terminal.plural(erased.unlocks, 'unlock')}, "
+            f"{terminal.plural(erased.dead_letters, 'dead letter')}; their events stay out for ever"
+        )
+        if erased.again:  # it may have been interrupted right here
+            report = await backfill(store, settings, now=wall_clock)
+        else:
+            report = await bring_up_to_date(store, settings, erased.since, now=wall_clock)
+        if report.subjects:
+            out.print(f"folded anew what they had a part in: {terminal.plural(report.subjects, 'subject')}")
+
+    await patiently(settings, work)
     problem = await _purge(settings, tenant, user) if purge else None
     out.print("not reached:")
     for line in _beyond(settings, tenant, user, purged=purge and problem is None):
