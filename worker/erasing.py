@@ -41,7 +41,6 @@ async def erase(settings: Settings, tenant: str, user: str, *, purge: bool) -> N
     Raises:
         CommandError: the database is done with, and a stream is not.
     """
-
     out = terminal.out()
 
     async def work(store: Store) -> None:
