@@ -208,6 +208,10 @@ CREATE TABLE dead_letter (
     deliveries     integer NOT NULL,
     died_at        timestamptz NOT NULL,
     replayed_at    timestamptz,
+    names_read     boolean NOT NULL DEFAULT false,
+    replay_digest  bytea,
+    died_again_as  bigint,
+    erased_at      timestamptz,
     CONSTRAINT dead_letter_pkey PRIMARY KEY (dead_letter_id),
     CONSTRAINT dead_letter_once UNIQUE (stream, stream_seq, element, digest),
     CONSTRAINT dead_letter_reason_named CHECK (reason <> ''),
@@ -217,6 +221,21 @@ COMMENT ON TABLE dead_letter IS 'What could not become an event, as received, wi
 COMMENT ON COLUMN dead_letter.element IS 'Place in the message where that was an array of events, from 0.';
 COMMENT ON COLUMN dead_letter.digest IS 'BLAKE2b-128 of the body: a stream made anew counts its messages from 1 again.';
 CREATE INDEX dead_letter_of_reason ON dead_letter (reason, died_at);
+COMMENT ON COLUMN dead_letter.names_read IS 'Whether dead_letter_user says which users it names; an erasure reads it otherwise.';
+COMMENT ON COLUMN dead_letter.replay_digest IS 'BLAKE2b-128 of the body that was sent again last.';
+COMMENT ON COLUMN dead_letter.died_again_as IS 'The dead letter that came of it when it was sent again.';
+COMMENT ON COLUMN dead_letter.erased_at IS 'When it lost its body: one of the users that it named was erased.';
+CREATE INDEX dead_letter_unread ON dead_letter (dead_letter_id) WHERE NOT names_read;
+
+CREATE TABLE dead_letter_user (
+    dead_letter_id bigint NOT NULL,
+    tenant_token   text COLLATE "C" NOT NULL,
+    user_token     text COLLATE "C" NOT NULL,
+    CONSTRAINT dead_letter_user_pkey PRIMARY KEY (dead_letter_id, tenant_token, user_token),
+    CONSTRAINT dead_letter_user_letter FOREIGN KEY (dead_letter_id) REFERENCES dead_letter ON DELETE CASCADE
+);
+COMMENT ON TABLE dead_letter_user IS 'Which users a dead letter names, by the tokens of NATS subjects; '''' is an unknown tenant.';
+CREATE INDEX dead_letter_user_of_token ON dead_letter_user (user_token, tenant_token);
 
 CREATE TABLE partition (
     partition_id integer NOT NULL,
@@ -230,13 +249,18 @@ COMMENT ON COLUMN partition.rules_epoch IS 'Rule set under which a batch must co
 INSERT INTO partition (partition_id) SELECT generate_series(0, 63);
 
 CREATE TABLE erasure (
-    tenant_id text COLLATE "C" NOT NULL,
-    user_id   text COLLATE "C" NOT NULL,
-    erased_at timestamptz NOT NULL,
-    erased_by text NOT NULL,
+    tenant_id    text COLLATE "C" NOT NULL,
+    user_id      text COLLATE "C" NOT NULL,
+    erased_at    timestamptz NOT NULL,
+    erased_by    text NOT NULL,
+    tenant_token text COLLATE "C",
+    user_token   text COLLATE "C",
     CONSTRAINT erasure_pkey PRIMARY KEY (tenant_id, user_id)
 );
 COMMENT ON TABLE erasure IS 'Tombstones: events of an erased user stay out, also on replay.';
+COMMENT ON COLUMN erasure.user_token IS 'The token of NATS subjects that stands for the user; null in rows of older workers.';
+CREATE INDEX erasure_of_token ON erasure (user_token, tenant_token);
+CREATE INDEX erasure_without_token ON erasure (tenant_id, user_id) WHERE user_token IS NULL;
 
 -- Views named for people.
 
@@ -270,6 +294,37 @@ SELECT
 FROM unlock;
 COMMENT ON VIEW v_unlock IS 'Every unlock with its status: settling, granted, announced, contested or revoked.';
 
+-- No subtransaction where the server can tell beforehand, which parallel plans need; before PostgreSQL 16 it cannot.
+DO $migration$
+BEGIN
+    IF current_setting('server_version_num')::integer >= 160000 THEN
+        EXECUTE $define$
+            CREATE FUNCTION json_or_null(said text) RETURNS jsonb
+            LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $body$
+            BEGIN
+                IF pg_input_is_valid(said, 'jsonb') THEN
+                    RETURN said::jsonb;
+                END IF;
+                RETURN NULL;
+            END
+            $body$
+        $define$;
+    ELSE
+        EXECUTE $define$
+            CREATE FUNCTION json_or_null(said text) RETURNS jsonb
+            LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL UNSAFE AS $body$
+            BEGIN
+                RETURN said::jsonb;
+            EXCEPTION WHEN OTHERS THEN
+                RETURN NULL;
+            END
+            $body$
+        $define$;
+    END IF;
+END
+$migration$;
+COMMENT ON FUNCTION json_or_null IS 'JSON text as jsonb; null where jsonb has no room for it, such as for the number 1e200000.';
+
 CREATE VIEW v_event AS
 SELECT
     event.user_id,
@@ -285,7 +340,8 @@ SELECT
     v_unlock.status AS unlock_status,
     event.source,
     event.event_id AS deduplication_key,
-    event.payload
+    event.payload,
+    json_or_null(event.payload) AS payload_json
 FROM event
 LEFT JOIN v_unlock ON v_unlock.tenant_id = event.tenant_id AND v_unlock.event_id = event.event_id;
 COMMENT ON VIEW v_event IS 'For the warehouse: one row per event, and one more for each further unlock that it earned.';

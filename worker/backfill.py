@@ -28,8 +28,9 @@ from worker.settings import Clock
 from worker.standing import BEGINNING, Standing
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Mapping
 
+    from dsl.event import Position
     from dsl.progress import Grant
     from worker.deployed import Deployed
     from worker.reconcile import Decision
@@ -100,7 +101,9 @@ async def backfill(
     for scope, plan in rules.program.scopes.items():
         for search in (_who_hears(rules, scope), _who_is_left(rules, scope)):
             async for piece in _pieces(store, search):
-                await _bring_up_to_date(store, settings, rules, search, piece, report, now=now())
+                await _bring_up_to_date(
+                    store, settings, rules, search, dict.fromkeys(piece, BEGINNING), report, now=now()
+                )
                 if granted is not None:
                     granted()
                 await anyio.sleep(pause)
@@ -119,6 +122,24 @@ async def is_building(store: Store) -> bool:
     """
     async with store.transaction() as session:
         return bool(await session.value(bool, "something_is_building"))
+
+
+async def bring_up_to_date(
+    store: Store, settings: Settings, since: Mapping[Subject, Position], *, now: Callable[[], int]
+) -> Report:
+    """Bring some subjects up to date, whose events from a position on are others now; report what that has changed.
+
+    Those of scopes that nothing judges are passed over.
+
+    Raises:
+        SupersededError, UnavailableError: as in `backfill`.
+    """
+    rules = await load_deployed(store, settings)
+    report = Report(rules.epoch)
+    for subject in sorted(subject for subject in since if subject.scope in rules.program.scopes):
+        search = _who_hears(rules, subject.scope)
+        await _bring_up_to_date(store, settings, rules, search, {subject: since[subject]}, report, now=now())
+    return report
 
 
 # -- who is not up to date --------------------------------------------------------------------------------------------
@@ -186,11 +207,13 @@ async def _bring_up_to_date(  # noqa: PLR0913 - what it works with
     settings: Settings,
     rules: Deployed,
     search: _Search,
-    piece: list[Subject],
+    since: Mapping[Subject, Position],
     report: Report,
     *,
     now: int,
 ) -> None:
+    """Bring a piece up to date: subjects of one scope and partition, from their last checkpoints before a position."""
+    piece = sorted(since)
     scope, partition = search.scope, partition_of(*piece[0])
     async with store.transaction(patient=True) as session:
         await _hold(session, rules, partition)
@@ -199,7 +222,7 @@ async def _bring_up_to_date(  # noqa: PLR0913 - what it works with
         if not stale:
             return
         checkpoints: list[Checkpoint] = []
-        folded = await refold(session, rules, scope, dict.fromkeys(stale, BEGINNING), checkpoints)
+        folded = await refold(session, rules, scope, {subject: since[subject] for subject in stale}, checkpoints)
         stamp = rules.stamps[scope]
         standings = {
             subject: Standing(partition=partition, stamp=stamp, state=anew.state, folded=anew.folded)

@@ -471,14 +471,19 @@ def revoke(ids: Sequence[UUID], reason: str, by: str | None) -> None:
 @main.command()
 @click.argument("user", metavar="USER")
 @click.option("--tenant", "-t", required=True, metavar="TENANT", help="The user's tenant.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
-def erase(user: str, tenant: str, yes: bool) -> None:  # noqa: FBT001
-    """Erase a user for good: events, progress, unlocks. Their events stay out, even of a replay of the stream."""
-    from worker import tending, terminal  # noqa: PLC0415
+@click.option("--yes", is_flag=True, help="Do not ask, and erase one of whom nothing is known too.")
+@click.option("--purge-streams", "purge", is_flag=True, help="Also remove their messages from the broker's streams.")
+def erase(user: str, tenant: str, yes: bool, purge: bool) -> None:  # noqa: FBT001
+    """Erase a user for good: events, progress, unlocks. Their events stay out, even of a replay of the stream.
+
+    It says what it could not reach. Running it again is harmless, and finishes one that was interrupted.
+    """
+    from worker import erasing, terminal  # noqa: PLC0415
 
     if not yes:
+        _operate(lambda settings: erasing.must_be_known(settings, tenant, user))
         terminal.confirm(f"erase everything of {user!r} in tenant {tenant!r}, for good?")
-    _operate(lambda settings: tending.erase(settings, tenant, user))
+    _operate(lambda settings: erasing.erase(settings, tenant, user, purge=purge))
 
 
 @main.group()
@@ -512,20 +517,35 @@ def dead_show(letter_id: int, raw: bool) -> None:  # noqa: FBT001
 
 
 @dead.command("replay")
-@click.argument("ids", metavar="ID...", nargs=-1, required=True, type=int)
+@click.argument("ids", metavar="[ID...]", nargs=-1, type=int)
+@_reason_option
+@click.option("--type", "event_type", metavar="TYPE", help="Only events of this type.")
+@click.option("--since", metavar="INSTANT", help="Only those that died then or later.")
+@click.option("--dry-run", "dry", is_flag=True, help="Send nothing; print what would become of each.")
 @click.option(
     "--body",
     metavar="FILE",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="A mended body to send instead.",
 )
-def dead_replay(ids: Sequence[int], body: Path | None) -> None:
-    """Send dead letters again, as they are or mended."""
-    from worker import tending  # noqa: PLC0415
+def dead_replay(ids: Sequence[int], body: Path | None, **wanted: Unpack[_Wanted]) -> None:
+    """Send dead letters again, as they are or mended: those of some IDs, or all that match and were not sent again."""
+    from worker import resending  # noqa: PLC0415
 
-    if body is not None and len(ids) > 1:
+    reason, since, event_type = wanted["reason"], wanted["since"], wanted["event_type"]
+    if not (ids or reason or event_type or since):
+        raise click.UsageError("say which: IDs, --reason, --type, or --since")
+    if body is not None and len(ids) != 1:
         raise click.UsageError("--body mends one dead letter; name one ID")
-    _operate(lambda settings: tending.dead_replay(settings, ids, body))
+    letters = resending.Wanted(ids, _reason(reason), event_type, None if since is None else _instant(since))
+    _operate(lambda settings: resending.dead_replay(settings, letters, body, dry=wanted["dry"]))
+
+
+class _Wanted(TypedDict):
+    reason: str | None
+    event_type: str | None
+    since: str | None
+    dry: bool
 
 
 @dead.command("purge")

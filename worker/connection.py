@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import Counter
+from contextlib import asynccontextmanager
 from enum import StrEnum
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
@@ -25,7 +26,7 @@ from worker.settings import ENCODED, Settings
 from worker.urls import is_clear, redacted, servers_of, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncGenerator, Awaitable, Callable
 
     from nats.aio.msg import Msg
     from nats.aio.subscription import Subscription
@@ -378,6 +379,39 @@ class Connection:
             nats.errors.Error: it has not, or nothing says so.
         """
         await self._client.answer(ANSWER_SECONDS)
+
+
+@asynccontextmanager
+async def connected_once(settings: Settings, *, seconds: int) -> AsyncGenerator[TappingClient]:
+    """Give a client for the length of a block, after one attempt: a command wants to know that the broker is away.
+
+    Raises:
+        BrokerMismatchError: NATS_URL is no URL.
+        nats.errors.Error, OSError, TimeoutError: the broker is away.
+    """
+    servers = servers_of(settings.nats_url)
+    if not all(map(is_clear, servers)):
+        raise BrokerMismatchError(_UNREADABLE)
+    client = TappingClient()
+    try:
+        with anyio.fail_after(seconds * (1 + len(servers))):
+            await client.connect(
+                servers,
+                name="ach",
+                connect_timeout=seconds,
+                allow_reconnect=False,
+                max_reconnect_attempts=1,
+                error_cb=_silent,
+            )
+        yield client
+        with anyio.move_on_after(CLOSE_SECONDS, shield=True):
+            await client.close()
+    finally:
+        client.abandon()
+
+
+async def _silent(_: Exception) -> None:
+    """What is wrong is raised as well."""
 
 
 class Standing:

@@ -210,7 +210,9 @@ class Pipeline:
             move_latest(attempt)
             await save_progress(session, attempt)
             await self._settle(session, attempt)
-            await bury(session, self._settings.input_stream, attempt.letters, now=attempt.batch.now)
+            buried = await bury(session, self._settings, attempt.letters, now=attempt.batch.now)
+            attempt.letters = buried.letters
+            attempt.erased += buried.erased
 
     async def _settle(self, session: Session, attempt: Attempt) -> None:
         batch, clock = attempt.batch, self._clock(attempt)

@@ -14,16 +14,17 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import anyio
 import anyio.lowlevel
 import msgspec
-from nats.aio.client import Client
 from nats.errors import Error as NatsError
 from nats.errors import MaxPayloadError
 from nats.js.errors import NotFoundError
 
+from worker.connection import connected_once
 from worker.stream import BrokerAwayError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from nats.aio.client import Client
     from nats.aio.msg import Msg
 
     from worker.connection import Connection
@@ -71,24 +72,15 @@ _ack = msgspec.json.Decoder(_Ack)
 
 async def announcement_limit(settings: Settings) -> int | None:
     """Return the bytes that one announcement may have, with headers; None where no broker says so within seconds."""
-    client = Client()
     limit = None
-    with suppress(NatsError, OSError, TimeoutError), anyio.move_on_after(LIMIT_SECONDS):
-        await client.connect(
-            settings.nats_url.split(","), connect_timeout=LIMIT_SECONDS, allow_reconnect=False, error_cb=_silent
-        )
-        limit = client.max_payload
-        with suppress(NotFoundError):  # the worker makes it, without a limit
-            config = (await client.jetstream(timeout=LIMIT_SECONDS).stream_info(settings.unlock_stream)).config  # pyright: ignore[reportUnknownMemberType]
-            if config.max_msg_size is not None and config.max_msg_size >= 0:
-                limit = min(limit, config.max_msg_size)
-    with anyio.move_on_after(LIMIT_SECONDS, shield=True), suppress(NatsError, OSError):
-        await client.close()
+    with suppress(NatsError, OSError, TimeoutError):
+        async with connected_once(settings, seconds=LIMIT_SECONDS) as client:
+            limit = client.max_payload
+            with suppress(NotFoundError):  # the worker makes it, without a limit
+                config = (await client.jetstream(timeout=LIMIT_SECONDS).stream_info(settings.unlock_stream)).config  # pyright: ignore[reportUnknownMemberType]
+                if config.max_msg_size is not None and config.max_msg_size >= 0:
+                    limit = min(limit, config.max_msg_size)
     return limit
-
-
-async def _silent(_: Exception) -> None:
-    pass
 
 
 async def listen(client: Client | Connection, subject: str, tell: Callable[[bytes], None]) -> None:

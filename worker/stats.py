@@ -31,7 +31,7 @@ class Stats:
         self.late = 0
         """Events before, in canonical order, another event of the same user that had arrived earlier."""
         self.erased = 0
-        """Events of erased users, which were left out."""
+        """Events of erased users, and dead letters that name no other, which were left out."""
         self.dead: Counter[str] = Counter()
         """Dead letters by reason."""
         self.decisions: Counter[str] = Counter()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-import anyio
 import msgspec
 
 from dsl.calendar import format_instant
@@ -15,28 +14,24 @@ from dsl.outcome import Subject
 from dsl.values import canonical_number
 from worker import terminal
 from worker.app import wall_clock
-from worker.backfill import backfill
-from worker.dead import FOR_EVER, list_letters, purge_letters, replay_letter, show_letter
-from worker.erasure import erase_user
+from worker.dead import FOR_EVER, list_letters, purge_letters, show_letter
 from worker.fence import RulesMovedError
 from worker.granting import CannotGrantError, Granted, grant_by_hand
-from worker.patience import PATIENCE_SECONDS, CommandError, patiently, whoami
+from worker.patience import CommandError, patiently
 from worker.reconcile import State as Stands
 from worker.results import read_subject
 from worker.revoking import revoke
 from worker.rules import load_deployed
-from worker.store import Store, open_store
-from worker.stream import open_broker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
     from uuid import UUID
 
     from dsl.progress import State
     from worker.dead import DeadLetter
     from worker.deployed import Deployed
     from worker.settings import Settings
+    from worker.store import Store
     from worker.verdict import Reason
 
 
@@ -201,20 +196,6 @@ async def revoke_unlocks(settings: Settings, ids: Sequence[UUID], *, reason: str
         terminal.out().say(f"revoked {row.achievement} of {row.subject} in {row.tenant_id}")
 
 
-async def erase(settings: Settings, tenant: str, user: str) -> None:
-    """Erase a user for good, and fold anew what they had a part in."""
-
-    async def work(store: Store) -> None:
-        erased = await erase_user(store, settings, tenant, user, by=whoami(), now=wall_clock())
-        terminal.out().print(
-            f"erased {terminal.plural(erased.events, 'event')}, {terminal.plural(erased.unlocks, 'unlock')}, "
-            f"{terminal.plural(erased.dead_letters, 'dead letter')}; their events stay out for ever"
-        )
-        await backfill(store, settings, now=wall_clock)
-
-    await patiently(settings, work)
-
-
 # -- dead letters -----------------------------------------------------------------------------------------------------
 
 
@@ -224,10 +205,18 @@ async def dead_list(settings: Settings, *, reason: Reason | None, replayed: bool
         settings, lambda store: list_letters(store, reason=reason, replayed=replayed, limit=limit)
     )
     rows = [
-        (letter.dead_letter_id, letter.reason, format_instant(letter.died_at)[:19], letter.nats_subject, letter.detail)
+        (
+            letter.dead_letter_id,
+            letter.reason,
+            format_instant(letter.died_at)[:19],
+            letter.nats_subject,
+            letter.detail,
+            "" if letter.died_again_as is None else letter.died_again_as,
+        )
         for letter in letters
     ]
-    terminal.table(terminal.plural(len(rows), "dead letter"), ["id", "reason", "died at", "subject", "detail"], rows)
+    columns = ["id", "reason", "died at", "subject", "detail", "died again as"]
+    terminal.table(terminal.plural(len(rows), "dead letter"), columns, rows)
 
 
 async def dead_show(settings: Settings, letter_id: int, *, raw: bool) -> None:
@@ -238,7 +227,7 @@ async def dead_show(settings: Settings, letter_id: int, *, raw: bool) -> None:
         return
     console = terminal.out()
     for name, value in _described(letter):
-        console.say(f"{name:>12}  {value}")
+        console.say(f"{name:>13}  {value}")
     console.print()
     console.print(letter.body.decode("utf-8", "backslashreplace"))
 
@@ -253,20 +242,11 @@ def _described(letter: DeadLetter) -> Iterator[tuple[str, object]]:
     yield "died at", format_instant(letter.died_at)
     if letter.replayed_at is not None:
         yield "replayed at", format_instant(letter.replayed_at)
+    if letter.died_again_as is not None:
+        yield "died again as", letter.died_again_as
+    if letter.erased_at is not None:
+        yield "erased at", format_instant(letter.erased_at)
     yield "bytes", len(letter.body)
-
-
-async def dead_replay(settings: Settings, ids: Sequence[int], body: Path | None) -> None:
-    """Send dead letters again, with another body where one was mended."""
-    mended = None if body is None else await anyio.Path(body).read_bytes()
-    letters = [await _letter(settings, letter_id) for letter_id in ids]
-    async with (
-        open_store(settings.database_url) as store,
-        open_broker(settings, patience=PATIENCE_SECONDS) as broker,
-    ):
-        for letter in letters:
-            await replay_letter(store, broker, letter, now=wall_clock(), body=mended)
-    terminal.out().print(f"sent {terminal.plural(len(letters), 'dead letter')} again")
 
 
 async def dead_purge(settings: Settings, ids: Sequence[int], *, reason: Reason | None, before: int | None) -> None:

@@ -1,15 +1,43 @@
--- An erased user: what is deleted, and what must be folded anew without it.
+-- An erased user: what is deleted, and what must be folded anew without it. Each statement goes by a key of the user.
+
+-- name: user_is_known
+-- Whether anything is kept of a user, of whatever kind; $3 and $4 are the tokens.
+SELECT
+    EXISTS (SELECT FROM event WHERE tenant_id = $1 AND user_id = $2)
+    OR EXISTS (SELECT FROM progress WHERE tenant_id = $1 AND scope = 'user' AND subject = $2)
+    OR EXISTS (SELECT FROM unlock WHERE tenant_id = $1 AND scope = 'user' AND subject = $2)
+    OR EXISTS (SELECT FROM evaluation WHERE tenant_id = $1 AND scope = 'user' AND subject = $2)
+    OR EXISTS (SELECT FROM dead_letter_user WHERE user_token = $4 AND tenant_token IN ($3, ''))
+    OR EXISTS (SELECT FROM erasure WHERE tenant_id = $1 AND user_id = $2);
 
 -- name: insert_erasure
-INSERT INTO erasure (tenant_id, user_id, erased_at, erased_by) VALUES ($1, $2, $3, $4)
+INSERT INTO erasure (tenant_id, user_id, tenant_token, user_token, erased_at, erased_by)
+VALUES ($1, $2, $3, $4, $5, $6)
 ON CONFLICT (tenant_id, user_id) DO NOTHING;
 
+-- name: tombstones_without_tokens
+-- Those that older workers have written.
+SELECT tenant_id, user_id FROM erasure WHERE user_token IS NULL ORDER BY tenant_id, user_id FOR UPDATE;
+
+-- name: add_tokens
+UPDATE erasure SET tenant_token = rows.tenant_token, user_token = rows.user_token
+FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS rows (tenant_id, user_id, tenant_token, user_token)
+WHERE erasure.tenant_id = rows.tenant_id AND erasure.user_id = rows.user_id;
+
 -- name: shared_subjects
--- Teams, courses and the like that the user's events belong to.
-SELECT DISTINCT event.tenant_id, member.scope, member.subject
+-- The tenant, teams, courses and the like that the user's events belong to, with the first of these events in each.
+(SELECT tenant_id, 'tenant' AS scope, tenant_id AS subject, occurred_at, event_id
+FROM event
+WHERE tenant_id = $1 AND user_id = $2
+ORDER BY occurred_at, event_id
+LIMIT 1)
+UNION ALL
+(SELECT DISTINCT ON (member.scope, member.subject)
+    event.tenant_id, member.scope, member.subject, event.occurred_at, event.event_id
 FROM event
 JOIN event_subject AS member ON member.tenant_id = event.tenant_id AND member.event_id = event.event_id
-WHERE event.tenant_id = $1 AND event.user_id = $2;
+WHERE event.tenant_id = $1 AND event.user_id = $2
+ORDER BY member.scope, member.subject, event.occurred_at, event.event_id);
 
 -- name: erase_events
 DELETE FROM event WHERE tenant_id = $1 AND user_id = $2;
@@ -21,15 +49,25 @@ DELETE FROM unlock WHERE tenant_id = $1 AND scope = 'user' AND subject = $2;
 DELETE FROM evaluation WHERE tenant_id = $1 AND scope = 'user' AND subject = $2;
 
 -- name: erase_dead_letters
-DELETE FROM dead_letter WHERE starts_with(nats_subject, $1);
+-- Those that name the user, by the tokens $1 and $2, and no other.
+DELETE FROM dead_letter
+WHERE dead_letter_id IN (SELECT dead_letter_id FROM dead_letter_user WHERE user_token = $2 AND tenant_token = $1)
+    AND NOT EXISTS (
+        SELECT FROM dead_letter_user AS other
+        WHERE other.dead_letter_id = dead_letter.dead_letter_id
+            AND (other.tenant_token, other.user_token) <> ($1, $2));
+
+-- name: blank_dead_letters
+-- Those that name others too, or a user of that name without a tenant: they are counted on, and say nothing any more.
+WITH named AS (
+    DELETE FROM dead_letter_user WHERE user_token = $2 AND tenant_token IN ($1, '') RETURNING dead_letter_id
+)
+UPDATE dead_letter SET
+    detail = $3, nats_subject = '', headers = '{}', body = '', replay_digest = NULL, erased_at = $4
+WHERE dead_letter_id IN (SELECT dead_letter_id FROM named);
 
 -- name: forget_progress
 -- The next event, or a backfill, folds them anew.
 DELETE FROM progress
 USING unnest($1::text[], $2::text[], $3::text[]) AS gone (tenant_id, scope, subject)
 WHERE progress.tenant_id = gone.tenant_id AND progress.scope = gone.scope AND progress.subject = gone.subject;
-
--- name: forget_all_checkpoints
-DELETE FROM checkpoint
-USING unnest($1::text[], $2::text[], $3::text[]) AS gone (tenant_id, scope, subject)
-WHERE checkpoint.tenant_id = gone.tenant_id AND checkpoint.scope = gone.scope AND checkpoint.subject = gone.subject;

@@ -14,6 +14,10 @@ FROM (
 WHERE partition.partition_id = found.partition_id
 RETURNING found.partition_id, found.generation, found.owner, found.rules_epoch;
 
+-- name: rules_epoch_of_partition
+-- For who writes no subject: others may raise the generation meanwhile, and rules may not be applied.
+SELECT rules_epoch FROM partition WHERE partition_id = $1 FOR KEY SHARE;
+
 -- name: count_partitions
 SELECT count(*) FROM partition;
 

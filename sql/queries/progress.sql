@@ -39,7 +39,8 @@ LEFT JOIN LATERAL (
 ) AS latest ON true;
 
 -- name: standing_of_subjects
--- The same for tenants and field scopes, of which it is enough to know whether there was anything earlier.
+-- The same for tenants and field scopes, of which it is enough to know whether there was anything earlier; an unlock says so
+-- where the events that earned it are erased.
 SELECT
     asked.n,
     progress.stamp,
@@ -51,7 +52,10 @@ SELECT
             SELECT FROM event_subject AS member
             WHERE member.tenant_id = asked.tenant_id AND member.scope = asked.scope
                 AND member.subject = asked.subject)
-    END AS known
+    END OR EXISTS (
+        SELECT FROM unlock
+        WHERE unlock.tenant_id = asked.tenant_id AND unlock.scope = asked.scope AND unlock.subject = asked.subject
+    ) AS known
 FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS asked (tenant_id, scope, subject, n)
 LEFT JOIN progress
     ON progress.tenant_id = asked.tenant_id AND progress.scope = asked.scope AND progress.subject = asked.subject;
@@ -131,7 +135,8 @@ WHERE CASE
     OR EXISTS (
         SELECT FROM unlock
         WHERE unlock.tenant_id = asked.tenant_id AND unlock.scope = $3 AND unlock.subject = asked.subject
-            AND contested_at IS NULL AND revoked_at IS NULL AND achievement || '.' || tier = ANY ($5::text[]))
+            AND contested_at IS NULL AND revoked_at IS NULL AND event_id <> ''
+            AND achievement || '.' || tier = ANY ($5::text[]))
 END;
 
 -- name: forget_states_of_scope

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 from typing import TYPE_CHECKING
@@ -72,7 +73,10 @@ async def test_unlocks_are_listed_and_revoked_and_users_erased(deployed: Shell) 
     assert deployed.ach("revoke", line.split()[0]).code == 1
     assert "committer.bronze" in deployed.ach("unlocks", "--status", "revoked").out
     assert deployed.ach("erase", "u_02d24007efaf7a00", "-t", "lark-parser/lark").code == 1  # nobody said yes
-    assert deployed.ach("erase", "u_02d24007efaf7a00", "-t", "lark-parser/lark", "--yes").code == 0
+    erased = deployed.ach("erase", "u_02d24007efaf7a00", "-t", "lark-parser/lark", "--yes")
+    assert erased.code == 0
+    assert "EVENTS events.lark-parser%2Flark.u_02d24007efaf7a00.>" in erased.out
+    assert "backups" in erased.out
     assert deployed.ach("unlocks", *whose).out.startswith("0 unlocks")
     deployed.environment["ACH_CONSUMER"] = "again"
     deployed.ach("run", "--drain")
@@ -130,6 +134,76 @@ async def test_rewards_that_cannot_be_announced_are_not_applied(deployed: Shell)
     deployed.environment["NATS_URL"] = "nats://127.0.0.1:1"
     ran = deployed.ach("apply", "vast.ach")
     assert (ran.code, "did not answer" in ran.err) == (0, True)
+
+
+async def test_a_user_of_whom_nothing_is_known_is_not_erased_by_mistake(deployed: Shell) -> None:
+    asked = deployed.ach("erase", "ann", "-t", "t", stdin=b"y\n")
+    assert asked.code == 1
+    assert "nothing is known of 'ann' in tenant 't'" in asked.err
+    assert "--yes" in asked.err
+    sure = deployed.ach("erase", "ann", "-t", "t", "--yes")
+    assert (sure.code, sure.out.splitlines()[0]) == (
+        0,
+        "erased 0 events, 0 unlocks, 0 dead letters; their events stay out for ever",
+    )
+    assert deployed.ach("erase", "ann", "-t", "t", stdin=b"y\n").code == 0  # the tombstone is known
+
+
+async def test_streams_are_purged_where_that_is_asked(deployed: Shell) -> None:
+    deployed.ach("emit", LARK)
+    deployed.ach("run", "--drain")
+    user = ("erase", "u_02d24007efaf7a00", "-t", "lark-parser/lark", "--yes", "--purge-streams")
+    nats_url, deployed.environment["NATS_URL"] = deployed.environment["NATS_URL"], "nats://127.0.0.1:1"
+    away = deployed.ach(*user)
+    assert away.code == 1
+    assert "for ever" in away.out
+    assert "the streams were not purged" in away.err
+    assert "Traceback" not in away.err
+    deployed.environment["NATS_URL"] = nats_url
+    again = deployed.ach(*user)
+    assert again.code == 0, again.err
+    (line,) = [line for line in again.out.splitlines() if line.startswith("purged")]
+    assert re.fullmatch(r"purged [1-9]\d* messages from EVENTS, [1-9]\d* announcements from UNLOCKS", line)
+    assert "--purge-streams" not in again.out
+    assert "purged 0 messages from EVENTS, 0 announcements from UNLOCKS" in deployed.ach(*user).out
+
+
+async def test_dead_letters_are_sent_again_by_what_they_are(deployed: Shell) -> None:
+    events = [
+        {
+            "event_id": f"e{n}",
+            "event_type": "lesson.done",
+            "user_id": "ann",
+            "tenant_id": "t",
+            "occurred_at": "2026-04-13T09:00:00Z",
+            "payload": {"score": 97.5},
+        }
+        for n in range(3)
+    ]
+    deployed.write("bad.jsonl", "".join(json.dumps(one) + "\n" for one in events) + "nonsense\n")
+    deployed.write("rules.ach", "event lesson.done { score: int }\n")
+    assert deployed.ach("apply", "rules.ach").code == 0
+    deployed.ach("emit", "bad.jsonl")
+    deployed.ach("run", "--drain")
+    assert deployed.ach("dead", "replay").code == 2
+    dry = deployed.ach("dead", "replay", "--type", "lesson.done", "--dry-run")
+    assert "would die again: contract: 3" in dry.out
+    assert deployed.ach("dead", "list").out.startswith("4 dead letters")
+    sent = deployed.ach("dead", "replay", "--reason", "contract", "--since", "2026-01-01T00:00:00Z")
+    assert "3 dead letters to send again" in sent.out
+    assert "sent 3 dead letters again" in sent.out
+    deployed.ach("run", "--drain")
+    listed = deployed.ach("dead", "list", "--all").out
+    assert listed.startswith("7 dead letters")
+    first = min(int(line.split()[0]) for line in listed.splitlines() if " contract " in line)
+    assert re.search(r"died again as +\d+", deployed.ach("dead", "show", str(first)).out)
+    deployed.write("rules.ach", "event lesson.done { score: decimal }\n")
+    assert deployed.ach("apply", "rules.ach").code == 0
+    dry = deployed.ach("dead", "replay", "--type", "lesson.done", "--dry-run")
+    assert "would be accepted: 3" in dry.out
+    assert "sent 3 dead letters again" in deployed.ach("dead", "replay", "--type", "lesson.done").out
+    deployed.ach("run", "--drain")
+    assert deployed.ach("dead", "list").out.startswith("1 dead letter")
 
 
 async def test_killed_in_mid_stream_a_restart_gives_the_same_digest(deployed: Shell) -> None:

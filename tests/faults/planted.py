@@ -261,7 +261,7 @@ _SERVING: Final = (
         "worker/pipeline.py",
         "        async with self._store.transaction() as session:\n            await take_partitions",
         "        async with self._store.transaction() as other:\n"
-        "            await bury(other, self._settings.input_stream, attempt.letters, now=attempt.batch.now)\n"
+        "            await bury(other, self._settings, attempt.letters, now=attempt.batch.now)\n"
         "        async with self._store.transaction() as session:\n            await take_partitions",
         (f"{PROTOCOL}::test_dead_letters_belong_to_their_batch",),
     ),

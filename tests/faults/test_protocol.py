@@ -165,6 +165,7 @@ KEYS = {
     "contest_unlocks": (0,),
     "withdraw_unlocks": (0,),
     "insert_dead_letters": (1, 2),
+    "insert_letter_users": (0, 1, 2),
     "mark_announced": (0,),
     "mark_published": (0,),
     "commit_express": (0,),
@@ -223,7 +224,7 @@ async def test_rows_are_written_in_the_order_of_their_keys(engine: Engine, monke
         # Early ones amend; one in the middle contests, and withdraws what settles.
         late = [event(0, user=user, team=user) for user in users[:15]]
         late += [event(n, "b.done", user=user) for n in (2, 4) for user in users[15:]]
-        await send(pipeline, *late, b"no", b"not", b"[1, 2, 3]")
+        await send(pipeline, *late, b"no", b"not", b"[1, 2, 3]", b'[{"user_id": "z"}, {"user_id": "y"}')
         # Those who are known by now do what nobody else hears of, of which some is late.
         for hours in ((40, 41), (50, 51, 52, 53), (45, 46)):
             kinds = {n: "c.done" if n > 52 else "a.done" for n in hours}

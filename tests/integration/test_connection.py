@@ -29,11 +29,12 @@ from tests.integration.brokers import configured
 from tests.integration.engine import PATIENCE, Engine, Watched, event
 from tests.integration.test_health import get
 from worker import connection as connecting
-from worker import pulling, sandbox, tending
+from worker import pulling, resending, sandbox
 from worker.announcing import Announcement
 from worker.app import run
 from worker.client import TappingClient
 from worker.publishing import Outgoing, Publisher
+from worker.resending import Wanted
 from worker.retry import delays
 from worker.settings import Settings
 from worker.stream import Broker, BrokerAwayError, BrokerMismatchError, open_broker
@@ -333,13 +334,13 @@ async def test_a_pull_subject_that_is_refused_shows_in_readiness(
 
 async def test_commands_do_not_wait_for_ever(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sandbox, "PATIENCE_SECONDS", 0.5)
-    monkeypatch.setattr(tending, "PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr(resending, "PATIENCE_SECONDS", 0.5)
     away = engine.with_settings(nats_url="nats://127.0.0.1:1")
     with anyio.fail_after(10):
         with pytest.raises(BrokerAwayError, match=r"for 0 s: .*(refused|Connect)"):
             await sandbox.publish(away.settings, [Outgoing("events.raw", b"x")], lambda _: None)
         with pytest.raises(BrokerAwayError, match=r"refused|Connect"):
-            await tending.dead_replay(away.settings, [], None)
+            await resending.dead_replay(away.settings, Wanted(), None, dry=False)
 
 
 async def test_a_worker_ends_for_what_does_not_pass(engine: Engine) -> None:

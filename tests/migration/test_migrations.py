@@ -131,6 +131,19 @@ KEYED = [
     "forget_states_of_scope",
     "forget_checkpoints_of_scope",
     "user_in_ledger",
+    "shared_subjects",
+    "user_is_known",
+    "erase_events",
+    "erase_unlocks",
+    "erase_evaluations",
+    "erase_dead_letters",
+    "blank_dead_letters",
+    "erased_among",
+    "forget_progress",
+    "unread_letters",
+    "letters_died_again",
+    "letters_to_send",
+    "letters_are_read",
 ]
 
 
@@ -138,6 +151,7 @@ WRONG = {
     # Both begin with the tenant, but this one would read all that a tenant has ever done for each event.
     "events_there_before": "event_of_user",
     "events_of_subjects": "event_of_user",
+    "shared_subjects": "event_subject_pkey",
     # All that waits or settles, for each batch of announcements.
     "mark_announced": "unlock_outbox",
     # All that settles, for each look at what is to be announced.

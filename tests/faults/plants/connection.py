@@ -132,7 +132,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "dead_replay_waits_for_ever",
         "a command gives up on a broker that is away",
-        "worker/tending.py",
+        "worker/resending.py",
         "patience=PATIENCE_SECONDS",
         "patience=None",
         _COMMANDS,

@@ -2,9 +2,270 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-if TYPE_CHECKING:
-    from tests.faults.plants.bug import Bug
+from tests.faults.plants.bug import Bug
 
-BUGS: Final[tuple[Bug, ...]] = ()
+NAMED: Final = "worker/test_named.py"
+ERASURE: Final = "integration/test_erasure.py"
+DEAD: Final = "integration/test_dead.py"
+PAYLOAD: Final = "integration/test_payload_json.py"
+
+BUGS: Final[tuple[Bug, ...]] = (
+    # -- whose a dead letter is --
+    Bug(
+        "letters_known_by_their_subjects_alone",
+        "an erasure finds dead letters by what they say",
+        "worker/named.py",
+        "for of, name in read(body).users}",
+        "for of, name in read(body).users if not body}",
+        (f"{ERASURE}::test_a_dead_letter_that_names_the_user_goes",),
+    ),
+    Bug(
+        "what_is_no_json_names_nobody",
+        "an erasure finds dead letters that are malformed",
+        "worker/named.py",
+        "        return _search(text)\n",
+        "        return Said(frozenset(), frozenset())\n",
+        (NAMED,),
+    ),
+    Bug(
+        "first_user_of_an_array_alone",
+        "an erasure finds each user of an array",
+        "worker/named.py",
+        "stack.extend((part, tenant) for part in parts)",
+        "stack.extend((part, tenant) for part in parts[:1])",
+        (NAMED,),
+    ),
+    Bug(
+        "hashed_tokens_name_nobody",
+        "a user with a long name is erased like any other",
+        "worker/named.py",
+        'return said if _HASH.fullmatch(said) else ""',
+        'return ""',
+        (NAMED,),
+    ),
+    Bug(
+        "tombstones_not_asked_by_whoever_buries",
+        "a dead letter of an erased user is not kept",
+        "worker/dead.py",
+        "    fates = {key: fate_of(names, erased)",
+        "    erased.clear()\n    fates = {key: fate_of(names, erased)",
+        (f"{ERASURE}::test_a_dead_letter_that_came_too_late_is_counted_and_acknowledged",),
+    ),
+    Bug(
+        "tombstones_asked_before_the_lock",
+        "who buries sees the erasure that it has waited for",
+        "worker/dead.py",
+        '    await session.run("share_letters")\n    erased = await erased_among('
+        "session, {name for names in named.values() for name in names})\n",
+        "    erased = await erased_among(session, {name for names in named.values() for name in names})\n"
+        '    await session.run("share_letters")\n',
+        (f"{ERASURE}::test_whoever_buries_waits_for_an_erasure",),
+    ),
+    Bug(
+        "burial_without_a_lock",
+        "an erasure finds what is being buried",
+        "worker/dead.py",
+        '    await session.run("share_letters")\n',
+        "",
+        (f"{ERASURE}::test_an_erasure_waits_for_whoever_buries",),
+    ),
+    Bug(
+        "erasure_without_the_lock_of_letters",
+        "an erasure waits for whoever buries",
+        "worker/erasure.py",
+        '        await session.run("hold_letters")\n',
+        "",
+        (f"{ERASURE}::test_an_erasure_waits_for_whoever_buries",),
+    ),
+    Bug(
+        "letters_of_several_users_dropped",
+        "an erasure leaves the record of what others have lost",
+        "worker/dead.py",
+        "Fate.GONE if all(name in erased and name.tenant != UNKNOWN for name in named) else",
+        "Fate.GONE if any(name in erased and name.tenant != UNKNOWN for name in named) else",
+        (f"{ERASURE}::test_a_letter_of_several_users_loses_its_body",),
+    ),
+    Bug(
+        "letters_of_several_users_deleted",
+        "an erasure deletes no dead letter of others",
+        "sql/queries/erasure.sql",
+        "    AND NOT EXISTS (\n        SELECT FROM dead_letter_user AS other\n",
+        "    AND EXISTS (\n        SELECT FROM dead_letter_user AS other\n",
+        (f"{ERASURE}::test_a_letter_of_several_users_loses_its_body",),
+    ),
+    Bug(
+        "headers_of_blank_letters_kept",
+        "what loses its body keeps nothing that it said",
+        "sql/queries/erasure.sql",
+        "headers = '{}', body = ''",
+        "body = ''",
+        (f"{ERASURE}::test_a_letter_of_several_users_loses_its_body",),
+    ),
+    Bug(
+        "letters_without_a_tenant_kept",
+        "a letter that says no tenant may be the erased user's",
+        "sql/queries/erasure.sql",
+        "user_token = $2 AND tenant_token IN ($1, '') RETURNING",
+        "user_token = $2 AND tenant_token = $1 RETURNING",
+        (f"{ERASURE}::test_a_user_without_a_tenant_may_be_anybodys",),
+    ),
+    Bug(
+        "letters_of_older_workers_marked_unread",
+        "an erasure reads the letters that nobody has read",
+        "worker/dead.py",
+        "row.body) for row in page})",
+        "row.body) for row in page[:0]})",
+        (f"{ERASURE}::test_what_older_workers_have_written_is_read",),
+    ),
+    Bug(
+        "tombstones_of_older_workers_overlooked",
+        "a tombstone counts, whoever wrote it",
+        "worker/dead.py",
+        "    if 0 in found:\n",
+        "    if 0 in found and not asked:\n",
+        (f"{ERASURE}::test_what_older_workers_have_written_is_read",),
+    ),
+    Bug(
+        "letters_left_out_are_dead_all_the_same",
+        "what was left out is acknowledged, and counted as erased",
+        "worker/pipeline.py",
+        "            attempt.letters = buried.letters\n",
+        "",
+        (f"{ERASURE}::test_a_dead_letter_that_came_too_late_is_counted_and_acknowledged",),
+    ),
+    # -- what others share with the erased --
+    Bug(
+        "checkpoints_kept_at_an_erasure",
+        "no state is folded on from one that has seen an erased user",
+        "worker/erasure.py",
+        '    await session.run("forget_checkpoints", *position_columns(since))\n',
+        "",
+        (f"{ERASURE}::test_a_checkpoint_that_has_seen_the_user_goes",),
+    ),
+    Bug(
+        "first_event_of_a_team_forgotten",
+        "a team is folded anew from before the first event that is gone",
+        "sql/queries/erasure.sql",
+        "ORDER BY member.scope, member.subject, event.occurred_at, event.event_id);",
+        "ORDER BY member.scope, member.subject, event.occurred_at DESC, event.event_id);",
+        (f"{ERASURE}::test_a_checkpoint_that_has_seen_the_user_goes",),
+    ),
+    Bug(
+        "erasure_without_the_partitions_of_teams",
+        "whoever remembers a team of the erased finds another's mark",
+        "worker/erasure.py",
+        "        if not needed <= partitions:\n",
+        "        if not needed <= partitions and not needed:\n",
+        (f"{ERASURE}::test_only_partitions_that_are_concerned_are_held",),
+    ),
+    Bug(
+        "tenant_of_a_stranger_folded_anew",
+        "an erasure costs what the user has done",
+        "worker/erasure.py",
+        "        needed = {partition_of(*subject) for subject in since}\n",
+        '        since.setdefault(Subject(tenant, "tenant", tenant), BEGINNING)\n'
+        "        needed = {partition_of(*subject) for subject in since}\n",
+        (f"{ERASURE}::test_a_tenant_without_the_user_is_not_folded_anew",),
+    ),
+    Bug(
+        "team_of_the_erased_alone_begins_afresh",
+        "an unlock is compared with what is left of its events",
+        "sql/queries/progress.sql",
+        "    END OR EXISTS (\n        SELECT FROM unlock\n        WHERE ",
+        "    END OR EXISTS (\n        SELECT FROM unlock\n        WHERE unlock.version < 0 AND ",
+        (f"{ERASURE}::test_a_team_that_was_the_user_alone_is_contested",),
+    ),
+    # -- the broker's streams --
+    Bug(
+        "announcements_of_teams_purged",
+        "a purge leaves the announcements of a team of the same name",
+        "worker/purging.py",
+        'return (said.scope, said.tenant_id, said.subject) == ("user", tenant, user)',
+        "return (said.tenant_id, said.subject) == (tenant, user)",
+        (f"{ERASURE}::test_a_purge_finds_the_user_and_no_other",),
+    ),
+    Bug(
+        "streams_purged_by_bare_names",
+        "a purge finds the user, whatever characters the name has",
+        "worker/purging.py",
+        'address = f"{token(tenant)}.{token(user)}"',
+        'address = f"{tenant}.{user}"',
+        (f"{ERASURE}::test_a_purge_finds_the_user_and_no_other",),
+    ),
+    # -- rules and replays --
+    Bug(
+        "letters_alone_look_at_no_rules",
+        "no batch is committed under rules that are no longer in force",
+        "worker/fence.py",
+        "        await _look_at_the_rules(session, attempt)\n",
+        "",
+        (f"{DEAD}::test_a_batch_of_dead_letters_alone_looks_at_the_rules",),
+    ),
+    Bug(
+        "rules_looked_at_without_a_lock",
+        "whoever applies rules waits for all batches",
+        "sql/queries/partition.sql",
+        "WHERE partition_id = $1 FOR KEY SHARE;",
+        "WHERE partition_id = $1;",
+        (f"{DEAD}::test_whoever_applies_rules_waits_for_dead_letters",),
+    ),
+    Bug(
+        "rules_looked_at_alone",
+        "dead letters hold nobody up",
+        "sql/queries/partition.sql",
+        "WHERE partition_id = $1 FOR KEY SHARE;",
+        "WHERE partition_id = $1 FOR UPDATE;",
+        (f"{DEAD}::test_a_batch_of_dead_letters_alone_holds_nobody_up",),
+    ),
+    Bug(
+        "header_of_a_replay_believed",
+        "a producer touches no dead letter of others",
+        "sql/queries/dead.sql",
+        "    AND dead_letter.nats_subject = again.nats_subject AND dead_letter.stream = $5;",
+        "    AND dead_letter.stream = $5;",
+        (f"{DEAD}::test_a_forged_header_touches_no_letter",),
+    ),
+    Bug(
+        "replay_believed_whatever_it_says",
+        "a dead letter believes what was sent, and nothing else",
+        "sql/queries/dead.sql",
+        "WHERE dead_letter.dead_letter_id = again.sent_from AND dead_letter.replay_digest = again.sent_digest\n",
+        "WHERE dead_letter.dead_letter_id = again.sent_from\n",
+        (f"{DEAD}::test_a_forged_header_touches_no_letter", f"{DEAD}::test_a_letter_that_nobody_sent_believes_nothing"),
+    ),
+    Bug(
+        "old_trace_of_a_replay_kept",
+        "a dead letter points at what came of it last",
+        "sql/queries/dead.sql",
+        "SET replay_digest = $2, died_again_as = NULL WHERE",
+        "SET replay_digest = $2 WHERE",
+        (f"{DEAD}::test_a_letter_that_dies_again_points_at_the_new_one",),
+    ),
+    Bug(
+        "letters_of_the_erased_sent_again",
+        "what names an erased user is not sent again",
+        "worker/dead.py",
+        "        if await erased_among(session, users_named(prefix, letter.nats_subject, said)):\n",
+        "        if await erased_among(session, users_named(prefix, letter.nats_subject, letter.body)):\n",
+        (f"{DEAD}::test_a_letter_of_an_erased_user_is_not_sent_again",),
+    ),
+    Bug(
+        "letters_sent_again_beyond_the_plan",
+        "what dies again meanwhile is not sent a third time",
+        "sql/queries/dead.sql",
+        "AND dead_letter_id > $3 AND dead_letter_id <= $4\n",
+        "AND dead_letter_id > $3 AND $4::bigint IS NOT NULL\n",
+        (f"{DEAD}::test_letters_are_chosen_by_what_they_are",),
+    ),
+    # -- readers --
+    Bug(
+        "payloads_cast_for_readers",
+        "one payload that the database cannot hold fails no query",
+        "sql/migrations/0007_named_letters.sql",
+        "json_or_null(event.payload) AS payload_json",
+        "event.payload::jsonb AS payload_json",
+        (f"{PAYLOAD}::test_a_payload_is_json_where_the_database_can_hold_it",),
+    ),
+)
