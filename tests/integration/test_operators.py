@@ -138,8 +138,10 @@ GUARDED: dict[str, list[object]] = {
 
 
 @pytest.mark.parametrize("name", GUARDED)
-async def test_no_statement_moves_what_was_revoked(engine: Engine, name: str) -> None:
+@pytest.mark.parametrize("clock", Clock)  # by that of the stream it still settles
+async def test_no_statement_moves_what_was_revoked(engine: Engine, name: str, clock: Clock) -> None:
     """Whoever decides has looked before, and an operator may come between."""
+    engine = engine.with_settings(clock=clock)
     await engine.apply(PAIR)
     async with pipeline_on(engine) as pipeline:
         await send(pipeline, event(0), event(2))

@@ -66,6 +66,14 @@ _DECIDING: Final = (
         (f"{OPERATORS}::test_no_statement_moves_what_was_revoked",),
     ),
     Bug(
+        "revoked_contested_by_the_statement",
+        "what was revoked stays as it is",
+        UNLOCK,
+        "AND granted_at IS NOT NULL AND revoked_at IS NULL AND NOT by_hand;",
+        "AND granted_at IS NOT NULL AND NOT by_hand;",
+        (f"{OPERATORS}::test_no_statement_moves_what_was_revoked",),
+    ),
+    Bug(
         "by_hand_contested_by_the_statement",
         "what an operator granted is not contested",
         UNLOCK,
