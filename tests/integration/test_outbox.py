@@ -66,7 +66,7 @@ GAPS = [(step, after) for step in STEPS for after in (False, True)]
 
 
 def die(monkeypatch: pytest.MonkeyPatch, step: str, *, after: bool) -> None:
-    """Let whoever comes to a step die before it or behind it."""
+    """Let a relay that comes to a step die before it or behind it."""
     owner, method, statement = STEPS[step]
     original: Callable[..., Awaitable[Any]] = getattr(owner, method)
 
@@ -189,7 +189,7 @@ async def test_two_relays_grant_and_announce_once(settled: Engine) -> None:
 async def test_a_late_event_waits_for_a_grant_under_way_and_contests_it(
     settled: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever reads an unlock that is just being granted reads it as granted."""
+    """A batch that reads an unlock under its lock reads it as granted."""
     publish = Broker.announce
 
     async def meanwhile(broker: Broker, announcements: Any) -> Any:  # noqa: ANN401

@@ -159,7 +159,7 @@ _SETTLING: Final = (
 _BY_HAND: Final = (
     Bug(
         "hand_without_fence",
-        "whoever writes a subject holds its partition",
+        "a grant by hand holds the partition of its subject",
         "worker/granting.py",
         "[partition_of(*subject)], NOBODY)",
         "[], NOBODY)",
@@ -222,7 +222,7 @@ _BY_HAND: Final = (
         (f"{OPERATORS}::test_what_the_rules_do_not_have",),
     ),
     Bug(
-        "hand_of_nobody",
+        "hand_with_reason_and_actor_exchanged",
         "the books tell who granted it and why",
         UNLOCK,
         "nullif($12, ''), nullif($13, ''));",
