@@ -87,7 +87,7 @@ async def grant_by_hand(  # noqa: PLR0913 - the parts of an unlock's key, each b
     bare = grant_meant(rules, subject, achievement, tier, occurrence, now=now)
     key = unlock_id(subject, bare)
     async with store.transaction(patient=True) as session:
-        # As anyone who writes a subject: whoever has read its unlocks finds that somebody else was here.
+        # As any writer of a subject: a worker that has read its unlocks without a lock finds another mark there.
         held = await session.rows(Held, "take_partitions", [partition_of(*subject)], NOBODY)
         if any(row.rules_epoch != rules.epoch for row in held):
             raise RulesMovedError

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 FIRST_SECONDS: Final = 1.0
 """Until what was refused is tried again, at the most."""
 LONGEST_SECONDS: Final = 30.0
-"""Between two attempts at the same, at the most: somebody may have mended the broker's settings."""
+"""Between two attempts at the same, at the most: its settings may have been mended."""
 MOST: Final = 10_000
 """Unlocks that wait by themselves. Where there are more, it is the broker that is at fault, and all wait for it."""
 

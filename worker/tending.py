@@ -162,7 +162,7 @@ async def grant(settings: Settings, meant: Meant, *, reason: str, by: str) -> No
             versions = rules.rules.achievements.get(name)
             scope = meant.scope or (USER if versions is None else scope_of(versions[0]))
             subject = Subject(meant.tenant, scope, meant.subject)
-            with suppress(RulesMovedError):  # somebody has applied others meanwhile
+            with suppress(RulesMovedError):  # others were applied meanwhile
                 return await grant_by_hand(
                     store, rules, subject, name, tier or None, meant.occurrence, reason=reason, by=by, now=wall_clock()
                 )

@@ -98,8 +98,8 @@ FROM unnest(
     $9::boolean[], $10::timestamptz[], $11::text[]) AS rows;
 
 -- name: grant_settled
--- Committed by itself, before anything is announced: what is announced is in the books as granted, whoever dies in
--- between, and late evidence contests it from here on. Rows that a batch or another relay holds are skipped. Whether the
+-- Committed by itself, before anything is announced: what is announced is in the books as granted, though a worker
+-- dies in between, and late evidence contests it from here on. Rows that a batch or another relay holds are skipped. Whether the
 -- decision is final was written when it began to settle.
 WITH due AS (
     SELECT unlock_id

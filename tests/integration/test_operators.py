@@ -138,8 +138,10 @@ GUARDED: dict[str, list[object]] = {
 
 
 @pytest.mark.parametrize("name", GUARDED)
-async def test_no_statement_moves_what_was_revoked(engine: Engine, name: str) -> None:
-    """Whoever decides has looked before, and an operator may come between."""
+@pytest.mark.parametrize("clock", Clock)  # by that of the stream it still settles
+async def test_no_statement_moves_what_was_revoked(engine: Engine, name: str, clock: Clock) -> None:
+    """A decision follows from an earlier look, and an operator may come between."""
+    engine = engine.with_settings(clock=clock)
     await engine.apply(PAIR)
     async with pipeline_on(engine) as pipeline:
         await send(pipeline, event(0), event(2))
@@ -326,7 +328,7 @@ async def test_a_grant_waits_for_the_partition(engine: Engine) -> None:
             await connection.execute(query, partition_of(*U1))
             tasks.start_soon(work)
             with anyio.fail_after(PATIENCE):
-                while not await engine.rows(waiting) and not done.is_set():  # noqa: ASYNC110 - nobody tells
+                while not await engine.rows(waiting) and not done.is_set():  # noqa: ASYNC110 - it has to be asked
                     await anyio.sleep(0.01)
             assert not done.is_set()
     finally:

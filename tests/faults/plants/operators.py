@@ -66,6 +66,14 @@ _DECIDING: Final = (
         (f"{OPERATORS}::test_no_statement_moves_what_was_revoked",),
     ),
     Bug(
+        "revoked_contested_by_the_statement",
+        "what was revoked stays as it is",
+        UNLOCK,
+        "AND granted_at IS NOT NULL AND revoked_at IS NULL AND NOT by_hand;",
+        "AND granted_at IS NOT NULL AND NOT by_hand;",
+        (f"{OPERATORS}::test_no_statement_moves_what_was_revoked",),
+    ),
+    Bug(
         "by_hand_contested_by_the_statement",
         "what an operator granted is not contested",
         UNLOCK,
@@ -151,7 +159,7 @@ _SETTLING: Final = (
 _BY_HAND: Final = (
     Bug(
         "hand_without_fence",
-        "whoever writes a subject holds its partition",
+        "a grant by hand holds the partition of its subject",
         "worker/granting.py",
         "[partition_of(*subject)], NOBODY)",
         "[], NOBODY)",
@@ -214,7 +222,7 @@ _BY_HAND: Final = (
         (f"{OPERATORS}::test_what_the_rules_do_not_have",),
     ),
     Bug(
-        "hand_of_nobody",
+        "hand_with_reason_and_actor_exchanged",
         "the books tell who granted it and why",
         UNLOCK,
         "nullif($12, ''), nullif($13, ''));",
