@@ -451,6 +451,9 @@ async def open_broker(settings: Settings) -> AsyncGenerator[Broker]:
     Raises:
         BrokerMismatchError: the broker has something else under our names, or NATS_URL is no URL.
     """
+    if not all(map(is_clear, servers_of(settings.nats_url))):
+        # What the library says of it would quote it.
+        raise BrokerMismatchError(_UNREADABLE)
     link = _Link(settings)
     try:
         broker = await link.connect()
@@ -477,8 +480,6 @@ class _Link:
         self._said = ""
 
     async def connect(self) -> Broker:
-        if not all(map(is_clear, servers_of(self._settings.nats_url))):
-            raise BrokerMismatchError(_UNREADABLE)
         for delay in delays():
             self._client = TappingClient()
             try:
@@ -491,9 +492,6 @@ class _Link:
                     said=self._said or self._quoted(error),
                     retry_in=round(delay, 1),
                 )
-            except ValueError:
-                # What the library says of it quotes it.
-                raise BrokerMismatchError(_UNREADABLE) from None
             else:
                 self._broker = Broker(self._client, self._settings)
                 return self._broker

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
-from urllib.parse import unquote, unquote_plus
+from urllib.parse import unquote, unquote_plus, urlsplit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,8 +63,14 @@ def _shown(url: str) -> str:
 
 def is_clear(url: str) -> bool:
     """Tell whether it is certain which host a URL names, and where its password ends."""
-    # A parameter may hold an `@`.
-    return _parts_of(url.partition("?")[0] if url.startswith(_POSTGRESQL) else url) is not None
+    if url.startswith(_POSTGRESQL):
+        # A parameter may hold an `@`.
+        return _parts_of(url.partition("?")[0]) is not None
+    try:
+        parts = urlsplit(url)
+        return _parts_of(url) is not None and parts.hostname is not None and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _parts_of(url: str) -> _Parts | None:

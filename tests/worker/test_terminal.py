@@ -64,10 +64,11 @@ def test_consoles_print_what_they_are_given_and_nothing_that_is_obeyed(text: str
 
 def test_no_markup_and_no_emoji_of_others(capsys: pytest.CaptureFixture[str]) -> None:
     terminal.out().print("[bold]a[/] :bomb: \\[link=http://e]b[/link]")
-    terminal.fail("[red]c[/]\x07", "\x1b[0m")
+    terminal.fail("[red]c[/]\x07\nerror: x", "\x1b[0m")
     said = capsys.readouterr()
     assert said.out == "[bold]a[/] :bomb: \\[link=http://e]b[/link]\n"
-    assert said.err == "error: [red]c[/]\\x07\n  hint: \\x1b[0m\n"
+    # What follows in a message is no message of its own.
+    assert said.err == "error: [red]c[/]\\x07\n  error: x\n  hint: \\x1b[0m\n"
 
 
 def test_a_row_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
