@@ -31,6 +31,8 @@ _HARMLESS: Final = frozenset(
     | {"target_session_attrs", "sslrootcert", "sslcert", "sslkey", "sslcrl", "options", "service"}
 )
 """Parameters whose values may be quoted; `shown` leaves out all of them."""
+_SECRET: Final = frozenset({"password", "sslpassword", "passfile"})
+"""Those whose values alone may not. What has another name may be a part of a password."""
 
 
 class _Parts(NamedTuple):
@@ -149,6 +151,6 @@ def _written(url: str) -> Iterator[str]:
     if parts.scheme in _NATS:  # without a password it is a token
         yield user
     for parameter in re.split(r"[?&;#]", parts.rest)[1:]:
-        name, equals, value = parameter.partition("=")
+        name, _, value = parameter.partition("=")
         if unquote(name).lower() not in _HARMLESS:
-            yield value if equals else name
+            yield value if unquote(name).lower() in _SECRET else parameter
