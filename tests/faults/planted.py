@@ -701,9 +701,9 @@ _GRANTING: Final = (
     Bug(
         "second_announcement_let_through",
         "the broker refuses a second announcement for ever",
-        "worker/stream.py",
-        '            api.Header.EXPECTED_LAST_SUBJECT_SEQUENCE.value: "0",\n',
-        "",
+        "worker/announcing.py",
+        ", self._after_header: str(one.after)}",
+        "}",
         (f"{PIPELINE}::test_the_broker_refuses_a_second_announcement_for_ever",),
     ),
     Bug(
