@@ -22,17 +22,16 @@ pytestmark = pytest.mark.anyio
 
 EVIL = "\x1b[2J\x1b]0;t\x07\x9b31m\x7f\u202e\u200b\u2028\r\nx[bold]"
 USER, TENANT = f"u{EVIL}", f"t{EVIL}"
-RULES = f"""
-event a.done {{ n: int, team: string? }}
-achievement first {{ title "First \u202e\u200b" when count(event=a.done, >= 1) reward {{ note: "\u2066" }} }}
-achievement crew {{ title "Crew" when count(event=a.done, >= 2) scope team }}
-example "\u202e\u200b" {{
-  at 2026-04-13T09:00:00Z "u\u202e" a.done {{ n: 1 }}
+RULES = """
+event a.done { n: int, team: string? }
+achievement first { title "First \u202e\u200b" when count(event=a.done, >= 1) reward { note: "\u2066" } }
+achievement crew { title "Crew" when count(event=a.done, >= 2) scope team }
+example "\u202e\u200b" {
+  at 2026-04-13T09:00:00Z "u\u202e" a.done { n: 1 }
   expect "u\u202e" not first
-}}
-# \u202e{EVIL.replace(chr(10), "").replace(chr(13), "")}
+}
+# \u202e\u200b
 """
-RULES = RULES.replace("\x1b", "").replace("\x07", "").replace("\x9b", "").replace("\x7f", "").replace("\u2028", "")
 NAME = "rules\x1b[2J\u202e.ach"
 
 

@@ -86,8 +86,8 @@ def test_a_row_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
 def test_on_a_terminal_styles_are_all_that_is_obeyed() -> None:
     file = io.StringIO()
     paper = terminal.Paper(file)
-    paper._force_terminal = True  # noqa: SLF001
-    paper._color_system = None  # noqa: SLF001
+    paper._force_terminal = True  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+    paper._color_system = None  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
     paper.print(HOSTILE, style="bold red")
     paper.say(HOSTILE)
     assert not obeyed(file.getvalue())
