@@ -53,7 +53,7 @@ class _Commands(click.Group):
         try:
             return super().invoke(ctx)
         except click.ClickException as error:
-            error.message = terminal.visible(error.message, kept="\n")
+            vars(error)["message"] = terminal.visible(error.message, kept="\n")
             raise
         except (click.exceptions.Exit, click.Abort):
             raise

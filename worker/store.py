@@ -222,7 +222,7 @@ class Store:
                 wrong = DatabaseUrlError()
             else:
                 wrong = UnavailableError(redacted(f"{type(error).__name__}: {_first_line(error)}", self._url))
-        except ValueError:
+        except (ValueError, OverflowError, TypeError, LookupError):
             wrong = DatabaseUrlError()
         raise wrong
 

@@ -150,9 +150,14 @@ def show_problem(problem: Diagnostic) -> None:
 def fail(message: str, hint: str | None = None) -> None:
     """Print why something did not work, and what may help."""
     console = err()
-    console.print(Text.assemble(("error:", "bold red"), f" {visible(message, kept=_KEPT)}"))
+    console.print(Text.assemble(("error:", "bold red"), f" {_indented(message)}"))
     if hint:
-        console.print(f"  hint: {hint}")
+        console.print(f"  hint: {_indented(hint)}")
+
+
+def _indented(text: str) -> str:
+    """Return text of which no further line can pass for one of ours: they begin at the margin."""
+    return re.sub(r"\n(?=\S)", "\n  ", visible(text, kept=_KEPT))
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Iterable[int] = ()) -> None:

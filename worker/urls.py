@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
-from urllib.parse import unquote, unquote_plus
+from urllib.parse import unquote, unquote_plus, urlsplit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,6 +31,8 @@ _HARMLESS: Final = frozenset(
     | {"target_session_attrs", "sslrootcert", "sslcert", "sslkey", "sslcrl", "options", "service"}
 )
 """Parameters whose values may be quoted; `shown` leaves out all of them."""
+_SECRET: Final = frozenset({"password", "sslpassword", "passfile"})
+"""Those whose values alone may not. What has another name may be a part of a password."""
 
 
 class _Parts(NamedTuple):
@@ -63,8 +65,14 @@ def _shown(url: str) -> str:
 
 def is_clear(url: str) -> bool:
     """Tell whether it is certain which host a URL names, and where its password ends."""
-    # A parameter may hold an `@`.
-    return _parts_of(url.partition("?")[0] if url.startswith(_POSTGRESQL) else url) is not None
+    if url.startswith(_POSTGRESQL):
+        # A parameter may hold an `@`.
+        return _parts_of(url.partition("?")[0]) is not None
+    try:
+        parts = urlsplit(url)
+        return _parts_of(url) is not None and parts.hostname is not None and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _parts_of(url: str) -> _Parts | None:
@@ -143,6 +151,6 @@ def _written(url: str) -> Iterator[str]:
     if parts.scheme in _NATS:  # without a password it is a token
         yield user
     for parameter in re.split(r"[?&;#]", parts.rest)[1:]:
-        name, equals, value = parameter.partition("=")
+        name, _, value = parameter.partition("=")
         if unquote(name).lower() not in _HARMLESS:
-            yield value if equals else name
+            yield value if unquote(name).lower() in _SECRET else parameter

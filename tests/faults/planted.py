@@ -356,8 +356,8 @@ _RECORDING: Final = (
         "tenant_of_the_subject_ignored",
         "nobody writes into another tenant",
         "worker/contract.py",
-        "if told is not None and told != token(tenant):",
-        "if told is not None and not told:",
+        "if not bound.fits_tenant(tenant):",
+        "if not bound.fits_tenant(tenant) and not tenant:",
         (f"{PIPELINE}::test_the_tenant_of_the_subject_is_the_tenant",),
     ),
     Bug(
@@ -372,8 +372,8 @@ _RECORDING: Final = (
         "tenants_of_many_ignored",
         "nobody writes into another tenant, in however large a crowd",
         "worker/plain.py",
-        "not in {None, token(tenant)}:",
-        "not in {None, token(tenant)} and not tenant:",
+        "if not (bound.fits_tenant(name) and bound.fits_user(user)):",
+        "if not (bound.fits_tenant(name) and bound.fits_user(user)) and not tenant:",
         ("worker/test_plain.py",),
     ),
     Bug(
@@ -806,9 +806,9 @@ _GRANTING: Final = (
     Bug(
         "second_announcement_let_through",
         "the broker refuses a second announcement for ever",
-        "worker/stream.py",
-        '            api.Header.EXPECTED_LAST_SUBJECT_SEQUENCE.value: "0",\n',
-        "",
+        "worker/announcing.py",
+        ", self._after_header: str(one.after)}",
+        "}",
         (f"{PIPELINE}::test_the_broker_refuses_a_second_announcement_for_ever",),
     ),
     Bug(

@@ -1,8 +1,9 @@
-"""A connection that is kept between two uses."""
+"""Connections: those that are kept between two uses, and those that cannot be made."""
 
 from __future__ import annotations
 
 import socket
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from worker.store import SEND_BYTES, OvertakenError, Store, UnavailableError, ma
 
 if TYPE_CHECKING:
     from tests.integration.engine import Engine
+    from worker.embedded import Servers
 
 pytestmark = pytest.mark.anyio
 
@@ -83,3 +85,19 @@ async def test_a_local_connection_has_room_for_a_large_batch(engine: Engine) -> 
         assert local.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) == 2 * min(SEND_BYTES, allowed)
     finally:
         await connection.close()
+
+
+async def test_what_a_server_says_of_a_url_is_redacted(engine: Engine) -> None:
+    """A piece of a password that passes for a parameter is quoted by the server."""
+    async with open_store(f"{engine.settings.database_url}&qxzvwkjq=1") as store:
+        with pytest.raises(UnavailableError, match="unrecognized configuration parameter") as caught:
+            await store.ping()
+    assert "qxzv" not in "".join(traceback.format_exception(caught.value))
+
+
+async def test_a_wrong_password_is_told_in_words(own_servers: Servers) -> None:
+    url = own_servers.database_tcp_url.replace("ach:", "ach:wkjqzvxk")
+    async with open_store(url) as store:
+        with pytest.raises(UnavailableError, match="password authentication failed") as caught:
+            await store.ping()
+    assert "wkjq" not in "".join(traceback.format_exception(caught.value))

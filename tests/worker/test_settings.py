@@ -27,6 +27,15 @@ def test_variables() -> None:
     assert settings.input_prefix == "events"
 
 
+@pytest.mark.parametrize("url", ["postgresql://u:p@a:1,b:2/db?host=c,d", "postgres://h/db?user=a@b"])
+def test_urls_of_the_database_may_hold_commas(url: str) -> None:
+    assert read_settings({"DATABASE_URL": url}).database_url == url
+
+
+def test_a_password_may_hold_commas() -> None:
+    assert read_settings({"NATS_URL": "nats://u:a,b@c,nats://d"}).nats_url == "nats://u:a,b@c,nats://d"
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -38,6 +47,9 @@ def test_variables() -> None:
         ("ACH_INPUT_PREFIX", "a..b"),
         ("ACH_BATCHSIZE", "5"),
         ("NATS_URL", "localhost:4222"),
+        ("NATS_URL", "tls://u:p@ss/w:rd@host"),
+        ("NATS_URL", "nats://a:4222,nats://u:p?x@b"),
+        ("DATABASE_URL", "postgresql://u:p@ss/w:rd@host/db"),
         ("DATABASE_URL", "mysql://db"),
     ],
 )
@@ -51,7 +63,7 @@ def test_secrets_are_never_shown() -> None:
     assert shown(url) == "postgresql://db:5432/ach"
     assert shown(f"nats://{SECRET}@a:4222,nats://u:{SECRET}@b") == "nats://a:4222,nats://b"
     settings = read_settings({"DATABASE_URL": url, "NATS_URL": f"nats://{SECRET}@a"})
-    assert SECRET not in repr(settings) + str(settings)
+    assert SECRET not in repr(settings) + str(settings) + str(settings.__rich_repr__())
     with pytest.raises(SettingsError) as caught:
         read_settings({"DATABASE_URL": f"mysql://me:{SECRET}@db"})
     assert SECRET not in str(caught.value)

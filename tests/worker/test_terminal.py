@@ -64,10 +64,11 @@ def test_consoles_print_what_they_are_given_and_nothing_that_is_obeyed(text: str
 
 def test_no_markup_and_no_emoji_of_others(capsys: pytest.CaptureFixture[str]) -> None:
     terminal.out().print("[bold]a[/] :bomb: \\[link=http://e]b[/link]")
-    terminal.fail("[red]c[/]\x07", "\x1b[0m")
+    terminal.fail("[red]c[/]\x07\nerror: x", "\x1b[0m")
     said = capsys.readouterr()
     assert said.out == "[bold]a[/] :bomb: \\[link=http://e]b[/link]\n"
-    assert said.err == "error: [red]c[/]\\x07\n  hint: \\x1b[0m\n"
+    # What follows in a message is no message of its own.
+    assert said.err == "error: [red]c[/]\\x07\n  error: x\n  hint: \\x1b[0m\n"
 
 
 def test_a_row_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -85,8 +86,8 @@ def test_a_row_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
 def test_on_a_terminal_styles_are_all_that_is_obeyed() -> None:
     file = io.StringIO()
     paper = terminal.Paper(file)
-    paper._force_terminal = True  # noqa: SLF001
-    paper._color_system = None  # noqa: SLF001
+    paper._force_terminal = True  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+    paper._color_system = None  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
     paper.print(HOSTILE, style="bold red")
     paper.say(HOSTILE)
     assert not obeyed(file.getvalue())
