@@ -27,7 +27,6 @@ BY_HAND: dict[str, Any] = {
     "ack_wait": 20 * SECOND,
     "max_deliver": -1,
     "max_ack_pending": 5000,
-    "max_waiting": 100,
     "deliver_policy": "all",
     "replay_policy": "instant",
 }

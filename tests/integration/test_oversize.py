@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import anyio
 import pytest
 
 from tests.integration.brokers import configured
 from tests.integration.engine import Engine, event
 from worker import pulling
+from worker.pipeline import Pipeline
 from worker.settings import Settings
 from worker.stream import Broker
 from worker.wire import MAX_MESSAGE_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
     from pathlib import Path
 
+    from worker.batch import Batch, Letter
     from worker.message import Message
 
 pytestmark = pytest.mark.anyio
@@ -38,12 +41,16 @@ class Held:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.most = 0
+        self._two = anyio.Event()
         self._sizes: dict[str, int] = {}
+        commit = Pipeline.commit
         take_up, done_with = Broker._take_up, Broker._done_with  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
 
         def taking(broker: Broker, messages: Sequence[Message]) -> None:
             self._sizes.update({message.reply: len(message.body) for message in messages})
             self.most = max(self.most, sum(self._sizes.values()))
+            if self.most > 2 * HUGE:
+                self._two.set()
             take_up(broker, messages)
 
         def letting_go(broker: Broker, replies: Sequence[str]) -> None:
@@ -51,6 +58,13 @@ class Held:
                 self._sizes.pop(reply, None)
             done_with(broker, replies)
 
+        async def slowly(pipeline: Pipeline, batch: Batch, *, waiting: Callable[[], Awaitable[None]]) -> list[Letter]:
+            # As long as it takes another one to arrive, were it asked for.
+            with anyio.move_on_after(0.5):
+                await self._two.wait()
+            return await commit(pipeline, batch, waiting=waiting)
+
+        monkeypatch.setattr(Pipeline, "commit", slowly)
         monkeypatch.setattr(Broker, "_take_up", taking)
         monkeypatch.setattr(Broker, "_done_with", letting_go)
 

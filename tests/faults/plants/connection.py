@@ -180,7 +180,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         '            made = {"stream_name": self._settings.input_stream, "config": made}\n'
         '            await self._ask_api("DURABLE.CREATE", json.dumps(made).encode())\n'
         "        if answer.error is not None and answer.error.code == _NOT_FOUND:\n",
-        (f"{_CONSUMERS}::test_an_operators_streams_stay_as_they_are", _LIMITS),
+        (_LIMITS,),
     ),
     Bug(
         "limits_of_a_consumer_ignored",
@@ -188,7 +188,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         "worker/stream.py",
         "        self._limit_to(existing)\n",
         "",
-        (f"{_CONSUMERS}::test_limits_that_come_later_are_kept_too",),
+        (_LIMITS,),
     ),
     Bug(
         "more_requests_than_may_wait",
