@@ -230,7 +230,8 @@ class Streaks:
         if not self.keep:
             return length
         units = [*node.tail[:-1], *(index for index, _ in runs)][-min(length, self.keep) :]
-        return sum(1 for index in units if self.clock.begin(state, self.unit, index) >= floor.at)
+        # A unit begins before all events of its first instant: one that starts afresh at that instant spoils it.
+        return sum(1 for index in units if Position(self.clock.begin(state, self.unit, index), "") >= floor)
 
 
 class StreakReached:
