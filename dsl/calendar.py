@@ -62,6 +62,15 @@ def offset_at(name: str, at: int) -> int:
     return 0 if tz is None else _seconds((EPOCH + timedelta(seconds=seconds)).astimezone(tz))
 
 
+Wall = str | int
+"""A clock on a wall: the name of an IANA zone, or an offset in seconds east of UTC."""
+
+
+def local_at(wall: Wall, at: int) -> int:
+    """Return what a clock on a wall shows at an instant, in microseconds."""
+    return at + (wall if isinstance(wall, int) else offset_at(wall, at)) * SECOND
+
+
 def unit_index(unit: Unit, local: int) -> int:
     """Return the index of the unit that holds the local wall-clock time `local` (microseconds)."""
     if unit is Unit.DAY:
@@ -120,6 +129,32 @@ def _jump(local: int, before: int, after: int, zone_name: str) -> int:
         else:
             low = middle + SECOND
     return low
+
+
+def stretch(unit: Unit, at: int, wall: Wall) -> tuple[int, int]:
+    """Return the span of instants, end exclusive, around `at` in which a wall clock shows one label without a break.
+
+    That is the unit, but where a clock was set back so that its label came back after the next one.
+    """
+    index = unit_index(unit, local_at(wall, at))
+    if isinstance(wall, int):
+        begin, end = unit_start_local(unit, index), unit_start_local(unit, index + 1)
+        begin, end = begin - wall * SECOND, end - wall * SECOND
+    else:
+        begin, end = unit_start(unit, index, wall), unit_start(unit, index + 1, wall)
+    if end <= begin:  # the edge of the calendar
+        return begin, 2**63
+    if end > at:
+        return begin, end
+    # The next label has come before: this one came back since, and goes on for no longer than its length.
+    came_back = at
+    while came_back - end > 1:
+        middle = (came_back + end) // 2
+        if unit_index(unit, local_at(wall, middle)) == index:
+            came_back = middle
+        else:
+            end = middle
+    return came_back, at + unit_start_local(unit, index + 1) - local_at(wall, at)
 
 
 def label(unit: Unit, index: int) -> str:
