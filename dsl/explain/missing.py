@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from dsl import words
 from dsl.calendar import label
-from dsl.clock import stretch_now, unit_now
+from dsl.clock import EventClock, UserClock, stretch_now, unit_now
 from dsl.explain.effects import broken_at, run_of
 from dsl.explain.unmet import instant
 from dsl.nodes.recent import CountReached, DistinctReached, SumReached
@@ -140,7 +140,7 @@ def _streak(probe: Probe, tree: Streak, moment: Moment, measure: Measure) -> Ite
     run, unit = run_of(probe, moment.state), Unit(tree.unit.text)
     if run is None or not measure.current:
         if run is not None and _is_over(probe, tree, moment, run[0]):
-            yield broken_at(probe, run[0]) + _by_utc(probe, moment)
+            yield broken_at(probe, run[0]) + _by_utc(probe)
         yield words.operator(tree)
         return
     broke = moment.history(probe).run_broke
@@ -151,10 +151,11 @@ def _streak(probe: Probe, tree: Streak, moment: Moment, measure: Measure) -> Ite
     yield f"{left} in a row with {words.pattern(tree.event)}: the next one by {until}, or the streak breaks"
 
 
-def _by_utc(probe: Probe, moment: Moment) -> str:
-    """Return by whose clock it is so, where an event may yet come with another one."""
-    moves = not probe.clock.fixed and moment.now.event is None
-    return ", by UTC" if moves and probe.clock.wall(moment.state, moment.now) in {0, "UTC"} else ""
+def _by_utc(probe: Probe) -> str:
+    """Return by whose clock it is so now, where the next event may come with another."""
+    clock = probe.clock
+    many = isinstance(clock, EventClock) or (isinstance(clock, UserClock) and not clock.single)
+    return ", by UTC" if many else ""
 
 
 def _is_over(probe: Probe, tree: Streak, moment: Moment, last: int) -> bool:
