@@ -1,8 +1,8 @@
 """Rules and streams for the corners at which earning, progress and explanations could part.
 
 Travellers (`tz=user`, `tz=event`, in every scope), clocks that are set back, `unless` at the very begin of a unit,
-streaks with `min` and `grace`, signed sums with bounds about 0, and bounds that have to be exceeded; few events, many of
-them on one another's edges, so that much is earned.
+streaks with `min` and `grace`, signed sums with bounds about 0, and bounds that have to be exceeded. There are few
+events, many of them on one another's edges, so that much is earned.
 """
 
 from __future__ import annotations

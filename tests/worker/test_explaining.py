@@ -134,7 +134,12 @@ achievement daily { title "A commit today" when count(event=commit.created, >= 1
 achievement three { title "Three today" when count(event=commit.created, >= 3) repeat every day tz=event }
 achievement lesson { title "Today" when count(event=a, >= 1) repeat every day tz=user }
 achievement habit { title "Two days in a row" when streak(event=a, per=day, >= 2, tz=user) }
-achievement pairs { title "Pairs" repeat each tier low { when count(event=a, >= 1) } tier high { when count(event=a, >= 3) } }
+achievement pairs {
+  title "Pairs"
+  repeat each
+  tier low { when count(event=a, >= 1) }
+  tier high { when count(event=a, >= 3) }
+}
 achievement pro { title "Pro" when count(event=a, >= 2, within=1d) for plan = "pro" after habit }
 """
 
