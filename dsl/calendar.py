@@ -9,10 +9,13 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from dsl.types import DAY, HOUR, SECOND, Unit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH_DAY: Final = date(1970, 1, 1).toordinal()
@@ -63,6 +66,15 @@ def offset_at(name: str, at: int) -> int:
         return pair[0]
     tz = zone(name)
     return 0 if tz is None else _seconds((EPOCH + timedelta(seconds=seconds)).astimezone(tz))
+
+
+Wall = str | int
+"""A clock on a wall: the name of an IANA zone, or an offset in seconds east of UTC."""
+
+
+def local_at(wall: Wall, at: int) -> int:
+    """Return what a clock on a wall shows at an instant, in microseconds."""
+    return at + (wall if isinstance(wall, int) else offset_at(wall, at)) * SECOND
 
 
 def unit_index(unit: Unit, local: int) -> int:
@@ -123,6 +135,52 @@ def _jump(local: int, before: int, after: int, zone_name: str) -> int:
         else:
             low = middle + SECOND
     return low
+
+
+def stretch(unit: Unit, at: int, wall: Wall) -> tuple[int, int]:
+    """Return the span of instants, end exclusive, around `at` in which a wall clock shows one label without a break.
+
+    That is the unit, but where a clock was set back so that a label came back after another one.
+    """
+    index = unit_index(unit, local_at(wall, at))
+    start, following = unit_start_local(unit, index), unit_start_local(unit, index + 1)
+    if following <= start:  # the edge of the calendar
+        return start - DAY, 2**63
+    if isinstance(wall, int):
+        return start - wall * SECOND, following - wall * SECOND
+
+    def shows(moment: int) -> bool:
+        return unit_index(unit, local_at(wall, moment)) == index
+
+    begin, end, again = unit_start(unit, index, wall), unit_start(unit, index + 1, wall), _second(start, wall)
+    if end <= at:  # the next label came before: this one came back, for what is left of it
+        return _turn(end, at, shows), at + following - local_at(wall, at)
+    if again is None or shows(again - 1):
+        return begin, end
+    # The clock was set back just behind the begin of the unit, so that it begins twice.
+    return (again, end) if at >= again else (begin, _turn(again - 1, at, shows) + 1)
+
+
+def _second(local: int, zone_name: str) -> int | None:
+    """Return the second instant at which a zone shows a wall-clock time, None where it does so once at most."""
+    tz = zone(zone_name)
+    try:
+        wall = (_NAIVE_EPOCH + timedelta(microseconds=local)).replace(tzinfo=tz)
+    except OverflowError:
+        return None
+    before, after = _seconds(wall.replace(fold=0)), _seconds(wall.replace(fold=1))
+    return local - after * SECOND if after < before else None
+
+
+def _turn(no: int, yes: int, shows: Callable[[int], bool]) -> int:
+    """Return the instant nearest to `no` from which on, up to `yes`, something is so that is not so at `no`."""
+    while abs(yes - no) > 1:
+        middle = (yes + no) // 2
+        if shows(middle):
+            yes = middle
+        else:
+            no = middle
+    return yes
 
 
 def label(unit: Unit, index: int) -> str:

@@ -5,14 +5,15 @@ Local times are microseconds on the wall clock; indices are those of `dsl.calend
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
-from dsl.calendar import offset_at, unit_index, unit_start, unit_start_local
+from dsl.calendar import local_at, offset_at, stretch, unit_index, unit_start
 from dsl.types import DAY, HOUR, SECOND, Unit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from dsl.calendar import Wall
     from dsl.event import Event
     from dsl.progress import State
     from dsl.syntax import Zone
@@ -21,6 +22,17 @@ _LENGTHS: Final = {Unit.DAY: DAY, Unit.HOUR: HOUR}
 """Of the units that all have one length in UTC, from the epoch on."""
 TIMEZONE = "timezone"
 """The trait that `tz=user` reads."""
+
+
+class Now(NamedTuple):
+    """The moment at which something is asked: an instant in microseconds, and the event that is there, if one is.
+
+    Between events it is as at an event that matches nothing. The zone is then that of the subject, if it is a user;
+    `tz=event`, and `tz=user` in other scopes than `user`, are UTC.
+    """
+
+    at: int
+    event: Event | None = None
 
 
 class Clock(Protocol):
@@ -43,16 +55,12 @@ class Clock(Protocol):
         """Tell whether the instant `at` has the same label as the moment of `event`, in the zone of that moment."""
         ...
 
-    def now_unit(self, state: State, now: int, unit: Unit) -> int:
-        """Return the unit of `now` when no event tells the zone."""
+    def wall(self, state: State, now: Now) -> Wall:
+        """Return the clock that is looked at in a moment."""
         ...
 
     def begin(self, state: State, unit: Unit, index: int) -> int:
         """Return the instant at which a unit begins."""
-        ...
-
-    def begin_of(self, state: State, event: Event, unit: Unit) -> int:
-        """Return the instant at which the unit of an event begins, by the clock of that event."""
         ...
 
 
@@ -84,19 +92,15 @@ class FixedClock:
         del state
         return unit_index(unit, self._local(at)) == unit_index(unit, self._local(event.at))
 
-    def now_unit(self, state: State, now: int, unit: Unit) -> int:
+    def wall(self, state: State, now: Now) -> Wall:
         """See `Clock`."""
-        del state
-        return unit_index(unit, self._local(now))
+        del state, now
+        return self.name
 
     def begin(self, state: State, unit: Unit, index: int) -> int:
         """See `Clock`."""
         del state
         return unit_start(unit, index, self.name)
-
-    def begin_of(self, state: State, event: Event, unit: Unit) -> int:
-        """See `Clock`."""
-        return self.begin(state, unit, unit_index(unit, self.local(state, event)))
 
 
 class EventClock:
@@ -120,19 +124,15 @@ class EventClock:
         shift = event.offset * SECOND
         return unit_index(unit, at + shift) == unit_index(unit, event.at + shift)
 
-    def now_unit(self, state: State, now: int, unit: Unit) -> int:
+    def wall(self, state: State, now: Now) -> Wall:
         """See `Clock`."""
         del state
-        return unit_index(unit, now)
+        return 0 if now.event is None else now.event.offset
 
     def begin(self, state: State, unit: Unit, index: int) -> int:
         """See `Clock`."""
         del state
         return unit_start(unit, index, "UTC")
-
-    def begin_of(self, state: State, event: Event, unit: Unit) -> int:
-        """See `Clock`."""
-        return unit_start_local(unit, unit_index(unit, self.local(state, event))) - event.offset * SECOND
 
 
 class UserClock:
@@ -165,18 +165,31 @@ class UserClock:
         here = event.at + offset_at(name, event.at) * SECOND
         return unit_index(unit, at + offset_at(name, at) * SECOND) == unit_index(unit, here)
 
-    def now_unit(self, state: State, now: int, unit: Unit) -> int:
+    def wall(self, state: State, now: Now) -> Wall:
         """See `Clock`."""
-        name = self._zone(state, "") if self.single else "UTC"
-        return unit_index(unit, now + offset_at(name, now) * SECOND)
+        if self.single:
+            return self._zone(state, "")
+        return "UTC" if now.event is None else self._zone(state, now.event.user)
 
     def begin(self, state: State, unit: Unit, index: int) -> int:
         """See `Clock`."""
         return unit_start(unit, index, self._zone(state, "") if self.single else "UTC")
 
-    def begin_of(self, state: State, event: Event, unit: Unit) -> int:
-        """See `Clock`."""
-        return unit_start(unit, unit_index(unit, self.local(state, event)), self._zone(state, event.user))
+
+def unit_now(clock: Clock, state: State, now: Now, unit: Unit) -> int:
+    """Return the unit of a moment."""
+    return unit_index(unit, local_at(clock.wall(state, now), now.at))
+
+
+def alike(clock: Clock, state: State, now: Now, at: int, unit: Unit) -> bool:
+    """Tell whether an instant has the same label as a moment, on the clock of the moment."""
+    wall = clock.wall(state, now)
+    return unit_index(unit, local_at(wall, at)) == unit_index(unit, local_at(wall, now.at))
+
+
+def stretch_now(clock: Clock, state: State, now: Now, unit: Unit) -> tuple[int, int]:
+    """Return the span of instants around a moment in which its clock shows the same label without a break."""
+    return stretch(unit, now.at, clock.wall(state, now))
 
 
 def unit_by(local: Callable[[State, Event], int], unit: Unit) -> Callable[[State, Event], int]:

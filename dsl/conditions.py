@@ -13,6 +13,7 @@ import msgspec
 from dsl.clock import Clock, UserClock
 from dsl.filters import compile_pattern, pattern_key, pattern_types
 from dsl.memory import Context, Seen
+from dsl.nodes.bound import Bound
 from dsl.nodes.compose import Combined, Has, Per, Unless, Within
 from dsl.nodes.node import Condition as Node
 from dsl.nodes.recent import (
@@ -29,16 +30,17 @@ from dsl.nodes.recent import (
 from dsl.nodes.sequence import SequenceReached, Sequences
 from dsl.nodes.streak import Shape, StreakReached, Streaks
 from dsl.nodes.totals import (
-    Bound,
     Distinct,
     Reached,
     ReachedInUnit,
     SinceDistinct,
     SinceTotal,
+    SinceTotalOrNothing,
     Total,
     UnitDistinct,
     UnitTotal,
 )
+from dsl.prove.clocks import steady
 from dsl.syntax import Combine, Count, Extreme, RepeatEach, RepeatEvery, Sequence, Streak, Sum, Unlocked
 from dsl.types import DAY, HOUR, Unit
 from dsl.values import canonical_number
@@ -73,7 +75,7 @@ def build(memory: Memory, when: Condition, version: Achievement, tier: str | Non
         made = condition(memory, when, context)
         return Built(node=made.node, key=made.key)
     unit, clock = Unit(repeat.unit.text), memory.clock(repeat)
-    made = _in_unit(memory, when, context, unit, clock)
+    made = _in_unit(memory, when, context, repeat, clock)
     if made is None:
         made = condition(memory, when, context.spanning(_LONGEST[unit] + DAY))
     return Built(node=made.node, key=f"{made.key} every {unit.value}@{clock.key}", unit=unit, clock=clock)
@@ -224,21 +226,25 @@ def _sequence(memory: Memory, tree: Sequence, context: Context, clock: Clock) ->
 
 
 def _fused(memory: Memory, tree: Condition, context: Context) -> Made | None:
-    """Build a count or sum with one `per` of a fixed zone, or one `unless`; None where it is something else."""
+    """Build a count or sum with one `per` of a fixed zone, or one `unless`; None where it is something else.
+
+    Of a unit whose label may come back, what was counted before is not forgotten: such a zone takes positions.
+    """
     if not isinstance(tree, Count | Sum) or tree.mods.within is not None:
         return None
     mods, clock = tree.mods, memory.clock(tree.mods)
     if mods.unless is not None and mods.per is None:
         return _since(memory, tree, mods.unless, context, clock)
-    if mods.per is not None and mods.unless is None and clock.fixed:
+    if mods.per is not None and mods.unless is None and clock.fixed and steady(mods.tz, Unit(mods.per.text)):
         total, key = _unit_total(memory, tree, context, Unit(mods.per.text), clock, clock)
         return Made(Reached(total, _bound_of(memory, tree)), key)
     return None
 
 
-def _in_unit(memory: Memory, tree: Condition, context: Context, unit: Unit, zone: Clock) -> Made | None:
+def _in_unit(memory: Memory, tree: Condition, context: Context, repeat: RepeatEvery, zone: Clock) -> Made | None:
     """Build a plain count or sum under `repeat every` in a fixed zone; None where it is something else."""
-    if not isinstance(tree, Count | Sum) or not zone.fixed:
+    unit = Unit(repeat.unit.text)
+    if not isinstance(tree, Count | Sum) or not zone.fixed or not steady(repeat.tz, unit):
         return None
     if tree.mods.within is not None or tree.mods.per is not None or tree.mods.unless is not None:
         return None
@@ -271,7 +277,12 @@ def _since(memory: Memory, tree: Count | Sum, unless: Pattern, context: Context,
         values.cap = max(values.cap, at_least(tree.cmp))
         return Made(Reached(values, bound), key)
     of = tree.of.text if isinstance(tree, Sum) else None
-    return Made(Reached(memory.share(name, context, lambda: SinceTotal(tests, of, name, stops)), bound), key)
+    if of is None or not bound.reached(0):
+        return Made(Reached(memory.share(name, context, lambda: SinceTotal(tests, of, name, stops)), bound), key)
+    name, moments = f"{name} or nothing", memory.all_types
+    return Made(
+        Reached(memory.share(name, context, lambda: SinceTotalOrNothing(tests, of, name, stops, moments)), bound), key
+    )
 
 
 # -- small things -----------------------------------------------------------------------------------------------------

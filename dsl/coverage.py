@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import msgspec
 
 from dsl import words
+from dsl.clock import Now
 from dsl.filters import compile_test, field_getter, pattern_types
 from dsl.fold import start, step
 from dsl.judge import trait_getter
@@ -262,19 +263,19 @@ class _Looker:
             return
         self._touched = True
         for probe, decision in self.parts:
-            decision.saw(which=probe.full(state))
+            decision.saw(which=probe.full(state, Now(event.at, event)))
         for probe, decision in self.spans:
             self._look_at_span(probe, decision, state, event)
         for test, decision in self.audience:
             decision.saw(which=test(state, event))
-        holds = self.watch.probe.full(state)
+        holds = self.watch.probe.full(state, Now(event.at, event))
         for slots, decision in self.after:
             met = any(slot in state.earned for slot in slots)
             if met or holds:
                 decision.saw(which=met)
 
     def _look_at_span(self, probe: Probe, decision: Decision, state: State, event: Event) -> None:
-        holds = probe.full(state)
+        holds = probe.full(state, Now(event.at, event))
         if holds:
             decision.saw(which=True)
         elif decision.kind != "unless" and probe.loose is not None and probe.loose.start(state) is not None:
@@ -283,7 +284,7 @@ class _Looker:
             before = self._before.get(id(probe))
             if before is not None and 0 < before.fraction < 1 and probe.stopped_by(state, event):
                 decision.saw(which=False)
-            self._before[id(probe)] = probe.measure(state, event.at)
+            self._before[id(probe)] = probe.measure(state, Now(event.at, event))
 
     def _look_at_active(self, event: Event) -> None:
         if self.active is not None and event.type in self.watch.probe.node.types:

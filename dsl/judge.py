@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from dsl.calendar import MAX_OFFSET, label, unit_index
+from dsl.clock import Now, unit_now
 from dsl.event import Event, Position
 from dsl.filters import compile_test, predicate_key
-from dsl.nodes.compose import Within, asker, lasting, teller
-from dsl.nodes.node import ALL, BEGINNING, Gate, Measure, Step, whole
+from dsl.nodes.bound import Bound
+from dsl.nodes.compose import Within, asker, holds_in_unit, lasting, reach_of, teller
+from dsl.nodes.node import ALL, EVERYWHERE, Gate, Measure, Step, whole
 from dsl.nodes.streak import StreakReached
-from dsl.nodes.totals import Bound, Distinct, Reached, ReachedInUnit, Total
+from dsl.nodes.totals import Distinct, Reached, ReachedInUnit, Total
 from dsl.progress import Amount, Earned, Grant, State
 from dsl.syntax import Active, RepeatEach
 from dsl.types import Unit
@@ -267,15 +269,16 @@ class Judge:
     # -- progress --
 
     def measure(self, state: State, now: int) -> Measure:
-        """Return the progress at `now` (microseconds) of the current occurrence; full once earned."""
-        node, unit, clock = self.built.node, self.built.unit, self.built.clock
+        """Return the progress at `now` (microseconds) of the current occurrence; full once earned, or if it holds."""
+        node, unit, clock, moment = self.built.node, self.built.unit, self.built.clock, Now(now)
         earned = state.earned.get(self.ruling.slot)
         if unit is None or clock is None:
-            done, floor = earned is not None and not isinstance(self.version.repeat, RepeatEach), BEGINNING
+            done, reach = earned is not None and not isinstance(self.version.repeat, RepeatEach), EVERYWHERE
         else:
-            index = clock.now_unit(state, now, unit)
-            done, floor = earned is not None and index in earned.units, Position(clock.begin(state, unit, index), "")
-        reached = node.measure(state, now, floor)
+            done = earned is not None and unit_now(clock, state, moment, unit) in earned.units
+            done = done or holds_in_unit(node, state, moment, unit, clock)
+            reach = reach_of(clock, state, moment, unit)
+        reached = node.measure(state, moment, reach)
         if not done:
             return reached
         return ALL if reached.target is None else whole(reached.target)

@@ -19,20 +19,20 @@ from dsl.compile import compile_watched, references
 from dsl.conditions import condition, context_of
 from dsl.event import Position
 from dsl.filters import compile_pattern, pattern_types
-from dsl.nodes.compose import Per, Unless, Within
-from dsl.nodes.node import BEGINNING
+from dsl.nodes.compose import Per, Unless, Within, holds_at, start_at
+from dsl.nodes.node import EVERYWHERE
 from dsl.syntax import And, Combine, Compare, Count, Extreme, Member, Not, Or, Present, Sequence, Streak, Sum, Truth
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from dsl.clock import Clock
+    from dsl.clock import Clock, Now
     from dsl.compile import Plan
     from dsl.event import Event
     from dsl.judge import Judge
     from dsl.memory import Context, Memory, Seen
     from dsl.nodes.node import Condition as Node
-    from dsl.nodes.node import Measure, Tests
+    from dsl.nodes.node import Measure, Reach, Tests
     from dsl.progress import State
     from dsl.schema import Rules
     from dsl.syntax import Condition, Pattern, Predicate
@@ -84,24 +84,23 @@ class Probe:
         test = self.stops[event.type]
         return test is None or test(state, event)
 
-    def start(self, state: State) -> Position | None:
-        """Return the latest start, None where there is none, or nobody can tell."""
-        return self.node.start(state) if self.tracked else None
+    def start(self, state: State, now: Now) -> Position | None:
+        """Return the latest start in a moment, None where there is none, or nothing can tell."""
+        return start_at(self.node, state, now) if self.tracked else None
 
-    def floor(self, state: State, now: int, floor: Position = BEGINNING) -> Position:
-        """Return where what counts towards the bare part begins: in the spans that reach to `now` and above `floor`."""
-        return max(floor, *(span.floor(state, now) for span in self.spans)) if self.spans else floor
+    def reach(self, state: State, now: Now, outer: Reach = EVERYWHERE) -> Reach:
+        """Return what counts towards the bare part: what lies in its spans that reach to the moment, and in `outer`."""
+        for span in self.spans:
+            outer = outer.meet(span.reach(state, now))
+        return outer
 
-    def full(self, state: State, floor: Position = BEGINNING) -> bool:
-        """Tell whether the part holds, with its latest start at `floor` or later."""
-        if not self.tracked:
-            return self.node.holds(state)
-        start = self.node.start(state)
-        return start is not None and start >= floor
+    def full(self, state: State, now: Now, reach: Reach = EVERYWHERE) -> bool:
+        """Tell whether the part holds in a moment, with its latest start within reach."""
+        return reach.has(self.start(state, now)) if self.tracked else holds_at(self.node, state, now)
 
-    def measure(self, state: State, now: int, floor: Position = BEGINNING) -> Measure:
-        """Return how far the part is at `now` (microseconds), of what lies at `floor` or later."""
-        return self.node.measure(state, now, floor)
+    def measure(self, state: State, now: Now, reach: Reach = EVERYWHERE) -> Measure:
+        """Return how far the part is in a moment, of what lies within reach."""
+        return self.node.measure(state, now, reach)
 
 
 class Terms(NamedTuple):

@@ -235,10 +235,14 @@ def tell(
     """
     tiers = tiers_of(rules, request.name) if request.tier is None else [request.tier]
     asked = Asked(subject.tenant_id, subject.subject, request.name, None, request.occurrence, now)
-    try:
-        told = [explain(rules, asked._replace(tier=tier), events) for tier in tiers]
-    except MeantError as error:
-        raise CannotExplainError(str(error)) from error
+    told, refused = list[Explanation](), list[MeantError]()
+    for tier in tiers:
+        try:
+            told.append(explain(rules, asked._replace(tier=tier), events))
+        except MeantError as error:  # another tier may have the occurrence
+            refused.append(error)
+    if not told:
+        raise CannotExplainError(str(refused[0])) from refused[0]
     if request.form == "json":
         terminal.say_json(Told(told, [*contested]), decimal_format="number")
         return

@@ -96,7 +96,7 @@ def _refused(pattern: Pattern, probe: Probe, state: State, event: Event) -> Iter
 
 def _counted(path: str, probe: Probe, seen: Seen, state: State) -> Did:
     what, how = _what(probe, seen, state), ratio(seen.after)
-    if seen.before.fraction == 1:
+    if seen.before.fraction == 1 and seen.after.fraction == 1:
         return Did(path, "counts", f"{what}; it held already")
     if isinstance(probe.tree, Extreme):
         return Did(path, "counts", f"{what}: {_reaches(probe.tree, seen.after)}")
@@ -106,7 +106,7 @@ def _counted(path: str, probe: Probe, seen: Seen, state: State) -> Did:
         if isinstance(probe.tree, Sequence):
             return Did(path, "again", f"fills no further step: {how}")
         return Did(path, "again", f"{what}: still {how}")
-    if seen.after.fraction < seen.before.fraction:
+    if seen.after.fraction < seen.before.fraction and probe.tracked:
         return Did(path, "counts", f"{what}: {how}, for what is older has left the span")
     return Did(path, "counts", f"{what}: {how}")
 
@@ -144,10 +144,11 @@ def _what(probe: Probe, seen: Seen, state: State) -> str:
 
 
 def ratio(measure: Measure) -> str:
-    """Return `7 of 10`, or a percentage where nothing is counted."""
+    """Return `7 of 10`, `10 of more than 10` for a total on a bound to exceed, or a percentage of a composition."""
     if measure.current is None or measure.target is None:
         return f"{int(measure.fraction * 100)}%"
-    return f"{canonical_number(measure.current)} of {canonical_number(measure.target)}"
+    more = "more than " if measure.current == measure.target and measure.fraction < 1 else ""
+    return f"{canonical_number(measure.current)} of {more}{canonical_number(measure.target)}"
 
 
 # -- streaks ----------------------------------------------------------------------------------------------------------
@@ -155,8 +156,22 @@ def ratio(measure: Measure) -> str:
 
 def _unit(tree: Streak, probe: Probe, state: State, event: Event) -> str:
     """Return the calendar unit in which an event falls."""
-    unit = Unit(tree.unit.text)
-    return f"{unit.value} {label(unit, unit_index(unit, probe.clock.local(state, event)))}"
+    return f"{tree.unit.text} {label(Unit(tree.unit.text), unit_of(probe, state, event))}"
+
+
+def unit_of(probe: Probe, state: State, event: Event) -> int:
+    """Return the index of the calendar unit of a streak in which an event falls."""
+    tree = probe.tree
+    if not isinstance(tree, Streak):
+        raise TypeError(tree)
+    return unit_index(Unit(tree.unit.text), probe.clock.local(state, event))
+
+
+def first_unit(probe: Probe, state: State) -> int | None:
+    """Return the unit with which the latest run that is long enough begins to be so; None where there is none."""
+    bare = probe.bare
+    node = state.nodes.get(bare.streaks.slot) if isinstance(bare, StreakReached) else None
+    return node.unit if isinstance(node, Run) else None
 
 
 def run_of(probe: Probe, state: State) -> tuple[int, int] | None:

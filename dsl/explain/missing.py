@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from dsl import words
 from dsl.calendar import label
+from dsl.clock import EventClock, UserClock, stretch_now, unit_now
 from dsl.explain.effects import broken_at, run_of
 from dsl.explain.unmet import instant
 from dsl.nodes.recent import CountReached, DistinctReached, SumReached
@@ -18,8 +19,9 @@ from dsl.values import canonical_number
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from dsl.clock import Now
     from dsl.event import Position
-    from dsl.nodes.node import Measure
+    from dsl.nodes.node import Measure, Reach
     from dsl.progress import State
     from dsl.syntax import Duration
     from dsl.watch import Probe
@@ -49,10 +51,10 @@ class History(NamedTuple):
 
 
 class Moment(NamedTuple):
-    """When it is asked, in microseconds, what the fold knows then, and what was seen of each part until then."""
+    """When it is asked, what the fold knows then, and what was seen of each part until then."""
 
     state: State
-    now: int
+    now: Now
     histories: dict[int, History]
 
     def history(self, probe: Probe) -> History:
@@ -60,18 +62,16 @@ class Moment(NamedTuple):
         return self.histories.get(id(probe), History())
 
 
-def missing(probe: Probe, moment: Moment, floor: Position) -> list[str]:
-    """Return what a part lacks to hold on what lies at `floor` or later; nothing where it does."""
-    if probe.full(moment.state, floor):
-        return []
-    inner = probe.floor(moment.state, moment.now, floor)
+def missing(probe: Probe, moment: Moment, reach: Reach) -> list[str]:
+    """Return what a part, which does not hold, lacks to hold on what lies within reach."""
+    inner = probe.reach(moment.state, moment.now, reach)
     steps = list(_steps(probe, moment, inner))
     return [*steps, *_spans(probe, moment, inner)] or [words.condition(probe.tree)]
 
 
-def _steps(probe: Probe, moment: Moment, floor: Position) -> Iterator[str]:
+def _steps(probe: Probe, moment: Moment, reach: Reach) -> Iterator[str]:
     """Yield what the operator itself lacks."""
-    tree, measure = probe.tree, probe.measure(moment.state, moment.now, floor)
+    tree, measure = probe.tree, probe.measure(moment.state, moment.now, reach)
     match tree:
         case Count():
             yield _more(tree, measure)
@@ -83,9 +83,9 @@ def _steps(probe: Probe, moment: Moment, floor: Position) -> Iterator[str]:
         case Streak():
             yield from _streak(probe, tree, moment, measure)
         case Sequence():
-            yield from _sequence(probe, tree, moment, floor)
+            yield from _sequence(probe, tree, moment, reach)
         case Combine():
-            yield from _combined(probe, tree, moment, floor)
+            yield from _combined(probe, tree, moment, reach)
         case Unlocked():
             yield _unlocked(probe, tree, moment)
 
@@ -117,19 +117,19 @@ def _sum(tree: Sum, measure: Measure) -> str:
 
 
 def _unlocked(probe: Probe, tree: Unlocked, moment: Moment) -> str:
-    earned = probe.start(moment.state)
+    earned = probe.start(moment.state, moment.now)
     name = words.target_name(tree)
     return f"{name}: not earned" if earned is None else f"{name}: earned at {instant(earned.at)}, too long ago"
 
 
-def _combined(probe: Probe, tree: Combine, moment: Moment, floor: Position) -> Iterator[str]:
-    open_ = [part for part in probe.parts if not part.full(moment.state, floor)]
+def _combined(probe: Probe, tree: Combine, moment: Moment, reach: Reach) -> Iterator[str]:
+    open_ = [part for part in probe.parts if not part.full(moment.state, moment.now, reach)]
     needed = tree.k - (len(probe.parts) - len(open_))
     if needed >= len(open_):
         for part in open_:
-            yield from missing(part, moment, floor)
+            yield from missing(part, moment, reach)
     elif needed > 0:
-        ways = ("; ".join(missing(part, moment, floor)) for part in open_)
+        ways = ("; ".join(missing(part, moment, reach)) for part in open_)
         yield f"{needed} of these: " + " | ".join(ways)
 
 
@@ -140,7 +140,7 @@ def _streak(probe: Probe, tree: Streak, moment: Moment, measure: Measure) -> Ite
     run, unit = run_of(probe, moment.state), Unit(tree.unit.text)
     if run is None or not measure.current:
         if run is not None and _is_over(probe, tree, moment, run[0]):
-            yield broken_at(probe, run[0])
+            yield broken_at(probe, run[0]) + _by_utc(probe)
         yield words.operator(tree)
         return
     broke = moment.history(probe).run_broke
@@ -151,12 +151,19 @@ def _streak(probe: Probe, tree: Streak, moment: Moment, measure: Measure) -> Ite
     yield f"{left} in a row with {words.pattern(tree.event)}: the next one by {until}, or the streak breaks"
 
 
+def _by_utc(probe: Probe) -> str:
+    """Return by whose clock it is so now, where the next event may come with another."""
+    clock = probe.clock
+    many = isinstance(clock, EventClock) or (isinstance(clock, UserClock) and not clock.single)
+    return ", by UTC" if many else ""
+
+
 def _is_over(probe: Probe, tree: Streak, moment: Moment, last: int) -> bool:
-    return probe.clock.now_unit(moment.state, moment.now, Unit(tree.unit.text)) - last - 1 > tree.grace
+    return unit_now(probe.clock, moment.state, moment.now, Unit(tree.unit.text)) - last - 1 > tree.grace
 
 
-def _sequence(probe: Probe, tree: Sequence, moment: Moment, floor: Position) -> Iterator[str]:
-    done, key = _furthest(probe, moment.state, floor)
+def _sequence(probe: Probe, tree: Sequence, moment: Moment, reach: Reach) -> Iterator[str]:
+    done, key = _furthest(probe, moment.state, reach)
     rest = ", then ".join(words.pattern(step) for step in tree.steps[done:])
     if done == 0:
         yield words.operator(tree)
@@ -167,31 +174,31 @@ def _sequence(probe: Probe, tree: Sequence, moment: Moment, floor: Position) -> 
         yield f"then {rest} with {tree.by.text} {same} (step {done + 1} of {len(tree.steps)})"
 
 
-def _furthest(probe: Probe, state: State, floor: Position) -> tuple[int, str | None]:
+def _furthest(probe: Probe, state: State, reach: Reach) -> tuple[int, str | None]:
     """Return how many steps are done at most, and for which value of `by`."""
     bare = probe.bare
     node = state.nodes.get(bare.sequences.slot) if isinstance(bare, SequenceReached) else None
     if isinstance(node, KeyedSteps):
-        return max(((_done(best, floor), key) for key, best in node.best.items()), default=(0, None))
-    return (_done(node.best, floor), None) if isinstance(node, Steps) else (0, None)
+        return max(((_done(best, reach), key) for key, best in node.best.items()), default=(0, None))
+    return (_done(node.best, reach), None) if isinstance(node, Steps) else (0, None)
 
 
-def _done(best: list[Position | None], floor: Position) -> int:
-    return max((i for i, at in enumerate(best, 1) if at is not None and at >= floor), default=0)
+def _done(best: list[Position | None], reach: Reach) -> int:
+    return max((i for i, at in enumerate(best, 1) if reach.has(at)), default=0)
 
 
 # -- spans ------------------------------------------------------------------------------------------------------------
 
 
-def _spans(probe: Probe, moment: Moment, floor: Position) -> Iterator[str]:
+def _spans(probe: Probe, moment: Moment, reach: Reach) -> Iterator[str]:
     """Yield what the modifiers have to do with it."""
     mods, history = probe.tree.mods, moment.history(probe)
     if mods.within is not None:
-        yield from _within(probe, moment, floor, mods.within)
+        yield from _within(probe, moment, reach, mods.within)
     if mods.per is not None:
         unit = Unit(mods.per.text)
-        index = probe.clock.now_unit(moment.state, moment.now, unit)
-        end = probe.clock.begin(moment.state, unit, index + 1)
+        index = unit_now(probe.clock, moment.state, moment.now, unit)
+        _, end = stretch_now(probe.clock, moment.state, moment.now, unit)
         yield f"all in one {unit.value}: {label(unit, index)} ends at {instant(end)}"
     if history.broken is not None:
         broken = history.broken
@@ -199,8 +206,8 @@ def _spans(probe: Probe, moment: Moment, floor: Position) -> Iterator[str]:
         yield f"{broken.event_type} at {instant(broken.at)} started it afresh{lost}"
 
 
-def _within(probe: Probe, moment: Moment, floor: Position, window: Duration) -> Iterator[str]:
-    span, evidence = words.duration(window), sorted(counted(probe, moment.state, floor))
+def _within(probe: Probe, moment: Moment, reach: Reach, window: Duration) -> Iterator[str]:
+    span, evidence = words.duration(window), sorted(counted(probe, moment.state, reach))
     if evidence:
         which = "what is counted" if len(evidence) == 1 else f"the oldest of the {len(evidence)} counted"
         yield f"window of {span}: {which} falls out at {instant(evidence[0].at + window.us)}"
@@ -212,10 +219,10 @@ def _within(probe: Probe, moment: Moment, floor: Position, window: Duration) -> 
         )
 
 
-def counted(probe: Probe, state: State, floor: Position) -> list[Position]:
-    """Return what a part has counted at `floor` or later and still remembers."""
-    found = [at for part in probe.parts for at in counted(part, state, floor)]
-    found.extend(at for at in _remembered(probe, state) if at >= floor)
+def counted(probe: Probe, state: State, reach: Reach) -> list[Position]:
+    """Return what a part has counted within reach and still remembers."""
+    found = [at for part in probe.parts for at in counted(part, state, reach)]
+    found.extend(at for at in _remembered(probe, state) if reach.has(at))
     return found
 
 

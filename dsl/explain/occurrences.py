@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from dsl.calendar import index_of, label
+from dsl.clock import Now, unit_now
 from dsl.syntax import RepeatEach
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from dsl.clock import Clock
+    from dsl.event import Event
     from dsl.judge import Ruling
     from dsl.progress import Grant, State
     from dsl.types import Unit
@@ -21,48 +23,76 @@ class MeantError(ValueError):
 
 
 class Meant(NamedTuple):
-    """The occurrence to explain, its grant if it was earned, and the moment (microseconds) at which to look if not."""
+    """The occurrence to explain, its grant if it was earned, and the moment at which to look.
+
+    That is an instant (microseconds), and the event there where it is one. `unit` is the index of a calendar unit.
+    """
 
     occurrence: str | None
     grant: Grant | None
     now: int
+    event: str | None = None
+    unit: int | None = None
 
 
-def meant(ruling: Ruling, grants: Sequence[Grant], state: State, wanted: str | None, now: int) -> Meant:
-    """Return which occurrence is meant; None means the current one.
+class Known(NamedTuple):
+    """What the fold knows of one achievement and tier by `now`: its grants, and the last event in each unit."""
+
+    grants: Sequence[Grant]
+    state: State
+    now: int
+    last: Mapping[int, Event]
+
+
+def meant(ruling: Ruling, known: Known, wanted: str | None) -> Meant:
+    """Return which occurrence is meant; None means the current one. What was earned is looked up first.
 
     Raises:
         MeantError: there is none of that name.
     """
-    judge = ruling.in_effect(now) or ruling.judges[-1]
-    if isinstance(judge.version.repeat, RepeatEach):
-        return _nth(grants, wanted, now)
+    judge = ruling.in_effect(known.now) or ruling.judges[-1]
     unit, clock = judge.built.unit, judge.built.clock
+    if isinstance(judge.version.repeat, RepeatEach):
+        return _nth(known, wanted)
     if unit is not None and clock is not None:
-        return _unit(grants, wanted, now, state, (unit, clock))
+        current = unit_now(clock, known.state, Now(known.now), unit)
+        name = label(unit, current) if wanted is None else wanted
+        return _earned(known, name, unit) or _unit(known, name, current, (unit, clock))
     if wanted is not None:
         raise MeantError(f"{ruling.achievement} does not repeat: it has no occurrences")
-    return Meant(None, grants[0] if grants else None, now)
+    return _earned(known, None, None) or Meant(None, None, known.now)
 
 
-def _nth(grants: Sequence[Grant], wanted: str | None, now: int) -> Meant:
-    following = str(len(grants) + 1)
-    if wanted is None or wanted == following:
-        return Meant(following, None, now)
-    grant = next((grant for grant in grants if grant.occurrence == wanted), None)
+def _earned(known: Known, occurrence: str | None, unit: Unit | None) -> Meant | None:
+    grant = next((grant for grant in known.grants if grant.occurrence == occurrence), None)
     if grant is None:
+        return None
+    index = None if unit is None or occurrence is None else index_of(unit, occurrence)
+    return Meant(occurrence, grant, grant.earned_at, grant.event_id, index)
+
+
+def _nth(known: Known, wanted: str | None) -> Meant:
+    following = str(len(known.grants) + 1)
+    if wanted is None or wanted == following:
+        return Meant(following, None, known.now)
+    earned = _earned(known, wanted, None)
+    if earned is None:
         raise MeantError(
-            f'there is no occurrence "{wanted}" yet: {len(grants)} are earned, the next one is {following}'
+            f'there is no occurrence "{wanted}" yet: {len(known.grants)} are earned, the next one is {following}'
         )
-    return Meant(wanted, grant, now)
+    return earned
 
 
-def _unit(grants: Sequence[Grant], wanted: str | None, now: int, state: State, zoned: tuple[Unit, Clock]) -> Meant:
+def _unit(known: Known, wanted: str, current: int, zoned: tuple[Unit, Clock]) -> Meant:
+    """Return an occurrence that is not earned: as of now, or of the end of its unit, or of the last event in it."""
     unit, clock = zoned
-    current = clock.now_unit(state, now, unit)
-    index = current if wanted is None else index_of(unit, wanted)
-    if index is None or index > current:
+    index = index_of(unit, wanted)
+    last = None if index is None else known.last.get(index)
+    if index is None or (index > current and last is None):
         raise MeantError(f'"{wanted}" is no {unit.value} up to now, such as "{label(unit, current)}"')
-    name = label(unit, index)
-    grant = next((grant for grant in grants if grant.occurrence == name), None)
-    return Meant(name, grant, min(now, clock.begin(state, unit, index + 1) - 1))
+    if index == current:
+        return Meant(wanted, None, known.now, unit=index)
+    end = clock.begin(known.state, unit, index + 1) - 1
+    if last is not None and (not clock.fixed or last.at > end):
+        return Meant(wanted, None, last.at, last.id, index)
+    return Meant(wanted, None, min(known.now, end), unit=index)

@@ -2,97 +2,128 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from decimal import Decimal
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dsl import words
 from dsl.calendar import format_instant
+from dsl.clock import Now, alike, unit_now
 from dsl.event import Position
-from dsl.explain.effects import Seen, broken_at, did, ratio, run_of
+from dsl.explain.effects import Seen, broken_at, did, first_unit, matches, ratio, run_of, unit_of
 from dsl.explain.missing import Broken, Closest, History, Moment, missing
 from dsl.explain.shape import Did, Happened, Part, Progress
 from dsl.filters import pattern_types
-from dsl.nodes.node import BEGINNING
+from dsl.nodes.compose import reach_of
+from dsl.nodes.node import BEGINNING, EVERYWHERE, Reach
 from dsl.progress import State
+from dsl.syntax import Streak
 from dsl.types import SECOND
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from dsl.event import Event
+    from dsl.explain.occurrences import Meant
     from dsl.nodes.node import Measure
     from dsl.progress import Amount
     from dsl.schema import Rules
     from dsl.watch import Probe, Watch
 
 ROOT = "when"
+NOWHERE: Final = Reach(Position(2**63 - 1, ""), -(2**63))
 
 
 class Noted(NamedTuple):
-    """One event, and what it did to the parts."""
+    """One event, what it did to the parts, and for streaks, by the path of the part, the unit in which it fell."""
 
     position: Position
     event: Event
     did: list[Did]
+    units: Mapping[str, int] = {}
 
     def shown(self) -> Happened:
         """Return it in the form of an explanation."""
         event = self.event
         return Happened(format_instant(event.at), event.id, event.type, event.user, self.did)
 
+    @property
+    def copy(self) -> bool:
+        """Whether it is a copy that `once per` has dropped."""
+        return all(did.effect == "copy" for did in self.did)
+
+
+class Course:
+    """What was seen on the way to one occurrence, by the id of a part."""
+
+    def __init__(self) -> None:
+        self.before: dict[int, Measure] = {}
+        self.held: dict[int, int] = {}
+        self.histories: dict[int, History] = {}
+
 
 class Recorder:
-    """Looks at one judge's condition, event by event. `until` is the event at which the parts are to be shown."""
+    """Looks at one judge's condition, event by event, and shows it at the event or the instant that is aimed at."""
 
-    def __init__(self, watch: Watch, until: str | None) -> None:
+    def __init__(self, watch: Watch, aim: Meant) -> None:
+        self.watch = watch
         self.judge = watch.judge
         self.root = watch.probe
-        self.until = until
+        self.aim = aim
         self.paths = list(_paths(watch.probe, ROOT))
         self.noted: list[Noted] = []
         self.shown: Part | None = None
-        """The condition as it stood at `until`, once that has come."""
-        self._before: dict[int, Measure] = {}
-        self._held: dict[int, int] = {}
-        self._histories: dict[int, History] = {}
+        """The condition as it stood at the event aimed at, once that has come."""
+        self.since: Position | None = None
+        """The latest start of the whole condition there."""
+        self.full: frozenset[str] = frozenset()
+        """The paths of the parts that held there."""
+        self.first: dict[str, int] = {}
+        """Of each streak, by its path, the unit with which its latest start begins."""
+        self._courses: defaultdict[int | None, Course] = defaultdict(Course)
         self._runs: dict[int, tuple[int, int]] = {}
+        self._starts: dict[int, Position] = {}
         self._floor = BEGINNING
         watch.look = self.look
 
     def afresh(self) -> None:
-        """Forget what was noted: another occurrence begins."""
+        """Forget what was noted: the next one of `repeat each` begins."""
         self.noted = []
-        self._before, self._held, self._histories = {}, {}, {}
+        self._courses.clear()
 
     def look(self, state: State, event: Event, position: Position) -> None:
         """See what an event did, and whether the parts hold now."""
-        floor = self.floor_at(state, event)
-        if floor != self._floor:
-            self.afresh()
-            self._floor = floor
-        noted = [each for path, probe in self.paths for each in self._look(path, probe, state, event)]
-        if noted:
-            self.noted.append(Noted(position, event, noted))
-        if event.id == self.until:
-            self.shown = self.part(state, event.at, floor)
-            if not noted:
-                self.noted.append(
-                    Noted(position, event, [Did("", "other", "meets the last requirement beside the `when`")])
-                )
+        now = Now(event.at, event)
+        unit, reach = self._unit(state, now), self._reach(state, now)
+        course = self._courses[unit]
+        held, found, units = len(course.held), list[Did](), dict[str, int]()
+        for path, probe in self.paths:
+            found.extend(self._look(path, probe, Glance(state, now, reach, course)))
+            if isinstance(probe.tree, Streak):
+                self._look_at_units(path, probe, state, event, units)
+        if len(course.held) > held and not found:
+            found.append(Did("", "other", "counts for nothing, but from here on it holds"))
+        if event.id == self.aim.event:
+            self._aimed(state, now)
+            if not found:
+                found.append(Did("", "other", "meets the last requirement beside the `when`"))
+        if found:
+            self.noted.append(Noted(position, event, found, units))
 
-    def _look(self, path: str, probe: Probe, state: State, event: Event) -> Iterator[Did]:
-        key = id(probe)
-        before = self._before.get(key) or probe.measure(State(), event.at, self._floor)
-        after = self._before[key] = probe.measure(state, event.at, self._floor)
-        if probe.full(state, self._floor):
-            self._held.setdefault(key, event.at)
+    def _look(self, path: str, probe: Probe, glance: Glance) -> Iterator[Did]:
+        key, (state, now, reach, course) = id(probe), glance
+        event = glance.event
+        before = course.before.get(key) or probe.measure(State(), now, reach)
+        after = course.before[key] = probe.measure(state, now, reach)
+        if probe.full(state, now, reach):
+            course.held.setdefault(key, event.at)
         broke = self._run(probe, state)
-        history = self._histories.get(key, History())
+        history = course.histories.get(key, History())
         if broke is not None:
             history = history._replace(run_broke=broke)
         if before.fraction and before.fraction < 1 and probe.stopped_by(state, event):
             history = history._replace(broken=Broken(event.type, event.at, ratio(before)))
-        self._histories[key] = _nearer(history, probe, state, event)
+        course.histories[key] = _nearer(history, probe, state, event)
         yield from did(path, probe, Seen(event, before, after, broke), state)
 
     def _run(self, probe: Probe, state: State) -> str | None:
@@ -104,6 +135,15 @@ class Recorder:
         if last is None or run[0] == last[0] or run[1] > last[1]:
             return None
         return broken_at(probe, last[0])
+
+    def _look_at_units(self, path: str, probe: Probe, state: State, event: Event, units: dict[str, int]) -> None:
+        """Note the unit of a streak in which an event falls, and the first one of the run that makes it hold."""
+        if matches(probe, state, event):
+            units[path] = unit_of(probe, state, event)
+        start, first = probe.start(state, Now(event.at, event)), first_unit(probe, state)
+        if start is not None and first is not None and self._starts.get(id(probe)) != start:
+            self._starts[id(probe)] = start
+            self.first[path] = first
 
     def suppressed(self, rules: Rules, event: Event) -> None:
         """Note a copy that `once per` has dropped, at the parts that would have counted it."""
@@ -120,45 +160,99 @@ class Recorder:
 
     # -- where it stands --
 
-    def floor_at(self, state: State, event: Event) -> Position:
-        """Return where what counts begins: with the unit of an event under `repeat every`, else at the beginning."""
+    def concerned(self, state: State) -> list[Noted]:
+        """Return what was noted of an occurrence that is not earned, at the instant aimed at."""
+        floor, now = self._floor, Now(self.aim.now)
+        if self.aim.event is None:
+            floor = self._reach(state, now).floor if self._unit(state, now) == self.aim.unit else NOWHERE.floor
+        return [each for each in self.noted if each.position >= floor]
+
+    def part(self, state: State) -> Part:
+        """Return the whole condition as it stands at the instant aimed at."""
+        return self._whole(state, Now(self.aim.now))
+
+    def _aimed(self, state: State, now: Now) -> None:
+        """Remember how everything stands at the event aimed at."""
+        self.shown = self._whole(state, now)
+        reach = self._reach(state, now)
+        self.since, self._floor = self.root.start(state, now), reach.floor
+        self.full = frozenset(path for path, probe in self.paths if probe.full(state, now))
+
+    def _unit(self, state: State, now: Now) -> int | None:
+        """Return the unit of a moment under `repeat every`."""
+        unit, clock = self.judge.built.unit, self.judge.built.clock
+        return None if unit is None or clock is None else unit_now(clock, state, now, unit)
+
+    def _reach(self, state: State, now: Now) -> Reach:
+        """Return what counts: under `repeat every` what lies in the unit of a moment, else everything."""
+        unit, clock = self.judge.built.unit, self.judge.built.clock
+        return EVERYWHERE if unit is None or clock is None else reach_of(clock, state, now, unit)
+
+    def _holds(self, state: State, now: Now) -> bool:
+        """Tell whether the whole condition holds: under `repeat every` within the unit of a moment."""
         unit, clock = self.judge.built.unit, self.judge.built.clock
         if unit is None or clock is None:
-            return BEGINNING
-        return Position(clock.begin_of(state, event, unit), "")
+            return self.root.full(state, now)
+        start = self.root.start(state, now)
+        return start is not None and alike(clock, state, now, start.at, unit)
 
-    def floor_now(self, state: State, now: int) -> Position:
-        """Return the same for a moment between events."""
-        unit, clock = self.judge.built.unit, self.judge.built.clock
-        if unit is None or clock is None:
-            return BEGINNING
-        return Position(clock.begin(state, unit, clock.now_unit(state, now, unit)), "")
+    def _whole(self, state: State, now: Now) -> Part:
+        unit = self._unit(state, now)
+        moment = Moment(state, now, self._courses[unit].histories)
+        if unit != self.aim.unit:  # nothing has happened in the unit aimed at, by whatever clock
+            return self._part(self.root, ROOT, moment, Standing(NOWHERE, {}, holds=False))
+        standing = Standing(self._reach(state, now), self._courses[unit].held, holds=self._holds(state, now))
+        return self._part(self.root, ROOT, moment, standing)
 
-    def part(self, state: State, now: int, floor: Position) -> Part:
-        """Return the whole condition as it stands at a moment."""
-        if floor != self._floor:
-            self.afresh()
-            self._floor = floor
-        return self._part(self.root, ROOT, Moment(state, now, self._histories), floor)
-
-    def _part(self, probe: Probe, path: str, moment: Moment, floor: Position) -> Part:
-        inner = probe.floor(moment.state, moment.now, floor)
-        holds = probe.full(moment.state, floor)
-        start = probe.start(moment.state) if holds else None
-        below = floor if holds else inner
-        parts = [self._part(part, f"{path}.{number}", moment, below) for number, part in enumerate(probe.parts, 1)]
-        held = self._held.get(id(probe)) if holds else None
+    def _part(self, probe: Probe, path: str, moment: Moment, standing: Standing) -> Part:
+        state, now, histories = moment
+        del histories
+        reach, held, holds = standing
+        start = probe.start(state, now) if holds else None
+        if start is not None and not reach.has(start):
+            reach = Reach(min(reach.floor, start), max(reach.end, start.at + 1))
+        below = reach if holds else probe.reach(state, now, reach)
+        parts = [
+            self._part(part, f"{path}.{number}", moment, Standing(below, held, holds=part.full(state, now, below)))
+            for number, part in enumerate(probe.parts, 1)
+        ]
+        since = held.get(id(probe)) if holds else None
+        measured = probe.measure(state, now, reach)
         return Part(
             path=path,
             text=words.condition(probe.tree),
             holds=holds,
             since=None if start is None else format_instant(start.at),
-            span_seconds=None if start is None else _seconds(moment.now - start.at),
-            held_at=None if held is None else format_instant(held),
-            progress=_progress(probe.measure(moment.state, moment.now, floor)),
-            missing=missing(probe, moment, floor),
+            span_seconds=None if start is None else _seconds(max(0, now.at - start.at)),
+            held_at=None if since is None else format_instant(since),
+            progress=_progress(measured),
+            missing=[] if holds else missing(probe, moment, reach),
             parts=parts,
         )
+
+
+class Glance(NamedTuple):
+    """What a part is looked at with: the state, the moment, what lies within reach, and what was seen before."""
+
+    state: State
+    now: Now
+    reach: Reach
+    course: Course
+
+    @property
+    def event(self) -> Event:
+        """The event at which it is looked at."""
+        if self.now.event is None:
+            raise TypeError(self.now)
+        return self.now.event
+
+
+class Standing(NamedTuple):
+    """How a part is shown: what lies within reach, when which part held first, and whether this one holds."""
+
+    reach: Reach
+    held: Mapping[int, int]
+    holds: bool
 
 
 def _paths(probe: Probe, path: str) -> Iterator[tuple[str, Probe]]:

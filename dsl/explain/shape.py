@@ -16,7 +16,7 @@ Outcome = Literal["earned", "settling", "not yet"]
 Effect = Literal["counts", "again", "starts afresh", "copy", "filtered", "unseen", "no field", "other"]
 """What an event did to a part: counted; matched and added nothing; started it afresh (`unless`); was a copy that
 `once per` drops; did not pass a filter; lay outside of `active` or before `fresh`; had not the field that is asked for;
-or earned or moved something without being counted."""
+or earned or moved something without being counted, also a trait that is read, or an achievement that is named."""
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -102,7 +102,10 @@ class Explanation(msgspec.Struct, frozen=True):
     missing: list[str]
     """Everything that is missing, a step a line; empty once earned."""
     events: list[Happened]
-    """Once earned: from the latest start to the event that earned it. Else: all that concerned it since it began."""
+    """Once earned: those that alone would have earned it at the same event, the last of which is that event.
+
+    Else: all that concerned it since it began.
+    """
     had: list[Had]
 
     @property

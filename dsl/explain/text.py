@@ -5,8 +5,9 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import TYPE_CHECKING, Final
 
+from dsl.explain.effects import ratio
 from dsl.explain.shape import Happened
-from dsl.values import canonical_number
+from dsl.nodes.node import Measure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -53,9 +54,7 @@ def headline(told: Explanation) -> str:
 
 
 def _far(progress: Progress) -> str:
-    if progress.current is not None and progress.target is not None:
-        return f"{canonical_number(progress.current)} of {canonical_number(progress.target)}"
-    return f"{int(Fraction(progress.fraction) * 100)}%"
+    return ratio(Measure(Fraction(progress.fraction), progress.current, progress.target))
 
 
 def _parts(part: Part, depth: int) -> Iterator[str]:

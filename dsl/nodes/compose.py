@@ -7,19 +7,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from dsl.clock import alike, stretch_now, unit_now
 from dsl.event import Position
 from dsl.nodes.late import nothing, unmoved
-from dsl.nodes.node import ALL, CLOSED, NOTHING, Measure, whole
+from dsl.nodes.node import ALL, BEGINNING, CLOSED, EVERYWHERE, NOTHING, Measure, Reach, whole
 from dsl.nodes.recent import ExtremeReached, NthReached, SumReached
 from dsl.nodes.sequence import SequenceReached
 from dsl.nodes.streak import StreakReached, Streaks
-from dsl.nodes.totals import Reached, Total
+from dsl.nodes.totals import Reached, ReachedInUnit, Total
 from dsl.progress import Held, Since
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from fractions import Fraction
 
-    from dsl.clock import Clock
+    from dsl.clock import Clock, Now
     from dsl.event import Event
     from dsl.nodes.late import LateStep, Lift, Undo
     from dsl.nodes.node import Aggregate, Condition, Gate, Step, Tests
@@ -50,10 +52,26 @@ class Combined:
                     return True
         return False
 
-    def measure(self, state: State, now: int, floor: Position) -> Measure:
+    def start_at(self, state: State, now: Now) -> Position | None:
+        """Return the latest start in a moment."""
+        starts = [start for part in self.parts if (start := start_at(part, state, now)) is not None]
+        return sorted(starts)[-self.k] if len(starts) >= self.k else None
+
+    def measure(self, state: State, now: Now, reach: Reach) -> Measure:
         """See `Condition`: the mean of the k largest."""
-        fractions = sorted((part.measure(state, now, floor).fraction for part in self.parts), reverse=True)
-        return Measure(sum(fractions[: self.k], start=NOTHING.fraction) / self.k)
+        if reach == EVERYWHERE:
+            return self._mean([part.measure(state, now, reach).fraction for part in self.parts], [])
+        if reach.has(self.start_at(state, now)):
+            return ALL
+        # A streak's start that lies behind the moment and out of reach is later than any other: it comes first.
+        known = [(start_at(part, state, now), part.measure(state, now, reach).fraction) for part in self.parts]
+        ahead = [fraction for start, fraction in known if start is not None and start.at >= reach.end]
+        others = [fraction for start, fraction in known if start is None or start.at < reach.end]
+        return self._mean(others, ahead)
+
+    def _mean(self, fractions: list[Fraction], first: list[Fraction]) -> Measure:
+        largest = [*sorted(first, reverse=True), *sorted(fractions, reverse=True)]
+        return Measure(sum(largest[: self.k], start=NOTHING.fraction) / self.k)
 
 
 class Has:
@@ -72,11 +90,10 @@ class Has:
         """See `Condition`."""
         return any(slot in state.earned for slot in self.slots)
 
-    def measure(self, state: State, now: int, floor: Position) -> Measure:
-        """See `Condition`: nought or one."""
+    def measure(self, state: State, now: Now, reach: Reach) -> Measure:
+        """See `Condition`: 0 or 1."""
         del now
-        start = self.start(state)
-        return whole(1) if start is not None and start >= floor else Measure(NOTHING.fraction, 0, 1)
+        return whole(1) if reach.has(self.start(state)) else Measure(NOTHING.fraction, 0, 1)
 
 
 class _Span:
@@ -122,15 +139,28 @@ class _Span:
 
         return holds
 
-    def floor(self, state: State, now: int) -> Position:
-        """Return where the span that reaches to `now` begins."""
+    def reach(self, state: State, now: Now) -> Reach:
+        """Return what lies in the span that reaches to a moment."""
         raise NotImplementedError
 
-    def measure(self, state: State, now: int, floor: Position) -> Measure:
-        """See `Condition`: full once it held, else of what lies in the span that reaches to `now`."""
-        inner = self.inner.measure(state, now, max(floor, self.floor(state, now)))
-        start = self.start(state)
-        if start is None or start < floor:
+    def admits(self, state: State, now: Now, start: Position) -> bool:
+        """Tell whether the span holds a start in a moment between events."""
+        raise NotImplementedError
+
+    def start_at(self, state: State, now: Now) -> Position | None:
+        """Return the latest start in a moment: between events, that which an event would find."""
+        held = self.start(state)
+        if now.event is not None:
+            return held
+        start = start_at(self.inner, state, now)
+        if start is None or (held is not None and start <= held) or not self.admits(state, now, start):
+            return held
+        return start
+
+    def measure(self, state: State, now: Now, reach: Reach) -> Measure:
+        """See `Condition`: full once it held, else of what lies in the span that reaches to the moment."""
+        inner = self.inner.measure(state, now, reach.meet(self.reach(state, now)))
+        if not reach.has(self.start_at(state, now)):
             return inner
         return whole(inner.target) if inner.target is not None else ALL
 
@@ -199,10 +229,15 @@ class Within(_Span):
         """Return how far late events of one type can lift what is held: as far as the start of what is within."""
         return lift_of(self.inner, event_type)
 
-    def floor(self, state: State, now: int) -> Position:
+    def reach(self, state: State, now: Now) -> Reach:
         """See `_Span`."""
         del state
-        return Position(now - self.length + 1, "")
+        return Reach(Position(now.at - self.length + 1, ""))
+
+    def admits(self, state: State, now: Now, start: Position) -> bool:
+        """See `_Span`."""
+        del state
+        return now.at - start.at < self.length
 
 
 class Per(_Span):
@@ -225,10 +260,13 @@ class Per(_Span):
 
         return step
 
-    def floor(self, state: State, now: int) -> Position:
+    def reach(self, state: State, now: Now) -> Reach:
         """See `_Span`."""
-        index = self.clock.now_unit(state, now, self.unit)
-        return Position(self.clock.begin(state, self.unit, index), "")
+        return reach_of(self.clock, state, now, self.unit)
+
+    def admits(self, state: State, now: Now, start: Position) -> bool:
+        """See `_Span`."""
+        return alike(self.clock, state, now, start.at, self.unit)
 
 
 class Unless(_Span):
@@ -255,12 +293,60 @@ class Unless(_Span):
 
         return step
 
-    def floor(self, state: State, now: int) -> Position:
+    def _last(self, state: State) -> Position | None:
+        """Return the last E."""
+        node = state.nodes.get(self.slot)
+        return node.last if isinstance(node, Since) else None
+
+    def reach(self, state: State, now: Now) -> Reach:
+        """See `_Span`: whatever lies behind the last E."""
+        del now
+        last = self._last(state)
+        return Reach(BEGINNING if last is None else Position(last.at, last.id + "\x00"))
+
+    def admits(self, state: State, now: Now, start: Position) -> bool:
         """See `_Span`."""
         del now
-        node = state.nodes.get(self.slot)
-        last = node.last if isinstance(node, Since) else None
-        return Position(-(2**63), "") if last is None else Position(last.at, last.id + "\x00")
+        last = self._last(state)
+        return last is None or start > last
+
+
+def reach_of(clock: Clock, state: State, now: Now, unit: Unit) -> Reach:
+    """Return what lies in the calendar unit of a moment."""
+    begin, end = stretch_now(clock, state, now, unit)
+    return Reach(Position(begin, ""), end)
+
+
+def start_at(node: Condition, state: State, now: Now) -> Position | None:
+    """Return the latest start of a condition in a moment. At an event that is its start by now.
+
+    Between events it is that which an event would find that matches nothing; only asked where it was compiled to be
+    tracked.
+    """
+    match node:
+        case Combined() | Within() | Per() | Unless() | StreakReached():
+            return node.start_at(state, now)
+        case _:
+            return node.start(state)
+
+
+def holds_at(node: Condition, state: State, now: Now) -> bool:
+    """Tell whether a condition holds in a moment, as an event would find that matches nothing."""
+    match node:
+        case Combined(parts=parts, k=k):
+            return sum(holds_at(part, state, now) for part in parts) >= k
+        case Within() | Per() | Unless():
+            return node.start_at(state, now) is not None
+        case _:
+            return node.holds(state)
+
+
+def holds_in_unit(node: Condition, state: State, now: Now, unit: Unit, clock: Clock) -> bool:
+    """Tell whether a condition under `repeat every` holds in a moment, within the unit of the moment."""
+    if isinstance(node, ReachedInUnit):
+        return node.holds_in(state, unit_now(clock, state, now, unit))
+    start = start_at(node, state, now)
+    return start is not None and alike(clock, state, now, start.at, unit)
 
 
 def starter(node: Condition) -> Callable[[State], Position | None]:

@@ -12,6 +12,7 @@ from dsl.progress import Amount, Grant, State
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from dsl.clock import Now
     from dsl.filters import Test
     from dsl.nodes.late import LateStep
 
@@ -24,8 +25,34 @@ BEGINNING = Position(-(2**63), "")
 """Before every event."""
 
 
+class Reach(NamedTuple):
+    """What counts towards a condition in a moment: places from `floor` on, before the instant `end` (microseconds).
+
+    It is what lies in all the spans around the condition that reach to the moment. Nothing but the begin of a streak's
+    unit lies behind a moment, as the clocks of events may differ.
+    """
+
+    floor: Position = BEGINNING
+    end: int = 2**63
+
+    def has(self, place: Position | None) -> bool:
+        """Tell whether a place, or a latest start, lies inside."""
+        return place is not None and place >= self.floor and place.at < self.end
+
+    def meet(self, other: Reach) -> Reach:
+        """Return what lies inside of both."""
+        return Reach(max(self.floor, other.floor), min(self.end, other.end))
+
+
+EVERYWHERE = Reach()
+
+
 class Measure(NamedTuple):
-    """How far a condition is: a fraction of 1 and, for an atomic condition, current and target."""
+    """How far a condition is: a fraction of 1 and, for an atomic condition, current and target.
+
+    The fraction is 1 where the condition holds, and nowhere else. So a total that lies on a bound which it must exceed
+    is as good as there, and its fraction is less.
+    """
 
     fraction: Fraction
     current: Amount | None = None
@@ -120,6 +147,6 @@ class Condition(Protocol):
         """Tell whether it holds, on all that was folded."""
         ...
 
-    def measure(self, state: State, now: int, floor: Position) -> Measure:
-        """Return the progress at `now` (microseconds) of what lies at `floor` or later."""
+    def measure(self, state: State, now: Now, reach: Reach) -> Measure:
+        """Return the progress in a moment, of what lies within reach: full where the latest start does."""
         ...

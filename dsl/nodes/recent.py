@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING
 
 from dsl.event import Position
 from dsl.nodes.late import nothing, put
-from dsl.nodes.node import Measure, measure, whole
-from dsl.nodes.totals import Bound, add
+from dsl.nodes.node import Measure, measure
+from dsl.nodes.totals import add
 from dsl.progress import Peak, Recent, RecentAmounts, RecentValues
 from dsl.values import value_key
 
 if TYPE_CHECKING:
+    from dsl.clock import Now
     from dsl.event import Event
+    from dsl.nodes.bound import Bound
     from dsl.nodes.late import LateStep, Undo
-    from dsl.nodes.node import Step, Tests
+    from dsl.nodes.node import Reach, Step, Tests
     from dsl.progress import Amount, State
 
 
@@ -246,10 +248,10 @@ class NthReached:
         """See `Condition`."""
         return len(self.recent.positions(state)) >= self.need
 
-    def measure(self, state: State, now: int, floor: Position) -> Measure:
+    def measure(self, state: State, now: Now, reach: Reach) -> Measure:
         """See `Condition`."""
         del now
-        return measure(sum(1 for position in self.recent.positions(state) if position >= floor), self.need)
+        return measure(sum(1 for position in self.recent.positions(state) if reach.has(position)), self.need)
 
 
 class CountReached(NthReached):
@@ -302,14 +304,14 @@ class SumReached:
         """See `Condition`."""
         return self.start(state) is not None
 
-    def measure(self, state: State, now: int, floor: Position) -> Measure:
+    def measure(self, state: State, now: Now, reach: Reach) -> Measure:
         """See `Condition`."""
         del now
         total: Amount = 0
         for position, amount in self._items(state):
-            if position >= floor:
+            if reach.has(position):
                 total = add(total, amount)
-        return measure(total, self.bound.target)
+        return self.bound.measure(total)
 
 
 class ExtremeReached:
@@ -329,12 +331,12 @@ class ExtremeReached:
                     return position
         return None
 
-    def _best(self, state: State, floor: Position) -> Amount | None:
+    def _best(self, state: State, reach: Reach) -> Amount | None:
         node = state.nodes.get(self.values.slot)
         if isinstance(node, Peak):
             return node.best
         if isinstance(node, RecentAmounts):
-            return next((value for position, value in node.items if position >= floor), None)
+            return next((value for position, value in node.items if reach.has(position)), None)
         return None
 
     def holds(self, state: State) -> bool:
@@ -344,13 +346,10 @@ class ExtremeReached:
             return node.best is not None and self.bound.reached(node.best)
         return self.start(state) is not None
 
-    def measure(self, state: State, now: int, floor: Position) -> Measure:
+    def measure(self, state: State, now: Now, reach: Reach) -> Measure:
         """See `Condition`. `min` is reached or not, there is no way there."""
         del now
-        best = self._best(state, floor)
-        reached = best is not None and self.bound.reached(best)
+        best = self._best(state, reach)
         if self.values.sign < 0:
-            return measure(1 if reached else 0, 1)
-        if reached:
-            return whole(self.bound.target)
-        return measure(0 if best is None else best, self.bound.target)
+            return measure(1 if best is not None and self.bound.reached(best) else 0, 1)
+        return measure(0, self.bound.target) if best is None else self.bound.measure(best)

@@ -17,10 +17,11 @@ from dsl.values import value_key
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from dsl.clock import Now
     from dsl.event import Event
     from dsl.filters import Test
     from dsl.nodes.late import LateStep, Lift, Undo
-    from dsl.nodes.node import Step, Tests
+    from dsl.nodes.node import Reach, Step, Tests
     from dsl.progress import Grant, State
 
     Places = tuple[tuple[int, Test | None], ...]
@@ -218,20 +219,19 @@ class SequenceReached:
         """See `Condition`."""
         return self.start(state) is not None
 
-    def measure(self, state: State, now: int, floor: Position) -> Measure:
+    def measure(self, state: State, now: Now, reach: Reach) -> Measure:
         """See `Condition`."""
         del now
-        start = self.start(state)
-        if start is not None and start >= floor:
+        if reach.has(self.start(state)):
             return whole(self.sequences.length)
         node = state.nodes.get(self.sequences.slot)
         longest = 0
         if isinstance(node, KeyedSteps):
-            longest = max((_longest(best, floor) for best in node.best.values()), default=0)
+            longest = max((_longest(best, reach) for best in node.best.values()), default=0)
         elif isinstance(node, Steps):
-            longest = _longest(node.best, floor)
+            longest = _longest(node.best, reach)
         return measure(longest, self.sequences.length)
 
 
-def _longest(best: Sequence[Position | None], floor: Position) -> int:
-    return max((i + 1 for i, position in enumerate(best) if position is not None and position >= floor), default=0)
+def _longest(best: Sequence[Position | None], reach: Reach) -> int:
+    return max((i + 1 for i, position in enumerate(best) if reach.has(position)), default=0)

@@ -8,11 +8,13 @@ few units stay open: those that some clock shows, or has yet to show. What lies 
 from __future__ import annotations
 
 from bisect import bisect_left
+from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
 from dsl.calendar import MAX_OFFSET, unit_index
+from dsl.clock import unit_now
 from dsl.event import Position
 from dsl.nodes.late import nothing, put
 from dsl.nodes.node import CLOSED, Measure, measure, only, whole
@@ -21,10 +23,10 @@ from dsl.progress import Run
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from dsl.clock import Clock
+    from dsl.clock import Clock, Now
     from dsl.event import Event
     from dsl.nodes.late import LateStep, Undo
-    from dsl.nodes.node import Gate, Step, Tests
+    from dsl.nodes.node import Gate, Reach, Step, Tests
     from dsl.progress import Grant, State
     from dsl.types import Unit
 
@@ -218,20 +220,27 @@ class Streaks:
                 best = max(best, length)
         node.best = best
 
-    def current(self, state: State, now: int, floor: Position) -> int:
-        """Return the active units of the run that reaches to `now`, those that begin at `floor` or later."""
+    def begin(self, state: State, index: int) -> Position:
+        """Return the place before all events of a unit, by the clock of now."""
+        return Position(self.clock.begin(state, self.unit, index), "")
+
+    def current(self, state: State, now: Now, reach: Reach, most: int) -> int:
+        """Return how many active units, up to `most`, the run that reaches to a moment has within reach.
+
+        As many as a bound could ask for: the unit that is n-th from the end of the run has to begin within reach.
+        """
         node = state.nodes.get(self.slot)
         if not isinstance(node, Run):
             return 0
         runs = list(self.runs(node))
-        if not runs or self.clock.now_unit(state, now, self.unit) - runs[-1][0] - 1 > self.grace:
+        if not runs or unit_now(self.clock, state, now, self.unit) - runs[-1][0] - 1 > self.grace:
             return 0
         length = runs[-1][1]
         if not self.keep:
             return length
-        units = [*node.tail[:-1], *(index for index, _ in runs)][-min(length, self.keep) :]
-        # A unit begins before all events of its first instant: one that starts afresh at that instant spoils it.
-        return sum(1 for index in units if Position(self.clock.begin(state, self.unit, index), "") >= floor)
+        units = reversed([*node.tail[:-1], *(index for index, _ in runs)])
+        near = enumerate(islice(units, min(length, most)), 1)
+        return max((n for n, index in near if reach.has(self.begin(state, index))), default=0)
 
 
 class StreakReached:
@@ -257,9 +266,16 @@ class StreakReached:
         best, need = self.streaks.teller(), self.need
         return lambda state: best(state) >= need
 
-    def measure(self, state: State, now: int, floor: Position) -> Measure:
+    def start_at(self, state: State, now: Now) -> Position | None:
+        """Return the latest start in a moment: the zone of the user may have changed since the last event seen."""
+        node = state.nodes.get(self.streaks.slot)
+        if now.event is not None or not isinstance(node, Run) or node.unit is None:
+            return self.start(state)
+        begin = self.streaks.begin(state, node.unit)
+        return begin if node.start is None else max(node.start, begin)
+
+    def measure(self, state: State, now: Now, reach: Reach) -> Measure:
         """See `Condition`."""
-        start = self.start(state)
-        if start >= floor if start is not None else not self.streaks.keep and self.holds(state):
+        if reach.has(self.start_at(state, now)) if self.streaks.keep else self.holds(state):
             return whole(self.need)
-        return measure(self.streaks.current(state, now, floor), self.need)
+        return measure(self.streaks.current(state, now, reach, self.need - 1), self.need)

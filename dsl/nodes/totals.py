@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dsl.calendar import unit_index
+from dsl.clock import unit_now
 from dsl.nodes.late import nothing, put
-from dsl.nodes.node import CLOSED, Measure, measure, only, whole
+from dsl.nodes.node import CLOSED, Measure, only, whole
 from dsl.progress import SinceTally, SinceValues, Tally, UnitTally, UnitValues, Values
 from dsl.values import EXACT, value_key
 
@@ -18,29 +19,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from decimal import Decimal
 
-    from dsl.clock import Clock
+    from dsl.clock import Clock, Now
     from dsl.event import Event, Position
+    from dsl.nodes.bound import Bound
     from dsl.nodes.late import LateStep, Undo
-    from dsl.nodes.node import Gate, Step, Tests
+    from dsl.nodes.node import Gate, Reach, Step, Tests
     from dsl.progress import Amount, Grant, State
     from dsl.types import Unit
-
-
-class Bound:
-    """`>= n` or `> n`, `<= n` or `< n`; `target` is what progress aims at."""
-
-    def __init__(self, op: str, bound: Amount, *, integral: bool) -> None:
-        self.op = op
-        self.bound = bound
-        self.target: Amount = int(bound) + 1 if op == ">" and integral else bound
-
-    def reached(self, total: Amount) -> bool:
-        """Tell whether `total` satisfies the bound."""
-        if self.op == ">=":
-            return total >= self.bound
-        if self.op == ">":
-            return total > self.bound
-        return total <= self.bound if self.op == "<=" else total < self.bound
 
 
 def _amount_of(field: str) -> Callable[[Event], Amount | None]:
@@ -150,7 +135,7 @@ class Total:
 
         return total if type(self) is Total else self.best
 
-    def current(self, state: State, now: int) -> Amount:
+    def current(self, state: State, now: Now) -> Amount:
         """Return the total."""
         del now
         return self.best(state)
@@ -195,10 +180,10 @@ class UnitTotal(Total):
         node = state.nodes.get(self.slot)
         return node.best if isinstance(node, UnitTally) else 0
 
-    def current(self, state: State, now: int) -> Amount:
+    def current(self, state: State, now: Now) -> Amount:
         """Return the total of the unit of `now`."""
         node = state.nodes.get(self.slot)
-        return self.within(state, self.clock.now_unit(state, now, self.unit)) if isinstance(node, UnitTally) else 0
+        return self.within(state, unit_now(self.clock, state, now, self.unit)) if isinstance(node, UnitTally) else 0
 
     def within(self, state: State, index: int) -> Amount:
         """Return the total of one unit, nought unless it is the latest one."""
@@ -249,11 +234,35 @@ class SinceTotal(Total):
         node = state.nodes.get(self.slot)
         return node.best if isinstance(node, SinceTally) else 0
 
-    def current(self, state: State, now: int) -> Amount:
+    def current(self, state: State, now: Now) -> Amount:
         """Return the total since the last event that started it afresh."""
         del now
         node = state.nodes.get(self.slot)
         return node.total if isinstance(node, SinceTally) else 0
+
+
+class SinceTotalOrNothing(SinceTotal):
+    """The same where a total of nothing is enough: every event is a moment in which the total may be that.
+
+    `moments` are the types of all of them.
+    """
+
+    def __init__(self, tests: Tests, field: str, key: str, unless: Tests, moments: frozenset[str]) -> None:
+        super().__init__(tests, field, key, unless)
+        self.types |= moments
+
+    def stepper(self, event_type: str) -> Step:
+        """See `Aggregate`."""
+        slot, move = self.slot, super().stepper(event_type)
+
+        def step(state: State, event: Event) -> None:
+            move(state, event)
+            node = state.nodes.get(slot)
+            if not isinstance(node, SinceTally):
+                node = state.nodes[slot] = SinceTally()
+            node.best = max(node.best, node.total)
+
+        return step
 
 
 class Distinct(Total):
@@ -364,10 +373,10 @@ class UnitDistinct(Distinct):
         node = state.nodes.get(self.slot)
         return node.best if isinstance(node, UnitValues) else 0
 
-    def current(self, state: State, now: int) -> Amount:
+    def current(self, state: State, now: Now) -> Amount:
         """Return the number of values in the unit of `now`."""
         node = state.nodes.get(self.slot)
-        return self.within(state, self.clock.now_unit(state, now, self.unit)) if isinstance(node, UnitValues) else 0
+        return self.within(state, unit_now(self.clock, state, now, self.unit)) if isinstance(node, UnitValues) else 0
 
     def within(self, state: State, index: int) -> Amount:
         """Return the number of values of one unit, nought unless it is the latest one."""
@@ -416,7 +425,7 @@ class SinceDistinct(Distinct):
         node = state.nodes.get(self.slot)
         return node.best if isinstance(node, SinceValues) else 0
 
-    def current(self, state: State, now: int) -> Amount:
+    def current(self, state: State, now: Now) -> Amount:
         """Return the number of values since the last event that started it afresh."""
         del now
         node = state.nodes.get(self.slot)
@@ -445,12 +454,12 @@ class Reached:
         best, bound = self.total.teller(), self.bound.bound
         return self.holds if self.bound.op != ">=" else lambda state: best(state) >= bound
 
-    def measure(self, state: State, now: int, floor: Position) -> Measure:
+    def measure(self, state: State, now: Now, reach: Reach) -> Measure:
         """See `Condition`."""
-        del floor
+        del reach
         if self.holds(state):
             return whole(self.bound.target)
-        return measure(self.total.current(state, now), self.bound.target)
+        return self.bound.measure(self.total.current(state, now))
 
 
 class ReachedInUnit(Reached):
@@ -464,7 +473,7 @@ class ReachedInUnit(Reached):
         """Tell whether the bound is reached within unit `index`."""
         return self.bound.reached(self.in_unit.within(state, index))
 
-    def measure(self, state: State, now: int, floor: Position) -> Measure:
+    def measure(self, state: State, now: Now, reach: Reach) -> Measure:
         """See `Condition`."""
-        del floor
-        return measure(self.total.current(state, now), self.bound.target)
+        del reach
+        return self.bound.measure(self.total.current(state, now))

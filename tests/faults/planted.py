@@ -24,6 +24,9 @@ KEYS: Final = "property/test_keys.py"
 PROTOCOL: Final = "faults/test_protocol.py"
 EDGES: Final = "faults/test_edges.py"
 CONTRACT: Final = "worker/test_contract.py"
+AGREEMENT: Final = "property/test_agreement.py::test_explanations_agree_in_the_corners"
+CORNERS: Final = "property/test_agreement.py::test_the_fold_follows_the_definition_in_the_corners"
+MOMENTS: Final = "dsl/test_moments.py"
 DRAWN: Final = ("faults/test_metamorphic.py::test_drawn_rules_through_the_database[1]",)
 
 _LEDGER_ORDER: Final = (
@@ -655,14 +658,6 @@ _JUDGING: Final = (
         LATE,
     ),
     Bug(
-        "explained_by_the_clock_of_another",
-        "an occurrence that was earned is explained by the clock of its event",
-        "dsl/clock.py",
-        "unit_index(unit, self.local(state, event))) - event.offset * SECOND\n",
-        "unit_index(unit, self.local(state, event)))\n",
-        ("property/test_explain.py::test_so_it_does_where_labels_come_back",),
-    ),
-    Bug(
         "a_value_poses_as_the_hash_of_another",
         "two values are two",
         "dsl/values.py",
@@ -693,6 +688,111 @@ _JUDGING: Final = (
         '    text = f"{token(tenant)}:{event}"\n',
         '    text = f"{tenant}:{event}"\n',
         (f"{KEYS}::test_a_colon_does_not_move_an_event_to_another_tenant",),
+    ),
+    # -- progress and explanations --
+    Bug(
+        "unless_at_the_begin_of_a_unit_overlooked",
+        "an `unless` at the very begin of a unit spoils the unit, in progress too",
+        "dsl/nodes/streak.py",
+        "if reach.has(self.begin(state, index))), default=0)",
+        "if self.begin(state, index).at >= reach.floor.at), default=0)",
+        (f"{MOMENTS}::test_an_unless_at_the_very_begin_of_a_unit_spoils_it", AGREEMENT),
+    ),
+    Bug(
+        "total_of_nothing_forgotten",
+        "after an `unless` a total of nothing may be enough",
+        "dsl/nodes/totals.py",
+        "                node = state.nodes[slot] = SinceTally()\n            node.best = max(node.best, node.total)\n",
+        "                node = state.nodes[slot] = SinceTally()\n",
+        (f"{MOMENTS}::test_a_total_of_nothing_may_be_enough", CORNERS),
+    ),
+    Bug(
+        "total_of_nothing_at_own_events_alone",
+        "every event is a moment at which a total of nothing may be enough",
+        "dsl/nodes/totals.py",
+        "        self.types |= moments\n",
+        "        del moments\n",
+        (f"{MOMENTS}::test_a_total_of_nothing_may_be_enough", CORNERS),
+    ),
+    Bug(
+        "total_on_its_bound_is_complete",
+        "progress is full exactly if it holds",
+        "dsl/nodes/bound.py",
+        "return found if found.fraction < 1 else found._replace(fraction=1 / (1 + LEAST / Fraction(self.target)))",
+        "return found",
+        ("dsl/test_evidence.py::test_a_total_on_a_bound_to_exceed_is_not_complete",),
+    ),
+    Bug(
+        "span_asked_of_the_last_event_alone",
+        "between events it is asked what an event now would find",
+        "dsl/nodes/compose.py",
+        "        held = self.start(state)\n        if now.event is not None:\n            return held\n",
+        "        held = self.start(state)\n        if now.at:\n            return held\n",
+        ("dsl/test_evidence.py::test_a_part_that_a_moment_now_would_make_hold_lacks_nothing",),
+    ),
+    Bug(
+        "label_that_comes_back_begins_anew",
+        "what was counted before a label came back counts with it",
+        "dsl/conditions.py",
+        "mods.unless is None and clock.fixed and steady(mods.tz, Unit(mods.per.text)):",
+        "mods.unless is None and clock.fixed:",
+        ("property/test_found.py::test_what_came_before_a_label_that_comes_back_counts_with_it",),
+    ),
+    Bug(
+        "stretch_ends_with_the_label",
+        "what lies in a unit reaches to now without a break",
+        "dsl/calendar.py",
+        "    if end <= at:  # the next label came before: this one came back, for what is left of it\n",
+        "    if end == at:\n",
+        ("property/test_wall.py::test_a_stretch_shows_one_label_and_ends_where_another_begins",),
+    ),
+    Bug(
+        "calendar_before_grants",
+        "every occurrence that was earned is explained",
+        "dsl/explain/occurrences.py",
+        "        return _earned(known, name, unit) or _unit(known, name, current, (unit, clock))\n",
+        "        return _unit(known, name, current, (unit, clock))\n",
+        ("worker/test_explaining.py::test_an_occurrence_that_was_earned_is_found_whatever_day_it_is_now",),
+    ),
+    Bug(
+        "unit_before_the_start_left_out",
+        "the events in the units of a streak are listed, and none before its run",
+        "dsl/explain/evidence.py",
+        "unit >= first[path] for path, unit in noted.units.items())",
+        "unit > first[path] for path, unit in noted.units.items())",
+        ("dsl/test_evidence.py",),
+    ),
+    Bug(
+        "evidence_not_tried",
+        "the listed events alone earn what they are said to have earned",
+        "dsl/explain/evidence.py",
+        "        if story.earns([each.event for each in found], grant):\n",
+        "        if found:\n",
+        ("dsl/test_evidence.py::test_a_copy_of_what_is_not_listed_is_not_listed",),
+    ),
+    Bug(
+        "achievements_before_it_left_out",
+        "what earned the achievements that it names is listed",
+        "dsl/explain/evidence.py",
+        "    grounds = [ground, *_named(ground, firsts)]\n",
+        "    grounds = [ground, *_named(ground, firsts)][:1]\n",
+        ("dsl/test_evidence.py::test_what_an_achievement_before_it_needs_is_listed_too",),
+    ),
+    Bug(
+        "moment_of_an_event_by_another_clock",
+        "an occurrence is looked at by the clock of the event that is in it",
+        "dsl/clock.py",
+        "        return 0 if now.event is None else now.event.offset\n",
+        "        del now\n        return 0\n",
+        ("worker/test_explaining.py", AGREEMENT),
+    ),
+    Bug(
+        "one_tier_without_the_occurrence_refuses_all",
+        "an occurrence that only one tier has is explained",
+        "worker/explaining.py",
+        "            refused.append(error)\n",
+        "            raise CannotExplainError(str(error)) from error\n",
+        ("worker/test_explaining.py::test_an_occurrence_that_only_one_tier_has",),
     ),
 )
 

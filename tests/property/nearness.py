@@ -1,25 +1,28 @@
 """How far a subject is: the paragraph on progress.
 
-A condition counts what could be part of its latest start now: places that lie in every window above it.
+Asked between events, it is as at an event that matches nothing. Of what holds then, with its latest start in every
+window around it, progress is full; else a condition counts what could be part of that start: places in those windows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 from typing import TYPE_CHECKING, NamedTuple
 
 from dsl import syntax
-from dsl.event import Position
+from dsl.event import Event, Position
 from tests.property import wall
 from tests.property.earning import afresh, in_effect, scope_of, sees, tiers
 from tests.property.latest import (
     BEGINNING,
     Prefix,
+    View,
     as_number,
     begin_of,
     best_of_steps,
     earned_by,
+    in_unit_of,
     latest_start,
     least_number,
     least_parts,
@@ -27,15 +30,14 @@ from tests.property.latest import (
     reaches,
     runs_of,
 )
-from tests.property.timeline import Subject, position
+from tests.property.timeline import Subject, Timeline, position
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dsl.types import Number
+    from dsl.types import Number, Value
     from tests.property.latest import Unlock
     from tests.property.ruleset import Ruleset
-    from tests.property.timeline import Timeline
     from tests.property.wall import Clock
 
 
@@ -100,15 +102,28 @@ def _progress_of_tier(
     after = sum(position(event) <= since for event in timeline.events) if each else 0
     view = afresh(rules, timeline, earned, [version], after)[version.version]
     last = max((i for i, event in enumerate(timeline.events) if sees(version, event)), default=-1)
+    prefix = _and_now(view, last, now)
     span: Span = ()
     done = bool(own) and not each
     if isinstance(version.repeat, syntax.RepeatEvery):
         unit, tz = version.repeat.unit.text, version.repeat.tz
-        clock = timeline.clock_now(tz)
-        done = wall.label(unit, now, clock) in {unlock.occurrence for unlock in own}
-        span = (_in_unit(unit, now, clock),)
-    asked = Asked(Prefix(view, last), span, now)
+        done = wall.label(unit, now, prefix.clock(tz)) in {unlock.occurrence for unlock in own}
+        start = latest_start(when, prefix)
+        done = done or (start is not None and in_unit_of(prefix, start, unit, tz))
+        span = (_in_unit(unit, now, prefix.clock(tz)),)
+    asked = Asked(prefix, span, now)
     return _full(_so_far(when, asked)) if done else _progress(when, asked)
+
+
+def _and_now(view: View, last: int, now: int) -> Prefix:
+    """Return what is seen up to event `last`, and behind it an event now that matches nothing, in the zone of now."""
+    timeline, first = view.timeline, view.first
+    tenant, scope, name = timeline.subject
+    nothing = Event(tenant=tenant, id="\U0010ffff", type="", user=name, at=now, offset=0, fields={})
+    traits: Mapping[str, Value] = timeline.traits[-1] if scope == "user" else {}
+    events, known = timeline.events[first : last + 1], timeline.traits[first : last + 1]
+    seen = Timeline(timeline.subject, [*events, nothing], 0, [*known, traits])
+    return Prefix(View(view.rules, seen, view.earned), len(events))
 
 
 def _full(progress: Progress) -> Progress:
@@ -116,7 +131,8 @@ def _full(progress: Progress) -> Progress:
 
 
 def _in_unit(unit: str, now: int, clock: Clock) -> Window:
-    return lambda place: wall.unit_at(unit, place.at, clock) == wall.unit_at(unit, now, clock)
+    """Return the window of a calendar unit: the clock shows the label of now there, and all the way up to now."""
+    return lambda place: wall.shows_one(unit, min(place.at, now), max(place.at, now), clock)
 
 
 def _narrowed(mods: syntax.Modifiers, asked: Asked) -> Asked:
@@ -127,7 +143,7 @@ def _narrowed(mods: syntax.Modifiers, asked: Asked) -> Asked:
     if within is not None:
         windows.append(lambda place: now - place.at < within.us)
     if mods.per is not None:
-        windows.append(_in_unit(mods.per.text, now, prefix.view.timeline.clock_now(mods.tz)))
+        windows.append(_in_unit(mods.per.text, now, prefix.clock(mods.tz)))
     if unless is not None:
         windows.append(lambda place: lies_after(prefix, place, unless, mods.tz))
     return Asked(prefix, (*span, *windows), now)
@@ -136,15 +152,14 @@ def _narrowed(mods: syntax.Modifiers, asked: Asked) -> Asked:
 def _progress(condition: syntax.Condition, outer: Asked) -> Progress:
     """What holds is full, if it does on what lies in the windows above it; or else how much lies in its own."""
     so_far = _so_far(condition, _narrowed(condition.mods, outer))
-    some = outer.prefix.last >= outer.prefix.view.first
-    return _full(so_far) if some and outer.holds(latest_start(condition, outer.prefix)) else so_far
+    return _full(so_far) if outer.holds(latest_start(condition, outer.prefix)) else so_far
 
 
 def _so_far(condition: syntax.Condition, asked: Asked) -> Progress:
     prefix = asked.prefix
     match condition:
         case syntax.Count():
-            return _towards(_counted(condition, asked), least_number(condition.cmp))
+            return _of_number(_counted(condition, asked), least_number(condition.cmp))
         case syntax.Sum():
             values = _numbers(condition, asked)
             target = _target(condition, prefix.view.rules)
@@ -152,7 +167,7 @@ def _so_far(condition: syntax.Condition, asked: Asked) -> Progress:
         case syntax.Extreme():
             return _extreme_progress(condition, _numbers(condition, asked), prefix.view.rules)
         case syntax.Streak():
-            return _towards(_current_run(condition, asked), least_number(condition.cmp))
+            return _of_number(_current_run(condition, asked), least_number(condition.cmp))
         case syntax.Sequence(steps=steps):
             matched = [
                 k + 1
@@ -160,14 +175,24 @@ def _so_far(condition: syntax.Condition, asked: Asked) -> Progress:
                 for k in range(len(steps))
                 if asked.holds(best[k])
             ]
-            return _towards(max(matched, default=0), len(steps))
+            return _of_number(max(matched, default=0), len(steps))
         case syntax.Combine():
-            fractions = sorted((_progress(part, asked).fraction for part in condition.parts), reverse=True)
+            if asked.holds(latest_start(condition, prefix, "bare")):
+                return Progress(Fraction(1))
+            # A start behind now, out of a window, is later than all others: it takes its place among the k largest.
+            parts = [(_is_ahead(part, asked), _progress(part, asked).fraction) for part in condition.parts]
             needed = least_parts(condition)
-            return Progress(sum(fractions[:needed], Fraction(0)) / needed)
+            return Progress(
+                sum((fraction for _, fraction in sorted(parts, reverse=True)[:needed]), Fraction(0)) / needed
+            )
         case syntax.Unlocked(achievement=name, tier=tier):
             earned = min(earned_by(prefix.view.earned, name, tier), default=None)
-            return _towards(int(asked.holds(earned)), 1)
+            return _of_number(int(asked.holds(earned)), 1)
+
+
+def _is_ahead(condition: syntax.Condition, asked: Asked) -> bool:
+    start = latest_start(condition, asked.prefix)
+    return start is not None and start.at > asked.now and not asked.holds(start)
 
 
 def _counted(condition: syntax.Count, asked: Asked) -> int:
@@ -187,7 +212,7 @@ def _numbers(condition: syntax.Sum | syntax.Extreme, asked: Asked) -> list[Fract
 def _extreme_progress(condition: syntax.Extreme, values: list[Fraction], rules: Ruleset) -> Progress:
     reached = any(reaches(value, condition.cmp) for value in values)
     if condition.kind == "min":
-        return _towards(int(reached), 1)
+        return _of_number(int(reached), 1)
     return _towards(max(values, default=Fraction(0)), _target(condition, rules), reached=reached)
 
 
@@ -197,20 +222,34 @@ def _target(condition: syntax.Sum | syntax.Extreme, rules: Ruleset) -> Number:
     return least_number(condition.cmp) if condition.cmp.op == ">" and types == {"int"} else condition.cmp.bound
 
 
+def _of_number(current: int, target: int) -> Progress:
+    return _towards(current, target, reached=current >= target)
+
+
 def _towards(current: Number | Fraction, target: Number, *, reached: bool = False) -> Progress:
-    """Return current/target, clamped; towards a bound that is not positive there is only 0 or 1."""
+    """Return current/target, clamped; towards a bound that is not positive there is only 0 or 1.
+
+    What is on a bound that it has to exceed lacks the least decimal there is.
+    """
     if target <= 0:
-        return _towards(int(reached), 1)
+        return _towards(int(reached), 1, reached=reached)
     goal = Fraction(target)
     clamped = min(max(Fraction(current), Fraction(0)), goal)
-    return Progress(clamped / goal, clamped, goal)
+    whole = goal if reached or clamped < goal else goal + Fraction(1, 10**38)
+    return Progress(clamped / whole, clamped, goal)
 
 
 def _current_run(condition: syntax.Streak, asked: Asked) -> int:
-    """Count the active units of the run that is not broken yet, those that begin in the windows."""
+    """Count the active units of the run that is not broken yet: as many as a lower bound could ask for.
+
+    That is the most for which the unit that is so many-th from the end begins in the windows. The bound itself, and
+    more, are not reached, or nothing would be counted.
+    """
     runs = runs_of(condition, asked.prefix)
     clock = asked.prefix.view.timeline.clock_now(condition.mods.tz)
     present = wall.unit_at(condition.unit.text, asked.now, clock)
     if not runs or present - runs[-1][-1] - 1 > condition.grace:
         return 0
-    return sum(asked.holds(begin_of(condition, unit, clock)) for unit in runs[-1])
+    near = list(reversed(runs[-1]))[: least_number(condition.cmp) - 1]
+    inside = [n for n, unit in enumerate(near, 1) if asked.holds(begin_of(condition, unit, clock))]
+    return max(inside, default=0)

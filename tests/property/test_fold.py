@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from dsl.calendar import format_instant
 from dsl.fold import standings
-from dsl.outcome import digest, run
-from dsl.progress import decode, encode
+from dsl.outcome import Subject, digest, run
+from dsl.progress import State, decode, encode
 from dsl.story import Arrival
 from tests.property import reference, strategies
 from tests.property.reading import read
@@ -38,14 +38,14 @@ def _compiled(text: str) -> Program:
     return program
 
 
-def _ours(outcome: Outcome) -> list[tuple[object, ...]]:
+def unlocks(outcome: Outcome) -> list[tuple[object, ...]]:
     return sorted(
         (u.tenant_id, u.scope, u.subject, u.achievement, u.tier or "", u.occurrence or "", u.version, u.earned_at)
         for u in outcome.unlocks
     )
 
 
-def _theirs(outcome: reference.Outcome) -> list[tuple[object, ...]]:
+def unlocks_by_definition(outcome: reference.Outcome) -> list[tuple[object, ...]]:
     return sorted(
         (*u.subject, u.achievement, u.tier or "", u.occurrence or "", u.version, format_instant(u.earned_at))
         for u in outcome.unlocks
@@ -57,7 +57,7 @@ def _theirs(outcome: reference.Outcome) -> list[tuple[object, ...]]:
 def test_the_fold_grants_what_the_reference_grants(scenario: strategies.Scenario) -> None:
     outcome = run(_compiled(scenario.text), scenario.events)
     expected = reference.outcome(read(scenario.text), scenario.events)
-    assert _ours(outcome) == _theirs(expected)
+    assert unlocks(outcome) == unlocks_by_definition(expected)
     # The reference knows subjects of the scopes that have achievements; copies are counted by user.
     copies = [number for subject, number in expected.copies.items() if subject.scope == "user"]
     assert not copies or outcome.suppressed == sum(copies)
@@ -69,20 +69,17 @@ def test_progress_is_that_of_the_reference(scenario: strategies.Scenario) -> Non
     program = _compiled(scenario.text)
     now = max((event.at for event in scenario.events), default=0)
     expected = reference.outcome(read(scenario.text), scenario.events, now)
-    ours = {
-        (*subject, standing.achievement, standing.tier): standing.measure
-        for subject, state in run(program, scenario.events).states.items()
-        for standing in standings(program.scopes[subject.scope], state, now)
-    }
+    states = run(program, scenario.events).states
     for goal, progress in expected.progress.items():
-        measure = ours.get((*goal.subject, goal.achievement, goal.tier))
-        if measure is None:  # nothing that its rules hear has happened to this subject
-            assert progress.fraction == 0
-        elif progress.fraction or measure.fraction:
-            assert _shown(progress) == (measure.fraction, measure.current, measure.target)
+        # Of a subject to which nothing has happened that its rules hear, nothing is known.
+        state = states.get(Subject(*goal.subject), State())
+        found = standings(program.scopes[goal.subject.scope], state, now)
+        measure = next(each.measure for each in found if (each.achievement, each.tier) == goal[1:])
+        if progress.fraction or measure.fraction:
+            assert shown(progress) == (measure.fraction, measure.current, measure.target)
 
 
-def _shown(progress: Progress) -> tuple[Fraction, Fraction | None, Fraction | None]:
+def shown(progress: Progress) -> tuple[Fraction, Fraction | None, Fraction | None]:
     return progress.fraction, progress.current, progress.target
 
 

@@ -69,3 +69,16 @@ def test_what_was_unlocked_before_a_fresh_version_counts_from_its_first_moment()
         }"""
     assert _earned(rules, (1, "a"), (4, "c"), (5, "b"))[1:] == []
     assert _earned(rules, (1, "a"), (4, "b"), (5, "c"))[1:] == [("y", None, 4)]
+
+
+def test_what_came_before_a_label_that_comes_back_counts_with_it() -> None:
+    # On the Chatham Islands, 03:45 becomes 02:45 at 14:00 UTC: the hours run 02, 03, 02, 03.
+    zone = 'tz="Pacific/Chatham"'
+    rules = f"""
+        event a {{}}
+        achievement x {{ when count(event=a, >= 3, per=hour, {zone}) }}
+        achievement y {{ repeat every hour {zone} when count(event=a, >= 3) }}"""
+    start = 1_775_311_200 * SECOND - START  # 2026-04-04T14:00:00Z
+    minutes = (-50, -30, 3)
+    earned = _earned(rules, *((start // SECOND + minute * 60, "a") for minute in minutes))
+    assert [(name, occurrence) for name, occurrence, _ in earned] == [("x", None), ("y", "2026-04-05T02")]

@@ -67,3 +67,28 @@ def test_the_calendar_agrees(jump: tuple[str, int], distance: int, unit: Unit) -
     index = calendar.unit_index(unit, at + calendar.offset_at(zone, at) * SECOND)
     assert calendar.label(unit, index) == wall.label(unit, at, zone)
     assert calendar.unit_start(unit, index, zone) == wall.begin(unit, wall.unit_at(unit, at, zone), zone)
+
+
+@given(
+    st.sampled_from([(zone, instant(jump)) for zone, jumps in JUMPS.items() for jump in jumps]),
+    st.one_of(st.sampled_from((0, -1, 1)), st.integers(-3_000 * MINUTE, 3_000 * MINUTE)),
+    st.sampled_from(Unit),
+)
+def test_a_stretch_shows_one_label_and_ends_where_another_begins(
+    jump: tuple[str, int], distance: int, unit: Unit
+) -> None:
+    zone, at = jump[0], jump[1] + distance
+    begin, end = calendar.stretch(unit, at, zone)
+    assert begin <= at < end
+    assert wall.shows_one(unit, begin, at, zone)
+    assert wall.shows_one(unit, at, end - 1, zone)
+    number = wall.unit_at(unit, at, zone)
+    assert wall.unit_at(unit, begin - 1, zone) != number
+    assert wall.unit_at(unit, end, zone) != number
+
+
+@given(st.sampled_from((0, 20_700, -43_200)), st.integers(0, 10**15), st.sampled_from(Unit))
+def test_a_stretch_by_an_offset_is_the_unit(offset: int, at: int, unit: Unit) -> None:
+    begin, end = calendar.stretch(unit, at, offset)
+    assert begin == wall.begin(unit, wall.unit_at(unit, at, offset), offset)
+    assert end == wall.begin(unit, wall.unit_at(unit, at, offset) + 1, offset)

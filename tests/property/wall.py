@@ -113,6 +113,23 @@ def _jumps(low: int, high: int, clock: Clock) -> list[int]:
     return found
 
 
+@lru_cache(maxsize=1024)
+def _jumps_in(block: int, clock: Clock) -> tuple[int, ...]:
+    """Return the instants in a block of a thousand hours at which the clock's offset changes."""
+    return tuple(_jumps(block * 1000 * HOUR, (block + 1) * 1000 * HOUR, clock))
+
+
+def shows_one(unit: str, low: int, high: int, clock: Clock) -> bool:
+    """Tell whether a clock shows the label of one unit from an instant to another, and no other in between."""
+    number = unit_at(unit, low, clock)
+    if unit_at(unit, high, clock) != number:
+        return False
+    # Between two jumps, a clock only goes forward.
+    blocks = range(low // (1000 * HOUR), high // (1000 * HOUR) + 1)
+    jumps = [jump for block in blocks for jump in _jumps_in(block, clock) if low < jump <= high]
+    return all(unit_at(unit, at, clock) == number for jump in jumps for at in (jump - 1, jump))
+
+
 @lru_cache(maxsize=1 << 16)
 def begin(unit: str, number: int, clock: Clock) -> int:
     """Return the first instant in a unit: it shows the unit's first moment, or the clock jumps there."""

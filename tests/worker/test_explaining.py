@@ -122,3 +122,107 @@ def test_a_stream_that_is_not_there(folder: Path) -> None:
     ran = _explain(folder, "-u", "ann", "-a", "two")
     assert ran.exit_code == 1
     assert "No such file" in ran.stderr
+
+
+# -- travellers -------------------------------------------------------------------------------------------------------
+
+TRAVEL = """
+event a {}
+event commit.created {}
+traits from user.updated { timezone: string, plan: string }
+achievement daily { title "A commit today" when count(event=commit.created, >= 1) repeat every day tz=event }
+achievement three { title "Three today" when count(event=commit.created, >= 3) repeat every day tz=event }
+achievement lesson { title "Today" when count(event=a, >= 1) repeat every day tz=user }
+achievement habit { title "Two days in a row" when streak(event=a, per=day, >= 2, tz=user) }
+achievement pairs {
+  title "Pairs"
+  repeat each
+  tier low { when count(event=a, >= 1) }
+  tier high { when count(event=a, >= 3) }
+}
+achievement pro { title "Pro" when count(event=a, >= 2, within=1d) for plan = "pro" after habit }
+"""
+
+
+def _at(number: int, kind: str, when: str, **payload: str) -> str:
+    return _event(number, event_type=kind, occurred_at=when, payload=payload)
+
+
+@pytest.fixture
+def travel(tmp_path: Path) -> Path:
+    (tmp_path / "rules.ach").write_text(TRAVEL)
+    lines = [
+        _at(1, "user.updated", "2026-04-13T00:00:00Z", timezone="Asia/Tokyo"),
+        _at(2, "a", "2026-04-13T16:00:00Z"),
+        _at(3, "commit.created", "2026-04-14T08:00:00+09:00"),
+        _at(4, "user.updated", "2026-04-14T20:00:00Z", timezone="America/New_York"),
+        _at(5, "a", "2026-04-15T12:00:00Z"),
+        _at(6, "user.updated", "2026-04-15T12:30:00Z", plan="free"),
+        _at(7, "a", "2026-04-15T13:00:00Z"),
+        _at(8, "user.updated", "2026-04-15T14:00:00Z", plan="pro"),
+    ]
+    (tmp_path / "stream.jsonl").write_text("\n".join(lines))
+    return tmp_path
+
+
+def _one(folder: Path, *args: str) -> Any:  # noqa: ANN401 - any JSON
+    ran = _explain(folder, "-u", "ann", "--format", "json", *args)
+    assert ran.exit_code == 0, ran.stderr
+    (explanation,) = json.loads(ran.stdout)["explanations"]
+    return explanation
+
+
+def _listed(explanation: Any) -> dict[str, str]:  # noqa: ANN401 - any JSON
+    return {each["event_id"]: "; ".join(did["text"] for did in each["did"]) for each in explanation["events"]}
+
+
+@pytest.mark.parametrize(
+    ("achievement", "now", "event"),
+    [
+        ("daily", "2026-04-13T23:30:00Z", "e3"),  # it is the 13th by UTC, and was the 14th by the clock of the commit
+        ("lesson", "2026-04-13T17:00:00Z", "e2"),
+        ("lesson", "2026-04-15T14:00:00Z", "e2"),
+    ],
+)
+def test_an_occurrence_that_was_earned_is_found_whatever_day_it_is_now(
+    travel: Path, achievement: str, now: str, event: str
+) -> None:
+    earned = _one(travel, "-a", achievement, "--occurrence", "2026-04-14", "--now", now)
+    assert (earned["outcome"], earned["earned_by"]) == ("earned", event)
+
+
+def test_a_day_that_has_begun_for_an_event_may_be_asked_for(travel: Path) -> None:
+    asked = _one(travel, "-a", "three", "--occurrence", "2026-04-14", "--now", "2026-04-13T23:30:00Z")
+    assert (asked["outcome"], asked["when"]["progress"]["current"]) == ("not yet", 1)
+    assert _listed(asked) == {"e3": "counts: 1 of 3"}
+    other = _explain(travel, "-u", "ann", "-a", "three", "--occurrence", "2026-04-15", "--now", "2026-04-13T23:30:00Z")
+    assert (other.exit_code, "is no day up to now" in other.stderr) == (1, True)
+
+
+def test_the_units_of_a_streak_are_listed_with_their_events(travel: Path) -> None:
+    assert _listed(_one(travel, "-a", "habit")) == {
+        "e1": 'timezone is "Asia/Tokyo"',
+        "e2": "day 2026-04-14: 1 of 2",
+        "e4": 'timezone is "America/New_York"',
+        "e5": "day 2026-04-15: 2 of 2",
+    }
+
+
+def test_what_it_reads_beside_the_condition_is_listed(travel: Path) -> None:
+    assert _listed(_one(travel, "-a", "pro")) == {
+        "e1": 'timezone is "Asia/Tokyo"',
+        "e2": "counts towards habit",
+        "e4": 'timezone is "America/New_York"',
+        "e5": "counts: 1 of 2; earns habit",
+        "e6": 'plan is "free"',
+        "e7": "counts: 2 of 2",
+        "e8": 'plan is "pro"; meets the last requirement beside the `when`',
+    }
+
+
+def test_an_occurrence_that_only_one_tier_has(travel: Path) -> None:
+    low, high = json.loads(_explain(travel, "-u", "ann", "-a", "pairs", "--format", "json").stdout)["explanations"]
+    assert (low["occurrence"], high["occurrence"]) == ("4", "2")
+    assert _one(travel, "-a", "pairs", "--occurrence", "3")["tier"] == "low"
+    ran = _explain(travel, "-u", "ann", "-a", "pairs", "--occurrence", "9")
+    assert (ran.exit_code, 'there is no occurrence "9" yet' in ran.stderr) == (1, True)

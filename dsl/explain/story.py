@@ -1,0 +1,143 @@
+"""The events of one subject, folded for one achievement and tier: what was earned, and what is seen on the way."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from dsl.clock import Now, unit_now
+from dsl.event import Event, Position
+from dsl.explain.occurrences import Known
+from dsl.fold import start, step
+from dsl.progress import Grant
+from dsl.syntax import RepeatEach
+from dsl.watch import only, watched
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from dsl.explain.occurrences import Meant
+    from dsl.explain.recorder import Recorder
+    from dsl.judge import Ruling
+    from dsl.progress import State
+    from dsl.schema import Rules
+    from dsl.watch import Look, Watch
+
+LAST: Final = "\U0010ffff" * 2
+"""Behind every event id of an instant."""
+
+
+class Title(NamedTuple):
+    """An achievement and tier."""
+
+    achievement: str
+    tier: str | None
+
+    @property
+    def text(self) -> str:
+        """`NAME` or `NAME.TIER`."""
+        return self.achievement if self.tier is None else f"{self.achievement}.{self.tier}"
+
+
+class Folded(NamedTuple):
+    """What a fold has come to: the state, the grants in question, and the first grant of everything it knows."""
+
+    state: State
+    grants: list[Grant]
+    firsts: dict[Title, Grant]
+
+
+def place(event: Event) -> Position:
+    """Return the place of an event in canonical order."""
+    return Position(event.at, event.id)
+
+
+def _calendar(watch: Watch, last: dict[int, Event]) -> Look | None:
+    """Return what notes the last event in each calendar unit, None where an achievement has none."""
+    unit, clock = watch.judge.built.unit, watch.judge.built.clock
+    if unit is None or clock is None:
+        return None
+
+    def look(state: State, event: Event, position: Position) -> None:
+        del position
+        if watch.judge.covers(event.at) and watch.probe.sees(event):
+            last[unit_now(clock, state, Now(event.at, event), unit)] = event
+
+    return look
+
+
+class Story:
+    """One achievement and tier of one subject, whose events are given in canonical order."""
+
+    def __init__(self, rules: Rules, scope: str, title: Title, events: Sequence[Event]) -> None:
+        self.rules = only(rules, title.achievement)
+        self.scope = scope
+        self.title = title
+        self.events = events
+        self.watched = watched(self.rules, scope)
+        self.ruling: Ruling = next(
+            ruling
+            for ruling in self.watched.plan.rulings
+            if (ruling.achievement, ruling.tier) == (title.achievement, title.tier)
+        )
+        self.watches: list[Watch] = [watch for watch in self.watched.watches if watch.judge.ruling is self.ruling]
+
+    def known(self, now: int) -> Known:
+        """Fold everything: what was earned by `now`, and which event was the last in each unit of `repeat every`."""
+        last: dict[int, Event] = {}
+        for watch in self.watches:
+            watch.look = _calendar(watch, last)
+        folded = self.fold()
+        for watch in self.watches:
+            watch.look = None
+        return Known(folded.grants, folded.state, now, last)
+
+    def fold(self, events: Iterable[Event] | None = None) -> Folded:
+        """Fold all events, or some of them."""
+        return self._fold(self.events if events is None else events, None)
+
+    def look(self, recorder: Recorder) -> Folded:
+        """Fold the events up to what a recorder aims at, and let it look."""
+        aim = recorder.aim
+        until = Position(aim.now, LAST if aim.event is None else aim.event)
+        folded = self._fold((event for event in self.events if place(event) <= until), recorder)
+        recorder.watch.look = None
+        return folded
+
+    def watch_of(self, aim: Meant) -> Watch:
+        """Return the watch of the version that granted it, or would."""
+        if aim.grant is not None:
+            return next(watch for watch in self.watches if watch.judge.version.version == aim.grant.version)
+        in_effect = [watch for watch in self.watches if watch.judge.covers(aim.now)]
+        coming = [watch for watch in self.watches if watch.judge.since is not None and watch.judge.since > aim.now]
+        return [*in_effect, *coming, self.watches[-1]][0]
+
+    def _fold(self, events: Iterable[Event], recorder: Recorder | None) -> Folded:
+        plan = self.watched.plan
+        state, found = start(plan), list[Grant]()
+        firsts: dict[Title, Grant] = {}
+        for event in events:
+            copies = state.suppressed
+            grants = step(plan, state, event)
+            for grant in grants:
+                firsts.setdefault(Title(grant.achievement, grant.tier), grant)
+            mine = [grant for grant in grants if Title(grant.achievement, grant.tier) == self.title]
+            found.extend(mine)
+            if recorder is not None:
+                if state.suppressed > copies:
+                    recorder.suppressed(self.rules, event)
+                if mine and event.id != recorder.aim.event and self.repeats_each:
+                    recorder.afresh()
+        return Folded(state, found, firsts)
+
+    @property
+    def repeats_each(self) -> bool:
+        """Whether every unlock starts it afresh."""
+        return isinstance(self.ruling.judges[0].version.repeat, RepeatEach)
+
+    def earns(self, events: Sequence[Event], grant: Grant) -> bool:
+        """Tell whether some events alone earn a grant, at the same event.
+
+        Of `repeat each` its number is another, as what was earned before is not among them.
+        """
+        found = [each for each in self.fold(events).grants if self.repeats_each or each.occurrence == grant.occurrence]
+        return bool(found) and (grant in found or found[0]._replace(occurrence=grant.occurrence) == grant)
