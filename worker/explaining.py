@@ -235,19 +235,19 @@ def tell(
     """
     tiers = tiers_of(rules, request.name) if request.tier is None else [request.tier]
     asked = Asked(subject.tenant_id, subject.subject, request.name, None, request.occurrence, now)
-    told, refused = list[Explanation](), list[MeantError]()
+    found, refused = list[Explanation](), list[MeantError]()
     for tier in tiers:
         try:
-            told.append(explain(rules, asked._replace(tier=tier), events))
+            found.append(explain(rules, asked._replace(tier=tier), events))
         except MeantError as error:  # another tier may have the occurrence
             refused.append(error)
-    if not told:
+    if not found:
         raise CannotExplainError(str(refused[0])) from refused[0]
     if request.form == "json":
-        terminal.say_json(Told(told, [*contested]), decimal_format="number")
+        terminal.say_json(Told(found, [*contested]), decimal_format="number")
         return
     console = terminal.out()
-    for number, each in enumerate(told):
+    for number, each in enumerate(found):
         if number:
             console.print()
         head, *rest = render(each, events=request.events)

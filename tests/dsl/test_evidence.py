@@ -16,6 +16,8 @@ from worker.rulefiles import RuleSet, build
 if TYPE_CHECKING:
     from dsl.event import Event
 
+TOKYO, NEW_YORK = "Asia/Tokyo", "America/New_York"
+
 
 def _rules(text: str) -> RuleSet:
     rules = build([("rules.ach", (CONTRACT + text).encode())])
@@ -23,10 +25,10 @@ def _rules(text: str) -> RuleSet:
     return rules
 
 
-def _explain(text: str, *events: Event, name: str = "x", now: str = "") -> Explanation:
-    """Explain an achievement as of the last event, or of `now`."""
+def _explain(text: str, *events: Event, now: str = "", occurrence: str | None = None) -> Explanation:
+    """Explain x as of the last event, or of `now`."""
     moment = e(now, "a").at if now else max(event.at for event in events)
-    return explain(_rules(text).rules, Asked("t", "u", name, None, None, moment), events)
+    return explain(_rules(text).rules, Asked("t", "u", "x", None, occurrence, moment), events)
 
 
 def _listed(text: str, *events: Event) -> dict[str, str]:
@@ -121,3 +123,15 @@ def test_a_part_that_a_moment_now_would_make_hold_lacks_nothing() -> None:
     assert (explanation.outcome, explanation.when.holds) == ("not yet", True)
     assert explanation.missing == ["nothing but the next event that it hears: a"]
     assert _explain(rule, *events, now="14 00:00").when.progress.current == 0
+
+
+def test_an_occurrence_is_found_after_a_flight_to_where_its_day_has_not_begun() -> None:
+    rule = 'achievement x { title "X" when count(event=a, >= 1) repeat every day tz=user }'
+    tokyo, york = (
+        e(at, "user.updated", at, timezone=zone) for at, zone in (("13 00:00", TOKYO), ("13 17:00", NEW_YORK))
+    )
+    events = [tokyo, e("13 16:00", "a", "a1"), york]
+    earned = _explain(rule, *events, occurrence="2026-04-14")
+    assert (earned.outcome, earned.earned_by, earned.occurrence) == ("earned", "a1", "2026-04-14")
+    current = _explain(rule, *events)  # it is the 13th again, and by its clock the event is of the 13th
+    assert (current.outcome, current.when.holds, current.occurrence) == ("not yet", True, "2026-04-13")

@@ -155,7 +155,7 @@ KINDS: Final = ("a", "a", "a", "a", "c.d", "c.d", "b", "e", "user.updated", "use
 
 @st.composite
 def streams(draw: DrawFn, anchor: int) -> list[Event]:
-    """Draw up to fourteen events of one or two users, many of them where a day or an hour begins for somebody."""
+    """Draw up to fourteen events of one or two users, many of them where a day or an hour begins in some zone."""
     at, events = anchor - draw(st.sampled_from((0, DAY, 2 * DAY, 3 * HOUR))), list[Event]()
     for number in range(draw(st.integers(3, 14))):
         kind = draw(st.sampled_from(KINDS))
