@@ -44,7 +44,7 @@ MAY: Final = {
     "globex": "events.globex.>",
 }
 BROKER = Path(sys.executable).with_name("nats-server")
-MESSAGES = 250
+MESSAGES = 500
 """Of each producer."""
 NAMES = ["acme", "globex", "ann", "bob", "raw", "batch", "a.b", "acme.ann", "~batch", "globex%2E", "é", "long" * 100]
 TOKENS = [*map(token, NAMES), "~batch", "~", "~3", "%61cme", "globex%2E", "*", ">", "a", "done"]
