@@ -180,7 +180,7 @@ async def publish(engine: Engine, user: str) -> None:
 
 
 async def known(engine: Engine) -> dict[str, set[tuple[str, str, str]]]:
-    """Return of whom anything is known, by the table or stream that knows it: tenant, scope and subject."""
+    """Return the subjects that a table or stream knows, by its name: tenant, scope and subject."""
     # What the broker has answered elsewhere is in its streams too, and announces nothing.
     announced = [one for one in await engine.announced() if "unlock_id" in one]
     found = {"announced": {(one["tenant_id"], one["scope"], one["subject"]) for one in announced}}
