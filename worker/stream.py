@@ -414,8 +414,8 @@ class Broker:
     async def _forestalled(self, refused: Announcement) -> Announcement | None:
         """Return an announcement that was refused for something that is none, to be made behind that; else None.
 
-        A producer can name the subject of an unlock as the one to be answered on. The broker writes its answer there, and
-        asks for no permission.
+        A producer can name the subject of an unlock as the one to be answered on. The broker writes its answer there
+        and asks for no permission.
         """
         try:
             there = await self._jetstream.get_last_msg(self._settings.unlock_stream, refused.subject)
