@@ -71,7 +71,7 @@ def _tell(source: Source, text: str, *, only_check: bool, only_diff: bool) -> No
     if only_diff:
         before, after = source.text.splitlines(keepends=True), text.splitlines(keepends=True)
         lines = difflib.unified_diff(before, after, source.name, f"{source.name} (formatted)")
-        # Whoever applies it needs it exactly.
+        # To apply it takes all of it.
         terminal.hand_on("".join(lines))
     elif only_check:
         terminal.out().print(f"{source.name}: would be formatted")

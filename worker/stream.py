@@ -379,15 +379,15 @@ class Broker(Puller, Watcher):
     async def _forestalled(self, refused: Announcement) -> Announcement | None:
         """Return an announcement that was refused for something that is none, to be made behind that; else None.
 
-        Whoever may publish anything at all can name the subject of an unlock as the one to be answered on; the broker
-        then writes its answer there, whatever they may publish to.
+        A producer can name the subject of an unlock as the one to be answered on. The broker writes its answer there
+        and asks for no permission.
         """
         try:
             there = await self._jetstream.get_last_msg(self._settings.unlock_stream, refused.subject)
         except NotFoundError:
             return None  # it was purged since
-        headers: dict[str, str] = there.headers or {}  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-        if headers.get(api.Header.MSG_ID.value) == refused.id:
+        # An answer has none. What has one came from a publisher with permission.
+        if api.Header.MSG_ID.value in (there.headers or {}):  # pyright: ignore[reportUnknownMemberType]
             return None
         log.warning("something else stood where an unlock is announced", subject=refused.subject, seq=there.seq)
         return refused._replace(after=there.seq or 0)

@@ -67,7 +67,7 @@ def _escaped(character: str) -> str:
 
 
 def json_of(value: object, *, decimal_format: Literal["string", "number"] = "string") -> str:
-    """Return JSON of a value in which every character is seen, and which means the same to whoever reads it."""
+    """Return JSON of a value in which every character is seen, and which means the same to its reader."""
     text = msgspec.json.Encoder(decimal_format=decimal_format).encode(value).decode()
     # Such characters are within its strings, where they can be escaped; elsewhere there are none.
     return _DANGEROUS.sub(lambda found: found[0] if found[0] in _KEPT else _escaped_json(found[0]), text)

@@ -1,7 +1,7 @@
 """URLs of servers, and what of them may be shown: never a password, a token or a query. Pure.
 
 What is shown is what reads as one thing only. Where a password was written with an `@`, a `/` or a `?` as they are, its
-end cannot be told, and nothing of the URL is shown.
+end is not certain, and nothing of the URL is shown.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
 from uuid import uuid4
 
 import anyio
@@ -22,7 +23,7 @@ import pytest
 from tests.faults.cluster import free_port
 from tests.integration.engine import PATIENCE, Engine, event
 from worker.partition import token
-from worker.settings import Settings
+from worker.settings import Settings, read_settings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -43,8 +44,9 @@ MAY: Final = {
     "hashed": f"events.acme.{token('long' * 100)}.>",
     "globex": "events.globex.>",
 }
+ODD = "p@s/w:rd?#,% [é"
 BROKER = Path(sys.executable).with_name("nats-server")
-MESSAGES = 250
+MESSAGES = 500
 """Of each producer."""
 NAMES = ["acme", "globex", "ann", "bob", "raw", "batch", "a.b", "acme.ann", "~batch", "globex%2E", "é", "long" * 100]
 TOKENS = [*map(token, NAMES), "~batch", "~", "~3", "%61cme", "globex%2E", "*", ">", "a", "done"]
@@ -60,7 +62,8 @@ async def guarded(tmp_path: Path, database_url: str) -> AsyncGenerator[Engine]:
     port = free_port()
     (tmp_path / "nats.conf").write_text(
         f'listen: "127.0.0.1:{port}"\njetstream {{ store_dir: "{tmp_path}/js" }}\n'
-        f"accounts {{ A {{ jetstream: enabled, users: [ {{ user: engine, password: x }}\n{PERMISSIONS} ] }} }}\n"
+        f"accounts {{ A {{ jetstream: enabled, users: [ {{ user: engine, password: x }}\n"
+        f'{{ user: "o@d", password: "{ODD}" }}\n{PERMISSIONS} ] }} }}\n'
     )
     process = subprocess.Popen(  # noqa: ASYNC220 - it is there at once
         [BROKER, "-c", tmp_path / "nats.conf", "-l", tmp_path / "log"]
@@ -177,7 +180,7 @@ async def publish(engine: Engine, user: str) -> None:
 
 
 async def known(engine: Engine) -> dict[str, set[tuple[str, str, str]]]:
-    """Return of whom anything is known, by the table or stream that knows it: tenant, scope and subject."""
+    """Return the subjects that a table or stream knows, by its name: tenant, scope and subject."""
     # What the broker has answered elsewhere is in its streams too, and announces nothing.
     announced = [one for one in await engine.announced() if "unlock_id" in one]
     found = {"announced": {(one["tenant_id"], one["scope"], one["subject"]) for one in announced}}
@@ -251,3 +254,12 @@ async def test_no_answer_of_the_broker_takes_the_place_of_an_unlock(guarded: Eng
     await guarded.rows("UPDATE unlock SET published_at = NULL")
     await guarded.drain()
     assert len(await guarded.announced()) == 4
+
+
+async def test_a_password_of_any_characters(guarded: Engine) -> None:
+    """Written with percent signs, as the page says, it is sent as it is."""
+    url = guarded.settings.nats_url.replace("engine:x", f"{quote('o@d', safe='')}:{quote(ODD, safe='')}")
+    assert read_settings({"NATS_URL": url}).nats_url == url
+    with anyio.fail_after(PATIENCE):
+        await guarded.with_settings(nats_url=url).publish([event(1)])
+    assert (await guarded.drain()).events == 1

@@ -166,7 +166,7 @@ def test_broken_contract_names_the_field(payload: object, detail: str) -> None:
         ("events.raw.", Reason.TENANT_MISMATCH),
         ("events.rawx", Reason.TENANT_MISMATCH),
         ("events.batch", Reason.TENANT_MISMATCH),
-        # What is outside of the prefix, or has empty tokens, is nobody's.
+        # What is outside of the prefix, or has empty tokens, carries no events.
         ("events", Reason.TENANT_MISMATCH),
         ("events.", Reason.TENANT_MISMATCH),
         ("events..u1.x", Reason.TENANT_MISMATCH),

@@ -1,4 +1,4 @@
-"""Nothing that a terminal would obey is printed, whoever said it, and by no other way than worker/terminal.py."""
+"""Nothing that a terminal would obey is printed, from any source, and by no other way than worker/terminal.py."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ ALLOWED = {
     # The protocol of editors, which show nothing of it themselves; logs make each line visible before.
     ("worker/lsp/server.py", "sys.stdout"),
     ("worker/logs.py", "sys.stderr"),
-    # Asks whether somebody looks.
+    # The way itself.
     ("worker/terminal.py", "*"),
 }
 WAYS = {

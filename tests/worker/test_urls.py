@@ -1,4 +1,4 @@
-"""No secret of a URL is shown, whatever it is made of and whoever speaks of it."""
+"""No secret of a URL is shown, whatever it is made of, by any library."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ def test_no_error_of_the_database_tells(url: tuple[str, str]) -> None:
     except CommandError as error:
         assert_silent(trace(error))
     else:
-        raise AssertionError("nobody listens there")
+        raise AssertionError("no server is there")
 
 
 @given(NATS)
@@ -178,7 +178,7 @@ def test_no_error_of_the_broker_tells(url: tuple[str, str]) -> None:
     async def connect() -> None:
         with told(config), anyio.move_on_after(0.2):
             async with open_broker(config):
-                raise AssertionError("nobody listens there")
+                raise AssertionError("no server is there")
 
     with structlog.testing.capture_logs() as lines:
         try:

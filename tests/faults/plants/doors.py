@@ -89,8 +89,8 @@ _SUBJECTS: Final = (
         "an_answer_taken_for_an_announcement",
         "nothing but an unlock's announcement keeps it from being announced",
         "worker/stream.py",
-        "        if headers.get(api.Header.MSG_ID.value) == refused.id:",
-        "        if headers.get(api.Header.MSG_ID.value) in {None, refused.id}:",
+        "        if api.Header.MSG_ID.value in (there.headers or {}):",
+        "        if api.Header.MSG_ID.value not in (there.headers or {}):",
         (f"{PERMISSIONS}::test_no_answer_of_the_broker_takes_the_place_of_an_unlock",),
     ),
 )
