@@ -135,9 +135,7 @@ class _Story:
         if grant is not None and part.since is not None:
             # By the clock of its events a streak may begin behind the last of them.
             noted = [
-                each
-                for each in noted
-                if format_instant(each.event.at) >= part.since or each.event.id == grant.event_id
+                each for each in noted if format_instant(each.event.at) >= part.since or each.event.id == grant.event_id
             ]
         return Explanation(
             tenant_id=asked.tenant,

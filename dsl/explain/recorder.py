@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
 from dsl import words
@@ -15,6 +14,7 @@ from dsl.filters import pattern_types
 from dsl.nodes.node import BEGINNING
 from dsl.progress import State
 from dsl.types import SECOND
+from dsl.values import EXACT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -185,7 +185,7 @@ def _nearer(history: History, probe: Probe, state: State, event: Event) -> Histo
 
 def _seconds(us: int) -> Amount:
     whole, rest = divmod(us, SECOND)
-    return Decimal(us) / SECOND if rest else whole
+    return EXACT.divide(us, SECOND) if rest else whole
 
 
 def _progress(measure: Measure) -> Progress:

@@ -21,6 +21,7 @@ EXPRESS: Final = "integration/test_express.py"
 LATE: Final = ("property/test_late.py",)
 LABELS: Final = "property/test_labels.py"
 KEYS: Final = "property/test_keys.py"
+EXACT: Final = "property/test_exact.py"
 PROTOCOL: Final = "faults/test_protocol.py"
 EDGES: Final = "faults/test_edges.py"
 CONTRACT: Final = "worker/test_contract.py"
@@ -681,6 +682,38 @@ _JUDGING: Final = (
         "    if length <= _LONG and (length",
         "    text = text[:_LONG] if length > _LONG else text\n    if length <= _LONG and (length",
         (f"{KEYS}::test_two_texts_have_one_key_only_if_they_are_one",),
+    ),
+    Bug(
+        "amounts_rounded",
+        "sums are exact",
+        "dsl/nodes/recent.py",
+        "                rest = minus(total, amount)\n",
+        "                rest = add(total, -amount)\n",
+        (f"{EXACT}::test_rules_and_events_with_the_longest_numbers",),
+    ),
+    Bug(
+        "bounds_rounded",
+        "bounds are exact, however long",
+        "dsl/conditions.py",
+        "    least = floor(cmp.bound)\n",
+        "    least = int(cmp.bound // 1)\n",
+        (f"{EXACT}::test_rules_and_events_with_the_longest_numbers",),
+    ),
+    Bug(
+        "numbers_between_rounded",
+        "a filter that something passes is not called impossible",
+        "dsl/prove/values.py",
+        "            yield middle(one, two)\n",
+        "            yield (Decimal(one) + Decimal(two)) / 2\n",
+        (f"{EXACT}::test_rules_and_events_with_the_longest_numbers",),
+    ),
+    Bug(
+        "spoilt_unit_counts_for_progress",
+        "progress counts what can still earn, and nothing else",
+        "dsl/nodes/streak.py",
+        'Position(self.clock.begin(state, self.unit, index), "") >= floor)\n',
+        "self.clock.begin(state, self.unit, index) >= floor.at)\n",
+        ("property/test_fold.py::test_an_event_at_the_very_begin_of_a_unit_spoils_it",),
     ),
     Bug(
         "message_id_of_two_tenants",
