@@ -66,8 +66,9 @@ def value_key(value: Value) -> str:
     States hold such keys: what a value has for its key it has for good.
     """
     text = value if isinstance(value, str) else value_text(value)
-    length = len(text)
-    if length <= _LONG and (length != _HASH_LENGTH or _HASH.fullmatch(text) is None):
+    if len(text) < _HASH_LENGTH:  # as most are
+        return text
+    if len(text) <= _LONG and (text[0] != "\x01" or _HASH.fullmatch(text) is None):
         return text
     return "\x01" + blake2b(text.encode(), digest_size=16).hexdigest()
 

@@ -663,8 +663,8 @@ _JUDGING: Final = (
         "a_value_poses_as_the_hash_of_another",
         "two values are two",
         "dsl/values.py",
-        "    if length <= _LONG and (length != _HASH_LENGTH or _HASH.fullmatch(text) is None):\n",
-        "    if length <= _LONG:\n",
+        '    if len(text) <= _LONG and (text[0] != "\\x01" or _HASH.fullmatch(text) is None):\n',
+        "    if len(text) <= _LONG:\n",
         (f"{KEYS}::test_the_fold_tells_values_apart_as_the_reference_does",),
     ),
     Bug(
@@ -679,8 +679,8 @@ _JUDGING: Final = (
         "hash_cut_short",
         "two long values are two",
         "dsl/values.py",
-        "    if length <= _LONG and (length",
-        "    text = text[:_LONG] if length > _LONG else text\n    if length <= _LONG and (length",
+        "    if len(text) <= _LONG and (text",
+        "    text = text[:_LONG]\n    if len(text) <= _LONG and (text",
         (f"{KEYS}::test_two_texts_have_one_key_only_if_they_are_one",),
     ),
     Bug(
