@@ -6,6 +6,7 @@ remember less.
 
 from __future__ import annotations
 
+from math import floor
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -181,7 +182,8 @@ def _sum(memory: Memory, tree: Sum, context: Context, clock: Clock) -> Made:
     name = _name(tree, clock)
     key, bound = name + _bound_key(tree), _bound(memory, tree)
     if context.tracked:
-        recent = f"recent {name}"
+        # States once rounded decimals in a window to 28 digits; they are folded anew.
+        recent = f"recent {name}" if bound.integral else f"recent exact {name}"
         amounts = memory.share(f"{recent}/{reach}", context, lambda: RecentSum(tests, recent, reach, field))
         return Made(SumReached(amounts, bound), key)
     total = memory.share(name, context, lambda: Total(tests, field, name))
@@ -308,10 +310,8 @@ def _seen(version: Achievement) -> Seen:
 
 def at_least(cmp: Cmp) -> int:
     """Return the smallest whole number that satisfies a lower bound."""
-    floor = int(cmp.bound // 1)
-    if cmp.op == ">":
-        return floor + 1
-    return floor if floor == cmp.bound else floor + 1
+    least = floor(cmp.bound)
+    return least if cmp.op == ">=" and least == cmp.bound else least + 1
 
 
 def whole_bound(cmp: Cmp) -> Bound:

@@ -206,7 +206,7 @@ def _size(rules: Rules, aggregate: Aggregate) -> Size:
         case Distinct() | RecentEvents() | RecentDistinct():
             return _by_bound(aggregate)
         case RecentSum(cap=cap, field=field) if _whole(rules, aggregate.types, field):
-            return Size(int(cap + 1) * POSITION_BYTES, bounded=True, by=f"the bound: {cap}, by steps of 1 or more")
+            return Size((int(cap) + 1) * POSITION_BYTES, bounded=True, by=f"the bound: {cap}, by steps of 1 or more")
         case RecentSum(horizon=horizon) | RecentExtreme(horizon=horizon):
             return _by_time(horizon, "events", "events without end: nothing limits how long they matter")
         case Sequences(by=by, horizon=horizon) if by is not None:

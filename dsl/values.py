@@ -12,7 +12,7 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from dsl.types import Value
+    from dsl.types import Number, Value
 
 _LONG: Final = 64
 """Characters above which a value is remembered by its hash (16 bytes, hexadecimal)."""
@@ -22,6 +22,19 @@ _HASH_LENGTH: Final = 33
 
 EXACT: Final = Context(prec=200)
 """Wide enough for the exact sum of more 38-digit decimals than there will ever be events."""
+
+
+def minus(one: Number, two: Number) -> Number:
+    """Return the exact difference. The operators of `Decimal` round to 28 digits, its unary minus as well."""
+    if type(one) is int and type(two) is int:
+        return one - two
+    result: Decimal = EXACT.subtract(one, two)
+    return result
+
+
+def middle(one: Number, two: Number) -> Decimal:
+    """Return the number halfway between two."""
+    return EXACT.divide(EXACT.add(one, two), 2)
 
 
 def canonical_number(number: int | Decimal) -> str:
@@ -53,8 +66,9 @@ def value_key(value: Value) -> str:
     States hold such keys: what a value has for its key it has for good.
     """
     text = value if isinstance(value, str) else value_text(value)
-    length = len(text)
-    if length <= _LONG and (length != _HASH_LENGTH or _HASH.fullmatch(text) is None):
+    if len(text) < _HASH_LENGTH:  # as most are
+        return text
+    if len(text) <= _LONG and (text[0] != "\x01" or _HASH.fullmatch(text) is None):
         return text
     return "\x01" + blake2b(text.encode(), digest_size=16).hexdigest()
 

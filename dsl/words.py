@@ -7,6 +7,7 @@ names stand as they are.
 
 from __future__ import annotations
 
+from math import floor
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -361,8 +362,8 @@ def bound(cmp: Cmp) -> str:
 
 def at_least(cmp: Cmp) -> int:
     """Return the smallest whole number that satisfies a lower bound, at least nought."""
-    floor = int(cmp.bound // 1)
-    return max(0, floor if cmp.op == ">=" and floor == cmp.bound else floor + 1)
+    least = floor(cmp.bound)
+    return max(0, least if cmp.op == ">=" and least == cmp.bound else least + 1)
 
 
 def duration(tree: Duration) -> str:

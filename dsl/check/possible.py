@@ -32,6 +32,7 @@ from dsl.syntax import (
     Sum,
 )
 from dsl.types import FieldType, Unit
+from dsl.values import minus
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -266,7 +267,9 @@ def _least(node: Condition, *, beyond_first: bool = False) -> int:
     """
     match node:
         case Streak() if beyond_first:
-            return streak_least(replace(node, cmp=replace(node.cmp, bound=node.cmp.bound - 1)), Unit(node.unit.text))
+            return streak_least(
+                replace(node, cmp=replace(node.cmp, bound=minus(node.cmp.bound, 1))), Unit(node.unit.text)
+            )
         case Streak():
             return streak_least(node, Unit(node.unit.text))
         case Combine(parts=parts, k=k):

@@ -14,7 +14,7 @@ from dsl.nodes.sequence import SequenceReached
 from dsl.progress import KeyedSteps, RecentAmounts, Steps
 from dsl.syntax import Combine, Count, Extreme, Sequence, Streak, Sum, Unlocked
 from dsl.types import Unit
-from dsl.values import canonical_number
+from dsl.values import canonical_number, minus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -95,7 +95,7 @@ def _of(measure: Measure) -> str:
 
 
 def _left(measure: Measure) -> str:
-    return canonical_number((measure.target or 0) - (measure.current or 0))
+    return canonical_number(minus(measure.target or 0, measure.current or 0))
 
 
 def _more(tree: Count, measure: Measure) -> str:
@@ -146,7 +146,7 @@ def _streak(probe: Probe, tree: Streak, moment: Moment, measure: Measure) -> Ite
     broke = moment.history(probe).run_broke
     if broke is not None:
         yield broke
-    left = words.plural((measure.target or 0) - measure.current, f"more {unit.value}")
+    left = words.plural(minus(measure.target or 0, measure.current), f"more {unit.value}")
     until = label(unit, run[0] + 1 + tree.grace)
     yield f"{left} in a row with {words.pattern(tree.event)}: the next one by {until}, or the streak breaks"
 

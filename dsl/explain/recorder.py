@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from decimal import Decimal
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dsl import words
@@ -19,6 +18,7 @@ from dsl.nodes.node import BEGINNING, EVERYWHERE, Reach
 from dsl.progress import State
 from dsl.syntax import Streak
 from dsl.types import SECOND
+from dsl.values import EXACT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -279,7 +279,7 @@ def _nearer(history: History, probe: Probe, state: State, event: Event) -> Histo
 
 def _seconds(us: int) -> Amount:
     whole, rest = divmod(us, SECOND)
-    return Decimal(us) / SECOND if rest else whole
+    return EXACT.divide(us, SECOND) if rest else whole
 
 
 def _progress(measure: Measure) -> Progress:

@@ -20,6 +20,7 @@ class Bound:
     def __init__(self, op: str, bound: Amount, *, integral: bool) -> None:
         self.op = op
         self.bound = bound
+        self.integral = integral
         self.target: Amount = int(bound) + 1 if op == ">" and integral else bound
 
     def reached(self, total: Amount) -> bool:

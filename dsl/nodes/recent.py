@@ -13,7 +13,7 @@ from dsl.nodes.late import nothing, put
 from dsl.nodes.node import Measure, measure
 from dsl.nodes.totals import add
 from dsl.progress import Peak, Recent, RecentAmounts, RecentValues
-from dsl.values import value_key
+from dsl.values import minus, value_key
 
 if TYPE_CHECKING:
     from dsl.clock import Now
@@ -136,7 +136,7 @@ class RecentSum(_Positions):
             items.append((Position(event.at, event.id), value))
             oldest, beyond = self.oldest(event), 0
             for at, amount in items:
-                rest = add(total, -amount)
+                rest = minus(total, amount)
                 if at.at >= oldest and rest <= cap:
                     break
                 total = rest
@@ -268,6 +268,7 @@ class SumReached:
     def __init__(self, amounts: RecentSum, bound: Bound) -> None:
         self.amounts = amounts
         self.bound = bound
+        self._twice = add(bound.bound, bound.bound)
         self.types = amounts.types
         amounts.cap = max(amounts.cap, bound.bound)
 
@@ -281,7 +282,7 @@ class SumReached:
         if not isinstance(node, RecentAmounts) or not self.bound.reached(total_of(node)):
             return None
         # The highest bound is reached near the begin of what is remembered, a low one near its end.
-        high = 2 * self.bound.bound > self.amounts.cap
+        high = self._twice > self.amounts.cap
         return self._forwards(node) if high else self._backwards(node)
 
     def _forwards(self, node: RecentAmounts) -> Position | None:
@@ -289,7 +290,7 @@ class SumReached:
         for position, amount in node.items:
             if not self.bound.reached(rest):
                 break
-            rest, found = add(rest, -amount), position
+            rest, found = minus(rest, amount), position
         return found
 
     def _backwards(self, node: RecentAmounts) -> Position | None:

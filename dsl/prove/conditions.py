@@ -8,6 +8,7 @@ only the weaker is asked for (`strong` is false), facts such as `unlocked`, and 
 from __future__ import annotations
 
 from decimal import Decimal
+from math import floor
 from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
@@ -256,8 +257,8 @@ class _Proof:
 
 def at_least(cmp: Cmp) -> int:
     """Return the smallest whole number that satisfies a lower bound."""
-    floor = int(cmp.bound // 1)
-    return floor if cmp.op == ">=" and floor == cmp.bound else floor + 1
+    least = floor(cmp.bound)
+    return least if cmp.op == ">=" and least == cmp.bound else least + 1
 
 
 def _outermost(node: Condition) -> str | None:

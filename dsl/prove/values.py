@@ -9,12 +9,14 @@ from __future__ import annotations
 from datetime import date, timedelta
 from decimal import Decimal
 from itertools import pairwise
+from math import ceil, floor
 from typing import TYPE_CHECKING, Final, cast
 
 import msgspec
 
 from dsl.calendar import WEEKDAYS
 from dsl.types import FieldType, Number
+from dsl.values import middle, minus
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -66,9 +68,9 @@ def _numbers(constants: Collection[Value]) -> list[Number]:
 
 def _wholes(constants: list[Number], low: Number | None, high: int | None) -> Iterator[int]:
     """Yield the whole numbers around each constant; from `low`, up to `high`."""
-    floors = [int(value // 1) for value in constants]
-    around = {near for floor in floors for near in (floor - 1, floor, floor + 1, floor + 2)}
-    around |= {0 if low is None else -int(-low // 1)}
+    floors = [floor(value) for value in constants]
+    around = {near for least in floors for near in (least - 1, least, least + 1, least + 2)}
+    around |= {0 if low is None else ceil(low)}
     yield from sorted(value for value in around if (low is None or value >= low) and (high is None or value <= high))
 
 
@@ -76,13 +78,13 @@ def _decimals(constants: list[Number], low: Number | None) -> Iterator[Number]:
     """Yield the constants, a number between any two, and one beyond either end."""
     marks = sorted({*constants, *(() if low is None else (low,))}) or [Decimal(0)]
     if low is None:
-        yield marks[0] - 1
+        yield minus(marks[0], 1)
     for one, two in pairwise(marks):
         if low is None or one >= low:
             yield one
-            yield (Decimal(one) + Decimal(two)) / 2
+            yield middle(one, two)
     yield marks[-1]
-    yield marks[-1] + 1
+    yield minus(marks[-1], -1)
 
 
 def _texts(constants: list[str]) -> Iterator[str]:

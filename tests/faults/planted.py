@@ -21,6 +21,7 @@ EXPRESS: Final = "integration/test_express.py"
 LATE: Final = ("property/test_late.py",)
 LABELS: Final = "property/test_labels.py"
 KEYS: Final = "property/test_keys.py"
+EXACT: Final = "property/test_exact.py"
 PROTOCOL: Final = "faults/test_protocol.py"
 EDGES: Final = "faults/test_edges.py"
 CONTRACT: Final = "worker/test_contract.py"
@@ -661,8 +662,8 @@ _JUDGING: Final = (
         "a_value_poses_as_the_hash_of_another",
         "two values are two",
         "dsl/values.py",
-        "    if length <= _LONG and (length != _HASH_LENGTH or _HASH.fullmatch(text) is None):\n",
-        "    if length <= _LONG:\n",
+        '    if len(text) <= _LONG and (text[0] != "\\x01" or _HASH.fullmatch(text) is None):\n',
+        "    if len(text) <= _LONG:\n",
         (f"{KEYS}::test_the_fold_tells_values_apart_as_the_reference_does",),
     ),
     Bug(
@@ -677,9 +678,33 @@ _JUDGING: Final = (
         "hash_cut_short",
         "two long values are two",
         "dsl/values.py",
-        "    if length <= _LONG and (length",
-        "    text = text[:_LONG] if length > _LONG else text\n    if length <= _LONG and (length",
+        "    if len(text) <= _LONG and (text",
+        "    text = text[:_LONG]\n    if len(text) <= _LONG and (text",
         (f"{KEYS}::test_two_texts_have_one_key_only_if_they_are_one",),
+    ),
+    Bug(
+        "amounts_rounded",
+        "sums are exact",
+        "dsl/nodes/recent.py",
+        "                rest = minus(total, amount)\n",
+        "                rest = add(total, -amount)\n",
+        (f"{EXACT}::test_rules_and_events_with_the_longest_numbers",),
+    ),
+    Bug(
+        "bounds_rounded",
+        "bounds are exact, however long",
+        "dsl/conditions.py",
+        "    least = floor(cmp.bound)\n",
+        "    least = int(cmp.bound // 1)\n",
+        (f"{EXACT}::test_rules_and_events_with_the_longest_numbers",),
+    ),
+    Bug(
+        "numbers_between_rounded",
+        "a filter that something passes is not called impossible",
+        "dsl/prove/values.py",
+        "            yield middle(one, two)\n",
+        "            yield (Decimal(one) + Decimal(two)) / 2\n",
+        (f"{EXACT}::test_rules_and_events_with_the_longest_numbers",),
     ),
     Bug(
         "message_id_of_two_tenants",

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dsl.calendar import format_instant
+from dsl.event import Event
 from dsl.fold import standings
 from dsl.outcome import Subject, digest, run
 from dsl.progress import State, decode, encode
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
     from fractions import Fraction
 
     from dsl.compile import Program
-    from dsl.event import Event
     from dsl.outcome import Outcome
     from tests.property.nearness import Progress
 
@@ -103,3 +104,25 @@ def test_order_copies_batches_and_restarts_do_not_show(
     clock = max((event.at for event in scenario.events), default=0)
     assert arrival.unlocks(clock) == expected.unlocks
     assert digest(program, expected.unlocks, arrival.states) == digest(program, expected.unlocks, expected.states)
+
+
+CLEAN = """
+event a {}
+event b {}
+achievement clean { title "Two clean days" when streak(event=a, per=day, >= 2, unless=b) }
+achievement hours { title "Two clean hours" when all(streak(event=a, per=hour, >= 2, unless=b), count(event=a, >= 9)) }
+"""
+
+
+@pytest.mark.parametrize(("begin", "days"), [(0, 1), (1, 1), (-1, 2)])
+def test_an_event_at_the_very_begin_of_a_unit_spoils_it(begin: int, days: int) -> None:
+    stream = [Event("t", f"a{i}", "a", "u", i * strategies.DAY + 60, 0, {}) for i in (100, 101)]
+    stream.append(Event("t", "b", "b", "u", 100 * strategies.DAY + begin, 0, {}))
+    now = stream[1].at
+    program, expected = _compiled(CLEAN), reference.outcome(read(CLEAN), stream, now)
+    [state] = run(program, stream).states.values()
+    ours = {each.achievement: each.measure for each in standings(program.scopes["user"], state, now)}
+    assert ours["clean"].current == days
+    assert {
+        goal.achievement: (each.fraction, each.current, each.target) for goal, each in expected.progress.items()
+    } == {name: (measure.fraction, measure.current, measure.target) for name, measure in ours.items()}
