@@ -1,0 +1,577 @@
+"""The oracle of changes: whether the live tables are a replay of the ledger under the rules in force, plus what operators did.
+
+What is expected is a pure function of the table `event`, of the text of the rules in force, and of a clock: payloads are
+read here anew, and folded, subject by subject, in canonical order. `Books` has what operators did, and what was granted
+once; `look` compares after each step what may never change, `judge` everything, once everybody is up to date.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal, InvalidOperation
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from dsl.calendar import format_instant
+from dsl.event import Event, Position
+from dsl.fold import fold
+from dsl.outcome import Subject, Unlock, by_subject, canonical_order, digest
+from dsl.progress import decode, encode
+from tests.faults.changes_world import Target
+from tests.property.reading import read
+from tests.property.reference import supported_unlocks
+from worker.deployed import RuleFile, read_rules
+from worker.results import StaleError, read_results
+from worker.rules import load_deployed
+from worker.settings import Clock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    import asyncpg
+
+    from dsl.compile import Program
+    from dsl.progress import Grant, State
+    from dsl.types import Value
+    from tests.faults.changes_chain import Apply, Sent
+    from tests.faults.changes_world import World
+    from tests.property.ruleset import FieldRule, Ruleset
+    from worker.rulefiles import RuleSet
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+SLOW_EVENTS: Final = 40
+"""Up to so many events the slow reference judges too."""
+TICK: Final = "the clock"
+
+
+class Finding(NamedTuple):
+    """Something that is wrong: of which kind, and where."""
+
+    kind: str
+    where: str
+
+    def text(self) -> str:
+        return f"{self.kind}: {self.where}"
+
+
+class Row(NamedTuple):
+    """A row of the table `unlock`; instants in microseconds."""
+
+    target: Target
+    id: str
+    version: int
+    earned_at: int
+    event_id: str
+    settles_at: int | None
+    granted_at: int | None
+    contested_at: int | None
+    revoked_at: int | None
+    published_at: int | None
+    by_hand: bool
+
+    @property
+    def evidence(self) -> tuple[int, int, str]:
+        return self.version, self.earned_at, self.event_id
+
+
+def us(at: datetime | None) -> int | None:
+    """Return an instant in microseconds."""
+    return None if at is None else (at - _EPOCH) // _MICROSECOND
+
+
+# -- what is expected --------------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=256)
+def rules_of(text: str) -> RuleSet:
+    """Return rules, compiled."""
+    return read_rules([RuleFile("rules.ach", text)])
+
+
+def program_of(text: str) -> Program:
+    program = rules_of(text).program
+    assert program is not None
+    return program
+
+
+def value_of(rule: FieldRule, value: object) -> Value | None:
+    """Return what a contract makes of a payload's field, None where it does not fit."""
+    found: Value | None = None
+    match rule.type:
+        case "int" if not isinstance(value, bool) and isinstance(value, int | Decimal) and value == int(value):
+            found = int(value)
+        case "decimal" if isinstance(value, int | Decimal | str) and not isinstance(value, bool):
+            try:
+                found = Decimal(value)
+            except InvalidOperation:
+                return None
+        case "string" if isinstance(value, str):
+            found = value
+        case "bool" if isinstance(value, bool):
+            found = value
+        case _:
+            return None
+    return None if rule.low is not None and isinstance(found, int | Decimal) and found < rule.low else found
+
+
+def fields_of(rules: Ruleset, event_type: str, payload: str | None) -> dict[str, Value]:
+    """Return the declared fields of a payload that fit: others count as absent."""
+    contract = rules.events.get(event_type)
+    said: dict[str, object] = json.loads(payload or "{}", parse_float=Decimal)
+    fields = {} if contract is None else contract.fields
+    values = {name: value_of(rule, said.get(name)) for name, rule in fields.items()}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def fits(ruleset: RuleSet, event: Sent) -> bool:
+    """Tell whether an event keeps its contract."""
+    contract = ruleset.rules.events.get(event.type)
+    if contract is None:
+        return True
+    rules = read(ruleset.sources[0].text).events[event.type]
+    said = json.loads(json.dumps(dict(event.payload)), parse_float=Decimal)
+    for name, rule in rules.fields.items():
+        field = contract.fields[name]
+        if name in said and value_of(rule, said[name]) is None:
+            return False
+        if name not in said and not field.optional:
+            return False
+    return True
+
+
+class Expected(NamedTuple):
+    """What the ledger says under rules, at a clock."""
+
+    program: Program
+    clock: int
+    events: list[Event]
+    grants: dict[Target, Grant]
+    states: dict[Subject, State]
+    heard: dict[Subject, list[Event]]
+    twice: list[Target]
+
+    def due(self, target: Target) -> bool:
+        grant = self.grants[target]
+        return grant.earned_at + grant.settle <= self.clock
+
+    def unlock(self, target: Target) -> Unlock:
+        return _unlock(target, self.grants[target].version, self.grants[target].earned_at)
+
+
+def _unlock(target: Target, version: int, earned_at: int) -> Unlock:
+    tier, occurrence = target.tier or None, target.occurrence or None
+    return Unlock(*target.subject, target.achievement, tier, occurrence, version, format_instant(earned_at))
+
+
+def expected_of(text: str, events: list[Event], clock: int) -> Expected:
+    """Fold the ledger."""
+    program = program_of(text)
+    made = Expected(program, clock, events, {}, {}, {}, [])
+    for subject, heard in by_subject(program, events).items():
+        heard.sort(key=canonical_order)
+        made.heard[subject] = heard
+        state, grants = fold(program.scopes[subject.scope], heard)
+        made.states[subject] = state
+        for grant in grants:
+            target = Target(subject, grant.achievement, grant.tier or "", grant.occurrence or "")
+            if target in made.grants:
+                made.twice.append(target)
+            made.grants[target] = grant
+    return made
+
+
+def is_judged(program: Program, target: Target) -> bool:
+    """Tell whether rules still judge what an unlock is of."""
+    plan = program.scopes.get(target.subject.scope)
+    key = target.achievement, target.tier
+    return plan is not None and any((one.achievement, one.tier or "") == key for one in plan.rulings)
+
+
+# -- what is there -----------------------------------------------------------------------------------------------------
+
+
+async def unlock_rows(eyes: asyncpg.Connection) -> dict[Target, Row]:
+    """Return the table `unlock`."""
+    rows = [dict(row) for row in await eyes.fetch("SELECT * FROM unlock")]
+    return {row.target: row for row in map(_row, rows)}
+
+
+def _row(row: Mapping[str, Any]) -> Row:
+    subject = Subject(row["tenant_id"], row["scope"], row["subject"])
+    target = Target(subject, row["achievement"], row["tier"], row["occurrence"])
+    times = [us(row[f"{name}_at"]) for name in ("settles", "granted", "contested", "revoked", "published")]
+    evidence = row["version"], us(row["earned_at"]) or 0, row["event_id"]
+    return Row(target, str(row["unlock_id"]), *evidence, *times, by_hand=bool(row.get("by_hand")))
+
+
+async def ledger(eyes: asyncpg.Connection, rules: Ruleset) -> list[Event]:
+    """Return the table `event` as the rules see it."""
+    return [
+        Event(
+            tenant=row["tenant_id"],
+            id=row["event_id"],
+            type=row["event_type"],
+            user=row["user_id"],
+            at=us(row["occurred_at"]) or 0,
+            offset=row["utc_offset"],
+            fields=fields_of(rules, row["event_type"], row["payload"]),
+        )
+        for row in await eyes.fetch(
+            "SELECT tenant_id, event_id, event_type, user_id, occurred_at, utc_offset, payload FROM event"
+        )
+    ]
+
+
+# -- the books ---------------------------------------------------------------------------------------------------------
+
+
+class Books:
+    """What has happened in a chain: what operators did, and what was granted once."""
+
+    def __init__(self) -> None:
+        self.text = ""
+        """The rules in force."""
+        self.meanings: dict[tuple[str, int], str] = {}
+        """Of every version that ever was in force."""
+        self.rows: dict[Target, Row] = {}
+        """As they were after the step before."""
+        self.granted: set[Target] = set()
+        """What was granted, or announced, at some time."""
+        self.never: set[Target] = set()
+        """What was revoked before it was ever granted."""
+        self.revoked: set[Target] = set()
+        self.by_hand: set[Target] = set()
+        self.erased: set[tuple[str, str]] = set()
+        self.due: dict[tuple[str, str], str] = {}
+        """Events that the ledger must have, and their users."""
+        self.names: dict[str, Target] = {}
+        """Unlocks by their ids."""
+        self.latest_clock = 0
+        self.clean = True
+        """Whether everybody is up to date."""
+
+    def refuses(self, op: Apply) -> bool:
+        """Tell whether rules change what a version means."""
+        return any(
+            self.meanings.get((version.name, version.number), version.meaning()) != version.meaning()
+            for version in op.rules.versions
+        )
+
+    def applied(self, op: Apply) -> None:
+        """Note rules that are in force now."""
+        self.text = op.rules.text()
+        for version in op.rules.versions:
+            self.meanings[version.name, version.number] = version.meaning()
+
+    def erase(self, tenant: str, user: str) -> None:
+        """Forget a user."""
+        self.erased.add((tenant, user))
+        gone = Subject(tenant, "user", user)
+        for targets in (self.granted, self.never, self.revoked, self.by_hand):
+            targets.difference_update([target for target in targets if target.subject == gone])
+        self.rows = {target: row for target, row in self.rows.items() if target.subject != gone}
+        self.due = {key: name for key, name in self.due.items() if (key[0], name) != (tenant, user)}
+
+    def is_erased(self, subject: Subject) -> bool:
+        return subject.scope == "user" and (subject.tenant_id, subject.subject) in self.erased
+
+
+async def clock_of(world: World) -> int:
+    """Return the clock of `settle`."""
+    if world.settings.clock is Clock.WALL:
+        return world.now
+    return us(await world.eyes.fetchval("SELECT max(occurred_at) FROM event")) or 0
+
+
+# -- after each step ---------------------------------------------------------------------------------------------------
+
+
+async def look(world: World, books: Books, touched: Target | None) -> list[Finding]:
+    """Return what has changed that never may; `touched` is what an operator has just spoken of."""
+    rows = await unlock_rows(world.eyes)
+    books.latest_clock = max(books.latest_clock, await clock_of(world))
+    found = list(_moved(books, rows, touched))
+    books.rows = rows
+    books.granted |= {target for target, row in rows.items() if row.granted_at is not None}
+    books.names |= {row.id: target for target, row in rows.items()}
+    if books.erased:
+        found += await _remains(world, books)
+    if world.broker is not None:
+        found += _announced(books, await world.announced())
+    return found
+
+
+def _moved(books: Books, rows: dict[Target, Row], touched: Target | None) -> Iterator[Finding]:
+    program = program_of(books.text)
+    for target in books.granted | books.revoked:
+        if target not in rows:
+            yield Finding("a revoked unlock is gone" if target in books.revoked else "a grant is gone", target.text())
+    for target, row in rows.items():
+        if books.is_erased(target.subject):
+            yield Finding("an unlock of an erased user", target.text())
+            continue
+        if target in books.revoked and row.revoked_at is None:
+            yield Finding("a revoked unlock came back", target.text())
+        if target not in books.revoked and row.revoked_at is not None:
+            yield Finding("revoked by no operator", target.text())
+        before = books.rows.get(target)
+        if before is None:
+            before = row
+        if before.granted_at is not None and before.granted_at != row.granted_at:
+            yield Finding("granted_at has moved", target.text())
+        if before.published_at is not None and row.published_at is None:
+            yield Finding("what was announced is not marked any more", target.text())
+        too_soon = row.granted_at is not None and (row.settles_at or 0) > books.latest_clock
+        if too_soon and target not in books.granted and target not in books.by_hand:
+            yield Finding("granted before it has settled", target.text())
+        if is_judged(program, target) or target == touched:
+            continue
+        if before.granted_at is not None and (before.evidence, before.contested_at) != (row.evidence, row.contested_at):
+            yield Finding("what no rule judges has moved", target.text())
+        if row.granted_at is None and row.revoked_at is None and (row.settles_at or 0) > books.latest_clock:
+            yield Finding("what no rule judges goes on settling", target.text())
+
+
+async def _remains(world: World, books: Books) -> list[Finding]:
+    """Return what is left of erased users."""
+    found: list[Finding] = []
+    for table, column, scope in _PERSONAL:
+        asked = f"SELECT DISTINCT tenant_id, {column} AS name FROM {table}{scope}"  # noqa: S608 - names of ours
+        found += [
+            Finding(f"an erased user is in {table}", row["name"])
+            for row in await world.eyes.fetch(asked)
+            if (row["tenant_id"], row["name"]) in books.erased
+        ]
+    for row in await world.eyes.fetch("SELECT nats_subject, body FROM dead_letter"):
+        said = json.loads(row["body"])
+        tokens = row["nats_subject"].split(".")
+        users = {(one.get("tenant_id"), one.get("user_id")) for one in (said if isinstance(said, list) else [said])}
+        if users & books.erased or (tokens[-1] != "raw" and (tokens[1], tokens[2]) in books.erased):
+            found.append(Finding("a dead letter of an erased user", row["body"].decode()))
+    return found
+
+
+_PERSONAL: Final = (
+    ("event", "user_id", ""),
+    ("progress", "subject", " WHERE scope = 'user'"),
+    ("checkpoint", "subject", " WHERE scope = 'user'"),
+    ("evaluation", "subject", " WHERE scope = 'user'"),
+)
+
+
+def _announced(books: Books, announced: dict[str, int]) -> Iterator[Finding]:
+    for name, times in announced.items():
+        target = books.names.get(name)
+        if times > 1:
+            yield Finding("announced twice", target.text() if target else name)
+        if target is None:
+            yield Finding("announced, and in no table", name)
+            continue
+        if books.is_erased(target.subject):
+            continue
+        if target in books.never:
+            yield Finding("announced, though it was revoked before it was granted", target.text())
+        if target not in books.rows:
+            yield Finding("announced, and in no table", target.text())
+        books.granted.add(target)
+
+
+# -- when everybody is up to date --------------------------------------------------------------------------------------
+
+
+async def judge(world: World, books: Books, *, slow: bool = False, announced: bool = False) -> list[Finding]:
+    """Return all that differs from the replay and from what operators did; `announced`: nothing is left to announce."""
+    rules = read(books.text)
+    events = await ledger(world.eyes, rules)
+    wanted = expected_of(books.text, events, await clock_of(world))
+    rows = await unlock_rows(world.eyes)
+    found = [
+        *(Finding("earned twice", target.text()) for target in wanted.twice),
+        *_rows_against(wanted, books, rows),
+        *await _decisions(world, rows, books),
+        *await _results(world, wanted, rows),
+        *await _checkpoints(world, wanted),
+        *_missing(books, events),
+    ]
+    if announced and world.broker is not None:
+        found += _unannounced(rows, await world.announced())
+    if slow and len(events) <= SLOW_EVENTS:
+        found += _by_reference(rules, wanted)
+    return found
+
+
+def _rows_against(wanted: Expected, books: Books, rows: dict[Target, Row]) -> Iterator[Finding]:
+    for target in wanted.grants:
+        if target not in rows:
+            yield Finding("not granted", target.text())
+    for target, row in rows.items():
+        grant = wanted.grants.get(target)
+        if row.revoked_at is not None:
+            continue
+        if row.by_hand != (target in books.by_hand):
+            yield Finding("by hand, says the table alone" if row.by_hand else "a grant by hand is lost", target.text())
+        if grant is not None:
+            yield from _supported(wanted, target, row)
+        elif row.by_hand:
+            if row.event_id or row.contested_at is not None or row.granted_at is None:
+                yield Finding("a grant by hand without evidence", f"{target.text()} {row}")
+        elif not is_judged(wanted.program, target):
+            continue
+        elif row.granted_at is None and target not in books.granted:
+            yield Finding("settles, though nothing supports it", target.text())
+        elif row.contested_at is None:
+            yield Finding("supported by nothing, and not contested", target.text())
+
+
+def _supported(wanted: Expected, target: Target, row: Row) -> Iterator[Finding]:
+    grant = wanted.grants[target]
+    if row.contested_at is not None:
+        yield Finding("contested, though it is supported", target.text())
+    elif row.evidence != (grant.version, grant.earned_at, grant.event_id):
+        yield Finding("other evidence", f"{target.text()}: {row.evidence}, not {grant}")
+    elif row.settles_at != (grant.earned_at + grant.settle if grant.settle else None):
+        yield Finding("settles at another time", f"{target.text()}: {row.settles_at}")
+    elif row.granted_at is None and not grant.settle:
+        yield Finding("not granted, though it does not settle", target.text())
+
+
+async def _decisions(world: World, rows: dict[Target, Row], books: Books) -> list[Finding]:
+    last: dict[Target, asyncpg.Record] = {}
+    ever: defaultdict[Target, set[str]] = defaultdict(set)
+    asked = "SELECT * FROM evaluation ORDER BY evaluation_id"
+    for row in await world.eyes.fetch(asked):
+        subject = Subject(row["tenant_id"], row["scope"], row["subject"])
+        target = Target(subject, row["achievement"], row["tier"], row["occurrence"])
+        last[target] = row
+        ever[target].add(row["decision"])
+    found: list[Finding] = []
+    for target in ever.keys() | rows.keys():
+        row, decided = rows.get(target), last.get(target)
+        decision = "none" if decided is None else decided["decision"]
+        if row is None:
+            if decision != "withdrawn" or ever[target] & {"granted", "restored", "contested"}:
+                found.append(Finding("decisions about what is not there", f"{target.text()}: {sorted(ever[target])}"))
+            continue
+        if row.by_hand or target in books.by_hand:
+            continue
+        if decision not in _DECISIONS[_state(row)]:
+            found.append(Finding("the last decision differs", f"{target.text()}: {_state(row)}, decided {decision}"))
+        elif decided is not None and row.revoked_at is None:
+            evidence = decided["version"], us(decided["earned_at"]), decided["event_id"]
+            if evidence != row.evidence:
+                found.append(Finding("other evidence was decided", f"{target.text()}: {row.evidence}, not {evidence}"))
+    return found
+
+
+def _state(row: Row) -> str:
+    if row.revoked_at is not None:
+        return "revoked"
+    if row.contested_at is not None:
+        return "contested"
+    return "settling" if row.granted_at is None else "granted"
+
+
+_DECISIONS: Final = {
+    "revoked": {"revoked"},
+    "contested": {"contested"},
+    "settling": {"settling", "amended", "restored"},
+    "granted": {"granted", "amended", "restored"},
+}
+
+
+async def _results(world: World, wanted: Expected, rows: dict[Target, Row]) -> list[Finding]:
+    """Compare what `ach digest` says."""
+    rules = await load_deployed(world.store, world.settings)
+    clock = None if world.settings.clock is Clock.STREAM else wanted.clock
+    try:
+        stored = await read_results(world.store, rules, clock=clock)
+    except StaleError as error:
+        return [Finding("the digest is refused", str(error))]
+    program = wanted.program
+    unlocks = [
+        wanted.unlock(target)
+        for target in wanted.grants
+        if wanted.due(target) and target in rows and rows[target].revoked_at is None
+    ]
+    # What no rule judges any more stays granted, and may be told with the rest.
+    kept = [
+        _unlock(row.target, row.version, row.earned_at)
+        for row in rows.values()
+        if not is_judged(program, row.target) and (row.revoked_at, row.contested_at) == (None, None) and row.event_id
+    ]
+    found: list[Finding] = []
+    if Counter(stored.unlocks) - Counter(kept) != Counter(unlocks) - Counter(kept):
+        more, less = Counter(stored.unlocks) - Counter(kept) - Counter(unlocks), Counter(unlocks) - Counter(stored.unlocks)
+        found.append(Finding("other unlocks in the digest", f"{list(more)} in place of {list(less)}"))
+    elif stored.digest not in {digest(program, [*unlocks, *more], wanted.states) for more in ((), kept)}:
+        found.append(Finding("another digest", _progress(wanted, stored.states)))
+    return found
+
+
+def _progress(wanted: Expected, states: Mapping[Subject, State]) -> str:
+    def of(state: State | None, subject: Subject) -> str:
+        return "" if state is None else digest(wanted.program, [], {subject: state})
+
+    nothing = digest(wanted.program, [], {})
+    everybody = sorted(wanted.states.keys() | states.keys())
+    other = [
+        "/".join(one)
+        for one in everybody
+        if (of(wanted.states.get(one), one) or nothing) != (of(states.get(one), one) or nothing)
+    ]
+    return f"progress of {other}"
+
+
+async def _checkpoints(world: World, wanted: Expected) -> list[Finding]:
+    """Compare each checkpoint with the fold up to its mark: by how it goes on from there, where it is written otherwise."""
+    rules = await load_deployed(world.store, world.settings)
+    found: list[Finding] = []
+    for row in await world.eyes.fetch("SELECT * FROM checkpoint"):
+        subject = Subject(row["tenant_id"], row["scope"], row["subject"])
+        if rules.stamps.get(subject.scope) != row["stamp"]:
+            continue
+        plan = wanted.program.scopes[subject.scope]
+        mark = Position(us(row["mark_at"]) or 0, row["mark_id"])
+        heard = wanted.heard.get(subject, [])
+        before = [event for event in heard if Position(event.at, event.id) <= mark]
+        state = decode(row["state"].encode())
+        pure, _ = fold(plan, before)
+        if state is None or encode(state) != encode(pure):
+            found.append(Finding("another checkpoint", f"{'/'.join(subject)} at {mark}"))
+    return found
+
+
+def _missing(books: Books, events: Iterable[Event]) -> Iterator[Finding]:
+    there = {(event.tenant, event.id) for event in events}
+    for key in books.due.keys() - there:
+        yield Finding("an event is not in the ledger", "/".join(key))
+
+
+def _unannounced(rows: dict[Target, Row], announced: dict[str, int]) -> Iterator[Finding]:
+    for target, row in rows.items():
+        if row.granted_at is not None and row.revoked_at is None and row.id not in announced:
+            yield Finding("not announced", target.text())
+        if row.granted_at is None and row.revoked_at is None and row.id in announced:
+            yield Finding("announced, and not granted", target.text())
+        if row.granted_at is not None and row.revoked_at is None and row.published_at is None:
+            yield Finding("not marked as announced", target.text())
+
+
+def _by_reference(rules: Ruleset, wanted: Expected) -> Iterator[Finding]:
+    tick = Event(tenant="", id="", type=TICK, user="", at=wanted.clock, offset=0, fields={})
+    slow = {
+        (Target(Subject(*one.subject), one.achievement, one.tier or "", one.occurrence or ""), one.version, one.earned_at)
+        for one in supported_unlocks(rules, [*wanted.events, tick])
+    }
+    # The clock of the reference is never behind an event.
+    clock = max([wanted.clock, *(event.at for event in wanted.events)])
+    have = {
+        (target, grant.version, grant.earned_at)
+        for target, grant in wanted.grants.items()
+        if grant.earned_at + grant.settle <= clock
+    }
+    for one in slow ^ have:
+        yield Finding("the reference differs", f"{one[0].text()} {one[1:]}")
