@@ -261,8 +261,8 @@ class _Drawn:
 
     def event(self) -> Sent:
         dice = self.dice
-        tenant, user = USERS[dice.choice((0, 0, 0, 0, 1, 1, 2, 3))]
-        kind = dice.choices(("a", "b", "c", "user.updated", "d"), (9, 6, 4, 2, 1))[0]
+        tenant, user = USERS[dice.choice((0, 0, 0, 0, 0, 1, 1, 2, 3))]
+        kind = dice.choices(("a", "b", "c", "user.updated", "d"), (9, 5, 5, 2, 1))[0]
         self.number += 1
         payload: dict[str, object] = {}
         if kind == "user.updated":
@@ -275,21 +275,21 @@ class _Drawn:
             for name, values in fields.items():
                 if self.chance(85 if name in likely else 10):
                     payload[name] = dice.choice(values)
-            if self.chance(4):
+            if self.chance(2):
                 payload["n"] = "broken"
         return Sent(
             id=f"{dice.choice('mzA')}{self.number}",
             type=kind,
             tenant=tenant,
             user=user,
-            minute=dice.choice((*range(0, 240, 30), *range(0, 4200, 90), *range(540, 660, 10))),
+            minute=dice.choice((*range(0, 240, 30), *range(0, 2900, 90), *range(540, 660, 10))),
             offset=dice.choice((0, 0, 0, 0, 540, -300)),
             payload=tuple(payload.items()),
         )
 
     def send(self, *, crash: bool = True) -> Send:
         dice = self.dice
-        fresh = [self.event() for _ in range(dice.choice((1, 1, 2, 3, 5, 8)))]
+        fresh = [self.event() for _ in range(dice.choice((1, 1, 2, 3, 5, 8, 12)))]
         if self.chance(50):  # in time, most of them
             fresh.sort(key=lambda event: event.minute)
         copies = dice.sample(self.sent, min(len(self.sent), dice.choice((0, 0, 0, 1, 2))))
@@ -318,11 +318,11 @@ class _Drawn:
         dice = self.dice
         draws: list[tuple[float, Callable[[], Op | None]]] = [
             (10, self.send),
-            (5, self.apply),
+            (6, self.apply),
             (4, lambda: Backfill(self.crash(40, 14))),
             (2, lambda: Pass(dice.choice((30, 90, 400, 1500)))),
             (4 if relays else 0, lambda: Relay(dice.randrange(2), self.crash(25, 6))),
-            (2, lambda: Revoke(dice.random(), self.crash(10, 4))),
+            (2.5, lambda: Revoke(dice.random(), self.crash(10, 4))),
             (2 if GRANTING else 0, lambda: Grant(dice.random(), self.crash(10, 6))),
             (0.7, lambda: Erase(*dice.choice(USERS), self.crash(20, 10))),
             (0.7, lambda: Restart(dice.randrange(2))),
@@ -337,7 +337,7 @@ def drawn(seed: int, *, relays: bool | None = None) -> Chain:
     dice = Random(f"chain {seed}")  # noqa: S311 - no secret
     made = _Drawn(dice)
     announced = dice.random() < 0.3 if relays is None else relays
-    for _ in range(dice.randint(5, 14)):
+    for _ in range(dice.randint(6, 15)):
         op = made.op(relays=announced)
         if op is not None:
             made.ops.append(op)

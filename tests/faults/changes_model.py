@@ -155,7 +155,7 @@ class Expected(NamedTuple):
 
     def due(self, target: Target) -> bool:
         grant = self.grants[target]
-        return grant.earned_at + grant.settle <= self.clock
+        return not grant.settle or grant.earned_at + grant.settle <= self.clock
 
     def unlock(self, target: Target) -> Unlock:
         return _unlock(target, self.grants[target].version, self.grants[target].earned_at)
@@ -540,7 +540,7 @@ async def _checkpoints(world: World, wanted: Expected) -> list[Finding]:
         state = decode(row["state"].encode())
         pure, _ = fold(plan, before)
         if state is None or encode(state) != encode(pure):
-            found.append(Finding("another checkpoint", f"{'/'.join(subject)} at {mark}"))
+            found.append(Finding("another checkpoint", f"{'/'.join(subject)} at {mark}: {row['state']} {encode(pure)}"))
     return found
 
 

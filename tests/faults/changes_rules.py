@@ -135,7 +135,7 @@ class _Drawing(NamedTuple):
         if len(names) > 1 and _chance(self.dice, 10):
             return f"[{', '.join(sorted(self.dice.sample(names, 2)))}]"
         name = self.dice.choice(names)
-        if not _chance(self.dice, 25):
+        if not _chance(self.dice, 20):
             return name
         contract = next((one for one in self.rules.contracts if one.event == name), None)
         field_names = [one.name for one in contract.fields] if contract else []
@@ -152,24 +152,24 @@ class _Drawing(NamedTuple):
 
     def _modifiers(self, head: str) -> str:
         said = ""
-        if _chance(self.dice, 20):
+        if _chance(self.dice, 15):
             said += f", within={self.dice.choice(('1h', '3h', '1d', '2d'))}"
         if _chance(self.dice, 12) and "per=" not in head:
             zone = self.dice.choice(("", ', tz="Europe/Berlin"', ", tz=user", ", tz=event")) if "tz=" not in head else ""
             said += f", per=day{zone}"
-        if _chance(self.dice, 25):
-            said += f", unless={self.pattern()}"
+        if _chance(self.dice, 35):
+            said += f", unless={self.dice.choice(('b', 'b', 'c', self.pattern()))}"
         return said
 
     def _count(self) -> str:
-        return f"count(event={self.pattern()}, >= {self.dice.choice((1, 2, 2, 3, 4))}"
+        return f"count(event={self.pattern()}, >= {self.dice.choice((1, 1, 2, 2, 3))}"
 
     def _distinct(self) -> str:
-        return f"count(event={self.pattern('s')}, distinct=s, >= {self.dice.choice((2, 2, 3))}"
+        return f"count(event={self.pattern('s')}, distinct=s, >= 2"
 
     def _sum(self) -> str:
         field = self.dice.choice(("n", "x"))
-        return f"sum(event={self.pattern(field)}, of={field}, >= {self.dice.choice((2, 3, 5, 7))}"
+        return f"sum(event={self.pattern(field)}, of={field}, >= {self.dice.choice((1, 2, 3, 5))}"
 
     def _best(self) -> str:
         field = self.dice.choice(("n", "x"))
@@ -218,7 +218,7 @@ def first_rules(dice: Random) -> Rulebook:
         Contract(
             "a",
             (
-                Field("n", "int", optional=_chance(dice, 60), low=dice.choice((None, 0, 0, 1))),
+                Field("n", "int", optional=_chance(dice, 85), low=dice.choice((None, 0, 0, 1))),
                 Field("s", "string", optional=True),
                 Field("team", "string", optional=True),
                 Field("f", "bool", optional=True),
@@ -230,7 +230,7 @@ def first_rules(dice: Random) -> Rulebook:
         Contract("c", (Field("x", "decimal", optional=True, low=0), Field("s", "string", optional=True))),
     )
     rules = Rulebook(contracts, (Field("plan", "string"), Field("timezone", "string")), ())
-    wanted = dice.choice((1, 2, 2, 3))
+    wanted = dice.choice((1, 2, 3, 3, 4))
     for name in NAMES[:wanted]:
         rules = _valid(lambda rules=rules, name=name: _added(dice, rules, name)) or rules
     if rules.versions:
@@ -240,8 +240,8 @@ def first_rules(dice: Random) -> Rulebook:
 
 
 def _added(dice: Random, rules: Rulebook, name: str) -> Rulebook:
-    scope = dice.choice(("user", "user", "user", "team", "team", "tenant"))
-    repeat = dice.choice(("", "", "", "each", "every day", "every day tz=event", "every hour"))
+    scope = dice.choice(("user", "user", "user", "user", "team", "tenant"))
+    repeat = dice.choice(("", "", "each", "each", "every day", "every day tz=event", "every hour"))
     tiers = dice.choice((("",), ("",), ("low", "high")))
     return rules._replace(versions=(*rules.versions, _version(dice, rules, (name, 1, "", scope, repeat), tiers)))
 
@@ -367,7 +367,7 @@ def _words(dice: Random, rules: Rulebook, _: Sequence[Rulebook]) -> Rulebook | N
 
 def _contract(dice: Random, rules: Rulebook, _: Sequence[Rulebook]) -> Rulebook | None:
     old = dice.choice(rules.contracts)
-    made = dice.choice((_bound, _bound, _optional, _once, _once, _once_within, _type, _field))(dice, old)
+    made = dice.choice((_bound, _bound, _bound, _optional, _once, _once, _once_within, _type, _field))(dice, old)
     contracts = tuple(made if contract == old else contract for contract in rules.contracts)
     return None if made == old else rules._replace(contracts=contracts)
 
@@ -463,7 +463,7 @@ _WEIGHED: Final = (
     *("drop version",) * 2,
     *("other meaning",) * 1,
     *("words",) * 1,
-    *("contract",) * 6,
+    *("contract",) * 8,
     *("declaration",) * 1,
     *("traits",) * 1,
 )

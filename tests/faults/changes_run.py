@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from traceback import format_exception
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dsl.outcome import Subject
@@ -195,6 +196,11 @@ def _occurrence(version: object) -> str:
     return {"day": "2026-04-13", "hour": "2026-04-13T10"}.get(str(getattr(unit, "value", unit)), "1")
 
 
+def _raised(error: Exception) -> Finding:
+    where = [line.strip() for line in format_exception(error) if "/worker/" in line or "/dsl/" in line]
+    return Finding(f"raised {type(error).__name__}", f"{error} {where[-1:]}")
+
+
 async def run_chain(ground: Ground, chain: Chain) -> Failure | None:
     """Let a chain happen; return what is wrong with it, or None."""
     async with world_of(chain, ground) as world:
@@ -202,10 +208,16 @@ async def run_chain(ground: Ground, chain: Chain) -> Failure | None:
         for number, op in enumerate(chain.ops):
             if number == 0 and not isinstance(op, Apply):
                 return None
-            found = await run.step(op)
+            try:
+                found = await run.step(op)
+            except Exception as error:  # noqa: BLE001 - a worker does not end by itself
+                found = [_raised(error)]
             if found:
                 return Failure(chain, number, found, run.about)
-        found = await run.end()
+        try:
+            found = await run.end()
+        except Exception as error:  # noqa: BLE001 - the same
+            found = [_raised(error)]
         return Failure(chain, len(chain.ops), found, run.about) if found else None
 
 
