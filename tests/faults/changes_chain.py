@@ -342,7 +342,7 @@ def drawn(seed: int, *, relays: bool | None = None) -> Chain:
         if op is not None:
             made.ops.append(op)
     sizes = Sizes(
-        checkpoint_every=dice.choice((1, 2, 3, 64)),
+        checkpoint_every=dice.choice((2, 3, 5, 64)),
         save_every=dice.choice((1, 3, 32)),
         page=dice.choice((1, 2, 2000)),
         piece=dice.choice((1, 2, 50)),
