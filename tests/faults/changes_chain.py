@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 MINUTE: Final = 60 * SECOND
 BEGIN: Final = 1_776_070_800_000_000
 """2026-04-13T09:00:00Z, the earliest event."""
-NOW: Final = BEGIN + 36 * 60 * MINUTE
-"""When a chain begins, by its own clock. What a later event earns settles longer."""
+LAST: Final = 2900
+"""No event comes so many minutes after the earliest."""
+NOW: Final = BEGIN + LAST * MINUTE
+"""When a chain begins, by its own clock."""
 TENANT: Final = "t"
 OTHER: Final = "other"
 
@@ -282,7 +284,7 @@ class _Drawn:
             type=kind,
             tenant=tenant,
             user=user,
-            minute=dice.choice((*range(0, 240, 30), *range(0, 2900, 90), *range(540, 660, 10))),
+            minute=dice.choice((*range(0, 240, 30), *range(0, LAST, 90), *range(540, 660, 10))),
             offset=dice.choice((0, 0, 0, 0, 540, -300)),
             payload=tuple(payload.items()),
         )

@@ -432,9 +432,10 @@ def _supported(wanted: Expected, target: Target, row: Row) -> Iterator[Finding]:
         yield Finding("contested, though it is supported", target.text())
     elif row.evidence != (grant.version, grant.earned_at, grant.event_id):
         yield Finding("other evidence", f"{target.text()}: {row.evidence}, not {grant}")
-    elif row.settles_at != (grant.earned_at + grant.settle if grant.settle else None):
+    elif row.settles_at not in {grant.earned_at + grant.settle, None if grant.settle == 0 else -1}:
+        # What settled under a version before, and does not under this one, is due at once.
         yield Finding("settles at another time", f"{target.text()}: {row.settles_at}")
-    elif row.granted_at is None and not grant.settle:
+    elif row.granted_at is None and row.settles_at is None:
         yield Finding("not granted, though it does not settle", target.text())
 
 
@@ -497,7 +498,8 @@ async def _results(world: World, wanted: Expected, rows: dict[Target, Row]) -> l
         if wanted.due(target) and target in rows and rows[target].revoked_at is None
     ]
     # What no rule judges any more stays granted, and may be told with the rest.
-    kept = [
+    apart = "retired" in stored._fields
+    kept = [] if apart else [
         _unlock(row.target, row.version, row.earned_at)
         for row in rows.values()
         if not is_judged(program, row.target) and (row.revoked_at, row.contested_at) == (None, None) and row.event_id

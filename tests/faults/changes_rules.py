@@ -265,7 +265,7 @@ def _version(
     if _chance(dice, 5):
         clauses.append(f"active {SINCE[0]} .. {SINCE[3]}")
     if _chance(dice, 35):
-        clauses.append(f"settle {dice.choice(('1h', '6h', '1d'))}")
+        clauses.append(f"settle {dice.choice(('6h', '1d', '2d'))}")
     parts = tuple((tier, drawing.condition()) for tier in tiers)
     fresh = bool(since) and _chance(dice, 25)
     return Version(name, number, since, fresh, scope, repeat, parts, tuple(clauses))

@@ -269,6 +269,8 @@ class World:
         self.settings = settings
         self.broker = broker
         self.now = NOW
+        self.refusals: list[str] = []
+        """What operators asked for and did not get."""
         self._names = count(1)
         self._seqs = count(1)
         self._unacknowledged: list[Message] = []
@@ -381,22 +383,22 @@ class World:
             if known is not None:
                 await self._again(lambda: revoke(self.store, known, now=self.now))
         else:
-            deployed = await load_deployed(self.store, self.settings)
-            by_hand = import_module("worker.granting").grant_by_hand
-            await self._again(
-                lambda: by_hand(
-                    self.store,
-                    deployed,
-                    target.subject,
-                    target.achievement,
-                    target.tier or None,
-                    target.occurrence or None,
-                    reason="asked for",
-                    by="an operator",
-                    now=self.now,
-                )
-            )
+            await self._grant(target)
         return Done(target=target)
+
+    async def _grant(self, target: Target) -> None:
+        granting = import_module("worker.granting")
+        key = target.achievement, target.tier or None, target.occurrence or None
+        said = {"reason": "asked for", "by": "an operator", "now": self.now}
+
+        async def grant() -> None:
+            rules = await load_deployed(self.store, self.settings)
+            await granting.grant_by_hand(self.store, rules, target.subject, *key, **said)
+
+        try:
+            await self._again(grant)
+        except granting.CannotGrantError as error:
+            self.refusals.append(str(error))
 
     # -- the end -------------------------------------------------------------------------------------------------------
 
