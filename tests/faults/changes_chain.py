@@ -268,7 +268,10 @@ class _Drawn:
         self.number += 1
         payload: dict[str, object] = {}
         if kind == "user.updated":
-            payload = {"plan": dice.choice(("pro", "free")), "timezone": dice.choice(("Asia/Tokyo", "UTC", "America/Lima"))}
+            payload = {
+                "plan": dice.choice(("pro", "free")),
+                "timezone": dice.choice(("Asia/Tokyo", "UTC", "America/Lima")),
+            }
             del payload[dice.choice(("plan", "timezone", "timezone"))]
         elif kind in "abc":
             fields = {"n": (0, 1, 2, 3, 5, -1), "s": ("x", "y", "z"), "team": ("red", "blue"), "f": (True, False)}
@@ -396,7 +399,8 @@ def _candidates(chain: Chain) -> Iterator[Chain]:
     versions = {version for op in ops if isinstance(op, Apply) for version in op.rules.versions}
     for version in sorted(versions):
         yield _rules_changed(
-            chain, lambda rules, version=version: rules._replace(versions=tuple(v for v in rules.versions if v != version))
+            chain,
+            lambda rules, version=version: rules._replace(versions=tuple(v for v in rules.versions if v != version)),
         )
         for plainer in ([version._replace(clauses=())] if version.clauses else []) + [
             version._replace(parts=(part,)) for part in version.parts if len(version.parts) > 1

@@ -143,7 +143,14 @@ class _Drawing(NamedTuple):
         return f"{name} where {self.dice.choice([*tests, 'at.hour < 12'])}"
 
     def condition(self, depth: int = 1) -> str:
-        choices: list[Callable[[], str]] = [self._count, self._count, self._count, self._distinct, self._sum, self._best]
+        choices: list[Callable[[], str]] = [
+            self._count,
+            self._count,
+            self._count,
+            self._distinct,
+            self._sum,
+            self._best,
+        ]
         choices += [self._streak, self._sequence]
         choices += [lambda: self._combined(depth)] * 2 * depth
         choices += [lambda: f"unlocked({self.dice.choice(self.targets)}"] * (2 if self.targets else 0)
@@ -155,7 +162,9 @@ class _Drawing(NamedTuple):
         if _chance(self.dice, 15):
             said += f", within={self.dice.choice(('1h', '3h', '1d', '2d'))}"
         if _chance(self.dice, 12) and "per=" not in head:
-            zone = self.dice.choice(("", ', tz="Europe/Berlin"', ", tz=user", ", tz=event")) if "tz=" not in head else ""
+            zone = (
+                self.dice.choice(("", ', tz="Europe/Berlin"', ", tz=user", ", tz=event")) if "tz=" not in head else ""
+            )
             said += f", per=day{zone}"
         if _chance(self.dice, 35):
             said += f", unless={self.dice.choice(('b', 'b', 'c', self.pattern()))}"
@@ -226,7 +235,9 @@ def first_rules(dice: Random) -> Rulebook:
             ("s",) if _chance(dice, 30) else (),
             dice.choice(("", "1h")),
         ),
-        Contract("b", (Field("n", "int", optional=True, low=dice.choice((None, 0))), Field("team", "string", optional=True))),
+        Contract(
+            "b", (Field("n", "int", optional=True, low=dice.choice((None, 0))), Field("team", "string", optional=True))
+        ),
         Contract("c", (Field("x", "decimal", optional=True, low=0), Field("s", "string", optional=True))),
     )
     rules = Rulebook(contracts, (Field("plan", "string"), Field("timezone", "string")), ())
@@ -246,9 +257,7 @@ def _added(dice: Random, rules: Rulebook, name: str) -> Rulebook:
     return rules._replace(versions=(*rules.versions, _version(dice, rules, (name, 1, "", scope, repeat), tiers)))
 
 
-def _version(
-    dice: Random, rules: Rulebook, head: tuple[str, int, str, str, str], tiers: Sequence[str]
-) -> Version:
+def _version(dice: Random, rules: Rulebook, head: tuple[str, int, str, str, str], tiers: Sequence[str]) -> Version:
     name, number, since, scope, repeat = head
     targets = [
         f"{one.name}.{tier}" if tier and _chance(dice, 50) else one.name
@@ -350,7 +359,9 @@ def _other_meaning(dice: Random, rules: Rulebook, _: Sequence[Rulebook]) -> Rule
     if not rules.versions:
         return None
     old = dice.choice(rules.versions)
-    drawn = _version(dice, rules, (old.name, old.number, old.since, old.scope, old.repeat), [tier for tier, _ in old.parts])
+    drawn = _version(
+        dice, rules, (old.name, old.number, old.since, old.scope, old.repeat), [tier for tier, _ in old.parts]
+    )
     made = drawn._replace(fresh=old.fresh)
     if _chance(dice, 30):
         made = old._replace(clauses=drawn.clauses)
@@ -436,7 +447,9 @@ def _declare(dice: Random, rules: Rulebook, seen: Sequence[Rulebook]) -> Ruleboo
 
 def _traits(dice: Random, rules: Rulebook, _: Sequence[Rulebook]) -> Rulebook | None:
     plan, timezone = Field("plan", "string"), Field("timezone", "string")
-    return rules._replace(traits=dice.choice(((), (plan,), (timezone,), (plan, timezone), (plan, Field("timezone", "int")))))
+    return rules._replace(
+        traits=dice.choice(((), (plan,), (timezone,), (plan, timezone), (plan, Field("timezone", "int"))))
+    )
 
 
 _EDITS: Final[dict[str, Callable[[Random, Rulebook, Sequence[Rulebook]], Rulebook | None]]] = {

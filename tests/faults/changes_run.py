@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from traceback import format_exception
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -11,7 +12,6 @@ from tests.faults.changes_chain import (
     Backfill,
     Chain,
     Erase,
-    Exhume,
     Grant,
     Revoke,
     Send,
@@ -21,21 +21,18 @@ from tests.faults.changes_chain import (
 from tests.faults.changes_model import (
     Books,
     Finding,
-    clock_of,
-    expected_of,
+    Row,
     fits,
     judge,
-    ledger,
     look,
     program_of,
     rules_of,
     unlock_rows,
 )
 from tests.faults.changes_world import Ground, Target, World, world_of
-from tests.property.reading import read
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Sequence
 
     from tests.faults.changes_chain import Op
     from tests.faults.changes_world import Done
@@ -63,14 +60,30 @@ class Failure(NamedTuple):
         return "\n".join([head, *steps, *self.about, f"behind step {self.step} of {len(steps) - 1}:", *wrong])
 
 
-class _Run:
+class Run:
     """A chain that happens."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, *, beside: bool = False) -> None:
         self.world = world
         self.books = Books()
         self.about: list[str] = []
-        self.subjects: list[Subject] = []
+        self._beside = beside
+        """Whether workers go on by themselves meanwhile, so that nothing stands still before the end."""
+
+    async def through(self) -> Failure | None:
+        """Let everything happen; return what is wrong, or None."""
+        chain = self.world.chain
+        steps = [partial(self.step, op) for op in chain.ops]
+        if not chain.ops or not isinstance(chain.ops[0], Apply):
+            return None
+        for number, step in enumerate([*steps, self.end]):
+            try:
+                found = await step()
+            except Exception as error:  # noqa: BLE001 - no worker ends by itself
+                found = [_raised(error)]
+            if found:
+                return Failure(chain, number, found, self.about)
+        return None
 
     async def step(self, op: Op) -> list[Finding]:
         """Carry out one step and look at what has moved."""
@@ -81,10 +94,10 @@ class _Run:
         before = books.text
         done = await world.do(op, target)
         found = await self._note(op, done)
-        if op is not None and not books.text:
+        if not books.text:
             return found
         found += await look(world, books, target)
-        if books.clean and not found and before:
+        if books.clean and not found and before and not self._beside:
             found += await judge(world, books)
         return found
 
@@ -94,8 +107,7 @@ class _Run:
             return rows[int(op.which * len(rows))] if rows else None
         judged = program_of(self.books.text).scopes if self.books.text else {}
         if op.which < 0.6 and rows:
-            there = rows[int(op.which / 0.6 * len(rows))]
-            return there
+            return rows[int(op.which / 0.6 * len(rows))]
         rulings = [(scope, one) for scope, plan in judged.items() for one in plan.rulings]
         subjects = {
             "user": [("t", "ada"), ("t", "cal")],
@@ -128,7 +140,9 @@ class _Run:
                     books.clean = books.clean and not books.text
                     books.applied(op)
             case Erase(tenant, user):
-                gone = await eyes.fetchval("SELECT true FROM erasure WHERE tenant_id = $1 AND user_id = $2", tenant, user)
+                gone = await eyes.fetchval(
+                    "SELECT true FROM erasure WHERE tenant_id = $1 AND user_id = $2", tenant, user
+                )
                 if done.certain and not gone:
                     return [Finding("erased, and not noted", user)]
                 if gone:
@@ -147,7 +161,7 @@ class _Run:
                 pass
         return []
 
-    def _note_word(self, op: Revoke | Grant, target: Target, rows: dict[Target, object]) -> None:
+    def _note_word(self, op: Revoke | Grant, target: Target, rows: dict[Target, Row]) -> None:
         books, row = self.books, rows.get(target)
         if isinstance(op, Revoke):
             before = books.rows.get(target)
@@ -204,21 +218,7 @@ def _raised(error: Exception) -> Finding:
 async def run_chain(ground: Ground, chain: Chain) -> Failure | None:
     """Let a chain happen; return what is wrong with it, or None."""
     async with world_of(chain, ground) as world:
-        run = _Run(world)
-        for number, op in enumerate(chain.ops):
-            if number == 0 and not isinstance(op, Apply):
-                return None
-            try:
-                found = await run.step(op)
-            except Exception as error:  # noqa: BLE001 - a worker does not end by itself
-                found = [_raised(error)]
-            if found:
-                return Failure(chain, number, found, run.about)
-        try:
-            found = await run.end()
-        except Exception as error:  # noqa: BLE001 - the same
-            found = [_raised(error)]
-        return Failure(chain, len(chain.ops), found, run.about) if found else None
+        return await Run(world).through()
 
 
 async def shrunk(ground: Ground, failure: Failure, tries: int) -> Failure:

@@ -73,7 +73,7 @@ DELETE FROM erasure; UPDATE partition SET rules_epoch = 0, generation = 0, owner
 _runs = count(1)
 
 
-class Died(BaseException):  # noqa: N818 - nothing that a worker may catch and live on
+class Died(BaseException):
     """What stops a worker where it stands."""
 
 
@@ -298,29 +298,36 @@ class World:
 
     async def _step(self, op: Op, target: Target | None) -> Done:
         match op:
-            case Send(worker, events, whole):
-                return await self._send(worker, self._messages(op) if events else [])
+            case Send(worker, events):
+                await self._send(worker, self._messages(op) if events else [])
+            case Exhume(worker):
+                await self._send(worker, await self._dead())
+            case Relay(worker):
+                await self.workers[worker].relay()
+            case Restart(worker):
+                await self._restart(worker)
+            case Pass(minutes):
+                self.now += minutes * 60_000_000
+            case Apply() | Backfill() | Erase() | Revoke() | Grant():
+                return await self._change(op, target)
+            case Together():
+                raise AssertionError("not within one another")
+        return Done()
+
+    async def _change(self, op: Apply | Backfill | Erase | Revoke | Grant, target: Target | None) -> Done:
+        match op:
             case Apply(rules):
                 return await self._apply(rules.text())
             case Backfill():
                 await self._again(lambda: backfill(self.store, self.settings, now=lambda: self.now, pause=0))
-            case Pass(minutes):
-                self.now += minutes * 60_000_000
-            case Relay(worker):
-                await self.workers[worker].relay()
-            case Revoke() | Grant():
-                return await self._operate(op, target)
             case Erase(tenant, user):
-                await self._again(
-                    lambda: erase_user(self.store, self.settings, tenant, user, by="an operator", now=self.now)
-                )
-            case Restart(worker):
-                self.workers[worker] = self._born()
-            case Exhume(worker):
-                return await self._send(worker, await self._dead())
-            case Together():
-                raise AssertionError("not within one another")
-        return Done()
+                said = {"by": "an operator", "now": self.now}
+                await self._again(lambda: erase_user(self.store, self.settings, tenant, user, **said))
+            case Revoke() | Grant() if target is not None:
+                await (self._revoke(target) if isinstance(op, Revoke) else self._grant(target))
+            case _:
+                pass
+        return Done(target=target)
 
     async def _again(self, work: Callable[[], Awaitable[object]]) -> None:
         """Do something, and once more where the answer was lost."""
@@ -330,6 +337,9 @@ class World:
             if not FUSE.burnt:
                 raise
             await work()
+
+    async def _restart(self, worker: int) -> None:
+        self.workers[worker] = self._born()
 
     # -- events --------------------------------------------------------------------------------------------------------
 
@@ -347,11 +357,11 @@ class World:
         rows = await self.eyes.fetch("SELECT nats_subject, body FROM dead_letter ORDER BY dead_letter_id")
         return [self._message(row["nats_subject"], row["body"]) for row in rows]
 
-    async def _send(self, worker: int, fresh: list[Message]) -> Done:
+    async def _send(self, worker: int, fresh: list[Message]) -> None:
         """Commit messages, behind those that nobody has acknowledged."""
         messages, self._unacknowledged = [*self._unacknowledged, *fresh], []
         if not messages:
-            return Done()
+            return
         try:
             pipeline = self.workers[worker].pipeline
             decoding = await pipeline.begin()
@@ -360,7 +370,6 @@ class World:
         except BaseException:
             self._unacknowledged = messages
             raise
-        return Done()
 
     # -- rules and operators -------------------------------------------------------------------------------------------
 
@@ -375,16 +384,10 @@ class World:
             return Done(refused=True)
         return Done()
 
-    async def _operate(self, op: Op, target: Target | None) -> Done:
-        if target is None:
-            return Done()
-        if isinstance(op, Revoke):
-            known = await self.eyes.fetchval(_UNLOCK_ID, *target.subject, *target[1:])
-            if known is not None:
-                await self._again(lambda: revoke(self.store, known, now=self.now))
-        else:
-            await self._grant(target)
-        return Done(target=target)
+    async def _revoke(self, target: Target) -> None:
+        known = await self.eyes.fetchval(_UNLOCK_ID, *target.subject, *target[1:])
+        if known is not None:
+            await self._again(lambda: revoke(self.store, known, now=self.now))
 
     async def _grant(self, target: Target) -> None:
         granting = import_module("worker.granting")

@@ -1,7 +1,7 @@
 """Chains of changes: whatever authors, operators, clocks and crashes do, the live tables stay a replay of the ledger.
 
-Each chain is drawn from a seed. One that fails is made smaller and printed as a short program. ACH_FAULTS_CHAINS sets how
-many are drawn.
+Each chain is drawn from a seed. One that fails is made smaller and printed as a short program. ACH_FAULTS_CHAINS sets
+how many are drawn.
 """
 
 from __future__ import annotations
