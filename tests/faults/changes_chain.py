@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from importlib.util import find_spec
 from itertools import count
 from random import Random
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from dsl.calendar import format_instant
 from dsl.types import SECOND
-from tests.faults.changes_rules import Rulebook, edited, first_rules
+from tests.faults.changes_rules import Rulebook, Version, edited, first_rules
 from worker.partition import event_subject, partition_of
 
 if TYPE_CHECKING:
@@ -378,46 +379,51 @@ async def smaller(chain: Chain, fails: Callable[[Chain], Awaitable[bool]], tries
 
 def _candidates(chain: Chain) -> Iterator[Chain]:
     """Yield chains that are a little smaller, those that are much smaller first."""
+    yield from _fewer_steps(chain)
+    names = {version.name for op in chain.ops if isinstance(op, Apply) for version in op.rules.versions}
+    for name in sorted(names):
+        yield _rules_changed(chain, lambda rules, name=name: rules.without(name))
+    for at, op in enumerate(chain.ops):
+        for simpler in _simpler(op):
+            yield chain._replace(ops=(*chain.ops[:at], simpler, *chain.ops[at + 1 :]))
+    if chain.streamed:
+        yield chain._replace(streamed=False)
+    for name, value in Sizes(64, 32, 2000, 50, 0.5)._asdict().items():
+        if getattr(chain.sizes, name) != value:
+            yield chain._replace(sizes=chain.sizes._replace(**{name: value}))
+    yield from _plainer_events(chain)
+    yield from _plainer_rules(chain)
+
+
+def _fewer_steps(chain: Chain) -> Iterator[Chain]:
     ops = chain.ops
     for size in (len(ops) // 2, len(ops) // 4, 2, 1):
         if size >= 1:
             for at in range(len(ops) - size, -1, -size):
                 yield chain._replace(ops=(*ops[:at], *ops[at + size :]))
-    names = {version.name for op in ops if isinstance(op, Apply) for version in op.rules.versions}
-    for name in sorted(names):
-        yield _rules_changed(chain, lambda rules, name=name: rules.without(name))
-    for at, op in enumerate(ops):
-        for simpler in _simpler(op):
-            yield chain._replace(ops=(*ops[:at], simpler, *ops[at + 1 :]))
-    if chain.streamed:
-        yield chain._replace(streamed=False)
-    plain = Sizes(64, 32, 2000, 50, 0.5)
-    for name, value in plain._asdict().items():
-        if getattr(chain.sizes, name) != value:
-            yield chain._replace(sizes=chain.sizes._replace(**{name: value}))
-    yield from _plainer_events(chain)
-    versions = {version for op in ops if isinstance(op, Apply) for version in op.rules.versions}
-    for version in sorted(versions):
-        yield _rules_changed(
-            chain,
-            lambda rules, version=version: rules._replace(versions=tuple(v for v in rules.versions if v != version)),
-        )
-        for plainer in ([version._replace(clauses=())] if version.clauses else []) + [
-            version._replace(parts=(part,)) for part in version.parts if len(version.parts) > 1
-        ]:
-            yield _rules_changed(
-                chain,
-                lambda rules, version=version, plainer=plainer: rules._replace(
-                    versions=tuple(plainer if v == version else v for v in rules.versions)
-                ),
-            )
+
+
+def _plainer_rules(chain: Chain) -> Iterator[Chain]:
+    """Yield the chain with one version, clause, tier or declaration less, wherever that is in force."""
+    applied = [op.rules for op in chain.ops if isinstance(op, Apply)]
+    for version in sorted({version for rules in applied for version in rules.versions}):
+        others: list[tuple[Version, ...]] = [()]
+        others += [(version._replace(clauses=()),)] if version.clauses else []
+        others += [(version._replace(parts=(part,)),) for part in version.parts if len(version.parts) > 1]
+        for made in others:
+            yield _rules_changed(chain, partial(_exchanged, version, made))
     yield _rules_changed(chain, lambda rules: rules._replace(traits=()))
-    contracts = {contract for op in ops if isinstance(op, Apply) for contract in op.rules.contracts}
-    for event in sorted({contract.event for contract in contracts}):
-        yield _rules_changed(
-            chain,
-            lambda rules, event=event: rules._replace(contracts=tuple(c for c in rules.contracts if c.event != event)),
-        )
+    for event in sorted({contract.event for rules in applied for contract in rules.contracts}):
+        yield _rules_changed(chain, partial(_undeclared, event))
+
+
+def _exchanged(old: Version, made: tuple[Version, ...], rules: Rulebook) -> Rulebook:
+    versions = [one for version in rules.versions for one in (made if version == old else (version,))]
+    return rules._replace(versions=tuple(versions))
+
+
+def _undeclared(event: str, rules: Rulebook) -> Rulebook:
+    return rules._replace(contracts=tuple(one for one in rules.contracts if one.event != event))
 
 
 def _rules_changed(chain: Chain, change: Callable[[Rulebook], Rulebook]) -> Chain:

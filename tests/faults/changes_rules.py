@@ -1,7 +1,7 @@
 """Small rule sets as values, and edits of them: what an author may do to rules that are in force.
 
-Every rule set drawn is one that the checker takes. Rule sets are drawn with seeded dice: a chain of changes draws tens of
-them, and has to be quick.
+Every rule set drawn is one that the checker takes. Rule sets are drawn with seeded dice: a chain of changes draws tens
+of them, and has to be quick.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from traceback import format_exception
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dsl.outcome import Subject
+from dsl.syntax import RepeatEvery
 from tests.faults.changes_chain import (
     Apply,
     Backfill,
@@ -18,22 +19,14 @@ from tests.faults.changes_chain import (
     Together,
     smaller,
 )
-from tests.faults.changes_model import (
-    Books,
-    Finding,
-    Row,
-    fits,
-    judge,
-    look,
-    program_of,
-    rules_of,
-    unlock_rows,
-)
+from tests.faults.changes_judge import judge, look
+from tests.faults.changes_model import Books, Finding, Row, fits, program_of, rules_of, unlock_rows
 from tests.faults.changes_world import Ground, Target, World, world_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from dsl.syntax import Achievement
     from tests.faults.changes_chain import Op
     from tests.faults.changes_world import Done
 
@@ -105,51 +98,26 @@ class Run:
         rows = sorted(await unlock_rows(self.world.eyes))
         if isinstance(op, Revoke):
             return rows[int(op.which * len(rows))] if rows else None
-        judged = program_of(self.books.text).scopes if self.books.text else {}
-        if op.which < 0.6 and rows:
-            return rows[int(op.which / 0.6 * len(rows))]
-        rulings = [(scope, one) for scope, plan in judged.items() for one in plan.rulings]
-        subjects = {
-            "user": [("t", "ada"), ("t", "cal")],
-            "team": [("t", "red")],
-            "tenant": [("t", "t")],
-        }
+        if not self.books.text:
+            return None
         choices = [
             Target(Subject(tenant, scope, name), one.achievement, one.tier or "", _occurrence(one.judges[0].version))
-            for scope, one in rulings
-            for tenant, name in subjects.get(scope, [])
+            for scope, plan in program_of(self.books.text).scopes.items()
+            for one in plan.rulings
+            for tenant, name in _SUBJECTS.get(scope, ())
         ]
         return choices[int(op.which * len(choices))] if choices else None
 
     async def _note(self, op: Op, done: Done) -> list[Finding]:
         """Put into the books what has happened, or, where somebody died, what turns out to have."""
-        books, eyes = self.books, self.world.eyes
+        books = self.books
         match op:
             case Apply():
-                in_force = await eyes.fetchval("SELECT sources->0->>'text' FROM rule_set ORDER BY epoch DESC LIMIT 1")
-                changed = in_force != books.text and in_force is not None
-                if books.refuses(op):
-                    if not done.refused and done.certain:
-                        return [Finding("a changed meaning is not refused", op.what)]
-                    return [Finding("refused, and in force all the same", op.what)] if changed else []
-                if done.refused:
-                    return [Finding("refused, though no version has changed", op.what)]
-                if done.certain and in_force != op.rules.text():
-                    return [Finding("applied, and not in force", op.what)]
-                if changed:
-                    books.clean = books.clean and not books.text
-                    books.applied(op)
-            case Erase(tenant, user):
-                gone = await eyes.fetchval(
-                    "SELECT true FROM erasure WHERE tenant_id = $1 AND user_id = $2", tenant, user
-                )
-                if done.certain and not gone:
-                    return [Finding("erased, and not noted", user)]
-                if gone:
-                    books.erase(tenant, user)
-                    books.clean = False
+                return await self._note_rules(op, done)
+            case Erase():
+                return await self._note_erasure(op, done)
             case Revoke() | Grant() if done.target is not None:
-                self._note_word(op, done.target, await unlock_rows(eyes))
+                self._note_word(op, done.target, await unlock_rows(self.world.eyes))
             case Backfill():
                 books.clean = books.clean or done.certain
             case Send() if done.certain:
@@ -159,6 +127,31 @@ class Run:
                 books.clean = books.clean or isinstance(right, Backfill)
             case _:
                 pass
+        return []
+
+    async def _note_rules(self, op: Apply, done: Done) -> list[Finding]:
+        books, asked = self.books, "SELECT sources->0->>'text' FROM rule_set ORDER BY epoch DESC LIMIT 1"
+        in_force = await self.world.eyes.fetchval(asked) or ""
+        if books.refuses(op):
+            if done.certain and not done.refused:
+                return [Finding("a changed meaning is not refused", op.what)]
+            return [] if in_force == books.text else [Finding("refused, and in force all the same", op.what)]
+        if done.refused:
+            return [Finding("refused, though no version has changed", op.what)]
+        if done.certain and in_force != op.rules.text():
+            return [Finding("applied, and not in force", op.what)]
+        if in_force != books.text:
+            books.clean = books.clean and not books.text
+            books.applied(op)
+        return []
+
+    async def _note_erasure(self, op: Erase, done: Done) -> list[Finding]:
+        asked = "SELECT true FROM erasure WHERE tenant_id = $1 AND user_id = $2"
+        if await self.world.eyes.fetchval(asked, op.tenant, op.user):
+            self.books.erase(op.tenant, op.user)
+            self.books.clean = False
+        elif done.certain:
+            return [Finding("erased, and not noted", op.user)]
         return []
 
     def _note_word(self, op: Revoke | Grant, target: Target, rows: dict[Target, Row]) -> None:
@@ -176,7 +169,8 @@ class Run:
 
     def _note_events(self, sends: Sequence[Send]) -> None:
         books = self.books
-        if not books.text:
+        # Who works beside may take them under the rules of later.
+        if not books.text or self._beside:
             return
         for send in sends:
             for event in send.events:
@@ -202,12 +196,19 @@ class Run:
         return found or [*await look(world, books, None), *await judge(world, books, announced=True)]
 
 
-def _occurrence(version: object) -> str:
-    repeat = getattr(version, "repeat", None)
-    if repeat is None:
-        return ""
-    unit = getattr(repeat, "unit", None)
-    return {"day": "2026-04-13", "hour": "2026-04-13T10"}.get(str(getattr(unit, "value", unit)), "1")
+_SUBJECTS: Final = {"user": (("t", "ada"), ("t", "cal")), "team": (("t", "red"),), "tenant": (("t", "t"),)}
+"""Of whom an operator may think."""
+
+
+def _occurrence(version: Achievement) -> str:
+    """Return an occurrence of an achievement that repeats."""
+    match version.repeat:
+        case None:
+            return ""
+        case RepeatEvery(unit=unit):
+            return {"day": "2026-04-13", "hour": "2026-04-13T10"}[unit.text]
+        case _:
+            return "1"
 
 
 def _raised(error: Exception) -> Finding:

@@ -54,7 +54,7 @@ from worker.store import Session, UnavailableError, open_store
 from worker.stream import Broker, BrokerAwayError, open_broker
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator, Sequence
 
     from nats.aio.client import Client
 
@@ -127,11 +127,15 @@ def fused() -> Generator[None]:
         stack.enter_context(patch.object(asyncpg.Connection, "execute", _commits_seen(asyncpg.Connection.execute)))
         # An answer that is lost is asked for again at once.
         for module in (pipeline, notifier):
-            stack.enter_context(patch.object(module, "delays", lambda **_: repeat(0.0)))
+            stack.enter_context(patch.object(module, "delays", _at_once))
         # The same few rules are read by worker, backfill and judge.
         for module in (rules, deployed):
             stack.enter_context(patch.object(module, "read_rules", _read_once))
         yield
+
+
+def _at_once(*, first: float = 0.0, longest: float = 0.0) -> Iterator[float]:
+    return repeat(min(first, longest, 0.0))
 
 
 def _seen(original: Callable[..., Awaitable[Any]]) -> Callable[..., Any]:
@@ -321,8 +325,8 @@ class World:
             case Backfill():
                 await self._again(lambda: backfill(self.store, self.settings, now=lambda: self.now, pause=0))
             case Erase(tenant, user):
-                said = {"by": "an operator", "now": self.now}
-                await self._again(lambda: erase_user(self.store, self.settings, tenant, user, **said))
+                by = "an operator"
+                await self._again(lambda: erase_user(self.store, self.settings, tenant, user, by=by, now=self.now))
             case Revoke() | Grant() if target is not None:
                 await (self._revoke(target) if isinstance(op, Revoke) else self._grant(target))
             case _:
