@@ -164,14 +164,16 @@ class Grant(NamedTuple):
 
 
 class Erase(NamedTuple):
-    """An operator erases a user."""
+    """An operator erases a user; `tended`: and has those brought up to date who shared events with them."""
 
     tenant: str
     user: str
+    tended: bool = False
     crash: Crash | None = None
 
     def text(self) -> str:
-        return f"erase {self.tenant}/{self.user}{_crash(self.crash)}"
+        tended = " and tend to whom they shared events with" if self.tended else ""
+        return f"erase {self.tenant}/{self.user}{tended}{_crash(self.crash)}"
 
 
 class Restart(NamedTuple):
@@ -330,7 +332,7 @@ class _Drawn:
             (4 if relays else 0, lambda: Relay(dice.randrange(2), self.crash(25, 6))),
             (2.5, lambda: Revoke(dice.random(), self.crash(10, 4))),
             (2 if GRANTING else 0, lambda: Grant(dice.random(), self.crash(10, 6))),
-            (0.7, lambda: Erase(*dice.choice(USERS), self.crash(20, 10))),
+            (0.8, lambda: Erase(*dice.choice(USERS), self.chance(50), self.crash(20, 10))),
             (0.7, lambda: Restart(dice.randrange(2))),
             (0.4, lambda: Exhume(dice.randrange(2))),
             (0.5, self.together),
@@ -342,7 +344,7 @@ def drawn(seed: int, *, relays: bool | None = None) -> Chain:
     """Draw the chain of a seed."""
     dice = Random(f"chain {seed}")  # noqa: S311 - no secret
     made = _Drawn(dice)
-    announced = dice.random() < 0.3 if relays is None else relays
+    announced = dice.random() < 0.35 if relays is None else relays
     for _ in range(dice.randint(6, 15)):
         op = made.op(relays=announced)
         if op is not None:

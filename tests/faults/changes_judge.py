@@ -88,6 +88,8 @@ def _backwards(books: Books, before: Row, row: Row) -> Iterator[Finding]:
         yield Finding("a revoked unlock came back", target.text())
     if target not in books.revoked and row.revoked_at is not None:
         yield Finding("revoked by no operator", target.text())
+    if target in books.never and row.granted_at is not None:
+        yield Finding("granted, though it was revoked before", target.text())
     if before.granted_at is not None and before.granted_at != row.granted_at:
         yield Finding("granted_at has moved", target.text())
     if before.published_at is not None and row.published_at is None:

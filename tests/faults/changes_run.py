@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dsl.outcome import Subject
 from dsl.syntax import RepeatEvery
+from dsl.types import DAY
 from tests.faults.changes_chain import (
     Apply,
     Backfill,
@@ -21,7 +22,7 @@ from tests.faults.changes_chain import (
 )
 from tests.faults.changes_judge import judge, look
 from tests.faults.changes_model import Books, Finding, Row, fits, program_of, rules_of, unlock_rows
-from tests.faults.changes_world import Ground, Target, World, world_of
+from tests.faults.changes_world import TENDS, Ground, Target, World, world_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 SLOW_SHARE: Final = 8
 """One chain of so many is judged by the slow reference too."""
+SETTLED: Final = 5 * DAY
+"""Until whatever settles has settled."""
 
 
 class Failure(NamedTuple):
@@ -97,7 +100,9 @@ class Run:
     async def _choose(self, op: Revoke | Grant) -> Target | None:
         rows = sorted(await unlock_rows(self.world.eyes))
         if isinstance(op, Revoke):
-            return rows[int(op.which * len(rows))] if rows else None
+            settling = [target for target in rows if self.books.rows[target].granted_at is None]
+            chosen = settling if settling and op.which < 0.5 else rows
+            return chosen[int(op.which * len(chosen))] if chosen else None
         if not self.books.text:
             return None
         choices = [
@@ -149,7 +154,7 @@ class Run:
         asked = "SELECT true FROM erasure WHERE tenant_id = $1 AND user_id = $2"
         if await self.world.eyes.fetchval(asked, op.tenant, op.user):
             self.books.erase(op.tenant, op.user)
-            self.books.clean = False
+            self.books.clean = self.books.clean and done.certain and op.tended and TENDS
         elif done.certain:
             return [Finding("erased, and not noted", op.user)]
         return []
@@ -178,13 +183,16 @@ class Run:
                     books.due[event.key] = event.user
 
     async def end(self) -> list[Finding]:
-        """Do what is left, judge everything, and once more after everything has been built anew."""
+        """Do what is left and judge everything: then, once all has settled, and once all is built anew."""
         world, books = self.world, self.books
         await world.rest()
         books.clean = True
-        found = await look(world, books, None)
         slow = world.chain.seed % SLOW_SHARE == 0
-        found = found or await judge(world, books, slow=slow, announced=True)
+        found = await self._judged(slow=slow)
+        if world.broker is not None and not found:
+            world.now += SETTLED
+            await world.announce()
+            found = await self._judged()
         if found:
             return found
         before = await unlock_rows(world.eyes)
@@ -192,8 +200,11 @@ class Run:
         await world.rest()
         after = await unlock_rows(world.eyes)
         moved = [target.text() for target in before.keys() | after.keys() if before.get(target) != after.get(target)]
-        found = [Finding("moved by building everything anew", name) for name in moved]
-        return found or [*await look(world, books, None), *await judge(world, books, announced=True)]
+        return [Finding("moved by building everything anew", name) for name in moved] or await self._judged()
+
+    async def _judged(self, *, slow: bool = False) -> list[Finding]:
+        found = await look(self.world, self.books, None)
+        return found or await judge(self.world, self.books, slow=slow, announced=True)
 
 
 _SUBJECTS: Final = {"user": (("t", "ada"), ("t", "cal")), "team": (("t", "red"),), "tenant": (("t", "t"),)}

@@ -324,9 +324,8 @@ class World:
                 return await self._apply(rules.text())
             case Backfill():
                 await self._again(lambda: backfill(self.store, self.settings, now=lambda: self.now, pause=0))
-            case Erase(tenant, user):
-                by = "an operator"
-                await self._again(lambda: erase_user(self.store, self.settings, tenant, user, by=by, now=self.now))
+            case Erase():
+                await self._again(lambda: self._erase(op))
             case Revoke() | Grant() if target is not None:
                 await (self._revoke(target) if isinstance(op, Revoke) else self._grant(target))
             case _:
@@ -388,6 +387,13 @@ class World:
             return Done(refused=True)
         return Done()
 
+    async def _erase(self, op: Erase) -> None:
+        erased = await erase_user(self.store, self.settings, op.tenant, op.user, by="an operator", now=self.now)
+        if op.tended and TENDS:
+            tend: Callable[..., Awaitable[object]] = getattr(backfilling, _TEND)
+            since: object = getattr(erased, "since")  # noqa: B009 - see TENDS
+            await tend(self.store, self.settings, since, now=lambda: self.now)
+
     async def _revoke(self, target: Target) -> None:
         known = await self.eyes.fetchval(_UNLOCK_ID, *target.subject, *target[1:])
         if known is not None:
@@ -429,6 +435,9 @@ class World:
         return {subject.rpartition(".")[2]: number for subject, number in (info.state.subjects or {}).items()}
 
 
+_TEND: Final = "bring_up_to_date"
+TENDS: Final = hasattr(backfilling, _TEND)
+"""Whether this engine brings those up to date, and no others, who shared events with an erased user."""
 ACCEPTS_CONTRACTS: Final = "accept_contracts" in signature(apply_rules).parameters
 _UNLOCK_ID: Final = """
 SELECT unlock_id FROM unlock WHERE tenant_id = $1 AND scope = $2 AND subject = $3
