@@ -43,6 +43,8 @@ faults *args: (_faults "quick" "faults and not soak" args)
 #   ACH_FAULTS_PROBES     unlocks timed beside a flood     100 / 2,000
 #   ACH_FAULTS_SEEDS      seeds of crashes at every point    1 / 3
 #   ACH_FAULTS_SHARE      of the crash points beyond one of a kind   0 / 1
+#   ACH_FAULTS_CHAINS     chains of changes                500 / 10,000
+#   ACH_FAULTS_CHAINS_KILLED  the same beside workers that are killed   20 / 1,000
 #   ACH_HOSTILE           times the sizes of hostile input   1 / 50
 #   ACH_METAMORPHIC       times the scenarios drawn          1 / 1
 #

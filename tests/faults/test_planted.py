@@ -75,7 +75,7 @@ def run_tests(root: Path, tests: Sequence[str]) -> subprocess.CompletedProcess[s
         "not planted",
     ]
     # The copy comes before the installed project.
-    environment = {**os.environ, "PYTHONPATH": str(root), "ACH_EXAMPLES": "60"}
+    environment = {**os.environ, "PYTHONPATH": str(root), "ACH_EXAMPLES": "60", "ACH_FAULTS_SHRINKS": "0"}
     environment = {name: value for name, value in environment.items() if not name.startswith("PYTEST_")}
     return subprocess.run(
         [*command, *(f"tests/{test}" for test in tests)],
