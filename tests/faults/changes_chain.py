@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from functools import partial
-from importlib.util import find_spec
 from itertools import count
 from random import Random
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -241,9 +240,6 @@ class Chain(NamedTuple):
 
 # -- drawing -----------------------------------------------------------------------------------------------------------
 
-GRANTING: Final = find_spec("worker.granting") is not None
-"""Whether this engine lets an operator grant by hand."""
-
 
 class _Drawn:
     """A chain in the making."""
@@ -331,7 +327,7 @@ class _Drawn:
             (2, lambda: Pass(dice.choice((30, 90, 400, 1500)))),
             (4 if relays else 0, lambda: Relay(dice.randrange(2), self.crash(25, 6))),
             (2.5, lambda: Revoke(dice.random(), self.crash(10, 4))),
-            (2 if GRANTING else 0, lambda: Grant(dice.random(), self.crash(10, 6))),
+            (2, lambda: Grant(dice.random(), self.crash(10, 6))),
             (0.8, lambda: Erase(*dice.choice(USERS), self.chance(50), self.crash(20, 10))),
             (0.7, lambda: Restart(dice.randrange(2))),
             (0.4, lambda: Exhume(dice.randrange(2))),

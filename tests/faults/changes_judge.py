@@ -23,7 +23,6 @@ from tests.faults.changes_model import (
     is_judged,
     ledger,
     program_of,
-    unlock_of,
     unlock_rows,
     us,
 )
@@ -280,27 +279,11 @@ async def _results(world: World, wanted: Expected, rows: dict[Target, Row]) -> l
         for target in wanted.grants
         if wanted.due(target) and target in rows and rows[target].revoked_at is None
     ]
-    # What no rule judges any more stays granted, and may be told with the rest.
-    apart = "retired" in stored._fields
-    kept = (
-        []
-        if apart
-        else [
-            unlock_of(row.target, row.version, row.earned_at)
-            for row in rows.values()
-            if not is_judged(program, row.target)
-            and (row.revoked_at, row.contested_at) == (None, None)
-            and row.event_id
-        ]
-    )
     found: list[Finding] = []
-    if Counter(stored.unlocks) - Counter(kept) != Counter(unlocks) - Counter(kept):
-        more, less = (
-            Counter(stored.unlocks) - Counter(kept) - Counter(unlocks),
-            Counter(unlocks) - Counter(stored.unlocks),
-        )
+    if Counter(stored.unlocks) != Counter(unlocks):
+        more, less = Counter(stored.unlocks) - Counter(unlocks), Counter(unlocks) - Counter(stored.unlocks)
         found.append(Finding("other unlocks in the digest", f"{list(more)} in place of {list(less)}"))
-    elif stored.digest not in {digest(program, [*unlocks, *more], wanted.states) for more in ((), kept)}:
+    elif stored.digest != digest(program, unlocks, wanted.states):
         found.append(Finding("another digest", _progress(wanted, stored.states)))
     return found
 

@@ -22,7 +22,7 @@ from tests.faults.changes_chain import (
 )
 from tests.faults.changes_judge import judge, look
 from tests.faults.changes_model import Books, Finding, Row, fits, program_of, rules_of, unlock_rows
-from tests.faults.changes_world import TENDS, Ground, Target, World, world_of
+from tests.faults.changes_world import Ground, Target, World, world_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -154,7 +154,7 @@ class Run:
         asked = "SELECT true FROM erasure WHERE tenant_id = $1 AND user_id = $2"
         if await self.world.eyes.fetchval(asked, op.tenant, op.user):
             self.books.erase(op.tenant, op.user)
-            self.books.clean = self.books.clean and done.certain and op.tended and TENDS
+            self.books.clean = self.books.clean and done.certain and op.tended
         elif done.certain:
             return [Finding("erased, and not noted", op.user)]
         return []

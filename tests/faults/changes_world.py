@@ -9,8 +9,6 @@ from __future__ import annotations
 import json
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from functools import lru_cache
-from importlib import import_module
-from inspect import signature
 from itertools import count, repeat
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from unittest.mock import patch
@@ -39,9 +37,10 @@ from tests.faults.changes_chain import (
 )
 from worker import backfill as backfilling
 from worker import deployed, express, folding, notifier, pipeline, rules
-from worker.backfill import backfill
+from worker.backfill import backfill, bring_up_to_date
 from worker.deployed import RuleFile, read_rules
 from worker.erasure import erase_user
+from worker.granting import CannotGrantError, grant_by_hand
 from worker.message import Message
 from worker.notifier import Notifier
 from worker.pipeline import InForce, Pipeline
@@ -378,10 +377,11 @@ class World:
 
     async def _apply(self, text: str) -> Done:
         files = [RuleFile("rules.ach", text)]
-        options: dict[str, Any] = {"accept_contracts": True} if ACCEPTS_CONTRACTS else {}
         try:
             await self._again(
-                lambda: apply_rules(self.store, files, self.settings, by="an author", now=self.now, **options)
+                lambda: apply_rules(
+                    self.store, files, self.settings, by="an author", now=self.now, accept_contracts=True
+                )
             )
         except MeaningChangedError:
             return Done(refused=True)
@@ -389,10 +389,8 @@ class World:
 
     async def _erase(self, op: Erase) -> None:
         erased = await erase_user(self.store, self.settings, op.tenant, op.user, by="an operator", now=self.now)
-        if op.tended and TENDS:
-            tend: Callable[..., Awaitable[object]] = getattr(backfilling, _TEND)
-            since: object = getattr(erased, "since")  # noqa: B009 - see TENDS
-            await tend(self.store, self.settings, since, now=lambda: self.now)
+        if op.tended:
+            await bring_up_to_date(self.store, self.settings, erased.since, now=lambda: self.now)
 
     async def _revoke(self, target: Target) -> None:
         known = await self.eyes.fetchval(_UNLOCK_ID, *target.subject, *target[1:])
@@ -400,17 +398,17 @@ class World:
             await self._again(lambda: revoke(self.store, known, now=self.now))
 
     async def _grant(self, target: Target) -> None:
-        granting = import_module("worker.granting")
         key = target.achievement, target.tier or None, target.occurrence or None
-        said = {"reason": "asked for", "by": "an operator", "now": self.now}
 
         async def grant() -> None:
             rules = await load_deployed(self.store, self.settings)
-            await granting.grant_by_hand(self.store, rules, target.subject, *key, **said)
+            await grant_by_hand(
+                self.store, rules, target.subject, *key, reason="asked for", by="an operator", now=self.now
+            )
 
         try:
             await self._again(grant)
-        except granting.CannotGrantError as error:
+        except CannotGrantError as error:
             self.refusals.append(str(error))
 
     # -- the end -------------------------------------------------------------------------------------------------------
@@ -435,10 +433,6 @@ class World:
         return {subject.rpartition(".")[2]: number for subject, number in (info.state.subjects or {}).items()}
 
 
-_TEND: Final = "bring_up_to_date"
-TENDS: Final = hasattr(backfilling, _TEND)
-"""Whether this engine brings those up to date, and no others, who shared events with an erased user."""
-ACCEPTS_CONTRACTS: Final = "accept_contracts" in signature(apply_rules).parameters
 _UNLOCK_ID: Final = """
 SELECT unlock_id FROM unlock WHERE tenant_id = $1 AND scope = $2 AND subject = $3
     AND achievement = $4 AND tier = $5 AND occurrence = $6
