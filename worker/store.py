@@ -217,6 +217,8 @@ class Store:
         wrong: Exception
         try:
             return await self._pool.acquire(timeout=CONNECT_SECONDS)
+        except _UNUSABLE as error:
+            wrong = UnusableError(redacted(f"{type(error).__name__}: {_unusable(error)}", self._url))
         except (*_RETRYABLE, asyncpg.PostgresError) as error:
             if isinstance(error, asyncpg.InterfaceError) and isinstance(error, ValueError):
                 wrong = DatabaseUrlError()

@@ -182,7 +182,7 @@ def test_a_fixture_is_complete_and_explained(fixture: Fixture) -> None:
 
 def test_every_reason_that_a_stream_can_carry_occurs() -> None:
     # A recorded line has no subject to disagree with; the last two are the database's and the engine's own.
-    elsewhere = {Reason.TENANT_MISMATCH, Reason.REFUSED, Reason.DEFECT}
+    elsewhere = {Reason.TENANT_MISMATCH, Reason.USER_MISMATCH, Reason.REFUSED, Reason.DEFECT}
     assert {item.reason for each in STORIES for item in each.expected().dead} == set(Reason) - elsewhere
 
 

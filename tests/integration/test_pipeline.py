@@ -11,7 +11,7 @@ from nats.js.errors import NotFoundError
 
 from tests.integration.engine import PATIENCE, Engine, event
 from worker import folding
-from worker.announcing import Announcement
+from worker.announcing import Announcement, Told
 from worker.app import wall_clock
 from worker.batch import decode
 from worker.erasure import erase_user
@@ -327,10 +327,10 @@ async def test_the_broker_refuses_a_second_announcement_for_ever(engine: Engine)
     async with open_broker(engine.settings) as broker:
         first = Announcement("unlocks.t.u.a.1", b"{}", "one")
         told = await broker.announce([first, Announcement("unlocks.t.u.a.2", b"{}", "three")])
-        assert told == ({"one": True, "three": True}, {})
+        assert told == Told({"one": True, "three": True}, {})
         # Another id, as if the duplicate window had been forgotten.
-        assert await broker.announce([first._replace(id="two"), first]) == ({"two": False, "one": False}, {})
-        assert await broker.announce([]) == ({}, {})
+        assert await broker.announce([first._replace(id="two"), first]) == Told({"two": False, "one": False}, {})
+        assert await broker.announce([]) == Told({}, {})
 
 
 async def test_erased_users_stay_out(engine: Engine) -> None:
