@@ -51,6 +51,9 @@ ANSWER_SECONDS: Final = 10.0
 """Until a question that is not answered means that the connection is dead; it may wait behind 16 MiB of messages."""
 STEADY_SECONDS: Final = 10.0
 """A client that lived so long was no failure: the next one is made without delay."""
+REFUSED_SECONDS: Final = 5.0
+"""For which a first login is tried that the broker refuses. One that was taken before is tried for ever: a password
+that was rotated may be right again."""
 REPEAT_SECONDS: Final = 60.0
 """Between two log lines about the same refusal."""
 MOST_REFUSALS: Final = 100
@@ -170,7 +173,8 @@ class Connection:
         """Make the first client, however long that takes, and watch over it until `close`.
 
         Raises:
-            BrokerMismatchError: NATS_URL is no URL; it is not quoted, as it may hold a password.
+            BrokerMismatchError: NATS_URL is no URL; it is not quoted, as it may hold a password. Or the broker refuses
+                the login.
         """
         if not all(map(is_clear, self._servers())):
             raise BrokerMismatchError(_UNREADABLE)
@@ -242,8 +246,12 @@ class Connection:
         await self._watcher.returned()
 
     async def _connect(self) -> None:
+        began = monotonic()
         connected = await self._attempt()
         while not connected:
+            if not self.clients and monotonic() - began > REFUSED_SECONDS and kind_of(self.said) is Kind.AUTHORIZATION:
+                server = shown(self._settings.nats_url)
+                raise BrokerMismatchError(f"NATS at {server} refuses the login: {self.said}; is NATS_URL right?")
             await anyio.sleep(next(self._pauses))
             connected = await self._attempt()
 

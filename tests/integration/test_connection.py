@@ -136,6 +136,21 @@ async def test_a_password_is_rotated_and_rotated_back(
         assert any(line["event"] == "nats is back" for line in logs)
 
 
+async def test_a_first_login_that_is_refused_ends_the_worker(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connecting, "REFUSED_SECONDS", 0.5)
+    users = 'authorization { users: [{user: ach, password: "right"}] }'
+    async with configured(tmp_path / "nats", users) as server:
+        engine = Engine(Settings(nats_url=server.url("ach:wrong"), database_url=database_url))
+        with (
+            anyio.fail_after(PATIENCE),
+            pytest.raises(BrokerMismatchError, match=r"refuses the login.*NATS_URL") as ended,
+        ):
+            await engine.drain()
+        assert "wrong" not in str(ended.value)
+
+
 @pytest.mark.usefixtures("hurried")
 @pytest.mark.parametrize("name", ["reader", "ping", "flusher"])
 async def test_a_task_of_the_library_that_ends_is_noticed(
