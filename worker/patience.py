@@ -14,7 +14,7 @@ from worker.backfill import SupersededError
 from worker.deployed import RulesRefusedError
 from worker.health import ListenError
 from worker.recording import RecordingError
-from worker.results import StaleError
+from worker.results import StaleError, UnreadableError
 from worker.rules import MeaningChangedError
 from worker.settings import Settings, shown
 from worker.store import (
@@ -66,6 +66,7 @@ def told(settings: Settings) -> Generator[None]:
         RulesRefusedError,
         MeaningChangedError,
         StaleError,
+        UnreadableError,
         SupersededError,
         RecordingError,
     ) as error:
