@@ -269,7 +269,7 @@ class Judge:
     # -- progress --
 
     def occurrence(self, state: State, now: int) -> str | None:
-        """Return the label of the occurrence that stands open at `now` (microseconds); None where it does not repeat."""
+        """Return the occurrence that stands open at `now` (microseconds); None where it does not repeat."""
         if isinstance(self.version.repeat, RepeatEach):
             return str(_next(state, self.ruling.slot))
         unit, clock = self.built.unit, self.built.clock
