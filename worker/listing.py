@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
 import msgspec
 
@@ -13,10 +13,9 @@ from dsl.outcome import Subject
 from dsl.values import canonical_number
 from worker import terminal
 from worker.app import wall_clock
-from worker.patience import CommandError, patiently
+from worker.patience import CommandError, patiently, rules_in_force
 from worker.reconcile import State as Stands
 from worker.results import read_named
-from worker.rules import load_deployed
 from worker.settings import Clock
 from worker.subject_standing import Status, Whole, standing_of, status_of
 
@@ -31,8 +30,6 @@ if TYPE_CHECKING:
     from worker.settings import Settings
     from worker.store import Store
     from worker.subject_standing import Item, Reached
-
-_NO_RULES: Final = "no rules are in force: there is nothing to achieve"
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -71,12 +68,10 @@ async def progress(settings: Settings, tenant: str, name: str, scope: str | None
     """
 
     async def work(store: Store) -> tuple[Deployed, Named]:
-        rules = await load_deployed(store, settings)
+        rules = await rules_in_force(store, settings)
         return rules, await read_named(store, rules, tenant, name)
 
     rules, named = await patiently(settings, work)
-    if not rules.epoch:
-        raise CommandError(_NO_RULES, "run `ach apply`")
     subjects = _subjects(rules, named, Subject(tenant, scope or "", name))
     now = named.clock if settings.clock is Clock.STREAM else wall_clock()
     found = {one: standing_of(rules, one, named.states.get(one), named.unlocks.get(one, ()), now) for one in subjects}

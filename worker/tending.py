@@ -15,10 +15,9 @@ from worker.app import wall_clock
 from worker.dead import FOR_EVER, list_letters, purge_letters, show_letter
 from worker.fence import RulesMovedError
 from worker.granting import CannotGrantError, Granted, grant_by_hand
-from worker.patience import CommandError, patiently
+from worker.patience import CommandError, patiently, rules_in_force
 from worker.reconcile import State as Stands
 from worker.revoking import revoke
-from worker.rules import load_deployed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -50,7 +49,7 @@ async def grant(settings: Settings, meant: Meant, *, reason: str, by: str) -> No
 
     async def work(store: Store) -> Granted:
         while True:
-            rules = await load_deployed(store, settings)
+            rules = await rules_in_force(store, settings)
             versions = rules.rules.achievements.get(name)
             scope = meant.scope or (USER if versions is None else scope_of(versions[0]))
             subject = Subject(meant.tenant, scope, meant.subject)

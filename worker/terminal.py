@@ -178,9 +178,7 @@ def table(
     Neither of them is ever folded, however narrow the terminal; where nobody looks, nothing is.
     """
     numbers, whole = set(right), {*right, *ids}
-    drawn = Table(
-        title=visible(title), title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim"
-    )
+    drawn = Table(box=None, pad_edge=False, header_style="dim")
     for at, column in enumerate(columns):
         drawn.add_column(column, justify="right" if at in numbers else "left", overflow="fold", no_wrap=at in whole)
     # One row is one line: an end of a line in a cell would pass for another row.
@@ -191,6 +189,8 @@ def table(
     paper = Paper(sys.stdout, soft_wrap=False)
     least = [width if at in whole else min(width, NARROW) for at, width in enumerate(widths)]
     paper.width = max(paper.width, _GAP + sum(least if sys.stdout.isatty() else widths) + _GAP * len(widths))
+    if title:
+        out().say(title, style="bold")
     paper.print(drawn, crop=False)
 
 

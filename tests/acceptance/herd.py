@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 SECONDS: Final = 40.0
 """Until a command counts as stuck: it waits 15 s for each server at the most."""
 STUCK: Final = -1
-AT_ONCE: Final = 40
+AT_ONCE: Final = 64
 
 
 class Job(msgspec.Struct, frozen=True):
