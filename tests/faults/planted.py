@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from tests.faults.plants import changes, connection, doors, erasure, operators
+from tests.faults.plants import changes, connection, doors, erasure, operators, standing
 from tests.faults.plants.bug import Bug
 
 FOLD: Final = ("property/test_fold.py",)
@@ -1414,6 +1414,7 @@ BUGS: Final = (
     *operators.BUGS,
     *erasure.BUGS,
     *connection.BUGS,
+    *standing.BUGS,
 )
 
 QUICK: Final = (

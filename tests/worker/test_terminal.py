@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import io
 import json
+import re
 import sys
 import unicodedata
 from pathlib import Path
@@ -248,7 +249,7 @@ def test_what_is_copied_from_a_table_is_in_one_piece(monkeypatch: pytest.MonkeyP
         right=(1,),
         ids=(0,),
     )
-    title, head, *lines = screen.getvalue().splitlines()
+    title, head, *lines = re.sub(r"\x1b\[[0-9;]*m", "", screen.getvalue()).splitlines()
     assert title == "a title of many words that is longer than the line"
     assert head.split() == ["id", "n", "words"]
     assert lines[0].startswith(f"{UUID}  1234567  ")
