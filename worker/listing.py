@@ -64,7 +64,7 @@ class Progress(msgspec.Struct, frozen=True):
 async def progress(settings: Settings, tenant: str, name: str, scope: str | None, *, as_json: bool) -> None:
     """Print where one subject stands with everything.
 
-    A subject of whom nothing is known is at the beginning of everything; it is said where nothing is known.
+    A subject that nothing is known of is at the beginning of everything, which is said on standard error.
     """
 
     async def work(store: Store) -> tuple[Deployed, Named]:
@@ -82,7 +82,7 @@ async def progress(settings: Settings, tenant: str, name: str, scope: str | None
 
 
 def _subjects(rules: Deployed, named: Named, asked: Subject) -> list[Subject]:
-    """Return whom a name means: in the scope asked for, or in all in which it is known; a user where it is in none.
+    """Return what a name means: in the scope asked for, or in all that know it; a user where none does.
 
     Raises:
         CommandError: there is no such scope, or it has no such subject.

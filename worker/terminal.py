@@ -175,7 +175,7 @@ def table(
 ) -> None:
     """Print a table; `right` names the columns of numbers, `ids` those of what is copied from it.
 
-    Neither of them is ever folded, however narrow the terminal; where nobody looks, nothing is.
+    Neither of them is ever folded, however narrow the terminal; in a pipe nothing is.
     """
     numbers, whole = set(right), {*right, *ids}
     drawn = Table(box=None, pad_edge=False, header_style="dim")

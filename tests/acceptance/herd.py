@@ -24,6 +24,7 @@ SECONDS: Final = 40.0
 """Until a command counts as stuck: it waits 15 s for each server at the most."""
 STUCK: Final = -1
 AT_ONCE: Final = 64
+"""Most of them wait for a server that is away."""
 
 
 class Job(msgspec.Struct, frozen=True):

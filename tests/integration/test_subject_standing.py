@@ -135,7 +135,7 @@ async def test_unlocks_in_every_state(engine: Engine, asking: Asking) -> None:
     }
 
 
-async def test_whoever_is_not_known_is_at_the_beginning(engine: Engine, asking: Asking) -> None:
+async def test_an_unknown_subject_is_at_the_beginning(engine: Engine, asking: Asking) -> None:
     await engine.apply(RULES)
     for name, scope, expected in (("u9", None, 7), ("red", "team", 1), ("u9", "user", 7)):
         rows = await asking.progress(name, scope=scope)

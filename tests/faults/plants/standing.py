@@ -118,7 +118,7 @@ BUGS: Final = (
     ),
     Bug(
         "piped_tables_folded",
-        "nothing is folded where nobody looks",
+        "nothing is folded in a pipe",
         "worker/terminal.py",
         "sum(least if sys.stdout.isatty() else widths)",
         "sum(least)",
