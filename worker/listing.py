@@ -99,8 +99,12 @@ def _subjects(rules: Deployed, named: Named, asked: Subject) -> list[Subject]:
     if found:
         return found
     scope = asked.scope or USER
-    gone = scope == USER and named.erased
-    what = "was erased, for good" if gone else "is not known by any event that the rules hear; this is how it begins"
+    if scope == USER and named.erased:
+        what = "was erased, for good"
+    elif named.building:
+        what = "is not known so far, and a backfill has yet to come to its end (`ach backfill`)"
+    else:
+        what = "is not known by any event that the rules hear; this is how it begins"
     terminal.err().say(f"{scope} {asked.subject!r} of tenant {asked.tenant_id!r} {what}")
     return [asked._replace(scope=scope)]
 

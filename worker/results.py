@@ -141,6 +141,8 @@ class Named(NamedTuple):
     unlocks: dict[Subject, list[Row]]
     erased: bool
     """Whether a user of that name was erased."""
+    building: bool
+    """Whether a backfill is under way, so that what is not known may be known soon."""
     clock: int
     """The latest instant of any event, microseconds."""
 
@@ -158,7 +160,8 @@ async def read_named(store: Store, rules: Deployed, tenant: str, name: str) -> N
         for row in await session.rows(Row, "unlocks_of_name", tenant, name):
             unlocks.setdefault(Subject(row.tenant_id, row.scope, row.subject), []).append(row)
         erased = bool(await session.value(bool, "user_is_erased", tenant, name))
-        return Named(states, unlocks, erased, await session.value(int, "latest_instant") or 0)
+        building = bool(await session.value(bool, "something_is_building"))
+        return Named(states, unlocks, erased, building, await session.value(int, "latest_instant") or 0)
 
 
 class _InLedger(NamedTuple):

@@ -43,6 +43,8 @@ STREAM: Final = (
     '{"event_id":"e1","event_type":"a.done","user_id":"u","tenant_id":"t","occurred_at":"2026-04-13T09:00:00Z"}\n'
 )
 SECRET: Final = "hunter2secret"
+LINES: Final = 4
+"""Of standard error: usage, or one line while it waits, what is wrong, and a hint."""
 AWAY: Final = "127.0.0.1:1"
 UNLOCK: Final = "68adee72-3f69-8a5d-a138-a755ca804731"
 
@@ -160,7 +162,7 @@ def cases(at: Places) -> list[Case]:
         found.append(Case(where, ("emit", "stream.jsonl"), urls(at.data, url), 1, (said, nats)))
         found.append(Case(where, ("dead", "replay", "1"), urls(at.data, url), 1, (said, nats)))
         purge = ("erase", where.replace(" ", ""), "-t", "t", "--yes", "--purge-streams")
-        found.append(Case(where, purge, urls(at.data, url), 1, (said, "the streams were not purged")))
+        found.append(Case(where, purge, urls(at.data, url), 1, (said, "the streams were not purged", "NATS_URL")))
         found.extend(Case(where, command, urls(at.data, url), 0) for command in (("digest",), ("unlocks",)))
     bare = ("does not exist", "run `ach migrate`")
     found.extend(Case("no schema", command, urls(at.bare), 1, bare) for command in (*READING, *CHANGING))
@@ -232,6 +234,8 @@ def judge(case: Case, ran: Ran) -> list[str]:
         wrong.append("stuck" if ran.code == STUCK else f"exit code {ran.code} instead of {case.code}")
     if "Traceback" in said:
         wrong.append("a traceback")
+    if case.code and len(ran.err.splitlines()) > LINES:
+        wrong.append("more than a sentence")
     if SECRET in said:
         wrong.append("a secret")
     wrong += [f"lacks {words!r}" for words in case.said if words not in ran.err]
@@ -271,4 +275,13 @@ def _table(found: list[Case], ran: list[Ran]) -> str:
         words = " / ".join(errors if one.code and errors else lines_said)[:240]
         words = re.sub(r"\?host=\S+|127\.0\.0\.1:(?!1\b)\d+|circumstance_[0-9a-f]+", "...", words).replace("|", "\\|")
         lines.append(f"| {case.where} | `ach {' '.join(case.command)}` | {one.code} | {one.seconds:.0f} | {words} |")
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines) + RUNNING
+
+
+RUNNING: Final = """
+
+`ach run` is a service: it waits for a server that is away, says so with each try, and ends at a signal (test_operating_commands.py).
+What waiting does not mend ends it: a wrong password or database at its start, a port that is taken, a consumer that is no use
+(test_life_cycle.py). `ach demo` and `ach dev` run servers of their own, on ports that are free (test_life_cycle.py has their folders).
+"""
+"""What is tried elsewhere."""
