@@ -280,8 +280,9 @@ def _table(found: list[Case], ran: list[Ran]) -> str:
 
 RUNNING: Final = """
 
-`ach run` is a service: it waits for a server that is away, says so with each try, and ends at a signal (test_operating_commands.py).
-What waiting does not mend ends it: a wrong password or database at its start, a port that is taken, a consumer that is no use
-(test_life_cycle.py). `ach demo` and `ach dev` run servers of their own, on ports that are free (test_life_cycle.py has their folders).
+`ach run` is a service: it waits for a server that is away, says so with each try, and ends at a signal
+(test_operating_commands.py). What waiting does not mend ends it: a wrong password or database at its start, a port that
+is taken, a consumer that is no use (test_life_cycle.py). `ach demo` and `ach dev` run servers of their own, on ports
+that are free (test_life_cycle.py has their folders).
 """
 """What is tried elsewhere."""
