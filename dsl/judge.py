@@ -268,6 +268,15 @@ class Judge:
 
     # -- progress --
 
+    def occurrence(self, state: State, now: int) -> str | None:
+        """Return the occurrence that stands open at `now` (microseconds); None where it does not repeat."""
+        if isinstance(self.version.repeat, RepeatEach):
+            return str(_next(state, self.ruling.slot))
+        unit, clock = self.built.unit, self.built.clock
+        if unit is None or clock is None:
+            return None
+        return label(unit, unit_now(clock, state, Now(now), unit))
+
     def measure(self, state: State, now: int) -> Measure:
         """Return the progress at `now` (microseconds) of the current occurrence; full once earned, or if it holds."""
         node, unit, clock, moment = self.built.node, self.built.unit, self.built.clock, Now(now)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, NamedTuple
+from decimal import MAX_EMAX, Context, Decimal
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
@@ -11,6 +12,10 @@ from worker.wire import decode_event, given
 
 if TYPE_CHECKING:
     from dsl.event import Event
+
+
+_SHORT: Final = 18
+"""Characters of an exponent that are an int at once."""
 
 
 class Written(NamedTuple):
@@ -67,5 +72,13 @@ def _number(text: str) -> tuple[str, str]:
     if not digits:
         return ("number", "0")
     kept = digits.rstrip("0")
-    power = int(exponent[:19] or "0") - len(fraction) + len(digits) - len(kept)
+    power = _sum(exponent or "0", len(digits) - len(kept) - len(fraction))
     return ("number", f"{'-' if text[0] == '-' else ''}{kept}e{power}")
+
+
+def _sum(exponent: str, shift: int) -> str:
+    """Return an exponent and a number added, however many digits a producer has written."""
+    if len(exponent) <= _SHORT:
+        return str(int(exponent) + shift)
+    # Exact, and of time in proportion to its length, which an int of a million digits is not.
+    return str(Context(prec=len(exponent) + _SHORT, Emax=MAX_EMAX).add(Decimal(exponent), shift))

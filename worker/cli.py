@@ -400,15 +400,22 @@ def digest(as_json: bool) -> None:  # noqa: FBT001
     _operate(lambda settings: operating.digest(settings, as_json=as_json))
 
 
+_json_option = click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
+
+
 @main.command()
 @click.argument("subject", metavar="SUBJECT")
 @click.option("--tenant", "-t", required=True, metavar="TENANT", help="The tenant of the subject.")
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
-def progress(subject: str, tenant: str, as_json: bool) -> None:  # noqa: FBT001
-    """Print how far a user is with every achievement (or a team, a tenant: whatever has a SUBJECT of that name)."""
-    from worker import tending  # noqa: PLC0415
+@click.option("--scope", "-s", metavar="SCOPE", help="That SUBJECT is a name in, such as team (default: all).")
+@_json_option
+def progress(subject: str, tenant: str, scope: str | None, as_json: bool) -> None:  # noqa: FBT001
+    """Print where a user stands with every achievement (or a team, a tenant: whatever has a SUBJECT of that name).
 
-    _operate(lambda settings: tending.progress(settings, tenant, subject, as_json=as_json))
+    Of what repeats, status and progress are those of the current occurrence.
+    """
+    from worker import listing  # noqa: PLC0415
+
+    _operate(lambda settings: listing.progress(settings, tenant, subject, scope, as_json=as_json))
 
 
 @main.command()
@@ -420,11 +427,18 @@ def progress(subject: str, tenant: str, as_json: bool) -> None:  # noqa: FBT001
     help="Only these; `contested` are grants that later evidence no longer supports.",
 )
 @click.option("--limit", default=100, show_default=True, type=click.IntRange(min=1))
-def unlocks(tenant: str | None, subject: str | None, status: str | None, limit: int) -> None:
+@_json_option
+def unlocks(limit: int, as_json: bool, **wanted: Unpack[_Unlocks]) -> None:  # noqa: FBT001
     """List unlocks with their status, those earned last first."""
-    from worker import tending  # noqa: PLC0415
+    from worker import listing  # noqa: PLC0415
 
-    _operate(lambda settings: tending.unlocks(settings, tenant=tenant, subject=subject, status=status, limit=limit))
+    _operate(lambda settings: listing.unlocks(settings, **wanted, limit=limit, as_json=as_json))
+
+
+class _Unlocks(TypedDict):
+    tenant: str | None
+    subject: str | None
+    status: str | None
 
 
 _by_option = click.option("--by", metavar="NAME", help="Who decides this, for the books (default: your login).")
@@ -498,12 +512,13 @@ _reason_option = click.option("--reason", metavar="REASON", help="Only this reas
 @_reason_option
 @click.option("--all", "replayed", is_flag=True, help="Also those that were sent again.")
 @click.option("--limit", default=100, show_default=True, type=click.IntRange(min=1))
-def dead_list(reason: str | None, replayed: bool, limit: int) -> None:  # noqa: FBT001
+@_json_option
+def dead_list(reason: str | None, replayed: bool, limit: int, as_json: bool) -> None:  # noqa: FBT001
     """List dead letters, newest first."""
     from worker import tending  # noqa: PLC0415
 
-    wanted = _reason(reason)
-    _operate(lambda settings: tending.dead_list(settings, reason=wanted, replayed=replayed, limit=limit))
+    wanted = tending.Letters(_reason(reason), replayed, limit)
+    _operate(lambda settings: tending.dead_list(settings, wanted, as_json=as_json))
 
 
 @dead.command("show")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 
 from worker.named import UNKNOWN, Named, name_token, users_named
+from worker.verdict import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from worker.settings import Settings
     from worker.store import Session, Store
     from worker.stream import Broker
-    from worker.verdict import Reason
 
 MAX_DETAIL: Final = 1000
 """Characters of a detail that are kept."""
@@ -27,6 +27,7 @@ FOR_EVER: Final = 253_402_300_799_000_000
 """The last second of year 9999, microseconds since the epoch: purges whatever its age."""
 REPLAYED: Final = "Ach-Dead-Letter"
 """Header that says which dead letter a message was sent again from."""
+CUT: Final = "only the first MiB of its body is kept; send a mended body with --body FILE"
 BLANKED: Final = "a user that it named was erased, and what it said with them"
 """Detail of a letter that has lost its body."""
 PAGE_BYTES: Final = 4 * 1024 * 1024
@@ -255,8 +256,16 @@ async def show_letter(store: Store, letter_id: int) -> DeadLetter | None:
         return await session.row(DeadLetter, "dead_letter", letter_id)
 
 
-class ErasedError(Exception):
-    """A letter is not sent again: a user that it names is erased, or it has lost its body that way."""
+class NotSentError(Exception):
+    """A letter is not sent again; the message says why."""
+
+
+class ErasedError(NotSentError):
+    """A user that it names is erased, or it has lost its body that way."""
+
+
+class CutError(NotSentError):
+    """Only the beginning of its body is kept."""
 
 
 async def replay_letter(
@@ -267,12 +276,14 @@ async def replay_letter(
     `prefix` is that of the input subjects.
 
     Raises:
-        ErasedError: it is not sent.
+        ErasedError, CutError: it is not sent.
         BrokerAwayError: it was not sent, as far as is known, and is still marked as dead.
     """
     said = letter.body if body is None else body
     if letter.erased_at is not None:
         raise ErasedError(f"dead letter {letter.dead_letter_id} has no body any more: {letter.detail}")
+    if body is None and is_cut(letter):
+        raise CutError(f"dead letter {letter.dead_letter_id}: {CUT}")
     async with store.transaction() as session:
         if await erased_among(session, users_named(prefix, letter.nats_subject, said)):
             raise ErasedError(f"dead letter {letter.dead_letter_id} names a user who is erased")
@@ -281,6 +292,11 @@ async def replay_letter(
     await broker.publish(letter.nats_subject, said, headers={REPLAYED: str(letter.dead_letter_id)})
     async with store.transaction() as session:
         await session.run("mark_replayed", letter.dead_letter_id, now)
+
+
+def is_cut(letter: DeadLetter) -> bool:
+    """Tell whether only the beginning of a letter's body is kept."""
+    return letter.reason == Reason.OVERSIZE.value
 
 
 async def purge_letters(

@@ -71,7 +71,8 @@ async def _purge(settings: Settings, tenant: str, user: str) -> tuple[str, str] 
     try:
         purged = await purge_streams(settings, tenant, user)
     except BrokerAwayError as error:
-        return f"the streams were not purged: NATS at {shown(settings.nats_url)}: {error}", again
+        said = f"the streams were not purged: NATS at {shown(settings.nats_url)}: {error}"
+        return said, f"is NATS_URL right? {again}"
     except PurgeRefusedError as error:
         return f"the streams were not purged: {error}", f"does the stream deny purges? {again}"
     events = terminal.plural(purged.events, "message")

@@ -135,11 +135,11 @@ async def explain_ledger(settings: Settings, request: Request) -> None:
 
 async def _explain_stored(store: Store, settings: Settings, request: Request) -> None:
     from worker.ledger import read_back  # noqa: PLC0415
-    from worker.rules import load_deployed  # noqa: PLC0415
+    from worker.patience import rules_in_force  # noqa: PLC0415
     from worker.settings import Clock  # noqa: PLC0415
     from worker.standing import BEGINNING  # noqa: PLC0415
 
-    deployed = await load_deployed(store, settings)
+    deployed = await rules_in_force(store, settings)
     _check_named(deployed.rules, request)
     scope = scope_of(deployed.rules.achievements[request.name][0])
     tenant = request.subject if scope == "tenant" else request.tenant

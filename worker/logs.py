@@ -17,10 +17,11 @@ if TYPE_CHECKING:
     from collections.abc import MutableMapping
 
 
-def configure(form: LogFormat, level: int = logging.INFO) -> None:
-    """Set up logging to standard error, once, at a composition root."""
+def configure(form: LogFormat, level: int = logging.INFO, *, once: bool = False) -> None:
+    """Set up logging to standard error, once, at a composition root; with `once`, no line is written again."""
     structlog.configure(
         processors=[
+            *([_Once()] if once else []),
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -39,6 +40,20 @@ def configure(form: LogFormat, level: int = logging.INFO) -> None:
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
 
 
+class _Once:
+    """Drops a line that was written before: of a server that is away, each try says the same."""
+
+    def __init__(self) -> None:
+        self._said: set[str] = set()
+
+    def __call__(self, _logger: object, _method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        said = repr(sorted(line.items()))
+        if said in self._said:
+            raise structlog.DropEvent
+        self._said.add(said)
+        return line
+
+
 def _visible(_logger: object, _method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Keep a terminal from obeying what others have said. What is no text is written as Python writes it."""
     for name, value in line.items():
@@ -53,8 +68,8 @@ def _json(line: object, **how: Any) -> str:  # noqa: ANN401 - of the library
 
 
 def quiet() -> None:
-    """Show warnings and errors alone: for commands that have a result to print."""
-    configure(LogFormat.TEXT, logging.WARNING)
+    """Show warnings and errors alone, each once: for commands that have a result to print."""
+    configure(LogFormat.TEXT, logging.WARNING, once=True)
 
 
 def _coloured() -> bool:

@@ -14,8 +14,8 @@ from worker.backfill import SupersededError
 from worker.deployed import RulesRefusedError
 from worker.health import ListenError
 from worker.recording import RecordingError
-from worker.results import StaleError
-from worker.rules import MeaningChangedError
+from worker.results import StaleError, UnreadableError
+from worker.rules import MeaningChangedError, load_deployed
 from worker.settings import Settings, shown
 from worker.store import (
     DatabaseUrlError,
@@ -30,6 +30,7 @@ from worker.stream import BrokerAwayError, BrokerMismatchError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator
 
+    from worker.deployed import Deployed
 
 T = TypeVar("T")
 
@@ -66,10 +67,24 @@ def told(settings: Settings) -> Generator[None]:
         RulesRefusedError,
         MeaningChangedError,
         StaleError,
+        UnreadableError,
         SupersededError,
         RecordingError,
     ) as error:
         raise CommandError(str(error)) from error
+
+
+async def rules_in_force(store: Store, settings: Settings) -> Deployed:
+    """Return the rules in force, for a command that is of no use without any.
+
+    Raises:
+        CommandError: there are none.
+        UnavailableError, RulesRefusedError: as in `load_deployed`.
+    """
+    rules = await load_deployed(store, settings)
+    if not rules.epoch:
+        raise CommandError("no rules are in force", "run `ach apply`")
+    return rules
 
 
 async def patiently(settings: Settings, work: Callable[[Store], Awaitable[T]]) -> T:

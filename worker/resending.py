@@ -11,7 +11,7 @@ from dsl.calendar import format_instant
 from worker import terminal
 from worker.app import wall_clock
 from worker.batch import decode
-from worker.dead import ErasedError, replay_letter, show_letter
+from worker.dead import CUT, NotSentError, is_cut, replay_letter, show_letter
 from worker.message import Message
 from worker.named import read
 from worker.patience import PATIENCE_SECONDS, CommandError
@@ -38,6 +38,7 @@ SHOWN_TYPES: Final = 3
 SHOWN_CHARACTERS: Final = 60
 """Of an event type."""
 ACCEPTED: Final = "would be accepted"
+NOT_SENT: Final = "would not be sent"
 
 
 class Wanted(NamedTuple):
@@ -70,7 +71,7 @@ async def dead_replay(settings: Settings, wanted: Wanted, body: Path | None, *, 
                     await replay_letter(
                         store, broker, letter, now=wall_clock(), body=mended, prefix=settings.input_prefix
                     )
-                except ErasedError as error:
+                except NotSentError as error:
                     refused.append(str(error))
                 else:
                     sent += 1
@@ -152,8 +153,11 @@ async def _try(store: Store, settings: Settings, wanted: Wanted, until: int, men
     counts: Counter[str] = Counter()
     rows: list[tuple[int, str, str]] = []
     async for letter in letters(store, wanted, until):
-        body = letter.body if mended is None else mended
-        for outcome, detail in outcomes(rules, letter.nats_subject, body, now=now):
+        if mended is None and is_cut(letter):
+            found = [(NOT_SENT, CUT)]
+        else:
+            found = outcomes(rules, letter.nats_subject, letter.body if mended is None else mended, now=now)
+        for outcome, detail in found:
             counts[outcome] += 1
             if len(rows) < SHOWN:
                 rows.append((letter.dead_letter_id, outcome, detail))

@@ -9,6 +9,7 @@ from dsl.compile import USER
 from dsl.fold import start
 from dsl.outcome import Subject, Unlock, digest, suppressed
 from worker.ledger import types_heard, user_state
+from worker.reconcile import Stored as Row
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +25,17 @@ class StaleError(Exception):
 
     def __init__(self, subjects: int) -> None:
         super().__init__(f"{subjects:,} subjects are not up to date with the rules in force; run `ach backfill`")
+        self.subjects = subjects
+
+
+class UnreadableError(Exception):
+    """Progress that is up to date by its stamp and cannot be read; a backfill passes it over."""
+
+    def __init__(self, subjects: int) -> None:
+        super().__init__(
+            f"the progress of {subjects:,} subjects cannot be read, or not be folded on from there; a worker folds it "
+            "anew at the next event of each, and its log says what is wrong"
+        )
         self.subjects = subjects
 
 
@@ -79,6 +91,7 @@ async def read_results(store: Store, rules: Deployed, *, clock: int | None = Non
 
     Raises:
         StaleError: the states of some subjects were folded by other rules.
+        UnreadableError: those of some cannot be read.
         UnavailableError: the database is away.
     """
     async with store.transaction(patient=True) as session:
@@ -102,19 +115,53 @@ async def read_subject(store: Store, rules: Deployed, tenant: str, name: str) ->
 
     Raises:
         StaleError: one was folded by other rules, or not yet.
+        UnreadableError: one cannot be read.
         UnavailableError: the database is away.
     """
     async with store.transaction() as session:
-        asked = tenant, list(rules.stamps), name, types_heard(rules, USER)
-        rows = await session.rows(_ProgressRow, "progress_of_subject", *asked)
-        user = await session.row(_InLedger, "user_in_ledger", tenant, name, types_heard(rules, USER))
-    states = _decoded(rules, rows)
+        return await _states_of(session, rules, tenant, name)
+
+
+async def _states_of(session: Session, rules: Deployed, tenant: str, name: str) -> dict[Subject, State]:
+    asked = tenant, list(rules.stamps), name, types_heard(rules, USER)
+    states = _decoded(rules, await session.rows(_ProgressRow, "progress_of_subject", *asked))
+    user = await session.row(_InLedger, "user_in_ledger", tenant, name, types_heard(rules, USER))
     subject = Subject(tenant, USER, name)
     if user is not None and user.known and subject not in states:
         if user.heard:
             raise StaleError(1)
         states[subject] = start(rules.program.scopes[USER])
     return states
+
+
+class Named(NamedTuple):
+    """All that is known under one name in a tenant, as of one moment."""
+
+    states: dict[Subject, State]
+    unlocks: dict[Subject, list[Row]]
+    erased: bool
+    """Whether a user of that name was erased."""
+    building: bool
+    """Whether a backfill is under way, so that what is not known may be known soon."""
+    clock: int
+    """The latest instant of any event, microseconds."""
+
+
+async def read_named(store: Store, rules: Deployed, tenant: str, name: str) -> Named:
+    """Read the states and the unlocks of everything of that name in one snapshot.
+
+    Raises:
+        StaleError, UnreadableError, UnavailableError: as in `read_subject`.
+    """
+    async with store.transaction() as session:
+        await session.script("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        states = await _states_of(session, rules, tenant, name)
+        unlocks: dict[Subject, list[Row]] = {}
+        for row in await session.rows(Row, "unlocks_of_name", tenant, name):
+            unlocks.setdefault(Subject(row.tenant_id, row.scope, row.subject), []).append(row)
+        erased = bool(await session.value(bool, "user_is_erased", tenant, name))
+        building = bool(await session.value(bool, "something_is_building"))
+        return Named(states, unlocks, erased, building, await session.value(int, "latest_instant") or 0)
 
 
 class _InLedger(NamedTuple):
@@ -128,15 +175,18 @@ async def _states(session: Session, rules: Deployed) -> dict[Subject, State]:
 
 def _decoded(rules: Deployed, rows: list[_ProgressRow]) -> dict[Subject, State]:
     states: dict[Subject, State] = {}
-    stale = 0
+    stale = unreadable = 0
     for row in rows:
         if row.scope not in rules.stamps:
             continue
-        state = user_state(rules, row.state, row.unsaved) if row.stamp == rules.stamps[row.scope] else None
-        if state is None:
+        if row.stamp != rules.stamps[row.scope]:
             stale += 1
+        elif (state := user_state(rules, row.state, row.unsaved)) is None:
+            unreadable += 1
         else:
             states[Subject(row.tenant_id, row.scope, row.subject)] = state
     if stale:
         raise StaleError(stale)
+    if unreadable:
+        raise UnreadableError(unreadable)
     return states

@@ -224,6 +224,8 @@ class Store:
                 wrong = DatabaseUrlError()
             else:
                 wrong = UnavailableError(redacted(f"{type(error).__name__}: {_first_line(error)}", self._url))
+                if isinstance(error, _UNUSABLE):
+                    wrong = UnusableError(redacted(_first_line(error), self._url))
         except (ValueError, OverflowError, TypeError, LookupError):
             wrong = DatabaseUrlError()
         raise wrong

@@ -9,136 +9,27 @@ import msgspec
 
 from dsl.calendar import format_instant
 from dsl.compile import USER, scope_of
-from dsl.fold import standings
 from dsl.outcome import Subject
-from dsl.values import canonical_number
 from worker import terminal
 from worker.app import wall_clock
 from worker.dead import FOR_EVER, list_letters, purge_letters, show_letter
 from worker.fence import RulesMovedError
 from worker.granting import CannotGrantError, Granted, grant_by_hand
-from worker.patience import CommandError, patiently
+from worker.patience import CommandError, patiently, rules_in_force
 from worker.reconcile import State as Stands
-from worker.results import read_subject
 from worker.revoking import revoke
-from worker.rules import load_deployed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from uuid import UUID
 
-    from dsl.progress import State
     from worker.dead import DeadLetter
-    from worker.deployed import Deployed
     from worker.settings import Settings
     from worker.store import Store
     from worker.verdict import Reason
 
 
-class Progress(msgspec.Struct, frozen=True):
-    """How far a subject is with one achievement and tier: `percent`, and for what is counted, the numbers."""
-
-    tenant_id: str
-    scope: str
-    subject: str
-    achievement: str
-    tier: str | None
-    version: int
-    current: str | None
-    target: str | None
-    percent: int
-    earned: bool
-
-
-async def progress(settings: Settings, tenant: str, name: str, *, as_json: bool) -> None:
-    """Print how far one subject is with everything."""
-
-    async def work(store: Store) -> list[Progress]:
-        rules = await load_deployed(store, settings)
-        states = await read_subject(store, rules, tenant, name)
-        return [row for subject, state in states.items() for row in _progress(rules, subject, state)]
-
-    rows = await patiently(settings, work)
-    if as_json:
-        terminal.say_json(rows)
-        return
-    if not rows:
-        raise CommandError(f"nothing that the rules hear is known of {name!r} in tenant {tenant!r}")
-    columns = ["scope", "achievement", "tier", "progress", "%", "earned"]
-    terminal.table(
-        f"{tenant} {name}",
-        columns,
-        [
-            (row.scope, row.achievement, row.tier or "", _ratio(row), row.percent, "yes" if row.earned else "")
-            for row in rows
-        ],
-        right=(3, 4),
-    )
-
-
-def _progress(rules: Deployed, subject: Subject, state: State) -> Iterator[Progress]:
-    for standing in standings(rules.program.scopes[subject.scope], state, wall_clock()):
-        measure = standing.measure
-        yield Progress(
-            *subject,
-            standing.achievement,
-            standing.tier,
-            standing.version,
-            None if measure.current is None else canonical_number(measure.current),
-            None if measure.target is None else canonical_number(measure.target),
-            # Never 100 before it is reached.
-            int(measure.fraction * 100),
-            standing.earned,
-        )
-
-
-def _ratio(row: Progress) -> str:
-    return "" if row.target is None else f"{row.current}/{row.target}"
-
-
 # -- unlocks and users ------------------------------------------------------------------------------------------------
-
-
-class Listed(NamedTuple):
-    """An unlock with its status; instants in microseconds."""
-
-    unlock_id: UUID
-    tenant_id: str
-    scope: str
-    subject: str
-    achievement: str
-    tier: str | None
-    occurrence: str | None
-    version: int
-    status: str
-    earned_at: int
-    granted_at: int | None
-    by_hand: bool
-
-
-async def unlocks(
-    settings: Settings, *, tenant: str | None, subject: str | None, status: str | None, limit: int
-) -> None:
-    """Print unlocks, those earned last first."""
-
-    async def work(store: Store) -> list[Listed]:
-        async with store.transaction() as session:
-            return await session.rows(Listed, "listed_unlocks", tenant, subject, status, limit)
-
-    rows = [
-        (
-            row.unlock_id,
-            row.tenant_id,
-            row.subject,
-            ".".join(part for part in (row.achievement, row.tier) if part),
-            row.occurrence or "",
-            f"{row.status}, by hand" if row.by_hand else row.status,
-            format_instant(row.earned_at)[:19],
-        )
-        for row in await patiently(settings, work)
-    ]
-    columns = ["unlock id", "tenant", "subject", "achievement", "occurrence", "status", "earned at"]
-    terminal.table(terminal.plural(len(rows), "unlock"), columns, rows)
 
 
 class Meant(NamedTuple):
@@ -158,7 +49,7 @@ async def grant(settings: Settings, meant: Meant, *, reason: str, by: str) -> No
 
     async def work(store: Store) -> Granted:
         while True:
-            rules = await load_deployed(store, settings)
+            rules = await rules_in_force(store, settings)
             versions = rules.rules.achievements.get(name)
             scope = meant.scope or (USER if versions is None else scope_of(versions[0]))
             subject = Subject(meant.tenant, scope, meant.subject)
@@ -199,11 +90,24 @@ async def revoke_unlocks(settings: Settings, ids: Sequence[UUID], *, reason: str
 # -- dead letters -----------------------------------------------------------------------------------------------------
 
 
-async def dead_list(settings: Settings, *, reason: Reason | None, replayed: bool, limit: int) -> None:
-    """Print dead letters, newest first."""
+class Letters(NamedTuple):
+    """Which dead letters to list; no reason means any."""
+
+    reason: Reason | None
+    replayed: bool
+    """Also those that were sent again."""
+    limit: int
+
+
+async def dead_list(settings: Settings, wanted: Letters, *, as_json: bool) -> None:
+    """Print dead letters, newest first; as JSON without their bodies, whose sizes are given."""
     letters = await patiently(
-        settings, lambda store: list_letters(store, reason=reason, replayed=replayed, limit=limit)
+        settings,
+        lambda store: list_letters(store, reason=wanted.reason, replayed=wanted.replayed, limit=wanted.limit),
     )
+    if as_json:
+        terminal.say_json([_as_json(letter) for letter in letters])
+        return
     rows = [
         (
             letter.dead_letter_id,
@@ -216,7 +120,18 @@ async def dead_list(settings: Settings, *, reason: Reason | None, replayed: bool
         for letter in letters
     ]
     columns = ["id", "reason", "died at", "subject", "detail", "died again as"]
-    terminal.table(terminal.plural(len(rows), "dead letter"), columns, rows)
+    terminal.table(terminal.plural(len(rows), "dead letter"), columns, rows, ids=(0, 3))
+
+
+def _as_json(letter: DeadLetter) -> dict[str, object]:
+    said: dict[str, object] = letter._asdict()
+    for name in ("died_at", "replayed_at", "erased_at"):
+        at = said[name]
+        said[name] = format_instant(at) if isinstance(at, int) else None
+    del said["body"]  # `ach dead show --raw` has it as it is
+    said["bytes"] = len(letter.body)
+    said["headers"] = msgspec.Raw(letter.headers.encode())
+    return said
 
 
 async def dead_show(settings: Settings, letter_id: int, *, raw: bool) -> None:

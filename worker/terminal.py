@@ -16,6 +16,7 @@ from typing import IO, TYPE_CHECKING, Any, Final, Literal
 
 import click
 import msgspec
+from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.segment import Segment
@@ -32,6 +33,10 @@ if TYPE_CHECKING:
 
 Move = Callable[[int, str], None]
 
+NARROW: Final = 8
+"""Characters to which a column of a table is folded, at the narrowest."""
+_GAP: Final = 2
+"""Characters between two columns of a table."""
 _COLOURS = {Severity.ERROR: "red", Severity.WARNING: "yellow"}
 
 
@@ -160,18 +165,33 @@ def _indented(text: str) -> str:
     return re.sub(r"\n(?=\S)", "\n  ", visible(text, kept=_KEPT))
 
 
-def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Iterable[int] = ()) -> None:
-    """Print a table; `right` names the columns of numbers."""
-    numbers = set(right)
-    drawn = Table(
-        title=visible(title), title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim"
-    )
+def table(
+    title: str,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    right: Iterable[int] = (),
+    ids: Iterable[int] = (),
+) -> None:
+    """Print a table; `right` names the columns of numbers, `ids` those of what is copied from it.
+
+    Neither of them is ever folded, however narrow the terminal; in a pipe nothing is.
+    """
+    numbers, whole = set(right), {*right, *ids}
+    drawn = Table(box=None, pad_edge=False, header_style="dim")
     for at, column in enumerate(columns):
-        drawn.add_column(column, justify="right" if at in numbers else "left", overflow="fold")
-    for row in rows:
-        # One row is one line: an end of a line in a cell would pass for another row.
-        drawn.add_row(*(visible(str(cell)) for cell in row))
-    Paper(sys.stdout, soft_wrap=False).print(drawn)
+        drawn.add_column(column, justify="right" if at in numbers else "left", overflow="fold", no_wrap=at in whole)
+    # One row is one line: an end of a line in a cell would pass for another row.
+    cells = [[visible(str(cell)) for cell in row] for row in rows]
+    for row in cells:
+        drawn.add_row(*row)
+    widths = [max(map(cell_len, column)) for column in zip(columns, *cells, strict=True)]
+    paper = Paper(sys.stdout, soft_wrap=False)
+    least = [width if at in whole else min(width, NARROW) for at, width in enumerate(widths)]
+    paper.width = max(paper.width, _GAP + sum(least if sys.stdout.isatty() else widths) + _GAP * len(widths))
+    if title:
+        out().say(title, style="bold")
+    paper.print(drawn, crop=False)
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from lark.utils import TextSlice
 from dsl.diagnostics import nearest
 from dsl.parse.build import Builder
 from dsl.parse.clauses import faulty_clause
-from dsl.parse.messages import DECLARATIONS, Unexpected, tell, tell_depth, tell_unclosed
+from dsl.parse.messages import DECLARATIONS, Unexpected, tell, tell_depth, tell_nul, tell_unclosed
 from dsl.parse.reading import READING, Reading, Stray, Token, TooDeep, place
 from dsl.source import Span
 from dsl.syntax import File
@@ -55,6 +55,7 @@ def parse(source: Source) -> tuple[File, list[Diagnostic]]:
             _read(reading)
     finally:
         READING.reset(token)
+    tell_nul(reading)
     reading.problems.sort(key=lambda problem: problem.order)
     return File(source=source, declarations=tuple(reading.declarations)), reading.problems
 

@@ -80,6 +80,17 @@ def tell_depth(reading: Reading, span: Span) -> None:
     reading.error("ACH108", span, f"at most {MAX_DEPTH} brackets may be open at once")
 
 
+def tell_nul(reading: Reading) -> None:
+    """Add a diagnostic for each U+0000 that was read over, in a comment: the database cannot keep the file's text."""
+    text = reading.source.text
+    at = text.find("\0")
+    while at >= 0:
+        if not any(problem.span.start <= at < problem.span.end for problem in reading.problems):
+            message = "U+0000 cannot stand in a rule file, not even in a comment: the database cannot hold it"
+            reading.error("ACH102", Span(at, at + 1), message)
+        at = text.find("\0", at + 1)
+
+
 def _tell_character(reading: Reading, span: Span) -> None:
     text = reading.source.text
     word = _WORD.match(text, span.start)

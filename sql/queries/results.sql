@@ -33,6 +33,15 @@ SELECT
     EXISTS (SELECT FROM event WHERE tenant_id = $1 AND user_id = $2) AS known,
     EXISTS (SELECT FROM event WHERE tenant_id = $1 AND user_id = $2 AND event_type = ANY ($3::text[])) AS heard;
 
+-- name: unlocks_of_name
+-- Of every scope in which a tenant has a subject of that name.
+SELECT
+    tenant_id, scope, subject, achievement, tier, occurrence, unlock_id, version, earned_at, event_id, settles_at,
+    granted_at, contested_at, revoked_at, by_hand
+FROM unlock
+WHERE tenant_id = $1 AND subject = $2
+ORDER BY scope, achievement, tier, occurrence;
+
 -- name: listed_unlocks
 -- Newest first; a null status means any.
 SELECT

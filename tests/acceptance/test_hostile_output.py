@@ -102,7 +102,7 @@ async def test_what_was_received_reaches_no_terminal_as_it_is(hostile: Shell) ->
     assert r"\x1b[2J" in seen(hostile.ach(*asked, "--from-ledger"), 0)
     seen(hostile.ach(*asked, "--from-ledger", "--format", "json"), 0)
     seen(hostile.ach("explain", "-u", f"no{EVIL}", "-a", f"no{EVIL}", "--from-ledger"), 1)
-    seen(hostile.ach("progress", f"no{EVIL}", "-t", TENANT), 1)
+    seen(hostile.ach("progress", f"no{EVIL}", "-t", TENANT), 0)
     assert json.loads(seen(hostile.ach("digest", "--json"), 0))["unlocks"][1]["tenant_id"] == TENANT
     seen(hostile.ach("digest"), 0)
     number = re.findall(r"^([0-9a-f-]{36}) ", hostile.ach("unlocks").out, re.MULTILINE)[0]

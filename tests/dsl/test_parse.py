@@ -392,3 +392,12 @@ def test_the_garbage_collector_is_left_as_it_was() -> None:
         assert not gc.isenabled()
     finally:
         gc.enable()
+
+
+def test_a_nul_is_refused_wherever_it_stands() -> None:
+    text = 'event a.b {} # x\0y\n# \0\nachievement a { title "A\0" when count(event=a.b, >= 1) }\n\0'
+    _, problems = parse(Source("nul.ach", text))
+    found = [(problem.code, problem.source.position(problem.span.start)) for problem in problems]
+    assert [code for code, _ in found] == ["ACH102", "ACH102", "ACH103", "ACH102"]
+    assert [line for _, (line, _) in found] == [1, 2, 3, 4]
+    assert all("U+0000" in problem.message for problem in problems if problem.code == "ACH102")

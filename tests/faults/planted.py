@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from tests.faults.plants import chains, changes, connection, doors, erasure, operators
+from tests.faults.plants import chains, changes, connection, doors, erasure, operators, standing
 from tests.faults.plants.bug import Bug
 
 FOLD: Final = ("property/test_fold.py",)
@@ -1415,6 +1415,7 @@ BUGS: Final = (
     *erasure.BUGS,
     *connection.BUGS,
     *chains.BUGS,
+    *standing.BUGS,
 )
 
 QUICK: Final = (

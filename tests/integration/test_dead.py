@@ -15,6 +15,7 @@ from worker import resending
 from worker.app import wall_clock
 from worker.dead import (
     REPLAYED,
+    CutError,
     ErasedError,
     count_letters,
     list_letters,
@@ -24,7 +25,8 @@ from worker.dead import (
 )
 from worker.erasure import erase_user
 from worker.message import Message
-from worker.resending import Wanted
+from worker.patience import CommandError
+from worker.resending import Wanted, dead_replay
 from worker.rules import load_deployed
 from worker.store import Session, open_store
 from worker.stream import open_broker
@@ -225,6 +227,22 @@ async def test_a_letter_of_an_erased_user_is_not_sent_again(engine: Engine) -> N
         with pytest.raises(ErasedError, match="names a user who is erased"):
             await replay_letter(store, broker, other, now=wall_clock(), body=json.dumps(event(1)).encode())
         assert {one.replayed_at for one in await list_letters(store)} == {None}
+
+
+async def test_a_letter_of_which_the_beginning_is_kept_is_sent_mended_or_not_at_all(engine: Engine) -> None:
+    await engine.publish([b"[1"])
+    await engine.drain()
+    await engine.rows("UPDATE dead_letter SET reason = 'oversize'")
+    with pytest.raises(CommandError, match="1 dead letter not sent"):
+        await dead_replay(engine.settings, Wanted(reason=Reason.OVERSIZE), None, dry=False)
+    async with servers_of(engine) as (store, broker):
+        (letter,) = await list_letters(store)
+        with pytest.raises(CutError, match="--body"):
+            await replay_letter(store, broker, letter, now=wall_clock())
+        assert (await list_letters(store))[0].replayed_at is None
+        await replay_letter(store, broker, letter, now=wall_clock(), body=json.dumps(event(1)).encode())
+    await engine.drain()
+    assert len(await engine.rows("SELECT FROM event")) == 1
 
 
 # -- many at a time ----------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import asyncpg
 import pytest
 
-from worker.store import SEND_BYTES, OvertakenError, Store, UnavailableError, make_room, open_store
+from worker.store import SEND_BYTES, OvertakenError, Store, UnavailableError, UnusableError, make_room, open_store
 
 if TYPE_CHECKING:
     from tests.integration.engine import Engine
@@ -95,9 +95,9 @@ async def test_what_a_server_says_of_a_url_is_redacted(engine: Engine) -> None:
     assert "qxzv" not in "".join(traceback.format_exception(caught.value))
 
 
-async def test_a_wrong_password_is_told_in_words(own_servers: Servers) -> None:
+async def test_a_wrong_password_is_told_in_words_and_not_waited_for(own_servers: Servers) -> None:
     url = own_servers.database_tcp_url.replace("ach:", "ach:wkjqzvxk")
     async with open_store(url) as store:
-        with pytest.raises(UnavailableError, match="password authentication failed") as caught:
+        with pytest.raises(UnusableError, match="password authentication failed") as caught:
             await store.ping()
     assert "wkjq" not in "".join(traceback.format_exception(caught.value))

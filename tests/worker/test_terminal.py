@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import io
 import json
+import re
 import sys
 import unicodedata
 from pathlib import Path
@@ -219,3 +220,38 @@ def test_all_that_is_printed_goes_through_the_terminal() -> None:
 )
 def test_another_way_would_be_found(text: str) -> None:
     assert [*ways_past(text)]
+
+
+class Screen(io.StringIO):
+    """A terminal, or a pipe."""
+
+    def __init__(self, *, terminal: bool) -> None:
+        super().__init__()
+        self._terminal = terminal
+
+    def isatty(self) -> bool:
+        return self._terminal
+
+
+UUID = "68adee72-3f69-8a5d-a138-a755ca804731"
+LONG = "a subject of many words, longer than the line"
+
+
+@pytest.mark.parametrize("wide", [True, False])
+def test_what_is_copied_from_a_table_is_in_one_piece(monkeypatch: pytest.MonkeyPatch, *, wide: bool) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    screen = Screen(terminal=not wide)
+    monkeypatch.setattr(sys, "stdout", screen)
+    terminal.table(
+        "a title of many words that is longer than the line",
+        ["id", "n", "words"],
+        [(UUID, 1234567, LONG)],
+        right=(1,),
+        ids=(0,),
+    )
+    title, head, *lines = re.sub(r"\x1b\[[0-9;]*m", "", screen.getvalue()).splitlines()
+    assert title == "a title of many words that is longer than the line"
+    assert head.split() == ["id", "n", "words"]
+    assert lines[0].startswith(f"{UUID}  1234567  ")
+    assert (len(lines) == 1) == (LONG in lines[0]) == wide
+    assert "".join(line[47:] for line in lines).replace(" ", "") == LONG.replace(" ", "")

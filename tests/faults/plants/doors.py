@@ -124,8 +124,8 @@ _PRINTED: Final = (
         "cells_of_several_lines",
         "a row of a table is one line",
         "worker/terminal.py",
-        "        drawn.add_row(*(visible(str(cell)) for cell in row))",
-        "        drawn.add_row(*(str(cell) for cell in row))",
+        "cells = [[visible(str(cell)) for cell in row] for row in rows]",
+        "cells = [[str(cell) for cell in row] for row in rows]",
         (f"{TERMINAL}::test_a_row_is_one_line",),
     ),
     Bug(
@@ -156,8 +156,8 @@ _PRINTED: Final = (
         "printed_past_the_terminal",
         "all that is printed goes one way",
         "worker/tending.py",
-        "        terminal.say_json(rows)\n",
-        "        print(rows)\n",
+        "        terminal.say_json([_as_json(letter) for letter in letters])\n",
+        "        print([_as_json(letter) for letter in letters])\n",
         (f"{TERMINAL}::test_all_that_is_printed_goes_through_the_terminal",),
     ),
 )
