@@ -7,8 +7,8 @@ from uuid import UUID
 
 from dsl.check.rewards import reward_bytes
 from dsl.compile import scope_of
+from worker.announcement import Claimed, announcement
 from worker.deployed import rewards
-from worker.notifier import Claimed, announcement
 from worker.wire import MAX_ID_BYTES
 
 if TYPE_CHECKING:

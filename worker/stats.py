@@ -44,6 +44,8 @@ class Stats:
         """Attempts at the express way that found something else than they had expected."""
         self.announced = 0
         """Unlocks announced to the broker."""
+        self.corrected = 0
+        """Corrections of unlocks that the broker has now."""
         self.repeated = 0
         """Announcements that the broker knew already."""
         self.refused = 0

@@ -143,6 +143,14 @@ class Engine:
         return {(row["subject"], _name(row)): row["status"] for row in rows}
 
     async def announced(self) -> list[dict[str, Any]]:
+        """Return what the broker holds of what was granted, in order."""
+        return [one for one in await self.said() if one.get("kind", "granted") == "granted"]
+
+    async def corrections(self) -> list[dict[str, Any]]:
+        """Return what the broker holds of what became of unlocks later, in order."""
+        return [one for one in await self.said() if one.get("kind", "granted") not in {"granted", "withheld"}]
+
+    async def said(self) -> list[dict[str, Any]]:
         """Return every announcement that the broker holds, in order."""
         client = await nats.connect(self.settings.nats_url)
         try:
