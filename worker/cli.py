@@ -429,6 +429,13 @@ def unlocks(tenant: str | None, subject: str | None, status: str | None, limit: 
     _operate(lambda settings: tending.unlocks(settings, tenant=tenant, subject=subject, status=status, limit=limit))
 
 
+def _check_reason(reason: str) -> None:
+    from worker.announceable import MAX_REASON  # noqa: PLC0415
+
+    if len(reason) > MAX_REASON:
+        raise click.UsageError(f"--reason has {len(reason):,} characters: it may have {MAX_REASON:,}, it is announced")
+
+
 _by_option = click.option("--by", metavar="NAME", help="Who decides this, for the books (default: your login).")
 
 
@@ -449,6 +456,7 @@ def grant(user: str, achievement: str, reason: str, by: str | None, **place: Unp
     """
     from worker import patience, tending  # noqa: PLC0415
 
+    _check_reason(reason)
     meant = tending.Meant(subject=user, achievement=achievement, **place)
     _operate(lambda settings: tending.grant(settings, meant, reason=reason, by=by or patience.whoami()))
 
@@ -474,12 +482,11 @@ def revoke(ids: Sequence[UUID], reason: str, by: str | None, yes: bool, **where:
     """
     from worker import patience, tending, terminal  # noqa: PLC0415
 
+    _check_reason(reason)
     if bool(ids) == (where["achievement"] is not None):
         raise click.UsageError("name unlocks by their ids, or by --achievement: one of both")
     if ids and (where["tenant"] is not None or where["subject"] is not None):
         raise click.UsageError("--tenant and --subject go with --achievement: an id is of one unlock alone")
-    if len(reason) > tending.MAX_REASON:
-        raise click.UsageError(f"--reason has {len(reason):,} characters: it may have {tending.MAX_REASON:,}")
     chosen = tending.Chosen(ids, **where)
     found = _operate(lambda settings: tending.unlocks_to_revoke(settings, chosen))
     if not yes:

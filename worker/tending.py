@@ -186,8 +186,6 @@ _GRANTED: Final[dict[Stands | None, str]] = {
 }
 
 
-MAX_REASON: Final = 1000
-"""Characters of an operator's reason, which is announced."""
 SHOWN: Final = 20
 """Unlocks that are named before it is asked whether to revoke them."""
 
