@@ -129,7 +129,7 @@ class Corrector:
                 columns = [one.unlock_id for one in done], [one.revision for one in done]
                 await session.run("corrections_announced", *columns)
             self.held = len(claimed) < AT_ONCE and not await self.nothing_waits(session)
-        self._stats.corrected += len(done)
+        self._stats.count_corrected(len(done))
         return len(claimed), len(done)
 
     async def _withhold(self, session: Session, claimed: Sequence[Correction], now: int) -> Sequence[Correction]:

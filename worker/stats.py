@@ -97,6 +97,10 @@ class Stats:
         if number:
             self.decisions["granted"] += number
 
+    def count_corrected(self, number: int) -> None:
+        """Count corrections that the broker has now."""
+        self.corrected += number
+
     def count_announced(self, unlock_id: UUID, *, new: bool, now: int) -> None:
         """Count an announcement; `now` is in microseconds."""
         self.announced += new

@@ -59,6 +59,10 @@ class Watched(Stats):
         super().count_announced(unlock_id, new=new, now=now)
         self._move()
 
+    def count_corrected(self, number: int) -> None:
+        super().count_corrected(number)
+        self._move()
+
     @property
     def told(self) -> int:
         """Announcements that the broker has now, whether it had them before or not."""
