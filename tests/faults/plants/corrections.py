@@ -49,8 +49,8 @@ _DECIDED: Final = (
         "granted_again_in_silence",
         "what was revoked and is granted again by hand is announced",
         UNLOCK,
-        "FROM before\nJOIN granted USING (unlock_id)\nWHERE before.granted_at IS NOT NULL;",
-        "FROM before\nJOIN granted USING (unlock_id)\nWHERE before.granted_at IS NOT NULL AND before.revoked_at IS NULL;",
+        "JOIN granted USING (unlock_id)\nWHERE before.granted_at IS NOT NULL;",
+        "JOIN granted USING (unlock_id)\nWHERE before.granted_at IS NOT NULL AND before.revoked_at IS NULL;",
         EVERY,
     ),
     Bug(
