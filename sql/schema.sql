@@ -95,6 +95,8 @@ CREATE TABLE unlock (
     revoked_at   timestamptz,
     published_at timestamptz,
     by_hand      boolean NOT NULL DEFAULT false,
+    revision     integer NOT NULL DEFAULT 1,
+    origin       text COLLATE "C" NOT NULL DEFAULT 'live',
     CONSTRAINT unlock_pkey PRIMARY KEY (tenant_id, scope, subject, achievement, tier, occurrence),
     CONSTRAINT unlock_id_once UNIQUE (unlock_id),
     CONSTRAINT unlock_subject_bounded CHECK (octet_length(subject) BETWEEN 1 AND 512),
@@ -105,7 +107,9 @@ CREATE TABLE unlock (
     CONSTRAINT unlock_contested_when_granted CHECK (contested_at IS NULL OR granted_at IS NOT NULL),
     CONSTRAINT unlock_reward_is_object CHECK (jsonb_typeof(reward) = 'object'),
     CONSTRAINT unlock_by_hand_stands CHECK (
-        CASE WHEN by_hand THEN granted_at IS NOT NULL AND contested_at IS NULL ELSE event_id <> '' END)
+        CASE WHEN by_hand THEN granted_at IS NOT NULL AND contested_at IS NULL ELSE event_id <> '' END),
+    CONSTRAINT unlock_revision_positive CHECK (revision >= 1),
+    CONSTRAINT unlock_origin CHECK (origin IN ('live', 'backfill', 'settled', 'replayed', 'by_hand'))
 );
 COMMENT ON TABLE unlock IS 'The outcome, one row per grant, and its own outbox: published_at is null until it is announced.';
 COMMENT ON COLUMN unlock.unlock_id IS 'A hash of the key alone: stable over replays, the id of the announcement.';
@@ -115,9 +119,48 @@ COMMENT ON COLUMN unlock.settles_at IS 'Where the achievement settles: not grant
 COMMENT ON COLUMN unlock.granted_at IS 'When it was given; never moves. Null while it settles.';
 COMMENT ON COLUMN unlock.contested_at IS 'Since when late evidence no longer supports it.';
 COMMENT ON COLUMN unlock.by_hand IS 'Whether an operator granted it: no evidence contests it then.';
+COMMENT ON COLUMN unlock.revision IS 'How often it has changed since it was granted, that included.';
+COMMENT ON COLUMN unlock.origin IS 'How it came to be granted; never moves after that.';
 CREATE INDEX unlock_outbox ON unlock (granted_at)
     WHERE published_at IS NULL AND granted_at IS NOT NULL AND revoked_at IS NULL;
 CREATE INDEX unlock_settling ON unlock (settles_at) WHERE granted_at IS NULL AND revoked_at IS NULL;
+
+CREATE TABLE correction (
+    unlock_id      uuid NOT NULL,
+    revision       integer NOT NULL,
+    kind           text COLLATE "C" NOT NULL,
+    tenant_id      text COLLATE "C" NOT NULL,
+    scope          text COLLATE "C" NOT NULL,
+    subject        text COLLATE "C" NOT NULL,
+    achievement    text COLLATE "C" NOT NULL,
+    tier           text COLLATE "C" NOT NULL,
+    occurrence     text COLLATE "C" NOT NULL,
+    origin         text COLLATE "C" NOT NULL,
+    granted_at     timestamptz NOT NULL,
+    reward         jsonb NOT NULL,
+    status_before  text COLLATE "C" NOT NULL,
+    status         text COLLATE "C" NOT NULL,
+    version_before integer NOT NULL,
+    version        integer NOT NULL,
+    earned_before  timestamptz NOT NULL,
+    earned_at      timestamptz NOT NULL,
+    event_before   text COLLATE "C" NOT NULL,
+    event_id       text COLLATE "C" NOT NULL,
+    by_hand_before boolean NOT NULL,
+    by_hand        boolean NOT NULL,
+    announced      boolean NOT NULL,
+    actor          text,
+    reason         text,
+    decided_at     timestamptz NOT NULL,
+    CONSTRAINT correction_pkey PRIMARY KEY (unlock_id, revision),
+    CONSTRAINT correction_behind_the_grant CHECK (revision >= 2),
+    CONSTRAINT correction_kind CHECK (
+        kind IN ('amended', 'contested', 'restored', 'revoked', 'granted_by_hand', 'erased')),
+    CONSTRAINT correction_status CHECK (status IN ('granted', 'contested', 'revoked', 'erased'))
+);
+COMMENT ON TABLE correction IS 'Changes of granted unlocks that are not announced yet; a row goes once it is.';
+COMMENT ON COLUMN correction.announced IS 'Whether the unlock was marked as announced when this was decided.';
+CREATE INDEX correction_in_order ON correction (decided_at, unlock_id, revision);
 
 CREATE TABLE evaluation (
     evaluation_id bigint GENERATED ALWAYS AS IDENTITY,

@@ -7,8 +7,9 @@ from uuid import UUID
 
 from dsl.check.rewards import reward_bytes
 from dsl.compile import scope_of
+from worker.announcement import Claimed, Correction, announcement, correction, words_of
 from worker.deployed import rewards
-from worker.notifier import Claimed, announcement
+from worker.origins import Origin
 from worker.wire import MAX_ID_BYTES
 
 if TYPE_CHECKING:
@@ -16,9 +17,12 @@ if TYPE_CHECKING:
 
     from dsl.schema import Rules
     from dsl.syntax import Achievement
+    from worker.announcement import Words
 
 HEADER_BYTES: Final = 160
 """Of the headers of an announcement, without the name of the stream."""
+MAX_REASON: Final = 1000
+"""Characters of an operator's reason, which is announced."""
 LONGEST_OCCURRENCE: Final = "2026-04-13T09"
 _LARGEST_ID: Final = "\x01" * MAX_ID_BYTES
 """As JSON, six times as long."""
@@ -41,14 +45,52 @@ def announcements(rules: Rules, stream: str) -> Iterator[Announceable]:
     for name, versions in rules.achievements.items():
         for version in versions:
             for tier, reward in rewards(version):
-                beside = HEADER_BYTES + len(stream) + reward_bytes(reward)
-                least, most = (beside + _bytes(version, tier, ident) for ident in ("u", _LARGEST_ID))
+                beside, given = HEADER_BYTES + len(stream), reward_bytes(reward)
+                least = beside + given + _bytes(version, tier, "u", least=True)
+                most = beside + max(
+                    given + _bytes(version, tier, _LARGEST_ID),
+                    2 * given + _correction_bytes(version, tier, _LARGEST_ID),
+                )
                 yield Announceable(name if tier is None else f"{name}.{tier}", version.version, least, most)
 
 
-def _bytes(version: Achievement, tier: str | None, ident: str) -> int:
-    """Return the bytes of an announcement whose ids are all the same, but for its reward."""
+def _where(version: Achievement, tier: str | None, ident: str) -> tuple[str, str, str, str, str, str]:
     occurrence = "" if version.repeat is None else LONGEST_OCCURRENCE
-    where = (ident, scope_of(version), ident, version.name.text, tier or "", occurrence)
-    one = Claimed(UUID(int=0), *where, version.version, 0, ident, 0, "0")
-    return len(announcement(one, str(one.unlock_id))) - len(one.reward)
+    return ident, scope_of(version), ident, version.name.text, tier or "", occurrence
+
+
+def _words(version: Achievement, name: str | None, *, final: bool = False) -> Words:
+    tier = next((tier for tier in version.tiers if tier.name.text == name), None)
+    return words_of(version, tier, final=final)
+
+
+def _bytes(version: Achievement, tier: str | None, ident: str, *, least: bool = False) -> int:
+    """Return the bytes of an announcement whose ids are all the same, but for its reward."""
+    origin = min(Origin, key=len) if least else max(Origin, key=len)
+    one = Claimed(UUID(int=0), *_where(version, tier, ident), version.version, 0, ident, 0, "0", origin)
+    return len(announcement(one, str(one.unlock_id), _words(version, tier, final=least))) - len(one.reward)
+
+
+def _correction_bytes(version: Achievement, tier: str | None, ident: str) -> int:
+    """Return the bytes of the largest correction, but for its reward, which it has twice."""
+    now, before = (version.version, 0, ident), (version.version + 1, 1, f"{ident}~")
+    said = [part for pair in zip(before, now, strict=True) for part in pair]
+    one = Correction(
+        UUID(int=0),
+        10**9,
+        "revoked",
+        *_where(version, tier, ident),
+        max(Origin, key=len),
+        0,
+        "0",
+        "contested",
+        "revoked",
+        *said,  # pyright: ignore[reportArgumentType] - in the order of the fields
+        by_hand_before=True,
+        by_hand=False,
+        actor=ident,
+        reason="\x01" * MAX_REASON,
+        decided_at=0,
+        withheld=False,
+    )
+    return len(correction(one, _words(version, tier))) - 2 * len(one.reward)

@@ -232,7 +232,7 @@ async def _bring_up_to_date(  # noqa: PLR0913 - what it works with
         clock = now
         if settings.clock is Clock.STREAM:
             clock = await session.value(int, "latest_instant") or 0
-        decisions = await settle_unlocks(session, rules, Earned([], folded), now=now, clock=clock)
+        decisions = await settle_unlocks(session, rules, Earned([], folded, None), now=now, clock=clock)
     report.subjects += len(folded)
     _count(report, decisions, [grant for anew in folded.values() for grant in anew.grants])
 

@@ -210,6 +210,8 @@ class Attempt:
         self.late = 0
         self.refolded: dict[Subject, Refolded] = {}
         """Subjects that were folded anew, with everything that they have earned since."""
+        self.replanned: set[Subject] = set()
+        """Those of them that were, because other rules had folded what was known of them."""
         self.absorbed: dict[Subject, Position] = {}
         """Subjects that took late events, with the earliest of them, and whose checkpoints behind it have yet to go."""
         self.checkpoints: list[Checkpoint] = []

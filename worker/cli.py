@@ -12,7 +12,7 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from time import time_ns
-from typing import TYPE_CHECKING, Final, TypedDict
+from typing import TYPE_CHECKING, Final, TypedDict, TypeVar
 
 import click
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from worker.verdict import Reason
 
 # Modules are imported where a command needs them: `ach fmt` in an editor should not wait for a database driver.
+
+T = TypeVar("T")
 
 _PATHS: Final = click.Path(path_type=Path)
 _FILE: Final = click.Path(dir_okay=False, path_type=Path)
@@ -309,8 +311,8 @@ def explain(
 # -- operating --------------------------------------------------------------------------------------------------------
 
 
-def _operate(work: Callable[[Settings], Awaitable[object]], *, loud: bool = False) -> None:
-    """Run an operator's command on the servers of the environment; exit 1 with a message where that fails."""
+def _operate(work: Callable[[Settings], Awaitable[T]], *, loud: bool = False) -> T:
+    """Return what an operator's command does on the servers of the environment; exit 1 with a message if it fails."""
     from worker import logs, patience, terminal  # noqa: PLC0415
     from worker.loop import run_async  # noqa: PLC0415
     from worker.settings import SettingsError, read_settings  # noqa: PLC0415
@@ -326,7 +328,7 @@ def _operate(work: Callable[[Settings], Awaitable[object]], *, loud: bool = Fals
         logs.quiet()
     try:
         with patience.told(settings):
-            run_async(partial(work, settings))
+            return run_async(partial(work, settings))
     except patience.CommandError as error:
         terminal.fail(str(error), error.hint)
         sys.exit(1)
@@ -441,6 +443,13 @@ class _Unlocks(TypedDict):
     status: str | None
 
 
+def _check_reason(reason: str) -> None:
+    from worker.announceable import MAX_REASON  # noqa: PLC0415
+
+    if len(reason) > MAX_REASON:
+        raise click.UsageError(f"--reason has {len(reason):,} characters: it may have {MAX_REASON:,}, it is announced")
+
+
 _by_option = click.option("--by", metavar="NAME", help="Who decides this, for the books (default: your login).")
 
 
@@ -461,6 +470,7 @@ def grant(user: str, achievement: str, reason: str, by: str | None, **place: Unp
     """
     from worker import patience, tending  # noqa: PLC0415
 
+    _check_reason(reason)
     meant = tending.Meant(subject=user, achievement=achievement, **place)
     _operate(lambda settings: tending.grant(settings, meant, reason=reason, by=by or patience.whoami()))
 
@@ -472,14 +482,47 @@ class _Place(TypedDict):
 
 
 @main.command()
-@click.argument("ids", metavar="UNLOCK_ID...", nargs=-1, required=True, type=click.UUID)
-@click.option("--reason", default="", metavar="TEXT", help="Why, for the books.")
+@click.argument("ids", metavar="[UNLOCK_ID...]", nargs=-1, type=click.UUID)
+@click.option("--achievement", "-a", metavar="NAME[.TIER]", help="In place of ids: all unlocks of this achievement.")
+@click.option("--tenant", "-t", metavar="TENANT", help="With --achievement: only of this tenant.")
+@click.option("--subject", "-s", metavar="SUBJECT", help="With --achievement: only of this user, team or tenant.")
+@click.option("--reason", default="", metavar="TEXT", help="Why, for the books and for those who are told.")
 @_by_option
-def revoke(ids: Sequence[UUID], reason: str, by: str | None) -> None:
-    """Revoke unlocks (`ach unlocks` tells their ids). An operator's word: no evidence brings them back."""
-    from worker import patience, tending  # noqa: PLC0415
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def revoke(ids: Sequence[UUID], reason: str, by: str | None, yes: bool, **where: Unpack[_Where]) -> None:  # noqa: FBT001
+    """Revoke unlocks, by their ids (`ach unlocks` tells them) or by achievement. It shows which, and asks.
 
-    _operate(lambda settings: tending.revoke_unlocks(settings, ids, reason=reason, by=by or patience.whoami()))
+    An operator's word: no evidence brings them back. What was granted is announced as revoked.
+    """
+    from worker import patience, tending, terminal  # noqa: PLC0415
+
+    _check_reason(reason)
+    if bool(ids) == (where["achievement"] is not None):
+        raise click.UsageError("name unlocks by their ids, or by --achievement: one of both")
+    if ids and (where["tenant"] is not None or where["subject"] is not None):
+        raise click.UsageError("--tenant and --subject go with --achievement: an id is of one unlock alone")
+    chosen = tending.Chosen(ids, **where)
+    found = _operate(lambda settings: tending.unlocks_to_revoke(settings, chosen))
+    if not yes:
+        terminal.confirm(f"revoke {terminal.plural(len(found), 'unlock')}, for good?")
+    _operate(lambda settings: tending.revoke_unlocks(settings, found, reason=reason, by=by or patience.whoami()))
+
+
+class _Where(TypedDict):
+    achievement: str | None
+    tenant: str | None
+    subject: str | None
+
+
+@main.command()
+@click.argument("what", type=click.Choice(["unlock"]))
+def schema(what: str) -> None:
+    """Print the JSON Schema of what is announced of unlocks, grants and corrections."""
+    from worker import terminal  # noqa: PLC0415
+    from worker.announcement import schema_text  # noqa: PLC0415
+
+    del what
+    terminal.hand_on(schema_text())
 
 
 @main.command()

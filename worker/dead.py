@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 
 from worker.named import UNKNOWN, Named, name_token, users_named
+from worker.origins import RESENT
 from worker.verdict import Reason
 
 if TYPE_CHECKING:
@@ -25,8 +26,7 @@ MAX_DETAIL: Final = 1000
 """Characters of a detail that are kept."""
 FOR_EVER: Final = 253_402_300_799_000_000
 """The last second of year 9999, microseconds since the epoch: purges whatever its age."""
-REPLAYED: Final = "Ach-Dead-Letter"
-"""Header that says which dead letter a message was sent again from."""
+REPLAYED: Final = RESENT
 CUT: Final = "only the first MiB of its body is kept; send a mended body with --body FILE"
 BLANKED: Final = "a user that it named was erased, and what it said with them"
 """Detail of a letter that has lost its body."""

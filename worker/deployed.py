@@ -8,6 +8,7 @@ import msgspec
 
 from dsl.analyze import verdicts
 from dsl.diagnostics import Diagnostic, Severity, render
+from worker.announcement import UNKNOWN, Words, words_of
 from worker.contract import Contract
 from worker.rulefiles import RuleSet, build
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from dsl.progress import Grant
     from dsl.schema import Rules
-    from dsl.syntax import Achievement, Reward
+    from dsl.syntax import Achievement, Reward, Tier
 
 
 class RuleFile(msgspec.Struct, frozen=True):
@@ -52,6 +53,8 @@ class Terms(NamedTuple):
     reward: str
     """JSON object, as text."""
     final: bool
+    words: Words
+    """What announcements say beside."""
 
 
 class Deployed:
@@ -83,6 +86,11 @@ class Deployed:
         """Return what a grant of this rule set comes with."""
         return self._terms[grant.achievement, grant.version, grant.tier]
 
+    def words(self, achievement: str, version: int, tier: str | None) -> Words:
+        """Return what announcements say of a version; nothing of one that is no longer deployed."""
+        terms = self._terms.get((achievement, version, tier))
+        return UNKNOWN if terms is None else terms.words
+
     def is_final(self, grant: Grant) -> bool:
         """Tell whether late evidence can never take a grant back; False for versions that are no longer deployed."""
         terms = self._terms.get((grant.achievement, grant.version, grant.tier))
@@ -104,7 +112,8 @@ def _terms(rules: Rules) -> dict[tuple[str, int, str | None], Terms]:
         for version in versions:
             final = finality[name, version.version].final
             for tier, reward in rewards(version):
-                terms[name, version.version, tier] = Terms(_reward_text(reward), final)
+                words = words_of(version, _tier(version, tier), final=final)
+                terms[name, version.version, tier] = Terms(_reward_text(reward), final, words)
     return terms
 
 
@@ -113,6 +122,10 @@ def rewards(version: Achievement) -> list[tuple[str | None, Reward | None]]:
     if version.tiers:
         return [(tier.name.text, tier.reward or version.reward) for tier in version.tiers]
     return [(None, version.reward)]
+
+
+def _tier(version: Achievement, name: str | None) -> Tier | None:
+    return next((tier for tier in version.tiers if tier.name.text == name), None)
 
 
 def _reward_text(reward: Reward | None) -> str:

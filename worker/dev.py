@@ -9,6 +9,7 @@ import anyio
 import msgspec
 
 from worker import logs, terminal
+from worker.announcement import MESSAGES, Corrected, Granted
 from worker.app import run
 from worker.authoring import tell_problems
 from worker.deployed import RulesRefusedError
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from worker.announcement import Named
     from worker.sandbox import Sandbox
 
 LOOK_SECONDS: Final = 0.5
@@ -109,26 +111,31 @@ def _stamps(paths: Sequence[Path]) -> dict[str, int] | None:
         return None
 
 
-class _Announced(msgspec.Struct):
-    tenant_id: str
-    subject: str
-    achievement: str
-    earned_at: str
-    tier: str | None = None
-    occurrence: str | None = None
+_announced = msgspec.json.Decoder(MESSAGES)
 
 
-_announced = msgspec.json.Decoder(_Announced)
+def line_of(message: Named) -> str:
+    """Return what is printed of an announcement."""
+    name = message.achievement + (f".{message.tier}" if message.tier else "")
+    occurrence = f" [{message.occurrence}]" if message.occurrence else ""
+    unlock = f"{message.tenant_id} {message.subject} {name}{occurrence}"
+    match message:
+        case Granted():
+            origin = "" if message.origin == "live" else f", {message.origin}"
+            return f"unlock: {unlock} earned {message.earned_at}{origin}"
+        case Corrected():
+            because = f": {message.reason}" if message.reason else ""
+            kind = message.__struct_config__.tag
+            return f"{kind}: {unlock} (revision {message.revision}), {message.status} now{because}"
+        case _:
+            return f"{message.__struct_config__.tag}: {unlock} (revision {message.revision})"
 
 
 async def _tell_unlocks(settings: Settings) -> None:
-    """Print unlocks as they are announced."""
+    """Print unlocks, and what becomes of them, as that is announced."""
 
     def tell(body: bytes) -> None:
-        unlock = _announced.decode(body)
-        name = unlock.achievement + (f".{unlock.tier}" if unlock.tier else "")
-        occurrence = f" [{unlock.occurrence}]" if unlock.occurrence else ""
-        terminal.out().say(f"unlock: {unlock.tenant_id} {unlock.subject} {name}{occurrence} earned {unlock.earned_at}")
+        terminal.out().say(line_of(_announced.decode(body)))
 
     async with open_broker(settings) as broker:
         await listen(broker.client, f"{settings.unlock_prefix}.>", tell)

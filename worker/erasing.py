@@ -93,6 +93,7 @@ def _beyond(settings: Settings, tenant: str, user: str, *, purged: bool) -> Iter
         f"{settings.input_stream} {prefix}.{token(tenant)}, {prefix}.{token(tenant)}.~... and {prefix}.raw: "
         "arrays there hold events of several users, until their retention ends"
     )
+    yield "what tells consumers of the erasure, which names the user and the unlocks"
     yield "mirrors of the streams, other lanes, and what consumers have kept of announcements"
     yield "backups of the database, its write-ahead log, and logs"
     yield "their event ids, in decisions and unlocks of teams and tenants that rested on them"

@@ -105,7 +105,7 @@ async def _erase(store: Store, settings: Settings, user: Subject, partitions: se
         new = await session.run("insert_erasure", tenant, name, *tokens, now, by)
         await _forget(session, {user: BEGINNING, **since})
         events = await session.run("erase_events", tenant, name)
-        unlocks = await session.run("erase_unlocks", tenant, name)
+        unlocks = await session.value(int, "erase_unlocks", tenant, name, now, by) or 0
         await session.run("erase_evaluations", tenant, name)
         # The last lock of all: whoever buries holds partitions already.
         await session.run("hold_letters")

@@ -38,6 +38,7 @@ from worker.grants import (
     first_decisions,
 )
 from worker.ledger import standings_of
+from worker.origins import NEWS, arrived
 from worker.partition import partition_of
 from worker.reconcile import Kind
 from worker.row import pack_events
@@ -205,7 +206,9 @@ async def commit_express(session: Session, express: Express, memory: Memory, *, 
     new, changes = await _fold_anew(session, express) if express.anew else ([], [])
     if move_in_place(attempt, express.heard, in_time=True):
         raise AssertionError("whoever is known has events in order")
-    decisions, unlocks = first_decisions(rules, [*attempt.stepped, *new], now=now, clock=clock)
+    granted = [*attempt.stepped, *new]
+    how = arrived(attempt.batch.groups) if granted else NEWS
+    decisions, unlocks = first_decisions(rules, granted, how, now=now, clock=clock)
     about = decisions_about(changes)
     attempt.decisions = [*decisions, *about]
     standings = {user: attempt.standings[user] for user in _to_be_saved(express)}
@@ -223,6 +226,7 @@ async def commit_express(session: Session, express: Express, memory: Memory, *, 
         *unlocks,
         *position_columns(attempt.absorbed),
         *amendment_columns([change for _, change in changes]),
+        now,
         *evaluation_columns(rules, about, now=now),
     )
 

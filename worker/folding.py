@@ -76,6 +76,7 @@ def move_in_place(
         first = Position(events[0].at, events[0].id) if late else BEGINNING
         if not valid and standing.known:
             anew[subject.scope][subject] = BEGINNING
+            attempt.replanned.add(subject)
         elif late and not take_late(plan, standing, events[:late]):
             anew[subject.scope][subject] = first
         else:

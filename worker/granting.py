@@ -101,7 +101,8 @@ async def grant_by_hand(  # noqa: PLR0913 - the parts of an unlock's key, each b
         evidence = grant.earned_at, grant.event_id
         reward = rules.terms(bare).reward
         await session.run(
-            "grant_by_hand", *where, key, grant.version, *evidence, settling_until(grant), made.granted_at, reward
+            "grant_by_hand",
+            *(*where, key, grant.version, *evidence, settling_until(grant), made.granted_at, reward, now, by, reason),
         )
         decision = Kind.GRANTED_BY_HAND.value
         await session.run("insert_operators_word", *where, grant.version, decision, *evidence, now, by, reason)

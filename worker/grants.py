@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
+from worker.origins import NEWS, Arrived, Origin
 from worker.reconcile import Change, Complete, Decision, Kind, Stored, reconcile, unlock_id
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ class Earned(NamedTuple):
     """Newly earned in order, by subjects of which nothing else has moved."""
     refolded: Mapping[Subject, Refolded]
     """Subjects that were folded anew, with everything that they have earned since."""
+    arrived: Arrived | None = NEWS
+    """What tells the origin of what is granted at once; None in a backfill."""
 
 
 async def settle_unlocks(session: Session, rules: Deployed, earned: Earned, *, now: int, clock: int) -> list[Decision]:
@@ -38,7 +41,7 @@ async def settle_unlocks(session: Session, rules: Deployed, earned: Earned, *, n
     more, moved = compare(rules, earned.refolded, stored)
     new.extend(more)
     changes.extend(moved)
-    decisions, known = await _insert(session, rules, new, now=now, clock=clock)
+    decisions, known = await _insert(session, rules, new, earned.arrived, now=now, clock=clock)
     stored = await _stored_unlocks(session, known)
     for subject, grants in known.items():
         _, moved = reconcile(subject, stored[subject], grants, None)
@@ -95,46 +98,53 @@ class _Inserted(NamedTuple):
 
 
 async def _insert(
-    session: Session, rules: Deployed, new: list[tuple[Subject, Grant]], *, now: int, clock: int
+    session: Session,
+    rules: Deployed,
+    new: list[tuple[Subject, Grant]],
+    arrived: Arrived | None,
+    *,
+    now: int,
+    clock: int,
 ) -> tuple[list[Decision], dict[Subject, list[Grant]]]:
     """Insert unlocks and what was decided by that; return the decisions, and the grants that were there before."""
     if not new:
         return [], {}
-    ids, columns = unlock_columns(rules, new, now=now, clock=clock)
+    ids, origins, columns = unlock_columns(rules, new, arrived, now=now, clock=clock)
     inserted = {row.unlock_id: row.granted for row in await session.rows(_Inserted, "grant_unlocks", *columns)}
     decisions: list[Decision] = []
     known: defaultdict[Subject, list[Grant]] = defaultdict(list)
-    for key, (subject, grant) in zip(ids, new, strict=True):
+    for key, origin, (subject, grant) in zip(ids, origins, new, strict=True):
         if key not in inserted:
             known[subject].append(grant)
         else:
-            decisions.append(_decided(key, subject, grant, granted=inserted[key]))
+            decisions.append(_decided(key, subject, grant, origin, granted=inserted[key]))
     return decisions, known
 
 
 def first_decisions(
-    rules: Deployed, new: list[tuple[Subject, Grant]], *, now: int, clock: int
+    rules: Deployed, new: list[tuple[Subject, Grant]], arrived: Arrived, *, now: int, clock: int
 ) -> tuple[list[Decision], list[object]]:
     """Return what is decided about unlocks none of which was there before, and the arguments of `grant_unlocks`."""
-    ids, columns = unlock_columns(rules, new, now=now, clock=clock)
+    ids, origins, columns = unlock_columns(rules, new, arrived, now=now, clock=clock)
     decisions: list[Decision] = []
-    for key, (subject, grant) in zip(ids, new, strict=True):
+    for key, origin, (subject, grant) in zip(ids, origins, new, strict=True):
         settles_at = settling_until(grant)
-        decisions.append(_decided(key, subject, grant, granted=settles_at is None or settles_at <= clock))
+        decisions.append(_decided(key, subject, grant, origin, granted=settles_at is None or settles_at <= clock))
     return decisions, columns
 
 
-def _decided(key: UUID, subject: Subject, grant: Grant, *, granted: bool) -> Decision:
-    return Decision(Kind.GRANTED if granted else Kind.SETTLING, subject, key, grant)
+def _decided(key: UUID, subject: Subject, grant: Grant, origin: Origin, *, granted: bool) -> Decision:
+    return Decision(Kind.GRANTED if granted else Kind.SETTLING, subject, key, grant, origin)
 
 
 def unlock_columns(
-    rules: Deployed, new: list[tuple[Subject, Grant]], *, now: int, clock: int
-) -> tuple[list[UUID], list[object]]:
-    """Sort unlocks by key; return their ids, and the arguments of `grant_unlocks`."""
+    rules: Deployed, new: list[tuple[Subject, Grant]], arrived: Arrived | None, *, now: int, clock: int
+) -> tuple[list[UUID], list[Origin], list[object]]:
+    """Sort unlocks by key; return their ids and origins, and the arguments of `grant_unlocks`."""
     new.sort(key=lambda pair: (*pair[0], pair[1].achievement, pair[1].tier or "", pair[1].occurrence or ""))
     subjects, grants = [subject for subject, _ in new], [grant for _, grant in new]
     ids = [unlock_id(subject, grant) for subject, grant in new]
+    origins = [Origin.BACKFILL if arrived is None else arrived.origin(*pair) for pair in new]
     columns: list[object] = [
         [subject.tenant_id for subject in subjects],
         [subject.scope for subject in subjects],
@@ -150,10 +160,11 @@ def unlock_columns(
         [rules.terms(grant).reward for grant in grants],
         now,
         clock,
+        origins,
         [key for key, grant in zip(ids, grants, strict=True) if rules.is_final(grant)],
         now,
     ]
-    return ids, columns
+    return ids, origins, columns
 
 
 def settling_until(grant: Grant) -> int | None:
@@ -166,7 +177,7 @@ async def _change(session: Session, changes: list[Change], *, now: int) -> None:
     for change in changes:
         by_kind[change.kind].append(change)
     if moved := by_kind[Kind.AMENDED] + by_kind[Kind.RESTORED]:
-        await session.run("amend_unlocks", *amendment_columns(moved))
+        await session.run("amend_unlocks", *amendment_columns(moved), now)
     if contested := by_kind[Kind.CONTESTED]:
         await session.run("contest_unlocks", sorted(change.unlock_id for change in contested), now)
     if withdrawn := by_kind[Kind.WITHDRAWN]:

@@ -61,6 +61,7 @@ class Metrics(Collector):
             ("ach_refolds", "Subjects folded anew from the ledger.", stats.refolded),
             ("ach_retries", "Attempts at a batch that failed for a reason that passes.", stats.retries),
             ("ach_announcements", "Unlocks announced.", stats.announced),
+            ("ach_corrections", "Changes of granted unlocks announced.", stats.corrected),
             ("ach_repeated_announcements", "Announcements that the broker knew already.", stats.repeated),
             ("ach_refused_announcements", "Announcements that the broker would not keep.", stats.refused),
         ):

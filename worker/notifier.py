@@ -15,15 +15,14 @@ from __future__ import annotations
 
 from math import inf
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 import anyio
-import msgspec
 import structlog
 
-from dsl.calendar import format_instant
+from worker.announcement import Claimed, announcement, unlock_subject
 from worker.announcing import Announcement
-from worker.partition import token
+from worker.correcting import Corrector, Wording
 from worker.reconcile import Kind
 from worker.refusals import FullError, Refusals
 from worker.retry import delays
@@ -53,27 +52,15 @@ LONGEST_NAP: Final = 10.0
 SHORTEST_NAP: Final = 0.05
 MOST_AWAY: Final = 12
 """Rounds in a row (half a minute) that come to nothing, before what is in them is taken for the reason."""
+CORRECT_SECONDS: Final = 0.5
+"""Between two looks at what is to be corrected, while batches are under way: corrections are not urgent."""
 LONGEST_LOOK: Final = 1.0
 """Seconds between two looks at what is due while somebody else holds it."""
 
+CORRECTING: Final = frozenset({Kind.AMENDED, Kind.RESTORED, Kind.CONTESTED})
+"""Decisions of a batch after which there may be something to correct."""
+
 log = structlog.get_logger()
-
-
-class Claimed(NamedTuple):
-    """An unlock to announce; instants in microseconds, `reward` a JSON object."""
-
-    unlock_id: UUID
-    tenant_id: str
-    scope: str
-    subject: str
-    achievement: str
-    tier: str
-    occurrence: str
-    version: int
-    earned_at: int
-    event_id: str
-    granted_at: int
-    reward: str
 
 
 def _always() -> bool:
@@ -118,6 +105,12 @@ class Notifier:
         """Whether something is due that somebody else held when we looked: nobody tells when they let go of it."""
         self._looks = _looks()
         self._refused = Refusals()
+        self._wording = Wording(store, settings)
+        self._corrector = Corrector(store, broker, settings, stats, self._wording, grants=self._refused)
+        self._corrected = -inf
+        """When they were looked for last."""
+        self._correct_at = 0.0
+        """When corrections are looked for, of `monotonic`; infinity where none are known of."""
         self._away = 0
         """Rounds in a row that came to nothing though the broker is connected."""
         self._settles_at: int | None = None
@@ -126,12 +119,13 @@ class Notifier:
 
     @property
     def refused(self) -> int:
-        """How many unlocks the broker refuses, as far as this worker knows."""
-        return len(self._refused)
+        """How many unlocks there are of which the broker refuses something, as far as this worker knows."""
+        return len({*self._refused.all(), *self._corrector.refused.all()})
 
     def wake(self) -> None:
         """Tell that there may be something to announce in the outbox."""
         self._missed = True
+        self._correct_by(monotonic())
         self._called.set()
 
     def rest(self) -> None:
@@ -142,7 +136,11 @@ class Notifier:
         """Tell what a batch has decided: what it granted is announced, and what it moved may be."""
         fresh = [_granted(decision, done) for decision in done.decisions if decision.kind == Kind.GRANTED]
         # What was moved may settle at another time, or be due already.
-        self._outdated = self._outdated or len(fresh) < len(done.decisions)
+        if len(fresh) < len(done.decisions) or not done.certain:
+            self._outdated = True
+            if not done.certain or any(decision.kind in CORRECTING for decision in done.decisions):
+                self._correct_by(monotonic() + CORRECT_SECONDS)
+        self._wording.know(done.rules)
         if not done.certain or len(self._fresh) + len(fresh) > MOST_FRESH:
             self._outdated = self._missed = True
         else:
@@ -162,19 +160,24 @@ class Notifier:
             await self._announce_fresh()
             if monotonic() >= self._look_at:  # other workers' unlocks settle, too
                 self._missed = self._outdated = True
-            if self._unmarked and (self._missed or not self._busy() or monotonic() >= self._mark_at):
+                self._correct_by(monotonic())
+            correct = stopping or self._is_time_to_correct()
+            if self._unmarked and (self._missed or correct or not self._busy() or monotonic() >= self._mark_at):
                 await self._mark()
-            if self._missed:
-                self._missed, self._look_at = False, inf
-                await self._relay_patiently()
+            if self._missed or correct:
+                grants, self._missed = self._missed, False
+                if grants:
+                    self._look_at = inf
+                await self._relay_patiently(grants=grants, corrections=correct)
             if stopping:
-                if self._refused:
-                    log.warning("unlocks that the broker refuses wait in the outbox", unlocks=len(self._refused))
+                if self.refused:
+                    log.warning("unlocks that the broker refuses wait in the outbox", unlocks=self.refused)
                 return
             if self._stopping or self._fresh:
                 continue
             self._look_at = min(self._look_at, await self._nap() + monotonic(), self._refused.next_at)
-            wake_at = min(self._look_at, self._mark_at) if self._unmarked else self._look_at
+            self._correct_by(self._corrector.refused.next_at)
+            wake_at = min(self._look_at, self._next_correction(), self._mark_at if self._unmarked else inf)
             with anyio.move_on_after(wake_at - monotonic()):
                 await called.wait()
 
@@ -185,14 +188,30 @@ class Notifier:
             UnavailableError: the database is away.
         """
         async with self._store.transaction() as session:
+            if not await self._corrector.nothing_waits(session):
+                self._correct_by(monotonic())
+                self._called.set()
+                return False
             return await self._nothing_waits(session, await self._clock(session))
 
     async def relay(self) -> int:
-        """Announce everything that is granted and not announced; return how many announcements were made.
+        """Announce everything that is granted or changed and not announced; return how many unlocks were announced.
 
         Raises:
             UnavailableError, BrokerAwayError: what was announced until then may not be marked, and is tried again.
         """
+        made = await self._relay_grants()
+        await self._relay_corrections()
+        return made
+
+    async def _relay_corrections(self) -> None:
+        self._corrected = monotonic()
+        self._correct_at = self._corrected + CORRECT_SECONDS
+        await self._corrector.relay(self._now)
+        if not self._corrector.held:
+            self._correct_at = inf
+
+    async def _relay_grants(self) -> int:
         made, more = 0, True
         while more:
             clock, settled = await self._grant_settled()
@@ -247,6 +266,8 @@ class Notifier:
             claimed = await session.rows(Claimed, "claim_unlocks", self._refused.resting(began), AT_ONCE)
             if len(claimed) < AT_ONCE:  # whatever else was due has been announced by another, revoked or erased
                 self._refused.forget(due.difference([one.unlock_id for one in claimed]))
+            if claimed:
+                await self._wording.look(session)
             some, news = await self._announce_claimed(claimed) if claimed else (claimed, {})
             if some:
                 await session.run("mark_published", sorted(one.unlock_id for one in some), self._now())
@@ -285,6 +306,7 @@ class Notifier:
             unlocks = [one for one in unlocks if str(one.unlock_id) not in told.refused]
         if self._refused:
             self._refused.forget([one.unlock_id for one in unlocks])
+            self._correct_by(monotonic())  # what has become of them since has waited for this
         return unlocks, told.news
 
     def _put_off(self, unlocks: Sequence[Claimed], said: Mapping[str, str]) -> None:
@@ -318,17 +340,36 @@ class Notifier:
 
     def _announcement(self, one: Claimed) -> Announcement:
         name = str(one.unlock_id)
-        return Announcement(unlock_subject(self._settings.unlock_prefix, one, name), announcement(one, name), name)
+        words = self._wording.words(one.achievement, one.version, one.tier)
+        body = announcement(one, name, words)
+        return Announcement(unlock_subject(self._settings.unlock_prefix, one, name), body, name)
 
     async def _clock(self, session: Session) -> int:
         if self._settings.clock is Clock.WALL:
             return self._now()
         return await session.value(int, "latest_instant") or 0
 
-    async def _relay_patiently(self) -> None:
+    def _correct_by(self, at: float) -> None:
+        """Look for corrections at an instant of `monotonic`, or before."""
+        self._correct_at = min(self._correct_at, at)
+
+    def _is_time_to_correct(self) -> bool:
+        """Tell whether to look for corrections: seldom while batches are under way, each look is a transaction."""
+        # What is due within the half second need not wait for it where nothing else is under way.
+        early = 0.0 if self._busy() else CORRECT_SECONDS
+        return monotonic() + early >= self._next_correction()
+
+    def _next_correction(self) -> float:
+        """Return when to look for corrections, of `monotonic`; infinity where none are known of."""
+        return max(self._correct_at, self._corrected + CORRECT_SECONDS) if self._busy() else self._correct_at
+
+    async def _relay_patiently(self, *, grants: bool, corrections: bool) -> None:
         for delay in delays():
             try:
-                await self.relay()
+                if grants:
+                    await self._relay_grants()
+                if corrections:
+                    await self._relay_corrections()
             except (UnavailableError, BrokerAwayError) as error:
                 log.warning("unlocks wait to be announced", said=str(error), retry_in=round(delay, 2))
                 if self._stopping:
@@ -376,30 +417,5 @@ def _granted(decision: Decision, done: Committed) -> Claimed:
         grant.event_id,
         done.now,
         done.rules.terms(grant).reward,
+        decision.origin,
     )
-
-
-def unlock_subject(prefix: str, one: Claimed, name: str) -> str:
-    """Return the subject that one unlock is announced on, and nothing else ever; `name` is its id as text."""
-    tokens = (token(one.tenant_id), token(one.subject), token(one.achievement), name)
-    return ".".join((prefix, *tokens))
-
-
-def announcement(one: Claimed, name: str) -> bytes:
-    """Return what is announced: the unlock as a JSON object, instants in RFC 3339."""
-    said: dict[str, Any] = {
-        "unlock_id": name,
-        "tenant_id": one.tenant_id,
-        "scope": one.scope,
-        "subject": one.subject,
-        "user_id": one.subject if one.scope == "user" else None,
-        "achievement": one.achievement,
-        "tier": one.tier or None,
-        "occurrence": one.occurrence or None,
-        "version": one.version,
-        "earned_at": format_instant(one.earned_at),
-        "granted_at": format_instant(one.granted_at),
-        "event_id": one.event_id or None,
-        "reward": msgspec.Raw(one.reward.encode()),
-    }
-    return msgspec.json.encode(said)

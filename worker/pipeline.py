@@ -20,6 +20,7 @@ from worker.fence import RulesMovedError, take_partitions
 from worker.folding import UnfoldableError, judge, save_progress
 from worker.grants import Earned, settle_unlocks
 from worker.ledger import list_members, load_standings, move_latest, record_events
+from worker.origins import arrived
 from worker.retry import delays
 from worker.settings import Clock
 from worker.store import OvertakenError, RefusedError, UnavailableError
@@ -216,7 +217,7 @@ class Pipeline:
 
     async def _settle(self, session: Session, attempt: Attempt) -> None:
         batch, clock = attempt.batch, self._clock(attempt)
-        earned = Earned(attempt.stepped, attempt.refolded)
+        earned = Earned(attempt.stepped, attempt.refolded, arrived(batch.groups, attempt.replanned))
         attempt.decisions = await settle_unlocks(session, batch.rules, earned, now=batch.now, clock=clock)
 
     def _clock(self, attempt: Attempt) -> int:

@@ -13,6 +13,7 @@ from uuid import UUID
 
 from dsl.event import Position
 from dsl.progress import Grant
+from worker.origins import Origin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -98,6 +99,8 @@ class Decision(NamedTuple):
     subject: Subject
     unlock_id: UUID
     grant: Grant
+    origin: Origin = Origin.LIVE
+    """Of what is granted."""
 
 
 class Complete(NamedTuple):

@@ -1,15 +1,29 @@
-"""Revoking an unlock: an operator's word, which no evidence overrules."""
+"""Revoking unlocks: an operator's word, which no evidence overrules."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
-
-from worker.reconcile import Kind
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
     from uuid import UUID
 
-    from worker.store import Store
+    from worker.store import Session, Store
+
+PIECE: Final = 500
+"""Unlocks of one transaction."""
+
+
+class Revocable(NamedTuple):
+    """An unlock that is not revoked, in whatever state; "" for no tier and no occurrence."""
+
+    unlock_id: UUID
+    tenant_id: str
+    scope: str
+    subject: str
+    achievement: str
+    tier: str
+    occurrence: str
 
 
 class Revoked(NamedTuple):
@@ -26,20 +40,56 @@ class Revoked(NamedTuple):
     event_id: str
 
 
+async def of_ids(store: Store, ids: Collection[UUID]) -> list[Revocable]:
+    """Return those of some unlocks that can be revoked, by key.
+
+    Raises:
+        UnavailableError: the database is away.
+    """
+    async with store.transaction(patient=True) as session:
+        return await session.rows(Revocable, "unlocks_of_ids", sorted(ids))
+
+
+async def of_achievement(
+    store: Store, achievement: str, tier: str | None, *, tenant: str | None, subject: str | None
+) -> list[Revocable]:
+    """Return the unlocks of an achievement that can be revoked, by key; None for all tiers, tenants and subjects.
+
+    Raises:
+        UnavailableError: the database is away.
+    """
+    async with store.transaction(patient=True) as session:
+        return await session.rows(Revocable, "unlocks_of_achievement", achievement, tier, tenant, subject)
+
+
 async def revoke(store: Store, unlock_id: UUID, *, now: int, by: str = "", reason: str = "") -> Revoked | None:
     """Revoke an unlock, in whatever state it is; return None where there is none, or it was revoked before.
-
-    Who did and why is written down. No partition is taken for it: what a worker remembers of a subject says nothing of
-    its unlocks, a worker that folds it anew reads them under their own locks, and the statements that write what was
-    read without locks (express.py) look for a revocation themselves.
 
     Raises:
         UnavailableError: nothing is known to have happened.
     """
     async with store.transaction() as session:
-        row = await session.row(Revoked, "revoke_unlock", unlock_id, now)
-        if row is not None:
-            *key, version, earned_at, event_id = row
-            decision = Kind.REVOKED.value
-            await session.run("insert_operators_word", *key, version, decision, earned_at, event_id, now, by, reason)
-        return row
+        rows = await _revoke(session, [unlock_id], now=now, by=by, reason=reason)
+        return rows[0] if rows else None
+
+
+async def revoke_all(store: Store, ids: Collection[UUID], *, now: int, by: str = "", reason: str = "") -> int:
+    """Revoke unlocks, in pieces that are a transaction each; return how many were not revoked before.
+
+    Who did and why is written down, and announced of those that were granted. No partition is taken for it: what a
+    worker remembers of a subject says nothing of its unlocks, a worker that folds it anew reads them under their own
+    locks, and the statements that write what was read without locks (express.py) look for a revocation themselves.
+
+    Raises:
+        UnavailableError: some may be revoked; doing it again revokes the rest.
+    """
+    revoked, ordered = 0, sorted(ids)
+    for at in range(0, len(ordered), PIECE):
+        async with store.transaction() as session:
+            piece = ordered[at : at + PIECE]
+            revoked += len(await _revoke(session, piece, now=now, by=by, reason=reason))
+    return revoked
+
+
+async def _revoke(session: Session, ids: Sequence[UUID], *, now: int, by: str, reason: str) -> list[Revoked]:
+    return await session.rows(Revoked, "revoke_unlocks", list(ids), now, by, reason)

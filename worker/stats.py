@@ -44,6 +44,8 @@ class Stats:
         """Attempts at the express way that found something else than they had expected."""
         self.announced = 0
         """Unlocks announced to the broker."""
+        self.corrected = 0
+        """Corrections of unlocks that the broker has now."""
         self.repeated = 0
         """Announcements that the broker knew already."""
         self.refused = 0
@@ -94,6 +96,10 @@ class Stats:
         """Count unlocks that were granted because they had settled."""
         if number:
             self.decisions["granted"] += number
+
+    def count_corrected(self, number: int) -> None:
+        """Count corrections that the broker has now."""
+        self.corrected += number
 
     def count_announced(self, unlock_id: UUID, *, new: bool, now: int) -> None:
         """Count an announcement; `now` is in microseconds."""

@@ -17,13 +17,14 @@ from worker.fence import RulesMovedError
 from worker.granting import CannotGrantError, Granted, grant_by_hand
 from worker.patience import CommandError, patiently, rules_in_force
 from worker.reconcile import State as Stands
-from worker.revoking import revoke
+from worker.revoking import of_achievement, of_ids, revoke_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from uuid import UUID
 
     from worker.dead import DeadLetter
+    from worker.revoking import Revocable
     from worker.settings import Settings
     from worker.store import Store
     from worker.verdict import Reason
@@ -76,15 +77,59 @@ _GRANTED: Final[dict[Stands | None, str]] = {
 }
 
 
-async def revoke_unlocks(settings: Settings, ids: Sequence[UUID], *, reason: str, by: str) -> None:
+SHOWN: Final = 20
+"""Unlocks that are named before it is asked whether to revoke them."""
+
+
+class Chosen(NamedTuple):
+    """Which unlocks to revoke: those of ids, or those of an achievement, with its tier behind a dot."""
+
+    ids: Sequence[UUID]
+    achievement: str | None
+    tenant: str | None
+    subject: str | None
+
+
+async def unlocks_to_revoke(settings: Settings, chosen: Chosen) -> list[Revocable]:
+    """Return the unlocks that are meant, and name them.
+
+    Raises:
+        CommandError: there are none, or one of the ids is of none.
+    """
+    if chosen.achievement is None:
+        found = await patiently(settings, lambda store: of_ids(store, chosen.ids))
+        known = {one.unlock_id for one in found}
+        if missing := [unlock_id for unlock_id in chosen.ids if unlock_id not in known]:
+            raise CommandError(
+                f"there is no unlock {missing[0]}, or it was revoked before; nothing was done", "ach unlocks"
+            )
+    else:
+        name, _, tier = chosen.achievement.partition(".")
+        where = {"tenant": chosen.tenant, "subject": chosen.subject}
+        found = await patiently(settings, lambda store: of_achievement(store, name, tier or None, **where))
+        if not found:
+            raise CommandError(
+                f"there is no unlock of {chosen.achievement} to revoke there; nothing was done", "ach unlocks"
+            )
+    out = terminal.out()
+    out.print(f"{terminal.plural(len(found), 'unlock')} to revoke:")
+    for one in found[:SHOWN]:
+        out.say(f"  {_shown(one)}")
+    if len(found) > SHOWN:
+        out.print(f"  and {len(found) - SHOWN:,} more")
+    return found
+
+
+def _shown(one: Revocable) -> str:
+    name = f"{one.achievement}.{one.tier}" if one.tier else one.achievement
+    return f"{name}{f' [{one.occurrence}]' if one.occurrence else ''} of {one.subject} in {one.tenant_id}"
+
+
+async def revoke_unlocks(settings: Settings, found: Sequence[Revocable], *, reason: str, by: str) -> None:
     """Revoke unlocks; late evidence does not bring them back."""
-    for unlock_id in ids:
-        row = await patiently(
-            settings, lambda store, one=unlock_id: revoke(store, one, now=wall_clock(), by=by, reason=reason)
-        )
-        if row is None:
-            raise CommandError(f"there is no unlock {unlock_id}, or it was revoked before", "ach unlocks")
-        terminal.out().say(f"revoked {row.achievement} of {row.subject} in {row.tenant_id}")
+    ids = [one.unlock_id for one in found]
+    revoked = await patiently(settings, lambda store: revoke_all(store, ids, now=wall_clock(), by=by, reason=reason))
+    terminal.out().print(f"revoked {terminal.plural(revoked, 'unlock')}")
 
 
 # -- dead letters -----------------------------------------------------------------------------------------------------

@@ -43,7 +43,35 @@ ORDER BY member.scope, member.subject, event.occurred_at, event.event_id);
 DELETE FROM event WHERE tenant_id = $1 AND user_id = $2;
 
 -- name: erase_unlocks
-DELETE FROM unlock WHERE tenant_id = $1 AND scope = 'user' AND subject = $2;
+-- Whoever heard of one that was granted hears that it is gone, at $3 and by $4; what is still to be announced of it says no
+-- more than it has to. How many there were.
+WITH gone AS (
+    DELETE FROM unlock WHERE tenant_id = $1 AND scope = 'user' AND subject = $2 RETURNING *
+), waiting AS (
+    UPDATE correction SET
+        event_before = '', event_id = '', reason = NULL, announced = announced OR gone.published_at IS NOT NULL
+    FROM gone
+    WHERE correction.unlock_id = gone.unlock_id
+), corrected AS (
+    INSERT INTO correction (
+        unlock_id, revision, kind, tenant_id, scope, subject, achievement, tier, occurrence, origin, granted_at, reward,
+        status_before, status, version_before, version, earned_before, earned_at, event_before, event_id,
+        by_hand_before, by_hand, announced, actor, decided_at)
+    SELECT
+        unlock_id, revision + 1, 'erased', tenant_id, scope, subject, achievement, tier, occurrence, origin, granted_at,
+        '{}',
+        CASE
+            WHEN revoked_at IS NOT NULL THEN 'revoked'
+            WHEN contested_at IS NOT NULL THEN 'contested'
+            ELSE 'granted'
+        END,
+        'erased', version, version, earned_at, earned_at, '', '', by_hand, by_hand, published_at IS NOT NULL, $4,
+        $3::timestamptz
+    FROM gone
+    WHERE granted_at IS NOT NULL
+    ORDER BY unlock_id
+)
+SELECT count(*)::integer FROM gone;
 
 -- name: erase_evaluations
 DELETE FROM evaluation WHERE tenant_id = $1 AND scope = 'user' AND subject = $2;

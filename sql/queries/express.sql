@@ -56,21 +56,24 @@ WITH held AS (
 ), new AS (
     -- use insert_unlocks from $32
 ), decided AS (
-    -- use insert_decisions from $46
+    -- use insert_decisions from $47
+), before AS (
+    -- use rows_to_amend from $54
 ), amended AS (
-    -- use amend_unlocks from $53
-    RETURNING 1
+    -- use amend_rows from $54
+), corrected AS (
+    -- use correct_amended from $59
 ), noted AS (
-    -- use insert_evaluations from $58
+    -- use insert_evaluations from $60
 ), forgotten AS (
-    -- use forget_checkpoints from $48
+    -- use forget_checkpoints from $49
 )
 SELECT CASE
     WHEN (SELECT count(*) FROM held) < cardinality($1::integer[])
         THEN ('overtaken: partitions ' || (SELECT count(*) FROM held))::integer
     WHEN (SELECT count(*) FROM new) < cardinality($38::uuid[])
         THEN ('overtaken: unlocks ' || (SELECT count(*) FROM new))::integer
-    WHEN (SELECT count(*) FROM amended) < cardinality($53::uuid[])
+    WHEN (SELECT count(*) FROM amended) < cardinality($54::uuid[])
         THEN ('overtaken: amended ' || (SELECT count(*) FROM amended))::integer
     ELSE 0
 END;

@@ -3,6 +3,9 @@
 -- name: rules_in_force
 SELECT epoch, sources::text AS sources, hash, applied_at, applied_by FROM rule_set ORDER BY epoch DESC LIMIT 1;
 
+-- name: epoch_in_force
+SELECT max(epoch) FROM rule_set;
+
 -- name: insert_rule_set
 INSERT INTO rule_set (epoch, sources, hash, applied_at, applied_by) VALUES ($1, $2::text::jsonb, $3, $4, $5);
 

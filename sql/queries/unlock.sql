@@ -4,15 +4,16 @@
 -- What does not come back was there before.
 INSERT INTO unlock (
     tenant_id, scope, subject, achievement, tier, occurrence, unlock_id, version, earned_at, event_id, settles_at,
-    reward, granted_at)
+    reward, granted_at, origin)
 SELECT
     tenant_id, scope, subject, achievement, tier, occurrence, unlock_id, version, earned_at, event_id, settles_at,
-    reward::jsonb, CASE WHEN settles_at IS NULL OR settles_at <= $14 THEN $13::timestamptz END
+    reward::jsonb, CASE WHEN settles_at IS NULL OR settles_at <= $14 THEN $13::timestamptz END,
+    CASE WHEN settles_at IS NULL OR settles_at <= $14 THEN origin ELSE 'settled' END
 FROM unnest(
     $1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::uuid[], $8::integer[],
-    $9::timestamptz[], $10::text[], $11::timestamptz[], $12::text[]) AS rows (
+    $9::timestamptz[], $10::text[], $11::timestamptz[], $12::text[], $15::text[]) AS rows (
     tenant_id, scope, subject, achievement, tier, occurrence, unlock_id, version, earned_at, event_id, settles_at,
-    reward)
+    reward, origin)
 ON CONFLICT (tenant_id, scope, subject, achievement, tier, occurrence) DO NOTHING
 RETURNING *;
 
@@ -32,7 +33,7 @@ FROM new;
 WITH new AS (
     -- use insert_unlocks from $1
 ), decided AS (
-    -- use insert_decisions from $15
+    -- use insert_decisions from $16
 )
 SELECT unlock_id, granted_at IS NOT NULL AS granted FROM new;
 
@@ -47,23 +48,72 @@ JOIN unlock
 ORDER BY unlock.tenant_id, unlock.scope, unlock.subject, achievement, tier, occurrence
 FOR UPDATE OF unlock;
 
--- name: amend_unlocks
--- Late evidence moved it, or supports it again. Id, reward and granted_at stay. One that settles waits anew; where its
--- new version does not settle, the relay grants it next. What an operator has revoked stays as it is.
-UPDATE unlock SET
-    version = rows.version,
-    earned_at = rows.earned_at,
-    event_id = rows.event_id,
-    settles_at = coalesce(rows.settles_at, CASE WHEN granted_at IS NULL THEN rows.earned_at END),
-    contested_at = NULL
+-- part: rows_to_amend
+-- As they are under their locks, with what they are to say. What an operator has revoked stays as it is.
+SELECT unlock.*, to_version, to_earned_at, to_event_id, to_settles_at
 FROM unnest($1::uuid[], $2::integer[], $3::timestamptz[], $4::text[], $5::timestamptz[])
-    AS rows (unlock_id, version, earned_at, event_id, settles_at)
-WHERE unlock.unlock_id = rows.unlock_id AND unlock.revoked_at IS NULL;
+    AS rows (amended_id, to_version, to_earned_at, to_event_id, to_settles_at)
+JOIN unlock ON unlock.unlock_id = rows.amended_id
+WHERE unlock.revoked_at IS NULL
+ORDER BY unlock.unlock_id
+FOR UPDATE OF unlock;
+
+-- part: amend_rows
+-- Those of `before`. Id, reward and granted_at stay. One that settles waits anew; where its new version does not settle,
+-- the relay grants it next. A change of what was granted is a revision.
+UPDATE unlock SET
+    version = before.to_version,
+    earned_at = before.to_earned_at,
+    event_id = before.to_event_id,
+    settles_at = coalesce(before.to_settles_at, CASE WHEN before.granted_at IS NULL THEN before.to_earned_at END),
+    contested_at = NULL,
+    revision = before.revision + CASE WHEN before.granted_at IS NULL THEN 0 ELSE 1 END
+FROM before
+WHERE unlock.unlock_id = before.unlock_id
+RETURNING 1;
+
+-- part: correct_amended
+-- Of those in `before` that were granted, decided at $1.
+INSERT INTO correction (
+    unlock_id, revision, kind, tenant_id, scope, subject, achievement, tier, occurrence, origin, granted_at, reward,
+    status_before, status, version_before, version, earned_before, earned_at, event_before, event_id, by_hand_before,
+    by_hand, announced, decided_at)
+SELECT
+    unlock_id, revision + 1, CASE WHEN contested_at IS NULL THEN 'amended' ELSE 'restored' END, tenant_id, scope,
+    subject, achievement, tier, occurrence, origin, granted_at, reward,
+    CASE WHEN contested_at IS NULL THEN 'granted' ELSE 'contested' END, 'granted', version, to_version, earned_at,
+    to_earned_at, event_id, to_event_id, by_hand, by_hand, published_at IS NOT NULL, $1::timestamptz
+FROM before
+WHERE granted_at IS NOT NULL
+ORDER BY unlock_id;
+
+-- name: amend_unlocks
+-- Late evidence moved them, or supports them again.
+WITH before AS (
+    -- use rows_to_amend from $1
+), amended AS (
+    -- use amend_rows from $1
+)
+    -- use correct_amended from $6
 
 -- name: contest_unlocks
 -- What an operator has granted or revoked stays as it is.
-UPDATE unlock SET contested_at = $2
-WHERE unlock_id = ANY ($1::uuid[]) AND granted_at IS NOT NULL AND revoked_at IS NULL AND NOT by_hand;
+WITH contested AS (
+    UPDATE unlock SET contested_at = $2, revision = revision + 1
+    WHERE unlock_id = ANY ($1::uuid[]) AND granted_at IS NOT NULL AND contested_at IS NULL AND revoked_at IS NULL
+        AND NOT by_hand
+    RETURNING *
+)
+INSERT INTO correction (
+    unlock_id, revision, kind, tenant_id, scope, subject, achievement, tier, occurrence, origin, granted_at, reward,
+    status_before, status, version_before, version, earned_before, earned_at, event_before, event_id, by_hand_before,
+    by_hand, announced, decided_at)
+SELECT
+    unlock_id, revision, 'contested', tenant_id, scope, subject, achievement, tier, occurrence, origin, granted_at,
+    reward, 'granted', 'contested', version, version, earned_at, earned_at, event_id, event_id, by_hand, by_hand,
+    published_at IS NOT NULL, contested_at
+FROM contested
+ORDER BY unlock_id;
 
 -- name: withdraw_unlocks
 -- Never granted, never announced: nothing is lost. What an operator has revoked is kept, or new evidence would bring it
@@ -134,14 +184,50 @@ LEFT JOIN LATERAL (
 -- name: claim_unlocks
 -- The outbox, oldest first, without what the broker has refused a moment ago ($1). Rows that another relay holds are
 -- skipped; nothing is remembered between two claims. What is claimed cannot be amended or revoked until it is marked.
+-- What has changed since it was granted is announced as it was granted: the change is a revision, which waits for this.
 SELECT
-    unlock_id, tenant_id, scope, subject, achievement, tier, occurrence, version, earned_at, event_id, granted_at,
-    reward::text AS reward
+    unlock.unlock_id, unlock.tenant_id, unlock.scope, unlock.subject, unlock.achievement, unlock.tier,
+    unlock.occurrence, coalesce(change.version_before, unlock.version), coalesce(change.earned_before, unlock.earned_at),
+    coalesce(change.event_before, unlock.event_id), unlock.granted_at, unlock.reward::text, unlock.origin
 FROM unlock
-WHERE published_at IS NULL AND granted_at IS NOT NULL AND revoked_at IS NULL AND unlock_id <> ALL ($1::uuid[])
-ORDER BY granted_at
+LEFT JOIN correction AS change ON change.unlock_id = unlock.unlock_id AND change.revision = 2
+WHERE published_at IS NULL AND unlock.granted_at IS NOT NULL AND revoked_at IS NULL
+    AND unlock.unlock_id <> ALL ($1::uuid[])
+ORDER BY unlock.granted_at
 LIMIT $2
-FOR UPDATE SKIP LOCKED;
+FOR UPDATE OF unlock SKIP LOCKED;
+
+-- name: claim_corrections
+-- The outbox of changes, oldest first, without unlocks of which the broker has refused something ($1). Of each unlock the
+-- first that waits, once what comes before it is done: that is the grant, or nothing where it was revoked or erased before
+-- anything was known to be announced. `withheld` tells that: the place of the grant has to be taken first.
+SELECT
+    change.unlock_id, change.revision, change.kind, change.tenant_id, change.scope, change.subject, change.achievement,
+    change.tier, change.occurrence, change.origin, change.granted_at, change.reward::text, change.status_before,
+    change.status, change.version_before, change.version, change.earned_before, change.earned_at, change.event_before,
+    change.event_id, change.by_hand_before, change.by_hand, change.actor, change.reason, change.decided_at,
+    NOT change.announced AND unlock.published_at IS NULL AS withheld
+FROM correction AS change
+LEFT JOIN unlock ON unlock.unlock_id = change.unlock_id
+WHERE change.unlock_id <> ALL ($1::uuid[])
+    AND NOT EXISTS (
+        SELECT FROM correction AS earlier
+        WHERE earlier.unlock_id = change.unlock_id AND earlier.revision < change.revision)
+    AND (
+        change.announced OR unlock.unlock_id IS NULL OR unlock.published_at IS NOT NULL
+        OR unlock.revoked_at IS NOT NULL)
+ORDER BY change.decided_at, change.unlock_id, change.revision
+LIMIT $2
+FOR UPDATE OF change SKIP LOCKED;
+
+-- name: corrections_announced
+DELETE FROM correction
+USING unnest($1::uuid[], $2::integer[]) AS gone (unlock_id, revision)
+WHERE correction.unlock_id = gone.unlock_id AND correction.revision = gone.revision;
+
+-- name: no_correction_waits
+-- But for unlocks of which the broker refuses something ($1).
+SELECT NOT EXISTS (SELECT FROM correction WHERE unlock_id <> ALL ($1::uuid[]));
 
 -- name: mark_published
 UPDATE unlock SET published_at = $2 WHERE unlock_id = ANY ($1::uuid[]) AND granted_at IS NOT NULL;
@@ -184,30 +270,101 @@ WHERE tenant_id = $1 AND scope = $2 AND subject = $3 AND achievement = ANY ($4::
     AND contested_at IS NOT NULL AND revoked_at IS NULL
 ORDER BY achievement, tier, occurrence;
 
--- name: revoke_unlock
--- In every state, and for good: what settles is kept, so that no evidence earns it anew.
-UPDATE unlock SET revoked_at = $2
-WHERE unlock_id = $1 AND revoked_at IS NULL
-RETURNING tenant_id, scope, subject, achievement, tier, occurrence, version, earned_at, event_id;
+-- name: unlocks_of_achievement
+-- That an operator can revoke; of one tier ($2), tenant ($3) and subject ($4), where these are given.
+SELECT unlock_id, tenant_id, scope, subject, achievement, tier, occurrence
+FROM unlock
+WHERE revoked_at IS NULL AND achievement = $1 AND ($2::text IS NULL OR tier = $2)
+    AND ($3::text IS NULL OR tenant_id = $3) AND ($4::text IS NULL OR subject = $4)
+ORDER BY tenant_id, scope, subject, achievement, tier, occurrence;
+
+-- name: unlocks_of_ids
+-- That an operator can revoke.
+SELECT unlock_id, tenant_id, scope, subject, achievement, tier, occurrence
+FROM unlock
+WHERE revoked_at IS NULL AND unlock_id = ANY ($1::uuid[])
+ORDER BY tenant_id, scope, subject, achievement, tier, occurrence;
+
+-- name: revoke_unlocks
+-- In every state, and for good: what settles is kept, so that no evidence earns it anew. With the decisions, which no
+-- evidence moves.
+WITH before AS (
+    SELECT * FROM unlock WHERE unlock_id = ANY ($1::uuid[]) AND revoked_at IS NULL ORDER BY unlock_id FOR UPDATE
+), revoked AS (
+    UPDATE unlock SET
+        revoked_at = $2, revision = before.revision + CASE WHEN before.granted_at IS NULL THEN 0 ELSE 1 END
+    FROM before
+    WHERE unlock.unlock_id = before.unlock_id
+), decided AS (
+    INSERT INTO evaluation (
+        tenant_id, scope, subject, achievement, tier, occurrence, version, decision, final, earned_at, event_id,
+        decided_at, actor, reason)
+    SELECT
+        tenant_id, scope, subject, achievement, tier, occurrence, version, 'revoked', true, earned_at, event_id,
+        $2::timestamptz, nullif($3, ''), nullif($4, '')
+    FROM before
+    ORDER BY unlock_id
+), corrected AS (
+    INSERT INTO correction (
+        unlock_id, revision, kind, tenant_id, scope, subject, achievement, tier, occurrence, origin, granted_at, reward,
+        status_before, status, version_before, version, earned_before, earned_at, event_before, event_id,
+        by_hand_before, by_hand, announced, actor, reason, decided_at)
+    SELECT
+        unlock_id, revision + 1, 'revoked', tenant_id, scope, subject, achievement, tier, occurrence, origin,
+        granted_at, reward, CASE WHEN contested_at IS NULL THEN 'granted' ELSE 'contested' END, 'revoked', version,
+        version, earned_at, earned_at, event_id, event_id, by_hand, by_hand, published_at IS NOT NULL, nullif($3, ''),
+        nullif($4, ''), $2::timestamptz
+    FROM before
+    WHERE granted_at IS NOT NULL
+    ORDER BY unlock_id
+)
+SELECT tenant_id, scope, subject, achievement, tier, occurrence, version, earned_at, event_id
+FROM before
+ORDER BY unlock_id;
 
 -- name: user_is_erased
 SELECT EXISTS (SELECT FROM erasure WHERE tenant_id = $1 AND user_id = $2);
 
 -- name: grant_by_hand
--- Over whatever was there, which the caller holds. Id, reward, granted_at and published_at stay where they are set.
-INSERT INTO unlock (
-    tenant_id, scope, subject, achievement, tier, occurrence, unlock_id, version, earned_at, event_id, settles_at,
-    granted_at, reward, by_hand)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13::text::jsonb, true)
-ON CONFLICT (tenant_id, scope, subject, achievement, tier, occurrence) DO UPDATE SET
-    version = excluded.version,
-    earned_at = excluded.earned_at,
-    event_id = excluded.event_id,
-    settles_at = excluded.settles_at,
-    granted_at = coalesce(unlock.granted_at, excluded.granted_at),
-    contested_at = NULL,
-    revoked_at = NULL,
-    by_hand = true;
+-- Over whatever was there, which the caller holds. Id, reward, granted_at, origin and published_at stay where they are
+-- set. Where it had been granted before, that is a revision, decided at $14 by $15 because of $16.
+WITH before AS (
+    SELECT * FROM unlock WHERE unlock_id = $7
+), granted AS (
+    INSERT INTO unlock (
+        tenant_id, scope, subject, achievement, tier, occurrence, unlock_id, version, earned_at, event_id, settles_at,
+        granted_at, reward, by_hand, origin)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13::text::jsonb, true, 'by_hand')
+    ON CONFLICT (tenant_id, scope, subject, achievement, tier, occurrence) DO UPDATE SET
+        version = excluded.version,
+        earned_at = excluded.earned_at,
+        event_id = excluded.event_id,
+        settles_at = excluded.settles_at,
+        granted_at = coalesce(unlock.granted_at, excluded.granted_at),
+        contested_at = NULL,
+        revoked_at = NULL,
+        by_hand = true,
+        origin = CASE WHEN unlock.granted_at IS NULL THEN excluded.origin ELSE unlock.origin END,
+        revision = unlock.revision + CASE WHEN unlock.granted_at IS NULL THEN 0 ELSE 1 END
+    RETURNING *
+)
+INSERT INTO correction (
+    unlock_id, revision, kind, tenant_id, scope, subject, achievement, tier, occurrence, origin, granted_at, reward,
+    status_before, status, version_before, version, earned_before, earned_at, event_before, event_id, by_hand_before,
+    by_hand, announced, actor, reason, decided_at)
+SELECT
+    unlock_id, granted.revision, 'granted_by_hand', granted.tenant_id, granted.scope, granted.subject,
+    granted.achievement, granted.tier, granted.occurrence, granted.origin, granted.granted_at, granted.reward,
+    CASE
+        WHEN before.revoked_at IS NOT NULL THEN 'revoked'
+        WHEN before.contested_at IS NOT NULL THEN 'contested'
+        ELSE 'granted'
+    END,
+    'granted', before.version, granted.version, before.earned_at, granted.earned_at, before.event_id, granted.event_id,
+    before.by_hand, true, before.published_at IS NOT NULL, nullif($15, ''), nullif($16, ''), $14::timestamptz
+FROM before
+JOIN granted USING (unlock_id)
+WHERE before.granted_at IS NOT NULL;
 
 -- name: insert_operators_word
 -- What an operator has decided, and why; no evidence moves it.

@@ -67,7 +67,7 @@ PATIENCE: Final = 60.0
 FORGET: Final = """
 DELETE FROM event_subject; DELETE FROM event; DELETE FROM progress; DELETE FROM checkpoint; DELETE FROM unlock;
 DELETE FROM evaluation; DELETE FROM dead_letter; DELETE FROM aggregate; DELETE FROM rule_version; DELETE FROM rule_set;
-DELETE FROM erasure; UPDATE partition SET rules_epoch = 0, generation = 0, owner = '';
+DELETE FROM erasure; DELETE FROM correction; UPDATE partition SET rules_epoch = 0, generation = 0, owner = '';
 """
 _runs = count(1)
 
@@ -430,9 +430,22 @@ class World:
             return {}
         stream = self.broker.client.jetstream()
         info = await stream.stream_info(self.settings.unlock_stream, subjects_filter=">")
-        return {subject.rpartition(".")[2]: number for subject, number in (info.state.subjects or {}).items()}
+        subjects = {tuple(subject.split(".")): number for subject, number in (info.state.subjects or {}).items()}
+        # What lies one token deeper is a correction.
+        return {tokens[-1]: number for tokens, number in subjects.items() if len(tokens) == _TOKENS}
+
+    async def said(self) -> list[dict[str, Any]]:
+        """Return all that is in the stream of announcements, in order."""
+        if self.broker is None:
+            return []
+        stream, name = self.broker.client.jetstream(), self.settings.unlock_stream
+        state = (await stream.stream_info(name)).state
+        messages = [await stream.get_msg(name, seq) for seq in range(1, state.last_seq + 1)]
+        return [json.loads(message.data or b"") for message in messages]
 
 
+_TOKENS: Final = 5
+"""Of the subject that an unlock is announced on."""
 _UNLOCK_ID: Final = """
 SELECT unlock_id FROM unlock WHERE tenant_id = $1 AND scope = $2 AND subject = $3
     AND achievement = $4 AND tier = $5 AND occurrence = $6

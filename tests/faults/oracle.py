@@ -6,7 +6,8 @@ wrong in words, nothing where all is well; `expect_promise` raises them.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import anyio
@@ -41,6 +42,7 @@ HEALING_SECONDS: Final = 30.0
 LOOK_SECONDS: Final = 0.05
 SHOWN: Final = 8
 """Findings of one kind that are told; the rest is counted."""
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 SLOW_EVENTS: Final = 80
 """Up to so many events the slow reference judges too."""
 FETCH: Final = 500
@@ -62,6 +64,8 @@ class Held(NamedTuple):
     dead: Counter[bytes]
     unlocks: list[dict[str, Any]]
     announced: list[dict[str, Any]]
+    corrections: int
+    """That are not announced."""
     duplicated_letters: int
 
 
@@ -99,6 +103,8 @@ async def findings(
         *_granted(wanted, stored),
         *_contested(deployed, wanted, stored),
         *_announced(held),
+        *corrected(held.announced, held.unlocks),
+        *([f"{held.corrections} corrections not announced"] if held.corrections else []),
         *_states(deployed, wanted, stored),
         *_by_reference(rules, events, clock, stored),
     ]
@@ -175,22 +181,72 @@ _SHARED: Final = ("tenant_id", "scope", "subject", "achievement", "tier", "occur
 def _announced(held: Held) -> Iterator[str]:
     """Every row granted is announced once, by id and by content, and nothing else is."""
     granted = {str(row["unlock_id"]): row for row in held.unlocks if row["granted_at"] is not None}
-    said = {one["unlock_id"]: one for one in held.announced}
-    yield from _told("announced twice by id", _twice(one["unlock_id"] for one in held.announced))
-    contents = (tuple(one[name] for name in _SHARED) for one in held.announced)
+    first = [one for one in held.announced if one["revision"] == 1]
+    said = {one["unlock_id"]: one for one in first}
+    yield from _told("announced twice by id", _twice(one["unlock_id"] for one in first))
+    contents = (tuple(one[name] for name in _SHARED) for one in first)
     yield from _told("announced twice by content", _twice(contents))
     yield from _told("granted and not announced", (_shown(granted[key]) for key in granted.keys() - said.keys()))
     yield from _told("announced and not granted", (_shown(said[key]) for key in said.keys() - granted.keys()))
     for key in said.keys() & granted.keys():
         row, one = granted[key], said[key]
-        if (
-            any((row[name] or None) != one[name] for name in _SHARED)
-            or msgspec.json.decode(row["reward"]) != one["reward"]
+        if any((row[name] or None) != one[name] for name in _SHARED) or (
+            one["kind"] == "granted" and msgspec.json.decode(row["reward"]) != one["reward"]
         ):
             yield f"announced {one}, granted {row}"
     unmarked = (_shown(row) for row in granted.values() if row["published_at"] is None)
     yield from _told("granted and not marked as announced", unmarked)
     yield from _told("never granted", (_shown(row) for row in held.unlocks if row["granted_at"] is None))
+
+
+def corrected(announced: Iterable[dict[str, Any]], unlocks: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """Tell where a consumer that applies the highest revision of each unlock is wrong, or a revision is amiss.
+
+    `announced` are messages in the order of the stream, `unlocks` rows of the table.
+    """
+    said: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+    for one in announced:
+        said[one["unlock_id"]].append(one)
+    for key, messages in said.items():
+        revisions = [one["revision"] for one in messages]
+        if revisions != [*range(1, len(revisions) + 1)]:
+            yield f"revisions of {key}: {revisions}"
+        if messages[0]["kind"] not in {"granted", "withheld"}:
+            yield f"first is said of {key}: {messages[0]}"
+    rows = {str(row["unlock_id"]): row for row in unlocks}
+    for key, messages in said.items():
+        last, row = messages[-1], rows.get(key)
+        if row is None:
+            if last["kind"] != "erased":
+                yield f"gone, and not erased: {last}"
+        elif _applied(last) != (applied := _row_applied(row)):
+            yield f"whoever applies {last} is wrong: {applied}"
+
+
+def _applied(said: dict[str, Any]) -> tuple[object, ...]:
+    """Return where an unlock stands for whoever applies a message."""
+    names = ("revision", "status", "version", "earned_at", "granted_at", "event_id", "by_hand", "origin", "reward")
+    return tuple(said.get(name) for name in names)
+
+
+def _row_applied(row: dict[str, Any]) -> tuple[object, ...]:
+    """Return where an unlock stands by its row."""
+    status = "contested" if row["contested_at"] is not None else "granted"
+    return (
+        row["revision"],
+        "revoked" if row["revoked_at"] is not None else status,
+        row["version"],
+        _instant(row["earned_at"]),
+        _instant(row["granted_at"]),
+        row["event_id"] or None,
+        row["by_hand"],
+        row["origin"],
+        msgspec.json.decode(row["reward"]),
+    )
+
+
+def _instant(at: datetime | None) -> str | None:
+    return None if at is None else format_instant((at - _EPOCH) // timedelta(microseconds=1))
 
 
 def _twice(things: Iterable[Any]) -> list[Any]:
@@ -257,10 +313,13 @@ async def _held(settings: Settings) -> Held:
             "SELECT count(*) FROM (SELECT FROM dead_letter GROUP BY stream_seq, element HAVING count(*) > 1) AS twice"
         )
         unlocks = [dict(row) for row in await connection.fetch("SELECT * FROM unlock")]
+        waiting = await connection.fetchval("SELECT count(*) FROM correction")
     finally:
         await connection.close()
     keys = Counter((row["tenant_id"], row["event_id"]) for row in ledger)
-    return Held(keys, Counter(row["body"] for row in dead), unlocks, await announcements(settings), int(twice))
+    return Held(
+        keys, Counter(row["body"] for row in dead), unlocks, await announcements(settings), int(waiting), int(twice)
+    )
 
 
 async def announcements(settings: Settings) -> list[dict[str, Any]]:
@@ -314,11 +373,14 @@ async def _left(settings: Settings) -> str:
             await client.close()
         connection = await asyncpg.connect(settings.database_url, timeout=5)
         try:
-            unsaid = await connection.fetchval("SELECT count(*) FROM unlock WHERE published_at IS NULL")
+            unsaid = await connection.fetchval(
+                "SELECT (SELECT count(*) FROM unlock WHERE published_at IS NULL) + (SELECT count(*) FROM correction)"
+            )
         finally:
             await connection.close()
     except (NatsError, OSError, TimeoutError, asyncpg.PostgresError) as error:
         return f"no answer ({error!r})"
     if info.num_pending or info.num_ack_pending or unsaid:
-        return f"{info.num_pending} messages, {info.num_ack_pending} not acknowledged, {unsaid} unlocks not announced"
+        messages = f"{info.num_pending} messages, {info.num_ack_pending} not acknowledged"
+        return f"{messages}, {unsaid} unlocks and corrections not announced"
     return ""

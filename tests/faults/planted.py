@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from tests.faults.plants import chains, changes, connection, doors, erasure, operators, standing
+from tests.faults.plants import chains, changes, connection, corrections, doors, erasure, operators, standing
 from tests.faults.plants.bug import Bug
 
 FOLD: Final = ("property/test_fold.py",)
@@ -835,17 +835,17 @@ _GRANTING: Final = (
         "contested_grant_deleted",
         "a grant stays with the user",
         "sql/queries/unlock.sql",
-        "UPDATE unlock SET contested_at = $2\nWHERE",
-        "DELETE FROM unlock\nWHERE $2::timestamptz IS NOT NULL AND",
-        (f"{PIPELINE}::test_contested_and_restored",),
+        "UPDATE unlock SET contested_at = $2, revision = revision + 1\n    WHERE unlock_id = ANY",
+        "DELETE FROM unlock\n    WHERE $2::timestamptz IS NOT NULL AND unlock_id = ANY",
+        ("integration/test_pipeline.py::test_contested_and_restored",),
     ),
     Bug(
         "contested_for_ever",
         "a grant that is supported again is contested no more",
         "sql/queries/unlock.sql",
-        "    contested_at = NULL\nFROM",
-        "    contested_at = contested_at\nFROM",
-        (f"{PIPELINE}::test_contested_and_restored",),
+        "    contested_at = NULL,\n    revision = before",
+        "    contested_at = before.contested_at,\n    revision = before",
+        ("integration/test_pipeline.py::test_contested_and_restored",),
     ),
     Bug(
         "lost_evidence_not_noticed",
@@ -859,17 +859,17 @@ _GRANTING: Final = (
         "restored_grant_announced_again",
         "an unlock is announced once",
         "sql/queries/unlock.sql",
-        "    contested_at = NULL\nFROM",
-        "    published_at = NULL,\n    contested_at = NULL\nFROM",
-        (f"{PROTOCOL}::test_what_is_restored_is_not_announced_again",),
+        "    contested_at = NULL,\n    revision = before",
+        "    contested_at = NULL,\n    published_at = NULL,\n    revision = before",
+        ("faults/test_protocol.py::test_what_is_restored_is_not_announced_again",),
     ),
     Bug(
         "granted_at_moves",
         "granted_at never moves",
         "sql/queries/unlock.sql",
-        "CASE WHEN granted_at IS NULL THEN rows.earned_at END),",
-        "CASE WHEN granted_at IS NULL THEN rows.earned_at END),\n    granted_at = now(),",
-        (f"{PIPELINE}::test_late_evidence_moves_what_was_earned_and_not_what_was_granted",),
+        "CASE WHEN before.granted_at IS NULL THEN before.to_earned_at END),",
+        "CASE WHEN before.granted_at IS NULL THEN before.to_earned_at END),\n    granted_at = now(),",
+        ("integration/test_pipeline.py::test_late_evidence_moves_what_was_earned_and_not_what_was_granted",),
     ),
     Bug(
         "earned_at_stays",
@@ -908,13 +908,10 @@ _GRANTING: Final = (
         "relay_by_id_above_the_last",
         "everything that is granted is announced",
         "sql/queries/unlock.sql",
-        _OUTBOX,
-        _OUTBOX.replace(
-            "\nORDER",
-            " AND unlock_id::text > "
-            "coalesce((SELECT max(unlock_id::text) FROM unlock WHERE published_at IS NOT NULL), '')\nORDER",
-        ),
-        (f"{PROTOCOL}::test_what_waits_is_found_wherever_it_stands",),
+        "    AND unlock.unlock_id <> ALL ($1::uuid[])\nORDER",
+        "    AND unlock.unlock_id <> ALL ($1::uuid[]) AND unlock.unlock_id::text > "
+        "coalesce((SELECT max(unlock_id::text) FROM unlock WHERE published_at IS NOT NULL), '')\nORDER",
+        ("faults/test_protocol.py::test_what_waits_is_found_wherever_it_stands",),
     ),
     Bug(
         "marked_before_it_is_announced",
@@ -964,17 +961,17 @@ _GRANTING: Final = (
         "marked_after_the_relay",
         "what was announced is not announced again",
         "worker/notifier.py",
-        "if self._unmarked and (self._missed or not self._busy() or monotonic() >= self._mark_at):",
+        "if self._unmarked and (self._missed or correct or not self._busy() or monotonic() >= self._mark_at):",
         "if self._unmarked and (not self._busy() or monotonic() >= self._mark_at):",
-        (f"{PROTOCOL}::test_what_was_announced_and_not_marked_is_marked_before_anything_else",),
+        ("faults/test_protocol.py::test_what_was_announced_and_not_marked_is_marked_before_anything_else",),
     ),
     Bug(
         "marks_put_off_for_ever",
         "what was announced is marked soon",
         "worker/notifier.py",
-        "wake_at = min(self._look_at, self._mark_at) if self._unmarked else self._look_at",
-        "wake_at = self._look_at",
-        (f"{PROTOCOL}::test_what_was_announced_is_marked_soon",),
+        "self._next_correction(), self._mark_at if self._unmarked else inf)",
+        "self._next_correction())",
+        ("faults/test_protocol.py::test_what_was_announced_is_marked_soon",),
     ),
     Bug(
         "marks_put_off_with_nothing_to_do",
@@ -1258,17 +1255,17 @@ _HURRYING: Final = (
         "express_amends_what_was_revoked",
         "what an operator has revoked stays as it is",
         "sql/queries/unlock.sql",
-        "WHERE unlock.unlock_id = rows.unlock_id AND unlock.revoked_at IS NULL;",
-        "WHERE unlock.unlock_id = rows.unlock_id;",
-        (f"{EXPRESS}::test_an_operator_revokes_between_reading_and_committing",),
+        "WHERE unlock.revoked_at IS NULL\nORDER BY unlock.unlock_id\n",
+        "ORDER BY unlock.unlock_id\n",
+        ("integration/test_express.py::test_an_operator_revokes_between_reading_and_committing",),
     ),
     Bug(
         "express_does_not_count_what_it_amends",
         "one statement does nothing where an unlock has been revoked",
         "sql/queries/express.sql",
-        "WHEN (SELECT count(*) FROM amended) < cardinality($53::uuid[])\n",
-        "WHEN (SELECT count(*) FROM amended) < 0 * cardinality($53::uuid[])\n",
-        (f"{EXPRESS}::test_an_operator_revokes_between_reading_and_committing",),
+        "WHEN (SELECT count(*) FROM amended) < cardinality($54::uuid[])\n",
+        "WHEN (SELECT count(*) FROM amended) < 0 * cardinality($54::uuid[])\n",
+        ("integration/test_express.py::test_an_operator_revokes_between_reading_and_committing",),
     ),
     Bug(
         "express_keeps_what_is_no_longer_earned",
@@ -1416,6 +1413,7 @@ BUGS: Final = (
     *connection.BUGS,
     *chains.BUGS,
     *standing.BUGS,
+    *corrections.BUGS,
 )
 
 QUICK: Final = (

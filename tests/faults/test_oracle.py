@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.anyio
 
-TABLES = ("event", "dead_letter", "unlock", "progress")
+TABLES = ("event", "dead_letter", "unlock", "correction", "progress")
 DAMAGE = {
     "lost: acknowledged and not in the ledger": "DELETE FROM event WHERE event_id = 'e000000'",
     "lost: acknowledged poison": "DELETE FROM dead_letter",
@@ -30,6 +30,15 @@ DAMAGE = {
     "contested though final": "UPDATE unlock SET contested_at = now() WHERE achievement = 'three'",
     "granted and not marked as announced": "UPDATE unlock SET published_at = NULL",
     "announced ": "UPDATE unlock SET reward = '{\"xp\": 1000}'",
+    "whoever applies": "UPDATE unlock SET version = version + 1",
+    "gone, and not erased": "DELETE FROM unlock WHERE achievement = 'three'",
+    "1 corrections not announced": """
+        INSERT INTO correction
+        SELECT unlock_id, 99, 'amended', tenant_id, scope, subject, achievement, tier, occurrence, origin, granted_at,
+            reward, 'granted', 'granted', version, version, earned_at, earned_at, event_id, event_id, false, false,
+            true, NULL, NULL, now()
+        FROM unlock LIMIT 1
+    """,
     "granted and not announced": "UPDATE unlock SET unlock_id = gen_random_uuid()",
     "progress differs": "DELETE FROM progress WHERE scope = 'team'",
 }

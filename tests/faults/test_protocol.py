@@ -172,9 +172,9 @@ KEYS = {
     "commit_express events": (4,),
     "commit_express progress": (9, 10, 11),
     "commit_express checkpoints": (19, 20, 21, 22, 23),
-    "commit_express absorbed": (47, 48, 49, 50, 51),
+    "commit_express absorbed": (48, 49, 50, 51, 52),
     "commit_express unlocks": (31, 32, 33, 34, 35, 36),
-    "commit_express amended": (52,),
+    "commit_express amended": (53,),
 }
 """Statements that write or lock several rows, with what, and the arguments that are the columns of their keys."""
 PACKED = {"save_progress": 0, "commit_express progress": 8}

@@ -59,6 +59,10 @@ class Watched(Stats):
         super().count_announced(unlock_id, new=new, now=now)
         self._move()
 
+    def count_corrected(self, number: int) -> None:
+        super().count_corrected(number)
+        self._move()
+
     @property
     def told(self) -> int:
         """Announcements that the broker has now, whether it had them before or not."""
@@ -143,6 +147,14 @@ class Engine:
         return {(row["subject"], _name(row)): row["status"] for row in rows}
 
     async def announced(self) -> list[dict[str, Any]]:
+        """Return what the broker holds of what was granted, in order."""
+        return [one for one in await self.said() if one.get("kind", "granted") == "granted"]
+
+    async def corrections(self) -> list[dict[str, Any]]:
+        """Return what the broker holds of what became of unlocks later, in order."""
+        return [one for one in await self.said() if one.get("kind", "granted") not in {"granted", "withheld"}]
+
+    async def said(self) -> list[dict[str, Any]]:
         """Return every announcement that the broker holds, in order."""
         client = await nats.connect(self.settings.nats_url)
         try:

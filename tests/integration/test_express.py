@@ -702,7 +702,7 @@ async def test_what_is_decided_is_told(engine: Engine) -> None:
     assert done.certain
     kinds = {decision.grant.achievement: decision.kind for decision in done.decisions}
     assert kinds == {"three": Kind.GRANTED, "clean": Kind.GRANTED, "settled": Kind.GRANTED}
-    rewards = {grant.achievement: done.rules.terms(grant).reward for _, _, _, grant in done.decisions}
+    rewards = {grant.achievement: done.rules.terms(grant).reward for _, _, _, grant, _ in done.decisions}
     assert rewards["three"] == '{"xp":10}'
 
 

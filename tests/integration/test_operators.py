@@ -132,7 +132,7 @@ async def test_the_books_tell_who_revoked_it_and_why(engine: Engine) -> None:
 GUARDED: dict[str, list[object]] = {
     "withdraw_unlocks": [],
     "contest_unlocks": [wall_clock()],
-    "amend_unlocks": [[9], [wall_clock()], ["x"], [None]],
+    "amend_unlocks": [[9], [wall_clock()], ["x"], [None], wall_clock()],
 }
 """Statements that move unlocks, and what they are given behind the ids."""
 

@@ -42,6 +42,15 @@ async def test_unlock_is_granted_announced_and_written_down(engine: Engine) -> N
     assert await engine.unlocks() == {("u1", "three"): "announced", ("u1", "clean"): "announced"}
     said = {one["achievement"]: one for one in await engine.announced()}
     assert said["three"] == {
+        "kind": "granted",
+        "revision": 1,
+        "status": "granted",
+        "origin": "live",
+        "by_hand": False,
+        "title": {"und": "Three"},
+        "about": None,
+        "family": None,
+        "final": True,
         "unlock_id": said["three"]["unlock_id"],
         "tenant_id": "t1",
         "scope": "user",

@@ -10,7 +10,7 @@ from nats.js import api
 from dsl.check.rewards import MAX_REWARD_BYTES, check_rewards, reward_bytes
 from tests.property.thorough import thorough
 from worker.announceable import HEADER_BYTES, Announceable, announcements
-from worker.notifier import Claimed, announcement
+from worker.announcement import Claimed, announcement, words_of
 from worker.rulefiles import build
 from worker.wire import MAX_ID_BYTES
 
@@ -46,7 +46,8 @@ IDS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1,
 @given(IDS, IDS, IDS)
 def test_no_announcement_is_larger_than_is_said(tenant: str, user: str, event: str) -> None:
     claimed = Claimed(UUID(int=0), tenant, "user", user, "one", "", "2026-04-13T09", 1, 0, event, 0, REWARD)
-    body = len(announcement(claimed, str(claimed.unlock_id)))
+    words = words_of(build([("rules.ach", (TEXT % "y").encode())]).rules.achievements["one"][0], None, final=True)
+    body = len(announcement(claimed, str(claimed.unlock_id), words))
     said = sizes()["one"]
     assert said.least <= body + HEADER_BYTES + len("UNLOCKS") <= said.most
 
