@@ -5,12 +5,14 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+import anyio
+import anyio.lowlevel
 import jsonschema
 import pytest
 
 from dsl.calendar import format_instant
 from dsl.outcome import Subject
-from tests.integration.engine import RULES, Engine, event
+from tests.integration.engine import PATIENCE, RULES, Engine, event
 from tests.integration.pipelines import pipeline_on, send
 from worker.announcement import schema
 from worker.app import wall_clock
@@ -248,6 +250,34 @@ async def test_what_the_broker_refuses_holds_back_its_own_unlock_alone(
     ]
     await relay(engine)
     assert [one["kind"] for one in await engine.corrections() if one["subject"] == "u1"] == ["amended", "revoked"]
+
+
+async def test_a_correction_waits_for_the_grant(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the broker refuses that, a drain ends all the same; then both go, in order, without being called."""
+    await engine.apply()
+    async with pipeline_on(engine) as pipeline:
+        await send(pipeline, event(0), event(2))
+        await send(pipeline, event(0, "b.done", id="x"))
+    announce = Broker.announce
+
+    async def choosy(broker: Broker, announcements: Sequence[Announcement]) -> Told:
+        wrong = {one.id: "too large" for one in announcements if b'"kind":"granted"' in one.body}
+        told = await announce(broker, [one for one in announcements if one.id not in wrong])
+        return told._replace(refused=wrong)
+
+    async with notifier_on(engine) as notifier:
+        with monkeypatch.context() as patched:
+            patched.setattr(Broker, "announce", choosy)
+            await notifier.relay()
+            assert await notifier.is_empty()
+        assert await engine.said() == []
+        with anyio.fail_after(PATIENCE):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(notifier.run)
+                while len(await engine.said()) < 2:
+                    await anyio.lowlevel.checkpoint()
+                notifier.stop()
+    assert [one["kind"] for one in await said_of(engine)] == ["granted", "contested"]
 
 
 async def test_a_drain_ends_when_corrections_are_announced(engine: Engine) -> None:
