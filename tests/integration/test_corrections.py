@@ -14,6 +14,7 @@ from dsl.calendar import format_instant
 from dsl.outcome import Subject
 from tests.integration.engine import PATIENCE, RULES, Engine, event
 from tests.integration.pipelines import pipeline_on, send
+from worker import notifier as notifying
 from worker.announcement import schema
 from worker.app import wall_clock
 from worker.dead import list_letters, replay_letter
@@ -58,8 +59,8 @@ async def revoke(engine: Engine, achievement: str = "clean") -> None:
 async def by_hand(engine: Engine, achievement: str = "clean") -> None:
     async with open_store(engine.settings.database_url) as store:
         rules = await load_deployed(store, engine.settings)
-        said = {"reason": "asked for", "by": "bob", "now": wall_clock()}
-        await grant_by_hand(store, rules, Subject("t1", "user", "u1"), achievement, None, None, **said)
+        key = Subject("t1", "user", "u1"), achievement, None, None
+        await grant_by_hand(store, rules, *key, reason="asked for", by="bob", now=wall_clock())
 
 
 async def granted(engine: Engine) -> None:
@@ -289,7 +290,8 @@ async def test_a_drain_ends_when_corrections_are_announced(engine: Engine) -> No
     assert [one["kind"] for one in await said_of(engine)] == ["granted", "revoked"]
 
 
-async def test_a_worker_announces_corrections_while_it_works(engine: Engine) -> None:
+async def test_a_worker_announces_corrections_while_it_works(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(notifying, "LONGEST_NAP", 10 * PATIENCE)
     await granted(engine)
     async with engine.worker() as stats:
         await engine.publish([event(1)])
