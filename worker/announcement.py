@@ -17,8 +17,6 @@ from worker.origins import Origin
 from worker.partition import token
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from dsl.syntax import Achievement, Tier
 
 PLAIN: Final = "und"
@@ -59,8 +57,8 @@ def words_of(version: Achievement, tier: Tier | None, *, final: bool) -> Words:
     texts = None if title is None else {language or PLAIN: text for language, text in title.texts}
     about = None if version.about is None else str(version.about.value)
     family = None if version.family is None else version.family.text
-    encoded = (Raw(msgspec.json.encode(one)) for one in (texts, about, family))
-    return Words(*encoded, final)
+    said = [Raw(msgspec.json.encode(one)) for one in (texts, about, family)]
+    return Words(said[0], said[1], said[2], final)
 
 
 # -- the messages ------------------------------------------------------------------------------------------------------
@@ -83,9 +81,9 @@ class Named(Struct, tag_field="kind"):
 class Told(Named):
     """An unlock as it stands."""
 
-    status: Literal["granted", "contested", "revoked"]
+    status: Annotated[str, Meta(extra_json_schema={"enum": ["granted", "contested", "revoked"]})]
     version: Annotated[int, Meta(ge=1)]
-    origin: Literal["live", "backfill", "settled", "replayed", "by_hand"]
+    origin: Annotated[str, Meta(extra_json_schema={"enum": [*Origin]})]
     by_hand: bool
     earned_at: Instant
     granted_at: Instant
@@ -242,7 +240,7 @@ def announcement(one: Claimed, name: str, words: Words = UNKNOWN) -> bytes:
             one.occurrence or None,
             "granted",
             one.version,
-            one.origin,  # pyright: ignore[reportArgumentType] - the table's own check
+            one.origin,
             by_hand,
             format_instant(one.earned_at),
             format_instant(one.granted_at),
@@ -282,11 +280,9 @@ def correction(one: Correction, words: Words = UNKNOWN) -> bytes:
         one.actor,
         one.reason,
     )
-    made: Callable[..., Corrected]
     if one.kind == "revoked":
-        return _encode(Revoked(*told, reward))  # pyright: ignore[reportArgumentType] - as above
-    made = _CORRECTIONS[one.kind]
-    return _encode(made(*told))
+        return _encode(Revoked(*told, reward))
+    return _encode(_CORRECTIONS[one.kind](*told))
 
 
 def withheld(one: Correction) -> bytes:

@@ -366,9 +366,11 @@ class Notifier:
     async def _relay_patiently(self, *, grants: bool, corrections: bool) -> None:
         for delay in delays():
             try:
-                if grants:
+                if grants and corrections:
+                    await self.relay()
+                elif grants:
                     await self._relay_grants()
-                if corrections:
+                else:
                     await self._relay_corrections()
             except (UnavailableError, BrokerAwayError) as error:
                 log.warning("unlocks wait to be announced", said=str(error), retry_in=round(delay, 2))

@@ -106,8 +106,8 @@ async def test_what_was_received_reaches_no_terminal_as_it_is(hostile: Shell) ->
     assert json.loads(seen(hostile.ach("digest", "--json"), 0))["unlocks"][1]["tenant_id"] == TENANT
     seen(hostile.ach("digest"), 0)
     number = re.findall(r"^([0-9a-f-]{36}) ", hostile.ach("unlocks").out, re.MULTILINE)[0]
-    assert r"\x1b[2J" in seen(hostile.ach("revoke", number), 0)
-    assert len(seen(hostile.ach("revoke", number), 1).splitlines()) == 2
+    assert r"\x1b[2J" in seen(hostile.ach("revoke", number, "--yes"), 0)
+    assert len(seen(hostile.ach("revoke", number, "--yes"), 1).splitlines()) == 2
     seen(hostile.ach("erase", USER, "-t", TENANT), 1)  # asks, and gets no answer
     seen(hostile.ach("erase", USER, "-t", TENANT, "--yes"), 0)
 

@@ -71,8 +71,13 @@ async def test_unlocks_are_listed_and_revoked_and_users_erased(deployed: Shell) 
     listed = deployed.ach("unlocks", *whose).out
     line = next(line for line in listed.splitlines() if "committer.bronze" in line)
     assert "announced" in line
-    assert deployed.ach("revoke", line.split()[0]).out.startswith("revoked committer of u_02d24007efaf7a00")
-    assert deployed.ach("revoke", line.split()[0]).code == 1
+    unlock = line.split()[0]
+    asked = deployed.ach("revoke", unlock)  # and got no answer
+    assert asked.code == 1
+    assert asked.out.startswith("1 unlock to revoke:\n  committer.bronze of u_02d24007efaf7a00 in lark-parser/lark\n")
+    assert deployed.ach("revoke", unlock, stdin=b"n\n").code == 1
+    assert deployed.ach("revoke", unlock, stdin=b"y\n").out.endswith("revoked 1 unlock\n")
+    assert deployed.ach("revoke", unlock, "--yes").code == 1
     assert "committer.bronze" in deployed.ach("unlocks", "--status", "revoked").out
     assert deployed.ach("erase", "u_02d24007efaf7a00", "-t", "lark-parser/lark").code == 1  # nobody said yes
     erased = deployed.ach("erase", "u_02d24007efaf7a00", "-t", "lark-parser/lark", "--yes")
@@ -83,6 +88,22 @@ async def test_unlocks_are_listed_and_revoked_and_users_erased(deployed: Shell) 
     deployed.environment["ACH_CONSUMER"] = "again"
     deployed.ach("run", "--drain")
     assert deployed.ach("unlocks", *whose).out.startswith("0 unlocks")
+
+
+async def test_unlocks_are_revoked_by_achievement(deployed: Shell) -> None:
+    deployed.ach("emit", LARK)
+    deployed.ach("run", "--drain")
+    assert deployed.ach("revoke").code == 2
+    assert deployed.ach("revoke", "-a", "committer", "00000000-0000-0000-0000-000000000000").code == 2
+    assert deployed.ach("revoke", "00000000-0000-0000-0000-000000000000", "-t", "t").code == 2
+    assert deployed.ach("revoke", "-a", "committer", "--reason", "x" * 1001).code == 2
+    assert deployed.ach("revoke", "-a", "committer", "-t", "nowhere", "--yes").code == 1
+    asked = deployed.ach("revoke", "-a", "committer.bronze").out
+    number = int(asked.split()[0].replace(",", ""))
+    assert len([line for line in asked.splitlines() if line.startswith("  committer.bronze of ")]) == min(number, 20)
+    done = deployed.ach("revoke", "-a", "committer.bronze", "--yes", "--by", "the boss", "--reason", "a bad rule")
+    assert (done.code, done.out.splitlines()[-1]) == (0, f"revoked {number} unlocks")
+    assert deployed.ach("revoke", "-a", "committer.bronze", "--yes").code == 1
 
 
 async def test_an_achievement_is_granted_by_hand(deployed: Shell) -> None:
@@ -97,7 +118,7 @@ async def test_an_achievement_is_granted_by_hand(deployed: Shell) -> None:
     listed = deployed.ach("unlocks", "--tenant", "t").out
     assert (unlock in listed, "announced, by hand" in listed) == (True, True)
     assert "nothing changed" in deployed.ach("grant", *whose, "--reason", "again").out
-    assert deployed.ach("revoke", unlock, "--reason", "a mistake", "--by", "the boss").code == 0
+    assert deployed.ach("revoke", unlock, "--reason", "a mistake", "--by", "the boss", "--yes").code == 0
     again = deployed.ach("grant", *whose, "--reason", "no mistake")
     assert again.out.startswith("granted committer.bronze of ann in t again, which had been revoked")
     connection = await asyncpg.connect(deployed.environment["DATABASE_URL"])

@@ -5,13 +5,16 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+import anyio
+import anyio.lowlevel
 import jsonschema
 import pytest
 
 from dsl.calendar import format_instant
 from dsl.outcome import Subject
-from tests.integration.engine import RULES, Engine, event
+from tests.integration.engine import PATIENCE, RULES, Engine, event
 from tests.integration.pipelines import pipeline_on, send
+from worker import notifier as notifying
 from worker.announcement import schema
 from worker.app import wall_clock
 from worker.dead import list_letters, replay_letter
@@ -56,8 +59,8 @@ async def revoke(engine: Engine, achievement: str = "clean") -> None:
 async def by_hand(engine: Engine, achievement: str = "clean") -> None:
     async with open_store(engine.settings.database_url) as store:
         rules = await load_deployed(store, engine.settings)
-        said = {"reason": "asked for", "by": "bob", "now": wall_clock()}
-        await grant_by_hand(store, rules, Subject("t1", "user", "u1"), achievement, None, None, **said)
+        key = Subject("t1", "user", "u1"), achievement, None, None
+        await grant_by_hand(store, rules, *key, reason="asked for", by="bob", now=wall_clock())
 
 
 async def granted(engine: Engine) -> None:
@@ -250,6 +253,34 @@ async def test_what_the_broker_refuses_holds_back_its_own_unlock_alone(
     assert [one["kind"] for one in await engine.corrections() if one["subject"] == "u1"] == ["amended", "revoked"]
 
 
+async def test_a_correction_waits_for_the_grant(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the broker refuses that, a drain ends all the same; then both go, in order, without being called."""
+    await engine.apply()
+    async with pipeline_on(engine) as pipeline:
+        await send(pipeline, event(0), event(2))
+        await send(pipeline, event(0, "b.done", id="x"))
+    announce = Broker.announce
+
+    async def choosy(broker: Broker, announcements: Sequence[Announcement]) -> Told:
+        wrong = {one.id: "too large" for one in announcements if b'"kind":"granted"' in one.body}
+        told = await announce(broker, [one for one in announcements if one.id not in wrong])
+        return told._replace(refused=wrong)
+
+    async with notifier_on(engine) as notifier:
+        with monkeypatch.context() as patched:
+            patched.setattr(Broker, "announce", choosy)
+            await notifier.relay()
+            assert await notifier.is_empty()
+        assert await engine.said() == []
+        with anyio.fail_after(PATIENCE):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(notifier.run)
+                while len(await engine.said()) < 2:
+                    await anyio.lowlevel.checkpoint()
+                notifier.stop()
+    assert [one["kind"] for one in await said_of(engine)] == ["granted", "contested"]
+
+
 async def test_a_drain_ends_when_corrections_are_announced(engine: Engine) -> None:
     await granted(engine)
     await revoke(engine)
@@ -259,7 +290,8 @@ async def test_a_drain_ends_when_corrections_are_announced(engine: Engine) -> No
     assert [one["kind"] for one in await said_of(engine)] == ["granted", "revoked"]
 
 
-async def test_a_worker_announces_corrections_while_it_works(engine: Engine) -> None:
+async def test_a_worker_announces_corrections_while_it_works(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(notifying, "LONGEST_NAP", 10 * PATIENCE)
     await granted(engine)
     async with engine.worker() as stats:
         await engine.publish([event(1)])

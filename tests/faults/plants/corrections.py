@@ -78,7 +78,7 @@ _RELAYED: Final = (
         UNLOCK,
         "WHERE earlier.unlock_id = change.unlock_id AND earlier.revision < change.revision)",
         "WHERE earlier.unlock_id = change.unlock_id AND earlier.revision > change.revision)",
-        EVERY,
+        (f"{CORRECTIONS}::test_what_the_broker_refuses_holds_back_its_own_unlock_alone",),
     ),
     Bug(
         "corrected_before_it_is_announced",
@@ -86,7 +86,7 @@ _RELAYED: Final = (
         UNLOCK,
         "        change.announced OR unlock.unlock_id IS NULL OR unlock.published_at IS NOT NULL\n",
         "        true OR unlock.unlock_id IS NULL OR unlock.published_at IS NOT NULL\n",
-        (f"{CORRECTIONS}::test_what_the_broker_refuses_holds_back_its_own_unlock_alone",),
+        (f"{CORRECTIONS}::test_a_correction_waits_for_the_grant",),
     ),
     Bug(
         "announced_as_it_is_now",
