@@ -124,6 +124,7 @@ async def places(servers: Servers, nats_url: str, tmp_path: Path) -> AsyncGenera
         for url in (rules, data):
             engine = Engine(Settings(nats_url=nats_url, database_url=url))
             await engine.apply(RULES)
+            await engine.backfill()
         await engine.publish([event(1, user="ann", tenant="t"), b"nonsense"])
         await engine.drain()
         locked = f'authorization {{ user: "ach", password: "{uuid4().hex}" }}'
