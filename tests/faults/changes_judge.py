@@ -27,7 +27,7 @@ from tests.faults.changes_model import (
     us,
 )
 from tests.faults.changes_world import Target
-from tests.faults.oracle import corrected
+from tests.faults.oracle import announcements, corrected
 from tests.property.reading import read
 from tests.property.reference import supported_unlocks
 from worker.results import StaleError, read_results
@@ -178,7 +178,7 @@ async def judge(world: World, books: Books, *, slow: bool = False, announced: bo
     if announced and world.broker is not None:
         found += _unannounced(rows, await world.announced())
         table = [dict(row) for row in await world.eyes.fetch("SELECT * FROM unlock")]
-        found += [Finding("corrections", one) for one in corrected(await world.said(), table)]
+        found += [Finding("corrections", one) for one in corrected(await announcements(world.settings), table)]
         if left := await world.eyes.fetchval("SELECT count(*) FROM correction"):
             found.append(Finding("corrections are not announced", str(left)))
     if slow and len(events) <= SLOW_EVENTS:

@@ -434,15 +434,6 @@ class World:
         # What lies one token deeper is a correction.
         return {tokens[-1]: number for tokens, number in subjects.items() if len(tokens) == _TOKENS}
 
-    async def said(self) -> list[dict[str, Any]]:
-        """Return all that is in the stream of announcements, in order."""
-        if self.broker is None:
-            return []
-        stream, name = self.broker.client.jetstream(), self.settings.unlock_stream
-        state = (await stream.stream_info(name)).state
-        messages = [await stream.get_msg(name, seq) for seq in range(1, state.last_seq + 1)]
-        return [json.loads(message.data or b"") for message in messages]
-
 
 _TOKENS: Final = 5
 """Of the subject that an unlock is announced on."""
