@@ -9,7 +9,7 @@ SELECT pg_advisory_xact_lock_shared(1633904740);
 SELECT pg_advisory_xact_lock(1633904740);
 
 -- name: erased_among
--- Of the users asked about, by their tokens, those who are erased; one of an unknown tenant is whoever has the name.
+-- Of the users asked about, by their tokens, those who are erased; one of an unknown tenant may be any user of that name.
 -- 0 says that there are tombstones without tokens.
 SELECT asked.n
 FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS asked (tenant_token, user_token, n)
@@ -20,7 +20,7 @@ UNION ALL
 (SELECT 0 FROM erasure WHERE user_token IS NULL LIMIT 1);
 
 -- name: insert_dead_letters
--- A batch that is tried again after a commit of unknown outcome buries nobody twice. A letter that is blank ($12) has lost
+-- A batch that is tried again after a commit of unknown outcome buries nothing twice. A letter that is blank ($12) has lost
 -- its body at once.
 INSERT INTO dead_letter (
     stream, stream_seq, element, digest, reason, detail, nats_subject, headers, body, deliveries, died_at, erased_at,
@@ -41,7 +41,7 @@ SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[])
 ON CONFLICT DO NOTHING;
 
 -- name: letters_died_again
--- That a letter was sent again from another one ($1) is written by whoever publishes it: it is believed where it came on
+-- That a letter was sent again from another one ($1) is a claim of its publisher: it is believed where it came on
 -- the subject of that one, with the body that was sent last.
 UPDATE dead_letter SET died_again_as = again.dead_letter_id
 FROM unnest($1::bigint[], $2::bytea[], $3::text[], $4::bigint[])
@@ -81,7 +81,7 @@ LIMIT $5;
 SELECT coalesce(max(dead_letter_id), 0) FROM dead_letter;
 
 -- name: mark_sent
--- Before it is sent: whoever buries it again finds out that it was.
+-- Before it is sent: the next burial finds out that it was.
 UPDATE dead_letter SET replay_digest = $2, died_again_as = NULL WHERE dead_letter_id = $1;
 
 -- name: mark_replayed
@@ -97,7 +97,7 @@ WHERE ($1::bigint[] IS NULL OR dead_letter_id = ANY ($1))
 SELECT reason, count(*) AS letters FROM dead_letter WHERE replayed_at IS NULL GROUP BY reason ORDER BY reason;
 
 -- name: unread_letters
--- Of older workers, $1 bytes of bodies at a time, or one. Locked, for whoever else reads them at the same time.
+-- Of older workers, $1 bytes of bodies at a time, or one. Locked, since another erasure may read them at the same time.
 SELECT dead_letter_id, nats_subject, body
 FROM (
     SELECT *, sum(octet_length(body)) OVER (ORDER BY dead_letter_id) - octet_length(body) AS before

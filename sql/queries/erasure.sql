@@ -43,7 +43,7 @@ ORDER BY member.scope, member.subject, event.occurred_at, event.event_id);
 DELETE FROM event WHERE tenant_id = $1 AND user_id = $2;
 
 -- name: erase_unlocks
--- Whoever heard of one that was granted hears that it is gone, at $3 and by $4; what is still to be announced of it says no
+-- A consumer that heard of a granted one hears that it is gone, at $3 and by $4; what is still to be announced of it says no
 -- more than it has to. How many there were.
 WITH gone AS (
     DELETE FROM unlock WHERE tenant_id = $1 AND scope = 'user' AND subject = $2 RETURNING *
