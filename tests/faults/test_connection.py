@@ -103,7 +103,8 @@ async def test_whatever_a_broker_says(own_engine: Engine, monkeypatch: pytest.Mo
             unsaid += not proxy.said.is_set()
     await settled(engine.settings)
     await expect_promise(engine.settings, published, RULES)
-    assert unsaid < number / 3
+    # Some moments never come, such as an announcement where nothing is granted.
+    assert unsaid < number / 2
     tell(
         "errors and other words of the broker, between worker and nats-server",
         f"{number - unsaid} at drawn moments; {len(published):,} messages; all done within {slowest:.1f} s after each",
