@@ -43,7 +43,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     ),
     Bug(
         "nothing_bound_anew",
-        "whoever listens hears over the next connection, too",
+        "subscriptions go on over the next connection",
         "worker/connection.py",
         "                    for binding in missing:\n                        await binding(client)\n",
         "",
@@ -155,7 +155,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     ),
     Bug(
         "late_pong_ends_the_reading",
-        "an answer that nobody waits for any more ends nothing",
+        "an answer that comes too late ends nothing",
         "worker/client.py",
         "if pongs and pongs[0].done():",
         "if False:",

@@ -73,7 +73,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     ),
     Bug(
         "erasure_without_the_lock_of_letters",
-        "an erasure waits for whoever buries",
+        "an erasure waits for burials",
         "worker/erasure.py",
         '        await session.run("hold_letters")\n',
         "",
@@ -113,7 +113,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     ),
     Bug(
         "letters_of_older_workers_marked_unread",
-        "an erasure reads the letters that nobody has read",
+        "an erasure reads the letters that were not read yet",
         "worker/dead.py",
         "row.body) for row in page})",
         "row.body) for row in page[:0]})",
@@ -121,7 +121,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     ),
     Bug(
         "tombstones_of_older_workers_overlooked",
-        "a tombstone counts, whoever wrote it",
+        "a tombstone of an older worker counts",
         "worker/dead.py",
         "    if 0 in found:\n",
         "    if 0 in found and not asked:\n",
@@ -154,7 +154,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     ),
     Bug(
         "erasure_without_the_partitions_of_teams",
-        "whoever remembers a team of the erased finds another's mark",
+        "a worker that remembers a team of the erased finds another's mark",
         "worker/erasure.py",
         "        if not needed <= partitions:\n",
         "        if not needed <= partitions and not needed:\n",
@@ -205,7 +205,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     ),
     Bug(
         "rules_looked_at_without_a_lock",
-        "whoever applies rules waits for all batches",
+        "applying rules waits for all batches",
         "sql/queries/partition.sql",
         "WHERE partition_id = $1 FOR KEY SHARE;",
         "WHERE partition_id = $1;",
@@ -213,7 +213,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     ),
     Bug(
         "rules_looked_at_alone",
-        "dead letters hold nobody up",
+        "dead letters hold up no batch",
         "sql/queries/partition.sql",
         "WHERE partition_id = $1 FOR KEY SHARE;",
         "WHERE partition_id = $1 FOR UPDATE;",
