@@ -42,8 +42,6 @@ if TYPE_CHECKING:
 
 AT_ONCE: Final = 500
 """Corrections of one claim."""
-MOST_AWAY: Final = 12
-"""Rounds in a row that come to nothing, before what is in them is taken for the reason."""
 
 log = structlog.get_logger()
 
@@ -88,8 +86,6 @@ class Corrector:
         self._stats = stats
         self._wording = wording
         self._grants = grants
-        self._away = 0
-        """Rounds in a row that came to nothing though the broker is connected."""
         self.refused = Refusals()
         """Unlocks of which the broker refuses a correction."""
         self.held = False
@@ -161,14 +157,11 @@ class Corrector:
         try:
             told = await self._broker.announce([*asked])
         except BrokerAwayError as error:
-            if not self._broker.connected:
-                raise
-            self._away += 1
-            if self._away < MOST_AWAY and any(one.unlock_id not in self.refused for one in some):
+            if not (self._broker.connected and self.refused.round_failed(one.unlock_id for one in some)):
                 raise
             self._put_off(asked, dict.fromkeys((announced.id for announced in asked), str(error)))
             return []
-        self._away = 0
+        self.refused.round_came_through()
         self._put_off(asked, told.refused)
         return [one for announced, one in asked.items() if announced.id not in told.refused]
 

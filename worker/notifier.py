@@ -50,8 +50,6 @@ MARK_SECONDS: Final = 0.1
 LONGEST_NAP: Final = 10.0
 """Seconds after which the outbox is looked at though nobody called: another worker may have died with its unlocks."""
 SHORTEST_NAP: Final = 0.05
-MOST_AWAY: Final = 12
-"""Rounds in a row (half a minute) that come to nothing, before what is in them is taken for the reason."""
 CORRECT_SECONDS: Final = 0.5
 """Between two looks at what is to be corrected, while batches are under way: corrections are not urgent."""
 LONGEST_LOOK: Final = 1.0
@@ -111,8 +109,6 @@ class Notifier:
         """When they were looked for last."""
         self._correct_at = 0.0
         """When corrections are looked for, of `monotonic`; infinity where none are known of."""
-        self._away = 0
-        """Rounds in a row that came to nothing though the broker is connected."""
         self._settles_at: int | None = None
         """When the next unlock settles, as far as is known; None where none does."""
         self._outdated = True
@@ -283,15 +279,11 @@ class Notifier:
         try:
             told = await self._announce(claimed)
         except BrokerAwayError as error:
-            if not self._broker.connected:
-                raise
-            self._away += 1
-            # What was refused before is refused again, in silence; or it is all that there is, and nothing helps.
-            if self._away < MOST_AWAY and any(one.unlock_id not in self._refused for one in claimed):
+            if not (self._broker.connected and self._refused.round_failed(one.unlock_id for one in claimed)):
                 raise
             self._put_off(claimed, dict.fromkeys((str(one.unlock_id) for one in claimed), str(error)))
             return [], {}
-        self._away = 0
+        self._refused.round_came_through()
         return told
 
     async def _announce(self, unlocks: Sequence[Claimed]) -> tuple[Sequence[Claimed], dict[str, bool]]:

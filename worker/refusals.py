@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from worker.retry import delays
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterable, Iterator
     from uuid import UUID
 
 FIRST_SECONDS: Final = 1.0
@@ -20,6 +20,9 @@ LONGEST_SECONDS: Final = 30.0
 """Between two attempts at the same, at the most: its settings may have been mended."""
 MOST: Final = 10_000
 """Unlocks that wait by themselves. Where there are more, it is the broker that is at fault, and all wait for it."""
+
+MOST_AWAY: Final = 12
+"""Rounds in a row (half a minute) that come to nothing, before what is in them is taken for the reason."""
 
 
 class FullError(Exception):
@@ -36,12 +39,24 @@ class Refusals:
 
     def __init__(self) -> None:
         self._waits: dict[UUID, _Wait] = {}
+        self._away = 0
+        """Rounds in a row that came to nothing though the broker is connected."""
 
     def __len__(self) -> int:
         return len(self._waits)
 
     def __contains__(self, unlock_id: UUID) -> bool:
         return unlock_id in self._waits
+
+    def round_failed(self, unlocks: Iterable[UUID]) -> bool:
+        """Note that a round came to nothing though the broker is connected; tell whether to put off what was in it."""
+        self._away += 1
+        # What was refused before is refused again, in silence; or it is all that there is, and nothing helps.
+        return self._away >= MOST_AWAY or all(unlock_id in self for unlock_id in unlocks)
+
+    def round_came_through(self) -> None:
+        """Note that the broker answers."""
+        self._away = 0
 
     def put_off(self, unlock_id: UUID, now: float) -> float:
         """Note that one was refused; return the seconds until it is tried again, longer each time.

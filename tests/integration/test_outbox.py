@@ -350,7 +350,7 @@ async def test_one_alone_that_no_stream_keeps_is_put_off_in_the_end(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With nothing else to announce, no other tells whether the server is at fault."""
-    monkeypatch.setattr(notifying, "MOST_AWAY", 3)
+    monkeypatch.setattr(refusals, "MOST_AWAY", 3)
     await unlock_stream(engine, subjects=[f"{engine.settings.unlock_prefix}.t1.>"])
     await engine.publish([event(n, tenant="t2") for n in (1, 2)])
     stats = await engine.drain()

@@ -307,9 +307,9 @@ _REFUSED: Final = (
     Bug(
         "lone_silence_waited_for_for_ever",
         "one unlock that nothing keeps does not hold up a drain",
-        "worker/notifier.py",
-        "if self._away < MOST_AWAY and any(",
-        "if any(",
+        "worker/refusals.py",
+        "return self._away >= MOST_AWAY or all(",
+        "return all(",
         (f"{OUTBOX}::test_one_alone_that_no_stream_keeps_is_put_off_in_the_end",),
     ),
     Bug(
