@@ -171,7 +171,7 @@ class Erase(NamedTuple):
     crash: Crash | None = None
 
     def text(self) -> str:
-        tended = " and tend to whom they shared events with" if self.tended else ""
+        tended = " and bring up to date those who shared events with them" if self.tended else ""
         return f"erase {self.tenant}/{self.user}{tended}{_crash(self.crash)}"
 
 

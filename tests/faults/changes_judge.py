@@ -1,6 +1,6 @@
 """The oracle of changes: whether the live tables are a replay of the ledger, plus what operators did.
 
-`look` compares after each step what may never change, `judge` everything, once everybody is up to date.
+`look` compares after each step what may never change, `judge` everything, once all subjects are up to date.
 """
 
 from __future__ import annotations
@@ -158,7 +158,7 @@ def _announced(books: Books, announced: dict[str, int]) -> Iterator[Finding]:
         books.granted.add(target)
 
 
-# -- when everybody is up to date --------------------------------------------------------------------------------------
+# -- when all are up to date -------------------------------------------------------------------------------------------
 
 
 async def judge(world: World, books: Books, *, slow: bool = False, announced: bool = False) -> list[Finding]:

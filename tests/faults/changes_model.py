@@ -243,7 +243,7 @@ class Books:
         """Unlocks by their ids."""
         self.latest_clock = 0
         self.clean = True
-        """Whether everybody is up to date."""
+        """Whether all subjects are up to date."""
 
     def refuses(self, op: Apply) -> bool:
         """Tell whether rules change what a version means."""

@@ -114,7 +114,7 @@ class Run:
         return choices[int(op.which * len(choices))] if choices else None
 
     async def _note(self, op: Op, done: Done) -> list[Finding]:
-        """Put into the books what has happened, or, where somebody died, what turns out to have."""
+        """Put into the books what has happened, or, where a worker died, what turns out to have."""
         books = self.books
         match op:
             case Apply():

@@ -414,7 +414,7 @@ class World:
     # -- the end -------------------------------------------------------------------------------------------------------
 
     async def rest(self) -> None:
-        """Do what is left: deliver again, bring everybody up to date, announce."""
+        """Do what is left: deliver again, bring all subjects up to date, announce."""
         await self._send(0, [])
         await backfill(self.store, self.settings, now=lambda: self.now, pause=0)
         await self.announce()
