@@ -27,8 +27,8 @@ from bench.results import MODES, Measured, Results, Row, of, rate
 from bench.rig import rig
 from bench.runs import Load, duplicated, killed, speed
 from bench.soon import carried, latency
-from worker import logs
-from worker.loop import run_async
+from worker.process import logs
+from worker.process.loop import run_async
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterator, Sequence

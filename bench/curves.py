@@ -34,8 +34,8 @@ from bench.page import merged
 from bench.processes import ROOT, BenchError
 from bench.publish import publish_all
 from bench.rig import RULES, rig
-from worker import logs
-from worker.loop import run_async
+from worker.process import logs
+from worker.process.loop import run_async
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -14,7 +14,7 @@ from itertools import accumulate
 from random import Random
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from worker.partition import partition_of, shared_subject
+from worker.contract.partition import partition_of, shared_subject
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,7 +6,7 @@ import asyncio
 from time import perf_counter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from worker.publishing import Outgoing, Publisher
+from worker.broker.publish import Outgoing, Publisher
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence

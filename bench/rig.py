@@ -23,11 +23,11 @@ from nats.js.errors import APIError
 
 from bench.events import prefix_of
 from bench.processes import BenchError, cpu_seconds
-from worker.embedded import DATABASE, embedded
+from worker.broker.streams import open_broker
+from worker.local.embedded import DATABASE, embedded
+from worker.local.sandbox import deploy
 from worker.rulefiles import load
-from worker.sandbox import deploy
 from worker.settings import Settings
-from worker.stream import open_broker
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from nats.aio.client import Client
     from nats.js.api import ConsumerInfo
 
-    from worker.embedded import Servers
+    from worker.local.embedded import Servers
 
 RULES: Final = Path(__file__).with_name("rules.ach")
 DURABLE: Final = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}

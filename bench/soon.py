@@ -16,7 +16,7 @@ import msgspec
 from bench.drain import Watch, check
 from bench.publish import publish_as_taken, publish_paced
 from bench.runs import look_of, pulling, start
-from worker.stats import percentile
+from worker.engine.stats import percentile
 
 if TYPE_CHECKING:
     from pathlib import Path

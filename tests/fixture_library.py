@@ -19,20 +19,20 @@ import msgspec
 from dsl.calendar import format_instant
 from dsl.event import Event
 from dsl.outcome import Unlock
-from tests.property.reading import read
-from tests.property.reference import outcome
+from tests.reference.reading import read
+from tests.reference.reference import outcome
+from worker.commands.replaying import SKEW
+from worker.contract.reasons import Reason
+from worker.engine.replay import Counts, Result, replay
 from worker.recording import lines
-from worker.replay import Counts, Result, replay
-from worker.replaying import SKEW
 from worker.rulefiles import RuleSet, load
-from worker.verdict import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from dsl.types import Value
-    from tests.property.ruleset import FieldRule, Ruleset
-    from worker.contract import Rejected
+    from tests.reference.ruleset import FieldRule, Ruleset
+    from worker.contract.strict_reader import Rejected
 
 FIXTURES: Final = Path(__file__).parents[1] / "fixtures"
 STREAMS: Final = FIXTURES / "streams"

@@ -24,7 +24,7 @@ import zstandard
 
 from dsl.outcome import Unlock
 from tests.fixture_library import STREAMS, Dead, Expected, Fixture, by_reference, in_process, stories
-from worker.wire import MAX_MESSAGE_BYTES
+from worker.contract.fields import MAX_MESSAGE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

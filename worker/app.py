@@ -16,32 +16,32 @@ from uuid import uuid4
 import anyio
 import structlog
 
-from worker.batch import terminations
-from worker.health import Probes, serve
-from worker.intake import Intake
-from worker.loop import alone
-from worker.metrics import Metrics
-from worker.notifier import Notifier
-from worker.pipeline import InForce, Pipeline, StoppedError
-from worker.pulling import HEARTBEAT_SECONDS
+from worker.broker.pull import HEARTBEAT_SECONDS
+from worker.broker.streams import BrokerAwayError, open_broker
+from worker.engine.batch import terminations
+from worker.engine.state_cache import StateCache
+from worker.engine.stats import Stats
+from worker.pipeline.intake import Intake
+from worker.pipeline.outbox import Notifier
+from worker.pipeline.pipeline import InForce, Pipeline, StoppedError
+from worker.pipeline.rules_in_force import load_deployed
+from worker.probes.http import Probes, serve
+from worker.probes.metrics import Metrics
+from worker.process.loop import alone
 from worker.retry import delays
-from worker.rules import load_deployed
 from worker.settings import Clock, shown
-from worker.standing import Memory
-from worker.stats import Stats
 from worker.store import UnavailableError, UnusableError, open_store
-from worker.stream import BrokerAwayError, open_broker
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
-    from worker.batch import Batch, Letter
-    from worker.intake import Piece
+    from worker.broker.streams import Broker
+    from worker.engine.batch import Batch, DeadLetter
+    from worker.pipeline.intake import Piece
     from worker.settings import Settings
     from worker.store import Store
-    from worker.stream import Broker
 
 DRAIN_LOOK_SECONDS: Final = 0.1
 """Between two looks at whether everything is done, where that is when to stop."""
@@ -163,7 +163,7 @@ class Worker:
         self._stop = stop
         self._notifier = Notifier(store, broker, settings, stats, now=now, busy=lambda: self._intake.busy)
         in_force = InForce(partial(load_deployed, store, settings))
-        self._memory = Memory(uuid4().hex, settings.cache_subjects)
+        self._memory = StateCache(uuid4().hex, settings.cache_subjects)
         self._writers = [
             Pipeline(
                 store.kept(),
@@ -253,7 +253,7 @@ class Worker:
         if self._settings.clock is Clock.STREAM:  # later events are what lets unlocks settle
             self._notifier.wake()
 
-    async def _acknowledge(self, batch: Batch, letters: list[Letter]) -> None:
+    async def _acknowledge(self, batch: Batch, letters: list[DeadLetter]) -> None:
         self._stats.messages += len(batch.messages)
         ended = terminations(batch, letters)
         await self._broker.ack([message for message in batch.messages if message.seq not in ended])

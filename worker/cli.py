@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from typing import Unpack
     from uuid import UUID
 
-    from worker.checking import Drawing, Form
+    from worker.commands.checking import Drawing, Form
+    from worker.contract.reasons import Reason
     from worker.rulefiles import RuleSet
     from worker.settings import Settings
-    from worker.verdict import Reason
 
 # Modules are imported where a command needs them: `ach fmt` in an editor should not wait for a database driver.
 
@@ -50,19 +50,19 @@ class _Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> object:
         """Run a command."""
-        from worker import terminal  # noqa: PLC0415
+        from worker.report import screen  # noqa: PLC0415
 
         try:
             return super().invoke(ctx)
         except click.ClickException as error:
-            vars(error)["message"] = terminal.visible(error.message, kept="\n")
+            vars(error)["message"] = screen.visible(error.message, kept="\n")
             raise
         except (click.exceptions.Exit, click.Abort):
             raise
         except Exception as error:
             if isinstance(error, OSError) and error.errno == errno.EPIPE:
                 raise  # the reader of a pipe has gone, and click knows what to do
-            terminal.crash(error, [os.environ[name] for name in ("NATS_URL", "DATABASE_URL") if name in os.environ])
+            screen.crash(error, [os.environ[name] for name in ("NATS_URL", "DATABASE_URL") if name in os.environ])
             sys.exit(1)
 
 
@@ -89,13 +89,13 @@ def _load(paths: Sequence[Path]) -> RuleSet:
 
 def _load_good(paths: Sequence[Path]) -> RuleSet:
     """Load rules that are to be used; tell their errors and end where there are any."""
-    from worker import terminal  # noqa: PLC0415
-    from worker.authoring import tell_problems  # noqa: PLC0415
+    from worker.commands.authoring import tell_problems  # noqa: PLC0415
+    from worker.report import screen  # noqa: PLC0415
 
     rules = _load(paths)
     if rules.errors:
         tell_problems(rules)
-        terminal.fail("the rules have errors; nothing was done")
+        screen.fail("the rules have errors; nothing was done")
         sys.exit(1)
     return rules
 
@@ -141,18 +141,18 @@ def check(
         return
     if not paths:
         raise click.UsageError("Missing argument 'PATH...'.")
-    from worker.checking import Request, check_command  # noqa: PLC0415
+    from worker.commands.checking import Request, check_command  # noqa: PLC0415
 
     request = Request(form=form, strict=strict, verbose=verbose, drawing=drawing)
     sys.exit(0 if check_command(_load(paths), request) else 1)
 
 
 def _explain_code(code: str) -> None:
-    from worker import terminal  # noqa: PLC0415
-    from worker.pages import NoPageError, explained  # noqa: PLC0415
+    from worker.report import screen  # noqa: PLC0415
+    from worker.report.pages import NoPageError, explained  # noqa: PLC0415
 
     try:
-        terminal.say(explained(code))
+        screen.say(explained(code))
     except NoPageError as error:
         raise click.UsageError(str(error)) from error
 
@@ -163,7 +163,7 @@ def _explain_code(code: str) -> None:
 @click.option("--diff", "only_diff", is_flag=True, help="Change nothing; print what would change, exit 1 if anything.")
 def fmt(paths: Sequence[Path], only_check: bool, only_diff: bool) -> None:  # noqa: FBT001
     """Format rule files in place: one layout, comments kept. PATH `-` formats standard input to standard output."""
-    from worker.formatting import format_files, format_stdin  # noqa: PLC0415
+    from worker.commands.formatting import format_files, format_stdin  # noqa: PLC0415
     from worker.rulefiles import NoRulesError  # noqa: PLC0415
 
     try:
@@ -190,7 +190,7 @@ def test(paths: Sequence[Path], junit: Path | None, coverage: bool, fail_under: 
     A failure is told with the events that mattered and with what is missing. --update changes the `expect` lines that
     failed and adds some to examples without any; look at the difference before you keep it.
     """
-    from worker.testing import Request, test_command  # noqa: PLC0415
+    from worker.commands.testing import Request, test_command  # noqa: PLC0415
 
     request = Request(tuple(paths), junit=junit, coverage=coverage, fail_under=fail_under, update=update)
     sys.exit(0 if test_command(_load_good(paths), request) else 1)
@@ -199,14 +199,14 @@ def test(paths: Sequence[Path], junit: Path | None, coverage: bool, fail_under: 
 @main.command()
 def lsp() -> None:
     """Serve an editor over standard input and output: problems, hover, completion and more (docs/editors.md)."""
-    from worker import terminal  # noqa: PLC0415
+    from worker.report import screen  # noqa: PLC0415
 
     try:
         from worker.lsp.server import serve  # noqa: PLC0415
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] not in {"lsprotocol", "pygls"}:
             raise
-        terminal.fail("the language server needs pygls, which is not installed", "pip install 'ach[lsp]'")
+        screen.fail("the language server needs pygls, which is not installed", "pip install 'ach[lsp]'")
         sys.exit(1)
     serve()
 
@@ -220,7 +220,7 @@ def docs(paths: Sequence[Path], folder: Path, title: str) -> None:
 
     One HTML file without script or assets, for a screen in light or dark and for paper.
     """
-    from worker.cataloguing import docs_command  # noqa: PLC0415
+    from worker.commands.cataloguing import docs_command  # noqa: PLC0415
 
     sys.exit(0 if docs_command(_load_good(paths), folder, title) else 1)
 
@@ -256,7 +256,7 @@ def replay(
 
     Nothing is stored, and no server is needed unless --through-worker asks for private ones.
     """
-    from worker.replaying import Request, replay_command  # noqa: PLC0415
+    from worker.commands.replaying import Request, replay_command  # noqa: PLC0415
 
     rules = _load_good(paths)
     request = Request(tuple(streams), as_json=as_json, expect=expect, through_worker=through_worker, now=_instant(now))
@@ -295,7 +295,7 @@ def explain(
 
     STREAM is a recording as for `ach replay`.
     """
-    from worker.explaining import Request, explain_command, explain_ledger  # noqa: PLC0415
+    from worker.commands.explaining import Request, explain_command, explain_ledger  # noqa: PLC0415
 
     request = Request(**asked, clock=_instant(None), now=None if now is None else _instant(now))
     if from_ledger:
@@ -313,10 +313,12 @@ def explain(
 
 def _operate(work: Callable[[Settings], Awaitable[T]], *, loud: bool = False) -> T:
     """Return what an operator's command does on the servers of the environment; exit 1 with a message if it fails."""
-    from worker import logs, patience, terminal  # noqa: PLC0415
-    from worker.loop import run_async  # noqa: PLC0415
+    from worker import server_errors  # noqa: PLC0415
+    from worker.process import logs  # noqa: PLC0415
+    from worker.process.loop import run_async  # noqa: PLC0415
+    from worker.process.signals import ImpatientError  # noqa: PLC0415
+    from worker.report import screen  # noqa: PLC0415
     from worker.settings import SettingsError, read_settings  # noqa: PLC0415
-    from worker.signals import ImpatientError  # noqa: PLC0415
 
     try:
         settings = read_settings(os.environ)
@@ -327,10 +329,10 @@ def _operate(work: Callable[[Settings], Awaitable[T]], *, loud: bool = False) ->
     else:
         logs.quiet()
     try:
-        with patience.told(settings):
+        with server_errors.told(settings):
             return run_async(partial(work, settings))
-    except patience.CommandError as error:
-        terminal.fail(str(error), error.hint)
+    except server_errors.CommandError as error:
+        screen.fail(str(error), error.hint)
         sys.exit(1)
     except (ImpatientError, KeyboardInterrupt):
         sys.exit(130)
@@ -344,7 +346,7 @@ def run(drain: bool) -> None:  # noqa: FBT001
     It judges by the rules that `ach apply` has put into force, and takes up new ones by itself. SIGTERM or Ctrl-C: it
     finishes the batch, announces what is granted, and exits 0.
     """
-    from worker import operating  # noqa: PLC0415
+    from worker.commands import operating  # noqa: PLC0415
 
     _operate(lambda settings: operating.run(settings, drain=drain), loud=True)
 
@@ -352,7 +354,7 @@ def run(drain: bool) -> None:  # noqa: FBT001
 @main.command()
 def migrate() -> None:
     """Bring the database's schema up to date (a worker does so by itself at its start)."""
-    from worker import operating  # noqa: PLC0415
+    from worker.commands import operating  # noqa: PLC0415
 
     _operate(operating.migrate)
 
@@ -370,7 +372,7 @@ def apply(paths: Sequence[Path], accept_contracts: bool) -> None:  # noqa: FBT00
 
     Workers take them up without a restart. A deployed version may not change its meaning: give it a new version.
     """
-    from worker import operating  # noqa: PLC0415
+    from worker.commands import operating  # noqa: PLC0415
 
     rules = _load_good(paths)
     _operate(lambda settings: operating.apply(settings, rules, accept_contracts=accept_contracts))
@@ -379,7 +381,7 @@ def apply(paths: Sequence[Path], accept_contracts: bool) -> None:  # noqa: FBT00
 @main.command()
 def backfill() -> None:
     """Go on with a backfill that was interrupted (`ach apply` runs it by itself)."""
-    from worker import operating  # noqa: PLC0415
+    from worker.commands import operating  # noqa: PLC0415
 
     _operate(operating.bring_up_to_date)
 
@@ -388,7 +390,7 @@ def backfill() -> None:
 @click.argument("streams", nargs=-1, required=True, metavar="STREAM...")
 def emit(streams: Sequence[str]) -> None:
     """Publish recorded events (JSON Lines, also .gz and .zst; `-` is standard input) to the input stream."""
-    from worker import operating  # noqa: PLC0415
+    from worker.commands import operating  # noqa: PLC0415
 
     _operate(lambda settings: operating.emit(settings, streams))
 
@@ -397,7 +399,7 @@ def emit(streams: Sequence[str]) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print digest, unlocks and contested ones as one JSON object.")
 def digest(as_json: bool) -> None:  # noqa: FBT001
     """Print a hash of all supported unlocks and progress in the database: equal where the results are equal."""
-    from worker import operating  # noqa: PLC0415
+    from worker.commands import operating  # noqa: PLC0415
 
     _operate(lambda settings: operating.digest(settings, as_json=as_json))
 
@@ -415,7 +417,7 @@ def progress(subject: str, tenant: str, scope: str | None, as_json: bool) -> Non
 
     Of what repeats, status and progress are those of the current occurrence.
     """
-    from worker import listing  # noqa: PLC0415
+    from worker.commands import listing  # noqa: PLC0415
 
     _operate(lambda settings: listing.progress(settings, tenant, subject, scope, as_json=as_json))
 
@@ -432,7 +434,7 @@ def progress(subject: str, tenant: str, scope: str | None, as_json: bool) -> Non
 @_json_option
 def unlocks(limit: int, as_json: bool, **wanted: Unpack[_Unlocks]) -> None:  # noqa: FBT001
     """List unlocks with their status, those earned last first."""
-    from worker import listing  # noqa: PLC0415
+    from worker.commands import listing  # noqa: PLC0415
 
     _operate(lambda settings: listing.unlocks(settings, **wanted, limit=limit, as_json=as_json))
 
@@ -444,7 +446,7 @@ class _Unlocks(TypedDict):
 
 
 def _check_reason(reason: str) -> None:
-    from worker.announceable import MAX_REASON  # noqa: PLC0415
+    from worker.engine.announcement_limits import MAX_REASON  # noqa: PLC0415
 
     if len(reason) > MAX_REASON:
         raise click.UsageError(f"--reason has {len(reason):,} characters: it may have {MAX_REASON:,}, it is announced")
@@ -468,11 +470,12 @@ def grant(user: str, achievement: str, reason: str, by: str | None, **place: Unp
 
     An operator's word is the last: one that was revoked is granted again, and `ach revoke` takes it back.
     """
-    from worker import patience, tending  # noqa: PLC0415
+    from worker import server_errors  # noqa: PLC0415
+    from worker.commands import tending  # noqa: PLC0415
 
     _check_reason(reason)
     meant = tending.Meant(subject=user, achievement=achievement, **place)
-    _operate(lambda settings: tending.grant(settings, meant, reason=reason, by=by or patience.whoami()))
+    _operate(lambda settings: tending.grant(settings, meant, reason=reason, by=by or server_errors.whoami()))
 
 
 class _Place(TypedDict):
@@ -494,7 +497,9 @@ def revoke(ids: Sequence[UUID], reason: str, by: str | None, yes: bool, **where:
 
     An operator's word: no evidence brings them back. What was granted is announced as revoked.
     """
-    from worker import patience, tending, terminal  # noqa: PLC0415
+    from worker import server_errors  # noqa: PLC0415
+    from worker.commands import tending  # noqa: PLC0415
+    from worker.report import screen  # noqa: PLC0415
 
     _check_reason(reason)
     if bool(ids) == (where["achievement"] is not None):
@@ -504,8 +509,8 @@ def revoke(ids: Sequence[UUID], reason: str, by: str | None, yes: bool, **where:
     chosen = tending.Chosen(ids, **where)
     found = _operate(lambda settings: tending.unlocks_to_revoke(settings, chosen))
     if not yes:
-        terminal.confirm(f"revoke {terminal.plural(len(found), 'unlock')}, for good?")
-    _operate(lambda settings: tending.revoke_unlocks(settings, found, reason=reason, by=by or patience.whoami()))
+        screen.confirm(f"revoke {screen.plural(len(found), 'unlock')}, for good?")
+    _operate(lambda settings: tending.revoke_unlocks(settings, found, reason=reason, by=by or server_errors.whoami()))
 
 
 class _Where(TypedDict):
@@ -518,11 +523,11 @@ class _Where(TypedDict):
 @click.argument("what", type=click.Choice(["unlock"]))
 def schema(what: str) -> None:
     """Print the JSON Schema of what is announced of unlocks, grants and corrections."""
-    from worker import terminal  # noqa: PLC0415
-    from worker.announcement import schema_text  # noqa: PLC0415
+    from worker.engine.announcement import schema_text  # noqa: PLC0415
+    from worker.report import screen  # noqa: PLC0415
 
     del what
-    terminal.hand_on(schema_text())
+    screen.hand_on(schema_text())
 
 
 @main.command()
@@ -535,11 +540,12 @@ def erase(user: str, tenant: str, yes: bool, purge: bool) -> None:  # noqa: FBT0
 
     It says what it could not reach. Running it again is harmless, and finishes one that was interrupted.
     """
-    from worker import erasing, terminal  # noqa: PLC0415
+    from worker.commands import erasing  # noqa: PLC0415
+    from worker.report import screen  # noqa: PLC0415
 
     if not yes:
         _operate(lambda settings: erasing.must_be_known(settings, tenant, user))
-        terminal.confirm(f"erase everything of {user!r} in tenant {tenant!r}, for good?")
+        screen.confirm(f"erase everything of {user!r} in tenant {tenant!r}, for good?")
     _operate(lambda settings: erasing.erase(settings, tenant, user, purge=purge))
 
 
@@ -558,7 +564,7 @@ _reason_option = click.option("--reason", metavar="REASON", help="Only this reas
 @_json_option
 def dead_list(reason: str | None, replayed: bool, limit: int, as_json: bool) -> None:  # noqa: FBT001
     """List dead letters, newest first."""
-    from worker import tending  # noqa: PLC0415
+    from worker.commands import tending  # noqa: PLC0415
 
     wanted = tending.Letters(_reason(reason), replayed, limit)
     _operate(lambda settings: tending.dead_list(settings, wanted, as_json=as_json))
@@ -569,7 +575,7 @@ def dead_list(reason: str | None, replayed: bool, limit: int, as_json: bool) -> 
 @click.option("--raw", is_flag=True, help="Its bytes alone, as received: to mend them in a file.")
 def dead_show(letter_id: int, raw: bool) -> None:  # noqa: FBT001
     """Show one dead letter: why it died, and its bytes."""
-    from worker import tending  # noqa: PLC0415
+    from worker.commands import tending  # noqa: PLC0415
 
     _operate(lambda settings: tending.dead_show(settings, letter_id, raw=raw))
 
@@ -588,7 +594,7 @@ def dead_show(letter_id: int, raw: bool) -> None:  # noqa: FBT001
 )
 def dead_replay(ids: Sequence[int], body: Path | None, **wanted: Unpack[_Wanted]) -> None:
     """Send dead letters again, as they are or mended: those of some IDs, or all that match and were not sent again."""
-    from worker import resending  # noqa: PLC0415
+    from worker.commands import resending  # noqa: PLC0415
 
     reason, since, event_type = wanted["reason"], wanted["since"], wanted["event_type"]
     if not (ids or reason or event_type or since):
@@ -613,7 +619,7 @@ class _Wanted(TypedDict):
 @click.option("--all", "everything", is_flag=True, help="All of them.")
 def dead_purge(ids: Sequence[int], reason: str | None, before: str | None, everything: bool) -> None:  # noqa: FBT001
     """Delete dead letters for good."""
-    from worker import tending  # noqa: PLC0415
+    from worker.commands import tending  # noqa: PLC0415
 
     if not (ids or reason or before or everything):
         raise click.UsageError("say which: IDs, --reason, --before, or --all")
@@ -622,7 +628,7 @@ def dead_purge(ids: Sequence[int], reason: str | None, before: str | None, every
 
 
 def _reason(text: str | None) -> Reason | None:
-    from worker.verdict import Reason  # noqa: PLC0415
+    from worker.contract.reasons import Reason  # noqa: PLC0415
 
     if text is None:
         return None
@@ -645,7 +651,7 @@ def _reason(text: str | None) -> Reason | None:
 )
 def demo(keep: bool, stop: bool, folder: Path) -> None:  # noqa: FBT001
     """See it work: two recorded histories through private servers and a worker, and what was earned."""
-    from worker.demo import demo_command  # noqa: PLC0415
+    from worker.commands.demo import demo_command  # noqa: PLC0415
 
     sys.exit(0 if demo_command(folder, keep=keep, stop=stop) else 1)
 
@@ -661,7 +667,7 @@ def dev(paths: Sequence[Path], folder: Path, fresh: bool) -> None:  # noqa: FBT0
 
     Rule files are read again when they change.
     """
-    from worker.dev import dev_command  # noqa: PLC0415
+    from worker.commands.dev import dev_command  # noqa: PLC0415
 
     _load_good(paths)
     sys.exit(0 if dev_command(paths, folder, fresh=fresh) else 1)

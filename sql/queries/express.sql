@@ -34,7 +34,7 @@ LEFT JOIN LATERAL (
     LIMIT 1
 ) AS latest ON latest.stamp = $6;
 
--- name: commit_express
+-- name: commit_fast
 -- All of it in one statement, and a transaction by itself: the partitions are as we left them, the events are new, the
 -- unlocks are first ones. Where one of that is not so, nothing happens at all. An event that was there is a violation of
 -- its key: to be ready for one (ON CONFLICT) takes a quarter of what inserting does. Of the rest a text that cannot be read

@@ -1,7 +1,7 @@
 -- The ledger and who belongs to whom in it.
 
 -- part: insert_new_events
--- Rows are one text, packed as in worker/packing.py and worker/row.py, in the order of their keys; a field that is empty
+-- Rows are one text, packed as in worker/contract/packing.py and worker/contract/row.py, in the order of their keys; a field that is empty
 -- is null. OFFSET 0 has each row taken apart once.
 INSERT INTO event (
     event_id, tenant_id, user_id, event_type, occurred_at, utc_offset, occurred_at_text, source, payload, stream_seq,

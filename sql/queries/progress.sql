@@ -61,7 +61,7 @@ LEFT JOIN progress
     ON progress.tenant_id = asked.tenant_id AND progress.scope = asked.scope AND progress.subject = asked.subject;
 
 -- name: upsert_progress
--- Packed as in worker/packing.py, sorted by key.
+-- Packed as in worker/contract/packing.py, sorted by key.
 INSERT INTO progress (tenant_id, scope, subject, stamp, mark_at, mark_id, state, folded, updated_at)
 SELECT
     tenant_id, scope, subject, stamp,

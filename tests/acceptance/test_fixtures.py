@@ -20,12 +20,12 @@ from dsl.parse import parse
 from dsl.source import Source
 from dsl.types import FieldType, Unit
 from tests.fixture_library import FIXTURES, NOW, Fixture, by_reference, histories, in_process, stories
-from worker.authoring import run_examples
-from worker.replay import Result
+from worker.commands.authoring import run_examples
+from worker.contract.reasons import Reason
+from worker.engine.replay import Result
+from worker.local.replay_worker import replay_on
 from worker.rulefiles import load
 from worker.settings import Clock, Settings
-from worker.through import replay_on
-from worker.verdict import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -13,7 +13,7 @@ import anyio
 import pytest
 
 from tests.acceptance.conftest import ACH
-from tests.worker.test_terminal import obeyed
+from tests.worker.report.test_screen import obeyed
 
 if TYPE_CHECKING:
     from tests.acceptance.conftest import Ran, Shell

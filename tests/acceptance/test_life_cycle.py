@@ -9,15 +9,15 @@ import asyncpg
 import pytest
 
 from tests.acceptance.conftest import ROOT, read_until
-from worker.backfill import SupersededError
-from worker.embedded import embedded, stop_detached
+from worker.admin.backfill import SupersededError
+from worker.local.embedded import embedded, stop_detached
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
     from pathlib import Path
 
     from tests.acceptance.conftest import Ran, Shell
-    from worker.embedded import Servers
+    from worker.local.embedded import Servers
 
 pytestmark = pytest.mark.anyio
 

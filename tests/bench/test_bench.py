@@ -20,7 +20,7 @@ from bench.runs import Speed, Verdict
 from bench.soon import Latency
 from dsl.calendar import format_instant
 from dsl.compile import compile_rules
-from worker.replay import replay
+from worker.engine.replay import replay
 from worker.rulefiles import load
 
 if TYPE_CHECKING:

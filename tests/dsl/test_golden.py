@@ -76,7 +76,7 @@ def test_golden(name: str, text: str) -> None:
 def test_every_code_has_a_golden_example() -> None:
     seen = {each.code for _, text in chunks() for each in expected(text)}
     # More errors than fit a golden file: test_parse.py. What is in force: tests/acceptance/test_diagnostic_pages.py. A
-    # reward larger than a golden file should be: tests/worker/test_announceable.py.
+    # reward larger than a golden file should be: tests/worker/engine/test_announcement_limits.py.
     assert set(CODES) - seen == {"ACH121", "ACH422", "ACH423"}
 
 

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from dsl.advice import examine
 from dsl.diagnostics import LONGEST_LINE, Diagnostic, render
 from tests.dsl.programs import texts
-from worker.reports import as_problem, github, sarif
+from worker.report.diagnostics import as_problem, github, sarif
+from worker.report.facts import truths
 from worker.rulefiles import build
-from worker.truths import truths
 
 MAX_SECONDS: Final = 5.0
 SHOWN: Final = 50

@@ -9,9 +9,9 @@ import pytest
 from dsl.calendar import format_instant
 from dsl.explain import Asked, explain
 from dsl.fold import fold, standings
-from tests.property import reference
-from tests.property.hand import e
-from tests.property.reading import read
+from tests.reference import reference
+from tests.reference.hand import e
+from tests.reference.reading import read
 from worker.rulefiles import build
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from dsl.graph import dot, mermaid, picture
 from dsl.outcome import run
 from dsl.progress import encode
 from dsl.remembers import Inventory, inventory, size_of
-from tests.property import strategies
+from tests.reference import strategies
+from worker.report.facts import truths
 from worker.rulefiles import RuleSet, build
-from worker.truths import truths
 
 EVENTS: Final = "event a { n: int >= 0, x: decimal >= 0, s: string }\nevent b { s: string }\n"
 

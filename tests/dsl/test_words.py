@@ -7,7 +7,7 @@ from dsl import words
 from dsl.parse import parse
 from dsl.source import Source
 from dsl.syntax import Achievement, Condition
-from tests.property import strategies
+from tests.reference import strategies
 
 
 def _version(body: str) -> Achievement:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from dsl.calendar import format_instant
 from dsl.types import SECOND
 from tests.faults.changes_rules import Rulebook, Version, edited, first_rules
-from worker.partition import event_subject, partition_of
+from worker.contract.partition import event_subject, partition_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence

@@ -28,10 +28,10 @@ from tests.faults.changes_model import (
 )
 from tests.faults.changes_world import Target
 from tests.faults.oracle import announcements, corrected
-from tests.property.reading import read
-from tests.property.reference import supported_unlocks
-from worker.results import StaleError, read_results
-from worker.rules import load_deployed
+from tests.reference.reading import read
+from tests.reference.reference import supported_unlocks
+from worker.admin.results import StaleError, read_results
+from worker.pipeline.rules_in_force import load_deployed
 from worker.settings import Clock
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from dsl.progress import State
     from tests.faults.changes_world import World
-    from tests.property.ruleset import Ruleset
+    from tests.reference.ruleset import Ruleset
 
 SLOW_EVENTS: Final = 40
 """Up to so many events the slow reference judges too."""

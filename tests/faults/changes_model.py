@@ -18,8 +18,8 @@ from dsl.event import Event
 from dsl.fold import fold
 from dsl.outcome import Subject, Unlock, by_subject, canonical_order
 from tests.faults.changes_world import Target
-from tests.property.reading import read
-from worker.deployed import RuleFile, read_rules
+from tests.reference.reading import read
+from worker.engine.rule_set import RuleFile, read_rules
 from worker.settings import Clock
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from dsl.types import Value
     from tests.faults.changes_chain import Apply, Sent
     from tests.faults.changes_world import World
-    from tests.property.ruleset import FieldRule, Ruleset
+    from tests.reference.ruleset import FieldRule, Ruleset
     from worker.rulefiles import RuleSet
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)

@@ -35,22 +35,25 @@ from tests.faults.changes_chain import (
     Send,
     Together,
 )
-from worker import backfill as backfilling
-from worker import deployed, express, folding, notifier, pipeline, rules
-from worker.backfill import backfill, bring_up_to_date
-from worker.deployed import RuleFile, read_rules
-from worker.erasure import erase_user
-from worker.granting import CannotGrantError, grant_by_hand
-from worker.message import Message
-from worker.notifier import Notifier
-from worker.pipeline import InForce, Pipeline
-from worker.revoking import revoke
-from worker.rules import MeaningChangedError, apply_rules, load_deployed
+from worker.admin import backfill as backfilling
+from worker.admin import rollout
+from worker.admin.backfill import backfill, bring_up_to_date
+from worker.admin.erasure import erase_user
+from worker.admin.manual_grant import CannotGrantError, grant_by_hand
+from worker.admin.revocation import revoke
+from worker.admin.rollout import MeaningChangedError, apply_rules
+from worker.broker.streams import Broker, BrokerAwayError, open_broker
+from worker.contract.message import Message
+from worker.engine import rule_set
+from worker.engine.rule_set import RuleFile, read_rules
+from worker.engine.state_cache import StateCache
+from worker.engine.stats import Stats
+from worker.pipeline import fast_path, folding, outbox, pipeline
+from worker.pipeline.outbox import Notifier
+from worker.pipeline.pipeline import InForce, Pipeline
+from worker.pipeline.rules_in_force import load_deployed
 from worker.settings import Clock, Settings
-from worker.standing import Memory
-from worker.stats import Stats
 from worker.store import Session, UnavailableError, open_store
-from worker.stream import Broker, BrokerAwayError, open_broker
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator, Sequence
@@ -59,7 +62,7 @@ if TYPE_CHECKING:
 
     from dsl.outcome import Subject
     from tests.faults.changes_chain import Crash, Sizes
-    from worker.pipeline import Committed
+    from worker.pipeline.pipeline import Committed
     from worker.rulefiles import RuleSet
     from worker.store import Store
 
@@ -125,10 +128,10 @@ def fused() -> Generator[None]:
         stack.enter_context(patch.object(Broker, "announce", _announcements_seen(Broker.announce)))
         stack.enter_context(patch.object(asyncpg.Connection, "execute", _commits_seen(asyncpg.Connection.execute)))
         # An answer that is lost is asked for again at once.
-        for module in (pipeline, notifier):
+        for module in (pipeline, outbox):
             stack.enter_context(patch.object(module, "delays", _at_once))
         # The same few rules are read by worker, backfill and judge.
-        for module in (rules, deployed):
+        for module in (rollout, rule_set):
             stack.enter_context(patch.object(module, "read_rules", _read_once))
         yield
 
@@ -191,8 +194,8 @@ def sized(sizes: Sizes) -> Generator[None]:
         (folding, "CHECKPOINT_EVERY", sizes.checkpoint_every),
         (folding, "CHECKPOINT_BYTES", 10**6),
         (folding, "CHECKPOINTS_KEPT", 3),
-        (express, "SAVE_EVERY", sizes.save_every),
-        (express, "WORTH_IT", sizes.worth_it),
+        (fast_path, "SAVE_EVERY", sizes.save_every),
+        (fast_path, "WORTH_IT", sizes.worth_it),
         (backfilling, "PAGE", sizes.page),
         (backfilling, "PIECE", sizes.piece),
     )
@@ -233,7 +236,7 @@ class _Worker:
         self.pipeline = Pipeline(
             store,
             settings,
-            Memory(name, world.chain.remembered),
+            StateCache(name, world.chain.remembered),
             Stats(),
             in_force=InForce(lambda: load_deployed(store, settings)),
             now=lambda: world.now,

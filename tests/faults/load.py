@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from dsl.calendar import format_instant
 from dsl.event import Event
-from worker.partition import event_subject
+from worker.contract.partition import event_subject
 
 if TYPE_CHECKING:
     from dsl.types import Value

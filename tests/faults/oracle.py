@@ -20,11 +20,11 @@ from dsl.analyze import verdicts
 from dsl.calendar import format_instant
 from dsl.event import Event
 from dsl.outcome import Outcome, Unlock, digest, run
-from tests.property.reading import read
-from tests.property.reference import outcome as slow_outcome
+from tests.reference.reading import read
+from tests.reference.reference import outcome as slow_outcome
+from worker.admin.results import read_results
 from worker.app import wall_clock
-from worker.results import read_results
-from worker.rules import load_deployed
+from worker.pipeline.rules_in_force import load_deployed
 from worker.store import open_store
 
 if TYPE_CHECKING:
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from nats.js import JetStreamContext
 
     from tests.faults.load import Sent
-    from worker.deployed import Deployed
-    from worker.results import Stored
+    from worker.admin.results import Stored
+    from worker.engine.rule_set import Deployed
     from worker.settings import Settings
 
 HEALING_SECONDS: Final = 30.0

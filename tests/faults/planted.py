@@ -24,7 +24,7 @@ KEYS: Final = "property/test_keys.py"
 EXACT: Final = "property/test_exact.py"
 PROTOCOL: Final = "faults/test_protocol.py"
 EDGES: Final = "faults/test_edges.py"
-CONTRACT: Final = "worker/test_contract.py"
+CONTRACT: Final = "worker/contract/test_strict_reader.py"
 AGREEMENT: Final = "property/test_agreement.py::test_explanations_agree_in_the_corners"
 CORNERS: Final = "property/test_agreement.py::test_the_fold_follows_the_definition_in_the_corners"
 MOMENTS: Final = "dsl/test_moments.py"
@@ -60,7 +60,7 @@ _SERVING: Final = (
     Bug(
         "fence_of_users_alone",
         "a batch holds the partitions of teams and tenants too",
-        "worker/fence.py",
+        "worker/pipeline/fence.py",
         "wanted = {partition_of(*subject) for subject in attempt.subjects}",
         "wanted = {partition_of(*group.concern.user) for group in attempt.batch.groups}",
         (f"{PROTOCOL}::test_a_batch_waits_for_the_partition_of_everybody_concerned",),
@@ -68,7 +68,7 @@ _SERVING: Final = (
     Bug(
         "backfill_without_fence",
         "a backfill holds the partition of its piece",
-        "worker/backfill.py",
+        "worker/admin/backfill.py",
         'held = await session.rows(Held, "take_partitions", [partition], NOBODY)',
         'held = await session.rows(Held, "take_partitions", [], NOBODY)',
         (f"{PROTOCOL}::test_a_backfill_waits_for_the_partition",),
@@ -84,7 +84,7 @@ _SERVING: Final = (
     Bug(
         "events_written_as_they_come",
         "multi-row writes are sorted by key",
-        "worker/row.py",
+        "worker/engine/event_rows.py",
         "    ordered = sorted(rows)\n",
         "    ordered = list(rows)\n",
         (f"{PROTOCOL}::test_rows_are_written_in_the_order_of_their_keys",),
@@ -92,7 +92,7 @@ _SERVING: Final = (
     Bug(
         "unlocks_written_as_they_come",
         "multi-row writes are sorted by key",
-        "worker/grants.py",
+        "worker/pipeline/grants.py",
         '    new.sort(key=lambda pair: (*pair[0], pair[1].achievement, pair[1].tier or "", pair',
         '    sorted(new, key=lambda pair: (*pair[0], pair[1].achievement, pair[1].tier or "", pair',
         (f"{PROTOCOL}::test_rows_are_written_in_the_order_of_their_keys",),
@@ -100,7 +100,7 @@ _SERVING: Final = (
     Bug(
         "progress_written_as_it_comes",
         "multi-row writes are sorted by key",
-        "worker/folding.py",
+        "worker/pipeline/folding.py",
         "in sorted(standings.items(), key=itemgetter(0))",
         "in standings.items()",
         (f"{PROTOCOL}::test_rows_are_written_in_the_order_of_their_keys",),
@@ -108,15 +108,15 @@ _SERVING: Final = (
     Bug(
         "cache_kept_after_the_fence_moved",
         "what is remembered is valid while the generation is one's own",
-        "worker/standing.py",
+        "worker/engine/state_cache.py",
         "known = owner == self.owner and self._written.pop(partition, None) == generation",
         "known = self._written.pop(partition, None) is not None",
-        ("worker/test_standing.py",),
+        ("worker/engine/test_state_cache.py",),
     ),
     Bug(
         "cache_kept_after_a_failed_batch",
         "a failed batch makes void what it has moved in memory",
-        "worker/standing.py",
+        "worker/engine/state_cache.py",
         "            self._lives[partition] += 1\n",
         "            self._written[partition] = hold.generations[partition]\n",
         (f"{PROTOCOL}::test_what_is_refused_after_judging_leaves_nothing_behind",),
@@ -124,7 +124,7 @@ _SERVING: Final = (
     Bug(
         "rules_epoch_not_checked",
         "no batch is committed under rules that are no longer in force",
-        "worker/fence.py",
+        "worker/pipeline/fence.py",
         "if any(row.rules_epoch != attempt.batch.rules.epoch for row in held):",
         "if any(row.rules_epoch < attempt.batch.rules.epoch for row in held):",
         (f"{RULES}::test_new_rules_while_a_worker_runs",),
@@ -132,7 +132,7 @@ _SERVING: Final = (
     Bug(
         "stamp_without_epoch",
         "a plan that comes back knows that it was away",
-        "worker/deployed.py",
+        "worker/engine/rule_set.py",
         'scope: f"{plan.fingerprint}@{since.get(scope, epoch)}"',
         'scope: f"{plan.fingerprint}@{0 * since.get(scope, epoch)}"',
         (f"{RULES}::test_a_plan_that_comes_back_has_missed_nothing",),
@@ -140,10 +140,10 @@ _SERVING: Final = (
     Bug(
         "partition_by_a_salted_hash",
         "all workers agree on the partition of a subject",
-        "worker/partition.py",
+        "worker/contract/partition.py",
         'return crc32(f"{tenant}\\0{scope}\\0{subject}".encode()) % partitions',
         'return hash(f"{tenant}\\0{scope}\\0{subject}".encode()) % partitions',
-        ("worker/test_partition.py",),
+        ("worker/contract/test_partition.py",),
     ),
     # -- commits and acknowledgements --
     Bug(
@@ -165,15 +165,15 @@ _SERVING: Final = (
     Bug(
         "heartbeat_taken_for_a_message",
         "what the broker says of a request is heard as such",
-        "worker/frames.py",
+        "worker/broker/protocol.py",
         'reply = words[3] if len(words) == _REPLIED[words[0]] else ""',
         'reply = words[3] if len(words) > 4 else ""',
-        ("worker/test_stream.py",),
+        ("worker/broker/test_streams.py",),
     ),
     Bug(
         "two_batches_in_one",
         "a batch is no larger than it may be",
-        "worker/intake.py",
+        "worker/pipeline/intake.py",
         "BATCH_BYTES - (0 if self._open is None else self._open.held.bytes)",
         "BATCH_BYTES",
         ("integration/test_intake.py",),
@@ -181,47 +181,47 @@ _SERVING: Final = (
     Bug(
         "frames_of_anybody",
         "what another subscription gets is not taken for a message",
-        "worker/frames.py",
+        "worker/broker/protocol.py",
         "        and words[2::_WORDS].count(sid) == number\n",
         "",
-        ("worker/test_stream.py",),
+        ("worker/broker/test_streams.py",),
     ),
     Bug(
         "a_line_within_a_body_taken_for_its_end",
         "messages reach the engine as they were published, whatever they hold",
-        "worker/frames.py",
+        "worker/broker/protocol.py",
         "        and words[4::_WORDS] == [*map(str, map(len, bodies))]\n",
         "",
-        ("worker/test_stream.py",),
+        ("worker/broker/test_streams.py",),
     ),
     Bug(
         "others_frames_cut_off",
         "what another subscription gets is not lost among messages",
-        "worker/client.py",
+        "worker/broker/client.py",
         "            await super().parse()\n            if self.buf is not theirs:",
         "            if self.buf is not theirs:",
-        ("worker/test_stream.py",),
+        ("worker/broker/test_streams.py",),
     ),
     Bug(
         "deliveries_of_longer_replies_read_as_short_ones",
         "a message is told by its place in the stream",
-        "worker/message.py",
-        "        len(tokens) != number * _SHORT\n        or ",
+        "worker/broker/deliveries.py",
+        "        len(tokens) != number * SHORT\n        or ",
         "        ",
-        ("worker/test_batch.py",),
+        ("worker/engine/test_batch.py",),
     ),
     Bug(
         "mark_within_a_value",
         "values reach the ledger as they are, whatever they hold",
-        "worker/packing.py",
+        "worker/contract/packing.py",
         "if text.count(separator) != len(column) or text.count(null) != nulls:",
         "if text.count(null) < nulls:",
-        ("worker/test_packing.py",),
+        ("worker/contract/test_packing.py",),
     ),
     Bug(
         "partitions_of_our_own",
         "the broker's partitions are those that the ledger locks",
-        "worker/partition.py",
+        "worker/contract/partition.py",
         "_fnv1a(token(tenant) + token(subject))",
         "_fnv1a(tenant + subject)",
         ("integration/test_partitions.py",),
@@ -229,7 +229,7 @@ _SERVING: Final = (
     Bug(
         "retry_of_half_a_batch",
         "a failed batch is tried again as a whole",
-        "worker/pipeline.py",
+        "worker/pipeline/pipeline.py",
         "                await self._wait(error, delay, waiting)\n                continue\n",
         "                await self._wait(error, delay, waiting)\n"
         "                batch = next(batch.pieces(max(1, batch.size // 2)))\n                continue\n",
@@ -238,7 +238,7 @@ _SERVING: Final = (
     Bug(
         "a_failed_commit_taken_for_done",
         "a commit of unknown outcome is tried again",
-        "worker/pipeline.py",
+        "worker/pipeline/pipeline.py",
         "                await self._wait(error, delay, waiting)\n                continue\n",
         "                await self._wait(error, delay, waiting)\n                return attempt.letters\n",
         (f"{PROTOCOL}::test_what_failed_is_tried_again_as_a_whole",),
@@ -246,7 +246,7 @@ _SERVING: Final = (
     Bug(
         "nak_lost",
         "what a stopped worker has not committed is given back at once",
-        "worker/stream.py",
+        "worker/broker/streams.py",
         'await self._send(message.reply, b"-NAK")',
         'await self._send(message.reply, b"+WPI")',
         (f"{PROTOCOL}::test_nothing_is_acknowledged_before_it_is_committed",),
@@ -262,7 +262,7 @@ _SERVING: Final = (
     Bug(
         "dead_letter_outside_of_the_transaction",
         "dead letters are buried with their batch, or not at all",
-        "worker/pipeline.py",
+        "worker/pipeline/pipeline.py",
         "        async with self._store.transaction() as session:\n            await take_partitions",
         "        async with self._store.transaction() as other:\n"
         "            await bury(other, self._settings, attempt.letters, now=attempt.batch.now)\n"
@@ -272,7 +272,7 @@ _SERVING: Final = (
     Bug(
         "culprit_dropped",
         "what the database refuses is a dead letter, and nothing is lost silently",
-        "worker/pipeline.py",
+        "worker/pipeline/pipeline.py",
         "return await self._commit(batch.condemned(reason, str(error)), waiting=waiting, certain=False)",
         "return []",
         (f"{PIPELINE}::test_what_the_database_refuses_is_found_and_buried",),
@@ -280,7 +280,7 @@ _SERVING: Final = (
     Bug(
         "neighbours_of_the_culprit_dropped",
         "a poison message never blocks its batch",
-        "worker/pipeline.py",
+        "worker/pipeline/pipeline.py",
         "        for piece in batch.pieces((batch.size + 1) // 2):\n"
         "            letters.extend(await self._commit(piece, waiting=waiting, certain=False))\n",
         "        piece = next(batch.pieces((batch.size + 1) // 2))\n"
@@ -294,7 +294,7 @@ _RECORDING: Final = (
     Bug(
         "dedup_by_id_without_body",
         "another body under a known id is a dead letter",
-        "worker/ledger.py",
+        "worker/pipeline/ledger.py",
         "if same_body(item.event, item.written, known):",
         "if same_body(item.event, item.written, known) or item is not None:",
         (f"{PIPELINE}::test_another_body_under_a_known_id_is_a_dead_letter",),
@@ -302,7 +302,7 @@ _RECORDING: Final = (
     Bug(
         "dedup_by_bytes",
         "the same event in another guise is a duplicate",
-        "worker/bodies.py",
+        "worker/contract/sameness.py",
         "return written.payload == stored.payload or _json(written.payload) == _json(stored.payload)",
         "return written.payload == stored.payload",
         (f"{PIPELINE}::test_copies_are_counted_once",),
@@ -310,7 +310,7 @@ _RECORDING: Final = (
     Bug(
         "copy_compared_with_its_own_batch",
         "what the ledger had is compared with the ledger",
-        "worker/ledger.py",
+        "worker/pipeline/ledger.py",
         "known.get(item.key) or _body(firsts[item.key])",
         "_body(firsts[item.key])",
         (f"{PIPELINE}::test_another_body_under_a_known_id_is_a_dead_letter",),
@@ -326,7 +326,7 @@ _RECORDING: Final = (
     Bug(
         "ids_of_all_tenants_in_one_pot",
         "an id belongs to its tenant",
-        "worker/row.py",
+        "worker/contract/row.py",
         "{event.tenant}",
         "t",
         (f"{PIPELINE}::test_ids_belong_to_their_tenant",),
@@ -334,7 +334,7 @@ _RECORDING: Final = (
     Bug(
         "tombstones_ignored",
         "an erased user's events stay out",
-        "worker/ledger.py",
+        "worker/pipeline/ledger.py",
         "if any(standing.erased for standing in attempt.standings.values()):",
         "if all(standing.erased for standing in attempt.standings.values()) and not items:",
         (f"{PIPELINE}::test_erased_users_stay_out",),
@@ -342,7 +342,7 @@ _RECORDING: Final = (
     Bug(
         "members_not_listed",
         "the ledger knows the events of a team",
-        "worker/ledger.py",
+        "worker/pipeline/ledger.py",
         "if subject.scope not in FIELDLESS\n    )\n    if rows:",
         "if subject.scope not in FIELDLESS\n    )\n    if len(rows) > 1:",
         (f"{RULES}::test_scopes_of_fields_and_tenants",),
@@ -351,7 +351,7 @@ _RECORDING: Final = (
     Bug(
         "nul_let_through",
         "text that no database takes is a dead letter",
-        "worker/contract.py",
+        "worker/contract/strict_reader.py",
         'if b"\\\\" in body and _NUL.search(body):',
         'if b"\\\\" in body and not body:',
         (f"{CONTRACT}::test_text_that_no_database_takes",),
@@ -359,7 +359,7 @@ _RECORDING: Final = (
     Bug(
         "tenant_of_the_subject_ignored",
         "nobody writes into another tenant",
-        "worker/contract.py",
+        "worker/contract/strict_reader.py",
         "if not bound.fits_tenant(tenant):",
         "if not bound.fits_tenant(tenant) and not tenant:",
         (f"{PIPELINE}::test_the_tenant_of_the_subject_is_the_tenant",),
@@ -367,23 +367,23 @@ _RECORDING: Final = (
     Bug(
         "one_mark_for_all",
         "no body passes for two when many are read as one",
-        "worker/plain.py",
+        "worker/contract/bulk_reader.py",
         " or found[1::2] != [_MARK] * (len(bodies) - 1):",
         ":",
-        ("worker/test_plain.py",),
+        ("worker/contract/test_bulk_reader.py",),
     ),
     Bug(
         "tenants_of_many_ignored",
         "nobody writes into another tenant, in however large a crowd",
-        "worker/plain.py",
+        "worker/contract/bulk_reader.py",
         "if not (bound.fits_tenant(name) and bound.fits_user(user)):",
         "if not (bound.fits_tenant(name) and bound.fits_user(user)) and not tenant:",
-        ("worker/test_plain.py",),
+        ("worker/contract/test_bulk_reader.py",),
     ),
     Bug(
         "the_future_let_in",
         "one bad clock does not make every later event late",
-        "worker/contract.py",
+        "worker/contract/strict_reader.py",
         "if at > now + self._skew:",
         "if at > now + self._skew * 10**6:",
         (CONTRACT,),
@@ -391,7 +391,7 @@ _RECORDING: Final = (
     Bug(
         "depth_not_bounded",
         "nothing nests deeper than MAX_DEPTH",
-        "worker/contract.py",
+        "worker/contract/strict_reader.py",
         "> MAX_DEPTH and _depth(body) > MAX_DEPTH",
         "> MAX_DEPTH and _depth(body) > 100 * MAX_DEPTH",
         (f"{CONTRACT}::test_depth",),
@@ -411,7 +411,7 @@ _JUDGING: Final = (
     Bug(
         "step_although_late",
         "what is late is folded again",
-        "worker/folding.py",
+        "worker/pipeline/folding.py",
         "    if mark is None or (mark.at, mark.id) < canonical_order(events[0]):\n",
         "    if mark is None or events:\n",
         (f"{PIPELINE}::test_late_events_fold_as_if_they_had_been_in_time",),
@@ -419,7 +419,7 @@ _JUDGING: Final = (
     Bug(
         "late_event_lost",
         "a late event counts like any other",
-        "worker/folding.py",
+        "worker/pipeline/folding.py",
         "            anew[subject.scope][subject] = first\n",
         "            pass\n",
         (f"{PIPELINE}::test_late_events_fold_as_if_they_had_been_in_time",),
@@ -476,7 +476,7 @@ _JUDGING: Final = (
     Bug(
         "batch_stepped_as_it_came",
         "a batch is stepped in canonical order",
-        "worker/folding.py",
+        "worker/pipeline/folding.py",
         "            events.sort(key=canonical_order)\n",
         "            pass\n",
         DRAWN,
@@ -484,7 +484,7 @@ _JUDGING: Final = (
     Bug(
         "first_of_the_batch_taken_for_its_earliest",
         "a batch is as late as its earliest event",
-        "worker/folding.py",
+        "worker/pipeline/folding.py",
         "first = Position(events[0].at, events[0].id) if late",
         "first = Position(events[-1].at, events[-1].id) if late",
         (f"{PROTOCOL}::test_a_batch_is_as_late_as_its_earliest_event",),
@@ -501,7 +501,7 @@ _JUDGING: Final = (
     Bug(
         "backfill_skips_a_subject",
         "a backfill reaches everybody",
-        "worker/backfill.py",
+        "worker/admin/backfill.py",
         "yield subjects[at : at + PIECE]",
         "yield subjects[at : at + PIECE - 1]",
         (f"{PROTOCOL}::test_a_backfill_reaches_everybody",),
@@ -709,7 +709,7 @@ _JUDGING: Final = (
     Bug(
         "message_id_of_two_tenants",
         "the broker does not take an event for that of another tenant",
-        "worker/emit.py",
+        "worker/broker/outgoing.py",
         '    text = f"{token(tenant)}:{event}"\n',
         '    text = f"{tenant}:{event}"\n',
         (f"{KEYS}::test_a_colon_does_not_move_an_event_to_another_tenant",),
@@ -777,7 +777,7 @@ _JUDGING: Final = (
         "dsl/explain/occurrences.py",
         "        return _earned(known, name, unit) or _unit(known, name, current, (unit, clock))\n",
         "        return _unit(known, name, current, (unit, clock))\n",
-        ("worker/test_explaining.py::test_an_occurrence_that_was_earned_is_found_whatever_day_it_is_now",),
+        ("worker/commands/test_explaining.py::test_an_occurrence_that_was_earned_is_found_whatever_day_it_is_now",),
     ),
     Bug(
         "unit_before_the_start_left_out",
@@ -809,15 +809,15 @@ _JUDGING: Final = (
         "dsl/clock.py",
         "        return 0 if now.event is None else now.event.offset\n",
         "        del now\n        return 0\n",
-        ("worker/test_explaining.py", AGREEMENT),
+        ("worker/commands/test_explaining.py", AGREEMENT),
     ),
     Bug(
         "one_tier_without_the_occurrence_refuses_all",
         "an occurrence that only one tier has is explained",
-        "worker/explaining.py",
+        "worker/commands/explaining.py",
         "            refused.append(error)\n",
         "            raise CannotExplainError(str(error)) from error\n",
-        ("worker/test_explaining.py::test_an_occurrence_that_only_one_tier_has",),
+        ("worker/commands/test_explaining.py::test_an_occurrence_that_only_one_tier_has",),
     ),
 )
 
@@ -826,7 +826,7 @@ _GRANTING: Final = (
     Bug(
         "unlock_id_from_the_event",
         "an unlock's id is a hash of its key alone",
-        "worker/reconcile.py",
+        "worker/engine/reconcile.py",
         'grant.tier or "", grant.occurrence or "")]\n',
         'grant.tier or "", grant.occurrence or "", grant.event_id)]\n',
         (f"{PIPELINE}::test_late_evidence_moves_what_was_earned_and_not_what_was_granted",),
@@ -850,7 +850,7 @@ _GRANTING: Final = (
     Bug(
         "lost_evidence_not_noticed",
         "what is no longer supported is contested",
-        "worker/reconcile.py",
+        "worker/engine/reconcile.py",
         "if row.unlock_id not in supported and complete.covers(row)",
         "if row.unlock_id in supported and complete.covers(row)",
         (f"{PIPELINE}::test_contested_and_restored",),
@@ -874,7 +874,7 @@ _GRANTING: Final = (
     Bug(
         "earned_at_stays",
         "late evidence moves what was earned",
-        "worker/reconcile.py",
+        "worker/engine/reconcile.py",
         "elif (row.version, row.earned_at, row.event_id) != (grant.version, grant.earned_at, grant.event_id):",
         "elif row.version != grant.version:",
         (f"{PIPELINE}::test_late_evidence_moves_what_was_earned_and_not_what_was_granted",),
@@ -898,10 +898,10 @@ _GRANTING: Final = (
     Bug(
         "revoked_grant_comes_back",
         "an operator's word is the last",
-        "worker/reconcile.py",
+        "worker/engine/reconcile.py",
         "if row is None or row.state is State.REVOKED:",
         "if row is None:",
-        ("worker/test_reconcile.py",),
+        ("worker/engine/test_reconcile.py",),
     ),
     # -- announcements --
     Bug(
@@ -916,7 +916,7 @@ _GRANTING: Final = (
     Bug(
         "marked_before_it_is_announced",
         "what was not announced is not marked",
-        "worker/notifier.py",
+        "worker/pipeline/outbox.py",
         "            some, news = await self._announce_claimed(claimed) if claimed else (claimed, {})\n",
         "            async with self._store.transaction() as other:\n"
         "                # As if the claim had been committed first.\n"
@@ -928,7 +928,7 @@ _GRANTING: Final = (
     Bug(
         "second_announcement_let_through",
         "the broker refuses a second announcement for ever",
-        "worker/announcing.py",
+        "worker/broker/announce.py",
         ", self._after_header: str(one.after)}",
         "}",
         (f"{PIPELINE}::test_the_broker_refuses_a_second_announcement_for_ever",),
@@ -936,7 +936,7 @@ _GRANTING: Final = (
     Bug(
         "announced_and_not_marked",
         "what was announced is not announced again",
-        "worker/notifier.py",
+        "worker/pipeline/outbox.py",
         'await session.run("mark_published", sorted(one.unlock_id for one in some), self._now())\n',
         'await session.run("mark_published", sorted(one.unlock_id for one in some)[1:], self._now())\n',
         (f"{PROTOCOL}::test_an_unlock_that_was_not_announced_is_not_marked",),
@@ -944,7 +944,7 @@ _GRANTING: Final = (
     Bug(
         "fresh_marked_before_it_is_announced",
         "what was not announced is not marked",
-        "worker/notifier.py",
+        "worker/pipeline/outbox.py",
         "                some, news = await self._announce(some)\n            except",
         f"    {_MARK_FRESH}                some, news = await self._announce(some)\n            except",
         (f"{PROTOCOL}::test_what_was_just_granted_and_not_announced_is_not_marked",),
@@ -952,7 +952,7 @@ _GRANTING: Final = (
     Bug(
         "fresh_announced_and_not_marked",
         "what was announced is not announced again",
-        "worker/notifier.py",
+        "worker/pipeline/outbox.py",
         _MARK_FRESH,
         "            pass\n",
         (f"{PROTOCOL}::test_what_was_just_granted_is_announced_and_marked",),
@@ -960,7 +960,7 @@ _GRANTING: Final = (
     Bug(
         "marked_after_the_relay",
         "what was announced is not announced again",
-        "worker/notifier.py",
+        "worker/pipeline/outbox.py",
         "if self._unmarked and (self._missed or correct or not self._busy() or monotonic() >= self._mark_at):",
         "if self._unmarked and (not self._busy() or monotonic() >= self._mark_at):",
         ("faults/test_protocol.py::test_what_was_announced_and_not_marked_is_marked_before_anything_else",),
@@ -968,7 +968,7 @@ _GRANTING: Final = (
     Bug(
         "marks_put_off_for_ever",
         "what was announced is marked soon",
-        "worker/notifier.py",
+        "worker/pipeline/outbox.py",
         "self._next_correction(), self._mark_at if self._unmarked else inf)",
         "self._next_correction())",
         ("faults/test_protocol.py::test_what_was_announced_is_marked_soon",),
@@ -984,7 +984,7 @@ _GRANTING: Final = (
     Bug(
         "too_busy_to_look",
         "what settles is announced however busy we are",
-        "worker/notifier.py",
+        "worker/pipeline/outbox.py",
         "self._look_at = min(self._look_at, await self._nap() + monotonic(), self._refused.next_at)",
         "self._look_at = await self._nap() + monotonic()",
         (f"{PROTOCOL}::test_what_settles_is_announced_however_busy_we_are",),
@@ -992,7 +992,7 @@ _GRANTING: Final = (
     Bug(
         "fresh_left_where_it_failed",
         "what could not be announced at once is announced later",
-        "worker/notifier.py",
+        "worker/pipeline/outbox.py",
         "self._fresh, self._missed = [], True",
         "self._fresh = []",
         (f"{PROTOCOL}::test_what_could_not_be_announced_at_once_is_announced_soon",),
@@ -1008,7 +1008,7 @@ _GRANTING: Final = (
     Bug(
         "held_and_forgotten",
         "what somebody holds is announced once they have let go",
-        "worker/notifier.py",
+        "worker/pipeline/outbox.py",
         "self._held = len(claimed) < AT_ONCE and not",
         "self._held = False and not",
         (f"{PROTOCOL}::test_what_somebody_held_is_announced_soon",),
@@ -1016,7 +1016,7 @@ _GRANTING: Final = (
     Bug(
         "uncertain_unlocks_from_memory_alone",
         "everything that is granted is announced",
-        "worker/notifier.py",
+        "worker/pipeline/outbox.py",
         "if not done.certain or len(self._fresh) + len(fresh) > MOST_FRESH:",
         "if len(self._fresh) + len(fresh) > MOST_FRESH:",
         (f"{PROTOCOL}::test_what_a_commit_of_unknown_outcome_granted_is_announced",),
@@ -1024,7 +1024,7 @@ _GRANTING: Final = (
     Bug(
         "unknown_outcome_taken_for_certain",
         "whoever has tried before does not know all that was decided",
-        "worker/pipeline.py",
+        "worker/pipeline/pipeline.py",
         "            return await self._commit(batch, waiting=waiting, certain=False)\n        return",
         "            return await self._commit(batch, waiting=waiting)\n        return",
         (f"{EXPRESS}::test_a_commit_of_unknown_outcome",),
@@ -1086,7 +1086,7 @@ _HURRYING: Final = (
     Bug(
         "express_for_what_is_no_news",
         "what is late is taken to be new as long as that is right",
-        "worker/express.py",
+        "worker/pipeline/fast_path.py",
         "        if tale.behind and not trusting and canonical_order(tale.events[0]) < latest:\n            continue\n",
         "",
         (f"{EXPRESS}::test_what_is_late_and_no_news_costs_trust",),
@@ -1094,7 +1094,7 @@ _HURRYING: Final = (
     Bug(
         "express_for_the_latest_event_again",
         "a copy goes the long way",
-        "worker/tale.py",
+        "worker/engine/user_events.py",
         "            elif place == latest:\n                return False\n            else:\n",
         "            else:\n",
         (f"{EXPRESS}::test_the_latest_event_again",),
@@ -1102,7 +1102,7 @@ _HURRYING: Final = (
     Bug(
         "express_walks_what_is_late",
         "what is late is taken in place",
-        "worker/express.py",
+        "worker/pipeline/fast_path.py",
         "    late = late_among(standing, heard) if tale.behind and heard else 0\n",
         "    late = 0\n",
         (EXPRESS,),
@@ -1110,7 +1110,7 @@ _HURRYING: Final = (
     Bug(
         "express_saves_nobody_who_is_late",
         "whoever has been moved is saved",
-        "worker/express.py",
+        "worker/pipeline/fast_path.py",
         "        if late == len(heard) or not taken:\n",
         "        if not taken:\n",
         (EXPRESS, f"{PROTOCOL}::test_checkpoints_that_have_not_seen_what_was_absorbed"),
@@ -1118,7 +1118,7 @@ _HURRYING: Final = (
     Bug(
         "express_keeps_checkpoints",
         "a checkpoint that has not seen a late event is forgotten",
-        "worker/express.py",
+        "worker/pipeline/fast_path.py",
         "        attempt.absorbed[user] = Position(heard[0].at, heard[0].id)\n",
         "",
         (f"{PROTOCOL}::test_checkpoints_that_have_not_seen_what_was_absorbed",),
@@ -1126,7 +1126,7 @@ _HURRYING: Final = (
     Bug(
         "express_moves_latest_back",
         "whatever has arrived is known to have",
-        "worker/express.py",
+        "worker/pipeline/fast_path.py",
         "    if standing.latest is None or last > standing.latest:\n        standing.latest = last\n",
         "    standing.latest = last\n",
         (EXPRESS,),
@@ -1134,7 +1134,7 @@ _HURRYING: Final = (
     Bug(
         "trust_comes_back_at_once",
         "after each time that late events were no news, they are not taken to be for longer",
-        "worker/express.py",
+        "worker/pipeline/fast_path.py",
         "self._waits = self._doubt = min(2 * self._doubt, MOST_DOUBT)",
         "self._waits = 0",
         (f"{EXPRESS}::test_trust_that_was_broken_comes_back_by_and_by",),
@@ -1142,7 +1142,7 @@ _HURRYING: Final = (
     Bug(
         "express_for_copies_within_a_batch",
         "a copy goes the long way",
-        "worker/tale.py",
+        "worker/engine/user_events.py",
         "if any(map(eq, places, places[1:])):",
         "if any(map(eq, places, places[1:])) and not places:",
         (f"{EXPRESS}::test_copies_of_known_users_are_no_news",),
@@ -1150,7 +1150,7 @@ _HURRYING: Final = (
     Bug(
         "express_with_a_state_of_another_plan",
         "a state is valid under the plan that folded it",
-        "worker/express.py",
+        "worker/pipeline/fast_path.py",
         "(standing.state is not None and standing.stamp == stamp)",
         "standing.state is not None",
         (f"{EXPRESS}::test_a_state_that_another_plan_has_left",),
@@ -1158,7 +1158,7 @@ _HURRYING: Final = (
     Bug(
         "express_without_a_state",
         "whoever has a past and no state is folded anew",
-        "worker/express.py",
+        "worker/pipeline/fast_path.py",
         "if not tale.heard or not standing.known or (standing.state is not None and standing.stamp == stamp):",
         "if standing.state is None or standing.stamp == stamp:",
         (f"{EXPRESS}::test_whom_nobody_hears_goes_the_express_way",),
@@ -1166,7 +1166,7 @@ _HURRYING: Final = (
     Bug(
         "express_forgets_what_happened_since",
         "whoever is folded anew is folded as a whole",
-        "worker/folding.py",
+        "worker/pipeline/folding.py",
         "        run = sorted([*past.events, *events[subject]], key=canonical_order)\n",
         "        run = sorted(events[subject], key=canonical_order)\n",
         (EXPRESS,),
@@ -1174,7 +1174,7 @@ _HURRYING: Final = (
     Bug(
         "express_reads_on_without_end",
         "what is read ahead is bounded",
-        "worker/ahead.py",
+        "worker/pipeline/lookup.py",
         "        if len(events) == MOST_AHEAD:\n",
         "        if not subjects:\n",
         (f"{EXPRESS}::test_more_has_happened_since_than_is_read_ahead",),
@@ -1198,7 +1198,7 @@ _HURRYING: Final = (
     Bug(
         "what_was_not_written_is_forgotten",
         "whoever reads progress folds on top what came since",
-        "worker/ledger.py",
+        "worker/pipeline/ledger.py",
         "    if state is None or not unsaved:\n",
         "    if state is None or unsaved:\n",
         (f"{EXPRESS}::test_the_next_one_folds_what_was_not_written",),
@@ -1206,7 +1206,7 @@ _HURRYING: Final = (
     Bug(
         "what_was_not_written_is_not_shown",
         "whoever reads progress folds on top what came since",
-        "worker/results.py",
+        "worker/admin/results.py",
         "user_state(rules, row.state, row.unsaved)",
         "user_state(rules, row.state, ())",
         (f"{EXPRESS}::test_the_next_one_folds_what_was_not_written",),
@@ -1222,7 +1222,7 @@ _HURRYING: Final = (
     Bug(
         "late_events_not_written",
         "progress that is not written has missed nothing before its mark",
-        "worker/express.py",
+        "worker/pipeline/fast_path.py",
         "    due = {*attempt.absorbed, *(",
         "    due = {*(",
         (f"{EXPRESS}::test_the_next_one_folds_what_was_not_written",),
@@ -1230,7 +1230,7 @@ _HURRYING: Final = (
     Bug(
         "progress_not_written_at_a_checkpoint",
         "a checkpoint is left every so many events",
-        "worker/express.py",
+        "worker/pipeline/fast_path.py",
         "*(Subject(*point[:3]) for point in attempt.checkpoints)}",
         "*(Subject(*point[:3]) for point in attempt.checkpoints[:0])}",
         (f"{EXPRESS}::test_a_checkpoint_is_written_with_the_progress",),
@@ -1238,7 +1238,7 @@ _HURRYING: Final = (
     Bug(
         "progress_never_written_again",
         "what is not written is bounded",
-        "worker/express.py",
+        "worker/pipeline/fast_path.py",
         "        if unsaved >= SAVE_EVERY or user in due:\n",
         "        if standing.unsaved is None or user in due:\n",
         (f"{EXPRESS}::test_progress_is_written_now_and_then",),
@@ -1246,7 +1246,7 @@ _HURRYING: Final = (
     Bug(
         "what_another_one_has_not_written_does_not_count",
         "what is not written is bounded",
-        "worker/ledger.py",
+        "worker/pipeline/ledger.py",
         "            unsaved=None if row.state is None else len(unsaved),\n",
         "            unsaved=None if row.state is None else 0,\n",
         (f"{EXPRESS}::test_what_another_one_has_not_written_counts",),
@@ -1270,7 +1270,7 @@ _HURRYING: Final = (
     Bug(
         "express_keeps_what_is_no_longer_earned",
         "what late evidence takes away is contested",
-        "worker/express.py",
+        "worker/pipeline/fast_path.py",
         "    if any(change.kind not in {Kind.AMENDED, Kind.RESTORED} for _, change in changes):\n",
         "    if not rules:\n",
         (f"{EXPRESS}::test_what_takes_a_grant_away_goes_the_long_way",),
@@ -1278,15 +1278,15 @@ _HURRYING: Final = (
     Bug(
         "strangers_introduced_whatever_has_moved",
         "who was found without a lock is expected where nothing has moved since",
-        "worker/standing.py",
+        "worker/engine/state_cache.py",
         "        if self._written.get(partition) == generation:\n",
         "        if partition in self._lives:\n",
-        ("worker/test_standing.py",),
+        ("worker/engine/test_state_cache.py",),
     ),
     Bug(
         "express_for_teams",
         "the ledger knows the events of a team",
-        "worker/tale.py",
+        "worker/engine/user_events.py",
         "if subjects and subjects != (user,):",
         "if subjects and user not in subjects:",
         (f"{EXPRESS}::test_teams_go_the_long_way",),
@@ -1294,7 +1294,7 @@ _HURRYING: Final = (
     Bug(
         "express_moves_no_latest",
         "whatever has arrived is known to have",
-        "worker/express.py",
+        "worker/pipeline/fast_path.py",
         "        standing.latest = last\n",
         "        pass\n",
         (f"{EXPRESS}::test_what_is_late_and_no_news_costs_trust",),
@@ -1302,7 +1302,7 @@ _HURRYING: Final = (
     Bug(
         "express_grants_what_settles",
         "what settles is not announced before",
-        "worker/grants.py",
+        "worker/pipeline/grants.py",
         "granted=settles_at is None or settles_at <= clock)",
         "granted=settles_at is None or settles_at <= now)",
         (f"{EXPRESS}::test_what_settles_is_not_taken_for_granted",),
@@ -1310,7 +1310,7 @@ _HURRYING: Final = (
     Bug(
         "rest_of_a_divided_batch_forgotten",
         "a batch is acknowledged once all of it is committed",
-        "worker/pipeline.py",
+        "worker/pipeline/pipeline.py",
         "return await self._commit(rest, waiting=waiting) if rest.groups or rest.letters else []",
         "return []",
         (f"{EXPRESS}::test_who_is_new_or_late_goes_the_long_way_beside_it",),
@@ -1318,7 +1318,7 @@ _HURRYING: Final = (
     Bug(
         "letters_of_a_divided_batch_forgotten",
         "nothing is lost silently",
-        "worker/pipeline.py",
+        "worker/pipeline/pipeline.py",
         "return await self._commit(rest, waiting=waiting) if rest.groups or rest.letters else []",
         "return await self._commit(rest, waiting=waiting) if rest.groups else []",
         (f"{EXPRESS}::test_dead_letters_beside_the_express_way",),
@@ -1326,7 +1326,7 @@ _HURRYING: Final = (
     Bug(
         "pieces_not_counted",
         "a batch is acknowledged once every writer has committed its piece",
-        "worker/intake.py",
+        "worker/pipeline/intake.py",
         "whole = Whole(opened.held, batch, len(pieces))",
         "whole = Whole(opened.held, batch, 1)",
         (f"{PROTOCOL}::test_a_batch_is_acknowledged_when_every_piece_is_committed",),
@@ -1335,33 +1335,33 @@ _HURRYING: Final = (
     Bug(
         "memory_valid_while_another_attempt_is_under_way",
         "nobody looks at what an attempt may have changed before it has ended",
-        "worker/standing.py",
+        "worker/engine/state_cache.py",
         "        known = owner == self.owner and self._written.pop(partition, None) == generation\n"
         "        if not known or partition in self._holds:\n",
         "        known = owner == self.owner and self._written.get(partition) == generation\n        if not known:\n",
-        ("worker/test_standing.py",),
+        ("worker/engine/test_state_cache.py",),
     ),
     Bug(
         "expected_while_another_attempt_is_under_way",
         "nobody looks at what an attempt may have changed before it has ended",
-        "worker/standing.py",
+        "worker/engine/state_cache.py",
         "current = standing.since == self._lives[partition] and partition in self._written",
         "current = standing.since == self._lives[partition]",
-        ("worker/test_standing.py",),
+        ("worker/engine/test_state_cache.py",),
     ),
     Bug(
         "late_word_of_a_commit_taken_for_the_last",
         "who hears late of a commit does not speak for the next one",
-        "worker/standing.py",
+        "worker/engine/state_cache.py",
         "mine = [partition for partition in hold.generations if self._holds.get(partition) is hold]",
         "mine = [partition for partition in hold.generations if partition in self._holds]",
-        ("worker/test_standing.py",),
+        ("worker/engine/test_state_cache.py",),
     ),
     # -- late events in place --
     Bug(
         "checkpoints_kept_that_missed_what_was_absorbed",
         "a checkpoint that has not seen a late event is forgotten",
-        "worker/folding.py",
+        "worker/pipeline/folding.py",
         "            if late:\n                attempt.absorbed[subject] = first\n",
         "",
         (f"{PROTOCOL}::test_checkpoints_that_have_not_seen_what_was_absorbed",),

@@ -18,9 +18,9 @@ from unittest.mock import patch
 import asyncpg
 from nats.aio.client import Client
 
-from worker.client import TappingClient
+from worker.broker.client import TappingClient
+from worker.broker.streams import Broker
 from worker.store import Session
-from worker.stream import Broker
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable

@@ -21,11 +21,11 @@ from tests.faults.processes import Child, Workers, workers
 from tests.faults.proxy import proxy
 from tests.faults.tally import count, tell
 from tests.integration.engine import Engine, event
-from worker.partition import event_subject
-from worker.publishing import Outgoing
-from worker.sandbox import publish
+from worker.broker.publish import Outgoing
+from worker.broker.streams import open_broker
+from worker.contract.partition import event_subject
+from worker.local.sandbox import publish
 from worker.settings import Settings
-from worker.stream import open_broker
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from nats.aio.client import Client
     from nats.aio.msg import Msg
 
-    from worker.embedded import Servers
+    from worker.local.embedded import Servers
 
 pytestmark = [pytest.mark.anyio, pytest.mark.faults, pytest.mark.timeout(7200)]
 

@@ -18,11 +18,11 @@ from tests.faults.changes_world import World, fused
 from tests.faults.processes import workers
 from tests.faults.tally import count, tell
 from tests.integration.engine import Engine
+from worker.admin.backfill import backfill
 from worker.app import at_once, run
-from worker.backfill import backfill
+from worker.broker.streams import open_broker
 from worker.settings import Clock, Settings
 from worker.store import open_store
-from worker.stream import open_broker
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from tests.faults.changes_chain import Op
     from tests.faults.changes_world import Done, Target
     from tests.faults.processes import Child, Workers
-    from worker.embedded import Servers
-    from worker.message import Message
+    from worker.contract.message import Message
+    from worker.local.embedded import Servers
 
 pytestmark = [pytest.mark.anyio, pytest.mark.faults, pytest.mark.timeout(7200)]
 

@@ -34,7 +34,7 @@ from tests.faults.load import RULES, Sent, Shape, load
 from tests.faults.oracle import Published, expect_promise, settled
 from tests.faults.producer import Producer
 from tests.faults.tally import count, tell
-from worker import connection as connecting
+from worker.broker import connection as connecting
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator

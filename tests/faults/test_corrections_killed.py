@@ -12,10 +12,10 @@ from tests.faults.oracle import corrected
 from tests.integration.engine import Engine, event
 from tests.integration.pipelines import pipeline_on, send
 from tests.integration.test_corrections import by_hand, notifier_on, revoke
+from worker.admin.erasure import erase_user
 from worker.app import wall_clock
-from worker.erasure import erase_user
+from worker.broker.streams import BrokerAwayError
 from worker.store import UnavailableError, open_store
-from worker.stream import BrokerAwayError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -30,14 +30,14 @@ from tests.faults.processes import ROOT, Workers, workers
 from tests.faults.tally import tell
 from tests.integration.engine import Engine
 from worker.app import at_once, run, wall_clock
+from worker.broker.streams import open_broker
 from worker.settings import Settings
-from worker.stream import open_broker
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable
     from pathlib import Path
 
-    from worker.embedded import Servers
+    from worker.local.embedded import Servers
 
 pytestmark = pytest.mark.anyio
 

@@ -8,7 +8,7 @@ from dsl.event import Event
 from dsl.outcome import by_subject, canonical_order, run
 from dsl.progress import decode, encode
 from tests.fixture_library import NOW, Fixture, stories
-from worker.contract import Accepted, Contract
+from worker.contract.strict_reader import Accepted, Contract
 from worker.rulefiles import RuleSet, build, load
 
 SKEW = 300_000_000

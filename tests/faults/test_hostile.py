@@ -23,15 +23,15 @@ from tests.faults.nasty import INSTANTS, NAMES, RULES, TYPES, good_event, spoilt
 from tests.faults.tally import is_long, tell
 from tests.integration.engine import Engine, event
 from worker import app
-from worker.bodies import Written, same_body, stored_body, written_of
-from worker.contract import Accepted, Contract, Rejected, element_of
-from worker.publishing import Outgoing
-from worker.replay import Result, replay
+from worker.broker.publish import Outgoing
+from worker.contract.reasons import Reason
+from worker.contract.sameness import Written, same_body, stored_body, written_of
+from worker.contract.strict_reader import Accepted, Contract, Rejected, element_of
+from worker.engine.replay import Result, replay
+from worker.local.replay_worker import replay_on
+from worker.local.sandbox import publish
 from worker.rulefiles import RuleSet, build
-from worker.sandbox import publish
 from worker.settings import Clock
-from worker.through import replay_on
-from worker.verdict import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -25,21 +25,23 @@ from dsl.story import Arrival
 from dsl.types import SECOND
 from tests.fixture_library import NOW, Fixture, histories, in_process, stories
 from tests.integration.engine import PATIENCE, Engine
-from tests.property import strategies
-from worker import app, fence, ledger
-from worker.batch import decode as read_messages
-from worker.deployed import RuleFile
-from worker.message import Message
-from worker.partition import partition_of
-from worker.pipeline import InForce, Pipeline
-from worker.results import read_results
+from tests.reference import strategies
+from worker import app
+from worker.admin.results import read_results
+from worker.admin.rollout import apply_rules
+from worker.contract.message import Message
+from worker.contract.partition import partition_of
+from worker.contract.reasons import Reason
+from worker.engine.batch import decode as read_messages
+from worker.engine.rule_set import RuleFile
+from worker.engine.state_cache import StateCache
+from worker.engine.stats import Stats
+from worker.pipeline import fence, ledger
+from worker.pipeline.pipeline import InForce, Pipeline
+from worker.pipeline.rules_in_force import load_deployed
 from worker.rulefiles import build
-from worker.rules import apply_rules, load_deployed
 from worker.settings import Clock
-from worker.standing import Memory
-from worker.stats import Stats
 from worker.store import open_store
-from worker.verdict import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -48,7 +50,7 @@ if TYPE_CHECKING:
     from dsl.event import Event
     from dsl.outcome import Subject, Unlock
     from dsl.progress import State
-    from worker.deployed import Deployed
+    from worker.engine.rule_set import Deployed
     from worker.store import Store
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(600)]
@@ -237,7 +239,7 @@ async def commit_all(
         return rules
 
     def start() -> Pipeline:
-        memory = Memory(f"{dice.random()}", dice.choice((2, 1000)))
+        memory = StateCache(f"{dice.random()}", dice.choice((2, 1000)))
         options = msgspec.structs.replace(engine.settings, clock=Clock.STREAM)
         return Pipeline(
             store, options, memory, Stats(), in_force=InForce(load), now=lambda: now, stopping=lambda: False

@@ -17,27 +17,27 @@ import pytest
 from dsl.outcome import Subject
 from tests.integration.engine import PATIENCE, RULES, Engine, Watched, event
 from tests.integration.pipelines import commit, decoded, pipeline_on, send
-from worker import backfill as backfilling
-from worker import express, folding
-from worker import notifier as notifying
+from worker.admin import backfill as backfilling
+from worker.admin.rollout import apply_rules
 from worker.app import wall_clock
-from worker.deployed import RuleFile
-from worker.notifier import Notifier
-from worker.partition import partition_of
-from worker.pipeline import Pipeline, StoppedError
-from worker.rules import apply_rules
+from worker.broker.streams import Broker, BrokerAwayError, open_broker
+from worker.contract.partition import partition_of
+from worker.engine.rule_set import RuleFile
+from worker.engine.stats import Stats
+from worker.pipeline import fast_path, folding
+from worker.pipeline import outbox as notifying
+from worker.pipeline.outbox import Notifier
+from worker.pipeline.pipeline import Pipeline, StoppedError
 from worker.settings import Clock
-from worker.stats import Stats
 from worker.store import Session, Store, UnavailableError, open_store
-from worker.stream import Broker, BrokerAwayError, open_broker
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 
-    from worker.announcing import Announcement, Told
-    from worker.batch import Batch, Letter
-    from worker.message import Message
-    from worker.pipeline import Committed
+    from worker.broker.announce import Announcement, Told
+    from worker.contract.message import Message
+    from worker.engine.batch import Batch, DeadLetter
+    from worker.pipeline.pipeline import Committed
 
 pytestmark = pytest.mark.anyio
 
@@ -168,7 +168,7 @@ KEYS = {
     "insert_letter_users": (0, 1, 2),
     "mark_announced": (0,),
     "mark_published": (0,),
-    "commit_express": (0,),
+    "commit_fast": (0,),
     "commit_express events": (4,),
     "commit_express progress": (9, 10, 11),
     "commit_express checkpoints": (19, 20, 21, 22, 23),
@@ -234,7 +234,7 @@ async def test_rows_are_written_in_the_order_of_their_keys(engine: Engine, monke
         events = [event(0, user=user, id=f"0-{user}") for user in users[:15]]
         await send(pipeline, *events)
         # What is late goes the long way too, where little goes the other.
-        monkeypatch.setattr(express, "WORTH_IT", 2)
+        monkeypatch.setattr(fast_path, "WORTH_IT", 2)
         events = [event(42, user=user, id=f"294-{user}") for user in users]
         await send(pipeline, *events)
     assert {name: count for name, count in written.items() if count > 1}.keys() == KEYS.keys()
@@ -262,7 +262,9 @@ async def test_a_batch_is_acknowledged_when_every_piece_is_committed(
 ) -> None:
     commit_piece, begun, one_done, go_on = Pipeline.commit, 0, anyio.Event(), anyio.Event()
 
-    async def committing(pipeline: Pipeline, batch: Batch, *, waiting: Callable[[], Awaitable[None]]) -> list[Letter]:
+    async def committing(
+        pipeline: Pipeline, batch: Batch, *, waiting: Callable[[], Awaitable[None]]
+    ) -> list[DeadLetter]:
         nonlocal begun
         begun += 1
         if begun > 1:
@@ -420,7 +422,7 @@ async def test_a_copy_among_many_fingerprints(engine: Engine) -> None:
 async def eight(engine: Engine, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Engine:
     """One achievement for eight of a kind, a checkpoint every two events, and each of the ways."""
     if request.param == "long":
-        monkeypatch.setattr(express, "WORTH_IT", 2)
+        monkeypatch.setattr(fast_path, "WORTH_IT", 2)
     monkeypatch.setattr(folding, "CHECKPOINT_EVERY", 2)
     monkeypatch.setattr(folding, "CHECKPOINT_BYTES", 1000)
     await engine.apply('event a.done {}\nachievement eight { title "Eight" when count(event=a.done, >= 8) }\n')
@@ -720,7 +722,7 @@ async def test_what_a_commit_of_unknown_outcome_granted_is_announced(
     async def losing(session: Session, name: str, *args: object) -> int:
         nonlocal lost
         touched = await run(session, name, *args)
-        if name == "commit_express":
+        if name == "commit_fast":
             lost += 1
             raise UnavailableError("the connection was lost")
         return touched

@@ -26,13 +26,13 @@ from tests.faults.producer import Producer, producing
 from tests.faults.proxy import Fate, Proxy, proxy
 from tests.faults.tally import count, tell
 from tests.integration.engine import Engine
+from worker.broker.streams import open_broker
 from worker.settings import Settings
-from worker.stream import open_broker
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from worker.embedded import Servers
+    from worker.local.embedded import Servers
 
 pytestmark = [pytest.mark.anyio, pytest.mark.faults, pytest.mark.timeout(7200)]
 

@@ -21,9 +21,9 @@ from tests.faults.processes import workers
 from tests.faults.producer import producing
 from tests.faults.tally import count, tell
 from tests.integration.engine import Engine
+from worker.admin.results import read_results
 from worker.app import wall_clock
-from worker.results import read_results
-from worker.rules import load_deployed
+from worker.pipeline.rules_in_force import load_deployed
 from worker.settings import Settings
 from worker.store import open_store
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from dsl.outcome import Unlock
     from tests.faults.load import Sent
-    from worker.embedded import Servers
+    from worker.local.embedded import Servers
 
 pytestmark = [pytest.mark.anyio, pytest.mark.faults, pytest.mark.timeout(7200)]
 

@@ -24,13 +24,13 @@ from tests.faults.load import RULES, Sent, Shape, load
 from tests.faults.oracle import all_acknowledged, expect_promise, settled
 from tests.faults.tally import tell
 from worker.app import run
-from worker.publishing import Outgoing
-from worker.sandbox import publish
-from worker.stream import BrokerAwayError
+from worker.broker.publish import Outgoing
+from worker.broker.streams import BrokerAwayError
+from worker.local.sandbox import publish
 
 if TYPE_CHECKING:
     from tests.integration.engine import Engine
-    from worker.embedded import Servers
+    from worker.local.embedded import Servers
     from worker.settings import Settings
 
 SECONDS: Final = int(os.environ.get("ACH_SOAK", "60"))

@@ -21,20 +21,20 @@ from msgspec.structs import replace
 
 from tests.faults.load import MORE, RULES, SETTLING
 from tests.faults.points import Point, Points, instrumented
-from worker import express, folding
+from worker.admin.backfill import backfill
+from worker.admin.rollout import apply_rules
 from worker.app import at_once, run, wall_clock
-from worker.backfill import backfill
-from worker.deployed import RuleFile, read_rules
-from worker.rules import apply_rules
+from worker.engine.rule_set import RuleFile, read_rules
+from worker.engine.stats import Stats
+from worker.pipeline import fast_path, folding
 from worker.settings import Clock, LogFormat, Settings
-from worker.stats import Stats
 from worker.store import open_store
 
 if TYPE_CHECKING:
     from types import FrameType
     from uuid import UUID
 
-    from worker.batch import Attempt
+    from worker.engine.batch import Attempt
 
 
 class Job(msgspec.Struct, kw_only=True):
@@ -100,14 +100,14 @@ def live(job: Job) -> None:
     os.dup2(log, 1)
     os.dup2(log, 2)
     if job.crash is None and job.record is None:
-        with patch.object(express, "WORTH_IT", EXPRESS_IS_WORTH_IT):
+        with patch.object(fast_path, "WORTH_IT", EXPRESS_IS_WORTH_IT):
             anyio.run(work, job, backend_options={"use_uvloop": job.fast})
         return
     points = Points(job.crash)
     with (
         instrumented(points),
         patch.object(folding, "CHECKPOINT_EVERY", CHECKPOINT_EVERY),
-        patch.object(express, "WORTH_IT", EXPRESS_IS_WORTH_IT),
+        patch.object(fast_path, "WORTH_IT", EXPRESS_IS_WORTH_IT),
     ):
         anyio.run(points.watch, work, job)
     if job.record is not None:

@@ -12,7 +12,7 @@ from worker.settings import Settings
 from worker.store import Session
 
 if TYPE_CHECKING:
-    from worker.embedded import Servers
+    from worker.local.embedded import Servers
 
 
 @pytest.fixture

@@ -12,22 +12,22 @@ import msgspec
 import nats
 
 from dsl.calendar import format_instant
+from worker.admin.backfill import backfill
+from worker.admin.rollout import apply_rules
 from worker.app import at_once, run, wall_clock
-from worker.backfill import backfill
-from worker.deployed import RuleFile
-from worker.partition import event_subject
-from worker.rules import apply_rules
-from worker.stats import Stats
+from worker.broker.streams import open_broker
+from worker.contract.partition import event_subject
+from worker.engine.rule_set import RuleFile
+from worker.engine.stats import Stats
 from worker.store import open_store
-from worker.stream import open_broker
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable
     from uuid import UUID
 
-    from worker.backfill import Report
-    from worker.batch import Attempt
-    from worker.rules import Applied
+    from worker.admin.backfill import Report
+    from worker.admin.rollout import Applied
+    from worker.engine.batch import Attempt
     from worker.settings import Settings
 
 PATIENCE = 60.0

@@ -7,19 +7,19 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from worker.app import wall_clock
-from worker.message import Message
-from worker.pipeline import InForce, Pipeline
-from worker.rules import load_deployed
-from worker.standing import Memory
-from worker.stats import Stats
+from worker.contract.message import Message
+from worker.engine.state_cache import StateCache
+from worker.engine.stats import Stats
+from worker.pipeline.pipeline import InForce, Pipeline
+from worker.pipeline.rules_in_force import load_deployed
 from worker.store import open_store
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
 
     from tests.integration.engine import Engine
-    from worker.batch import Batch, Letter
-    from worker.pipeline import Committed
+    from worker.engine.batch import Batch, DeadLetter
+    from worker.pipeline.pipeline import Committed
 
 
 def messages_of(events: Sequence[dict[str, Any] | bytes]) -> list[Message]:
@@ -42,7 +42,7 @@ async def pipeline_on(
         yield Pipeline(
             store.kept(),
             engine.settings,
-            Memory(owner, 100),
+            StateCache(owner, 100),
             stats or Stats(),
             in_force=InForce(lambda: load_deployed(store, engine.settings)),
             now=wall_clock,
@@ -58,12 +58,12 @@ async def decoded(pipeline: Pipeline, events: Sequence[dict[str, Any] | bytes]) 
     return decoding.done(now=wall_clock())
 
 
-async def commit(pipeline: Pipeline, batch: Batch) -> list[Letter]:
+async def commit(pipeline: Pipeline, batch: Batch) -> list[DeadLetter]:
     """Commit a batch that nobody waits for."""
     return await pipeline.commit(batch, waiting=_nothing)
 
 
-async def send(pipeline: Pipeline, *events: dict[str, Any] | bytes) -> list[Letter]:
+async def send(pipeline: Pipeline, *events: dict[str, Any] | bytes) -> list[DeadLetter]:
     """Commit events as one batch."""
     return await commit(pipeline, await decoded(pipeline, events))
 

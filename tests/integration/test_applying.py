@@ -11,13 +11,14 @@ from dsl.compile import USER
 from dsl.outcome import Subject
 from tests.integration.engine import Engine, event
 from tests.integration.pipelines import pipeline_on, send
-from worker import rules as applying
+from worker.admin import rollout as applying
+from worker.admin.erasure import erase_user
+from worker.admin.results import StaleError, Stored, read_results, read_subject
+from worker.admin.rollout import MeaningChangedError
 from worker.app import wall_clock
-from worker.deployed import RuleFile, read_rules
-from worker.erasure import erase_user
-from worker.replay import replay
-from worker.results import StaleError, Stored, read_results, read_subject
-from worker.rules import MeaningChangedError, load_deployed
+from worker.engine.replay import replay
+from worker.engine.rule_set import RuleFile, read_rules
+from worker.pipeline.rules_in_force import load_deployed
 from worker.settings import Clock
 from worker.store import open_store
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from dsl.outcome import Unlock
     from dsl.progress import State
-    from worker.replay import Result
+    from worker.engine.replay import Result
 
 pytestmark = pytest.mark.anyio
 

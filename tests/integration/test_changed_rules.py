@@ -19,12 +19,13 @@ from dsl.event import Event
 from dsl.outcome import Unlock, by_subject, digest, run
 from dsl.types import SECOND
 from tests.integration.pipelines import pipeline_on, send
-from tests.property.changing import Chain, chains
-from worker.backfill import backfill
-from worker.deployed import RuleFile
-from worker.ledger import event_of
-from worker.results import read_results
-from worker.rules import apply_rules, load_deployed
+from tests.reference.changing import Chain, chains
+from worker.admin.backfill import backfill
+from worker.admin.results import read_results
+from worker.admin.rollout import apply_rules
+from worker.engine.rule_set import RuleFile
+from worker.pipeline.ledger import event_of
+from worker.pipeline.rules_in_force import load_deployed
 from worker.settings import Clock
 from worker.store import Store, open_store
 
@@ -33,8 +34,8 @@ if TYPE_CHECKING:
 
     from dsl.outcome import Outcome, Subject
     from tests.integration.engine import Engine
-    from worker.deployed import Deployed
-    from worker.pipeline import Pipeline
+    from worker.engine.rule_set import Deployed
+    from worker.pipeline.pipeline import Pipeline
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(600)]
 

@@ -28,22 +28,24 @@ from tests.faults.interjector import (
 from tests.integration.brokers import configured
 from tests.integration.engine import PATIENCE, Engine, Watched, event
 from tests.integration.test_health import get
-from worker import connection as connecting
-from worker import pulling, resending, sandbox
-from worker.announcing import Announcement
 from worker.app import run
-from worker.client import TappingClient
-from worker.publishing import Outgoing, Publisher
-from worker.resending import Wanted
+from worker.broker import connection as connecting
+from worker.broker import pull
+from worker.broker.announce import Announcement
+from worker.broker.client import TappingClient
+from worker.broker.publish import Outgoing, Publisher
+from worker.broker.streams import Broker, BrokerAwayError, BrokerMismatchError, open_broker
+from worker.commands import resending
+from worker.commands.resending import Wanted
+from worker.local import sandbox
 from worker.retry import delays
 from worker.settings import Settings
-from worker.stream import Broker, BrokerAwayError, BrokerMismatchError, open_broker
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator, Sequence
     from pathlib import Path
 
-    from worker.message import Message
+    from worker.contract.message import Message
 
 pytestmark = pytest.mark.anyio
 
@@ -60,7 +62,7 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connecting, "LONGEST_PAUSE", 0.2)
     monkeypatch.setattr(connecting, "LOOK_SECONDS", 0.1)
     # What is asked again after a silence would hide that it was not asked on a new connection.
-    monkeypatch.setattr(pulling, "SILENCE_SECONDS", 2 * PATIENCE)
+    monkeypatch.setattr(pull, "SILENCE_SECONDS", 2 * PATIENCE)
 
 
 @asynccontextmanager
@@ -274,9 +276,9 @@ async def test_acknowledgements_are_sent_when_the_broker_is_back(engine: Engine)
 async def test_whoever_publishes_in_bulk_goes_on_over_another_connection(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from worker import publishing  # noqa: PLC0415
+    from worker.broker import publish  # noqa: PLC0415
 
-    monkeypatch.setattr(publishing, "RESEND_SECONDS", 0.5)
+    monkeypatch.setattr(publish, "RESEND_SECONDS", 0.5)
     subject = f"{engine.settings.input_prefix}.raw"
     async with open_broker(engine.settings) as broker:
         publisher = Publisher(broker.client)
@@ -322,7 +324,7 @@ async def test_what_the_probes_tell_of_a_broker_that_is_gone(engine: Engine, fre
 async def test_a_pull_subject_that_is_refused_shows_in_readiness(
     database_url: str, tmp_path: Path, free_tcp_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pulling, "SILENCE_SECONDS", 1.0)
+    monkeypatch.setattr(pull, "SILENCE_SECONDS", 1.0)
     denied = 'permissions: {publish: {allow: ">", deny: "$JS.API.CONSUMER.MSG.NEXT.>"}}'
     users = "authorization {{ users: [{{user: ach, password: p, {more}}}] }}"
     async with configured(tmp_path / "nats", users.format(more=denied)) as server:

@@ -11,9 +11,9 @@ import pytest
 import structlog
 
 from tests.integration.engine import PATIENCE, event
-from worker import pulling
-from worker.intake import Intake
-from worker.stream import BrokerMismatchError, open_broker
+from worker.broker import pull
+from worker.broker.streams import BrokerMismatchError, open_broker
+from worker.pipeline.intake import Intake
 
 if TYPE_CHECKING:
     from tests.integration.engine import Engine
@@ -83,7 +83,7 @@ async def test_a_worker_works_within_the_limits_of_an_operators_consumer(
     engine: Engine, limit: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Whoever waits for what a request over the limits brings waits too long.
-    monkeypatch.setattr(pulling, "SILENCE_SECONDS", 2 * PATIENCE)
+    monkeypatch.setattr(pull, "SILENCE_SECONDS", 2 * PATIENCE)
     before = await make(engine, **limit)
     with structlog.testing.capture_logs() as logs:
         async with engine.worker() as stats:
@@ -143,7 +143,7 @@ async def test_patience_is_the_consumers_own(engine: Engine, monkeypatch: pytest
         async def begin() -> Any:  # noqa: ANN401
             raise AssertionError
 
-        monkeypatch.setattr("worker.intake.anyio.sleep", noting)
+        monkeypatch.setattr("worker.pipeline.intake.anyio.sleep", noting)
         with pytest.raises(RuntimeError):
             await Intake(broker, engine.settings, begin, lambda: 0).keep_held()
         monkeypatch.undo()

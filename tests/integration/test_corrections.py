@@ -14,23 +14,23 @@ from dsl.calendar import format_instant
 from dsl.outcome import Subject
 from tests.integration.engine import PATIENCE, RULES, Engine, event
 from tests.integration.pipelines import pipeline_on, send
-from worker import notifier as notifying
-from worker.announcement import schema
+from worker.admin.erasure import erase_user
+from worker.admin.manual_grant import grant_by_hand
+from worker.admin.revocation import of_achievement, of_ids, revoke_all
 from worker.app import wall_clock
-from worker.dead import list_letters, replay_letter
-from worker.erasure import erase_user
-from worker.granting import grant_by_hand
-from worker.notifier import Notifier
-from worker.revoking import of_achievement, of_ids, revoke_all
-from worker.rules import load_deployed
-from worker.stats import Stats
+from worker.broker.streams import Broker, BrokerAwayError, open_broker
+from worker.engine.announcement import schema
+from worker.engine.stats import Stats
+from worker.pipeline import outbox as notifying
+from worker.pipeline.dead_letters import list_letters, replay_letter
+from worker.pipeline.outbox import Notifier
+from worker.pipeline.rules_in_force import load_deployed
 from worker.store import open_store
-from worker.stream import Broker, BrokerAwayError, open_broker
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
-    from worker.announcing import Announcement, Told
+    from worker.broker.announce import Announcement, Told
 
 pytestmark = pytest.mark.anyio
 

@@ -11,9 +11,14 @@ import pytest
 
 from tests.integration.engine import PATIENCE, Engine, event
 from tests.integration.pipelines import commit, decoded, pipeline_on, send
-from worker import resending
+from worker.admin.erasure import erase_user
 from worker.app import wall_clock
-from worker.dead import (
+from worker.broker.streams import open_broker
+from worker.commands import resending
+from worker.commands.resending import Wanted, dead_replay
+from worker.contract.message import Message
+from worker.contract.reasons import Reason
+from worker.pipeline.dead_letters import (
     REPLAYED,
     CutError,
     ErasedError,
@@ -23,20 +28,15 @@ from worker.dead import (
     replay_letter,
     show_letter,
 )
-from worker.erasure import erase_user
-from worker.message import Message
-from worker.patience import CommandError
-from worker.resending import Wanted, dead_replay
-from worker.rules import load_deployed
+from worker.pipeline.rules_in_force import load_deployed
+from worker.server_errors import CommandError
 from worker.store import Session, open_store
-from worker.stream import open_broker
-from worker.verdict import Reason
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
+    from worker.broker.streams import Broker
     from worker.store import Store
-    from worker.stream import Broker
 
 pytestmark = pytest.mark.anyio
 
@@ -309,7 +309,7 @@ async def test_a_dry_run_asks_the_contract(engine: Engine) -> None:
         b'A: "}',
         b"\xff\xfe: x",
         b"A: " + b"x" * 60_000,
-        b"Ach-Dead-Letter: \xff",
+        b"Ach-Dead-DeadLetter: \xff",
     ],
 )
 async def test_headers_of_any_bytes_are_kept(engine: Engine, header: bytes) -> None:

@@ -17,7 +17,7 @@ import asyncpg
 import nats
 import pytest
 
-from worker.embedded import EmbeddedError, Servers, embedded, stop_detached
+from worker.local.embedded import EmbeddedError, Servers, embedded, stop_detached
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
@@ -34,7 +34,7 @@ import signal
 import sys
 from pathlib import Path
 import anyio
-from worker.embedded import embedded
+from worker.local.embedded import embedded
 
 async def main():
     async with embedded(Path(sys.argv[1]), durable=False) as servers:

@@ -12,25 +12,25 @@ import pytest
 
 from tests.integration.engine import PATIENCE, RULES, Engine, event
 from tests.integration.pipelines import decoded, pipeline_on, send
-from worker import folding
+from worker.admin.backfill import bring_up_to_date
+from worker.admin.erasure import Erased, erase_user, is_known
+from worker.admin.purge import Purged, PurgeRefusedError, purge_streams
 from worker.app import wall_clock
-from worker.backfill import bring_up_to_date
-from worker.dead import BLANKED
-from worker.erasure import Erased, erase_user, is_known
-from worker.message import Message
-from worker.named import name_token
-from worker.notifier import Claimed, announcement, unlock_subject
-from worker.partition import event_subject, partition_of
-from worker.purging import Purged, PurgeRefusedError, purge_streams
+from worker.broker.streams import BrokerAwayError, open_broker
+from worker.contract.message import Message
+from worker.contract.named_users import name_token
+from worker.contract.partition import event_subject, partition_of
+from worker.pipeline import folding
+from worker.pipeline.dead_letters import BLANKED
+from worker.pipeline.outbox import Claimed, announcement, unlock_subject
 from worker.store import Session, open_store
-from worker.stream import BrokerAwayError, open_broker
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
 
-    from worker.batch import Letter
-    from worker.pipeline import Pipeline
-    from worker.stats import Stats
+    from worker.engine.batch import DeadLetter
+    from worker.engine.stats import Stats
+    from worker.pipeline.pipeline import Pipeline
 
 pytestmark = pytest.mark.anyio
 
@@ -50,7 +50,7 @@ async def letters(engine: Engine) -> list[dict[str, Any]]:
     return await engine.rows("SELECT * FROM dead_letter ORDER BY dead_letter_id")
 
 
-async def send_on(pipeline: Pipeline, *messages: tuple[str, bytes], seq: int = 1) -> list[Letter]:
+async def send_on(pipeline: Pipeline, *messages: tuple[str, bytes], seq: int = 1) -> list[DeadLetter]:
     """Commit messages on subjects of their own as one batch."""
     decoding = await pipeline.begin()
     made = [Message(subject, body, b"", seq + n, "") for n, (subject, body) in enumerate(messages)]

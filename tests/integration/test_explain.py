@@ -7,8 +7,8 @@ import msgspec
 import pytest
 
 from tests.integration.engine import event
-from worker.explaining import Request, explain_ledger
-from worker.patience import CommandError
+from worker.commands.explaining import Request, explain_ledger
+from worker.server_errors import CommandError
 
 if TYPE_CHECKING:
     from tests.integration.engine import Engine

@@ -10,20 +10,20 @@ from dsl.outcome import Subject
 from dsl.progress import Grant, encode
 from tests.integration.engine import RULES, Engine, event
 from tests.integration.pipelines import commit, decoded, pipeline_on, send
-from worker.express import Trust
-from worker.partition import partition_of
-from worker.reconcile import Kind, unlock_id
-from worker.results import read_results
-from worker.rules import load_deployed
+from worker.admin.results import read_results
+from worker.contract.partition import partition_of
+from worker.contract.reasons import Reason
+from worker.engine.reconcile import Kind, unlock_id
+from worker.engine.stats import Stats
+from worker.pipeline.fast_path import Trust
+from worker.pipeline.rules_in_force import load_deployed
 from worker.settings import Clock
-from worker.stats import Stats
 from worker.store import Session, UnavailableError, open_store
-from worker.verdict import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from worker.pipeline import Committed
+    from worker.pipeline.pipeline import Committed
 
 pytestmark = pytest.mark.anyio
 
@@ -45,7 +45,7 @@ async def test_known_users_need_one_statement(engine: Engine, statements: list[s
         statements.clear()
         await send(pipeline, event(1), event(2), event(1, user="u2"))
         await send(pipeline, event(3), event(2, user="u2"))
-    assert statements == ["commit_express", "commit_express"]
+    assert statements == ["commit_fast", "commit_fast"]
     found = await engine.unlocks()
     assert found == {(user, name): "granted" for user in ("u1", "u2") for name in ("three", "clean")}
     decided = await engine.rows("SELECT subject, achievement, decision, final FROM evaluation ORDER BY 1, 2")
@@ -61,7 +61,7 @@ async def test_what_nobody_hears_is_recorded(engine: Engine, statements: list[st
         statements.clear()
         await send(pipeline, event(1, "unknown"), event(2, "unknown"))
         await send(pipeline, event(3), event(2))
-    assert statements[:1] == ["commit_express"]
+    assert statements[:1] == ["commit_fast"]
     assert len(await ledger(engine)) == 5
     assert await engine.unlocks() == {("u1", "three"): "granted", ("u1", "clean"): "granted"}
 
@@ -73,7 +73,7 @@ async def test_whom_nobody_hears_goes_the_express_way(engine: Engine, statements
         statements.clear()
         await send(pipeline, event(2, "unknown"))
         await send(pipeline, event(3, "unknown"))
-        assert statements == ["commit_express", "commit_express"]
+        assert statements == ["commit_fast", "commit_fast"]
         assert await engine.rows("SELECT FROM progress") == []
         await engine.apply(RULES.partition("achievement")[0] + HEARD)
         await send(pipeline, event(4, "other"))
@@ -88,7 +88,7 @@ async def test_who_is_new_or_late_goes_the_long_way_beside_it(engine: Engine, st
         copy, late, new = event(0, user="u0"), event(3, user="u5"), event(1, user="u9")
         letters = await send(pipeline, copy, late, new, *(event(1, user=f"u{n}") for n in range(1, 5)))
     assert letters == []
-    assert statements.count("commit_express") == 1
+    assert statements.count("commit_fast") == 1
     assert "save_progress" in statements
     assert len(await ledger(engine)) == 7 + 6
 
@@ -149,9 +149,9 @@ async def test_a_tie_with_the_latest_event(engine: Engine, statements: list[str]
         await send(pipeline, event(0, id="m"))
         statements.clear()
         await send(pipeline, event(0, id="z"))
-        assert statements == ["commit_express"]
+        assert statements == ["commit_fast"]
         await send(pipeline, event(0, "b.done", id="a"))
-        assert statements == ["commit_express", "commit_express"]
+        assert statements == ["commit_fast", "commit_fast"]
     assert (stats.events, stats.late, stats.refolded) == (3, 1, 1)
     assert await engine.unlocks() == {("u1", "clean"): "granted"}
 
@@ -164,7 +164,7 @@ async def test_what_is_late_and_moves_nothing_goes_the_express_way(engine: Engin
         statements.clear()
         await send(pipeline, event(3), event(1), event(20), event(2, user="u2"), event(4, user="u2"))
         await send(pipeline, *(event(n) for n in (2, 30, 25)), event(5, user="u2"))
-        assert statements == ["commit_express", "commit_express"]
+        assert statements == ["commit_fast", "commit_fast"]
         assert (stats.late, stats.refolded, stats.overtaken) == (7, 0, 0)
         # The eighth is the last one, whichever way its count has come about.
         await send(pipeline, event(40))
@@ -191,7 +191,7 @@ async def test_what_moves_a_grant_is_folded_anew_as_if_nothing_had_been_tried(
         statements.clear()
         await send(pipeline, event(1), event(2), event(20, user="u2"))
         await send(pipeline, event(21, user="u2"), event(3))
-        assert statements == ["commit_express", "commit_express"]
+        assert statements == ["commit_fast", "commit_fast"]
     assert (stats.overtaken, stats.refolded) == (0, 2)
     rows = await engine.rows("SELECT subject, event_id FROM unlock ORDER BY 1")
     assert [(row["subject"], row["event_id"]) for row in rows] == [("u1", "a.done-14-u1"), ("u2", "a.done-21-u2")]
@@ -240,9 +240,9 @@ async def test_a_copy_among_what_is_folded_anew(engine: Engine) -> None:
 
 
 async def test_more_has_happened_since_than_is_read_ahead(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    from worker import ahead  # noqa: PLC0415
+    from worker.pipeline import lookup  # noqa: PLC0415
 
-    monkeypatch.setattr(ahead, "MOST_AHEAD", 3)
+    monkeypatch.setattr(lookup, "MOST_AHEAD", 3)
     stats = Stats()
     async with pipeline_on(engine, stats=stats) as pipeline:
         await send(pipeline, event(10), event(20), event(30))
@@ -253,9 +253,9 @@ async def test_more_has_happened_since_than_is_read_ahead(engine: Engine, monkey
 
 
 async def test_more_are_folded_anew_than_is_worth_it(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    from worker import express  # noqa: PLC0415
+    from worker.pipeline import fast_path  # noqa: PLC0415
 
-    monkeypatch.setattr(express, "MOST_ANEW", 1)
+    monkeypatch.setattr(fast_path, "MOST_ANEW", 1)
     stats = Stats()
     async with pipeline_on(engine, stats=stats) as pipeline:
         await send(pipeline, *(event(n, user=user) for n in (10, 20, 30) for user in ("u1", "u2")))
@@ -268,7 +268,7 @@ async def test_more_are_folded_anew_than_is_worth_it(engine: Engine, monkeypatch
 @pytest.fixture
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave a checkpoint after every second event."""
-    from worker import folding  # noqa: PLC0415
+    from worker.pipeline import folding  # noqa: PLC0415
 
     monkeypatch.setattr(folding, "CHECKPOINT_EVERY", 2)
     monkeypatch.setattr(folding, "CHECKPOINT_BYTES", 1000)
@@ -358,9 +358,9 @@ async def states(engine: Engine) -> dict[Subject, str]:
 
 
 async def test_progress_is_written_now_and_then(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    from worker import express  # noqa: PLC0415
+    from worker.pipeline import fast_path  # noqa: PLC0415
 
-    monkeypatch.setattr(express, "SAVE_EVERY", 4)
+    monkeypatch.setattr(fast_path, "SAVE_EVERY", 4)
     found: list[list[str]] = []
     async with pipeline_on(engine) as pipeline:
         for batch in ([0], [1], [2, 3], [4], [5, 6, 7, 8, 9, 10], [11], [12, 13], [14]):
@@ -370,9 +370,9 @@ async def test_progress_is_written_now_and_then(engine: Engine, monkeypatch: pyt
 
 
 async def test_what_another_one_has_not_written_counts(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    from worker import express  # noqa: PLC0415
+    from worker.pipeline import fast_path  # noqa: PLC0415
 
-    monkeypatch.setattr(express, "SAVE_EVERY", 4)
+    monkeypatch.setattr(fast_path, "SAVE_EVERY", 4)
     async with pipeline_on(engine, owner="before") as before:
         for n in range(3):
             await send(before, event(n, user=NEIGHBOUR))
@@ -445,7 +445,7 @@ async def test_other_rules_fold_from_the_ledger_and_nothing_on_top(engine: Engin
 
 async def test_a_checkpoint_is_written_with_the_progress(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """So that it is known how far the next one is away."""
-    from worker import folding  # noqa: PLC0415
+    from worker.pipeline import folding  # noqa: PLC0415
 
     monkeypatch.setattr(folding, "CHECKPOINT_EVERY", 4)
     monkeypatch.setattr(folding, "CHECKPOINT_BYTES", 1000)
@@ -479,7 +479,7 @@ async def test_who_is_new_goes_the_express_way_where_the_partition_is_ours(
         statements.clear()
         await send(pipeline, event(2, user=NEIGHBOUR), event(1, user=NEIGHBOUR), event(1))
         await send(pipeline, event(0, user=NEIGHBOUR))
-        assert statements == ["commit_express", "commit_express"]
+        assert statements == ["commit_fast", "commit_fast"]
     assert (stats.events, stats.late, stats.overtaken) == (5, 2, 0)
     rows = await engine.rows("SELECT achievement, event_id FROM unlock WHERE subject = $1 ORDER BY 1", NEIGHBOUR)
     assert [tuple(row.values()) for row in rows] == [
@@ -495,7 +495,7 @@ async def test_who_has_a_past_that_we_forgot(engine: Engine, statements: list[st
         await send(pipeline, event(0))
         statements.clear()
         await send(pipeline, event(2, user=NEIGHBOUR), event(1))
-        assert statements == ["commit_express"]
+        assert statements == ["commit_fast"]
         await send(pipeline, event(3, user=NEIGHBOUR))
     found = await engine.unlocks()
     assert {name for user, name in found if user == NEIGHBOUR} == {"clean", "three", "settled"}
@@ -557,7 +557,7 @@ async def test_what_is_late_and_no_news_costs_trust(engine: Engine, statements: 
         statements.clear()
         await send(pipeline, event(1))
         await send(pipeline, event(13))
-        assert statements.count("commit_express") == 2
+        assert statements.count("commit_fast") == 2
         assert (stats.overtaken, stats.events) == (1, 5)
         await send(pipeline, *(event(n) for n in (14, 15, 16)))
     (row,) = await engine.rows("SELECT event_id FROM unlock")
@@ -583,7 +583,7 @@ async def test_dead_letters_beside_the_express_way(engine: Engine, statements: l
         await send(pipeline, event(0))
         statements.clear()
         letters = await send(pipeline, event(1), b"poison", event(2))
-    assert "commit_express" in statements
+    assert "commit_fast" in statements
     assert [letter.reason for letter in letters] == [Reason.MALFORMED_JSON]
     assert len(await engine.rows("SELECT FROM dead_letter")) == 1
     assert len(await ledger(engine)) == 3
@@ -596,7 +596,7 @@ async def test_what_settles_is_not_taken_for_granted(engine: Engine, statements:
         await send(pipeline, event(0))
         statements.clear()
         await send(pipeline, event(1, "c.done"))
-    assert statements == ["commit_express"]
+    assert statements == ["commit_fast"]
     assert [[decision.kind for decision in one.decisions] for one in told] == [[Kind.SETTLING]]
     assert await engine.unlocks() == {("u1", "settled"): "settling"}
 
@@ -667,9 +667,9 @@ async def test_teams_go_the_long_way(engine: Engine, statements: list[str]) -> N
         await send(pipeline, event(0, team="red"), event(0, user="u2"))
         statements.clear()
         await send(pipeline, event(1, team="red"), event(2, team="red"))
-        assert "commit_express" not in statements
+        assert "commit_fast" not in statements
         await send(pipeline, event(1, user="u2"), event(2, user="u2"))
-        assert "commit_express" in statements
+        assert "commit_fast" in statements
     assert {("red", "team"), ("u1", "three"), ("u2", "three")} <= (await engine.unlocks()).keys()
 
 
@@ -680,7 +680,7 @@ async def test_a_commit_of_unknown_outcome(engine: Engine, monkeypatch: pytest.M
 
     async def cut_off(session: Session, name: str, *args: object) -> int:
         touched = await run(session, name, *args)
-        if name == "commit_express":
+        if name == "commit_fast":
             raise UnavailableError("planted")
         return touched
 
@@ -708,7 +708,7 @@ async def test_what_is_decided_is_told(engine: Engine) -> None:
 
 @pytest.mark.usefixtures("often")
 async def test_checkpoints_are_kept_and_pruned(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    from worker import folding  # noqa: PLC0415
+    from worker.pipeline import folding  # noqa: PLC0415
 
     monkeypatch.setattr(folding, "CHECKPOINTS_KEPT", 3)
     async with pipeline_on(engine) as pipeline:

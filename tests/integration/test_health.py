@@ -6,13 +6,13 @@ import anyio
 import pytest
 
 from tests.integration.engine import event
-from worker.health import Probes, serve
-from worker.metrics import Metrics
-from worker.stats import Stats
+from worker.engine.stats import Stats
+from worker.probes.http import Probes, serve
+from worker.probes.metrics import Metrics
 
 if TYPE_CHECKING:
     from tests.integration.engine import Engine
-    from worker.embedded import Servers
+    from worker.local.embedded import Servers
 
 pytestmark = pytest.mark.anyio
 

@@ -8,17 +8,17 @@ import anyio
 import pytest
 
 from tests.integration.engine import PATIENCE, Engine, event
-from worker import intake
-from worker.batch import Decoding
-from worker.intake import SLICE, SLICE_BYTES
-from worker.pipeline import Pipeline
-from worker.stream import BATCH_BYTES, Broker
+from worker.broker.streams import BATCH_BYTES, Broker
+from worker.engine.batch import Decoding
+from worker.pipeline import intake
+from worker.pipeline.intake import SLICE, SLICE_BYTES
+from worker.pipeline.pipeline import Pipeline
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from worker.batch import Batch, Letter
-    from worker.message import Message
+    from worker.contract.message import Message
+    from worker.engine.batch import Batch, DeadLetter
 
 pytestmark = pytest.mark.anyio
 
@@ -37,7 +37,7 @@ class Gate:
 
         async def waiting_commit(
             pipeline: Pipeline, batch: Batch, *, waiting: Callable[[], Awaitable[None]]
-        ) -> list[Letter]:
+        ) -> list[DeadLetter]:
             self.sizes.append(batch.size)
             self._move()
             await self.open.wait()

@@ -62,7 +62,7 @@ async def test_the_express_way_keeps_them_too(engine: Engine, statements: list[s
         statements.clear()
         for one in ([known[0]], known[1:]):
             assert await commit(pipeline, await decoded(pipeline, one)) == []
-    assert set(statements) == {"commit_express"}
+    assert set(statements) == {"commit_fast"}
     await expect_kept(engine, [*began, *known])
 
 

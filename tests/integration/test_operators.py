@@ -11,20 +11,20 @@ import pytest
 from dsl.outcome import Subject
 from tests.integration.engine import PATIENCE, RULES, Engine, event
 from tests.integration.pipelines import pipeline_on, send
+from worker.admin.erasure import erase_user
+from worker.admin.manual_grant import CannotGrantError, Granted, grant_by_hand
+from worker.admin.results import read_results
+from worker.admin.revocation import revoke
 from worker.app import wall_clock
-from worker.erasure import erase_user
-from worker.fence import RulesMovedError
-from worker.granting import CannotGrantError, Granted, grant_by_hand
-from worker.notifier import Notifier
-from worker.partition import partition_of
-from worker.reconcile import State
-from worker.results import read_results
-from worker.revoking import revoke
-from worker.rules import load_deployed
+from worker.broker.streams import open_broker
+from worker.contract.partition import partition_of
+from worker.engine.reconcile import State
+from worker.engine.stats import Stats
+from worker.pipeline.fence import RulesMovedError
+from worker.pipeline.outbox import Notifier
+from worker.pipeline.rules_in_force import load_deployed
 from worker.settings import Clock
-from worker.stats import Stats
 from worker.store import Session, open_store
-from worker.stream import open_broker
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -345,7 +345,7 @@ async def test_it_counts_for_nothing_else(engine: Engine) -> None:
 
 
 async def test_a_running_worker_announces_it(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("worker.notifier.LONGEST_NAP", 0.05)
+    monkeypatch.setattr("worker.pipeline.outbox.LONGEST_NAP", 0.05)
     async with engine.worker() as stats:
         await hand(engine)
         await stats.reach("announced", 1)

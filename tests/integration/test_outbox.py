@@ -17,20 +17,20 @@ from tests.integration.engine import PATIENCE, Engine, Watched, event
 from tests.integration.pipelines import pipeline_on, send
 from tests.integration.test_health import get
 from tests.integration.test_operators import PAIR, hand, only, take_back
-from worker import notifier as notifying
-from worker import refusals
+from worker.admin.revocation import revoke
 from worker.app import wall_clock
-from worker.notifier import Notifier
-from worker.revoking import revoke
+from worker.broker.streams import Broker, BrokerAwayError, open_broker
+from worker.engine import refusals
+from worker.engine.stats import Stats
+from worker.pipeline import outbox as notifying
+from worker.pipeline.outbox import Notifier
 from worker.settings import Clock
-from worker.stats import Stats
 from worker.store import Session, open_store
-from worker.stream import Broker, BrokerAwayError, open_broker
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
 
-    from worker.pipeline import Committed
+    from worker.pipeline.pipeline import Committed
 
 pytestmark = pytest.mark.anyio
 

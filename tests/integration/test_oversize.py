@@ -9,18 +9,18 @@ import pytest
 
 from tests.integration.brokers import configured
 from tests.integration.engine import Engine, event
-from worker import pulling
-from worker.pipeline import Pipeline
+from worker.broker import pull
+from worker.broker.streams import Broker
+from worker.contract.fields import MAX_MESSAGE_BYTES
+from worker.pipeline.pipeline import Pipeline
 from worker.settings import Settings
-from worker.stream import Broker
-from worker.wire import MAX_MESSAGE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
     from pathlib import Path
 
-    from worker.batch import Batch, Letter
-    from worker.message import Message
+    from worker.contract.message import Message
+    from worker.engine.batch import Batch, DeadLetter
 
 pytestmark = pytest.mark.anyio
 
@@ -58,7 +58,9 @@ class Held:
                 self._sizes.pop(reply, None)
             done_with(broker, replies)
 
-        async def slowly(pipeline: Pipeline, batch: Batch, *, waiting: Callable[[], Awaitable[None]]) -> list[Letter]:
+        async def slowly(
+            pipeline: Pipeline, batch: Batch, *, waiting: Callable[[], Awaitable[None]]
+        ) -> list[DeadLetter]:
             # As long as it takes another one to arrive, were it asked for.
             with anyio.move_on_after(0.5):
                 await self._two.wait()
@@ -100,7 +102,7 @@ async def test_two_workers_and_a_huge_message(roomy: Engine) -> None:
 
 async def test_smaller_limits_the_same_way(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """The mechanism, without large messages: requests may bring 2,000 bytes."""
-    monkeypatch.setattr(pulling, "PULL_BYTES", 2000)
+    monkeypatch.setattr(pull, "PULL_BYTES", 2000)
     bodies = [event(n, note="x" * (3000 if n % 4 == 0 else 5)) for n in range(40)]
     await engine.publish(bodies)
     stats = await engine.drain()

@@ -8,7 +8,7 @@ import nats
 import pytest
 from nats.js import api
 
-from worker.partition import PARTITIONS, event_subject, partition_of
+from worker.contract.partition import PARTITIONS, event_subject, partition_of
 
 if TYPE_CHECKING:
     from tests.integration.engine import Engine

@@ -10,7 +10,7 @@ import pytest
 
 import sql
 from tests.integration.engine import Engine, event
-from worker.wire import MAX_DEPTH
+from worker.contract.fields import MAX_DEPTH
 
 pytestmark = pytest.mark.anyio
 

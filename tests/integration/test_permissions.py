@@ -22,7 +22,7 @@ import pytest
 
 from tests.faults.cluster import free_port
 from tests.integration.engine import PATIENCE, Engine, event
-from worker.partition import token
+from worker.contract.partition import token
 from worker.settings import Settings, read_settings
 
 if TYPE_CHECKING:

@@ -10,27 +10,27 @@ import pytest
 from nats.js.errors import NotFoundError
 
 from tests.integration.engine import PATIENCE, Engine, event
-from worker import folding
-from worker.announcing import Announcement, Told
+from worker.admin.erasure import erase_user
+from worker.admin.results import read_results
+from worker.admin.revocation import revoke
 from worker.app import wall_clock
-from worker.batch import decode
-from worker.erasure import erase_user
-from worker.pipeline import InForce, Pipeline
-from worker.results import read_results
-from worker.revoking import revoke
-from worker.rules import load_deployed
+from worker.broker.announce import Announcement, Told
+from worker.broker.streams import open_broker
+from worker.engine.batch import decode
+from worker.engine.state_cache import StateCache
+from worker.engine.stats import Stats
+from worker.pipeline import folding
+from worker.pipeline.pipeline import InForce, Pipeline
+from worker.pipeline.rules_in_force import load_deployed
 from worker.settings import Clock
-from worker.standing import Memory
-from worker.stats import Stats
 from worker.store import open_store
-from worker.stream import open_broker
 
 if TYPE_CHECKING:
     from nats.js import JetStreamContext
 
-    from worker.backfill import Tally
-    from worker.deployed import Deployed
-    from worker.message import Message
+    from worker.admin.backfill import Tally
+    from worker.contract.message import Message
+    from worker.engine.rule_set import Deployed
 
 pytestmark = pytest.mark.anyio
 
@@ -316,7 +316,13 @@ async def commit_and_die(engine: Engine) -> None:
         while len(messages) < 3:
             messages += await broker.next_batch() or []
         pipeline = Pipeline(
-            store, settings, Memory("dies", 10), Stats(), in_force=InForce(load), now=wall_clock, stopping=lambda: False
+            store,
+            settings,
+            StateCache("dies", 10),
+            Stats(),
+            in_force=InForce(load),
+            now=wall_clock,
+            stopping=lambda: False,
         )
         await pipeline.commit(decode(messages, rules, now=wall_clock()), waiting=waiting)
         # A worker that dies gives nothing back; here the broker need not wait for its patience to end.

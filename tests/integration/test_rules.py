@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from tests.integration.engine import Engine, event
-from worker.deployed import RulesRefusedError
-from worker.rules import MeaningChangedError
+from worker.admin.rollout import MeaningChangedError
+from worker.engine.rule_set import RulesRefusedError
 
 pytestmark = pytest.mark.anyio
 

@@ -10,17 +10,17 @@ import pytest
 
 from dsl.outcome import Subject
 from tests.integration.engine import event
-from worker import listing
+from worker.admin.manual_grant import grant_by_hand
+from worker.admin.results import UnreadableError, read_named
+from worker.admin.revocation import revoke
 from worker.app import wall_clock
-from worker.dead import list_letters
-from worker.granting import grant_by_hand
-from worker.patience import CommandError, told
-from worker.results import UnreadableError, read_named
-from worker.revoking import revoke
-from worker.rules import load_deployed
+from worker.commands import listing
+from worker.commands.tending import Letters, dead_list
+from worker.pipeline.dead_letters import list_letters
+from worker.pipeline.rules_in_force import load_deployed
+from worker.server_errors import CommandError, told
 from worker.settings import Clock, Settings
 from worker.store import open_store
-from worker.tending import Letters, dead_list
 
 if TYPE_CHECKING:
     from tests.integration.engine import Engine

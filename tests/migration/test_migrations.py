@@ -8,13 +8,13 @@ import pytest
 
 import sql
 from worker.app import wall_clock
-from worker.partition import PARTITIONS
+from worker.contract.partition import PARTITIONS
 from worker.store import SETTINGS, SchemaMismatchError, open_store
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from worker.embedded import Servers
+    from worker.local.embedded import Servers
 
 pytestmark = pytest.mark.anyio
 

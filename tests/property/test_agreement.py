@@ -17,10 +17,10 @@ from dsl.fold import fold, standings
 from dsl.outcome import Subject, by_subject, canonical_order, run
 from dsl.progress import State
 from dsl.syntax import RepeatEach, RepeatEvery
-from tests.property import corners, reference, strategies
-from tests.property.reading import read
 from tests.property.test_fold import shown, unlocks, unlocks_by_definition
-from tests.property.thorough import thorough
+from tests.reference import corners, reference, strategies
+from tests.reference.reading import read
+from tests.reference.thorough import thorough
 from worker.rulefiles import RuleSet, build
 
 if TYPE_CHECKING:

@@ -12,18 +12,18 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from dsl import syntax
-from tests.property import strategies
-from tests.property.earning import scope_of, tiers
-from tests.property.latest import BEGINNING, Prefix, View, is_signed, latest_start
-from tests.property.reading import read
-from tests.property.timeline import position, timelines
+from tests.reference import strategies
+from tests.reference.earning import scope_of, tiers
+from tests.reference.latest import BEGINNING, Prefix, View, is_signed, latest_start
+from tests.reference.reading import read
+from tests.reference.timeline import position, timelines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from dsl.event import Position
-    from tests.property.ruleset import Ruleset
-    from tests.property.timeline import Timeline
+    from tests.reference.ruleset import Ruleset
+    from tests.reference.timeline import Timeline
 
 LEISURELY = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=100)
 

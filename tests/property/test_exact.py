@@ -22,10 +22,10 @@ from dsl.explain.text import render
 from dsl.fold import standings
 from dsl.outcome import run
 from dsl.values import canonical_number
-from tests.property import reference
-from tests.property.reading import read
 from tests.property.test_late import arrive, shuffled
-from tests.property.thorough import thorough
+from tests.reference import reference
+from tests.reference.reading import read
+from tests.reference.thorough import thorough
 from worker.rulefiles import build
 
 if TYPE_CHECKING:

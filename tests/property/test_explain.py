@@ -16,8 +16,8 @@ from dsl.explain import Asked, Explanation, explain, tiers_of
 from dsl.explain.text import render
 from dsl.fold import fold, standings
 from dsl.outcome import Subject, by_subject, canonical_order, run
-from tests.property import strategies, travel
-from tests.property.thorough import thorough
+from tests.reference import strategies, travel
+from tests.reference.thorough import thorough
 from worker.rulefiles import RuleSet, build
 
 if TYPE_CHECKING:

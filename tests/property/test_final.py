@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dsl.analyze import verdicts
-from tests.property import strategies
-from tests.property.late import taken_back
-from tests.property.thorough import thorough
+from tests.reference import strategies
+from tests.reference.late import taken_back
+from tests.reference.thorough import thorough
 from worker.rulefiles import build
 
 if TYPE_CHECKING:

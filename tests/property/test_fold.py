@@ -17,9 +17,9 @@ from dsl.fold import standings
 from dsl.outcome import Subject, digest, run
 from dsl.progress import State, decode, encode
 from dsl.story import Arrival
-from tests.property import reference, strategies
-from tests.property.reading import read
-from tests.property.thorough import thorough
+from tests.reference import reference, strategies
+from tests.reference.reading import read
+from tests.reference.thorough import thorough
 from worker.rulefiles import build
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from dsl.compile import Program
     from dsl.outcome import Outcome
-    from tests.property.nearness import Progress
+    from tests.reference.nearness import Progress
 
 
 _thorough = thorough(150)

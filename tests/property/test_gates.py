@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from dsl.fold import fold
 from dsl.outcome import by_subject, canonical_order
 from dsl.watch import watched
-from tests.property import strategies
-from tests.property.close import close_events, plain_rules
-from tests.property.thorough import thorough
+from tests.reference import strategies
+from tests.reference.close import close_events, plain_rules
+from tests.reference.thorough import thorough
 from worker.rulefiles import build
 
 

@@ -20,8 +20,8 @@ from dsl.prove import Conditions, Patterns
 from dsl.source import Source
 from dsl.syntax import Achievement, Combine, Count, Duration, Extreme, Modifiers, Name, Sequence, Streak, Sum, Zone
 from dsl.types import DAY, HOUR
-from tests.property import strategies
-from tests.property.thorough import thorough
+from tests.reference import strategies
+from tests.reference.thorough import thorough
 
 if TYPE_CHECKING:
     from hypothesis.strategies import DrawFn

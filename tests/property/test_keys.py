@@ -18,13 +18,13 @@ from dsl.event import Event
 from dsl.outcome import Subject, run
 from dsl.progress import Grant
 from dsl.values import fingerprint, value_key, value_text
-from tests.property import reference
-from tests.property.reading import read
 from tests.property.test_late import arrive, program_of
-from tests.property.thorough import thorough
-from worker.emit import message_id
-from worker.partition import event_subject, token
-from worker.reconcile import unlock_id
+from tests.reference import reference
+from tests.reference.reading import read
+from tests.reference.thorough import thorough
+from worker.broker.outgoing import message_id
+from worker.contract.partition import event_subject, token
+from worker.engine.reconcile import unlock_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -24,10 +24,10 @@ from dsl.payload import instant
 from dsl.progress import Run, decode, encode
 from dsl.story import Arrival
 from dsl.types import HOUR, SECOND, Unit
-from tests.property import reference, travel
-from tests.property.reading import read
 from tests.property.test_late import arrive, program_of, shuffled
-from tests.property.thorough import thorough
+from tests.reference import reference, travel
+from tests.reference.reading import read
+from tests.reference.thorough import thorough
 
 if TYPE_CHECKING:
     from dsl.compile import Program

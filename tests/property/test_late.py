@@ -21,11 +21,11 @@ from dsl.fold import absorb, fold, standings, start, step
 from dsl.outcome import by_subject, canonical_order
 from dsl.progress import Run, Values, decode, encode
 from tests.fixture_library import NOW, Fixture, histories, stories
-from tests.property import strategies
-from tests.property.close import close_events, plain_rules
-from tests.property.thorough import thorough
-from worker.contract import Accepted, Contract
-from worker.replaying import SKEW
+from tests.reference import strategies
+from tests.reference.close import close_events, plain_rules
+from tests.reference.thorough import thorough
+from worker.commands.replaying import SKEW
+from worker.contract.strict_reader import Accepted, Contract
 from worker.rulefiles import build, load
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ from hypothesis import given
 from dsl.fold import standings
 from dsl.outcome import run
 from dsl.progress import encode
-from tests.property.changing import Chain, achievements_with_versions, alternatives, compiled, seen_by
-from tests.property.thorough import thorough
-from worker.meaning import change_of, meanings_of
+from tests.reference.changing import Chain, achievements_with_versions, alternatives, compiled, seen_by
+from tests.reference.thorough import thorough
+from worker.engine.meaning import change_of, meanings_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

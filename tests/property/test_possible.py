@@ -13,8 +13,8 @@ from dsl.outcome import run
 from dsl.parse import parse
 from dsl.source import Source
 from dsl.syntax import Achievement, Combine
-from tests.property import strategies
-from tests.property.thorough import thorough
+from tests.reference import strategies
+from tests.reference.thorough import thorough
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.property.hand import e as at
-from tests.property.hand import earned, outcome, progress, start, unlocked
-from tests.property.nearness import Progress
-from tests.property.timeline import Subject
+from tests.reference.hand import e as at
+from tests.reference.hand import earned, outcome, progress, start, unlocked
+from tests.reference.nearness import Progress
+from tests.reference.timeline import Subject
 
 if TYPE_CHECKING:
     from dsl.event import Event

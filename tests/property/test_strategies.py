@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from hypothesis import HealthCheck, Phase, given, settings
 
-from tests.property import strategies
-from tests.property.reading import read
-from tests.property.reference import outcome
+from tests.reference import strategies
+from tests.reference.reading import read
+from tests.reference.reference import outcome
 
 
 def test_a_large_share_unlocks_something() -> None:

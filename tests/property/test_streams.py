@@ -12,13 +12,13 @@ import pytest
 
 from dsl.calendar import format_instant
 from dsl.event import Event
-from tests.property.reading import read
-from tests.property.reference import supported_unlocks
-from tests.property.wall import instant
+from tests.reference.reading import read
+from tests.reference.reference import supported_unlocks
+from tests.reference.wall import instant
 
 if TYPE_CHECKING:
-    from tests.property.latest import Unlock
-    from tests.property.ruleset import Ruleset
+    from tests.reference.latest import Unlock
+    from tests.reference.ruleset import Ruleset
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 

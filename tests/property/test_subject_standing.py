@@ -11,12 +11,12 @@ from dsl.fold import fold, standings
 from dsl.outcome import Subject, by_subject, canonical_order
 from dsl.progress import Grant
 from dsl.syntax import RepeatEach
-from tests.property import strategies
-from tests.property.thorough import thorough
-from worker.deployed import Deployed
-from worker.reconcile import Stored, unlock_id
+from tests.reference import strategies
+from tests.reference.thorough import thorough
+from worker.engine.reconcile import Stored, unlock_id
+from worker.engine.rule_set import Deployed
+from worker.engine.standing import Item, Status, standing_of
 from worker.rulefiles import build
-from worker.subject_standing import Item, Status, standing_of
 
 if TYPE_CHECKING:
     from hypothesis.strategies import DataObject

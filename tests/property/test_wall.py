@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from dsl import calendar
 from dsl.types import SECOND, Unit
-from tests.property import wall
-from tests.property.wall import instant
+from tests.reference import wall
+from tests.reference.wall import instant
 
 JUMPS = {
     "Europe/Berlin": ("2026-03-29T01:00:00Z", "2026-10-25T01:00:00Z"),

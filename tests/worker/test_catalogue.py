@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import HealthCheck, Phase, assume, given, settings
 
-from tests.property import strategies
+from tests.reference import strategies
 from worker.catalogue.page import render
 from worker.catalogue.view import Catalogue, Piece, catalogue
 from worker.cli import main

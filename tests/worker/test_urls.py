@@ -12,10 +12,10 @@ import structlog.testing
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from worker.patience import CommandError, told
+from worker.broker.streams import open_broker
+from worker.server_errors import CommandError, told
 from worker.settings import Settings, SettingsError, read_settings
 from worker.store import open_store
-from worker.stream import open_broker
 from worker.urls import is_clear, redacted, servers_of, shown
 
 NOISE = "@/:,?#%[] &=;+\\|'\"é日Ω!~^$(){}<>*"

@@ -16,7 +16,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "chains_shared_progress_kept_at_an_erasure",
         "teams are folded without the erased",
-        "worker/erasure.py",
+        "worker/admin/erasure.py",
         "await _forget(session, {user: BEGINNING, **since})",
         "await _forget(session, {user: BEGINNING})",
         _chains(1),
@@ -24,7 +24,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "chains_decisions_about_the_erased",
         "decisions about the erased go",
-        "worker/erasure.py",
+        "worker/admin/erasure.py",
         '        await session.run("erase_evaluations", tenant, name)\n',
         "",
         _chains(7),
@@ -32,7 +32,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "chains_tombstone_not_asked",
         "events of the erased stay out",
-        "worker/ledger.py",
+        "worker/pipeline/ledger.py",
         "            erased=row.erased,\n",
         "            erased=False,\n",
         _chains(1),
@@ -49,7 +49,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "chains_backfill_of_users_alone",
         "a backfill visits every scope",
-        "worker/backfill.py",
+        "worker/admin/backfill.py",
         "    for scope, plan in rules.program.scopes.items():\n        for search",
         '    for scope, plan in [("user", rules.program.scopes["user"])]:\n        for search',
         _chains(0),
@@ -57,7 +57,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "chains_backfill_of_one_page",
         "a backfill reads all pages",
-        "worker/backfill.py",
+        "worker/admin/backfill.py",
         "        if len(page) < PAGE:\n",
         "        if len(page) <= PAGE:\n",
         _chains(4),
@@ -65,7 +65,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "chains_revoked_is_restored",
         "evidence does not move what is revoked",
-        "worker/reconcile.py",
+        "worker/engine/reconcile.py",
         "        if row is None or row.state is State.REVOKED:\n            continue\n"
         "        if row.state is State.CONTESTED:",
         "        if row is None:\n            continue\n        if row.state is State.CONTESTED:",
@@ -74,7 +74,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "chains_members_not_written_anew",
         "a field scope hears the events of before",
-        "worker/rules.py",
+        "worker/admin/rollout.py",
         "    await _write_members(session, rules, moved - FIELDLESS)\n",
         "",
         _chains(5),
@@ -82,15 +82,15 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "chains_plan_since_before",
         "a plan counts from its own epoch",
-        "worker/rules.py",
-        "    since = await _since(session)\n    moved",
+        "worker/admin/rollout.py",
+        "    since = await since_of(session)\n    moved",
         "    since = {**(await _since(session)), **folded}\n    moved",
         _chains(5),
     ),
     Bug(
         "chains_settles_after_retirement",
         "retirement withdraws what settles",
-        "worker/rules.py",
+        "worker/admin/rollout.py",
         "withdrawn = await _withdraw_retired(session, rules, change.settings, now=now)",
         "withdrawn = 0",
         _chains(4),

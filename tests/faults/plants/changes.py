@@ -6,7 +6,7 @@ from typing import Final
 
 from tests.faults.plants.bug import Bug
 
-MEANING: Final = "worker/test_meaning.py"
+MEANING: Final = "worker/engine/test_meaning.py"
 DECLARATIONS: Final = f"{MEANING}::test_declarations"
 APPLYING: Final = "integration/test_applying.py"
 
@@ -15,7 +15,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "bound_no_part_of_the_meaning",
         "a version keeps its meaning: the bound of a field that it reads",
-        "worker/meaning.py",
+        "worker/engine/meaning.py",
         'f"{field.type}{field.bound}"',
         'f"{field.type}"',
         (DECLARATIONS,),
@@ -23,7 +23,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "once_no_part_of_the_meaning",
         "a version keeps its meaning: which events are copies",
-        "worker/meaning.py",
+        "worker/engine/meaning.py",
         '        yield f"event {event}: once per", _once(schema)\n',
         "",
         (DECLARATIONS,),
@@ -31,7 +31,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "span_of_copies_no_part_of_the_meaning",
         "a version keeps its meaning: for how long copies are copies",
-        "worker/meaning.py",
+        "worker/engine/meaning.py",
         '"" if within is None else f" within {_length(within)}"',
         '""',
         (DECLARATIONS,),
@@ -39,7 +39,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "fields_of_once_not_read",
         "a version keeps its meaning: the fields that tell copies",
-        "worker/meaning.py",
+        "worker/engine/meaning.py",
         "for field in (() if schema.once is None else schema.once[0])}",
         "for field in ()}",
         (DECLARATIONS,),
@@ -47,7 +47,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "field_of_the_scope_not_read",
         "a version keeps its meaning: the field that makes the subject",
-        "worker/meaning.py",
+        "worker/engine/meaning.py",
         "        if scope not in {USER, TENANT}:\n            fields.add((event, scope))\n",
         "",
         (DECLARATIONS,),
@@ -55,7 +55,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "tellers_of_a_trait_not_heard",
         "a version keeps its meaning: copies among events that tell a trait",
-        "worker/meaning.py",
+        "worker/engine/meaning.py",
         "        types |= rules.trait_events.keys()\n",
         "",
         (f"{MEANING}::test_moments_of_a_for",),
@@ -63,7 +63,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "traits_without_their_contract",
         "a version keeps its meaning: the bound of a trait",
-        "worker/meaning.py",
+        "worker/engine/meaning.py",
         "        fields |= {(event, trait) for event in tellers}\n",
         "",
         (DECLARATIONS,),
@@ -103,7 +103,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "meaning_of_what_is_named_left_out",
         "a version keeps its meaning: achievements that it names",
-        "worker/meaning.py",
+        "worker/engine/meaning.py",
         "            text = _encoder.encode([own.hex(), starts_at, declared])\n",
         "            text = _encoder.encode([own.hex(), starts_at])\n",
         (f"{MEANING}::test_what_is_named",),
@@ -111,7 +111,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "start_of_what_is_named_left_out",
         "a version keeps its meaning: since when versions of what it names are in effect",
-        "worker/meaning.py",
+        "worker/engine/meaning.py",
         "            text = _encoder.encode([own.hex(), starts_at, declared])\n",
         "            text = _encoder.encode([declared])\n",
         (f"{MEANING}::test_versions_of_what_is_named",),
@@ -119,7 +119,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "every_field_belongs_to_the_meaning",
         "a contract may change where no rule reads",
-        "worker/meaning.py",
+        "worker/engine/meaning.py",
         "        schema, scope = rules.events[event], scope_of(version)\n",
         "        schema, scope = rules.events[event], scope_of(version)\n"
         "        fields |= {(event, field) for field in schema.fields}\n",
@@ -154,7 +154,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "contracts_accepted_unasked",
         "`apply` asks before a version means something else",
-        "worker/rules.py",
+        "worker/admin/rollout.py",
         "if changed and (any(one.own for one in changed) or not change.accept_contracts):",
         "if changed and any(one.own for one in changed):",
         (f"{APPLYING}::test_a_contract_that_changes_what_is_deployed_is_refused",),
@@ -162,7 +162,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "own_text_accepted_with_contracts",
         "another text under the same version is never accepted",
-        "worker/rules.py",
+        "worker/admin/rollout.py",
         "if changed and (any(one.own for one in changed) or not change.accept_contracts):",
         "if changed and not change.accept_contracts:",
         (f"{APPLYING}::test_its_own_text_is_never_accepted",),
@@ -178,7 +178,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "forgotten_what_was_deployed_before_it_was_recorded",
         "an upgrade knows what an earlier release has deployed",
-        "worker/rules.py",
+        "worker/admin/rollout.py",
         "return meant or past.meanings.get((row.achievement, row.version)) or Meaning(",
         "return meant or Meaning(",
         (f"{APPLYING}::test_an_upgrade_knows_what_was_deployed_before",),
@@ -194,7 +194,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "recalled_under_other_rules",
         "an `apply` compares with what is in force by then",
-        "worker/rules.py",
+        "worker/admin/rollout.py",
         "            if _epoch_of(before) == past.epoch:\n",
         "            if True:\n",
         (f"{APPLYING}::test_somebody_else_applies_meanwhile",),
@@ -202,7 +202,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "plans_of_an_earlier_release_not_adopted",
         "an upgrade folds everyone once, and not again for words",
-        "worker/backfill.py",
+        "worker/admin/backfill.py",
         "    await adopt_plans(store, rules, now=now())\n",
         "",
         (f"{APPLYING}::test_an_upgrade_folds_everyone_once",),
@@ -210,7 +210,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "adopted_beside_a_retired_one",
         "a plan that is known as retired too can be adopted",
-        "worker/rules.py",
+        "worker/admin/rollout.py",
         '            await session.run("forget_retired_aggregate", scope, plan.fingerprint)\n',
         "",
         (f"{APPLYING}::test_an_upgrade_back_and_forth",),
@@ -219,7 +219,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "settling_goes_on_without_its_rule",
         "what has not settled is withdrawn with its rule",
-        "worker/rules.py",
+        "worker/admin/rollout.py",
         "    withdrawn = await _withdraw_retired(session, rules, change.settings, now=now)\n",
         "    withdrawn = 0\n",
         (f"{APPLYING}::test_what_has_not_settled_is_withdrawn_with_its_rule",),
@@ -251,7 +251,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "retired_unlocks_in_the_digest",
         "the digest compares what the rules in force judge",
-        "worker/results.py",
+        "worker/admin/results.py",
         "    judged = [row for row in rows if rules.rules_on(row.scope, row.achievement, row.tier)]\n",
         "    judged = rows\n",
         (f"{APPLYING}::test_who_is_heard_no_more_is_visited_once",),
@@ -260,7 +260,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "who_is_heard_no_more_not_visited",
         "a backfill visits every subject that has a row anywhere",
-        "worker/backfill.py",
+        "worker/admin/backfill.py",
         "for search in (_who_hears(rules, scope), _who_is_left(rules, scope)):",
         "for search in (_who_hears(rules, scope),):",
         (f"{APPLYING}::test_who_is_heard_no_more_is_visited_once",),
@@ -268,7 +268,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "state_kept_of_who_is_heard_no_more",
         "a state that has heard nothing goes",
-        "worker/folding.py",
+        "worker/pipeline/folding.py",
         '        await session.run("forget_progress", *_columns(unheard, 3))\n',
         "        pass\n",
         (f"{APPLYING}::test_who_is_heard_no_more_is_visited_once",),
@@ -316,7 +316,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "states_kept_of_a_scope_without_a_plan",
         "nothing is kept of scopes that no plan has",
-        "worker/backfill.py",
+        "worker/admin/backfill.py",
         "    await _forget_scopes(store, rules, pause)\n",
         "",
         (f"{APPLYING}::test_a_scope_that_no_plan_has_any_more_leaves_nothing",),
@@ -324,7 +324,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "shown_at_the_beginning_before_they_are_folded",
         "who has not been folded yet is not shown at the beginning",
-        "worker/results.py",
+        "worker/admin/results.py",
         "        if user.heard:\n            raise StaleError(1)\n",
         "",
         (f"{APPLYING}::test_who_has_not_been_folded_is_not_shown_at_the_beginning",),

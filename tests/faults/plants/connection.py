@@ -20,7 +20,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "closed_client_not_replaced",
         "a client that the broker's words have closed is replaced",
-        "worker/connection.py",
+        "worker/broker/connection.py",
         "                if because is not None:\n",
         "                if because is not None and not self._client.is_closed:\n",
         _GOES_ON,
@@ -28,7 +28,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "dead_tasks_not_noticed",
         "a client whose own tasks have ended is replaced",
-        "worker/connection.py",
+        "worker/broker/connection.py",
         'return f"the library\'s {client.ended_task} has ended" if client.ended_task else None',
         "return None",
         (f"{_CONNECTION}::test_a_task_of_the_library_that_ends_is_noticed[ping]",),
@@ -36,7 +36,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "silence_not_noticed",
         "a connection that answers nothing is given up",
-        "worker/connection.py",
+        "worker/broker/connection.py",
         "because = self._ended() or await self._beat()",
         "because = self._ended()",
         (f"{_CONNECTION}::test_pings_that_are_not_answered",),
@@ -44,7 +44,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "nothing_bound_anew",
         "subscriptions go on over the next connection",
-        "worker/connection.py",
+        "worker/broker/connection.py",
         "                    for binding in missing:\n                        await binding(client)\n",
         "",
         _GOES_ON,
@@ -52,7 +52,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "no_pause_between_refused_clients",
         "clients that live for a moment follow each other more and more slowly",
-        "worker/connection.py",
+        "worker/broker/connection.py",
         "        if monotonic() - self._made_at > STEADY_SECONDS:\n",
         "        if monotonic() >= self._made_at:\n",
         (f"{_CONNECTION}::test_a_client_that_is_refused_again_and_again_is_not_made_in_a_hot_loop",),
@@ -60,7 +60,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "refusals_flood_the_log",
         "the same refusal is logged once in a while",
-        "worker/connection.py",
+        "worker/broker/connection.py",
         "now - self._refusals.get(said, -REPEAT_SECONDS) >= REPEAT_SECONDS and",
         "now and",
         _REFUSED_PULL,
@@ -68,7 +68,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "requests_of_a_lost_connection_counted",
         "messages are asked for anew on another connection",
-        "worker/stream.py",
+        "worker/broker/streams.py",
         "        self._forget_requests()\n        owed",
         "        owed",
         _GOES_ON,
@@ -76,7 +76,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "answers_not_listened_to_anew",
         "announcements over another connection are answered",
-        "worker/stream.py",
+        "worker/broker/streams.py",
         "(timeout=REQUEST_SECONDS)\n        self._answering = False\n        self._forget",
         "(timeout=REQUEST_SECONDS)\n        self._forget",
         _GOES_ON,
@@ -84,7 +84,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "rounds_wait_for_answers_that_cannot_come",
         "a round of announcements ends with its connection",
-        "worker/stream.py",
+        "worker/broker/streams.py",
         '        """Let whoever waits for answers try again."""\n        self._announcer.lost()\n',
         '        """Let whoever waits for answers try again."""\n',
         (f"{_CONNECTION}::test_a_round_of_announcements_does_not_wait_for_answers_that_cannot_come",),
@@ -92,7 +92,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "acknowledgements_lost_with_the_connection",
         "what is done while the broker is away is acknowledged when it is back",
-        "worker/stream.py",
+        "worker/broker/streams.py",
         "            self._owed.extend(replies)\n",
         "            self._owed.clear()\n",
         (f"{_CONNECTION}::test_acknowledgements_are_sent_when_the_broker_is_back",),
@@ -100,7 +100,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "refused_pull_not_told",
         "readiness tells of a pull subject that is refused",
-        "worker/stream.py",
+        "worker/broker/streams.py",
         "            self._unserved = said\n",
         "            return\n",
         _REFUSED_PULL,
@@ -116,7 +116,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "connections_not_counted",
         "metrics tell of each connection that was made",
-        "worker/connection.py",
+        "worker/broker/connection.py",
         "        self.clients += 1\n",
         "        self.clients = 1\n",
         _PROBES,
@@ -124,7 +124,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "emit_waits_for_ever",
         "a command gives up on a broker that is away",
-        "worker/sandbox.py",
+        "worker/local/sandbox.py",
         "patience=PATIENCE_SECONDS",
         "patience=None",
         _COMMANDS,
@@ -132,7 +132,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "dead_replay_waits_for_ever",
         "a command gives up on a broker that is away",
-        "worker/resending.py",
+        "worker/commands/resending.py",
         "patience=PATIENCE_SECONDS",
         "patience=None",
         _COMMANDS,
@@ -140,7 +140,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "publisher_gives_up_with_its_connection",
         "what is published in bulk goes on over another connection",
-        "worker/publishing.py",
+        "worker/broker/publish.py",
         '            self._said = f"{type(error).__name__}: {error}"\n',
         "            raise BrokerAwayError(str(error)) from error\n",
         (f"{_CONNECTION}::test_whoever_publishes_in_bulk_goes_on_over_another_connection",),
@@ -148,7 +148,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "first_payload_limit_for_ever",
         "a limit that the broker changes is heard of",
-        "worker/client.py",
+        "worker/broker/client.py",
         'self._max_payload = info.get("max_payload", self._max_payload)',
         'info.get("max_payload", self._max_payload)',
         (f"{_CONNECTION}::test_a_smaller_payload_is_heard_of",),
@@ -156,24 +156,24 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "late_pong_ends_the_reading",
         "an answer that comes too late ends nothing",
-        "worker/client.py",
+        "worker/broker/client.py",
         "if pongs and pongs[0].done():",
         "if False:",
-        ("worker/test_stream.py",),
+        ("worker/broker/test_streams.py",),
     ),
     Bug(
         "half_a_frame_taken_for_a_message",
         "what was cut off in the middle is no message",
-        "worker/frames.py",
+        "worker/broker/protocol.py",
         "    if not wire.startswith(_END, end - 2):\n",
         "    if not wire:\n",
-        ("worker/test_stream.py",),
+        ("worker/broker/test_streams.py",),
     ),
     # -- consumers of others --
     Bug(
         "consumer_overwritten",
         "a consumer that an operator made stays as it is",
-        "worker/stream.py",
+        "worker/broker/streams.py",
         "        if answer.error is not None and answer.error.code == _NOT_FOUND:\n",
         '        if answer.error is None:\n            made = {"max_ack_pending": 9999, "ack_policy": "explicit"}\n'
         '            made |= {"durable_name": self._settings.consumer}\n'
@@ -185,7 +185,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "limits_of_a_consumer_ignored",
         "requests ask for what a consumer allows",
-        "worker/stream.py",
+        "worker/broker/streams.py",
         "        self._limit_to(existing)\n",
         "",
         (_LIMITS,),
@@ -193,15 +193,15 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "more_requests_than_may_wait",
         "no more requests are made than a consumer lets wait",
-        "worker/consumer.py",
+        "worker/broker/consumer.py",
         "requests=_least(ahead, existing.max_waiting)",
         "requests=ahead",
-        ("worker/test_consumer.py",),
+        ("worker/broker/test_consumer.py",),
     ),
     Bug(
         "patience_of_the_settings",
         "the broker is told of what takes long before the consumer's own patience ends",
-        "worker/intake.py",
+        "worker/pipeline/intake.py",
         "patience = self._broker.ack_wait / 3",
         "patience = self._settings.ack_wait / 3",
         (f"{_CONSUMERS}::test_patience_is_the_consumers_own",),
@@ -209,32 +209,32 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "backoff_taken_for_patience",
         "the shortest of a consumer's waits is the one that counts",
-        "worker/consumer.py",
+        "worker/broker/consumer.py",
         "ack_wait=min(waits) / _NANOSECONDS",
         "ack_wait=max(waits) / _NANOSECONDS",
-        ("worker/test_consumer.py",),
+        ("worker/broker/test_consumer.py",),
     ),
     Bug(
         "any_ack_policy_will_do",
         "a consumer that forgets what it has delivered is refused",
-        "worker/consumer.py",
+        "worker/broker/consumer.py",
         'if existing.ack_policy != "explicit":',
         'if existing.ack_policy == "none":',
-        ("worker/test_consumer.py",),
+        ("worker/broker/test_consumer.py",),
     ),
     # -- messages without measure --
     Bug(
         "oversize_kept_whole",
         "a producer cannot fill the database with one message",
-        "worker/contract.py",
+        "worker/contract/strict_reader.py",
         "body[:MAX_MESSAGE_BYTES])",
         "body)",
-        ("worker/test_contract.py::test_oversize",),
+        ("worker/contract/test_strict_reader.py::test_oversize",),
     ),
     Bug(
         "nothing_served_taken_for_served",
         "a message that no request may bring is asked for alone",
-        "worker/pulling.py",
+        "worker/broker/pull.py",
         "if not unserved.isdigit() or int(unserved) >= self._allowed.batch:",
         "if not unserved.isdigit():",
         (f"{_OVERSIZE}::test_smaller_limits_the_same_way",),
@@ -242,7 +242,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "huge_messages_many_at_a_time",
         "one huge message is in memory at a time",
-        "worker/pulling.py",
+        "worker/broker/pull.py",
         "return self.wanted and not self.asked and self.held is None",
         "return self.wanted and not self.asked",
         (f"{_OVERSIZE}::test_huge_messages_become_dead_letters_one_at_a_time",),
@@ -250,7 +250,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "huge_message_never_let_go",
         "the next huge message follows when one is done with",
-        "worker/pulling.py",
+        "worker/broker/pull.py",
         "            self._alone.held = None\n            self._arrived.set()\n",
         "            self._arrived.set()\n",
         (f"{_OVERSIZE}::test_huge_messages_become_dead_letters_one_at_a_time",),

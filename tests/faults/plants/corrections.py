@@ -7,9 +7,9 @@ from typing import Final
 from tests.faults.plants.bug import Bug
 
 CORRECTIONS: Final = "integration/test_corrections.py"
-MESSAGES: Final = "worker/test_announcement.py"
+MESSAGES: Final = "worker/engine/test_announcement.py"
 UNLOCK: Final = "sql/queries/unlock.sql"
-CORRECTING: Final = "worker/correcting.py"
+CORRECTING: Final = "worker/pipeline/corrections.py"
 EVERY: Final = (f"{CORRECTIONS}::test_every_change_is_announced_in_order",)
 
 _DECIDED: Final = (
@@ -123,7 +123,7 @@ _RELAYED: Final = (
     Bug(
         "drain_passes_over_corrections",
         "a drain ends when nothing is left to announce",
-        "worker/notifier.py",
+        "worker/pipeline/outbox.py",
         "            if not await self._corrector.nothing_waits(session):\n",
         "            if False:\n",
         (f"{CORRECTIONS}::test_a_drain_ends_when_corrections_are_announced",),
@@ -131,7 +131,7 @@ _RELAYED: Final = (
     Bug(
         "corrections_wait_for_the_next_look",
         "a worker looks for what its batches have changed",
-        "worker/notifier.py",
+        "worker/pipeline/outbox.py",
         "                self._correct_by(monotonic() + CORRECT_SECONDS)\n",
         "                pass\n",
         (f"{CORRECTIONS}::test_a_worker_announces_corrections_while_it_works",),
@@ -142,7 +142,7 @@ _SAID: Final = (
     Bug(
         "backfill_called_live",
         "what other rules find is told from live play",
-        "worker/origins.py",
+        "worker/engine/origin.py",
         "if subject in self.replanned and event not in self.here:",
         "if subject in self.replanned and event in self.here:",
         (f"{CORRECTIONS}::test_what_other_rules_find_when_the_user_comes_is_a_backfill",),
@@ -150,7 +150,7 @@ _SAID: Final = (
     Bug(
         "replayed_called_live",
         "what a dead letter earns is told from live play",
-        "worker/origins.py",
+        "worker/engine/origin.py",
         "if message.block and _RESENT in message.block.lower()",
         "if message.block and _RESENT in message.block",
         (f"{CORRECTIONS}::test_what_a_dead_letter_earns_is_replayed",),
@@ -166,7 +166,7 @@ _SAID: Final = (
     Bug(
         "title_of_the_tier_left_out",
         "a tier is called by its own title",
-        "worker/announcement.py",
+        "worker/engine/announcement.py",
         "title = (tier.title if tier is not None else None) or version.title",
         "title = version.title",
         (f"{MESSAGES}::test_what_the_rules_say_is_said",),
@@ -174,7 +174,7 @@ _SAID: Final = (
     Bug(
         "nothing_to_take_back",
         "a revocation says what to take back",
-        "worker/announcement.py",
+        "worker/engine/announcement.py",
         "return _encode(Revoked(*told, reward))",
         'return _encode(Revoked(*told, Raw(b"{}")))',
         (f"{MESSAGES}::test_a_correction_fits_the_schema",),

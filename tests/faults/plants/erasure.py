@@ -6,7 +6,7 @@ from typing import Final
 
 from tests.faults.plants.bug import Bug
 
-NAMED: Final = "worker/test_named.py"
+NAMED: Final = "worker/contract/test_named_users.py"
 ERASURE: Final = "integration/test_erasure.py"
 DEAD: Final = "integration/test_dead.py"
 PAYLOAD: Final = "integration/test_payload_json.py"
@@ -16,7 +16,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "letters_known_by_their_subjects_alone",
         "an erasure finds dead letters by what they say",
-        "worker/named.py",
+        "worker/contract/named_users.py",
         "for of, name in read(body).users}",
         "for of, name in read(body).users if not body}",
         (f"{ERASURE}::test_a_dead_letter_that_names_the_user_goes",),
@@ -24,7 +24,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "what_is_no_json_names_nobody",
         "an erasure finds dead letters that are malformed",
-        "worker/named.py",
+        "worker/contract/named_users.py",
         "        return _search(text)\n",
         "        return Said(frozenset(), frozenset())\n",
         (NAMED,),
@@ -32,7 +32,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "first_user_of_an_array_alone",
         "an erasure finds each user of an array",
-        "worker/named.py",
+        "worker/contract/named_users.py",
         "stack.extend((part, tenant) for part in parts)",
         "stack.extend((part, tenant) for part in parts[:1])",
         (NAMED,),
@@ -40,7 +40,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "hashed_tokens_name_nobody",
         "a user with a long name is erased like any other",
-        "worker/named.py",
+        "worker/contract/named_users.py",
         'return said if _HASH.fullmatch(said) else ""',
         'return ""',
         (NAMED,),
@@ -48,7 +48,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "tombstones_not_asked_by_whoever_buries",
         "a dead letter of an erased user is not kept",
-        "worker/dead.py",
+        "worker/pipeline/dead_letters.py",
         "    fates = {key: fate_of(names, erased)",
         "    erased.clear()\n    fates = {key: fate_of(names, erased)",
         (f"{ERASURE}::test_a_dead_letter_that_came_too_late_is_counted_and_acknowledged",),
@@ -56,7 +56,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "tombstones_asked_before_the_lock",
         "who buries sees the erasure that it has waited for",
-        "worker/dead.py",
+        "worker/pipeline/dead_letters.py",
         '    await session.run("share_letters")\n    erased = await erased_among('
         "session, {name for names in named.values() for name in names})\n",
         "    erased = await erased_among(session, {name for names in named.values() for name in names})\n"
@@ -66,7 +66,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "burial_without_a_lock",
         "an erasure finds what is being buried",
-        "worker/dead.py",
+        "worker/pipeline/dead_letters.py",
         '    await session.run("share_letters")\n',
         "",
         (f"{ERASURE}::test_an_erasure_waits_for_whoever_buries",),
@@ -74,7 +74,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "erasure_without_the_lock_of_letters",
         "an erasure waits for burials",
-        "worker/erasure.py",
+        "worker/admin/erasure.py",
         '        await session.run("hold_letters")\n',
         "",
         (f"{ERASURE}::test_an_erasure_waits_for_whoever_buries",),
@@ -82,7 +82,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "letters_of_several_users_dropped",
         "an erasure leaves the record of what others have lost",
-        "worker/dead.py",
+        "worker/pipeline/dead_letters.py",
         "Fate.GONE if all(name in erased and name.tenant != UNKNOWN for name in named) else",
         "Fate.GONE if any(name in erased and name.tenant != UNKNOWN for name in named) else",
         (f"{ERASURE}::test_a_letter_of_several_users_loses_its_body",),
@@ -114,7 +114,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "letters_of_older_workers_marked_unread",
         "an erasure reads the letters that were not read yet",
-        "worker/dead.py",
+        "worker/pipeline/dead_letters.py",
         "row.body) for row in page})",
         "row.body) for row in page[:0]})",
         (f"{ERASURE}::test_what_older_workers_have_written_is_read",),
@@ -122,7 +122,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "tombstones_of_older_workers_overlooked",
         "a tombstone of an older worker counts",
-        "worker/dead.py",
+        "worker/pipeline/dead_letters.py",
         "    if 0 in found:\n",
         "    if 0 in found and not asked:\n",
         (f"{ERASURE}::test_what_older_workers_have_written_is_read",),
@@ -130,7 +130,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "letters_left_out_are_dead_all_the_same",
         "what was left out is acknowledged, and counted as erased",
-        "worker/pipeline.py",
+        "worker/pipeline/pipeline.py",
         "            attempt.letters = buried.letters\n",
         "",
         (f"{ERASURE}::test_a_dead_letter_that_came_too_late_is_counted_and_acknowledged",),
@@ -139,7 +139,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "checkpoints_kept_at_an_erasure",
         "no state is folded on from one that has seen an erased user",
-        "worker/erasure.py",
+        "worker/admin/erasure.py",
         '    await session.run("forget_checkpoints", *position_columns(since))\n',
         "",
         (f"{ERASURE}::test_a_checkpoint_that_has_seen_the_user_goes",),
@@ -155,7 +155,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "erasure_without_the_partitions_of_teams",
         "a worker that remembers a team of the erased finds another's mark",
-        "worker/erasure.py",
+        "worker/admin/erasure.py",
         "        if not needed <= partitions:\n",
         "        if not needed <= partitions and not needed:\n",
         (f"{ERASURE}::test_only_partitions_that_are_concerned_are_held",),
@@ -163,7 +163,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "tenant_of_a_stranger_folded_anew",
         "an erasure costs what the user has done",
-        "worker/erasure.py",
+        "worker/admin/erasure.py",
         "        needed = {partition_of(*subject) for subject in since}\n",
         '        since.setdefault(Subject(tenant, "tenant", tenant), BEGINNING)\n'
         "        needed = {partition_of(*subject) for subject in since}\n",
@@ -181,7 +181,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "announcements_of_teams_purged",
         "a purge leaves the announcements of a team of the same name",
-        "worker/purging.py",
+        "worker/admin/purge.py",
         'return (said.scope, said.tenant_id, said.subject) == ("user", tenant, user)',
         "return (said.tenant_id, said.subject) == (tenant, user)",
         (f"{ERASURE}::test_a_purge_finds_the_user_and_no_other",),
@@ -189,7 +189,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "streams_purged_by_bare_names",
         "a purge finds the user, whatever characters the name has",
-        "worker/purging.py",
+        "worker/admin/purge.py",
         'address = f"{token(tenant)}.{token(user)}"',
         'address = f"{tenant}.{user}"',
         (f"{ERASURE}::test_a_purge_finds_the_user_and_no_other",),
@@ -198,7 +198,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "letters_alone_look_at_no_rules",
         "no batch is committed under rules that are no longer in force",
-        "worker/fence.py",
+        "worker/pipeline/fence.py",
         "        await _look_at_the_rules(session, attempt)\n",
         "",
         (f"{DEAD}::test_a_batch_of_dead_letters_alone_looks_at_the_rules",),
@@ -246,7 +246,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "letters_of_the_erased_sent_again",
         "what names an erased user is not sent again",
-        "worker/dead.py",
+        "worker/pipeline/dead_letters.py",
         "        if await erased_among(session, users_named(prefix, letter.nats_subject, said)):\n",
         "        if await erased_among(session, users_named(prefix, letter.nats_subject, letter.body)):\n",
         (f"{DEAD}::test_a_letter_of_an_erased_user_is_not_sent_again",),

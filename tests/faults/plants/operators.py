@@ -8,8 +8,8 @@ from tests.faults.plants.bug import Bug
 
 OPERATORS: Final = "integration/test_operators.py"
 OUTBOX: Final = "integration/test_outbox.py"
-RECONCILE: Final = ("worker/test_reconcile.py",)
-ANNOUNCING: Final = ("worker/test_announcing.py",)
+RECONCILE: Final = ("worker/engine/test_reconcile.py",)
+ANNOUNCING: Final = ("worker/broker/test_announce.py",)
 UNLOCK: Final = "sql/queries/unlock.sql"
 
 _CLAIM: Final = "WHERE published_at IS NULL AND granted_at IS NOT NULL AND revoked_at IS NULL AND unlock_id <> ALL ($1"
@@ -19,7 +19,7 @@ _DECIDING: Final = (
     Bug(
         "revoked_while_it_settles_withdrawn",
         "an operator's word is the last in every state",
-        "worker/reconcile.py",
+        "worker/engine/reconcile.py",
         "        if self.revoked_at is not None:\n",
         "        if self.revoked_at is not None and self.granted_at is not None:\n",
         RECONCILE,
@@ -27,7 +27,7 @@ _DECIDING: Final = (
     Bug(
         "granted_by_hand_contested",
         "what an operator granted is not contested",
-        "worker/reconcile.py",
+        "worker/engine/reconcile.py",
         "        if self.by_hand:\n",
         "        if self.by_hand and self.event_id == NO_EVIDENCE:\n",
         RECONCILE,
@@ -35,7 +35,7 @@ _DECIDING: Final = (
     Bug(
         "lost_evidence_kept_by_hand",
         "what an operator granted tells what evidence there is",
-        "worker/reconcile.py",
+        "worker/engine/reconcile.py",
         "case State.BY_HAND if row.event_id != NO_EVIDENCE and",
         "case State.BY_HAND if row.event_id == NO_EVIDENCE and",
         RECONCILE,
@@ -43,7 +43,7 @@ _DECIDING: Final = (
     Bug(
         "granted_at_moves_by_hand",
         "granted_at never moves",
-        "worker/reconcile.py",
+        "worker/engine/reconcile.py",
         "granted_at = now if row is None or row.granted_at is None else row.granted_at",
         "granted_at = now",
         RECONCILE,
@@ -51,7 +51,7 @@ _DECIDING: Final = (
     Bug(
         "evidence_forgotten_by_hand",
         "what events had earned is still earned by them when an operator grants it",
-        "worker/reconcile.py",
+        "worker/engine/reconcile.py",
         "ByHand(before, evidence or without_evidence(",
         "ByHand(before, without_evidence(",
         RECONCILE,
@@ -119,7 +119,7 @@ _SETTLING: Final = (
     Bug(
         "settled_granted_with_its_announcement",
         "what is announced is in the books as granted",
-        "worker/notifier.py",
+        "worker/pipeline/outbox.py",
         '            settled = await session.run("grant_settled", clock, self._now(), AT_ONCE)\n'
         "        self._stats.count_settled(settled)\n"
         "        self._outdated = self._outdated or settled > 0\n"
@@ -160,7 +160,7 @@ _BY_HAND: Final = (
     Bug(
         "hand_without_fence",
         "a grant by hand holds the partition of its subject",
-        "worker/granting.py",
+        "worker/admin/manual_grant.py",
         "[partition_of(*subject)], NOBODY)",
         "[], NOBODY)",
         (f"{OPERATORS}::test_a_grant_waits_for_the_partition",),
@@ -168,7 +168,7 @@ _BY_HAND: Final = (
     Bug(
         "hand_by_rules_of_yesterday",
         "an operator grants by the rules in force",
-        "worker/granting.py",
+        "worker/admin/manual_grant.py",
         "if any(row.rules_epoch != rules.epoch for row in held):",
         "if not held:",
         (f"{OPERATORS}::test_rules_that_are_no_longer_in_force",),
@@ -176,7 +176,7 @@ _BY_HAND: Final = (
     Bug(
         "hand_to_the_erased",
         "who was erased stays out",
-        "worker/granting.py",
+        "worker/admin/manual_grant.py",
         "if subject.scope == USER and await",
         "if subject.scope != USER and await",
         (f"{OPERATORS}::test_an_erased_user_gets_nothing",),
@@ -184,7 +184,7 @@ _BY_HAND: Final = (
     Bug(
         "evidence_of_what_was_revoked",
         "an unlock tells the event that earned it",
-        "worker/granting.py",
+        "worker/admin/manual_grant.py",
         "        case State.REVOKED:\n",
         "        case State.REVOKED if not bare:\n",
         (f"{OPERATORS}::test_what_was_revoked_is_granted_again",),
@@ -208,7 +208,7 @@ _BY_HAND: Final = (
     Bug(
         "hand_by_the_first_version",
         "an operator grants by the version in effect",
-        "worker/granting.py",
+        "worker/admin/manual_grant.py",
         "judge = ruling.in_effect(now)\n",
         "judge = ruling.judges[0]\n",
         (f"{OPERATORS}::test_the_version_is_the_one_in_effect",),
@@ -216,7 +216,7 @@ _BY_HAND: Final = (
     Bug(
         "occurrence_of_any_form",
         "an occurrence is one that events could earn",
-        "worker/granting.py",
+        "worker/admin/manual_grant.py",
         "elif occurrence is None or index_of(unit, occurrence) is None:",
         "elif occurrence is None:",
         (f"{OPERATORS}::test_what_the_rules_do_not_have",),
@@ -235,7 +235,7 @@ _REFUSED: Final = (
     Bug(
         "headers_left_out",
         "what is too large by its headers is not sent",
-        "worker/client.py",
+        "worker/broker/client.py",
         "            if size > self._max_payload:\n",
         "            if len(message.body) > self._max_payload:\n",
         (f"{OUTBOX}::test_headers_count",),
@@ -243,7 +243,7 @@ _REFUSED: Final = (
     Bug(
         "one_refusal_fails_the_round",
         "what is refused is refused alone",
-        "worker/announcing.py",
+        "worker/broker/announce.py",
         "tell = this.ails if answer.error.code >= _SERVER_AT_FAULT else this.refused",
         "tell = this.ails",
         ANNOUNCING,
@@ -251,7 +251,7 @@ _REFUSED: Final = (
     Bug(
         "one_ailment_fails_the_round",
         "where others came through, it is the one that did not",
-        "worker/announcing.py",
+        "worker/broker/announce.py",
         "        if not (self.news or self._forestalled):\n",
         "        if self._ailing or not (self.news or self._forestalled):\n",
         ANNOUNCING,
@@ -259,7 +259,7 @@ _REFUSED: Final = (
     Bug(
         "servers_fault_taken_for_each_ones",
         "a broker that takes nothing is waited for",
-        "worker/announcing.py",
+        "worker/broker/announce.py",
         "        if not (self.news or self._forestalled):\n",
         "        if not (self.news or self._forestalled) and not self._ailing:\n",
         ANNOUNCING,
@@ -267,7 +267,7 @@ _REFUSED: Final = (
     Bug(
         "refused_tried_with_every_round",
         "what is refused waits by itself",
-        "worker/notifier.py",
+        "worker/pipeline/outbox.py",
         '"claim_unlocks", self._refused.resting(began), AT_ONCE',
         '"claim_unlocks", [], AT_ONCE',
         (f"{OUTBOX}::test_headers_count",),
@@ -275,7 +275,7 @@ _REFUSED: Final = (
     Bug(
         "refused_never_tried_again",
         "what is refused is tried again",
-        "worker/notifier.py",
+        "worker/pipeline/outbox.py",
         "await self._nap() + monotonic(), self._refused.next_at)",
         "await self._nap() + monotonic())",
         (f"{OUTBOX}::test_one_that_is_refused_holds_up_no_other",),
@@ -283,7 +283,7 @@ _REFUSED: Final = (
     Bug(
         "drain_waits_for_what_is_refused",
         "draining ends where all that can be announced is",
-        "worker/notifier.py",
+        "worker/pipeline/outbox.py",
         '"outbox_is_empty", clock, self._refused.all())',
         '"outbox_is_empty", clock, [])',
         (f"{OUTBOX}::test_draining_ends_and_says_what_waits",),
@@ -291,7 +291,7 @@ _REFUSED: Final = (
     Bug(
         "gone_and_waited_for",
         "what was revoked or erased is waited for no more",
-        "worker/notifier.py",
+        "worker/pipeline/outbox.py",
         "if len(claimed) < AT_ONCE:  # whatever",
         "if len(claimed) > AT_ONCE:  # whatever",
         (f"{OUTBOX}::test_what_is_refused_no_more_is_forgotten",),
@@ -299,15 +299,15 @@ _REFUSED: Final = (
     Bug(
         "refused_without_bound",
         "memory is bounded, and a broker that refuses everything is waited for",
-        "worker/refusals.py",
+        "worker/engine/refusals.py",
         "len(self._waits) >= MOST:",
         "len(self._waits) >= 2 * MOST:",
-        ("worker/test_refusals.py",),
+        ("worker/engine/test_refusals.py",),
     ),
     Bug(
         "lone_silence_waited_for_for_ever",
         "one unlock that nothing keeps does not hold up a drain",
-        "worker/refusals.py",
+        "worker/engine/refusals.py",
         "return self._away >= MOST_AWAY or all(",
         "return all(",
         (f"{OUTBOX}::test_one_alone_that_no_stream_keeps_is_put_off_in_the_end",),
@@ -318,7 +318,7 @@ _REFUSED: Final = (
         "dsl/check/rewards.py",
         "if size > MAX_REWARD_BYTES:",
         "if size > 16 * MAX_REWARD_BYTES:",
-        ("worker/test_announceable.py",),
+        ("worker/engine/test_announcement_limits.py",),
     ),
 )
 

@@ -6,10 +6,10 @@ from typing import Final
 
 from tests.faults.plants.bug import Bug
 
-STANDING: Final = "worker/test_subject_standing.py"
+STANDING: Final = "worker/engine/test_standing.py"
 AGREES: Final = ("property/test_subject_standing.py::test_progress_says_what_the_unlocks_say",)
 STORED: Final = "integration/test_subject_standing.py"
-OF: Final = "worker/subject_standing.py"
+OF: Final = "worker/engine/standing.py"
 
 BUGS: Final = (
     Bug(
@@ -103,7 +103,7 @@ BUGS: Final = (
     Bug(
         "unreadable_is_stale",
         "a backfill is advised only where it helps",
-        "worker/results.py",
+        "worker/admin/results.py",
         "            unreadable += 1\n",
         "            stale += 1\n",
         (f"{STORED}::test_progress_that_cannot_be_read_is_not_said_to_be_old",),
@@ -111,23 +111,23 @@ BUGS: Final = (
     Bug(
         "ids_folded",
         "ids are in one piece on a narrow terminal",
-        "worker/terminal.py",
+        "worker/report/screen.py",
         "no_wrap=at in whole",
         "no_wrap=at in numbers",
-        ("worker/test_terminal.py::test_what_is_copied_from_a_table_is_in_one_piece",),
+        ("worker/report/test_screen.py::test_what_is_copied_from_a_table_is_in_one_piece",),
     ),
     Bug(
         "piped_tables_folded",
         "nothing is folded in a pipe",
-        "worker/terminal.py",
+        "worker/report/screen.py",
         "sum(least if sys.stdout.isatty() else widths)",
         "sum(least)",
-        ("worker/test_terminal.py::test_what_is_copied_from_a_table_is_in_one_piece",),
+        ("worker/report/test_screen.py::test_what_is_copied_from_a_table_is_in_one_piece",),
     ),
     Bug(
         "cut_letter_sent",
         "a letter of which the beginning is kept is not sent as it is",
-        "worker/dead.py",
+        "worker/pipeline/dead_letters.py",
         "    if body is None and is_cut(letter):\n",
         "    if body is not None and is_cut(letter):\n",
         ("integration/test_dead.py::test_a_letter_of_which_the_beginning_is_kept_is_sent_mended_or_not_at_all",),
@@ -135,10 +135,10 @@ BUGS: Final = (
     Bug(
         "exponents_cut",
         "numbers with other exponents are other numbers",
-        "worker/bodies.py",
+        "worker/contract/sameness.py",
         '_sum(exponent or "0",',
         '_sum(exponent[:19] or "0",',
-        ("worker/test_bodies.py::test_exponents_of_any_length_count",),
+        ("worker/contract/test_sameness.py::test_exponents_of_any_length_count",),
     ),
     Bug(
         "nul_in_a_comment_passed",

@@ -1,0 +1,18 @@
+"""Rule text to the reference's rule set: the parser and nothing behind it."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from dsl.diagnostics import render
+from dsl.parse import parse
+from dsl.source import Source
+from tests.reference.ruleset import Ruleset, ruleset
+
+
+@lru_cache(maxsize=64)
+def read(text: str) -> Ruleset:
+    """Parse rules that have no syntax error."""
+    file, problems = parse(Source("rules.ach", text))
+    assert not problems, "\n".join(render(problem) for problem in problems)
+    return ruleset(file.declarations)

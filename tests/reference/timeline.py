@@ -1,0 +1,217 @@
+"""The subjects of a stream and what each of them has lived through, in canonical order (§2, §4)."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import TYPE_CHECKING, NamedTuple
+
+from dsl import syntax
+from dsl.event import Event, Position
+from tests.reference.wall import wall
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from dsl.types import Value
+    from tests.reference.ruleset import Ruleset
+    from tests.reference.wall import Clock
+
+
+class Subject(NamedTuple):
+    """Whose achievements they are: a user, a tenant, or the value of a field, within a tenant."""
+
+    tenant: str
+    scope: str
+    name: str
+
+
+def position(event: Event) -> Position:
+    """Return the event's place in canonical order."""
+    return Position(event.at, event.id)
+
+
+def name_in(scope: str, event: Event) -> str | None:
+    """Return the name of the subject that an event belongs to in a scope; None where there is none."""
+    if scope == "user":
+        return event.user
+    if scope == "tenant":
+        return event.tenant
+    match event.fields.get(scope):
+        case None | "":
+            return None
+        case bool(value):
+            return "true" if value else "false"
+        case Decimal() as value:
+            return f"{value.normalize():f}"
+        case value:
+            return str(value)
+
+
+def fingerprint(rules: Ruleset, event: Event) -> tuple[object, ...] | None:
+    """Return what makes two events copies of each other; None where the type has no `once per`."""
+    contract = rules.events.get(event.type)
+    if contract is None or contract.once is None:
+        return None
+    names, _ = contract.once
+    return event.user, event.type, *(event.fields.get(name) for name in names)
+
+
+def without_copies(rules: Ruleset, events: Iterable[Event]) -> list[Event]:
+    """Return the events that count, of events in canonical order."""
+    counted: list[Event] = []
+    last: dict[tuple[object, ...], Event] = {}
+    for event in events:
+        print_ = fingerprint(rules, event)
+        if print_ is not None:
+            if print_ in last and not _far_enough(rules, last[print_], event):
+                continue
+            last[print_] = event
+        counted.append(event)
+    return counted
+
+
+def _far_enough(rules: Ruleset, earlier: Event, later: Event) -> bool:
+    once = rules.events[later.type].once
+    return once is not None and once[1] is not None and later.at - earlier.at >= once[1]
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """One subject's events that count, in canonical order, and what was so after each of them."""
+
+    subject: Subject
+    events: list[Event]
+    copies: int
+    traits: list[Mapping[str, Value]]
+    """After event i: the traits of the user of event i."""
+    matched: dict[tuple[int, str, str], list[int]] = field(default_factory=dict[tuple[int, str, str], list[int]])
+
+    def clock(self, tz: syntax.Zone | None, i: int) -> Clock:
+        """Return the clock that `tz=` means at event i."""
+        if tz is None:
+            return "UTC"
+        if tz.kind == "event":
+            return self.events[i].offset
+        if tz.kind == "iana":
+            return tz.name
+        name = self.traits[i].get("timezone", "UTC")
+        return name if isinstance(name, str) else "UTC"
+
+    def clock_of_all(self, tz: syntax.Zone | None, i: int) -> Clock:
+        """Return the clock that `tz=` means at event i for more than that event: UTC where each has its own."""
+        each = tz is not None and (tz.kind == "event" or (tz.kind == "user" and self.subject.scope != "user"))
+        return "UTC" if each else self.clock(tz, i)
+
+    def clock_now(self, tz: syntax.Zone | None) -> Clock:
+        """Return the clock that `tz=` means after the last event."""
+        return self.clock_of_all(tz, len(self.events) - 1)
+
+    def up_to(self, i: int) -> Timeline:
+        """Return what was lived through up to event i."""
+        return Timeline(self.subject, self.events[: i + 1], self.copies, self.traits[: i + 1])
+
+    def matching(self, pattern: syntax.Pattern, tz: syntax.Zone | None) -> list[int]:
+        """Return the indices of the pattern's events."""
+        key = (id(pattern), tz.kind if tz else "", tz.name if tz else "")
+        if key not in self.matched:
+            self.matched[key] = [i for i in range(len(self.events)) if self.matches(pattern, tz, i)]
+        return self.matched[key]
+
+    def matches(self, pattern: syntax.Pattern, tz: syntax.Zone | None, i: int) -> bool:
+        """Tell whether event i is one of the pattern's."""
+        event = self.events[i]
+        clock = self.clock(tz, i)
+        return any(
+            alternative.event.text == event.type
+            and (alternative.where is None or is_true(alternative.where, event.fields, event.at, clock))
+            for alternative in pattern.alternatives
+        ) and (pattern.where is None or is_true(pattern.where, event.fields, event.at, clock))
+
+
+def timelines(rules: Ruleset, events: Iterable[Event], scope: str) -> dict[Subject, Timeline]:
+    """Return the timeline of every subject of a scope."""
+    by_subject: defaultdict[Subject, list[Event]] = defaultdict(list)
+    for event in sorted(events, key=position):
+        name = name_in(scope, event)
+        if name is not None and event.type in rules.events:
+            by_subject[Subject(event.tenant, scope, name)].append(event)
+    return {subject: timeline(rules, subject, own) for subject, own in by_subject.items()}
+
+
+def timeline(rules: Ruleset, subject: Subject, events: list[Event]) -> Timeline:
+    """Return the timeline of a subject from its events in canonical order."""
+    counted = without_copies(rules, events)
+    of_users: defaultdict[str, dict[str, Value]] = defaultdict(dict)
+    after: list[Mapping[str, Value]] = []
+    for event in counted:
+        told = {name: event.fields[name] for name in rules.trait_events.get(event.type, ()) if name in event.fields}
+        if told:
+            of_users[event.user] = of_users[event.user] | told
+        after.append(of_users[event.user])
+    return Timeline(subject, counted, len(events) - len(counted), after)
+
+
+# -- predicates ----------------------------------------------------------------------------------------------
+
+
+def is_true(what: syntax.Predicate, fields: Mapping[str, Value], at: int = 0, clock: Clock = "UTC") -> bool:
+    """Evaluate a filter on an event's fields, or a `for` on traits."""
+    match what:
+        case syntax.Compare(left=left, op=op, right=right):
+            value = _value(left, fields, at, clock)
+            return value is not None and _compares(value, op, _literal(right))
+        case syntax.Member(left=left, negated=negated, values=values):
+            value = _value(left, fields, at, clock)
+            return value is not None and (value in [_literal(each) for each in values]) is not negated
+        case syntax.Present(left=left, negated=negated):
+            return (_value(left, fields, at, clock) is None) is negated
+        case syntax.Truth(left=left):
+            return _value(left, fields, at, clock) is True
+        case syntax.Not(part=part):
+            return not is_true(part, fields, at, clock)
+        case syntax.And(parts=parts):
+            return all(is_true(part, fields, at, clock) for part in parts)
+        case syntax.Or(parts=parts):
+            return any(is_true(part, fields, at, clock) for part in parts)
+
+
+def _value(ref: syntax.Ref, fields: Mapping[str, Value], at: int, clock: Clock) -> Value | None:
+    if not ref.builtin:
+        return fields.get(ref.name)
+    shown = wall(at, clock)
+    match ref.name.removeprefix("at."):
+        case "hour":
+            return shown.hour
+        case "weekday":
+            return ("mon", "tue", "wed", "thu", "fri", "sat", "sun")[shown.weekday()]
+        case _:
+            return shown.date().isoformat()
+
+
+def _literal(operand: syntax.Operand) -> Value:
+    return operand.us if isinstance(operand, syntax.Instant) else operand.value
+
+
+def _compares(value: Value, op: str, literal: Value) -> bool:
+    if op == "=":
+        return value == literal
+    if op == "!=":
+        return value != literal
+    if isinstance(value, str) or isinstance(literal, str):
+        return isinstance(value, str) and isinstance(literal, str) and _ordered(value, op, literal)
+    return _ordered(value, op, literal)
+
+
+def _ordered(value: str | int | Decimal, op: str, literal: str | int | Decimal) -> bool:
+    pair = (value, literal)
+    match op:
+        case "<":
+            return pair[0] < pair[1]  # type: ignore[operator]
+        case "<=":
+            return pair[0] <= pair[1]  # type: ignore[operator]
+        case ">":
+            return pair[0] > pair[1]  # type: ignore[operator]
+        case _:
+            return pair[0] >= pair[1]  # type: ignore[operator]

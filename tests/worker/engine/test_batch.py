@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.broker.deliveries import parse_deliveries, parse_delivery
+from worker.contract.message import Message
+from worker.contract.partition import partition_of
+from worker.contract.reasons import Reason
+from worker.engine.batch import Batch, decode, terminations
+from worker.engine.rule_set import Deployed
+from worker.rulefiles import build
+
+RULES = b"""
+event a.done { team: string? }
+achievement one { title "One" when count(event=a.done, >= 1) }
+achievement many { title "Many" scope team when count(event=a.done, >= 1) }
+"""
+DEPLOYED = Deployed(1, build([("rules.ach", RULES)]), since={}, prefix="events", skew=0)
+NOW = 1_800_000_000_000_000
+
+
+def event(number: int, **payload: object) -> dict[str, Any]:
+    return {
+        "event_id": f"e{number}",
+        "event_type": "a.done",
+        "user_id": "u",
+        "tenant_id": "t",
+        "occurred_at": "2026-01-01T00:00:00Z",
+        "payload": payload,
+    }
+
+
+def message(seq: int, body: object) -> Message:
+    return Message("events.raw", json.dumps(body).encode(), b"", seq, "reply")
+
+
+def batch(*bodies: object) -> Batch:
+    return decode([message(seq, body) for seq, body in enumerate(bodies, start=1)], DEPLOYED, now=NOW)
+
+
+def test_decoding_tells_whom_an_event_concerns() -> None:
+    (item,) = batch(event(1, team="red")).items
+    assert item.concern.user == ("t", "user", "u")
+    assert set(item.concern.subjects) == {("t", "user", "u"), ("t", "team", "red")}
+
+
+def test_a_message_is_ended_when_nothing_of_it_lives() -> None:
+    one = batch(event(1), 5, [event(2), 5], [5, 6], [])
+    assert terminations(one, one.letters) == {2: Reason.INVALID_EVENT, 4: Reason.INVALID_EVENT}
+    condemned = one.condemned(Reason.ID_CONFLICT, "")
+    assert terminations(one, condemned.letters)[1] == Reason.ID_CONFLICT
+
+
+@pytest.mark.parametrize("odd", [{2}, {0, 63}, {31, 32, 64, 99}, set(range(100))])
+@pytest.mark.parametrize("per", [1, 3, 0])
+def test_what_is_odd_is_told_apart_from_its_neighbours(odd: set[int], per: int) -> None:
+    """In whatever turn it comes: alone, in an array, or with arrays and events that come alone side by side."""
+    events = [5 if n in odd else event(n, team=f"t{n % 3}") for n in range(100)]
+    if per == 1:
+        bodies: list[object] = [*events]
+    elif per:
+        bodies = [events[at : at + per] for at in range(0, 100, per)]
+    else:
+        bodies = [*events[:50], *([one] for one in events[50:])]
+    one = batch(*bodies)
+    assert {item.event.id for item in one.items} == {f"e{n}" for n in range(100) if n not in odd}
+    assert [item.place for item in one.items] == sorted(item.place for item in one.items)
+    assert [letter.reason for letter in one.letters] == [Reason.INVALID_EVENT] * len(odd)
+    each = [decode([message(seq, body)], DEPLOYED, now=NOW) for seq, body in enumerate(bodies, start=1)]
+    assert [item.place for item in one.items] == [item.place for alone in each for item in alone.items]
+    assert one.letters == tuple(letter for alone in each for letter in alone.letters)
+
+
+def test_writers_share_the_users_of_a_batch() -> None:
+    one = batch(*(event(n) | {"user_id": f"u{n % 50}"} for n in range(200)), "no event")
+    pieces = one.split(3)
+    assert sorted(pieces) == [0, 1, 2]
+    assert sum(len(piece.items) for piece in pieces.values()) == 200
+    assert [len(piece.letters) for piece in pieces.values()] == [1, 0, 0]
+    users = [{item.concern.user for item in piece.items} for piece in pieces.values()]
+    assert sum(map(len, users)) == 50
+    # A worker that gets every other partition from the broker has work for all of its writers.
+    even = [n for n in range(200) if partition_of("t", "user", f"u{n}") % 2 == 0]
+    assert sorted(batch(*(event(n) | {"user_id": f"u{n}"} for n in even)).split(2)) == [0, 1]
+    # What holds nothing but dead letters, or nothing, is a piece all the same.
+    assert [len(piece.letters) for piece in batch("no event").split(2).values()] == [1]
+    assert len(batch([]).split(2)) == 1
+
+
+def test_pieces_hold_everything_once() -> None:
+    one = batch(*(event(n) for n in range(10)), "no event")
+    pieces = list(one.pieces(3))
+    assert [len(piece.items) for piece in pieces] == [3, 3, 3, 1]
+    assert sum(len(piece.letters) for piece in pieces) == 1
+    # Under other rules a piece is still that piece.
+    assert [len(piece.again(DEPLOYED).items) for piece in pieces] == [3, 3, 3, 1]
+    assert sum(len(piece.again(DEPLOYED).letters) for piece in pieces) == 1
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "$JS.ACK.EVENTS.ach.3.17.9.1795456090983915045.5",
+        "$JS.ACK._.hash.EVENTS.ach.3.17.9.1795456090983915045.5",
+        "$JS.ACK.domain.hash.EVENTS.ach.3.17.9.1795456090983915045.5.random",
+    ],
+)
+def test_deliveries(reply: str) -> None:
+    found = parse_delivery("s", b"", b"", reply)
+    assert found is not None
+    assert (found.seq, found.deliveries, found.sent_at) == (17, 3, 1_795_456_090_983_915)
+
+
+REPLIES = [
+    "$JS.ACK.EVENTS.ach.3.17.9.1795456090983915045.5",
+    "$JS.ACK._.hash.EVENTS.ach.3.18.9.1795456090983915045.5",
+    "$JS.ACK.domain.hash.EVENTS.ach.3.19.9.1795456090983915045.5.random",
+    "$JS.ACK.EVENTS.ach.1.20.10.1795456090983915046.0",
+    "_INBOX.a.b",
+    "",
+]
+
+
+@given(st.lists(st.sampled_from(REPLIES), min_size=1, max_size=12))
+def test_deliveries_at_once_are_those_one_by_one(replies: list[str]) -> None:
+    frames = [(f"s{number}", reply, b"%d" % number, b"") for number, reply in enumerate(replies)]
+    found = parse_deliveries(frames)
+    one_by_one = [parse_delivery(subject, body, block, reply) for subject, reply, body, block in frames]
+    assert found is None or found == one_by_one
+    assert (found is not None) == all(reply in (REPLIES[0], REPLIES[3]) for reply in replies)
+
+
+@pytest.mark.parametrize(
+    ("block", "headers"),
+    [
+        (b"", {}),
+        (b"no headers", {}),
+        (b"NATS/1.0\r\n\r\n", {}),
+        (b"NATS/1.0\r\nNats-Msg-Id: t:e1\r\nX:  a: b \r\n\r\n", {"Nats-Msg-Id": "t:e1", "X": "a: b"}),
+        (b"NATS/1.0 100 Idle Heartbeat\r\nA: 1\r\n\r\n", {"Status": "100", "Description": "Idle Heartbeat", "A": "1"}),
+        (b"NATS/1.0 404\r\n\r\n", {"Status": "404"}),
+        (b"NATS/1.0\r\nX: \xff\x00\r\n\r\n", {"X": "\\xff\x00"}),
+        (b"NATS/1.0\r\n: nameless\r\nnothing\r\n\r\n", {}),
+    ],
+)
+def test_headers_are_read_when_somebody_asks(block: bytes, headers: dict[str, str]) -> None:
+    assert Message("s", b"", block, 1, "").headers == headers
+
+
+@pytest.mark.parametrize("reply", ["", "_INBOX.a.b", "$JS.ACK.short"])
+def test_what_is_no_delivery(reply: str) -> None:
+    assert parse_delivery("s", b"", b"", reply) is None

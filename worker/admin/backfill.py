@@ -1,0 +1,272 @@
+"""The backfill: after rules have changed, everybody is brought up to date, in the background and in small pieces.
+
+A piece is some subjects of one partition: its lock is held for a moment only, so live unlocks do not notice. What is up
+to date is told by the stamp of the stored state, so a backfill that was interrupted goes on where it was, several may
+run at once, and subjects that live events have touched meanwhile are skipped.
+
+Subjects with events that the rules hear come first. Then come those that have none, and something left of what was
+heard once: a state goes, and what nothing supports is contested.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import anyio
+import msgspec
+import structlog
+
+from dsl.outcome import Subject
+from worker.admin.rollout import adopt_plans
+from worker.contract.partition import partition_of
+from worker.engine.state_cache import BEGINNING, SubjectState
+from worker.pipeline.fence import NOBODY, Held
+from worker.pipeline.folding import refold, write_progress
+from worker.pipeline.grants import Earned, settle_unlocks
+from worker.pipeline.ledger import FIELDLESS, types_heard
+from worker.pipeline.rules_in_force import Aggregate, load_deployed
+from worker.settings import Clock
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping
+
+    from dsl.event import Position
+    from dsl.progress import Grant
+    from worker.engine.reconcile import Decision
+    from worker.engine.rule_set import Deployed
+    from worker.engine.state_cache import Checkpoint
+    from worker.settings import Settings
+    from worker.store import Session, Store
+
+PAGE: Final = 2000
+"""Subjects that are looked at together."""
+PIECE: Final = 50
+"""Subjects of one transaction."""
+PAUSE_SECONDS: Final = 0.005
+"""After each piece, for the live batches that wait for the partition."""
+
+log = structlog.get_logger()
+
+
+class SupersededError(Exception):
+    """Other rules came into force meanwhile; their own backfill does the work."""
+
+    def __init__(self) -> None:
+        super().__init__("other rules came into force meanwhile; their own `ach apply` brings all subjects up to date")
+
+
+class Tally(msgspec.Struct):
+    """What a backfill has done about one achievement."""
+
+    granted: int = 0
+    settling: int = 0
+    amended: int = 0
+    restored: int = 0
+    contested: int = 0
+    withdrawn: int = 0
+    unchanged: int = 0
+
+
+class Report(msgspec.Struct):
+    """The reconciliation report: per achievement and version, and how many subjects were folded anew."""
+
+    epoch: int
+    subjects: int = 0
+    tallies: dict[tuple[str, int], Tally] = msgspec.field(default_factory=dict[tuple[str, int], Tally])
+
+    def tally(self, achievement: str, version: int) -> Tally:
+        """Return the tally of one version."""
+        return self.tallies.setdefault((achievement, version), Tally())
+
+
+async def backfill(
+    store: Store,
+    settings: Settings,
+    *,
+    now: Callable[[], int],
+    granted: Callable[[], None] | None = None,
+    pause: float = PAUSE_SECONDS,
+) -> Report:
+    """Bring every subject up to date with the rules in force, and report what that has changed.
+
+    `now` is in microseconds; `granted` is called whenever there may be something to announce.
+
+    Raises:
+        SupersededError: other rules came into force.
+        UnavailableError: the database went away; call again to go on.
+    """
+    rules = await load_deployed(store, settings)
+    await adopt_plans(store, rules, now=now())
+    report = Report(rules.epoch)
+    for scope, plan in rules.program.scopes.items():
+        for search in (_who_hears(rules, scope), _who_is_left(rules, scope)):
+            async for piece in _pieces(store, search):
+                await _bring_up_to_date(
+                    store, settings, rules, search, dict.fromkeys(piece, BEGINNING), report, now=now()
+                )
+                if granted is not None:
+                    granted()
+                await anyio.sleep(pause)
+        async with store.transaction() as session:
+            await session.run("aggregate_is_live", scope, plan.fingerprint, now())
+    await _forget_scopes(store, rules, pause)
+    log.info("backfill done", epoch=report.epoch, subjects=report.subjects)
+    return report
+
+
+async def is_building(store: Store) -> bool:
+    """Tell whether a backfill of the rules in force has yet to come to its end.
+
+    Raises:
+        UnavailableError: the database is away.
+    """
+    async with store.transaction() as session:
+        return bool(await session.value(bool, "something_is_building"))
+
+
+async def bring_up_to_date(
+    store: Store, settings: Settings, since: Mapping[Subject, Position], *, now: Callable[[], int]
+) -> Report:
+    """Bring some subjects up to date, whose events from a position on are others now; report what that has changed.
+
+    Those of scopes that nothing judges are passed over.
+
+    Raises:
+        SupersededError, UnavailableError: as in `backfill`.
+    """
+    rules = await load_deployed(store, settings)
+    report = Report(rules.epoch)
+    for subject in sorted(subject for subject in since if subject.scope in rules.program.scopes):
+        search = _who_hears(rules, subject.scope)
+        await _bring_up_to_date(store, settings, rules, search, {subject: since[subject]}, report, now=now())
+    return report
+
+
+# -- who is not up to date --------------------------------------------------------------------------------------------
+
+
+class _Named(NamedTuple):
+    tenant_id: str
+    subject: str
+
+
+class _Search(NamedTuple):
+    """How subjects of a scope are found: a query for pages of them, and one that tells which are not up to date."""
+
+    scope: str
+    pages: str
+    asked: object
+    """What the first query is asked, besides the page."""
+    stale: str
+    state: tuple[object, ...]
+    """What the second query is asked, besides the subjects and their scope."""
+
+
+def _who_hears(rules: Deployed, scope: str) -> _Search:
+    """Find subjects with events that the plan hears; those without a state of this plan are to be folded."""
+    pages = {"user": "users_of_types", "tenant": "tenants_of_types"}.get(scope, "subjects_of_scope")
+    asked = types_heard(rules, scope) if scope in FIELDLESS else scope
+    return _Search(scope, pages, asked, "stale_subjects", (rules.stamps[scope],))
+
+
+def _who_is_left(rules: Deployed, scope: str) -> _Search:
+    """Find all others: those with a state, checkpoints or supported unlocks, and no event that the plan hears."""
+    judged = [f"{achievement}.{tier}" for achievement, tier in rules.ruled(scope)]
+    return _Search(scope, "subjects_with_rows", scope, "left_subjects", (rules.stamps[scope], judged))
+
+
+async def _pieces(store: Store, search: _Search) -> AsyncIterator[list[Subject]]:
+    """Yield subjects of a scope that are not up to date, in pieces of one partition."""
+    after = _Named("", "")
+    while True:
+        async with store.transaction(patient=True) as session:
+            page = await session.rows(_Named, search.pages, search.asked, *after, PAGE)
+            stale = await _stale(session, search, page)
+        by_partition: defaultdict[int, list[Subject]] = defaultdict(list)
+        for subject in stale:
+            by_partition[partition_of(*subject)].append(subject)
+        for subjects in by_partition.values():
+            for at in range(0, len(subjects), PIECE):
+                yield subjects[at : at + PIECE]
+        if len(page) < PAGE:
+            return
+        after = page[-1]
+
+
+async def _stale(session: Session, search: _Search, page: list[_Named]) -> list[Subject]:
+    tenants, names = [one.tenant_id for one in page], [one.subject for one in page]
+    rows = await session.rows(_Named, search.stale, tenants, names, search.scope, *search.state)
+    return [Subject(row.tenant_id, search.scope, row.subject) for row in rows]
+
+
+# -- bringing them up to date -----------------------------------------------------------------------------------------
+
+
+async def _bring_up_to_date(  # noqa: PLR0913 - what it works with
+    store: Store,
+    settings: Settings,
+    rules: Deployed,
+    search: _Search,
+    since: Mapping[Subject, Position],
+    report: Report,
+    *,
+    now: int,
+) -> None:
+    """Bring a piece up to date: subjects of one scope and partition, from their last checkpoints before a position."""
+    piece = sorted(since)
+    scope, partition = search.scope, partition_of(*piece[0])
+    async with store.transaction(patient=True) as session:
+        await _hold(session, rules, partition)
+        # Live events may have come first.
+        stale = await _stale(session, search, [_Named(one.tenant_id, one.subject) for one in piece])
+        if not stale:
+            return
+        checkpoints: list[Checkpoint] = []
+        folded = await refold(session, rules, scope, {subject: since[subject] for subject in stale}, checkpoints)
+        stamp = rules.stamps[scope]
+        standings = {
+            subject: SubjectState(partition=partition, stamp=stamp, state=anew.state, folded=anew.folded)
+            for subject, anew in folded.items()
+        }
+        await write_progress(session, standings, checkpoints, now=now)
+        clock = now
+        if settings.clock is Clock.STREAM:
+            clock = await session.value(int, "latest_instant") or 0
+        decisions = await settle_unlocks(session, rules, Earned([], folded, None), now=now, clock=clock)
+    report.subjects += len(folded)
+    _count(report, decisions, [grant for anew in folded.values() for grant in anew.grants])
+
+
+async def _hold(session: Session, rules: Deployed, partition: int) -> None:
+    held = await session.rows(Held, "take_partitions", [partition], NOBODY)
+    if any(row.rules_epoch != rules.epoch for row in held):
+        raise SupersededError
+
+
+async def _forget_scopes(store: Store, rules: Deployed, pause: float) -> None:
+    """Delete states and checkpoints of scopes that no plan has any more."""
+    async with store.transaction() as session:
+        known = {row.scope for row in await session.rows(Aggregate, "aggregates")}
+    for scope in sorted(known - rules.program.scopes.keys()):
+        for statement in ("forget_states_of_scope", "forget_checkpoints_of_scope"):
+            forgotten = PAGE
+            while forgotten == PAGE:
+                async with store.transaction(patient=True) as session:
+                    # Any partition will do: who brings the scope back waits for all of them.
+                    await _hold(session, rules, 0)
+                    forgotten = await session.run(statement, scope, PAGE)
+                await anyio.sleep(pause)
+
+
+def _count(report: Report, decisions: list[Decision], earned: list[Grant]) -> None:
+    changed = Counter[tuple[str, int]]()
+    for decision in decisions:
+        grant = decision.grant
+        tally = report.tally(grant.achievement, grant.version)
+        kind = decision.kind.value
+        setattr(tally, kind, getattr(tally, kind) + 1)
+        if kind not in {"contested", "withdrawn"}:
+            changed[grant.achievement, grant.version] += 1
+    for key, number in Counter((grant.achievement, grant.version) for grant in earned).items():
+        report.tally(*key).unchanged += number - changed[key]

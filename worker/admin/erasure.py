@@ -1,0 +1,131 @@
+"""Erasing a user: events, progress, unlocks, decisions and dead letters go, and a tombstone keeps them out for ever.
+
+What the user did for a team or a tenant goes too: those are folded anew without it when they are next touched, or by a
+backfill, and what they can no longer prove is contested. The broker's streams are not touched here: what is
+replayed from them meets the tombstone. worker/admin/purge.py purges them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from dsl.event import Position
+from dsl.outcome import Subject
+from worker.contract.named_users import name_token
+from worker.contract.partition import PARTITIONS, partition_of
+from worker.engine.state_cache import BEGINNING
+from worker.pipeline.dead_letters import BLANKED, read_names
+from worker.pipeline.fence import NOBODY, Held
+from worker.pipeline.folding import position_columns
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from worker.settings import Settings
+    from worker.store import Session, Store
+
+TRIES: Final = 4
+"""To know beforehand which partitions an erasure needs; then it takes all of them."""
+
+
+class Erased(NamedTuple):
+    """How much is gone."""
+
+    events: int
+    unlocks: int
+    dead_letters: int
+    """Those that named no other user, and those that did, whose bodies are gone."""
+    shared: tuple[Subject, ...]
+    """Tenants and subjects of fields that are to be folded anew."""
+    since: Mapping[Subject, Position]
+    """Of each of these the first event that is gone."""
+    again: bool
+    """Whether the user was erased before: that time may have been interrupted before everything was folded anew."""
+
+
+class _Shared(NamedTuple):
+    tenant_id: str
+    scope: str
+    subject: str
+    occurred_at: int
+    event_id: str
+
+
+class _Crowded(Exception):  # noqa: N818 - no error: the same is tried again with more partitions
+    """The user has a part in more than the partitions that were taken."""
+
+    def __init__(self, partitions: set[int]) -> None:
+        super().__init__()
+        self.partitions = partitions
+
+
+async def is_known(store: Store, settings: Settings, tenant: str, user: str) -> bool:
+    """Tell whether anything is kept of a user: an event, progress, an unlock, a dead letter, or a tombstone.
+
+    Raises:
+        UnavailableError: the database is away.
+    """
+    await _read_names(store, settings)
+    async with store.transaction() as session:
+        return bool(await session.value(bool, "user_is_known", tenant, user, name_token(tenant), name_token(user)))
+
+
+async def erase_user(store: Store, settings: Settings, tenant: str, user: str, *, by: str, now: int) -> Erased:
+    """Erase a user of a tenant, in one transaction; `now` in microseconds. Doing it again is harmless.
+
+    It takes time for what the user has done, and holds the partitions of the user and of whatever they have a part in.
+
+    Raises:
+        UnavailableError: nothing is known to have happened.
+    """
+    await _read_names(store, settings)
+    partitions = {partition_of(tenant, "user", user)}
+    for _ in range(TRIES):
+        try:
+            return await _erase(store, settings, Subject(tenant, "user", user), partitions, by=by, now=now)
+        except _Crowded as more:
+            partitions |= more.partitions
+    return await _erase(store, settings, Subject(tenant, "user", user), set(range(PARTITIONS)), by=by, now=now)
+
+
+async def _erase(store: Store, settings: Settings, user: Subject, partitions: set[int], *, by: str, now: int) -> Erased:
+    tenant, _, name = user
+    tokens = name_token(tenant), name_token(name)
+    async with store.transaction(patient=True) as session:
+        # Whoever remembers the user, or a team of theirs, finds another's mark and reads again.
+        await session.rows(Held, "take_partitions", sorted(partitions), NOBODY)
+        since = {
+            Subject(*row[:3]): Position(*row[3:])
+            for row in await session.rows(_Shared, "shared_subjects", tenant, name)
+        }
+        # From here on the user does nothing more. To lock out of order could wait for ever.
+        needed = {partition_of(*subject) for subject in since}
+        if not needed <= partitions:
+            raise _Crowded(needed)
+        new = await session.run("insert_erasure", tenant, name, *tokens, now, by)
+        await _forget(session, {user: BEGINNING, **since})
+        events = await session.run("erase_events", tenant, name)
+        unlocks = await session.value(int, "erase_unlocks", tenant, name, now, by) or 0
+        await session.run("erase_evaluations", tenant, name)
+        # The last lock of all: whoever buries holds partitions already.
+        await session.run("hold_letters")
+        while await read_names(session, settings):
+            pass
+        letters = await session.run("erase_dead_letters", *tokens)
+        letters += await session.run("blank_dead_letters", *tokens, BLANKED, now)
+    return Erased(events, unlocks, letters, tuple(sorted(since)), since, again=not new)
+
+
+async def _forget(session: Session, since: Mapping[Subject, Position]) -> None:
+    """Forget where subjects stand, but for their checkpoints before a position: those have seen nothing behind it."""
+    columns = [list(column) for column in zip(*sorted(since), strict=True)]
+    await session.run("forget_progress", *columns)
+    await session.run("forget_checkpoints", *position_columns(since))
+
+
+async def _read_names(store: Store, settings: Settings) -> None:
+    """Read which users the dead letters of older workers name, in transactions of their own: there may be many."""
+    more = True
+    while more:
+        async with store.transaction(patient=True) as session:
+            more = await read_names(session, settings)

@@ -1,0 +1,192 @@
+"""What a database holds as a result, in the form of a replay: unlocks, states, and the digest of both."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from dsl.calendar import format_instant
+from dsl.compile import USER
+from dsl.fold import start
+from dsl.outcome import Subject, Unlock, digest, suppressed
+from worker.engine.reconcile import Stored as Row
+from worker.pipeline.ledger import types_heard, user_state
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dsl.progress import State
+    from worker.engine.rule_set import Deployed
+    from worker.pipeline.ledger import EventRow
+    from worker.store import Session, Store
+
+
+class StaleError(Exception):
+    """Subjects that are not up to date with the rules in force; `subjects` says how many."""
+
+    def __init__(self, subjects: int) -> None:
+        super().__init__(f"{subjects:,} subjects are not up to date with the rules in force; run `ach backfill`")
+        self.subjects = subjects
+
+
+class UnreadableError(Exception):
+    """Progress that is up to date by its stamp and cannot be read; a backfill passes it over."""
+
+    def __init__(self, subjects: int) -> None:
+        super().__init__(
+            f"the progress of {subjects:,} subjects cannot be read, or not be folded on from there; a worker folds it "
+            "anew at the next event of each, and its log says what is wrong"
+        )
+        self.subjects = subjects
+
+
+class Stored(NamedTuple):
+    """Unlocks in order, supported and contested apart, and every subject's state.
+
+    Those are what the rules in force judge. What achievements and tiers have granted that have left the rules stays
+    where it is: `retired`, which is no part of the digest.
+    """
+
+    unlocks: list[Unlock]
+    contested: list[Unlock]
+    states: dict[Subject, State]
+    digest: str
+    retired: list[Unlock]
+
+    @property
+    def suppressed(self) -> int:
+        """How many events `once per` took for copies."""
+        return suppressed(self.states)
+
+
+class _UnlockRow(NamedTuple):
+    tenant_id: str
+    scope: str
+    subject: str
+    achievement: str
+    tier: str
+    occurrence: str
+    version: int
+    earned_at: int
+    contested: bool
+
+    def shown(self) -> Unlock:
+        where = (self.tenant_id, self.scope, self.subject, self.achievement)
+        at = format_instant(self.earned_at)
+        return Unlock(*where, self.tier or None, self.occurrence or None, self.version, at)
+
+
+class _ProgressRow(NamedTuple):
+    tenant_id: str
+    scope: str
+    subject: str
+    stamp: str
+    state: str
+    unsaved: Sequence[EventRow]
+
+
+async def read_results(store: Store, rules: Deployed, *, clock: int | None = None) -> Stored:
+    """Read everything in one snapshot.
+
+    `clock` (microseconds) is that of `settle`, by default the latest event of the ledger.
+
+    Raises:
+        StaleError: the states of some subjects were folded by other rules.
+        UnreadableError: those of some cannot be read.
+        UnavailableError: the database is away.
+    """
+    async with store.transaction(patient=True) as session:
+        await session.script("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        if clock is None:
+            clock = await session.value(int, "latest_instant") or 0
+        rows = await session.rows(_UnlockRow, "all_unlocks", clock)
+        states = await _states(session, rules)
+    judged = [row for row in rows if rules.rules_on(row.scope, row.achievement, row.tier)]
+    unlocks = [row.shown() for row in judged if not row.contested]
+    unlocks.sort(key=lambda unlock: unlock.order)
+    contested = [row.shown() for row in judged if row.contested]
+    retired = [row.shown() for row in rows if not rules.rules_on(row.scope, row.achievement, row.tier)]
+    return Stored(unlocks, contested, states, digest(rules.program, unlocks, states), retired)
+
+
+async def read_subject(store: Store, rules: Deployed, tenant: str, name: str) -> dict[Subject, State]:
+    """Return the states of everything of that name in a tenant: a user, the tenant itself, a field's value.
+
+    A user without any event that the rules in force hear is at the beginning of everything.
+
+    Raises:
+        StaleError: one was folded by other rules, or not yet.
+        UnreadableError: one cannot be read.
+        UnavailableError: the database is away.
+    """
+    async with store.transaction() as session:
+        return await _states_of(session, rules, tenant, name)
+
+
+async def _states_of(session: Session, rules: Deployed, tenant: str, name: str) -> dict[Subject, State]:
+    asked = tenant, list(rules.stamps), name, types_heard(rules, USER)
+    states = _decoded(rules, await session.rows(_ProgressRow, "progress_of_subject", *asked))
+    user = await session.row(_InLedger, "user_in_ledger", tenant, name, types_heard(rules, USER))
+    subject = Subject(tenant, USER, name)
+    if user is not None and user.known and subject not in states:
+        if user.heard:
+            raise StaleError(1)
+        states[subject] = start(rules.program.scopes[USER])
+    return states
+
+
+class Named(NamedTuple):
+    """All that is known under one name in a tenant, as of one moment."""
+
+    states: dict[Subject, State]
+    unlocks: dict[Subject, list[Row]]
+    erased: bool
+    """Whether a user of that name was erased."""
+    building: bool
+    """Whether a backfill is under way, so that what is not known may be known soon."""
+    clock: int
+    """The latest instant of any event, microseconds."""
+
+
+async def read_named(store: Store, rules: Deployed, tenant: str, name: str) -> Named:
+    """Read the states and the unlocks of everything of that name in one snapshot.
+
+    Raises:
+        StaleError, UnreadableError, UnavailableError: as in `read_subject`.
+    """
+    async with store.transaction() as session:
+        await session.script("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        states = await _states_of(session, rules, tenant, name)
+        unlocks: dict[Subject, list[Row]] = {}
+        for row in await session.rows(Row, "unlocks_of_name", tenant, name):
+            unlocks.setdefault(Subject(row.tenant_id, row.scope, row.subject), []).append(row)
+        erased = bool(await session.value(bool, "user_is_erased", tenant, name))
+        building = bool(await session.value(bool, "something_is_building"))
+        return Named(states, unlocks, erased, building, await session.value(int, "latest_instant") or 0)
+
+
+class _InLedger(NamedTuple):
+    known: bool
+    heard: bool
+
+
+async def _states(session: Session, rules: Deployed) -> dict[Subject, State]:
+    return _decoded(rules, await session.rows(_ProgressRow, "all_progress", types_heard(rules, USER)))
+
+
+def _decoded(rules: Deployed, rows: list[_ProgressRow]) -> dict[Subject, State]:
+    states: dict[Subject, State] = {}
+    stale = unreadable = 0
+    for row in rows:
+        if row.scope not in rules.stamps:
+            continue
+        if row.stamp != rules.stamps[row.scope]:
+            stale += 1
+        elif (state := user_state(rules, row.state, row.unsaved)) is None:
+            unreadable += 1
+        else:
+            states[Subject(row.tenant_id, row.scope, row.subject)] = state
+    if stale:
+        raise StaleError(stale)
+    if unreadable:
+        raise UnreadableError(unreadable)
+    return states

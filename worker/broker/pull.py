@@ -1,0 +1,301 @@
+"""Pulling: what is asked of the consumer, what has arrived, and what the broker says of requests.
+
+Messages are pulled by requests of our own to one inbox, with two batches requested ahead: several times faster than the
+client's `fetch`, and nothing that must not be cancelled. A lone message is handed on at once; under load whatever has
+arrived meanwhile makes a batch. What is requested and what is buffered never exceeds two batches, so a slow database
+holds the broker back, not the heap.
+
+A message larger than the bytes that a request may bring is never served to it. It is asked for alone, and the next such
+one when it has been acknowledged: one at a time, however many there are.
+"""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections import deque
+from time import monotonic
+from typing import TYPE_CHECKING, Final
+
+import anyio
+import structlog
+
+from worker.broker.consumer import Existing, Wanted, allowed
+from worker.broker.deliveries import parse_deliveries, parse_delivery
+from worker.contract.message import DESCRIPTION, STATUS, Message, parse_headers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from worker.broker.consumer import Allowed
+    from worker.broker.protocol import Frame
+    from worker.settings import Settings
+
+    Worth = Callable[[int, int], bool]
+    """Tells whether so many messages, of so many bytes, are worth to be taken."""
+
+PULL_SECONDS: Final = 30
+"""Life of one pull request."""
+HEARTBEAT_SECONDS: Final = 5
+"""The broker says at least this often that a pull request lives."""
+SILENCE_SECONDS: Final = 2.5 * HEARTBEAT_SECONDS
+"""After which a pull request counts as lost."""
+PULL_BYTES: Final = 16 * 1024 * 1024
+"""Of one pull request, so that two of them are a bounded load however large the messages are."""
+BATCH_BYTES: Final = 2 * 1024 * 1024
+"""Of the bodies that are taken at a time, but for a single message that is larger. A batch that has so many is full."""
+
+_TOO_LARGE: Final = "409 Message Size Exceeds MaxBytes"
+_SERVED: Final = frozenset({_TOO_LARGE, "409 Batch Completed"})
+_AWAY: Final = "503"
+_NANOSECONDS: Final = 1_000_000_000
+
+log = structlog.get_logger()
+
+
+def anything(messages: int, _size: int) -> bool:
+    """Tell that whatever has arrived is worth to be taken."""
+    return messages > 0
+
+
+class _Alone:
+    """What is known of a message that is larger than a request may bring."""
+
+    def __init__(self) -> None:
+        self.wanted = False
+        """Whether one stands at the head of what is to come."""
+        self.asked = False
+        """Whether a request for it alone is on its way."""
+        self.held: str | None = None
+        """The reply subject of one that was delivered and not acknowledged yet."""
+
+    @property
+    def may_ask(self) -> bool:
+        return self.wanted and not self.asked and self.held is None
+
+
+class Puller(ABC):
+    """Asks for messages and keeps them until they are taken."""
+
+    def __init__(self, settings: Settings, inbox: str) -> None:
+        self._settings = settings
+        self._inbox = inbox
+        self._pull_subject = f"$JS.API.CONSUMER.MSG.NEXT.{settings.input_stream}.{settings.consumer}"
+        self._buffer: deque[Message] = deque()
+        self._bytes = 0
+        """Of the bodies in the buffer."""
+        self._arrived = anyio.Event()
+        self._waiting = False
+        """Whether somebody waits for the next arrival: setting an event for each message of a full load costs."""
+        self._worth: Worth = anything
+        self._requested = 0
+        """Messages asked for and not delivered yet, as far as we know."""
+        self._heard = monotonic()
+        """When anything came in answer to a request, or requests began anew."""
+        self._answered = self._heard
+        """When the broker last did what was asked of it."""
+        self._trouble: str | None = None
+        self._unserved = ""
+        """Why requests are not served since some time; "" where they are."""
+        self._alone = _Alone()
+        self._stopped = False
+        self._limit_to(Existing())
+
+    @property
+    def buffered(self) -> int:
+        """Messages that have arrived and were not handed on yet."""
+        return len(self._buffer)
+
+    @property
+    def ack_wait(self) -> float:
+        """Seconds until the broker delivers again what was not acknowledged: the consumer's own."""
+        return self._allowed.ack_wait
+
+    @property
+    @abstractmethod
+    def connected(self) -> bool:
+        """Whether the connection stands at the moment."""
+
+    @abstractmethod
+    async def _send(self, subject: str, body: bytes, reply: str = "") -> bool:
+        """Send without an answer; False where even that is impossible now."""
+
+    @abstractmethod
+    async def _remake(self) -> None:
+        """Make sure of streams and consumer, since requests are not served."""
+
+    def _limit_to(self, existing: Existing) -> None:
+        """Ask from now on for what a consumer allows."""
+        self._allowed: Allowed = allowed(existing, self._settings, Wanted(PULL_BYTES, PULL_SECONDS))
+        expires = self._allowed.expires
+        self._life = {
+            "expires": int(expires * _NANOSECONDS),
+            # The broker refuses one that is more than half of a request's life.
+            "idle_heartbeat": int(min(HEARTBEAT_SECONDS, expires * 0.4) * _NANOSECONDS),
+        }
+
+    # -- taking --------------------------------------------------------------------------------------------------------
+
+    def stop_pulling(self) -> None:
+        """Let `next_batch` return None from now on."""
+        self._stopped = True
+        self._arrived.set()
+
+    async def next_batch(
+        self, worth: Worth = anything, *, most: int | None = None, most_bytes: int = BATCH_BYTES
+    ) -> list[Message] | None:
+        """Wait for messages and return what has arrived, at most one batch, or `most`; None once we are stopped.
+
+        `most_bytes` are of bodies, but for a single message that is larger. `worth` tells whether to return with so
+        many messages of so many bytes; `look_again` says that it may have changed its mind.
+        """
+        self._worth = worth
+        while not self._stopped:
+            await self._revive()
+            arrived = self._arrived = anyio.Event()
+            self._waiting = True
+            await self._request()
+            if worth(len(self._buffer), self._bytes):
+                break
+            if self._trouble is None or not self.connected:
+                with anyio.move_on_after(HEARTBEAT_SECONDS):
+                    await arrived.wait()
+        if self._stopped:
+            return None
+        batch = self._take(self._settings.batch_size if most is None else most, most_bytes)
+        await self._request()
+        return batch
+
+    def look_again(self) -> None:
+        """Let `next_batch` ask again whether what has arrived is worth taking."""
+        self._arrived.set()
+
+    def _take(self, most: int, most_bytes: int) -> list[Message]:
+        batch: list[Message] = []
+        size = 0
+        while self._buffer and len(batch) < most:
+            more = len(self._buffer[0].body)
+            if batch and size + more > most_bytes:
+                break
+            size += more
+            batch.append(self._buffer.popleft())
+        self._bytes -= size
+        return batch
+
+    def give_back(self, messages: Iterable[Message]) -> None:
+        """Take messages back that will not be worked on; `release` returns them to the broker."""
+        self._buffer.extend(messages)
+        self._bytes = sum([len(message.body) for message in self._buffer])
+
+    # -- what arrives --------------------------------------------------------------------------------------------------
+
+    def _on_frames(self, frames: list[Frame]) -> None:
+        self._heard = monotonic()
+        messages = parse_deliveries(frames)
+        if messages is not None:
+            self._take_up(messages)
+        else:
+            for subject, reply, body, block in frames:
+                message = parse_delivery(subject, body, block, reply)
+                if message is not None:
+                    self._take_up((message,))
+                else:
+                    self._on_status(parse_headers(block))
+        if self._waiting and (self._trouble is not None or self._worth(len(self._buffer), self._bytes)):
+            self._waiting = False
+            self._arrived.set()
+
+    def _take_up(self, messages: Sequence[Message]) -> None:
+        self._requested = max(0, self._requested - len(messages))
+        self._bytes += sum([len(message.body) for message in messages])
+        self._buffer.extend(messages)
+        self._served()
+        if self._alone.asked:
+            self._alone.asked = False
+            self._alone.held = next((one.reply for one in messages if len(one.body) > BATCH_BYTES), None)
+
+    def _served(self) -> None:
+        self._answered = self._heard
+        self._unserved = ""
+
+    def _on_status(self, headers: dict[str, str]) -> None:
+        status = headers.get(STATUS, "")
+        if status == "100":  # a heartbeat
+            self._served()
+            return
+        unserved = headers.get("Nats-Pending-Messages", "")
+        if unserved.isdigit():
+            self._requested = max(0, self._requested - int(unserved))
+        else:
+            self._requested = 0
+        said = f"{status} {headers.get(DESCRIPTION, '')}".strip()
+        if said == _TOO_LARGE and not self._alone.asked:
+            # Served as far as its bytes allow, that is how things go; one that was served nothing shows what is next.
+            if not unserved.isdigit() or int(unserved) >= self._allowed.batch:
+                self._alone.wanted = True
+        elif said != _TOO_LARGE:
+            self._alone.asked = False
+        self._wake()
+        if status in {"404", "408"} or said in _SERVED:
+            self._served()
+        else:
+            self._trouble = said
+            if status != _AWAY:  # the broker is there, but nobody in it who knows of consumers
+                self._answered = self._heard
+
+    def _wake(self) -> None:
+        """Let a request follow at once, though nothing may have arrived that is worth taking."""
+        if self._alone.wanted:
+            self._arrived.set()
+
+    # -- what is asked for ---------------------------------------------------------------------------------------------
+
+    def _forget_requests(self) -> None:
+        """The broker has forgotten what was asked."""
+        self._requested = 0
+        self._heard = monotonic()
+        self._alone.wanted = self._alone.asked = False
+        self._arrived.set()
+
+    def _done_with(self, replies: Sequence[str]) -> None:
+        """A large message that is done with makes room for the next one."""
+        if self._alone.held is not None and self._alone.held in replies:
+            self._alone.held = None
+            self._arrived.set()
+
+    async def _request(self) -> None:
+        if not self.connected:
+            return
+        if self._alone.wanted:
+            if self._alone.may_ask and not self._buffer and await self._ask({"batch": 1}):
+                self._alone.wanted, self._alone.asked = False, True
+            return
+        if self._alone.asked:
+            return
+        batch, requests = self._allowed.batch, self._allowed.requests
+        while (
+            self._requested + len(self._buffer) <= self._settings.batch_size
+            and self._requested <= (requests - 1) * batch
+            and await self._ask({"batch": batch, "max_bytes": self._allowed.max_bytes})
+        ):
+            pass
+
+    async def _ask(self, what: dict[str, int]) -> bool:
+        body = json.dumps({**what, **self._life}).encode()
+        if not await self._send(self._pull_subject, body, reply=self._inbox):
+            return False
+        if not self._requested:  # until now there was nothing to be heard
+            self._heard = monotonic()
+        self._requested += what["batch"]
+        return True
+
+    async def _revive(self) -> None:
+        """Look after the consumer where requests are refused, or nothing at all is heard any more."""
+        silent = self._requested > 0 and monotonic() - self._heard > SILENCE_SECONDS
+        if not self.connected or (self._trouble is None and not silent):
+            return
+        self._unserved = self._trouble or self._unserved or "the broker is silent"
+        log.warning("pulling again", because=self._unserved)
+        self._trouble = None
+        self._forget_requests()
+        await self._remake()

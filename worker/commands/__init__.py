@@ -1,0 +1,1 @@
+"""Commands, one file each: what it prints, and its exit code."""

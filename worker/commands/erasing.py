@@ -1,0 +1,99 @@
+"""`ach erase`: a user is erased for good, and the operator hears what could not be reached."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from worker.admin.backfill import backfill, bring_up_to_date
+from worker.admin.erasure import erase_user, is_known
+from worker.admin.purge import PurgeRefusedError, purge_streams
+from worker.app import wall_clock
+from worker.broker.streams import BrokerAwayError
+from worker.contract.partition import token
+from worker.report import screen
+from worker.server_errors import CommandError, patiently, whoami
+from worker.urls import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from worker.settings import Settings
+    from worker.store import Store
+
+
+async def must_be_known(settings: Settings, tenant: str, user: str) -> None:
+    """Make sure that there is something to erase.
+
+    Raises:
+        CommandError: nothing is kept of the user, who may be misspelt.
+    """
+    if not await patiently(settings, lambda store: is_known(store, settings, tenant, user)):
+        raise CommandError(
+            f"nothing is known of {user!r} in tenant {tenant!r}: no event, progress, unlock or dead letter; "
+            "nothing was done",
+            "is the name right? --yes keeps a user of that name out for ever all the same",
+        )
+
+
+async def erase(settings: Settings, tenant: str, user: str, *, purge: bool) -> None:
+    """Erase a user for good, fold anew what they had a part in, and remove their messages where that is asked.
+
+    Raises:
+        CommandError: the database is done with, and a stream is not.
+    """
+    out = screen.out()
+
+    async def work(store: Store) -> None:
+        erased = await erase_user(store, settings, tenant, user, by=whoami(), now=wall_clock())
+        out.print(
+            f"erased {screen.plural(erased.events, 'event')}, {screen.plural(erased.unlocks, 'unlock')}, "
+            f"{screen.plural(erased.dead_letters, 'dead letter')}; their events stay out for ever"
+        )
+        if erased.again:  # it may have been interrupted right here
+            report = await backfill(store, settings, now=wall_clock)
+        else:
+            report = await bring_up_to_date(store, settings, erased.since, now=wall_clock)
+        if report.subjects:
+            out.print(f"folded anew what they had a part in: {screen.plural(report.subjects, 'subject')}")
+
+    await patiently(settings, work)
+    problem = await _purge(settings, tenant, user) if purge else None
+    out.print("not reached:")
+    for line in _beyond(settings, tenant, user, purged=purge and problem is None):
+        out.say(f"  {line}")
+    if problem is not None:
+        raise CommandError(*problem)
+
+
+async def _purge(settings: Settings, tenant: str, user: str) -> tuple[str, str] | None:
+    """Remove a user's messages; return what is wrong and what may help, where it could not be done."""
+    again = "the database is done with; run the same again for the streams"
+    try:
+        purged = await purge_streams(settings, tenant, user)
+    except BrokerAwayError as error:
+        said = f"the streams were not purged: NATS at {shown(settings.nats_url)}: {error}"
+        return said, f"is NATS_URL right? {again}"
+    except PurgeRefusedError as error:
+        return f"the streams were not purged: {error}", f"does the stream deny purges? {again}"
+    events = screen.plural(purged.events, "message")
+    announcements = screen.plural(purged.announcements, "announcement")
+    screen.out().print(f"purged {events} from {settings.input_stream}, {announcements} from {settings.unlock_stream}")
+    return None
+
+
+def _beyond(settings: Settings, tenant: str, user: str, *, purged: bool) -> Iterator[str]:
+    """Yield what an erasure does not reach."""
+    address, prefix = f"{token(tenant)}.{token(user)}", settings.input_prefix
+    if not purged:
+        yield (
+            f"{settings.input_stream} {prefix}.{address}.> and {settings.unlock_stream} "
+            f"{settings.unlock_prefix}.{address}.>, until their retention ends (--purge-streams removes them)"
+        )
+    yield (
+        f"{settings.input_stream} {prefix}.{token(tenant)}, {prefix}.{token(tenant)}.~... and {prefix}.raw: "
+        "arrays there hold events of several users, until their retention ends"
+    )
+    yield "what tells consumers of the erasure, which names the user and the unlocks"
+    yield "mirrors of the streams, other lanes, and what consumers have kept of announcements"
+    yield "backups of the database, its write-ahead log, and logs"
+    yield "their event ids, in decisions and unlocks of teams and tenants that rested on them"

@@ -1,0 +1,77 @@
+"""`ach fmt`: rule files rewritten in the canonical layout, or only looked at."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from typing import TYPE_CHECKING
+
+from dsl.format import MeaningChangedError, format_source
+from worker.report import screen
+from worker.rulefiles import decode, find
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from dsl.source import Source
+
+
+def format_files(paths: Sequence[Path], *, only_check: bool, only_diff: bool) -> bool:
+    """Format files in place, or only tell; return whether everything was or is well."""
+    good, changed, kept = True, 0, 0
+    for path in find(paths):
+        source, text = _formatted(str(path), path.read_bytes())
+        if text is None:
+            good = False
+        elif text == source.text:
+            kept += 1
+        else:
+            changed += 1
+            good = good and not (only_check or only_diff)
+            _tell(source, text, only_check=only_check, only_diff=only_diff)
+            if not (only_check or only_diff):
+                path.write_text(text, encoding="utf-8", newline="")
+    would = "would be formatted" if only_check or only_diff else "formatted"
+    screen.err().print(f"{screen.plural(changed, 'file')} {would}, {kept:,} unchanged")
+    return good
+
+
+def format_stdin(*, only_check: bool, only_diff: bool) -> bool:
+    """Format standard input to standard output; return whether that was possible (or nothing to do)."""
+    source, text = _formatted("<stdin>", sys.stdin.buffer.read())
+    if text is None:
+        return False
+    if only_check or only_diff:
+        if text != source.text:
+            _tell(source, text, only_check=only_check, only_diff=only_diff)
+        return text == source.text
+    screen.hand_on(text)
+    return True
+
+
+def _formatted(name: str, content: bytes) -> tuple[Source, str | None]:
+    source, problem = decode(name, content)
+    if problem is not None:
+        screen.show_problem(problem)
+        return source, None
+    try:
+        text = format_source(source)
+    except MeaningChangedError:
+        screen.fail(
+            f"{name}: formatting it would change what it means; it was left as it is", "please report this file"
+        )
+        return source, None
+    if text is None:
+        screen.fail(f"{name}: it has syntax errors and was left as it is", f"ach check {name}")
+    return source, text
+
+
+def _tell(source: Source, text: str, *, only_check: bool, only_diff: bool) -> None:
+    if only_diff:
+        before, after = source.text.splitlines(keepends=True), text.splitlines(keepends=True)
+        lines = difflib.unified_diff(before, after, source.name, f"{source.name} (formatted)")
+        # To apply it takes all of it.
+        screen.hand_on("".join(lines))
+    elif only_check:
+        screen.out().print(f"{source.name}: would be formatted")

@@ -1,0 +1,282 @@
+"""`ach progress` and `ach unlocks`: where a subject stands, and which unlocks there are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, TypedDict
+
+import msgspec
+
+from dsl.calendar import format_instant
+from dsl.compile import TENANT, USER
+from dsl.diagnostics import nearest
+from dsl.outcome import Subject
+from dsl.values import canonical_number
+from worker.admin.results import read_named
+from worker.app import wall_clock
+from worker.engine.reconcile import State as Stands
+from worker.engine.standing import Status, Whole, standing_of, status_of
+from worker.report import screen
+from worker.server_errors import CommandError, patiently, rules_in_force
+from worker.settings import Clock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from uuid import UUID
+
+    from dsl.progress import Amount
+    from worker.admin.results import Named
+    from worker.engine.reconcile import Stored
+    from worker.engine.rule_set import Deployed
+    from worker.engine.standing import Item, Reached
+    from worker.settings import Settings
+    from worker.store import Store
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """Where a subject stands with one achievement and tier; instants as RFC 3339.
+
+    What rules no longer in force have left has a row for each unlock, and no progress.
+    """
+
+    tenant_id: str
+    scope: str
+    subject: str
+    achievement: str
+    tier: str | None
+    version: int
+    in_force: bool
+    status: Status
+    earned: bool
+    current: str | None
+    target: str | None
+    more_than: bool
+    percent: int | None
+    held_back: bool
+    occurrence: str | None
+    last_occurrence: str | None
+    times: int
+    earned_at: str | None
+    settles_at: str | None
+    granted_at: str | None
+    by_hand: bool
+
+
+async def progress(settings: Settings, tenant: str, name: str, scope: str | None, *, as_json: bool) -> None:
+    """Print where one subject stands with everything.
+
+    A subject that nothing is known of is at the beginning of everything, which is said on standard error.
+    """
+
+    async def work(store: Store) -> tuple[Deployed, Named]:
+        rules = await rules_in_force(store, settings)
+        return rules, await read_named(store, rules, tenant, name)
+
+    rules, named = await patiently(settings, work)
+    subjects = _subjects(rules, named, Subject(tenant, scope or "", name))
+    now = named.clock if settings.clock is Clock.STREAM else wall_clock()
+    found = {one: standing_of(rules, one, named.states.get(one), named.unlocks.get(one, ()), now) for one in subjects}
+    if as_json:
+        screen.say_json([row for one, whole in found.items() for row in _rows(one, whole)])
+    else:
+        _print(Subject(tenant, scope or "", name), found)
+
+
+def _subjects(rules: Deployed, named: Named, asked: Subject) -> list[Subject]:
+    """Return what a name means: in the scope asked for, or in all that know it; a user where none does.
+
+    Raises:
+        CommandError: there is no such scope, or it has no such subject.
+    """
+    known = sorted({*named.states, *named.unlocks})
+    scopes = sorted({*rules.program.scopes, *(one.scope for one in known)})
+    if asked.scope and asked.scope not in scopes:
+        guess = nearest(asked.scope, scopes)
+        hint = f"there are: {', '.join(scopes)}" if guess is None else f"did you mean {guess}?"
+        raise CommandError(f"no rule in force is of the scope {asked.scope}", hint)
+    if asked.scope == TENANT and asked.subject != asked.tenant_id:
+        raise CommandError(f"in the scope tenant the subject is {asked.tenant_id} itself")
+    found = [one for one in known if asked.scope in {"", one.scope}]
+    if found:
+        return found
+    scope = asked.scope or USER
+    if scope == USER and named.erased:
+        what = "was erased, for good"
+    elif named.building:
+        what = "is not known so far, and a backfill has yet to come to its end (`ach backfill`)"
+    else:
+        what = "is not known by any event that the rules hear; this is how it begins"
+    screen.err().say(f"{scope} {asked.subject!r} of tenant {asked.tenant_id!r} {what}")
+    return [asked._replace(scope=scope)]
+
+
+def _rows(subject: Subject, whole: Whole) -> Iterator[Progress]:
+    for item in whole.items:
+        reached = item.reached
+        yield Progress(
+            *subject,
+            item.achievement,
+            item.tier,
+            item.version,
+            in_force=True,
+            status=item.status,
+            earned=item.status is Status.EARNED,
+            current=_number(reached.current),
+            target=_number(reached.target),
+            more_than=reached.more_than,
+            percent=reached.percent,
+            held_back=reached.held_back,
+            occurrence=item.occurrence,
+            last_occurrence=None if item.last is None else item.last.occurrence or None,
+            times=item.times,
+            **_granted(item.unlock),
+        )
+    for row in whole.kept:
+        earned = status_of(row) is Status.EARNED
+        yield Progress(
+            *subject,
+            row.achievement,
+            row.tier or None,
+            row.version,
+            in_force=False,
+            status=status_of(row),
+            earned=earned,
+            current=None,
+            target=None,
+            more_than=False,
+            percent=None,
+            held_back=False,
+            occurrence=row.occurrence or None,
+            last_occurrence=row.occurrence or None if earned else None,
+            times=int(earned),
+            **_granted(row),
+        )
+
+
+class _Granted(TypedDict):
+    """What an unlock says, in the form of `Progress`."""
+
+    earned_at: str | None
+    settles_at: str | None
+    granted_at: str | None
+    by_hand: bool
+
+
+def _granted(row: Stored | None) -> _Granted:
+    if row is None:
+        return _Granted(earned_at=None, settles_at=None, granted_at=None, by_hand=False)
+    settles = row.settles_at if status_of(row) is Status.SETTLING else None
+    by_hand = row.state is Stands.BY_HAND
+    earned, settles_at, granted = (_instant(at) for at in (row.earned_at, settles, row.granted_at))
+    return _Granted(earned_at=earned, settles_at=settles_at, granted_at=granted, by_hand=by_hand)
+
+
+def _instant(at: int | None) -> str | None:
+    return None if at is None else format_instant(at)
+
+
+def _number(amount: Amount | None) -> str | None:
+    return None if amount is None else canonical_number(amount)
+
+
+def _print(asked: Subject, found: Mapping[Subject, Whole]) -> None:
+    columns = ["scope", "achievement", "tier", "progress", "%", "status", "occurrence", "last", "times"]
+    items = [(one.scope, item) for one, whole in found.items() for item in whole.items]
+    title = f"{asked.tenant_id} {asked.subject}"
+    screen.table(title, columns, [(scope, *_cells(item)) for scope, item in items], right=(4, 8), ids=(1, 2))
+    if not items:
+        screen.out().print("no rule in force judges it")
+    kept = [(one.scope, row) for one, whole in found.items() for row in whole.kept]
+    if kept:
+        screen.out().print()
+        columns = ["scope", "achievement", "tier", "occurrence", "status", "earned at"]
+        rows = [
+            (scope, row.achievement, row.tier, row.occurrence, _status(status_of(row), row), _date(row.earned_at))
+            for scope, row in kept
+        ]
+        screen.table("kept from rules no longer in force", columns, rows, ids=(1, 2, 3))
+
+
+def _cells(item: Item) -> tuple[object, ...]:
+    last = "" if item.last is None else item.last.occurrence or _date(item.last.earned_at)
+    status = _status(item.status, item.unlock)
+    return (
+        item.achievement,
+        item.tier or "",
+        _ratio(item.reached),
+        item.reached.percent,
+        f"{status}, held back" if item.reached.held_back else status,
+        item.occurrence or "",
+        last,
+        item.times or "",
+    )
+
+
+def _status(status: Status, row: Stored | None) -> str:
+    said = status.value.replace("_", " ")
+    return f"{said}, by hand" if row is not None and row.state is Stands.BY_HAND else said
+
+
+def _date(at: int) -> str:
+    return format_instant(at)[:19]
+
+
+def _ratio(reached: Reached) -> str:
+    current, target = _number(reached.current), _number(reached.target)
+    if current is None or target is None:
+        return ""
+    return f"{current} of more than {target}" if reached.more_than else f"{current}/{target}"
+
+
+# -- unlocks ----------------------------------------------------------------------------------------------------------
+
+
+class Listed(NamedTuple):
+    """An unlock with its status; instants in microseconds."""
+
+    unlock_id: UUID
+    tenant_id: str
+    scope: str
+    subject: str
+    achievement: str
+    tier: str | None
+    occurrence: str | None
+    version: int
+    status: str
+    earned_at: int
+    granted_at: int | None
+    by_hand: bool
+
+
+async def unlocks(
+    settings: Settings, *, tenant: str | None, subject: str | None, status: str | None, limit: int, as_json: bool
+) -> None:
+    """Print unlocks, those earned last first."""
+
+    async def work(store: Store) -> list[Listed]:
+        async with store.transaction() as session:
+            return await session.rows(Listed, "listed_unlocks", tenant, subject, status, limit)
+
+    found = await patiently(settings, work)
+    if as_json:
+        dates = [(_instant(row.earned_at), _instant(row.granted_at)) for row in found]
+        screen.say_json(
+            [
+                {**row._asdict(), "earned_at": earned_at, "granted_at": granted_at}
+                for row, (earned_at, granted_at) in zip(found, dates, strict=True)
+            ]
+        )
+        return
+    rows = [
+        (
+            row.unlock_id,
+            row.tenant_id,
+            row.subject,
+            ".".join(part for part in (row.achievement, row.tier) if part),
+            row.occurrence or "",
+            f"{row.status}, by hand" if row.by_hand else row.status,
+            _date(row.earned_at),
+        )
+        for row in found
+    ]
+    columns = ["unlock id", "tenant", "subject", "achievement", "occurrence", "status", "earned at"]
+    screen.table(screen.plural(len(rows), "unlock"), columns, rows, ids=range(5))

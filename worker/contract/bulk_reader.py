@@ -1,0 +1,231 @@
+"""The quick way of the contract: many events at once, all of them plain. Pure, and total: no bytes raise anything.
+
+Nothing is refused here: where one of them asks for a closer look (worker/contract/strict_reader.py), none is read.
+Events that come in a message each are read as one array, with a number between any two.
+"""
+
+from __future__ import annotations
+
+import secrets
+from itertools import chain, repeat
+from operator import sub
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar, cast
+
+import msgspec
+
+from dsl.event import Event
+from dsl.payload import Fault, read_instants
+from worker.contract.fields import (
+    MAX_DEPTH,
+    MAX_ID_BYTES,
+    MAX_INSTANT_CHARACTERS,
+    MAX_MESSAGE_BYTES,
+    Wire,
+    given,
+    is_array,
+    is_object,
+    no_utf8,
+    too_long,
+)
+from worker.contract.partition import are_tokens, bound_by, event_subjects, token
+from worker.contract.row import rows_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+
+    from dsl.payload import Reader
+    from dsl.types import Value
+
+T = TypeVar("T")
+
+_MARK: Final = secrets.randbits(62)
+"""Stands between events that came in a message each. Nobody knows it beforehand: whatever the bodies hold, none passes
+for two, and none swallows its neighbour."""
+_BETWEEN: Final = b",%d," % _MARK
+
+_decode: Final = msgspec.json.Decoder(list[Wire]).decode
+_decode_marked: Final = msgspec.json.Decoder(list[Wire | int]).decode
+
+
+class Plain(NamedTuple):
+    """Events that keep the contract, side by side with their rows."""
+
+    events: list[Event]
+    rows: list[str]
+    sizes: list[int] | None = None
+    """Events of each message, where those are arrays; None where each is one event."""
+
+
+class PlainReader:
+    """The contract under one rule set; see `Contract` for what it is made of."""
+
+    def __init__(self, readers: Mapping[str, Reader], *, prefix: str, skew: int) -> None:
+        self._readers = readers
+        self._quick = {name: reader.quick for name, reader in readers.items()}
+        self._types = {name: name for name in readers}
+        self._prefix = prefix
+        self._skew = skew
+
+    def read(self, subjects: Sequence[str], bodies: Sequence[bytes], *, now: int, seqs: Iterable[int]) -> Plain | None:
+        """Return the events of messages, all of which are arrays or none is; None where one needs a closer look.
+
+        `now` is in microseconds, `seqs` are the places of the messages in the stream.
+        """
+        if not bodies or max(map(len, bodies)) > MAX_MESSAGE_BYTES:
+            return None
+        if not is_array(bodies[0]):
+            return self._objects(subjects, bodies, now, seqs)
+        return self._arrays(subjects, bodies, now, seqs) if all(map(is_array, bodies)) else None
+
+    def _objects(self, subjects: Sequence[str], bodies: Sequence[bytes], now: int, seqs: Iterable[int]) -> Plain | None:
+        """Read messages of one event each as one array, which costs half as much."""
+        joined = b"[" + _BETWEEN.join(bodies) + b"]"
+        found = _decoded(_decode_marked, joined)
+        if found is None or len(found) != 2 * len(bodies) - 1 or found[1::2] != [_MARK] * (len(bodies) - 1):
+            return None
+        wires = cast("list[Wire]", found[::2])
+        return None if int in map(type, wires) else self._read(wires, (joined,), subjects, map(str, seqs), now)
+
+    def _arrays(self, subjects: Iterable[str], bodies: Sequence[bytes], now: int, seqs: Iterable[int]) -> Plain | None:
+        """Read arrays side by side: what is done for each message is done once."""
+        found = [_decoded(_decode, body) for body in bodies]
+        arrays = [array for array in found if array is not None]
+        if len(arrays) < len(bodies):
+            return None
+        wires, sizes = [*chain.from_iterable(arrays)], [*map(len, arrays)]
+        plain = self._read(wires, bodies, each_of(subjects, sizes), each_of(map(str, seqs), sizes), now)
+        return None if plain is None else plain._replace(sizes=sizes)
+
+    def _read(
+        self, wires: Sequence[Wire], arrays: Sequence[bytes], subjects: Iterable[str], seqs: Iterable[str], now: int
+    ) -> Plain | None:
+        texts = [str(wire.payload, "utf-8") for wire in wires]
+        written = [wire.occurred_at for wire in wires]
+        instants = read_instants(written)
+        if instants is None or not self._in_time(written, instants.at, now):
+            return None
+        tenants, _ = _one_of_each([wire.tenant_id for wire in wires])
+        users, names = _one_of_each([wire.user_id for wire in wires])
+        if not self._addressed(tenants, users, subjects, as_they_are=are_tokens(names)):
+            return None
+        payloads = _given_of(texts)
+        if payloads is None or not _is_flat(arrays, texts):
+            return None
+        types = [self._types.get(wire.event_type, wire.event_type) for wire in wires]
+        fields = self._fields_of(types, payloads)
+        if fields is None:
+            return None
+        ids = [wire.event_id for wire in wires]
+        events = [*map(Event, tenants, ids, types, users, instants.at, instants.offset, fields)]
+        rows = rows_of(events, written, instants.usual, [wire.source for wire in wires], payloads, seqs)
+        return Plain(events, rows) if _are_short(wires, rows, texts) else None
+
+    def _in_time(self, written: Sequence[str], instants: Sequence[int], now: int) -> bool:
+        """Tell whether instants are of the past, give or take the clocks' difference, and of any decent length."""
+        if not instants:
+            return True
+        return max(instants) <= now + self._skew and max(map(len, written)) <= MAX_INSTANT_CHARACTERS
+
+    def _addressed(
+        self, tenants: Iterable[str], users: Iterable[str], subjects: Iterable[str], *, as_they_are: bool
+    ) -> bool:
+        """Tell whether every event is of the tenant and the user that its subject binds (worker/contract/partition.py).
+
+        `as_they_are`: the token of each of these users is their name. Most are, and to look them up costs more.
+        """
+        prefix = self._prefix
+        tenant, begins, anyones = "", "", ""
+        for name, user, subject in zip(tenants, users, subjects, strict=False):
+            # That of an array is the same for one element after another, and mostly binds no user.
+            if subject is anyones and name is tenant:
+                continue
+            if name is not tenant:
+                tenant, begins, anyones = name, event_subjects(prefix, name), ""
+            if not subject.startswith(f"{begins}{user}." if as_they_are else f"{begins}{token(user)}."):
+                bound = bound_by(prefix, subject)
+                if not (bound.fits_tenant(name) and bound.fits_user(user)):
+                    return False
+                anyones = "" if bound.user is not None else subject
+        return True
+
+    def _fields_of(self, types: Sequence[str], payloads: Sequence[str | None]) -> list[dict[str, Value]] | None:
+        """Return the fields of each; None where one breaks the contract of its type."""
+        quick = self._quick
+        try:
+            # At most types nothing is left to do once a payload is decoded: a call less for each event.
+            return [quick.get(name, _nothing)(payload or "{}") for name, payload in zip(types, payloads, strict=True)]
+        except msgspec.MsgspecError:
+            return self._strictly(types, payloads)
+
+    def _strictly(self, types: Iterable[str], payloads: Iterable[str | None]) -> list[dict[str, Value]] | None:
+        found: list[dict[str, Value]] = []
+        for name, payload in zip(types, payloads, strict=True):
+            reader = self._readers.get(name)
+            fields = {} if reader is None else reader.strict(payload or "{}")
+            if isinstance(fields, Fault):
+                return None
+            found.append(fields)
+        return found
+
+
+def _one_of_each(texts: Sequence[str]) -> tuple[list[str], Collection[str]]:
+    """Return texts, one object for all that are equal, and those objects.
+
+    What many events share is found in the processor's cache.
+    """
+    known: dict[str, str] = {}
+    return [*map(known.setdefault, texts, texts)], known
+
+
+def _nothing(payload: str) -> dict[str, Value]:
+    """Return the fields of an event type that is not declared."""
+    del payload
+    return {}
+
+
+def each_of(values: Iterable[T], sizes: Iterable[int]) -> Iterator[T]:
+    """Yield each value so many times."""
+    return chain.from_iterable(map(repeat, values, sizes))
+
+
+def _decoded(decode: Callable[[bytes], list[T]], body: bytes) -> list[T] | None:
+    """Return an array's elements; None where text or form need a closer look."""
+    if (b"\\" in body and b"\\u0000" in body) or no_utf8(body) is not None:
+        return None
+    try:
+        return decode(body)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+
+
+def _given_of(texts: Sequence[str]) -> Sequence[str | None] | None:
+    """Return payloads, None for those that are not there; None where one is there and no object."""
+    if {text[:1] for text in texts} == {"{"}:
+        return texts
+    payloads = [given(text) for text in texts]
+    return payloads if all(payload is None or is_object(payload) for payload in payloads) else None
+
+
+def _are_short(wires: Iterable[Wire], rows: Iterable[str], payloads: Iterable[str]) -> bool:
+    """Tell whether keys have room for everything in a row that is not its payload."""
+    # No character takes more than four bytes: most texts need no counting.
+    longest = max(map(sub, map(len, rows), map(len, payloads)), default=0)
+    return longest <= MAX_ID_BYTES // 4 or all(too_long(wire) is None for wire in wires)
+
+
+def _inner(array: bytes) -> int:
+    """Return how many brackets there may be within an array. To look for one costs a tenth of counting."""
+    second = array.find(b"[", array.find(b"[") + 1)
+    return 0 if second < 0 else array.count(b"[", second)
+
+
+def _is_flat(arrays: Iterable[bytes], payloads: Sequence[str]) -> bool:
+    """Tell whether no element of some arrays, all of them events with these payloads, can be nested too deep."""
+    brackets = sum([array.count(b"{") + _inner(array) for array in arrays])
+    # An event has one at least, and with a payload two: all that is beyond that may be in one of them.
+    least = len(payloads) + sum(map(is_object, payloads))
+    if brackets - least <= MAX_DEPTH - 2:
+        return True
+    inner = [payload.count("{") + payload.count("[") for payload in payloads]
+    outside = brackets - sum(inner) - len(payloads)
+    return max(inner) + 1 + outside <= MAX_DEPTH

@@ -1,0 +1,70 @@
+"""A message of the input stream, as the rest of the worker sees it. Pure."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+STATUS: Final = "Status"
+DESCRIPTION: Final = "Description"
+_VERSION: Final = "NATS/1.0"
+SHORT: Final = 9
+"""Tokens of the shortest reply subject of JetStream."""
+
+
+class Message(msgspec.Struct, frozen=True, gc=False):
+    """One delivery of one message.
+
+    `reply` is where the broker waits for its acknowledgement, and tells what it knows of the delivery; `block` is the
+    block of headers as received. Both are read when somebody asks, which is seldom.
+    """
+
+    subject: str
+    body: bytes
+    block: bytes
+    seq: int
+    """Sequence in the stream, from 1."""
+    reply: str
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers by name, the last of each."""
+        return parse_headers(self.block)
+
+    @property
+    def deliveries(self) -> int:
+        """How often it was delivered by now, from 1."""
+        tokens = _tokens(self.reply)
+        return int(tokens[0]) if tokens else 1
+
+    @property
+    def sent_at(self) -> int:
+        """When the broker stored it, microseconds since the epoch; 0 where nobody knows."""
+        tokens = _tokens(self.reply)
+        return int(tokens[3]) // 1000 if tokens else 0
+
+
+def _tokens(reply: str) -> list[str]:
+    """Return deliveries, stream sequence, consumer sequence, nanoseconds and the rest; nothing of another subject."""
+    tokens = reply.split(".")
+    return tokens[4 if len(tokens) == SHORT else 6 :] if len(tokens) >= SHORT else []
+
+
+def parse_headers(block: bytes) -> dict[str, str]:
+    """Return the headers of a block: `NATS/1.0[ <status>[ <description>]]`, then a line for each; {} of anything else.
+
+    A status is the broker's own, under the names `Status` and `Description`. Bytes that are no UTF-8 are shown escaped.
+    """
+    first, *lines = block.decode(errors="backslashreplace").split("\r\n")
+    if not first.startswith(_VERSION):
+        return {}
+    status, _, description = first[len(_VERSION) :].strip().partition(" ")
+    headers = {STATUS: status} if status.isdigit() else {}
+    if headers and description:
+        headers[DESCRIPTION] = description.strip()
+    for line in lines:
+        name, colon, value = line.partition(":")
+        if colon and name:
+            headers[name.strip()] = value.strip()
+    return headers

@@ -1,0 +1,188 @@
+"""Which users a dead letter names, and which event types: read from whatever bytes came. Pure, and total.
+
+A dead letter is what could not be read as an event, so this reader asks for less than the contract. It takes the JSON
+that there is; what is none is searched for the names of the fields. It sees no text in what is compressed, encrypted or
+otherwise no text.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+from urllib.parse import unquote
+
+from worker.contract.fields import MAX_ID_BYTES
+from worker.contract.partition import token
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+TENANT: Final = "tenant_id"
+USER: Final = "user_id"
+TYPE: Final = "event_type"
+UNKNOWN: Final = ""
+"""The tenant of a user who is named without one."""
+
+PAYLOAD: Final = "payload"
+_WRAPPED: Final = 3
+"""How often JSON may be a text within JSON."""
+_HASH: Final = re.compile(r"~[0-9a-f]{32}")
+# A field as any notation may write it: "user_id": "x", \"user_id\": \"x\", 'user_id': 'x', user_id=x, <user_id>x.
+_FIELD: Final = re.compile(
+    rf"""(?<![A-Za-z0-9_])({TENANT}|{USER}|{TYPE})\\*["']?\s*[:=>]\s*"""
+    r"""(?:\\+["']([^"'\\]*)|"((?:[^"\\]|\\.)*)|'((?:[^'\\]|\\.)*)|([^\s\\"',;&<>{}\[\]]+))""",
+    re.DOTALL,
+)
+
+
+class Named(NamedTuple):
+    """A user whom bytes name, by the tokens of NATS subjects; an unknown tenant is ""."""
+
+    tenant: str
+    user: str
+
+
+class Said(NamedTuple):
+    """What a body says: users as (tenant, user), a tenant that is not said is ""; and event types."""
+
+    users: frozenset[tuple[str, str]]
+    types: frozenset[str]
+
+
+def users_named(prefix: str, subject: str, body: bytes) -> frozenset[Named]:
+    """Return every user whom a message names: by its body, and by the subject that it came on.
+
+    A body that says no tenant is of the tenant of its subject. `prefix` is that of the input.
+    """
+    tenant, user = _addressee(prefix, subject)
+    found = {Named(name_token(of) if of else tenant, name_token(name)) for of, name in read(body).users}
+    if user:
+        found.add(Named(tenant, user))
+    return frozenset(found)
+
+
+def name_token(name: str) -> str:
+    """Return the token of a subject that stands for a name, of whatever characters and length."""
+    text = name.encode("utf-8", "replace").decode()
+    # Names that no event may have are not worth a place in the cache.
+    return token(text) if len(text) <= MAX_ID_BYTES else token.__wrapped__(text)
+
+
+def read(body: bytes) -> Said:
+    """Return what a body says."""
+    users: set[tuple[str, str]] = set()
+    types: set[str] = set()
+    for text in _texts(body):
+        said = _read(text, _WRAPPED)
+        users |= said.users
+        types |= said.types
+    return Said(frozenset(users), frozenset(types))
+
+
+def _addressee(prefix: str, subject: str) -> tuple[str, str]:
+    """Return the tokens of tenant and user of a subject; "" for what it does not say."""
+    if not subject.startswith(prefix + "."):
+        return UNKNOWN, ""
+    tokens = subject[len(prefix) + 1 :].split(".")
+    if len(tokens) == 1:  # raw, or an array of a tenant: no user either way, and who knows what the token means
+        return UNKNOWN, ""
+    return _canonical(tokens[0]), _canonical(tokens[1])
+
+
+def _canonical(said: str) -> str:
+    """Return a token as `token` would write it; "" for one that stands for no name."""
+    if said.startswith("~"):
+        return said if _HASH.fullmatch(said) else ""
+    return name_token(unquote(said))
+
+
+def _texts(body: bytes) -> Iterator[str]:
+    """Yield the texts that a body may be: UTF-8, or what else its first bytes or its faults speak for."""
+    encoding = json.detect_encoding(body)
+    text = body.decode(encoding, "replace")
+    yield text.removeprefix("\ufeff")
+    if "\ufffd" in text:
+        yield body.decode("latin-1")
+
+
+def _read(text: str, wrapped: int) -> Said:
+    try:
+        # Numbers stay as they are written: an id that is one is an id.
+        value: Any = json.loads(text, strict=False, object_pairs_hook=_Object, parse_int=str, parse_float=str)
+    except (ValueError, RecursionError):
+        return _search(text)
+    if isinstance(value, str) and wrapped and value != text:
+        return _read(value, wrapped - 1)
+    return _walk(value)
+
+
+class _Object:
+    """A JSON object with every pair that was written, double names included."""
+
+    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
+        self.pairs = pairs
+
+    def texts(self, name: str) -> list[str]:
+        return [text for key, value in self.pairs if key == name for text in _strings(value)]
+
+
+def _strings(value: object) -> Iterable[str]:
+    """Return texts where one was expected, or a list or an object came in its place."""
+    if isinstance(value, str):
+        return [value] if value else []
+    return [part for part in _parts(value) if isinstance(part, str) and part]
+
+
+def _parts(value: object) -> list[object]:
+    if isinstance(value, _Object):
+        return [part for _, part in value.pairs]
+    return cast("list[object]", value) if isinstance(value, list) else []
+
+
+def _walk(value: object) -> Said:
+    """Return what JSON says: an event, events in an array, or either within something else.
+
+    A payload belongs to the user of its event, and names no other.
+    """
+    users: set[tuple[str, str]] = set()
+    types: set[str] = set()
+    stack: list[tuple[object, str]] = [(value, UNKNOWN)]
+    while stack:
+        one, tenant = stack.pop()
+        parts = _parts(one)
+        if isinstance(one, _Object):
+            names, tenants = one.texts(USER), one.texts(TENANT)
+            types.update(one.texts(TYPE))
+            tenant = _one_of(tenants) if tenants else tenant
+            users.update((tenant, name) for name in names)
+            parts = [part for key, part in one.pairs if not (names and key == PAYLOAD)]
+        stack.extend((part, tenant) for part in parts)
+    return Said(frozenset(users), frozenset(types))
+
+
+def _one_of(tenants: Iterable[str]) -> str:
+    """Return the tenant where there is one; which of several was meant is unknown."""
+    once = set(tenants)
+    return once.pop() if len(once) == 1 else UNKNOWN
+
+
+def _search(text: str) -> Said:
+    """Return what the fields say in a text that is no JSON; whose tenant is which is known where there is one."""
+    found: dict[str, set[str]] = {TENANT: set(), USER: set(), TYPE: set()}
+    for field in _FIELD.finditer(text):
+        value = next((part for part in field.groups()[1:] if part), "")
+        if value:
+            found[field[1]].add(_unescaped(value))
+    tenant = _one_of(found[TENANT]) if found[TENANT] else UNKNOWN
+    return Said(frozenset((tenant, user) for user in found[USER]), frozenset(found[TYPE]))
+
+
+def _unescaped(text: str) -> str:
+    if "\\" not in text:
+        return text
+    try:
+        value = json.loads(f'"{text}"', strict=False)
+    except ValueError:
+        return text
+    return value if isinstance(value, str) else text

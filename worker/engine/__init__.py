@@ -1,0 +1,1 @@
+"""What the worker means. Pure: no I/O, clock, chance or log."""

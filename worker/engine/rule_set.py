@@ -1,0 +1,134 @@
+"""The rules in force, ready for use: program, contracts, rewards and what is final. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+
+from dsl.analyze import verdicts
+from dsl.diagnostics import Diagnostic, Severity, render
+from worker.contract.strict_reader import Contract
+from worker.engine.announcement import UNKNOWN, Words, words_of
+from worker.rulefiles import RuleSet, build
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from dsl.progress import Grant
+    from dsl.schema import Rules
+    from dsl.syntax import Achievement, Reward, Tier
+
+
+class RuleFile(msgspec.Struct, frozen=True):
+    """One rule file as it is recorded with what is deployed."""
+
+    name: str
+    text: str
+
+
+class RulesRefusedError(ValueError):
+    """The files have errors; `problems` are all of them, the message shows them as the command line would."""
+
+    def __init__(self, problems: list[Diagnostic]) -> None:
+        super().__init__("\n".join(render(problem) for problem in problems))
+        self.problems = problems
+
+
+def read_rules(files: Sequence[RuleFile]) -> RuleSet:
+    """Parse, check and compile rule files as one set.
+
+    Raises:
+        RulesRefusedError: they have errors.
+    """
+    rules = build([(file.name, file.text.encode()) for file in files])
+    if rules.program is None:
+        raise RulesRefusedError([problem for problem in rules.problems if problem.severity is Severity.ERROR])
+    return rules
+
+
+class Terms(NamedTuple):
+    """What a grant of one achievement, version and tier comes with."""
+
+    reward: str
+    """JSON object, as text."""
+    final: bool
+    words: Words
+    """What announcements say beside."""
+
+
+class Deployed:
+    """One epoch of rules. Epoch 0 has none: events are recorded and nothing is judged.
+
+    `since` tells the epoch from which each scope's plan has been in force, `skew` is in microseconds.
+    """
+
+    def __init__(self, epoch: int, ruleset: RuleSet, *, since: Mapping[str, int], prefix: str, skew: int) -> None:
+        if ruleset.program is None:
+            raise ValueError("rules with errors cannot be deployed")
+        rules = ruleset.rules
+        self.epoch = epoch
+        self.rules = rules
+        self.program = ruleset.program
+        self.contract = Contract(rules.events, prefix=prefix, skew=skew)
+        self.stamps = {
+            scope: f"{plan.fingerprint}@{since.get(scope, epoch)}" for scope, plan in self.program.scopes.items()
+        }
+        """What a stored state must carry to be valid: its plan, and since when that has been in force without a break.
+        A plan that comes back has missed the events that the one between did not hear."""
+        self._terms = _terms(rules)
+        self._ruled = {
+            scope: frozenset((ruling.achievement, ruling.tier or "") for ruling in plan.rulings)
+            for scope, plan in self.program.scopes.items()
+        }
+
+    def terms(self, grant: Grant) -> Terms:
+        """Return what a grant of this rule set comes with."""
+        return self._terms[grant.achievement, grant.version, grant.tier]
+
+    def words(self, achievement: str, version: int, tier: str | None) -> Words:
+        """Return what announcements say of a version; nothing of one that is no longer deployed."""
+        terms = self._terms.get((achievement, version, tier))
+        return UNKNOWN if terms is None else terms.words
+
+    def is_final(self, grant: Grant) -> bool:
+        """Tell whether late evidence can never take a grant back; False for versions that are no longer deployed."""
+        terms = self._terms.get((grant.achievement, grant.version, grant.tier))
+        return terms is not None and terms.final
+
+    def ruled(self, scope: str) -> list[tuple[str, str]]:
+        """Return what is judged in a scope: (achievement, tier), "" for none, in order."""
+        return sorted(self._ruled.get(scope, ()))
+
+    def rules_on(self, scope: str, achievement: str, tier: str) -> bool:
+        """Tell whether an achievement and tier ("" for none) are still judged in a scope."""
+        return (achievement, tier) in self._ruled.get(scope, frozenset())
+
+
+def _terms(rules: Rules) -> dict[tuple[str, int, str | None], Terms]:
+    finality = verdicts(rules)
+    terms: dict[tuple[str, int, str | None], Terms] = {}
+    for name, versions in rules.achievements.items():
+        for version in versions:
+            final = finality[name, version.version].final
+            for tier, reward in rewards(version):
+                words = words_of(version, _tier(version, tier), final=final)
+                terms[name, version.version, tier] = Terms(_reward_text(reward), final, words)
+    return terms
+
+
+def rewards(version: Achievement) -> list[tuple[str | None, Reward | None]]:
+    """Return what is given for each tier of a version, one of None where it has no tiers."""
+    if version.tiers:
+        return [(tier.name.text, tier.reward or version.reward) for tier in version.tiers]
+    return [(None, version.reward)]
+
+
+def _tier(version: Achievement, name: str | None) -> Tier | None:
+    return next((tier for tier in version.tiers if tier.name.text == name), None)
+
+
+def _reward_text(reward: Reward | None) -> str:
+    if reward is None:
+        return "{}"
+    return msgspec.json.Encoder(decimal_format="number").encode(reward.values).decode()

@@ -1,0 +1,86 @@
+"""A private engine: embedded servers, migrated, with rules applied. For replays, the demo and `ach dev`."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+
+from worker.admin.backfill import backfill
+from worker.admin.rollout import apply_rules
+from worker.app import wall_clock
+from worker.broker.publish import Published, Publisher
+from worker.broker.streams import open_broker
+from worker.engine.rule_set import RuleFile
+from worker.local.embedded import embedded
+from worker.pipeline.rules_in_force import load_deployed
+from worker.server_errors import PATIENCE_SECONDS
+from worker.store import open_store
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Iterable
+    from pathlib import Path
+
+    from worker.admin.rollout import Applied
+    from worker.broker.publish import Outgoing
+    from worker.engine.rule_set import Deployed
+    from worker.local.embedded import Servers
+    from worker.rulefiles import RuleSet
+    from worker.settings import Settings
+
+
+class Sandbox(NamedTuple):
+    """Running servers and the settings of a worker on them."""
+
+    servers: Servers
+    settings: Settings
+
+
+@asynccontextmanager
+async def sandbox(folder: Path, settings: Settings, *, durable: bool, detach: bool = False) -> AsyncGenerator[Sandbox]:
+    """Run private servers in a folder for the length of a block; `settings` are a worker's but for the addresses.
+
+    Raises:
+        EmbeddedError: they cannot be started.
+    """
+    async with embedded(folder, durable=durable, detach=detach) as servers:
+        urls = {"nats_url": servers.nats_url, "database_url": servers.database_url}
+        yield Sandbox(servers, msgspec.structs.replace(settings, **urls))
+
+
+def rule_files(rules: RuleSet) -> list[RuleFile]:
+    """Return rule files as they are recorded when deployed."""
+    return [RuleFile(source.name, source.text) for source in rules.sources]
+
+
+async def deploy(settings: Settings, rules: RuleSet, *, by: str) -> Applied:
+    """Migrate, apply rules, and bring everybody up to date.
+
+    Raises:
+        UnavailableError, SchemaMismatchError, RulesRefusedError, MeaningChangedError: see `migrate` and `apply_rules`.
+    """
+    async with open_store(settings.database_url) as store:
+        await store.migrate(now=wall_clock())
+        applied = await apply_rules(store, rule_files(rules), settings, by=by, now=wall_clock())
+        if applied.changed:
+            await backfill(store, settings, now=wall_clock, pause=0)
+    return applied
+
+
+async def publish(settings: Settings, messages: Iterable[Outgoing], on_progress: Callable[[int], None]) -> Published:
+    """Publish to the input stream, made where it is missing.
+
+    Raises:
+        BrokerAwayError, BrokerMismatchError: see `Publisher.publish` and `open_broker`.
+    """
+    async with open_broker(settings, patience=PATIENCE_SECONDS) as broker:
+        publisher = Publisher(broker.client)
+        await publisher.publish(messages, on_progress)
+    return Published(publisher.stored, publisher.duplicates, tuple(publisher.refused))
+
+
+async def rules_in_force(settings: Settings) -> Deployed:
+    """Return the deployed rules, ready for use."""
+    async with open_store(settings.database_url) as store:
+        return await load_deployed(store, settings)

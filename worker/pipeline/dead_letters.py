@@ -1,0 +1,324 @@
+"""Dead letters: buried in the transaction of their batch, and later listed, shown, sent again or purged."""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import msgspec
+
+from worker.contract.named_users import UNKNOWN, Named, name_token, users_named
+from worker.contract.reasons import Reason
+from worker.engine.origin import RESENT
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from collections.abc import Set as AbstractSet
+
+    from worker.broker.streams import Broker
+    from worker.engine.batch import DeadLetter
+    from worker.settings import Settings
+    from worker.store import Session, Store
+
+MAX_DETAIL: Final = 1000
+"""Characters of a detail that are kept."""
+FOR_EVER: Final = 253_402_300_799_000_000
+"""The last second of year 9999, microseconds since the epoch: purges whatever its age."""
+REPLAYED: Final = RESENT
+CUT: Final = "only the first MiB of its body is kept; send a mended body with --body FILE"
+BLANKED: Final = "a user that it named was erased, and what it said with them"
+"""Detail of a letter that has lost its body."""
+PAGE_BYTES: Final = 4 * 1024 * 1024
+"""Of bodies that are read together."""
+_NUMBER: Final = re.compile(r"[0-9]{1,18}")
+
+
+class StoredDeadLetter(NamedTuple):
+    """A row of the table; instants in microseconds, `headers` a JSON object."""
+
+    dead_letter_id: int
+    stream: str
+    stream_seq: int
+    element: int
+    reason: str
+    detail: str
+    nats_subject: str
+    headers: str
+    body: bytes
+    deliveries: int
+    died_at: int
+    replayed_at: int | None
+    died_again_as: int | None
+    """The dead letter that came of it when it was sent again."""
+    erased_at: int | None
+    """When it lost its body: one of the users that it named was erased."""
+
+
+class Buried(NamedTuple):
+    """The letters that are kept now, and how many are not, as all users that they name are erased."""
+
+    letters: list[DeadLetter]
+    erased: int
+
+
+async def bury(session: Session, settings: Settings, letters: Sequence[DeadLetter], *, now: int) -> Buried:
+    """Write dead letters; one that was written before is left alone.
+
+    The last stage of its transaction: a lock is taken here that an erasure waits for.
+    """
+    if not letters:
+        return Buried([], 0)
+    once = {(letter.message.seq, letter.element): letter for letter in letters}
+    named = {
+        key: users_named(settings.input_prefix, letter.message.subject, letter.body) for key, letter in once.items()
+    }
+    await session.run("share_letters")
+    erased = await erased_among(session, {name for names in named.values() for name in names})
+    fates = {key: fate_of(names, erased) for key, names in named.items()}
+    rows = [_Row(once[key], fates[key]) for key in sorted(once) if fates[key] is not Fate.GONE]
+    if rows:
+        new = await session.rows(_Inserted, "insert_dead_letters", settings.input_stream, *_columns(rows, now))
+        ids = {(row.stream_seq, row.element): row.dead_letter_id for row in new}
+        names = {ids[key]: names - erased for key, names in named.items() if key in ids}
+        await _note_names(session, names)
+        await _point_at(session, settings, [(ids[key], once[key]) for key in sorted(ids)])
+    kept = [letter for letter in letters if fates[letter.message.seq, letter.element] is not Fate.GONE]
+    return Buried(kept, len(once) - len(rows))
+
+
+class _Row(NamedTuple):
+    """A letter to write, and what becomes of it."""
+
+    letter: DeadLetter
+    fate: Fate
+
+
+class _Inserted(NamedTuple):
+    dead_letter_id: int
+    stream_seq: int
+    element: int
+
+
+def _columns(rows: Sequence[_Row], now: int) -> list[object]:
+    said = [_Said.nothing() if row.fate is Fate.BLANK else _Said.of(row.letter) for row in rows]
+    return [
+        [row.letter.message.seq for row in rows],
+        [row.letter.element for row in rows],
+        [digest_of(row.letter.body) for row in rows],
+        [row.letter.reason.value for row in rows],
+        [one.detail for one in said],
+        [one.subject for one in said],
+        [one.headers for one in said],
+        [one.body for one in said],
+        now,
+        [row.letter.message.deliveries for row in rows],
+        [row.fate is Fate.BLANK for row in rows],
+    ]
+
+
+async def _note_names(session: Session, names: Mapping[int, AbstractSet[Named]]) -> None:
+    """Note which users letters name, by their ids."""
+    rows = sorted((letter_id, *name) for letter_id, named in names.items() for name in named)
+    if rows:
+        await session.run("insert_letter_users", *(list(column) for column in zip(*rows, strict=True)))
+
+
+async def _point_at(session: Session, settings: Settings, new: Sequence[tuple[int, DeadLetter]]) -> None:
+    """Note of letters that were sent again what has become of them: the first that came of each."""
+    again: dict[tuple[int, bytes, str], int] = {}
+    for letter_id, letter in new:
+        sent_from = _sent_from(letter.message.headers)
+        if sent_from is not None:
+            key = sent_from, digest_of(letter.message.body), _storable(letter.message.subject)
+            again.setdefault(key, letter_id)
+    if again:
+        rows = sorted((*key, letter_id) for key, letter_id in again.items())
+        columns = [list(column) for column in zip(*rows, strict=True)]
+        await session.run("letters_died_again", *columns, settings.input_stream)
+
+
+class _Said(NamedTuple):
+    """What a row says of its letter in the words of others."""
+
+    detail: str
+    subject: str
+    headers: str
+    body: bytes
+
+    @classmethod
+    def of(cls, letter: DeadLetter) -> _Said:
+        message = letter.message
+        return cls(
+            _storable(letter.detail)[:MAX_DETAIL], _storable(message.subject), _headers(message.headers), letter.body
+        )
+
+    @classmethod
+    def nothing(cls) -> _Said:
+        return cls(BLANKED, "", "{}", b"")
+
+
+def digest_of(body: bytes) -> bytes:
+    """Return BLAKE2b-128 of a body."""
+    return blake2b(body, digest_size=16).digest()
+
+
+def _sent_from(headers: dict[str, str]) -> int | None:
+    """Return the dead letter that a message says it was sent again from, if it says so."""
+    said = headers.get(REPLAYED, "")
+    return int(said) if _NUMBER.fullmatch(said) else None
+
+
+def _storable(text: str) -> str:
+    """Return text that PostgreSQL takes: without U+0000 and without halves of surrogate pairs."""
+    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+
+
+def _headers(headers: dict[str, str]) -> str:
+    return msgspec.json.encode({_storable(name): _storable(value) for name, value in headers.items()}).decode()
+
+
+# -- users that are erased ---------------------------------------------------------------------------------------------
+
+
+class Fate(Enum):
+    """What becomes of a letter because of the users that it names."""
+
+    KEPT = "kept"
+    BLANK = "blank"
+    """It names others too, or only perhaps one that is erased: its row is kept, and nothing that it says."""
+    GONE = "gone"
+
+
+def fate_of(named: AbstractSet[Named], erased: AbstractSet[Named]) -> Fate:
+    """Return what becomes of a letter that names users, of whom some are erased."""
+    if named.isdisjoint(erased):
+        return Fate.KEPT
+    return Fate.GONE if all(name in erased and name.tenant != UNKNOWN for name in named) else Fate.BLANK
+
+
+async def erased_among(session: Session, names: AbstractSet[Named]) -> set[Named]:
+    """Return the users of some who are erased."""
+    if not names:
+        return set()
+    asked = sorted(names)
+    columns = [name.tenant for name in asked], [name.user for name in asked]
+    found = await session.rows(int, "erased_among", *columns)
+    if 0 in found:
+        await _add_tokens(session)
+        found = await session.rows(int, "erased_among", *columns)
+    return {asked[n - 1] for n in found}
+
+
+class _Tombstone(NamedTuple):
+    tenant_id: str
+    user_id: str
+
+
+async def _add_tokens(session: Session) -> None:
+    """Give tombstones of older workers their tokens."""
+    rows = await session.rows(_Tombstone, "tombstones_without_tokens")
+    tenants, users = [row.tenant_id for row in rows], [row.user_id for row in rows]
+    await session.run("add_tokens", tenants, users, [*map(name_token, tenants)], [*map(name_token, users)])
+
+
+class _Unread(NamedTuple):
+    dead_letter_id: int
+    nats_subject: str
+    body: bytes
+
+
+async def read_names(session: Session, settings: Settings) -> bool:
+    """Note which users some letters of older workers name; return False where there are none left."""
+    page = await session.rows(_Unread, "unread_letters", PAGE_BYTES)
+    prefix = settings.input_prefix
+    await _note_names(session, {row.dead_letter_id: users_named(prefix, row.nats_subject, row.body) for row in page})
+    if page:
+        await session.run("letters_are_read", [row.dead_letter_id for row in page])
+    return bool(page)
+
+
+# -- what an operator does with them -----------------------------------------------------------------------------------
+
+
+async def list_letters(
+    store: Store, *, reason: Reason | None = None, replayed: bool = False, limit: int = 100
+) -> list[StoredDeadLetter]:
+    """Return dead letters, newest first; with `replayed` also those that were sent again."""
+    async with store.transaction() as session:
+        return await session.rows(StoredDeadLetter, "dead_letters", reason, replayed, limit)
+
+
+async def show_letter(store: Store, letter_id: int) -> StoredDeadLetter | None:
+    """Return one dead letter, or None where there is none of that id."""
+    async with store.transaction() as session:
+        return await session.row(StoredDeadLetter, "dead_letter", letter_id)
+
+
+class NotSentError(Exception):
+    """A letter is not sent again; the message says why."""
+
+
+class ErasedError(NotSentError):
+    """A user that it names is erased, or it has lost its body that way."""
+
+
+class CutError(NotSentError):
+    """Only the beginning of its body is kept."""
+
+
+async def replay_letter(
+    store: Store,
+    broker: Broker,
+    letter: StoredDeadLetter,
+    *,
+    now: int,
+    body: bytes | None = None,
+    prefix: str = "events",
+) -> None:
+    """Send a dead letter again on its subject, `body` in place of what it said where something had to be mended.
+
+    `prefix` is that of the input subjects.
+
+    Raises:
+        ErasedError, CutError: it is not sent.
+        BrokerAwayError: it was not sent, as far as is known, and is still marked as dead.
+    """
+    said = letter.body if body is None else body
+    if letter.erased_at is not None:
+        raise ErasedError(f"dead letter {letter.dead_letter_id} has no body any more: {letter.detail}")
+    if body is None and is_cut(letter):
+        raise CutError(f"dead letter {letter.dead_letter_id}: {CUT}")
+    async with store.transaction() as session:
+        if await erased_among(session, users_named(prefix, letter.nats_subject, said)):
+            raise ErasedError(f"dead letter {letter.dead_letter_id} names a user who is erased")
+        await session.run("mark_sent", letter.dead_letter_id, digest_of(said))
+    # The id in the broker's window would swallow it; the ledger tells whether it is a copy.
+    await broker.publish(letter.nats_subject, said, headers={REPLAYED: str(letter.dead_letter_id)})
+    async with store.transaction() as session:
+        await session.run("mark_replayed", letter.dead_letter_id, now)
+
+
+def is_cut(letter: StoredDeadLetter) -> bool:
+    """Tell whether only the beginning of a letter's body is kept."""
+    return letter.reason == Reason.OVERSIZE.value
+
+
+async def purge_letters(
+    store: Store, *, ids: Sequence[int] | None = None, reason: Reason | None = None, before: int = FOR_EVER
+) -> int:
+    """Delete dead letters that match all that is given and died before an instant; return how many."""
+    async with store.transaction() as session:
+        return await session.run("purge_dead_letters", None if ids is None else list(ids), reason, before)
+
+
+async def count_letters(store: Store) -> dict[str, int]:
+    """Return how many dead letters wait, by reason."""
+    async with store.transaction() as session:
+        return {row.reason: row.letters for row in await session.rows(_Count, "count_dead_letters")}
+
+
+class _Count(NamedTuple):
+    reason: str
+    letters: int

@@ -1,0 +1,185 @@
+"""From the broker to the writers: messages are read as they arrive, and make a batch when somebody is free for it.
+
+While a batch is under way, whatever arrives joins the next one, and is read already: closing that one late means that
+more of it is announced soon, and reading early means that the writers wait for nobody. Under full load batches are as
+large as they may be, and one is ready when the writers are.
+"""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import anyio
+from anyio.lowlevel import checkpoint
+
+from worker.broker.streams import BATCH_BYTES
+from worker.pipeline.pipeline import StoppedError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from anyio.streams.memory import MemoryObjectSendStream
+
+    from worker.broker.streams import Broker
+    from worker.contract.message import Message
+    from worker.engine.batch import Batch, DeadLetter, Decoding
+    from worker.settings import Settings
+
+SLICE: Final = 32
+SLICE_BYTES: Final = 8 * 1024
+"""Messages, or bytes of them, that are read at a time while a batch is under way: to wake up for each small one would
+cost more than to read it."""
+TURN: Final = 1024
+TURN_BYTES: Final = 256 * 1024
+"""Messages, and bytes of them, that are read at most before the writers have a turn, who may have their answers
+meanwhile."""
+
+
+class Held:
+    """Messages that were taken from the broker and not given a verdict yet."""
+
+    def __init__(self) -> None:
+        self.messages: list[Message] = []
+        self.since = monotonic()
+        self.bytes = 0
+
+    def add(self, messages: Sequence[Message]) -> None:
+        """Hold more."""
+        self.messages.extend(messages)
+        self.bytes += sum([len(message.body) for message in messages])
+
+
+class Whole:
+    """A batch on its way through the writers: acknowledged once every piece of it is committed."""
+
+    def __init__(self, held: Held, batch: Batch, pieces: int) -> None:
+        self.held = held
+        self.batch = batch
+        self.missing = pieces
+        self.letters: list[DeadLetter] = []
+        self.stopped = False
+
+
+class Piece(NamedTuple):
+    """What one writer has to do of a batch."""
+
+    whole: Whole
+    batch: Batch
+
+
+class _Open(NamedTuple):
+    """A batch in the making."""
+
+    held: Held
+    decoding: Decoding
+
+
+class Intake:
+    """Takes messages from the broker, and keeps them until they are committed or given back.
+
+    `begin` gives a batch in the making under the rules in force, `now` the wall clock in microseconds.
+    """
+
+    def __init__(
+        self, broker: Broker, settings: Settings, begin: Callable[[], Awaitable[Decoding]], now: Callable[[], int]
+    ) -> None:
+        self._broker = broker
+        self._settings = settings
+        self._begin = begin
+        self._now = now
+        self._held: set[Held] = set()
+        self._open: _Open | None = None
+        self._under_way = 0
+        """Batches that writers have, or wait for."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether there is anything to commit."""
+        return bool(self._under_way or self._open is not None or self._broker.buffered)
+
+    async def run(self, ways: Sequence[MemoryObjectSendStream[Piece]]) -> None:
+        """Hand batches on to the writers, in pieces of one each, until pulling is stopped."""
+        while (messages := await self._next()) is not None:
+            if messages:
+                await self._take_in(messages)
+            if self._under_way:
+                await checkpoint()
+            if self._open is not None and self._is_to_go():
+                batch, self._open = self._open, None
+                await self._hand_on(batch, ways)
+        if self._open is not None:
+            self._give_back(self._open.held)
+
+    def _is_to_go(self) -> bool:
+        """Tell whether to close the batch: it is full, or the writers are free and nothing else has arrived."""
+        return not self._room() or not (self._under_way or self._broker.buffered)
+
+    def _room(self) -> int:
+        """Return how many messages the batch in the making has room for."""
+        if self._open is None:
+            return self._settings.batch_size
+        held = self._open.held
+        return self._settings.batch_size - len(held.messages) if held.bytes < BATCH_BYTES else 0
+
+    async def _next(self) -> list[Message] | None:
+        # What one is closed with fills it, and no more: two in one keep all writers busy at once, and then none.
+        most, most_bytes = self._room(), BATCH_BYTES - (0 if self._open is None else self._open.held.bytes)
+        if self._under_way:
+            most, most_bytes = min(most, TURN), min(most_bytes, TURN_BYTES)
+        return await self._broker.next_batch(self._is_worth_it, most=most, most_bytes=most_bytes)
+
+    def _is_worth_it(self, messages: int, size: int) -> bool:
+        """Tell whether to read so many messages of so many bytes now, or to hand on what was read before."""
+        if self._under_way:
+            return messages >= min(SLICE, self._room()) or size >= SLICE_BYTES
+        return messages > 0 or self._open is not None
+
+    async def _take_in(self, messages: Sequence[Message]) -> None:
+        opened = self._open
+        if opened is None:
+            held = Held()
+            self._held.add(held)
+            held.add(messages)
+            try:
+                opened = self._open = _Open(held, await self._begin())
+            except StoppedError:
+                self._give_back(held)
+                return
+        else:
+            opened.held.add(messages)
+        opened.decoding.add(messages, now=self._now())
+
+    async def _hand_on(self, opened: _Open, ways: Sequence[MemoryObjectSendStream[Piece]]) -> None:
+        batch = opened.decoding.done(now=self._now())
+        # A transaction has its price, whatever its size: small batches are one.
+        pieces = batch.split(min(len(ways), max(1, batch.size // self._settings.writer_events)))
+        whole = Whole(opened.held, batch, len(pieces))
+        self._under_way += 1
+        for writer, piece in pieces.items():
+            await ways[writer].send(Piece(whole, piece))
+
+    def ended(self, whole: Whole) -> None:
+        """Let go of a batch that has left the writers: it is acknowledged, or else its messages are given back."""
+        self._under_way -= 1
+        if whole.stopped:
+            self._give_back(whole.held)
+        else:
+            self._held.discard(whole.held)
+        self._broker.look_again()
+
+    def _give_back(self, held: Held) -> None:
+        self._held.discard(held)
+        self._broker.give_back(held.messages)
+
+    async def keep_held(self) -> None:
+        """Tell the broker of what takes long, before it loses patience: a slow database makes nothing come twice."""
+        while True:
+            # The consumer's own, which need not be that of the settings.
+            patience = self._broker.ack_wait / 3
+            await anyio.sleep(patience)
+            slow = [held for held in self._held if monotonic() - held.since >= patience]
+            for held in slow:
+                await self._broker.keep(held.messages)
+            if slow:
+                await self._broker.keep_buffered()

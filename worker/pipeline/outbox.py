@@ -1,0 +1,415 @@
+"""The relay of the outbox: what is granted and not announced yet goes to JetStream, once for ever.
+
+What a batch of our own has just granted is known, and announced at once: published, and marked together with what else
+is published within a tenth of a second, or until there is nothing to do. All else is claimed from the outbox, published
+and marked in one transaction: what has settled, what another worker left behind when it died, what failed a moment ago.
+Nothing is published that is not committed as granted before: what has settled is granted in a transaction of its own.
+From there on late evidence contests it, and does not delete what was announced.
+What the broker refuses waits by itself, and is tried again now and then; nothing else waits for it.
+Each unlock goes out on a subject of its own. If we die between publishing and marking, or two relays meet, it is
+published again, and the broker refuses the second copy: by its message id within the duplicate window, and without
+limit by the rule that its subject must be empty.
+"""
+
+from __future__ import annotations
+
+from math import inf
+from time import monotonic
+from typing import TYPE_CHECKING, Final
+
+import anyio
+import structlog
+
+from worker.broker.announce import Announcement
+from worker.broker.streams import BrokerAwayError
+from worker.engine.announcement import Claimed, announcement, unlock_subject
+from worker.engine.reconcile import Kind
+from worker.engine.refusals import FullError, Refusals
+from worker.pipeline.corrections import Corrector, Wording
+from worker.retry import delays
+from worker.settings import Clock
+from worker.store import UnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from uuid import UUID
+
+    from worker.broker.streams import Broker
+    from worker.engine.reconcile import Decision
+    from worker.engine.stats import Stats
+    from worker.pipeline.pipeline import Committed
+    from worker.settings import Settings
+    from worker.store import Session, Store
+
+AT_ONCE: Final = 500
+"""Unlocks of one claim."""
+MOST_FRESH: Final = 10 * AT_ONCE
+"""Unlocks of our own that wait to be announced; beyond that the outbox remembers them, and not the heap."""
+MARK_SECONDS: Final = 0.1
+"""Between two marks, while there is always more to announce: a batch should not need a second transaction."""
+LONGEST_NAP: Final = 10.0
+"""Seconds after which the outbox is looked at though nobody called: another worker may have died with its unlocks."""
+SHORTEST_NAP: Final = 0.05
+CORRECT_SECONDS: Final = 0.5
+"""Between two looks at what is to be corrected, while batches are under way: corrections are not urgent."""
+LONGEST_LOOK: Final = 1.0
+"""Seconds between two looks at what is due while somebody else holds it."""
+
+CORRECTING: Final = frozenset({Kind.AMENDED, Kind.RESTORED, Kind.CONTESTED})
+"""Decisions of a batch after which there may be something to correct."""
+
+log = structlog.get_logger()
+
+
+def _always() -> bool:
+    return True
+
+
+class Notifier:
+    """Relays the outbox when it is woken, and by itself when something settles.
+
+    `now` is in microseconds; `busy` tells whether batches are under way, whose unlocks may be marked with others.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        broker: Broker,
+        settings: Settings,
+        stats: Stats,
+        *,
+        now: Callable[[], int],
+        busy: Callable[[], bool] = _always,
+    ) -> None:
+        self._store = store
+        self._broker = broker
+        self._settings = settings
+        self._stats = stats
+        self._now = now
+        self._busy = busy
+        self._called = anyio.Event()
+        self._stopping = False
+        self._fresh: list[Claimed] = []
+        """Granted by this worker, and not announced yet."""
+        self._unmarked: list[UUID] = []
+        """Announced by this worker, and not marked yet."""
+        self._mark_at = 0.0
+        """When they are due to be, of `monotonic`."""
+        self._look_at = inf
+        """When the outbox is looked at by ourselves, of `monotonic`, however often we are called until then."""
+        self._missed = True
+        """Whether the outbox may hold something to announce beside these."""
+        self._held = False
+        """Whether something is due that somebody else held when we looked: nobody tells when they let go of it."""
+        self._looks = _looks()
+        self._refused = Refusals()
+        self._wording = Wording(store, settings)
+        self._corrector = Corrector(store, broker, settings, stats, self._wording, grants=self._refused)
+        self._corrected = -inf
+        """When they were looked for last."""
+        self._correct_at = 0.0
+        """When corrections are looked for, of `monotonic`; infinity where none are known of."""
+        self._settles_at: int | None = None
+        """When the next unlock settles, as far as is known; None where none does."""
+        self._outdated = True
+
+    @property
+    def refused(self) -> int:
+        """How many unlocks there are of which the broker refuses something, as far as this worker knows."""
+        return len({*self._refused.all(), *self._corrector.refused.all()})
+
+    def wake(self) -> None:
+        """Tell that there may be something to announce in the outbox."""
+        self._missed = True
+        self._correct_by(monotonic())
+        self._called.set()
+
+    def rest(self) -> None:
+        """Tell that we are not busy any more: what was announced is marked now."""
+        self._called.set()
+
+    def committed(self, done: Committed) -> None:
+        """Tell what a batch has decided: what it granted is announced, and what it moved may be."""
+        fresh = [_granted(decision, done) for decision in done.decisions if decision.kind == Kind.GRANTED]
+        # What was moved may settle at another time, or be due already.
+        if len(fresh) < len(done.decisions) or not done.certain:
+            self._outdated = True
+            if not done.certain or any(decision.kind in CORRECTING for decision in done.decisions):
+                self._correct_by(monotonic() + CORRECT_SECONDS)
+        self._wording.know(done.rules)
+        if not done.certain or len(self._fresh) + len(fresh) > MOST_FRESH:
+            self._outdated = self._missed = True
+        else:
+            self._fresh.extend(fresh)
+        self._called.set()
+
+    def stop(self) -> None:
+        """End `run` once the outbox is empty, or cannot be emptied at the moment."""
+        self._stopping = self._missed = True
+        self._called.set()
+
+    async def run(self) -> None:
+        """Relay until stopped; trouble with a server is waited out."""
+        while True:
+            called = self._called = anyio.Event()
+            stopping = self._stopping
+            await self._announce_fresh()
+            if monotonic() >= self._look_at:  # other workers' unlocks settle, too
+                self._missed = self._outdated = True
+                self._correct_by(monotonic())
+            correct = stopping or self._is_time_to_correct()
+            if self._unmarked and (self._missed or correct or not self._busy() or monotonic() >= self._mark_at):
+                await self._mark()
+            if self._missed or correct:
+                grants, self._missed = self._missed, False
+                if grants:
+                    self._look_at = inf
+                await self._relay_patiently(grants=grants, corrections=correct)
+            if stopping:
+                if self.refused:
+                    log.warning("unlocks that the broker refuses wait in the outbox", unlocks=self.refused)
+                return
+            if self._stopping or self._fresh:
+                continue
+            self._look_at = min(self._look_at, await self._nap() + monotonic(), self._refused.next_at)
+            self._correct_by(self._corrector.refused.next_at)
+            wake_at = min(self._look_at, self._next_correction(), self._mark_at if self._unmarked else inf)
+            with anyio.move_on_after(wake_at - monotonic()):
+                await called.wait()
+
+    async def is_empty(self) -> bool:
+        """Tell whether nothing waits to be announced at this moment, but for what the broker refuses.
+
+        Raises:
+            UnavailableError: the database is away.
+        """
+        async with self._store.transaction() as session:
+            if not await self._corrector.nothing_waits(session):
+                self._correct_by(monotonic())
+                self._called.set()
+                return False
+            return await self._nothing_waits(session, await self._clock(session))
+
+    async def relay(self) -> int:
+        """Announce everything that is granted or changed and not announced; return how many unlocks were announced.
+
+        Raises:
+            UnavailableError, BrokerAwayError: what was announced until then may not be marked, and is tried again.
+        """
+        made = await self._relay_grants()
+        await self._relay_corrections()
+        return made
+
+    async def _relay_corrections(self) -> None:
+        self._corrected = monotonic()
+        self._correct_at = self._corrected + CORRECT_SECONDS
+        await self._corrector.relay(self._now)
+        if not self._corrector.held:
+            self._correct_at = inf
+
+    async def _relay_grants(self) -> int:
+        made, more = 0, True
+        while more:
+            clock, settled = await self._grant_settled()
+            claimed, announced = await self._relay_some(clock)
+            made += announced
+            more = max(settled, claimed) == AT_ONCE
+        return made
+
+    async def _announce_fresh(self) -> None:
+        """Announce what our own batches have granted; what goes wrong is left to the relay of the outbox."""
+        while self._fresh:
+            some, self._fresh = self._fresh[:AT_ONCE], self._fresh[AT_ONCE:]
+            try:
+                some, news = await self._announce(some)
+            except BrokerAwayError as error:
+                log.debug("left in the outbox", said=str(error))
+                self._fresh, self._missed = [], True
+                return
+            self._unmarked += [one.unlock_id for one in some]
+            self._count(some, news)
+            if len(self._unmarked) >= AT_ONCE:
+                await self._mark()
+
+    async def _mark(self) -> None:
+        """Mark what was announced; what cannot be marked now is left to the relay of the outbox."""
+        some, self._unmarked = self._unmarked, []
+        self._mark_at = monotonic() + MARK_SECONDS
+        try:
+            async with self._store.alone() as session:
+                marked = await session.run("mark_announced", sorted(some), self._now())
+        except UnavailableError as error:
+            log.debug("left in the outbox", said=str(error))
+            self._missed = True
+            return
+        # Somebody holds the others at the moment, or has announced them before us.
+        self._missed = self._missed or marked < len(some)
+
+    async def _grant_settled(self) -> tuple[int, int]:
+        """Grant some of what has settled, and commit that; return by which clock, and how many."""
+        async with self._store.alone() as session:
+            clock = await self._clock(session)
+            settled = await session.run("grant_settled", clock, self._now(), AT_ONCE)
+        self._stats.count_settled(settled)
+        self._outdated = self._outdated or settled > 0
+        return clock, settled
+
+    async def _relay_some(self, clock: int) -> tuple[int, int]:
+        """Claim some of the outbox, announce and mark it; return how many were claimed, and how many announced."""
+        began = monotonic()
+        due = self._refused.due(began)
+        async with self._store.transaction() as session:
+            claimed = await session.rows(Claimed, "claim_unlocks", self._refused.resting(began), AT_ONCE)
+            if len(claimed) < AT_ONCE:  # whatever else was due has been announced by another, revoked or erased
+                self._refused.forget(due.difference([one.unlock_id for one in claimed]))
+            if claimed:
+                await self._wording.look(session)
+            some, news = await self._announce_claimed(claimed) if claimed else (claimed, {})
+            if some:
+                await session.run("mark_published", sorted(one.unlock_id for one in some), self._now())
+            self._held = len(claimed) < AT_ONCE and not await self._nothing_waits(session, clock)
+        self._count(some, news)
+        return len(claimed), len(some)
+
+    async def _nothing_waits(self, session: Session, clock: int) -> bool:
+        return bool(await session.value(bool, "outbox_is_empty", clock, self._refused.all()))
+
+    async def _announce_claimed(self, claimed: Sequence[Claimed]) -> tuple[Sequence[Claimed], dict[str, bool]]:
+        """Do the same as `_announce`; a round that fails as a whole, time after time, is put off as well."""
+        try:
+            told = await self._announce(claimed)
+        except BrokerAwayError as error:
+            if not (self._broker.connected and self._refused.round_failed(one.unlock_id for one in claimed)):
+                raise
+            self._put_off(claimed, dict.fromkeys((str(one.unlock_id) for one in claimed), str(error)))
+            return [], {}
+        self._refused.round_came_through()
+        return told
+
+    async def _announce(self, unlocks: Sequence[Claimed]) -> tuple[Sequence[Claimed], dict[str, bool]]:
+        """Announce unlocks; return those that the broker keeps now, and by id whether it was news.
+
+        Raises:
+            BrokerAwayError: some may have arrived; try all of them again.
+        """
+        told = await self._broker.announce([self._announcement(one) for one in unlocks])
+        if told.refused:
+            self._put_off([one for one in unlocks if str(one.unlock_id) in told.refused], told.refused)
+            unlocks = [one for one in unlocks if str(one.unlock_id) not in told.refused]
+        if self._refused:
+            self._refused.forget([one.unlock_id for one in unlocks])
+            self._correct_by(monotonic())  # what has become of them since has waited for this
+        return unlocks, told.news
+
+    def _put_off(self, unlocks: Sequence[Claimed], said: Mapping[str, str]) -> None:
+        """Let unlocks wait by themselves, and name them.
+
+        Raises:
+            BrokerAwayError: so many are refused that it is the broker's fault.
+        """
+        for one in unlocks:
+            name = str(one.unlock_id)
+            try:
+                seconds = self._refused.put_off(one.unlock_id, monotonic())
+            except FullError:
+                raise BrokerAwayError(f"it refuses everything: {said[name]}") from None
+            self._stats.refused += 1
+            log.warning(
+                "an unlock cannot be announced and waits by itself",
+                unlock=name,
+                tenant=one.tenant_id,
+                subject=one.subject,
+                achievement=one.achievement,
+                tier=one.tier or None,
+                said=said[name],
+                retry_in=round(seconds, 1),
+            )
+
+    def _count(self, unlocks: Sequence[Claimed], news: dict[str, bool]) -> None:
+        now = self._now()
+        for one in unlocks:
+            self._stats.count_announced(one.unlock_id, new=news[str(one.unlock_id)], now=now)
+
+    def _announcement(self, one: Claimed) -> Announcement:
+        name = str(one.unlock_id)
+        words = self._wording.words(one.achievement, one.version, one.tier)
+        body = announcement(one, name, words)
+        return Announcement(unlock_subject(self._settings.unlock_prefix, one, name), body, name)
+
+    async def _clock(self, session: Session) -> int:
+        if self._settings.clock is Clock.WALL:
+            return self._now()
+        return await session.value(int, "latest_instant") or 0
+
+    def _correct_by(self, at: float) -> None:
+        """Look for corrections at an instant of `monotonic`, or before."""
+        self._correct_at = min(self._correct_at, at)
+
+    def _is_time_to_correct(self) -> bool:
+        """Tell whether to look for corrections: seldom while batches are under way, each look is a transaction."""
+        # What is due within the half second need not wait for it where nothing else is under way.
+        early = 0.0 if self._busy() else CORRECT_SECONDS
+        return monotonic() + early >= self._next_correction()
+
+    def _next_correction(self) -> float:
+        """Return when to look for corrections, of `monotonic`; infinity where none are known of."""
+        return max(self._correct_at, self._corrected + CORRECT_SECONDS) if self._busy() else self._correct_at
+
+    async def _relay_patiently(self, *, grants: bool, corrections: bool) -> None:
+        for delay in delays():
+            try:
+                if grants and corrections:
+                    await self.relay()
+                elif grants:
+                    await self._relay_grants()
+                else:
+                    await self._relay_corrections()
+            except (UnavailableError, BrokerAwayError) as error:
+                log.warning("unlocks wait to be announced", said=str(error), retry_in=round(delay, 2))
+                if self._stopping:
+                    return
+                if isinstance(error, BrokerAwayError):
+                    self._broker.look_after()
+            else:
+                return
+            await anyio.sleep(delay)
+
+    async def _nap(self) -> float:
+        """Return seconds until something settles, or until it is time to look anyway."""
+        if self._held:
+            return next(self._looks)
+        self._looks = _looks()
+        if self._settings.clock is Clock.STREAM:
+            return LONGEST_NAP
+        if self._outdated:
+            try:
+                async with self._store.transaction() as session:
+                    self._settles_at = await session.value(int, "next_settling")
+            except UnavailableError:
+                return SHORTEST_NAP
+            self._outdated = False
+        if self._settles_at is None:
+            return LONGEST_NAP
+        return min(max((self._settles_at - self._now()) / 1_000_000, SHORTEST_NAP), LONGEST_NAP)
+
+
+def _looks() -> Iterator[float]:
+    return delays(first=SHORTEST_NAP, longest=LONGEST_LOOK)
+
+
+def _granted(decision: Decision, done: Committed) -> Claimed:
+    """Return what has just been granted as the outbox holds it."""
+    grant = decision.grant
+    return Claimed(
+        decision.unlock_id,
+        *decision.subject,
+        grant.achievement,
+        grant.tier or "",
+        grant.occurrence or "",
+        grant.version,
+        grant.earned_at,
+        grant.event_id,
+        done.now,
+        done.rules.terms(grant).reward,
+        decision.origin,
+    )

@@ -1,0 +1,1 @@
+"""What others look at to see how a worker is."""

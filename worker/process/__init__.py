@@ -1,0 +1,1 @@
+"""What a process needs: an event loop, signals, logs."""

@@ -1,0 +1,76 @@
+"""How log lines look: readable on a terminal, one JSON object a line where a machine reads them."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from worker.report.screen import visible
+from worker.settings import LogFormat
+
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping
+
+
+def configure(form: LogFormat, level: int = logging.INFO, *, once: bool = False) -> None:
+    """Set up logging to standard error, once, at a composition root; with `once`, no line is written again."""
+    structlog.configure(
+        processors=[
+            *([_Once()] if once else []),
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            *([] if form is LogFormat.JSON else [_visible]),
+            structlog.processors.JSONRenderer(_json)
+            if form is LogFormat.JSON
+            else structlog.dev.ConsoleRenderer(colors=_coloured(), pad_event_to=28),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+    # The clients of the servers tell their troubles as exceptions, which are told here in words.
+    logging.getLogger("nats").setLevel(logging.CRITICAL)
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+
+
+class _Once:
+    """Drops a line that was written before: of a server that is away, each try says the same."""
+
+    def __init__(self) -> None:
+        self._said: set[str] = set()
+
+    def __call__(self, _logger: object, _method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        said = repr(sorted(line.items()))
+        if said in self._said:
+            raise structlog.DropEvent
+        self._said.add(said)
+        return line
+
+
+def _visible(_logger: object, _method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Keep a terminal from obeying what others have said. What is no text is written as Python writes it."""
+    for name, value in line.items():
+        if isinstance(value, str):
+            line[name] = visible(value, kept="\n" if name == "exception" else "")
+    return line
+
+
+def _json(line: object, **how: Any) -> str:  # noqa: ANN401 - of the library
+    # Of what a terminal obeys, this is the one character that JSON in ASCII leaves as it is.
+    return json.dumps(line, **how).replace("\x7f", "\\u007f")
+
+
+def quiet() -> None:
+    """Show warnings and errors alone, each once: for commands that have a result to print."""
+    configure(LogFormat.TEXT, logging.WARNING, once=True)
+
+
+def _coloured() -> bool:
+    return sys.stderr.isatty() and not os.environ.get("NO_COLOR")

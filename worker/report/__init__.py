@@ -1,0 +1,1 @@
+"""What a person or a machine reads: the screen, diagnostics, results of tests."""

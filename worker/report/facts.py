@@ -1,0 +1,138 @@
+"""What is known about rules without any event: final or contestable, what is remembered, and who shares it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from dsl.analyze import verdicts
+from dsl.remembers import inventory, size_of
+from dsl.syntax import Achievement
+from worker.report import screen
+from worker.report.diagnostics import Place, place_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dsl.analyze import Reason
+    from dsl.remembers import Remembered, User
+    from dsl.source import Source
+    from worker.rulefiles import RuleSet
+
+
+class Contested(msgspec.Struct, frozen=True):
+    """Why a grant may be taken back: what in the file decides it, and what would make it final."""
+
+    kind: str
+    text: str
+    rewrite: str
+    place: Place
+
+
+class Known(msgspec.Struct, frozen=True):
+    """One version of an achievement; `remembers` has the keys of its aggregates."""
+
+    name: str
+    version: int
+    final: bool
+    place: Place
+    reasons: list[Contested]
+    remembers: list[str]
+
+
+class Shared(msgspec.Struct, frozen=True):
+    """One aggregate; `bytes` is null where events alone decide how many there are."""
+
+    scope: str
+    key: str
+    label: str
+    what: str
+    types: list[str]
+    bytes: int | None
+    bounded: bool
+    bounded_by: str
+    users: list[str]
+
+
+class Truths(msgspec.Struct, frozen=True):
+    """What is known about a rule set."""
+
+    achievements: list[Known]
+    aggregates: list[Shared]
+
+
+def truths(rules: RuleSet) -> Truths:
+    """Return what is known about rules without errors."""
+    aggregates = inventory(rules.rules).aggregates
+    of: dict[tuple[str, int], list[str]] = {}
+    for each in aggregates:
+        for key in dict.fromkeys((user.achievement, user.version) for user in each.users):
+            of.setdefault(key, []).append(each.key)
+    found = verdicts(rules.rules)
+    known: list[Known] = []
+    for source, node in _versions(rules):
+        key = (node.name.text, node.version)
+        reasons = [_contested(source, reason) for reason in found[key].reasons]
+        known.append(Known(*key, not reasons, place_of(source, node.name.span), reasons, of.get(key, [])))
+    return Truths(known, [_shared(each) for each in aggregates])
+
+
+def _versions(rules: RuleSet) -> Iterator[tuple[Source, Achievement]]:
+    for file in rules.files:
+        for node in file.declarations:
+            if isinstance(node, Achievement):
+                yield file.source, node
+
+
+def _contested(source: Source, reason: Reason) -> Contested:
+    return Contested(reason.kind.value, reason.text, reason.rewrite, place_of(source, reason.span))
+
+
+def _shared(each: Remembered) -> Shared:
+    size, users = each.size, list(dict.fromkeys(_name(user) for user in each.users))
+    return Shared(
+        each.scope, each.key, each.label, each.what, list(each.types), size.bytes, size.bounded, size.by, users
+    )
+
+
+def _name(user: User) -> str:
+    return user.achievement if user.tier is None else f"{user.achievement}.{user.tier}"
+
+
+# -- on paper ---------------------------------------------------------------------------------------------------------
+
+
+def tell_truths(known: Truths) -> None:
+    """Print what is known: of each achievement whether it is final, and of each scope what is remembered."""
+    console = screen.out()
+    numbers: dict[str, int] = {}
+    for each in known.achievements:
+        numbers[each.name] = numbers.get(each.name, 0) + 1
+    for each in known.achievements:
+        name = f"{each.name} version {each.version}" if numbers[each.name] > 1 else each.name
+        console.print(f"{name}: {'final' if each.final else 'contestable'}")
+        for reason in each.reasons:
+            at = reason.place
+            console.print(f"  {at.file}:{at.line}:{at.column}: {reason.text}")
+            console.print(f"    to make it final: {reason.rewrite}")
+    for scope in dict.fromkeys(each.scope for each in known.aggregates):
+        _tell_memory(scope, [each for each in known.aggregates if each.scope == scope])
+
+
+def _tell_memory(scope: str, aggregates: list[Shared]) -> None:
+    total = sum(each.bytes or 0 for each in aggregates)
+    open_ones = sum(each.bytes is None for each in aggregates)
+    more = "" if not open_ones else f", and {screen.plural(open_ones, 'aggregate')} by what happens"
+    kinds = screen.plural(len(aggregates), "aggregate")
+    title = f"remembered of every {scope}: {kinds}, up to about {size_of(total)}{more}"
+    console = screen.out()
+    console.print(title, style="bold")
+    for each in aggregates:
+        size = "" if each.bytes is None else f"{size_of(each.bytes)}, "
+        console.print(f"  {each.label}: {size}{_limit(each)}")
+        console.print(f"    used by {', '.join(each.users)}")
+
+
+def _limit(each: Shared) -> str:
+    return each.bounded_by if each.bounded else f"unbounded: {each.bounded_by}"
