@@ -56,7 +56,7 @@ def fixtures() -> Path:
     Raises:
         CommandError: this installation has none.
     """
-    folder = Path(__file__).resolve().parent.parent / "fixtures"
+    folder = Path(__file__).resolve().parents[2] / "fixtures"
     if not folder.is_dir():
         raise CommandError("this installation has no recorded streams", "run the demo in a clone of the repository")
     return folder
