@@ -283,7 +283,7 @@ class Store:
                 await session.run(
                     "insert_migration",
                     number=migration.number,
-                    name=migration.name,
+                    migration_name=migration.name,
                     checksum=migration.checksum,
                     now=now,
                 )

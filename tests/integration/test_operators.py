@@ -301,8 +301,8 @@ class Meanwhile:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, query: str, work: Callable[[], Awaitable[object]]) -> None:
         rows, due = Session.rows, [work]
 
-        async def reading(session: Session, shape: Callable[..., Any], name: str, *args: object) -> list[Any]:
-            found = await rows(session, shape, name, *args)
+        async def reading(session: Session, shape: Callable[..., Any], name: str, **args: object) -> list[Any]:
+            found = await rows(session, shape, name, **args)
             if name == query and due:
                 await due.pop()()
             return found
