@@ -263,13 +263,6 @@ SELECT NOT EXISTS (
     SELECT FROM unlock WHERE granted_at IS NULL AND revoked_at IS NULL AND settles_at <= :clock::timestamptz
 );
 
--- name: contested_unlocks
--- For the reconciliation report.
-SELECT tenant_id, scope, subject, achievement, tier, occurrence, version, earned_at, granted_at, contested_at
-FROM unlock
-WHERE contested_at IS NOT NULL AND revoked_at IS NULL
-ORDER BY tenant_id, scope, subject, achievement, tier, occurrence;
-
 -- name: contested_of_subject
 -- What one subject keeps of some achievements though the events do not support it any more.
 SELECT achievement, tier, occurrence, earned_at, contested_at
