@@ -214,6 +214,9 @@ lock:
     # What `just bench` compares with.
     echo hatchling | resolve --upgrade --extra bench --constraints requirements.lock \
         --output-file requirements-bench.lock pyproject.toml -
+    # Pages in a real browser, and the fuzzer of the API.
+    resolve --upgrade --extra dev --extra browser --constraints requirements.lock \
+        --output-file requirements-browser.lock pyproject.toml
     if grep -nE '://|^-|file:' requirements*.lock; then
         echo "error: a lock file names a place" >&2
         exit 1
