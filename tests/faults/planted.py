@@ -3,8 +3,8 @@
 The tables are in tests/faults/plants/. A bug names a definition, an edit of it, and the tests that should fail; how an
 edit finds its place: tests/faults/plants/anchors.py.
 
-    python -m tests.faults.planted --broken      list the bugs that no longer apply, with what to look at
-    python -m tests.faults.planted --page LOG    write what a run found (`just planted`) into docs/planted-bugs.md
+    python -m tests.faults.planted --broken        list the bugs that no longer apply, and where to look
+    python -m tests.faults.planted --page [LOG]    renew docs/planted-bugs.md from the tables, and from a run's log
 """
 
 from __future__ import annotations
@@ -115,10 +115,11 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults.planted")
     action = parser.add_mutually_exclusive_group(required=True)
     action.add_argument("--broken", action="store_true", help="list the bugs that no longer apply to the source")
-    action.add_argument("--page", metavar="LOG", type=Path, help="write a run's log into docs/planted-bugs.md")
+    action.add_argument("--page", metavar="LOG", nargs="?", const="", help="renew docs/planted-bugs.md")
     chosen = parser.parse_args(arguments)
-    if chosen.page:
-        PAGE.write_text(renewed(PAGE.read_text("utf-8"), chosen.page.read_text("utf-8")), "utf-8")
+    if not chosen.broken:
+        log = Path(chosen.page).read_text("utf-8") if chosen.page else ""
+        PAGE.write_text(renewed(PAGE.read_text("utf-8"), log), "utf-8")
         return 0
     lost = broken(BUGS, anchors.read(ROOT))
     for name, message in lost.items():

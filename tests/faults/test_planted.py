@@ -145,7 +145,7 @@ def defines(text: str, test: str) -> bool:
 def test_the_page_has_a_row_for_every_bug() -> None:
     page = PAGE.read_text("utf-8")
     assert [*finders(page)] == [bug.name for bug in BUGS]
-    assert renewed(page, "") == page
+    assert renewed(page, "") == page, "run `python -m tests.faults.planted --page`"
 
 
 def test_a_run_of_some_bugs_leaves_the_other_rows() -> None:

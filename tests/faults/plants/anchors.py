@@ -7,8 +7,9 @@
 - `sql:take_partitions`: a query; `sql:schema` and `sql:0007_named_letters`: the schema and a migration.
 
 `old` has to occur once in that definition. Tokens are compared, so comments, line breaks, indentation, trailing commas
-and parentheses that only allow a line break do not matter. `new` takes its place, indented as what it replaces: where both
-are blocks in triple quotes, the closing quotes of each stand for the same column. The edit fails with a `LostBugError` if it has no place, or more than one.
+and parentheses that only allow a line break do not matter. `new` takes its place, indented as what it replaces. A block
+in triple quotes is read from the column of its closing quotes on, so that `old` and `new` may be at different depths.
+An edit that has no place, or more than one, fails with a `LostBugError`.
 """
 
 from __future__ import annotations
@@ -135,11 +136,10 @@ class Source(NamedTuple):
     def _closest(self, places: Sequence[Definition], old: str) -> str:
         """Return the lines of a definition that are most like a text, with their numbers."""
         wanted = _texts(tokens(old, sql=places[0].path.endswith(".sql")))
-        height = len(old.strip().splitlines())
         windows = [
             (SequenceMatcher(None, wanted, _texts(window), autojunk=False).ratio(), place, window)
             for place in places
-            for window in _windows(self.files[place.path], place, height)
+            for window in _windows(self.files[place.path], place, len(wanted))
         ]
         _, place, window = max(windows, key=lambda each: each[0])
         text = self.files[place.path]
@@ -279,15 +279,20 @@ def _with_pairs(first: int, last: int, pairs: Mapping[int, int]) -> tuple[int, i
     return first, last
 
 
-def _windows(text: str, place: Definition, height: int) -> Iterator[list[Token]]:
-    """Yield the tokens of every so many lines of a definition."""
-    by_line: dict[int, list[Token]] = {}
+def _windows(text: str, place: Definition, size: int) -> Iterator[list[Token]]:
+    """Yield, from the start of each line of a definition, the lines that hold so many tokens."""
     starts = [match.end() for match in pattern("\n").finditer(text)]
+    by_line: dict[int, list[Token]] = {}
     for token in _lexed(text, place):
         by_line.setdefault(bisect_right(starts, token.start), []).append(token)
     lines = [*by_line.values()]
-    for index in range(max(1, len(lines) - height + 1)):
-        yield [token for line in lines[index : index + height] for token in line]
+    for first in range(len(lines)):
+        window: list[Token] = []
+        for line in lines[first:]:
+            if len(window) >= size:
+                break
+            window += line
+        yield window
 
 
 # -- edits -------------------------------------------------------------------------------------------------------------
@@ -309,7 +314,7 @@ def _replaced(text: str, span: tuple[int, int], edit: Edit) -> str:
 
 
 def _dedented(text: str) -> list[str]:
-    """Return the lines of a text, less the indentation of a block in a string: where its closing quotes stand at most."""
+    """Return the lines of a text without their common indentation; closing quotes on a line of their own count."""
     *_, closing = text.split("\n")
     margin = min([_indent(line) for line in _lines(text)] + [len(closing)] * closing.isspace(), default=0)
     return [line[margin:] for line in _lines(text)]

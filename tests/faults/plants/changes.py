@@ -184,8 +184,8 @@ BUGS: Final[tuple[Bug, ...]] = (
         "forgotten_what_was_deployed_before_it_was_recorded",
         "an upgrade knows what an earlier release has deployed",
         at="rollout:_meant",
-        old="return meant or past.meanings.get((row.achievement, row.version)) or Meaning(",
-        new="return meant or Meaning(",
+        old="meant or past.meanings.get((row.achievement, row.version)) or",
+        new="meant or",
         tests=(f"{APPLYING}::test_an_upgrade_knows_what_was_deployed_before",),
     ),
     Bug(

@@ -38,8 +38,10 @@ _ENDS_OPERAND: Final = frozenset(")]}'\"")
 # A parenthesis after one of these holds a whole operand if one of _AFTER follows it.
 _BEFORE: Final = _OPENING | {"=", "+=", "-=", "|=", "return", "if", "elif", "while", "else", "assert", ":", ","}
 _AFTER: Final = frozenset({",", ":"}) | _CLOSING
+# The same if the end of the statement follows, and commas are within.
+_BEFORE_TUPLE: Final = frozenset({"=", "return"})
 # Directly within a parenthesis, these need it.
-_BOUND: Final = frozenset({",", ":=", "for", "yield"})
+_BOUND: Final = frozenset({":=", "for", "yield"})
 
 
 class Token(NamedTuple):
@@ -93,19 +95,39 @@ def _is_operand(word: str) -> bool:
 def redundant(found: list[Token]) -> dict[int, int]:
     """Return the pairs of parentheses, opening index to closing index, that only allow a line break."""
     pairs: dict[int, int] = {}
-    stack: list[tuple[int, bool]] = []
+    stack: list[_Group] = []
     for index, token in enumerate(found):
         if token.text in _OPENING:
-            grouping = token.text == "(" and index > 0 and found[index - 1].text in _BEFORE and not token.fresh
-            stack.append((index, grouping))
+            before = found[index - 1].text if token.text == "(" and index > 0 and not token.fresh else ""
+            stack.append(_Group(index, before))
         elif token.text in _CLOSING and stack:
-            opening, grouping = stack.pop()
-            if grouping and index > opening + 1 and _ends(found, index + 1):
-                pairs[opening] = index
-        elif token.text in _BOUND and stack:
-            stack[-1] = (stack[-1][0], False)
+            group = stack.pop()
+            if index > group.opening + 1 and group.may_go(found[index + 1] if index + 1 < len(found) else None):
+                pairs[group.opening] = index
+        elif stack:
+            stack[-1].take(token.text)
     return pairs
 
 
-def _ends(found: list[Token], index: int) -> bool:
-    return index == len(found) or found[index].fresh or found[index].text in _AFTER
+@dataclass(slots=True)
+class _Group:
+    """What is in a bracket, directly; `before` is the token before it, or empty."""
+
+    opening: int
+    before: str
+    comma: bool = False
+    bound: bool = False
+    in_lambda: bool = False
+
+    def take(self, word: str) -> None:
+        self.in_lambda = word == "lambda" or (self.in_lambda and word != ":")
+        self.comma |= word == "," and not self.in_lambda
+        self.bound |= word in _BOUND
+
+    def may_go(self, after: Token | None) -> bool:
+        """Return whether the text means the same without the brackets, given the token after them."""
+        if self.bound or self.before not in _BEFORE:
+            return False
+        if after is None or after.fresh:
+            return not self.comma or self.before in _BEFORE_TUPLE
+        return not self.comma and after.text in _AFTER

@@ -34,8 +34,8 @@ _DECIDING: Final = (
         "lost_evidence_kept_by_hand",
         "what an operator granted tells what evidence there is",
         at="_unsupported",
-        old="case State.BY_HAND if row.event_id != NO_EVIDENCE and",
-        new="case State.BY_HAND if row.event_id == NO_EVIDENCE and",
+        old="row.event_id != NO_EVIDENCE and",
+        new="row.event_id == NO_EVIDENCE and",
         tests=RECONCILE,
     ),
     Bug(

@@ -57,8 +57,8 @@ BUGS: Final[tuple[Bug, ...]] = (
         "label_that_comes_back_begins_anew",
         "what was counted before a label came back counts with it",
         at="_fused",
-        old="mods.unless is None and clock.fixed and steady(mods.tz, Unit(mods.per.text)):",
-        new="mods.unless is None and clock.fixed:",
+        old="mods.unless is None and clock.fixed and steady(mods.tz, Unit(mods.per.text))",
+        new="mods.unless is None and clock.fixed",
         tests=("property/test_found.py::test_what_came_before_a_label_that_comes_back_counts_with_it",),
     ),
     Bug(
