@@ -114,7 +114,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         tests=(f"{PROTOCOL}::test_what_could_not_be_announced_at_once_is_announced_soon",),
     ),
     Bug(
-        "marking_waits_for_whoever_holds_it",
+        "marking_waits_for_a_lock",
         "an announcement waits for no lock",
         at="sql:mark_announced",
         old="FOR UPDATE SKIP LOCKED);",
@@ -123,7 +123,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     ),
     Bug(
         "held_and_forgotten",
-        "what somebody holds is announced once they have let go",
+        "an unlock that another session has locked is announced after it is released",
         at="Notifier._relay_some",
         old="self._held = len(claimed) < AT_ONCE and not",
         new="self._held = False and not",
@@ -139,7 +139,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     ),
     Bug(
         "unknown_outcome_taken_for_certain",
-        "whoever has tried before does not know all that was decided",
+        "an attempt that follows another one does not know every decision",
         at="Pipeline.commit",
         old="return await self._commit(batch, waiting=waiting, certain=False)",
         new="return await self._commit(batch, waiting=waiting)",

@@ -274,7 +274,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     ),
     Bug(
         "state_kept_of_who_is_heard_no_more",
-        "a state that has heard nothing goes",
+        "a state without events is deleted",
         at="write_progress",
         old='await session.run("forget_progress", *_columns(unheard, 3))',
         new="pass",

@@ -70,7 +70,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     ),
     Bug(
         "requests_of_a_lost_connection_counted",
-        "messages are asked for anew on another connection",
+        "messages are requested again on a new connection",
         at="Broker.returned",
         old="self._forget_requests()",
         new="",
@@ -101,7 +101,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         tests=(f"{_CONNECTION}::test_acknowledgements_are_sent_when_the_broker_is_back",),
     ),
     Bug(
-        "refused_pull_not_told",
+        "refused_pull_not_reported",
         "readiness tells of a pull subject that is refused",
         at="Broker.refused",
         old="self._unserved = said",
@@ -150,7 +150,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     ),
     Bug(
         "first_payload_limit_for_ever",
-        "a limit that the broker changes is heard of",
+        "the worker notices a limit that the broker changes",
         at="TappingClient._process_info",
         old='self._max_payload = info.get("max_payload", self._max_payload)',
         new='info.get("max_payload", self._max_payload)',
@@ -206,7 +206,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     ),
     Bug(
         "patience_of_the_settings",
-        "the broker is told of what takes long before the consumer's own patience ends",
+        "the broker learns of long work before the consumer's ack wait ends",
         at="Intake.keep_held",
         old="patience = self._broker.ack_wait / 3",
         new="patience = self._settings.ack_wait / 3",

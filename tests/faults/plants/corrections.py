@@ -144,7 +144,7 @@ _RELAYED: Final = (
 _SAID: Final = (
     Bug(
         "backfill_called_live",
-        "what other rules find is told from live play",
+        "an unlock by changed rules is distinguished from live play",
         at="Arrived.origin",
         old="if subject in self.replanned and event not in self.here:",
         new="if subject in self.replanned and event in self.here:",
@@ -152,7 +152,7 @@ _SAID: Final = (
     ),
     Bug(
         "replayed_called_live",
-        "what a dead letter earns is told from live play",
+        "an unlock by a resent dead letter is distinguished from live play",
         at="arrived",
         old="if message.block and _RESENT in message.block.lower()",
         new="if message.block and _RESENT in message.block",
@@ -160,7 +160,7 @@ _SAID: Final = (
     ),
     Bug(
         "settled_called_live",
-        "what has settled is told from live play",
+        "an unlock that has settled is distinguished from live play",
         at="sql:insert_unlocks",
         old="CASE WHEN settles_at IS NULL OR settles_at <= $14 THEN origin ELSE 'settled' END",
         new="origin",

@@ -22,7 +22,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         tests=(f"{ERASURE}::test_a_dead_letter_that_names_the_user_goes",),
     ),
     Bug(
-        "what_is_no_json_names_nobody",
+        "invalid_json_names_no_user",
         "an erasure finds dead letters that are malformed",
         at="named_users:_read",
         old="return _search(text)",
@@ -38,7 +38,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         tests=(NAMED,),
     ),
     Bug(
-        "hashed_tokens_name_nobody",
+        "hashed_tokens_name_no_user",
         "a user with a long name is erased like any other",
         at="named_users:_canonical",
         old='return said if _HASH.fullmatch(said) else ""',
@@ -46,7 +46,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         tests=(NAMED,),
     ),
     Bug(
-        "tombstones_not_asked_by_whoever_buries",
+        "tombstones_not_asked_for_dead_letters",
         "a dead letter of an erased user is not kept",
         at="bury",
         old="fates = {key: fate_of(names, erased)",
@@ -153,7 +153,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     ),
     Bug(
         "first_event_of_a_team_forgotten",
-        "a team is folded anew from before the first event that is gone",
+        "a team is refolded from before the first event that is gone",
         at="sql:shared_subjects",
         old="ORDER BY member.scope, member.subject, event.occurred_at, event.event_id);",
         new="ORDER BY member.scope, member.subject, event.occurred_at DESC, event.event_id);",
@@ -203,7 +203,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     ),
     Bug(
         "streams_purged_by_bare_names",
-        "a purge finds the user, whatever characters the name has",
+        "a purge finds the user, with any characters in the name",
         at="purge_streams",
         old='address = f"{token(tenant)}.{token(user)}"',
         new='address = f"{tenant}.{user}"',

@@ -20,7 +20,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     ),
     Bug(
         "express_without_the_owner",
-        "one statement does nothing where somebody else was",
+        "the one statement does nothing if another worker has written",
         at="sql:commit_fast",
         old="AND owner = $3 AND rules_epoch = $4::bigint",
         new="AND $3::text IS NOT NULL AND rules_epoch = $4::bigint",
@@ -96,8 +96,8 @@ BUGS: Final[tuple[Bug, ...]] = (
         tests=(EXPRESS,),
     ),
     Bug(
-        "express_saves_nobody_who_is_late",
-        "whoever has been moved is saved",
+        "express_saves_no_late_user",
+        "a state that has moved is saved",
         at="_take_in",
         old="if late == len(heard) or not taken:",
         new="if not taken:",
@@ -113,7 +113,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     ),
     Bug(
         "express_moves_latest_back",
-        "whatever has arrived is known to have",
+        "the worker knows every event that has arrived",
         at="_take_in",
         old="""
             if standing.latest is None or last > standing.latest:
@@ -148,7 +148,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     ),
     Bug(
         "express_without_a_state",
-        "whoever has a past and no state is folded anew",
+        "a user with a past and without a state is refolded",
         at="fast_path:_known",
         old="""
             if not tale.heard or not standing.known or (standing.state is not None and standing.stamp == stamp):
@@ -158,7 +158,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     ),
     Bug(
         "express_forgets_what_happened_since",
-        "whoever is folded anew is folded as a whole",
+        "a refold takes all events",
         at="fold_ahead",
         old="run = sorted([*past.events, *events[subject]], key=canonical_order)",
         new="run = sorted(events[subject], key=canonical_order)",
@@ -182,7 +182,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     ),
     Bug(
         "express_folds_all_again_on_top_of_a_checkpoint",
-        "whoever is folded anew hears each event once",
+        "a refold takes each event once",
         at="sql:pasts_of_users",
         old="> (coalesce(latest.mark_at, '-infinity'), coalesce(latest.mark_id, ''))",
         new="> ('-infinity', coalesce(left(latest.mark_id, 0), ''))",
@@ -190,7 +190,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     ),
     Bug(
         "what_was_not_written_is_forgotten",
-        "whoever reads progress folds on top what came since",
+        "a reader of progress folds the later events on top",
         at="user_state",
         old="if state is None or not unsaved:",
         new="if state is None or unsaved:",
@@ -198,7 +198,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     ),
     Bug(
         "what_was_not_written_is_not_shown",
-        "whoever reads progress folds on top what came since",
+        "a reader of progress folds the later events on top",
         at="results:_decoded",
         old="user_state(rules, row.state, row.unsaved)",
         new="user_state(rules, row.state, ())",
@@ -206,7 +206,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     ),
     Bug(
         "what_was_written_is_folded_again",
-        "whoever reads progress folds on top what came since, and nothing else",
+        "a reader of progress folds the later events on top, and no others",
         at="sql:unsaved_events",
         old="AND (event.occurred_at, event.event_id) > (progress.mark_at, progress.mark_id)",
         new="AND (event.occurred_at, event.event_id) >= (progress.mark_at, progress.mark_id)",
@@ -286,7 +286,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     ),
     Bug(
         "express_moves_no_latest",
-        "whatever has arrived is known to have",
+        "the worker knows every event that has arrived",
         at="_take_in",
         old="standing.latest = last",
         new="pass",

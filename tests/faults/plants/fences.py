@@ -14,7 +14,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     # -- fences and locks --
     Bug(
         "no_fence",
-        "a batch holds the partitions of everybody concerned",
+        "a batch locks the partitions of all its subjects",
         at="sql:take_partitions",
         old="""
             UPDATE partition SET generation = found.generation + 1, owner = $2
@@ -151,7 +151,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     ),
     Bug(
         "heartbeat_taken_for_a_message",
-        "what the broker says of a request is heard as such",
+        "the broker's answer to a request is read as such",
         at="read_frames",
         old='reply = words[3] if len(words) == _REPLIED[words[0]] else ""',
         new='reply = words[3] if len(words) > 4 else ""',
@@ -175,7 +175,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     ),
     Bug(
         "a_line_within_a_body_taken_for_its_end",
-        "messages reach the engine as they were published, whatever they hold",
+        "messages of any content reach the engine as they were published",
         at="_are_plain",
         old="and words[4::_WORDS] == [*map(str, map(len, bodies))]",
         new="",
@@ -191,7 +191,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     ),
     Bug(
         "deliveries_of_longer_replies_read_as_short_ones",
-        "a message is told by its place in the stream",
+        "a message is identified by its place in the stream",
         at="parse_deliveries",
         old="""
             len(tokens) != number * SHORT
@@ -202,7 +202,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     ),
     Bug(
         "mark_within_a_value",
-        "values reach the ledger as they are, whatever they hold",
+        "values of any content reach the ledger unchanged",
         at="packing:_join",
         old="if text.count(separator) != len(column) or text.count(null) != nulls:",
         new="if text.count(null) < nulls:",

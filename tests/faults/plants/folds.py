@@ -112,7 +112,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     ),
     Bug(
         "backfill_skips_a_subject",
-        "a backfill reaches everybody",
+        "a backfill reaches every user",
         at="_pieces",
         old="yield subjects[at : at + PIECE]",
         new="yield subjects[at : at + PIECE - 1]",
@@ -120,7 +120,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     ),
     Bug(
         "backfill_skips_between_pages",
-        "a backfill reaches everybody",
+        "a backfill reaches every user",
         at="sql:users_of_types",
         old="(tenant_id, user_id) > ($2, $3)",
         new="(tenant_id > $2 OR $3::text IS NULL)",

@@ -22,7 +22,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     ),
     Bug(
         "occurrences_forgotten_with_their_hour",
-        "an occurrence is earned once, whatever clock the events are written by",
+        "an occurrence is earned once, with events of any UTC offset",
         at="Judge._record",
         old="oldest = unit_index(unit, at - MAX_OFFSET)",
         new="oldest = unit_index(unit, at)",
@@ -38,7 +38,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     ),
     Bug(
         "forgotten_hours_kept_in_states",
-        "a state that may have forgotten an occurrence is folded anew",
+        "a state that may have forgotten an occurrence is refolded",
         at="Judge._remembered",
         old='return "once in every hour" if hours else "once"',
         new='return "once"',
@@ -57,7 +57,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     ),
     Bug(
         "units_sealed_while_a_clock_shows_them",
-        "a unit of a streak counts, whatever clock its events are written by",
+        "a unit of a streak counts, with events of any UTC offset",
         at="Streaks.gated",
         old="note(node, index, unit_index(unit, event.at - MAX_OFFSET))",
         new="note(node, index, unit_index(unit, event.at))",

@@ -38,7 +38,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         tests=(f"{PIPELINE}::test_another_body_under_a_known_id_is_a_dead_letter",),
     ),
     Bug(
-        "own_rows_told_by_the_instant_alone",
+        "own_rows_known_by_the_instant_alone",
         "what a lost commit has recorded is not recorded again",
         at="sql:events_there_before",
         old="WHERE found.mark <> pg_current_xact_id()::xid OR found.received_at <> $3::timestamptz",
@@ -80,7 +80,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     ),
     Bug(
         "tenant_of_the_subject_ignored",
-        "nobody writes into another tenant",
+        "no producer writes into another tenant",
         at="Contract._judge",
         old="if not bound.fits_tenant(tenant):",
         new="if not bound.fits_tenant(tenant) and not tenant:",
@@ -96,7 +96,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     ),
     Bug(
         "tenants_of_many_ignored",
-        "nobody writes into another tenant, in however large a crowd",
+        "no producer writes into another tenant, in a large batch either",
         at="PlainReader._addressed",
         old="if not (bound.fits_tenant(name) and bound.fits_user(user)):",
         new="if not (bound.fits_tenant(name) and bound.fits_user(user)) and not tenant:",

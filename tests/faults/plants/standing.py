@@ -125,7 +125,7 @@ BUGS: Final = (
     ),
     Bug(
         "cut_letter_sent",
-        "a letter of which the beginning is kept is not sent as it is",
+        "a dead letter whose body was cut off is not resent as it is",
         at="replay_letter",
         old="if body is None and is_cut(letter):",
         new="if body is not None and is_cut(letter):",

@@ -13,7 +13,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     # -- the state that writers share --
     Bug(
         "memory_valid_while_another_attempt_is_under_way",
-        "nobody looks at what an attempt may have changed before it has ended",
+        "no other batch reads what an attempt may have changed before it ends",
         at="StateCache.admit",
         old="""
             known = owner == self.owner and self._written.pop(partition, None) == generation
@@ -27,7 +27,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     ),
     Bug(
         "expected_while_another_attempt_is_under_way",
-        "nobody looks at what an attempt may have changed before it has ended",
+        "no other batch reads what an attempt may have changed before it ends",
         at="StateCache.expect",
         old="current = standing.since == self._lives[partition] and partition in self._written",
         new="current = standing.since == self._lives[partition]",
