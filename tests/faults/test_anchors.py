@@ -191,6 +191,8 @@ def test_two_places_are_one_too_many() -> None:
     two = Source({"worker/store.py": STORE, "dsl/store.py": STORE})
     with pytest.raises(LostBugError, match=r"Choose one of `dsl\.store:Store\.admit`, `worker\.store:Store\.admit`"):
         two.edited([UNSORTED])
+    with pytest.raises(LostBugError, match=r"The text is in `dsl\.store:Store\.admit` \(dsl/store\.py:7\)\."):
+        Source({**two.files, "worker/store.py": STORE.replace("sorted", "list")}).edited([UNSORTED])
     chosen = two.edited([UNSORTED._replace(at="dsl:Store.admit")]).files
     assert [path for path, text in chosen.items() if text != STORE] == ["dsl/store.py"]
 

@@ -102,7 +102,9 @@ class Source(NamedTuple):
         if len(modules) > 1:
             name = edit.at.rpartition(":")[2]
             choices = ", ".join(f"`{module}:{name}`" for module in modules)
-            raise LostBugError(f"`{edit.at}` is defined in {len(modules)} modules. Choose one of {choices}.")
+            raise LostBugError(
+                f"`{edit.at}` is defined in {len(modules)} modules. Choose one of {choices}.{self._elsewhere(edit)}"
+            )
         return wanted
 
     def _definitions(self, *, sql: bool) -> Iterator[Definition]:
@@ -130,7 +132,10 @@ class Source(NamedTuple):
         return "\nThe text is in " + ", ".join(map(self._said, dict.fromkeys(smallest.values()))) + "."
 
     def _said(self, place: Definition) -> str:
-        prefix = "sql:" if place.path.endswith(".sql") else ""
+        """Return what `at` has to be for a definition, and its place."""
+        sql = place.path.endswith(".sql")
+        shared = {other.module for other in self._definitions(sql=sql) if other.name == place.name} != {place.module}
+        prefix = f"{place.module}:" if sql or shared else ""
         return f"`{prefix}{place.name}` ({place.path}:{_line(self.files[place.path], place.start)})"
 
     def _closest(self, places: Sequence[Definition], old: str) -> str:
@@ -180,7 +185,7 @@ def _fits(place: Definition, at: str) -> bool:
 
 @cache
 def _definitions(path: str, text: str) -> tuple[Definition, ...]:
-    """Return the definitions of one file, those within others included."""
+    """Return the definitions of one file, those in classes included."""
     if path.endswith(".sql"):
         return tuple(_queries(path, text))
     place = PurePosixPath(path).with_suffix("")
@@ -193,14 +198,15 @@ def _definitions(path: str, text: str) -> tuple[Definition, ...]:
 
 
 def _blocks(body: Iterable[ast.stmt], prefix: str) -> Iterator[tuple[str, int, int]]:
-    """Yield name, first line and last line of all functions and classes, and of constants outside of functions."""
+    """Yield name, first line and last line of functions, classes and constants, but not of those in a function."""
     for statement in body:
         last = statement.end_lineno or statement.lineno
         match statement:
             case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
                 first = min([statement.lineno, *(each.lineno for each in statement.decorator_list)])
                 yield prefix + statement.name, first, last
-                yield from _blocks(statement.body, f"{prefix}{statement.name}.")
+                inner = _blocks(statement.body, f"{prefix}{statement.name}.")
+                yield from inner if isinstance(statement, ast.ClassDef) else ()
             case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
                 yield prefix + name, statement.lineno, last
             case ast.If() | ast.Try():
