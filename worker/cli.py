@@ -411,15 +411,25 @@ _json_option = click.option("--json", "as_json", is_flag=True, help="Print a JSO
 @click.argument("subject", metavar="SUBJECT")
 @click.option("--tenant", "-t", required=True, metavar="TENANT", help="The tenant of the subject.")
 @click.option("--scope", "-s", metavar="SCOPE", help="That SUBJECT is a name in, such as team (default: all).")
+@click.option("--as-user", is_flag=True, help="Leave out what is not revealed yet, and say how many these are.")
+@click.option("--lang", "languages", multiple=True, metavar="LANG", help="Of titles in JSON, the best first.")
 @_json_option
-def progress(subject: str, tenant: str, scope: str | None, as_json: bool) -> None:  # noqa: FBT001
+def progress(
+    subject: str,
+    tenant: str,
+    scope: str | None,
+    as_user: bool,  # noqa: FBT001
+    languages: tuple[str, ...],
+    as_json: bool,  # noqa: FBT001
+) -> None:
     """Print where a user stands with every achievement (or a team, a tenant: whatever has a SUBJECT of that name).
 
     Of what repeats, status and progress are those of the current occurrence.
     """
     from worker.commands import listing  # noqa: PLC0415
 
-    _operate(lambda settings: listing.progress(settings, tenant, subject, scope, as_json=as_json))
+    asked = listing.Asked(tenant, subject, scope, languages, as_user)
+    _operate(lambda settings: listing.progress(settings, asked, as_json=as_json))
 
 
 @main.command()

@@ -54,13 +54,13 @@ class Asking:
 
     async def progress(self, name: str = "u1", tenant: str = "t1", scope: str | None = None) -> dict[str, Any]:
         self._capsys.readouterr()
-        await listing.progress(self._settings, tenant, name, scope, as_json=True)
+        await listing.progress(self._settings, listing.Asked(tenant, name, scope), as_json=True)
         out, self.err = self._capsys.readouterr()
         return {".".join(filter(None, (row["achievement"], row["tier"]))): row for row in json.loads(out)}
 
     async def text(self, name: str = "u1") -> dict[str, str]:
         self._capsys.readouterr()
-        await listing.progress(self._settings, "t1", name, None, as_json=False)
+        await listing.progress(self._settings, listing.Asked("t1", name), as_json=False)
         return {line.split()[1]: line for line in self._capsys.readouterr().out.splitlines() if len(line.split()) > 2}
 
     async def unlocks(self) -> list[dict[str, Any]]:

@@ -89,7 +89,8 @@ class Shown(Struct, frozen=True, kw_only=True):
     percent: Annotated[int | None, Meta(ge=0, le=100, description="100 exactly where it is earned or settling.")]
     held_back: Annotated[bool, Meta(description="Whether the condition holds and something else is missing.")]
     occurrence: Annotated[str | None, Meta(description="The current one, of what repeats.")]
-    last_occurrence: str | None
+    last_occurrence: Annotated[str | None, Meta(description="The last one that is earned, of what repeats.")]
+    last_earned_at: Annotated[Instant | None, Meta(description="When the last occurrence was earned.")]
     times: Annotated[int, Meta(ge=0, description="How many occurrences are earned.")]
     earned_at: Instant | None
     granted_at: Instant | None
@@ -250,6 +251,7 @@ class _Teller:
             held_back=reached.held_back,
             occurrence=item.occurrence,
             last_occurrence=None if item.last is None else item.last.occurrence or None,
+            last_earned_at=None if item.last is None else format_instant(item.last.earned_at),
             times=item.times,
             **_granted(item.unlock),
             next_tier=self._next(entry),
@@ -282,6 +284,7 @@ class _Teller:
             held_back=False,
             occurrence=row.occurrence or None,
             last_occurrence=row.occurrence or None if earned else None,
+            last_earned_at=format_instant(row.earned_at) if earned else None,
             times=int(earned),
             **_granted(row),
             next_tier=None,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from dsl.event import Event
 from dsl.filters import compile_test
 from dsl.judge import trait_getter
-from dsl.syntax import And, Not, Or, Predicate, Present
+from dsl.syntax import And, Compare, Member, Not, Or, Predicate, Present, Truth
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -45,19 +45,13 @@ def _known(predicate: Predicate, decimals: frozenset[str]) -> Eligible:
         case Or(parts=parts):
             some = tuple(_known(part, decimals) for part in parts)
             return lambda state: _not(_all(_not(known(state)) for known in some))
-        case _:
-            return _atom(predicate, decimals)
-
-
-def _atom(predicate: Predicate, decimals: frozenset[str]) -> Eligible:
-    getter = trait_getter(decimals)
-    test = compile_test(predicate, getter)
-    if isinstance(predicate, Not | And | Or):
-        raise AssertionError(predicate)
-    if isinstance(predicate, Present):
-        return lambda state: test(state, _NONE)
-    value = getter(predicate.left)
-    return lambda state: None if value(state, _NONE) is None else test(state, _NONE)
+        case Present():
+            test = compile_test(predicate, trait_getter(decimals))
+            return lambda state: test(state, _NONE)
+        case Compare(left=left) | Member(left=left) | Truth(left=left):
+            getter = trait_getter(decimals)
+            test, value = compile_test(predicate, getter), getter(left)
+            return lambda state: None if value(state, _NONE) is None else test(state, _NONE)
 
 
 def _not(value: bool | None) -> bool | None:  # noqa: FBT001 - it is the operand
