@@ -22,7 +22,8 @@ generation that this worker left, the subjects of that partition are as this wor
     HELD(h)    locked(k, n, any owner)           HELD(k)    new     `h` has lost its lock, or let go of it, and the
                                                                     worker does not know yet
     HELD(h)    committed(h)                      OURS(n+1)  same    `n` is the generation that `h` found
-    HELD(h)    failed(h)                         UNKNOWN    new     refused, rolled back, or of unknown outcome
+    HELD(h)    failed(h)                         UNKNOWN    same    refused, rolled back, or of unknown outcome: its
+                                                                    states stay void, for UNKNOWN ends in a new era
     any        committed(k), failed(k), `k` is   as it was  same    `k` was overtaken and has no say any more
                not the holder
 
@@ -34,8 +35,8 @@ uses them writes with a statement that does nothing unless the database shows th
 without a lock, if the partition is in OURS(g) still, where `g` is the generation before the read. If another owner has
 written in between, the database is past `g` and refuses the guarded write; if an attempt of ours has, `g` is gone.
 
-**What changes together.** `left`, `hold` and `era` of a record change in one step, and `left` and `hold` are never both
-set. No method awaits, so the writers of a worker can share one cache without a lock.
+**What changes together.** `left` and `hold` of a record change in one step and are never both set. Only `locked` begins
+an era. No method awaits, so the writers of a worker can share one cache without a lock.
 
 tests/worker/engine/test_state_cache_machine.py runs this table against a model of the database.
 """
@@ -208,9 +209,8 @@ class StateCache:
             partition.left = hold.generations[number] + 1
 
     def failed(self, hold: Hold) -> None:
-        """Note that an attempt has failed, or that its outcome is unknown: the states that it held are void."""
-        for _, partition in self._release(hold):
-            partition.era += 1
+        """Note that an attempt has failed, or that its outcome is unknown."""
+        self._release(hold)
 
     def _release(self, hold: Hold) -> list[tuple[int, _Partition]]:
         """End a hold; return the partitions (number, record) that no later attempt has taken from it."""
