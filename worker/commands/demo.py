@@ -56,7 +56,7 @@ def fixtures() -> Path:
     Raises:
         CommandError: this installation has none.
     """
-    folder = Path(__file__).resolve().parent.parent / "fixtures"
+    folder = Path(__file__).resolve().parents[2] / "fixtures"
     if not folder.is_dir():
         raise CommandError("this installation has no recorded streams", "run the demo in a clone of the repository")
     return folder
@@ -104,12 +104,24 @@ def _prepare(folder: Path) -> None:
         screen.out().print(f"an earlier demo was interrupted; going on with what is in {folder}")
 
 
+class _TimedStats(Stats):
+    """Stats that also keep the latency of each unlock: the summary shows exact percentiles."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.latencies: list[float] = []
+
+    def count_latency(self, seconds: float) -> None:
+        super().count_latency(seconds)
+        self.latencies.append(seconds)
+
+
 class _Show:
     """The line of progress, and what was measured."""
 
     def __init__(self, total: int) -> None:
         self.total = total
-        self.stats = Stats()
+        self.stats = _TimedStats()
         self.stored = 0
         self.steady: list[float] = []
         """Seconds from publish to unlock while events come at a steady pace."""
@@ -169,7 +181,7 @@ async def _run(settings: Settings, show: _Show, stop: anyio.Event, steady: list[
             publisher = Publisher(broker.client)
             await _publish_steadily(publisher, show, stop, _messages(settings, steady))
             await _caught_up(show, stop)
-            show.steady = list(show.stats.unlock_seconds)
+            show.steady = list(show.stats.latencies)
             show.flood = (monotonic(), show.stats.messages)
             await _publish(publisher, show, [] if stop.is_set() else _messages(settings, flood))
         published.set()
