@@ -6,7 +6,6 @@ Events that come in a message each are read as one array, with a number between 
 
 from __future__ import annotations
 
-import secrets
 from itertools import chain, repeat
 from operator import sub
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar, cast
@@ -38,11 +37,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_MARK: Final = secrets.randbits(62)
-"""Stands between events that came in a message each. Nobody knows it beforehand: whatever the bodies hold, none passes
-for two, and none swallows its neighbour."""
-_BETWEEN: Final = b",%d," % _MARK
-
 _decode: Final = msgspec.json.Decoder(list[Wire]).decode
 _decode_marked: Final = msgspec.json.Decoder(list[Wire | int]).decode
 
@@ -57,14 +51,20 @@ class Plain(NamedTuple):
 
 
 class PlainReader:
-    """The contract under one rule set; see `Contract` for what it is made of."""
+    """The contract under one rule set; see `Contract` for its arguments.
 
-    def __init__(self, readers: Mapping[str, Reader], *, prefix: str, skew: int) -> None:
+    `mark` stands between events that came in a message each, so no producer may know it: then no body can pass for two,
+    and none can swallow its neighbour. Without one, such messages are read one by one.
+    """
+
+    def __init__(self, readers: Mapping[str, Reader], *, prefix: str, skew: int, mark: int | None) -> None:
         self._readers = readers
         self._quick = {name: reader.quick for name, reader in readers.items()}
         self._types = {name: name for name in readers}
         self._prefix = prefix
         self._skew = skew
+        self._mark = mark
+        self._between = b",%d," % (mark or 0)
 
     def read(self, subjects: Sequence[str], bodies: Sequence[bytes], *, now: int, seqs: Iterable[int]) -> Plain | None:
         """Return the events of messages, all of which are arrays or none is; None where one needs a closer look.
@@ -79,9 +79,11 @@ class PlainReader:
 
     def _objects(self, subjects: Sequence[str], bodies: Sequence[bytes], now: int, seqs: Iterable[int]) -> Plain | None:
         """Read messages of one event each as one array, which costs half as much."""
-        joined = b"[" + _BETWEEN.join(bodies) + b"]"
+        if self._mark is None and len(bodies) > 1:
+            return None
+        joined = b"[" + self._between.join(bodies) + b"]"
         found = _decoded(_decode_marked, joined)
-        if found is None or len(found) != 2 * len(bodies) - 1 or found[1::2] != [_MARK] * (len(bodies) - 1):
+        if found is None or len(found) != 2 * len(bodies) - 1 or found[1::2] != [self._mark] * (len(bodies) - 1):
             return None
         wires = cast("list[Wire]", found[::2])
         return None if int in map(type, wires) else self._read(wires, (joined,), subjects, map(str, seqs), now)

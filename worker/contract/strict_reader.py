@@ -81,14 +81,14 @@ class Contract:
     """The contract under one rule set.
 
     `prefix` is the subject prefix whose next token is the tenant, `skew` how far ahead of the clock an event may be, in
-    microseconds.
+    microseconds, `mark` a secret number of up to 62 bits, for the bulk reader.
     """
 
-    def __init__(self, schemas: Mapping[str, EventSchema], *, prefix: str, skew: int) -> None:
+    def __init__(self, schemas: Mapping[str, EventSchema], *, prefix: str, skew: int, mark: int | None = None) -> None:
         self._readers = {name: Reader(schema) for name, schema in schemas.items()}
         self._prefix = prefix
         self._skew = skew
-        self.plain = PlainReader(self._readers, prefix=prefix, skew=skew)
+        self.plain = PlainReader(self._readers, prefix=prefix, skew=skew, mark=mark)
         """For many events at once."""
 
     def read(self, subject: str, body: bytes, *, now: int, seq: int = 0) -> list[Accepted | Rejected]:
