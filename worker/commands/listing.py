@@ -254,7 +254,9 @@ async def unlocks(
 
     async def work(store: Store) -> list[Listed]:
         async with store.transaction() as session:
-            return await session.rows(Listed, "listed_unlocks", tenant, subject, status, limit)
+            return await session.rows(
+                Listed, "listed_unlocks", tenant_id=tenant, subject=subject, status=status, limit=limit
+            )
 
     found = await patiently(settings, work)
     if as_json:
