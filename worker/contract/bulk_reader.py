@@ -1,6 +1,6 @@
-"""The quick way of the contract: many events at once, all of them plain. Pure, and total: no bytes raise anything.
+"""Reads many plain events at once. Pure, and total: no bytes raise anything.
 
-Nothing is refused here: where one of them asks for a closer look (worker/contract/strict_reader.py), none is read.
+It refuses nothing: if one message needs a closer look, it reads none, and worker/contract/strict_reader.py reads all.
 Events that come in a message each are read as one array, with a number between any two.
 """
 
@@ -47,7 +47,7 @@ class Plain(NamedTuple):
     events: list[Event]
     rows: list[str]
     sizes: list[int] | None = None
-    """Events of each message, where those are arrays; None where each is one event."""
+    """Number of events of each message, if messages are arrays; None if each is one event."""
 
 
 class PlainReader:
@@ -67,7 +67,7 @@ class PlainReader:
         self._between = b",%d," % (mark or 0)
 
     def read(self, subjects: Sequence[str], bodies: Sequence[bytes], *, now: int, seqs: Iterable[int]) -> Plain | None:
-        """Return the events of messages, all of which are arrays or none is; None where one needs a closer look.
+        """Return the events of messages, either all of them arrays or none; None if one needs a closer look.
 
         `now` is in microseconds, `seqs` are the places of the messages in the stream.
         """
@@ -89,7 +89,7 @@ class PlainReader:
         return None if int in map(type, wires) else self._read(wires, (joined,), subjects, map(str, seqs), now)
 
     def _arrays(self, subjects: Iterable[str], bodies: Sequence[bytes], now: int, seqs: Iterable[int]) -> Plain | None:
-        """Read arrays side by side: what is done for each message is done once."""
+        """Read arrays side by side, so that steps of a message are done once for all."""
         found = [_decoded(_decode, body) for body in bodies]
         arrays = [array for array in found if array is not None]
         if len(arrays) < len(bodies):
@@ -123,7 +123,7 @@ class PlainReader:
         return Plain(events, rows) if _are_short(wires, rows, texts) else None
 
     def _in_time(self, written: Sequence[str], instants: Sequence[int], now: int) -> bool:
-        """Tell whether instants are of the past, give or take the clocks' difference, and of any decent length."""
+        """Tell whether no instant is later than the clock and the skew allow, and none is written at great length."""
         if not instants:
             return True
         return max(instants) <= now + self._skew and max(map(len, written)) <= MAX_INSTANT_CHARACTERS
@@ -151,7 +151,7 @@ class PlainReader:
         return True
 
     def _fields_of(self, types: Sequence[str], payloads: Sequence[str | None]) -> list[dict[str, Value]] | None:
-        """Return the fields of each; None where one breaks the contract of its type."""
+        """Return the fields of each payload; None if one breaks the contract of its type."""
         quick = self._quick
         try:
             # At most types nothing is left to do once a payload is decoded: a call less for each event.
@@ -186,12 +186,12 @@ def _nothing(payload: str) -> dict[str, Value]:
 
 
 def each_of(values: Iterable[T], sizes: Iterable[int]) -> Iterator[T]:
-    """Yield each value so many times."""
+    """Yield each value as many times as its size says."""
     return chain.from_iterable(map(repeat, values, sizes))
 
 
 def _decoded(decode: Callable[[bytes], list[T]], body: bytes) -> list[T] | None:
-    """Return an array's elements; None where text or form need a closer look."""
+    """Return an array's elements; None if text or form need a closer look."""
     if (b"\\" in body and b"\\u0000" in body) or no_utf8(body) is not None:
         return None
     try:

@@ -27,8 +27,8 @@ generation that this worker left, the subjects of that partition are as this wor
     any        committed(k), failed(k), `k` is   as it was  same    `k` was overtaken and has no say any more
                not the holder
 
-**Reads.** `expected_state` and `expected_generation` answer in OURS alone. Their answers may be out of date; whoever
-uses them writes with a statement that does nothing unless the database shows that generation and our name.
+**Reads.** `expected_state` and `expected_generation` answer in OURS alone. Their answers may be out of date; an
+attempt that uses them writes with a statement that does nothing unless the database shows that generation and our name.
 `locked_state` answers the holder in HELD: it has the lock, so its answers are the truth.
 
 **Writes.** `add_locked` adds a state that the holder has read under its lock. `add_unlocked` adds one that was read

@@ -124,6 +124,6 @@ BUGS: Final[tuple[Bug, ...]] = (
         at="exact",
         old="number = Decimal(text)",
         new="number = Decimal(repr(float(text)))",
-        tests=("worker/test_payload.py",),
+        tests=("dsl/test_payload.py",),
     ),
 )
