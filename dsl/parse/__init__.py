@@ -181,10 +181,10 @@ def _complete(reading: Reading, text: str, start: int, stop: int) -> None:
     start = max(start, reading.done)
     if reading.open or not text[start:stop].strip():
         return
-    told = list(reading.problems)
+    known = list(reading.problems)
     reading.broken = False
     _read_from(text, start, stop)
-    reading.problems[:] = told
+    reading.problems[:] = known
     reading.open.clear()
 
 

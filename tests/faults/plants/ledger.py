@@ -90,7 +90,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         "one_mark_for_all",
         "no body passes for two when many are read as one",
         at="PlainReader._objects",
-        old="or found[1::2] != [_MARK] * (len(bodies) - 1)",
+        old="or found[1::2] != [self._mark] * (len(bodies) - 1)",
         new="",
         tests=("worker/contract/test_bulk_reader.py",),
     ),
