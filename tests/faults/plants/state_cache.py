@@ -89,8 +89,8 @@ BUGS: Final[tuple[Bug, ...]] = (
         "overtaken_attempt_adds_states",
         "an overtaken attempt adds no state",
         at="StateCache.add_locked",
-        old="if state.era == self._partitions[state.partition].era:",
-        new="if self._partitions[state.partition].era:",
+        old="state.era = hold.eras[state.partition]",
+        new="state.era = self._partitions[state.partition].era",
         tests=(MACHINE,),
     ),
     Bug(
@@ -99,14 +99,6 @@ BUGS: Final[tuple[Bug, ...]] = (
         at="StateCache.reserve",
         old="partition.take(hold, state.partition, partition.left)",
         new="hold.generations[state.partition] = partition.left",
-        tests=(MACHINE,),
-    ),
-    Bug(
-        "cache_forgets_at_every_lock",
-        "states stay in the cache while only this worker writes",
-        at="StateCache.locked",
-        old="known.left != generation or owner != self.owner",
-        new="known.left != generation or owner == self.owner",
         tests=(MACHINE,),
     ),
     # -- late events in place --
