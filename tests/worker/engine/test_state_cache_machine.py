@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from dsl.outcome import Subject
-from tests.reference.draw_settings import thorough
 from worker.engine.state_cache import Hold, StateCache, SubjectState
 
 if TYPE_CHECKING:
@@ -343,4 +342,4 @@ class Machine(RuleBasedStateMachine):
 
 TestStateCache = Machine.TestCase
 # Shrinking takes minutes, and a step that fails says which transition is wrong: add Phase.shrink to have it shorter.
-TestStateCache.settings = settings(thorough(300), stateful_step_count=40, phases=[Phase.generate])
+TestStateCache.settings = settings(max_examples=300, stateful_step_count=40, deadline=None, phases=[Phase.generate])
