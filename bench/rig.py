@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import asyncpg
-import nats
 from nats.errors import Error as NatsError
 from nats.js.errors import APIError
 
 from bench.events import prefix_of
 from bench.processes import BenchError, cpu_seconds
+from worker.broker.choice import new_client
 from worker.broker.streams import open_broker
 from worker.local.embedded import DATABASE, embedded
 from worker.local.sandbox import deploy
@@ -239,7 +239,8 @@ async def rig(folder: Path | None = None) -> AsyncGenerator[Rig]:
     try:
         async with embedded(place, durable=True) as servers:
             admin = await asyncpg.connect(servers.url_of(DATABASE))
-            client = await nats.connect(servers.nats_url)
+            client = new_client()
+            await client.connect(servers.nats_url)
             try:
                 await _check_durable(admin)
                 yield Rig(servers, client, admin)
