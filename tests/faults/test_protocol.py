@@ -34,7 +34,7 @@ from worker.store import Session, Store, UnavailableError, open_store
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 
-    from worker.broker.announce import Announcement, Announced
+    from worker.broker.announce import Announced, Announcement
     from worker.contract.message import Message
     from worker.engine.batch import Batch, DeadLetter
     from worker.pipeline.pipeline import Committed

@@ -32,7 +32,6 @@ from worker.app import run
 from worker.broker import connection as connecting
 from worker.broker import pull
 from worker.broker.announce import Announcement
-from worker.broker.client import BrokerClient
 from worker.broker.private import FastClient
 from worker.broker.publish import Outgoing, Publisher
 from worker.broker.streams import Broker, BrokerAwayError, BrokerMismatchError, open_broker
@@ -46,6 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator, Sequence
     from pathlib import Path
 
+    from worker.broker.client import BrokerClient
     from worker.contract.message import Message
 
 pytestmark = pytest.mark.anyio

@@ -30,7 +30,7 @@ from worker.store import open_store
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
-    from worker.broker.announce import Announcement, Announced
+    from worker.broker.announce import Announced, Announcement
 
 pytestmark = pytest.mark.anyio
 

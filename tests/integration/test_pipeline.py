@@ -14,7 +14,7 @@ from worker.admin.erasure import erase_user
 from worker.admin.results import read_results
 from worker.admin.revocation import revoke
 from worker.app import wall_clock
-from worker.broker.announce import Announcement, Announced
+from worker.broker.announce import Announced, Announcement
 from worker.broker.streams import open_broker
 from worker.engine.batch import decode
 from worker.engine.state_cache import StateCache

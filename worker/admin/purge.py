@@ -20,7 +20,7 @@ from worker.contract.partition import token
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from worker.broker.api import Asks
+    from worker.broker.client import BrokerClient
     from worker.settings import Settings
 
 T = TypeVar("T")
@@ -87,11 +87,11 @@ async def purge_streams(settings: Settings, tenant: str, user: str) -> Purged:
     return Purged(events, announcements)
 
 
-async def _purge(client: Asks, stream: str, subjects: str) -> int:
+async def _purge(client: BrokerClient, stream: str, subjects: str) -> int:
     return (await _ask(client, f"STREAM.PURGE.{stream}", _Count(), {"filter": subjects})).purged
 
 
-async def _subjects(client: Asks, stream: str, subjects: str) -> list[str]:
+async def _subjects(client: BrokerClient, stream: str, subjects: str) -> list[str]:
     """Return the subjects of a stream that a filter lets pass, however many."""
     found: set[str] = set()
     more = True
@@ -104,7 +104,7 @@ async def _subjects(client: Asks, stream: str, subjects: str) -> list[str]:
     return sorted(found)
 
 
-async def _is_of(client: Asks, stream: str, subject: str, tenant: str, user: str) -> bool:
+async def _is_of(client: BrokerClient, stream: str, subject: str, tenant: str, user: str) -> bool:
     """Tell whether the announcement on a subject is a user's; a team may have the same name."""
     there = await last_message(client, stream, subject)
     try:
@@ -114,7 +114,7 @@ async def _is_of(client: Asks, stream: str, subject: str, tenant: str, user: str
     return (said.scope, said.tenant_id, said.subject) == ("user", tenant, user)
 
 
-async def _ask(client: Asks, what: str, missing: T, asked: Mapping[str, object]) -> T:
+async def _ask(client: BrokerClient, what: str, missing: T, asked: Mapping[str, object]) -> T:
     """Ask JetStream, for an answer of the type of `missing`; return that if there is no such stream."""
     try:
         return await ask(client, what, type(missing), asked)

@@ -12,14 +12,14 @@ import structlog
 
 from worker.broker.api import REQUEST_SECONDS, ApiError, last_message
 from worker.broker.errors import OUT_OF_REACH, BrokerAwayError, in_words
-from worker.broker.window import EXPECTED_LAST, EXPECTED_STREAM, LOST, MESSAGE_ID, Fate, Outgoing
+from worker.broker.window import EXPECTED_LAST, EXPECTED_STREAM, LOST, MESSAGE_ID, NEW, Fate
 from worker.contract.message import parse_headers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from collections.abc import Set as AbstractSet
 
-    from worker.broker.api import Asks
+    from worker.broker.client import BrokerClient
     from worker.broker.window import Answer, Window
 
 ANSWER_SECONDS: Final = REQUEST_SECONDS
@@ -65,15 +65,16 @@ def judge(announcements: Sequence[Announcement], answers: Sequence[Answer | None
     failed: dict[str, str] = {}
     taken: set[str] = set()
     for one, answer in zip(announcements, answers, strict=True):
-        match None if answer is None else answer.fate:
-            case Fate.NEW | Fate.COPY as fate:
-                new[one.id] = fate is Fate.NEW
-            case Fate.TAKEN:
-                taken.add(one.id)
-            case Fate.REFUSED:
-                refused[one.id] = answer.said if answer is not None else ""
-            case _:
-                failed[one.id] = SILENCE if answer is None else answer.said
+        if answer is NEW:
+            new[one.id] = True
+        elif answer is None:
+            failed[one.id] = SILENCE
+        elif answer.fate is Fate.COPY:
+            new[one.id] = False
+        elif answer.fate is Fate.TAKEN:
+            taken.add(one.id)
+        else:
+            (refused if answer.fate is Fate.REFUSED else failed)[one.id] = answer.said
     if failed and not (new or taken):
         silent = f"{sum(answer is None for answer in answers)} announcements were not answered"
         raise BrokerAwayError(next((said for said in failed.values() if said != SILENCE), silent))
@@ -87,7 +88,7 @@ class Announcer:
         self._window = window
         self._stream = stream
 
-    async def announce(self, client: Asks, announcements: Sequence[Announcement]) -> Announced:
+    async def announce(self, client: BrokerClient, announcements: Sequence[Announcement]) -> Announced:
         """Publish announcements, all at once; return what became of each, with nothing in `taken`.
 
         Raises:
@@ -115,9 +116,9 @@ class Announcer:
         return Announced(new, refused)
 
     async def _round(self, announcements: Sequence[Announcement]) -> Announced:
-        stream = self._stream
+        begin = f"NATS/1.0\r\n{EXPECTED_STREAM}: {self._stream}\r\n{MESSAGE_ID}: "
         messages = [
-            Outgoing(subject, body, None, {EXPECTED_STREAM: stream, MESSAGE_ID: name, EXPECTED_LAST: str(after)})
+            (subject, f"{begin}{name}\r\n{EXPECTED_LAST}: {after}\r\n\r\n".encode(), body)
             for subject, body, name, after in announcements
         ]
         this = await self._window.answers(messages, ANSWER_SECONDS)
@@ -125,7 +126,7 @@ class Announcer:
             raise BrokerAwayError(LOST)
         return judge(announcements, this.answers)
 
-    async def _behind(self, client: Asks, refused: Announcement) -> Announcement | None:
+    async def _behind(self, client: BrokerClient, refused: Announcement) -> Announcement | None:
         """Return an announcement to be made behind what stands on its subject; None if that is the announcement.
 
         A producer can name the subject of an unlock as its reply subject. The broker writes its answer there and asks

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 
 from worker.broker.errors import BrokerAwayError
 
 if TYPE_CHECKING:
-    from worker.broker.client import Msg
+    from worker.broker.client import BrokerClient
 
 T = TypeVar("T")
 
@@ -60,15 +60,7 @@ class _Found(msgspec.Struct):
     message: StoredMessage
 
 
-class Asks(Protocol):
-    """What can send a request: a client."""
-
-    async def request(self, subject: str, payload: bytes = b"", timeout: float = 0.5) -> Msg:  # noqa: ASYNC109 - as nats-py has it
-        """Send a request and return the answer."""
-        ...
-
-
-async def ask(client: Asks, what: str, shape: type[T], asked: object = None) -> T:
+async def ask(client: BrokerClient, what: str, shape: type[T], asked: object = None) -> T:
     """Send a request to `$JS.API.<what>` and return the answer in a shape that msgspec decodes to.
 
     Raises:
@@ -77,7 +69,7 @@ async def ask(client: Asks, what: str, shape: type[T], asked: object = None) -> 
         nats.errors.Error, TimeoutError, OSError: no answer.
     """
     body = b"" if asked is None else msgspec.json.encode(asked)
-    said: Any = await client.request(f"$JS.API.{what}", body, timeout=REQUEST_SECONDS)
+    said = await client.request(f"$JS.API.{what}", body, timeout=REQUEST_SECONDS)
     try:
         fault = msgspec.json.decode(said.data, type=_Failure).error
         if fault is None:
@@ -87,7 +79,7 @@ async def ask(client: Asks, what: str, shape: type[T], asked: object = None) -> 
     raise ApiError(what, fault)
 
 
-async def last_message(client: Asks, stream: str, subject: str) -> StoredMessage | None:
+async def last_message(client: BrokerClient, stream: str, subject: str) -> StoredMessage | None:
     """Return the last message on a subject, None where the stream has none.
 
     Raises:

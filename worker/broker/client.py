@@ -25,6 +25,7 @@ from nats.errors import ConnectionClosedError, ConnectionReconnectingError
 from worker.broker.error_text import Kind, kind_of
 from worker.broker.errors import GARBLED, OUT_OF_REACH
 from worker.broker.protocol import header_block, too_large
+from worker.contract.message import parse_headers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -167,10 +168,10 @@ class BrokerClient(Client):
         if not self.is_connected or self.is_draining_pubs:
             raise ConnectionReconnectingError
         unsent: dict[str, str] = {}
-        for subject, reply, headers, body in messages:
-            size = len(header_block(headers)) + len(body)
+        for subject, reply, block, body in messages:
+            size = len(block) + len(body)
             if size > self.max_payload:
                 unsent[reply] = too_large(size, self.max_payload)
             else:
-                await self.publish(subject, body, reply, {**headers} or None)
+                await self.publish(subject, body, reply, parse_headers(block) or None)
         return unsent

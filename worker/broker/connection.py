@@ -27,7 +27,7 @@ from worker.urls import redacted, servers_of, shown
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from worker.broker.client import BrokerClient, Msg, Subscription
+    from worker.broker.client import BrokerClient, Msg
     from worker.broker.protocol import Sent
     from worker.settings import Settings
 
@@ -63,9 +63,6 @@ log = structlog.get_logger()
 
 class Watcher:
     """Is called with what becomes of the connection."""
-
-    def lost(self) -> None:
-        """The connection is gone: what was asked on it is not answered."""
 
     async def returned(self) -> None:
         """There is another connection, with all bindings."""
@@ -178,7 +175,6 @@ class Connection:
         self._note(because)
         self._client.abandon()
         self.window.lose()
-        self._watcher.lost()
         if monotonic() - self._made_at > STEADY_SECONDS:
             self._pauses = delays(longest=LONGEST_PAUSE)
         # Also before the first attempt: workers that have lost the same server should not return in one instant.
@@ -294,11 +290,13 @@ class Connection:
         """Return a subject for answers that no other client listens on."""
         return self._client.new_inbox()
 
-    async def subscribe(self, subject: str, *, cb: Callable[[Msg], Awaitable[None]]) -> LastingSubscription:
+    async def subscribe(self, subject: str, *, cb: Callable[[Msg], Awaitable[None]]) -> None:
         """Call back for each message on a subject from now on, over whatever client there is."""
-        lasting = LastingSubscription(self, subject, cb)
-        await self.bind(lasting.bind)
-        return lasting
+
+        async def listen(client: BrokerClient) -> None:
+            await client.subscribe(subject, cb=cb)  # pyright: ignore[reportUnknownMemberType]
+
+        await self.bind(listen)
 
     async def publish_all(self, messages: Sequence[Sent]) -> dict[str, str]:
         """Publish messages in one write; return by reply subject why some were not sent.
@@ -315,26 +313,3 @@ class Connection:
             nats.errors.Error: no answer says that it has.
         """
         await self._client.answer(ANSWER_SECONDS)
-
-
-class LastingSubscription:
-    """A subscription that outlives clients."""
-
-    def __init__(self, connection: Connection, subject: str, cb: Callable[[Msg], Awaitable[None]]) -> None:
-        self._connection = connection
-        self._subject = subject
-        self._cb = cb
-        self._subscription: Subscription | None = None
-
-    async def bind(self, client: BrokerClient) -> None:
-        """Subscribe on one client."""
-        self._subscription = await client.subscribe(self._subject, cb=self._cb)  # pyright: ignore[reportUnknownMemberType]
-
-    async def unsubscribe(self) -> None:
-        """End it, on this client and on all that follow."""
-        self._connection.unbind(self.bind)
-        if self._subscription is not None:
-            try:
-                await self._subscription.unsubscribe()
-            except OUT_OF_REACH as error:
-                log.debug("not unsubscribed", said=in_words(error))

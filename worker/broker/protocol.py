@@ -30,11 +30,11 @@ _FEW: Final = 8
 
 
 class Sent(NamedTuple):
-    """A message to publish. Its subjects, header names and values hold no line end: we make them."""
+    """A message to publish, with its block of headers, b"" for none. We make its subjects: they hold no line end."""
 
     subject: str
     reply: str
-    headers: Mapping[str, str]
+    block: bytes
     body: bytes
 
 
@@ -187,16 +187,14 @@ def frames_of(messages: Sequence[Sent], most: int) -> tuple[bytes, dict[str, str
     """
     frames: list[bytes] = []
     unsent: dict[str, str] = {}
-    for message in messages:
-        block = header_block(message.headers)
-        size = len(block) + len(message.body)
+    for subject, reply, block, body in messages:
+        size = len(block) + len(body)
         if size > most:
-            unsent[message.reply] = too_large(size, most)
+            unsent[reply] = too_large(size, most)
         elif block:
-            line = f"HPUB {message.subject} {message.reply} {len(block)} {size}\r\n"
-            frames += (line.encode(), block, message.body, _END)
+            frames += (f"HPUB {subject} {reply} {len(block)} {size}\r\n".encode(), block, body, _END)
         else:
-            frames += (f"PUB {message.subject} {message.reply} {size}\r\n".encode(), message.body, _END)
+            frames += (f"PUB {subject} {reply} {size}\r\n".encode(), body, _END)
     return b"".join(frames), unsent
 
 

@@ -12,7 +12,7 @@ from worker.broker.consumer import Existing, enough_pending, unfit
 from worker.broker.errors import OUT_OF_REACH, BrokerAwayError, BrokerMismatchError, in_words
 
 if TYPE_CHECKING:
-    from worker.broker.api import Asks
+    from worker.broker.client import BrokerClient
     from worker.settings import Settings
 
 _NANOSECONDS: Final = 1_000_000_000
@@ -30,7 +30,7 @@ class Consumer(msgspec.Struct):
     """Messages that were delivered and not acknowledged yet."""
 
 
-async def ensure(client: Asks, settings: Settings) -> Existing:
+async def ensure(client: BrokerClient, settings: Settings) -> Existing:
     """Make the streams and the consumer where they are missing; return the consumer's configuration.
 
     Raises:
@@ -53,7 +53,7 @@ async def ensure(client: Asks, settings: Settings) -> Existing:
     return existing
 
 
-async def consumer_info(client: Asks, settings: Settings) -> Consumer:
+async def consumer_info(client: BrokerClient, settings: Settings) -> Consumer:
     """Return what JetStream says about the consumer.
 
     Raises:
@@ -62,7 +62,7 @@ async def consumer_info(client: Asks, settings: Settings) -> Consumer:
     return await ask(client, f"CONSUMER.INFO.{settings.input_stream}.{settings.consumer}", Consumer)
 
 
-async def _ensure_stream(client: Asks, settings: Settings, name: str, prefix: str) -> None:
+async def _ensure_stream(client: BrokerClient, settings: Settings, name: str, prefix: str) -> None:
     try:
         await ask(client, f"STREAM.INFO.{name}", dict[str, Any])
     except ApiError as error:
@@ -79,7 +79,7 @@ async def _ensure_stream(client: Asks, settings: Settings, name: str, prefix: st
         log.info("made stream", stream=name, subjects=f"{prefix}.>")
 
 
-async def _ensure_consumer(client: Asks, settings: Settings) -> Consumer:
+async def _ensure_consumer(client: BrokerClient, settings: Settings) -> Consumer:
     try:
         return await consumer_info(client, settings)
     except ApiError as error:

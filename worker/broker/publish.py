@@ -123,7 +123,7 @@ class Publisher:
         """Send messages together; while the broker is away, try again."""
         while True:
             try:
-                return await self._window.send(messages)
+                return await self._window.send([one.parts for one in messages])
             except OUT_OF_REACH as error:
                 self._check_patience(in_words(error))
             await anyio.sleep(RETRY_SECONDS)

@@ -236,7 +236,7 @@ class Broker(Puller, Watcher):
         """
         try:
             this = await self._connection.window.answers(
-                [Outgoing(subject, body, message_id, headers or {})], REQUEST_SECONDS
+                [Outgoing(subject, body, message_id, headers or {}).parts], REQUEST_SECONDS
             )
         except OUT_OF_REACH as error:
             raise BrokerAwayError(in_words(error)) from error

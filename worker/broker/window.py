@@ -10,18 +10,22 @@ Who publishes keeps the number on their way bounded: 500 unlocks or corrections,
 from __future__ import annotations
 
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import anyio
 import msgspec
 
 from worker.broker.api import SERVER_AT_FAULT, WRONG_LAST_SEQUENCE, Fault
-from worker.broker.protocol import Sent
+from worker.broker.protocol import Sent, header_block
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
-    from worker.broker.client import Msg
+    from worker.broker.client import BrokerClient, Msg
+    from worker.broker.connection import Connection
+
+    Parts = tuple[str, bytes, bytes]
+    """Subject, block of headers (b"" for none) and body of a message."""
 
 MESSAGE_ID: Final = "Nats-Msg-Id"
 """The header by which the broker drops copies, for as long as the stream's duplicate window."""
@@ -37,6 +41,13 @@ class Outgoing(NamedTuple):
     body: bytes
     id: str | None = None
     headers: Mapping[str, str] = {}
+    """Others than the message id. We make their names and values: they hold no line end."""
+
+    @property
+    def parts(self) -> Parts:
+        """What a window sends."""
+        headers = self.headers if self.id is None else {MESSAGE_ID: self.id, **self.headers}
+        return self.subject, header_block(headers), self.body
 
 
 class Fate(Enum):
@@ -75,7 +86,7 @@ class _Ack(msgspec.Struct):
 
 
 _read = msgspec.json.Decoder(_Ack).decode
-_NEW: Final = Answer(Fate.NEW)
+NEW: Final = Answer(Fate.NEW)
 _COPY: Final = Answer(Fate.COPY)
 _UNHEARD: Final = Answer(Fate.UNHEARD, 0, "no stream keeps what is published there")
 
@@ -90,7 +101,7 @@ def read_answer(body: bytes) -> Answer:
         return Answer(Fate.FAULT, 0, f"its answer cannot be read: {error}")
     fault = ack.error
     if fault is None:
-        return _COPY if ack.duplicate else _NEW
+        return _COPY if ack.duplicate else NEW
     if fault.err_code == WRONG_LAST_SEQUENCE:
         fate = Fate.TAKEN
     else:
@@ -102,7 +113,8 @@ class Round:
     """Messages that were sent together, until each has its answer or the connection is lost."""
 
     def __init__(self, first: int, size: int) -> None:
-        self.keys = range(first, first + size)
+        self.first = first
+        """The number of the first message; the others follow."""
         self.missing = size
         self.answers: list[Answer | None] = [None] * size
         """In the order of the messages; None for no answer yet."""
@@ -130,32 +142,16 @@ class Round:
             await self._done.wait()
 
 
-class Link(Protocol):
-    """What a window publishes over: a connection or a client."""
-
-    def new_inbox(self) -> str:
-        """Return a subject for answers that no other client listens on."""
-        ...
-
-    async def subscribe(self, subject: str, *, cb: Callable[[Msg], Awaitable[None]]) -> object:
-        """Call back for each message on a subject."""
-        ...
-
-    async def publish_all(self, messages: Sequence[Sent]) -> dict[str, str]:
-        """Publish messages; return by reply subject why some were not sent."""
-        ...
-
-
 class Window:
-    """Messages on their way over one link, and which answers are waited for."""
+    """Messages on their way over a connection, or one client, and the answers that are waited for."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Connection | BrokerClient) -> None:
         self._link = link
         self._inbox = ""
         self._waiting: dict[str, tuple[Round, int]] = {}
         self._number = 0
 
-    async def send(self, messages: Sequence[Outgoing]) -> Round:
+    async def send(self, messages: Sequence[Parts]) -> Round:
         """Send messages, in order and together; `forget` the round when it is over.
 
         Raises:
@@ -163,16 +159,15 @@ class Window:
         """
         if not self._inbox:
             inbox = self._link.new_inbox()
-            await self._link.subscribe(f"{inbox}.*", cb=self._on_answer)
+            await self._link.subscribe(f"{inbox}.*", cb=self._on_answer)  # pyright: ignore[reportUnknownMemberType]
             self._inbox = inbox
         this = Round(self._number, len(messages))
         self._number += len(messages)
         sent: list[Sent] = []
-        for place, (key, (subject, body, message_id, headers)) in enumerate(zip(this.keys, messages, strict=True)):
-            self._waiting[str(key)] = (this, place)
-            if message_id is not None:
-                headers = {MESSAGE_ID: message_id, **headers}  # noqa: PLW2901 - with its id
-            sent.append(Sent(subject, f"{self._inbox}.{key}", headers, body))
+        for place, (subject, block, body) in enumerate(messages):
+            key = str(this.first + place)
+            self._waiting[key] = (this, place)
+            sent.append(Sent(subject, f"{self._inbox}.{key}", block, body))
         try:
             unsent = await self._link.publish_all(sent)
         except BaseException:
@@ -182,7 +177,7 @@ class Window:
             self._take(reply, Answer(Fate.REFUSED, 0, said))
         return this
 
-    async def answers(self, messages: Sequence[Outgoing], seconds: float) -> Round:
+    async def answers(self, messages: Sequence[Parts], seconds: float) -> Round:
         """Send messages and wait for all answers, for so many seconds at most.
 
         Raises:
@@ -197,8 +192,9 @@ class Window:
 
     def forget(self, one: Round) -> None:
         """Wait for no more answers to a round."""
-        for key in one.keys:
-            self._waiting.pop(str(key), None)
+        if one.missing:
+            for place in range(len(one.answers)):
+                self._waiting.pop(str(one.first + place), None)
 
     def lose(self) -> None:
         """End all rounds: the connection is lost, and what was asked on it is not answered."""
@@ -206,14 +202,11 @@ class Window:
             one.lose()
 
     async def _on_answer(self, msg: Msg) -> None:
-        self.take(msg.subject, msg.data)
-
-    def take(self, subject: str, body: bytes) -> None:
-        """Take what arrives below the inbox."""
-        self._take(subject, read_answer(body))
+        self._take(msg.subject, read_answer(msg.data))
 
     def _take(self, subject: str, answer: Answer) -> None:
-        # One that comes too late belongs to no round any more.
-        if (waiting := self._waiting.pop(subject.rpartition(".")[2], None)) is not None:
+        """Take the answer that arrived on a subject below the inbox; one that comes too late belongs to no round."""
+        waiting = self._waiting.pop(subject.rpartition(".")[2], None)
+        if waiting is not None:
             one, place = waiting
             one.take(place, answer)
