@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
     from asyncpg import Connection
-    from nats.aio.client import Client
     from nats.js.api import ConsumerInfo
 
+    from worker.broker.client import BrokerClient
     from worker.local.embedded import Servers
 
 RULES: Final = Path(__file__).with_name("rules.ach")
@@ -77,7 +77,7 @@ class Arena:
         self._rig = rig
 
     @property
-    def client(self) -> Client:
+    def client(self) -> BrokerClient:
         """The benchmark's own connection to the broker."""
         return self._rig.client
 
@@ -151,7 +151,7 @@ class Arena:
 class Rig:
     """Running servers. Made by `rig`."""
 
-    def __init__(self, servers: Servers, client: Client, admin: Connection) -> None:
+    def __init__(self, servers: Servers, client: BrokerClient, admin: Connection) -> None:
         self.servers: Final = servers
         self.client: Final = client
         self.admin: Final = admin

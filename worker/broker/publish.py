@@ -9,11 +9,10 @@ from collections import deque
 from contextlib import suppress
 from itertools import islice
 from time import monotonic
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import anyio
 import anyio.lowlevel
-import msgspec
 
 from worker.broker.api import ApiError, ask
 from worker.broker.errors import OUT_OF_REACH, BrokerAwayError, in_words
@@ -51,14 +50,6 @@ class Refused(NamedTuple):
     said: str
 
 
-class _StreamConfig(msgspec.Struct):
-    max_msg_size: int = -1
-
-
-class _StreamInfo(msgspec.Struct):
-    config: _StreamConfig
-
-
 async def announcement_limit(settings: Settings) -> int | None:
     """Return the bytes that one announcement may have, with headers; None where no broker says so within seconds."""
     limit = None
@@ -66,9 +57,9 @@ async def announcement_limit(settings: Settings) -> int | None:
         async with connected_once(settings, seconds=LIMIT_SECONDS) as client:
             limit = client.max_payload
             with suppress(ApiError):  # no stream yet: the worker makes it without a limit
-                info = await ask(client, f"STREAM.INFO.{settings.unlock_stream}", _StreamInfo)
-                if info.config.max_msg_size >= 0:
-                    limit = min(limit, info.config.max_msg_size)
+                info = await ask(client, f"STREAM.INFO.{settings.unlock_stream}", dict[str, Any])
+                if (most := int(info["config"].get("max_msg_size", -1))) >= 0:
+                    limit = min(limit, most)
     return limit
 
 

@@ -6,16 +6,16 @@ Both outboxes do it alike, that of grants and that of corrections. When each row
 from __future__ import annotations
 
 from time import monotonic
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import structlog
 
 from worker.broker.errors import BrokerAwayError
+from worker.engine.announcement import Claimed, Correction
 from worker.engine.refusals import FullError, Refusals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from uuid import UUID
 
     from worker.broker.announce import Announcement
     from worker.broker.streams import Broker
@@ -24,20 +24,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 
-class Row(Protocol):
-    """A row of an outbox."""
-
-    @property
-    def unlock_id(self) -> UUID: ...  # noqa: D102 - the column
-    @property
-    def tenant_id(self) -> str: ...  # noqa: D102
-    @property
-    def subject(self) -> str: ...  # noqa: D102
-    @property
-    def achievement(self) -> str: ...  # noqa: D102
-
-
-R = TypeVar("R", bound=Row)
+R = TypeVar("R", Claimed, Correction)
 
 
 class Gate(Generic[R]):
