@@ -178,7 +178,7 @@ async def test_a_task_of_the_library_that_ends_is_noticed(
 
 async def stats_of(clients: Sequence[object], number: int) -> None:
     with anyio.fail_after(PATIENCE):
-        while len(clients) < number:  # noqa: ASYNC110 - the library is patched, and tells nobody
+        while len(clients) < number:  # noqa: ASYNC110 - a patched method calls nothing back
             await anyio.sleep(0.02)
 
 

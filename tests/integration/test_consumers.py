@@ -82,7 +82,7 @@ async def config_of(engine: Engine) -> dict[str, Any]:
 async def test_a_worker_works_within_the_limits_of_an_operators_consumer(
     engine: Engine, limit: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Whoever waits for what a request over the limits brings waits too long.
+    # A request over the limits brings nothing: waiting for it takes too long.
     monkeypatch.setattr(pull, "SILENCE_SECONDS", 2 * PATIENCE)
     before = await make(engine, **limit)
     with structlog.testing.capture_logs() as logs:

@@ -236,8 +236,8 @@ async def test_what_the_broker_refuses_holds_back_its_own_unlock_alone(
 
     async def choosy(broker: Broker, announcements: Sequence[Announcement]) -> Announced:
         wrong = {one.id: "too large" for one in announcements if b'"u1"' in one.body and b'"clean"' in one.body}
-        told = await announce(broker, [one for one in announcements if one.id not in wrong])
-        return told._replace(refused=wrong)
+        said = await announce(broker, [one for one in announcements if one.id not in wrong])
+        return said._replace(refused=wrong)
 
     with monkeypatch.context() as patched:
         patched.setattr(Broker, "announce", choosy)
@@ -263,8 +263,8 @@ async def test_a_correction_waits_for_the_grant(engine: Engine, monkeypatch: pyt
 
     async def choosy(broker: Broker, announcements: Sequence[Announcement]) -> Announced:
         wrong = {one.id: "too large" for one in announcements if b'"kind":"granted"' in one.body}
-        told = await announce(broker, [one for one in announcements if one.id not in wrong])
-        return told._replace(refused=wrong)
+        said = await announce(broker, [one for one in announcements if one.id not in wrong])
+        return said._replace(refused=wrong)
 
     async with notifier_on(engine) as notifier:
         with monkeypatch.context() as patched:

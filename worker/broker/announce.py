@@ -133,7 +133,7 @@ class Announcer:
         for no permission.
         """
         there = await last_message(client, self._stream, refused.subject)
-        # An answer of the broker has no message id. Whoever sets one has permission to publish there.
+        # An answer of the broker has no message id. A client that sets one has permission to publish there.
         if there is None or MESSAGE_ID in parse_headers(there.hdrs):
             return None
         log.warning("something else stood where an unlock is announced", subject=refused.subject, seq=there.seq)

@@ -81,8 +81,12 @@ class BrokerClient(Client):
         if first.scheme in {"ws", "wss"}:  # the broker does not name the addresses of its websockets
             return [*named]
         login, at, _ = first.netloc.rpartition("@")
-        known = {f"{uri.hostname}:{uri.port or _PORT}" for uri in map(urlsplit, named)}
-        return [*named, *(f"{first.scheme}://{login}{at}{place}" for place in self.places if place not in known)]
+        servers, known = [*named], {_address(url) for url in named}
+        for url in (f"{first.scheme}://{login}{at}{place}" for place in self.places):
+            if (address := _address(url)) not in known:
+                known.add(address)
+                servers.append(url)
+        return servers
 
     def login_of(self, servers: Sequence[str]) -> dict[str, str]:
         """Return the login of the first server that has one, as options; nats-py does not decode a URL's."""
@@ -175,3 +179,8 @@ class BrokerClient(Client):
             else:
                 await self.publish(subject, body, reply, parse_headers(block) or None)
         return unsent
+
+
+def _address(url: str) -> tuple[str | None, int]:
+    uri = urlsplit(url)
+    return uri.hostname, uri.port or _PORT

@@ -325,8 +325,9 @@ def _flaws() -> Iterator[str]:
         for name, kind in fields.items():
             if not (hasattr(made, name) and isinstance(getattr(made, name), kind)):
                 yield f"{owner.__name__}.{name}"
-    if not hasattr(library, "DEFAULT_BUFFER_SIZE"):
-        yield "DEFAULT_BUFFER_SIZE"
+    for owner, name in ((library, "DEFAULT_BUFFER_SIZE"), (library.Srv, "tls_name")):
+        if not hasattr(owner, name):
+            yield f"{owner.__name__}.{name}"
     yield from _wrong_exchange()
 
 

@@ -113,7 +113,7 @@ def test_a_large_message_is_not_looked_at_with_each_piece_of_it() -> None:
 
 @pytest.mark.parametrize("wire", [b"MSG s 7 r x\r\nabc\r\n", b"MSG s 7 r 2\r\nabc\r\n", b"MSG s 7 r 1\r\nabc\r\n"])
 def test_a_frame_that_lies_about_its_length_is_no_message(wire: bytes) -> None:
-    """What was cut off in the middle would swallow what follows, and pass for a message that somebody sent."""
+    """What was cut off in the middle would swallow what follows, and pass for a message that was sent."""
     with pytest.raises(ValueError, match=r"as long as it says|invalid literal"):
         read_frames(wire + b"MSG s 7 r 1\r\na\r\n", str(TAPPED))
 
