@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from functools import cache
 from importlib import import_module, metadata
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
@@ -17,7 +17,7 @@ from worker.broker.errors import in_words
 if TYPE_CHECKING:
     from types import ModuleType
 
-PRIVATE = "worker.broker.private"
+PRIVATE: Final = "worker.broker.private"
 
 log = structlog.get_logger()
 
@@ -34,15 +34,15 @@ def client_class() -> type[BrokerClient]:
     try:
         private = import_module(PRIVATE)
         missing: str = private.flaw()
-    except (ImportError, AttributeError) as error:
+    except Exception as error:  # noqa: BLE001 - whatever has changed, the other client works
         missing = in_words(error)
     if private is None or missing:
         version = metadata.version("nats-py")
         log.warning(
-            "slower messages: this nats-py is not the one that ach was made for",
-            missing=missing,
+            "nats-py has changed inside, so messages take its public interface and are slower",
             version=version,
-            hint="install the release of nats-py that ach's requirements name",
+            missing=missing,
+            hint="install a release of nats-py that ach's requirements allow",
         )
         return BrokerClient
     private.prepare()

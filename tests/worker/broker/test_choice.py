@@ -86,6 +86,14 @@ def test_a_name_of_a_module_that_is_gone(name: str, monkeypatch: pytest.MonkeyPa
     expect_fallback(name)
 
 
+def test_an_object_that_is_made_in_another_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    def other(self: object, needed: object) -> None:
+        assert (self, needed) != ()
+
+    monkeypatch.setattr(library_parser.Parser, "__init__", other)
+    expect_fallback("TypeError")
+
+
 def test_a_parser_that_takes_other_ways(monkeypatch: pytest.MonkeyPatch) -> None:
     """All names are there, and mean something else."""
 
