@@ -1,10 +1,13 @@
 """A client of the broker that uses nats-py's public interface alone: complete, and the slower one of two.
 
-`FastClient` (private.py) replaces the methods that cost most, and what the public interface cannot do. The factory
-(choice.py) takes this one where a release of nats-py has changed what the fast one needs. What this one cannot do:
-a subject or header that is no UTF-8 ends nats-py's reading, and the connection is made again, until such a message is
-removed; requests in flight time out when their connection is lost; a lower `max_payload` is noticed at the next
-connection.
+`FastClient` (private.py) replaces the methods that cost most, and what the public interface cannot do. choice.py takes
+this one where a release of nats-py has changed what the fast one needs. What this one cannot do:
+
+- A subject or header that is no UTF-8 ends nats-py's reading, and again after each reconnection, until it is removed.
+- A frame that is cut short passes for a message, with the next frame in its body; it becomes a dead letter.
+- Requests in flight time out when their connection is lost, and acknowledgements may be lost with it: copies come.
+- A lower `max_payload` is noticed at the next connection, and the end of one of nats-py's tasks when a ping times out.
+- One login is used for all servers of NATS_URL, and the broker's words are quoted in small letters.
 
 The `pyright: ignore` comments are for parameters that nats-py leaves without a type.
 """
