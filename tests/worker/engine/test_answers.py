@@ -12,7 +12,7 @@ from dsl.filters import compile_test
 from dsl.judge import trait_getter
 from dsl.progress import State
 from tests.reference import strategies
-from tests.reference.thorough import thorough
+from tests.reference.draw_settings import thorough
 from worker.engine.cursor import CursorError, Cursors
 from worker.engine.eligible import eligibility
 from worker.engine.entries import Catalogue
