@@ -187,6 +187,8 @@ COMMENT ON TABLE evaluation IS 'Decisions where they changed, append-only; earne
 COMMENT ON COLUMN evaluation.actor IS 'The operator who decided; null where the engine did.';
 COMMENT ON COLUMN evaluation.reason IS 'Why, in the words of the operator.';
 CREATE INDEX evaluation_of_subject ON evaluation (tenant_id, scope, subject, achievement);
+-- Decisions come in the order of time, nearly: this index costs nothing worth naming when they are written.
+CREATE INDEX evaluation_by_time ON evaluation USING brin (decided_at);
 
 CREATE TABLE rule_set (
     epoch      bigint NOT NULL,
@@ -317,6 +319,66 @@ CREATE TABLE revealed (
 );
 COMMENT ON TABLE revealed IS
     'What `reveal at N%` has shown to a subject, written by the first reader who shows it; no part of earning.';
+
+CREATE TABLE minute (
+    minute       timestamptz NOT NULL,
+    tenant_id    text COLLATE "C" NOT NULL,
+    region       text COLLATE "C" NOT NULL DEFAULT '',
+    events       bigint NOT NULL DEFAULT 0,
+    duplicates   bigint NOT NULL DEFAULT 0,
+    late         bigint NOT NULL DEFAULT 0,
+    erased       bigint NOT NULL DEFAULT 0,
+    unlocks      bigint NOT NULL DEFAULT 0,
+    backfilled   bigint NOT NULL DEFAULT 0,
+    dead         jsonb NOT NULL DEFAULT '{}',
+    latency      bigint[] NOT NULL DEFAULT '{}',
+    CONSTRAINT minute_pkey PRIMARY KEY (minute, tenant_id, region),
+    CONSTRAINT minute_is_whole CHECK (date_trunc('minute', minute, 'UTC') = minute),
+    CONSTRAINT minute_dead_is_object CHECK (jsonb_typeof(dead) = 'object')
+);
+COMMENT ON TABLE minute IS 'What workers did in each minute, by tenant and region; kept for 30 days.';
+COMMENT ON COLUMN minute.tenant_id IS 'Empty for what has no tenant; * for all tenants beyond those that are counted apart.';
+COMMENT ON COLUMN minute.region IS 'Of the producer; empty where that says none.';
+COMMENT ON COLUMN minute.unlocks IS 'Granted, but for those that a backfill found.';
+COMMENT ON COLUMN minute.dead IS 'Dead letters by reason.';
+COMMENT ON COLUMN minute.latency IS
+    'Unlocks by the time from the publication of the event to the announcement: how many in each bucket.';
+
+CREATE TABLE worker (
+    worker_id   uuid NOT NULL,
+    host        text NOT NULL,
+    release     text NOT NULL,
+    started_at  timestamptz NOT NULL,
+    seen_at     timestamptz NOT NULL,
+    rules_epoch bigint NOT NULL,
+    messages    bigint NOT NULL,
+    retries     bigint NOT NULL,
+    stopped     boolean NOT NULL DEFAULT false,
+    CONSTRAINT worker_pkey PRIMARY KEY (worker_id)
+);
+COMMENT ON TABLE worker IS 'Workers of the last day: each writes its row every few seconds while it lives.';
+COMMENT ON COLUMN worker.stopped IS 'Whether it has said goodbye; one that falls silent without has died.';
+
+CREATE TABLE action (
+    action_id bigint GENERATED ALWAYS AS IDENTITY,
+    begun_at  timestamptz NOT NULL,
+    actor     text NOT NULL,
+    kind      text COLLATE "C" NOT NULL,
+    tenant_id text COLLATE "C" NOT NULL,
+    target    text NOT NULL,
+    reason    text NOT NULL,
+    outcome   text COLLATE "C" NOT NULL DEFAULT 'begun',
+    detail    text NOT NULL DEFAULT '',
+    ended_at  timestamptz,
+    CONSTRAINT action_pkey PRIMARY KEY (action_id),
+    CONSTRAINT action_kind CHECK (kind IN ('replay', 'revoke', 'grant')),
+    CONSTRAINT action_outcome CHECK (outcome IN ('begun', 'done', 'failed')),
+    CONSTRAINT action_has_a_reason CHECK (reason <> ''),
+    CONSTRAINT action_has_an_actor CHECK (actor <> '')
+);
+COMMENT ON TABLE action IS
+    'What people have done on the console, written before it is done; one that stays `begun` may have happened.';
+COMMENT ON COLUMN action.tenant_id IS 'Empty where it is of no known tenant.';
 
 -- Views named for people.
 

@@ -22,6 +22,7 @@ from worker.engine.batch import terminations
 from worker.engine.state_cache import StateCache
 from worker.engine.stats import Stats
 from worker.pipeline.intake import Intake
+from worker.pipeline.minute_book import MinuteBook
 from worker.pipeline.outbox import Notifier
 from worker.pipeline.pipeline import InForce, Pipeline, StoppedError
 from worker.pipeline.rules_in_force import load_deployed
@@ -94,8 +95,8 @@ async def run(
 
 
 async def _start(stack: AsyncExitStack, settings: Settings, now: Callable[[], int]) -> tuple[Store, Broker]:
-    # Besides the writers: the relay, the probes, and one to spare.
-    store = await stack.enter_async_context(open_store(settings.database_url, connections=settings.writers + 3))
+    # Besides the writers: the relay, the probes, the counts of each minute, and one to spare.
+    store = await stack.enter_async_context(open_store(settings.database_url, connections=settings.writers + 4))
     await _migrate(store, settings, now)
     return store, await stack.enter_async_context(open_broker(settings))
 
@@ -163,6 +164,10 @@ class Worker:
         self._stop = stop
         self._notifier = Notifier(store, broker, settings, stats, now=now, busy=lambda: self._intake.busy)
         in_force = InForce(partial(load_deployed, store, settings))
+        stats.minutes.prefix = settings.input_prefix
+        self._book = MinuteBook(
+            store, stats, epoch=lambda: 0 if in_force.rules is None else in_force.rules.epoch, now=now
+        )
         self._memory = StateCache(uuid4().hex, settings.cache_subjects)
         self._writers = [
             Pipeline(
@@ -188,6 +193,7 @@ class Worker:
             company.start_soon(self._watch_stop)
             company.start_soon(self._intake.keep_held)
             company.start_soon(self._attend)
+            company.start_soon(self._book.run)
             if drain is not None:
                 company.start_soon(self._watch_drain, drain)
             await self._run_stages(on_ready)

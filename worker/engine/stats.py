@@ -7,6 +7,8 @@ from collections import Counter, defaultdict
 from itertools import accumulate, islice
 from typing import TYPE_CHECKING, Final
 
+from worker.engine.minutes import LATENCY_BUCKETS, Minutes
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from uuid import UUID
@@ -15,11 +17,6 @@ if TYPE_CHECKING:
     from worker.engine.batch import Attempt, Group
     from worker.engine.reconcile import Decision
 
-LATENCY_BUCKETS: Final = (
-    *(0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5),
-    *(1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0),
-)
-"""Upper bounds in seconds, closest together at 10 to 100 ms, where the latency of most unlocks lies."""
 SIZE_BUCKETS: Final = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 """Upper bounds in events. The last one is the largest number of events in one transaction."""
 MAX_TIMED: Final = 10_000
@@ -91,6 +88,8 @@ class Stats:
         """Events that a batch added to the ledger."""
         self.unlock_seconds = Histogram(LATENCY_BUCKETS)
         """Seconds from the broker's time stamp of an event to the announcement of the unlock that it earned."""
+        self.minutes = Minutes()
+        """The same by minute and tenant, until it is written down."""
         self._sent_at: dict[UUID, int] = {}
         """Granted unlocks that are not announced yet, oldest first: the time stamp of the event that earned each."""
 
@@ -112,6 +111,15 @@ class Stats:
         self.refolded += len(attempt.refolded)
         self.commit_seconds.observe(seconds)
         self.batch_events.observe(events)
+        self.minutes.count_batch(
+            groups=attempt.batch.groups,
+            events=attempt.events,
+            letters=attempt.letters,
+            duplicates=attempt.duplicates,
+            late=attempt.late,
+            erased=attempt.erased,
+            now=attempt.batch.now,
+        )
         if attempt.decisions:
             self._time_grants(attempt)
 
@@ -139,6 +147,10 @@ class Stats:
             for oldest in list(islice(self._sent_at, MAX_TIMED // 2)):
                 del self._sent_at[oldest]
         self._sent_at[unlock_id] = sent_at
+
+    def sent_at(self, unlock_id: UUID) -> int | None:
+        """Return when the event of an unlock was published, in microseconds; None where the unlock is not timed."""
+        return self._sent_at.get(unlock_id)
 
     def count_settled(self, number: int) -> None:
         """Count unlocks that were granted because they had settled."""

@@ -326,8 +326,13 @@ class Notifier:
 
     def _count(self, unlocks: Sequence[Claimed], news: Mapping[str, bool]) -> None:
         now = self._now()
+        stats = self._stats
         for one in unlocks:
-            self._stats.count_announced(one.unlock_id, new=news[str(one.unlock_id)], now=now)
+            new = news[str(one.unlock_id)]
+            if new:
+                sent_at = stats.sent_at(one.unlock_id)
+                stats.minutes.count_announced(one.tenant_id, one.origin, sent_at=sent_at, now=now)
+            stats.count_announced(one.unlock_id, new=new, now=now)
 
     def _announcement(self, one: Claimed) -> Announcement:
         name = str(one.unlock_id)

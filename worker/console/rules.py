@@ -1,0 +1,233 @@
+"""What the pages about rules show: verdicts, versions, the funnel of tiers, who is near."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from dsl import words
+from dsl.analyze import verdicts
+from dsl.compile import scope_of, tier_conditions
+from dsl.outcome import Subject
+from worker.console.books import HadRow, StateRow, look
+from worker.engine.languages import spoken
+from worker.engine.standing import ALMOST
+from worker.pipeline.ledger import types_heard, user_state
+from worker.store import columns
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dsl.judge import Judge
+    from dsl.progress import State
+    from dsl.syntax import Achievement
+    from dsl.words import Phrase
+    from worker.console.books import EarnedBooks, EarnedRow, VersionRow
+    from worker.engine.entries import Catalogue, Entry
+    from worker.engine.rule_set import Deployed
+    from worker.store import Store
+
+SAMPLE: Final = 2000
+"""Subjects whose progress is looked at for near misses."""
+NEAR: Final = 20
+"""Subjects that are listed as near."""
+NEAR_PERCENT: Final = 50
+"""Those with less are not near."""
+
+
+class Step(NamedTuple):
+    """One tier of an achievement, or the whole of one without tiers."""
+
+    entry: Entry
+    title: str
+    earned: int
+    subjects: int
+    books: EarnedRow | None
+
+
+class Card(NamedTuple):
+    """One achievement in the list of all."""
+
+    name: str
+    title: str
+    scope: str
+    family: str | None
+    version: int
+    final: bool
+    reveal: str
+    steps: list[Step]
+
+
+def cards(catalogue: Catalogue, books: EarnedBooks, now: int) -> list[Card]:
+    """Return what can be earned at `now` (microseconds), an achievement a card, in the order of the rules."""
+    found: dict[str, Card] = {}
+    for scope in catalogue.scopes:
+        for entry in catalogue.in_effect(scope, now):
+            card = found.get(entry.achievement)
+            if card is None:
+                card = found[entry.achievement] = Card(
+                    name=entry.achievement,
+                    title=_title(catalogue, entry),
+                    scope=entry.scope,
+                    family=entry.family,
+                    version=entry.version,
+                    final=entry.final,
+                    reveal=entry.reveal.kind,
+                    steps=[],
+                )
+            card.steps.append(_step(entry, books))
+    return list(found.values())
+
+
+def _step(entry: Entry, books: EarnedBooks) -> Step:
+    row = books.rows.get((entry.achievement, entry.tier or ""))
+    subjects = books.subjects.get(entry.scope, 0)
+    return Step(entry, _spoken(entry) or entry.id, 0 if row is None else row.earned, subjects, row)
+
+
+def _title(catalogue: Catalogue, entry: Entry) -> str:
+    versions = catalogue.rules.rules.achievements[entry.achievement]
+    own = next(version for version in versions if version.version == entry.version)
+    return entry.achievement if own.title is None else own.title.texts[0][1]
+
+
+def _spoken(entry: Entry) -> str | None:
+    found = spoken(entry.titles, ())
+    return None if found is None else found.text
+
+
+# -- one achievement ---------------------------------------------------------------------------------------------------
+
+
+class Line(NamedTuple):
+    """A phrase of a condition, and those of its parts."""
+
+    text: str
+    parts: list[Line]
+
+
+class Edition(NamedTuple):
+    """A version: what it asks for in words, why late evidence may take it back, and its text where it is in force."""
+
+    number: int
+    conditions: list[tuple[str | None, Line]]
+    clauses: list[str]
+    reasons: list[tuple[str, str]]
+    """Why it is contestable, and what would make it final; empty where it is final."""
+    in_effect: bool
+    deployed: VersionRow | None
+
+    @property
+    def final(self) -> bool:
+        """Whether what it grants stays right whatever arrives late."""
+        return not self.reasons
+
+
+def editions(rules: Deployed, name: str, deployed: Sequence[VersionRow], now: int) -> list[Edition]:
+    """Return the versions of an achievement that are in the rules in force, the latest first."""
+    found = verdicts(rules.rules)
+    rows = {row.version: row for row in deployed}
+    plan = rules.program.scopes[scope_of(rules.rules.achievements[name][0])]
+    effective = {
+        judge.version.version
+        for ruling in plan.rulings
+        if ruling.achievement == name and (judge := ruling.in_effect(now)) is not None
+    }
+    return [
+        Edition(
+            number=version.version,
+            conditions=[(tier, _line(words.outline(when))) for tier, when in tier_conditions(version)],
+            clauses=_clauses(version),
+            reasons=[(one.text, one.rewrite) for one in dict.fromkeys(found[name, version.version].reasons)],
+            in_effect=version.version in effective,
+            deployed=rows.get(version.version),
+        )
+        for version in reversed(rules.rules.achievements[name])
+    ]
+
+
+def _line(phrase: Phrase) -> Line:
+    return Line(phrase.text, [_line(part) for part in phrase.parts])
+
+
+def _clauses(version: Achievement) -> list[str]:
+    return list(words.clauses(version))
+
+
+class Near(NamedTuple):
+    """A subject that has not earned it and is near."""
+
+    subject: Subject
+    tier: str | None
+    percent: int
+    current: str | None
+    target: str | None
+
+
+class NearMisses(NamedTuple):
+    """Those that are nearest, of how many that were looked at, and of these how many are at half the way or more."""
+
+    nearest: list[Near]
+    near: int
+    looked_at: int
+    complete: bool
+    """Whether all were looked at."""
+
+
+async def near_misses(
+    store: Store, rules: Deployed, name: str, tenants: list[str] | None, now: int
+) -> NearMisses:
+    """Return who is near an achievement and has not earned it, of some subjects.
+
+    Raises:
+        UnavailableError: the database is away, or took too long.
+    """
+    scope = scope_of(rules.rules.achievements[name][0])
+    async with look(store) as session:
+        rows = await session.rows(
+            StateRow,
+            "states_of_scope",
+            scope=scope,
+            stamp=rules.stamps[scope],
+            types=types_heard(rules, "user") if "user" in rules.program.scopes else [],
+            tenants=tenants,
+            limit=SAMPLE + 1,
+        )
+        keys = sorted((row.tenant_id, row.subject) for row in rows)
+        had = await session.rows(
+            HadRow, "unlocks_of_some", achievement=name, scope=scope, **columns("subjects", ("tenant_id", "subject"), keys)
+        )
+    return _nearest(rules, name, scope, rows, {(one.tenant_id, one.subject, one.tier, one.occurrence) for one in had}, now)
+
+
+def _nearest(
+    rules: Deployed, name: str, scope: str, rows: Sequence[StateRow], had: set[tuple[str, str, str, str]], now: int
+) -> NearMisses:
+    judges = [
+        (ruling.tier, judge)
+        for ruling in rules.program.scopes[scope].rulings
+        if ruling.achievement == name and (judge := ruling.in_effect(now)) is not None
+    ]
+    found: list[Near] = []
+    for row in rows[:SAMPLE]:
+        state = user_state(rules, row.state, row.unsaved)
+        if state is not None:
+            found.extend(_near(judges, Subject(row.tenant_id, scope, row.subject), state, had, now))
+    found.sort(key=lambda one: (-one.percent, one.subject))
+    return NearMisses(found[:NEAR], len(found), min(len(rows), SAMPLE), len(rows) <= SAMPLE)
+
+
+def _near(
+    judges: Sequence[tuple[str | None, Judge]], subject: Subject, state: State, had: set[tuple[str, str, str, str]], now: int
+) -> list[Near]:
+    """Return the next tier that a subject is near, if it is near any."""
+    for tier, judge in judges:
+        occurrence = judge.occurrence(state, now)
+        if (subject.tenant_id, subject.subject, tier or "", occurrence or "") in had:
+            continue
+        measure = judge.measure(state, now)
+        percent = min(int(measure.fraction * 100), ALMOST)
+        if percent >= NEAR_PERCENT:
+            amounts = (None if one is None else str(one) for one in (measure.current, measure.target))
+            return [Near(subject, tier, percent, *amounts)]
+        return []
+    return []
