@@ -648,6 +648,39 @@ def _reason(text: str | None) -> Reason | None:
         raise click.UsageError(f"--reason: {text!r} is none of {', '.join(Reason)}") from None
 
 
+@main.command()
+@click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="Where it listens.")
+@click.option("--port", default=8970, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
+@click.option("--persons", metavar="FILE", type=_FILE, help="TOML: who may come in, with which role and tenants.")
+@click.option("--header", metavar="NAME", help="Header in which a reverse proxy names the person; no tokens then.")
+@click.option(
+    "--proxy", "proxies", multiple=True, metavar="ADDRESS", help="Whose --header is believed (default: this machine's)."
+)
+@click.option("--name", "names", multiple=True, metavar="HOST", help="Host name under which browsers reach it.")
+@click.option("--https", is_flag=True, help="Browsers reach it by HTTPS: cookies are for that alone.")
+@click.option("--new-token", metavar="PERSON", help="Print a fresh token and its entry for --persons, and end.")
+def console(
+    host: str, port: int, persons: Path | None, header: str | None, new_token: str | None, **door: Unpack[_Door]
+) -> None:
+    """Serve pages about what the engine does: now, rules, users, dead letters, changes.
+
+    Without --persons it takes a token from ACH_CONSOLE_TOKEN, or makes one, and only looks. See docs/console.md.
+    """
+    from worker.commands import console as command  # noqa: PLC0415
+
+    if new_token is not None:
+        command.new_token(new_token)
+        return
+    asked = command.Asked(host, port, persons, header, **door)
+    _operate(lambda settings: command.console(settings, asked), loud=True)
+
+
+class _Door(TypedDict):
+    proxies: tuple[str, ...]
+    names: tuple[str, ...]
+    https: bool
+
+
 # -- on this machine --------------------------------------------------------------------------------------------------
 
 

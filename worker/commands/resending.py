@@ -10,9 +10,8 @@ import anyio
 from dsl.calendar import format_instant
 from worker.app import wall_clock
 from worker.broker.streams import open_broker
-from worker.contract.message import Message
 from worker.contract.named_users import read
-from worker.engine.batch import decode
+from worker.engine.outlook import outcomes
 from worker.pipeline.dead_letters import CUT, NotSentError, is_cut, replay_letter, show_letter
 from worker.pipeline.rules_in_force import load_deployed
 from worker.report import screen
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from worker.contract.reasons import Reason
-    from worker.engine.rule_set import Deployed
     from worker.pipeline.dead_letters import StoredDeadLetter
     from worker.settings import Settings
     from worker.store import Store
@@ -37,7 +35,6 @@ SHOWN: Final = 20
 SHOWN_TYPES: Final = 3
 SHOWN_CHARACTERS: Final = 60
 """Of an event type."""
-ACCEPTED: Final = "would be accepted"
 NOT_SENT: Final = "would not be sent"
 
 
@@ -165,14 +162,3 @@ async def _try(store: Store, settings: Settings, wanted: Wanted, until: int, men
     screen.table(f"under the rules of epoch {rules.epoch}", ["id", "outcome", "detail"], rows)
     for outcome, number in sorted(counts.items()):
         screen.out().print(f"{outcome}: {number:,}")
-
-
-def outcomes(rules: Deployed, subject: str, body: bytes, *, now: int) -> list[tuple[str, str]]:
-    """Return what would become of a message's events, one after the other, as far as the contract can tell. Pure.
-
-    What the ledger says, such as that it knows the id with another body, is found out when it is sent.
-    """
-    batch = decode((Message(subject, body, b"", 1, ""),), rules, now=now)
-    lives = [(item.element, ACCEPTED, "") for item in batch.items]
-    dies = [(one.element, f"would die again: {one.reason.value}", one.detail) for one in batch.letters]
-    return [(outcome, detail) for _, outcome, detail in sorted(lives + dies)]

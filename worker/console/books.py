@@ -318,9 +318,7 @@ class Mailbox(NamedTuple):
 async def count_letters(store: Store, box: Mailbox) -> list[LetterCount]:
     """Return how many dead letters wait, the most first."""
     async with look(store) as session:
-        return await session.rows(
-            LetterCount, "letters_counted", prefix=box.prefix, tokens=box.tokens, limit=LISTED
-        )
+        return await session.rows(LetterCount, "letters_counted", prefix=box.prefix, tokens=box.tokens, limit=LISTED)
 
 
 async def list_letters(store: Store, box: Mailbox, wanted: LettersWanted) -> list[StoredDeadLetter]:

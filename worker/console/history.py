@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dsl.explain import Asked, MeantError, explain, tiers_of
-from dsl.outcome import Subject
 from worker.console.books import look
 from worker.console.timeline import picture, progress_series
 from worker.engine.state_cache import BEGINNING
@@ -14,6 +13,7 @@ from worker.pipeline.ledger import read_back
 if TYPE_CHECKING:
     from dsl.event import Event
     from dsl.explain import Explanation
+    from dsl.outcome import Subject
     from worker.console.timeline import Picture
     from worker.engine.reconcile import Stored
     from worker.engine.rule_set import Deployed

@@ -30,7 +30,7 @@ class Bar(NamedTuple):
     """One bucket of the histogram of latencies."""
 
     label: str
-    count: int
+    number: int
     percent: int
     """Of the fullest bucket."""
 
@@ -166,9 +166,7 @@ def _bars(latency: Sequence[int]) -> list[Bar]:
     if not full:
         return []
     most = max(latency)
-    return [
-        Bar(_bound(place), latency[place], latency[place] * 100 // most) for place in range(full[0], full[-1] + 1)
-    ]
+    return [Bar(_bound(place), latency[place], latency[place] * 100 // most) for place in range(full[0], full[-1] + 1)]
 
 
 def _bound(place: int) -> str:

@@ -6,7 +6,7 @@ The only module that knows jinja2. Values go into a template as they are; the fi
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import jinja2
 import msgspec
@@ -38,21 +38,20 @@ class Pages:
             lstrip_blocks=True,
             keep_trailing_newline=True,
         )
-        self._environment.filters.update(
-            {
-                "when": when,
-                "instant": when_text,
-                "ago": ago,
-                "name": name,
-                "short": short,
-                "seen": seen,
-                "num": number,
-                "ms": milliseconds,
-                "share": share,
-                "plural": plural,
-                "json": as_json,
-            }
-        )
+        filters: dict[str, Any] = {
+            "when": when,
+            "instant": when_text,
+            "ago": ago,
+            "name": name,
+            "short": short,
+            "seen": seen,
+            "num": number,
+            "ms": milliseconds,
+            "share": share,
+            "plural": plural,
+            "json": as_json,
+        }
+        self._environment.filters.update(filters)
 
     def render(self, template: str, values: Mapping[str, object]) -> str:
         """Return a template with values."""

@@ -173,15 +173,14 @@ class NearMisses(NamedTuple):
     """Whether all were looked at."""
 
 
-async def near_misses(
-    store: Store, rules: Deployed, name: str, tenants: list[str] | None, now: int
-) -> NearMisses:
+async def near_misses(store: Store, rules: Deployed, name: str, tenants: list[str] | None, now: int) -> NearMisses:
     """Return who is near an achievement and has not earned it, of some subjects.
 
     Raises:
         UnavailableError: the database is away, or took too long.
     """
     scope = scope_of(rules.rules.achievements[name][0])
+    judges = _judges(rules, name, scope, now)
     async with look(store) as session:
         rows = await session.rows(
             StateRow,
@@ -193,41 +192,47 @@ async def near_misses(
             limit=SAMPLE + 1,
         )
         keys = sorted((row.tenant_id, row.subject) for row in rows)
-        had = await session.rows(
-            HadRow, "unlocks_of_some", achievement=name, scope=scope, **columns("subjects", ("tenant_id", "subject"), keys)
+        found_had = await session.rows(
+            HadRow,
+            "unlocks_of_some",
+            achievement=name,
+            scope=scope,
+            **columns("subjects", ("tenant_id", "subject"), keys),
         )
-    return _nearest(rules, name, scope, rows, {(one.tenant_id, one.subject, one.tier, one.occurrence) for one in had}, now)
+    had = set(found_had)
+    known = [
+        (Subject(row.tenant_id, scope, row.subject), user_state(rules, row.state, row.unsaved)) for row in rows[:SAMPLE]
+    ]
+    found = [
+        near
+        for subject, state in known
+        if state is not None and (near := _near(judges, subject, state, had, now)) is not None
+    ]
+    found.sort(key=lambda one: (-one.percent, one.subject))
+    return NearMisses(found[:NEAR], len(found), len(known), len(rows) <= SAMPLE)
 
 
-def _nearest(
-    rules: Deployed, name: str, scope: str, rows: Sequence[StateRow], had: set[tuple[str, str, str, str]], now: int
-) -> NearMisses:
-    judges = [
+def _judges(rules: Deployed, name: str, scope: str, now: int) -> list[tuple[str | None, Judge]]:
+    """Return what judges an achievement at an instant, tier by tier."""
+    return [
         (ruling.tier, judge)
         for ruling in rules.program.scopes[scope].rulings
         if ruling.achievement == name and (judge := ruling.in_effect(now)) is not None
     ]
-    found: list[Near] = []
-    for row in rows[:SAMPLE]:
-        state = user_state(rules, row.state, row.unsaved)
-        if state is not None:
-            found.extend(_near(judges, Subject(row.tenant_id, scope, row.subject), state, had, now))
-    found.sort(key=lambda one: (-one.percent, one.subject))
-    return NearMisses(found[:NEAR], len(found), min(len(rows), SAMPLE), len(rows) <= SAMPLE)
 
 
 def _near(
-    judges: Sequence[tuple[str | None, Judge]], subject: Subject, state: State, had: set[tuple[str, str, str, str]], now: int
-) -> list[Near]:
-    """Return the next tier that a subject is near, if it is near any."""
+    judges: Sequence[tuple[str | None, Judge]], subject: Subject, state: State, had: set[HadRow], now: int
+) -> Near | None:
+    """Return the next tier of a subject, if it is near that."""
     for tier, judge in judges:
         occurrence = judge.occurrence(state, now)
-        if (subject.tenant_id, subject.subject, tier or "", occurrence or "") in had:
+        if HadRow(subject.tenant_id, subject.subject, tier or "", occurrence or "") in had:
             continue
         measure = judge.measure(state, now)
         percent = min(int(measure.fraction * 100), ALMOST)
-        if percent >= NEAR_PERCENT:
-            amounts = (None if one is None else str(one) for one in (measure.current, measure.target))
-            return [Near(subject, tier, percent, *amounts)]
-        return []
-    return []
+        if percent < NEAR_PERCENT:
+            return None
+        current, target = (None if one is None else str(one) for one in (measure.current, measure.target))
+        return Near(subject, tier, percent, current, target)
+    return None

@@ -63,7 +63,9 @@ class Sessions:
     def read(self, cookie: str, now: int) -> Session | None:
         """Return the session of a cookie; None where it is not ours, has expired, or the person has changed."""
         text, _, signature = cookie.rpartition(".")
-        if len(cookie) > LONGEST_COOKIE or not hmac.compare_digest(signature.encode(), self._sign("session", text).encode()):
+        if len(cookie) > LONGEST_COOKIE:
+            return None
+        if not hmac.compare_digest(signature.encode("utf-8", "replace"), self._sign("session", text).encode()):
             return None
         try:
             said = msgspec.json.decode(urlsafe_b64decode(text), type=_Said)

@@ -54,7 +54,7 @@ class Lane(NamedTuple):
     """Marks in a row, with the number of things that they stand for."""
 
     label: str
-    count: int
+    number: int
     y: int
     marks: list[Mark]
 

@@ -13,7 +13,7 @@ import re
 from functools import lru_cache
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Final, NamedTuple
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 from zlib import crc32
 
 if TYPE_CHECKING:
@@ -54,6 +54,11 @@ def token(text: str) -> str:
     if len(encoded) <= MAX_TOKEN:
         return encoded
     return "~" + blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def name_of(token: str) -> str | None:
+    """Return the name that a subject token stands for; None where it stands for one that is too long to be told."""
+    return None if token.startswith("~") else unquote(token, errors="replace")
 
 
 def are_tokens(names: Collection[str]) -> bool:

@@ -9,11 +9,10 @@ from bisect import bisect_left
 from collections import Counter
 from itertools import accumulate
 from typing import TYPE_CHECKING, Final
-from urllib.parse import unquote
 
 import msgspec
 
-from worker.contract.partition import bound_by
+from worker.contract.partition import bound_by, name_of
 from worker.engine.origin import Origin
 
 if TYPE_CHECKING:
@@ -163,9 +162,8 @@ class Minutes:
     def _sender(self, subject: str) -> str:
         """Return the tenant on whose subject a message came; NO_TENANT where that cannot be said."""
         token = bound_by(self.prefix, subject).tenant
-        if not token or token.startswith("~"):
-            return NO_TENANT
-        return unquote(token, errors="replace").replace("\0", "\ufffd")[:LONGEST_TENANT]
+        name = name_of(token) if token else None
+        return NO_TENANT if name is None else name.replace("\0", "\ufffd")[:LONGEST_TENANT]
 
     def _of(self, now: int, tenant: str) -> Counts:
         minute = now - now % MINUTE
@@ -192,4 +190,3 @@ class Minutes:
         """Keep what could not be written down."""
         for key, counts in taken.items():
             self._waiting.setdefault(key, Counts()).add(counts)
-

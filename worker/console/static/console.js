@@ -1,0 +1,105 @@
+// What pages do with a script: the chart of the first page, and instants by the viewer's own clock. All else is HTML.
+(() => {
+  "use strict";
+
+  // -- instants -------------------------------------------------------------------------------------------------------
+
+  const local = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+  const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+
+  function tellLocalTime(event) {
+    const time = event.target.closest?.("time[datetime]");
+    if (!time || time.title) return;
+    const at = new Date(time.dateTime);
+    if (!Number.isNaN(at.valueOf())) time.title = `${local.format(at)} (${zone})`;
+  }
+
+  document.addEventListener("mouseover", tellLocalTime);
+  document.addEventListener("focusin", tellLocalTime);
+
+  // -- hints by keyboard and touch ------------------------------------------------------------------------------------
+
+  document.addEventListener("click", (event) => {
+    const hint = event.target.closest?.(".hint");
+    for (const open of document.querySelectorAll(".hint-text")) {
+      open.previousElementSibling?.removeAttribute("aria-expanded");
+      open.remove();
+    }
+    if (!hint || hint.dataset.open === "yes") {
+      if (hint) delete hint.dataset.open;
+      return;
+    }
+    for (const other of document.querySelectorAll(".hint[data-open]")) delete other.dataset.open;
+    const text = document.createElement("span");
+    text.className = "hint-text";
+    text.setAttribute("role", "status");
+    text.textContent = hint.title;
+    hint.dataset.open = "yes";
+    hint.after(text);
+  });
+
+  // -- the chart ------------------------------------------------------------------------------------------------------
+
+  const chart = document.getElementById("chart");
+  let plot = null;
+  let said = "";
+
+  function colour(name) {
+    return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  }
+
+  function readSeries() {
+    const series = document.getElementById("series");
+    if (!series) return null;
+    const { minutes, events, unlocks } = series.dataset;
+    return { text: events + unlocks + minutes, data: [minutes, events, unlocks].map((one) => JSON.parse(one)) };
+  }
+
+  function options() {
+    const axis = { stroke: colour("--soft"), grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false } };
+    const font = "12px system-ui, sans-serif";
+    return {
+      width: chart.clientWidth,
+      height: 220,
+      tzDate: (at) => uPlot.tzDate(new Date(at * 1e3), "UTC"),
+      cursor: { drag: { x: false, y: false } },
+      scales: { y: { range: (_, low, high) => [0, Math.max(high, 1)] }, u: { range: (_, low, high) => [0, Math.max(high, 1)] } },
+      axes: [
+        { ...axis, font, values: [[3600, "{HH}:{mm}"], [60, "{HH}:{mm}"], [1, "{HH}:{mm}"]] },
+        { ...axis, font, size: 56, values: (_, all) => all.map((one) => one.toLocaleString("en")) },
+        { ...axis, font, size: 44, side: 1, scale: "u", grid: { show: false } },
+      ],
+      series: [
+        { label: "UTC", value: "{HH}:{mm}" },
+        { label: "Events", stroke: colour("--accent"), fill: colour("--accent-soft"), width: 2, points: { show: false } },
+        { label: "Unlocks", scale: "u", stroke: colour("--second"), width: 2, points: { show: false } },
+      ],
+    };
+  }
+
+  function draw() {
+    if (!chart || typeof uPlot === "undefined") return;
+    const found = readSeries();
+    if (!found) return;
+    if (plot && found.text === said) return;
+    said = found.text;
+    if (plot) plot.setData(found.data);
+    else plot = new uPlot(options(), found.data, chart);
+  }
+
+  function drawAgain() {
+    plot?.destroy();
+    plot = null;
+    draw();
+  }
+
+  draw();
+  const live = document.getElementById("live");
+  if (live) new MutationObserver(draw).observe(live, { childList: true });
+  let waiting = 0;
+  window.addEventListener("resize", () => {
+    clearTimeout(waiting);
+    waiting = setTimeout(drawAgain, 100);
+  });
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAgain);
+})();
