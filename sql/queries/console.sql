@@ -14,7 +14,8 @@ SELECT
 SELECT
     ARRAY(
         SELECT ROW(
-            minute, tenant_id, region, events, duplicates, late, erased, unlocks, backfilled, dead::text, latency)
+            minute, tenant_id, region, events, duplicates, late, erased, unlocks, backfilled, dead::text,
+            array_to_string(latency, ','))
         FROM minute
         WHERE minute >= :since
         ORDER BY minute, tenant_id, region
@@ -46,11 +47,15 @@ SELECT
         ORDER BY tenant_id
     ) AS outbox,
     CASE WHEN :whole::boolean THEN ARRAY(
-        SELECT ROW(reason, split_part(substr(nats_subject, length(:prefix::text) + 2), '.', 1), count(*), max(died_at))
+        SELECT ROW(reason,
+        -- use tenant_token
+        , count(*), max(died_at))
         FROM dead_letter
         WHERE replayed_at IS NULL AND erased_at IS NULL
-        GROUP BY reason, split_part(substr(nats_subject, length(:prefix::text) + 2), '.', 1)
-        ORDER BY reason, split_part(substr(nats_subject, length(:prefix::text) + 2), '.', 1)
+        GROUP BY reason,
+        -- use tenant_token
+        ORDER BY reason,
+        -- use tenant_token
     ) END AS letters,
     coalesce((SELECT max(epoch) FROM rule_set), 0) AS epoch;
 
@@ -216,12 +221,21 @@ SELECT unlock_id, tenant_id, scope, subject, achievement, tier, occurrence
 FROM unlock
 WHERE unlock_id = :unlock_id AND revoked_at IS NULL;
 
+-- part: tenant_token
+-- That of the subject that a letter came on; '' where the subject is of no tenant, such as `events.raw`.
+(CASE
+    WHEN starts_with(nats_subject, :prefix::text || '.') AND nats_subject <> :prefix::text || '.raw'
+        THEN split_part(substr(nats_subject, length(:prefix::text) + 2), '.', 1)
+    ELSE ''
+END)
+
 -- part: letters_of_tenants
 -- By tokens of NATS subjects: those that came on a subject of these tenants and name no user of another one.
 (:tokens::text[] IS NULL OR (
     names_read AND erased_at IS NULL
-    AND starts_with(nats_subject, :prefix::text || '.')
-    AND split_part(substr(nats_subject, length(:prefix::text) + 2), '.', 1) = ANY (:tokens)
+    AND
+    -- use tenant_token
+    = ANY (array_remove(:tokens, ''))
     AND NOT EXISTS (
         SELECT
         FROM dead_letter_user AS named
@@ -231,7 +245,9 @@ WHERE unlock_id = :unlock_id AND revoked_at IS NULL;
 
 -- name: letters_counted
 SELECT
-    reason, split_part(substr(nats_subject, length(:prefix::text) + 2), '.', 1) AS tenant_token, count(*)::bigint AS letters,
+    reason,
+    -- use tenant_token
+    AS tenant_token, count(*)::bigint AS letters,
     max(died_at) AS last_at
 FROM dead_letter
 WHERE replayed_at IS NULL AND
@@ -249,7 +265,9 @@ FROM dead_letter
 WHERE dead_letter_id < :before AND (:reason::text IS NULL OR reason = :reason)
     AND (:replayed::boolean OR replayed_at IS NULL)
     AND (:tenant_token::text IS NULL
-        OR split_part(substr(nats_subject, length(:prefix::text) + 2), '.', 1) = :tenant_token)
+        OR :tenant_token =
+        -- use tenant_token
+        )
     AND
     -- use letters_of_tenants
 ORDER BY dead_letter_id DESC

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from worker.engine.minutes import Key
 
 MOST_TENANTS: Final = 10
+ENDED: Final = 10 * MINUTE
+"""Microseconds for which a worker that has said goodbye is shown."""
 
 
 class Region(NamedTuple):
@@ -118,7 +120,7 @@ def page_of(snapshot: Snapshot) -> Page:
         tenants=_shares(snapshot.minutes),
         outbox=sum(count for count, _ in snapshot.outbox.values()),
         outbox_since=min((since for _, since in snapshot.outbox.values()), default=None),
-        workers=snapshot.workers,
+        workers=[one for one in snapshot.workers if not one.stopped or snapshot.at - one.seen_at < ENDED],
         lag=snapshot.lag,
         epoch=snapshot.epoch,
     )

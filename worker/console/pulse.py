@@ -34,7 +34,7 @@ DAY: Final = 24 * 60 * MINUTE
 SHOWN_WORKERS: Final = 60 * MINUTE
 """Microseconds for which a worker that has ended is shown."""
 
-_MinuteRow = tuple[int, str, str, int, int, int, int, int, int, str, list[int]]
+_MinuteRow = tuple[int, str, str, int, int, int, int, int, int, str, str]
 _SumRow = tuple[str, int, int, int, int]
 _WorkerRow = tuple[str, str, int, int, int, int, int, bool]
 _OutboxRow = tuple[str, int, int]
@@ -187,7 +187,8 @@ class Pulse:
 
 def _counts(row: _MinuteRow) -> Counts:
     dead = Counter(msgspec.json.decode(row[9], type=dict[str, int]))
-    return Counts(*row[3:9], dead, list(row[10]))
+    latency = [int(count) for count in row[10].split(",")] if row[10] else []
+    return Counts(*row[3:9], dead, latency)
 
 
 def mine(snapshot: Snapshot, tenants: frozenset[str] | None, tokens: frozenset[str]) -> Snapshot:

@@ -46,7 +46,7 @@ class Pages:
             "short": short,
             "seen": seen,
             "num": number,
-            "ms": milliseconds,
+            "bound": bound,
             "share": share,
             "plural": plural,
             "json": as_json,
@@ -124,11 +124,13 @@ def number(value: int | str | None) -> str:
     return "–" if value is None else value if isinstance(value, str) else f"{value:,}"
 
 
-def milliseconds(seconds: float | None) -> str:
-    """Return seconds in the unit that people read."""
+def bound(seconds: float | None) -> str:
+    """Return the upper bound of a bucket of latencies, in the unit that people read."""
     if seconds is None:
         return "–"
-    return f"{seconds * 1000:,.0f} ms" if seconds < 1 else f"{seconds:,.1f} s"
+    if seconds == float("inf"):
+        return "> 5 min"
+    return f"≤ {round(seconds * 1000):,} ms" if seconds < 1 else f"≤ {round(seconds):,} s"
 
 
 def share(part: int, whole: int) -> str:

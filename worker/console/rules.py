@@ -43,6 +43,11 @@ class Step(NamedTuple):
     subjects: int
     books: EarnedRow | None
 
+    @property
+    def percent(self) -> float:
+        """The length of its bar."""
+        return self.earned * 100 / self.subjects if self.subjects else 0
+
 
 class Card(NamedTuple):
     """One achievement in the list of all."""

@@ -35,7 +35,8 @@ MOST_POINTS: Final = 400
 SLOTS: Final = 240
 """Places on the axis: what falls into one is drawn as one mark."""
 SECOND: Final = 1_000_000
-DAY: Final = 86_400 * SECOND
+HOUR: Final = 3600 * SECOND
+DAY: Final = 24 * HOUR
 
 Series = tuple[str, list[tuple[int, int]]]
 """Progress of one achievement and tier: instants and percentages, where the percentage changes."""
@@ -118,7 +119,9 @@ def picture(events: Sequence[Event], series: Sequence[Series], unlocks: Sequence
     instants = [event.at for event in events] + [row.earned_at for row in unlocks]
     if not instants:
         return None
-    axis = _Axis(min(instants), max(*instants, now) if max(instants) < now else max(instants))
+    first, last = min(instants), max(instants)
+    # Up to now, unless what lies behind the last thing would press all others together.
+    axis = _Axis(first, max(last, min(now, last + max((last - first) // 4, HOUR))))
     y = 0
     lane = None
     if unlocks:

@@ -12,7 +12,8 @@ from dsl.outcome import Subject
 from worker.console import books, changes, letters, rules
 from worker.console.history import Question, TooMuchError, explanations, read_events
 from worker.console.now import page_of
-from worker.console.subjects import meant_subject, read_subject_page, reward_of
+from worker.console.subjects import meant_subject, read_facts_of, read_subject_page, reward_of
+from worker.engine.standing import status_of
 from worker.pipeline.dead_letters import is_cut
 from worker.store import UnavailableError
 
@@ -151,8 +152,11 @@ async def why_page(desk: Desk, person: Person, request: Request) -> Values:
     question = Question(
         asked(request, "achievement"), asked(request, "tier") or None, asked(request, "occurrence") or None
     )
-    deployed = (await desk.view.catalogue()).rules
-    values: Values = {"subject": subject, "question": question, "told": [], "trouble": ""}
+    catalogue, facts, trouble = await read_facts_of(desk, subject)
+    deployed = catalogue.rules
+    stored = [] if facts is None else [held.stored for held in facts.unlocks]
+    known = {(row.achievement, row.tier or None, row.occurrence or None): status_of(row) for row in stored}
+    values: Values = {"subject": subject, "question": question, "told": [], "trouble": trouble, "books": known}
     try:
         events = await read_events(desk.store, deployed, subject)
         values["told"] = await to_thread.run_sync(explanations, deployed, subject, question, events, desk.now())

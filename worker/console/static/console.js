@@ -62,6 +62,7 @@
       width: chart.clientWidth,
       height: 220,
       tzDate: (at) => uPlot.tzDate(new Date(at * 1e3), "UTC"),
+      hooks: { setCursor: [(u) => u.cursor.idx == null && u.setLegend({ idx: u.data[0].length - 2 })] },
       cursor: { drag: { x: false, y: false } },
       scales: { y: { range: (_, low, high) => [0, Math.max(high, 1)] }, u: { range: (_, low, high) => [0, Math.max(high, 1)] } },
       axes: [
@@ -85,6 +86,7 @@
     said = found.text;
     if (plot) plot.setData(found.data);
     else plot = new uPlot(options(), found.data, chart);
+    plot.setLegend({ idx: found.data[0].length - 2 });
   }
 
   function drawAgain() {

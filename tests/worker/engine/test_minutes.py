@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.contract.message import Message
+from worker.contract.reasons import Reason
+from worker.engine.batch import DeadLetter, decode
+from worker.engine.minutes import LATENCY_BUCKETS, MINUTE, MOST_TENANTS, NO_REGION, NO_TENANT, OTHERS, Counts, Minutes, added, percentile_of
+from worker.engine.rule_set import Deployed, RuleFile, read_rules
+
+NOW = 29_999_999 * MINUTE
+RULES = Deployed(
+    1,
+    read_rules([RuleFile("r.ach", 'event e {}\nachievement a { title "A" when count(event=e, >= 1) }')]),
+    since={},
+    prefix="events",
+    skew=0,
+)
+
+
+def of(minutes: Minutes) -> dict[tuple[int, str], Counts]:
+    return {(key[0] // MINUTE - NOW // MINUTE, key[1]): counts for key, counts in minutes.take().items()}
+
+
+def message(number: int, tenant: str) -> Message:
+    body = (
+        f'{{"event_id":"{tenant}-{number}","event_type":"e","user_id":"u","tenant_id":"{tenant}",'
+        f'"occurred_at":"2026-01-01T00:00:00Z"}}'
+    )
+    return Message("events.raw", body.encode(), b"", number + 1, "")
+
+
+def count(minutes: Minutes, sent: list[str], fresh: int, *, duplicates: int = 0, late: int = 0) -> None:
+    batch = decode(tuple(message(n, tenant) for n, tenant in enumerate(sent)), RULES, now=NOW + 10**15)
+    events = [item.event for item in batch.items]
+    minutes.count_batch(
+        groups=batch.groups,
+        events=events[:fresh],
+        letters=(),
+        duplicates=duplicates,
+        late=late,
+        erased=0,
+        now=NOW,
+    )
+
+
+def test_a_batch_of_one_tenant_is_its_tenants() -> None:
+    minutes = Minutes()
+    count(minutes, ["a"] * 5, 3, duplicates=2, late=1)
+    assert minutes
+    assert of(minutes) == {(0, "a"): Counts(events=3, duplicates=2, late=1)}
+    assert not minutes
+
+
+def test_a_batch_of_several_adds_up() -> None:
+    minutes = Minutes()
+    count(minutes, ["a", "b", "b", "c", "c"], 3, duplicates=2, late=1)
+    assert of(minutes) == {
+        (0, "a"): Counts(events=1),
+        (0, "b"): Counts(events=2),
+        (0, "c"): Counts(duplicates=2),
+        (0, NO_TENANT): Counts(late=1),
+    }
+    # One of them was neither new nor a copy: which tenant's copies are which cannot be said.
+    count(minutes, ["a", "b", "b"], 1, duplicates=1)
+    assert of(minutes) == {(0, "a"): Counts(events=1), (0, NO_TENANT): Counts(duplicates=1)}
+
+
+@pytest.mark.parametrize(
+    ("subject", "tenant"),
+    [
+        ("events.acme.u.e", "acme"),
+        ("events.a%2Fb%00.u.note.written", "a/b\ufffd"),
+        ("events.raw", ""),
+        ("events", ""),
+        ("other.acme.u.e", ""),
+        ("events.~0123456789abcdef0123456789abcdef.u.e", ""),
+    ],
+)
+def test_dead_letters_are_those_of_the_subject(subject: str, tenant: str) -> None:
+    minutes = Minutes()
+    letter = DeadLetter(Message(subject, b"", b"", 1, ""), 0, Reason.CONTRACT, "", b"")
+    minutes.count_batch(groups=(), events=(), letters=[letter, letter], duplicates=0, late=0, erased=0, now=NOW)
+    ((key, counts),) = minutes.take().items()
+    assert key == (NOW, tenant, NO_REGION)
+    assert counts.dead == {"contract": 2}
+
+
+def test_tenants_beyond_those_that_are_counted_apart_are_counted_together() -> None:
+    minutes = Minutes()
+    for number in range(MOST_TENANTS + 5):
+        minutes.count_announced(f"t{number:04}", "live", sent_at=None, now=NOW)
+    minutes.count_announced("t0000", "live", sent_at=None, now=NOW)
+    minutes.count_announced("t9999", "live", sent_at=None, now=NOW + MINUTE)
+    found = of(minutes)
+    assert found[0, OTHERS].unlocks == 5
+    assert found[0, "t0000"].unlocks == 2
+    assert found[1, "t9999"].unlocks == 1
+    assert len(found) == MOST_TENANTS + 2
+
+
+def test_a_backfill_is_counted_apart_and_not_timed() -> None:
+    minutes = Minutes()
+    minutes.count_announced("a", "backfill", sent_at=NOW - 10**6, now=NOW)
+    minutes.count_announced("a", "settled", sent_at=None, now=NOW)
+    minutes.count_announced("a", "live", sent_at=NOW - 30_000, now=NOW)
+    minutes.count_announced("a", "live", sent_at=NOW + 10**9, now=NOW)  # the broker's clock is ahead
+    (counts,) = of(minutes).values()
+    assert (counts.unlocks, counts.backfilled, sum(counts.latency)) == (3, 1, 2)
+    assert counts.latency[LATENCY_BUCKETS.index(0.03)] == counts.latency[0] == 1
+
+
+def test_what_could_not_be_written_is_kept() -> None:
+    minutes = Minutes()
+    count(minutes, ["a"], 1)
+    taken = minutes.take()
+    count(minutes, ["a"], 1, duplicates=1)
+    minutes.put_back(taken)
+    assert of(minutes) == {(0, "a"): Counts(events=2, duplicates=1)}
+
+
+@given(st.lists(st.lists(st.integers(0, 9), max_size=20), max_size=5))
+def test_histograms_add_up(several: list[list[int]]) -> None:
+    whole: list[int] = []
+    for one in several:
+        whole = added(whole, one)
+    assert sum(whole) == sum(map(sum, several))
+    assert len(whole) == max(map(len, several), default=0)
+
+
+def test_percentiles_are_upper_bounds() -> None:
+    empty = [0] * (len(LATENCY_BUCKETS) + 1)
+    assert percentile_of([], 50) is None
+    assert percentile_of(empty, 99) is None
+    assert percentile_of([99, 1], 50) == 0.001
+    assert percentile_of([99, 1], 99) == 0.001
+    assert percentile_of([98, 2], 99) == 0.002
+    assert percentile_of([*empty[:-1], 1], 50) == float("inf")
