@@ -321,7 +321,7 @@ async def test_a_tag_changes_with_the_answer(engine_of: Engine) -> None:
         await look()
         await sent(engine_of, event(-5))  # late
         await look()
-        await sent(engine_of, event(-9, "user.updated", plan="pro"))  # late, and no unlock moves
+        await sent(engine_of, event(-9, "user.updated", plan="x"))  # late, and no unlock moves
         await look()
         await engine_of.apply(RULES.replace('"Psst"', '"Hush"'))
         await look()
