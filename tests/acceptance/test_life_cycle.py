@@ -10,14 +10,14 @@ import pytest
 
 from tests.acceptance.conftest import ROOT, read_until
 from worker.admin.backfill import SupersededError
-from worker.local.embedded import embedded, stop_detached
+from worker.local.servers import embedded, stop_detached
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
     from pathlib import Path
 
     from tests.acceptance.conftest import Ran, Shell
-    from worker.local.embedded import Servers
+    from worker.local.servers import Servers
 
 pytestmark = pytest.mark.anyio
 

@@ -17,7 +17,8 @@ import asyncpg
 import nats
 import pytest
 
-from worker.local.embedded import EmbeddedError, Servers, embedded, stop_detached
+from worker.local.locks import EmbeddedError
+from worker.local.servers import Servers, embedded, stop_detached
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
@@ -34,7 +35,7 @@ import signal
 import sys
 from pathlib import Path
 import anyio
-from worker.local.embedded import embedded
+from worker.local.servers import embedded
 
 async def main():
     async with embedded(Path(sys.argv[1]), durable=False) as servers:

@@ -12,7 +12,7 @@ from worker.probes.metrics import Metrics
 
 if TYPE_CHECKING:
     from tests.integration.engine import Engine
-    from worker.local.embedded import Servers
+    from worker.local.servers import Servers
 
 pytestmark = pytest.mark.anyio
 

@@ -14,7 +14,7 @@ from worker.store import SEND_BYTES, OvertakenError, Store, UnavailableError, Un
 
 if TYPE_CHECKING:
     from tests.integration.engine import Engine
-    from worker.local.embedded import Servers
+    from worker.local.servers import Servers
 
 pytestmark = pytest.mark.anyio
 

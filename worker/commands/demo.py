@@ -23,8 +23,9 @@ from worker.broker.streams import open_broker
 from worker.commands.replaying import tell_unlocks
 from worker.engine.replay import Expected
 from worker.engine.stats import Stats, percentile
-from worker.local.embedded import EmbeddedError, empty, stop_detached
+from worker.local.locks import EmbeddedError
 from worker.local.sandbox import Sandbox, deploy, rules_in_force, sandbox
+from worker.local.servers import empty, stop_detached
 from worker.pipeline.dead_letters import count_letters
 from worker.process import logs
 from worker.process.loop import run_async

@@ -15,8 +15,9 @@ from worker.broker.streams import open_broker
 from worker.commands.authoring import tell_problems
 from worker.engine.announcement import MESSAGES, Corrected, Granted
 from worker.engine.rule_set import RulesRefusedError
-from worker.local.embedded import EmbeddedError, empty
+from worker.local.locks import EmbeddedError
 from worker.local.sandbox import deploy, sandbox
+from worker.local.servers import empty
 from worker.process import logs
 from worker.process.loop import run_async
 from worker.process.signals import ImpatientError, stop_on_signals

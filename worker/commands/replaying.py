@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from worker.engine.replay import Difference, Expected, Result, compare, replay
-from worker.local.embedded import EmbeddedError
+from worker.local.locks import EmbeddedError
 from worker.process import logs
 from worker.process.loop import run_async
 from worker.recording import RecordingError, lines

@@ -13,7 +13,7 @@ from worker.app import wall_clock
 from worker.broker.publish import Published, Publisher
 from worker.broker.streams import open_broker
 from worker.engine.rule_set import RuleFile
-from worker.local.embedded import embedded
+from worker.local.servers import embedded
 from worker.pipeline.rules_in_force import load_deployed
 from worker.server_errors import PATIENCE_SECONDS
 from worker.store import open_store
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from worker.admin.rollout import Applied
     from worker.broker.publish import Outgoing
     from worker.engine.rule_set import Deployed
-    from worker.local.embedded import Servers
+    from worker.local.servers import Servers
     from worker.rulefiles import RuleSet
     from worker.settings import Settings
 
