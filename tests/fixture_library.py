@@ -21,7 +21,7 @@ from dsl.event import Event
 from dsl.outcome import Unlock
 from tests.reference.reading import read
 from tests.reference.reference import outcome
-from worker.commands.replaying import SKEW
+from worker.commands.replay import SKEW
 from worker.contract.reasons import Reason
 from worker.engine.replay import Counts, Result, replay
 from worker.recording import lines

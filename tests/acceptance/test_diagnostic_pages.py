@@ -17,7 +17,7 @@ from dsl.codes import CODES
 from dsl.diagnostics import Severity, render
 from dsl.parse import parse
 from dsl.source import Source
-from worker.commands.authoring import meanings_changed
+from worker.commands.apply import meanings_changed
 from worker.engine.meaning import Changed, meaning_of
 from worker.report.pages import NoPageError, explained, page
 from worker.rulefiles import build

@@ -14,7 +14,7 @@ import nats
 import pytest
 
 from tests.acceptance.conftest import ROOT, read_until
-from worker.server_errors import whoami
+from worker.commands.servers import whoami
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -24,7 +24,7 @@ from tests.fixture_library import NOW, Fixture, histories, stories
 from tests.reference import strategies
 from tests.reference.close import close_events, plain_rules
 from tests.reference.thorough import thorough
-from worker.commands.replaying import SKEW
+from worker.commands.replay import SKEW
 from worker.contract.strict_reader import Accepted, Contract
 from worker.rulefiles import build, load
 

@@ -15,7 +15,7 @@ from worker.broker.streams import open_broker
 from worker.engine.rule_set import RuleFile
 from worker.local.servers import embedded
 from worker.pipeline.rules_in_force import load_deployed
-from worker.server_errors import PATIENCE_SECONDS
+from worker.retry import PATIENCE_SECONDS
 from worker.store import open_store
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from worker.report.screen import visible
+from worker.report.escape import visible
 from worker.settings import LogFormat
 
 if TYPE_CHECKING:

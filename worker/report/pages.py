@@ -9,9 +9,9 @@ from typing import Final
 from dsl.codes import CODES
 from dsl.diagnostics import nearest
 
-_HERE: Final = Path(__file__).parent
-_FOLDERS: Final = (_HERE / "diagnostics", _HERE.parent / "docs" / "diagnostics")
-"""In an installed package the pages lie beside this file, in the project among its documents."""
+_WORKER: Final = Path(__file__).parents[1]
+_FOLDERS: Final = (_WORKER / "diagnostics", _WORKER.parent / "docs" / "diagnostics")
+"""An installed package has the pages in `worker`, the project has them among its documents."""
 
 
 class NoPageError(ValueError):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 import sys
-import traceback
 from collections.abc import Callable
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any, Final, Literal
@@ -24,7 +23,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dsl.diagnostics import Diagnostic, Severity, render
-from worker.urls import redacted
+from worker.report.escape import DANGEROUS, LINES, visible
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Sequence
@@ -40,48 +39,6 @@ _GAP: Final = 2
 _COLOURS = {Severity.ERROR: "red", Severity.WARNING: "yellow"}
 
 
-# -- what was received -------------------------------------------------------------------------------------------------
-
-_KEPT: Final = "\n\t"
-"""Control characters that a text of several lines keeps."""
-_DANGEROUS: Final = re.compile(
-    r"["
-    r"\x00-\x1f\x7f-\x9f\xad\u034f\u0600-\u0605\u061c\u06dd\u070f\u0890-\u0891\u08e2\u115f-\u1160"
-    r"\u17b4-\u17b5\u180e\u200b-\u200f\u2028-\u202e\u2060-\u2064\u2066-\u206f\u3164\ud800-\udfff\ufeff"
-    r"\uffa0\ufff9-\ufffb\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3"
-    r"\U0001d173-\U0001d17a\U000e0001\U000e0020-\U000e007f"
-    r"]"
-)
-"""Characters that move a cursor, start a command, turn the direction of writing, or are not seen: the categories Cc,
-Cf, Cs, Zl and Zp of Unicode, and letters that look like nothing at all."""
-
-
-def visible(text: str, *, kept: str = "") -> str:
-    r"""Return text in which every character is seen: `\x1b` in place of an escape.
-
-    Whatever producers, files and servers say is printed this way: a terminal obeys some characters, and others turn or
-    hide what stands beside them. `kept` are those that may stay, such as the ends of lines.
-    """
-    if text.isascii() and text.isprintable():
-        return text
-    return _DANGEROUS.sub(lambda found: found[0] if found[0] in kept else _escaped(found[0]), text)
-
-
-def _escaped(character: str) -> str:
-    return character.encode("unicode_escape").decode()
-
-
-def json_of(value: object, *, decimal_format: Literal["string", "number"] = "string") -> str:
-    """Return JSON of a value in which every character is seen, and which means the same to its reader."""
-    text = msgspec.json.Encoder(decimal_format=decimal_format).encode(value).decode()
-    # Such characters are within its strings, where they can be escaped; elsewhere there are none.
-    return _DANGEROUS.sub(lambda found: found[0] if found[0] in _KEPT else _escaped_json(found[0]), text)
-
-
-def _escaped_json(character: str) -> str:
-    return "\\u007f" if character == "\x7f" else json.dumps(character)[1:-1]
-
-
 class Paper(Console):
     """A console that prints no character that a terminal would obey, whatever it is given, and takes no markup."""
 
@@ -95,7 +52,7 @@ class Paper(Console):
     def render_str(self, text: str, **how: Any) -> Text:  # noqa: ANN401 - the library's own parameters
         """Turn what is printed into text."""
         # Here, before it is measured: a column is as wide as what is seen.
-        return super().render_str(visible(text, kept=_KEPT), **how)
+        return super().render_str(visible(text, kept=LINES), **how)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """Turn anything else into pieces: the last chance to look at them."""
@@ -103,7 +60,18 @@ class Paper(Console):
             if segment.control:
                 yield segment
             else:
-                yield Segment(visible(segment.text, kept=_KEPT), segment.style)
+                yield Segment(visible(segment.text, kept=LINES), segment.style)
+
+
+def json_of(value: object, *, decimal_format: Literal["string", "number"] = "string") -> str:
+    """Return JSON of a value in which every character is seen, and which means the same to its reader."""
+    text = msgspec.json.Encoder(decimal_format=decimal_format).encode(value).decode()
+    # Such characters are within its strings, where they can be escaped; elsewhere there are none.
+    return DANGEROUS.sub(lambda found: found[0] if found[0] in LINES else _escaped_json(found[0]), text)
+
+
+def _escaped_json(character: str) -> str:
+    return "\\u007f" if character == "\x7f" else json.dumps(character)[1:-1]
 
 
 def out() -> Paper:
@@ -123,7 +91,7 @@ def say_json(value: object, *, decimal_format: Literal["string", "number"] = "st
 
 def say(text: str) -> None:
     """Print lines for machines: as they are, but for characters that a terminal would obey."""
-    sys.stdout.write(visible(text, kept=_KEPT))
+    sys.stdout.write(visible(text, kept=LINES))
 
 
 def hand_on(content: str | bytes) -> None:
@@ -162,7 +130,7 @@ def fail(message: str, hint: str | None = None) -> None:
 
 def _indented(text: str) -> str:
     """Return text of which no further line can pass for one of ours: they begin at the margin."""
-    return re.sub(r"\n(?=\S)", "\n  ", visible(text, kept=_KEPT))
+    return re.sub(r"\n(?=\S)", "\n  ", visible(text, kept=LINES))
 
 
 def table(
@@ -226,11 +194,6 @@ def status(what: str) -> Generator[Callable[[str], None]]:
 def plural(number: int, what: str) -> str:
     """Return `1 error`, `2 errors`."""
     return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
-
-
-def crash(error: BaseException, urls: Iterable[str]) -> None:
-    """Print the trace of a defect, without the secrets of these URLs."""
-    err().print(redacted("".join(traceback.format_exception(error)), *urls), end="")
 
 
 def usage(message: str) -> click.UsageError:
