@@ -169,17 +169,17 @@ KEYS = {
     "mark_announced": (0,),
     "mark_published": (0,),
     "commit_fast": (0,),
-    "commit_express events": (4,),
-    "commit_express progress": (9, 10, 11),
-    "commit_express checkpoints": (19, 20, 21, 22, 23),
-    "commit_express absorbed": (48, 49, 50, 51, 52),
-    "commit_express unlocks": (31, 32, 33, 34, 35, 36),
-    "commit_express amended": (53,),
+    "commit_fast events": (4,),
+    "commit_fast progress": (9, 10, 11),
+    "commit_fast checkpoints": (19, 20, 21, 22, 23),
+    "commit_fast absorbed": (48, 49, 50, 51, 52),
+    "commit_fast unlocks": (31, 32, 33, 34, 35, 36),
+    "commit_fast amended": (53,),
 }
 """Statements that write or lock several rows, with what, and the arguments that are the columns of their keys."""
-PACKED = {"save_progress": 0, "commit_express progress": 8}
+PACKED = {"save_progress": 0, "commit_fast progress": 8}
 """Those whose columns are texts, and the argument that separates the values."""
-ROWS = {"insert_events": 2, "commit_express events": 6}
+ROWS = {"insert_events": 2, "commit_fast events": 6}
 """Those whose rows are one text, and the argument that separates the rows, which begin with the key."""
 
 

@@ -20,7 +20,7 @@ from worker.report.diagnostics import github, sarif
 from worker.rulefiles import build
 
 SCHEMA: Final = json.loads(Path(__file__).with_name("sarif.schema.json").read_text(encoding="utf-8"))
-GOLDEN: Final = Path(__file__).parents[1] / "dsl" / "golden"
+GOLDEN: Final = Path(__file__).parents[2] / "dsl" / "golden"
 
 
 def log(problems: list[Diagnostic]) -> dict[str, Any]:
