@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import msgspec
 from nats.errors import Error as NatsError
 
-from worker.broker.connection import connected_once
+from worker.broker.connection import connected_once, said_by
 from worker.broker.streams import REQUEST_SECONDS, BrokerAwayError
 from worker.contract.partition import token
 
@@ -71,7 +71,7 @@ async def purge_streams(settings: Settings, tenant: str, user: str) -> Purged:
                 if await _is_of(client, settings.unlock_stream, subject, tenant, user):
                     announcements += await _purge(client, settings.unlock_stream, subject)
     except (NatsError, OSError, TimeoutError) as error:
-        raise BrokerAwayError(f"{type(error).__name__}: {error}".removesuffix(": ")) from error
+        raise BrokerAwayError(said_by(error)) from error
     return Purged(events, announcements)
 
 

@@ -19,8 +19,10 @@ from typing import TYPE_CHECKING, Any, Final
 import anyio
 import structlog
 from nats.errors import Error as NatsError
+from nats.errors import NoServersError
 
 from worker.broker.client import TappingClient
+from worker.network_errors import in_words
 from worker.retry import delays
 from worker.settings import ENCODED, Settings
 from worker.urls import is_clear, redacted, servers_of, shown
@@ -446,5 +448,9 @@ class SubjectState:
 
 
 def said_by(error: BaseException) -> str:
-    """Return an error in words, with its type."""
-    return f"{type(error).__name__}: {error}".removesuffix(": ")
+    """Return an error in words."""
+    if isinstance(error, NoServersError):
+        return "none of the servers answers"
+    if isinstance(error, NatsError) and not isinstance(error, TimeoutError):
+        return str(error).removeprefix("nats: ") or type(error).__name__
+    return in_words(error)
