@@ -19,8 +19,8 @@ from worker.report.escape import LINES, visible
 from worker.urls import redacted
 
 SUMMARIES: Final = {
-    "apply": "Put rule files into force, all of them together, and bring everybody up to date.",
-    "backfill": "Go on with a backfill that was interrupted (`ach apply` runs it by itself).",
+    "apply": "Put rule files into force, all of them together, and bring all users up to date.",
+    "backfill": "Continue a backfill that was interrupted (`ach apply` runs it by itself).",
     "check": "Check rule files: every problem in one run, with its place and a hint.",
     "dead": "List, inspect, mend, send again and purge dead letters.",
     "demo": "See it work: two recorded histories through private servers and a worker, and what was earned.",
@@ -29,17 +29,16 @@ SUMMARIES: Final = {
     "docs": "Write a page that shows a rule set to people: achievements in words, tiers, rewards, events.",
     "emit": "Publish recorded events (JSON Lines, also .gz and .zst; `-` is standard input) to the input stream.",
     "erase": "Erase a user for good: events, progress, unlocks.",
-    "explain": "Explain why somebody has an achievement, or what is missing, event by event.",
+    "explain": "Explain why a user has an achievement, or what is missing, event by event.",
     "fmt": "Format rule files in place: one layout, comments kept.",
     "grant": "Grant an achievement by hand, whatever the events say; it is announced, and no late event contests it.",
     "lsp": "Serve an editor over standard input and output: problems, hover, completion and more (docs/editors.md).",
     "migrate": "Bring the database's schema up to date (a worker does so by itself at its start).",
-    "progress": "Print where a user stands with every achievement (or a team, a tenant: whatever has a SUBJECT of that "
-    "name).",
+    "progress": "Print where a user stands with every achievement (or a team or a tenant that is named SUBJECT).",
     "replay": "Fold recorded streams (JSON Lines, also .gz and .zst; `-` is standard input) and print what comes out.",
-    "revoke": "Revoke unlocks, by their ids (`ach unlocks` tells them) or by achievement.",
+    "revoke": "Revoke unlocks, by their ids (`ach unlocks` lists them) or by achievement.",
     "run": "Run a worker: events from NATS_URL, progress in DATABASE_URL, unlocks back to NATS.",
-    "schema": "Print the JSON Schema of what is announced of unlocks, grants and corrections.",
+    "schema": "Print the JSON Schema of announcements: of unlocks, grants and corrections.",
     "test": "Run the examples in rule files: in order, shuffled, doubled and in batches.",
     "unlocks": "List unlocks with their status, those earned last first.",
 }

@@ -61,7 +61,7 @@ async def test_progress_tells_how_far_somebody_is(deployed: Shell) -> None:
     assert f"{silver['current']}/100" in shown
     unknown = deployed.ach("progress", "nobody", "-t", "lark-parser/lark")
     assert (unknown.code, "0/100" in unknown.out) == (0, True)
-    assert "is not known by any event" in unknown.err
+    assert "is not known: the rules have heard no event of it" in unknown.err
 
 
 async def test_unlocks_are_listed_and_revoked_and_users_erased(deployed: Shell) -> None:

@@ -139,7 +139,7 @@ async def test_unlocks_in_every_state(engine: Engine, asking: Asking) -> None:
 async def test_an_unknown_subject_is_at_the_beginning(engine: Engine, asking: Asking) -> None:
     await engine.apply(RULES)
     await asking.progress("u9")
-    assert "a backfill has yet to come to its end" in asking.err
+    assert "a backfill is not finished" in asking.err
     await engine.backfill()
     for name, scope, expected in (("u9", None, 7), ("red", "team", 1), ("u9", "user", 7)):
         rows = await asking.progress(name, scope=scope)

@@ -38,11 +38,11 @@ if TYPE_CHECKING:
 @click.option(
     "--accept-contracts",
     is_flag=True,
-    help="Accept that versions mean something else where a contract, `once per`, traits or an achievement that they "
-    "name have changed; everyone is judged anew.",
+    help="Accept that a version means something else because a contract, `once per`, a trait or an achievement that "
+    "it names has changed; all users are judged again.",
 )
 def command(paths: Sequence[Path], *, accept_contracts: bool) -> None:
-    """Put rule files into force, all of them together, and bring everybody up to date.
+    """Put rule files into force, all of them together, and bring all users up to date.
 
     Workers take them up without a restart. A deployed version may not change its meaning: give it a new version.
     """
@@ -71,7 +71,7 @@ async def _apply(settings: Settings, rules: RuleSet, *, accept_contracts: bool) 
             if not await is_building(store):
                 screen.out().print(f"nothing changed: these rules are in force already (epoch {applied.epoch})")
                 return
-            screen.out().print(f"in force already (epoch {applied.epoch}); going on with its backfill")
+            screen.out().print(f"in force already (epoch {applied.epoch}); continuing its backfill")
             await run_backfill(store, settings)
             return
         screen.out().print(f"in force: epoch {applied.epoch}, {len(rules.rules.achievements)} achievements")
@@ -99,7 +99,7 @@ async def _check_announcements(settings: Settings, rules: RuleSet) -> None:
         raise CommandError("a reward is too large to be announced; nothing was done")
     limit = await announcement_limit(settings)
     if limit is None:
-        said = f"NATS at {shown(settings.nats_url)} did not answer: not checked whether announcements fit its limits"
+        said = f"NATS at {shown(settings.nats_url)} did not answer: the size of announcements is not checked"
         screen.err().print(said, markup=False)
         return
     for one in announcements(rules.rules, settings.unlock_stream):
@@ -128,7 +128,7 @@ def meanings_changed(rules: RuleSet, changed: Iterable[Changed]) -> Iterator[Dia
             if not one.own:
                 message += f": {'; '.join(one.reasons)}"
                 hint = (
-                    f"undo the change, or put version {latest + 1} in its place, or have everyone judged anew: "
+                    f"undo the change, or put version {latest + 1} in its place, or have all users judged again: "
                     "ach apply --accept-contracts"
                 )
             yield Diagnostic("ACH422", Severity.ERROR, file.source, node.name.span, message, hint)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @click.command("backfill")
 def command() -> None:
-    """Go on with a backfill that was interrupted (`ach apply` runs it by itself)."""
+    """Continue a backfill that was interrupted (`ach apply` runs it by itself)."""
     on_servers(_run)
 
 
@@ -28,7 +28,7 @@ async def _run(settings: Settings) -> None:
 
 
 async def run_backfill(store: Store, settings: Settings) -> None:
-    """Run the backfill of the rules in force, or go on with one that was interrupted; print its report."""
+    """Run the backfill of the rules in force, or continue one that was interrupted; print its report."""
     _print(await backfill(store, settings, now=wall_clock))
 
 

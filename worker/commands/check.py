@@ -46,14 +46,19 @@ class Request(NamedTuple):
     help="How to print problems: for people, as JSON, as SARIF 2.1.0, as commands of GitHub Actions.",
 )
 @click.option("--strict", is_flag=True, help="Warnings count as errors.")
-@click.option("--verbose", "-v", is_flag=True, help="Also tell what is final, what is remembered and who shares it.")
+@click.option(
+    "--verbose",
+    "-v",
+    is_flag=True,
+    help="Also print what is final, what is remembered and which achievements share it.",
+)
 @click.option(
     "--graph",
     "drawing",
     type=click.Choice(["mermaid", "dot"]),
     is_flag=False,
     flag_value="mermaid",
-    help="Draw the rules instead; behind the paths and without a form, as Mermaid.",
+    help="Draw the rules instead. Without a form it stands after the paths, and means Mermaid.",
 )
 @click.option("--explain", "code", metavar="CODE", help="Print what a code means, such as ACH410, and check nothing.")
 def command(

@@ -74,8 +74,8 @@ def _print_addresses(box: Sandbox) -> None:
         f"  export NATS_URL={box.servers.nats_url}\n"
         f'  export DATABASE_URL="{box.servers.database_url}"\n'
         "  ach emit STREAM.jsonl     publishes recorded events\n"
-        "  ach digest                tells what has come out\n"
-        "  ach dead list             lists what was no event\n",
+        "  ach digest                prints a hash of the results\n"
+        "  ach dead list             lists messages that could not be used\n",
     )
 
 

@@ -48,7 +48,7 @@ async def _emit(settings: Settings, streams: Sequence[str]) -> None:
         published = await publish(settings, messages, on_progress)
     _print(published, monotonic() - began)
     if published.refused:
-        raise CommandError(f"{screen.plural(len(published.refused), 'message')} were not published")
+        raise CommandError(f"{screen.plural(len(published.refused), 'message')} not published")
 
 
 def _print(published: Published, seconds: float) -> None:

@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 @click.command("erase")
 @click.argument("user", metavar="USER")
 @click.option("--tenant", "-t", required=True, metavar="TENANT", help="The user's tenant.")
-@click.option("--yes", is_flag=True, help="Do not ask, and erase one of whom nothing is known too.")
+@click.option("--yes", is_flag=True, help="Do not ask, even if nothing is known of the user.")
 @click.option("--purge-streams", "purge", is_flag=True, help="Also remove their messages from the broker's streams.")
 def command(user: str, tenant: str, *, yes: bool, purge: bool) -> None:
     """Erase a user for good: events, progress, unlocks. Their events stay out, even of a replay of the stream.
 
-    It says what it could not reach. Running it again is harmless, and finishes one that was interrupted.
+    It prints what it could not reach. Running it again is harmless, and finishes an erasure that was interrupted.
     """
     if not yes:
         on_servers(partial(_must_be_known, tenant=tenant, user=user))
@@ -50,7 +50,7 @@ async def _must_be_known(settings: Settings, tenant: str, user: str) -> None:
         raise CommandError(
             f"nothing is known of {user!r} in tenant {tenant!r}: no event, progress, unlock or dead letter; "
             "nothing was done",
-            "is the name right? --yes keeps a user of that name out for ever all the same",
+            "is the name right? with --yes, events of a user of that name stay out for ever all the same",
         )
 
 
@@ -73,7 +73,7 @@ async def _erase(settings: Settings, tenant: str, user: str, *, purge: bool) -> 
         else:
             report = await bring_up_to_date(store, settings, erased.since, now=wall_clock)
         if report.subjects:
-            out.print(f"folded anew what they had a part in: {screen.plural(report.subjects, 'subject')}")
+            out.print(f"folded again, as they had a part in it: {screen.plural(report.subjects, 'subject')}")
 
     await with_store(settings, work)
     problem = await _purge(settings, tenant, user) if purge else None
@@ -86,7 +86,7 @@ async def _erase(settings: Settings, tenant: str, user: str, *, purge: bool) -> 
 
 async def _purge(settings: Settings, tenant: str, user: str) -> tuple[str, str] | None:
     """Remove a user's messages; return what is wrong and what may help, where it could not be done."""
-    again = "the database is done with; run the same again for the streams"
+    again = "the database is done; run the command again for the streams"
     try:
         purged = await purge_streams(settings, tenant, user)
     except BrokerAwayError as error:
@@ -112,7 +112,7 @@ def _beyond(settings: Settings, tenant: str, user: str, *, purged: bool) -> Iter
         f"{settings.input_stream} {prefix}.{token(tenant)}, {prefix}.{token(tenant)}.~... and {prefix}.raw: "
         "arrays there hold events of several users, until their retention ends"
     )
-    yield "what tells consumers of the erasure, which names the user and the unlocks"
+    yield "the announcement of the erasure, which names the user and the unlocks"
     yield "mirrors of the streams, other lanes, and what consumers have kept of announcements"
     yield "backups of the database, its write-ahead log, and logs"
     yield "their event ids, in decisions and unlocks of teams and tenants that rested on them"

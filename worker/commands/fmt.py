@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @click.command("fmt")
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=click.Path(path_type=Path, allow_dash=True))
-@click.option("--check", "only_check", is_flag=True, help="Change nothing; exit 1 where a file is not formatted.")
+@click.option("--check", "only_check", is_flag=True, help="Change nothing; exit 1 if a file is not formatted.")
 @click.option("--diff", "only_diff", is_flag=True, help="Change nothing; print what would change, exit 1 if anything.")
 def command(paths: Sequence[Path], *, only_check: bool, only_diff: bool) -> None:
     """Format rule files in place: one layout, comments kept. PATH `-` formats standard input to standard output."""

@@ -35,16 +35,14 @@ class _Place(TypedDict):
 @click.argument("user", metavar="USER")
 @click.argument("achievement", metavar="ACHIEVEMENT[.TIER]")
 @click.option("--tenant", "-t", required=True, metavar="TENANT", help="The user's tenant.")
-@click.option(
-    "--scope", "-s", metavar="SCOPE", help="That USER is a name in, such as team (default: the achievement's)."
-)
-@click.option("--occurrence", "-o", metavar="X", help="Of one that repeats, such as 2026-W15.")
-@click.option("--reason", required=True, metavar="TEXT", help="Why, for the books.")
+@click.option("--scope", "-s", metavar="SCOPE", help="The scope of USER, such as team (default: the achievement's).")
+@click.option("--occurrence", "-o", metavar="X", help="If the achievement repeats, such as 2026-W15.")
+@click.option("--reason", required=True, metavar="TEXT", help="Why; it is recorded.")
 @by_option
 def command(user: str, achievement: str, reason: str, by: str | None, **place: Unpack[_Place]) -> None:
     """Grant an achievement by hand, whatever the events say; it is announced, and no late event contests it.
 
-    An operator's word is the last: one that was revoked is granted again, and `ach revoke` takes it back.
+    An operator has the last word: an unlock that was revoked is granted again, and `ach revoke` takes it back.
     """
     check_reason(reason)
     meant = Meant(subject=user, achievement=achievement, **place)

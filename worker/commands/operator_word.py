@@ -1,4 +1,4 @@
-"""What an operator gives along with a decision: a reason, and a name for the books."""
+"""What an operator gives along with a decision: a reason, and who decided."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import click
 
 from worker.engine.announcement_limits import MAX_REASON
 
-by_option = click.option("--by", metavar="NAME", help="Who decides this, for the books (default: your login).")
+by_option = click.option("--by", metavar="NAME", help="Who decides this; it is recorded (default: your login).")
 
 
 def check_reason(reason: str) -> None:
@@ -16,4 +16,4 @@ def check_reason(reason: str) -> None:
         click.UsageError: it is too long.
     """
     if len(reason) > MAX_REASON:
-        raise click.UsageError(f"--reason has {len(reason):,} characters: it may have {MAX_REASON:,}, it is announced")
+        raise click.UsageError(f"--reason has {len(reason):,} characters: it is announced, and may have {MAX_REASON:,}")

@@ -37,12 +37,14 @@ if TYPE_CHECKING:
 @click.command("progress")
 @click.argument("subject", metavar="SUBJECT")
 @click.option("--tenant", "-t", required=True, metavar="TENANT", help="The tenant of the subject.")
-@click.option("--scope", "-s", metavar="SCOPE", help="That SUBJECT is a name in, such as team (default: all).")
+@click.option(
+    "--scope", "-s", metavar="SCOPE", help="The scope of SUBJECT, such as team (default: all scopes that know it)."
+)
 @json_option
 def command(subject: str, tenant: str, scope: str | None, *, as_json: bool) -> None:
-    """Print where a user stands with every achievement (or a team, a tenant: whatever has a SUBJECT of that name).
+    """Print where a user stands with every achievement (or a team or a tenant that is named SUBJECT).
 
-    Of what repeats, status and progress are those of the current occurrence.
+    If an achievement repeats, status and progress are those of the current occurrence.
     """
     on_servers(partial(show_progress, tenant=tenant, name=subject, scope=scope, as_json=as_json))
 
@@ -117,9 +119,9 @@ def _subjects(rules: Deployed, named: Named, asked: Subject) -> list[Subject]:
     if scope == USER and named.erased:
         what = "was erased, for good"
     elif named.building:
-        what = "is not known so far, and a backfill has yet to come to its end (`ach backfill`)"
+        what = "is not known so far, and a backfill is not finished (`ach backfill`)"
     else:
-        what = "is not known by any event that the rules hear; this is how it begins"
+        what = "is not known: the rules have heard no event of it; this is how it begins"
     screen.err().say(f"{scope} {asked.subject!r} of tenant {asked.tenant_id!r} {what}")
     return [asked._replace(scope=scope)]
 

@@ -36,19 +36,19 @@ class _Where(TypedDict):
 @click.option("--achievement", "-a", metavar="NAME[.TIER]", help="In place of ids: all unlocks of this achievement.")
 @click.option("--tenant", "-t", metavar="TENANT", help="With --achievement: only of this tenant.")
 @click.option("--subject", "-s", metavar="SUBJECT", help="With --achievement: only of this user, team or tenant.")
-@click.option("--reason", default="", metavar="TEXT", help="Why, for the books and for those who are told.")
+@click.option("--reason", default="", metavar="TEXT", help="Why; it is recorded and announced.")
 @by_option
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def command(ids: Sequence[UUID], reason: str, by: str | None, *, yes: bool, **where: Unpack[_Where]) -> None:
-    """Revoke unlocks, by their ids (`ach unlocks` tells them) or by achievement. It shows which, and asks.
+    """Revoke unlocks, by their ids (`ach unlocks` lists them) or by achievement. It lists them, and asks.
 
-    An operator's word: no evidence brings them back. What was granted is announced as revoked.
+    No later event brings them back. Unlocks that were granted are announced as revoked.
     """
     check_reason(reason)
     if bool(ids) == (where["achievement"] is not None):
-        raise click.UsageError("name unlocks by their ids, or by --achievement: one of both")
+        raise click.UsageError("name unlocks either by their ids or by --achievement")
     if ids and (where["tenant"] is not None or where["subject"] is not None):
-        raise click.UsageError("--tenant and --subject go with --achievement: an id is of one unlock alone")
+        raise click.UsageError("--tenant and --subject go with --achievement alone: an id names one unlock")
     found = on_servers(partial(_find, chosen=Chosen(ids, **where)))
     if not yes:
         screen.confirm(f"revoke {screen.plural(len(found), 'unlock')}, for good?")
@@ -83,7 +83,7 @@ async def _find(settings: Settings, chosen: Chosen) -> list[Revocable]:
         found = await with_store(settings, lambda store: of_achievement(store, name, tier or None, **where))
         if not found:
             raise CommandError(
-                f"there is no unlock of {chosen.achievement} to revoke there; nothing was done", "ach unlocks"
+                f"there is no such unlock of {chosen.achievement} to revoke; nothing was done", "ach unlocks"
             )
     out = screen.out()
     out.print(f"{screen.plural(len(found), 'unlock')} to revoke:")

@@ -11,6 +11,6 @@ from worker.report import screen
 @click.command("schema")
 @click.argument("what", type=click.Choice(["unlock"]))
 def command(what: str) -> None:
-    """Print the JSON Schema of what is announced of unlocks, grants and corrections."""
+    """Print the JSON Schema of announcements: of unlocks, grants and corrections."""
     del what
     screen.hand_on(schema_text())

@@ -61,17 +61,15 @@ class Ran(NamedTuple):
 @click.command("test")
 @rules_argument
 @click.option("--junit", metavar="FILE", type=FILE, help="Also write the results as JUnit XML.")
-@click.option("--coverage", is_flag=True, help="Also tell what no example has decided both ways.")
-@click.option(
-    "--fail-under", metavar="N", type=click.FloatRange(0, 100), help="Exit 1 where the coverage is below N %."
-)
+@click.option("--coverage", is_flag=True, help="Also print what no example has decided both ways.")
+@click.option("--fail-under", metavar="N", type=click.FloatRange(0, 100), help="Exit 1 if the coverage is below N %.")
 @click.option("--update", is_flag=True, help="Write what came out into expectations that failed, then run again.")
 def command(
     paths: Sequence[Path], junit: Path | None, *, coverage: bool, fail_under: float | None, update: bool
 ) -> None:
     """Run the examples in rule files: in order, shuffled, doubled and in batches.
 
-    A failure is told with the events that mattered and with what is missing. --update changes the `expect` lines that
+    A failure is printed with the events that mattered and what is missing. --update changes the `expect` lines that
     failed and adds some to examples without any; look at the difference before you keep it.
     """
     request = Request(tuple(paths), junit=junit, coverage=coverage, fail_under=fail_under, update=update)
@@ -172,7 +170,7 @@ def _why(rules: RuleSet, verdict: Verdict, failure: Failure) -> Iterator[str]:
     }
     if not found:
         yield ""
-        yield f"no event that these rules hear is of {scope} {expected.user}"
+        yield f"these rules hear no event of {scope} {expected.user}"
     now = max(event.at for event in verdict.events) if verdict.events else 0
     tiers = tiers_of(rules.rules, name) if expected.target.tier is None else [expected.target.tier.text]
     for subject, events in found.items():

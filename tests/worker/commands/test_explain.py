@@ -94,7 +94,7 @@ def test_a_user_of_several_tenants(folder: Path) -> None:
 def test_somebody_unknown(folder: Path) -> None:
     ran = _explain(folder, "-u", "eve", "-a", "two")
     assert ran.exit_code == 1
-    assert "no event that these rules hear is of user eve" in ran.stderr
+    assert "these rules hear no event of user eve" in ran.stderr
     assert "eve has not earned two yet" in _explain(folder, "-u", "eve", "-a", "two", "--tenant", "t").stdout
 
 

@@ -1,4 +1,4 @@
-"""`ach dead`: what became of messages that were no good."""
+"""`ach dead`: messages that could not be used, and what to do about them."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from worker.commands.lazy_group import LazyGroup
 SUMMARIES: Final = {
     "list": "List dead letters, newest first.",
     "purge": "Delete dead letters for good.",
-    "replay": "Send dead letters again, as they are or mended: those of some IDs, or all that match and were not sent "
-    "again.",
+    "replay": "Send dead letters again, as they are or mended: those with these IDs, or all that match and were not "
+    "sent yet.",
     "show": "Show one dead letter: why it died, and its bytes.",
 }
 

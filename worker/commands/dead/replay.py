@@ -62,7 +62,7 @@ class _Options(TypedDict):
 @click.option("--dry-run", "dry", is_flag=True, help="Send nothing; print what would become of each.")
 @click.option("--body", metavar="FILE", type=EXISTING_FILE, help="A mended body to send instead.")
 def command(ids: Sequence[int], body: Path | None, **options: Unpack[_Options]) -> None:
-    """Send dead letters again, as they are or mended: those of some IDs, or all that match and were not sent again."""
+    """Send dead letters again, as they are or mended: those with these IDs, or all that match and were not sent yet."""
     reason, since, event_type = options["reason"], options["since"], options["event_type"]
     if not (ids or reason or event_type or since):
         raise click.UsageError("say which: IDs, --reason, --type, or --since")

@@ -42,19 +42,25 @@ class _Asked(TypedDict):
 @click.argument("streams", nargs=-1, metavar="[STREAM...]")
 @click.option("--rules", "-r", "paths", multiple=True, metavar="PATH", type=PATHS, help="Rule file or folder.")
 @click.option(
-    "--user", "--subject", "-u", "subject", required=True, metavar="U", help="Whose (for `scope team`: a team)."
+    "--user", "--subject", "-u", "subject", required=True, metavar="U", help="The user (for `scope team`: the team)."
 )
 @click.option("--achievement", "-a", required=True, metavar="A[.TIER]", help="Without TIER: every tier.")
-@click.option("--tenant", metavar="T", help="Needed where the subject is known in several.")
-@click.option("--occurrence", metavar="X", help="Of one that repeats, such as 2026-W15 (default: the current one).")
-@click.option("--now", metavar="INSTANT", help="As of then (default: the end of the stream; of the ledger, the clock).")
-@click.option("--events", default=20, show_default=True, type=click.IntRange(min=0), help="How many to show.")
+@click.option("--tenant", metavar="T", help="Needed if several tenants know the subject.")
+@click.option(
+    "--occurrence", metavar="X", help="If the achievement repeats, such as 2026-W15 (default: the current one)."
+)
+@click.option(
+    "--now",
+    metavar="INSTANT",
+    help="As of then (default: the end of the stream; with --from-ledger, the clock).",
+)
+@click.option("--events", default=20, show_default=True, type=click.IntRange(min=0), help="How many events to show.")
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", help="How to print it.")
 @click.option("--from-ledger", is_flag=True, help="From DATABASE_URL, by the rules in force; no STREAM, no --rules.")
 def command(
     streams: Sequence[str], paths: Sequence[Path], now: str | None, *, from_ledger: bool, **asked: Unpack[_Asked]
 ) -> None:
-    """Explain why somebody has an achievement, or what is missing, event by event.
+    """Explain why a user has an achievement, or what is missing, event by event.
 
     STREAM is a recording as for `ach replay`.
     """
@@ -119,5 +125,5 @@ def _subject(
     if found:
         return next(iter(found.items()))
     if request.tenant is None:
-        raise CannotExplainError(f"no event that these rules hear is of {scope} {request.subject}")
+        raise CannotExplainError(f"these rules hear no event of {scope} {request.subject}")
     return Subject(request.tenant, scope, request.subject), ()
