@@ -1,4 +1,4 @@
-"""What is known about rules without any event: final or contestable, what is remembered, and who shares it."""
+"""What rules say without any event: which achievements are final, what is remembered, and which of them share it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Contested(msgspec.Struct, frozen=True):
-    """Why a grant may be taken back: what in the file decides it, and what would make it final."""
+    """Why a grant may be taken back: the place in the file that decides it, and what would make it final."""
 
     kind: str
     text: str
@@ -42,7 +42,7 @@ class Known(msgspec.Struct, frozen=True):
 
 
 class Shared(msgspec.Struct, frozen=True):
-    """One aggregate; `bytes` is null where events alone decide how many there are."""
+    """One aggregate; `bytes` is null if the events alone decide how large it is."""
 
     scope: str
     key: str
@@ -56,14 +56,14 @@ class Shared(msgspec.Struct, frozen=True):
 
 
 class RuleFacts(msgspec.Struct, frozen=True):
-    """What is known about a rule set."""
+    """The facts of a rule set."""
 
     achievements: list[Known]
     aggregates: list[Shared]
 
 
 def rule_facts(rules: RuleSet) -> RuleFacts:
-    """Return what is known about rules without errors."""
+    """Return the facts of rules without errors."""
     aggregates = inventory(rules.rules).aggregates
     of: dict[tuple[str, int], list[str]] = {}
     for each in aggregates:
@@ -104,7 +104,7 @@ def _name(user: User) -> str:
 
 
 def print_facts(facts: RuleFacts) -> None:
-    """Print what is known: of each achievement whether it is final, and of each scope what is remembered."""
+    """Print the facts: of each achievement whether it is final, and of each scope what is remembered."""
     console = screen.out()
     numbers: dict[str, int] = {}
     for each in facts.achievements:

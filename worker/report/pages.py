@@ -1,4 +1,4 @@
-"""The pages of docs/diagnostics: one a code, with what it means, why, and what to write instead."""
+"""The pages of docs/diagnostics, one for each code: what it means, why, and what to write instead."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def page(code: str) -> str | None:
 
 
 def explained(code: str) -> str:
-    """Return what there is to say about a code, however it is written.
+    """Return the page of a code, in small letters or large; without a page, its title.
 
     Raises:
         NoPageError: there is no such code.

@@ -1,7 +1,7 @@
-"""What a person sees: colour where it is wanted, tables, progress on a terminal only.
+"""What commands print: lines, tables and JSON; colour and progress on a terminal only.
 
-`NO_COLOR` is honoured everywhere, and nothing is drawn into a pipe or a file. Every word that a command prints goes
-through here, which is what keeps a producer's control characters from the terminal; a test looks for others.
+`NO_COLOR` is honoured, and nothing is drawn into a pipe or a file. Everything that a command prints goes through this
+module, which keeps the control characters of producers from the terminal. A test looks for code that prints otherwise.
 """
 
 from __future__ import annotations
@@ -40,22 +40,22 @@ _COLOURS = {Severity.ERROR: "red", Severity.WARNING: "yellow"}
 
 
 class Paper(Console):
-    """A console that prints no character that a terminal would obey, whatever it is given, and takes no markup."""
+    """A console that takes no markup, and prints no character that a terminal would obey."""
 
     def __init__(self, file: IO[str], *, soft_wrap: bool = True) -> None:
         super().__init__(file=file, highlight=False, markup=False, emoji=False, soft_wrap=soft_wrap)
 
     def say(self, text: str, style: str | None = None) -> None:
-        """Print one line: an end of a line within what was received would pass for another one."""
+        """Print one line, even if the text has several: a received line break could pass for a line of ours."""
         self.print(visible(text), style=style)
 
     def render_str(self, text: str, **how: Any) -> Text:  # noqa: ANN401 - the library's own parameters
         """Turn what is printed into text."""
-        # Here, before it is measured: a column is as wide as what is seen.
+        # Before it is measured: a column is as wide as its visible text.
         return super().render_str(visible(text, kept=LINES), **how)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """Turn anything else into pieces: the last chance to look at them."""
+        """Turn anything else into segments, whose text is made visible here."""
         for segment in super().render(renderable, options):
             if segment.control:
                 yield segment
@@ -75,27 +75,27 @@ def _escaped_json(character: str) -> str:
 
 
 def out() -> Paper:
-    """Return a console for results; made when asked for, since tests and pipes swap standard output."""
+    """Return a console for results. It is made at each call, since tests and pipes swap standard output."""
     return Paper(sys.stdout)
 
 
 def err() -> Paper:
-    """Return a console for what is said beside the result."""
+    """Return a console for what is not the result: errors, warnings, progress."""
     return Paper(sys.stderr)
 
 
 def say_json(value: object, *, decimal_format: Literal["string", "number"] = "string") -> None:
-    """Print a value as one line of JSON, of which a terminal obeys nothing either."""
+    """Print a value as one line of JSON, without characters that a terminal would obey."""
     sys.stdout.write(f"{json_of(value, decimal_format=decimal_format)}\n")
 
 
 def say(text: str) -> None:
-    """Print lines for machines: as they are, but for characters that a terminal would obey."""
+    """Print lines for machines, with the characters visible that a terminal would obey."""
     sys.stdout.write(visible(text, kept=LINES))
 
 
 def hand_on(content: str | bytes) -> None:
-    """Hand on a text or bytes for another program: exactly as they are, but to a terminal as `say` does."""
+    """Print a text or bytes for another program, exactly as they are; on a terminal, as `say` does."""
     if sys.stdout.isatty():
         say(content if isinstance(content, str) else content.decode("utf-8", "backslashreplace"))
     elif isinstance(content, str):
@@ -129,7 +129,7 @@ def fail(message: str, hint: str | None = None) -> None:
 
 
 def _indented(text: str) -> str:
-    """Return text of which no further line can pass for one of ours: they begin at the margin."""
+    """Return text whose further lines are indented, so that none passes for a line of ours."""
     return re.sub(r"\n(?=\S)", "\n  ", visible(text, kept=LINES))
 
 
@@ -141,15 +141,15 @@ def table(
     right: Iterable[int] = (),
     ids: Iterable[int] = (),
 ) -> None:
-    """Print a table; `right` names the columns of numbers, `ids` those of what is copied from it.
+    """Print a table; `right` has the indices of columns of numbers, `ids` of columns that are copied from.
 
-    Neither of them is ever folded, however narrow the terminal; in a pipe nothing is.
+    Neither is folded, however narrow the terminal; in a pipe no column is.
     """
     numbers, whole = set(right), {*right, *ids}
     drawn = Table(box=None, pad_edge=False, header_style="dim")
     for at, column in enumerate(columns):
         drawn.add_column(column, justify="right" if at in numbers else "left", overflow="fold", no_wrap=at in whole)
-    # One row is one line: an end of a line in a cell would pass for another row.
+    # One row is one line: a line break in a cell would pass for another row.
     cells = [[visible(str(cell)) for cell in row] for row in rows]
     for row in cells:
         drawn.add_row(*row)
@@ -164,7 +164,7 @@ def table(
 
 @contextmanager
 def progress(what: str, total: int | None = None) -> Generator[Move]:
-    """Yield a function that moves a progress bar on by a number of steps, with a remark; silent where nobody looks."""
+    """Yield a function that moves a progress bar by some steps, with a remark; silent where there is no terminal."""
     if not sys.stderr.isatty():
         yield lambda steps, remark: None
         return
@@ -183,7 +183,7 @@ def progress(what: str, total: int | None = None) -> Generator[Move]:
 
 @contextmanager
 def status(what: str) -> Generator[Callable[[str], None]]:
-    """Yield a function that changes one line of status; silent where nobody looks."""
+    """Yield a function that changes one line of status; silent where there is no terminal."""
     if not sys.stderr.isatty():
         yield lambda text: None
         return
