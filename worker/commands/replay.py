@@ -58,7 +58,7 @@ class Request(msgspec.Struct, frozen=True):
     is_flag=True,
     help="Run through NATS, a worker and PostgreSQL (private ones) instead of in this process.",
 )
-@click.option("--now", metavar="INSTANT", help="Events after this are from the future (default: the clock).")
+@click.option("--now", metavar="INSTANT", help="What counts as now, for events from the future (default: the clock).")
 def command(
     streams: Sequence[str],
     paths: Sequence[Path],
