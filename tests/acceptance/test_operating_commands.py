@@ -79,7 +79,7 @@ async def test_unlocks_are_listed_and_revoked_and_users_erased(deployed: Shell) 
     assert deployed.ach("revoke", unlock, stdin=b"y\n").out.endswith("revoked 1 unlock\n")
     assert deployed.ach("revoke", unlock, "--yes").code == 1
     assert "committer.bronze" in deployed.ach("unlocks", "--status", "revoked").out
-    assert deployed.ach("erase", "u_02d24007efaf7a00", "-t", "lark-parser/lark").code == 1  # nobody said yes
+    assert deployed.ach("erase", "u_02d24007efaf7a00", "-t", "lark-parser/lark").code == 1  # no answer is no
     erased = deployed.ach("erase", "u_02d24007efaf7a00", "-t", "lark-parser/lark", "--yes")
     assert erased.code == 0
     assert "EVENTS events.lark-parser%2Flark.u_02d24007efaf7a00.>" in erased.out

@@ -49,7 +49,7 @@ anyio.run(main)
 
 
 def alive(pid: int) -> bool:
-    """Whether the process runs; a dead one that nobody has asked about yet (a zombie) does not."""
+    """Whether the process runs. A dead one that its parent has not waited for (a zombie) does not."""
     if sys.platform == "linux":
         try:
             return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"

@@ -183,7 +183,7 @@ class Server:
         changed, self._changed = list(self._changed), {}
         began = time.perf_counter()
         for book in changed:
-            self._answer("diagnostics", partial(self._tell, book))
+            self._answer("diagnostics", partial(self._publish, book))
         took = time.perf_counter() - began
         self._delay = DELAY if took < LONG else min(took, LONGEST_DELAY)
         self._unadvised.update(dict.fromkeys(changed))

@@ -66,8 +66,8 @@ def test_as_of_an_earlier_moment(folder: Path) -> None:
 
 def test_json_has_every_tier(folder: Path) -> None:
     ran = _explain(folder, "-u", "ann", "-a", "many", "--format", "json")
-    told = json.loads(ran.stdout)["explanations"]
-    assert [(each["tier"], each["outcome"], each["missing"]) for each in told] == [
+    explained = json.loads(ran.stdout)["explanations"]
+    assert [(each["tier"], each["outcome"], each["missing"]) for each in explained] == [
         ("low", "earned", []),
         ("high", "not yet", ["28 more a"]),
     ]

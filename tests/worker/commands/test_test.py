@@ -1,4 +1,4 @@
-"""`ach test` with its reports: JUnit, coverage, and expectations written anew."""
+"""`ach test` with its reports: JUnit, coverage, and updated expectations."""
 
 from __future__ import annotations
 
