@@ -293,13 +293,13 @@ class Worker:
 
     def _probes(self) -> Probes:
         gauges: dict[tuple[str, str], Callable[[], float]] = {
-            ("ach_buffered_messages", "Messages that wait in this worker."): lambda: self._broker.buffered,
-            ("ach_cached_subjects", "Subjects whose progress is in memory."): lambda: len(self._memory),
-            ("ach_nats_connected", "Whether the broker is connected."): lambda: self._broker.connected,
-            ("ach_refused_unlocks", "Unlocks that the broker refuses; each waits by itself."): lambda: (
+            ("ach_buffered_messages", "Messages that wait in the worker."): lambda: self._broker.buffered,
+            ("ach_cached_subjects", "Subjects whose state is kept in memory."): lambda: len(self._memory),
+            ("ach_nats_connected", "Whether the worker is connected to the broker."): lambda: self._broker.connected,
+            ("ach_refused_unlocks", "Unlocks whose announcement the broker refuses at present."): lambda: (
                 self._notifier.refused
             ),
-            ("ach_nats_silent_seconds", "Since the broker last did what was asked of it."): lambda: (
+            ("ach_nats_silent_seconds", "Time since the broker last answered a request."): lambda: (
                 self._broker.silent_seconds
             ),
         }

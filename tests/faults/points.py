@@ -157,9 +157,9 @@ def _told(points: Points, owner: type, name: str) -> Callable[..., Any]:
 def _told_pages(points: Points) -> Callable[..., Any]:
     original = Session.pages
 
-    async def told(this: Session, shape: Any, name: str, *args: object) -> AsyncIterator[Any]:  # noqa: ANN401
+    async def told(this: Session, shape: Any, name: str, **args: object) -> AsyncIterator[Any]:  # noqa: ANN401
         points.at(f"before Session.pages {name}")
-        async for page in original(this, shape, name, *args):
+        async for page in original(this, shape, name, **args):
             points.at(f"within Session.pages {name}")
             yield page
         points.at(f"after Session.pages {name}")

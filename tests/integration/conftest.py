@@ -37,9 +37,9 @@ def statements(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     carried: list[str] = []
     run = Session.run
 
-    async def noting(session: Session, name: str, *args: object) -> int:
+    async def noting(session: Session, name: str, **args: object) -> int:
         carried.append(name)
-        return await run(session, name, *args)
+        return await run(session, name, **args)
 
     monkeypatch.setattr(Session, "run", noting)
     return carried

@@ -117,12 +117,12 @@ async def test_whoever_applies_rules_waits_for_dead_letters(engine: Engine, monk
     done = anyio.Event()
     rows = Session.rows
 
-    async def looking(session: Session, shape: Callable[..., Any], name: str, *args: object) -> list[Any]:
+    async def looking(session: Session, shape: Callable[..., Any], name: str, **args: object) -> list[Any]:
         if name == "insert_dead_letters":
             tasks.start_soon(apply)
             await until_waiting(engine, done)
             assert not done.is_set()
-        return await rows(session, shape, name, *args)
+        return await rows(session, shape, name, **args)
 
     async def apply() -> None:
         await engine.apply(DECIMAL)

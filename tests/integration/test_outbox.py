@@ -70,11 +70,11 @@ def die(monkeypatch: pytest.MonkeyPatch, step: str, *, after: bool) -> None:
     owner, method, statement = STEPS[step]
     original: Callable[..., Awaitable[Any]] = getattr(owner, method)
 
-    async def dying(this: object, *args: Any) -> Any:  # noqa: ANN401
+    async def dying(this: object, *args: Any, **named: Any) -> Any:  # noqa: ANN401
         here = statement is None or statement in args
         if here and not after:
             raise Dies
-        result = await original(this, *args)
+        result = await original(this, *args, **named)
         if here:
             raise Dies
         return result

@@ -94,12 +94,24 @@ def _prepare(folder: Path) -> None:
         screen.out().print(f"an earlier demo was interrupted; going on with what is in {folder}")
 
 
+class _TimedStats(Stats):
+    """Stats that also keep the latency of each unlock: the summary shows exact percentiles."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.latencies: list[float] = []
+
+    def count_latency(self, seconds: float) -> None:
+        super().count_latency(seconds)
+        self.latencies.append(seconds)
+
+
 class _Measured:
     """What is measured while the demo runs, and the line of progress that shows it."""
 
     def __init__(self, total: int) -> None:
         self.total = total
-        self.stats = Stats()
+        self.stats = _TimedStats()
         self.stored = 0
         self.steady: list[float] = []
         """Seconds from publish to unlock while events come at a steady pace."""
@@ -173,7 +185,7 @@ async def _run(
             publisher = Publisher(broker.client)
             await _publish_steadily(publisher, measured, stop, _messages(settings, steady))
             await _caught_up(measured, stop)
-            measured.steady = list(measured.stats.unlock_seconds)
+            measured.steady = list(measured.stats.latencies)
             measured.flood = (monotonic(), measured.stats.messages)
             await _publish(publisher, measured, [] if stop.is_set() else _messages(settings, flood))
         published.set()

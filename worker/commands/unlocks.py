@@ -65,7 +65,9 @@ async def list_unlocks(
 
     async def work(store: Store) -> list[Listed]:
         async with store.transaction() as session:
-            return await session.rows(Listed, "listed_unlocks", tenant, subject, status, limit)
+            return await session.rows(
+                Listed, "listed_unlocks", tenant_id=tenant, subject=subject, status=status, limit=limit
+            )
 
     found = await with_store(settings, work)
     if as_json:

@@ -94,7 +94,7 @@ class Corrector:
     async def nothing_waits(self, session: Session) -> bool:
         """Tell whether no correction waits at this moment, but for those of unlocks of which the broker refuses one."""
         refused = sorted({*self._grants.all(), *self.refused.all()})
-        return bool(await session.value(bool, "no_correction_waits", refused))
+        return bool(await session.value(bool, "no_correction_waits", refused=refused))
 
     async def relay(self, now: Callable[[], int]) -> int:
         """Announce what can be announced; return how many corrections that were.
@@ -114,7 +114,8 @@ class Corrector:
         began = monotonic()
         due = self.refused.due(began)
         async with self._store.transaction() as session:
-            claimed = await session.rows(Correction, "claim_corrections", self.refused.resting(began), AT_ONCE)
+            refused = self.refused.resting(began)
+            claimed = await session.rows(Correction, "claim_corrections", refused=refused, limit=AT_ONCE)
             if len(claimed) < AT_ONCE:
                 self.refused.forget(due.difference([one.unlock_id for one in claimed]))
             done: Sequence[Correction] = ()
@@ -122,8 +123,8 @@ class Corrector:
                 await self._wording.look(session)
                 done = await self._announce(await self._withhold(session, claimed, now))
             if done:
-                columns = [one.unlock_id for one in done], [one.revision for one in done]
-                await session.run("corrections_announced", *columns)
+                ids, revisions = [one.unlock_id for one in done], [one.revision for one in done]
+                await session.run("corrections_announced", unlock_ids=ids, revisions=revisions)
             self.held = len(claimed) < AT_ONCE and not await self.nothing_waits(session)
         self._stats.count_corrected(len(done))
         return len(claimed), len(done)
@@ -135,7 +136,7 @@ class Corrector:
             return claimed
         taken = await self._publish(places, self._in_place)
         # Whoever holds one of the rows does not wait for us, nor we for them: to take a place again is harmless.
-        await session.run("mark_announced", sorted(one.unlock_id for one in taken), now)
+        await session.run("mark_announced", unlock_ids=sorted(one.unlock_id for one in taken), now=now)
         there = {one.unlock_id for one in taken}
         return [one for one in claimed if not one.withheld or one.unlock_id in there]
 

@@ -210,26 +210,26 @@ async def commit_fast(session: Session, express: FastPath, memory: StateCache, *
         raise AssertionError("whoever is known has events in order")
     granted = [*attempt.stepped, *new]
     how = arrived(attempt.batch.groups) if granted else NEWS
-    decisions, unlocks = first_decisions(rules, granted, how, now=now, clock=clock)
+    decisions, unlocks = first_decisions(rules, granted, how, clock=clock)
     about = decisions_about(changes)
     attempt.decisions = [*decisions, *about]
     standings = {user: attempt.standings[user] for user in _to_be_saved(express)}
     rows = chain.from_iterable([group.rows for group in attempt.batch.groups])
     await session.run(
         "commit_fast",
-        [partition for partition, _ in generations],
-        [generation for _, generation in generations],
-        memory.owner,
-        rules.epoch,
-        *pack_events(rows, lambda: attempt.batch.items),
-        now,
-        *progress_columns(standings, now=now),
-        *checkpoint_columns(attempt.checkpoints),
-        *unlocks,
-        *position_columns(attempt.absorbed),
-        *amendment_columns([change for _, change in changes]),
-        now,
-        *evaluation_columns(rules, about, now=now),
+        partitions=[partition for partition, _ in generations],
+        generations=[generation for _, generation in generations],
+        owner=memory.owner,
+        epoch=rules.epoch,
+        now=now,
+        clock=clock,
+        **pack_events(rows, lambda: attempt.batch.items),
+        **progress_columns(standings),
+        **checkpoint_columns(attempt.checkpoints),
+        **unlocks,
+        **position_columns(attempt.absorbed),
+        **amendment_columns([change for _, change in changes]),
+        **evaluation_columns(rules, about),
     )
 
 

@@ -237,7 +237,7 @@ class Notifier:
         self._mark_at = monotonic() + MARK_SECONDS
         try:
             async with self._store.alone() as session:
-                marked = await session.run("mark_announced", sorted(some), self._now())
+                marked = await session.run("mark_announced", unlock_ids=sorted(some), now=self._now())
         except UnavailableError as error:
             log.debug("left in the outbox", said=str(error))
             self._missed = True
@@ -249,7 +249,7 @@ class Notifier:
         """Grant some of what has settled, and commit that; return by which clock, and how many."""
         async with self._store.alone() as session:
             clock = await self._clock(session)
-            settled = await session.run("grant_settled", clock, self._now(), AT_ONCE)
+            settled = await session.run("grant_settled", clock=clock, now=self._now(), limit=AT_ONCE)
         self._stats.count_settled(settled)
         self._outdated = self._outdated or settled > 0
         return clock, settled
@@ -259,20 +259,22 @@ class Notifier:
         began = monotonic()
         due = self._refused.due(began)
         async with self._store.transaction() as session:
-            claimed = await session.rows(Claimed, "claim_unlocks", self._refused.resting(began), AT_ONCE)
+            refused = self._refused.resting(began)
+            claimed = await session.rows(Claimed, "claim_unlocks", refused=refused, limit=AT_ONCE)
             if len(claimed) < AT_ONCE:  # whatever else was due has been announced by another, revoked or erased
                 self._refused.forget(due.difference([one.unlock_id for one in claimed]))
             if claimed:
                 await self._wording.look(session)
             some, news = await self._announce_claimed(claimed) if claimed else (claimed, {})
             if some:
-                await session.run("mark_published", sorted(one.unlock_id for one in some), self._now())
+                ids = sorted(one.unlock_id for one in some)
+                await session.run("mark_published", unlock_ids=ids, now=self._now())
             self._held = len(claimed) < AT_ONCE and not await self._nothing_waits(session, clock)
         self._count(some, news)
         return len(claimed), len(some)
 
     async def _nothing_waits(self, session: Session, clock: int) -> bool:
-        return bool(await session.value(bool, "outbox_is_empty", clock, self._refused.all()))
+        return bool(await session.value(bool, "outbox_is_empty", clock=clock, refused=self._refused.all()))
 
     async def _announce_claimed(self, claimed: Sequence[Claimed]) -> tuple[Sequence[Claimed], dict[str, bool]]:
         """Do the same as `_announce`; a round that fails as a whole, time after time, is put off as well."""

@@ -133,7 +133,8 @@ async def letters(store: Store, wanted: Wanted, until: int) -> AsyncIterator[Sto
     after, full = 0, True
     while full:
         async with store.transaction() as session:
-            page = await session.rows(int, "letters_to_send", wanted.reason, wanted.since, after, until, PAGE)
+            chosen = {"reason": wanted.reason, "since": wanted.since}
+            page = await session.rows(int, "letters_to_send", **chosen, after=after, until=until, limit=PAGE)
         full = len(page) == PAGE
         for letter_id in page:
             letter = await show_letter(store, letter_id)

@@ -81,7 +81,7 @@ async def _read(store: Store, settings: Settings, request: Request) -> _Stored:
         events = [event async for page in pages for _, event in page]
         latest = await session.value(int, "latest_instant") if settings.clock is Clock.STREAM else None
         named = sorted(_named(deployed.rules, request.name))
-        rows = await session.rows(_Row, "contested_of_subject", *subject, named)
+        rows = await session.rows(_Row, "contested_of_subject", **subject._asdict(), achievements=named)
     now = request.now if request.now is not None else request.clock if latest is None else latest
     return _Stored(deployed.rules, subject, events, now, [row.shown() for row in rows if _is_asked_for(row, request)])
 

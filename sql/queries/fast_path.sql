@@ -1,8 +1,8 @@
--- A batch of which everything is known beforehand.
+-- The fast path: a batch of which everything is known beforehand.
 
 -- name: pasts_of_users
 -- What users are folded anew from whose late event may move a grant, in one look and without a lock: each one's last
--- checkpoint before it that is of plan $6, the events of types $5 behind that, of which $7 are read at most, and the unlocks.
+-- checkpoint before it that is of this plan, the events of its types behind that up to a limit, and the unlocks.
 SELECT
     asked.n, latest.mark_at, latest.mark_id, latest.state,
     ARRAY(
@@ -10,9 +10,9 @@ SELECT
         FROM event
         WHERE event.tenant_id = asked.tenant_id AND event.user_id = asked.user_id
             AND (event.occurred_at, event.event_id) > (coalesce(latest.mark_at, '-infinity'), coalesce(latest.mark_id, ''))
-            AND event_type = ANY ($5::text[])
+            AND event_type = ANY (:types::text[])
         ORDER BY occurred_at, event_id
-        LIMIT $7
+        LIMIT :limit
     ),
     ARRAY(
         SELECT ROW(
@@ -22,7 +22,9 @@ SELECT
         WHERE unlock.tenant_id = asked.tenant_id AND unlock.scope = 'user' AND unlock.subject = asked.user_id
         ORDER BY achievement, tier, occurrence
     )
-FROM unnest($1::text[], $2::text[], $3::timestamptz[], $4::text[])
+FROM unnest(
+    :positions.tenant_id::text[], :positions.subject::text[], :positions.at::timestamptz[],
+    :positions.id::text[])
     WITH ORDINALITY AS asked (tenant_id, user_id, late_at, late_id, n)
 LEFT JOIN LATERAL (
     SELECT mark_at, mark_id, stamp, state
@@ -32,48 +34,49 @@ LEFT JOIN LATERAL (
         AND (checkpoint.mark_at, checkpoint.mark_id) < (asked.late_at, asked.late_id)
     ORDER BY mark_at DESC, mark_id DESC
     LIMIT 1
-) AS latest ON latest.stamp = $6;
+) AS latest ON latest.stamp = :stamp;
 
 -- name: commit_fast
 -- All of it in one statement, and a transaction by itself: the partitions are as we left them, the events are new, the
 -- unlocks are first ones. Where one of that is not so, nothing happens at all. An event that was there is a violation of
--- its key: to be ready for one (ON CONFLICT) takes a quarter of what inserting does. Of the rest a text that cannot be read
--- as a number ends the statement, and says what it was. CASE asks in this order, which also locks the partitions before
--- anything is written; what nobody asks for is done last.
+-- its key: to be ready for one (ON CONFLICT) takes a quarter of what inserting does. Of the rest `overtaken` ends the
+-- statement, with a code of its own. CASE asks in this order, which also locks the partitions before anything is written;
+-- what nobody asks for is done last.
 WITH held AS (
     UPDATE partition SET generation = generation + 1
-    WHERE partition_id = ANY ($1::integer[]) AND generation = ($2::bigint[])[array_position($1, partition_id)]
-        AND owner = $3 AND rules_epoch = $4::bigint
+    WHERE partition_id = ANY (:partitions::integer[])
+        AND generation = (:generations::bigint[])[array_position(:partitions::integer[], partition_id)]
+        AND owner = :owner AND rules_epoch = :epoch::bigint
     RETURNING 1
 ), recorded AS (
-    -- use insert_new_events from $5
+    -- use insert_new_events
 ), saved AS (
-    -- use upsert_progress from $9
+    -- use upsert_progress
 ), pruned AS (
-    -- use prune_checkpoints from $27
+    -- use prune_checkpoints
 ), kept AS (
-    -- use insert_checkpoints from $20
+    -- use insert_checkpoints
 ), new AS (
-    -- use insert_unlocks from $32
+    -- use insert_unlocks
 ), decided AS (
-    -- use insert_decisions from $47
+    -- use insert_decisions
 ), before AS (
-    -- use rows_to_amend from $54
+    -- use rows_to_amend
 ), amended AS (
-    -- use amend_rows from $54
+    -- use amend_rows
 ), corrected AS (
-    -- use correct_amended from $59
+    -- use correct_amended
 ), noted AS (
-    -- use insert_evaluations from $60
+    -- use insert_evaluations
 ), forgotten AS (
-    -- use forget_checkpoints from $49
+    -- use forget_checkpoints
 )
 SELECT CASE
-    WHEN (SELECT count(*) FROM held) < cardinality($1::integer[])
-        THEN ('overtaken: partitions ' || (SELECT count(*) FROM held))::integer
-    WHEN (SELECT count(*) FROM new) < cardinality($38::uuid[])
-        THEN ('overtaken: unlocks ' || (SELECT count(*) FROM new))::integer
-    WHEN (SELECT count(*) FROM amended) < cardinality($54::uuid[])
-        THEN ('overtaken: amended ' || (SELECT count(*) FROM amended))::integer
+    WHEN (SELECT count(*) FROM held) < cardinality(:partitions::integer[])
+        THEN overtaken('partitions', (SELECT count(*) FROM held))
+    WHEN (SELECT count(*) FROM new) < cardinality(:unlocks.unlock_id::uuid[])
+        THEN overtaken('unlocks', (SELECT count(*) FROM new))
+    WHEN (SELECT count(*) FROM amended) < cardinality(:amended.unlock_id::uuid[])
+        THEN overtaken('amended', (SELECT count(*) FROM amended))
     ELSE 0
 END;
