@@ -74,7 +74,7 @@ def command(
         return
     if not paths:
         raise click.UsageError("Missing argument 'PATH...'.")
-    sys.exit(0 if _check(read_rules(paths), Request(form, strict, verbose, drawing)) else 1)
+    sys.exit(0 if _check_rules(read_rules(paths), Request(form, strict, verbose, drawing)) else 1)
 
 
 def _explain_code(code: str) -> None:
@@ -84,7 +84,7 @@ def _explain_code(code: str) -> None:
         raise click.UsageError(str(error)) from error
 
 
-def _check(rules: RuleSet, request: Request) -> bool:
+def _check_rules(rules: RuleSet, request: Request) -> bool:
     """Print what was found; return whether it is good."""
     rules = rules._replace(problems=tuple(examine(rules.files, rules.rules, rules.problems)))
     if request.drawing is not None and not rules.errors:

@@ -37,7 +37,7 @@ def command(user: str, tenant: str, *, yes: bool, purge: bool) -> None:
     if not yes:
         on_servers(partial(_must_be_known, tenant=tenant, user=user))
         screen.confirm(f"erase everything of {user!r} in tenant {tenant!r}, for good?")
-    on_servers(partial(_erase, tenant=tenant, user=user, purge=purge))
+    on_servers(partial(_erase_user, tenant=tenant, user=user, purge=purge))
 
 
 async def _must_be_known(settings: Settings, tenant: str, user: str) -> None:
@@ -54,7 +54,7 @@ async def _must_be_known(settings: Settings, tenant: str, user: str) -> None:
         )
 
 
-async def _erase(settings: Settings, tenant: str, user: str, *, purge: bool) -> None:
+async def _erase_user(settings: Settings, tenant: str, user: str, *, purge: bool) -> None:
     """Erase a user, fold again what they had a part in, and remove their messages if that is asked for.
 
     Raises:
