@@ -29,6 +29,7 @@ from worker.engine.announcement import (
 )
 from worker.engine.refusals import FullError, Refusals
 from worker.pipeline.rules_in_force import load_deployed
+from worker.retry import delays
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -86,7 +87,7 @@ class Corrector:
         self._stats = stats
         self._wording = wording
         self._grants = grants
-        self.refused = Refusals()
+        self.refused = Refusals(delays)
         """Unlocks of which the broker refuses a correction."""
         self.held = False
         """Whether something waited that could not be claimed at the last look."""

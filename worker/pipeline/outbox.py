@@ -102,7 +102,7 @@ class Notifier:
         self._held = False
         """Whether something is due that somebody else held when we looked: nobody tells when they let go of it."""
         self._looks = _looks()
-        self._refused = Refusals()
+        self._refused = Refusals(delays)
         self._wording = Wording(store, settings)
         self._corrector = Corrector(store, broker, settings, stats, self._wording, grants=self._refused)
         self._corrected = -inf

@@ -271,9 +271,9 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "strangers_introduced_whatever_has_moved",
         "who was found without a lock is expected where nothing has moved since",
-        at="StateCache.introduce",
-        old="if self._written.get(partition) == generation:",
-        new="if partition in self._lives:",
+        at="StateCache.add_unlocked",
+        old="if partition.left == generation:",
+        new="if partition.left is not None:",
         tests=("worker/engine/test_state_cache.py",),
     ),
     Bug(

@@ -86,17 +86,20 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "cache_kept_after_the_fence_moved",
         "what is remembered is valid while the generation is one's own",
-        at="StateCache.admit",
-        old="known = owner == self.owner and self._written.pop(partition, None) == generation",
-        new="known = self._written.pop(partition, None) is not None",
+        at="StateCache.locked",
+        old="known.left != generation or owner != self.owner",
+        new="known.left is None",
         tests=("worker/engine/test_state_cache.py",),
     ),
     Bug(
         "cache_kept_after_a_failed_batch",
         "a failed batch makes void what it has moved in memory",
         at="StateCache.failed",
-        old="self._lives[partition] += 1",
-        new="self._written[partition] = hold.generations[partition]",
+        old="self._release(hold)",
+        new="""
+            for number, partition in self._release(hold):
+                partition.left = hold.generations[number]
+            """,
         tests=(f"{PROTOCOL}::test_what_is_refused_after_judging_leaves_nothing_behind",),
     ),
     Bug(

@@ -90,7 +90,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         "one_mark_for_all",
         "no body passes for two when many are read as one",
         at="PlainReader._objects",
-        old="or found[1::2] != [_MARK] * (len(bodies) - 1)",
+        old="or found[1::2] != [self._mark] * (len(bodies) - 1)",
         new="",
         tests=("worker/contract/test_bulk_reader.py",),
     ),
@@ -124,6 +124,6 @@ BUGS: Final[tuple[Bug, ...]] = (
         at="exact",
         old="number = Decimal(text)",
         new="number = Decimal(repr(float(text)))",
-        tests=("worker/test_payload.py",),
+        tests=("dsl/test_payload.py",),
     ),
 )

@@ -67,7 +67,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         at="stretch",
         old="if end <= at:  # the next label came before: this one came back, for what is left of it",
         new="if end == at:",
-        tests=("property/test_wall.py::test_a_stretch_shows_one_label_and_ends_where_another_begins",),
+        tests=("property/test_wall_clock.py::test_a_stretch_shows_one_label_and_ends_where_another_begins",),
     ),
     Bug(
         "calendar_before_grants",

@@ -7,39 +7,99 @@ from typing import Final
 from tests.faults.plants.bug import Bug
 
 LATE: Final = ("property/test_late.py",)
+CACHE: Final = "worker/engine/test_state_cache.py"
+MACHINE: Final = "worker/engine/test_state_cache_machine.py"
 PROTOCOL: Final = "faults/test_protocol.py"
 
 BUGS: Final[tuple[Bug, ...]] = (
-    # -- the state that writers share --
+    # -- the states that writers share --
     Bug(
         "memory_valid_while_another_attempt_is_under_way",
         "no other batch reads what an attempt may have changed before it ends",
-        at="StateCache.admit",
-        old="""
-            known = owner == self.owner and self._written.pop(partition, None) == generation
-            if not known or partition in self._holds:
-            """,
-        new="""
-            known = owner == self.owner and self._written.get(partition) == generation
-            if not known:
-            """,
-        tests=("worker/engine/test_state_cache.py",),
+        at="StateCache.locked",
+        old="if known.left != generation or owner != self.owner:",
+        new="if known.hold is None and (known.left != generation or owner != self.owner):",
+        tests=(CACHE,),
     ),
     Bug(
         "expected_while_another_attempt_is_under_way",
         "no other batch reads what an attempt may have changed before it ends",
-        at="StateCache.expect",
-        old="current = standing.since == self._lives[partition] and partition in self._written",
-        new="current = standing.since == self._lives[partition]",
-        tests=("worker/engine/test_state_cache.py",),
+        at="StateCache.expected_state",
+        old="state.era == partition.era and partition.left is not None",
+        new="state.era == partition.era",
+        tests=(CACHE,),
     ),
     Bug(
         "late_word_of_a_commit_taken_for_the_last",
-        "who hears late of a commit does not speak for the next one",
-        at="StateCache._ended",
-        old="mine = [partition for partition in hold.generations if self._holds.get(partition) is hold]",
-        new="mine = [partition for partition in hold.generations if partition in self._holds]",
-        tests=("worker/engine/test_state_cache.py",),
+        "an overtaken attempt changes nothing when it ends",
+        at="StateCache._release",
+        old="if partition.hold is hold]",
+        new="if partition.hold is not None]",
+        tests=(CACHE,),
+    ),
+    Bug(
+        "cached_states_valid_at_any_generation",
+        "a cached state is valid only at the generation that we left",
+        at="StateCache.locked",
+        old="known.left != generation or owner != self.owner",
+        new="owner != self.owner",
+        tests=(MACHINE,),
+    ),
+    Bug(
+        "cached_states_of_an_earlier_era_expected",
+        "a state that became void stays void",
+        at="StateCache.expected_state",
+        old="state.era == partition.era and partition.left is not None",
+        new="partition.left is not None",
+        tests=(MACHINE,),
+    ),
+    Bug(
+        "cached_states_of_an_earlier_era_read_under_a_lock",
+        "a state that became void stays void",
+        at="StateCache.locked_state",
+        old="state is None or state.era != hold.eras[state.partition]",
+        new="state is None",
+        tests=(MACHINE,),
+    ),
+    Bug(
+        "generation_expected_while_an_attempt_has_the_partition",
+        "no other batch reads what an attempt may have changed before it ends",
+        at="_Partition.take",
+        old="self.left, self.hold = None, hold",
+        new="self.hold = hold",
+        tests=(MACHINE,),
+    ),
+    Bug(
+        "commit_expected_at_the_generation_that_was_found",
+        "a commit raises the generation of its partitions",
+        at="StateCache.committed",
+        old="hold.generations[number] + 1",
+        new="hold.generations[number]",
+        tests=(MACHINE,),
+    ),
+    Bug(
+        "failed_attempt_taken_for_committed",
+        "an attempt of unknown outcome leaves nothing that is expected",
+        at="StateCache.failed",
+        old="self._release(hold)",
+        new="self.committed(hold)",
+        tests=(MACHINE,),
+    ),
+    Bug(
+        "overtaken_attempt_adds_states",
+        "an overtaken attempt adds no state",
+        at="StateCache.add_locked",
+        old="state.era = hold.eras[state.partition]",
+        new="state.era = self._partitions[state.partition].era",
+        tests=(MACHINE,),
+    ),
+    Bug(
+        "reserved_partition_is_not_held",
+        "a reserved partition belongs to one attempt",
+        at="StateCache.reserve",
+        old="partition.take(hold, state.partition, partition.left)",
+        new="hold.generations[state.partition] = partition.left",
+        tests=(MACHINE,),
     ),
     # -- late events in place --
     Bug(
