@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 import os
+import sys
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+import click
+
+from worker.commands.servers import CommandError, on_servers
 from worker.process.signals import stop_on_signals
 from worker.report import screen
-from worker.server_errors import CommandError
+
+try:
+    from worker.console.access import AccessError, access_of_token, fresh_token, read_access, token_hash
+    from worker.console.process import serve_console
+    from worker.console.web import LOOPBACK_NAMES, Door
+except ModuleNotFoundError as missing:
+    if missing.name is None or missing.name.partition(".")[0] not in {"jinja2", "markupsafe", "starlette", "uvicorn"}:
+        raise
+    screen.fail(f"`ach console` needs {missing.name}, which is not installed", "pip install 'ach[console]'")
+    sys.exit(1)
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from worker.console.access import Access
-    from worker.console.web import Door
     from worker.settings import Settings
 
-EXTRA: Final = "pip install 'ach[console]'"
-_PACKAGES: Final = frozenset({"jinja2", "markupsafe", "starlette", "uvicorn"})
 VARIABLE: Final = "ACH_CONSOLE_TOKEN"
 LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
+PORT: Final = 8970
 
 
 class Asked(NamedTuple):
@@ -38,82 +49,104 @@ class Asked(NamedTuple):
     https: bool
 
 
-async def console(settings: Settings, asked: Asked) -> None:
-    """Serve the console until a signal ends it.
+@click.command("console")
+@click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="Where it listens.")
+@click.option("--port", default=PORT, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
+@click.option(
+    "--persons",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="TOML: who may come in, with which role and tenants.",
+)
+@click.option("--header", metavar="NAME", help="Header in which a reverse proxy names the person; no tokens then.")
+@click.option(
+    "--proxy", "proxies", multiple=True, metavar="ADDRESS", help="Whose --header is believed (default: this machine's)."
+)
+@click.option("--name", "names", multiple=True, metavar="HOST", help="Host name under which browsers reach it.")
+@click.option("--https", is_flag=True, help="Browsers reach it by HTTPS: cookies are for that alone.")
+@click.option("--new-token", metavar="PERSON", help="Print a fresh token and its entry for --persons, and end.")
+def command(  # noqa: PLR0913 - its options
+    *,
+    host: str,
+    port: int,
+    persons: Path | None,
+    header: str | None,
+    proxies: tuple[str, ...],
+    names: tuple[str, ...],
+    https: bool,
+    new_token: str | None,
+) -> None:
+    """Serve pages about what the engine does: now, rules, users, dead letters, changes.
+
+    Without --persons it takes a token from ACH_CONSOLE_TOKEN, or makes one, and only looks. See docs/console.md.
+    """
+    if new_token is not None:
+        _print_token(new_token)
+        return
+    asked = Asked(host, port, persons, header, proxies, names, https)
+    on_servers(partial(_serve, asked=asked), as_service=True)
+
+
+async def _serve(settings: Settings, asked: Asked) -> None:
+    """Serve until a signal ends it.
 
     Raises:
         CommandError: it cannot be served so; the message says why.
     """
-    try:
-        from worker.console.process import serve_console  # noqa: PLC0415 - an extra
-    except ModuleNotFoundError as error:
-        raise without_extra(error) from error
     access, fresh = _access(asked)
 
     def ready(address: str) -> None:
-        screen.out().print(f"console: {address}")
-        if fresh is not None:
-            screen.out().print(f"token:   {fresh}   (new with each start; it only looks)", markup=False)
+        print_address(address, fresh)
 
     async with stop_on_signals() as stop:
-        await serve_console(settings, access, _door(asked), at=(asked.host, asked.port), stop=stop, on_ready=ready)
+        at = asked.host, asked.port
+        await serve_console(settings, access, _door(asked), at=at, stop=stop, on_ready=ready)
 
 
-def without_extra(error: ModuleNotFoundError) -> Exception:
-    """Return what to raise where a package is missing."""
-    if error.name is None or error.name.partition(".")[0] not in _PACKAGES:
-        return error
-    return CommandError("the console needs packages that are not installed", EXTRA)
+def print_address(address: str, token: str | None) -> None:
+    """Print where the console is, and the token that was made for this start, if one was."""
+    screen.out().print(f"console: {address}", markup=False)
+    if token is not None:
+        screen.out().print(f"token:   {token}   (new with each start; it only looks)", markup=False)
 
 
 def _access(asked: Asked) -> tuple[Access, str | None]:
-    """Return who may come in, and the token that was made for this start, where nobody has named any."""
-    from worker.console.access import AccessError, access_of_token, fresh_token, read_access  # noqa: PLC0415
-
+    """Return who may come in, and the token that was made for this start where no person is named."""
     given = os.environ.get(VARIABLE)
     try:
         if asked.persons is not None:
             return read_access(asked.persons.read_text(encoding="utf-8")), None
         if asked.header is not None:
-            raise CommandError("--header names persons that --persons has to know", "ach console --help")
+            raise CommandError("--header names persons, and --persons has to say what they may do", "docs/console.md")
         if given:
             return access_of_token(given), None
-        if asked.host not in LOOPBACK:
-            raise CommandError(
-                f"anyone who reaches {asked.host} could try: say who may come in",
-                f"--persons FILE, or a token in {VARIABLE}",
-            )
-        fresh = fresh_token()
-        return access_of_token(fresh), fresh
     except AccessError as error:
-        where = VARIABLE if asked.persons is None else asked.persons
-        raise CommandError(f"{where}: {error}") from error
+        raise CommandError(f"{VARIABLE if asked.persons is None else asked.persons}: {error}") from error
     except (OSError, UnicodeDecodeError) as error:
-        raise CommandError(f"{asked.persons}: {getattr(error, 'strerror', None) or 'it is no UTF-8'}") from error
+        raise CommandError(f"{asked.persons}: {getattr(error, 'strerror', None) or 'it is not UTF-8'}") from error
+    if asked.host not in LOOPBACK:
+        reason = f"{asked.host} can be reached by others: say who may come in"
+        raise CommandError(reason, f"--persons FILE, or a token in {VARIABLE}")
+    fresh = fresh_token()
+    return access_of_token(fresh), fresh
 
 
 def _door(asked: Asked) -> Door:
-    from worker.console.web import LOOPBACK_NAMES, Door  # noqa: PLC0415
-
     named = {*LOOPBACK_NAMES, *(name.lower() for name in asked.names), asked.host.lower()}
-    # Bound to an address that others reach, it is known by names that only its operator knows: those that are given.
+    # On an address that others reach, its names are known to its operator alone: those that are given, or any.
     hosts = None if asked.host not in LOOPBACK and not asked.names else frozenset(named)
     proxies = frozenset(asked.proxies) or Door().proxies
     return Door(header=asked.header, proxies=proxies, hosts=hosts, https=asked.https)
 
 
-def new_token(name: str) -> None:
+def _print_token(name: str) -> None:
     """Print a token for a person, and what the file of persons has of it."""
-    from worker.console.access import fresh_token, token_hash  # noqa: PLC0415
-
     token = fresh_token()
     screen.err().say(f"token of {name}, shown once: {token}")
-    screen.out().say(
-        f'[[person]]\nname = "{_toml(name)}"\nrole = "viewer"      # or "operator"\n'
-        f'token_sha256 = "{token_hash(token)}"\n'
-        '# tenants = ["acme"]  # all tenants, where this is left out'
-    )
+    click.echo(f'[[person]]\nname = "{_quoted(name)}"\nrole = "viewer"      # or "operator"')
+    click.echo(f'token_sha256 = "{token_hash(token)}"\n# tenants = ["acme"]  # all tenants, where this is left out')
 
 
-def _toml(text: str) -> str:
+def _quoted(text: str) -> str:
+    """Return text as it stands between the quotes of a TOML string."""
     return "".join(one if one.isprintable() and one not in '"\\' else f"\\U{ord(one):08x}" for one in text)

@@ -14,9 +14,9 @@ ACCEPTED: Final = "would be accepted"
 
 
 def outcomes(rules: Deployed, subject: str, body: bytes, *, now: int) -> list[tuple[str, str]]:
-    """Return what would become of a message's events, one after the other, as far as the contract can tell. Pure.
+    """Return (outcome, detail) of each event of a message, in order, as far as the contract decides it. Pure.
 
-    What the ledger says, such as that it knows the id with another body, is found out when it is sent.
+    What the ledger decides, such as a conflict with an event of the same id, is only known when the message is sent.
     """
     batch = decode((Message(subject, body, b"", 1, ""),), rules, now=now)
     lives = [(item.element, ACCEPTED, "") for item in batch.items]
