@@ -111,7 +111,14 @@ class RefusedError(Exception):
 
 
 class OvertakenError(Exception):
-    """A statement that took for granted how things are has found them otherwise, and done nothing."""
+    """A statement that took for granted how things are has found them otherwise, and done nothing.
+
+    `reason` is what the statement passes to the function `overtaken`.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 class _StatementOvertaken(asyncpg.PostgresError):
@@ -412,7 +419,7 @@ def _translated() -> Generator[None]:
     try:
         yield
     except _StatementOvertaken as error:
-        raise OvertakenError(_first_line(error)) from error
+        raise OvertakenError(error.detail or "") from error
     except _REFUSED as error:
         raise RefusedError(f"{type(error).__name__}: {_first_line(error)}") from error
     except _UNUSABLE as error:

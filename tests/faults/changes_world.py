@@ -44,11 +44,11 @@ from worker.admin.revocation import revoke
 from worker.admin.rollout import MeaningChangedError, apply_rules
 from worker.broker.streams import Broker, BrokerAwayError, open_broker
 from worker.contract.message import Message
-from worker.engine import rule_set
+from worker.engine import division, folding, rule_set
 from worker.engine.rule_set import RuleFile, read_rules
 from worker.engine.state_cache import StateCache
 from worker.engine.stats import Stats
-from worker.pipeline import fast_path, folding, outbox, pipeline
+from worker.pipeline import fast_path, outbox, pipeline
 from worker.pipeline.outbox import Notifier
 from worker.pipeline.pipeline import InForce, Pipeline
 from worker.pipeline.rules_in_force import load_deployed
@@ -195,7 +195,7 @@ def sized(sizes: Sizes) -> Generator[None]:
         (folding, "CHECKPOINT_BYTES", 10**6),
         (folding, "CHECKPOINTS_KEPT", 3),
         (fast_path, "SAVE_EVERY", sizes.save_every),
-        (fast_path, "WORTH_IT", sizes.worth_it),
+        (division, "WORTH_IT", sizes.worth_it),
         (backfilling, "PAGE", sizes.page),
         (backfilling, "PIECE", sizes.piece),
     )

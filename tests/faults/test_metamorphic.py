@@ -32,7 +32,7 @@ from worker.admin.rollout import apply_rules
 from worker.contract.message import Message
 from worker.contract.partition import partition_of
 from worker.contract.reasons import Reason
-from worker.engine.batch import decode as read_messages
+from worker.engine.decoding import decode as read_messages
 from worker.engine.rule_set import RuleFile
 from worker.engine.state_cache import StateCache
 from worker.engine.stats import Stats
