@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import socket
 from contextlib import asynccontextmanager, contextmanager, suppress
-from itertools import repeat
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 import anyio
@@ -21,7 +20,7 @@ from worker.urls import redacted
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Generator, Iterable
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
 
     from asyncpg.pool import PoolConnectionProxy
 
@@ -189,12 +188,6 @@ class Session:
             rows = await cursor.fetch(PAGE_ROWS)
             full = len(rows) == PAGE_ROWS
             yield [shape(*row) for row in rows]
-
-
-def columns(group: str, fields: Iterable[str], rows: Collection[tuple[object, ...]]) -> dict[str, list[object]]:
-    """Return rows as arguments named `group.field`, one list a field; empty lists where there are no rows."""
-    lists = zip(*rows, strict=True) if rows else repeat(())
-    return {f"{group}.{field}": list(values) for field, values in zip(fields, lists, strict=bool(rows))}
 
 
 class Store:

@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from dsl.progress import State as DslState
     from worker.engine.batch import Batch
 
+pytestmark = pytest.mark.timeout(900)
+
 BATCHES: Final = int(os.environ.get("ACH_DECISIONS", "10000"))
 PARTS: Final = 4
 """Tests that share the batches, so that several processes may."""
