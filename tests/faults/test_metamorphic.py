@@ -57,7 +57,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.timeout(600)]
 
 TIMES: Final = int(os.environ.get("ACH_METAMORPHIC", "1"))
 PARTS: Final = 5
-DRAWN: Final = 100 * TIMES
+DRAWN: Final = 50 * TIMES
 """Scenarios of each part in this process."""
 DRAWN_FOR_PIPELINES: Final = 20 * TIMES
 DRAWN_FOR_WORKERS: Final = 4 * TIMES
