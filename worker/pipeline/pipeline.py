@@ -96,7 +96,7 @@ class Pipeline:
         self,
         store: Store,
         settings: Settings,
-        memory: StateCache,
+        cache: StateCache,
         stats: Stats,
         *,
         in_force: InForce,
@@ -106,7 +106,7 @@ class Pipeline:
     ) -> None:
         self._store = store
         self._settings = settings
-        self._cache = memory
+        self._cache = cache
         self._stats = stats
         self._in_force = in_force
         self._now = now
