@@ -32,7 +32,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "chains_tombstone_not_asked",
         "events of the erased stay out",
-        at="ledger:standings_of",
+        at="ledger:states_of_users",
         old="erased=row.erased,",
         new="erased=False,",
         tests=_chains(1),

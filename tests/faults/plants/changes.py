@@ -275,8 +275,8 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "state_kept_of_who_is_heard_no_more",
         "a state without events is deleted",
-        at="write_progress",
-        old='await session.run("forget_progress", *_columns(unheard, 3))',
+        at="write:write",
+        old='await session.run("forget_progress", **subject_columns(writes.forgotten))',
         new="pass",
         tests=(f"{APPLYING}::test_who_is_heard_no_more_is_visited_once",),
     ),

@@ -68,21 +68,21 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "express_for_what_is_no_news",
         "what is late is taken to be new as long as that is right",
-        at="fast_path:_known",
+        at="division:_reason",
         old="""
-            if tale.behind and not trusting and canonical_order(tale.events[0]) < latest:
-                continue
-            """,
+    if own.behind and not trusting and canonical_order(own.events[0]) < latest:
+        return LongWay.LATE_WITHOUT_TRUST
+    """,
         new="",
         tests=(f"{EXPRESS}::test_what_is_late_and_no_news_costs_trust",),
     ),
     Bug(
         "express_for_the_latest_event_again",
         "a copy goes the long way",
-        at="UserEvents.put_in_order",
+        at="SubjectEvents.put_in_order",
         old="""
             elif place == latest:
-                return False
+                distinct = False
             """,
         new="",
         tests=(f"{EXPRESS}::test_the_latest_event_again",),
@@ -90,36 +90,36 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "express_walks_what_is_late",
         "what is late is taken in place",
-        at="_take_in",
-        old="late = late_among(standing, heard) if tale.behind and heard else 0",
+        at="decide:_move",
+        old="late = late_among(current, heard) if own.behind else 0",
         new="late = 0",
         tests=(EXPRESS,),
     ),
     Bug(
         "express_saves_no_late_user",
         "a state that has moved is saved",
-        at="_take_in",
-        old="if late == len(heard) or not taken:",
-        new="if not taken:",
+        at="decide:_move",
+        old="look.folded[subject] = len(in_order)",
+        new="look.folded.update({subject: len(in_order)} if in_order else {})",
         tests=(EXPRESS, f"{PROTOCOL}::test_checkpoints_that_have_not_seen_what_was_absorbed"),
     ),
     Bug(
         "express_keeps_checkpoints",
         "a checkpoint that has not seen a late event is forgotten",
-        at="_take_in",
-        old="attempt.absorbed[user] = Position(heard[0].at, heard[0].id)",
-        new="",
+        at="all_columns",
+        old="position_columns({**writes.absorbed, **writes.refolded})",
+        new="position_columns({})",
         tests=(f"{PROTOCOL}::test_checkpoints_that_have_not_seen_what_was_absorbed",),
     ),
     Bug(
         "express_moves_latest_back",
         "the worker knows every event that has arrived",
-        at="_take_in",
+        at="decide:first_look",
         old="""
-            if standing.latest is None or last > standing.latest:
-                standing.latest = last
+            if state.latest is None or last > state.latest:
+                state.latest = last
             """,
-        new="standing.latest = last",
+        new="state.latest = last",
         tests=(EXPRESS,),
     ),
     Bug(
@@ -133,42 +133,40 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "express_for_copies_within_a_batch",
         "a copy goes the long way",
-        at="UserEvents.put_in_order",
-        old="if any(map(eq, places, places[1:])):",
-        new="if any(map(eq, places, places[1:])) and not places:",
+        at="SubjectEvents.put_in_order",
+        old="distinct = distinct and not any(map(eq, places, places[1:]))",
+        new="distinct = distinct and bool(places)",
         tests=(f"{EXPRESS}::test_copies_of_known_users_are_no_news",),
     ),
     Bug(
         "express_with_a_state_of_another_plan",
         "a state is valid under the plan that folded it",
-        at="fast_path:_known",
-        old="(standing.state is not None and standing.stamp == stamp)",
-        new="standing.state is not None",
+        at="decide:_move",
+        old="current = state.state if state.stamp == stamp else None",
+        new="current = state.state",
         tests=(f"{EXPRESS}::test_a_state_that_another_plan_has_left",),
     ),
     Bug(
         "express_without_a_state",
         "a user with a past and without a state is refolded",
-        at="fast_path:_known",
-        old="""
-            if not tale.heard or not standing.known or (standing.state is not None and standing.stamp == stamp):
-            """,
-        new="if standing.state is None or standing.stamp == stamp:",
+        at="decide:_move",
+        old="if state.known:",
+        new="if state.known and state.state is not None:",
         tests=(f"{EXPRESS}::test_whom_nobody_hears_goes_the_express_way",),
     ),
     Bug(
         "express_forgets_what_happened_since",
         "a refold takes all events",
-        at="fold_ahead",
-        old="run = sorted([*past.events, *events[subject]], key=canonical_order)",
-        new="run = sorted(events[subject], key=canonical_order)",
+        at="look_up_pasts",
+        old="sorted([*(event_of(rules, *row) for row in behind), *events[user].heard], key=canonical_order)",
+        new="sorted(events[user].heard, key=canonical_order)",
         tests=(EXPRESS,),
     ),
     Bug(
         "express_reads_on_without_end",
         "what is read ahead is bounded",
-        at="pasts_of",
-        old="if len(events) == MOST_AHEAD:",
+        at="look_up_pasts",
+        old="if len(behind) == MOST_AHEAD:",
         new="if not subjects:",
         tests=(f"{EXPRESS}::test_more_has_happened_since_than_is_read_ahead",),
     ),
@@ -215,31 +213,31 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "late_events_not_written",
         "progress that is not written has missed nothing before its mark",
-        at="_to_be_saved",
-        old="due = {*attempt.absorbed, *(",
-        new="due = {*(",
+        at="decide:_to_be_saved",
+        old="{*facts.look.absorbed, *facts.refolds, *(",
+        new="{*(",
         tests=(f"{EXPRESS}::test_the_next_one_folds_what_was_not_written",),
     ),
     Bug(
         "progress_not_written_at_a_checkpoint",
         "a checkpoint is left every so many events",
-        at="_to_be_saved",
-        old="*(Subject(*point[:3]) for point in attempt.checkpoints)}",
-        new="*(Subject(*point[:3]) for point in attempt.checkpoints[:0])}",
+        at="decide:_to_be_saved",
+        old="*(Subject(*point[:3]) for point in checkpoints)}",
+        new="*(Subject(*point[:3]) for point in [*checkpoints][:0])}",
         tests=(f"{EXPRESS}::test_a_checkpoint_is_written_with_the_progress",),
     ),
     Bug(
         "progress_never_written_again",
         "what is not written is bounded",
-        at="_to_be_saved",
-        old="if unsaved >= SAVE_EVERY or user in due:",
-        new="if standing.unsaved is None or user in due:",
+        at="decide:_to_be_saved",
+        old="if unsaved < save_every and subject not in due:",
+        new="if state.unsaved is not None and subject not in due:",
         tests=(f"{EXPRESS}::test_progress_is_written_now_and_then",),
     ),
     Bug(
         "what_another_one_has_not_written_does_not_count",
         "what is not written is bounded",
-        at="ledger:standings_of",
+        at="ledger:states_of_users",
         old="unsaved=None if row.state is None else len(unsaved),",
         new="unsaved=None if row.state is None else 0,",
         tests=(f"{EXPRESS}::test_what_another_one_has_not_written_counts",),
@@ -263,9 +261,9 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "express_keeps_what_is_no_longer_earned",
         "what late evidence takes away is contested",
-        at="_fold_anew",
-        old="if any(change.kind not in {Kind.AMENDED, Kind.RESTORED} for _, change in changes):",
-        new="if not rules:",
+        at="commit_fast",
+        old="if writes.contested or writes.withdrawn:",
+        new="if not writes.now:",
         tests=(f"{EXPRESS}::test_what_takes_a_grant_away_goes_the_long_way",),
     ),
     Bug(
@@ -279,25 +277,25 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "express_for_teams",
         "the ledger knows the events of a team",
-        at="user_events_of",
-        old="if subjects and subjects != (user,):",
-        new="if subjects and user not in subjects:",
+        at="division:_reason",
+        old="if own.shared:",
+        new="if own.shared and not own.heard:",
         tests=(f"{EXPRESS}::test_teams_go_the_long_way",),
     ),
     Bug(
         "express_moves_no_latest",
         "the worker knows every event that has arrived",
-        at="_take_in",
-        old="standing.latest = last",
+        at="decide:first_look",
+        old="state.latest = last",
         new="pass",
         tests=(f"{EXPRESS}::test_what_is_late_and_no_news_costs_trust",),
     ),
     Bug(
         "express_grants_what_settles",
         "what settles is not announced before",
-        at="first_decisions",
-        old="granted=settles_at is None or settles_at <= clock)",
-        new="granted=settles_at is None or settles_at <= now)",
+        at="decide:_new_unlocks",
+        old="settles_at <= clock",
+        new="settles_at > clock",
         tests=(f"{EXPRESS}::test_what_settles_is_not_taken_for_granted",),
     ),
     Bug(

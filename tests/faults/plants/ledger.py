@@ -16,9 +16,9 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "dedup_by_id_without_body",
         "another body under a known id is a dead letter",
-        at="_meet",
-        old="if same_body(item.event, item.written, known):",
-        new="if same_body(item.event, item.written, known) or item is not None:",
+        at="arrivals_of",
+        old="if same_body(",
+        new="if item or same_body(",
         tests=(f"{PIPELINE}::test_another_body_under_a_known_id_is_a_dead_letter",),
     ),
     Bug(
@@ -32,9 +32,9 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "copy_compared_with_its_own_batch",
         "what the ledger had is compared with the ledger",
-        at="record_events",
-        old="known.get(item.key) or _body(firsts[item.key])",
-        new="_body(firsts[item.key])",
+        at="arrivals_of",
+        old="known.get(item.key) or stored_body(first.event, first.written)",
+        new="stored_body(first.event, first.written)",
         tests=(f"{PIPELINE}::test_another_body_under_a_known_id_is_a_dead_letter",),
     ),
     Bug(
@@ -56,17 +56,17 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "tombstones_ignored",
         "an erased user's events stay out",
-        at="_first_and_further",
-        old="if any(standing.erased for standing in attempt.standings.values()):",
-        new="if all(standing.erased for standing in attempt.standings.values()) and not items:",
+        at="screen",
+        old="if any(state.erased for state in states.values()):",
+        new="if all(state.erased for state in states.values()) and not items:",
         tests=(f"{PIPELINE}::test_erased_users_stay_out",),
     ),
     Bug(
         "members_not_listed",
         "the ledger knows the events of a team",
-        at="list_members",
-        old="if rows:",
-        new="if len(rows) > 1:",
+        at="insert_members",
+        old='if members["members.event_id"]:',
+        new='if len(members["members.event_id"]) > 1:',
         tests=(f"{RULES}::test_scopes_of_fields_and_tenants",),
     ),
     # -- the contract --
