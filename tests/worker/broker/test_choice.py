@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import importlib
+import inspect
 import sys
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,6 +69,22 @@ def test_a_method_of_another_shape(owner: type, name: str, monkeypatch: pytest.M
         """Take nothing of what is wanted."""
 
     monkeypatch.setattr(owner, name, other)
+    expect_fallback(f"{owner.__name__}.{name}")
+
+
+@pytest.mark.parametrize(("owner", "name"), METHOD_NAMES)
+def test_a_method_that_is_awaited_or_is_not(owner: type, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    method: Any = getattr(owner, name)
+
+    @wraps(method)
+    def plain(*_: object) -> None:
+        """Has the parameters of the method."""
+
+    @wraps(method)
+    async def awaited(*_: object) -> None:
+        """Has them too."""
+
+    monkeypatch.setattr(owner, name, plain if inspect.iscoroutinefunction(method) else awaited)
     expect_fallback(f"{owner.__name__}.{name}")
 
 
