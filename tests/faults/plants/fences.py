@@ -17,11 +17,11 @@ BUGS: Final[tuple[Bug, ...]] = (
         "a batch locks the partitions of all its subjects",
         at="sql:take_partitions",
         old="""
-            UPDATE partition SET generation = found.generation + 1, owner = $2
+            UPDATE partition SET generation = found.generation + 1, owner = :owner
             FROM (
                 SELECT partition_id, generation, owner, rules_epoch
                 FROM partition
-                WHERE partition_id = ANY ($1::integer[])
+                WHERE partition_id = ANY (:partitions::integer[])
                 ORDER BY partition_id
                 FOR UPDATE
             ) AS found
@@ -31,7 +31,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         new="""
             SELECT partition_id, generation, owner, rules_epoch
             FROM partition
-            WHERE partition_id = ANY ($1::integer[]) AND $2::text IS NOT NULL;
+            WHERE partition_id = ANY (:partitions::integer[]) AND :owner::text IS NOT NULL;
             """,
         tests=(f"{PROTOCOL}::test_a_batch_waits_for_the_partition_of_everybody_concerned",),
     ),
@@ -158,7 +158,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         at="read_frames",
         old='reply = words[3] if len(words) == _REPLIED[words[0]] else ""',
         new='reply = words[3] if len(words) > 4 else ""',
-        tests=("worker/broker/test_streams.py",),
+        tests=("worker/broker/test_private.py",),
     ),
     Bug(
         "two_batches_in_one",
@@ -174,7 +174,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         at="_are_plain",
         old="and words[2::_WORDS].count(sid) == number",
         new="",
-        tests=("worker/broker/test_streams.py",),
+        tests=("worker/broker/test_private.py",),
     ),
     Bug(
         "a_line_within_a_body_taken_for_its_end",
@@ -182,15 +182,15 @@ BUGS: Final[tuple[Bug, ...]] = (
         at="_are_plain",
         old="and words[4::_WORDS] == [*map(str, map(len, bodies))]",
         new="",
-        tests=("worker/broker/test_streams.py",),
+        tests=("worker/broker/test_private.py",),
     ),
     Bug(
         "others_frames_cut_off",
         "what another subscription gets is not lost among messages",
-        at="TappingParser.parse",
+        at="FastParser.parse",
         old="await super().parse()",
         new="",
-        tests=("worker/broker/test_streams.py",),
+        tests=("worker/broker/test_private.py",),
     ),
     Bug(
         "deliveries_of_longer_replies_read_as_short_ones",
