@@ -54,7 +54,12 @@ achievement writer {
   tier gold { when count(event=note.written, >= 20) reward { xp: 100, badge: "gold" } }
 }
 
-achievement novelist { title "Novelist" reveal secret when sum(event=note.written, of=words, >= 1000) reward { xp: 500 } }
+achievement novelist {
+  title  "Novelist"
+  reveal secret
+  when   sum(event=note.written, of=words, >= 1000)
+  reward { xp: 500 }
+}
 achievement crew { title "Crew" scope team when count(event=note.written, >= 3) }
 achievement weekly_note { title "Once a week" when count(event=note.written, >= 1) repeat every week }
 """
@@ -96,7 +101,9 @@ def _notes() -> list[dict[str, Any]]:
 
 def _broken() -> list[tuple[str, bytes]]:
     def body(**changes: object) -> bytes:
-        return json.dumps({**note(90, "ann"), "event_id": f"broken-{len(changes)}-{[*changes][0]}", **changes}).encode()
+        return json.dumps(
+            {**note(90, "ann"), "event_id": f"broken-{len(changes)}-{next(iter(changes))}", **changes}
+        ).encode()
 
     return [
         (f"{TENANT}.ann.note.written", b'{"event_id": "half'),

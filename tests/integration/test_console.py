@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import anyio
+import asyncpg
 import httpx
 import pytest
 
-from tests.integration.console_world import HOSTILE, HOSTILE_TENANT, OTHER, SECRET, TENANT, fill
+from tests.integration.console_world import HOSTILE, HOSTILE_TENANT, OTHER, SECRET, TENANT, fill, note
 from worker.app import wall_clock
 from worker.console.access import read_access, token_hash
 from worker.console.app import Console
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from tests.integration.engine import Engine
-    from worker.local.embedded import Servers
+    from worker.local.servers import Servers
 
 pytestmark = pytest.mark.anyio
 
@@ -53,8 +55,6 @@ BASE = "http://127.0.0.1"
 @pytest.fixture(scope="session")
 async def world(servers: Servers) -> Engine:
     """A deployment with recorded streams, in a database of its own; tests that change it put things back."""
-    import asyncpg  # noqa: PLC0415
-
     name = f"console_{uuid4().hex}"
     connection = await asyncpg.connect(servers.database_url)
     await connection.execute(f"CREATE DATABASE {name}")
@@ -100,7 +100,10 @@ async def form_token(client: httpx.AsyncClient) -> str:
 
 
 def links_of(text: str) -> set[str]:
-    found = {one.replace("&amp;", "&").replace("&#39;", "'").partition("#")[0] for one in re.findall(r'href="(/[^"]*)"', text)}
+    found = {
+        one.replace("&amp;", "&").replace("&#39;", "'").partition("#")[0]
+        for one in re.findall(r'href="(/[^"]*)"', text)
+    }
     return {one for one in found if not one.startswith("/static")}
 
 
@@ -162,8 +165,8 @@ async def test_the_first_page_counts_what_workers_did(world: Engine) -> None:
     assert by_tenant[HOSTILE_TENANT] == 3
     rows = await world.rows("SELECT count(*) AS events FROM event")
     assert sum(by_tenant.values()) == rows[0]["events"]
-    query = "SELECT origin, count(*) AS unlocks FROM unlock WHERE published_at IS NOT NULL AND revoked_at IS NULL GROUP BY 1"
-    unlocks = await world.rows(query)
+    where = "published_at IS NOT NULL AND revoked_at IS NULL"
+    unlocks = await world.rows(f"SELECT origin, count(*) AS unlocks FROM unlock WHERE {where} GROUP BY 1")  # noqa: S608
     counted = {row["origin"]: row["unlocks"] for row in unlocks}
     assert sum(one.backfilled for one in snapshot.minutes.values()) == counted["backfill"]
     assert sum(one.unlocks for one in snapshot.minutes.values()) == sum(counted.values()) - counted["backfill"]
@@ -377,13 +380,16 @@ async def test_a_grant_and_a_revocation_are_done_and_written_down(world: Engine)
 
 
 async def test_a_dead_letter_is_mended_and_sent_again(world: Engine) -> None:
-    (row,) = await world.rows("SELECT dead_letter_id FROM dead_letter WHERE detail LIKE '%30676%' OR detail LIKE '%ahead%' ORDER BY 1 LIMIT 1")
+    (row,) = await world.rows(
+        "SELECT dead_letter_id FROM dead_letter WHERE detail LIKE '%30676%' OR detail LIKE '%ahead%' ORDER BY 1 LIMIT 1"
+    )
     path = f"/letters/{row['dead_letter_id']}"
     async with logged_in(world, "ada") as client:
         token = await form_token(client)
         page = (await client.get(path)).text
         assert "form_token" in page
-        body = '{"event_id": "mended", "event_type": "note.written", "user_id": "ann", "tenant_id": "acme",\r\n"occurred_at": "2026-01-01T00:00:00Z", "payload": {"words": 1}}'
+        event = {**note(1, "ann", words=1), "event_id": "mended"}
+        body = json.dumps(event, indent=1).replace("\n", "\r\n")
         wrong = await client.post(f"{path}/replay", data={"form_token": token, "body": body.replace("acme", "globex")})
         assert "would die again: tenant_mismatch" in wrong.text
         asked = await client.post(f"{path}/replay", data={"form_token": token, "body": body})
@@ -413,7 +419,7 @@ async def test_without_a_database_pages_say_so_and_the_first_one_how_old_it_is(o
     async with console_on(own_engine) as console:
         before = await console.desk.pulse.snapshot()
         await console.desk.store.close()
-        console.desk.pulse._read_at = float("-inf")  # noqa: SLF001 - a second has gone by
+        console.desk.pulse._read_at = float("-inf")  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - a second has gone by
         after = await console.desk.pulse.snapshot()
     assert after.at == before.at
     assert after.away_since is not None
@@ -433,7 +439,14 @@ async def test_an_empty_deployment_says_what_to_do(engine: Engine) -> None:
             answer = await client.get(path)
             assert answer.status_code == 200, path
             assert said in answer.text, path
-        for path in ("/rules/none", "/letters/1", "/changes/99", "/changes/99999999999999999999", "/subject", "/nothing"):
+        for path in (
+            "/rules/none",
+            "/letters/1",
+            "/changes/99",
+            "/changes/99999999999999999999",
+            "/subject",
+            "/nothing",
+        ):
             assert (await client.get(path)).status_code == 404, path
         assert (await client.get("/subject", params={"tenant": "t", "id": "a\0b"})).status_code == 404
         assert (await client.get("/subject", params={"tenant": "t", "id": "x" * 2000})).status_code == 404

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
-from dsl.explain import Asked, MeantError, explain, tiers_of
 from worker.console.books import look
 from worker.console.timeline import picture, progress_series
 from worker.engine.state_cache import BEGINNING
+from worker.engine.why import check_named, explained, tiers_asked_for
 from worker.pipeline.ledger import read_back
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from worker.console.timeline import Picture
     from worker.engine.reconcile import Stored
     from worker.engine.rule_set import Deployed
+    from worker.engine.why import Question
     from worker.store import Store
 
 MOST_EVENTS: Final = 20_000
@@ -52,33 +53,11 @@ def draw(rules: Deployed, subject: Subject, events: list[Event], unlocks: list[S
     return picture(events, series, unlocks, now)
 
 
-class Question(NamedTuple):
-    """What is to be explained; None for all tiers, and for the current occurrence."""
-
-    achievement: str
-    tier: str | None
-    occurrence: str | None
-
-
-def explanations(
-    rules: Deployed, subject: Subject, question: Question, events: list[Event], now: int
-) -> list[Explanation]:
-    """Explain why a subject has an achievement, or what is missing, tier by tier.
+def why(rules: Deployed, subject: Subject, question: Question, events: list[Event], now: int) -> list[Explanation]:
+    """Explain why a subject has an achievement, or what is missing, tier by tier; `now` in microseconds.
 
     Raises:
-        MeantError: there is no such achievement, tier or occurrence.
+        CannotExplainError: there is no such achievement, tier or occurrence.
     """
-    if question.achievement not in rules.rules.achievements:
-        raise MeantError(f"there is no achievement {question.achievement} in the rules in force")
-    tiers = tiers_of(rules.rules, question.achievement) if question.tier is None else [question.tier]
-    found: list[Explanation] = []
-    refused: list[MeantError] = []
-    for tier in tiers:
-        asked = Asked(subject.tenant_id, subject.subject, question.achievement, tier, question.occurrence, now)
-        try:
-            found.append(explain(rules.rules, asked, events))
-        except MeantError as error:  # another tier may have the occurrence
-            refused.append(error)
-    if not found:
-        raise refused[0]
-    return found
+    check_named(rules.rules, question)
+    return explained(rules.rules, subject, question, tiers_asked_for(rules.rules, question), events, now)

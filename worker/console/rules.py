@@ -9,10 +9,10 @@ from dsl.analyze import verdicts
 from dsl.compile import scope_of, tier_conditions
 from dsl.outcome import Subject
 from worker.console.books import HadRow, StateRow, look
+from worker.engine.columns import columns
 from worker.engine.languages import spoken
 from worker.engine.standing import ALMOST
 from worker.pipeline.ledger import types_heard, user_state
-from worker.store import columns
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

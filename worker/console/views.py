@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Final
 from anyio import to_thread
 
 from dsl.compile import TENANT, USER
-from dsl.explain import MeantError
 from dsl.outcome import Subject
 from worker.console import books, changes, letters, rules
-from worker.console.history import Question, TooMuchError, explanations, read_events
+from worker.console.history import TooMuchError, read_events, why
 from worker.console.now import page_of
 from worker.console.subjects import meant_subject, read_facts_of, read_subject_page, reward_of
 from worker.engine.standing import status_of
+from worker.engine.why import CannotExplainError, Question
 from worker.pipeline.dead_letters import is_cut
 from worker.store import UnavailableError
 
@@ -159,8 +159,8 @@ async def why_page(desk: Desk, person: Person, request: Request) -> Values:
     values: Values = {"subject": subject, "question": question, "told": [], "trouble": trouble, "books": known}
     try:
         events = await read_events(desk.store, deployed, subject)
-        values["told"] = await to_thread.run_sync(explanations, deployed, subject, question, events, desk.now())
-    except MeantError as error:
+        values["told"] = await to_thread.run_sync(why, deployed, subject, question, events, desk.now())
+    except CannotExplainError as error:
         values["trouble"] = str(error)
     except TooMuchError:
         values["trouble"] = "It has too many events to be explained on a page: use `ach explain --from-ledger`."

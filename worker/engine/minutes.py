@@ -16,10 +16,9 @@ from worker.contract.partition import bound_by, name_of
 from worker.engine.origin import Origin
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
-    from dsl.event import Event
-    from worker.engine.batch import DeadLetter, Group
+    from worker.engine.arrivals import Arrivals
 
 LATENCY_BUCKETS: Final = (
     *(0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5),
@@ -97,54 +96,25 @@ class Minutes:
         """Whether anything is there to be written down."""
         return bool(self._waiting)
 
-    def count_batch(  # noqa: PLR0913 - what a batch consists of
-        self,
-        *,
-        groups: Sequence[Group],
-        events: Sequence[Event],
-        letters: Iterable[DeadLetter],
-        duplicates: int,
-        late: int,
-        erased: int,
-        now: int,
-    ) -> None:
-        """Count a committed batch: `events` are those that the ledger did not have before.
+    def count_batch(self, arrivals: Arrivals, *, late: int, now: int) -> None:
+        """Count a committed batch; `now` in microseconds.
 
-        In a batch of several tenants, what is known of the batch as a whole is put down to none of them.
+        What is known of a batch of several tenants as a whole is put down to none of them.
         """
-        tenants = {group.concern.user.tenant_id for group in groups}
-        if len(tenants) == 1:
-            (tenant,) = tenants
-            counts = self._of(now, tenant)
-            counts.events += len(events)
-            counts.duplicates += duplicates
-        else:
-            fresh = Counter([event.tenant for event in events])
-            for tenant, number in fresh.items():
-                self._of(now, tenant).events += number
-            self._share(duplicates, groups, fresh, now)
-            tenant = NO_TENANT
-        if late or erased:
-            counts = self._of(now, tenant)
+        sizes = Counter[str]()
+        for group in arrivals.groups:
+            sizes[group.audience.user.tenant_id] += len(group.events)
+        new = sizes if arrivals.new_by_tenant is None else arrivals.new_by_tenant
+        for tenant, number in new.items():
+            self._of(now, tenant).events += number
+        for tenant, number in _copies(arrivals, sizes, new).items():
+            self._of(now, tenant).duplicates += number
+        if late or arrivals.erased:
+            counts = self._of(now, next(iter(sizes)) if len(sizes) == 1 else NO_TENANT)
             counts.late += late
-            counts.erased += erased
-        for letter in letters:
+            counts.erased += arrivals.erased
+        for letter in arrivals.letters:
             self._of(now, self._sender(letter.message.subject)).dead[letter.reason.value] += 1
-
-    def _share(self, duplicates: int, groups: Sequence[Group], fresh: Counter[str], now: int) -> None:
-        """Put copies down to tenants: what they sent and the ledger did not take."""
-        if not duplicates:
-            return
-        rest = Counter[str]()
-        for group in groups:
-            rest[group.concern.user.tenant_id] += len(group.events)
-        rest.subtract(fresh)
-        if sum(rest.values()) != duplicates:  # events of erased users, or ids that stand for something else
-            self._of(now, NO_TENANT).duplicates += duplicates
-            return
-        for tenant, number in rest.items():
-            if number:
-                self._of(now, tenant).duplicates += number
 
     def count_announced(self, tenant: str, origin: str, *, sent_at: int | None, now: int) -> None:
         """Count an unlock that the broker has now; `sent_at` is when its event was published, None if not timed."""
@@ -190,3 +160,14 @@ class Minutes:
         """Keep what could not be written down."""
         for key, counts in taken.items():
             self._waiting.setdefault(key, Counts()).add(counts)
+
+
+def _copies(arrivals: Arrivals, sizes: Counter[str], new: Mapping[str, int]) -> Mapping[str, int]:
+    """Return the copies of a batch by tenant: what is not new, unless it is something else."""
+    if not arrivals.duplicates:
+        return {}
+    rest = {tenant: size - new.get(tenant, 0) for tenant, size in sizes.items()}
+    if sum(rest.values()) == arrivals.duplicates:
+        return {tenant: number for tenant, number in rest.items() if number}
+    # Among them are events of erased users, or ids that stand for something else.
+    return {next(iter(sizes)) if len(sizes) == 1 else NO_TENANT: arrivals.duplicates}

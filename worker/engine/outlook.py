@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from worker.contract.message import Message
-from worker.engine.batch import decode
+from worker.engine.decoding import decode
 
 if TYPE_CHECKING:
     from worker.engine.rule_set import Deployed

@@ -12,8 +12,9 @@ import anyio
 import msgspec
 import structlog
 
+from worker.engine.columns import columns
 from worker.engine.minutes import MINUTE
-from worker.store import RefusedError, UnavailableError, columns
+from worker.store import RefusedError, UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -96,7 +97,7 @@ class MinuteBook:
         self._here_at = at + HERE_SECONDS
 
 
-def minute_columns(taken: Mapping[Key, Counts]) -> dict[str, list[object]]:
+def minute_columns(taken: Mapping[Key, Counts]) -> dict[str, object]:
     """Return the `minutes` of `add_minutes`, sorted by key."""
     rows = [
         (

@@ -113,7 +113,9 @@ def test_wrong_tokens_of_one_address_are_counted_for_a_minute() -> None:
     assert not tries.exhausted("a", NOW + MINUTE)
 
 
-@pytest.mark.parametrize("to", ["//evil.example", "https://evil.example", "/\\evil", "javascript:x", "", "/a\nb", "evil"])
+@pytest.mark.parametrize(
+    "to", ["//evil.example", "https://evil.example", "/\\evil", "javascript:x", "", "/a\nb", "evil"]
+)
 def test_a_login_leads_to_pages_of_ours(to: str) -> None:
     assert local_path(to) == "/"
 

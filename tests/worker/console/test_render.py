@@ -4,6 +4,7 @@ import pytest
 
 from worker.console.letters import body_of, tenant_name
 from worker.console.render import Pages, ago, bound, name, number, plural, seen, share, short, when
+from worker.console.web import link
 from worker.pipeline.dead_letters import StoredDeadLetter
 
 HOSTILE = (
@@ -42,7 +43,7 @@ def test_what_turns_a_line_is_written_out() -> None:
 
 def test_templates_escape_and_know_all_their_values() -> None:
     pages = Pages()
-    values = {"person": None, "form_token": "", "by_proxy": False, "at": 0, "link": lambda path, **_: path}
+    values: dict[str, object] = {"person": None, "form_token": "", "by_proxy": False, "at": 0, "link": link}
     shown = pages.render("login", {**values, "to": '/"><script>', "wrong": "<b>"})
     assert "<b>" not in shown
     assert "<script>" not in shown

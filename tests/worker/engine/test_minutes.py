@@ -1,13 +1,28 @@
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.contract.message import Message
 from worker.contract.reasons import Reason
-from worker.engine.batch import DeadLetter, decode
-from worker.engine.minutes import LATENCY_BUCKETS, MINUTE, MOST_TENANTS, NO_REGION, NO_TENANT, OTHERS, Counts, Minutes, added, percentile_of
+from worker.engine.arrivals import Arrivals
+from worker.engine.batch import DeadLetter
+from worker.engine.decoding import decode
+from worker.engine.minutes import (
+    LATENCY_BUCKETS,
+    MINUTE,
+    MOST_TENANTS,
+    NO_REGION,
+    NO_TENANT,
+    OTHERS,
+    Counts,
+    Minutes,
+    added,
+    percentile_of,
+)
 from worker.engine.rule_set import Deployed, RuleFile, read_rules
 
 NOW = 29_999_999 * MINUTE
@@ -34,16 +49,10 @@ def message(number: int, tenant: str) -> Message:
 
 def count(minutes: Minutes, sent: list[str], fresh: int, *, duplicates: int = 0, late: int = 0) -> None:
     batch = decode(tuple(message(n, tenant) for n, tenant in enumerate(sent)), RULES, now=NOW + 10**15)
-    events = [item.event for item in batch.items]
-    minutes.count_batch(
-        groups=batch.groups,
-        events=events[:fresh],
-        letters=(),
-        duplicates=duplicates,
-        late=late,
-        erased=0,
-        now=NOW,
-    )
+    new = Counter([item.event.tenant for item in batch.items[:fresh]])
+    by_tenant = None if fresh == len(sent) else new
+    arrivals = Arrivals(batch.groups, fresh, duplicates=duplicates, new_by_tenant=by_tenant)
+    minutes.count_batch(arrivals, late=late, now=NOW)
 
 
 def test_a_batch_of_one_tenant_is_its_tenants() -> None:
@@ -82,7 +91,7 @@ def test_a_batch_of_several_adds_up() -> None:
 def test_dead_letters_are_those_of_the_subject(subject: str, tenant: str) -> None:
     minutes = Minutes()
     letter = DeadLetter(Message(subject, b"", b"", 1, ""), 0, Reason.CONTRACT, "", b"")
-    minutes.count_batch(groups=(), events=(), letters=[letter, letter], duplicates=0, late=0, erased=0, now=NOW)
+    minutes.count_batch(Arrivals(letters=[letter, letter]), late=0, now=NOW)
     ((key, counts),) = minutes.take().items()
     assert key == (NOW, tenant, NO_REGION)
     assert counts.dead == {"contract": 2}
