@@ -1,0 +1,49 @@
+"""Makes the picture of the console that the README shows: `just picture`."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import anyio
+from playwright.async_api import async_playwright
+
+from tests.browser.conftest import FLAGS
+from tests.browser.console_server import OPERATOR, console_at
+from tests.integration.console_world import fill
+from worker.local.embedded import embedded
+from worker.process import logs
+from worker.settings import Settings
+
+if TYPE_CHECKING:
+    from playwright.async_api import Browser
+
+USER = "/subject?tenant=acme&id=ann"
+
+
+async def _shoot(browser: Browser, address: str, path: Path) -> None:
+    page = await browser.new_page(viewport={"width": 1280, "height": 900}, color_scheme="light")
+    await page.goto(f"{address}/login", wait_until="load")
+    await page.fill("#token", OPERATOR)
+    await page.press("#token", "Enter")
+    await page.wait_for_selector("h1:has-text('Now')")
+    await page.goto(f"{address}{USER}", wait_until="load")
+    await page.screenshot(path=path)
+
+
+async def _main(path: Path) -> None:
+    logs.quiet()
+    with tempfile.TemporaryDirectory() as folder:
+        async with embedded(Path(folder), durable=False) as servers:
+            settings = Settings(nats_url=servers.nats_url, database_url=servers.database_url)
+            await fill(settings, streams=("lark", "flask"))
+            async with console_at(settings) as address, async_playwright() as playwright:
+                browser = await playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
+                await _shoot(browser, address, path)
+                await browser.close()
+
+
+if __name__ == "__main__":
+    anyio.run(_main, Path(sys.argv[1]))

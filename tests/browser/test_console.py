@@ -1,0 +1,203 @@
+"""The console in a real browser: every page, by axe, by its log of errors, by keyboard alone, and without a script."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import anyio
+import pytest
+
+from tests.browser.console_server import OPERATOR, VIEWER, console_at
+from tests.integration.console_world import HOSTILE, fill
+from worker.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from playwright.async_api import Browser, Page
+
+pytestmark = pytest.mark.anyio
+
+AXE: Final = (Path(__file__).parent / "axe.min.js").read_text(encoding="utf-8")
+PAGES: Final = (
+    "/",
+    "/rules",
+    "/rules/writer",
+    "/rules/committer",
+    "/subjects",
+    "/subjects?tenant=acme",
+    "/subjects?tenant=acme&scope=team",
+    "/subject?tenant=acme&id=ann",
+    "/subject?tenant=acme&id=ann&as=user",
+    "/subject?tenant=acme&scope=team&id=red",
+    "/subject?tenant=acme&id=unknown",
+    "/subject/why?tenant=acme&id=ann&achievement=writer",
+    "/subject/why?tenant=acme&id=ann&achievement=all_rounder",
+    "/subject/grant?tenant=acme&id=ann",
+    "/letters",
+    "/letters?reason=malformed_json&all=1",
+    "/letters/1",
+    "/letters/2",
+    "/letters/3/replay",
+    "/changes",
+    "/changes/1",
+    "/changes/2",
+    "/tenants",
+    "/tenant?id=acme",
+    "/actions",
+    "/nothing",
+)
+LOOKS: Final = ((1280, "light"), (1280, "dark"), (360, "light"), (360, "dark"))
+
+
+@pytest.fixture
+async def address(database_url: str, nats_url: str) -> AsyncGenerator[str]:
+    settings = Settings(nats_url=nats_url, database_url=database_url)
+    await fill(settings)
+    async with console_at(settings) as found:
+        yield found
+
+
+class Looked:
+    """A page, and what its browser complained of."""
+
+    def __init__(self, page: Page, address: str) -> None:
+        self.page = page
+        self.address = address
+        self.complaints: list[str] = []
+        page.on("console", lambda said: self.complaints.append(said.text) if said.type in {"error", "warning"} else None)
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("dialog", lambda dialog: self.complaints.append(f"dialog {dialog.message}"))
+
+    async def go(self, path: str) -> None:
+        await self.page.goto(f"{self.address}{path}", wait_until="load")
+
+    async def login(self, token: str) -> None:
+        await self.go("/login")
+        await self.page.fill("#token", token)
+        await self.page.press("#token", "Enter")
+        await self.page.wait_for_selector("nav[aria-label=Pages]")
+
+    async def violations(self) -> list[str]:
+        """Return what axe finds wrong, in short."""
+        await self.page.evaluate(f"(() => {{ {AXE} }})()")
+        options = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
+        found: Any = await self.page.evaluate("options => axe.run(document, options)", options)
+        return [f"{one['id']}: {node['html'][:200]}" for one in found["violations"] for node in one["nodes"]]
+
+
+@asynccontextmanager
+async def looking(
+    browser: Browser, address: str, *, width: int = 1280, scheme: Any = "light", script: bool = True
+) -> AsyncGenerator[Looked]:
+    context = await browser.new_context(
+        viewport={"width": width, "height": 800}, color_scheme=scheme, java_script_enabled=script
+    )
+    yield Looked(await context.new_page(), address)
+    await context.close()
+
+
+async def test_every_page_is_accessible_and_fits(browser: Browser, address: str) -> None:
+    wrong: list[str] = []
+    for width, scheme in LOOKS:
+        async with looking(browser, address, width=width, scheme=scheme) as look:
+            await look.go("/login")
+            wrong += [f"/login {width} {scheme} {one}" for one in await look.violations()]
+            await look.login(OPERATOR)
+            for path in PAGES:
+                await look.go(path)
+                wrong += [f"{path} {width} {scheme} {one}" for one in await look.violations()]
+                beyond = await look.page.evaluate("document.documentElement.scrollWidth - innerWidth")
+                wrong += [f"{path} {width} is {beyond} px too wide"] if beyond > 0 else []
+            missing = "Failed to load resource: the server responded with a status of 404 (Not Found)"
+            wrong += [one for one in look.complaints if one != missing]
+            assert look.complaints.count(missing) == 1  # the page that is not there
+    assert wrong == []
+
+
+async def test_hostile_ids_do_nothing_and_are_shown(browser: Browser, address: str) -> None:
+    async with looking(browser, address, width=360) as look:
+        await look.login(VIEWER)
+        for user in HOSTILE:
+            await look.go("/subjects")
+            await look.page.fill("#tenant", "acme")
+            await look.page.fill("#start", user)
+            await look.page.press("#start", "Enter")
+            await look.page.click("#found tbody a")
+            shown = await look.page.inner_text("h1")
+            assert shown.startswith(user[:1]) or "\\u" in shown
+            assert await look.page.locator("svg.timeline circle").count() == 3
+            assert await look.page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+            assert await look.violations() == []
+        assert look.complaints == []
+
+
+async def test_the_first_page_moves_and_has_its_chart(browser: Browser, address: str) -> None:
+    async with looking(browser, address) as look:
+        moved = anyio.Event()
+        await look.login(OPERATOR)
+        await look.page.wait_for_selector("#chart canvas")
+        await look.page.expose_function("moved", moved.set)
+        await look.page.evaluate(
+            "new MutationObserver(() => moved()).observe(document.getElementById('live'), {childList: true})"
+        )
+        await look.go("/rules")
+        async with look.page.expect_response("**/now/live"):
+            await look.go("/")
+        assert await look.page.locator("#chart canvas").count() == 1
+        assert look.complaints == []
+
+
+async def test_the_keyboard_is_enough(browser: Browser, address: str) -> None:
+    async with looking(browser, address) as look:
+        page = look.page
+        await look.go("/")
+        await page.keyboard.type(OPERATOR)  # the field has the focus
+        await page.keyboard.press("Enter")
+        await page.wait_for_selector("h1:has-text('Now')")
+        await page.keyboard.press("Tab")
+        assert await page.evaluate("document.activeElement.textContent") == "Skip to the page"
+        await page.keyboard.press("Enter")
+        assert await page.evaluate("document.activeElement.id") == "main"
+        await page.keyboard.press("Tab")
+        assert await page.evaluate("document.activeElement.className") == "hint"
+        outline = "getComputedStyle(document.activeElement).outlineStyle"
+        assert await page.evaluate(outline) == "solid"
+        await page.keyboard.press("Enter")
+        assert "ledger took" in await page.inner_text(".hint-text")
+        # A grant, from the page of a user on.
+        await look.go("/subject?tenant=acme&id=ben")
+        await page.focus("a.button:has-text('Grant by hand')")
+        await page.keyboard.press("Enter")
+        await page.focus("#achievement")
+        await page.keyboard.type("writer.gold")
+        await page.keyboard.press("Tab")
+        await page.keyboard.press("Tab")
+        await page.keyboard.type("a fine year")
+        await page.keyboard.press("Tab")
+        await page.keyboard.press("Enter")
+        await page.wait_for_selector(".notice.good")
+        assert "granted writer.gold" in await page.inner_text(".notice.good")
+        await look.go("/actions")
+        assert "a fine year" in await page.inner_text("main")
+        assert look.complaints == []
+
+
+async def test_pages_work_without_a_script(browser: Browser, address: str) -> None:
+    async with looking(browser, address, script=False) as look:
+        await look.login(OPERATOR)
+        for path in PAGES:
+            await look.go(path)
+            assert await look.page.locator("h1").count() == 1
+        await look.go("/")
+        assert await look.page.is_visible("noscript p")
+        await look.go("/letters/3")
+        await look.page.click("button:has-text('Look what would become of it')")
+        assert "would" in await look.page.inner_text(".checks")
+        await look.page.fill("#reason", "try it")
+        await look.page.click("button:has-text('Send it again')")
+        assert "sent dead letter 3" in await look.page.inner_text(".notice.good")
+        await look.page.click("button:has-text('Log out')")
+        assert await look.page.is_visible("#token")
