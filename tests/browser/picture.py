@@ -13,7 +13,7 @@ from playwright.async_api import async_playwright
 from tests.browser.conftest import FLAGS
 from tests.browser.console_server import OPERATOR, console_at
 from tests.integration.console_world import fill
-from worker.local.embedded import embedded
+from worker.local.servers import embedded
 from worker.process import logs
 from worker.settings import Settings
 

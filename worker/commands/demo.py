@@ -280,5 +280,6 @@ def _print_addresses(box: Sandbox, folder: Path) -> None:
         f"  export NATS_URL={box.servers.nats_url}\n"
         f'  export DATABASE_URL="{box.servers.database_url}"\n'
         f"  ach digest; ach dead list\n"
+        f"  ach console    shows them in a browser\n"
         f"  ach demo --stop --data {folder}    ends them",
     )

@@ -21,6 +21,7 @@ from worker.engine.announcement import MESSAGES, Corrected, Granted
 from worker.engine.rule_set import RulesRefusedError
 from worker.local.sandbox import deploy, sandbox
 from worker.local.servers import empty
+from worker.probes.http import ListenError
 from worker.process.signals import stop_on_signals
 from worker.report import screen
 from worker.rulefiles import NoRulesError, find, load
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 LOOK_SECONDS: Final = 0.5
 """Between two looks at the rule files."""
+CONSOLE_PORT: Final = 8970
+CONSOLE_PACKAGES: Final = frozenset({"jinja2", "markupsafe", "starlette", "uvicorn"})
 
 
 @click.command("dev")
@@ -62,6 +65,7 @@ async def _dev(paths: Sequence[Path], folder: Path, *, fresh: bool) -> bool:
         async with anyio.create_task_group() as company:
             company.start_soon(_watch_files, box.settings, paths)
             company.start_soon(_print_announcements, box.settings)
+            company.start_soon(_show_console, box.settings)
             with command_errors(box.settings):
                 await run(box.settings, stop=stop)
             company.cancel_scope.cancel()
@@ -77,6 +81,29 @@ def _print_addresses(box: Sandbox) -> None:
         "  ach digest                prints a hash of the results\n"
         "  ach dead list             lists messages that could not be used\n",
     )
+
+
+async def _show_console(settings: Settings) -> None:
+    """Serve the console until cancelled, where its packages are installed, and print its address."""
+    try:
+        from worker.console.access import Role, access_of_token, fresh_token
+        from worker.console.process import serve_console
+        from worker.console.web import Door
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] not in CONSOLE_PACKAGES:
+            raise
+        return
+    token = fresh_token()
+    access = access_of_token(token, name="dev", role=Role.OPERATOR)
+
+    def print_address(address: str) -> None:
+        screen.out().print(f"console: {address}, token {token}", markup=False)
+
+    serve = partial(serve_console, settings, access, Door(), stop=anyio.Event(), on_ready=print_address)
+    try:
+        await serve(at=("127.0.0.1", CONSOLE_PORT))
+    except ListenError:  # another one is there
+        await serve(at=("127.0.0.1", 0))
 
 
 async def _apply(settings: Settings, paths: Sequence[Path]) -> None:
