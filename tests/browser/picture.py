@@ -13,6 +13,7 @@ from playwright.async_api import async_playwright
 from tests.browser.conftest import FLAGS
 from tests.browser.console_server import OPERATOR, console_at
 from tests.integration.console_world import fill
+from worker.console.web import link
 from worker.local.servers import embedded
 from worker.process import logs
 from worker.settings import Settings
@@ -20,16 +21,19 @@ from worker.settings import Settings
 if TYPE_CHECKING:
     from playwright.async_api import Browser
 
-USER = "/subject?tenant=acme&id=ann"
+TENANT = "pallets/flask"
+BUSIEST = """
+SELECT subject FROM unlock WHERE tenant_id = $1 AND scope = 'user' GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT 1 OFFSET 4
+"""
 
 
-async def _shoot(browser: Browser, address: str, path: Path) -> None:
-    page = await browser.new_page(viewport={"width": 1280, "height": 900}, color_scheme="light")
+async def _shoot(browser: Browser, address: str, page_path: str, path: Path) -> None:
+    page = await browser.new_page(viewport={"width": 1280, "height": 1000}, color_scheme="light")
     await page.goto(f"{address}/login", wait_until="load")
     await page.fill("#token", OPERATOR)
     await page.press("#token", "Enter")
     await page.wait_for_selector("h1:has-text('Now')")
-    await page.goto(f"{address}{USER}", wait_until="load")
+    await page.goto(f"{address}{page_path}", wait_until="load")
     await page.screenshot(path=path)
 
 
@@ -38,10 +42,12 @@ async def _main(path: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         async with embedded(Path(folder), durable=False) as servers:
             settings = Settings(nats_url=servers.nats_url, database_url=servers.database_url)
-            await fill(settings, streams=("lark", "flask"))
+            engine = await fill(settings, streams=("lark", "flask"))
+            (row,) = await engine.rows(BUSIEST, TENANT)
+            user = link("/subject", tenant=TENANT, id=row["subject"])
             async with console_at(settings) as address, async_playwright() as playwright:
                 browser = await playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
-                await _shoot(browser, address, path)
+                await _shoot(browser, address, user, path)
                 await browser.close()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import pytest
 
@@ -48,7 +48,12 @@ PAGES: Final = (
     "/actions",
     "/nothing",
 )
-LOOKS: Final = ((1280, "light"), (1280, "dark"), (360, "light"), (360, "dark"))
+LOOKS: Final[tuple[tuple[int, Literal["dark", "light"]], ...]] = (
+    (1280, "light"),
+    (1280, "dark"),
+    (360, "light"),
+    (360, "dark"),
+)
 
 
 @pytest.fixture
@@ -66,11 +71,12 @@ class Looked:
         self.page = page
         self.address = address
         self.complaints: list[str] = []
-        page.on(
-            "console", lambda said: self.complaints.append(said.text) if said.type in {"error", "warning"} else None
-        )
+        page.on("console", lambda said: self.complain(said.text) if said.type in {"error", "warning"} else None)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         page.on("dialog", lambda dialog: self.complaints.append(f"dialog {dialog.message}"))
+
+    def complain(self, text: str) -> None:
+        self.complaints.append(text)
 
     async def go(self, path: str) -> None:
         await self.page.goto(f"{self.address}{path}", wait_until="load")
@@ -91,7 +97,12 @@ class Looked:
 
 @asynccontextmanager
 async def looking(
-    browser: Browser, address: str, *, width: int = 1280, scheme: Any = "light", script: bool = True
+    browser: Browser,
+    address: str,
+    *,
+    width: int = 1280,
+    scheme: Literal["dark", "light"] = "light",
+    script: bool = True,
 ) -> AsyncGenerator[Looked]:
     context = await browser.new_context(
         viewport={"width": width, "height": 800}, color_scheme=scheme, java_script_enabled=script

@@ -86,9 +86,9 @@ def _print_addresses(box: Sandbox) -> None:
 async def _show_console(settings: Settings) -> None:
     """Serve the console until cancelled, where its packages are installed, and print its address."""
     try:
-        from worker.console.access import Role, access_of_token, fresh_token
-        from worker.console.process import serve_console
-        from worker.console.web import Door
+        from worker.console.access import Role, access_of_token, fresh_token  # noqa: PLC0415 - an extra
+        from worker.console.process import serve_console  # noqa: PLC0415
+        from worker.console.web import Door  # noqa: PLC0415
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] not in CONSOLE_PACKAGES:
             raise
