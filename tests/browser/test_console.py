@@ -101,7 +101,7 @@ async def looking(
     address: str,
     *,
     width: int = 1280,
-    scheme: Literal["dark", "light"] = "light",
+    scheme: Scheme = "light",
     script: bool = True,
 ) -> AsyncGenerator[Looked]:
     context = await browser.new_context(
