@@ -48,7 +48,8 @@ PAGES: Final = (
     "/actions",
     "/nothing",
 )
-LOOKS: Final[tuple[tuple[int, Literal["dark", "light"]], ...]] = (
+Scheme = Literal["dark", "light"]
+LOOKS: Final[tuple[tuple[int, Scheme], ...]] = (
     (1280, "light"),
     (1280, "dark"),
     (360, "light"),
