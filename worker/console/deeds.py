@@ -79,12 +79,12 @@ async def _letter(
     if shown.mendable and text.rstrip("\n") == shown.text.replace("\r\n", "\n").rstrip("\n"):
         return letter, None
     mended = text.encode("utf-8", "replace")
-    if person.tenants is not None and not _is_of(mended, box):
+    if person.tenants is not None and not _names_only(mended, box):
         raise NotDoneError("the mended event is of another tenant")
     return letter, mended
 
 
-def _is_of(body: bytes, box: books.Mailbox) -> bool:
+def _names_only(body: bytes, box: books.Mailbox) -> bool:
     """Tell whether a body names no tenant but those of a mailbox."""
     return all(not one.tenant or one.tenant in (box.tokens or ()) for one in users_named(box.prefix, "", body))
 
