@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import click
 
 from worker.commands.servers import CommandError, on_servers
+from worker.probes.http import ListenError
 from worker.process.signals import stop_on_signals
 from worker.report import screen
 
@@ -100,7 +101,10 @@ async def _serve(settings: Settings, asked: Asked) -> None:
 
     async with stop_on_signals() as stop:
         at = asked.host, asked.port
-        await serve_console(settings, access, _door(asked), at=at, stop=stop, on_ready=ready)
+        try:
+            await serve_console(settings, access, _door(asked), at=at, stop=stop, on_ready=ready)
+        except ListenError as error:
+            raise CommandError(str(error), "--port, or --host") from error
 
 
 def print_address(address: str, token: str | None) -> None:
