@@ -29,6 +29,8 @@ MINUTE: Final = 60_000_000
 """Microseconds."""
 MOST_TENANTS: Final = 200
 """That are counted apart in one minute; all others together are OTHERS."""
+MOST_WAITING: Final = 20_000
+"""Counts that wait while the database is away: 100 minutes of as many tenants as are counted apart."""
 OTHERS: Final = "*"
 NO_TENANT: Final = ""
 """Of what cannot be put down to one tenant."""
@@ -157,9 +159,11 @@ class Minutes:
         return taken
 
     def put_back(self, taken: Mapping[Key, Counts]) -> None:
-        """Keep what could not be written down."""
+        """Keep what could not be written down; beyond MOST_WAITING, what is oldest is lost."""
         for key, counts in taken.items():
             self._waiting.setdefault(key, Counts()).add(counts)
+        for key in sorted(self._waiting)[: max(0, len(self._waiting) - MOST_WAITING)]:
+            del self._waiting[key]
 
 
 def _copies(arrivals: Arrivals, sizes: Counter[str], new: Mapping[str, int]) -> Mapping[str, int]:

@@ -15,6 +15,7 @@ from worker.engine.minutes import (
     LATENCY_BUCKETS,
     MINUTE,
     MOST_TENANTS,
+    MOST_WAITING,
     NO_REGION,
     NO_TENANT,
     OTHERS,
@@ -128,6 +129,12 @@ def test_what_could_not_be_written_is_kept() -> None:
     count(minutes, ["a"], 1, duplicates=1)
     minutes.put_back(taken)
     assert of(minutes) == {(0, "a"): Counts(events=2, duplicates=1)}
+
+
+def test_what_waits_too_long_is_lost_the_oldest_first() -> None:
+    minutes = Minutes()
+    minutes.put_back({(NOW + n * MINUTE, "a", NO_REGION): Counts(events=1) for n in range(MOST_WAITING + 3)})
+    assert min(minutes.take()) == (NOW + 3 * MINUTE, "a", NO_REGION)
 
 
 @given(st.lists(st.lists(st.integers(0, 9), max_size=20), max_size=5))
