@@ -210,8 +210,8 @@ class _Around(msgspec.Struct, frozen=True):
 
 def _reasons(rules: Rules, version: Achievement, heard: _Heard) -> Iterator[Reason]:
     if version.where is not None:
-        text = "`for` looks at traits, and a trait event that arrives late changes what they were"
-        rewrite = "leave out `for`, or filter the events by a field of their own"
+        text = "`for` reads traits, and a late trait event changes their past values"
+        rewrite = "leave out `for`, or filter the events by one of their own fields"
         yield Reason(Kind.FOR, text, version.where.span, rewrite)
     yield from _repeat_reasons(rules, version)
     yield from _begin_reasons(version, heard)
@@ -235,10 +235,10 @@ def _begin_reasons(version: Achievement, heard: _Heard) -> Iterator[Reason]:
     once = sorted(heard.once(version)) if begin is not None else []
     if begin is not None and once:
         text = (
-            f"`{once[0]}` is counted `once per` fingerprint: a late copy from before this instant "
-            "takes the place of the event at which it was earned"
+            f"`{once[0]}` counts `once per` fingerprint: a late copy from before this instant "
+            "replaces the event that earned it"
         )
-        rewrite = f"leave out the begin, or `once per` of `{once[0]}`"
+        rewrite = f"leave out this start, or the `once per` of `{once[0]}`"
         yield Reason(Kind.ONCE_PER_BEGIN, text, begin.span, rewrite)
 
 
@@ -247,14 +247,14 @@ def _zone_reasons(rules: Rules, tz: Zone | None, unit: Unit, span: Span) -> Iter
     if tz is not None and tz.kind == "user":
         yield from _user_zone(rules, tz)
     elif not steady(tz, unit):
-        text = f"a clock of this zone was set back so that the label of a past {unit} came back"
-        yield Reason(Kind.CLOCK_SET_BACK, text, span if tz is None else tz.span, 'go by another zone, such as tz="UTC"')
+        text = f"this zone set its clock back, so the label of a past {unit} came back"
+        yield Reason(Kind.CLOCK_SET_BACK, text, span if tz is None else tz.span, 'use another zone, such as tz="UTC"')
 
 
 def _user_zone(rules: Rules, tz: Zone) -> Iterator[Reason]:
     if TIMEZONE in rules.traits:  # else it is UTC for everybody
-        text = "`tz=user` follows a trait, and a trait event that arrives late changes what it was"
-        rewrite = 'tz=event goes by the clock of each event, tz="Europe/Berlin" by one for all'
+        text = "`tz=user` reads a trait, and a late trait event changes its past values"
+        rewrite = 'use tz=event, the clock of each event, or one zone for all, such as tz="Europe/Berlin"'
         yield Reason(Kind.USER_ZONE, text, tz.span, rewrite)
 
 
@@ -275,17 +275,17 @@ def _within(known: _Analysis, part: Condition, around: _Around) -> Iterator[Reas
                 yield from _within(known, each, inner)
             return
         case Unlocked() if inner.window is not None:
-            text = f"under {inner.window}, `unlocked` moves when the grant that it names moves"
+            text = f"under {inner.window}, `unlocked` moves when the named grant moves"
             rewrite = f"take it out of the window, or write `after {part.achievement.text}`"
             yield Reason(Kind.UNLOCKED_IN_WINDOW, text, part.span, rewrite)
         case Sum() if _signed(known.rules.events, part):
             text = f"the sum of `{part.of.text}` may fall, since the field is not declared `>= 0`"
             yield Reason(
-                Kind.SIGNED_SUM, text, part.of.span, f"declare it so where it never is: `{part.of.text}: int >= 0`"
+                Kind.SIGNED_SUM, text, part.of.span, f"if it is never negative, declare it: `{part.of.text}: int >= 0`"
             )
         case Streak(mods=mods) if mods.tz is not None and mods.tz.kind == "event" and inner.unit is not None:
-            text = f"by the clock of its event a unit may begin later than now, and so leave {inner.unit}"
-            yield Reason(Kind.EVENT_ZONE_STREAK, text, mods.tz.span, "give the streak a zone of its own, or no tz=")
+            text = f"on the clock of its event, a unit may start later than now and so fall outside {inner.unit}"
+            yield Reason(Kind.EVENT_ZONE_STREAK, text, mods.tz.span, "give the streak its own zone, or no tz=")
         case _:
             pass
     if not (inner.plain and isinstance(part, Count) and _plain_count(part)):
@@ -305,13 +305,13 @@ def _span_reasons(known: _Analysis, part: Condition) -> Iterator[Reason]:
     mods, rules = part.mods, known.rules
     if mods.unless is not None:
         names = " or ".join(f"`{name}`" for name in sorted(pattern_types(mods.unless)))
-        text = f"{names} that arrives late takes back what it should have interrupted"
+        text = f"a late {names} undoes what it should have interrupted"
         yield Reason(Kind.UNLESS, text, mods.unless.span, "leave out `unless`, or count within a span: `within=1d`")
     if mods.per is not None:
         yield from _zone_reasons(rules, mods.tz, Unit(mods.per.text), mods.per.span)
         if mods.tz is not None and mods.tz.kind == "event" and known.heard.any_once:
             text = (
-                "any event brings its clock with it, and a late copy takes away one that is counted `once per` a field"
+                "every event brings its own clock, and a late copy can displace an event that counts `once per` a field"
             )
             yield Reason(Kind.ONCE_PER_MOMENT, text, mods.tz.span, 'give it one zone, such as tz="UTC"')
     elif mods.tz is not None and mods.tz.kind == "user" and _reads_clock(part):
@@ -339,7 +339,7 @@ def _once_reasons(events: Mapping[str, EventSchema], part: Condition) -> Iterato
 def _once_of(events: Mapping[str, EventSchema], pattern: Pattern) -> Iterator[Reason]:
     for name in sorted(pattern_types(pattern)):
         if name in events and events[name].once is not None:
-            text = f"`{name}` is counted `once per` fingerprint, and a late copy changes which copy that is"
+            text = f"`{name}` counts `once per` fingerprint, and a late copy changes which copy counts"
             rewrite = f"count `{name}` plainly: no filter, no distinct=, no span"
             yield Reason(Kind.ONCE_PER, text, pattern.span, rewrite)
 

@@ -41,13 +41,13 @@ Kind = Literal["when", "part", "filter", "within", "per", "unless", "for", "afte
 
 _LACKS: dict[Kind, tuple[str, str]] = {
     "when": ("no example earns it", "no example leaves it unearned"),
-    "part": ("it holds in no example", "it holds whenever an example looks at it"),
-    "filter": ("no event of an example passes", "no event of an example is refused"),
-    "within": ("nothing comes together in time", "nothing comes together too slowly"),
-    "per": ("nothing comes together in one unit", "nothing comes together across two units"),
-    "unless": ("it holds in no example", "nothing is started afresh while it is on its way"),
-    "for": ("no user of an example passes", "no user of an example is refused"),
-    "after": ("no example has it", "it is never what is missing"),
+    "part": ("it holds in no example", "it holds at every event that an example checks"),
+    "filter": ("no event of an example passes", "no event of an example is rejected"),
+    "within": ("no example completes it in time", "no example completes it too slowly"),
+    "per": ("no example completes it in one unit", "no example completes it across two units"),
+    "unless": ("it holds in no example", "no example resets it while it is in progress"),
+    "for": ("no user of an example passes", "no user of an example is rejected"),
+    "after": ("no example has it", "no example lacks only this"),
     "active": ("no event lies inside", "no event lies outside"),
 }
 

@@ -116,7 +116,7 @@ def _fingerprints(rules: Rules, types: dict[User, frozenset[str]]) -> Iterator[R
             continue
         fields, within = schema.once
         said = ", ".join(f"`{field}`" for field in fields)
-        size = _by_time(within, "copies", f"every {said} that ever was")
+        size = _by_time(within, "copies", f"every {said} that has ever occurred")
         yield Remembered(USER, f"once {name} per {','.join(fields)}", "once", "fingerprints", (name,), size, users)
 
 
@@ -208,9 +208,9 @@ def _size(rules: Rules, aggregate: Aggregate) -> Size:
         case RecentSum(cap=cap, field=field) if _whole(rules, aggregate.types, field):
             return Size((int(cap) + 1) * POSITION_BYTES, bounded=True, by=f"the bound: {cap}, by steps of 1 or more")
         case RecentSum(horizon=horizon) | RecentExtreme(horizon=horizon):
-            return _by_time(horizon, "events", "events without end: nothing limits how long they matter")
+            return _by_time(horizon, "events", "all events: nothing limits how long they matter")
         case Sequences(by=by, horizon=horizon) if by is not None:
-            return _by_time(horizon, f"values of `{by}`", f"every value of `{by}` that ever was")
+            return _by_time(horizon, f"values of `{by}`", f"every value of `{by}` that has ever occurred")
         case Sequences():
             return Size(len(aggregate.steps) * POSITION_BYTES, bounded=True, by=f"{len(aggregate.steps)} steps")
         case Streaks(keep=keep):

@@ -61,11 +61,11 @@ class Allowances:
             if said is None:
                 continue
             if said[1] != "allow":
-                self._warn(source, token, said, 1, f"`{said[1]}` is nothing that a comment can ask for", ("allow",))
+                self._warn(source, token, said, 1, f"`{said[1]}` is not a known comment command", ("allow",))
                 continue
             at, code = 0, _CODE.match(said[2])
             if code is None:
-                self._warn(source, token, said, 0, "it does not say which code it allows", ())
+                self._warn(source, token, said, 0, "the comment does not name the code to allow", ())
             while code is not None:  # what follows the codes is the author's reason
                 start = token.start() + said.start(2) + at
                 yield from self._allow(
@@ -80,10 +80,9 @@ class Allowances:
             return
         guess = nearest(code, ADVICE)
         hint = f"did you mean `{guess}`?" if guess else None
-        message = f"{code} is an error, and errors are mended" if code in CODES else f"there is no warning {code}"
-        self._wrong.append(
-            Diagnostic(_UNNEEDED, Severity.WARNING, source, span, message, hint if code not in CODES else None)
-        )
+        known = code in CODES
+        message = f"{code} is an error; only warnings can be allowed" if known else f"there is no warning {code}"
+        self._wrong.append(Diagnostic(_UNNEEDED, Severity.WARNING, source, span, message, None if known else hint))
 
     def _warn(
         self,
@@ -118,5 +117,5 @@ class _Lines:
 
 
 def _unneeded(each: Allowance) -> Diagnostic:
-    message = f"nothing on line {each.line} brings {each.code} on"
-    return Diagnostic(_UNNEEDED, Severity.WARNING, each.source, each.span, message, "leave the comment out")
+    message = f"nothing on line {each.line} causes {each.code}"
+    return Diagnostic(_UNNEEDED, Severity.WARNING, each.source, each.span, message, "remove the comment")

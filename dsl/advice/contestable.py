@@ -23,7 +23,7 @@ def advise_on_settling(book: Rulebook, problems: Problems) -> None:
             reason = _reason(book, found, version)
             if reason is not None:
                 message = f"late evidence may take `{name}` back: {reason.text}"
-                hint = "`settle 1h` waits so long before it grants; # ach: allow ACH505 lives with it"
+                hint = "`settle 1h` delays the grant; # ach: allow ACH505 accepts the risk"
                 problems.of(book.source(version)).warn("ACH505", reason.span, message, hint)
                 break
 

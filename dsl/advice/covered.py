@@ -47,7 +47,7 @@ def _tell(found: Sequence[tuple[Source, Achievement]], problems: Problems) -> No
         source, first = found[0]
         rest = ", ".join(node.name.text for _, node in found[1 : MOST + 1]) + (", ..." if len(found) > MOST + 1 else "")
         message = f"no example covers `{first.name.text}` and {len(found) - 1} more in this file: {rest}"
-        hint = "ach test --coverage tells what examples have decided"
+        hint = "ach test --coverage shows what the examples cover"
         problems.of(source).warn("ACH510", first.name.span, message, hint)
         return
     for source, node in found:

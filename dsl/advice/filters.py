@@ -51,7 +51,7 @@ def _pattern(proof: Patterns, pattern: Pattern, report: Report) -> None:
         def follows(given: Sequence[Predicate], then: Predicate) -> bool:
             return all(proof.follows(one.event.text, _known(one, given), then) for one in pattern.alternatives)
 
-        _idle(behind, follows, "whatever the list names", report)
+        _idle(behind, follows, "every event in the list", report)
 
 
 def _known(one: Alternative, given: Sequence[Predicate]) -> list[Predicate]:
@@ -66,13 +66,13 @@ def _idle(test: Predicate, follows: Follows, what: str, report: Report) -> None:
     if isinstance(test, And) and len(test.parts) <= MAX_PARTS:
         for part in reversed(test.parts):
             if follows([other for other in test.parts if other is not part], part):
-                message = "the other parts say so already"
+                message = "the other parts already imply this"
                 report.warn("ACH504", part.span, message, "leave it out")
                 return
     if isinstance(test, Or) and len(test.parts) <= MAX_PARTS:
         for part in reversed(test.parts):
             rest = [other for other in test.parts if other is not part]
             if follows((part,), rest[0] if len(rest) == 1 else Or(parts=tuple(rest))):
-                message = "whatever passes this passes another part as well"
+                message = "everything that passes this also passes another part"
                 report.warn("ACH504", part.span, message, "leave it out")
                 return

@@ -30,11 +30,11 @@ def advise_on_memory(book: Rulebook, problems: Problems) -> None:
         version, span = _culprit(book, each)
         size = each.size
         if size.bytes is None:
-            message = f"of every {each.scope} this remembers {size.by}"
-            hint = "a span limits it: `within=30d`"
+            message = f"for every {each.scope} this stores {size.by}"
+            hint = "limit it with a span: `within=30d`"
         else:
-            message = f"of every {each.scope} this may remember {size_of(size.bytes)} ({size.by})"
-            hint = "a lower bound needs less, and a count without a span no more than a number"
+            message = f"for every {each.scope} this may store {size_of(size.bytes)} ({size.by})"
+            hint = "lower the bound; a count without a span stores only a number"
         problems.of(book.source(version)).warn("ACH509", span, message, hint)
     _fingerprints(book, problems)
 
@@ -51,8 +51,8 @@ def _fingerprints(book: Rulebook, problems: Problems) -> None:
     for source, event in book.events():
         if event.once is not None and event.once.within is None:
             fields = ", ".join(f"`{field.text}`" for field in event.once.fields)
-            message = f"of every user this remembers every {fields} that ever was"
-            hint = "`within` limits it to as long as copies may come: `within 1d`"
+            message = f"for every user this stores every {fields} that has ever occurred"
+            hint = "limit it to the time in which copies may arrive: `within 1d`"
             problems.of(source).warn("ACH509", event.once.span, message, hint)
 
 

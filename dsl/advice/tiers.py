@@ -31,5 +31,5 @@ def advise_on_tiers(book: Rulebook, problems: Problems) -> None:
             witness = shown_apart(book, high.when, low.when)
             if witness is not None:
                 message = f"`{high.name.text}` can be earned without `{low.name.text}`: {witness} is enough"
-                hint = "tiers stand from the lowest to the highest"
+                hint = "order tiers from the lowest to the highest"
                 problems.of(source).warn("ACH506", high.name.span, message, hint)

@@ -23,8 +23,8 @@ def advise_on_twins(book: Rulebook, problems: Problems) -> None:
     for source, span, name, meaning in _meanings(book):
         twin = first.setdefault(meaning, name)
         if twin != name:
-            message = f"`{name}` is always earned together with `{twin}`: they ask for the same"
-            problems.of(source).warn("ACH508", span, message, "keep one of them, or ask for more")
+            message = f"`{name}` is always earned together with `{twin}`: both have the same condition"
+            problems.of(source).warn("ACH508", span, message, "keep one of them, or change one condition")
 
 
 def _meanings(book: Rulebook) -> Iterator[tuple[Source, Span, str, tuple[object, ...]]]:

@@ -39,7 +39,7 @@ def check_whole(cmp: Cmp, what: str, report: Report) -> bool:
         report.error("ACH413", cmp.span, f"{what} are counted in whole numbers", hint)
         return False
     if _smallest(cmp) < 1:
-        report.error("ACH411", cmp.span, "this bound always holds, before anything has happened", "write >= 1 or more")
+        report.error("ACH411", cmp.span, "this bound always holds, even before the first event", "write >= 1 or more")
         return False
     return True
 
@@ -60,7 +60,7 @@ def check_remembered(node: Count, window: str | None, report: Report) -> None:
     if _smallest(node.cmp) <= MAX_REMEMBERED or (node.distinct is None and window is None):
         return
     what = "values" if node.distinct is not None else f"events under {window}"
-    message = f"at most {MAX_REMEMBERED:,} {what} are remembered for a bound"
+    message = f"at most {MAX_REMEMBERED:,} {what} can be stored for a bound"
     report.error("ACH414", node.cmp.span, message)
 
 
@@ -70,7 +70,7 @@ def check_sum(node: Sum, fields: Sequence[Field], report: Report) -> None:
         return
     if node.cmp.bound < 0 or (node.cmp.bound == 0 and node.cmp.op == ">="):
         hint = f"`{node.of.text}` is never negative, and neither is its sum"
-        report.error("ACH411", node.cmp.span, "this bound always holds, before anything has happened", hint)
+        report.error("ACH411", node.cmp.span, "this bound always holds, even before the first event", hint)
 
 
 def is_signed(fields: Sequence[Field]) -> bool:
@@ -97,7 +97,7 @@ def check_streak(node: Streak, unit: Unit | None, report: Report) -> None:
     if node.min < 1:
         report.error("ACH414", node.span, f"min={node.min}: a unit is active with one event or more", "write min=1")
     if node.grace < 0:
-        report.error("ACH414", node.span, f"grace={node.grace}: a run bridges no fewer than 0 units")
+        report.error("ACH414", node.span, f"grace={node.grace}: `grace` must be 0 or more")
     if not check_whole(node.cmp, "units of a streak", report) or unit is None:
         return
     within, tz = node.mods.within, node.mods.tz
@@ -105,7 +105,7 @@ def check_streak(node: Streak, unit: Unit | None, report: Report) -> None:
     if tz is not None and tz.kind != "iana":
         return
     if within is not None and within.us and (_smallest(node.cmp) - 1) * SHORTEST[unit] >= within.us:
-        message = f"{_smallest(node.cmp)} units of a {unit} never fit into {within.text}"
+        message = f"{_smallest(node.cmp)} {unit}s never fit into {within.text}"
         report.warn("ACH412", node.cmp.span, message)
 
 

@@ -88,7 +88,7 @@ class Conditions:
         check_sum(node, fields, self.report)
         if window is not None and is_signed(fields):
             message = f"`{node.of.text}` may be negative, so its sum takes no {window}"
-            hint = f"where it never is, declare it so: `{node.of.text}: {fields[0].type} >= 0`"
+            hint = f"if it is never negative, declare it: `{node.of.text}: {fields[0].type} >= 0`"
             self.report.error("ACH410", node.of.span, message, hint)
 
     def _extreme(self, node: Extreme) -> None:
@@ -120,7 +120,7 @@ class Conditions:
         if mods.tz is not None:
             self.zone(mods.tz)
         if mods.within is not None and not mods.within.us:
-            self.report.error("ACH415", mods.within.span, "nothing ever lies within a span of no length")
+            self.report.error("ACH415", mods.within.span, "no event lies within a span of zero length")
         if mods.per is not None:
             self.unit(mods.per)
         if mods.within is not None:
@@ -140,16 +140,16 @@ class Conditions:
         if node.kind == "user":
             self._user_zone(node)
         elif node.kind == "iana" and zone(node.name) is None:
-            hint = 'zones are named as in "Europe/Berlin"'
+            hint = 'use an IANA name such as "Europe/Berlin"'
             if node.name in ("user", "event"):
-                hint = f"tz={node.name} is written without quotes"
+                hint = f"write tz={node.name} without quotes"
             self.report.error("ACH207", node.span, f'there is no time zone "{node.name}"', hint)
 
     def _user_zone(self, node: Zone) -> None:
         if self.names.lost_traits or self.names.traits.get(TIMEZONE) is FieldType.STRING:
             return
         hint = f"declare it: traits from user.updated {{ {TIMEZONE}: string }}"
-        message = f"no trait `{TIMEZONE}` is declared as a string, so that tz=user is UTC for everybody"
+        message = f"no trait `{TIMEZONE}` is declared as a string, so tz=user is UTC for all users"
         self.report.warn("ACH502", node.span, message, hint)
 
     # -- names --
@@ -184,9 +184,9 @@ class Conditions:
             where = ", ".join(f"`{schema.name}`" for schema in lacking[:3])
             hint = self.report.guess(field, lacking[0].fields)
             if field in self.names.traits:
-                hint = f"`{field}` is a trait: ask for it in the achievement's `for`"
+                hint = f"`{field}` is a trait: use it in the achievement's `for`"
             elif len(lacking) < len(schemas):
-                hint = "every alternative must have it; filter the alternatives one by one where they differ"
+                hint = "every alternative must have it; if they differ, filter the alternatives one by one"
             self.report.error("ACH202", span, f"there is no field `{field}` in {where}", hint)
             return []
         found = [schema.fields[field] for schema in schemas]
@@ -198,7 +198,7 @@ class Conditions:
             return True
         other = next(field for field in fields if field.type is not fields[0].type)
         name = fields[0].name
-        message = f"`{name}` is {a(fields[0].type)} in `{first}`, and {a(other.type)} in another of the events"
+        message = f"`{name}` is {a(fields[0].type)} in `{first}`, and {a(other.type)} in another event"
         self.report.error("ACH305", span, message)
         return False
 

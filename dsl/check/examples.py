@@ -52,7 +52,7 @@ class Examples:
         fault = self._reader(line.event.text).strict(_ENCODER.encode(_first(line.payload)))
         if isinstance(fault, Fault):
             span = _key(source, line, fault.field)
-            message = f"`{fault.field}` of `{line.event.text}` is {fault.expected}, here it is {fault.got}"
+            message = f"`{fault.field}` of `{line.event.text}` must be {fault.expected}, but is {fault.got}"
             report.error("ACH308", span, message)
 
     def _reader(self, event: str) -> Reader:

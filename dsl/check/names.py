@@ -198,7 +198,7 @@ def _once(names: Names, problems: Problems) -> None:
             seen.append(field.text)
         within = node.once.within
         if within is not None and not within.us:
-            report.error("ACH415", within.span, "a span of no length lets every copy count")
+            report.error("ACH415", within.span, "a span of zero length lets every copy count")
         once = (tuple(dict.fromkeys(seen)), None if within is None else within.us)
         names.events[schema.name] = EventSchema(
             name=schema.name, fields=schema.fields, once=once, traits_only=schema.traits_only
@@ -215,7 +215,7 @@ def _order(names: Names, problems: Problems) -> None:
         for source, node in versions:
             if node.version in seen:
                 message = f"version {node.version} of `{name}` is declared twice"
-                hint = "raise the number, and say from when it is in effect: version 2 from 2026-05-01T00:00:00Z"
+                hint = "raise the number and add a `from`: version 2 from 2026-05-01T00:00:00Z"
                 problems.of(source).error("ACH212", node.name.span, message, hint)
             seen.add(node.version)
         first = {declared.node.version: declared for declared in reversed(versions)}

@@ -122,7 +122,7 @@ class _Possible:
         domain = None if event is None else self._patterns.domain(event, Ref(name=name, builtin=builtin))
         if number == 1 and domain is not None and domain.low is not None:
             return f"`{name}` is declared >= {domain.low}"
-        return f"no value of `{name}` satisfies all of it"
+        return f"no value of `{name}` passes every part of the filter"
 
     # -- bounds that a filter keeps out of reach --
 
@@ -190,7 +190,7 @@ class _Possible:
         for value in candidates(domain, constants):
             if value is not None and all(self._can_be(step, ref, value) for step in node.steps):
                 return
-        message = f"no value of `{node.by.text}` fits every step, so that the sequence never ends"
+        message = f"no value of `{node.by.text}` fits every step, so the sequence can never complete"
         self._report.warn("ACH412", node.by.span, message)
 
     def _can_be(self, step: Pattern, ref: Ref, value: Value) -> bool:
@@ -200,8 +200,8 @@ class _Possible:
 
     def _undone(self, node: Condition, unless: Pattern) -> None:
         if self._never_left(node, node.mods, unless):
-            message = "whatever counts here also starts it afresh, so that it never holds"
-            hint = "an event that is both counts for nothing; filter one of the two"
+            message = "every event that counts here also resets the condition, so it never holds"
+            hint = "an event that matches both does not count; filter one of the two"
             self._report.warn("ACH419", unless.span, message, hint)
 
     def _never_left(self, node: Condition, mods: Modifiers, unless: Pattern) -> bool:
@@ -231,7 +231,7 @@ class _Possible:
         for length, words, span in _windows(node, window):
             least = _least(node)
             if least and least >= length and not _told(node):
-                self._report.warn("ACH412", span or node.span, f"this needs more time than {words} has")
+                self._report.warn("ACH412", span or node.span, f"this needs more time than {words} allows")
                 return
 
     def fits_active(self, node: Achievement, when: Condition) -> None:
@@ -241,7 +241,7 @@ class _Possible:
             return
         least = _least(when, beyond_first=True)
         if least and least >= active.end.us - active.start.us:
-            self._report.error("ACH412", when.span, "this needs more time than `active` has")
+            self._report.error("ACH412", when.span, "this needs more time than `active` allows")
 
 
 def _windows(node: Condition, window: tuple[int, str] | None) -> Iterator[tuple[int, str, Span | None]]:
@@ -290,10 +290,10 @@ def check_spans(versions: tuple[Achievement, ...], reports: Iterable[Report]) ->
             continue
         until = None if after is None else after.since
         if node.since is not None and active.end is not None and active.end.us <= node.since.us:
-            message = f"active ends before version {node.version} comes into effect ({node.since.text})"
+            message = f"`active` ends before version {node.version} takes effect ({node.since.text})"
             report.warn("ACH420", active.end.span, message)
         elif until is not None and active.start is not None and active.start.us >= until.us and after is not None:
-            message = f"active begins when version {after.version} has taken over ({until.text})"
+            message = f"`active` starts after version {after.version} has taken over ({until.text})"
             report.warn("ACH420", active.start.span, message)
 
 

@@ -28,12 +28,12 @@ def check_versions(versions: Sequence[Declared], problems: Problems) -> None:
         if scope_of(old) != scope_of(new):
             span = new.name.span if new.scope is None else new.scope.span
             change = f"the scope changes from {scope_of(old)} to {scope_of(new)}"
-            message = f"{change}; it stays the same over the versions"
-            report.error("ACH406", span, message, "an achievement of another scope is another achievement")
+            message = f"{change}; it must be the same in all versions"
+            report.error("ACH406", span, message, "for another scope, declare a new achievement")
         if _repeat(old) != _repeat(new):
             span = new.name.span if new.repeat is None else new.repeat.span
-            message = f"`{_repeat(old)}` becomes `{_repeat(new)}`; it stays the same over the versions"
-            report.error("ACH406", span, message, "an achievement that repeats differently is another achievement")
+            message = f"`{_repeat(old)}` becomes `{_repeat(new)}`; it must be the same in all versions"
+            report.error("ACH406", span, message, "to repeat differently, declare a new achievement")
 
 
 def _repeat(node: Achievement) -> str:
@@ -67,7 +67,7 @@ def _across(each: Named, names: Names, problems: Problems) -> None:
     for link in each.links:
         others = names.achievements.get(link.name)
         if others and scope_of(others[0].node) != own:
-            message = f"`{link.name}` is of scope {scope_of(others[0].node)}, this of scope {own}"
+            message = f"`{link.name}` has scope {scope_of(others[0].node)}, but this achievement has scope {own}"
             hint = "scopes do not see each other's unlocks"
             problems.of(each.declared.source).error("ACH408", link.span, message, hint)
 
@@ -137,5 +137,5 @@ def _tell_circle(each: Named, link: Link, circle: Sequence[str], problems: Probl
     most = 8
     shown = [*circle[:most], "..."] if len(circle) > most else circle
     message = "waits for itself: " + " -> ".join(shown)
-    hint = "it could never be earned; in `after` and `unlocked` an achievement names others"
+    hint = "it could never be earned; name other achievements in `after` and `unlocked`"
     problems.of(each.declared.source).error("ACH407", link.span, message, hint)

@@ -28,7 +28,7 @@ def check_waiting(achievements: Mapping[str, Sequence[Declared]], problems: Prob
                 begin = earliest.of(name.text, None if tier is None else tier.text)
                 if begin >= until and begin > _EVER:
                     wanted = name.text if tier is None else f"{name.text}.{tier.text}"
-                    message = f"`{wanted}` cannot be earned before this has ended, so that this never is"
+                    message = f"`{wanted}` cannot be earned before this has ended, so this is never earned"
                     problems.of(each.source).warn("ACH421", name.span, message)
 
 

@@ -42,7 +42,7 @@ def did(path: str, probe: Probe, seen: Seen, state: State) -> Iterator[Did]:
     event = seen.event
     if probe.stopped_by(state, event):
         lost = f", at {ratio(seen.before)}" if 0 < seen.before.fraction < 1 else ""
-        yield Did(path, "starts afresh", f"starts it afresh{lost}")
+        yield Did(path, "starts afresh", f"resets it{lost}")
     if isinstance(probe.tree, Unlocked) and seen.before.fraction < seen.after.fraction:
         yield Did(path, "other", f"{words.target_name(probe.tree)} is earned")
     types = frozenset[str]().union(*(pattern_types(pattern) for pattern in probe.patterns))
@@ -68,7 +68,7 @@ def _matched(path: str, probe: Probe, seen: Seen, state: State) -> Did:
             return Did(path, "no field", f"does not count: it has no {field}")
         return Did(path, "filtered", f"does not count: {_filtered(probe, state, event)}")
     if isinstance(probe.tree, Count | Streak | Sequence) and probe.stopped_by(state, event):
-        return Did(path, "again", "counts for nothing, as it starts it afresh")
+        return Did(path, "again", "does not count, because it resets it")
     return _counted(path, probe, seen, state)
 
 
@@ -97,17 +97,17 @@ def _refused(pattern: Pattern, probe: Probe, state: State, event: Event) -> Iter
 def _counted(path: str, probe: Probe, seen: Seen, state: State) -> Did:
     what, how = _what(probe, seen, state), ratio(seen.after)
     if seen.before.fraction == 1 and seen.after.fraction == 1:
-        return Did(path, "counts", f"{what}; it held already")
+        return Did(path, "counts", f"{what}; it already held")
     if isinstance(probe.tree, Extreme):
         return Did(path, "counts", f"{what}: {_reaches(probe.tree, seen.after)}")
     if seen.broke is not None:
-        return Did(path, "counts", f"{what}: {how}, for {seen.broke}")
+        return Did(path, "counts", f"{what}: {how}, because {seen.broke}")
     if seen.before == seen.after and _adds_nothing(probe):
         if isinstance(probe.tree, Sequence):
             return Did(path, "again", f"fills no further step: {how}")
         return Did(path, "again", f"{what}: still {how}")
     if seen.after.fraction < seen.before.fraction and probe.tracked:
-        return Did(path, "counts", f"{what}: {how}, for what is older has left the span")
+        return Did(path, "counts", f"{what}: {how}, because older events have left the span")
     return Did(path, "counts", f"{what}: {how}")
 
 

@@ -49,9 +49,7 @@ def evidence(story: Story, grant: Grant, recorder: Recorder, firsts: dict[Title,
         found = _together(grounds, choice, until)
         if story.earns([each.event for each in found], grant):
             return found
-    beside = {
-        event.id: Noted(place(event), event, [_other("counts for nothing, but was looked at")]) for event in until
-    }
+    beside = {event.id: Noted(place(event), event, [_other("does not count, but was considered")]) for event in until}
     found = {each.event.id: each for each in _together(grounds, _anything, until)}
     return sorted((beside | found).values(), key=lambda each: each.position)
 

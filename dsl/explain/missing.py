@@ -203,13 +203,13 @@ def _spans(probe: Probe, moment: Moment, reach: Reach) -> Iterator[str]:
     if history.broken is not None:
         broken = history.broken
         lost = f", at {broken.lost}" if broken.lost else ""
-        yield f"{broken.event_type} at {instant(broken.at)} started it afresh{lost}"
+        yield f"{broken.event_type} at {instant(broken.at)} reset it{lost}"
 
 
 def _within(probe: Probe, moment: Moment, reach: Reach, window: Duration) -> Iterator[str]:
     span, evidence = words.duration(window), sorted(counted(probe, moment.state, reach))
     if evidence:
-        which = "what is counted" if len(evidence) == 1 else f"the oldest of the {len(evidence)} counted"
+        which = "the counted event" if len(evidence) == 1 else f"the oldest of the {len(evidence)} counted"
         yield f"window of {span}: {which} falls out at {instant(evidence[0].at + window.us)}"
     closest = moment.history(probe).closest
     if closest is not None:

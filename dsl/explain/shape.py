@@ -14,7 +14,7 @@ from dsl.progress import Amount
 
 Outcome = Literal["earned", "settling", "not yet"]
 Effect = Literal["counts", "again", "starts afresh", "copy", "filtered", "unseen", "no field", "other"]
-"""What an event did to a part: counted; matched and added nothing; started it afresh (`unless`); was a copy that
+"""What an event did to a part: counted; matched and added nothing; reset it (`unless`); was a copy that
 `once per` drops; did not pass a filter; lay outside of `active` or before `fresh`; had not the field that is asked for;
 or earned or moved something without being counted, also a trait that is read, or an achievement that is named."""
 

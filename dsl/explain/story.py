@@ -131,7 +131,7 @@ class Story:
 
     @property
     def repeats_each(self) -> bool:
-        """Whether every unlock starts it afresh."""
+        """Whether every unlock resets it."""
         return isinstance(self.ruling.judges[0].version.repeat, RepeatEach)
 
     def earns(self, events: Sequence[Event], grant: Grant) -> bool:

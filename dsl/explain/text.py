@@ -46,7 +46,7 @@ def headline(told: Explanation) -> str:
     who = told.subject if told.scope == "user" else f"{told.scope} {told.subject}"
     what = told.name if told.occurrence is None else f"{told.name} [{told.occurrence}]"
     if told.earned_at is None:
-        far = "its condition holds, what is missing is beside it" if told.when.holds else _far(told.when.progress)
+        far = "its condition holds, but another requirement is missing" if told.when.holds else _far(told.when.progress)
         return f"{who} has not earned {what} yet, as of {_instant(told.now)}: {far}"
     settles = "" if told.settles_at is None else f", announced from {_instant(told.settles_at)} on"
     word = "has" if told.outcome == "earned" else "will have"
@@ -62,10 +62,10 @@ def _parts(part: Part, depth: int) -> Iterator[str]:
     yield f"  {_box(holds=part.holds)} {'  ' * depth}{name:<7} {part.text}"
     indent = " " * (14 + 2 * depth)
     if part.since is not None:
-        first = "" if part.held_at is None else f"held first at {_instant(part.held_at)}, "
+        first = "" if part.held_at is None else f"first held at {_instant(part.held_at)}, "
         yield f"{indent}{first}latest start {_instant(part.since)} ({_span(part)})"
     elif part.holds and part.held_at is not None:
-        yield f"{indent}held first at {_instant(part.held_at)}"
+        yield f"{indent}first held at {_instant(part.held_at)}"
     elif not part.holds:
         yield f"{indent}{_far(part.progress)}"
     for below in part.parts:
@@ -82,7 +82,7 @@ def _span(part: Part) -> str:
 
 
 def _caption(told: Explanation) -> str:
-    return "events that earned it" if told.earned_at is not None else "events that concerned it"
+    return "events that earned it" if told.earned_at is not None else "relevant events"
 
 
 def _events(events: Sequence[Happened], limit: int, *, named: bool) -> Iterator[str]:

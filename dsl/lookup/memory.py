@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from dsl.syntax import Achievement, Condition, Zone
 
-_OWN = "this achievement's own, since `repeat each` starts it afresh"
+_OWN = "this achievement's own, since `repeat each` resets it"
 _SHARED = "shared by every rule that counts the same, whatever its bound"
 _SPANNED = "shared by every rule that counts the same, as far as the highest bound reaches"
 

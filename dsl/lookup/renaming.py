@@ -60,7 +60,7 @@ def rename(index: Index, place: Occurrence, new: str) -> list[Edit] | Refused:
 def _invalid(symbols: Iterable[Symbol], new: str) -> Refused | None:
     kinds = {symbol.kind for symbol in symbols}
     if "not" in new.split("."):
-        return Refused("`not` cannot be a name, nor a part of one")
+        return Refused("`not` cannot be a name or part of one")
     if Kind.EVENT in kinds:
         form, words = _EVENT, "names joined by dots: small letters, digits and underscores, as in lesson.completed"
     else:

@@ -192,7 +192,7 @@ class UnitTotal(Total):
 
 
 class SinceTotal(Total):
-    """The same since the last event that starts it afresh."""
+    """The same since the last event that resets it."""
 
     def __init__(self, tests: Tests, field: str | None, key: str, unless: Tests) -> None:
         super().__init__(tests, field, key)
@@ -235,7 +235,7 @@ class SinceTotal(Total):
         return node.best if isinstance(node, SinceTally) else 0
 
     def current(self, state: State, now: Now) -> Amount:
-        """Return the total since the last event that started it afresh."""
+        """Return the total since the last event that reset it."""
         del now
         node = state.nodes.get(self.slot)
         return node.total if isinstance(node, SinceTally) else 0
@@ -385,7 +385,7 @@ class UnitDistinct(Distinct):
 
 
 class SinceDistinct(Distinct):
-    """The same since the last event that starts it afresh."""
+    """The same since the last event that resets it."""
 
     def __init__(self, tests: Tests, field: str, key: str, unless: Tests) -> None:
         super().__init__(tests, field, key)
@@ -426,7 +426,7 @@ class SinceDistinct(Distinct):
         return node.best if isinstance(node, SinceValues) else 0
 
     def current(self, state: State, now: Now) -> Amount:
-        """Return the number of values since the last event that started it afresh."""
+        """Return the number of values since the last event that reset it."""
         del now
         node = state.nodes.get(self.slot)
         return len(node.seen) if isinstance(node, SinceValues) else 0

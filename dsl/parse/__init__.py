@@ -166,7 +166,7 @@ def _read(reading: Reading) -> None:
             reading.again, reading.broken = faulty.end, True
         if start is None:
             return
-    message = f"{MAX_SYNTAX_ERRORS} errors of syntax; the rest of the file was not read"
+    message = f"{MAX_SYNTAX_ERRORS} syntax errors; the rest of the file was not read"
     reading.error("ACH121", Span(start or 0, (start or 0) + 1), message)
 
 

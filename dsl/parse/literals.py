@@ -82,11 +82,11 @@ def _bad_duration(token: Token) -> None:
     text = token.value
     shown = text if len(text) <= MAX_DIGITS else text[:MAX_DIGITS] + "..."
     if re.fullmatch(r"[\d_.]+", text):
-        error("ACH105", place(token), f"`{shown}` is no number", "underscores stand between digits: 10_000")
+        error("ACH105", place(token), f"`{shown}` is not a number", "put underscores between digits: 10_000")
         return
     hint = "durations are whole numbers with s, m, h, d or w: 90s 15m 1h 7d 2w"
     if re.fullmatch(r"\d+(mo|month|months|y|year|years)", text):
-        hint = "months and years have no exact length: write a number of days, or per=month, per=year"
+        hint = "months and years have no exact length: write a number of days, or use per=month or per=year"
     error("ACH107", place(token), f"`{shown}` is neither a number nor a duration", hint)
 
 
@@ -98,9 +98,9 @@ def instant(token: Token) -> Instant:
         whole = len(text) >= len("2026-05-01T00:00:00Z") and text[-1] not in "0123456789."
         hint = "write date, time and offset: 2026-05-01T00:00:00Z or 2026-05-01T02:00:00+02:00"
         message = (
-            f"`{text[:40]}` is no instant of the calendar"
+            f"`{text[:40]}` is not a valid instant"
             if whole or "+" in text
-            else f"`{text[:40]}` is not a whole instant"
+            else f"`{text[:40]}` is not a complete instant"
         )
         error("ACH106", place(token), message, hint)
         moment = (0, 0)
@@ -124,22 +124,22 @@ def _unescape(token: Token) -> str:
         return ""
     if not value.isprintable() and any("\ud800" <= char <= "\udfff" for char in value):
         hint = "write the character itself, or both halves"
-        slip("ACH104", place(token), "half of a surrogate pair is no character", hint)
+        slip("ACH104", place(token), "half of a surrogate pair is not a character", hint)
         return ""
     if "\0" in value:
-        slip("ACH103", place(token), "U+0000 cannot stand in a string: neither events nor the database can hold it")
+        slip("ACH103", place(token), "U+0000 is not allowed in a string: neither events nor the database can store it")
         return ""
     return value
 
 
 def _bad_string(token: Token, problem: ValueError) -> None:
     if not (isinstance(problem, json.JSONDecodeError) and "Unterminated" not in problem.msg):
-        slip("ACH103", place(token), 'this string is not closed: its last `"` is missing')
+        slip("ACH103", place(token), 'this string is not closed: its closing `"` is missing')
         return
     at = token.start_pos + problem.pos
     what = "a tab or another control character" if "control" in problem.msg else "this escape"
-    hint = r"escapes are those of JSON: \" \\ \/ \b \f \n \r \t \u00e9"
-    slip("ACH103", Span(at, min(at + 2, token.end_pos)), f"{what} cannot stand in a string", hint)
+    hint = r"use JSON escapes: \" \\ \/ \b \f \n \r \t \u00e9"
+    slip("ACH103", Span(at, min(at + 2, token.end_pos)), f"{what} is not allowed in a string", hint)
 
 
 def percent(token: Token) -> Percent:

@@ -32,15 +32,15 @@ _KINDS: Final = {
     "$END": "the end of the file",
 }
 _SIGNS: Final = {
-    "'": 'strings stand in double quotes: "..."',
-    "`": 'strings stand in double quotes: "..."',
+    "'": 'write strings in double quotes: "..."',
+    "`": 'write strings in double quotes: "..."',
     "&": "write `and`",
     "|": "write `or`",
     "!": "write `not`, or `!=`",
-    ";": "nothing is written at the end of a line",
-    ".": "event names are names joined by dots, without spaces: lesson.completed",
-    "\\": "a backslash stands in strings alone",
-    "\ufeff": "a byte order mark stands at the begin of a file alone",
+    ";": "leave it out: a line needs no end mark",
+    ".": "join the parts of an event name with dots, without spaces: lesson.completed",
+    "\\": "a backslash may appear only in a string",
+    "\ufeff": "a byte order mark may appear only at the start of a file",
 }
 _WORD: Final = re.compile(r"[^\W\d][\w-]*(?:\.[\w-]+)*|[\w-]+")
 _CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
@@ -86,7 +86,7 @@ def tell_nul(reading: Reading) -> None:
     at = text.find("\0")
     while at >= 0:
         if not any(problem.span.start <= at < problem.span.end for problem in reading.problems):
-            message = "U+0000 cannot stand in a rule file, not even in a comment: the database cannot hold it"
+            message = "U+0000 is not allowed in a rule file, not even in a comment: the database cannot store it"
             reading.error("ACH102", Span(at, at + 1), message)
         at = text.find("\0", at + 1)
 
@@ -102,7 +102,7 @@ def _tell_character(reading: Reading, span: Span) -> None:
         return
     fixed = _CAMEL.sub("_", word[0]).lower().replace("-", "_").strip("_.")
     hint = f"did you mean `{fixed}`?" if re.fullmatch(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*", fixed, re.ASCII) else None
-    message = f"`{word[0][:40]}` is no name: names are lower case letters, digits and _, a letter first"
+    message = f"`{word[0][:40]}` is not a valid name: use lower case letters, digits and _, and start with a letter"
     reading.error("ACH118", Span(*word.span()), message, hint)
 
 
@@ -144,9 +144,9 @@ def _hint(reading: Reading, found: Unexpected, words: Mapping[str, str]) -> str 
 def _hint_on_word(reading: Reading, found: Unexpected, expected: set[str]) -> str | None:
     word = found.text
     if word == "not":
-        return "`not` is the one keyword that cannot be a name"
+        return "`not` is the only keyword that cannot be a name"
     if word in DECLARATIONS and reading.open:
-        return f"is the closing bracket of the `{reading.open[0].value}` before it missing?"
+        return f"is the earlier `{reading.open[0].value}` not closed?"
     if not re.fullmatch("[a-z_]{1,40}", word) or "NAME" in found.expected:
         return None
     guess = nearest(word, (text for text in expected if text.isalpha()))
@@ -157,7 +157,7 @@ def _hint_on_sign(found: Unexpected, expected: set[str]) -> str | None:
     if found.type == "SLASH":
         return "comments begin with #"
     if found.type in ("EQ", "COLON") and found.expected & {"STRING", "NAME"} and "," not in expected:
-        return f"is the `{found.text}` too much?"
+        return f"leave out the `{found.text}`"
     if "," in expected and found.type == "OP":
         return "a comma is missing before the bound"
     if "," in expected and found.type not in ("RPAR", "RSQB", "RBRACE", "$END"):

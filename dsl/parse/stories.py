@@ -66,7 +66,7 @@ class Cursor:
         piece = self.peek()
         span = self.pieces[-1].span if piece is None else piece.span
         found = "the end of the example" if piece is None else words(piece)
-        error("ACH120", span, f"expected {expected}, found {found}", f"the line is {form}")
+        error("ACH120", span, f"expected {expected}, found {found}", f"write: {form}")
         return Unreadable()
 
 
@@ -284,7 +284,7 @@ def _user(cursor: Cursor, form: str) -> str:
     if isinstance(piece, Literal) and isinstance(piece.value, str):
         cursor.take()
         return piece.value
-    raise cursor.fail("a user, by a name or in quotes", form)
+    raise cursor.fail("a user, as a name or in quotes", form)
 
 
 def _name(cursor: Cursor, what: str, form: str) -> Name:

@@ -55,7 +55,7 @@ def test_what_bounds_it() -> None:
     assert bounds["a1"].bytes == 48
     assert bounds["a2"].by == "the bound: 5 events"
     assert bounds["a3"].by == "the bound: 5 values"
-    assert bounds["a4"].by == "every value of `s` that ever was"
+    assert bounds["a4"].by == "every value of `s` that has ever occurred"
     assert bounds["a5"].by == "the values of `s` within 7d"
     assert (bounds["a6"].bytes, bounds["a6"].by) == (None, "the events within 7d")
     assert bounds["a7"].by == "the bound: 5, by steps of 1 or more"

@@ -118,8 +118,8 @@ def test_coverage_names_what_no_example_decides(tmp_path: Path) -> None:
     ran = _test(tmp_path, EXAMPLES, "--coverage")
     for text in (
         "three: 3 different lesson_id of lesson.completed, all within 1 hour: no example earns it",
-        "rules.ach:6:72: three: all within 1 hour: nothing comes together in time",
-        'rules.ach:7:9: three: plan is "pro": no user of an example is refused',
+        "rules.ach:6:72: three: all within 1 hour: no example completes it in time",
+        'rules.ach:7:9: three: plan is "pro": no user of an example is rejected',
         "habit: 2 days in a row with lesson.completed each: no example earns it",
         "coverage: 50.0%",
     ):
@@ -158,7 +158,7 @@ DECISIONS = [
     ('when count(event=e where n > 1 or s = "x", >= 1)', "n is more than 1: no event of an example passes"),
     ("when all(count(event=e, >= 1), count(event=f, >= 1))", "1 f: it holds in no example"),
     ("when count(event=e, >= 2, unless=f)", "unless f: it holds in no example and nothing is started afresh"),
-    ("when count(event=e, >= 2, per=day)", "all in one day: nothing comes together in one unit and nothing comes"),
+    ("when count(event=e, >= 2, per=day)", "all in one day: no example completes it in one unit and nothing comes"),
     ("when count(event=e, >= 1) after other", "other: no example has it"),
     ("when count(event=e, >= 1) active 2026-05-01T00:00:00Z ..", "from 2026-05-01T00:00:00Z: no event lies inside"),
     ("tier a { when count(event=e, >= 1) } tier b { when count(event=e, >= 2) }", "tier b: 2 e: no example earns it"),
