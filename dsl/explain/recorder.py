@@ -102,11 +102,11 @@ class Recorder:
             if isinstance(probe.tree, Streak):
                 self._look_at_units(path, probe, state, event, units)
         if len(course.held) > held and not found:
-            found.append(Did("", "other", "counts for nothing, but from here on it holds"))
+            found.append(Did("", "other", "does not count, but the condition holds from here on"))
         if event.id == self.aim.event:
             self._aimed(state, now)
             if not found:
-                found.append(Did("", "other", "meets the last requirement beside the `when`"))
+                found.append(Did("", "other", "meets the last requirement outside the `when`"))
         if found:
             self.noted.append(Noted(position, event, found, units))
 

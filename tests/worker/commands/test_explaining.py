@@ -216,7 +216,7 @@ def test_what_it_reads_beside_the_condition_is_listed(travel: Path) -> None:
         "e5": "counts: 1 of 2; earns habit",
         "e6": 'plan is "free"',
         "e7": "counts: 2 of 2",
-        "e8": 'plan is "pro"; meets the last requirement beside the `when`',
+        "e8": 'plan is "pro"; meets the last requirement outside the `when`',
     }
 
 
