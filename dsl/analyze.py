@@ -1,9 +1,9 @@
-"""Final or contestable: can evidence that arrives late take a grant back?
+"""Final or contestable: can late evidence take a grant back?
 
-A condition is *final* when more events can only make it hold earlier. What makes an achievement contestable is listed
-here, reason by reason, each with the span that decides it and with what to write instead. The list is that of the
-language page; docs/decisions/0002-meaning.md tells why the rarer reasons are on it, and tests/property/test_final.py
-looks for late events that prove it wrong.
+A condition is *final* when more events can only make it hold earlier. This module lists the reasons that make an
+achievement contestable, each with the span that decides it and an alternative. The list matches the language page.
+docs/decisions/0002-meaning.md explains the rarer reasons, and tests/property/test_final.py searches for late events
+that prove the list wrong.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Verdict(msgspec.Struct, frozen=True):
 
     @property
     def final(self) -> bool:
-        """Tell whether a grant, once made, stays right whatever arrives late."""
+        """Return whether a grant, once made, stays right whatever arrives late."""
         return not self.reasons
 
 
@@ -91,7 +91,8 @@ def verdicts(rules: Rules) -> dict[tuple[str, int], Verdict]:
     }
 
 
-# -- who names whom ---------------------------------------------------------------------------------------------------
+# -- references among achievements
+# ------------------------------------------------------------------------------------
 
 
 def _shaky(rules: Rules, seed: set[str]) -> set[str]:
@@ -127,7 +128,7 @@ def names(version: Achievement) -> Iterator[tuple[str, Span]]:
 
 
 class _Heard:
-    """The event types at which each achievement can be earned, those of whom it names included."""
+    """The event types at which each achievement can be earned, including those of the achievements that it names."""
 
     def __init__(self, rules: Rules) -> None:
         self._rules = rules
@@ -136,7 +137,7 @@ class _Heard:
 
     @property
     def any_once(self) -> bool:
-        """Tell whether any event is counted once per fingerprint."""
+        """Return whether any event is counted once per fingerprint."""
         return bool(self._once)
 
     def once(self, version: Achievement) -> frozenset[str]:
@@ -230,7 +231,7 @@ def _repeat_reasons(rules: Rules, version: Achievement) -> Iterator[Reason]:
 
 
 def _begin_reasons(version: Achievement, heard: _Heard) -> Iterator[Reason]:
-    """Tell whether a late copy can move the one moment at which the version could grant to before its begin."""
+    """Return whether a late copy can move the one moment at which the version could grant to before its begin."""
     begin = version.since if version.since is not None else version.active.start if version.active else None
     once = sorted(heard.once(version)) if begin is not None else []
     if begin is not None and once:
@@ -243,7 +244,7 @@ def _begin_reasons(version: Achievement, heard: _Heard) -> Iterator[Reason]:
 
 
 def _zone_reasons(rules: Rules, tz: Zone | None, unit: Unit, span: Span) -> Iterator[Reason]:
-    """Tell what a calendar unit in a zone brings with it."""
+    """Yield the reasons that a calendar unit in a zone adds."""
     if tz is not None and tz.kind == "user":
         yield from _user_zone(rules, tz)
     elif not steady(tz, unit):
@@ -252,7 +253,7 @@ def _zone_reasons(rules: Rules, tz: Zone | None, unit: Unit, span: Span) -> Iter
 
 
 def _user_zone(rules: Rules, tz: Zone) -> Iterator[Reason]:
-    if TIMEZONE in rules.traits:  # else it is UTC for everybody
+    if TIMEZONE in rules.traits:  # otherwise it is UTC for all users
         text = "`tz=user` reads a trait, and a late trait event changes its past values"
         rewrite = 'use tz=event, the clock of each event, or one zone for all, such as tz="Europe/Berlin"'
         yield Reason(Kind.USER_ZONE, text, tz.span, rewrite)

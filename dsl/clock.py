@@ -48,11 +48,11 @@ class Clock(Protocol):
         ...
 
     def unit_of(self, unit: Unit) -> Callable[[State, Event], int]:
-        """Return what tells the unit of an event."""
+        """Return a function for the unit of an event."""
         ...
 
     def same_unit(self, state: State, event: Event, at: int, unit: Unit) -> bool:
-        """Tell whether the instant `at` has the same label as the moment of `event`, in the zone of that moment."""
+        """Return whether the instant `at` has the same label as the moment of `event`, in the zone of that moment."""
         ...
 
     def wall(self, state: State, now: Now) -> Wall:
@@ -182,7 +182,7 @@ def unit_now(clock: Clock, state: State, now: Now, unit: Unit) -> int:
 
 
 def alike(clock: Clock, state: State, now: Now, at: int, unit: Unit) -> bool:
-    """Tell whether an instant has the same label as a moment, on the clock of the moment."""
+    """Return whether an instant has the same label as a moment, on the clock of the moment."""
     wall = clock.wall(state, now)
     return unit_index(unit, local_at(wall, at)) == unit_index(unit, local_at(wall, now.at))
 
@@ -193,7 +193,7 @@ def stretch_now(clock: Clock, state: State, now: Now, unit: Unit) -> tuple[int, 
 
 
 def unit_by(local: Callable[[State, Event], int], unit: Unit) -> Callable[[State, Event], int]:
-    """Return what tells the unit of an event by its wall clock."""
+    """Return a function for the unit of an event on its wall clock."""
     return lambda state, event: unit_index(unit, local(state, event))
 
 

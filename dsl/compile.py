@@ -303,7 +303,7 @@ class _Wiring:
 
     Judges who look at one aggregate alone stand behind its gate, and a span over nothing but a sequence behind the
     moves of that: at any other event its start lies further back than it did before. So they step sooner than in their
-    order. Nothing in between looks at them: whoever asks a span, or names an achievement, stands behind it.
+    order. Nothing in between looks at them: a reader of a span, or of an achievement, comes after it.
     """
 
     def __init__(self, operations: Sequence[Operation], event_type: str) -> None:
@@ -345,7 +345,7 @@ class _Wiring:
 
 
 def _late_step(take: LateStep | None, rulings: frozenset[int]) -> LateStep:
-    """Return what takes late events, also where all that look at an aggregate is earned: nobody looks any more."""
+    """Return the aggregates that take late events, also if all their readers are already earned."""
 
     def step(state: State, event: Event, position: Position) -> Undo | None:
         undo = None if take is None else take(state, event, position)

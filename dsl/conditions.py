@@ -120,7 +120,7 @@ def _spans(memory: Memory, made: Made, tree: Condition, context: Context, clock:
 
 
 def asks_unlocks(tree: Condition) -> bool:
-    """Tell whether a condition names an achievement anywhere."""
+    """Return whether a condition names an achievement anywhere."""
     if isinstance(tree, Combine):
         return any(asks_unlocks(part) for part in tree.parts)
     return isinstance(tree, Unlocked)
@@ -291,7 +291,7 @@ def _since(memory: Memory, tree: Count | Sum, unless: Pattern, context: Context,
 
 
 def owner_of(version: Achievement, tier: str | None) -> str:
-    """Return whose own a condition's memory is: under `repeat each` the achievement's and tier's, else everybody's."""
+    """Return the owner of a condition's memory: the achievement and tier under `repeat each`, otherwise shared."""
     return f"each {version.name.text}.{tier} " if isinstance(version.repeat, RepeatEach) else ""
 
 

@@ -1,9 +1,8 @@
-"""What the examples of a rule set have decided, and what none of them has.
+"""The decisions of a rule set that its examples cover, and those that no example covers.
 
-A *decision* is something in a rule that can go one way or the other: a condition holds or does not, a filter lets an
-event pass or not, a window is kept or missed, an `unless` starts a row afresh or does not, a `for` or an `after` is met
-or is what is missing. The examples cover it where one of them has gone one way, and one, the same or another, the
-other way. What a condition does is seen by watching it in the fold (`dsl.watch`).
+A *decision* is a part of a rule with two outcomes: a condition holds or not, an event passes a filter or not, a
+window is met or missed, an `unless` resets a condition or not, a `for` or an `after` is met or missing. The examples
+cover a decision if they show both outcomes. Coverage watches conditions in the fold (`dsl.watch`).
 """
 
 from __future__ import annotations
@@ -53,7 +52,7 @@ _LACKS: dict[Kind, tuple[str, str]] = {
 
 
 class Decision(msgspec.Struct):
-    """Something that can go one way (`yes`) or the other (`no`); `both` tells whether the other way counts as well."""
+    """A part of a rule with two outcomes, `yes` and `no`; with `both`, coverage needs both outcomes."""
 
     achievement: str
     version: int
@@ -144,7 +143,7 @@ class Coverage:
             looker.end(earned)
 
     def _expected(self, example: Example, subjects: Iterable[Subject]) -> None:
-        """Take `expect U not A` of somebody to whom nothing has happened for what it says."""
+        """Count `expect U not A` for a user without events as an achievement that was not earned."""
         named = {subject.subject for subject in subjects}
         for line in example.lines:
             if isinstance(line, Expect) and (line.negated or line.progress is not None) and line.user not in named:
@@ -299,7 +298,7 @@ class _Looker:
             self.root.saw(which=False)
 
     def left_out(self, line: Expect) -> None:
-        """Note that an example says of somebody that they do not have it."""
+        """Note that an example expects a user without events not to have it."""
         tier = line.target.tier
         if line.target.achievement.text == self.judge.version.name.text and (
             tier is None or tier.text == self.judge.ruling.tier
@@ -308,7 +307,7 @@ class _Looker:
 
 
 def _at_once(tree: Condition) -> bool:
-    """Tell whether the first event that it hears makes it hold: then there is no other way to see."""
+    """Return whether the first event that it hears makes it hold: then there is no other way to see."""
     return (
         isinstance(tree, Count)
         and tree.distinct is None

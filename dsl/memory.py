@@ -123,7 +123,7 @@ class Entry:
     def late(self, event_type: str) -> LateStep | None:
         """Return the aggregate's step for late events that are seen, None where it has no rule for them.
 
-        By the zone of users there is one as long as nobody has told any trait: then it was UTC at every moment.
+        With the users' zone there is one as long as no trait was set: then it was UTC at every moment.
         """
         take, seen, follows = self.aggregate.late(event_type), self.seen, _USER_ZONE in self.key()
         if take is None or (seen == Seen() and not follows):
@@ -142,9 +142,10 @@ class Entry:
 class Memory:
     """The aggregates and judgements of one plan, in the order in which they must run.
 
-    `single` tells that subjects are users, `zone_types` the events that may move a user's zone; `integral` whether a
-    field is a whole number wherever a pattern may match, `signed` whether it may be negative anywhere. `slots` and
-    `hears` grow with the achievements already built: per tier the slot of what is earned, and the event types heard.
+    `single` means that subjects are users, `zone_types` are the events that may move a user's zone; `integral`
+    returns whether a field is a whole number wherever a pattern may match, `signed` whether it may be negative
+    anywhere. `slots` and `hears` grow with the achievements already built: per tier the slot of what is earned, and
+    the event types heard.
     """
 
     def __init__(

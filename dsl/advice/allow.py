@@ -38,7 +38,7 @@ class Allowances:
         self._allowed = [each for file in files if "ach:" in file.source.text for each in self._read(file.source)]
 
     def applied(self, problems: Iterable[Diagnostic], *, sound: bool) -> list[Diagnostic]:
-        """Leave out what is allowed; where all advice was given (`sound`), tell what allows nothing."""
+        """Remove allowed warnings; if all advice was given (`sound`), report comments that allow nothing."""
         if not self._allowed and not self._wrong:
             return list(problems)
         wanted = {(each.source, each.line, each.code): each for each in self._allowed}
@@ -100,7 +100,7 @@ class Allowances:
 
 
 class _Lines:
-    """The lines of a file that say something, to tell of which one a comment speaks."""
+    """The lines of a file with code, to find the line that a comment applies to."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
@@ -108,7 +108,7 @@ class _Lines:
         self._saying = [number for number, line in enumerate(lines, 1) if line and line[0] != "#"]
 
     def spoken_of(self, comment: int) -> int:
-        """Return the line of a comment, or where it stands alone the next one that says something."""
+        """Return the line of a comment, or the next line with code if the comment stands alone."""
         line, column = self._source.position(comment)
         if self._source.line(line)[: column - 1].strip():
             return line

@@ -1,4 +1,4 @@
-"""Filters that exclude nothing, as a whole or in a part: what stands there says nothing."""
+"""Filters that exclude nothing, as a whole or in a part."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MAX_PARTS: Final = 20
 
 
 def advise_on_filters(book: Rulebook, problems: Problems) -> None:
-    """Tell filters, and `for`, that everything passes, and parts of them that the others imply."""
+    """Report filters and `for` clauses that exclude nothing, and parts that the other parts imply."""
     proof = book.patterns
     for source, version in book.versions():
         report = problems.of(source)
@@ -59,7 +59,7 @@ def _known(one: Alternative, given: Sequence[Predicate]) -> list[Predicate]:
 
 
 def _idle(test: Predicate, follows: Follows, what: str, report: Report) -> None:
-    """Tell a filter that everything passes, or the first of its parts that could be left out."""
+    """Report a filter that excludes nothing, or the first part that can be left out."""
     if follows((), test):
         report.warn("ACH504", test.span, f"{what} passes this", "leave it out")
         return

@@ -1,4 +1,4 @@
-"""Memory without bound: conditions for which more and more is remembered of one subject."""
+"""Memory without bound: conditions whose state of one subject keeps growing."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from dsl.syntax import Achievement, Condition
 
 MOST: Final = MEBIBYTE
-"""Bytes of one aggregate above which its bound is told as if there were none."""
+"""Size of one aggregate in bytes; a larger one is reported as if it had no bound."""
 
 
 def advise_on_memory(book: Rulebook, problems: Problems) -> None:
-    """Tell each aggregate that may grow without end, or far, where most is asked of it."""
+    """Report each aggregate that may grow without limit or too far, at the condition that asks most of it."""
     for each in book.inventory.aggregates:
         if each.kind == "once" or not _grows(each):
             continue
@@ -40,14 +40,14 @@ def advise_on_memory(book: Rulebook, problems: Problems) -> None:
 
 
 def _grows(each: Remembered) -> bool:
-    """Tell whether it is worth a word. A maximum without a span keeps falling values alone, which are few."""
+    """Return whether to report it. A maximum without a span keeps only falling values, which are few."""
     if each.size.bytes is None:
         return not each.size.bounded and each.kind != "extreme"
     return each.size.bytes > MOST
 
 
 def _fingerprints(book: Rulebook, problems: Problems) -> None:
-    """Tell `once per` without `within`: each fingerprint is remembered for ever."""
+    """Report `once per` without `within`: the engine remembers each fingerprint for ever."""
     for source, event in book.events():
         if event.once is not None and event.once.within is None:
             fields = ", ".join(f"`{field.text}`" for field in event.once.fields)

@@ -1,4 +1,4 @@
-"""Events that show what one condition does not imply: made up, folded by the engine, and believed only then."""
+"""Generated events that satisfy one condition and not another; the engine evaluates them before they are reported."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def shown_apart(book: Rulebook, one: Condition, two: Condition) -> str | None:
         made = list(_Maker(book).satisfy(one))
     except _GivenUp:
         return None
-    return _told(made) if _earned(book, made, one) and not _earned(book, made, two) else None
+    return _described(made) if _earned(book, made, one) and not _earned(book, made, two) else None
 
 
 def _earned(book: Rulebook, made: list[Made], when: Condition) -> bool:
@@ -77,7 +77,7 @@ def _earned(book: Rulebook, made: list[Made], when: Condition) -> bool:
     return bool(run(compile_rules(rules), events).unlocks)
 
 
-def _told(made: list[Made]) -> str:
+def _described(made: list[Made]) -> str:
     parts = [
         f"{number} × {name}" if number > 1 else name for name, number in Counter(each.type for each in made).items()
     ]

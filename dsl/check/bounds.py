@@ -24,15 +24,15 @@ SHORTEST: Final = {
 """Shorter than the shortest such unit on any clock."""
 
 MAX_DRIFT: Final = 2 * DAY
-"""More than the clocks of two events can lie apart: what is a day later by its label may be no later at all."""
+"""More than the maximum difference of two events' clocks: a day with a later label may not be later at all."""
 
 
 MAX_REMEMBERED: Final = 100_000
-"""Of events or values that have to be remembered one by one until a bound is reached; a subject's state holds them."""
+"""Maximum number of events or values that a subject's state stores individually for a bound."""
 
 
 def check_whole(cmp: Cmp, what: str, report: Report) -> bool:
-    """Check a bound on something that is counted; tell whether it is a sensible one."""
+    """Check a bound on a count; return whether it is sensible."""
     bound = cmp.bound
     if bound != int(bound):
         hint = f"write {cmp.op} {int(bound)} or {cmp.op} {int(bound) + 1}"
@@ -74,7 +74,7 @@ def check_sum(node: Sum, fields: Sequence[Field], report: Report) -> None:
 
 
 def is_signed(fields: Sequence[Field]) -> bool:
-    """Tell whether one of the fields may be negative."""
+    """Return whether one of the fields may be negative."""
     return any(field.low is None or field.low < 0 for field in fields)
 
 

@@ -50,7 +50,7 @@ class Conditions:
         window = self._modifiers(node.mods) or window
         match node:
             case Count():
-                # Within a calendar unit of its own a count is but a number.
+                # Inside its own calendar unit a count is only a number.
                 within = node.mods.within
                 around = None if around is None or around.startswith("`repeat every") else around
                 self._count(node, around if within is None else f"`within={within.text}`")
@@ -64,7 +64,7 @@ class Conditions:
                 self._sequence(node)
             case Combine():
                 check_combine(node, self.report)
-                # A part has to tell its latest start to an `unless` around it, as to a window.
+                # An outer `unless` needs the latest start of a part, as a window does.
                 around = window if node.mods.unless is None else window or "`unless=` from outside"
                 for part in node.parts:
                     self.check(part, around)
@@ -168,7 +168,7 @@ class Conditions:
         return known
 
     def event(self, name: Name) -> bool:
-        """Tell whether an event is declared, and can be looked into."""
+        """Return whether an event is declared, and can be looked into."""
         if name.text in self.names.lost_events:
             return False
         if name.text in self.names.events:
@@ -177,7 +177,7 @@ class Conditions:
         return False
 
     def fields(self, events: Iterable[Name], field: str, span: Span) -> list[Field]:
-        """Return the declarations of a field in every one of the events; none where one lacks it, which is told."""
+        """Return the declarations of a field in all the events; report it and return none if one lacks it."""
         schemas = [self.names.events[name] for name in dict.fromkeys(event.text for event in events)]
         lacking = [schema for schema in schemas if field not in schema.fields]
         if lacking:

@@ -1,4 +1,4 @@
-"""Filters: do the fields exist, and are they compared with what they can be?"""
+"""Filters: do the fields exist, and do their types match the values?"""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _NUMBERS: Final = (FieldType.INT, FieldType.DECIMAL)
 
 
 def check_filter(predicate: Predicate, lookup: Lookup, report: Report) -> None:
-    """Check one predicate; `lookup` returns the type of a field, or None where it has told that there is none."""
+    """Check one predicate; `lookup` returns the type of a field, or None if it has reported it as unknown."""
     match predicate:
         case Not(part=part):
             check_filter(part, lookup, report)

@@ -1,8 +1,8 @@
-"""What can never happen: filters that nothing passes, conditions that no events satisfy, versions never in effect.
+"""Impossible rules: filters that no event passes, conditions that no events satisfy, versions never in effect.
 
-Everything told here is proven. It looks at one achievement at a time, and only where nothing else was wrong with it:
-names that mean nothing prove nothing. All of it is a warning: the language has a meaning for such rules (nobody earns
-them), and a season that is over, or a filter that was turned off for a while, must not keep a rule set from use.
+Every report here is proven. The checker looks at one achievement at a time, and only if it has no other errors,
+because unknown names prove nothing. All reports are warnings. Such rules have a meaning (no user earns them), and a
+past season or a temporarily disabled filter must not make a rule set invalid.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ MAX_VALUES: Final = 100
 
 
 def check_possible(node: Achievement, patterns: Patterns, report: Report) -> None:
-    """Tell what of an achievement can never happen."""
+    """Report the impossible parts of an achievement."""
     possible = _Possible(patterns, report)
     if node.where is not None and patterns.find_user([node.where]).found is False:
         hint = possible.why(None, [node.where])
@@ -96,7 +96,7 @@ class _Possible:
     # -- filters --
 
     def _passes(self, pattern: Pattern) -> None:
-        """Tell the filters that nothing passes: each alternative with its own and the one behind the list."""
+        """Report filters that no event passes: each alternative with its own filter and the filter of the list."""
         for one in pattern.alternatives:
             if self._patterns.find(one.event.text, (one.where, pattern.where)).found is False:
                 own = one.where is not None and self._patterns.find(one.event.text, (one.where,)).found is False
@@ -167,14 +167,14 @@ class _Possible:
             self._report.warn("ACH412", node.cmp.span, message)
 
     def _none(self, pattern: Pattern, more: Predicate) -> bool:
-        """Tell whether no event matches a pattern and passes one more filter."""
+        """Return whether no event matches a pattern and passes one more filter."""
         if len(pattern.alternatives) > MAX_ALTERNATIVES:
             return False
         types = pattern_types(pattern)
         return all(self._patterns.find(event, (filter_of(pattern, event), more)).found is False for event in types)
 
     def _by(self, node: Sequence) -> None:
-        """Tell a sequence whose steps can never have the same value of the field."""
+        """Report a sequence whose steps can never have the same value of the field."""
         if node.by is None:
             return
         ref = Ref(name=node.by.text)
@@ -205,7 +205,7 @@ class _Possible:
             self._report.warn("ACH419", unless.span, message, hint)
 
     def _never_left(self, node: Condition, mods: Modifiers, unless: Pattern) -> bool:
-        """Tell whether every event that could make a condition hold is one that `unless` names."""
+        """Return whether every event that could make a condition hold is one that `unless` names."""
         match node:
             case Combine(parts=parts, k=k):
                 return sum(self._never_left(part, mods, unless) for part in parts) > len(parts) - k
@@ -224,18 +224,18 @@ class _Possible:
     # -- spans that are too short --
 
     def fits(self, node: Condition, window: tuple[int, str] | None) -> None:
-        """Tell a condition that needs more time than a window around it has."""
+        """Report a condition that needs more time than its window allows."""
         if isinstance(node, Combine):
             for part in node.parts:
                 self.fits(part, None)
         for length, words, span in _windows(node, window):
             least = _least(node)
-            if least and least >= length and not _told(node):
+            if least and least >= length and not _reported(node):
                 self._report.warn("ACH412", span or node.span, f"this needs more time than {words} allows")
                 return
 
     def fits_active(self, node: Achievement, when: Condition) -> None:
-        """Tell a condition whose events do not fit into the time in which they are seen."""
+        """Report a condition that needs more time than `active` allows."""
         active = node.active
         if active is None or active.start is None or active.end is None or active.end.us <= active.start.us:
             return
@@ -255,8 +255,8 @@ def _windows(node: Condition, window: tuple[int, str] | None) -> Iterator[tuple[
         yield *window, None
 
 
-def _told(node: Condition) -> bool:
-    """Tell whether the bounds of a streak have been compared with its own window already."""
+def _reported(node: Condition) -> bool:
+    """Return whether `check_streak` has already compared the bounds of a streak with its own window."""
     return isinstance(node, Streak) and node.mods.within is not None and _least(node) >= node.mods.within.us
 
 
@@ -283,7 +283,7 @@ def _least(node: Condition, *, beyond_first: bool = False) -> int:
 
 
 def check_spans(versions: tuple[Achievement, ...], reports: Iterable[Report]) -> None:
-    """Tell the versions that are active at no time at which they are in effect."""
+    """Report versions that are never active while they are in effect."""
     for node, after, report in zip(versions, [*versions[1:], None], reports, strict=True):
         active = node.active
         if active is None or (active.start and active.end and active.end.us <= active.start.us):

@@ -1,4 +1,4 @@
-"""How large rewards are: every announcement of an unlock carries one, and a broker takes no message of any size."""
+"""The size of rewards: every announcement of an unlock carries one, and brokers limit the size of messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What achievements have to do with each other: versions of one, and who names whom."""
+"""Relations between achievements: versions of one achievement, and references to others."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _repeat(node: Achievement) -> str:
             return "no repeat"
 
 
-# -- who names whom ------------------------------------------------------------------------------------------
+# -- references ----------------------------------------------------------------------------------------------
 
 
 def check_links(named: Mapping[str, Sequence[Named]], names: Names, problems: Problems) -> None:
@@ -104,7 +104,7 @@ def _reached(start: Named, named: Mapping[str, Sequence[Named]]) -> Iterator[Nam
 
 
 def _circles(named: Mapping[str, Sequence[Named]], problems: Problems) -> None:
-    """Tell every link that closes a circle. Walks without recursion: chains may be as long as the rule set."""
+    """Report every link that closes a cycle. Walks without recursion: chains may be as long as the rule set."""
     done: set[str] = set()
     for start in named:
         if start in done:
@@ -122,7 +122,7 @@ def _circles(named: Mapping[str, Sequence[Named]], problems: Problems) -> None:
             each, link = step
             if link.name in places:
                 circle = [*path[places[link.name] :], link.name]
-                _tell_circle(each, link, circle, problems)
+                _report_circle(each, link, circle, problems)
             elif link.name in named and link.name not in done:
                 places[link.name] = len(path)
                 path.append(link.name)
@@ -133,7 +133,7 @@ def _links(named: Mapping[str, Sequence[Named]], name: str) -> Iterator[tuple[Na
     return ((each, link) for each in named[name] for link in each.links)
 
 
-def _tell_circle(each: Named, link: Link, circle: Sequence[str], problems: Problems) -> None:
+def _report_circle(each: Named, link: Link, circle: Sequence[str], problems: Problems) -> None:
     most = 8
     shown = [*circle[:most], "..."] if len(circle) > most else circle
     message = "waits for itself: " + " -> ".join(shown)

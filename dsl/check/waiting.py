@@ -1,4 +1,4 @@
-"""Waiting in vain: an achievement that names one which cannot be earned before its own time is over."""
+"""Achievements that wait for another one that cannot be earned before their own end."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FOR_EVER: Final = 2**63
 
 
 def check_waiting(achievements: Mapping[str, Sequence[Declared]], problems: Problems) -> None:
-    """Tell every achievement that waits for one which comes too late. No achievement may wait for itself."""
+    """Report every achievement that waits for one that comes too late. No achievement may wait for itself."""
     if not any(_begins(each.node) for versions in achievements.values() for each in versions):
         return
     earliest = _Earliest(achievements)

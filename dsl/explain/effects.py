@@ -1,4 +1,4 @@
-"""What one event did to the parts of a condition: counted, added nothing, started afresh, or why it did not count."""
+"""The effect of one event on the parts of a condition: it counted, added nothing, reset it, or did not count."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def did(path: str, probe: Probe, seen: Seen, state: State) -> Iterator[Did]:
 
 
 def matches(probe: Probe, state: State, event: Event) -> bool:
-    """Tell whether a part counts an event, at whatever step."""
+    """Return whether a part counts an event, at whatever step."""
     field = field_of(probe.tree)
     if not probe.sees(event) or (field is not None and event.fields.get(field) is None):
         return False
@@ -112,7 +112,7 @@ def _counted(path: str, probe: Probe, seen: Seen, state: State) -> Did:
 
 
 def _adds_nothing(probe: Probe) -> bool:
-    """Tell whether a match that moves nothing was in vain: in a window it may stand for one that has just left."""
+    """Return whether a match that moves nothing was in vain: in a window it may stand for one that has just left."""
     if isinstance(probe.tree, Count) and probe.tree.distinct is None:
         return False
     return not any(isinstance(span, Within | Per) for span in probe.spans)

@@ -71,7 +71,7 @@ def _behind_the_start(noted: Noted, recorder: Recorder) -> bool:
 
 
 def _without_copies(noted: Noted, recorder: Recorder) -> bool:
-    """Choose the same, but no copy: that of which it is one may not be among them."""
+    """Choose the same events without copies: the original of a copy may not be among them."""
     return not noted.copy and _behind_the_start(noted, recorder)
 
 
@@ -133,7 +133,7 @@ def _named(ground: Ground, firsts: dict[Title, Grant]) -> list[Ground]:
 
 
 def _slots(recorder: Recorder) -> Iterator[tuple[int, ...]]:
-    """Yield, per achievement that `after` names, or an `unlocked` that holds, the tiers of which one will do."""
+    """Yield the sufficient tiers for each achievement in `after` and each `unlocked` that holds."""
     yield from recorder.judge.after
     for path, probe in recorder.paths:
         if isinstance(probe.bare, Has) and path in recorder.full:

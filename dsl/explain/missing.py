@@ -1,4 +1,4 @@
-"""What is missing for a condition to hold, step by step: read from the nodes, in words."""
+"""The missing steps for a condition to hold: read from the nodes, in words."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class Broken(NamedTuple):
-    """The event that started a part afresh last, and how far the part was then."""
+    """The last event that reset a part, and the progress of the part at that time."""
 
     event_type: str
     at: int
@@ -36,7 +36,7 @@ class Broken(NamedTuple):
 
 
 class Closest(NamedTuple):
-    """The shortest span in which a part came together, and when that was: too long for its window."""
+    """The shortest span in which a part was complete, and its time: too long for its window."""
 
     length: int
     at: int

@@ -189,7 +189,7 @@ class Recorder:
         return EVERYWHERE if unit is None or clock is None else reach_of(clock, state, now, unit)
 
     def _holds(self, state: State, now: Now) -> bool:
-        """Tell whether the whole condition holds: under `repeat every` within the unit of a moment."""
+        """Return whether the whole condition holds: under `repeat every` within the unit of a moment."""
         unit, clock = self.judge.built.unit, self.judge.built.clock
         if unit is None or clock is None:
             return self.root.full(state, now)

@@ -102,7 +102,7 @@ class Explanation(msgspec.Struct, frozen=True):
     missing: list[str]
     """Everything that is missing, a step a line; empty once earned."""
     events: list[Happened]
-    """Once earned: those that alone would have earned it at the same event, the last of which is that event.
+    """Once earned: the events that alone would have earned it at the same event; the last one is that event.
 
     Else: all that concerned it since it began.
     """

@@ -135,7 +135,7 @@ class Story:
         return isinstance(self.ruling.judges[0].version.repeat, RepeatEach)
 
     def earns(self, events: Sequence[Event], grant: Grant) -> bool:
-        """Tell whether some events alone earn a grant, at the same event.
+        """Return whether some events alone earn a grant, at the same event.
 
         Of `repeat each` its number is another, as what was earned before is not among them.
         """

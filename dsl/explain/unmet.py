@@ -1,4 +1,4 @@
-"""Filters that did not let something pass: which comparison, what there was, and what was wanted."""
+"""Filters that rejected an event: the comparison, the actual value, and the required value."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 The formatter moves tokens, it does not print the tree: numbers keep their underscores, strings their escapes, arguments
 their order, and no comment can get lost. It is given only text that the parser has read without an error, so that
-tokens can be told apart more simply than there.
+tokens are simpler to distinguish than there.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Token(NamedTuple):
 
     @property
     def comment(self) -> bool:
-        """Tell whether it is a comment."""
+        """Return whether it is a comment."""
         return self.text.startswith("#")
 
 
@@ -50,7 +50,7 @@ class Item:
         self.trail: list[str] = []
 
     def has_comments(self) -> bool:
-        """Tell whether a comment stands at it or in it."""
+        """Return whether a comment stands at it or in it."""
         return bool(self.lead or self.trail) or any(isinstance(n, Group) and n.has_comments() for n in self.nodes)
 
 
@@ -64,7 +64,7 @@ class Group:
         self.items: list[Item] = []
 
     def has_comments(self) -> bool:
-        """Tell whether a comment stands in it."""
+        """Return whether a comment stands in it."""
         return any(item.has_comments() for item in self.items)
 
 
@@ -144,7 +144,7 @@ class Reader:
             item.lead.append(token.text)
 
     def _ends(self, item: Item) -> bool:
-        """Tell whether an item ends here: after its comma, or before a comma or the closing bracket."""
+        """Return whether an item ends here: after its comma, or before a comma or the closing bracket."""
         following = next(token for token in self._run[self._at :] if not token.comment)
         return not item.nodes or following.text in {",", *_CLOSING.values()}
 

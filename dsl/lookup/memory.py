@@ -62,7 +62,7 @@ def _of(node: Condition, own: str, *, spanned: bool) -> Iterator[str]:
 
 
 def _number_only(node: Count | Sum) -> bool:
-    """Tell whether a number is enough in spite of a span: one `per` or one `unless`; see dsl/conditions.py."""
+    """Return whether a number is enough in spite of a span: one `per` or one `unless`; see dsl/conditions.py."""
     mods = node.mods
     if mods.within is not None or (mods.per is not None and mods.unless is not None):
         return False

@@ -96,10 +96,10 @@ def _read(name: str, part: str, following: str) -> Piece | None:
     file, problems = parse(source)
     if not problems or not following:
         return Piece(file, problems, following)
-    more, told = parse(Source(name, part + following))
+    more, found = parse(Source(name, part + following))
     end = len(part)
     if any(node.span.start < end < node.span.end for node in more.declarations):
         return None
     declarations = tuple(node for node in more.declarations if node.span.end <= end)
-    told = [replace(problem, source=source) for problem in told if problem.span.start <= end]
-    return Piece(File(source=source, declarations=declarations), told or problems, following)
+    found = [replace(problem, source=source) for problem in found if problem.span.start <= end]
+    return Piece(File(source=source, declarations=declarations), found or problems, following)

@@ -39,7 +39,7 @@ class Refused(NamedTuple):
 
 
 def renameable(index: Index, place: Occurrence) -> Refused | None:
-    """Tell why what stands at a place cannot be renamed; None where it can."""
+    """Return the reason why the name at a place cannot be renamed; None if it can."""
     linked = index.linked(place.symbols)
     if not index.declarations(linked):
         return Refused(f"`{place.text}` is declared nowhere")

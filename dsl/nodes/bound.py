@@ -24,7 +24,7 @@ class Bound:
         self.target: Amount = int(bound) + 1 if op == ">" and integral else bound
 
     def reached(self, total: Amount) -> bool:
-        """Tell whether `total` satisfies the bound."""
+        """Return whether `total` satisfies the bound."""
         if self.op == ">=":
             return total >= self.bound
         if self.op == ">":

@@ -20,7 +20,7 @@ Undo = Callable[[State], None]
 LateStep = Callable[[State, Event, Position], Undo | None]
 """Takes a late event in; returns what takes it out again, None where it cannot be taken and nothing has changed."""
 Lift = Callable[[State, Event, Position], Position | None]
-"""Tells up to where a late event can lift the latest start of a condition, at its own moment or at any later one:
+"""Returns how far a late event can lift the latest start of a condition, at its own moment or at any later one:
 what the start was without it, or the returned position, whichever is later, is not exceeded. None: not at all."""
 
 

@@ -36,7 +36,7 @@ class Reach(NamedTuple):
     end: int = 2**63
 
     def has(self, place: Position | None) -> bool:
-        """Tell whether a place, or a latest start, lies inside."""
+        """Return whether a place, or a latest start, lies inside."""
         return place is not None and place >= self.floor and place.at < self.end
 
     def meet(self, other: Reach) -> Reach:
@@ -65,9 +65,9 @@ NONE_OF_ONE = Measure(Fraction(0), 0, 1)
 
 
 def measure(current: Amount, target: Amount) -> Measure:
-    """Return the measure of `current` of `target`, clamped to it, never below nought.
+    """Return the measure of `current` of `target`, clamped to it, never below zero.
 
-    There is no way towards a bound that is not above nought: that is reached or not.
+    A bound of zero or less has no partial progress: it is reached or not.
     """
     if target <= 0:
         return NONE_OF_ONE
@@ -144,7 +144,7 @@ class Condition(Protocol):
         ...
 
     def holds(self, state: State) -> bool:
-        """Tell whether it holds, on all that was folded."""
+        """Return whether it holds, on all that was folded."""
         ...
 
     def measure(self, state: State, now: Now, reach: Reach) -> Measure:

@@ -1,4 +1,4 @@
-"""Counts, distinct counts, sums and extremes that must tell their latest start: they remember recent positions.
+"""Counts, distinct counts, sums and extremes with a latest start: they remember recent positions.
 
 How many is bounded by the highest bound that asks (`cap`) and by the longest span that any question can reach back
 (`horizon`, microseconds; None where nothing bounds it). Both are part of the key: raising them means another aggregate.

@@ -186,7 +186,7 @@ class UnitTotal(Total):
         return self.within(state, unit_now(self.clock, state, now, self.unit)) if isinstance(node, UnitTally) else 0
 
     def within(self, state: State, index: int) -> Amount:
-        """Return the total of one unit, nought unless it is the latest one."""
+        """Return the total of one unit, zero unless it is the latest one."""
         node = state.nodes.get(self.slot)
         return node.total if isinstance(node, UnitTally) and node.unit == index else 0
 
@@ -298,7 +298,7 @@ class Distinct(Total):
         return only(self.tests[event_type], step)
 
     def late(self, event_type: str) -> LateStep | None:
-        """See `Aggregate`: the number of values is the same in any order, and at the cap nobody asks which they are."""
+        """See `Aggregate`: the number of values does not depend on the order; at the cap the values do not matter."""
         slot, test, field, cap = self.slot, self.tests[event_type], self.distinct, self.cap
 
         def take(state: State, event: Event, position: Position) -> Undo | None:
@@ -379,7 +379,7 @@ class UnitDistinct(Distinct):
         return self.within(state, unit_now(self.clock, state, now, self.unit)) if isinstance(node, UnitValues) else 0
 
     def within(self, state: State, index: int) -> Amount:
-        """Return the number of values of one unit, nought unless it is the latest one."""
+        """Return the number of values of one unit, zero unless it is the latest one."""
         node = state.nodes.get(self.slot)
         return len(node.seen) if isinstance(node, UnitValues) and node.unit == index else 0
 
@@ -433,7 +433,7 @@ class SinceDistinct(Distinct):
 
 
 class Reached:
-    """A bound on a total; `falls` tells that it is the sum of a field that may be negative, and may fall back."""
+    """A bound on a total; `falls` marks the sum of a field that may be negative, which may fall back."""
 
     def __init__(self, total: Total, bound: Bound, *, falls: bool = False) -> None:
         self.total = total
@@ -470,7 +470,7 @@ class ReachedInUnit(Reached):
         self.in_unit = total
 
     def holds_in(self, state: State, index: int) -> bool:
-        """Tell whether the bound is reached within unit `index`."""
+        """Return whether the bound is reached within unit `index`."""
         return self.bound.reached(self.in_unit.within(state, index))
 
     def measure(self, state: State, now: Now, reach: Reach) -> Measure:

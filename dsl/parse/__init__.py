@@ -22,7 +22,7 @@ from lark.utils import TextSlice
 from dsl.diagnostics import nearest
 from dsl.parse.build import Builder
 from dsl.parse.clauses import faulty_clause
-from dsl.parse.messages import DECLARATIONS, Unexpected, tell, tell_depth, tell_nul, tell_unclosed
+from dsl.parse.messages import DECLARATIONS, Unexpected, report, report_depth, report_nul, report_unclosed
 from dsl.parse.reading import READING, Reading, Stray, Token, TooDeep, place
 from dsl.source import Span
 from dsl.syntax import File
@@ -55,7 +55,7 @@ def parse(source: Source) -> tuple[File, list[Diagnostic]]:
             _read(reading)
     finally:
         READING.reset(token)
-    tell_nul(reading)
+    report_nul(reading)
     reading.problems.sort(key=lambda problem: problem.order)
     return File(source=source, declarations=tuple(reading.declarations)), reading.problems
 
@@ -196,31 +196,31 @@ def _complete(reading: Reading, text: str, start: int, stop: int) -> None:
     start = max(start, reading.done)
     if reading.open or not text[start:stop].strip():
         return
-    told = list(reading.problems)
+    known = list(reading.problems)
     reading.broken = False
     _read_from(text, start, stop)
-    reading.problems[:] = told
+    reading.problems[:] = known
     reading.open.clear()
 
 
 def _recover(reading: Reading, stumbled: Unexpected | TooDeep, starts: list[int]) -> int | None:
-    """Tell the error and return where to read on, or None where nothing is left."""
+    """Report the error and return where to continue, or None if nothing is left."""
     at = stumbled.span.start
     resume = next((start for start in starts if start >= at), None)
     if reading.open:
         outer = reading.open[0].start_pos
         inside = next((start for start in starts if outer < start <= at), None)
         if inside is not None:
-            tell_unclosed(reading)
+            report_unclosed(reading)
             reading.problems[:] = [problem for problem in reading.problems if problem.span.start < inside]
             return _restart(reading, inside)
     elif resume == at:
         # The first word of this reading is always welcome, so a word that is not one stands here.
         resume = next((start for start in starts if start > at), None)
     if isinstance(stumbled, TooDeep):
-        tell_depth(reading, stumbled.span)
+        report_depth(reading, stumbled.span)
     else:
-        tell(reading, stumbled, _words())
+        report(reading, stumbled, _words())
     return _restart(reading, resume)
 
 
@@ -232,7 +232,7 @@ def _restart(reading: Reading, start: int | None) -> int | None:
 
 @cache
 def _meant(word: str) -> bool:
-    """Tell whether a word in column 1 is a declaration word, perhaps a misspelt one."""
+    """Return whether a word in column 1 is a declaration word, perhaps a misspelt one."""
     return word in DECLARATIONS or (len(word) <= _LONGEST_WORD and nearest(word, DECLARATIONS) is not None)
 
 

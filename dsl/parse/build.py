@@ -193,7 +193,7 @@ def _deeper(tests: tuple[Test, ...], node: Predicate) -> Test:
     if depth > MAX_DEPTH:
         error("ACH108", node.span, f"a filter may nest at most {MAX_DEPTH} deep")
         depth = _TOLD
-    # Once told, the node no longer grows: nothing may be built that is too deep to be walked through.
+    # After the report the node no longer grows: a deeper tree could not be walked.
     return Test(_TOLD, tests[0].node, node.span) if depth < 0 else Test(depth, node, node.span)
 
 

@@ -1,7 +1,7 @@
 """The text of one literal to its value: numbers, instants, durations, strings, percentages.
 
-The grammar is generous about what looks like a literal, so that a wrong one is told here, in words. What cannot be
-read is told as an error, and something harmless is returned in its place.
+The grammar accepts everything that looks like a literal, so that this module can report a wrong one in words. It
+reports an invalid literal as an error and returns a harmless value instead.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from dsl.types import Number
 
 MAX_DURATION: Final = 10_000 * 366 * DAY
-"""Longer than the calendar; no two events lie further apart."""
+"""Longer than the calendar; no two events can lie further apart."""
 
 _LENGTHS: Final = {"s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY, "w": WEEK}
 _DURATION: Final = re.compile(r"(\d+(?:_\d+)*)([smhdw])", re.ASCII)
@@ -54,7 +54,7 @@ def number(token: Token) -> Literal:
 
 
 def fits(value: Number) -> bool:
-    """Tell whether a number has at most MAX_DIGITS digits, before and behind the point."""
+    """Return whether a number has at most MAX_DIGITS digits, before and behind the point."""
     if isinstance(value, int):
         return abs(value) < 10**MAX_DIGITS
     return len(value.as_tuple().digits) <= MAX_DIGITS and abs(value.adjusted()) <= MAX_DIGITS
@@ -108,7 +108,7 @@ def instant(token: Token) -> Instant:
 
 
 def string(token: Token) -> Literal:
-    """Read a JSON string; one that is not closed is told and taken up to the end of its line."""
+    """Read a JSON string; report one that is not closed, and take it up to the end of its line."""
     text = token.value
     if "\\" not in text and text[-1] == '"' and len(text) > 1 and text.isprintable():
         return Literal(value=text[1:-1], span=place(token))

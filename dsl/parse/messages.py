@@ -1,4 +1,4 @@
-"""A syntax error in words: what was expected, what was found, and what the author may have meant."""
+"""A syntax error in words: the expected text, the text found, and a guess at the author's intent."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
 class Unexpected(NamedTuple):
-    """What the parser stumbled over, and what would do; the type of a stray character is ""."""
+    """An unexpected token and the types that are valid instead; the type of a stray character is ""."""
 
     type: str
     text: str
@@ -55,10 +55,10 @@ class Unexpected(NamedTuple):
     expected: frozenset[str]
 
 
-def tell(reading: Reading, found: Unexpected, words: Mapping[str, str]) -> None:
+def report(reading: Reading, found: Unexpected, words: Mapping[str, str]) -> None:
     """Add the diagnostic for a syntax error; `words` maps the type of each fixed token to its text."""
     if not found.type:
-        _tell_character(reading, found.span)
+        _report_character(reading, found.span)
     elif found.type == "$END" and reading.open:
         bracket = reading.open[-1]
         hint = f"expected {_expected(found.expected, words)} before the end"
@@ -68,20 +68,20 @@ def tell(reading: Reading, found: Unexpected, words: Mapping[str, str]) -> None:
         reading.error("ACH101", found.span, message, _hint(reading, found, words))
 
 
-def tell_unclosed(reading: Reading) -> None:
+def report_unclosed(reading: Reading) -> None:
     """Add the diagnostic for a bracket that is still open where the next declaration begins."""
     bracket = reading.open[0] if reading.open[0].value == "{" else reading.open[-1]
     hint = "the next declaration begins before its closing bracket"
     reading.error("ACH119", place(bracket), f"this `{bracket.value}` is not closed", hint)
 
 
-def tell_depth(reading: Reading, span: Span) -> None:
+def report_depth(reading: Reading, span: Span) -> None:
     """Add the diagnostic for too many brackets within one another."""
     reading.error("ACH108", span, f"at most {MAX_DEPTH} brackets may be open at once")
 
 
-def tell_nul(reading: Reading) -> None:
-    """Add a diagnostic for each U+0000 that was read over, in a comment: the database cannot keep the file's text."""
+def report_nul(reading: Reading) -> None:
+    """Add a diagnostic for each U+0000 in a comment: the database cannot store the file's text."""
     text = reading.source.text
     at = text.find("\0")
     while at >= 0:
@@ -91,7 +91,7 @@ def tell_nul(reading: Reading) -> None:
         at = text.find("\0", at + 1)
 
 
-def _tell_character(reading: Reading, span: Span) -> None:
+def _report_character(reading: Reading, span: Span) -> None:
     text = reading.source.text
     word = _WORD.match(text, span.start)
     if word is None or not any(char.isalnum() for char in word[0]):

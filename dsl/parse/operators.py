@@ -1,7 +1,7 @@
-"""Argument lists to conditions: which operator takes what, and what to say where it was given something else.
+"""Argument lists to conditions: the arguments of each operator, and the messages for wrong ones.
 
-Arguments may come in any order. A slip whose meaning is clear (`lesson.completed` without `event=`, `=> 10`) is
-told and mended; anything else is told and the condition is left unread.
+Arguments may be in any order. A slip with a clear meaning (`lesson.completed` without `event=`, `=> 10`) is reported
+and corrected. Any other error is reported, and the condition is left unread.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class Arguments:
         self.parts: list[Condition] = []
 
     def wrong(self, code: str, span: Span, message: str, hint: str | None = None) -> None:
-        """Tell an error; without a hint of its own it shows how the operator is written."""
+        """Report an error; without its own hint it shows an example of the operator."""
         error(code, span, message, hint or f"for example: {self.shape.example}")
 
 
@@ -267,7 +267,7 @@ def pattern(raw: RawPattern) -> Pattern:
 
 
 def _name(args: Arguments, name: str) -> Name | None:
-    """Return a plain name, or None where it is not given or is something else (which is told)."""
+    """Return a plain name, or None if it is missing or something else (which is reported)."""
     argument = args.named.get(name)
     if argument is None:
         return None
@@ -377,7 +377,7 @@ def _cmp(args: Arguments) -> Cmp | None:
     op = _direction(args, bound)
     value = bound.value
     if isinstance(value, Duration) and not value.us and READING.get().broken:
-        return None  # neither a number nor a duration, and told already
+        return None  # neither a number nor a duration, and already reported
     if not isinstance(value, Literal) or isinstance(value.value, str | bool):
         hint = "for a span of time write within=" + value.text if isinstance(value, Duration) else None
         error("ACH113", value.span, "a bound must be a number", hint)
@@ -386,7 +386,7 @@ def _cmp(args: Arguments) -> Cmp | None:
 
 
 def _direction(args: Arguments, bound: Bound) -> OneOf[">=", ">", "<=", "<"] | None:
-    """Return the comparison of a bound, mended where what was meant is clear."""
+    """Return the comparison of a bound, corrected if its meaning is clear."""
     down = args.shape.bound == "<="
     allowed = ("<=", "<") if down else (">=", ">")
     op = {"=>": ">=", "=<": "<="}.get(bound.op, bound.op)
@@ -471,7 +471,7 @@ def _steps(args: Arguments) -> tuple[RawPattern, ...] | None:
 def _combine(args: Arguments) -> Condition | None:
     mods, parts = _modifiers(args), tuple(args.parts)
     if not parts:
-        # A part that could not be read has been told already.
+        # A part with an error is already reported.
         if not READING.get().broken:
             args.wrong("ACH112", args.at, f"`{args.operator}` needs conditions to combine")
         return None

@@ -1,7 +1,7 @@
 """Slips that newcomers make, by what stands before and at the place where the reader stumbled.
 
 Each is a pattern over one line of text: the innermost open bracket, `|`, what stands before the place, `»`, what stands
-there. They only choose the hint; what is wrong is told as always.
+there. They only choose the hint; the message stays the same.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ _CLAUSE: Final = re.compile(r"^\{\|.*»([a-z_]+)\b")
 
 
 def hint_for(reading: Reading, start: int, *, clause: bool) -> str | None:
-    """Return the hint for a known slip at an offset; `clause` tells that a clause would do there."""
+    """Return the hint for a known slip at an offset; `clause` means that a clause is valid there."""
     text = reading.source.text
     bracket = reading.open[-1].value if reading.open else ""
     before = _SPACE.sub(" ", text[max(0, start - _BEFORE) : start])

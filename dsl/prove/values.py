@@ -31,7 +31,7 @@ class Domain(msgspec.Struct, frozen=True):
     """What a field, a trait or a built-in may be: its type, its lower bound, and whether it may be absent."""
 
     kind: FieldType | None
-    """None for a built-in, which `name` tells."""
+    """None for a built-in; `name` identifies it."""
     name: str = ""
     low: Number | None = None
     optional: bool = False

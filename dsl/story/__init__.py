@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from dsl.outcome import run
 from dsl.story.arrival import Arrival, reordered
 from dsl.story.expecting import check, expected
-from dsl.story.telling import TENANT, Telling
+from dsl.story.given import TENANT, GivenEvents
 from dsl.story.verdict import Failure, Verdict
 from dsl.syntax import Expect
 
@@ -27,16 +27,16 @@ __all__ = ["TENANT", "Arrival", "Failure", "Verdict", "run_example"]
 
 def run_example(rules: Rules, program: Program, source: Source, example: Example) -> Verdict:
     """Run one example, in order and in every other way its events may arrive."""
-    telling = Telling(rules, source, example)
-    events = tuple(telling.events())
-    if telling.failures:
-        return Verdict(source, example, tuple(telling.failures), events)
+    given = GivenEvents(rules, source, example)
+    events = tuple(given.events())
+    if given.failures:
+        return Verdict(source, example, tuple(given.failures), events)
     outcome = run(program, events)
     clock = max((event.at for event in events), default=0)
     for line in example.lines:
         if isinstance(line, Expect):
             got = check(program, outcome, clock, line)
             if got is not None:
-                telling.fail(line.span, expected(line), got, line)
-    telling.failures.extend(reordered(program, events, outcome, source, example))
-    return Verdict(source, example, tuple(telling.failures), events)
+                given.fail(line.span, expected(line), got, line)
+    given.failures.extend(reordered(program, events, outcome, source, example))
+    return Verdict(source, example, tuple(given.failures), events)

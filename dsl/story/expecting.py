@@ -52,7 +52,7 @@ def check(program: Program, outcome: Outcome, clock: int, line: Expect) -> str |
 
 
 def meant(unlock: Unlock, line: Expect) -> bool:
-    """Tell whether a line is about an unlock."""
+    """Return whether a line is about an unlock."""
     tier = line.target.tier
     return (
         unlock.subject == line.user

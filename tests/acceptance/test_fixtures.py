@@ -78,7 +78,7 @@ def named(fixtures: Iterable[Fixture]) -> pytest.MarkDecorator:
 
 
 def depends_on_arrival(fixture: Fixture) -> bool:
-    """Tell whether two events of the stream have one id and say different things.
+    """Return whether two events of the stream have one id and say different things.
 
     The first one to arrive is the event, and the other a dead letter: engine.md §4. With the lines in another order it
     is another set of events, so nothing can be said of what comes out.

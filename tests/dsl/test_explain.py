@@ -16,7 +16,7 @@ from dsl.explain import Asked, Explanation, MeantError, explain
 from dsl.explain.text import render
 from dsl.outcome import Subject, by_subject
 from dsl.story import TENANT
-from dsl.story.telling import Telling
+from dsl.story.given import GivenEvents
 from dsl.syntax import Example, Expect
 from worker.rulefiles import RuleSet, load
 
@@ -35,7 +35,7 @@ def _told(rules: RuleSet, title: str, line: Expect | None = None, **asked: objec
     assert rules.program is not None
     file = rules.files[0]
     example = next(each for each in rules.rules.examples if each.title == title)
-    events = list(Telling(rules.rules, file.source, example).events())
+    events = list(GivenEvents(rules.rules, file.source, example).events())
     now = max(event.at for event in events)
     found: list[Explanation] = []
     for each in example.lines if line is None else [line]:
@@ -141,7 +141,7 @@ def test_an_occurrence_of_every_unit(unit: str, tmp_path: Path) -> None:
     text += 'example "e" { at 2026-04-13T09:00:00Z u a {} times 2 every 1m at 2026-04-13T09:02:00Z u a {} }\n'
     (tmp_path / "x.ach").write_text(text)
     found = load([tmp_path / "x.ach"])
-    events = list(Telling(found.rules, found.files[0].source, found.rules.examples[0]).events())
+    events = list(GivenEvents(found.rules, found.files[0].source, found.rules.examples[0]).events())
     current = explain(found.rules, Asked(TENANT, "u", "x", None, None, events[-1].at), events)
     assert current.outcome == "earned"
     again = explain(found.rules, Asked(TENANT, "u", "x", None, current.occurrence, events[-1].at), events)

@@ -53,7 +53,7 @@ def _one(draw: DrawFn, choices: tuple[str, ...]) -> str:
 
 
 def _mods(draw: DrawFn, zoned: bool, unless: bool = True) -> tuple[str, bool]:
-    """Draw modifiers; tell whether one of them is a span that a signed sum may not stand under."""
+    """Draw modifiers; return whether one of them is a span that a signed sum may not stand under."""
     mods: list[str] = []
     span = _one(draw, ("", "", "within", "per", "per") if zoned else ("", "", "within"))
     if span == "within":

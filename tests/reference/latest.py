@@ -272,7 +272,7 @@ def _total(condition: syntax.Sum, moment: Prefix, unless: syntax.Pattern | None)
 
 
 def is_signed(rules: Ruleset, condition: syntax.Sum) -> bool:
-    """Tell whether the summed field may be negative in one of the events."""
+    """Return whether the summed field may be negative in one of the events."""
     lows = [rules.events[each.event.text].fields[condition.of.text].low for each in condition.event.alternatives]
     return any(low is None or low < 0 for low in lows)
 

@@ -70,7 +70,7 @@ class Asked(NamedTuple):
     now: int
 
     def holds(self, place: Position | None) -> bool:
-        """Tell whether a place lies in all windows."""
+        """Return whether a place lies in all windows."""
         return place is not None and all(window(place) for window in self.span)
 
 

@@ -249,7 +249,7 @@ _SPANS: Final = {
 
 
 def _asks_time(head: str, mods: list[str]) -> bool:
-    """Tell whether a filter of the operator's own asks for the time of an event."""
+    """Return whether a filter of the operator's own asks for the time of an event."""
     own = [] if head.startswith(("all(", "any(", "at_least(")) else [head]
     return any("at." in part for part in (*own, *mods))
 

@@ -120,7 +120,7 @@ class Timeline:
         return self.matched[key]
 
     def matches(self, pattern: syntax.Pattern, tz: syntax.Zone | None, i: int) -> bool:
-        """Tell whether event i is one of the pattern's."""
+        """Return whether event i is one of the pattern's."""
         event = self.events[i]
         clock = self.clock(tz, i)
         return any(

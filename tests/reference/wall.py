@@ -120,7 +120,7 @@ def _jumps_in(block: int, clock: Clock) -> tuple[int, ...]:
 
 
 def shows_one(unit: str, low: int, high: int, clock: Clock) -> bool:
-    """Tell whether a clock shows the label of one unit from an instant to another, and no other in between."""
+    """Return whether a clock shows the label of one unit from an instant to another, and no other in between."""
     number = unit_at(unit, low, clock)
     if unit_at(unit, high, clock) != number:
         return False

@@ -55,7 +55,7 @@ def text_of(node: Node | None) -> str:
 
 
 def is_word(node: Node | None) -> bool:
-    """Tell whether a node is a word."""
+    """Return whether a node is a word."""
     return isinstance(node, Token) and node.kind is Kind.WORD
 
 
