@@ -112,7 +112,7 @@ class Terms(NamedTuple):
 
 
 class Watch:
-    """The operation that looks, before the judge of one version and tier judges. Nobody looks until `look` is set."""
+    """The operation right before the judge of one version and tier. It does nothing until `look` is set."""
 
     def __init__(self, judge: Judge, probe: Probe, types: frozenset[str]) -> None:
         self.judge = judge

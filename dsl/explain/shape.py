@@ -31,7 +31,7 @@ class Part(msgspec.Struct, frozen=True):
     """One part of a condition at the moment of the explanation.
 
     `since` is its latest start, `span_seconds` from there to the moment; both None while it does not hold, or where
-    nobody can tell (the sum of a field that may be negative). `held_at` is when it first held. `missing` says what is
+    it is unknown (the sum of a field that may be negative). `held_at` is when it first held. `missing` says what is
     missing, a step a line.
     """
 

@@ -1,9 +1,8 @@
-"""A file in pieces, a declaration each, so that a keystroke costs the reading of one of them.
+"""A file in pieces, one declaration each, so that a keystroke costs the parsing of one piece.
 
-A piece reaches from one declaration word in column 1 to the next, where the parser reads on after an error too. It is
-a source of its own: its offsets do not move when something above it does. What is told of it is what is told when the
-whole file is read: a piece that has an error is read together with the one that follows, so that the parser sees what
-comes next.
+A piece reaches from one declaration word in column 1 to the next, where the parser also continues after an error. It
+is its own source: its offsets do not move when the text above changes. The problems of a piece equal those of the
+whole file: a piece with an error is parsed together with the next one, so that the parser sees the following text.
 """
 
 from __future__ import annotations

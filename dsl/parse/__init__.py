@@ -1,9 +1,9 @@
 """Text to tree.
 
-`parse` never raises and never gives up early: what cannot be read is told, the reader goes on at the next clause of the
-achievement, or at the next declaration word in column 1, and every declaration that could be read is returned. One
-LALR(1) grammar (dsl/grammar.lark) drives callbacks that make the nodes as the text is read; no parse tree is ever
-built. Only this file knows lark.
+`parse` never raises and never gives up early. It reports each error, continues at the next clause of the achievement
+or at the next declaration word in column 1, and returns every readable declaration. One LALR(1) grammar
+(dsl/grammar.lark) drives callbacks that create the nodes while reading; there is no parse tree. Only this file knows
+lark.
 """
 
 from __future__ import annotations

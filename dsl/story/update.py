@@ -1,7 +1,7 @@
 """Expectations rewritten to what was observed: only those that failed, and those of examples that expect nothing.
 
 Layout and comments stay as they are: a failed line is replaced within its own span, and new lines go before the closing
-brace, indented like the line above them. Whoever asks for this has to read the difference: an example that was
+brace, indented like the line above them. The author must read the difference: an example that was
 rewritten would no longer express the author's intent.
 """
 

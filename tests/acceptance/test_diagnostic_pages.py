@@ -51,12 +51,12 @@ def shown(code: str) -> list[tuple[list[str], str]]:
 def test_a_page_shows_what_is_wrong_and_what_is_right(code: str) -> None:
     (kind, bad), (none, good) = shown(code)
     assert (kind, none) == (["bad", code], [])
-    told = problems(bad)
-    assert [each.code for each in told if each.code == code or each.code not in BESIDE] == [code], "\n".join(
-        render(each) for each in told
+    reported = problems(bad)
+    assert [each.code for each in reported if each.code == code or each.code not in BESIDE] == [code], "\n".join(
+        render(each) for each in reported
     )
-    told = problems(good)
-    assert [render(each) for each in told if each.code == code or each.severity is Severity.ERROR] == []
+    reported = problems(good)
+    assert [render(each) for each in reported if each.code == code or each.severity is Severity.ERROR] == []
 
 
 def test_changed_meaning_is_shown_where_it_stands() -> None:

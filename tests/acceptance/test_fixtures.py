@@ -146,12 +146,12 @@ async def test_a_line_counts_once_however_often_it_arrives(fixture: Fixture, way
 
 
 @named(STORIES)
-def test_what_is_wrong_is_told(fixture: Fixture) -> None:
+def test_dead_letters_are_reported(fixture: Fixture) -> None:
     expected = fixture.expected().dead
     _, dead = in_process(fixture, fixture.lines())
     assert [item.reason for item in dead] == [item.reason for item in expected]
-    told = zip(dead, expected, strict=True)
-    assert [item.detail for item, wanted in told if not item.detail.startswith(wanted.detail)] == []
+    pairs = zip(dead, expected, strict=True)
+    assert [item.detail for item, wanted in pairs if not item.detail.startswith(wanted.detail)] == []
 
 
 @named(each for each in STORIES if len(each.lines()) <= SLOW)

@@ -127,7 +127,7 @@ async def test_logs(hostile: Shell, form: str) -> None:
     assert "working" in seen(hostile.ach("run", "--drain"), 0)
 
 
-async def test_on_a_terminal_colours_are_all_that_it_is_told(hostile: Shell) -> None:
+async def test_a_terminal_gets_only_colours(hostile: Shell) -> None:
     hostile.ach("run", "--drain")
     hostile.environment.pop("NO_COLOR")
     hostile.environment["TERM"] = "xterm-256color"
@@ -212,7 +212,7 @@ URLS = [
 
 
 @pytest.mark.parametrize("form", URLS)
-async def test_no_command_tells_a_secret(shell: Shell, form: str) -> None:
+async def test_no_command_shows_a_secret(shell: Shell, form: str) -> None:
     """Neither of the database's URL nor of the broker's, whatever is wrong with either."""
     assert_silent(shell, "DATABASE_URL", form.format(scheme="postgresql", secret=SECRET), "digest")
     shell.write("stream.jsonl", "")

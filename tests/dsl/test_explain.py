@@ -1,4 +1,4 @@
-"""Explanations: golden texts of told stories, the stable shape, and what is asked wrongly.
+"""Explanations: golden texts of examples, the stable shape, and wrong questions.
 
 `ACH_GOLDEN=write` writes what comes out instead of comparing it; read the difference.
 """
@@ -30,7 +30,7 @@ def rules() -> RuleSet:
     return found
 
 
-def _told(rules: RuleSet, title: str, line: Expect | None = None, **asked: object) -> list[Explanation]:
+def _explained(rules: RuleSet, title: str, line: Expect | None = None, **asked: object) -> list[Explanation]:
     """Explain every `expect` line of an example, or one with something asked otherwise."""
     assert rules.program is not None
     file = rules.files[0]
@@ -52,7 +52,10 @@ def test_stories_are_explained_as_before(rules: RuleSet) -> None:
     texts: list[str] = []
     for example in rules.rules.examples:
         texts.append(f"=== {example.title} ===\n")
-        texts.extend("\n".join(line.rstrip() for line in render(told)) + "\n" for told in _told(rules, example.title))
+        texts.extend(
+            "\n".join(line.rstrip() for line in render(explanation)) + "\n"
+            for explanation in _explained(rules, example.title)
+        )
     golden, text = HERE / "stories.txt", "\n".join(texts)
     if os.environ.get("ACH_GOLDEN") == "write":
         golden.write_text(text, encoding="utf-8")
@@ -67,8 +70,8 @@ def _line(rules: RuleSet, title: str, achievement: str) -> Expect:
 
 
 def test_the_shape_in_json(rules: RuleSet) -> None:
-    told = _told(rules, "money", _line(rules, "money", "spender"))[0]
-    assert msgspec.json.decode(msgspec.json.Encoder(decimal_format="number").encode(told)) == {
+    explanation = _explained(rules, "money", _line(rules, "money", "spender"))[0]
+    assert msgspec.json.decode(msgspec.json.Encoder(decimal_format="number").encode(explanation)) == {
         "tenant_id": "example",
         "scope": "user",
         "subject": "ann",
@@ -116,8 +119,10 @@ def test_the_shape_in_json(rules: RuleSet) -> None:
 
 def test_an_earlier_moment(rules: RuleSet) -> None:
     line = _line(rules, "answers", "roll")
-    told = _told(rules, "answers", line, now=1_776_074_400_000_000)[0]  # 2026-04-13T10:00:00Z, before the wrong one
-    assert told.missing == ["1 more answer.right"]
+    explanation = _explained(rules, "answers", line, now=1_776_074_400_000_000)[
+        0
+    ]  # 2026-04-13T10:00:00Z, before the wrong one
+    assert explanation.missing == ["1 more answer.right"]
 
 
 @pytest.mark.parametrize(
@@ -132,7 +137,7 @@ def test_an_earlier_moment(rules: RuleSet) -> None:
 )
 def test_what_is_not_there(rules: RuleSet, achievement: str, asked: dict[str, object], message: str) -> None:
     with pytest.raises(MeantError, match=message):
-        _told(rules, "answers", _line(rules, "answers", achievement), **asked)
+        _explained(rules, "answers", _line(rules, "answers", achievement), **asked)
 
 
 @pytest.mark.parametrize("unit", ["hour", "day", "week", "month", "year"])

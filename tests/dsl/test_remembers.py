@@ -1,4 +1,4 @@
-"""What is remembered of a subject: by whom it is shared, what bounds it, and that the estimates are no fancy."""
+"""The state of a subject: which conditions share it, its limits, and that the estimates are realistic."""
 
 from __future__ import annotations
 
@@ -98,9 +98,9 @@ def test_a_state_is_no_larger_than_estimated(scenario: strategies.Scenario) -> N
             state.traits.clear()
             # Values and identifiers of the estimate are longer than those of the streams.
             assert len(encode(state)) <= 200 + sum(each.size.bytes or 0 for each in own)
-    told = truths(rules)
-    assert {each.key for each in aggregates} == {each.key for each in told.aggregates}
-    assert {key for each in told.achievements for key in each.remembers} == {each.key for each in told.aggregates}
+    facts = truths(rules)
+    assert {each.key for each in aggregates} == {each.key for each in facts.aggregates}
+    assert {key for each in facts.achievements for key in each.remembers} == {each.key for each in facts.aggregates}
 
 
 def test_a_picture_in_both_languages() -> None:

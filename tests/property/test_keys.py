@@ -89,7 +89,7 @@ pairs = st.one_of(
     texts.flatmap(lambda one: st.tuples(st.just(one), st.sampled_from([each(one) for each in SPELLINGS]))),
     st.tuples(texts, st.sampled_from((63, 64, 65, 66, 130))).map(lambda cut: (cut[0] * 140, (cut[0] * 140)[: cut[1]])),
 )
-"""Two texts, of which the second is often made of the first, or begins as it does."""
+"""Two texts; the second is often made from the first, or starts like it."""
 
 digits = st.one_of(st.integers(-3, 3), st.integers(-(10**38) + 1, 10**38 - 1))
 decimals = st.tuples(digits, st.integers(-38, 0)).map(lambda parts: Decimal(parts[0]).scaleb(parts[1]))

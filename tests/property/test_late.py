@@ -80,8 +80,8 @@ class Subject:
             assert standings(self.plan, self.state, now) == standings(self.plan, expected, now)
         assert (self.state.mark, self.state.earned) == (expected.mark, expected.earned)
         assert (self.state.traits, self.state.counted) == (expected.traits, expected.counted)
-        if not expected.earned:  # what is looked at by nobody any more may differ
-            assert told(self.state) == told(expected)
+        if not expected.earned:  # state without a reader may differ
+            assert visible(self.state) == visible(expected)
 
 
 def key(grant: Grant) -> tuple[object, ...]:
@@ -93,7 +93,7 @@ def encoded(state: State) -> State | None:
     return decode(encode(state))
 
 
-def told(state: State) -> dict[int, object]:
+def visible(state: State) -> dict[int, object]:
     return {slot: _told(node) for slot, node in state.nodes.items()}
 
 

@@ -668,7 +668,7 @@ def test_once_per_without_a_span_is_once_ever() -> None:
     assert unlocked(text, first, copy, at("14 09:00", "p", "3", k="k", l="l")) == ["x 1 < 1", "x 2 < 3"]
 
 
-def test_copies_are_told_whatever_active_says() -> None:
+def test_copies_are_found_regardless_of_active() -> None:
     text = 'achievement x { title "X" when count(event=o, >= 1) active 2026-04-13T09:05:00Z .. }'
     assert unlocked(text, at("13 09:00", "o", "1", k="k"), at("13 09:06", "o", "2", k="k")) == []
 

@@ -59,7 +59,7 @@ class Goal(NamedTuple):
 
 Window = Callable[[Position], bool]
 Span = tuple[Window, ...]
-"""The windows that a condition stands under, each of which reaches to now; a place lies in each or not."""
+"""The windows around a condition; each ends now, and a position lies in it or not."""
 
 
 class Asked(NamedTuple):

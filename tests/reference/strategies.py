@@ -496,7 +496,7 @@ STARTS: Final = (
 )
 LONG: Final = "x" * 100
 POSING: Final = "\x01" + blake2b(LONG.encode(), digest_size=16).hexdigest()
-"""A text of which states hold the hash, and one that is spelt like such a hash."""
+"""A text that states store as its hash, and one that looks like such a hash."""
 VALUES: Final[dict[str, tuple[Value, ...]]] = {
     "n": (1, 2, 0, 3, 5),
     "m": (2, -1, 4, 0, -3),

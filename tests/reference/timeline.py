@@ -146,9 +146,9 @@ def timeline(rules: Ruleset, subject: Subject, events: list[Event]) -> Timeline:
     of_users: defaultdict[str, dict[str, Value]] = defaultdict(dict)
     after: list[Mapping[str, Value]] = []
     for event in counted:
-        told = {name: event.fields[name] for name in rules.trait_events.get(event.type, ()) if name in event.fields}
-        if told:
-            of_users[event.user] = of_users[event.user] | told
+        carried = {name: event.fields[name] for name in rules.trait_events.get(event.type, ()) if name in event.fields}
+        if carried:
+            of_users[event.user] = of_users[event.user] | carried
         after.append(of_users[event.user])
     return Timeline(subject, counted, len(events) - len(counted), after)
 

@@ -124,7 +124,7 @@ def test_coverage_names_what_no_example_decides(tmp_path: Path) -> None:
         "coverage: 50.0%",
     ):
         assert text in ran.stdout
-    assert "comes together too slowly" not in ran.stdout
+    assert "completes it too slowly" not in ran.stdout
 
 
 GOOD = """\
@@ -157,8 +157,11 @@ def test_too_little_coverage_fails(tmp_path: Path) -> None:
 DECISIONS = [
     ('when count(event=e where n > 1 or s = "x", >= 1)', "n is more than 1: no event of an example passes"),
     ("when all(count(event=e, >= 1), count(event=f, >= 1))", "1 f: it holds in no example"),
-    ("when count(event=e, >= 2, unless=f)", "unless f: it holds in no example and nothing is started afresh"),
-    ("when count(event=e, >= 2, per=day)", "all in one day: no example completes it in one unit and nothing comes"),
+    ("when count(event=e, >= 2, unless=f)", "unless f: it holds in no example and no example resets it"),
+    (
+        "when count(event=e, >= 2, per=day)",
+        "all in one day: no example completes it in one unit and no example completes it across two units",
+    ),
     ("when count(event=e, >= 1) after other", "other: no example has it"),
     ("when count(event=e, >= 1) active 2026-05-01T00:00:00Z ..", "from 2026-05-01T00:00:00Z: no event lies inside"),
     ("tier a { when count(event=e, >= 1) } tier b { when count(event=e, >= 2) }", "tier b: 2 e: no example earns it"),
