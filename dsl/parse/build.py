@@ -63,7 +63,7 @@ if TYPE_CHECKING:
 
 BUILTINS = ("at.hour", "at.weekday", "at.date")
 _TIER_CLAUSES = ("title", "when", "reward", "reveal")
-_TOLD = -(10**9)
+_REPORTED = -(10**9)
 """The depth of a filter that was refused."""
 _SPELLINGS = {"==": "=", "=>": ">=", "=<": "<=", "<>": "!="}
 
@@ -192,9 +192,9 @@ def _deeper(tests: tuple[Test, ...], node: Predicate) -> Test:
     depth = 1 + max(test.depth for test in tests)
     if depth > MAX_DEPTH:
         error("ACH108", node.span, f"a filter may nest at most {MAX_DEPTH} deep")
-        depth = _TOLD
+        depth = _REPORTED
     # After the report the node no longer grows: a deeper tree could not be walked.
-    return Test(_TOLD, tests[0].node, node.span) if depth < 0 else Test(depth, node, node.span)
+    return Test(_REPORTED, tests[0].node, node.span) if depth < 0 else Test(depth, node, node.span)
 
 
 def _ref(name: Name) -> Ref:

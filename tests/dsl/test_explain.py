@@ -119,6 +119,7 @@ def test_the_shape_in_json(rules: RuleSet) -> None:
 
 def test_an_earlier_moment(rules: RuleSet) -> None:
     line = _line(rules, "answers", "roll")
+    # 2026-04-13T10:00:00Z, before the wrong answer
     explanation = _explained(rules, "answers", line, now=1_776_074_400_000_000)[
         0
     ]  # 2026-04-13T10:00:00Z, before the wrong one

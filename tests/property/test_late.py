@@ -94,10 +94,10 @@ def encoded(state: State) -> State | None:
 
 
 def visible(state: State) -> dict[int, object]:
-    return {slot: _told(node) for slot, node in state.nodes.items()}
+    return {slot: _visible(node) for slot, node in state.nodes.items()}
 
 
-def _told(node: NodeState) -> object:
+def _visible(node: NodeState) -> object:
     """Return what of a node is the same in every order: which values fill it up to its cap is not."""
     match node:
         case Values(seen=seen):

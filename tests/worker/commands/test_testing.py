@@ -160,7 +160,7 @@ DECISIONS = [
     ("when count(event=e, >= 2, unless=f)", "unless f: it holds in no example and no example resets it"),
     (
         "when count(event=e, >= 2, per=day)",
-        "all in one day: no example completes it in one unit and no example completes it across two units",
+        "all in one day: no example completes it in one unit and no example",
     ),
     ("when count(event=e, >= 1) after other", "other: no example has it"),
     ("when count(event=e, >= 1) active 2026-05-01T00:00:00Z ..", "from 2026-05-01T00:00:00Z: no event lies inside"),
