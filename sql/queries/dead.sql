@@ -1,16 +1,16 @@
 -- Dead letters.
 
 -- name: share_letters
--- Who buries shares this lock, and who erases has it alone: an erasure finds all letters that were buried before it, and
--- those behind it find the tombstone. The key is the word `achd` as a number.
+-- Writers of dead letters share this lock, and an erasure holds it alone. So an erasure finds all earlier dead
+-- letters, and later ones find the tombstone. The key is the word `achd` as a number.
 SELECT pg_advisory_xact_lock_shared(1633904740);
 
 -- name: hold_letters
 SELECT pg_advisory_xact_lock(1633904740);
 
 -- name: erased_among
--- Of the users asked about, by their tokens, those who are erased; one of an unknown tenant may be any user of that name.
--- 0 says that there are tombstones without tokens.
+-- Which of the given users, by their tokens, are erased; without a tenant, any user of that name counts.
+-- 0 means that there are tombstones without tokens.
 SELECT asked.n
 FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS asked (tenant_token, user_token, n)
 WHERE EXISTS (
@@ -20,8 +20,8 @@ UNION ALL
 (SELECT 0 FROM erasure WHERE user_token IS NULL LIMIT 1);
 
 -- name: insert_dead_letters
--- A batch that is tried again after a commit of unknown outcome buries nothing twice. A letter that is blank ($12) has lost
--- its body at once.
+-- A batch that is retried after a commit of unknown outcome inserts nothing twice. A blank letter ($12) is stored
+-- without its body.
 INSERT INTO dead_letter (
     stream, stream_seq, element, digest, reason, detail, nats_subject, headers, body, deliveries, died_at, erased_at,
     names_read)
@@ -41,8 +41,8 @@ SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[])
 ON CONFLICT DO NOTHING;
 
 -- name: letters_died_again
--- That a letter was sent again from another one ($1) is a claim of its publisher: it is believed where it came on
--- the subject of that one, with the body that was sent last.
+-- The publisher claims that a letter was sent again from another one ($1). The claim counts only if the letter came
+-- on the subject of that one, with the body that was sent last.
 UPDATE dead_letter SET died_again_as = again.dead_letter_id
 FROM unnest($1::bigint[], $2::bytea[], $3::text[], $4::bigint[])
     AS again (sent_from, sent_digest, nats_subject, dead_letter_id)
@@ -67,7 +67,7 @@ FROM dead_letter
 WHERE dead_letter_id = $1;
 
 -- name: letters_to_send
--- The ids of those that were not sent again and have a body, in pages by key up to $4; what is null means any.
+-- The ids of letters that were not sent again and have a body, in pages by key up to $4; null means any.
 SELECT dead_letter_id
 FROM dead_letter
 WHERE replayed_at IS NULL AND erased_at IS NULL
@@ -81,7 +81,7 @@ LIMIT $5;
 SELECT coalesce(max(dead_letter_id), 0) FROM dead_letter;
 
 -- name: mark_sent
--- Before it is sent: the next burial finds out that it was.
+-- Runs before the message is sent, so that the next dead letter can recognise it.
 UPDATE dead_letter SET replay_digest = $2, died_again_as = NULL WHERE dead_letter_id = $1;
 
 -- name: mark_replayed
@@ -97,7 +97,8 @@ WHERE ($1::bigint[] IS NULL OR dead_letter_id = ANY ($1))
 SELECT reason, count(*) AS letters FROM dead_letter WHERE replayed_at IS NULL GROUP BY reason ORDER BY reason;
 
 -- name: unread_letters
--- Of older workers, $1 bytes of bodies at a time, or one. Locked, since another erasure may read them at the same time.
+-- Letters of older workers, $1 bytes of bodies at a time, or one letter. Locked, because another erasure may read
+-- them at the same time.
 SELECT dead_letter_id, nats_subject, body
 FROM (
     SELECT *, sum(octet_length(body)) OVER (ORDER BY dead_letter_id) - octet_length(body) AS before

@@ -1,7 +1,7 @@
--- An erased user: what is deleted, and what must be folded anew without it. Each statement goes by a key of the user.
+-- An erased user: the rows to delete, and the subjects to fold again. Each statement uses a key of the user.
 
 -- name: user_is_known
--- Whether anything is kept of a user, of whatever kind; $3 and $4 are the tokens.
+-- Whether any data of a user exists; $3 and $4 are the tokens.
 SELECT
     EXISTS (SELECT FROM event WHERE tenant_id = $1 AND user_id = $2)
     OR EXISTS (SELECT FROM progress WHERE tenant_id = $1 AND scope = 'user' AND subject = $2)
@@ -16,7 +16,7 @@ VALUES ($1, $2, $3, $4, $5, $6)
 ON CONFLICT (tenant_id, user_id) DO NOTHING;
 
 -- name: tombstones_without_tokens
--- Those that older workers have written.
+-- Tombstones of older workers.
 SELECT tenant_id, user_id FROM erasure WHERE user_token IS NULL ORDER BY tenant_id, user_id FOR UPDATE;
 
 -- name: add_tokens
@@ -43,8 +43,8 @@ ORDER BY member.scope, member.subject, event.occurred_at, event.event_id);
 DELETE FROM event WHERE tenant_id = $1 AND user_id = $2;
 
 -- name: erase_unlocks
--- A consumer that heard of a granted one hears that it is gone, at $3 and by $4; what is still to be announced of it says no
--- more than it has to. How many there were.
+-- For a granted unlock, consumers get an `erased` message, at $3 and by $4; pending announcements of it lose all
+-- other data. Returns the number of unlocks.
 WITH gone AS (
     DELETE FROM unlock WHERE tenant_id = $1 AND scope = 'user' AND subject = $2 RETURNING *
 ), waiting AS (
@@ -77,7 +77,7 @@ SELECT count(*)::integer FROM gone;
 DELETE FROM evaluation WHERE tenant_id = $1 AND scope = 'user' AND subject = $2;
 
 -- name: erase_dead_letters
--- Those that name the user, by the tokens $1 and $2, and no other.
+-- Letters that name only this user, by the tokens $1 and $2.
 DELETE FROM dead_letter
 WHERE dead_letter_id IN (SELECT dead_letter_id FROM dead_letter_user WHERE user_token = $2 AND tenant_token = $1)
     AND NOT EXISTS (
@@ -86,7 +86,7 @@ WHERE dead_letter_id IN (SELECT dead_letter_id FROM dead_letter_user WHERE user_
             AND (other.tenant_token, other.user_token) <> ($1, $2));
 
 -- name: blank_dead_letters
--- Those that name others too, or a user of that name without a tenant: they are counted on, and say nothing any more.
+-- Letters that also name others, or a user of that name without a tenant: their rows stay without their content.
 WITH named AS (
     DELETE FROM dead_letter_user WHERE user_token = $2 AND tenant_token IN ($1, '') RETURNING dead_letter_id
 )
@@ -95,7 +95,7 @@ UPDATE dead_letter SET
 WHERE dead_letter_id IN (SELECT dead_letter_id FROM named);
 
 -- name: forget_progress
--- The next event, or a backfill, folds them anew.
+-- The next event, or a backfill, folds them again.
 DELETE FROM progress
 USING unnest($1::text[], $2::text[], $3::text[]) AS gone (tenant_id, scope, subject)
 WHERE progress.tenant_id = gone.tenant_id AND progress.scope = gone.scope AND progress.subject = gone.subject;

@@ -1,8 +1,8 @@
--- A batch of which everything is known beforehand.
+-- The fast path: a batch whose outcome is known before it is written.
 
 -- name: pasts_of_users
--- What users are folded anew from whose late event may move a grant, in one look and without a lock: each one's last
--- checkpoint before it that is of plan $6, the events of types $5 behind that, of which $7 are read at most, and the unlocks.
+-- The data to fold users again after a late event that may move a grant, in one read and without a lock: each user's
+-- last checkpoint of plan $6 before it, at most $7 later events of types $5, and the unlocks.
 SELECT
     asked.n, latest.mark_at, latest.mark_id, latest.state,
     ARRAY(
@@ -35,11 +35,11 @@ LEFT JOIN LATERAL (
 ) AS latest ON latest.stamp = $6;
 
 -- name: commit_fast
--- All of it in one statement, and a transaction by itself: the partitions are as we left them, the events are new, the
--- unlocks are first ones. Where one of that is not so, nothing happens at all. An event that was there is a violation of
--- its key: to be ready for one (ON CONFLICT) takes a quarter of what inserting does. Of the rest a text that cannot be read
--- as a number ends the statement, and says what it was. CASE asks in this order, which also locks the partitions before
--- anything is written; what nobody asks for is done last.
+-- One statement in its own transaction. It requires that the partitions are unchanged, the events are new, and the
+-- unlocks are the first ones. If one of these is false, it writes nothing. An existing event violates its key,
+-- because conflict handling (ON CONFLICT) would cost a quarter of an insert. For the other guards, the cast of a text
+-- to a number fails, and the text names the guard. CASE evaluates them in this order, so the partitions are locked
+-- before any write; parts without a reader run last.
 WITH held AS (
     UPDATE partition SET generation = generation + 1
     WHERE partition_id = ANY ($1::integer[]) AND generation = ($2::bigint[])[array_position($1, partition_id)]

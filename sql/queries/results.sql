@@ -1,8 +1,8 @@
--- What has come out: for digests, replays and the demo's summary.
+-- Results, for digests, replays and the demo's summary.
 
 -- name: all_unlocks
--- Status as of a clock: what settles later than that is not granted yet. What an operator granted and no event supports
--- is no function of events, and left out.
+-- The status at a given time: an unlock that settles later is not granted yet. Excludes manual grants without support
+-- by events, because they are not a function of events.
 SELECT
     tenant_id, scope, subject, achievement, tier, occurrence, version, earned_at,
     contested_at IS NOT NULL OR revoked_at IS NOT NULL AS contested
@@ -11,7 +11,7 @@ WHERE (settles_at IS NULL OR settles_at <= $1) AND event_id <> ''
 ORDER BY tenant_id, scope, subject, achievement, tier, occurrence;
 
 -- name: all_progress
--- With what the plan of users has to fold on top.
+-- With the events that the plan of users must fold on top.
 SELECT tenant_id, scope, subject, stamp, state,
     -- use unsaved_events from $1
     AS unsaved
@@ -28,7 +28,7 @@ WHERE tenant_id = $1 AND scope = ANY ($2::text[]) AND subject = $3
 ORDER BY scope;
 
 -- name: user_in_ledger
--- Whether a tenant has a user of that name, and whether any of the events is of types $3.
+-- Whether a tenant has a user of that name, and whether any event has one of the types $3.
 SELECT
     EXISTS (SELECT FROM event WHERE tenant_id = $1 AND user_id = $2) AS known,
     EXISTS (SELECT FROM event WHERE tenant_id = $1 AND user_id = $2 AND event_type = ANY ($3::text[])) AS heard;

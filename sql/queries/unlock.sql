@@ -1,7 +1,7 @@
--- Unlocks, the decisions about them, and the outbox that they are.
+-- Unlocks, the decisions about them, and the outbox.
 
 -- name: insert_unlocks
--- What does not come back was there before.
+-- Rows that are not returned existed before.
 INSERT INTO unlock (
     tenant_id, scope, subject, achievement, tier, occurrence, unlock_id, version, earned_at, event_id, settles_at,
     reward, granted_at, origin)
@@ -18,7 +18,7 @@ ON CONFLICT (tenant_id, scope, subject, achievement, tier, occurrence) DO NOTHIN
 RETURNING *;
 
 -- part: insert_decisions
--- About the unlocks that have just been inserted: `new` has them, $1 the ids of those that are final.
+-- Decisions about the inserted unlocks: `new` holds them, $1 the ids of the final ones.
 INSERT INTO evaluation (
     tenant_id, scope, subject, achievement, tier, occurrence, version, decision, final, earned_at, event_id,
     decided_at)
@@ -29,7 +29,7 @@ SELECT
 FROM new;
 
 -- name: grant_unlocks
--- With the decisions about them. What does not come back was there before and is compared with care.
+-- With the decisions about them. Rows that are not returned existed before, and the caller compares them.
 WITH new AS (
     -- use insert_unlocks from $1
 ), decided AS (
@@ -49,7 +49,7 @@ ORDER BY unlock.tenant_id, unlock.scope, unlock.subject, achievement, tier, occu
 FOR UPDATE OF unlock;
 
 -- part: rows_to_amend
--- As they are under their locks, with what they are to say. What an operator has revoked stays as it is.
+-- The locked rows with their new values. Revoked unlocks stay unchanged.
 SELECT unlock.*, to_version, to_earned_at, to_event_id, to_settles_at
 FROM unnest($1::uuid[], $2::integer[], $3::timestamptz[], $4::text[], $5::timestamptz[])
     AS rows (amended_id, to_version, to_earned_at, to_event_id, to_settles_at)
@@ -59,8 +59,8 @@ ORDER BY unlock.unlock_id
 FOR UPDATE OF unlock;
 
 -- part: amend_rows
--- Those of `before`. Id, reward and granted_at stay. One that settles waits anew; where its new version does not settle,
--- the relay grants it next. A change of what was granted is a revision.
+-- Updates the rows of `before`. Id, reward and granted_at stay. A settling unlock waits again; if its new version has
+-- no settle, the relay grants it next. A change of a granted unlock is a revision.
 UPDATE unlock SET
     version = before.to_version,
     earned_at = before.to_earned_at,
@@ -73,7 +73,7 @@ WHERE unlock.unlock_id = before.unlock_id
 RETURNING 1;
 
 -- part: correct_amended
--- Of those in `before` that were granted, decided at $1.
+-- Corrections for the granted rows of `before`, decided at $1.
 INSERT INTO correction (
     unlock_id, revision, kind, tenant_id, scope, subject, achievement, tier, occurrence, origin, granted_at, reward,
     status_before, status, version_before, version, earned_before, earned_at, event_before, event_id, by_hand_before,
@@ -97,7 +97,7 @@ WITH before AS (
     -- use correct_amended from $6
 
 -- name: contest_unlocks
--- What an operator has granted or revoked stays as it is.
+-- Unlocks that an operator granted or revoked stay unchanged.
 WITH contested AS (
     UPDATE unlock SET contested_at = $2, revision = revision + 1
     WHERE unlock_id = ANY ($1::uuid[]) AND granted_at IS NOT NULL AND contested_at IS NULL AND revoked_at IS NULL
@@ -116,13 +116,12 @@ FROM contested
 ORDER BY unlock_id;
 
 -- name: withdraw_unlocks
--- Never granted, never announced: nothing is lost. What an operator has revoked is kept, or new evidence would bring it
--- back.
+-- These were never granted or announced. Revoked unlocks stay, otherwise new evidence would restore them.
 DELETE FROM unlock WHERE unlock_id = ANY ($1::uuid[]) AND granted_at IS NULL AND revoked_at IS NULL;
 
 -- name: withdraw_retired
--- What has not settled by $4, and no rule judges any more: $1 to $3 are the scopes, achievements and tiers in force. An
--- operator's word stays.
+-- Unlocks that have not settled by $4 and that no rule judges any more: $1 to $3 are the scopes, achievements and
+-- tiers in force. An operator's decision stays.
 WITH gone AS (
     DELETE FROM unlock
     WHERE published_at IS NULL AND granted_at IS NULL AND revoked_at IS NULL AND settles_at > $4::timestamptz
@@ -148,9 +147,9 @@ FROM unnest(
     $9::boolean[], $10::timestamptz[], $11::text[]) AS rows;
 
 -- name: grant_settled
--- Committed by itself, before anything is announced: what is announced is in the books as granted, though a worker
--- dies in between, and late evidence contests it from here on. Rows that a batch or another relay holds are skipped. Whether the
--- decision is final was written when it began to settle.
+-- Committed separately, before the announcement. So every announced unlock is stored as granted, even if the worker
+-- dies in between, and late evidence contests it from now on. Skips rows that a batch or another relay has locked.
+-- The row already records whether the decision is final.
 WITH due AS (
     SELECT unlock_id
     FROM unlock
@@ -182,9 +181,10 @@ LEFT JOIN LATERAL (
 ) AS before ON true;
 
 -- name: claim_unlocks
--- The outbox, oldest first, without what the broker has refused a moment ago ($1). Rows that another relay holds are
--- skipped; nothing is remembered between two claims. What is claimed cannot be amended or revoked until it is marked.
--- What has changed since it was granted is announced as it was granted: the change is a revision, which waits for this.
+-- The outbox, oldest first, without recently refused unlocks ($1). Skips rows that another relay has locked; there is
+-- no state between two claims. A claimed unlock cannot be amended or revoked until it is marked. If an unlock has
+-- changed since its grant, the announcement shows the original grant: the change is a revision, which waits for this
+-- one.
 SELECT
     unlock.unlock_id, unlock.tenant_id, unlock.scope, unlock.subject, unlock.achievement, unlock.tier,
     unlock.occurrence, coalesce(change.version_before, unlock.version), coalesce(change.earned_before, unlock.earned_at),
@@ -198,9 +198,10 @@ LIMIT $2
 FOR UPDATE OF unlock SKIP LOCKED;
 
 -- name: claim_corrections
--- The outbox of changes, oldest first, without unlocks of which the broker has refused something ($1). Of each unlock the
--- first that waits, once what comes before it is done: that is the grant, or nothing where it was revoked or erased before
--- anything was known to be announced. `withheld` tells that: the place of the grant has to be taken first.
+-- The outbox of corrections, oldest first, without unlocks that the broker has refused ($1). For each unlock, the
+-- first pending correction after its predecessor is published. The predecessor is the grant, unless the unlock was
+-- revoked or erased before it was marked as announced. `withheld` marks that case: it must take the subject of the
+-- grant first.
 SELECT
     change.unlock_id, change.revision, change.kind, change.tenant_id, change.scope, change.subject, change.achievement,
     change.tier, change.occurrence, change.origin, change.granted_at, change.reward::text, change.status_before,
@@ -226,15 +227,15 @@ USING unnest($1::uuid[], $2::integer[]) AS gone (unlock_id, revision)
 WHERE correction.unlock_id = gone.unlock_id AND correction.revision = gone.revision;
 
 -- name: no_correction_waits
--- But for unlocks of which the broker refuses something ($1).
+-- Ignores unlocks that the broker refuses ($1).
 SELECT NOT EXISTS (SELECT FROM correction WHERE unlock_id <> ALL ($1::uuid[]));
 
 -- name: mark_published
 UPDATE unlock SET published_at = $2 WHERE unlock_id = ANY ($1::uuid[]) AND granted_at IS NOT NULL;
 
 -- name: mark_announced
--- Without a claim: whoever holds one of these rows at the moment may be waiting for another, and is not waited for. By
--- their ids: said as in the condition of the outbox's index, that one would be read as a whole, what settles included.
+-- Without a claim: skips locked rows, because their holder may be waiting for another of these rows. By id only: with
+-- the condition of the outbox's index, PostgreSQL would read that whole index, including settling unlocks.
 UPDATE unlock SET published_at = $2
 WHERE unlock_id IN (
     SELECT unlock_id
@@ -243,11 +244,11 @@ WHERE unlock_id IN (
     FOR UPDATE SKIP LOCKED);
 
 -- name: next_settling
--- When the notifier has to look again.
+-- The next time when the outbox must look again.
 SELECT min(settles_at) FROM unlock WHERE granted_at IS NULL AND revoked_at IS NULL;
 
 -- name: outbox_is_empty
--- But for what the broker refuses ($2).
+-- Ignores unlocks that the broker refuses ($2).
 SELECT NOT EXISTS (
     SELECT FROM unlock
     WHERE published_at IS NULL AND granted_at IS NOT NULL AND revoked_at IS NULL AND unlock_id <> ALL ($2::uuid[])
@@ -263,7 +264,7 @@ WHERE contested_at IS NOT NULL AND revoked_at IS NULL
 ORDER BY tenant_id, scope, subject, achievement, tier, occurrence;
 
 -- name: contested_of_subject
--- What one subject keeps of some achievements though the events do not support it any more.
+-- A subject's contested unlocks of some achievements.
 SELECT achievement, tier, occurrence, earned_at, contested_at
 FROM unlock
 WHERE tenant_id = $1 AND scope = $2 AND subject = $3 AND achievement = ANY ($4::text[])
@@ -271,7 +272,7 @@ WHERE tenant_id = $1 AND scope = $2 AND subject = $3 AND achievement = ANY ($4::
 ORDER BY achievement, tier, occurrence;
 
 -- name: unlocks_of_achievement
--- That an operator can revoke; of one tier ($2), tenant ($3) and subject ($4), where these are given.
+-- Unlocks that an operator can revoke; only of one tier ($2), tenant ($3) and subject ($4), if given.
 SELECT unlock_id, tenant_id, scope, subject, achievement, tier, occurrence
 FROM unlock
 WHERE revoked_at IS NULL AND achievement = $1 AND ($2::text IS NULL OR tier = $2)
@@ -279,15 +280,15 @@ WHERE revoked_at IS NULL AND achievement = $1 AND ($2::text IS NULL OR tier = $2
 ORDER BY tenant_id, scope, subject, achievement, tier, occurrence;
 
 -- name: unlocks_of_ids
--- That an operator can revoke.
+-- Unlocks that an operator can revoke.
 SELECT unlock_id, tenant_id, scope, subject, achievement, tier, occurrence
 FROM unlock
 WHERE revoked_at IS NULL AND unlock_id = ANY ($1::uuid[])
 ORDER BY tenant_id, scope, subject, achievement, tier, occurrence;
 
 -- name: revoke_unlocks
--- In every state, and for good: what settles is kept, so that no evidence earns it anew. With the decisions, which no
--- evidence moves.
+-- In every state, and permanently: a settling row stays, so that no evidence earns it again. With the decisions,
+-- which evidence does not change.
 WITH before AS (
     SELECT * FROM unlock WHERE unlock_id = ANY ($1::uuid[]) AND revoked_at IS NULL ORDER BY unlock_id FOR UPDATE
 ), revoked AS (
@@ -326,8 +327,8 @@ ORDER BY unlock_id;
 SELECT EXISTS (SELECT FROM erasure WHERE tenant_id = $1 AND user_id = $2);
 
 -- name: grant_by_hand
--- Over whatever was there, which the caller holds. Id, reward, granted_at, origin and published_at stay where they are
--- set. Where it had been granted before, that is a revision, decided at $14 by $15 because of $16.
+-- Overwrites an existing row, which the caller has locked. Id, reward, granted_at, origin and published_at keep their
+-- values if set. If the unlock was granted before, this is a revision, decided at $14 by $15 because of $16.
 WITH before AS (
     SELECT * FROM unlock WHERE unlock_id = $7
 ), granted AS (
@@ -367,7 +368,7 @@ JOIN granted USING (unlock_id)
 WHERE before.granted_at IS NOT NULL;
 
 -- name: insert_operators_word
--- What an operator has decided, and why; no evidence moves it.
+-- An operator's decision and its reason; evidence does not change it.
 INSERT INTO evaluation (
     tenant_id, scope, subject, achievement, tier, occurrence, version, decision, final, earned_at, event_id,
     decided_at, actor, reason)

@@ -65,13 +65,8 @@ def _pattern(words: list[str]) -> re.Pattern[str]:
 
 
 def _files() -> list[str]:
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard", *SUFFIXES],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    command = ("git", "ls-files", "--cached", "--others", "--exclude-standard", *SUFFIXES)
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     return [name for name in listed.stdout.splitlines() if not name.startswith(EXEMPT) and (ROOT / name).exists()]
 
 
