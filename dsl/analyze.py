@@ -56,7 +56,7 @@ class Kind(StrEnum):
 
 
 class Reason(msgspec.Struct, frozen=True):
-    """Why a grant may be taken back: in words, what in the file decides it, and what would make it final."""
+    """Why a grant may be taken back: the reason in words, the deciding span of the file, and a final alternative."""
 
     kind: Kind
     text: str
@@ -65,7 +65,7 @@ class Reason(msgspec.Struct, frozen=True):
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """Final where there is no reason against it."""
+    """Final if there are no reasons against it."""
 
     reasons: tuple[Reason, ...]
 
@@ -199,7 +199,7 @@ def patterns(part: Condition) -> tuple[Pattern, ...]:
 
 
 class _Around(msgspec.Struct, frozen=True):
-    """What stands around a condition: a window, a calendar unit, a span that makes a count no plain one."""
+    """The context of a condition: a window, a calendar unit, and whether a count in it is a plain one."""
 
     window: str | None = None
     unit: str | None = None
@@ -260,7 +260,7 @@ def _user_zone(rules: Rules, tz: Zone) -> Iterator[Reason]:
 
 
 class _Analysis(NamedTuple):
-    """What is known beside the condition."""
+    """The data beside the condition."""
 
     rules: Rules
     heard: _Heard

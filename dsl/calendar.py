@@ -1,7 +1,7 @@
 """Calendar units in a time zone.
 
-A unit is known by an index, a whole number that grows by one from a unit to its neighbour *by label on the local
-calendar*: an hour that the clock repeats has one index, an hour that the clock skips still has an index of its own.
+An index identifies a unit: a whole number that grows by one from a unit to its neighbour *by label on the local
+calendar*. An hour that the clock repeats has one index; an hour that the clock skips still has its own index.
 Instants are microseconds since the epoch (UTC); offsets are seconds east of UTC.
 """
 

@@ -1,4 +1,4 @@
-"""Which zone an operator lives in, compiled: the wall clock of an event, and the calendar unit of a moment.
+"""The compiled zone of an operator: the wall clock of an event, and the calendar unit of a moment.
 
 Local times are microseconds on the wall clock; indices are those of `dsl.calendar`.
 """
@@ -25,10 +25,10 @@ TIMEZONE = "timezone"
 
 
 class Now(NamedTuple):
-    """The moment at which something is asked: an instant in microseconds, and the event that is there, if one is.
+    """The moment of a question: an instant in microseconds, and its event, if there is one.
 
-    Between events it is as at an event that matches nothing. The zone is then that of the subject, if it is a user;
-    `tz=event`, and `tz=user` in other scopes than `user`, are UTC.
+    Between events, it is like an event that matches nothing. The zone is then the user's zone if the subject is a user;
+    `tz=event`, and `tz=user` in scopes other than `user`, are UTC.
     """
 
     at: int
@@ -138,7 +138,7 @@ class EventClock:
 class UserClock:
     """The trait `timezone` of the user; UTC where unset or unknown.
 
-    In plans of other scopes than `user` a subject has many users, and each event has the zone of its own.
+    In plans of scopes other than `user`, a subject has many users, and each event uses the zone of its user.
     """
 
     fixed = False

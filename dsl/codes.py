@@ -1,6 +1,6 @@
 """Every code of the language's problems, with a title of one line.
 
-Codes are stable: a code that is no longer used is not given to another problem.
+Codes are stable: a retired code is never reused.
 """
 
 from __future__ import annotations

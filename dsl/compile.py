@@ -1,8 +1,8 @@
 """Rules to programs: shared aggregates, indexed by event type.
 
-A `Program` has one `Plan` a scope. A plan lists, per event type, the operations that an event of that type costs, in
-the order in which they must run: aggregates below conditions below achievements, and an achievement before those that
-name it in `after` or `unlocked`. Rules that a type does not concern cost it nothing.
+A `Program` has one `Plan` per scope. For each event type, a plan lists the operations that an event of that type
+needs, in the order in which they must run: aggregates before conditions, conditions before achievements, and an
+achievement before those that name it in `after` or `unlocked`. Rules that do not use a type add no operations to it.
 """
 
 from __future__ import annotations
@@ -51,14 +51,14 @@ class Once(msgspec.Struct, frozen=True):
 
 
 class Late(msgspec.Struct, frozen=True):
-    """What a late event of one type costs where it moves no grant: aggregates to take it, judges to be asked."""
+    """The operations of a late event that moves no grant: the aggregates that take it, and the judges to check."""
 
     takes: tuple[LateStep, ...]
     judges: tuple[LateJudgement, ...]
 
 
 class Dispatch(msgspec.Struct, frozen=True):
-    """What one event type costs in one plan."""
+    """The operations of one event type in one plan."""
 
     steps: tuple[Step, ...]
     once: Once | None
@@ -299,11 +299,11 @@ class _PlanBuilder:
 
 
 class _Wiring:
-    """The operations on events of one type, so wired that most events come to few of them.
+    """The operations on events of one type, arranged so that most events reach only a few.
 
-    Judges who look at one aggregate alone stand behind its gate, and a span over nothing but a sequence behind the
-    moves of that: at any other event its start lies further back than it did before. So they step sooner than in their
-    order. Nothing in between looks at them: a reader of a span, or of an achievement, comes after it.
+    The gate of an aggregate runs the judges that read only that aggregate. A span over only a sequence runs when the
+    sequence moves, because at any other event its start lies further back than before. So these operations step earlier
+    than in their order. Nothing in between looks at them: a reader of a span, or of an achievement, comes after it.
     """
 
     def __init__(self, operations: Sequence[Operation], event_type: str) -> None:

@@ -1,7 +1,7 @@
-"""Conditions of the tree to nodes: which aggregates each one needs, and which of them are one and the same.
+"""Conditions of the tree to nodes: the aggregates that each one needs, shared if they are the same.
 
-A condition is *tracked* where something above it asks for its latest start: a span, or `repeat every`. Untracked ones
-remember less.
+A condition is *tracked* if something above it needs its latest start: a span, or `repeat every`. An untracked one
+remembers less.
 """
 
 from __future__ import annotations

@@ -90,7 +90,7 @@ class Decision(msgspec.Struct):
 
 
 class Covered(NamedTuple):
-    """One achievement: how many sides of its decisions were seen, of how many, and the decisions with a side left."""
+    """One achievement: the outcomes of its decisions seen, the outcomes in all, and the decisions with one missing."""
 
     achievement: str
     seen: int
@@ -175,7 +175,7 @@ def total(covered: Iterable[Covered]) -> float:
 
 
 class _Filter(NamedTuple):
-    """One comparison of a filter, the event types that it judges, and what was decided."""
+    """One comparison of a filter, its event types, and its decision."""
 
     types: frozenset[str]
     test: Test

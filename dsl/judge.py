@@ -40,7 +40,7 @@ Opening = Callable[[State, Event], int | None]
 
 
 class Ruling:
-    """One achievement and tier over all its versions; `slot` indexes what a subject has earned."""
+    """One achievement and tier over all its versions; `slot` is its index in a subject's earned set."""
 
     def __init__(self, slot: int, achievement: str, tier: str | None) -> None:
         self.slot = slot
@@ -54,7 +54,7 @@ class Ruling:
 
 
 class Terms(msgspec.Struct, frozen=True):
-    """What a version is judged by, besides its tree.
+    """The data to judge a version, besides its tree.
 
     `until` is the instant (microseconds) at which the next version takes over; `after` holds, per name in `after`, the
     slots where one must be earned; `types` are the event types heard; `own` are the node slots that reset

@@ -1,7 +1,7 @@
-"""What a plan remembers: its aggregates, shared by canonical form, in the order in which they must run.
+"""The aggregates of a plan, shared by canonical form, in the order in which they must run.
 
-State is keyed by the meaning of what is counted: the canonical form of a pattern, a zone where it matters, the events
-seen (`active`, `fresh`), and for `repeat each` the achievement and tier, whose events start afresh after every unlock.
+The key of a state is its meaning: the canonical form of a pattern, a zone if it matters, the events seen (`active`,
+`fresh`), and for `repeat each` the achievement and tier, because their events reset after every unlock.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Seen(msgspec.Struct, frozen=True):
 
 
 class Context(msgspec.Struct, frozen=True):
-    """Where a condition stands: what it sees, whose own it is, whether and how far back its start is asked for."""
+    """The context of a condition: the events it sees, its owner, whether its start is needed, and how far back."""
 
     seen: Seen
     owner: str = ""
@@ -65,7 +65,7 @@ class Context(msgspec.Struct, frozen=True):
 
 
 class Operation(Protocol):
-    """Something that an event of some types costs."""
+    """An operation on events of some types."""
 
     types: frozenset[str]
 
@@ -75,7 +75,7 @@ class Operation(Protocol):
 
 
 class Entry:
-    """An aggregate of the plan: what it sees, and whose own it is where it is not shared."""
+    """An aggregate of the plan: the events it sees, and its owner if it is not shared."""
 
     def __init__(self, aggregate: Aggregate, context: Context) -> None:
         self.aggregate = aggregate

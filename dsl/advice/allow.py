@@ -1,4 +1,4 @@
-"""`# ach: allow ACH505`: a comment that silences warnings of a line, and is checked for being needed."""
+"""`# ach: allow ACH505`: a comment that silences warnings on a line; an unneeded one is reported."""
 
 from __future__ import annotations
 

@@ -41,15 +41,15 @@ if TYPE_CHECKING:
     from dsl.types import Value
 
 MAX_EVENTS: Final = 2000
-"""Events that are made up at most; a bound above is not shown."""
+"""Maximum number of generated events; a higher bound gets no example."""
 MAX_VALUES: Final = 60
-"""Different values that are made up at most."""
+"""Maximum number of different generated values."""
 _NOON: Final = 1781697600000000
 """2026-06-17T12:00:00Z, a Wednesday: no unit of a calendar ends within a second."""
 
 
 class Made(NamedTuple):
-    """An event that was made up: its type, fields and instant."""
+    """A generated event: its type, fields and instant."""
 
     type: str
     fields: dict[str, Value]
@@ -57,11 +57,11 @@ class Made(NamedTuple):
 
 
 class _GivenUp(Exception):  # noqa: N818 - a signal within this file
-    """Nothing could be made up."""
+    """No events could be generated."""
 
 
 def shown_apart(book: Rulebook, one: Condition, two: Condition) -> str | None:
-    """Return events in words that satisfy `one` and not `two`; None where none were found."""
+    """Return events in words that satisfy `one` and not `two`; None if there are none."""
     if any(isinstance(part, Unlocked) for when in (one, two) for part in walk(when)):
         return None
     try:
@@ -85,7 +85,7 @@ def _described(made: list[Made]) -> str:
 
 
 class _Maker:
-    """Makes up events that satisfy a condition, as few as it can think of."""
+    """Generates events that satisfy a condition, as few as possible."""
 
     def __init__(self, book: Rulebook) -> None:
         self._book = book

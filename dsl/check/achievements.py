@@ -1,4 +1,4 @@
-"""Achievements, one at a time: their clauses, and what their conditions name."""
+"""Achievements, one at a time: their clauses, and the names in their conditions."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Link(NamedTuple):
 
 
 class Named(NamedTuple):
-    """What one version of an achievement names: events, and achievements."""
+    """The events and achievements that one version of an achievement names."""
 
     declared: Declared
     events: frozenset[str]

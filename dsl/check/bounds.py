@@ -1,4 +1,4 @@
-"""Bounds that can never hold, or that hold always."""
+"""Bounds that never hold or always hold."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ def _smallest(cmp: Cmp) -> int:
 
 
 def check_distinct(node: Count, fields: Sequence[Field], report: Report) -> None:
-    """Check that there are so many values."""
+    """Check that enough different values exist."""
     if fields and all(field.type is FieldType.BOOL for field in fields) and _smallest(node.cmp) > 2:  # noqa: PLR2004 - bools
         report.error("ACH412", node.cmp.span, "a bool has two values; this bound can never hold")
 
 
 def check_remembered(node: Count, window: str | None, report: Report) -> None:
-    """Check that what a bound makes the engine remember stays small: each value, or in a window each event."""
+    """Check that the state for a bound stays small: it holds each value, or in a window each event."""
     if _smallest(node.cmp) <= MAX_REMEMBERED or (node.distinct is None and window is None):
         return
     what = "values" if node.distinct is not None else f"events under {window}"

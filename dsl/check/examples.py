@@ -1,4 +1,4 @@
-"""Examples: do the names exist, and do the payloads keep the contract?"""
+"""Examples: do the names exist, and do the payloads satisfy their contracts?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The clauses beside the `when`, at a moment: the version in effect, `active`, `for` and `after`."""
+"""The other clauses than `when` at a moment: the version in effect, `active`, `for` and `after`."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class Seen(NamedTuple):
-    """One event at one part: how far the part was before it and is after it, in the span that reaches to the event."""
+    """One event at one part: the progress of the part before and after it, in the span that ends at the event."""
 
     event: Event
     before: Measure

@@ -1,8 +1,8 @@
-"""The events that earned an achievement: so many that they alone would have earned it, at the same event.
+"""The events that earned an achievement: enough that they alone would have earned it at the same event.
 
-What lies behind the latest start is enough for most conditions, by the definition of that. A streak also needs the
-events in its units, as by the clock of now those may lie before it. Beside them stand what `for` and `tz=user` read,
-and what earned the achievements that it names. That they are enough is not believed but tried, by folding them.
+By definition, the events after the latest start are enough for most conditions. A streak also needs the events in its
+units, because on the current clock those may lie before it. The list also has the events that `for` and `tz=user`
+read, and those that earned the named achievements. The module folds the list to check that it is enough.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class Ground(NamedTuple):
-    """A grant, and what was seen on the way to it."""
+    """A grant, and the observations on the way to it."""
 
     story: Story
     grant: Grant

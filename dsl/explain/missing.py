@@ -43,7 +43,7 @@ class Closest(NamedTuple):
 
 
 class History(NamedTuple):
-    """What was seen of one part on the way."""
+    """The observations of one part on the way."""
 
     broken: Broken | None = None
     closest: Closest | None = None
@@ -51,7 +51,7 @@ class History(NamedTuple):
 
 
 class Moment(NamedTuple):
-    """When it is asked, what the fold knows then, and what was seen of each part until then."""
+    """The time of the question, the state of the fold then, and the observations of each part until then."""
 
     state: State
     now: Now

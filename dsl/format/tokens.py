@@ -42,7 +42,7 @@ class Token(NamedTuple):
 
 
 class Item:
-    """What stands between two commas, or one clause: comments before it, its nodes, and a comment behind it."""
+    """The content between two commas, or one clause: comments before it, its nodes, and a comment after it."""
 
     def __init__(self) -> None:
         self.lead: list[str] = []
@@ -55,7 +55,7 @@ class Item:
 
 
 class Group:
-    """Brackets and the items in them; `call` where they hold the arguments of an operator."""
+    """Brackets and the items in them; `call` if they hold the arguments of an operator."""
 
     def __init__(self, opening: str, *, call: bool) -> None:
         self.opening = opening
@@ -84,7 +84,7 @@ def tokens(text: str) -> list[Token]:
 
 
 class Reader:
-    """Reads items and groups from a run of tokens; `calls` holds where the names of operators begin."""
+    """Reads items and groups from a run of tokens; `calls` holds the offsets of operator names."""
 
     def __init__(self, run: Sequence[Token], calls: Collection[int]) -> None:
         self._run = run

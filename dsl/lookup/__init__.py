@@ -6,8 +6,8 @@ do.
   scan      any text to tokens
   pieces    a file, one declaration at a time
   index     names and their meanings, over all files
-  renaming  every place that a new name has to be written to
-  place     what may stand at a place: the clause, argument, field or line that is being written
-  fixes     what would mend a problem
-  memory    what progress remembers, in words
+    renaming  every place that a new name must be written to
+  place     the valid text at a place: the clause, argument, field or line that is being written
+  fixes     the fixes for a problem
+  memory    the stored progress, in words
 """

@@ -1,8 +1,7 @@
-"""What progress remembers of one subject, in words.
+"""The stored progress of one subject, in words.
 
-The bound is no part of it: a count is one number however many rules compare it with however many bounds. Only where
-something above a condition asks for its latest start (a span), single events are remembered, and then no more of
-them than the bound asks for.
+The bound is not part of it: a count is one number for any number of rules and bounds. Only if something above a
+condition needs its latest start (a span), the state holds single events, and at most as many as the bound requires.
 """
 
 from __future__ import annotations

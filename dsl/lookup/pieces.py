@@ -29,7 +29,7 @@ _WORD: Final = re.compile(r"^(?:event|traits|achievement|example)(?![a-z0-9_.])(
 
 
 class Piece:
-    """One declaration, read; `following` is the text that it was read together with."""
+    """One parsed declaration; `following` is the text that was parsed together with it."""
 
     def __init__(self, file: File, problems: list[Diagnostic], following: str) -> None:
         self.file = file
@@ -48,7 +48,7 @@ class Piece:
 
 
 class Placed(NamedTuple):
-    """A piece and the offset at which it stands in its file."""
+    """A piece and its offset in its file."""
 
     start: int
     piece: Piece

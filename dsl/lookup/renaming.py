@@ -1,7 +1,7 @@
-"""Renaming: every place that the new name has to be written to, or why it cannot be done.
+"""Renaming: every place that the new name must be written to, or the reason why it is impossible.
 
-A field that two events share by `distinct=`, a filter or a scope is renamed in both, or the rule would no longer mean
-what it means.
+A field that two events share by `distinct=`, a filter or a scope is renamed in both; otherwise the meaning of the
+rule would change.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _SCOPES: Final = ("user", "tenant")
 
 
 class Edit(NamedTuple):
-    """A stretch of a file and the text that takes its place."""
+    """A span of a file and its replacement."""
 
     source: Source
     span: Span
@@ -33,7 +33,7 @@ class Edit(NamedTuple):
 
 
 class Refused(NamedTuple):
-    """Why a name cannot be given, in words."""
+    """The reason why a name is refused, in words."""
 
     why: str
 

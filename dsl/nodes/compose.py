@@ -97,9 +97,9 @@ class Has:
 
 
 class _Span:
-    """What the spans share: the latest start that the inner condition had while the span held it.
+    """The base of all spans: the latest start that the inner condition had while the span held it.
 
-    `ticks` are event types that are moments of their own, though the inner condition does not move at them.
+    `ticks` are event types that count as moments, though the inner condition does not move at them.
     """
 
     slot = -1

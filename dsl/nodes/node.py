@@ -1,4 +1,4 @@
-"""What aggregates and conditions have in common."""
+"""The common parts of aggregates and conditions."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ BEGINNING = Position(-(2**63), "")
 
 
 class Reach(NamedTuple):
-    """What counts towards a condition in a moment: places from `floor` on, before the instant `end` (microseconds).
+    """The events that count towards a condition at a moment: positions from `floor` on, before the instant `end` (us).
 
-    It is what lies in all the spans around the condition that reach to the moment. Nothing but the begin of a streak's
-    unit lies behind a moment, as the clocks of events may differ.
+    They lie in all the spans around the condition that reach to the moment. Only the start of a streak's unit can lie
+    after a moment, because the clocks of events may differ.
     """
 
     floor: Position = BEGINNING
@@ -48,10 +48,10 @@ EVERYWHERE = Reach()
 
 
 class Measure(NamedTuple):
-    """How far a condition is: a fraction of 1 and, for an atomic condition, current and target.
+    """The progress of a condition: a fraction of 1 and, for an atomic condition, current and target.
 
-    The fraction is 1 where the condition holds, and nowhere else. So a total that lies on a bound which it must exceed
-    is as good as there, and its fraction is less.
+    The fraction is 1 exactly if the condition holds. So a total equal to a bound that it must exceed has a fraction just
+    below 1.
     """
 
     fraction: Fraction
@@ -114,7 +114,7 @@ def in_turn(steps: Sequence[Step]) -> Step:
 
 
 class Aggregate(Protocol):
-    """Something remembered, in `slot` of a state's nodes."""
+    """A stored value, in `slot` of a state's nodes."""
 
     slot: int
     types: frozenset[str]
@@ -134,7 +134,7 @@ class Aggregate(Protocol):
 
 
 class Condition(Protocol):
-    """Something asked, of the aggregates below it."""
+    """A question to the aggregates below it."""
 
     types: frozenset[str]
     """Event types at which its answer can change."""

@@ -43,8 +43,8 @@ ORDER BY member.scope, member.subject, event.occurred_at, event.event_id);
 DELETE FROM event WHERE tenant_id = $1 AND user_id = $2;
 
 -- name: erase_unlocks
--- For a granted unlock, consumers get an `erased` message, at $3 and by $4; pending announcements of it lose all
--- other data. Returns the number of unlocks.
+-- For a granted unlock, consumers get an `erased` message, at $3 and by $4; its pending corrections lose event ids and
+-- reasons. Returns the number of unlocks.
 WITH gone AS (
     DELETE FROM unlock WHERE tenant_id = $1 AND scope = 'user' AND subject = $2 RETURNING *
 ), waiting AS (

@@ -112,11 +112,11 @@ def test_check_as_json(shell: Shell) -> None:
     assert all(problem["code"].startswith("ACH") and problem["message"] for problem in problems)
 
 
-def test_check_is_content_with_good_rules(shell: Shell) -> None:
+def test_check_accepts_good_rules(shell: Shell) -> None:
     assert shell.ach("check", RULES).code == 0
 
 
-def test_no_utf8_is_told(shell: Shell) -> None:
+def test_text_that_is_not_utf8_is_reported(shell: Shell) -> None:
     (shell.folder / "rules.ach").write_bytes(b"event a {}\n\xff\xfe")
     ran = shell.ach("check", "rules.ach")
     assert ran.code == 1
