@@ -50,7 +50,7 @@ EVERYWHERE = Reach()
 class Measure(NamedTuple):
     """The progress of a condition: a fraction of 1 and, for an atomic condition, current and target.
 
-    The fraction is 1 exactly if the condition holds. So a total equal to a bound that it must exceed has a fraction just
+    The fraction is 1 exactly if the condition holds. A total equal to a bound that it must exceed has a fraction just
     below 1.
     """
 

@@ -1,8 +1,8 @@
 """Examples in rule files, run: the tests that live beside the rules they test.
 
 Each example's events are folded in canonical order, and what is expected is compared with what came out. Then the same
-events are fed shuffled, doubled and cut into batches, through the incremental way a worker takes (step what is later,
-fold again what is late), and the outcome must not change.
+events are fed shuffled, duplicated and split into batches, through the incremental way a worker takes (step what is
+later, fold again what is late), and the outcome must not change.
 """
 
 from __future__ import annotations

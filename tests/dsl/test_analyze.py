@@ -1,7 +1,7 @@
-"""Final or contestable: every reason to call an achievement contestable is shown with the late event that proves it.
+"""Final or contestable: each reason for a contestable achievement has a late event that proves it.
 
 In each case `x` is contestable for one kind of reason, and the last event of the stream arrives late and
-takes back what was granted.
+takes a grant back.
 """
 
 from __future__ import annotations

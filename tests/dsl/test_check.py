@@ -1,4 +1,4 @@
-"""What the checker hands on, and that no rule set takes it long or makes it stumble."""
+"""The checker's result, and that no rule set makes it slow or crash."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is listed as having earned an achievement: no more than it takes, and no less."""
+"""The list of events that earned an achievement: exactly the events it needs."""
 
 from __future__ import annotations
 

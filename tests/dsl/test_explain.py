@@ -1,6 +1,6 @@
 """Explanations: golden texts of examples, the stable shape, and wrong questions.
 
-`ACH_GOLDEN=write` writes what comes out instead of comparing it; read the difference.
+`ACH_GOLDEN=write` writes the output instead of comparing it; review the difference.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Rule sets with the problems that they must bring on, each on its line.
+"""Rule sets with their expected problems, each on its line.
 
 A file is cut at lines of `---`. `### CODE words` at the end of a line expects a problem there whose message or hint has
 these words, `##^ CODE words` one in the line above, `##^^` two lines above; `### other words` expect nothing.

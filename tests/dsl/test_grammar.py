@@ -1,4 +1,4 @@
-"""The grammar has no conflicts and no terminals that collide, and every keyword is a name."""
+"""The grammar has no conflicts and no colliding terminals, and every keyword is a name."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Text made to hurt: whatever the bytes, `ach check` tells problems, with a place each, and soon.
+"""Hostile text: for any bytes, `ach check` reports problems with their places, and quickly.
 
-What is measured is processor time, so that a busy machine fails no test.
+The tests measure processor time, so that they do not fail on a busy machine.
 """
 
 from __future__ import annotations

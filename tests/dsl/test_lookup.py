@@ -1,4 +1,4 @@
-"""What editors ask of rule files, without an editor; tests/acceptance/test_lsp.py asks through one."""
+"""The queries of editors on rule files, without an editor; tests/acceptance/test_lsp.py uses one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What counts in a moment: `unless` at the begin of a unit, totals of nothing, and now for a team."""
+"""Moments: `unless` at the start of a unit, empty totals, and "now" for a team."""
 
 from __future__ import annotations
 

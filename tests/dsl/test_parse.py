@@ -1,4 +1,4 @@
-"""What the parser makes of good text, of bad text, and of text made to hurt it."""
+"""The parser on good text, bad text and hostile text."""
 
 from __future__ import annotations
 

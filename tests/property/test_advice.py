@@ -1,6 +1,6 @@
 """Advice is true: a part that is reported as idle can be left out, and nothing changes.
 
-Parts and filters are left out where the advice says so; the same must be earned.
+The test removes parts and filters as the advice says; the unlocks must stay the same.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Earning, progress and explanations agree, at whatever moment they are asked, and what is listed is enough."""
+"""Earning, progress and explanations agree at every moment, and the listed events are enough."""
 
 from __future__ import annotations
 

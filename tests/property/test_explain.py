@@ -1,4 +1,4 @@
-"""Explanations of whatever rules and streams the strategies draw: they never fail, and say what the fold says."""
+"""Explanations of random rules and streams: they never fail, and agree with the fold."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""*Final* is a promise: no event that arrives late takes back a grant of an achievement that the analysis calls final.
+"""*Final* is a guarantee: no late event takes back a grant of an achievement that the analysis calls final.
 
-Files and streams are drawn, the events arrive in some order, and after every event the grants made so far are
-compared with those that are still supported.
+Files and streams are random, the events arrive in some order, and after every event the test compares the grants so
+far with the supported ones.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The compiled fold against the slow reference: the same unlocks and progress, however the events arrive.
+"""The compiled fold against the slow reference: the same unlocks and progress in every arrival order.
 
-`ACH_EXAMPLES` asks for more examples than the quick run draws.
+`ACH_EXAMPLES` sets the number of examples.
 """
 
 from __future__ import annotations

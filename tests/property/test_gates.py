@@ -1,6 +1,6 @@
-"""Judges behind the gates of their aggregates grant what they grant one by one, at every event.
+"""Judges behind the gates of their aggregates grant the same as judges without gates, at every event.
 
-A watched plan has no gates: its judges are asked in order, at every event that they hear.
+A watched plan has no gates: its judges run in order, at every event that they hear.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Keys: no two values share one, whatever producers send, and equal values always do.
+"""Keys: different values never share a key, for any input, and equal values always do.
 
-What is drawn knows how the keys are made: it holds their prefixes, their separators, the hashes of other values, and
-the keys of keys. `ACH_EXAMPLES` asks for more examples than the quick run draws.
+The random values target the format of the keys: they contain prefixes, separators, the hashes of other values, and
+the keys of keys. `ACH_EXAMPLES` sets the number of examples.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""A late event that is absorbed leaves what folding all events in order would have left, and moves no grant.
+"""An absorbed late event leaves the same state as folding all events in order, and moves no grant.
 
-Events arrive in drawn orders, mostly in their own. What is late is absorbed where that is possible, and folded anew is
-only where it is not; after every event grants and progress are compared with those of all events in order.
-`ACH_EXAMPLES` asks for more examples than the quick run draws.
+Events arrive in random orders, mostly in their own. The test absorbs a late event if possible, and folds again only
+if not; after every event it compares grants and progress with those of all events in order. `ACH_EXAMPLES` sets the
+number of examples.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the checker calls impossible never happens, whatever the events."""
+"""Conditions that the checker calls impossible never hold, on any events."""
 
 from __future__ import annotations
 

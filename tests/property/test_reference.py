@@ -1,6 +1,6 @@
-"""Cases computed by hand from the words of the language, one row of its tables after the other.
+"""Cases computed manually from the language reference, one row of its tables after the other.
 
-The reference is the judge of the engine; these are the judges of the reference. `earned` gives the id of the
+The reference checks the engine; these cases check the reference. `earned` gives the id of the
 event that earns a condition, `start` its latest start on all the events, `unlocked` all that a text grants.
 """
 

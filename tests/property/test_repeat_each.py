@@ -1,4 +1,4 @@
-"""`repeat each` alone takes nothing back: where its condition is final, so is every one of its occurrences.
+"""`repeat each` alone takes nothing back: if its condition is final, so are all its occurrences.
 
 The list of language.md names `repeat each` as contestable, its definition of *final* does not make it so, and
 docs/decisions/0002-meaning.md has the proof. Here is the search for what would prove it wrong: small streams in which

@@ -1,4 +1,4 @@
-"""Rules that change: rule files with other contracts, and with more or fewer achievements and versions than before."""
+"""Changing rules: rule files with other contracts, and with more or fewer achievements and versions than before."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a subject earns: the paragraphs on earning, effective spans, `repeat` and scopes."""
+"""The unlocks of a subject: the paragraphs on earning, effective spans, `repeat` and scopes."""
 
 from __future__ import annotations
 

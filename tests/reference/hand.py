@@ -1,4 +1,4 @@
-"""Shorthand for hand-computed cases: a small contract, events in one line each, and what came of them."""
+"""Shorthand for manually computed cases: a small contract, events in one line each, and their results."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """Latest starts: the table of conditions and the table of modifiers, from scratch at every prefix.
 
-`_table` is the first, `_modified` the second. What is remembered is remembered only to be looked up again
-(`View.memo`), never to be carried on.
+`_table` is the first, `_modified` the second. `View.memo` is only a cache; nothing carries over between prefixes.
 """
 
 from __future__ import annotations

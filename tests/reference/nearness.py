@@ -1,7 +1,8 @@
-"""How far a subject is: the paragraph on progress.
+"""The progress of a subject: the paragraph on progress.
 
-Asked between events, it is as at an event that matches nothing. Of what holds then, with its latest start in every
-window around it, progress is full; else a condition counts what could be part of that start: places in those windows.
+Between events, it is the progress at an event that matches nothing. If a condition holds then, with its latest start
+in every window around it, its progress is full. Otherwise the condition counts the positions in those windows, which
+could be part of that start.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Rule files as text, and event streams that run into their edges.
+"""Rule files as text, and event streams that hit their edge cases.
 
 Everything is drawn around one *anchor*: an instant at which a week, a month, a year or a clock turns. Versions
 begin there, windows have the lengths that the gaps between events have (give or take a microsecond), and the zones

@@ -1,4 +1,4 @@
-"""The subjects of a stream and what each of them has lived through, in canonical order (§2, §4)."""
+"""The subjects of a stream and the history of each, in canonical order (§2, §4)."""
 
 from __future__ import annotations
 
