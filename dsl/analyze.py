@@ -71,7 +71,7 @@ class Verdict(msgspec.Struct, frozen=True):
 
     @property
     def final(self) -> bool:
-        """Return whether a grant, once made, stays right whatever arrives late."""
+        """Return whether late events can never invalidate a grant."""
         return not self.reasons
 
 

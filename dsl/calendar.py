@@ -157,7 +157,7 @@ def stretch(unit: Unit, at: int, wall: Wall) -> tuple[int, int]:
         return _turn(end, at, shows), at + following - local_at(wall, at)
     if again is None or shows(again - 1):
         return begin, end
-    # The clock was set back just behind the begin of the unit, so that it begins twice.
+    # The clock was set back just behind the start of the unit, so that it begins twice.
     return (again, end) if at >= again else (begin, _turn(again - 1, at, shows) + 1)
 
 

@@ -104,7 +104,7 @@ class FixedClock:
 
 
 class EventClock:
-    """The offset written in each event. Between events, and for the begin of a unit, it is UTC."""
+    """The offset written in each event. Between events, and for the start of a unit, it is UTC."""
 
     fixed = False
     key = "event"

@@ -328,7 +328,7 @@ class _Wiring:
                 self.wired.add(id(operation))
 
     def steps(self) -> Iterator[Step]:
-        """Yield what is left in order, with all else behind it."""
+        """Yield the remaining operations in order, and all others after them."""
         for operation in self.operations:
             if id(operation) not in self.wired:
                 yield self._step(operation)

@@ -228,7 +228,7 @@ def _sequence(memory: Memory, tree: Sequence, context: Context, clock: Clock) ->
 
 
 def _fused(memory: Memory, tree: Condition, context: Context) -> Made | None:
-    """Build a count or sum with one `per` of a fixed zone, or one `unless`; None where it is something else.
+    """Build a count or sum with one `per` of a fixed zone, or one `unless`; None for anything else.
 
     Of a unit whose label may come back, what was counted before is not forgotten: such a zone takes positions.
     """

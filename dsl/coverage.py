@@ -152,7 +152,7 @@ class Coverage:
                         looker.left_out(line)
 
     def covered(self) -> list[Covered]:
-        """Return what was covered of each achievement, in the order of their names."""
+        """Return the coverage of each achievement, in the order of their names."""
         grouped: defaultdict[str, list[Decision]] = defaultdict(list)
         for decision in self._decisions.values():
             grouped[decision.achievement].append(decision)

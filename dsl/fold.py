@@ -83,7 +83,7 @@ def walk(plan: Plan, state: State, events: Iterable[Event]) -> list[Grant]:
 def absorb(plan: Plan, state: State, events: Iterable[Event]) -> bool:
     """Add late events to the state in place if they provably move no grant; return whether that was possible.
 
-    The events must lie before `state.mark` in canonical order, and are taken in the order given. Where all are taken,
+    The events must lie before `state.mark` in canonical order, and are added in the given order. If all are added,
     the state equals one that was folded from all events in order, and the same grants were earned
     before. Otherwise the state is as it was, and the subject has to be folded anew.
     """
@@ -108,7 +108,7 @@ def _absorb(plan: Plan, state: State, event: Event, taken: list[Undo]) -> bool:
 
 
 def _taken_back(state: State, taken: list[Undo]) -> bool:
-    """Undo, last first, what was taken; return False."""
+    """Undo the added events, last first; return False."""
     for undo in reversed(taken):
         undo(state)
     return False

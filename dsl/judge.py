@@ -109,7 +109,7 @@ class Judge:
 
     @property
     def _remembered(self) -> str:
-        """Return what a state remembers of what was earned: one occurrence, or those of all hours that may come back.
+        """Return the earned occurrences in a state: one, or those of all hours that may come back.
 
         This applies only to the hours of events: older states dropped some of them, so they are folded again.
         """
@@ -142,7 +142,7 @@ class Judge:
         return judge
 
     def _once(self, low: int, high: int, settle: int) -> Step:
-        """Return the judgement of what is earned once: most events end at its first line."""
+        """Return the judgement of an achievement that is earned once: most events end at its first line."""
         slot, name, version, tier = self.ruling.slot, self.version.name.text, self.version.version, self.ruling.tier
         holds = asker(self.built.node)
 
@@ -176,7 +176,7 @@ class Judge:
     def late(self) -> LateJudgement | None:
         """Return a test whether late events move no grant of this version, None if unknown.
 
-        What was earned before the event stays earned there. What is not earned was never earned at any moment if its
+        An achievement earned before the event stays earned there. An unearned one was never earned at any moment if its
         condition does not hold by now, and one that holds goes on holding; nor if what it comes `after` is not earned
         by now.
         """

@@ -169,9 +169,9 @@ class Memory:
         self.hears: dict[str, frozenset[str]] = {}
 
     def share(self, key: str, context: Context, make: Callable[[], A]) -> A:
-        """Return the aggregate that is known under a key, made now where it is not yet.
+        """Return the aggregate of a key, created on first use.
 
-        A key starts with the kind of its aggregate, so what is found has the type of what would be made.
+        A key starts with the kind of its aggregate, so the type always matches.
         """
         full = context.prefix() + key
         entry = self.entries.get(full)

@@ -71,7 +71,7 @@ class _Number(str):
 def instant(text: str) -> tuple[int, int] | None:
     """Return (microseconds UTC since the epoch, offset as written in seconds) of an RFC 3339 instant, or None.
 
-    What is finer than a microsecond is cut off. A leap second is the first second of the next minute.
+    Digits beyond the microsecond are cut off. A leap second is the first second of the next minute.
     """
     if not is_usual(text) or text[11:13] == "24":
         return _any_instant(text)

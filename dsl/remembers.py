@@ -222,7 +222,7 @@ def _size(rules: Rules, aggregate: Aggregate) -> Size:
 
 
 def _by_bound(aggregate: Distinct | RecentEvents | RecentDistinct) -> Size:
-    """Return the size of what is remembered up to the highest bound that asks."""
+    """Return the size of the state up to the highest bound."""
     cap = int(aggregate.cap)
     if isinstance(aggregate, RecentEvents):
         return Size(cap * POSITION_BYTES, bounded=True, by=f"the bound: {_several(cap, 'event')}")
@@ -241,7 +241,7 @@ def _by_time(horizon: int | None, what: str, unbounded: str) -> Size:
 
 
 def _whole(rules: Rules, types: frozenset[str], field: str) -> bool:
-    """Return whether a field is a whole number wherever it is summed up."""
+    """Return whether a field is a whole number in every event of a sum."""
     fields = [rules.events[name].fields.get(field) for name in types if name in rules.events]
     return all(each is not None and each.type is FieldType.INT for each in fields)
 

@@ -78,7 +78,7 @@ class Probe:
         return (start is None or event.at >= start) and (end is None or event.at < end)
 
     def stopped_by(self, state: State, event: Event) -> bool:
-        """Return whether an event is one that starts the part afresh."""
+        """Return whether an event resets the part."""
         if event.type not in self.stops or not self.sees(event):
             return False
         test = self.stops[event.type]
@@ -89,7 +89,7 @@ class Probe:
         return start_at(self.node, state, now) if self.tracked else None
 
     def reach(self, state: State, now: Now, outer: Reach = EVERYWHERE) -> Reach:
-        """Return what counts towards the bare part: what lies in its spans that reach to the moment, and in `outer`."""
+        """Return the reach of the bare part: its spans that end at the moment, intersected with `outer`."""
         for span in self.spans:
             outer = outer.meet(span.reach(state, now))
         return outer
@@ -99,7 +99,7 @@ class Probe:
         return reach.has(self.start(state, now)) if self.tracked else holds_at(self.node, state, now)
 
     def measure(self, state: State, now: Now, reach: Reach = EVERYWHERE) -> Measure:
-        """Return how far the part is in a moment, of what lies within reach."""
+        """Return the progress of the part at a moment, within reach."""
         return self.node.measure(state, now, reach)
 
 

@@ -41,6 +41,6 @@ def _reason(book: Rulebook, found: dict[tuple[str, int], Verdict], version: Achi
 
 
 def _waits(found: dict[tuple[str, int], Verdict], versions: Sequence[Achievement]) -> bool:
-    """Return whether an achievement is contestable, and waits wherever it is."""
+    """Return whether an achievement is contestable, and all its contestable versions have `settle`."""
     shaky = [version for version in versions if not found[version.name.text, version.version].final]
     return bool(shaky) and all(version.settle is not None for version in shaky)

@@ -122,7 +122,7 @@ class _Maker:
         raise _GivenUp
 
     def _filled(self, event: str, values: dict[str, Value | None]) -> dict[str, Value]:
-        """Return the fields of an event: what was found, and something for each other one that is required."""
+        """Return the fields of an event: the values found, and a value for each other required field."""
         fields = {name: value for name, value in values.items() if value is not None and not name.startswith("at.")}
         for field in self._book.rules.events[event].fields.values():
             if field.name not in values and not field.optional:

@@ -110,7 +110,7 @@ def check_streak(node: Streak, unit: Unit | None, report: Report) -> None:
 
 
 def streak_least(node: Streak, unit: Unit) -> int:
-    """Return a time (microseconds) shorter than any such streak, from the begin of its first unit to its last event."""
+    """Return a time (microseconds) shorter than any such streak, from the start of its first unit to its last event."""
     fixed = node.mods.tz is None or node.mods.tz.kind == "iana"
     length = (_smallest(node.cmp) - 1) * SHORTEST[unit]
     return max(0, length if fixed else length - MAX_DRIFT)

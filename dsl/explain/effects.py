@@ -51,7 +51,7 @@ def did(path: str, probe: Probe, seen: Seen, state: State) -> Iterator[Did]:
 
 
 def matches(probe: Probe, state: State, event: Event) -> bool:
-    """Return whether a part counts an event, at whatever step."""
+    """Return whether a part counts an event, at any step."""
     field = field_of(probe.tree)
     if not probe.sees(event) or (field is not None and event.fields.get(field) is None):
         return False

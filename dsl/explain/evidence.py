@@ -38,7 +38,7 @@ class Ground(NamedTuple):
 
 
 def evidence(story: Story, grant: Grant, recorder: Recorder, firsts: dict[Title, Grant]) -> list[Noted]:
-    """Return the events that earned a grant, in canonical order, from what was seen on the way to it.
+    """Return the events that earned a grant, in canonical order, from the observations on the way to it.
 
     `firsts` has the first grant of every achievement and tier up to there.
     """
@@ -63,7 +63,7 @@ def place_of(grant: Grant) -> Position:
 
 
 def _behind_the_start(noted: Noted, recorder: Recorder) -> bool:
-    """Choose what lies behind the latest start, and what fell in a unit of a streak that holds."""
+    """Choose the events after the latest start, and those in a unit of a streak that holds."""
     if recorder.since is None or noted.position >= recorder.since:
         return True
     first = recorder.first
@@ -86,7 +86,7 @@ def _anything(noted: Noted, recorder: Recorder) -> bool:
 
 
 def _together(grounds: Sequence[Ground], choice: Choice, until: Sequence[Event]) -> list[Noted]:
-    """Bring into order what is chosen of each ground, and the traits that they read."""
+    """Sort the chosen events of each ground, and the traits that they read."""
     found: dict[str, Noted] = {}
     for story, grant, recorder in grounds:
         chosen = [each for each in recorder.noted if choice(each, recorder)]

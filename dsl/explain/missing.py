@@ -58,12 +58,12 @@ class Moment(NamedTuple):
     histories: dict[int, History]
 
     def history(self, probe: Probe) -> History:
-        """Return what was seen of a part."""
+        """Return the observations of a part."""
         return self.histories.get(id(probe), History())
 
 
 def missing(probe: Probe, moment: Moment, reach: Reach) -> list[str]:
-    """Return what a part, which does not hold, lacks to hold on what lies within reach."""
+    """Return the missing steps for a part that does not hold to hold on the events within reach."""
     inner = probe.reach(moment.state, moment.now, reach)
     steps = list(_steps(probe, moment, inner))
     return [*steps, *_spans(probe, moment, inner)] or [words.condition(probe.tree)]

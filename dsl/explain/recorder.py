@@ -87,7 +87,7 @@ class Recorder:
         watch.look = self.look
 
     def afresh(self) -> None:
-        """Forget what was noted: the next one of `repeat each` begins."""
+        """Drop the notes: the next occurrence of `repeat each` starts."""
         self.noted = []
         self._courses.clear()
 
@@ -161,7 +161,7 @@ class Recorder:
     # -- where it stands --
 
     def concerned(self, state: State) -> list[Noted]:
-        """Return what was noted of an occurrence that is not earned, at the instant aimed at."""
+        """Return the notes of an occurrence that is not earned, at the requested instant."""
         floor, now = self._floor, Now(self.aim.now)
         if self.aim.event is None:
             floor = self._reach(state, now).floor if self._unit(state, now) == self.aim.unit else NOWHERE.floor
@@ -184,7 +184,7 @@ class Recorder:
         return None if unit is None or clock is None else unit_now(clock, state, now, unit)
 
     def _reach(self, state: State, now: Now) -> Reach:
-        """Return what counts: under `repeat every` what lies in the unit of a moment, else everything."""
+        """Return the reach: under `repeat every` the unit of a moment, otherwise everything."""
         unit, clock = self.judge.built.unit, self.judge.built.clock
         return EVERYWHERE if unit is None or clock is None else reach_of(clock, state, now, unit)
 
@@ -266,7 +266,7 @@ def _types(probe: Probe) -> frozenset[str]:
 
 
 def _nearer(history: History, probe: Probe, state: State, event: Event) -> History:
-    """Return what was seen of a part, with the shortest span so far in which it came together too slowly."""
+    """Return the observations of a part, with the shortest span so far that was too long."""
     window = probe.tree.mods.within
     start = None if probe.loose is None or event.type not in probe.loose.types else probe.loose.start(state)
     if window is None or start is None:

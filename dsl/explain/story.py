@@ -82,7 +82,7 @@ class Story:
         self.watches: list[Watch] = [watch for watch in self.watched.watches if watch.judge.ruling is self.ruling]
 
     def known(self, now: int) -> Known:
-        """Fold everything: what was earned by `now`, and which event was the last in each unit of `repeat every`."""
+        """Fold everything: the grants by `now`, and the last event in each unit of `repeat every`."""
         last: dict[int, Event] = {}
         for watch in self.watches:
             watch.look = _calendar(watch, last)
@@ -137,7 +137,7 @@ class Story:
     def earns(self, events: Sequence[Event], grant: Grant) -> bool:
         """Return whether some events alone earn a grant, at the same event.
 
-        Of `repeat each` its number is another, as what was earned before is not among them.
+        For `repeat each`, its number differs, because earlier occurrences are not among them.
         """
         found = [each for each in self.fold(events).grants if self.repeats_each or each.occurrence == grant.occurrence]
         return bool(found) and (grant in found or found[0]._replace(occurrence=grant.occurrence) == grant)

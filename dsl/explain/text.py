@@ -109,5 +109,5 @@ def _box(*, holds: bool) -> str:
 
 
 def _instant(text: str) -> str:
-    """Return an instant without a fraction that is zero."""
+    """Return an instant without a zero fraction."""
     return text.replace(".000000Z", "Z")

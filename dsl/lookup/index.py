@@ -253,7 +253,7 @@ class _Finder:
 
 
 def _refs(predicate: Predicate) -> Iterator[Ref]:
-    """Yield every field or trait that a predicate asks for; what is built in has no declaration."""
+    """Yield every field or trait that a predicate uses; built-ins have no declaration."""
     match predicate:
         case Not(part=part):
             yield from _refs(part)

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from dsl.syntax import Achievement, Condition, Zone
 
 _OWN = "this achievement's own, since `repeat each` resets it"
-_SHARED = "shared by every rule that counts the same, whatever its bound"
-_SPANNED = "shared by every rule that counts the same, as far as the highest bound reaches"
+_SHARED = "shared by all rules with the same count, for any bound"
+_SPANNED = "shared by all rules with the same count, up to the highest bound"
 
 
 def remembered(node: Achievement, when: Condition) -> list[str]:
@@ -55,9 +55,9 @@ def _of(node: Condition, own: str, *, spanned: bool) -> Iterator[str]:
             yield f"the runs of active {node.unit.text}s with {words.pattern(node.event)}: {own}"
         case Sequence(steps=steps):
             each = "" if node.by is None else f" for each {node.by.text}"
-            yield f"how far the {len(steps)} steps have come{each}: {own}"
+            yield f"the progress of the {len(steps)} steps{each}: {own}"
         case Unlocked():
-            yield f"nothing of its own; the grant of {words.target_name(node)} is remembered anyway"
+            yield f"no state of its own; the grant of {words.target_name(node)} is stored anyway"
 
 
 def _number_only(node: Count | Sum) -> bool:
@@ -74,7 +74,7 @@ def _total(node: Count | Sum) -> str:
         return f"one number, the total {node.of.text} of {events}"
     if node.distinct is not None:
         return f"the different values of {node.distinct.text} in {events}, up to the highest bound"
-    return f"one number, how many {events} there were"
+    return f"one number, the count of {events}"
 
 
 def _since(node: Count | Sum) -> str:

@@ -140,7 +140,7 @@ class _Span:
         return holds
 
     def reach(self, state: State, now: Now) -> Reach:
-        """Return what lies in the span that reaches to a moment."""
+        """Return the reach of the span that ends at a moment."""
         raise NotImplementedError
 
     def admits(self, state: State, now: Now, start: Position) -> bool:
@@ -158,7 +158,7 @@ class _Span:
         return start
 
     def measure(self, state: State, now: Now, reach: Reach) -> Measure:
-        """See `Condition`: full once it held, else of what lies in the span that reaches to the moment."""
+        """See `Condition`: full once it held, otherwise the progress in the span that ends at the moment."""
         inner = self.inner.measure(state, now, reach.meet(self.reach(state, now)))
         if not reach.has(self.start_at(state, now)):
             return inner
@@ -299,7 +299,7 @@ class Unless(_Span):
         return node.last if isinstance(node, Since) else None
 
     def reach(self, state: State, now: Now) -> Reach:
-        """See `_Span`: whatever lies behind the last E."""
+        """See `_Span`: everything after the last E."""
         del now
         last = self._last(state)
         return Reach(BEGINNING if last is None else Position(last.at, last.id + "\x00"))
@@ -312,7 +312,7 @@ class Unless(_Span):
 
 
 def reach_of(clock: Clock, state: State, now: Now, unit: Unit) -> Reach:
-    """Return what lies in the calendar unit of a moment."""
+    """Return the reach of the calendar unit of a moment."""
     begin, end = stretch_now(clock, state, now, unit)
     return Reach(Position(begin, ""), end)
 

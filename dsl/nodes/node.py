@@ -40,7 +40,7 @@ class Reach(NamedTuple):
         return place is not None and place >= self.floor and place.at < self.end
 
     def meet(self, other: Reach) -> Reach:
-        """Return what lies inside of both."""
+        """Return the intersection of both."""
         return Reach(max(self.floor, other.floor), min(self.end, other.end))
 
 
@@ -121,7 +121,7 @@ class Aggregate(Protocol):
     """Event types that step it."""
 
     def key(self) -> str:
-        """Return the canonical form of what is remembered; final once the whole plan is built."""
+        """Return the canonical form of the state; final once the whole plan is built."""
         ...
 
     def stepper(self, event_type: str) -> Step:
@@ -148,5 +148,5 @@ class Condition(Protocol):
         ...
 
     def measure(self, state: State, now: Now, reach: Reach) -> Measure:
-        """Return the progress in a moment, of what lies within reach: full where the latest start does."""
+        """Return the progress at a moment within reach: full if the latest start is within reach."""
         ...

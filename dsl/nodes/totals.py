@@ -225,7 +225,7 @@ class SinceTotal(Total):
         return step
 
     def late(self, event_type: str) -> LateStep | None:
-        """See `Aggregate`: what came between it and the next one that starts afresh is not known."""
+        """See `Aggregate`: the events between it and the next reset are unknown."""
         del event_type
         return None
 
@@ -416,7 +416,7 @@ class SinceDistinct(Distinct):
         return step
 
     def late(self, event_type: str) -> LateStep | None:
-        """See `Aggregate`: what came between it and the next one that starts afresh is not known."""
+        """See `Aggregate`: the events between it and the next reset are unknown."""
         del event_type
         return None
 

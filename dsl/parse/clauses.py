@@ -23,7 +23,7 @@ _LONGEST: Final = 20_000
 
 
 class Faulty(NamedTuple):
-    """A clause that cannot be read, and the begin of the declaration that it belongs to."""
+    """A clause that cannot be read, and the start of the declaration that it belongs to."""
 
     declaration: int
     start: int

@@ -162,7 +162,7 @@ class _Proof:
                 return False
 
     def _counted(self, one: Condition, two: Count | Extreme, *, strong: bool) -> bool:
-        """Return whether enough events that `two` counts lie in whatever makes `one` hold."""
+        """Return whether every set of events that makes `one` hold has enough events that `two` counts."""
         if isinstance(two, Count) and two.distinct is not None:
             return (
                 isinstance(one, Count)
@@ -177,7 +177,7 @@ class _Proof:
         return self._number(one, two) >= need
 
     def _number(self, one: Condition, two: Count | Extreme) -> int:
-        """Return how many events that `two` counts are sure to lie in whatever makes `one` hold."""
+        """Return the number of events that `two` counts in every set of events that makes `one` hold."""
         match one:
             case Count():
                 return at_least(one.cmp) if self._matches(one.event, one, two) else 0

@@ -38,7 +38,7 @@ class Domain(msgspec.Struct, frozen=True):
 
 
 def of_field(field: Field, *, absent: bool = False) -> Domain:
-    """Return the domain of a payload field; `absent` says that it may be absent whatever is declared."""
+    """Return the domain of a payload field; with `absent`, it may be absent regardless of its declaration."""
     return Domain(field.type, field.name, field.low, field.optional or absent)
 
 

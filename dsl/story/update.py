@@ -35,7 +35,7 @@ class Correction(NamedTuple):
 
 
 def corrections(program: Program, verdict: Verdict) -> list[Correction]:
-    """Return what has to change so that an example expects what came out; nothing where its events are at fault."""
+    """Return the changes that make an example expect the actual result; none if its events are invalid."""
     if any(failure.line is None for failure in verdict.failures):
         return []
     outcome = run(program, verdict.events)
@@ -118,7 +118,7 @@ def _earned(unlock: Unlock) -> str:
 
 
 def _instant(text: str) -> str:
-    """Return an instant without a fraction that is zero."""
+    """Return an instant without a zero fraction."""
     whole, _, fraction = text.removesuffix("Z").partition(".")
     kept = fraction.rstrip("0")
     return f"{whole}.{kept}Z" if kept else f"{whole}Z"

@@ -259,7 +259,7 @@ def test_an_operator_says_what_it_asks_for_and_what_is_remembered(desk: Desk) ->
     text = hovered(document, "co|unt(event=lesson.completed, distinct=lesson_id")
     assert "10 different lesson_id of lesson.completed" in text
     assert "Contestable" in text
-    assert "`for` looks at traits" in text
+    assert "`for` reads traits" in text
     assert "different values of lesson_id" in text
 
 

@@ -178,7 +178,7 @@ def _unlock_id(parts: list[str]) -> object:
 
 
 def _recut(parts: list[str], at: int, by: int) -> list[str]:
-    """Move the end of one part to the begin of the next."""
+    """Move the end of one part to the start of the next."""
     one, two = parts[at], parts[at + 1]
     return [*parts[:at], one[: len(one) - by], one[len(one) - by :] + two, *parts[at + 2 :]]
 

@@ -294,7 +294,7 @@ def best_of_steps(condition: syntax.Sequence, prefix: Prefix) -> dict[Value | No
 
 
 def _streak(condition: syntax.Streak, prefix: Prefix) -> Position | None:
-    """Of the latest run that is long enough: the begin of the unit that is n-th from its end."""
+    """Of the latest run that is long enough: the start of the unit that is n-th from its end."""
     needed = least_number(condition.cmp)
     long_enough = [run for run in runs_of(condition, prefix) if len(run) >= needed]
     clock = prefix.view.timeline.clock_of_all(condition.mods.tz, prefix.last)

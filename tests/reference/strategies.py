@@ -221,7 +221,7 @@ def conditions(draw: DrawFn, where: Where, depth: int = 2) -> str:
     chosen = draw(st.sampled_from(choices))
     spanned = not only_unless if chosen is _sums else bool(mods)  # a signed sum may have an `unless` of its own
     head = draw(chosen(where._replace(spanned=where.spanned or spanned), depth))
-    if head.startswith("streak("):  # it has a unit of its own, and reaches back to the begin of one
+    if head.startswith("streak("):  # it has a unit of its own, and reaches back to the start of one
         mods = [mod for mod in mods if not mod.startswith(("per=", "within="))]
         if within:
             mods.append(f"within={draw(_streak_spans(head))}")

@@ -81,7 +81,7 @@ def label(unit: str, at: int, clock: Clock) -> str:
 
 
 def _first_shown(unit: str, number: int) -> datetime:
-    """Return what a clock shows at the begin of a unit, if it does not jump there."""
+    """Return what a clock shows at the start of a unit, if it does not jump there."""
     match unit:
         case "hour":
             return datetime.combine(date.fromordinal(number // 24), datetime.min.time()).replace(hour=number % 24)

@@ -75,7 +75,7 @@ example "nothing happens for an hour" {
 }
 """
     ran = _test(tmp_path, text)
-    assert "=      got: it is earned and waits for its `settle`: no event here is late enough" in ran.stdout
+    assert "=      got: it is earned but waits for its `settle`: add a later event" in ran.stdout
     assert "announced from 2026-04-13T10:00:00Z on" in ran.stdout
 
 
