@@ -64,7 +64,7 @@ class Dispatch(msgspec.Struct, frozen=True):
     once: Once | None
     traits: tuple[str, ...]
     late: Late | None
-    """What takes a late event of the type, None where the subject has to be folded anew."""
+    """The operations of a late event of the type, None if the subject must be folded again."""
 
 
 class Plan:
@@ -189,7 +189,7 @@ class _PlanBuilder:
                 if self.watching is not None:
                     watches.append(self.watching(self.memory, judge, when))
                 judges.append(judge)
-        # Behind the aggregates of all versions: what `repeat each` makes start afresh must have taken the event before.
+        # After the aggregates of all versions: those that `repeat each` resets must take the event first.
         self.memory.order.extend([*watches, *judges])
         self.judges.extend(judges)
         self.memory.slots[name] = {tier: ruling.slot for tier, ruling in tiers.items()}
@@ -216,7 +216,7 @@ class _PlanBuilder:
         return judge
 
     def _heard(self, version: Achievement) -> frozenset[str]:
-        """Return the event types at which a version can be earned: those of all its tiers, whichever is judged."""
+        """Return the event types at which a version can be earned: those of all its tiers."""
         types = frozenset[str]().union(*(named_types(when) for _, when in tier_conditions(version)))
         types |= types.union(*(self.memory.hears[other] for other in references(version)))
         return types if version.where is None else types | frozenset(self.rules.trait_events)

@@ -101,7 +101,7 @@ def condition(memory: Memory, tree: Condition, context: Context) -> Made:
 def _spans(memory: Memory, made: Made, tree: Condition, context: Context, clock: Clock) -> Made:
     node, key, mods = made.node, made.key, tree.mods
     # What was unlocked is a fact also for a span that has forgotten it (`repeat each`) or did not see its event
-    # (`active`, `fresh`): such a span takes it up at the very next moment, whatever event that is.
+    # (`active`, `fresh`): such a span takes it up at the very next moment, at any event.
     partial = bool(context.owner) or context.seen != Seen()
     ticks = memory.all_types if partial and asks_unlocks(tree) else frozenset[str]()
     if mods.within is not None:
@@ -182,7 +182,7 @@ def _sum(memory: Memory, tree: Sum, context: Context, clock: Clock) -> Made:
     name = _name(tree, clock)
     key, bound = name + _bound_key(tree), _bound(memory, tree)
     if context.tracked:
-        # States once rounded decimals in a window to 28 digits; they are folded anew.
+        # States once rounded decimals in a window to 28 digits; they are folded again.
         recent = f"recent {name}" if bound.integral else f"recent exact {name}"
         amounts = memory.share(f"{recent}/{reach}", context, lambda: RecentSum(tests, recent, reach, field))
         return Made(SumReached(amounts, bound), key)

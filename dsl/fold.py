@@ -85,7 +85,7 @@ def absorb(plan: Plan, state: State, events: Iterable[Event]) -> bool:
 
     The events must lie before `state.mark` in canonical order, and are added in the given order. If all are added,
     the state equals one that was folded from all events in order, and the same grants were earned
-    before. Otherwise the state is as it was, and the subject has to be folded anew.
+    before. Otherwise the state is as it was, and the subject must be folded again.
     """
     taken: list[Undo] = []
     return all(_absorb(plan, state, event, taken) for event in events) or _taken_back(state, taken)

@@ -138,7 +138,7 @@ class Held(msgspec.Struct, array_like=True, tag=14):
 
 
 class Since(msgspec.Struct, array_like=True, tag=15):
-    """The last event that starts afresh, and the latest start that a condition had behind it."""
+    """The last event that resets, and the latest start of a condition after it."""
 
     last: Position | None = None
     start: Position | None = None

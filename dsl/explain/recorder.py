@@ -86,7 +86,7 @@ class Recorder:
         self._floor = BEGINNING
         watch.look = self.look
 
-    def afresh(self) -> None:
+    def reset(self) -> None:
         """Drop the notes: the next occurrence of `repeat each` starts."""
         self.noted = []
         self._courses.clear()
@@ -199,7 +199,7 @@ class Recorder:
     def _whole(self, state: State, now: Now) -> Part:
         unit = self._unit(state, now)
         moment = Moment(state, now, self._courses[unit].histories)
-        if unit != self.aim.unit:  # nothing has happened in the unit aimed at, by whatever clock
+        if unit != self.aim.unit:  # nothing has happened in the requested unit, on any clock
             return self._part(self.root, ROOT, moment, Standing(NOWHERE, {}, holds=False))
         standing = Standing(self._reach(state, now), self._courses[unit].held, holds=self._holds(state, now))
         return self._part(self.root, ROOT, moment, standing)

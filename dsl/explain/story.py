@@ -126,7 +126,7 @@ class Story:
                 if state.suppressed > copies:
                     recorder.suppressed(self.rules, event)
                 if mine and event.id != recorder.aim.event and self.repeats_each:
-                    recorder.afresh()
+                    recorder.reset()
         return Folded(state, found, firsts)
 
     @property

@@ -1,4 +1,4 @@
-"""Composition and spans: `all any at_least unlocked`, and `within per unless` on whatever has a latest start.
+"""Composition and spans: `all any at_least unlocked`, and `within per unless` on every condition with a latest start.
 
 The table of the language's meaning, row by row.
 """

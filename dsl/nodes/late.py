@@ -21,7 +21,7 @@ LateStep = Callable[[State, Event, Position], Undo | None]
 """Takes a late event in; returns what takes it out again, None where it cannot be taken and nothing has changed."""
 Lift = Callable[[State, Event, Position], Position | None]
 """Returns how far a late event can lift the latest start of a condition, at its own moment or at any later one:
-what the start was without it, or the returned position, whichever is later, is not exceeded. None: not at all."""
+the start does not exceed the later of its value without the event and the returned position. None: not at all."""
 
 
 def nothing(state: State) -> None:

@@ -1,6 +1,6 @@
 """Counts, sums and distinct counts that need no positions: without a span, in a calendar unit, or since an event.
 
-The three spans share one shape: something grows with each matching event, and starts afresh when the unit changes or an
+The three spans share one shape: a value grows with each matching event, and resets when the unit changes or an
 `unless` event comes. What was reached once is kept in `best`, since a condition that held goes on holding.
 """
 

@@ -1,4 +1,4 @@
-"""Conditions: does one follow from another, whatever happens?
+"""Conditions: does one follow from another, on all events?
 
 What is proven is stronger than "one holds, so the other holds": at every moment at which the first has a latest start,
 the second has one that is as late or later. So what is proven of two parts is proven of them under a window too. Where

@@ -1,4 +1,4 @@
-"""Filters: can anything pass, and does whatever passes one pass another?
+"""Filters: can anything pass, and does one filter imply another?
 
 A filter compares fields with literals and never with each other, so that trying a few values of each field decides it.
 Parts that share no field are tried one after the other; what would take too long is left undecided.

@@ -236,7 +236,7 @@ def test_every_place_of_every_file_can_be_asked_about(path: Path) -> None:
 @pytest.mark.parametrize(
     ("when", "said"),
     [
-        ("count(event=a.b, >= 3)", "one number, how many a.b there were"),
+        ("count(event=a.b, >= 3)", "one number, the count of a.b"),
         ("count(event=a.b, >= 3, per=week)", "in the latest week, and the most of any"),
         ("count(event=a.b, >= 3, per=week, tz=user)", "the moments of the latest a.b"),
         ("count(event=a.b, >= 3, unless=c.d)", "since the last c.d"),
@@ -248,8 +248,8 @@ def test_every_place_of_every_file_can_be_asked_about(path: Path) -> None:
         ("max(event=a.b, of=n, >= 3)", "one number, the maximum of n"),
         ("min(event=a.b, of=n, <= 3, within=1d)", "the minimum of n among recent a.b"),
         ("streak(event=a.b, per=day, >= 3)", "the runs of active days with a.b"),
-        ("sequence([a.b, c.d], by=s)", "how far the 2 steps have come for each s"),
-        ("unlocked(y)", "the grant of y is remembered anyway"),
+        ("sequence([a.b, c.d], by=s)", "the progress of the 2 steps for each s"),
+        ("unlocked(y)", "the grant of y is stored anyway"),
     ],
 )
 def test_what_is_remembered_is_said(when: str, said: str) -> None:
