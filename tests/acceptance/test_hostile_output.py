@@ -90,7 +90,7 @@ def seen(ran: Ran, code: int) -> str:
     return ran.out + ran.err
 
 
-async def test_what_was_received_reaches_no_terminal_as_it_is(hostile: Shell) -> None:
+async def test_no_received_text_reaches_a_terminal_unescaped(hostile: Shell) -> None:
     seen(hostile.ach("run", "--drain"), 0)
     assert r"\x1b[2J" in seen(hostile.ach("dead", "list"), 0)
     for number in re.findall(r"^ *([0-9]+) ", hostile.ach("dead", "list").out, re.MULTILINE):

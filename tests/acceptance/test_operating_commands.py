@@ -191,7 +191,7 @@ async def test_streams_are_purged_where_that_is_asked(deployed: Shell) -> None:
     assert "purged 0 messages from EVENTS, 0 announcements from UNLOCKS" in deployed.ach(*user).out
 
 
-async def test_dead_letters_are_sent_again_by_what_they_are(deployed: Shell) -> None:
+async def test_dead_letters_are_replayed_by_kind(deployed: Shell) -> None:
     events = [
         {
             "event_id": f"e{n}",

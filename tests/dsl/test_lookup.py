@@ -47,7 +47,7 @@ def pieced(text: str, before: list[pieces.Placed]) -> tuple[object, list[pieces.
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
-def test_a_file_in_pieces_says_what_the_whole_file_says(path: Path) -> None:
+def test_a_file_in_pieces_has_the_problems_of_the_whole(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     said, _ = pieced(text, [])
     assert said == whole(text)
@@ -252,7 +252,7 @@ def test_every_place_of_every_file_can_be_asked_about(path: Path) -> None:
         ("unlocked(y)", "the grant of y is stored anyway"),
     ],
 )
-def test_what_is_remembered_is_said(when: str, said: str) -> None:
+def test_the_stored_state_is_described(when: str, said: str) -> None:
     (node,) = parse(Source("x", f'achievement x {{ title "X" when all({when}) }}'))[0].declarations
     assert isinstance(node, Achievement)
     assert node.when is not None

@@ -62,7 +62,7 @@ def _whatever_happens(scenario: strategies.Scenario) -> None:
         assert run(compile_rules(_without(rules, each.span)), scenario.events).unlocks == expected
 
 
-def test_what_is_idle_can_be_left_out() -> None:
+def test_an_idle_part_can_be_left_out() -> None:
     reported.clear()
     _whatever_happens()
     assert set(reported) == set(IDLE)

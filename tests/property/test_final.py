@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @thorough(150)
 @given(strategies.scenarios(), st.randoms(use_true_random=False))
-def test_nothing_late_takes_back_what_is_final(scenario: strategies.Scenario, random: object) -> None:
+def test_no_late_event_takes_back_a_final_grant(scenario: strategies.Scenario, random: object) -> None:
     rules = build([("drawn.ach", scenario.text.encode())])
     assert rules.program is not None
     final = {key for key, verdict in verdicts(rules.rules).items() if verdict.final}

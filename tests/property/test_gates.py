@@ -21,7 +21,7 @@ from worker.rulefiles import build
 
 @thorough(300)
 @given(st.integers(0, 2**32))
-def test_a_gate_opens_for_whatever_is_earned(seed: int) -> None:
+def test_a_gate_opens_for_any_tier_earned(seed: int) -> None:
     dice = Random(seed)  # noqa: S311 - no secret
     text = plain_rules(dice)
     if strategies.impossible(text):

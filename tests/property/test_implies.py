@@ -133,7 +133,7 @@ def _holds(rules: Rules, one: Condition, two: Condition, events: list[Event]) ->
             assert earned.get((tenant, subject, "all"), "never") <= at
 
 
-def test_what_is_proven_holds() -> None:
+def test_a_proven_implication_holds() -> None:
     proven.clear()
     _whatever_happens()
     assert sum(proven) > len(proven) / 4

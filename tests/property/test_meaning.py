@@ -56,7 +56,7 @@ def folded(outcome: Outcome, scope: str) -> tuple[dict[Subject, bytes], list[Unl
     return states, [unlock for unlock in outcome.unlocks if unlock.scope == scope]
 
 
-def test_what_means_the_same_grants_the_same() -> None:
+def test_the_same_meaning_grants_the_same() -> None:
     tried = Counter[str]()
 
     @_thorough

@@ -251,7 +251,7 @@ def test_latest_start_of_a_sequence_by_the_best_of_each_step() -> None:
     assert start("sequence([a, b, c])", a1, b2, a3, c4, b5, c6) == "a3"
 
 
-def test_latest_start_of_a_streak_is_the_begin_of_a_unit() -> None:
+def test_latest_start_of_a_streak_is_the_start_of_a_unit() -> None:
     condition = "streak(event=a, per=day, >= 2)"
     assert start(condition, *on(13, 14, 15)) == "2026-04-14T00:00:00Z"
     assert start(condition, *on(13, 14, 16)) == "2026-04-13T00:00:00Z"
@@ -294,13 +294,13 @@ def test_within(last: str, within: str, expected: str | None) -> None:
     assert earned(f"all(count(event=a, >= 2), count(event=a, >= 1), within={within})", *events) == expected
 
 
-def test_a_streak_reaches_back_to_the_begin_of_its_unit() -> None:
+def test_a_streak_reaches_back_to_the_start_of_its_unit() -> None:
     noons = on(13, 14)
     assert earned("streak(event=a, per=day, >= 2, within=37h)", *noons) == "a14"
     assert earned("streak(event=a, per=day, >= 2, within=36h)", *noons) is None
 
 
-def test_what_held_once_goes_on_holding() -> None:
+def test_a_part_that_held_once_continues_to_hold() -> None:
     condition = "all(count(event=a, >= 2, within=1h), count(event=b, >= 1))"
     assert earned(condition, A1, A2, *on(20, kind="b")) == "b20"
     assert earned(condition, *on(13, 14), *on(20, kind="b")) is None
@@ -357,7 +357,7 @@ def test_any_event_of_a_declared_type_is_a_moment() -> None:
     assert earned(condition, *pair, at("13 22:45", "undeclared"), later) is None
 
 
-def test_unless_starts_the_condition_afresh() -> None:
+def test_unless_resets_the_condition() -> None:
     condition = "count(event=a, >= 2, unless=b)"
     b = at("13 09:02:30", "b")
     assert earned(condition, A1, A2) == "a2"
@@ -739,7 +739,7 @@ def test_progress_of_the_current_run() -> None:
     assert progress("streak(event=a, per=day, >= 5, within=37h)", *on(12, 13, 14)) == ratio(2, 5)
 
 
-def test_what_held_once_is_full() -> None:
+def test_a_part_that_held_once_is_full() -> None:
     burst = "count(event=a, >= 2, within=1h)"
     assert progress(burst, A1, A2, *on(20)) == ratio(2, 2)
     assert progress(f"all({burst}, count(event=c, >= 9))", A1, A2, *on(20)).fraction == Fraction(1, 2)

@@ -167,7 +167,7 @@ def test_it_is_called_final(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(CONTESTABLE))
-def test_what_is_contestable_stays_so(name: str) -> None:
+def test_a_contestable_achievement_stays_contestable(name: str) -> None:
     when, kind = CONTESTABLE[name]
     rules = build([("rules.ach", _once(when).encode())])
     assert {reason.kind for reason in verdicts(rules.rules)["x", 1].reasons} == {kind}
