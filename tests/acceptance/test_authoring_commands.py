@@ -152,7 +152,7 @@ def test_check_warns_unless_allowed(shell: Shell) -> None:
 def test_check_shows_its_facts(shell: Shell) -> None:
     shell.write("rules.ach", SHAKY)
     out = shell.ach("check", "rules.ach", "--verbose").out
-    assert "first: final\nrow: contestable\n  rules.ach:5:66: `b` that arrives late" in out
+    assert "first: final\nrow: contestable\n  rules.ach:5:66: a late `b` undoes" in out
     assert "    to make it final: leave out `unless`" in out
     assert "remembered of every user: 2 aggregates" in out
     known = json.loads(shell.ach("check", "rules.ach", "-v", "--format", "json").out)
