@@ -19,7 +19,7 @@ planted *args: setup
     found=$(mktemp)
     trap 'rm -f "$found"' EXIT
     ACH_PLANTED_LOG=$found .venv/bin/pytest -n 2 tests/faults/test_planted.py {{ args }}
-    .venv/bin/python -m tests.faults.planted "$found" > docs/planted-bugs.md
+    .venv/bin/python -m tests.faults.planted --page "$found"
 
 # Crash, kill, freeze, cut off and part workers and servers, and judge what is left of the promise (some 10 minutes)
 faults *args: (_faults "quick" "faults and not soak" args)
@@ -214,6 +214,9 @@ lock:
     # What `just bench` compares with.
     echo hatchling | resolve --upgrade --extra bench --constraints requirements.lock \
         --output-file requirements-bench.lock pyproject.toml -
+    # Pages in a real browser, and the fuzzer of the API.
+    resolve --upgrade --extra dev --extra browser --constraints requirements.lock \
+        --output-file requirements-browser.lock pyproject.toml
     if grep -nE '://|^-|file:' requirements*.lock; then
         echo "error: a lock file names a place" >&2
         exit 1

@@ -1,9 +1,13 @@
 """All SQL of the engine: named queries, numbered migrations, and the schema that they add up to.
 
 A query lies in `queries/*.sql` under a line `-- name: its_name`, followed by comments that say why it is written so.
-Names are unique over all files. A line `-- use other_name from $N` stands for the text of another query whose first
-argument is the N-th here, so that a statement of several parts shares them with those who carry them out one by one.
-What is under `-- part: its_name` cannot be carried out by itself.
+Query names are unique over all files. What is under `-- part: its_name` cannot be carried out by itself. A line
+`-- use other_name` stands for the text of another query or part, with the same arguments.
+
+Arguments have names: `:now`, `:owner`, `:unlocks.tenant_id`. A dotted name is one column of a list of rows. A name is
+lower-case letters, digits and underscores behind one colon, so that a cast is none (`:now::timestamptz`); a slice of an
+array needs a space before its second bound. The loader numbers the names `$1`, `$2` in the order of their first
+appearance outside comments. All places of one name are one argument, which has one type: they are cast alike, or not.
 
 A migration is a file `NNNN_name.sql`, numbered from 1 without gaps; an applied one is never edited, its checksum would
 no longer agree with the books.
@@ -12,17 +16,19 @@ no longer agree with the books.
 from __future__ import annotations
 
 import re
-from functools import cache, partial
+from functools import cache
 from hashlib import sha256
 from importlib.resources import files
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from importlib.resources.abc import Traversable
 
 _NAME: Final = re.compile(r"^-- (name|part): (\w+)$", re.MULTILINE)
-_USE: Final = re.compile(r"^[ \t]*-- use (\w+) from \$(\d+)$", re.MULTILINE)
-_ARGUMENT: Final = re.compile(r"\$(\d+)")
+_USE: Final = re.compile(r"^[ \t]*-- use (\w+)$", re.MULTILINE)
+_ARGUMENT: Final = re.compile(r"--.*|(?<!:):([a-z]\w*(?:\.\w+)?)")
+"""A comment, which is passed over, or the name of an argument."""
 _COMMENT: Final = re.compile(r"^--.*\n", re.MULTILINE)
 _MIGRATION: Final = re.compile(r"(\d{4})_(\w+)\.sql")
 
@@ -36,9 +42,32 @@ class Migration(NamedTuple):
     checksum: str
 
 
+class Query(NamedTuple):
+    """A query as the server takes it: `names` are those of the arguments `$1`, `$2` and so on of `text`."""
+
+    name: str
+    text: str
+    names: tuple[str, ...]
+
+    def arguments(self, given: Mapping[str, object]) -> list[object]:
+        """Return the values of named arguments in the order of their numbers.
+
+        Raises:
+            TypeError: one is missing, or the query has none of that name.
+        """
+        try:
+            values = [given[name] for name in self.names]
+        except KeyError:
+            values = []
+        if len(values) != len(given) or len(values) != len(self.names):
+            missing, unknown = sorted({*self.names} - given.keys()), sorted(given.keys() - {*self.names})
+            raise TypeError(f"query {self.name}: missing arguments {missing}, unknown arguments {unknown}")
+        return values
+
+
 @cache
-def queries() -> dict[str, str]:
-    """Return every named query: name to text, comments included.
+def queries() -> dict[str, Query]:
+    """Return every named query, comments included.
 
     Raises:
         ValueError: two queries share a name.
@@ -55,16 +84,25 @@ def queries() -> dict[str, str]:
             found[name] = text.strip()
             if kind == "part":
                 parts.add(name)
-    return {name: _USE.sub(partial(_used, found), text) for name, text in found.items() if name not in parts}
+    return {name: _numbered(name, _composed(found, text)) for name, text in found.items() if name not in parts}
 
 
-def _used(known: dict[str, str], use: re.Match[str]) -> str:
-    text, shift = _COMMENT.sub("", known[use[1]]).removesuffix(";"), int(use[2]) - 1
-    return _ARGUMENT.sub(lambda argument: f"${int(argument[1]) + shift}", text)
+def _composed(known: Mapping[str, str], text: str) -> str:
+    return _USE.sub(lambda use: _COMMENT.sub("", _composed(known, known[use[1]])).removesuffix(";"), text)
 
 
-def query(name: str) -> str:
-    """Return the text of one named query.
+def _numbered(name: str, text: str) -> Query:
+    numbers: dict[str, int] = {}
+
+    def number(found: re.Match[str]) -> str:
+        argument = found[1]
+        return found[0] if argument is None else f"${numbers.setdefault(argument, len(numbers) + 1)}"
+
+    return Query(name, _ARGUMENT.sub(number, text), tuple(numbers))
+
+
+def query(name: str) -> Query:
+    """Return one named query.
 
     Raises:
         KeyError: no query has that name.

@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import socket
 from contextlib import asynccontextmanager, contextmanager, suppress
+from itertools import repeat
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 import anyio
 import asyncpg
 
 import sql
+from worker.network_errors import in_words
 from worker.settings import ENCODED
 from worker.urls import redacted
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Generator, Iterable
 
     from asyncpg.pool import PoolConnectionProxy
 
@@ -77,17 +79,18 @@ _REFUSED: Final = (
     asyncpg.exceptions.ProgramLimitExceededError,
 )
 
+_SCHEMA_MISSING: Final = (
+    asyncpg.exceptions.UndefinedTableError,
+    asyncpg.exceptions.UndefinedColumnError,
+    asyncpg.exceptions.UndefinedFunctionError,
+)
 _UNUSABLE: Final = (
     asyncpg.exceptions.InvalidAuthorizationSpecificationError,
     asyncpg.exceptions.InvalidCatalogNameError,
     asyncpg.exceptions.InsufficientPrivilegeError,
-    asyncpg.exceptions.UndefinedTableError,
-    asyncpg.exceptions.UndefinedColumnError,
+    *_SCHEMA_MISSING,
 )
 """An operator has to act: a password, a database, a right or the schema is missing."""
-
-_OVERTAKEN: Final = '"overtaken: '
-"""What a statement says that finds something else than it took for granted, in the words of the server."""
 
 T = TypeVar("T")
 
@@ -112,6 +115,12 @@ class OvertakenError(Exception):
     """A statement that took for granted how things are has found them otherwise, and done nothing."""
 
 
+class _StatementOvertaken(asyncpg.PostgresError):
+    """What the client raises for the code of the function `overtaken`; it finds the class by `sqlstate`."""
+
+    sqlstate = "OV001"
+
+
 class DatabaseUrlError(ValueError):
     """DATABASE_URL is none that the client can read; the message quotes nothing of it, as it may hold a password."""
 
@@ -126,30 +135,38 @@ class SchemaMismatchError(Exception):
 
 
 class Session:
-    """One connection within one transaction. Queries go by their names in `sql/queries`."""
+    """One connection within one transaction. Queries and their arguments go by their names in `sql/queries`.
+
+    Raises:
+        TypeError: an argument of a query is missing or unknown; nothing has been sent.
+    """
 
     def __init__(self, connection: asyncpg.Connection | PoolConnectionProxy) -> None:
         self._connection = connection
 
-    async def rows(self, shape: Callable[..., T], name: str, *args: object) -> list[T]:
+    async def rows(self, shape: Callable[..., T], name: str, /, **args: object) -> list[T]:
         """Return all rows, made by `shape` from the query's columns in order (a NamedTuple, as a rule)."""
-        return [shape(*row) for row in await self._connection.fetch(sql.query(name), *args)]
+        query = sql.query(name)
+        return [shape(*row) for row in await self._connection.fetch(query.text, *query.arguments(args))]
 
-    async def row(self, shape: Callable[..., T], name: str, *args: object) -> T | None:
+    async def row(self, shape: Callable[..., T], name: str, /, **args: object) -> T | None:
         """Return the first row, or None where there is none."""
-        row = await self._connection.fetchrow(sql.query(name), *args)
+        query = sql.query(name)
+        row = await self._connection.fetchrow(query.text, *query.arguments(args))
         return None if row is None else shape(*row)
 
-    async def value(self, kind: type[T], name: str, *args: object) -> T | None:
+    async def value(self, kind: type[T], name: str, /, **args: object) -> T | None:
         """Return the first column of the first row; None where there is no row, or it is null."""
-        value: object = await self._connection.fetchval(sql.query(name), *args)
+        query = sql.query(name)
+        value: object = await self._connection.fetchval(query.text, *query.arguments(args))
         if value is not None and not isinstance(value, kind):
             raise TypeError(f"{name}: expected {kind.__name__}, got {type(value).__name__}")
         return value
 
-    async def run(self, name: str, *args: object) -> int:
+    async def run(self, name: str, /, **args: object) -> int:
         """Carry out a statement; return how many rows it touched."""
-        status: str = await self._connection.execute(sql.query(name), *args)
+        query = sql.query(name)
+        status: str = await self._connection.execute(query.text, *query.arguments(args))
         words = status.split()
         return int(words[-1]) if words and words[-1].isdigit() else 0
 
@@ -157,14 +174,21 @@ class Session:
         """Carry out a script of several statements without arguments."""
         await self._connection.execute(text)
 
-    async def pages(self, shape: Callable[..., T], name: str, *args: object) -> AsyncIterator[list[T]]:
+    async def pages(self, shape: Callable[..., T], name: str, /, **args: object) -> AsyncIterator[list[T]]:
         """Yield rows through a cursor, many at a time, so that a long history never lies in memory as a whole."""
-        cursor = await self._connection.cursor(sql.query(name), *args)
+        query = sql.query(name)
+        cursor = await self._connection.cursor(query.text, *query.arguments(args))
         full = True
         while full:
             rows = await cursor.fetch(PAGE_ROWS)
             full = len(rows) == PAGE_ROWS
             yield [shape(*row) for row in rows]
+
+
+def columns(group: str, fields: Iterable[str], rows: Collection[tuple[object, ...]]) -> dict[str, list[object]]:
+    """Return rows as arguments named `group.field`, one list a field; empty lists where there are no rows."""
+    lists = zip(*rows, strict=True) if rows else repeat(())
+    return {f"{group}.{field}": list(values) for field, values in zip(fields, lists, strict=bool(rows))}
 
 
 class Store:
@@ -218,12 +242,12 @@ class Store:
         try:
             return await self._pool.acquire(timeout=CONNECT_SECONDS)
         except _UNUSABLE as error:
-            wrong = UnusableError(redacted(f"{type(error).__name__}: {_unusable(error)}", self._url))
+            wrong = UnusableError(redacted(_unusable(error), self._url))
         except (*_RETRYABLE, asyncpg.PostgresError) as error:
             if isinstance(error, asyncpg.InterfaceError) and isinstance(error, ValueError):
                 wrong = DatabaseUrlError()
             else:
-                wrong = UnavailableError(redacted(f"{type(error).__name__}: {_first_line(error)}", self._url))
+                wrong = UnavailableError(redacted(_in_words(error), self._url))
                 if isinstance(error, _UNUSABLE):
                     wrong = UnusableError(redacted(_first_line(error), self._url))
         except (ValueError, OverflowError, TypeError, LookupError):
@@ -257,7 +281,13 @@ class Store:
             missing = _missing(known)
             for migration in missing:
                 await session.script(migration.text)
-                await session.run("insert_migration", migration.number, migration.name, migration.checksum, now)
+                await session.run(
+                    "insert_migration",
+                    number=migration.number,
+                    migration_name=migration.name,
+                    checksum=migration.checksum,
+                    now=now,
+                )
             return [f"{migration.number:04d}_{migration.name}" for migration in missing]
 
     async def ping(self) -> None:
@@ -382,9 +412,9 @@ async def _leave_as_is(_: asyncpg.Connection) -> None:
 def _translated() -> Generator[None]:
     try:
         yield
+    except _StatementOvertaken as error:
+        raise OvertakenError(_first_line(error)) from error
     except _REFUSED as error:
-        if _OVERTAKEN in str(error):
-            raise OvertakenError(_first_line(error)) from error
         raise RefusedError(f"{type(error).__name__}: {_first_line(error)}") from error
     except _UNUSABLE as error:
         raise UnusableError(_unusable(error)) from error
@@ -392,14 +422,21 @@ def _translated() -> Generator[None]:
         if isinstance(error, asyncpg.InterfaceError) and isinstance(error, ValueError):
             # The client's own check of arguments.
             raise RefusedError(f"{type(error).__name__}: {_first_line(error)}") from error
-        raise UnavailableError(f"{type(error).__name__}: {_first_line(error)}") from error
+        raise UnavailableError(_in_words(error)) from error
 
 
 def _unusable(error: asyncpg.PostgresError) -> str:
     said = _first_line(error)
-    if isinstance(error, asyncpg.exceptions.UndefinedTableError | asyncpg.exceptions.UndefinedColumnError):
+    if isinstance(error, _SCHEMA_MISSING):
         return f"{said}; the schema of this version is missing: run `ach migrate`"
     return said
+
+
+def _in_words(error: BaseException) -> str:
+    """Return what the server or its client says; of the network, what it means."""
+    if isinstance(error, asyncpg.PostgresError | asyncpg.InterfaceError):
+        return _first_line(error)
+    return in_words(error).partition("\n")[0]
 
 
 def _first_line(error: BaseException) -> str:

@@ -1,8 +1,8 @@
 """One reading of one file: what was found so far, and what is wrong with it.
 
-The parser's callbacks are created once and look up the current reading here, so that two files may be read at once.
-An *error* makes a declaration unreadable, and the parser drops it. A *slip* is reported too, but its meaning is
-clear, and the parser keeps the declaration.
+The parser's callbacks are created once and find the current reading in `READING`, so that two threads may read at once
+(docs/decisions/0018-pure-rooms.md). An *error* makes a declaration unreadable, and the parser drops it. A *slip* is
+reported too, but its meaning is clear, and the parser keeps the declaration.
 """
 
 from __future__ import annotations

@@ -1,18 +1,18 @@
 -- An erased user: the rows to delete, and the subjects to fold again. Each statement uses a key of the user.
 
 -- name: user_is_known
--- Whether any data of a user exists; $3 and $4 are the tokens.
+-- Whether any data of a user exists.
 SELECT
-    EXISTS (SELECT FROM event WHERE tenant_id = $1 AND user_id = $2)
-    OR EXISTS (SELECT FROM progress WHERE tenant_id = $1 AND scope = 'user' AND subject = $2)
-    OR EXISTS (SELECT FROM unlock WHERE tenant_id = $1 AND scope = 'user' AND subject = $2)
-    OR EXISTS (SELECT FROM evaluation WHERE tenant_id = $1 AND scope = 'user' AND subject = $2)
-    OR EXISTS (SELECT FROM dead_letter_user WHERE user_token = $4 AND tenant_token IN ($3, ''))
-    OR EXISTS (SELECT FROM erasure WHERE tenant_id = $1 AND user_id = $2);
+    EXISTS (SELECT FROM event WHERE tenant_id = :tenant_id AND user_id = :user_id)
+    OR EXISTS (SELECT FROM progress WHERE tenant_id = :tenant_id AND scope = 'user' AND subject = :user_id)
+    OR EXISTS (SELECT FROM unlock WHERE tenant_id = :tenant_id AND scope = 'user' AND subject = :user_id)
+    OR EXISTS (SELECT FROM evaluation WHERE tenant_id = :tenant_id AND scope = 'user' AND subject = :user_id)
+    OR EXISTS (SELECT FROM dead_letter_user WHERE user_token = :user_token AND tenant_token IN (:tenant_token, ''))
+    OR EXISTS (SELECT FROM erasure WHERE tenant_id = :tenant_id AND user_id = :user_id);
 
 -- name: insert_erasure
 INSERT INTO erasure (tenant_id, user_id, tenant_token, user_token, erased_at, erased_by)
-VALUES ($1, $2, $3, $4, $5, $6)
+VALUES (:tenant_id, :user_id, :tenant_token, :user_token, :now, :by)
 ON CONFLICT (tenant_id, user_id) DO NOTHING;
 
 -- name: tombstones_without_tokens
@@ -21,14 +21,15 @@ SELECT tenant_id, user_id FROM erasure WHERE user_token IS NULL ORDER BY tenant_
 
 -- name: add_tokens
 UPDATE erasure SET tenant_token = rows.tenant_token, user_token = rows.user_token
-FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS rows (tenant_id, user_id, tenant_token, user_token)
+FROM unnest(:tenant_ids::text[], :user_ids::text[], :tenant_tokens::text[], :user_tokens::text[])
+    AS rows (tenant_id, user_id, tenant_token, user_token)
 WHERE erasure.tenant_id = rows.tenant_id AND erasure.user_id = rows.user_id;
 
 -- name: shared_subjects
 -- The tenant, teams, courses and the like that the user's events belong to, with the first of these events in each.
 (SELECT tenant_id, 'tenant' AS scope, tenant_id AS subject, occurred_at, event_id
 FROM event
-WHERE tenant_id = $1 AND user_id = $2
+WHERE tenant_id = :tenant_id AND user_id = :user_id
 ORDER BY occurred_at, event_id
 LIMIT 1)
 UNION ALL
@@ -36,17 +37,17 @@ UNION ALL
     event.tenant_id, member.scope, member.subject, event.occurred_at, event.event_id
 FROM event
 JOIN event_subject AS member ON member.tenant_id = event.tenant_id AND member.event_id = event.event_id
-WHERE event.tenant_id = $1 AND event.user_id = $2
+WHERE event.tenant_id = :tenant_id AND event.user_id = :user_id
 ORDER BY member.scope, member.subject, event.occurred_at, event.event_id);
 
 -- name: erase_events
-DELETE FROM event WHERE tenant_id = $1 AND user_id = $2;
+DELETE FROM event WHERE tenant_id = :tenant_id AND user_id = :user_id;
 
 -- name: erase_unlocks
--- For a granted unlock, consumers get an `erased` message, at $3 and by $4; its pending corrections lose event ids and
--- reasons. Returns the number of unlocks.
+-- For a granted unlock, consumers get an `erased` message; its pending corrections lose event ids and reasons. Returns
+-- the number of unlocks.
 WITH gone AS (
-    DELETE FROM unlock WHERE tenant_id = $1 AND scope = 'user' AND subject = $2 RETURNING *
+    DELETE FROM unlock WHERE tenant_id = :tenant_id AND scope = 'user' AND subject = :user_id RETURNING *
 ), waiting AS (
     UPDATE correction SET
         event_before = '', event_id = '', reason = NULL, announced = announced OR gone.published_at IS NOT NULL
@@ -65,8 +66,8 @@ WITH gone AS (
             WHEN contested_at IS NOT NULL THEN 'contested'
             ELSE 'granted'
         END,
-        'erased', version, version, earned_at, earned_at, '', '', by_hand, by_hand, published_at IS NOT NULL, $4,
-        $3::timestamptz
+        'erased', version, version, earned_at, earned_at, '', '', by_hand, by_hand, published_at IS NOT NULL, :by,
+        :now::timestamptz
     FROM gone
     WHERE granted_at IS NOT NULL
     ORDER BY unlock_id
@@ -74,28 +75,32 @@ WITH gone AS (
 SELECT count(*)::integer FROM gone;
 
 -- name: erase_evaluations
-DELETE FROM evaluation WHERE tenant_id = $1 AND scope = 'user' AND subject = $2;
+DELETE FROM evaluation WHERE tenant_id = :tenant_id AND scope = 'user' AND subject = :user_id;
 
 -- name: erase_dead_letters
--- Letters that name only this user, by the tokens $1 and $2.
+-- Letters that name only this user.
 DELETE FROM dead_letter
-WHERE dead_letter_id IN (SELECT dead_letter_id FROM dead_letter_user WHERE user_token = $2 AND tenant_token = $1)
+WHERE dead_letter_id IN (
+        SELECT dead_letter_id FROM dead_letter_user WHERE user_token = :user_token AND tenant_token = :tenant_token)
     AND NOT EXISTS (
         SELECT FROM dead_letter_user AS other
         WHERE other.dead_letter_id = dead_letter.dead_letter_id
-            AND (other.tenant_token, other.user_token) <> ($1, $2));
+            AND (other.tenant_token, other.user_token) <> (:tenant_token, :user_token));
 
 -- name: blank_dead_letters
 -- Letters that also name others, or a user of that name without a tenant: their rows stay without their content.
 WITH named AS (
-    DELETE FROM dead_letter_user WHERE user_token = $2 AND tenant_token IN ($1, '') RETURNING dead_letter_id
+    DELETE FROM dead_letter_user
+    WHERE user_token = :user_token AND tenant_token IN (:tenant_token, '')
+    RETURNING dead_letter_id
 )
 UPDATE dead_letter SET
-    detail = $3, nats_subject = '', headers = '{}', body = '', replay_digest = NULL, erased_at = $4
+    detail = :detail, nats_subject = '', headers = '{}', body = '', replay_digest = NULL, erased_at = :now
 WHERE dead_letter_id IN (SELECT dead_letter_id FROM named);
 
 -- name: forget_progress
 -- The next event, or a backfill, folds them again.
 DELETE FROM progress
-USING unnest($1::text[], $2::text[], $3::text[]) AS gone (tenant_id, scope, subject)
+USING unnest(
+    :subjects.tenant_id::text[], :subjects.scope::text[], :subjects.subject::text[]) AS gone (tenant_id, scope, subject)
 WHERE progress.tenant_id = gone.tenant_id AND progress.scope = gone.scope AND progress.subject = gone.subject;

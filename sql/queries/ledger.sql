@@ -8,12 +8,16 @@ INSERT INTO event (
     received_at)
 SELECT
     f[1], f[2], f[3], f[4], f[5]::timestamptz, f[6]::integer, f[7], substr(f[8], 2), f[9], f[10]::bigint,
-    $4::timestamptz
-FROM (SELECT string_to_array(line, $2, '') AS f FROM string_to_table($1, $3) AS line OFFSET 0) AS rows;
+    :now::timestamptz
+FROM (
+    SELECT string_to_array(line, :events.field, '') AS f
+    FROM string_to_table(:events.text, :events.record) AS line
+    OFFSET 0
+) AS rows;
 
 -- name: insert_events
 -- Insert first, check later: the number of inserted rows shows whether some events existed before, which is rare.
--- use insert_new_events from $1
+-- use insert_new_events
 ON CONFLICT (tenant_id, event_id) DO NOTHING;
 
 -- name: events_there_before
@@ -22,7 +26,7 @@ ON CONFLICT (tenant_id, event_id) DO NOTHING;
 -- comparison of rows instead of columns forces the primary key: the index by user also starts with the tenant, and
 -- looks equally good while the table is small.
 SELECT asked.n, found.user_id, found.event_type, found.occurred_at, found.utc_offset, found.source, found.payload
-FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS asked (event_id, tenant_id, n)
+FROM unnest(:event_ids::text[], :tenant_ids::text[]) WITH ORDINALITY AS asked (event_id, tenant_id, n)
 JOIN LATERAL (
     SELECT event.*, event.xmin AS mark
     FROM event
@@ -30,43 +34,51 @@ JOIN LATERAL (
     ORDER BY event.event_id, event.tenant_id
     LIMIT 1
 ) AS found ON found.event_id = asked.event_id AND found.tenant_id = asked.tenant_id
-WHERE found.mark <> pg_current_xact_id()::xid OR found.received_at <> $3::timestamptz
+WHERE found.mark <> pg_current_xact_id()::xid OR found.received_at <> :now::timestamptz
 ORDER BY asked.n;
 
 -- name: insert_event_subjects
 INSERT INTO event_subject (tenant_id, scope, subject, occurred_at, event_id)
-SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::text[])
+SELECT * FROM unnest(
+    :members.tenant_id::text[], :members.scope::text[], :members.subject::text[],
+    :members.occurred_at::timestamptz[], :members.event_id::text[])
 ON CONFLICT DO NOTHING;
 
 -- name: events_of_users
 -- For refolds: the events after a position of each user, in the given order and then in canonical order. Read through
 -- a cursor, because the history may be long.
 SELECT asked.n, event.tenant_id, event.event_id, event_type, event.user_id, occurred_at, utc_offset, payload
-FROM unnest($1::text[], $2::text[], $3::timestamptz[], $4::text[])
+FROM unnest(
+    :positions.tenant_id::text[], :positions.subject::text[], :positions.at::timestamptz[],
+    :positions.id::text[])
     WITH ORDINALITY AS asked (tenant_id, user_id, after_at, after_id, n)
 JOIN event ON event.tenant_id = asked.tenant_id AND event.user_id = asked.user_id
     AND (event.occurred_at, event.event_id) > (asked.after_at, asked.after_id)
-WHERE event_type = ANY ($5::text[])
+WHERE event_type = ANY (:types::text[])
 ORDER BY asked.n, occurred_at, event.event_id;
 
 -- name: events_of_tenants
 SELECT asked.n, event.tenant_id, event.event_id, event_type, event.user_id, occurred_at, utc_offset, payload
-FROM unnest($1::text[], $2::text[], $3::timestamptz[], $4::text[])
+FROM unnest(
+    :positions.tenant_id::text[], :positions.subject::text[], :positions.at::timestamptz[],
+    :positions.id::text[])
     WITH ORDINALITY AS asked (tenant_id, subject, after_at, after_id, n)
 JOIN event ON event.tenant_id = asked.subject
     AND (event.occurred_at, event.event_id) > (asked.after_at, asked.after_id)
-WHERE event_type = ANY ($5::text[])
+WHERE event_type = ANY (:types::text[])
 ORDER BY asked.n, occurred_at, event.event_id;
 
 -- name: events_of_subjects
 -- Subject by subject (OFFSET 0 separates the parts), and each event only by its key, as in `events_there_before`.
 SELECT asked.n, event.tenant_id, event.event_id, event_type, event.user_id, event.occurred_at, utc_offset, payload
-FROM unnest($1::text[], $2::text[], $3::timestamptz[], $4::text[])
+FROM unnest(
+    :positions.tenant_id::text[], :positions.subject::text[], :positions.at::timestamptz[],
+    :positions.id::text[])
     WITH ORDINALITY AS asked (tenant_id, subject, after_at, after_id, n)
 JOIN LATERAL (
     SELECT tenant_id, occurred_at, event_id
     FROM event_subject
-    WHERE tenant_id = asked.tenant_id AND scope = $6 AND subject = asked.subject
+    WHERE tenant_id = asked.tenant_id AND scope = :scope AND subject = asked.subject
         AND (occurred_at, event_id) > (asked.after_at, asked.after_id)
     OFFSET 0
 ) AS member ON true
@@ -77,40 +89,40 @@ JOIN LATERAL (
     ORDER BY event.event_id, event.tenant_id
     LIMIT 1
 ) AS event ON event.event_id = member.event_id AND event.tenant_id = member.tenant_id
-WHERE event_type = ANY ($5::text[])
+WHERE event_type = ANY (:types::text[])
 ORDER BY asked.n, member.occurred_at, member.event_id;
 
 -- name: events_of_types
 -- The input of a new field scope: every event that its plan hears.
 SELECT tenant_id, event_id, event_type, user_id, occurred_at, utc_offset, payload
 FROM event
-WHERE event_type = ANY ($1::text[]);
+WHERE event_type = ANY (:types::text[]);
 
 -- name: users_of_types
 -- In pages by key, for the backfill: all users with an event that the plan hears.
 SELECT DISTINCT tenant_id, user_id AS subject
 FROM event
-WHERE event_type = ANY ($1::text[]) AND (tenant_id, user_id) > ($2, $3)
+WHERE event_type = ANY (:types::text[]) AND (tenant_id, user_id) > (:after_tenant, :after_subject)
 ORDER BY tenant_id, subject
-LIMIT $4;
+LIMIT :limit;
 
 -- name: tenants_of_types
 SELECT DISTINCT tenant_id, tenant_id AS subject
 FROM event
-WHERE event_type = ANY ($1::text[]) AND (tenant_id, tenant_id) > ($2, $3)
+WHERE event_type = ANY (:types::text[]) AND (tenant_id, tenant_id) > (:after_tenant, :after_subject)
 ORDER BY tenant_id
-LIMIT $4;
+LIMIT :limit;
 
 -- name: subjects_of_scope
 SELECT DISTINCT tenant_id, subject
 FROM event_subject
-WHERE scope = $1 AND (tenant_id, subject) > ($2, $3)
+WHERE scope = :scope AND (tenant_id, subject) > (:after_tenant, :after_subject)
 ORDER BY tenant_id, subject
-LIMIT $4;
+LIMIT :limit;
 
 -- name: latest_instant
 -- The clock of a replay.
 SELECT max(occurred_at) FROM event;
 
 -- name: forget_members
-DELETE FROM event_subject WHERE scope = ANY ($1::text[]);
+DELETE FROM event_subject WHERE scope = ANY (:scopes::text[]);

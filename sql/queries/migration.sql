@@ -16,4 +16,4 @@ CREATE TABLE IF NOT EXISTS schema_migration (
 SELECT number, name, checksum FROM schema_migration ORDER BY number;
 
 -- name: insert_migration
-INSERT INTO schema_migration (number, name, checksum, applied_at) VALUES ($1, $2, $3, $4);
+INSERT INTO schema_migration (number, name, checksum, applied_at) VALUES (:number, :migration_name, :checksum, :now);

@@ -1,33 +1,33 @@
 -- The progress of subjects.
 
 -- part: unsaved_events
--- A user's events of types $1 since the progress was written, in order; only a few.
+-- A user's events of these types since the progress was written, in order; only a few.
 ARRAY(
     SELECT ROW(tenant_id, event_id, event_type, user_id, occurred_at, utc_offset, payload)
     FROM event
     WHERE progress.scope = 'user' AND event.tenant_id = progress.tenant_id AND event.user_id = progress.subject
         AND (event.occurred_at, event.event_id) > (progress.mark_at, progress.mark_id)
-        AND event_type = ANY ($1::text[])
+        AND event_type = ANY (:types::text[])
     ORDER BY occurred_at, event_id
 )
 
 -- name: standing_of_users
--- Read before the batch is inserted: the state, the events that plan $3 must fold on top of it, the latest known
+-- Read before the batch is inserted: the state, the events that this plan must fold on top of it, the latest known
 -- event, and whether the user was erased.
 SELECT
     asked.n,
     progress.stamp,
     progress.state,
     progress.folded,
-    CASE WHEN progress.stamp = $3 THEN
-    -- use unsaved_events from $4
+    CASE WHEN progress.stamp = :stamp THEN
+    -- use unsaved_events
     END AS unsaved,
     latest.occurred_at AS latest_at,
     latest.event_id AS latest_id,
     EXISTS (
         SELECT FROM erasure WHERE erasure.tenant_id = asked.tenant_id AND erasure.user_id = asked.user_id
     ) AS erased
-FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS asked (tenant_id, user_id, n)
+FROM unnest(:tenant_ids::text[], :user_ids::text[]) WITH ORDINALITY AS asked (tenant_id, user_id, n)
 LEFT JOIN progress
     ON progress.tenant_id = asked.tenant_id AND progress.scope = 'user' AND progress.subject = asked.user_id
 LEFT JOIN LATERAL (
@@ -56,7 +56,8 @@ SELECT
         SELECT FROM unlock
         WHERE unlock.tenant_id = asked.tenant_id AND unlock.scope = asked.scope AND unlock.subject = asked.subject
     ) AS known
-FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS asked (tenant_id, scope, subject, n)
+FROM unnest(
+    :tenant_ids::text[], :scopes::text[], :subjects::text[]) WITH ORDINALITY AS asked (tenant_id, scope, subject, n)
 LEFT JOIN progress
     ON progress.tenant_id = asked.tenant_id AND progress.scope = asked.scope AND progress.subject = asked.subject;
 
@@ -66,12 +67,17 @@ INSERT INTO progress (tenant_id, scope, subject, stamp, mark_at, mark_id, state,
 SELECT
     tenant_id, scope, subject, stamp,
     timestamptz 'epoch' + at / 1000000 * interval '1 second' + at % 1000000 * interval '1 microsecond',
-    mark_id, state, folded, $10::timestamptz
+    mark_id, state, folded, :now::timestamptz
 FROM unnest(
-    string_to_array($2, $1), string_to_array($3, $1), string_to_array($4, $1), string_to_array($5, $1),
-    string_to_array($6, $1), string_to_array($7, $1), $8::text::bigint[], $9::text::integer[])
+    string_to_array(:progress.tenant_id, :progress.separator),
+    string_to_array(:progress.scope, :progress.separator),
+    string_to_array(:progress.subject, :progress.separator),
+    string_to_array(:progress.stamp, :progress.separator),
+    string_to_array(:progress.mark_id, :progress.separator),
+    string_to_array(:progress.state, :progress.separator), :progress.mark_at::text::bigint[],
+    :progress.folded::text::integer[])
     WITH ORDINALITY AS rows (tenant_id, scope, subject, stamp, mark_id, state, at, folded, n)
-WHERE n <= $11::integer
+WHERE n <= :progress.rows::integer
 ON CONFLICT (tenant_id, scope, subject) DO UPDATE SET
     stamp = excluded.stamp,
     mark_at = excluded.mark_at,
@@ -83,109 +89,116 @@ ON CONFLICT (tenant_id, scope, subject) DO UPDATE SET
 -- name: stale_subjects
 -- Which of the given subjects have no state, or a state of another plan.
 SELECT asked.tenant_id, asked.subject
-FROM unnest($1::text[], $2::text[]) AS asked (tenant_id, subject)
+FROM unnest(:tenant_ids::text[], :subjects::text[]) AS asked (tenant_id, subject)
 LEFT JOIN progress
-    ON progress.tenant_id = asked.tenant_id AND progress.scope = $3 AND progress.subject = asked.subject
-WHERE progress.stamp IS DISTINCT FROM $4;
+    ON progress.tenant_id = asked.tenant_id AND progress.scope = :scope AND progress.subject = asked.subject
+WHERE progress.stamp IS DISTINCT FROM :stamp;
 
 -- name: subjects_with_rows
--- In pages by key: the subjects of scope $1 with any result of a fold, with or without events.
+-- In pages by key: the subjects of this scope with any result of a fold, with or without events.
 SELECT tenant_id, subject
 FROM (
     (
         SELECT tenant_id, subject
         FROM progress
-        WHERE scope = $1 AND (tenant_id, scope, subject) > ($2, $1, $3)
+        WHERE scope = :scope AND (tenant_id, scope, subject) > (:after_tenant, :scope, :after_subject)
         ORDER BY tenant_id, subject
-        LIMIT $4
+        LIMIT :limit
     )
     UNION
     (
         SELECT DISTINCT tenant_id, subject
         FROM checkpoint
-        WHERE scope = $1 AND (tenant_id, scope, subject) > ($2, $1, $3)
+        WHERE scope = :scope AND (tenant_id, scope, subject) > (:after_tenant, :scope, :after_subject)
         ORDER BY tenant_id, subject
-        LIMIT $4
+        LIMIT :limit
     )
     UNION
     (
         SELECT DISTINCT tenant_id, subject
         FROM unlock
-        WHERE scope = $1 AND (tenant_id, scope, subject) > ($2, $1, $3)
+        WHERE scope = :scope AND (tenant_id, scope, subject) > (:after_tenant, :scope, :after_subject)
         ORDER BY tenant_id, subject
-        LIMIT $4
+        LIMIT :limit
     )
 ) AS found
 ORDER BY tenant_id, subject
-LIMIT $4;
+LIMIT :limit;
 
 -- name: left_subjects
 -- Which of the given subjects have a state of another plan; or have no state, but have checkpoints or a supported
--- unlock that rules in force judge ($5: achievement and tier, joined by a dot).
+-- unlock that rules in force judge (`judged`: achievement and tier, joined by a dot).
 SELECT asked.tenant_id, asked.subject
-FROM unnest($1::text[], $2::text[]) AS asked (tenant_id, subject)
+FROM unnest(:tenant_ids::text[], :subjects::text[]) AS asked (tenant_id, subject)
 LEFT JOIN progress
-    ON progress.tenant_id = asked.tenant_id AND progress.scope = $3 AND progress.subject = asked.subject
+    ON progress.tenant_id = asked.tenant_id AND progress.scope = :scope AND progress.subject = asked.subject
 WHERE CASE
-    WHEN progress.stamp IS NOT NULL THEN progress.stamp <> $4
+    WHEN progress.stamp IS NOT NULL THEN progress.stamp <> :stamp
     ELSE EXISTS (
         SELECT FROM checkpoint
-        WHERE checkpoint.tenant_id = asked.tenant_id AND checkpoint.scope = $3
+        WHERE checkpoint.tenant_id = asked.tenant_id AND checkpoint.scope = :scope
             AND checkpoint.subject = asked.subject)
     OR EXISTS (
         SELECT FROM unlock
-        WHERE unlock.tenant_id = asked.tenant_id AND unlock.scope = $3 AND unlock.subject = asked.subject
+        WHERE unlock.tenant_id = asked.tenant_id AND unlock.scope = :scope AND unlock.subject = asked.subject
             AND contested_at IS NULL AND revoked_at IS NULL AND event_id <> ''
-            AND achievement || '.' || tier = ANY ($5::text[]))
+            AND achievement || '.' || tier = ANY (:judged::text[]))
 END;
 
 -- name: forget_states_of_scope
--- For a scope that no longer has a plan, $2 at a time.
+-- For a scope that no longer has a plan, `limit` at a time.
 DELETE FROM progress
-USING (SELECT tenant_id, scope, subject FROM progress WHERE scope = $1 LIMIT $2) AS gone
+USING (SELECT tenant_id, scope, subject FROM progress WHERE scope = :scope LIMIT :limit) AS gone
 WHERE progress.tenant_id = gone.tenant_id AND progress.scope = gone.scope AND progress.subject = gone.subject;
 
 -- name: forget_checkpoints_of_scope
 DELETE FROM checkpoint
-USING (SELECT tenant_id, scope, subject, mark_at, mark_id FROM checkpoint WHERE scope = $1 LIMIT $2) AS gone
+USING (SELECT tenant_id, scope, subject, mark_at, mark_id FROM checkpoint WHERE scope = :scope LIMIT :limit) AS gone
 WHERE checkpoint.tenant_id = gone.tenant_id AND checkpoint.scope = gone.scope AND checkpoint.subject = gone.subject
     AND checkpoint.mark_at = gone.mark_at AND checkpoint.mark_id = gone.mark_id;
 
 -- name: prune_checkpoints
--- Keeps the latest $5 checkpoints of each subject, including its $4 new ones. An event before all of them is rare,
--- and its subject is folded from the beginning.
+-- Keeps the latest `checkpoints_kept` checkpoints of each subject, including its `new` ones. An event before all of
+-- them is rare, and its subject is folded from the beginning.
 DELETE FROM checkpoint
-USING unnest($1::text[], $2::text[], $3::text[], $4::integer[]) AS asked (tenant_id, scope, subject, new)
+USING unnest(
+    :pruned.tenant_id::text[], :pruned.scope::text[], :pruned.subject::text[], :pruned.new::integer[])
+    AS asked (tenant_id, scope, subject, new)
 WHERE checkpoint.tenant_id = asked.tenant_id AND checkpoint.scope = asked.scope
     AND checkpoint.subject = asked.subject
-    AND (asked.new >= $5::integer OR (checkpoint.mark_at, checkpoint.mark_id) < (
+    AND (asked.new >= :checkpoints_kept::integer OR (checkpoint.mark_at, checkpoint.mark_id) < (
         SELECT kept.mark_at, kept.mark_id
         FROM checkpoint AS kept
         WHERE kept.tenant_id = asked.tenant_id AND kept.scope = asked.scope AND kept.subject = asked.subject
         ORDER BY kept.mark_at DESC, kept.mark_id DESC
-        LIMIT 1 OFFSET greatest($5::integer - asked.new - 1, 0)));
+        LIMIT 1 OFFSET greatest(:checkpoints_kept::integer - asked.new - 1, 0)));
 
 -- name: insert_checkpoints
 INSERT INTO checkpoint (tenant_id, scope, subject, mark_at, mark_id, stamp, state)
-SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::text[], $6::text[], $7::text[])
+SELECT * FROM unnest(
+    :checkpoints.tenant_id::text[], :checkpoints.scope::text[], :checkpoints.subject::text[],
+    :checkpoints.mark_at::timestamptz[], :checkpoints.mark_id::text[], :checkpoints.stamp::text[],
+    :checkpoints.state::text[])
 ON CONFLICT (tenant_id, scope, subject, mark_at, mark_id) DO UPDATE SET stamp = excluded.stamp, state = excluded.state;
 
 -- name: save_progress
 -- The progress of subjects and their checkpoints.
 WITH forgotten AS (
-    -- use forget_checkpoints from $24
+    -- use forget_checkpoints
 ), pruned AS (
-    -- use prune_checkpoints from $19
+    -- use prune_checkpoints
 ), kept AS (
-    -- use insert_checkpoints from $12
+    -- use insert_checkpoints
 )
--- use upsert_progress from $1
+-- use upsert_progress
 ;
 
 -- name: forget_checkpoints
 -- Deletes the checkpoints after a late event, because they do not include it.
 DELETE FROM checkpoint
-USING unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::text[])
+USING unnest(
+    :positions.tenant_id::text[], :positions.scope::text[], :positions.subject::text[],
+    :positions.at::timestamptz[], :positions.id::text[])
     AS late (tenant_id, scope, subject, occurred_at, event_id)
 WHERE checkpoint.tenant_id = late.tenant_id AND checkpoint.scope = late.scope
     AND checkpoint.subject = late.subject
@@ -194,10 +207,12 @@ WHERE checkpoint.tenant_id = late.tenant_id AND checkpoint.scope = late.scope
 -- name: checkpoints_before
 -- The last checkpoint of each subject before a late event; deletes the later ones.
 WITH forgotten AS (
-    -- use forget_checkpoints from $1
+    -- use forget_checkpoints
 )
 SELECT late.tenant_id, late.scope, late.subject, latest.mark_at, latest.mark_id, latest.stamp, latest.state
-FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::text[])
+FROM unnest(
+    :positions.tenant_id::text[], :positions.scope::text[], :positions.subject::text[],
+    :positions.at::timestamptz[], :positions.id::text[])
     AS late (tenant_id, scope, subject, occurred_at, event_id)
 JOIN LATERAL (
     SELECT mark_at, mark_id, stamp, state

@@ -7,13 +7,15 @@ SELECT epoch, sources::text AS sources, hash, applied_at, applied_by FROM rule_s
 SELECT max(epoch) FROM rule_set;
 
 -- name: insert_rule_set
-INSERT INTO rule_set (epoch, sources, hash, applied_at, applied_by) VALUES ($1, $2::text::jsonb, $3, $4, $5);
+INSERT INTO rule_set (epoch, sources, hash, applied_at, applied_by)
+VALUES (
+    :epoch, :sources::text::jsonb, :digest, :now, :by);
 
 -- name: rule_set_before
 -- The last one that was applied before an instant.
 SELECT epoch, sources::text AS sources, hash, applied_at, applied_by
 FROM rule_set
-WHERE applied_at < $1
+WHERE applied_at < :at
 ORDER BY epoch DESC
 LIMIT 1;
 
@@ -29,9 +31,11 @@ ORDER BY achievement, version;
 -- declarations that it depends on are unchanged or accepted.
 INSERT INTO rule_version (
     achievement, version, source, meaning, starts_at, ends_at, declarations, epoch, applied_at, applied_by)
-SELECT achievement, version, source, meaning, starts_at, ends_at, declarations::jsonb, $8, $9, $10
+SELECT achievement, version, source, meaning, starts_at, ends_at, declarations::jsonb, :epoch, :now, :by
 FROM unnest(
-    $1::text[], $2::integer[], $3::text[], $4::bytea[], $5::timestamptz[], $6::timestamptz[], $7::text[])
+    :versions.achievement::text[], :versions.version::integer[], :versions.source::text[],
+    :versions.meaning::bytea[], :versions.starts_at::timestamptz[], :versions.ends_at::timestamptz[],
+    :versions.declarations::text[])
     AS rows (achievement, version, source, meaning, starts_at, ends_at, declarations)
 ON CONFLICT (achievement, version) DO UPDATE SET
     source = excluded.source,
@@ -42,38 +46,39 @@ ON CONFLICT (achievement, version) DO UPDATE SET
 
 -- name: retire_rule_versions
 -- Versions that are no longer in a file; the rows stay, like their unlocks.
-UPDATE rule_version SET retired_at = $3
+UPDATE rule_version SET retired_at = :now
 WHERE retired_at IS NULL
     AND NOT EXISTS (
-        SELECT FROM unnest($1::text[], $2::integer[]) AS kept (achievement, version)
+        SELECT FROM unnest(
+            :versions.achievement::text[], :versions.version::integer[]) AS kept (achievement, version)
         WHERE kept.achievement = rule_version.achievement AND kept.version = rule_version.version);
 
 -- name: retire_aggregates
-UPDATE aggregate SET status = 'retired', changed_at = $3
+UPDATE aggregate SET status = 'retired', changed_at = :now
 WHERE status <> 'retired'
     AND NOT EXISTS (
-        SELECT FROM unnest($1::text[], $2::text[]) AS kept (scope, fingerprint)
+        SELECT FROM unnest(:scopes::text[], :fingerprints::text[]) AS kept (scope, fingerprint)
         WHERE kept.scope = aggregate.scope AND kept.fingerprint = aggregate.fingerprint);
 
 -- name: build_aggregates
 -- An aggregate in force stays unchanged; a retired one that comes back is built again.
 INSERT INTO aggregate (scope, fingerprint, types, epoch, status, changed_at)
-VALUES ($1, $2, $3::text[], $4, 'building', $5)
+VALUES (:scope, :fingerprint, :types::text[], :epoch, 'building', :now)
 ON CONFLICT (scope, fingerprint) DO UPDATE SET status = 'building', epoch = excluded.epoch, changed_at = excluded.changed_at
 WHERE aggregate.status = 'retired';
 
 -- name: forget_retired_aggregate
 -- Deletes the row that `adopt_aggregate` replaces.
-DELETE FROM aggregate WHERE scope = $1 AND fingerprint = $2 AND status = 'retired';
+DELETE FROM aggregate WHERE scope = :scope AND fingerprint = :fingerprint AND status = 'retired';
 
 -- name: adopt_aggregate
 -- Gives the same plan the fingerprint of this release; the time when it came into force stays.
-UPDATE aggregate SET fingerprint = $2, types = $3::text[], status = 'building', changed_at = $4
-WHERE scope = $1 AND fingerprint <> $2 AND status <> 'retired';
+UPDATE aggregate SET fingerprint = :fingerprint, types = :types::text[], status = 'building', changed_at = :now
+WHERE scope = :scope AND fingerprint <> :fingerprint AND status <> 'retired';
 
 -- name: aggregate_is_live
-UPDATE aggregate SET status = 'live', changed_at = $3
-WHERE scope = $1 AND fingerprint = $2 AND status = 'building';
+UPDATE aggregate SET status = 'live', changed_at = :now
+WHERE scope = :scope AND fingerprint = :fingerprint AND status = 'building';
 
 -- name: something_is_building
 SELECT EXISTS (SELECT FROM aggregate WHERE status = 'building');

@@ -7,33 +7,36 @@ INSERT INTO unlock (
     reward, granted_at, origin)
 SELECT
     tenant_id, scope, subject, achievement, tier, occurrence, unlock_id, version, earned_at, event_id, settles_at,
-    reward::jsonb, CASE WHEN settles_at IS NULL OR settles_at <= $14 THEN $13::timestamptz END,
-    CASE WHEN settles_at IS NULL OR settles_at <= $14 THEN origin ELSE 'settled' END
+    reward::jsonb, CASE WHEN settles_at IS NULL OR settles_at <= :clock::timestamptz THEN :now::timestamptz END,
+    CASE WHEN settles_at IS NULL OR settles_at <= :clock::timestamptz THEN origin ELSE 'settled' END
 FROM unnest(
-    $1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::uuid[], $8::integer[],
-    $9::timestamptz[], $10::text[], $11::timestamptz[], $12::text[], $15::text[]) AS rows (
+    :unlocks.tenant_id::text[], :unlocks.scope::text[], :unlocks.subject::text[],
+    :unlocks.achievement::text[], :unlocks.tier::text[], :unlocks.occurrence::text[],
+    :unlocks.unlock_id::uuid[], :unlocks.version::integer[], :unlocks.earned_at::timestamptz[],
+    :unlocks.event_id::text[], :unlocks.settles_at::timestamptz[], :unlocks.reward::text[],
+    :unlocks.origin::text[]) AS rows (
     tenant_id, scope, subject, achievement, tier, occurrence, unlock_id, version, earned_at, event_id, settles_at,
     reward, origin)
 ON CONFLICT (tenant_id, scope, subject, achievement, tier, occurrence) DO NOTHING
 RETURNING *;
 
 -- part: insert_decisions
--- Decisions about the inserted unlocks: `new` holds them, $1 the ids of the final ones.
+-- Decisions about the inserted unlocks: `new` holds them, `final_ids` names the final ones.
 INSERT INTO evaluation (
     tenant_id, scope, subject, achievement, tier, occurrence, version, decision, final, earned_at, event_id,
     decided_at)
 SELECT
     tenant_id, scope, subject, achievement, tier, occurrence, version,
     CASE WHEN granted_at IS NULL THEN 'settling' ELSE 'granted' END,
-    unlock_id IN (SELECT unnest($1::uuid[])), earned_at, event_id, $2::timestamptz
+    unlock_id IN (SELECT unnest(:final_ids::uuid[])), earned_at, event_id, :now::timestamptz
 FROM new;
 
 -- name: grant_unlocks
 -- With the decisions about them. Rows that are not returned existed before, and the caller compares them.
 WITH new AS (
-    -- use insert_unlocks from $1
+    -- use insert_unlocks
 ), decided AS (
-    -- use insert_decisions from $16
+    -- use insert_decisions
 )
 SELECT unlock_id, granted_at IS NOT NULL AS granted FROM new;
 
@@ -42,7 +45,7 @@ SELECT unlock_id, granted_at IS NOT NULL AS granted FROM new;
 SELECT
     unlock.tenant_id, unlock.scope, unlock.subject, achievement, tier, occurrence, unlock_id, version, earned_at,
     event_id, settles_at, granted_at, contested_at, revoked_at, by_hand
-FROM unnest($1::text[], $2::text[], $3::text[]) AS asked (tenant_id, scope, subject)
+FROM unnest(:tenant_ids::text[], :scopes::text[], :subjects::text[]) AS asked (tenant_id, scope, subject)
 JOIN unlock
     ON unlock.tenant_id = asked.tenant_id AND unlock.scope = asked.scope AND unlock.subject = asked.subject
 ORDER BY unlock.tenant_id, unlock.scope, unlock.subject, achievement, tier, occurrence
@@ -51,7 +54,9 @@ FOR UPDATE OF unlock;
 -- part: rows_to_amend
 -- The locked rows with their new values. Revoked unlocks stay unchanged.
 SELECT unlock.*, to_version, to_earned_at, to_event_id, to_settles_at
-FROM unnest($1::uuid[], $2::integer[], $3::timestamptz[], $4::text[], $5::timestamptz[])
+FROM unnest(
+    :amended.unlock_id::uuid[], :amended.version::integer[], :amended.earned_at::timestamptz[],
+    :amended.event_id::text[], :amended.settles_at::timestamptz[])
     AS rows (amended_id, to_version, to_earned_at, to_event_id, to_settles_at)
 JOIN unlock ON unlock.unlock_id = rows.amended_id
 WHERE unlock.revoked_at IS NULL
@@ -73,7 +78,7 @@ WHERE unlock.unlock_id = before.unlock_id
 RETURNING 1;
 
 -- part: correct_amended
--- Corrections for the granted rows of `before`, decided at $1.
+-- Corrections for the granted rows of `before`, decided at `now`.
 INSERT INTO correction (
     unlock_id, revision, kind, tenant_id, scope, subject, achievement, tier, occurrence, origin, granted_at, reward,
     status_before, status, version_before, version, earned_before, earned_at, event_before, event_id, by_hand_before,
@@ -82,7 +87,7 @@ SELECT
     unlock_id, revision + 1, CASE WHEN contested_at IS NULL THEN 'amended' ELSE 'restored' END, tenant_id, scope,
     subject, achievement, tier, occurrence, origin, granted_at, reward,
     CASE WHEN contested_at IS NULL THEN 'granted' ELSE 'contested' END, 'granted', version, to_version, earned_at,
-    to_earned_at, event_id, to_event_id, by_hand, by_hand, published_at IS NOT NULL, $1::timestamptz
+    to_earned_at, event_id, to_event_id, by_hand, by_hand, published_at IS NOT NULL, :now::timestamptz
 FROM before
 WHERE granted_at IS NOT NULL
 ORDER BY unlock_id;
@@ -90,18 +95,18 @@ ORDER BY unlock_id;
 -- name: amend_unlocks
 -- Late evidence moved them, or supports them again.
 WITH before AS (
-    -- use rows_to_amend from $1
+    -- use rows_to_amend
 ), amended AS (
-    -- use amend_rows from $1
+    -- use amend_rows
 )
-    -- use correct_amended from $6
+    -- use correct_amended
 
 -- name: contest_unlocks
 -- Unlocks that an operator granted or revoked stay unchanged.
 WITH contested AS (
-    UPDATE unlock SET contested_at = $2, revision = revision + 1
-    WHERE unlock_id = ANY ($1::uuid[]) AND granted_at IS NOT NULL AND contested_at IS NULL AND revoked_at IS NULL
-        AND NOT by_hand
+    UPDATE unlock SET contested_at = :now, revision = revision + 1
+    WHERE unlock_id = ANY (:unlock_ids::uuid[])
+        AND granted_at IS NOT NULL AND contested_at IS NULL AND revoked_at IS NULL AND NOT by_hand
     RETURNING *
 )
 INSERT INTO correction (
@@ -117,15 +122,16 @@ ORDER BY unlock_id;
 
 -- name: withdraw_unlocks
 -- These were never granted or announced. Revoked unlocks stay, otherwise new evidence would restore them.
-DELETE FROM unlock WHERE unlock_id = ANY ($1::uuid[]) AND granted_at IS NULL AND revoked_at IS NULL;
+DELETE FROM unlock WHERE unlock_id = ANY (:unlock_ids::uuid[]) AND granted_at IS NULL AND revoked_at IS NULL;
 
 -- name: withdraw_retired
--- Unlocks that have not settled by $4 and that no rule judges any more: $1 to $3 are the scopes, achievements and
--- tiers in force. An operator's decision stays.
+-- Unlocks that have not settled by the clock and that no rule judges any more: `judged` holds the scopes, achievements
+-- and tiers in force. An operator's decision stays.
 WITH gone AS (
     DELETE FROM unlock
-    WHERE published_at IS NULL AND granted_at IS NULL AND revoked_at IS NULL AND settles_at > $4::timestamptz
-        AND (scope, achievement, tier) NOT IN (SELECT * FROM unnest($1::text[], $2::text[], $3::text[]))
+    WHERE published_at IS NULL AND granted_at IS NULL AND revoked_at IS NULL AND settles_at > :clock::timestamptz
+        AND (scope, achievement, tier) NOT IN (SELECT * FROM unnest(
+            :judged.scope::text[], :judged.achievement::text[], :judged.tier::text[]))
     RETURNING *
 )
 INSERT INTO evaluation (
@@ -133,7 +139,7 @@ INSERT INTO evaluation (
     decided_at)
 SELECT
     tenant_id, scope, subject, achievement, tier, occurrence, version, 'withdrawn', false, earned_at, event_id,
-    $5::timestamptz
+    :now::timestamptz
 FROM gone
 ORDER BY tenant_id, scope, subject, achievement, tier, occurrence;
 
@@ -141,10 +147,12 @@ ORDER BY tenant_id, scope, subject, achievement, tier, occurrence;
 INSERT INTO evaluation (
     tenant_id, scope, subject, achievement, tier, occurrence, version, decision, final, earned_at, event_id,
     decided_at)
-SELECT rows.*, $12::timestamptz
+SELECT rows.*, :now::timestamptz
 FROM unnest(
-    $1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::integer[], $8::text[],
-    $9::boolean[], $10::timestamptz[], $11::text[]) AS rows;
+    :evaluations.tenant_id::text[], :evaluations.scope::text[], :evaluations.subject::text[],
+    :evaluations.achievement::text[], :evaluations.tier::text[], :evaluations.occurrence::text[],
+    :evaluations.version::integer[], :evaluations.decision::text[], :evaluations.final::boolean[],
+    :evaluations.earned_at::timestamptz[], :evaluations.event_id::text[]) AS rows;
 
 -- name: grant_settled
 -- Committed separately, before the announcement. So every announced unlock is stored as granted, even if the worker
@@ -153,12 +161,12 @@ FROM unnest(
 WITH due AS (
     SELECT unlock_id
     FROM unlock
-    WHERE granted_at IS NULL AND revoked_at IS NULL AND settles_at <= $1::timestamptz
+    WHERE granted_at IS NULL AND revoked_at IS NULL AND settles_at <= :clock::timestamptz
     ORDER BY settles_at
-    LIMIT $3
+    LIMIT :limit
     FOR UPDATE SKIP LOCKED
 ), settled AS (
-    UPDATE unlock SET granted_at = $2::timestamptz
+    UPDATE unlock SET granted_at = :now::timestamptz
     FROM due
     WHERE unlock.unlock_id = due.unlock_id
     RETURNING unlock.*
@@ -168,7 +176,7 @@ INSERT INTO evaluation (
     decided_at)
 SELECT
     settled.tenant_id, settled.scope, settled.subject, settled.achievement, settled.tier, settled.occurrence,
-    settled.version, 'granted', coalesce(before.final, false), settled.earned_at, settled.event_id, $2::timestamptz
+    settled.version, 'granted', coalesce(before.final, false), settled.earned_at, settled.event_id, :now::timestamptz
 FROM settled
 LEFT JOIN LATERAL (
     SELECT final
@@ -181,10 +189,9 @@ LEFT JOIN LATERAL (
 ) AS before ON true;
 
 -- name: claim_unlocks
--- The outbox, oldest first, without recently refused unlocks ($1). Skips rows that another relay has locked; there is
--- no state between two claims. A claimed unlock cannot be amended or revoked until it is marked. If an unlock has
--- changed since its grant, the announcement shows the original grant: the change is a revision, which waits for this
--- one.
+-- The outbox, oldest first, without recently refused unlocks. Skips rows that another relay has locked; there is no
+-- state between two claims. A claimed unlock cannot be amended or revoked until it is marked. If an unlock has changed
+-- since its grant, the announcement shows the original grant: the change is a revision, which waits for this one.
 SELECT
     unlock.unlock_id, unlock.tenant_id, unlock.scope, unlock.subject, unlock.achievement, unlock.tier,
     unlock.occurrence, coalesce(change.version_before, unlock.version), coalesce(change.earned_before, unlock.earned_at),
@@ -192,16 +199,15 @@ SELECT
 FROM unlock
 LEFT JOIN correction AS change ON change.unlock_id = unlock.unlock_id AND change.revision = 2
 WHERE published_at IS NULL AND unlock.granted_at IS NOT NULL AND revoked_at IS NULL
-    AND unlock.unlock_id <> ALL ($1::uuid[])
+    AND unlock.unlock_id <> ALL (:refused::uuid[])
 ORDER BY unlock.granted_at
-LIMIT $2
+LIMIT :limit
 FOR UPDATE OF unlock SKIP LOCKED;
 
 -- name: claim_corrections
--- The outbox of corrections, oldest first, without unlocks that the broker has refused ($1). For each unlock, the
--- first pending correction after its predecessor is published. The predecessor is the grant, unless the unlock was
--- revoked or erased before it was marked as announced. `withheld` marks that case: it must take the subject of the
--- grant first.
+-- The outbox of corrections, oldest first, without unlocks that the broker has refused. For each unlock, the first
+-- pending correction after its predecessor is published. The predecessor is the grant, unless the unlock was revoked or
+-- erased before it was marked as announced. `withheld` marks that case: it must take the subject of the grant first.
 SELECT
     change.unlock_id, change.revision, change.kind, change.tenant_id, change.scope, change.subject, change.achievement,
     change.tier, change.occurrence, change.origin, change.granted_at, change.reward::text, change.status_before,
@@ -210,7 +216,7 @@ SELECT
     NOT change.announced AND unlock.published_at IS NULL AS withheld
 FROM correction AS change
 LEFT JOIN unlock ON unlock.unlock_id = change.unlock_id
-WHERE change.unlock_id <> ALL ($1::uuid[])
+WHERE change.unlock_id <> ALL (:refused::uuid[])
     AND NOT EXISTS (
         SELECT FROM correction AS earlier
         WHERE earlier.unlock_id = change.unlock_id AND earlier.revision < change.revision)
@@ -218,29 +224,29 @@ WHERE change.unlock_id <> ALL ($1::uuid[])
         change.announced OR unlock.unlock_id IS NULL OR unlock.published_at IS NOT NULL
         OR unlock.revoked_at IS NOT NULL)
 ORDER BY change.decided_at, change.unlock_id, change.revision
-LIMIT $2
+LIMIT :limit
 FOR UPDATE OF change SKIP LOCKED;
 
 -- name: corrections_announced
 DELETE FROM correction
-USING unnest($1::uuid[], $2::integer[]) AS gone (unlock_id, revision)
+USING unnest(:unlock_ids::uuid[], :revisions::integer[]) AS gone (unlock_id, revision)
 WHERE correction.unlock_id = gone.unlock_id AND correction.revision = gone.revision;
 
 -- name: no_correction_waits
--- Ignores unlocks that the broker refuses ($1).
-SELECT NOT EXISTS (SELECT FROM correction WHERE unlock_id <> ALL ($1::uuid[]));
+-- Ignores unlocks that the broker refuses.
+SELECT NOT EXISTS (SELECT FROM correction WHERE unlock_id <> ALL (:refused::uuid[]));
 
 -- name: mark_published
-UPDATE unlock SET published_at = $2 WHERE unlock_id = ANY ($1::uuid[]) AND granted_at IS NOT NULL;
+UPDATE unlock SET published_at = :now WHERE unlock_id = ANY (:unlock_ids::uuid[]) AND granted_at IS NOT NULL;
 
 -- name: mark_announced
 -- Without a claim: skips locked rows, because their holder may be waiting for another of these rows. By id only: with
 -- the condition of the outbox's index, PostgreSQL would read that whole index, including settling unlocks.
-UPDATE unlock SET published_at = $2
+UPDATE unlock SET published_at = :now
 WHERE unlock_id IN (
     SELECT unlock_id
     FROM unlock
-    WHERE unlock_id = ANY ($1::uuid[]) AND coalesce(published_at, 'infinity') = 'infinity'
+    WHERE unlock_id = ANY (:unlock_ids::uuid[]) AND coalesce(published_at, 'infinity') = 'infinity'
     FOR UPDATE SKIP LOCKED);
 
 -- name: next_settling
@@ -248,52 +254,45 @@ WHERE unlock_id IN (
 SELECT min(settles_at) FROM unlock WHERE granted_at IS NULL AND revoked_at IS NULL;
 
 -- name: outbox_is_empty
--- Ignores unlocks that the broker refuses ($2).
+-- Ignores unlocks that the broker refuses.
 SELECT NOT EXISTS (
     SELECT FROM unlock
-    WHERE published_at IS NULL AND granted_at IS NOT NULL AND revoked_at IS NULL AND unlock_id <> ALL ($2::uuid[])
+    WHERE published_at IS NULL AND granted_at IS NOT NULL AND revoked_at IS NULL AND unlock_id <> ALL (:refused::uuid[])
 ) AND NOT EXISTS (
-    SELECT FROM unlock WHERE granted_at IS NULL AND revoked_at IS NULL AND settles_at <= $1::timestamptz
+    SELECT FROM unlock WHERE granted_at IS NULL AND revoked_at IS NULL AND settles_at <= :clock::timestamptz
 );
-
--- name: contested_unlocks
--- For the reconciliation report.
-SELECT tenant_id, scope, subject, achievement, tier, occurrence, version, earned_at, granted_at, contested_at
-FROM unlock
-WHERE contested_at IS NOT NULL AND revoked_at IS NULL
-ORDER BY tenant_id, scope, subject, achievement, tier, occurrence;
 
 -- name: contested_of_subject
 -- A subject's contested unlocks of some achievements.
 SELECT achievement, tier, occurrence, earned_at, contested_at
 FROM unlock
-WHERE tenant_id = $1 AND scope = $2 AND subject = $3 AND achievement = ANY ($4::text[])
+WHERE tenant_id = :tenant_id AND scope = :scope AND subject = :subject AND achievement = ANY (:achievements::text[])
     AND contested_at IS NOT NULL AND revoked_at IS NULL
 ORDER BY achievement, tier, occurrence;
 
 -- name: unlocks_of_achievement
--- Unlocks that an operator can revoke; only of one tier ($2), tenant ($3) and subject ($4), if given.
+-- Unlocks that an operator can revoke; only of one tier, tenant and subject, if given.
 SELECT unlock_id, tenant_id, scope, subject, achievement, tier, occurrence
 FROM unlock
-WHERE revoked_at IS NULL AND achievement = $1 AND ($2::text IS NULL OR tier = $2)
-    AND ($3::text IS NULL OR tenant_id = $3) AND ($4::text IS NULL OR subject = $4)
+WHERE revoked_at IS NULL AND achievement = :achievement AND (:tier::text IS NULL OR tier = :tier)
+    AND (:tenant_id::text IS NULL OR tenant_id = :tenant_id) AND (:subject::text IS NULL OR subject = :subject)
 ORDER BY tenant_id, scope, subject, achievement, tier, occurrence;
 
 -- name: unlocks_of_ids
 -- Unlocks that an operator can revoke.
 SELECT unlock_id, tenant_id, scope, subject, achievement, tier, occurrence
 FROM unlock
-WHERE revoked_at IS NULL AND unlock_id = ANY ($1::uuid[])
+WHERE revoked_at IS NULL AND unlock_id = ANY (:unlock_ids::uuid[])
 ORDER BY tenant_id, scope, subject, achievement, tier, occurrence;
 
 -- name: revoke_unlocks
 -- In every state, and permanently: a settling row stays, so that no evidence earns it again. With the decisions,
 -- which evidence does not change.
 WITH before AS (
-    SELECT * FROM unlock WHERE unlock_id = ANY ($1::uuid[]) AND revoked_at IS NULL ORDER BY unlock_id FOR UPDATE
+    SELECT * FROM unlock WHERE unlock_id = ANY (:unlock_ids::uuid[]) AND revoked_at IS NULL ORDER BY unlock_id FOR UPDATE
 ), revoked AS (
     UPDATE unlock SET
-        revoked_at = $2, revision = before.revision + CASE WHEN before.granted_at IS NULL THEN 0 ELSE 1 END
+        revoked_at = :now, revision = before.revision + CASE WHEN before.granted_at IS NULL THEN 0 ELSE 1 END
     FROM before
     WHERE unlock.unlock_id = before.unlock_id
 ), decided AS (
@@ -302,7 +301,7 @@ WITH before AS (
         decided_at, actor, reason)
     SELECT
         tenant_id, scope, subject, achievement, tier, occurrence, version, 'revoked', true, earned_at, event_id,
-        $2::timestamptz, nullif($3, ''), nullif($4, '')
+        :now::timestamptz, nullif(:by, ''), nullif(:reason, '')
     FROM before
     ORDER BY unlock_id
 ), corrected AS (
@@ -313,8 +312,8 @@ WITH before AS (
     SELECT
         unlock_id, revision + 1, 'revoked', tenant_id, scope, subject, achievement, tier, occurrence, origin,
         granted_at, reward, CASE WHEN contested_at IS NULL THEN 'granted' ELSE 'contested' END, 'revoked', version,
-        version, earned_at, earned_at, event_id, event_id, by_hand, by_hand, published_at IS NOT NULL, nullif($3, ''),
-        nullif($4, ''), $2::timestamptz
+        version, earned_at, earned_at, event_id, event_id, by_hand, by_hand, published_at IS NOT NULL, nullif(:by, ''),
+        nullif(:reason, ''), :now::timestamptz
     FROM before
     WHERE granted_at IS NOT NULL
     ORDER BY unlock_id
@@ -324,18 +323,20 @@ FROM before
 ORDER BY unlock_id;
 
 -- name: user_is_erased
-SELECT EXISTS (SELECT FROM erasure WHERE tenant_id = $1 AND user_id = $2);
+SELECT EXISTS (SELECT FROM erasure WHERE tenant_id = :tenant_id AND user_id = :user_id);
 
 -- name: grant_by_hand
 -- Overwrites an existing row, which the caller has locked. Id, reward, granted_at, origin and published_at keep their
--- values if set. If the unlock was granted before, this is a revision, decided at $14 by $15 because of $16.
+-- values if set. If the unlock was granted before, this is a revision, with the operator and the reason.
 WITH before AS (
-    SELECT * FROM unlock WHERE unlock_id = $7
+    SELECT * FROM unlock WHERE unlock_id = :unlock_id
 ), granted AS (
     INSERT INTO unlock (
         tenant_id, scope, subject, achievement, tier, occurrence, unlock_id, version, earned_at, event_id, settles_at,
         granted_at, reward, by_hand, origin)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13::text::jsonb, true, 'by_hand')
+    VALUES (
+        :tenant_id, :scope, :subject, :achievement, :tier, :occurrence, :unlock_id, :version,
+        :earned_at, :event_id, :settles_at, :granted_at, :reward::text::jsonb, true, 'by_hand')
     ON CONFLICT (tenant_id, scope, subject, achievement, tier, occurrence) DO UPDATE SET
         version = excluded.version,
         earned_at = excluded.earned_at,
@@ -362,7 +363,7 @@ SELECT
         ELSE 'granted'
     END,
     'granted', before.version, granted.version, before.earned_at, granted.earned_at, before.event_id, granted.event_id,
-    before.by_hand, true, before.published_at IS NOT NULL, nullif($15, ''), nullif($16, ''), $14::timestamptz
+    before.by_hand, true, before.published_at IS NOT NULL, nullif(:by, ''), nullif(:reason, ''), :now::timestamptz
 FROM before
 JOIN granted USING (unlock_id)
 WHERE before.granted_at IS NOT NULL;
@@ -372,4 +373,6 @@ WHERE before.granted_at IS NOT NULL;
 INSERT INTO evaluation (
     tenant_id, scope, subject, achievement, tier, occurrence, version, decision, final, earned_at, event_id,
     decided_at, actor, reason)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, true, $9, $10, $11, nullif($12, ''), nullif($13, ''));
+VALUES (
+    :tenant_id, :scope, :subject, :achievement, :tier, :occurrence, :version, :decision, true,
+    :earned_at, :event_id, :now, nullif(:by, ''), nullif(:reason, ''));

@@ -20,7 +20,7 @@ from dsl.parse import parse
 from dsl.source import Source
 from dsl.types import FieldType, Unit
 from tests.fixture_library import FIXTURES, NOW, Fixture, by_reference, histories, in_process, stories
-from worker.commands.authoring import run_examples
+from worker.commands.test import run_examples
 from worker.contract.reasons import Reason
 from worker.engine.replay import Result
 from worker.local.replay_worker import replay_on

@@ -14,7 +14,7 @@ import nats
 import pytest
 
 from tests.acceptance.conftest import ROOT, read_until
-from worker.server_errors import whoami
+from worker.commands.servers import whoami
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,7 +61,7 @@ async def test_progress_of_a_user(deployed: Shell) -> None:
     assert f"{silver['current']}/100" in shown
     unknown = deployed.ach("progress", "stranger", "-t", "lark-parser/lark")
     assert (unknown.code, "0/100" in unknown.out) == (0, True)
-    assert "is not known by any event" in unknown.err
+    assert "is not known: the rules have heard no event of it" in unknown.err
 
 
 async def test_unlocks_are_listed_and_revoked_and_users_erased(deployed: Shell) -> None:

@@ -18,7 +18,7 @@ from unittest.mock import patch
 import asyncpg
 from nats.aio.client import Client
 
-from worker.broker.client import TappingClient
+from worker.broker.private import FastClient
 from worker.broker.streams import Broker
 from worker.store import Session
 
@@ -137,7 +137,7 @@ _SEAMS: dict[type, tuple[str, ...]] = {
     Broker: ("ensure", "subscribe", "next_batch", "ack", "terminate", "keep", "announce", "release", "backlog"),
     asyncpg.Connection: ("execute",),
     Client: ("publish", "flush", "subscribe", "connect"),
-    TappingClient: ("publish_each", "publish_all"),
+    FastClient: ("publish_each", "publish_all"),
 }
 
 
@@ -157,9 +157,9 @@ def _told(points: Points, owner: type, name: str) -> Callable[..., Any]:
 def _told_pages(points: Points) -> Callable[..., Any]:
     original = Session.pages
 
-    async def told(this: Session, shape: Any, name: str, *args: object) -> AsyncIterator[Any]:  # noqa: ANN401
+    async def told(this: Session, shape: Any, name: str, **args: object) -> AsyncIterator[Any]:  # noqa: ANN401
         points.at(f"before Session.pages {name}")
-        async for page in original(this, shape, name, *args):
+        async for page in original(this, shape, name, **args):
             points.at(f"within Session.pages {name}")
             yield page
         points.at(f"after Session.pages {name}")

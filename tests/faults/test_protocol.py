@@ -34,7 +34,7 @@ from worker.store import Session, Store, UnavailableError, open_store
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 
-    from worker.broker.announce import Announcement, Told
+    from worker.broker.announce import Announced, Announcement
     from worker.contract.message import Message
     from worker.engine.batch import Batch, DeadLetter
     from worker.pipeline.pipeline import Committed
@@ -77,13 +77,13 @@ class Failing:
         self.twice = anyio.Event()
         run = Session.run
 
-        async def failing(session: Session, asked: str, *args: object) -> int:
+        async def failing(session: Session, asked: str, **args: object) -> int:
             if asked == name and (times is None or self.failed < times):
                 self.failed += 1
                 if self.failed > 1:
                     self.twice.set()
                 raise UnavailableError("planted")
-            return await run(session, asked, *args)
+            return await run(session, asked, **args)
 
         monkeypatch.setattr(Session, "run", failing)
 
@@ -152,35 +152,39 @@ async def test_partitions_are_locked_in_order(engine: Engine, *, known: bool) ->
             assert [one for one in wanted if one not in free] == [one for one in wanted if one <= middle]
 
 
-KEYS = {
-    "take_partitions": (0,),
-    "insert_events": (0,),
-    "insert_event_subjects": (0, 1, 2, 3, 4),
-    "save_progress": (1, 2, 3),
-    "save_progress checkpoints": (11, 12, 13, 14, 15),
-    "save_progress pruned": (18, 19, 20),
-    "save_progress absorbed": (23, 24, 25, 26, 27),
-    "grant_unlocks": (0, 1, 2, 3, 4, 5),
-    "amend_unlocks": (0,),
-    "contest_unlocks": (0,),
-    "withdraw_unlocks": (0,),
-    "insert_dead_letters": (1, 2),
-    "insert_letter_users": (0, 1, 2),
-    "mark_announced": (0,),
-    "mark_published": (0,),
-    "commit_fast": (0,),
-    "commit_express events": (4,),
-    "commit_express progress": (9, 10, 11),
-    "commit_express checkpoints": (19, 20, 21, 22, 23),
-    "commit_express absorbed": (48, 49, 50, 51, 52),
-    "commit_express unlocks": (31, 32, 33, 34, 35, 36),
-    "commit_express amended": (53,),
+SUBJECT = ("tenant_id", "scope", "subject")
+KEYS: dict[str, dict[str, tuple[str, ...]]] = {
+    "take_partitions": {"partitions": ()},
+    "insert_events": {"events": ("text",)},
+    "insert_event_subjects": {"members": (*SUBJECT, "occurred_at", "event_id")},
+    "save_progress": {
+        "progress": SUBJECT,
+        "checkpoints": (*SUBJECT, "mark_at", "mark_id"),
+        "pruned": SUBJECT,
+        "positions": (*SUBJECT, "at", "id"),
+    },
+    "grant_unlocks": {"unlocks": (*SUBJECT, "achievement", "tier", "occurrence")},
+    "amend_unlocks": {"amended": ("unlock_id",)},
+    "contest_unlocks": {"unlock_ids": ()},
+    "withdraw_unlocks": {"unlock_ids": ()},
+    "insert_dead_letters": {"letters": ("stream_seq", "element")},
+    "insert_letter_users": {"names": ("dead_letter_id", "tenant_token", "user_token")},
+    "mark_announced": {"unlock_ids": ()},
+    "mark_published": {"unlock_ids": ()},
+    "commit_fast": {
+        "partitions": (),
+        "events": ("text",),
+        "progress": SUBJECT,
+        "checkpoints": (*SUBJECT, "mark_at", "mark_id"),
+        "positions": (*SUBJECT, "at", "id"),
+        "unlocks": (*SUBJECT, "achievement", "tier", "occurrence"),
+        "amended": ("unlock_id",),
+    },
 }
-"""Statements that write or lock several rows, with what, and the arguments that are the columns of their keys."""
-PACKED = {"save_progress": 0, "commit_express progress": 8}
-"""Those whose columns are texts, and the argument that separates the values."""
-ROWS = {"insert_events": 2, "commit_express events": 6}
-"""Those whose rows are one text, and the argument that separates the rows, which begin with the key."""
+"""Statements that write or lock several rows, and the arguments that are the columns of their keys, by group.
+
+An event's row is one text, which begins with the key; a column of progress is one, too.
+"""
 
 
 async def test_rows_are_written_in_the_order_of_their_keys(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,26 +193,25 @@ async def test_rows_are_written_in_the_order_of_their_keys(engine: Engine, monke
     written: dict[str, int] = {}
     run, rows = Session.run, Session.rows
 
-    def look(name: str, args: tuple[Any, ...]) -> None:
-        for label, places in KEYS.items():
-            if label.split()[0] != name:
-                continue
-            columns = [args[at] for at in places]
-            if label in PACKED:
-                columns = [column.split(args[PACKED[label]])[:-1] for column in columns]
-            if label in ROWS:
-                columns = [text.split(args[ROWS[label]]) for text in columns]
+    def look(name: str, args: dict[str, Any]) -> None:
+        for group, fields in KEYS.get(name, {}).items():
+            columns = [args[f"{group}.{field}"] for field in fields] or [args[group]]
+            if group == "progress":
+                columns = [column.split(args["progress.separator"])[:-1] for column in columns]
+            if group == "events":
+                columns = [text.split(args["events.record"]) for text in columns]
             keys = list(zip(*columns, strict=True))
+            label = f"{name} {group}"
             assert keys == sorted(keys), label
             written[label] = max(written.get(label, 0), len(keys))
 
-    async def looking_run(session: Session, name: str, *args: object) -> int:
+    async def looking_run(session: Session, name: str, **args: object) -> int:
         look(name, args)
-        return await run(session, name, *args)
+        return await run(session, name, **args)
 
-    async def looking_rows(session: Session, shape: Callable[..., Any], name: str, *args: object) -> list[Any]:
+    async def looking_rows(session: Session, shape: Callable[..., Any], name: str, **args: object) -> list[Any]:
         look(name, args)
-        return await rows(session, shape, name, *args)
+        return await rows(session, shape, name, **args)
 
     monkeypatch.setattr(Session, "run", looking_run)
     monkeypatch.setattr(Session, "rows", looking_rows)
@@ -237,7 +240,8 @@ async def test_rows_are_written_in_the_order_of_their_keys(engine: Engine, monke
         monkeypatch.setattr(fast_path, "WORTH_IT", 2)
         events = [event(42, user=user, id=f"294-{user}") for user in users]
         await send(pipeline, *events)
-    assert {name: count for name, count in written.items() if count > 1}.keys() == KEYS.keys()
+    labels = {f"{name} {group}" for name, groups in KEYS.items() for group in groups}
+    assert {label for label, count in written.items() if count > 1} == labels
 
 
 # -- commits and acknowledgements ----------------------------------------------------------------------------
@@ -498,7 +502,7 @@ async def test_an_unlock_that_was_not_announced_is_not_marked(engine: Engine) ->
         await send(pipeline, *(event(n) for n in range(3)))
     async with open_store(engine.settings.database_url) as store, open_broker(engine.settings) as broker:
         notifier = Notifier(store, broker, engine.settings, Stats(), now=wall_clock)
-        await broker.client.jetstream().delete_stream(engine.settings.unlock_stream)
+        await broker.client.client.jetstream().delete_stream(engine.settings.unlock_stream)
         with pytest.raises(BrokerAwayError):
             await notifier.relay()
         assert set((await engine.unlocks()).values()) == {"granted"}
@@ -585,9 +589,9 @@ def count_marks(monkeypatch: pytest.MonkeyPatch, number: int) -> anyio.Event:
     """Return what is set once so many unlocks are marked that were announced at once."""
     run, marked, all_of_them = Session.run, 0, anyio.Event()
 
-    async def counting(session: Session, name: str, *args: object) -> int:
+    async def counting(session: Session, name: str, **args: object) -> int:
         nonlocal marked
-        touched = await run(session, name, *args)
+        touched = await run(session, name, **args)
         marked += touched if name == "mark_announced" else 0
         if marked == number:
             all_of_them.set()
@@ -643,7 +647,7 @@ async def test_what_settles_is_announced_however_busy_we_are(engine: Engine) -> 
 async def test_what_was_just_granted_and_not_announced_is_not_marked(engine: Engine) -> None:
     done = await granted(engine)
     async with notifier_on(engine) as (notifier, broker, _):
-        await broker.client.jetstream().delete_stream(engine.settings.unlock_stream)
+        await broker.client.client.jetstream().delete_stream(engine.settings.unlock_stream)
         notifier.committed(done)
         notifier.stop()
         await notifier.run()
@@ -698,7 +702,7 @@ async def test_what_could_not_be_announced_at_once_is_announced_soon(
     monkeypatch.setattr(notifying, "LONGEST_NAP", 10 * PATIENCE)
     announce, away = Broker.announce, 0
 
-    async def failing(broker: Broker, announcements: Sequence[Announcement]) -> Told:
+    async def failing(broker: Broker, announcements: Sequence[Announcement]) -> Announced:
         nonlocal away
         away += 1
         if away == 1:
@@ -719,9 +723,9 @@ async def test_what_a_commit_of_unknown_outcome_granted_is_announced(
     monkeypatch.setattr(notifying, "LONGEST_NAP", 10 * PATIENCE)
     run, lost = Session.run, 0
 
-    async def losing(session: Session, name: str, *args: object) -> int:
+    async def losing(session: Session, name: str, **args: object) -> int:
         nonlocal lost
-        touched = await run(session, name, *args)
+        touched = await run(session, name, **args)
         if name == "commit_fast":
             lost += 1
             raise UnavailableError("the connection was lost")

@@ -12,7 +12,7 @@ from worker.settings import Settings
 from worker.store import Session
 
 if TYPE_CHECKING:
-    from worker.local.embedded import Servers
+    from worker.local.servers import Servers
 
 
 @pytest.fixture
@@ -37,9 +37,9 @@ def statements(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     carried: list[str] = []
     run = Session.run
 
-    async def noting(session: Session, name: str, *args: object) -> int:
+    async def noting(session: Session, name: str, **args: object) -> int:
         carried.append(name)
-        return await run(session, name, *args)
+        return await run(session, name, **args)
 
     monkeypatch.setattr(Session, "run", noting)
     return carried

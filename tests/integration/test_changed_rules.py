@@ -19,7 +19,7 @@ from dsl.event import Event
 from dsl.outcome import Unlock, by_subject, digest, run
 from dsl.types import SECOND
 from tests.integration.pipelines import pipeline_on, send
-from tests.reference.changing import Chain, chains
+from tests.reference.rule_changes import Chain, chains
 from worker.admin.backfill import backfill
 from worker.admin.results import read_results
 from worker.admin.rollout import apply_rules
@@ -113,7 +113,7 @@ async def ledger(store: Store, rules: Deployed) -> list[Event]:
     events: list[Event] = []
     async with store.transaction() as session:
         clock = await session.value(int, "latest_instant") or 0
-        async for page in session.pages(partial(event_of, rules), "events_of_types", sorted(rules.rules.events)):
+        async for page in session.pages(partial(event_of, rules), "events_of_types", types=sorted(rules.rules.events)):
             events.extend(page)
     return [*events, Event(tenant="", id="", type="", user="", at=clock, offset=0, fields={})]
 
@@ -136,7 +136,7 @@ async def expect_of(store: Store, engine: Engine, subjects: Iterable[Subject], c
     outcome, those = await wanted(store, rules), set(subjects)
     async with store.transaction() as session:
         clock = await session.value(int, "latest_instant") or 0
-        rows = await session.rows(Row, "all_unlocks", clock)
+        rows = await session.rows(Row, "all_unlocks", clock=clock)
     have = [row.shown() for row in rows if not row.contested and rules.rules_on(row.scope, row.achievement, row.tier)]
     assert sorted(of(have, those)) == sorted(of(outcome.unlocks, those)), "\n---\n".join(chain.texts)
 

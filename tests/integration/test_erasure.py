@@ -167,13 +167,13 @@ class Pause:
         self.there, self.go = anyio.Event(), anyio.Event()
         run, rows = Session.run, Session.rows
 
-        async def running(session: Session, asked: str, *args: object) -> int:
+        async def running(session: Session, asked: str, **args: object) -> int:
             await self._wait(asked, name)
-            return await run(session, asked, *args)
+            return await run(session, asked, **args)
 
-        async def asking(session: Session, shape: Callable[..., Any], asked: str, *args: object) -> list[Any]:
+        async def asking(session: Session, shape: Callable[..., Any], asked: str, **args: object) -> list[Any]:
             await self._wait(asked, name)
-            return await rows(session, shape, asked, *args)
+            return await rows(session, shape, asked, **args)
 
         monkeypatch.setattr(Session, "run", running)
         monkeypatch.setattr(Session, "rows", asking)
@@ -311,8 +311,8 @@ async def test_it_costs_what_the_user_has_done(engine: Engine, monkeypatch: pyte
     read: list[int] = []
     run = Session.run
 
-    async def looking(session: Session, name: str, *args: object) -> int:
-        done = await run(session, name, *args)
+    async def looking(session: Session, name: str, **args: object) -> int:
+        done = await run(session, name, **args)
         if name == "blank_dead_letters":
             read.append(await session._connection.fetchval(READ))  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
         return done

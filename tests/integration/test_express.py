@@ -307,8 +307,8 @@ class Meanwhile:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, query: str, work: Callable[[], Awaitable[object]]) -> None:
         rows, due = Session.rows, [work]
 
-        async def reading(session: Session, shape: Callable[..., Any], name: str, *args: object) -> list[Any]:
-            found = await rows(session, shape, name, *args)
+        async def reading(session: Session, shape: Callable[..., Any], name: str, **args: object) -> list[Any]:
+            found = await rows(session, shape, name, **args)
             if name == query and due:
                 await due.pop()()
             return found
@@ -678,8 +678,8 @@ async def test_a_commit_of_unknown_outcome(engine: Engine, monkeypatch: pytest.M
     told: list[Committed] = []
     run = Session.run
 
-    async def cut_off(session: Session, name: str, *args: object) -> int:
-        touched = await run(session, name, *args)
+    async def cut_off(session: Session, name: str, **args: object) -> int:
+        touched = await run(session, name, **args)
         if name == "commit_fast":
             raise UnavailableError("planted")
         return touched

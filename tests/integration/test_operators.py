@@ -110,7 +110,7 @@ async def test_what_is_revoked_while_it_settles_stays_revoked(engine: Engine) ->
     assert await decided(engine, "pair") == ["settling", "revoked"]
     async with open_store(engine.settings.database_url) as store, store.transaction() as session:
         assert await session.value(int, "next_settling") is None
-        assert await session.value(bool, "outbox_is_empty", wall_clock(), []) is True
+        assert await session.value(bool, "outbox_is_empty", clock=wall_clock(), refused=[]) is True
 
 
 async def test_what_is_revoked_before_it_is_announced_is_not(engine: Engine) -> None:
@@ -129,12 +129,21 @@ async def test_the_books_tell_who_revoked_it_and_why(engine: Engine) -> None:
     assert [tuple(row.values()) for row in rows] == [(None, None), ("ann", "a cheat")]
 
 
-GUARDED: dict[str, list[object]] = {
-    "withdraw_unlocks": [],
-    "contest_unlocks": [wall_clock()],
-    "amend_unlocks": [[9], [wall_clock()], ["x"], [None], wall_clock()],
+GUARDED: dict[str, tuple[str, dict[str, object]]] = {
+    "withdraw_unlocks": ("unlock_ids", {}),
+    "contest_unlocks": ("unlock_ids", {"now": wall_clock()}),
+    "amend_unlocks": (
+        "amended.unlock_id",
+        {
+            "amended.version": [9],
+            "amended.earned_at": [wall_clock()],
+            "amended.event_id": ["x"],
+            "amended.settles_at": [None],
+            "now": wall_clock(),
+        },
+    ),
 }
-"""Statements that move unlocks, and what they are given behind the ids."""
+"""Statements that move unlocks: the name of the ids, and the other arguments."""
 
 
 @pytest.mark.parametrize("name", GUARDED)
@@ -148,15 +157,16 @@ async def test_no_statement_moves_what_was_revoked(engine: Engine, name: str, cl
     await take_back(engine, "pair")
     before = await only(engine, "pair")
     async with open_store(engine.settings.database_url) as store, store.transaction() as session:
-        assert await session.run(name, [before["unlock_id"]], *GUARDED[name]) == 0
+        ids, others = GUARDED[name]
+        assert await session.run(name, **{ids: [before["unlock_id"]]}, **others) == 0
     assert await only(engine, "pair") == before
 
 
 async def test_no_statement_contests_or_deletes_what_was_granted_by_hand(engine: Engine) -> None:
     made = await hand(engine)
     async with open_store(engine.settings.database_url) as store, store.transaction() as session:
-        assert await session.run("contest_unlocks", [made.unlock_id], wall_clock()) == 0
-        assert await session.run("withdraw_unlocks", [made.unlock_id]) == 0
+        assert await session.run("contest_unlocks", unlock_ids=[made.unlock_id], now=wall_clock()) == 0
+        assert await session.run("withdraw_unlocks", unlock_ids=[made.unlock_id]) == 0
 
 
 # -- granting by hand ------------------------------------------------------------------------------------------------
@@ -291,8 +301,8 @@ class Meanwhile:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, query: str, work: Callable[[], Awaitable[object]]) -> None:
         rows, due = Session.rows, [work]
 
-        async def reading(session: Session, shape: Callable[..., Any], name: str, *args: object) -> list[Any]:
-            found = await rows(session, shape, name, *args)
+        async def reading(session: Session, shape: Callable[..., Any], name: str, **args: object) -> list[Any]:
+            found = await rows(session, shape, name, **args)
             if name == query and due:
                 await due.pop()()
             return found

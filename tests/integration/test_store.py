@@ -10,11 +10,20 @@ from typing import TYPE_CHECKING
 import asyncpg
 import pytest
 
-from worker.store import SEND_BYTES, OvertakenError, Store, UnavailableError, UnusableError, make_room, open_store
+from worker.store import (
+    SEND_BYTES,
+    OvertakenError,
+    RefusedError,
+    Store,
+    UnavailableError,
+    UnusableError,
+    make_room,
+    open_store,
+)
 
 if TYPE_CHECKING:
     from tests.integration.engine import Engine
-    from worker.local.embedded import Servers
+    from worker.local.servers import Servers
 
 pytestmark = pytest.mark.anyio
 
@@ -45,6 +54,16 @@ async def test_after_an_error_it_is_there_for_anybody(engine: Engine) -> None:
                 raise OvertakenError
         assert await backend_of(store) == mine
         assert await backend_of(kept) == mine
+
+
+async def test_a_statement_that_is_overtaken_is_known_by_its_code(engine: Engine) -> None:
+    async with open_store(engine.settings.database_url) as store:
+        with pytest.raises(OvertakenError, match="overtaken: partitions 0"):
+            async with store.alone() as session:
+                await session.script("SELECT overtaken('partitions', 0)")
+        with pytest.raises(RefusedError):
+            async with store.alone() as session:
+                await session.script("SELECT 'overtaken: 0'::integer")
 
 
 async def test_one_that_is_lost_is_replaced(engine: Engine) -> None:

@@ -14,7 +14,7 @@ from worker.store import SETTINGS, SchemaMismatchError, open_store
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from worker.local.embedded import Servers
+    from worker.local.servers import Servers
 
 pytestmark = pytest.mark.anyio
 
@@ -29,6 +29,9 @@ FROM pg_constraint WHERE connamespace = 'public'::regnamespace AND conrelid::reg
 UNION ALL
 SELECT 'index', tablename, indexname, indexdef FROM pg_indexes
 WHERE schemaname = 'public' AND tablename <> 'schema_migration'
+UNION ALL
+SELECT 'function', proname, '', concat_ws(' ', pg_get_functiondef(oid), obj_description(oid, 'pg_proc'))
+FROM pg_proc WHERE pronamespace = 'public'::regnamespace
 UNION ALL
 SELECT 'view', viewname, '', definition FROM pg_views WHERE schemaname = 'public'
 UNION ALL
@@ -78,9 +81,9 @@ async def test_every_query_can_be_prepared(database_url: str) -> None:
         await store.migrate(now=wall_clock())
     connection = await asyncpg.connect(database_url)
     try:
-        for text in sql.queries().values():
-            await connection.prepare(text)
-        assert await connection.fetchval(sql.query("count_partitions")) == PARTITIONS
+        for query in sql.queries().values():
+            assert len((await connection.prepare(query.text)).get_parameters()) == len(query.names), query.name
+        assert await connection.fetchval(sql.query("count_partitions").text) == PARTITIONS
     finally:
         await connection.close()
 
@@ -173,7 +176,7 @@ async def test_no_query_by_key_reads_a_table_as_a_whole(database_url: str) -> No
     connection = await asyncpg.connect(database_url, server_settings=SETTINGS)
     try:
         for name in KEYED:
-            text = sql.query(name).rstrip().rstrip(";")
+            text = sql.query(name).text.rstrip().rstrip(";")
             nulls = ", ".join("NULL" for _ in (await connection.prepare(text)).get_parameters())
             await connection.execute(f"PREPARE {name} AS {text}")
             asked = f"EXPLAIN EXECUTE {name}" + (f"({nulls})" if nulls else "")

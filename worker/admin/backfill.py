@@ -109,7 +109,7 @@ async def backfill(
                     granted()
                 await anyio.sleep(pause)
         async with store.transaction() as session:
-            await session.run("aggregate_is_live", scope, plan.fingerprint, now())
+            await session.run("aggregate_is_live", scope=scope, fingerprint=plan.fingerprint, now=now())
     await _forget_scopes(store, rules, pause)
     log.info("backfill done", epoch=report.epoch, subjects=report.subjects)
     return report
@@ -156,24 +156,25 @@ class _Search(NamedTuple):
 
     scope: str
     pages: str
-    asked: object
-    """What the first query is asked, besides the page."""
+    asked: dict[str, object]
+    """Arguments of the first query, besides the page."""
     stale: str
-    state: tuple[object, ...]
-    """What the second query is asked, besides the subjects and their scope."""
+    state: dict[str, object]
+    """Arguments of the second query, besides the subjects and their scope."""
 
 
 def _who_hears(rules: Deployed, scope: str) -> _Search:
     """Find subjects with events that the plan hears; those without a state of this plan are to be folded."""
     pages = {"user": "users_of_types", "tenant": "tenants_of_types"}.get(scope, "subjects_of_scope")
-    asked = types_heard(rules, scope) if scope in FIELDLESS else scope
-    return _Search(scope, pages, asked, "stale_subjects", (rules.stamps[scope],))
+    asked: dict[str, object] = {"types": types_heard(rules, scope)} if scope in FIELDLESS else {"scope": scope}
+    return _Search(scope, pages, asked, "stale_subjects", {"stamp": rules.stamps[scope]})
 
 
 def _who_is_left(rules: Deployed, scope: str) -> _Search:
     """Find all others: those with a state, checkpoints or supported unlocks, and no event that the plan hears."""
     judged = [f"{achievement}.{tier}" for achievement, tier in rules.ruled(scope)]
-    return _Search(scope, "subjects_with_rows", scope, "left_subjects", (rules.stamps[scope], judged))
+    state: dict[str, object] = {"stamp": rules.stamps[scope], "judged": judged}
+    return _Search(scope, "subjects_with_rows", {"scope": scope}, "left_subjects", state)
 
 
 async def _pieces(store: Store, search: _Search) -> AsyncIterator[list[Subject]]:
@@ -181,7 +182,8 @@ async def _pieces(store: Store, search: _Search) -> AsyncIterator[list[Subject]]
     after = _Named("", "")
     while True:
         async with store.transaction(patient=True) as session:
-            page = await session.rows(_Named, search.pages, search.asked, *after, PAGE)
+            place = {"after_tenant": after.tenant_id, "after_subject": after.subject}
+            page = await session.rows(_Named, search.pages, **search.asked, **place, limit=PAGE)
             stale = await _stale(session, search, page)
         by_partition: defaultdict[int, list[Subject]] = defaultdict(list)
         for subject in stale:
@@ -196,7 +198,8 @@ async def _pieces(store: Store, search: _Search) -> AsyncIterator[list[Subject]]
 
 async def _stale(session: Session, search: _Search, page: list[_Named]) -> list[Subject]:
     tenants, names = [one.tenant_id for one in page], [one.subject for one in page]
-    rows = await session.rows(_Named, search.stale, tenants, names, search.scope, *search.state)
+    asked = {"tenant_ids": tenants, "subjects": names, "scope": search.scope}
+    rows = await session.rows(_Named, search.stale, **asked, **search.state)
     return [Subject(row.tenant_id, search.scope, row.subject) for row in rows]
 
 
@@ -239,7 +242,7 @@ async def _bring_up_to_date(  # noqa: PLR0913 - what it works with
 
 
 async def _hold(session: Session, rules: Deployed, partition: int) -> None:
-    held = await session.rows(Held, "take_partitions", [partition], NOBODY)
+    held = await session.rows(Held, "take_partitions", partitions=[partition], owner=NOBODY)
     if any(row.rules_epoch != rules.epoch for row in held):
         raise SupersededError
 
@@ -255,7 +258,7 @@ async def _forget_scopes(store: Store, rules: Deployed, pause: float) -> None:
                 async with store.transaction(patient=True) as session:
                     # Any partition will do: who brings the scope back waits for all of them.
                     await _hold(session, rules, 0)
-                    forgotten = await session.run(statement, scope, PAGE)
+                    forgotten = await session.run(statement, scope=scope, limit=PAGE)
                 await anyio.sleep(pause)
 
 

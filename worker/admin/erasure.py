@@ -17,6 +17,7 @@ from worker.engine.state_cache import BEGINNING
 from worker.pipeline.dead_letters import BLANKED, read_names
 from worker.pipeline.fence import NOBODY, Held
 from worker.pipeline.folding import position_columns
+from worker.store import columns
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,7 +68,12 @@ async def is_known(store: Store, settings: Settings, tenant: str, user: str) -> 
     """
     await _read_names(store, settings)
     async with store.transaction() as session:
-        return bool(await session.value(bool, "user_is_known", tenant, user, name_token(tenant), name_token(user)))
+        tokens = _tokens(tenant, user)
+        return bool(await session.value(bool, "user_is_known", tenant_id=tenant, user_id=user, **tokens))
+
+
+def _tokens(tenant: str, user: str) -> dict[str, str]:
+    return {"tenant_token": name_token(tenant), "user_token": name_token(user)}
 
 
 async def erase_user(store: Store, settings: Settings, tenant: str, user: str, *, by: str, now: int) -> Erased:
@@ -90,37 +96,36 @@ async def erase_user(store: Store, settings: Settings, tenant: str, user: str, *
 
 async def _erase(store: Store, settings: Settings, user: Subject, partitions: set[int], *, by: str, now: int) -> Erased:
     tenant, _, name = user
-    tokens = name_token(tenant), name_token(name)
+    tokens = _tokens(tenant, name)
     async with store.transaction(patient=True) as session:
         # Whoever remembers the user, or a team of theirs, finds another's mark and reads again.
-        await session.rows(Held, "take_partitions", sorted(partitions), NOBODY)
+        await session.rows(Held, "take_partitions", partitions=sorted(partitions), owner=NOBODY)
         since = {
             Subject(*row[:3]): Position(*row[3:])
-            for row in await session.rows(_Shared, "shared_subjects", tenant, name)
+            for row in await session.rows(_Shared, "shared_subjects", tenant_id=tenant, user_id=name)
         }
         # From here on the user does nothing more. To lock out of order could wait for ever.
         needed = {partition_of(*subject) for subject in since}
         if not needed <= partitions:
             raise _Crowded(needed)
-        new = await session.run("insert_erasure", tenant, name, *tokens, now, by)
+        new = await session.run("insert_erasure", tenant_id=tenant, user_id=name, **tokens, now=now, by=by)
         await _forget(session, {user: BEGINNING, **since})
-        events = await session.run("erase_events", tenant, name)
-        unlocks = await session.value(int, "erase_unlocks", tenant, name, now, by) or 0
-        await session.run("erase_evaluations", tenant, name)
+        events = await session.run("erase_events", tenant_id=tenant, user_id=name)
+        unlocks = await session.value(int, "erase_unlocks", tenant_id=tenant, user_id=name, now=now, by=by) or 0
+        await session.run("erase_evaluations", tenant_id=tenant, user_id=name)
         # The last lock of all: whoever buries holds partitions already.
         await session.run("hold_letters")
         while await read_names(session, settings):
             pass
-        letters = await session.run("erase_dead_letters", *tokens)
-        letters += await session.run("blank_dead_letters", *tokens, BLANKED, now)
+        letters = await session.run("erase_dead_letters", **tokens)
+        letters += await session.run("blank_dead_letters", **tokens, detail=BLANKED, now=now)
     return Erased(events, unlocks, letters, tuple(sorted(since)), since, again=not new)
 
 
 async def _forget(session: Session, since: Mapping[Subject, Position]) -> None:
     """Forget where subjects stand, but for their checkpoints before a position: those have seen nothing behind it."""
-    columns = [list(column) for column in zip(*sorted(since), strict=True)]
-    await session.run("forget_progress", *columns)
-    await session.run("forget_checkpoints", *position_columns(since))
+    await session.run("forget_progress", **columns("subjects", Subject._fields, sorted(since)))
+    await session.run("forget_checkpoints", **position_columns(since))
 
 
 async def _read_names(store: Store, settings: Settings) -> None:

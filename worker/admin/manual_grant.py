@@ -88,29 +88,44 @@ async def grant_by_hand(  # noqa: PLR0913 - the parts of an unlock's key, each b
     key = unlock_id(subject, bare)
     async with store.transaction(patient=True) as session:
         # As any writer of a subject: a worker that has read its unlocks without a lock finds another mark there.
-        held = await session.rows(Held, "take_partitions", [partition_of(*subject)], NOBODY)
+        held = await session.rows(Held, "take_partitions", partitions=[partition_of(*subject)], owner=NOBODY)
         if any(row.rules_epoch != rules.epoch for row in held):
             raise RulesMovedError
-        if subject.scope == USER and await session.value(bool, "user_is_erased", subject.tenant_id, subject.subject):
+        tenant, _, name = subject
+        if subject.scope == USER and await session.value(bool, "user_is_erased", tenant_id=tenant, user_id=name):
             raise CannotGrantError(f"{subject.subject} was erased from tenant {subject.tenant_id}, for good")
         row = await _stored(session, subject, key)
         if row is not None and row.state is State.BY_HAND:
             return Granted(key, State.BY_HAND)
         made = by_hand(row, bare, await _evidence(session, rules, subject, row, bare), now=now)
-        grant, where = made.grant, (*subject, bare.achievement, bare.tier or "", bare.occurrence or "")
-        evidence = grant.earned_at, grant.event_id
-        reward = rules.terms(bare).reward
+        grant = made.grant
+        decided: dict[str, object] = {
+            **subject._asdict(),
+            "achievement": bare.achievement,
+            "tier": bare.tier or "",
+            "occurrence": bare.occurrence or "",
+            "version": grant.version,
+            "earned_at": grant.earned_at,
+            "event_id": grant.event_id,
+            "now": now,
+            "by": by,
+            "reason": reason,
+        }
         await session.run(
             "grant_by_hand",
-            *(*where, key, grant.version, *evidence, settling_until(grant), made.granted_at, reward, now, by, reason),
+            unlock_id=key,
+            settles_at=settling_until(grant),
+            granted_at=made.granted_at,
+            reward=rules.terms(bare).reward,
+            **decided,
         )
-        decision = Kind.GRANTED_BY_HAND.value
-        await session.run("insert_operators_word", *where, grant.version, decision, *evidence, now, by, reason)
+        await session.run("insert_operators_word", decision=Kind.GRANTED_BY_HAND.value, **decided)
     return Granted(key, made.before)
 
 
 async def _stored(session: Session, subject: Subject, key: UUID) -> Stored | None:
-    rows = await session.rows(Stored, "unlocks_of_subjects", *([part] for part in subject))
+    tenant, scope, name = subject
+    rows = await session.rows(Stored, "unlocks_of_subjects", tenant_ids=[tenant], scopes=[scope], subjects=[name])
     return next((row for row in rows if row.unlock_id == key), None)
 
 

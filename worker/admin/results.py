@@ -98,7 +98,7 @@ async def read_results(store: Store, rules: Deployed, *, clock: int | None = Non
         await session.script("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         if clock is None:
             clock = await session.value(int, "latest_instant") or 0
-        rows = await session.rows(_UnlockRow, "all_unlocks", clock)
+        rows = await session.rows(_UnlockRow, "all_unlocks", clock=clock)
         states = await _states(session, rules)
     judged = [row for row in rows if rules.rules_on(row.scope, row.achievement, row.tier)]
     unlocks = [row.shown() for row in judged if not row.contested]
@@ -123,9 +123,12 @@ async def read_subject(store: Store, rules: Deployed, tenant: str, name: str) ->
 
 
 async def _states_of(session: Session, rules: Deployed, tenant: str, name: str) -> dict[Subject, State]:
-    asked = tenant, list(rules.stamps), name, types_heard(rules, USER)
-    states = _decoded(rules, await session.rows(_ProgressRow, "progress_of_subject", *asked))
-    user = await session.row(_InLedger, "user_in_ledger", tenant, name, types_heard(rules, USER))
+    types, scopes = types_heard(rules, USER), list(rules.stamps)
+    rows = await session.rows(
+        _ProgressRow, "progress_of_subject", tenant_id=tenant, scopes=scopes, subject=name, types=types
+    )
+    states = _decoded(rules, rows)
+    user = await session.row(_InLedger, "user_in_ledger", tenant_id=tenant, user_id=name, types=types)
     subject = Subject(tenant, USER, name)
     if user is not None and user.known and subject not in states:
         if user.heard:
@@ -157,9 +160,9 @@ async def read_named(store: Store, rules: Deployed, tenant: str, name: str) -> N
         await session.script("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         states = await _states_of(session, rules, tenant, name)
         unlocks: dict[Subject, list[Row]] = {}
-        for row in await session.rows(Row, "unlocks_of_name", tenant, name):
+        for row in await session.rows(Row, "unlocks_of_name", tenant_id=tenant, subject=name):
             unlocks.setdefault(Subject(row.tenant_id, row.scope, row.subject), []).append(row)
-        erased = bool(await session.value(bool, "user_is_erased", tenant, name))
+        erased = bool(await session.value(bool, "user_is_erased", tenant_id=tenant, user_id=name))
         building = bool(await session.value(bool, "something_is_building"))
         return Named(states, unlocks, erased, building, await session.value(int, "latest_instant") or 0)
 
@@ -170,7 +173,7 @@ class _InLedger(NamedTuple):
 
 
 async def _states(session: Session, rules: Deployed) -> dict[Subject, State]:
-    return _decoded(rules, await session.rows(_ProgressRow, "all_progress", types_heard(rules, USER)))
+    return _decoded(rules, await session.rows(_ProgressRow, "all_progress", types=types_heard(rules, USER)))
 
 
 def _decoded(rules: Deployed, rows: list[_ProgressRow]) -> dict[Subject, State]:

@@ -47,7 +47,7 @@ async def of_ids(store: Store, ids: Collection[UUID]) -> list[Revocable]:
         UnavailableError: the database is away.
     """
     async with store.transaction(patient=True) as session:
-        return await session.rows(Revocable, "unlocks_of_ids", sorted(ids))
+        return await session.rows(Revocable, "unlocks_of_ids", unlock_ids=sorted(ids))
 
 
 async def of_achievement(
@@ -59,7 +59,9 @@ async def of_achievement(
         UnavailableError: the database is away.
     """
     async with store.transaction(patient=True) as session:
-        return await session.rows(Revocable, "unlocks_of_achievement", achievement, tier, tenant, subject)
+        return await session.rows(
+            Revocable, "unlocks_of_achievement", achievement=achievement, tier=tier, tenant_id=tenant, subject=subject
+        )
 
 
 async def revoke(store: Store, unlock_id: UUID, *, now: int, by: str = "", reason: str = "") -> Revoked | None:
@@ -92,4 +94,4 @@ async def revoke_all(store: Store, ids: Collection[UUID], *, now: int, by: str =
 
 
 async def _revoke(session: Session, ids: Sequence[UUID], *, now: int, by: str, reason: str) -> list[Revoked]:
-    return await session.rows(Revoked, "revoke_unlocks", list(ids), now, by, reason)
+    return await session.rows(Revoked, "revoke_unlocks", unlock_ids=list(ids), now=now, by=by, reason=reason)

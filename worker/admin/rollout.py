@@ -9,25 +9,25 @@ from __future__ import annotations
 
 from functools import partial
 from hashlib import sha256
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
-from anyio import to_thread
 
 from dsl.syntax import Achievement
 from worker.engine.batch import MAX_SUBJECT_BYTES
 from worker.engine.meaning import Changed, Meaning, change_of, meanings_of, recalled, recorded
-from worker.engine.rule_set import Deployed, RuleFile, RulesRefusedError, read_rules
-from worker.pipeline.ledger import FIELDLESS, event_of
-from worker.pipeline.rules_in_force import Aggregate, RuleSetRow, prepare, since_of
+from worker.engine.rule_set import Deployed, RuleFile, RulesRefusedError
+from worker.pipeline.ledger import FIELDLESS, MEMBER, event_of
+from worker.pipeline.rules_in_force import Aggregate, RuleSetRow, prepare, read_aside, since_of
 from worker.settings import Clock
+from worker.store import columns
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from collections.abc import Set as AbstractSet
 
     from dsl.event import Event
-    from worker.rulefiles import RuleSet
+    from dsl.ruleset import RuleSet
     from worker.settings import Settings
     from worker.store import Session, Store
 
@@ -109,7 +109,7 @@ async def apply_rules(
         UnavailableError: the database is away; nothing is known to have happened.
     """
     files = sorted(files, key=lambda file: file.name)
-    ruleset = await to_thread.run_sync(read_rules, files)
+    ruleset = await read_aside(files)
     sources = msgspec.json.encode(files).decode()
     versions = _versions(ruleset)
     change = _Change(ruleset, versions, sources, settings, by, now, accept_contracts)
@@ -146,7 +146,7 @@ async def _remember(store: Store, wanted: AbstractSet[tuple[str, int]]) -> _Past
     for retired_at, rule_set in sets.items():
         files = () if rule_set is None else rule_set.files()
         try:
-            meant = meanings_of((await to_thread.run_sync(read_rules, files)).rules)
+            meant = meanings_of((await read_aside(files)).rules)
         except RulesRefusedError:  # by what is checked today: its own text has to do
             continue
         keys = {(row.achievement, row.version) for row in rows if row.retired_at == retired_at}
@@ -155,7 +155,7 @@ async def _remember(store: Store, wanted: AbstractSet[tuple[str, int]]) -> _Past
 
 
 async def _set_before(session: Session, at: int) -> RuleSetRow | None:
-    return await session.row(RuleSetRow, "rule_set_before", at)
+    return await session.row(RuleSetRow, "rule_set_before", at=at)
 
 
 class _Change(NamedTuple):
@@ -181,7 +181,7 @@ async def _put_into_force(session: Session, change: _Change, before: RuleSetRow 
     changed = _changed_meaning(known, versions, past)
     if changed and (any(one.own for one in changed) or not change.accept_contracts):
         raise MeaningChangedError(changed)
-    await session.run("insert_rule_set", epoch, change.sources, digest, now, by)
+    await session.run("insert_rule_set", epoch=epoch, sources=change.sources, digest=digest, now=now, by=by)
     await _write_versions(session, versions, epoch=epoch, by=by, now=now)
     folded = await since_of(session)
     await _write_aggregates(session, ruleset, epoch=epoch, now=now)
@@ -190,7 +190,7 @@ async def _put_into_force(session: Session, change: _Change, before: RuleSetRow 
     rules = prepare(epoch, ruleset, since, change.settings)
     await _write_members(session, rules, moved - FIELDLESS)
     withdrawn = await _withdraw_retired(session, rules, change.settings, now=now)
-    await session.run("set_rules_epoch", epoch)
+    await session.run("set_rules_epoch", epoch=epoch)
     return _compare(known, versions, epoch)._replace(changed_meaning=tuple(changed), withdrawn=withdrawn)
 
 
@@ -242,12 +242,15 @@ def _meant(row: RuleVersion, past: _Past) -> Meaning:
     return meant or past.meanings.get((row.achievement, row.version)) or Meaning(row.meaning, row.starts_at, None)
 
 
+_WRITTEN: Final = ("achievement", "version", "source", "meaning", "starts_at", "ends_at", "declarations")
+
+
 async def _write_versions(session: Session, versions: Sequence[_Version], *, epoch: int, by: str, now: int) -> None:
     ordered = sorted(versions, key=lambda row: (row.achievement, row.version))
     rows = [(*row[:3], row.meaning.own, row.meaning.starts_at, row.ends_at, recorded(row.meaning)) for row in ordered]
-    columns: list[list[object]] = [list(column) for column in zip(*rows, strict=True)] or [[] for _ in range(7)]
-    await session.run("upsert_rule_versions", *columns, epoch, now, by)
-    await session.run("retire_rule_versions", columns[0], columns[1], now)
+    written = columns("versions", _WRITTEN, rows)
+    await session.run("upsert_rule_versions", **written, epoch=epoch, now=now, by=by)
+    await session.run("retire_rule_versions", **columns("versions", _WRITTEN[:2], [row[:2] for row in rows]), now=now)
 
 
 async def _withdraw_retired(session: Session, rules: Deployed, settings: Settings, *, now: int) -> int:
@@ -259,8 +262,8 @@ async def _withdraw_retired(session: Session, rules: Deployed, settings: Setting
     if settings.clock is Clock.STREAM:
         clock = await session.value(int, "latest_instant") or 0
     judged = [(scope, *ruling) for scope in sorted(rules.program.scopes) for ruling in rules.ruled(scope)]
-    columns: list[list[object]] = [list(column) for column in zip(*judged, strict=True)] or [[] for _ in range(3)]
-    return await session.run("withdraw_retired", *columns, clock, now)
+    judged_columns = columns("judged", ("scope", "achievement", "tier"), judged)
+    return await session.run("withdraw_retired", **judged_columns, clock=clock, now=now)
 
 
 async def _write_aggregates(session: Session, ruleset: RuleSet, *, epoch: int, now: int) -> None:
@@ -268,10 +271,14 @@ async def _write_aggregates(session: Session, ruleset: RuleSet, *, epoch: int, n
         raise ValueError("rules with errors are not deployed")
     plans = ruleset.program.scopes
     scopes = sorted(plans)
-    await session.run("retire_aggregates", scopes, [plans[scope].fingerprint for scope in scopes], now)
+    fingerprints = [plans[scope].fingerprint for scope in scopes]
+    await session.run("retire_aggregates", scopes=scopes, fingerprints=fingerprints, now=now)
     for scope in scopes:
         plan = plans[scope]
-        await session.run("build_aggregates", scope, plan.fingerprint, sorted(plan.types), epoch, now)
+        types = sorted(plan.types)
+        await session.run(
+            "build_aggregates", scope=scope, fingerprint=plan.fingerprint, types=types, epoch=epoch, now=now
+        )
 
 
 async def adopt_plans(store: Store, rules: Deployed, *, now: int) -> None:
@@ -289,8 +296,9 @@ async def adopt_plans(store: Store, rules: Deployed, *, now: int) -> None:
         if _epoch_of(before) != rules.epoch:
             return
         for scope, plan in sorted(plans.items()):
-            await session.run("forget_retired_aggregate", scope, plan.fingerprint)
-            await session.run("adopt_aggregate", scope, plan.fingerprint, sorted(plan.types), now)
+            fingerprint, types = plan.fingerprint, sorted(plan.types)
+            await session.run("forget_retired_aggregate", scope=scope, fingerprint=fingerprint)
+            await session.run("adopt_aggregate", scope=scope, fingerprint=fingerprint, types=types, now=now)
 
 
 async def _foreign_scopes(store: Store, rules: Deployed) -> bool:
@@ -307,11 +315,11 @@ async def _write_members(session: Session, rules: Deployed, changed: AbstractSet
     """Tell the field scopes whose plan has changed their events anew: it may hear or read other ones."""
     if not changed:
         return
-    await session.run("forget_members", sorted(changed))
+    await session.run("forget_members", scopes=sorted(changed))
     plans = rules.program.scopes
     types = sorted(frozenset[str]().union(*(plans[scope].types for scope in changed if scope in plans)))
     rows: list[tuple[object, ...]] = []
-    async for page in session.pages(partial(event_of, rules), "events_of_types", types):
+    async for page in session.pages(partial(event_of, rules), "events_of_types", types=types):
         for event in page:
             rows.extend(_members(rules, event, changed))
         if len(rows) >= MEMBERS_AT_ONCE:
@@ -330,7 +338,7 @@ def _members(rules: Deployed, event: Event, scopes: AbstractSet[str]) -> list[tu
 
 
 async def _insert_members(session: Session, rows: list[tuple[object, ...]]) -> None:
-    await session.run("insert_event_subjects", *(list(column) for column in zip(*rows, strict=True)))
+    await session.run("insert_event_subjects", **columns("members", MEMBER, rows))
 
 
 def _compare(known: Sequence[RuleVersion], versions: Sequence[_Version], epoch: int) -> Applied:

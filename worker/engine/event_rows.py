@@ -14,9 +14,16 @@ if TYPE_CHECKING:
     from worker.engine.batch import Item
 
 
-def pack_events(rows: Iterable[str], items: Callable[[], Iterable[Item]]) -> Rows:
-    """Pack the rows of events, sorted by key; `items` gives the events themselves, where a row holds a mark."""
-    ordered = sorted(rows)
+def pack_events(rows: Iterable[str], items: Callable[[], Iterable[Item]]) -> dict[str, str]:
+    """Return the `events` of `insert_events`: rows sorted by key, as one text.
+
+    `items` gives the events themselves, where a row holds a mark.
+    """
+    packed = _packed(sorted(rows), items)
+    return {"events.text": packed.text, "events.field": packed.field, "events.record": packed.record}
+
+
+def _packed(ordered: list[str], items: Callable[[], Iterable[Item]]) -> Rows:
     packed = pack_rows(ordered, WIDTH)
     if packed is not None:
         return packed

@@ -1,59 +1,98 @@
-"""What a worker has done since it started: counts, and how long unlocks took. Pure; metrics.py shows it."""
+"""What a worker has done since it started: counts, and histograms of times and sizes. probes/metrics.py shows them."""
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict, deque
+from bisect import bisect_left
+from collections import Counter, defaultdict
+from itertools import accumulate, islice
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from uuid import UUID
 
     from dsl.outcome import Subject
     from worker.engine.batch import Attempt, Group
     from worker.engine.reconcile import Decision
 
-RESERVOIR: Final = 10_000
-"""Latencies that are kept, the latest ones."""
-WAITING: Final = 10_000
-"""Unlocks whose announcement is timed at once; beyond that some are not timed."""
+LATENCY_BUCKETS: Final = (
+    *(0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5),
+    *(1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0),
+)
+"""Upper bounds in seconds, closest together at 10 to 100 ms, where the latency of most unlocks lies."""
+SIZE_BUCKETS: Final = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
+"""Upper bounds in events. The last one is the largest number of events in one transaction."""
+MAX_TIMED: Final = 10_000
+"""Granted unlocks that wait to be announced and are timed; where there are more, the older half is not timed."""
+
+
+class Histogram:
+    """Counts of observed values, by fixed buckets."""
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        """Make an empty histogram; `bounds` are the inclusive upper bounds of its buckets, in ascending order."""
+        self._bounds = bounds
+        self._counts = [0] * (len(bounds) + 1)
+        self.sum: float = 0
+        """All observed values together."""
+
+    def observe(self, value: float) -> None:
+        """Count a value."""
+        self._counts[bisect_left(self._bounds, value)] += 1
+        self.sum += value
+
+    @property
+    def count(self) -> int:
+        """The number of observed values."""
+        return sum(self._counts)
+
+    @property
+    def buckets(self) -> list[tuple[float, int]]:
+        """Each upper bound with the number of values up to it, in ascending order; the last bound is infinity."""
+        return list(zip((*self._bounds, float("inf")), accumulate(self._counts), strict=True))
 
 
 class Stats:
-    """Counts of one worker. Only what is committed is counted."""
+    """Counts of one worker. It counts what is committed, never what was only tried, unless a line below says so."""
 
     def __init__(self) -> None:
         self.messages = 0
-        """Acknowledged, or ended with a reason."""
+        """Messages that were acknowledged, or ended with a reason."""
         self.events = 0
-        """New in the ledger."""
+        """Events that the ledger did not have before."""
         self.duplicates = 0
+        """Events that the ledger had already."""
         self.late = 0
-        """Events before, in canonical order, another event of the same user that had arrived earlier."""
+        """Events that arrived after another event of the same user that follows them in canonical order."""
         self.erased = 0
-        """Events of erased users, and dead letters that name no other, which were left out."""
+        """Events of erased users, and dead letters that name no other user. They were left out."""
         self.dead: Counter[str] = Counter()
         """Dead letters by reason."""
         self.decisions: Counter[str] = Counter()
         """Decisions about unlocks by kind."""
         self.batches = 0
         self.refolded = 0
-        """Subjects that were folded anew from the ledger."""
+        """Subjects whose state was folded again from the ledger."""
         self.retries = 0
+        """Attempts at a batch that failed for a temporary reason."""
         self.overtaken = 0
-        """Attempts at the express way that found something else than they had expected."""
+        """Attempts at the fast path that did not find what they had expected."""
         self.announced = 0
         """Unlocks announced to the broker."""
         self.corrected = 0
         """Corrections of unlocks that the broker has now."""
         self.repeated = 0
-        """Announcements that the broker knew already."""
+        """Announcements that the broker had already."""
         self.refused = 0
-        """Announcements that the broker would not keep, each time that it was tried."""
-        self.batch_seconds: deque[float] = deque(maxlen=RESERVOIR)
-        self.unlock_seconds: deque[float] = deque(maxlen=RESERVOIR)
-        """From the broker's time stamp of the event to the announcement of the unlock."""
+        """Announcements that the broker refused; each attempt counts."""
+        self.commit_seconds = Histogram(LATENCY_BUCKETS)
+        """Seconds that the transaction of a batch took."""
+        self.batch_events = Histogram(SIZE_BUCKETS)
+        """Events that a batch added to the ledger."""
+        self.unlock_seconds = Histogram(LATENCY_BUCKETS)
+        """Seconds from the broker's time stamp of an event to the announcement of the unlock that it earned."""
         self._sent_at: dict[UUID, int] = {}
+        """Granted unlocks that are not announced yet, oldest first: the time stamp of the event that earned each."""
 
     @property
     def unlocks(self) -> int:
@@ -61,8 +100,9 @@ class Stats:
         return self.decisions["granted"]
 
     def count_batch(self, attempt: Attempt, seconds: float) -> None:
-        """Count a committed batch that took `seconds`."""
-        self.events += len(attempt.events)
+        """Count a committed batch whose transaction took `seconds`."""
+        events = len(attempt.events)
+        self.events += events
         self.duplicates += attempt.duplicates
         self.late += attempt.late
         self.erased += attempt.erased
@@ -70,12 +110,12 @@ class Stats:
         self.decisions.update(decision.kind.value for decision in attempt.decisions)
         self.batches += 1
         self.refolded += len(attempt.refolded)
-        self.batch_seconds.append(seconds)
-        self._time(attempt)
+        self.commit_seconds.observe(seconds)
+        self.batch_events.observe(events)
+        if attempt.decisions:
+            self._time_grants(attempt)
 
-    def _time(self, attempt: Attempt) -> None:
-        if not attempt.decisions or len(self._sent_at) >= WAITING:
-            return
+    def _time_grants(self, attempt: Attempt) -> None:
         granted: defaultdict[Subject, list[Decision]] = defaultdict(list)
         for decision in attempt.decisions:
             if decision.kind == "granted":
@@ -83,14 +123,22 @@ class Stats:
         for group in attempt.batch.groups:
             for subject in group.concern.subjects:
                 if subject in granted:
-                    self._time_group(group, granted[subject])
+                    self._time_grants_of(group, granted[subject])
 
-    def _time_group(self, group: Group, granted: list[Decision]) -> None:
+    def _time_grants_of(self, group: Group, granted: list[Decision]) -> None:
         ids = [event.id for event in group.events]
         for decision in granted:
             earning = decision.grant.event_id
             if earning in ids:
-                self._sent_at[decision.unlock_id] = group.messages[ids.index(earning)].sent_at
+                self.start_timing(decision.unlock_id, group.messages[ids.index(earning)].sent_at)
+
+    def start_timing(self, unlock_id: UUID, sent_at: int) -> None:
+        """Time an unlock until it is announced; `sent_at` is when its event was published, in microseconds."""
+        # A worker does not learn that another one has announced its unlock: what is never taken out must be dropped.
+        if len(self._sent_at) >= MAX_TIMED:
+            for oldest in list(islice(self._sent_at, MAX_TIMED // 2)):
+                del self._sent_at[oldest]
+        self._sent_at[unlock_id] = sent_at
 
     def count_settled(self, number: int) -> None:
         """Count unlocks that were granted because they had settled."""
@@ -102,12 +150,16 @@ class Stats:
         self.corrected += number
 
     def count_announced(self, unlock_id: UUID, *, new: bool, now: int) -> None:
-        """Count an announcement; `now` is in microseconds."""
+        """Count an announcement, and the unlock's latency where this worker granted it; `now` is in microseconds."""
         self.announced += new
         self.repeated += not new
         sent_at = self._sent_at.pop(unlock_id, None)
         if sent_at is not None and new:
-            self.unlock_seconds.append((now - sent_at) / 1_000_000)
+            self.count_latency(max(0, now - sent_at) / 1_000_000)  # the broker's clock may be ahead
+
+    def count_latency(self, seconds: float) -> None:
+        """Count the time from the publishing of an event to the announcement of its unlock."""
+        self.unlock_seconds.observe(seconds)
 
 
 def percentile(values: Iterable[float], share: float) -> float | None:

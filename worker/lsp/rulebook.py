@@ -23,6 +23,7 @@ from dsl.lookup.index import Index
 from dsl.lookup.pieces import read
 from dsl.source import Source, Span
 from dsl.syntax import File
+from worker.rulefiles import without_collector
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -85,7 +86,7 @@ class Edition:
             self.advice = advise([piece.file for piece in self._pieces], self.rules)
         self.advised = True
 
-    def told(self) -> list[Diagnostic]:
+    def diagnostics(self) -> list[Diagnostic]:
         """Return problems and advice without what is allowed by a comment, each placed in its whole file."""
         whole = [self._placed(problem) for problem in (*self.problems, *self.advice)]
         files = [File(source=page.source, declarations=()) for page in self.pages.values()]
@@ -103,12 +104,12 @@ class Edition:
 
     @property
     def sound(self) -> bool:
-        """Tell whether there are no errors."""
+        """Whether there are no errors."""
         return all(problem.severity is not Severity.ERROR for problem in self.problems)
 
     @property
     def readable(self) -> bool:
-        """Tell whether every declaration could be read."""
+        """Whether every declaration could be read."""
         return not any(piece.problems for piece in self._pieces)
 
     @cached_property
@@ -146,7 +147,8 @@ class Rulebook:
         """Return the rule set as it is now."""
         if self._edition is None:
             texts = self._on_disk | self._open
-            self._pages = {uri: self._page(uri, texts[uri]) for uri in sorted(texts)}
+            with without_collector():
+                self._pages = {uri: self._page(uri, texts[uri]) for uri in sorted(texts)}
             self._edition = self._latest = Edition(self._pages.values(), self._latest)
         return self._edition
 

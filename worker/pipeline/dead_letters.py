@@ -12,6 +12,7 @@ import msgspec
 from worker.contract.named_users import UNKNOWN, Named, name_token, users_named
 from worker.contract.reasons import Reason
 from worker.engine.origin import RESENT
+from worker.store import columns
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -79,7 +80,8 @@ async def bury(session: Session, settings: Settings, letters: Sequence[DeadLette
     fates = {key: fate_of(names, erased) for key, names in named.items()}
     rows = [_Row(once[key], fates[key]) for key in sorted(once) if fates[key] is not Fate.GONE]
     if rows:
-        new = await session.rows(_Inserted, "insert_dead_letters", settings.input_stream, *_columns(rows, now))
+        stream = settings.input_stream
+        new = await session.rows(_Inserted, "insert_dead_letters", stream=stream, **letter_columns(rows), now=now)
         ids = {(row.stream_seq, row.element): row.dead_letter_id for row in new}
         names = {ids[key]: names - erased for key, names in named.items() if key in ids}
         await _note_names(session, names)
@@ -101,28 +103,29 @@ class _Inserted(NamedTuple):
     element: int
 
 
-def _columns(rows: Sequence[_Row], now: int) -> list[object]:
+def letter_columns(rows: Sequence[_Row]) -> dict[str, object]:
+    """Return the `letters` of `insert_dead_letters`."""
     said = [_Said.nothing() if row.fate is Fate.BLANK else _Said.of(row.letter) for row in rows]
-    return [
-        [row.letter.message.seq for row in rows],
-        [row.letter.element for row in rows],
-        [digest_of(row.letter.body) for row in rows],
-        [row.letter.reason.value for row in rows],
-        [one.detail for one in said],
-        [one.subject for one in said],
-        [one.headers for one in said],
-        [one.body for one in said],
-        now,
-        [row.letter.message.deliveries for row in rows],
-        [row.fate is Fate.BLANK for row in rows],
-    ]
+    return {
+        "letters.stream_seq": [row.letter.message.seq for row in rows],
+        "letters.element": [row.letter.element for row in rows],
+        "letters.digest": [digest_of(row.letter.body) for row in rows],
+        "letters.reason": [row.letter.reason.value for row in rows],
+        "letters.detail": [one.detail for one in said],
+        "letters.nats_subject": [one.subject for one in said],
+        "letters.headers": [one.headers for one in said],
+        "letters.body": [one.body for one in said],
+        "letters.deliveries": [row.letter.message.deliveries for row in rows],
+        "letters.blank": [row.fate is Fate.BLANK for row in rows],
+    }
 
 
 async def _note_names(session: Session, names: Mapping[int, AbstractSet[Named]]) -> None:
     """Note which users letters name, by their ids."""
     rows = sorted((letter_id, *name) for letter_id, named in names.items() for name in named)
     if rows:
-        await session.run("insert_letter_users", *(list(column) for column in zip(*rows, strict=True)))
+        fields = "dead_letter_id", "tenant_token", "user_token"
+        await session.run("insert_letter_users", **columns("names", fields, rows))
 
 
 async def _point_at(session: Session, settings: Settings, new: Sequence[tuple[int, DeadLetter]]) -> None:
@@ -135,8 +138,8 @@ async def _point_at(session: Session, settings: Settings, new: Sequence[tuple[in
             again.setdefault(key, letter_id)
     if again:
         rows = sorted((*key, letter_id) for key, letter_id in again.items())
-        columns = [list(column) for column in zip(*rows, strict=True)]
-        await session.run("letters_died_again", *columns, settings.input_stream)
+        fields = "sent_from", "sent_digest", "nats_subject", "dead_letter_id"
+        await session.run("letters_died_again", **columns("again", fields, rows), stream=settings.input_stream)
 
 
 class _Said(NamedTuple):
@@ -203,11 +206,11 @@ async def erased_among(session: Session, names: AbstractSet[Named]) -> set[Named
     if not names:
         return set()
     asked = sorted(names)
-    columns = [name.tenant for name in asked], [name.user for name in asked]
-    found = await session.rows(int, "erased_among", *columns)
+    tenants, users = [name.tenant for name in asked], [name.user for name in asked]
+    found = await session.rows(int, "erased_among", tenant_tokens=tenants, user_tokens=users)
     if 0 in found:
         await _add_tokens(session)
-        found = await session.rows(int, "erased_among", *columns)
+        found = await session.rows(int, "erased_among", tenant_tokens=tenants, user_tokens=users)
     return {asked[n - 1] for n in found}
 
 
@@ -220,7 +223,13 @@ async def _add_tokens(session: Session) -> None:
     """Give tombstones of older workers their tokens."""
     rows = await session.rows(_Tombstone, "tombstones_without_tokens")
     tenants, users = [row.tenant_id for row in rows], [row.user_id for row in rows]
-    await session.run("add_tokens", tenants, users, [*map(name_token, tenants)], [*map(name_token, users)])
+    await session.run(
+        "add_tokens",
+        tenant_ids=tenants,
+        user_ids=users,
+        tenant_tokens=[*map(name_token, tenants)],
+        user_tokens=[*map(name_token, users)],
+    )
 
 
 class _Unread(NamedTuple):
@@ -231,11 +240,11 @@ class _Unread(NamedTuple):
 
 async def read_names(session: Session, settings: Settings) -> bool:
     """Note which users some letters of older workers name; return False where there are none left."""
-    page = await session.rows(_Unread, "unread_letters", PAGE_BYTES)
+    page = await session.rows(_Unread, "unread_letters", bytes=PAGE_BYTES)
     prefix = settings.input_prefix
     await _note_names(session, {row.dead_letter_id: users_named(prefix, row.nats_subject, row.body) for row in page})
     if page:
-        await session.run("letters_are_read", [row.dead_letter_id for row in page])
+        await session.run("letters_are_read", dead_letter_ids=[row.dead_letter_id for row in page])
     return bool(page)
 
 
@@ -247,13 +256,13 @@ async def list_letters(
 ) -> list[StoredDeadLetter]:
     """Return dead letters, newest first; with `replayed` also those that were sent again."""
     async with store.transaction() as session:
-        return await session.rows(StoredDeadLetter, "dead_letters", reason, replayed, limit)
+        return await session.rows(StoredDeadLetter, "dead_letters", reason=reason, replayed=replayed, limit=limit)
 
 
 async def show_letter(store: Store, letter_id: int) -> StoredDeadLetter | None:
     """Return one dead letter, or None where there is none of that id."""
     async with store.transaction() as session:
-        return await session.row(StoredDeadLetter, "dead_letter", letter_id)
+        return await session.row(StoredDeadLetter, "dead_letter", dead_letter_id=letter_id)
 
 
 class NotSentError(Exception):
@@ -293,11 +302,11 @@ async def replay_letter(
     async with store.transaction() as session:
         if await erased_among(session, users_named(prefix, letter.nats_subject, said)):
             raise ErasedError(f"dead letter {letter.dead_letter_id} names a user who is erased")
-        await session.run("mark_sent", letter.dead_letter_id, digest_of(said))
+        await session.run("mark_sent", dead_letter_id=letter.dead_letter_id, digest=digest_of(said))
     # The id in the broker's window would swallow it; the ledger tells whether it is a copy.
     await broker.publish(letter.nats_subject, said, headers={REPLAYED: str(letter.dead_letter_id)})
     async with store.transaction() as session:
-        await session.run("mark_replayed", letter.dead_letter_id, now)
+        await session.run("mark_replayed", dead_letter_id=letter.dead_letter_id, now=now)
 
 
 def is_cut(letter: StoredDeadLetter) -> bool:
@@ -310,7 +319,8 @@ async def purge_letters(
 ) -> int:
     """Delete dead letters that match all that is given and died before an instant; return how many."""
     async with store.transaction() as session:
-        return await session.run("purge_dead_letters", None if ids is None else list(ids), reason, before)
+        chosen = None if ids is None else list(ids)
+        return await session.run("purge_dead_letters", dead_letter_ids=chosen, reason=reason, before=before)
 
 
 async def count_letters(store: Store) -> dict[str, int]:

@@ -107,8 +107,8 @@ def unknown_users(batch: Batch, memory: StateCache) -> dict[Subject, int]:
     """Return whom of a batch we do not know, in partitions that we have left with a generation: with that."""
     strangers: dict[Subject, int] = {}
     for user in {group.concern.user for group in batch.groups}:
-        if memory.expect(user) is None:
-            generation = memory.current(partition_of(*user))
+        if memory.expected_state(user) is None:
+            generation = memory.expected_generation(partition_of(*user))
             if generation is not None:
                 strangers[user] = generation
     return strangers
@@ -117,7 +117,7 @@ def unknown_users(batch: Batch, memory: StateCache) -> dict[Subject, int]:
 async def meet(session: Session, rules: Deployed, strangers: Mapping[Subject, int], memory: StateCache) -> None:
     """Look where users stand, without a lock: the generations say, now and at the commit, whether that still holds."""
     for user, standing in (await standings_of(session, rules, sorted(strangers))).items():
-        memory.introduce(user, standing, strangers[user])
+        memory.add_unlocked(user, standing, strangers[user])
 
 
 def divide(batch: Batch, memory: StateCache, *, trusting: bool) -> tuple[FastPath | None, Batch]:
@@ -145,7 +145,7 @@ def divide(batch: Batch, memory: StateCache, *, trusting: bool) -> tuple[FastPat
     attempt.events = list(chain.from_iterable([group.events for group in groups]))
     attempt.late = sum([told[user].behind for user in known])
     for user, standing in known.items():
-        memory.presume(attempt.hold, user, standing)
+        memory.reserve(attempt.hold, user, standing)
     return express, msgspec.structs.replace(batch, groups=rest)
 
 
@@ -155,7 +155,7 @@ def _known(
     """Return the standings of those of whom everything is known, as far as that can be told without judging."""
     known: dict[Subject, SubjectState] = {}
     for user, tale in told.items():
-        standing = memory.expect(user)
+        standing = memory.expected_state(user)
         if standing is None or standing.erased:
             continue
         latest = standing.latest or (BEGINNING.at, BEGINNING.id)
@@ -210,26 +210,26 @@ async def commit_fast(session: Session, express: FastPath, memory: StateCache, *
         raise AssertionError("whoever is known has events in order")
     granted = [*attempt.stepped, *new]
     how = arrived(attempt.batch.groups) if granted else NEWS
-    decisions, unlocks = first_decisions(rules, granted, how, now=now, clock=clock)
+    decisions, unlocks = first_decisions(rules, granted, how, clock=clock)
     about = decisions_about(changes)
     attempt.decisions = [*decisions, *about]
     standings = {user: attempt.standings[user] for user in _to_be_saved(express)}
     rows = chain.from_iterable([group.rows for group in attempt.batch.groups])
     await session.run(
         "commit_fast",
-        [partition for partition, _ in generations],
-        [generation for _, generation in generations],
-        memory.owner,
-        rules.epoch,
-        *pack_events(rows, lambda: attempt.batch.items),
-        now,
-        *progress_columns(standings, now=now),
-        *checkpoint_columns(attempt.checkpoints),
-        *unlocks,
-        *position_columns(attempt.absorbed),
-        *amendment_columns([change for _, change in changes]),
-        now,
-        *evaluation_columns(rules, about, now=now),
+        partitions=[partition for partition, _ in generations],
+        generations=[generation for _, generation in generations],
+        owner=memory.owner,
+        epoch=rules.epoch,
+        now=now,
+        clock=clock,
+        **pack_events(rows, lambda: attempt.batch.items),
+        **progress_columns(standings),
+        **checkpoint_columns(attempt.checkpoints),
+        **unlocks,
+        **position_columns(attempt.absorbed),
+        **amendment_columns([change for _, change in changes]),
+        **evaluation_columns(rules, about),
     )
 
 

@@ -39,11 +39,11 @@ async def take_partitions(session: Session, attempt: Attempt, memory: StateCache
     if not wanted:
         await _look_at_the_rules(session, attempt)
         return
-    held = await session.rows(Held, "take_partitions", sorted(wanted), memory.owner)
+    held = await session.rows(Held, "take_partitions", partitions=sorted(wanted), owner=memory.owner)
     if any(row.rules_epoch != attempt.batch.rules.epoch for row in held):
         raise RulesMovedError
     for row in held:
-        memory.admit(attempt.hold, row.partition_id, row.generation, row.owner)
+        memory.locked(attempt.hold, row.partition_id, row.generation, row.owner)
 
 
 async def _look_at_the_rules(session: Session, attempt: Attempt) -> None:
@@ -54,5 +54,5 @@ async def _look_at_the_rules(session: Session, attempt: Attempt) -> None:
     if not attempt.letters:
         return
     partition = attempt.letters[0].message.seq % PARTITIONS
-    if await session.value(int, "rules_epoch_of_partition", partition) != attempt.batch.rules.epoch:
+    if await session.value(int, "rules_epoch_of_partition", partition=partition) != attempt.batch.rules.epoch:
         raise RulesMovedError

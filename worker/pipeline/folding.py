@@ -21,6 +21,7 @@ from dsl.progress import Grant, State, decode, encode
 from worker.contract.packing import pack, pack_ints
 from worker.engine.state_cache import BEGINNING, Checkpoint, Refolded
 from worker.pipeline.ledger import read_back
+from worker.store import columns
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -208,7 +209,7 @@ async def _last_folded(
 ) -> dict[Subject, Refolded]:
     """Return the last state that is known of each before a position; what is kept of behind it is forgotten."""
     folded = {subject: Refolded(start(rules.program.scopes[scope]), BEGINNING) for subject in late}
-    for point in await session.rows(Checkpoint, "checkpoints_before", *position_columns(late)):
+    for point in await session.rows(Checkpoint, "checkpoints_before", **position_columns(late)):
         state = decode(point.state.encode())
         if state is not None and point.stamp == rules.stamps[scope]:
             subject = Subject(point.tenant_id, point.scope, point.subject)
@@ -248,18 +249,23 @@ async def write_progress(
     """Write states and checkpoints, sorted by key; what is left of a subject that has heard nothing goes."""
     unheard = sorted(subject for subject, standing in standings.items() if _heard_nothing(standing))
     if unheard:
-        await session.run("forget_progress", *_columns(unheard, 3))
+        await session.run("forget_progress", **columns("subjects", Subject._fields, unheard))
     if len(unheard) < len(standings):
-        columns = progress_columns(standings, now=now), checkpoint_columns(checkpoints), position_columns(absorbed)
-        await session.run("save_progress", *chain.from_iterable(columns))
+        await session.run(
+            "save_progress",
+            **progress_columns(standings),
+            **checkpoint_columns(checkpoints),
+            **position_columns(absorbed),
+            now=now,
+        )
 
 
 def _heard_nothing(standing: SubjectState) -> bool:
     return standing.state is not None and standing.state.mark is None
 
 
-def progress_columns(standings: Mapping[Subject, SubjectState], *, now: int) -> list[object]:
-    """Return the arguments of `upsert_progress`."""
+def progress_columns(standings: Mapping[Subject, SubjectState]) -> dict[str, object]:
+    """Return the `progress` of `upsert_progress`."""
     rows = [
         (subject, standing, standing.state, standing.state.mark)
         for subject, standing in sorted(standings.items(), key=itemgetter(0))
@@ -273,27 +279,30 @@ def progress_columns(standings: Mapping[Subject, SubjectState], *, now: int) -> 
         [mark.id for _, _, _, mark in rows],
         [encode(state).decode() for _, _, state, _ in rows],
     )
-    marks = pack_ints([mark.at for _, _, _, mark in rows])
-    folded = pack_ints([standing.folded for _, standing, _, _ in rows])
-    return [packed.separator, *packed.columns, marks, folded, now, len(rows)]
+    return {
+        "progress.separator": packed.separator,
+        **dict(zip(_PACKED, packed.columns, strict=True)),
+        "progress.mark_at": pack_ints([mark.at for _, _, _, mark in rows]),
+        "progress.folded": pack_ints([standing.folded for _, standing, _, _ in rows]),
+        "progress.rows": len(rows),
+    }
 
 
-def checkpoint_columns(checkpoints: Sequence[Checkpoint]) -> list[object]:
-    """Return the arguments of `insert_checkpoints`, and behind them those of `prune_checkpoints`."""
+_PACKED: Final = tuple(f"progress.{field}" for field in ("tenant_id", "scope", "subject", "stamp", "mark_id", "state"))
+
+
+def checkpoint_columns(checkpoints: Sequence[Checkpoint]) -> dict[str, object]:
+    """Return the arguments of `insert_checkpoints` and of `prune_checkpoints`."""
     points = sorted(checkpoints)
     new = sorted(Counter(point[:3] for point in points).items())
-    return [
-        *_columns(points, len(Checkpoint._fields)),
-        *_columns([subject for subject, _ in new], 3),
-        [number for _, number in new],
-        CHECKPOINTS_KEPT,
-    ]
+    return {
+        **columns("checkpoints", Checkpoint._fields, points),
+        **columns("pruned", (*Subject._fields, "new"), [(*subject, number) for subject, number in new]),
+        "checkpoints_kept": CHECKPOINTS_KEPT,
+    }
 
 
-def position_columns(positions: Mapping[Subject, Position]) -> list[list[object]]:
-    """Return the arguments of `forget_checkpoints` and `checkpoints_before`."""
-    return _columns(sorted((*subject, position.at, position.id) for subject, position in positions.items()), 5)
-
-
-def _columns(rows: Sequence[tuple[object, ...]], width: int) -> list[list[object]]:
-    return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]
+def position_columns(positions: Mapping[Subject, Position]) -> dict[str, list[object]]:
+    """Return the `positions` of `forget_checkpoints` and `checkpoints_before`."""
+    rows = sorted((*subject, position.at, position.id) for subject, position in positions.items())
+    return columns("positions", (*Subject._fields, "at", "id"), rows)

@@ -49,7 +49,7 @@ async def settle_unlocks(session: Session, rules: Deployed, earned: Earned, *, n
     await _change(session, [change for _, change in changes], now=now)
     about = decisions_about(changes)
     if about:
-        await session.run("insert_evaluations", *evaluation_columns(rules, about, now=now))
+        await session.run("insert_evaluations", **evaluation_columns(rules, about), now=now)
     return [*decisions, *about]
 
 
@@ -85,9 +85,10 @@ async def _stored_unlocks(session: Session, subjects: Iterable[Subject]) -> dict
     found: defaultdict[Subject, list[Stored]] = defaultdict(list)
     asked = sorted(subjects)
     if asked:
-        columns = (list(column) for column in zip(*asked, strict=True))
+        tenants, scopes, names = (list(column) for column in zip(*asked, strict=True))
         kinds = {tuple(subject): subject for subject in asked}
-        for row in await session.rows(Stored, "unlocks_of_subjects", *columns):
+        keys = {"tenant_ids": tenants, "scopes": scopes, "subjects": names}
+        for row in await session.rows(Stored, "unlocks_of_subjects", **keys):
             found[kinds[row.tenant_id, row.scope, row.subject]].append(row)
     return found
 
@@ -109,8 +110,9 @@ async def _insert(
     """Insert unlocks and what was decided by that; return the decisions, and the grants that were there before."""
     if not new:
         return [], {}
-    ids, origins, columns = unlock_columns(rules, new, arrived, now=now, clock=clock)
-    inserted = {row.unlock_id: row.granted for row in await session.rows(_Inserted, "grant_unlocks", *columns)}
+    ids, origins, columns = unlock_columns(rules, new, arrived)
+    rows = await session.rows(_Inserted, "grant_unlocks", **columns, now=now, clock=clock)
+    inserted = {row.unlock_id: row.granted for row in rows}
     decisions: list[Decision] = []
     known: defaultdict[Subject, list[Grant]] = defaultdict(list)
     for key, origin, (subject, grant) in zip(ids, origins, new, strict=True):
@@ -122,10 +124,10 @@ async def _insert(
 
 
 def first_decisions(
-    rules: Deployed, new: list[tuple[Subject, Grant]], arrived: Arrived, *, now: int, clock: int
-) -> tuple[list[Decision], list[object]]:
+    rules: Deployed, new: list[tuple[Subject, Grant]], arrived: Arrived, *, clock: int
+) -> tuple[list[Decision], dict[str, object]]:
     """Return what is decided about unlocks none of which was there before, and the arguments of `grant_unlocks`."""
-    ids, origins, columns = unlock_columns(rules, new, arrived, now=now, clock=clock)
+    ids, origins, columns = unlock_columns(rules, new, arrived)
     decisions: list[Decision] = []
     for key, origin, (subject, grant) in zip(ids, origins, new, strict=True):
         settles_at = settling_until(grant)
@@ -138,32 +140,29 @@ def _decided(key: UUID, subject: Subject, grant: Grant, origin: Origin, *, grant
 
 
 def unlock_columns(
-    rules: Deployed, new: list[tuple[Subject, Grant]], arrived: Arrived | None, *, now: int, clock: int
-) -> tuple[list[UUID], list[Origin], list[object]]:
-    """Sort unlocks by key; return their ids and origins, and the arguments of `grant_unlocks`."""
+    rules: Deployed, new: list[tuple[Subject, Grant]], arrived: Arrived | None
+) -> tuple[list[UUID], list[Origin], dict[str, object]]:
+    """Sort unlocks by key; return their ids and origins, and the arguments of `grant_unlocks` but for the clocks."""
     new.sort(key=lambda pair: (*pair[0], pair[1].achievement, pair[1].tier or "", pair[1].occurrence or ""))
     subjects, grants = [subject for subject, _ in new], [grant for _, grant in new]
     ids = [unlock_id(subject, grant) for subject, grant in new]
     origins = [Origin.BACKFILL if arrived is None else arrived.origin(*pair) for pair in new]
-    columns: list[object] = [
-        [subject.tenant_id for subject in subjects],
-        [subject.scope for subject in subjects],
-        [subject.subject for subject in subjects],
-        [grant.achievement for grant in grants],
-        [grant.tier or "" for grant in grants],
-        [grant.occurrence or "" for grant in grants],
-        ids,
-        [grant.version for grant in grants],
-        [grant.earned_at for grant in grants],
-        [grant.event_id for grant in grants],
-        [settling_until(grant) for grant in grants],
-        [rules.terms(grant).reward for grant in grants],
-        now,
-        clock,
-        origins,
-        [key for key, grant in zip(ids, grants, strict=True) if rules.is_final(grant)],
-        now,
-    ]
+    columns: dict[str, object] = {
+        "unlocks.tenant_id": [subject.tenant_id for subject in subjects],
+        "unlocks.scope": [subject.scope for subject in subjects],
+        "unlocks.subject": [subject.subject for subject in subjects],
+        "unlocks.achievement": [grant.achievement for grant in grants],
+        "unlocks.tier": [grant.tier or "" for grant in grants],
+        "unlocks.occurrence": [grant.occurrence or "" for grant in grants],
+        "unlocks.unlock_id": ids,
+        "unlocks.version": [grant.version for grant in grants],
+        "unlocks.earned_at": [grant.earned_at for grant in grants],
+        "unlocks.event_id": [grant.event_id for grant in grants],
+        "unlocks.settles_at": [settling_until(grant) for grant in grants],
+        "unlocks.reward": [rules.terms(grant).reward for grant in grants],
+        "unlocks.origin": origins,
+        "final_ids": [key for key, grant in zip(ids, grants, strict=True) if rules.is_final(grant)],
+    }
     return ids, origins, columns
 
 
@@ -177,39 +176,38 @@ async def _change(session: Session, changes: list[Change], *, now: int) -> None:
     for change in changes:
         by_kind[change.kind].append(change)
     if moved := by_kind[Kind.AMENDED] + by_kind[Kind.RESTORED]:
-        await session.run("amend_unlocks", *amendment_columns(moved), now)
+        await session.run("amend_unlocks", **amendment_columns(moved), now=now)
     if contested := by_kind[Kind.CONTESTED]:
-        await session.run("contest_unlocks", sorted(change.unlock_id for change in contested), now)
+        await session.run("contest_unlocks", unlock_ids=sorted(change.unlock_id for change in contested), now=now)
     if withdrawn := by_kind[Kind.WITHDRAWN]:
-        await session.run("withdraw_unlocks", sorted(change.unlock_id for change in withdrawn))
+        await session.run("withdraw_unlocks", unlock_ids=sorted(change.unlock_id for change in withdrawn))
 
 
-def amendment_columns(changes: Iterable[Change]) -> list[object]:
-    """Return the arguments of `amend_unlocks`."""
+def amendment_columns(changes: Iterable[Change]) -> dict[str, object]:
+    """Return the `amended` of `amend_unlocks`."""
     moved = sorted(changes, key=lambda change: change.unlock_id)
-    return [
-        [change.unlock_id for change in moved],
-        [change.grant.version for change in moved],
-        [change.grant.earned_at for change in moved],
-        [change.grant.event_id for change in moved],
-        [settling_until(change.grant) for change in moved],
-    ]
+    return {
+        "amended.unlock_id": [change.unlock_id for change in moved],
+        "amended.version": [change.grant.version for change in moved],
+        "amended.earned_at": [change.grant.earned_at for change in moved],
+        "amended.event_id": [change.grant.event_id for change in moved],
+        "amended.settles_at": [settling_until(change.grant) for change in moved],
+    }
 
 
-def evaluation_columns(rules: Deployed, decisions: Sequence[Decision], *, now: int) -> list[object]:
-    """Return the arguments of `insert_evaluations`."""
+def evaluation_columns(rules: Deployed, decisions: Sequence[Decision]) -> dict[str, object]:
+    """Return the `evaluations` of `insert_evaluations`."""
     grants = [decision.grant for decision in decisions]
-    return [
-        [decision.subject.tenant_id for decision in decisions],
-        [decision.subject.scope for decision in decisions],
-        [decision.subject.subject for decision in decisions],
-        [grant.achievement for grant in grants],
-        [grant.tier or "" for grant in grants],
-        [grant.occurrence or "" for grant in grants],
-        [grant.version for grant in grants],
-        [decision.kind.value for decision in decisions],
-        [rules.is_final(grant) for grant in grants],
-        [grant.earned_at for grant in grants],
-        [grant.event_id for grant in grants],
-        now,
-    ]
+    return {
+        "evaluations.tenant_id": [decision.subject.tenant_id for decision in decisions],
+        "evaluations.scope": [decision.subject.scope for decision in decisions],
+        "evaluations.subject": [decision.subject.subject for decision in decisions],
+        "evaluations.achievement": [grant.achievement for grant in grants],
+        "evaluations.tier": [grant.tier or "" for grant in grants],
+        "evaluations.occurrence": [grant.occurrence or "" for grant in grants],
+        "evaluations.version": [grant.version for grant in grants],
+        "evaluations.decision": [decision.kind.value for decision in decisions],
+        "evaluations.final": [rules.is_final(grant) for grant in grants],
+        "evaluations.earned_at": [grant.earned_at for grant in grants],
+        "evaluations.event_id": [grant.event_id for grant in grants],
+    }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dsl.compile import USER
 from dsl.event import Event
@@ -14,6 +14,7 @@ from worker.contract.sameness import StoredBody, same_body, stored_body
 from worker.engine.batch import DeadLetter
 from worker.engine.event_rows import pack_events
 from worker.engine.state_cache import SubjectState
+from worker.store import columns
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 FIELDLESS = frozenset({"user", "tenant"})
 """Scopes whose events the ledger finds by itself; those of a field are listed in `event_subject`."""
+MEMBER: Final = ("tenant_id", "scope", "subject", "occurred_at", "event_id")
+"""Columns of `event_subject`."""
 
 
 # -- where subjects stand ----------------------------------------------------------------------------------------------
@@ -55,7 +58,7 @@ async def load_standings(session: Session, attempt: Attempt, memory: StateCache)
     """Find out where every user and subject of the batch stands, before anything of the batch is written."""
     missing: list[Subject] = []
     for subject in attempt.subjects:
-        standing = memory.recall(attempt.hold, subject)
+        standing = memory.locked_state(attempt.hold, subject)
         if standing is None:
             missing.append(subject)
         else:
@@ -67,15 +70,15 @@ async def load_standings(session: Session, attempt: Attempt, memory: StateCache)
     if others:
         await _load_others(session, attempt, others)
     for subject in missing:
-        memory.keep(attempt.hold, subject, attempt.standings[subject])
+        memory.add_locked(attempt.hold, subject, attempt.standings[subject])
 
 
 async def standings_of(session: Session, rules: Deployed, users: Sequence[Subject]) -> dict[Subject, SubjectState]:
     """Return where users stand by the ledger."""
     standings: dict[Subject, SubjectState] = {}
     tenants, names = [user.tenant_id for user in users], [user.subject for user in users]
-    asked = tenants, names, rules.stamps[USER], types_heard(rules, USER)
-    for row in await session.rows(_UserRow, "standing_of_users", *asked):
+    plan = {"stamp": rules.stamps[USER], "types": types_heard(rules, USER)}
+    for row in await session.rows(_UserRow, "standing_of_users", tenant_ids=tenants, user_ids=names, **plan):
         subject = users[row.n - 1]
         latest = None
         if row.latest_at is not None and row.latest_id is not None:
@@ -110,8 +113,9 @@ def user_state(rules: Deployed, text: str, unsaved: Sequence[EventRow]) -> State
 
 
 async def _load_others(session: Session, attempt: Attempt, subjects: Sequence[Subject]) -> None:
-    columns = [list(column) for column in zip(*subjects, strict=True)]
-    for row in await session.rows(_SubjectRow, "standing_of_subjects", *columns):
+    tenants, scopes, names = (list(column) for column in zip(*subjects, strict=True))
+    asked = {"tenant_ids": tenants, "scopes": scopes, "subjects": names}
+    for row in await session.rows(_SubjectRow, "standing_of_subjects", **asked):
         subject = subjects[row.n - 1]
         attempt.standings[subject] = SubjectState(
             partition=partition_of(*subject),
@@ -136,7 +140,7 @@ async def record_events(session: Session, attempt: Attempt) -> None:
         return
     attempt.fresh = rows = list(firsts.values())
     packed = pack_events([item.row for item in rows], lambda: rows)
-    inserted = await session.run("insert_events", *packed, attempt.batch.now)
+    inserted = await session.run("insert_events", **packed, now=attempt.batch.now)
     known: dict[tuple[str, str], StoredBody] = {}
     if inserted < len(rows):
         known = await _there_before(session, rows, attempt.batch.now)
@@ -166,7 +170,7 @@ async def _there_before(session: Session, rows: list[Item], now: int) -> dict[tu
         return rows[n - 1].key, StoredBody(*body)
 
     ids, tenants = [item.key[0] for item in rows], [item.key[1] for item in rows]
-    return dict(await session.rows(there, "events_there_before", ids, tenants, now))
+    return dict(await session.rows(there, "events_there_before", event_ids=ids, tenant_ids=tenants, now=now))
 
 
 def _meet(attempt: Attempt, item: Item, known: StoredBody) -> None:
@@ -191,7 +195,7 @@ async def list_members(session: Session, attempt: Attempt) -> None:
         if subject.scope not in FIELDLESS
     )
     if rows:
-        await session.run("insert_event_subjects", *(list(column) for column in zip(*rows, strict=True)))
+        await session.run("insert_event_subjects", **columns("members", MEMBER, rows))
 
 
 def move_latest(attempt: Attempt) -> None:
@@ -230,21 +234,21 @@ async def read_back(
         return subjects[n - 1], event_of(rules, *row)
 
     if scope not in FIELDLESS:
-        args.append(scope)
-    async for page in session.pages(told, query, *args):
+        args["scope"] = scope
+    async for page in session.pages(told, query, **args):
         yield page
 
 
-def positions_heard(rules: Deployed, scope: str, places: Mapping[Subject, Position]) -> list[object]:
+def positions_heard(rules: Deployed, scope: str, places: Mapping[Subject, Position]) -> dict[str, object]:
     """Return subjects of one scope with positions, sorted, and what its plan hears, as the arguments of a query."""
     subjects = sorted(places)
-    return [
-        [subject.tenant_id for subject in subjects],
-        [subject.subject for subject in subjects],
-        [places[subject].at for subject in subjects],
-        [places[subject].id for subject in subjects],
-        types_heard(rules, scope),
-    ]
+    return {
+        "positions.tenant_id": [subject.tenant_id for subject in subjects],
+        "positions.subject": [subject.subject for subject in subjects],
+        "positions.at": [places[subject].at for subject in subjects],
+        "positions.id": [places[subject].id for subject in subjects],
+        "types": types_heard(rules, scope),
+    }
 
 
 def types_heard(rules: Deployed, scope: str) -> list[str]:

@@ -65,4 +65,4 @@ async def pasts_of(session: Session, rules: Deployed, late: Mapping[Subject, Pos
         return subjects[n - 1], told
 
     asked = positions_heard(rules, USER, late)
-    return dict(await session.rows(past, "pasts_of_users", *asked, rules.stamps[USER], MOST_AHEAD))
+    return dict(await session.rows(past, "pasts_of_users", **asked, stamp=rules.stamps[USER], limit=MOST_AHEAD))

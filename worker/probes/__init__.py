@@ -1,1 +1,1 @@
-"""What others look at to see how a worker is."""
+"""What a worker shows of itself: probes over HTTP, and metrics."""

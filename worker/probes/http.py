@@ -1,4 +1,4 @@
-"""A few bytes of HTTP for probes and scrapes: /healthz, /readyz, /metrics. GET and HEAD, one request a connection."""
+"""A small HTTP server for probes and scrapes: /healthz, /readyz, /metrics. GET and HEAD, one request a connection."""
 
 from __future__ import annotations
 
@@ -16,16 +16,21 @@ if TYPE_CHECKING:
 
 MAX_REQUEST_BYTES: Final = 8192
 REQUEST_SECONDS: Final = 5.0
+_TEXT: Final = "text/plain; charset=utf-8"
 _OK: Final = "200 OK"
 _NOT_READY: Final = "503 Service Unavailable"
 
 
 class ListenError(Exception):
-    """The address of the probes cannot be had: it is taken, or is none of this machine."""
+    """The server cannot listen on the address: another program has it, or it is not an address of this machine."""
 
 
 class Probes(NamedTuple):
-    """What is asked. `stuck` tells why no work goes on at all, `ready` names what is missing ("" where nothing is)."""
+    """The sources of the answers.
+
+    `stuck` returns why the worker makes no progress and has to be restarted, `ready` returns what the worker waits for;
+    both return "" where all is well. `metrics` returns the body of a scrape.
+    """
 
     stuck: Callable[[], str]
     ready: Callable[[], Awaitable[str]]
@@ -35,10 +40,10 @@ class Probes(NamedTuple):
 async def serve(
     probes: Probes, host: str, port: int, *, task_status: TaskStatus[int] = anyio.TASK_STATUS_IGNORED
 ) -> None:
-    """Answer until cancelled; reports the port, which matters where 0 asked for a free one.
+    """Answer requests until cancelled. Reports the port once it listens; port 0 asks for a free one.
 
     Raises:
-        ListenError: nothing can listen there.
+        ListenError: the server cannot listen on the address.
     """
     try:
         listener = await anyio.create_tcp_listener(local_host=host, local_port=port)
@@ -57,34 +62,37 @@ async def serve(
 
 async def _answer(probes: Probes, client: SocketStream) -> None:
     try:
-        method, path = await _request(client)
-        status, kind, body = await _respond(probes, path)
-        head = f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-        # The answer to HEAD says how long a body would be, and has none (RFC 9110, 9.3.2).
+        method, path = await _read_request(client)
+        status, content_type, body = await _respond(probes, path)
+        head = (
+            f"HTTP/1.1 {status}\r\nContent-Type: {content_type}\r\n"
+            f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        )
+        # The answer to HEAD has the headers of the answer to GET, and no body (RFC 9110, 9.3.2).
         await client.send(head.encode() if method == "HEAD" else head.encode() + body)
     except (anyio.BrokenResourceError, anyio.EndOfStream):
-        return  # the client has gone
+        return  # the client closed the connection
 
 
-async def _request(client: SocketStream) -> tuple[str, str]:
-    """Return method and path; a path of "" for what is no request of ours."""
+async def _read_request(client: SocketStream) -> tuple[str, str]:
+    """Return the method and the path without its query; the path is "" where the request is not GET or HEAD."""
     request = b""
     while b"\r\n\r\n" not in request and len(request) < MAX_REQUEST_BYTES:
         request += await client.receive()
-    words = request.split(b"\r\n", 1)[0].decode("latin-1").split(" ")
-    if len(words) > 1 and words[0] in {"GET", "HEAD"}:
-        return words[0], words[1].partition("?")[0]
-    return words[0], ""
+    parts = request.split(b"\r\n", 1)[0].decode("latin-1").split(" ")
+    if len(parts) > 1 and parts[0] in {"GET", "HEAD"}:
+        return parts[0], parts[1].partition("?")[0]
+    return parts[0], ""
 
 
 async def _respond(probes: Probes, path: str) -> tuple[str, str, bytes]:
-    plain = "text/plain; charset=utf-8"
+    """Return status, content type and body."""
     if path == "/metrics":
         return _OK, CONTENT_TYPE, probes.metrics()
     if path == "/healthz":
         stuck = probes.stuck()
-        return (_NOT_READY, plain, f"{stuck}\n".encode()) if stuck else (_OK, plain, b"ok\n")
+        return (_NOT_READY, _TEXT, f"{stuck}\n".encode()) if stuck else (_OK, _TEXT, b"ok\n")
     if path == "/readyz":
         missing = await probes.ready()
-        return (_NOT_READY, plain, f"waiting for {missing}\n".encode()) if missing else (_OK, plain, b"ready\n")
-    return "404 Not Found", plain, b"/healthz /readyz /metrics\n"
+        return (_NOT_READY, _TEXT, f"waiting for {missing}\n".encode()) if missing else (_OK, _TEXT, b"ready\n")
+    return "404 Not Found", _TEXT, b"/healthz /readyz /metrics\n"

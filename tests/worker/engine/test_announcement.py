@@ -23,7 +23,7 @@ from worker.engine.announcement import (
 )
 from worker.engine.rule_set import Deployed, RuleFile, read_rules
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 RULES = """
 event a.done {}
 achievement plain { title "Plain" when count(event=a.done, >= 1) }

@@ -1,0 +1,82 @@
+-- The fast path: a batch whose outcome is known before it is written.
+
+-- name: pasts_of_users
+-- The data to fold users again after a late event that may move a grant, in one read and without a lock: each user's
+-- last checkpoint of this plan before it, at most `limit` later events of these types, and the unlocks.
+SELECT
+    asked.n, latest.mark_at, latest.mark_id, latest.state,
+    ARRAY(
+        SELECT ROW(tenant_id, event_id, event_type, user_id, occurred_at, utc_offset, payload)
+        FROM event
+        WHERE event.tenant_id = asked.tenant_id AND event.user_id = asked.user_id
+            AND (event.occurred_at, event.event_id) > (coalesce(latest.mark_at, '-infinity'), coalesce(latest.mark_id, ''))
+            AND event_type = ANY (:types::text[])
+        ORDER BY occurred_at, event_id
+        LIMIT :limit
+    ),
+    ARRAY(
+        SELECT ROW(
+            tenant_id, scope, subject, achievement, tier, occurrence, unlock_id, version, earned_at, event_id, settles_at,
+            granted_at, contested_at, revoked_at, by_hand)
+        FROM unlock
+        WHERE unlock.tenant_id = asked.tenant_id AND unlock.scope = 'user' AND unlock.subject = asked.user_id
+        ORDER BY achievement, tier, occurrence
+    )
+FROM unnest(
+    :positions.tenant_id::text[], :positions.subject::text[], :positions.at::timestamptz[],
+    :positions.id::text[])
+    WITH ORDINALITY AS asked (tenant_id, user_id, late_at, late_id, n)
+LEFT JOIN LATERAL (
+    SELECT mark_at, mark_id, stamp, state
+    FROM checkpoint
+    WHERE checkpoint.tenant_id = asked.tenant_id AND checkpoint.scope = 'user'
+        AND checkpoint.subject = asked.user_id
+        AND (checkpoint.mark_at, checkpoint.mark_id) < (asked.late_at, asked.late_id)
+    ORDER BY mark_at DESC, mark_id DESC
+    LIMIT 1
+) AS latest ON latest.stamp = :stamp;
+
+-- name: commit_fast
+-- One statement in its own transaction. It requires that the partitions are unchanged, the events are new, and the
+-- unlocks are the first ones. If one of these is false, it writes nothing. An existing event violates its key,
+-- because conflict handling (ON CONFLICT) would cost a quarter of an insert. For the other guards, `overtaken` ends the
+-- statement with its own error code. CASE evaluates them in this order, so the partitions are locked before any write;
+-- parts without a reader run last.
+WITH held AS (
+    UPDATE partition SET generation = generation + 1
+    WHERE partition_id = ANY (:partitions::integer[])
+        AND generation = (:generations::bigint[])[array_position(:partitions::integer[], partition_id)]
+        AND owner = :owner AND rules_epoch = :epoch::bigint
+    RETURNING 1
+), recorded AS (
+    -- use insert_new_events
+), saved AS (
+    -- use upsert_progress
+), pruned AS (
+    -- use prune_checkpoints
+), kept AS (
+    -- use insert_checkpoints
+), new AS (
+    -- use insert_unlocks
+), decided AS (
+    -- use insert_decisions
+), before AS (
+    -- use rows_to_amend
+), amended AS (
+    -- use amend_rows
+), corrected AS (
+    -- use correct_amended
+), noted AS (
+    -- use insert_evaluations
+), forgotten AS (
+    -- use forget_checkpoints
+)
+SELECT CASE
+    WHEN (SELECT count(*) FROM held) < cardinality(:partitions::integer[])
+        THEN overtaken('partitions', (SELECT count(*) FROM held))
+    WHEN (SELECT count(*) FROM new) < cardinality(:unlocks.unlock_id::uuid[])
+        THEN overtaken('unlocks', (SELECT count(*) FROM new))
+    WHEN (SELECT count(*) FROM amended) < cardinality(:amended.unlock_id::uuid[])
+        THEN overtaken('amended', (SELECT count(*) FROM amended))
+    ELSE 0
+END;

@@ -1,0 +1,184 @@
+"""The unlocks of a subject: the paragraphs on earning, effective spans, `repeat` and scopes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dsl import syntax
+from tests.reference import wall_clock
+from tests.reference.latest_starts import Prefix, Unlock, View, earned_by, in_unit_of, latest_start
+from tests.reference.timeline import is_true, position
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dsl.event import Event, Position
+    from tests.reference.ruleset import Ruleset
+    from tests.reference.timeline import Timeline
+
+
+def tiers(achievement: syntax.Achievement) -> dict[str | None, syntax.Condition]:
+    """Return the conditions of an achievement by tier; without tiers, the one under None."""
+    if achievement.when is not None:
+        return {None: achievement.when}
+    return {tier.name.text: tier.when for tier in achievement.tiers}
+
+
+def scope_of(achievement: syntax.Achievement) -> str:
+    """Return the scope: `user`, `tenant` or a field."""
+    return achievement.scope.name if achievement.scope else "user"
+
+
+def named_events(condition: syntax.Condition) -> set[str]:
+    """Return the event types that a condition names, those of its `unless` too."""
+    patterns: list[syntax.Pattern] = [] if condition.mods.unless is None else [condition.mods.unless]
+    names: set[str] = set()
+    match condition:
+        case syntax.Count() | syntax.Sum() | syntax.Extreme() | syntax.Streak():
+            patterns.append(condition.event)
+        case syntax.Sequence(steps=steps):
+            patterns.extend(steps)
+        case syntax.Combine(parts=parts):
+            names = {name for part in parts for name in named_events(part)}
+        case syntax.Unlocked():
+            pass
+    return names | {each.event.text for pattern in patterns for each in pattern.alternatives}
+
+
+def named_achievements(achievement: syntax.Achievement) -> set[str]:
+    """Return the achievements that a version names in `after` and `unlocked`."""
+
+    def asked(condition: syntax.Condition) -> set[str]:
+        match condition:
+            case syntax.Unlocked(achievement=name):
+                return {name.text}
+            case syntax.Combine(parts=parts):
+                return {name for part in parts for name in asked(part)}
+            case _:
+                return set()
+
+    in_whens = {name for when in tiers(achievement).values() for name in asked(when)}
+    return in_whens | {target.achievement.text for target in achievement.after}
+
+
+def heard(rules: Ruleset, achievement: syntax.Achievement) -> set[str]:
+    """Return the event types at which a version can be earned."""
+    own = {name for when in tiers(achievement).values() for name in named_events(when)}
+    traits = set(rules.trait_events) if achievement.where is not None else set[str]()
+    named = [version for name in named_achievements(achievement) for version in rules.achievements[name]]
+    return own | traits | {name for version in named for name in heard(rules, version)}
+
+
+def in_effect(versions: Sequence[syntax.Achievement], now: int) -> syntax.Achievement | None:
+    """Return the version whose effective span holds an instant."""
+    begun = [version for version in versions if version.since is None or version.since.us <= now]
+    return begun[-1] if begun else None
+
+
+def sees(version: syntax.Achievement, event: Event) -> bool:
+    """Return whether the event exists for the version, by its `active` and `fresh`."""
+    active = version.active
+    return (
+        (active is None or active.start is None or active.start.us <= event.at)
+        and (active is None or active.end is None or event.at < active.end.us)
+        and (not version.fresh or version.since is None or version.since.us <= event.at)
+    )
+
+
+def dependencies_first(rules: Ruleset) -> list[str]:
+    """Return the names of the achievements, each after those that it names."""
+    order: list[str] = []
+
+    def visit(name: str) -> None:
+        if name not in order:
+            for version in rules.achievements[name]:
+                for named in sorted(named_achievements(version)):
+                    visit(named)
+            order.append(name)
+
+    for name in rules.achievements:
+        visit(name)
+    return order
+
+
+def unlocks_of(rules: Ruleset, timeline: Timeline) -> list[Unlock]:
+    """Return all that one subject earns, `settle` left aside."""
+    unlocks: list[Unlock] = []
+    for name in dependencies_first(rules):
+        versions = rules.achievements[name]
+        if scope_of(versions[0]) == timeline.subject.scope:
+            names = dict.fromkeys(tier for version in versions for tier in tiers(version))
+            unlocks += [each for tier in names for each in _unlocks_of_tier(rules, timeline, unlocks, name, tier)]
+    return unlocks
+
+
+def _unlocks_of_tier(
+    rules: Ruleset, timeline: Timeline, earned: Sequence[Unlock], name: str, tier: str | None
+) -> list[Unlock]:
+    """Walk the prefixes; at each, ask the version in effect."""
+    versions = rules.achievements[name]
+    hears = {version.version: heard(rules, version) for version in versions}
+    views = afresh(rules, timeline, earned, versions, 0)
+    granted: dict[str | None, Unlock] = {}
+    for i, event in enumerate(timeline.events):
+        version = in_effect(versions, event.at)
+        if version is None or tier not in tiers(version) or not sees(version, event):
+            continue
+        if event.type not in hears[version.version]:
+            continue
+        prefix = Prefix(views[version.version], i)
+        start = latest_start(tiers(version)[tier], prefix)
+        if start is None or not _may_earn(version, prefix):
+            continue
+        occurrence = _occurrence(version, prefix, start, len(granted))
+        if occurrence == OUTSIDE or occurrence in granted:
+            continue
+        granted[occurrence] = Unlock(timeline.subject, name, tier, occurrence, version.version, position(event))
+        if version.repeat is None:
+            break
+        if isinstance(version.repeat, syntax.RepeatEach):
+            views = afresh(rules, timeline, earned, versions, i + 1)
+    return list(granted.values())
+
+
+def afresh(
+    rules: Ruleset,
+    timeline: Timeline,
+    earned: Sequence[Unlock],
+    versions: Sequence[syntax.Achievement],
+    after: int,
+) -> dict[int, View]:
+    """Return for each version a view of what it sees of the timeline from event `after` on."""
+
+    def first(version: syntax.Achievement) -> int:
+        indices = range(after, len(timeline.events))
+        return next((i for i in indices if sees(version, timeline.events[i])), len(timeline.events))
+
+    return {version.version: View(rules, timeline, earned, first(version)) for version in versions}
+
+
+def _may_earn(version: syntax.Achievement, prefix: Prefix) -> bool:
+    """Return whether `for` is true of the traits and every `after` is earned."""
+    view = prefix.view
+    if version.where is not None and not is_true(version.where, view.timeline.traits[prefix.last]):
+        return False
+    return all(
+        any(place <= prefix.position for place in earned_by(view.earned, target.achievement, target.tier))
+        for target in version.after
+    )
+
+
+OUTSIDE = "outside"
+"""No occurrence: the condition does not hold within the unit of now."""
+
+
+def _occurrence(version: syntax.Achievement, prefix: Prefix, start: Position, so_far: int) -> str | None:
+    match version.repeat:
+        case None:
+            return None
+        case syntax.RepeatEach():
+            return str(so_far + 1)
+        case syntax.RepeatEvery(unit=unit, tz=tz):
+            if not in_unit_of(prefix, start, unit.text, tz):
+                return OUTSIDE
+            return wall_clock.label(unit.text, prefix.now, prefix.clock(tz))

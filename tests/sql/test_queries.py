@@ -1,0 +1,167 @@
+"""Queries and those who ask them agree about names, without a server."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+import sql
+from worker.engine.event_rows import pack_events
+from worker.engine.rule_set import Deployed, RuleFile, read_rules
+from worker.pipeline.dead_letters import letter_columns
+from worker.pipeline.folding import checkpoint_columns, position_columns, progress_columns
+from worker.pipeline.grants import amendment_columns, evaluation_columns, unlock_columns
+from worker.pipeline.ledger import positions_heard
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[2]
+RULES = Deployed(
+    1,
+    read_rules([RuleFile("r.ach", 'event e {}\nachievement a { title "A" when count(event=e, >= 1) }')]),
+    since={},
+    prefix="events",
+    skew=0,
+)
+METHODS = {"rows": 1, "row": 1, "value": 1, "pages": 1, "run": 0}
+"""Methods of a session that ask a query, and which argument is its name."""
+COLUMNS = {
+    "pack_events": {*pack_events([], list)},
+    "progress_columns": {*progress_columns({})},
+    "checkpoint_columns": {*checkpoint_columns([])},
+    "position_columns": {*position_columns({})},
+    "unlock_columns": {*unlock_columns(RULES, [], None)[2]},
+    "amendment_columns": {*amendment_columns([])},
+    "evaluation_columns": {*evaluation_columns(RULES, [])},
+    "letter_columns": {*letter_columns([])},
+    "positions_heard": {*positions_heard(RULES, "user", {})},
+}
+"""What functions give that make columns of rows."""
+GIVEN = {
+    "commit_fast": (
+        {"partitions", "generations", "owner", "epoch", "now", "clock"},
+        (
+            "pack_events",
+            "progress_columns",
+            "checkpoint_columns",
+            "unlock_columns",
+            "position_columns",
+            "amendment_columns",
+            "evaluation_columns",
+        ),
+    ),
+    "save_progress": ({"now"}, ("progress_columns", "checkpoint_columns", "position_columns")),
+    "insert_events": ({"now"}, ("pack_events",)),
+    "grant_unlocks": ({"now", "clock"}, ("unlock_columns",)),
+    "amend_unlocks": ({"now"}, ("amendment_columns",)),
+    "insert_evaluations": ({"now"}, ("evaluation_columns",)),
+    "insert_dead_letters": ({"stream", "now"}, ("letter_columns",)),
+    "forget_checkpoints": (set[str](), ("position_columns",)),
+    "checkpoints_before": (set[str](), ("position_columns",)),
+    "events_of_users": (set[str](), ("positions_heard",)),
+    "events_of_tenants": (set[str](), ("positions_heard",)),
+    "events_of_subjects": ({"scope"}, ("positions_heard",)),
+    "pasts_of_users": ({"stamp", "limit"}, ("positions_heard",)),
+}
+"""What queries are given: names one by one, and by which functions."""
+
+
+class Call(NamedTuple):
+    """Where a query is asked by its name: arguments that are named there, and whether there are more."""
+
+    where: str
+    query: str
+    names: set[str]
+    more: bool
+
+
+def calls(path: Path) -> Iterator[Call]:
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        match node:
+            case ast.Call(func=ast.Attribute(value=ast.Name(id="session"), attr=method)) if method in METHODS:
+                asked = node.args[METHODS[method]]
+                if isinstance(asked, ast.Constant):
+                    names = {keyword.arg for keyword in node.keywords if keyword.arg is not None}
+                    more = len(names) < len(node.keywords)
+                    yield Call(f"{path.relative_to(ROOT)}:{node.lineno}", str(asked.value), names, more)
+            case _:
+                pass
+
+
+CALLS = [call for path in sorted((ROOT / "worker").rglob("*.py")) for call in calls(path)]
+
+
+def test_callers_of_queries_name_the_arguments() -> None:
+    known = sql.queries()
+    assert len(CALLS) > 80
+    for call in CALLS:
+        assert call.query in known, call
+        names = set(known[call.query].names)
+        assert call.names <= names if call.more else call.names == names, (call, names)
+
+
+@pytest.mark.parametrize("name", GIVEN)
+def test_columns_of_rows_have_the_names_of_the_query(name: str) -> None:
+    one_by_one, functions = GIVEN[name]
+    named = [*one_by_one, *(column for function in functions for column in COLUMNS[function])]
+    assert sorted(named) == sorted(sql.query(name).names)
+
+
+def test_every_query_is_asked() -> None:
+    words: set[object] = set()
+    for path in (ROOT / "worker").rglob("*.py"):
+        tree = ast.parse(path.read_text("utf-8"))
+        words.update(node.value for node in ast.walk(tree) if isinstance(node, ast.Constant))
+    parts = set(re.findall(r"^[ \t]*-- use (\w+)$", _texts(), re.MULTILINE))
+    assert sql.queries().keys() - words - parts == set()
+
+
+def test_no_query_counts_its_arguments() -> None:
+    assert re.findall(r"\$\d", _texts()) == []
+
+
+def test_an_argument_is_cast_one_way() -> None:
+    for query in sql.queries().values():
+        casts: dict[str, set[str]] = {}
+        for number, cast in re.findall(r"\$(\d+)((?:::\w+(?:\[\])?)+)", query.text):
+            casts.setdefault(query.names[int(number) - 1], set()).add(cast)
+        assert [name for name, ways in casts.items() if len(ways) > 1] == [], query.name
+
+
+def test_a_query_that_uses_others_has_their_arguments() -> None:
+    parts = "forget_checkpoints", "prune_checkpoints", "insert_checkpoints", "upsert_progress"
+    assert set(sql.query("save_progress").names) == {name for part in parts for name in sql.query(part).names}
+    for query in sql.queries().values():
+        assert "-- use" not in query.text
+        assert len(set(query.names)) == len(query.names)
+        assert {int(number) for number in re.findall(r"\$(\d+)", query.text)} == {*range(1, len(query.names) + 1)}
+
+
+def test_arguments_are_numbered_as_they_appear() -> None:
+    text = "SELECT :now::timestamptz, :rows.id::text[] -- not :this\nWHERE x = :owner AND y < :now"
+    query = sql._numbered("q", text)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+    assert query.text == "SELECT $1::timestamptz, $2::text[] -- not :this\nWHERE x = $3 AND y < $1"
+    assert query.names == ("now", "rows.id", "owner")
+    assert query.arguments({"owner": 3, "now": 1, "rows.id": 2}) == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"now": 1}, r"query mark_published: missing arguments \['unlock_ids'\], unknown arguments \[\]"),
+        ({"now": 1, "unlock_ids": [], "by": ""}, r"missing arguments \[\], unknown arguments \['by'\]"),
+        ({"now": 1, "ids": []}, r"missing arguments \['unlock_ids'\], unknown arguments \['ids'\]"),
+    ],
+)
+def test_a_wrong_name_is_an_error(given: dict[str, object], message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        sql.query("mark_published").arguments(given)
+
+
+def _texts() -> str:
+    return "\n".join(path.read_text("utf-8") for path in sorted((ROOT / "sql" / "queries").glob("*.sql")))

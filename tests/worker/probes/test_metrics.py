@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from worker.engine.stats import Stats
+from worker.probes.metrics import Metrics
+
+
+def scrape(stats: Stats) -> dict[str, dict[tuple[str, ...], float]]:
+    """Return the value of each sample by its name and the values of its labels."""
+    samples: dict[str, dict[tuple[str, ...], float]] = {}
+    for family in text_string_to_metric_families(Metrics(stats, {("ach_x", "X."): lambda: 7}).render().decode()):
+        for sample in family.samples:
+            samples.setdefault(sample.name, {})[tuple(sample.labels.values())] = sample.value
+    return samples
+
+
+def test_a_histogram_shows_cumulative_buckets_a_sum_and_a_count() -> None:
+    stats = Stats()
+    for seconds in (0.0005, 0.02, 0.5, 400):
+        stats.count_latency(seconds)
+    samples = scrape(stats)
+    buckets = samples["ach_unlock_latency_seconds_bucket"]
+    assert [buckets[le,] for le in ("0.001", "0.01", "0.02", "0.2", "0.5", "300.0", "+Inf")] == [1, 1, 2, 2, 3, 3, 4]
+    assert samples["ach_unlock_latency_seconds_count"] == {(): 4}
+    assert samples["ach_unlock_latency_seconds_sum"] == {(): 400.5205}
+
+
+def test_a_count_by_reason_is_one_counter_with_a_label() -> None:
+    stats = Stats()
+    stats.dead.update(["contract", "contract", "oversize"])
+    assert scrape(stats)["ach_dead_letters_total"] == {("contract",): 2, ("oversize",): 1}
+
+
+def test_a_gauge_is_read_when_it_is_scraped() -> None:
+    assert scrape(Stats())["ach_x"] == {(): 7}
+
+
+def test_nothing_observed_is_shown_as_empty_buckets() -> None:
+    samples = scrape(Stats())
+    assert set(samples["ach_batch_events_bucket"].values()) == {0}
+    assert samples["ach_batch_commit_seconds_count"] == {(): 0}

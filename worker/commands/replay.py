@@ -1,0 +1,196 @@
+"""`ach replay`: recorded streams folded, and the result printed or compared with an expected one."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+import msgspec
+
+from worker.commands.checked_rules import usable_rules
+from worker.commands.options import EXISTING_FILE, microseconds, rules_option, wall_clock
+from worker.commands.unlock_totals import print_unlock_totals
+from worker.engine.replay import Difference, Expected, Result, compare, replay
+from worker.local.locks import EmbeddedError
+from worker.process import logs
+from worker.process.loop import run_async
+from worker.recording import RecordingError, lines
+from worker.report import screen
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from dsl.outcome import Unlock
+    from worker.contract.strict_reader import Rejected
+    from worker.rulefiles import RuleSet
+
+SHOWN: Final = 20
+"""Differences and dead letters that are listed; the rest is counted."""
+SKEW: Final = 300 * 1_000_000
+"""How far ahead of the clock an event may be, in microseconds."""
+
+
+class Request(msgspec.Struct, frozen=True):
+    """What was asked for; `now` in microseconds."""
+
+    streams: tuple[str, ...]
+    now: int
+    as_json: bool = False
+    expect: Path | None = None
+    through_worker: bool = False
+
+
+@click.command("replay")
+@click.argument("streams", nargs=-1, required=True, metavar="STREAM...")
+@rules_option
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object: digest, unlocks, contested, counts.")
+@click.option(
+    "--expect",
+    metavar="FILE",
+    type=EXISTING_FILE,
+    help="Compare with a stored result (of --json); exit 1 and show the difference.",
+)
+@click.option(
+    "--through-worker",
+    is_flag=True,
+    help="Run through NATS, a worker and PostgreSQL (private ones) instead of in this process.",
+)
+@click.option("--now", metavar="INSTANT", help="What counts as now, for events from the future (default: the clock).")
+def command(
+    streams: Sequence[str],
+    paths: Sequence[Path],
+    *,
+    as_json: bool,
+    expect: Path | None,
+    through_worker: bool,
+    now: str | None,
+) -> None:
+    """Fold recorded streams (JSON Lines, also .gz and .zst; `-` is standard input) and print what comes out.
+
+    Nothing is stored, and no server is needed unless --through-worker asks for private ones.
+    """
+    rules = usable_rules(paths)
+    at = wall_clock() if now is None else microseconds(now)
+    request = Request(tuple(streams), at, as_json=as_json, expect=expect, through_worker=through_worker)
+    sys.exit(0 if _replay(rules, request) else 1)
+
+
+def _replay(rules: RuleSet, request: Request) -> bool:
+    """Replay and print; return whether the result is the expected one."""
+    expected = None if request.expect is None else _read_expected(request.expect)
+    try:
+        result, dead = _run(rules, request)
+    except (RecordingError, EmbeddedError) as error:
+        screen.fail(str(error))
+        return False
+    if request.as_json:
+        screen.say_json(result)
+    else:
+        _print(result, dead)
+    tested = _has_events(result)
+    if expected is None:
+        return tested
+    difference = compare(result, expected)
+    _print_difference(difference, len(expected.unlocks))
+    return difference is None and tested
+
+
+def _has_events(result: Result) -> bool:
+    """Return whether the streams held an event; print that they held none.
+
+    A run in CI that reads the wrong file should not pass.
+    """
+    counts = result.counts
+    if counts.events:
+        return True
+    why = f"each of its {counts.dead:,} messages is a dead letter" if counts.dead else "it is empty"
+    screen.fail(f"nothing was tested: the stream has no event, {why}", "is it the right file?")
+    return False
+
+
+def _run(rules: RuleSet, request: Request) -> tuple[Result, list[Rejected]]:
+    if request.through_worker:
+        return _run_through(rules, request), []
+    if rules.program is None:
+        raise AssertionError(rules.problems)
+    with screen.progress("reading") as move:
+        return replay(rules.rules, rules.program, _moving(request, move), now=request.now, skew=SKEW)
+
+
+def _run_through(rules: RuleSet, request: Request) -> Result:
+    from worker.local.replay_worker import replay_through
+
+    logs.quiet()
+    messages = list(lines(request.streams))
+    with screen.status("starting servers") as show:
+        work = partial(
+            replay_through,
+            rules,
+            messages,
+            now=request.now,
+            on_progress=lambda what, done: show(f"{what} {done:,} of {len(messages):,} messages"),
+        )
+        return run_async(work)
+
+
+def _moving(request: Request, move: screen.Move) -> Iterator[bytes]:
+    for number, line in enumerate(lines(request.streams), 1):
+        if number % 1000 == 0:
+            move(1000, "")
+        yield line
+
+
+def _read_expected(path: Path) -> Expected:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Expected)
+    except msgspec.MsgspecError as error:
+        raise screen.usage(f"{path}: not a stored result (of `ach replay --json`): {error}") from error
+
+
+# -- what is printed --------------------------------------------------------------------------------------------------
+
+
+def _print(result: Result, dead: list[Rejected]) -> None:
+    print_unlock_totals(result.unlocks)
+    counts = result.counts
+    screen.table(
+        "",
+        ["events", "duplicates", "late", "suppressed", "dead letters", "contested"],
+        [[f"{n:,}" for n in (*msgspec.structs.astuple(counts), len(result.contested))]],
+        right=range(6),
+    )
+    if dead:
+        screen.table("Dead letters", ["reason", "detail"], [(item.reason.value, item.detail) for item in dead[:SHOWN]])
+        if len(dead) > SHOWN:
+            screen.out().print(f"... and {len(dead) - SHOWN:,} more")
+    screen.out().print(f"digest {result.digest}")
+
+
+def _print_difference(difference: Difference | None, expected: int) -> None:
+    console = screen.err()
+    if difference is None:
+        console.print(f"as expected: {screen.plural(expected, 'unlock')}", style="bold green")
+        return
+    missing, unexpected = difference.missing, difference.unexpected
+    console.print(f"not as expected: {len(missing):,} missing, {len(unexpected):,} unexpected", style="bold red")
+    for sign, style, unlocks in (("-", "red", missing), ("+", "green", unexpected)):
+        for unlock in unlocks[:SHOWN]:
+            console.say(f"{sign} {_line(unlock)}", style=style)
+        if len(unlocks) > SHOWN:
+            console.print(f"{sign} ... and {len(unlocks) - SHOWN:,} more", style=style)
+    if difference.digest is not None:
+        console.print(f"digest expected {difference.digest[0]}\n       got      {difference.digest[1]}")
+
+
+def _line(unlock: Unlock) -> str:
+    name = ".".join(part for part in (unlock.achievement, unlock.tier) if part)
+    occurrence = "" if unlock.occurrence is None else f" [{unlock.occurrence}]"
+    who = (
+        f"{unlock.tenant_id} {unlock.subject}"
+        if unlock.scope == "user"
+        else f"{unlock.tenant_id} {unlock.scope}={unlock.subject}"
+    )
+    return f"{who} {name}{occurrence} v{unlock.version} at {unlock.earned_at}"
