@@ -165,7 +165,7 @@ async def test_commits_cut_off(bare: Engine, own_servers: Servers, started: Work
             bare,
             producer,
             "commits cut off",
-            f"{fates[Fate.UNKNOWN]:,} whose answer was swallowed, {fates[Fate.LOST]:,} never heard of",
+            f"{fates[Fate.UNKNOWN]:,} whose answer was swallowed, {fates[Fate.LOST]:,} never received",
             seconds=HEALING_SECONDS + cuts / 50,
         )
 
