@@ -75,10 +75,10 @@ async def through(engine: Engine) -> AsyncGenerator[tuple[Engine, Interjector]]:
 
 async def expect_work(engine: Engine, stats: Watched, user: str) -> None:
     """Expect that something published now is granted, announced, and acknowledged."""
-    events, told = stats.events, stats.told
+    events, answered = stats.events, stats.answered
     await engine.publish(event(n, user=user) for n in range(3))
     await stats.reach("events", events + 3)
-    await stats.reach("told", told + 2)
+    await stats.reach("answered", answered + 2)
     assert {(user, "three"), (user, "clean")} <= (await engine.unlocks()).keys()
 
 

@@ -42,10 +42,10 @@ pytestmark = pytest.mark.anyio
 
 
 async def until_waiting(engine: Engine, done: anyio.Event) -> None:
-    """Return once somebody waits for a lock, or was done without."""
+    """Return once a session waits for a lock, or `done` is set."""
     query = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
     with anyio.fail_after(PATIENCE):
-        # The database tells nobody that somebody waits: it has to be asked.
+        # The database does not report that a session waits: it has to be polled.
         while not done.is_set() and not await engine.rows(query):  # noqa: ASYNC110
             await anyio.sleep(0.01)
 
@@ -178,7 +178,7 @@ async def test_a_letter_that_dies_again_points_at_the_new_one(engine: Engine) ->
 async def test_a_forged_header_touches_no_letter(
     engine: Engine, subject: str | None, body: bytes | None, header: str | None
 ) -> None:
-    """Whoever publishes writes the headers: a letter believes what came on its subject, with what was sent."""
+    """A publisher writes the headers: a letter trusts one only with its own subject and the body that was sent."""
     await engine.publish([b"nope"], subject="events.t1.u1.a.done")
     await engine.drain()
     async with servers_of(engine) as (store, broker):

@@ -23,8 +23,8 @@ async def _told(engine: Engine, capsys: pytest.CaptureFixture[str], **asked: Any
     capsys.readouterr()
     request = Request("u1", "three", clock=NOW, tenant="t1", form="json")
     await answer_from_ledger(engine.settings, msgspec.structs.replace(request, **asked))
-    (told,) = json.loads(capsys.readouterr().out)["explanations"]
-    return told
+    (explained,) = json.loads(capsys.readouterr().out)["explanations"]
+    return explained
 
 
 async def test_the_ledger_is_explained(engine: Engine, capsys: pytest.CaptureFixture[str]) -> None:
@@ -50,9 +50,9 @@ async def test_a_contested_unlock_is_said_to_be_kept(engine: Engine, capsys: pyt
     await engine.drain()
     capsys.readouterr()
     await answer_from_ledger(engine.settings, asked)
-    told = json.loads(capsys.readouterr().out)
-    assert told["explanations"][0]["outcome"] == "not yet"
-    (kept,) = told["contested"]
+    explained = json.loads(capsys.readouterr().out)
+    assert explained["explanations"][0]["outcome"] == "not yet"
+    (kept,) = explained["contested"]
     assert (kept["achievement"], kept["tier"], kept["earned_at"][:4]) == ("clean", None, "2026")
     await answer_from_ledger(engine.settings, msgspec.structs.replace(asked, form="text"))
     assert "contested: u1 keeps clean, granted as earned at 2026" in capsys.readouterr().out.replace("\n", " ")

@@ -75,7 +75,7 @@ async def test_one_that_is_lost_is_replaced(engine: Engine) -> None:
             assert await admin.fetchval("SELECT pg_terminate_backend($1, 10000)", mine)
         finally:
             await admin.close()
-        # It may not have been told yet: then one use fails, and no more.
+        # The connection may not have noticed yet: then one use fails, and no more.
         try:
             found = await backend_of(kept)
         except UnavailableError:
