@@ -92,7 +92,7 @@ class Failing:
 
 
 @pytest.mark.parametrize("subject", [Subject("t1", "user", "u1"), Subject("t1", "team", "red")])
-async def test_a_batch_waits_for_the_partition_of_everybody_concerned(engine: Engine, subject: Subject) -> None:
+async def test_a_batch_waits_for_the_partitions_of_all_its_subjects(engine: Engine, subject: Subject) -> None:
     await engine.apply(RULES + TEAM)
     done = anyio.Event()
     async with pipeline_on(engine) as pipeline, anyio.create_task_group() as tasks:
@@ -390,7 +390,7 @@ async def test_ties_are_broken_by_id_and_not_by_arrival(engine: Engine) -> None:
     assert await engine.unlocks() == {("right", "s"): "announced"}
 
 
-async def test_a_backfill_reaches_everybody(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_backfill_reaches_all_users(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backfilling, "PAGE", 7)
     monkeypatch.setattr(backfilling, "PIECE", 2)
     users = [f"u{n}" for n in range(250)]  # several of each partition
@@ -657,7 +657,7 @@ async def test_what_was_just_granted_and_not_announced_is_not_marked(engine: Eng
     assert len(await engine.announced()) == 2
 
 
-async def test_marking_waits_for_nobody(engine: Engine) -> None:
+async def test_marking_waits_for_no_lock(engine: Engine) -> None:
     """The holder of a row may wait for one that we hold."""
     done = await granted(engine)
     connection = await asyncpg.connect(engine.settings.database_url)
@@ -674,7 +674,7 @@ async def test_marking_waits_for_nobody(engine: Engine) -> None:
     assert await engine.unlocks() == {("u1", "three"): "announced", ("u1", "clean"): "granted"}
 
 
-async def test_what_somebody_held_is_announced_soon(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_row_that_was_locked_is_announced_soon(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """A batch that folds a user again holds all rows of that user, and does not notify us when it lets go."""
     looked = first_look(monkeypatch)
     await granted(engine)

@@ -143,7 +143,7 @@ def example(times: int) -> str:
 
 
 @pytest.mark.parametrize("times", [10_001, BILLION, 10**37])
-def test_an_example_of_more_events_than_anybody_reads(times: int) -> None:
+def test_an_example_of_too_many_events(times: int) -> None:
     assert errors(example(times)) == ["ACH414"]
 
 

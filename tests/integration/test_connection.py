@@ -274,7 +274,7 @@ async def test_acknowledgements_are_sent_when_the_broker_is_back(engine: Engine)
 
 
 @pytest.mark.usefixtures("hurried")
-async def test_whoever_publishes_in_bulk_goes_on_over_another_connection(
+async def test_publishing_in_bulk_continues_over_another_connection(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from worker.broker import publish  # noqa: PLC0415

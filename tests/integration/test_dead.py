@@ -99,7 +99,7 @@ async def test_a_batch_of_dead_letters_alone_looks_at_the_rules(engine: Engine) 
     assert [row["reason"] for row in await engine.rows("SELECT reason FROM dead_letter")] == ["malformed_json"]
 
 
-async def test_a_batch_of_dead_letters_alone_holds_nobody_up(engine: Engine) -> None:
+async def test_a_batch_of_only_dead_letters_blocks_no_other_batch(engine: Engine) -> None:
     """It takes no partition: others may commit beside it, and forget nothing."""
     before = await engine.rows("SELECT * FROM partition ORDER BY partition_id")
     connection = await asyncpg.connect(engine.settings.database_url)
@@ -113,7 +113,7 @@ async def test_a_batch_of_dead_letters_alone_holds_nobody_up(engine: Engine) -> 
     assert await engine.rows("SELECT * FROM partition ORDER BY partition_id") == before
 
 
-async def test_whoever_applies_rules_waits_for_dead_letters(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_applying_rules_waits_for_dead_letters(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     done = anyio.Event()
     rows = Session.rows
 
@@ -194,7 +194,7 @@ async def test_a_forged_header_touches_no_letter(
         assert len(await list_letters(store)) == 1
 
 
-async def test_a_letter_that_nobody_sent_believes_nothing(engine: Engine) -> None:
+async def test_a_letter_that_was_not_sent_again_ignores_the_header(engine: Engine) -> None:
     await engine.publish([b"nope"], subject="events.t1.u1.a.done")
     await engine.drain()
     async with servers_of(engine) as (store, broker):

@@ -308,7 +308,7 @@ async def test_data_of_another_postgres_is_an_error(tmp_path: Path) -> None:
 
 @linux_only
 @root_only
-async def test_root_runs_postgres_as_somebody_else(tmp_path: Path) -> None:
+async def test_root_runs_postgres_as_another_account(tmp_path: Path) -> None:
     # pytest's folders are root's alone: this is the case of a data folder that the other user cannot walk to.
     async with embedded(tmp_path, durable=False, nats=False) as servers:
         for pid in (servers.pids[0], *descendants(servers.pids[0])):

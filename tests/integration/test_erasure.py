@@ -193,7 +193,7 @@ async def until_a_lock_is_waited_for(engine: Engine) -> None:
             await anyio.sleep(0.01)
 
 
-async def test_an_erasure_waits_for_whoever_buries(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_erasure_waits_for_writers_of_dead_letters(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """That one has asked the tombstones already."""
     pause = Pause(monkeypatch, "insert_dead_letters")
     async with pipeline_on(engine) as pipeline, anyio.create_task_group() as tasks:
@@ -205,7 +205,7 @@ async def test_an_erasure_waits_for_whoever_buries(engine: Engine, monkeypatch: 
     assert await letters(engine) == []
 
 
-async def test_whoever_buries_waits_for_an_erasure(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_writers_of_dead_letters_wait_for_an_erasure(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its tombstone cannot be seen yet."""
     pause = Pause(monkeypatch, "erase_dead_letters")
     async with pipeline_on(engine) as pipeline, anyio.create_task_group() as tasks:

@@ -55,7 +55,7 @@ async def test_known_users_need_one_statement(engine: Engine, statements: list[s
     ] * 2
 
 
-async def test_what_nobody_hears_is_recorded(engine: Engine, statements: list[str]) -> None:
+async def test_events_that_no_rule_hears_are_recorded(engine: Engine, statements: list[str]) -> None:
     async with pipeline_on(engine) as pipeline:
         await send(pipeline, event(0))
         statements.clear()
@@ -66,7 +66,7 @@ async def test_what_nobody_hears_is_recorded(engine: Engine, statements: list[st
     assert await engine.unlocks() == {("u1", "three"): "granted", ("u1", "clean"): "granted"}
 
 
-async def test_whom_nobody_hears_goes_the_express_way(engine: Engine, statements: list[str]) -> None:
+async def test_users_without_heard_events_take_the_fast_path(engine: Engine, statements: list[str]) -> None:
     """Until there is something to hear: then what is in the ledger may matter."""
     async with pipeline_on(engine) as pipeline:
         await send(pipeline, event(0, "unknown"), event(1, "unknown"))
@@ -105,7 +105,7 @@ async def test_copies_of_known_users_are_no_news(engine: Engine) -> None:
 
 
 @pytest.mark.parametrize("owner", ["other", "me"])
-async def test_a_partition_that_somebody_else_has_written(engine: Engine, owner: str) -> None:
+async def test_a_partition_that_another_worker_has_written(engine: Engine, owner: str) -> None:
     """Or we ourselves, without knowing of it."""
     stats = Stats()
     async with pipeline_on(engine, stats=stats) as pipeline, pipeline_on(engine, owner=owner) as other:
@@ -199,7 +199,7 @@ async def test_what_moves_a_grant_is_folded_anew_as_if_nothing_had_been_tried(
     assert [tuple(row.values()) for row in decided] == [("granted", "a.done-15-u1"), ("amended", "a.done-14-u1")]
 
 
-async def test_what_is_folded_anew_is_told_and_goes_on(engine: Engine) -> None:
+async def test_users_that_are_folded_again_are_reported(engine: Engine) -> None:
     """With an event in time beside the late one, which earns something by itself."""
     committed: list[Committed] = []
     async with pipeline_on(engine, on_committed=committed.append) as pipeline:
@@ -283,7 +283,7 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
             0,
             id="of_another_plan",
         ),
-        pytest.param("UPDATE checkpoint SET state = '[1,0]'", 1, id="nobody_can_read"),
+        pytest.param("UPDATE checkpoint SET state = '[1,0]'", 1, id="unreadable"),
         pytest.param("DELETE FROM checkpoint", 0, id="gone"),
     ],
 )
@@ -316,7 +316,7 @@ class Meanwhile:
         monkeypatch.setattr(Session, "rows", reading)
 
 
-async def test_somebody_else_writes_between_reading_and_committing(
+async def test_another_worker_writes_between_reading_and_committing(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stats = Stats()
@@ -501,7 +501,7 @@ async def test_who_has_a_past_that_we_forgot(engine: Engine, statements: list[st
     assert {name for user, name in found if user == NEIGHBOUR} == {"clean", "three", "settled"}
 
 
-async def test_who_is_new_and_heard_by_nobody_has_a_past_then(engine: Engine) -> None:
+async def test_a_new_user_without_heard_events_has_a_past_afterwards(engine: Engine) -> None:
     async with pipeline_on(engine) as pipeline:
         await send(pipeline, event(0))
         await send(pipeline, *(event(n, "unknown", user=NEIGHBOUR) for n in range(3)))
@@ -693,7 +693,7 @@ async def test_a_commit_of_unknown_outcome(engine: Engine, monkeypatch: pytest.M
     assert len(await engine.rows("SELECT FROM evaluation")) == 2
 
 
-async def test_what_is_decided_is_told(engine: Engine) -> None:
+async def test_decisions_are_reported(engine: Engine) -> None:
     committed: list[Committed] = []
     async with pipeline_on(engine, on_committed=committed.append) as pipeline:
         await send(pipeline, event(0))

@@ -46,7 +46,7 @@ def sample_events() -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("batch", [1, 3, 100])
-async def test_events_are_kept_as_they_were_told(engine: Engine, batch: int) -> None:
+async def test_events_are_kept_as_they_were_published(engine: Engine, batch: int) -> None:
     events = sample_events()
     async with pipeline_on(engine) as pipeline:
         for at in range(0, len(events), batch):

@@ -16,7 +16,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         at="sql:commit_fast",
         old="AND generation = ($2::bigint[])[array_position($1, partition_id)]",
         new="AND $2::bigint[] IS NOT NULL",
-        tests=(f"{EXPRESS}::test_a_partition_that_somebody_else_has_written",),
+        tests=(f"{EXPRESS}::test_a_partition_that_another_worker_has_written",),
     ),
     Bug(
         "express_without_the_owner",
@@ -154,7 +154,7 @@ BUGS: Final[tuple[Bug, ...]] = (
             if not tale.heard or not standing.known or (standing.state is not None and standing.stamp == stamp):
             """,
         new="if standing.state is None or standing.stamp == stamp:",
-        tests=(f"{EXPRESS}::test_whom_nobody_hears_goes_the_express_way",),
+        tests=(f"{EXPRESS}::test_users_without_heard_events_take_the_fast_path",),
     ),
     Bug(
         "express_forgets_what_happened_since",

@@ -33,7 +33,7 @@ BUGS: Final[tuple[Bug, ...]] = (
             FROM partition
             WHERE partition_id = ANY ($1::integer[]) AND $2::text IS NOT NULL;
             """,
-        tests=(f"{PROTOCOL}::test_a_batch_waits_for_the_partition_of_everybody_concerned",),
+        tests=(f"{PROTOCOL}::test_a_batch_waits_for_the_partitions_of_all_its_subjects",),
     ),
     Bug(
         "fence_of_users_alone",
@@ -41,7 +41,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         at="take_partitions",
         old="wanted = {partition_of(*subject) for subject in attempt.subjects}",
         new="wanted = {partition_of(*group.concern.user) for group in attempt.batch.groups}",
-        tests=(f"{PROTOCOL}::test_a_batch_waits_for_the_partition_of_everybody_concerned",),
+        tests=(f"{PROTOCOL}::test_a_batch_waits_for_the_partitions_of_all_its_subjects",),
     ),
     Bug(
         "backfill_without_fence",

@@ -153,6 +153,6 @@ BUGS: Final = (
         at="Store._acquire",
         old="if isinstance(error, _UNUSABLE):",
         new="if isinstance(error, UnusableError):",
-        tests=("integration/test_store.py::test_a_wrong_password_is_told_in_words_and_not_waited_for",),
+        tests=("integration/test_store.py::test_a_wrong_password_is_reported_in_words_and_not_retried",),
     ),
 )

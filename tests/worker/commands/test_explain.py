@@ -91,7 +91,7 @@ def test_a_user_of_several_tenants(folder: Path) -> None:
     assert "1 of 2" in _explain(folder, "-u", "bob", "-a", "two", "--tenant", "other").stdout
 
 
-def test_somebody_unknown(folder: Path) -> None:
+def test_an_unknown_user(folder: Path) -> None:
     ran = _explain(folder, "-u", "eve", "-a", "two")
     assert ran.exit_code == 1
     assert "these rules hear no event of user eve" in ran.stderr

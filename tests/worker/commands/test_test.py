@@ -43,7 +43,7 @@ def _test(folder: Path, text: str, *args: str) -> Result:
 # -- failures ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_failure_is_told_with_its_reasons(tmp_path: Path) -> None:
+def test_a_failure_is_reported_with_its_reasons(tmp_path: Path) -> None:
     ran = _test(tmp_path, EXAMPLES)
     assert ran.exit_code == 1
     for text in (
@@ -66,7 +66,7 @@ def test_the_same_question_is_answered_once(tmp_path: Path) -> None:
     assert "explained above" in ran.stdout
 
 
-def test_a_grant_that_still_waits_is_told_apart_from_none(tmp_path: Path) -> None:
+def test_a_grant_that_still_waits_is_distinguished_from_none(tmp_path: Path) -> None:
     text = """\
 achievement slow { title "Slow" when count(event=lesson.completed, >= 1) settle 1h }
 example "nothing happens for an hour" {
@@ -79,7 +79,7 @@ example "nothing happens for an hour" {
     assert "announced from 2026-04-13T10:00:00Z on" in ran.stdout
 
 
-def test_nobody_there(tmp_path: Path) -> None:
+def test_no_such_user(tmp_path: Path) -> None:
     text = 'example "x" {\n  at 2026-04-13T09:00:00Z ann lesson.completed { lesson_id: "a" }\n  expect bob habit\n}\n'
     assert "these rules hear no event of user bob" in _test(tmp_path, text).stdout
 
