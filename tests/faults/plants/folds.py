@@ -122,8 +122,8 @@ BUGS: Final[tuple[Bug, ...]] = (
         "backfill_skips_between_pages",
         "a backfill reaches every user",
         at="sql:users_of_types",
-        old="(tenant_id, user_id) > ($2, $3)",
-        new="(tenant_id > $2 OR $3::text IS NULL)",
+        old="(tenant_id, user_id) > (:after_tenant, :after_subject)",
+        new="(tenant_id > :after_tenant OR :after_subject::text IS NULL)",
         tests=(f"{PROTOCOL}::test_a_backfill_reaches_everybody",),
     ),
     # -- the meaning of the language --

@@ -41,8 +41,8 @@ BUGS: Final[tuple[Bug, ...]] = (
         "own_rows_known_by_the_instant_alone",
         "what a lost commit has recorded is not recorded again",
         at="sql:events_there_before",
-        old="WHERE found.mark <> pg_current_xact_id()::xid OR found.received_at <> $3::timestamptz",
-        new="WHERE found.received_at <> $3::timestamptz",
+        old="WHERE found.mark <> pg_current_xact_id()::xid OR found.received_at <> :now::timestamptz",
+        new="WHERE found.received_at <> :now::timestamptz",
         tests=(f"{PROTOCOL}::test_a_commit_of_unknown_outcome_changes_nothing",),
     ),
     Bug(
