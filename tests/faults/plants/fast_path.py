@@ -128,7 +128,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         at="Trust.broken",
         old="self._waits = self._doubt = min(2 * self._doubt, MOST_DOUBT)",
         new="self._waits = 0",
-        tests=(f"{EXPRESS}::test_trust_that_was_broken_comes_back_by_and_by",),
+        tests=("worker/engine/test_division.py::test_trust_that_was_broken_comes_back_by_and_by",),
     ),
     Bug(
         "express_for_copies_within_a_batch",
