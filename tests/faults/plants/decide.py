@@ -227,7 +227,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         tests=DECIDING,
     ),
     Bug(
-        "backfill_called_live",
+        "origin_of_a_backfill_lost",
         "what a backfill finds is not announced as live play",
         at="decide:_new_unlocks",
         old="Origin.BACKFILL if facts.backfill else how.origin(subject, grant)",
