@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
@@ -41,7 +42,7 @@ def cache() -> StateCache:
     return made
 
 
-def divided(cache: StateCache, *events: tuple[str, int]) -> Division:
+def divided(cache: StateCache, *events: tuple[str, int], trusting: bool = True) -> Division:
     """Divide a batch of events: user and minute of each."""
     bodies: list[dict[str, object]] = [
         {
@@ -56,7 +57,7 @@ def divided(cache: StateCache, *events: tuple[str, int]) -> Division:
     ]
     messages = [Message("events.raw", json.dumps(body).encode(), b"", seq, "") for seq, body in enumerate(bodies, 1)]
     batch = decode(messages, DEPLOYED, now=2 * 10**15)
-    return divide(batch, events_of_users(batch.groups), cache, trusting=True)
+    return divide(batch, events_of_users(batch.groups), cache, trusting=trusting)
 
 
 def test_what_takes_the_fast_path_holds_its_partitions(cache: StateCache) -> None:
@@ -67,6 +68,20 @@ def test_what_takes_the_fast_path_holds_its_partitions(cache: StateCache) -> Non
     assert [item.event.user for item in rest.items] == ["dan"]
     assert [*reasons] in ([LongWay.PARTITION_NOT_OURS], [LongWay.UNKNOWN_USER])
     assert [grant.achievement for _, grant in fast.look.earned] == ["two"]
+
+
+@pytest.mark.parametrize(("first", "trusting"), [(3, False), (3, True), (7, False)])
+def test_only_trust_lets_late_events_take_the_fast_path(cache: StateCache, first: int, *, trusting: bool) -> None:
+    """What is behind in its batch alone, and later than all that is known, needs no trust."""
+    state = cache.expected_state(Subject("t", "user", "ada"))
+    assert state is not None
+    state.latest = (int(datetime(2026, 1, 1, 0, 5, tzinfo=UTC).timestamp()) * 1_000_000, "ada5")
+    fast, _, reasons = divided(cache, ("ada", 9), ("ada", first), trusting=trusting)
+    if first < 5 and not trusting:
+        assert (fast, [*reasons]) == (None, [LongWay.LATE_WITHOUT_TRUST])
+    else:
+        assert fast is not None
+        assert not reasons
 
 
 def test_less_than_half_of_a_batch_is_not_worth_it(cache: StateCache) -> None:
