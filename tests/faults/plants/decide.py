@@ -18,7 +18,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         at="screen",
         old="firsts.setdefault(item.key, item) is not item",
         new="firsts.get(item.key) is not firsts.update({item.key: item})",
-        tests=BOOKS,
+        tests=("worker/engine/test_arrivals.py",),
     ),
     # -- moved in place --
     Bug(
