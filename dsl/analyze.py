@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from dsl.clock import TIMEZONE
 from dsl.filters import pattern_types, uses_builtin
+from dsl.local_time import TIMEZONE
 from dsl.prove.clocks import steady
 from dsl.source import Span
 from dsl.syntax import (

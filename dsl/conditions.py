@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from dsl.clock import Clock, UserClock
 from dsl.filters import compile_pattern, pattern_key, pattern_types
+from dsl.local_time import Clock, UserClock
 from dsl.memory import Context, Seen
 from dsl.nodes.bound import Bound
 from dsl.nodes.compose import Combined, Has, Per, Unless, Within

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import msgspec
 
 from dsl import words
-from dsl.clock import Now
 from dsl.filters import compile_test, field_getter, pattern_types
 from dsl.fold import start, step
 from dsl.judge import trait_getter
+from dsl.local_time import Now
 from dsl.outcome import by_subject, canonical_order
 from dsl.source import Span
 from dsl.syntax import Count, Expect

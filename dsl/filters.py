@@ -29,8 +29,8 @@ from dsl.values import canonical_number, canonical_text
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from dsl.clock import Clock
     from dsl.event import Event
+    from dsl.local_time import Clock
     from dsl.progress import State
     from dsl.syntax import Operand
     from dsl.types import Value

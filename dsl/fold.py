@@ -9,9 +9,9 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
-from dsl.clock import TIMEZONE
 from dsl.compile import USER
 from dsl.event import Position
+from dsl.local_time import TIMEZONE
 from dsl.progress import State
 from dsl.values import fingerprint, value_text
 

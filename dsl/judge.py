@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from dsl.calendar import MAX_OFFSET, label, unit_index
-from dsl.clock import Now, unit_now
 from dsl.event import Event, Position
 from dsl.filters import compile_test, predicate_key
+from dsl.local_time import Now, unit_now
 from dsl.nodes.bound import Bound
 from dsl.nodes.compose import Within, asker, holds_in_unit, lasting, reach_of, teller
 from dsl.nodes.node import ALL, EVERYWHERE, Gate, Measure, Step, whole

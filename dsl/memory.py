@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 
 import msgspec
 
-from dsl.clock import Clock, UserClock, clock_of
+from dsl.local_time import Clock, UserClock, clock_of
 from dsl.nodes.compose import Within
 from dsl.nodes.late import nothing
 from dsl.nodes.sequence import SequenceReached, Sequences

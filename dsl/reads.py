@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from dsl.clock import TIMEZONE
 from dsl.compile import tier_conditions, traits_of
 from dsl.conditions import asks_unlocks, context_of, named_types
 from dsl.filters import pattern_types
+from dsl.local_time import TIMEZONE
 from dsl.memory import Seen
 from dsl.syntax import And, Combine, Count, Extreme, Not, Or, RepeatEvery, Sequence, Streak, Sum, Unlocked
 

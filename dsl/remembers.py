@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 import msgspec
 
 from dsl.check.bounds import is_signed
-from dsl.clock import TIMEZONE
 from dsl.compile import USER, scope_of, tier_conditions
 from dsl.conditions import build, named_types
 from dsl.filters import pattern_types
+from dsl.local_time import TIMEZONE
 from dsl.memory import Memory
 from dsl.nodes.compose import Per, Unless, Within
 from dsl.nodes.recent import RecentDistinct, RecentEvents, RecentExtreme, RecentSum

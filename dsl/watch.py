@@ -26,10 +26,10 @@ from dsl.syntax import And, Combine, Compare, Count, Extreme, Member, Not, Or, P
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from dsl.clock import Clock, Now
     from dsl.compile import Plan
     from dsl.event import Event
     from dsl.judge import Judge
+    from dsl.local_time import Clock, Now
     from dsl.memory import Context, Memory, Seen
     from dsl.nodes.node import Condition as Node
     from dsl.nodes.node import Measure, Reach, Tests

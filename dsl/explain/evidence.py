@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from dsl.clock import TIMEZONE, UserClock
 from dsl.compile import traits_of
 from dsl.event import Position
 from dsl.explain.occurrences import meant
@@ -17,6 +16,7 @@ from dsl.explain.recorder import Noted, Recorder
 from dsl.explain.shape import Did
 from dsl.explain.story import Story, Title, place
 from dsl.explain.unmet import shown
+from dsl.local_time import TIMEZONE, UserClock
 from dsl.nodes.compose import Has
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from dsl import words
 from dsl.calendar import label
-from dsl.clock import EventClock, UserClock, stretch_now, unit_now
 from dsl.explain.effects import broken_at, run_of
 from dsl.explain.unmet import instant
+from dsl.local_time import EventClock, UserClock, stretch_now, unit_now
 from dsl.nodes.recent import CountReached, DistinctReached, SumReached
 from dsl.nodes.sequence import SequenceReached
 from dsl.progress import KeyedSteps, RecentAmounts, Steps
@@ -19,8 +19,8 @@ from dsl.values import canonical_number, minus
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dsl.clock import Now
     from dsl.event import Position
+    from dsl.local_time import Now
     from dsl.nodes.node import Measure, Reach
     from dsl.progress import State
     from dsl.syntax import Duration

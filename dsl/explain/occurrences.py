@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from dsl.calendar import index_of, label
-from dsl.clock import Now, unit_now
+from dsl.local_time import Now, unit_now
 from dsl.syntax import RepeatEach
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from dsl.clock import Clock
     from dsl.event import Event
     from dsl.judge import Ruling
+    from dsl.local_time import Clock
     from dsl.progress import Grant, State
     from dsl.types import Unit
 

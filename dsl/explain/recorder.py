@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dsl import words
 from dsl.calendar import format_instant
-from dsl.clock import Now, alike, unit_now
 from dsl.event import Position
 from dsl.explain.effects import Seen, broken_at, did, first_unit, matches, ratio, run_of, unit_of
 from dsl.explain.missing import Broken, Closest, History, Moment, missing
 from dsl.explain.shape import Did, Happened, Part, Progress
 from dsl.filters import pattern_types
+from dsl.local_time import Now, alike, unit_now
 from dsl.nodes.compose import reach_of
 from dsl.nodes.node import BEGINNING, EVERYWHERE, Reach
 from dsl.progress import State

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from dsl.clock import Now, unit_now
 from dsl.event import Event, Position
 from dsl.explain.occurrences import Known
 from dsl.fold import start, step
+from dsl.local_time import Now, unit_now
 from dsl.progress import Grant
 from dsl.syntax import RepeatEach
 from dsl.watch import only, watched

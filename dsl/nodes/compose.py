@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from dsl.clock import alike, stretch_now, unit_now
 from dsl.event import Position
+from dsl.local_time import alike, stretch_now, unit_now
 from dsl.nodes.late import nothing, unmoved
 from dsl.nodes.node import ALL, BEGINNING, CLOSED, EVERYWHERE, NOTHING, Measure, Reach, whole
 from dsl.nodes.recent import ExtremeReached, NthReached, SumReached
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from fractions import Fraction
 
-    from dsl.clock import Clock, Now
     from dsl.event import Event
+    from dsl.local_time import Clock, Now
     from dsl.nodes.late import LateStep, Lift, Undo
     from dsl.nodes.node import Aggregate, Condition, Gate, Step, Tests
     from dsl.progress import Amount, Grant, State

@@ -12,8 +12,8 @@ from dsl.progress import Amount, Grant, State
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from dsl.clock import Now
     from dsl.filters import Test
+    from dsl.local_time import Now
     from dsl.nodes.late import LateStep
 
     Tests = Mapping[str, Test | None]

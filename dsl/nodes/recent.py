@@ -16,8 +16,8 @@ from dsl.progress import Peak, Recent, RecentAmounts, RecentValues
 from dsl.values import minus, value_key
 
 if TYPE_CHECKING:
-    from dsl.clock import Now
     from dsl.event import Event
+    from dsl.local_time import Now
     from dsl.nodes.bound import Bound
     from dsl.nodes.late import LateStep, Undo
     from dsl.nodes.node import Reach, Step, Tests

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from dsl.calendar import MAX_OFFSET, unit_index
-from dsl.clock import unit_now
 from dsl.event import Position
+from dsl.local_time import unit_now
 from dsl.nodes.late import nothing, put
 from dsl.nodes.node import CLOSED, Measure, measure, only, whole
 from dsl.progress import Run
@@ -23,8 +23,8 @@ from dsl.progress import Run
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from dsl.clock import Clock, Now
     from dsl.event import Event
+    from dsl.local_time import Clock, Now
     from dsl.nodes.late import LateStep, Undo
     from dsl.nodes.node import Gate, Reach, Step, Tests
     from dsl.progress import Grant, State

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dsl.calendar import unit_index
-from dsl.clock import unit_now
+from dsl.local_time import unit_now
 from dsl.nodes.late import nothing, put
 from dsl.nodes.node import CLOSED, Measure, only, whole
 from dsl.progress import SinceTally, SinceValues, Tally, UnitTally, UnitValues, Values
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from decimal import Decimal
 
-    from dsl.clock import Clock, Now
     from dsl.event import Event, Position
+    from dsl.local_time import Clock, Now
     from dsl.nodes.bound import Bound
     from dsl.nodes.late import LateStep, Undo
     from dsl.nodes.node import Gate, Reach, Step, Tests

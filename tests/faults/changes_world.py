@@ -43,7 +43,7 @@ from worker.admin.revocation import revoke
 from worker.admin.rollout import MeaningChangedError, apply_rules
 from worker.broker.streams import Broker, BrokerAwayError, open_broker
 from worker.contract.message import Message
-from worker.engine import division, folding, rule_set
+from worker.engine import fast_users, folding, rule_set
 from worker.engine.rule_set import RuleFile, read_rules
 from worker.engine.state_cache import StateCache
 from worker.engine.stats import Stats
@@ -194,7 +194,7 @@ def sized(sizes: Sizes) -> Generator[None]:
         (folding, "CHECKPOINT_BYTES", 10**6),
         (folding, "CHECKPOINTS_KEPT", 3),
         (fast_path, "SAVE_EVERY", sizes.save_every),
-        (division, "WORTH_IT", sizes.worth_it),
+        (fast_users, "WORTH_IT", sizes.worth_it),
         (backfilling, "PAGE", sizes.page),
         (backfilling, "PIECE", sizes.piece),
     )

@@ -28,7 +28,7 @@ from worker.engine.decide import (
     settling_until,
 )
 from worker.engine.decoding import subjects_of
-from worker.engine.division import Trust, divide, unknown_users
+from worker.engine.fast_users import Trust, divide, unknown_users
 from worker.engine.folding import Refold
 from worker.engine.long_way import LongWay
 from worker.engine.reconcile import Kind, Stored, unlock_id
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from worker.contract.sameness import StoredBody
     from worker.engine.batch import Batch, DeadLetter, Item
     from worker.engine.decide import Writes
-    from worker.engine.division import FastBatch
+    from worker.engine.fast_users import FastBatch
     from worker.engine.reconcile import Decision
     from worker.engine.rule_set import Deployed
     from worker.engine.state_cache import Checkpoint

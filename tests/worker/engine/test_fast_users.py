@@ -12,7 +12,7 @@ from worker.contract.message import Message
 from worker.contract.partition import partition_of
 from worker.engine import folding
 from worker.engine.decoding import decode
-from worker.engine.division import Division, Trust, divide
+from worker.engine.fast_users import Division, Trust, divide
 from worker.engine.long_way import LongWay
 from worker.engine.rule_set import Deployed, RuleFile, read_rules
 from worker.engine.state_cache import Hold, StateCache, SubjectState
