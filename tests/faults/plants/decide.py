@@ -7,7 +7,7 @@ from typing import Final
 from tests.faults.plants.bug import Bug
 
 BOOKS: Final = ("property/test_decide.py",)
-DIVISION: Final = ("worker/engine/test_division.py",)
+USERS: Final = ("worker/engine/test_fast_users.py",)
 DECIDING: Final = ("worker/engine/test_decide.py",)
 
 BUGS: Final[tuple[Bug, ...]] = (
@@ -51,7 +51,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         at="decide:_move",
         old="if len(look.refolds) == most_refolds:",
         new="if most_refolds == 0:",
-        tests=BOOKS,
+        tests=USERS,
     ),
     Bug(
         "state_kept_that_could_not_be_folded",
@@ -59,7 +59,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         at="decide:first_look",
         old="state.state, left_out = None, LongWay.UNFOLDABLE",
         new="left_out = LongWay.UNFOLDABLE",
-        tests=DIVISION,
+        tests=USERS,
     ),
     # -- divided --
     Bug(
@@ -68,7 +68,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         at="divide",
         old="del chosen[user], states[user]",
         new="del states[user]",
-        tests=DIVISION,
+        tests=USERS,
     ),
     Bug(
         "rest_of_a_batch_dropped",
@@ -76,7 +76,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         at="divide",
         old="if group.audience.user not in chosen",
         new="if group.audience.user in states and group.audience.user not in chosen",
-        tests=DIVISION,
+        tests=USERS,
     ),
     Bug(
         "fast_batch_holds_one_partition",
@@ -84,15 +84,15 @@ BUGS: Final[tuple[Bug, ...]] = (
         at="divide",
         old="cache.reserve(hold, user, state)",
         new="cache.reserve(hold, user, state) if not hold.generations else None",
-        tests=DIVISION,
+        tests=USERS,
     ),
     Bug(
         "late_events_trusted_after_all",
         "after each time that late events were no news, they are not taken to be for longer",
-        at="division:_reason",
+        at="fast_users:_reason",
         old="if own.behind and not trusting and canonical_order(own.events[0]) < latest:",
         new="if own.behind and not trusting and canonical_order(own.events[-1]) < latest:",
-        tests=DIVISION,
+        tests=USERS,
     ),
     Bug(
         "trust_never_grows_again",
@@ -100,7 +100,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         at="Trust.kept",
         old="self._doubt = max(1, self._doubt // 2)",
         new="pass",
-        tests=DIVISION,
+        tests=USERS,
     ),
     # -- folded again --
     Bug(

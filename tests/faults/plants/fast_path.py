@@ -68,7 +68,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "express_for_what_is_no_news",
         "what is late is taken to be new as long as that is right",
-        at="division:_reason",
+        at="fast_users:_reason",
         old="""
     if own.behind and not trusting and canonical_order(own.events[0]) < latest:
         return LongWay.LATE_WITHOUT_TRUST
@@ -128,7 +128,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         at="Trust.broken",
         old="self._waits = self._doubt = min(2 * self._doubt, MOST_DOUBT)",
         new="self._waits = 0",
-        tests=("worker/engine/test_division.py::test_trust_that_was_broken_comes_back_by_and_by",),
+        tests=("worker/engine/test_fast_users.py::test_trust_that_was_broken_comes_back_by_and_by",),
     ),
     Bug(
         "express_for_copies_within_a_batch",
@@ -277,7 +277,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "express_for_teams",
         "the ledger knows the events of a team",
-        at="division:_reason",
+        at="fast_users:_reason",
         old="if own.shared:",
         new="if own.shared and not own.heard:",
         tests=(f"{EXPRESS}::test_teams_go_the_long_way",),

@@ -10,7 +10,7 @@ from dsl.fold import walk
 from dsl.outcome import Subject
 from worker.contract.message import Message
 from worker.contract.partition import partition_of
-from worker.engine import folding
+from worker.engine import fast_users, folding
 from worker.engine.decoding import decode
 from worker.engine.fast_users import Division, Trust, divide
 from worker.engine.long_way import LongWay
@@ -82,6 +82,18 @@ def test_only_trust_lets_late_events_take_the_fast_path(cache: StateCache, first
     else:
         assert fast is not None
         assert not reasons
+
+
+def test_a_bounded_number_of_users_is_folded_again(cache: StateCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fast_users, "MOST_REFOLDS", 2)
+    fast, _, _ = divided(cache, *((user, minute) for user in USERS for minute in (5, 6)))
+    assert fast is not None
+    cache.committed(fast.hold)
+    # Each of them moves a grant.
+    fast, rest, reasons = divided(cache, *((user, 3) for user in USERS))
+    assert fast is not None
+    assert {user.subject for user in fast.look.refolds} == {"ada", "bob"}
+    assert ([item.event.user for item in rest.items], [*reasons]) == (["cal"], [LongWay.TOO_MANY_REFOLDS])
 
 
 def test_less_than_half_of_a_batch_is_not_worth_it(cache: StateCache) -> None:
