@@ -89,3 +89,9 @@ def test_what_lies_before_the_refold_is_left_alone() -> None:
     states = {SUBJECTS[0]: SubjectState(partition_of(*SUBJECTS[0]))}
     facts = backfill_facts(states, {SUBJECTS[0]: refold}, {SUBJECTS[0]: [row(SUBJECTS[0], BEFORE)]})
     assert decide(RULES, facts, now=400, clock=400).decisions == []
+
+
+def test_what_no_rule_judges_any_more_stays_as_it_is() -> None:
+    gone = EARNED._replace(achievement="gone")
+    rows = [row(subject, gone) for subject in SUBJECTS] + [row(subject, gone, granted=False) for subject in SUBJECTS]
+    assert decided(rows, []).decisions == []

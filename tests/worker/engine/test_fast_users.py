@@ -84,6 +84,17 @@ def test_only_trust_lets_late_events_take_the_fast_path(cache: StateCache, first
         assert not reasons
 
 
+def test_late_events_that_move_no_grant_are_noted_by_the_earliest(cache: StateCache) -> None:
+    """Checkpoints from there on have not seen them."""
+    fast, _, _ = divided(cache, ("ada", 1), ("ada", 2), ("ada", 10))
+    assert fast is not None
+    cache.committed(fast.hold)
+    fast, _, _ = divided(cache, ("ada", 7), ("ada", 5), ("ada", 11))
+    assert fast is not None
+    assert [(user.subject, place.id) for user, place in fast.look.absorbed.items()] == [("ada", "ada5")]
+    assert (fast.look.folded, fast.look.late) == ({Subject("t", "user", "ada"): 1}, 2)
+
+
 def test_a_bounded_number_of_users_is_folded_again(cache: StateCache, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fast_users, "MOST_REFOLDS", 2)
     fast, _, _ = divided(cache, *((user, minute) for user in USERS for minute in (5, 6)))
