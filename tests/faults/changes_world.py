@@ -48,7 +48,7 @@ from worker.engine.rule_set import RuleFile, read_rules
 from worker.engine.state_cache import StateCache
 from worker.engine.stats import Stats
 from worker.pipeline import fast_path, outbox, pipeline, rules_in_force
-from worker.pipeline.outbox import Notifier
+from worker.pipeline.outbox import OutboxRelay
 from worker.pipeline.pipeline import InForce, Pipeline
 from worker.pipeline.rules_in_force import load_deployed
 from worker.settings import Clock, Settings
@@ -231,7 +231,7 @@ class _Worker:
     def __init__(self, world: World, name: str) -> None:
         self._world = world
         settings, store = world.settings, world.store
-        self.notifier = self._made()
+        self.outbox_relay = self._made()
         self.pipeline = Pipeline(
             store,
             settings,
@@ -243,22 +243,22 @@ class _Worker:
             on_committed=self._committed,
         )
 
-    def _made(self) -> Notifier | None:
+    def _made(self) -> OutboxRelay | None:
         world = self._world
         if world.broker is None:
             return None
-        return Notifier(world.store, world.broker, world.settings, Stats(), now=lambda: world.now)
+        return OutboxRelay(world.store, world.broker, world.settings, Stats(), now=lambda: world.now)
 
     def _committed(self, done: Committed) -> None:
-        if self.notifier is not None:
-            self.notifier.committed(done)
+        if self.outbox_relay is not None:
+            self.outbox_relay.committed(done)
 
     async def relay(self) -> None:
         """Announce until nothing is left."""
-        if self.notifier is not None:
-            self.notifier.stop()
-            await self.notifier.run()
-            self.notifier = self._made()
+        if self.outbox_relay is not None:
+            self.outbox_relay.stop()
+            await self.outbox_relay.run()
+            self.outbox_relay = self._made()
 
 
 class World:

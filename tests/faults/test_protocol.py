@@ -25,8 +25,8 @@ from worker.contract.partition import partition_of
 from worker.engine import fast_users, folding
 from worker.engine.rule_set import RuleFile
 from worker.engine.stats import Stats
-from worker.pipeline import outbox as notifying
-from worker.pipeline.outbox import Notifier
+from worker.pipeline import outbox as relaying
+from worker.pipeline.outbox import OutboxRelay
 from worker.pipeline.pipeline import Pipeline, StoppedError
 from worker.settings import Clock
 from worker.store import Session, Store, UnavailableError, open_store
@@ -481,10 +481,10 @@ async def test_a_batch_is_as_late_as_its_earliest_event(eight: Engine) -> None:
 
 
 @asynccontextmanager
-async def notifier_on(engine: Engine) -> AsyncGenerator[tuple[Notifier, Broker, Stats]]:
+async def notifier_on(engine: Engine) -> AsyncGenerator[tuple[OutboxRelay, Broker, Stats]]:
     stats = Stats()
     async with open_store(engine.settings.database_url) as store, open_broker(engine.settings) as broker:
-        yield Notifier(store, broker, engine.settings, stats, now=wall_clock), broker, stats
+        yield OutboxRelay(store, broker, engine.settings, stats, now=wall_clock), broker, stats
 
 
 async def granted(engine: Engine, *, users: int = 1) -> Committed:
@@ -501,77 +501,77 @@ async def test_an_unlock_that_was_not_announced_is_not_marked(engine: Engine) ->
     async with pipeline_on(engine) as pipeline:
         await send(pipeline, *(event(n) for n in range(3)))
     async with open_store(engine.settings.database_url) as store, open_broker(engine.settings) as broker:
-        notifier = Notifier(store, broker, engine.settings, Stats(), now=wall_clock)
+        outbox_relay = OutboxRelay(store, broker, engine.settings, Stats(), now=wall_clock)
         await broker.client.client.jetstream().delete_stream(engine.settings.unlock_stream)
         with pytest.raises(BrokerAwayError):
-            await notifier.relay()
+            await outbox_relay.relay()
         assert set((await engine.unlocks()).values()) == {"granted"}
         await broker.ensure()
-        assert await notifier.relay() == 2
+        assert await outbox_relay.relay() == 2
         assert set((await engine.unlocks()).values()) == {"announced"}
-        assert await notifier.relay() == 0
+        assert await outbox_relay.relay() == 0
     assert len(await engine.announced()) == 2
 
 
 async def test_what_waits_is_found_wherever_it_stands(engine: Engine) -> None:
     await granted(engine, users=4)
-    async with notifier_on(engine) as (notifier, _, stats):
-        assert await notifier.relay() == 8
+    async with notifier_on(engine) as (outbox_relay, _, stats):
+        assert await outbox_relay.relay() == 8
         await engine.rows(
             "UPDATE unlock SET published_at = NULL WHERE unlock_id::text = (SELECT min(unlock_id::text) FROM unlock)"
         )
-        assert await notifier.relay() == 1
+        assert await outbox_relay.relay() == 1
         assert (stats.announced, stats.repeated) == (8, 1)
 
 
 async def test_what_was_just_granted_is_announced_and_marked(engine: Engine) -> None:
     done = await granted(engine)
-    async with notifier_on(engine) as (notifier, _, stats):
-        notifier.committed(done)
-        notifier.stop()
-        await notifier.run()
+    async with notifier_on(engine) as (outbox_relay, _, stats):
+        outbox_relay.committed(done)
+        outbox_relay.stop()
+        await outbox_relay.run()
         assert (stats.announced, stats.repeated) == (2, 0)
     assert set((await engine.unlocks()).values()) == {"announced"}
     assert len(await engine.announced()) == 2
 
 
 def first_look(monkeypatch: pytest.MonkeyPatch) -> anyio.Event:
-    """Return what is set once a notifier has looked at the outbox, which it does not do again uncalled."""
-    monkeypatch.setattr(notifying, "LONGEST_NAP", 10 * PATIENCE)
-    relay, looked = Notifier.relay, anyio.Event()
+    """Return what is set once a outbox_relay has looked at the outbox, which it does not do again uncalled."""
+    monkeypatch.setattr(relaying, "LONGEST_NAP", 10 * PATIENCE)
+    relay, looked = OutboxRelay.relay, anyio.Event()
 
-    async def looking(notifier: Notifier) -> int:
-        made = await relay(notifier)
+    async def looking(outbox_relay: OutboxRelay) -> int:
+        made = await relay(outbox_relay)
         looked.set()
         return made
 
-    monkeypatch.setattr(Notifier, "relay", looking)
+    monkeypatch.setattr(OutboxRelay, "relay", looking)
     return looked
 
 
 @asynccontextmanager
 async def one_after_the_other(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[Stats]:
-    """Run a notifier that has looked at the outbox, and is told of two unlocks in quick succession."""
+    """Run a outbox_relay that has looked at the outbox, and is told of two unlocks in quick succession."""
     looked = first_look(monkeypatch)
     async with open_store(engine.settings.database_url) as store, open_broker(engine.settings) as broker:
         stats = Watched()
-        notifier = Notifier(store, broker, engine.settings, stats, now=wall_clock)
+        outbox_relay = OutboxRelay(store, broker, engine.settings, stats, now=wall_clock)
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(notifier.run)
+            tasks.start_soon(outbox_relay.run)
             await looked.wait()
             done = await granted(engine)
             for number, decision in enumerate(done.decisions, 1):
-                notifier.committed(done._replace(decisions=[decision]))
+                outbox_relay.committed(done._replace(decisions=[decision]))
                 await stats.reach("announced", number)
             yield stats
-            notifier.stop()
+            outbox_relay.stop()
 
 
 async def test_what_was_announced_and_not_marked_is_marked_before_anything_else(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever looks into the outbox would announce it a second time."""
-    monkeypatch.setattr(notifying, "MARK_SECONDS", 10 * PATIENCE)
+    monkeypatch.setattr(relaying, "MARK_SECONDS", 10 * PATIENCE)
     async with one_after_the_other(engine, monkeypatch) as stats:
         assert sorted((await engine.unlocks()).values()) == ["announced", "granted"]
     assert (stats.announced, stats.repeated) == (2, 0)
@@ -604,11 +604,11 @@ def count_marks(monkeypatch: pytest.MonkeyPatch, number: int) -> anyio.Event:
 async def test_who_has_nothing_left_to_do_marks_what_was_announced(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also where that is announced before its batch has ended, and nothing else calls the notifier after it."""
-    monkeypatch.setattr(notifying, "MARK_SECONDS", 10 * PATIENCE)
-    monkeypatch.setattr(notifying, "LONGEST_NAP", 10 * PATIENCE)
+    """Also where that is announced before its batch has ended, and nothing else calls the outbox_relay after it."""
+    monkeypatch.setattr(relaying, "MARK_SECONDS", 10 * PATIENCE)
+    monkeypatch.setattr(relaying, "LONGEST_NAP", 10 * PATIENCE)
     # The first mark would be due at once, by a clock that has started.
-    monkeypatch.setattr(notifying, "monotonic", lambda: monotonic() - 1e9)
+    monkeypatch.setattr(relaying, "monotonic", lambda: monotonic() - 1e9)
     marked, ack = count_marks(monkeypatch, 2), Broker.ack
 
     async def late(broker: Broker, messages: Sequence[Message]) -> None:
@@ -630,15 +630,15 @@ async def test_what_settles_is_announced_however_busy_we_are(engine: Engine) -> 
     )
     async with open_store(engine.settings.database_url) as store, open_broker(engine.settings) as broker:
         stats = Watched()
-        notifier = Notifier(store, broker, engine.settings, stats, now=wall_clock)
+        outbox_relay = OutboxRelay(store, broker, engine.settings, stats, now=wall_clock)
 
         async def calling() -> None:
             while True:
-                notifier.committed(done._replace(decisions=[]))
+                outbox_relay.committed(done._replace(decisions=[]))
                 await anyio.sleep(0.01)
 
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(notifier.run)
+            tasks.start_soon(outbox_relay.run)
             tasks.start_soon(calling)
             await stats.reach("announced", 2)
             tasks.cancel_scope.cancel()
@@ -646,14 +646,14 @@ async def test_what_settles_is_announced_however_busy_we_are(engine: Engine) -> 
 
 async def test_what_was_just_granted_and_not_announced_is_not_marked(engine: Engine) -> None:
     done = await granted(engine)
-    async with notifier_on(engine) as (notifier, broker, _):
+    async with notifier_on(engine) as (outbox_relay, broker, _):
         await broker.client.client.jetstream().delete_stream(engine.settings.unlock_stream)
-        notifier.committed(done)
-        notifier.stop()
-        await notifier.run()
+        outbox_relay.committed(done)
+        outbox_relay.stop()
+        await outbox_relay.run()
         assert set((await engine.unlocks()).values()) == {"granted"}
         await broker.ensure()
-        assert await notifier.relay() == 2
+        assert await outbox_relay.relay() == 2
     assert len(await engine.announced()) == 2
 
 
@@ -662,12 +662,12 @@ async def test_marking_waits_for_nobody(engine: Engine) -> None:
     done = await granted(engine)
     connection = await asyncpg.connect(engine.settings.database_url)
     try:
-        async with notifier_on(engine) as (notifier, _, stats), connection.transaction():
+        async with notifier_on(engine) as (outbox_relay, _, stats), connection.transaction():
             await connection.execute("SELECT FROM unlock WHERE achievement = 'clean' FOR UPDATE")
-            notifier.committed(done)
-            notifier.stop()
+            outbox_relay.committed(done)
+            outbox_relay.stop()
             with anyio.fail_after(10):  # half of what a connection waits for a lock
-                await notifier.run()
+                await outbox_relay.run()
             assert stats.announced == 2
     finally:
         await connection.close()
@@ -682,15 +682,15 @@ async def test_what_somebody_held_is_announced_soon(engine: Engine, monkeypatch:
     try:
         async with open_store(engine.settings.database_url) as store, open_broker(engine.settings) as broker:
             stats = Watched()
-            notifier = Notifier(store, broker, engine.settings, stats, now=wall_clock)
+            outbox_relay = OutboxRelay(store, broker, engine.settings, stats, now=wall_clock)
             async with anyio.create_task_group() as tasks:
                 async with connection.transaction():
                     await connection.execute("SELECT FROM unlock WHERE achievement = 'clean' FOR UPDATE")
-                    tasks.start_soon(notifier.run)
+                    tasks.start_soon(outbox_relay.run)
                     await stats.reach("announced", 1)
                     await looked.wait()
                 await stats.reach("announced", 2)
-                notifier.stop()
+                outbox_relay.stop()
     finally:
         await connection.close()
     assert set((await engine.unlocks()).values()) == {"announced"}
@@ -699,7 +699,7 @@ async def test_what_somebody_held_is_announced_soon(engine: Engine, monkeypatch:
 async def test_what_could_not_be_announced_at_once_is_announced_soon(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(notifying, "LONGEST_NAP", 10 * PATIENCE)
+    monkeypatch.setattr(relaying, "LONGEST_NAP", 10 * PATIENCE)
     announce, away = Broker.announce, 0
 
     async def failing(broker: Broker, announcements: Sequence[Announcement]) -> Announced:
@@ -720,7 +720,7 @@ async def test_what_a_commit_of_unknown_outcome_granted_is_announced(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody remembers what it decided: somebody has to look."""
-    monkeypatch.setattr(notifying, "LONGEST_NAP", 10 * PATIENCE)
+    monkeypatch.setattr(relaying, "LONGEST_NAP", 10 * PATIENCE)
     run, lost = Session.run, 0
 
     async def losing(session: Session, name: str, **args: object) -> int:

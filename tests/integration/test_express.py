@@ -252,9 +252,9 @@ async def test_more_has_happened_since_than_is_read_ahead(engine: Engine, monkey
 
 
 async def test_more_are_folded_anew_than_is_worth_it(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    from worker.engine import division  # noqa: PLC0415
+    from worker.engine import fast_users  # noqa: PLC0415
 
-    monkeypatch.setattr(division, "MOST_REFOLDS", 1)
+    monkeypatch.setattr(fast_users, "MOST_REFOLDS", 1)
     stats = Stats()
     async with pipeline_on(engine, stats=stats) as pipeline:
         await send(pipeline, *(event(n, user=user) for n in (10, 20, 30) for user in ("u1", "u2")))

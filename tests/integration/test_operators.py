@@ -21,7 +21,7 @@ from worker.contract.partition import partition_of
 from worker.engine.reconcile import State
 from worker.engine.stats import Stats
 from worker.pipeline.fence import RulesMovedError
-from worker.pipeline.outbox import Notifier
+from worker.pipeline.outbox import OutboxRelay
 from worker.pipeline.rules_in_force import load_deployed
 from worker.settings import Clock
 from worker.store import Session, open_store
@@ -66,7 +66,7 @@ async def take_back(engine: Engine, achievement: str = "clean") -> None:
 async def relay(engine: Engine) -> int:
     """Announce all that waits; return how many were announced."""
     async with open_store(engine.settings.database_url) as store, open_broker(engine.settings) as broker:
-        return await Notifier(store, broker, engine.settings, Stats(), now=wall_clock).relay()
+        return await OutboxRelay(store, broker, engine.settings, Stats(), now=wall_clock).relay()
 
 
 async def digested(engine: Engine) -> list[str]:
