@@ -1,4 +1,4 @@
-"""Planted bugs: the decision about a batch, and what comes before it: division, moving in place, folding again."""
+"""Planted bugs: the decision about a batch, and what comes before it: who goes fast, moving in place, folding again."""
 
 from __future__ import annotations
 
