@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dsl.fold import walk
+from dsl.compile import USER
+from dsl.fold import start, walk
 from dsl.outcome import Subject
 from worker.contract.message import Message
 from worker.contract.partition import partition_of
@@ -82,6 +83,18 @@ def test_only_trust_lets_late_events_take_the_fast_path(cache: StateCache, first
     else:
         assert fast is not None
         assert not reasons
+
+
+@pytest.mark.parametrize("stamp", ["", "by other rules"])
+def test_a_state_of_other_rules_takes_the_long_way(cache: StateCache, stamp: str) -> None:
+    """And so does a user with a past and without a state."""
+    state = cache.expected_state(Subject("t", "user", "ada"))
+    assert state is not None
+    state.known, state.stamp = True, stamp
+    state.state = start(DEPLOYED.program.scopes[USER]) if stamp else None
+    fast, rest, reasons = divided(cache, ("ada", 1), ("bob", 1))
+    assert fast is not None
+    assert ([item.event.user for item in rest.items], [*reasons]) == (["ada"], [LongWay.OTHER_RULES])
 
 
 def test_late_events_that_move_no_grant_are_noted_by_the_earliest(cache: StateCache) -> None:
