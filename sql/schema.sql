@@ -1,5 +1,5 @@
--- The books of the engine. Text keys are compared by code point (COLLATE "C"), which is the canonical order of events
--- and the order in which every multi-row write is sorted. Instants are timestamptz, exact to the microsecond.
+-- The tables of the engine. Text keys are compared by code point (COLLATE "C"), which is the canonical order of
+-- events and the order in which every multi-row write is sorted. Instants are timestamptz, exact to the microsecond.
 -- Rows with '' as tier or occurrence have none.
 
 CREATE TABLE event (
@@ -27,8 +27,8 @@ COMMENT ON COLUMN event.occurred_at_text IS
 COMMENT ON COLUMN event.payload IS 'The payload as received, JSON text; null where there was none.';
 COMMENT ON COLUMN event.stream_seq IS 'Sequence of the message in the input stream; 0 where it came another way.';
 
--- A user's events in canonical order, but for those of one instant: refolds, the position of a user's latest event, and
--- all users for a backfill.
+-- A user's events in canonical order, except those of one instant. Used by refolds, for the position of a user's
+-- latest event, and for all users of a backfill.
 CREATE INDEX event_of_user ON event (tenant_id, user_id, occurred_at);
 
 CREATE TABLE event_subject (
@@ -305,7 +305,7 @@ COMMENT ON COLUMN erasure.user_token IS 'The token of NATS subjects that stands 
 CREATE INDEX erasure_of_token ON erasure (user_token, tenant_token);
 CREATE INDEX erasure_without_token ON erasure (tenant_id, user_id) WHERE user_token IS NULL;
 
--- Views named for people.
+-- Views for people.
 
 CREATE VIEW v_unlock AS
 SELECT
@@ -337,7 +337,8 @@ SELECT
 FROM unlock;
 COMMENT ON VIEW v_unlock IS 'Every unlock with its status: settling, granted, announced, contested or revoked.';
 
--- No subtransaction where the server can tell beforehand, which parallel plans need; before PostgreSQL 16 it cannot.
+-- Without a subtransaction if the server can check the input beforehand, which parallel plans need; only PostgreSQL
+-- 16 and later can.
 DO $migration$
 BEGIN
     IF current_setting('server_version_num')::integer >= 160000 THEN

@@ -45,7 +45,7 @@ class Known(NamedTuple):
 
 
 def meant(ruling: Ruling, known: Known, wanted: str | None) -> Meant:
-    """Return which occurrence is meant; None means the current one. What was earned is looked up first.
+    """Return the requested occurrence; None means the current one. Earned occurrences are looked up first.
 
     Raises:
         MeantError: there is none of that name.

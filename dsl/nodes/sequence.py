@@ -165,7 +165,7 @@ class Sequences:
 
 
 def _advance(best: list[Position | None], places: Places, state: State, event: Event) -> bool:
-    """Let an event fill the steps it matches, last to first; tell whether anything moved."""
+    """Let an event fill the steps it matches, last to first; return whether anything moved."""
     moved = False
     for i, test in places:
         here = best[i]

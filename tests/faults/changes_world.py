@@ -1,6 +1,6 @@
 """Where a chain of changes happens: one database, two workers, perhaps a broker, and a fuse that makes them die.
 
-Whoever dies stops at one statement, before or behind it, and is thrown away; another worker takes its place, and gets
+A worker that dies stops before or after one statement and is thrown away; another worker takes its place, and gets
 what had not been acknowledged.
 """
 
@@ -362,7 +362,7 @@ class World:
         return [self._message(row["nats_subject"], row["body"]) for row in rows]
 
     async def _send(self, worker: int, fresh: list[Message]) -> None:
-        """Commit messages, behind those that nobody has acknowledged."""
+        """Commit messages after those that were not acknowledged."""
         messages, self._unacknowledged = [*self._unacknowledged, *fresh], []
         if not messages:
             return

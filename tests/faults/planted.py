@@ -1,4 +1,4 @@
-"""Planted bugs: small wrong changes of the engine, each of which breaks one of its promises.
+"""Planted bugs: small wrong changes of the engine; each breaks one of its promises.
 
 The tables are in tests/faults/plants/. A bug names a definition, an edit of it, and the tests that should fail; how an
 edit finds its place: tests/faults/plants/anchors.py.

@@ -61,10 +61,10 @@ async def held(engine: Engine, partition: int) -> AsyncGenerator[asyncpg.Connect
 
 
 async def until_waiting(engine: Engine, done: anyio.Event) -> None:
-    """Return once somebody waits for a lock, or was done without."""
+    """Return once a session waits for a lock, or `done` is set."""
     query = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
     with anyio.fail_after(PATIENCE):
-        # The database tells nobody that somebody waits: it has to be asked.
+        # The database does not report that a session waits: it has to be polled.
         while not done.is_set() and not await engine.rows(query):  # noqa: ASYNC110
             await anyio.sleep(0.01)
 
@@ -92,7 +92,7 @@ class Failing:
 
 
 @pytest.mark.parametrize("subject", [Subject("t1", "user", "u1"), Subject("t1", "team", "red")])
-async def test_a_batch_waits_for_the_partition_of_everybody_concerned(engine: Engine, subject: Subject) -> None:
+async def test_a_batch_waits_for_the_partitions_of_all_its_subjects(engine: Engine, subject: Subject) -> None:
     await engine.apply(RULES + TEAM)
     done = anyio.Event()
     async with pipeline_on(engine) as pipeline, anyio.create_task_group() as tasks:
@@ -148,7 +148,7 @@ async def test_partitions_are_locked_in_order(engine: Engine, *, known: bool) ->
             await until_waiting(engine, done)
             rows = await engine.rows("SELECT partition_id FROM partition FOR UPDATE SKIP LOCKED")
             free = {row["partition_id"] for row in rows}
-            # Whoever waits in the middle holds everything before it, and nothing behind.
+            # A session that waits in the middle holds everything before it, and nothing after it.
             assert [one for one in wanted if one not in free] == [one for one in wanted if one <= middle]
 
 
@@ -228,7 +228,7 @@ async def test_rows_are_written_in_the_order_of_their_keys(engine: Engine, monke
         late = [event(0, user=user, team=user) for user in users[:15]]
         late += [event(n, "b.done", user=user) for n in (2, 4) for user in users[15:]]
         await send(pipeline, *late, b"no", b"not", b"[1, 2, 3]", b'[{"user_id": "z"}, {"user_id": "y"}')
-        # Those who are known by now do what nobody else hears of, of which some is late.
+        # The users known by now do what no other subject hears, and some of it is late.
         for hours in ((40, 41), (50, 51, 52, 53), (45, 46)):
             kinds = {n: "c.done" if n > 52 else "a.done" for n in hours}
             events = [event(n, kinds[n], user=user, id=f"{n * 7}-{user}") for n in hours for user in users]
@@ -256,7 +256,7 @@ async def test_nothing_is_acknowledged_before_it_is_committed(engine: Engine, mo
         assert await broker.backlog() == 6
     monkeypatch.undo()
     assert await engine.rows("SELECT FROM dead_letter") == []
-    with anyio.fail_after(10):  # what was not committed was given back, and nobody has to lose patience first
+    with anyio.fail_after(10):  # what was not committed was given back, without waiting for a timeout
         stats = await engine.drain()
     assert (stats.events, stats.dead) == (5, {"malformed_json": 1})
 
@@ -309,7 +309,7 @@ async def test_a_failed_batch_leaves_nothing_behind_in_memory(engine: Engine, mo
 
 
 async def test_a_commit_of_unknown_outcome_changes_nothing(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It had taken place, and nobody told us."""
+    """It had taken place, but no answer arrived."""
     lost = 0
     transaction = Store.transaction
 
@@ -390,7 +390,7 @@ async def test_ties_are_broken_by_id_and_not_by_arrival(engine: Engine) -> None:
     assert await engine.unlocks() == {("right", "s"): "announced"}
 
 
-async def test_a_backfill_reaches_everybody(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_backfill_reaches_all_users(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backfilling, "PAGE", 7)
     monkeypatch.setattr(backfilling, "PIECE", 2)
     users = [f"u{n}" for n in range(250)]  # several of each partition
@@ -488,12 +488,12 @@ async def notifier_on(engine: Engine) -> AsyncGenerator[tuple[OutboxRelay, Broke
 
 
 async def granted(engine: Engine, *, users: int = 1) -> Committed:
-    """Let users earn two unlocks each, and return what was told of that."""
-    told: list[Committed] = []
-    async with pipeline_on(engine, on_committed=told.append) as pipeline:
+    """Let users earn two unlocks each, and return what was reported about that."""
+    reported: list[Committed] = []
+    async with pipeline_on(engine, on_committed=reported.append) as pipeline:
         events = [event(n, user=f"u{user + 1}") for user in range(users) for n in range(3)]
         await send(pipeline, *events)
-    (done,) = told
+    (done,) = reported
     return done
 
 
@@ -551,7 +551,7 @@ def first_look(monkeypatch: pytest.MonkeyPatch) -> anyio.Event:
 
 @asynccontextmanager
 async def one_after_the_other(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[Stats]:
-    """Run a outbox_relay that has looked at the outbox, and is told of two unlocks in quick succession."""
+    """Run a relay that has looked at the outbox, and is notified of two unlocks in quick succession."""
     looked = first_look(monkeypatch)
     async with open_store(engine.settings.database_url) as store, open_broker(engine.settings) as broker:
         stats = Watched()
@@ -570,7 +570,7 @@ async def one_after_the_other(engine: Engine, monkeypatch: pytest.MonkeyPatch) -
 async def test_what_was_announced_and_not_marked_is_marked_before_anything_else(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever looks into the outbox would announce it a second time."""
+    """A relay that reads the outbox would announce it a second time."""
     monkeypatch.setattr(relaying, "MARK_SECONDS", 10 * PATIENCE)
     async with one_after_the_other(engine, monkeypatch) as stats:
         assert sorted((await engine.unlocks()).values()) == ["announced", "granted"]
@@ -623,7 +623,7 @@ async def test_who_has_nothing_left_to_do_marks_what_was_announced(
 
 
 async def test_what_settles_is_announced_however_busy_we_are(engine: Engine) -> None:
-    """Whoever is called all the time still has to look by themselves."""
+    """A relay that is called all the time still has to look by itself."""
     done = await granted(engine)
     await engine.rows(
         "UPDATE unlock SET granted_at = NULL, settles_at = now() + interval '0.3 s' WHERE achievement = 'clean'"
@@ -657,8 +657,8 @@ async def test_what_was_just_granted_and_not_announced_is_not_marked(engine: Eng
     assert len(await engine.announced()) == 2
 
 
-async def test_marking_waits_for_nobody(engine: Engine) -> None:
-    """Whoever holds a row may wait for one that we hold."""
+async def test_marking_waits_for_no_lock(engine: Engine) -> None:
+    """The holder of a row may wait for one that we hold."""
     done = await granted(engine)
     connection = await asyncpg.connect(engine.settings.database_url)
     try:
@@ -674,8 +674,8 @@ async def test_marking_waits_for_nobody(engine: Engine) -> None:
     assert await engine.unlocks() == {("u1", "three"): "announced", ("u1", "clean"): "granted"}
 
 
-async def test_what_somebody_held_is_announced_soon(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A batch that folds somebody anew holds all that they have, and does not tell when it lets go."""
+async def test_a_row_that_was_locked_is_announced_soon(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch that folds a user again holds all rows of that user, and does not notify us when it lets go."""
     looked = first_look(monkeypatch)
     await granted(engine)
     connection = await asyncpg.connect(engine.settings.database_url)
@@ -719,7 +719,7 @@ async def test_what_could_not_be_announced_at_once_is_announced_soon(
 async def test_what_a_commit_of_unknown_outcome_granted_is_announced(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nobody remembers what it decided: somebody has to look."""
+    """No worker remembers what it decided: the next one has to look."""
     monkeypatch.setattr(relaying, "LONGEST_NAP", 10 * PATIENCE)
     run, lost = Session.run, 0
 
@@ -749,5 +749,5 @@ async def test_what_is_restored_is_not_announced_again(engine: Engine) -> None:
     await engine.publish([event(0, "a.done"), event(-1)])
     stats = await engine.drain()
     assert stats.decisions["restored"] == 1
-    # The broker would refuse it, for as long as it keeps the first; nobody should have to rely on that.
+    # The broker would refuse it, for as long as it keeps the first; do not rely on that.
     assert (stats.announced, stats.repeated) == (1, 0)

@@ -171,7 +171,7 @@ def _awake(_: int, __: FrameType | None) -> None:
 
 
 def reap() -> set[int]:
-    """Wait for whoever is dead, and tell."""
+    """Wait for dead children, and report them."""
     dead: set[int] = set()
     while True:
         try:

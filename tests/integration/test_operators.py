@@ -406,9 +406,9 @@ async def test_what_the_rules_do_not_have(
 ) -> None:
     await engine.apply(MANY)
     achievement, _, tier = name.partition(".")
-    with pytest.raises(CannotGrantError) as told:
+    with pytest.raises(CannotGrantError) as refused:
         await hand(engine, achievement, subject=Subject("t1", scope, "u1"), tier=tier or None, occurrence=occurrence)
-    text = f"{told.value} {told.value.hint or ''}"
+    text = f"{refused.value} {refused.value.hint or ''}"
     assert all(part in text for part in said.split(".*")), text
     assert await engine.rows("SELECT FROM unlock") == []
 

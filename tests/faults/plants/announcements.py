@@ -120,7 +120,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         at="sql:mark_announced",
         old="FOR UPDATE SKIP LOCKED);",
         new="FOR UPDATE);",
-        tests=(f"{PROTOCOL}::test_marking_waits_for_nobody",),
+        tests=(f"{PROTOCOL}::test_marking_waits_for_no_lock",),
     ),
     Bug(
         "held_and_forgotten",
@@ -128,7 +128,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         at="OutboxRelay._relay_some",
         old="self._held = len(claimed) < AT_ONCE and not",
         new="self._held = False and not",
-        tests=(f"{PROTOCOL}::test_what_somebody_held_is_announced_soon",),
+        tests=(f"{PROTOCOL}::test_a_row_that_was_locked_is_announced_soon",),
     ),
     Bug(
         "uncertain_unlocks_from_memory_alone",

@@ -20,7 +20,7 @@ _SUBJECTS: Final = (
         old="return Bound(tenant,",
         new="""
             if len(rest) < 2:
-                return ANYBODY
+                return UNBOUND
             return Bound(tenant,
             """,
         tests=(f"{PERMISSIONS}::test_a_tenants_producer_reaches_no_other_tenant", BOUND),
@@ -38,7 +38,7 @@ _SUBJECTS: Final = (
         "what is outside of the prefix is of no tenant",
         at="bound_by",
         old="return ELSEWHERE",
-        new="return ANYBODY",
+        new="return UNBOUND",
         tests=(BOUND,),
     ),
     Bug(

@@ -16,7 +16,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         at="sql:commit_fast",
         old="AND generation = (:generations::bigint[])[array_position(:partitions::integer[], partition_id)]",
         new="AND :generations::bigint[] IS NOT NULL",
-        tests=(f"{EXPRESS}::test_a_partition_that_somebody_else_has_written",),
+        tests=(f"{EXPRESS}::test_a_partition_that_another_worker_has_written",),
     ),
     Bug(
         "express_without_the_owner",
@@ -160,7 +160,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         at="decide:_move",
         old="if state.known:",
         new="if state.known and state.state is not None:",
-        tests=(f"{EXPRESS}::test_whom_nobody_hears_goes_the_express_way",),
+        tests=(f"{EXPRESS}::test_users_without_heard_events_take_the_fast_path",),
     ),
     Bug(
         "express_forgets_what_happened_since",

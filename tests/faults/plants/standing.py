@@ -143,7 +143,7 @@ BUGS: Final = (
         "nul_in_a_comment_passed",
         "a file that the database cannot hold is refused",
         at="parse",
-        old="tell_nul(reading)",
+        old="report_nul(reading)",
         new="",
         tests=("dsl/test_parse.py::test_a_nul_is_refused_wherever_it_stands",),
     ),
@@ -153,6 +153,6 @@ BUGS: Final = (
         at="Store._acquire",
         old="if isinstance(error, _UNUSABLE):",
         new="if isinstance(error, UnusableError):",
-        tests=("integration/test_store.py::test_a_wrong_password_is_told_in_words_and_not_waited_for",),
+        tests=("integration/test_store.py::test_a_wrong_password_is_reported_in_words_and_not_retried",),
     ),
 )
