@@ -128,7 +128,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         at="Trust.broken",
         old="self._waits = self._doubt = min(2 * self._doubt, MOST_DOUBT)",
         new="self._waits = 0",
-        tests=(f"{EXPRESS}::test_trust_that_was_broken_comes_back_by_and_by",),
+        tests=("worker/engine/test_fast_users.py::test_trust_that_was_broken_comes_back_by_and_by",),
     ),
     Bug(
         "express_for_copies_within_a_batch",
@@ -144,7 +144,15 @@ BUGS: Final[tuple[Bug, ...]] = (
         at="decide:_move",
         old="current = state.state if state.stamp == stamp else None",
         new="current = state.state",
-        tests=(f"{EXPRESS}::test_a_state_that_another_plan_has_left",),
+        tests=("property/test_decide.py",),
+    ),
+    Bug(
+        "fast_path_refolds_by_other_rules",
+        "what other rules find takes the long way",
+        at="fast_users:_reason",
+        old="(state.state is None or state.stamp != stamp)",
+        new="state.state is None",
+        tests=("worker/engine/test_fast_users.py",),
     ),
     Bug(
         "express_without_a_state",
