@@ -38,6 +38,7 @@ from tests.faults.plants import (
     standing,
     state_cache,
     unlocks,
+    view,
 )
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     *broker.BUGS,
     *refusals.BUGS,
     *metrics.BUGS,
+    *view.BUGS,
 )
 
 QUICK: Final = (
