@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 _DURATION: Final = re.compile(r"([0-9]{1,9})(ms|s|m|h|d)")
 _UNITS: Final = {"ms": 1, "s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY}
-_UNKNOWN: Final = re.compile(r"Object contains unknown field `(.*)`(?: - at `\$(.*)`)?")
-_MISSING: Final = re.compile(r"Object missing required field `(.*)`(?: - at `\$(.*)`)?")
+_UNKNOWN: Final = re.compile(r"Object contains unknown field `([^`]*)`(?: - at `\$(.*)`)?")
+_MISSING: Final = re.compile(r"Object missing required field `([^`]*)`(?: - at `\$(.*)`)?")
 _PLACE: Final = re.compile(r" - at `\$(.*)`$")
 LONGEST_TIMEOUT: Final = MINUTE
 LONGEST_WAIT: Final = DAY
@@ -243,11 +243,13 @@ def _in_words(said: str, known: type[Struct]) -> str:
     if (found := _MISSING.fullmatch(said)) is not None:
         return f"{found[2] or ''}: `{found[1]}` is missing"
     place = _PLACE.search(said)
-    text = _PLACE.sub("", said)
+    text = _PLACE.sub("", said).replace(" | null", "").replace("`object`", "a table")
     hint = ""
     if place is not None and text.startswith("Invalid enum value"):
         values = [*Kind] if place[1].startswith(".kinds") else [*Origin]
         hint = f"; known are {', '.join(values)}"
+    elif place is not None and re.search(r"secret|token|\.to$", place[1]):
+        hint = '; write { file = "PATH" } or { env = "VARIABLE" }'
     return f"{'' if place is None else place[1]}: {text[0].lower()}{text[1:]}{hint}"
 
 
