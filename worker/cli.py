@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Final, TypedDict, TypeVar
 
 import click
 
+from worker.commands.notify import command as notify
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from typing import Unpack
@@ -74,6 +76,9 @@ def main() -> None:
     Rules are text files (*.ach). Start with `ach demo`, then write a rule file, `ach check` it, and try it on a
     recorded stream with `ach replay`. A worker takes NATS_URL and DATABASE_URL from the environment.
     """
+
+
+main.add_command(notify)
 
 
 def _load(paths: Sequence[Path]) -> RuleSet:

@@ -18,7 +18,7 @@ from worker.broker.connection import OUT_OF_REACH, BrokerAwayError, said_by
 from worker.contract.message import Message
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+    from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 
     from worker.broker.client import TappingClient
 
@@ -172,7 +172,7 @@ class DurableConsumer:
             await self._client().publish(message.reply, word)
 
 
-async def read_since(client: ClientNow, stream: str, subjects: str, since: int) -> AsyncIterator[Message]:
+async def read_since(client: ClientNow, stream: str, subjects: str, since: int) -> AsyncGenerator[Message]:
     """Yield the messages that a stream holds now on some subjects, stored at `since` (microseconds) or later, in order.
 
     Raises:

@@ -7,6 +7,7 @@ the next attempt. A courier that dies loses nothing; what was not acknowledged c
 from __future__ import annotations
 
 from collections import OrderedDict
+from contextlib import aclosing
 from time import monotonic
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -22,7 +23,7 @@ from worker.notify.schedule import SECOND, Attempt, Decision, Outcome, decide
 from worker.retry import delays
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncGenerator, Callable, Sequence
 
     from anyio.abc import TaskGroup
 
@@ -55,7 +56,7 @@ class Surroundings(NamedTuple):
     """After which the broker delivers again what it hears nothing of."""
     now: Callable[[], int]
     """Milliseconds since the epoch."""
-    read_since: Callable[[str, int], AsyncIterator[Message]]
+    read_since: Callable[[str, int], AsyncGenerator[Message]]
     """Yields what the stream holds on some subjects, from an instant (microseconds) on."""
     log: Callable[[Logged], None]
 
@@ -228,9 +229,8 @@ class Courier:
 
     async def _deliver_digest(self, message: Message, item: Item) -> None:
         """Deliver all of the window that an announcement is in. The stream says what that is, and not this process."""
-        said = item.announced
         begin, end = window_of(item, self._endpoint.digest)
-        key = (said.tenant_id, said.scope, said.subject, begin)
+        key = (*item.subject, begin)
         if item.seq in self._delivered.get(key, ()):
             await self._consumer.ack(message)
             return
@@ -260,15 +260,16 @@ class Courier:
         said = item.announced
         subjects = f"{self._around.prefix}.{token(said.tenant_id)}.{token(said.subject)}.>"
         found = {item.seq: item}
-        async for message in self._around.read_since(subjects, begin):
-            other = read_item(message, self._around.prefix)
-            if other is None or not begin <= other.stored_at < end:
-                continue
-            whose = (other.announced.tenant_id, other.announced.scope, other.announced.subject)
-            if whose == (said.tenant_id, said.scope, said.subject) and is_wanted(
-                other.announced, self._endpoint.wanted
-            ):
-                found[other.seq] = other
+        async with aclosing(self._around.read_since(subjects, begin)) as messages:
+            async for message in messages:
+                other = read_item(message, self._around.prefix)
+                if (
+                    other is not None
+                    and begin <= other.stored_at < end
+                    and other.subject == item.subject
+                    and is_wanted(other.announced, self._endpoint.wanted)
+                ):
+                    found[other.seq] = other
         return [one for _, one in sorted(found.items())]
 
     # -- one attempt ---------------------------------------------------------------------------------------------------

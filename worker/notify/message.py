@@ -53,6 +53,11 @@ class Item(NamedTuple):
     """Microseconds since the epoch, of the broker."""
     seq: int
 
+    @property
+    def subject(self) -> tuple[str, str, str]:
+        """Tenant, scope and subject."""
+        return self.announced.tenant_id, self.announced.scope, self.announced.subject
+
 
 class Delivery(NamedTuple):
     """What is sent in one request."""
@@ -67,10 +72,9 @@ class Delivery(NamedTuple):
     @property
     def user(self) -> tuple[str, str, str] | None:
         """Tenant, scope and subject for the log; None where the log must not name it."""
-        said = self.items[0].announced
         if any(item.announced.kind in _FORGETTING for item in self.items):
             return None
-        return said.tenant_id, said.scope, said.subject
+        return self.items[0].subject
 
 
 _decode: Final = msgspec.json.Decoder(Announced).decode
@@ -177,8 +181,7 @@ def window_of(item: Item, wait: int) -> tuple[int, int]:
     Windows of `wait` milliseconds lie side by side, so that an announcement is in one whatever else there is: what a
     digest holds can be found again after a crash. Those of different subjects end at different times.
     """
-    said, size = item.announced, wait * 1000
-    key = f"{said.tenant_id}\0{said.scope}\0{said.subject}".encode()
-    shift = int.from_bytes(blake2b(key, digest_size=8).digest()) % size
+    size = wait * 1000
+    shift = int.from_bytes(blake2b("\0".join(item.subject).encode(), digest_size=8).digest()) % size
     begin = (item.stored_at - shift) // size * size + shift
     return begin, begin + size

@@ -18,16 +18,21 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
     from pathlib import Path
 
+    from worker.notify.addresses import Network
+    from worker.notify.http_client import Resolve
+
+    Make = Callable[..., Requester]
+
 pytestmark = pytest.mark.anyio
 
 LOOPBACK = (read_network("127.0.0.0/8"), read_network("::1"))
 
 
-def reach(*, timeout: int = 5000, networks: tuple[object, ...] = LOOPBACK, ca_file: str | None = None) -> Reach:
-    return Reach(timeout, networks, insecure=True, ca_file=ca_file)  # pyright: ignore[reportArgumentType]
+def reach(*, timeout: int = 5000, networks: tuple[Network, ...] = LOOPBACK, ca_file: str | None = None) -> Reach:
+    return Reach(timeout, networks, insecure=True, ca_file=ca_file)
 
 
-def names(*rounds: Sequence[str]) -> Callable[[str, int], object]:
+def names(*rounds: Sequence[str]) -> Resolve:
     """Return a resolver that gives other addresses each time, the last ones for ever."""
     left = [*rounds]
 
@@ -40,19 +45,16 @@ def names(*rounds: Sequence[str]) -> Callable[[str, int], object]:
 
 
 @pytest.fixture
-async def requesters() -> AsyncGenerator[Callable[..., Requester]]:
+async def requesters() -> AsyncGenerator[Make]:
     made: list[Requester] = []
 
-    def make(one: Reach, *resolver: object) -> Requester:
-        made.append(Requester(one, *resolver))  # pyright: ignore[reportArgumentType]
+    def make(one: Reach, *resolver: Resolve) -> Requester:
+        made.append(Requester(one, *resolver))
         return made[-1]
 
     yield make
     for one in made:
         await one.aclose()
-
-
-Make = "Callable[..., Requester]"
 
 
 async def test_it_connects_to_the_address_and_says_the_name(requesters: Make) -> None:
