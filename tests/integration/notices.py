@@ -12,6 +12,7 @@ import nats
 from nats.js.errors import NotFoundError
 
 from tests.integration.engine import PATIENCE
+from worker.broker.connection import Connection
 from worker.engine.announcement import (
     Claimed,
     Correction,
@@ -22,13 +23,14 @@ from worker.engine.announcement import (
     unlock_subject,
 )
 from worker.notify.endpoints import read_endpoints
-from worker.notify.service import Ways, run
+from worker.notify.service import Ways, consumer_of, run
 from worker.notify.stats import NotifyStats
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterable, Sequence
+    from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
     from pathlib import Path
 
+    from worker.broker.durable import ConsumerState
     from worker.notify.endpoints import Endpoint
     from worker.settings import Settings
 
@@ -179,3 +181,23 @@ async def notifier(settings: Settings, chosen: Iterable[Endpoint]) -> AsyncGener
             await ready.wait()
         yield stats
         stop.set()
+
+
+async def state_of(settings: Settings, name: str = "app") -> ConsumerState | None:
+    """Return what the broker knows of an endpoint's consumer."""
+    connection = Connection(settings)
+    await connection.open()
+    try:
+        return await consumer_of(lambda: connection.client, settings, name).state()
+    finally:
+        await connection.close()
+
+
+async def until_state(settings: Settings, fits: Callable[[ConsumerState], bool], name: str = "app") -> ConsumerState:
+    """Wait until the state of an endpoint's consumer fits."""
+    with anyio.fail_after(PATIENCE):
+        while True:
+            state = await state_of(settings, name)
+            if state is not None and fits(state):
+                return state
+            await anyio.sleep(0.05)

@@ -22,6 +22,8 @@ from tests.integration.notices import (
     notifier,
     publish,
     revoked,
+    state_of,
+    until_state,
 )
 from tests.worker.notify.receiver import receiver, respond
 from worker.admin.erasure import erase_user
@@ -36,11 +38,9 @@ from worker.settings import Settings
 from worker.store import open_store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from tests.worker.notify.receiver import Request
-    from worker.broker.durable import ConsumerState
 
 pytestmark = pytest.mark.anyio
 
@@ -58,24 +58,6 @@ async def settings(database_url: str, nats_url: str) -> Settings:
 
 def ids(requests: list[Request]) -> list[str]:
     return [request.headers["webhook-id"] for request in requests]
-
-
-async def state_of(settings: Settings, name: str = "app") -> ConsumerState | None:
-    connection = Connection(settings)
-    await connection.open()
-    try:
-        return await consumer_of(lambda: connection.client, settings, name).state()
-    finally:
-        await connection.close()
-
-
-async def until_state(settings: Settings, fits: Callable[[ConsumerState], bool], name: str = "app") -> ConsumerState:
-    with anyio.fail_after(PATIENCE):
-        while True:
-            state = await state_of(settings, name)
-            if state is not None and fits(state):
-                return state
-            await anyio.sleep(0.05)
 
 
 async def logged(settings: Settings, number: int) -> list[dict[str, Any]]:

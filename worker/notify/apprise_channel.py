@@ -50,6 +50,8 @@ class AppriseChannel:
         Raises:
             OSError: as `Requester` does.
         """
+        # It imports a hundred modules at its first use, which would take the time of the first delivery.
+        apprise.Apprise.instantiate("json://localhost")
         self._target = target
         self._languages = languages
         self._seconds = reach.timeout / SECOND
