@@ -19,7 +19,7 @@ planted *args: setup
     found=$(mktemp)
     trap 'rm -f "$found"' EXIT
     ACH_PLANTED_LOG=$found .venv/bin/pytest -n 2 tests/faults/test_planted.py {{ args }}
-    .venv/bin/python -m tests.faults.planted "$found" > docs/planted-bugs.md
+    .venv/bin/python -m tests.faults.planted --page "$found"
 
 # Crash, kill, freeze, cut off and part workers and servers, and judge what is left of the promise (some 10 minutes)
 faults *args: (_faults "quick" "faults and not soak" args)

@@ -7,6 +7,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from worker.broker.publish import Outgoing, Publisher
+from worker.broker.window import Window
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -33,7 +34,7 @@ async def publish_all(arena: Arena, messages: Sequence[Message]) -> float:
     Without message ids: the broker would drop duplicates, and it is the consumer's way with them that is measured.
     """
     began = perf_counter()
-    publisher = Publisher(arena.client)
+    publisher = Publisher(Window(arena.client))
     await publisher.publish((Outgoing(one.subject, one.body) for one in messages), lambda _: None)
     return perf_counter() - began
 

@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import asyncpg
-import nats
 from nats.errors import Error as NatsError
 from nats.js.errors import APIError
 
 from bench.events import prefix_of
 from bench.processes import BenchError, cpu_seconds
+from worker.broker.choice import new_client
 from worker.broker.streams import open_broker
 from worker.local.embedded import DATABASE, embedded
 from worker.local.sandbox import deploy
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
     from asyncpg import Connection
-    from nats.aio.client import Client
     from nats.js.api import ConsumerInfo
 
+    from worker.broker.client import BrokerClient
     from worker.local.embedded import Servers
 
 RULES: Final = Path(__file__).with_name("rules.ach")
@@ -77,7 +77,7 @@ class Arena:
         self._rig = rig
 
     @property
-    def client(self) -> Client:
+    def client(self) -> BrokerClient:
         """The benchmark's own connection to the broker."""
         return self._rig.client
 
@@ -151,7 +151,7 @@ class Arena:
 class Rig:
     """Running servers. Made by `rig`."""
 
-    def __init__(self, servers: Servers, client: Client, admin: Connection) -> None:
+    def __init__(self, servers: Servers, client: BrokerClient, admin: Connection) -> None:
         self.servers: Final = servers
         self.client: Final = client
         self.admin: Final = admin
@@ -239,7 +239,8 @@ async def rig(folder: Path | None = None) -> AsyncGenerator[Rig]:
     try:
         async with embedded(place, durable=True) as servers:
             admin = await asyncpg.connect(servers.url_of(DATABASE))
-            client = await nats.connect(servers.nats_url)
+            client = new_client()
+            await client.connect(servers.nats_url)
             try:
                 await _check_durable(admin)
                 yield Rig(servers, client, admin)

@@ -19,8 +19,8 @@ import msgspec
 from dsl.calendar import format_instant
 from dsl.event import Event
 from dsl.outcome import Unlock
-from tests.reference.reading import read
-from tests.reference.reference import outcome
+from tests.reference.evaluator import outcome
+from tests.reference.rule_text import read
 from worker.commands.replaying import SKEW
 from worker.contract.reasons import Reason
 from worker.engine.replay import Counts, Result, replay

@@ -8,10 +8,8 @@ built. Only this file knows lark.
 
 from __future__ import annotations
 
-import gc
 import pkgutil
 import re
-from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Final, cast
 
@@ -28,7 +26,7 @@ from dsl.source import Span
 from dsl.syntax import File
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Iterator
 
     from lark import Token as LarkToken
     from lark.common import LexerConf
@@ -51,25 +49,12 @@ def parse(source: Source) -> tuple[File, list[Diagnostic]]:
     reading = Reading(source)
     token = READING.set(reading)
     try:
-        with _without_gc():
-            _read(reading)
+        _read(reading)
     finally:
         READING.reset(token)
     tell_nul(reading)
     reading.problems.sort(key=lambda problem: problem.order)
     return File(source=source, declarations=tuple(reading.declarations)), reading.problems
-
-
-@contextmanager
-def _without_gc() -> Generator[None]:
-    """Pause the garbage collector: nodes hold no cycles, and tracing them doubles the time."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 # -- the parser ----------------------------------------------------------------------------------------------
@@ -196,10 +181,10 @@ def _complete(reading: Reading, text: str, start: int, stop: int) -> None:
     start = max(start, reading.done)
     if reading.open or not text[start:stop].strip():
         return
-    told = list(reading.problems)
+    known = list(reading.problems)
     reading.broken = False
     _read_from(text, start, stop)
-    reading.problems[:] = told
+    reading.problems[:] = known
     reading.open.clear()
 
 

@@ -1,8 +1,8 @@
 """One reading of one file: what was found so far, and what is wrong with it.
 
-The parser's callbacks are made once; what they add to is looked up here, so that two files may be read at once. An
-*error* leaves something unreadable: the declaration that holds it is dropped. A *slip* is told just so, but what
-the author meant is clear, and the declaration is kept.
+The parser's callbacks are built once and find the reading under way in `READING`, so that two threads may read at once
+(docs/decisions/0018-pure-rooms.md). An *error* leaves something unreadable: the declaration that holds it is dropped. A
+*slip* is reported too, but its meaning is clear, and the declaration is kept.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ MAX_DEPTH: Final = 64
 """Brackets open at once, and operators of a filter above one another."""
 
 MAX_PROBLEMS: Final = 1000
-"""Problems told of one file."""
+"""Problems reported of one file."""
 
 _MISSING: Final = frozenset({"ACH112", "ACH119"})
-"""What a clause that was left out brings on."""
+"""Codes of the problems that a left-out clause causes."""
 
 
 class Token:
@@ -79,10 +79,10 @@ class Reading:
         """Where the last declaration ended."""
         self.broken = False
         self.again = 0
-        """Where the part ends that is read for a second time, without a clause that has been told."""
+        """Where the part ends that is read for a second time, without a clause that was reported."""
 
     def slip(self, code: str, span: Span, message: str, hint: str | None = None) -> None:
-        """Tell a problem whose meaning is clear; the declaration is kept."""
+        """Report a problem whose meaning is clear; the declaration is kept."""
         if span.start < self.again and (code in _MISSING or self._knows(code, span)):
             return
         if len(self.problems) == MAX_PROBLEMS:
@@ -94,7 +94,7 @@ class Reading:
         return any((problem.code, problem.span) == (code, span) for problem in self.problems)
 
     def error(self, code: str, span: Span, message: str, hint: str | None = None) -> None:
-        """Tell a problem that leaves the declaration unreadable; it is dropped."""
+        """Report a problem that leaves the declaration unreadable; it is dropped."""
         self.slip(code, span, message, hint)
         self.broken = True
 
@@ -121,12 +121,12 @@ READING: Final[ContextVar[Reading]] = ContextVar("reading")
 
 
 def slip(code: str, span: Span, message: str, hint: str | None = None) -> None:
-    """Tell a slip to the reading under way."""
+    """Report a slip to the reading under way."""
     READING.get().slip(code, span, message, hint)
 
 
 def error(code: str, span: Span, message: str, hint: str | None = None) -> None:
-    """Tell an error to the reading under way."""
+    """Report an error to the reading under way."""
     READING.get().error(code, span, message, hint)
 
 

@@ -18,7 +18,7 @@ from dsl.event import Event
 from dsl.parse import parse
 from dsl.payload import instant
 from dsl.source import Source
-from tests.reference.late import taken_back
+from tests.reference.taken_back import taken_back
 
 if TYPE_CHECKING:
     from dsl.analyze import Verdict

@@ -10,7 +10,7 @@ import pytest
 from dsl.explain import Asked, Explanation, explain
 from dsl.explain.text import render
 from dsl.fold import fold
-from tests.reference.hand import CONTRACT, e
+from tests.reference.hand_computed import CONTRACT, e
 from worker.rulefiles import RuleSet, build
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ import pytest
 from dsl.calendar import format_instant
 from dsl.explain import Asked, explain
 from dsl.fold import fold, standings
-from tests.reference import reference
-from tests.reference.hand import e
-from tests.reference.reading import read
+from tests.reference import evaluator
+from tests.reference.hand_computed import e
+from tests.reference.rule_text import read
 from worker.rulefiles import build
 
 if TYPE_CHECKING:
@@ -44,13 +44,13 @@ def _come(when: str, *events: Event, now: str = "", scope: str = "user", subject
     state, grants = fold(plan, events)
     moment = e(now, "a").at if now else events[-1].at
     (standing,) = standings(plan, state, moment)
-    by_definition = reference.supported_unlocks(read(text), list(events))
+    by_definition = evaluator.supported_unlocks(read(text), list(events))
     assert [(each.occurrence, each.by.id) for each in by_definition] == [
         (each.occurrence, each.event_id) for each in grants
     ]
     (progress,) = (
         each
-        for goal, each in reference.progress(read(text), list(events), moment).items()
+        for goal, each in evaluator.progress(read(text), list(events), moment).items()
         if goal.subject.name == subject
     )
     assert (progress.fraction, progress.current) == (standing.measure.fraction, standing.measure.current)

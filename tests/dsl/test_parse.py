@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from decimal import Decimal
 from pathlib import Path
 from typing import cast
@@ -380,18 +379,6 @@ def test_damaged_text_is_survived(data: st.DataObject) -> None:
     put = data.draw(st.sampled_from(["", *FRAGMENTS]))
     for problem in told(CLEAN[:start] + put + CLEAN[stop:]):
         render(problem)
-
-
-def test_the_garbage_collector_is_left_as_it_was() -> None:
-    assert gc.isenabled()
-    told("event a {")
-    assert gc.isenabled()
-    gc.disable()
-    try:
-        told("event a {}")
-        assert not gc.isenabled()
-    finally:
-        gc.enable()
 
 
 def test_a_nul_is_refused_wherever_it_stands() -> None:

@@ -28,8 +28,8 @@ from tests.faults.changes_model import (
 )
 from tests.faults.changes_world import Target
 from tests.faults.oracle import announcements, corrected
-from tests.reference.reading import read
-from tests.reference.reference import supported_unlocks
+from tests.reference.evaluator import supported_unlocks
+from tests.reference.rule_text import read
 from worker.admin.results import StaleError, read_results
 from worker.pipeline.rules_in_force import load_deployed
 from worker.settings import Clock

@@ -18,7 +18,7 @@ from dsl.event import Event
 from dsl.fold import fold
 from dsl.outcome import Subject, Unlock, by_subject, canonical_order
 from tests.faults.changes_world import Target
-from tests.reference.reading import read
+from tests.reference.rule_text import read
 from worker.engine.rule_set import RuleFile, read_rules
 from worker.settings import Clock
 

@@ -431,7 +431,7 @@ class World:
         """Return how often each unlock, by its id, is in the stream of announcements."""
         if self.broker is None:
             return {}
-        stream = self.broker.client.jetstream()
+        stream = self.broker.client.client.jetstream()
         info = await stream.stream_info(self.settings.unlock_stream, subjects_filter=">")
         subjects = {tuple(subject.split(".")): number for subject, number in (info.state.subjects or {}).items()}
         # What lies one token deeper is a correction.

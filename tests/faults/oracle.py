@@ -20,8 +20,8 @@ from dsl.analyze import verdicts
 from dsl.calendar import format_instant
 from dsl.event import Event
 from dsl.outcome import Outcome, Unlock, digest, run
-from tests.reference.reading import read
-from tests.reference.reference import outcome as slow_outcome
+from tests.reference.evaluator import outcome as slow_outcome
+from tests.reference.rule_text import read
 from worker.admin.results import read_results
 from worker.app import wall_clock
 from worker.pipeline.rules_in_force import load_deployed

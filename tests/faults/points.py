@@ -18,7 +18,7 @@ from unittest.mock import patch
 import asyncpg
 from nats.aio.client import Client
 
-from worker.broker.client import TappingClient
+from worker.broker.private import FastClient
 from worker.broker.streams import Broker
 from worker.store import Session
 
@@ -137,7 +137,7 @@ _SEAMS: dict[type, tuple[str, ...]] = {
     Broker: ("ensure", "subscribe", "next_batch", "ack", "terminate", "keep", "announce", "release", "backlog"),
     asyncpg.Connection: ("execute",),
     Client: ("publish", "flush", "subscribe", "connect"),
-    TappingClient: ("publish_each", "publish_all"),
+    FastClient: ("publish_each", "publish_all"),
 }
 
 

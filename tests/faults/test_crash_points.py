@@ -223,7 +223,7 @@ DECISIVE: Final = (
     ("before Session.run commit_fast", 0),
     ("after Session.run commit_fast", 0),
     ("before Broker.ack", 0),
-    ("after TappingClient.publish_each", 1),
+    ("after FastClient.publish_each", 1),
     ("before Broker.announce", 0),
     ("after Broker.announce", 0),
     ("before Session.run mark_announced", 0),

@@ -34,7 +34,7 @@ from worker.store import Session, Store, UnavailableError, open_store
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 
-    from worker.broker.announce import Announcement, Told
+    from worker.broker.announce import Announced, Announcement
     from worker.contract.message import Message
     from worker.engine.batch import Batch, DeadLetter
     from worker.pipeline.pipeline import Committed
@@ -502,7 +502,7 @@ async def test_an_unlock_that_was_not_announced_is_not_marked(engine: Engine) ->
         await send(pipeline, *(event(n) for n in range(3)))
     async with open_store(engine.settings.database_url) as store, open_broker(engine.settings) as broker:
         notifier = Notifier(store, broker, engine.settings, Stats(), now=wall_clock)
-        await broker.client.jetstream().delete_stream(engine.settings.unlock_stream)
+        await broker.client.client.jetstream().delete_stream(engine.settings.unlock_stream)
         with pytest.raises(BrokerAwayError):
             await notifier.relay()
         assert set((await engine.unlocks()).values()) == {"granted"}
@@ -647,7 +647,7 @@ async def test_what_settles_is_announced_however_busy_we_are(engine: Engine) -> 
 async def test_what_was_just_granted_and_not_announced_is_not_marked(engine: Engine) -> None:
     done = await granted(engine)
     async with notifier_on(engine) as (notifier, broker, _):
-        await broker.client.jetstream().delete_stream(engine.settings.unlock_stream)
+        await broker.client.client.jetstream().delete_stream(engine.settings.unlock_stream)
         notifier.committed(done)
         notifier.stop()
         await notifier.run()
@@ -702,7 +702,7 @@ async def test_what_could_not_be_announced_at_once_is_announced_soon(
     monkeypatch.setattr(notifying, "LONGEST_NAP", 10 * PATIENCE)
     announce, away = Broker.announce, 0
 
-    async def failing(broker: Broker, announcements: Sequence[Announcement]) -> Told:
+    async def failing(broker: Broker, announcements: Sequence[Announcement]) -> Announced:
         nonlocal away
         away += 1
         if away == 1:

@@ -19,7 +19,7 @@ from dsl.event import Event
 from dsl.outcome import Unlock, by_subject, digest, run
 from dsl.types import SECOND
 from tests.integration.pipelines import pipeline_on, send
-from tests.reference.changing import Chain, chains
+from tests.reference.rule_changes import Chain, chains
 from worker.admin.backfill import backfill
 from worker.admin.results import read_results
 from worker.admin.rollout import apply_rules

@@ -32,7 +32,7 @@ from worker.app import run
 from worker.broker import connection as connecting
 from worker.broker import pull
 from worker.broker.announce import Announcement
-from worker.broker.client import TappingClient
+from worker.broker.private import FastClient
 from worker.broker.publish import Outgoing, Publisher
 from worker.broker.streams import Broker, BrokerAwayError, BrokerMismatchError, open_broker
 from worker.commands import resending
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator, Sequence
     from pathlib import Path
 
+    from worker.broker.client import BrokerClient
     from worker.contract.message import Message
 
 pytestmark = pytest.mark.anyio
@@ -158,17 +159,17 @@ async def test_a_first_login_that_is_refused_ends_the_worker(
 async def test_a_task_of_the_library_that_ends_is_noticed(
     engine: Engine, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clients: list[TappingClient] = []
-    tap = TappingClient.tap
+    clients: list[FastClient] = []
+    tap = FastClient.tap
 
-    async def noting(client: TappingClient, *args: object) -> object:
+    async def noting(client: FastClient, *args: object) -> object:
         clients.append(client)
         return await tap(client, *args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(TappingClient, "tap", noting)
+    monkeypatch.setattr(FastClient, "tap", noting)
     async with engine.worker() as stats:
         await expect_work(engine, stats, "u1")
-        task = clients[-1]._tasks()[name]  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+        task = clients[-1].tasks()[name]
         assert task is not None
         task.cancel()
         await stats_of(clients, 2)
@@ -177,7 +178,7 @@ async def test_a_task_of_the_library_that_ends_is_noticed(
 
 async def stats_of(clients: Sequence[object], number: int) -> None:
     with anyio.fail_after(PATIENCE):
-        while len(clients) < number:  # noqa: ASYNC110 - the library is patched, and tells nobody
+        while len(clients) < number:  # noqa: ASYNC110 - a patched method calls nothing back
             await anyio.sleep(0.02)
 
 
@@ -245,7 +246,7 @@ async def test_a_round_of_announcements_does_not_wait_for_answers_that_cannot_co
             assert anyio.current_time() - began < 4  # and not the five seconds of an answer
             await back(broker)
             said = await broker.announce([one])
-        assert said.news.keys() == {"one"}
+        assert said.new.keys() == {"one"}
 
 
 async def back(broker: Broker) -> None:
@@ -281,14 +282,14 @@ async def test_whoever_publishes_in_bulk_goes_on_over_another_connection(
     monkeypatch.setattr(publish, "RESEND_SECONDS", 0.5)
     subject = f"{engine.settings.input_prefix}.raw"
     async with open_broker(engine.settings) as broker:
-        publisher = Publisher(broker.client)
+        publisher = Publisher(broker.client.window)
 
         def on_progress(_done: int) -> None:
             if not ended:
                 ended.append(broker.client.client)
                 broker.client.client.abandon()
 
-        ended: list[TappingClient] = []
+        ended: list[BrokerClient] = []
         await publisher.publish([Outgoing(subject, b"%d" % n, f"{uuid4().hex}") for n in range(600)], on_progress)
     assert publisher.stored + publisher.duplicates == 600
 
@@ -362,7 +363,7 @@ async def test_commands_do_not_wait_for_ever(engine: Engine, monkeypatch: pytest
 
 async def test_a_worker_ends_for_what_does_not_pass(engine: Engine) -> None:
     async with open_broker(engine.settings) as broker:
-        jetstream = broker.client.jetstream()
+        jetstream = broker.client.client.jetstream()
         await jetstream.delete_consumer(engine.settings.input_stream, engine.settings.consumer)
         await jetstream.add_consumer(
             engine.settings.input_stream, durable_name=engine.settings.consumer, deliver_subject="somewhere"

@@ -12,7 +12,7 @@ import structlog
 
 from tests.integration.engine import PATIENCE, event
 from worker.broker import pull
-from worker.broker.streams import BrokerMismatchError, open_broker
+from worker.broker.streams import Broker, BrokerMismatchError, open_broker
 from worker.pipeline.intake import Intake
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ async def config_of(engine: Engine) -> dict[str, Any]:
 async def test_a_worker_works_within_the_limits_of_an_operators_consumer(
     engine: Engine, limit: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Whoever waits for what a request over the limits brings waits too long.
+    # A request over the limits brings nothing: waiting for it takes too long.
     monkeypatch.setattr(pull, "SILENCE_SECONDS", 2 * PATIENCE)
     before = await make(engine, **limit)
     with structlog.testing.capture_logs() as logs:
@@ -176,3 +176,33 @@ async def test_two_workers_that_make_the_consumer_at_once_agree(engine: Engine) 
             tasks.start_soon(opened, one)
     assert len(set(waits)) == 1
     assert (await config_of(engine))["ack_wait"] == waits[0] * SECOND
+
+
+async def test_a_request_that_expires_is_followed_by_another_at_once(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An idle worker always has a request with the broker: the next event does not wait for the next look."""
+    monkeypatch.setattr(pull, "PULL_SECONDS", 1)
+    monkeypatch.setattr(pull, "HEARTBEAT_SECONDS", 2 * PATIENCE)
+    asked, again = 0, anyio.Event()
+    ask_for = Broker._ask  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+
+    async def counting(broker: Broker, what: dict[str, int]) -> bool:
+        nonlocal asked
+        asked += 1
+        if asked > 2:
+            again.set()
+        return await ask_for(broker, what)
+
+    monkeypatch.setattr(Broker, "_ask", counting)
+    async with open_broker(engine.settings) as broker, anyio.create_task_group() as tasks:
+        await broker.subscribe()
+
+        async def take() -> None:
+            messages = await broker.next_batch() or []
+            await broker.ack(messages)
+
+        tasks.start_soon(take)
+        with anyio.fail_after(PATIENCE):
+            await again.wait()
+        await engine.publish([event(1)])

@@ -30,7 +30,7 @@ from worker.store import open_store
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
-    from worker.broker.announce import Announcement, Told
+    from worker.broker.announce import Announced, Announcement
 
 pytestmark = pytest.mark.anyio
 
@@ -210,7 +210,7 @@ async def test_a_correction_that_was_published_and_not_forgotten(
         await send(pipeline, event(1))
     announce = Broker.announce
 
-    async def dying(broker: Broker, announcements: Sequence[Announcement]) -> Told:
+    async def dying(broker: Broker, announcements: Sequence[Announcement]) -> Announced:
         await announce(broker, announcements)
         raise BrokerAwayError("gone")
 
@@ -234,10 +234,10 @@ async def test_what_the_broker_refuses_holds_back_its_own_unlock_alone(
     await revoke(engine)
     announce = Broker.announce
 
-    async def choosy(broker: Broker, announcements: Sequence[Announcement]) -> Told:
+    async def choosy(broker: Broker, announcements: Sequence[Announcement]) -> Announced:
         wrong = {one.id: "too large" for one in announcements if b'"u1"' in one.body and b'"clean"' in one.body}
-        told = await announce(broker, [one for one in announcements if one.id not in wrong])
-        return told._replace(refused=wrong)
+        said = await announce(broker, [one for one in announcements if one.id not in wrong])
+        return said._replace(refused=wrong)
 
     with monkeypatch.context() as patched:
         patched.setattr(Broker, "announce", choosy)
@@ -261,10 +261,10 @@ async def test_a_correction_waits_for_the_grant(engine: Engine, monkeypatch: pyt
         await send(pipeline, event(0, "b.done", id="x"))
     announce = Broker.announce
 
-    async def choosy(broker: Broker, announcements: Sequence[Announcement]) -> Told:
+    async def choosy(broker: Broker, announcements: Sequence[Announcement]) -> Announced:
         wrong = {one.id: "too large" for one in announcements if b'"kind":"granted"' in one.body}
-        told = await announce(broker, [one for one in announcements if one.id not in wrong])
-        return told._replace(refused=wrong)
+        said = await announce(broker, [one for one in announcements if one.id not in wrong])
+        return said._replace(refused=wrong)
 
     async with notifier_on(engine) as notifier:
         with monkeypatch.context() as patched:

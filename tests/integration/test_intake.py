@@ -156,6 +156,6 @@ async def test_what_was_read_and_not_handed_on_is_given_back(engine: Engine, mon
         await engine.publish(event(n) for n in range(1, 1 + SLICE))
         await gate.until(read=1 + SLICE)
     assert len(await engine.rows("SELECT FROM event")) == 1
-    with anyio.fail_after(10):  # nobody has to lose patience first
+    with anyio.fail_after(10):  # before any timeout of ours
         stats = await engine.drain()
     assert stats.events == SLICE

@@ -1,4 +1,4 @@
-"""The outbox between two servers, either of which may end, and one unlock that nothing can announce."""
+"""The outbox between two servers that may both end, and one unlock that nothing can announce."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ async def notifier_on(engine: Engine, stats: Stats | None = None) -> AsyncGenera
 
 
 class Dies(BaseException):
-    """As if the process had been killed: what is under way is rolled back, and nothing else is done."""
+    """As if the process had been killed: what is under way is rolled back, and nothing more is done."""
 
 
 STEPS: dict[str, tuple[type, str, str | None]] = {
@@ -61,7 +61,7 @@ STEPS: dict[str, tuple[type, str, str | None]] = {
     "publishing": (Broker, "announce", None),
     "marking": (Session, "run", "mark_published"),
 }
-"""What the relay does, in order: by which method, of which statement."""
+"""What the relay does, in order: the method, and the statement if there is one."""
 GAPS = [(step, after) for step in STEPS for after in (False, True)]
 
 
@@ -315,11 +315,11 @@ async def test_one_that_is_refused_holds_up_no_other(
             await stats.reach("announced", 3)
     assert (await engine.unlocks())["u1", "big"] == "announced"
     (row,) = await engine.rows("SELECT unlock_id FROM unlock WHERE achievement = 'big'")
-    told = [one for one in logs if "cannot be announced" in one["event"]]
-    assert {(one["unlock"], one["tenant"], one["subject"], one["achievement"]) for one in told} == {
+    refused = [one for one in logs if "cannot be announced" in one["event"]]
+    assert {(one["unlock"], one["tenant"], one["subject"], one["achievement"]) for one in refused} == {
         (str(row["unlock_id"]), "t1", "u1", "big")
     }
-    assert "10054" in told[0]["said"]
+    assert "10054" in refused[0]["said"]
 
 
 async def test_draining_ends_and_says_what_waits(engine: Engine) -> None:
@@ -409,12 +409,12 @@ async def test_what_is_refused_is_not_marked_with_the_rest_of_its_batch(engine: 
     """What was granted a moment ago is announced without a claim."""
     await engine.apply(BIG % ("x" * 5000))
     await unlock_stream(engine, max_msg_size=3000)
-    told: list[Committed] = []
-    async with pipeline_on(engine, on_committed=told.append) as pipeline:
+    decided: list[Committed] = []
+    async with pipeline_on(engine, on_committed=decided.append) as pipeline:
         await send(pipeline, event(1, "b.done"), event(2, user="u2"))
     stats = Watched()
     async with notifier_on(engine, stats) as notifier:
-        for done in told:
+        for done in decided:
             notifier.committed(done)
         notifier.stop()
         await notifier.run()

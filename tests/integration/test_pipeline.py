@@ -14,7 +14,7 @@ from worker.admin.erasure import erase_user
 from worker.admin.results import read_results
 from worker.admin.revocation import revoke
 from worker.app import wall_clock
-from worker.broker.announce import Announcement, Told
+from worker.broker.announce import Announced, Announcement
 from worker.broker.streams import open_broker
 from worker.engine.batch import decode
 from worker.engine.state_cache import StateCache
@@ -342,10 +342,10 @@ async def test_the_broker_refuses_a_second_announcement_for_ever(engine: Engine)
     async with open_broker(engine.settings) as broker:
         first = Announcement("unlocks.t.u.a.1", b"{}", "one")
         told = await broker.announce([first, Announcement("unlocks.t.u.a.2", b"{}", "three")])
-        assert told == Told({"one": True, "three": True}, {})
+        assert told == Announced({"one": True, "three": True}, {})
         # Another id, as if the duplicate window had been forgotten.
-        assert await broker.announce([first._replace(id="two"), first]) == Told({"two": False, "one": False}, {})
-        assert await broker.announce([]) == Told({}, {})
+        assert await broker.announce([first._replace(id="two"), first]) == Announced({"two": False, "one": False}, {})
+        assert await broker.announce([]) == Announced({}, {})
 
 
 async def test_erased_users_stay_out(engine: Engine) -> None:

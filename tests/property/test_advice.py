@@ -21,7 +21,7 @@ from dsl.parse import parse
 from dsl.source import Source
 from dsl.syntax import Achievement, Alternative, And, Combine, Or, Pattern
 from tests.reference import strategies
-from tests.reference.thorough import thorough
+from tests.reference.draw_settings import thorough
 
 if TYPE_CHECKING:
     from hypothesis.strategies import DrawFn

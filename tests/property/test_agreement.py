@@ -18,9 +18,9 @@ from dsl.outcome import Subject, by_subject, canonical_order, run
 from dsl.progress import State
 from dsl.syntax import RepeatEach, RepeatEvery
 from tests.property.test_fold import shown, unlocks, unlocks_by_definition
-from tests.reference import corners, reference, strategies
-from tests.reference.reading import read
-from tests.reference.thorough import thorough
+from tests.reference import edge_cases, evaluator, strategies
+from tests.reference.draw_settings import thorough
+from tests.reference.rule_text import read
 from worker.rulefiles import RuleSet, build
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def _check_enough(case: Case, earned: Explanation, grant: Grant) -> None:
 
 
 @thorough(150)
-@given(corners.scenarios(), st.integers(0, 13), st.sampled_from(LATER))
+@given(edge_cases.scenarios(), st.integers(0, 13), st.sampled_from(LATER))
 def test_explanations_agree_in_the_corners(scenario: strategies.Scenario, until: int, later: int) -> None:
     for case in _cases(scenario, until, later):
         _check(case)
@@ -145,15 +145,15 @@ def test_explanations_agree_in_whatever_is_drawn(scenario: strategies.Scenario, 
 
 
 @thorough(150)
-@given(corners.scenarios(), st.sampled_from(LATER))
+@given(edge_cases.scenarios(), st.sampled_from(LATER))
 def test_the_fold_follows_the_definition_in_the_corners(scenario: strategies.Scenario, later: int) -> None:
     rules = build([("drawn.ach", scenario.text.encode())])
     assume(not rules.errors)
     program, definition = compile_rules(rules.rules), read(scenario.text)
     outcome = run(program, scenario.events)
-    assert unlocks(outcome) == unlocks_by_definition(reference.outcome(definition, scenario.events))
+    assert unlocks(outcome) == unlocks_by_definition(evaluator.outcome(definition, scenario.events))
     now = max(event.at for event in scenario.events) + later
-    for goal, progress in reference.progress(definition, scenario.events, now).items():
+    for goal, progress in evaluator.progress(definition, scenario.events, now).items():
         state = outcome.states.get(Subject(*goal.subject), State())
         found = standings(program.scopes[goal.subject.scope], state, now)
         measure = next(each.measure for each in found if (each.achievement, each.tier) == goal[1:])

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from dsl import syntax
 from tests.reference import strategies
-from tests.reference.earning import scope_of, tiers
-from tests.reference.latest import BEGINNING, Prefix, View, is_signed, latest_start
-from tests.reference.reading import read
+from tests.reference.latest_starts import BEGINNING, Prefix, View, is_signed, latest_start
+from tests.reference.rule_text import read
 from tests.reference.timeline import position, timelines
+from tests.reference.unlocks import scope_of, tiers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

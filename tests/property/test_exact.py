@@ -23,9 +23,9 @@ from dsl.fold import standings
 from dsl.outcome import run
 from dsl.values import canonical_number
 from tests.property.test_late import arrive, shuffled
-from tests.reference import reference
-from tests.reference.reading import read
-from tests.reference.thorough import thorough
+from tests.reference import evaluator
+from tests.reference.draw_settings import thorough
+from tests.reference.rule_text import read
 from worker.rulefiles import build
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def test_rules_and_events_with_the_longest_numbers(seed: int) -> None:
         }
         for name in "vwxyz":
             assert list(render(explain(built.rules, Asked("t", "u", name, None, None, now), stream)))
-    expected = reference.outcome(read(text), stream, now)
+    expected = evaluator.outcome(read(text), stream, now)
     ours = sorted((u.achievement, u.occurrence or "", u.earned_at) for u in outcome.unlocks)
     assert ours == sorted((u.achievement, u.occurrence or "", format_instant(u.earned_at)) for u in expected.unlocks)
     for goal, progress in expected.progress.items():

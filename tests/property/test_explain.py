@@ -16,8 +16,8 @@ from dsl.explain import Asked, Explanation, explain, tiers_of
 from dsl.explain.text import render
 from dsl.fold import fold, standings
 from dsl.outcome import Subject, by_subject, canonical_order, run
-from tests.reference import strategies, travel
-from tests.reference.thorough import thorough
+from tests.reference import strategies, time_zones
+from tests.reference.draw_settings import thorough
 from worker.rulefiles import RuleSet, build
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def test_an_explanation_never_fails_and_agrees_with_the_fold(scenario: strategie
 @given(st.integers(0, 2**32))
 def test_so_it_does_where_labels_come_back(seed: int) -> None:
     dice = Random(seed)  # noqa: S311 - no secret
-    _explain_all(travel.rules(dice), travel.journey(dice), abroad=True)
+    _explain_all(time_zones.rules(dice), time_zones.journey(dice), abroad=True)
 
 
 def _explain_all(text: str, stream: list[Event], *, abroad: bool = False) -> None:

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from dsl.analyze import verdicts
 from tests.reference import strategies
-from tests.reference.late import taken_back
-from tests.reference.thorough import thorough
+from tests.reference.draw_settings import thorough
+from tests.reference.taken_back import taken_back
 from worker.rulefiles import build
 
 if TYPE_CHECKING:

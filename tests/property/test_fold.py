@@ -17,9 +17,9 @@ from dsl.fold import standings
 from dsl.outcome import Subject, digest, run
 from dsl.progress import State, decode, encode
 from dsl.story import Arrival
-from tests.reference import reference, strategies
-from tests.reference.reading import read
-from tests.reference.thorough import thorough
+from tests.reference import evaluator, strategies
+from tests.reference.draw_settings import thorough
+from tests.reference.rule_text import read
 from worker.rulefiles import build
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from dsl.compile import Program
     from dsl.outcome import Outcome
-    from tests.reference.nearness import Progress
+    from tests.reference.progress_made import Progress
 
 
 _thorough = thorough(150)
@@ -46,7 +46,7 @@ def unlocks(outcome: Outcome) -> list[tuple[object, ...]]:
     )
 
 
-def unlocks_by_definition(outcome: reference.Outcome) -> list[tuple[object, ...]]:
+def unlocks_by_definition(outcome: evaluator.Outcome) -> list[tuple[object, ...]]:
     return sorted(
         (*u.subject, u.achievement, u.tier or "", u.occurrence or "", u.version, format_instant(u.earned_at))
         for u in outcome.unlocks
@@ -57,7 +57,7 @@ def unlocks_by_definition(outcome: reference.Outcome) -> list[tuple[object, ...]
 @given(strategies.scenarios())
 def test_the_fold_grants_what_the_reference_grants(scenario: strategies.Scenario) -> None:
     outcome = run(_compiled(scenario.text), scenario.events)
-    expected = reference.outcome(read(scenario.text), scenario.events)
+    expected = evaluator.outcome(read(scenario.text), scenario.events)
     assert unlocks(outcome) == unlocks_by_definition(expected)
     # The reference knows subjects of the scopes that have achievements; copies are counted by user.
     copies = [number for subject, number in expected.copies.items() if subject.scope == "user"]
@@ -69,7 +69,7 @@ def test_the_fold_grants_what_the_reference_grants(scenario: strategies.Scenario
 def test_progress_is_that_of_the_reference(scenario: strategies.Scenario) -> None:
     program = _compiled(scenario.text)
     now = max((event.at for event in scenario.events), default=0)
-    expected = reference.outcome(read(scenario.text), scenario.events, now)
+    expected = evaluator.outcome(read(scenario.text), scenario.events, now)
     states = run(program, scenario.events).states
     for goal, progress in expected.progress.items():
         # Of a subject to which nothing has happened that its rules hear, nothing is known.
@@ -119,7 +119,7 @@ def test_an_event_at_the_very_begin_of_a_unit_spoils_it(begin: int, days: int) -
     stream = [Event("t", f"a{i}", "a", "u", i * strategies.DAY + 60, 0, {}) for i in (100, 101)]
     stream.append(Event("t", "b", "b", "u", 100 * strategies.DAY + begin, 0, {}))
     now = stream[1].at
-    program, expected = _compiled(CLEAN), reference.outcome(read(CLEAN), stream, now)
+    program, expected = _compiled(CLEAN), evaluator.outcome(read(CLEAN), stream, now)
     [state] = run(program, stream).states.values()
     ours = {each.achievement: each.measure for each in standings(program.scopes["user"], state, now)}
     assert ours["clean"].current == days

@@ -14,8 +14,8 @@ from dsl.fold import fold
 from dsl.outcome import by_subject, canonical_order
 from dsl.watch import watched
 from tests.reference import strategies
-from tests.reference.close import close_events, plain_rules
-from tests.reference.thorough import thorough
+from tests.reference.dense_events import close_events, plain_rules
+from tests.reference.draw_settings import thorough
 from worker.rulefiles import build
 
 

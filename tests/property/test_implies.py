@@ -21,7 +21,7 @@ from dsl.source import Source
 from dsl.syntax import Achievement, Combine, Count, Duration, Extreme, Modifiers, Name, Sequence, Streak, Sum, Zone
 from dsl.types import DAY, HOUR
 from tests.reference import strategies
-from tests.reference.thorough import thorough
+from tests.reference.draw_settings import thorough
 
 if TYPE_CHECKING:
     from hypothesis.strategies import DrawFn

@@ -19,9 +19,9 @@ from dsl.outcome import Subject, run
 from dsl.progress import Grant
 from dsl.values import fingerprint, value_key, value_text
 from tests.property.test_late import arrive, program_of
-from tests.reference import reference
-from tests.reference.reading import read
-from tests.reference.thorough import thorough
+from tests.reference import evaluator
+from tests.reference.draw_settings import thorough
+from tests.reference.rule_text import read
 from worker.broker.outgoing import message_id
 from worker.contract.partition import event_subject, token
 from worker.engine.reconcile import unlock_id
@@ -240,6 +240,6 @@ def streams(draw: st.DrawFn) -> list[Event]:
 def test_the_fold_tells_values_apart_as_the_reference_does(events: list[Event]) -> None:
     program = program_of(RULES)
     ours = sorted((u.scope, u.subject, u.achievement, u.occurrence or "") for u in run(program, events).unlocks)
-    theirs = reference.supported_unlocks(read(RULES), events)
+    theirs = evaluator.supported_unlocks(read(RULES), events)
     assert ours == sorted((u.subject.scope, u.subject.name, u.achievement, u.occurrence or "") for u in theirs)
     arrive(program, events)

@@ -25,9 +25,9 @@ from dsl.progress import Run, decode, encode
 from dsl.story import Arrival
 from dsl.types import HOUR, SECOND, Unit
 from tests.property.test_late import arrive, program_of, shuffled
-from tests.reference import reference, travel
-from tests.reference.reading import read
-from tests.reference.thorough import thorough
+from tests.reference import evaluator, time_zones
+from tests.reference.draw_settings import thorough
+from tests.reference.rule_text import read
 
 if TYPE_CHECKING:
     from dsl.compile import Program
@@ -44,7 +44,7 @@ def granted(program: Program, events: list[Event]) -> list[tuple[object, ...]]:
 
 
 def expected(text: str, events: list[Event]) -> list[tuple[object, ...]]:
-    unlocks = reference.supported_unlocks(read(text), events)
+    unlocks = evaluator.supported_unlocks(read(text), events)
     return sorted((u.subject.name, u.achievement, u.occurrence or "", format_instant(u.earned_at)) for u in unlocks)
 
 
@@ -52,7 +52,7 @@ def expected(text: str, events: list[Event]) -> list[tuple[object, ...]]:
 @given(st.integers(0, 2**32))
 def test_the_fold_grants_what_the_reference_grants(seed: int) -> None:
     dice = Random(seed)  # noqa: S311 - no secret
-    text, events = travel.rules(dice), travel.journey(dice)
+    text, events = time_zones.rules(dice), time_zones.journey(dice)
     assert granted(program_of(text), events) == expected(text, events)
 
 
@@ -60,7 +60,7 @@ def test_the_fold_grants_what_the_reference_grants(seed: int) -> None:
 @given(st.integers(0, 2**32))
 def test_so_it_does_in_any_order_of_arrival(seed: int) -> None:
     dice = Random(seed)  # noqa: S311 - no secret
-    program, events = program_of(travel.rules(dice)), travel.journey(dice)
+    program, events = program_of(time_zones.rules(dice)), time_zones.journey(dice)
     arriving = shuffled(dice, events)
     arrive(program, arriving)
     arrival, size = Arrival(program), dice.randint(1, 4)
@@ -77,26 +77,27 @@ def test_so_it_does_in_any_order_of_arrival(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_a_crowd_of_labels_lies_between(unit: Unit, seed: int) -> None:
     text = (
-        f'{travel.CONTRACT} achievement x {{ title "X" when count(event=a, >= 1) repeat every {unit.value} tz=event }}'
+        f"{time_zones.CONTRACT}"
+        f' achievement x {{ title "X" when count(event=a, >= 1) repeat every {unit.value} tz=event }}'
         f'achievement y {{ title "Y" when streak(event=a, per={unit.value}, >= 3, min=2, tz=event) repeat each }}'
     )
     dice = Random(seed)  # noqa: S311 - no secret
-    events = travel.crowd(dice)
+    events = time_zones.crowd(dice)
     ours = granted(program_of(text), events)
     assert ours == expected(text, events)
     assert max(Counter(entry[:3] for entry in ours).values()) == 1
     arrive(program_of(text), shuffled(dice, events))
 
 
-REPEATED: Final = travel.CONTRACT + 'achievement x { title "X" when count(event=a, >= 1) repeat every %s tz=%s }'
-RUNS: Final = travel.CONTRACT + 'achievement x { title "X" when streak(event=a, per=%s, >= 99, min=%d, tz=%s) }'
+REPEATED: Final = time_zones.CONTRACT + 'achievement x { title "X" when count(event=a, >= 1) repeat every %s tz=%s }'
+RUNS: Final = time_zones.CONTRACT + 'achievement x { title "X" when streak(event=a, per=%s, >= 99, min=%d, tz=%s) }'
 
 
 @pytest.mark.parametrize("unit", list(Unit))
 @pytest.mark.parametrize("seed", range(3))
 def test_what_is_remembered_of_labels_is_bounded(unit: Unit, seed: int) -> None:
     most = {Unit.HOUR: MOST, Unit.DAY: 3}.get(unit, 2)
-    events = sorted(travel.crowd(Random(seed), number=600), key=canonical_order)  # noqa: S311 - no secret
+    events = sorted(time_zones.crowd(Random(seed), number=600), key=canonical_order)  # noqa: S311 - no secret
     for text, of in ((REPEATED % (unit.value, "event"), _earned), (RUNS % (unit.value, 3, "event"), _recent)):
         plan = program_of(text).scopes["user"]
         state, sizes = start(plan), [0]
@@ -121,7 +122,7 @@ def _recent(state: State) -> list[int]:
 @pytest.mark.parametrize(("unit", "most"), [(Unit.HOUR, 25), (Unit.DAY, 2), (Unit.WEEK, 2), (Unit.YEAR, 2)])
 def test_of_labels_in_order_little_is_remembered(unit: Unit, most: int) -> None:
     plan = program_of(REPEATED % (unit.value, '"UTC"')).scopes["user"]
-    events = [travel.Event("t", f"e{i:04}", "a", "u", i * HOUR, 0, {"n": 1}) for i in range(200)]
+    events = [time_zones.Event("t", f"e{i:04}", "a", "u", i * HOUR, 0, {"n": 1}) for i in range(200)]
     state, _ = fold(plan, events)
     assert 1 <= len(state.earned[0].units) <= most
 
@@ -143,7 +144,7 @@ def test_no_offset_is_farther_than_the_farthest(sign: str) -> None:
     text = f"2026-04-13T12:00:00{sign}23:59"
     read_ = instant(text)
     assert read_ is not None
-    assert abs(read_[1]) == travel.FARTHEST < MAX_OFFSET // SECOND
+    assert abs(read_[1]) == time_zones.FARTHEST < MAX_OFFSET // SECOND
     assert instant(f"2026-04-13T12:00:00{sign}24:00") is None
     assert instant(f"2026-04-13T12:00:00{sign}23:60") is None
 

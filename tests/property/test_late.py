@@ -22,8 +22,8 @@ from dsl.outcome import by_subject, canonical_order
 from dsl.progress import Run, Values, decode, encode
 from tests.fixture_library import NOW, Fixture, histories, stories
 from tests.reference import strategies
-from tests.reference.close import close_events, plain_rules
-from tests.reference.thorough import thorough
+from tests.reference.dense_events import close_events, plain_rules
+from tests.reference.draw_settings import thorough
 from worker.commands.replaying import SKEW
 from worker.contract.strict_reader import Accepted, Contract
 from worker.rulefiles import build, load

@@ -13,8 +13,8 @@ from hypothesis import given
 from dsl.fold import standings
 from dsl.outcome import run
 from dsl.progress import encode
-from tests.reference.changing import Chain, achievements_with_versions, alternatives, compiled, seen_by
-from tests.reference.thorough import thorough
+from tests.reference.draw_settings import thorough
+from tests.reference.rule_changes import Chain, achievements_with_versions, alternatives, compiled, seen_by
 from worker.engine.meaning import change_of, meanings_of
 
 if TYPE_CHECKING:

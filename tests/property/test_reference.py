@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.reference.hand import e as at
-from tests.reference.hand import earned, outcome, progress, start, unlocked
-from tests.reference.nearness import Progress
+from tests.reference.hand_computed import e as at
+from tests.reference.hand_computed import earned, outcome, progress, start, unlocked
+from tests.reference.progress_made import Progress
 from tests.reference.timeline import Subject
 
 if TYPE_CHECKING:

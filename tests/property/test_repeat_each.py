@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 from dsl.analyze import Kind, verdicts
 from dsl.event import Event
-from tests.reference.reading import read
-from tests.reference.reference import supported_unlocks
-from tests.reference.wall import instant
+from tests.reference.evaluator import supported_unlocks
+from tests.reference.rule_text import read
+from tests.reference.wall_clock import instant
 from worker.rulefiles import build
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import HealthCheck, Phase, given, settings
 
 from tests.reference import strategies
-from tests.reference.reading import read
-from tests.reference.reference import outcome
+from tests.reference.evaluator import outcome
+from tests.reference.rule_text import read
 
 
 def test_a_large_share_unlocks_something() -> None:

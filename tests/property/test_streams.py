@@ -12,12 +12,12 @@ import pytest
 
 from dsl.calendar import format_instant
 from dsl.event import Event
-from tests.reference.reading import read
-from tests.reference.reference import supported_unlocks
-from tests.reference.wall import instant
+from tests.reference.evaluator import supported_unlocks
+from tests.reference.rule_text import read
+from tests.reference.wall_clock import instant
 
 if TYPE_CHECKING:
-    from tests.reference.latest import Unlock
+    from tests.reference.latest_starts import Unlock
     from tests.reference.ruleset import Ruleset
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"

@@ -12,7 +12,7 @@ from dsl.outcome import Subject, by_subject, canonical_order
 from dsl.progress import Grant
 from dsl.syntax import RepeatEach
 from tests.reference import strategies
-from tests.reference.thorough import thorough
+from tests.reference.draw_settings import thorough
 from worker.engine.reconcile import Stored, unlock_id
 from worker.engine.rule_set import Deployed
 from worker.engine.standing import Item, Status, standing_of

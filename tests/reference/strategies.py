@@ -18,7 +18,7 @@ from dsl.check import check
 from dsl.event import Event
 from dsl.parse import parse
 from dsl.source import Source
-from tests.reference.wall import EPOCH, instant
+from tests.reference.wall_clock import EPOCH, instant
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

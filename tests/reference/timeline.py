@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from dsl import syntax
 from dsl.event import Event, Position
-from tests.reference.wall import wall
+from tests.reference.wall_clock import wall
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from dsl.types import Value
     from tests.reference.ruleset import Ruleset
-    from tests.reference.wall import Clock
+    from tests.reference.wall_clock import Clock
 
 
 class Subject(NamedTuple):

@@ -1,32 +1,29 @@
 """Removing an erased user's messages from the broker's streams: their events, and the announcements of their unlocks.
 
-Tokens of subjects are exact, so a purge by `<prefix>.<tenant>.<user>.>` finds no other user's. The announcements of a
-team of the same name stand on subjects of the same form: each is read, and goes where its scope is `user`. What is gone
-leaves room for a second announcement on its subject, and none comes: the unlock is gone from the database, and the
-tombstone keeps out the events that could earn it again.
+Tokens of subjects are exact, so a purge by `<prefix>.<tenant>.<user>.>` finds no other user's. A team of the same name
+has announcements on subjects of the same form: each is read, and is removed if its scope is `user`. A removed
+announcement leaves its subject empty, and no second one comes: the unlock is gone from the database, and the tombstone
+keeps out the events that could earn it again.
 """
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 import msgspec
-from nats.errors import Error as NatsError
 
-from worker.broker.connection import connected_once
-from worker.broker.streams import REQUEST_SECONDS, BrokerAwayError
+from worker.broker.api import ApiError, ask, last_message
+from worker.broker.errors import OUT_OF_REACH, BrokerAwayError, in_words
+from worker.broker.once import connected_once
 from worker.contract.partition import token
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from nats.aio.client import Client
-
+    from worker.broker.client import BrokerClient
     from worker.settings import Settings
 
-_MISSING: Final = frozenset({"stream not found", "no message found"})
-
+T = TypeVar("T")
 
 CONNECT_SECONDS: Final = 5
 """For one server to take a connection."""
@@ -40,7 +37,20 @@ class Purged(NamedTuple):
 
 
 class PurgeRefusedError(Exception):
-    """The broker does not let messages be removed; the message says what it said."""
+    """The broker does not let messages be removed; the message has its words."""
+
+
+class _Count(msgspec.Struct):
+    purged: int = 0
+
+
+class _State(msgspec.Struct):
+    subjects: dict[str, int] | None = None
+
+
+class _Info(msgspec.Struct):
+    state: _State = msgspec.field(default_factory=_State)
+    total: int = 0
 
 
 class _Announced(msgspec.Struct):
@@ -65,53 +75,50 @@ async def purge_streams(settings: Settings, tenant: str, user: str) -> Purged:
             events = 0
             for subjects in (f"{settings.input_prefix}.{address}", f"{settings.input_prefix}.{address}.>"):
                 events += await _purge(client, settings.input_stream, subjects)
-            filtered = f"{settings.unlock_prefix}.{address}.>"
             announcements = 0
-            for subject in await _subjects(client, settings.unlock_stream, filtered):
-                if await _is_of(client, settings.unlock_stream, subject, tenant, user):
-                    announcements += await _purge(client, settings.unlock_stream, subject)
-    except (NatsError, OSError, TimeoutError) as error:
-        raise BrokerAwayError(f"{type(error).__name__}: {error}".removesuffix(": ")) from error
+            stream = settings.unlock_stream
+            for subject in await _subjects(client, stream, f"{settings.unlock_prefix}.{address}.>"):
+                if await _is_of(client, stream, subject, tenant, user):
+                    announcements += await _purge(client, stream, subject)
+    except ApiError as error:
+        raise PurgeRefusedError(f"stream {error.what.rpartition('.')[2]}: {error.fault.description}") from error
+    except OUT_OF_REACH as error:
+        raise BrokerAwayError(in_words(error)) from error
     return Purged(events, announcements)
 
 
-async def _purge(client: Client, stream: str, subjects: str) -> int:
-    answer = await _ask(client, f"STREAM.PURGE.{stream}", {"filter": subjects})
-    return int(answer.get("purged", 0))
+async def _purge(client: BrokerClient, stream: str, subjects: str) -> int:
+    return (await _ask(client, f"STREAM.PURGE.{stream}", _Count(), {"filter": subjects})).purged
 
 
-async def _subjects(client: Client, stream: str, subjects: str) -> list[str]:
-    """Return the subjects of a stream's messages that a filter lets pass, however many."""
-    found: dict[str, int] = {}
+async def _subjects(client: BrokerClient, stream: str, subjects: str) -> list[str]:
+    """Return the subjects of a stream that a filter lets pass, however many."""
+    found: set[str] = set()
     more = True
     while more:
         asked = {"subjects_filter": subjects, "offset": len(found)}
-        answer = await _ask(client, f"STREAM.INFO.{stream}", asked)
-        page: dict[str, int] = answer.get("state", {}).get("subjects") or {}
+        page = await _ask(client, f"STREAM.INFO.{stream}", _Info(), asked)
         known = len(found)
-        found.update(page)
-        more = known < len(found) < int(answer.get("total", 0))
+        found.update(page.state.subjects or ())
+        more = known < len(found) < page.total
     return sorted(found)
 
 
-async def _is_of(client: Client, stream: str, subject: str, tenant: str, user: str) -> bool:
-    """Tell whether what was announced on a subject is a user's; a team may have the same name."""
-    answer = await _ask(client, f"STREAM.MSG.GET.{stream}", {"last_by_subj": subject})
+async def _is_of(client: BrokerClient, stream: str, subject: str, tenant: str, user: str) -> bool:
+    """Tell whether the announcement on a subject is a user's; a team may have the same name."""
+    there = await last_message(client, stream, subject)
     try:
-        said = _announced.decode(msgspec.json.decode(json.dumps(answer["message"]["data"]), type=bytes))
-    except (KeyError, TypeError, msgspec.DecodeError):
+        said = _announced.decode(b"" if there is None else there.data)
+    except msgspec.DecodeError:
         return False
     return (said.scope, said.tenant_id, said.subject) == ("user", tenant, user)
 
 
-async def _ask(client: Client, what: str, asked: Mapping[str, object]) -> dict[str, Any]:
-    """Ask the API of JetStream; {} where there is no such stream or message."""
-    message = await client.request(f"$JS.API.{what}", json.dumps(asked).encode(), timeout=REQUEST_SECONDS)
-    answer: dict[str, Any] = json.loads(message.data)
-    fault = answer.get("error")
-    if fault is None:
-        return answer
-    said = str(fault.get("description", ""))
-    if said in _MISSING:
-        return {}
-    raise PurgeRefusedError(f"stream {what.rpartition('.')[2]}: {said}")
+async def _ask(client: BrokerClient, what: str, missing: T, asked: Mapping[str, object]) -> T:
+    """Ask JetStream, for an answer of the type of `missing`; return that if there is no such stream."""
+    try:
+        return await ask(client, what, type(missing), asked)
+    except ApiError as error:
+        if error.is_missing:
+            return missing
+        raise

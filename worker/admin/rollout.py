@@ -12,14 +12,13 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
-from anyio import to_thread
 
 from dsl.syntax import Achievement
 from worker.engine.batch import MAX_SUBJECT_BYTES
 from worker.engine.meaning import Changed, Meaning, change_of, meanings_of, recalled, recorded
-from worker.engine.rule_set import Deployed, RuleFile, RulesRefusedError, read_rules
+from worker.engine.rule_set import Deployed, RuleFile, RulesRefusedError
 from worker.pipeline.ledger import FIELDLESS, MEMBER, event_of
-from worker.pipeline.rules_in_force import Aggregate, RuleSetRow, prepare, since_of
+from worker.pipeline.rules_in_force import Aggregate, RuleSetRow, prepare, read_aside, since_of
 from worker.settings import Clock
 from worker.store import columns
 
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
     from dsl.event import Event
-    from worker.rulefiles import RuleSet
+    from dsl.ruleset import RuleSet
     from worker.settings import Settings
     from worker.store import Session, Store
 
@@ -110,7 +109,7 @@ async def apply_rules(
         UnavailableError: the database is away; nothing is known to have happened.
     """
     files = sorted(files, key=lambda file: file.name)
-    ruleset = await to_thread.run_sync(read_rules, files)
+    ruleset = await read_aside(files)
     sources = msgspec.json.encode(files).decode()
     versions = _versions(ruleset)
     change = _Change(ruleset, versions, sources, settings, by, now, accept_contracts)
@@ -147,7 +146,7 @@ async def _remember(store: Store, wanted: AbstractSet[tuple[str, int]]) -> _Past
     for retired_at, rule_set in sets.items():
         files = () if rule_set is None else rule_set.files()
         try:
-            meant = meanings_of((await to_thread.run_sync(read_rules, files)).rules)
+            meant = meanings_of((await read_aside(files)).rules)
         except RulesRefusedError:  # by what is checked today: its own text has to do
             continue
         keys = {(row.achievement, row.version) for row in rows if row.retired_at == retired_at}

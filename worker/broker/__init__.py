@@ -1,1 +1,1 @@
-"""NATS: the only room that knows it."""
+"""NATS: the only room that imports nats-py. `private.py` is the only file that uses its private names."""

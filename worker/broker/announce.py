@@ -1,27 +1,34 @@
-"""Publishing many announcements at a time, each of them once for ever, over one inbox for all answers.
+"""Announcements: each of them once for ever.
 
-Each announcement has a subject of its own, and asks the broker to refuse it where that subject holds a message already:
-unlike its memory of message ids, which lasts for minutes, that comparison holds as long as the stream does. Waiting for
-each answer by itself would cost several times as much.
+Each announcement has a subject of its own, and asks the broker to refuse it if that subject holds a message already.
+The broker remembers message ids for minutes; that comparison holds as long as the stream does.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-import anyio
-import msgspec
+import structlog
+
+from worker.broker.api import REQUEST_SECONDS, ApiError, last_message
+from worker.broker.errors import OUT_OF_REACH, BrokerAwayError, in_words
+from worker.broker.window import EXPECTED_LAST, EXPECTED_STREAM, LOST, MESSAGE_ID, NEW, Fate
+from worker.contract.message import parse_headers
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+    from collections.abc import Sequence
     from collections.abc import Set as AbstractSet
 
-ANSWER_SECONDS: Final = 5.0
-"""Until an announcement without an answer counts as lost."""
-SILENCE: Final = "the broker did not answer, as where publishing there is not permitted"
-_WRONG_LAST_SEQUENCE: Final = 10071
-_SERVER_AT_FAULT: Final = 500
-"""As in HTTP: from here on an error speaks of the server, and not of what it was asked."""
+    from worker.broker.client import BrokerClient
+    from worker.broker.window import Answer, Window
+
+ANSWER_SECONDS: Final = REQUEST_SECONDS
+"""After which an announcement without an answer counts as lost."""
+SILENCE: Final = "the broker did not answer; it does not where publishing is not permitted"
+TRIES: Final = 10
+"""To announce behind something else, which comes again and again."""
+
+log = structlog.get_logger()
 
 
 class Announcement(NamedTuple):
@@ -31,161 +38,103 @@ class Announcement(NamedTuple):
     body: bytes
     id: str
     after: int = 0
-    """The place in the stream of what may stand on the subject before it: something that is no announcement."""
+    """Sequence of the message that may stand on the subject before it: something that is no announcement."""
 
 
-class Asked(NamedTuple):
-    """An announcement on its way: with headers, and a subject for the answer."""
+class Announced(NamedTuple):
+    """What became of announcements, by id."""
 
-    subject: str
-    reply: str
-    headers: Mapping[str, str]
-    body: bytes
-
-
-class Told(NamedTuple):
-    """What became of a round, by id: whether what is kept now was news, and why the rest is not."""
-
-    news: dict[str, bool]
+    new: dict[str, bool]
+    """Those that the broker has now: whether it did not have them before."""
     refused: dict[str, str]
-    forestalled: AbstractSet[str] = frozenset()
-    """Something stands on the subject of these: most likely the announcement itself."""
+    """Those that it does not have, and why."""
+    taken: AbstractSet[str] = frozenset()
+    """Those whose subject holds something: most likely themselves."""
 
 
-class Unanswered(NamedTuple):
-    """What went wrong with a round: some of it may have arrived, and all of it may be tried again."""
+def judge(announcements: Sequence[Announcement], answers: Sequence[Answer | None]) -> Announced:
+    """Return what a round of answers says; None stands for no answer. Pure.
 
-    said: str
+    What is wrong with the server is wrong with all; where others came through, it is wrong with these alone.
 
-
-class _Fault(msgspec.Struct):
-    code: int = 0
-    err_code: int = 0
-    description: str = ""
-
-
-class _Answer(msgspec.Struct):
-    duplicate: bool = False
-    error: _Fault | None = None
-
-
-_answer = msgspec.json.Decoder(_Answer)
-
-
-class _Round:
-    """The announcements of one call, until the last of them is answered."""
-
-    def __init__(self, size: int) -> None:
-        self.missing = size
-        self.news: dict[str, bool] = {}
-        self._forestalled: set[str] = set()
-        self._refused: dict[str, str] = {}
-        self._ailing: dict[str, str] = {}
-        """What was not kept for a reason that may be the server's."""
-        self._trouble: str | None = None
-        self.done = anyio.Event()
-
-    def answered(self, name: str, *, new: bool) -> None:
-        self.news[name] = new
-        self._answered()
-
-    def forestalled(self, name: str) -> None:
-        self._forestalled.add(name)
-        self._answered()
-
-    def refused(self, name: str, said: str) -> None:
-        self._refused[name] = said
-        self._answered()
-
-    def ails(self, name: str, said: str) -> None:
-        self._ailing[name] = said
-        self._answered()
-
-    def _answered(self) -> None:
-        self.missing -= 1
-        if not self.missing:
-            self.done.set()
-
-    def failed(self, said: str) -> None:
-        self._trouble = said
-        self.done.set()
-
-    def told(self, names: Iterable[str]) -> Told | Unanswered:
-        """Return what became of it. What ails the server ails all; where others came through, it is these alone."""
-        if self._trouble is not None:
-            return Unanswered(self._trouble)
-        if not self.missing and not self._ailing:
-            return Told(self.news, self._refused, self._forestalled)
-        if not (self.news or self._forestalled):
-            silent = f"{self.missing} announcements were not answered"
-            return Unanswered(next(iter(self._ailing.values()), silent))
-        known = {*self.news, *self._refused, *self._ailing, *self._forestalled}
-        silent = dict.fromkeys((name for name in names if name not in known), SILENCE)
-        return Told(self.news, self._refused | self._ailing | silent, self._forestalled)
+    Raises:
+        BrokerAwayError: nothing came through, and it is not the messages' fault: try all of them again.
+    """
+    new: dict[str, bool] = {}
+    refused: dict[str, str] = {}
+    failed: dict[str, str] = {}
+    taken: set[str] = set()
+    for one, answer in zip(announcements, answers, strict=True):
+        if answer is NEW:
+            new[one.id] = True
+        elif answer is None:
+            failed[one.id] = SILENCE
+        elif answer.fate is Fate.COPY:
+            new[one.id] = False
+        elif answer.fate is Fate.TAKEN:
+            taken.add(one.id)
+        else:
+            (refused if answer.fate is Fate.REFUSED else failed)[one.id] = answer.said
+    if failed and not (new or taken):
+        silent = f"{sum(answer is None for answer in answers)} announcements were not answered"
+        raise BrokerAwayError(next((said for said in failed.values() if said != SILENCE), silent))
+    return Announced(new, refused | failed, taken)
 
 
 class Announcer:
-    """Knows which answers are waited for. `inbox` is where `answer` is called for whatever comes below it."""
+    """Announces in one stream."""
 
-    def __init__(self, inbox: str, headers: Mapping[str, str], id_header: str, after_header: str) -> None:
-        self._inbox = inbox
-        self._headers = dict(headers)
-        self._id_header = id_header
-        self._after_header = after_header
-        self._waiting: dict[str, tuple[_Round, str]] = {}
-        self._number = 0
+    def __init__(self, window: Window, stream: str) -> None:
+        self._window = window
+        self._stream = stream
 
-    async def announce(
-        self,
-        announcements: Sequence[Announcement],
-        publish: Callable[[Sequence[Asked]], Awaitable[Mapping[str, str]]],
-    ) -> Told | Unanswered:
-        """Publish announcements, all at once; return what became of each.
+    async def announce(self, client: BrokerClient, announcements: Sequence[Announcement]) -> Announced:
+        """Publish announcements, all at once; return what became of each, with nothing in `taken`.
 
-        `publish` returns why some were not even sent, by the subject for their answers.
+        Raises:
+            BrokerAwayError: they may have arrived or not; try again.
         """
-        if not announcements:
-            return Told({}, {})
-        this = _Round(len(announcements))
-        keys: list[str] = []
-        asked: list[Asked] = []
+        new: dict[str, bool] = {}
+        refused: dict[str, str] = {}
         try:
-            for one in announcements:
-                self._number += 1
-                key = str(self._number)
-                keys.append(key)
-                self._waiting[key] = (this, one.id)
-                headers = {**self._headers, self._id_header: one.id, self._after_header: str(one.after)}
-                asked.append(Asked(one.subject, f"{self._inbox}.{key}", headers, one.body))
-            for reply, said in (await publish(asked)).items():
-                _, name = self._waiting.pop(reply.rpartition(".")[2])
-                this.refused(name, said)
-            with anyio.move_on_after(ANSWER_SECONDS):
-                await this.done.wait()
-        finally:
-            for key in keys:
-                self._waiting.pop(key, None)
-        return this.told(one.id for one in announcements)
+            for _ in range(TRIES if announcements else 0):
+                said = await self._round(announcements)
+                refused |= said.refused
+                new |= said.new
+                if not said.taken:
+                    break
+                new |= dict.fromkeys(said.taken, False)
+                there = [one for one in announcements if one.id in said.taken]
+                announcements = [behind for one in there if (behind := await self._behind(client, one)) is not None]
+                if not announcements:
+                    break
+            else:
+                if announcements:
+                    raise BrokerAwayError(f"something else comes to {announcements[0].subject} again and again")
+        except (ApiError, *OUT_OF_REACH) as error:
+            raise BrokerAwayError(in_words(error)) from error
+        return Announced(new, refused)
 
-    def answer(self, subject: str, body: bytes) -> None:
-        """Take an answer; one that nobody waits for any more is let go."""
-        waiting = self._waiting.pop(subject.rpartition(".")[2], None)
-        if waiting is None:
-            return
-        this, name = waiting
-        if not body:
-            this.ails(name, "no stream keeps what is published there")
-            return
-        answer = _answer.decode(body)
-        if answer.error is None:
-            this.answered(name, new=not answer.duplicate)
-        elif answer.error.err_code == _WRONG_LAST_SEQUENCE:
-            this.forestalled(name)
-        else:
-            tell = this.ails if answer.error.code >= _SERVER_AT_FAULT else this.refused
-            tell(name, f"{answer.error.err_code} {answer.error.description}")
+    async def _round(self, announcements: Sequence[Announcement]) -> Announced:
+        begin = f"NATS/1.0\r\n{EXPECTED_STREAM}: {self._stream}\r\n{MESSAGE_ID}: "
+        messages = [
+            (subject, f"{begin}{name}\r\n{EXPECTED_LAST}: {after}\r\n\r\n".encode(), body)
+            for subject, body, name, after in announcements
+        ]
+        this = await self._window.answers(messages, ANSWER_SECONDS)
+        if this.is_lost:
+            raise BrokerAwayError(LOST)
+        return judge(announcements, this.answers)
 
-    def lost(self) -> None:
-        """After a reconnection: the answers to what was asked will not come any more."""
-        for this, _ in self._waiting.values():
-            this.failed("the connection was lost")
+    async def _behind(self, client: BrokerClient, refused: Announcement) -> Announcement | None:
+        """Return an announcement to be made behind what stands on its subject; None if that is the announcement.
+
+        A producer can name the subject of an unlock as its reply subject. The broker writes its answer there and asks
+        for no permission.
+        """
+        there = await last_message(client, self._stream, refused.subject)
+        # An answer of the broker has no message id. A client that sets one has permission to publish there.
+        if there is None or MESSAGE_ID in parse_headers(there.hdrs):
+            return None
+        log.warning("something else stood where an unlock is announced", subject=refused.subject, seq=there.seq)
+        return refused._replace(after=there.seq)

@@ -1,4 +1,4 @@
-"""The consumer that messages are pulled from, ours or an operator's: what we need of it, and what it allows. Pure."""
+"""The consumer that we pull from, ours or an operator's: what a worker needs, and what the consumer allows. Pure."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ if TYPE_CHECKING:
 
 _NANOSECONDS: Final = 1_000_000_000
 _SHORTEST_WAIT: Final = 5.0
-"""Seconds; with less a batch that takes a moment longer is delivered twice."""
+"""Seconds; with less a batch that takes a little longer is delivered twice."""
 _REQUESTS: Final = 2
-"""Pull requests at a time: while one is served, the next is there already."""
+"""Pull requests at a time: while the broker serves one, it has the next already."""
 _MOST_REQUESTS: Final = 16
-"""Where each may be for few messages alone."""
+"""At a time, if each may ask for few messages only."""
 
 
 class Existing(msgspec.Struct, frozen=True):
-    """What the broker tells of a consumer, as far as we look at it; times in nanoseconds, limits 0 or less for none."""
+    """A consumer's configuration, as far as we use it; times in nanoseconds, limits 0 or less for none."""
 
     ack_policy: str = "none"
     deliver_policy: str = "all"
@@ -48,18 +48,18 @@ class Allowed(NamedTuple):
     expires: float
     """Seconds of a request's life."""
     ack_wait: float
-    """Seconds until what is not acknowledged is delivered again."""
+    """Seconds after which a message without acknowledgement is delivered again."""
 
 
 class Wanted(NamedTuple):
-    """What a request asks for where nothing limits it."""
+    """What a request asks for if nothing limits it."""
 
     max_bytes: int
     expires: float
 
 
 def unfit(existing: Existing) -> str | None:
-    """Return in words why no worker can work with a consumer, None where one can."""
+    """Return in words why no worker can use a consumer, None if one can."""
     if existing.deliver_subject:
         return "it is a push consumer, and a worker pulls; make a pull consumer"
     if existing.ack_policy != "explicit":
@@ -92,15 +92,15 @@ def _least(wanted: int, limit: int) -> int:
 
 
 def enough_pending(settings: Settings) -> int:
-    """Return how many messages may be delivered and not acknowledged, in a consumer that we make.
+    """Return how many messages may be delivered and not acknowledged, for a consumer that we make.
 
-    One batch in the database, one decoded, two on their way; times eight workers.
+    That is one batch in the database, one decoded, and two on their way, times eight workers.
     """
     return max(1000, 32 * settings.batch_size)
 
 
 def doubts(existing: Existing, settings: Settings) -> list[str]:
-    """Return what makes a worker slow with a consumer, or lets it miss events: each with the value and a better one."""
+    """Return what makes a worker slow or lets it miss events, each in words with the value and a better one."""
     said: list[str] = []
     if existing.max_deliver > 0:
         said.append(f"max_deliver is {existing.max_deliver}: what fails so often is lost; -1 is better")

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 def parse_delivery(subject: str, body: bytes, block: bytes, reply: str) -> Message | None:
-    """Return a delivery of JetStream, whose reply subject carries what the broker knows of it; else None.
+    """Return the message of a delivery of JetStream, None for anything else.
 
-    The subject is `$JS.ACK.<stream>.<consumer>.<deliveries>.<stream seq>.<consumer seq>.<nanoseconds>.<pending>`, with
-    `<domain>.<account>` in front of the stream on newer servers that say so.
+    A delivery's reply subject is `$JS.ACK.<stream>.<consumer>.<deliveries>.<stream seq>.<consumer seq>.<nanoseconds>.
+    <pending>`; newer servers may put `<domain>.<account>` in front of the stream.
     """
     if not reply.startswith("$JS.ACK."):
         return None
@@ -27,7 +27,7 @@ def parse_delivery(subject: str, body: bytes, block: bytes, reply: str) -> Messa
 
 
 def parse_deliveries(frames: Sequence[Frame]) -> list[Message] | None:
-    """Return what `parse_delivery` does of each, at half the price; None where one of them asks for that."""
+    """Return what `parse_delivery` returns for each, at half the price; None if one of them needs that function."""
     number = len(frames)
     subjects, replies, bodies, blocks = zip(*frames, strict=True)
     tokens = ".".join(replies).split(".")

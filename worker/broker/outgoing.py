@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from worker.broker.publish import Outgoing
+from worker.broker.window import Outgoing
 from worker.contract.partition import event_subject, raw_subject, shared_subject, token
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class _Head(msgspec.Struct, frozen=True):
-    """As much of an event as its subject and message id need."""
+    """The fields of an event that its subject and message id need."""
 
     event_id: str
     event_type: str
@@ -27,10 +27,10 @@ _heads = msgspec.json.Decoder(list[_Head])
 
 
 def outgoing(lines: Iterable[bytes], prefix: str, *, dedup: bool = True) -> Iterator[Outgoing]:
-    """Yield a message per line; `dedup` gives each the id by which the broker drops copies.
+    """Yield a message for each line; `dedup` gives each the id by which the broker drops copies.
 
-    Arrays go to `<prefix>.<tenant>.~batch.batch` where all their events are of one tenant. Other arrays, and what is no
-    event, go to `<prefix>.raw`, which names no tenant: it is the worker that judges.
+    An array whose events are all of one tenant goes to `<prefix>.<tenant>.~batch.batch`. Other arrays, and what is no
+    event, go to `<prefix>.raw`, which names no tenant: the worker judges them.
     """
     for line in lines:
         head = _read_head(line)
@@ -43,7 +43,7 @@ def outgoing(lines: Iterable[bytes], prefix: str, *, dedup: bool = True) -> Iter
 
 
 def _read_head(line: bytes) -> _Head | None:
-    """Return what a subject is made of, None where it cannot be: a token of a subject may not be empty."""
+    """Return what a subject is made from, None if there is no subject: its tokens may not be empty."""
     try:
         head = _head.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -52,7 +52,7 @@ def _read_head(line: bytes) -> _Head | None:
 
 
 def _tenant_of(line: bytes) -> str | None:
-    """Return the tenant of an array's events, None where they have several, or one of them is no event."""
+    """Return the tenant of an array's events, None if they have several, or one of them is no event."""
     try:
         tenants = {head.tenant_id for head in _heads.decode(line)}
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -61,10 +61,10 @@ def _tenant_of(line: bytes) -> str | None:
 
 
 def message_id(tenant: str, event: str) -> str | None:
-    """Return the `Nats-Msg-Id` of an event: scoped by its tenant, or another's event could be swallowed.
+    """Return the `Nats-Msg-Id` of an event, None if it gets none. It begins with the tenant, to keep tenants apart.
 
-    The tenant stands in it as in a subject: without a colon, so that the first one ends it. A header cannot carry line
-    breaks or edges of white space; an event with such an id is published without one, and the ledger deduplicates it.
+    The tenant is written as in a subject, without a colon, so that the first colon ends it. A header cannot carry line
+    breaks, or white space at its ends; an event with such an id gets no message id, and the ledger drops its copies.
     """
     text = f"{token(tenant)}:{event}"
     plain = text.isascii() and text.isprintable() and text == text.strip()

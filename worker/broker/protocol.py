@@ -1,32 +1,48 @@
-"""Frames of the broker's protocol that carry messages, as they come off the wire. Pure.
+"""The broker's protocol, as far as it carries messages: bytes in, frames out, and the other way. Pure.
 
-`HMSG <subject> <sid> [reply] <bytes of headers> <bytes of all>`, or `MSG <subject> <sid> [reply] <bytes>`, each
-followed by what it announces and a line's end.
+Received are `MSG <subject> <sid> [reply] <bytes>` and `HMSG <subject> <sid> [reply] <bytes of headers> <bytes of all>`;
+sent are `PUB <subject> [reply] <bytes>` and `HPUB <subject> [reply] <bytes of headers> <bytes of all>`. The headers and
+the body follow each control line, and a line end follows them.
 """
 
 from __future__ import annotations
 
 from itertools import repeat
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 Frame = tuple[str, str, bytes, bytes]
 """Subject, reply subject, body, and block of headers as received."""
 
 _END: Final = b"\r\n"
 _REPLIED: Final = {"HMSG": 6, "MSG": 5}
-"""Words of a control line that names a reply subject."""
+"""Words of a control line with a reply subject."""
 _WORDS: Final = _REPLIED["MSG"]
 _SHORT: Final = 2048
-"""Bytes of the longest frame that is better taken with its neighbours: in what is longer it takes too long to look for
-the ends of lines."""
+"""Bytes of the longest frame that is read together with its neighbours: searching a longer one for line ends costs
+more than it saves."""
 _WINDOW: Final = 64 * 1024
-"""Bytes of the wire that are taken apart at once."""
+"""Bytes of the wire that are split at once."""
 _FEW: Final = 8
-"""Frames: where fewer could be taken at once, it is not tried again."""
+"""Frames. Where fewer could be read together, the next ones are read one by one."""
+
+
+class Sent(NamedTuple):
+    """A message to publish, with its block of headers, b"" for none. We make its subjects: they hold no line end."""
+
+    subject: str
+    reply: str
+    block: bytes
+    body: bytes
 
 
 class _Head(NamedTuple):
-    """A control line, and where the body begins and the frame ends. What carries no message is that line alone."""
+    """A control line, and the places in the wire where headers and body begin and the frame ends.
+
+    A frame that carries no message is its control line alone.
+    """
 
     words: list[str]
     block: int
@@ -34,22 +50,23 @@ class _Head(NamedTuple):
     end: int
 
     def is_for(self, sid: str) -> bool:
-        """Tell whether it is a message of a subscription."""
+        """Tell whether the frame is a message of a subscription."""
         return self.words[0] in _REPLIED and self.words[2] == sid
 
     @property
     def is_plain(self) -> bool:
-        """Tell whether its like are taken apart at once."""
+        """Tell whether it can be read together with its neighbours."""
         return self.words[0] == "MSG" and len(self.words) == _WORDS and self.end - self.body < _SHORT
 
 
 def read_frames(wire: bytes, sid: str, start: int = 0) -> tuple[list[Frame], int, int]:
-    """Return the whole frames of one subscription that stand at a place, and where they end.
+    """Return the complete frames of one subscription from a place on, and two places: theirs, and the others' end.
 
-    The third is where those of others end that follow; the same place where none does, or not yet as a whole.
+    The first place is where the returned frames end. From there to the second one are complete frames of other
+    subscriptions and of no subscription; both are the same where there are none.
 
     Raises:
-        ValueError: a frame is not what its control line tells.
+        ValueError: a frame is not as long as its control line says.
     """
     frames: list[Frame] = []
     at_once = True
@@ -70,10 +87,10 @@ def read_frames(wire: bytes, sid: str, start: int = 0) -> tuple[list[Frame], int
 
 
 def size_of_first(wire: bytes, start: int) -> int:
-    """Return how many bytes the frame at a place takes, of which more may be to come; 0 where nothing tells yet.
+    """Return the bytes of the frame that begins at a place, whether it is complete or not; 0 where that is unknown yet.
 
     Raises:
-        ValueError: its control line tells no length.
+        ValueError: its control line has no length.
     """
     end = wire.find(_END, start)
     words = wire[start : max(end, start)].split(b" ")
@@ -81,7 +98,7 @@ def size_of_first(wire: bytes, start: int) -> int:
 
 
 def _head(wire: bytes, start: int) -> _Head | None:
-    """Return the head of the frame at a place, None where that is not there as a whole."""
+    """Return the head of the frame at a place, None where the frame is not complete."""
     end = wire.find(_END, start)
     if end < 0:
         return None
@@ -99,7 +116,7 @@ def _head(wire: bytes, start: int) -> _Head | None:
 
 
 def _end_of_others(wire: bytes, sid: str, head: _Head) -> int:
-    """Return where the frames of others end, of which one has this head."""
+    """Return where the frames of others end; `head` is that of the first one."""
     end, other = head.end, _head(wire, head.end)
     while other is not None and not other.is_for(sid):
         end = other.end
@@ -108,11 +125,10 @@ def _end_of_others(wire: bytes, sid: str, head: _Head) -> int:
 
 
 def _read_plain(wire: bytes, sid: str, start: int) -> tuple[list[Frame], int]:
-    """Return the plain frames at a place: one's own, without headers, and no line's end in a body; and where they end.
+    """Return the plain frames at a place, and where they end. A plain frame is of this subscription, without headers.
 
-    They are taken apart at once, which costs half as much as frame by frame. As long as every second line is a control
-    line of five words that tells the length of the next, no body passes for one: what stands in its place is that long
-    and no longer.
+    They are split together, at half the cost of one by one. No body can pass for a control line, as long as every
+    second line is a control line of five words that has the exact length of the next line.
     """
     window = wire[start : start + _WINDOW]
     lines = window.split(_END)
@@ -144,3 +160,44 @@ def _are_plain(words: list[str], bodies: list[bytes], sid: str) -> bool:
 
 def _is_plain(head: bytes, body: bytes, sid: str) -> bool:
     return _are_plain(_words_of([head]), [body], sid)
+
+
+# -- what is sent ------------------------------------------------------------------------------------------------------
+
+
+def header_block(headers: Mapping[str, str]) -> bytes:
+    """Return a block of headers, b"" for none."""
+    if not headers:
+        return b""
+    lines = "".join([name + ": " + value + "\r\n" for name, value in headers.items()])
+    return f"NATS/1.0\r\n{lines}\r\n".encode()
+
+
+def frames_of_one_body(subjects: Sequence[str], body: bytes) -> bytes:
+    """Return the frames that publish one short body of ASCII on each of many subjects; at least one."""
+    tail = f" {len(body)}\r\n{body.decode()}\r\n"
+    lines = f"{tail}PUB ".join(subjects)
+    return f"PUB {lines}{tail}".encode()
+
+
+def frames_of(messages: Sequence[Sent], most: int) -> tuple[bytes, dict[str, str]]:
+    """Return the frames that publish messages, and by reply subject why some are left out.
+
+    A message is left out if its headers and body have more than `most` bytes: the broker would close the connection.
+    """
+    frames: list[bytes] = []
+    unsent: dict[str, str] = {}
+    for subject, reply, block, body in messages:
+        size = len(block) + len(body)
+        if size > most:
+            unsent[reply] = too_large(size, most)
+        elif block:
+            frames += (f"HPUB {subject} {reply} {len(block)} {size}\r\n".encode(), block, body, _END)
+        else:
+            frames += (f"PUB {subject} {reply} {size}\r\n".encode(), body, _END)
+    return b"".join(frames), unsent
+
+
+def too_large(size: int, most: int) -> str:
+    """Return in words that a message of so many bytes cannot be sent."""
+    return f"{size} bytes are more than the broker takes ({most}, its max_payload)"

@@ -1,95 +1,75 @@
-"""Publishing many messages fast: one inbox for all acknowledgements, a bounded number on their way.
+"""Publishing many messages: a bounded number on their way, and again what is not acknowledged in time.
 
-Awaiting each acknowledgement costs a round trip a message; here they arrive as they come, and what is not acknowledged
-in time is sent again. With a message id that is harmless: the broker knows it. The `pyright: ignore` comments are for
-parameters that nats-py leaves without a type.
+With a message id a second copy is harmless: the broker knows it.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from contextlib import suppress
+from itertools import islice
 from time import monotonic
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import anyio
 import anyio.lowlevel
-import msgspec
-from nats.errors import Error as NatsError
-from nats.errors import MaxPayloadError
-from nats.js.errors import NotFoundError
 
-from worker.broker.connection import connected_once
-from worker.broker.streams import BrokerAwayError
+from worker.broker.api import ApiError, ask
+from worker.broker.errors import OUT_OF_REACH, BrokerAwayError, in_words
+from worker.broker.once import connected_once
+from worker.broker.window import Answer, Fate, Outgoing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
-    from nats.aio.client import Client
-    from nats.aio.msg import Msg
-
+    from worker.broker.client import Msg
     from worker.broker.connection import Connection
+    from worker.broker.window import Round, Window
     from worker.settings import Settings
 
-WINDOW: Final = 4096
-"""Messages on their way at the most."""
+__all__ = ["Outgoing", "Published", "Publisher", "Refused", "announcement_limit", "listen"]
+
+CHUNK: Final = 256
+"""Messages that are sent together."""
+ROUNDS: Final = 16
+"""Chunks on their way at most: 4,096 messages."""
 RESEND_SECONDS: Final = 5.0
 """After which a message that is not acknowledged is sent again."""
+RETRY_SECONDS: Final = 0.1
+"""Before the next try to send while the broker is away."""
 LIMIT_SECONDS: Final = 2
-"""For asking a broker what it takes, where that is a favour and not what was asked for."""
+"""For asking a broker what it takes, where the command can do without."""
 GIVE_UP_SECONDS: Final = 60.0
-"""Without any acknowledgement for so long, the broker counts as gone."""
-
-
-class Outgoing(NamedTuple):
-    """One message to publish; without an id the broker keeps every copy of it."""
-
-    subject: str
-    body: bytes
-    id: str | None = None
+"""After so long without any acknowledgement the broker counts as gone."""
 
 
 class Refused(NamedTuple):
-    """A message that the broker will not take, and what it said."""
+    """A message that the broker does not take, and what it said."""
 
     message: Outgoing
     said: str
 
 
-class _Fault(msgspec.Struct):
-    code: int = 0
-    description: str = ""
-
-
-class _Ack(msgspec.Struct):
-    stream: str = ""
-    seq: int = 0
-    duplicate: bool = False
-    error: _Fault | None = None
-
-
-_ack = msgspec.json.Decoder(_Ack)
-
-
 async def announcement_limit(settings: Settings) -> int | None:
     """Return the bytes that one announcement may have, with headers; None where no broker says so within seconds."""
     limit = None
-    with suppress(NatsError, OSError, TimeoutError):
+    with suppress(BrokerAwayError, *OUT_OF_REACH):
         async with connected_once(settings, seconds=LIMIT_SECONDS) as client:
             limit = client.max_payload
-            with suppress(NotFoundError):  # the worker makes it, without a limit
-                config = (await client.jetstream(timeout=LIMIT_SECONDS).stream_info(settings.unlock_stream)).config  # pyright: ignore[reportUnknownMemberType]
-                if config.max_msg_size is not None and config.max_msg_size >= 0:
-                    limit = min(limit, config.max_msg_size)
+            with suppress(ApiError):  # no stream yet: the worker makes it without a limit
+                info = await ask(client, f"STREAM.INFO.{settings.unlock_stream}", dict[str, Any])
+                if (most := int(info["config"].get("max_msg_size", -1))) >= 0:
+                    limit = min(limit, most)
     return limit
 
 
-async def listen(client: Client | Connection, subject: str, tell: Callable[[bytes], None]) -> None:
-    """Call `tell` with the body of every message on a subject, from now on, for as long as the connection stands."""
+async def listen(connection: Connection, subject: str, tell: Callable[[bytes], None]) -> None:
+    """Call `tell` with the body of every message on a subject, from now on."""
 
     async def on_message(msg: Msg) -> None:
         tell(msg.data)
 
-    await client.subscribe(subject, cb=on_message)  # pyright: ignore[reportUnknownMemberType]
+    await connection.subscribe(subject, cb=on_message)
 
 
 class Published(NamedTuple):
@@ -101,19 +81,14 @@ class Published(NamedTuple):
 
 
 class Publisher:
-    """Publishes over one connection, and the next; `stored` and `duplicates` count what the broker said."""
+    """Publishes through a window; `stored` and `duplicates` count what the broker said."""
 
-    def __init__(self, client: Client | Connection) -> None:
-        self._client = client
-        self._inbox = client.new_inbox()
-        self._waiting: dict[int, tuple[Outgoing, float]] = {}
-        self._heard = monotonic()
-        self._moved = anyio.Event()
+    def __init__(self, window: Window) -> None:
+        self._window = window
+        self._answered_at = monotonic()
         self.stored = 0
         self.duplicates = 0
         self.refused: list[Refused] = []
-        self._said = ""
-        """Why something could not be sent, last of all."""
 
     async def publish(self, messages: Iterable[Outgoing], on_progress: Callable[[int], None]) -> None:
         """Publish messages in order, and wait until the broker has answered for each.
@@ -121,61 +96,58 @@ class Publisher:
         Raises:
             BrokerAwayError: the broker has not answered for GIVE_UP_SECONDS.
         """
-        self._heard = monotonic()
-        subscription = await self._client.subscribe(f"{self._inbox}.*", cb=self._on_ack)  # pyright: ignore[reportUnknownMemberType]
-        try:
-            for number, message in enumerate(messages):
-                while len(self._waiting) >= WINDOW:
-                    await self._wait()
-                await self._send(number, message)
-                if number % 256 == 0:
-                    on_progress(self.stored + self.duplicates)
-                    # Sending to a socket that takes everything never yields.
-                    await anyio.lowlevel.checkpoint()
-            while self._waiting:
-                await self._wait()
+        self._answered_at = monotonic()
+        under_way: deque[tuple[Sequence[Outgoing], Round]] = deque()
+        source = iter(messages)
+        while chunk := [*islice(source, CHUNK)]:
+            under_way.append((chunk, await self._send(chunk)))
+            if len(under_way) >= ROUNDS:
+                await self._finish(*under_way.popleft())
             on_progress(self.stored + self.duplicates)
-        finally:
-            with suppress(NatsError, OSError):
-                await subscription.unsubscribe()
+            # Sending to a socket that takes everything never yields.
+            await anyio.lowlevel.checkpoint()
+        while under_way:
+            await self._finish(*under_way.popleft())
+            on_progress(self.stored + self.duplicates)
 
-    async def _send(self, number: int, message: Outgoing) -> None:
-        self._waiting[number] = (message, monotonic())
-        headers = None if message.id is None else {"Nats-Msg-Id": message.id}
-        try:
-            await self._client.publish(message.subject, message.body, reply=f"{self._inbox}.{number}", headers=headers)
-        except MaxPayloadError:
-            del self._waiting[number]
-            self.refused.append(Refused(message, f"{len(message.body)} bytes are more than the broker takes"))
-        except (NatsError, OSError) as error:
-            # Away for the moment: it is sent again, as what gets no acknowledgement.
-            self._said = f"{type(error).__name__}: {error}"
+    async def _send(self, messages: Sequence[Outgoing]) -> Round:
+        """Send messages together; while the broker is away, try again."""
+        while True:
+            try:
+                return await self._window.send([one.parts for one in messages])
+            except OUT_OF_REACH as error:
+                self._check_patience(in_words(error))
+            await anyio.sleep(RETRY_SECONDS)
 
-    async def _wait(self) -> None:
-        """Wait for acknowledgements; send again what has waited too long."""
-        moved = self._moved = anyio.Event()
-        with anyio.move_on_after(RESEND_SECONDS):
-            await moved.wait()
-        now = monotonic()
-        if now - self._heard > GIVE_UP_SECONDS:
-            raise BrokerAwayError(f"no acknowledgement for {GIVE_UP_SECONDS:.0f} s {self._said}".rstrip())
-        if now - self._heard > RESEND_SECONDS:
-            for number, (message, sent) in list(self._waiting.items()):
-                if now - sent > RESEND_SECONDS:
-                    await self._send(number, message)
+    async def _finish(self, messages: Sequence[Outgoing], this: Round) -> None:
+        """Wait for all answers to messages, and send again those that have none."""
+        while True:
+            try:
+                await this.wait(RESEND_SECONDS)
+            finally:
+                self._window.forget(this)
+            messages = [one for one, answer in zip(messages, this.answers, strict=True) if not self._count(one, answer)]
+            if not messages:
+                return
+            if not this.missing:  # no stream listens yet: the answers came at once
+                await anyio.sleep(RETRY_SECONDS)
+            self._check_patience("")
+            this = await self._send(messages)
 
-    async def _on_ack(self, msg: Msg) -> None:
-        number = int(msg.subject.rpartition(".")[2])
-        if not msg.data:  # 503: nobody listens on the subject yet; it is sent again
-            return
-        known = self._waiting.pop(number, None)
-        self._heard = monotonic()
-        if known is not None:
-            ack = _ack.decode(msg.data)
-            if ack.error is not None:
-                self.refused.append(Refused(known[0], ack.error.description))
-            elif ack.duplicate:
-                self.duplicates += 1
-            else:
+    def _count(self, message: Outgoing, answer: Answer | None) -> bool:
+        """Count what became of a message; tell whether that is final."""
+        if answer is None or answer.fate is Fate.UNHEARD:
+            return False
+        self._answered_at = monotonic()
+        match answer.fate:
+            case Fate.NEW:
                 self.stored += 1
-        self._moved.set()
+            case Fate.COPY:
+                self.duplicates += 1
+            case _:
+                self.refused.append(Refused(message, answer.description))
+        return True
+
+    def _check_patience(self, said: str) -> None:
+        if monotonic() - self._answered_at > GIVE_UP_SECONDS:
+            raise BrokerAwayError(f"no acknowledgement for {GIVE_UP_SECONDS:.0f} s {said}".rstrip())

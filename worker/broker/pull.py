@@ -1,12 +1,11 @@
-"""Pulling: what is asked of the consumer, what has arrived, and what the broker says of requests.
+"""Pulling: what is requested, what has arrived, and what the broker says about requests.
 
-Messages are pulled by requests of our own to one inbox, with two batches requested ahead: several times faster than the
-client's `fetch`, and nothing that must not be cancelled. A lone message is handed on at once; under load whatever has
-arrived meanwhile makes a batch. What is requested and what is buffered never exceeds two batches, so a slow database
-holds the broker back, not the heap.
+We send requests of our own, to one inbox, for two batches ahead: several times faster than nats-py's `fetch`, and any
+step may be cancelled. A lone message is handed on at once; under load a batch is whatever has arrived meanwhile.
+Requested and buffered are two batches at most, so a slow database holds back the broker, and the heap stays small.
 
-A message larger than the bytes that a request may bring is never served to it. It is asked for alone, and the next such
-one when it has been acknowledged: one at a time, however many there are.
+A request does not get a message that is larger than the bytes it may bring. We request such a message alone, and the
+next one when it has been acknowledged: one at a time, however many there are.
 """
 
 from __future__ import annotations
@@ -22,6 +21,7 @@ import structlog
 
 from worker.broker.consumer import Existing, Wanted, allowed
 from worker.broker.deliveries import parse_deliveries, parse_delivery
+from worker.broker.error_text import COMPLETED, TOO_LARGE
 from worker.contract.message import DESCRIPTION, STATUS, Message, parse_headers
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from worker.settings import Settings
 
     Worth = Callable[[int, int], bool]
-    """Tells whether so many messages, of so many bytes, are worth to be taken."""
+    """Tells whether so many messages, of so many bytes, are worth taking."""
 
 PULL_SECONDS: Final = 30
 """Life of one pull request."""
@@ -41,12 +41,10 @@ HEARTBEAT_SECONDS: Final = 5
 SILENCE_SECONDS: Final = 2.5 * HEARTBEAT_SECONDS
 """After which a pull request counts as lost."""
 PULL_BYTES: Final = 16 * 1024 * 1024
-"""Of one pull request, so that two of them are a bounded load however large the messages are."""
+"""One pull request may bring so many, so that two are a bounded load however large the messages are."""
 BATCH_BYTES: Final = 2 * 1024 * 1024
-"""Of the bodies that are taken at a time, but for a single message that is larger. A batch that has so many is full."""
+"""Bodies that are taken at a time have so many; a single larger message is taken too. With so many a batch is full."""
 
-_TOO_LARGE: Final = "409 Message Size Exceeds MaxBytes"
-_SERVED: Final = frozenset({_TOO_LARGE, "409 Batch Completed"})
 _AWAY: Final = "503"
 _NANOSECONDS: Final = 1_000_000_000
 
@@ -54,20 +52,20 @@ log = structlog.get_logger()
 
 
 def anything(messages: int, _size: int) -> bool:
-    """Tell that whatever has arrived is worth to be taken."""
+    """Tell that whatever has arrived is worth taking."""
     return messages > 0
 
 
 class _Alone:
-    """What is known of a message that is larger than a request may bring."""
+    """What is known about a message that is larger than a request may bring."""
 
     def __init__(self) -> None:
         self.wanted = False
-        """Whether one stands at the head of what is to come."""
+        """Whether one is next."""
         self.asked = False
         """Whether a request for it alone is on its way."""
         self.held: str | None = None
-        """The reply subject of one that was delivered and not acknowledged yet."""
+        """The reply subject of one that was delivered and is not acknowledged yet."""
 
     @property
     def may_ask(self) -> bool:
@@ -75,7 +73,7 @@ class _Alone:
 
 
 class Puller(ABC):
-    """Asks for messages and keeps them until they are taken."""
+    """Requests messages and keeps them until they are taken."""
 
     def __init__(self, settings: Settings, inbox: str) -> None:
         self._settings = settings
@@ -86,24 +84,24 @@ class Puller(ABC):
         """Of the bodies in the buffer."""
         self._arrived = anyio.Event()
         self._waiting = False
-        """Whether somebody waits for the next arrival: setting an event for each message of a full load costs."""
+        """Whether a task waits for the next arrival: under full load an event for each message costs too much."""
         self._worth: Worth = anything
         self._requested = 0
-        """Messages asked for and not delivered yet, as far as we know."""
+        """Messages requested and not delivered yet, as far as we know."""
         self._heard = monotonic()
-        """When anything came in answer to a request, or requests began anew."""
+        """When a request was last answered, or requests began again."""
         self._answered = self._heard
         """When the broker last did what was asked of it."""
         self._trouble: str | None = None
         self._unserved = ""
-        """Why requests are not served since some time; "" where they are."""
+        """Why requests have not been served for a while; "" if they are."""
         self._alone = _Alone()
         self._stopped = False
         self._limit_to(Existing())
 
     @property
     def buffered(self) -> int:
-        """Messages that have arrived and were not handed on yet."""
+        """Messages that have arrived and are not handed on yet."""
         return len(self._buffer)
 
     @property
@@ -118,19 +116,19 @@ class Puller(ABC):
 
     @abstractmethod
     async def _send(self, subject: str, body: bytes, reply: str = "") -> bool:
-        """Send without an answer; False where even that is impossible now."""
+        """Send without an answer; return False if even that is impossible now."""
 
     @abstractmethod
     async def _remake(self) -> None:
         """Make sure of streams and consumer, since requests are not served."""
 
     def _limit_to(self, existing: Existing) -> None:
-        """Ask from now on for what a consumer allows."""
+        """Request from now on what a consumer allows."""
         self._allowed: Allowed = allowed(existing, self._settings, Wanted(PULL_BYTES, PULL_SECONDS))
         expires = self._allowed.expires
         self._life = {
             "expires": int(expires * _NANOSECONDS),
-            # The broker refuses one that is more than half of a request's life.
+            # The broker refuses a heartbeat of more than half of a request's life.
             "idle_heartbeat": int(min(HEARTBEAT_SECONDS, expires * 0.4) * _NANOSECONDS),
         }
 
@@ -144,10 +142,10 @@ class Puller(ABC):
     async def next_batch(
         self, worth: Worth = anything, *, most: int | None = None, most_bytes: int = BATCH_BYTES
     ) -> list[Message] | None:
-        """Wait for messages and return what has arrived, at most one batch, or `most`; None once we are stopped.
+        """Wait for messages and return what has arrived, at most one batch or `most`; None once we are stopped.
 
-        `most_bytes` are of bodies, but for a single message that is larger. `worth` tells whether to return with so
-        many messages of so many bytes; `look_again` says that it may have changed its mind.
+        The bodies have `most_bytes` at most, except for a single message that is larger. `worth` tells whether to
+        return with so many messages of so many bytes; call `look_again` when its answer may have changed.
         """
         self._worth = worth
         while not self._stopped:
@@ -167,7 +165,7 @@ class Puller(ABC):
         return batch
 
     def look_again(self) -> None:
-        """Let `next_batch` ask again whether what has arrived is worth taking."""
+        """Let `next_batch` check again whether what has arrived is worth taking."""
         self._arrived.set()
 
     def _take(self, most: int, most_bytes: int) -> list[Message]:
@@ -183,7 +181,7 @@ class Puller(ABC):
         return batch
 
     def give_back(self, messages: Iterable[Message]) -> None:
-        """Take messages back that will not be worked on; `release` returns them to the broker."""
+        """Take back messages that are not worked on; `release` returns them to the broker."""
         self._buffer.extend(messages)
         self._bytes = sum([len(message.body) for message in self._buffer])
 
@@ -229,36 +227,36 @@ class Puller(ABC):
         else:
             self._requested = 0
         said = f"{status} {headers.get(DESCRIPTION, '')}".strip()
-        if said == _TOO_LARGE and not self._alone.asked:
-            # Served as far as its bytes allow, that is how things go; one that was served nothing shows what is next.
+        if said == TOO_LARGE and not self._alone.asked:
+            # A request that got some messages has used up its bytes. One that got none shows that a large one is next.
             if not unserved.isdigit() or int(unserved) >= self._allowed.batch:
                 self._alone.wanted = True
-        elif said != _TOO_LARGE:
+        elif said != TOO_LARGE:
             self._alone.asked = False
         self._wake()
-        if status in {"404", "408"} or said in _SERVED:
+        if status in {"404", "408"} or said in COMPLETED:
             self._served()
         else:
             self._trouble = said
-            if status != _AWAY:  # the broker is there, but nobody in it who knows of consumers
+            if status != _AWAY:  # with 503 the server is there, and its JetStream is not
                 self._answered = self._heard
 
     def _wake(self) -> None:
-        """Let a request follow at once, though nothing may have arrived that is worth taking."""
-        if self._alone.wanted:
+        """Let a request follow at once, even if nothing has arrived that is worth taking."""
+        if self._alone.wanted or not self._requested:
             self._arrived.set()
 
-    # -- what is asked for ---------------------------------------------------------------------------------------------
+    # -- what is requested ---------------------------------------------------------------------------------------------
 
     def _forget_requests(self) -> None:
-        """The broker has forgotten what was asked."""
+        """Forget what was requested, as the broker has."""
         self._requested = 0
         self._heard = monotonic()
         self._alone.wanted = self._alone.asked = False
         self._arrived.set()
 
     def _done_with(self, replies: Sequence[str]) -> None:
-        """A large message that is done with makes room for the next one."""
+        """Make room for the next large message if one is done with."""
         if self._alone.held is not None and self._alone.held in replies:
             self._alone.held = None
             self._arrived.set()
@@ -284,13 +282,13 @@ class Puller(ABC):
         body = json.dumps({**what, **self._life}).encode()
         if not await self._send(self._pull_subject, body, reply=self._inbox):
             return False
-        if not self._requested:  # until now there was nothing to be heard
+        if not self._requested:  # until now there was nothing to answer
             self._heard = monotonic()
         self._requested += what["batch"]
         return True
 
     async def _revive(self) -> None:
-        """Look after the consumer where requests are refused, or nothing at all is heard any more."""
+        """Look after the consumer if requests are refused, or nothing at all arrives any more."""
         silent = self._requested > 0 and monotonic() - self._heard > SILENCE_SECONDS
         if not self.connected or (self._trouble is None and not silent):
             return

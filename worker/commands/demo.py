@@ -178,7 +178,7 @@ async def _run(settings: Settings, show: _Show, stop: anyio.Event, steady: list[
 
     async def produce() -> None:
         async with open_broker(settings) as broker:
-            publisher = Publisher(broker.client)
+            publisher = Publisher(broker.client.window)
             await _publish_steadily(publisher, show, stop, _messages(settings, steady))
             await _caught_up(show, stop)
             show.steady = list(show.stats.latencies)

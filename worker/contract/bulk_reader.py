@@ -1,12 +1,11 @@
-"""The quick way of the contract: many events at once, all of them plain. Pure, and total: no bytes raise anything.
+"""Reads many plain events at once. Pure, and total: no bytes raise anything.
 
-Nothing is refused here: where one of them asks for a closer look (worker/contract/strict_reader.py), none is read.
+It refuses nothing: if one message needs a closer look, it reads none, and worker/contract/strict_reader.py reads all.
 Events that come in a message each are read as one array, with a number between any two.
 """
 
 from __future__ import annotations
 
-import secrets
 from itertools import chain, repeat
 from operator import sub
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar, cast
@@ -38,11 +37,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_MARK: Final = secrets.randbits(62)
-"""Stands between events that came in a message each. Nobody knows it beforehand: whatever the bodies hold, none passes
-for two, and none swallows its neighbour."""
-_BETWEEN: Final = b",%d," % _MARK
-
 _decode: Final = msgspec.json.Decoder(list[Wire]).decode
 _decode_marked: Final = msgspec.json.Decoder(list[Wire | int]).decode
 
@@ -53,21 +47,27 @@ class Plain(NamedTuple):
     events: list[Event]
     rows: list[str]
     sizes: list[int] | None = None
-    """Events of each message, where those are arrays; None where each is one event."""
+    """Number of events of each message, if messages are arrays; None if each is one event."""
 
 
 class PlainReader:
-    """The contract under one rule set; see `Contract` for what it is made of."""
+    """The contract under one rule set; see `Contract` for its arguments.
 
-    def __init__(self, readers: Mapping[str, Reader], *, prefix: str, skew: int) -> None:
+    `mark` stands between events that came in a message each, so no producer may know it: then no body can pass for two,
+    and none can swallow its neighbour. Without one, such messages are read one by one.
+    """
+
+    def __init__(self, readers: Mapping[str, Reader], *, prefix: str, skew: int, mark: int | None) -> None:
         self._readers = readers
         self._quick = {name: reader.quick for name, reader in readers.items()}
         self._types = {name: name for name in readers}
         self._prefix = prefix
         self._skew = skew
+        self._mark = mark
+        self._between = b",%d," % (mark or 0)
 
     def read(self, subjects: Sequence[str], bodies: Sequence[bytes], *, now: int, seqs: Iterable[int]) -> Plain | None:
-        """Return the events of messages, all of which are arrays or none is; None where one needs a closer look.
+        """Return the events of messages, either all of them arrays or none; None if one needs a closer look.
 
         `now` is in microseconds, `seqs` are the places of the messages in the stream.
         """
@@ -79,15 +79,17 @@ class PlainReader:
 
     def _objects(self, subjects: Sequence[str], bodies: Sequence[bytes], now: int, seqs: Iterable[int]) -> Plain | None:
         """Read messages of one event each as one array, which costs half as much."""
-        joined = b"[" + _BETWEEN.join(bodies) + b"]"
+        if self._mark is None and len(bodies) > 1:
+            return None
+        joined = b"[" + self._between.join(bodies) + b"]"
         found = _decoded(_decode_marked, joined)
-        if found is None or len(found) != 2 * len(bodies) - 1 or found[1::2] != [_MARK] * (len(bodies) - 1):
+        if found is None or len(found) != 2 * len(bodies) - 1 or found[1::2] != [self._mark] * (len(bodies) - 1):
             return None
         wires = cast("list[Wire]", found[::2])
         return None if int in map(type, wires) else self._read(wires, (joined,), subjects, map(str, seqs), now)
 
     def _arrays(self, subjects: Iterable[str], bodies: Sequence[bytes], now: int, seqs: Iterable[int]) -> Plain | None:
-        """Read arrays side by side: what is done for each message is done once."""
+        """Read arrays side by side, so that steps of a message are done once for all."""
         found = [_decoded(_decode, body) for body in bodies]
         arrays = [array for array in found if array is not None]
         if len(arrays) < len(bodies):
@@ -121,7 +123,7 @@ class PlainReader:
         return Plain(events, rows) if _are_short(wires, rows, texts) else None
 
     def _in_time(self, written: Sequence[str], instants: Sequence[int], now: int) -> bool:
-        """Tell whether instants are of the past, give or take the clocks' difference, and of any decent length."""
+        """Tell whether no instant is later than the clock and the skew allow, and none is written at great length."""
         if not instants:
             return True
         return max(instants) <= now + self._skew and max(map(len, written)) <= MAX_INSTANT_CHARACTERS
@@ -149,7 +151,7 @@ class PlainReader:
         return True
 
     def _fields_of(self, types: Sequence[str], payloads: Sequence[str | None]) -> list[dict[str, Value]] | None:
-        """Return the fields of each; None where one breaks the contract of its type."""
+        """Return the fields of each payload; None if one breaks the contract of its type."""
         quick = self._quick
         try:
             # At most types nothing is left to do once a payload is decoded: a call less for each event.
@@ -184,12 +186,12 @@ def _nothing(payload: str) -> dict[str, Value]:
 
 
 def each_of(values: Iterable[T], sizes: Iterable[int]) -> Iterator[T]:
-    """Yield each value so many times."""
+    """Yield each value as many times as its size says."""
     return chain.from_iterable(map(repeat, values, sizes))
 
 
 def _decoded(decode: Callable[[bytes], list[T]], body: bytes) -> list[T] | None:
-    """Return an array's elements; None where text or form need a closer look."""
+    """Return an array's elements; None if text or form need a closer look."""
     if (b"\\" in body and b"\\u0000" in body) or no_utf8(body) is not None:
         return None
     try:

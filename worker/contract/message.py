@@ -16,8 +16,8 @@ SHORT: Final = 9
 class Message(msgspec.Struct, frozen=True, gc=False):
     """One delivery of one message.
 
-    `reply` is where the broker waits for its acknowledgement, and tells what it knows of the delivery; `block` is the
-    block of headers as received. Both are read when somebody asks, which is seldom.
+    The broker waits for the acknowledgement on the subject `reply`, which also describes the delivery; `block` is the
+    block of headers as received. Both are parsed only when asked for, which is seldom.
     """
 
     subject: str
@@ -34,13 +34,13 @@ class Message(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def deliveries(self) -> int:
-        """How often it was delivered by now, from 1."""
+        """Number of deliveries so far, from 1."""
         tokens = _tokens(self.reply)
         return int(tokens[0]) if tokens else 1
 
     @property
     def sent_at(self) -> int:
-        """When the broker stored it, microseconds since the epoch; 0 where nobody knows."""
+        """When the broker stored it, microseconds since the epoch; 0 if unknown."""
         tokens = _tokens(self.reply)
         return int(tokens[3]) // 1000 if tokens else 0
 

@@ -1,8 +1,7 @@
-"""Which users a dead letter names, and which event types: read from whatever bytes came. Pure, and total.
+"""The users and event types that a dead letter names, read from any bytes. Pure, and total.
 
-A dead letter is what could not be read as an event, so this reader asks for less than the contract. It takes the JSON
-that there is; what is none is searched for the names of the fields. It sees no text in what is compressed, encrypted or
-otherwise no text.
+A dead letter could not be read as an event, so this reader asks for less than the contract. It reads what is JSON and
+searches everything else for the names of the fields. It finds nothing in compressed or encrypted bytes.
 """
 
 from __future__ import annotations
@@ -22,11 +21,11 @@ TENANT: Final = "tenant_id"
 USER: Final = "user_id"
 TYPE: Final = "event_type"
 UNKNOWN: Final = ""
-"""The tenant of a user who is named without one."""
+"""The tenant of a user that is named without one."""
 
 PAYLOAD: Final = "payload"
 _WRAPPED: Final = 3
-"""How often JSON may be a text within JSON."""
+"""How many levels deep JSON may be a text within JSON."""
 _HASH: Final = re.compile(r"~[0-9a-f]{32}")
 # A field as any notation may write it: "user_id": "x", \"user_id\": \"x\", 'user_id': 'x', user_id=x, <user_id>x.
 _FIELD: Final = re.compile(
@@ -37,23 +36,23 @@ _FIELD: Final = re.compile(
 
 
 class Named(NamedTuple):
-    """A user whom bytes name, by the tokens of NATS subjects; an unknown tenant is ""."""
+    """A user that bytes name, as tokens of NATS subjects; an unknown tenant is ""."""
 
     tenant: str
     user: str
 
 
 class Said(NamedTuple):
-    """What a body says: users as (tenant, user), a tenant that is not said is ""; and event types."""
+    """What a body names: users as (tenant, user), with "" for a tenant that it does not name, and event types."""
 
     users: frozenset[tuple[str, str]]
     types: frozenset[str]
 
 
 def users_named(prefix: str, subject: str, body: bytes) -> frozenset[Named]:
-    """Return every user whom a message names: by its body, and by the subject that it came on.
+    """Return every user that a message names: in its body, and in the subject that it came on.
 
-    A body that says no tenant is of the tenant of its subject. `prefix` is that of the input.
+    A body that names no tenant belongs to the tenant of its subject. `prefix` is that of the input.
     """
     tenant, user = _addressee(prefix, subject)
     found = {Named(name_token(of) if of else tenant, name_token(name)) for of, name in read(body).users}
@@ -70,7 +69,7 @@ def name_token(name: str) -> str:
 
 
 def read(body: bytes) -> Said:
-    """Return what a body says."""
+    """Return the users and event types that a body names."""
     users: set[tuple[str, str]] = set()
     types: set[str] = set()
     for text in _texts(body):
@@ -81,7 +80,7 @@ def read(body: bytes) -> Said:
 
 
 def _addressee(prefix: str, subject: str) -> tuple[str, str]:
-    """Return the tokens of tenant and user of a subject; "" for what it does not say."""
+    """Return the tokens of tenant and user of a subject; "" for one that it does not name."""
     if not subject.startswith(prefix + "."):
         return UNKNOWN, ""
     tokens = subject[len(prefix) + 1 :].split(".")

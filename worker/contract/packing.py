@@ -1,4 +1,4 @@
-"""Columns of a statement, each packed into one text, or all rows into one. Pure.
+"""Columns of a statement, each packed into one text, or all rows packed into one. Pure.
 
 A driver encodes an array value by value; joining them is one call, and the server splits as fast as it reads an array.
 The SQL side of columns is `string_to_array($n, <separator>, <null>)`, of which the last value is to be left out, and
@@ -59,7 +59,7 @@ def unused(texts: Iterable[str]) -> tuple[str, str]:
 
 
 def _characters() -> Iterator[str]:
-    """Yield every character that a text of the database may hold, those first that are seldom met."""
+    """Yield every character that a text of the database may hold, rare ones first."""
     for first, end in ((0x10_0000, 0x11_0000), (0xE000, 0xF900), (1, 0xD800), (0xF900, 0x10_0000)):
         yield from map(chr, range(first, end))
 
@@ -70,7 +70,7 @@ def pack_ints(column: Iterable[int]) -> str:
 
 
 class Rows(NamedTuple):
-    """Rows of so many fields each as one text. Neither mark occurs in any value."""
+    """Rows with the same number of fields, as one text. Neither mark occurs in any value."""
 
     text: str
     field: str

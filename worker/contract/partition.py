@@ -31,7 +31,7 @@ def partition_of(tenant: str, scope: str, subject: str, partitions: int = PARTIT
     """Return the partition (from 0) of a subject; stable over processes, releases and machines.
 
     A user's is what the broker's `{{partition(64,<tenant>,<user>)}}` makes of the tokens of an event's subject, so that
-    a broker can hand each worker partitions that nobody else writes.
+    a broker can hand each worker partitions that no other worker writes.
     """
     if scope == "user":
         return _fnv1a(token(tenant) + token(subject)) % partitions

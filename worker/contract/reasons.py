@@ -1,7 +1,7 @@
 """Why something is a dead letter: the closed set of reasons.
 
-A message has one of three outcomes. It is acknowledged once its batch is committed; it is ended with a reason where it
-held nothing but dead letters; and where the batch could not be committed, nobody is told anything and it comes again.
+A message has one of three outcomes. It is acknowledged once its batch is committed. It is terminated with a reason if
+it held nothing but dead letters. If its batch could not be committed, the broker hears nothing and delivers it again.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ class Reason(StrEnum):
     """Why something became a dead letter. The values are stored and counted; they never change their meaning."""
 
     MALFORMED_JSON = "malformed_json"
-    """No JSON text in UTF-8."""
+    """Not JSON text in UTF-8."""
     OVERSIZE = "oversize"
     """Longer than MAX_MESSAGE_BYTES."""
     TOO_DEEP = "too_deep"
@@ -21,7 +21,7 @@ class Reason(StrEnum):
     INVALID_TEXT = "invalid_text"
     """JSON, but with text that no database takes: U+0000, or half of a surrogate pair."""
     INVALID_EVENT = "invalid_event"
-    """No event of the contract; the detail names the field."""
+    """Not an event by the contract; the detail names the field."""
     CONTRACT = "contract"
     """The payload breaks the declared contract of its type; the detail names the field."""
     TENANT_MISMATCH = "tenant_mismatch"
@@ -33,6 +33,6 @@ class Reason(StrEnum):
     ID_CONFLICT = "id_conflict"
     """The ledger knows the id with another body."""
     REFUSED = "refused"
-    """The database refuses it; the detail says what it said."""
+    """The database refuses it; the detail quotes its message."""
     DEFECT = "defect"
-    """The engine itself fails on it; the detail says where. A bug to report, and nobody else is held up."""
+    """The engine itself fails on it; the detail says where. A bug to report; other events go on."""

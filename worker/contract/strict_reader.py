@@ -53,7 +53,7 @@ _elements = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 class Accepted(msgspec.Struct, frozen=True, gc=False):
-    """An event that keeps the contract."""
+    """An event that keeps the contract, and its row."""
 
     event: Event
     row: str
@@ -69,7 +69,7 @@ class Rejected(msgspec.Struct, frozen=True, gc=False):
 
 
 def _oversize(body: bytes) -> Rejected:
-    """Return what is kept of a message that is too large: its beginning, for nobody is to fill the database."""
+    """Return what is kept of a message that is too large: its beginning, so that no producer fills the database."""
     detail = (
         f"{len(body)} bytes, of which at most {MAX_MESSAGE_BYTES} are read; the first {MAX_MESSAGE_BYTES} are kept,"
         f" SHA-256 of all {sha256(body).hexdigest()}"
@@ -81,15 +81,15 @@ class Contract:
     """The contract under one rule set.
 
     `prefix` is the subject prefix whose next token is the tenant, `skew` how far ahead of the clock an event may be, in
-    microseconds.
+    microseconds, `mark` a secret number of up to 62 bits, for the bulk reader.
     """
 
-    def __init__(self, schemas: Mapping[str, EventSchema], *, prefix: str, skew: int) -> None:
+    def __init__(self, schemas: Mapping[str, EventSchema], *, prefix: str, skew: int, mark: int | None = None) -> None:
         self._readers = {name: Reader(schema) for name, schema in schemas.items()}
         self._prefix = prefix
         self._skew = skew
-        self.plain = PlainReader(self._readers, prefix=prefix, skew=skew)
-        """For many events at once."""
+        self.plain = PlainReader(self._readers, prefix=prefix, skew=skew, mark=mark)
+        """Reads many events at once."""
 
     def read(self, subject: str, body: bytes, *, now: int, seq: int = 0) -> list[Accepted | Rejected]:
         """Return what a message holds, in its order; `now` in microseconds, `seq` its place in the stream."""
@@ -113,7 +113,7 @@ class Contract:
         return [self._read_one(bound, element, now, place) for element in elements]
 
     def read_trusted(self, body: bytes, *, now: int) -> list[Accepted | Rejected]:
-        """Return what `read` does of a message that may say anything of anybody, such as a line of a recording."""
+        """Return what `read` does, for a message that may hold events of any user, such as a recorded line."""
         return self.read(raw_subject(self._prefix), body, now=now)
 
     def fields(self, event_type: str, payload: str | None) -> dict[str, Any]:

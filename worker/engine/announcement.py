@@ -1,7 +1,7 @@
 """What is announced of unlocks: the messages on the stream, and the JSON Schema of all of them. Pure.
 
-Each message says all that there is to say after it: a consumer that keeps the one of the highest revision of each
-unlock is right, whatever it has missed.
+Each message holds the whole state of its unlock: a consumer that keeps the message of the highest revision of each
+unlock is right, no matter which ones it has missed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from dsl.syntax import Achievement, Tier
 
 PLAIN: Final = "und"
-"""Language of a title that has none, as BCP 47 has it: undetermined."""
+"""The language of a title without one: undetermined, by BCP 47."""
 _NULL: Final = Raw(b"null")
 
 Instant = Annotated[str, Meta(extra_json_schema={"format": "date-time"}, description="RFC 3339, in UTC.")]
@@ -48,7 +48,7 @@ class Words(NamedTuple):
 
 
 UNKNOWN: Final = Words()
-"""Of what no rule in force has."""
+"""The words of a version that no rule in force has."""
 
 
 def words_of(version: Achievement, tier: Tier | None, *, final: bool) -> Words:
@@ -225,7 +225,7 @@ class Correction(NamedTuple):
 
 
 def announcement(one: Claimed, name: str, words: Words = UNKNOWN) -> bytes:
-    """Return what is announced of an unlock that is granted; `name` is its id as text."""
+    """Return the message that announces a granted unlock, as JSON; `name` is its id as text."""
     by_hand = one.origin == Origin.BY_HAND
     return _encode(
         Granted(
@@ -255,13 +255,13 @@ def announcement(one: Claimed, name: str, words: Words = UNKNOWN) -> bytes:
 
 
 def correction(one: Correction, words: Words = UNKNOWN) -> bytes:
-    """Return what is announced of a change."""
+    """Return the message that announces a change, as JSON."""
     named = _named(one, one.revision)
     decided_at = format_instant(one.decided_at)
     if one.kind == "erased":
         return _encode(Erased(*named, "erased", decided_at, one.actor))
     reward = Raw(one.reward.encode())
-    told = (
+    fields = (
         *named,
         one.status,
         one.version,
@@ -281,12 +281,12 @@ def correction(one: Correction, words: Words = UNKNOWN) -> bytes:
         one.reason,
     )
     if one.kind == "revoked":
-        return _encode(Revoked(*told, reward))
-    return _encode(_CORRECTIONS[one.kind](*told))
+        return _encode(Revoked(*fields, reward))
+    return _encode(_CORRECTIONS[one.kind](*fields))
 
 
 def withheld(one: Correction) -> bytes:
-    """Return what stands in the place of the grant where an unlock is not announced as granted any more."""
+    """Return the message that replaces the grant of an unlock that is no longer announced as granted, as JSON."""
     return _encode(Withheld(*_named(one, 1)))
 
 

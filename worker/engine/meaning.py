@@ -1,7 +1,7 @@
-"""What a deployed version means: its own text, and the declarations that decide what it makes of events. Pure.
+"""The meaning of a deployed version: its own text, and the declarations that decide how it reads events. Pure.
 
-The two are kept apart. The text of a version never changes. Declarations belong to all versions at once, so a change of
-one may be accepted by an operator, who is shown what it touches.
+The two are kept apart. The text of a version never changes. Declarations belong to all versions at once, so an operator
+may accept a change of one, and is shown the versions that it affects.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from dsl.syntax import Achievement
 
 SCHEME: Final = 1
-"""Version of all that is hashed and recorded here; raise it whenever the same files would give something else. What is
-recorded under another one is worked out again, from the files that were in force then."""
+"""Version of all that is hashed and recorded here; raise it whenever the same files would give another result. What is
+recorded under another scheme is computed again, from the files that were in force then."""
 
 _ABSENT: Final = "not declared"
 _NONE: Final = "none"
@@ -32,19 +32,19 @@ _PLACES: Final = frozenset({"span", "source"})
 
 
 class Meaning(NamedTuple):
-    """What one version means."""
+    """The meaning of one version."""
 
     own: bytes
     """SHA-256 of its own text in canonical form, without its words."""
     starts_at: int | None
     """Instant (microseconds) from which it is in effect."""
     declared: Mapping[str, str] | None
-    """What is declared of all that it reads: place (`event a.done: n`) to what stands there (`int >= 0`); None where
-    that is not known any more."""
+    """The declarations of all that it reads: place (`event a.done: n`) to declaration (`int >= 0`); None if they are no
+    longer known."""
 
 
 class Changed(NamedTuple):
-    """A version that means something else than when it was deployed."""
+    """A version whose meaning differs from when it was deployed."""
 
     achievement: str
     version: int
@@ -69,12 +69,12 @@ _decoder: Final = msgspec.json.Decoder(Recorded)
 
 
 def recorded(meaning: Meaning) -> str:
-    """Return what is recorded of the declarations, as JSON text."""
+    """Return the declarations as they are recorded, as JSON text."""
     return _encoder.encode(Recorded(SCHEME, dict(meaning.declared or {}))).decode()
 
 
 def recalled(own: bytes, starts_at: int | None, declarations: str | None) -> Meaning | None:
-    """Return what was recorded; None where that was before there were declarations, or under another scheme."""
+    """Return the recorded meaning; None if it was recorded without declarations, or under another scheme."""
     if declarations is None:
         return None
     known = _decoder.decode(declarations)
@@ -82,7 +82,7 @@ def recalled(own: bytes, starts_at: int | None, declarations: str | None) -> Mea
 
 
 def meanings_of(rules: Rules) -> dict[tuple[str, int], Meaning]:
-    """Return what every version of a rule set means."""
+    """Return the meaning of every version of a rule set, by achievement and version."""
     found: dict[tuple[str, int], Meaning] = {}
     for name in in_order(rules.achievements):
         for version in rules.achievements[name]:
@@ -93,7 +93,7 @@ def meanings_of(rules: Rules) -> dict[tuple[str, int], Meaning]:
 
 
 def change_of(achievement: str, version: int, before: Meaning, now: Meaning) -> Changed | None:
-    """Return how a version differs from what it meant; None where it means the same."""
+    """Return how the meaning of a version has changed; None if it has not."""
     if (before.own, before.starts_at) != (now.own, now.starts_at):
         return Changed(achievement, version, ("its own text has changed",), own=True)
     if before.declared is None or now.declared is None or before.declared == now.declared:

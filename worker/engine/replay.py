@@ -1,6 +1,6 @@
-"""Replay in this process: recorded events through the contract and the fold, no server needed.
+"""Replays recorded events in this process, through the contract and the fold. Pure: no server is needed.
 
-The result is that of a worker after the same stream, with its books: what was a duplicate, late, suppressed or dead.
+The result is that of a worker after the same stream, with its counts of duplicate, late, suppressed and dead events.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Counts(msgspec.Struct):
-    """The books of a replay. `events` are distinct and accepted; `late` ones came after a later one of their user."""
+    """The counts of a replay. `events` are distinct and accepted; `late` ones came after a later one of their user."""
 
     events: int = 0
     duplicates: int = 0
@@ -44,7 +44,7 @@ class Result(msgspec.Struct, frozen=True):
 
 
 class Taken(NamedTuple):
-    """An event, and where it stands: in a message, at one place of that."""
+    """An event, with the message that it came in and its index there."""
 
     event: Event
     body: bytes
@@ -57,7 +57,7 @@ class Taken(NamedTuple):
 
 
 class Intake:
-    """Takes messages in the order of arrival: contract, deduplication, and the books."""
+    """Takes messages in the order of arrival: reads them by the contract, drops duplicates, and counts."""
 
     def __init__(self, contract: Contract, program: Program) -> None:
         self.contract = contract

@@ -8,9 +8,9 @@ import msgspec
 
 from dsl.analyze import verdicts
 from dsl.diagnostics import Diagnostic, Severity, render
+from dsl.ruleset import RuleSet, build
 from worker.contract.strict_reader import Contract
 from worker.engine.announcement import UNKNOWN, Words, words_of
-from worker.rulefiles import RuleSet, build
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -61,16 +61,26 @@ class Deployed:
     """One epoch of rules. Epoch 0 has none: events are recorded and nothing is judged.
 
     `since` tells the epoch from which each scope's plan has been in force, `skew` is in microseconds.
+    `mark` is what `Contract` takes.
     """
 
-    def __init__(self, epoch: int, ruleset: RuleSet, *, since: Mapping[str, int], prefix: str, skew: int) -> None:
+    def __init__(
+        self,
+        epoch: int,
+        ruleset: RuleSet,
+        *,
+        since: Mapping[str, int],
+        prefix: str,
+        skew: int,
+        mark: int | None = None,
+    ) -> None:
         if ruleset.program is None:
             raise ValueError("rules with errors cannot be deployed")
         rules = ruleset.rules
         self.epoch = epoch
         self.rules = rules
         self.program = ruleset.program
-        self.contract = Contract(rules.events, prefix=prefix, skew=skew)
+        self.contract = Contract(rules.events, prefix=prefix, skew=skew, mark=mark)
         self.stamps = {
             scope: f"{plan.fingerprint}@{since.get(scope, epoch)}" for scope, plan in self.program.scopes.items()
         }

@@ -1,8 +1,8 @@
-"""Where a subject stands with every achievement: what the unlocks say, and how far the events have come. Pure.
+"""The standing of a subject with every achievement: its unlocks, and its progress. Pure.
 
-Whether something is earned is for the unlocks to say: operators have a word in it, and what settles is not granted yet.
-The state says how far the current occurrence is. This is the one place that puts both together, so whatever shows a
-subject's standing agrees with the list of unlocks.
+The unlocks say what is earned, because operators may decide it and a settling unlock is not granted yet. The state says
+how far the current occurrence is. Only this module combines the two, so that all that shows a subject's standing agrees
+with the list of unlocks.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ class Status(StrEnum):
     """Where a subject stands with one achievement and tier; of one that repeats, with its current occurrence."""
 
     LOCKED = "locked"
-    """Nothing is done towards it."""
+    """No progress yet."""
     IN_PROGRESS = "in_progress"
     SETTLING = "settling"
-    """Earned, and granted when it has settled."""
+    """Earned; it is granted when it has settled."""
     EARNED = "earned"
     """Granted and supported, by events or by an operator."""
     CONTESTED = "contested"
     """Granted, and no longer supported: the progress says how far the events support it now."""
     REVOKED = "revoked"
-    """Taken back by an operator; no event moves it."""
+    """Taken back by an operator; no event changes that."""
 
 
 _OF_ROW: Final = {
@@ -51,11 +51,11 @@ _OF_ROW: Final = {
     Stands.REVOKED: Status.REVOKED,
 }
 _FOREMOST: Final = (Status.EARNED, Status.SETTLING, Status.CONTESTED, Status.REVOKED)
-"""Which unlock counts of what is earned once by now, and was repeated under an earlier version."""
+"""The order in which unlocks count, for an achievement that is earned once now and repeated in an earlier version."""
 FULL: Final = frozenset({Status.EARNED, Status.SETTLING})
-"""Exactly these have come to 100 %."""
+"""Exactly these show 100 %."""
 ALMOST: Final = 99
-"""Percent of what is not earned, at most."""
+"""The highest percentage of an achievement that is not earned."""
 
 
 class Reached(NamedTuple):
@@ -76,35 +76,35 @@ class Reached(NamedTuple):
 
 
 class Item(NamedTuple):
-    """One achievement and tier."""
+    """The standing with one achievement and tier."""
 
     achievement: str
     tier: str | None
     version: int
-    """The one in effect; where there is none, the latest that an unlock has."""
+    """The version in effect; if none is, the latest version of its unlocks."""
     status: Status
     reached: Reached
     occurrence: str | None
-    """The current one of what repeats."""
+    """The current occurrence, if the achievement repeats."""
     unlock: Stored | None
-    """The one that the status speaks of."""
+    """The unlock that the status describes."""
     last: Stored | None
-    """The last occurrence that is earned."""
+    """The unlock of the last earned occurrence."""
     times: int
-    """How many occurrences are earned."""
+    """The number of earned occurrences."""
 
 
 class Whole(NamedTuple):
-    """All that a subject has, or may get: by the rules in force, in their order, and what earlier rules have left."""
+    """The standing with all achievements of the rules in force, in their order, and the unlocks of earlier rules."""
 
     items: list[Item]
     kept: list[Stored]
 
 
 def standing_of(rules: Deployed, subject: Subject, state: State | None, rows: Iterable[Stored], now: int) -> Whole:
-    """Return where a subject stands at `now` (microseconds).
+    """Return the standing of a subject at `now` (microseconds).
 
-    `state` is None where nothing is known of the subject; `rows` are all its unlocks, as of the same moment.
+    `state` is None if the subject has none; `rows` are all its unlocks, as of the same moment.
     """
     known = State() if state is None else state
     unlocks: defaultdict[tuple[str, str], list[Stored]] = defaultdict(list)
@@ -167,7 +167,7 @@ def _reached(status: Status, measure: Measure) -> Reached:
 
 
 def _place(judge: Judge | None, row: Stored) -> int:
-    """Return a number by which occurrences come in order, -1 for those of a version that repeated otherwise."""
+    """Return the place of an occurrence in their order; -1 if the version of the unlock repeated in another way."""
     unit = None if judge is None else judge.built.unit
     if unit is not None:
         index = index_of(unit, row.occurrence)

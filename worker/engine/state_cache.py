@@ -1,13 +1,49 @@
-"""Where subjects stand, kept in memory for as long as nobody else can have moved them.
+"""The states of subjects that a worker has in memory, and when it may rely on them. Pure.
 
-Every transaction that writes a subject raises the generation of its partition and leaves its owner's name there. What
-this worker remembers of a partition is valid exactly while generation and owner are those that it wrote itself, and
-while no attempt of its own is under way that has the partition: that one may have changed what is remembered, and
-nobody knows yet how it ends.
+A worker caches the states that it has read or folded. The database is the truth: each transaction that writes a subject
+raises the generation of the subject's partition by one and puts its owner's name there. So while the database shows the
+generation that this worker left, the subjects of that partition are as this worker left them.
+
+**States.** The cache keeps a record of each partition:
+
+    UNKNOWN    We left no generation, and no attempt of ours has the partition. No state is valid.
+    OURS(g)    We left generation `g`. States are those of generation `g`: valid if the database still shows `g`.
+    HELD(h)    Attempt `h` has locked or reserved the partition and has not ended. Its states may have been changed in
+               place and may never be committed, so only `h` may read them.
+
+**Transitions.** `h` and `k` are attempts, `g` and `n` generations. "New era" makes all states of the partition void:
+
+    state      call                              next       era
+    UNKNOWN    locked(h, n, any owner)           HELD(h)    new
+    OURS(g)    locked(h, g, our name)            HELD(h)    same
+    OURS(g)    locked(h, n, owner), n or owner   HELD(h)    new     another owner, or a commit of ours whose outcome
+               differs                                              we never learned
+    OURS(g)    reserve(h, ...)                   HELD(h)    same    `h` expects generation `g`; the database decides
+    HELD(h)    locked(k, n, any owner)           HELD(k)    new     `h` has lost its lock, or let go of it, and the
+                                                                    worker does not know yet
+    HELD(h)    committed(h)                      OURS(n+1)  same    `n` is the generation that `h` found
+    HELD(h)    failed(h)                         UNKNOWN    same    refused, rolled back, or of unknown outcome: its
+                                                                    states stay void, for UNKNOWN ends in a new era
+    any        committed(k), failed(k), `k` is   as it was  same    `k` was overtaken and has no say any more
+               not the holder
+
+**Reads.** `expected_state` and `expected_generation` answer in OURS alone. Their answers may be out of date; an
+attempt that uses them writes with a statement that does nothing unless the database shows that generation and our name.
+`locked_state` answers the holder in HELD: it has the lock, so its answers are the truth.
+
+**Writes.** `add_locked` adds a state that the holder has read under its lock. `add_unlocked` adds one that was read
+without a lock, if the partition is in OURS(g) still, where `g` is the generation before the read. If another owner has
+written in between, the database is past `g` and refuses the guarded write; if an attempt of ours has, `g` is gone.
+
+**What changes together.** `left` and `hold` of a record change in one step and are never both set. Only `locked` begins
+an era. No method awaits, so the writers of a worker can share one cache without a lock.
+
+tests/worker/engine/test_state_cache_machine.py runs this table against a model of the database.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
@@ -23,23 +59,23 @@ BEGINNING: Final = Position(-62_135_683_200_000_000, "")
 
 
 class SubjectState(msgspec.Struct):
-    """One subject before a batch. The state is changed in place, so a failed batch makes it void."""
+    """One subject before a batch. The attempt changes it in place, so it is void when the attempt fails."""
 
     partition: int
-    since: int = -1
-    """The life of the partition's memory in which it was read."""
+    era: int = -1
+    """The era of its partition in the cache in which it was read; it is void in any other."""
     stamp: str = ""
-    """The plan that folded the state, and since when that was in force."""
+    """The plan that folded the state, and the epoch from which that plan is in force."""
     state: State | None = None
     folded: int = 0
-    """Events folded since the latest checkpoint."""
+    """Number of events folded since the latest checkpoint."""
     known: bool = False
     """Whether the ledger may hold earlier events of the subject."""
     latest: tuple[int, str] | None = None
-    """For users: instant and id of the latest event in the ledger, of whatever type."""
+    """For users: instant (microseconds) and id of the latest event in the ledger, of any type."""
     erased: bool = False
     unsaved: int | None = None
-    """For users: events folded since the state was written; None where it never was."""
+    """For users: number of events folded since the state was written; None if it never was."""
 
 
 class Checkpoint(NamedTuple):
@@ -55,7 +91,7 @@ class Checkpoint(NamedTuple):
 
 
 class Refolded(msgspec.Struct):
-    """A subject that is folded anew: all that it has earned behind `since`, and its state."""
+    """A subject that was folded again from the ledger: its state, and all that it earned after `since`."""
 
     state: State
     since: Position
@@ -64,103 +100,122 @@ class Refolded(msgspec.Struct):
 
 
 class Hold:
-    """The partitions that one attempt has locked, from when it knows of its locks to the end of its transaction."""
+    """The partitions of one attempt: those that it has locked, and those that it expects to find as we left them."""
 
     def __init__(self) -> None:
         self.generations: dict[int, int] = {}
-        """Partition to the generation that was found there."""
-        self.lives: dict[int, int] = {}
-        """Partition to the life of its memory."""
+        """Partition to the generation that was found there, or is expected."""
+        self.eras: dict[int, int] = {}
+        """Partition to its era in the cache."""
+
+
+class _Partition(msgspec.Struct):
+    """UNKNOWN if `left` and `hold` are None, OURS if `left` is set, HELD if `hold` is."""
+
+    era: int = 0
+    left: int | None = None
+    """The generation that our latest commit left."""
+    hold: Hold | None = None
+
+    def take(self, hold: Hold, partition: int, generation: int) -> None:
+        self.left, self.hold = None, hold
+        hold.generations[partition] = generation
+        hold.eras[partition] = self.era
 
 
 class StateCache:
-    """What one worker remembers; at most `limit` subjects, those touched last. Its writers share it."""
+    """The states of at most `limit` subjects, those used last. All writers of a worker share it.
+
+    `owner` is the worker's name at the fence.
+    """
 
     def __init__(self, owner: str, limit: int) -> None:
         self.owner = owner
         self._limit = limit
-        self._standings: dict[Subject, SubjectState] = {}
-        self._written: dict[int, int] = {}
-        self._lives: dict[int, int] = {}
-        self._holds: dict[int, Hold] = {}
-        """The hold that was admitted last, where that has not ended yet."""
+        self._states: dict[Subject, SubjectState] = {}
+        """The subject used least recently comes first."""
+        self._partitions: defaultdict[int, _Partition] = defaultdict(_Partition)
 
     def __len__(self) -> int:
-        return len(self._standings)
+        return len(self._states)
 
-    def admit(self, hold: Hold, partition: int, generation: int, owner: str) -> None:
-        """Compare a locked partition with what was left there; forget its subjects where somebody else was.
+    # -- without a lock ------------------------------------------------------------------------------------------------
 
-        An attempt whose lock has been lost, or let go of a moment ago, may not know it yet: then what it leaves here is
-        not looked at.
+    def expected_generation(self, partition: int) -> int | None:
+        """Return the generation that we left a partition with; None if we did not, or an attempt of ours has it."""
+        return self._partitions[partition].left
+
+    def expected_state(self, subject: Subject) -> SubjectState | None:
+        """Return the state that a subject has if its partition has the expected generation; None if unknown."""
+        state = self._states.get(subject)
+        if state is None:
+            return None
+        partition = self._partitions[state.partition]
+        return state if state.era == partition.era and partition.left is not None else None
+
+    def add_unlocked(self, subject: Subject, state: SubjectState, generation: int) -> None:
+        """Add a state that was read without a lock, after the partition's expected generation was `generation`."""
+        partition = self._partitions[state.partition]
+        if partition.left == generation:
+            state.era = partition.era
+            self._add(subject, state)
+
+    def reserve(self, hold: Hold, subject: Subject, state: SubjectState) -> None:
+        """Give an attempt the partition of a subject, whose `expected_state` is `state`, at the expected generation.
+
+        Raises:
+            ValueError: the partition is not expected at any generation.
         """
-        known = owner == self.owner and self._written.pop(partition, None) == generation
-        if not known or partition in self._holds:
-            self._lives[partition] = self._lives.get(partition, 0) + 1
-        self._holds[partition] = hold
-        hold.generations[partition] = generation
-        hold.lives[partition] = self._lives.setdefault(partition, 0)
+        if state.partition not in hold.generations:
+            partition = self._partitions[state.partition]
+            if partition.left is None:
+                raise ValueError("only a partition with an expected generation can be reserved")
+            partition.take(hold, state.partition, partition.left)
+        self._states[subject] = self._states.pop(subject)  # to the end: used last
 
-    def expect(self, subject: Subject) -> SubjectState | None:
-        """Return where a subject should stand, if nobody has written its partition since we did."""
-        standing = self._standings.get(subject)
-        if standing is None:
+    # -- under a lock --------------------------------------------------------------------------------------------------
+
+    def locked(self, hold: Hold, partition: int, generation: int, owner: str) -> None:
+        """Note that an attempt has locked a partition, and which generation and owner it found there."""
+        known = self._partitions[partition]
+        if known.left != generation or owner != self.owner:
+            known.era += 1
+        known.take(hold, partition, generation)
+
+    def locked_state(self, hold: Hold, subject: Subject) -> SubjectState | None:
+        """Return the state of a subject of a partition that `hold` has locked; None if unknown."""
+        state = self._states.pop(subject, None)
+        if state is None or state.era != hold.eras[state.partition]:
             return None
-        partition = standing.partition
-        current = standing.since == self._lives[partition] and partition in self._written
-        return standing if current else None
+        self._states[subject] = state  # at the end: used last
+        return state
 
-    def current(self, partition: int) -> int | None:
-        """Return the generation that we have left a partition with; None where nobody can tell at the moment."""
-        return self._written.get(partition)
+    def add_locked(self, hold: Hold, subject: Subject, state: SubjectState) -> None:
+        """Add a state that was read under the lock of `hold`."""
+        state.era = hold.eras[state.partition]
+        if state.era == self._partitions[state.partition].era:
+            self._add(subject, state)
 
-    def introduce(self, subject: Subject, standing: SubjectState, generation: int) -> None:
-        """Expect a subject where it was found without a lock, while we had left its partition with a generation."""
-        partition = standing.partition
-        if self._written.get(partition) == generation:
-            standing.since = self._lives[partition]
-            self._remember(subject, standing)
+    def _add(self, subject: Subject, state: SubjectState) -> None:
+        self._states[subject] = state
+        if len(self._states) > self._limit:
+            del self._states[next(iter(self._states))]
 
-    def presume(self, hold: Hold, subject: Subject, standing: SubjectState) -> None:
-        """Hold the partition of an expected subject: whether it is as we left it, the database will say."""
-        partition = standing.partition
-        if partition not in hold.generations:
-            self.admit(hold, partition, self._written[partition], self.owner)
-        self._standings[subject] = self._standings.pop(subject)  # behind all others: touched last
-
-    def recall(self, hold: Hold, subject: Subject) -> SubjectState | None:
-        """Return where a subject of an admitted partition stands, if that is known."""
-        standing = self._standings.pop(subject, None)
-        if standing is None or standing.since != hold.lives[standing.partition]:
-            return None
-        self._standings[subject] = standing  # behind all others: touched last
-        return standing
-
-    def keep(self, hold: Hold, subject: Subject, standing: SubjectState) -> None:
-        """Remember what was read under the lock, and let go of whoever was touched least recently."""
-        standing.since = hold.lives[standing.partition]
-        if standing.since != self._lives[standing.partition]:
-            return
-        self._remember(subject, standing)
-
-    def _remember(self, subject: Subject, standing: SubjectState) -> None:
-        self._standings[subject] = standing
-        if len(self._standings) > self._limit:
-            del self._standings[next(iter(self._standings))]
+    # -- the end of an attempt -----------------------------------------------------------------------------------------
 
     def committed(self, hold: Hold) -> None:
-        """A batch is committed: from the generations that it found, each partition has moved by one."""
-        for partition in self._ended(hold):
-            self._written[partition] = hold.generations[partition] + 1
+        """Note that an attempt is committed: it has raised each of its generations by one."""
+        for number, partition in self._release(hold):
+            partition.left = hold.generations[number] + 1
 
     def failed(self, hold: Hold) -> None:
-        """A batch failed, or may have: nothing that is remembered of its partitions is certain any more."""
-        for partition in self._ended(hold):
-            self._lives[partition] += 1
+        """Note that an attempt has failed, or that its outcome is unknown."""
+        self._release(hold)
 
-    def _ended(self, hold: Hold) -> list[int]:
-        """Let go of partitions; return those that no other attempt has taken since."""
-        mine = [partition for partition in hold.generations if self._holds.get(partition) is hold]
-        for partition in mine:
-            del self._holds[partition]
-        return mine
+    def _release(self, hold: Hold) -> list[tuple[int, _Partition]]:
+        """End a hold; return the partitions (number, record) that no later attempt has taken from it."""
+        own = [(number, self._partitions[number]) for number in hold.generations]
+        own = [(number, partition) for number, partition in own if partition.hold is hold]
+        for _, partition in own:
+            partition.hold = None
+        return own

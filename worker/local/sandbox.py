@@ -75,7 +75,7 @@ async def publish(settings: Settings, messages: Iterable[Outgoing], on_progress:
         BrokerAwayError, BrokerMismatchError: see `Publisher.publish` and `open_broker`.
     """
     async with open_broker(settings, patience=PATIENCE_SECONDS) as broker:
-        publisher = Publisher(broker.client)
+        publisher = Publisher(broker.client.window)
         await publisher.publish(messages, on_progress)
     return Published(publisher.stored, publisher.duplicates, tuple(publisher.refused))
 

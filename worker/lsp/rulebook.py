@@ -23,6 +23,7 @@ from dsl.lookup.index import Index
 from dsl.lookup.pieces import read
 from dsl.source import Source, Span
 from dsl.syntax import File
+from worker.rulefiles import without_collector
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -146,7 +147,8 @@ class Rulebook:
         """Return the rule set as it is now."""
         if self._edition is None:
             texts = self._on_disk | self._open
-            self._pages = {uri: self._page(uri, texts[uri]) for uri in sorted(texts)}
+            with without_collector():
+                self._pages = {uri: self._page(uri, texts[uri]) for uri in sorted(texts)}
             self._edition = self._latest = Edition(self._pages.values(), self._latest)
         return self._edition
 

@@ -107,8 +107,8 @@ def unknown_users(batch: Batch, memory: StateCache) -> dict[Subject, int]:
     """Return whom of a batch we do not know, in partitions that we have left with a generation: with that."""
     strangers: dict[Subject, int] = {}
     for user in {group.concern.user for group in batch.groups}:
-        if memory.expect(user) is None:
-            generation = memory.current(partition_of(*user))
+        if memory.expected_state(user) is None:
+            generation = memory.expected_generation(partition_of(*user))
             if generation is not None:
                 strangers[user] = generation
     return strangers
@@ -117,7 +117,7 @@ def unknown_users(batch: Batch, memory: StateCache) -> dict[Subject, int]:
 async def meet(session: Session, rules: Deployed, strangers: Mapping[Subject, int], memory: StateCache) -> None:
     """Look where users stand, without a lock: the generations say, now and at the commit, whether that still holds."""
     for user, standing in (await standings_of(session, rules, sorted(strangers))).items():
-        memory.introduce(user, standing, strangers[user])
+        memory.add_unlocked(user, standing, strangers[user])
 
 
 def divide(batch: Batch, memory: StateCache, *, trusting: bool) -> tuple[FastPath | None, Batch]:
@@ -145,7 +145,7 @@ def divide(batch: Batch, memory: StateCache, *, trusting: bool) -> tuple[FastPat
     attempt.events = list(chain.from_iterable([group.events for group in groups]))
     attempt.late = sum([told[user].behind for user in known])
     for user, standing in known.items():
-        memory.presume(attempt.hold, user, standing)
+        memory.reserve(attempt.hold, user, standing)
     return express, msgspec.structs.replace(batch, groups=rest)
 
 
@@ -155,7 +155,7 @@ def _known(
     """Return the standings of those of whom everything is known, as far as that can be told without judging."""
     known: dict[Subject, SubjectState] = {}
     for user, tale in told.items():
-        standing = memory.expect(user)
+        standing = memory.expected_state(user)
         if standing is None or standing.erased:
             continue
         latest = standing.latest or (BEGINNING.at, BEGINNING.id)

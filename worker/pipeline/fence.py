@@ -43,7 +43,7 @@ async def take_partitions(session: Session, attempt: Attempt, memory: StateCache
     if any(row.rules_epoch != attempt.batch.rules.epoch for row in held):
         raise RulesMovedError
     for row in held:
-        memory.admit(attempt.hold, row.partition_id, row.generation, row.owner)
+        memory.locked(attempt.hold, row.partition_id, row.generation, row.owner)
 
 
 async def _look_at_the_rules(session: Session, attempt: Attempt) -> None:

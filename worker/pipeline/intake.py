@@ -1,8 +1,8 @@
-"""From the broker to the writers: messages are read as they arrive, and make a batch when somebody is free for it.
+"""From the broker to the writers: messages are read as they arrive, and make a batch when the writers are free.
 
-While a batch is under way, whatever arrives joins the next one, and is read already: closing that one late means that
-more of it is announced soon, and reading early means that the writers wait for nobody. Under full load batches are as
-large as they may be, and one is ready when the writers are.
+While a batch is under way, whatever arrives joins the next one, and is read at once. Closing the next one late makes it
+larger; reading it early means that the writers do not wait for it. Under full load batches are as large as they may be,
+and one is ready when the writers are.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ if TYPE_CHECKING:
 
 SLICE: Final = 32
 SLICE_BYTES: Final = 8 * 1024
-"""Messages, or bytes of them, that are read at a time while a batch is under way: to wake up for each small one would
-cost more than to read it."""
+"""Messages, or their bytes, that are read at a time while a batch is under way: waking up for each small one costs more
+than reading it."""
 TURN: Final = 1024
 TURN_BYTES: Final = 256 * 1024
-"""Messages, and bytes of them, that are read at most before the writers have a turn, who may have their answers
+"""Messages, and their bytes, that are read at most before the writers have a turn: the database may have answered
 meanwhile."""
 
 
 class Held:
-    """Messages that were taken from the broker and not given a verdict yet."""
+    """Messages that were taken from the broker and are not committed yet."""
 
     def __init__(self) -> None:
         self.messages: list[Message] = []
@@ -51,7 +51,7 @@ class Held:
 
 
 class Whole:
-    """A batch on its way through the writers: acknowledged once every piece of it is committed."""
+    """A batch on its way through the writers: it is acknowledged when every piece is committed."""
 
     def __init__(self, held: Held, batch: Batch, pieces: int) -> None:
         self.held = held
@@ -62,7 +62,7 @@ class Whole:
 
 
 class Piece(NamedTuple):
-    """What one writer has to do of a batch."""
+    """One writer's part of a batch."""
 
     whole: Whole
     batch: Batch
@@ -78,7 +78,7 @@ class _Open(NamedTuple):
 class Intake:
     """Takes messages from the broker, and keeps them until they are committed or given back.
 
-    `begin` gives a batch in the making under the rules in force, `now` the wall clock in microseconds.
+    `begin` opens a batch under the rules in force; `now` is the wall clock in microseconds.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class Intake:
         self._held: set[Held] = set()
         self._open: _Open | None = None
         self._under_way = 0
-        """Batches that writers have, or wait for."""
+        """Batches that are with the writers, or wait for them."""
 
     @property
     def busy(self) -> bool:
@@ -99,7 +99,7 @@ class Intake:
         return bool(self._under_way or self._open is not None or self._broker.buffered)
 
     async def run(self, ways: Sequence[MemoryObjectSendStream[Piece]]) -> None:
-        """Hand batches on to the writers, in pieces of one each, until pulling is stopped."""
+        """Hand batches to the writers, one piece each, until pulling is stopped."""
         while (messages := await self._next()) is not None:
             if messages:
                 await self._take_in(messages)
@@ -112,18 +112,18 @@ class Intake:
             self._give_back(self._open.held)
 
     def _is_to_go(self) -> bool:
-        """Tell whether to close the batch: it is full, or the writers are free and nothing else has arrived."""
+        """Tell whether to close the batch: it is full, or the writers are free and nothing more has arrived."""
         return not self._room() or not (self._under_way or self._broker.buffered)
 
     def _room(self) -> int:
-        """Return how many messages the batch in the making has room for."""
+        """Return how many more messages the open batch has room for."""
         if self._open is None:
             return self._settings.batch_size
         held = self._open.held
         return self._settings.batch_size - len(held.messages) if held.bytes < BATCH_BYTES else 0
 
     async def _next(self) -> list[Message] | None:
-        # What one is closed with fills it, and no more: two in one keep all writers busy at once, and then none.
+        # The last messages fill the batch exactly: one of double size keeps all writers busy at once, and then none.
         most, most_bytes = self._room(), BATCH_BYTES - (0 if self._open is None else self._open.held.bytes)
         if self._under_way:
             most, most_bytes = min(most, TURN), min(most_bytes, TURN_BYTES)
@@ -152,7 +152,7 @@ class Intake:
 
     async def _hand_on(self, opened: _Open, ways: Sequence[MemoryObjectSendStream[Piece]]) -> None:
         batch = opened.decoding.done(now=self._now())
-        # A transaction has its price, whatever its size: small batches are one.
+        # Each transaction has a fixed price: a small batch is one piece.
         pieces = batch.split(min(len(ways), max(1, batch.size // self._settings.writer_events)))
         whole = Whole(opened.held, batch, len(pieces))
         self._under_way += 1
@@ -160,7 +160,7 @@ class Intake:
             await ways[writer].send(Piece(whole, piece))
 
     def ended(self, whole: Whole) -> None:
-        """Let go of a batch that has left the writers: it is acknowledged, or else its messages are given back."""
+        """Forget a batch that has left the writers: it is acknowledged, or its messages are given back."""
         self._under_way -= 1
         if whole.stopped:
             self._give_back(whole.held)
@@ -173,9 +173,9 @@ class Intake:
         self._broker.give_back(held.messages)
 
     async def keep_held(self) -> None:
-        """Tell the broker of what takes long, before it loses patience: a slow database makes nothing come twice."""
+        """Tell the broker what is still worked on, before it delivers that again."""
         while True:
-            # The consumer's own, which need not be that of the settings.
+            # The consumer's own wait, which may differ from that of the settings.
             patience = self._broker.ack_wait / 3
             await anyio.sleep(patience)
             slow = [held for held in self._held if monotonic() - held.since >= patience]

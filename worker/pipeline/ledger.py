@@ -58,7 +58,7 @@ async def load_standings(session: Session, attempt: Attempt, memory: StateCache)
     """Find out where every user and subject of the batch stands, before anything of the batch is written."""
     missing: list[Subject] = []
     for subject in attempt.subjects:
-        standing = memory.recall(attempt.hold, subject)
+        standing = memory.locked_state(attempt.hold, subject)
         if standing is None:
             missing.append(subject)
         else:
@@ -70,7 +70,7 @@ async def load_standings(session: Session, attempt: Attempt, memory: StateCache)
     if others:
         await _load_others(session, attempt, others)
     for subject in missing:
-        memory.keep(attempt.hold, subject, attempt.standings[subject])
+        memory.add_locked(attempt.hold, subject, attempt.standings[subject])
 
 
 async def standings_of(session: Session, rules: Deployed, users: Sequence[Subject]) -> dict[Subject, SubjectState]:

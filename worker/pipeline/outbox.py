@@ -1,14 +1,39 @@
-"""The relay of the outbox: what is granted and not announced yet goes to JetStream, once for ever.
+"""The relay of the outbox: what is granted goes to JetStream, once for ever.
 
-What a batch of our own has just granted is known, and announced at once: published, and marked together with what else
-is published within a tenth of a second, or until there is nothing to do. All else is claimed from the outbox, published
-and marked in one transaction: what has settled, what another worker left behind when it died, what failed a moment ago.
-Nothing is published that is not committed as granted before: what has settled is granted in a transaction of its own.
-From there on late evidence contests it, and does not delete what was announced.
-What the broker refuses waits by itself, and is tried again now and then; nothing else waits for it.
-Each unlock goes out on a subject of its own. If we die between publishing and marking, or two relays meet, it is
-published again, and the broker refuses the second copy: by its message id within the duplicate window, and without
-limit by the rule that its subject must be empty.
+The outbox is the rows of `unlock` with `granted_at` and without `published_at`. A batch of this worker hands its grants
+over as well, so that they are announced before anything reads the table. Seen from this worker, a granted unlock is in
+one of these states; `published_at` is null in all but the last.
+
+    state     known in         the broker      the broker     the broker   marking         we die, or
+                               keeps it        refuses it     is away                      forget it
+    --------  ---------------  --------------  -------------  -----------  --------------  -----------
+    fresh     `_fresh`         unmarked        alone          left         -               left
+    unmarked  `_unmarked`      -               -              -            marked, or      left
+                                                                           left: row held
+    left      the row alone    marked, in the  alone          left         -               left
+                               claim's commit
+    alone     `_gate.refusals` marked, in the  alone, tried   alone        -               left
+                               claim's commit  later
+    marked    `published_at`   -               -              -            -               marked
+
+A revoked or erased unlock leaves the outbox in any state; corrections.py then announces what became of it.
+
+What changes together:
+
+- What leaves `_fresh` or `_unmarked` without a mark sets `_missed`, so that the rows are looked at.
+- `_fresh` takes grants of certain commits only. After a commit of unknown outcome the rows tell (`_missed`).
+- An unlock that settles is granted, and that is committed, before it is announced: from then on late evidence contests
+  it, and does not delete it. So each announcement has a row that says when it was granted.
+- A claim, its announcement and its mark are one transaction: no other relay has the row meanwhile.
+- `claim_unlocks` leaves out refused unlocks that rest, `outbox_is_empty` all refused ones: a drain waits for none.
+- An unlock that is refused no more lets its corrections go: `forget` and `_correct_by` stand together.
+
+Why none is lost: a row stays in the outbox until it is marked, and it is marked after the broker's answer. Every
+worker looks at the outbox within `LONGEST_NAP`.
+
+Why there is no copy: each unlock has a subject of its own, and the broker keeps a message there only if the subject is
+empty (announce.py). So a second announcement is refused: after a worker died before the mark, or where two relays met.
+The answer counts as kept, and the unlock is marked.
 """
 
 from __future__ import annotations
@@ -21,11 +46,11 @@ import anyio
 import structlog
 
 from worker.broker.announce import Announcement
-from worker.broker.streams import BrokerAwayError
+from worker.broker.errors import BrokerAwayError
 from worker.engine.announcement import Claimed, announcement, unlock_subject
 from worker.engine.reconcile import Kind
-from worker.engine.refusals import FullError, Refusals
 from worker.pipeline.corrections import Corrector, Wording
+from worker.pipeline.refused import Gate
 from worker.retry import delays
 from worker.settings import Clock
 from worker.store import UnavailableError
@@ -41,22 +66,27 @@ if TYPE_CHECKING:
     from worker.settings import Settings
     from worker.store import Session, Store
 
+    _Kept = tuple[Sequence[Claimed], Mapping[str, bool]]
+    """Unlocks that the broker has now, and by id whether each was new to it."""
+
 AT_ONCE: Final = 500
 """Unlocks of one claim."""
 MOST_FRESH: Final = 10 * AT_ONCE
-"""Unlocks of our own that wait to be announced; beyond that the outbox remembers them, and not the heap."""
+"""Unlocks of our own that wait to be announced; beyond that the outbox keeps them, and not the heap."""
 MARK_SECONDS: Final = 0.1
 """Between two marks, while there is always more to announce: a batch should not need a second transaction."""
 LONGEST_NAP: Final = 10.0
-"""Seconds after which the outbox is looked at though nobody called: another worker may have died with its unlocks."""
+"""Seconds between two looks at the outbox without a call: another worker may have died with its unlocks."""
 SHORTEST_NAP: Final = 0.05
 CORRECT_SECONDS: Final = 0.5
 """Between two looks at what is to be corrected, while batches are under way: corrections are not urgent."""
 LONGEST_LOOK: Final = 1.0
-"""Seconds between two looks at what is due while somebody else holds it."""
+"""Seconds between two looks at what is due while another relay or batch holds it."""
 
 CORRECTING: Final = frozenset({Kind.AMENDED, Kind.RESTORED, Kind.CONTESTED})
 """Decisions of a batch after which there may be something to correct."""
+
+_NONE: Final[_Kept] = ((), {})
 
 log = structlog.get_logger()
 
@@ -66,9 +96,9 @@ def _always() -> bool:
 
 
 class Notifier:
-    """Relays the outbox when it is woken, and by itself when something settles.
+    """Relays the outbox when it is called, and by itself when something settles.
 
-    `now` is in microseconds; `busy` tells whether batches are under way, whose unlocks may be marked with others.
+    `now` is in microseconds; `busy` tells whether batches are under way: their unlocks may be marked together.
     """
 
     def __init__(
@@ -94,44 +124,46 @@ class Notifier:
         self._unmarked: list[UUID] = []
         """Announced by this worker, and not marked yet."""
         self._mark_at = 0.0
-        """When they are due to be, of `monotonic`."""
+        """When they are to be marked, of `monotonic`."""
         self._look_at = inf
-        """When the outbox is looked at by ourselves, of `monotonic`, however often we are called until then."""
+        """When the outbox is looked at in any case, of `monotonic`, however often we are called until then."""
         self._missed = True
-        """Whether the outbox may hold something to announce beside these."""
+        """Whether rows of the outbox may wait that are in neither list."""
         self._held = False
-        """Whether something is due that somebody else held when we looked: nobody tells when they let go of it."""
+        """Whether something is due that another held when we looked; no call comes when it is let go."""
         self._looks = _looks()
-        self._refused = Refusals()
+        self._gate = Gate[Claimed](broker, stats, "an unlock cannot be announced and waits by itself", "tier")
+        self._refused = self._gate.refusals
         self._wording = Wording(store, settings)
         self._corrector = Corrector(store, broker, settings, stats, self._wording, grants=self._refused)
         self._corrected = -inf
-        """When they were looked for last."""
+        """When corrections were looked for last, of `monotonic`."""
         self._correct_at = 0.0
-        """When corrections are looked for, of `monotonic`; infinity where none are known of."""
+        """When they are looked for next; infinity if none is known."""
         self._settles_at: int | None = None
-        """When the next unlock settles, as far as is known; None where none does."""
+        """When the next unlock settles, as far as is known; None if none does."""
         self._outdated = True
+        """Whether that has to be asked again."""
 
     @property
     def refused(self) -> int:
-        """How many unlocks there are of which the broker refuses something, as far as this worker knows."""
+        """How many unlocks have something that the broker refuses, as far as this worker knows."""
         return len({*self._refused.all(), *self._corrector.refused.all()})
 
     def wake(self) -> None:
-        """Tell that there may be something to announce in the outbox."""
+        """Look at the outbox: there may be something to announce."""
         self._missed = True
         self._correct_by(monotonic())
         self._called.set()
 
     def rest(self) -> None:
-        """Tell that we are not busy any more: what was announced is marked now."""
+        """Mark what was announced: the worker is not busy any more."""
         self._called.set()
 
     def committed(self, done: Committed) -> None:
-        """Tell what a batch has decided: what it granted is announced, and what it moved may be."""
+        """Take what a batch has decided: its grants are announced, and what it moved may be."""
         fresh = [_granted(decision, done) for decision in done.decisions if decision.kind == Kind.GRANTED]
-        # What was moved may settle at another time, or be due already.
+        # What was moved may settle at another time, or be due by now.
         if len(fresh) < len(done.decisions) or not done.certain:
             self._outdated = True
             if not done.certain or any(decision.kind in CORRECTING for decision in done.decisions):
@@ -144,12 +176,12 @@ class Notifier:
         self._called.set()
 
     def stop(self) -> None:
-        """End `run` once the outbox is empty, or cannot be emptied at the moment."""
+        """End `run` when the outbox is empty, or cannot be emptied at the moment."""
         self._stopping = self._missed = True
         self._called.set()
 
     async def run(self) -> None:
-        """Relay until stopped; trouble with a server is waited out."""
+        """Relay until stopped, and wait while a server is away."""
         while True:
             called = self._called = anyio.Event()
             stopping = self._stopping
@@ -178,7 +210,7 @@ class Notifier:
                 await called.wait()
 
     async def is_empty(self) -> bool:
-        """Tell whether nothing waits to be announced at this moment, but for what the broker refuses.
+        """Tell whether nothing waits to be announced at this moment, except what the broker refuses.
 
         Raises:
             UnavailableError: the database is away.
@@ -191,10 +223,10 @@ class Notifier:
             return await self._nothing_waits(session, await self._clock(session))
 
     async def relay(self) -> int:
-        """Announce everything that is granted or changed and not announced; return how many unlocks were announced.
+        """Announce all that is granted or changed and not announced; return how many unlocks were announced.
 
         Raises:
-            UnavailableError, BrokerAwayError: what was announced until then may not be marked, and is tried again.
+            UnavailableError, BrokerAwayError: some may be announced and not marked; try again.
         """
         made = await self._relay_grants()
         await self._relay_corrections()
@@ -217,7 +249,7 @@ class Notifier:
         return made
 
     async def _announce_fresh(self) -> None:
-        """Announce what our own batches have granted; what goes wrong is left to the relay of the outbox."""
+        """Announce what our own batches have granted; what fails is left in the outbox."""
         while self._fresh:
             some, self._fresh = self._fresh[:AT_ONCE], self._fresh[AT_ONCE:]
             try:
@@ -232,7 +264,7 @@ class Notifier:
                 await self._mark()
 
     async def _mark(self) -> None:
-        """Mark what was announced; what cannot be marked now is left to the relay of the outbox."""
+        """Mark what was announced; what cannot be marked now is left in the outbox."""
         some, self._unmarked = self._unmarked, []
         self._mark_at = monotonic() + MARK_SECONDS
         try:
@@ -242,11 +274,11 @@ class Notifier:
             log.debug("left in the outbox", said=str(error))
             self._missed = True
             return
-        # Somebody holds the others at the moment, or has announced them before us.
+        # Another holds the rest at the moment, or has announced it before us.
         self._missed = self._missed or marked < len(some)
 
     async def _grant_settled(self) -> tuple[int, int]:
-        """Grant some of what has settled, and commit that; return by which clock, and how many."""
+        """Grant some of what has settled, and commit that; return the clock in microseconds, and how many."""
         async with self._store.alone() as session:
             clock = await self._clock(session)
             settled = await session.run("grant_settled", clock=clock, now=self._now(), limit=AT_ONCE)
@@ -261,11 +293,11 @@ class Notifier:
         async with self._store.transaction() as session:
             refused = self._refused.resting(began)
             claimed = await session.rows(Claimed, "claim_unlocks", refused=refused, limit=AT_ONCE)
-            if len(claimed) < AT_ONCE:  # whatever else was due has been announced by another, revoked or erased
+            if len(claimed) < AT_ONCE:  # whatever else was due is announced by another, revoked or erased
                 self._refused.forget(due.difference([one.unlock_id for one in claimed]))
             if claimed:
                 await self._wording.look(session)
-            some, news = await self._announce_claimed(claimed) if claimed else (claimed, {})
+            some, news = await self._announce_claimed(claimed) if claimed else _NONE
             if some:
                 ids = sorted(one.unlock_id for one in some)
                 await session.run("mark_published", unlock_ids=ids, now=self._now())
@@ -276,58 +308,23 @@ class Notifier:
     async def _nothing_waits(self, session: Session, clock: int) -> bool:
         return bool(await session.value(bool, "outbox_is_empty", clock=clock, refused=self._refused.all()))
 
-    async def _announce_claimed(self, claimed: Sequence[Claimed]) -> tuple[Sequence[Claimed], dict[str, bool]]:
-        """Do the same as `_announce`; a round that fails as a whole, time after time, is put off as well."""
-        try:
-            told = await self._announce(claimed)
-        except BrokerAwayError as error:
-            if not (self._broker.connected and self._refused.round_failed(one.unlock_id for one in claimed)):
-                raise
-            self._put_off(claimed, dict.fromkeys((str(one.unlock_id) for one in claimed), str(error)))
-            return [], {}
-        self._refused.round_came_through()
-        return told
+    async def _announce_claimed(self, claimed: Sequence[Claimed]) -> _Kept:
+        """Do the same as `_announce`; a round that fails as a whole, time after time, is put off too."""
+        return await self._announce(claimed, patiently=True)
 
-    async def _announce(self, unlocks: Sequence[Claimed]) -> tuple[Sequence[Claimed], dict[str, bool]]:
-        """Announce unlocks; return those that the broker keeps now, and by id whether it was news.
+    async def _announce(self, unlocks: Sequence[Claimed], *, patiently: bool = False) -> _Kept:
+        """Announce unlocks; return those that the broker has now, and by id whether it was new.
 
         Raises:
             BrokerAwayError: some may have arrived; try all of them again.
         """
-        told = await self._broker.announce([self._announcement(one) for one in unlocks])
-        if told.refused:
-            self._put_off([one for one in unlocks if str(one.unlock_id) in told.refused], told.refused)
-            unlocks = [one for one in unlocks if str(one.unlock_id) not in told.refused]
-        if self._refused:
+        unlocks, new = await self._gate.announce(unlocks, self._announcement, patiently=patiently)
+        if self._refused and unlocks:
             self._refused.forget([one.unlock_id for one in unlocks])
-            self._correct_by(monotonic())  # what has become of them since has waited for this
-        return unlocks, told.news
+            self._correct_by(monotonic())  # their corrections have waited for this
+        return unlocks, new
 
-    def _put_off(self, unlocks: Sequence[Claimed], said: Mapping[str, str]) -> None:
-        """Let unlocks wait by themselves, and name them.
-
-        Raises:
-            BrokerAwayError: so many are refused that it is the broker's fault.
-        """
-        for one in unlocks:
-            name = str(one.unlock_id)
-            try:
-                seconds = self._refused.put_off(one.unlock_id, monotonic())
-            except FullError:
-                raise BrokerAwayError(f"it refuses everything: {said[name]}") from None
-            self._stats.refused += 1
-            log.warning(
-                "an unlock cannot be announced and waits by itself",
-                unlock=name,
-                tenant=one.tenant_id,
-                subject=one.subject,
-                achievement=one.achievement,
-                tier=one.tier or None,
-                said=said[name],
-                retry_in=round(seconds, 1),
-            )
-
-    def _count(self, unlocks: Sequence[Claimed], news: dict[str, bool]) -> None:
+    def _count(self, unlocks: Sequence[Claimed], news: Mapping[str, bool]) -> None:
         now = self._now()
         for one in unlocks:
             self._stats.count_announced(one.unlock_id, new=news[str(one.unlock_id)], now=now)
@@ -344,17 +341,17 @@ class Notifier:
         return await session.value(int, "latest_instant") or 0
 
     def _correct_by(self, at: float) -> None:
-        """Look for corrections at an instant of `monotonic`, or before."""
+        """Look for corrections at an instant of `monotonic`, or earlier."""
         self._correct_at = min(self._correct_at, at)
 
     def _is_time_to_correct(self) -> bool:
-        """Tell whether to look for corrections: seldom while batches are under way, each look is a transaction."""
-        # What is due within the half second need not wait for it where nothing else is under way.
+        """Tell whether to look for corrections: seldom while batches are under way, as each look is a transaction."""
+        # What is due within the half second need not wait for it if nothing else is under way.
         early = 0.0 if self._busy() else CORRECT_SECONDS
         return monotonic() + early >= self._next_correction()
 
     def _next_correction(self) -> float:
-        """Return when to look for corrections, of `monotonic`; infinity where none are known of."""
+        """Return when to look for corrections, of `monotonic`; infinity if none is known."""
         return max(self._correct_at, self._corrected + CORRECT_SECONDS) if self._busy() else self._correct_at
 
     async def _relay_patiently(self, *, grants: bool, corrections: bool) -> None:
@@ -400,7 +397,7 @@ def _looks() -> Iterator[float]:
 
 
 def _granted(decision: Decision, done: Committed) -> Claimed:
-    """Return what has just been granted as the outbox holds it."""
+    """Return a fresh grant as the row that the outbox has of it."""
     grant = decision.grant
     return Claimed(
         decision.unlock_id,

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from secrets import randbits
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 from anyio import to_thread
 
 from worker.engine.rule_set import Deployed, RuleFile, read_rules
+from worker.rulefiles import without_collector
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-    from worker.rulefiles import RuleSet
+    from dsl.ruleset import RuleSet
     from worker.settings import Settings
     from worker.store import Session, Store
 
@@ -42,14 +44,33 @@ async def load_deployed(store: Store, settings: Settings) -> Deployed:
         row = await session.row(RuleSetRow, "rules_in_force")
         since = await since_of(session)
     files = () if row is None else row.files()
-    # Thousands of rules take seconds to read, and the broker wants its pings answered.
-    ruleset = await to_thread.run_sync(read_rules, files)
-    return prepare(0 if row is None else row.epoch, ruleset, since, settings)
+    return prepare(0 if row is None else row.epoch, await read_aside(files), since, settings)
+
+
+async def read_aside(files: Sequence[RuleFile]) -> RuleSet:
+    """Read rules in a thread: thousands of rules take seconds, and the broker waits for answers to its pings.
+
+    Raises:
+        RulesRefusedError: see `read_rules`.
+    """
+    return await to_thread.run_sync(_read, files)
+
+
+def _read(files: Sequence[RuleFile]) -> RuleSet:
+    with without_collector():
+        return read_rules(files)
 
 
 def prepare(epoch: int, ruleset: RuleSet, since: Mapping[str, int], settings: Settings) -> Deployed:
     """Return rules as they are used; `since` has the epoch in which each scope's plan came into force."""
-    return Deployed(epoch, ruleset, since=since, prefix=settings.input_prefix, skew=settings.skew * 1_000_000)
+    return Deployed(
+        epoch,
+        ruleset,
+        since=since,
+        prefix=settings.input_prefix,
+        skew=settings.skew * 1_000_000,
+        mark=randbits(62),
+    )
 
 
 class Aggregate(NamedTuple):

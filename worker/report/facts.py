@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from dsl.analyze import Reason
     from dsl.remembers import Remembered, User
+    from dsl.ruleset import RuleSet
     from dsl.source import Source
-    from worker.rulefiles import RuleSet
 
 
 class Contested(msgspec.Struct, frozen=True):

@@ -1,99 +1,56 @@
-from __future__ import annotations
+"""What a round of answers says about announcements."""
 
-from typing import TYPE_CHECKING
+from __future__ import annotations
 
 import pytest
 
-from worker.broker import announce
-from worker.broker.announce import SILENCE, Announcement, Announcer, Asked, Told, Unanswered
+from worker.broker.announce import SILENCE, Announced, Announcement, judge
+from worker.broker.errors import BrokerAwayError
+from worker.broker.window import read_answer
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-pytestmark = pytest.mark.anyio
-
-ONE, TWO = Announcement("s.1", b"1", "one"), Announcement("s.2", b"2", "two")
-KNOWN = b'{"error": {"code": 400, "err_code": 10071, "description": "wrong last sequence: 1"}}'
-KEPT = b'{"stream": "S", "seq": 1}'
-TOO_LARGE = b'{"error": {"code": 400, "err_code": 10054, "description": "message size exceeds maximum allowed"}}'
-FULL = b'{"error": {"code": 503, "err_code": 10077, "description": "maximum bytes exceeded"}}'
-HOMELESS = b""
+ONE, TWO, THREE = (Announcement(f"s.{name}", b"1", name) for name in ("one", "two", "three"))
+TAKEN = read_answer(b'{"error": {"code": 400, "err_code": 10071, "description": "wrong last sequence: 1"}}')
+NEW = read_answer(b'{"stream": "S", "seq": 1}')
+COPY = read_answer(b'{"stream": "S", "seq": 1, "duplicate": true}')
+TOO_LARGE = read_answer(b'{"error": {"code": 400, "err_code": 10054, "description": "message size exceeds maximum"}}')
+FULL = read_answer(b'{"error": {"code": 503, "err_code": 10077, "description": "maximum bytes exceeded"}}')
+NO_STREAM = read_answer(b"")
+GARBLED = read_answer(b"{")
 
 
-class Answering:
-    """Answers each announcement as a broker would, with what the test says."""
-
-    def __init__(self, *bodies: bytes | None, unsent: Mapping[str, str] | None = None) -> None:
-        self.announcer = Announcer("inbox", {}, "Id", "Expected")
-        self._bodies = list(bodies)
-        self._unsent = dict(unsent or {})
-        self.asked: list[Asked] = []
-
-    async def publish(self, asked: Sequence[Asked]) -> Mapping[str, str]:
-        self.asked.extend(asked)
-        for one in asked:
-            body = self._bodies.pop(0)
-            if body is not None:
-                self.announcer.answer(one.reply, body)
-        return self._unsent
-
-    async def announce(self, *announcements: Announcement) -> Told | Unanswered:
-        return await self.announcer.announce(announcements, self.publish)
+def test_new_ones_and_copies() -> None:
+    said = judge([ONE, TWO, THREE], [NEW, COPY, TAKEN])
+    assert said == Announced({"one": True, "two": False}, {}, {"three"})
 
 
-async def test_news_and_copies() -> None:
-    broker = Answering(KEPT, b'{"stream": "S", "seq": 1, "duplicate": true}', KNOWN)
-    told = await broker.announce(ONE, TWO, ONE._replace(id="three"))
-    assert told == Told({"one": True, "two": False}, {}, {"three"})
-    assert broker.asked[1] == Asked("s.2", "inbox.2", {"Id": "two", "Expected": "0"}, b"2")
-
-
-async def test_what_is_refused_is_refused_alone() -> None:
-    broker = Answering(KEPT, TOO_LARGE)
-    assert await broker.announce(ONE, TWO) == Told({"one": True}, {"two": "10054 message size exceeds maximum allowed"})
+def test_what_is_refused_is_refused_alone() -> None:
+    refused = {"two": "10054 message size exceeds maximum"}
+    assert judge([ONE, TWO], [NEW, TOO_LARGE]) == Announced({"one": True}, refused)
     # Whatever became of others: it is the message that is at fault.
-    assert await Answering(TOO_LARGE).announce(ONE) == Told({}, {"one": "10054 message size exceeds maximum allowed"})
-
-
-async def test_what_is_not_even_sent_is_refused_alone() -> None:
-    broker = Answering(KEPT, None, unsent={"inbox.2": "too large"})
-    assert await broker.announce(ONE, TWO) == Told({"one": True}, {"two": "too large"})
-    broker = Answering(None, unsent={"inbox.1": "too large"})
-    assert await broker.announce(ONE) == Told({}, {"one": "too large"})
+    assert judge([TWO], [TOO_LARGE]) == Announced({}, refused)
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("answer", "said"),
     [
         (FULL, "10077 maximum bytes exceeded"),
-        (HOMELESS, "no stream keeps what is published there"),
+        (NO_STREAM, "no stream keeps what is published there"),
+        (GARBLED, "its answer cannot be read: Input data was truncated"),
         (None, SILENCE),
     ],
 )
-async def test_what_ails_the_server_concerns_one_alone_where_others_came_through(
-    body: bytes | None, said: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(announce, "ANSWER_SECONDS", 0.01)
-    assert await Answering(KEPT, body).announce(ONE, TWO) == Told({"one": True}, {"two": said})
-    assert await Answering(body, KNOWN).announce(ONE, TWO) == Told({}, {"one": said}, {"two"})
-    assert isinstance(await Answering(body, body).announce(ONE, TWO), Unanswered)
-    # A refusal for the message's own sake says nothing of how the server is.
-    assert isinstance(await Answering(body, TOO_LARGE).announce(ONE, TWO), Unanswered)
+def test_a_fault_of_the_server_is_of_one_alone_if_others_came_through(answer: object, said: str) -> None:
+    assert judge([ONE, TWO], [NEW, answer]) == Announced({"one": True}, {"two": said})  # type: ignore[list-item]
+    assert judge([ONE, TWO], [answer, TAKEN]) == Announced({}, {"one": said}, {"two"})  # type: ignore[list-item]
+    with pytest.raises(BrokerAwayError):
+        judge([ONE, TWO], [answer, answer])  # type: ignore[list-item]
+    # A refusal for the message's own sake says nothing about the server.
+    with pytest.raises(BrokerAwayError):
+        judge([ONE, TWO], [answer, TOO_LARGE])  # type: ignore[list-item]
 
 
-async def test_silence_ends_the_round(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(announce, "ANSWER_SECONDS", 0.01)
-    broker = Answering(None, None)
-    assert await broker.announce(ONE, TWO) == Unanswered("2 announcements were not answered")
-    # An answer that comes too late concerns nobody.
-    broker.announcer.answer("inbox.1", b"{}")
-
-
-async def test_a_lost_connection_ends_the_round() -> None:
-    broker = Answering()
-
-    async def lose(_: Sequence[Asked]) -> Mapping[str, str]:
-        broker.announcer.lost()
-        return {}
-
-    assert await broker.announcer.announce([ONE], lose) == Unanswered("the connection was lost")
+def test_silence_is_counted() -> None:
+    with pytest.raises(BrokerAwayError, match="2 announcements were not answered"):
+        judge([ONE, TWO], [None, None])
+    with pytest.raises(BrokerAwayError, match="10077"):
+        judge([ONE, TWO], [None, FULL])

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dsl.event import Event
-from tests.reference.thorough import thorough
+from tests.reference.draw_settings import thorough
 from worker.contract.sameness import Written, same_body, stored_body
 
 EVENT = Event("t", "e", "a", "u", 0, 0, {})

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from dsl.event import Position
 from dsl.outcome import Subject
 from dsl.progress import Grant
-from tests.reference.thorough import thorough
+from tests.reference.draw_settings import thorough
 from worker.engine.reconcile import (
     NO_EVIDENCE,
     Complete,

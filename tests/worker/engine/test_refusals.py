@@ -7,12 +7,13 @@ import pytest
 
 from worker.engine import refusals
 from worker.engine.refusals import FIRST_SECONDS, LONGEST_SECONDS, FullError, Refusals
+from worker.retry import delays
 
 ONE, TWO = UUID(int=1), UUID(int=2)
 
 
 def test_what_is_refused_rests_and_is_due_again() -> None:
-    refused = Refusals()
+    refused = Refusals(delays)
     assert refused.next_at == inf
     seconds = refused.put_off(ONE, 100.0)
     assert 0 < seconds <= FIRST_SECONDS
@@ -23,7 +24,7 @@ def test_what_is_refused_rests_and_is_due_again() -> None:
 
 
 def test_each_attempt_is_longer_in_coming_and_none_is_put_off_for_ever() -> None:
-    refused = Refusals()
+    refused = Refusals(delays)
     waits = [refused.put_off(ONE, 0.0) for _ in range(20)]
     assert waits[3] > waits[0]
     assert LONGEST_SECONDS / 2 <= waits[-1] <= LONGEST_SECONDS
@@ -32,7 +33,7 @@ def test_each_attempt_is_longer_in_coming_and_none_is_put_off_for_ever() -> None
 
 
 def test_what_is_announced_is_forgotten() -> None:
-    refused = Refusals()
+    refused = Refusals(delays)
     for unlock_id in (TWO, ONE):
         refused.put_off(unlock_id, 0.0)
     assert refused.resting(0.0) == [ONE, TWO]
@@ -42,7 +43,7 @@ def test_what_is_announced_is_forgotten() -> None:
 
 def test_no_more_than_so_many_wait_by_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(refusals, "MOST", 1)
-    refused = Refusals()
+    refused = Refusals(delays)
     refused.put_off(ONE, 0.0)
     with pytest.raises(FullError):
         refused.put_off(TWO, 0.0)

@@ -1,123 +1,132 @@
 from __future__ import annotations
 
+import pytest
+
 from dsl.outcome import Subject
 from worker.engine.state_cache import Hold, StateCache, SubjectState
 
-WHO = Subject("t", "user", "u")
+USER = Subject("t", "user", "u")
+OTHER = Subject("t", "user", "other")
 
 
-def admitted(memory: StateCache, partition: int, generation: int, owner: str) -> Hold:
+def lock(cache: StateCache, partition: int, generation: int, owner: str) -> Hold:
     hold = Hold()
-    memory.admit(hold, partition, generation, owner)
+    cache.locked(hold, partition, generation, owner)
     return hold
 
 
-def remembered() -> tuple[StateCache, SubjectState]:
-    memory = StateCache("me", 10)
-    hold = admitted(memory, 1, 7, "somebody")
-    standing = SubjectState(partition=1)
-    memory.keep(hold, WHO, standing)
-    memory.committed(hold)
-    return memory, standing
+def cache_with_user() -> tuple[StateCache, SubjectState]:
+    """Return a cache that left partition 1 with generation 8, and the state of a user there."""
+    cache = StateCache("me", 10)
+    hold = lock(cache, 1, 7, "another")
+    state = SubjectState(partition=1)
+    cache.add_locked(hold, USER, state)
+    cache.committed(hold)
+    return cache, state
 
 
-def test_valid_while_the_mark_is_our_own() -> None:
-    memory, standing = remembered()
-    assert memory.recall(admitted(memory, 1, 8, "me"), WHO) is standing
+def test_a_state_is_valid_while_generation_and_owner_are_ours() -> None:
+    cache, state = cache_with_user()
+    assert cache.locked_state(lock(cache, 1, 8, "me"), USER) is state
 
 
-def test_void_when_somebody_else_was_there() -> None:
-    memory, _ = remembered()
-    assert memory.recall(admitted(memory, 1, 9, "somebody"), WHO) is None
+@pytest.mark.parametrize(("generation", "owner"), [(9, "another"), (8, "another")])
+def test_a_state_is_void_after_another_owner_had_the_partition(generation: int, owner: str) -> None:
+    cache, _ = cache_with_user()
+    assert cache.locked_state(lock(cache, 1, generation, owner), USER) is None
 
 
-def test_void_when_we_were_there_and_do_not_know_it() -> None:
-    # A commit of unknown outcome that did take place.
-    memory, _ = remembered()
-    assert memory.recall(admitted(memory, 1, 9, "me"), WHO) is None
+def test_a_state_is_void_after_a_commit_of_ours_whose_outcome_we_did_not_learn() -> None:
+    cache, _ = cache_with_user()
+    assert cache.locked_state(lock(cache, 1, 9, "me"), USER) is None
 
 
-def test_void_after_a_failure_even_where_nothing_has_moved() -> None:
-    # The state was changed in place by the batch that failed.
-    memory, _ = remembered()
-    memory.failed(admitted(memory, 1, 8, "me"))
-    assert memory.recall(admitted(memory, 1, 8, "me"), WHO) is None
+def test_a_state_is_void_after_a_failure_though_the_generation_is_the_same() -> None:
+    """The attempt that failed has changed the state in place."""
+    cache, _ = cache_with_user()
+    cache.failed(lock(cache, 1, 8, "me"))
+    assert cache.locked_state(lock(cache, 1, 8, "me"), USER) is None
 
 
-def test_void_while_another_attempt_of_ours_has_not_ended() -> None:
-    # Its connection is gone, and its lock with it: it may have changed the state, and nothing tells what it left.
-    memory, _ = remembered()
-    lost = admitted(memory, 1, 8, "me")
-    hold = admitted(memory, 1, 8, "me")
-    assert memory.recall(hold, WHO) is None
-    memory.keep(hold, WHO, anew := SubjectState(partition=1))
-    memory.failed(lost)
-    memory.committed(hold)
-    assert memory.recall(admitted(memory, 1, 9, "me"), WHO) is anew
+def test_a_state_is_void_after_an_attempt_that_lost_its_lock_and_has_not_ended() -> None:
+    """It may have changed the state, and nothing says yet how it ended."""
+    cache, _ = cache_with_user()
+    lost = lock(cache, 1, 8, "me")
+    hold = lock(cache, 1, 8, "me")
+    assert cache.locked_state(hold, USER) is None
+    cache.add_locked(hold, USER, fresh := SubjectState(partition=1))
+    cache.failed(lost)
+    cache.committed(hold)
+    assert cache.locked_state(lock(cache, 1, 9, "me"), USER) is fresh
 
 
-def test_who_hears_late_of_a_commit_does_not_speak_for_the_next_one() -> None:
-    memory, _ = remembered()
-    first = admitted(memory, 1, 8, "me")
-    second = admitted(memory, 1, 9, "me")
-    memory.keep(second, WHO, anew := SubjectState(partition=1))
-    memory.keep(first, WHO, SubjectState(partition=1))
-    memory.committed(second)
-    memory.committed(first)
-    assert memory.recall(admitted(memory, 1, 10, "me"), WHO) is anew
+def test_an_overtaken_attempt_changes_nothing_when_it_ends() -> None:
+    cache, _ = cache_with_user()
+    first = lock(cache, 1, 8, "me")
+    second = lock(cache, 1, 9, "me")
+    cache.add_locked(second, USER, fresh := SubjectState(partition=1))
+    cache.add_locked(first, USER, SubjectState(partition=1))
+    cache.committed(second)
+    cache.committed(first)
+    assert cache.locked_state(lock(cache, 1, 10, "me"), USER) is fresh
 
 
-def test_nobody_is_expected_while_an_attempt_is_under_way() -> None:
-    memory, standing = remembered()
-    assert memory.expect(WHO) is standing
+def test_no_state_is_expected_while_an_attempt_has_the_partition() -> None:
+    cache, state = cache_with_user()
+    assert cache.expected_state(USER) is state
     hold = Hold()
-    memory.presume(hold, WHO, standing)
+    cache.reserve(hold, USER, state)
     assert hold.generations == {1: 8}
-    assert memory.expect(WHO) is None
-    memory.committed(hold)
-    assert memory.expect(WHO) is standing
-    memory.failed(admitted(memory, 1, 9, "me"))
-    assert memory.expect(WHO) is None
+    assert cache.expected_state(USER) is None
+    cache.committed(hold)
+    assert cache.expected_state(USER) is state
+    cache.failed(lock(cache, 1, 9, "me"))
+    assert cache.expected_state(USER) is None
 
 
-def test_who_was_found_without_a_lock_is_expected_where_nothing_has_moved_since() -> None:
-    memory, _ = remembered()
-    other, found = Subject("t", "user", "other"), SubjectState(partition=1)
-    generation = memory.current(1)
-    assert generation == 8
-    memory.introduce(other, found, generation)
-    assert memory.expect(other) is found
+def test_only_a_partition_with_an_expected_generation_is_reserved() -> None:
+    cache, state = cache_with_user()
+    cache.reserve(Hold(), USER, state)
+    with pytest.raises(ValueError, match="expected generation"):
+        cache.reserve(Hold(), USER, state)
 
 
-def test_who_was_found_without_a_lock_is_not_where_something_has_moved() -> None:
-    """Our own other writer may have been there meanwhile, and have committed, or be under way, or have failed."""
-    memory, _ = remembered()
-    other = Subject("t", "user", "other")
-    hold = admitted(memory, 1, 8, "me")
-    assert memory.current(1) is None
-    memory.introduce(other, SubjectState(partition=1), 8)
-    assert memory.expect(other) is None
-    memory.committed(hold)
-    memory.introduce(other, SubjectState(partition=1), 8)
-    assert memory.expect(other) is None
-    memory.failed(admitted(memory, 1, 9, "me"))
-    memory.introduce(other, SubjectState(partition=1), 9)
-    assert memory.expect(other) is None
+def test_a_state_read_without_a_lock_is_expected_at_the_same_generation() -> None:
+    cache, _ = cache_with_user()
+    found = SubjectState(partition=1)
+    assert cache.expected_generation(1) == 8
+    cache.add_unlocked(OTHER, found, 8)
+    assert cache.expected_state(OTHER) is found
+
+
+def test_a_state_read_without_a_lock_is_dropped_where_an_attempt_of_ours_began_since() -> None:
+    """It may have the partition still, have committed, or have failed."""
+    cache, _ = cache_with_user()
+    hold = lock(cache, 1, 8, "me")
+    assert cache.expected_generation(1) is None
+    cache.add_unlocked(OTHER, SubjectState(partition=1), 8)
+    assert cache.expected_state(OTHER) is None
+    cache.committed(hold)
+    cache.add_unlocked(OTHER, SubjectState(partition=1), 8)
+    assert cache.expected_state(OTHER) is None
+    cache.failed(lock(cache, 1, 9, "me"))
+    cache.add_unlocked(OTHER, SubjectState(partition=1), 9)
+    assert cache.expected_state(OTHER) is None
 
 
 def test_other_partitions_are_not_touched() -> None:
-    memory, standing = remembered()
-    admitted(memory, 2, 5, "somebody")
-    assert memory.recall(admitted(memory, 1, 8, "me"), WHO) is standing
+    cache, state = cache_with_user()
+    lock(cache, 2, 5, "another")
+    assert cache.locked_state(lock(cache, 1, 8, "me"), USER) is state
 
 
-def test_who_was_not_touched_for_longest_goes_first() -> None:
-    memory = StateCache("me", 2)
-    hold = admitted(memory, 1, 0, "")
+def test_the_subject_used_least_recently_goes_first() -> None:
+    cache = StateCache("me", 2)
+    hold = lock(cache, 1, 0, "")
     names = [Subject("t", "user", name) for name in "abc"]
-    memory.keep(hold, names[0], SubjectState(partition=1))
-    memory.keep(hold, names[1], SubjectState(partition=1))
-    memory.recall(hold, names[0])
-    memory.keep(hold, names[2], SubjectState(partition=1))
-    assert [memory.recall(hold, name) is not None for name in names] == [True, False, True]
-    assert len(memory) == 2
+    cache.add_locked(hold, names[0], SubjectState(partition=1))
+    cache.add_locked(hold, names[1], SubjectState(partition=1))
+    cache.locked_state(hold, names[0])
+    cache.add_locked(hold, names[2], SubjectState(partition=1))
+    assert [cache.locked_state(hold, name) is not None for name in names] == [True, False, True]
+    assert len(cache) == 2

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar
 
 from dsl import syntax
 from dsl.event import Position
-from tests.reference import wall
+from tests.reference import wall_clock
 from tests.reference.timeline import Subject, position
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from dsl.types import Value
     from tests.reference.ruleset import Ruleset
     from tests.reference.timeline import Timeline
-    from tests.reference.wall import Clock
+    from tests.reference.wall_clock import Clock
 
 T = TypeVar("T")
 
@@ -161,7 +161,7 @@ def _latest(
 
 def in_unit_of(moment: Prefix, start: Position, unit: str, tz: syntax.Zone | None) -> bool:
     clock = moment.clock(tz)
-    return wall.unit_at(unit, start.at, clock) == wall.unit_at(unit, moment.now, clock)
+    return wall_clock.unit_at(unit, start.at, clock) == wall_clock.unit_at(unit, moment.now, clock)
 
 
 def lies_after(moment: Prefix, start: Position, unless: syntax.Pattern, tz: syntax.Zone | None) -> bool:
@@ -307,7 +307,7 @@ def runs_of(condition: syntax.Streak, prefix: Prefix) -> list[list[int]]:
     timeline, tz = prefix.view.timeline, condition.mods.tz
     counts: dict[int, int] = {}
     for i in prefix.matching(condition.event, tz):
-        unit = wall.unit_at(condition.unit.text, prefix.event(i).at, timeline.clock(tz, i))
+        unit = wall_clock.unit_at(condition.unit.text, prefix.event(i).at, timeline.clock(tz, i))
         counts[unit] = counts.get(unit, 0) + 1
     runs: list[list[int]] = []
     for unit in sorted(unit for unit, count in counts.items() if count >= condition.min):
@@ -320,4 +320,4 @@ def runs_of(condition: syntax.Streak, prefix: Prefix) -> list[list[int]]:
 
 def begin_of(condition: syntax.Streak, unit: int, clock: Clock) -> Position:
     """Return the place before all events of a unit."""
-    return Position(wall.begin(condition.unit.text, unit, clock), "")
+    return Position(wall_clock.begin(condition.unit.text, unit, clock), "")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from dsl.event import Event
 from tests.reference.strategies import ANCHORS, DAY, HOUR, MINUTE, UNITS
-from tests.reference.wall import instant
+from tests.reference.wall_clock import instant
 
 if TYPE_CHECKING:
     from random import Random

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from dsl import calendar
 from dsl.types import SECOND, Unit
-from tests.reference import wall
-from tests.reference.wall import instant
+from tests.reference import wall_clock
+from tests.reference.wall_clock import instant
 
 JUMPS = {
     "Europe/Berlin": ("2026-03-29T01:00:00Z", "2026-10-25T01:00:00Z"),
@@ -37,9 +37,9 @@ JUMPS = {
         ("day", "2026-04-13T04:30:00Z", -18_000, "2026-04-12", "2026-04-12T05:00:00Z"),
     ],
 )
-def test_units_by_hand(unit: str, at: str, clock: wall.Clock, label: str, begin: str) -> None:
-    assert wall.label(unit, instant(at), clock) == label
-    assert wall.begin(unit, wall.unit_at(unit, instant(at), clock), clock) == instant(begin)
+def test_units_by_hand(unit: str, at: str, clock: wall_clock.Clock, label: str, begin: str) -> None:
+    assert wall_clock.label(unit, instant(at), clock) == label
+    assert wall_clock.begin(unit, wall_clock.unit_at(unit, instant(at), clock), clock) == instant(begin)
 
 
 MINUTE = 60 * SECOND
@@ -65,8 +65,8 @@ def test_an_hour_that_begins_with_a_jump(zone: str, at: str) -> None:
 def test_the_calendar_agrees(jump: tuple[str, int], distance: int, unit: Unit) -> None:
     zone, at = jump[0], jump[1] + distance
     index = calendar.unit_index(unit, at + calendar.offset_at(zone, at) * SECOND)
-    assert calendar.label(unit, index) == wall.label(unit, at, zone)
-    assert calendar.unit_start(unit, index, zone) == wall.begin(unit, wall.unit_at(unit, at, zone), zone)
+    assert calendar.label(unit, index) == wall_clock.label(unit, at, zone)
+    assert calendar.unit_start(unit, index, zone) == wall_clock.begin(unit, wall_clock.unit_at(unit, at, zone), zone)
 
 
 @given(
@@ -80,15 +80,15 @@ def test_a_stretch_shows_one_label_and_ends_where_another_begins(
     zone, at = jump[0], jump[1] + distance
     begin, end = calendar.stretch(unit, at, zone)
     assert begin <= at < end
-    assert wall.shows_one(unit, begin, at, zone)
-    assert wall.shows_one(unit, at, end - 1, zone)
-    number = wall.unit_at(unit, at, zone)
-    assert wall.unit_at(unit, begin - 1, zone) != number
-    assert wall.unit_at(unit, end, zone) != number
+    assert wall_clock.shows_one(unit, begin, at, zone)
+    assert wall_clock.shows_one(unit, at, end - 1, zone)
+    number = wall_clock.unit_at(unit, at, zone)
+    assert wall_clock.unit_at(unit, begin - 1, zone) != number
+    assert wall_clock.unit_at(unit, end, zone) != number
 
 
 @given(st.sampled_from((0, 20_700, -43_200)), st.integers(0, 10**15), st.sampled_from(Unit))
 def test_a_stretch_by_an_offset_is_the_unit(offset: int, at: int, unit: Unit) -> None:
     begin, end = calendar.stretch(unit, at, offset)
-    assert begin == wall.begin(unit, wall.unit_at(unit, at, offset), offset)
-    assert end == wall.begin(unit, wall.unit_at(unit, at, offset) + 1, offset)
+    assert begin == wall_clock.begin(unit, wall_clock.unit_at(unit, at, offset), offset)
+    assert end == wall_clock.begin(unit, wall_clock.unit_at(unit, at, offset) + 1, offset)

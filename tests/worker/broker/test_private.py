@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nats.errors import ProtocolError
 
-from worker.broker import client as reading
-from worker.broker.client import READ_BYTES, TappingClient, TappingParser
+from worker.broker import private as reading
+from worker.broker.private import READ_BYTES, FastClient, FastParser
 from worker.broker.protocol import read_frames
 
 TAPPED = 7
@@ -27,12 +27,12 @@ blocks = st.sampled_from([b"", b"NATS/1.0\r\n\r\n", b"NATS/1.0 100 Idle Heartbea
 class Frame:
     """One message on the wire."""
 
-    def __init__(self, told: tuple[int, str, str, bytes, bytes]) -> None:
-        self.told = told
+    def __init__(self, got: tuple[int, str, str, bytes, bytes]) -> None:
+        self.got = got
 
     @property
     def wire(self) -> bytes:
-        sid, subject, reply, body, block = self.told
+        sid, subject, reply, body, block = self.got
         named = f"{subject} {sid} {reply} " if reply else f"{subject} {sid} "
         sizes = f"{len(block)} {len(block) + len(body)}" if block else f"{len(body)}"
         return f"{'HMSG' if block else 'MSG'} {named}{sizes}\r\n".encode() + block + body + b"\r\n"
@@ -47,16 +47,16 @@ frames = st.builds(
 
 
 class Client:
-    """What the library's parser tells."""
+    """What nats-py's parser gives its client."""
 
     def __init__(self) -> None:
-        self.told: list[object] = []
+        self.got: list[object] = []
 
     async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes | None) -> None:
-        self.told.append((sid, subject.decode(), reply.decode(), data, headers or b""))
+        self.got.append((sid, subject.decode(), reply.decode(), data, headers or b""))
 
     async def _process_ping(self) -> None:
-        self.told.append("ping")
+        self.got.append("ping")
 
 
 @given(
@@ -64,16 +64,16 @@ class Client:
     st.lists(st.integers(1, 60), min_size=1, max_size=8),
     st.sampled_from([READ_BYTES, 5]),
 )
-def test_everything_is_told_once_and_in_order(sent: list[Any], cuts: list[int], large: int) -> None:
+def test_everything_arrives_once_and_in_order(sent: list[Any], cuts: list[int], large: int) -> None:
     with patch.object(reading, "READ_BYTES", large):
-        expect_told(sent, cuts)
+        expect_arrival(sent, cuts)
 
 
-def expect_told(sent: list[Any], cuts: list[int]) -> None:
+def expect_arrival(sent: list[Any], cuts: list[int]) -> None:
     client = Client()
-    parser = TappingParser(client)
+    parser = FastParser(client)
     parser.tapped = str(TAPPED)
-    parser.deliver = lambda told: client.told.extend((TAPPED, *frame) for frame in told)
+    parser.deliver = lambda some: client.got.extend((TAPPED, *frame) for frame in some)
     wire = b"".join(b"PING\r\n" if one == "ping" else one.wire for one in sent)
 
     async def feed() -> None:
@@ -84,15 +84,15 @@ def expect_told(sent: list[Any], cuts: list[int]) -> None:
             at, turn = at + size, turn + 1
 
     asyncio.run(feed())
-    assert client.told == [one if one == "ping" else one.told for one in sent]
+    assert client.got == [one if one == "ping" else one.got for one in sent]
     assert not parser.buf
 
 
 def test_a_large_message_is_not_looked_at_with_each_piece_of_it() -> None:
     client = Client()
-    parser = TappingParser(client)
+    parser = FastParser(client)
     parser.tapped = str(TAPPED)
-    parser.deliver = lambda told: client.told.extend((TAPPED, *frame) for frame in told)
+    parser.deliver = lambda some: client.got.extend((TAPPED, *frame) for frame in some)
     sent = Frame((TAPPED, "s", "r", b"x" * 20 * READ_BYTES, b""))
     looks = 0
 
@@ -107,22 +107,22 @@ def test_a_large_message_is_not_looked_at_with_each_piece_of_it() -> None:
 
     with patch.object(reading, "read_frames", counting):
         asyncio.run(feed())
-    assert client.told == [sent.told]
+    assert client.got == [sent.got]
     assert looks < 10
 
 
 @pytest.mark.parametrize("wire", [b"MSG s 7 r x\r\nabc\r\n", b"MSG s 7 r 2\r\nabc\r\n", b"MSG s 7 r 1\r\nabc\r\n"])
 def test_a_frame_that_lies_about_its_length_is_no_message(wire: bytes) -> None:
-    """What was cut off in the middle would swallow what follows, and pass for a message that somebody sent."""
+    """What was cut off in the middle would swallow what follows, and pass for a message that was sent."""
     with pytest.raises(ValueError, match=r"as long as it says|invalid literal"):
         read_frames(wire + b"MSG s 7 r 1\r\na\r\n", str(TAPPED))
 
     async def feed() -> None:
-        parser = TappingParser(Client())
+        parser = FastParser(Client())
         parser.tapped, parser.deliver = str(TAPPED), list.clear
         await parser.parse(wire + b"MSG s 7 r 1\r\na\r\n")
 
-    with pytest.raises(ProtocolError):  # what the library takes for a connection that is lost
+    with pytest.raises(ProtocolError):  # nats-py gives up such a connection
         asyncio.run(feed())
 
 
@@ -131,25 +131,25 @@ def test_a_message_within_a_body_is_none() -> None:
     assert read_frames(wire, str(TAPPED)) == ([("s", "r", WITHIN, b"")], len(wire), len(wire))
 
 
-def test_what_is_of_others_is_told_apart_as_a_whole() -> None:
-    """Between many of one's own, short and long: what others get is handed on in one piece."""
+def test_frames_of_others_are_found_as_one_piece() -> None:
+    """They stand between many of one's own, short and long."""
     mine = [Frame((TAPPED, f"s{n}", "r", b"x" * (n % 7 * 500), b"")) for n in range(400)]
     theirs = [Frame((1, "a", "r", b"{}", b"")), Frame((77, "b", "r", WITHIN, b"NATS/1.0\r\n\r\n"))]
     first, others, second = (b"".join(frame.wire for frame in some) for some in (mine[:300], theirs, mine[300:]))
     wire = first + others + b"PING\r\n" + others + second
 
-    told = [frame.told[1:] for frame in mine]
+    all_of_mine = [frame.got[1:] for frame in mine]
     behind = len(wire) - len(second)
-    assert read_frames(wire, str(TAPPED)) == (told[:300], len(first), behind)
-    assert read_frames(wire[:-1], str(TAPPED), behind) == (told[300:-1], *[len(wire) - len(mine[-1].wire)] * 2)
+    assert read_frames(wire, str(TAPPED)) == (all_of_mine[:300], len(first), behind)
+    assert read_frames(wire[:-1], str(TAPPED), behind) == (all_of_mine[300:-1], *[len(wire) - len(mine[-1].wire)] * 2)
     assert read_frames(wire[: behind - 1], str(TAPPED), len(first)) == ([], len(first), behind - len(theirs[1].wire))
 
 
 def test_an_answer_that_comes_too_late_ends_nothing() -> None:
-    """Whoever had asked has given up; the library would end its reading for that."""
+    """The asking task has given up; nats-py would end its reading for that."""
 
     async def late() -> int:
-        client = TappingClient()
+        client = FastClient()
         pongs: list[Any] = vars(client)["_pongs"]
         pongs.append(asyncio.get_running_loop().create_future())
         pongs[0].cancel()

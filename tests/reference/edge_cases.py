@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from dsl.event import Event
 from tests.reference.strategies import CONTRACT, DAY, HOUR, MINUTE, Scenario, written
-from tests.reference.wall import begin, instant, unit_at
+from tests.reference.wall_clock import begin, instant, unit_at
 
 if TYPE_CHECKING:
     from hypothesis.strategies import DrawFn

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.faults.interjector import CLOSING, STANDING
-from worker.broker.connection import Kind, kind_of
+from worker.broker.error_text import Kind, kind_of
 
 
 @pytest.mark.parametrize("said", [*CLOSING, *STANDING])
@@ -27,7 +27,7 @@ def test_whatever_a_broker_says_has_a_kind(said: str) -> None:
         ("Secure Connection - TLS Required", Kind.TLS),
         ("Stale Connection", Kind.SILENT),
         ("no answer to a ping for 10 s", Kind.SILENT),
-        ("the library's reader has ended", Kind.SILENT),
+        ("the reader task of nats-py has ended", Kind.SILENT),
         ("ConnectionRefusedError: [Errno 111] Connect call failed ('127.0.0.1', 1)", Kind.LOST),
         ("UnexpectedEOF: nats: unexpected EOF", Kind.LOST),
         ("NoServersError: nats: no servers available for connection", Kind.LOST),

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dsl import syntax
-from tests.reference import wall
-from tests.reference.latest import Prefix, Unlock, View, earned_by, in_unit_of, latest_start
+from tests.reference import wall_clock
+from tests.reference.latest_starts import Prefix, Unlock, View, earned_by, in_unit_of, latest_start
 from tests.reference.timeline import is_true, position
 
 if TYPE_CHECKING:
@@ -181,4 +181,4 @@ def _occurrence(version: syntax.Achievement, prefix: Prefix, start: Position, so
         case syntax.RepeatEvery(unit=unit, tz=tz):
             if not in_unit_of(prefix, start, unit.text, tz):
                 return OUTSIDE
-            return wall.label(unit.text, prefix.now, prefix.clock(tz))
+            return wall_clock.label(unit.text, prefix.now, prefix.clock(tz))

@@ -6,15 +6,15 @@ import re
 from typing import TYPE_CHECKING
 
 from dsl.event import Event
-from tests.reference import latest, nearness, reference
-from tests.reference.reading import read
+from tests.reference import evaluator, latest_starts, progress_made
+from tests.reference.rule_text import read
 from tests.reference.timeline import Subject, timelines
-from tests.reference.wall import EPOCH, instant
+from tests.reference.wall_clock import EPOCH, instant
 
 if TYPE_CHECKING:
     from dsl.event import Position
     from dsl.types import Value
-    from tests.reference.nearness import Progress
+    from tests.reference.progress_made import Progress
 
 CONTRACT = """
 event a { n: int? >= 0, x: decimal? >= 0, s: string?, f: bool?, t: timestamp?, team: string? }
@@ -45,9 +45,9 @@ def e(when: str, kind: str, name: str = "", *, user: str = "u", tenant: str = "t
     )
 
 
-def outcome(achievements: str, *events: Event) -> reference.Outcome:
+def outcome(achievements: str, *events: Event) -> evaluator.Outcome:
     """Evaluate achievements, written under the contract above, on events given in any order."""
-    return reference.outcome(read(CONTRACT + achievements), events)
+    return evaluator.outcome(read(CONTRACT + achievements), events)
 
 
 def unlocked(achievements: str, *events: Event, by: str = "id") -> list[str]:
@@ -76,8 +76,8 @@ def start(condition: str, *events: Event) -> str | None:
     timeline = timelines(rules, events, "user")[Subject("t", "user", "u")]
     when = rules.achievements["x"][0].when
     assert when is not None
-    view = latest.View(rules, timeline, ())
-    found = latest.latest_start(when, latest.Prefix(view, len(timeline.events) - 1))
+    view = latest_starts.View(rules, timeline, ())
+    found = latest_starts.latest_start(when, latest_starts.Prefix(view, len(timeline.events) - 1))
     return None if found is None else _shown(found)
 
 
@@ -87,8 +87,8 @@ def progress(condition: str, *events: Event, now: str = "") -> Progress:
     never = 'achievement never { title "Never" when count(event=c, >= 1_000) }'
     rules = read(CONTRACT + never + text)
     moment = e(now, "a").at if now else max(event.at for event in events)
-    found = reference.outcome(rules, events, moment)
-    return found.progress[nearness.Goal(Subject("t", "user", "u"), "x", None)]
+    found = evaluator.outcome(rules, events, moment)
+    return found.progress[progress_made.Goal(Subject("t", "user", "u"), "x", None)]
 
 
 def _shown(place: Position) -> str:

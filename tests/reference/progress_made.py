@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from dsl import syntax
 from dsl.event import Event, Position
-from tests.reference import wall
-from tests.reference.earning import afresh, in_effect, scope_of, sees, tiers
-from tests.reference.latest import (
+from tests.reference import wall_clock
+from tests.reference.latest_starts import (
     BEGINNING,
     Prefix,
     View,
@@ -31,14 +30,15 @@ from tests.reference.latest import (
     runs_of,
 )
 from tests.reference.timeline import Subject, Timeline, position
+from tests.reference.unlocks import afresh, in_effect, scope_of, sees, tiers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dsl.types import Number, Value
-    from tests.reference.latest import Unlock
+    from tests.reference.latest_starts import Unlock
     from tests.reference.ruleset import Ruleset
-    from tests.reference.wall import Clock
+    from tests.reference.wall_clock import Clock
 
 
 class Progress(NamedTuple):
@@ -107,7 +107,7 @@ def _progress_of_tier(
     done = bool(own) and not each
     if isinstance(version.repeat, syntax.RepeatEvery):
         unit, tz = version.repeat.unit.text, version.repeat.tz
-        done = wall.label(unit, now, prefix.clock(tz)) in {unlock.occurrence for unlock in own}
+        done = wall_clock.label(unit, now, prefix.clock(tz)) in {unlock.occurrence for unlock in own}
         start = latest_start(when, prefix)
         done = done or (start is not None and in_unit_of(prefix, start, unit, tz))
         span = (_in_unit(unit, now, prefix.clock(tz)),)
@@ -132,7 +132,7 @@ def _full(progress: Progress) -> Progress:
 
 def _in_unit(unit: str, now: int, clock: Clock) -> Window:
     """Return the window of a calendar unit: the clock shows the label of now there, and all the way up to now."""
-    return lambda place: wall.shows_one(unit, min(place.at, now), max(place.at, now), clock)
+    return lambda place: wall_clock.shows_one(unit, min(place.at, now), max(place.at, now), clock)
 
 
 def _narrowed(mods: syntax.Modifiers, asked: Asked) -> Asked:
@@ -247,7 +247,7 @@ def _current_run(condition: syntax.Streak, asked: Asked) -> int:
     """
     runs = runs_of(condition, asked.prefix)
     clock = asked.prefix.view.timeline.clock_now(condition.mods.tz)
-    present = wall.unit_at(condition.unit.text, asked.now, clock)
+    present = wall_clock.unit_at(condition.unit.text, asked.now, clock)
     if not runs or present - runs[-1][-1] - 1 > condition.grace:
         return 0
     near = list(reversed(runs[-1]))[: least_number(condition.cmp) - 1]

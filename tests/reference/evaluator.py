@@ -1,8 +1,8 @@
 """The slow reference: `.ach` evaluated by the definitions of the language, from scratch at every prefix.
 
 Nothing here is clever on purpose. The engine is compared with these pages, and these pages with the language,
-by eye: `timeline` is its §2 and the filters of §3, `latest` its two tables of latest starts, `earning` and
-`nearness` the rest of §4.
+by eye: `timeline` is its §2 and the filters of §3, `latest_starts` its two tables of latest starts, `unlocks` and
+`progress_made` the rest of §4.
 
     outcome(ruleset(declarations), events) -> Outcome(unlocks, progress, copies)
 """
@@ -12,16 +12,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tests.reference.earning import heard, scope_of, unlocks_of
-from tests.reference.nearness import progress_of
+from tests.reference.progress_made import progress_of
 from tests.reference.timeline import Subject, Timeline, timelines
+from tests.reference.unlocks import heard, scope_of, unlocks_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from dsl.event import Event
-    from tests.reference.latest import Unlock
-    from tests.reference.nearness import Goal, Progress
+    from tests.reference.latest_starts import Unlock
+    from tests.reference.progress_made import Goal, Progress
     from tests.reference.ruleset import Ruleset
 
 

@@ -1,0 +1,62 @@
+"""From the bytes of rule files to a rule set: parsed, checked and, if there are no errors, compiled."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from dsl.check import check
+from dsl.compile import compile_rules
+from dsl.diagnostics import Diagnostic, Severity
+from dsl.parse import parse
+from dsl.source import Source, Span
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dsl.compile import Program
+    from dsl.schema import Rules
+    from dsl.syntax import File
+
+
+class RuleSet(NamedTuple):
+    """What files say together. `program` is None if there are errors."""
+
+    sources: tuple[Source, ...]
+    files: tuple[File, ...]
+    rules: Rules
+    problems: tuple[Diagnostic, ...]
+    program: Program | None
+
+    @property
+    def errors(self) -> int:
+        """The number of problems that are errors."""
+        return sum(problem.severity is Severity.ERROR for problem in self.problems)
+
+
+def build(texts: Sequence[tuple[str, bytes]]) -> RuleSet:
+    """Parse, check and compile files, given as (name, content); problems are values, not exceptions."""
+    problems: list[Diagnostic] = []
+    files: list[File] = []
+    for name, content in texts:
+        source, problem = decode(name, content)
+        file, found = parse(source)
+        files.append(file)
+        problems.extend(found if problem is None else [problem])
+    rules, found = check(files)
+    problems.extend(found)
+    problems.sort(key=lambda problem: problem.order)
+    faulty = any(problem.severity is Severity.ERROR for problem in problems)
+    program = None if faulty else compile_rules(rules)
+    return RuleSet(tuple(file.source for file in files), tuple(files), rules, tuple(problems), program)
+
+
+def decode(name: str, content: bytes) -> tuple[Source, Diagnostic | None]:
+    """Return a source; if its bytes are not UTF-8, also the problem, and the source ends before the first bad byte."""
+    try:
+        return Source(name, content.decode("utf-8-sig")), None
+    except UnicodeDecodeError as error:
+        source = Source(name, content[: error.start].decode("utf-8-sig"))
+        at = len(source.text)
+        message = f"byte {error.start} (0x{content[error.start]:02x}) is no UTF-8"
+        hint = "save the file as UTF-8"
+        return source, Diagnostic("ACH102", Severity.ERROR, source, Span(at, at), message, hint)

@@ -1,0 +1,327 @@
+"""Planted bugs: the fast path."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.faults.plants.bug import Bug
+
+EXPRESS: Final = "integration/test_express.py"
+PROTOCOL: Final = "faults/test_protocol.py"
+
+BUGS: Final[tuple[Bug, ...]] = (
+    Bug(
+        "express_without_generations",
+        "one statement does nothing where a partition has moved",
+        at="sql:commit_fast",
+        old="AND generation = ($2::bigint[])[array_position($1, partition_id)]",
+        new="AND $2::bigint[] IS NOT NULL",
+        tests=(f"{EXPRESS}::test_a_partition_that_somebody_else_has_written",),
+    ),
+    Bug(
+        "express_without_the_owner",
+        "the one statement does nothing if another worker has written",
+        at="sql:commit_fast",
+        old="AND owner = $3 AND rules_epoch = $4::bigint",
+        new="AND $3::text IS NOT NULL AND rules_epoch = $4::bigint",
+        tests=(f"{EXPRESS}::test_a_generation_that_is_ours_by_chance",),
+    ),
+    Bug(
+        "express_without_the_epoch",
+        "one statement does nothing under rules that are no longer in force",
+        at="sql:commit_fast",
+        old="AND owner = $3 AND rules_epoch = $4::bigint",
+        new="AND owner = $3 AND $4::bigint IS NOT NULL",
+        tests=(f"{EXPRESS}::test_rules_that_another_batch_has_met_already",),
+    ),
+    Bug(
+        "express_passes_over_events_that_are_there",
+        "one statement does nothing where an event was known",
+        at="sql:commit_fast",
+        old="-- use insert_new_events from $5",
+        new="""
+            -- use insert_new_events from $5
+            ON CONFLICT DO NOTHING
+            """,
+        tests=(f"{EXPRESS}::test_an_id_that_stands_for_something_else",),
+    ),
+    Bug(
+        "express_does_not_count_unlocks",
+        "one statement does nothing where an unlock was there",
+        at="sql:commit_fast",
+        old="WHEN (SELECT count(*) FROM new) < cardinality($38::uuid[])",
+        new="WHEN (SELECT count(*) FROM new) < 0 * cardinality($38::uuid[])",
+        tests=(f"{EXPRESS}::test_an_unlock_that_was_there_before",),
+    ),
+    Bug(
+        "express_locks_out_of_order",
+        "partitions are locked in order",
+        at="sql:commit_fast",
+        old="RETURNING 1",
+        new="""
+                AND (SELECT count(*) FROM (
+                    SELECT FROM partition ORDER BY partition_id DESC FOR UPDATE) AS backwards) > 0
+            RETURNING 1
+            """,
+        tests=(f"{PROTOCOL}::test_partitions_are_locked_in_order",),
+    ),
+    Bug(
+        "express_for_what_is_no_news",
+        "what is late is taken to be new as long as that is right",
+        at="fast_path:_known",
+        old="""
+            if tale.behind and not trusting and canonical_order(tale.events[0]) < latest:
+                continue
+            """,
+        new="",
+        tests=(f"{EXPRESS}::test_what_is_late_and_no_news_costs_trust",),
+    ),
+    Bug(
+        "express_for_the_latest_event_again",
+        "a copy goes the long way",
+        at="UserEvents.put_in_order",
+        old="""
+            elif place == latest:
+                return False
+            """,
+        new="",
+        tests=(f"{EXPRESS}::test_the_latest_event_again",),
+    ),
+    Bug(
+        "express_walks_what_is_late",
+        "what is late is taken in place",
+        at="_take_in",
+        old="late = late_among(standing, heard) if tale.behind and heard else 0",
+        new="late = 0",
+        tests=(EXPRESS,),
+    ),
+    Bug(
+        "express_saves_no_late_user",
+        "a state that has moved is saved",
+        at="_take_in",
+        old="if late == len(heard) or not taken:",
+        new="if not taken:",
+        tests=(EXPRESS, f"{PROTOCOL}::test_checkpoints_that_have_not_seen_what_was_absorbed"),
+    ),
+    Bug(
+        "express_keeps_checkpoints",
+        "a checkpoint that has not seen a late event is forgotten",
+        at="_take_in",
+        old="attempt.absorbed[user] = Position(heard[0].at, heard[0].id)",
+        new="",
+        tests=(f"{PROTOCOL}::test_checkpoints_that_have_not_seen_what_was_absorbed",),
+    ),
+    Bug(
+        "express_moves_latest_back",
+        "the worker knows every event that has arrived",
+        at="_take_in",
+        old="""
+            if standing.latest is None or last > standing.latest:
+                standing.latest = last
+            """,
+        new="standing.latest = last",
+        tests=(EXPRESS,),
+    ),
+    Bug(
+        "trust_comes_back_at_once",
+        "after each time that late events were no news, they are not taken to be for longer",
+        at="Trust.broken",
+        old="self._waits = self._doubt = min(2 * self._doubt, MOST_DOUBT)",
+        new="self._waits = 0",
+        tests=(f"{EXPRESS}::test_trust_that_was_broken_comes_back_by_and_by",),
+    ),
+    Bug(
+        "express_for_copies_within_a_batch",
+        "a copy goes the long way",
+        at="UserEvents.put_in_order",
+        old="if any(map(eq, places, places[1:])):",
+        new="if any(map(eq, places, places[1:])) and not places:",
+        tests=(f"{EXPRESS}::test_copies_of_known_users_are_no_news",),
+    ),
+    Bug(
+        "express_with_a_state_of_another_plan",
+        "a state is valid under the plan that folded it",
+        at="fast_path:_known",
+        old="(standing.state is not None and standing.stamp == stamp)",
+        new="standing.state is not None",
+        tests=(f"{EXPRESS}::test_a_state_that_another_plan_has_left",),
+    ),
+    Bug(
+        "express_without_a_state",
+        "a user with a past and without a state is refolded",
+        at="fast_path:_known",
+        old="""
+            if not tale.heard or not standing.known or (standing.state is not None and standing.stamp == stamp):
+            """,
+        new="if standing.state is None or standing.stamp == stamp:",
+        tests=(f"{EXPRESS}::test_whom_nobody_hears_goes_the_express_way",),
+    ),
+    Bug(
+        "express_forgets_what_happened_since",
+        "a refold takes all events",
+        at="fold_ahead",
+        old="run = sorted([*past.events, *events[subject]], key=canonical_order)",
+        new="run = sorted(events[subject], key=canonical_order)",
+        tests=(EXPRESS,),
+    ),
+    Bug(
+        "express_reads_on_without_end",
+        "what is read ahead is bounded",
+        at="pasts_of",
+        old="if len(events) == MOST_AHEAD:",
+        new="if not subjects:",
+        tests=(f"{EXPRESS}::test_more_has_happened_since_than_is_read_ahead",),
+    ),
+    Bug(
+        "express_from_a_checkpoint_of_another_plan",
+        "a state is valid under the plan that folded it",
+        at="sql:pasts_of_users",
+        old=") AS latest ON latest.stamp = $6;",
+        new=") AS latest ON latest.stamp <> '' OR $6 = '';",
+        tests=(f"{EXPRESS}::test_from_the_last_checkpoint_before_a_late_event",),
+    ),
+    Bug(
+        "express_folds_all_again_on_top_of_a_checkpoint",
+        "a refold takes each event once",
+        at="sql:pasts_of_users",
+        old="> (coalesce(latest.mark_at, '-infinity'), coalesce(latest.mark_id, ''))",
+        new="> ('-infinity', coalesce(left(latest.mark_id, 0), ''))",
+        tests=(f"{EXPRESS}::test_from_the_last_checkpoint_before_a_late_event",),
+    ),
+    Bug(
+        "what_was_not_written_is_forgotten",
+        "a reader of progress folds the later events on top",
+        at="user_state",
+        old="if state is None or not unsaved:",
+        new="if state is None or unsaved:",
+        tests=(f"{EXPRESS}::test_the_next_one_folds_what_was_not_written",),
+    ),
+    Bug(
+        "what_was_not_written_is_not_shown",
+        "a reader of progress folds the later events on top",
+        at="results:_decoded",
+        old="user_state(rules, row.state, row.unsaved)",
+        new="user_state(rules, row.state, ())",
+        tests=(f"{EXPRESS}::test_the_next_one_folds_what_was_not_written",),
+    ),
+    Bug(
+        "what_was_written_is_folded_again",
+        "a reader of progress folds the later events on top, and no others",
+        at="sql:unsaved_events",
+        old="AND (event.occurred_at, event.event_id) > (progress.mark_at, progress.mark_id)",
+        new="AND (event.occurred_at, event.event_id) >= (progress.mark_at, progress.mark_id)",
+        tests=(f"{EXPRESS}::test_the_next_one_folds_what_was_not_written",),
+    ),
+    Bug(
+        "late_events_not_written",
+        "progress that is not written has missed nothing before its mark",
+        at="_to_be_saved",
+        old="due = {*attempt.absorbed, *(",
+        new="due = {*(",
+        tests=(f"{EXPRESS}::test_the_next_one_folds_what_was_not_written",),
+    ),
+    Bug(
+        "progress_not_written_at_a_checkpoint",
+        "a checkpoint is left every so many events",
+        at="_to_be_saved",
+        old="*(Subject(*point[:3]) for point in attempt.checkpoints)}",
+        new="*(Subject(*point[:3]) for point in attempt.checkpoints[:0])}",
+        tests=(f"{EXPRESS}::test_a_checkpoint_is_written_with_the_progress",),
+    ),
+    Bug(
+        "progress_never_written_again",
+        "what is not written is bounded",
+        at="_to_be_saved",
+        old="if unsaved >= SAVE_EVERY or user in due:",
+        new="if standing.unsaved is None or user in due:",
+        tests=(f"{EXPRESS}::test_progress_is_written_now_and_then",),
+    ),
+    Bug(
+        "what_another_one_has_not_written_does_not_count",
+        "what is not written is bounded",
+        at="ledger:standings_of",
+        old="unsaved=None if row.state is None else len(unsaved),",
+        new="unsaved=None if row.state is None else 0,",
+        tests=(f"{EXPRESS}::test_what_another_one_has_not_written_counts",),
+    ),
+    Bug(
+        "express_amends_what_was_revoked",
+        "what an operator has revoked stays as it is",
+        at="sql:rows_to_amend",
+        old="WHERE unlock.revoked_at IS NULL",
+        new="",
+        tests=("integration/test_express.py::test_an_operator_revokes_between_reading_and_committing",),
+    ),
+    Bug(
+        "express_does_not_count_what_it_amends",
+        "one statement does nothing where an unlock has been revoked",
+        at="sql:commit_fast",
+        old="WHEN (SELECT count(*) FROM amended) < cardinality($54::uuid[])",
+        new="WHEN (SELECT count(*) FROM amended) < 0 * cardinality($54::uuid[])",
+        tests=("integration/test_express.py::test_an_operator_revokes_between_reading_and_committing",),
+    ),
+    Bug(
+        "express_keeps_what_is_no_longer_earned",
+        "what late evidence takes away is contested",
+        at="_fold_anew",
+        old="if any(change.kind not in {Kind.AMENDED, Kind.RESTORED} for _, change in changes):",
+        new="if not rules:",
+        tests=(f"{EXPRESS}::test_what_takes_a_grant_away_goes_the_long_way",),
+    ),
+    Bug(
+        "strangers_introduced_whatever_has_moved",
+        "who was found without a lock is expected where nothing has moved since",
+        at="StateCache.add_unlocked",
+        old="if partition.left == generation:",
+        new="if partition.left is not None:",
+        tests=("worker/engine/test_state_cache.py",),
+    ),
+    Bug(
+        "express_for_teams",
+        "the ledger knows the events of a team",
+        at="user_events_of",
+        old="if subjects and subjects != (user,):",
+        new="if subjects and user not in subjects:",
+        tests=(f"{EXPRESS}::test_teams_go_the_long_way",),
+    ),
+    Bug(
+        "express_moves_no_latest",
+        "the worker knows every event that has arrived",
+        at="_take_in",
+        old="standing.latest = last",
+        new="pass",
+        tests=(f"{EXPRESS}::test_what_is_late_and_no_news_costs_trust",),
+    ),
+    Bug(
+        "express_grants_what_settles",
+        "what settles is not announced before",
+        at="first_decisions",
+        old="granted=settles_at is None or settles_at <= clock)",
+        new="granted=settles_at is None or settles_at <= now)",
+        tests=(f"{EXPRESS}::test_what_settles_is_not_taken_for_granted",),
+    ),
+    Bug(
+        "rest_of_a_divided_batch_forgotten",
+        "a batch is acknowledged once all of it is committed",
+        at="Pipeline.commit",
+        old="return await self._commit(rest, waiting=waiting) if rest.groups or rest.letters else []",
+        new="return []",
+        tests=(f"{EXPRESS}::test_who_is_new_or_late_goes_the_long_way_beside_it",),
+    ),
+    Bug(
+        "letters_of_a_divided_batch_forgotten",
+        "nothing is lost silently",
+        at="Pipeline.commit",
+        old="return await self._commit(rest, waiting=waiting) if rest.groups or rest.letters else []",
+        new="return await self._commit(rest, waiting=waiting) if rest.groups else []",
+        tests=(f"{EXPRESS}::test_dead_letters_beside_the_express_way",),
+    ),
+    Bug(
+        "pieces_not_counted",
+        "a batch is acknowledged once every writer has committed its piece",
+        at="Intake._hand_on",
+        old="whole = Whole(opened.held, batch, len(pieces))",
+        new="whole = Whole(opened.held, batch, 1)",
+        tests=(f"{PROTOCOL}::test_a_batch_is_acknowledged_when_every_piece_is_committed",),
+    ),
+)

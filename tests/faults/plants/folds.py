@@ -1,0 +1,227 @@
+"""Planted bugs: step or refold, and the meaning of the language."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.faults.plants.bug import Bug
+
+FOLD: Final = ("property/test_fold.py",)
+REFERENCE: Final = ("acceptance/test_fixtures.py::test_a_stream_grants_what_was_expected", *FOLD)
+PIPELINE: Final = "integration/test_pipeline.py"
+EXACT: Final = "property/test_exact.py"
+PROTOCOL: Final = "faults/test_protocol.py"
+EDGES: Final = "faults/test_edges.py"
+DRAWN: Final = ("faults/test_metamorphic.py::test_drawn_rules_through_the_database[1]",)
+
+BUGS: Final[tuple[Bug, ...]] = (
+    # -- step or refold --
+    Bug(
+        "step_although_late",
+        "what is late is folded again",
+        at="late_among",
+        old="if mark is None or (mark.at, mark.id) < canonical_order(events[0]):",
+        new="if mark is None or events:",
+        tests=(f"{PIPELINE}::test_late_events_fold_as_if_they_had_been_in_time",),
+    ),
+    Bug(
+        "late_event_lost",
+        "a late event counts like any other",
+        at="move_in_place",
+        old="anew[subject.scope][subject] = first",
+        new="pass",
+        tests=(f"{PIPELINE}::test_late_events_fold_as_if_they_had_been_in_time",),
+    ),
+    Bug(
+        "mark_not_advanced",
+        "the mark is the last event folded",
+        at="fold:walk",
+        old="state.mark = Position(last.at, last.id)",
+        new="state.mark = state.mark or Position(last.at, last.id)",
+        tests=FOLD,
+    ),
+    Bug(
+        "refold_without_the_batch",
+        "a refold sees the events of its own batch",
+        at="sql:events_of_users",
+        old="JOIN event ON event.tenant_id = asked.tenant_id AND event.user_id = asked.user_id",
+        new="""
+            JOIN event ON event.tenant_id = asked.tenant_id AND event.user_id = asked.user_id
+                AND event.xmin::text <> pg_current_xact_id()::xid::text
+            """,
+        tests=(f"{PIPELINE}::test_late_events_fold_as_if_they_had_been_in_time",),
+    ),
+    Bug(
+        "stale_checkpoints_kept",
+        "a checkpoint that has not seen a late event is forgotten",
+        at="sql:forget_checkpoints",
+        old="AND (checkpoint.mark_at, checkpoint.mark_id) >= (late.occurred_at, late.event_id);",
+        new="AND (checkpoint.mark_at, checkpoint.mark_id) = (late.occurred_at, late.event_id);",
+        tests=(f"{PROTOCOL}::test_checkpoints_that_have_not_seen_what_was_folded_anew",),
+    ),
+    Bug(
+        "ledger_read_by_arrival",
+        "canonical order is by instant and id",
+        at="sql:events_of_users",
+        old="ORDER BY asked.n, occurred_at, event.event_id;",
+        new="ORDER BY asked.n, stream_seq, event.event_id;",
+        tests=DRAWN,
+    ),
+    Bug(
+        "ties_left_to_arrival",
+        "canonical order is by instant and id",
+        at="sql:events_of_users",
+        old="ORDER BY asked.n, occurred_at, event.event_id;",
+        new="ORDER BY asked.n, occurred_at, stream_seq;",
+        tests=(f"{PROTOCOL}::test_ties_are_broken_by_id_and_not_by_arrival",),
+    ),
+    Bug(
+        "order_by_id_alone",
+        "canonical order is by instant first",
+        at="canonical_order",
+        old='attrgetter("at", "id")',
+        new='attrgetter("id")',
+        tests=FOLD,
+    ),
+    Bug(
+        "batch_stepped_as_it_came",
+        "a batch is stepped in canonical order",
+        at="move_in_place",
+        old="events.sort(key=canonical_order)",
+        new="pass",
+        tests=DRAWN,
+    ),
+    Bug(
+        "first_of_the_batch_taken_for_its_earliest",
+        "a batch is as late as its earliest event",
+        at="move_in_place",
+        old="Position(events[0].at, events[0].id)",
+        new="Position(events[-1].at, events[-1].id)",
+        tests=(f"{PROTOCOL}::test_a_batch_is_as_late_as_its_earliest_event",),
+    ),
+    Bug(
+        "encode_loses_a_field",
+        "a state that is written and read is the same state",
+        at="encode",
+        old='return _PREFIX + _encoder.encode(state) + b"]"',
+        new="""
+            state = State(state.mark, state.nodes, state.earned, state.traits, suppressed=state.suppressed)
+            return _PREFIX + _encoder.encode(state) + b"]"
+            """,
+        tests=(f"{EDGES}::test_a_state_that_is_written_and_read_is_the_same_state",),
+    ),
+    Bug(
+        "backfill_skips_a_subject",
+        "a backfill reaches every user",
+        at="_pieces",
+        old="yield subjects[at : at + PIECE]",
+        new="yield subjects[at : at + PIECE - 1]",
+        tests=(f"{PROTOCOL}::test_a_backfill_reaches_everybody",),
+    ),
+    Bug(
+        "backfill_skips_between_pages",
+        "a backfill reaches every user",
+        at="sql:users_of_types",
+        old="(tenant_id, user_id) > ($2, $3)",
+        new="(tenant_id > $2 OR $3::text IS NULL)",
+        tests=(f"{PROTOCOL}::test_a_backfill_reaches_everybody",),
+    ),
+    # -- the meaning of the language --
+    Bug(
+        "sums_of_floats",
+        "sums are exact",
+        at="add",
+        old="result: Decimal = EXACT.add(total, amount)",
+        new="result: Decimal = EXACT.create_decimal(repr(float(total) + float(amount)))",
+        tests=(
+            "property/test_reference.py",
+            "acceptance/test_fixtures.py::test_a_stream_grants_what_was_expected",
+            *FOLD,
+        ),
+    ),
+    Bug(
+        "window_closed_at_its_end",
+        "a window is shorter than its length",
+        at="Within.gated",
+        old="if start is not None and event.at - start.at < length:",
+        new="if start is not None and event.at - start.at <= length:",
+        tests=REFERENCE,
+    ),
+    Bug(
+        "once_per_by_the_last_copy",
+        "the first of its fingerprint counts, and the others do not",
+        at="fold:_counts",
+        old="return False",
+        new="""
+            counted[key] = event.at
+            return False
+            """,
+        tests=REFERENCE,
+    ),
+    Bug(
+        "fingerprints_swept_early",
+        "a copy is a copy as long as the span says, however many others there are",
+        at="fold:_counts",
+        old="if at <= horizon]:",
+        new="if at < event.at]:",
+        tests=(f"{PROTOCOL}::test_a_copy_among_many_fingerprints",),
+    ),
+    Bug(
+        "unless_by_the_same_event",
+        "what lies at the event that breaks it is broken",
+        at="Unless.stepper",
+        old="if start is not None and (node.last is None or start > node.last):",
+        new="if start is not None and (node.last is None or start >= node.last):",
+        tests=(f"{EDGES}::test_what_breaks_a_condition_cannot_also_make_it",),
+    ),
+    Bug(
+        "repeat_each_goes_on_counting",
+        "after each unlock the condition starts afresh",
+        at="Judge._record_each",
+        old="""
+            for node in own:
+                state.nodes.pop(node, None)
+            """,
+        new="del state",
+        tests=REFERENCE,
+    ),
+    Bug(
+        "version_by_an_inclusive_end",
+        "one version is in effect at an instant",
+        at="Judge.stepper",
+        old="if not low <= event.at < high:",
+        new="if not low <= event.at <= high:",
+        tests=(f"{EDGES}::test_one_version_is_in_effect_at_an_instant",),
+    ),
+    Bug(
+        "version_of_once_by_an_inclusive_end",
+        "one version is in effect at an instant",
+        at="Judge._once",
+        old="or not low <= event.at < high or",
+        new="or not low <= event.at <= high or",
+        tests=(f"{EDGES}::test_one_version_is_in_effect_at_an_instant",),
+    ),
+    Bug(
+        "alternatives_one_in_another",
+        "a pattern may have any number of alternatives",
+        at="_any",
+        old="""
+            return tests[0] if len(tests) == 1 else lambda state, event: any(test(state, event) for test in tests)
+            """,
+        new="""
+            made = tests[0]
+            for test in tests[1:]:
+                made = (lambda one, two: lambda state, event: one(state, event) or two(state, event))(made, test)
+            return made
+            """,
+        tests=("faults/test_rules_as_code.py::test_ten_thousand_parts",),
+    ),
+    Bug(
+        "grace_of_one_more",
+        "a run bridges so many units and no more",
+        at="Streaks.runs",
+        old="length = length + 1 if last is not None and index - last - 1 <= self.grace else 1",
+        new="length = length + 1 if last is not None and index - last - 1 <= self.grace + 1 else 1",
+        tests=REFERENCE,
+    ),
+)

@@ -1,0 +1,25 @@
+"""What can go wrong with the broker, as the rest of the worker sees it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from nats.errors import Error as NatsError
+
+OUT_OF_REACH: Final = (NatsError, OSError, TimeoutError)
+"""What nats-py raises while the broker is away."""
+GARBLED: Final = (ValueError, AttributeError, KeyError, TypeError, AssertionError)
+"""What nats-py raises when a server says what no NATS server says."""
+
+
+class BrokerAwayError(Exception):
+    """The broker did not answer, or cannot at the moment: try the same again."""
+
+
+class BrokerMismatchError(Exception):
+    """The broker has something else under a name that we need; the message says what."""
+
+
+def in_words(error: BaseException) -> str:
+    """Return an error as `type: text`, or its type alone where it has no text."""
+    return f"{type(error).__name__}: {error}".removesuffix(": ")
