@@ -14,19 +14,20 @@ import anyio
 import msgspec
 
 from dsl.calendar import format_instant
-from worker.broker.connection import OUT_OF_REACH, BrokerAwayError, said_by
+from worker.broker.api import CONSUMER_EXISTS, ApiError, ask
+from worker.broker.errors import OUT_OF_REACH, BrokerAwayError, in_words
 from worker.contract.message import Message
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 
-    from worker.broker.client import TappingClient
+    from worker.broker.client import BrokerClient
 
-    ClientNow = Callable[[], TappingClient]
+    ClientNow = Callable[[], BrokerClient]
     """Returns the client of the moment: one that has ended is replaced by another."""
 
-REQUEST_SECONDS: Final = 5.0
-"""For one request to JetStream's API."""
+PAGE_SECONDS: Final = 5.0
+"""For a page of a reading to come."""
 GRACE_SECONDS: Final = 2.0
 """Beyond the end of a pull request, until no answer means that none comes."""
 SWIFT_SECONDS: Final = 1.0
@@ -34,24 +35,15 @@ SWIFT_SECONDS: Final = 1.0
 PAGE: Final = 500
 """Messages that a reading fetches at a time."""
 _NANOSECONDS: Final = 1_000_000_000
-_NOT_FOUND: Final = 404
-_CONSUMER_EXISTS: Final = 10148
 _ENDED: Final = frozenset({"404", "408"})
 """Statuses that end a pull request in good order: nothing there, or time over."""
-
-
-class _Fault(msgspec.Struct):
-    code: int = 0
-    err_code: int = 0
-    description: str = ""
 
 
 class _Config(msgspec.Struct):
     metadata: dict[str, str] | None = None
 
 
-class _Answer(msgspec.Struct):
-    error: _Fault | None = None
+class _Info(msgspec.Struct):
     name: str = ""
     config: msgspec.Raw = msgspec.Raw(b"{}")
     num_pending: int = 0
@@ -110,9 +102,11 @@ class DurableConsumer:
         if state is not None:
             return state
         made = {"stream_name": self._stream, "config": self._config, "action": "create"}
-        answer = await _ask(self._client(), f"DURABLE.CREATE.{self._stream}.{self._name}", made)
-        if answer.error is not None and answer.error.err_code != _CONSUMER_EXISTS:
-            raise _away(answer.error, self._stream)
+        try:
+            await _ask(self._client(), f"DURABLE.CREATE.{self._stream}.{self._name}", made)
+        except ApiError as error:
+            if error.fault.err_code != CONSUMER_EXISTS:
+                raise _away(error) from error
         return await self.state() or ConsumerState(0, 0, 0, {})
 
     async def state(self) -> ConsumerState | None:
@@ -121,13 +115,11 @@ class DurableConsumer:
         Raises:
             BrokerAwayError: try again.
         """
-        answer = await _ask(self._client(), f"INFO.{self._stream}.{self._name}")
-        if answer.error is not None:
-            if answer.error.code == _NOT_FOUND:
-                return None
-            raise _away(answer.error, self._stream)
-        metadata = msgspec.json.decode(answer.config, type=_Config).metadata or {}
-        return ConsumerState(answer.num_pending, answer.num_ack_pending, answer.num_redelivered, metadata)
+        info = await self._info()
+        if info is None:
+            return None
+        metadata = msgspec.json.decode(info.config, type=_Config).metadata or {}
+        return ConsumerState(info.num_pending, info.num_ack_pending, info.num_redelivered, metadata)
 
     async def remember(self, changes: Mapping[str, str]) -> None:
         """Change metadata of the consumer; an empty value removes a key. A missing consumer remembers nothing.
@@ -135,15 +127,25 @@ class DurableConsumer:
         Raises:
             BrokerAwayError: try again.
         """
-        answer = await _ask(self._client(), f"INFO.{self._stream}.{self._name}")
-        if answer.error is None:
-            config: dict[str, Any] = msgspec.json.decode(answer.config)
-            metadata: dict[str, str] = {**(config.get("metadata") or {}), **changes}
-            config["metadata"] = {key: value for key, value in metadata.items() if value}
-            changed = {"stream_name": self._stream, "config": config, "action": "update"}
-            answer = await _ask(self._client(), f"DURABLE.CREATE.{self._stream}.{self._name}", changed)
-        if answer.error is not None and answer.error.code != _NOT_FOUND:
-            raise _away(answer.error, self._stream)
+        info = await self._info()
+        if info is None:
+            return
+        config: dict[str, Any] = msgspec.json.decode(info.config)
+        metadata: dict[str, str] = {**(config.get("metadata") or {}), **changes}
+        config["metadata"] = {key: value for key, value in metadata.items() if value}
+        changed = {"stream_name": self._stream, "config": config, "action": "update"}
+        try:
+            await _ask(self._client(), f"DURABLE.CREATE.{self._stream}.{self._name}", changed)
+        except ApiError as error:
+            raise _away(error) from error
+
+    async def _info(self) -> _Info | None:
+        try:
+            return await _ask(self._client(), f"INFO.{self._stream}.{self._name}")
+        except ApiError as error:
+            if error.is_missing:
+                return None
+            raise _away(error) from error
 
     async def fetch(self, most: int, seconds: float) -> list[Message]:
         """Return what there is, at most so many; wait so long for the first.
@@ -188,24 +190,25 @@ async def read_since(client: ClientNow, stream: str, subjects: str, since: int) 
         "mem_storage": True,
         "num_replicas": 1,
     }
-    made = await _ask(client(), f"CREATE.{stream}", {"stream_name": stream, "config": config})
-    if made.error is not None:
-        raise _away(made.error, stream)
+    try:
+        made = await _ask(client(), f"CREATE.{stream}", {"stream_name": stream, "config": config})
+    except ApiError as error:
+        raise _away(error) from error
     left = made.num_pending
     try:
         while left > 0:
-            page = await _fetch(client(), stream, made.name, min(left, PAGE), REQUEST_SECONDS)
+            page = await _fetch(client(), stream, made.name, min(left, PAGE), PAGE_SECONDS)
             if not page:
                 return  # the rest was removed meanwhile
             left -= len(page)
             for message in page:
                 yield message
     finally:
-        with anyio.CancelScope(shield=True), suppress(BrokerAwayError):
+        with anyio.CancelScope(shield=True), suppress(ApiError, BrokerAwayError):
             await _ask(client(), f"DELETE.{stream}.{made.name}")
 
 
-async def _fetch(client: TappingClient, stream: str, name: str, most: int, seconds: float) -> list[Message]:
+async def _fetch(client: BrokerClient, stream: str, name: str, most: int, seconds: float) -> list[Message]:
     """Ask for what is there; where that is nothing, wait for one message.
 
     Two requests, since one that waits for many stays open behind the first of them: what it brings to a subscription
@@ -218,7 +221,7 @@ async def _fetch(client: TappingClient, stream: str, name: str, most: int, secon
 
 
 async def _pull(
-    client: TappingClient, stream: str, name: str, most: int, request: Mapping[str, object], seconds: float
+    client: BrokerClient, stream: str, name: str, most: int, request: Mapping[str, object], seconds: float
 ) -> list[Message]:
     found: list[Message] = []
     try:
@@ -244,7 +247,7 @@ async def _pull(
                 await subscription.unsubscribe()
     except OUT_OF_REACH as error:
         if not found:
-            raise BrokerAwayError(said_by(error)) from error
+            raise BrokerAwayError(in_words(error)) from error
     return found
 
 
@@ -256,22 +259,18 @@ def _message(subject: str, body: bytes, reply: str) -> Message:
     return msgspec.structs.replace(message, seq=seq)
 
 
-async def _ask(client: TappingClient, what: str, asked: object = None) -> _Answer:
-    """Ask something of consumers; an error of JetStream is in the answer.
+async def _ask(client: BrokerClient, what: str, asked: object = None) -> _Info:
+    """Ask something of consumers.
 
     Raises:
+        ApiError: JetStream refused it.
         BrokerAwayError: no answer, or none that can be read.
     """
-    body = b"" if asked is None else msgspec.json.encode(asked)
     try:
-        said = await client.request(f"$JS.API.CONSUMER.{what}", body, timeout=REQUEST_SECONDS)
-        return msgspec.json.decode(said.data, type=_Answer)
-    except msgspec.DecodeError as error:
-        raise BrokerAwayError(f"an answer of JetStream cannot be read: {error}") from error
+        return await ask(client, f"CONSUMER.{what}", _Info, asked)
     except OUT_OF_REACH as error:
-        raise BrokerAwayError(said_by(error)) from error
+        raise BrokerAwayError(in_words(error)) from error
 
 
-def _away(fault: _Fault, stream: str) -> BrokerAwayError:
-    said = f"stream {stream}: {fault.description} (error {fault.err_code})"
-    return NoStreamError(said) if fault.code == _NOT_FOUND else BrokerAwayError(said)
+def _away(error: ApiError) -> BrokerAwayError:
+    return NoStreamError(str(error)) if error.is_missing else BrokerAwayError(str(error))

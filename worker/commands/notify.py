@@ -17,7 +17,7 @@ import click
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 
-    from worker.broker.client import TappingClient
+    from worker.broker.client import BrokerClient
     from worker.broker.durable import ConsumerState
     from worker.notify.delivery_log import Listed
     from worker.notify.endpoints import Endpoint
@@ -214,14 +214,15 @@ def _named(endpoints: Sequence[Endpoint], name: str) -> Endpoint:
 
 
 @asynccontextmanager
-async def _client(settings: Settings) -> AsyncGenerator[Callable[[], TappingClient]]:
-    from worker.broker.connection import OUT_OF_REACH, BrokerAwayError, connected_once, said_by  # noqa: PLC0415
+async def _client(settings: Settings) -> AsyncGenerator[Callable[[], BrokerClient]]:
+    from worker.broker.errors import OUT_OF_REACH, BrokerAwayError, in_words  # noqa: PLC0415
+    from worker.broker.once import connected_once  # noqa: PLC0415
 
     try:
         async with connected_once(settings, seconds=CONNECT_SECONDS) as client:
             yield lambda: client
     except OUT_OF_REACH as error:
-        raise BrokerAwayError(said_by(error)) from error
+        raise BrokerAwayError(in_words(error)) from error
 
 
 async def _list(settings: Settings, *, endpoints: Sequence[Endpoint], as_json: bool) -> None:

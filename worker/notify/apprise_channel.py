@@ -51,7 +51,8 @@ class AppriseChannel:
             OSError: as `Requester` does.
         """
         # It imports a hundred modules at its first use, which would take the time of the first delivery.
-        apprise.Apprise.instantiate("json://localhost")
+        library: Any = apprise.Apprise
+        library.instantiate("json://localhost")
         self._target = target
         self._languages = languages
         self._seconds = reach.timeout / SECOND

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import anyio
 import structlog
 
-from worker.broker.connection import BrokerAwayError
+from worker.broker.errors import BrokerAwayError
 from worker.contract.partition import token
 from worker.notify.delivery_log import Logged
 from worker.notify.health import Health

@@ -11,7 +11,7 @@ import structlog
 
 from dsl.calendar import format_instant
 from dsl.payload import instant
-from worker.broker.connection import BrokerAwayError
+from worker.broker.errors import BrokerAwayError
 from worker.notify.schedule import MINUTE
 
 if TYPE_CHECKING:

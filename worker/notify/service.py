@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import anyio
 import structlog
 
-from worker.broker.connection import OUT_OF_REACH, Connection
+from worker.broker.connection import Connection
 from worker.broker.durable import DurableConsumer, read_since
+from worker.broker.errors import OUT_OF_REACH
 from worker.notify.channel import Channel, WebhookChannel
 from worker.notify.courier import Courier, Surroundings
 from worker.notify.delivery_log import DeliveryLog

@@ -35,8 +35,9 @@ def delivery(subject: str = "ann", **more: Any) -> Delivery:  # noqa: ANN401 - f
 
 
 async def sent(target: dict[str, Any], one: Delivery, *, languages: tuple[str, ...] = ()) -> Attempt:
-    usual = {"to": None, "resolver": None, "resolver_token": None, "schemes": frozenset({"json"})}
-    chosen = AppriseTarget(**{**usual, "title": "{title}", "text": "For {subject}: {title}", **target})
+    usual: dict[str, Any] = {"to": None, "resolver": None, "resolver_token": None, "schemes": frozenset({"json"})}
+    usual |= {"title": "{title}", "text": "For {subject}: {title}"}
+    chosen = AppriseTarget(**(usual | target))
 
     async def here(host: str, port: int) -> list[str]:
         del host, port
