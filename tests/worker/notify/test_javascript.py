@@ -24,7 +24,8 @@ def verified(secret: str, body: str = BODY) -> subprocess.CompletedProcess[str]:
     headers = signed_headers([read_secret(one) for one in SECRETS[:2]], "id_2", int(time()), BODY.encode())
     asked = json.dumps({"secret": secret, "headers": headers, "body": body})
     script = Path(__file__).parent / "js" / "verify.mjs"
-    return subprocess.run(["node", script], input=asked, capture_output=True, text=True, check=False)
+    command = ["node", str(script)]
+    return subprocess.run(command, input=asked, capture_output=True, text=True, check=False)
 
 
 @pytest.mark.parametrize("secret", SECRETS[:2])
