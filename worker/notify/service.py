@@ -19,8 +19,8 @@ from worker.notify.endpoints import AppriseTarget
 from worker.notify.metrics import render_of
 from worker.notify.stats import NotifyStats
 from worker.probes.http import Probes, serve
-from worker.settings import shown
 from worker.store import open_store
+from worker.urls import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -38,6 +38,10 @@ log = structlog.get_logger()
 
 class ExtraMissingError(Exception):
     """A library is missing; the message names the extra to install."""
+
+
+class CertificatesError(Exception):
+    """A file of certificates cannot be read; the message names the endpoint."""
 
 
 class Ways(NamedTuple):
@@ -76,8 +80,17 @@ def channel_of(endpoint: Endpoint, resolver: Resolve | None = None) -> Channel:
 
     Raises:
         ExtraMissingError: apprise is not installed.
-        OSError: the file of certificates cannot be read.
+        CertificatesError: its file of certificates cannot be read.
     """
+    try:
+        return _channel_of(endpoint, resolver)
+    except OSError as error:
+        raise CertificatesError(
+            f"endpoint {endpoint.name}: ca_file {endpoint.reach.ca_file}: {error.strerror or error}"
+        ) from error
+
+
+def _channel_of(endpoint: Endpoint, resolver: Resolve | None) -> Channel:
     if not isinstance(endpoint.target, AppriseTarget):
         return WebhookChannel(endpoint.target, endpoint.reach, resolver)
     try:
@@ -105,7 +118,7 @@ async def run(
         BrokerMismatchError: the broker refuses the login.
         DatabaseUrlError: the URL of the database is none.
         ListenError: the port of the probes is taken.
-        ExtraMissingError, OSError: as `channel_of` does.
+        ExtraMissingError, CertificatesError: as `channel_of` does.
     """
     ways = ways or Ways()
     stats = stats or NotifyStats(one.name for one in endpoints)

@@ -1,9 +1,11 @@
-"""`ach progress` and `ach unlocks`: where a subject stands, and which unlocks there are."""
+"""`ach progress`: where a subject stands with every achievement."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, TypedDict
+from functools import partial
+from typing import TYPE_CHECKING, TypedDict
 
+import click
 import msgspec
 
 from dsl.calendar import format_instant
@@ -13,15 +15,15 @@ from dsl.outcome import Subject
 from dsl.values import canonical_number
 from worker.admin.results import read_named
 from worker.app import wall_clock
+from worker.commands.options import json_option
+from worker.commands.servers import CommandError, on_servers, rules_in_force, with_store
 from worker.engine.reconcile import State as Stands
 from worker.engine.standing import Status, Whole, standing_of, status_of
 from worker.report import screen
-from worker.server_errors import CommandError, patiently, rules_in_force
 from worker.settings import Clock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from uuid import UUID
 
     from dsl.progress import Amount
     from worker.admin.results import Named
@@ -32,10 +34,25 @@ if TYPE_CHECKING:
     from worker.store import Store
 
 
+@click.command("progress")
+@click.argument("subject", metavar="SUBJECT")
+@click.option("--tenant", "-t", required=True, metavar="TENANT", help="The tenant of the subject.")
+@click.option(
+    "--scope", "-s", metavar="SCOPE", help="The scope of SUBJECT, such as team (default: all scopes that know it)."
+)
+@json_option
+def command(subject: str, tenant: str, scope: str | None, *, as_json: bool) -> None:
+    """Print where a user stands with every achievement (or a team or a tenant that is named SUBJECT).
+
+    If an achievement repeats, status and progress are those of the current occurrence.
+    """
+    on_servers(partial(show_progress, tenant=tenant, name=subject, scope=scope, as_json=as_json))
+
+
 class Progress(msgspec.Struct, frozen=True):
     """Where a subject stands with one achievement and tier; instants as RFC 3339.
 
-    What rules no longer in force have left has a row for each unlock, and no progress.
+    An unlock that was left by rules no longer in force has a row too, without progress.
     """
 
     tenant_id: str
@@ -61,17 +78,17 @@ class Progress(msgspec.Struct, frozen=True):
     by_hand: bool
 
 
-async def progress(settings: Settings, tenant: str, name: str, scope: str | None, *, as_json: bool) -> None:
+async def show_progress(settings: Settings, tenant: str, name: str, scope: str | None, *, as_json: bool) -> None:
     """Print where one subject stands with everything.
 
-    A subject that nothing is known of is at the beginning of everything, which is said on standard error.
+    An unknown subject is at the beginning of everything; standard error says that it is unknown.
     """
 
     async def work(store: Store) -> tuple[Deployed, Named]:
         rules = await rules_in_force(store, settings)
         return rules, await read_named(store, rules, tenant, name)
 
-    rules, named = await patiently(settings, work)
+    rules, named = await with_store(settings, work)
     subjects = _subjects(rules, named, Subject(tenant, scope or "", name))
     now = named.clock if settings.clock is Clock.STREAM else wall_clock()
     found = {one: standing_of(rules, one, named.states.get(one), named.unlocks.get(one, ()), now) for one in subjects}
@@ -82,7 +99,7 @@ async def progress(settings: Settings, tenant: str, name: str, scope: str | None
 
 
 def _subjects(rules: Deployed, named: Named, asked: Subject) -> list[Subject]:
-    """Return what a name means: in the scope asked for, or in all that know it; a user where none does.
+    """Return the subjects of a name: in the scope asked for, or in all that know it; a user where none does.
 
     Raises:
         CommandError: there is no such scope, or it has no such subject.
@@ -102,9 +119,9 @@ def _subjects(rules: Deployed, named: Named, asked: Subject) -> list[Subject]:
     if scope == USER and named.erased:
         what = "was erased, for good"
     elif named.building:
-        what = "is not known so far, and a backfill has yet to come to its end (`ach backfill`)"
+        what = "is not known so far, and a backfill is not finished (`ach backfill`)"
     else:
-        what = "is not known by any event that the rules hear; this is how it begins"
+        what = "is not known: the rules have heard no event of it; this is how it begins"
     screen.err().say(f"{scope} {asked.subject!r} of tenant {asked.tenant_id!r} {what}")
     return [asked._replace(scope=scope)]
 
@@ -225,60 +242,3 @@ def _ratio(reached: Reached) -> str:
     if current is None or target is None:
         return ""
     return f"{current} of more than {target}" if reached.more_than else f"{current}/{target}"
-
-
-# -- unlocks ----------------------------------------------------------------------------------------------------------
-
-
-class Listed(NamedTuple):
-    """An unlock with its status; instants in microseconds."""
-
-    unlock_id: UUID
-    tenant_id: str
-    scope: str
-    subject: str
-    achievement: str
-    tier: str | None
-    occurrence: str | None
-    version: int
-    status: str
-    earned_at: int
-    granted_at: int | None
-    by_hand: bool
-
-
-async def unlocks(
-    settings: Settings, *, tenant: str | None, subject: str | None, status: str | None, limit: int, as_json: bool
-) -> None:
-    """Print unlocks, those earned last first."""
-
-    async def work(store: Store) -> list[Listed]:
-        async with store.transaction() as session:
-            return await session.rows(
-                Listed, "listed_unlocks", tenant_id=tenant, subject=subject, status=status, limit=limit
-            )
-
-    found = await patiently(settings, work)
-    if as_json:
-        dates = [(_instant(row.earned_at), _instant(row.granted_at)) for row in found]
-        screen.say_json(
-            [
-                {**row._asdict(), "earned_at": earned_at, "granted_at": granted_at}
-                for row, (earned_at, granted_at) in zip(found, dates, strict=True)
-            ]
-        )
-        return
-    rows = [
-        (
-            row.unlock_id,
-            row.tenant_id,
-            row.subject,
-            ".".join(part for part in (row.achievement, row.tier) if part),
-            row.occurrence or "",
-            f"{row.status}, by hand" if row.by_hand else row.status,
-            _date(row.earned_at),
-        )
-        for row in found
-    ]
-    columns = ["unlock id", "tenant", "subject", "achievement", "occurrence", "status", "earned at"]
-    screen.table(screen.plural(len(rows), "unlock"), columns, rows, ids=range(5))
