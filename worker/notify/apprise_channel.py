@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 MOST_ADDRESSES: Final = 20
 """Of one subject."""
+MOST_THREADS: Final = 64
 _PLACEHOLDER: Final = re.compile(r"\{(\w+)\}")
 _FOUND: Final = 200
 _NO_SUCH: Final = frozenset({204, 404, 410})
@@ -55,8 +56,10 @@ class AppriseChannel:
         library.instantiate("json://localhost")
         self._target = target
         self._languages = languages
+        # Of its own, so that a silent server of one endpoint does not take the threads of others.
+        self._threads = anyio.CapacityLimiter(MOST_THREADS)
         self._seconds = reach.timeout / SECOND
-        self._requester = Requester(reach) if resolver is None else Requester(reach, resolver)
+        self._requester = Requester(reach, resolver)
 
     async def send(self, delivery: Delivery) -> Attempt:
         """Make one attempt; return what became of it."""
@@ -74,7 +77,9 @@ class AppriseChannel:
         try:
             with anyio.fail_after(self._seconds):
                 # A thread cannot be stopped: the attempt ends in time, and the thread when the library gives up.
-                return await anyio.to_thread.run_sync(_notify, addresses, title, text, abandon_on_cancel=True)
+                return await anyio.to_thread.run_sync(
+                    _notify, addresses, title, text, abandon_on_cancel=True, limiter=self._threads
+                )
         except TimeoutError:
             return Attempt(Outcome.FAILED, detail=f"not sent within {self._seconds:g} s")
 

@@ -45,7 +45,7 @@ class WebhookChannel:
             OSError: as `Requester` does.
         """
         self._target = target
-        self._requester = Requester(reach) if resolver is None else Requester(reach, resolver)
+        self._requester = Requester(reach, resolver)
         self._clock = clock
 
     async def send(self, delivery: Delivery) -> Attempt:

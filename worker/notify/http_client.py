@@ -10,10 +10,12 @@ from __future__ import annotations
 import logging
 import socket
 import ssl
+from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import anyio
+import anyio.to_thread
 import httpx
 
 from worker.notify.addresses import why_refused
@@ -30,6 +32,8 @@ BODY_BYTES: Final = 64 * 1024
 """Of a response that are read; what is beyond is dropped with the connection."""
 IDLE_SECONDS: Final = 30.0
 """For which a connection without a request is kept."""
+LOOKUPS: Final = 64
+"""Of names, side by side."""
 _AGENT: Final = f"ach-notify/{version('ach')}"
 
 for _name in ("httpx", "httpcore"):  # they log URLs
@@ -54,10 +58,24 @@ class AddressRefusedError(RequestError):
     """The host has an address that no request may go to."""
 
 
-async def resolve(host: str, port: int) -> list[str]:
-    """Return the addresses of a host, by the resolver of the system."""
-    found = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+class SystemResolver:
+    """The resolver of the system, in threads of its own.
+
+    A lookup cannot be stopped: those of an endpoint whose name server is silent must not take the threads of others.
+    """
+
+    def __init__(self) -> None:
+        self._threads = anyio.CapacityLimiter(LOOKUPS)
+
+    async def __call__(self, host: str, port: int) -> list[str]:
+        """Return the addresses of a host.
+
+        Raises:
+            OSError, UnicodeError: it has none, or none that can be found.
+        """
+        lookup = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+        found = await anyio.to_thread.run_sync(lookup, abandon_on_cancel=True, limiter=self._threads)
+        return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
 class _Call(NamedTuple):
@@ -80,14 +98,14 @@ class _Call(NamedTuple):
 class Requester:
     """Makes requests for one endpoint, over connections of its own: none is shared with another name."""
 
-    def __init__(self, reach: Reach, resolver: Resolve = resolve) -> None:
+    def __init__(self, reach: Reach, resolver: Resolve | None = None) -> None:
         """Make one that has no connection yet.
 
         Raises:
             OSError: the file of certificates cannot be read (`ssl.SSLError`: it holds none).
         """
         self._reach = reach
-        self._resolve = resolver
+        self._resolve = resolver or SystemResolver()
         context = httpx.create_ssl_context(verify=True, trust_env=False)
         if reach.ca_file is not None:
             context.load_verify_locations(reach.ca_file)

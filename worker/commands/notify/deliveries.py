@@ -31,7 +31,7 @@ class _Wanted(TypedDict):
 
 @click.command("deliveries")
 @click.option("--endpoint", "-e", metavar="ENDPOINT", help="Only to this one.")
-@click.option("--outcome", type=click.Choice([*Outcome]), help="Only these.")
+@click.option("--outcome", type=click.Choice([one.value for one in Outcome]), help="Only these.")
 @click.option("--id", "webhook_id", metavar="ID", help="Only of this webhook-id.")
 @limit_option
 @json_option
