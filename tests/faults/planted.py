@@ -29,6 +29,7 @@ from tests.faults.plants import (
     folds,
     labels,
     ledger,
+    notifier,
     operators,
     progress,
     standing,
@@ -62,6 +63,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     *chains.BUGS,
     *standing.BUGS,
     *corrections.BUGS,
+    *notifier.BUGS,
 )
 
 QUICK: Final = (

@@ -285,6 +285,26 @@ def unlocks_in(request: Request) -> list[str]:
     return [one["data"]["unlock_id"] for one in said["data"]["unlocks"]]
 
 
+async def test_a_digest_has_a_bound_and_one_user(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(courier, "MOST_ITEMS", 3)
+    answers = [respond(), respond(500)]
+    async with receiver(lambda _: answers.pop(0) if answers else respond()) as there:
+        chosen = endpoints(tmp_path, endpoint(there.port, more=f'digest = {{ wait = "1s" }}\n{QUICK}'))
+        async with notifier(settings, chosen):
+            many = [claimed(number, tenant=f"t{number % 2}") for number in range(20)]
+            await publish(settings, *many)
+            await until_state(settings, lambda state: not state.waiting and not state.unacknowledged)
+    delivered = {request.headers["webhook-id"]: request for request in there.requests}
+    for request in delivered.values():
+        assert len(unlocks_in(request)) <= 3
+        data = request.said["data"]
+        assert {one["data"]["tenant_id"] for one in data.get("unlocks", [])} <= {data["tenant_id"]}
+    sent = [uid for request in delivered.values() for uid in unlocks_in(request)]
+    assert sorted(sent) == sorted(str(one.unlock_id) for one in many)
+
+
 async def test_a_digest_that_fails_comes_again_as_it_was(settings: Settings, tmp_path: Path) -> None:
     answers = [respond(500), respond(500)]
     async with receiver(lambda _: answers.pop() if answers else respond()) as there:

@@ -149,3 +149,12 @@ async def test_servers_that_are_away(operator: Operator) -> None:
     code, _, err = await operator.run("list")
     assert code == 1
     assert "NATS at nats://127.0.0.1:1" in err
+
+
+async def test_what_an_endpoint_needs_and_is_missing(operator: Operator) -> None:
+    operator.write(1, 'ca_file = "none.pem"')
+    for arguments in (["run"], ["test", "app"], ["replay", "app", "--since", "2026-01-01T00:00:00Z"]):
+        code, _, err = await operator.run(*arguments)
+        assert code == 1
+        assert "endpoint app: ca_file " in err
+        assert "none.pem: No such file or directory" in err

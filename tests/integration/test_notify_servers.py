@@ -12,6 +12,7 @@ import anyio
 import httpx
 import nats
 import pytest
+from nats.errors import TimeoutError as NatsTimeoutError
 
 from tests.faults.cluster import free_port
 from tests.integration.engine import PATIENCE, Engine
@@ -23,7 +24,7 @@ from worker.settings import Settings
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from worker.local.embedded import Servers
+    from worker.local.servers import Servers
 
 pytestmark = pytest.mark.anyio
 
@@ -86,7 +87,7 @@ async def test_it_may_do_what_the_documentation_says(database_url: str, tmp_path
             await stats.reach("app", "delivered", 1)
         client = await nats.connect(own.nats_url, error_cb=_silent)
         try:
-            with pytest.raises(nats.errors.TimeoutError):
+            with pytest.raises(NatsTimeoutError):
                 await client.jetstream(timeout=0.3).publish("unlocks.t1.u1.a.b", b"{}")
         finally:
             await client.close()

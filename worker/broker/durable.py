@@ -40,6 +40,7 @@ _ENDED: Final = frozenset({"404", "408"})
 
 
 class _Config(msgspec.Struct):
+    ack_wait: int = 30 * _NANOSECONDS
     metadata: dict[str, str] | None = None
 
 
@@ -60,6 +61,8 @@ class ConsumerState(NamedTuple):
     """Messages that were delivered, and are on their way or wait for another attempt."""
     redelivered: int
     """Those of them that were delivered more than once."""
+    ack_seconds: float
+    """After which a message without a word is delivered again: as it was made, or as an operator has changed it."""
     metadata: Mapping[str, str]
 
 
@@ -107,7 +110,10 @@ class DurableConsumer:
         except ApiError as error:
             if error.fault.err_code != CONSUMER_EXISTS:
                 raise _away(error) from error
-        return await self.state() or ConsumerState(0, 0, 0, {})
+        state = await self.state()
+        if state is None:
+            raise BrokerAwayError(f"consumer {self._name} is gone again")
+        return state
 
     async def state(self) -> ConsumerState | None:
         """Return what the broker knows of the consumer, None where there is none.
@@ -118,8 +124,14 @@ class DurableConsumer:
         info = await self._info()
         if info is None:
             return None
-        metadata = msgspec.json.decode(info.config, type=_Config).metadata or {}
-        return ConsumerState(info.num_pending, info.num_ack_pending, info.num_redelivered, metadata)
+        config = msgspec.json.decode(info.config, type=_Config)
+        return ConsumerState(
+            info.num_pending,
+            info.num_ack_pending,
+            info.num_redelivered,
+            config.ack_wait / _NANOSECONDS,
+            config.metadata or {},
+        )
 
     async def remember(self, changes: Mapping[str, str]) -> None:
         """Change metadata of the consumer; an empty value removes a key. A missing consumer remembers nothing.

@@ -41,8 +41,10 @@ LOOK_SECONDS: Final = 5.0
 """Between two looks at whether a disabled endpoint is enabled, and at how much waits."""
 DIGEST_SLACK: Final = SECOND
 """Behind the end of a window, for clocks that differ and for what is still on its way into the stream."""
+MOST_ITEMS: Final = 100
+"""Of one digest; a window with more of them makes several."""
 REMEMBERED: Final = 10_000
-"""Digests that were delivered, so that the rest of their announcements is only acknowledged."""
+"""Windows of which is known what was delivered, so that the rest of their announcements is only acknowledged."""
 
 log = structlog.get_logger()
 
@@ -52,8 +54,6 @@ class Surroundings(NamedTuple):
 
     prefix: str
     """Of the subjects of announcements."""
-    ack_seconds: float
-    """After which the broker delivers again what it hears nothing of."""
     now: Callable[[], int]
     """Milliseconds since the epoch."""
     read_since: Callable[[str, int], AsyncGenerator[Message]]
@@ -87,8 +87,10 @@ class Courier:
         self._digests: dict[tuple[str, str, str, int], list[Message]] = {}
         """Digests that are being delivered, with all their announcements that are at hand."""
         self._delivered: OrderedDict[tuple[str, str, str, int], frozenset[int]] = OrderedDict()
-        """The sequences of what was in a digest."""
+        """The sequences of what was delivered of a window."""
         self._paused_until = 0.0
+        self._ack_seconds = FETCH_SECONDS
+        """After which the broker delivers again what it hears nothing of, by its own word."""
         self._stopping = anyio.Event()
         self.ready = False
         """Whether it has a consumer, as far as is known."""
@@ -114,7 +116,9 @@ class Courier:
         said = ""
         while not self._stopping.is_set():
             try:
-                self._health.learn((await self._consumer.ensure()).metadata)
+                state = await self._consumer.ensure()
+                self._health.learn(state.metadata)
+                self._ack_seconds = state.ack_seconds
                 said, pauses, self.ready = "", delays(), True
                 self.readied.set()
                 while not self._stopping.is_set():
@@ -240,20 +244,34 @@ class Courier:
             return
         messages = self._digests[key] = [message]
         try:
-            items = await self._window(item, begin, end)
             # It was delayed once, for the end of the window.
-            number = max(1, message.deliveries - 1)
-            decision = await self._attempt(digest(items, self._endpoint.languages), number)
-            if decision.done:
-                self._delivered[key] = frozenset(one.seq for one in items)
-                if len(self._delivered) > REMEMBERED:
-                    self._delivered.popitem(last=False)
+            decision = await self._send_window(
+                key, await self._window(item, begin, end), max(1, message.deliveries - 1)
+            )
         except BrokerAwayError as error:
             log.warning("no digest", endpoint=self._endpoint.name, said=str(error))
             decision = Decision(done=False, delay=SECOND)
         finally:
             del self._digests[key]
-        await self._settle(messages, decision)
+        done = self._delivered.get(key, frozenset())
+        for each in messages:
+            await self._settle([each], Decision(done=True) if each.seq in done else decision)
+
+    async def _send_window(self, key: tuple[str, str, str, int], items: Sequence[Item], number: int) -> Decision:
+        """Deliver the announcements of a window in digests of at most MOST_ITEMS; stop at the first that fails."""
+        decision = Decision(done=True)
+        for begin in range(0, len(items), MOST_ITEMS):
+            some = items[begin : begin + MOST_ITEMS]
+            seqs = frozenset(one.seq for one in some)
+            if seqs <= self._delivered.get(key, frozenset()):
+                continue
+            decision = await self._attempt(digest(some, self._endpoint.languages), number)
+            if not decision.done:
+                break
+            self._delivered[key] = self._delivered.get(key, frozenset()) | seqs
+            if len(self._delivered) > REMEMBERED:
+                self._delivered.popitem(last=False)
+        return decision
 
     async def _window(self, item: Item, begin: int, end: int) -> list[Item]:
         """Return the announcements of a window, this one included, in the order of the stream."""
@@ -262,10 +280,12 @@ class Courier:
         found = {item.seq: item}
         async with aclosing(self._around.read_since(subjects, begin)) as messages:
             async for message in messages:
+                if message.sent_at >= end:
+                    break
                 other = read_item(message, self._around.prefix)
                 if (
                     other is not None
-                    and begin <= other.stored_at < end
+                    and begin <= other.stored_at
                     and other.subject == item.subject
                     and is_wanted(other.announced, self._endpoint.wanted)
                 ):
@@ -335,7 +355,7 @@ class Courier:
         """Keep the broker from delivering again what is at hand, and ask it how much waits."""
         looked = 0.0
         while True:
-            await anyio.sleep(min(LOOK_SECONDS, self._around.ack_seconds / 3))
+            await anyio.sleep(min(LOOK_SECONDS, self._ack_seconds / 3))
             at_hand = {one.reply: one for one in self._held.values()}
             at_hand |= {one.reply: one for messages in self._digests.values() for one in messages}
             await self._consumer.working(at_hand.values())

@@ -257,7 +257,7 @@ class _Secrets:
     """Reads secrets from files beside the file of endpoints, and from the environment."""
 
     def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
-        self._folder = folder
+        self.folder = folder
         self._environment = environment
 
     def read(self, key: str, source: Source) -> str:
@@ -269,7 +269,7 @@ class _Secrets:
             if not text:
                 raise EndpointsError(f"{key}: the variable {source.env} is not set")
             return text
-        place = self._folder / str(source.file)
+        place = self.folder / str(source.file)
         try:
             text = place.read_text(encoding="utf-8").strip()
         except OSError as error:
@@ -294,7 +294,7 @@ def _endpoint(name: str, said: _Webhook | _Apprise, secrets: _Secrets) -> Endpoi
         name=name,
         target=target,
         wanted=Wanted(_set(said.tenants), _set(said.achievements), frozenset(kinds), frozenset(said.origins)),
-        reach=_reach(said),
+        reach=_reach(said, secrets.folder),
         languages=None if said.languages is None else tuple(said.languages),
         digest=wait,
         schedule=schedule,
@@ -315,7 +315,7 @@ def _wait(digest: Digest | None) -> int:
     return digest.wait.milliseconds
 
 
-def _reach(said: _Chosen) -> Reach:
+def _reach(said: _Chosen, folder: Path) -> Reach:
     if not 0 < said.timeout.milliseconds <= LONGEST_TIMEOUT:
         raise EndpointsError("timeout: at most `60s`, and more than nothing")
     networks: list[Network] = []
@@ -324,7 +324,8 @@ def _reach(said: _Chosen) -> Reach:
             networks.append(read_network(text))
         except ValueError as error:
             raise EndpointsError(f"allow_networks: write a network such as `10.1.0.0/16`: {error}") from None
-    return Reach(said.timeout.milliseconds, tuple(networks), said.insecure, said.ca_file)
+    ca_file = None if said.ca_file is None else str(folder / said.ca_file)
+    return Reach(said.timeout.milliseconds, tuple(networks), said.insecure, ca_file)
 
 
 def _webhook(said: _Webhook, secrets: _Secrets) -> WebhookTarget:

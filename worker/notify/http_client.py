@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 BODY_BYTES: Final = 64 * 1024
 """Of a response that are read; what is beyond is dropped with the connection."""
-IDLE_SECONDS: Final = 30.0
-"""For which a connection without a request is kept."""
+IDLE_SECONDS: Final = 4.0
+"""For which a connection without a request is kept: shorter than the five seconds after which Node.js closes it."""
 LOOKUPS: Final = 64
 """Of names, side by side."""
 _AGENT: Final = f"ach-notify/{version('ach')}"

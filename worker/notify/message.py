@@ -6,6 +6,7 @@ the broker stored it, and of nothing else.
 
 from __future__ import annotations
 
+import re
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -77,6 +78,7 @@ class Delivery(NamedTuple):
         return self.items[0].subject
 
 
+_UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _decode: Final = msgspec.json.Decoder(Announced).decode
 _raw: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _encode: Final = msgspec.json.Encoder().encode
@@ -91,6 +93,8 @@ def read_item(message: Message, prefix: str) -> Item | None:
     try:
         said = _decode(message.body)
     except (msgspec.DecodeError, RecursionError):
+        return None
+    if _UUID.fullmatch(said.unlock_id) is None:  # it becomes a header
         return None
     tokens = (token(said.tenant_id), token(said.subject), token(said.achievement), said.unlock_id)
     own = ".".join((prefix, *tokens))

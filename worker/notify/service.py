@@ -129,7 +129,6 @@ async def run(
         client: ClientNow = lambda: connection.client  # noqa: E731 - the client of the moment
         around = Surroundings(
             prefix=settings.unlock_prefix,
-            ack_seconds=settings.ack_wait,
             now=now_milliseconds,
             read_since=partial(read_since, client, settings.unlock_stream),
             log=deliveries.add,

@@ -92,6 +92,7 @@ def test_the_title_for_a_person(languages: list[str] | None, title: str) -> None
         b"\xff",
         b"[" * 20_000,
         json.dumps(said(revision="1")).encode(),
+        json.dumps(said(unlock_id="x\r\ny")).encode(),
     ],
 )
 def test_what_is_no_announcement(body: bytes) -> None:

@@ -36,8 +36,8 @@ def command(config: Path, health_port: int | None) -> None:
 async def _run(settings: Settings, *, endpoints: Sequence[Endpoint], health_port: int | None) -> None:
     if health_port is not None:
         settings = msgspec.structs.replace(settings, health_port=health_port)
-    try:
-        async with stop_on_signals() as stop:
+    async with stop_on_signals() as stop:
+        try:
             await run(settings, endpoints, stop=stop)
-    except (ExtraMissingError, CertificatesError) as error:
-        raise CommandError(str(error)) from error
+        except (ExtraMissingError, CertificatesError) as error:
+            raise CommandError(str(error)) from error
