@@ -87,6 +87,14 @@ class World:
                 found.append(json.loads(line))
         return found
 
+    async def until_more(self, before: int) -> int:
+        """Wait until the receiver has noted more than so many bytes; return how many by now."""
+        path = self._folder / "taken"
+        with anyio.fail_after(PATIENCE):
+            while not path.exists() or path.stat().st_size <= before:  # noqa: ASYNC110 - of another process
+                await anyio.sleep(0.02)
+        return path.stat().st_size
+
     def log(self) -> str:
         path = self._folder / "log"
         return path.read_text(errors="replace")[-3000:] if path.exists() else ""
@@ -95,10 +103,10 @@ class World:
         state = await state_of(self.settings, name)
         return state is not None and not state.waiting and not state.unacknowledged
 
-    async def until_done(self, *names: str) -> None:
+    async def until_done(self, *names: str, patience: float = PATIENCE) -> None:
         """Wait until the broker has nothing left for some endpoints."""
         try:
-            with anyio.fail_after(PATIENCE):
+            with anyio.fail_after(patience):
                 while not all([await self._is_done(name) for name in names]):  # noqa: ASYNC110 - has to be asked
                     await anyio.sleep(0.1)
         except TimeoutError:
@@ -161,18 +169,20 @@ async def _killed(settings: Settings, folder: Path, kills: int) -> None:
         deaf.listen(1024)
         async with world(settings, folder, more, dead=int(deaf.getsockname()[1])) as here:
             await here.until_done(*more)
-            chance, wanted, number = Random(kills), set[str](), 0  # noqa: S311
+            chance, wanted, number, noted = Random(kills), set[str](), 0, 0  # noqa: S311
             for _ in range(kills):
                 for _ in range(10):
                     one = claimed(number, subject=f"u{number % 5}")
                     await publish(settings, one, revoked(one), claimed(number + 1_000_000, origin="backfill"))
                     wanted |= {str(one.unlock_id), f"{one.unlock_id}_2"}
                     number += 1
-                await anyio.sleep(chance.random())
+                # Both are at work by now: a kill before that would hit nothing.
+                noted = await here.until_more(noted)
+                await anyio.sleep(chance.random() / 2)
                 for victim in chance.sample([here.notifier, here.receiver], chance.choice((1, 1, 2))):
                     victim.kill()
                     victim.start()
-            await here.until_done(*more)
+            await here.until_done(*more, patience=PATIENCE + kills)
             taken = here.taken()
     assert judged(taken, "/app", wanted) == []
     assert judged(taken, "/summed", wanted) == []

@@ -157,7 +157,7 @@ class Notified(NotifyStats):
     async def reach(self, endpoint: str, name: str, number: int) -> None:
         """Wait until a count has come so far."""
         with anyio.fail_after(PATIENCE):
-            while self.count(endpoint, name) < number:  # noqa: ASYNC110 - counts tell nobody
+            while self.count(endpoint, name) < number:  # noqa: ASYNC110 - counts have no signal
                 await anyio.sleep(0.01)
 
     def count(self, endpoint: str, name: str) -> int:

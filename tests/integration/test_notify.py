@@ -136,7 +136,7 @@ async def test_a_backfill_sends_nothing_unless_it_is_asked_for(settings: Setting
 
 
 async def test_tenants_never_see_each_other(settings: Settings, tmp_path: Path) -> None:
-    """Also where somebody may publish for one tenant, and says that it is of another one."""
+    """Also if a publisher with permission for one tenant names another one in the body."""
     async with receiver() as there:
         chosen = endpoints(tmp_path, endpoint(there.port, more='tenants = ["t1"]'))
         async with notifier(settings, chosen) as stats:

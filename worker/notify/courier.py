@@ -44,7 +44,7 @@ DIGEST_SLACK: Final = SECOND
 MOST_ITEMS: Final = 100
 """Of one digest; a window with more of them makes several."""
 REMEMBERED: Final = 10_000
-"""Windows of which is known what was delivered, so that the rest of their announcements is only acknowledged."""
+"""Windows whose delivered announcements are remembered: a copy of one is only acknowledged."""
 
 log = structlog.get_logger()
 

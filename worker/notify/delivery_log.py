@@ -30,7 +30,7 @@ log = structlog.get_logger()
 
 
 class Logged(NamedTuple):
-    """One attempt; `attempted_at` in microseconds. Tenant, scope and subject are null where nobody may be named."""
+    """One attempt; `attempted_at` in microseconds. Tenant, scope and subject are null if the log must name no one."""
 
     endpoint: str
     webhook_id: str
