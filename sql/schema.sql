@@ -390,13 +390,13 @@ LEFT JOIN v_unlock ON v_unlock.tenant_id = event.tenant_id AND v_unlock.event_id
 COMMENT ON VIEW v_event IS 'For the warehouse: one row per event, and one more for each further unlock that it earned.';
 
 -- A statement that finds things otherwise than it took them to be ends itself, with a code that nothing else has.
-CREATE FUNCTION overtaken(what text, counted bigint) RETURNS integer
+CREATE FUNCTION overtaken(reason text, counted bigint) RETURNS integer
 LANGUAGE plpgsql VOLATILE AS $body$
 BEGIN
-    RAISE EXCEPTION 'overtaken: % %', what, counted USING ERRCODE = 'OV001';
+    RAISE EXCEPTION 'overtaken: % %', reason, counted USING ERRCODE = 'OV001', DETAIL = reason;
 END
 $body$;
-COMMENT ON FUNCTION overtaken IS 'Ends a statement that found other rows than it took for granted, with SQLSTATE OV001.';
+COMMENT ON FUNCTION overtaken IS 'Ends a statement that found other rows than it took for granted, with SQLSTATE OV001 and the reason as detail.';
 
 -- What became of deliveries to endpoints, for operators: an account of attempts, without bodies. Nothing depends on it.
 

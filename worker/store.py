@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import socket
 from contextlib import asynccontextmanager, contextmanager, suppress
-from itertools import repeat
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 import anyio
@@ -22,7 +21,7 @@ from worker.urls import redacted
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Generator, Iterable
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
 
     from asyncpg.pool import PoolConnectionProxy
 
@@ -112,7 +111,14 @@ class RefusedError(Exception):
 
 
 class OvertakenError(Exception):
-    """A statement that took for granted how things are has found them otherwise, and done nothing."""
+    """A statement that took for granted how things are has found them otherwise, and done nothing.
+
+    `reason` is what the statement passes to the function `overtaken`.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 class _StatementOvertaken(asyncpg.PostgresError):
@@ -183,12 +189,6 @@ class Session:
             rows = await cursor.fetch(PAGE_ROWS)
             full = len(rows) == PAGE_ROWS
             yield [shape(*row) for row in rows]
-
-
-def columns(group: str, fields: Iterable[str], rows: Collection[tuple[object, ...]]) -> dict[str, list[object]]:
-    """Return rows as arguments named `group.field`, one list a field; empty lists where there are no rows."""
-    lists = zip(*rows, strict=True) if rows else repeat(())
-    return {f"{group}.{field}": list(values) for field, values in zip(fields, lists, strict=bool(rows))}
 
 
 class Store:
@@ -413,7 +413,7 @@ def _translated() -> Generator[None]:
     try:
         yield
     except _StatementOvertaken as error:
-        raise OvertakenError(_first_line(error)) from error
+        raise OvertakenError(error.detail or "") from error
     except _REFUSED as error:
         raise RefusedError(f"{type(error).__name__}: {_first_line(error)}") from error
     except _UNUSABLE as error:

@@ -73,10 +73,10 @@ WITH held AS (
 )
 SELECT CASE
     WHEN (SELECT count(*) FROM held) < cardinality(:partitions::integer[])
-        THEN overtaken('partitions', (SELECT count(*) FROM held))
+        THEN overtaken('partition_moved', (SELECT count(*) FROM held))
     WHEN (SELECT count(*) FROM new) < cardinality(:unlocks.unlock_id::uuid[])
-        THEN overtaken('unlocks', (SELECT count(*) FROM new))
+        THEN overtaken('unlock_known', (SELECT count(*) FROM new))
     WHEN (SELECT count(*) FROM amended) < cardinality(:amended.unlock_id::uuid[])
-        THEN overtaken('amended', (SELECT count(*) FROM amended))
+        THEN overtaken('unlock_moved', (SELECT count(*) FROM amended))
     ELSE 0
 END;

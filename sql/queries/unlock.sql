@@ -32,7 +32,7 @@ SELECT
 FROM new;
 
 -- name: grant_unlocks
--- With the decisions about them. What does not come back was there before and is compared with care.
+-- With the decisions about them.
 WITH new AS (
     -- use insert_unlocks
 ), decided AS (
@@ -50,6 +50,16 @@ JOIN unlock
     ON unlock.tenant_id = asked.tenant_id AND unlock.scope = asked.scope AND unlock.subject = asked.subject
 ORDER BY unlock.tenant_id, unlock.scope, unlock.subject, achievement, tier, occurrence
 FOR UPDATE OF unlock;
+
+-- name: unlocks_of_keys
+-- Those of some that are there, seldom any; locked like the others. The partition is locked, so no other one is inserted.
+SELECT
+    tenant_id, scope, subject, achievement, tier, occurrence, unlock_id, version, earned_at, event_id, settles_at,
+    granted_at, contested_at, revoked_at, by_hand
+FROM unlock
+WHERE unlock_id = ANY (:unlock_ids::uuid[])
+ORDER BY unlock_id
+FOR UPDATE;
 
 -- part: rows_to_amend
 -- As they are under their locks, with what they are to say. What an operator has revoked stays as it is.

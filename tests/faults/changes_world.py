@@ -36,7 +36,6 @@ from tests.faults.changes_chain import (
     Together,
 )
 from worker.admin import backfill as backfilling
-from worker.admin import rollout
 from worker.admin.backfill import backfill, bring_up_to_date
 from worker.admin.erasure import erase_user
 from worker.admin.manual_grant import CannotGrantError, grant_by_hand
@@ -44,11 +43,11 @@ from worker.admin.revocation import revoke
 from worker.admin.rollout import MeaningChangedError, apply_rules
 from worker.broker.streams import Broker, BrokerAwayError, open_broker
 from worker.contract.message import Message
-from worker.engine import rule_set
+from worker.engine import division, folding, rule_set
 from worker.engine.rule_set import RuleFile, read_rules
 from worker.engine.state_cache import StateCache
 from worker.engine.stats import Stats
-from worker.pipeline import fast_path, folding, outbox, pipeline
+from worker.pipeline import fast_path, outbox, pipeline, rules_in_force
 from worker.pipeline.outbox import Notifier
 from worker.pipeline.pipeline import InForce, Pipeline
 from worker.pipeline.rules_in_force import load_deployed
@@ -131,7 +130,7 @@ def fused() -> Generator[None]:
         for module in (pipeline, outbox):
             stack.enter_context(patch.object(module, "delays", _at_once))
         # The same few rules are read by worker, backfill and judge.
-        for module in (rollout, rule_set):
+        for module in (rules_in_force, rule_set):
             stack.enter_context(patch.object(module, "read_rules", _read_once))
         yield
 
@@ -195,7 +194,7 @@ def sized(sizes: Sizes) -> Generator[None]:
         (folding, "CHECKPOINT_BYTES", 10**6),
         (folding, "CHECKPOINTS_KEPT", 3),
         (fast_path, "SAVE_EVERY", sizes.save_every),
-        (fast_path, "WORTH_IT", sizes.worth_it),
+        (division, "WORTH_IT", sizes.worth_it),
         (backfilling, "PAGE", sizes.page),
         (backfilling, "PIECE", sizes.piece),
     )

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 from tests.faults.plants import (
     anchors,
     announcements,
+    broker,
     chains,
     changes,
     connection,
@@ -29,9 +30,11 @@ from tests.faults.plants import (
     folds,
     labels,
     ledger,
+    metrics,
     notifier,
     operators,
     progress,
+    refusals,
     standing,
     state_cache,
     unlocks,
@@ -63,6 +66,9 @@ BUGS: Final[tuple[Bug, ...]] = (
     *chains.BUGS,
     *standing.BUGS,
     *corrections.BUGS,
+    *broker.BUGS,
+    *refusals.BUGS,
+    *metrics.BUGS,
     *notifier.BUGS,
 )
 

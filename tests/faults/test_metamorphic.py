@@ -32,7 +32,7 @@ from worker.admin.rollout import apply_rules
 from worker.contract.message import Message
 from worker.contract.partition import partition_of
 from worker.contract.reasons import Reason
-from worker.engine.batch import decode as read_messages
+from worker.engine.decoding import decode as read_messages
 from worker.engine.rule_set import RuleFile
 from worker.engine.state_cache import StateCache
 from worker.engine.stats import Stats
@@ -57,7 +57,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.timeout(600)]
 
 TIMES: Final = int(os.environ.get("ACH_METAMORPHIC", "1"))
 PARTS: Final = 5
-DRAWN: Final = 100 * TIMES
+DRAWN: Final = 50 * TIMES
 """Scenarios of each part in this process."""
 DRAWN_FOR_PIPELINES: Final = 20 * TIMES
 DRAWN_FOR_WORKERS: Final = 4 * TIMES

@@ -22,9 +22,9 @@ from worker.admin.rollout import apply_rules
 from worker.app import wall_clock
 from worker.broker.streams import Broker, BrokerAwayError, open_broker
 from worker.contract.partition import partition_of
+from worker.engine import division, folding
 from worker.engine.rule_set import RuleFile
 from worker.engine.stats import Stats
-from worker.pipeline import fast_path, folding
 from worker.pipeline import outbox as notifying
 from worker.pipeline.outbox import Notifier
 from worker.pipeline.pipeline import Pipeline, StoppedError
@@ -237,7 +237,7 @@ async def test_rows_are_written_in_the_order_of_their_keys(engine: Engine, monke
         events = [event(0, user=user, id=f"0-{user}") for user in users[:15]]
         await send(pipeline, *events)
         # What is late goes the long way too, where little goes the other.
-        monkeypatch.setattr(fast_path, "WORTH_IT", 2)
+        monkeypatch.setattr(division, "WORTH_IT", 2)
         events = [event(42, user=user, id=f"294-{user}") for user in users]
         await send(pipeline, *events)
     labels = {f"{name} {group}" for name, groups in KEYS.items() for group in groups}
@@ -426,7 +426,7 @@ async def test_a_copy_among_many_fingerprints(engine: Engine) -> None:
 async def eight(engine: Engine, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Engine:
     """One achievement for eight of a kind, a checkpoint every two events, and each of the ways."""
     if request.param == "long":
-        monkeypatch.setattr(fast_path, "WORTH_IT", 2)
+        monkeypatch.setattr(division, "WORTH_IT", 2)
     monkeypatch.setattr(folding, "CHECKPOINT_EVERY", 2)
     monkeypatch.setattr(folding, "CHECKPOINT_BYTES", 1000)
     await engine.apply('event a.done {}\nachievement eight { title "Eight" when count(event=a.done, >= 8) }\n')

@@ -24,9 +24,9 @@ from tests.faults.points import Point, Points, instrumented
 from worker.admin.backfill import backfill
 from worker.admin.rollout import apply_rules
 from worker.app import at_once, run, wall_clock
+from worker.engine import division, folding
 from worker.engine.rule_set import RuleFile, read_rules
 from worker.engine.stats import Stats
-from worker.pipeline import fast_path, folding
 from worker.settings import Clock, LogFormat, Settings
 from worker.store import open_store
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from types import FrameType
     from uuid import UUID
 
-    from worker.engine.batch import Attempt
+    from worker.engine.decide import Writes
 
 
 class Job(msgspec.Struct, kw_only=True):
@@ -68,9 +68,9 @@ def tell(**said: object) -> None:
 class Telling(Stats):
     """Stats that tell the test what has happened."""
 
-    def count_batch(self, attempt: Attempt, seconds: float) -> None:
+    def count_batch(self, writes: Writes, seconds: float) -> None:
         """Tell of a committed batch."""
-        super().count_batch(attempt, seconds)
+        super().count_batch(writes, seconds)
         tell(said="batch")
 
     def count_announced(self, unlock_id: UUID, *, new: bool, now: int) -> None:
@@ -100,14 +100,14 @@ def live(job: Job) -> None:
     os.dup2(log, 1)
     os.dup2(log, 2)
     if job.crash is None and job.record is None:
-        with patch.object(fast_path, "WORTH_IT", EXPRESS_IS_WORTH_IT):
+        with patch.object(division, "WORTH_IT", EXPRESS_IS_WORTH_IT):
             anyio.run(work, job, backend_options={"use_uvloop": job.fast})
         return
     points = Points(job.crash)
     with (
         instrumented(points),
         patch.object(folding, "CHECKPOINT_EVERY", CHECKPOINT_EVERY),
-        patch.object(fast_path, "WORTH_IT", EXPRESS_IS_WORTH_IT),
+        patch.object(division, "WORTH_IT", EXPRESS_IS_WORTH_IT),
     ):
         anyio.run(points.watch, work, job)
     if job.record is not None:

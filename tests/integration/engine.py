@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from worker.admin.backfill import Report
     from worker.admin.rollout import Applied
-    from worker.engine.batch import Attempt
+    from worker.engine.decide import Writes
     from worker.settings import Settings
 
 PATIENCE = 60.0
@@ -51,8 +51,8 @@ class Watched(Stats):
         super().__init__()
         self._moved = anyio.Event()
 
-    def count_batch(self, attempt: Attempt, seconds: float) -> None:
-        super().count_batch(attempt, seconds)
+    def count_batch(self, writes: Writes, seconds: float) -> None:
+        super().count_batch(writes, seconds)
         self._move()
 
     def count_announced(self, unlock_id: UUID, *, new: bool, now: int) -> None:

@@ -20,7 +20,7 @@ from worker.broker.streams import BrokerAwayError, open_broker
 from worker.contract.message import Message
 from worker.contract.named_users import name_token
 from worker.contract.partition import event_subject, partition_of
-from worker.pipeline import folding
+from worker.engine import folding
 from worker.pipeline.dead_letters import BLANKED
 from worker.pipeline.outbox import Claimed, announcement, unlock_subject
 from worker.store import Session, open_store

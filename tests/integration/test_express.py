@@ -15,7 +15,6 @@ from worker.contract.partition import partition_of
 from worker.contract.reasons import Reason
 from worker.engine.reconcile import Kind, unlock_id
 from worker.engine.stats import Stats
-from worker.pipeline.fast_path import Trust
 from worker.pipeline.rules_in_force import load_deployed
 from worker.settings import Clock
 from worker.store import Session, UnavailableError, open_store
@@ -112,7 +111,7 @@ async def test_a_partition_that_somebody_else_has_written(engine: Engine, owner:
         await send(pipeline, event(0))
         await send(other, event(1, "b.done"))
         await send(pipeline, event(2))
-        assert stats.overtaken == 1
+        assert (stats.overtaken, stats.long_ways["partition_moved"]) == (1, 1)
         # Two of a kind, but one before what starts afresh.
         assert await engine.unlocks() == {}
         await send(pipeline, event(3))
@@ -225,7 +224,7 @@ async def test_what_takes_a_grant_away_goes_the_long_way(engine: Engine) -> None
     async with pipeline_on(engine, stats=stats) as pipeline:
         await send(pipeline, event(10), event(20))
         await send(pipeline, event(15, "b.done"))
-        assert (stats.overtaken, stats.decisions["contested"]) == (1, 1)
+        assert (stats.overtaken, stats.decisions["contested"], stats.long_ways["revokes"]) == (1, 1, 1)
     assert await engine.unlocks() == {("u1", "clean"): "contested"}
 
 
@@ -235,7 +234,7 @@ async def test_a_copy_among_what_is_folded_anew(engine: Engine) -> None:
     async with pipeline_on(engine, stats=stats) as pipeline:
         await send(pipeline, event(5), event(20), event(30))
         await send(pipeline, event(5), event(1, "b.done"))
-    assert (stats.events, stats.duplicates, stats.overtaken) == (4, 1, 1)
+    assert (stats.events, stats.duplicates, stats.overtaken, stats.long_ways["event_known"]) == (4, 1, 1, 1)
     assert await engine.unlocks() == {("u1", "three"): "granted", ("u1", "clean"): "granted"}
 
 
@@ -247,20 +246,20 @@ async def test_more_has_happened_since_than_is_read_ahead(engine: Engine, monkey
     async with pipeline_on(engine, stats=stats) as pipeline:
         await send(pipeline, event(10), event(20), event(30))
         await send(pipeline, event(5))
-    assert (stats.overtaken, stats.refolded) == (1, 1)
+    assert (stats.overtaken, stats.refolded, stats.long_ways["long_history"]) == (1, 1, 1)
     (three,) = await engine.rows("SELECT event_id FROM unlock WHERE achievement = 'three'")
     assert three["event_id"] == "a.done-20-u1"
 
 
 async def test_more_are_folded_anew_than_is_worth_it(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    from worker.pipeline import fast_path  # noqa: PLC0415
+    from worker.engine import division  # noqa: PLC0415
 
-    monkeypatch.setattr(fast_path, "MOST_ANEW", 1)
+    monkeypatch.setattr(division, "MOST_REFOLDS", 1)
     stats = Stats()
     async with pipeline_on(engine, stats=stats) as pipeline:
         await send(pipeline, *(event(n, user=user) for n in (10, 20, 30) for user in ("u1", "u2")))
         await send(pipeline, event(5), event(5, user="u2"))
-    assert (stats.overtaken, stats.refolded) == (0, 2)
+    assert (stats.overtaken, stats.refolded, stats.long_ways["too_many_refolds"]) == (0, 2, 1)
     rows = await engine.rows("SELECT event_id FROM unlock WHERE achievement = 'three' ORDER BY subject")
     assert [row["event_id"] for row in rows] == ["a.done-20-u1", "a.done-20-u2"]
 
@@ -268,7 +267,7 @@ async def test_more_are_folded_anew_than_is_worth_it(engine: Engine, monkeypatch
 @pytest.fixture
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave a checkpoint after every second event."""
-    from worker.pipeline import folding  # noqa: PLC0415
+    from worker.engine import folding  # noqa: PLC0415
 
     monkeypatch.setattr(folding, "CHECKPOINT_EVERY", 2)
     monkeypatch.setattr(folding, "CHECKPOINT_BYTES", 1000)
@@ -297,6 +296,7 @@ async def test_from_the_last_checkpoint_before_a_late_event(engine: Engine, left
         await engine.rows(left)
         await send(pipeline, event(55))
     assert (stats.overtaken, stats.refolded, stats.decisions["amended"]) == (overtaken, 1, 1)
+    assert stats.long_ways["unreadable_checkpoint"] == overtaken
     (row,) = await engine.rows("SELECT event_id FROM unlock")
     assert row["event_id"] == "a.done-70-u1"
 
@@ -338,7 +338,7 @@ async def test_an_operator_revokes_between_reading_and_committing(
         revoke = "UPDATE unlock SET revoked_at = now() WHERE achievement = 'three'"
         Meanwhile(monkeypatch, "pasts_of_users", lambda: engine.rows(revoke))
         await send(pipeline, event(5))
-    assert (stats.overtaken, stats.decisions["amended"]) == (1, 1)
+    assert (stats.overtaken, stats.decisions["amended"], stats.long_ways["unlock_moved"]) == (1, 1, 1)
     rows = await engine.rows("SELECT achievement, event_id FROM unlock ORDER BY 1")
     assert [tuple(row.values()) for row in rows] == [("clean", "a.done-10-u1"), ("three", "a.done-30-u1")]
 
@@ -445,7 +445,7 @@ async def test_other_rules_fold_from_the_ledger_and_nothing_on_top(engine: Engin
 
 async def test_a_checkpoint_is_written_with_the_progress(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """So that it is known how far the next one is away."""
-    from worker.pipeline import folding  # noqa: PLC0415
+    from worker.engine import folding  # noqa: PLC0415
 
     monkeypatch.setattr(folding, "CHECKPOINT_EVERY", 4)
     monkeypatch.setattr(folding, "CHECKPOINT_BYTES", 1000)
@@ -564,20 +564,6 @@ async def test_what_is_late_and_no_news_costs_trust(engine: Engine, statements: 
     assert row["event_id"] == "a.done-16-u1"
 
 
-def test_trust_that_was_broken_comes_back_by_and_by() -> None:
-    trust = Trust()
-    assert trust.given()
-
-    def withheld() -> int:
-        trust.broken()
-        return next(n for n in range(1000) if trust.given())
-
-    assert [withheld() for _ in range(10)] == [2, 4, 8, 16, 32, 64, 128, 256, 256, 256]
-    for _ in range(20):
-        trust.kept()
-    assert withheld() == 2
-
-
 async def test_dead_letters_beside_the_express_way(engine: Engine, statements: list[str]) -> None:
     async with pipeline_on(engine) as pipeline:
         await send(pipeline, event(0))
@@ -622,7 +608,7 @@ async def test_an_unlock_that_was_there_before(engine: Engine) -> None:
             was,
         )
         await send(pipeline, event(2))
-    assert (stats.overtaken, stats.decisions["amended"]) == (1, 1)
+    assert (stats.overtaken, stats.decisions["amended"], stats.long_ways["unlock_known"]) == (1, 1, 1)
     (three,) = await engine.rows("SELECT event_id FROM unlock WHERE achievement = 'three'")
     assert three["event_id"] == "a.done-2-u1"
 
@@ -676,7 +662,7 @@ async def test_teams_go_the_long_way(engine: Engine, statements: list[str]) -> N
 async def test_a_commit_of_unknown_outcome(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """It had taken place: what it decided is not decided again, so that the outbox has to be looked at."""
     told: list[Committed] = []
-    run = Session.run
+    run, stats = Session.run, Stats()
 
     async def cut_off(session: Session, name: str, **args: object) -> int:
         touched = await run(session, name, **args)
@@ -685,9 +671,10 @@ async def test_a_commit_of_unknown_outcome(engine: Engine, monkeypatch: pytest.M
         return touched
 
     monkeypatch.setattr(Session, "run", cut_off)
-    async with pipeline_on(engine, on_committed=told.append) as pipeline:
+    async with pipeline_on(engine, stats=stats, on_committed=told.append) as pipeline:
         await send(pipeline, event(0))
         await send(pipeline, event(1), event(2))
+    assert stats.long_ways["unavailable"] == 1
     assert [(one.certain, [decision.kind for decision in one.decisions]) for one in told] == [(False, [])]
     assert await engine.unlocks() == {("u1", "three"): "granted", ("u1", "clean"): "granted"}
     assert len(await engine.rows("SELECT FROM evaluation")) == 2
@@ -708,7 +695,7 @@ async def test_what_is_decided_is_told(engine: Engine) -> None:
 
 @pytest.mark.usefixtures("often")
 async def test_checkpoints_are_kept_and_pruned(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    from worker.pipeline import folding  # noqa: PLC0415
+    from worker.engine import folding  # noqa: PLC0415
 
     monkeypatch.setattr(folding, "CHECKPOINTS_KEPT", 3)
     async with pipeline_on(engine) as pipeline:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.integration.engine import PATIENCE, Engine, event
 from worker.broker.streams import BATCH_BYTES, Broker
-from worker.engine.batch import Decoding
+from worker.engine.decoding import Decoding
 from worker.pipeline import intake
 from worker.pipeline.intake import SLICE, SLICE_BYTES
 from worker.pipeline.pipeline import Pipeline

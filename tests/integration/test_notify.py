@@ -176,6 +176,22 @@ async def test_a_failure_is_tried_again_with_the_same_id_and_body(settings: Sett
     assert {(row["tenant_id"], row["scope"], row["subject"]) for row in rows} == {("t1", "user", "u1")}
 
 
+async def test_a_receiver_that_fails_is_left_alone_for_a_while(settings: Settings, tmp_path: Path) -> None:
+    arrived: list[float] = []
+
+    def answer(_: Request) -> bytes:
+        arrived.append(anyio.current_time())
+        return respond(500) if len(arrived) < 3 else respond()
+
+    async with receiver(answer) as there:
+        chosen = endpoints(tmp_path, endpoint(there.port, more='schedule = ["300ms", "700ms"]'))
+        async with notifier(settings, chosen) as stats:
+            await publish(settings, claimed(1))
+            await stats.reach("app", "delivered", 1)
+    assert arrived[1] - arrived[0] >= 0.3
+    assert arrived[2] - arrived[1] >= 0.7
+
+
 async def test_retry_after_is_kept_for_the_whole_endpoint(settings: Settings, tmp_path: Path) -> None:
     arrived: list[float] = []
 

@@ -16,10 +16,10 @@ from worker.admin.revocation import revoke
 from worker.app import wall_clock
 from worker.broker.announce import Announced, Announcement
 from worker.broker.streams import open_broker
-from worker.engine.batch import decode
+from worker.engine import folding
+from worker.engine.decoding import decode
 from worker.engine.state_cache import StateCache
 from worker.engine.stats import Stats
-from worker.pipeline import folding
 from worker.pipeline.pipeline import InForce, Pipeline
 from worker.pipeline.rules_in_force import load_deployed
 from worker.settings import Clock

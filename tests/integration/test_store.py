@@ -51,16 +51,16 @@ async def test_after_an_error_it_is_there_for_anybody(engine: Engine) -> None:
         mine = await backend_of(kept)
         with pytest.raises(OvertakenError):
             async with kept.alone():
-                raise OvertakenError
+                raise OvertakenError("partition_moved")
         assert await backend_of(store) == mine
         assert await backend_of(kept) == mine
 
 
 async def test_a_statement_that_is_overtaken_is_known_by_its_code(engine: Engine) -> None:
     async with open_store(engine.settings.database_url) as store:
-        with pytest.raises(OvertakenError, match="overtaken: partitions 0"):
+        with pytest.raises(OvertakenError, match="partition_moved"):
             async with store.alone() as session:
-                await session.script("SELECT overtaken('partitions', 0)")
+                await session.script("SELECT overtaken('partition_moved', 0)")
         with pytest.raises(RefusedError):
             async with store.alone() as session:
                 await session.script("SELECT 'overtaken: 0'::integer")

@@ -10,11 +10,21 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 import sql
+from worker.engine.columns import (
+    all_columns,
+    amendment_columns,
+    evaluation_columns,
+    member_columns,
+    position_columns,
+    saved_columns,
+    subject_columns,
+    unlock_columns,
+)
+from worker.engine.decide import Writes, backfill_facts, decide
 from worker.engine.event_rows import pack_events
+from worker.engine.long_way import LongWay
 from worker.engine.rule_set import Deployed, RuleFile, read_rules
 from worker.pipeline.dead_letters import letter_columns
-from worker.pipeline.folding import checkpoint_columns, position_columns, progress_columns
-from worker.pipeline.grants import amendment_columns, evaluation_columns, unlock_columns
 from worker.pipeline.ledger import positions_heard
 
 if TYPE_CHECKING:
@@ -30,12 +40,15 @@ RULES = Deployed(
 )
 METHODS = {"rows": 1, "row": 1, "value": 1, "pages": 1, "run": 0}
 """Methods of a session that ask a query, and which argument is its name."""
+NOTHING = decide(RULES, backfill_facts({}, {}, {}), now=0, clock=0)
 COLUMNS = {
+    "all_columns": {*all_columns(RULES, NOTHING)},
+    "saved_columns": {*saved_columns(NOTHING)},
     "pack_events": {*pack_events([], list)},
-    "progress_columns": {*progress_columns({})},
-    "checkpoint_columns": {*checkpoint_columns([])},
+    "member_columns": {*member_columns([])},
+    "subject_columns": {*subject_columns([])},
     "position_columns": {*position_columns({})},
-    "unlock_columns": {*unlock_columns(RULES, [], None)[2]},
+    "unlock_columns": {*unlock_columns(RULES, [])},
     "amendment_columns": {*amendment_columns([])},
     "evaluation_columns": {*evaluation_columns(RULES, [])},
     "letter_columns": {*letter_columns([])},
@@ -43,19 +56,10 @@ COLUMNS = {
 }
 """What functions give that make columns of rows."""
 GIVEN = {
-    "commit_fast": (
-        {"partitions", "generations", "owner", "epoch", "now", "clock"},
-        (
-            "pack_events",
-            "progress_columns",
-            "checkpoint_columns",
-            "unlock_columns",
-            "position_columns",
-            "amendment_columns",
-            "evaluation_columns",
-        ),
-    ),
-    "save_progress": ({"now"}, ("progress_columns", "checkpoint_columns", "position_columns")),
+    "commit_fast": ({"partitions", "generations", "owner", "epoch"}, ("all_columns",)),
+    "save_progress": (set[str](), ("saved_columns",)),
+    "insert_event_subjects": (set[str](), ("member_columns",)),
+    "forget_progress": (set[str](), ("subject_columns",)),
     "insert_events": ({"now"}, ("pack_events",)),
     "grant_unlocks": ({"now", "clock"}, ("unlock_columns",)),
     "amend_unlocks": ({"now"}, ("amendment_columns",)),
@@ -110,6 +114,47 @@ def test_columns_of_rows_have_the_names_of_the_query(name: str) -> None:
     one_by_one, functions = GIVEN[name]
     named = [*one_by_one, *(column for function in functions for column in COLUMNS[function])]
     assert sorted(named) == sorted(sql.query(name).names)
+
+
+FIELDS = {
+    "events": "arrivals",
+    "positions": "absorbed",
+    "pruned": "checkpoints",
+    "checkpoints_kept": "checkpoints",
+    "final_ids": "unlocks",
+    "subjects": "forgotten",
+}
+"""Groups of arguments with another name than the field of `Writes` that they come from."""
+LONG = {
+    "forget_progress": (),
+    "save_progress": (),
+    "grant_unlocks": (),
+    "amend_unlocks": (),
+    "contest_unlocks": ("contested",),
+    "withdraw_unlocks": ("withdrawn",),
+    "insert_evaluations": (),
+}
+"""Statements of the long way that write what was decided, with fields whose arguments have other names."""
+
+
+def _fields(statement: str) -> set[str]:
+    groups = {name.partition(".")[0] for name in sql.query(statement).names} - {"unlock_ids"}
+    return {FIELDS.get(group, group) for group in groups}
+
+
+def test_what_is_decided_is_written_by_either_way() -> None:
+    """The fast path does not do some; the long way has inserted events, and forgotten checkpoints, before."""
+    fields = {*Writes._fields}
+    fast = _fields("commit_fast") - {"partitions", "generations", "owner", "epoch"}
+    assert fast == fields - {"refolded", "late", "forgotten", "contested", "withdrawn"}
+    long = {field for name, named in LONG.items() for field in {*_fields(name), *named}}
+    assert long == fields - {"refolded", "late", "arrivals"}
+
+
+def test_the_fast_path_is_overtaken_for_reasons_that_are_known() -> None:
+    reasons = re.findall(r"overtaken\('(\w+)'", sql.query("commit_fast").text)
+    assert len(reasons) == 3
+    assert {*map(LongWay, reasons)} == {LongWay.PARTITION_MOVED, LongWay.UNLOCK_KNOWN, LongWay.UNLOCK_MOVED}
 
 
 def test_every_query_is_asked() -> None:

@@ -1,11 +1,11 @@
-"""The backfill: after rules have changed, everybody is brought up to date, in the background and in small pieces.
+"""The backfill: after rules have changed, it brings all subjects up to date, in the background and in small pieces.
 
-A piece is some subjects of one partition: its lock is held for a moment only, so live unlocks do not notice. What is up
-to date is told by the stamp of the stored state, so a backfill that was interrupted goes on where it was, several may
-run at once, and subjects that live events have touched meanwhile are skipped.
+A piece is some subjects of one partition: its lock is held for a moment only, so that live unlocks hardly wait. The
+stamp of a stored state says whether it is up to date. So a backfill that was interrupted goes on where it was, several
+may run at once, and subjects that live events have touched meanwhile are skipped.
 
-Subjects with events that the rules hear come first. Then come those that have none, and something left of what was
-heard once: a state goes, and what nothing supports is contested.
+Subjects with events that the rules hear come first. Then come those that have none now, and something left of earlier
+rules: their state goes, and what nothing supports is contested.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ import structlog
 from dsl.outcome import Subject
 from worker.admin.rollout import adopt_plans
 from worker.contract.partition import partition_of
+from worker.engine.columns import FIELDLESS
+from worker.engine.decide import backfill_facts, decide
 from worker.engine.state_cache import BEGINNING, SubjectState
-from worker.pipeline.fence import NOBODY, Held
-from worker.pipeline.folding import refold, write_progress
-from worker.pipeline.grants import Earned, settle_unlocks
-from worker.pipeline.ledger import FIELDLESS, types_heard
+from worker.pipeline.fence import RulesMovedError, hold_partitions
+from worker.pipeline.ledger import refold, types_heard, unlocks_of
 from worker.pipeline.rules_in_force import Aggregate, load_deployed
+from worker.pipeline.write import write
 from worker.settings import Clock
 
 if TYPE_CHECKING:
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from dsl.progress import Grant
     from worker.engine.reconcile import Decision
     from worker.engine.rule_set import Deployed
-    from worker.engine.state_cache import Checkpoint
     from worker.settings import Settings
     from worker.store import Session, Store
 
@@ -69,7 +69,7 @@ class Tally(msgspec.Struct):
 
 
 class Report(msgspec.Struct):
-    """The reconciliation report: per achievement and version, and how many subjects were folded anew."""
+    """The reconciliation report: per achievement and version, and how many subjects were folded again."""
 
     epoch: int
     subjects: int = 0
@@ -152,7 +152,7 @@ class _Named(NamedTuple):
 
 
 class _Search(NamedTuple):
-    """How subjects of a scope are found: a query for pages of them, and one that tells which are not up to date."""
+    """How subjects of a scope are found: a query for pages of them, and one for those that are not up to date."""
 
     scope: str
     pages: str
@@ -218,33 +218,29 @@ async def _bring_up_to_date(  # noqa: PLR0913 - what it works with
 ) -> None:
     """Bring a piece up to date: subjects of one scope and partition, from their last checkpoints before a position."""
     piece = sorted(since)
-    scope, partition = search.scope, partition_of(*piece[0])
+    partition = partition_of(*piece[0])
     async with store.transaction(patient=True) as session:
         await _hold(session, rules, partition)
         # Live events may have come first.
         stale = await _stale(session, search, [_Named(one.tenant_id, one.subject) for one in piece])
         if not stale:
             return
-        checkpoints: list[Checkpoint] = []
-        folded = await refold(session, rules, scope, {subject: since[subject] for subject in stale}, checkpoints)
-        stamp = rules.stamps[scope]
-        standings = {
-            subject: SubjectState(partition=partition, stamp=stamp, state=anew.state, folded=anew.folded)
-            for subject, anew in folded.items()
-        }
-        await write_progress(session, standings, checkpoints, now=now)
+        refolds = await refold(session, rules, {subject: since[subject] for subject in stale})
+        states = {subject: SubjectState(partition) for subject in refolds}
+        facts = backfill_facts(states, refolds, await unlocks_of(session, refolds))
         clock = now
         if settings.clock is Clock.STREAM:
             clock = await session.value(int, "latest_instant") or 0
-        decisions = await settle_unlocks(session, rules, Earned([], folded, None), now=now, clock=clock)
-    report.subjects += len(folded)
-    _count(report, decisions, [grant for anew in folded.values() for grant in anew.grants])
+        writes = await write(session, settings, rules, decide(rules, facts, now=now, clock=clock))
+    report.subjects += len(refolds)
+    _count(report, writes.decisions, [grant for refold in refolds.values() for grant in refold.grants])
 
 
 async def _hold(session: Session, rules: Deployed, partition: int) -> None:
-    held = await session.rows(Held, "take_partitions", partitions=[partition], owner=NOBODY)
-    if any(row.rules_epoch != rules.epoch for row in held):
-        raise SupersededError
+    try:
+        await hold_partitions(session, [partition], epoch=rules.epoch)
+    except RulesMovedError as error:
+        raise SupersededError from error
 
 
 async def _forget_scopes(store: Store, rules: Deployed, pause: float) -> None:
@@ -256,7 +252,7 @@ async def _forget_scopes(store: Store, rules: Deployed, pause: float) -> None:
             forgotten = PAGE
             while forgotten == PAGE:
                 async with store.transaction(patient=True) as session:
-                    # Any partition will do: who brings the scope back waits for all of them.
+                    # Any partition will do: rules that bring the scope back wait for all of them.
                     await _hold(session, rules, 0)
                     forgotten = await session.run(statement, scope=scope, limit=PAGE)
                 await anyio.sleep(pause)

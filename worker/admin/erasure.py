@@ -1,6 +1,6 @@
 """Erasing a user: events, progress, unlocks, decisions and dead letters go, and a tombstone keeps them out for ever.
 
-What the user did for a team or a tenant goes too: those are folded anew without it when they are next touched, or by a
+What the user did for a team or a tenant goes too: those are folded again without it when they are next touched, or by a
 backfill, and what they can no longer prove is contested. The broker's streams are not touched here: what is
 replayed from them meets the tombstone. worker/admin/purge.py purges them.
 """
@@ -13,11 +13,10 @@ from dsl.event import Position
 from dsl.outcome import Subject
 from worker.contract.named_users import name_token
 from worker.contract.partition import PARTITIONS, partition_of
+from worker.engine.columns import position_columns, subject_columns
 from worker.engine.state_cache import BEGINNING
 from worker.pipeline.dead_letters import BLANKED, read_names
-from worker.pipeline.fence import NOBODY, Held
-from worker.pipeline.folding import position_columns
-from worker.store import columns
+from worker.pipeline.fence import hold_partitions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,11 +36,11 @@ class Erased(NamedTuple):
     dead_letters: int
     """Those that named no other user, and those that did, whose bodies are gone."""
     shared: tuple[Subject, ...]
-    """Tenants and subjects of fields that are to be folded anew."""
+    """Tenants and subjects of fields that are to be folded again."""
     since: Mapping[Subject, Position]
     """Of each of these the first event that is gone."""
     again: bool
-    """Whether the user was erased before: that time may have been interrupted before everything was folded anew."""
+    """Whether the user was erased before: that time may have been interrupted before everything was folded again."""
 
 
 class _Shared(NamedTuple):
@@ -98,8 +97,8 @@ async def _erase(store: Store, settings: Settings, user: Subject, partitions: se
     tenant, _, name = user
     tokens = _tokens(tenant, name)
     async with store.transaction(patient=True) as session:
-        # Whoever remembers the user, or a team of theirs, finds another's mark and reads again.
-        await session.rows(Held, "take_partitions", partitions=sorted(partitions), owner=NOBODY)
+        # A worker that remembers the user, or a team of theirs, finds another's mark and reads again.
+        await hold_partitions(session, partitions, epoch=None)
         since = {
             Subject(*row[:3]): Position(*row[3:])
             for row in await session.rows(_Shared, "shared_subjects", tenant_id=tenant, user_id=name)
@@ -113,7 +112,7 @@ async def _erase(store: Store, settings: Settings, user: Subject, partitions: se
         events = await session.run("erase_events", tenant_id=tenant, user_id=name)
         unlocks = await session.value(int, "erase_unlocks", tenant_id=tenant, user_id=name, now=now, by=by) or 0
         await session.run("erase_evaluations", tenant_id=tenant, user_id=name)
-        # The last lock of all: whoever buries holds partitions already.
+        # The last lock of all: a batch that buries dead letters holds partitions already.
         await session.run("hold_letters")
         await session.run("erase_deliveries", tenant_id=tenant, user_id=name)
         while await read_names(session, settings):
@@ -125,7 +124,7 @@ async def _erase(store: Store, settings: Settings, user: Subject, partitions: se
 
 async def _forget(session: Session, since: Mapping[Subject, Position]) -> None:
     """Forget where subjects stand, but for their checkpoints before a position: those have seen nothing behind it."""
-    await session.run("forget_progress", **columns("subjects", Subject._fields, sorted(since)))
+    await session.run("forget_progress", **subject_columns(since))
     await session.run("forget_checkpoints", **position_columns(since))
 
 

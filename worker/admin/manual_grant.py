@@ -18,10 +18,10 @@ from dsl.progress import Grant
 from dsl.syntax import RepeatEach
 from worker.contract.partition import partition_of
 from worker.engine.batch import MAX_SUBJECT_BYTES
+from worker.engine.decide import settling_until
 from worker.engine.reconcile import Kind, State, Stored, by_hand, stored_grant, unlock_id
 from worker.engine.state_cache import BEGINNING
-from worker.pipeline.fence import NOBODY, Held, RulesMovedError
-from worker.pipeline.grants import settling_until
+from worker.pipeline.fence import hold_partitions
 from worker.pipeline.ledger import read_back
 
 if TYPE_CHECKING:
@@ -88,9 +88,7 @@ async def grant_by_hand(  # noqa: PLR0913 - the parts of an unlock's key, each b
     key = unlock_id(subject, bare)
     async with store.transaction(patient=True) as session:
         # As any writer of a subject: a worker that has read its unlocks without a lock finds another mark there.
-        held = await session.rows(Held, "take_partitions", partitions=[partition_of(*subject)], owner=NOBODY)
-        if any(row.rules_epoch != rules.epoch for row in held):
-            raise RulesMovedError
+        await hold_partitions(session, [partition_of(*subject)], epoch=rules.epoch)
         tenant, _, name = subject
         if subject.scope == USER and await session.value(bool, "user_is_erased", tenant_id=tenant, user_id=name):
             raise CannotGrantError(f"{subject.subject} was erased from tenant {subject.tenant_id}, for good")

@@ -15,12 +15,12 @@ import msgspec
 
 from dsl.syntax import Achievement
 from worker.engine.batch import MAX_SUBJECT_BYTES
+from worker.engine.columns import FIELDLESS, MEMBER, columns
 from worker.engine.meaning import Changed, Meaning, change_of, meanings_of, recalled, recorded
 from worker.engine.rule_set import Deployed, RuleFile, RulesRefusedError
-from worker.pipeline.ledger import FIELDLESS, MEMBER, event_of
+from worker.pipeline.ledger import event_of
 from worker.pipeline.rules_in_force import Aggregate, RuleSetRow, prepare, read_aside, since_of
 from worker.settings import Clock
-from worker.store import columns
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""How an unlock came to be granted: said with it, since a consumer may not celebrate what a backfill finds. Pure."""
+"""How an unlock came to be granted; announced with it, as a consumer may not celebrate what a backfill finds. Pure."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ class Origin(StrEnum):
 
 
 class Arrived(NamedTuple):
-    """What tells the origin of what a batch grants; events by tenant and id."""
+    """What decides the origin of what a batch grants; events by tenant and id."""
 
     resent: AbstractSet[tuple[str, str]] = frozenset()
     """Events that were dead letters before."""
     replanned: Collection[Subject] = ()
-    """Subjects that are folded anew because of other rules."""
+    """Subjects that are folded again because of other rules."""
     here: AbstractSet[tuple[str, str]] = frozenset()
-    """Events of the batch; known only where a subject is folded anew because of other rules."""
+    """Events of the batch; known only where a subject is folded again because of other rules."""
 
     def origin(self, subject: Subject, grant: Grant) -> Origin:
         """Return the origin of what is granted at once."""
@@ -56,11 +56,11 @@ class Arrived(NamedTuple):
 
 
 NEWS: Final = Arrived()
-"""Of a batch in which nothing is out of the ordinary."""
+"""Of a batch without such events and subjects."""
 
 
 def arrived(groups: Iterable[Group], replanned: Collection[Subject] = ()) -> Arrived:
-    """Return what tells the origin of what the events of some groups are granted."""
+    """Return what decides the origin of unlocks that the events of some groups earn."""
     groups = list(groups)
     resent = {
         (event.tenant, event.id)

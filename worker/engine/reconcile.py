@@ -1,7 +1,6 @@
-"""What was granted against what is earned and what operators say: the decisions that bring the books in line. Pure.
+"""Compare what was granted with what is earned and what operators say, and decide what changes. Pure.
 
-The statements that carry them out repeat the last word of the operator as a condition: a row may be revoked between the
-look and the statement.
+The statements that write it repeat the operator's decision as a condition: a row may be revoked after it was read.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
 
 NO_EVIDENCE: Final = ""
-"""In the place of an event's id, of what stands by an operator's word alone."""
+"""In the place of an event's id, where only an operator's decision supports an unlock."""
 
 
 class Kind(StrEnum):
@@ -74,7 +73,7 @@ class Stored(NamedTuple):
 
     @property
     def state(self) -> State:
-        """Where it stands; an operator's word comes before everything else."""
+        """Its state; an operator's decision comes before everything else."""
         if self.revoked_at is not None:
             return State.REVOKED
         if self.by_hand:
@@ -131,7 +130,7 @@ def reconcile(
     """Compare one subject's stored unlocks with what it has earned; return what is new, and what changes.
 
     Where the comparison is complete, what is stored beyond what is earned is contested, or withdrawn where it was never
-    granted. What an operator revoked stays as it is; what one granted stays granted, and tells what evidence there is.
+    granted. What an operator revoked stays as it is; what one granted stays granted, and says which event supports it.
     What no rule judges any more stays granted.
     """
     supported = {unlock_id(subject, grant): grant for grant in earned}
@@ -160,7 +159,7 @@ def _moved(rows: dict[UUID, Stored], supported: dict[UUID, Grant]) -> Iterator[C
 
 
 def stored_grant(row: Stored) -> Grant:
-    """Return the grant that a row tells of."""
+    """Return the grant that a row records."""
     return Grant(
         achievement=row.achievement,
         tier=row.tier or None,
@@ -186,7 +185,7 @@ def _unsupported(row: Stored) -> Iterator[Change]:
 
 
 def without_evidence(grant: Grant, *, granted_at: int) -> Grant:
-    """Return a grant as the row tells it that stands by an operator's word alone: earned when it was granted."""
+    """Return a grant that only an operator's decision supports, as its row records it: earned when it was granted."""
     return grant._replace(earned_at=granted_at, event_id=NO_EVIDENCE, settle=0)
 
 

@@ -14,7 +14,7 @@ from dsl.outcome import Unlock, digest, run
 from worker.contract.reasons import Reason
 from worker.contract.sameness import Written, same_body, stored_body, written_of
 from worker.contract.strict_reader import Contract, Rejected, element_of
-from worker.engine.batch import subjects_of
+from worker.engine.decoding import subjects_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -60,7 +60,7 @@ class Terms(NamedTuple):
 class Deployed:
     """One epoch of rules. Epoch 0 has none: events are recorded and nothing is judged.
 
-    `since` tells the epoch from which each scope's plan has been in force, `skew` is in microseconds.
+    `since` is the epoch from which each scope's plan has been in force, `skew` is in microseconds.
     `mark` is what `Contract` takes.
     """
 

@@ -49,7 +49,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 
 from dsl.event import Position
-from dsl.progress import Grant, State
+from dsl.progress import State
 
 if TYPE_CHECKING:
     from dsl.outcome import Subject
@@ -88,15 +88,6 @@ class Checkpoint(NamedTuple):
     mark_id: str
     stamp: str
     state: str
-
-
-class Refolded(msgspec.Struct):
-    """A subject that was folded again from the ledger: its state, and all that it earned after `since`."""
-
-    state: State
-    since: Position
-    grants: list[Grant] = msgspec.field(default_factory=list[Grant])
-    folded: int = 0
 
 
 class Hold:

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from dsl.outcome import Subject
-    from worker.engine.batch import Attempt, Group
+    from worker.engine.batch import Group
+    from worker.engine.decide import Writes
     from worker.engine.reconcile import Decision
 
 LATENCY_BUCKETS: Final = (
@@ -76,7 +77,9 @@ class Stats:
         self.retries = 0
         """Attempts at a batch that failed for a temporary reason."""
         self.overtaken = 0
-        """Attempts at the fast path that did not find what they had expected."""
+        """Attempts at the fast path that failed, and took the long way."""
+        self.long_ways: Counter[str] = Counter()
+        """Why users, or whole batches, took the long way; `LongWay`, counted when it was found out."""
         self.announced = 0
         """Unlocks announced to the broker."""
         self.corrected = 0
@@ -99,29 +102,29 @@ class Stats:
         """Unlocks granted, at once or after settling."""
         return self.decisions["granted"]
 
-    def count_batch(self, attempt: Attempt, seconds: float) -> None:
+    def count_batch(self, writes: Writes, seconds: float) -> None:
         """Count a committed batch whose transaction took `seconds`."""
-        events = len(attempt.events)
-        self.events += events
-        self.duplicates += attempt.duplicates
-        self.late += attempt.late
-        self.erased += attempt.erased
-        self.dead.update(letter.reason.value for letter in attempt.letters)
-        self.decisions.update(decision.kind.value for decision in attempt.decisions)
+        arrivals, decisions = writes.arrivals, writes.decisions
+        self.events += arrivals.new
+        self.duplicates += arrivals.duplicates
+        self.late += writes.late
+        self.erased += arrivals.erased
+        self.dead.update(letter.reason.value for letter in arrivals.letters)
+        self.decisions.update(decision.kind.value for decision in decisions)
         self.batches += 1
-        self.refolded += len(attempt.refolded)
+        self.refolded += len(writes.refolded)
         self.commit_seconds.observe(seconds)
-        self.batch_events.observe(events)
-        if attempt.decisions:
-            self._time_grants(attempt)
+        self.batch_events.observe(arrivals.new)
+        if decisions:
+            self._time_grants(arrivals.groups, decisions)
 
-    def _time_grants(self, attempt: Attempt) -> None:
+    def _time_grants(self, groups: Iterable[Group], decisions: Iterable[Decision]) -> None:
         granted: defaultdict[Subject, list[Decision]] = defaultdict(list)
-        for decision in attempt.decisions:
+        for decision in decisions:
             if decision.kind == "granted":
                 granted[decision.subject].append(decision)
-        for group in attempt.batch.groups:
-            for subject in group.concern.subjects:
+        for group in groups:
+            for subject in group.audience.subjects:
                 if subject in granted:
                     self._time_grants_of(group, granted[subject])
 

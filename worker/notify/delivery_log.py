@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import anyio
 import structlog
 
+from worker.engine.columns import columns
 from worker.retry import delays
-from worker.store import RefusedError, UnavailableError, columns
+from worker.store import RefusedError, UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

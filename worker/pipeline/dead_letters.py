@@ -11,8 +11,8 @@ import msgspec
 
 from worker.contract.named_users import UNKNOWN, Named, name_token, users_named
 from worker.contract.reasons import Reason
+from worker.engine.columns import columns
 from worker.engine.origin import RESENT
-from worker.store import columns
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

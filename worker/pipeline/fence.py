@@ -1,4 +1,27 @@
-"""The first stage: take the partitions of everybody concerned, until the end of the transaction."""
+"""The fence: a transaction that writes a subject locks the row of its partition first, and leaves a mark there.
+
+A row of `partition` carries three things: a generation, an owner, and the epoch of the rules in force.
+
+    who                     locks                         generation   owner           epoch
+    a batch, long way       the partitions of all its     + 1          the worker      must be that of the batch
+                            subjects, in order
+    a batch, fast path      those of its users, in        + 1 where    must be the     must be that of the batch
+                            `commit_fast`                 as we left   worker
+    backfill, erasure,      those of their subjects       + 1          NOBODY          must be theirs (backfill, grant)
+    grant by hand
+    `ach apply`             all                           + 1          NOBODY          becomes the new one
+    dead letters alone      one, to look (shared)         as it is     as it is        must be that of the batch
+
+What must change together: a transaction that writes progress, checkpoints, events or unlocks of a subject raises the
+generation of its partition. Two things move rows of `unlock` alone: a revocation, and the relay, which grants what has
+settled and marks what is announced. So a statement that amends, contests or withdraws an unlock looks at its row again,
+under the lock of the row.
+
+Why it is safe: a worker believes what it remembers of a partition only while generation and owner are those
+that it wrote itself (worker/engine/state_cache.py), and the database compares them under the row's lock. Locks
+are taken in the order of partitions, so that two transactions never wait for each other. New rules wait for all
+batches, and a batch that was decoded under old ones finds another epoch, and is decoded again.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +30,15 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from worker.contract.partition import PARTITIONS, partition_of
 
 if TYPE_CHECKING:
-    from worker.engine.batch import Attempt
-    from worker.engine.state_cache import StateCache
+    from collections.abc import Iterable
+
+    from worker.engine.batch import Batch
+    from worker.engine.state_cache import Hold, StateCache
     from worker.store import Session
 
 
 NOBODY: Final = ""
-"""The owner that those leave behind who remember nothing."""
+"""The owner that transactions of no worker leave: they remember nothing."""
 
 
 class RulesMovedError(Exception):
@@ -29,30 +54,41 @@ class Held(NamedTuple):
     rules_epoch: int
 
 
-async def take_partitions(session: Session, attempt: Attempt, memory: StateCache) -> None:
-    """Lock the partition of every subject and of every user of the batch, in order, and leave our name there.
+async def take_partitions(session: Session, batch: Batch, cache: StateCache, hold: Hold) -> None:
+    """Lock the partitions of all subjects of the batch, in order, until the transaction ends; leave our name there.
 
     Raises:
-        RulesMovedError: decode the batch again; whoever applied the new rules has waited for all batches before.
+        RulesMovedError: decode the batch again; new rules have come into force, after all batches before.
     """
-    wanted = {partition_of(*subject) for subject in attempt.subjects}
+    wanted = {partition_of(*subject) for subject in batch.subjects}
     if not wanted:
-        await _look_at_the_rules(session, attempt)
+        await _check_rules(session, batch)
         return
-    held = await session.rows(Held, "take_partitions", partitions=sorted(wanted), owner=memory.owner)
-    if any(row.rules_epoch != attempt.batch.rules.epoch for row in held):
+    held = await session.rows(Held, "take_partitions", partitions=sorted(wanted), owner=cache.owner)
+    if any(row.rules_epoch != batch.rules.epoch for row in held):
         raise RulesMovedError
     for row in held:
-        memory.locked(attempt.hold, row.partition_id, row.generation, row.owner)
+        cache.locked(hold, row.partition_id, row.generation, row.owner)
 
 
-async def _look_at_the_rules(session: Session, attempt: Attempt) -> None:
+async def hold_partitions(session: Session, partitions: Iterable[int], *, epoch: int | None) -> None:
+    """Lock partitions in order, until the transaction ends, for a transaction that remembers nothing.
+
+    Raises:
+        RulesMovedError: the rules in force are not those of `epoch`; None stands for any rules.
+    """
+    held = await session.rows(Held, "take_partitions", partitions=sorted(partitions), owner=NOBODY)
+    if epoch is not None and any(row.rules_epoch != epoch for row in held):
+        raise RulesMovedError
+
+
+async def _check_rules(session: Session, batch: Batch) -> None:
     """Make sure of the rules for a batch of dead letters alone, which writes no subject and takes no partition.
 
-    Nobody applies others before its end: who does holds every partition. Others are not held up, and forget nothing.
+    No other rules are applied before its end: that takes every partition. Other batches are not held up.
     """
-    if not attempt.letters:
+    if not batch.letters:
         return
-    partition = attempt.letters[0].message.seq % PARTITIONS
-    if await session.value(int, "rules_epoch_of_partition", partition=partition) != attempt.batch.rules.epoch:
+    partition = batch.letters[0].message.seq % PARTITIONS
+    if await session.value(int, "rules_epoch_of_partition", partition=partition) != batch.rules.epoch:
         raise RulesMovedError

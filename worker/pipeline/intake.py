@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
     from worker.broker.streams import Broker
     from worker.contract.message import Message
-    from worker.engine.batch import Batch, DeadLetter, Decoding
+    from worker.engine.batch import Batch, DeadLetter
+    from worker.engine.decoding import Decoding
     from worker.settings import Settings
 
 SLICE: Final = 32

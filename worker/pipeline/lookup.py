@@ -1,24 +1,26 @@
-"""What users are folded anew from by the express way: looked up in one go, without a lock."""
+"""Facts for the fast path that memory does not have, looked up without a lock: states, and the past of late users."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-import msgspec
-
 from dsl.compile import USER
-from dsl.event import Event, Position
-from dsl.progress import State, decode
+from dsl.event import Position
+from dsl.outcome import canonical_order
+from dsl.progress import decode
+from worker.engine.folding import Refold
+from worker.engine.long_way import LongWay, LongWayError
 from worker.engine.reconcile import Stored
 from worker.engine.state_cache import BEGINNING
-from worker.pipeline.ledger import event_of, positions_heard
-from worker.store import OvertakenError
+from worker.pipeline.ledger import event_of, positions_heard, states_of_users
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from dsl.outcome import Subject
     from worker.engine.rule_set import Deployed
+    from worker.engine.state_cache import StateCache
+    from worker.engine.subject_events import SubjectEvents
     from worker.pipeline.ledger import EventRow
     from worker.store import Session
 
@@ -26,43 +28,51 @@ MOST_AHEAD: Final = 1000
 """Events of one user that are read ahead of a batch, less one."""
 
 
-class Past(msgspec.Struct, frozen=True):
-    """One user before a batch: a state and where it stood, all that was heard behind it, and what is unlocked."""
+async def look_up_states(session: Session, rules: Deployed, unknown: Mapping[Subject, int], cache: StateCache) -> None:
+    """Look up the states of users in partitions that we left with a generation.
 
-    state: State | None
-    since: Position
-    events: list[Event]
-    unlocks: list[Stored]
+    Generations say, now and at the commit, whether what was read still holds.
+    """
+    for user, state in (await states_of_users(session, rules, sorted(unknown))).items():
+        cache.add_unlocked(user, state, unknown[user])
 
 
-async def pasts_of(session: Session, rules: Deployed, late: Mapping[Subject, Position]) -> dict[Subject, Past]:
-    """Return what lies behind the last state that is known of each user before a position.
+async def look_up_pasts(
+    session: Session, rules: Deployed, late: Mapping[Subject, Position], events: Mapping[Subject, SubjectEvents]
+) -> tuple[dict[Subject, Refold], dict[Subject, Sequence[Stored]]]:
+    """Fold users again from the last state that is known of each before a position, with events that are new.
 
-    What is read holds at the commit: whoever writes any of it meanwhile raises the generation of the user's partition,
-    but for an operator who revokes an unlock, which `commit_fast` looks at by itself.
+    Should the ledger have one of these after all, inserting it will fail. Return the refolds, and the unlocks that each
+    user has. What is read holds at the commit: every other write of it raises the generation of the user's partition,
+    but for the revocation of an unlock, which `commit_fast` looks at by itself.
 
     Raises:
-        OvertakenError: too much lies there, or a state cannot be read.
+        LongWayError: too much lies there, or a state cannot be read.
+        UnfoldableError: the fold failed on an event.
     """
     subjects = sorted(late)
+    refolds: dict[Subject, Refold] = {}
+    stored: dict[Subject, Sequence[Stored]] = {}
 
     def past(
         n: int,
         at: int | None,
         name: str | None,
         text: str | None,
-        events: Sequence[EventRow],
+        behind: Sequence[EventRow],
         unlocks: Sequence[tuple[object, ...]],
-    ) -> tuple[Subject, Past]:
-        state, since = None, BEGINNING
+    ) -> None:
+        user, state, since = subjects[n - 1], None, BEGINNING
         if at is not None and name is not None and text is not None:
             state, since = decode(text.encode()), Position(at, name)
             if state is None:
-                raise OvertakenError("a checkpoint cannot be read")
-        if len(events) == MOST_AHEAD:
-            raise OvertakenError("too much has happened since")
-        told = Past(state, since, [event_of(rules, *row) for row in events], [*map(Stored._make, unlocks)])
-        return subjects[n - 1], told
+                raise LongWayError(LongWay.UNREADABLE_CHECKPOINT)
+        if len(behind) == MOST_AHEAD:
+            raise LongWayError(LongWay.LONG_HISTORY)
+        refold = refolds[user] = Refold(rules, user, state, since)
+        refold.feed(sorted([*(event_of(rules, *row) for row in behind), *events[user].heard], key=canonical_order))
+        stored[user] = [*map(Stored._make, unlocks)]
 
     asked = positions_heard(rules, USER, late)
-    return dict(await session.rows(past, "pasts_of_users", **asked, stamp=rules.stamps[USER], limit=MOST_AHEAD))
+    await session.rows(past, "pasts_of_users", **asked, stamp=rules.stamps[USER], limit=MOST_AHEAD)
+    return refolds, stored

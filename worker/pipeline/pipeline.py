@@ -1,8 +1,7 @@
-"""The sentence of the engine: a batch is decoded, fenced, recorded, judged, granted, buried and committed.
+"""A batch is committed: facts are gathered, a decision is made, and what it says is written, in one transaction.
 
-One batch is one transaction. Whatever fails for a reason that passes is tried again as a whole, which insert-first
-makes harmless even where the commit had taken place; what fails because of the data is split until the culprit is
-alone.
+Whatever fails for a reason that passes is tried again as a whole, which insert-first makes harmless even where
+the commit had taken place; what fails because of the data is split until the culprit is alone.
 """
 
 from __future__ import annotations
@@ -14,14 +13,18 @@ import anyio
 import structlog
 
 from worker.contract.reasons import Reason
-from worker.engine.batch import Attempt, Batch, DeadLetter, Decoding
-from worker.engine.origin import arrived
-from worker.pipeline.dead_letters import bury
-from worker.pipeline.fast_path import Trust, commit_fast, divide, meet, unknown_users
-from worker.pipeline.fence import RulesMovedError, take_partitions
-from worker.pipeline.folding import UnfoldableError, judge, save_progress
-from worker.pipeline.grants import Earned, settle_unlocks
-from worker.pipeline.ledger import list_members, load_standings, move_latest, record_events
+from worker.engine.decide import decide
+from worker.engine.decoding import Decoding, decoded_again
+from worker.engine.division import Trust, divide, unknown_users
+from worker.engine.folding import UnfoldableError
+from worker.engine.long_way import LongWay, LongWayError
+from worker.engine.state_cache import Hold
+from worker.engine.subject_events import events_of_users
+from worker.pipeline.fast_path import commit_fast
+from worker.pipeline.fence import RulesMovedError
+from worker.pipeline.gather import gather
+from worker.pipeline.lookup import look_up_states
+from worker.pipeline.write import write
 from worker.retry import delays
 from worker.settings import Clock
 from worker.store import OvertakenError, RefusedError, UnavailableError
@@ -30,13 +33,15 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from dsl.outcome import Subject
+    from worker.engine.batch import Batch, DeadLetter
+    from worker.engine.decide import Writes
+    from worker.engine.division import FastBatch
     from worker.engine.reconcile import Decision
     from worker.engine.rule_set import Deployed
     from worker.engine.state_cache import StateCache
     from worker.engine.stats import Stats
-    from worker.pipeline.fast_path import FastPath
     from worker.settings import Settings
-    from worker.store import Session, Store
+    from worker.store import Store
 
 log = structlog.get_logger()
 
@@ -83,15 +88,15 @@ class InForce:
 class Pipeline:
     """Commits batches, one after the other: a worker has one for each of its writers.
 
-    `now` is the wall clock in microseconds; `stopping` tells whether to give up rather than try again; `on_committed`
-    is told what a batch has decided, once that is committed.
+    `now` is the wall clock in microseconds; `stopping` says whether to give up rather than try again; `on_committed` is
+    called with what a batch has decided, once that is committed.
     """
 
     def __init__(  # noqa: PLR0913 - what it works with, each by name
         self,
         store: Store,
         settings: Settings,
-        memory: StateCache,
+        cache: StateCache,
         stats: Stats,
         *,
         in_force: InForce,
@@ -101,7 +106,7 @@ class Pipeline:
     ) -> None:
         self._store = store
         self._settings = settings
-        self._memory = memory
+        self._cache = cache
         self._stats = stats
         self._in_force = in_force
         self._now = now
@@ -120,45 +125,50 @@ class Pipeline:
     async def commit(self, batch: Batch, *, waiting: Callable[[], Awaitable[None]]) -> list[DeadLetter]:
         """Commit a batch, however often that has to be tried; return everything that was dead-lettered.
 
-        `waiting` is called before each further attempt, so that the broker does not lose its patience.
+        `waiting` is called before each further attempt, so that the broker does not deliver the batch again.
 
         Raises:
             StoppedError: it is not committed, as far as is known, and the worker is to end.
         """
-        if strangers := unknown_users(batch, self._memory):
-            await self._meet(batch.rules, strangers)
-        express, rest = divide(batch, self._memory, trusting=self._trust.given())
-        if express is None:
+        events = events_of_users(batch.groups)
+        if unknown := unknown_users(events, self._cache):
+            await self._look_up(batch.rules, unknown)
+        fast, rest, reasons = divide(batch, events, self._cache, trusting=self._trust.given())
+        if reasons:
+            self._stats.long_ways.update(reasons)
+        if fast is None:
             return await self._commit(batch, waiting=waiting)
-        committed = await self._commit_express(express)
-        if express.attempt.late:
+        committed = await self._commit_fast(fast)
+        if fast.look.late:
             (self._trust.kept if committed else self._trust.broken)()
         if not committed:
             return await self._commit(batch, waiting=waiting, certain=False)
         return await self._commit(rest, waiting=waiting) if rest.groups or rest.letters else []
 
-    async def _meet(self, rules: Deployed, strangers: Mapping[Subject, int]) -> None:
+    async def _look_up(self, rules: Deployed, unknown: Mapping[Subject, int]) -> None:
         try:
             async with self._store.alone() as session:
-                await meet(session, rules, strangers, self._memory)
-        except (UnavailableError, RefusedError) as error:  # who stays a stranger goes the long way
-            log.debug("strangers stay strangers", said=str(error))
+                await look_up_states(session, rules, unknown, self._cache)
+        except (UnavailableError, RefusedError) as error:  # those that stay unknown take the long way
+            log.debug("users stay unknown", said=str(error))
 
-    async def _commit_express(self, express: FastPath) -> bool:
-        """Commit what can go the express way; return False where it has not, as far as is known."""
-        began, attempt = perf_counter(), express.attempt
+    async def _commit_fast(self, fast: FastBatch) -> bool:
+        """Commit what can take the fast path; return False where that has not happened, as far as is known."""
+        began = perf_counter()
+        clock = fast.latest if self._settings.clock is Clock.STREAM else fast.batch.now
         try:
             async with self._store.alone() as session:
-                await commit_fast(session, express, self._memory, clock=self._clock(attempt))
-        except (OvertakenError, UnavailableError, RefusedError, UnfoldableError) as error:
+                writes = await commit_fast(session, fast, self._cache.owner, clock=clock)
+        except (LongWayError, OvertakenError, UnavailableError, RefusedError, UnfoldableError) as error:
             log.debug("the long way", because=str(error))
-            self._memory.failed(attempt.hold)
+            self._cache.failed(fast.hold)
             self._stats.overtaken += 1
+            self._stats.long_ways[_reason_of(error)] += 1
             return False
         except BaseException:
-            self._memory.failed(attempt.hold)
+            self._cache.failed(fast.hold)
             raise
-        self._committed(attempt, perf_counter() - began, certain=True)
+        self._committed(fast.batch, fast.hold, writes, perf_counter() - began, certain=True)
         return True
 
     async def _commit(
@@ -169,62 +179,43 @@ class Pipeline:
         It is not `certain` that nothing of it is committed already where that was tried before.
         """
         for delay in delays():
-            began = perf_counter()
-            attempt = Attempt(batch)
+            began, hold = perf_counter(), Hold()
             try:
-                await self._attempt(attempt)
+                writes = await self._attempt(batch, hold)
             except RulesMovedError:
-                self._memory.failed(attempt.hold)
+                self._cache.failed(hold)
                 certain = False
-                batch = batch.again(await self._reload(waiting))
+                batch = decoded_again(batch, await self._reload(waiting))
                 continue
             except (RefusedError, UnfoldableError) as error:
-                self._memory.failed(attempt.hold)
+                self._cache.failed(hold)
                 return await self._isolate(batch, error, waiting)
             except UnavailableError as error:
-                self._memory.failed(attempt.hold)
+                self._cache.failed(hold)
                 certain = False
                 self._stats.retries += 1
                 await self._wait(error, delay, waiting)
                 continue
             except BaseException:
-                self._memory.failed(attempt.hold)
+                self._cache.failed(hold)
                 raise
-            self._committed(attempt, perf_counter() - began, certain=certain)
-            return attempt.letters
+            self._committed(batch, hold, writes, perf_counter() - began, certain=certain)
+            return [*writes.arrivals.letters]
         raise AssertionError("delays() never ends")
 
-    def _committed(self, attempt: Attempt, seconds: float, *, certain: bool) -> None:
-        batch = attempt.batch
-        self._memory.committed(attempt.hold)
-        self._stats.count_batch(attempt, seconds)
-        if self._on_committed is not None and (attempt.decisions or not certain):
-            self._on_committed(Committed(attempt.decisions, batch.rules, batch.now, certain=certain))
-
-    async def _attempt(self, attempt: Attempt) -> None:
+    async def _attempt(self, batch: Batch, hold: Hold) -> Writes:
         async with self._store.transaction() as session:
-            await take_partitions(session, attempt, self._memory)
-            await load_standings(session, attempt, self._memory)
-            await record_events(session, attempt)
-            await list_members(session, attempt)
-            await judge(session, attempt)
-            move_latest(attempt)
-            await save_progress(session, attempt)
-            await self._settle(session, attempt)
-            buried = await bury(session, self._settings, attempt.letters, now=attempt.batch.now)
-            attempt.letters = buried.letters
-            attempt.erased += buried.erased
+            facts = await gather(session, batch, self._cache, hold)
+            clock = facts.arrivals.latest if self._settings.clock is Clock.STREAM else batch.now
+            writes = decide(batch.rules, facts, now=batch.now, clock=clock)
+            return await write(session, self._settings, batch.rules, writes)
 
-    async def _settle(self, session: Session, attempt: Attempt) -> None:
-        batch, clock = attempt.batch, self._clock(attempt)
-        earned = Earned(attempt.stepped, attempt.refolded, arrived(batch.groups, attempt.replanned))
-        attempt.decisions = await settle_unlocks(session, batch.rules, earned, now=batch.now, clock=clock)
-
-    def _clock(self, attempt: Attempt) -> int:
-        """Return what tells whether an unlock has settled, in microseconds."""
-        if self._settings.clock is Clock.STREAM:
-            return max((event.at for event in attempt.events), default=0)
-        return attempt.batch.now
+    def _committed(self, batch: Batch, hold: Hold, writes: Writes, seconds: float, *, certain: bool) -> None:
+        self._cache.committed(hold)
+        self._stats.count_batch(writes, seconds)
+        decisions = writes.decisions
+        if self._on_committed is not None and (decisions or not certain):
+            self._on_committed(Committed(decisions, batch.rules, batch.now, certain=certain))
 
     async def _isolate(
         self, batch: Batch, error: RefusedError | UnfoldableError, waiting: Callable[[], Awaitable[None]]
@@ -255,6 +246,21 @@ class Pipeline:
             raise StoppedError from error
         await waiting()
         await anyio.sleep(delay)
+
+
+def _reason_of(error: Exception) -> LongWay:
+    """Return why the fast path was left."""
+    match error:
+        case LongWayError(reason=reason):
+            return reason
+        case OvertakenError(reason=reason):
+            return LongWay(reason)
+        case UnfoldableError():
+            return LongWay.UNFOLDABLE
+        case RefusedError():
+            return LongWay.EVENT_KNOWN
+        case _:
+            return LongWay.UNAVAILABLE
 
 
 async def _nothing() -> None:

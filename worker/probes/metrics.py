@@ -74,6 +74,7 @@ class Metrics(Collector):
         for name, text, label, counts in (
             ("ach_dead_letters", "Dead letters by reason.", "reason", stats.dead),
             ("ach_decisions", "Decisions about unlocks by kind.", "decision", stats.decisions),
+            ("ach_long_way", "Users and batches that took the long way by reason.", "reason", stats.long_ways),
             ("ach_nats_errors", "Errors of connections to the broker by kind.", "kind", errors),
         ):
             yield _labelled(CounterMetricFamily(name, text, labels=[label]), counts)

@@ -15,9 +15,10 @@ BUGS: Final[tuple[Bug, ...]] = (
         "relay_by_id_above_the_last",
         "everything that is granted is announced",
         at="sql:claim_unlocks",
-        old="AND unlock.unlock_id <> ALL ($1::uuid[])",
+        old="AND unlock.unlock_id <> ALL (:refused::uuid[])",
         new="""
-            AND unlock.unlock_id <> ALL ($1::uuid[]) AND unlock.unlock_id::text > coalesce((SELECT max(unlock_id::text)
+            AND unlock.unlock_id <> ALL (:refused::uuid[])
+            AND unlock.unlock_id::text > coalesce((SELECT max(unlock_id::text)
                 FROM unlock WHERE published_at IS NOT NULL), '')
             """,
         tests=("faults/test_protocol.py::test_what_waits_is_found_wherever_it_stands",),
@@ -26,30 +27,30 @@ BUGS: Final[tuple[Bug, ...]] = (
         "marked_before_it_is_announced",
         "what was not announced is not marked",
         at="Notifier._relay_some",
-        old="some, news = await self._announce_claimed(claimed) if claimed else (claimed, {})",
+        old="some, news = await self._announce_claimed(claimed) if claimed else _NONE",
         new="""
             async with self._store.transaction() as other:
                 # As if the claim had been committed first.
                 await session.script("COMMIT; BEGIN")
-                await other.run("mark_published", sorted(one.unlock_id for one in claimed), self._now())
-            some, news = await self._announce_claimed(claimed) if claimed else (claimed, {})
+                await other.run("mark_published", unlock_ids=sorted(one.unlock_id for one in claimed), now=self._now())
+            some, news = await self._announce_claimed(claimed) if claimed else _NONE
             """,
         tests=(f"{PROTOCOL}::test_an_unlock_that_was_not_announced_is_not_marked",),
     ),
     Bug(
         "second_announcement_let_through",
         "the broker refuses a second announcement for ever",
-        at="Announcer.announce",
-        old=", self._after_header: str(one.after)}",
-        new="}",
+        at="Announcer._round",
+        old=r'f"{begin}{name}\r\n{EXPECTED_LAST}: {after}\r\n\r\n"',
+        new=r'f"{begin}{name}\r\n\r\n"',
         tests=(f"{PIPELINE}::test_the_broker_refuses_a_second_announcement_for_ever",),
     ),
     Bug(
         "announced_and_not_marked",
         "what was announced is not announced again",
         at="Notifier._relay_some",
-        old='await session.run("mark_published", sorted(one.unlock_id for one in some), self._now())',
-        new='await session.run("mark_published", sorted(one.unlock_id for one in some)[1:], self._now())',
+        old='"mark_published", unlock_ids=ids, now=self._now())',
+        new='"mark_published", unlock_ids=ids[1:], now=self._now())',
         tests=(f"{PROTOCOL}::test_an_unlock_that_was_not_announced_is_not_marked",),
     ),
     Bug(

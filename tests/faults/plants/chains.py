@@ -25,14 +25,14 @@ BUGS: Final[tuple[Bug, ...]] = (
         "chains_decisions_about_the_erased",
         "decisions about the erased go",
         at="_erase",
-        old='await session.run("erase_evaluations", tenant, name)',
+        old='await session.run("erase_evaluations", tenant_id=tenant, user_id=name)',
         new="",
         tests=_chains(7),
     ),
     Bug(
         "chains_tombstone_not_asked",
         "events of the erased stay out",
-        at="ledger:standings_of",
+        at="ledger:states_of_users",
         old="erased=row.erased,",
         new="erased=False,",
         tests=_chains(1),
@@ -41,10 +41,10 @@ BUGS: Final[tuple[Bug, ...]] = (
         "chains_epoch_not_raised",
         "apply raises the epoch",
         at="sql:set_rules_epoch",
-        old="UPDATE partition SET rules_epoch = $1, generation = generation + 1, owner = '';",
+        old="UPDATE partition SET rules_epoch = :epoch, generation = generation + 1, owner = '';",
         new="""
             UPDATE partition SET rules_epoch = greatest(rules_epoch, 1), generation = generation + 1, owner = ''
-            WHERE $1::bigint > 0;
+            WHERE :epoch::bigint > 0;
             """,
         tests=_chains(0),
     ),

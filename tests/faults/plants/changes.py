@@ -192,8 +192,8 @@ BUGS: Final[tuple[Bug, ...]] = (
         "what_was_retired_recalled_by_the_files_in_force",
         "a retired version means what it did when it was last in force",
         at="sql:rule_set_before",
-        old="WHERE applied_at < $1",
-        new="WHERE applied_at <= $1",
+        old="WHERE applied_at < :at",
+        new="WHERE applied_at <= :at",
         tests=(f"{APPLYING}::test_an_upgrade_knows_what_was_deployed_before",),
     ),
     Bug(
@@ -216,7 +216,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         "adopted_beside_a_retired_one",
         "a plan that is known as retired too can be adopted",
         at="adopt_plans",
-        old='await session.run("forget_retired_aggregate", scope, plan.fingerprint)',
+        old='await session.run("forget_retired_aggregate", scope=scope, fingerprint=fingerprint)',
         new="",
         tests=(f"{APPLYING}::test_an_upgrade_back_and_forth",),
     ),
@@ -233,25 +233,29 @@ BUGS: Final[tuple[Bug, ...]] = (
         "settled_and_withdrawn_with_its_rule",
         "what has settled by the clock counts as granted",
         at="sql:withdraw_retired",
-        old="granted_at IS NULL AND revoked_at IS NULL AND settles_at > $4::timestamptz",
-        new="granted_at IS NULL AND revoked_at IS NULL AND settles_at <> $4::timestamptz",
+        old="granted_at IS NULL AND revoked_at IS NULL AND settles_at > :clock::timestamptz",
+        new="granted_at IS NULL AND revoked_at IS NULL AND settles_at <> :clock::timestamptz",
         tests=(f"{APPLYING}::test_what_has_not_settled_is_withdrawn_with_its_rule",),
     ),
     Bug(
         "revoked_and_withdrawn_with_its_rule",
         "an operator's word stays when the rule goes",
         at="sql:withdraw_retired",
-        old="granted_at IS NULL AND revoked_at IS NULL AND settles_at > $4::timestamptz",
-        new="granted_at IS NULL AND settles_at > $4::timestamptz",
+        old="granted_at IS NULL AND revoked_at IS NULL AND settles_at > :clock::timestamptz",
+        new="granted_at IS NULL AND settles_at > :clock::timestamptz",
         tests=(f"{APPLYING}::test_what_has_not_settled_is_withdrawn_with_its_rule",),
     ),
     Bug(
         "withdrawn_whatever_tier_is_left",
         "a tier that leaves the rules takes what has not settled with it",
         at="sql:withdraw_retired",
-        old="(scope, achievement, tier) NOT IN (SELECT * FROM unnest($1::text[], $2::text[], $3::text[]))",
+        old="""
+            (scope, achievement, tier) NOT IN (SELECT * FROM unnest(
+                :judged.scope::text[], :judged.achievement::text[], :judged.tier::text[]))
+            """,
         new="""
-            (scope, achievement) NOT IN (SELECT a, b FROM unnest($1::text[], $2::text[], $3::text[]) AS r (a, b, c))
+            (scope, achievement) NOT IN (SELECT a, b FROM unnest(
+                :judged.scope::text[], :judged.achievement::text[], :judged.tier::text[]) AS r (a, b, c))
             """,
         tests=(f"{APPLYING}::test_a_tier_that_leaves_takes_what_has_not_settled",),
     ),
@@ -275,8 +279,8 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "state_kept_of_who_is_heard_no_more",
         "a state without events is deleted",
-        at="write_progress",
-        old='await session.run("forget_progress", *_columns(unheard, 3))',
+        at="write:write",
+        old='await session.run("forget_progress", **subject_columns(writes.forgotten))',
         new="pass",
         tests=(f"{APPLYING}::test_who_is_heard_no_more_is_visited_once",),
     ),
@@ -284,8 +288,8 @@ BUGS: Final[tuple[Bug, ...]] = (
         "who_has_an_unlock_alone_not_visited",
         "what nothing supports any more is contested, whether or not a state is left",
         at="sql:left_subjects",
-        old="achievement || '.' || tier = ANY ($5::text[])",
-        new="achievement || '.' || tier <> ALL ($5::text[])",
+        old="achievement || '.' || tier = ANY (:judged::text[])",
+        new="achievement || '.' || tier <> ALL (:judged::text[])",
         tests=(f"{APPLYING}::test_a_team_and_a_tenant_without_events_keep_nothing",),
     ),
     Bug(
@@ -294,11 +298,11 @@ BUGS: Final[tuple[Bug, ...]] = (
         at="sql:subjects_with_rows",
         old="""
             FROM unlock
-            WHERE scope = $1 AND (tenant_id, scope, subject) > ($2, $1, $3)
+            WHERE scope = :scope AND (tenant_id, scope, subject) > (:after_tenant, :scope, :after_subject)
             """,
         new="""
             FROM unlock
-            WHERE false AND scope = $1 AND (tenant_id, scope, subject) > ($2, $1, $3)
+            WHERE false AND scope = :scope AND (tenant_id, scope, subject) > (:after_tenant, :scope, :after_subject)
             """,
         tests=(f"{APPLYING}::test_a_team_and_a_tenant_without_events_keep_nothing",),
     ),
@@ -308,11 +312,11 @@ BUGS: Final[tuple[Bug, ...]] = (
         at="sql:subjects_with_rows",
         old="""
             FROM checkpoint
-            WHERE scope = $1 AND (tenant_id, scope, subject) > ($2, $1, $3)
+            WHERE scope = :scope AND (tenant_id, scope, subject) > (:after_tenant, :scope, :after_subject)
             """,
         new="""
             FROM checkpoint
-            WHERE false AND scope = $1 AND (tenant_id, scope, subject) > ($2, $1, $3)
+            WHERE false AND scope = :scope AND (tenant_id, scope, subject) > (:after_tenant, :scope, :after_subject)
             """,
         tests=(f"{APPLYING}::test_checkpoints_of_users_no_rule_hears_go",),
     ),

@@ -24,9 +24,9 @@ _DECIDED: Final = (
         "what was never granted changes in silence",
         at="sql:revoke_unlocks",
         old="""
-            revoked_at = $2, revision = before.revision + CASE WHEN before.granted_at IS NULL THEN 0 ELSE 1 END
+            revoked_at = :now, revision = before.revision + CASE WHEN before.granted_at IS NULL THEN 0 ELSE 1 END
             """,
-        new="revoked_at = $2, revision = before.revision + 1",
+        new="revoked_at = :now, revision = before.revision + 1",
         tests=(f"{CORRECTIONS}::test_what_settles_changes_in_silence",),
     ),
     Bug(
@@ -41,8 +41,8 @@ _DECIDED: Final = (
         "revision_not_counted",
         "the table knows how many revisions there are",
         at="sql:contest_unlocks",
-        old="UPDATE unlock SET contested_at = $2, revision = revision + 1",
-        new="UPDATE unlock SET contested_at = $2",
+        old="UPDATE unlock SET contested_at = :now, revision = revision + 1",
+        new="UPDATE unlock SET contested_at = :now",
         tests=EVERY,
     ),
     Bug(
@@ -107,18 +107,18 @@ _RELAYED: Final = (
     Bug(
         "refused_correction_forgotten",
         "what the broker refuses waits, and is not lost",
-        at="Corrector._publish",
-        old="return [one for announced, one in asked.items() if announced.id not in told.refused]",
-        new="return [*asked.values()]",
+        at="Gate.announce",
+        old="return kept, said.new",
+        new="return rows, said.new",
         tests=(f"{CORRECTIONS}::test_what_the_broker_refuses_holds_back_its_own_unlock_alone",),
     ),
     Bug(
         "correction_said_again",
         "a correction that is announced goes",
         at="Corrector._relay_some",
-        old='await session.run("corrections_announced", *columns)',
+        old='await session.run("corrections_announced", unlock_ids=ids, revisions=revisions)',
         new="""
-            del columns
+            del ids, revisions
             return len(claimed), 0
             """,
         tests=(f"{CORRECTIONS}::test_a_drain_ends_when_corrections_are_announced",),
@@ -162,7 +162,7 @@ _SAID: Final = (
         "settled_called_live",
         "an unlock that has settled is distinguished from live play",
         at="sql:insert_unlocks",
-        old="CASE WHEN settles_at IS NULL OR settles_at <= $14 THEN origin ELSE 'settled' END",
+        old="CASE WHEN settles_at IS NULL OR settles_at <= :clock::timestamptz THEN origin ELSE 'settled' END",
         new="origin",
         tests=(f"{CORRECTIONS}::test_what_waits_to_settle_is_settled",),
     ),

@@ -92,9 +92,9 @@ _SUBJECTS: Final = (
     Bug(
         "an_answer_taken_for_an_announcement",
         "nothing but an unlock's announcement keeps it from being announced",
-        at="Broker._forestalled",
-        old="if api.Header.MSG_ID.value in (there.headers or {}):",
-        new="if api.Header.MSG_ID.value not in (there.headers or {}):",
+        at="Announcer._behind",
+        old="or MESSAGE_ID in parse_headers",
+        new="or MESSAGE_ID not in parse_headers",
         tests=(f"{PERMISSIONS}::test_no_answer_of_the_broker_takes_the_place_of_an_unlock",),
     ),
 )

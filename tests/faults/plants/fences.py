@@ -17,11 +17,11 @@ BUGS: Final[tuple[Bug, ...]] = (
         "a batch locks the partitions of all its subjects",
         at="sql:take_partitions",
         old="""
-            UPDATE partition SET generation = found.generation + 1, owner = $2
+            UPDATE partition SET generation = found.generation + 1, owner = :owner
             FROM (
                 SELECT partition_id, generation, owner, rules_epoch
                 FROM partition
-                WHERE partition_id = ANY ($1::integer[])
+                WHERE partition_id = ANY (:partitions::integer[])
                 ORDER BY partition_id
                 FOR UPDATE
             ) AS found
@@ -31,7 +31,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         new="""
             SELECT partition_id, generation, owner, rules_epoch
             FROM partition
-            WHERE partition_id = ANY ($1::integer[]) AND $2::text IS NOT NULL;
+            WHERE partition_id = ANY (:partitions::integer[]) AND :owner::text IS NOT NULL;
             """,
         tests=(f"{PROTOCOL}::test_a_batch_waits_for_the_partition_of_everybody_concerned",),
     ),
@@ -39,16 +39,16 @@ BUGS: Final[tuple[Bug, ...]] = (
         "fence_of_users_alone",
         "a batch holds the partitions of teams and tenants too",
         at="take_partitions",
-        old="wanted = {partition_of(*subject) for subject in attempt.subjects}",
-        new="wanted = {partition_of(*group.concern.user) for group in attempt.batch.groups}",
+        old="wanted = {partition_of(*subject) for subject in batch.subjects}",
+        new="wanted = {partition_of(*group.audience.user) for group in batch.groups}",
         tests=(f"{PROTOCOL}::test_a_batch_waits_for_the_partition_of_everybody_concerned",),
     ),
     Bug(
         "backfill_without_fence",
         "a backfill holds the partition of its piece",
         at="_hold",
-        old='held = await session.rows(Held, "take_partitions", [partition], NOBODY)',
-        new='held = await session.rows(Held, "take_partitions", [], NOBODY)',
+        old="hold_partitions(session, [partition], epoch=rules.epoch)",
+        new="hold_partitions(session, [], epoch=rules.epoch)",
         tests=(f"{PROTOCOL}::test_a_backfill_waits_for_the_partition",),
     ),
     Bug(
@@ -63,24 +63,24 @@ BUGS: Final[tuple[Bug, ...]] = (
         "events_written_as_they_come",
         "multi-row writes are sorted by key",
         at="pack_events",
-        old="ordered = sorted(rows)",
-        new="ordered = list(rows)",
+        old="_packed(sorted(rows), items)",
+        new="_packed(list(rows), items)",
         tests=(f"{PROTOCOL}::test_rows_are_written_in_the_order_of_their_keys",),
     ),
     Bug(
         "unlocks_written_as_they_come",
         "multi-row writes are sorted by key",
-        at="unlock_columns",
-        old='new.sort(key=lambda pair: (*pair[0], pair[1].achievement, pair[1].tier or "", pair',
-        new='sorted(new, key=lambda pair: (*pair[0], pair[1].achievement, pair[1].tier or "", pair',
+        at="decide:_new_unlocks",
+        old="for subject, grant in sorted(earned, key=_key_of):",
+        new="for subject, grant in earned:",
         tests=(f"{PROTOCOL}::test_rows_are_written_in_the_order_of_their_keys",),
     ),
     Bug(
         "progress_written_as_it_comes",
         "multi-row writes are sorted by key",
         at="progress_columns",
-        old="in sorted(standings.items(), key=itemgetter(0))",
-        new="in standings.items()",
+        old="in sorted(progress.items(), key=itemgetter(0))",
+        new="in progress.items()",
         tests=(f"{PROTOCOL}::test_rows_are_written_in_the_order_of_their_keys",),
     ),
     Bug(
@@ -106,8 +106,8 @@ BUGS: Final[tuple[Bug, ...]] = (
         "rules_epoch_not_checked",
         "no batch is committed under rules that are no longer in force",
         at="take_partitions",
-        old="if any(row.rules_epoch != attempt.batch.rules.epoch for row in held):",
-        new="if any(row.rules_epoch < attempt.batch.rules.epoch for row in held):",
+        old="if any(row.rules_epoch != batch.rules.epoch for row in held):",
+        new="if any(row.rules_epoch < batch.rules.epoch for row in held):",
         tests=(f"{RULES}::test_new_rules_while_a_worker_runs",),
     ),
     Bug(
@@ -158,7 +158,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         at="read_frames",
         old='reply = words[3] if len(words) == _REPLIED[words[0]] else ""',
         new='reply = words[3] if len(words) > 4 else ""',
-        tests=("worker/broker/test_streams.py",),
+        tests=("worker/broker/test_private.py",),
     ),
     Bug(
         "two_batches_in_one",
@@ -174,7 +174,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         at="_are_plain",
         old="and words[2::_WORDS].count(sid) == number",
         new="",
-        tests=("worker/broker/test_streams.py",),
+        tests=("worker/broker/test_private.py",),
     ),
     Bug(
         "a_line_within_a_body_taken_for_its_end",
@@ -182,15 +182,15 @@ BUGS: Final[tuple[Bug, ...]] = (
         at="_are_plain",
         old="and words[4::_WORDS] == [*map(str, map(len, bodies))]",
         new="",
-        tests=("worker/broker/test_streams.py",),
+        tests=("worker/broker/test_private.py",),
     ),
     Bug(
         "others_frames_cut_off",
         "what another subscription gets is not lost among messages",
-        at="TappingParser.parse",
+        at="FastParser.parse",
         old="await super().parse()",
         new="",
-        tests=("worker/broker/test_streams.py",),
+        tests=("worker/broker/test_private.py",),
     ),
     Bug(
         "deliveries_of_longer_replies_read_as_short_ones",
@@ -240,7 +240,7 @@ BUGS: Final[tuple[Bug, ...]] = (
             """,
         new="""
             await self._wait(error, delay, waiting)
-            return attempt.letters
+            return [*batch.letters]
             """,
         tests=(f"{PROTOCOL}::test_what_failed_is_tried_again_as_a_whole",),
     ),
@@ -266,8 +266,9 @@ BUGS: Final[tuple[Bug, ...]] = (
         at="Pipeline._attempt",
         old="async with self._store.transaction() as session:",
         new="""
+            from worker.pipeline.dead_letters import bury
             async with self._store.transaction() as other:
-                await bury(other, self._settings, attempt.letters, now=attempt.batch.now)
+                await bury(other, self._settings, batch.letters, now=batch.now)
             async with self._store.transaction() as session:
             """,
         tests=(f"{PROTOCOL}::test_dead_letters_belong_to_their_batch",),

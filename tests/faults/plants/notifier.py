@@ -73,10 +73,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         at="DurableConsumer.delay",
         old="""b'-NAK {"delay": %d}' % (milliseconds * 1_000_000) if milliseconds else b"-NAK\"""",
         new='b"-NAK"',
-        tests=(
-            f"{NOTIFY}::test_retry_after_is_kept_for_the_whole_endpoint",
-            f"{NOTIFY}::test_unlocks_of_one_user_come_in_one_delivery",
-        ),
+        tests=(f"{NOTIFY}::test_a_receiver_that_fails_is_left_alone_for_a_while",),
     ),
     Bug(
         "acknowledged_before_it_is_sent",

@@ -59,10 +59,8 @@ _DECIDING: Final = (
         "revoked_deleted",
         "what was revoked is never deleted",
         at="sql:withdraw_unlocks",
-        old="""
-            DELETE FROM unlock WHERE unlock_id = ANY ($1::uuid[]) AND granted_at IS NULL AND revoked_at IS NULL;
-            """,
-        new="DELETE FROM unlock WHERE unlock_id = ANY ($1::uuid[]) AND granted_at IS NULL;",
+        old="AND granted_at IS NULL AND revoked_at IS NULL;",
+        new="AND granted_at IS NULL;",
         tests=(f"{OPERATORS}::test_no_statement_moves_what_was_revoked",),
     ),
     Bug(
@@ -93,8 +91,8 @@ _DECIDING: Final = (
         "revoked_granted_when_it_has_settled",
         "an operator's word is the last in every state",
         at="sql:grant_settled",
-        old="WHERE granted_at IS NULL AND revoked_at IS NULL AND settles_at <= $1::timestamptz",
-        new="WHERE granted_at IS NULL AND settles_at <= $1::timestamptz",
+        old="WHERE granted_at IS NULL AND revoked_at IS NULL AND settles_at <= :clock::timestamptz",
+        new="WHERE granted_at IS NULL AND settles_at <= :clock::timestamptz",
         tests=(f"{OPERATORS}::test_what_is_revoked_while_it_settles_stays_revoked",),
     ),
     Bug(
@@ -110,9 +108,9 @@ _DECIDING: Final = (
         "the relay does not wait for what was revoked",
         at="sql:outbox_is_empty",
         old="""
-            SELECT FROM unlock WHERE granted_at IS NULL AND revoked_at IS NULL AND settles_at <= $1::timestamptz
+            SELECT FROM unlock WHERE granted_at IS NULL AND revoked_at IS NULL AND settles_at <= :clock::timestamptz
             """,
-        new="SELECT FROM unlock WHERE granted_at IS NULL AND settles_at <= $1::timestamptz",
+        new="SELECT FROM unlock WHERE granted_at IS NULL AND settles_at <= :clock::timestamptz",
         tests=(f"{OPERATORS}::test_what_is_revoked_while_it_settles_stays_revoked",),
     ),
 )
@@ -123,7 +121,7 @@ _SETTLING: Final = (
         "what is announced is in the books as granted",
         at="Notifier._grant_settled",
         old="""
-                settled = await session.run("grant_settled", clock, self._now(), AT_ONCE)
+                settled = await session.run("grant_settled", clock=clock, now=self._now(), limit=AT_ONCE)
             self._stats.count_settled(settled)
             self._outdated = self._outdated or settled > 0
             return clock, settled
@@ -136,7 +134,7 @@ _SETTLING: Final = (
                 "async with self._store.transaction() as session:",
                 """
             async with self._store.transaction() as session:
-                await session.run("grant_settled", clock, self._now(), AT_ONCE)
+                await session.run("grant_settled", clock=clock, now=self._now(), limit=AT_ONCE)
             """,
             ),
         ),
@@ -166,16 +164,16 @@ _BY_HAND: Final = (
         "hand_without_fence",
         "a grant by hand holds the partition of its subject",
         at="grant_by_hand",
-        old="[partition_of(*subject)], NOBODY)",
-        new="[], NOBODY)",
+        old="hold_partitions(session, [partition_of(*subject)], epoch=rules.epoch)",
+        new="hold_partitions(session, [], epoch=rules.epoch)",
         tests=(f"{OPERATORS}::test_a_grant_waits_for_the_partition",),
     ),
     Bug(
         "hand_by_rules_of_yesterday",
         "an operator grants by the rules in force",
         at="grant_by_hand",
-        old="if any(row.rules_epoch != rules.epoch for row in held):",
-        new="if not held:",
+        old="[partition_of(*subject)], epoch=rules.epoch",
+        new="[partition_of(*subject)], epoch=None",
         tests=(f"{OPERATORS}::test_rules_that_are_no_longer_in_force",),
     ),
     Bug(
@@ -230,8 +228,8 @@ _BY_HAND: Final = (
         "hand_with_reason_and_actor_exchanged",
         "the books tell who granted it and why",
         at="sql:insert_operators_word",
-        old="nullif($12, ''), nullif($13, ''));",
-        new="nullif($13, ''), nullif($12, ''));",
+        old="nullif(:by, ''), nullif(:reason, ''));",
+        new="nullif(:reason, ''), nullif(:by, ''));",
         tests=(f"{OPERATORS}::test_granted_without_any_event",),
     ),
 )
@@ -240,41 +238,41 @@ _REFUSED: Final = (
     Bug(
         "headers_left_out",
         "what is too large by its headers is not sent",
-        at="TappingClient.publish_all",
-        old="if size > self._max_payload:",
-        new="if len(message.body) > self._max_payload:",
+        at="frames_of",
+        old="if size > most:",
+        new="if len(body) > most:",
         tests=(f"{OUTBOX}::test_headers_count",),
     ),
     Bug(
         "one_refusal_fails_the_round",
         "what is refused is refused alone",
-        at="Announcer.answer",
-        old="tell = this.ails if answer.error.code >= _SERVER_AT_FAULT else this.refused",
-        new="tell = this.ails",
+        at="announce:judge",
+        old="(refused if answer.fate is Fate.REFUSED else failed)[one.id]",
+        new="failed[one.id]",
         tests=ANNOUNCING,
     ),
     Bug(
         "one_ailment_fails_the_round",
         "where others came through, it is the one that did not",
-        at="_Round.told",
-        old="if not (self.news or self._forestalled):",
-        new="if self._ailing or not (self.news or self._forestalled):",
+        at="announce:judge",
+        old="if failed and not (new or taken):",
+        new="if failed:",
         tests=ANNOUNCING,
     ),
     Bug(
         "servers_fault_taken_for_each_ones",
         "a broker that takes nothing is waited for",
-        at="_Round.told",
-        old="if not (self.news or self._forestalled):",
-        new="if not (self.news or self._forestalled) and not self._ailing:",
+        at="announce:judge",
+        old="if failed and not (new or taken):",
+        new="if {*failed.values()} == {SILENCE} and not (new or taken):",
         tests=ANNOUNCING,
     ),
     Bug(
         "refused_tried_with_every_round",
         "what is refused waits by itself",
         at="Notifier._relay_some",
-        old='"claim_unlocks", self._refused.resting(began), AT_ONCE',
-        new='"claim_unlocks", [], AT_ONCE',
+        old='"claim_unlocks", refused=refused, limit=AT_ONCE',
+        new='"claim_unlocks", refused=[], limit=AT_ONCE',
         tests=(f"{OUTBOX}::test_headers_count",),
     ),
     Bug(
@@ -289,8 +287,8 @@ _REFUSED: Final = (
         "drain_waits_for_what_is_refused",
         "draining ends where all that can be announced is",
         at="Notifier._nothing_waits",
-        old='"outbox_is_empty", clock, self._refused.all())',
-        new='"outbox_is_empty", clock, [])',
+        old='"outbox_is_empty", clock=clock, refused=self._refused.all())',
+        new='"outbox_is_empty", clock=clock, refused=[])',
         tests=(f"{OUTBOX}::test_draining_ends_and_says_what_waits",),
     ),
     Bug(

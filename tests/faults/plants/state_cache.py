@@ -105,12 +105,9 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "checkpoints_kept_that_missed_what_was_absorbed",
         "a checkpoint that has not seen a late event is forgotten",
-        at="move_in_place",
-        old="""
-            if late:
-                attempt.absorbed[subject] = first
-            """,
-        new="",
+        at="saved_columns",
+        old="position_columns(writes.absorbed)",
+        new="position_columns({})",
         tests=(f"{PROTOCOL}::test_checkpoints_that_have_not_seen_what_was_absorbed",),
     ),
     Bug(

@@ -22,12 +22,12 @@ BUGS: Final[tuple[Bug, ...]] = (
         "a grant stays with the user",
         at="sql:contest_unlocks",
         old="""
-            UPDATE unlock SET contested_at = $2, revision = revision + 1
+            UPDATE unlock SET contested_at = :now, revision = revision + 1
             WHERE unlock_id = ANY
             """,
         new="""
             DELETE FROM unlock
-            WHERE $2::timestamptz IS NOT NULL AND unlock_id = ANY
+            WHERE :now::timestamptz IS NOT NULL AND unlock_id = ANY
             """,
         tests=("integration/test_pipeline.py::test_contested_and_restored",),
     ),
@@ -87,16 +87,16 @@ BUGS: Final[tuple[Bug, ...]] = (
         "settle_ignored",
         "what settles is not granted before",
         at="sql:insert_unlocks",
-        old="CASE WHEN settles_at IS NULL OR settles_at <= $14 THEN $13::timestamptz END",
-        new="CASE WHEN settles_at IS NULL OR settles_at <> $14 THEN $13::timestamptz END",
+        old="CASE WHEN settles_at IS NULL OR settles_at <= :clock::timestamptz THEN :now::timestamptz END",
+        new="CASE WHEN settles_at IS NULL OR settles_at <> :clock::timestamptz THEN :now::timestamptz END",
         tests=(f"{PIPELINE}::test_settling_by_the_clock_of_the_stream",),
     ),
     Bug(
         "settling_announced",
         "what settles is not announced before",
         at="sql:grant_settled",
-        old="WHERE granted_at IS NULL AND revoked_at IS NULL AND settles_at <= $1::timestamptz",
-        new="WHERE granted_at IS NULL AND revoked_at IS NULL AND settles_at <> $1::timestamptz",
+        old="WHERE granted_at IS NULL AND revoked_at IS NULL AND settles_at <= :clock::timestamptz",
+        new="WHERE granted_at IS NULL AND revoked_at IS NULL AND settles_at <> :clock::timestamptz",
         tests=(f"{PIPELINE}::test_settling_by_the_clock_of_the_stream",),
     ),
     Bug(

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import ast
 import importlib
+import inspect
 import sys
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from nats.aio import client as library
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.protocol import parser as library_parser
@@ -17,7 +20,7 @@ from structlog.testing import capture_logs
 from worker.broker import choice, private
 from worker.broker.choice import PRIVATE, client_class, new_client
 from worker.broker.client import BrokerClient
-from worker.broker.private import FIELDS, METHODS, FastClient
+from worker.broker.private import FIELDS, METHODS, READ_BYTES, FastClient
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -45,11 +48,13 @@ def expect_fallback(missing: str) -> None:
     assert "install" in warning["hint"]
 
 
-def test_the_fast_client_is_taken() -> None:
+def test_the_fast_client_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(library, "DEFAULT_BUFFER_SIZE", 32 * 1024)
     with capture_logs() as logs:
         assert type(new_client()) is FastClient
     assert not logs
     assert private.flaw() == ""
+    assert library.DEFAULT_BUFFER_SIZE == READ_BYTES
 
 
 @pytest.mark.parametrize(("owner", "name"), METHOD_NAMES)
@@ -67,6 +72,22 @@ def test_a_method_of_another_shape(owner: type, name: str, monkeypatch: pytest.M
     expect_fallback(f"{owner.__name__}.{name}")
 
 
+@pytest.mark.parametrize(("owner", "name"), METHOD_NAMES)
+def test_a_method_that_is_awaited_or_is_not(owner: type, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    method: Any = getattr(owner, name)
+
+    @wraps(method)
+    def plain(*_: object) -> None:
+        """Has the parameters of the method."""
+
+    @wraps(method)
+    async def awaited(*_: object) -> None:
+        """Has them too."""
+
+    monkeypatch.setattr(owner, name, plain if inspect.iscoroutinefunction(method) else awaited)
+    expect_fallback(f"{owner.__name__}.{name}")
+
+
 @pytest.mark.parametrize(("owner", "name"), FIELD_NAMES)
 def test_a_field_that_is_gone(owner: type, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     make = owner.__init__
@@ -76,6 +97,26 @@ def test_a_field_that_is_gone(owner: type, name: str, monkeypatch: pytest.Monkey
         delattr(this, name)
 
     monkeypatch.setattr(owner, "__init__", without)
+    expect_fallback(f"{owner.__name__}.{name}")
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"), [(owner, name) for owner, name in FIELD_NAMES if FIELDS[owner][name] is not object]
+)
+def test_a_field_of_another_type(owner: type, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    make = owner.__init__
+
+    def with_another(this: Any, *args: object) -> None:  # noqa: ANN401
+        make(this, *args)
+        setattr(this, name, None)
+
+    monkeypatch.setattr(owner, "__init__", with_another)
+    expect_fallback(f"{owner.__name__}.{name}")
+
+
+@pytest.mark.parametrize(("owner", "name"), [(library, "DEFAULT_BUFFER_SIZE"), (library.Srv, "tls_name")])
+def test_a_name_that_is_set_and_gone(owner: Any, name: str, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ANN401
+    monkeypatch.delattr(owner, name)
     expect_fallback(f"{owner.__name__}.{name}")
 
 
@@ -102,6 +143,14 @@ def test_a_parser_that_takes_other_ways(monkeypatch: pytest.MonkeyPatch) -> None
 
     monkeypatch.setattr(library_parser.Parser, "parse", parse)
     expect_fallback("a parser that gives")
+
+
+def test_a_client_that_sends_in_another_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def send_command(self: object, cmd: bytes) -> None:
+        assert not hasattr(self, str(cmd))
+
+    monkeypatch.setattr(Client, "_send_command", send_command)
+    expect_fallback("a client that queues")
 
 
 # -- the private names stand in one file -------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import pytest
 from nats.errors import ConnectionReconnectingError
 
@@ -87,7 +88,8 @@ async def test_a_lost_connection_ends_the_waiting() -> None:
     link = Link(None)
     this = await link.window.send([ONE])
     link.window.lose()
-    await this.wait(60)
+    with anyio.fail_after(10):
+        await this.wait(60)
     assert this.is_lost
 
 
@@ -101,8 +103,23 @@ async def test_what_cannot_be_sent_is_not_waited_for(monkeypatch: pytest.MonkeyP
         patched.setattr(link, "publish_all", away)
         with pytest.raises(ConnectionReconnectingError):
             await link.window.send([ONE])
+    assert waited_for(link.window) == []
     assert (await link.window.answers([ONE], 1)).answers == [Answer(Fate.NEW)]
     assert link.sent[0].reply == "inbox.1"
+
+
+async def test_a_round_that_is_over_leaves_nothing_in_memory() -> None:
+    link = Link(NEW, None, "too large", None)
+    await link.window.answers([ONE, TWO, TWO], 0.01)
+    this = await link.window.send([ONE])
+    assert waited_for(link.window) == ["3"]
+    link.window.lose()
+    link.window.forget(this)
+    assert waited_for(link.window) == []
+
+
+def waited_for(window: Window) -> list[str]:
+    return [*vars(window)["_waiting"]]
 
 
 async def test_an_announcement_asks_for_an_empty_subject(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,8 @@ from worker.broker.deliveries import parse_deliveries, parse_delivery
 from worker.contract.message import Message
 from worker.contract.partition import partition_of
 from worker.contract.reasons import Reason
-from worker.engine.batch import Batch, decode, terminations
+from worker.engine.batch import Batch, terminations
+from worker.engine.decoding import decode, decoded_again
 from worker.engine.rule_set import Deployed
 from worker.rulefiles import build
 
@@ -43,10 +44,10 @@ def batch(*bodies: object) -> Batch:
     return decode([message(seq, body) for seq, body in enumerate(bodies, start=1)], DEPLOYED, now=NOW)
 
 
-def test_decoding_tells_whom_an_event_concerns() -> None:
+def test_decoding_finds_the_audience_of_an_event() -> None:
     (item,) = batch(event(1, team="red")).items
-    assert item.concern.user == ("t", "user", "u")
-    assert set(item.concern.subjects) == {("t", "user", "u"), ("t", "team", "red")}
+    assert item.audience.user == ("t", "user", "u")
+    assert set(item.audience.subjects) == {("t", "user", "u"), ("t", "team", "red")}
 
 
 def test_a_message_is_ended_when_nothing_of_it_lives() -> None:
@@ -82,7 +83,7 @@ def test_writers_share_the_users_of_a_batch() -> None:
     assert sorted(pieces) == [0, 1, 2]
     assert sum(len(piece.items) for piece in pieces.values()) == 200
     assert [len(piece.letters) for piece in pieces.values()] == [1, 0, 0]
-    users = [{item.concern.user for item in piece.items} for piece in pieces.values()]
+    users = [{item.audience.user for item in piece.items} for piece in pieces.values()]
     assert sum(map(len, users)) == 50
     # A worker that gets every other partition from the broker has work for all of its writers.
     even = [n for n in range(200) if partition_of("t", "user", f"u{n}") % 2 == 0]
@@ -98,8 +99,8 @@ def test_pieces_hold_everything_once() -> None:
     assert [len(piece.items) for piece in pieces] == [3, 3, 3, 1]
     assert sum(len(piece.letters) for piece in pieces) == 1
     # Under other rules a piece is still that piece.
-    assert [len(piece.again(DEPLOYED).items) for piece in pieces] == [3, 3, 3, 1]
-    assert sum(len(piece.again(DEPLOYED).letters) for piece in pieces) == 1
+    assert [len(decoded_again(piece, DEPLOYED).items) for piece in pieces] == [3, 3, 3, 1]
+    assert sum(len(decoded_again(piece, DEPLOYED).letters) for piece in pieces) == 1
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from worker.engine.long_way import LongWay
 from worker.engine.stats import Stats
 from worker.probes.metrics import Metrics
 
@@ -30,6 +31,12 @@ def test_a_count_by_reason_is_one_counter_with_a_label() -> None:
     stats = Stats()
     stats.dead.update(["contract", "contract", "oversize"])
     assert scrape(stats)["ach_dead_letters_total"] == {("contract",): 2, ("oversize",): 1}
+
+
+def test_each_reason_for_the_long_way_is_a_label() -> None:
+    stats = Stats()
+    stats.long_ways.update([LongWay.DUPLICATE, LongWay.REVOKES, LongWay.DUPLICATE])
+    assert scrape(stats)["ach_long_way_total"] == {("duplicate",): 2, ("revokes",): 1}
 
 
 def test_a_gauge_is_read_when_it_is_scraped() -> None:

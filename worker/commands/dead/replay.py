@@ -17,7 +17,7 @@ from worker.commands.options import EXISTING_FILE, microseconds
 from worker.commands.servers import CommandError, on_servers, patiently
 from worker.contract.message import Message
 from worker.contract.named_users import read
-from worker.engine.batch import decode
+from worker.engine.decoding import decode
 from worker.pipeline.dead_letters import CUT, NotSentError, is_cut, replay_letter, show_letter
 from worker.pipeline.rules_in_force import load_deployed
 from worker.report import screen

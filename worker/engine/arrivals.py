@@ -1,0 +1,70 @@
+"""Which events of a batch are new, and what becomes of the others. Pure."""
+
+from __future__ import annotations
+
+from itertools import chain
+from typing import TYPE_CHECKING, NamedTuple
+
+from worker.contract.reasons import Reason
+from worker.contract.sameness import same_body, stored_body
+from worker.engine.batch import DeadLetter
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from dsl.outcome import Subject
+    from worker.contract.sameness import StoredBody
+    from worker.engine.batch import Batch, Group, Item
+    from worker.engine.state_cache import SubjectState
+
+
+class Screened(NamedTuple):
+    """Events of a batch by id and tenant: the first copy of each, and all further ones."""
+
+    firsts: Mapping[tuple[str, str], Item]
+    copies: Sequence[Item]
+    erased: int
+    """Events of erased users, which are left out."""
+
+
+def screen(items: Sequence[Item], states: Mapping[Subject, SubjectState]) -> Screened:
+    """Leave out events of erased users, and part the first copy of each event from further ones."""
+    kept = items
+    if any(state.erased for state in states.values()):
+        kept = [item for item in items if not states[item.audience.user].erased]
+    firsts: dict[tuple[str, str], Item] = {}
+    copies = [item for item in kept if firsts.setdefault(item.key, item) is not item]
+    return Screened(firsts, copies, len(items) - len(kept))
+
+
+class Arrivals(NamedTuple):
+    """What has arrived: groups of events, how many of these are new in the ledger, and what the others are."""
+
+    groups: Sequence[Group] = ()
+    new: int = 0
+    latest: int = 0
+    """By the long way: the latest instant of a new event, in microseconds; 0 where none is."""
+    duplicates: int = 0
+    erased: int = 0
+    letters: Sequence[DeadLetter] = ()
+
+
+def arrivals_of(
+    batch: Batch, screened: Screened, known: Mapping[tuple[str, str], StoredBody]
+) -> tuple[list[Item], Arrivals]:
+    """Return the new events, in the order of arrival, and the books of a batch; `known` is what the ledger had before.
+
+    An id that stands for another event already is a dead letter.
+    """
+    new = [item for key, item in screened.firsts.items() if key not in known]
+    duplicates, letters = 0, list(batch.letters)
+    # What the ledger had already is compared with the ledger, not with what came before it in the batch.
+    for item in chain([screened.firsts[key] for key in known], screened.copies):
+        first = screened.firsts[item.key]
+        if same_body(item.event, item.written, known.get(item.key) or stored_body(first.event, first.written)):
+            duplicates += 1
+        else:
+            detail = f"event_id: {item.event.id!r} is known with another body"
+            letters.append(DeadLetter(item.message, item.element, Reason.ID_CONFLICT, detail, item.body))
+    latest = max([item.event.at for item in new], default=0)
+    return new, Arrivals(batch.groups, len(new), latest, duplicates, screened.erased, letters)

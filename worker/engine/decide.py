@@ -1,0 +1,344 @@
+"""What a batch means for the books: facts go in, what is to be written comes out. Pure, and the same for both ways.
+
+`gather` (I/O) finds facts, `decide` says what follows, and the write step (I/O) carries it out:
+
+    screen      which events of a batch are new, and which are copies or dead letters
+    first_look  moves the subjects that hear new events, as far as memory suffices; names those to be folded again
+    decide      compares what is earned with what is stored, and returns all that is to be written
+
+The fast path takes facts from memory and looks others up without a lock; the long way reads them under the
+locks of their partitions. Both call these functions: `first_look` steps where events come in order, absorbs
+late ones where that provably moves no grant, and leaves a subject to be folded again otherwise.
+
+States are changed in place, in the cache too, because a copy of each would cost more than all the rest. So
+the caller of `first_look` has to hold the partitions of the states in the cache, and to tell it when the batch
+has failed: then all states of these partitions are void (worker/engine/state_cache.py).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from itertools import chain
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+
+from dsl.compile import USER
+from dsl.event import Position
+from dsl.fold import start
+from dsl.outcome import Subject, canonical_order
+from worker.engine.arrivals import Arrivals
+from worker.engine.folding import UnfoldableError, absorb_late, late_among, walk_on
+from worker.engine.long_way import LongWay
+from worker.engine.origin import NEWS, Origin, arrived
+from worker.engine.reconcile import Complete, Decision, Kind, reconcile, unlock_id
+from worker.engine.state_cache import BEGINNING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from uuid import UUID
+
+    from dsl.compile import Plan
+    from dsl.progress import Grant, State
+    from worker.engine.folding import Refold
+    from worker.engine.reconcile import Change, Stored
+    from worker.engine.rule_set import Deployed
+    from worker.engine.state_cache import Checkpoint, SubjectState
+    from worker.engine.subject_events import SubjectEvents
+
+Earned: TypeAlias = "tuple[Subject, Grant]"
+"""What a subject has earned."""
+
+# -- a first look ------------------------------------------------------------------------------------------------------
+
+
+class FirstLook(NamedTuple):
+    """What events have brought the subjects that could be moved in place, and which others are to be folded again."""
+
+    earned: list[Earned]
+    checkpoints: list[Checkpoint]
+    folded: dict[Subject, int]
+    """Subjects whose progress moves, with the number of events that came in order."""
+    absorbed: dict[Subject, Position]
+    """Subjects that have taken late events, with the earliest: checkpoints behind it have not seen it."""
+    refolds: dict[Subject, Position]
+    """Subjects to be folded again, from the last state before a position."""
+    replanned: set[Subject]
+    """Those of them whose state is of other rules, or missing."""
+    late: int
+    """Events that came behind a later one of their user."""
+    left_out: dict[Subject, LongWay]
+    """Users for whom the fast path has to be left; nothing of theirs is in the other fields."""
+
+
+def first_look(
+    rules: Deployed,
+    events: Mapping[Subject, SubjectEvents],
+    states: Mapping[Subject, SubjectState],
+    *,
+    most_refolds: int | None = None,
+) -> FirstLook:
+    """Move each subject by its new events, which are in order; the states are changed in place.
+
+    `most_refolds` is how many users the fast path folds again; those beyond, and those that cannot be folded, are left
+    out. The long way has no limit (None).
+
+    Raises:
+        UnfoldableError: the fold failed on an event; by the long way alone.
+    """
+    look = FirstLook([], [], {}, {}, {}, set(), 0, {})
+    plans, stamps, late = rules.program.scopes, rules.stamps, 0
+    for subject, own in events.items():
+        state, scope = states[subject], subject.scope
+        if own.heard:
+            try:
+                left_out = _move(look, plans[scope], stamps[scope], subject, state, own, most_refolds)
+            except UnfoldableError:
+                if most_refolds is None:
+                    raise
+                # The long way folds the user from the ledger, and finds out which event it is.
+                state.state, left_out = None, LongWay.UNFOLDABLE
+            if left_out is not None:
+                look.left_out[subject] = left_out
+                continue
+        state.known = True
+        if scope == USER:
+            late += own.behind
+            last = canonical_order(own.events[-1])
+            if state.latest is None or last > state.latest:
+                state.latest = last
+    return look._replace(late=late) if late else look
+
+
+def _move(  # noqa: PLR0913, PLR0917 - inner loop of the above
+    look: FirstLook,
+    plan: Plan,
+    stamp: str,
+    subject: Subject,
+    state: SubjectState,
+    own: SubjectEvents,
+    most_refolds: int | None,
+) -> LongWay | None:
+    """Move one subject in place, or leave it to be folded again; return why the fast path has to be left, if it has."""
+    heard, in_order = own.heard, own.heard
+    current = state.state if state.stamp == stamp else None
+    if current is None:
+        if state.known:
+            look.refolds[subject], look.folded[subject] = BEGINNING, 0
+            look.replanned.add(subject)
+            return None
+        current = state.state = start(plan)
+        state.stamp, state.folded = stamp, 0
+    late = late_among(current, heard) if own.behind else 0
+    if late:
+        if not absorb_late(plan, current, heard[:late]):
+            if len(look.refolds) == most_refolds:
+                return LongWay.TOO_MANY_REFOLDS
+            look.refolds[subject], look.folded[subject] = Position(heard[0].at, heard[0].id), 0
+            return None
+        in_order = heard[late:]
+    if in_order:
+        grants, due, state.folded = walk_on(plan, subject, stamp, current, in_order, state.folded)
+        if grants:
+            look.earned.extend([(subject, grant) for grant in grants])
+        if due:
+            look.checkpoints.extend(due)
+    if late:
+        look.absorbed[subject] = Position(heard[0].at, heard[0].id)
+    look.folded[subject] = len(in_order)
+    return None
+
+
+def latest_known(state: SubjectState) -> tuple[int, str]:
+    """Return instant and id of the latest event that a subject is known to have had."""
+    if state.latest is not None:
+        return state.latest
+    mark = None if state.state is None else state.state.mark
+    return (BEGINNING.at, BEGINNING.id) if mark is None else (mark.at, mark.id)
+
+
+# -- the decision ------------------------------------------------------------------------------------------------------
+
+
+class Facts(NamedTuple):
+    """All that a decision needs to know."""
+
+    arrivals: Arrivals
+    states: Mapping[Subject, SubjectState]
+    """Of all subjects in `look.folded`."""
+    look: FirstLook
+    refolds: Mapping[Subject, Refold] = MappingProxyType({})
+    """The subjects of `look.refolds`, folded again."""
+    stored: Mapping[Subject, Sequence[Stored]] = MappingProxyType({})
+    """All unlocks of subjects that were folded again, and those of others that they have earned now."""
+    backfill: bool = False
+    """Whether new rules have earned it, and no event."""
+
+
+def backfill_facts(
+    states: Mapping[Subject, SubjectState],
+    refolds: Mapping[Subject, Refold],
+    stored: Mapping[Subject, Sequence[Stored]],
+) -> Facts:
+    """Return the facts about subjects of which nothing has arrived, and which are folded again."""
+    look = FirstLook([], [], dict.fromkeys(refolds, 0), {}, {}, set(), 0, {})
+    return Facts(Arrivals(), states, look, refolds, stored, backfill=True)
+
+
+class Writes(NamedTuple):
+    """All that is to be written: each field is a table's share, or a number for the books of the worker."""
+
+    arrivals: Arrivals
+    """Events, which the long way has inserted already, to find out which are new; dead letters."""
+    progress: Mapping[Subject, SubjectState]
+    """States to be saved."""
+    forgotten: Sequence[Subject]
+    """Subjects that have heard nothing, sorted: what was kept of them goes."""
+    checkpoints: Sequence[Checkpoint]
+    absorbed: Mapping[Subject, Position]
+    """Subjects whose checkpoints behind a position have not seen what they absorbed: these go."""
+    refolded: Mapping[Subject, Position]
+    """The same of those that were folded again; the long way has forgotten them already."""
+    unlocks: Sequence[Decision]
+    """New unlocks, sorted by key: granted, or settling."""
+    amended: Sequence[Change]
+    """Unlocks that other events support now, sorted by id; among them those that are restored."""
+    contested: Sequence[UUID]
+    """Sorted."""
+    withdrawn: Sequence[UUID]
+    """Sorted."""
+    evaluations: Sequence[Decision]
+    """Decisions about unlocks that were there before, in the order in which they were made."""
+    late: int
+    now: int
+    clock: int
+
+    @property
+    def decisions(self) -> list[Decision]:
+        """All decisions: about new unlocks, then about those that were there."""
+        return [*self.unlocks, *self.evaluations]
+
+
+def decide(rules: Deployed, facts: Facts, *, now: int, clock: int, save_every: int = 1) -> Writes:
+    """Decide what is to be written. States of subjects that were folded again are put in their places.
+
+    `now` is the wall clock, `clock` what tells whether an unlock has settled, both in microseconds. Progress of
+    a subject that takes events in order is saved once in `save_every` of them: its readers find later
+    ones in the ledger. What came late is not found there, so that it is always saved, and so is what has a new
+    checkpoint.
+    """
+    look, refolds = facts.look, facts.refolds
+    earned, checkpoints, changes = look.earned, look.checkpoints, _NO_CHANGES
+    if refolds:
+        checkpoints = [*checkpoints, *chain.from_iterable([refold.checkpoints for refold in refolds.values()])]
+        _put_in_place(rules, facts)
+    if facts.stored or refolds:
+        earned, changes = _compare(rules, facts)
+    progress, forgotten = _to_be_saved(facts, checkpoints, save_every)
+    return Writes(
+        arrivals=facts.arrivals,
+        progress=progress,
+        forgotten=forgotten,
+        checkpoints=checkpoints,
+        absorbed=look.absorbed,
+        refolded=look.refolds,
+        unlocks=_new_unlocks(facts, earned, clock) if earned else (),
+        amended=sorted(_of(changes, Kind.AMENDED, Kind.RESTORED), key=_by_id) if changes else (),
+        contested=[change.unlock_id for change in sorted(_of(changes, Kind.CONTESTED), key=_by_id)] if changes else (),
+        withdrawn=[change.unlock_id for change in sorted(_of(changes, Kind.WITHDRAWN), key=_by_id)] if changes else (),
+        evaluations=[Decision(change.kind, subject, change.unlock_id, change.grant) for subject, change in changes],
+        late=look.late,
+        now=now,
+        clock=clock,
+    )
+
+
+_NO_CHANGES: Final[Sequence[tuple[Subject, Change]]] = ()
+
+
+def _of(changes: Iterable[tuple[Subject, Change]], *kinds: Kind) -> list[Change]:
+    return [change for _, change in changes if change.kind in kinds]
+
+
+def _by_id(change: Change) -> UUID:
+    return change.unlock_id
+
+
+def _put_in_place(rules: Deployed, facts: Facts) -> None:
+    for subject, refold in facts.refolds.items():
+        state = facts.states[subject]
+        state.state, state.folded, state.stamp = refold.state, refold.folded, rules.stamps[subject.scope]
+
+
+class _StillRuled(NamedTuple):
+    rules: Deployed
+    scope: str
+
+    def __call__(self, achievement: str, tier: str) -> bool:
+        return self.rules.rules_on(self.scope, achievement, tier)
+
+
+def _compare(rules: Deployed, facts: Facts) -> tuple[list[Earned], list[tuple[Subject, Change]]]:
+    """Return what subjects have earned beyond what is stored, and what changes of that."""
+    new: list[Earned] = []
+    changes: list[tuple[Subject, Change]] = []
+
+    def compare(subject: Subject, grants: Iterable[Grant], complete: Complete | None) -> None:
+        more, moved = reconcile(subject, facts.stored.get(subject, ()), grants, complete)
+        new.extend([(subject, grant) for grant in more])
+        changes.extend([(subject, change) for change in moved])
+
+    for subject, refold in facts.refolds.items():
+        compare(subject, refold.grants, Complete(refold.since, _StillRuled(rules, subject.scope)))
+    stepped: defaultdict[Subject, list[Grant]] = defaultdict(list)
+    for subject, grant in facts.look.earned:
+        stepped[subject].append(grant)
+    for subject, grants in stepped.items():
+        compare(subject, grants, None)
+    return new, changes
+
+
+def _new_unlocks(facts: Facts, earned: Iterable[Earned], clock: int) -> list[Decision]:
+    """Return what is decided about unlocks that are new, sorted by key."""
+    how = NEWS if facts.backfill else arrived(facts.arrivals.groups, facts.look.replanned)
+    decisions: list[Decision] = []
+    for subject, grant in sorted(earned, key=_key_of):
+        settles_at = settling_until(grant)
+        kind = Kind.GRANTED if settles_at is None or settles_at <= clock else Kind.SETTLING
+        origin = Origin.BACKFILL if facts.backfill else how.origin(subject, grant)
+        decisions.append(Decision(kind, subject, unlock_id(subject, grant), grant, origin))
+    return decisions
+
+
+def _key_of(earned: Earned) -> tuple[str, ...]:
+    subject, grant = earned
+    return (*subject, grant.achievement, grant.tier or "", grant.occurrence or "")
+
+
+def settling_until(grant: Grant) -> int | None:
+    """Return when a grant has settled, in microseconds; None where it is granted at once."""
+    return grant.earned_at + grant.settle if grant.settle else None
+
+
+def _to_be_saved(
+    facts: Facts, checkpoints: Iterable[Checkpoint], save_every: int
+) -> tuple[dict[Subject, SubjectState], list[Subject]]:
+    """Return whose progress is to be saved, and of whom nothing is left to save."""
+    due: Collection[Subject] = {*facts.look.absorbed, *facts.refolds, *(Subject(*point[:3]) for point in checkpoints)}
+    saved: dict[Subject, SubjectState] = {}
+    forgotten: list[Subject] = []
+    for subject, folded in facts.look.folded.items():
+        state = facts.states[subject]
+        unsaved = save_every if state.unsaved is None else state.unsaved + folded
+        if unsaved < save_every and subject not in due:
+            state.unsaved = unsaved
+            continue
+        state.unsaved = 0
+        if _heard_nothing(state.state):
+            forgotten.append(subject)
+        else:
+            saved[subject] = state
+    return saved, sorted(forgotten)
+
+
+def _heard_nothing(state: State | None) -> bool:
+    return state is not None and state.mark is None

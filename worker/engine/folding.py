@@ -1,0 +1,133 @@
+"""Fold events of one subject: step in order, absorb what is late, or fold again from a past state. Pure.
+
+A busy subject leaves a checkpoint of its state every so many events, so that a late event costs what lies behind it and
+not the whole history. A checkpoint is valid as long as nothing has arrived before its mark, and is forgotten then.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import deque
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from dsl.fold import absorb, start, walk
+from dsl.outcome import canonical_order
+from dsl.progress import encode
+from worker.engine.state_cache import Checkpoint
+
+if TYPE_CHECKING:
+    from dsl.compile import Plan
+    from dsl.event import Event, Position
+    from dsl.outcome import Subject
+    from dsl.progress import Grant, State
+    from worker.engine.rule_set import Deployed
+
+CHECKPOINT_EVERY: Final = 64
+"""Events of one subject between two checkpoints, at least."""
+CHECKPOINT_BYTES: Final = 32
+"""Bytes that a checkpoint may take for each event since the one before: a large state is written down less often."""
+CHECKPOINTS_KEPT: Final = 16
+"""Of one subject. What comes later than all of them is folded from the beginning."""
+
+
+class UnfoldableError(Exception):
+    """The fold itself failed on an event of one subject: a defect of ours, which must not stop all others."""
+
+
+Walked: TypeAlias = "tuple[list[Grant], list[Checkpoint], int]"
+"""What events have earned, the checkpoints that fell due, and the number of events since the latest of them."""
+
+
+def walk_on(plan: Plan, subject: Subject, stamp: str, state: State, events: list[Event], folded: int) -> Walked:
+    """Step through events that lie behind the state's mark, in canonical order. The state is changed in place.
+
+    `folded` are the events since the latest checkpoint before.
+
+    Raises:
+        UnfoldableError: the fold failed on one of them, and the state is not to be used any more.
+    """
+    if folded % CHECKPOINT_EVERY + len(events) < CHECKPOINT_EVERY:  # no checkpoint is due, as with most batches
+        return _walk(plan, state, events), [], folded + len(events)
+    grants: list[Grant] = []
+    checkpoints: list[Checkpoint] = []
+    for at in range(0, len(events), CHECKPOINT_EVERY):
+        run = events[at : at + CHECKPOINT_EVERY]
+        grants += _walk(plan, state, run)
+        before, folded = folded, folded + len(run)
+        due = folded // CHECKPOINT_EVERY > before // CHECKPOINT_EVERY
+        if due and (point := _checkpoint(subject, stamp, state, folded)) is not None:
+            checkpoints.append(point)
+            folded = 0
+    return grants, checkpoints, folded
+
+
+def _walk(plan: Plan, state: State, events: list[Event]) -> list[Grant]:
+    try:
+        return walk(plan, state, events)
+    except Exception as error:
+        event_id = "" if state.mark is None else state.mark.id
+        raise _unfoldable(plan, events[0].tenant, event_id, error) from error
+
+
+def _checkpoint(subject: Subject, stamp: str, state: State, folded: int) -> Checkpoint | None:
+    """Return a checkpoint of a state, where that is small enough for so many events since the one before."""
+    if state.mark is None:
+        raise AssertionError("a state that has folded events has a mark")
+    text = encode(state).decode()
+    if len(text) > CHECKPOINT_BYTES * folded:
+        return None
+    return Checkpoint(*subject, state.mark.at, state.mark.id, stamp, text)
+
+
+def late_among(state: State, events: list[Event]) -> int:
+    """Return how many of the events, which are in canonical order, lie before the last one that was folded."""
+    mark = state.mark
+    if mark is None or (mark.at, mark.id) < canonical_order(events[0]):
+        return 0
+    return bisect_left(events, (mark.at, mark.id), key=canonical_order)
+
+
+def absorb_late(plan: Plan, state: State, late: list[Event]) -> bool:
+    """Take late events into the state, in place; False where one moves a grant, or may: the state is as it was then.
+
+    Raises:
+        UnfoldableError: the fold failed on one of them, and the state is not to be used any more.
+    """
+    try:
+        return absorb(plan, state, late)
+    except Exception as error:
+        raise _unfoldable(plan, late[0].tenant, late[0].id, error) from error
+
+
+def _unfoldable(plan: Plan, tenant: str, event_id: str, error: Exception) -> UnfoldableError:
+    return UnfoldableError(f"{plan.scope} {tenant}:{event_id}: {type(error).__name__}: {error}")
+
+
+class Refold:
+    """A subject that is folded again from a past state; feed it all events behind that, in canonical order.
+
+    A long history is fed page by page, and costs time, not memory.
+    """
+
+    def __init__(self, rules: Deployed, subject: Subject, state: State | None, since: Position) -> None:
+        self._plan = rules.program.scopes[subject.scope]
+        self.subject = subject
+        self.stamp = rules.stamps[subject.scope]
+        self.state = start(self._plan) if state is None else state
+        self.since = since
+        """Where the past state stood: it has seen everything up to here, and nothing behind."""
+        self.folded = 0
+        """Events since the latest checkpoint."""
+        self.grants: list[Grant] = []
+        """All that the subject has earned behind `since`."""
+        self.checkpoints: deque[Checkpoint] = deque(maxlen=CHECKPOINTS_KEPT)
+
+    def feed(self, events: list[Event]) -> None:
+        """Fold more events.
+
+        Raises:
+            UnfoldableError: the fold failed on one of them.
+        """
+        grants, due, self.folded = walk_on(self._plan, self.subject, self.stamp, self.state, events, self.folded)
+        self.grants += grants
+        self.checkpoints += due
