@@ -64,7 +64,7 @@ class AppriseChannel:
     async def send(self, delivery: Delivery) -> Attempt:
         """Make one attempt; return what became of it."""
         said = delivery.items[0].announced
-        words = words_of(said, self._languages)
+        words = template_words(said, self._languages)
         try:
             addresses = await self._addresses(words)
         except AddressRefusedError as error:
@@ -107,7 +107,7 @@ class AppriseChannel:
         await self._requester.aclose()
 
 
-def words_of(said: Announced, languages: Sequence[str] | None) -> dict[str, str]:
+def template_words(said: Announced, languages: Sequence[str] | None) -> dict[str, str]:
     """Return what templates may use."""
     return {
         "tenant": said.tenant_id,
