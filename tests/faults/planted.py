@@ -32,6 +32,7 @@ from tests.faults.plants import (
     labels,
     ledger,
     metrics,
+    notifier,
     operators,
     progress,
     refusals,
@@ -72,6 +73,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     *refusals.BUGS,
     *metrics.BUGS,
     *view.BUGS,
+    *notifier.BUGS,
 )
 
 QUICK: Final = (
