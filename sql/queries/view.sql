@@ -132,3 +132,6 @@ WHERE evaluation.evaluation_id > :after AND evaluation.evaluation_id <= :until A
     AND evaluation.decision = ANY (:kinds::text[]) AND unlock.granted_at IS NOT NULL
 ORDER BY evaluation.evaluation_id
 LIMIT :limit;
+
+-- name: is_erased
+SELECT EXISTS (SELECT FROM erasure WHERE tenant_id = :tenant_id AND user_id = :user_id);
