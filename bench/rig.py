@@ -24,8 +24,9 @@ from bench.events import prefix_of
 from bench.processes import BenchError, cpu_seconds
 from worker.broker.choice import new_client
 from worker.broker.streams import open_broker
-from worker.local.embedded import DATABASE, embedded
+from worker.local.postgres import DATABASE
 from worker.local.sandbox import deploy
+from worker.local.servers import embedded
 from worker.rulefiles import load
 from worker.settings import Settings
 
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from nats.js.api import ConsumerInfo
 
     from worker.broker.client import BrokerClient
-    from worker.local.embedded import Servers
+    from worker.local.servers import Servers
 
 RULES: Final = Path(__file__).with_name("rules.ach")
 DURABLE: Final = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}

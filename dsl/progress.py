@@ -187,13 +187,7 @@ class State(msgspec.Struct, array_like=True):
     suppressed: int = 0
 
 
-class _Envelope(msgspec.Struct, array_like=True):
-    encoding: int
-    state: msgspec.Raw
-
-
 _encoder = msgspec.json.Encoder()
-_envelope = msgspec.json.Decoder(_Envelope)
 _state = msgspec.json.Decoder(State)
 _PREFIX: Final = b"[%d," % ENCODING
 
@@ -204,8 +198,10 @@ def encode(state: State) -> bytes:
 
 
 def decode(data: bytes) -> State | None:
-    """Return the state that `encode` wrote, or None where an older or newer version wrote it."""
-    if data.startswith(_PREFIX):
+    """Return the state that `encode` wrote, or None where it is not of this version or not of its shape."""
+    if not data.startswith(_PREFIX):
+        return None
+    try:
         return _state.decode(memoryview(data)[len(_PREFIX) : -1])
-    _envelope.decode(data)
-    return None
+    except msgspec.MsgspecError:
+        return None

@@ -12,7 +12,7 @@ import asyncpg
 import nats
 import pytest
 
-from worker.local.embedded import Servers, embedded
+from worker.local.servers import Servers, embedded
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator

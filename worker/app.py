@@ -1,8 +1,12 @@
 """The composition root: servers, stages and signals put together, for one worker in one event loop.
 
-The stages run side by side: while a batch is in the database, the next is pulled and decoded, and the unlocks of
-the one before are announced. Whoever stops the worker sets an event; it finishes the batch, acknowledges, announces,
-and leaves.
+The stages run side by side: while a batch is in the database, the next one is pulled and decoded, and the unlocks of
+the one before are announced.
+
+    intake (pulls, decodes) -> writers (each commits parts of a batch) -> outbox (announces)
+
+To stop the worker, set its `stop` event. It then finishes its batch, acknowledges it, announces what was granted, and
+returns.
 """
 
 from __future__ import annotations
@@ -44,9 +48,9 @@ if TYPE_CHECKING:
     from worker.store import Store
 
 DRAIN_LOOK_SECONDS: Final = 0.1
-"""Between two looks at whether everything is done, where that is when to stop."""
+"""Between two looks at whether everything is done, when the worker drains the stream."""
 MAX_EVENTS: Final = 5000
-"""Of one transaction; a message that is an array may hold more."""
+"""Of one transaction. A message that is an array may hold more."""
 STUCK_SECONDS: Final = 120.0
 """A batch that takes longer than this means that the worker is not alive."""
 
@@ -61,7 +65,7 @@ def wall_clock() -> int:
 
 
 def at_once() -> anyio.Event:
-    """Return an event that is set: for `drain`, where nothing more will come."""
+    """Return an event that is set: as `drain`, it says that nothing more will be published."""
     event = anyio.Event()
     event.set()
     return event
@@ -78,10 +82,10 @@ async def run(
 ) -> Stats:
     """Work until `stop` is set or, once `drain` is set, until nothing is left to do; return what was done.
 
-    Servers that are away are waited for, at the start as well as later. `on_ready` is called once the worker pulls.
+    It waits for servers that are away, at the start as well as later. `on_ready` is called once the worker pulls.
 
     Raises:
-        SchemaMismatchError, BrokerMismatchError, RulesRefusedError: the servers hold what this worker cannot work with.
+        SchemaMismatchError, BrokerMismatchError, RulesRefusedError: this worker cannot use what the servers hold.
     """
     stop = stop or anyio.Event()
     stats = stats or Stats()
@@ -117,7 +121,7 @@ async def _migrate(store: Store, settings: Settings, now: Callable[[], int]) -> 
 
 
 async def _unless(stop: anyio.Event, start: Callable[[], Awaitable[T]]) -> T | None:
-    """Return what `start` returns, or None where it was asked to stop before."""
+    """Return what `start` returns, or None if `stop` was set before."""
     result: T | None = None
     async with anyio.create_task_group() as tasks:
 
@@ -132,7 +136,7 @@ async def _unless(stop: anyio.Event, start: Callable[[], Awaitable[T]]) -> T | N
 
 
 async def _alone(work: Callable[[], Awaitable[T]]) -> T:
-    """Do it, and if one error ends it, raise that one by itself instead of in groups."""
+    """Return what `work` returns; raise a single error as itself, not as a group of one."""
     try:
         return await work()
     except BaseExceptionGroup as group:
@@ -143,7 +147,7 @@ class Worker:
     """One worker between its servers.
 
     Its writers commit side by side, each a range of the partitions of a large batch: while one waits for the database,
-    the other folds.
+    another one folds.
     """
 
     def __init__(
@@ -181,43 +185,43 @@ class Worker:
         self._intake = Intake(broker, settings, self._writers[0].begin, now)
 
     async def run(self, *, on_ready: Callable[[], None] | None, drain: anyio.Event | None) -> None:
-        """Run the stages until they have stopped, and whatever accompanies them."""
-        async with anyio.create_task_group() as company:
+        """Run the stages until they have stopped, and the tasks beside them."""
+        async with anyio.create_task_group() as beside:
             if self._settings.health_port is not None:
-                await company.start(serve, self._probes(), self._settings.health_host, self._settings.health_port)
-            company.start_soon(self._watch_stop)
-            company.start_soon(self._intake.keep_held)
-            company.start_soon(self._attend)
+                await beside.start(serve, self._probes(), self._settings.health_host, self._settings.health_port)
+            beside.start_soon(self._watch_stop)
+            beside.start_soon(self._intake.keep_held)
+            beside.start_soon(self._attend)
             if drain is not None:
-                company.start_soon(self._watch_drain, drain)
+                beside.start_soon(self._watch_drain, drain)
             await self._run_stages(on_ready)
-            company.cancel_scope.cancel()
+            beside.cancel_scope.cancel()
 
     async def _run_stages(self, on_ready: Callable[[], None] | None) -> None:
         async with anyio.create_task_group() as stages:
             stages.start_soon(self._notifier.run)
             async with anyio.create_task_group() as writers:
-                ways: list[MemoryObjectSendStream[Piece]] = []
+                inputs: list[MemoryObjectSendStream[Piece]] = []
                 for number in range(len(self._writers)):
-                    # Room for one: under full load, who is done first has more to do already.
+                    # Room for one: under full load, a writer that is done has its next piece already.
                     send, receive = anyio.create_memory_object_stream["Piece"](1)
-                    ways.append(send)
+                    inputs.append(send)
                     writers.start_soon(self._commit, number, receive)
-                writers.start_soon(self._pull, ways, on_ready)
+                writers.start_soon(self._pull, inputs, on_ready)
             self._notifier.stop()
 
-    async def _pull(self, ways: list[MemoryObjectSendStream[Piece]], on_ready: Callable[[], None] | None) -> None:
+    async def _pull(self, inputs: list[MemoryObjectSendStream[Piece]], on_ready: Callable[[], None] | None) -> None:
         async with AsyncExitStack() as stack:
-            for way in ways:
-                stack.push_async_exit(way)
+            for one in inputs:
+                stack.push_async_exit(one)
             await self._broker.subscribe()
             log.info("working", nats=shown(self._settings.nats_url), postgresql=shown(self._settings.database_url))
-            # Also says at once which rules are in force, or that none are.
+            # Also logs which rules are in force, or that none are.
             with suppress(StoppedError):
                 await self._writers[0].begin()
             if on_ready is not None:
                 on_ready()
-            await self._intake.run(ways)
+            await self._intake.run(inputs)
 
     async def _commit(self, writer: int, receive: MemoryObjectReceiveStream[Piece]) -> None:
         async with receive:
@@ -261,7 +265,7 @@ class Worker:
             if message.seq in ended:
                 await self._broker.terminate(message, ended[message.seq].value)
 
-    # -- company --
+    # -- tasks beside the stages --
 
     async def _watch_stop(self) -> None:
         await self._stop.wait()
@@ -270,13 +274,13 @@ class Worker:
 
     async def _watch_drain(self, drain: anyio.Event) -> None:
         await drain.wait()
-        # The broker tells nobody when a consumer has caught up: it has to be asked.
+        # Polled: the broker does not signal that a consumer has caught up.
         while not await self._is_done():  # noqa: ASYNC110
             await anyio.sleep(DRAIN_LOOK_SECONDS)
         self._broker.stop_pulling()
 
     async def _is_done(self) -> bool:
-        """Tell whether every message is acknowledged by the broker's own count, and every unlock announced."""
+        """Return whether every message is acknowledged, by the broker's own count, and every unlock announced."""
         try:
             return not await self._broker.backlog() and await self._notifier.is_empty()
         except (BrokerAwayError, UnavailableError):

@@ -29,7 +29,7 @@ def _opened(name: str) -> Generator[BinaryIO]:
         yield sys.stdin.buffer
         return
     with Path(name).open("rb") as file:
-        # What a file is, is in its first bytes; its name may say anything.
+        # The format is in the first bytes; the name may say anything.
         head = file.read(4)
         file.seek(0)
         if head.startswith(_GZIP):

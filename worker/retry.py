@@ -12,6 +12,8 @@ FIRST: Final = 0.05
 """Seconds before the second attempt."""
 LONGEST: Final = 5.0
 """Seconds between attempts at the most."""
+PATIENCE_SECONDS: Final = 15.0
+"""How long a command that does one thing waits for a server that is down."""
 
 _dice = SystemRandom()
 

@@ -16,6 +16,7 @@ import anyio
 import asyncpg
 
 import sql
+from worker.network_errors import in_words
 from worker.settings import ENCODED
 from worker.urls import redacted
 
@@ -241,12 +242,12 @@ class Store:
         try:
             return await self._pool.acquire(timeout=CONNECT_SECONDS)
         except _UNUSABLE as error:
-            wrong = UnusableError(redacted(f"{type(error).__name__}: {_unusable(error)}", self._url))
+            wrong = UnusableError(redacted(_unusable(error), self._url))
         except (*_RETRYABLE, asyncpg.PostgresError) as error:
             if isinstance(error, asyncpg.InterfaceError) and isinstance(error, ValueError):
                 wrong = DatabaseUrlError()
             else:
-                wrong = UnavailableError(redacted(f"{type(error).__name__}: {_first_line(error)}", self._url))
+                wrong = UnavailableError(redacted(_in_words(error), self._url))
                 if isinstance(error, _UNUSABLE):
                     wrong = UnusableError(redacted(_first_line(error), self._url))
         except (ValueError, OverflowError, TypeError, LookupError):
@@ -421,7 +422,7 @@ def _translated() -> Generator[None]:
         if isinstance(error, asyncpg.InterfaceError) and isinstance(error, ValueError):
             # The client's own check of arguments.
             raise RefusedError(f"{type(error).__name__}: {_first_line(error)}") from error
-        raise UnavailableError(f"{type(error).__name__}: {_first_line(error)}") from error
+        raise UnavailableError(_in_words(error)) from error
 
 
 def _unusable(error: asyncpg.PostgresError) -> str:
@@ -429,6 +430,13 @@ def _unusable(error: asyncpg.PostgresError) -> str:
     if isinstance(error, _SCHEMA_MISSING):
         return f"{said}; the schema of this version is missing: run `ach migrate`"
     return said
+
+
+def _in_words(error: BaseException) -> str:
+    """Return what the server or its client says; of the network, what it means."""
+    if isinstance(error, asyncpg.PostgresError | asyncpg.InterfaceError):
+        return _first_line(error)
+    return in_words(error).partition("\n")[0]
 
 
 def _first_line(error: BaseException) -> str:

@@ -128,13 +128,12 @@ def _command(job: Job) -> None:
 
 
 def _import_everything() -> None:
-    from pkgutil import iter_modules  # noqa: PLC0415
+    from pkgutil import walk_packages  # noqa: PLC0415
 
     import worker  # noqa: PLC0415
 
-    for module in iter_modules(worker.__path__, "worker."):
-        if not module.ispkg:
-            __import__(module.name)
+    for module in walk_packages(worker.__path__, "worker."):
+        __import__(module.name)
     from worker.rulefiles import build  # noqa: PLC0415
 
     build([("any.ach", b"event a.b {}")])  # reads the grammar, which takes longest

@@ -1,4 +1,4 @@
-"""Warnings are calm: on rules that are written with care, an author is told only what is worth a thought."""
+"""Rules that are written with care get few warnings, and each is worth a thought."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WORTH_A_THOUGHT: Final = {"ACH501", "ACH505", "ACH509", "ACH510"}
 """What the rules of the test streams leave as it is on purpose: they want neither examples nor patience."""
 
 
-def told(path: Path) -> list[Diagnostic]:
+def advice(path: Path) -> list[Diagnostic]:
     rules = load([path])
     return examine(rules.files, rules.rules, rules.problems)
 
@@ -40,19 +40,19 @@ example "one commit is no run" {
 
 
 def test_the_rules_of_the_demo() -> None:
-    assert [render(problem) for problem in told(FIXTURES / "rules" / "commits.ach")] == []
+    assert [render(problem) for problem in advice(FIXTURES / "rules" / "commits.ach")] == []
 
 
 def test_an_event_that_nobody_uses_and_a_grant_that_a_late_event_takes_back(tmp_path: Path) -> None:
     path = tmp_path / "rules.ach"
     path.write_text(UNUSED_AND_CONTESTABLE, encoding="utf-8")
-    said = [(each.code, UNUSED_AND_CONTESTABLE[slice(*each.span)]) for each in told(path)]
+    said = [(each.code, UNUSED_AND_CONTESTABLE[slice(*each.span)]) for each in advice(path)]
     assert said == [("ACH501", "commit.reverted"), ("ACH505", "commit.got_reverted")]
 
 
 @pytest.mark.parametrize("path", sorted(FIXTURES.glob("streams/*/rules.ach")), ids=lambda path: path.parent.name)
 def test_the_rules_of_the_streams(path: Path) -> None:
-    problems = told(path)
+    problems = advice(path)
     assert [render(each) for each in problems if each.code not in WORTH_A_THOUGHT] == []
     # A handful, however many achievements there are.
     assert sum(problem.code == "ACH510" for problem in problems) <= 3

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
 
     from tests.acceptance.herd import Ran
-    from worker.local.embedded import Servers
+    from worker.local.servers import Servers
 
 pytestmark = pytest.mark.anyio
 
@@ -46,6 +46,8 @@ SECRET: Final = "hunter2secret"
 LINES: Final = 4
 """Of standard error: usage, or one line while it waits, what is wrong, and a hint."""
 AWAY: Final = "127.0.0.1:1"
+REFUSED: Final = "the connection was refused"
+WAITED: Final = f"cannot be reached ({REFUSED}); trying for 15 s"
 UNLOCK: Final = "68adee72-3f69-8a5d-a138-a755ca804731"
 
 READING: Final = (
@@ -149,21 +151,26 @@ def cases(at: Places) -> list[Case]:
 
     no_database, no_nats = f"postgresql://ach@{AWAY}/x", f"nats://{AWAY}"
     database, nats = (
-        (f"PostgreSQL at {no_database.replace('ach@', '')}", "is DATABASE_URL right?"),
+        (f"error: PostgreSQL at {no_database.replace('ach@', '')}: {REFUSED}", "is DATABASE_URL right?"),
         "is NATS_URL right?",
     )
     found: list[Case] = []
     for command in (*READING, *CHANGING, *MIGRATING, ("dead", "replay", "1")):
-        purges = command[-1] == "--purge-streams"
-        found.append(Case("database away", command, urls(no_database), 1, database))
-        found.append(Case("both away", command, urls(no_database, no_nats), 1, () if purges else database))
+        found.append(Case("database away", command, urls(no_database), 1, (WAITED, *database)))
+        found.append(Case("both away", command, urls(no_database, no_nats), 1, database))
         said = ("password authentication failed", "is DATABASE_URL right?")
         found.append(Case("wrong password", command, urls(at.password), 1, said))
-    for where, url, said in (("broker away", no_nats, AWAY), ("broker refuses", at.locked_nats, "uthorization")):
+    for command in (("digest",), ("emit", "stream.jsonl")):
+        nowhere = urls("postgresql://ach@nowhere.invalid/x", "nats://nowhere.invalid")
+        found.append(Case("no such host", command, nowhere, 1, ("host", "URL right?")))
+    for where, url, said, purge_said in (
+        ("broker away", no_nats, REFUSED, "none of the servers answers"),
+        ("broker refuses", at.locked_nats, "uthorization", "uthorization"),
+    ):
         found.append(Case(where, ("emit", "stream.jsonl"), urls(at.data, url), 1, (said, nats)))
         found.append(Case(where, ("dead", "replay", "1"), urls(at.data, url), 1, (said, nats)))
         purge = ("erase", where.replace(" ", ""), "-t", "t", "--yes", "--purge-streams")
-        found.append(Case(where, purge, urls(at.data, url), 1, (said, "the streams were not purged", "NATS_URL")))
+        found.append(Case(where, purge, urls(at.data, url), 1, (purge_said, "the streams were not purged", "NATS_URL")))
         found.extend(Case(where, command, urls(at.data, url), 0) for command in (("digest",), ("unlocks",)))
     bare = ("does not exist", "run `ach migrate`")
     found.extend(Case("no schema", command, urls(at.bare), 1, bare) for command in (*READING, *CHANGING))
@@ -240,6 +247,7 @@ def judge(case: Case, ran: Ran) -> list[str]:
     if SECRET in said:
         wrong.append("a secret")
     wrong += [f"lacks {words!r}" for words in case.said if words not in ran.err]
+    wrong += [f"names {name}" for name in re.findall(r"\b[A-Z]\w*(?:Error|Exception)\b|\[Errno", said)]
     if case.code and not re.search(r"^(error|Error): ", ran.err, re.MULTILINE) and not ran.out:
         wrong.append("no sentence")
     return wrong

@@ -17,7 +17,7 @@ from dsl.codes import CODES
 from dsl.diagnostics import Severity, render
 from dsl.parse import parse
 from dsl.source import Source
-from worker.commands.authoring import meanings_changed
+from worker.commands.apply import meanings_changed
 from worker.engine.meaning import Changed, meaning_of
 from worker.report.pages import NoPageError, explained, page
 from worker.rulefiles import build
@@ -51,12 +51,12 @@ def shown(code: str) -> list[tuple[list[str], str]]:
 def test_a_page_shows_what_is_wrong_and_what_is_right(code: str) -> None:
     (kind, bad), (none, good) = shown(code)
     assert (kind, none) == (["bad", code], [])
-    told = problems(bad)
-    assert [each.code for each in told if each.code == code or each.code not in BESIDE] == [code], "\n".join(
-        render(each) for each in told
+    found = problems(bad)
+    assert [each.code for each in found if each.code == code or each.code not in BESIDE] == [code], "\n".join(
+        render(each) for each in found
     )
-    told = problems(good)
-    assert [render(each) for each in told if each.code == code or each.severity is Severity.ERROR] == []
+    found = problems(good)
+    assert [render(each) for each in found if each.code == code or each.severity is Severity.ERROR] == []
 
 
 def test_changed_meaning_is_shown_where_it_stands() -> None:

@@ -20,7 +20,7 @@ from dsl.parse import parse
 from dsl.source import Source
 from dsl.types import FieldType, Unit
 from tests.fixture_library import FIXTURES, NOW, Fixture, by_reference, histories, in_process, stories
-from worker.commands.authoring import run_examples
+from worker.commands.test import run_examples
 from worker.contract.reasons import Reason
 from worker.engine.replay import Result
 from worker.local.replay_worker import replay_on
@@ -150,8 +150,8 @@ def test_what_is_wrong_is_told(fixture: Fixture) -> None:
     expected = fixture.expected().dead
     _, dead = in_process(fixture, fixture.lines())
     assert [item.reason for item in dead] == [item.reason for item in expected]
-    told = zip(dead, expected, strict=True)
-    assert [item.detail for item, wanted in told if not item.detail.startswith(wanted.detail)] == []
+    pairs = zip(dead, expected, strict=True)
+    assert [item.detail for item, wanted in pairs if not item.detail.startswith(wanted.detail)] == []
 
 
 @named(each for each in STORIES if len(each.lines()) <= SLOW)

@@ -141,10 +141,10 @@ def test_a_rule_file_has_no_errors_and_its_examples_pass(block: Block) -> None:
 @pytest.mark.parametrize(("block", "shown"), BAD, ids=[block.place for block, _ in BAD])
 def test_a_bad_file_has_exactly_the_problems_it_names(block: Block, shown: str | None) -> None:
     _, _, problems = read(block.text)
-    told = "\n".join(render(problem) for problem in problems)
-    assert [problem.code for problem in problems] == list(block.words[2:]), told
+    printed = "\n".join(render(problem) for problem in problems)
+    assert [problem.code for problem in problems] == list(block.words[2:]), printed
     if shown is not None:
-        assert told == shown.rstrip("\n")
+        assert printed == shown.rstrip("\n")
 
 
 @pytest.mark.parametrize(("block", "file"), SESSIONS, ids=[block.place for block, _ in SESSIONS])

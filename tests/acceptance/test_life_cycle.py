@@ -10,14 +10,14 @@ import pytest
 
 from tests.acceptance.conftest import ROOT, read_until
 from worker.admin.backfill import SupersededError
-from worker.local.embedded import embedded, stop_detached
+from worker.local.servers import embedded, stop_detached
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
     from pathlib import Path
 
     from tests.acceptance.conftest import Ran, Shell
-    from worker.local.embedded import Servers
+    from worker.local.servers import Servers
 
 pytestmark = pytest.mark.anyio
 
@@ -130,7 +130,7 @@ async def test_an_interrupted_apply_goes_on(on_servers: Shell, database_url: str
     connection = await asyncpg.connect(database_url)
     await connection.execute("UPDATE aggregate SET status = 'building'")
     again = on_servers.ach("apply", rules).out
-    assert "in force already (epoch 1); going on with its backfill" in again
+    assert "in force already (epoch 1); continuing its backfill" in again
     assert "nothing changed" not in again
     assert await connection.fetchval("SELECT count(*) FROM aggregate WHERE status = 'building'") == 0
     await connection.close()

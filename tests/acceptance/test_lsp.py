@@ -110,10 +110,10 @@ def desk(editor: Editor, tmp_path: Path) -> Generator[Desk]:
 
 def codes(document: Document) -> list[tuple[str, str]]:
     """Return the code of each problem, but of advice that has had time to come, with the text that it underlines."""
-    return [each for each in told(document) if each[0] not in BESIDE]
+    return [each for each in problems_of(document) if each[0] not in BESIDE]
 
 
-def told(document: Document) -> list[tuple[str, str]]:
+def problems_of(document: Document) -> list[tuple[str, str]]:
     """Return the code of everything said at once, with the text that it underlines."""
     return [(problem["code"], document.text_of(problem["range"])) for problem in document.problems()]
 
@@ -201,13 +201,13 @@ def test_problems_of_a_file_that_is_not_open_are_told_and_taken_back(desk: Desk)
     uri = (desk.folder / "lonely.ach").as_uri()
     watched(desk, "lonely.ach", kind=1)
 
-    def told(message: Json) -> bool:
+    def is_published(message: Json) -> bool:
         return message.get("method") == "textDocument/publishDiagnostics" and message["params"]["uri"] == uri
 
-    assert [each["code"] for each in desk.editor.wait(told)["params"]["diagnostics"]] == ["ACH501"]
+    assert [each["code"] for each in desk.editor.wait(is_published)["params"]["diagnostics"]] == ["ACH501"]
     (desk.folder / "lonely.ach").unlink()
     watched(desk, "lonely.ach", kind=3)
-    assert desk.editor.wait(told)["params"]["diagnostics"] == []
+    assert desk.editor.wait(is_published)["params"]["diagnostics"] == []
 
 
 ADVISED = """\
@@ -233,9 +233,9 @@ example "x" {
 
 def test_advice_follows_in_a_pause_and_is_that_of_ach_check(desk: Desk) -> None:
     document = desk.open(ADVISED)
-    assert told(document) == []
+    assert problems_of(document) == []
     advice = [("ACH511", "ACH505"), ("ACH505", "b"), ("ACH510", "z")]
-    assert sorted(told(document)) == sorted(advice)
+    assert sorted(problems_of(document)) == sorted(advice)
     rules = build([("rules.ach", ADVISED.encode())])
     checked = examine(rules.files, rules.rules, rules.problems)
     assert sorted((each.code, ADVISED[slice(*each.span)]) for each in checked) == sorted(advice)
@@ -243,12 +243,12 @@ def test_advice_follows_in_a_pause_and_is_that_of_ach_check(desk: Desk) -> None:
 
 def test_advice_stays_on_what_is_not_being_typed(desk: Desk) -> None:
     document = desk.open(ADVISED)
-    told(document)
-    told(document)
+    problems_of(document)
+    problems_of(document)
     document.change(ADVISED.replace('"Z" when', '"Z when'))
-    assert ("ACH505", "b") in told(document)
+    assert ("ACH505", "b") in problems_of(document)
     document.change(ADVISED.replace("count(event=a, >= 3, unless=b)", "count(event=a, >= 3)"))
-    assert ("ACH505", "b") not in told(document)
+    assert ("ACH505", "b") not in problems_of(document)
 
 
 # -- hover ------------------------------------------------------------------------------------------------------------
@@ -609,12 +609,12 @@ def test_what_an_example_missed_is_shown_where_it_was_expected(desk: Desk) -> No
     assert "2026-04-13T18:00:00" in said["failures"][0]
     assert document.ask_whole("codeLens")[0]["command"]["title"] == "failed: 1 expectation (run again)"
 
-    def told(message: Json) -> bool:
+    def is_published(message: Json) -> bool:
         if message.get("method") != "textDocument/publishDiagnostics" or message["params"]["uri"] != document.uri:
             return False
         return [each["code"] for each in message["params"]["diagnostics"]] == ["example"]
 
-    (problem,) = desk.editor.wait(told)["params"]["diagnostics"]
+    (problem,) = desk.editor.wait(is_published)["params"]["diagnostics"]
     assert document.text_of(problem["range"]).startswith("expect u1 ten_lessons")
     document.change(document.text + "\n")
     assert codes(document) == []

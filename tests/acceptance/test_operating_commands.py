@@ -14,7 +14,7 @@ import nats
 import pytest
 
 from tests.acceptance.conftest import ROOT, read_until
-from worker.server_errors import whoami
+from worker.commands.servers import whoami
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,7 +61,7 @@ async def test_progress_tells_how_far_somebody_is(deployed: Shell) -> None:
     assert f"{silver['current']}/100" in shown
     unknown = deployed.ach("progress", "nobody", "-t", "lark-parser/lark")
     assert (unknown.code, "0/100" in unknown.out) == (0, True)
-    assert "is not known by any event" in unknown.err
+    assert "is not known: the rules have heard no event of it" in unknown.err
 
 
 async def test_unlocks_are_listed_and_revoked_and_users_erased(deployed: Shell) -> None:
@@ -79,7 +79,7 @@ async def test_unlocks_are_listed_and_revoked_and_users_erased(deployed: Shell) 
     assert deployed.ach("revoke", unlock, stdin=b"y\n").out.endswith("revoked 1 unlock\n")
     assert deployed.ach("revoke", unlock, "--yes").code == 1
     assert "committer.bronze" in deployed.ach("unlocks", "--status", "revoked").out
-    assert deployed.ach("erase", "u_02d24007efaf7a00", "-t", "lark-parser/lark").code == 1  # nobody said yes
+    assert deployed.ach("erase", "u_02d24007efaf7a00", "-t", "lark-parser/lark").code == 1  # no answer is no
     erased = deployed.ach("erase", "u_02d24007efaf7a00", "-t", "lark-parser/lark", "--yes")
     assert erased.code == 0
     assert "EVENTS events.lark-parser%2Flark.u_02d24007efaf7a00.>" in erased.out

@@ -17,7 +17,7 @@ from dsl.advice import examine
 from dsl.diagnostics import LONGEST_LINE, Diagnostic, render
 from tests.dsl.programs import texts
 from worker.report.diagnostics import as_problem, github, sarif
-from worker.report.facts import truths
+from worker.report.facts import rule_facts
 from worker.rulefiles import build
 
 MAX_SECONDS: Final = 5.0
@@ -37,7 +37,7 @@ def checked(content: bytes) -> list[Diagnostic]:
         msgspec.json.encode(as_problem(problem))
     msgspec.json.encode(sarif(problems[:SHOWN]))
     if rules.program is not None:
-        truths(rules)
+        rule_facts(rules)
     return problems
 
 

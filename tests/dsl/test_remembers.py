@@ -11,7 +11,7 @@ from dsl.outcome import run
 from dsl.progress import encode
 from dsl.remembers import Inventory, inventory, size_of
 from tests.reference import strategies
-from worker.report.facts import truths
+from worker.report.facts import rule_facts
 from worker.rulefiles import RuleSet, build
 
 EVENTS: Final = "event a { n: int >= 0, x: decimal >= 0, s: string }\nevent b { s: string }\n"
@@ -98,7 +98,7 @@ def test_a_state_is_no_larger_than_estimated(scenario: strategies.Scenario) -> N
             state.traits.clear()
             # Values and identifiers of the estimate are longer than those of the streams.
             assert len(encode(state)) <= 200 + sum(each.size.bytes or 0 for each in own)
-    told = truths(rules)
+    told = rule_facts(rules)
     assert {each.key for each in aggregates} == {each.key for each in told.aggregates}
     assert {key for each in told.achievements for key in each.remembers} == {each.key for each in told.aggregates}
 

@@ -34,6 +34,7 @@ from tests.faults.plants import (
     standing,
     state_cache,
     unlocks,
+    view,
 )
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     *chains.BUGS,
     *standing.BUGS,
     *corrections.BUGS,
+    *view.BUGS,
 )
 
 QUICK: Final = (

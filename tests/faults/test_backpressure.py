@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from nats.aio.client import Client
     from nats.aio.msg import Msg
 
-    from worker.local.embedded import Servers
+    from worker.local.servers import Servers
 
 pytestmark = [pytest.mark.anyio, pytest.mark.faults, pytest.mark.timeout(7200)]
 

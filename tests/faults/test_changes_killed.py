@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from tests.faults.changes_world import Done, Target
     from tests.faults.processes import Child, Workers
     from worker.contract.message import Message
-    from worker.local.embedded import Servers
+    from worker.local.servers import Servers
 
 pytestmark = [pytest.mark.anyio, pytest.mark.faults, pytest.mark.timeout(7200)]
 

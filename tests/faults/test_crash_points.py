@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable
     from pathlib import Path
 
-    from worker.local.embedded import Servers
+    from worker.local.servers import Servers
 
 pytestmark = pytest.mark.anyio
 

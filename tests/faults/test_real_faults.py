@@ -32,7 +32,7 @@ from worker.settings import Settings
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from worker.local.embedded import Servers
+    from worker.local.servers import Servers
 
 pytestmark = [pytest.mark.anyio, pytest.mark.faults, pytest.mark.timeout(7200)]
 

@@ -13,7 +13,7 @@ from dsl.event import Event
 from dsl.outcome import run
 from dsl.progress import encode
 from tests.integration.engine import Engine, event
-from worker.commands.authoring import run_examples
+from worker.commands.test import run_examples
 from worker.rulefiles import RuleSet, build
 
 if TYPE_CHECKING:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from dsl.outcome import Unlock
     from tests.faults.load import Sent
-    from worker.local.embedded import Servers
+    from worker.local.servers import Servers
 
 pytestmark = [pytest.mark.anyio, pytest.mark.faults, pytest.mark.timeout(7200)]
 

@@ -30,7 +30,7 @@ from worker.local.sandbox import publish
 
 if TYPE_CHECKING:
     from tests.integration.engine import Engine
-    from worker.local.embedded import Servers
+    from worker.local.servers import Servers
     from worker.settings import Settings
 
 SECONDS: Final = int(os.environ.get("ACH_SOAK", "60"))

@@ -12,7 +12,7 @@ from worker.settings import Settings
 from worker.store import Session
 
 if TYPE_CHECKING:
-    from worker.local.embedded import Servers
+    from worker.local.servers import Servers
 
 
 @pytest.fixture

@@ -35,8 +35,8 @@ from worker.broker.announce import Announcement
 from worker.broker.private import FastClient
 from worker.broker.publish import Outgoing, Publisher
 from worker.broker.streams import Broker, BrokerAwayError, BrokerMismatchError, open_broker
-from worker.commands import resending
-from worker.commands.resending import Wanted
+from worker.commands.dead import replay
+from worker.commands.dead.replay import Wanted
 from worker.local import sandbox
 from worker.retry import delays
 from worker.settings import Settings
@@ -352,13 +352,13 @@ async def test_a_pull_subject_that_is_refused_shows_in_readiness(
 
 async def test_commands_do_not_wait_for_ever(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sandbox, "PATIENCE_SECONDS", 0.5)
-    monkeypatch.setattr(resending, "PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr(replay, "PATIENCE_SECONDS", 0.5)
     away = engine.with_settings(nats_url="nats://127.0.0.1:1")
     with anyio.fail_after(10):
         with pytest.raises(BrokerAwayError, match=r"for 0 s: .*(refused|Connect)"):
             await sandbox.publish(away.settings, [Outgoing("events.raw", b"x")], lambda _: None)
         with pytest.raises(BrokerAwayError, match=r"refused|Connect"):
-            await resending.dead_replay(away.settings, Wanted(), None, dry=False)
+            await replay.send_again(away.settings, Wanted(), None, dry=False)
 
 
 async def test_a_worker_ends_for_what_does_not_pass(engine: Engine) -> None:

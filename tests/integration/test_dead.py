@@ -14,8 +14,9 @@ from tests.integration.pipelines import commit, decoded, pipeline_on, send
 from worker.admin.erasure import erase_user
 from worker.app import wall_clock
 from worker.broker.streams import open_broker
-from worker.commands import resending
-from worker.commands.resending import Wanted, dead_replay
+from worker.commands.dead import replay
+from worker.commands.dead.replay import Wanted, send_again
+from worker.commands.servers import CommandError
 from worker.contract.message import Message
 from worker.contract.reasons import Reason
 from worker.pipeline.dead_letters import (
@@ -29,7 +30,6 @@ from worker.pipeline.dead_letters import (
     show_letter,
 )
 from worker.pipeline.rules_in_force import load_deployed
-from worker.server_errors import CommandError
 from worker.store import Session, open_store
 
 if TYPE_CHECKING:
@@ -234,7 +234,7 @@ async def test_a_letter_of_which_the_beginning_is_kept_is_sent_mended_or_not_at_
     await engine.drain()
     await engine.rows("UPDATE dead_letter SET reason = 'oversize'")
     with pytest.raises(CommandError, match="1 dead letter not sent"):
-        await dead_replay(engine.settings, Wanted(reason=Reason.OVERSIZE), None, dry=False)
+        await send_again(engine.settings, Wanted(reason=Reason.OVERSIZE), None, dry=False)
     async with servers_of(engine) as (store, broker):
         (letter,) = await list_letters(store)
         with pytest.raises(CutError, match="--body"):
@@ -249,7 +249,7 @@ async def test_a_letter_of_which_the_beginning_is_kept_is_sent_mended_or_not_at_
 
 
 async def test_letters_are_chosen_by_what_they_are(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resending, "PAGE", 2)
+    monkeypatch.setattr(replay, "PAGE", 2)
     await engine.apply(INT)
     await engine.publish([event(n, score="x") for n in range(5)])
     await engine.publish([{**event(9, "b.done"), "occurred_at": ""}, b'{"event_type": "a.done"', b"nope"])
@@ -259,7 +259,7 @@ async def test_letters_are_chosen_by_what_they_are(engine: Engine, monkeypatch: 
     async with open_store(engine.settings.database_url) as store:
 
         async def chosen(wanted: Wanted) -> list[int]:
-            found = resending.letters(store, wanted, first + 7)
+            found = replay.letters(store, wanted, first + 7)
             return [letter.dead_letter_id - first async for letter in found]
 
         assert await chosen(Wanted()) == [0, 1, 2, 3, 4, 5, 6, 7]
@@ -270,7 +270,7 @@ async def test_letters_are_chosen_by_what_they_are(engine: Engine, monkeypatch: 
         assert await chosen(Wanted(ids=[first + 6, first])) == [6, 0]
         await engine.rows("UPDATE dead_letter SET replayed_at = now() WHERE dead_letter_id <= $1", first + 2)
         assert await chosen(Wanted(reason=Reason.CONTRACT)) == [3, 4]
-        assert [n async for n in resending.letters(store, Wanted(), first - 1)] == []
+        assert [n async for n in replay.letters(store, Wanted(), first - 1)] == []
 
 
 async def test_a_dry_run_asks_the_contract(engine: Engine) -> None:
@@ -281,7 +281,7 @@ async def test_a_dry_run_asks_the_contract(engine: Engine) -> None:
         rules = await load_deployed(store, engine.settings)
 
     def said(*events: dict[str, Any]) -> list[tuple[str, str]]:
-        return resending.outcomes(rules, "events.raw", json.dumps(events).encode(), now=wall_clock())
+        return replay.outcomes(rules, "events.raw", json.dumps(events).encode(), now=wall_clock())
 
     died = "would die again: contract"
     assert said(event(1, score=1), event(1, score="x")) == [
@@ -291,9 +291,9 @@ async def test_a_dry_run_asks_the_contract(engine: Engine) -> None:
     assert said(event(1, "b.done", team="x" * 600)) == [
         (died, "payload.team: longer than 512 bytes, too long for a subject")
     ]
-    assert resending.outcomes(
-        rules, "events.t2.u1.a.done", json.dumps(event(1, score=1)).encode(), now=wall_clock()
-    ) == [("would die again: tenant_mismatch", "tenant_id: the subject says t2")]
+    assert replay.outcomes(rules, "events.t2.u1.a.done", json.dumps(event(1, score=1)).encode(), now=wall_clock()) == [
+        ("would die again: tenant_mismatch", "tenant_id: the subject says t2")
+    ]
 
 
 # -- text of any bytes -------------------------------------------------------------------------------------------------

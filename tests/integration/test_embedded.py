@@ -17,7 +17,8 @@ import asyncpg
 import nats
 import pytest
 
-from worker.local.embedded import EmbeddedError, Servers, embedded, stop_detached
+from worker.local.locks import EmbeddedError
+from worker.local.servers import Servers, embedded, stop_detached
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
@@ -34,7 +35,7 @@ import signal
 import sys
 from pathlib import Path
 import anyio
-from worker.local.embedded import embedded
+from worker.local.servers import embedded
 
 async def main():
     async with embedded(Path(sys.argv[1]), durable=False) as servers:
@@ -48,7 +49,7 @@ anyio.run(main)
 
 
 def alive(pid: int) -> bool:
-    """Whether the process runs; a dead one that nobody has asked about yet (a zombie) does not."""
+    """Whether the process runs. A dead one that its parent has not waited for (a zombie) does not."""
     if sys.platform == "linux":
         try:
             return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"

@@ -7,8 +7,9 @@ import msgspec
 import pytest
 
 from tests.integration.engine import event
-from worker.commands.explaining import Request, explain_ledger
-from worker.server_errors import CommandError
+from worker.commands.explain.answer import Request
+from worker.commands.explain.ledger import answer_from_ledger
+from worker.commands.servers import CommandError
 
 if TYPE_CHECKING:
     from tests.integration.engine import Engine
@@ -21,7 +22,7 @@ NOW = 1_776_600_000_000_000
 async def _told(engine: Engine, capsys: pytest.CaptureFixture[str], **asked: Any) -> dict[str, Any]:  # noqa: ANN401
     capsys.readouterr()
     request = Request("u1", "three", clock=NOW, tenant="t1", form="json")
-    await explain_ledger(engine.settings, msgspec.structs.replace(request, **asked))
+    await answer_from_ledger(engine.settings, msgspec.structs.replace(request, **asked))
     (told,) = json.loads(capsys.readouterr().out)["explanations"]
     return told
 
@@ -43,17 +44,17 @@ async def test_a_contested_unlock_is_said_to_be_kept(engine: Engine, capsys: pyt
     await engine.drain()
     capsys.readouterr()
     asked = Request("u1", "clean", clock=NOW, tenant="t1", form="json")
-    await explain_ledger(engine.settings, asked)
+    await answer_from_ledger(engine.settings, asked)
     assert json.loads(capsys.readouterr().out)["contested"] == []
     await engine.publish([event(1, "b.done")])
     await engine.drain()
     capsys.readouterr()
-    await explain_ledger(engine.settings, asked)
+    await answer_from_ledger(engine.settings, asked)
     told = json.loads(capsys.readouterr().out)
     assert told["explanations"][0]["outcome"] == "not yet"
     (kept,) = told["contested"]
     assert (kept["achievement"], kept["tier"], kept["earned_at"][:4]) == ("clean", None, "2026")
-    await explain_ledger(engine.settings, msgspec.structs.replace(asked, form="text"))
+    await answer_from_ledger(engine.settings, msgspec.structs.replace(asked, form="text"))
     assert "contested: u1 keeps clean, granted as earned at 2026" in capsys.readouterr().out.replace("\n", " ")
 
 

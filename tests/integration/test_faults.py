@@ -11,7 +11,7 @@ from tests.integration.engine import Engine, event
 from worker.app import run
 
 if TYPE_CHECKING:
-    from worker.local.embedded import Servers
+    from worker.local.servers import Servers
 
 pytestmark = pytest.mark.anyio
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from prometheus_client import Metric
 
     from tests.integration.engine import Engine
-    from worker.local.embedded import Servers
+    from worker.local.servers import Servers
 
 ROOT = Path(__file__).parents[2]
 METRIC_ROW = re.compile(r"^\| `(ach_\w+)` \| (counter|gauge|histogram) \| (?:`(\w+)`)? ?\|", re.MULTILINE)

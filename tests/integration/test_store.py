@@ -23,7 +23,7 @@ from worker.store import (
 
 if TYPE_CHECKING:
     from tests.integration.engine import Engine
-    from worker.local.embedded import Servers
+    from worker.local.servers import Servers
 
 pytestmark = pytest.mark.anyio
 

@@ -14,11 +14,12 @@ from worker.admin.manual_grant import grant_by_hand
 from worker.admin.results import UnreadableError, read_named
 from worker.admin.revocation import revoke
 from worker.app import wall_clock
-from worker.commands import listing
-from worker.commands.tending import Letters, dead_list
+from worker.commands.dead.list import Wanted, list_dead_letters
+from worker.commands.progress import Asked, show_progress
+from worker.commands.servers import CommandError, command_errors
+from worker.commands.unlocks import list_unlocks
 from worker.pipeline.dead_letters import list_letters
 from worker.pipeline.rules_in_force import load_deployed
-from worker.server_errors import CommandError, told
 from worker.settings import Clock, Settings
 from worker.store import open_store
 
@@ -54,19 +55,19 @@ class Asking:
 
     async def progress(self, name: str = "u1", tenant: str = "t1", scope: str | None = None) -> dict[str, Any]:
         self._capsys.readouterr()
-        await listing.progress(self._settings, listing.Asked(tenant, name, scope), as_json=True)
+        await show_progress(self._settings, Asked(tenant, name, scope), as_json=True)
         out, self.err = self._capsys.readouterr()
         return {".".join(filter(None, (row["achievement"], row["tier"]))): row for row in json.loads(out)}
 
     async def text(self, name: str = "u1") -> dict[str, str]:
         self._capsys.readouterr()
-        await listing.progress(self._settings, listing.Asked("t1", name), as_json=False)
+        await show_progress(self._settings, Asked("t1", name), as_json=False)
         return {line.split()[1]: line for line in self._capsys.readouterr().out.splitlines() if len(line.split()) > 2}
 
     async def unlocks(self) -> list[dict[str, Any]]:
         self._capsys.readouterr()
         asked: dict[str, Any] = {"tenant": "t1", "subject": "u1", "status": None, "limit": 100}
-        await listing.unlocks(self._settings, **asked, as_json=True)
+        await list_unlocks(self._settings, **asked, as_json=True)
         return json.loads(self._capsys.readouterr().out)
 
 
@@ -138,7 +139,7 @@ async def test_unlocks_in_every_state(engine: Engine, asking: Asking) -> None:
 async def test_an_unknown_subject_is_at_the_beginning(engine: Engine, asking: Asking) -> None:
     await engine.apply(RULES)
     await asking.progress("u9")
-    assert "a backfill has yet to come to its end" in asking.err
+    assert "a backfill is not finished" in asking.err
     await engine.backfill()
     for name, scope, expected in (("u9", None, 7), ("red", "team", 1), ("u9", "user", 7)):
         rows = await asking.progress(name, scope=scope)
@@ -177,12 +178,12 @@ async def test_dead_letters_as_json(engine: Engine, capsys: pytest.CaptureFixtur
     async with open_store(engine.settings.database_url) as store:
         (letter,) = await list_letters(store)
     capsys.readouterr()
-    await dead_list(engine.settings, Letters(None, replayed=False, limit=9), as_json=True)
+    await list_dead_letters(engine.settings, Wanted(None, replayed=False, limit=9), as_json=True)
     (said,) = json.loads(capsys.readouterr().out)
     assert (said["dead_letter_id"], said["bytes"]) == (letter.dead_letter_id, 8)
     assert (said["died_at"][:2], said["headers"], said["replayed_at"]) == ("20", {}, None)
 
 
 def test_unreadable_progress_is_a_sentence() -> None:
-    with pytest.raises(CommandError), told(Settings(nats_url="nats://x", database_url="postgresql://x/x")):
+    with pytest.raises(CommandError), command_errors(Settings(nats_url="nats://x", database_url="postgresql://x/x")):
         raise UnreadableError(1)

@@ -21,6 +21,7 @@ from worker.app import wall_clock
 from worker.engine.answer import OPERATOR, Presence, Reader
 from worker.engine.cursor import CursorError
 from worker.engine.entries import Catalogue
+from worker.engine.why import CannotExplainError, Question
 from worker.pipeline.rules_in_force import load_deployed
 from worker.settings import Clock
 from worker.store import UnavailableError, open_store
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
     from tests.integration.engine import Engine
     from worker.engine.answer import Shown, Standing
+    from worker.engine.why import Why
     from worker.store import Store
 
 pytestmark = pytest.mark.anyio
@@ -321,6 +323,8 @@ async def test_a_tag_changes_with_the_answer(engine_of: Engine) -> None:
         await look()
         await sent(engine_of, event(-5))  # late
         await look()
+        await sent(engine_of, event(-9, "user.updated", plan="x"))  # late, and no unlock moves
+        await look()
         await engine_of.apply(RULES.replace('"Psst"', '"Hush"'))
         await look()
         assert len(set(tags)) == len(tags) - 1
@@ -506,6 +510,38 @@ async def test_the_catalogue_shows_its_public_part(engine_of: Engine) -> None:
         everything = await view.offer("t1", OPERATOR, wall_clock())
         assert {item.id: item.reveal for item in everything.items}["far"] == "at"
         assert everything.hidden == 3
+
+
+async def test_a_user_asks_why(engine_of: Engine) -> None:
+    gated = 'achievement gated { title "Gated" after secret when count(event=a.done, >= 1) }'
+    await engine_of.apply(RULES + gated)
+    await sent(engine_of, *(event(n) for n in range(3)), event(4, team="red"))
+    async with view_on(engine_of) as view:
+
+        async def ask(name: str, tier: str | None = None, reader: Reader = USER, subject: Subject = U1) -> Why:
+            return await view.why(subject, Question(name, tier), reader, wall_clock())
+
+        (low, high) = (await ask("steps")).explanations
+        assert (low.tier, low.outcome, high.tier, high.outcome) == ("low", "earned", "high", "not yet")
+        assert [one.tier for one in (await ask("steps", reader=OPERATOR)).explanations] == ["low", "mid", "high"]
+        assert (await ask("secret", reader=OPERATOR)).explanations[0].outcome == "not yet"
+        (crew,) = (await ask("crew", subject=Subject("t1", "team", "red"))).explanations
+        assert crew.subject == "red"
+        # What is hidden is not told from what is not there, and no guess names it.
+        refusals: set[str] = set()
+        for asked in (("secret",), ("secrte",), ("steps", "mid"), ("steps", "nid")):
+            with pytest.raises(CannotExplainError) as refused:
+                await ask(*asked)
+            assert refused.value.hint is None
+            refusals.add(str(refused.value))
+        assert refusals == {"there is no such achievement here"}
+        with pytest.raises(CannotExplainError, match="not revealed yet"):
+            await ask("gated")
+        with pytest.raises(CannotExplainError) as refused:
+            await ask("secrte", reader=OPERATOR)
+        assert refused.value.hint == "did you mean secret?"
+        with pytest.raises(CannotExplainError, match="no team earns far"):
+            await ask("far", reader=OPERATOR, subject=Subject("t1", "team", "red"))
 
 
 async def test_a_database_that_is_away(engine_of: Engine) -> None:

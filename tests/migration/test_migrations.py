@@ -14,7 +14,7 @@ from worker.store import SETTINGS, SchemaMismatchError, open_store
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from worker.local.embedded import Servers
+    from worker.local.servers import Servers
 
 pytestmark = pytest.mark.anyio
 

@@ -13,7 +13,7 @@ from dsl.fold import fold
 from dsl.outcome import Subject, by_subject, canonical_order
 from tests.property.test_subject_standing import KINDS, LATER, deployed, row
 from tests.reference import strategies
-from tests.reference.thorough import thorough
+from tests.reference.draw_settings import thorough
 from worker.engine.answer import OPERATOR, Facts, Held, Presence, Reader, answer_of, of_family
 from worker.engine.entries import Catalogue
 from worker.engine.standing import Status

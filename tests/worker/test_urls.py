@@ -13,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from worker.broker.streams import open_broker
-from worker.server_errors import CommandError, told
+from worker.commands.servers import CommandError, command_errors
 from worker.settings import Settings, SettingsError, read_settings
 from worker.store import open_store
 from worker.urls import is_clear, redacted, servers_of, shown
@@ -155,7 +155,7 @@ def test_no_error_of_the_database_tells(url: tuple[str, str]) -> None:
     config = Settings(database_url=url[0])
 
     async def connect() -> None:
-        with told(config):
+        with command_errors(config):
             async with open_store(url[0]) as store:
                 await store.ping()
 
@@ -176,7 +176,7 @@ def test_no_error_of_the_broker_tells(url: tuple[str, str]) -> None:
     config = Settings(nats_url=url[0])
 
     async def connect() -> None:
-        with told(config), anyio.move_on_after(0.2):
+        with command_errors(config), anyio.move_on_after(0.2):
             async with open_broker(config):
                 raise AssertionError("no server is there")
 

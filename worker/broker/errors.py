@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from nats.errors import Error as NatsError
+from nats.errors import NoServersError
+
+from worker import network_errors
 
 OUT_OF_REACH: Final = (NatsError, OSError, TimeoutError)
 """What nats-py raises while the broker is away."""
@@ -21,5 +24,9 @@ class BrokerMismatchError(Exception):
 
 
 def in_words(error: BaseException) -> str:
-    """Return an error as `type: text`, or its type alone where it has no text."""
-    return f"{type(error).__name__}: {error}".removesuffix(": ")
+    """Return an error in words."""
+    if isinstance(error, NoServersError):
+        return "none of the servers answers"
+    if isinstance(error, NatsError) and not isinstance(error, TimeoutError):
+        return str(error).removeprefix("nats: ") or type(error).__name__
+    return network_errors.in_words(error)

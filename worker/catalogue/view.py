@@ -81,7 +81,7 @@ class Edition(NamedTuple):
 
     @property
     def final(self) -> bool:
-        """Tell whether what it has granted stays right whatever arrives late."""
+        """Whether its grants stay right whatever arrives late."""
         return not self.reasons
 
 
@@ -117,7 +117,7 @@ class Row(NamedTuple):
 
 
 class Contract(NamedTuple):
-    """One event type: its fields, how copies are told, and the achievements that count it."""
+    """One event type: its fields, how copies are recognized, and the achievements that count it."""
 
     name: str
     anchor: str

@@ -1,11 +1,12 @@
 """`ach demo`: real histories through private servers and a worker, and what was earned.
 
-A demo that was interrupted goes on where it was: what the ledger has is not taken twice. One that was finished begins
-anew.
+A demo that was interrupted goes on where it was: what the ledger has is not taken twice. One that was finished starts
+again from nothing.
 """
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 import anyio
+import click
 import msgspec
 
 from worker.admin.results import Stored, read_results
@@ -20,19 +22,18 @@ from worker.app import run
 from worker.broker.outgoing import outgoing
 from worker.broker.publish import Publisher
 from worker.broker.streams import open_broker
-from worker.commands.replaying import tell_unlocks
+from worker.commands.options import PATHS
+from worker.commands.servers import CommandError, command_errors, on_private_servers
+from worker.commands.unlock_totals import print_unlock_totals
 from worker.engine.replay import Expected
 from worker.engine.stats import Stats, percentile
-from worker.local.embedded import EmbeddedError, empty, stop_detached
 from worker.local.sandbox import Sandbox, deploy, rules_in_force, sandbox
+from worker.local.servers import empty, stop_detached
 from worker.pipeline.dead_letters import count_letters
-from worker.process import logs
-from worker.process.loop import run_async
-from worker.process.signals import ImpatientError, stop_on_signals
+from worker.process.signals import stop_on_signals
 from worker.recording import lines
 from worker.report import screen
 from worker.rulefiles import load
-from worker.server_errors import CommandError, told
 from worker.settings import Settings
 from worker.store import open_store
 
@@ -50,51 +51,40 @@ PACE: Final = 1000
 TICK_SECONDS: Final = 0.01
 
 
-def fixtures() -> Path:
-    """Return the folder with the demo's rules and streams.
+@click.command("demo")
+@click.option(
+    "--keep", is_flag=True, help="Leave the servers running at the end, to look around; `ach demo --stop` ends them."
+)
+@click.option("--stop", is_flag=True, help="Stop servers that --keep has left running.")
+@click.option(
+    "--data", "folder", default=".ach/demo", show_default=True, type=PATHS, help="Where the servers keep their data."
+)
+def command(folder: Path, *, keep: bool, stop: bool) -> None:
+    """See it work: two recorded histories through private servers and a worker, and what was earned."""
+    work = partial(_stop, folder) if stop else partial(_demo, folder, keep=keep)
+    sys.exit(0 if on_private_servers(work) else 1)
 
-    Raises:
-        CommandError: this installation has none.
-    """
-    folder = Path(__file__).resolve().parents[2] / "fixtures"
-    if not folder.is_dir():
-        raise CommandError("this installation has no recorded streams", "run the demo in a clone of the repository")
-    return folder
 
-
-def demo_command(folder: Path, *, keep: bool, stop: bool) -> bool:
-    """Run the demo, or stop servers that one has left running; tell whether all went well."""
-    logs.quiet()
-    try:
-        if stop:
-            ended = run_async(partial(stop_detached, folder))
-            screen.out().print(f"stopped {screen.plural(len(ended), 'server')}")
-            return True
-        return run_async(partial(_demo, folder, keep=keep))
-    except CommandError as error:
-        screen.fail(str(error), error.hint)
-        return False
-    except EmbeddedError as error:
-        screen.fail(str(error))  # with its hint
-        return False
-    except (ImpatientError, KeyboardInterrupt):
-        return False
+async def _stop(folder: Path) -> bool:
+    ended = await stop_detached(folder)
+    screen.out().print(f"stopped {screen.plural(len(ended), 'server')}")
+    return True
 
 
 async def _demo(folder: Path, *, keep: bool) -> bool:
     _prepare(folder)
     async with stop_on_signals() as stop, sandbox(folder, Settings(), durable=True, detach=keep) as box:
         try:
-            with told(box.settings):
-                shown = await _work(box, stop)
+            with command_errors(box.settings):
+                good = await _work(box, stop)
             if stop.is_set():
                 screen.out().print("stopped; start it again and it goes on where it was")
                 return False
             (folder / FINISHED).touch()
         finally:
             if keep:  # they run on, however this ends
-                _tell_addresses(box, folder)
-    return shown
+                _print_addresses(box, folder)
+    return good
 
 
 def _prepare(folder: Path) -> None:
@@ -116,8 +106,8 @@ class _TimedStats(Stats):
         self.latencies.append(seconds)
 
 
-class _Show:
-    """The line of progress, and what was measured."""
+class _Measured:
+    """What is measured while the demo runs, and the line of progress that shows it."""
 
     def __init__(self, total: int) -> None:
         self.total = total
@@ -126,12 +116,12 @@ class _Show:
         self.steady: list[float] = []
         """Seconds from publish to unlock while events come at a steady pace."""
         self.flood: tuple[float, int] = (0.0, 0)
-        """When the rest was published at once, and how many messages were done by then."""
+        """The moment when the rest was published at once, and how many messages were done by then."""
         self._before = (monotonic(), 0)
         self._rate = 0.0
 
     def line(self) -> str:
-        """Return what goes on at this moment."""
+        """Return the line of progress."""
         now, done = monotonic(), self.stats.messages
         at, before = self._before
         if now - at >= LOOK_SECONDS:
@@ -149,8 +139,20 @@ class _Show:
         return (self.stats.messages - done) / (monotonic() - at)
 
 
+def _fixtures() -> Path:
+    """Return the folder with the demo's rules and streams.
+
+    Raises:
+        CommandError: this installation has none.
+    """
+    folder = Path(__file__).resolve().parents[2] / "fixtures"
+    if not folder.is_dir():
+        raise CommandError("this installation has no recorded streams", "run the demo in a clone of the repository")
+    return folder
+
+
 async def _work(box: Sandbox, stop: anyio.Event) -> bool:
-    folder, settings = fixtures(), box.settings
+    folder, settings = _fixtures(), box.settings
     rules = load([folder / "rules" / "commits.ach"])
     screen.out().print(f"servers: NATS on {settings.nats_url}, PostgreSQL in {settings.database_url}")
     applied = await deploy(settings, rules, by="demo")
@@ -160,86 +162,90 @@ async def _work(box: Sandbox, stop: anyio.Event) -> bool:
         f"events:  {len(steady):,} of the history of {STREAMS[0]}, {PACE:,} a second, "
         f"then {len(flood):,} of {STREAMS[1]} at once"
     )
-    show = _Show(len(steady) + len(flood))
-    await _run(settings, show, stop, steady, flood)
+    measured = _Measured(len(steady) + len(flood))
+    await _run(settings, measured, stop, steady, flood)
     if stop.is_set():
         return False
-    rate = show.throughput()
+    rate = measured.throughput()
     async with open_store(settings.database_url) as store:
         stored = await read_results(store, await rules_in_force(settings))
         dead = await count_letters(store)
-    _tell(show, stored, dead, rate)
+    _print_summary(measured, stored, dead, rate)
     return _compare(folder, stored)
 
 
-async def _run(settings: Settings, show: _Show, stop: anyio.Event, steady: list[bytes], flood: list[bytes]) -> None:
+async def _run(
+    settings: Settings, measured: _Measured, stop: anyio.Event, steady: list[bytes], flood: list[bytes]
+) -> None:
     """Publish and work at the same time, until everything that was published is done."""
     published = anyio.Event()
 
     async def produce() -> None:
         async with open_broker(settings) as broker:
             publisher = Publisher(broker.client.window)
-            await _publish_steadily(publisher, show, stop, _messages(settings, steady))
-            await _caught_up(show, stop)
-            show.steady = list(show.stats.latencies)
-            show.flood = (monotonic(), show.stats.messages)
-            await _publish(publisher, show, [] if stop.is_set() else _messages(settings, flood))
+            await _publish_steadily(publisher, measured, stop, _messages(settings, steady))
+            await _caught_up(measured, stop)
+            measured.steady = list(measured.stats.latencies)
+            measured.flood = (monotonic(), measured.stats.messages)
+            await _publish(publisher, measured, [] if stop.is_set() else _messages(settings, flood))
         published.set()
 
-    with screen.status("starting") as tell:
+    with screen.status("starting") as show_line:
         async with anyio.create_task_group() as company:
-            company.start_soon(_tell_progress, show, tell)
+            company.start_soon(_show_progress, measured, show_line)
             async with anyio.create_task_group() as both:
                 both.start_soon(produce)
-                both.start_soon(partial(run, settings, stop=stop, stats=show.stats, drain=published))
+                both.start_soon(partial(run, settings, stop=stop, stats=measured.stats, drain=published))
             company.cancel_scope.cancel()
 
 
 def _messages(settings: Settings, stream: list[bytes]) -> list[Outgoing]:
-    # No message ids: the broker would drop the copies in these histories, and the ledger should show that it can.
+    # No message ids: the broker would drop the copies in these histories, and the ledger should measured that it can.
     return list(outgoing(stream, settings.input_prefix, dedup=False))
 
 
-async def _publish(publisher: Publisher, show: _Show, messages: list[Outgoing]) -> None:
+async def _publish(publisher: Publisher, measured: _Measured, messages: list[Outgoing]) -> None:
     before = publisher.stored
 
     def on_progress(stored: int) -> None:
-        show.stored = stored
+        measured.stored = stored
 
     await publisher.publish(messages, on_progress)
-    show.stored = before + len(messages)
+    measured.stored = before + len(messages)
 
 
-async def _publish_steadily(publisher: Publisher, show: _Show, stop: anyio.Event, messages: list[Outgoing]) -> None:
+async def _publish_steadily(
+    publisher: Publisher, measured: _Measured, stop: anyio.Event, messages: list[Outgoing]
+) -> None:
     began, done = monotonic(), 0
     while done < len(messages) and not stop.is_set():
         due = min(len(messages), int((monotonic() - began) * PACE) + 1)
-        await _publish(publisher, show, messages[done:due])
+        await _publish(publisher, measured, messages[done:due])
         done = due
         await anyio.sleep(TICK_SECONDS)
 
 
-async def _caught_up(show: _Show, stop: anyio.Event) -> None:
-    # Counts are looked at, here as in the line of progress; they tell nobody that they have moved.
-    while show.stats.messages < show.stored and not stop.is_set():  # noqa: ASYNC110
+async def _caught_up(measured: _Measured, stop: anyio.Event) -> None:
+    # Polled, as in the line of progress: the counts signal no change.
+    while measured.stats.messages < measured.stored and not stop.is_set():  # noqa: ASYNC110
         await anyio.sleep(TICK_SECONDS)
 
 
-async def _tell_progress(show: _Show, tell: Callable[[str], None]) -> None:
+async def _show_progress(measured: _Measured, show_line: Callable[[str], None]) -> None:
     while True:
-        tell(show.line())
+        show_line(measured.line())
         await anyio.sleep(LOOK_SECONDS / 2)
 
 
 # -- the summary ------------------------------------------------------------------------------------------------------
 
 
-def _tell(show: _Show, stored: Stored, dead: dict[str, int], rate: float) -> None:
-    stats = show.stats
+def _print_summary(measured: _Measured, stored: Stored, dead: dict[str, int], rate: float) -> None:
+    stats = measured.stats
     screen.out().print()
-    tell_unlocks(stored.unlocks)
+    print_unlock_totals(stored.unlocks)
     letters = ", ".join(f"{number:,} {reason}" for reason, number in sorted(dead.items())) or "none"
-    p50, p99 = (_milliseconds(percentile(show.steady, share)) for share in (0.5, 0.99))
+    p50, p99 = (_milliseconds(percentile(measured.steady, share)) for share in (0.5, 0.99))
     screen.out().print()
     for name, said in (
         ("events", f"{stats.events:,} new, {stats.late:,} of them late"),
@@ -268,7 +274,7 @@ def _compare(folder: Path, stored: Stored) -> bool:
     return good
 
 
-def _tell_addresses(box: Sandbox, folder: Path) -> None:
+def _print_addresses(box: Sandbox, folder: Path) -> None:
     screen.out().print(
         "\nthe servers are still running:\n"
         f"  export NATS_URL={box.servers.nats_url}\n"

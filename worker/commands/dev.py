@@ -1,28 +1,29 @@
-"""`ach dev`: private servers and a worker to try rules on; files that change are put into force at once."""
+"""`ach dev`: private servers and a worker to try rules on. Files that change are put into force at once."""
 
 from __future__ import annotations
 
+import sys
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import anyio
+import click
 import msgspec
 
 from worker.admin.rollout import MeaningChangedError
 from worker.app import run
 from worker.broker.publish import listen
 from worker.broker.streams import open_broker
-from worker.commands.authoring import tell_problems
+from worker.commands.checked_rules import print_problems, usable_rules
+from worker.commands.options import PATHS, rules_argument
+from worker.commands.servers import command_errors, on_private_servers
 from worker.engine.announcement import MESSAGES, Corrected, Granted
 from worker.engine.rule_set import RulesRefusedError
-from worker.local.embedded import EmbeddedError, empty
 from worker.local.sandbox import deploy, sandbox
-from worker.process import logs
-from worker.process.loop import run_async
-from worker.process.signals import ImpatientError, stop_on_signals
+from worker.local.servers import empty
+from worker.process.signals import stop_on_signals
 from worker.report import screen
 from worker.rulefiles import NoRulesError, find, load
-from worker.server_errors import CommandError, told
 from worker.settings import Settings
 
 if TYPE_CHECKING:
@@ -36,52 +37,52 @@ LOOK_SECONDS: Final = 0.5
 """Between two looks at the rule files."""
 
 
-def dev_command(paths: Sequence[Path], folder: Path, *, fresh: bool) -> bool:
-    """Run until Ctrl-C; tell whether all went well."""
-    logs.quiet()
-    try:
-        if fresh:
-            empty(folder)
-        run_async(partial(_dev, paths, folder))
-    except CommandError as error:
-        screen.fail(str(error), error.hint)
-        return False
-    except EmbeddedError as error:
-        screen.fail(str(error))  # with its hint
-        return False
-    except (ImpatientError, KeyboardInterrupt):
-        return False
+@click.command("dev")
+@rules_argument
+@click.option(
+    "--data", "folder", default=".ach/dev", show_default=True, type=PATHS, help="Where the servers keep their data."
+)
+@click.option("--fresh", is_flag=True, help="Begin with empty servers.")
+def command(paths: Sequence[Path], folder: Path, *, fresh: bool) -> None:
+    """Run private servers and a worker with these rules, and print their addresses; Ctrl-C ends everything.
+
+    Rule files are read again when they change.
+    """
+    usable_rules(paths)
+    sys.exit(0 if on_private_servers(partial(_dev, paths, folder, fresh=fresh)) else 1)
+
+
+async def _dev(paths: Sequence[Path], folder: Path, *, fresh: bool) -> bool:
+    if fresh:
+        empty(folder)
+    async with stop_on_signals() as stop, sandbox(folder, Settings(), durable=True) as box:
+        with command_errors(box.settings):
+            await _apply(box.settings, paths)
+        _print_addresses(box)
+        async with anyio.create_task_group() as company:
+            company.start_soon(_watch_files, box.settings, paths)
+            company.start_soon(_print_announcements, box.settings)
+            with command_errors(box.settings):
+                await run(box.settings, stop=stop)
+            company.cancel_scope.cancel()
     return True
 
 
-async def _dev(paths: Sequence[Path], folder: Path) -> None:
-    async with stop_on_signals() as stop, sandbox(folder, Settings(), durable=True) as box:
-        with told(box.settings):
-            await _apply(box.settings, paths)
-        _tell_addresses(box)
-        async with anyio.create_task_group() as company:
-            company.start_soon(_watch_files, box.settings, paths)
-            company.start_soon(_tell_unlocks, box.settings)
-            with told(box.settings):
-                await run(box.settings, stop=stop)
-            company.cancel_scope.cancel()
-
-
-def _tell_addresses(box: Sandbox) -> None:
+def _print_addresses(box: Sandbox) -> None:
     screen.out().print(
         "a worker runs on private servers; Ctrl-C ends everything. In another shell:\n"
         f"  export NATS_URL={box.servers.nats_url}\n"
         f'  export DATABASE_URL="{box.servers.database_url}"\n'
         "  ach emit STREAM.jsonl     publishes recorded events\n"
-        "  ach digest                tells what has come out\n"
-        "  ach dead list             lists what was no event\n",
+        "  ach digest                prints a hash of the results\n"
+        "  ach dead list             lists messages that could not be used\n",
     )
 
 
 async def _apply(settings: Settings, paths: Sequence[Path]) -> None:
     rules = load(paths)
     if rules.problems:
-        tell_problems(rules)
+        print_problems(rules)
     if rules.errors:
         return
     try:
@@ -99,13 +100,13 @@ async def _watch_files(settings: Settings, paths: Sequence[Path]) -> None:
         await anyio.sleep(LOOK_SECONDS)
         now = await anyio.to_thread.run_sync(_stamps, paths)
         if now != before and now is not None:
-            with told(settings):
+            with command_errors(settings):
                 await _apply(settings, paths)
         before = now
 
 
 def _stamps(paths: Sequence[Path]) -> dict[str, int] | None:
-    """Return when each rule file was changed; None while an editor has one taken away."""
+    """Return when each rule file was changed (nanoseconds); None while an editor has one moved away."""
     try:
         return {str(path): path.stat().st_mtime_ns for path in find(paths)}
     except (NoRulesError, OSError):
@@ -116,7 +117,7 @@ _announced = msgspec.json.Decoder(MESSAGES)
 
 
 def line_of(message: Named) -> str:
-    """Return what is printed of an announcement."""
+    """Return the line that is printed of an announcement."""
     name = message.achievement + (f".{message.tier}" if message.tier else "")
     occurrence = f" [{message.occurrence}]" if message.occurrence else ""
     unlock = f"{message.tenant_id} {message.subject} {name}{occurrence}"
@@ -132,12 +133,12 @@ def line_of(message: Named) -> str:
             return f"{message.__struct_config__.tag}: {unlock} (revision {message.revision})"
 
 
-async def _tell_unlocks(settings: Settings) -> None:
-    """Print unlocks, and what becomes of them, as that is announced."""
+async def _print_announcements(settings: Settings) -> None:
+    """Print unlocks and corrections as they are announced."""
 
-    def tell(body: bytes) -> None:
+    def show(body: bytes) -> None:
         screen.out().say(line_of(_announced.decode(body)))
 
     async with open_broker(settings) as broker:
-        await listen(broker.client, f"{settings.unlock_prefix}.>", tell)
+        await listen(broker.client, f"{settings.unlock_prefix}.>", show)
         await anyio.sleep_forever()

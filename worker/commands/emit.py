@@ -2,29 +2,64 @@
 
 from __future__ import annotations
 
+from functools import partial
+from time import monotonic
 from typing import TYPE_CHECKING, Final
 
+import click
+
+from worker.broker.outgoing import outgoing
+from worker.commands.servers import CommandError, on_servers
+from worker.local.sandbox import publish
+from worker.recording import STDIN, lines
 from worker.report import screen
+from worker.report.escape import visible
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from worker.broker.publish import Published
+    from worker.settings import Settings
 
 SHOWN: Final = 5
 """Messages that the broker refused and that are listed; the rest is counted."""
 SHOWN_BYTES: Final = 100
 
 
-def tell_published(published: Published, seconds: float) -> None:
+@click.command("emit")
+@click.argument("streams", nargs=-1, required=True, metavar="STREAM...")
+def command(streams: Sequence[str]) -> None:
+    """Publish recorded events (JSON Lines, also .gz and .zst; `-` is standard input) to the input stream."""
+    on_servers(partial(_emit, streams=streams))
+
+
+async def _emit(settings: Settings, streams: Sequence[str]) -> None:
+    began = monotonic()
+    total = None if STDIN in streams else sum(1 for _ in lines(streams))
+    with screen.progress("publishing", total) as move:
+        done = 0
+
+        def on_progress(stored: int) -> None:
+            nonlocal done
+            move(stored - done, "")
+            done = stored
+
+        messages = outgoing(lines(streams), settings.input_prefix)
+        published = await publish(settings, messages, on_progress)
+    _print(published, monotonic() - began)
+    if published.refused:
+        raise CommandError(f"{screen.plural(len(published.refused), 'message')} not published")
+
+
+def _print(published: Published, seconds: float) -> None:
     """Print what was published, and what the broker would not take."""
     stored, duplicates = published.stored, published.duplicates
     rate = (stored + duplicates) / seconds if seconds else 0
-    told = f"published {stored:,} messages, {duplicates:,} known to the broker already ({rate:,.0f} messages/s)"
-    screen.out().print(told)
+    screen.out().print(
+        f"published {stored:,} messages, {duplicates:,} known to the broker already ({rate:,.0f} messages/s)"
+    )
     for refused in published.refused[:SHOWN]:
-        screen.fail(
-            screen.visible(
-                f"not published: {refused.said}: {refused.message.body[:SHOWN_BYTES].decode(errors='replace')} ..."
-            )
-        )
+        body = refused.message.body[:SHOWN_BYTES].decode(errors="replace")
+        screen.fail(visible(f"not published: {refused.said}: {body} ..."))
     if len(published.refused) > SHOWN:
         screen.fail(f"and {len(published.refused) - SHOWN:,} more")

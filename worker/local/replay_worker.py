@@ -1,4 +1,4 @@
-"""Replay through the real thing: private servers, the stream published as it is, a worker that drains it."""
+"""A replay by a worker: private servers, the recorded stream published as it is, and a worker that drains it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ async def replay_through(
 ) -> Result:
     """Run a recorded stream through NATS, a worker and PostgreSQL; `now` in microseconds.
 
-    The copies of an event are published without a message id: it is the ledger that has to find them.
+    Events are published without message ids, so that the ledger has to find the copies among them.
 
     Raises:
         EmbeddedError: the servers cannot be started.
@@ -47,8 +47,8 @@ async def replay_on(
     now: int,
     on_progress: Callable[[str, int], None],
 ) -> Result:
-    """Do the same on servers that are there, in an empty database."""
-    # One writer: which of two events with one id comes first is for the stream to say, not for a race.
+    """Do the same on running servers, in an empty database."""
+    # One writer: the stream decides which of two events with one id comes first, not a race.
     settings = msgspec.structs.replace(settings, writers=1)
     await deploy(settings, rules, by="replay")
     stats = Stats()
@@ -65,7 +65,7 @@ async def replay_on(
         duplicates=stats.duplicates,
         late=stats.late,
         suppressed=stored.suppressed,
-        # What not even the broker takes is dead as well.
+        # A message that the broker refuses is dead as well.
         dead=sum(stats.dead.values()) + len(published.refused),
     )
     return Result(stored.digest, stored.unlocks, stored.contested, counts)

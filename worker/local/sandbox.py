@@ -1,4 +1,4 @@
-"""A private engine: embedded servers, migrated, with rules applied. For replays, the demo and `ach dev`."""
+"""A private engine for replays, the demo and `ach dev`: servers of its own, migrated, with rules applied."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from worker.app import wall_clock
 from worker.broker.publish import Published, Publisher
 from worker.broker.streams import open_broker
 from worker.engine.rule_set import RuleFile
-from worker.local.embedded import embedded
+from worker.local.servers import embedded
 from worker.pipeline.rules_in_force import load_deployed
-from worker.server_errors import PATIENCE_SECONDS
+from worker.retry import PATIENCE_SECONDS
 from worker.store import open_store
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from worker.admin.rollout import Applied
     from worker.broker.publish import Outgoing
     from worker.engine.rule_set import Deployed
-    from worker.local.embedded import Servers
+    from worker.local.servers import Servers
     from worker.rulefiles import RuleSet
     from worker.settings import Settings
 
@@ -39,7 +39,7 @@ class Sandbox(NamedTuple):
 
 @asynccontextmanager
 async def sandbox(folder: Path, settings: Settings, *, durable: bool, detach: bool = False) -> AsyncGenerator[Sandbox]:
-    """Run private servers in a folder for the length of a block; `settings` are a worker's but for the addresses.
+    """Run private servers in a folder for the length of a block; `settings` are a worker's, except for the addresses.
 
     Raises:
         EmbeddedError: they cannot be started.
@@ -55,7 +55,7 @@ def rule_files(rules: RuleSet) -> list[RuleFile]:
 
 
 async def deploy(settings: Settings, rules: RuleSet, *, by: str) -> Applied:
-    """Migrate, apply rules, and bring everybody up to date.
+    """Migrate, apply rules, and bring all users up to date.
 
     Raises:
         UnavailableError, SchemaMismatchError, RulesRefusedError, MeaningChangedError: see `migrate` and `apply_rules`.
@@ -69,7 +69,7 @@ async def deploy(settings: Settings, rules: RuleSet, *, by: str) -> Applied:
 
 
 async def publish(settings: Settings, messages: Iterable[Outgoing], on_progress: Callable[[int], None]) -> Published:
-    """Publish to the input stream, made where it is missing.
+    """Publish to the input stream, which is made if it is missing.
 
     Raises:
         BrokerAwayError, BrokerMismatchError: see `Publisher.publish` and `open_broker`.

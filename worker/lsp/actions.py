@@ -25,7 +25,7 @@ def actions(desk: Desk, params: CodeActionParams) -> list[CodeAction] | None:
     only = params.context.only
     if view is None or (only is not None and not {"", CodeActionKind.QuickFix}.intersection(only)):
         return None
-    own = [problem for problem in view.edition.told() if problem.source is view.page.source]
+    own = [problem for problem in view.edition.diagnostics() if problem.source is view.page.source]
     return [action for problem in own if _touches(view, problem, params.range) for action in _mending(view, problem)]
 
 

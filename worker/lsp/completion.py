@@ -58,7 +58,7 @@ class Asked(NamedTuple):
 
 
 def completion(desk: Desk, params: CompletionParams, *, snippets: bool) -> CompletionList | None:
-    """Return what may stand at the cursor; `snippets` tells whether the editor can fill in stops."""
+    """Return what may stand at the cursor; `snippets` says whether the editor can fill in stops."""
     view = desk.view(params.text_document.uri)
     place = None if view is None else place_at(view.page.text, view.offset(params.position))
     if view is None or place is None:

@@ -64,7 +64,7 @@ class Desk:
 
     def __init__(self) -> None:
         self.encoding: PositionEncodingKind | str = PositionEncodingKind.Utf16
-        self.told: dict[tuple[str, int], tuple[Edition, Verdict]] = {}
+        self.verdicts: dict[tuple[str, int], tuple[Edition, Verdict]] = {}
         """What the last run of each example said, by file and number, and the rules that it ran under."""
         self.rule_sets: Sequence[str] = ()
         self._books: dict[str, Rulebook] = {}
@@ -166,7 +166,7 @@ def _rule_files(root: Path) -> Iterable[Path]:
 
 
 def _path(uri: str) -> str:
-    """Return what tells files apart: the path, or for one that was never saved its URI."""
+    """Return the key of a file: its path, or the URI of a file that was never saved."""
     path = to_fs_path(uri)
     return unquote(uri) if path is None else _plain(Path(path))
 

@@ -70,6 +70,6 @@ GLOSSARY: Final = {
     "each": "Again and again, afresh after every unlock.",
     "every": "Once in each calendar unit.",
     "times": "So many events, `every` so long; `{n}` in strings counts from 1.",
-    "progress": "How far somebody is: current/target.",
+    "progress": "How far a user is: current/target.",
     "occurrence": "Which one of an achievement that repeats: a number, or the label of the unit.",
 }

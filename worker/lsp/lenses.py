@@ -44,7 +44,7 @@ def _examples(view: View) -> list[tuple[Source, Example]]:
 
 
 def _title(desk: Desk, view: View, number: int) -> str:
-    edition, verdict = desk.told.get((view.page.uri, number), (None, None))
+    edition, verdict = desk.verdicts.get((view.page.uri, number), (None, None))
     if verdict is None or edition is not view.edition:
         return "run example"
     if not verdict.failures:
@@ -62,5 +62,5 @@ def run(desk: Desk, uri: str, number: int) -> Verdict | str:
     if program is None:
         return "the rules have errors; mend them, and run the example again"
     verdict = run_example(view.edition.rules, program, *examples[number])
-    desk.told[view.page.uri, number] = (view.edition, verdict)
+    desk.verdicts[view.page.uri, number] = (view.edition, verdict)
     return verdict

@@ -28,7 +28,7 @@ _UNUSED: Final = "ACH501"
 def diagnostics(desk: Desk, edition: Edition) -> dict[str, list[Diagnostic]]:
     """Return the problems of every file of a rule set, of files without any too."""
     found: dict[str, list[Diagnostic]] = {uri: [] for uri in edition.pages}
-    for problem in edition.told():
+    for problem in edition.diagnostics():
         place = desk.location(edition, problem.source, problem.span)
         found[place.uri].append(as_diagnostic(problem, place.range))
     for failure in _failures(desk, edition):
@@ -51,7 +51,7 @@ def as_diagnostic(problem: Problem, where: Range) -> Diagnostic:
 
 
 def _failures(desk: Desk, edition: Edition) -> Iterator[Failure]:
-    for ran, verdict in desk.told.values():
+    for ran, verdict in desk.verdicts.values():
         if ran is edition:
             yield from verdict.failures
 

@@ -86,7 +86,7 @@ class Edition:
             self.advice = advise([piece.file for piece in self._pieces], self.rules)
         self.advised = True
 
-    def told(self) -> list[Diagnostic]:
+    def diagnostics(self) -> list[Diagnostic]:
         """Return problems and advice without what is allowed by a comment, each placed in its whole file."""
         whole = [self._placed(problem) for problem in (*self.problems, *self.advice)]
         files = [File(source=page.source, declarations=()) for page in self.pages.values()]
@@ -104,12 +104,12 @@ class Edition:
 
     @property
     def sound(self) -> bool:
-        """Tell whether there are no errors."""
+        """Whether there are no errors."""
         return all(problem.severity is not Severity.ERROR for problem in self.problems)
 
     @property
     def readable(self) -> bool:
-        """Tell whether every declaration could be read."""
+        """Whether every declaration could be read."""
         return not any(piece.problems for piece in self._pieces)
 
     @cached_property

@@ -1,4 +1,4 @@
-"""The server: which question goes to which function, what the editor is told unasked, and that nothing ends it.
+"""The server: which request goes to which function, and what is sent to the editor unasked. No error ends it.
 
 Every function is called through `_answer`: what it raises is written to the editor's log, and the question goes
 without an answer. Diagnostics follow a change after DELAY, or where the last check was a long one after as much again,
@@ -172,7 +172,7 @@ class Server:
     # -- diagnostics --------------------------------------------------------------------------------------------------
 
     def _touch(self, book: Rulebook) -> None:
-        """Tell the problems of a rule set soon: a further change puts it off."""
+        """Publish the problems of a rule set soon; a further change puts that off."""
         self._changed[book] = None
         for timer in (self._waiting, self._pausing):
             if timer is not None:
@@ -183,7 +183,7 @@ class Server:
         changed, self._changed = list(self._changed), {}
         began = time.perf_counter()
         for book in changed:
-            self._answer("diagnostics", partial(self._tell, book))
+            self._answer("diagnostics", partial(self._publish, book))
         took = time.perf_counter() - began
         self._delay = DELAY if took < LONG else min(took, LONGEST_DELAY)
         self._unadvised.update(dict.fromkeys(changed))
@@ -198,17 +198,17 @@ class Server:
         edition = book.edition()
         if not edition.advised:
             edition.advise()
-            self._tell(book)
+            self._publish(book)
 
-    def _tell(self, book: Rulebook) -> None:
-        """Publish the problems of every file of a rule set in which they, or the text, are others than last time."""
+    def _publish(self, book: Rulebook) -> None:
+        """Publish the problems of the files of a rule set whose problems, or text, have changed since the last time."""
         found = diagnostics(self.desk, book.edition())
         before = self._uris_of.get(book, set())
         for uri in sorted(before | set(found)):
-            told = found.get(uri, []), self._versions.get(uri)
-            if told != self._published.get(uri, ([], None)):
-                self._published[uri] = told
-                self.connection.text_document_publish_diagnostics(types.PublishDiagnosticsParams(uri, *told))
+            latest = found.get(uri, []), self._versions.get(uri)
+            if latest != self._published.get(uri, ([], None)):
+                self._published[uri] = latest
+                self.connection.text_document_publish_diagnostics(types.PublishDiagnosticsParams(uri, *latest))
         self._uris_of[book] = set(found)
 
     # -- what only the connection knows -------------------------------------------------------------------------------
@@ -219,7 +219,7 @@ class Server:
         return completion.completion(self.desk, params, snippets=asked is not None and bool(asked.snippet_support))
 
     def _run_example(self, uri: str, number: int) -> dict[str, object]:
-        """Run an example, and show what came of it: in its lens, its diagnostics, and to whoever asked."""
+        """Run an example, and show the result in its lens, in its diagnostics, and to the user who asked."""
         said = lenses.run(self.desk, uri, number)
         if isinstance(said, str):
             self.connection.window_show_message(types.ShowMessageParams(types.MessageType.Warning, said))

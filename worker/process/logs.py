@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from worker.report.screen import visible
+from worker.report.escape import visible
 from worker.settings import LogFormat
 
 if TYPE_CHECKING:
@@ -35,13 +35,13 @@ def configure(form: LogFormat, level: int = logging.INFO, *, once: bool = False)
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
-    # The clients of the servers tell their troubles as exceptions, which are told here in words.
+    # The clients of the servers also raise what they log, and that is logged here in words.
     logging.getLogger("nats").setLevel(logging.CRITICAL)
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
 
 
 class _Once:
-    """Drops a line that was written before: of a server that is away, each try says the same."""
+    """Drops a line that was written before: each attempt to reach a server that is away logs the same."""
 
     def __init__(self) -> None:
         self._said: set[str] = set()
@@ -55,7 +55,7 @@ class _Once:
 
 
 def _visible(_logger: object, _method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Keep a terminal from obeying what others have said. What is no text is written as Python writes it."""
+    """Make received text visible, so that a terminal does not obey it. Other values are written as Python does."""
     for name, value in line.items():
         if isinstance(value, str):
             line[name] = visible(value, kept="\n" if name == "exception" else "")
@@ -63,12 +63,12 @@ def _visible(_logger: object, _method: str, line: MutableMapping[str, Any]) -> M
 
 
 def _json(line: object, **how: Any) -> str:  # noqa: ANN401 - of the library
-    # Of what a terminal obeys, this is the one character that JSON in ASCII leaves as it is.
+    # The one character that a terminal obeys and JSON in ASCII leaves as it is.
     return json.dumps(line, **how).replace("\x7f", "\\u007f")
 
 
 def quiet() -> None:
-    """Show warnings and errors alone, each once: for commands that have a result to print."""
+    """Log warnings and errors alone, each once: for commands that print a result."""
     configure(LogFormat.TEXT, logging.WARNING, once=True)
 
 

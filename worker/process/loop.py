@@ -15,13 +15,13 @@ T = TypeVar("T")
 
 
 _YOUNG: Final = 50_000
-"""Objects made since the last look at the young ones."""
+"""Objects made before the collector looks at the young ones again."""
 
 
 def spare_collector() -> None:
-    """Let the garbage collector look seldom, for a process that keeps many states and makes no cycles to speak of.
+    """Make the garbage collector run seldom, for a process that keeps many states and makes few cycles.
 
-    What start-up has made stays for good, and is not looked at again at all.
+    What exists by now stays for good, and is never looked at again.
     """
     gc.collect()
     gc.freeze()
@@ -37,7 +37,7 @@ def run_async(work: Callable[[], Awaitable[T]]) -> T:
 
 
 def alone(error: BaseException) -> BaseException:
-    """Return the one error that a group is about; the group itself where there are several."""
+    """Return the single error of a group; the group itself if it has several."""
     if isinstance(error, BaseExceptionGroup):
         inner = cast("BaseExceptionGroup[BaseException]", error).exceptions
         return alone(inner[0]) if len(inner) == 1 else cast("BaseException", error)

@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C as an event: the first asks to finish, the second does not wait."""
+"""SIGTERM and Ctrl-C as an event: the first signal asks the process to finish, the second one ends it at once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class ImpatientError(Exception):
-    """Told to stop a second time."""
+    """There was a second signal to stop."""
 
 
 @asynccontextmanager

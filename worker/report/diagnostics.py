@@ -24,7 +24,7 @@ SARIF_SCHEMA: Final = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/o
 
 
 class Place(msgspec.Struct, frozen=True):
-    """Where something stands: lines and columns count from 1, the end is exclusive."""
+    """A range in a file: lines and columns count from 1, the end is exclusive."""
 
     file: str
     line: int
@@ -34,7 +34,7 @@ class Place(msgspec.Struct, frozen=True):
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """A diagnostic as JSON: places count from 1, the end is exclusive."""
+    """A diagnostic as JSON: lines and columns count from 1, the end is exclusive."""
 
     code: str
     severity: str
@@ -48,19 +48,19 @@ class Problem(msgspec.Struct, frozen=True):
 
 
 def place_of(source: Source, span: Span) -> Place:
-    """Return where a span stands."""
+    """Return the place of a span."""
     return Place(source.name, *source.position(span.start), *source.position(max(span.end, span.start)))
 
 
 def as_problem(found: Diagnostic) -> Problem:
-    """Return a diagnostic in the form of `--format json`."""
+    """Return a diagnostic as `--format json` prints it."""
     at = place_of(found.source, found.span)
     place = (at.file, at.line, at.column, at.end_line, at.end_column)
     return Problem(found.code, found.severity.value, *place, found.message, found.hint)
 
 
 def said(found: Diagnostic) -> str:
-    """Return what a diagnostic says, its hint on a line of its own."""
+    """Return the message of a diagnostic, with its hint on a line of its own."""
     return found.message if found.hint is None else f"{found.message}\nhint: {found.hint}"
 
 

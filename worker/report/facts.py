@@ -1,4 +1,4 @@
-"""What is known about rules without any event: final or contestable, what is remembered, and who shares it."""
+"""What rules say without any event: which achievements are final, what is remembered, and which of them share it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Contested(msgspec.Struct, frozen=True):
-    """Why a grant may be taken back: what in the file decides it, and what would make it final."""
+    """Why a grant may be taken back: the place in the file that decides it, and what would make it final."""
 
     kind: str
     text: str
@@ -42,7 +42,7 @@ class Known(msgspec.Struct, frozen=True):
 
 
 class Shared(msgspec.Struct, frozen=True):
-    """One aggregate; `bytes` is null where events alone decide how many there are."""
+    """One aggregate; `bytes` is null if the events alone decide how large it is."""
 
     scope: str
     key: str
@@ -55,15 +55,15 @@ class Shared(msgspec.Struct, frozen=True):
     users: list[str]
 
 
-class Truths(msgspec.Struct, frozen=True):
-    """What is known about a rule set."""
+class RuleFacts(msgspec.Struct, frozen=True):
+    """The facts of a rule set."""
 
     achievements: list[Known]
     aggregates: list[Shared]
 
 
-def truths(rules: RuleSet) -> Truths:
-    """Return what is known about rules without errors."""
+def rule_facts(rules: RuleSet) -> RuleFacts:
+    """Return the facts of rules without errors."""
     aggregates = inventory(rules.rules).aggregates
     of: dict[tuple[str, int], list[str]] = {}
     for each in aggregates:
@@ -75,7 +75,7 @@ def truths(rules: RuleSet) -> Truths:
         key = (node.name.text, node.version)
         reasons = [_contested(source, reason) for reason in found[key].reasons]
         known.append(Known(*key, not reasons, place_of(source, node.name.span), reasons, of.get(key, [])))
-    return Truths(known, [_shared(each) for each in aggregates])
+    return RuleFacts(known, [_shared(each) for each in aggregates])
 
 
 def _versions(rules: RuleSet) -> Iterator[tuple[Source, Achievement]]:
@@ -100,27 +100,27 @@ def _name(user: User) -> str:
     return user.achievement if user.tier is None else f"{user.achievement}.{user.tier}"
 
 
-# -- on paper ---------------------------------------------------------------------------------------------------------
+# -- on the screen ----------------------------------------------------------------------------------------------------
 
 
-def tell_truths(known: Truths) -> None:
-    """Print what is known: of each achievement whether it is final, and of each scope what is remembered."""
+def print_facts(facts: RuleFacts) -> None:
+    """Print the facts: of each achievement whether it is final, and of each scope what is remembered."""
     console = screen.out()
     numbers: dict[str, int] = {}
-    for each in known.achievements:
+    for each in facts.achievements:
         numbers[each.name] = numbers.get(each.name, 0) + 1
-    for each in known.achievements:
+    for each in facts.achievements:
         name = f"{each.name} version {each.version}" if numbers[each.name] > 1 else each.name
         console.print(f"{name}: {'final' if each.final else 'contestable'}")
         for reason in each.reasons:
             at = reason.place
             console.print(f"  {at.file}:{at.line}:{at.column}: {reason.text}")
             console.print(f"    to make it final: {reason.rewrite}")
-    for scope in dict.fromkeys(each.scope for each in known.aggregates):
-        _tell_memory(scope, [each for each in known.aggregates if each.scope == scope])
+    for scope in dict.fromkeys(each.scope for each in facts.aggregates):
+        _print_memory(scope, [each for each in facts.aggregates if each.scope == scope])
 
 
-def _tell_memory(scope: str, aggregates: list[Shared]) -> None:
+def _print_memory(scope: str, aggregates: list[Shared]) -> None:
     total = sum(each.bytes or 0 for each in aggregates)
     open_ones = sum(each.bytes is None for each in aggregates)
     more = "" if not open_ones else f", and {screen.plural(open_ones, 'aggregate')} by what happens"

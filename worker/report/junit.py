@@ -1,4 +1,4 @@
-"""Results of examples as JUnit XML: what continuous integration shows. Pure."""
+"""Results of examples as JUnit XML, for continuous integration. Pure."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Case(NamedTuple):
 
 
 def report(cases: Sequence[Case]) -> bytes:
-    """Return the report: a suite a file, a case an example."""
+    """Return the report as XML: one suite for each file, one case for each example."""
     root = Element("testsuites", name="ach test")
     _count(root, cases)
     for file in dict.fromkeys(case.file for case in cases):

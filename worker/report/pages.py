@@ -1,4 +1,4 @@
-"""The pages of docs/diagnostics: one a code, with what it means, why, and what to write instead."""
+"""The pages of docs/diagnostics, one for each code: what it means, why, and what to write instead."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dsl.diagnostics import nearest
 
 _WORKER: Final = Path(__file__).parents[1]
 _FOLDERS: Final = (_WORKER / "diagnostics", _WORKER.parent / "docs" / "diagnostics")
-"""In an installed package the pages lie beside this file, in the project among its documents."""
+"""An installed package has the pages in `worker`, the project has them among its documents."""
 
 
 class NoPageError(ValueError):
@@ -29,7 +29,7 @@ def page(code: str) -> str | None:
 
 
 def explained(code: str) -> str:
-    """Return what there is to say about a code, however it is written.
+    """Return the page of a code, in small letters or large; without a page, its title.
 
     Raises:
         NoPageError: there is no such code.

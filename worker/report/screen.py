@@ -1,7 +1,7 @@
-"""What a person sees: colour where it is wanted, tables, progress on a terminal only.
+"""What commands print: lines, tables and JSON; colour and progress on a terminal only.
 
-`NO_COLOR` is honoured everywhere, and nothing is drawn into a pipe or a file. Every word that a command prints goes
-through here, which is what keeps a producer's control characters from the terminal; a test looks for others.
+`NO_COLOR` is honoured, and nothing is drawn into a pipe or a file. Everything that a command prints goes through this
+module, which keeps the control characters of producers from the terminal. A test looks for code that prints otherwise.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 import sys
-import traceback
 from collections.abc import Callable
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any, Final, Literal
@@ -24,7 +23,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dsl.diagnostics import Diagnostic, Severity, render
-from worker.urls import redacted
+from worker.report.escape import DANGEROUS, LINES, visible
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Sequence
@@ -40,94 +39,63 @@ _GAP: Final = 2
 _COLOURS = {Severity.ERROR: "red", Severity.WARNING: "yellow"}
 
 
-# -- what was received -------------------------------------------------------------------------------------------------
+class Paper(Console):
+    """A console that takes no markup, and prints no character that a terminal would obey."""
 
-_KEPT: Final = "\n\t"
-"""Control characters that a text of several lines keeps."""
-_DANGEROUS: Final = re.compile(
-    r"["
-    r"\x00-\x1f\x7f-\x9f\xad\u034f\u0600-\u0605\u061c\u06dd\u070f\u0890-\u0891\u08e2\u115f-\u1160"
-    r"\u17b4-\u17b5\u180e\u200b-\u200f\u2028-\u202e\u2060-\u2064\u2066-\u206f\u3164\ud800-\udfff\ufeff"
-    r"\uffa0\ufff9-\ufffb\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3"
-    r"\U0001d173-\U0001d17a\U000e0001\U000e0020-\U000e007f"
-    r"]"
-)
-"""Characters that move a cursor, start a command, turn the direction of writing, or are not seen: the categories Cc,
-Cf, Cs, Zl and Zp of Unicode, and letters that look like nothing at all."""
+    def __init__(self, file: IO[str], *, soft_wrap: bool = True) -> None:
+        super().__init__(file=file, highlight=False, markup=False, emoji=False, soft_wrap=soft_wrap)
 
+    def say(self, text: str, style: str | None = None) -> None:
+        """Print one line, even if the text has several: a received line break could pass for a line of ours."""
+        self.print(visible(text), style=style)
 
-def visible(text: str, *, kept: str = "") -> str:
-    r"""Return text in which every character is seen: `\x1b` in place of an escape.
+    def render_str(self, text: str, **how: Any) -> Text:  # noqa: ANN401 - the library's own parameters
+        """Turn what is printed into text."""
+        # Before it is measured: a column is as wide as its visible text.
+        return super().render_str(visible(text, kept=LINES), **how)
 
-    Whatever producers, files and servers say is printed this way: a terminal obeys some characters, and others turn or
-    hide what stands beside them. `kept` are those that may stay, such as the ends of lines.
-    """
-    if text.isascii() and text.isprintable():
-        return text
-    return _DANGEROUS.sub(lambda found: found[0] if found[0] in kept else _escaped(found[0]), text)
-
-
-def _escaped(character: str) -> str:
-    return character.encode("unicode_escape").decode()
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Turn anything else into segments, whose text is made visible here."""
+        for segment in super().render(renderable, options):
+            if segment.control:
+                yield segment
+            else:
+                yield Segment(visible(segment.text, kept=LINES), segment.style)
 
 
 def json_of(value: object, *, decimal_format: Literal["string", "number"] = "string") -> str:
     """Return JSON of a value in which every character is seen, and which means the same to its reader."""
     text = msgspec.json.Encoder(decimal_format=decimal_format).encode(value).decode()
     # Such characters are within its strings, where they can be escaped; elsewhere there are none.
-    return _DANGEROUS.sub(lambda found: found[0] if found[0] in _KEPT else _escaped_json(found[0]), text)
+    return DANGEROUS.sub(lambda found: found[0] if found[0] in LINES else _escaped_json(found[0]), text)
 
 
 def _escaped_json(character: str) -> str:
     return "\\u007f" if character == "\x7f" else json.dumps(character)[1:-1]
 
 
-class Paper(Console):
-    """A console that prints no character that a terminal would obey, whatever it is given, and takes no markup."""
-
-    def __init__(self, file: IO[str], *, soft_wrap: bool = True) -> None:
-        super().__init__(file=file, highlight=False, markup=False, emoji=False, soft_wrap=soft_wrap)
-
-    def say(self, text: str, style: str | None = None) -> None:
-        """Print one line: an end of a line within what was received would pass for another one."""
-        self.print(visible(text), style=style)
-
-    def render_str(self, text: str, **how: Any) -> Text:  # noqa: ANN401 - the library's own parameters
-        """Turn what is printed into text."""
-        # Here, before it is measured: a column is as wide as what is seen.
-        return super().render_str(visible(text, kept=_KEPT), **how)
-
-    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """Turn anything else into pieces: the last chance to look at them."""
-        for segment in super().render(renderable, options):
-            if segment.control:
-                yield segment
-            else:
-                yield Segment(visible(segment.text, kept=_KEPT), segment.style)
-
-
 def out() -> Paper:
-    """Return a console for results; made when asked for, since tests and pipes swap standard output."""
+    """Return a console for results. It is made at each call, since tests and pipes swap standard output."""
     return Paper(sys.stdout)
 
 
 def err() -> Paper:
-    """Return a console for what is said beside the result."""
+    """Return a console for what is not the result: errors, warnings, progress."""
     return Paper(sys.stderr)
 
 
 def say_json(value: object, *, decimal_format: Literal["string", "number"] = "string") -> None:
-    """Print a value as one line of JSON, of which a terminal obeys nothing either."""
+    """Print a value as one line of JSON, without characters that a terminal would obey."""
     sys.stdout.write(f"{json_of(value, decimal_format=decimal_format)}\n")
 
 
 def say(text: str) -> None:
-    """Print lines for machines: as they are, but for characters that a terminal would obey."""
-    sys.stdout.write(visible(text, kept=_KEPT))
+    """Print lines for machines, with the characters visible that a terminal would obey."""
+    sys.stdout.write(visible(text, kept=LINES))
 
 
 def hand_on(content: str | bytes) -> None:
-    """Hand on a text or bytes for another program: exactly as they are, but to a terminal as `say` does."""
+    """Print a text or bytes for another program, exactly as they are; on a terminal, as `say` does."""
     if sys.stdout.isatty():
         say(content if isinstance(content, str) else content.decode("utf-8", "backslashreplace"))
     elif isinstance(content, str):
@@ -161,8 +129,8 @@ def fail(message: str, hint: str | None = None) -> None:
 
 
 def _indented(text: str) -> str:
-    """Return text of which no further line can pass for one of ours: they begin at the margin."""
-    return re.sub(r"\n(?=\S)", "\n  ", visible(text, kept=_KEPT))
+    """Return text whose further lines are indented, so that none passes for a line of ours."""
+    return re.sub(r"\n(?=\S)", "\n  ", visible(text, kept=LINES))
 
 
 def table(
@@ -173,15 +141,15 @@ def table(
     right: Iterable[int] = (),
     ids: Iterable[int] = (),
 ) -> None:
-    """Print a table; `right` names the columns of numbers, `ids` those of what is copied from it.
+    """Print a table; `right` has the indices of columns of numbers, `ids` of columns that are copied from.
 
-    Neither of them is ever folded, however narrow the terminal; in a pipe nothing is.
+    Neither is folded, however narrow the terminal; in a pipe no column is.
     """
     numbers, whole = set(right), {*right, *ids}
     drawn = Table(box=None, pad_edge=False, header_style="dim")
     for at, column in enumerate(columns):
         drawn.add_column(column, justify="right" if at in numbers else "left", overflow="fold", no_wrap=at in whole)
-    # One row is one line: an end of a line in a cell would pass for another row.
+    # One row is one line: a line break in a cell would pass for another row.
     cells = [[visible(str(cell)) for cell in row] for row in rows]
     for row in cells:
         drawn.add_row(*row)
@@ -196,7 +164,7 @@ def table(
 
 @contextmanager
 def progress(what: str, total: int | None = None) -> Generator[Move]:
-    """Yield a function that moves a progress bar on by a number of steps, with a remark; silent where nobody looks."""
+    """Yield a function that moves a progress bar by some steps, with a remark; silent where there is no terminal."""
     if not sys.stderr.isatty():
         yield lambda steps, remark: None
         return
@@ -215,7 +183,7 @@ def progress(what: str, total: int | None = None) -> Generator[Move]:
 
 @contextmanager
 def status(what: str) -> Generator[Callable[[str], None]]:
-    """Yield a function that changes one line of status; silent where nobody looks."""
+    """Yield a function that changes one line of status; silent where there is no terminal."""
     if not sys.stderr.isatty():
         yield lambda text: None
         return
@@ -226,11 +194,6 @@ def status(what: str) -> Generator[Callable[[str], None]]:
 def plural(number: int, what: str) -> str:
     """Return `1 error`, `2 errors`."""
     return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
-
-
-def crash(error: BaseException, urls: Iterable[str]) -> None:
-    """Print the trace of a defect, without the secrets of these URLs."""
-    err().print(redacted("".join(traceback.format_exception(error)), *urls), end="")
 
 
 def usage(message: str) -> click.UsageError:

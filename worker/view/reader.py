@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import anyio
+from anyio import to_thread
 
-from dsl.compile import TENANT, USER
+from dsl.compile import TENANT, USER, scope_of
 from worker.engine.answer import OPERATOR, Reader, answer_of, tag_of
 from worker.engine.entries import Catalogue
+from worker.engine.why import CannotExplainError, Why, check_named, explained, named_in, tiers_asked_for
 from worker.pipeline.rules_in_force import load_deployed
 from worker.settings import Clock
 from worker.view.catalogue import offer_of
 from worker.view.rarity import KEPT_SECONDS, Rarity
 from worker.view.standing import RulesChangedError, read_facts, read_mark
+from worker.view.why import read_evidence
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from dsl.outcome import Subject
     from worker.engine.answer import Standing
+    from worker.engine.why import Question
     from worker.settings import Settings
     from worker.store import Store
     from worker.view.catalogue import Offer
@@ -29,7 +33,9 @@ __all__ = ["OPERATOR", "TENANT", "USER", "Reader", "UnknownScopeError", "View"]
 
 T = TypeVar("T")
 
-TRIES = 3
+MOST_EXPLAINED: Final = 20_000
+"""Events of a subject, for an explanation."""
+TRIES: Final = 3
 """To ask by the rules in force, while others come into force."""
 
 
@@ -97,6 +103,53 @@ class View:
             return tag_of(catalogue, subject.scope, mark, reader, now, rarities)
 
         return await self._by_the_rules(ask)
+
+    async def why(self, subject: Subject, question: Question, reader: Reader, now: int) -> Why:
+        """Return why a subject has an achievement, or what is missing, at `now` (microseconds).
+
+        As a user sees it, what is hidden is not there: neither its name, nor a guess of it. An explanation that would
+        name something hidden is refused.
+
+        Raises:
+            CannotExplainError: there is no such achievement, tier or occurrence; or there are too many events.
+            UnknownScopeError, UnavailableError, RulesRefusedError: as in `standing`; as a user sees it also
+                StaleError, UnreadableError.
+        """
+        catalogue = await self.catalogue()
+        _check_scope(catalogue, subject)
+        rules, name = catalogue.rules.rules, question.achievement
+        if reader.as_user:
+            question, tiers = await self._asked_by_user(subject, question, reader, now)
+        else:
+            check_named(rules, question)
+            tiers = tiers_asked_for(rules, question)
+        if scope_of(rules.achievements[name][0]) != subject.scope:
+            raise CannotExplainError(f"no {subject.scope} earns {name}")
+        stream_clock = self._settings.clock is Clock.STREAM
+        read = await read_evidence(
+            self.store, catalogue.rules, subject, question, stream_clock=stream_clock, most=MOST_EXPLAINED
+        )
+        at = now if read.latest is None else read.latest
+        explanations = await to_thread.run_sync(explained, rules, subject, question, tiers, read.events, at)
+        return Why(explanations, [one for one in read.contested if one.achievement != name or one.tier in tiers])
+
+    async def _asked_by_user(
+        self, subject: Subject, question: Question, reader: Reader, now: int
+    ) -> tuple[Question, list[str | None]]:
+        """Return the tiers that a user asks for and may see."""
+        standing = await self.standing(subject, reader, now)
+        name = question.achievement
+        seen = [item.tier for item in standing.items if item.achievement == name]
+        tiers = [tier for tier in seen if question.tier in {None, tier}]
+        if not tiers:
+            raise CannotExplainError("there is no such achievement here")
+        catalogue = await self.catalogue(standing.rules_epoch)
+        named = {(entry.achievement, entry.tier) for entry in catalogue.in_effect(subject.scope, now)}
+        visible = {(item.achievement, item.tier) for item in standing.items}
+        others = named_in(catalogue.rules.rules, name) - {name}
+        if any(key[0] in others for key in named - visible):
+            raise CannotExplainError("its explanation would name what is not revealed yet")
+        return question, tiers
 
     async def offer(self, tenant: str, reader: Reader, now: int) -> Offer:
         """Return what can be earned in a tenant at `now` (microseconds).

@@ -103,7 +103,7 @@ async def read_mark(store: Store, catalogue: Catalogue, subject: Subject) -> str
         )
     if row is None:
         raise AssertionError(subject)
-    _check(catalogue, row.epoch)
+    _check_epoch(catalogue, row.epoch)
     return row.mark
 
 
@@ -119,11 +119,11 @@ async def _read(session: Session, catalogue: Catalogue, subject: Subject, *, str
     )
     if row is None:
         raise AssertionError(subject)
-    _check(catalogue, row.epoch)
+    _check_epoch(catalogue, row.epoch)
     return row
 
 
-def _check(catalogue: Catalogue, epoch: int) -> None:
+def _check_epoch(catalogue: Catalogue, epoch: int) -> None:
     if epoch != catalogue.rules.epoch:
         raise RulesChangedError(epoch)
 

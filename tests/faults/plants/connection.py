@@ -135,7 +135,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "dead_replay_waits_for_ever",
         "a command gives up on a broker that is away",
-        at="resending:dead_replay",
+        at="send_again",
         old="patience=PATIENCE_SECONDS",
         new="patience=None",
         tests=_COMMANDS,

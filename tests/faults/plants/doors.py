@@ -103,7 +103,7 @@ _PRINTED: Final = (
     Bug(
         "c1_printed",
         "a terminal obeys nothing that was received",
-        at="_DANGEROUS",
+        at="DANGEROUS",
         old=r"""
             r"\x00-\x1f\x7f-\x9f\xad\u034f\u0600-\u0605\u061c\u06dd\u070f\u0890-\u0891\u08e2\u115f-\u1160"
             """,
@@ -113,7 +113,7 @@ _PRINTED: Final = (
     Bug(
         "bidi_printed",
         "what stands beside a text is not turned by it",
-        at="_DANGEROUS",
+        at="DANGEROUS",
         old=r"""
             r"\u17b4-\u17b5\u180e\u200b-\u200f\u2028-\u202e\u2060-\u2064\u2066-\u206f\u3164\ud800-\udfff\ufeff"
             """,
@@ -143,7 +143,7 @@ _PRINTED: Final = (
         "a terminal obeys nothing in JSON either",
         at="json_of",
         old="""
-            return _DANGEROUS.sub(lambda found: found[0] if found[0] in _KEPT else _escaped_json(found[0]), text)
+            return DANGEROUS.sub(lambda found: found[0] if found[0] in LINES else _escaped_json(found[0]), text)
             """,
         new="return text",
         tests=(f"{TERMINAL}::test_json_says_the_same_and_nothing_that_is_obeyed",),
@@ -167,7 +167,7 @@ _PRINTED: Final = (
     Bug(
         "printed_past_the_terminal",
         "all that is printed goes one way",
-        at="tending:dead_list",
+        at="list_dead_letters",
         old="screen.say_json([_as_json(letter) for letter in letters])",
         new="print([_as_json(letter) for letter in letters])",
         tests=(f"{TERMINAL}::test_all_that_is_printed_goes_through_the_terminal",),
@@ -211,8 +211,8 @@ _SECRETS: Final = (
         "server_quoted",
         "no error of the database tells a secret",
         at="Store._acquire",
-        old='UnavailableError(redacted(f"{type(error).__name__}: {_first_line(error)}", self._url))',
-        new='UnavailableError(f"{type(error).__name__}: {_first_line(error)}")',
+        old="UnavailableError(redacted(_in_words(error), self._url))",
+        new="UnavailableError(_in_words(error))",
         tests=("integration/test_store.py::test_what_a_server_says_of_a_url_is_redacted",),
     ),
     Bug(

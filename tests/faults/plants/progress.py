@@ -75,9 +75,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         at="occurrences:meant",
         old="return _earned(known, name, unit) or _unit(known, name, current, (unit, clock))",
         new="return _unit(known, name, current, (unit, clock))",
-        tests=(
-            "worker/commands/test_explaining.py::test_an_occurrence_that_was_earned_is_found_whatever_day_it_is_now",
-        ),
+        tests=("worker/commands/test_explain.py::test_an_occurrence_that_was_earned_is_found_whatever_day_it_is_now",),
     ),
     Bug(
         "unit_before_the_start_left_out",
@@ -112,14 +110,14 @@ BUGS: Final[tuple[Bug, ...]] = (
             del now
             return 0
             """,
-        tests=("worker/commands/test_explaining.py", AGREEMENT),
+        tests=("worker/commands/test_explain.py", AGREEMENT),
     ),
     Bug(
         "one_tier_without_the_occurrence_refuses_all",
         "an occurrence that only one tier has is explained",
-        at="explaining:tell",
+        at="why:explained",
         old="refused.append(error)",
         new="raise CannotExplainError(str(error)) from error",
-        tests=("worker/commands/test_explaining.py::test_an_occurrence_that_only_one_tier_has",),
+        tests=("worker/commands/test_explain.py::test_an_occurrence_that_only_one_tier_has",),
     ),
 )

@@ -2,10 +2,30 @@
 
 from __future__ import annotations
 
+import errno
+import socket
+
 import pytest
+from nats.errors import AuthorizationError, NoServersError, UnexpectedEOF
+from nats.errors import TimeoutError as NatsTimeoutError
 
 from tests.faults.interjector import CLOSING, STANDING
 from worker.broker.error_text import Kind, kind_of
+from worker.broker.errors import in_words
+
+LOST = (
+    ConnectionRefusedError(errno.ECONNREFUSED, "Connect call failed ('127.0.0.1', 1)"),
+    ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"),
+    BrokenPipeError(errno.EPIPE, "Broken pipe"),
+    OSError(errno.EHOSTUNREACH, "No route to host"),
+    OSError(errno.ENETUNREACH, "Network is unreachable"),
+    socket.gaierror(socket.EAI_NONAME, "Name or service not known"),
+    socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution"),
+    TimeoutError(),
+    NatsTimeoutError(),
+    NoServersError(),
+    UnexpectedEOF(),
+)
 
 
 @pytest.mark.parametrize("said", [*CLOSING, *STANDING])
@@ -32,6 +52,8 @@ def test_whatever_a_broker_says_has_a_kind(said: str) -> None:
         ("UnexpectedEOF: nats: unexpected EOF", Kind.LOST),
         ("NoServersError: nats: no servers available for connection", Kind.LOST),
         ("gaierror: [Errno -2] Name or service not known", Kind.LOST),
+        *((in_words(error), Kind.LOST) for error in LOST),
+        (in_words(AuthorizationError()), Kind.AUTHORIZATION),
         ("The Moon Is Full", Kind.OTHER),
     ],
 )

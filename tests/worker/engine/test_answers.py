@@ -8,11 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dsl.event import Event
 from dsl.filters import compile_test
+from dsl.fold import fold
 from dsl.judge import trait_getter
+from dsl.outcome import Subject
 from dsl.progress import State
 from tests.reference import strategies
-from tests.reference.thorough import thorough
+from tests.reference.draw_settings import thorough
+from worker.engine.answer import Facts, Presence, Reader, answer_of
 from worker.engine.cursor import CursorError, Cursors
 from worker.engine.eligible import eligibility
 from worker.engine.entries import Catalogue
@@ -25,7 +29,6 @@ from worker.rulefiles import build
 if TYPE_CHECKING:
     from hypothesis.strategies import DataObject
 
-    from dsl.event import Event
     from dsl.syntax import Predicate
     from dsl.types import Value
 
@@ -118,6 +121,39 @@ def test_eligible_is_what_the_engine_admits(data: DataObject) -> None:
     said = eligibility(predicate, decimals)(state)
     nothing: Event = None  # type: ignore[assignment] # pyright: ignore[reportAssignmentType]
     assert (said is True) == compile_test(predicate, trait_getter(decimals))(state, nothing)
+
+
+# -- what is seen ------------------------------------------------------------------------------------------------------
+
+
+def seen(text: str, times: int) -> dict[str, str | None]:
+    """Return what a user with some events sees, with the next tier of each."""
+    rules = deployed(text)
+    events = [Event(tenant="t", id=str(n), type="e", user="u", at=n, offset=0, fields={}) for n in range(times)]
+    state, _ = fold(rules.program.scopes["user"], events)
+    facts = Facts(Subject("t", "user", "u"), Presence.KNOWN, state, [], frozenset(), "", building=False, clock=0)
+    standing = answer_of(Catalogue(rules), facts, Reader(as_user=True), times).standing
+    return {item.id: item.next_tier for item in standing.items}
+
+
+def test_a_hidden_tier_is_not_named() -> None:
+    tiers = [("low", ""), ("mid", "reveal secret"), ("high", ""), ("top", "reveal at 50%")]
+    clauses = "".join(
+        f"tier {name} {{ when count(event=e, >= {n}) {reveal} }}\n" for n, (name, reveal) in enumerate(tiers, 5)
+    )
+    text = f'event e {{}}\nachievement a {{ title "A" {clauses} }}'
+    assert seen(text, 1) == {"a.low": "high", "a.high": None}
+    assert seen(text, 4) == {"a.low": "high", "a.high": "top", "a.top": None}
+
+
+@pytest.mark.parametrize(("percent", "times"), [(0, 0), (1, 1), (50, 2), (51, 3), (75, 3), (76, 4), (100, 4)])
+def test_what_only_traits_hold_back_is_revealed_at_a_hundred(percent: int, times: int) -> None:
+    text = (
+        "event e {}\ntraits from u { plan: string }\n"
+        f'achievement a {{ title "A" reveal at {percent}% for plan = "pro" when count(event=e, >= 4) }}'
+    )
+    assert "a" in seen(text, times)
+    assert times == 0 or "a" not in seen(text, times - 1)
 
 
 # -- rarity ------------------------------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ def log(problems: list[Diagnostic]) -> dict[str, Any]:
     return json.loads(msgspec.json.encode(sarif(problems)))
 
 
-def told(name: str, text: str, span: tuple[int, int], message: str = "m", hint: str | None = None) -> Diagnostic:
+def diagnostic(name: str, text: str, span: tuple[int, int], message: str = "m", hint: str | None = None) -> Diagnostic:
     return Diagnostic("ACH201", Severity.ERROR, Source(name, text), Span(*span), message, hint)
 
 
@@ -48,7 +48,7 @@ def test_sarif_without_problems_is_valid() -> None:
 
 
 def test_sarif_says_where_and_explains() -> None:
-    written = log([told("my rules/a.ach", "event a {}\nevent b {}", (17, 18), "no", "do this")])
+    written = log([diagnostic("my rules/a.ach", "event a {}\nevent b {}", (17, 18), "no", "do this")])
     (result,) = written["runs"][0]["results"]
     place = result["locations"][0]["physicalLocation"]
     assert place["artifactLocation"]["uri"] == "my%20rules/a.ach"
@@ -61,20 +61,20 @@ def test_sarif_says_where_and_explains() -> None:
 
 def test_an_absolute_file_has_its_scheme() -> None:
     name = str(Path("/rules/a b.ach").absolute())
-    uri = log([told(name, "x", (0, 1))])["runs"][0]["results"][0]["locations"][0]["physicalLocation"][
+    uri = log([diagnostic(name, "x", (0, 1))])["runs"][0]["results"][0]["locations"][0]["physicalLocation"][
         "artifactLocation"
     ]
     assert uri["uri"] == "file:///rules/a%20b.ach"
 
 
 def test_columns_count_code_points() -> None:
-    written = log([told("a.ach", '"\U0001f600" x', (4, 5))])
+    written = log([diagnostic("a.ach", '"\U0001f600" x', (4, 5))])
     region = written["runs"][0]["results"][0]["locations"][0]["physicalLocation"]["region"]
     assert (written["runs"][0]["columnKind"], region["startColumn"]) == ("unicodeCodePoints", 5)
 
 
 def test_a_workflow_command() -> None:
-    problem = told("rules/a.ach", "event a {}", (6, 7), "100% wrong:\r\nsee, there", "a hint")
+    problem = diagnostic("rules/a.ach", "event a {}", (6, 7), "100% wrong:\r\nsee, there", "a hint")
     assert github(problem) == (
         "::error file=rules/a.ach,line=1,endLine=1,col=7,endColumn=8,title=ACH201%3A Unknown event"
         "::100%25 wrong:%0D%0Asee, there%0Ahint: a hint"
@@ -82,16 +82,16 @@ def test_a_workflow_command() -> None:
 
 
 def test_names_of_files_are_escaped_in_properties() -> None:
-    assert github(told("a,b:c%d\n.ach", "x", (0, 1))).startswith("::error file=a%2Cb%3Ac%25d%0A.ach,line=1,")
+    assert github(diagnostic("a,b:c%d\n.ach", "x", (0, 1))).startswith("::error file=a%2Cb%3Ac%25d%0A.ach,line=1,")
 
 
 def test_a_span_over_lines_has_no_end_column() -> None:
-    assert "endLine=2,col=1,title=" in github(told("a.ach", "ab\ncd", (0, 4)))
+    assert "endLine=2,col=1,title=" in github(diagnostic("a.ach", "ab\ncd", (0, 4)))
 
 
 @given(st.text(), st.text(), st.text())
 def test_nothing_ends_a_workflow_command_early(name: str, message: str, hint: str) -> None:
-    command = github(told(name, "x", (0, 1), message, hint))
+    command = github(diagnostic(name, "x", (0, 1), message, hint))
     assert "\n" not in command
     assert "\r" not in command
     head, _, said = command.removeprefix("::").partition("::")

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from worker.process import logs
 from worker.report import screen
+from worker.report.escape import visible
 from worker.settings import LogFormat
 
 if TYPE_CHECKING:
@@ -40,15 +41,15 @@ def obeyed(text: str, kept: str = "\n\t") -> set[str]:
 
 @given(texts)
 def test_every_character_is_seen(text: str) -> None:
-    assert not obeyed(screen.visible(text), kept="")
-    assert not obeyed(screen.visible(text, kept="\n\t"))
+    assert not obeyed(visible(text), kept="")
+    assert not obeyed(visible(text, kept="\n\t"))
     plain = "".join(character for character in text if character.isascii() and character.isprintable())
-    assert screen.visible(plain) == plain
+    assert visible(plain) == plain
 
 
 def test_how_it_is_seen() -> None:
-    assert screen.visible("a\x1b\x9b\n\u202e\U000e0041é日") == r"a\x1b\x9b\n\u202e\U000e0041é日"
-    assert screen.visible("a\n\tb\r", kept="\n\t") == "a\n\tb\\r"
+    assert visible("a\x1b\x9b\n\u202e\U000e0041é日") == r"a\x1b\x9b\n\u202e\U000e0041é日"
+    assert visible("a\n\tb\r", kept="\n\t") == "a\n\tb\\r"
 
 
 @given(texts, texts)
@@ -61,7 +62,7 @@ def test_consoles_print_what_they_are_given_and_nothing_that_is_obeyed(text: str
     shown = file.getvalue()
     assert not obeyed(shown)
     *_, last, end = shown.split("\n")  # what was printed may hold ends of lines, and what is said may not
-    assert (last, end) == (f"{screen.visible(other)} {screen.visible(text)}", "")
+    assert (last, end) == (f"{visible(other)} {visible(text)}", "")
 
 
 def test_no_markup_and_no_emoji_of_others(capsys: pytest.CaptureFixture[str]) -> None:
@@ -146,6 +147,8 @@ ALLOWED = {
     # The protocol of editors, which show nothing of it themselves; logs make each line visible before.
     ("worker/lsp/server.py", "sys.stdout"),
     ("worker/process/logs.py", "sys.stderr"),
+    # What is printed of a defect, which may be one of the screen.
+    ("worker/cli.py", "click.echo"),
     # The way itself.
     ("worker/report/screen.py", "*"),
 }

@@ -1,31 +1,35 @@
-"""`ach replay`: a recorded stream folded, printed, and compared with what was expected."""
+"""`ach replay`: recorded streams folded, and the result printed or compared with an expected one."""
 
 from __future__ import annotations
 
-from collections import Counter
+import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+import click
 import msgspec
 
+from worker.commands.checked_rules import usable_rules
+from worker.commands.options import EXISTING_FILE, microseconds, rules_option, wall_clock
+from worker.commands.unlock_totals import print_unlock_totals
 from worker.engine.replay import Difference, Expected, Result, compare, replay
-from worker.local.embedded import EmbeddedError
+from worker.local.locks import EmbeddedError
 from worker.process import logs
 from worker.process.loop import run_async
 from worker.recording import RecordingError, lines
 from worker.report import screen
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from dsl.outcome import Unlock
     from worker.contract.strict_reader import Rejected
     from worker.rulefiles import RuleSet
 
-SHOWN = 20
+SHOWN: Final = 20
 """Differences and dead letters that are listed; the rest is counted."""
-SKEW = 300 * 1_000_000
+SKEW: Final = 300 * 1_000_000
 """How far ahead of the clock an event may be, in microseconds."""
 
 
@@ -39,8 +43,43 @@ class Request(msgspec.Struct, frozen=True):
     through_worker: bool = False
 
 
-def replay_command(rules: RuleSet, request: Request) -> bool:
-    """Replay and print; tell whether the result is the one expected."""
+@click.command("replay")
+@click.argument("streams", nargs=-1, required=True, metavar="STREAM...")
+@rules_option
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object: digest, unlocks, contested, counts.")
+@click.option(
+    "--expect",
+    metavar="FILE",
+    type=EXISTING_FILE,
+    help="Compare with a stored result (of --json); exit 1 and show the difference.",
+)
+@click.option(
+    "--through-worker",
+    is_flag=True,
+    help="Run through NATS, a worker and PostgreSQL (private ones) instead of in this process.",
+)
+@click.option("--now", metavar="INSTANT", help="What counts as now, for events from the future (default: the clock).")
+def command(
+    streams: Sequence[str],
+    paths: Sequence[Path],
+    *,
+    as_json: bool,
+    expect: Path | None,
+    through_worker: bool,
+    now: str | None,
+) -> None:
+    """Fold recorded streams (JSON Lines, also .gz and .zst; `-` is standard input) and print what comes out.
+
+    Nothing is stored, and no server is needed unless --through-worker asks for private ones.
+    """
+    rules = usable_rules(paths)
+    at = wall_clock() if now is None else microseconds(now)
+    request = Request(tuple(streams), at, as_json=as_json, expect=expect, through_worker=through_worker)
+    sys.exit(0 if _replay(rules, request) else 1)
+
+
+def _replay(rules: RuleSet, request: Request) -> bool:
+    """Replay and print; return whether the result is the expected one."""
     expected = None if request.expect is None else _read_expected(request.expect)
     try:
         result, dead = _run(rules, request)
@@ -50,17 +89,17 @@ def replay_command(rules: RuleSet, request: Request) -> bool:
     if request.as_json:
         screen.say_json(result)
     else:
-        _tell(result, dead)
-    tested = _tell_untested(result)
+        _print(result, dead)
+    tested = _has_events(result)
     if expected is None:
         return tested
     difference = compare(result, expected)
-    _tell_difference(difference, len(expected.unlocks))
+    _print_difference(difference, len(expected.unlocks))
     return difference is None and tested
 
 
-def _tell_untested(result: Result) -> bool:
-    """Say that the streams held no event, where that is so; return whether they held one.
+def _has_events(result: Result) -> bool:
+    """Return whether the streams held an event; print that they held none.
 
     A run in CI that reads the wrong file should not pass.
     """
@@ -82,17 +121,17 @@ def _run(rules: RuleSet, request: Request) -> tuple[Result, list[Rejected]]:
 
 
 def _run_through(rules: RuleSet, request: Request) -> Result:
-    from worker.local.replay_worker import replay_through  # noqa: PLC0415 - servers and their clients, only where asked for
+    from worker.local.replay_worker import replay_through
 
     logs.quiet()
     messages = list(lines(request.streams))
-    with screen.status("starting servers") as tell:
+    with screen.status("starting servers") as show:
         work = partial(
             replay_through,
             rules,
             messages,
             now=request.now,
-            on_progress=lambda what, done: tell(f"{what} {done:,} of {len(messages):,} messages"),
+            on_progress=lambda what, done: show(f"{what} {done:,} of {len(messages):,} messages"),
         )
         return run_async(work)
 
@@ -111,11 +150,11 @@ def _read_expected(path: Path) -> Expected:
         raise screen.usage(f"{path}: not a stored result (of `ach replay --json`): {error}") from error
 
 
-# -- telling ----------------------------------------------------------------------------------------------------------
+# -- what is printed --------------------------------------------------------------------------------------------------
 
 
-def _tell(result: Result, dead: list[Rejected]) -> None:
-    tell_unlocks(result.unlocks)
+def _print(result: Result, dead: list[Rejected]) -> None:
+    print_unlock_totals(result.unlocks)
     counts = result.counts
     screen.table(
         "",
@@ -130,16 +169,7 @@ def _tell(result: Result, dead: list[Rejected]) -> None:
     screen.out().print(f"digest {result.digest}")
 
 
-def tell_unlocks(unlocks: list[Unlock]) -> None:
-    """Print how many subjects have what."""
-    totals = Counter((unlock.achievement, unlock.tier or "") for unlock in unlocks)
-    subjects = {key: len({u.subject for u in unlocks if (u.achievement, u.tier or "") == key}) for key in totals}
-    rows = [(name, tier, f"{totals[name, tier]:,}", f"{subjects[name, tier]:,}") for name, tier in sorted(totals)]
-    title = f"{screen.plural(len(unlocks), 'unlock')}"
-    screen.table(title, ["achievement", "tier", "unlocks", "subjects"], rows, right=(2, 3))
-
-
-def _tell_difference(difference: Difference | None, expected: int) -> None:
+def _print_difference(difference: Difference | None, expected: int) -> None:
     console = screen.err()
     if difference is None:
         console.print(f"as expected: {screen.plural(expected, 'unlock')}", style="bold green")

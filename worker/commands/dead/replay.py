@@ -1,28 +1,34 @@
-"""`ach dead replay`: dead letters are sent again, some or many, and what would become of them is said beforehand."""
+"""`ach dead replay`: dead letters sent again; a dry run says what would become of them."""
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Final, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Final, NamedTuple, TypedDict
 
 import anyio
+import click
 
 from dsl.calendar import format_instant
 from worker.app import wall_clock
 from worker.broker.streams import open_broker
+from worker.commands.dead.reason import reason_of, reason_option
+from worker.commands.options import EXISTING_FILE, microseconds
+from worker.commands.servers import CommandError, on_servers, patiently
 from worker.contract.message import Message
 from worker.contract.named_users import read
 from worker.engine.batch import decode
 from worker.pipeline.dead_letters import CUT, NotSentError, is_cut, replay_letter, show_letter
 from worker.pipeline.rules_in_force import load_deployed
 from worker.report import screen
-from worker.server_errors import PATIENCE_SECONDS, CommandError
+from worker.retry import PATIENCE_SECONDS
 from worker.store import open_store
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
     from collections.abc import Set as AbstractSet
     from pathlib import Path
+    from typing import Unpack
 
     from worker.contract.reasons import Reason
     from worker.engine.rule_set import Deployed
@@ -33,7 +39,7 @@ if TYPE_CHECKING:
 PAGE: Final = 1000
 """Ids that are read together; bodies are read one at a time."""
 SHOWN: Final = 20
-"""Letters, and kinds of letters, that are listed; the others are counted."""
+"""Dead letters, and kinds of them, that are listed; the others are counted."""
 SHOWN_TYPES: Final = 3
 SHOWN_CHARACTERS: Final = 60
 """Of an event type."""
@@ -41,8 +47,33 @@ ACCEPTED: Final = "would be accepted"
 NOT_SENT: Final = "would not be sent"
 
 
+class _Options(TypedDict):
+    reason: str | None
+    event_type: str | None
+    since: str | None
+    dry: bool
+
+
+@click.command("replay")
+@click.argument("ids", metavar="[ID...]", nargs=-1, type=int)
+@reason_option
+@click.option("--type", "event_type", metavar="TYPE", help="Only events of this type.")
+@click.option("--since", metavar="INSTANT", help="Only those that died then or later.")
+@click.option("--dry-run", "dry", is_flag=True, help="Send nothing; print what would become of each.")
+@click.option("--body", metavar="FILE", type=EXISTING_FILE, help="A mended body to send instead.")
+def command(ids: Sequence[int], body: Path | None, **options: Unpack[_Options]) -> None:
+    """Send dead letters again, as they are or mended: those with these IDs, or all that match and were not sent yet."""
+    reason, since, event_type = options["reason"], options["since"], options["event_type"]
+    if not (ids or reason or event_type or since):
+        raise click.UsageError("say which: IDs, --reason, --type, or --since")
+    if body is not None and len(ids) != 1:
+        raise click.UsageError("--body mends one dead letter; name one ID")
+    wanted = Wanted(ids, reason_of(reason), event_type, None if since is None else microseconds(since))
+    on_servers(partial(send_again, wanted=wanted, body=body, dry=options["dry"]))
+
+
 class Wanted(NamedTuple):
-    """Which letters: those of some ids, or all that were not sent again and match everything that is given."""
+    """Which dead letters: those of some ids, or all that were not sent again and match everything that is given."""
 
     ids: Sequence[int] = ()
     reason: Reason | None = None
@@ -51,15 +82,16 @@ class Wanted(NamedTuple):
     """Died then or later, microseconds."""
 
 
-async def dead_replay(settings: Settings, wanted: Wanted, body: Path | None, *, dry: bool) -> None:
-    """Send dead letters again, with another body where one was mended; a dry run says what would become of them.
+async def send_again(settings: Settings, wanted: Wanted, body: Path | None, *, dry: bool) -> None:
+    """Send dead letters again, with another body if one is given; a dry run says what would become of them.
 
     Raises:
-        CommandError: a letter is not there, or some were not sent.
+        CommandError: a dead letter is not there, or some were not sent.
     """
     mended = None if body is None else await anyio.Path(body).read_bytes()
     async with open_store(settings.database_url) as store:
-        until = await _last(store)
+        # Only this waits for the database: a second attempt at the rest could send a dead letter twice.
+        until = await patiently(settings, partial(_last, store))
         await _plan(store, wanted, until)
         if dry:
             await _try(store, settings, wanted, until, mended)
@@ -83,13 +115,13 @@ async def dead_replay(settings: Settings, wanted: Wanted, body: Path | None, *, 
 
 
 async def _last(store: Store) -> int:
-    """Return the highest id: what dies again meanwhile gets a higher one, and is not sent a third time."""
+    """Return the highest id: a dead letter that dies again meanwhile gets a higher one, and is not sent once more."""
     async with store.transaction() as session:
         return await session.value(int, "last_letter") or 0
 
 
 async def letters(store: Store, wanted: Wanted, until: int) -> AsyncIterator[StoredDeadLetter]:
-    """Yield letters, each when it is its turn."""
+    """Yield dead letters, each read when its turn comes."""
     if wanted.ids:
         for letter_id in wanted.ids:
             letter = await show_letter(store, letter_id)
@@ -139,7 +171,7 @@ async def _plan(store: Store, wanted: Wanted, until: int) -> None:
 
 
 def _kind(types: AbstractSet[str]) -> str:
-    """Return event types as a cell of a table: whoever publishes chooses how many there are, and how long."""
+    """Return event types as a cell of a table. Producers choose how many there are, and how long, so it is cut."""
     named = sorted(types)
     return ", ".join([name[:SHOWN_CHARACTERS] for name in named[:SHOWN_TYPES]] + ["..."] * (len(named) > SHOWN_TYPES))
 
@@ -148,7 +180,7 @@ def _kind(types: AbstractSet[str]) -> str:
 
 
 async def _try(store: Store, settings: Settings, wanted: Wanted, until: int, mended: bytes | None) -> None:
-    """Print what would become of letters under the rules in force; nothing is sent."""
+    """Print what would become of dead letters under the rules in force; nothing is sent."""
     rules = await load_deployed(store, settings)
     now = wall_clock()
     counts: Counter[str] = Counter()
@@ -168,9 +200,9 @@ async def _try(store: Store, settings: Settings, wanted: Wanted, until: int, men
 
 
 def outcomes(rules: Deployed, subject: str, body: bytes, *, now: int) -> list[tuple[str, str]]:
-    """Return what would become of a message's events, one after the other, as far as the contract can tell. Pure.
+    """Return (outcome, detail) of each event of a message, in order, as far as the contract decides it. Pure.
 
-    What the ledger says, such as that it knows the id with another body, is found out when it is sent.
+    What the ledger decides, such as a conflict with an event of the same id, is only known when the message is sent.
     """
     batch = decode((Message(subject, body, b"", 1, ""),), rules, now=now)
     lives = [(item.element, ACCEPTED, "") for item in batch.items]

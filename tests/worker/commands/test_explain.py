@@ -66,8 +66,8 @@ def test_as_of_an_earlier_moment(folder: Path) -> None:
 
 def test_json_has_every_tier(folder: Path) -> None:
     ran = _explain(folder, "-u", "ann", "-a", "many", "--format", "json")
-    told = json.loads(ran.stdout)["explanations"]
-    assert [(each["tier"], each["outcome"], each["missing"]) for each in told] == [
+    explained = json.loads(ran.stdout)["explanations"]
+    assert [(each["tier"], each["outcome"], each["missing"]) for each in explained] == [
         ("low", "earned", []),
         ("high", "not yet", ["28 more a"]),
     ]
@@ -94,7 +94,7 @@ def test_a_user_of_several_tenants(folder: Path) -> None:
 def test_somebody_unknown(folder: Path) -> None:
     ran = _explain(folder, "-u", "eve", "-a", "two")
     assert ran.exit_code == 1
-    assert "no event that these rules hear is of user eve" in ran.stderr
+    assert "these rules hear no event of user eve" in ran.stderr
     assert "eve has not earned two yet" in _explain(folder, "-u", "eve", "-a", "two", "--tenant", "t").stdout
 
 

@@ -1,24 +1,42 @@
-"""`ach fmt`: rule files rewritten in the canonical layout, or only looked at."""
+"""`ach fmt`: rule files rewritten in the canonical layout, or compared with it."""
 
 from __future__ import annotations
 
 import difflib
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+import click
 
 from dsl.format import MeaningChangedError, format_source
 from worker.report import screen
-from worker.rulefiles import decode, find
+from worker.rulefiles import NoRulesError, decode, find
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from dsl.source import Source
 
 
-def format_files(paths: Sequence[Path], *, only_check: bool, only_diff: bool) -> bool:
-    """Format files in place, or only tell; return whether everything was or is well."""
+@click.command("fmt")
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=click.Path(path_type=Path, allow_dash=True))
+@click.option("--check", "only_check", is_flag=True, help="Change nothing; exit 1 if a file is not formatted.")
+@click.option("--diff", "only_diff", is_flag=True, help="Change nothing; print what would change, exit 1 if anything.")
+def command(paths: Sequence[Path], *, only_check: bool, only_diff: bool) -> None:
+    """Format rule files in place: one layout, comments kept. PATH `-` formats standard input to standard output."""
+    try:
+        if paths == (Path("-"),):
+            good = _format_stdin(only_check=only_check, only_diff=only_diff)
+        else:
+            good = _format_files(paths, only_check=only_check, only_diff=only_diff)
+    except NoRulesError as error:
+        raise click.UsageError(str(error)) from error
+    sys.exit(0 if good else 1)
+
+
+def _format_files(paths: Sequence[Path], *, only_check: bool, only_diff: bool) -> bool:
+    """Format files in place, or say what would change; return whether all could be formatted or already are."""
     good, changed, kept = True, 0, 0
     for path in find(paths):
         source, text = _formatted(str(path), path.read_bytes())
@@ -29,7 +47,7 @@ def format_files(paths: Sequence[Path], *, only_check: bool, only_diff: bool) ->
         else:
             changed += 1
             good = good and not (only_check or only_diff)
-            _tell(source, text, only_check=only_check, only_diff=only_diff)
+            _print_change(source, text, only_check=only_check, only_diff=only_diff)
             if not (only_check or only_diff):
                 path.write_text(text, encoding="utf-8", newline="")
     would = "would be formatted" if only_check or only_diff else "formatted"
@@ -37,14 +55,14 @@ def format_files(paths: Sequence[Path], *, only_check: bool, only_diff: bool) ->
     return good
 
 
-def format_stdin(*, only_check: bool, only_diff: bool) -> bool:
-    """Format standard input to standard output; return whether that was possible (or nothing to do)."""
+def _format_stdin(*, only_check: bool, only_diff: bool) -> bool:
+    """Format standard input to standard output, or say what would change; return as `_format_files` does."""
     source, text = _formatted("<stdin>", sys.stdin.buffer.read())
     if text is None:
         return False
     if only_check or only_diff:
         if text != source.text:
-            _tell(source, text, only_check=only_check, only_diff=only_diff)
+            _print_change(source, text, only_check=only_check, only_diff=only_diff)
         return text == source.text
     screen.hand_on(text)
     return True
@@ -67,11 +85,11 @@ def _formatted(name: str, content: bytes) -> tuple[Source, str | None]:
     return source, text
 
 
-def _tell(source: Source, text: str, *, only_check: bool, only_diff: bool) -> None:
+def _print_change(source: Source, text: str, *, only_check: bool, only_diff: bool) -> None:
     if only_diff:
         before, after = source.text.splitlines(keepends=True), text.splitlines(keepends=True)
         lines = difflib.unified_diff(before, after, source.name, f"{source.name} (formatted)")
-        # To apply it takes all of it.
+        # Whole: another program applies it.
         screen.hand_on("".join(lines))
     elif only_check:
         screen.out().print(f"{source.name}: would be formatted")

@@ -1,4 +1,4 @@
-"""`ach test` with its reports: JUnit, coverage, and expectations written anew."""
+"""`ach test` with its reports: JUnit, coverage, and updated expectations."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ example "nothing happens for an hour" {
 
 def test_nobody_there(tmp_path: Path) -> None:
     text = 'example "x" {\n  at 2026-04-13T09:00:00Z ann lesson.completed { lesson_id: "a" }\n  expect bob habit\n}\n'
-    assert "no event that these rules hear is of user bob" in _test(tmp_path, text).stdout
+    assert "these rules hear no event of user bob" in _test(tmp_path, text).stdout
 
 
 # -- JUnit ------------------------------------------------------------------------------------------------------------

@@ -1,27 +1,28 @@
-"""`ach progress` and `ach unlocks`: where a subject stands, and which unlocks there are."""
+"""`ach progress`: where a subject stands with every achievement."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
+import click
 import msgspec
 
-from dsl.calendar import format_instant
 from dsl.compile import TENANT, USER
 from dsl.diagnostics import nearest
 from dsl.outcome import Subject
 from worker.admin.results import read_named
 from worker.app import wall_clock
+from worker.commands.options import json_option
+from worker.commands.servers import CommandError, on_servers, rules_in_force, with_store
 from worker.engine.answer import Facts, Presence, Reader, answer_of
 from worker.engine.entries import Catalogue
 from worker.engine.standing import Status
 from worker.report import screen
-from worker.server_errors import CommandError, patiently, rules_in_force
 from worker.settings import Clock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from uuid import UUID
 
     from worker.admin.results import Named
     from worker.engine.answer import Shown, Standing
@@ -30,8 +31,34 @@ if TYPE_CHECKING:
     from worker.store import Store
 
 
+@click.command("progress")
+@click.argument("subject", metavar="SUBJECT")
+@click.option("--tenant", "-t", required=True, metavar="TENANT", help="The tenant of the subject.")
+@click.option(
+    "--scope", "-s", metavar="SCOPE", help="The scope of SUBJECT, such as team (default: all scopes that know it)."
+)
+@click.option("--as-user", is_flag=True, help="Leave out what is not revealed yet, and say how many these are.")
+@click.option(
+    "--lang",
+    "languages",
+    multiple=True,
+    metavar="LANG",
+    help="A language of titles in JSON, the best first.",
+)
+@json_option
+def command(
+    subject: str, tenant: str, scope: str | None, *, as_user: bool, languages: tuple[str, ...], as_json: bool
+) -> None:
+    """Print where a user stands with every achievement (or a team or a tenant that is named SUBJECT).
+
+    If an achievement repeats, status and progress are those of the current occurrence.
+    """
+    asked = Asked(tenant, subject, scope, languages, as_user)
+    on_servers(partial(show_progress, asked=asked, as_json=as_json))
+
+
 class Asked(NamedTuple):
-    """Whose standing is asked for: in all scopes that know the name where `scope` is None.
+    """The subject whose standing is asked for: in all scopes that know the name where `scope` is None.
 
     `as_user` leaves out what the subject does not see yet.
     """
@@ -43,17 +70,17 @@ class Asked(NamedTuple):
     as_user: bool = False
 
 
-async def progress(settings: Settings, asked: Asked, *, as_json: bool) -> None:
+async def show_progress(settings: Settings, asked: Asked, *, as_json: bool) -> None:
     """Print where one subject stands with everything.
 
-    A subject that nothing is known of is at the beginning of everything, which is said on standard error.
+    An unknown subject is at the beginning of everything; standard error says that it is unknown.
     """
 
     async def work(store: Store) -> tuple[Deployed, Named]:
         rules = await rules_in_force(store, settings)
         return rules, await read_named(store, rules, asked.tenant, asked.name)
 
-    rules, named = await patiently(settings, work)
+    rules, named = await with_store(settings, work)
     catalogue, reader = Catalogue(rules), Reader(asked.languages, asked.as_user)
     subject = Subject(asked.tenant, asked.scope or "", asked.name)
     now = named.clock if settings.clock is Clock.STREAM else wall_clock()
@@ -78,7 +105,7 @@ def _facts(named: Named, subject: Subject) -> Facts:
 
 
 def _subjects(rules: Deployed, named: Named, asked: Subject) -> list[Subject]:
-    """Return what a name means: in the scope asked for, or in all that know it; a user where none does.
+    """Return the subjects of a name: in the scope asked for, or in all that know it; a user where none does.
 
     Raises:
         CommandError: there is no such scope, or it has no such subject.
@@ -98,9 +125,9 @@ def _subjects(rules: Deployed, named: Named, asked: Subject) -> list[Subject]:
     if scope == USER and named.erased:
         what = "was erased, for good"
     elif named.building:
-        what = "is not known so far, and a backfill has yet to come to its end (`ach backfill`)"
+        what = "is not known so far, and a backfill is not finished (`ach backfill`)"
     else:
-        what = "is not known by any event that the rules hear; this is how it begins"
+        what = "is not known: the rules have heard no event of it; this is how it begins"
     screen.err().say(f"{scope} {asked.subject!r} of tenant {asked.tenant_id!r} {what}")
     return [asked._replace(scope=scope)]
 
@@ -110,10 +137,6 @@ def _rows(standing: Standing) -> Iterator[dict[str, object]]:
     whose = {"tenant_id": standing.tenant_id, "scope": standing.scope, "subject": standing.subject}
     for item in (*standing.items, *standing.kept):
         yield {**whose, **msgspec.structs.asdict(item), "earned": item.status is Status.EARNED}
-
-
-def _instant(at: int | None) -> str | None:
-    return None if at is None else format_instant(at)
 
 
 def _print(asked: Subject, found: Sequence[Standing], *, as_user: bool) -> None:
@@ -163,60 +186,3 @@ def _ratio(item: Shown) -> str:
     if item.current is None or item.target is None:
         return ""
     return f"{item.current} of more than {item.target}" if item.more_than else f"{item.current}/{item.target}"
-
-
-# -- unlocks ----------------------------------------------------------------------------------------------------------
-
-
-class Listed(NamedTuple):
-    """An unlock with its status; instants in microseconds."""
-
-    unlock_id: UUID
-    tenant_id: str
-    scope: str
-    subject: str
-    achievement: str
-    tier: str | None
-    occurrence: str | None
-    version: int
-    status: str
-    earned_at: int
-    granted_at: int | None
-    by_hand: bool
-
-
-async def unlocks(
-    settings: Settings, *, tenant: str | None, subject: str | None, status: str | None, limit: int, as_json: bool
-) -> None:
-    """Print unlocks, those earned last first."""
-
-    async def work(store: Store) -> list[Listed]:
-        async with store.transaction() as session:
-            return await session.rows(
-                Listed, "listed_unlocks", tenant_id=tenant, subject=subject, status=status, limit=limit
-            )
-
-    found = await patiently(settings, work)
-    if as_json:
-        dates = [(_instant(row.earned_at), _instant(row.granted_at)) for row in found]
-        screen.say_json(
-            [
-                {**row._asdict(), "earned_at": earned_at, "granted_at": granted_at}
-                for row, (earned_at, granted_at) in zip(found, dates, strict=True)
-            ]
-        )
-        return
-    rows = [
-        (
-            row.unlock_id,
-            row.tenant_id,
-            row.subject,
-            ".".join(part for part in (row.achievement, row.tier) if part),
-            row.occurrence or "",
-            f"{row.status}, by hand" if row.by_hand else row.status,
-            _date(format_instant(row.earned_at)),
-        )
-        for row in found
-    ]
-    columns = ["unlock id", "tenant", "subject", "achievement", "occurrence", "status", "earned at"]
-    screen.table(screen.plural(len(rows), "unlock"), columns, rows, ids=range(5))

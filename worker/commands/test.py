@@ -1,12 +1,14 @@
-"""`ach test`: the examples of rule files run, what failed told with its reasons, and what no example has decided."""
+"""`ach test`: the examples of rule files, why they failed, and what no example has decided."""
 
 from __future__ import annotations
 
+import sys
 from itertools import takewhile
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+import click
 import msgspec
 
 from dsl.compile import scope_of
@@ -14,10 +16,12 @@ from dsl.coverage import Coverage, total
 from dsl.explain import Asked, MeantError, explain, tiers_of
 from dsl.explain.text import render
 from dsl.outcome import by_subject
+from dsl.story import run_example
 from dsl.story.update import corrected, corrections
-from dsl.syntax import Achievement
+from dsl.syntax import Achievement, Example
 from dsl.words import target_name
-from worker.commands.authoring import run_examples
+from worker.commands.checked_rules import usable_rules
+from worker.commands.options import rules_argument
 from worker.report import screen
 from worker.report.junit import Case, report
 from worker.rulefiles import RuleSet, load
@@ -31,6 +35,7 @@ if TYPE_CHECKING:
     from dsl.story import Failure, Verdict
     from dsl.story.update import Correction
 
+FILE: Final = click.Path(dir_okay=False, path_type=Path)
 SHOWN: Final = 6
 """Events that an explanation of a failure shows."""
 _BOM: Final = b"\xef\xbb\xbf"
@@ -53,18 +58,46 @@ class Ran(NamedTuple):
     seconds: float
 
 
-def test_command(rules: RuleSet, request: Request) -> bool:
-    """Run the examples and print what came of it; tell whether everything is well."""
+@click.command("test")
+@rules_argument
+@click.option("--junit", metavar="FILE", type=FILE, help="Also write the results as JUnit XML.")
+@click.option("--coverage", is_flag=True, help="Also print what no example has decided both ways.")
+@click.option("--fail-under", metavar="N", type=click.FloatRange(0, 100), help="Exit 1 if the coverage is below N %.")
+@click.option("--update", is_flag=True, help="Write what came out into expectations that failed, then run again.")
+def command(
+    paths: Sequence[Path], junit: Path | None, *, coverage: bool, fail_under: float | None, update: bool
+) -> None:
+    """Run the examples in rule files: in order, shuffled, doubled and in batches.
+
+    A failure is printed with the events that mattered and what is missing. --update changes the `expect` lines that
+    failed and adds some to examples without any; look at the difference before you keep it.
+    """
+    request = Request(tuple(paths), junit=junit, coverage=coverage, fail_under=fail_under, update=update)
+    sys.exit(0 if _test(usable_rules(paths), request) else 1)
+
+
+def _test(rules: RuleSet, request: Request) -> bool:
+    """Run the examples and print what came of it; return whether everything is well."""
     ran = list(_timed(run_examples(rules)))
     if request.update and _update(rules, [each.verdict for each in ran]):
         rules = load(request.paths)
         ran = list(_timed(run_examples(rules)))
-    good = tell(rules, ran)
+    good = _print(rules, ran)
     if request.junit is not None:
         request.junit.write_bytes(report([_case(rules, each) for each in ran]))
     if request.coverage or request.fail_under is not None:
-        good = _tell_coverage(rules, [each.verdict for each in ran], request) and good
+        good = _print_coverage(rules, [each.verdict for each in ran], request) and good
     return good
+
+
+def run_examples(rules: RuleSet) -> Iterator[Verdict]:
+    """Run every example of a rule set without errors, one after the other."""
+    if rules.program is None:
+        return
+    for file in rules.files:
+        for declaration in file.declarations:
+            if isinstance(declaration, Example):
+                yield run_example(rules.rules, rules.program, file.source, declaration)
 
 
 def _timed(verdicts: Iterable[Verdict]) -> Iterator[Ran]:
@@ -78,8 +111,8 @@ def _timed(verdicts: Iterable[Verdict]) -> Iterator[Ran]:
 # -- failures ---------------------------------------------------------------------------------------------------------
 
 
-def tell(rules: RuleSet, ran: Sequence[Ran]) -> bool:
-    """Print what failed and a summary; tell whether all passed."""
+def _print(rules: RuleSet, ran: Sequence[Ran]) -> bool:
+    """Print what failed and a summary; return whether all passed."""
     failed = sum(bool(each.verdict.failures) for each in ran)
     for each in ran:
         for failure in each.verdict.failures:
@@ -137,7 +170,7 @@ def _why(rules: RuleSet, verdict: Verdict, failure: Failure) -> Iterator[str]:
     }
     if not found:
         yield ""
-        yield f"no event that these rules hear is of {scope} {expected.user}"
+        yield f"these rules hear no event of {scope} {expected.user}"
     now = max(event.at for event in verdict.events) if verdict.events else 0
     tiers = tiers_of(rules.rules, name) if expected.target.tier is None else [expected.target.tier.text]
     for subject, events in found.items():
@@ -164,7 +197,7 @@ def _case(rules: RuleSet, ran: Ran) -> Case:
 
 
 def _update(rules: RuleSet, verdicts: Iterable[Verdict]) -> bool:
-    """Write what was observed into the files; tell whether there was anything to write."""
+    """Write what was observed into the files; return whether there was anything to write."""
     if rules.program is None:
         raise AssertionError(rules.problems)
     changed: dict[Source, list[Correction]] = {}
@@ -197,8 +230,8 @@ def cover(rules: RuleSet, program: Program, verdicts: Iterable[Verdict]) -> list
     return coverage.covered()
 
 
-def _tell_coverage(rules: RuleSet, verdicts: Sequence[Verdict], request: Request) -> bool:
-    """Print what is covered; tell whether that is enough."""
+def _print_coverage(rules: RuleSet, verdicts: Sequence[Verdict], request: Request) -> bool:
+    """Print what is covered; return whether that is enough."""
     if rules.program is None:
         raise AssertionError(rules.problems)
     covered, sources = cover(rules, rules.program, verdicts), _sources(rules)

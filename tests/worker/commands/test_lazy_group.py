@@ -1,0 +1,55 @@
+"""Commands are listed by their summaries, and imported when they are called."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import TYPE_CHECKING
+
+import pytest
+
+import worker.commands
+from worker.cli import main
+from worker.commands import dead
+from worker.commands.lazy_group import LazyGroup
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    import click
+
+LONG = 1000
+
+
+@pytest.mark.parametrize(("group", "package"), [(main, worker.commands), (dead.command, dead)])
+def test_the_table_has_every_command_with_the_beginning_of_its_help(group: click.Group, package: ModuleType) -> None:
+    assert isinstance(group, LazyGroup)
+    assert group.package == package.__name__
+    modules = {one.name: import_module(f"{package.__name__}.{one.name}") for one in iter_modules(package.__path__)}
+    commands = {name: module.command for name, module in modules.items() if hasattr(module, "command")}
+    assert commands
+    assert all(command.name == name for name, command in commands.items())
+    summaries = {name: command.get_short_help_str(LONG) for name, command in group.commands.items()}
+    assert summaries == {name: command.get_short_help_str(LONG) for name, command in commands.items()}
+
+
+@pytest.mark.parametrize("args", [["--help"], ["--version"], ["dead", "--help"]])
+def test_help_imports_no_command(args: list[str]) -> None:
+    program = (
+        "import atexit, sys; from worker.cli import main;"
+        "atexit.register(lambda: sys.stderr.write(' '.join(sys.modules)));"
+        f"main({args!r})"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    loaded = set(done.stderr.split())
+    assert "worker.commands.lazy_group" in loaded
+    assert not loaded & {"asyncpg", "nats", "lark", "msgspec", "rich", "anyio"}
+
+
+def test_a_command_imports_what_it_needs_alone() -> None:
+    for name in ("check", "fmt", "test", "explain", "replay", "docs", "lsp", "schema"):
+        program = f"import sys, worker.commands.{name}; print(' '.join(sys.modules))"
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+        assert not set(done.stdout.split()) & {"asyncpg", "nats", "pygls", "jinja2"}, name

@@ -1,0 +1,87 @@
+"""What `ach explain` is asked, and how its answer is printed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from dsl.explain.text import render
+from worker.engine.why import Question, Why, explained, tiers_asked_for
+from worker.report import screen
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dsl.event import Event
+    from dsl.outcome import Subject
+    from dsl.schema import Rules
+    from worker.engine.why import Contested
+
+
+class Request(msgspec.Struct, frozen=True):
+    """What is asked. `now` in microseconds, None for the latest instant there is; `clock` is the wall clock."""
+
+    subject: str
+    achievement: str
+    clock: int
+    tenant: str | None = None
+    occurrence: str | None = None
+    now: int | None = None
+    form: str = "text"
+    events: int = 20
+
+    @property
+    def name(self) -> str:
+        """The achievement without its tier."""
+        return self.achievement.partition(".")[0]
+
+    @property
+    def tier(self) -> str | None:
+        """The tier, None where none is named."""
+        return self.achievement.partition(".")[2] or None
+
+    @property
+    def question(self) -> Question:
+        """What is asked of the subject."""
+        return Question(self.name, self.tier, self.occurrence)
+
+
+def print_answer(
+    rules: Rules,
+    subject: Subject,
+    events: Sequence[Event],
+    request: Request,
+    now: int,
+    contested: Sequence[Contested] = (),
+) -> None:
+    """Print an explanation of each tier asked for, and the contested unlocks among those that it names.
+
+    Raises:
+        CannotExplainError: there is no such occurrence.
+    """
+    found = explained(rules, subject, request.question, tiers_asked_for(rules, request.question), events, now)
+    if request.form == "json":
+        screen.say_json(Why(found, [*contested]), decimal_format="number")
+        return
+    console = screen.out()
+    for number, each in enumerate(found):
+        if number:
+            console.print()
+        head, *rest = render(each, events=request.events)
+        console.say(head, style="bold")
+        for line in rest:
+            console.say(line)
+    for kept in contested:
+        console.print()
+        console.say(_kept(subject.subject, kept), style="yellow")
+
+
+def _kept(subject: str, unlock: Contested) -> str:
+    name = unlock.achievement if unlock.tier is None else f"{unlock.achievement}.{unlock.tier}"
+    which = name if unlock.occurrence is None else f"{name} [{unlock.occurrence}]"
+    earned, since = (text.replace(".000000Z", "Z") for text in (unlock.earned_at, unlock.contested_at))
+    return (
+        f"contested: {subject} keeps {which}, granted as earned at {earned}; since {since} "
+        "the events that have arrived late do not support it; `ach unlocks` lists it, `ach revoke` takes it back"
+    )

@@ -1,0 +1,22 @@
+"""`ach lsp`: the language server, for editors."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from worker.report import screen
+
+
+@click.command("lsp")
+def command() -> None:
+    """Serve an editor over standard input and output: problems, hover, completion and more (docs/editors.md)."""
+    try:
+        from worker.lsp.server import serve
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] not in {"lsprotocol", "pygls"}:
+            raise
+        screen.fail("the language server needs pygls, which is not installed", "pip install 'ach[lsp]'")
+        sys.exit(1)
+    serve()

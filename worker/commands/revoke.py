@@ -1,0 +1,106 @@
+"""`ach revoke`: unlocks taken back."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Final, NamedTuple, TypedDict
+
+import click
+
+from worker.admin.revocation import of_achievement, of_ids, revoke_all
+from worker.app import wall_clock
+from worker.commands.operator_word import by_option, check_reason
+from worker.commands.servers import CommandError, on_servers, whoami, with_store
+from worker.report import screen
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Unpack
+    from uuid import UUID
+
+    from worker.admin.revocation import Revocable
+    from worker.settings import Settings
+
+SHOWN: Final = 20
+"""Unlocks that are named before it is asked whether to revoke them."""
+
+
+class _Where(TypedDict):
+    achievement: str | None
+    tenant: str | None
+    subject: str | None
+
+
+@click.command("revoke")
+@click.argument("ids", metavar="[UNLOCK_ID...]", nargs=-1, type=click.UUID)
+@click.option("--achievement", "-a", metavar="NAME[.TIER]", help="In place of ids: all unlocks of this achievement.")
+@click.option("--tenant", "-t", metavar="TENANT", help="With --achievement: only of this tenant.")
+@click.option("--subject", "-s", metavar="SUBJECT", help="With --achievement: only of this user, team or tenant.")
+@click.option("--reason", default="", metavar="TEXT", help="Why; it is recorded and announced.")
+@by_option
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def command(ids: Sequence[UUID], reason: str, by: str | None, *, yes: bool, **where: Unpack[_Where]) -> None:
+    """Revoke unlocks, by their ids (`ach unlocks` lists them) or by achievement. It lists them, and asks.
+
+    No later event brings them back. Unlocks that were granted are announced as revoked.
+    """
+    check_reason(reason)
+    if bool(ids) == (where["achievement"] is not None):
+        raise click.UsageError("name unlocks either by their ids or by --achievement")
+    if ids and (where["tenant"] is not None or where["subject"] is not None):
+        raise click.UsageError("--tenant and --subject go with --achievement alone: an id names one unlock")
+    found = on_servers(partial(_find, chosen=Chosen(ids, **where)))
+    if not yes:
+        screen.confirm(f"revoke {screen.plural(len(found), 'unlock')}, for good?")
+    on_servers(partial(_revoke, found=found, reason=reason, by=by or whoami()))
+
+
+class Chosen(NamedTuple):
+    """Which unlocks to revoke: those of ids, or those of an achievement, with its tier behind a dot."""
+
+    ids: Sequence[UUID]
+    achievement: str | None
+    tenant: str | None
+    subject: str | None
+
+
+async def _find(settings: Settings, chosen: Chosen) -> list[Revocable]:
+    """Return the chosen unlocks, and print them.
+
+    Raises:
+        CommandError: there are none, or there is none with one of the ids.
+    """
+    if chosen.achievement is None:
+        found = await with_store(settings, lambda store: of_ids(store, chosen.ids))
+        known = {one.unlock_id for one in found}
+        if missing := [unlock_id for unlock_id in chosen.ids if unlock_id not in known]:
+            raise CommandError(
+                f"there is no unlock {missing[0]}, or it was revoked before; nothing was done", "ach unlocks"
+            )
+    else:
+        name, _, tier = chosen.achievement.partition(".")
+        where = {"tenant": chosen.tenant, "subject": chosen.subject}
+        found = await with_store(settings, lambda store: of_achievement(store, name, tier or None, **where))
+        if not found:
+            raise CommandError(
+                f"there is no such unlock of {chosen.achievement} to revoke; nothing was done", "ach unlocks"
+            )
+    out = screen.out()
+    out.print(f"{screen.plural(len(found), 'unlock')} to revoke:")
+    for one in found[:SHOWN]:
+        out.say(f"  {_shown(one)}")
+    if len(found) > SHOWN:
+        out.print(f"  and {len(found) - SHOWN:,} more")
+    return found
+
+
+def _shown(one: Revocable) -> str:
+    name = f"{one.achievement}.{one.tier}" if one.tier else one.achievement
+    return f"{name}{f' [{one.occurrence}]' if one.occurrence else ''} of {one.subject} in {one.tenant_id}"
+
+
+async def _revoke(settings: Settings, found: Sequence[Revocable], *, reason: str, by: str) -> None:
+    """Revoke unlocks; late evidence does not bring them back."""
+    ids = [one.unlock_id for one in found]
+    revoked = await with_store(settings, lambda store: revoke_all(store, ids, now=wall_clock(), by=by, reason=reason))
+    screen.out().print(f"revoked {screen.plural(revoked, 'unlock')}")

@@ -1,0 +1,183 @@
+"""The servers that a command works on: those of the environment, or private ones.
+
+A command waits a while for a server that is down, and says in one sentence what is wrong.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import sys
+from contextlib import contextmanager
+from functools import partial
+from time import monotonic
+from typing import TYPE_CHECKING, TypeVar
+
+import anyio
+import click
+
+from worker.admin.backfill import SupersededError
+from worker.admin.results import StaleError, UnreadableError
+from worker.admin.rollout import MeaningChangedError
+from worker.broker.streams import BrokerAwayError, BrokerMismatchError
+from worker.engine.rule_set import RulesRefusedError
+from worker.local.locks import EmbeddedError
+from worker.pipeline.rules_in_force import load_deployed
+from worker.probes.http import ListenError
+from worker.process import logs
+from worker.process.loop import run_async
+from worker.process.signals import ImpatientError
+from worker.recording import RecordingError
+from worker.report import screen
+from worker.retry import PATIENCE_SECONDS
+from worker.settings import Settings, SettingsError, read_settings, shown
+from worker.store import (
+    DatabaseUrlError,
+    SchemaMismatchError,
+    Store,
+    UnavailableError,
+    UnusableError,
+    open_store,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Generator
+
+    from worker.engine.rule_set import Deployed
+
+T = TypeVar("T")
+
+RETRY_SECONDS = 1.0
+
+
+class CommandError(Exception):
+    """A command cannot do what it should; the message says why, `hint` what may help."""
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+def on_servers(work: Callable[[Settings], Awaitable[T]], *, as_service: bool = False) -> T:
+    """Return what `work` returns on the servers of the environment; where it fails, print why and end the command.
+
+    `as_service` writes all of its log, in the form that the settings ask for.
+
+    Raises:
+        click.UsageError: the environment has settings that cannot be used.
+    """
+    try:
+        settings = read_settings(os.environ)
+    except SettingsError as error:
+        raise click.UsageError(str(error)) from error
+    if as_service:
+        logs.configure(settings.log_format)
+    else:
+        logs.quiet()
+    try:
+        with command_errors(settings):
+            return run_async(partial(work, settings))
+    except CommandError as error:
+        screen.fail(str(error), error.hint)
+        sys.exit(1)
+    except (ImpatientError, KeyboardInterrupt):
+        sys.exit(130)
+
+
+def on_private_servers(work: Callable[[], Awaitable[bool]]) -> bool:
+    """Return what `work` returns, which runs servers of its own; print why and return False where it fails."""
+    logs.quiet()
+    try:
+        return run_async(work)
+    except CommandError as error:
+        screen.fail(str(error), error.hint)
+    except EmbeddedError as error:
+        screen.fail(str(error))  # with its hint
+    except (ImpatientError, KeyboardInterrupt):
+        pass
+    return False
+
+
+@contextmanager
+def command_errors(settings: Settings) -> Generator[None]:
+    """Turn the errors of servers and rules into `CommandError`, which names the server and what to look at."""
+    try:
+        yield
+    except UnavailableError as error:
+        raise CommandError(
+            f"PostgreSQL at {shown(settings.database_url)}: {error}", "is DATABASE_URL right?"
+        ) from error
+    except BrokerAwayError as error:
+        raise CommandError(f"NATS at {shown(settings.nats_url)}: {error}", "is NATS_URL right?") from error
+    except ListenError as error:
+        raise CommandError(str(error), "set ACH_HEALTH_HOST and ACH_HEALTH_PORT to an address that is free") from error
+    except (
+        DatabaseUrlError,
+        SchemaMismatchError,
+        BrokerMismatchError,
+        RulesRefusedError,
+        MeaningChangedError,
+        StaleError,
+        UnreadableError,
+        SupersededError,
+        RecordingError,
+    ) as error:
+        raise CommandError(str(error)) from error
+
+
+async def rules_in_force(store: Store, settings: Settings) -> Deployed:
+    """Return the rules in force, for a command that is of no use without any.
+
+    Raises:
+        CommandError: there are none.
+        UnavailableError, RulesRefusedError: as in `load_deployed`.
+    """
+    rules = await load_deployed(store, settings)
+    if not rules.epoch:
+        raise CommandError("no rules are in force", "run `ach apply`")
+    return rules
+
+
+async def with_store(settings: Settings, work: Callable[[Store], Awaitable[T]]) -> T:
+    """Return what `work` returns on the database; wait up to PATIENCE_SECONDS for one that is down.
+
+    `work` is done again as a whole where the database fails in the middle.
+    """
+    async with open_store(settings.database_url) as store:
+        return await patiently(settings, partial(work, store))
+
+
+async def patiently(settings: Settings, work: Callable[[], Awaitable[T]]) -> T:
+    """Return what `work` returns, once the database is there for it; see `with_store`.
+
+    Raises:
+        UnavailableError: the database was down for PATIENCE_SECONDS, or cannot be used at all.
+    """
+    until = monotonic() + PATIENCE_SECONDS
+    said = False
+    while True:
+        try:
+            return await work()
+        except UnusableError:
+            raise
+        except UnavailableError as error:
+            if monotonic() > until:
+                raise
+            if not said:
+                _print_wait(settings, error)
+            said = True
+        await anyio.sleep(RETRY_SECONDS)
+
+
+def _print_wait(settings: Settings, error: UnavailableError) -> None:
+    server, seconds = shown(settings.database_url), f"{PATIENCE_SECONDS:.0f}"
+    line = f"PostgreSQL at {server} cannot be reached ({error}); trying for {seconds} s"
+    screen.err().print(line, markup=False)
+
+
+def whoami() -> str:
+    """Return the login of the user who runs the command, for the books."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user need not have a name
+        return "unknown"
