@@ -1,8 +1,8 @@
 """Reading a stream in its order, for whoever only looks on: an ordered consumer, made again wherever it breaks off.
 
-The consumer is the broker's to forget: it lies in memory, wants no acknowledgements, and goes with its listener. What it
-delivers is numbered, so a gap shows; then, and where it falls silent, another consumer begins behind the last message
-that was handed on. So each message comes once and in order, for as long as the stream keeps it.
+The consumer is the broker's to forget: it lies in memory, wants no acknowledgements, and goes with its listener. What
+it delivers is numbered, so a gap shows; then, and where it falls silent, another consumer begins behind the last
+message that was handed on. So each message comes once and in order, for as long as the stream keeps it.
 
 Rights: `$JS.API.STREAM.INFO.<stream>`, `$JS.API.CONSUMER.CREATE.<stream>`, `$JS.API.STREAM.MSG.GET.<stream>` and
 `$JS.FC.>` to publish on.
@@ -60,8 +60,9 @@ class _Found(msgspec.Struct):
 
 
 class Follower:
-    """Follows a stream from its present end on. `deliver` gets each message, and `begun_anew` is called where the
-    stream has been made anew, so that the places known of it mean nothing any more.
+    """Follows a stream from its present end on; `deliver` gets each message.
+
+    `begun_anew` is called where the stream has been made anew, so that the places known of it mean nothing any more.
     """
 
     def __init__(

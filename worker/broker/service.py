@@ -1,14 +1,12 @@
-"""A service on NATS by the conventions of its clients (`$SRV.PING`, `$SRV.INFO`, `$SRV.STATS`), over whatever client
-there is.
-"""
+"""A service on NATS by the conventions of its clients: `$SRV.PING`, `$SRV.INFO`, `$SRV.STATS`."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import structlog
-from nats.micro import ServiceConfig, add_service
-from nats.micro.service import EndpointConfig
+from nats.micro.service import EndpointConfig, ServiceConfig
+from nats.micro.service import Service as Running
 
 from worker.broker.errors import OUT_OF_REACH, in_words
 
@@ -35,8 +33,9 @@ class Reply(NamedTuple):
 
 
 class Endpoint(NamedTuple):
-    """A subject, which may have wildcards, and what answers there: it gets the request's subject and body, and raises
-    nothing.
+    """A subject, which may have wildcards, and what answers there.
+
+    `answer` gets the request's subject and body, and raises nothing.
     """
 
     name: str
@@ -66,7 +65,8 @@ async def offer(connection: Connection, service: Service) -> None:
             metadata=dict(service.metadata),
             queue_group=QUEUE,
         )
-        made = await add_service(client, config)
+        made = Running(client, config)
+        await made.start()
         for one in service.endpoints:
             await made.add_endpoint(
                 EndpointConfig(

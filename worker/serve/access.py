@@ -1,7 +1,7 @@
 """Who calls: a tenant's key, or a short-lived token that is bound to one subject. Everything else is refused.
 
-A key is 256 random bits, and the file has its SHA-256. A slow hash would add nothing: what makes a password guessable is
-that people choose it, and no number of tries finds 256 random bits. It would cost every request what it costs a thief.
+A key is 256 random bits, and the file has its SHA-256. A slow hash would add nothing: passwords can be guessed because
+people choose them, and no number of tries finds 256 random bits. It would cost every request what it costs a thief.
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ def _verified(token: str, secret: str) -> dict[str, Any] | None:
         UnauthorizedError: it was, and it has expired, or a claim is missing or wrong.
     """
     try:
-        return jwt.decode(
+        return jwt.decode(  # pyright: ignore[reportUnknownMemberType]
             token,
             secret,
             algorithms=[ALGORITHM],
@@ -213,4 +213,4 @@ def sign(secret: str, subject: Subject, seconds: int) -> str:
         "iat": now,
         "exp": now + seconds,
     }
-    return jwt.encode(claims, secret, ALGORITHM)
+    return jwt.encode(claims, secret, ALGORITHM)  # pyright: ignore[reportUnknownMemberType]

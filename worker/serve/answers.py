@@ -1,5 +1,6 @@
-"""The answers themselves, whatever asks for them: kept while they are true, and given with their age while the database
-is away.
+"""The answers themselves, whatever asks for them.
+
+They are kept as long as they are true; while the database is away, earlier ones are given with their age.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ from worker.app import wall_clock
 from worker.engine.answer import Presence, Reader, Standing, of_family
 from worker.engine.cursor import CursorError
 from worker.engine.rule_set import RulesRefusedError
-from worker.serve.problems import AwayError, BadRequestError, GoneError, NotFoundError, TooLargeError
+from worker.engine.why import CannotExplainError, Question, Why
+from worker.serve.problems import AwayError, BadRequestError, GoneError, NotFoundError
 from worker.store import RefusedError, UnavailableError
 from worker.view.catalogue import Offer
 from worker.view.reader import TENANT, UnknownScopeError
 from worker.view.standing import RulesChangedError
 from worker.view.unlocks import ALL, GRANTS, Page, Wanted
-from worker.view.why import Explainer, TooManyEventsError, UnknownAchievementError, Why
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -39,6 +40,8 @@ REQUEST_SECONDS: Final = 5.0
 """For the database to answer all that one request asks."""
 AWAY_SECONDS: Final = 1.0
 """For which the database is not asked again after it did not answer, where an earlier answer is kept."""
+EXPLAINED_AT_ONCE: Final = 2
+"""Explanations that are worked out side by side: each keeps a core busy."""
 NOW: Final = "now"
 """The cursor that stands for the present end."""
 
@@ -60,8 +63,9 @@ class Catalogue(Offer, frozen=True, kw_only=True):
 
 
 class Content(NamedTuple):
-    """An answer: JSON, the tag of what it says (None where it has none), and its age in seconds; None where it is true
-    now.
+    """An answer as JSON, and the tag of what it says; None where it has none.
+
+    `age` is in seconds, None where it is true now.
     """
 
     body: bytes
@@ -94,7 +98,7 @@ class Answers:
     def __init__(self, view: View, unlocks: Unlocks, *, most: int) -> None:
         self._view = view
         self._unlocks = unlocks
-        self._explainer = Explainer(view)
+        self._explaining = anyio.Semaphore(EXPLAINED_AT_ONCE)
         self._most = most
         self._kept: OrderedDict[Key, _Kept] = OrderedDict()
         self._away_until = 0.0
@@ -169,16 +173,14 @@ class Answers:
         Raises:
             NotFoundError: there is none, or the subject does not see it yet.
             GoneError, AwayError: as in `achievements`.
-            TooLargeError: too many events would have to be read.
         """
         _check(subject)
-        async with self._asking():
-            now = wall_clock()
-            standing = await self._view.standing(subject, Reader(languages, as_user=True), now)
-            if standing.presence is Presence.ERASED:
-                raise GoneError("this user was erased")
-            why = await self._explainer.why(standing, subject, achievement, occurrence, now)
-        return Content(encode_why(why))
+        name, _, tier = achievement.partition(".")
+        reader, question = Reader(languages, as_user=True), Question(name, tier or None, occurrence)
+        if await self.is_erased(subject):
+            raise GoneError("this user was erased")
+        async with self._asking(), self._explaining:
+            return Content(encode_why(await self._view.why(subject, question, reader, wall_clock())))
 
     async def unlocks(self, tenant: str, asked: UnlocksAsked, languages: tuple[str, ...]) -> Content:
         """Return a page of a tenant's unlocks.
@@ -249,15 +251,11 @@ class Answers:
             log.error("what is stored cannot be read", said=str(error))  # noqa: TRY400 - its words are enough
             raise AwayError("what is stored cannot be read by this release", retry_after=60) from None
         except UnknownScopeError:
-            raise NotFoundError("no rule in force is of this scope", "Use users, or a scope of the catalogue.") from None
-        except UnknownAchievementError:
             raise NotFoundError(
-                "this subject sees no such achievement, tier or occurrence", "Ask for ids that achievements lists."
+                "no rule in force is of this scope", "Use users, or a scope of the catalogue."
             ) from None
-        except TooManyEventsError:
-            raise TooLargeError(
-                "this subject has too many events to be explained here", "Have an operator run `ach explain`."
-            ) from None
+        except CannotExplainError as error:
+            raise NotFoundError(str(error), "Ask for an id, and an occurrence, that `achievements` lists.") from None
         except CursorError as error:
             raise BadRequestError(str(error), "Leave `since` out, or send `now`.") from None
         except RefusedError:

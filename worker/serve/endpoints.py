@@ -133,9 +133,7 @@ class Endpoints:
     async def user_why(self, asked: Asked) -> Response:
         """Answer why a subject has an achievement, or why not yet."""
         name = decoded(asked.path["achievement"], "achievement")
-        content = await self._answers.why(
-            subject_of(asked.path), name, asked.languages, asked.query.get("occurrence")
-        )
+        content = await self._answers.why(subject_of(asked.path), name, asked.languages, asked.query.get("occurrence"))
         return _answered(content, None)
 
     async def user_live(self, asked: Asked) -> Response:
@@ -231,9 +229,7 @@ def problem_response(error: ProblemError) -> Response:
 
 
 def _problem(_request: Request, error: Exception) -> Response:
-    if not isinstance(error, ProblemError):
-        raise AssertionError(error)
-    return problem_response(error)
+    return problem_response(error) if isinstance(error, ProblemError) else _unexpected(_request, error)
 
 
 def _refused(_request: Request, error: Exception) -> Response:
@@ -247,5 +243,3 @@ def _refused(_request: Request, error: Exception) -> Response:
 def _unexpected(_request: Request, error: Exception) -> Response:
     log.error("a request has failed by a defect", exc_info=error)
     return problem_response(UnexpectedError("the request has failed by a defect of the server"))
-
-

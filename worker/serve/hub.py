@@ -52,16 +52,16 @@ class Unlock(Struct, frozen=True, kw_only=True):
     tier: str | None
     occurrence: str | None
     status: str
-    version: int | None = None
-    origin: Annotated[str | None, Meta(description="Celebrate `live` and `settled`; `backfill` is old news.")] = None
-    earned_at: Instant | None = None
-    granted_at: Instant | None = None
-    title: str | None = None
-    language: str | None = None
-    fallback: bool = False
-    about: _Text = _NULL
-    family: _Text = _NULL
-    reward: _Reward = Raw(b"{}")
+    version: int | None
+    origin: Annotated[str | None, Meta(description="Celebrate `live` and `settled`; `backfill` is old news.")]
+    earned_at: Instant | None
+    granted_at: Instant | None
+    title: str | None
+    language: str | None
+    fallback: bool
+    about: _Text
+    family: _Text
+    reward: _Reward
 
 
 class _Message(Struct, frozen=True, kw_only=True):

@@ -7,10 +7,10 @@ from typing import Any, Final, NamedTuple
 
 from msgspec import Struct
 
+from worker.engine.why import Why
 from worker.serve.answers import Achievements, Catalogue
 from worker.serve.hub import Unlock
 from worker.view.unlocks import LONGEST_PAGE, Page
-from worker.view.why import Why
 
 LANGUAGES: Final = r"^[A-Za-z]{1,8}([-_][A-Za-z0-9]{1,8}){0,7}(,[A-Za-z]{1,8}([-_][A-Za-z0-9]{1,8}){0,7}){0,9}$"
 """Tags of BCP 47 with commas between them, the best first."""
@@ -91,9 +91,9 @@ _STANDING: Final = (
     "nothing is known of is at the beginning of everything. Send the ETag as `If-None-Match`."
 )
 _LIVE: Final = (
-    "Server-Sent Events. `ready` begins; `unlock` has what became of an unlock; `stale` says that the standing is another "
-    "one now (at most once a second); `skipped` that more unlocks were missed than are sent; `expired` and `slow` end the "
-    "stream. Resume with `Last-Event-ID`."
+    "Server-Sent Events. `ready` begins; `unlock` has what became of an unlock; `stale` says that the standing is "
+    "another one now (at most once a second); `skipped` that more unlocks were missed than are sent; `expired` and "
+    "`slow` end the stream. Resume with `Last-Event-ID`."
 )
 
 
@@ -123,7 +123,7 @@ OPERATIONS: Final = (
         about="The explanation, event by event, of each tier that the subject sees.",
         answer=Why,
         parameters=(_LANG, _OCCURRENCE),
-        statuses=(404, 410, 413),
+        statuses=(404, 410),
     ),
     *_pair(
         "live",
