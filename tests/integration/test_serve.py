@@ -10,7 +10,6 @@ import anyio
 import asyncpg
 import pytest
 
-from dsl.outcome import Subject
 from tests.integration.engine import event
 from tests.integration.pipelines import pipeline_on, send
 from tests.integration.serving import KEYS, by_key, by_token, connected, live, serving, until
@@ -206,7 +205,7 @@ async def test_an_erased_user_is_gone(engine_of: Engine) -> None:
         tag = (await client.get(f"{USER}/achievements", headers=by_key())).headers["etag"]
         await connected(client)
         async with open_store(engine_of.settings.database_url) as store:
-            await erase_user(store, engine_of.settings, Subject("t1", "user", "u1"), by="test", now=wall_clock())
+            await erase_user(store, engine_of.settings, "t1", "u1", by="test", now=wall_clock())
         for path in ("/achievements", "/achievements?lang=de", "/achievements/first/why", "/live"):
             response = await client.get(USER + path, headers={**by_token(), "If-None-Match": tag})
             assert (response.status_code, response.json()["title"]) == (410, "Erased"), path

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 MOST_PATH: Final = 8192
 """Bytes of path and query, encoded: three ids of 512 bytes take 4,608."""
+MOST_HEADERS: Final = 16 * 1024
+"""Bytes of all headers."""
 _SECURITY: Final = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -93,6 +95,8 @@ class Gate:
         raw = scope["raw_path"]
         if len(raw) + len(scope["query_string"]) > MOST_PATH or not raw.isascii():
             raise BadRequestError(f"path and query: expected ASCII, and {MOST_PATH:,} bytes at most")
+        if sum(len(name) + len(value) for name, value in scope["headers"]) > MOST_HEADERS:
+            raise BadRequestError(f"headers: expected {MOST_HEADERS:,} bytes at most")
         for name in ("authorization", "last-event-id", "origin"):
             if len(headers.getlist(name)) > 1:
                 raise BadRequestError(f"{name}: given twice")

@@ -67,8 +67,8 @@ async def serve(
             server = server_of(app, config.live_streams, ready)
 
             async def with_broker() -> None:
-                await connection.open()
                 try:
+                    await connection.open()
                     if config.service:
                         await offer(connection, service_of(answers, config.tenants))
                     await live.run()
