@@ -70,7 +70,8 @@ class Rarity:
 
     def _fresh(self, tenant: str, now: int) -> Rarities | None:
         found = self._known.get(tenant)
-        if found is None or now - found.as_of >= self._age:
+        # Counts of the future come of a clock that was set back.
+        if found is None or not 0 <= now - found.as_of < self._age:
             return None
         self._known.move_to_end(tenant)
         return found
