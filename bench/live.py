@@ -170,7 +170,9 @@ async def measure(clients: int) -> None:
                 raise AssertionError(line)
             served = Served(int(port[1]), serve.pid, key)
             try:
-                await engine.publish([event(n, "lesson.completed", user=f"u{u}") for n in range(5) for u in range(ASKED)])
+                await engine.publish(
+                    [event(n, "lesson.completed", user=f"u{u}") for n in range(5) for u in range(ASKED)]
+                )
                 await asyncio.sleep(2)
                 for side_by_side in (1, 8):
                     took = await answers(served, side_by_side)

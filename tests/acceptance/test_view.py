@@ -16,7 +16,7 @@ from dsl.fold import fold, standings, start
 from dsl.outcome import Subject, by_subject, canonical_order
 from dsl.values import canonical_number
 from tests.fixture_library import NOW, Fixture, by_reference, histories, stories
-from worker.commands.replaying import SKEW
+from worker.commands.replay import SKEW
 from worker.contract.strict_reader import Contract
 from worker.engine.answer import OPERATOR, Presence, Reader
 from worker.engine.replay import Intake

@@ -54,5 +54,3 @@ async def browser() -> AsyncGenerator[Browser]:
         made = await playwright.chromium.launch(executable_path="/usr/bin/chromium", headless=True, args=FLAGS)
         yield made
         await made.close()
-
-

@@ -20,6 +20,12 @@ from worker.settings import Settings
 pytestmark = pytest.mark.anyio
 
 SECONDS = 110
+CONFIG = """
+[[operations]]
+# A cursor of the right form that was not given out is refused, which no schema can say.
+include-operation-id = "unlocks"
+checks.positive_data_acceptance.expected-statuses = ["2xx", "400", "401", "403", "404"]
+"""
 HOOKS = """
 import schemathesis
 
@@ -29,6 +35,18 @@ def map_path_parameters(context, path_parameters):
     if path_parameters and len(str(path_parameters.get("tenant", ""))) % 4:
         path_parameters["tenant"] = "t1"
     return path_parameters
+
+def fits(values):
+    # Ids are bounded in bytes, which a schema cannot say.
+    return all(len(str(value).encode(errors="replace")) <= 512 for value in (values or {}).values())
+
+@schemathesis.hook
+def filter_path_parameters(context, path_parameters):
+    return fits(path_parameters)
+
+@schemathesis.hook
+def filter_query(context, query):
+    return fits(query)
 """
 
 
@@ -39,6 +57,7 @@ async def test_the_api_keeps_its_document(database_url: str, nats_url: str, tmp_
     await engine.publish([event(n, user=user) for n in range(3) for user in ("u1", "u2")])
     await engine.drain()
     (tmp_path / "hooks.py").write_text(HOOKS)
+    (tmp_path / "schemathesis.toml").write_text(CONFIG)
     async with serving(engine.settings, key_rate=100_000, key_burst=100_000) as client:
         await connected(client)
         done = await anyio.run_process(

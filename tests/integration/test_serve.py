@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import httpx
 
     from tests.integration.engine import Engine
+    from worker.local.servers import Servers
 
 pytestmark = pytest.mark.anyio
 
@@ -110,9 +111,7 @@ async def test_an_unchanged_answer_costs_one_row(engine_of: Engine) -> None:
         # Other rules come into force: the next answer is by them.
         await engine_of.apply(RULES + 'achievement new { title "New" when count(event=b.done, >= 1) }')
         await engine_of.backfill()
-        renewed = await client.get(
-            f"{USER}/achievements", headers={**by_key(), "If-None-Match": moved.headers["etag"]}
-        )
+        renewed = await client.get(f"{USER}/achievements", headers={**by_key(), "If-None-Match": moved.headers["etag"]})
         assert "new" in ids(renewed)
 
 
@@ -389,3 +388,29 @@ async def test_keys_are_for_the_key_s_tenant(engine_of: Engine) -> None:
             response = await client.get(f"/v1/tenants/{tenant}/catalogue", headers=by_key("t2"))
             assert response.status_code == 403
             assert response.json()["detail"] == "this credential is not for what the path names"
+
+
+async def test_without_postgresql_earlier_answers_say_their_age(own_engine: Engine, own_servers: Servers) -> None:
+    await own_engine.apply(RULES)
+    await own_engine.backfill()
+    await sent(own_engine, event(0))
+    async with serving(own_engine.settings) as client:
+        first = await client.get(f"{USER}/achievements", headers=by_key())
+        tag = first.headers["etag"]
+        await own_servers.kill_postgres()
+        with anyio.fail_after(40):
+            for known in ({}, {"If-None-Match": tag}):
+                response = await client.get(f"{USER}/achievements", headers={**by_key(), **known})
+                body = response.json()
+                assert (response.status_code, body["stale"], body["items"]) == (200, True, first.json()["items"])
+                assert int(response.headers["age"]) == body["age"] >= 0
+                assert "etag" not in response.headers
+            for path in ("/v1/tenants/t1/users/u2/achievements", "/v1/tenants/t1/catalogue", "/v1/tenants/t1/unlocks"):
+                response = await client.get(path, headers=by_key())
+                assert (response.status_code, response.headers["retry-after"]) == (503, "2")
+                assert response.json()["title"] == "Temporarily unavailable"
+        await own_servers.start_postgres()
+        with anyio.fail_after(40):
+            while "age" in (response := await client.get(f"{USER}/achievements", headers=by_key())).headers:
+                await anyio.sleep(0.1)
+        assert response.headers["etag"] == tag

@@ -73,7 +73,6 @@ def unsigned(algorithm: str) -> str:
 def bad() -> Iterator[tuple[str, str]]:
     now = int(time())
     good = signed()
-    yield "nothing", ""
     yield "a key that nobody has", "ach_" + "x" * 43
     yield "the hash of a key", __import__("hashlib").sha256(KEYS["t1"].encode()).hexdigest()
     yield "another letter's case", KEYS["t1"].swapcase()
@@ -112,8 +111,8 @@ async def test_without_a_good_credential_nothing_is_said(engine_of: Engine) -> N
         for what, credential in bad():
             response = await client.get(f"{USER}/achievements", headers={"Authorization": f"Bearer {credential}"})
             assert response.status_code == 401, what
-            assert not credential or credential not in response.text, what
-        for header in (f"Basic {KEYS['t1']}", KEYS["t1"], "Bearer", "bearer  "):
+            assert credential not in response.text, what
+        for header in (f"Basic {KEYS['t1']}", KEYS["t1"], "Bearer", "Token x"):
             response = await client.get(f"{USER}/achievements", headers={"Authorization": header})
             assert response.status_code == 401, header
         for good in (signed(), KEYS["t1"]):
@@ -163,9 +162,7 @@ async def test_no_answer_says_what_is_hidden_or_another_s(engine_of: Engine) -> 
             if one.name.endswith("live"):
                 continue
             for achievement in ("first", "far", "hush", "lured", "nothing"):
-                path = one.path.format(
-                    tenant="t1", user="u1", scope="team", subject="red", achievement=achievement
-                )
+                path = one.path.format(tenant="t1", user="u1", scope="team", subject="red", achievement=achievement)
                 bodies.extend([await client.get(f"{path}?lang={lang}", headers=by_key()) for lang in ("de", "en")])
         assert {one.status_code for one in bodies} == {200, 404}
         for response in bodies:
@@ -198,9 +195,7 @@ async def unlock_ids(engine: Engine, subject: str, scope: str) -> set[str]:
     return {str(row["unlock_id"]) for row in await engine.rows(query, subject, scope)}
 
 
-async def test_the_log_has_no_credential_and_no_user(
-    engine_of: Engine, capsys: pytest.CaptureFixture[str]
-) -> None:
+async def test_the_log_has_no_credential_and_no_user(engine_of: Engine, capsys: pytest.CaptureFixture[str]) -> None:
     token = signed()
     async with serving(engine_of.settings) as client:
         await client.get(f"{USER}/achievements?lang=de", headers={"Authorization": f"Bearer {token}"})

@@ -52,7 +52,7 @@ def check(one: Operation, response: httpx.Response) -> None:
     if "content" not in found:
         assert response.content == b""
         return
-    (media_type, content), = found["content"].items()
+    ((media_type, content),) = found["content"].items()
     assert response.headers["content-type"] == media_type
     schema = {**content["schema"], "components": document()["components"]}
     jsonschema.Draft202012Validator(schema).validate(response.json())
@@ -64,7 +64,10 @@ async def test_answers_are_as_documented(engine: Engine) -> None:
     async with pipeline_on(engine) as pipeline:
         assert await send(pipeline, *(event(n, user=user, team="red") for n in range(3) for user in ("u1", "u2"))) == []
     seen: set[tuple[str, int]] = set()
-    async with serving(engine.settings, key_rate=1e6, key_burst=1_000_000) as client, anyio.from_thread.BlockingPortal() as portal:
+    async with (
+        serving(engine.settings, key_rate=1e6, key_burst=1_000_000) as client,
+        anyio.from_thread.BlockingPortal() as portal,
+    ):
 
         async def ask(path: str) -> httpx.Response:
             return await client.get(path, headers=by_key())

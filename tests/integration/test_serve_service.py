@@ -37,8 +37,8 @@ async def engine_of(engine: Engine) -> Engine:
     return engine
 
 
-async def asked(client: Client, subject: str, **request: Any) -> tuple[Any, dict[str, str]]:
-    said = await client.request(subject, json.dumps(request).encode(), timeout=10)
+async def asked(client: Client, to: str, /, **request: Any) -> tuple[Any, dict[str, str]]:
+    said = await client.request(to, json.dumps(request).encode(), timeout=10)
     return json.loads(said.data), dict(said.headers or {})
 
 

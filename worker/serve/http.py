@@ -99,6 +99,11 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
         self._on_ready()
 
+    def close(self) -> None:
+        """Let go of what it listens on, where it was cancelled: the event loop must know before the socket goes."""
+        for one in getattr(self, "servers", ()):
+            one.close()
+
 
 def listen(host: str, port: int) -> socket.socket:
     """Return a socket that listens; port 0 asks for a free one.

@@ -59,7 +59,13 @@ class Operation(NamedTuple):
     kind: Kind = Kind.JSON
 
 
-_ID: Final[dict[str, Any]] = {"type": "string", "minLength": 1, "maxLength": MOST_BYTES}
+_ID: Final[dict[str, Any]] = {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": MOST_BYTES,
+    "pattern": r"^[^\u0000]*$",
+    "description": f"At most {MOST_BYTES} bytes of UTF-8.",
+}
 PATH: Final = {
     "tenant": Parameter("tenant", "The tenant, percent-encoded once.", _ID),
     "user": Parameter("user", "The user, percent-encoded once.", _ID),
@@ -73,7 +79,9 @@ _LANG: Final = Parameter(
 _FAMILY: Final = Parameter("family", "Only achievements of this family.", _ID)
 _OCCURRENCE: Final = Parameter("occurrence", "Of what repeats: which occurrence, the current one if left out.", _ID)
 _SINCE: Final = Parameter(
-    "since", "A cursor: what lies behind it. `now`: no unlocks, and the cursor of this moment.", _ID
+    "since",
+    "A cursor: what lies behind it. `now`: no unlocks, and the cursor of this moment.",
+    {"type": "string", "pattern": "^(now|[A-Za-z0-9_-]{22})$"},
 )
 _LIMIT: Final = Parameter(
     "limit", "Unlocks on a page, at most.", {"type": "integer", "minimum": 1, "maximum": LONGEST_PAGE, "default": 100}

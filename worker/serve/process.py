@@ -84,5 +84,8 @@ async def serve(
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(with_broker)
                 tasks.start_soon(stopping)
-                await server.serve([listening])
+                try:
+                    await server.serve([listening])
+                finally:
+                    server.close()
                 tasks.cancel_scope.cancel()

@@ -47,7 +47,9 @@ def test_each_listener_gets_it_in_its_language() -> None:
     said = json.loads(frame.split("data: ")[1])
     assert (said["title"], said["language"], said["reward"]) == ("Ä", "de", {"xp": 1.5})
     assert frame.startswith("id: ")
-    assert not [word for word in ("actor", "reason", "root@ops", "between us", "tenant_id", "event_id") if word in frame]
+    assert not [
+        word for word in ("actor", "reason", "root@ops", "between us", "tenant_id", "event_id") if word in frame
+    ]
     assert other.take(0) == team.take(0) == b""
 
 
