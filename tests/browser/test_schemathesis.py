@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
-
 from uuid import uuid4
 
 import anyio
@@ -15,7 +14,6 @@ from tests.integration.engine import Engine, event
 from tests.integration.serving import KEYS, connected, serving
 from tests.integration.test_serve import RULES
 from worker.settings import Settings
-
 
 pytestmark = pytest.mark.anyio
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import anyio
 import httpx
+import msgspec
 
 from dsl.outcome import Subject
 from tests.integration.engine import PATIENCE
@@ -33,11 +34,11 @@ class Event(NamedTuple):
     data: str
 
 
-def config_of(**changes: Any) -> Config:
+def config_of(**changes: object) -> Config:
     """Return a configuration with the tenants t1 and t2, on a free port."""
     tenants = {name: Tenant([hash_of(key)], [SECRETS[name]]) for name, key in KEYS.items()}
-    given = {"cursor_key": CURSOR_KEY, "tenants": tenants, "port": 0, "origins": ["https://app.example"], **changes}
-    return Config(**given)
+    plain = Config(CURSOR_KEY, tenants, port=0, origins=["https://app.example"])
+    return msgspec.structs.replace(plain, **changes)
 
 
 def by_key(tenant: str = "t1") -> dict[str, str]:
@@ -49,7 +50,7 @@ def by_token(user: str = "u1", tenant: str = "t1", seconds: int = 900, scope: st
 
 
 @asynccontextmanager
-async def serving(settings: Settings, **changes: Any) -> AsyncGenerator[httpx.AsyncClient]:
+async def serving(settings: Settings, **changes: object) -> AsyncGenerator[httpx.AsyncClient]:
     """Serve for the length of a block; the client has no credential of its own."""
     stop, ready, address = anyio.Event(), anyio.Event(), ""
 
@@ -108,5 +109,6 @@ async def until(events: AsyncIterator[Event], name: str) -> Event:
 async def connected(client: httpx.AsyncClient) -> None:
     """Wait until both servers behind it are there."""
     with anyio.fail_after(SOON):
-        while (await client.get("/v1/health")).status_code != 200:
+        # It has no other way to say so.
+        while (await client.get("/v1/health")).status_code != 200:  # noqa: ASYNC110
             await anyio.sleep(0.05)

@@ -279,7 +279,7 @@ async def test_streams_are_counted(engine_of: Engine) -> None:
             assert (response.status_code, response.headers["retry-after"]) == (429, "10")
             assert (await client.head("/v1/tenants/t1/users/u2/live", headers=by_key())).status_code == 200
         with anyio.fail_after(10):  # the place is free again, as soon as the server has seen that
-            while (await client.head(f"{USER}/live", headers=by_token())).status_code != 200:
+            while (await client.head(f"{USER}/live", headers=by_token())).status_code != 200:  # noqa: ASYNC110
                 await anyio.sleep(0.05)
 
 
@@ -359,7 +359,7 @@ async def test_a_role_that_reads_is_enough(engine_of: Engine) -> None:
         try:
             for table in ("event", "unlock", "progress", "rule_set", "revealed"):
                 with pytest.raises(asyncpg.InsufficientPrivilegeError):
-                    await as_reader.execute(f"DELETE FROM {table}")
+                    await as_reader.execute(f"DELETE FROM {table}")  # noqa: S608
         finally:
             await as_reader.close()
     finally:
@@ -411,6 +411,6 @@ async def test_without_postgresql_earlier_answers_say_their_age(own_engine: Engi
                 assert response.json()["title"] == "Temporarily unavailable"
         await own_servers.start_postgres()
         with anyio.fail_after(40):
-            while "age" in (response := await client.get(f"{USER}/achievements", headers=by_key())).headers:
+            while "age" in (response := await client.get(f"{USER}/achievements", headers=by_key())).headers:  # noqa: ASYNC110
                 await anyio.sleep(0.1)
         assert response.headers["etag"] == tag

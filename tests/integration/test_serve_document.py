@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 NAMES = ["t1", "u1", "u2", "team", "user", "tenant", "red", "far", "hush", "first", "planet", "now", "de", "0", "true"]
-TEXTS = st.sampled_from(NAMES) | st.text(min_size=1, max_size=20).filter(lambda text: "\ud800" > max(text))
+TEXTS = st.sampled_from(NAMES) | st.text(min_size=1, max_size=20)
 JSON_OPERATIONS = [one for one in OPERATIONS if one.kind is Kind.JSON]
 
 
@@ -72,7 +72,7 @@ async def test_answers_are_as_documented(engine: Engine) -> None:
         async def ask(path: str) -> httpx.Response:
             return await client.get(path, headers=by_key())
 
-        @settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+        @settings(max_examples=120, deadline=None, suppress_health_check=[*HealthCheck], database=None)
         @given(requests())
         def run(request: tuple[Operation, str]) -> None:
             one, path = request

@@ -47,7 +47,7 @@ class Stream:
 async def test_a_thousand_streams_cost_the_broker_one_consumer(engine: Engine) -> None:
     await engine.apply(RULES)
     await engine.drain()
-    async with serving(engine.settings) as client:
+    async with serving(engine.settings, key_rate=10_000, key_burst=10_000) as client:
         await connected(client)
         streams = [Stream() for _ in range(CLIENTS)]
         with anyio.fail_after(PATIENCE):
@@ -64,9 +64,6 @@ async def test_a_thousand_streams_cost_the_broker_one_consumer(engine: Engine) -
             await engine.publish([event(1, user=f"u{n}") for n in range(200)])
             with anyio.fail_after(PATIENCE):
                 await asyncio.gather(*(stream.unlock() for stream in streams))
-        with anyio.fail_after(PATIENCE):  # all places are given back
-            while (await client.head("/v1/tenants/t1/users/u0/live", headers=by_key())).status_code != 200:
-                await anyio.sleep(0.05)
 
 
 async def test_a_reader_that_takes_nothing_is_cut_off_and_resumes(

@@ -37,7 +37,7 @@ async def engine_of(engine: Engine) -> Engine:
     return engine
 
 
-async def asked(client: Client, to: str, /, **request: Any) -> tuple[Any, dict[str, str]]:
+async def asked(client: Client, to: str, /, **request: object) -> tuple[Any, dict[str, str]]:
     said = await client.request(to, json.dumps(request).encode(), timeout=10)
     return json.loads(said.data), dict(said.headers or {})
 
@@ -66,7 +66,7 @@ async def test_the_service_says_what_http_says(engine_of: Engine) -> None:
             said, _ = await asked(client, f"ach.v1.{token('a.b')}.progress", user="u1")
             assert (said["tenant_id"], said["presence"]) == ("a.b", "known")
             info = json.loads((await client.request("$SRV.INFO.ach", b"", timeout=10)).data)
-            assert [one["subject"] for one in info["endpoints"]][0] == "ach.v1.*.progress"
+            assert info["endpoints"][0]["subject"] == "ach.v1.*.progress"
             assert json.loads((await client.request("$SRV.PING.ach", b"", timeout=10)).data)["name"] == "ach"
             stats = json.loads((await client.request("$SRV.STATS.ach", b"", timeout=10)).data)
             assert sum(one["num_requests"] for one in stats["endpoints"]) == 6
@@ -129,5 +129,5 @@ async def test_the_broker_s_permissions_decide_and_serve_needs_no_more(engine_of
                 await client.close()
 
 
-async def _ignore(error: Exception) -> None:
+async def _ignore(_error: Exception) -> None:
     await anyio.lowlevel.checkpoint()

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import msgspec
 import pytest
@@ -16,7 +15,7 @@ CONFIG = Config("c" * 43, live_streams=3, live_per_subject=2)
 U1 = Subject("t1", "user", "u1")
 
 
-def message(seq: int = 5, **changes: Any) -> Followed:
+def message(seq: int = 5, **changes: object) -> Followed:
     said = {
         "kind": "granted",
         "revision": 1,
