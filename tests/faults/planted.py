@@ -31,6 +31,7 @@ from tests.faults.plants import (
     ledger,
     operators,
     progress,
+    serve,
     standing,
     state_cache,
     unlocks,
@@ -64,6 +65,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     *standing.BUGS,
     *corrections.BUGS,
     *view.BUGS,
+    *serve.BUGS,
 )
 
 QUICK: Final = (

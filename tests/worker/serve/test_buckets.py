@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from worker.serve.buckets import Buckets, Rate
@@ -23,6 +23,7 @@ def test_a_bounded_number_of_callers_is_remembered() -> None:
     assert buckets.take("c", rate, 0) == 1
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.floats(0, 10), max_size=60))
 def test_no_more_than_burst_and_rate_allow(pauses: list[float]) -> None:
     buckets, rate, now, let = Buckets(), Rate(1.5, 4), 0.0, 0

@@ -68,6 +68,13 @@ def test_what_is_no_announcement_or_not_for_users_is_passed_over(foreign: Follow
     assert client.take(0) == b""
 
 
+def test_a_live_event_is_of_one_scope() -> None:
+    hub = Hub(CONFIG, "events")
+    user, team = hub.join(U1, ()), hub.join(Subject("t1", "team", "u1"), ())
+    hub.deliver(message(scope="team"))
+    assert (user.take(0), team.take(0).count(b"event: unlock")) == (b"", 1)
+
+
 def test_what_was_sent_already_is_left_out() -> None:
     hub = Hub(CONFIG, "events")
     client = hub.join(U1, ())
