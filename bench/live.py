@@ -126,7 +126,7 @@ async def toasts(engine: Engine, served: Served, clients: int) -> None:
     ready, begun = asyncio.Semaphore(CONNECTING), list[int]()
     began = perf_counter()
     tasks = [asyncio.create_task(listen(served, f"live{n}", ready, begun)) for n in range(clients)]
-    while len(begun) < clients:  # noqa: ASYNC110
+    while len(begun) < clients:
         await asyncio.sleep(0.05)
         for failed in (task for task in tasks if task.done()):
             raise RuntimeError(f"after {len(begun):,} streams") from failed.exception()

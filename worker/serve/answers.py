@@ -26,11 +26,11 @@ from worker.serve.problems import AwayError, BadRequestError, GoneError, NotFoun
 from worker.store import RefusedError, UnavailableError
 from worker.view.catalogue import Offer
 from worker.view.reader import TENANT, UnknownScopeError
-from worker.view.standing import RulesChangedError
+from worker.view.standing import RulesChangedError, read_marks
 from worker.view.unlocks import ALL, GRANTS, Page, Wanted
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import AsyncGenerator, Callable, Sequence
 
     from dsl.outcome import Subject
     from worker.view.reader import View
@@ -103,15 +103,14 @@ class Answers:
         self._kept: OrderedDict[Key, _Kept] = OrderedDict()
         self._away_until = 0.0
 
-    async def tag(self, subject: Subject, languages: tuple[str, ...] = (), family: str | None = None) -> str:
-        """Return the tag of what `achievements` would say, for one row of the database.
+    async def marks(self, subjects: Sequence[Subject]) -> dict[Subject, str]:
+        """Return what changes whenever the answers about some subjects do, in one query.
 
         Raises:
-            ProblemError: as in `achievements`; an erased user has a tag.
+            AwayError: the database is away.
         """
-        _check(subject)
         async with self._asking():
-            return _tagged(await self._view.tag(subject, Reader(languages, as_user=True), wall_clock()), family)
+            return await read_marks(self._view.store, await self._view.catalogue(), subjects)
 
     async def achievements(
         self,

@@ -1,11 +1,12 @@
 """Live events (Server-Sent Events): what becomes of a subject's unlocks, and that its answer is another one now.
 
-Any number of streams costs the broker one consumer and one subscription, and the database one row a second for each
-subject that something has happened to.
+Any number of streams costs the broker one consumer and one subscription, and the database one query a second, of those
+subjects that something has happened to.
 """
 
 from __future__ import annotations
 
+from itertools import islice
 from time import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -37,11 +38,9 @@ MOST_MISSED: Final = 500
 """Announcements that a client gets that has been away; of more it is said that some are left out."""
 TICK_SECONDS: Final = 1.0
 WATCHED_TICKS: Final = 5
-"""For which a subject's answer is looked at after something was published for it: the worker is not done yet."""
-MOST_LOOKS: Final = 500
-"""At subjects' answers, in one tick; the others wait for the next one."""
-SIDE_BY_SIDE: Final = 4
-"""Looks at the same time."""
+"""For which a subject is looked at after something was published for it: the worker is not done yet."""
+MOST_LOOKS: Final = 2000
+"""At subjects, in one tick; the others wait for the next one."""
 PING: Final = b": ping\n\n"
 EXPIRED: Final = b"event: expired\ndata: {}\n\n"
 SLOW: Final = b"event: slow\ndata: {}\n\n"
@@ -79,12 +78,10 @@ class Live:
             self.hub.touch(msg.subject)
 
     def _begin_anew(self) -> None:
-        log.warning("the stream of unlocks was made anew: live clients begin anew too", stream=self._follower_stream)
+        log.warning(
+            "the stream of unlocks was made anew: live clients begin anew too", stream=self._settings.unlock_stream
+        )
         self.hub.end()
-
-    @property
-    def _follower_stream(self) -> str:
-        return self._settings.unlock_stream
 
     # -- what has changed ----------------------------------------------------------------------------------------------
 
@@ -95,34 +92,27 @@ class Live:
                 self._clients = self._connection.clients
                 self.hub.touch_all()
             for subject in self.hub.take_touched(MOST_LOOKS):
-                tag = self._watched[subject].tag if subject in self._watched else ""
-                self._watched[subject] = _Watched(tag, WATCHED_TICKS)
-            await self._look([*self._watched][:MOST_LOOKS])
+                known = self._watched.pop(subject, None)
+                self._watched[subject] = _Watched("" if known is None else known.mark, WATCHED_TICKS)
+            await self._look([*islice(self._watched, MOST_LOOKS)])
 
     async def _look(self, subjects: list[Subject]) -> None:
-        rest = iter(subjects)
-
-        async def look() -> None:
-            for subject in rest:
-                await self._look_at(subject)
-
-        async with anyio.create_task_group() as tasks:
-            for _ in range(min(SIDE_BY_SIDE, len(subjects))):
-                tasks.start_soon(look)
-
-    async def _look_at(self, subject: Subject) -> None:
-        known = self._watched.pop(subject)
-        if not self.hub.has(subject):
+        """See whether the answers about some subjects have changed, and say so to those who listen to them."""
+        watched = {subject: self._watched.pop(subject) for subject in subjects}
+        listened = [subject for subject in subjects if self.hub.has(subject)]
+        if not listened:
             return
         try:
-            tag = await self._answers.tag(subject)
+            marks = await self._answers.marks(listened)
         except ProblemError:
-            self._watched[subject] = known  # the database is away: look again
+            self._watched.update(watched)  # the database is away: look again
             return
-        if tag != known.tag:
-            self.hub.say_stale(subject)
-        if known.ticks > 1:  # behind all others, so that each has its turn
-            self._watched[subject] = _Watched(tag, known.ticks - 1)
+        for subject in listened:
+            known, mark = watched[subject], marks[subject]
+            if mark != known.mark:
+                self.hub.say_stale(subject)
+            if known.ticks > 1:  # behind all others, so that each has its turn
+                self._watched[subject] = _Watched(mark, known.ticks - 1)
 
     # -- one stream ----------------------------------------------------------------------------------------------------
 
@@ -175,9 +165,9 @@ class Live:
 
 
 class _Watched(NamedTuple):
-    """A subject that something was published for: the tag that its clients know of, and how often to look again."""
+    """A subject that something was published for: the mark that its clients know of, and how often to look again."""
 
-    tag: str
+    mark: str
     ticks: int
 
 
