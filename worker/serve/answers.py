@@ -241,8 +241,9 @@ class Answers:
             with anyio.fail_after(REQUEST_SECONDS):
                 yield
         except (UnavailableError, TimeoutError) as error:
+            if monotonic() >= self._away_until:  # not a line for each request that fails
+                log.warning("the database is away", said=str(error) or "no answer in time")
             self._away_until = monotonic() + AWAY_SECONDS
-            log.warning("the database is away", said=str(error) or "no answer in time")
             raise AwayError("the database is away") from None
         except (StaleError, RulesChangedError):
             raise AwayError("other rules have come into force, and progress is being brought up to date") from None

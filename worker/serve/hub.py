@@ -224,7 +224,7 @@ class Hub:
 
     def touch(self, subject: str) -> None:
         """Note that something was published on a subject of the input stream."""
-        if not self._names or subject == raw_subject(self._prefix):
+        if subject == raw_subject(self._prefix):
             self._touch(self._clients)
             return
         bound = bound_by(self._prefix, subject)
