@@ -41,6 +41,7 @@ async def ask(client: httpx.AsyncClient, subject: Subject, key: str) -> Standing
     return msgspec.json.decode(response.content, type=Standing)
 
 
+@pytest.mark.timeout(300)  # two thousand answers, one after another
 @pytest.mark.parametrize("fixture", [pytest.param(each, id=each.name) for each in EVERYTHING])
 async def test_http_says_what_the_fold_says(fixture: Fixture, nats_url: str, database_url: str) -> None:
     settings = Settings(nats_url=nats_url, database_url=database_url, clock=Clock.STREAM)
