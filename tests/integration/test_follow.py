@@ -30,24 +30,24 @@ class Heard:
 
     def __init__(self) -> None:
         self.bodies: list[bytes] = []
-        self.anew = 0
+        self.remakes = 0
         self._moved = anyio.Event()
 
     def deliver(self, message: Followed) -> None:
         self.bodies.append(message.body)
         self._move()
 
-    def begun_anew(self) -> None:
-        self.anew += 1
+    def remade(self) -> None:
+        self.remakes += 1
         self._move()
 
     def _move(self) -> None:
         self._moved.set()
         self._moved = anyio.Event()
 
-    async def reach(self, *, bodies: int = 0, anew: int = 0) -> None:
+    async def reach(self, *, bodies: int = 0, remakes: int = 0) -> None:
         with anyio.fail_after(PATIENCE):
-            while len(self.bodies) < bodies or self.anew < anew:
+            while len(self.bodies) < bodies or self.remakes < remakes:
                 await self._moved.wait()
 
 
@@ -64,7 +64,7 @@ async def jetstream(url: str) -> AsyncGenerator[JetStreamContext]:
 async def following(url: str, heard: Heard) -> AsyncGenerator[Connection]:
     connection = Connection(Settings(nats_url=url))
     await connection.open()
-    follower = Follower(connection, "S", heard.deliver, heard.begun_anew)
+    follower = Follower(connection, "S", heard.deliver, heard.remade)
     try:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(follower.run)
@@ -106,7 +106,7 @@ async def test_messages_come_once_and_in_order_though_the_consumer_goes(
             assert stored == [b"%d" % number for number in range(5, 300, 2)]
 
 
-async def test_a_stream_that_is_made_anew_is_followed_from_its_beginning(
+async def test_a_stream_that_is_made_again_is_followed_from_its_beginning(
     nats_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("worker.broker.follow.SILENT_SECONDS", 1.0)
@@ -117,7 +117,7 @@ async def test_a_stream_that_is_made_anew_is_followed_from_its_beginning(
         async with following(nats_url, heard):
             await js.delete_stream("S")
             await js.add_stream(name="S", subjects=["s.>"])
-            await heard.reach(anew=1)
+            await heard.reach(remakes=1)
             await publish(js, 5, 8)
             await heard.reach(bodies=3)
             assert heard.bodies == numbers(5, 8)

@@ -85,9 +85,9 @@ async def test_a_user_s_achievements(engine_of: Engine) -> None:
         assert list(ids(await client.get(f"{USER}/achievements?family=ways", headers=by_key()))) == ["far"]
         team = await client.get("/v1/tenants/t1/subjects/team/red/achievements", headers=by_key())
         assert ids(team)["crew"]["status"] == "earned"
-        stranger = await client.get("/v1/tenants/t1/users/nobody/achievements", headers=by_key())
-        assert stranger.json()["presence"] == "unknown"
-        assert {item["status"] for item in ids(stranger).values()} == {"locked"}
+        unknown = await client.get("/v1/tenants/t1/users/unknown/achievements", headers=by_key())
+        assert unknown.json()["presence"] == "unknown"
+        assert {item["status"] for item in ids(unknown).values()} == {"locked"}
         # A language that no title has: the fallback is said.
         other = ids(await client.get(f"{USER}/achievements?lang=ja", headers=by_key()))
         assert (other["far"]["title"], other["far"]["fallback"]) == ("Far", True)

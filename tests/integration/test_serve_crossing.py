@@ -74,7 +74,7 @@ def unsigned(algorithm: str) -> str:
 def bad() -> Iterator[tuple[str, str]]:
     now = int(time())
     good = signed()
-    yield "a key that nobody has", "ach_" + "x" * 43
+    yield "an unknown key", "ach_" + "x" * 43
     yield "the hash of a key", hash_of(KEYS["t1"])
     yield "another letter's case", KEYS["t1"].swapcase()
     yield "no algorithm", unsigned("none")

@@ -1,4 +1,4 @@
-"""Reading a stream in its order, for whoever only looks on: an ordered consumer, made again wherever it breaks off.
+"""Reading a stream in its order, for readers that only look on: an ordered consumer, made again wherever it breaks off.
 
 The consumer is the broker's to forget: it lies in memory, wants no acknowledgements, and goes with its listener. What
 it delivers is numbered, so a gap shows; then, and where it falls silent, another consumer begins behind the last
@@ -62,7 +62,7 @@ class _Found(msgspec.Struct):
 class Follower:
     """Follows a stream from its present end on; `deliver` gets each message.
 
-    `begun_anew` is called where the stream has been made anew, so that the places known of it mean nothing any more.
+    `remade` is called where the stream has been made again, so that the places known of it mean nothing any more.
     """
 
     def __init__(
@@ -70,12 +70,12 @@ class Follower:
         connection: Connection,
         stream: str,
         deliver: Callable[[Followed], None],
-        begun_anew: Callable[[], None] = lambda: None,
+        remade: Callable[[], None] = lambda: None,
     ) -> None:
         self._connection = connection
         self._stream = stream
         self._deliver = deliver
-        self._begun_anew = begun_anew
+        self._remade = remade
         self._subscription: Subscription | None = None
         self._inbox = ""
         self._next = 1
@@ -129,7 +129,7 @@ class Follower:
     async def _find_place(self, client: BrokerClient) -> None:
         last = (await ask(client, f"STREAM.INFO.{self._stream}", _Info)).state.last_seq
         if self.seq is not None and last < self.seq:
-            self._begun_anew()
+            self._remade()
             self.seq = None
         if self.seq is None:
             self.seq = last

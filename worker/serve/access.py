@@ -111,7 +111,7 @@ class Access:
         return self._by_token(credential) if credential.count(".") == _PARTS - 1 else self._by_key(credential)
 
     def _by_key(self, key: str) -> Caller:
-        # Found by its hash, of which a caller who does not know the key controls no bit: how long that takes says
+        # Found by its hash. A caller who does not know the key controls no bit of that, so the time it takes says
         # nothing. Compared in constant time all the same.
         hashed = hash_of(key)
         known, tenant = self._keys.get(hashed, ("", ""))

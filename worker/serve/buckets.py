@@ -6,7 +6,7 @@ from collections import OrderedDict
 from typing import Final, NamedTuple
 
 MOST: Final = 100_000
-"""Callers that are remembered. Of more, those are forgotten that have called least recently: they begin anew."""
+"""Callers that are remembered. Of more, those are forgotten that have called least recently: they begin again."""
 
 
 class Rate(NamedTuple):

@@ -57,7 +57,7 @@ class Live:
         self._connection = connection
         self._settings = settings
         self._answers = answers
-        self._follower = Follower(connection, settings.unlock_stream, hub.deliver, self._begin_anew)
+        self._follower = Follower(connection, settings.unlock_stream, hub.deliver, self._restart)
         self._watched: dict[Subject, _Watched] = {}
         self._clients = connection.clients
 
@@ -77,9 +77,9 @@ class Live:
         if self.hub.count:
             self.hub.touch(msg.subject)
 
-    def _begin_anew(self) -> None:
+    def _restart(self) -> None:
         log.warning(
-            "the stream of unlocks was made anew: live clients begin anew too", stream=self._settings.unlock_stream
+            "the stream of unlocks was made again: live clients begin again, too", stream=self._settings.unlock_stream
         )
         self.hub.end()
 

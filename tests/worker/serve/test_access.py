@@ -27,7 +27,7 @@ def test_two_keys_and_two_secrets_are_good_while_they_rotate() -> None:
             ACCESS.caller(other)
 
 
-def test_nobody_reaches_beyond_what_is_theirs() -> None:
+def test_a_caller_reaches_no_further() -> None:
     key, token = ACCESS.caller(KEYS[0]), ACCESS.caller(sign(SECRETS[0], ANN, 60))
     for caller in (key, token):
         caller.check_subject(ANN)
