@@ -91,6 +91,14 @@ bench *args: (setup "requirements-bench.lock" ".venv-bench")
 curves *args: (setup "requirements-bench.lock" ".venv-bench")
     .venv-bench/bin/python -m bench.curves {{ args }}
 
+# Run pages in a real browser (Debian's chromium), and the fuzzer of the API
+browser *args: (setup "requirements-browser.lock" ".venv-browser")
+    .venv-browser/bin/pytest -n 0 tests/browser {{ args }}
+
+# Measure live streams and users' answers of `ach serve`
+live *args: setup
+    .venv/bin/python -m bench.live {{ args }}
+
 # Check style, formatting and who imports whom
 lint: setup
     .venv/bin/ruff check

@@ -40,6 +40,7 @@ SUMMARIES: Final = {
     "revoke": "Revoke unlocks, by their ids (`ach unlocks` lists them) or by achievement.",
     "run": "Run a worker: events from NATS_URL, progress in DATABASE_URL, unlocks back to NATS.",
     "schema": "Print the JSON Schema of announcements: of unlocks, grants and corrections.",
+    "serve": "Serve achievements to apps and pages: a read API over HTTP with live events, and a service on NATS.",
     "test": "Run the examples in rule files: in order, shuffled, doubled and in batches.",
     "unlocks": "List unlocks with their status, those earned last first.",
 }

@@ -36,6 +36,7 @@ from tests.faults.plants import (
     operators,
     progress,
     refusals,
+    serve,
     standing,
     state_cache,
     unlocks,
@@ -74,6 +75,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     *metrics.BUGS,
     *view.BUGS,
     *notifier.BUGS,
+    *serve.BUGS,
 )
 
 QUICK: Final = (
