@@ -226,7 +226,7 @@ _SECRETS: Final = (
     Bug(
         "unclear_url_tried",
         "a password with an @ is not sent to a host made of the rest of it",
-        at="_check",
+        at="worker.settings:_check",
         old="if not all(map(is_clear, urls)):",
         new="if not any(map(is_clear, [*urls, 'nats://a'])):",
         tests=("worker/test_settings.py::test_errors_name_the_variable",),
