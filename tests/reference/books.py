@@ -1,5 +1,6 @@
-"""The books of a worker as plain dicts, and what gathering and writing does to them: a database of which decisions are
-tested without one. Statements, locks and their failures are what is left out; the guards of the fast path are here.
+"""The books of a worker as plain dicts, and what gathering and writing does to them: decisions are tested on them.
+
+Statements, locks and their failures are left out; the guards of the fast path are here.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ class OvertakenError(Exception):
 
 
 class LostError(Exception):
-    """An attempt died; whoever made it does not know how it ended."""
+    """An attempt died; its worker does not know how it ended."""
 
 
 class Books:

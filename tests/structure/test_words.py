@@ -34,21 +34,13 @@ BANNED: Final = (
 )
 
 EXEMPT: Final = (
-    "ARCHITECTURE.md",
+    "bench/",  # its words are those of docs/performance.md, which a run of an hour writes
     "CHANGELOG.md",  # history
-    "bench/",
     "docs/decisions/0008-hot-path/",
     "docs/performance.md",
     "docs/planted-bugs.md",
     "sql/migrations/",  # applied migrations never change
-    "tests/faults/plants/",
     "tests/structure/test_words.py",  # lists the words
-    "worker/admin/backfill.py",
-    "worker/admin/erasure.py",
-    "worker/admin/manual_grant.py",
-    "worker/engine/batch.py",
-    "worker/engine/user_events.py",
-    "worker/pipeline/",
 )
 """Files and folders that are not clean yet."""
 

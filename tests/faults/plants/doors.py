@@ -42,7 +42,7 @@ _SUBJECTS: Final = (
         tests=(BOUND,),
     ),
     Bug(
-        "users_called_by_a_hash_are_anybody",
+        "users_called_by_a_hash_are_unbound",
         "a token that stands for a user's name binds that user",
         at="_is_reserved",
         old='return user.startswith("~") and _HASH.fullmatch(user) is None',

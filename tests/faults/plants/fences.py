@@ -169,7 +169,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         tests=("integration/test_intake.py",),
     ),
     Bug(
-        "frames_of_anybody",
+        "frames_of_any_subscription",
         "what another subscription gets is not taken for a message",
         at="_are_plain",
         old="and words[2::_WORDS].count(sid) == number",
