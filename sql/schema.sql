@@ -305,6 +305,19 @@ COMMENT ON COLUMN erasure.user_token IS 'The token of NATS subjects that stands 
 CREATE INDEX erasure_of_token ON erasure (user_token, tenant_token);
 CREATE INDEX erasure_without_token ON erasure (tenant_id, user_id) WHERE user_token IS NULL;
 
+CREATE TABLE revealed (
+    tenant_id   text COLLATE "C" NOT NULL,
+    scope       text COLLATE "C" NOT NULL,
+    subject     text COLLATE "C" NOT NULL,
+    achievement text COLLATE "C" NOT NULL,
+    tier        text COLLATE "C" NOT NULL DEFAULT '',
+    revealed_at timestamptz NOT NULL,
+    CONSTRAINT revealed_pkey PRIMARY KEY (tenant_id, scope, subject, achievement, tier),
+    CONSTRAINT revealed_subject_bounded CHECK (octet_length(subject) BETWEEN 1 AND 512)
+);
+COMMENT ON TABLE revealed IS
+    'What `reveal at N%` has shown to a subject, written by the first reader who shows it; no part of earning.';
+
 -- Views for people.
 
 CREATE VIEW v_unlock AS
@@ -398,3 +411,59 @@ BEGIN
 END
 $body$;
 COMMENT ON FUNCTION overtaken IS 'Ends a statement that found other rows than it took for granted, with SQLSTATE OV001 and the reason as detail.';
+
+-- Whoever reads may be allowed this, and nothing else. An erasure deletes the row of progress before it deletes what was
+-- revealed, so the lock keeps both in order: what comes later finds no row, and writes nothing.
+CREATE FUNCTION keep_revealed(
+    of_tenant text, of_scope text, of_subject text, achievements text[], tiers text[], at timestamptz)
+RETURNS integer
+LANGUAGE sql VOLATILE SECURITY DEFINER AS $body$
+    WITH held AS (
+        SELECT tenant_id, scope, subject
+        FROM progress
+        WHERE tenant_id = of_tenant AND scope = of_scope AND subject = of_subject
+        FOR KEY SHARE
+    ), kept AS (
+        INSERT INTO revealed (tenant_id, scope, subject, achievement, tier, revealed_at)
+        SELECT held.tenant_id, held.scope, held.subject, shown.achievement, shown.tier, at
+        FROM held, unnest(achievements, tiers) AS shown (achievement, tier)
+        ORDER BY shown.achievement, shown.tier
+        ON CONFLICT (tenant_id, scope, subject, achievement, tier) DO NOTHING
+        RETURNING 1
+    )
+    SELECT count(*)::integer FROM kept
+$body$;
+COMMENT ON FUNCTION keep_revealed IS 'Writes down what a subject with progress has been shown; returns how much of it is new.';
+REVOKE EXECUTE ON FUNCTION keep_revealed FROM PUBLIC;
+-- It has the rights of its owner, so it looks nowhere but in the schema of the tables.
+DO $migration$
+BEGIN
+    EXECUTE format('ALTER FUNCTION keep_revealed SET search_path = %I, pg_temp', current_schema());
+END
+$migration$;
+
+-- What became of deliveries to endpoints, for operators: an account of attempts, without bodies. Nothing depends on it.
+
+CREATE TABLE delivery (
+    delivery_id  bigint GENERATED ALWAYS AS IDENTITY,
+    endpoint     text COLLATE "C" NOT NULL,
+    webhook_id   text COLLATE "C" NOT NULL,
+    type         text COLLATE "C" NOT NULL,
+    tenant_id    text COLLATE "C",
+    scope        text COLLATE "C",
+    subject      text COLLATE "C",
+    attempt      integer NOT NULL,
+    attempted_at timestamptz NOT NULL,
+    outcome      text COLLATE "C" NOT NULL,
+    status       smallint,
+    latency_ms   integer NOT NULL,
+    detail       text NOT NULL,
+    CONSTRAINT delivery_pkey PRIMARY KEY (delivery_id),
+    CONSTRAINT delivery_outcome CHECK (outcome IN ('delivered', 'failed', 'aborted', 'gone', 'refused')),
+    CONSTRAINT delivery_of_a_subject_or_none CHECK (num_nulls(tenant_id, scope, subject) IN (0, 3))
+);
+COMMENT ON TABLE delivery IS 'Attempts to deliver announcements to endpoints; kept for 30 days.';
+COMMENT ON COLUMN delivery.subject IS 'Null, with tenant and scope, where the announcement is of an erasure, or the user is erased.';
+CREATE INDEX delivery_in_order ON delivery (attempted_at);
+CREATE INDEX delivery_of_subject ON delivery (tenant_id, scope, subject) WHERE subject IS NOT NULL;
+CREATE INDEX delivery_of_endpoint ON delivery (endpoint, delivery_id);

@@ -74,6 +74,10 @@ WITH gone AS (
 )
 SELECT count(*)::integer FROM gone;
 
+-- name: erase_revealed
+-- Behind the row of progress, which whoever writes here locks.
+DELETE FROM revealed WHERE tenant_id = :tenant_id AND scope = 'user' AND subject = :user_id;
+
 -- name: erase_evaluations
 DELETE FROM evaluation WHERE tenant_id = :tenant_id AND scope = 'user' AND subject = :user_id;
 

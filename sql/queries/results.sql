@@ -39,10 +39,17 @@ SELECT
 -- Of every scope in which a tenant has a subject of that name.
 SELECT
     tenant_id, scope, subject, achievement, tier, occurrence, unlock_id, version, earned_at, event_id, settles_at,
-    granted_at, contested_at, revoked_at, by_hand
+    granted_at, contested_at, revoked_at, by_hand, reward::text AS reward
 FROM unlock
 WHERE tenant_id = :tenant_id AND subject = :subject
 ORDER BY scope, achievement, tier, occurrence;
+
+-- name: revealed_to_name
+-- To every subject of that name in a tenant.
+SELECT scope, achievement, tier
+FROM revealed
+WHERE tenant_id = :tenant_id AND subject = :subject
+ORDER BY scope, achievement, tier;
 
 -- name: listed_unlocks
 -- Newest first; a null status means any.

@@ -32,12 +32,14 @@ from tests.faults.plants import (
     labels,
     ledger,
     metrics,
+    notifier,
     operators,
     progress,
     refusals,
     standing,
     state_cache,
     unlocks,
+    view,
 )
 
 if TYPE_CHECKING:
@@ -70,6 +72,8 @@ BUGS: Final[tuple[Bug, ...]] = (
     *broker.BUGS,
     *refusals.BUGS,
     *metrics.BUGS,
+    *view.BUGS,
+    *notifier.BUGS,
 )
 
 QUICK: Final = (

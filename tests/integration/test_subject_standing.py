@@ -15,7 +15,7 @@ from worker.admin.results import UnreadableError, read_named
 from worker.admin.revocation import revoke
 from worker.app import wall_clock
 from worker.commands.dead.list import Wanted, list_dead_letters
-from worker.commands.progress import show_progress
+from worker.commands.progress import Asked, show_progress
 from worker.commands.servers import CommandError, command_errors
 from worker.commands.unlocks import list_unlocks
 from worker.pipeline.dead_letters import list_letters
@@ -55,13 +55,13 @@ class Asking:
 
     async def progress(self, name: str = "u1", tenant: str = "t1", scope: str | None = None) -> dict[str, Any]:
         self._capsys.readouterr()
-        await show_progress(self._settings, tenant, name, scope, as_json=True)
+        await show_progress(self._settings, Asked(tenant, name, scope), as_json=True)
         out, self.err = self._capsys.readouterr()
         return {".".join(filter(None, (row["achievement"], row["tier"]))): row for row in json.loads(out)}
 
     async def text(self, name: str = "u1") -> dict[str, str]:
         self._capsys.readouterr()
-        await show_progress(self._settings, "t1", name, None, as_json=False)
+        await show_progress(self._settings, Asked("t1", name), as_json=False)
         return {line.split()[1]: line for line in self._capsys.readouterr().out.splitlines() if len(line.split()) > 2}
 
     async def unlocks(self) -> list[dict[str, Any]]:

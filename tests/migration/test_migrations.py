@@ -145,6 +145,7 @@ KEYED = [
     "erase_events",
     "erase_unlocks",
     "erase_evaluations",
+    "erase_deliveries",
     "erase_dead_letters",
     "blank_dead_letters",
     "erased_among",

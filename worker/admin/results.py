@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
+from uuid import UUID
 
 from dsl.calendar import format_instant
 from dsl.compile import USER
 from dsl.fold import start
 from dsl.outcome import Subject, Unlock, digest, suppressed
-from worker.engine.reconcile import Stored as Row
+from worker.engine.answer import Held
+from worker.engine.reconcile import Stored as UnlockRow
 from worker.pipeline.ledger import types_heard, user_state
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dsl.progress import State
+    from worker.engine.entries import Key
     from worker.engine.rule_set import Deployed
     from worker.pipeline.ledger import EventRow
     from worker.store import Session, Store
@@ -137,11 +140,19 @@ async def _states_of(session: Session, rules: Deployed, tenant: str, name: str) 
     return states
 
 
+_UnlockColumns = tuple[
+    str, str, str, str, str, str, UUID, int, int, str, int | None, int | None, int | None, int | None, bool
+]
+"""Those of `UnlockRow`."""
+
+
 class Named(NamedTuple):
     """All that is known under one name in a tenant, as of one moment."""
 
     states: dict[Subject, State]
-    unlocks: dict[Subject, list[Row]]
+    unlocks: dict[Subject, list[Held]]
+    shown: dict[Subject, frozenset[Key]]
+    """What was revealed by progress, and written down."""
     erased: bool
     """Whether a user of that name was erased."""
     building: bool
@@ -159,12 +170,26 @@ async def read_named(store: Store, rules: Deployed, tenant: str, name: str) -> N
     async with store.transaction() as session:
         await session.script("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         states = await _states_of(session, rules, tenant, name)
-        unlocks: dict[Subject, list[Row]] = {}
-        for row in await session.rows(Row, "unlocks_of_name", tenant_id=tenant, subject=name):
-            unlocks.setdefault(Subject(row.tenant_id, row.scope, row.subject), []).append(row)
+        unlocks: dict[Subject, list[Held]] = {}
+        for held in await session.rows(_held, "unlocks_of_name", tenant_id=tenant, subject=name):
+            unlocks.setdefault(Subject(*held.stored[:3]), []).append(held)
+        shown: dict[Subject, frozenset[Key]] = {}
+        for row in await session.rows(_Shown, "revealed_to_name", tenant_id=tenant, subject=name):
+            subject = Subject(tenant, row.scope, name)
+            shown[subject] = shown.get(subject, frozenset()) | {(row.achievement, row.tier or None)}
         erased = bool(await session.value(bool, "user_is_erased", tenant_id=tenant, user_id=name))
         building = bool(await session.value(bool, "something_is_building"))
-        return Named(states, unlocks, erased, building, await session.value(int, "latest_instant") or 0)
+        return Named(states, unlocks, shown, erased, building, await session.value(int, "latest_instant") or 0)
+
+
+def _held(*row: *tuple[*_UnlockColumns, str]) -> Held:
+    return Held(UnlockRow(*row[:-1]), row[-1])
+
+
+class _Shown(NamedTuple):
+    scope: str
+    achievement: str
+    tier: str
 
 
 class _InLedger(NamedTuple):

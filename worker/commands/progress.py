@@ -3,33 +3,30 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 import msgspec
 
-from dsl.calendar import format_instant
 from dsl.compile import TENANT, USER
 from dsl.diagnostics import nearest
 from dsl.outcome import Subject
-from dsl.values import canonical_number
 from worker.admin.results import read_named
 from worker.app import wall_clock
 from worker.commands.options import json_option
 from worker.commands.servers import CommandError, on_servers, rules_in_force, with_store
-from worker.engine.reconcile import State as Stands
-from worker.engine.standing import Status, Whole, standing_of, status_of
+from worker.engine.answer import Facts, Presence, Reader, answer_of
+from worker.engine.entries import Catalogue
+from worker.engine.standing import Status
 from worker.report import screen
 from worker.settings import Clock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Sequence
 
-    from dsl.progress import Amount
     from worker.admin.results import Named
-    from worker.engine.reconcile import Stored
+    from worker.engine.answer import Shown, Standing
     from worker.engine.rule_set import Deployed
-    from worker.engine.standing import Item, Reached
     from worker.settings import Settings
     from worker.store import Store
 
@@ -40,45 +37,40 @@ if TYPE_CHECKING:
 @click.option(
     "--scope", "-s", metavar="SCOPE", help="The scope of SUBJECT, such as team (default: all scopes that know it)."
 )
+@click.option("--as-user", is_flag=True, help="Leave out what is not revealed yet, and say how many these are.")
+@click.option(
+    "--lang",
+    "languages",
+    multiple=True,
+    metavar="LANG",
+    help="A language of titles in JSON, the best first.",
+)
 @json_option
-def command(subject: str, tenant: str, scope: str | None, *, as_json: bool) -> None:
+def command(
+    subject: str, tenant: str, scope: str | None, *, as_user: bool, languages: tuple[str, ...], as_json: bool
+) -> None:
     """Print where a user stands with every achievement (or a team or a tenant that is named SUBJECT).
 
     If an achievement repeats, status and progress are those of the current occurrence.
     """
-    on_servers(partial(show_progress, tenant=tenant, name=subject, scope=scope, as_json=as_json))
+    asked = Asked(tenant, subject, scope, languages, as_user)
+    on_servers(partial(show_progress, asked=asked, as_json=as_json))
 
 
-class Progress(msgspec.Struct, frozen=True):
-    """Where a subject stands with one achievement and tier; instants as RFC 3339.
+class Asked(NamedTuple):
+    """The subject whose standing is asked for: in all scopes that know the name where `scope` is None.
 
-    An unlock that was left by rules no longer in force has a row too, without progress.
+    `as_user` leaves out what the subject does not see yet.
     """
 
-    tenant_id: str
-    scope: str
-    subject: str
-    achievement: str
-    tier: str | None
-    version: int
-    in_force: bool
-    status: Status
-    earned: bool
-    current: str | None
-    target: str | None
-    more_than: bool
-    percent: int | None
-    held_back: bool
-    occurrence: str | None
-    last_occurrence: str | None
-    times: int
-    earned_at: str | None
-    settles_at: str | None
-    granted_at: str | None
-    by_hand: bool
+    tenant: str
+    name: str
+    scope: str | None = None
+    languages: tuple[str, ...] = ()
+    as_user: bool = False
 
 
-async def show_progress(settings: Settings, tenant: str, name: str, scope: str | None, *, as_json: bool) -> None:
+async def show_progress(settings: Settings, asked: Asked, *, as_json: bool) -> None:
     """Print where one subject stands with everything.
 
     An unknown subject is at the beginning of everything; standard error says that it is unknown.
@@ -86,16 +78,30 @@ async def show_progress(settings: Settings, tenant: str, name: str, scope: str |
 
     async def work(store: Store) -> tuple[Deployed, Named]:
         rules = await rules_in_force(store, settings)
-        return rules, await read_named(store, rules, tenant, name)
+        return rules, await read_named(store, rules, asked.tenant, asked.name)
 
     rules, named = await with_store(settings, work)
-    subjects = _subjects(rules, named, Subject(tenant, scope or "", name))
+    catalogue, reader = Catalogue(rules), Reader(asked.languages, asked.as_user)
+    subject = Subject(asked.tenant, asked.scope or "", asked.name)
     now = named.clock if settings.clock is Clock.STREAM else wall_clock()
-    found = {one: standing_of(rules, one, named.states.get(one), named.unlocks.get(one, ()), now) for one in subjects}
-    if as_json:
-        screen.say_json([row for one, whole in found.items() for row in _rows(one, whole)])
+    found = [answer_of(catalogue, _facts(named, one), reader, now).standing for one in _subjects(rules, named, subject)]
+    if not as_json:
+        _print(subject, found, as_user=asked.as_user)
+    elif asked.as_user:
+        screen.say_json(found)
     else:
-        _print(Subject(tenant, scope or "", name), found)
+        screen.say_json([row for standing in found for row in _rows(standing)])
+
+
+def _facts(named: Named, subject: Subject) -> Facts:
+    state, unlocks = named.states.get(subject), named.unlocks.get(subject, [])
+    presence = Presence.KNOWN
+    if subject.scope == USER and named.erased:
+        presence = Presence.ERASED
+    elif state is None and not unlocks:
+        presence = Presence.UNKNOWN
+    shown = named.shown.get(subject, frozenset())
+    return Facts(subject, presence, state, unlocks, shown, "", named.building, named.clock)
 
 
 def _subjects(rules: Deployed, named: Named, asked: Subject) -> list[Subject]:
@@ -126,119 +132,57 @@ def _subjects(rules: Deployed, named: Named, asked: Subject) -> list[Subject]:
     return [asked._replace(scope=scope)]
 
 
-def _rows(subject: Subject, whole: Whole) -> Iterator[Progress]:
-    for item in whole.items:
-        reached = item.reached
-        yield Progress(
-            *subject,
-            item.achievement,
-            item.tier,
-            item.version,
-            in_force=True,
-            status=item.status,
-            earned=item.status is Status.EARNED,
-            current=_number(reached.current),
-            target=_number(reached.target),
-            more_than=reached.more_than,
-            percent=reached.percent,
-            held_back=reached.held_back,
-            occurrence=item.occurrence,
-            last_occurrence=None if item.last is None else item.last.occurrence or None,
-            times=item.times,
-            **_granted(item.unlock),
-        )
-    for row in whole.kept:
-        earned = status_of(row) is Status.EARNED
-        yield Progress(
-            *subject,
-            row.achievement,
-            row.tier or None,
-            row.version,
-            in_force=False,
-            status=status_of(row),
-            earned=earned,
-            current=None,
-            target=None,
-            more_than=False,
-            percent=None,
-            held_back=False,
-            occurrence=row.occurrence or None,
-            last_occurrence=row.occurrence or None if earned else None,
-            times=int(earned),
-            **_granted(row),
-        )
+def _rows(standing: Standing) -> Iterator[dict[str, object]]:
+    """Yield a row for each achievement and tier, and for each unlock of rules that are no longer in force."""
+    whose = {"tenant_id": standing.tenant_id, "scope": standing.scope, "subject": standing.subject}
+    for item in (*standing.items, *standing.kept):
+        yield {**whose, **msgspec.structs.asdict(item), "earned": item.status is Status.EARNED}
 
 
-class _Granted(TypedDict):
-    """What an unlock says, in the form of `Progress`."""
-
-    earned_at: str | None
-    settles_at: str | None
-    granted_at: str | None
-    by_hand: bool
-
-
-def _granted(row: Stored | None) -> _Granted:
-    if row is None:
-        return _Granted(earned_at=None, settles_at=None, granted_at=None, by_hand=False)
-    settles = row.settles_at if status_of(row) is Status.SETTLING else None
-    by_hand = row.state is Stands.BY_HAND
-    earned, settles_at, granted = (_instant(at) for at in (row.earned_at, settles, row.granted_at))
-    return _Granted(earned_at=earned, settles_at=settles_at, granted_at=granted, by_hand=by_hand)
-
-
-def _instant(at: int | None) -> str | None:
-    return None if at is None else format_instant(at)
-
-
-def _number(amount: Amount | None) -> str | None:
-    return None if amount is None else canonical_number(amount)
-
-
-def _print(asked: Subject, found: Mapping[Subject, Whole]) -> None:
+def _print(asked: Subject, found: Sequence[Standing], *, as_user: bool) -> None:
     columns = ["scope", "achievement", "tier", "progress", "%", "status", "occurrence", "last", "times"]
-    items = [(one.scope, item) for one, whole in found.items() for item in whole.items]
+    rows = [(one.scope, *_cells(item)) for one in found for item in one.items]
     title = f"{asked.tenant_id} {asked.subject}"
-    screen.table(title, columns, [(scope, *_cells(item)) for scope, item in items], right=(4, 8), ids=(1, 2))
-    if not items:
+    screen.table(title, columns, rows, right=(4, 8), ids=(1, 2))
+    hidden = sum(one.hidden for one in found) if as_user else 0
+    if hidden:
+        screen.out().print(f"{hidden} more, not revealed yet")
+    elif not rows and not all(one.presence is Presence.ERASED for one in found):
         screen.out().print("no rule in force judges it")
-    kept = [(one.scope, row) for one, whole in found.items() for row in whole.kept]
+    kept = [(one.scope, item) for one in found for item in one.kept]
     if kept:
         screen.out().print()
         columns = ["scope", "achievement", "tier", "occurrence", "status", "earned at"]
         rows = [
-            (scope, row.achievement, row.tier, row.occurrence, _status(status_of(row), row), _date(row.earned_at))
-            for scope, row in kept
+            (scope, item.achievement, item.tier or "", item.occurrence or "", _status(item), _date(item.earned_at))
+            for scope, item in kept
         ]
         screen.table("kept from rules no longer in force", columns, rows, ids=(1, 2, 3))
 
 
-def _cells(item: Item) -> tuple[object, ...]:
-    last = "" if item.last is None else item.last.occurrence or _date(item.last.earned_at)
-    status = _status(item.status, item.unlock)
+def _cells(item: Shown) -> tuple[object, ...]:
     return (
         item.achievement,
         item.tier or "",
-        _ratio(item.reached),
-        item.reached.percent,
-        f"{status}, held back" if item.reached.held_back else status,
+        _ratio(item),
+        item.percent,
+        f"{_status(item)}, held back" if item.held_back else _status(item),
         item.occurrence or "",
-        last,
+        item.last_occurrence or _date(item.last_earned_at),
         item.times or "",
     )
 
 
-def _status(status: Status, row: Stored | None) -> str:
-    said = status.value.replace("_", " ")
-    return f"{said}, by hand" if row is not None and row.state is Stands.BY_HAND else said
+def _status(item: Shown) -> str:
+    said = item.status.value.replace("_", " ")
+    return f"{said}, by hand" if item.by_hand else said
 
 
-def _date(at: int) -> str:
-    return format_instant(at)[:19]
+def _date(at: str | None) -> str:
+    return "" if at is None else at[:19]
 
 
-def _ratio(reached: Reached) -> str:
-    current, target = _number(reached.current), _number(reached.target)
-    if current is None or target is None:
+def _ratio(item: Shown) -> str:
+    if item.current is None or item.target is None:
         return ""
-    return f"{current} of more than {target}" if reached.more_than else f"{current}/{target}"
+    return f"{item.current} of more than {item.target}" if item.more_than else f"{item.current}/{item.target}"

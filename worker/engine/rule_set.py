@@ -96,6 +96,10 @@ class Deployed:
         """Return what a grant of this rule set comes with."""
         return self._terms[grant.achievement, grant.version, grant.tier]
 
+    def terms_of(self, achievement: str, version: int, tier: str | None) -> Terms | None:
+        """Return what a grant of a version comes with; None where that is not deployed."""
+        return self._terms.get((achievement, version, tier))
+
     def words(self, achievement: str, version: int, tier: str | None) -> Words:
         """Return what announcements say of a version; nothing of one that is no longer deployed."""
         terms = self._terms.get((achievement, version, tier))

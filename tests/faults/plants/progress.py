@@ -115,7 +115,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "one_tier_without_the_occurrence_refuses_all",
         "an occurrence that only one tier has is explained",
-        at="print_answer",
+        at="why:explained",
         old="refused.append(error)",
         new="raise CannotExplainError(str(error)) from error",
         tests=("worker/commands/test_explain.py::test_an_occurrence_that_only_one_tier_has",),

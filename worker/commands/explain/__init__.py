@@ -10,11 +10,12 @@ import click
 from dsl.compile import scope_of
 from dsl.outcome import Subject, by_subject
 from worker.commands.checked_rules import usable_rules
-from worker.commands.explain.answer import CannotExplainError, Request, check_named, print_answer
+from worker.commands.explain.answer import Request, print_answer
 from worker.commands.options import PATHS, microseconds, wall_clock
 from worker.commands.replay import SKEW
 from worker.contract.strict_reader import Contract
 from worker.engine.replay import Intake
+from worker.engine.why import CannotExplainError, check_named
 from worker.recording import RecordingError, lines
 from worker.report import screen
 
@@ -82,7 +83,7 @@ def _explain(rules: RuleSet, streams: Sequence[str], request: Request) -> bool:
     if rules.program is None:
         raise AssertionError(rules.problems)
     try:
-        check_named(rules.rules, request)
+        check_named(rules.rules, request.question)
         events = _read(rules.rules, rules.program, streams, request.clock)
         subject, heard = _subject(rules.rules, rules.program, events, request)
         now = request.now if request.now is not None else max((event.at for event in events), default=request.clock)

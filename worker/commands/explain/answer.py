@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from dsl.diagnostics import nearest
-from dsl.explain import Asked, Explanation, MeantError, explain, tiers_of
 from dsl.explain.text import render
+from worker.engine.why import Question, Why, explained, tiers_asked_for
 from worker.report import screen
 
 if TYPE_CHECKING:
@@ -17,9 +16,7 @@ if TYPE_CHECKING:
     from dsl.event import Event
     from dsl.outcome import Subject
     from dsl.schema import Rules
-
-LISTED: Final = 20
-"""Names of achievements that are listed where the one asked for is unknown."""
+    from worker.engine.why import Contested
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -44,48 +41,10 @@ class Request(msgspec.Struct, frozen=True):
         """The tier, None where none is named."""
         return self.achievement.partition(".")[2] or None
 
-
-class Contested(msgspec.Struct, frozen=True):
-    """An unlock that was granted and is kept, although the events no longer support it; instants as RFC 3339."""
-
-    achievement: str
-    tier: str | None
-    occurrence: str | None
-    earned_at: str
-    contested_at: str
-
-
-class _Answer(msgspec.Struct, frozen=True):
-    """What `--format json` prints: one explanation for each tier, and the contested unlocks among those they name."""
-
-    explanations: list[Explanation]
-    contested: list[Contested]
-
-
-class CannotExplainError(Exception):
-    """What is asked for is not there; the message says so, and `hint` what is."""
-
-    def __init__(self, message: str, hint: str | None = None) -> None:
-        super().__init__(message)
-        self.hint = hint
-
-
-def check_named(rules: Rules, request: Request) -> None:
-    """Check that the achievement and tier exist.
-
-    Raises:
-        CannotExplainError: there is none of that name.
-    """
-    if request.name not in rules.achievements:
-        guess = nearest(request.name, rules.achievements)
-        first = sorted(rules.achievements)[:LISTED]
-        more = ", ..." if len(rules.achievements) > LISTED else ""
-        hint = f"there are: {', '.join(first) or 'none'}{more}" if guess is None else f"did you mean {guess}?"
-        raise CannotExplainError(f"there is no achievement {request.name}", hint)
-    tiers = tiers_of(rules, request.name)
-    if request.tier is not None and request.tier not in tiers:
-        named = ", ".join(tier for tier in tiers if tier is not None) or "none"
-        raise CannotExplainError(f"{request.name} has no tier {request.tier}", f"its tiers: {named}")
+    @property
+    def question(self) -> Question:
+        """What is asked of the subject."""
+        return Question(self.name, self.tier, self.occurrence)
 
 
 def print_answer(
@@ -101,18 +60,9 @@ def print_answer(
     Raises:
         CannotExplainError: there is no such occurrence.
     """
-    tiers = tiers_of(rules, request.name) if request.tier is None else [request.tier]
-    asked = Asked(subject.tenant_id, subject.subject, request.name, None, request.occurrence, now)
-    found, refused = list[Explanation](), list[MeantError]()
-    for tier in tiers:
-        try:
-            found.append(explain(rules, asked._replace(tier=tier), events))
-        except MeantError as error:  # another tier may have the occurrence
-            refused.append(error)
-    if not found:
-        raise CannotExplainError(str(refused[0])) from refused[0]
+    found = explained(rules, subject, request.question, tiers_asked_for(rules, request.question), events, now)
     if request.form == "json":
-        screen.say_json(_Answer(found, [*contested]), decimal_format="number")
+        screen.say_json(Why(found, [*contested]), decimal_format="number")
         return
     console = screen.out()
     for number, each in enumerate(found):

@@ -5,38 +5,21 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-import msgspec
-
-from dsl.analyze import names
-from dsl.calendar import format_instant
 from dsl.compile import scope_of
 from dsl.outcome import Subject
-from worker.commands.explain.answer import CannotExplainError, Contested, check_named, print_answer
+from worker.commands.explain.answer import print_answer
 from worker.commands.servers import CommandError, on_servers, rules_in_force, with_store
-from worker.engine.state_cache import BEGINNING
-from worker.pipeline.ledger import read_back
+from worker.engine.why import CannotExplainError, check_named
 from worker.settings import Clock
+from worker.view.why import read_evidence
 
 if TYPE_CHECKING:
     from dsl.event import Event
     from dsl.schema import Rules
     from worker.commands.explain.answer import Request
+    from worker.engine.why import Contested
     from worker.settings import Settings
     from worker.store import Store
-
-
-class _Row(msgspec.Struct, frozen=True):
-    """A contested unlock as stored: empty text for none, instants in microseconds."""
-
-    achievement: str
-    tier: str
-    occurrence: str
-    earned_at: int
-    contested_at: int
-
-    def shown(self) -> Contested:
-        earned, since = format_instant(self.earned_at), format_instant(self.contested_at)
-        return Contested(self.achievement, self.tier or None, self.occurrence or None, earned, since)
 
 
 def explain_ledger(request: Request) -> None:
@@ -70,30 +53,13 @@ class _Stored(NamedTuple):
 
 async def _read(store: Store, settings: Settings, request: Request) -> _Stored:
     deployed = await rules_in_force(store, settings)
-    check_named(deployed.rules, request)
+    check_named(deployed.rules, request.question)
     scope = scope_of(deployed.rules.achievements[request.name][0])
     tenant = request.subject if scope == "tenant" else request.tenant
     if tenant is None:
         raise CannotExplainError("the ledger holds the events of many tenants: name one", "--tenant TENANT")
     subject = Subject(tenant, scope, request.subject)
-    async with store.transaction(patient=True) as session:
-        pages = read_back(session, deployed, scope, {subject: BEGINNING})
-        events = [event async for page in pages for _, event in page]
-        latest = await session.value(int, "latest_instant") if settings.clock is Clock.STREAM else None
-        named = sorted(_named(deployed.rules, request.name))
-        rows = await session.rows(_Row, "contested_of_subject", **subject._asdict(), achievements=named)
-    now = request.now if request.now is not None else request.clock if latest is None else latest
-    return _Stored(deployed.rules, subject, events, now, [row.shown() for row in rows if _is_asked_for(row, request)])
-
-
-def _named(rules: Rules, achievement: str) -> set[str]:
-    """Return an achievement and those that its versions name in `after` and `unlocked`."""
-    others = (other for version in rules.achievements[achievement] for other, _ in names(version))
-    return {achievement, *others}
-
-
-def _is_asked_for(row: _Row, request: Request) -> bool:
-    """Return False for other tiers and occurrences of the achievement itself, where one was asked for."""
-    if row.achievement != request.name:
-        return True
-    return request.tier in {None, row.tier} and request.occurrence in {None, row.occurrence}
+    stream_clock = settings.clock is Clock.STREAM
+    read = await read_evidence(store, deployed, subject, request.question, stream_clock=stream_clock)
+    now = request.now if request.now is not None else request.clock if read.latest is None else read.latest
+    return _Stored(deployed.rules, subject, read.events, now, read.contested)

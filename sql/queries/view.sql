@@ -1,0 +1,134 @@
+-- What readers see. One statement each, so one snapshot each; nothing here writes, but for `keep_revealed`.
+
+-- part: asked_subject
+-- With its progress, if there is any.
+FROM (SELECT :tenant_id::text AS tenant_id, :scope::text AS scope, :subject::text AS subject) AS asked
+LEFT JOIN progress
+    ON progress.tenant_id = asked.tenant_id AND progress.scope = asked.scope AND progress.subject = asked.subject;
+
+-- part: unlocks_of_asked
+ARRAY(
+    SELECT ROW(
+        reward::text, achievement, tier, occurrence, unlock_id, version, earned_at, event_id, settles_at, granted_at,
+        contested_at, revoked_at, by_hand)
+    FROM unlock
+    WHERE unlock.tenant_id = asked.tenant_id AND unlock.scope = asked.scope AND unlock.subject = asked.subject
+    ORDER BY achievement, tier, occurrence
+)
+
+-- part: revealed_to_asked
+ARRAY(
+    SELECT ROW(achievement, tier)
+    FROM revealed
+    WHERE revealed.tenant_id = asked.tenant_id AND revealed.scope = asked.scope AND revealed.subject = asked.subject
+    ORDER BY achievement, tier
+)
+
+-- part: asked_is_erased
+(asked.scope = 'user' AND EXISTS (
+    SELECT FROM erasure WHERE erasure.tenant_id = asked.tenant_id AND erasure.user_id = asked.subject
+))
+
+-- part: mark_of_asked
+-- Of all that an answer is made of, but for the rules.
+md5(ROW(
+    progress.stamp, progress.state,
+    -- use unsaved_events
+    ,
+    -- use unlocks_of_asked
+    ,
+    -- use revealed_to_asked
+    ,
+    -- use asked_is_erased
+)::text)
+
+-- name: standing_of_subject
+-- Whether a user has events at all, and whether any is of types that the rules hear, is asked only where there is no
+-- progress; the latest event of all only where that is the clock.
+SELECT
+    coalesce((SELECT max(epoch) FROM rule_set), 0) AS epoch,
+    progress.stamp,
+    progress.state,
+    -- use unsaved_events
+    AS unsaved,
+    -- use unlocks_of_asked
+    AS unlocks,
+    -- use revealed_to_asked
+    AS shown,
+    asked.scope = 'user' AND progress.stamp IS NULL AND EXISTS (
+        SELECT FROM event WHERE event.tenant_id = asked.tenant_id AND event.user_id = asked.subject
+    ) AS known,
+    asked.scope = 'user' AND progress.stamp IS NULL AND EXISTS (
+        SELECT FROM event
+        WHERE event.tenant_id = asked.tenant_id AND event.user_id = asked.subject AND event_type = ANY (:types::text[])
+    ) AS heard,
+    -- use asked_is_erased
+    AS erased,
+    EXISTS (SELECT FROM aggregate WHERE status = 'building') AS building,
+    CASE WHEN :stream_clock::boolean THEN (SELECT max(occurred_at) FROM event) END AS clock,
+    -- use mark_of_asked
+    AS mark
+    -- use asked_subject
+
+-- name: mark_of_subject
+SELECT
+    coalesce((SELECT max(epoch) FROM rule_set), 0) AS epoch,
+    -- use mark_of_asked
+    AS mark
+    -- use asked_subject
+
+-- name: keep_revealed
+SELECT keep_revealed(:tenant_id, :scope, :subject, :achievements::text[], :tiers::text[], :now);
+
+-- name: rarity_of_tenant
+-- By scope: who is known, and who of them has earned each achievement and tier, in any occurrence; one row without an
+-- achievement where nothing is earned.
+WITH known AS (
+    SELECT scope, count(*)::integer AS subjects
+    FROM (
+        SELECT scope, subject FROM progress WHERE tenant_id = :tenant_id
+        UNION
+        SELECT scope, subject FROM unlock WHERE tenant_id = :tenant_id
+    ) AS found
+    GROUP BY scope
+), earned AS (
+    SELECT scope, achievement, tier, count(DISTINCT subject)::integer AS subjects
+    FROM unlock
+    WHERE tenant_id = :tenant_id AND granted_at IS NOT NULL AND revoked_at IS NULL
+        AND (by_hand OR contested_at IS NULL)
+    GROUP BY scope, achievement, tier
+)
+SELECT known.scope, known.subjects, earned.achievement, earned.tier, earned.subjects
+FROM known
+LEFT JOIN earned ON earned.scope = known.scope
+ORDER BY known.scope, earned.achievement, earned.tier;
+
+-- name: decisions_so_far
+-- The last decision that is there, and which transactions may still bring an earlier one: `next_xid` (modulo 2^32) lies
+-- behind all that have begun to write, for it is read after the snapshot was taken.
+SELECT
+    coalesce((SELECT max(evaluation_id) FROM evaluation), 0) AS last,
+    age('3'::xid)::bigint + 3 AS next_xid,
+    pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS xmin,
+    pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS xmax;
+
+-- name: decisions_of_tenant
+-- Behind one decision and up to another, with the unlock as it stands; what has not been granted is left out.
+SELECT
+    evaluation.evaluation_id, evaluation.decision, evaluation.decided_at, unlock.unlock_id, unlock.scope, unlock.subject,
+    unlock.achievement, unlock.tier, unlock.occurrence, unlock.version, unlock.earned_at, unlock.granted_at,
+    unlock.reward::text AS reward, unlock.origin, unlock.revision,
+    CASE
+        WHEN unlock.revoked_at IS NOT NULL THEN 'revoked'
+        WHEN unlock.contested_at IS NOT NULL THEN 'contested'
+        ELSE 'granted'
+    END AS status
+FROM evaluation
+JOIN unlock
+    ON unlock.tenant_id = evaluation.tenant_id AND unlock.scope = evaluation.scope
+    AND unlock.subject = evaluation.subject AND unlock.achievement = evaluation.achievement
+    AND unlock.tier = evaluation.tier AND unlock.occurrence = evaluation.occurrence
+WHERE evaluation.evaluation_id > :after AND evaluation.evaluation_id <= :until AND evaluation.tenant_id = :tenant_id
+    AND evaluation.decision = ANY (:kinds::text[]) AND unlock.granted_at IS NOT NULL
+ORDER BY evaluation.evaluation_id
+LIMIT :limit;
