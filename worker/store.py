@@ -248,8 +248,6 @@ class Store:
                 wrong = DatabaseUrlError()
             else:
                 wrong = UnavailableError(redacted(_in_words(error), self._url))
-                if isinstance(error, _UNUSABLE):
-                    wrong = UnusableError(redacted(_first_line(error), self._url))
         except (ValueError, OverflowError, TypeError, LookupError):
             wrong = DatabaseUrlError()
         raise wrong

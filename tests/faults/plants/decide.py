@@ -117,7 +117,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         at="decide:_put_in_place",
         old="state.state, state.folded, state.stamp = refold.state, refold.folded, rules.stamps[subject.scope]",
         new="state.state, state.folded = refold.state, refold.folded",
-        tests=BOOKS,
+        tests=DECIDING,
     ),
     Bug(
         "late_event_at_the_mark_taken_for_later",
@@ -137,11 +137,11 @@ BUGS: Final[tuple[Bug, ...]] = (
         tests=BOOKS,
     ),
     Bug(
-        "stepped_subjects_taken_for_complete",
-        "what events in order earn takes nothing away",
+        "only_the_last_grant_of_a_subject_compared",
+        "everything that is earned is granted",
         at="decide:_compare",
-        old="compare(subject, grants, None)",
-        new="compare(subject, grants, Complete(BEGINNING, _StillRuled(rules, subject.scope)))",
+        old="stepped[subject].append(grant)",
+        new="stepped[subject] = [grant]",
         tests=BOOKS,
     ),
     Bug(

@@ -84,6 +84,16 @@ def test_changes_are_sorted_by_id_and_each_is_a_decision() -> None:
         assert not writes.unlocks
 
 
+def test_a_refolded_state_takes_the_place_of_the_old_one() -> None:
+    refold = Refold(RULES, SUBJECTS[0], None, BEGINNING)
+    refold.folded = 3
+    old = SubjectState(partition_of(*SUBJECTS[0]))
+    old.stamp, old.folded = "by other rules", 7
+    decide(RULES, backfill_facts({SUBJECTS[0]: old}, {SUBJECTS[0]: refold}, {}), now=400, clock=400)
+    assert old.state is refold.state
+    assert (old.stamp, old.folded) == (RULES.stamps["user"], 3)
+
+
 def test_what_lies_before_the_refold_is_left_alone() -> None:
     refold = Refold(RULES, SUBJECTS[0], None, Position(95, ""))
     states = {SUBJECTS[0]: SubjectState(partition_of(*SUBJECTS[0]))}
