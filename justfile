@@ -45,6 +45,8 @@ faults *args: (_faults "quick" "faults and not soak" args)
 #   ACH_FAULTS_SHARE      of the crash points beyond one of a kind   0 / 1
 #   ACH_FAULTS_CHAINS     chains of changes                500 / 10,000
 #   ACH_FAULTS_CHAINS_KILLED  the same beside workers that are killed   20 / 1,000
+#   ACH_FAULTS_NOTIFY     notifiers or receivers of webhooks killed  20 / 1,000
+#   ACH_FAULTS_BACKFILL   announcements of a backfill before an endpoint  5,000 / 100,000
 #   ACH_HOSTILE           times the sizes of hostile input   1 / 50
 #   ACH_METAMORPHIC       times the scenarios drawn          1 / 1
 #
@@ -97,6 +99,10 @@ browser *args: (setup "requirements-browser.lock" ".venv-browser")
 picture: (setup "requirements-browser.lock" ".venv-browser")
     .venv-browser/bin/python -m tests.browser.picture docs/console.png
 
+# Measure live streams and users' answers of `ach serve`
+live *args: setup
+    .venv/bin/python -m bench.live {{ args }}
+
 # Check style, formatting and who imports whom
 lint: setup
     .venv/bin/ruff check
@@ -117,6 +123,15 @@ vscode: (npm "run" "package" "--" "--out" "../../dist/ach.vsix")
 
 # Test the grammar of the extension (needs the npm registry)
 vscode-test: (npm "test")
+
+# Verify webhooks with the official library for JavaScript (needs the npm registry, node and npm)
+webhooks-js *args: setup
+    #!/bin/sh
+    set -eu
+    mkdir -p build/webhooks-js
+    cp tests/worker/notify/js/package.json build/webhooks-js/
+    (cd build/webhooks-js && npm install --loglevel error --no-audit --no-fund --ignore-scripts)
+    ACH_WEBHOOKS_JS="$PWD/build/webhooks-js" .venv/bin/pytest -n 0 tests/worker/notify/test_javascript.py {{ args }}
 
 # Run npm for the extension, after installing what it takes
 [private]

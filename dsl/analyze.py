@@ -1,9 +1,9 @@
-"""Final or contestable: can evidence that arrives late take a grant back?
+"""Final or contestable: can late evidence take a grant back?
 
-A condition is *final* when more events can only make it hold earlier. What makes an achievement contestable is listed
-here, reason by reason, each with the span that decides it and with what to write instead. The list is that of the
-language page; docs/decisions/0002-meaning.md tells why the rarer reasons are on it, and tests/property/test_final.py
-looks for late events that prove it wrong.
+A condition is *final* when more events can only make it hold earlier. This module lists the reasons that make an
+achievement contestable, each with the span that decides it and an alternative. The list matches the language page.
+docs/decisions/0002-meaning.md explains the rarer reasons, and tests/property/test_final.py searches for late events
+that prove the list wrong.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from dsl.clock import TIMEZONE
 from dsl.filters import pattern_types, uses_builtin
+from dsl.local_time import TIMEZONE
 from dsl.prove.clocks import steady
 from dsl.source import Span
 from dsl.syntax import (
@@ -56,7 +56,7 @@ class Kind(StrEnum):
 
 
 class Reason(msgspec.Struct, frozen=True):
-    """Why a grant may be taken back: in words, what in the file decides it, and what would make it final."""
+    """Why a grant may be taken back: the reason in words, the deciding span of the file, and a final alternative."""
 
     kind: Kind
     text: str
@@ -65,13 +65,13 @@ class Reason(msgspec.Struct, frozen=True):
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """Final where there is no reason against it."""
+    """Final if there are no reasons against it."""
 
     reasons: tuple[Reason, ...]
 
     @property
     def final(self) -> bool:
-        """Tell whether a grant, once made, stays right whatever arrives late."""
+        """Return whether late events can never invalidate a grant."""
         return not self.reasons
 
 
@@ -91,7 +91,8 @@ def verdicts(rules: Rules) -> dict[tuple[str, int], Verdict]:
     }
 
 
-# -- who names whom ---------------------------------------------------------------------------------------------------
+# -- references among achievements
+# ------------------------------------------------------------------------------------
 
 
 def _shaky(rules: Rules, seed: set[str]) -> set[str]:
@@ -127,7 +128,7 @@ def names(version: Achievement) -> Iterator[tuple[str, Span]]:
 
 
 class _Heard:
-    """The event types at which each achievement can be earned, those of whom it names included."""
+    """The event types at which each achievement can be earned, including those of the achievements that it names."""
 
     def __init__(self, rules: Rules) -> None:
         self._rules = rules
@@ -136,7 +137,7 @@ class _Heard:
 
     @property
     def any_once(self) -> bool:
-        """Tell whether any event is counted once per fingerprint."""
+        """Return whether any event is counted once per fingerprint."""
         return bool(self._once)
 
     def once(self, version: Achievement) -> frozenset[str]:
@@ -198,7 +199,7 @@ def patterns(part: Condition) -> tuple[Pattern, ...]:
 
 
 class _Around(msgspec.Struct, frozen=True):
-    """What stands around a condition: a window, a calendar unit, a span that makes a count no plain one."""
+    """The context of a condition: a window, a calendar unit, and whether a count in it is a plain one."""
 
     window: str | None = None
     unit: str | None = None
@@ -210,8 +211,8 @@ class _Around(msgspec.Struct, frozen=True):
 
 def _reasons(rules: Rules, version: Achievement, heard: _Heard) -> Iterator[Reason]:
     if version.where is not None:
-        text = "`for` looks at traits, and a trait event that arrives late changes what they were"
-        rewrite = "leave out `for`, or filter the events by a field of their own"
+        text = "`for` reads traits, and a late trait event changes their past values"
+        rewrite = "leave out `for`, or filter the events by one of their own fields"
         yield Reason(Kind.FOR, text, version.where.span, rewrite)
     yield from _repeat_reasons(rules, version)
     yield from _begin_reasons(version, heard)
@@ -230,36 +231,36 @@ def _repeat_reasons(rules: Rules, version: Achievement) -> Iterator[Reason]:
 
 
 def _begin_reasons(version: Achievement, heard: _Heard) -> Iterator[Reason]:
-    """Tell whether a late copy can move the one moment at which the version could grant to before its begin."""
+    """Return whether a late copy can move the one moment at which the version could grant to before its begin."""
     begin = version.since if version.since is not None else version.active.start if version.active else None
     once = sorted(heard.once(version)) if begin is not None else []
     if begin is not None and once:
         text = (
-            f"`{once[0]}` is counted `once per` fingerprint: a late copy from before this instant "
-            "takes the place of the event at which it was earned"
+            f"`{once[0]}` counts `once per` fingerprint: a late copy from before this instant "
+            "replaces the event that earned it"
         )
-        rewrite = f"leave out the begin, or `once per` of `{once[0]}`"
+        rewrite = f"leave out this start, or the `once per` of `{once[0]}`"
         yield Reason(Kind.ONCE_PER_BEGIN, text, begin.span, rewrite)
 
 
 def _zone_reasons(rules: Rules, tz: Zone | None, unit: Unit, span: Span) -> Iterator[Reason]:
-    """Tell what a calendar unit in a zone brings with it."""
+    """Yield the reasons that a calendar unit in a zone adds."""
     if tz is not None and tz.kind == "user":
         yield from _user_zone(rules, tz)
     elif not steady(tz, unit):
-        text = f"a clock of this zone was set back so that the label of a past {unit} came back"
-        yield Reason(Kind.CLOCK_SET_BACK, text, span if tz is None else tz.span, 'go by another zone, such as tz="UTC"')
+        text = f"this zone set its clock back, so the label of a past {unit} came back"
+        yield Reason(Kind.CLOCK_SET_BACK, text, span if tz is None else tz.span, 'use another zone, such as tz="UTC"')
 
 
 def _user_zone(rules: Rules, tz: Zone) -> Iterator[Reason]:
-    if TIMEZONE in rules.traits:  # else it is UTC for everybody
-        text = "`tz=user` follows a trait, and a trait event that arrives late changes what it was"
-        rewrite = 'tz=event goes by the clock of each event, tz="Europe/Berlin" by one for all'
+    if TIMEZONE in rules.traits:  # otherwise it is UTC for all users
+        text = "`tz=user` reads a trait, and a late trait event changes its past values"
+        rewrite = 'use tz=event, the clock of each event, or one zone for all, such as tz="Europe/Berlin"'
         yield Reason(Kind.USER_ZONE, text, tz.span, rewrite)
 
 
 class _Analysis(NamedTuple):
-    """What is known beside the condition."""
+    """The data beside the condition."""
 
     rules: Rules
     heard: _Heard
@@ -275,17 +276,17 @@ def _within(known: _Analysis, part: Condition, around: _Around) -> Iterator[Reas
                 yield from _within(known, each, inner)
             return
         case Unlocked() if inner.window is not None:
-            text = f"under {inner.window}, `unlocked` moves when the grant that it names moves"
+            text = f"under {inner.window}, `unlocked` moves when the named grant moves"
             rewrite = f"take it out of the window, or write `after {part.achievement.text}`"
             yield Reason(Kind.UNLOCKED_IN_WINDOW, text, part.span, rewrite)
         case Sum() if _signed(known.rules.events, part):
             text = f"the sum of `{part.of.text}` may fall, since the field is not declared `>= 0`"
             yield Reason(
-                Kind.SIGNED_SUM, text, part.of.span, f"declare it so where it never is: `{part.of.text}: int >= 0`"
+                Kind.SIGNED_SUM, text, part.of.span, f"if it is never negative, declare it: `{part.of.text}: int >= 0`"
             )
         case Streak(mods=mods) if mods.tz is not None and mods.tz.kind == "event" and inner.unit is not None:
-            text = f"by the clock of its event a unit may begin later than now, and so leave {inner.unit}"
-            yield Reason(Kind.EVENT_ZONE_STREAK, text, mods.tz.span, "give the streak a zone of its own, or no tz=")
+            text = f"on the clock of its event, a unit may start later than now and so fall outside {inner.unit}"
+            yield Reason(Kind.EVENT_ZONE_STREAK, text, mods.tz.span, "give the streak its own zone, or no tz=")
         case _:
             pass
     if not (inner.plain and isinstance(part, Count) and _plain_count(part)):
@@ -305,13 +306,13 @@ def _span_reasons(known: _Analysis, part: Condition) -> Iterator[Reason]:
     mods, rules = part.mods, known.rules
     if mods.unless is not None:
         names = " or ".join(f"`{name}`" for name in sorted(pattern_types(mods.unless)))
-        text = f"{names} that arrives late takes back what it should have interrupted"
+        text = f"a late {names} undoes what it should have interrupted"
         yield Reason(Kind.UNLESS, text, mods.unless.span, "leave out `unless`, or count within a span: `within=1d`")
     if mods.per is not None:
         yield from _zone_reasons(rules, mods.tz, Unit(mods.per.text), mods.per.span)
         if mods.tz is not None and mods.tz.kind == "event" and known.heard.any_once:
             text = (
-                "any event brings its clock with it, and a late copy takes away one that is counted `once per` a field"
+                "every event brings its own clock, and a late copy can displace an event that counts `once per` a field"
             )
             yield Reason(Kind.ONCE_PER_MOMENT, text, mods.tz.span, 'give it one zone, such as tz="UTC"')
     elif mods.tz is not None and mods.tz.kind == "user" and _reads_clock(part):
@@ -339,7 +340,7 @@ def _once_reasons(events: Mapping[str, EventSchema], part: Condition) -> Iterato
 def _once_of(events: Mapping[str, EventSchema], pattern: Pattern) -> Iterator[Reason]:
     for name in sorted(pattern_types(pattern)):
         if name in events and events[name].once is not None:
-            text = f"`{name}` is counted `once per` fingerprint, and a late copy changes which copy that is"
+            text = f"`{name}` counts `once per` fingerprint, and a late copy changes which copy counts"
             rewrite = f"count `{name}` plainly: no filter, no distinct=, no span"
             yield Reason(Kind.ONCE_PER, text, pattern.span, rewrite)
 

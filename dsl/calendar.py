@@ -1,7 +1,7 @@
 """Calendar units in a time zone.
 
-A unit is known by an index, a whole number that grows by one from a unit to its neighbour *by label on the local
-calendar*: an hour that the clock repeats has one index, an hour that the clock skips still has an index of its own.
+An index identifies a unit: a whole number that grows by one from a unit to its neighbour *by label on the local
+calendar*. An hour that the clock repeats has one index; an hour that the clock skips still has its own index.
 Instants are microseconds since the epoch (UTC); offsets are seconds east of UTC.
 """
 
@@ -157,7 +157,7 @@ def stretch(unit: Unit, at: int, wall: Wall) -> tuple[int, int]:
         return _turn(end, at, shows), at + following - local_at(wall, at)
     if again is None or shows(again - 1):
         return begin, end
-    # The clock was set back just behind the begin of the unit, so that it begins twice.
+    # The clock was set back just behind the start of the unit, so that it begins twice.
     return (again, end) if at >= again else (begin, _turn(again - 1, at, shows) + 1)
 
 

@@ -1,6 +1,6 @@
 """Every code of the language's problems, with a title of one line.
 
-Codes are stable: a code that is no longer used is not given to another problem.
+Codes are stable: a retired code is never reused.
 """
 
 from __future__ import annotations
@@ -52,12 +52,12 @@ NAMES: Final = {
 
 TYPES: Final = {
     "ACH301": "Compared with a value of another type",
-    "ACH302": "Ordered, though it has no order",
+    "ACH302": "An order comparison on a type without order",
     "ACH303": "Not a condition",
     "ACH304": "Not a number",
     "ACH305": "Declared with different types",
     "ACH306": "Not a value of the event's own time",
-    "ACH307": "A lower bound on what is no number",
+    "ACH307": "A lower bound on a type that is not a number",
     "ACH308": "A payload that breaks the contract of its event",
 }
 """Found while comparing types."""
@@ -71,19 +71,19 @@ MEANING: Final = {
     "ACH406": "Scope or repeat changed between versions",
     "ACH407": "An achievement that waits for itself",
     "ACH408": "An achievement of another scope",
-    "ACH409": "Traits asked for outside the scope of a user",
+    "ACH409": "Traits used outside the scope `user`",
     "ACH410": "A window on a sum that may fall",
     "ACH411": "A bound that always holds",
     "ACH412": "A bound that can never hold",
     "ACH413": "Not a whole number",
     "ACH414": "A number out of its range",
-    "ACH415": "A span of no length",
+    "ACH415": "A span of zero length",
     "ACH416": "Active for no time",
     "ACH417": "A scope that no event has",
     "ACH418": "A filter that nothing passes",
     "ACH419": "An `unless` that undoes everything",
     "ACH420": "A version that is active at no time",
-    "ACH421": "Waits for what comes too late",
+    "ACH421": "Waits for an achievement that comes too late",
     "ACH422": "Changed meaning under an unchanged version",
     "ACH423": "A reward too large to be announced",
 }
@@ -92,7 +92,7 @@ MEANING: Final = {
 ADVICE: Final = {
     "ACH501": "An event that no rule uses",
     "ACH502": "The user's time zone, which nothing declares",
-    "ACH503": "Weekdays in the order of the alphabet",
+    "ACH503": "Weekdays in alphabetical order",
     "ACH504": "A filter that excludes nothing",
     "ACH505": "Contestable without `settle`",
     "ACH506": "A tier that does not imply the one below it",

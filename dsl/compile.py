@@ -1,8 +1,8 @@
 """Rules to programs: shared aggregates, indexed by event type.
 
-A `Program` has one `Plan` a scope. A plan lists, per event type, the operations that an event of that type costs, in
-the order in which they must run: aggregates below conditions below achievements, and an achievement before those that
-name it in `after` or `unlocked`. Rules that a type does not concern cost it nothing.
+A `Program` has one `Plan` per scope. For each event type, a plan lists the operations that an event of that type
+needs, in the order in which they must run: aggregates before conditions, conditions before achievements, and an
+achievement before those that name it in `after` or `unlocked`. Rules that do not use a type add no operations to it.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from dsl.check.bounds import is_signed
-from dsl.clock import TIMEZONE
 from dsl.conditions import build, named_types, owner_of
 from dsl.filters import pattern_types
 from dsl.judge import Judge, LateJudgement, Ruling, Rung, Terms, gate_of
+from dsl.local_time import TIMEZONE
 from dsl.memory import Entry, Memory
 from dsl.nodes.compose import asked_by
 from dsl.nodes.late import LateStep, nothing
@@ -51,20 +51,20 @@ class Once(msgspec.Struct, frozen=True):
 
 
 class Late(msgspec.Struct, frozen=True):
-    """What a late event of one type costs where it moves no grant: aggregates to take it, judges to be asked."""
+    """The operations of a late event that moves no grant: the aggregates that take it, and the judges to check."""
 
     takes: tuple[LateStep, ...]
     judges: tuple[LateJudgement, ...]
 
 
 class Dispatch(msgspec.Struct, frozen=True):
-    """What one event type costs in one plan."""
+    """The operations of one event type in one plan."""
 
     steps: tuple[Step, ...]
     once: Once | None
     traits: tuple[str, ...]
     late: Late | None
-    """What takes a late event of the type, None where the subject has to be folded anew."""
+    """The operations of a late event of the type, None if the subject must be folded again."""
 
 
 class Plan:
@@ -189,7 +189,7 @@ class _PlanBuilder:
                 if self.watching is not None:
                     watches.append(self.watching(self.memory, judge, when))
                 judges.append(judge)
-        # Behind the aggregates of all versions: what `repeat each` makes start afresh must have taken the event before.
+        # After the aggregates of all versions: those that `repeat each` resets must take the event first.
         self.memory.order.extend([*watches, *judges])
         self.judges.extend(judges)
         self.memory.slots[name] = {tier: ruling.slot for tier, ruling in tiers.items()}
@@ -216,7 +216,7 @@ class _PlanBuilder:
         return judge
 
     def _heard(self, version: Achievement) -> frozenset[str]:
-        """Return the event types at which a version can be earned: those of all its tiers, whichever is judged."""
+        """Return the event types at which a version can be earned: those of all its tiers."""
         types = frozenset[str]().union(*(named_types(when) for _, when in tier_conditions(version)))
         types |= types.union(*(self.memory.hears[other] for other in references(version)))
         return types if version.where is None else types | frozenset(self.rules.trait_events)
@@ -299,11 +299,11 @@ class _PlanBuilder:
 
 
 class _Wiring:
-    """The operations on events of one type, so wired that most events come to few of them.
+    """The operations on events of one type, arranged so that most events reach only a few.
 
-    Judges who look at one aggregate alone stand behind its gate, and a span over nothing but a sequence behind the
-    moves of that: at any other event its start lies further back than it did before. So they step sooner than in their
-    order. Nothing in between looks at them: whoever asks a span, or names an achievement, stands behind it.
+    The gate of an aggregate runs the judges that read only that aggregate. A span over only a sequence runs when the
+    sequence moves, because at any other event its start lies further back than before. So these operations step earlier
+    than in their order. Nothing in between looks at them: a reader of a span, or of an achievement, comes after it.
     """
 
     def __init__(self, operations: Sequence[Operation], event_type: str) -> None:
@@ -328,7 +328,7 @@ class _Wiring:
                 self.wired.add(id(operation))
 
     def steps(self) -> Iterator[Step]:
-        """Yield what is left in order, with all else behind it."""
+        """Yield the remaining operations in order, and all others after them."""
         for operation in self.operations:
             if id(operation) not in self.wired:
                 yield self._step(operation)
@@ -345,7 +345,7 @@ class _Wiring:
 
 
 def _late_step(take: LateStep | None, rulings: frozenset[int]) -> LateStep:
-    """Return what takes late events, also where all that look at an aggregate is earned: nobody looks any more."""
+    """Return the aggregates that take late events, also if all their readers are already earned."""
 
     def step(state: State, event: Event, position: Position) -> Undo | None:
         undo = None if take is None else take(state, event, position)

@@ -1,7 +1,7 @@
-"""Conditions of the tree to nodes: which aggregates each one needs, and which of them are one and the same.
+"""Conditions of the tree to nodes: the aggregates that each one needs, shared if they are the same.
 
-A condition is *tracked* where something above it asks for its latest start: a span, or `repeat every`. Untracked ones
-remember less.
+A condition is *tracked* if something above it needs its latest start: a span, or `repeat every`. An untracked one
+remembers less.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from dsl.clock import Clock, UserClock
 from dsl.filters import compile_pattern, pattern_key, pattern_types
+from dsl.local_time import Clock, UserClock
 from dsl.memory import Context, Seen
 from dsl.nodes.bound import Bound
 from dsl.nodes.compose import Combined, Has, Per, Unless, Within
@@ -101,7 +101,7 @@ def condition(memory: Memory, tree: Condition, context: Context) -> Made:
 def _spans(memory: Memory, made: Made, tree: Condition, context: Context, clock: Clock) -> Made:
     node, key, mods = made.node, made.key, tree.mods
     # What was unlocked is a fact also for a span that has forgotten it (`repeat each`) or did not see its event
-    # (`active`, `fresh`): such a span takes it up at the very next moment, whatever event that is.
+    # (`active`, `fresh`): such a span takes it up at the very next moment, at any event.
     partial = bool(context.owner) or context.seen != Seen()
     ticks = memory.all_types if partial and asks_unlocks(tree) else frozenset[str]()
     if mods.within is not None:
@@ -120,7 +120,7 @@ def _spans(memory: Memory, made: Made, tree: Condition, context: Context, clock:
 
 
 def asks_unlocks(tree: Condition) -> bool:
-    """Tell whether a condition names an achievement anywhere."""
+    """Return whether a condition names an achievement anywhere."""
     if isinstance(tree, Combine):
         return any(asks_unlocks(part) for part in tree.parts)
     return isinstance(tree, Unlocked)
@@ -182,7 +182,7 @@ def _sum(memory: Memory, tree: Sum, context: Context, clock: Clock) -> Made:
     name = _name(tree, clock)
     key, bound = name + _bound_key(tree), _bound(memory, tree)
     if context.tracked:
-        # States once rounded decimals in a window to 28 digits; they are folded anew.
+        # States once rounded decimals in a window to 28 digits; they are folded again.
         recent = f"recent {name}" if bound.integral else f"recent exact {name}"
         amounts = memory.share(f"{recent}/{reach}", context, lambda: RecentSum(tests, recent, reach, field))
         return Made(SumReached(amounts, bound), key)
@@ -228,7 +228,7 @@ def _sequence(memory: Memory, tree: Sequence, context: Context, clock: Clock) ->
 
 
 def _fused(memory: Memory, tree: Condition, context: Context) -> Made | None:
-    """Build a count or sum with one `per` of a fixed zone, or one `unless`; None where it is something else.
+    """Build a count or sum with one `per` of a fixed zone, or one `unless`; None for anything else.
 
     Of a unit whose label may come back, what was counted before is not forgotten: such a zone takes positions.
     """
@@ -291,7 +291,7 @@ def _since(memory: Memory, tree: Count | Sum, unless: Pattern, context: Context,
 
 
 def owner_of(version: Achievement, tier: str | None) -> str:
-    """Return whose own a condition's memory is: under `repeat each` the achievement's and tier's, else everybody's."""
+    """Return the owner of a condition's memory: the achievement and tier under `repeat each`, otherwise shared."""
     return f"each {version.name.text}.{tier} " if isinstance(version.repeat, RepeatEach) else ""
 
 

@@ -1,9 +1,8 @@
-"""What the examples of a rule set have decided, and what none of them has.
+"""The decisions of a rule set that its examples cover, and those that no example covers.
 
-A *decision* is something in a rule that can go one way or the other: a condition holds or does not, a filter lets an
-event pass or not, a window is kept or missed, an `unless` starts a row afresh or does not, a `for` or an `after` is met
-or is what is missing. The examples cover it where one of them has gone one way, and one, the same or another, the
-other way. What a condition does is seen by watching it in the fold (`dsl.watch`).
+A *decision* is a part of a rule with two outcomes: a condition holds or not, an event passes a filter or not, a
+window is met or missed, an `unless` resets a condition or not, a `for` or an `after` is met or missing. The examples
+cover a decision if they show both outcomes. Coverage watches conditions in the fold (`dsl.watch`).
 """
 
 from __future__ import annotations
@@ -14,10 +13,10 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import msgspec
 
 from dsl import words
-from dsl.clock import Now
 from dsl.filters import compile_test, field_getter, pattern_types
 from dsl.fold import start, step
 from dsl.judge import trait_getter
+from dsl.local_time import Now
 from dsl.outcome import by_subject, canonical_order
 from dsl.source import Span
 from dsl.syntax import Count, Expect
@@ -41,19 +40,19 @@ Kind = Literal["when", "part", "filter", "within", "per", "unless", "for", "afte
 
 _LACKS: dict[Kind, tuple[str, str]] = {
     "when": ("no example earns it", "no example leaves it unearned"),
-    "part": ("it holds in no example", "it holds whenever an example looks at it"),
-    "filter": ("no event of an example passes", "no event of an example is refused"),
-    "within": ("nothing comes together in time", "nothing comes together too slowly"),
-    "per": ("nothing comes together in one unit", "nothing comes together across two units"),
-    "unless": ("it holds in no example", "nothing is started afresh while it is on its way"),
-    "for": ("no user of an example passes", "no user of an example is refused"),
-    "after": ("no example has it", "it is never what is missing"),
+    "part": ("it holds in no example", "it holds at every event that an example checks"),
+    "filter": ("no event of an example passes", "no event of an example is rejected"),
+    "within": ("no example completes it in time", "no example completes it too slowly"),
+    "per": ("no example completes it in one unit", "no example completes it across two units"),
+    "unless": ("it holds in no example", "no example resets it while it is in progress"),
+    "for": ("no user of an example passes", "no user of an example is rejected"),
+    "after": ("no example has it", "no example lacks only this"),
     "active": ("no event lies inside", "no event lies outside"),
 }
 
 
 class Decision(msgspec.Struct):
-    """Something that can go one way (`yes`) or the other (`no`); `both` tells whether the other way counts as well."""
+    """A part of a rule with two outcomes, `yes` and `no`; with `both`, coverage needs both outcomes."""
 
     achievement: str
     version: int
@@ -91,7 +90,7 @@ class Decision(msgspec.Struct):
 
 
 class Covered(NamedTuple):
-    """One achievement: how many sides of its decisions were seen, of how many, and the decisions with a side left."""
+    """One achievement: the outcomes of its decisions seen, the outcomes in all, and the decisions with one missing."""
 
     achievement: str
     seen: int
@@ -144,7 +143,7 @@ class Coverage:
             looker.end(earned)
 
     def _expected(self, example: Example, subjects: Iterable[Subject]) -> None:
-        """Take `expect U not A` of somebody to whom nothing has happened for what it says."""
+        """Count `expect U not A` for a user without events as an achievement that was not earned."""
         named = {subject.subject for subject in subjects}
         for line in example.lines:
             if isinstance(line, Expect) and (line.negated or line.progress is not None) and line.user not in named:
@@ -153,7 +152,7 @@ class Coverage:
                         looker.left_out(line)
 
     def covered(self) -> list[Covered]:
-        """Return what was covered of each achievement, in the order of their names."""
+        """Return the coverage of each achievement, in the order of their names."""
         grouped: defaultdict[str, list[Decision]] = defaultdict(list)
         for decision in self._decisions.values():
             grouped[decision.achievement].append(decision)
@@ -176,7 +175,7 @@ def total(covered: Iterable[Covered]) -> float:
 
 
 class _Filter(NamedTuple):
-    """One comparison of a filter, the event types that it judges, and what was decided."""
+    """One comparison of a filter, its event types, and its decision."""
 
     types: frozenset[str]
     test: Test
@@ -299,7 +298,7 @@ class _Looker:
             self.root.saw(which=False)
 
     def left_out(self, line: Expect) -> None:
-        """Note that an example says of somebody that they do not have it."""
+        """Note that an example expects a user without events not to have it."""
         tier = line.target.tier
         if line.target.achievement.text == self.judge.version.name.text and (
             tier is None or tier.text == self.judge.ruling.tier
@@ -308,7 +307,7 @@ class _Looker:
 
 
 def _at_once(tree: Condition) -> bool:
-    """Tell whether the first event that it hears makes it hold: then there is no other way to see."""
+    """Return whether the first event that it hears makes it hold: then there is no other way to see."""
     return (
         isinstance(tree, Count)
         and tree.distinct is None

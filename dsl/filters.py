@@ -29,8 +29,8 @@ from dsl.values import canonical_number, canonical_text
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from dsl.clock import Clock
     from dsl.event import Event
+    from dsl.local_time import Clock
     from dsl.progress import State
     from dsl.syntax import Operand
     from dsl.types import Value
@@ -71,7 +71,7 @@ def field_getter(ref: Ref, clock: Clock) -> Getter:
 
 
 def compile_test(predicate: Predicate, getter: Callable[[Ref], Getter]) -> Test:
-    """Return a closure that tells whether the predicate holds."""
+    """Return a closure that returns whether the predicate holds."""
     match predicate:
         case Compare():
             return _compare(predicate, getter(predicate.left))
@@ -201,7 +201,7 @@ def _uses_clock(pattern: Pattern) -> bool:
 
 
 def uses_builtin(predicate: Predicate) -> bool:
-    """Tell whether a predicate reads the event's own wall-clock time."""
+    """Return whether a predicate reads the event's own wall-clock time."""
     match predicate:
         case Not(part=part):
             return uses_builtin(part)

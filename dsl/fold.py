@@ -1,6 +1,6 @@
 """The fold: one subject's events, in canonical order, to what the subject has earned.
 
-`walk` is the whole engine, and `step` one step of it: whatever arrives late or twice, and whoever crashes, a subject's
+`walk` is the whole engine, and `step` one step of it: with late or repeated events and crashes, a subject's
 unlocks are those of walking through its events in canonical order once.
 """
 
@@ -9,9 +9,9 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
-from dsl.clock import TIMEZONE
 from dsl.compile import USER
 from dsl.event import Position
+from dsl.local_time import TIMEZONE
 from dsl.progress import State
 from dsl.values import fingerprint, value_text
 
@@ -39,7 +39,7 @@ class Standing(NamedTuple):
 
 
 def start(plan: Plan) -> State:
-    """Return the state of a subject of which nothing is known."""
+    """Return the state of an unknown subject."""
     del plan
     return State()
 
@@ -81,11 +81,11 @@ def walk(plan: Plan, state: State, events: Iterable[Event]) -> list[Grant]:
 
 
 def absorb(plan: Plan, state: State, events: Iterable[Event]) -> bool:
-    """Take late events into the state, in place, where they provably move no grant; tell whether that was possible.
+    """Add late events to the state in place if they provably move no grant; return whether that was possible.
 
-    The events must lie before `state.mark` in canonical order, and are taken in the order given. Where all are taken,
-    the state tells the same as one that was folded from all events in order, and what that earned is what was earned
-    before. Otherwise the state is as it was, and the subject has to be folded anew.
+    The events must lie before `state.mark` in canonical order, and are added in the given order. If all are added,
+    the state equals one that was folded from all events in order, and the same grants were earned
+    before. Otherwise the state is as it was, and the subject must be folded again.
     """
     taken: list[Undo] = []
     return all(_absorb(plan, state, event, taken) for event in events) or _taken_back(state, taken)
@@ -108,7 +108,7 @@ def _absorb(plan: Plan, state: State, event: Event, taken: list[Undo]) -> bool:
 
 
 def _taken_back(state: State, taken: list[Undo]) -> bool:
-    """Undo, last first, what was taken; return False."""
+    """Undo the added events, last first; return False."""
     for undo in reversed(taken):
         undo(state)
     return False
@@ -121,7 +121,7 @@ def fold(plan: Plan, events: Iterable[Event]) -> tuple[State, list[Grant]]:
 
 
 def _counts(state: State, event: Event, once: Once) -> bool:
-    """Tell whether an event counts: the first of its fingerprint, or far enough after the last one that counted."""
+    """Return whether an event counts: the first of its fingerprint, or far enough after the last one that counted."""
     key = fingerprint([event.user, *(event.fields.get(field) for field in once.fields)])
     counted = state.counted.setdefault(event.type, {})
     last = counted.get(key)

@@ -1,6 +1,6 @@
-"""A rule set as a picture: events, what is remembered of them, and the achievements that look at it.
+"""A rule set as a graph: events, the state kept for them, and the achievements that read it.
 
-The text is that of Mermaid or of Graphviz; both draw from left to right what feeds what.
+The text is in Mermaid or Graphviz format; both draw the flow from left to right.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Box(NamedTuple):
-    """Something drawn: `id` is unique in the picture."""
+    """A node of the graph: `id` is unique in it."""
 
     id: str
     shape: Shape
@@ -28,7 +28,7 @@ class Box(NamedTuple):
 
 
 class Arrow(NamedTuple):
-    """From what to what; with a label where one achievement names another."""
+    """An edge; it has a label if one achievement names another."""
 
     start: str
     end: str
@@ -36,7 +36,7 @@ class Arrow(NamedTuple):
 
 
 class Picture(NamedTuple):
-    """What is drawn."""
+    """The nodes and edges."""
 
     boxes: tuple[Box, ...]
     arrows: tuple[Arrow, ...]

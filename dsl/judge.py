@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from dsl.calendar import MAX_OFFSET, label, unit_index
-from dsl.clock import Now, unit_now
 from dsl.event import Event, Position
 from dsl.filters import compile_test, predicate_key
+from dsl.local_time import Now, unit_now
 from dsl.nodes.bound import Bound
 from dsl.nodes.compose import Within, asker, holds_in_unit, lasting, reach_of, teller
 from dsl.nodes.node import ALL, EVERYWHERE, Gate, Measure, Step, whole
@@ -34,13 +34,13 @@ if TYPE_CHECKING:
     from dsl.types import Value
 
 LateJudgement = Callable[[State, Position], bool]
-"""Tells, once all aggregates have taken a late event at a position, that no grant is moved by it."""
+"""Returns, once all aggregates have taken a late event at a position, whether it moves no grant."""
 Opening = Callable[[State, Event], int | None]
-"""Tells the occurrence that stands open and holds at an event, None where none does."""
+"""Returns the open occurrence that holds at an event, None if there is none."""
 
 
 class Ruling:
-    """One achievement and tier over all its versions; `slot` indexes what a subject has earned."""
+    """One achievement and tier over all its versions; `slot` is its index in a subject's earned set."""
 
     def __init__(self, slot: int, achievement: str, tier: str | None) -> None:
         self.slot = slot
@@ -54,10 +54,10 @@ class Ruling:
 
 
 class Terms(msgspec.Struct, frozen=True):
-    """What a version is judged by, besides its tree.
+    """The data to judge a version, besides its tree.
 
     `until` is the instant (microseconds) at which the next version takes over; `after` holds, per name in `after`, the
-    slots of which one must be earned; `types` are the event types heard; `own` tells the node slots that start afresh
+    slots where one must be earned; `types` are the event types heard; `own` are the node slots that reset
     after a grant of `repeat each`.
     """
 
@@ -89,7 +89,7 @@ class Judge:
         self._who = None if version.where is None else compile_test(version.where, trait_getter(terms.decimal_traits))
 
     def covers(self, at: int) -> bool:
-        """Tell whether the version is in effect at an instant."""
+        """Return whether the version is in effect at an instant."""
         return (self.since is None or at >= self.since) and (self.until is None or at < self.until)
 
     @property
@@ -109,9 +109,9 @@ class Judge:
 
     @property
     def _remembered(self) -> str:
-        """Return what a state remembers of what was earned: one occurrence, or those of all hours that may come back.
+        """Return the earned occurrences in a state: one, or those of all hours that may come back.
 
-        That is said of the hours of events alone, of which states once forgot some; so they are folded anew.
+        This applies only to the hours of events: older states dropped some of them, so they are folded again.
         """
         hours = self.built.unit is Unit.HOUR and self.built.clock is not None and self.built.clock.key == "event"
         return "once in every hour" if hours else "once"
@@ -142,7 +142,7 @@ class Judge:
         return judge
 
     def _once(self, low: int, high: int, settle: int) -> Step:
-        """Return the judgement of what is earned once: most events end at its first line."""
+        """Return the judgement of an achievement that is earned once: most events end at its first line."""
         slot, name, version, tier = self.ruling.slot, self.version.name.text, self.version.version, self.ruling.tier
         holds = asker(self.built.node)
 
@@ -174,9 +174,9 @@ class Judge:
                 return None
 
     def late(self) -> LateJudgement | None:
-        """Return what tells whether late events move no grant of this version, None where nobody can tell.
+        """Return a test whether late events move no grant of this version, None if unknown.
 
-        What was earned before the event stays earned there. What is not earned was never earned at any moment if its
+        An achievement earned before the event stays earned there. An unearned one was never earned at any moment if its
         condition does not hold by now, and one that holds goes on holding; nor if what it comes `after` is not earned
         by now.
         """
@@ -204,7 +204,7 @@ class Judge:
         return low, min((high for high in highs if high is not None), default=2**63)
 
     def _admits(self, state: State, event: Event) -> bool:
-        """Tell whether `for` is true and every `after` is earned."""
+        """Return whether `for` is true and every `after` is earned."""
         if self._who is not None and not self._who(state, event):
             return False
         return all(any(slot in state.earned for slot in slots) for slots in self.after)

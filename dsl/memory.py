@@ -1,7 +1,7 @@
-"""What a plan remembers: its aggregates, shared by canonical form, in the order in which they must run.
+"""The aggregates of a plan, shared by canonical form, in the order in which they must run.
 
-State is keyed by the meaning of what is counted: the canonical form of a pattern, a zone where it matters, the events
-seen (`active`, `fresh`), and for `repeat each` the achievement and tier, whose events start afresh after every unlock.
+The key of a state is its meaning: the canonical form of a pattern, a zone if it matters, the events seen (`active`,
+`fresh`), and for `repeat each` the achievement and tier, because their events reset after every unlock.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 
 import msgspec
 
-from dsl.clock import Clock, UserClock, clock_of
+from dsl.local_time import Clock, UserClock, clock_of
 from dsl.nodes.compose import Within
 from dsl.nodes.late import nothing
 from dsl.nodes.sequence import SequenceReached, Sequences
@@ -47,7 +47,7 @@ class Seen(msgspec.Struct, frozen=True):
 
 
 class Context(msgspec.Struct, frozen=True):
-    """Where a condition stands: what it sees, whose own it is, whether and how far back its start is asked for."""
+    """The context of a condition: the events it sees, its owner, whether its start is needed, and how far back."""
 
     seen: Seen
     owner: str = ""
@@ -65,7 +65,7 @@ class Context(msgspec.Struct, frozen=True):
 
 
 class Operation(Protocol):
-    """Something that an event of some types costs."""
+    """An operation on events of some types."""
 
     types: frozenset[str]
 
@@ -75,7 +75,7 @@ class Operation(Protocol):
 
 
 class Entry:
-    """An aggregate of the plan: what it sees, and whose own it is where it is not shared."""
+    """An aggregate of the plan: the events it sees, and its owner if it is not shared."""
 
     def __init__(self, aggregate: Aggregate, context: Context) -> None:
         self.aggregate = aggregate
@@ -123,7 +123,7 @@ class Entry:
     def late(self, event_type: str) -> LateStep | None:
         """Return the aggregate's step for late events that are seen, None where it has no rule for them.
 
-        By the zone of users there is one as long as nobody has told any trait: then it was UTC at every moment.
+        With the users' zone there is one as long as no trait was set: then it was UTC at every moment.
         """
         take, seen, follows = self.aggregate.late(event_type), self.seen, _USER_ZONE in self.key()
         if take is None or (seen == Seen() and not follows):
@@ -142,9 +142,10 @@ class Entry:
 class Memory:
     """The aggregates and judgements of one plan, in the order in which they must run.
 
-    `single` tells that subjects are users, `zone_types` the events that may move a user's zone; `integral` whether a
-    field is a whole number wherever a pattern may match, `signed` whether it may be negative anywhere. `slots` and
-    `hears` grow with the achievements already built: per tier the slot of what is earned, and the event types heard.
+    `single` means that subjects are users, `zone_types` are the events that may move a user's zone; `integral`
+    returns whether a field is a whole number wherever a pattern may match, `signed` whether it may be negative
+    anywhere. `slots` and `hears` grow with the achievements already built: per tier the slot of what is earned, and
+    the event types heard.
     """
 
     def __init__(
@@ -168,9 +169,9 @@ class Memory:
         self.hears: dict[str, frozenset[str]] = {}
 
     def share(self, key: str, context: Context, make: Callable[[], A]) -> A:
-        """Return the aggregate that is known under a key, made now where it is not yet.
+        """Return the aggregate of a key, created on first use.
 
-        A key starts with the kind of its aggregate, so what is found has the type of what would be made.
+        A key starts with the kind of its aggregate, so the type always matches.
         """
         full = context.prefix() + key
         entry = self.entries.get(full)

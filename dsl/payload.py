@@ -2,7 +2,7 @@
 
 Numbers are exact: an `int` is a JSON number with a whole value (`5`, and `5.0` as well), a `decimal` a JSON number or a
 string with one in it; both are read from their text, never through a float, and have at most MAX_DIGITS digits before
-and behind the point. One value has one form (`1.50` is `1.5`), so that no copy can be told from another by it. A
+and after the point. One value has one form (`1.50` is `1.5`), so that it cannot distinguish two copies. A
 `timestamp` is an RFC 3339 string, read as whole microseconds UTC. Null is absent.
 
 `Reader.strict` is for what arrives and names the first field that breaks the contract. `Reader.lenient` is for what the
@@ -71,7 +71,7 @@ class _Number(str):
 def instant(text: str) -> tuple[int, int] | None:
     """Return (microseconds UTC since the epoch, offset as written in seconds) of an RFC 3339 instant, or None.
 
-    What is finer than a microsecond is cut off. A leap second is the first second of the next minute.
+    Digits beyond the microsecond are cut off. A leap second is the first second of the next minute.
     """
     if not is_usual(text) or text[11:13] == "24":
         return _any_instant(text)
@@ -111,7 +111,7 @@ def read_instants(texts: Sequence[str]) -> Instants | None:
 
 
 def _are_usual(texts: Sequence[str]) -> bool:
-    """Tell whether all instants are usual, and none at an hour of 24, by looking at all of them at once."""
+    """Return whether all instants are usual, and none at an hour of 24, by looking at all of them at once."""
     joined, number = "".join(texts), len(texts)
     return (
         [*map(len, texts)].count(_USUAL) == number
@@ -122,7 +122,7 @@ def _are_usual(texts: Sequence[str]) -> bool:
 
 
 def is_usual(text: str) -> bool:
-    """Tell whether an instant is written in UTC and to the microsecond, and no leap second: as anybody reads it."""
+    """Return whether an instant has the usual form: UTC, microseconds, no leap second."""
     return len(text) == _USUAL and text[4:20:3] == _MARKS and text[26] == "Z" and text[17] != "6"
 
 

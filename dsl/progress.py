@@ -47,7 +47,7 @@ class UnitTally(msgspec.Struct, array_like=True, tag=2):
 
 
 class SinceTally(msgspec.Struct, array_like=True, tag=3):
-    """A count or sum since the last event that starts it afresh, and the best it ever reached."""
+    """A count or sum since the last event that resets it, and the best it ever reached."""
 
     total: Amount = 0
     best: Amount = 0
@@ -68,7 +68,7 @@ class UnitValues(msgspec.Struct, array_like=True, tag=5):
 
 
 class SinceValues(msgspec.Struct, array_like=True, tag=6):
-    """Distinct values since the last event that starts it afresh, and the most it ever reached."""
+    """Distinct values since the last event that resets it, and the most it ever reached."""
 
     seen: set[str] = set()
     best: int = 0
@@ -138,7 +138,7 @@ class Held(msgspec.Struct, array_like=True, tag=14):
 
 
 class Since(msgspec.Struct, array_like=True, tag=15):
-    """The last event that starts afresh, and the latest start that a condition had behind it."""
+    """The last event that resets, and the latest start of a condition after it."""
 
     last: Position | None = None
     start: Position | None = None

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from dsl.clock import TIMEZONE
 from dsl.compile import tier_conditions, traits_of
 from dsl.conditions import asks_unlocks, context_of, named_types
 from dsl.filters import pattern_types
+from dsl.local_time import TIMEZONE
 from dsl.memory import Seen
 from dsl.syntax import And, Combine, Count, Extreme, Not, Or, RepeatEvery, Sequence, Streak, Sum, Unlocked
 
@@ -30,7 +30,7 @@ class Reads(NamedTuple):
     traits: frozenset[str]
     """Those of `for`, and the time zone where it asks for the user's."""
     chooses: bool
-    """Whether it has a `for`: then it is judged at every event that tells any trait."""
+    """Whether it has a `for`: then it is judged at every trait event."""
     every_type: bool
     """Whether an event of any declared type, heard or not, may move what it remembers."""
 
@@ -66,7 +66,7 @@ def _is(zone: Zone | None, kind: str) -> bool:
 
 
 def _moved_by_all(version: Achievement, condition: Condition) -> bool:
-    """Tell whether a condition has a span that looks at every moment of the subject, as `compile` builds it."""
+    """Return whether a condition has a span that looks at every moment of the subject, as `compile` builds it."""
     mods = condition.mods
     if mods.per is not None and _is(mods.tz, "event"):
         return True

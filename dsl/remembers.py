@@ -1,7 +1,7 @@
-"""What rules remember of one subject: each aggregate with who shares it, how much it is, and what bounds it.
+"""The state that rules keep for one subject: each aggregate with its users, its size and its limit.
 
-Conditions are built here just as `compile` builds them, with a memory that notes who asked for what. Sizes are
-estimates of the stored text, at the most that the bounds allow and with identifiers of common length.
+This module builds conditions as `compile` does, with a memory that records which condition asks for which aggregate.
+Sizes are estimates of the stored text, at the maximum that the bounds allow and with identifiers of common length.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 import msgspec
 
 from dsl.check.bounds import is_signed
-from dsl.clock import TIMEZONE
 from dsl.compile import USER, scope_of, tier_conditions
 from dsl.conditions import build, named_types
 from dsl.filters import pattern_types
+from dsl.local_time import TIMEZONE
 from dsl.memory import Memory
 from dsl.nodes.compose import Per, Unless, Within
 from dsl.nodes.recent import RecentDistinct, RecentEvents, RecentExtreme, RecentSum
@@ -51,7 +51,7 @@ _WITHIN: Final = re.compile(r"within (\d+)")
 
 
 class User(NamedTuple):
-    """Who shares an aggregate: an achievement, its version, and the tier where there are some."""
+    """A user of an aggregate: an achievement, its version, and the tier if it has tiers."""
 
     achievement: str
     version: int
@@ -59,7 +59,7 @@ class User(NamedTuple):
 
 
 class Size(NamedTuple):
-    """How much is remembered at most: in bytes (None where events alone decide), and what bounds it."""
+    """The maximum size of the state: in bytes (None if it depends on the events), and its limit."""
 
     bytes: int | None
     bounded: bool
@@ -79,7 +79,7 @@ class Remembered(msgspec.Struct, frozen=True):
 
     @property
     def label(self) -> str:
-        """The canonical form as people read it: lengths in words, what it is bounded by left out."""
+        """The canonical form for people: lengths in words, without the bound."""
         text = _BOUND.sub("", self.key).removesuffix("/None")
         text = _WITHIN.sub(lambda found: f"within {length(int(found[1]))}", text)
         return (
@@ -116,7 +116,7 @@ def _fingerprints(rules: Rules, types: dict[User, frozenset[str]]) -> Iterator[R
             continue
         fields, within = schema.once
         said = ", ".join(f"`{field}`" for field in fields)
-        size = _by_time(within, "copies", f"every {said} that ever was")
+        size = _by_time(within, "copies", f"every {said} that has ever occurred")
         yield Remembered(USER, f"once {name} per {','.join(fields)}", "once", "fingerprints", (name,), size, users)
 
 
@@ -208,9 +208,9 @@ def _size(rules: Rules, aggregate: Aggregate) -> Size:
         case RecentSum(cap=cap, field=field) if _whole(rules, aggregate.types, field):
             return Size((int(cap) + 1) * POSITION_BYTES, bounded=True, by=f"the bound: {cap}, by steps of 1 or more")
         case RecentSum(horizon=horizon) | RecentExtreme(horizon=horizon):
-            return _by_time(horizon, "events", "events without end: nothing limits how long they matter")
+            return _by_time(horizon, "events", "all events: nothing limits how long they matter")
         case Sequences(by=by, horizon=horizon) if by is not None:
-            return _by_time(horizon, f"values of `{by}`", f"every value of `{by}` that ever was")
+            return _by_time(horizon, f"values of `{by}`", f"every value of `{by}` that has ever occurred")
         case Sequences():
             return Size(len(aggregate.steps) * POSITION_BYTES, bounded=True, by=f"{len(aggregate.steps)} steps")
         case Streaks(keep=keep):
@@ -222,7 +222,7 @@ def _size(rules: Rules, aggregate: Aggregate) -> Size:
 
 
 def _by_bound(aggregate: Distinct | RecentEvents | RecentDistinct) -> Size:
-    """Return the size of what is remembered up to the highest bound that asks."""
+    """Return the size of the state up to the highest bound."""
     cap = int(aggregate.cap)
     if isinstance(aggregate, RecentEvents):
         return Size(cap * POSITION_BYTES, bounded=True, by=f"the bound: {_several(cap, 'event')}")
@@ -241,7 +241,7 @@ def _by_time(horizon: int | None, what: str, unbounded: str) -> Size:
 
 
 def _whole(rules: Rules, types: frozenset[str], field: str) -> bool:
-    """Tell whether a field is a whole number wherever it is summed up."""
+    """Return whether a field is a whole number in every event of a sum."""
     fields = [rules.events[name].fields.get(field) for name in types if name in rules.events]
     return all(each is not None and each.type is FieldType.INT for each in fields)
 

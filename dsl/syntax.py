@@ -130,7 +130,7 @@ class Alternative(Node, frozen=True):
 class Pattern(Node, frozen=True):
     """An E: one event, or a list of alternatives; `where` is the filter behind a list, for all of it.
 
-    `listed` tells whether brackets were written; without them there is one alternative and `where` is None.
+    `listed` means that the pattern has brackets; without them there is one alternative and `where` is None.
     """
 
     alternatives: tuple[Alternative, ...]

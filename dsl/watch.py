@@ -1,7 +1,7 @@
 """Watching a condition while it is folded: the same program, with more questions asked.
 
 A *probe* stands for one part of a condition. It is compiled by the same compiler into the same kinds of nodes as the
-condition itself, but so that it can always tell its latest start (a rule that nobody asks for that remembers less). A
+condition itself, but it always has a latest start (a rule that does not need one remembers less). A
 *watch* is an operation of the plan right before a judge: it looks at the probes at every event that counts, when they
 have stepped and the judge has not yet judged.
 
@@ -26,10 +26,10 @@ from dsl.syntax import And, Combine, Compare, Count, Extreme, Member, Not, Or, P
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from dsl.clock import Clock, Now
     from dsl.compile import Plan
     from dsl.event import Event
     from dsl.judge import Judge
+    from dsl.local_time import Clock, Now
     from dsl.memory import Context, Memory, Seen
     from dsl.nodes.node import Condition as Node
     from dsl.nodes.node import Measure, Reach, Tests
@@ -59,7 +59,7 @@ class Probe:
         self.seen = terms.seen
         self.spans, self.bare = _peeled(node)
         self.loose = terms.loose
-        """The part without `within` and `per`, where it has one: it tells also what came together too slowly."""
+        """The part without `within` and `per`, if it has one: it also shows events that came together too slowly."""
         self.patterns = own_patterns(tree)
         self.tests = tuple(compile_pattern(pattern, terms.clock) for pattern in self.patterns)
         """What matches, per pattern of the operator: one, or one a step of a sequence."""
@@ -73,33 +73,33 @@ class Probe:
             yield from part.walk()
 
     def sees(self, event: Event) -> bool:
-        """Tell whether an event is seen at all: not before `fresh`, not outside of `active`."""
+        """Return whether an event is seen at all: not before `fresh`, not outside of `active`."""
         start, end = self.seen.start, self.seen.end
         return (start is None or event.at >= start) and (end is None or event.at < end)
 
     def stopped_by(self, state: State, event: Event) -> bool:
-        """Tell whether an event is one that starts the part afresh."""
+        """Return whether an event resets the part."""
         if event.type not in self.stops or not self.sees(event):
             return False
         test = self.stops[event.type]
         return test is None or test(state, event)
 
     def start(self, state: State, now: Now) -> Position | None:
-        """Return the latest start in a moment, None where there is none, or nothing can tell."""
+        """Return the latest start in a moment, None if there is none or it is unknown."""
         return start_at(self.node, state, now) if self.tracked else None
 
     def reach(self, state: State, now: Now, outer: Reach = EVERYWHERE) -> Reach:
-        """Return what counts towards the bare part: what lies in its spans that reach to the moment, and in `outer`."""
+        """Return the reach of the bare part: its spans that end at the moment, intersected with `outer`."""
         for span in self.spans:
             outer = outer.meet(span.reach(state, now))
         return outer
 
     def full(self, state: State, now: Now, reach: Reach = EVERYWHERE) -> bool:
-        """Tell whether the part holds in a moment, with its latest start within reach."""
+        """Return whether the part holds in a moment, with its latest start within reach."""
         return reach.has(self.start(state, now)) if self.tracked else holds_at(self.node, state, now)
 
     def measure(self, state: State, now: Now, reach: Reach = EVERYWHERE) -> Measure:
-        """Return how far the part is in a moment, of what lies within reach."""
+        """Return the progress of the part at a moment, within reach."""
         return self.node.measure(state, now, reach)
 
 
@@ -112,7 +112,7 @@ class Terms(NamedTuple):
 
 
 class Watch:
-    """The operation that looks, before the judge of one version and tier judges. Nobody looks until `look` is set."""
+    """The operation right before the judge of one version and tier. It does nothing until `look` is set."""
 
     def __init__(self, judge: Judge, probe: Probe, types: frozenset[str]) -> None:
         self.judge = judge
@@ -197,7 +197,7 @@ def own_patterns(tree: Condition) -> tuple[Pattern, ...]:
 
 
 def _is_signed(rules: Rules, tree: Condition) -> bool:
-    """Tell whether a condition is a sum that may fall."""
+    """Return whether a condition is a sum that may fall."""
     if not isinstance(tree, Sum):
         return False
     return is_signed([rules.events[name].fields[tree.of.text] for name in pattern_types(tree.event)])

@@ -1,8 +1,7 @@
 """Conditions in words: what a tree asks for, as a plain English phrase.
 
-For people who read a catalogue, an explanation or a hover in an editor. A phrase is no second definition: it names what
-the author wrote, it leaves out what is the default, and it never says more than the condition means. Event and field
-names stand as they are.
+For readers of a catalogue, an explanation or a hover in an editor. A phrase is not a second definition: it describes
+the author's text, omits defaults, and never says more than the condition means. Event and field names stay unchanged.
 """
 
 from __future__ import annotations
@@ -361,7 +360,7 @@ def bound(cmp: Cmp) -> str:
 
 
 def at_least(cmp: Cmp) -> int:
-    """Return the smallest whole number that satisfies a lower bound, at least nought."""
+    """Return the smallest whole number that satisfies a lower bound, at least zero."""
     least = floor(cmp.bound)
     return max(0, least if cmp.op == ">=" and least == cmp.bound else least + 1)
 
@@ -401,5 +400,5 @@ def listed(texts: Iterable[str], last: str) -> str:
 
 
 def modified(mods: Modifiers) -> bool:
-    """Tell whether a condition has a span of its own."""
+    """Return whether a condition has a span of its own."""
     return mods.within is not None or mods.per is not None or mods.unless is not None

@@ -1,5 +1,5 @@
--- The books of the engine. Text keys are compared by code point (COLLATE "C"), which is the canonical order of events
--- and the order in which every multi-row write is sorted. Instants are timestamptz, exact to the microsecond.
+-- The tables of the engine. Text keys are compared by code point (COLLATE "C"), which is the canonical order of
+-- events and the order in which every multi-row write is sorted. Instants are timestamptz, exact to the microsecond.
 -- Rows with '' as tier or occurrence have none.
 
 CREATE TABLE event (
@@ -27,8 +27,8 @@ COMMENT ON COLUMN event.occurred_at_text IS
 COMMENT ON COLUMN event.payload IS 'The payload as received, JSON text; null where there was none.';
 COMMENT ON COLUMN event.stream_seq IS 'Sequence of the message in the input stream; 0 where it came another way.';
 
--- A user's events in canonical order, but for those of one instant: refolds, the position of a user's latest event, and
--- all users for a backfill.
+-- A user's events in canonical order, except those of one instant. Used by refolds, for the position of a user's
+-- latest event, and for all users of a backfill.
 CREATE INDEX event_of_user ON event (tenant_id, user_id, occurred_at);
 
 CREATE TABLE event_subject (
@@ -380,7 +380,7 @@ COMMENT ON TABLE action IS
     'What people have done on the console, written before it is done; one that stays `begun` may have happened.';
 COMMENT ON COLUMN action.tenant_id IS 'Empty where it is of no known tenant.';
 
--- Views named for people.
+-- Views for people.
 
 CREATE VIEW v_unlock AS
 SELECT
@@ -412,7 +412,8 @@ SELECT
 FROM unlock;
 COMMENT ON VIEW v_unlock IS 'Every unlock with its status: settling, granted, announced, contested or revoked.';
 
--- No subtransaction where the server can tell beforehand, which parallel plans need; before PostgreSQL 16 it cannot.
+-- Without a subtransaction if the server can check the input beforehand, which parallel plans need; only PostgreSQL
+-- 16 and later can.
 DO $migration$
 BEGIN
     IF current_setting('server_version_num')::integer >= 160000 THEN
@@ -502,3 +503,29 @@ BEGIN
     EXECUTE format('ALTER FUNCTION keep_revealed SET search_path = %I, pg_temp', current_schema());
 END
 $migration$;
+
+-- What became of deliveries to endpoints, for operators: an account of attempts, without bodies. Nothing depends on it.
+
+CREATE TABLE delivery (
+    delivery_id  bigint GENERATED ALWAYS AS IDENTITY,
+    endpoint     text COLLATE "C" NOT NULL,
+    webhook_id   text COLLATE "C" NOT NULL,
+    type         text COLLATE "C" NOT NULL,
+    tenant_id    text COLLATE "C",
+    scope        text COLLATE "C",
+    subject      text COLLATE "C",
+    attempt      integer NOT NULL,
+    attempted_at timestamptz NOT NULL,
+    outcome      text COLLATE "C" NOT NULL,
+    status       smallint,
+    latency_ms   integer NOT NULL,
+    detail       text NOT NULL,
+    CONSTRAINT delivery_pkey PRIMARY KEY (delivery_id),
+    CONSTRAINT delivery_outcome CHECK (outcome IN ('delivered', 'failed', 'aborted', 'gone', 'refused')),
+    CONSTRAINT delivery_of_a_subject_or_none CHECK (num_nulls(tenant_id, scope, subject) IN (0, 3))
+);
+COMMENT ON TABLE delivery IS 'Attempts to deliver announcements to endpoints; kept for 30 days.';
+COMMENT ON COLUMN delivery.subject IS 'Null, with tenant and scope, where the announcement is of an erasure, or the user is erased.';
+CREATE INDEX delivery_in_order ON delivery (attempted_at);
+CREATE INDEX delivery_of_subject ON delivery (tenant_id, scope, subject) WHERE subject IS NOT NULL;
+CREATE INDEX delivery_of_endpoint ON delivery (endpoint, delivery_id);

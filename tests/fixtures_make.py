@@ -5,7 +5,7 @@
 
 The streams come out the same every time. `expected` takes the unlocks from the slow reference, and from the engine only
 what is about the engine: the counts and the digest. It writes nothing where the two disagree, or where a result that is
-there already says otherwise: then somebody has to find out who is right by the words of the language. To accept a new
+there already differs: then a person must decide by the language reference. To accept a new
 result, delete the old `unlocks` or `counts`. The lists of dead letters and of contested
 grants are made by hand and kept.
 """
@@ -84,13 +84,13 @@ def number_is_round(day: int, tenths: int) -> bool:
 
 
 def out_of_order() -> Iterator[Json]:
-    """Four walkers over six days, told in no order at all."""
+    """Four walkers over six days, in random order."""
     chance = Random("out of order")  # noqa: S311 - no secret
-    told: list[Json] = []
+    made: list[Json] = []
     for user, zone in (("ana", "Asia/Tokyo"), ("bo", "America/Lima"), ("cy", "UTC"), ("di", None)):
         begin = datetime(2025, 2, 3, tzinfo=UTC)
         if zone is not None:
-            told.append(event(f"{user}-zone", "moved", user, "trail", begin, {"timezone": zone, "level": 1}))
+            made.append(event(f"{user}-zone", "moved", user, "trail", begin, {"timezone": zone, "level": 1}))
         for number in range(60):
             at = begin + timedelta(minutes=chance.randint(0, 6 * 24 * 60))
             name = f"{user}-{number:02}"
@@ -101,9 +101,9 @@ def out_of_order() -> Iterator[Json]:
                 "report": {"key": chance.choice("klm")},
                 "moved": {"level": chance.randint(1, 3)},
             }[kind]
-            told.append(event(name, kind, user, "trail", at, payload))
-    chance.shuffle(told)
-    yield from told
+            made.append(event(name, kind, user, "trail", at, payload))
+    chance.shuffle(made)
+    yield from made
 
 
 def bursts() -> Iterator[Json]:
@@ -229,7 +229,7 @@ def write_stream(name: str) -> None:
 # -- expected results ----------------------------------------------------------------------------------------
 
 
-class Disagreement(Exception):  # noqa: N818 - nothing is broken, somebody has to think
+class Disagreement(Exception):  # noqa: N818 - nothing is broken, a person must decide
     """The reference, the engine and what was expected before do not say the same."""
 
 

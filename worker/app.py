@@ -27,7 +27,7 @@ from worker.engine.state_cache import StateCache
 from worker.engine.stats import Stats
 from worker.pipeline.intake import Intake
 from worker.pipeline.minute_book import MinuteBook
-from worker.pipeline.outbox import Notifier
+from worker.pipeline.outbox import OutboxRelay
 from worker.pipeline.pipeline import InForce, Pipeline, StoppedError
 from worker.pipeline.rules_in_force import load_deployed
 from worker.probes.http import Probes, serve
@@ -166,7 +166,7 @@ class Worker:
         self._broker = broker
         self._stats = stats
         self._stop = stop
-        self._notifier = Notifier(store, broker, settings, stats, now=now, busy=lambda: self._intake.busy)
+        self._outbox_relay = OutboxRelay(store, broker, settings, stats, now=now, busy=lambda: self._intake.busy)
         in_force = InForce(partial(load_deployed, store, settings))
         stats.minutes.prefix = settings.input_prefix
         self._book = MinuteBook(
@@ -182,7 +182,7 @@ class Worker:
                 in_force=in_force,
                 now=now,
                 stopping=stop.is_set,
-                on_committed=self._notifier.committed,
+                on_committed=self._outbox_relay.committed,
             )
             for _ in range(settings.writers)
         ]
@@ -205,7 +205,7 @@ class Worker:
 
     async def _run_stages(self, on_ready: Callable[[], None] | None) -> None:
         async with anyio.create_task_group() as stages:
-            stages.start_soon(self._notifier.run)
+            stages.start_soon(self._outbox_relay.run)
             async with anyio.create_task_group() as writers:
                 inputs: list[MemoryObjectSendStream[Piece]] = []
                 for number in range(len(self._writers)):
@@ -214,7 +214,7 @@ class Worker:
                     inputs.append(send)
                     writers.start_soon(self._commit, number, receive)
                 writers.start_soon(self._pull, inputs, on_ready)
-            self._notifier.stop()
+            self._outbox_relay.stop()
 
     async def _pull(self, inputs: list[MemoryObjectSendStream[Piece]], on_ready: Callable[[], None] | None) -> None:
         async with AsyncExitStack() as stack:
@@ -259,9 +259,9 @@ class Worker:
             await self._acknowledge(whole.batch, whole.letters)
         self._intake.ended(whole)
         if not self._intake.busy:
-            self._notifier.rest()
+            self._outbox_relay.rest()
         if self._settings.clock is Clock.STREAM:  # later events are what lets unlocks settle
-            self._notifier.wake()
+            self._outbox_relay.wake()
 
     async def _acknowledge(self, batch: Batch, letters: list[DeadLetter]) -> None:
         self._stats.messages += len(batch.messages)
@@ -288,7 +288,7 @@ class Worker:
     async def _is_done(self) -> bool:
         """Return whether every message is acknowledged, by the broker's own count, and every unlock announced."""
         try:
-            return not await self._broker.backlog() and await self._notifier.is_empty()
+            return not await self._broker.backlog() and await self._outbox_relay.is_empty()
         except (BrokerAwayError, UnavailableError):
             return False
 
@@ -303,7 +303,7 @@ class Worker:
             ("ach_cached_subjects", "Subjects whose state is kept in memory."): lambda: len(self._memory),
             ("ach_nats_connected", "Whether the worker is connected to the broker."): lambda: self._broker.connected,
             ("ach_refused_unlocks", "Unlocks whose announcement the broker refuses at present."): lambda: (
-                self._notifier.refused
+                self._outbox_relay.refused
             ),
             ("ach_nats_silent_seconds", "Time since the broker last answered a request."): lambda: (
                 self._broker.silent_seconds

@@ -35,11 +35,13 @@ SUMMARIES: Final = {
     "grant": "Grant an achievement by hand, whatever the events say; it is announced, and no late event contests it.",
     "lsp": "Serve an editor over standard input and output: problems, hover, completion and more (docs/editors.md).",
     "migrate": "Bring the database's schema up to date (a worker does so by itself at its start).",
+    "notify": "Send webhooks, e-mail and chat messages about unlocks, and see what became of them (docs/notify.md).",
     "progress": "Print where a user stands with every achievement (or a team or a tenant that is named SUBJECT).",
     "replay": "Fold recorded streams (JSON Lines, also .gz and .zst; `-` is standard input) and print what comes out.",
     "revoke": "Revoke unlocks, by their ids (`ach unlocks` lists them) or by achievement.",
     "run": "Run a worker: events from NATS_URL, progress in DATABASE_URL, unlocks back to NATS.",
     "schema": "Print the JSON Schema of announcements: of unlocks, grants and corrections.",
+    "serve": "Serve achievements to apps and pages: a read API over HTTP with live events, and a service on NATS.",
     "test": "Run the examples in rule files: in order, shuffled, doubled and in batches.",
     "unlocks": "List unlocks with their status, those earned last first.",
 }

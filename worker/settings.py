@@ -102,7 +102,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     return msgspec.convert(given, Settings, strict=False)
 
 
-_OTHERS: Final = frozenset({"ACH_RULES", "ACH_DATA_DIR", "ACH_CONSOLE_TOKEN"})
+_OTHERS: Final = frozenset({"ACH_RULES", "ACH_DATA_DIR", "ACH_CONSOLE_TOKEN", "ACH_NOTIFY_CONFIG"})
 """Variables of the command line, which are none of the worker's."""
 
 

@@ -248,20 +248,18 @@ class Store:
                 wrong = DatabaseUrlError()
             else:
                 wrong = UnavailableError(redacted(_in_words(error), self._url))
-                if isinstance(error, _UNUSABLE):
-                    wrong = UnusableError(redacted(_first_line(error), self._url))
         except (ValueError, OverflowError, TypeError, LookupError):
             wrong = DatabaseUrlError()
         raise wrong
 
     async def _release(self, connection: PoolConnectionProxy) -> None:
         # By now the transaction has ended, or failed. A connection that breaks while it is given back says nothing
-        # more; where we are cancelled meanwhile, nobody would be left to hear it.
+        # more; after a cancellation, no caller is left to handle it.
         with anyio.CancelScope(shield=True), suppress(*_RETRYABLE):
             await self._pool.release(connection, timeout=CONNECT_SECONDS)
 
     def kept(self) -> Store:
-        """Return this store for whoever does one thing after another: its connection is kept between two uses.
+        """Return this store for a single task: it keeps its connection between two uses.
 
         To take one from the pool and to give it back takes half a millisecond, and a batch waits for both.
         """
@@ -310,7 +308,7 @@ class _Kept(Store):
     def __init__(self, pool: asyncpg.Pool, database_url: str) -> None:
         super().__init__(pool, database_url)
         self._own: PoolConnectionProxy | None = None
-        """The connection, while nobody uses it."""
+        """The connection while it is idle."""
 
     @asynccontextmanager
     async def _connection(self) -> AsyncGenerator[PoolConnectionProxy]:

@@ -63,6 +63,20 @@ def _shown(url: str) -> str:
     return f"{parts.scheme}://{parts.hosts}{path if _PATH.fullmatch(path) else ''}"
 
 
+def shown_place(url: str) -> str:
+    """Return scheme and host of a web address: paths and queries of webhooks are secrets as often as not."""
+    try:
+        parts = urlsplit(url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname or not url.isprintable():
+            return HIDDEN
+        host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+        port = "" if parts.port is None else f":{parts.port}"
+    except ValueError:
+        return HIDDEN
+    behind = f"/{HIDDEN}" if parts.path.strip("/") or parts.query or parts.fragment else ""
+    return f"{parts.scheme}://{host}{port}{behind}"
+
+
 def is_clear(url: str) -> bool:
     """Tell whether it is certain which host a URL names, and where its password ends."""
     if url.startswith(_POSTGRESQL):

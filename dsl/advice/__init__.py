@@ -1,7 +1,7 @@
-"""Advice: what an author would thank for, about rules that have no errors.
+"""Advice: useful warnings about rules without errors.
 
-Everything told here is so: where something is not proven, nothing is said. A comment `# ach: allow ACH505` silences a
-code on its line, or stands alone above it; one that silences nothing is told itself.
+Every warning is proven. A comment `# ach: allow ACH505` silences a code on its own line or on the line below. A
+comment that silences nothing is reported.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ __all__ = ["examine"]
 
 
 def examine(files: Sequence[File], rules: Rules, problems: Iterable[Diagnostic]) -> list[Diagnostic]:
-    """Return what the parser and the checker found, with advice beside it, and without what is allowed."""
+    """Return the problems of the parser and the checker with advice, without allowed warnings."""
     found = [*problems, *check_rewards(files)]
     sound = all(problem.severity is not Severity.ERROR for problem in found)
     if sound:

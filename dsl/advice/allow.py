@@ -1,4 +1,4 @@
-"""`# ach: allow ACH505`: a comment that silences warnings of a line, and is checked for being needed."""
+"""`# ach: allow ACH505`: a comment that silences warnings on a line; an unneeded one is reported."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Allowances:
         self._allowed = [each for file in files if "ach:" in file.source.text for each in self._read(file.source)]
 
     def applied(self, problems: Iterable[Diagnostic], *, sound: bool) -> list[Diagnostic]:
-        """Leave out what is allowed; where all advice was given (`sound`), tell what allows nothing."""
+        """Remove allowed warnings; if all advice was given (`sound`), report comments that allow nothing."""
         if not self._allowed and not self._wrong:
             return list(problems)
         wanted = {(each.source, each.line, each.code): each for each in self._allowed}
@@ -61,11 +61,11 @@ class Allowances:
             if said is None:
                 continue
             if said[1] != "allow":
-                self._warn(source, token, said, 1, f"`{said[1]}` is nothing that a comment can ask for", ("allow",))
+                self._warn(source, token, said, 1, f"`{said[1]}` is not a known comment command", ("allow",))
                 continue
             at, code = 0, _CODE.match(said[2])
             if code is None:
-                self._warn(source, token, said, 0, "it does not say which code it allows", ())
+                self._warn(source, token, said, 0, "the comment does not name the code to allow", ())
             while code is not None:  # what follows the codes is the author's reason
                 start = token.start() + said.start(2) + at
                 yield from self._allow(
@@ -80,10 +80,9 @@ class Allowances:
             return
         guess = nearest(code, ADVICE)
         hint = f"did you mean `{guess}`?" if guess else None
-        message = f"{code} is an error, and errors are mended" if code in CODES else f"there is no warning {code}"
-        self._wrong.append(
-            Diagnostic(_UNNEEDED, Severity.WARNING, source, span, message, hint if code not in CODES else None)
-        )
+        known = code in CODES
+        message = f"{code} is an error; only warnings can be allowed" if known else f"there is no warning {code}"
+        self._wrong.append(Diagnostic(_UNNEEDED, Severity.WARNING, source, span, message, None if known else hint))
 
     def _warn(
         self,
@@ -101,7 +100,7 @@ class Allowances:
 
 
 class _Lines:
-    """The lines of a file that say something, to tell of which one a comment speaks."""
+    """The lines of a file with code, to find the line that a comment applies to."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
@@ -109,7 +108,7 @@ class _Lines:
         self._saying = [number for number, line in enumerate(lines, 1) if line and line[0] != "#"]
 
     def spoken_of(self, comment: int) -> int:
-        """Return the line of a comment, or where it stands alone the next one that says something."""
+        """Return the line of a comment, or the next line with code if the comment stands alone."""
         line, column = self._source.position(comment)
         if self._source.line(line)[: column - 1].strip():
             return line
@@ -118,5 +117,5 @@ class _Lines:
 
 
 def _unneeded(each: Allowance) -> Diagnostic:
-    message = f"nothing on line {each.line} brings {each.code} on"
-    return Diagnostic(_UNNEEDED, Severity.WARNING, each.source, each.span, message, "leave the comment out")
+    message = f"nothing on line {each.line} causes {each.code}"
+    return Diagnostic(_UNNEEDED, Severity.WARNING, each.source, each.span, message, "remove the comment")

@@ -1,4 +1,4 @@
-"""Contestable without `settle`: what is announced at once, though late evidence may take it back."""
+"""Contestable without `settle`: achievements that are announced at once, though late evidence may take them back."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ if TYPE_CHECKING:
 
 
 def advise_on_settling(book: Rulebook, problems: Problems) -> None:
-    """Tell each achievement once: of its latest version that is contestable and does not wait."""
+    """Report each achievement once: at its latest version that is contestable without `settle`."""
     found = verdicts(book.rules)
     for name, versions in book.rules.achievements.items():
         for version in reversed(versions):
             reason = _reason(book, found, version)
             if reason is not None:
                 message = f"late evidence may take `{name}` back: {reason.text}"
-                hint = "`settle 1h` waits so long before it grants; # ach: allow ACH505 lives with it"
+                hint = "`settle 1h` delays the grant; # ach: allow ACH505 accepts the risk"
                 problems.of(book.source(version)).warn("ACH505", reason.span, message, hint)
                 break
 
 
 def _reason(book: Rulebook, found: dict[tuple[str, int], Verdict], version: Achievement) -> Reason | None:
-    """Return the reason to tell. What another achievement brings on is told there, unless that one waits."""
+    """Return the reason to report. A reason of another achievement is reported there, unless that has `settle`."""
     if version.settle is not None:
         return None
     reasons = found[version.name.text, version.version].reasons
@@ -41,6 +41,6 @@ def _reason(book: Rulebook, found: dict[tuple[str, int], Verdict], version: Achi
 
 
 def _waits(found: dict[tuple[str, int], Verdict], versions: Sequence[Achievement]) -> bool:
-    """Tell whether an achievement is contestable, and waits wherever it is."""
+    """Return whether an achievement is contestable, and all its contestable versions have `settle`."""
     shaky = [version for version in versions if not found[version.name.text, version.version].final]
     return bool(shaky) and all(version.settle is not None for version in shaky)

@@ -1,4 +1,4 @@
-"""Rules that no example covers: nothing shows that they do what they should."""
+"""Rules that no example covers: nothing shows that they work."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from dsl.syntax import Achievement
 
 MOST: Final = 3
-"""Achievements without an example that are told one by one."""
+"""Maximum number of achievements without an example that are reported one by one."""
 
 
 def advise_on_examples(book: Rulebook, problems: Problems) -> None:
-    """Tell the achievements that no example expects anything of; of a rule set without examples, only that."""
+    """Report the achievements that no example covers; for a rule set without examples, report that once."""
     rules = book.rules
     if not rules.examples:
         if rules.achievements:
@@ -38,16 +38,16 @@ def advise_on_examples(book: Rulebook, problems: Problems) -> None:
         if name not in expected and node is rules.achievements[name][0]:
             left.setdefault(source.name, []).append((source, node))
     for found in left.values():
-        _tell(found, problems)
+        _report(found, problems)
 
 
-def _tell(found: Sequence[tuple[Source, Achievement]], problems: Problems) -> None:
-    """Tell a few of a file one by one, and many at once."""
+def _report(found: Sequence[tuple[Source, Achievement]], problems: Problems) -> None:
+    """Report a few achievements of a file one by one, and many at once."""
     if len(found) > MOST:
         source, first = found[0]
         rest = ", ".join(node.name.text for _, node in found[1 : MOST + 1]) + (", ..." if len(found) > MOST + 1 else "")
         message = f"no example covers `{first.name.text}` and {len(found) - 1} more in this file: {rest}"
-        hint = "ach test --coverage tells what examples have decided"
+        hint = "ach test --coverage shows what the examples cover"
         problems.of(source).warn("ACH510", first.name.span, message, hint)
         return
     for source, node in found:

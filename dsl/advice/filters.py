@@ -1,4 +1,4 @@
-"""Filters that exclude nothing, as a whole or in a part: what stands there says nothing."""
+"""Filters that exclude nothing, as a whole or in a part."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MAX_PARTS: Final = 20
 
 
 def advise_on_filters(book: Rulebook, problems: Problems) -> None:
-    """Tell filters, and `for`, that everything passes, and parts of them that the others imply."""
+    """Report filters and `for` clauses that exclude nothing, and parts that the other parts imply."""
     proof = book.patterns
     for source, version in book.versions():
         report = problems.of(source)
@@ -51,7 +51,7 @@ def _pattern(proof: Patterns, pattern: Pattern, report: Report) -> None:
         def follows(given: Sequence[Predicate], then: Predicate) -> bool:
             return all(proof.follows(one.event.text, _known(one, given), then) for one in pattern.alternatives)
 
-        _idle(behind, follows, "whatever the list names", report)
+        _idle(behind, follows, "every event in the list", report)
 
 
 def _known(one: Alternative, given: Sequence[Predicate]) -> list[Predicate]:
@@ -59,20 +59,20 @@ def _known(one: Alternative, given: Sequence[Predicate]) -> list[Predicate]:
 
 
 def _idle(test: Predicate, follows: Follows, what: str, report: Report) -> None:
-    """Tell a filter that everything passes, or the first of its parts that could be left out."""
+    """Report a filter that excludes nothing, or the first part that can be left out."""
     if follows((), test):
         report.warn("ACH504", test.span, f"{what} passes this", "leave it out")
         return
     if isinstance(test, And) and len(test.parts) <= MAX_PARTS:
         for part in reversed(test.parts):
             if follows([other for other in test.parts if other is not part], part):
-                message = "the other parts say so already"
+                message = "the other parts already imply this"
                 report.warn("ACH504", part.span, message, "leave it out")
                 return
     if isinstance(test, Or) and len(test.parts) <= MAX_PARTS:
         for part in reversed(test.parts):
             rest = [other for other in test.parts if other is not part]
             if follows((part,), rest[0] if len(rest) == 1 else Or(parts=tuple(rest))):
-                message = "whatever passes this passes another part as well"
+                message = "everything that passes this also passes another part"
                 report.warn("ACH504", part.span, message, "leave it out")
                 return

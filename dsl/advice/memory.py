@@ -1,4 +1,4 @@
-"""Memory without bound: conditions for which more and more is remembered of one subject."""
+"""Memory without bound: conditions whose state of one subject keeps growing."""
 
 from __future__ import annotations
 
@@ -19,40 +19,40 @@ if TYPE_CHECKING:
     from dsl.syntax import Achievement, Condition
 
 MOST: Final = MEBIBYTE
-"""Bytes of one aggregate above which its bound is told as if there were none."""
+"""Size of one aggregate in bytes; a larger one is reported as if it had no bound."""
 
 
 def advise_on_memory(book: Rulebook, problems: Problems) -> None:
-    """Tell each aggregate that may grow without end, or far, where most is asked of it."""
+    """Report each aggregate that may grow without limit or too far, at the condition that asks most of it."""
     for each in book.inventory.aggregates:
         if each.kind == "once" or not _grows(each):
             continue
         version, span = _culprit(book, each)
         size = each.size
         if size.bytes is None:
-            message = f"of every {each.scope} this remembers {size.by}"
-            hint = "a span limits it: `within=30d`"
+            message = f"for every {each.scope} this stores {size.by}"
+            hint = "limit it with a span: `within=30d`"
         else:
-            message = f"of every {each.scope} this may remember {size_of(size.bytes)} ({size.by})"
-            hint = "a lower bound needs less, and a count without a span no more than a number"
+            message = f"for every {each.scope} this may store {size_of(size.bytes)} ({size.by})"
+            hint = "lower the bound; a count without a span stores only a number"
         problems.of(book.source(version)).warn("ACH509", span, message, hint)
     _fingerprints(book, problems)
 
 
 def _grows(each: Remembered) -> bool:
-    """Tell whether it is worth a word. A maximum without a span keeps falling values alone, which are few."""
+    """Return whether to report it. A maximum without a span keeps only falling values, which are few."""
     if each.size.bytes is None:
         return not each.size.bounded and each.kind != "extreme"
     return each.size.bytes > MOST
 
 
 def _fingerprints(book: Rulebook, problems: Problems) -> None:
-    """Tell `once per` without `within`: each fingerprint is remembered for ever."""
+    """Report `once per` without `within`: the engine remembers each fingerprint for ever."""
     for source, event in book.events():
         if event.once is not None and event.once.within is None:
             fields = ", ".join(f"`{field.text}`" for field in event.once.fields)
-            message = f"of every user this remembers every {fields} that ever was"
-            hint = "`within` limits it to as long as copies may come: `within 1d`"
+            message = f"for every user this stores every {fields} that has ever occurred"
+            hint = "limit it to the time in which copies may arrive: `within 1d`"
             problems.of(source).warn("ACH509", event.once.span, message, hint)
 
 

@@ -21,7 +21,7 @@ MAX_PARTS: Final = 40
 
 
 def advise_on_parts(book: Rulebook, problems: Problems) -> None:
-    """Tell the parts of `all` and `any` that can be left out."""
+    """Report the parts of `all` and `any` that can be left out."""
     for source, version in book.versions():
         report = problems.of(source)
         for when in whens(version):
@@ -30,17 +30,17 @@ def advise_on_parts(book: Rulebook, problems: Problems) -> None:
 
 
 def _walk(book: Rulebook, node: Combine, report: Report, *, strong: bool) -> None:
-    """Look at a composition and those within it; `strong` tells that something above asks for its latest start."""
+    """Check a composition and those within it; with `strong`, something above needs its latest start."""
     mods = node.mods
     strong = strong or mods.within is not None or mods.per is not None or mods.unless is not None
     if len(node.parts) <= MAX_PARTS and node.kind in ("all", "any"):
-        _tell(node, lambda one, two: book.conditions.implies(one, two, strong=strong), report)
+        _report(node, lambda one, two: book.conditions.implies(one, two, strong=strong), report)
     for part in node.parts:
         if isinstance(part, Combine):
             _walk(book, part, report, strong=strong)
 
 
-def _tell(node: Combine, implies: Implies, report: Report) -> None:
+def _report(node: Combine, implies: Implies, report: Report) -> None:
     left = list(node.parts)
     for part in reversed(node.parts):
         others = [other for other in left if other is not part]

@@ -1,4 +1,4 @@
-"""A rule set with what all kinds of advice look up: where things stand, and what is proven about them."""
+"""A rule set with the data that all advice needs: the place of each declaration, and proofs about it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tiers that do not imply the one below them: somebody could have silver, and no bronze."""
+"""Tiers that do not imply the one below them: a user could have silver without bronze."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 
 MAX_TRIED: Final = 200
-"""Tiers of a rule set for which events are made up."""
+"""Maximum number of tiers of a rule set that the checker generates events for."""
 
 
 def advise_on_tiers(book: Rulebook, problems: Problems) -> None:
-    """Tell each tier for which there are events that earn it and not the tier above it in the file."""
+    """Report each tier that some events earn without earning the tier above it in the file."""
     tried = 0
     for source, version in book.versions():
         every = isinstance(version.repeat, RepeatEvery)
@@ -31,5 +31,5 @@ def advise_on_tiers(book: Rulebook, problems: Problems) -> None:
             witness = shown_apart(book, high.when, low.when)
             if witness is not None:
                 message = f"`{high.name.text}` can be earned without `{low.name.text}`: {witness} is enough"
-                hint = "tiers stand from the lowest to the highest"
+                hint = "order tiers from the lowest to the highest"
                 problems.of(source).warn("ACH506", high.name.span, message, hint)

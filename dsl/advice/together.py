@@ -1,4 +1,4 @@
-"""Achievements that always come together, since they ask for the same."""
+"""Achievements that are always earned together, because they have the same condition."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 
 
 def advise_on_twins(book: Rulebook, problems: Problems) -> None:
-    """Tell every achievement or tier that is earned exactly when another one is."""
+    """Report every achievement or tier that is earned exactly when another one is."""
     first: dict[tuple[object, ...], str] = {}
     for source, span, name, meaning in _meanings(book):
         twin = first.setdefault(meaning, name)
         if twin != name:
-            message = f"`{name}` is always earned together with `{twin}`: they ask for the same"
-            problems.of(source).warn("ACH508", span, message, "keep one of them, or ask for more")
+            message = f"`{name}` is always earned together with `{twin}`: both have the same condition"
+            problems.of(source).warn("ACH508", span, message, "keep one of them, or change one condition")
 
 
 def _meanings(book: Rulebook) -> Iterator[tuple[Source, Span, str, tuple[object, ...]]]:
-    """Yield everything that decides when something is earned, but its name."""
+    """Yield everything that decides when an achievement is earned, except its name."""
     for source, node in book.versions():
         versions = book.rules.achievements[node.name.text]
         if node is not versions[0]:

@@ -1,4 +1,4 @@
-"""Events that show what one condition does not imply: made up, folded by the engine, and believed only then."""
+"""Generated events that satisfy one condition and not another; the engine evaluates them before they are reported."""
 
 from __future__ import annotations
 
@@ -41,15 +41,15 @@ if TYPE_CHECKING:
     from dsl.types import Value
 
 MAX_EVENTS: Final = 2000
-"""Events that are made up at most; a bound above is not shown."""
+"""Maximum number of generated events; a higher bound gets no example."""
 MAX_VALUES: Final = 60
-"""Different values that are made up at most."""
+"""Maximum number of different generated values."""
 _NOON: Final = 1781697600000000
 """2026-06-17T12:00:00Z, a Wednesday: no unit of a calendar ends within a second."""
 
 
 class Made(NamedTuple):
-    """An event that was made up: its type, fields and instant."""
+    """A generated event: its type, fields and instant."""
 
     type: str
     fields: dict[str, Value]
@@ -57,18 +57,18 @@ class Made(NamedTuple):
 
 
 class _GivenUp(Exception):  # noqa: N818 - a signal within this file
-    """Nothing could be made up."""
+    """No events could be generated."""
 
 
 def shown_apart(book: Rulebook, one: Condition, two: Condition) -> str | None:
-    """Return events in words that satisfy `one` and not `two`; None where none were found."""
+    """Return events in words that satisfy `one` and not `two`; None if there are none."""
     if any(isinstance(part, Unlocked) for when in (one, two) for part in walk(when)):
         return None
     try:
         made = list(_Maker(book).satisfy(one))
     except _GivenUp:
         return None
-    return _told(made) if _earned(book, made, one) and not _earned(book, made, two) else None
+    return _described(made) if _earned(book, made, one) and not _earned(book, made, two) else None
 
 
 def _earned(book: Rulebook, made: list[Made], when: Condition) -> bool:
@@ -77,7 +77,7 @@ def _earned(book: Rulebook, made: list[Made], when: Condition) -> bool:
     return bool(run(compile_rules(rules), events).unlocks)
 
 
-def _told(made: list[Made]) -> str:
+def _described(made: list[Made]) -> str:
     parts = [
         f"{number} × {name}" if number > 1 else name for name, number in Counter(each.type for each in made).items()
     ]
@@ -85,7 +85,7 @@ def _told(made: list[Made]) -> str:
 
 
 class _Maker:
-    """Makes up events that satisfy a condition, as few as it can think of."""
+    """Generates events that satisfy a condition, as few as possible."""
 
     def __init__(self, book: Rulebook) -> None:
         self._book = book
@@ -122,7 +122,7 @@ class _Maker:
         raise _GivenUp
 
     def _filled(self, event: str, values: dict[str, Value | None]) -> dict[str, Value]:
-        """Return the fields of an event: what was found, and something for each other one that is required."""
+        """Return the fields of an event: the values found, and a value for each other required field."""
         fields = {name: value for name, value in values.items() if value is not None and not name.startswith("at.")}
         for field in self._book.rules.events[event].fields.values():
             if field.name not in values and not field.optional:

@@ -1,7 +1,7 @@
-"""Trees to rules: does every name mean something, and can what is said be meant?
+"""Trees to rules: does every name exist, and do the rules have a meaning?
 
-`check` takes the files of a whole rule set, for they name each other's events and achievements. It tells every
-problem of all of them in one run; where it reports no error, `Rules` can be looked up without care.
+`check` takes the files of a whole rule set, because they name each other's events and achievements. It reports every
+problem of all files in one run. If it reports no error, all names in `Rules` can be looked up safely.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def check(files: Sequence[File]) -> tuple[Rules, list[Diagnostic]]:
 
 
 def _achievement(declared: Declared, names: Names, patterns: Patterns, problems: Problems) -> Named:
-    """Check one version; ask what of it is possible only where all that it names is known."""
+    """Check one version; check whether it is possible only if all its names are known."""
     report = problems.of(declared.source)
     before = problems.errors
     named = check_achievement(declared, names, report)

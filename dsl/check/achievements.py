@@ -1,4 +1,4 @@
-"""Achievements, one at a time: their clauses, and what their conditions name."""
+"""Achievements, one at a time: their clauses, and the names in their conditions."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Link(NamedTuple):
 
 
 class Named(NamedTuple):
-    """What one version of an achievement names: events, and achievements."""
+    """The events and achievements that one version of an achievement names."""
 
     declared: Declared
     events: frozenset[str]
@@ -63,24 +63,24 @@ def _names(node: Achievement, report: Report) -> None:
         named.append((node.scope.name, node.scope.span))
     for name, span in named:
         if len(name) > MAX_NAME:
-            report.error("ACH118", span, f"this name has at most {MAX_NAME} characters; it has {len(name):,}")
+            report.error("ACH118", span, f"a name has at most {MAX_NAME} characters; this one has {len(name):,}")
 
 
 def _head(node: Achievement, report: Report) -> None:
     if node.version > 1 and node.since is None:
-        message = f"version {node.version} does not say from when it is in effect"
+        message = f"version {node.version} needs a `from` with the instant when it takes effect"
         hint = f"write: version {node.version} from 2026-05-01T00:00:00Z"
         report.error("ACH403", node.name.span, message, hint)
     if node.fresh and node.since is None:
-        hint = "`fresh` counts from the `from` on: write `version 2 from 2026-05-01T00:00:00Z fresh`"
-        report.error("ACH404", node.name.span, "`fresh` without `from`", hint)
+        hint = "write `version 2 from 2026-05-01T00:00:00Z fresh`: progress counts from that instant on"
+        report.error("ACH404", node.name.span, "`fresh` needs a `from`", hint)
 
 
 def _whens(node: Achievement, conditions: Conditions, report: Report) -> None:
     if node.when is None and not node.tiers:
         report.error("ACH401", node.name.span, f"`{node.name.text}` has neither a `when` nor tiers")
     if node.when is not None and node.tiers:
-        report.error("ACH402", node.tiers[0].name.span, "tiers stand in place of a `when`; this has both")
+        report.error("ACH402", node.tiers[0].name.span, "an achievement has either a `when` or tiers, not both")
     window = f"`repeat every {node.repeat.unit.text}`" if isinstance(node.repeat, RepeatEvery) else None
     seen: set[str] = set()
     for tier in node.tiers:
@@ -96,22 +96,20 @@ def _audience(node: Achievement, names: Names, report: Report) -> None:
     if node.where is None:
         return
     if scope_of(node) != USER:
-        message = f"traits are a user's; `for` does not go with `scope {scope_of(node)}`"
+        message = f"traits belong to users; `for` does not work with `scope {scope_of(node)}`"
         report.error("ACH409", node.where.span, message)
         return
 
     def trait(ref: Ref) -> FieldType | None:
         if ref.name not in names.traits and not names.lost_traits:
-            hint = (
-                report.guess(ref.name, names.traits) or "traits are declared: traits from user.updated { plan: string }"
-            )
+            hint = report.guess(ref.name, names.traits) or "declare it: traits from user.updated { plan: string }"
             if any(ref.name in schema.fields for schema in names.events.values()):
                 hint = f"`{ref.name}` is a payload field: filter the event, `event=... where {ref.name} ...`"
             report.error("ACH203", ref.span, f"there is no trait `{ref.name}`", hint)
         return names.traits.get(ref.name)
 
     for ref in (each for each in refs(node.where) if each.builtin):
-        report.error("ACH203", ref.span, f"`{ref.name}` belongs to an event's filter; `for` asks for traits")
+        report.error("ACH203", ref.span, f"`{ref.name}` works only in an event's filter; `for` takes traits")
     check_filter(node.where, trait, report)
 
 
@@ -128,7 +126,7 @@ def _clauses(node: Achievement, conditions: Conditions, report: Report) -> None:
         if node.repeat.tz is not None:
             conditions.zone(node.repeat.tz)
     if node.settle is not None and not node.settle.us:
-        report.error("ACH415", node.settle.span, "to settle takes some time", "leave the clause out")
+        report.error("ACH415", node.settle.span, "`settle` needs a duration above zero", "leave the clause out")
     active = node.active
     if active is not None and active.start is not None and active.end is not None and active.end.us <= active.start.us:
         report.error("ACH416", active.end.span, "the end is not after the start, so no event is ever seen")

@@ -1,4 +1,4 @@
-"""Bounds that can never hold, or that hold always."""
+"""Bounds that never hold or always hold."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ SHORTEST: Final = {
 """Shorter than the shortest such unit on any clock."""
 
 MAX_DRIFT: Final = 2 * DAY
-"""More than the clocks of two events can lie apart: what is a day later by its label may be no later at all."""
+"""More than the maximum difference of two events' clocks: a day with a later label may not be later at all."""
 
 
 MAX_REMEMBERED: Final = 100_000
-"""Of events or values that have to be remembered one by one until a bound is reached; a subject's state holds them."""
+"""Maximum number of events or values that a subject's state stores individually for a bound."""
 
 
 def check_whole(cmp: Cmp, what: str, report: Report) -> bool:
-    """Check a bound on something that is counted; tell whether it is a sensible one."""
+    """Check a bound on a count; return whether it is sensible."""
     bound = cmp.bound
     if bound != int(bound):
         hint = f"write {cmp.op} {int(bound)} or {cmp.op} {int(bound) + 1}"
         report.error("ACH413", cmp.span, f"{what} are counted in whole numbers", hint)
         return False
     if _smallest(cmp) < 1:
-        report.error("ACH411", cmp.span, "this bound always holds, before anything has happened", "write >= 1 or more")
+        report.error("ACH411", cmp.span, "this bound always holds, even before the first event", "write >= 1 or more")
         return False
     return True
 
@@ -50,17 +50,17 @@ def _smallest(cmp: Cmp) -> int:
 
 
 def check_distinct(node: Count, fields: Sequence[Field], report: Report) -> None:
-    """Check that there are so many values."""
+    """Check that enough different values exist."""
     if fields and all(field.type is FieldType.BOOL for field in fields) and _smallest(node.cmp) > 2:  # noqa: PLR2004 - bools
         report.error("ACH412", node.cmp.span, "a bool has two values; this bound can never hold")
 
 
 def check_remembered(node: Count, window: str | None, report: Report) -> None:
-    """Check that what a bound makes the engine remember stays small: each value, or in a window each event."""
+    """Check that the state for a bound stays small: it holds each value, or in a window each event."""
     if _smallest(node.cmp) <= MAX_REMEMBERED or (node.distinct is None and window is None):
         return
     what = "values" if node.distinct is not None else f"events under {window}"
-    message = f"at most {MAX_REMEMBERED:,} {what} are remembered for a bound"
+    message = f"at most {MAX_REMEMBERED:,} {what} can be stored for a bound"
     report.error("ACH414", node.cmp.span, message)
 
 
@@ -70,11 +70,11 @@ def check_sum(node: Sum, fields: Sequence[Field], report: Report) -> None:
         return
     if node.cmp.bound < 0 or (node.cmp.bound == 0 and node.cmp.op == ">="):
         hint = f"`{node.of.text}` is never negative, and neither is its sum"
-        report.error("ACH411", node.cmp.span, "this bound always holds, before anything has happened", hint)
+        report.error("ACH411", node.cmp.span, "this bound always holds, even before the first event", hint)
 
 
 def is_signed(fields: Sequence[Field]) -> bool:
-    """Tell whether one of the fields may be negative."""
+    """Return whether one of the fields may be negative."""
     return any(field.low is None or field.low < 0 for field in fields)
 
 
@@ -97,7 +97,7 @@ def check_streak(node: Streak, unit: Unit | None, report: Report) -> None:
     if node.min < 1:
         report.error("ACH414", node.span, f"min={node.min}: a unit is active with one event or more", "write min=1")
     if node.grace < 0:
-        report.error("ACH414", node.span, f"grace={node.grace}: a run bridges no fewer than 0 units")
+        report.error("ACH414", node.span, f"grace={node.grace}: `grace` must be 0 or more")
     if not check_whole(node.cmp, "units of a streak", report) or unit is None:
         return
     within, tz = node.mods.within, node.mods.tz
@@ -105,12 +105,12 @@ def check_streak(node: Streak, unit: Unit | None, report: Report) -> None:
     if tz is not None and tz.kind != "iana":
         return
     if within is not None and within.us and (_smallest(node.cmp) - 1) * SHORTEST[unit] >= within.us:
-        message = f"{_smallest(node.cmp)} units of a {unit} never fit into {within.text}"
+        message = f"{_smallest(node.cmp)} {unit}s never fit into {within.text}"
         report.warn("ACH412", node.cmp.span, message)
 
 
 def streak_least(node: Streak, unit: Unit) -> int:
-    """Return a time (microseconds) shorter than any such streak, from the begin of its first unit to its last event."""
+    """Return a time (microseconds) shorter than any such streak, from the start of its first unit to its last event."""
     fixed = node.mods.tz is None or node.mods.tz.kind == "iana"
     length = (_smallest(node.cmp) - 1) * SHORTEST[unit]
     return max(0, length if fixed else length - MAX_DRIFT)

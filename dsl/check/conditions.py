@@ -50,7 +50,7 @@ class Conditions:
         window = self._modifiers(node.mods) or window
         match node:
             case Count():
-                # Within a calendar unit of its own a count is but a number.
+                # Inside its own calendar unit a count is only a number.
                 within = node.mods.within
                 around = None if around is None or around.startswith("`repeat every") else around
                 self._count(node, around if within is None else f"`within={within.text}`")
@@ -64,7 +64,7 @@ class Conditions:
                 self._sequence(node)
             case Combine():
                 check_combine(node, self.report)
-                # A part has to tell its latest start to an `unless` around it, as to a window.
+                # An outer `unless` needs the latest start of a part, as a window does.
                 around = window if node.mods.unless is None else window or "`unless=` from outside"
                 for part in node.parts:
                     self.check(part, around)
@@ -88,7 +88,7 @@ class Conditions:
         check_sum(node, fields, self.report)
         if window is not None and is_signed(fields):
             message = f"`{node.of.text}` may be negative, so its sum takes no {window}"
-            hint = f"where it never is, declare it so: `{node.of.text}: {fields[0].type} >= 0`"
+            hint = f"if it is never negative, declare it: `{node.of.text}: {fields[0].type} >= 0`"
             self.report.error("ACH410", node.of.span, message, hint)
 
     def _extreme(self, node: Extreme) -> None:
@@ -120,7 +120,7 @@ class Conditions:
         if mods.tz is not None:
             self.zone(mods.tz)
         if mods.within is not None and not mods.within.us:
-            self.report.error("ACH415", mods.within.span, "nothing ever lies within a span of no length")
+            self.report.error("ACH415", mods.within.span, "no event lies within a span of zero length")
         if mods.per is not None:
             self.unit(mods.per)
         if mods.within is not None:
@@ -140,16 +140,16 @@ class Conditions:
         if node.kind == "user":
             self._user_zone(node)
         elif node.kind == "iana" and zone(node.name) is None:
-            hint = 'zones are named as in "Europe/Berlin"'
+            hint = 'use an IANA name such as "Europe/Berlin"'
             if node.name in ("user", "event"):
-                hint = f"tz={node.name} is written without quotes"
+                hint = f"write tz={node.name} without quotes"
             self.report.error("ACH207", node.span, f'there is no time zone "{node.name}"', hint)
 
     def _user_zone(self, node: Zone) -> None:
         if self.names.lost_traits or self.names.traits.get(TIMEZONE) is FieldType.STRING:
             return
         hint = f"declare it: traits from user.updated {{ {TIMEZONE}: string }}"
-        message = f"no trait `{TIMEZONE}` is declared as a string, so that tz=user is UTC for everybody"
+        message = f"no trait `{TIMEZONE}` is declared as a string, so tz=user is UTC for all users"
         self.report.warn("ACH502", node.span, message, hint)
 
     # -- names --
@@ -168,7 +168,7 @@ class Conditions:
         return known
 
     def event(self, name: Name) -> bool:
-        """Tell whether an event is declared, and can be looked into."""
+        """Return whether an event is declared, and can be looked into."""
         if name.text in self.names.lost_events:
             return False
         if name.text in self.names.events:
@@ -177,16 +177,16 @@ class Conditions:
         return False
 
     def fields(self, events: Iterable[Name], field: str, span: Span) -> list[Field]:
-        """Return the declarations of a field in every one of the events; none where one lacks it, which is told."""
+        """Return the declarations of a field in all the events; report it and return none if one lacks it."""
         schemas = [self.names.events[name] for name in dict.fromkeys(event.text for event in events)]
         lacking = [schema for schema in schemas if field not in schema.fields]
         if lacking:
             where = ", ".join(f"`{schema.name}`" for schema in lacking[:3])
             hint = self.report.guess(field, lacking[0].fields)
             if field in self.names.traits:
-                hint = f"`{field}` is a trait: ask for it in the achievement's `for`"
+                hint = f"`{field}` is a trait: use it in the achievement's `for`"
             elif len(lacking) < len(schemas):
-                hint = "every alternative must have it; filter the alternatives one by one where they differ"
+                hint = "every alternative must have it; if they differ, filter the alternatives one by one"
             self.report.error("ACH202", span, f"there is no field `{field}` in {where}", hint)
             return []
         found = [schema.fields[field] for schema in schemas]
@@ -198,7 +198,7 @@ class Conditions:
             return True
         other = next(field for field in fields if field.type is not fields[0].type)
         name = fields[0].name
-        message = f"`{name}` is {a(fields[0].type)} in `{first}`, and {a(other.type)} in another of the events"
+        message = f"`{name}` is {a(fields[0].type)} in `{first}`, and {a(other.type)} in another event"
         self.report.error("ACH305", span, message)
         return False
 

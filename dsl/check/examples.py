@@ -1,4 +1,4 @@
-"""Examples: do the names exist, and do the payloads keep the contract?"""
+"""Examples: do the names exist, and do the payloads satisfy their contracts?"""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from dsl.syntax import Example
     from dsl.types import Json
 
-MAX_TOLD: Final = 10_000
-"""Events of one example, `times` and all: it is run many times over, in other orders."""
+MAX_EVENTS: Final = 10_000
+"""Maximum number of events of one example, including `times`: an example runs many times, in other orders."""
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 
 
@@ -33,13 +33,13 @@ class Examples:
 
     def check(self, example: Example, source: Source, conditions: Conditions, report: Report) -> None:
         """Check one example."""
-        told = 0
+        count = 0
         for line in example.lines:
             match line:
                 case Given():
-                    if told <= MAX_TOLD < told + line.times:
-                        report.error("ACH414", line.span, f"an example has at most {MAX_TOLD:,} events")
-                    told += line.times
+                    if count <= MAX_EVENTS < count + line.times:
+                        report.error("ACH414", line.span, f"an example has at most {MAX_EVENTS:,} events")
+                    count += line.times
                     self._given(line, source, conditions, report)
                 case Expect():
                     conditions.target(line.target.achievement, line.target.tier)
@@ -52,7 +52,7 @@ class Examples:
         fault = self._reader(line.event.text).strict(_ENCODER.encode(_first(line.payload)))
         if isinstance(fault, Fault):
             span = _key(source, line, fault.field)
-            message = f"`{fault.field}` of `{line.event.text}` is {fault.expected}, here it is {fault.got}"
+            message = f"`{fault.field}` of `{line.event.text}` must be {fault.expected}, but is {fault.got}"
             report.error("ACH308", span, message)
 
     def _reader(self, event: str) -> Reader:

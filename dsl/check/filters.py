@@ -1,4 +1,4 @@
-"""Filters: do the fields exist, and are they compared with what they can be?"""
+"""Filters: do the fields exist, and do their types match the values?"""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _NUMBERS: Final = (FieldType.INT, FieldType.DECIMAL)
 
 
 def check_filter(predicate: Predicate, lookup: Lookup, report: Report) -> None:
-    """Check one predicate; `lookup` returns the type of a field, or None where it has told that there is none."""
+    """Check one predicate; `lookup` returns the type of a field, or None if it has reported it as unknown."""
     match predicate:
         case Not(part=part):
             check_filter(part, lookup, report)
@@ -46,10 +46,10 @@ def _compare(node: Compare, lookup: Lookup, report: Report) -> None:
     ordered = node.op not in ("=", "!=")
     if ordered and node.left.name == "at.weekday":
         hint = 'write at.weekday in ["sat", "sun"]'
-        report.warn("ACH503", node.span, "names of weekdays are ordered by the alphabet", hint)
+        report.warn("ACH503", node.span, "weekday names compare in alphabetical order", hint)
     kind = _check_values(node.left, (node.right,), lookup, report)
     if ordered and kind is FieldType.BOOL:
-        report.error("ACH302", node.span, f"`{node.left.name}` is a bool; `{node.op}` is for what has an order")
+        report.error("ACH302", node.span, f"`{node.left.name}` is a bool; `{node.op}` needs values with an order")
 
 
 def _check_values(left: Ref, values: tuple[Operand, ...], lookup: Lookup, report: Report) -> FieldType | None:
@@ -73,7 +73,7 @@ def _present(left: Ref, lookup: Lookup) -> None:
 def _truth(left: Ref, lookup: Lookup, report: Report) -> None:
     kind = None if left.builtin else lookup(left)
     if left.builtin or kind not in (FieldType.BOOL, None):
-        message = f"`{left.name}` alone is no condition: only a bool is true or false"
+        message = f"`{left.name}` alone is not a condition: only a bool is true or false"
         report.error("ACH303", left.span, message, f"compare it, or write `{left.name} is present`")
 
 
@@ -97,10 +97,10 @@ def _shown(value: Operand) -> str:
 
 def _wanted(kind: FieldType) -> str:
     return {
-        FieldType.STRING: 'strings stand in quotes: "pro"',
+        FieldType.STRING: 'write strings in quotes: "pro"',
         FieldType.BOOL: "write true or false",
-        FieldType.TIMESTAMP: "instants stand without quotes: 2026-05-01T00:00:00Z",
-    }.get(kind, "numbers stand without quotes")
+        FieldType.TIMESTAMP: "write instants without quotes: 2026-05-01T00:00:00Z",
+    }.get(kind, "write numbers without quotes")
 
 
 def _builtin(left: Ref, value: Operand, report: Report) -> None:
@@ -113,7 +113,7 @@ def _builtin(left: Ref, value: Operand, report: Report) -> None:
     else:
         right, wanted = isinstance(found, str) and _is_date(found), 'a date such as "2026-04-13"'
     if not right:
-        report.error("ACH306", value.span, f"`{left.name}` is {wanted}")
+        report.error("ACH306", value.span, f"`{left.name}` must be {wanted}")
 
 
 def _is_date(text: str) -> bool:

@@ -1,7 +1,7 @@
-"""What the files declare: events, traits, achievements, and names that are declared twice.
+"""The declarations of the files: events, traits, achievements, and duplicate names.
 
-A declaration that could not be read still declares its name, so that one error does not bring on others: such
-names are `lost`, and nothing is said about what refers to them.
+A declaration with a syntax error still declares its name, so that one error does not cause others. Such names are
+`lost`, and references to them are not reported.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _ELSEWHERE: Final = {
     "datetime": FieldType.TIMESTAMP,
     "instant": FieldType.TIMESTAMP,
 }
-"""What types are called in other languages."""
+"""Names of types in other languages."""
 
 
 class Declared(NamedTuple):
@@ -48,7 +48,7 @@ class Declared(NamedTuple):
     node: Achievement
 
 
-class Told(NamedTuple):
+class DeclaredExample(NamedTuple):
     """An example and the file that it stands in."""
 
     source: Source
@@ -64,14 +64,14 @@ class Names:
         self.trait_events: dict[str, tuple[str, ...]] = {}
         self.achievements: dict[str, list[Declared]] = {}
         self.tiers: dict[str, frozenset[str]] = {}
-        self.examples: list[Told] = []
+        self.examples: list[DeclaredExample] = []
         self.declared_events: list[tuple[Source, EventDecl]] = []
         self.lost_events: set[str] = set()
         self.lost_achievements: set[str] = set()
         self.lost_traits = False
 
     def knows_event(self, name: str) -> bool:
-        """Tell whether a name is an event's, or of one that could not be read."""
+        """Return whether a name is an event's, or of one that could not be read."""
         return name in self.events or name in self.lost_events
 
 
@@ -88,7 +88,7 @@ def gather(files: Sequence[File], problems: Problems) -> Names:
             elif isinstance(node, Achievement):
                 names.achievements.setdefault(node.name.text, []).append(Declared(file.source, node))
             elif isinstance(node, Example):
-                names.examples.append(Told(file.source, node))
+                names.examples.append(DeclaredExample(file.source, node))
     for file in files:
         report = problems.of(file.source)
         for node in file.declarations:
@@ -198,7 +198,7 @@ def _once(names: Names, problems: Problems) -> None:
             seen.append(field.text)
         within = node.once.within
         if within is not None and not within.us:
-            report.error("ACH415", within.span, "a span of no length lets every copy count")
+            report.error("ACH415", within.span, "a span of zero length lets every copy count")
         once = (tuple(dict.fromkeys(seen)), None if within is None else within.us)
         names.events[schema.name] = EventSchema(
             name=schema.name, fields=schema.fields, once=once, traits_only=schema.traits_only
@@ -209,13 +209,13 @@ def _once(names: Names, problems: Problems) -> None:
 
 
 def _order(names: Names, problems: Problems) -> None:
-    """Sort the versions of each achievement, and tell which are declared twice."""
+    """Sort the versions of each achievement, and report duplicates."""
     for name, versions in names.achievements.items():
         seen: set[int] = set()
         for source, node in versions:
             if node.version in seen:
                 message = f"version {node.version} of `{name}` is declared twice"
-                hint = "raise the number, and say from when it is in effect: version 2 from 2026-05-01T00:00:00Z"
+                hint = "raise the number and add a `from`: version 2 from 2026-05-01T00:00:00Z"
                 problems.of(source).error("ACH212", node.name.span, message, hint)
             seen.add(node.version)
         first = {declared.node.version: declared for declared in reversed(versions)}

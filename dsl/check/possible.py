@@ -1,8 +1,8 @@
-"""What can never happen: filters that nothing passes, conditions that no events satisfy, versions never in effect.
+"""Impossible rules: filters that no event passes, conditions that no events satisfy, versions never in effect.
 
-Everything told here is proven. It looks at one achievement at a time, and only where nothing else was wrong with it:
-names that mean nothing prove nothing. All of it is a warning: the language has a meaning for such rules (nobody earns
-them), and a season that is over, or a filter that was turned off for a while, must not keep a rule set from use.
+Every report here is proven. The checker looks at one achievement at a time, and only if it has no other errors,
+because unknown names prove nothing. All reports are warnings. Such rules have a meaning (no user earns them), and a
+past season or a temporarily disabled filter must not make a rule set invalid.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ MAX_VALUES: Final = 100
 
 
 def check_possible(node: Achievement, patterns: Patterns, report: Report) -> None:
-    """Tell what of an achievement can never happen."""
+    """Report the impossible parts of an achievement."""
     possible = _Possible(patterns, report)
     if node.where is not None and patterns.find_user([node.where]).found is False:
         hint = possible.why(None, [node.where])
@@ -96,7 +96,7 @@ class _Possible:
     # -- filters --
 
     def _passes(self, pattern: Pattern) -> None:
-        """Tell the filters that nothing passes: each alternative with its own and the one behind the list."""
+        """Report filters that no event passes: each alternative with its own filter and the filter of the list."""
         for one in pattern.alternatives:
             if self._patterns.find(one.event.text, (one.where, pattern.where)).found is False:
                 own = one.where is not None and self._patterns.find(one.event.text, (one.where,)).found is False
@@ -122,7 +122,7 @@ class _Possible:
         domain = None if event is None else self._patterns.domain(event, Ref(name=name, builtin=builtin))
         if number == 1 and domain is not None and domain.low is not None:
             return f"`{name}` is declared >= {domain.low}"
-        return f"no value of `{name}` satisfies all of it"
+        return f"no value of `{name}` passes every part of the filter"
 
     # -- bounds that a filter keeps out of reach --
 
@@ -167,14 +167,14 @@ class _Possible:
             self._report.warn("ACH412", node.cmp.span, message)
 
     def _none(self, pattern: Pattern, more: Predicate) -> bool:
-        """Tell whether no event matches a pattern and passes one more filter."""
+        """Return whether no event matches a pattern and passes one more filter."""
         if len(pattern.alternatives) > MAX_ALTERNATIVES:
             return False
         types = pattern_types(pattern)
         return all(self._patterns.find(event, (filter_of(pattern, event), more)).found is False for event in types)
 
     def _by(self, node: Sequence) -> None:
-        """Tell a sequence whose steps can never have the same value of the field."""
+        """Report a sequence whose steps can never have the same value of the field."""
         if node.by is None:
             return
         ref = Ref(name=node.by.text)
@@ -190,7 +190,7 @@ class _Possible:
         for value in candidates(domain, constants):
             if value is not None and all(self._can_be(step, ref, value) for step in node.steps):
                 return
-        message = f"no value of `{node.by.text}` fits every step, so that the sequence never ends"
+        message = f"no value of `{node.by.text}` fits every step, so the sequence can never complete"
         self._report.warn("ACH412", node.by.span, message)
 
     def _can_be(self, step: Pattern, ref: Ref, value: Value) -> bool:
@@ -200,12 +200,12 @@ class _Possible:
 
     def _undone(self, node: Condition, unless: Pattern) -> None:
         if self._never_left(node, node.mods, unless):
-            message = "whatever counts here also starts it afresh, so that it never holds"
-            hint = "an event that is both counts for nothing; filter one of the two"
+            message = "every event that counts here also resets the condition, so it never holds"
+            hint = "an event that matches both does not count; filter one of the two"
             self._report.warn("ACH419", unless.span, message, hint)
 
     def _never_left(self, node: Condition, mods: Modifiers, unless: Pattern) -> bool:
-        """Tell whether every event that could make a condition hold is one that `unless` names."""
+        """Return whether every event that could make a condition hold is one that `unless` names."""
         match node:
             case Combine(parts=parts, k=k):
                 return sum(self._never_left(part, mods, unless) for part in parts) > len(parts) - k
@@ -224,24 +224,24 @@ class _Possible:
     # -- spans that are too short --
 
     def fits(self, node: Condition, window: tuple[int, str] | None) -> None:
-        """Tell a condition that needs more time than a window around it has."""
+        """Report a condition that needs more time than its window allows."""
         if isinstance(node, Combine):
             for part in node.parts:
                 self.fits(part, None)
         for length, words, span in _windows(node, window):
             least = _least(node)
-            if least and least >= length and not _told(node):
-                self._report.warn("ACH412", span or node.span, f"this needs more time than {words} has")
+            if least and least >= length and not _reported(node):
+                self._report.warn("ACH412", span or node.span, f"this needs more time than {words} allows")
                 return
 
     def fits_active(self, node: Achievement, when: Condition) -> None:
-        """Tell a condition whose events do not fit into the time in which they are seen."""
+        """Report a condition that needs more time than `active` allows."""
         active = node.active
         if active is None or active.start is None or active.end is None or active.end.us <= active.start.us:
             return
         least = _least(when, beyond_first=True)
         if least and least >= active.end.us - active.start.us:
-            self._report.error("ACH412", when.span, "this needs more time than `active` has")
+            self._report.error("ACH412", when.span, "this needs more time than `active` allows")
 
 
 def _windows(node: Condition, window: tuple[int, str] | None) -> Iterator[tuple[int, str, Span | None]]:
@@ -255,8 +255,8 @@ def _windows(node: Condition, window: tuple[int, str] | None) -> Iterator[tuple[
         yield *window, None
 
 
-def _told(node: Condition) -> bool:
-    """Tell whether the bounds of a streak have been compared with its own window already."""
+def _reported(node: Condition) -> bool:
+    """Return whether `check_streak` has already compared the bounds of a streak with its own window."""
     return isinstance(node, Streak) and node.mods.within is not None and _least(node) >= node.mods.within.us
 
 
@@ -283,17 +283,17 @@ def _least(node: Condition, *, beyond_first: bool = False) -> int:
 
 
 def check_spans(versions: tuple[Achievement, ...], reports: Iterable[Report]) -> None:
-    """Tell the versions that are active at no time at which they are in effect."""
+    """Report versions that are never active while they are in effect."""
     for node, after, report in zip(versions, [*versions[1:], None], reports, strict=True):
         active = node.active
         if active is None or (active.start and active.end and active.end.us <= active.start.us):
             continue
         until = None if after is None else after.since
         if node.since is not None and active.end is not None and active.end.us <= node.since.us:
-            message = f"active ends before version {node.version} comes into effect ({node.since.text})"
+            message = f"`active` ends before version {node.version} takes effect ({node.since.text})"
             report.warn("ACH420", active.end.span, message)
         elif until is not None and active.start is not None and active.start.us >= until.us and after is not None:
-            message = f"active begins when version {after.version} has taken over ({until.text})"
+            message = f"`active` starts after version {after.version} has taken over ({until.text})"
             report.warn("ACH420", active.start.span, message)
 
 

@@ -1,4 +1,4 @@
-"""Where the checker writes down what is wrong, and how it guesses what was meant."""
+"""The problems that the checker finds, and its guesses at misspelt names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How large rewards are: every announcement of an unlock carries one, and a broker takes no message of any size."""
+"""The size of rewards: every announcement of an unlock carries one, and brokers limit the size of messages."""
 
 from __future__ import annotations
 
@@ -32,8 +32,9 @@ def check_rewards(files: Iterable[File]) -> list[Diagnostic]:
             for reward in _rewards(node) if isinstance(node, Achievement) else ():
                 size = reward_bytes(reward)
                 if size > MAX_REWARD_BYTES:
-                    message = f"a reward of {size:,} bytes; {MAX_REWARD_BYTES:,} is the most"
-                    report.error("ACH423", reward.span, message, "name what is given, and keep the rest elsewhere")
+                    message = f"the reward has {size:,} bytes; the limit is {MAX_REWARD_BYTES:,}"
+                    hint = "keep the data elsewhere and put its name into the reward"
+                    report.error("ACH423", reward.span, message, hint)
     return problems.found
 
 

@@ -1,4 +1,4 @@
-"""What achievements have to do with each other: versions of one, and who names whom."""
+"""Relations between achievements: versions of one achievement, and references to others."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def check_versions(versions: Sequence[Declared], problems: Problems) -> None:
         if scope_of(old) != scope_of(new):
             span = new.name.span if new.scope is None else new.scope.span
             change = f"the scope changes from {scope_of(old)} to {scope_of(new)}"
-            message = f"{change}; it stays the same over the versions"
-            report.error("ACH406", span, message, "an achievement of another scope is another achievement")
+            message = f"{change}; it must be the same in all versions"
+            report.error("ACH406", span, message, "for another scope, declare a new achievement")
         if _repeat(old) != _repeat(new):
             span = new.name.span if new.repeat is None else new.repeat.span
-            message = f"`{_repeat(old)}` becomes `{_repeat(new)}`; it stays the same over the versions"
-            report.error("ACH406", span, message, "an achievement that repeats differently is another achievement")
+            message = f"`{_repeat(old)}` becomes `{_repeat(new)}`; it must be the same in all versions"
+            report.error("ACH406", span, message, "to repeat differently, declare a new achievement")
 
 
 def _repeat(node: Achievement) -> str:
@@ -50,7 +50,7 @@ def _repeat(node: Achievement) -> str:
             return "no repeat"
 
 
-# -- who names whom ------------------------------------------------------------------------------------------
+# -- references ----------------------------------------------------------------------------------------------
 
 
 def check_links(named: Mapping[str, Sequence[Named]], names: Names, problems: Problems) -> None:
@@ -67,7 +67,7 @@ def _across(each: Named, names: Names, problems: Problems) -> None:
     for link in each.links:
         others = names.achievements.get(link.name)
         if others and scope_of(others[0].node) != own:
-            message = f"`{link.name}` is of scope {scope_of(others[0].node)}, this of scope {own}"
+            message = f"`{link.name}` has scope {scope_of(others[0].node)}, but this achievement has scope {own}"
             hint = "scopes do not see each other's unlocks"
             problems.of(each.declared.source).error("ACH408", link.span, message, hint)
 
@@ -104,7 +104,7 @@ def _reached(start: Named, named: Mapping[str, Sequence[Named]]) -> Iterator[Nam
 
 
 def _circles(named: Mapping[str, Sequence[Named]], problems: Problems) -> None:
-    """Tell every link that closes a circle. Walks without recursion: chains may be as long as the rule set."""
+    """Report every link that closes a cycle. Walks without recursion: chains may be as long as the rule set."""
     done: set[str] = set()
     for start in named:
         if start in done:
@@ -122,7 +122,7 @@ def _circles(named: Mapping[str, Sequence[Named]], problems: Problems) -> None:
             each, link = step
             if link.name in places:
                 circle = [*path[places[link.name] :], link.name]
-                _tell_circle(each, link, circle, problems)
+                _report_circle(each, link, circle, problems)
             elif link.name in named and link.name not in done:
                 places[link.name] = len(path)
                 path.append(link.name)
@@ -133,9 +133,9 @@ def _links(named: Mapping[str, Sequence[Named]], name: str) -> Iterator[tuple[Na
     return ((each, link) for each in named[name] for link in each.links)
 
 
-def _tell_circle(each: Named, link: Link, circle: Sequence[str], problems: Problems) -> None:
+def _report_circle(each: Named, link: Link, circle: Sequence[str], problems: Problems) -> None:
     most = 8
     shown = [*circle[:most], "..."] if len(circle) > most else circle
     message = "waits for itself: " + " -> ".join(shown)
-    hint = "it could never be earned; in `after` and `unlocked` an achievement names others"
+    hint = "it could never be earned; name other achievements in `after` and `unlocked`"
     problems.of(each.declared.source).error("ACH407", link.span, message, hint)

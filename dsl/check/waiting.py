@@ -1,4 +1,4 @@
-"""Waiting in vain: an achievement that names one which cannot be earned before its own time is over."""
+"""Achievements that wait for another one that cannot be earned before their own end."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FOR_EVER: Final = 2**63
 
 
 def check_waiting(achievements: Mapping[str, Sequence[Declared]], problems: Problems) -> None:
-    """Tell every achievement that waits for one which comes too late. No achievement may wait for itself."""
+    """Report every achievement that waits for one that comes too late. No achievement may wait for itself."""
     if not any(_begins(each.node) for versions in achievements.values() for each in versions):
         return
     earliest = _Earliest(achievements)
@@ -28,7 +28,7 @@ def check_waiting(achievements: Mapping[str, Sequence[Declared]], problems: Prob
                 begin = earliest.of(name.text, None if tier is None else tier.text)
                 if begin >= until and begin > _EVER:
                     wanted = name.text if tier is None else f"{name.text}.{tier.text}"
-                    message = f"`{wanted}` cannot be earned before this has ended, so that this never is"
+                    message = f"`{wanted}` cannot be earned before this has ended, so this is never earned"
                     problems.of(each.source).warn("ACH421", name.span, message)
 
 

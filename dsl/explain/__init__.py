@@ -1,8 +1,8 @@
 """Why a subject has an achievement, or why not yet.
 
-The rules are compiled as always, with a watch before the judge of the achievement in question (`dsl.watch`), and the
-subject's events are folded one by one. What the watch has seen is put into words. So an explanation can be wrong about
-a word, but not about who has earned what: that is the fold's own answer.
+The rules are compiled as usual, with a watch before the judge of the achievement in question (`dsl.watch`), and the
+subject's events are folded one by one. The observations of the watch become text. So an explanation may have a wrong
+word, but its verdict is the fold's own.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ __all__ = ["Asked", "Explanation", "MeantError", "explain", "tiers_of"]
 
 
 class Asked(NamedTuple):
-    """Who asks for what: `now` in microseconds, `occurrence` None for the current one."""
+    """A question: `now` in microseconds, `occurrence` None for the current one."""
 
     tenant: str
     subject: str

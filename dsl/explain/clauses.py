@@ -1,4 +1,4 @@
-"""The clauses beside the `when`, at a moment: the version in effect, `active`, `for` and `after`."""
+"""The other clauses than `when` at a moment: the version in effect, `active`, `for` and `after`."""
 
 from __future__ import annotations
 
@@ -55,9 +55,9 @@ def _active(judge: Judge, now: int) -> Requirement:
 
 def _audience(where: Predicate, rules: Rules, state: State) -> Requirement:
     decimals = frozenset(name for name, kind in rules.traits.items() if kind is FieldType.DECIMAL)
-    read, nobody = trait_getter(decimals), Event("", "", "", "", 0, 0, {})
-    lacks = unmet(where, read, state, nobody)
-    detail = "; ".join(lacks) if lacks else facts(where, read, state, nobody)
+    read, no_event = trait_getter(decimals), Event("", "", "", "", 0, 0, {})
+    lacks = unmet(where, read, state, no_event)
+    detail = "; ".join(lacks) if lacks else facts(where, read, state, no_event)
     return Requirement("for", words.predicate(where), not lacks, detail)
 
 

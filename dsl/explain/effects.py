@@ -1,4 +1,4 @@
-"""What one event did to the parts of a condition: counted, added nothing, started afresh, or why it did not count."""
+"""The effect of one event on the parts of a condition: it counted, added nothing, reset it, or did not count."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class Seen(NamedTuple):
-    """One event at one part: how far the part was before it and is after it, in the span that reaches to the event."""
+    """One event at one part: the progress of the part before and after it, in the span that ends at the event."""
 
     event: Event
     before: Measure
@@ -42,7 +42,7 @@ def did(path: str, probe: Probe, seen: Seen, state: State) -> Iterator[Did]:
     event = seen.event
     if probe.stopped_by(state, event):
         lost = f", at {ratio(seen.before)}" if 0 < seen.before.fraction < 1 else ""
-        yield Did(path, "starts afresh", f"starts it afresh{lost}")
+        yield Did(path, "starts afresh", f"resets it{lost}")
     if isinstance(probe.tree, Unlocked) and seen.before.fraction < seen.after.fraction:
         yield Did(path, "other", f"{words.target_name(probe.tree)} is earned")
     types = frozenset[str]().union(*(pattern_types(pattern) for pattern in probe.patterns))
@@ -51,7 +51,7 @@ def did(path: str, probe: Probe, seen: Seen, state: State) -> Iterator[Did]:
 
 
 def matches(probe: Probe, state: State, event: Event) -> bool:
-    """Tell whether a part counts an event, at whatever step."""
+    """Return whether a part counts an event, at any step."""
     field = field_of(probe.tree)
     if not probe.sees(event) or (field is not None and event.fields.get(field) is None):
         return False
@@ -68,7 +68,7 @@ def _matched(path: str, probe: Probe, seen: Seen, state: State) -> Did:
             return Did(path, "no field", f"does not count: it has no {field}")
         return Did(path, "filtered", f"does not count: {_filtered(probe, state, event)}")
     if isinstance(probe.tree, Count | Streak | Sequence) and probe.stopped_by(state, event):
-        return Did(path, "again", "counts for nothing, as it starts it afresh")
+        return Did(path, "again", "does not count, because it resets it")
     return _counted(path, probe, seen, state)
 
 
@@ -97,22 +97,22 @@ def _refused(pattern: Pattern, probe: Probe, state: State, event: Event) -> Iter
 def _counted(path: str, probe: Probe, seen: Seen, state: State) -> Did:
     what, how = _what(probe, seen, state), ratio(seen.after)
     if seen.before.fraction == 1 and seen.after.fraction == 1:
-        return Did(path, "counts", f"{what}; it held already")
+        return Did(path, "counts", f"{what}; it already held")
     if isinstance(probe.tree, Extreme):
         return Did(path, "counts", f"{what}: {_reaches(probe.tree, seen.after)}")
     if seen.broke is not None:
-        return Did(path, "counts", f"{what}: {how}, for {seen.broke}")
+        return Did(path, "counts", f"{what}: {how}, because {seen.broke}")
     if seen.before == seen.after and _adds_nothing(probe):
         if isinstance(probe.tree, Sequence):
             return Did(path, "again", f"fills no further step: {how}")
         return Did(path, "again", f"{what}: still {how}")
     if seen.after.fraction < seen.before.fraction and probe.tracked:
-        return Did(path, "counts", f"{what}: {how}, for what is older has left the span")
+        return Did(path, "counts", f"{what}: {how}, because older events have left the span")
     return Did(path, "counts", f"{what}: {how}")
 
 
 def _adds_nothing(probe: Probe) -> bool:
-    """Tell whether a match that moves nothing was in vain: in a window it may stand for one that has just left."""
+    """Return whether a match that moves nothing was in vain: in a window it may stand for one that has just left."""
     if isinstance(probe.tree, Count) and probe.tree.distinct is None:
         return False
     return not any(isinstance(span, Within | Per) for span in probe.spans)

@@ -1,15 +1,14 @@
-"""The events that earned an achievement: so many that they alone would have earned it, at the same event.
+"""The events that earned an achievement: enough that they alone would have earned it at the same event.
 
-What lies behind the latest start is enough for most conditions, by the definition of that. A streak also needs the
-events in its units, as by the clock of now those may lie before it. Beside them stand what `for` and `tz=user` read,
-and what earned the achievements that it names. That they are enough is not believed but tried, by folding them.
+By definition, the events after the latest start are enough for most conditions. A streak also needs the events in its
+units, because on the current clock those may lie before it. The list also has the events that `for` and `tz=user`
+read, and those that earned the named achievements. The module folds the list to check that it is enough.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from dsl.clock import TIMEZONE, UserClock
 from dsl.compile import traits_of
 from dsl.event import Position
 from dsl.explain.occurrences import meant
@@ -17,6 +16,7 @@ from dsl.explain.recorder import Noted, Recorder
 from dsl.explain.shape import Did
 from dsl.explain.story import Story, Title, place
 from dsl.explain.unmet import shown
+from dsl.local_time import TIMEZONE, UserClock
 from dsl.nodes.compose import Has
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class Ground(NamedTuple):
-    """A grant, and what was seen on the way to it."""
+    """A grant, and the observations on the way to it."""
 
     story: Story
     grant: Grant
@@ -38,7 +38,7 @@ class Ground(NamedTuple):
 
 
 def evidence(story: Story, grant: Grant, recorder: Recorder, firsts: dict[Title, Grant]) -> list[Noted]:
-    """Return the events that earned a grant, in canonical order, from what was seen on the way to it.
+    """Return the events that earned a grant, in canonical order, from the observations on the way to it.
 
     `firsts` has the first grant of every achievement and tier up to there.
     """
@@ -49,9 +49,7 @@ def evidence(story: Story, grant: Grant, recorder: Recorder, firsts: dict[Title,
         found = _together(grounds, choice, until)
         if story.earns([each.event for each in found], grant):
             return found
-    beside = {
-        event.id: Noted(place(event), event, [_other("counts for nothing, but was looked at")]) for event in until
-    }
+    beside = {event.id: Noted(place(event), event, [_other("does not count, but was considered")]) for event in until}
     found = {each.event.id: each for each in _together(grounds, _anything, until)}
     return sorted((beside | found).values(), key=lambda each: each.position)
 
@@ -65,7 +63,7 @@ def place_of(grant: Grant) -> Position:
 
 
 def _behind_the_start(noted: Noted, recorder: Recorder) -> bool:
-    """Choose what lies behind the latest start, and what fell in a unit of a streak that holds."""
+    """Choose the events after the latest start, and those in a unit of a streak that holds."""
     if recorder.since is None or noted.position >= recorder.since:
         return True
     first = recorder.first
@@ -73,7 +71,7 @@ def _behind_the_start(noted: Noted, recorder: Recorder) -> bool:
 
 
 def _without_copies(noted: Noted, recorder: Recorder) -> bool:
-    """Choose the same, but no copy: that of which it is one may not be among them."""
+    """Choose the same events without copies: the original of a copy may not be among them."""
     return not noted.copy and _behind_the_start(noted, recorder)
 
 
@@ -88,7 +86,7 @@ def _anything(noted: Noted, recorder: Recorder) -> bool:
 
 
 def _together(grounds: Sequence[Ground], choice: Choice, until: Sequence[Event]) -> list[Noted]:
-    """Bring into order what is chosen of each ground, and the traits that they read."""
+    """Sort the chosen events of each ground, and the traits that they read."""
     found: dict[str, Noted] = {}
     for story, grant, recorder in grounds:
         chosen = [each for each in recorder.noted if choice(each, recorder)]
@@ -135,7 +133,7 @@ def _named(ground: Ground, firsts: dict[Title, Grant]) -> list[Ground]:
 
 
 def _slots(recorder: Recorder) -> Iterator[tuple[int, ...]]:
-    """Yield, per achievement that `after` names, or an `unlocked` that holds, the tiers of which one will do."""
+    """Yield the sufficient tiers for each achievement in `after` and each `unlocked` that holds."""
     yield from recorder.judge.after
     for path, probe in recorder.paths:
         if isinstance(probe.bare, Has) and path in recorder.full:

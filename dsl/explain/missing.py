@@ -1,4 +1,4 @@
-"""What is missing for a condition to hold, step by step: read from the nodes, in words."""
+"""The missing steps for a condition to hold: read from the nodes, in words."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from dsl import words
 from dsl.calendar import label
-from dsl.clock import EventClock, UserClock, stretch_now, unit_now
 from dsl.explain.effects import broken_at, run_of
 from dsl.explain.unmet import instant
+from dsl.local_time import EventClock, UserClock, stretch_now, unit_now
 from dsl.nodes.recent import CountReached, DistinctReached, SumReached
 from dsl.nodes.sequence import SequenceReached
 from dsl.progress import KeyedSteps, RecentAmounts, Steps
@@ -19,8 +19,8 @@ from dsl.values import canonical_number, minus
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dsl.clock import Now
     from dsl.event import Position
+    from dsl.local_time import Now
     from dsl.nodes.node import Measure, Reach
     from dsl.progress import State
     from dsl.syntax import Duration
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class Broken(NamedTuple):
-    """The event that started a part afresh last, and how far the part was then."""
+    """The last event that reset a part, and the progress of the part at that time."""
 
     event_type: str
     at: int
@@ -36,14 +36,14 @@ class Broken(NamedTuple):
 
 
 class Closest(NamedTuple):
-    """The shortest span in which a part came together, and when that was: too long for its window."""
+    """The shortest span in which a part was complete, and its time: too long for its window."""
 
     length: int
     at: int
 
 
 class History(NamedTuple):
-    """What was seen of one part on the way."""
+    """The observations of one part on the way."""
 
     broken: Broken | None = None
     closest: Closest | None = None
@@ -51,19 +51,19 @@ class History(NamedTuple):
 
 
 class Moment(NamedTuple):
-    """When it is asked, what the fold knows then, and what was seen of each part until then."""
+    """The time of the question, the state of the fold then, and the observations of each part until then."""
 
     state: State
     now: Now
     histories: dict[int, History]
 
     def history(self, probe: Probe) -> History:
-        """Return what was seen of a part."""
+        """Return the observations of a part."""
         return self.histories.get(id(probe), History())
 
 
 def missing(probe: Probe, moment: Moment, reach: Reach) -> list[str]:
-    """Return what a part, which does not hold, lacks to hold on what lies within reach."""
+    """Return the missing steps for a part that does not hold to hold on the events within reach."""
     inner = probe.reach(moment.state, moment.now, reach)
     steps = list(_steps(probe, moment, inner))
     return [*steps, *_spans(probe, moment, inner)] or [words.condition(probe.tree)]
@@ -203,13 +203,13 @@ def _spans(probe: Probe, moment: Moment, reach: Reach) -> Iterator[str]:
     if history.broken is not None:
         broken = history.broken
         lost = f", at {broken.lost}" if broken.lost else ""
-        yield f"{broken.event_type} at {instant(broken.at)} started it afresh{lost}"
+        yield f"{broken.event_type} at {instant(broken.at)} reset it{lost}"
 
 
 def _within(probe: Probe, moment: Moment, reach: Reach, window: Duration) -> Iterator[str]:
     span, evidence = words.duration(window), sorted(counted(probe, moment.state, reach))
     if evidence:
-        which = "what is counted" if len(evidence) == 1 else f"the oldest of the {len(evidence)} counted"
+        which = "the counted event" if len(evidence) == 1 else f"the oldest of the {len(evidence)} counted"
         yield f"window of {span}: {which} falls out at {instant(evidence[0].at + window.us)}"
     closest = moment.history(probe).closest
     if closest is not None:

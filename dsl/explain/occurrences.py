@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from dsl.calendar import index_of, label
-from dsl.clock import Now, unit_now
+from dsl.local_time import Now, unit_now
 from dsl.syntax import RepeatEach
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from dsl.clock import Clock
     from dsl.event import Event
     from dsl.judge import Ruling
+    from dsl.local_time import Clock
     from dsl.progress import Grant, State
     from dsl.types import Unit
 
@@ -45,7 +45,7 @@ class Known(NamedTuple):
 
 
 def meant(ruling: Ruling, known: Known, wanted: str | None) -> Meant:
-    """Return which occurrence is meant; None means the current one. What was earned is looked up first.
+    """Return the requested occurrence; None means the current one. Earned occurrences are looked up first.
 
     Raises:
         MeantError: there is none of that name.

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dsl import words
 from dsl.calendar import format_instant
-from dsl.clock import Now, alike, unit_now
 from dsl.event import Position
 from dsl.explain.effects import Seen, broken_at, did, first_unit, matches, ratio, run_of, unit_of
 from dsl.explain.missing import Broken, Closest, History, Moment, missing
 from dsl.explain.shape import Did, Happened, Part, Progress
 from dsl.filters import pattern_types
+from dsl.local_time import Now, alike, unit_now
 from dsl.nodes.compose import reach_of
 from dsl.nodes.node import BEGINNING, EVERYWHERE, Reach
 from dsl.progress import State
@@ -86,8 +86,8 @@ class Recorder:
         self._floor = BEGINNING
         watch.look = self.look
 
-    def afresh(self) -> None:
-        """Forget what was noted: the next one of `repeat each` begins."""
+    def reset(self) -> None:
+        """Drop the notes: the next occurrence of `repeat each` starts."""
         self.noted = []
         self._courses.clear()
 
@@ -102,11 +102,11 @@ class Recorder:
             if isinstance(probe.tree, Streak):
                 self._look_at_units(path, probe, state, event, units)
         if len(course.held) > held and not found:
-            found.append(Did("", "other", "counts for nothing, but from here on it holds"))
+            found.append(Did("", "other", "does not count, but the condition holds from here on"))
         if event.id == self.aim.event:
             self._aimed(state, now)
             if not found:
-                found.append(Did("", "other", "meets the last requirement beside the `when`"))
+                found.append(Did("", "other", "meets the last requirement outside the `when`"))
         if found:
             self.noted.append(Noted(position, event, found, units))
 
@@ -161,7 +161,7 @@ class Recorder:
     # -- where it stands --
 
     def concerned(self, state: State) -> list[Noted]:
-        """Return what was noted of an occurrence that is not earned, at the instant aimed at."""
+        """Return the notes of an occurrence that is not earned, at the requested instant."""
         floor, now = self._floor, Now(self.aim.now)
         if self.aim.event is None:
             floor = self._reach(state, now).floor if self._unit(state, now) == self.aim.unit else NOWHERE.floor
@@ -184,12 +184,12 @@ class Recorder:
         return None if unit is None or clock is None else unit_now(clock, state, now, unit)
 
     def _reach(self, state: State, now: Now) -> Reach:
-        """Return what counts: under `repeat every` what lies in the unit of a moment, else everything."""
+        """Return the reach: under `repeat every` the unit of a moment, otherwise everything."""
         unit, clock = self.judge.built.unit, self.judge.built.clock
         return EVERYWHERE if unit is None or clock is None else reach_of(clock, state, now, unit)
 
     def _holds(self, state: State, now: Now) -> bool:
-        """Tell whether the whole condition holds: under `repeat every` within the unit of a moment."""
+        """Return whether the whole condition holds: under `repeat every` within the unit of a moment."""
         unit, clock = self.judge.built.unit, self.judge.built.clock
         if unit is None or clock is None:
             return self.root.full(state, now)
@@ -199,7 +199,7 @@ class Recorder:
     def _whole(self, state: State, now: Now) -> Part:
         unit = self._unit(state, now)
         moment = Moment(state, now, self._courses[unit].histories)
-        if unit != self.aim.unit:  # nothing has happened in the unit aimed at, by whatever clock
+        if unit != self.aim.unit:  # nothing has happened in the requested unit, on any clock
             return self._part(self.root, ROOT, moment, Standing(NOWHERE, {}, holds=False))
         standing = Standing(self._reach(state, now), self._courses[unit].held, holds=self._holds(state, now))
         return self._part(self.root, ROOT, moment, standing)
@@ -266,7 +266,7 @@ def _types(probe: Probe) -> frozenset[str]:
 
 
 def _nearer(history: History, probe: Probe, state: State, event: Event) -> History:
-    """Return what was seen of a part, with the shortest span so far in which it came together too slowly."""
+    """Return the observations of a part, with the shortest span so far that was too long."""
     window = probe.tree.mods.within
     start = None if probe.loose is None or event.type not in probe.loose.types else probe.loose.start(state)
     if window is None or start is None:

@@ -14,7 +14,7 @@ from dsl.progress import Amount
 
 Outcome = Literal["earned", "settling", "not yet"]
 Effect = Literal["counts", "again", "starts afresh", "copy", "filtered", "unseen", "no field", "other"]
-"""What an event did to a part: counted; matched and added nothing; started it afresh (`unless`); was a copy that
+"""What an event did to a part: counted; matched and added nothing; reset it (`unless`); was a copy that
 `once per` drops; did not pass a filter; lay outside of `active` or before `fresh`; had not the field that is asked for;
 or earned or moved something without being counted, also a trait that is read, or an achievement that is named."""
 
@@ -31,7 +31,7 @@ class Part(msgspec.Struct, frozen=True):
     """One part of a condition at the moment of the explanation.
 
     `since` is its latest start, `span_seconds` from there to the moment; both None while it does not hold, or where
-    nobody can tell (the sum of a field that may be negative). `held_at` is when it first held. `missing` says what is
+    it is unknown (the sum of a field that may be negative). `held_at` is when it first held. `missing` says what is
     missing, a step a line.
     """
 
@@ -102,7 +102,7 @@ class Explanation(msgspec.Struct, frozen=True):
     missing: list[str]
     """Everything that is missing, a step a line; empty once earned."""
     events: list[Happened]
-    """Once earned: those that alone would have earned it at the same event, the last of which is that event.
+    """Once earned: the events that alone would have earned it at the same event; the last one is that event.
 
     Else: all that concerned it since it began.
     """

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from dsl.clock import Now, unit_now
 from dsl.event import Event, Position
 from dsl.explain.occurrences import Known
 from dsl.fold import start, step
+from dsl.local_time import Now, unit_now
 from dsl.progress import Grant
 from dsl.syntax import RepeatEach
 from dsl.watch import only, watched
@@ -82,7 +82,7 @@ class Story:
         self.watches: list[Watch] = [watch for watch in self.watched.watches if watch.judge.ruling is self.ruling]
 
     def known(self, now: int) -> Known:
-        """Fold everything: what was earned by `now`, and which event was the last in each unit of `repeat every`."""
+        """Fold everything: the grants by `now`, and the last event in each unit of `repeat every`."""
         last: dict[int, Event] = {}
         for watch in self.watches:
             watch.look = _calendar(watch, last)
@@ -126,18 +126,18 @@ class Story:
                 if state.suppressed > copies:
                     recorder.suppressed(self.rules, event)
                 if mine and event.id != recorder.aim.event and self.repeats_each:
-                    recorder.afresh()
+                    recorder.reset()
         return Folded(state, found, firsts)
 
     @property
     def repeats_each(self) -> bool:
-        """Whether every unlock starts it afresh."""
+        """Whether every unlock resets it."""
         return isinstance(self.ruling.judges[0].version.repeat, RepeatEach)
 
     def earns(self, events: Sequence[Event], grant: Grant) -> bool:
-        """Tell whether some events alone earn a grant, at the same event.
+        """Return whether some events alone earn a grant, at the same event.
 
-        Of `repeat each` its number is another, as what was earned before is not among them.
+        For `repeat each`, its number differs, because earlier occurrences are not among them.
         """
         found = [each for each in self.fold(events).grants if self.repeats_each or each.occurrence == grant.occurrence]
         return bool(found) and (grant in found or found[0]._replace(occurrence=grant.occurrence) == grant)

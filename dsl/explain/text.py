@@ -19,38 +19,40 @@ EVENTS: Final = 20
 _HEAD: Final = 5
 
 
-def render(told: Explanation, *, events: int = EVENTS) -> Iterator[str]:
+def render(story: Explanation, *, events: int = EVENTS) -> Iterator[str]:
     """Yield an explanation, line by line; `events` is how many are shown at most."""
-    yield headline(told)
+    yield headline(story)
     yield ""
-    yield from _parts(told.when, 0)
-    for fact in told.requirements:
+    yield from _parts(story.when, 0)
+    for fact in story.requirements:
         detail = fact.detail if fact.clause in {"for", "after"} else ""
         text = f"{fact.text}: {detail}" if fact.clause == "for" else detail.removeprefix("after ") or fact.text
         yield f"  {_box(holds=fact.holds)} {fact.clause:<7} {text}"
-    if told.missing:
+    if story.missing:
         yield ""
         yield "  missing"
-        yield from (f"    - {step}" for step in told.missing)
-    if told.events:
+        yield from (f"    - {step}" for step in story.missing)
+    if story.events:
         yield ""
-        yield f"  {_caption(told)}"
-        yield from _events(told.events, events, named=bool(told.when.parts))
-    if told.had and (told.occurrence is not None or len(told.had) > 1):
+        yield f"  {_caption(story)}"
+        yield from _events(story.events, events, named=bool(story.when.parts))
+    if story.had and (story.occurrence is not None or len(story.had) > 1):
         yield ""
-        yield f"  earned so far: {', '.join(f'{one.occurrence} ({_instant(one.earned_at)})' for one in told.had)}"
+        yield f"  earned so far: {', '.join(f'{one.occurrence} ({_instant(one.earned_at)})' for one in story.had)}"
 
 
-def headline(told: Explanation) -> str:
-    """Return who has what since when, or how far it is."""
-    who = told.subject if told.scope == "user" else f"{told.scope} {told.subject}"
-    what = told.name if told.occurrence is None else f"{told.name} [{told.occurrence}]"
-    if told.earned_at is None:
-        far = "its condition holds, what is missing is beside it" if told.when.holds else _far(told.when.progress)
-        return f"{who} has not earned {what} yet, as of {_instant(told.now)}: {far}"
-    settles = "" if told.settles_at is None else f", announced from {_instant(told.settles_at)} on"
-    word = "has" if told.outcome == "earned" else "will have"
-    return f"{who} {word} {what} (version {told.version}), earned at {_instant(told.earned_at)}{settles}"
+def headline(story: Explanation) -> str:
+    """Return a line with the subject, the achievement, and the time when it was earned or the progress."""
+    who = story.subject if story.scope == "user" else f"{story.scope} {story.subject}"
+    what = story.name if story.occurrence is None else f"{story.name} [{story.occurrence}]"
+    if story.earned_at is None:
+        far = (
+            "its condition holds, but another requirement is missing" if story.when.holds else _far(story.when.progress)
+        )
+        return f"{who} has not earned {what} yet, as of {_instant(story.now)}: {far}"
+    settles = "" if story.settles_at is None else f", announced from {_instant(story.settles_at)} on"
+    word = "has" if story.outcome == "earned" else "will have"
+    return f"{who} {word} {what} (version {story.version}), earned at {_instant(story.earned_at)}{settles}"
 
 
 def _far(progress: Progress) -> str:
@@ -62,10 +64,10 @@ def _parts(part: Part, depth: int) -> Iterator[str]:
     yield f"  {_box(holds=part.holds)} {'  ' * depth}{name:<7} {part.text}"
     indent = " " * (14 + 2 * depth)
     if part.since is not None:
-        first = "" if part.held_at is None else f"held first at {_instant(part.held_at)}, "
+        first = "" if part.held_at is None else f"first held at {_instant(part.held_at)}, "
         yield f"{indent}{first}latest start {_instant(part.since)} ({_span(part)})"
     elif part.holds and part.held_at is not None:
-        yield f"{indent}held first at {_instant(part.held_at)}"
+        yield f"{indent}first held at {_instant(part.held_at)}"
     elif not part.holds:
         yield f"{indent}{_far(part.progress)}"
     for below in part.parts:
@@ -81,8 +83,8 @@ def _span(part: Part) -> str:
     return " ".join(f"{number} {unit}" for number, unit in pairs if number) or "one moment"
 
 
-def _caption(told: Explanation) -> str:
-    return "events that earned it" if told.earned_at is not None else "events that concerned it"
+def _caption(story: Explanation) -> str:
+    return "events that earned it" if story.earned_at is not None else "relevant events"
 
 
 def _events(events: Sequence[Happened], limit: int, *, named: bool) -> Iterator[str]:
@@ -107,5 +109,5 @@ def _box(*, holds: bool) -> str:
 
 
 def _instant(text: str) -> str:
-    """Return an instant without a fraction that is nought."""
+    """Return an instant without a zero fraction."""
     return text.replace(".000000Z", "Z")

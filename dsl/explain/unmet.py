@@ -1,4 +1,4 @@
-"""Filters that did not let something pass: which comparison, what there was, and what was wanted."""
+"""Filters that rejected an event: the comparison, the actual value, and the required value."""
 
 from __future__ import annotations
 
@@ -77,5 +77,5 @@ def shown(value: Value) -> str:
 
 
 def instant(at: int) -> str:
-    """Return an instant for people to read: UTC, and no fraction where there is none."""
+    """Return an instant for people: UTC, without a zero fraction."""
     return format_instant(at).replace(".000000Z", "Z")

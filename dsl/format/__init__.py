@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 class MeaningChangedError(Exception):
-    """The formatted text would not mean what the text means; a mistake of the formatter, which it refuses to make."""
+    """The formatted text would have another meaning: a bug of the formatter, which refuses to write it."""
 
 
 def format_source(source: Source) -> str | None:

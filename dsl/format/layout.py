@@ -1,4 +1,4 @@
-"""Items to lines: one line where it fits, else one argument, clause, field or line of a story a line."""
+"""Items to lines: one line if it fits, otherwise one argument, clause, field or example line per line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where declarations, clauses, fields and lines begin, as the tree says."""
+"""The start of declarations, clauses, fields and lines, from the tree."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files and bodies to lines: which comment belongs to what, what stays on one line, where blank lines go."""
+"""Files and bodies to lines: the owner of each comment, entries on one line, blank lines."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Stretch(NamedTuple):
 
 
 class Part(NamedTuple):
-    """Some lines of a body: an entry or a comment; `blank` where the author left a line empty before it."""
+    """Some lines of a body: an entry or a comment; `blank` if the author left an empty line before it."""
 
     lines: list[str]
     blank: bool

@@ -2,7 +2,7 @@
 
 The formatter moves tokens, it does not print the tree: numbers keep their underscores, strings their escapes, arguments
 their order, and no comment can get lost. It is given only text that the parser has read without an error, so that
-tokens can be told apart more simply than there.
+tokens are simpler to distinguish than there.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ class Token(NamedTuple):
 
     @property
     def comment(self) -> bool:
-        """Tell whether it is a comment."""
+        """Return whether it is a comment."""
         return self.text.startswith("#")
 
 
 class Item:
-    """What stands between two commas, or one clause: comments before it, its nodes, and a comment behind it."""
+    """The content between two commas, or one clause: comments before it, its nodes, and a comment after it."""
 
     def __init__(self) -> None:
         self.lead: list[str] = []
@@ -50,12 +50,12 @@ class Item:
         self.trail: list[str] = []
 
     def has_comments(self) -> bool:
-        """Tell whether a comment stands at it or in it."""
+        """Return whether a comment stands at it or in it."""
         return bool(self.lead or self.trail) or any(isinstance(n, Group) and n.has_comments() for n in self.nodes)
 
 
 class Group:
-    """Brackets and the items in them; `call` where they hold the arguments of an operator."""
+    """Brackets and the items in them; `call` if they hold the arguments of an operator."""
 
     def __init__(self, opening: str, *, call: bool) -> None:
         self.opening = opening
@@ -64,7 +64,7 @@ class Group:
         self.items: list[Item] = []
 
     def has_comments(self) -> bool:
-        """Tell whether a comment stands in it."""
+        """Return whether a comment stands in it."""
         return any(item.has_comments() for item in self.items)
 
 
@@ -84,7 +84,7 @@ def tokens(text: str) -> list[Token]:
 
 
 class Reader:
-    """Reads items and groups from a run of tokens; `calls` holds where the names of operators begin."""
+    """Reads items and groups from a run of tokens; `calls` holds the offsets of operator names."""
 
     def __init__(self, run: Sequence[Token], calls: Collection[int]) -> None:
         self._run = run
@@ -144,7 +144,7 @@ class Reader:
             item.lead.append(token.text)
 
     def _ends(self, item: Item) -> bool:
-        """Tell whether an item ends here: after its comma, or before a comma or the closing bracket."""
+        """Return whether an item ends here: after its comma, or before a comma or the closing bracket."""
         following = next(token for token in self._run[self._at :] if not token.comment)
         return not item.nodes or following.text in {",", *_CLOSING.values()}
 

@@ -1,13 +1,13 @@
-"""Questions that an editor asks of rule files: what a name means, who else says it, what may stand at a place.
+"""Queries of an editor on rule files: the meaning of a name, its references, the valid text at a place.
 
-Pure, like all of the language. The trees answer where they can; where the text is unfinished, as it is while somebody
-types, its tokens do.
+Pure, like all of the language. The syntax trees answer if possible; for unfinished text, as while typing, the tokens
+do.
 
-  scan      text to tokens, whatever the text
-  pieces    a file, a declaration at a time
-  index     names and what they mean, over all files
-  renaming  every place that a new name has to be written to
-  place     what may stand at a place: the clause, argument, field or line that is being written
-  fixes     what would mend a problem
-  memory    what progress remembers, in words
+  scan      any text to tokens
+  pieces    a file, one declaration at a time
+  index     names and their meanings, over all files
+    renaming  every place that a new name must be written to
+  place     the valid text at a place: the clause, argument, field or line that is being written
+  fixes     the fixes for a problem
+  memory    the stored progress, in words
 """

@@ -1,7 +1,7 @@
-"""What would mend a problem: the hints of diagnostics as edits.
+"""Quick fixes: the hints of diagnostics as edits.
 
-A hint says in words what to write, and the span where. So hints are read here; one that no row of the table reads is
-for people alone. tests/dsl/test_lookup.py holds a mended text for every row.
+A hint says what to write, and the span says where. So this module parses hints; a hint that matches no row of the
+table is only for people. tests/dsl/test_lookup.py has a fixed text for every row.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Fix(NamedTuple):
-    """A way to mend a problem: its name for people, and the edits; `sure` where nothing else can have been meant."""
+    """A fix for a problem: its title and its edits; `sure` if there is no other possible intent."""
 
     title: str
     edits: tuple[Edit, ...]
@@ -28,7 +28,7 @@ class Fix(NamedTuple):
 
 
 def fixes(problem: Diagnostic) -> list[Fix]:
-    """Return the ways to mend a problem, the likeliest first."""
+    """Return the fixes for a problem, the likeliest first."""
     found: list[Fix] = []
     if problem.hint is not None:
         for pattern, make in _HINTS:
@@ -63,7 +63,7 @@ def _guess(problem: Diagnostic, match: re.Match[str]) -> Iterator[Fix]:
 
 
 def _span_or_unit(problem: Diagnostic, match: re.Match[str]) -> Iterator[Fix]:
-    """Mend `within=day` and `per=1d`: an exact span or the calendar's unit, the modifier with it."""
+    """Fix `within=day` and `per=1d`: an exact span or the calendar unit, with its modifier."""
     before = re.search(r"(within|per)\s*=\s*$", problem.source.text[: problem.span.start])
     if before is None:
         return
@@ -73,7 +73,7 @@ def _span_or_unit(problem: Diagnostic, match: re.Match[str]) -> Iterator[Fix]:
 
 
 def _argument(problem: Diagnostic, _match: re.Match[str]) -> Iterator[Fix]:
-    """Mend `lesson.completed >= 10` as the only argument."""
+    """Fix `lesson.completed >= 10` as the only argument."""
     edits = (
         Edit(problem.source, Span(problem.span.start, problem.span.start), "event="),
         Edit(problem.source, Span(problem.span.end, problem.span.end), ","),
@@ -125,11 +125,11 @@ _HINTS: Final[tuple[tuple[re.Pattern[str], Callable[[Diagnostic, re.Match[str]],
         (r"^write \w+=\.\.\., \S+ \.\.\.$|^(?:is a comma missing\?|a comma is missing before the bound)$", _comma),
         (r"^write `([^`]+)` before it$", _before),
         (r": write `([<>]=?)`$", _guess),
-        (r'^a string stands in quotes: (".*")$', _quoted),
-        (r'^strings stand in quotes: "pro"$', _quote),
+        (r'^write a string in quotes: (".*")$', _quoted),
+        (r'^write strings in quotes: "pro"$', _quote),
         (r"without quotes|^write true or false$", _unquote),
         (r"^write (\d+%)$", _guess),
-        (r"^dots are for events; write (\w+)$", _guess),
+        (r"^only event names have dots; write (\w+)$", _guess),
         (r"^write ([<>]=? \d+) or ([<>]=? \d+)$", _either),
         (r"^write (>= 1) or more$", _bound),
     )

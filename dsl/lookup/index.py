@@ -1,7 +1,7 @@
-"""Names and what they mean, over all files of a rule set: where each is declared, and who else says it.
+"""Names and their meanings, over all files of a rule set: the declaration of each, and its references.
 
-A field is known by its event, a tier by its achievement. One word may mean several things at once: `distinct=lesson_id`
-behind a list of two events is the field of either.
+The event identifies a field, the achievement identifies a tier. One word may have several meanings at once:
+`distinct=lesson_id` after a list of two events is the field of both.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _OWN_SCOPES = ("user", "tenant")
 
 
 class Kind(StrEnum):
-    """What a name can be the name of."""
+    """The kinds of names."""
 
     EVENT = "event"
     FIELD = "field"
@@ -54,7 +54,7 @@ class Kind(StrEnum):
 
 
 class Symbol(NamedTuple):
-    """Something that has a name; `owner` is the event of a field, the achievement of a tier."""
+    """A named thing; `owner` is the event of a field, or the achievement of a tier."""
 
     kind: Kind
     name: str
@@ -62,7 +62,7 @@ class Symbol(NamedTuple):
 
 
 class Occurrence(NamedTuple):
-    """A place where a name stands, what it means there, and for a declaration all that it declares (`whole`)."""
+    """A place of a name, its meaning there, and for a declaration its whole span (`whole`)."""
 
     source: Source
     span: Span
@@ -253,7 +253,7 @@ class _Finder:
 
 
 def _refs(predicate: Predicate) -> Iterator[Ref]:
-    """Yield every field or trait that a predicate asks for; what is built in has no declaration."""
+    """Yield every field or trait that a predicate uses; built-ins have no declaration."""
     match predicate:
         case Not(part=part):
             yield from _refs(part)

@@ -1,8 +1,7 @@
-"""What progress remembers of one subject, in words.
+"""The stored progress of one subject, in words.
 
-The bound is no part of it: a count is one number however many rules compare it with however many bounds. Only where
-something above a condition asks for its latest start (a span), single events are remembered, and then no more of
-them than the bound asks for.
+The bound is not part of it: a count is one number for any number of rules and bounds. Only if something above a
+condition needs its latest start (a span), the state holds single events, and at most as many as the bound requires.
 """
 
 from __future__ import annotations
@@ -17,9 +16,9 @@ if TYPE_CHECKING:
 
     from dsl.syntax import Achievement, Condition, Zone
 
-_OWN = "this achievement's own, since `repeat each` starts it afresh"
-_SHARED = "shared by every rule that counts the same, whatever its bound"
-_SPANNED = "shared by every rule that counts the same, as far as the highest bound reaches"
+_OWN = "this achievement's own, since `repeat each` resets it"
+_SHARED = "shared by all rules with the same count, for any bound"
+_SPANNED = "shared by all rules with the same count, up to the highest bound"
 
 
 def remembered(node: Achievement, when: Condition) -> list[str]:
@@ -56,13 +55,13 @@ def _of(node: Condition, own: str, *, spanned: bool) -> Iterator[str]:
             yield f"the runs of active {node.unit.text}s with {words.pattern(node.event)}: {own}"
         case Sequence(steps=steps):
             each = "" if node.by is None else f" for each {node.by.text}"
-            yield f"how far the {len(steps)} steps have come{each}: {own}"
+            yield f"the progress of the {len(steps)} steps{each}: {own}"
         case Unlocked():
-            yield f"nothing of its own; the grant of {words.target_name(node)} is remembered anyway"
+            yield f"no state of its own; the grant of {words.target_name(node)} is stored anyway"
 
 
 def _number_only(node: Count | Sum) -> bool:
-    """Tell whether a number is enough in spite of a span: one `per` or one `unless`; see dsl/conditions.py."""
+    """Return whether a number is enough in spite of a span: one `per` or one `unless`; see dsl/conditions.py."""
     mods = node.mods
     if mods.within is not None or (mods.per is not None and mods.unless is not None):
         return False
@@ -75,7 +74,7 @@ def _total(node: Count | Sum) -> str:
         return f"one number, the total {node.of.text} of {events}"
     if node.distinct is not None:
         return f"the different values of {node.distinct.text} in {events}, up to the highest bound"
-    return f"one number, how many {events} there were"
+    return f"one number, the count of {events}"
 
 
 def _since(node: Count | Sum) -> str:

@@ -1,9 +1,8 @@
-"""A file in pieces, a declaration each, so that a keystroke costs the reading of one of them.
+"""A file in pieces, one declaration each, so that a keystroke costs the parsing of one piece.
 
-A piece reaches from one declaration word in column 1 to the next, where the parser reads on after an error too. It is
-a source of its own: its offsets do not move when something above it does. What is told of it is what is told when the
-whole file is read: a piece that has an error is read together with the one that follows, so that the parser sees what
-comes next.
+A piece reaches from one declaration word in column 1 to the next, where the parser also continues after an error. It
+is its own source: its offsets do not move when the text above changes. The problems of a piece equal those of the
+whole file: a piece with an error is parsed together with the next one, so that the parser sees the following text.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ _WORD: Final = re.compile(r"^(?:event|traits|achievement|example)(?![a-z0-9_.])(
 
 
 class Piece:
-    """One declaration, read; `following` is the text that it was read together with."""
+    """One parsed declaration; `following` is the text that was parsed together with it."""
 
     def __init__(self, file: File, problems: list[Diagnostic], following: str) -> None:
         self.file = file
@@ -49,7 +48,7 @@ class Piece:
 
 
 class Placed(NamedTuple):
-    """A piece and the offset at which it stands in its file."""
+    """A piece and its offset in its file."""
 
     start: int
     piece: Piece
@@ -96,10 +95,10 @@ def _read(name: str, part: str, following: str) -> Piece | None:
     file, problems = parse(source)
     if not problems or not following:
         return Piece(file, problems, following)
-    more, told = parse(Source(name, part + following))
+    more, found = parse(Source(name, part + following))
     end = len(part)
     if any(node.span.start < end < node.span.end for node in more.declarations):
         return None
     declarations = tuple(node for node in more.declarations if node.span.end <= end)
-    told = [replace(problem, source=source) for problem in told if problem.span.start <= end]
-    return Piece(File(source=source, declarations=declarations), told or problems, following)
+    found = [replace(problem, source=source) for problem in found if problem.span.start <= end]
+    return Piece(File(source=source, declarations=declarations), found or problems, following)

@@ -1,7 +1,7 @@
-"""Renaming: every place that the new name has to be written to, or why it cannot be done.
+"""Renaming: every place that the new name must be written to, or the reason why it is impossible.
 
-A field that two events share by `distinct=`, a filter or a scope is renamed in both, or the rule would no longer mean
-what it means.
+A field that two events share by `distinct=`, a filter or a scope is renamed in both; otherwise the meaning of the
+rule would change.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _SCOPES: Final = ("user", "tenant")
 
 
 class Edit(NamedTuple):
-    """A stretch of a file and the text that takes its place."""
+    """A span of a file and its replacement."""
 
     source: Source
     span: Span
@@ -33,13 +33,13 @@ class Edit(NamedTuple):
 
 
 class Refused(NamedTuple):
-    """Why a name cannot be given, in words."""
+    """The reason why a name is refused, in words."""
 
     why: str
 
 
 def renameable(index: Index, place: Occurrence) -> Refused | None:
-    """Tell why what stands at a place cannot be renamed; None where it can."""
+    """Return the reason why the name at a place cannot be renamed; None if it can."""
     linked = index.linked(place.symbols)
     if not index.declarations(linked):
         return Refused(f"`{place.text}` is declared nowhere")
@@ -60,7 +60,7 @@ def rename(index: Index, place: Occurrence, new: str) -> list[Edit] | Refused:
 def _invalid(symbols: Iterable[Symbol], new: str) -> Refused | None:
     kinds = {symbol.kind for symbol in symbols}
     if "not" in new.split("."):
-        return Refused("`not` cannot be a name, nor a part of one")
+        return Refused("`not` cannot be a name or part of one")
     if Kind.EVENT in kinds:
         form, words = _EVENT, "names joined by dots: small letters, digits and underscores, as in lesson.completed"
     else:

@@ -1,7 +1,7 @@
-"""Text to tokens, whatever the text: nothing is too broken to be cut up.
+"""Any text to tokens, even broken text.
 
-The parser's lexer stops at the first character that the language does not use; an editor asks just while such a
-character is being typed.
+The parser's lexer stops at the first character that the language does not use, but an editor asks while the author
+types such a character.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _DECLARATION: Final = re.compile(r"^(?:event|traits|achievement|example)(?![\w.]
 
 
 class Kind(Enum):
-    """What a token looks like; durations and percentages are numbers here."""
+    """The kinds of tokens; durations and percentages are numbers here."""
 
     COMMENT = auto()
     STRING = auto()

@@ -1,4 +1,4 @@
-"""Bounds: what a total or a value is compared with, and how far it is on its way there."""
+"""Bounds: the comparison of a total or a value, and the progress towards it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LEAST: Final = Fraction(1, 10**38)
 
 
 class Bound:
-    """`>= n` or `> n`, `<= n` or `< n`; `target` is what progress aims at."""
+    """`>= n` or `> n`, `<= n` or `< n`; `target` is the target of progress."""
 
     def __init__(self, op: str, bound: Amount, *, integral: bool) -> None:
         self.op = op
@@ -24,7 +24,7 @@ class Bound:
         self.target: Amount = int(bound) + 1 if op == ">" and integral else bound
 
     def reached(self, total: Amount) -> bool:
-        """Tell whether `total` satisfies the bound."""
+        """Return whether `total` satisfies the bound."""
         if self.op == ">=":
             return total >= self.bound
         if self.op == ">":

@@ -1,4 +1,4 @@
-"""Composition and spans: `all any at_least unlocked`, and `within per unless` on whatever has a latest start.
+"""Composition and spans: `all any at_least unlocked`, and `within per unless` on every condition with a latest start.
 
 The table of the language's meaning, row by row.
 """
@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from dsl.clock import alike, stretch_now, unit_now
 from dsl.event import Position
+from dsl.local_time import alike, stretch_now, unit_now
 from dsl.nodes.late import nothing, unmoved
 from dsl.nodes.node import ALL, BEGINNING, CLOSED, EVERYWHERE, NOTHING, Measure, Reach, whole
 from dsl.nodes.recent import ExtremeReached, NthReached, SumReached
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from fractions import Fraction
 
-    from dsl.clock import Clock, Now
     from dsl.event import Event
+    from dsl.local_time import Clock, Now
     from dsl.nodes.late import LateStep, Lift, Undo
     from dsl.nodes.node import Aggregate, Condition, Gate, Step, Tests
     from dsl.progress import Amount, Grant, State
@@ -97,9 +97,9 @@ class Has:
 
 
 class _Span:
-    """What the spans share: the latest start that the inner condition had while the span held it.
+    """The base of all spans: the latest start that the inner condition had while the span held it.
 
-    `ticks` are event types that are moments of their own, though the inner condition does not move at them.
+    `ticks` are event types that count as moments, though the inner condition does not move at them.
     """
 
     slot = -1
@@ -140,11 +140,11 @@ class _Span:
         return holds
 
     def reach(self, state: State, now: Now) -> Reach:
-        """Return what lies in the span that reaches to a moment."""
+        """Return the reach of the span that ends at a moment."""
         raise NotImplementedError
 
     def admits(self, state: State, now: Now, start: Position) -> bool:
-        """Tell whether the span holds a start in a moment between events."""
+        """Return whether the span holds a start in a moment between events."""
         raise NotImplementedError
 
     def start_at(self, state: State, now: Now) -> Position | None:
@@ -158,7 +158,7 @@ class _Span:
         return start
 
     def measure(self, state: State, now: Now, reach: Reach) -> Measure:
-        """See `Condition`: full once it held, else of what lies in the span that reaches to the moment."""
+        """See `Condition`: full once it held, otherwise the progress in the span that ends at the moment."""
         inner = self.inner.measure(state, now, reach.meet(self.reach(state, now)))
         if not reach.has(self.start_at(state, now)):
             return inner
@@ -299,7 +299,7 @@ class Unless(_Span):
         return node.last if isinstance(node, Since) else None
 
     def reach(self, state: State, now: Now) -> Reach:
-        """See `_Span`: whatever lies behind the last E."""
+        """See `_Span`: everything after the last E."""
         del now
         last = self._last(state)
         return Reach(BEGINNING if last is None else Position(last.at, last.id + "\x00"))
@@ -312,7 +312,7 @@ class Unless(_Span):
 
 
 def reach_of(clock: Clock, state: State, now: Now, unit: Unit) -> Reach:
-    """Return what lies in the calendar unit of a moment."""
+    """Return the reach of the calendar unit of a moment."""
     begin, end = stretch_now(clock, state, now, unit)
     return Reach(Position(begin, ""), end)
 
@@ -331,7 +331,7 @@ def start_at(node: Condition, state: State, now: Now) -> Position | None:
 
 
 def holds_at(node: Condition, state: State, now: Now) -> bool:
-    """Tell whether a condition holds in a moment, as an event would find that matches nothing."""
+    """Return whether a condition holds in a moment, as an event would find that matches nothing."""
     match node:
         case Combined(parts=parts, k=k):
             return sum(holds_at(part, state, now) for part in parts) >= k
@@ -342,7 +342,7 @@ def holds_at(node: Condition, state: State, now: Now) -> bool:
 
 
 def holds_in_unit(node: Condition, state: State, now: Now, unit: Unit, clock: Clock) -> bool:
-    """Tell whether a condition under `repeat every` holds in a moment, within the unit of the moment."""
+    """Return whether a condition under `repeat every` holds in a moment, within the unit of the moment."""
     if isinstance(node, ReachedInUnit):
         return node.holds_in(state, unit_now(clock, state, now, unit))
     start = start_at(node, state, now)
@@ -366,7 +366,7 @@ def asker(node: Condition) -> Callable[[State], bool]:
 
 
 def teller(aggregate: Aggregate) -> Callable[[State], Amount]:
-    """Return what tells how far an aggregate is that only grows: nought or one for a span, nought where unknown."""
+    """Return a function for the progress of a growing aggregate: zero or one for a span, zero if unknown."""
     match aggregate:
         case Total() | Streaks():
             return aggregate.teller()
@@ -381,7 +381,7 @@ def teller(aggregate: Aggregate) -> Callable[[State], Amount]:
 
 
 def lift_of(node: Condition, event_type: str) -> Lift | None:
-    """Return how far late events of one type can lift the start of a condition, None where nobody can tell."""
+    """Return how far late events of one type can lift the start of a condition, None if unknown."""
     if event_type not in node.types:
         return unmoved
     match node:
@@ -428,7 +428,7 @@ def asked_by(node: Condition) -> Iterator[Aggregate]:
 
 
 def lasting(node: Condition) -> bool:
-    """Tell whether a condition that holds goes on holding: what does not hold by now has never held."""
+    """Return whether a condition that holds goes on holding: what does not hold by now has never held."""
     match node:
         case Reached(falls=falls):
             return not falls

@@ -1,8 +1,8 @@
-"""Events that come late: what an aggregate can take in behind what it has seen already, without folding anew.
+"""Late events that an aggregate can add without folding again.
 
-An event is late where it lies before the last one folded. Of the moments since then an aggregate remembers next to
-nothing, so that a rule has to prove two things from what is left: what the aggregate is after all events in order, and,
-where a span looks at its latest start, that no span would have found anything new at any of those moments.
+An event is late if it lies before the last folded one. An aggregate keeps almost nothing about the moments since
+then. So a rule must prove two things from the remaining state: the state of the aggregate after all events in order,
+and, if a span reads its latest start, that no span would have found a new start at any of those moments.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ Undo = Callable[[State], None]
 LateStep = Callable[[State, Event, Position], Undo | None]
 """Takes a late event in; returns what takes it out again, None where it cannot be taken and nothing has changed."""
 Lift = Callable[[State, Event, Position], Position | None]
-"""Tells up to where a late event can lift the latest start of a condition, at its own moment or at any later one:
-what the start was without it, or the returned position, whichever is later, is not exceeded. None: not at all."""
+"""Returns how far a late event can lift the latest start of a condition, at its own moment or at any later one:
+the start does not exceed the later of its value without the event and the returned position. None: not at all."""
 
 
 def nothing(state: State) -> None:

@@ -1,4 +1,4 @@
-"""What aggregates and conditions have in common."""
+"""The common parts of aggregates and conditions."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from dsl.progress import Amount, Grant, State
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from dsl.clock import Now
     from dsl.filters import Test
+    from dsl.local_time import Now
     from dsl.nodes.late import LateStep
 
     Tests = Mapping[str, Test | None]
@@ -26,21 +26,21 @@ BEGINNING = Position(-(2**63), "")
 
 
 class Reach(NamedTuple):
-    """What counts towards a condition in a moment: places from `floor` on, before the instant `end` (microseconds).
+    """The events that count towards a condition at a moment: positions from `floor` on, before the instant `end` (us).
 
-    It is what lies in all the spans around the condition that reach to the moment. Nothing but the begin of a streak's
-    unit lies behind a moment, as the clocks of events may differ.
+    They lie in all the spans around the condition that reach to the moment. Only the start of a streak's unit can lie
+    after a moment, because the clocks of events may differ.
     """
 
     floor: Position = BEGINNING
     end: int = 2**63
 
     def has(self, place: Position | None) -> bool:
-        """Tell whether a place, or a latest start, lies inside."""
+        """Return whether a place, or a latest start, lies inside."""
         return place is not None and place >= self.floor and place.at < self.end
 
     def meet(self, other: Reach) -> Reach:
-        """Return what lies inside of both."""
+        """Return the intersection of both."""
         return Reach(max(self.floor, other.floor), min(self.end, other.end))
 
 
@@ -48,10 +48,10 @@ EVERYWHERE = Reach()
 
 
 class Measure(NamedTuple):
-    """How far a condition is: a fraction of 1 and, for an atomic condition, current and target.
+    """The progress of a condition: a fraction of 1 and, for an atomic condition, current and target.
 
-    The fraction is 1 where the condition holds, and nowhere else. So a total that lies on a bound which it must exceed
-    is as good as there, and its fraction is less.
+    The fraction is 1 exactly if the condition holds. A total equal to a bound that it must exceed has a fraction just
+    below 1.
     """
 
     fraction: Fraction
@@ -65,9 +65,9 @@ NONE_OF_ONE = Measure(Fraction(0), 0, 1)
 
 
 def measure(current: Amount, target: Amount) -> Measure:
-    """Return the measure of `current` of `target`, clamped to it, never below nought.
+    """Return the measure of `current` of `target`, clamped to it, never below zero.
 
-    There is no way towards a bound that is not above nought: that is reached or not.
+    A bound of zero or less has no partial progress: it is reached or not.
     """
     if target <= 0:
         return NONE_OF_ONE
@@ -114,14 +114,14 @@ def in_turn(steps: Sequence[Step]) -> Step:
 
 
 class Aggregate(Protocol):
-    """Something remembered, in `slot` of a state's nodes."""
+    """A stored value, in `slot` of a state's nodes."""
 
     slot: int
     types: frozenset[str]
     """Event types that step it."""
 
     def key(self) -> str:
-        """Return the canonical form of what is remembered; final once the whole plan is built."""
+        """Return the canonical form of the state; final once the whole plan is built."""
         ...
 
     def stepper(self, event_type: str) -> Step:
@@ -134,7 +134,7 @@ class Aggregate(Protocol):
 
 
 class Condition(Protocol):
-    """Something asked, of the aggregates below it."""
+    """A question to the aggregates below it."""
 
     types: frozenset[str]
     """Event types at which its answer can change."""
@@ -144,9 +144,9 @@ class Condition(Protocol):
         ...
 
     def holds(self, state: State) -> bool:
-        """Tell whether it holds, on all that was folded."""
+        """Return whether it holds, on all that was folded."""
         ...
 
     def measure(self, state: State, now: Now, reach: Reach) -> Measure:
-        """Return the progress in a moment, of what lies within reach: full where the latest start does."""
+        """Return the progress at a moment within reach: full if the latest start is within reach."""
         ...

@@ -1,4 +1,4 @@
-"""Counts, distinct counts, sums and extremes that must tell their latest start: they remember recent positions.
+"""Counts, distinct counts, sums and extremes with a latest start: they remember recent positions.
 
 How many is bounded by the highest bound that asks (`cap`) and by the longest span that any question can reach back
 (`horizon`, microseconds; None where nothing bounds it). Both are part of the key: raising them means another aggregate.
@@ -16,8 +16,8 @@ from dsl.progress import Peak, Recent, RecentAmounts, RecentValues
 from dsl.values import minus, value_key
 
 if TYPE_CHECKING:
-    from dsl.clock import Now
     from dsl.event import Event
+    from dsl.local_time import Now
     from dsl.nodes.bound import Bound
     from dsl.nodes.late import LateStep, Undo
     from dsl.nodes.node import Reach, Step, Tests
@@ -72,7 +72,7 @@ class RecentEvents(_Positions):
         return step
 
     def positions(self, state: State) -> list[Position]:
-        """Return what is remembered, oldest first."""
+        """Return the stored positions, oldest first."""
         node = state.nodes.get(self.slot)
         return node.positions if isinstance(node, Recent) else []
 
@@ -105,7 +105,7 @@ class RecentDistinct(_Positions):
         return step
 
     def positions(self, state: State) -> list[Position]:
-        """Return what is remembered, oldest first."""
+        """Return the stored positions, oldest first."""
         node = state.nodes.get(self.slot)
         return list(node.last.values()) if isinstance(node, RecentValues) else []
 
@@ -281,7 +281,7 @@ class SumReached:
         node = state.nodes.get(self.amounts.slot)
         if not isinstance(node, RecentAmounts) or not self.bound.reached(total_of(node)):
             return None
-        # The highest bound is reached near the begin of what is remembered, a low one near its end.
+        # The highest bound is reached near the start of what is remembered, a low one near its end.
         high = self._twice > self.amounts.cap
         return self._forwards(node) if high else self._backwards(node)
 

@@ -17,9 +17,9 @@ from dsl.values import value_key
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from dsl.clock import Now
     from dsl.event import Event
     from dsl.filters import Test
+    from dsl.local_time import Now
     from dsl.nodes.late import LateStep, Lift, Undo
     from dsl.nodes.node import Reach, Step, Tests
     from dsl.progress import Grant, State
@@ -165,7 +165,7 @@ class Sequences:
 
 
 def _advance(best: list[Position | None], places: Places, state: State, event: Event) -> bool:
-    """Let an event fill the steps it matches, last to first; tell whether anything moved."""
+    """Let an event fill the steps it matches, last to first; return whether anything moved."""
     moved = False
     for i, test in places:
         here = best[i]

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from dsl.calendar import MAX_OFFSET, unit_index
-from dsl.clock import unit_now
 from dsl.event import Position
+from dsl.local_time import unit_now
 from dsl.nodes.late import nothing, put
 from dsl.nodes.node import CLOSED, Measure, measure, only, whole
 from dsl.progress import Run
@@ -23,8 +23,8 @@ from dsl.progress import Run
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from dsl.clock import Clock, Now
     from dsl.event import Event
+    from dsl.local_time import Clock, Now
     from dsl.nodes.late import LateStep, Undo
     from dsl.nodes.node import Gate, Reach, Step, Tests
     from dsl.progress import Grant, State
@@ -39,7 +39,7 @@ def _nothing(state: State, event: Event) -> None:
 class Shape(NamedTuple):
     """What makes a run: the unit, how many events make one active, how many inactive ones are bridged.
 
-    `keep` is the number of units remembered of the sealed run: nought where no start is asked for, else the bound.
+    `keep` is the number of units remembered of the sealed run: zero where no start is asked for, else the bound.
     """
 
     unit: Unit
@@ -103,7 +103,7 @@ class Streaks:
         return only(test, step)
 
     def _tracking(self, moves: Step | None) -> Step:
-        """Return the step that also tells from where on the latest run is long enough, in the zone of by now."""
+        """Return the step that also returns where the latest run becomes long enough, in the current zone."""
         slot, begin_of, unit = self.slot, self.clock.begin, self.unit
 
         def step(state: State, event: Event) -> None:
@@ -149,7 +149,7 @@ class Streaks:
         return take
 
     def _note(self, node: Run, index: int) -> bool:
-        """Count one event in unit `index`; tell whether that made the unit active."""
+        """Count one event in unit `index`; return whether that made the unit active."""
         recent = node.recent
         at = len(recent) - 1 if recent and recent[-1][0] == index else bisect_left(recent, (index, 0))
         if at < len(recent) and recent[at][0] == index:
@@ -178,7 +178,7 @@ class Streaks:
                 del node.tail[: max(0, len(node.tail) - self.keep)]
 
     def teller(self) -> Callable[[State], int]:
-        """Return what tells the longest run; slots are known by now."""
+        """Return a function for the longest run; slots are known by now."""
         slot = self.slot
 
         def best(state: State) -> int:

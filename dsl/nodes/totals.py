@@ -1,6 +1,6 @@
 """Counts, sums and distinct counts that need no positions: without a span, in a calendar unit, or since an event.
 
-The three spans share one shape: something grows with each matching event, and starts afresh when the unit changes or an
+The three spans share one shape: a value grows with each matching event, and resets when the unit changes or an
 `unless` event comes. What was reached once is kept in `best`, since a condition that held goes on holding.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dsl.calendar import unit_index
-from dsl.clock import unit_now
+from dsl.local_time import unit_now
 from dsl.nodes.late import nothing, put
 from dsl.nodes.node import CLOSED, Measure, only, whole
 from dsl.progress import SinceTally, SinceValues, Tally, UnitTally, UnitValues, Values
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from decimal import Decimal
 
-    from dsl.clock import Clock, Now
     from dsl.event import Event, Position
+    from dsl.local_time import Clock, Now
     from dsl.nodes.bound import Bound
     from dsl.nodes.late import LateStep, Undo
     from dsl.nodes.node import Gate, Reach, Step, Tests
@@ -186,13 +186,13 @@ class UnitTotal(Total):
         return self.within(state, unit_now(self.clock, state, now, self.unit)) if isinstance(node, UnitTally) else 0
 
     def within(self, state: State, index: int) -> Amount:
-        """Return the total of one unit, nought unless it is the latest one."""
+        """Return the total of one unit, zero unless it is the latest one."""
         node = state.nodes.get(self.slot)
         return node.total if isinstance(node, UnitTally) and node.unit == index else 0
 
 
 class SinceTotal(Total):
-    """The same since the last event that starts it afresh."""
+    """The same since the last event that resets it."""
 
     def __init__(self, tests: Tests, field: str | None, key: str, unless: Tests) -> None:
         super().__init__(tests, field, key)
@@ -225,7 +225,7 @@ class SinceTotal(Total):
         return step
 
     def late(self, event_type: str) -> LateStep | None:
-        """See `Aggregate`: what came between it and the next one that starts afresh is not known."""
+        """See `Aggregate`: the events between it and the next reset are unknown."""
         del event_type
         return None
 
@@ -235,7 +235,7 @@ class SinceTotal(Total):
         return node.best if isinstance(node, SinceTally) else 0
 
     def current(self, state: State, now: Now) -> Amount:
-        """Return the total since the last event that started it afresh."""
+        """Return the total since the last event that reset it."""
         del now
         node = state.nodes.get(self.slot)
         return node.total if isinstance(node, SinceTally) else 0
@@ -298,7 +298,7 @@ class Distinct(Total):
         return only(self.tests[event_type], step)
 
     def late(self, event_type: str) -> LateStep | None:
-        """See `Aggregate`: the number of values is the same in any order, and at the cap nobody asks which they are."""
+        """See `Aggregate`: the number of values does not depend on the order; at the cap the values do not matter."""
         slot, test, field, cap = self.slot, self.tests[event_type], self.distinct, self.cap
 
         def take(state: State, event: Event, position: Position) -> Undo | None:
@@ -379,13 +379,13 @@ class UnitDistinct(Distinct):
         return self.within(state, unit_now(self.clock, state, now, self.unit)) if isinstance(node, UnitValues) else 0
 
     def within(self, state: State, index: int) -> Amount:
-        """Return the number of values of one unit, nought unless it is the latest one."""
+        """Return the number of values of one unit, zero unless it is the latest one."""
         node = state.nodes.get(self.slot)
         return len(node.seen) if isinstance(node, UnitValues) and node.unit == index else 0
 
 
 class SinceDistinct(Distinct):
-    """The same since the last event that starts it afresh."""
+    """The same since the last event that resets it."""
 
     def __init__(self, tests: Tests, field: str, key: str, unless: Tests) -> None:
         super().__init__(tests, field, key)
@@ -416,7 +416,7 @@ class SinceDistinct(Distinct):
         return step
 
     def late(self, event_type: str) -> LateStep | None:
-        """See `Aggregate`: what came between it and the next one that starts afresh is not known."""
+        """See `Aggregate`: the events between it and the next reset are unknown."""
         del event_type
         return None
 
@@ -426,14 +426,14 @@ class SinceDistinct(Distinct):
         return node.best if isinstance(node, SinceValues) else 0
 
     def current(self, state: State, now: Now) -> Amount:
-        """Return the number of values since the last event that started it afresh."""
+        """Return the number of values since the last event that reset it."""
         del now
         node = state.nodes.get(self.slot)
         return len(node.seen) if isinstance(node, SinceValues) else 0
 
 
 class Reached:
-    """A bound on a total; `falls` tells that it is the sum of a field that may be negative, and may fall back."""
+    """A bound on a total; `falls` marks the sum of a field that may be negative, which may fall back."""
 
     def __init__(self, total: Total, bound: Bound, *, falls: bool = False) -> None:
         self.total = total
@@ -470,7 +470,7 @@ class ReachedInUnit(Reached):
         self.in_unit = total
 
     def holds_in(self, state: State, index: int) -> bool:
-        """Tell whether the bound is reached within unit `index`."""
+        """Return whether the bound is reached within unit `index`."""
         return self.bound.reached(self.in_unit.within(state, index))
 
     def measure(self, state: State, now: Now, reach: Reach) -> Measure:

@@ -1,9 +1,9 @@
 """Text to tree.
 
-`parse` never raises and never gives up early: what cannot be read is told, the reader goes on at the next clause of the
-achievement, or at the next declaration word in column 1, and every declaration that could be read is returned. One
-LALR(1) grammar (dsl/grammar.lark) drives callbacks that make the nodes as the text is read; no parse tree is ever
-built. Only this file knows lark.
+`parse` never raises and never gives up early. It reports each error, continues at the next clause of the achievement
+or at the next declaration word in column 1, and returns every readable declaration. One LALR(1) grammar
+(dsl/grammar.lark) drives callbacks that create the nodes while reading; there is no parse tree. Only this file knows
+lark.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from lark.utils import TextSlice
 from dsl.diagnostics import nearest
 from dsl.parse.build import Builder
 from dsl.parse.clauses import faulty_clause
-from dsl.parse.messages import DECLARATIONS, Unexpected, tell, tell_depth, tell_nul, tell_unclosed
+from dsl.parse.messages import DECLARATIONS, Unexpected, report, report_depth, report_nul, report_unclosed
 from dsl.parse.reading import READING, Reading, Stray, Token, TooDeep, place
 from dsl.source import Span
 from dsl.syntax import File
@@ -52,7 +52,7 @@ def parse(source: Source) -> tuple[File, list[Diagnostic]]:
         _read(reading)
     finally:
         READING.reset(token)
-    tell_nul(reading)
+    report_nul(reading)
     reading.problems.sort(key=lambda problem: problem.order)
     return File(source=source, declarations=tuple(reading.declarations)), reading.problems
 
@@ -151,7 +151,7 @@ def _read(reading: Reading) -> None:
             reading.again, reading.broken = faulty.end, True
         if start is None:
             return
-    message = f"{MAX_SYNTAX_ERRORS} errors of syntax; the rest of the file was not read"
+    message = f"{MAX_SYNTAX_ERRORS} syntax errors; the rest of the file was not read"
     reading.error("ACH121", Span(start or 0, (start or 0) + 1), message)
 
 
@@ -189,23 +189,23 @@ def _complete(reading: Reading, text: str, start: int, stop: int) -> None:
 
 
 def _recover(reading: Reading, stumbled: Unexpected | TooDeep, starts: list[int]) -> int | None:
-    """Tell the error and return where to read on, or None where nothing is left."""
+    """Report the error and return where to continue, or None if nothing is left."""
     at = stumbled.span.start
     resume = next((start for start in starts if start >= at), None)
     if reading.open:
         outer = reading.open[0].start_pos
         inside = next((start for start in starts if outer < start <= at), None)
         if inside is not None:
-            tell_unclosed(reading)
+            report_unclosed(reading)
             reading.problems[:] = [problem for problem in reading.problems if problem.span.start < inside]
             return _restart(reading, inside)
     elif resume == at:
         # The first word of this reading is always welcome, so a word that is not one stands here.
         resume = next((start for start in starts if start > at), None)
     if isinstance(stumbled, TooDeep):
-        tell_depth(reading, stumbled.span)
+        report_depth(reading, stumbled.span)
     else:
-        tell(reading, stumbled, _words())
+        report(reading, stumbled, _words())
     return _restart(reading, resume)
 
 
@@ -217,7 +217,7 @@ def _restart(reading: Reading, start: int | None) -> int | None:
 
 @cache
 def _meant(word: str) -> bool:
-    """Tell whether a word in column 1 is a declaration word, perhaps a misspelt one."""
+    """Return whether a word in column 1 is a declaration word, perhaps a misspelt one."""
     return word in DECLARATIONS or (len(word) <= _LONGEST_WORD and nearest(word, DECLARATIONS) is not None)
 
 

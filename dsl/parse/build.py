@@ -63,7 +63,7 @@ if TYPE_CHECKING:
 
 BUILTINS = ("at.hour", "at.weekday", "at.date")
 _TIER_CLAUSES = ("title", "when", "reward", "reveal")
-_TOLD = -(10**9)
+_REPORTED = -(10**9)
 """The depth of a filter that was refused."""
 _SPELLINGS = {"==": "=", "=>": ">=", "=<": "<=", "<>": "!="}
 
@@ -100,7 +100,7 @@ class Terminals:
 
     def DOTTED(self, token: Token) -> Name:
         if "not" in token.value.split("."):
-            error("ACH118", place(token), "`not` cannot be a name, nor a part of one")
+            error("ACH118", place(token), "`not` cannot be a name or part of one")
         return Name(text=token.value, span=Span(token.start_pos, token.end_pos))
 
     NUMBER = staticmethod(literals.number)
@@ -137,7 +137,7 @@ class Filters:
         span = Span(name.span.start, right.span.end)
         sign = _SPELLINGS.get(op.value, op.value)
         if sign != op.value:
-            slip("ACH114", place(op), f"`{op.value}` is no comparison", f"did you mean `{sign}`?")
+            slip("ACH114", place(op), f"`{op.value}` is not a comparison", f"did you mean `{sign}`?")
         sign = cast("OneOf['=', '!=', '<', '<=', '>', '>=']", sign)
         return _test(Compare(left=_ref(name), op=sign, right=_operand(right), span=span))
 
@@ -146,7 +146,7 @@ class Filters:
         values = tuple(_operand(part) for part in rest if isinstance(part, Literal | Instant | Duration | Percent))
         span = Span(name.span.start, end)
         if not values:
-            error("ACH112", span, "an empty list holds for nothing", "name at least one value")
+            error("ACH112", span, "an empty list matches nothing", "name at least one value")
         return _test(Member(left=_ref(name), negated=isinstance(rest[0], Mark), values=values, span=span))
 
     def present(self, name: Name, *rest: Mark | Token) -> Test:
@@ -177,10 +177,10 @@ class Filters:
 
     def bare_word(self, word: Name | Token) -> Literal:
         if not isinstance(word, Name):
-            error("ACH123", place(word), "nothing equals null", "write `is present` or `is not present`")
+            error("ACH123", place(word), "no value equals null", "write `is present` or `is not present`")
             return Literal(value=False, span=place(word))
-        hint = f'a string stands in quotes: "{word.text}"'
-        error("ACH123", word.span, "the right side of a comparison is a literal, not a name", hint)
+        hint = f'write a string in quotes: "{word.text}"'
+        error("ACH123", word.span, "the right side of a comparison must be a literal, not a name", hint)
         return Literal(value=word.text, span=word.span)
 
 
@@ -191,10 +191,10 @@ def _test(node: Predicate) -> Test:
 def _deeper(tests: tuple[Test, ...], node: Predicate) -> Test:
     depth = 1 + max(test.depth for test in tests)
     if depth > MAX_DEPTH:
-        error("ACH108", node.span, f"a filter nests at most {MAX_DEPTH} deep")
-        depth = _TOLD
-    # Once told, the node no longer grows: nothing may be built that is too deep to be walked through.
-    return Test(_TOLD, tests[0].node, node.span) if depth < 0 else Test(depth, node, node.span)
+        error("ACH108", node.span, f"a filter may nest at most {MAX_DEPTH} deep")
+        depth = _REPORTED
+    # After the report the node no longer grows: a deeper tree could not be walked.
+    return Test(_REPORTED, tests[0].node, node.span) if depth < 0 else Test(depth, node, node.span)
 
 
 def _ref(name: Name) -> Ref:
@@ -207,7 +207,7 @@ def _ref(name: Name) -> Ref:
             if guess
             else "fields have no dots; of the event's own time there are " + (", ".join(BUILTINS))
         )
-        error("ACH123", name.span, f"`{name.text}` is neither a field nor built in", hint)
+        error("ACH123", name.span, f"`{name.text}` is neither a field nor a built-in", hint)
     return Ref(name=name.text, builtin=True, span=name.span)
 
 
@@ -328,8 +328,8 @@ class Clauses:
         clauses = [part for part in rest if isinstance(part, Clause)]
         for clause in clauses:
             if clause.keyword not in _TIER_CLAUSES:
-                hint = "a tier has title, when, reward and reveal; the rest stands in the achievement"
-                error("ACH122", clause.at, f"`{clause.keyword}` is no clause of a tier", hint)
+                hint = "a tier takes only title, when, reward and reveal; put the rest in the achievement"
+                error("ACH122", clause.at, f"`{clause.keyword}` is not a clause of a tier", hint)
         values = _once_each(clauses)
         if "when" not in values:
             error("ACH112", name.span, f"tier `{name.text}` has no `when`")
@@ -347,8 +347,8 @@ def _target(name: Name) -> Target | None:
 def _plain(name: Name) -> Name:
     """Return a name that may hold no dots."""
     if "." in name.text:
-        hint = "dots are for events; write " + name.text.replace(".", "_")
-        error("ACH118", name.span, f"`{name.text}` is no name for this", hint)
+        hint = "only event names have dots; write " + name.text.replace(".", "_")
+        error("ACH118", name.span, f"`{name.text}` is not a valid name here", hint)
     return name
 
 
@@ -443,7 +443,7 @@ class Declarations:
     def version(self, number: Literal, since: Instant | None, fresh: Token | None) -> Version:
         value = number.value
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            error("ACH105", number.span, "a version is a whole number from 1")
+            error("ACH105", number.span, "a version must be a whole number from 1")
             value = 1
         return Version(value, since, fresh is not None)
 
@@ -481,12 +481,12 @@ def _low(low: Bound | None) -> Literal | None:
     if low is None:
         return None
     if low.op not in (">=", "=>"):
-        error("ACH114", low.op_span, "a field is bounded from below alone: `>= 0`")
+        error("ACH114", low.op_span, "a field takes only a lower bound: `>= 0`")
     elif low.op != ">=":
-        slip("ACH114", low.op_span, f"`{low.op}` is no comparison", "did you mean `>=`?")
+        slip("ACH114", low.op_span, f"`{low.op}` is not a comparison", "did you mean `>=`?")
     if isinstance(low.value, Literal) and not isinstance(low.value.value, str):
         return low.value
-    error("ACH113", low.value.span, "the bound of a field is a number")
+    error("ACH113", low.value.span, "the bound of a field must be a number")
     return None
 
 

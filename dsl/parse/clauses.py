@@ -1,7 +1,7 @@
-"""Reading on within an achievement: the clause that cannot be read is blanked out, and the rest is read again.
+"""Recovery within an achievement: the parser blanks out the clause with the error and parses the rest again.
 
-Clauses are found by their words at the begin of a line, so that this helps with files that are laid out as usual. The
-achievement is dropped all the same; only what else is wrong with it is told in the same run.
+It finds clauses by their keywords at the start of a line, so it works for files with the usual layout. The
+achievement is dropped all the same, but its other errors are reported in the same run.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _LONGEST: Final = 20_000
 
 
 class Faulty(NamedTuple):
-    """A clause that cannot be read, and the begin of the declaration that it belongs to."""
+    """A clause that cannot be read, and the start of the declaration that it belongs to."""
 
     declaration: int
     start: int
@@ -56,7 +56,7 @@ def faulty_clause(reading: Reading, text: str, at: int, starts: list[int]) -> Fa
 
 
 def _balanced(text: str) -> bool:
-    """Tell whether the braces of a piece of text close each other."""
+    """Return whether the braces of a piece of text close each other."""
     depth = 0
     for bracket in _NO_BRACKETS.sub("", text):
         depth += 1 if bracket == "{" else -1

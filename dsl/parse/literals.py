@@ -1,7 +1,7 @@
 """The text of one literal to its value: numbers, instants, durations, strings, percentages.
 
-The grammar is generous about what looks like a literal, so that a wrong one is told here, in words. What cannot be
-read is told as an error, and something harmless is returned in its place.
+The grammar accepts everything that looks like a literal, so that this module can report a wrong one in words. It
+reports an invalid literal as an error and returns a harmless value instead.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from dsl.types import Number
 
 MAX_DURATION: Final = 10_000 * 366 * DAY
-"""Longer than the calendar; no two events lie further apart."""
+"""Longer than the calendar; no two events can lie further apart."""
 
 _LENGTHS: Final = {"s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY, "w": WEEK}
 _DURATION: Final = re.compile(r"(\d+(?:_\d+)*)([smhdw])", re.ASCII)
@@ -54,7 +54,7 @@ def number(token: Token) -> Literal:
 
 
 def fits(value: Number) -> bool:
-    """Tell whether a number has at most MAX_DIGITS digits, before and behind the point."""
+    """Return whether a number has at most MAX_DIGITS digits, before and behind the point."""
     if isinstance(value, int):
         return abs(value) < 10**MAX_DIGITS
     return len(value.as_tuple().digits) <= MAX_DIGITS and abs(value.adjusted()) <= MAX_DIGITS
@@ -82,11 +82,11 @@ def _bad_duration(token: Token) -> None:
     text = token.value
     shown = text if len(text) <= MAX_DIGITS else text[:MAX_DIGITS] + "..."
     if re.fullmatch(r"[\d_.]+", text):
-        error("ACH105", place(token), f"`{shown}` is no number", "underscores stand between digits: 10_000")
+        error("ACH105", place(token), f"`{shown}` is not a number", "put underscores between digits: 10_000")
         return
     hint = "durations are whole numbers with s, m, h, d or w: 90s 15m 1h 7d 2w"
     if re.fullmatch(r"\d+(mo|month|months|y|year|years)", text):
-        hint = "months and years have no exact length: write a number of days, or per=month, per=year"
+        hint = "months and years have no exact length: write a number of days, or use per=month or per=year"
     error("ACH107", place(token), f"`{shown}` is neither a number nor a duration", hint)
 
 
@@ -98,9 +98,9 @@ def instant(token: Token) -> Instant:
         whole = len(text) >= len("2026-05-01T00:00:00Z") and text[-1] not in "0123456789."
         hint = "write date, time and offset: 2026-05-01T00:00:00Z or 2026-05-01T02:00:00+02:00"
         message = (
-            f"`{text[:40]}` is no instant of the calendar"
+            f"`{text[:40]}` is not a valid instant"
             if whole or "+" in text
-            else f"`{text[:40]}` is not a whole instant"
+            else f"`{text[:40]}` is not a complete instant"
         )
         error("ACH106", place(token), message, hint)
         moment = (0, 0)
@@ -108,7 +108,7 @@ def instant(token: Token) -> Instant:
 
 
 def string(token: Token) -> Literal:
-    """Read a JSON string; one that is not closed is told and taken up to the end of its line."""
+    """Read a JSON string; report one that is not closed, and take it up to the end of its line."""
     text = token.value
     if "\\" not in text and text[-1] == '"' and len(text) > 1 and text.isprintable():
         return Literal(value=text[1:-1], span=place(token))
@@ -124,22 +124,22 @@ def _unescape(token: Token) -> str:
         return ""
     if not value.isprintable() and any("\ud800" <= char <= "\udfff" for char in value):
         hint = "write the character itself, or both halves"
-        slip("ACH104", place(token), "half of a surrogate pair is no character", hint)
+        slip("ACH104", place(token), "half of a surrogate pair is not a character", hint)
         return ""
     if "\0" in value:
-        slip("ACH103", place(token), "U+0000 cannot stand in a string: neither events nor the database can hold it")
+        slip("ACH103", place(token), "U+0000 is not allowed in a string: neither events nor the database can store it")
         return ""
     return value
 
 
 def _bad_string(token: Token, problem: ValueError) -> None:
     if not (isinstance(problem, json.JSONDecodeError) and "Unterminated" not in problem.msg):
-        slip("ACH103", place(token), 'this string is not closed: its last `"` is missing')
+        slip("ACH103", place(token), 'this string is not closed: its closing `"` is missing')
         return
     at = token.start_pos + problem.pos
     what = "a tab or another control character" if "control" in problem.msg else "this escape"
-    hint = r"escapes are those of JSON: \" \\ \/ \b \f \n \r \t \u00e9"
-    slip("ACH103", Span(at, min(at + 2, token.end_pos)), f"{what} cannot stand in a string", hint)
+    hint = r"use JSON escapes: \" \\ \/ \b \f \n \r \t \u00e9"
+    slip("ACH103", Span(at, min(at + 2, token.end_pos)), f"{what} is not allowed in a string", hint)
 
 
 def percent(token: Token) -> Percent:

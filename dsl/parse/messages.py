@@ -1,4 +1,4 @@
-"""A syntax error in words: what was expected, what was found, and what the author may have meant."""
+"""A syntax error in words: the expected text, the text found, and a guess at the author's intent."""
 
 from __future__ import annotations
 
@@ -32,22 +32,22 @@ _KINDS: Final = {
     "$END": "the end of the file",
 }
 _SIGNS: Final = {
-    "'": 'strings stand in double quotes: "..."',
-    "`": 'strings stand in double quotes: "..."',
+    "'": 'write strings in double quotes: "..."',
+    "`": 'write strings in double quotes: "..."',
     "&": "write `and`",
     "|": "write `or`",
     "!": "write `not`, or `!=`",
-    ";": "nothing is written at the end of a line",
-    ".": "event names are names joined by dots, without spaces: lesson.completed",
-    "\\": "a backslash stands in strings alone",
-    "\ufeff": "a byte order mark stands at the begin of a file alone",
+    ";": "leave it out: a line needs no end mark",
+    ".": "join the parts of an event name with dots, without spaces: lesson.completed",
+    "\\": "a backslash may appear only in a string",
+    "\ufeff": "a byte order mark may appear only at the start of a file",
 }
 _WORD: Final = re.compile(r"[^\W\d][\w-]*(?:\.[\w-]+)*|[\w-]+")
 _CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
 class Unexpected(NamedTuple):
-    """What the parser stumbled over, and what would do; the type of a stray character is ""."""
+    """An unexpected token and the types that are valid instead; the type of a stray character is ""."""
 
     type: str
     text: str
@@ -55,10 +55,10 @@ class Unexpected(NamedTuple):
     expected: frozenset[str]
 
 
-def tell(reading: Reading, found: Unexpected, words: Mapping[str, str]) -> None:
+def report(reading: Reading, found: Unexpected, words: Mapping[str, str]) -> None:
     """Add the diagnostic for a syntax error; `words` maps the type of each fixed token to its text."""
     if not found.type:
-        _tell_character(reading, found.span)
+        _report_character(reading, found.span)
     elif found.type == "$END" and reading.open:
         bracket = reading.open[-1]
         hint = f"expected {_expected(found.expected, words)} before the end"
@@ -68,30 +68,30 @@ def tell(reading: Reading, found: Unexpected, words: Mapping[str, str]) -> None:
         reading.error("ACH101", found.span, message, _hint(reading, found, words))
 
 
-def tell_unclosed(reading: Reading) -> None:
+def report_unclosed(reading: Reading) -> None:
     """Add the diagnostic for a bracket that is still open where the next declaration begins."""
     bracket = reading.open[0] if reading.open[0].value == "{" else reading.open[-1]
     hint = "the next declaration begins before its closing bracket"
     reading.error("ACH119", place(bracket), f"this `{bracket.value}` is not closed", hint)
 
 
-def tell_depth(reading: Reading, span: Span) -> None:
+def report_depth(reading: Reading, span: Span) -> None:
     """Add the diagnostic for too many brackets within one another."""
     reading.error("ACH108", span, f"at most {MAX_DEPTH} brackets may be open at once")
 
 
-def tell_nul(reading: Reading) -> None:
-    """Add a diagnostic for each U+0000 that was read over, in a comment: the database cannot keep the file's text."""
+def report_nul(reading: Reading) -> None:
+    """Add a diagnostic for each U+0000 in a comment: the database cannot store the file's text."""
     text = reading.source.text
     at = text.find("\0")
     while at >= 0:
         if not any(problem.span.start <= at < problem.span.end for problem in reading.problems):
-            message = "U+0000 cannot stand in a rule file, not even in a comment: the database cannot hold it"
+            message = "U+0000 is not allowed in a rule file, not even in a comment: the database cannot store it"
             reading.error("ACH102", Span(at, at + 1), message)
         at = text.find("\0", at + 1)
 
 
-def _tell_character(reading: Reading, span: Span) -> None:
+def _report_character(reading: Reading, span: Span) -> None:
     text = reading.source.text
     word = _WORD.match(text, span.start)
     if word is None or not any(char.isalnum() for char in word[0]):
@@ -102,7 +102,7 @@ def _tell_character(reading: Reading, span: Span) -> None:
         return
     fixed = _CAMEL.sub("_", word[0]).lower().replace("-", "_").strip("_.")
     hint = f"did you mean `{fixed}`?" if re.fullmatch(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*", fixed, re.ASCII) else None
-    message = f"`{word[0][:40]}` is no name: names are lower case letters, digits and _, a letter first"
+    message = f"`{word[0][:40]}` is not a valid name: use lower case letters, digits and _, and start with a letter"
     reading.error("ACH118", Span(*word.span()), message, hint)
 
 
@@ -144,9 +144,9 @@ def _hint(reading: Reading, found: Unexpected, words: Mapping[str, str]) -> str 
 def _hint_on_word(reading: Reading, found: Unexpected, expected: set[str]) -> str | None:
     word = found.text
     if word == "not":
-        return "`not` is the one keyword that cannot be a name"
+        return "`not` is the only keyword that cannot be a name"
     if word in DECLARATIONS and reading.open:
-        return f"is the closing bracket of the `{reading.open[0].value}` before it missing?"
+        return f"is the earlier `{reading.open[0].value}` not closed?"
     if not re.fullmatch("[a-z_]{1,40}", word) or "NAME" in found.expected:
         return None
     guess = nearest(word, (text for text in expected if text.isalpha()))
@@ -157,7 +157,7 @@ def _hint_on_sign(found: Unexpected, expected: set[str]) -> str | None:
     if found.type == "SLASH":
         return "comments begin with #"
     if found.type in ("EQ", "COLON") and found.expected & {"STRING", "NAME"} and "," not in expected:
-        return f"is the `{found.text}` too much?"
+        return f"leave out the `{found.text}`"
     if "," in expected and found.type == "OP":
         return "a comma is missing before the bound"
     if "," in expected and found.type not in ("RPAR", "RSQB", "RBRACE", "$END"):

@@ -1,7 +1,7 @@
-"""Argument lists to conditions: which operator takes what, and what to say where it was given something else.
+"""Argument lists to conditions: the arguments of each operator, and the messages for wrong ones.
 
-Arguments may come in any order. A slip whose meaning is clear (`lesson.completed` without `event=`, `=> 10`) is
-told and mended; anything else is told and the condition is left unread.
+Arguments may be in any order. A slip with a clear meaning (`lesson.completed` without `event=`, `=> 10`) is reported
+and corrected. Any other error is reported, and the condition is left unread.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class Arguments:
         self.parts: list[Condition] = []
 
     def wrong(self, code: str, span: Span, message: str, hint: str | None = None) -> None:
-        """Tell an error; without a hint of its own it shows how the operator is written."""
+        """Report an error; without its own hint it shows an example of the operator."""
         error(code, span, message, hint or f"for example: {self.shape.example}")
 
 
@@ -102,7 +102,7 @@ def read(name: Name, arguments: tuple[Argument, ...], span: Span) -> Condition |
     if shape is None:
         guess = nearest(name.text, OPERATORS)
         hint = f"did you mean `{guess}`?" if guess else f"operators are {', '.join(OPERATORS)}"
-        error("ACH109", name.span, f"`{name.text}` is no operator", hint)
+        error("ACH109", name.span, f"`{name.text}` is not an operator", hint)
         return Unread(span)
     gathered = Arguments(name.text, shape, name.span, span)
     for argument in arguments:
@@ -147,9 +147,9 @@ def _sort_named(args: Arguments, argument: Named) -> None:
 
 def _unknown_hint(args: Arguments, name: str) -> str | None:
     if args.shape.bound and name in _BOUNDS:
-        return f"a bound is written without a name: {args.shape.bound} 10"
+        return f"write a bound without a name: {args.shape.bound} 10"
     if name in ("where", "filter", "if"):
-        return "write the filter behind the event: event=lesson.completed where duration_seconds > 60"
+        return "write the filter after the event: event=lesson.completed where duration_seconds > 60"
     allowed = (*args.shape.named, *MODIFIERS)
     guess = nearest(name, allowed)
     if guess:
@@ -161,7 +161,7 @@ def _sort_bound(args: Arguments, bound: Bound) -> None:
     if not args.shape.bound:
         args.wrong("ACH110", bound.span, f"`{args.operator}` takes no bound")
     elif args.bound is not None:
-        error("ACH111", bound.span, "a second bound; an operator takes one")
+        error("ACH111", bound.span, "the bound is given twice; an operator takes one")
     else:
         args.bound = bound
 
@@ -184,18 +184,18 @@ def _sort_bounded_name(args: Arguments, argument: BoundedName) -> None:
     hint = f"write event=..., {argument.bound.op} ...: {args.shape.example}"
     span = argument.name.span
     if args.shape.required == _EVENT and "event" not in args.named:
-        slip("ACH115", span, "a bound stands alone; the event before it needs `event=` and a comma", hint)
+        slip("ACH115", span, "the event before the bound needs `event=` and a comma", hint)
         args.named["event"] = Named(Name(text="event", span=span), argument.name, span)
         _sort_bound(args, argument.bound)
     else:
-        error("ACH115", span, "a bound stands alone, without a name before it", hint)
+        error("ACH115", span, "a bound takes no name before it", hint)
 
 
 def _sort_pattern(args: Arguments, pattern: RawPattern) -> None:
     if args.shape.lists or args.shape.target:
         args.patterns.append(pattern)
     elif "event" in args.shape.named and "event" not in args.named:
-        slip("ACH112", pattern.span, f"`{args.operator}` takes its event by name", "write `event=` before it")
+        slip("ACH112", pattern.span, f"`{args.operator}` takes its event as `event=`", "write `event=` before it")
         args.named["event"] = Named(Name(text="event", span=pattern.span), pattern, pattern.span)
     else:
         unit = pattern.name.text if isinstance(pattern, RawEvent) else ""
@@ -208,11 +208,11 @@ def _sort_scalar(args: Arguments, value: Scalar) -> None:
     if args.shape.number and is_number and args.number is None:
         args.number = cast("Literal", value)
     elif args.shape.bound and is_number:
-        slip("ACH114", value.span, "a bound needs its comparison", f"write `{args.shape.bound}` before it")
+        slip("ACH114", value.span, "a bound needs a comparison", f"write `{args.shape.bound}` before it")
         _sort_bound(args, Bound(args.shape.bound, value.span, value, value.span))
     else:
         text = isinstance(value, Literal) and isinstance(value.value, str)
-        hint = "events are written without quotes: event=lesson.completed" if text and args.shape.required else None
+        hint = "write events without quotes: event=lesson.completed" if text and args.shape.required else None
         args.wrong("ACH113", value.span, f"`{args.operator}` takes no bare value here", hint)
 
 
@@ -246,7 +246,7 @@ def _event(args: Arguments) -> Pattern | None:
 def _pattern_of(argument: Named) -> Pattern | None:
     if isinstance(argument.value, RawEvent | RawList):
         return pattern(argument.value)
-    _wrong_value(argument, "an event or a list of events", "events are written without quotes")
+    _wrong_value(argument, "an event or a list of events", "write events without quotes")
     return None
 
 
@@ -260,14 +260,14 @@ def pattern(raw: RawPattern) -> Pattern:
         if isinstance(item, RawEvent):
             alternatives.append(Alternative(event=item.name, where=item.where, span=item.span))
         else:
-            error("ACH113", item.span, "a list of alternatives holds events, no lists")
+            error("ACH113", item.span, "a list of alternatives holds events, not lists")
     if not raw.items:
         error("ACH112", raw.span, "an empty list matches nothing", "name at least one event")
     return Pattern(alternatives=tuple(alternatives), where=raw.where, listed=True, span=raw.span)
 
 
 def _name(args: Arguments, name: str) -> Name | None:
-    """Return a plain name, or None where it is not given or is something else (which is told)."""
+    """Return a plain name, or None if it is missing or something else (which is reported)."""
     argument = args.named.get(name)
     if argument is None:
         return None
@@ -275,7 +275,7 @@ def _name(args: Arguments, name: str) -> Name | None:
     if isinstance(value, RawEvent) and value.where is None and "." not in value.name.text:
         return value.name
     if isinstance(value, Literal) and isinstance(value.value, str):
-        _wrong_value(argument, "the name of a field", "names are written without quotes")
+        _wrong_value(argument, "the name of a field", "write names without quotes")
     else:
         _wrong_value(argument, "the name of a field")
     return None
@@ -291,7 +291,7 @@ def _unit(argument: Named | None) -> Name | None:
     if isinstance(value, Duration):
         _wrong_value(argument, units, f"did you mean within={value.text}, or per={_unit_of(value)}?")
     elif isinstance(value, Literal) and value.value in set(Unit):
-        _wrong_value(argument, units, "units are written without quotes")
+        _wrong_value(argument, units, "write units without quotes")
     else:
         _wrong_value(argument, units)
     return None
@@ -307,13 +307,13 @@ def _within(argument: Named | None) -> Duration | None:
     value = argument.value
     if isinstance(value, Duration):
         return value
-    hint = "durations are 90s 15m 1h 7d 2w"
+    hint = "write a duration such as 90s, 15m, 1h, 7d or 2w"
     if isinstance(value, RawEvent):
         word = value.name.text
         unit = word if word in set(Unit) else nearest(word, Unit)
         if unit:
             length = {"hour": "1h", "day": "1d", "week": "1w", "month": "30d", "year": "365d"}[unit]
-            hint = f"did you mean within={length}, or per={unit} for the calendar's {unit}?"
+            hint = f"did you mean within={length}, or per={unit} for the calendar {unit}?"
     _wrong_value(argument, "a duration", hint)
     return None
 
@@ -377,29 +377,29 @@ def _cmp(args: Arguments) -> Cmp | None:
     op = _direction(args, bound)
     value = bound.value
     if isinstance(value, Duration) and not value.us and READING.get().broken:
-        return None  # neither a number nor a duration, and told already
+        return None  # neither a number nor a duration, and already reported
     if not isinstance(value, Literal) or isinstance(value.value, str | bool):
         hint = "for a span of time write within=" + value.text if isinstance(value, Duration) else None
-        error("ACH113", value.span, "a bound is a number", hint)
+        error("ACH113", value.span, "a bound must be a number", hint)
         return None
     return None if op is None else Cmp(op=op, bound=value.value, span=bound.span)
 
 
 def _direction(args: Arguments, bound: Bound) -> OneOf[">=", ">", "<=", "<"] | None:
-    """Return the comparison of a bound, mended where what was meant is clear."""
+    """Return the comparison of a bound, corrected if its meaning is clear."""
     down = args.shape.bound == "<="
     allowed = ("<=", "<") if down else (">=", ">")
     op = {"=>": ">=", "=<": "<="}.get(bound.op, bound.op)
     if op in allowed:
         if op != bound.op:
-            slip("ACH114", bound.op_span, f"`{bound.op}` is no comparison", f"did you mean `{op}`?")
+            slip("ACH114", bound.op_span, f"`{bound.op}` is not a comparison", f"did you mean `{op}`?")
         return cast("OneOf['>=', '>', '<=', '<']", op)
     words = "`<=` or `<`" if down else "`>=` or `>`"
-    message = f"the bound of `{args.operator}` is {words}, not `{bound.op}`"
+    message = f"the bound of `{args.operator}` must be {words}, not `{bound.op}`"
     if op in ("=", "=="):
-        slip("ACH114", bound.op_span, message, f"an event more must not take it back: write `{allowed[0]}`")
+        slip("ACH114", bound.op_span, message, f"one more event must not undo it: write `{allowed[0]}`")
         return allowed[0]
-    hint = None if down or op == "!=" else "for the smallest value of a field there is min(...)"
+    hint = None if down or op == "!=" else "use min(...) for the smallest value of a field"
     error("ACH114", bound.op_span, message, hint)
     return None
 
@@ -459,19 +459,19 @@ def _steps(args: Arguments) -> tuple[RawPattern, ...] | None:
         case []:
             args.wrong("ACH112", args.at, "`sequence` needs its steps in brackets")
         case [RawList(items=()) as steps]:
-            error("ACH112", steps.span, "an empty sequence never ends", "name at least one step")
+            error("ACH112", steps.span, "an empty sequence can never complete", "name at least one step")
         case [RawList() as steps]:
-            args.wrong("ACH113", steps.span, "the steps of a sequence are filtered one by one, not as a whole")
+            args.wrong("ACH113", steps.span, "filter the steps of a sequence one by one, not as a whole")
         case loose:
             span = Span(loose[0].span.start, loose[-1].span.end)
-            args.wrong("ACH113", span, "the steps of a sequence stand in one pair of brackets")
+            args.wrong("ACH113", span, "write the steps of a sequence in one pair of brackets")
     return None
 
 
 def _combine(args: Arguments) -> Condition | None:
     mods, parts = _modifiers(args), tuple(args.parts)
     if not parts:
-        # A part that could not be read has been told already.
+        # A part with an error is already reported.
         if not READING.get().broken:
             args.wrong("ACH112", args.at, f"`{args.operator}` needs conditions to combine")
         return None
@@ -486,7 +486,7 @@ def _least(args: Arguments) -> int | None:
         return None
     value = args.number.value
     if not isinstance(value, int):
-        error("ACH113", args.number.span, "the number of conditions is a whole number")
+        error("ACH113", args.number.span, "the number of conditions must be a whole number")
         return None
     return value
 

@@ -37,7 +37,7 @@ RawPattern = RawEvent | RawList
 
 
 class Bound(NamedTuple):
-    """`>= 10`, or whatever stands there instead."""
+    """`>= 10`, or the text in its place."""
 
     op: str
     op_span: Span

@@ -1,8 +1,8 @@
 """One reading of one file: what was found so far, and what is wrong with it.
 
-The parser's callbacks are built once and find the reading under way in `READING`, so that two threads may read at once
-(docs/decisions/0018-pure-rooms.md). An *error* leaves something unreadable: the declaration that holds it is dropped. A
-*slip* is reported too, but its meaning is clear, and the declaration is kept.
+The parser's callbacks are created once and find the current reading in `READING`, so that two threads may read at once
+(docs/decisions/0018-pure-rooms.md). An *error* makes a declaration unreadable, and the parser drops it. A *slip* is
+reported too, but its meaning is clear, and the parser keeps the declaration.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ MAX_DEPTH: Final = 64
 """Brackets open at once, and operators of a filter above one another."""
 
 MAX_PROBLEMS: Final = 1000
-"""Problems reported of one file."""
+"""Maximum number of problems reported for one file."""
 
 _MISSING: Final = frozenset({"ACH112", "ACH119"})
-"""Codes of the problems that a left-out clause causes."""
+"""Errors that a blanked-out clause causes."""
 
 
 class Token:
@@ -79,7 +79,7 @@ class Reading:
         """Where the last declaration ended."""
         self.broken = False
         self.again = 0
-        """Where the part ends that is read for a second time, without a clause that was reported."""
+        """The end of the part that is read a second time, without a clause that was already reported."""
 
     def slip(self, code: str, span: Span, message: str, hint: str | None = None) -> None:
         """Report a problem whose meaning is clear; the declaration is kept."""
@@ -94,7 +94,7 @@ class Reading:
         return any((problem.code, problem.span) == (code, span) for problem in self.problems)
 
     def error(self, code: str, span: Span, message: str, hint: str | None = None) -> None:
-        """Report a problem that leaves the declaration unreadable; it is dropped."""
+        """Report a problem that makes the declaration unreadable; it is dropped."""
         self.slip(code, span, message, hint)
         self.broken = True
 
@@ -121,12 +121,12 @@ READING: Final[ContextVar[Reading]] = ContextVar("reading")
 
 
 def slip(code: str, span: Span, message: str, hint: str | None = None) -> None:
-    """Report a slip to the reading under way."""
+    """Add a slip to the current reading."""
     READING.get().slip(code, span, message, hint)
 
 
 def error(code: str, span: Span, message: str, hint: str | None = None) -> None:
-    """Report an error to the reading under way."""
+    """Add an error to the current reading."""
     READING.get().error(code, span, message, hint)
 
 

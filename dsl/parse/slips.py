@@ -1,7 +1,7 @@
 """Slips that newcomers make, by what stands before and at the place where the reader stumbled.
 
 Each is a pattern over one line of text: the innermost open bracket, `|`, what stands before the place, `»`, what stands
-there. They only choose the hint; what is wrong is told as always.
+there. They only choose the hint; the message stays the same.
 """
 
 from __future__ import annotations
@@ -36,41 +36,41 @@ _MEANT: Final = {word: clause for clause, words in _CLAUSES.items() for word in 
 _SLIPS: Final = tuple(
     (re.compile(pattern), hint)
     for pattern, hint in (
-        (r"^\{\|.*\)\s*»(and|or|\|\||&&|\||&)", "conditions are combined with all(..., ...) and any(..., ...)"),
-        (r"^\{\|.*\)\s*»[<>=]", "the bound stands among the arguments: count(event=lesson.completed, >= 10)"),
-        (r"\bwhen »not\b", "a condition is not negated; `unless=` names what takes it back"),
+        (r"^\{\|.*\)\s*»(and|or|\|\||&&|\||&)", "combine conditions with all(..., ...) or any(..., ...)"),
+        (r"^\{\|.*\)\s*»[<>=]", "write the bound as an argument: count(event=lesson.completed, >= 10)"),
+        (r"\bwhen »not\b", "a condition cannot be negated; `unless=` names the events that reset it"),
         (r"\bwhen »([a-z_]+\.[a-z_.]+)", r"to count events write count(event=\1, >= 1)"),
-        (r"\b(achievement|event|tier|family|scope) »\"", "names are written without quotes; `title` is for words"),
+        (r"\b(achievement|event|tier|family|scope) »\"", "write names without quotes; `title` holds the display text"),
         (r"\bachievement [\w.]+ »(when|title|about|tier|reward)\b", "is the `{` missing?"),
-        (r"\b(event|traits from|achievement|tier) [\w.]+ ?»\(", "a declaration stands in braces: { ... }"),
-        (r"^\|.*\bevent [\w.]+ ?»$", "an event without a payload is declared with {}"),
+        (r"\b(event|traits from|achievement|tier) [\w.]+ ?»\(", "write a declaration in braces: { ... }"),
+        (r"^\|.*\bevent [\w.]+ ?»$", "declare an event without a payload with {}"),
         (r"»between\b", "write: seconds >= 5 and seconds <= 10"),
         (
             r"»(like|matches|contains|startswith|starts_with)\b",
-            "strings are compared as a whole, with =, != or in [...]",
+            "compare whole strings, with =, != or in [...]",
         ),
         (r"\bis »null\b", "write `is not present`"),
         (r"\bis not »null\b", "write `is present`"),
-        (r"\bin »\(", 'the values stand in brackets: in ["a", "b"]'),
-        (r"=\s*(\d+) »([smhdw])(ec|econd|in|inute|our|ay|eek)?s?\b", r"a duration is one word: \1\2"),
-        (r"\breward »", "rewards stand in braces: reward { xp: 10 }"),
-        (r"\breward \{.*»;", "a comma stands between the parts"),
+        (r"\bin »\(", 'write the values in brackets: in ["a", "b"]'),
+        (r"=\s*(\d+) »([smhdw])(ec|econd|in|inute|our|ay|eek)?s?\b", r"write a duration as one word: \1\2"),
+        (r"\breward »", "write rewards in braces: reward { xp: 10 }"),
+        (r"\breward \{.*»;", "separate the parts with commas"),
         (r"^\{\|.*\breward \{[^}]*?(\"?\w+\"?) »=", r"write \1: ..."),
-        (r"^\{\|.*: *\w+\??( >= \d+)?»;", "a comma stands between fields"),
-        (r"\brepeat every »", "a calendar unit follows: hour, day, week, month or year"),
-        (r"\bafter »\[", "names follow one another with commas: after first, second"),
+        (r"^\{\|.*: *\w+\??( >= \d+)?»;", "separate fields with commas"),
+        (r"\brepeat every »", "write a calendar unit: hour, day, week, month or year"),
+        (r"\bafter »\[", "separate names with commas: after first, second"),
         (r"\breveal »\d+%", "write: reveal at 30%"),
-        (r"\bactive [\dTtZz:.+-]+ »", "a span is written FROM .. TO"),
+        (r"\bactive [\dTtZz:.+-]+ »", "write a span as FROM .. TO"),
         (
             r"^\{\|.*\bevent [\w.]+ \{.*\b(optional|nullable|null) ?»",
-            "an optional field has a `?` behind its type: id: string?",
+            "mark an optional field with `?` after its type: id: string?",
         ),
         (r"^\{\|.*\b(event|traits from) [\w.]+ \{[^}]*\b(\w+) »(string|int|decimal|bool|timestamp)\b", r"write \2: \3"),
-        (r"^\{\|.*\b(event|traits from) [\w.]+ \{[^}]*: »\"(\w+)\"", r"types are written without quotes: \2"),
-        (r"^\{\|.*\bevent [\w.]+ \{[^}]*»\[", "a field is bounded from below alone: >= 0"),
+        (r"^\{\|.*\b(event|traits from) [\w.]+ \{[^}]*: »\"(\w+)\"", r"write types without quotes: \2"),
+        (r"^\{\|.*\bevent [\w.]+ \{[^}]*»\[", "a field takes only a lower bound: >= 0"),
         (
             r"\b(event|unless)\s*=\s*»(?![=:\"'])",
-            r"an event is named here, or a list: \1=[lesson.completed, quiz.passed]",
+            r"write an event or a list of events: \1=[lesson.completed, quiz.passed]",
         ),
     )
 )
@@ -79,7 +79,7 @@ _CLAUSE: Final = re.compile(r"^\{\|.*»([a-z_]+)\b")
 
 
 def hint_for(reading: Reading, start: int, *, clause: bool) -> str | None:
-    """Return the hint for a known slip at an offset; `clause` tells that a clause would do there."""
+    """Return the hint for a known slip at an offset; `clause` means that a clause is valid there."""
     text = reading.source.text
     bracket = reading.open[-1].value if reading.open else ""
     before = _SPACE.sub(" ", text[max(0, start - _BEFORE) : start])

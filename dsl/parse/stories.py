@@ -1,8 +1,8 @@
 """The lines of an example.
 
-A line has no end of its own: `at INSTANT` may close an `expect` or open the next line, and only what follows tells
-which. So the grammar hands over the pieces between the braces, and they are read here with as much foresight as it
-takes.
+A line has no end mark: `at INSTANT` may end an `expect` or start the next line, and only the following pieces decide
+which. So the grammar passes on the pieces between the braces, and this module reads them with as much lookahead as it
+needs.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Piece = Name | Literal | Instant | Duration | Mark | Payload
 
 
 class Unreadable(Exception):  # noqa: N818 - a signal within this file
-    """This line cannot be read further; it has been told."""
+    """This line cannot be read further; the error is already reported."""
 
 
 class Cursor:
@@ -51,7 +51,7 @@ class Cursor:
         return self.pieces[place] if place < len(self.pieces) else None
 
     def next_is(self, word: str, ahead: int = 0) -> bool:
-        """Tell whether a piece to come is that word."""
+        """Return whether a piece to come is that word."""
         piece = self.peek(ahead)
         return isinstance(piece, Name) and piece.text == word
 
@@ -62,11 +62,11 @@ class Cursor:
         return piece
 
     def fail(self, expected: str, form: str) -> Unreadable:
-        """Tell that something else was expected at this place."""
+        """Report that something else was expected at this place."""
         piece = self.peek()
         span = self.pieces[-1].span if piece is None else piece.span
         found = "the end of the example" if piece is None else words(piece)
-        error("ACH120", span, f"expected {expected}, found {found}", f"the line is {form}")
+        error("ACH120", span, f"expected {expected}, found {found}", f"write: {form}")
         return Unreadable()
 
 
@@ -86,7 +86,7 @@ def words(piece: Piece) -> str:
 
 
 def read_lines(pieces: tuple[Piece, ...]) -> tuple[Given | Expect, ...]:
-    """Read the lines; each line that cannot be read is told, and the next one read."""
+    """Read the lines; report each line with an error and continue with the next one."""
     cursor = Cursor(pieces)
     lines: list[Given | Expect] = []
     while cursor.peek() is not None:
@@ -240,7 +240,7 @@ def _expect(cursor: Cursor) -> Expect:
 
 
 def _closes_expect(cursor: Cursor) -> bool:
-    """Tell whether `at INSTANT` belongs to the `expect` before it: an event and a payload make it a new line."""
+    """Return whether `at INSTANT` belongs to the `expect` before it: an event and a payload make it a new line."""
     if not cursor.next_is("at"):
         return False
     follows = isinstance(cursor.peek(2), Name | Literal) and isinstance(cursor.peek(3), Name)
@@ -284,7 +284,7 @@ def _user(cursor: Cursor, form: str) -> str:
     if isinstance(piece, Literal) and isinstance(piece.value, str):
         cursor.take()
         return piece.value
-    raise cursor.fail("a user, by a name or in quotes", form)
+    raise cursor.fail("a user, as a name or in quotes", form)
 
 
 def _name(cursor: Cursor, what: str, form: str) -> Name:

@@ -23,7 +23,7 @@ _STRIDE: Final = 5 * DAY
 
 
 def steady(tz: Zone | None, unit: Unit) -> bool:
-    """Tell whether the labels of a unit never come back in a zone; not proven for the zones of users."""
+    """Return whether the labels of a unit never come back in a zone; not proven for the zones of users."""
     if tz is None or tz.kind == "event":
         return True
     return tz.kind == "iana" and _steady(tz.name, unit)

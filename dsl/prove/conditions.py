@@ -1,4 +1,4 @@
-"""Conditions: does one follow from another, whatever happens?
+"""Conditions: does one follow from another, on all events?
 
 What is proven is stronger than "one holds, so the other holds": at every moment at which the first has a latest start,
 the second has one that is as late or later. So what is proven of two parts is proven of them under a window too. Where
@@ -62,16 +62,16 @@ class Conditions:
         self._patterns = patterns
 
     def implies(self, one: Condition, two: Condition, *, strong: bool) -> bool:
-        """Tell whether it is proven that `one` implies `two`."""
+        """Return whether it is proven that `one` implies `two`."""
         return _Proof(self._patterns).implies(one, two, strong=strong)
 
     def signed(self, node: Sum) -> bool:
-        """Tell whether a sum may fall."""
+        """Return whether a sum may fall."""
         return signed(self._patterns, node)
 
 
 def signed(patterns: Patterns, node: Sum) -> bool:
-    """Tell whether one of the fields that are summed up may be negative."""
+    """Return whether one of the fields that are summed up may be negative."""
     fields = [patterns.events[name].fields.get(node.of.text) for name in pattern_types(node.event)]
     return any(field is None or field.low is None or field.low < 0 for field in fields)
 
@@ -122,7 +122,7 @@ class _Proof:
     # -- spans --
 
     def _span(self, one: Condition, outer: str, two: Condition, other: str) -> bool:
-        """Tell whether being held by the outermost span of one implies being held by that of the other."""
+        """Return whether being held by the outermost span of one implies being held by that of the other."""
         a, b = one.mods, two.mods
         if outer == "within" and other == "within" and a.within is not None and b.within is not None:
             return a.within.us <= b.within.us
@@ -162,7 +162,7 @@ class _Proof:
                 return False
 
     def _counted(self, one: Condition, two: Count | Extreme, *, strong: bool) -> bool:
-        """Tell whether enough events that `two` counts lie in whatever makes `one` hold."""
+        """Return whether every set of events that makes `one` hold has enough events that `two` counts."""
         if isinstance(two, Count) and two.distinct is not None:
             return (
                 isinstance(one, Count)
@@ -177,7 +177,7 @@ class _Proof:
         return self._number(one, two) >= need
 
     def _number(self, one: Condition, two: Count | Extreme) -> int:
-        """Return how many events that `two` counts are sure to lie in whatever makes `one` hold."""
+        """Return the number of events that `two` counts in every set of events that makes `one` hold."""
         match one:
             case Count():
                 return at_least(one.cmp) if self._matches(one.event, one, two) else 0
@@ -194,7 +194,7 @@ class _Proof:
                 return 0
 
     def _matches(self, event: Pattern, one: Condition, two: Count | Extreme, narrowed: Predicate | None = None) -> bool:
-        """Tell whether every event of a pattern is one that `two` counts."""
+        """Return whether every event of a pattern is one that `two` counts."""
         target = two.event
         if isinstance(two, Extreme):
             types = pattern_types(event)
@@ -216,7 +216,7 @@ class _Proof:
         )
 
     def _sequences(self, one: Sequence, two: Sequence) -> bool:
-        """Tell whether the steps of `two` are found among those of `one`, in order."""
+        """Return whether the steps of `two` are found among those of `one`, in order."""
         if two.by is not None and (one.by is None or one.by.text != two.by.text):
             return False
         wanted = list(two.steps)
@@ -237,13 +237,13 @@ class _Proof:
         return self._covers(one.event, one.mods, two.event, two.mods)
 
     def _extreme_in_sum(self, one: Extreme, two: Sum) -> bool:
-        """Tell whether the one value that `max` asks for is enough for a sum."""
+        """Return whether the one value that `max` asks for is enough for a sum."""
         if one.kind != "max" or one.of.text != two.of.text or signed(self.patterns, two):
             return False
         return self._reaches_more(one, two) and self._covers(one.event, one.mods, two.event, two.mods)
 
     def _reaches_more(self, one: Sum | Extreme, two: Sum) -> bool:
-        """Tell whether a total that satisfies the bound of `one` satisfies that of `two`."""
+        """Return whether a total that satisfies the bound of `one` satisfies that of `two`."""
         low, high = two.cmp, one.cmp
         if low.bound < high.bound or (low.bound == high.bound and not (low.op == ">" and high.op == ">=")):
             return True
@@ -276,7 +276,7 @@ def _fixed(mods: Modifiers) -> bool:
 
 
 def _nests(one: Modifiers, two: Modifiers) -> bool:
-    """Tell whether two moments in one unit of the first are in one unit of the second."""
+    """Return whether two moments in one unit of the first are in one unit of the second."""
     if one.per is None or two.per is None or zone_key(one.tz) != zone_key(two.tz):
         return False
     if not steady(two.tz, Unit(two.per.text)):

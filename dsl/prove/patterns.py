@@ -65,18 +65,18 @@ class Patterns:
         return search(predicates, self.trait)
 
     def follows(self, event: str, given: Iterable[Predicate | None], then: Predicate) -> bool:
-        """Tell whether an event of a type that passes some filters is proven to pass another."""
+        """Return whether an event of a type that passes some filters is proven to pass another."""
         asked = [predicate for predicate in given if predicate is not None]
         return follows(asked, then, lambda ref: self.domain(event, ref))
 
     def follows_for_users(self, given: Iterable[Predicate], then: Predicate) -> bool:
-        """Tell whether a user who satisfies some predicates over traits is proven to satisfy another."""
+        """Return whether a user who satisfies some predicates over traits is proven to satisfy another."""
         return follows(given, then, self.trait)
 
     # -- what implies what --
 
     def covers(self, one: Pattern, two: Pattern, *, same_clock: bool, narrowed: Predicate | None = None) -> bool:
-        """Tell whether every event that matches `one` (and passes `narrowed`) is proven to match `two`.
+        """Return whether every event that matches `one` (and passes `narrowed`) is proven to match `two`.
 
         `same_clock` says that both read the wall clock in the same zone.
         """

@@ -1,4 +1,4 @@
-"""Filters: can anything pass, and does whatever passes one pass another?
+"""Filters: can anything pass, and does one filter imply another?
 
 A filter compares fields with literals and never with each other, so that trying a few values of each field decides it.
 Parts that share no field are tried one after the other; what would take too long is left undecided.
@@ -46,7 +46,7 @@ UNDECIDED: Final = Search(None, {})
 
 
 def search(predicates: Iterable[Predicate], domains: Domains) -> Search:
-    """Look for values of which all the predicates are true."""
+    """Look for values that satisfy all the predicates."""
     parts = [part for predicate in predicates for part in conjuncts(predicate)]
     if len(parts) > MAX_PARTS:
         return UNDECIDED
@@ -62,7 +62,7 @@ def search(predicates: Iterable[Predicate], domains: Domains) -> Search:
 
 
 def follows(given: Iterable[Predicate], then: Predicate, domains: Domains) -> bool:
-    """Tell whether it is proven that what satisfies all that is given satisfies the other predicate."""
+    """Return whether it is proven that what satisfies all that is given satisfies the other predicate."""
     return search([*given, Not(part=then)], domains).found is False
 
 
@@ -113,7 +113,7 @@ def _apart(parts: Sequence[Predicate]) -> list[list[Predicate]]:
 
 
 def _try(parts: Sequence[Predicate], domains: Domains) -> Search:
-    """Try every combination of values that the parts can tell apart."""
+    """Try every combination of values that the parts can distinguish."""
     constants: dict[str, list[Value]] = {}
     known: dict[str, Domain] = {}
     for ref, values in (pair for part in parts for pair in comparisons(part)):

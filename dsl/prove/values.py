@@ -31,14 +31,14 @@ class Domain(msgspec.Struct, frozen=True):
     """What a field, a trait or a built-in may be: its type, its lower bound, and whether it may be absent."""
 
     kind: FieldType | None
-    """None for a built-in, which `name` tells."""
+    """None for a built-in; `name` identifies it."""
     name: str = ""
     low: Number | None = None
     optional: bool = False
 
 
 def of_field(field: Field, *, absent: bool = False) -> Domain:
-    """Return the domain of a payload field; `absent` says that it may be absent whatever is declared."""
+    """Return the domain of a payload field; with `absent`, it may be absent regardless of its declaration."""
     return Domain(field.type, field.name, field.low, field.optional or absent)
 
 

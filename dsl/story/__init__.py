@@ -1,8 +1,8 @@
 """Examples in rule files, run: the tests that live beside the rules they test.
 
 Each example's events are folded in canonical order, and what is expected is compared with what came out. Then the same
-events are fed shuffled, doubled and cut into batches, through the incremental way a worker takes (step what is later,
-fold again what is late), and the outcome must not change.
+events are fed shuffled, duplicated and split into batches, through the incremental way a worker takes (step what is
+later, fold again what is late), and the outcome must not change.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from dsl.outcome import run
 from dsl.story.arrival import Arrival, reordered
 from dsl.story.expecting import check, expected
-from dsl.story.telling import TENANT, Telling
+from dsl.story.given import TENANT, GivenEvents
 from dsl.story.verdict import Failure, Verdict
 from dsl.syntax import Expect
 
@@ -27,16 +27,16 @@ __all__ = ["TENANT", "Arrival", "Failure", "Verdict", "run_example"]
 
 def run_example(rules: Rules, program: Program, source: Source, example: Example) -> Verdict:
     """Run one example, in order and in every other way its events may arrive."""
-    telling = Telling(rules, source, example)
-    events = tuple(telling.events())
-    if telling.failures:
-        return Verdict(source, example, tuple(telling.failures), events)
+    given = GivenEvents(rules, source, example)
+    events = tuple(given.events())
+    if given.failures:
+        return Verdict(source, example, tuple(given.failures), events)
     outcome = run(program, events)
     clock = max((event.at for event in events), default=0)
     for line in example.lines:
         if isinstance(line, Expect):
             got = check(program, outcome, clock, line)
             if got is not None:
-                telling.fail(line.span, expected(line), got, line)
-    telling.failures.extend(reordered(program, events, outcome, source, example))
-    return Verdict(source, example, tuple(telling.failures), events)
+                given.fail(line.span, expected(line), got, line)
+    given.failures.extend(reordered(program, events, outcome, source, example))
+    return Verdict(source, example, tuple(given.failures), events)

@@ -1,4 +1,4 @@
-"""Other ways in which the events of an example may arrive: doubled, shuffled, in batches; nothing may change."""
+"""Other arrival orders of an example's events: duplicated, shuffled, in batches; the result must not change."""
 
 from __future__ import annotations
 
@@ -26,18 +26,20 @@ _MOST_BATCHES: Final = 50
 def reordered(
     program: Program, events: Sequence[Event], outcome: Outcome, source: Source, example: Example
 ) -> Iterator[Failure]:
-    """Yield a failure where the unlocks differ when the events arrive otherwise."""
+    """Yield a failure if the unlocks differ in another arrival order."""
     clock = max((event.at for event in events), default=0)
     for size in _BATCHES:
-        for way, arriving in (("doubled", _doubled(events)), ("shuffled", _shuffled(events, size))):
+        for way, arriving in (("duplicated", _doubled(events)), ("shuffled", _shuffled(events, size))):
             arrival = Arrival(program)
             # A batch that is late costs a fold of all before it: there may not be as many as there are events.
             most = max(size, len(arriving) // _MOST_BATCHES)
             for at in range(0, len(arriving), most):
                 arrival.take(arriving[at : at + most])
             if arrival.unlocks(clock) != outcome.unlocks:
-                expected = "the same unlocks however the events arrive"
-                yield Failure(source, example.title, example.span, expected, f"others when {way}, in batches of {most}")
+                expected = "the same unlocks in every arrival order"
+                yield Failure(
+                    source, example.title, example.span, expected, f"other unlocks when {way}, in batches of {most}"
+                )
                 return
 
 

@@ -47,12 +47,12 @@ def check(program: Program, outcome: Outcome, clock: int, line: Expect) -> str |
         return _listed(found)
     standing = next(standings_of(program, outcome, clock, line), None)
     if standing is not None and standing.earned:
-        return "it is earned and waits for its `settle`: no event here is late enough; write one that is"
+        return "it is earned but waits for its `settle`: add a later event to the example"
     return "it was not earned" if standing is None else f"it was not earned; progress {_progress(standing)}"
 
 
 def meant(unlock: Unlock, line: Expect) -> bool:
-    """Tell whether a line is about an unlock."""
+    """Return whether a line is about an unlock."""
     tier = line.target.tier
     return (
         unlock.subject == line.user
@@ -92,7 +92,7 @@ def _check_progress(program: Program, outcome: Outcome, clock: int, line: Expect
         elif (measure.current, measure.target) == (current, target):
             return None
     if not found:
-        return None if current == 0 else "no progress, for nothing that it counts has happened"
+        return None if current == 0 else "no progress: no event of the example counts towards it"
     return "; ".join(f"progress {_progress(standing)}" for standing in found)
 
 

@@ -1,8 +1,8 @@
 """Expectations rewritten to what was observed: only those that failed, and those of examples that expect nothing.
 
 Layout and comments stay as they are: a failed line is replaced within its own span, and new lines go before the closing
-brace, indented like the line above them. Whoever asks for this has to read the difference: an example that was
-rewritten no longer tells what was meant.
+brace, indented like the line above them. The author must read the difference: an example that was
+rewritten would no longer express the author's intent.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Correction(NamedTuple):
 
 
 def corrections(program: Program, verdict: Verdict) -> list[Correction]:
-    """Return what has to change so that an example expects what came out; nothing where its events are at fault."""
+    """Return the changes that make an example expect the actual result; none if its events are invalid."""
     if any(failure.line is None for failure in verdict.failures):
         return []
     outcome = run(program, verdict.events)
@@ -61,13 +61,13 @@ def corrected(source: Source, found: Iterable[Correction]) -> str:
 
 
 def _observed(program: Program, verdict: Verdict, outcome: Outcome, line: Expect) -> str:
-    """Return what a failed line should say; several lines where there are several unlocks to tell of."""
+    """Return the text that a failed line should have; several lines if there are several unlocks."""
     unlocks = [unlock for unlock in outcome.unlocks if meant(unlock, line)]
     named = [unlock for unlock in unlocks if line.occurrence is None or unlock.occurrence == line.occurrence]
     if line.progress is None and (named or unlocks):
-        told = (named or unlocks) if line.negated or line.occurrence is not None else (named or unlocks)[:1]
+        shown = (named or unlocks) if line.negated or line.occurrence is not None else (named or unlocks)[:1]
         between = "\n" + _indent(verdict.source, line.span.start)
-        return between.join(dict.fromkeys(_earned(unlock) for unlock in told))
+        return between.join(dict.fromkeys(_earned(unlock) for unlock in shown))
     head = f"expect {_user(line.user)}"
     target = verdict.source.text[line.target.span.start : line.target.span.end]
     progress = _progress(program, verdict, outcome, line)
@@ -118,7 +118,7 @@ def _earned(unlock: Unlock) -> str:
 
 
 def _instant(text: str) -> str:
-    """Return an instant without a fraction that is nought."""
+    """Return an instant without a zero fraction."""
     whole, _, fraction = text.removesuffix("Z").partition(".")
     kept = fraction.rstrip("0")
     return f"{whole}.{kept}Z" if kept else f"{whole}Z"

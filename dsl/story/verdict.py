@@ -25,7 +25,7 @@ class Failure(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """One example, run; it passed where there are no failures. `events` are those that it told, once each."""
+    """The result of one example; it passed if there are no failures. `events` are its events, each once."""
 
     source: Source
     example: Example

@@ -1,16 +1,16 @@
 -- Dead letters.
 
 -- name: share_letters
--- Who buries shares this lock, and who erases has it alone: an erasure finds all letters that were buried before it, and
--- those behind it find the tombstone. The key is the word `achd` as a number.
+-- Writers of dead letters share this lock, and an erasure holds it alone. So an erasure finds all earlier dead
+-- letters, and later ones find the tombstone. The key is the word `achd` as a number.
 SELECT pg_advisory_xact_lock_shared(1633904740);
 
 -- name: hold_letters
 SELECT pg_advisory_xact_lock(1633904740);
 
 -- name: erased_among
--- Of the users asked about, by their tokens, those who are erased; one of an unknown tenant may be any user of that name.
--- 0 says that there are tombstones without tokens.
+-- Which of the given users, by their tokens, are erased; without a tenant, any user of that name counts.
+-- 0 means that there are tombstones without tokens.
 SELECT asked.n
 FROM unnest(
     :tenant_tokens::text[], :user_tokens::text[]) WITH ORDINALITY AS asked (tenant_token, user_token, n)
@@ -21,8 +21,8 @@ UNION ALL
 (SELECT 0 FROM erasure WHERE user_token IS NULL LIMIT 1);
 
 -- name: insert_dead_letters
--- A batch that is tried again after a commit of unknown outcome buries nothing twice. A blank letter has lost its body at
--- once.
+-- A batch that is retried after a commit of unknown outcome inserts nothing twice. A blank letter is stored without its
+-- body.
 INSERT INTO dead_letter (
     stream, stream_seq, element, digest, reason, detail, nats_subject, headers, body, deliveries, died_at, erased_at,
     names_read)
@@ -44,8 +44,8 @@ SELECT * FROM unnest(:names.dead_letter_id::bigint[], :names.tenant_token::text[
 ON CONFLICT DO NOTHING;
 
 -- name: letters_died_again
--- That a letter was sent again from another one is a claim of its publisher: it is believed where it came on the subject
--- of that one, with the body that was sent last.
+-- The publisher claims that a letter was sent again from another one. The claim counts only if the letter came on the
+-- subject of that one, with the body that was sent last.
 UPDATE dead_letter SET died_again_as = again.dead_letter_id
 FROM unnest(
     :again.sent_from::bigint[], :again.sent_digest::bytea[], :again.nats_subject::text[],
@@ -72,7 +72,7 @@ FROM dead_letter
 WHERE dead_letter_id = :dead_letter_id;
 
 -- name: letters_to_send
--- The ids of those that were not sent again and have a body, in pages by key up to `until`; what is null means any.
+-- The ids of letters that were not sent again and have a body, in pages by key up to `until`; null means any.
 SELECT dead_letter_id
 FROM dead_letter
 WHERE replayed_at IS NULL AND erased_at IS NULL
@@ -86,7 +86,7 @@ LIMIT :limit;
 SELECT coalesce(max(dead_letter_id), 0) FROM dead_letter;
 
 -- name: mark_sent
--- Before it is sent: the next burial finds out that it was.
+-- Runs before the message is sent, so that the next dead letter can recognise it.
 UPDATE dead_letter SET replay_digest = :digest, died_again_as = NULL WHERE dead_letter_id = :dead_letter_id;
 
 -- name: mark_replayed
@@ -102,8 +102,8 @@ WHERE (:dead_letter_ids::bigint[] IS NULL OR dead_letter_id = ANY (:dead_letter_
 SELECT reason, count(*) AS letters FROM dead_letter WHERE replayed_at IS NULL GROUP BY reason ORDER BY reason;
 
 -- name: unread_letters
--- Of older workers, so many bytes of bodies at a time, or one. Locked, since another erasure may read them at the same
--- time.
+-- Letters of older workers, `bytes` bytes of bodies at a time, or one letter. Locked, because another erasure may read
+-- them at the same time.
 SELECT dead_letter_id, nats_subject, body
 FROM (
     SELECT *, sum(octet_length(body)) OVER (ORDER BY dead_letter_id) - octet_length(body) AS before

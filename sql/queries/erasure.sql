@@ -1,7 +1,7 @@
--- An erased user: what is deleted, and what must be folded anew without it. Each statement goes by a key of the user.
+-- An erased user: the rows to delete, and the subjects to fold again. Each statement uses a key of the user.
 
 -- name: user_is_known
--- Whether anything is kept of a user, of whatever kind.
+-- Whether any data of a user exists.
 SELECT
     EXISTS (SELECT FROM event WHERE tenant_id = :tenant_id AND user_id = :user_id)
     OR EXISTS (SELECT FROM progress WHERE tenant_id = :tenant_id AND scope = 'user' AND subject = :user_id)
@@ -16,7 +16,7 @@ VALUES (:tenant_id, :user_id, :tenant_token, :user_token, :now, :by)
 ON CONFLICT (tenant_id, user_id) DO NOTHING;
 
 -- name: tombstones_without_tokens
--- Those that older workers have written.
+-- Tombstones of older workers.
 SELECT tenant_id, user_id FROM erasure WHERE user_token IS NULL ORDER BY tenant_id, user_id FOR UPDATE;
 
 -- name: add_tokens
@@ -44,8 +44,8 @@ ORDER BY member.scope, member.subject, event.occurred_at, event.event_id);
 DELETE FROM event WHERE tenant_id = :tenant_id AND user_id = :user_id;
 
 -- name: erase_unlocks
--- A consumer that heard of a granted one hears that it is gone; what is still to be announced of it says no more than
--- it has to. How many there were.
+-- For a granted unlock, consumers get an `erased` message; its pending corrections lose event ids and reasons. Returns
+-- the number of unlocks.
 WITH gone AS (
     DELETE FROM unlock WHERE tenant_id = :tenant_id AND scope = 'user' AND subject = :user_id RETURNING *
 ), waiting AS (
@@ -82,7 +82,7 @@ DELETE FROM revealed WHERE tenant_id = :tenant_id AND scope = 'user' AND subject
 DELETE FROM evaluation WHERE tenant_id = :tenant_id AND scope = 'user' AND subject = :user_id;
 
 -- name: erase_dead_letters
--- Those that name the user, by the tokens, and no other.
+-- Letters that name only this user.
 DELETE FROM dead_letter
 WHERE dead_letter_id IN (
         SELECT dead_letter_id FROM dead_letter_user WHERE user_token = :user_token AND tenant_token = :tenant_token)
@@ -92,7 +92,7 @@ WHERE dead_letter_id IN (
             AND (other.tenant_token, other.user_token) <> (:tenant_token, :user_token));
 
 -- name: blank_dead_letters
--- Those that name others too, or a user of that name without a tenant: they are counted on, and say nothing any more.
+-- Letters that also name others, or a user of that name without a tenant: their rows stay without their content.
 WITH named AS (
     DELETE FROM dead_letter_user
     WHERE user_token = :user_token AND tenant_token IN (:tenant_token, '')
@@ -103,7 +103,7 @@ UPDATE dead_letter SET
 WHERE dead_letter_id IN (SELECT dead_letter_id FROM named);
 
 -- name: forget_progress
--- The next event, or a backfill, folds them anew.
+-- The next event, or a backfill, folds them again.
 DELETE FROM progress
 USING unnest(
     :subjects.tenant_id::text[], :subjects.scope::text[], :subjects.subject::text[]) AS gone (tenant_id, scope, subject)

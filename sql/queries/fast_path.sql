@@ -1,8 +1,8 @@
--- The fast path: a batch of which everything is known beforehand.
+-- The fast path: a batch whose outcome is known before it is written.
 
 -- name: pasts_of_users
--- What users are folded anew from whose late event may move a grant, in one look and without a lock: each one's last
--- checkpoint before it that is of this plan, the events of its types behind that up to a limit, and the unlocks.
+-- The data to fold users again after a late event that may move a grant, in one read and without a lock: each user's
+-- last checkpoint of this plan before it, at most `limit` later events of these types, and the unlocks.
 SELECT
     asked.n, latest.mark_at, latest.mark_id, latest.state,
     ARRAY(
@@ -37,11 +37,11 @@ LEFT JOIN LATERAL (
 ) AS latest ON latest.stamp = :stamp;
 
 -- name: commit_fast
--- All of it in one statement, and a transaction by itself: the partitions are as we left them, the events are new, the
--- unlocks are first ones. Where one of that is not so, nothing happens at all. An event that was there is a violation of
--- its key: to be ready for one (ON CONFLICT) takes a quarter of what inserting does. Of the rest `overtaken` ends the
--- statement, with a code of its own. CASE asks in this order, which also locks the partitions before anything is written;
--- what nobody asks for is done last.
+-- One statement in its own transaction. It requires that the partitions are unchanged, the events are new, and the
+-- unlocks are the first ones. If one of these is false, it writes nothing. An existing event violates its key,
+-- because conflict handling (ON CONFLICT) would cost a quarter of an insert. For the other guards, `overtaken` ends the
+-- statement with its own error code. CASE evaluates them in this order, so the partitions are locked before any write;
+-- parts without a reader run last.
 WITH held AS (
     UPDATE partition SET generation = generation + 1
     WHERE partition_id = ANY (:partitions::integer[])

@@ -1,8 +1,8 @@
--- The ledger and who belongs to whom in it.
+-- The ledger and the subjects of its events.
 
 -- part: insert_new_events
 -- Rows are one text, packed as in worker/contract/packing.py and worker/contract/row.py, in the order of their keys; a field that is empty
--- is null. OFFSET 0 has each row taken apart once.
+-- is null. With OFFSET 0, each row is split only once.
 INSERT INTO event (
     event_id, tenant_id, user_id, event_type, occurred_at, utc_offset, occurred_at_text, source, payload, stream_seq,
     received_at)
@@ -16,15 +16,15 @@ FROM (
 ) AS rows;
 
 -- name: insert_events
--- Insert first, ask later: how many rows went in tells whether anything was there before, which is seldom.
+-- Insert first, check later: the number of inserted rows shows whether some events existed before, which is rare.
 -- use insert_new_events
 ON CONFLICT (tenant_id, event_id) DO NOTHING;
 
 -- name: events_there_before
--- Of the keys that a transaction has just inserted what it could of: those that it could not, as they stand in the
--- ledger. Ours is what has our transaction's mark; an old row may have the same by chance, as marks come round again, but
--- not also the instant of this batch. A comparison of rows, and not of columns, goes by the key alone: the index by user
--- begins with the tenant too, and looks as good while the table is young.
+-- The rows of the ledger that this transaction tried to insert but that existed before. Our own rows have our
+-- transaction id. An old row may have the same id, because ids wrap around, but not also the instant of this batch. A
+-- comparison of rows instead of columns forces the primary key: the index by user also starts with the tenant, and
+-- looks equally good while the table is small.
 SELECT asked.n, found.user_id, found.event_type, found.occurred_at, found.utc_offset, found.source, found.payload
 FROM unnest(:event_ids::text[], :tenant_ids::text[]) WITH ORDINALITY AS asked (event_id, tenant_id, n)
 JOIN LATERAL (
@@ -45,8 +45,8 @@ SELECT * FROM unnest(
 ON CONFLICT DO NOTHING;
 
 -- name: events_of_users
--- For refolds: behind a position of each, in the order asked and then in canonical order; read through a cursor, it may
--- be a long history.
+-- For refolds: the events after a position of each user, in the given order and then in canonical order. Read through
+-- a cursor, because the history may be long.
 SELECT asked.n, event.tenant_id, event.event_id, event_type, event.user_id, occurred_at, utc_offset, payload
 FROM unnest(
     :positions.tenant_id::text[], :positions.subject::text[], :positions.at::timestamptz[],
@@ -69,7 +69,7 @@ WHERE event_type = ANY (:types::text[])
 ORDER BY asked.n, occurred_at, event.event_id;
 
 -- name: events_of_subjects
--- Subject by subject (OFFSET 0 keeps the parts apart), and each event by its key alone, as in `events_there_before`.
+-- Subject by subject (OFFSET 0 separates the parts), and each event only by its key, as in `events_there_before`.
 SELECT asked.n, event.tenant_id, event.event_id, event_type, event.user_id, event.occurred_at, utc_offset, payload
 FROM unnest(
     :positions.tenant_id::text[], :positions.subject::text[], :positions.at::timestamptz[],
@@ -93,13 +93,13 @@ WHERE event_type = ANY (:types::text[])
 ORDER BY asked.n, member.occurred_at, member.event_id;
 
 -- name: events_of_types
--- What a new field scope must be told: every event that its plan hears.
+-- The input of a new field scope: every event that its plan hears.
 SELECT tenant_id, event_id, event_type, user_id, occurred_at, utc_offset, payload
 FROM event
 WHERE event_type = ANY (:types::text[]);
 
 -- name: users_of_types
--- In pages by key, for the backfill: everybody with an event that the plan hears.
+-- In pages by key, for the backfill: all users with an event that the plan hears.
 SELECT DISTINCT tenant_id, user_id AS subject
 FROM event
 WHERE event_type = ANY (:types::text[]) AND (tenant_id, user_id) > (:after_tenant, :after_subject)

@@ -1,4 +1,4 @@
--- The books of the schema itself.
+-- The record of applied migrations.
 
 -- name: lock_migrations
 -- One migrator at a time, over the whole database; the key is the word `achv` as a number.

@@ -1,7 +1,7 @@
--- Where subjects stand.
+-- The progress of subjects.
 
 -- part: unsaved_events
--- Those of some types that users have had since their progress was written, in order: a few at the most.
+-- A user's events of these types since the progress was written, in order; only a few.
 ARRAY(
     SELECT ROW(tenant_id, event_id, event_type, user_id, occurred_at, utc_offset, payload)
     FROM event
@@ -12,8 +12,8 @@ ARRAY(
 )
 
 -- name: standing_of_users
--- Read before the batch is inserted: the state, what this plan has to fold on top of it, the latest event known so far, and
--- whether the user was erased.
+-- Read before the batch is inserted: the state, the events that this plan must fold on top of it, the latest known
+-- event, and whether the user was erased.
 SELECT
     asked.n,
     progress.stamp,
@@ -39,8 +39,8 @@ LEFT JOIN LATERAL (
 ) AS latest ON true;
 
 -- name: standing_of_subjects
--- The same for tenants and field scopes, of which it is enough to know whether there was anything earlier; an unlock says so
--- where the events that earned it are erased.
+-- The same for tenants and field scopes. For these it is enough to know whether there was an earlier event; if the
+-- events are erased, an unlock shows it.
 SELECT
     asked.n,
     progress.stamp,
@@ -87,7 +87,7 @@ ON CONFLICT (tenant_id, scope, subject) DO UPDATE SET
     updated_at = excluded.updated_at;
 
 -- name: stale_subjects
--- Of the subjects asked about: those whose state is missing or was folded by another plan.
+-- Which of the given subjects have no state, or a state of another plan.
 SELECT asked.tenant_id, asked.subject
 FROM unnest(:tenant_ids::text[], :subjects::text[]) AS asked (tenant_id, subject)
 LEFT JOIN progress
@@ -95,7 +95,7 @@ LEFT JOIN progress
 WHERE progress.stamp IS DISTINCT FROM :stamp;
 
 -- name: subjects_with_rows
--- In pages by key: whatever subject of a scope has anything that a fold has left, whether or not it has events.
+-- In pages by key: the subjects of this scope with any result of a fold, with or without events.
 SELECT tenant_id, subject
 FROM (
     (
@@ -126,8 +126,8 @@ ORDER BY tenant_id, subject
 LIMIT :limit;
 
 -- name: left_subjects
--- Of the subjects asked about: those with a state of another plan; of those without a state, who has checkpoints, or an
--- unlock that counts as supported and that rules in force judge (`judged`: achievement and tier, with a point between).
+-- Which of the given subjects have a state of another plan; or have no state, but have checkpoints or a supported
+-- unlock that rules in force judge (`judged`: achievement and tier, joined by a dot).
 SELECT asked.tenant_id, asked.subject
 FROM unnest(:tenant_ids::text[], :subjects::text[]) AS asked (tenant_id, subject)
 LEFT JOIN progress
@@ -146,7 +146,7 @@ WHERE CASE
 END;
 
 -- name: forget_states_of_scope
--- Of a scope that no plan has any more, some at a time.
+-- For a scope that no longer has a plan, `limit` at a time.
 DELETE FROM progress
 USING (SELECT tenant_id, scope, subject FROM progress WHERE scope = :scope LIMIT :limit) AS gone
 WHERE progress.tenant_id = gone.tenant_id AND progress.scope = gone.scope AND progress.subject = gone.subject;
@@ -158,8 +158,8 @@ WHERE checkpoint.tenant_id = gone.tenant_id AND checkpoint.scope = gone.scope AN
     AND checkpoint.mark_at = gone.mark_at AND checkpoint.mark_id = gone.mark_id;
 
 -- name: prune_checkpoints
--- Of each subject the latest few are kept, the new ones included that it is about to get: what is later than all of them
--- is rare, and folded from the beginning.
+-- Keeps the latest `checkpoints_kept` checkpoints of each subject, including its `new` ones. An event before all of
+-- them is rare, and its subject is folded from the beginning.
 DELETE FROM checkpoint
 USING unnest(
     :pruned.tenant_id::text[], :pruned.scope::text[], :pruned.subject::text[], :pruned.new::integer[])
@@ -182,7 +182,7 @@ SELECT * FROM unnest(
 ON CONFLICT (tenant_id, scope, subject, mark_at, mark_id) DO UPDATE SET stamp = excluded.stamp, state = excluded.state;
 
 -- name: save_progress
--- Where subjects stand, and with it what is kept of where they stood.
+-- The progress of subjects and their checkpoints.
 WITH forgotten AS (
     -- use forget_checkpoints
 ), pruned AS (
@@ -194,7 +194,7 @@ WITH forgotten AS (
 ;
 
 -- name: forget_checkpoints
--- Those that lie behind a late event have not seen it.
+-- Deletes the checkpoints after a late event, because they do not include it.
 DELETE FROM checkpoint
 USING unnest(
     :positions.tenant_id::text[], :positions.scope::text[], :positions.subject::text[],
@@ -205,7 +205,7 @@ WHERE checkpoint.tenant_id = late.tenant_id AND checkpoint.scope = late.scope
     AND (checkpoint.mark_at, checkpoint.mark_id) >= (late.occurred_at, late.event_id);
 
 -- name: checkpoints_before
--- The last one of each before a late event; those behind it are forgotten.
+-- The last checkpoint of each subject before a late event; deletes the later ones.
 WITH forgotten AS (
     -- use forget_checkpoints
 )

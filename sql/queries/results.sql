@@ -1,8 +1,8 @@
--- What has come out: for digests, replays and the demo's summary.
+-- Results, for digests, replays and the demo's summary.
 
 -- name: all_unlocks
--- Status as of a clock: what settles later than that is not granted yet. What an operator granted and no event supports
--- is no function of events, and left out.
+-- The status at a given time: an unlock that settles later is not granted yet. Excludes manual grants without support
+-- by events, because they are not a function of events.
 SELECT
     tenant_id, scope, subject, achievement, tier, occurrence, version, earned_at,
     contested_at IS NOT NULL OR revoked_at IS NOT NULL AS contested
@@ -11,7 +11,7 @@ WHERE (settles_at IS NULL OR settles_at <= :clock) AND event_id <> ''
 ORDER BY tenant_id, scope, subject, achievement, tier, occurrence;
 
 -- name: all_progress
--- With what the plan of users has to fold on top.
+-- With the events that the plan of users must fold on top.
 SELECT tenant_id, scope, subject, stamp, state,
     -- use unsaved_events
     AS unsaved
@@ -28,7 +28,7 @@ WHERE tenant_id = :tenant_id AND scope = ANY (:scopes::text[]) AND subject = :su
 ORDER BY scope;
 
 -- name: user_in_ledger
--- Whether a tenant has a user of that name, and whether any of the events is of some types.
+-- Whether a tenant has a user of that name, and whether any event has one of these types.
 SELECT
     EXISTS (SELECT FROM event WHERE tenant_id = :tenant_id AND user_id = :user_id) AS known,
     EXISTS (

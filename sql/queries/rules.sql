@@ -27,8 +27,8 @@ FROM rule_version
 ORDER BY achievement, version;
 
 -- name: upsert_rule_versions
--- Words and the end of the span may follow the file; the meaning may not, which is checked before. What it depends on
--- is as it was, or has been accepted.
+-- Words and the end of the span may change with the file. The meaning may not; `apply` checks this before. The
+-- declarations that it depends on are unchanged or accepted.
 INSERT INTO rule_version (
     achievement, version, source, meaning, starts_at, ends_at, declarations, epoch, applied_at, applied_by)
 SELECT achievement, version, source, meaning, starts_at, ends_at, declarations::jsonb, :epoch, :now, :by
@@ -45,7 +45,7 @@ ON CONFLICT (achievement, version) DO UPDATE SET
     retired_at = NULL;
 
 -- name: retire_rule_versions
--- Those of no file any more; kept, as their unlocks are.
+-- Versions that are no longer in a file; the rows stay, like their unlocks.
 UPDATE rule_version SET retired_at = :now
 WHERE retired_at IS NULL
     AND NOT EXISTS (
@@ -61,18 +61,18 @@ WHERE status <> 'retired'
         WHERE kept.scope = aggregate.scope AND kept.fingerprint = aggregate.fingerprint);
 
 -- name: build_aggregates
--- One that is in force stays as it is; one that comes back from retirement is built again.
+-- An aggregate in force stays unchanged; a retired one that comes back is built again.
 INSERT INTO aggregate (scope, fingerprint, types, epoch, status, changed_at)
 VALUES (:scope, :fingerprint, :types::text[], :epoch, 'building', :now)
 ON CONFLICT (scope, fingerprint) DO UPDATE SET status = 'building', epoch = excluded.epoch, changed_at = excluded.changed_at
 WHERE aggregate.status = 'retired';
 
 -- name: forget_retired_aggregate
--- The row that `adopt_aggregate` is about to take the place of.
+-- Deletes the row that `adopt_aggregate` replaces.
 DELETE FROM aggregate WHERE scope = :scope AND fingerprint = :fingerprint AND status = 'retired';
 
 -- name: adopt_aggregate
--- The same plan under the fingerprint that this release gives it; since when it has been in force stays.
+-- Gives the same plan the fingerprint of this release; the time when it came into force stays.
 UPDATE aggregate SET fingerprint = :fingerprint, types = :types::text[], status = 'building', changed_at = :now
 WHERE scope = :scope AND fingerprint <> :fingerprint AND status <> 'retired';
 

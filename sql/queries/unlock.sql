@@ -1,7 +1,7 @@
--- Unlocks, the decisions about them, and the outbox that they are.
+-- Unlocks, the decisions about them, and the outbox.
 
 -- name: insert_unlocks
--- What does not come back was there before.
+-- Rows that are not returned existed before.
 INSERT INTO unlock (
     tenant_id, scope, subject, achievement, tier, occurrence, unlock_id, version, earned_at, event_id, settles_at,
     reward, granted_at, origin)
@@ -21,7 +21,7 @@ ON CONFLICT (tenant_id, scope, subject, achievement, tier, occurrence) DO NOTHIN
 RETURNING *;
 
 -- part: insert_decisions
--- About the unlocks that have just been inserted: `new` has them, `final_ids` names those that are final.
+-- Decisions about the inserted unlocks: `new` holds them, `final_ids` names the final ones.
 INSERT INTO evaluation (
     tenant_id, scope, subject, achievement, tier, occurrence, version, decision, final, earned_at, event_id,
     decided_at)
@@ -62,7 +62,7 @@ ORDER BY unlock_id
 FOR UPDATE;
 
 -- part: rows_to_amend
--- As they are under their locks, with what they are to say. What an operator has revoked stays as it is.
+-- The locked rows with their new values. Revoked unlocks stay unchanged.
 SELECT unlock.*, to_version, to_earned_at, to_event_id, to_settles_at
 FROM unnest(
     :amended.unlock_id::uuid[], :amended.version::integer[], :amended.earned_at::timestamptz[],
@@ -74,8 +74,8 @@ ORDER BY unlock.unlock_id
 FOR UPDATE OF unlock;
 
 -- part: amend_rows
--- Those of `before`. Id, reward and granted_at stay. One that settles waits anew; where its new version does not settle,
--- the relay grants it next. A change of what was granted is a revision.
+-- Updates the rows of `before`. Id, reward and granted_at stay. A settling unlock waits again; if its new version has
+-- no settle, the relay grants it next. A change of a granted unlock is a revision.
 UPDATE unlock SET
     version = before.to_version,
     earned_at = before.to_earned_at,
@@ -88,7 +88,7 @@ WHERE unlock.unlock_id = before.unlock_id
 RETURNING 1;
 
 -- part: correct_amended
--- Of those in `before` that were granted, decided now.
+-- Corrections for the granted rows of `before`, decided at `now`.
 INSERT INTO correction (
     unlock_id, revision, kind, tenant_id, scope, subject, achievement, tier, occurrence, origin, granted_at, reward,
     status_before, status, version_before, version, earned_before, earned_at, event_before, event_id, by_hand_before,
@@ -112,7 +112,7 @@ WITH before AS (
     -- use correct_amended
 
 -- name: contest_unlocks
--- What an operator has granted or revoked stays as it is.
+-- Unlocks that an operator granted or revoked stay unchanged.
 WITH contested AS (
     UPDATE unlock SET contested_at = :now, revision = revision + 1
     WHERE unlock_id = ANY (:unlock_ids::uuid[])
@@ -131,13 +131,12 @@ FROM contested
 ORDER BY unlock_id;
 
 -- name: withdraw_unlocks
--- Never granted, never announced: nothing is lost. What an operator has revoked is kept, or new evidence would bring it
--- back.
+-- These were never granted or announced. Revoked unlocks stay, otherwise new evidence would restore them.
 DELETE FROM unlock WHERE unlock_id = ANY (:unlock_ids::uuid[]) AND granted_at IS NULL AND revoked_at IS NULL;
 
 -- name: withdraw_retired
--- What has not settled by the clock, and no rule judges any more: `judged` are the scopes, achievements and tiers in
--- force. An operator's word stays.
+-- Unlocks that have not settled by the clock and that no rule judges any more: `judged` holds the scopes, achievements
+-- and tiers in force. An operator's decision stays.
 WITH gone AS (
     DELETE FROM unlock
     WHERE published_at IS NULL AND granted_at IS NULL AND revoked_at IS NULL AND settles_at > :clock::timestamptz
@@ -166,9 +165,9 @@ FROM unnest(
     :evaluations.earned_at::timestamptz[], :evaluations.event_id::text[]) AS rows;
 
 -- name: grant_settled
--- Committed by itself, before anything is announced: what is announced is in the books as granted, though a worker
--- dies in between, and late evidence contests it from here on. Rows that a batch or another relay holds are skipped. Whether the
--- decision is final was written when it began to settle.
+-- Committed separately, before the announcement. So every announced unlock is stored as granted, even if the worker
+-- dies in between, and late evidence contests it from now on. Skips rows that a batch or another relay has locked.
+-- The row already records whether the decision is final.
 WITH due AS (
     SELECT unlock_id
     FROM unlock
@@ -200,9 +199,9 @@ LEFT JOIN LATERAL (
 ) AS before ON true;
 
 -- name: claim_unlocks
--- The outbox, oldest first, without what the broker has refused a moment ago. Rows that another relay holds are
--- skipped; nothing is remembered between two claims. What is claimed cannot be amended or revoked until it is marked.
--- What has changed since it was granted is announced as it was granted: the change is a revision, which waits for this.
+-- The outbox, oldest first, without recently refused unlocks. Skips rows that another relay has locked; there is no
+-- state between two claims. A claimed unlock cannot be amended or revoked until it is marked. If an unlock has changed
+-- since its grant, the announcement shows the original grant: the change is a revision, which waits for this one.
 SELECT
     unlock.unlock_id, unlock.tenant_id, unlock.scope, unlock.subject, unlock.achievement, unlock.tier,
     unlock.occurrence, coalesce(change.version_before, unlock.version), coalesce(change.earned_before, unlock.earned_at),
@@ -216,9 +215,9 @@ LIMIT :limit
 FOR UPDATE OF unlock SKIP LOCKED;
 
 -- name: claim_corrections
--- The outbox of changes, oldest first, without unlocks of which the broker has refused something. Of each unlock the
--- first that waits, once what comes before it is done: that is the grant, or nothing where it was revoked or erased before
--- anything was known to be announced. `withheld` tells that: the place of the grant has to be taken first.
+-- The outbox of corrections, oldest first, without unlocks that the broker has refused. For each unlock, the first
+-- pending correction after its predecessor is published. The predecessor is the grant, unless the unlock was revoked or
+-- erased before it was marked as announced. `withheld` marks that case: it must take the subject of the grant first.
 SELECT
     change.unlock_id, change.revision, change.kind, change.tenant_id, change.scope, change.subject, change.achievement,
     change.tier, change.occurrence, change.origin, change.granted_at, change.reward::text, change.status_before,
@@ -244,15 +243,15 @@ USING unnest(:unlock_ids::uuid[], :revisions::integer[]) AS gone (unlock_id, rev
 WHERE correction.unlock_id = gone.unlock_id AND correction.revision = gone.revision;
 
 -- name: no_correction_waits
--- But for unlocks of which the broker refuses something.
+-- Ignores unlocks that the broker refuses.
 SELECT NOT EXISTS (SELECT FROM correction WHERE unlock_id <> ALL (:refused::uuid[]));
 
 -- name: mark_published
 UPDATE unlock SET published_at = :now WHERE unlock_id = ANY (:unlock_ids::uuid[]) AND granted_at IS NOT NULL;
 
 -- name: mark_announced
--- Without a claim: whoever holds one of these rows at the moment may be waiting for another, and is not waited for. By
--- their ids: said as in the condition of the outbox's index, that one would be read as a whole, what settles included.
+-- Without a claim: skips locked rows, because their holder may be waiting for another of these rows. By id only: with
+-- the condition of the outbox's index, PostgreSQL would read that whole index, including settling unlocks.
 UPDATE unlock SET published_at = :now
 WHERE unlock_id IN (
     SELECT unlock_id
@@ -261,11 +260,11 @@ WHERE unlock_id IN (
     FOR UPDATE SKIP LOCKED);
 
 -- name: next_settling
--- When the notifier has to look again.
+-- The next time when the outbox must look again.
 SELECT min(settles_at) FROM unlock WHERE granted_at IS NULL AND revoked_at IS NULL;
 
 -- name: outbox_is_empty
--- But for what the broker refuses.
+-- Ignores unlocks that the broker refuses.
 SELECT NOT EXISTS (
     SELECT FROM unlock
     WHERE published_at IS NULL AND granted_at IS NOT NULL AND revoked_at IS NULL AND unlock_id <> ALL (:refused::uuid[])
@@ -274,7 +273,7 @@ SELECT NOT EXISTS (
 );
 
 -- name: contested_of_subject
--- What one subject keeps of some achievements though the events do not support it any more.
+-- A subject's contested unlocks of some achievements.
 SELECT achievement, tier, occurrence, earned_at, contested_at
 FROM unlock
 WHERE tenant_id = :tenant_id AND scope = :scope AND subject = :subject AND achievement = ANY (:achievements::text[])
@@ -282,7 +281,7 @@ WHERE tenant_id = :tenant_id AND scope = :scope AND subject = :subject AND achie
 ORDER BY achievement, tier, occurrence;
 
 -- name: unlocks_of_achievement
--- That an operator can revoke; of one tier, tenant and subject, where these are given.
+-- Unlocks that an operator can revoke; only of one tier, tenant and subject, if given.
 SELECT unlock_id, tenant_id, scope, subject, achievement, tier, occurrence
 FROM unlock
 WHERE revoked_at IS NULL AND achievement = :achievement AND (:tier::text IS NULL OR tier = :tier)
@@ -290,15 +289,15 @@ WHERE revoked_at IS NULL AND achievement = :achievement AND (:tier::text IS NULL
 ORDER BY tenant_id, scope, subject, achievement, tier, occurrence;
 
 -- name: unlocks_of_ids
--- That an operator can revoke.
+-- Unlocks that an operator can revoke.
 SELECT unlock_id, tenant_id, scope, subject, achievement, tier, occurrence
 FROM unlock
 WHERE revoked_at IS NULL AND unlock_id = ANY (:unlock_ids::uuid[])
 ORDER BY tenant_id, scope, subject, achievement, tier, occurrence;
 
 -- name: revoke_unlocks
--- In every state, and for good: what settles is kept, so that no evidence earns it anew. With the decisions, which no
--- evidence moves.
+-- In every state, and permanently: a settling row stays, so that no evidence earns it again. With the decisions,
+-- which evidence does not change.
 WITH before AS (
     SELECT * FROM unlock WHERE unlock_id = ANY (:unlock_ids::uuid[]) AND revoked_at IS NULL ORDER BY unlock_id FOR UPDATE
 ), revoked AS (
@@ -337,8 +336,8 @@ ORDER BY unlock_id;
 SELECT EXISTS (SELECT FROM erasure WHERE tenant_id = :tenant_id AND user_id = :user_id);
 
 -- name: grant_by_hand
--- Over whatever was there, which the caller holds. Id, reward, granted_at, origin and published_at stay where they are
--- set. Where it had been granted before, that is a revision, decided by an operator for a reason.
+-- Overwrites an existing row, which the caller has locked. Id, reward, granted_at, origin and published_at keep their
+-- values if set. If the unlock was granted before, this is a revision, with the operator and the reason.
 WITH before AS (
     SELECT * FROM unlock WHERE unlock_id = :unlock_id
 ), granted AS (
@@ -380,7 +379,7 @@ JOIN granted USING (unlock_id)
 WHERE before.granted_at IS NOT NULL;
 
 -- name: insert_operators_word
--- What an operator has decided, and why; no evidence moves it.
+-- An operator's decision and its reason; evidence does not change it.
 INSERT INTO evaluation (
     tenant_id, scope, subject, achievement, tier, occurrence, version, decision, final, earned_at, event_id,
     decided_at, actor, reason)

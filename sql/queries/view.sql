@@ -132,3 +132,18 @@ WHERE evaluation.evaluation_id > :after AND evaluation.evaluation_id <= :until A
     AND evaluation.decision = ANY (:kinds::text[]) AND unlock.granted_at IS NOT NULL
 ORDER BY evaluation.evaluation_id
 LIMIT :limit;
+
+-- name: is_erased
+SELECT EXISTS (SELECT FROM erasure WHERE tenant_id = :tenant_id AND user_id = :user_id);
+
+-- name: marks_of_subjects
+-- As `mark_of_subject` has it, of many at once.
+SELECT
+    asked.tenant_id,
+    asked.scope,
+    asked.subject,
+    -- use mark_of_asked
+    AS mark
+FROM unnest(:tenant_ids::text[], :scopes::text[], :subjects::text[]) AS asked (tenant_id, scope, subject)
+LEFT JOIN progress
+    ON progress.tenant_id = asked.tenant_id AND progress.scope = asked.scope AND progress.subject = asked.subject;

@@ -1,4 +1,4 @@
-"""Rules that are written with care get few warnings, and each is worth a thought."""
+"""Warnings are rare: on careful rules, the checker reports only what is worth a look."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_the_rules_of_the_demo() -> None:
     assert [render(problem) for problem in advice(FIXTURES / "rules" / "commits.ach")] == []
 
 
-def test_an_event_that_nobody_uses_and_a_grant_that_a_late_event_takes_back(tmp_path: Path) -> None:
+def test_an_unused_event_and_a_grant_that_a_late_event_takes_back(tmp_path: Path) -> None:
     path = tmp_path / "rules.ach"
     path.write_text(UNUSED_AND_CONTESTABLE, encoding="utf-8")
     said = [(each.code, UNUSED_AND_CONTESTABLE[slice(*each.span)]) for each in advice(path)]

@@ -93,7 +93,7 @@ def test_a_misspelt_command_is_suggested(shell: Shell) -> None:
 # -- check ------------------------------------------------------------------------------------------------------------
 
 
-def test_check_tells_all_errors_of_a_run(shell: Shell) -> None:
+def test_check_reports_all_errors_in_one_run(shell: Shell) -> None:
     shell.write("rules.ach", BROKEN)
     ran = shell.ach("check", "rules.ach")
     assert ran.code == 1
@@ -112,11 +112,11 @@ def test_check_as_json(shell: Shell) -> None:
     assert all(problem["code"].startswith("ACH") and problem["message"] for problem in problems)
 
 
-def test_check_is_content_with_good_rules(shell: Shell) -> None:
+def test_check_accepts_good_rules(shell: Shell) -> None:
     assert shell.ach("check", RULES).code == 0
 
 
-def test_no_utf8_is_told(shell: Shell) -> None:
+def test_text_that_is_not_utf8_is_reported(shell: Shell) -> None:
     (shell.folder / "rules.ach").write_bytes(b"event a {}\n\xff\xfe")
     ran = shell.ach("check", "rules.ach")
     assert ran.code == 1
@@ -139,7 +139,7 @@ example "one" {
 """
 
 
-def test_check_warns_and_can_be_told_not_to(shell: Shell) -> None:
+def test_check_warns_unless_allowed(shell: Shell) -> None:
     shell.write("rules.ach", SHAKY)
     ran = shell.ach("check", "rules.ach")
     assert (ran.code, "warning[ACH505]" in ran.out, "0 errors, 1 warning" in ran.out) == (0, True, True)
@@ -149,10 +149,10 @@ def test_check_warns_and_can_be_told_not_to(shell: Shell) -> None:
     assert (ran.code, ran.out) == (0, "1 file, 2 achievements: no problems\n")
 
 
-def test_check_tells_what_is_known(shell: Shell) -> None:
+def test_check_shows_its_facts(shell: Shell) -> None:
     shell.write("rules.ach", SHAKY)
     out = shell.ach("check", "rules.ach", "--verbose").out
-    assert "first: final\nrow: contestable\n  rules.ach:5:66: `b` that arrives late" in out
+    assert "first: final\nrow: contestable\n  rules.ach:5:66: a late `b` undoes" in out
     assert "    to make it final: leave out `unless`" in out
     assert "remembered of every user: 2 aggregates" in out
     known = json.loads(shell.ach("check", "rules.ach", "-v", "--format", "json").out)
@@ -277,7 +277,7 @@ def test_replay_compares_with_what_is_expected(shell: Shell) -> None:
     assert f"- {moved['tenant_id']} {moved['subject']}" in ran.err
 
 
-def test_a_stream_that_cannot_be_read_is_told(shell: Shell) -> None:
+def test_an_unreadable_stream_is_reported(shell: Shell) -> None:
     shell.write("rules.ach", GOOD)
     (shell.folder / "cut.jsonl.gz").write_bytes(gzip.compress(_event(1))[:-9])
     for name in ("nowhere.jsonl", "cut.jsonl.gz"):

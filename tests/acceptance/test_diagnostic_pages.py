@@ -48,7 +48,7 @@ def shown(code: str) -> list[tuple[list[str], str]]:
 
 
 @pytest.mark.parametrize("code", sorted(CODES.keys() - SHOWN_ELSEWHERE.keys()))
-def test_a_page_shows_what_is_wrong_and_what_is_right(code: str) -> None:
+def test_a_page_has_a_bad_and_a_good_example(code: str) -> None:
     (kind, bad), (none, good) = shown(code)
     assert (kind, none) == (["bad", code], [])
     found = problems(bad)

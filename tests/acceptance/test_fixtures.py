@@ -78,7 +78,7 @@ def named(fixtures: Iterable[Fixture]) -> pytest.MarkDecorator:
 
 
 def depends_on_arrival(fixture: Fixture) -> bool:
-    """Tell whether two events of the stream have one id and say different things.
+    """Return whether two events of the stream have one id and say different things.
 
     The first one to arrive is the event, and the other a dead letter: engine.md §4. With the lines in another order it
     is another set of events, so nothing can be said of what comes out.
@@ -146,7 +146,7 @@ async def test_a_line_counts_once_however_often_it_arrives(fixture: Fixture, way
 
 
 @named(STORIES)
-def test_what_is_wrong_is_told(fixture: Fixture) -> None:
+def test_dead_letters_are_reported(fixture: Fixture) -> None:
     expected = fixture.expected().dead
     _, dead = in_process(fixture, fixture.lines())
     assert [item.reason for item in dead] == [item.reason for item in expected]

@@ -90,7 +90,7 @@ def seen(ran: Ran, code: int) -> str:
     return ran.out + ran.err
 
 
-async def test_what_was_received_reaches_no_terminal_as_it_is(hostile: Shell) -> None:
+async def test_no_received_text_reaches_a_terminal_unescaped(hostile: Shell) -> None:
     seen(hostile.ach("run", "--drain"), 0)
     assert r"\x1b[2J" in seen(hostile.ach("dead", "list"), 0)
     for number in re.findall(r"^ *([0-9]+) ", hostile.ach("dead", "list").out, re.MULTILINE):
@@ -127,7 +127,7 @@ async def test_logs(hostile: Shell, form: str) -> None:
     assert "working" in seen(hostile.ach("run", "--drain"), 0)
 
 
-async def test_on_a_terminal_colours_are_all_that_it_is_told(hostile: Shell) -> None:
+async def test_a_terminal_gets_only_colours(hostile: Shell) -> None:
     hostile.ach("run", "--drain")
     hostile.environment.pop("NO_COLOR")
     hostile.environment["TERM"] = "xterm-256color"
@@ -212,7 +212,7 @@ URLS = [
 
 
 @pytest.mark.parametrize("form", URLS)
-async def test_no_command_tells_a_secret(shell: Shell, form: str) -> None:
+async def test_no_command_shows_a_secret(shell: Shell, form: str) -> None:
     """Neither of the database's URL nor of the broker's, whatever is wrong with either."""
     assert_silent(shell, "DATABASE_URL", form.format(scheme="postgresql", secret=SECRET), "digest")
     shell.write("stream.jsonl", "")

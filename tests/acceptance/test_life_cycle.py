@@ -144,7 +144,7 @@ def test_superseded_has_words() -> None:
 # -- nothing tested ---------------------------------------------------------------------------------------------------
 
 
-def test_a_stream_without_events_is_no_test(shell: Shell) -> None:
+def test_a_stream_without_events_tests_nothing(shell: Shell) -> None:
     rules = shell.write("rules.ach", SMALL)
     empty, dead = shell.write("empty.jsonl", ""), shell.write("dead.jsonl", "{}\nno event\n")
     good, mixed = shell.write("good.jsonl", EVENT), shell.write("mixed.jsonl", f"{EVENT}no event\n")

@@ -196,8 +196,8 @@ def test_files_that_change_on_disk_are_read_again_and_open_ones_hide_them(desk: 
     assert codes(document) == [("ACH201", "far.away")]
 
 
-def test_problems_of_a_file_that_is_not_open_are_told_and_taken_back(desk: Desk) -> None:
-    (desk.folder / "lonely.ach").write_text("event nobody.cares {}\n")
+def test_problems_of_a_closed_file_are_published_and_cleared(desk: Desk) -> None:
+    (desk.folder / "lonely.ach").write_text("event no.reader {}\n")
     uri = (desk.folder / "lonely.ach").as_uri()
     watched(desk, "lonely.ach", kind=1)
 
@@ -254,12 +254,12 @@ def test_advice_stays_on_what_is_not_being_typed(desk: Desk) -> None:
 # -- hover ------------------------------------------------------------------------------------------------------------
 
 
-def test_an_operator_says_what_it_asks_for_and_what_is_remembered(desk: Desk) -> None:
+def test_hover_of_an_operator_shows_its_condition_and_state(desk: Desk) -> None:
     document = desk.open(RULES)
     text = hovered(document, "co|unt(event=lesson.completed, distinct=lesson_id")
     assert "10 different lesson_id of lesson.completed" in text
     assert "Contestable" in text
-    assert "`for` looks at traits" in text
+    assert "`for` reads traits" in text
     assert "different values of lesson_id" in text
 
 
@@ -352,7 +352,7 @@ def test_nothing_is_said_of_space_and_of_files_that_are_not_there(desk: Desk) ->
         ('example "x" { at 2026-04-13T08:00:00Z u1 answer.wrong {} |', ["times", "at", "expect"], []),
     ],
 )
-def test_what_may_stand_here_is_offered(desk: Desk, text: str, offered: list[str], not_offered: list[str]) -> None:
+def test_completion_offers_the_valid_text(desk: Desk, text: str, offered: list[str], not_offered: list[str]) -> None:
     rules, marked = completed(text)
     found = labels(desk.open(rules), marked)
     assert set(offered) <= set(found)
@@ -486,7 +486,7 @@ def test_a_name_that_cannot_be_given_is_refused(desk: Desk, marked: str, new: st
         document.ask("rename", marked, newName=new)
 
 
-def test_nothing_is_renamed_while_something_cannot_be_read(desk: Desk) -> None:
+def test_no_rename_with_syntax_errors(desk: Desk) -> None:
     document = desk.open(RULES + "achievement broken {")
     with pytest.raises(RefusedError, match="syntax errors"):
         document.ask("rename", "event answer.|wrong", newName="answer.failed")
@@ -559,7 +559,7 @@ def test_each_name_is_coloured_by_what_it_is(desk: Desk) -> None:
         ("unlocked(first_leson)", "unlocked(first_lesson)"),
     ],
 )
-def test_what_a_hint_says_can_be_done(desk: Desk, wrong: str, right: str) -> None:
+def test_a_hint_becomes_a_quick_fix(desk: Desk, wrong: str, right: str) -> None:
     rules = f'{RULES}\nachievement x {{ title "X" when WHEN }}\n'
     document = desk.open(rules.replace("WHEN", wrong))
     (problem,) = document.problems()
@@ -599,7 +599,7 @@ def test_an_example_is_run_from_its_lens(desk: Desk) -> None:
     assert document.ask_whole("codeLens")[0]["command"]["title"] == "passed (run again)"
 
 
-def test_what_an_example_missed_is_shown_where_it_was_expected(desk: Desk) -> None:
+def test_a_failed_expectation_is_shown_at_its_line(desk: Desk) -> None:
     document = desk.open(
         RULES.replace("expect u1 ten_lessons at 2026-04-13T18", "expect u1 ten_lessons at 2026-04-13T19")
     )

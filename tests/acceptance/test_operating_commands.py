@@ -47,7 +47,7 @@ async def test_a_worker_gives_the_digest_of_a_replay(deployed: Shell) -> None:
     assert stored["contested"] == []
 
 
-async def test_progress_tells_how_far_somebody_is(deployed: Shell) -> None:
+async def test_progress_of_a_user(deployed: Shell) -> None:
     deployed.ach("emit", LARK)
     deployed.ach("run", "--drain")
     rows = json.loads(deployed.ach("progress", "u_02d24007efaf7a00", "-t", "lark-parser/lark", "--json").out)
@@ -59,7 +59,7 @@ async def test_progress_tells_how_far_somebody_is(deployed: Shell) -> None:
     assert int(silver["current"]) == silver["percent"]
     shown = deployed.ach("progress", "u_02d24007efaf7a00", "-t", "lark-parser/lark").out
     assert f"{silver['current']}/100" in shown
-    unknown = deployed.ach("progress", "nobody", "-t", "lark-parser/lark")
+    unknown = deployed.ach("progress", "stranger", "-t", "lark-parser/lark")
     assert (unknown.code, "0/100" in unknown.out) == (0, True)
     assert "is not known: the rules have heard no event of it" in unknown.err
 
@@ -79,7 +79,7 @@ async def test_unlocks_are_listed_and_revoked_and_users_erased(deployed: Shell) 
     assert deployed.ach("revoke", unlock, stdin=b"y\n").out.endswith("revoked 1 unlock\n")
     assert deployed.ach("revoke", unlock, "--yes").code == 1
     assert "committer.bronze" in deployed.ach("unlocks", "--status", "revoked").out
-    assert deployed.ach("erase", "u_02d24007efaf7a00", "-t", "lark-parser/lark").code == 1  # no answer is no
+    assert deployed.ach("erase", "u_02d24007efaf7a00", "-t", "lark-parser/lark").code == 1  # without confirmation
     erased = deployed.ach("erase", "u_02d24007efaf7a00", "-t", "lark-parser/lark", "--yes")
     assert erased.code == 0
     assert "EVENTS events.lark-parser%2Flark.u_02d24007efaf7a00.>" in erased.out
@@ -159,7 +159,7 @@ async def test_rewards_that_cannot_be_announced_are_not_applied(deployed: Shell)
     assert (ran.code, "did not answer" in ran.err) == (0, True)
 
 
-async def test_a_user_of_whom_nothing_is_known_is_not_erased_by_mistake(deployed: Shell) -> None:
+async def test_an_unknown_user_is_not_erased_by_mistake(deployed: Shell) -> None:
     asked = deployed.ach("erase", "ann", "-t", "t", stdin=b"y\n")
     assert asked.code == 1
     assert "nothing is known of 'ann' in tenant 't'" in asked.err
@@ -191,7 +191,7 @@ async def test_streams_are_purged_where_that_is_asked(deployed: Shell) -> None:
     assert "purged 0 messages from EVENTS, 0 announcements from UNLOCKS" in deployed.ach(*user).out
 
 
-async def test_dead_letters_are_sent_again_by_what_they_are(deployed: Shell) -> None:
+async def test_dead_letters_are_replayed_by_kind(deployed: Shell) -> None:
     events = [
         {
             "event_id": f"e{n}",
@@ -241,7 +241,7 @@ async def test_killed_in_mid_stream_a_restart_gives_the_same_digest(deployed: Sh
     assert json.loads(deployed.ach("digest", "--json").out)["digest"] == expected["digest"]
 
 
-async def test_sigterm_ends_a_worker_with_nought(deployed: Shell) -> None:
+async def test_a_worker_exits_with_zero_on_sigterm(deployed: Shell) -> None:
     with deployed.running("run") as worker:
         read_until(worker, "working")
         worker.send_signal(signal.SIGTERM)

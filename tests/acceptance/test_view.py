@@ -16,7 +16,7 @@ from dsl.fold import fold, standings, start
 from dsl.outcome import Subject, by_subject, canonical_order
 from dsl.values import canonical_number
 from tests.fixture_library import NOW, Fixture, by_reference, histories, stories
-from worker.commands.replaying import SKEW
+from worker.commands.replay import SKEW
 from worker.contract.strict_reader import Contract
 from worker.engine.answer import OPERATOR, Presence, Reader
 from worker.engine.replay import Intake
@@ -224,10 +224,10 @@ def words_of(rules: RuleSet, key: Key, item: Shown) -> set[bytes]:
     """Return what gives an achievement and tier away: ids, titles in all languages, about, reward and family."""
     version, tier = declared(rules, key, item.version)
     title = (tier.title if tier is not None else None) or version.title
-    texts = {item.id, key[0]} | ({key[1]} if key[1] else set())
-    texts |= {text for _, text in title.texts} if title is not None else set()
-    texts |= {str(version.about.value)} if version.about is not None else set()
-    texts |= {version.family.text} if version.family is not None else set()
+    texts = {item.id, key[0]} | ({key[1]} if key[1] else set[str]())
+    texts |= {text for _, text in title.texts} if title is not None else set[str]()
+    texts |= {str(version.about.value)} if version.about is not None else set[str]()
+    texts |= {version.family.text} if version.family is not None else set[str]()
     rewards = {bytes(item.reward)} - {b"{}"}
     return {msgspec.json.encode(text) for text in texts} | rewards
 

@@ -50,7 +50,7 @@ async def test_events_are_remembered(seeded: Engine) -> None:
         assert await counted(connection) == (2000, 100, 100)
     finally:
         await connection.close()
-    # Whoever works on it finds it as a worker leaves it.
+    # The next worker finds it as a worker leaves it.
     await seeded.publish(one.body for one in make(SEED, seed=2))
     stats = await seeded.drain()
     assert (stats.events, stats.dead) == (400, {})

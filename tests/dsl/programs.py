@@ -1,4 +1,4 @@
-"""Programs as lists of tokens, drawn from the grammar, and the same tokens with other white space and comments."""
+"""Random programs as lists of tokens from the grammar, and the same tokens with other white space and comments."""
 
 from __future__ import annotations
 

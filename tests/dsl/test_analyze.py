@@ -1,7 +1,7 @@
-"""Final or contestable: every reason to call an achievement contestable is shown with the late event that proves it.
+"""Final or contestable: each reason for a contestable achievement has a late event that proves it.
 
-Each case has rules of which `x` is contestable for one kind of reason, and a stream whose last event arrives late and
-takes back what was granted.
+In each case `x` is contestable for one kind of reason, and the last event of the stream arrives late and
+takes a grant back.
 """
 
 from __future__ import annotations
@@ -231,7 +231,7 @@ FINAL: Final = (
     ONCE + "achievement x { when all(count(event=a, >= 2), count(event=b, >= 1, within=1d)) }",
     # However many events come late, the n-th unlock comes no later: it has as many events behind the one before.
     A + "achievement x { when sequence([a, b], within=1d) repeat each }",
-    # Nobody has a time zone: it is UTC for everybody.
+    # No user has a time zone: it is UTC for all.
     A + "achievement x { when count(event=a, >= 2, per=day, tz=user) }",
 )
 
@@ -249,5 +249,5 @@ def test_a_version_is_judged_by_itself() -> None:
     )
     assert verdict(text, 1).final
     assert not verdict(text, 2).final
-    # Whoever names it cannot know which version grants.
+    # A reference to it cannot know which version grants.
     assert not verdicts(checked(text))["y", 1].final

@@ -1,4 +1,4 @@
-"""What the checker hands on, and that no rule set takes it long or makes it stumble."""
+"""The checker's result, and that no rule set makes it slow or crash."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_traits_and_the_events_that_carry_them() -> None:
     assert list(rules.events["v"].fields) == ["x", "plan", "level"]
 
 
-def test_versions_ascend_whatever_order_and_file_they_stand_in() -> None:
+def test_versions_ascend_in_any_order_and_file() -> None:
     rules = clean(
         "achievement x version 3 from 2026-03-01T00:00:00Z { when count(event=e, >= 3) }",
         "event e {} achievement x { when count(event=e, >= 1) }"

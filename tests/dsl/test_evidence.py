@@ -1,4 +1,4 @@
-"""What is listed as having earned an achievement: no more than it takes, and no less."""
+"""The list of events that earned an achievement: exactly the events it needs."""
 
 from __future__ import annotations
 
@@ -75,8 +75,8 @@ def test_a_moment_by_whose_clock_it_holds_is_listed() -> None:
     assert _listed(rule, *events, e("15 09:00", "c", "c")) == {
         "a1": "counts: 1 of 2",
         "a2": "counts: 1 of 2",
-        "b": "counts for nothing, but from here on it holds",
-        "c": "meets the last requirement beside the `when`; earns y",
+        "b": "does not count, but the condition holds from here on",
+        "c": "meets the last requirement outside the `when`; earns y",
     }
 
 

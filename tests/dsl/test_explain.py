@@ -1,6 +1,6 @@
-"""Explanations: golden texts of told stories, the stable shape, and what is asked wrongly.
+"""Explanations: golden texts of examples, the stable shape, and wrong questions.
 
-`ACH_GOLDEN=write` writes what comes out instead of comparing it; read the difference.
+`ACH_GOLDEN=write` writes the output instead of comparing it; review the difference.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dsl.explain import Asked, Explanation, MeantError, explain
 from dsl.explain.text import render
 from dsl.outcome import Subject, by_subject
 from dsl.story import TENANT
-from dsl.story.telling import Telling
+from dsl.story.given import GivenEvents
 from dsl.syntax import Example, Expect
 from worker.rulefiles import RuleSet, load
 
@@ -30,12 +30,12 @@ def rules() -> RuleSet:
     return found
 
 
-def _told(rules: RuleSet, title: str, line: Expect | None = None, **asked: object) -> list[Explanation]:
+def _explained(rules: RuleSet, title: str, line: Expect | None = None, **asked: object) -> list[Explanation]:
     """Explain every `expect` line of an example, or one with something asked otherwise."""
     assert rules.program is not None
     file = rules.files[0]
     example = next(each for each in rules.rules.examples if each.title == title)
-    events = list(Telling(rules.rules, file.source, example).events())
+    events = list(GivenEvents(rules.rules, file.source, example).events())
     now = max(event.at for event in events)
     found: list[Explanation] = []
     for each in example.lines if line is None else [line]:
@@ -52,7 +52,10 @@ def test_stories_are_explained_as_before(rules: RuleSet) -> None:
     texts: list[str] = []
     for example in rules.rules.examples:
         texts.append(f"=== {example.title} ===\n")
-        texts.extend("\n".join(line.rstrip() for line in render(told)) + "\n" for told in _told(rules, example.title))
+        texts.extend(
+            "\n".join(line.rstrip() for line in render(explanation)) + "\n"
+            for explanation in _explained(rules, example.title)
+        )
     golden, text = HERE / "stories.txt", "\n".join(texts)
     if os.environ.get("ACH_GOLDEN") == "write":
         golden.write_text(text, encoding="utf-8")
@@ -67,8 +70,8 @@ def _line(rules: RuleSet, title: str, achievement: str) -> Expect:
 
 
 def test_the_shape_in_json(rules: RuleSet) -> None:
-    told = _told(rules, "money", _line(rules, "money", "spender"))[0]
-    assert msgspec.json.decode(msgspec.json.Encoder(decimal_format="number").encode(told)) == {
+    explanation = _explained(rules, "money", _line(rules, "money", "spender"))[0]
+    assert msgspec.json.decode(msgspec.json.Encoder(decimal_format="number").encode(explanation)) == {
         "tenant_id": "example",
         "scope": "user",
         "subject": "ann",
@@ -116,8 +119,11 @@ def test_the_shape_in_json(rules: RuleSet) -> None:
 
 def test_an_earlier_moment(rules: RuleSet) -> None:
     line = _line(rules, "answers", "roll")
-    told = _told(rules, "answers", line, now=1_776_074_400_000_000)[0]  # 2026-04-13T10:00:00Z, before the wrong one
-    assert told.missing == ["1 more answer.right"]
+    # 2026-04-13T10:00:00Z, before the wrong answer
+    explanation = _explained(rules, "answers", line, now=1_776_074_400_000_000)[
+        0
+    ]  # 2026-04-13T10:00:00Z, before the wrong one
+    assert explanation.missing == ["1 more answer.right"]
 
 
 @pytest.mark.parametrize(
@@ -132,7 +138,7 @@ def test_an_earlier_moment(rules: RuleSet) -> None:
 )
 def test_what_is_not_there(rules: RuleSet, achievement: str, asked: dict[str, object], message: str) -> None:
     with pytest.raises(MeantError, match=message):
-        _told(rules, "answers", _line(rules, "answers", achievement), **asked)
+        _explained(rules, "answers", _line(rules, "answers", achievement), **asked)
 
 
 @pytest.mark.parametrize("unit", ["hour", "day", "week", "month", "year"])
@@ -141,7 +147,7 @@ def test_an_occurrence_of_every_unit(unit: str, tmp_path: Path) -> None:
     text += 'example "e" { at 2026-04-13T09:00:00Z u a {} times 2 every 1m at 2026-04-13T09:02:00Z u a {} }\n'
     (tmp_path / "x.ach").write_text(text)
     found = load([tmp_path / "x.ach"])
-    events = list(Telling(found.rules, found.files[0].source, found.rules.examples[0]).events())
+    events = list(GivenEvents(found.rules, found.files[0].source, found.rules.examples[0]).events())
     current = explain(found.rules, Asked(TENANT, "u", "x", None, None, events[-1].at), events)
     assert current.outcome == "earned"
     again = explain(found.rules, Asked(TENANT, "u", "x", None, current.occurrence, events[-1].at), events)

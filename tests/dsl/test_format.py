@@ -1,4 +1,4 @@
-"""The canonical layout: the same meaning, every comment, and nothing left to do the second time."""
+"""The canonical layout: the same meaning, every comment, and no change the second time."""
 
 from __future__ import annotations
 

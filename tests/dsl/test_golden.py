@@ -1,4 +1,4 @@
-"""Rule sets with the problems that they must bring on, each on its line.
+"""Rule sets with their expected problems, each on its line.
 
 A file is cut at lines of `---`. `### CODE words` at the end of a line expects a problem there whose message or hint has
 these words, `##^ CODE words` one in the line above, `##^^` two lines above; `### other words` expect nothing.
@@ -83,7 +83,7 @@ def test_every_code_has_a_golden_example() -> None:
 def test_codes_are_unique_and_their_families_fit() -> None:
     for _, text in chunks():
         for problem in problems("x.ach", text):
-            # A rule that nobody can ever earn has a meaning, and may be used: those of ACH4xx are told as warnings.
+            # A rule that no user can ever earn has a meaning and is valid: such ACH4xx problems are warnings.
             if not problem.code.startswith("ACH4"):
                 assert (problem.severity is Severity.WARNING) is problem.code.startswith("ACH5")
             assert problem.code in CODES

@@ -1,4 +1,4 @@
-"""The grammar has no conflicts and no terminals that collide, and every keyword is a name."""
+"""The grammar has no conflicts and no colliding terminals, and every keyword is a name."""
 
 from __future__ import annotations
 
@@ -58,6 +58,6 @@ def test_every_keyword_is_a_name(word: str) -> None:
     assert len(file.declarations) == 5
 
 
-def test_not_is_no_name() -> None:
+def test_not_is_not_a_name() -> None:
     for text in ("event not {}", "event a { not: int }", "achievement not { when unlocked(a) }", "event a.not.b {}"):
         assert parse(Source("x.ach", text))[1]

@@ -1,6 +1,6 @@
-"""Text made to hurt: whatever the bytes, `ach check` tells problems, with a place each, and soon.
+"""Hostile text: for any bytes, `ach check` reports problems with their places, and quickly.
 
-What is measured is processor time, so that a busy machine fails no test.
+The tests measure processor time, so that they do not fail on a busy machine.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ NO_TEXT: Final = (b"\xff", b"event a {}\n\xc3(", b"\xef\xbb\xbf\xff", b"\xed\xa0
 
 
 @pytest.mark.parametrize("text", BAD.values(), ids=BAD.keys())
-def test_bad_text_is_told_soon(text: str) -> None:
+def test_bad_text_is_reported_quickly(text: str) -> None:
     began = process_time()
     assert checked(text.encode())
     assert process_time() - began < MAX_SECONDS
@@ -108,7 +108,7 @@ def test_much_of_a_good_thing_is_checked_soon(text: str) -> None:
 
 
 @pytest.mark.parametrize("content", NO_TEXT)
-def test_bytes_that_are_no_text_are_told(content: bytes) -> None:
+def test_bytes_that_are_not_text_are_reported(content: bytes) -> None:
     assert {problem.code for problem in checked(content)} - {"ACH501"} == {"ACH102"}
 
 

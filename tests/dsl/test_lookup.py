@@ -1,4 +1,4 @@
-"""What editors ask of rule files, without an editor; tests/acceptance/test_lsp.py asks through one."""
+"""The queries of editors on rule files, without an editor; tests/acceptance/test_lsp.py uses one."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def pieced(text: str, before: list[pieces.Placed]) -> tuple[object, list[pieces.
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
-def test_a_file_in_pieces_says_what_the_whole_file_says(path: Path) -> None:
+def test_a_file_in_pieces_has_the_problems_of_the_whole(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     said, _ = pieced(text, [])
     assert said == whole(text)
@@ -236,7 +236,7 @@ def test_every_place_of_every_file_can_be_asked_about(path: Path) -> None:
 @pytest.mark.parametrize(
     ("when", "said"),
     [
-        ("count(event=a.b, >= 3)", "one number, how many a.b there were"),
+        ("count(event=a.b, >= 3)", "one number, the count of a.b"),
         ("count(event=a.b, >= 3, per=week)", "in the latest week, and the most of any"),
         ("count(event=a.b, >= 3, per=week, tz=user)", "the moments of the latest a.b"),
         ("count(event=a.b, >= 3, unless=c.d)", "since the last c.d"),
@@ -248,11 +248,11 @@ def test_every_place_of_every_file_can_be_asked_about(path: Path) -> None:
         ("max(event=a.b, of=n, >= 3)", "one number, the maximum of n"),
         ("min(event=a.b, of=n, <= 3, within=1d)", "the minimum of n among recent a.b"),
         ("streak(event=a.b, per=day, >= 3)", "the runs of active days with a.b"),
-        ("sequence([a.b, c.d], by=s)", "how far the 2 steps have come for each s"),
-        ("unlocked(y)", "the grant of y is remembered anyway"),
+        ("sequence([a.b, c.d], by=s)", "the progress of the 2 steps for each s"),
+        ("unlocked(y)", "the grant of y is stored anyway"),
     ],
 )
-def test_what_is_remembered_is_said(when: str, said: str) -> None:
+def test_the_stored_state_is_described(when: str, said: str) -> None:
     (node,) = parse(Source("x", f'achievement x {{ title "X" when all({when}) }}'))[0].declarations
     assert isinstance(node, Achievement)
     assert node.when is not None

@@ -1,4 +1,4 @@
-"""What counts in a moment: `unless` at the begin of a unit, totals of nothing, and now for a team."""
+"""Moments: `unless` at the start of a unit, empty totals, and "now" for a team."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_a_total_of_nothing_may_be_enough(bound: str) -> None:
     assert _come(kept, lost).by is None
 
 
-def test_a_total_of_nothing_is_not_enough_for_a_bound_above_it() -> None:
+def test_an_empty_total_is_not_enough_for_a_higher_bound() -> None:
     since = "sum(event=points, of=n, > 0, unless=stop)"
     assert _come(since, e("13 08:00", "other"), e("13 09:00", "stop")) == (None, 0, 1)
     assert _come("sum(event=points, of=x, > 0, unless=stop)", e("13 09:00", "stop")) == (None, 0, 1)

@@ -1,4 +1,4 @@
-"""What the parser makes of good text, of bad text, and of text made to hurt it."""
+"""The parser on good text, bad text and hostile text."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def read(text: str) -> list[syntax.Declaration]:
     return list(file.declarations)
 
 
-def told(text: str) -> list[Diagnostic]:
+def reported(text: str) -> list[Diagnostic]:
     return parse(Source("x.ach", text))[1]
 
 
@@ -298,16 +298,16 @@ def test_misspelt_declarations_are_skipped_alone() -> None:
 
 def test_problems_come_in_the_order_of_the_text() -> None:
     text = "event a { x: }\nevent b {} junk\nachievement c { wehn }\n" * 5
-    places = [problem.span.start for problem in told(text)]
+    places = [problem.span.start for problem in reported(text)]
     assert places == sorted(places)
     assert len(places) == 15
 
 
 def test_so_many_errors_are_enough() -> None:
-    problems = told("event a {\n" * 5000)
+    problems = reported("event a {\n" * 5000)
     assert problems[-1].code == "ACH121"
     assert len(problems) == 201
-    problems = told("achievement a {" + ' title "x"' * 5000 + "}")
+    problems = reported("achievement a {" + ' title "x"' * 5000 + "}")
     assert problems[-1].code == "ACH121"
     assert len(problems) == 1001
 
@@ -335,7 +335,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
-def test_hostile_text_is_told_and_survived(text: str) -> None:
+def test_hostile_text_is_reported_and_survived(text: str) -> None:
     file, problems = parse(Source("x.ach", text))
     for problem in problems[:50]:
         assert 0 <= problem.span.start <= problem.span.end <= len(text) + 1
@@ -346,8 +346,8 @@ def test_hostile_text_is_told_and_survived(text: str) -> None:
 def test_text_that_is_cut_off_anywhere() -> None:
     text = CLEAN.splitlines()
     for stop in range(0, len(CLEAN), 41):
-        told(CLEAN[:stop])
-    assert told("\n".join(text)) == []
+        reported(CLEAN[:stop])
+    assert reported("\n".join(text)) == []
 
 
 SIGNS = ("\\", "\n", '"', "#", "$", "'", "é", "1d", "30%", "-1", *"()[]{},:=<?/1", ">=", "..")
@@ -360,14 +360,14 @@ FRAGMENTS = sorted({*CLEAN.split(), *SIGNS})
 def test_any_tokens_are_survived(words: list[str], glue: str) -> None:
     text = glue.join(words)
     for prefix in ("", "achievement a { ", "achievement a { when ", "achievement a { for ", 'example "x" { '):
-        for problem in told(prefix + text):
+        for problem in reported(prefix + text):
             render(problem)
 
 
 @settings(max_examples=150, deadline=None)
 @given(st.text() | st.binary().map(lambda raw: raw.decode("utf-8", "surrogateescape")))
 def test_any_text_is_survived(text: str) -> None:
-    for problem in told(text):
+    for problem in reported(text):
         render(problem)
 
 
@@ -377,7 +377,7 @@ def test_damaged_text_is_survived(data: st.DataObject) -> None:
     start = data.draw(st.integers(0, len(CLEAN)))
     stop = data.draw(st.integers(start, min(start + 40, len(CLEAN))))
     put = data.draw(st.sampled_from(["", *FRAGMENTS]))
-    for problem in told(CLEAN[:start] + put + CLEAN[stop:]):
+    for problem in reported(CLEAN[:start] + put + CLEAN[stop:]):
         render(problem)
 
 

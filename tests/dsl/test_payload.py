@@ -161,7 +161,7 @@ def test_no_text_raises_anything(text: str) -> None:
 
 usual_instants = st.datetimes().map(lambda at: at.isoformat(timespec="microseconds") + "Z")
 nearly_usual = st.tuples(usual_instants, st.integers(0, 26), st.sampled_from("0246-:.TZtz é")).map(
-    lambda told: told[0][: told[1]] + told[2] + told[0][told[1] + 1 :]
+    lambda drawn: drawn[0][: drawn[1]] + drawn[2] + drawn[0][drawn[1] + 1 :]
 )
 
 

@@ -1,4 +1,4 @@
-"""Filters decided: against trying out many values, and by hand where it matters."""
+"""Proofs about filters: compared with many tried values, and with manual results where it matters."""
 
 from __future__ import annotations
 

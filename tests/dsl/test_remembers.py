@@ -1,4 +1,4 @@
-"""What is remembered of a subject: by whom it is shared, what bounds it, and that the estimates are no fancy."""
+"""The state of a subject: which conditions share it, its limits, and that the estimates are realistic."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_what_bounds_it() -> None:
     assert bounds["a1"].bytes == 48
     assert bounds["a2"].by == "the bound: 5 events"
     assert bounds["a3"].by == "the bound: 5 values"
-    assert bounds["a4"].by == "every value of `s` that ever was"
+    assert bounds["a4"].by == "every value of `s` that has ever occurred"
     assert bounds["a5"].by == "the values of `s` within 7d"
     assert (bounds["a6"].bytes, bounds["a6"].by) == (None, "the events within 7d")
     assert bounds["a7"].by == "the bound: 5, by steps of 1 or more"
@@ -98,9 +98,9 @@ def test_a_state_is_no_larger_than_estimated(scenario: strategies.Scenario) -> N
             state.traits.clear()
             # Values and identifiers of the estimate are longer than those of the streams.
             assert len(encode(state)) <= 200 + sum(each.size.bytes or 0 for each in own)
-    told = rule_facts(rules)
-    assert {each.key for each in aggregates} == {each.key for each in told.aggregates}
-    assert {key for each in told.achievements for key in each.remembers} == {each.key for each in told.aggregates}
+    facts = rule_facts(rules)
+    assert {each.key for each in aggregates} == {each.key for each in facts.aggregates}
+    assert {key for each in facts.achievements for key in each.remembers} == {each.key for each in facts.aggregates}
 
 
 def test_a_picture_in_both_languages() -> None:

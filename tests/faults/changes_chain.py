@@ -360,7 +360,7 @@ def drawn(seed: int, *, relays: bool | None = None) -> Chain:
 
 
 async def smaller(chain: Chain, fails: Callable[[Chain], Awaitable[bool]], tries: int) -> Chain:
-    """Return a chain that still fails and of which less can be left out, after so many tries at the most."""
+    """Return a shorter chain that still fails, after at most so many tries."""
     left = tries
     improved = True
     while improved and left > 0:

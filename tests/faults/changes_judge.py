@@ -298,10 +298,10 @@ def _progress(wanted: Expected, states: Mapping[Subject, State]) -> str:
         return "" if state is None else digest(wanted.program, [], {subject: state})
 
     nothing = digest(wanted.program, [], {})
-    everybody = sorted(wanted.states.keys() | states.keys())
+    subjects = sorted(wanted.states.keys() | states.keys())
     other = [
         "/".join(one)
-        for one in everybody
+        for one in subjects
         if (of(wanted.states.get(one), one) or nothing) != (of(states.get(one), one) or nothing)
     ]
     return f"progress of {other}"

@@ -40,7 +40,7 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 
 
 class Finding(NamedTuple):
-    """Something that is wrong: of which kind, and where."""
+    """Something that is wrong: its kind and its place."""
 
     kind: str
     where: str

@@ -208,7 +208,7 @@ class Run:
 
 
 _SUBJECTS: Final = {"user": (("t", "ada"), ("t", "cal")), "team": (("t", "red"),), "tenant": (("t", "t"),)}
-"""Of whom an operator may think."""
+"""Users that an operator may choose."""
 
 
 def _occurrence(version: Achievement) -> str:

@@ -1,6 +1,6 @@
 """Where a chain of changes happens: one database, two workers, perhaps a broker, and a fuse that makes them die.
 
-Whoever dies stops at one statement, before or behind it, and is thrown away; another worker takes its place, and gets
+A worker that dies stops before or after one statement and is thrown away; another worker takes its place, and gets
 what had not been acknowledged.
 """
 
@@ -43,12 +43,12 @@ from worker.admin.revocation import revoke
 from worker.admin.rollout import MeaningChangedError, apply_rules
 from worker.broker.streams import Broker, BrokerAwayError, open_broker
 from worker.contract.message import Message
-from worker.engine import division, folding, rule_set
+from worker.engine import fast_users, folding, rule_set
 from worker.engine.rule_set import RuleFile, read_rules
 from worker.engine.state_cache import StateCache
 from worker.engine.stats import Stats
 from worker.pipeline import fast_path, outbox, pipeline, rules_in_force
-from worker.pipeline.outbox import Notifier
+from worker.pipeline.outbox import OutboxRelay
 from worker.pipeline.pipeline import InForce, Pipeline
 from worker.pipeline.rules_in_force import load_deployed
 from worker.settings import Clock, Settings
@@ -194,7 +194,7 @@ def sized(sizes: Sizes) -> Generator[None]:
         (folding, "CHECKPOINT_BYTES", 10**6),
         (folding, "CHECKPOINTS_KEPT", 3),
         (fast_path, "SAVE_EVERY", sizes.save_every),
-        (division, "WORTH_IT", sizes.worth_it),
+        (fast_users, "WORTH_IT", sizes.worth_it),
         (backfilling, "PAGE", sizes.page),
         (backfilling, "PIECE", sizes.piece),
     )
@@ -231,7 +231,7 @@ class _Worker:
     def __init__(self, world: World, name: str) -> None:
         self._world = world
         settings, store = world.settings, world.store
-        self.notifier = self._made()
+        self.outbox_relay = self._made()
         self.pipeline = Pipeline(
             store,
             settings,
@@ -243,22 +243,22 @@ class _Worker:
             on_committed=self._committed,
         )
 
-    def _made(self) -> Notifier | None:
+    def _made(self) -> OutboxRelay | None:
         world = self._world
         if world.broker is None:
             return None
-        return Notifier(world.store, world.broker, world.settings, Stats(), now=lambda: world.now)
+        return OutboxRelay(world.store, world.broker, world.settings, Stats(), now=lambda: world.now)
 
     def _committed(self, done: Committed) -> None:
-        if self.notifier is not None:
-            self.notifier.committed(done)
+        if self.outbox_relay is not None:
+            self.outbox_relay.committed(done)
 
     async def relay(self) -> None:
         """Announce until nothing is left."""
-        if self.notifier is not None:
-            self.notifier.stop()
-            await self.notifier.run()
-            self.notifier = self._made()
+        if self.outbox_relay is not None:
+            self.outbox_relay.stop()
+            await self.outbox_relay.run()
+            self.outbox_relay = self._made()
 
 
 class World:
@@ -362,7 +362,7 @@ class World:
         return [self._message(row["nats_subject"], row["body"]) for row in rows]
 
     async def _send(self, worker: int, fresh: list[Message]) -> None:
-        """Commit messages, behind those that nobody has acknowledged."""
+        """Commit messages after those that were not acknowledged."""
         messages, self._unacknowledged = [*self._unacknowledged, *fresh], []
         if not messages:
             return

@@ -31,7 +31,7 @@ LOOK_SECONDS: Final = 0.1
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on."""
+    """Return a port without a listener."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -117,7 +117,7 @@ class Cluster:
         return [net for pair, net in self._nets.items() if node.number in pair]
 
     def heal(self) -> None:
-        """Let everybody reach everybody."""
+        """Let all nodes reach each other."""
         for net in self._nets.values():
             net.heal()
 

@@ -1,6 +1,6 @@
 """A load for tests of faults: rules of every kind, and a seeded stream of events for them with all that goes wrong.
 
-Events are made with their meaning beside their bytes, so that whoever judges the engine does not read them with its own
+Events are made with their meaning beside their bytes, so that the judge of the engine does not read them with its own
 decoder.
 """
 
@@ -63,7 +63,7 @@ achievement unbroken { title "Unbroken" when count(event=[a.done, c.done], >= 4,
 achievement team_sum { title "Team sum" scope team when sum(event=a.done, of=n, >= 20) }
 """
 )
-"""RULES after a change that concerns everybody."""
+"""RULES after a change that concerns all users."""
 
 PREFIX: Final = "events"
 BEGINNING: Final = 1_776_000_000_000_000
@@ -188,7 +188,7 @@ def _fields(dice: Random, kind: str) -> dict[str, Value]:
     match kind:
         case "a.done":
             own: dict[str, Value] = {"key": f"k{dice.randrange(5)}", "n": dice.randrange(9)}
-            # Half of them are nobody else's: those can go the express way.
+            # Half of them concern only their user: those can take the fast path.
             return own if dice.random() < 0.5 else {**own, "team": f"m{dice.randrange(3)}"}
         case "b.done":
             return {"team": f"m{dice.randrange(3)}"}

@@ -1,4 +1,4 @@
-"""The oracle: whether the engine kept its promise, told from what was published, the rules, and what the servers hold.
+"""The oracle: whether the engine kept its promise, judged by what was published, the rules, and what the servers hold.
 
 No event lost, no unlock missing, none twice, each announced once, all as the fold has it. `findings` returns what is
 wrong in words, nothing where all is well; `expect_promise` raises them.
@@ -41,13 +41,13 @@ HEALING_SECONDS: Final = 30.0
 """After the last fault, until nothing may be left to do."""
 LOOK_SECONDS: Final = 0.05
 SHOWN: Final = 8
-"""Findings of one kind that are told; the rest is counted."""
+"""Findings of one kind that are listed; the rest is counted."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 SLOW_EVENTS: Final = 80
 """Up to so many events the slow reference judges too."""
 FETCH: Final = 500
 TICK: Final = "the clock"
-"""Type of an event that nobody hears: it makes the instant of judging the clock of `settle`."""
+"""Type of an event that no rule hears: it makes the instant of judging the clock of `settle`."""
 
 
 class Published(NamedTuple):
@@ -70,7 +70,7 @@ class Held(NamedTuple):
 
 
 def all_acknowledged(sent: Iterable[Sent]) -> list[Published]:
-    """Return messages of which every one was acknowledged."""
+    """Return messages that were all acknowledged."""
     return [Published(one) for one in sent]
 
 
@@ -135,10 +135,10 @@ def _lost(published: Iterable[Published], held: Held) -> Iterator[str]:
     sure = {(one.sent.event.tenant, one.sent.event.id) for one in published if one.acknowledged and one.sent.event}
     poison = {one.sent.body for one in published if one.sent.event is None}
     sure_poison = {one.sent.body for one in published if one.acknowledged and one.sent.event is None}
-    yield from _told("lost: acknowledged and not in the ledger", sure - held.ledger.keys())
-    yield from _told("in the ledger, and nobody sent it", held.ledger.keys() - good.keys())
-    yield from _told("lost: acknowledged poison, and no dead letter", sure_poison - held.dead.keys())
-    yield from _told("a dead letter that is no poison", held.dead.keys() - poison)
+    yield from _listed("lost: acknowledged and not in the ledger", sure - held.ledger.keys())
+    yield from _listed("in the ledger, but never sent", held.ledger.keys() - good.keys())
+    yield from _listed("lost: acknowledged poison, and no dead letter", sure_poison - held.dead.keys())
+    yield from _listed("a dead letter that is no poison", held.dead.keys() - poison)
     if held.duplicated_letters:
         yield f"dead letters twice: {held.duplicated_letters} messages"
 
@@ -150,10 +150,12 @@ def _granted(wanted: Outcome, stored: Stored) -> Iterator[str]:
     """Return unlocks that differ: by key first, then by version and earned_at."""
     want = {_key(one): one for one in wanted.unlocks}
     have = {_key(one): one for one in stored.unlocks}
-    yield from _told("missing unlock", (want[key] for key in want.keys() - have.keys()))
-    yield from _told("unlock that nothing supports", (have[key] for key in have.keys() - want.keys()))
+    yield from _listed("missing unlock", (want[key] for key in want.keys() - have.keys()))
+    yield from _listed("unlock that nothing supports", (have[key] for key in have.keys() - want.keys()))
     moved = [key for key in want.keys() & have.keys() if want[key] != have[key]]
-    yield from _told("unlock with another version or earned_at", ((have[key], "expected", want[key]) for key in moved))
+    yield from _listed(
+        "unlock with another version or earned_at", ((have[key], "expected", want[key]) for key in moved)
+    )
     if len(have) != len(stored.unlocks):
         yield f"unlocks twice in the table: {len(stored.unlocks) - len(have)}"
 
@@ -165,11 +167,11 @@ def _key(one: Unlock) -> tuple[str, ...]:
 def _contested(deployed: Deployed, wanted: Outcome, stored: Stored) -> Iterator[str]:
     """Return contested unlocks that are supported after all, or that nothing may ever contest."""
     supported = {_key(one) for one in wanted.unlocks}
-    yield from _told("contested though supported", (one for one in stored.contested if _key(one) in supported))
+    yield from _listed("contested though supported", (one for one in stored.contested if _key(one) in supported))
     finality = verdicts(deployed.rules)
     versions = [one for each in deployed.rules.achievements.values() for one in each]
     final = {one.name.text for one in versions if finality[one.name.text, one.version].final}
-    yield from _told("contested though final", (one for one in stored.contested if one.achievement in final))
+    yield from _listed("contested though final", (one for one in stored.contested if one.achievement in final))
 
 
 # -- announcements -----------------------------------------------------------------------------------------------------
@@ -183,11 +185,11 @@ def _announced(held: Held) -> Iterator[str]:
     granted = {str(row["unlock_id"]): row for row in held.unlocks if row["granted_at"] is not None}
     first = [one for one in held.announced if one["revision"] == 1]
     said = {one["unlock_id"]: one for one in first}
-    yield from _told("announced twice by id", _twice(one["unlock_id"] for one in first))
+    yield from _listed("announced twice by id", _twice(one["unlock_id"] for one in first))
     contents = (tuple(one[name] for name in _SHARED) for one in first)
-    yield from _told("announced twice by content", _twice(contents))
-    yield from _told("granted and not announced", (_shown(granted[key]) for key in granted.keys() - said.keys()))
-    yield from _told("announced and not granted", (_shown(said[key]) for key in said.keys() - granted.keys()))
+    yield from _listed("announced twice by content", _twice(contents))
+    yield from _listed("granted and not announced", (_shown(granted[key]) for key in granted.keys() - said.keys()))
+    yield from _listed("announced and not granted", (_shown(said[key]) for key in said.keys() - granted.keys()))
     for key in said.keys() & granted.keys():
         row, one = granted[key], said[key]
         if any((row[name] or None) != one[name] for name in _SHARED) or (
@@ -195,8 +197,8 @@ def _announced(held: Held) -> Iterator[str]:
         ):
             yield f"announced {one}, granted {row}"
     unmarked = (_shown(row) for row in granted.values() if row["published_at"] is None)
-    yield from _told("granted and not marked as announced", unmarked)
-    yield from _told("never granted", (_shown(row) for row in held.unlocks if row["granted_at"] is None))
+    yield from _listed("granted and not marked as announced", unmarked)
+    yield from _listed("never granted", (_shown(row) for row in held.unlocks if row["granted_at"] is None))
 
 
 def corrected(announced: Iterable[dict[str, Any]], unlocks: Iterable[dict[str, Any]]) -> Iterator[str]:
@@ -220,11 +222,11 @@ def corrected(announced: Iterable[dict[str, Any]], unlocks: Iterable[dict[str, A
             if last["kind"] != "erased":
                 yield f"gone, and not erased: {last}"
         elif _applied(last) != (applied := _row_applied(row)):
-            yield f"whoever applies {last} is wrong: {applied}"
+            yield f"a consumer that applies {last} is wrong: {applied}"
 
 
 def _applied(said: dict[str, Any]) -> tuple[object, ...]:
-    """Return where an unlock stands for whoever applies a message."""
+    """Return the state of an unlock for a consumer that applies a message."""
     names = ("revision", "status", "version", "earned_at", "granted_at", "event_id", "by_hand", "origin", "reward")
     return tuple(said.get(name) for name in names)
 
@@ -270,7 +272,7 @@ def _states(deployed: Deployed, wanted: Outcome, stored: Stored) -> Iterator[str
     nothing = digest(program, [], {})
     different = [key for key in want.keys() | have.keys() if want.get(key, nothing) != have.get(key, nothing)]
     yield "the digest differs"
-    yield from _told("progress differs", different)
+    yield from _listed("progress differs", different)
 
 
 def _by_reference(rules: str, events: list[Event], clock: int, stored: Stored) -> Iterator[str]:
@@ -289,11 +291,11 @@ def _by_reference(rules: str, events: list[Event], clock: int, stored: Stored) -
         for one in slow_outcome(read(rules), [*events, _tick(clock)]).unlocks
     }
     have = {(*_key(one), one.version, one.earned_at) for one in stored.unlocks}
-    yield from _told("missing, says the reference", slow - have)
-    yield from _told("not earned, says the reference", have - slow)
+    yield from _listed("missing, says the reference", slow - have)
+    yield from _listed("not earned, says the reference", have - slow)
 
 
-def _told(what: str, things: Iterable[object]) -> Iterator[str]:
+def _listed(what: str, things: Iterable[object]) -> Iterator[str]:
     things = list(things)
     for thing in sorted(things, key=repr)[:SHOWN]:
         yield f"{what}: {thing}"

@@ -1,4 +1,4 @@
-"""Planted bugs: small wrong changes of the engine, each of which breaks one of its promises.
+"""Planted bugs: small wrong changes of the engine; each breaks one of its promises.
 
 The tables are in tests/faults/plants/. A bug names a definition, an edit of it, and the tests that should fail; how an
 edit finds its place: tests/faults/plants/anchors.py.
@@ -24,6 +24,7 @@ from tests.faults.plants import (
     connection,
     console,
     corrections,
+    decide,
     doors,
     erasure,
     fast_path,
@@ -32,9 +33,11 @@ from tests.faults.plants import (
     labels,
     ledger,
     metrics,
+    notifier,
     operators,
     progress,
     refusals,
+    serve,
     standing,
     state_cache,
     unlocks,
@@ -67,11 +70,14 @@ BUGS: Final[tuple[Bug, ...]] = (
     *chains.BUGS,
     *standing.BUGS,
     *corrections.BUGS,
-    *view.BUGS,
-    *console.BUGS,
+    *decide.BUGS,
     *broker.BUGS,
     *refusals.BUGS,
     *metrics.BUGS,
+    *view.BUGS,
+    *notifier.BUGS,
+    *serve.BUGS,
+    *console.BUGS,
 )
 
 QUICK: Final = (

@@ -127,8 +127,8 @@ def instrumented(points: Points) -> Generator[None]:
     with ExitStack() as stack:
         for owner, names in _SEAMS.items():
             for name in names:
-                stack.enter_context(patch.object(owner, name, _told(points, owner, name)))
-        stack.enter_context(patch.object(Session, "pages", _told_pages(points)))
+                stack.enter_context(patch.object(owner, name, _counted(points, owner, name)))
+        stack.enter_context(patch.object(Session, "pages", _counted_pages(points)))
         yield
 
 
@@ -141,30 +141,30 @@ _SEAMS: dict[type, tuple[str, ...]] = {
 }
 
 
-def _told(points: Points, owner: type, name: str) -> Callable[..., Any]:
+def _counted(points: Points, owner: type, name: str) -> Callable[..., Any]:
     original: Callable[..., Awaitable[Any]] = getattr(owner, name)
 
-    async def told(this: Any, *args: Any, **options: Any) -> Any:  # noqa: ANN401
+    async def counted(this: Any, *args: Any, **options: Any) -> Any:  # noqa: ANN401
         what = f"{owner.__name__}.{name} {_subject(args)}".strip()
         points.at(f"before {what}")
         result = await original(this, *args, **options)
         points.at(f"after {what}")
         return result
 
-    return told
+    return counted
 
 
-def _told_pages(points: Points) -> Callable[..., Any]:
+def _counted_pages(points: Points) -> Callable[..., Any]:
     original = Session.pages
 
-    async def told(this: Session, shape: Any, name: str, **args: object) -> AsyncIterator[Any]:  # noqa: ANN401
+    async def counted(this: Session, shape: Any, name: str, **args: object) -> AsyncIterator[Any]:  # noqa: ANN401
         points.at(f"before Session.pages {name}")
         async for page in original(this, shape, name, **args):
             points.at(f"within Session.pages {name}")
             yield page
         points.at(f"after Session.pages {name}")
 
-    return told
+    return counted
 
 
 def _subject(args: tuple[Any, ...]) -> str:

@@ -28,7 +28,7 @@ PATIENCE: Final = 60.0
 
 
 class Child:
-    """A process of a worker, and what it has told."""
+    """A process of a worker, and what it has reported."""
 
     def __init__(self, pid: int, log: Path) -> None:
         self.pid = pid
@@ -122,7 +122,7 @@ class Workers:
 
     def _hear(self, line: dict[str, Any]) -> None:
         pid = line.get("child", line["pid"])
-        # A worker may speak, and even die, before the zygote has told of its birth.
+        # A worker may speak, and even die, before the zygote has reported its birth.
         child = self._children.get(pid)
         if child is None:
             child = self._children[pid] = Child(pid, self._next_log)

@@ -22,7 +22,7 @@ class Fate(Enum):
 
     PASS = "pass"
     LOST = "lost"
-    """The connection is reset before the server has heard of it."""
+    """The connection is reset before the server has received it."""
     UNKNOWN = "unknown"
     """The server carries it out, and the connection is reset in place of the answer."""
 

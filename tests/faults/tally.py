@@ -1,4 +1,4 @@
-"""What a run of faults has survived: told to whoever runs it, and kept for the table of docs/guarantees.md.
+"""What a run of faults has survived: printed, and kept for the table of docs/guarantees.md.
 
 Each line is kept as JSON in the file that ACH_FAULTS_LOG names. `python -m tests.faults.tally show LOG` prints what a
 log says; `python -m tests.faults.tally table PAGE LOG...` puts it into the table between the markers of a page.

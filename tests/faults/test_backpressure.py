@@ -242,7 +242,7 @@ async def test_a_tenant_that_floods(own_servers: Servers, started: Workers) -> N
     """A stream is served in its order: who must not wait behind a tenant has a stream and a worker of their own."""
     probes = count("PROBES", quick=100, long=2_000)
     async with engine_on(own_servers) as engine, connected(engine.settings) as client:
-        # Whoever writes holds rows of the fence until the end of the transaction: small batches hold them briefly.
+        # A writer holds rows of the fence until the end of the transaction: small batches hold them briefly.
         flooded, others = (
             engine.with_settings(input_stream=f"EVENTS_{name}", input_prefix=f"lane.{name}", batch_size=size).settings
             for name, size in (("flooded", 50), ("others", 500))
@@ -320,13 +320,13 @@ async def probed(client: Client, settings: Settings, name: str, number: int) -> 
         for at in range(number):
             user = f"{name}-{at}"
             one = event(at, "probe.done", user=user, tenant=f"other{at % 10}")
-            told = heard[user] = anyio.Event()
+            seen = heard[user] = anyio.Event()
             began = perf_counter()
             await client.publish(
                 event_subject(settings.input_prefix, one["tenant_id"], user, "probe.done"), json.dumps(one).encode()
             )
             with anyio.fail_after(600):
-                await told.wait()
+                await seen.wait()
             waits.append(1000 * (perf_counter() - began))
             await anyio.sleep(0.01)
     finally:

@@ -77,7 +77,7 @@ class KilledWorld(World):
         await self._kill(worker)
 
     async def rest(self) -> None:
-        """Kill everybody; let one worker do what is left."""
+        """Kill all workers; let one worker do what is left."""
         for child in self._children:
             await child.end(signal.SIGKILL)
         await self.announce()

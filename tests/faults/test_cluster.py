@@ -49,9 +49,9 @@ async def test_a_cluster_whose_nodes_fail_one_at_a_time(database_url: str, tmp_p
             await producer.done.wait()
         healed = await settled(engine.settings)
         await expect_promise(engine.settings, producer.published, RULES)
-        told = ", ".join(f"{fault} {times}" for fault, times in faults.items())
+        counts = ", ".join(f"{fault} {times}" for fault, times in faults.items())
         messages = f"{len(producer.published)} messages, {producer.unsure} never acknowledged"
-        tell("nodes of a cluster of three (R3) that fail", f"{told}; {messages}; healed within {healed:.1f} s")
+        tell("nodes of a cluster of three (R3) that fail", f"{counts}; {messages}; healed within {healed:.1f} s")
 
 
 async def _fail(three: Cluster, fault: str, dice: Random) -> int:

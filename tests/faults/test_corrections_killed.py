@@ -35,8 +35,8 @@ async def judged(engine: Engine) -> list[str]:
 async def _announced_before(engine: Engine) -> None:
     async with pipeline_on(engine) as pipeline:
         await send(pipeline, event(0), event(2), event(0, user="u2"), event(2, user="u2"))
-    async with notifier_on(engine) as notifier:
-        await notifier.relay()
+    async with notifier_on(engine) as outbox_relay:
+        await outbox_relay.relay()
 
 
 async def _changed(engine: Engine) -> None:
@@ -77,14 +77,14 @@ async def test_it_dies_at_every_step(engine: Engine, scene: str, *, behind: bool
             for change in changes:
                 await change(this)
             try:
-                async with notifier_on(this) as notifier:
+                async with notifier_on(this) as outbox_relay:
                     with FUSE.armed(Crash(number, behind=behind, dies=True)):
-                        await notifier.relay()
+                        await outbox_relay.relay()
             except (Died, UnavailableError, BrokerAwayError):
                 pass
             burnt = FUSE.burnt
-            async with notifier_on(this) as notifier:
-                await notifier.relay()
+            async with notifier_on(this) as outbox_relay:
+                await outbox_relay.relay()
             assert await judged(this) == [], f"dead at step {number}"
             kinds = [
                 one["kind"] for one in await this.said() if (one["subject"], one["achievement"]) == ("u1", "clean")

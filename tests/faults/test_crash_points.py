@@ -177,7 +177,7 @@ async def _recorded(world: World, work: str, seed: int) -> list[Point]:
 
 
 def _chosen(points: list[Point], dice: Random) -> list[Point]:
-    """Return a point of every kind, and a share of all others; in the quick form, kinds are told apart by function."""
+    """Return a point of every kind, and a share of all others; in the quick form, each function is a kind."""
     kinds: dict[str, list[Point]] = defaultdict(list)
     for point in points:
         kinds[point.kind if LONG else _DETAIL.sub("", point.kind)].append(point)

@@ -264,7 +264,7 @@ async def _nothing() -> None:
 async def side_by_side(
     dice: Random, store: Store, engine: Engine, rules: Deployed, bodies: Sequence[bytes], pipelines: int
 ) -> None:
-    """Commit messages by so many pipelines at once, each of which gets what the others have not got."""
+    """Commit messages by so many pipelines at once; each gets what the others have not got."""
     with anyio.fail_after(PATIENCE * TIMES):
         async with anyio.create_task_group() as tasks:
             for number in range(pipelines):

@@ -30,7 +30,7 @@ DAMAGE = {
     "contested though final": "UPDATE unlock SET contested_at = now() WHERE achievement = 'three'",
     "granted and not marked as announced": "UPDATE unlock SET published_at = NULL",
     "announced ": "UPDATE unlock SET reward = '{\"xp\": 1000}'",
-    "whoever applies": "UPDATE unlock SET version = version + 1",
+    "a consumer that applies": "UPDATE unlock SET version = version + 1",
     "gone, and not erased": "DELETE FROM unlock WHERE achievement = 'three'",
     "1 corrections not announced": """
         INSERT INTO correction

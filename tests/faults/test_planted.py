@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from tests.faults.plants.bug import Bug
 
-LEAST = 421
+LEAST = 490
 """No fewer bugs than this: raise it with the tables, and replace a bug that can no longer exist."""
 PARTS = ("dsl", "sql", "worker", "tests", "fixtures")
 SECONDS = 300
@@ -56,7 +56,7 @@ def source(tmp_path: Path) -> Path:
     return root
 
 
-def run_tests(root: Path, tests: Sequence[str]) -> subprocess.CompletedProcess[str]:
+def run_tests(root: Path, tests: Sequence[str], *, seconds: int = SECONDS) -> subprocess.CompletedProcess[str]:
     """Run tests in a copy, up to the first that fails."""
     command = [
         sys.executable,
@@ -80,7 +80,7 @@ def run_tests(root: Path, tests: Sequence[str]) -> subprocess.CompletedProcess[s
         env=environment,
         capture_output=True,
         text=True,
-        timeout=SECONDS,
+        timeout=seconds,
         check=False,
     )
 
@@ -110,9 +110,9 @@ def note(bug: Bug, test: str) -> None:
 
 
 @planted
-@pytest.mark.timeout(2 * SECONDS)
+@pytest.mark.timeout(7 * SECONDS)
 def test_without_a_bug_the_same_tests_pass(source: Path) -> None:
-    done = run_tests(source, sorted({test for bug in BUGS for test in bug.tests}))
+    done = run_tests(source, sorted({test for bug in BUGS for test in bug.tests}), seconds=6 * SECONDS)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -22,11 +22,11 @@ from worker.admin.rollout import apply_rules
 from worker.app import wall_clock
 from worker.broker.streams import Broker, BrokerAwayError, open_broker
 from worker.contract.partition import partition_of
-from worker.engine import division, folding
+from worker.engine import fast_users, folding
 from worker.engine.rule_set import RuleFile
 from worker.engine.stats import Stats
-from worker.pipeline import outbox as notifying
-from worker.pipeline.outbox import Notifier
+from worker.pipeline import outbox as relaying
+from worker.pipeline.outbox import OutboxRelay
 from worker.pipeline.pipeline import Pipeline, StoppedError
 from worker.settings import Clock
 from worker.store import Session, Store, UnavailableError, open_store
@@ -61,10 +61,10 @@ async def held(engine: Engine, partition: int) -> AsyncGenerator[asyncpg.Connect
 
 
 async def until_waiting(engine: Engine, done: anyio.Event) -> None:
-    """Return once somebody waits for a lock, or was done without."""
+    """Return once a session waits for a lock, or `done` is set."""
     query = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
     with anyio.fail_after(PATIENCE):
-        # The database tells nobody that somebody waits: it has to be asked.
+        # The database does not report that a session waits: it has to be polled.
         while not done.is_set() and not await engine.rows(query):  # noqa: ASYNC110
             await anyio.sleep(0.01)
 
@@ -92,7 +92,7 @@ class Failing:
 
 
 @pytest.mark.parametrize("subject", [Subject("t1", "user", "u1"), Subject("t1", "team", "red")])
-async def test_a_batch_waits_for_the_partition_of_everybody_concerned(engine: Engine, subject: Subject) -> None:
+async def test_a_batch_waits_for_the_partitions_of_all_its_subjects(engine: Engine, subject: Subject) -> None:
     await engine.apply(RULES + TEAM)
     done = anyio.Event()
     async with pipeline_on(engine) as pipeline, anyio.create_task_group() as tasks:
@@ -148,7 +148,7 @@ async def test_partitions_are_locked_in_order(engine: Engine, *, known: bool) ->
             await until_waiting(engine, done)
             rows = await engine.rows("SELECT partition_id FROM partition FOR UPDATE SKIP LOCKED")
             free = {row["partition_id"] for row in rows}
-            # Whoever waits in the middle holds everything before it, and nothing behind.
+            # A session that waits in the middle holds everything before it, and nothing after it.
             assert [one for one in wanted if one not in free] == [one for one in wanted if one <= middle]
 
 
@@ -228,7 +228,7 @@ async def test_rows_are_written_in_the_order_of_their_keys(engine: Engine, monke
         late = [event(0, user=user, team=user) for user in users[:15]]
         late += [event(n, "b.done", user=user) for n in (2, 4) for user in users[15:]]
         await send(pipeline, *late, b"no", b"not", b"[1, 2, 3]", b'[{"user_id": "z"}, {"user_id": "y"}')
-        # Those who are known by now do what nobody else hears of, of which some is late.
+        # The users known by now do what no other subject hears, and some of it is late.
         for hours in ((40, 41), (50, 51, 52, 53), (45, 46)):
             kinds = {n: "c.done" if n > 52 else "a.done" for n in hours}
             events = [event(n, kinds[n], user=user, id=f"{n * 7}-{user}") for n in hours for user in users]
@@ -237,7 +237,7 @@ async def test_rows_are_written_in_the_order_of_their_keys(engine: Engine, monke
         events = [event(0, user=user, id=f"0-{user}") for user in users[:15]]
         await send(pipeline, *events)
         # What is late goes the long way too, where little goes the other.
-        monkeypatch.setattr(division, "WORTH_IT", 2)
+        monkeypatch.setattr(fast_users, "WORTH_IT", 2)
         events = [event(42, user=user, id=f"294-{user}") for user in users]
         await send(pipeline, *events)
     labels = {f"{name} {group}" for name, groups in KEYS.items() for group in groups}
@@ -256,7 +256,7 @@ async def test_nothing_is_acknowledged_before_it_is_committed(engine: Engine, mo
         assert await broker.backlog() == 6
     monkeypatch.undo()
     assert await engine.rows("SELECT FROM dead_letter") == []
-    with anyio.fail_after(10):  # what was not committed was given back, and nobody has to lose patience first
+    with anyio.fail_after(10):  # what was not committed was given back, without waiting for a timeout
         stats = await engine.drain()
     assert (stats.events, stats.dead) == (5, {"malformed_json": 1})
 
@@ -309,7 +309,7 @@ async def test_a_failed_batch_leaves_nothing_behind_in_memory(engine: Engine, mo
 
 
 async def test_a_commit_of_unknown_outcome_changes_nothing(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It had taken place, and nobody told us."""
+    """It had taken place, but no answer arrived."""
     lost = 0
     transaction = Store.transaction
 
@@ -390,7 +390,7 @@ async def test_ties_are_broken_by_id_and_not_by_arrival(engine: Engine) -> None:
     assert await engine.unlocks() == {("right", "s"): "announced"}
 
 
-async def test_a_backfill_reaches_everybody(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_backfill_reaches_all_users(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backfilling, "PAGE", 7)
     monkeypatch.setattr(backfilling, "PIECE", 2)
     users = [f"u{n}" for n in range(250)]  # several of each partition
@@ -426,7 +426,7 @@ async def test_a_copy_among_many_fingerprints(engine: Engine) -> None:
 async def eight(engine: Engine, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Engine:
     """One achievement for eight of a kind, a checkpoint every two events, and each of the ways."""
     if request.param == "long":
-        monkeypatch.setattr(division, "WORTH_IT", 2)
+        monkeypatch.setattr(fast_users, "WORTH_IT", 2)
     monkeypatch.setattr(folding, "CHECKPOINT_EVERY", 2)
     monkeypatch.setattr(folding, "CHECKPOINT_BYTES", 1000)
     await engine.apply('event a.done {}\nachievement eight { title "Eight" when count(event=a.done, >= 8) }\n')
@@ -481,19 +481,19 @@ async def test_a_batch_is_as_late_as_its_earliest_event(eight: Engine) -> None:
 
 
 @asynccontextmanager
-async def notifier_on(engine: Engine) -> AsyncGenerator[tuple[Notifier, Broker, Stats]]:
+async def notifier_on(engine: Engine) -> AsyncGenerator[tuple[OutboxRelay, Broker, Stats]]:
     stats = Stats()
     async with open_store(engine.settings.database_url) as store, open_broker(engine.settings) as broker:
-        yield Notifier(store, broker, engine.settings, stats, now=wall_clock), broker, stats
+        yield OutboxRelay(store, broker, engine.settings, stats, now=wall_clock), broker, stats
 
 
 async def granted(engine: Engine, *, users: int = 1) -> Committed:
-    """Let users earn two unlocks each, and return what was told of that."""
-    told: list[Committed] = []
-    async with pipeline_on(engine, on_committed=told.append) as pipeline:
+    """Let users earn two unlocks each, and return what was reported about that."""
+    reported: list[Committed] = []
+    async with pipeline_on(engine, on_committed=reported.append) as pipeline:
         events = [event(n, user=f"u{user + 1}") for user in range(users) for n in range(3)]
         await send(pipeline, *events)
-    (done,) = told
+    (done,) = reported
     return done
 
 
@@ -501,77 +501,77 @@ async def test_an_unlock_that_was_not_announced_is_not_marked(engine: Engine) ->
     async with pipeline_on(engine) as pipeline:
         await send(pipeline, *(event(n) for n in range(3)))
     async with open_store(engine.settings.database_url) as store, open_broker(engine.settings) as broker:
-        notifier = Notifier(store, broker, engine.settings, Stats(), now=wall_clock)
+        outbox_relay = OutboxRelay(store, broker, engine.settings, Stats(), now=wall_clock)
         await broker.client.client.jetstream().delete_stream(engine.settings.unlock_stream)
         with pytest.raises(BrokerAwayError):
-            await notifier.relay()
+            await outbox_relay.relay()
         assert set((await engine.unlocks()).values()) == {"granted"}
         await broker.ensure()
-        assert await notifier.relay() == 2
+        assert await outbox_relay.relay() == 2
         assert set((await engine.unlocks()).values()) == {"announced"}
-        assert await notifier.relay() == 0
+        assert await outbox_relay.relay() == 0
     assert len(await engine.announced()) == 2
 
 
 async def test_what_waits_is_found_wherever_it_stands(engine: Engine) -> None:
     await granted(engine, users=4)
-    async with notifier_on(engine) as (notifier, _, stats):
-        assert await notifier.relay() == 8
+    async with notifier_on(engine) as (outbox_relay, _, stats):
+        assert await outbox_relay.relay() == 8
         await engine.rows(
             "UPDATE unlock SET published_at = NULL WHERE unlock_id::text = (SELECT min(unlock_id::text) FROM unlock)"
         )
-        assert await notifier.relay() == 1
+        assert await outbox_relay.relay() == 1
         assert (stats.announced, stats.repeated) == (8, 1)
 
 
 async def test_what_was_just_granted_is_announced_and_marked(engine: Engine) -> None:
     done = await granted(engine)
-    async with notifier_on(engine) as (notifier, _, stats):
-        notifier.committed(done)
-        notifier.stop()
-        await notifier.run()
+    async with notifier_on(engine) as (outbox_relay, _, stats):
+        outbox_relay.committed(done)
+        outbox_relay.stop()
+        await outbox_relay.run()
         assert (stats.announced, stats.repeated) == (2, 0)
     assert set((await engine.unlocks()).values()) == {"announced"}
     assert len(await engine.announced()) == 2
 
 
 def first_look(monkeypatch: pytest.MonkeyPatch) -> anyio.Event:
-    """Return what is set once a notifier has looked at the outbox, which it does not do again uncalled."""
-    monkeypatch.setattr(notifying, "LONGEST_NAP", 10 * PATIENCE)
-    relay, looked = Notifier.relay, anyio.Event()
+    """Return what is set once a outbox_relay has looked at the outbox, which it does not do again uncalled."""
+    monkeypatch.setattr(relaying, "LONGEST_NAP", 10 * PATIENCE)
+    relay, looked = OutboxRelay.relay, anyio.Event()
 
-    async def looking(notifier: Notifier) -> int:
-        made = await relay(notifier)
+    async def looking(outbox_relay: OutboxRelay) -> int:
+        made = await relay(outbox_relay)
         looked.set()
         return made
 
-    monkeypatch.setattr(Notifier, "relay", looking)
+    monkeypatch.setattr(OutboxRelay, "relay", looking)
     return looked
 
 
 @asynccontextmanager
 async def one_after_the_other(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[Stats]:
-    """Run a notifier that has looked at the outbox, and is told of two unlocks in quick succession."""
+    """Run a relay that has looked at the outbox, and is notified of two unlocks in quick succession."""
     looked = first_look(monkeypatch)
     async with open_store(engine.settings.database_url) as store, open_broker(engine.settings) as broker:
         stats = Watched()
-        notifier = Notifier(store, broker, engine.settings, stats, now=wall_clock)
+        outbox_relay = OutboxRelay(store, broker, engine.settings, stats, now=wall_clock)
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(notifier.run)
+            tasks.start_soon(outbox_relay.run)
             await looked.wait()
             done = await granted(engine)
             for number, decision in enumerate(done.decisions, 1):
-                notifier.committed(done._replace(decisions=[decision]))
+                outbox_relay.committed(done._replace(decisions=[decision]))
                 await stats.reach("announced", number)
             yield stats
-            notifier.stop()
+            outbox_relay.stop()
 
 
 async def test_what_was_announced_and_not_marked_is_marked_before_anything_else(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever looks into the outbox would announce it a second time."""
-    monkeypatch.setattr(notifying, "MARK_SECONDS", 10 * PATIENCE)
+    """A relay that reads the outbox would announce it a second time."""
+    monkeypatch.setattr(relaying, "MARK_SECONDS", 10 * PATIENCE)
     async with one_after_the_other(engine, monkeypatch) as stats:
         assert sorted((await engine.unlocks()).values()) == ["announced", "granted"]
     assert (stats.announced, stats.repeated) == (2, 0)
@@ -604,11 +604,11 @@ def count_marks(monkeypatch: pytest.MonkeyPatch, number: int) -> anyio.Event:
 async def test_who_has_nothing_left_to_do_marks_what_was_announced(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also where that is announced before its batch has ended, and nothing else calls the notifier after it."""
-    monkeypatch.setattr(notifying, "MARK_SECONDS", 10 * PATIENCE)
-    monkeypatch.setattr(notifying, "LONGEST_NAP", 10 * PATIENCE)
+    """Also where that is announced before its batch has ended, and nothing else calls the outbox_relay after it."""
+    monkeypatch.setattr(relaying, "MARK_SECONDS", 10 * PATIENCE)
+    monkeypatch.setattr(relaying, "LONGEST_NAP", 10 * PATIENCE)
     # The first mark would be due at once, by a clock that has started.
-    monkeypatch.setattr(notifying, "monotonic", lambda: monotonic() - 1e9)
+    monkeypatch.setattr(relaying, "monotonic", lambda: monotonic() - 1e9)
     marked, ack = count_marks(monkeypatch, 2), Broker.ack
 
     async def late(broker: Broker, messages: Sequence[Message]) -> None:
@@ -623,22 +623,22 @@ async def test_who_has_nothing_left_to_do_marks_what_was_announced(
 
 
 async def test_what_settles_is_announced_however_busy_we_are(engine: Engine) -> None:
-    """Whoever is called all the time still has to look by themselves."""
+    """A relay that is called all the time still has to look by itself."""
     done = await granted(engine)
     await engine.rows(
         "UPDATE unlock SET granted_at = NULL, settles_at = now() + interval '0.3 s' WHERE achievement = 'clean'"
     )
     async with open_store(engine.settings.database_url) as store, open_broker(engine.settings) as broker:
         stats = Watched()
-        notifier = Notifier(store, broker, engine.settings, stats, now=wall_clock)
+        outbox_relay = OutboxRelay(store, broker, engine.settings, stats, now=wall_clock)
 
         async def calling() -> None:
             while True:
-                notifier.committed(done._replace(decisions=[]))
+                outbox_relay.committed(done._replace(decisions=[]))
                 await anyio.sleep(0.01)
 
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(notifier.run)
+            tasks.start_soon(outbox_relay.run)
             tasks.start_soon(calling)
             await stats.reach("announced", 2)
             tasks.cancel_scope.cancel()
@@ -646,51 +646,51 @@ async def test_what_settles_is_announced_however_busy_we_are(engine: Engine) -> 
 
 async def test_what_was_just_granted_and_not_announced_is_not_marked(engine: Engine) -> None:
     done = await granted(engine)
-    async with notifier_on(engine) as (notifier, broker, _):
+    async with notifier_on(engine) as (outbox_relay, broker, _):
         await broker.client.client.jetstream().delete_stream(engine.settings.unlock_stream)
-        notifier.committed(done)
-        notifier.stop()
-        await notifier.run()
+        outbox_relay.committed(done)
+        outbox_relay.stop()
+        await outbox_relay.run()
         assert set((await engine.unlocks()).values()) == {"granted"}
         await broker.ensure()
-        assert await notifier.relay() == 2
+        assert await outbox_relay.relay() == 2
     assert len(await engine.announced()) == 2
 
 
-async def test_marking_waits_for_nobody(engine: Engine) -> None:
-    """Whoever holds a row may wait for one that we hold."""
+async def test_marking_waits_for_no_lock(engine: Engine) -> None:
+    """The holder of a row may wait for one that we hold."""
     done = await granted(engine)
     connection = await asyncpg.connect(engine.settings.database_url)
     try:
-        async with notifier_on(engine) as (notifier, _, stats), connection.transaction():
+        async with notifier_on(engine) as (outbox_relay, _, stats), connection.transaction():
             await connection.execute("SELECT FROM unlock WHERE achievement = 'clean' FOR UPDATE")
-            notifier.committed(done)
-            notifier.stop()
+            outbox_relay.committed(done)
+            outbox_relay.stop()
             with anyio.fail_after(10):  # half of what a connection waits for a lock
-                await notifier.run()
+                await outbox_relay.run()
             assert stats.announced == 2
     finally:
         await connection.close()
     assert await engine.unlocks() == {("u1", "three"): "announced", ("u1", "clean"): "granted"}
 
 
-async def test_what_somebody_held_is_announced_soon(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A batch that folds somebody anew holds all that they have, and does not tell when it lets go."""
+async def test_a_row_that_was_locked_is_announced_soon(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch that folds a user again holds all rows of that user, and does not notify us when it lets go."""
     looked = first_look(monkeypatch)
     await granted(engine)
     connection = await asyncpg.connect(engine.settings.database_url)
     try:
         async with open_store(engine.settings.database_url) as store, open_broker(engine.settings) as broker:
             stats = Watched()
-            notifier = Notifier(store, broker, engine.settings, stats, now=wall_clock)
+            outbox_relay = OutboxRelay(store, broker, engine.settings, stats, now=wall_clock)
             async with anyio.create_task_group() as tasks:
                 async with connection.transaction():
                     await connection.execute("SELECT FROM unlock WHERE achievement = 'clean' FOR UPDATE")
-                    tasks.start_soon(notifier.run)
+                    tasks.start_soon(outbox_relay.run)
                     await stats.reach("announced", 1)
                     await looked.wait()
                 await stats.reach("announced", 2)
-                notifier.stop()
+                outbox_relay.stop()
     finally:
         await connection.close()
     assert set((await engine.unlocks()).values()) == {"announced"}
@@ -699,7 +699,7 @@ async def test_what_somebody_held_is_announced_soon(engine: Engine, monkeypatch:
 async def test_what_could_not_be_announced_at_once_is_announced_soon(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(notifying, "LONGEST_NAP", 10 * PATIENCE)
+    monkeypatch.setattr(relaying, "LONGEST_NAP", 10 * PATIENCE)
     announce, away = Broker.announce, 0
 
     async def failing(broker: Broker, announcements: Sequence[Announcement]) -> Announced:
@@ -719,8 +719,8 @@ async def test_what_could_not_be_announced_at_once_is_announced_soon(
 async def test_what_a_commit_of_unknown_outcome_granted_is_announced(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nobody remembers what it decided: somebody has to look."""
-    monkeypatch.setattr(notifying, "LONGEST_NAP", 10 * PATIENCE)
+    """No worker remembers what it decided: the next one has to look."""
+    monkeypatch.setattr(relaying, "LONGEST_NAP", 10 * PATIENCE)
     run, lost = Session.run, 0
 
     async def losing(session: Session, name: str, **args: object) -> int:
@@ -749,5 +749,5 @@ async def test_what_is_restored_is_not_announced_again(engine: Engine) -> None:
     await engine.publish([event(0, "a.done"), event(-1)])
     stats = await engine.drain()
     assert stats.decisions["restored"] == 1
-    # The broker would refuse it, for as long as it keeps the first; nobody should have to rely on that.
+    # The broker would refuse it, for as long as it keeps the first; do not rely on that.
     assert (stats.announced, stats.repeated) == (1, 0)

@@ -165,7 +165,7 @@ async def test_commits_cut_off(bare: Engine, own_servers: Servers, started: Work
             bare,
             producer,
             "commits cut off",
-            f"{fates[Fate.UNKNOWN]:,} whose answer was swallowed, {fates[Fate.LOST]:,} never heard of",
+            f"{fates[Fate.UNKNOWN]:,} whose answer was swallowed, {fates[Fate.LOST]:,} never received",
             seconds=HEALING_SECONDS + cuts / 50,
         )
 
@@ -208,7 +208,7 @@ async def test_the_disk_of_the_ledger_is_full(own_servers: Servers, started: Wor
                 assert await child.until("batch", 3 * number), child.log()
                 ballast = _fill(disk)
                 with anyio.fail_after(60):
-                    # Retries are told in the log alone.
+                    # Retries are only in the log.
                     while child.log_text().count("DiskFullError") < number:  # noqa: ASYNC110
                         await anyio.sleep(0.05)
                 ballast.unlink()

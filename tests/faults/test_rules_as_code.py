@@ -138,12 +138,12 @@ def test_names_fit_into_keys(name: str) -> None:
 
 
 def example(times: int) -> str:
-    told = f'at 2026-04-13T09:00:00Z u a {{ s: "{{n}}" }} times {times} every 1s\n  expect u x'
-    return achievement("count(event=a, >= 3, within=1d, unless=b)") + f'example "e" {{\n  {told}\n}}\n'
+    given = f'at 2026-04-13T09:00:00Z u a {{ s: "{{n}}" }} times {times} every 1s\n  expect u x'
+    return achievement("count(event=a, >= 3, within=1d, unless=b)") + f'example "e" {{\n  {given}\n}}\n'
 
 
 @pytest.mark.parametrize("times", [10_001, BILLION, 10**37])
-def test_an_example_of_more_events_than_anybody_reads(times: int) -> None:
+def test_an_example_of_too_many_events(times: int) -> None:
     assert errors(example(times)) == ["ACH414"]
 
 
@@ -213,7 +213,7 @@ def test_what_is_no_rule_is_refused(text: str) -> None:
 
 
 async def test_a_zone_that_is_a_path_is_no_zone(engine: Engine) -> None:
-    """Of a user's trait, which anybody may send."""
+    """Of a user's trait, which any user may send."""
     rules = (
         "event a.done {}\ntraits from user.updated { timezone: string }\n"
         'achievement x { title "X" when streak(event=a.done, per=day, >= 1, tz=user) }\n'

@@ -133,7 +133,7 @@ async def send(settings: Settings, sent: list[Sent]) -> None:
 
 
 async def hurt(dice: Random, fleet: Fleet, servers: Servers, settings: Settings, done: Counter[str]) -> None:
-    """Do harm until cancelled; what was begun is ended, and nobody is left dead."""
+    """Do harm until cancelled; what was begun is ended, and every killed process is started again."""
     while True:
         await anyio.sleep(dice.random() * 2 * PAUSE)
         with anyio.CancelScope(shield=True):

@@ -21,7 +21,7 @@ def rows(page: str) -> list[str]:
     return [line for line in page.splitlines() if re.match(r"\| (?!what)\w", line)]
 
 
-def test_what_is_told_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_result_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log = tmp_path / "log"
     monkeypatch.setenv("ACH_FAULTS_LOG", str(log))
     tally.tell("kills", "30")
@@ -29,7 +29,7 @@ def test_what_is_told_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     tally.tell("kills", "1000")
     first, second = read(log.read_text("utf-8"))
     assert (first.what, first.said, first.form, second.form) == ("kills", "30", "quick", "long")
-    assert first.test.endswith("test_what_is_told_is_kept")
+    assert first.test.endswith("test_a_result_is_kept")
 
 
 def test_a_row_each() -> None:

@@ -24,7 +24,7 @@ from tests.faults.points import Point, Points, instrumented
 from worker.admin.backfill import backfill
 from worker.admin.rollout import apply_rules
 from worker.app import at_once, run, wall_clock
-from worker.engine import division, folding
+from worker.engine import fast_users, folding
 from worker.engine.rule_set import RuleFile, read_rules
 from worker.engine.stats import Stats
 from worker.settings import Clock, LogFormat, Settings
@@ -100,14 +100,14 @@ def live(job: Job) -> None:
     os.dup2(log, 1)
     os.dup2(log, 2)
     if job.crash is None and job.record is None:
-        with patch.object(division, "WORTH_IT", EXPRESS_IS_WORTH_IT):
+        with patch.object(fast_users, "WORTH_IT", EXPRESS_IS_WORTH_IT):
             anyio.run(work, job, backend_options={"use_uvloop": job.fast})
         return
     points = Points(job.crash)
     with (
         instrumented(points),
         patch.object(folding, "CHECKPOINT_EVERY", CHECKPOINT_EVERY),
-        patch.object(division, "WORTH_IT", EXPRESS_IS_WORTH_IT),
+        patch.object(fast_users, "WORTH_IT", EXPRESS_IS_WORTH_IT),
     ):
         anyio.run(points.watch, work, job)
     if job.record is not None:
@@ -171,7 +171,7 @@ def _awake(_: int, __: FrameType | None) -> None:
 
 
 def reap() -> set[int]:
-    """Wait for whoever is dead, and tell."""
+    """Wait for dead children, and report them."""
     dead: set[int] = set()
     while True:
         try:

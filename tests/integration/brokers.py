@@ -29,7 +29,7 @@ class Configured:
         self._process: subprocess.Popen[bytes] | None = None
 
     def url(self, login: str = "") -> str:
-        """Return where it is found, by somebody who has a login (`user:password`)."""
+        """Return its URL, with a login (`user:password`) if given."""
         return f"nats://{login}@127.0.0.1:{self.port}" if login else f"nats://127.0.0.1:{self.port}"
 
     def _configure(self, more: str) -> None:
@@ -56,7 +56,7 @@ class Configured:
 
     async def _logged(self, words: str, times: int) -> None:
         with anyio.fail_after(START_SECONDS):
-            # It tells nobody but its log.
+            # Only its log shows it.
             while self._log().count(words) < times:  # noqa: ASYNC110
                 await anyio.sleep(LOOK_SECONDS)
 

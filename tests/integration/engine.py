@@ -64,7 +64,7 @@ class Watched(Stats):
         self._move()
 
     @property
-    def told(self) -> int:
+    def answered(self) -> int:
         """Announcements that the broker has now, whether it had them before or not."""
         return self.announced + self.repeated
 

@@ -59,7 +59,7 @@ async def decoded(pipeline: Pipeline, events: Sequence[dict[str, Any] | bytes]) 
 
 
 async def commit(pipeline: Pipeline, batch: Batch) -> list[DeadLetter]:
-    """Commit a batch that nobody waits for."""
+    """Commit a batch; no other batch waits for it."""
     return await pipeline.commit(batch, waiting=_nothing)
 
 

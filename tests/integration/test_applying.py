@@ -223,7 +223,7 @@ async def test_an_upgrade_back_and_forth(engine: Engine) -> None:
     assert rows == [{"fingerprint": row["fingerprint"], "epoch": row["epoch"]}]
 
 
-async def test_somebody_else_applies_meanwhile(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_another_operator_applies_meanwhile(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was worked out under other rules than those in force is worked out again."""
     await engine.apply(EVENTS + BIG)
     await by_an_earlier_release(engine)

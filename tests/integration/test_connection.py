@@ -75,10 +75,10 @@ async def through(engine: Engine) -> AsyncGenerator[tuple[Engine, Interjector]]:
 
 async def expect_work(engine: Engine, stats: Watched, user: str) -> None:
     """Expect that something published now is granted, announced, and acknowledged."""
-    events, told = stats.events, stats.told
+    events, answered = stats.events, stats.answered
     await engine.publish(event(n, user=user) for n in range(3))
     await stats.reach("events", events + 3)
-    await stats.reach("told", told + 2)
+    await stats.reach("answered", answered + 2)
     assert {(user, "three"), (user, "clean")} <= (await engine.unlocks()).keys()
 
 
@@ -274,7 +274,7 @@ async def test_acknowledgements_are_sent_when_the_broker_is_back(engine: Engine)
 
 
 @pytest.mark.usefixtures("hurried")
-async def test_whoever_publishes_in_bulk_goes_on_over_another_connection(
+async def test_publishing_in_bulk_continues_over_another_connection(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from worker.broker import publish  # noqa: PLC0415

@@ -21,9 +21,9 @@ from worker.app import wall_clock
 from worker.broker.streams import Broker, BrokerAwayError, open_broker
 from worker.engine.announcement import schema
 from worker.engine.stats import Stats
-from worker.pipeline import outbox as notifying
+from worker.pipeline import outbox as relaying
 from worker.pipeline.dead_letters import list_letters, replay_letter
-from worker.pipeline.outbox import Notifier
+from worker.pipeline.outbox import OutboxRelay
 from worker.pipeline.rules_in_force import load_deployed
 from worker.store import open_store
 
@@ -38,15 +38,15 @@ SLOW = RULES + 'achievement slow { title "Slow" when count(event=c.done, >= 1) s
 
 
 @asynccontextmanager
-async def notifier_on(engine: Engine) -> AsyncGenerator[Notifier]:
+async def notifier_on(engine: Engine) -> AsyncGenerator[OutboxRelay]:
     async with open_store(engine.settings.database_url) as store, open_broker(engine.settings) as broker:
         await broker.ensure()
-        yield Notifier(store, broker, engine.settings, Stats(), now=wall_clock)
+        yield OutboxRelay(store, broker, engine.settings, Stats(), now=wall_clock)
 
 
 async def relay(engine: Engine) -> None:
-    async with notifier_on(engine) as notifier:
-        await notifier.relay()
+    async with notifier_on(engine) as outbox_relay:
+        await outbox_relay.relay()
 
 
 async def revoke(engine: Engine, achievement: str = "clean") -> None:
@@ -241,10 +241,10 @@ async def test_what_the_broker_refuses_holds_back_its_own_unlock_alone(
 
     with monkeypatch.context() as patched:
         patched.setattr(Broker, "announce", choosy)
-        async with notifier_on(engine) as notifier:
-            await notifier.relay()
-            assert notifier.refused == 1
-            assert await notifier.is_empty()
+        async with notifier_on(engine) as outbox_relay:
+            await outbox_relay.relay()
+            assert outbox_relay.refused == 1
+            assert await outbox_relay.is_empty()
     assert [(one["subject"], one["kind"]) for one in await engine.corrections()] == [
         ("u2", "amended"),
         ("u2", "revoked"),
@@ -266,32 +266,32 @@ async def test_a_correction_waits_for_the_grant(engine: Engine, monkeypatch: pyt
         said = await announce(broker, [one for one in announcements if one.id not in wrong])
         return said._replace(refused=wrong)
 
-    async with notifier_on(engine) as notifier:
+    async with notifier_on(engine) as outbox_relay:
         with monkeypatch.context() as patched:
             patched.setattr(Broker, "announce", choosy)
-            await notifier.relay()
-            assert await notifier.is_empty()
+            await outbox_relay.relay()
+            assert await outbox_relay.is_empty()
         assert await engine.said() == []
         with anyio.fail_after(PATIENCE):
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(notifier.run)
+                tasks.start_soon(outbox_relay.run)
                 while len(await engine.said()) < 2:
                     await anyio.lowlevel.checkpoint()
-                notifier.stop()
+                outbox_relay.stop()
     assert [one["kind"] for one in await said_of(engine)] == ["granted", "contested"]
 
 
 async def test_a_drain_ends_when_corrections_are_announced(engine: Engine) -> None:
     await granted(engine)
     await revoke(engine)
-    async with notifier_on(engine) as notifier:
-        assert not await notifier.is_empty()
+    async with notifier_on(engine) as outbox_relay:
+        assert not await outbox_relay.is_empty()
     await engine.drain()
     assert [one["kind"] for one in await said_of(engine)] == ["granted", "revoked"]
 
 
 async def test_a_worker_announces_corrections_while_it_works(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(notifying, "LONGEST_NAP", 10 * PATIENCE)
+    monkeypatch.setattr(relaying, "LONGEST_NAP", 10 * PATIENCE)
     await granted(engine)
     async with engine.worker() as stats:
         await engine.publish([event(1)])

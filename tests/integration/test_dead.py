@@ -42,10 +42,10 @@ pytestmark = pytest.mark.anyio
 
 
 async def until_waiting(engine: Engine, done: anyio.Event) -> None:
-    """Return once somebody waits for a lock, or was done without."""
+    """Return once a session waits for a lock, or `done` is set."""
     query = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
     with anyio.fail_after(PATIENCE):
-        # The database tells nobody that somebody waits: it has to be asked.
+        # The database does not report that a session waits: it has to be polled.
         while not done.is_set() and not await engine.rows(query):  # noqa: ASYNC110
             await anyio.sleep(0.01)
 
@@ -99,7 +99,7 @@ async def test_a_batch_of_dead_letters_alone_looks_at_the_rules(engine: Engine) 
     assert [row["reason"] for row in await engine.rows("SELECT reason FROM dead_letter")] == ["malformed_json"]
 
 
-async def test_a_batch_of_dead_letters_alone_holds_nobody_up(engine: Engine) -> None:
+async def test_a_batch_of_only_dead_letters_blocks_no_other_batch(engine: Engine) -> None:
     """It takes no partition: others may commit beside it, and forget nothing."""
     before = await engine.rows("SELECT * FROM partition ORDER BY partition_id")
     connection = await asyncpg.connect(engine.settings.database_url)
@@ -113,7 +113,7 @@ async def test_a_batch_of_dead_letters_alone_holds_nobody_up(engine: Engine) -> 
     assert await engine.rows("SELECT * FROM partition ORDER BY partition_id") == before
 
 
-async def test_whoever_applies_rules_waits_for_dead_letters(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_applying_rules_waits_for_dead_letters(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     done = anyio.Event()
     rows = Session.rows
 
@@ -178,7 +178,7 @@ async def test_a_letter_that_dies_again_points_at_the_new_one(engine: Engine) ->
 async def test_a_forged_header_touches_no_letter(
     engine: Engine, subject: str | None, body: bytes | None, header: str | None
 ) -> None:
-    """Whoever publishes writes the headers: a letter believes what came on its subject, with what was sent."""
+    """A publisher writes the headers: a letter trusts one only with its own subject and the body that was sent."""
     await engine.publish([b"nope"], subject="events.t1.u1.a.done")
     await engine.drain()
     async with servers_of(engine) as (store, broker):
@@ -194,7 +194,7 @@ async def test_a_forged_header_touches_no_letter(
         assert len(await list_letters(store)) == 1
 
 
-async def test_a_letter_that_nobody_sent_believes_nothing(engine: Engine) -> None:
+async def test_a_letter_that_was_not_sent_again_ignores_the_header(engine: Engine) -> None:
     await engine.publish([b"nope"], subject="events.t1.u1.a.done")
     await engine.drain()
     async with servers_of(engine) as (store, broker):

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 ROOT = Path(__file__).parents[2]
-NOBODY = 65534
+UNPRIVILEGED = 65534
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc, or needs PR_SET_PDEATHSIG")
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives up its rights")
 
@@ -308,7 +308,7 @@ async def test_data_of_another_postgres_is_an_error(tmp_path: Path) -> None:
 
 @linux_only
 @root_only
-async def test_root_runs_postgres_as_somebody_else(tmp_path: Path) -> None:
+async def test_root_runs_postgres_as_another_account(tmp_path: Path) -> None:
     # pytest's folders are root's alone: this is the case of a data folder that the other user cannot walk to.
     async with embedded(tmp_path, durable=False, nats=False) as servers:
         for pid in (servers.pids[0], *descendants(servers.pids[0])):
@@ -316,7 +316,7 @@ async def test_root_runs_postgres_as_somebody_else(tmp_path: Path) -> None:
                 status = Path(f"/proc/{pid}/status").read_text()
             except (FileNotFoundError, ProcessLookupError):  # a helper that has just ended
                 continue
-            assert f"Uid:\t{NOBODY}\t{NOBODY}\t{NOBODY}\t{NOBODY}" in status
+            assert f"Uid:\t{UNPRIVILEGED}\t{UNPRIVILEGED}\t{UNPRIVILEGED}\t{UNPRIVILEGED}" in status
             assert "Groups:\t \n" in status
     assert tmp_path.parent.stat().st_mode & 0o001 == 0
 

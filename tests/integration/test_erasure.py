@@ -161,7 +161,7 @@ async def test_what_older_workers_have_written_is_read(engine: Engine) -> None:
 
 
 class Pause:
-    """Stops whoever is about to carry out a statement, until it is told to go on."""
+    """Stops each task that is about to run a statement, until `go` is set."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
         self.there, self.go = anyio.Event(), anyio.Event()
@@ -188,12 +188,12 @@ class Pause:
 async def until_a_lock_is_waited_for(engine: Engine) -> None:
     query = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
     with anyio.fail_after(PATIENCE):
-        # The database tells nobody that somebody waits: it has to be asked.
+        # The database does not report that a session waits: it has to be polled.
         while not await engine.rows(query):  # noqa: ASYNC110
             await anyio.sleep(0.01)
 
 
-async def test_an_erasure_waits_for_whoever_buries(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_erasure_waits_for_writers_of_dead_letters(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """That one has asked the tombstones already."""
     pause = Pause(monkeypatch, "insert_dead_letters")
     async with pipeline_on(engine) as pipeline, anyio.create_task_group() as tasks:
@@ -205,7 +205,7 @@ async def test_an_erasure_waits_for_whoever_buries(engine: Engine, monkeypatch: 
     assert await letters(engine) == []
 
 
-async def test_whoever_buries_waits_for_an_erasure(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_writers_of_dead_letters_wait_for_an_erasure(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its tombstone cannot be seen yet."""
     pause = Pause(monkeypatch, "erase_dead_letters")
     async with pipeline_on(engine) as pipeline, anyio.create_task_group() as tasks:
@@ -266,11 +266,11 @@ async def test_only_partitions_that_are_concerned_are_held(engine: Engine) -> No
     async with pipeline_on(engine) as pipeline:
         await send(pipeline, *(event(n, team=f"team{n}", user="u1") for n in range(9)), event(1, user="u2"))
         before = await engine.rows(generations)
-        await erase(engine, "nobody")
+        await erase(engine, "ghost")
         await erase(engine)
     after = await engine.rows(generations)
     moved = {row["partition_id"] for row, was in zip(after, before, strict=True) if row != was}
-    wanted = [("t1", "user", "u1"), ("t1", "user", "nobody"), ("t1", "tenant", "t1")]
+    wanted = [("t1", "user", "u1"), ("t1", "user", "ghost"), ("t1", "tenant", "t1")]
     wanted += [("t1", "team", f"team{n}") for n in range(9)]
     assert moved == {partition_of(*subject) for subject in wanted}
     assert {row["owner"] for row in after if row["partition_id"] in moved} == {""}
@@ -280,7 +280,7 @@ async def test_a_tenant_without_the_user_is_not_folded_anew(engine: Engine) -> N
     await engine.apply(RULES + 'achievement all { title "All" scope tenant when count(event=a.done, >= 2) }')
     async with pipeline_on(engine) as pipeline:
         await send(pipeline, event(1), event(2))
-    erased = await erase(engine, "nobody")
+    erased = await erase(engine, "ghost")
     assert erased == Erased(0, 0, 0, (), {}, again=False)
     assert len(await engine.rows("SELECT FROM progress WHERE scope = 'tenant'")) == 1
     assert {subject.scope for subject in (await erase(engine)).shared} == {"tenant"}
@@ -305,9 +305,9 @@ INSERT INTO dead_letter_user SELECT dead_letter_id, 't1', 'v' || dead_letter_id 
 READ = "SELECT sum(seq_tup_read + coalesce(idx_tup_fetch, 0))::bigint FROM pg_stat_xact_user_tables"
 
 
-@pytest.mark.parametrize("user", ["v7", "nobody"])
+@pytest.mark.parametrize("user", ["v7", "ghost"])
 async def test_it_costs_what_the_user_has_done(engine: Engine, monkeypatch: pytest.MonkeyPatch, user: str) -> None:
-    """Nobody has analysed these tables since they were empty."""
+    """These tables have not been analysed since they were empty."""
     read: list[int] = []
     run = Session.run
 
@@ -324,7 +324,7 @@ async def test_it_costs_what_the_user_has_done(engine: Engine, monkeypatch: pyte
         await session.script(MANY)
     monkeypatch.setattr(Session, "run", looking)
     erased = await erase(engine, user)
-    assert (erased.events > 0, erased.dead_letters > 0) == (user != "nobody",) * 2
+    assert (erased.events > 0, erased.dead_letters > 0) == (user != "ghost",) * 2
     assert sum(read) < 40 * (erased.events + erased.dead_letters) + 100
 
 
@@ -429,7 +429,7 @@ async def test_a_stream_that_denies_purges_and_a_broker_that_is_away(engine: Eng
 
 
 async def test_decoded_letters_keep_their_order(engine: Engine) -> None:
-    """Of a batch of which some are not kept, those that are tell what becomes of their messages."""
+    """If some letters of a batch are not kept, the others still decide what happens to their messages."""
     await erase(engine)
     async with pipeline_on(engine) as pipeline:
         batch = await decoded(pipeline, [spoilt("u2"), spoilt(), b"[%s, %s]" % (spoilt("u3"), spoilt())])

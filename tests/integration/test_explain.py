@@ -19,23 +19,23 @@ pytestmark = pytest.mark.anyio
 NOW = 1_776_600_000_000_000
 
 
-async def _told(engine: Engine, capsys: pytest.CaptureFixture[str], **asked: Any) -> dict[str, Any]:  # noqa: ANN401
+async def _explain(engine: Engine, capsys: pytest.CaptureFixture[str], **asked: Any) -> dict[str, Any]:  # noqa: ANN401
     capsys.readouterr()
     request = Request("u1", "three", clock=NOW, tenant="t1", form="json")
     await answer_from_ledger(engine.settings, msgspec.structs.replace(request, **asked))
-    (told,) = json.loads(capsys.readouterr().out)["explanations"]
-    return told
+    (explained,) = json.loads(capsys.readouterr().out)["explanations"]
+    return explained
 
 
 async def test_the_ledger_is_explained(engine: Engine, capsys: pytest.CaptureFixture[str]) -> None:
     await engine.publish([event(2), event(0), event(1), event(3, "b.done"), event(4, user="u2")])
     await engine.drain()
-    three = await _told(engine, capsys, achievement="three")
+    three = await _explain(engine, capsys, achievement="three")
     assert (three["outcome"], three["earned_by"]) == ("earned", "a.done-2-u1")
     assert [each["event_id"] for each in three["events"]] == ["a.done-0-u1", "a.done-1-u1", "a.done-2-u1"]
-    settled = await _told(engine, capsys, achievement="settled")
+    settled = await _explain(engine, capsys, achievement="settled")
     assert settled["missing"] == ["1 c.done"]
-    clean = await _told(engine, capsys, achievement="clean", now=1_776_000_000_000_000)
+    clean = await _explain(engine, capsys, achievement="clean", now=1_776_000_000_000_000)
     assert (clean["now"], clean["missing"]) == ("2026-04-12T13:20:00.000000Z", ["1 more a.done"])
 
 
@@ -50,9 +50,9 @@ async def test_a_contested_unlock_is_said_to_be_kept(engine: Engine, capsys: pyt
     await engine.drain()
     capsys.readouterr()
     await answer_from_ledger(engine.settings, asked)
-    told = json.loads(capsys.readouterr().out)
-    assert told["explanations"][0]["outcome"] == "not yet"
-    (kept,) = told["contested"]
+    explained = json.loads(capsys.readouterr().out)
+    assert explained["explanations"][0]["outcome"] == "not yet"
+    (kept,) = explained["contested"]
     assert (kept["achievement"], kept["tier"], kept["earned_at"][:4]) == ("clean", None, "2026")
     await answer_from_ledger(engine.settings, msgspec.structs.replace(asked, form="text"))
     assert "contested: u1 keeps clean, granted as earned at 2026" in capsys.readouterr().out.replace("\n", " ")
@@ -69,4 +69,4 @@ async def test_what_the_ledger_cannot_tell(
     engine: Engine, capsys: pytest.CaptureFixture[str], asked: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(CommandError, match=message):
-        await _told(engine, capsys, **asked)
+        await _explain(engine, capsys, **asked)

@@ -54,7 +54,7 @@ async def test_known_users_need_one_statement(engine: Engine, statements: list[s
     ] * 2
 
 
-async def test_what_nobody_hears_is_recorded(engine: Engine, statements: list[str]) -> None:
+async def test_events_that_no_rule_hears_are_recorded(engine: Engine, statements: list[str]) -> None:
     async with pipeline_on(engine) as pipeline:
         await send(pipeline, event(0))
         statements.clear()
@@ -65,7 +65,7 @@ async def test_what_nobody_hears_is_recorded(engine: Engine, statements: list[st
     assert await engine.unlocks() == {("u1", "three"): "granted", ("u1", "clean"): "granted"}
 
 
-async def test_whom_nobody_hears_goes_the_express_way(engine: Engine, statements: list[str]) -> None:
+async def test_users_without_heard_events_take_the_fast_path(engine: Engine, statements: list[str]) -> None:
     """Until there is something to hear: then what is in the ledger may matter."""
     async with pipeline_on(engine) as pipeline:
         await send(pipeline, event(0, "unknown"), event(1, "unknown"))
@@ -104,7 +104,7 @@ async def test_copies_of_known_users_are_no_news(engine: Engine) -> None:
 
 
 @pytest.mark.parametrize("owner", ["other", "me"])
-async def test_a_partition_that_somebody_else_has_written(engine: Engine, owner: str) -> None:
+async def test_a_partition_that_another_worker_has_written(engine: Engine, owner: str) -> None:
     """Or we ourselves, without knowing of it."""
     stats = Stats()
     async with pipeline_on(engine, stats=stats) as pipeline, pipeline_on(engine, owner=owner) as other:
@@ -120,7 +120,7 @@ async def test_a_partition_that_somebody_else_has_written(engine: Engine, owner:
 
 
 async def test_a_generation_that_is_ours_by_chance(engine: Engine) -> None:
-    """As after a database was restored, and somebody else came first."""
+    """As after a database was restored and another worker came first."""
     stats = Stats()
     async with pipeline_on(engine, stats=stats) as pipeline, pipeline_on(engine, owner="other") as other:
         await send(pipeline, event(0))
@@ -198,14 +198,14 @@ async def test_what_moves_a_grant_is_folded_anew_as_if_nothing_had_been_tried(
     assert [tuple(row.values()) for row in decided] == [("granted", "a.done-15-u1"), ("amended", "a.done-14-u1")]
 
 
-async def test_what_is_folded_anew_is_told_and_goes_on(engine: Engine) -> None:
+async def test_users_that_are_folded_again_are_reported(engine: Engine) -> None:
     """With an event in time beside the late one, which earns something by itself."""
-    told: list[Committed] = []
-    async with pipeline_on(engine, on_committed=told.append) as pipeline:
+    committed: list[Committed] = []
+    async with pipeline_on(engine, on_committed=committed.append) as pipeline:
         await send(pipeline, event(10), event(20))
         await send(pipeline, event(5), event(30, "c.done"))
         await send(pipeline, event(40, "c.done"), event(1))
-    kinds = [sorted((decision.grant.achievement, decision.kind) for decision in one.decisions) for one in told]
+    kinds = [sorted((decision.grant.achievement, decision.kind) for decision in one.decisions) for one in committed]
     assert kinds == [
         [("clean", Kind.GRANTED)],
         [("clean", Kind.AMENDED), ("settled", Kind.GRANTED), ("three", Kind.GRANTED)],
@@ -252,9 +252,9 @@ async def test_more_has_happened_since_than_is_read_ahead(engine: Engine, monkey
 
 
 async def test_more_are_folded_anew_than_is_worth_it(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    from worker.engine import division  # noqa: PLC0415
+    from worker.engine import fast_users  # noqa: PLC0415
 
-    monkeypatch.setattr(division, "MOST_REFOLDS", 1)
+    monkeypatch.setattr(fast_users, "MOST_REFOLDS", 1)
     stats = Stats()
     async with pipeline_on(engine, stats=stats) as pipeline:
         await send(pipeline, *(event(n, user=user) for n in (10, 20, 30) for user in ("u1", "u2")))
@@ -282,7 +282,7 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
             0,
             id="of_another_plan",
         ),
-        pytest.param("UPDATE checkpoint SET state = '[1,0]'", 1, id="nobody_can_read"),
+        pytest.param("UPDATE checkpoint SET state = '[1,0]'", 1, id="unreadable"),
         pytest.param("DELETE FROM checkpoint", 0, id="gone"),
     ],
 )
@@ -316,7 +316,7 @@ class Meanwhile:
         monkeypatch.setattr(Session, "rows", reading)
 
 
-async def test_somebody_else_writes_between_reading_and_committing(
+async def test_another_worker_writes_between_reading_and_committing(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stats = Stats()
@@ -351,7 +351,7 @@ async def marks(engine: Engine) -> list[str]:
 
 
 async def states(engine: Engine) -> dict[Subject, str]:
-    """Return where everybody stands, as a digest does."""
+    """Return the states of all subjects, as a digest does."""
     async with open_store(engine.settings.database_url) as store:
         found = await read_results(store, await load_deployed(store, engine.settings))
     return {subject: encode(state).decode() for subject, state in found.states.items()}
@@ -417,16 +417,16 @@ async def test_the_next_one_folds_what_was_not_written(engine: Engine, late: lis
 
 
 async def test_what_was_not_written_has_earned_already(engine: Engine) -> None:
-    """And is told of once: who folds it on top announces nothing."""
-    told: list[Committed] = []
+    """And is announced once: the worker that folds it on top announces nothing."""
+    committed: list[Committed] = []
     async with pipeline_on(engine) as pipeline:
         await send(pipeline, event(0))
         await send(pipeline, event(1))
         await send(pipeline, event(2))
-    async with pipeline_on(engine, owner="next", on_committed=told.append) as pipeline:
+    async with pipeline_on(engine, owner="next", on_committed=committed.append) as pipeline:
         await send(pipeline, event(3))
         await send(pipeline, event(4))
-    assert [decision for one in told for decision in one.decisions] == []
+    assert [decision for one in committed for decision in one.decisions] == []
     assert await engine.unlocks() == {("u1", "three"): "granted", ("u1", "clean"): "granted"}
 
 
@@ -462,7 +462,7 @@ async def test_a_checkpoint_is_written_with_the_progress(engine: Engine, monkeyp
     assert [row["mark_id"] for row in rows] == ["a.done-3-u1", "a.done-7-u1"]
 
 
-# -- whom we do not know -----------------------------------------------------------------------------------------------
+# -- users without a cached state --------------------------------------------------------------------------------------
 
 NEIGHBOUR = next(
     name for name in map(str, range(1000)) if partition_of("t1", "user", name) == partition_of("t1", "user", "u1")
@@ -501,7 +501,7 @@ async def test_who_has_a_past_that_we_forgot(engine: Engine, statements: list[st
     assert {name for user, name in found if user == NEIGHBOUR} == {"clean", "three", "settled"}
 
 
-async def test_who_is_new_and_heard_by_nobody_has_a_past_then(engine: Engine) -> None:
+async def test_a_new_user_without_heard_events_has_a_past_afterwards(engine: Engine) -> None:
     async with pipeline_on(engine) as pipeline:
         await send(pipeline, event(0))
         await send(pipeline, *(event(n, "unknown", user=NEIGHBOUR) for n in range(3)))
@@ -521,7 +521,7 @@ async def test_an_erased_user_stays_erased(engine: Engine) -> None:
 
 
 async def test_a_stranger_is_moved_while_we_look(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By somebody else, of whom the statement hears."""
+    """By another worker, which the statement notices."""
     stats = Stats()
     async with pipeline_on(engine, stats=stats) as pipeline, pipeline_on(engine, owner="other") as other:
         await send(pipeline, event(0))
@@ -576,14 +576,14 @@ async def test_dead_letters_beside_the_express_way(engine: Engine, statements: l
 
 
 async def test_what_settles_is_not_taken_for_granted(engine: Engine, statements: list[str]) -> None:
-    told: list[Committed] = []
+    committed: list[Committed] = []
     streaming = engine.with_settings(clock=Clock.STREAM)
-    async with pipeline_on(streaming, on_committed=told.append) as pipeline:
+    async with pipeline_on(streaming, on_committed=committed.append) as pipeline:
         await send(pipeline, event(0))
         statements.clear()
         await send(pipeline, event(1, "c.done"))
     assert statements == ["commit_fast"]
-    assert [[decision.kind for decision in one.decisions] for one in told] == [[Kind.SETTLING]]
+    assert [[decision.kind for decision in one.decisions] for one in committed] == [[Kind.SETTLING]]
     assert await engine.unlocks() == {("u1", "settled"): "settling"}
 
 
@@ -661,7 +661,7 @@ async def test_teams_go_the_long_way(engine: Engine, statements: list[str]) -> N
 
 async def test_a_commit_of_unknown_outcome(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """It had taken place: what it decided is not decided again, so that the outbox has to be looked at."""
-    told: list[Committed] = []
+    committed: list[Committed] = []
     run, stats = Session.run, Stats()
 
     async def cut_off(session: Session, name: str, **args: object) -> int:
@@ -671,21 +671,21 @@ async def test_a_commit_of_unknown_outcome(engine: Engine, monkeypatch: pytest.M
         return touched
 
     monkeypatch.setattr(Session, "run", cut_off)
-    async with pipeline_on(engine, stats=stats, on_committed=told.append) as pipeline:
+    async with pipeline_on(engine, stats=stats, on_committed=committed.append) as pipeline:
         await send(pipeline, event(0))
         await send(pipeline, event(1), event(2))
     assert stats.long_ways["unavailable"] == 1
-    assert [(one.certain, [decision.kind for decision in one.decisions]) for one in told] == [(False, [])]
+    assert [(one.certain, [decision.kind for decision in one.decisions]) for one in committed] == [(False, [])]
     assert await engine.unlocks() == {("u1", "three"): "granted", ("u1", "clean"): "granted"}
     assert len(await engine.rows("SELECT FROM evaluation")) == 2
 
 
-async def test_what_is_decided_is_told(engine: Engine) -> None:
-    told: list[Committed] = []
-    async with pipeline_on(engine, on_committed=told.append) as pipeline:
+async def test_decisions_are_reported(engine: Engine) -> None:
+    committed: list[Committed] = []
+    async with pipeline_on(engine, on_committed=committed.append) as pipeline:
         await send(pipeline, event(0))
         await send(pipeline, event(1), event(2), event(3, "c.done"))
-    (done,) = told
+    (done,) = committed
     assert done.certain
     kinds = {decision.grant.achievement: decision.kind for decision in done.decisions}
     assert kinds == {"three": Kind.GRANTED, "clean": Kind.GRANTED, "settled": Kind.GRANTED}

@@ -36,7 +36,7 @@ TEXTS = ["plain", "\x1f", "a\x1fb\x1ec", "\x1e", "\x1d\x01\t\n\r\v", "\\N", "=",
 SOURCES: list[str | None] = [None, "", "=", "web", "\x1f", "\\N", "null"]
 
 
-def told() -> list[dict[str, Any]]:
+def sample_events() -> list[dict[str, Any]]:
     """Return events that say all of it somewhere, those that are known to be new first."""
     odd = [event(n, id=f"{text}{n}", user=text, tenant=text, type=text) for n, text in enumerate(TEXTS)]
     dated = [event(0, id=f"i{n}") | {"occurred_at": text} for n, text in enumerate(INSTANTS)]
@@ -46,8 +46,8 @@ def told() -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("batch", [1, 3, 100])
-async def test_events_are_kept_as_they_were_told(engine: Engine, batch: int) -> None:
-    events = told()
+async def test_events_are_kept_as_they_were_published(engine: Engine, batch: int) -> None:
+    events = sample_events()
     async with pipeline_on(engine) as pipeline:
         for at in range(0, len(events), batch):
             assert await commit(pipeline, await decoded(pipeline, events[at : at + batch])) == []
@@ -55,7 +55,7 @@ async def test_events_are_kept_as_they_were_told(engine: Engine, batch: int) -> 
 
 
 async def test_the_express_way_keeps_them_too(engine: Engine, statements: list[str]) -> None:
-    began, odd = [event(0, user="u1")], told()[: len(TEXTS)]
+    began, odd = [event(0, user="u1")], sample_events()[: len(TEXTS)]
     known = [one | {"user_id": "u1", "tenant_id": "t1"} for one in odd[1:]]
     async with pipeline_on(engine) as pipeline:
         await send(pipeline, *began)

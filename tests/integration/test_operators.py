@@ -21,7 +21,7 @@ from worker.contract.partition import partition_of
 from worker.engine.reconcile import State
 from worker.engine.stats import Stats
 from worker.pipeline.fence import RulesMovedError
-from worker.pipeline.outbox import Notifier
+from worker.pipeline.outbox import OutboxRelay
 from worker.pipeline.rules_in_force import load_deployed
 from worker.settings import Clock
 from worker.store import Session, open_store
@@ -66,7 +66,7 @@ async def take_back(engine: Engine, achievement: str = "clean") -> None:
 async def relay(engine: Engine) -> int:
     """Announce all that waits; return how many were announced."""
     async with open_store(engine.settings.database_url) as store, open_broker(engine.settings) as broker:
-        return await Notifier(store, broker, engine.settings, Stats(), now=wall_clock).relay()
+        return await OutboxRelay(store, broker, engine.settings, Stats(), now=wall_clock).relay()
 
 
 async def digested(engine: Engine) -> list[str]:
@@ -406,9 +406,9 @@ async def test_what_the_rules_do_not_have(
 ) -> None:
     await engine.apply(MANY)
     achievement, _, tier = name.partition(".")
-    with pytest.raises(CannotGrantError) as told:
+    with pytest.raises(CannotGrantError) as refused:
         await hand(engine, achievement, subject=Subject("t1", scope, "u1"), tier=tier or None, occurrence=occurrence)
-    text = f"{told.value} {told.value.hint or ''}"
+    text = f"{refused.value} {refused.value.hint or ''}"
     assert all(part in text for part in said.split(".*")), text
     assert await engine.rows("SELECT FROM unlock") == []
 

@@ -22,8 +22,8 @@ from worker.app import wall_clock
 from worker.broker.streams import Broker, BrokerAwayError, open_broker
 from worker.engine import refusals
 from worker.engine.stats import Stats
-from worker.pipeline import outbox as notifying
-from worker.pipeline.outbox import Notifier
+from worker.pipeline import outbox as relaying
+from worker.pipeline.outbox import OutboxRelay
 from worker.settings import Clock
 from worker.store import Session, open_store
 
@@ -43,9 +43,9 @@ achievement one { title "One" when count(event=a.done, >= 1) }
 
 
 @asynccontextmanager
-async def notifier_on(engine: Engine, stats: Stats | None = None) -> AsyncGenerator[Notifier]:
+async def notifier_on(engine: Engine, stats: Stats | None = None) -> AsyncGenerator[OutboxRelay]:
     async with open_store(engine.settings.database_url) as store, open_broker(engine.settings) as broker:
-        yield Notifier(store, broker, engine.settings, stats or Stats(), now=wall_clock)
+        yield OutboxRelay(store, broker, engine.settings, stats or Stats(), now=wall_clock)
 
 
 # -- what is announced is in the books as granted ----------------------------------------------------------------------
@@ -143,15 +143,15 @@ async def test_a_relay_that_dies_between_two_steps(engine: Engine, step: str, *,
     with pytest.MonkeyPatch.context() as patched:
         die(patched, step, after=after)
         with pytest.raises(Dies):
-            async with notifier_on(engine) as notifier:
-                await notifier.relay()
+            async with notifier_on(engine) as outbox_relay:
+                await outbox_relay.relay()
     was_granted = (step, after) != ("granting", False)
     assert len(await engine.rows("SELECT FROM unlock WHERE granted_at IS NOT NULL")) == was_granted * len(MEANWHILE)
     for user, (work, _, _) in MEANWHILE.items():
         await work(engine, user)
-    async with notifier_on(engine) as notifier:
-        await notifier.relay()
-        assert await notifier.is_empty()
+    async with notifier_on(engine) as outbox_relay:
+        await outbox_relay.relay()
+        assert await outbox_relay.is_empty()
     wanted = {user: behind if was_granted else before for user, (_, before, behind) in MEANWHILE.items()}
     assert await engine.unlocks() == {(user, "pair"): state for user, state in wanted.items() if state is not None}
     # Whatever is announced is known to the tables; what was granted, and not revoked before, is announced once.
@@ -168,8 +168,8 @@ async def test_what_settles_is_granted_though_its_achievement_was_retired(settle
     other = 'achievement other { title "Other" when count(event=a.done, >= 99, unless=b.done) }'
     await settled.apply(PAIR[: PAIR.index("achievement")] + other)
     await settled.backfill()
-    async with notifier_on(settled) as notifier:
-        assert await notifier.relay() == 1
+    async with notifier_on(settled) as outbox_relay:
+        assert await outbox_relay.relay() == 1
     assert await settled.unlocks() == {("u1", "pair"): "announced"}
 
 
@@ -198,8 +198,8 @@ async def test_a_late_event_waits_for_a_grant_under_way_and_contests_it(
         return await publish(broker, announcements)
 
     monkeypatch.setattr(Broker, "announce", meanwhile)
-    async with anyio.create_task_group() as tasks, notifier_on(settled) as notifier:
-        assert await notifier.relay() == 1
+    async with anyio.create_task_group() as tasks, notifier_on(settled) as outbox_relay:
+        assert await outbox_relay.relay() == 1
     assert await settled.unlocks() == {("u1", "pair"): "contested"}
 
 
@@ -222,8 +222,8 @@ async def test_what_settled_by_an_earlier_version_is_granted_by_one_that_does_no
         await send(pipeline, event(1, "b.done"), event(30, "b.done"))
     row = await only(engine, "pair")
     assert (row["version"], row["event_id"], row["status"]) == (2, "a.done-41-u1", "settling")
-    async with notifier_on(engine) as notifier:
-        assert await notifier.relay() == 1
+    async with notifier_on(engine) as outbox_relay:
+        assert await outbox_relay.relay() == 1
     rows = await engine.rows("SELECT decision, version FROM evaluation ORDER BY evaluation_id")
     assert [tuple(one.values()) for one in rows] == [("settling", 1), ("amended", 2), ("granted", 2)]
 
@@ -232,8 +232,8 @@ async def test_what_settles_again_later_is_not_granted_before(settled: Engine) -
     """Late evidence may move it to later: it is asked when it is granted, and not when it was looked for."""
     async with pipeline_on(settled) as pipeline:
         await send(pipeline, event(1, "b.done"), event(98))
-    async with notifier_on(settled) as notifier:
-        assert await notifier.relay() == 0
+    async with notifier_on(settled) as outbox_relay:
+        assert await outbox_relay.relay() == 0
     assert await settled.unlocks() == {("u1", "pair"): "settling"}
 
 
@@ -268,8 +268,8 @@ async def test_headers_count(engine: Engine, monkeypatch: pytest.MonkeyPatch) ->
     await engine.apply(BIG % "x")
     async with pipeline_on(engine) as pipeline:
         await send(pipeline, event(1, "b.done"))
-    async with notifier_on(engine) as notifier:
-        assert await notifier.relay() == 1
+    async with notifier_on(engine) as outbox_relay:
+        assert await outbox_relay.relay() == 1
     client = await nats.connect(engine.settings.nats_url)
     small = len((await client.jetstream().get_msg(engine.settings.unlock_stream, 1)).data or b"")
     limit = client.max_payload
@@ -279,11 +279,11 @@ async def test_headers_count(engine: Engine, monkeypatch: pytest.MonkeyPatch) ->
     async with pipeline_on(engine) as pipeline:
         await send(pipeline, event(3, "b.done", user="u3"), event(4, user="u4"))
     stats = Stats()
-    async with notifier_on(engine, stats) as notifier:
+    async with notifier_on(engine, stats) as outbox_relay:
         with anyio.fail_after(PATIENCE):
-            assert (await notifier.relay(), notifier.refused, stats.refused) == (1, 1, 1)
+            assert (await outbox_relay.relay(), outbox_relay.refused, stats.refused) == (1, 1, 1)
         # The next look passes over it.
-        assert (await notifier.relay(), stats.refused) == (0, 1)
+        assert (await outbox_relay.relay(), stats.refused) == (0, 1)
     unlocks = await engine.unlocks()
     assert (unlocks["u4", "one"], unlocks["u3", "bag"]) == ("announced", "granted")
 
@@ -293,7 +293,7 @@ async def test_one_that_is_refused_holds_up_no_other(
     engine: Engine, monkeypatch: pytest.MonkeyPatch, free_tcp_port: int
 ) -> None:
     """And is announced once the reason is gone, without a restart."""
-    monkeypatch.setattr(notifying, "LONGEST_NAP", 10 * PATIENCE)
+    monkeypatch.setattr(relaying, "LONGEST_NAP", 10 * PATIENCE)
     await engine.apply(BIG % ("x" * 5000))
     await unlock_stream(engine, max_msg_size=3000)
     with capture_logs() as logs:
@@ -338,9 +338,9 @@ async def test_a_tenant_without_a_stream_holds_up_no_other(engine: Engine) -> No
     await unlock_stream(engine, subjects=[f"{engine.settings.unlock_prefix}.t1.>"])
     async with pipeline_on(engine) as pipeline:
         await send(pipeline, *(event(n, tenant=tenant) for n in (1, 2) for tenant in ("t1", "t2")))
-    async with notifier_on(engine) as notifier:
-        assert await notifier.relay() == 1
-        assert notifier.refused == 1
+    async with notifier_on(engine) as outbox_relay:
+        assert await outbox_relay.relay() == 1
+        assert outbox_relay.refused == 1
     rows = await engine.rows("SELECT tenant_id, status FROM v_unlock ORDER BY 1")
     assert [tuple(row.values()) for row in rows] == [("t1", "announced"), ("t2", "granted")]
 
@@ -361,15 +361,15 @@ async def test_a_broker_that_takes_nothing_is_waited_for(engine: Engine) -> None
     await unlock_stream(engine, max_msgs=1, discard="new")
     async with pipeline_on(engine) as pipeline:
         await send(pipeline, *(event(n, user=f"u{user}") for n in (1, 2) for user in range(5)))
-    async with notifier_on(engine) as notifier:
-        await notifier.relay()  # one is kept, so that the others are refused by themselves
-        assert notifier.refused == 4
-    async with notifier_on(engine) as notifier:
+    async with notifier_on(engine) as outbox_relay:
+        await outbox_relay.relay()  # one is kept, so that the others are refused by themselves
+        assert outbox_relay.refused == 4
+    async with notifier_on(engine) as outbox_relay:
         with pytest.raises(BrokerAwayError, match="10077"):
-            await notifier.relay()
-        assert notifier.refused == 0
+            await outbox_relay.relay()
+        assert outbox_relay.refused == 0
         await unlock_stream(engine, max_msgs=-1)
-        assert await notifier.relay() == 4
+        assert await outbox_relay.relay() == 4
 
 
 async def test_too_many_that_are_refused_are_the_brokers_fault(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -378,9 +378,9 @@ async def test_too_many_that_are_refused_are_the_brokers_fault(engine: Engine, m
     await unlock_stream(engine, max_msg_size=3000)
     async with pipeline_on(engine) as pipeline:
         await send(pipeline, *(event(1, "b.done", user=f"u{user}") for user in range(3)))
-    async with notifier_on(engine) as notifier:
+    async with notifier_on(engine) as outbox_relay:
         with pytest.raises(BrokerAwayError, match="refuses everything"):
-            await notifier.relay()
+            await outbox_relay.relay()
 
 
 @pytest.mark.usefixtures("hasty")
@@ -390,8 +390,8 @@ async def test_what_is_refused_no_more_is_forgotten(engine: Engine, gone: str) -
     await unlock_stream(engine, max_msg_size=3000)
     async with pipeline_on(engine) as pipeline:
         await send(pipeline, event(1, "b.done"))
-    async with notifier_on(engine) as notifier:
-        assert (await notifier.relay(), notifier.refused) == (0, 1)
+    async with notifier_on(engine) as outbox_relay:
+        assert (await outbox_relay.relay(), outbox_relay.refused) == (0, 1)
         if gone == "revoked":
             await take_back(engine, "big")
             await engine.rows("DELETE FROM correction")  # with the reward to take back it is too large itself
@@ -400,8 +400,8 @@ async def test_what_is_refused_no_more_is_forgotten(engine: Engine, gone: str) -
         else:
             await engine.rows("UPDATE unlock SET published_at = now()")
         with anyio.fail_after(PATIENCE):
-            while notifier.refused:
-                await notifier.relay()
+            while outbox_relay.refused:
+                await outbox_relay.relay()
                 await anyio.sleep(0.01)
 
 
@@ -413,9 +413,9 @@ async def test_what_is_refused_is_not_marked_with_the_rest_of_its_batch(engine: 
     async with pipeline_on(engine, on_committed=decided.append) as pipeline:
         await send(pipeline, event(1, "b.done"), event(2, user="u2"))
     stats = Watched()
-    async with notifier_on(engine, stats) as notifier:
+    async with notifier_on(engine, stats) as outbox_relay:
         for done in decided:
-            notifier.committed(done)
-        notifier.stop()
-        await notifier.run()
+            outbox_relay.committed(done)
+        outbox_relay.stop()
+        await outbox_relay.run()
     assert await engine.unlocks() == {("u1", "big"): "granted", ("u2", "one"): "announced"}

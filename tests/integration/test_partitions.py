@@ -32,8 +32,8 @@ async def test_the_broker_and_the_ledger_agree_on_partitions(engine: Engine) -> 
         )
         for tenant, user in named:
             await jetstream.publish(event_subject("partitioned", tenant, user, "a.done"), b"")
-        told = [await jetstream.get_msg("PARTITIONED", seq) for seq in range(1, len(named) + 1)]
-        found = [int((message.subject or "").split(".")[1]) for message in told]
+        messages = [await jetstream.get_msg("PARTITIONED", seq) for seq in range(1, len(named) + 1)]
+        found = [int((message.subject or "").split(".")[1]) for message in messages]
     finally:
         await client.jetstream().delete_stream("PARTITIONED")
         await client.close()

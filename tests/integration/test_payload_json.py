@@ -1,4 +1,4 @@
-"""What readers of the ledger make of payloads: numbers that PostgreSQL cannot hold cost nobody else anything."""
+"""What readers of the ledger make of payloads: numbers that PostgreSQL cannot hold do not affect other payloads."""
 
 from __future__ import annotations
 

@@ -119,7 +119,7 @@ def body(dice: Random, name: str) -> bytes:
 
 
 def forged(dice: Random, name: str) -> bytes:
-    """Return an event of anybody, or one that says it is of two."""
+    """Return an event of any user, or one that names two."""
     tenant, user = (dice.choice(["acme", "ann", "globex", *NAMES]) for _ in range(2))
     tenant = dice.choice(["acme", "globex", tenant])
     one = event(0, id=name, tenant=tenant, user=dice.choice(["ann", "bob", user]), team=dice.choice(NAMES))

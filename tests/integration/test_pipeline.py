@@ -190,7 +190,7 @@ async def test_late_events_fold_as_if_they_had_been_in_time(engine: Engine, seed
 
 
 async def books(engine: Engine) -> list[object]:
-    """Return where everybody stands: the marks, all progress as a digest, and what is supported."""
+    """Return the state of all subjects: the marks, all progress as a digest, and the supported unlocks."""
     async with open_store(engine.settings.database_url) as store:
         results = await read_results(store, await load_deployed(store, engine.settings))
     return [
@@ -247,7 +247,7 @@ async def test_settling_by_the_clock_of_the_stream(engine: Engine) -> None:
     await engine.drain(clock=Clock.STREAM)
     assert await engine.unlocks() == {("u1", "settled"): "settling", ("u2", "settled"): "settling"}
     assert await engine.announced() == []
-    # One comes true an hour later; the other is taken back before anybody heard of it.
+    # One comes true an hour later; the other is taken back before it was announced.
     await engine.publish([event(-5, "c.done", user="u3"), event(59, "b.done", user="u2"), event(61, user="u4")])
     await engine.publish([event(30, "b.done", user="u2", id="early"), event(29, "b.done", user="u2", id="earlier")])
     stats = await engine.drain(clock=Clock.STREAM)
@@ -341,8 +341,8 @@ async def test_an_announcement_whose_mark_was_lost_is_not_made_twice(engine: Eng
 async def test_the_broker_refuses_a_second_announcement_for_ever(engine: Engine) -> None:
     async with open_broker(engine.settings) as broker:
         first = Announcement("unlocks.t.u.a.1", b"{}", "one")
-        told = await broker.announce([first, Announcement("unlocks.t.u.a.2", b"{}", "three")])
-        assert told == Announced({"one": True, "three": True}, {})
+        announced = await broker.announce([first, Announcement("unlocks.t.u.a.2", b"{}", "three")])
+        assert announced == Announced({"one": True, "three": True}, {})
         # Another id, as if the duplicate window had been forgotten.
         assert await broker.announce([first._replace(id="two"), first]) == Announced({"two": False, "one": False}, {})
         assert await broker.announce([]) == Announced({}, {})
@@ -418,7 +418,7 @@ async def test_a_lost_consumer_and_a_lost_stream_are_made_again(engine: Engine) 
             await engine.publish([event(1)])
             await stats.reach("events", 2)
             await jetstream.delete_stream(engine.settings.input_stream)
-            # It is the worker who makes them again, and nobody beside it at the same moment.
+            # The worker makes them again, and nothing else does so at the same moment.
             await until_made(jetstream, engine)
             await engine.publish([event(2)])
             await stats.reach("events", 3)

@@ -45,7 +45,7 @@ async def test_it_is_the_same_one(engine: Engine) -> None:
         assert await backend_of(store) not in {mine, await backend_of(other)}
 
 
-async def test_after_an_error_it_is_there_for_anybody(engine: Engine) -> None:
+async def test_after_an_error_the_connection_can_be_used_again(engine: Engine) -> None:
     async with open_store(engine.settings.database_url, connections=1) as store:
         kept = store.kept()
         mine = await backend_of(kept)
@@ -75,7 +75,7 @@ async def test_one_that_is_lost_is_replaced(engine: Engine) -> None:
             assert await admin.fetchval("SELECT pg_terminate_backend($1, 10000)", mine)
         finally:
             await admin.close()
-        # It may not have been told yet: then one use fails, and no more.
+        # The connection may not have noticed yet: then one use fails, and no more.
         try:
             found = await backend_of(kept)
         except UnavailableError:
@@ -114,7 +114,7 @@ async def test_what_a_server_says_of_a_url_is_redacted(engine: Engine) -> None:
     assert "qxzv" not in "".join(traceback.format_exception(caught.value))
 
 
-async def test_a_wrong_password_is_told_in_words_and_not_waited_for(own_servers: Servers) -> None:
+async def test_a_wrong_password_is_reported_in_words_and_not_retried(own_servers: Servers) -> None:
     url = own_servers.database_tcp_url.replace("ach:", "ach:wkjqzvxk")
     async with open_store(url) as store:
         with pytest.raises(UnusableError, match="password authentication failed") as caught:

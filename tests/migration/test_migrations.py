@@ -145,6 +145,7 @@ KEYED = [
     "erase_events",
     "erase_unlocks",
     "erase_evaluations",
+    "erase_deliveries",
     "erase_dead_letters",
     "blank_dead_letters",
     "erased_among",
@@ -170,7 +171,7 @@ WRONG = {
 
 
 async def test_no_query_by_key_reads_a_table_as_a_whole(database_url: str) -> None:
-    """Nobody has analysed these tables, as right after a deployment, when they grow fastest."""
+    """These tables have not been analysed, as right after a deployment, when they grow fastest."""
     async with open_store(database_url) as store:
         await store.migrate(now=wall_clock())
     connection = await asyncpg.connect(database_url, server_settings=SETTINGS)

@@ -1,6 +1,6 @@
-"""Advice is true: what is told to change nothing can be left out, and nothing changes.
+"""Advice is true: a part that is reported as idle can be left out, and nothing changes.
 
-Parts and filters are left out where the advice says so; the same must be earned.
+The test removes parts and filters as the advice says; the unlocks must stay the same.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def scenarios(draw: DrawFn) -> strategies.Scenario:
     return strategies.Scenario(strategies.CONTRACT + "\n".join(texts), draw(strategies.streams(anchor)))
 
 
-told: list[str] = []
+reported: list[str] = []
 
 
 @thorough(60)
@@ -56,16 +56,16 @@ def _whatever_happens(scenario: strategies.Scenario) -> None:
     file, syntax = parse(Source("drawn.ach", scenario.text))
     rules, found = check([file])
     idle = [each for each in examine([file], rules, [*syntax, *found]) if each.code in IDLE]
-    told.extend(each.code for each in idle)
+    reported.extend(each.code for each in idle)
     expected = run(compile_rules(rules), scenario.events).unlocks
     for each in idle:
         assert run(compile_rules(_without(rules, each.span)), scenario.events).unlocks == expected
 
 
-def test_what_is_idle_can_be_left_out() -> None:
-    told.clear()
+def test_an_idle_part_can_be_left_out() -> None:
+    reported.clear()
     _whatever_happens()
-    assert set(told) == set(IDLE)
+    assert set(reported) == set(IDLE)
 
 
 def _without(rules: Rules, span: Span) -> Rules:

@@ -1,4 +1,4 @@
-"""Earning, progress and explanations agree, at whatever moment they are asked, and what is listed is enough."""
+"""Earning, progress and explanations agree at every moment, and the listed events are enough."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def test_explanations_agree_in_the_corners(scenario: strategies.Scenario, until:
 
 @thorough(40)
 @given(strategies.scenarios(), st.integers(5, 100), st.sampled_from(LATER))
-def test_explanations_agree_in_whatever_is_drawn(scenario: strategies.Scenario, until: int, later: int) -> None:
+def test_explanations_agree_on_random_rules(scenario: strategies.Scenario, until: int, later: int) -> None:
     for case in _cases(scenario, until, later):
         _check(case)
 

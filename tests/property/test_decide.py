@@ -31,7 +31,7 @@ from tests.reference.rule_text import read
 from tests.reference.unlocks import unlocks_of
 from worker.contract.message import Message
 from worker.contract.partition import partition_of
-from worker.engine import division, folding
+from worker.engine import fast_users, folding
 from worker.engine.decoding import decode as read_messages
 from worker.engine.reconcile import State, Stored, by_hand, stored_grant, unlock_id
 from worker.engine.rule_set import Deployed, RuleFile, read_rules
@@ -375,7 +375,7 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(folding, "CHECKPOINT_EVERY", 3)
     monkeypatch.setattr(folding, "CHECKPOINT_BYTES", 10**6)
     monkeypatch.setattr(folding, "CHECKPOINTS_KEPT", 3)
-    monkeypatch.setattr(division, "MOST_REFOLDS", 1)
+    monkeypatch.setattr(fast_users, "MOST_REFOLDS", 1)
 
 
 def drawn_rules(dice: Random) -> Rulebook:
@@ -397,7 +397,7 @@ def drawn_rules(dice: Random) -> Rulebook:
 def lived(seed: str, book: Rulebook, batches: int) -> Counter[str]:
     """Commit batches of one stream; return what has happened."""
     dice = Random(seed)  # noqa: S311 - no secret
-    with patch.object(division, "WORTH_IT", dice.choice((0.0, 0.0, 0.0, 0.5, 2.0))):
+    with patch.object(fast_users, "WORTH_IT", dice.choice((0.0, 0.0, 0.0, 0.5, 2.0))):
         world = World(dice, book)
         for _ in range(batches):
             world.commit()

@@ -1,7 +1,7 @@
-"""The reference's table of latest starts against the sentence that it tabulates, on random conditions.
+"""The reference's table of latest starts, compared with its definition, on random conditions.
 
-"The latest position s for which it holds on the events from s to e": so forget, one after the other, the events
-before each s, and ask only whether the condition still holds.
+"The latest position s where it holds on the events from s to e": so the test drops the events before each s, one
+after the other, and checks only whether the condition still holds.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Numbers are exact: nothing on the way from a rule and an event to a grant rounds, however long they are.
+"""Numbers are exact: no step from a rule and an event to a grant rounds, regardless of their length.
 
-The operators of `Decimal` round to the 28 digits of the context that is in force, its unary minus too. Here a context
-of one digit is in force that raises where anything is rounded.
+The operators of `Decimal` round to the 28 digits of the current context, including unary minus. These tests use a
+context of one digit that raises on any rounding.
 """
 
 from __future__ import annotations

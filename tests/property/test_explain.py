@@ -1,4 +1,4 @@
-"""Explanations of whatever rules and streams the strategies draw: they never fail, and say what the fold says."""
+"""Explanations of random rules and streams: they never fail, and agree with the fold."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def _asked(rules: RuleSet, subject: Subject, now: int) -> list[Asked]:
     ]
 
 
-def _had(told: Explanation) -> set[tuple[str | None, int, str]]:
-    return {(one.occurrence, one.version, one.earned_at) for one in told.had}
+def _had(explanation: Explanation) -> set[tuple[str | None, int, str]]:
+    return {(one.occurrence, one.version, one.earned_at) for one in explanation.had}
 
 
 @thorough(60)
@@ -69,27 +69,27 @@ def _explain_all(text: str, stream: list[Event], *, abroad: bool = False) -> Non
         }
         _, grants = fold(program.scopes[subject.scope], sorted(events, key=canonical_order))
         for asked in _asked(rules, subject, now):
-            told = explain(rules.rules, asked, events)
-            assert _had(told) == {
+            explanation = explain(rules.rules, asked, events)
+            assert _had(explanation) == {
                 (grant.occurrence, grant.version, format_instant(grant.earned_at))
                 for grant in grants
                 if (grant.achievement, grant.tier) == (asked.achievement, asked.tier)
             }
-            _check_shape(told)
+            _check_shape(explanation)
             here = standing.get((asked.achievement, asked.tier))
-            if told.outcome == "not yet" and here is not None and here.version == told.version:
-                assert told.when.progress.fraction == str(here.measure.fraction)
-            for one in told.had:
+            if explanation.outcome == "not yet" and here is not None and here.version == explanation.version:
+                assert explanation.when.progress.fraction == str(here.measure.fraction)
+            for one in explanation.had:
                 again = explain(rules.rules, asked._replace(occurrence=one.occurrence), events)
                 _check_earned(again, one.earned_at, one.version, abroad=abroad)
 
 
-def _check_shape(told: Explanation) -> None:
-    assert msgspec.json.decode(msgspec.json.encode(told), type=Explanation) is not None
-    assert list(render(told))
-    assert bool(told.missing) == (told.outcome == "not yet")
-    _check_part(told.when)
-    positions = [(each.occurred_at, each.event_id) for each in told.events]
+def _check_shape(explanation: Explanation) -> None:
+    assert msgspec.json.decode(msgspec.json.encode(explanation), type=Explanation) is not None
+    assert list(render(explanation))
+    assert bool(explanation.missing) == (explanation.outcome == "not yet")
+    _check_part(explanation.when)
+    positions = [(each.occurred_at, each.event_id) for each in explanation.events]
     assert positions == sorted(positions)
 
 
@@ -100,11 +100,11 @@ def _check_part(part: Part) -> None:
         _check_part(below)
 
 
-def _check_earned(told: Explanation, earned_at: str, version: int, *, abroad: bool) -> None:
-    assert told.outcome == "earned"
-    assert (told.earned_at, told.version) == (earned_at, version)
-    assert told.when.holds
-    assert all(fact.holds for fact in told.requirements)
-    assert told.events[-1].event_id == told.earned_by
+def _check_earned(explanation: Explanation, earned_at: str, version: int, *, abroad: bool) -> None:
+    assert explanation.outcome == "earned"
+    assert (explanation.earned_at, explanation.version) == (earned_at, version)
+    assert explanation.when.holds
+    assert all(fact.holds for fact in explanation.requirements)
+    assert explanation.events[-1].event_id == explanation.earned_by
     # A streak begins where its unit does, by the clock of the moment asked: perhaps behind the event that earned it.
-    assert abroad or told.when.since is None or told.when.since <= earned_at
+    assert abroad or explanation.when.since is None or explanation.when.since <= earned_at

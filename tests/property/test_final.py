@@ -1,7 +1,7 @@
-"""*Final* is a promise: no event that arrives late takes back a grant of an achievement that the analysis calls final.
+"""*Final* is a guarantee: no late event takes back a grant of an achievement that the analysis calls final.
 
-Files and streams are drawn, the events arrive in some order, and after every event the grants made so far are
-compared with those that are still supported.
+Files and streams are random, the events arrive in some order, and after every event the test compares the grants so
+far with the supported ones.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @thorough(150)
 @given(strategies.scenarios(), st.randoms(use_true_random=False))
-def test_nothing_late_takes_back_what_is_final(scenario: strategies.Scenario, random: object) -> None:
+def test_no_late_event_takes_back_a_final_grant(scenario: strategies.Scenario, random: object) -> None:
     rules = build([("drawn.ach", scenario.text.encode())])
     assert rules.program is not None
     final = {key for key, verdict in verdicts(rules.rules).items() if verdict.final}

@@ -1,6 +1,6 @@
-"""The compiled fold against the slow reference: the same unlocks and progress, however the events arrive.
+"""The compiled fold against the slow reference: the same unlocks and progress in every arrival order.
 
-`ACH_EXAMPLES` asks for more examples than the quick run draws.
+`ACH_EXAMPLES` sets the number of examples.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ achievement hours { title "Two clean hours" when all(streak(event=a, per=hour, >
 
 
 @pytest.mark.parametrize(("begin", "days"), [(0, 1), (1, 1), (-1, 2)])
-def test_an_event_at_the_very_begin_of_a_unit_spoils_it(begin: int, days: int) -> None:
+def test_an_event_at_the_very_start_of_a_unit_spoils_it(begin: int, days: int) -> None:
     stream = [Event("t", f"a{i}", "a", "u", i * strategies.DAY + 60, 0, {}) for i in (100, 101)]
     stream.append(Event("t", "b", "b", "u", 100 * strategies.DAY + begin, 0, {}))
     now = stream[1].at

@@ -1,4 +1,4 @@
-"""Cases that comparing with the reference has found, each the smallest that shows it."""
+"""Minimal cases of bugs that the comparison with the reference has found."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Judges behind the gates of their aggregates grant what they grant one by one, at every event.
+"""Judges behind the gates of their aggregates grant the same as judges without gates, at every event.
 
-A watched plan has no gates: its judges are asked in order, at every event that they hear.
+A watched plan has no gates: its judges run in order, at every event that they hear.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from worker.rulefiles import build
 
 @thorough(300)
 @given(st.integers(0, 2**32))
-def test_a_gate_opens_for_whatever_is_earned(seed: int) -> None:
+def test_a_gate_opens_for_any_tier_earned(seed: int) -> None:
     dice = Random(seed)  # noqa: S311 - no secret
     text = plain_rules(dice)
     if strategies.impossible(text):

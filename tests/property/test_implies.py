@@ -1,7 +1,8 @@
-"""What is proven to follow follows: on whatever events, under whatever spans.
+"""Proven implications hold on all events and under all spans.
 
-A condition is drawn, and another one made of it by changing bounds, spans, filters and parts at random. Where the one
-is proven to imply the other, both are folded over the same events, bare and under spans, and compared at every event.
+The test draws a condition and changes its bounds, spans, filters and parts at random to get another one. If the
+checker proves that one implies the other, the test folds both over the same events, bare and under spans, and
+compares them at every event.
 """
 
 from __future__ import annotations
@@ -132,7 +133,7 @@ def _holds(rules: Rules, one: Condition, two: Condition, events: list[Event]) ->
             assert earned.get((tenant, subject, "all"), "never") <= at
 
 
-def test_what_is_proven_holds() -> None:
+def test_a_proven_implication_holds() -> None:
     proven.clear()
     _whatever_happens()
     assert sum(proven) > len(proven) / 4

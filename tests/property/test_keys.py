@@ -1,7 +1,7 @@
-"""Keys: no two values share one, whatever producers send, and equal values always do.
+"""Keys: different values never share a key, for any input, and equal values always do.
 
-What is drawn knows how the keys are made: it holds their prefixes, their separators, the hashes of other values, and
-the keys of keys. `ACH_EXAMPLES` asks for more examples than the quick run draws.
+The random values target the format of the keys: they contain prefixes, separators, the hashes of other values, and
+the keys of keys. `ACH_EXAMPLES` sets the number of examples.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ pairs = st.one_of(
     texts.flatmap(lambda one: st.tuples(st.just(one), st.sampled_from([each(one) for each in SPELLINGS]))),
     st.tuples(texts, st.sampled_from((63, 64, 65, 66, 130))).map(lambda cut: (cut[0] * 140, (cut[0] * 140)[: cut[1]])),
 )
-"""Two texts, of which the second is often made of the first, or begins as it does."""
+"""Two texts; the second is often made from the first, or starts like it."""
 
 digits = st.one_of(st.integers(-3, 3), st.integers(-(10**38) + 1, 10**38 - 1))
 decimals = st.tuples(digits, st.integers(-38, 0)).map(lambda parts: Decimal(parts[0]).scaleb(parts[1]))
@@ -178,7 +178,7 @@ def _unlock_id(parts: list[str]) -> object:
 
 
 def _recut(parts: list[str], at: int, by: int) -> list[str]:
-    """Move the end of one part to the begin of the next."""
+    """Move the end of one part to the start of the next."""
     one, two = parts[at], parts[at + 1]
     return [*parts[:at], one[: len(one) - by], one[len(one) - by :] + two, *parts[at + 2 :]]
 

@@ -1,8 +1,8 @@
-"""Labels that come back: what the fold forgets of calendar units, it forgets for good reason.
+"""Labels that come back: the fold drops calendar units only when it is safe.
 
-An occurrence is earned once, and a unit of a streak is counted once, whatever clocks the events were written by. The
-fold is held against the slow reference, which forgets nothing, in order and late; then its memory is measured.
-`ACH_EXAMPLES` asks for more examples than the quick run draws.
+A subject earns an occurrence once, and a unit of a streak counts once, with any clocks of the events. The test
+compares the fold with the slow reference, which drops nothing, in order and late; then it measures the fold's memory.
+`ACH_EXAMPLES` sets the number of examples.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""A late event that is absorbed leaves what folding all events in order would have left, and moves no grant.
+"""An absorbed late event leaves the same state as folding all events in order, and moves no grant.
 
-Events arrive in drawn orders, mostly in their own. What is late is absorbed where that is possible, and folded anew is
-only where it is not; after every event grants and progress are compared with those of all events in order.
-`ACH_EXAMPLES` asks for more examples than the quick run draws.
+Events arrive in random orders, mostly in their own. The test absorbs a late event if possible, and folds again only
+if not; after every event it compares grants and progress with those of all events in order. `ACH_EXAMPLES` sets the
+number of examples.
 """
 
 from __future__ import annotations
@@ -80,8 +80,8 @@ class Subject:
             assert standings(self.plan, self.state, now) == standings(self.plan, expected, now)
         assert (self.state.mark, self.state.earned) == (expected.mark, expected.earned)
         assert (self.state.traits, self.state.counted) == (expected.traits, expected.counted)
-        if not expected.earned:  # what is looked at by nobody any more may differ
-            assert told(self.state) == told(expected)
+        if not expected.earned:  # state without a reader may differ
+            assert visible(self.state) == visible(expected)
 
 
 def key(grant: Grant) -> tuple[object, ...]:
@@ -93,11 +93,11 @@ def encoded(state: State) -> State | None:
     return decode(encode(state))
 
 
-def told(state: State) -> dict[int, object]:
-    return {slot: _told(node) for slot, node in state.nodes.items()}
+def visible(state: State) -> dict[int, object]:
+    return {slot: _visible(node) for slot, node in state.nodes.items()}
 
 
-def _told(node: NodeState) -> object:
+def _visible(node: NodeState) -> object:
     """Return what of a node is the same in every order: which values fill it up to its cap is not."""
     match node:
         case Values(seen=seen):

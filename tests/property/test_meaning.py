@@ -1,6 +1,6 @@
-"""What means the same grants the same: rules that differ in what a version does not depend on, over one ledger.
+"""Versions with the same meaning grant the same: rules that differ only in unrelated parts, over one ledger.
 
-`ACH_EXAMPLES` asks for more examples than the quick run draws.
+`ACH_EXAMPLES` sets the number of examples.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def folded(outcome: Outcome, scope: str) -> tuple[dict[Subject, bytes], list[Unl
     return states, [unlock for unlock in outcome.unlocks if unlock.scope == scope]
 
 
-def test_what_means_the_same_grants_the_same() -> None:
+def test_the_same_meaning_grants_the_same() -> None:
     tried = Counter[str]()
 
     @_thorough

@@ -1,4 +1,4 @@
-"""What the checker calls impossible never happens, whatever the events."""
+"""Conditions that the checker calls impossible never hold, on any events."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _doomed(node: Achievement, found: list[tuple[str, Span]]) -> Iterator[str | 
 
 
 def _never(node: Condition, found: list[tuple[str, Span]]) -> bool:
-    """Tell whether a condition needs a part that is told to be impossible."""
+    """Return whether a condition needs a part that is reported as impossible."""
     parts = node.parts if isinstance(node, Combine) else ()
     # Of alternatives, others may match; and what never interrupts, `unless` can do without.
     idle = [each.span for each in patterns(node) if each.listed or each is node.mods.unless]

@@ -1,6 +1,6 @@
-"""Cases computed by hand from the words of the language, one row of its tables after the other.
+"""Cases computed manually from the language reference, one row of its tables after the other.
 
-The reference is the judge of the engine; these are the judges of the reference. `earned` gives the id of the
+The reference checks the engine; these cases check the reference. `earned` gives the id of the
 event that earns a condition, `start` its latest start on all the events, `unlocked` all that a text grants.
 """
 
@@ -251,7 +251,7 @@ def test_latest_start_of_a_sequence_by_the_best_of_each_step() -> None:
     assert start("sequence([a, b, c])", a1, b2, a3, c4, b5, c6) == "a3"
 
 
-def test_latest_start_of_a_streak_is_the_begin_of_a_unit() -> None:
+def test_latest_start_of_a_streak_is_the_start_of_a_unit() -> None:
     condition = "streak(event=a, per=day, >= 2)"
     assert start(condition, *on(13, 14, 15)) == "2026-04-14T00:00:00Z"
     assert start(condition, *on(13, 14, 16)) == "2026-04-13T00:00:00Z"
@@ -294,13 +294,13 @@ def test_within(last: str, within: str, expected: str | None) -> None:
     assert earned(f"all(count(event=a, >= 2), count(event=a, >= 1), within={within})", *events) == expected
 
 
-def test_a_streak_reaches_back_to_the_begin_of_its_unit() -> None:
+def test_a_streak_reaches_back_to_the_start_of_its_unit() -> None:
     noons = on(13, 14)
     assert earned("streak(event=a, per=day, >= 2, within=37h)", *noons) == "a14"
     assert earned("streak(event=a, per=day, >= 2, within=36h)", *noons) is None
 
 
-def test_what_held_once_goes_on_holding() -> None:
+def test_a_part_that_held_once_continues_to_hold() -> None:
     condition = "all(count(event=a, >= 2, within=1h), count(event=b, >= 1))"
     assert earned(condition, A1, A2, *on(20, kind="b")) == "b20"
     assert earned(condition, *on(13, 14), *on(20, kind="b")) is None
@@ -357,7 +357,7 @@ def test_any_event_of_a_declared_type_is_a_moment() -> None:
     assert earned(condition, *pair, at("13 22:45", "undeclared"), later) is None
 
 
-def test_unless_starts_the_condition_afresh() -> None:
+def test_unless_resets_the_condition() -> None:
     condition = "count(event=a, >= 2, unless=b)"
     b = at("13 09:02:30", "b")
     assert earned(condition, A1, A2) == "a2"
@@ -668,7 +668,7 @@ def test_once_per_without_a_span_is_once_ever() -> None:
     assert unlocked(text, first, copy, at("14 09:00", "p", "3", k="k", l="l")) == ["x 1 < 1", "x 2 < 3"]
 
 
-def test_copies_are_told_whatever_active_says() -> None:
+def test_copies_are_found_regardless_of_active() -> None:
     text = 'achievement x { title "X" when count(event=o, >= 1) active 2026-04-13T09:05:00Z .. }'
     assert unlocked(text, at("13 09:00", "o", "1", k="k"), at("13 09:06", "o", "2", k="k")) == []
 
@@ -739,7 +739,7 @@ def test_progress_of_the_current_run() -> None:
     assert progress("streak(event=a, per=day, >= 5, within=37h)", *on(12, 13, 14)) == ratio(2, 5)
 
 
-def test_what_held_once_is_full() -> None:
+def test_a_part_that_held_once_is_full() -> None:
     burst = "count(event=a, >= 2, within=1h)"
     assert progress(burst, A1, A2, *on(20)) == ratio(2, 2)
     assert progress(f"all({burst}, count(event=c, >= 9))", A1, A2, *on(20)).fraction == Fraction(1, 2)

@@ -1,4 +1,4 @@
-"""`repeat each` alone takes nothing back: where its condition is final, so is every one of its occurrences.
+"""`repeat each` alone takes nothing back: if its condition is final, so are all its occurrences.
 
 The list of language.md names `repeat each` as contestable, its definition of *final* does not make it so, and
 docs/decisions/0002-meaning.md has the proof. Here is the search for what would prove it wrong: small streams in which
@@ -167,7 +167,7 @@ def test_it_is_called_final(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(CONTESTABLE))
-def test_what_is_contestable_stays_so(name: str) -> None:
+def test_a_contestable_achievement_stays_contestable(name: str) -> None:
     when, kind = CONTESTABLE[name]
     rules = build([("rules.ach", _once(when).encode())])
     assert {reason.kind for reason in verdicts(rules.rules)["x", 1].reasons} == {kind}

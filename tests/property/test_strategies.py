@@ -1,4 +1,4 @@
-"""The strategies are worth their name: what they draw is valid, and a large share of it unlocks something."""
+"""The strategies are useful: they draw valid rules, and a large share unlocks something."""
 
 from __future__ import annotations
 

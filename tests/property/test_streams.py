@@ -1,4 +1,4 @@
-"""The reference on two real histories, held against what a separate program computed from the same words."""
+"""The reference on two real histories, compared with the result of a separate program for the same language."""
 
 from __future__ import annotations
 

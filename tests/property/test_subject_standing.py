@@ -1,4 +1,4 @@
-"""Where a subject stands agrees with its unlocks, whatever operators and late events have made of them."""
+"""The progress of a subject agrees with its unlocks, after any decisions of operators and late events."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The reference's wall clocks, by hand, and the engine's calendar held against them around jumps."""
+"""The reference's wall clocks against manual results, and the engine's calendar against them around jumps."""
 
 from __future__ import annotations
 

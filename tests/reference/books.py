@@ -1,5 +1,6 @@
-"""The books of a worker as plain dicts, and what gathering and writing does to them: a database of which decisions are
-tested without one. Statements, locks and their failures are what is left out; the guards of the fast path are here.
+"""The books of a worker as plain dicts, and what gathering and writing does to them: decisions are tested on them.
+
+Statements, locks and their failures are left out; the guards of the fast path are here.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from worker.engine.decide import (
     settling_until,
 )
 from worker.engine.decoding import subjects_of
-from worker.engine.division import Trust, divide, unknown_users
+from worker.engine.fast_users import Trust, divide, unknown_users
 from worker.engine.folding import Refold
 from worker.engine.long_way import LongWay
 from worker.engine.reconcile import Kind, Stored, unlock_id
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from worker.contract.sameness import StoredBody
     from worker.engine.batch import Batch, DeadLetter, Item
     from worker.engine.decide import Writes
-    from worker.engine.division import FastBatch
+    from worker.engine.fast_users import FastBatch
     from worker.engine.reconcile import Decision
     from worker.engine.rule_set import Deployed
     from worker.engine.state_cache import Checkpoint
@@ -67,7 +68,7 @@ class OvertakenError(Exception):
 
 
 class LostError(Exception):
-    """An attempt died; whoever made it does not know how it ended."""
+    """An attempt died; its worker does not know how it ended."""
 
 
 class Books:

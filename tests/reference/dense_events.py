@@ -1,4 +1,4 @@
-"""Rules that share what they count, and events that lie close together: drawn by the dice, thousands in a minute."""
+"""Rules that share their counters, and events that lie close together: random, thousands per minute."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much is drawn, and how: the same for every test that draws rules and streams."""
+"""The number of examples and the settings of all tests that draw rules and streams."""
 
 from __future__ import annotations
 

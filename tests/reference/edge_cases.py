@@ -1,8 +1,8 @@
-"""Rules and streams for the corners at which earning, progress and explanations could part.
+"""Rules and streams for the edge cases where earning, progress and explanations could disagree.
 
-Travellers (`tz=user`, `tz=event`, in every scope), clocks that are set back, `unless` at the very begin of a unit,
-streaks with `min` and `grace`, signed sums with bounds about 0, and bounds that have to be exceeded. There are few
-events, many of them on one another's edges, so that much is earned.
+Travellers (`tz=user`, `tz=event`, in every scope), clocks that are set back, `unless` at the very start of a unit,
+streaks with `min` and `grace`, signed sums with bounds near 0, and bounds that must be exceeded. There are few
+events, many of them at the edges of others, so that many achievements are earned.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def _one(draw: DrawFn, choices: tuple[str, ...]) -> str:
 
 
 def _mods(draw: DrawFn, zoned: bool, unless: bool = True) -> tuple[str, bool]:
-    """Draw modifiers; tell whether one of them is a span that a signed sum may not stand under."""
+    """Draw modifiers; return whether one of them is a span that a signed sum may not stand under."""
     mods: list[str] = []
     span = _one(draw, ("", "", "within", "per", "per") if zoned else ("", "", "within"))
     if span == "within":

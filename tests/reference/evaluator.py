@@ -1,7 +1,7 @@
 """The slow reference: `.ach` evaluated by the definitions of the language, from scratch at every prefix.
 
-Nothing here is clever on purpose. The engine is compared with these pages, and these pages with the language,
-by eye: `timeline` is its §2 and the filters of §3, `latest_starts` its two tables of latest starts, `unlocks` and
+The code is simple on purpose. Tests compare the engine with these modules, and a reader compares these modules with
+the language: `timeline` is its §2 and the filters of §3, `latest_starts` its two tables of latest starts, `unlocks` and
 `progress_made` the rest of §4.
 
     outcome(ruleset(declarations), events) -> Outcome(unlocks, progress, copies)

@@ -1,4 +1,4 @@
-"""Shorthand for hand-computed cases: a small contract, events in one line each, and what came of them."""
+"""Shorthand for manually computed cases: a small contract, events in one line each, and their results."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def earned(condition: str, *events: Event) -> str | None:
 
 
 def start(condition: str, *events: Event) -> str | None:
-    """Return the latest start of a condition on all the events: an event's id, or the begin of a unit."""
+    """Return the latest start of a condition on all the events: an event's id, or the start of a unit."""
     rules = read(CONTRACT + f'achievement x {{ title "X" when {condition} }}')
     timeline = timelines(rules, events, "user")[Subject("t", "user", "u")]
     when = rules.achievements["x"][0].when

@@ -1,7 +1,6 @@
 """Latest starts: the table of conditions and the table of modifiers, from scratch at every prefix.
 
-`_table` is the first, `_modified` the second. What is remembered is remembered only to be looked up again
-(`View.memo`), never to be carried on.
+`_table` is the first, `_modified` the second. `View.memo` is only a cache; nothing carries over between prefixes.
 """
 
 from __future__ import annotations
@@ -272,7 +271,7 @@ def _total(condition: syntax.Sum, moment: Prefix, unless: syntax.Pattern | None)
 
 
 def is_signed(rules: Ruleset, condition: syntax.Sum) -> bool:
-    """Tell whether the summed field may be negative in one of the events."""
+    """Return whether the summed field may be negative in one of the events."""
     lows = [rules.events[each.event.text].fields[condition.of.text].low for each in condition.event.alternatives]
     return any(low is None or low < 0 for low in lows)
 
@@ -295,7 +294,7 @@ def best_of_steps(condition: syntax.Sequence, prefix: Prefix) -> dict[Value | No
 
 
 def _streak(condition: syntax.Streak, prefix: Prefix) -> Position | None:
-    """Of the latest run that is long enough: the begin of the unit that is n-th from its end."""
+    """Of the latest run that is long enough: the start of the unit that is n-th from its end."""
     needed = least_number(condition.cmp)
     long_enough = [run for run in runs_of(condition, prefix) if len(run) >= needed]
     clock = prefix.view.timeline.clock_of_all(condition.mods.tz, prefix.last)

@@ -1,7 +1,8 @@
-"""How far a subject is: the paragraph on progress.
+"""The progress of a subject: the paragraph on progress.
 
-Asked between events, it is as at an event that matches nothing. Of what holds then, with its latest start in every
-window around it, progress is full; else a condition counts what could be part of that start: places in those windows.
+Between events, it is the progress at an event that matches nothing. If a condition holds then, with its latest start
+in every window around it, its progress is full. Otherwise the condition counts the positions in those windows, which
+could be part of that start.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ class Goal(NamedTuple):
 
 Window = Callable[[Position], bool]
 Span = tuple[Window, ...]
-"""The windows that a condition stands under, each of which reaches to now; a place lies in each or not."""
+"""The windows around a condition; each ends now, and a position lies in it or not."""
 
 
 class Asked(NamedTuple):
@@ -70,7 +71,7 @@ class Asked(NamedTuple):
     now: int
 
     def holds(self, place: Position | None) -> bool:
-        """Tell whether a place lies in all windows."""
+        """Return whether a place lies in all windows."""
         return place is not None and all(window(place) for window in self.span)
 
 

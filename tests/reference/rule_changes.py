@@ -1,4 +1,4 @@
-"""Rules that change: rule files with other contracts, and with more or fewer achievements and versions than before."""
+"""Changing rules: rule files with other contracts, and with more or fewer achievements and versions than before."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ SPOILT: Final[dict[str, tuple[object, ...]]] = {"n": (1.5, "2"), "m": (0.5, "no"
 
 
 class Book(NamedTuple):
-    """A state of the rules: what is declared, and which versions of which achievements are in the files."""
+    """A state of the rules: the declarations, and the versions of each achievement in the files."""
 
     contract: dict[str, str]
     versions: tuple[tuple[int, int], ...]

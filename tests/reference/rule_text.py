@@ -1,4 +1,4 @@
-"""Rule text to the reference's rule set: the parser and nothing behind it."""
+"""Rule text to the reference's rule set: only the parser, without the checker or compiler."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the reference reads of a rule set, from the syntax trees alone or from checked rules."""
+"""The rule set of the reference, from the syntax trees alone or from checked rules."""
 
 from __future__ import annotations
 

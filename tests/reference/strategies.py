@@ -1,4 +1,4 @@
-"""Rule files as text, and event streams that run into their edges.
+"""Rule files as text, and event streams that hit their edge cases.
 
 Everything is drawn around one *anchor*: an instant at which a week, a month, a year or a clock turns. Versions
 begin there, windows have the lengths that the gaps between events have (give or take a microsecond), and the zones
@@ -221,7 +221,7 @@ def conditions(draw: DrawFn, where: Where, depth: int = 2) -> str:
     chosen = draw(st.sampled_from(choices))
     spanned = not only_unless if chosen is _sums else bool(mods)  # a signed sum may have an `unless` of its own
     head = draw(chosen(where._replace(spanned=where.spanned or spanned), depth))
-    if head.startswith("streak("):  # it has a unit of its own, and reaches back to the begin of one
+    if head.startswith("streak("):  # it has a unit of its own, and reaches back to the start of one
         mods = [mod for mod in mods if not mod.startswith(("per=", "within="))]
         if within:
             mods.append(f"within={draw(_streak_spans(head))}")
@@ -249,7 +249,7 @@ _SPANS: Final = {
 
 
 def _asks_time(head: str, mods: list[str]) -> bool:
-    """Tell whether a filter of the operator's own asks for the time of an event."""
+    """Return whether a filter of the operator's own asks for the time of an event."""
     own = [] if head.startswith(("all(", "any(", "at_least(")) else [head]
     return any("at." in part for part in (*own, *mods))
 
@@ -496,7 +496,7 @@ STARTS: Final = (
 )
 LONG: Final = "x" * 100
 POSING: Final = "\x01" + blake2b(LONG.encode(), digest_size=16).hexdigest()
-"""A text of which states hold the hash, and one that is spelt like such a hash."""
+"""A text that states store as its hash, and one that looks like such a hash."""
 VALUES: Final[dict[str, tuple[Value, ...]]] = {
     "n": (1, 2, 0, 3, 5),
     "m": (2, -1, 4, 0, -3),

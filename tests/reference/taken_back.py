@@ -1,4 +1,4 @@
-"""What an event that arrives late takes back: the grants before it, compared with those that are supported after it."""
+"""The grants that a late event takes back: the grants before it, compared with the supported ones after it."""
 
 from __future__ import annotations
 

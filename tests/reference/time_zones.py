@@ -1,4 +1,4 @@
-"""Rules by the calendar, and events by whose clocks labels come back: offsets as far apart as the contract allows.
+"""Calendar rules, and events with clocks that bring labels back: offsets as far apart as the contract allows.
 
 A producer may write any offset short of a day, so that the label of one event may lie almost two days before that of
 an earlier one. The zones of users move labels too: by up to 26 hours at one instant, and by a day where a country has

@@ -1,4 +1,4 @@
-"""The subjects of a stream and what each of them has lived through, in canonical order (§2, §4)."""
+"""The subjects of a stream and the history of each, in canonical order (§2, §4)."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ class Timeline:
         return self.matched[key]
 
     def matches(self, pattern: syntax.Pattern, tz: syntax.Zone | None, i: int) -> bool:
-        """Tell whether event i is one of the pattern's."""
+        """Return whether event i is one of the pattern's."""
         event = self.events[i]
         clock = self.clock(tz, i)
         return any(
@@ -146,9 +146,9 @@ def timeline(rules: Ruleset, subject: Subject, events: list[Event]) -> Timeline:
     of_users: defaultdict[str, dict[str, Value]] = defaultdict(dict)
     after: list[Mapping[str, Value]] = []
     for event in counted:
-        told = {name: event.fields[name] for name in rules.trait_events.get(event.type, ()) if name in event.fields}
-        if told:
-            of_users[event.user] = of_users[event.user] | told
+        carried = {name: event.fields[name] for name in rules.trait_events.get(event.type, ()) if name in event.fields}
+        if carried:
+            of_users[event.user] = of_users[event.user] | carried
         after.append(of_users[event.user])
     return Timeline(subject, counted, len(events) - len(counted), after)
 

@@ -1,4 +1,4 @@
-"""What a subject earns: the paragraphs on earning, effective spans, `repeat` and scopes."""
+"""The unlocks of a subject: the paragraphs on earning, effective spans, `repeat` and scopes."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def in_effect(versions: Sequence[syntax.Achievement], now: int) -> syntax.Achiev
 
 
 def sees(version: syntax.Achievement, event: Event) -> bool:
-    """Tell whether the event exists for the version, by its `active` and `fresh`."""
+    """Return whether the event exists for the version, by its `active` and `fresh`."""
     active = version.active
     return (
         (active is None or active.start is None or active.start.us <= event.at)
@@ -158,7 +158,7 @@ def afresh(
 
 
 def _may_earn(version: syntax.Achievement, prefix: Prefix) -> bool:
-    """Tell whether `for` is true of the traits and every `after` is earned."""
+    """Return whether `for` is true of the traits and every `after` is earned."""
     view = prefix.view
     if version.where is not None and not is_true(version.where, view.timeline.traits[prefix.last]):
         return False

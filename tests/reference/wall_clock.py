@@ -81,7 +81,7 @@ def label(unit: str, at: int, clock: Clock) -> str:
 
 
 def _first_shown(unit: str, number: int) -> datetime:
-    """Return what a clock shows at the begin of a unit, if it does not jump there."""
+    """Return what a clock shows at the start of a unit, if it does not jump there."""
     match unit:
         case "hour":
             return datetime.combine(date.fromordinal(number // 24), datetime.min.time()).replace(hour=number % 24)
@@ -120,7 +120,7 @@ def _jumps_in(block: int, clock: Clock) -> tuple[int, ...]:
 
 
 def shows_one(unit: str, low: int, high: int, clock: Clock) -> bool:
-    """Tell whether a clock shows the label of one unit from an instant to another, and no other in between."""
+    """Return whether a clock shows the label of one unit from an instant to another, and no other in between."""
     number = unit_at(unit, low, clock)
     if unit_at(unit, high, clock) != number:
         return False

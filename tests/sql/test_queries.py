@@ -100,7 +100,7 @@ def calls(path: Path) -> Iterator[Call]:
 CALLS = [call for path in sorted((ROOT / "worker").rglob("*.py")) for call in calls(path)]
 
 
-def test_whoever_asks_a_query_names_its_arguments() -> None:
+def test_callers_of_queries_name_the_arguments() -> None:
     known = sql.queries()
     assert len(CALLS) > 80
     for call in CALLS:

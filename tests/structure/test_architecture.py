@@ -8,7 +8,7 @@ from typing import Final
 
 ROOT: Final = Path(__file__).parents[2]
 PAGE: Final = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
-SHOWN: Final = re.compile(r"`((?:[a-z_]+/)+[\w.]*)`")
+SHOWN: Final = re.compile(r"`((?:[a-z_]+/)+[a-z_.]+\.(?:py|sql|lark))`")
 MADE_UP: Final = frozenset({"worker/commands/NAME.py"})
 
 

@@ -45,7 +45,7 @@ def impure() -> Iterator[Plant]:
         yield Plant(module, "import socket", PURE)
     for line in ("import gc", "from secrets import randbits", "from time import monotonic", "import structlog"):
         yield Plant("worker.engine.reconcile", line, PURE)
-    # Through modules of ours, each of which may do what the pure rooms may not.
+    # Through our own modules, which may do what the pure rooms may not.
     yield Plant("worker.engine.reconcile", "from worker.retry import delays", PURE)
     yield Plant("worker.engine.reconcile", "from worker.rulefiles import load", PURE)
     yield Plant("worker.contract.row", "from worker.settings import Settings", PURE)

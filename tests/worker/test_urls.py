@@ -20,7 +20,7 @@ from worker.urls import is_clear, redacted, servers_of, shown
 
 NOISE = "@/:,?#%[] &=;+\\|'\"é日Ω!~^$(){}<>*"
 SYLLABLES = ["qxzv", "wkjq", "zvxk", "jqwz", "xvkz", "vzqj"]
-"""Of which no word of ours is made."""
+"""No word of our messages contains them."""
 
 secrets = st.lists(st.sampled_from(SYLLABLES) | st.text(NOISE, min_size=1, max_size=2), min_size=1, max_size=7).map(
     "".join

@@ -115,6 +115,7 @@ async def _erase(store: Store, settings: Settings, user: Subject, partitions: se
         await session.run("erase_evaluations", tenant_id=tenant, user_id=name)
         # The last lock of all: a batch that buries dead letters holds partitions already.
         await session.run("hold_letters")
+        await session.run("erase_deliveries", tenant_id=tenant, user_id=name)
         while await read_names(session, settings):
             pass
         letters = await session.run("erase_dead_letters", **tokens)

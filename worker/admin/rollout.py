@@ -125,7 +125,7 @@ async def apply_rules(
 
 
 class _Past(NamedTuple):
-    """What versions meant of which that is not on record, worked out before anything is held; valid in one epoch."""
+    """The meanings of versions that are not on record, computed before any lock is taken; valid in one epoch."""
 
     epoch: int
     meanings: dict[tuple[str, int], Meaning]

@@ -79,7 +79,7 @@ def _print_addresses(box: Sandbox) -> None:
         f'  export DATABASE_URL="{box.servers.database_url}"\n'
         "  ach emit STREAM.jsonl     publishes recorded events\n"
         "  ach digest                prints a hash of the results\n"
-        "  ach dead list             lists messages that could not be used\n",
+        "  ach dead list             lists messages that the worker could not process\n",
     )
 
 

@@ -1,8 +1,9 @@
 """Columns of a statement, each packed into one text, or all rows packed into one. Pure.
 
 A driver encodes an array value by value; joining them is one call, and the server splits as fast as it reads an array.
-The SQL side of columns is `string_to_array($n, <separator>, <null>)`, of which the last value is to be left out, and
-`$n::text::bigint[]`; that of rows `string_to_table($n, <record>)`, and of each `string_to_array(row, <field>, '')`.
+In SQL, columns are read by `string_to_array(:column, <separator>, <null>)` without the last value, and by
+`:column::text::bigint[]`; rows by `string_to_table(:text, <record>)`, and each of them by
+`string_to_array(row, <field>, '')`.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ class Packed(NamedTuple):
 
 
 def pack(*columns: Sequence[str | None]) -> Packed:
-    """Pack columns of texts, of which some may be None. Each ends with a separator, so that no value is lost."""
+    """Pack columns of texts; None is packed too. Each text ends with a separator, so that no value is lost."""
     marks = FIELD, RECORD
     packed = _join(columns, *marks)
     if packed is None:

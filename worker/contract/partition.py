@@ -91,7 +91,7 @@ def event_subjects(prefix: str, tenant: str) -> str:
 
 
 class Bound(NamedTuple):
-    """Whose events a subject may carry: tokens of a tenant and a user, None for anybody's."""
+    """The tenant and the user whose events a subject may carry, as tokens; None means any."""
 
     tenant: str | None
     user: str | None
@@ -105,7 +105,7 @@ class Bound(NamedTuple):
         return self.user is None or self.user == token(user)
 
 
-ANYBODY: Final = Bound(None, None)
+UNBOUND: Final = Bound(None, None)
 """What `<prefix>.raw` binds: permission to publish there is permission to write for every tenant."""
 ELSEWHERE: Final = Bound("", None)
 """What a subject outside of the prefix binds: no tenant has an empty token, so nothing may come on it."""
@@ -131,7 +131,7 @@ def bound_by(prefix: str, subject: str) -> Bound:
     A second token that begins with `~` and is no hash is reserved: it binds no user, as no name is encoded to it.
     """
     if subject == raw_subject(prefix):
-        return ANYBODY
+        return UNBOUND
     if not subject.startswith(f"{prefix}."):
         return ELSEWHERE
     tenant, *rest = subject[len(prefix) + 1 :].split(".", 2)

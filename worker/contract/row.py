@@ -25,8 +25,8 @@ def row_of(  # noqa: PLR0913 - a row's fields
 ) -> str:
     """Return the row of an event, its fields joined by `field`.
 
-    `written` is its instant as the producer wrote it, `usual` whether that is how anybody writes it, `seq` the place of
-    its message in the stream.
+    `written` is its instant as the producer wrote it, `usual` whether that is the usual form, `seq` the sequence number
+    of its message in the stream.
     """
     return field.join(
         (

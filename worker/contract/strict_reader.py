@@ -71,7 +71,7 @@ class Rejected(msgspec.Struct, frozen=True, gc=False):
 def _oversize(body: bytes) -> Rejected:
     """Return what is kept of a message that is too large: its beginning, so that no producer fills the database."""
     detail = (
-        f"{len(body)} bytes, of which at most {MAX_MESSAGE_BYTES} are read; the first {MAX_MESSAGE_BYTES} are kept,"
+        f"{len(body)} bytes, more than the limit of {MAX_MESSAGE_BYTES}; the first {MAX_MESSAGE_BYTES} are kept,"
         f" SHA-256 of all {sha256(body).hexdigest()}"
     )
     return Rejected(Reason.OVERSIZE, detail, body[:MAX_MESSAGE_BYTES])

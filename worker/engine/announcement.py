@@ -78,7 +78,7 @@ class Named(Struct, tag_field="kind"):
     occurrence: str | None
 
 
-class Told(Named):
+class UnlockState(Named):
     """An unlock as it stands."""
 
     status: Annotated[str, Meta(extra_json_schema={"enum": ["granted", "contested", "revoked"]})]
@@ -98,7 +98,7 @@ class Told(Named):
     ]
 
 
-class Granted(Told, tag="granted"):
+class Granted(UnlockState, tag="granted"):
     """Revision 1: it is granted. On `<prefix>.<tenant>.<subject>.<achievement>.<unlock_id>`."""
 
 
@@ -123,7 +123,7 @@ class Changed(Struct, omit_defaults=True):
     by_hand: Was | UnsetType = UNSET
 
 
-class Corrected(Told):
+class Corrected(UnlockState):
     """A change of an unlock that was granted; `actor` and `reason` are an operator's, null where the engine decided."""
 
     changed: Changed
@@ -155,7 +155,7 @@ class GrantedByHand(Corrected, tag="granted_by_hand"):
 
 
 class Erased(Named, tag="erased"):
-    """Its user was erased: forget what this unlock said, and whom it was of."""
+    """Its user was erased: forget what this unlock said, and its subject."""
 
     status: Literal["erased"]
     decided_at: Instant

@@ -86,7 +86,7 @@ class Shown(Struct, frozen=True, kw_only=True):
         str | None, Meta(description="What is counted: hour, day, week, month, year, event, step, or a field.")
     ]
     more_than: Annotated[bool, Meta(description="Whether current lies on a target that it has to exceed.")]
-    percent: Annotated[int | None, Meta(ge=0, le=100, description="100 exactly where it is earned or settling.")]
+    percent: Annotated[int, Meta(ge=0, le=100, description="100 exactly where it is earned or settling.")] | None
     held_back: Annotated[bool, Meta(description="Whether the condition holds and something else is missing.")]
     occurrence: Annotated[str | None, Meta(description="The current one, of what repeats.")]
     last_occurrence: Annotated[str | None, Meta(description="The last one that is earned, of what repeats.")]

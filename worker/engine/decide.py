@@ -67,7 +67,7 @@ class FirstLook(NamedTuple):
     late: int
     """Events that came behind a later one of their user."""
     left_out: dict[Subject, LongWay]
-    """Users for whom the fast path has to be left; nothing of theirs is in the other fields."""
+    """Users that have to leave the fast path; nothing of theirs is in the other fields."""
 
 
 def first_look(
@@ -179,7 +179,7 @@ def backfill_facts(
     refolds: Mapping[Subject, Refold],
     stored: Mapping[Subject, Sequence[Stored]],
 ) -> Facts:
-    """Return the facts about subjects of which nothing has arrived, and which are folded again."""
+    """Return the facts about subjects without new events that are folded again."""
     look = FirstLook([], [], dict.fromkeys(refolds, 0), {}, {}, set(), 0, {})
     return Facts(Arrivals(), states, look, refolds, stored, backfill=True)
 
@@ -322,7 +322,7 @@ def settling_until(grant: Grant) -> int | None:
 def _to_be_saved(
     facts: Facts, checkpoints: Iterable[Checkpoint], save_every: int
 ) -> tuple[dict[Subject, SubjectState], list[Subject]]:
-    """Return whose progress is to be saved, and of whom nothing is left to save."""
+    """Return the subjects whose progress is saved, and those that have none left."""
     due: Collection[Subject] = {*facts.look.absorbed, *facts.refolds, *(Subject(*point[:3]) for point in checkpoints)}
     saved: dict[Subject, SubjectState] = {}
     forgotten: list[Subject] = []

@@ -195,7 +195,7 @@ class Fate(Enum):
 
 
 def fate_of(named: AbstractSet[Named], erased: AbstractSet[Named]) -> Fate:
-    """Return what becomes of a letter that names users, of whom some are erased."""
+    """Return what becomes of a letter that names users, some of them erased."""
     if named.isdisjoint(erased):
         return Fate.KEPT
     return Fate.GONE if all(name in erased and name.tenant != UNKNOWN for name in named) else Fate.BLANK

@@ -46,7 +46,7 @@ from worker.pipeline.write import write_guarded
 
 if TYPE_CHECKING:
     from worker.engine.decide import Writes
-    from worker.engine.division import FastBatch
+    from worker.engine.fast_users import FastBatch
     from worker.store import Session
 
 SAVE_EVERY: Final = 32

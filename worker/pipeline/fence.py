@@ -7,9 +7,9 @@ A row of `partition` carries three things: a generation, an owner, and the epoch
                             subjects, in order
     a batch, fast path      those of its users, in        + 1 where    must be the     must be that of the batch
                             `commit_fast`                 as we left   worker
-    backfill, erasure,      those of their subjects       + 1          NOBODY          must be theirs (backfill, grant)
+    backfill, erasure,      those of their subjects       + 1          NO_OWNER        must be theirs (backfill, grant)
     grant by hand
-    `ach apply`             all                           + 1          NOBODY          becomes the new one
+    `ach apply`             all                           + 1          NO_OWNER        becomes the new one
     dead letters alone      one, to look (shared)         as it is     as it is        must be that of the batch
 
 What must change together: a transaction that writes progress, checkpoints, events or unlocks of a subject raises the
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from worker.store import Session
 
 
-NOBODY: Final = ""
+NO_OWNER: Final = ""
 """The owner that transactions of no worker leave: they remember nothing."""
 
 
@@ -77,7 +77,7 @@ async def hold_partitions(session: Session, partitions: Iterable[int], *, epoch:
     Raises:
         RulesMovedError: the rules in force are not those of `epoch`; None stands for any rules.
     """
-    held = await session.rows(Held, "take_partitions", partitions=sorted(partitions), owner=NOBODY)
+    held = await session.rows(Held, "take_partitions", partitions=sorted(partitions), owner=NO_OWNER)
     if epoch is not None and any(row.rules_epoch != epoch for row in held):
         raise RulesMovedError
 

@@ -95,7 +95,7 @@ def _always() -> bool:
     return True
 
 
-class Notifier:
+class OutboxRelay:
     """Relays the outbox when it is called, and by itself when something settles.
 
     `now` is in microseconds; `busy` tells whether batches are under way: their unlocks may be marked together.

@@ -15,7 +15,7 @@ import structlog
 from worker.contract.reasons import Reason
 from worker.engine.decide import decide
 from worker.engine.decoding import Decoding, decoded_again
-from worker.engine.division import Trust, divide, unknown_users
+from worker.engine.fast_users import Trust, divide, unknown_users
 from worker.engine.folding import UnfoldableError
 from worker.engine.long_way import LongWay, LongWayError
 from worker.engine.state_cache import Hold
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from dsl.outcome import Subject
     from worker.engine.batch import Batch, DeadLetter
     from worker.engine.decide import Writes
-    from worker.engine.division import FastBatch
+    from worker.engine.fast_users import FastBatch
     from worker.engine.reconcile import Decision
     from worker.engine.rule_set import Deployed
     from worker.engine.state_cache import StateCache

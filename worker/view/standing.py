@@ -7,6 +7,7 @@ from uuid import UUID
 
 from dsl.compile import USER
 from dsl.fold import fold, start
+from dsl.outcome import Subject
 from worker.admin.results import StaleError, UnreadableError
 from worker.engine.answer import Facts, Held, Presence
 from worker.engine.reconcile import Stored
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dsl.event import Event
-    from dsl.outcome import Subject
     from dsl.progress import State
     from worker.engine.entries import Catalogue
     from worker.engine.rule_set import Deployed
@@ -57,6 +57,13 @@ class _Row(NamedTuple):
 
 class _Mark(NamedTuple):
     epoch: int
+    mark: str
+
+
+class _MarkOf(NamedTuple):
+    tenant_id: str
+    scope: str
+    subject: str
     mark: str
 
 
@@ -105,6 +112,25 @@ async def read_mark(store: Store, catalogue: Catalogue, subject: Subject) -> str
         raise AssertionError(subject)
     _check_epoch(catalogue, row.epoch)
     return row.mark
+
+
+async def read_marks(store: Store, catalogue: Catalogue, subjects: Sequence[Subject]) -> dict[Subject, str]:
+    """Return what changes whenever the facts about some subjects do, or the rules that the catalogue is of.
+
+    Raises:
+        UnavailableError: the database is away.
+    """
+    tenants, scopes, names = zip(*subjects, strict=True)
+    async with store.alone() as session:
+        rows = await session.rows(
+            _MarkOf,
+            "marks_of_subjects",
+            tenant_ids=tenants,
+            scopes=scopes,
+            subjects=names,
+            types=types_heard(catalogue.rules, USER),
+        )
+    return {Subject(row.tenant_id, row.scope, row.subject): f"{catalogue.rules.epoch} {row.mark}" for row in rows}
 
 
 async def _read(session: Session, catalogue: Catalogue, subject: Subject, *, stream_clock: bool) -> _Row:

@@ -1,7 +1,7 @@
-"""What may stand at a place: the clause, argument, field or line of a story that is being written there.
+"""The valid text at a place: the clause, argument, field or example line that is being written there.
 
-The text before the place is cut into tokens, from the begin of its declaration on, and its open brackets say where one
-is. Nothing is parsed: the declaration at hand is mostly unfinished.
+The module splits the text before the place into tokens, from the start of its declaration, and finds the position by
+the open brackets. It does not parse, because the current declaration is usually unfinished.
 """
 
 from __future__ import annotations

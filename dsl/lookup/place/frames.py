@@ -1,4 +1,4 @@
-"""The brackets that are open at a place, and what stands in each of them so far."""
+"""The open brackets at a place, and the content of each so far."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ OPERATORS: Final = ("count", "sum", "max", "min", "streak", "sequence", "all", "
 
 
 class Frame:
-    """A bracket that is open at the place: what stands in it so far, groups closed since as one node."""
+    """An open bracket at the place: its content so far, with each closed group as one node."""
 
     def __init__(self, opening: str, start: int, outer: Frame | None) -> None:
         self.opening = opening
@@ -40,7 +40,7 @@ class Frame:
 
 
 class Group(NamedTuple):
-    """Brackets that are closed again, and what is in them."""
+    """Closed brackets and their content."""
 
     opening: str
     nodes: list[Token | Group]
@@ -55,7 +55,7 @@ def text_of(node: Node | None) -> str:
 
 
 def is_word(node: Node | None) -> bool:
-    """Tell whether a node is a word."""
+    """Return whether a node is a word."""
     return isinstance(node, Token) and node.kind is Kind.WORD
 
 

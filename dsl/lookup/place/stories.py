@@ -25,7 +25,7 @@ def in_example(nodes: Sequence[Node]) -> Place | None:
 
 
 def _begins_line(nodes: Sequence[Node], at: int) -> bool:
-    """Tell whether `at` begins a line: it does not where it closes an `expect` that has no instant yet."""
+    """Return whether `at` begins a line: it does not where it closes an `expect` that has no instant yet."""
     if text_of(nodes[at]) == "expect":
         return True
     # `expect USER NAME at INSTANT`, with no payload behind it

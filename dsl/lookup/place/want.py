@@ -1,4 +1,4 @@
-"""What may stand at a place, as a value."""
+"""The valid text at a place, as a value."""
 
 from __future__ import annotations
 
@@ -55,11 +55,11 @@ class Want(Enum):
 
 
 class Place(NamedTuple):
-    """What may stand at a place, and what is written around it.
+    """The valid text at a place, and its context.
 
-    `typed` is the word that is being written; `events` those whose fields are meant, `field` the one compared with,
-    `operator` the one whose arguments are written, `given` the arguments, clauses, keys or users that are there,
-    `declared` the fields that the unfinished declaration itself has so far.
+    `typed` is the current word; `events` are the events of the fields, `field` is the compared field, `operator` is the
+    operator of the arguments, `given` are the existing arguments, clauses, keys or users, `declared` are the fields of
+    the unfinished declaration so far.
     """
 
     wants: tuple[Want, ...]

@@ -26,7 +26,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "marked_before_it_is_announced",
         "what was not announced is not marked",
-        at="Notifier._relay_some",
+        at="OutboxRelay._relay_some",
         old="some, news = await self._announce_claimed(claimed) if claimed else _NONE",
         new="""
             async with self._store.transaction() as other:
@@ -48,7 +48,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "announced_and_not_marked",
         "what was announced is not announced again",
-        at="Notifier._relay_some",
+        at="OutboxRelay._relay_some",
         old='"mark_published", unlock_ids=ids, now=self._now())',
         new='"mark_published", unlock_ids=ids[1:], now=self._now())',
         tests=(f"{PROTOCOL}::test_an_unlock_that_was_not_announced_is_not_marked",),
@@ -56,7 +56,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "fresh_marked_before_it_is_announced",
         "what was not announced is not marked",
-        at="Notifier._announce_fresh",
+        at="OutboxRelay._announce_fresh",
         old="some, news = await self._announce(some)",
         new="""
             self._unmarked += [one.unlock_id for one in some]
@@ -67,7 +67,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "fresh_announced_and_not_marked",
         "what was announced is not announced again",
-        at="Notifier._announce_fresh",
+        at="OutboxRelay._announce_fresh",
         old="self._unmarked += [one.unlock_id for one in some]",
         new="pass",
         tests=(f"{PROTOCOL}::test_what_was_just_granted_is_announced_and_marked",),
@@ -75,7 +75,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "marked_after_the_relay",
         "what was announced is not announced again",
-        at="Notifier.run",
+        at="OutboxRelay.run",
         old="""
             if self._unmarked and (self._missed or correct or not self._busy() or monotonic() >= self._mark_at):
             """,
@@ -85,7 +85,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "marks_put_off_for_ever",
         "what was announced is marked soon",
-        at="Notifier.run",
+        at="OutboxRelay.run",
         old="self._next_correction(), self._mark_at if self._unmarked else inf)",
         new="self._next_correction())",
         tests=("faults/test_protocol.py::test_what_was_announced_is_marked_soon",),
@@ -94,14 +94,14 @@ BUGS: Final[tuple[Bug, ...]] = (
         "marks_put_off_with_nothing_to_do",
         "what was announced is marked soon",
         at="Worker._commit_one",
-        old="self._notifier.rest()",
+        old="self._outbox_relay.rest()",
         new="pass",
         tests=(f"{PROTOCOL}::test_who_has_nothing_left_to_do_marks_what_was_announced",),
     ),
     Bug(
         "too_busy_to_look",
         "what settles is announced however busy we are",
-        at="Notifier.run",
+        at="OutboxRelay.run",
         old="self._look_at = min(self._look_at, await self._nap() + monotonic(), self._refused.next_at)",
         new="self._look_at = await self._nap() + monotonic()",
         tests=(f"{PROTOCOL}::test_what_settles_is_announced_however_busy_we_are",),
@@ -109,7 +109,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "fresh_left_where_it_failed",
         "what could not be announced at once is announced later",
-        at="Notifier._announce_fresh",
+        at="OutboxRelay._announce_fresh",
         old="self._fresh, self._missed = [], True",
         new="self._fresh = []",
         tests=(f"{PROTOCOL}::test_what_could_not_be_announced_at_once_is_announced_soon",),
@@ -120,20 +120,20 @@ BUGS: Final[tuple[Bug, ...]] = (
         at="sql:mark_announced",
         old="FOR UPDATE SKIP LOCKED);",
         new="FOR UPDATE);",
-        tests=(f"{PROTOCOL}::test_marking_waits_for_nobody",),
+        tests=(f"{PROTOCOL}::test_marking_waits_for_no_lock",),
     ),
     Bug(
         "held_and_forgotten",
         "an unlock that another session has locked is announced after it is released",
-        at="Notifier._relay_some",
+        at="OutboxRelay._relay_some",
         old="self._held = len(claimed) < AT_ONCE and not",
         new="self._held = False and not",
-        tests=(f"{PROTOCOL}::test_what_somebody_held_is_announced_soon",),
+        tests=(f"{PROTOCOL}::test_a_row_that_was_locked_is_announced_soon",),
     ),
     Bug(
         "uncertain_unlocks_from_memory_alone",
         "everything that is granted is announced",
-        at="Notifier.committed",
+        at="OutboxRelay.committed",
         old="if not done.certain or len(self._fresh) + len(fresh) > MOST_FRESH:",
         new="if len(self._fresh) + len(fresh) > MOST_FRESH:",
         tests=(f"{PROTOCOL}::test_what_a_commit_of_unknown_outcome_granted_is_announced",),

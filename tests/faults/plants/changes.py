@@ -202,7 +202,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         at="apply_rules",
         old="if _epoch_of(before) == past.epoch:",
         new="if True:",
-        tests=(f"{APPLYING}::test_somebody_else_applies_meanwhile",),
+        tests=(f"{APPLYING}::test_another_operator_applies_meanwhile",),
     ),
     Bug(
         "plans_of_an_earlier_release_not_adopted",

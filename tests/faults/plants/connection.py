@@ -146,7 +146,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         at="Publisher._send",
         old="self._check_patience(in_words(error))",
         new="raise BrokerAwayError(in_words(error)) from error",
-        tests=(f"{_CONNECTION}::test_whoever_publishes_in_bulk_goes_on_over_another_connection",),
+        tests=(f"{_CONNECTION}::test_publishing_in_bulk_continues_over_another_connection",),
     ),
     Bug(
         "first_payload_limit_for_ever",

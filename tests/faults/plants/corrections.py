@@ -126,7 +126,7 @@ _RELAYED: Final = (
     Bug(
         "drain_passes_over_corrections",
         "a drain ends when nothing is left to announce",
-        at="Notifier.is_empty",
+        at="OutboxRelay.is_empty",
         old="if not await self._corrector.nothing_waits(session):",
         new="if False:",
         tests=(f"{CORRECTIONS}::test_a_drain_ends_when_corrections_are_announced",),
@@ -134,7 +134,7 @@ _RELAYED: Final = (
     Bug(
         "corrections_wait_for_the_next_look",
         "a worker looks for what its batches have changed",
-        at="Notifier.committed",
+        at="OutboxRelay.committed",
         old="self._correct_by(monotonic() + CORRECT_SECONDS)",
         new="pass",
         tests=(f"{CORRECTIONS}::test_a_worker_announces_corrections_while_it_works",),

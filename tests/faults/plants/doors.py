@@ -20,7 +20,7 @@ _SUBJECTS: Final = (
         old="return Bound(tenant,",
         new="""
             if len(rest) < 2:
-                return ANYBODY
+                return UNBOUND
             return Bound(tenant,
             """,
         tests=(f"{PERMISSIONS}::test_a_tenants_producer_reaches_no_other_tenant", BOUND),
@@ -38,11 +38,11 @@ _SUBJECTS: Final = (
         "what is outside of the prefix is of no tenant",
         at="bound_by",
         old="return ELSEWHERE",
-        new="return ANYBODY",
+        new="return UNBOUND",
         tests=(BOUND,),
     ),
     Bug(
-        "users_called_by_a_hash_are_anybody",
+        "users_called_by_a_hash_are_unbound",
         "a token that stands for a user's name binds that user",
         at="_is_reserved",
         old='return user.startswith("~") and _HASH.fullmatch(user) is None',
@@ -226,7 +226,7 @@ _SECRETS: Final = (
     Bug(
         "unclear_url_tried",
         "a password with an @ is not sent to a host made of the rest of it",
-        at="_check",
+        at="worker.settings:_check",
         old="if not all(map(is_clear, urls)):",
         new="if not any(map(is_clear, [*urls, 'nats://a'])):",
         tests=("worker/test_settings.py::test_errors_name_the_variable",),

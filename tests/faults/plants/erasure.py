@@ -68,7 +68,7 @@ BUGS: Final[tuple[Bug, ...]] = (
             erased = await erased_among(session, {name for names in named.values() for name in names})
             await session.run("share_letters")
             """,
-        tests=(f"{ERASURE}::test_whoever_buries_waits_for_an_erasure",),
+        tests=(f"{ERASURE}::test_writers_of_dead_letters_wait_for_an_erasure",),
     ),
     Bug(
         "burial_without_a_lock",
@@ -76,7 +76,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         at="bury",
         old='await session.run("share_letters")',
         new="",
-        tests=(f"{ERASURE}::test_an_erasure_waits_for_whoever_buries",),
+        tests=(f"{ERASURE}::test_an_erasure_waits_for_writers_of_dead_letters",),
     ),
     Bug(
         "erasure_without_the_lock_of_letters",
@@ -84,7 +84,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         at="_erase",
         old='await session.run("hold_letters")',
         new="",
-        tests=(f"{ERASURE}::test_an_erasure_waits_for_whoever_buries",),
+        tests=(f"{ERASURE}::test_an_erasure_waits_for_writers_of_dead_letters",),
     ),
     Bug(
         "letters_of_several_users_dropped",
@@ -224,7 +224,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         at="sql:rules_epoch_of_partition",
         old="WHERE partition_id = :partition FOR KEY SHARE;",
         new="WHERE partition_id = :partition;",
-        tests=(f"{DEAD}::test_whoever_applies_rules_waits_for_dead_letters",),
+        tests=(f"{DEAD}::test_applying_rules_waits_for_dead_letters",),
     ),
     Bug(
         "rules_looked_at_alone",
@@ -232,7 +232,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         at="sql:rules_epoch_of_partition",
         old="WHERE partition_id = :partition FOR KEY SHARE;",
         new="WHERE partition_id = :partition FOR UPDATE;",
-        tests=(f"{DEAD}::test_a_batch_of_dead_letters_alone_holds_nobody_up",),
+        tests=(f"{DEAD}::test_a_batch_of_only_dead_letters_blocks_no_other_batch",),
     ),
     Bug(
         "header_of_a_replay_believed",
@@ -252,7 +252,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         new="WHERE dead_letter.dead_letter_id = again.sent_from",
         tests=(
             f"{DEAD}::test_a_forged_header_touches_no_letter",
-            f"{DEAD}::test_a_letter_that_nobody_sent_believes_nothing",
+            f"{DEAD}::test_a_letter_that_was_not_sent_again_ignores_the_header",
         ),
     ),
     Bug(

@@ -16,7 +16,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         at="sql:commit_fast",
         old="AND generation = (:generations::bigint[])[array_position(:partitions::integer[], partition_id)]",
         new="AND :generations::bigint[] IS NOT NULL",
-        tests=(f"{EXPRESS}::test_a_partition_that_somebody_else_has_written",),
+        tests=(f"{EXPRESS}::test_a_partition_that_another_worker_has_written",),
     ),
     Bug(
         "express_without_the_owner",
@@ -68,7 +68,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "express_for_what_is_no_news",
         "what is late is taken to be new as long as that is right",
-        at="division:_reason",
+        at="fast_users:_reason",
         old="""
     if own.behind and not trusting and canonical_order(own.events[0]) < latest:
         return LongWay.LATE_WITHOUT_TRUST
@@ -128,7 +128,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         at="Trust.broken",
         old="self._waits = self._doubt = min(2 * self._doubt, MOST_DOUBT)",
         new="self._waits = 0",
-        tests=(f"{EXPRESS}::test_trust_that_was_broken_comes_back_by_and_by",),
+        tests=("worker/engine/test_fast_users.py::test_trust_that_was_broken_comes_back_by_and_by",),
     ),
     Bug(
         "express_for_copies_within_a_batch",
@@ -144,7 +144,15 @@ BUGS: Final[tuple[Bug, ...]] = (
         at="decide:_move",
         old="current = state.state if state.stamp == stamp else None",
         new="current = state.state",
-        tests=(f"{EXPRESS}::test_a_state_that_another_plan_has_left",),
+        tests=("property/test_decide.py",),
+    ),
+    Bug(
+        "fast_path_refolds_by_other_rules",
+        "what other rules find takes the long way",
+        at="fast_users:_reason",
+        old="(state.state is None or state.stamp != stamp)",
+        new="state.state is None",
+        tests=("worker/engine/test_fast_users.py",),
     ),
     Bug(
         "express_without_a_state",
@@ -152,7 +160,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         at="decide:_move",
         old="if state.known:",
         new="if state.known and state.state is not None:",
-        tests=(f"{EXPRESS}::test_whom_nobody_hears_goes_the_express_way",),
+        tests=(f"{EXPRESS}::test_users_without_heard_events_take_the_fast_path",),
     ),
     Bug(
         "express_forgets_what_happened_since",
@@ -277,7 +285,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "express_for_teams",
         "the ledger knows the events of a team",
-        at="division:_reason",
+        at="fast_users:_reason",
         old="if own.shared:",
         new="if own.shared and not own.heard:",
         tests=(f"{EXPRESS}::test_teams_go_the_long_way",),

@@ -33,7 +33,7 @@ BUGS: Final[tuple[Bug, ...]] = (
             FROM partition
             WHERE partition_id = ANY (:partitions::integer[]) AND :owner::text IS NOT NULL;
             """,
-        tests=(f"{PROTOCOL}::test_a_batch_waits_for_the_partition_of_everybody_concerned",),
+        tests=(f"{PROTOCOL}::test_a_batch_waits_for_the_partitions_of_all_its_subjects",),
     ),
     Bug(
         "fence_of_users_alone",
@@ -41,7 +41,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         at="take_partitions",
         old="wanted = {partition_of(*subject) for subject in batch.subjects}",
         new="wanted = {partition_of(*group.audience.user) for group in batch.groups}",
-        tests=(f"{PROTOCOL}::test_a_batch_waits_for_the_partition_of_everybody_concerned",),
+        tests=(f"{PROTOCOL}::test_a_batch_waits_for_the_partitions_of_all_its_subjects",),
     ),
     Bug(
         "backfill_without_fence",
@@ -169,7 +169,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         tests=("integration/test_intake.py",),
     ),
     Bug(
-        "frames_of_anybody",
+        "frames_of_any_subscription",
         "what another subscription gets is not taken for a message",
         at="_are_plain",
         old="and words[2::_WORDS].count(sid) == number",

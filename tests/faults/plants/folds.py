@@ -116,7 +116,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         at="_pieces",
         old="yield subjects[at : at + PIECE]",
         new="yield subjects[at : at + PIECE - 1]",
-        tests=(f"{PROTOCOL}::test_a_backfill_reaches_everybody",),
+        tests=(f"{PROTOCOL}::test_a_backfill_reaches_all_users",),
     ),
     Bug(
         "backfill_skips_between_pages",
@@ -124,7 +124,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         at="sql:users_of_types",
         old="(tenant_id, user_id) > (:after_tenant, :after_subject)",
         new="(tenant_id > :after_tenant OR :after_subject::text IS NULL)",
-        tests=(f"{PROTOCOL}::test_a_backfill_reaches_everybody",),
+        tests=(f"{PROTOCOL}::test_a_backfill_reaches_all_users",),
     ),
     # -- the meaning of the language --
     Bug(

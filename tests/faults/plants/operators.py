@@ -119,7 +119,7 @@ _SETTLING: Final = (
     Bug(
         "settled_granted_with_its_announcement",
         "what is announced is in the books as granted",
-        at="Notifier._grant_settled",
+        at="OutboxRelay._grant_settled",
         old="""
                 settled = await session.run("grant_settled", clock=clock, now=self._now(), limit=AT_ONCE)
             self._stats.count_settled(settled)
@@ -130,7 +130,7 @@ _SETTLING: Final = (
         tests=(f"{OUTBOX}::test_a_relay_that_dies_between_two_steps",),
         also=(
             Edit(
-                "Notifier._relay_some",
+                "OutboxRelay._relay_some",
                 "async with self._store.transaction() as session:",
                 """
             async with self._store.transaction() as session:
@@ -270,7 +270,7 @@ _REFUSED: Final = (
     Bug(
         "refused_tried_with_every_round",
         "what is refused waits by itself",
-        at="Notifier._relay_some",
+        at="OutboxRelay._relay_some",
         old='"claim_unlocks", refused=refused, limit=AT_ONCE',
         new='"claim_unlocks", refused=[], limit=AT_ONCE',
         tests=(f"{OUTBOX}::test_headers_count",),
@@ -278,7 +278,7 @@ _REFUSED: Final = (
     Bug(
         "refused_never_tried_again",
         "what is refused is tried again",
-        at="Notifier.run",
+        at="OutboxRelay.run",
         old="await self._nap() + monotonic(), self._refused.next_at)",
         new="await self._nap() + monotonic())",
         tests=(f"{OUTBOX}::test_one_that_is_refused_holds_up_no_other",),
@@ -286,7 +286,7 @@ _REFUSED: Final = (
     Bug(
         "drain_waits_for_what_is_refused",
         "draining ends where all that can be announced is",
-        at="Notifier._nothing_waits",
+        at="OutboxRelay._nothing_waits",
         old='"outbox_is_empty", clock=clock, refused=self._refused.all())',
         new='"outbox_is_empty", clock=clock, refused=[])',
         tests=(f"{OUTBOX}::test_draining_ends_and_says_what_waits",),
@@ -294,7 +294,7 @@ _REFUSED: Final = (
     Bug(
         "gone_and_waited_for",
         "what was revoked or erased is waited for no more",
-        at="Notifier._relay_some",
+        at="OutboxRelay._relay_some",
         old="if len(claimed) < AT_ONCE:  # whatever",
         new="if len(claimed) > AT_ONCE:  # whatever",
         tests=(f"{OUTBOX}::test_what_is_refused_no_more_is_forgotten",),

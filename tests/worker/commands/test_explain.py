@@ -91,7 +91,7 @@ def test_a_user_of_several_tenants(folder: Path) -> None:
     assert "1 of 2" in _explain(folder, "-u", "bob", "-a", "two", "--tenant", "other").stdout
 
 
-def test_somebody_unknown(folder: Path) -> None:
+def test_an_unknown_user(folder: Path) -> None:
     ran = _explain(folder, "-u", "eve", "-a", "two")
     assert ran.exit_code == 1
     assert "these rules hear no event of user eve" in ran.stderr
@@ -216,7 +216,7 @@ def test_what_it_reads_beside_the_condition_is_listed(travel: Path) -> None:
         "e5": "counts: 1 of 2; earns habit",
         "e6": 'plan is "free"',
         "e7": "counts: 2 of 2",
-        "e8": 'plan is "pro"; meets the last requirement beside the `when`',
+        "e8": 'plan is "pro"; meets the last requirement outside the `when`',
     }
 
 

@@ -12,7 +12,7 @@ import pytest
 
 import worker.commands
 from worker.cli import main
-from worker.commands import dead
+from worker.commands import dead, notify
 from worker.commands.lazy_group import LazyGroup
 
 if TYPE_CHECKING:
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 LONG = 1000
 
 
-@pytest.mark.parametrize(("group", "package"), [(main, worker.commands), (dead.command, dead)])
+@pytest.mark.parametrize(
+    ("group", "package"), [(main, worker.commands), (dead.command, dead), (notify.command, notify)]
+)
 def test_the_table_has_every_command_with_the_beginning_of_its_help(group: click.Group, package: ModuleType) -> None:
     assert isinstance(group, LazyGroup)
     assert group.package == package.__name__
@@ -35,7 +37,7 @@ def test_the_table_has_every_command_with_the_beginning_of_its_help(group: click
     assert summaries == {name: command.get_short_help_str(LONG) for name, command in commands.items()}
 
 
-@pytest.mark.parametrize("args", [["--help"], ["--version"], ["dead", "--help"]])
+@pytest.mark.parametrize("args", [["--help"], ["--version"], ["dead", "--help"], ["notify", "--help"]])
 def test_help_imports_no_command(args: list[str]) -> None:
     program = (
         "import atexit, sys; from worker.cli import main;"
@@ -53,3 +55,10 @@ def test_a_command_imports_what_it_needs_alone() -> None:
         program = f"import sys, worker.commands.{name}; print(' '.join(sys.modules))"
         done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
         assert not set(done.stdout.split()) & {"asyncpg", "nats", "pygls", "jinja2"}, name
+
+
+def test_a_missing_extra_is_named() -> None:
+    program = "import sys; sys.modules['httpx'] = None\nfrom worker.cli import main\nmain(['notify', 'list'])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == "error: `ach notify` needs httpx, which is not installed\n  pip install 'ach[notify]'\n"

@@ -43,7 +43,7 @@ def _test(folder: Path, text: str, *args: str) -> Result:
 # -- failures ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_failure_is_told_with_its_reasons(tmp_path: Path) -> None:
+def test_a_failure_is_reported_with_its_reasons(tmp_path: Path) -> None:
     ran = _test(tmp_path, EXAMPLES)
     assert ran.exit_code == 1
     for text in (
@@ -66,7 +66,7 @@ def test_the_same_question_is_answered_once(tmp_path: Path) -> None:
     assert "explained above" in ran.stdout
 
 
-def test_a_grant_that_still_waits_is_told_apart_from_none(tmp_path: Path) -> None:
+def test_a_grant_that_still_waits_is_distinguished_from_none(tmp_path: Path) -> None:
     text = """\
 achievement slow { title "Slow" when count(event=lesson.completed, >= 1) settle 1h }
 example "nothing happens for an hour" {
@@ -75,11 +75,11 @@ example "nothing happens for an hour" {
 }
 """
     ran = _test(tmp_path, text)
-    assert "=      got: it is earned and waits for its `settle`: no event here is late enough" in ran.stdout
+    assert "=      got: it is earned but waits for its `settle`: add a later event" in ran.stdout
     assert "announced from 2026-04-13T10:00:00Z on" in ran.stdout
 
 
-def test_nobody_there(tmp_path: Path) -> None:
+def test_no_such_user(tmp_path: Path) -> None:
     text = 'example "x" {\n  at 2026-04-13T09:00:00Z ann lesson.completed { lesson_id: "a" }\n  expect bob habit\n}\n'
     assert "these rules hear no event of user bob" in _test(tmp_path, text).stdout
 
@@ -118,13 +118,13 @@ def test_coverage_names_what_no_example_decides(tmp_path: Path) -> None:
     ran = _test(tmp_path, EXAMPLES, "--coverage")
     for text in (
         "three: 3 different lesson_id of lesson.completed, all within 1 hour: no example earns it",
-        "rules.ach:6:72: three: all within 1 hour: nothing comes together in time",
-        'rules.ach:7:9: three: plan is "pro": no user of an example is refused',
+        "rules.ach:6:72: three: all within 1 hour: no example completes it in time",
+        'rules.ach:7:9: three: plan is "pro": no user of an example is rejected',
         "habit: 2 days in a row with lesson.completed each: no example earns it",
         "coverage: 50.0%",
     ):
         assert text in ran.stdout
-    assert "comes together too slowly" not in ran.stdout
+    assert "completes it too slowly" not in ran.stdout
 
 
 GOOD = """\
@@ -157,8 +157,11 @@ def test_too_little_coverage_fails(tmp_path: Path) -> None:
 DECISIONS = [
     ('when count(event=e where n > 1 or s = "x", >= 1)', "n is more than 1: no event of an example passes"),
     ("when all(count(event=e, >= 1), count(event=f, >= 1))", "1 f: it holds in no example"),
-    ("when count(event=e, >= 2, unless=f)", "unless f: it holds in no example and nothing is started afresh"),
-    ("when count(event=e, >= 2, per=day)", "all in one day: nothing comes together in one unit and nothing comes"),
+    ("when count(event=e, >= 2, unless=f)", "unless f: it holds in no example and no example resets it"),
+    (
+        "when count(event=e, >= 2, per=day)",
+        "all in one day: no example completes it in one unit and no example",
+    ),
     ("when count(event=e, >= 1) after other", "other: no example has it"),
     ("when count(event=e, >= 1) active 2026-05-01T00:00:00Z ..", "from 2026-05-01T00:00:00Z: no event lies inside"),
     ("tier a { when count(event=e, >= 1) } tier b { when count(event=e, >= 2) }", "tier b: 2 e: no example earns it"),

@@ -101,7 +101,7 @@ def test_nesting_is_bounded_for_each() -> None:
         assert quickly(*bodies) is None
 
 
-def test_each_event_is_of_whom_its_subject_binds() -> None:
+def test_each_event_belongs_to_the_user_of_its_subject() -> None:
     bodies = lot()
     assert quickly(*bodies, subjects=[MINE, ANYBODYS, MINE]) is not None
     assert quickly(*bodies, subjects=[MINE, "events.t1", "events.t1.~batch"]) is not None

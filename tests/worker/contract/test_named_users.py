@@ -61,7 +61,7 @@ def named(body: bytes, subject: str = "events.raw") -> set[Named]:
         ("\ufeff".encode() + text(), {U1}),
         (text().decode().encode("utf-16"), {U1}),
         (b"%s%s" % (text(), text(tenant_id="t2")), {Named("", "u1"), Named("", "friend")}),
-        # Nobody.
+        # No user.
         (b"", NONE),
         (b"nope", NONE),
         (b"[1, 2]", NONE),

@@ -49,8 +49,8 @@ def test_rows_come_back_or_are_not_packed(rows: list[list[str]]) -> None:
         field, record = unused(joined)
         packed = pack_rows([field.join(row) for row in rows], 3, field=field, record=record)
         assert packed is not None
-    told = packed.text.split(packed.record) if rows else []
-    assert [row.split(packed.field) for row in told] == rows
+    split = packed.text.split(packed.record) if rows else []
+    assert [row.split(packed.field) for row in split] == rows
 
 
 @pytest.mark.parametrize("rows", [["a\x1eb"], ["a", "b\x1f"]])

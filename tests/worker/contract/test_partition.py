@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.contract.partition import (
-    ANYBODY,
     ELSEWHERE,
     MAX_TOKEN,
     PARTITIONS,
+    UNBOUND,
     Bound,
     are_tokens,
     bound_by,
@@ -49,12 +49,12 @@ def test_names_that_are_tokens_as_they_are(some: list[str]) -> None:
 
 
 @given(names, names, names)
-def test_whom_a_subject_is_of_can_be_read_back(tenant: str, user: str, event_type: str) -> None:
+def test_the_user_of_a_subject_can_be_read_back(tenant: str, user: str, event_type: str) -> None:
     subject = event_subject("my.events", tenant, user, event_type)
     assert all(subject.split("."))
     assert bound_by("my.events", subject) == Bound(token(tenant), token(user))
     assert bound_by("my.events", shared_subject("my.events", tenant)) == Bound(token(tenant), None)
-    assert bound_by("my.events", raw_subject("my.events")) == ANYBODY
+    assert bound_by("my.events", raw_subject("my.events")) == UNBOUND
 
 
 @pytest.mark.parametrize("subject", ["events", "eventsx.a.b.c", "other.a.b.c", ""])
@@ -63,7 +63,7 @@ def test_subjects_outside_of_the_prefix_are_nobodys(subject: str) -> None:
 
 
 @given(names, names)
-def test_no_name_is_encoded_to_what_names_nobody(name: str, other: str) -> None:
+def test_no_name_is_encoded_to_a_reserved_token(name: str, other: str) -> None:
     """A permission for all subjects of a user reaches no subject that binds none."""
     assert bound_by("events", f"events.t.{token(name)}.x").user == token(name)
     assert not ELSEWHERE.fits_tenant(other)

@@ -67,10 +67,10 @@ def test_the_headers_have_room() -> None:
 
 
 def test_every_tier_has_its_own_reward() -> None:
-    told = sizes(TEXT % ("y" * 1000))
-    assert set(told) == {"one", "two", "ladder.low", "ladder.high"}
-    assert told["ladder.high"].least > told["ladder.low"].least + 900
-    assert told["two"].most > told["two"].least
+    found = sizes(TEXT % ("y" * 1000))
+    assert set(found) == {"one", "two", "ladder.low", "ladder.high"}
+    assert found["ladder.high"].least > found["ladder.low"].least + 900
+    assert found["two"].most > found["two"].least
 
 
 @pytest.mark.parametrize(("more", "wrong"), [(0, False), (1, True)])

@@ -59,7 +59,7 @@ def test_a_message_is_ended_when_nothing_of_it_lives() -> None:
 
 @pytest.mark.parametrize("odd", [{2}, {0, 63}, {31, 32, 64, 99}, set(range(100))])
 @pytest.mark.parametrize("per", [1, 3, 0])
-def test_what_is_odd_is_told_apart_from_its_neighbours(odd: set[int], per: int) -> None:
+def test_odd_messages_are_separated_from_their_neighbours(odd: set[int], per: int) -> None:
     """In whatever turn it comes: alone, in an array, or with arrays and events that come alone side by side."""
     events = [5 if n in odd else event(n, team=f"t{n % 3}") for n in range(100)]
     if per == 1:
@@ -149,7 +149,7 @@ def test_deliveries_at_once_are_those_one_by_one(replies: list[str]) -> None:
         (b"NATS/1.0\r\n: nameless\r\nnothing\r\n\r\n", {}),
     ],
 )
-def test_headers_are_read_when_somebody_asks(block: bytes, headers: dict[str, str]) -> None:
+def test_headers_are_read_on_demand(block: bytes, headers: dict[str, str]) -> None:
     assert Message("s", b"", block, 1, "").headers == headers
 
 

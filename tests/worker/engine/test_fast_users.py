@@ -1,17 +1,19 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
 
-from dsl.fold import walk
+from dsl.compile import USER
+from dsl.fold import start, walk
 from dsl.outcome import Subject
 from worker.contract.message import Message
 from worker.contract.partition import partition_of
-from worker.engine import folding
+from worker.engine import fast_users, folding
 from worker.engine.decoding import decode
-from worker.engine.division import Division, Trust, divide
+from worker.engine.fast_users import Division, Trust, divide
 from worker.engine.long_way import LongWay
 from worker.engine.rule_set import Deployed, RuleFile, read_rules
 from worker.engine.state_cache import Hold, StateCache, SubjectState
@@ -41,7 +43,7 @@ def cache() -> StateCache:
     return made
 
 
-def divided(cache: StateCache, *events: tuple[str, int]) -> Division:
+def divided(cache: StateCache, *events: tuple[str, int], trusting: bool = True) -> Division:
     """Divide a batch of events: user and minute of each."""
     bodies: list[dict[str, object]] = [
         {
@@ -56,7 +58,7 @@ def divided(cache: StateCache, *events: tuple[str, int]) -> Division:
     ]
     messages = [Message("events.raw", json.dumps(body).encode(), b"", seq, "") for seq, body in enumerate(bodies, 1)]
     batch = decode(messages, DEPLOYED, now=2 * 10**15)
-    return divide(batch, events_of_users(batch.groups), cache, trusting=True)
+    return divide(batch, events_of_users(batch.groups), cache, trusting=trusting)
 
 
 def test_what_takes_the_fast_path_holds_its_partitions(cache: StateCache) -> None:
@@ -67,6 +69,55 @@ def test_what_takes_the_fast_path_holds_its_partitions(cache: StateCache) -> Non
     assert [item.event.user for item in rest.items] == ["dan"]
     assert [*reasons] in ([LongWay.PARTITION_NOT_OURS], [LongWay.UNKNOWN_USER])
     assert [grant.achievement for _, grant in fast.look.earned] == ["two"]
+
+
+@pytest.mark.parametrize(("first", "trusting"), [(3, False), (3, True), (7, False)])
+def test_only_trust_lets_late_events_take_the_fast_path(cache: StateCache, first: int, *, trusting: bool) -> None:
+    """What is behind in its batch alone, and later than all that is known, needs no trust."""
+    state = cache.expected_state(Subject("t", "user", "ada"))
+    assert state is not None
+    state.latest = (int(datetime(2026, 1, 1, 0, 5, tzinfo=UTC).timestamp()) * 1_000_000, "ada5")
+    fast, _, reasons = divided(cache, ("ada", 9), ("ada", first), trusting=trusting)
+    if first < 5 and not trusting:
+        assert (fast, [*reasons]) == (None, [LongWay.LATE_WITHOUT_TRUST])
+    else:
+        assert fast is not None
+        assert not reasons
+
+
+@pytest.mark.parametrize("stamp", ["", "by other rules"])
+def test_a_state_of_other_rules_takes_the_long_way(cache: StateCache, stamp: str) -> None:
+    """And so does a user with a past and without a state."""
+    state = cache.expected_state(Subject("t", "user", "ada"))
+    assert state is not None
+    state.known, state.stamp = True, stamp
+    state.state = start(DEPLOYED.program.scopes[USER]) if stamp else None
+    fast, rest, reasons = divided(cache, ("ada", 1), ("bob", 1))
+    assert fast is not None
+    assert ([item.event.user for item in rest.items], [*reasons]) == (["ada"], [LongWay.OTHER_RULES])
+
+
+def test_late_events_that_move_no_grant_are_noted_by_the_earliest(cache: StateCache) -> None:
+    """Checkpoints from there on have not seen them."""
+    fast, _, _ = divided(cache, ("ada", 1), ("ada", 2), ("ada", 10))
+    assert fast is not None
+    cache.committed(fast.hold)
+    fast, _, _ = divided(cache, ("ada", 7), ("ada", 5), ("ada", 11))
+    assert fast is not None
+    assert [(user.subject, place.id) for user, place in fast.look.absorbed.items()] == [("ada", "ada5")]
+    assert (fast.look.folded, fast.look.late) == ({Subject("t", "user", "ada"): 1}, 2)
+
+
+def test_a_bounded_number_of_users_is_folded_again(cache: StateCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fast_users, "MOST_REFOLDS", 2)
+    fast, _, _ = divided(cache, *((user, minute) for user in USERS for minute in (5, 6)))
+    assert fast is not None
+    cache.committed(fast.hold)
+    # Each of them moves a grant.
+    fast, rest, reasons = divided(cache, *((user, 3) for user in USERS))
+    assert fast is not None
+    assert {user.subject for user in fast.look.refolds} == {"ada", "bob"}
+    assert ([item.event.user for item in rest.items], [*reasons]) == (["cal"], [LongWay.TOO_MANY_REFOLDS])
 
 
 def test_less_than_half_of_a_batch_is_not_worth_it(cache: StateCache) -> None:

@@ -24,7 +24,7 @@ TENANT: Final = "example"
 _ENCODER: Final = msgspec.json.Encoder(decimal_format="number")
 
 
-class Telling:
+class GivenEvents:
     """Turns the `at` lines of an example into events, and keeps what is wrong with them."""
 
     def __init__(self, rules: Rules, source: Source, example: Example) -> None:

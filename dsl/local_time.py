@@ -1,4 +1,4 @@
-"""Which zone an operator lives in, compiled: the wall clock of an event, and the calendar unit of a moment.
+"""The compiled zone of an operator: the wall clock of an event, and the calendar unit of a moment.
 
 Local times are microseconds on the wall clock; indices are those of `dsl.calendar`.
 """
@@ -25,10 +25,10 @@ TIMEZONE = "timezone"
 
 
 class Now(NamedTuple):
-    """The moment at which something is asked: an instant in microseconds, and the event that is there, if one is.
+    """The moment of a question: an instant in microseconds, and its event, if there is one.
 
-    Between events it is as at an event that matches nothing. The zone is then that of the subject, if it is a user;
-    `tz=event`, and `tz=user` in other scopes than `user`, are UTC.
+    Between events, it is like an event that matches nothing. The zone is then the user's zone if the subject is a user;
+    `tz=event`, and `tz=user` in scopes other than `user`, are UTC.
     """
 
     at: int
@@ -48,11 +48,11 @@ class Clock(Protocol):
         ...
 
     def unit_of(self, unit: Unit) -> Callable[[State, Event], int]:
-        """Return what tells the unit of an event."""
+        """Return a function for the unit of an event."""
         ...
 
     def same_unit(self, state: State, event: Event, at: int, unit: Unit) -> bool:
-        """Tell whether the instant `at` has the same label as the moment of `event`, in the zone of that moment."""
+        """Return whether the instant `at` has the same label as the moment of `event`, in the zone of that moment."""
         ...
 
     def wall(self, state: State, now: Now) -> Wall:
@@ -104,7 +104,7 @@ class FixedClock:
 
 
 class EventClock:
-    """The offset written in each event. Between events, and for the begin of a unit, it is UTC."""
+    """The offset written in each event. Between events, and for the start of a unit, it is UTC."""
 
     fixed = False
     key = "event"
@@ -138,7 +138,7 @@ class EventClock:
 class UserClock:
     """The trait `timezone` of the user; UTC where unset or unknown.
 
-    In plans of other scopes than `user` a subject has many users, and each event has the zone of its own.
+    In plans of scopes other than `user`, a subject has many users, and each event uses the zone of its user.
     """
 
     fixed = False
@@ -182,7 +182,7 @@ def unit_now(clock: Clock, state: State, now: Now, unit: Unit) -> int:
 
 
 def alike(clock: Clock, state: State, now: Now, at: int, unit: Unit) -> bool:
-    """Tell whether an instant has the same label as a moment, on the clock of the moment."""
+    """Return whether an instant has the same label as a moment, on the clock of the moment."""
     wall = clock.wall(state, now)
     return unit_index(unit, local_at(wall, at)) == unit_index(unit, local_at(wall, now.at))
 
@@ -193,7 +193,7 @@ def stretch_now(clock: Clock, state: State, now: Now, unit: Unit) -> tuple[int, 
 
 
 def unit_by(local: Callable[[State, Event], int], unit: Unit) -> Callable[[State, Event], int]:
-    """Return what tells the unit of an event by its wall clock."""
+    """Return a function for the unit of an event on its wall clock."""
     return lambda state, event: unit_index(unit, local(state, event))
 
 

@@ -117,7 +117,7 @@ def divide(batch: Batch, events: dict[Subject, SubjectEvents], cache: StateCache
 def _choose(
     batch: Batch, events: Mapping[Subject, SubjectEvents], cache: StateCache, *, trusting: bool
 ) -> tuple[dict[Subject, SubjectEvents], dict[Subject, SubjectState], list[LongWay]]:
-    """Return events and states of users of whom enough is known, and a reason for each of the others."""
+    """Return events and states of the users about which enough is known, and a reason for each of the others."""
     chosen: dict[Subject, SubjectEvents] = {}
     states: dict[Subject, SubjectState] = {}
     reasons: list[LongWay] = []

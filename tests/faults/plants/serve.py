@@ -1,0 +1,96 @@
+"""Planted bugs: who may read what over HTTP, live and on NATS."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.faults.plants.bug import Bug
+
+CROSSING: Final = "integration/test_serve_crossing.py"
+HTTP: Final = "integration/test_serve.py"
+HUB: Final = "worker/serve/test_hub.py"
+OTHERS: Final = (f"{CROSSING}::test_others_are_refused_before_anything_is_read",)
+FORGED: Final = (f"{CROSSING}::test_without_a_good_credential_nothing_is_said",)
+
+BUGS: Final = (
+    Bug(
+        "key_for_every_tenant",
+        "a tenant's key opens nothing of another tenant",
+        at="Caller.check_tenant",
+        old="if tenant != self.tenant:",
+        new="if tenant != self.tenant and self.subject is not None:",
+        tests=OTHERS,
+    ),
+    Bug(
+        "token_for_every_subject",
+        "a token is good for its one subject",
+        at="Caller.check_subject",
+        old="subject != self.subject",
+        new="subject.scope != self.subject.scope",
+        tests=OTHERS,
+    ),
+    Bug(
+        "token_without_its_algorithm",
+        "the algorithm of tokens is pinned",
+        at="_verified",
+        old="algorithms=[ALGORITHM]",
+        new='algorithms=[ALGORITHM, "HS512"]',
+        tests=FORGED,
+    ),
+    Bug(
+        "token_that_lives_on",
+        "a token lives an hour at most",
+        at="access:_caller",
+        old="claims.exp - min(claims.iat, time())",
+        new="0 * claims.exp",
+        tests=FORGED,
+    ),
+    Bug(
+        "token_in_the_address",
+        "a credential in the query string is refused, with what to do",
+        at="requests:parameters",
+        old="if name.lower() in _SECRETIVE:",
+        new="if name in _SECRETIVE and not name:",
+        tests=(f"{CROSSING}::test_a_credential_in_the_query_is_refused",),
+    ),
+    Bug(
+        "any_origin_may_read",
+        "pages of known origins alone may read",
+        at="Gate._dress",
+        old="if origin in self._origins:",
+        new="if origin is not None:",
+        tests=(f"{HTTP}::test_pages_of_known_origins_may_read",),
+    ),
+    Bug(
+        "live_to_all_of_the_name",
+        "a live stream has the events of its subject alone, of its scope and tenant",
+        at="Hub.deliver",
+        old="subject = Subject(said.tenant_id, said.scope, said.subject)",
+        new='subject = Subject(said.tenant_id, "user", said.subject)',
+        tests=(f"{HUB}::test_a_live_event_is_of_one_scope",),
+    ),
+    Bug(
+        "said_twice_on_resuming",
+        "nothing is said twice to a client that resumes",
+        at="Client.take",
+        old="if not 0 < seq <= behind",
+        new="if True",
+        tests=(f"{HUB}::test_what_was_sent_already_is_left_out",),
+    ),
+    Bug(
+        "stale_answer_passes_for_fresh",
+        "an earlier answer says that it is one",
+        at="_aged",
+        old="if age is None",
+        new="if not age or age < 3600",
+        tests=(f"{HTTP}::test_without_postgresql_earlier_answers_say_their_age",),
+    ),
+    Bug(
+        "erased_user_at_the_beginning",
+        "an erased user is gone, also from what is kept",
+        at="Answers._standing",
+        old="if standing.presence is Presence.ERASED:",
+        new="if standing.presence is Presence.ERASED and family is not None:",
+        tests=(f"{HTTP}::test_an_erased_user_is_gone",),
+    ),
+)

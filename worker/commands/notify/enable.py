@@ -1,0 +1,36 @@
+"""`ach notify enable`: an endpoint that was disabled gets deliveries again."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import click
+
+from worker.commands.notify.endpoint_file import client_of, config_option, endpoint_argument, endpoint_of
+from worker.commands.servers import on_servers
+from worker.notify.control import enable
+from worker.report import screen
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from worker.notify.endpoints import Endpoint
+    from worker.settings import Settings
+
+
+@click.command("enable")
+@endpoint_argument
+@config_option
+def command(endpoint: str, config: Path) -> None:
+    """Enable an endpoint that was disabled; what waits is delivered when its next attempt is due."""
+    on_servers(partial(_enable, endpoint=endpoint_of(config, endpoint)))
+
+
+async def _enable(settings: Settings, *, endpoint: Endpoint) -> None:
+    async with client_of(settings) as client:
+        was_disabled = await enable(client, settings, endpoint.name)
+    out = screen.out()
+    out.say(f"{endpoint.name} is enabled" if was_disabled else f"{endpoint.name} was not disabled")
+    if was_disabled:
+        out.say(f"to send at once what waits: ach notify replay {endpoint.name} --since INSTANT")

@@ -1,0 +1,1 @@
+"""Webhooks and messages about unlocks: one durable consumer for each endpoint."""

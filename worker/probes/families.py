@@ -1,0 +1,71 @@
+"""Metrics of a process that is no worker, rendered from values that it has at hand."""
+
+from __future__ import annotations
+
+from math import isinf
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.exposition import generate_latest
+from prometheus_client.registry import Collector
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from prometheus_client.metrics_core import Metric
+
+    from worker.engine.stats import Histogram
+
+
+class Family(NamedTuple):
+    """One metric with its values, by the values of its labels."""
+
+    kind: Literal["counter", "gauge"]
+    name: str
+    help: str
+    labels: Sequence[str]
+    values: Mapping[tuple[str, ...], float]
+
+
+class HistogramFamily(NamedTuple):
+    """One histogram by the values of its labels."""
+
+    name: str
+    help: str
+    labels: Sequence[str]
+    values: Mapping[tuple[str, ...], Histogram]
+
+
+class _Families(Collector):
+    def __init__(self, families: Callable[[], Iterable[Family | HistogramFamily]]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield every metric."""
+        for family in self._families():
+            yield _histogram(family) if isinstance(family, HistogramFamily) else _plain(family)
+
+
+def renderer(families: Callable[[], Iterable[Family | HistogramFamily]]) -> Callable[[], bytes]:
+    """Return a function that renders, in the text format of Prometheus, what `families` returns at that moment."""
+    registry = CollectorRegistry()
+    registry.register(_Families(families))
+    return lambda: generate_latest(registry)
+
+
+def _plain(family: Family) -> Metric:
+    made = (CounterMetricFamily if family.kind == "counter" else GaugeMetricFamily)(
+        family.name, family.help, labels=family.labels
+    )
+    for labels, value in family.values.items():
+        made.add_metric(labels, value)
+    return made
+
+
+def _histogram(family: HistogramFamily) -> Metric:
+    made = HistogramMetricFamily(family.name, family.help, labels=family.labels)
+    for labels, value in family.values.items():
+        buckets = [("+Inf" if isinf(bound) else str(float(bound)), count) for bound, count in value.buckets]
+        made.add_metric(labels, buckets, value.sum)
+    return made

@@ -1,0 +1,216 @@
+"""Who calls: a tenant's key, or a short-lived token that is bound to one subject. Everything else is refused.
+
+A key is 256 random bits, and the file has its SHA-256. A slow hash would add nothing: passwords can be guessed because
+people choose them, and no number of tries finds 256 random bits. It would cost every request what it costs a thief.
+"""
+
+from __future__ import annotations
+
+from base64 import urlsafe_b64decode
+from binascii import Error
+from hashlib import sha256
+from hmac import compare_digest
+from secrets import token_urlsafe
+from time import time
+from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
+
+import jwt
+import msgspec
+from msgspec import Meta, Struct
+
+from dsl.outcome import Subject
+from worker.serve.problems import ForbiddenError, UnauthorizedError
+
+if TYPE_CHECKING:
+    from worker.serve.config import Config
+
+KEY_PREFIX: Final = "ach_"
+ALGORITHM: Final = "HS256"
+AUDIENCE: Final = "ach"
+ISSUER: Final = "ach"
+LONGEST_SECONDS: Final = 3600
+"""A token may live, from when it was signed."""
+LEEWAY_SECONDS: Final = 30
+"""That the clocks of two machines may differ."""
+LONGEST_TOKEN: Final = 4096
+"""Characters."""
+_PARTS: Final = 3
+_BAD: Final = "the credential is not valid here"
+_Id = Annotated[str, Meta(min_length=1, max_length=512)]
+
+
+class Caller(NamedTuple):
+    """Who calls, known for sure."""
+
+    tenant: str
+    subject: Subject | None
+    """The one subject of a token; None for a tenant's key."""
+    id: str
+    """For limits and logs; says nothing that is secret."""
+    expires: float | None = None
+    """Seconds since the epoch; None for never."""
+
+    def check_tenant(self, tenant: str) -> None:
+        """Refuse another tenant than the caller's, whether there is one or not.
+
+        Raises:
+            ForbiddenError: it is another one.
+        """
+        if tenant != self.tenant:
+            raise ForbiddenError("this credential is not for what the path names")
+
+    def check_subject(self, subject: Subject) -> None:
+        """Refuse another subject than the one of a token.
+
+        Raises:
+            ForbiddenError: it is another one, or one of another tenant.
+        """
+        self.check_tenant(subject.tenant_id)
+        if self.subject is not None and subject != self.subject:
+            raise ForbiddenError("this credential is not for what the path names")
+
+    def check_key(self) -> None:
+        """Refuse tokens.
+
+        Raises:
+            ForbiddenError: the caller has shown a token.
+        """
+        if self.subject is not None:
+            raise ForbiddenError("this is for a tenant's key alone", "Ask for it from your server, with its key.")
+
+
+class _Named(Struct):
+    """The part of a token's claims that says by which secrets to verify it; not verified yet."""
+
+    tenant: str
+
+
+class _Claims(Struct):
+    tenant: _Id
+    sub: _Id
+    iat: float
+    exp: float
+    scope: _Id = "user"
+
+
+class Access:
+    """Knows the keys and secrets of all tenants."""
+
+    def __init__(self, config: Config) -> None:
+        self._keys = {key: (key, name) for name, tenant in config.tenants.items() for key in tenant.keys}
+        self._secrets = {name: tenant.token_secrets for name, tenant in config.tenants.items()}
+
+    def caller(self, credential: str) -> Caller:
+        """Return whose credential it is.
+
+        Raises:
+            UnauthorizedError: it is a valid one of no tenant.
+        """
+        if len(credential) > LONGEST_TOKEN or not credential.isascii():
+            raise UnauthorizedError(_BAD)
+        return self._by_token(credential) if credential.count(".") == _PARTS - 1 else self._by_key(credential)
+
+    def _by_key(self, key: str) -> Caller:
+        # Found by its hash. A caller who does not know the key controls no bit of that, so the time it takes says
+        # nothing. Compared in constant time all the same.
+        hashed = hash_of(key)
+        known, tenant = self._keys.get(hashed, ("", ""))
+        if not compare_digest(known, hashed):
+            raise UnauthorizedError(_BAD)
+        return Caller(tenant, None, f"key:{hashed[:12]}")
+
+    def _by_token(self, token: str) -> Caller:
+        tenant = _tenant_of(token)
+        for secret in self._secrets.get(tenant, ()):
+            claims = _verified(token, secret)
+            if claims is not None:
+                return _caller(tenant, claims)
+        raise UnauthorizedError(_BAD)
+
+
+def _tenant_of(token: str) -> str:
+    payload = token.split(".")[1]
+    try:
+        return msgspec.json.decode(urlsafe_b64decode(payload + "=" * (-len(payload) % 4)), type=_Named).tenant
+    except (Error, ValueError, RecursionError):
+        raise UnauthorizedError(_BAD) from None
+
+
+def _verified(token: str, secret: str) -> dict[str, Any] | None:
+    """Return the claims of a token that was signed by a secret; None where it was not.
+
+    Raises:
+        UnauthorizedError: it was, and it has expired, or a claim is missing or wrong.
+    """
+    try:
+        return jwt.decode(  # pyright: ignore[reportUnknownMemberType]
+            token,
+            secret,
+            algorithms=[ALGORITHM],
+            audience=AUDIENCE,
+            issuer=ISSUER,
+            leeway=LEEWAY_SECONDS,
+            options={"require": ["aud", "exp", "iat", "iss", "sub"], "strict_aud": True},
+        )
+    except jwt.ExpiredSignatureError:
+        raise UnauthorizedError("the token has expired", "Get a new token from your application.") from None
+    except jwt.MissingRequiredClaimError as error:
+        raise UnauthorizedError(f"the token has no claim {error.claim}", _HINT) from None
+    except (jwt.InvalidAudienceError, jwt.InvalidIssuerError):
+        raise UnauthorizedError("the token is for something else", _HINT) from None
+    except jwt.ImmatureSignatureError:
+        raise UnauthorizedError("the token is not valid yet: do the clocks agree?", _HINT) from None
+    except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError):
+        return None
+
+
+_HINT: Final = (
+    f'Sign with {ALGORITHM}: aud "{AUDIENCE}", iss "{ISSUER}", tenant, sub (the user), iat, and exp at most '
+    f"{LONGEST_SECONDS} seconds later."
+)
+
+
+def _caller(tenant: str, said: dict[str, Any]) -> Caller:
+    try:
+        claims = msgspec.convert(said, _Claims)
+    except msgspec.ValidationError as error:
+        raise UnauthorizedError(f"a claim of the token is wrong: {error}", _HINT) from None
+    lives = claims.exp - min(claims.iat, time())
+    if not lives <= LONGEST_SECONDS + LEEWAY_SECONDS:
+        raise UnauthorizedError(f"the token lives longer than {LONGEST_SECONDS} seconds", _HINT)
+    subject = Subject(tenant, claims.scope, claims.sub)
+    return Caller(tenant, subject, f"token:{_short(subject)}", claims.exp)
+
+
+def _short(subject: Subject) -> str:
+    return sha256(msgspec.json.encode(subject)).hexdigest()[:16]
+
+
+def hash_of(key: str) -> str:
+    """Return what the file has of a key."""
+    return sha256(key.encode()).hexdigest()
+
+
+def new_key() -> str:
+    """Return a key of 256 random bits."""
+    return KEY_PREFIX + token_urlsafe(32)
+
+
+def new_secret() -> str:
+    """Return a secret of 256 random bits."""
+    return token_urlsafe(32)
+
+
+def sign(secret: str, subject: Subject, seconds: int) -> str:
+    """Return a token for one subject that lives for some seconds from now."""
+    now = int(time())
+    claims = {
+        "aud": AUDIENCE,
+        "iss": ISSUER,
+        "tenant": subject.tenant_id,
+        "sub": subject.subject,
+        "scope": subject.scope,
+        "iat": now,
+        "exp": now + seconds,
+    }
+    return jwt.encode(claims, secret, ALGORITHM)  # pyright: ignore[reportUnknownMemberType]

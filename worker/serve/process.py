@@ -1,0 +1,91 @@
+"""One process that serves: servers, answers, live streams and the HTTP server put together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import anyio
+import structlog
+
+from worker.broker.connection import Connection
+from worker.broker.service import offer
+from worker.serve.answers import Answers
+from worker.serve.endpoints import Endpoints
+from worker.serve.gate import Gate
+from worker.serve.http import SPARE_CONNECTIONS, allow_files, listen, server_of
+from worker.serve.hub import Hub
+from worker.serve.live import Live
+from worker.serve.micro import service_of
+from worker.settings import shown
+from worker.store import open_store
+from worker.view.reader import View
+from worker.view.reveal import StoreRevealer
+from worker.view.unlocks import Unlocks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from worker.serve.config import Config
+    from worker.settings import Settings
+
+CONNECTIONS: Final = 8
+"""To the database, at most."""
+_OTHER_FILES: Final = 100
+
+log = structlog.get_logger()
+
+
+async def serve(
+    settings: Settings, config: Config, *, stop: anyio.Event, on_ready: Callable[[str], None] = lambda address: None
+) -> None:
+    """Serve until `stop` is set; `on_ready` is called with `http://host:port` once it listens.
+
+    It begins although servers are away: what needs them is answered once they are there.
+
+    Raises:
+        ListenError: it cannot listen on the address.
+        BrokerMismatchError: the broker refuses the login.
+        DatabaseUrlError: DATABASE_URL is none.
+    """
+    allow_files(config.live_streams + SPARE_CONNECTIONS + _OTHER_FILES)
+    with listen(config.host, config.port) as listening:
+        host, port = listening.getsockname()[:2]
+        address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        async with open_store(settings.database_url, connections=CONNECTIONS) as store:
+            view = View(store, settings, revealer=StoreRevealer(store) if config.reveal else None)
+            unlocks = Unlocks(store, key=config.cursor_key.encode())
+            answers = Answers(view, unlocks, most=config.cached_answers)
+            connection = Connection(settings)
+            hub = Hub(config, settings.input_prefix)
+            live = Live(connection, settings, hub, answers)
+
+            def ready() -> None:
+                log.info("serving", at=address, tenants=len(config.tenants), postgresql=shown(settings.database_url))
+                on_ready(address)
+
+            app = Gate(Endpoints(config, answers, live).app(), config.origins)
+            server = server_of(app, config.live_streams, ready)
+
+            async def with_broker() -> None:
+                try:
+                    await connection.open()
+                    if config.service:
+                        await offer(connection, service_of(answers, config.tenants))
+                    await live.run()
+                finally:
+                    await connection.close()
+
+            async def stopping() -> None:
+                await stop.wait()
+                log.info("stopping")
+                hub.end()
+                server.should_exit = True
+
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(with_broker)
+                tasks.start_soon(stopping)
+                try:
+                    await server.serve([listening])
+                finally:
+                    server.close()
+                tasks.cancel_scope.cancel()
