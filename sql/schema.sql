@@ -474,7 +474,7 @@ END
 $body$;
 COMMENT ON FUNCTION overtaken IS 'Ends a statement that found other rows than it took for granted, with SQLSTATE OV001 and the reason as detail.';
 
--- Whoever reads may be allowed this, and nothing else. An erasure deletes the row of progress before it deletes what was
+-- A reader may be allowed this, and nothing else. An erasure deletes the row of progress before it deletes what was
 -- revealed, so the lock keeps both in order: what comes later finds no row, and writes nothing.
 CREATE FUNCTION keep_revealed(
     of_tenant text, of_scope text, of_subject text, achievements text[], tiers text[], at timestamptz)

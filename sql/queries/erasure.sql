@@ -75,7 +75,7 @@ WITH gone AS (
 SELECT count(*)::integer FROM gone;
 
 -- name: erase_revealed
--- Behind the row of progress, which whoever writes here locks.
+-- Behind the row of progress, which every writer of these rows locks.
 DELETE FROM revealed WHERE tenant_id = :tenant_id AND scope = 'user' AND subject = :user_id;
 
 -- name: erase_evaluations

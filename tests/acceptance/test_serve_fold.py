@@ -9,7 +9,7 @@ import anyio
 import msgspec
 import pytest
 
-from tests.acceptance.test_view import EVERYTHING, PATIENCE, Told, check_item, check_leaks, check_visible, folds
+from tests.acceptance.test_view import EVERYTHING, PATIENCE, Seen, check_item, check_leaks, check_visible, folds
 from tests.fixture_library import NOW
 from tests.integration.serving import serving
 from worker.engine.answer import OPERATOR, Shown, Standing
@@ -59,16 +59,16 @@ async def test_http_says_what_the_fold_says(fixture: Fixture, nats_url: str, dat
         for subject, one in expected.items():
             said = await ask(client, subject, keys[subject.tenant_id])
             everything = await view.standing(subject, OPERATOR, NOW)
-            told = Told(one, said, said, everything)
+            found = Seen(one, said, said, everything)
             for item in said.items:
-                check_shown(item, told)
-            check_visible(rules, told)
-            check_leaks(rules, told)
+                check_shown(item, found)
+            check_visible(rules, found)
+            check_leaks(rules, found)
 
 
-def check_shown(item: Shown, told: Told) -> None:
+def check_shown(item: Shown, found: Seen) -> None:
     key = (item.achievement, item.tier)
-    if key in told.expected.folded:
-        check_item(item, told.expected.folded[key], told.expected)
+    if key in found.expected.folded:
+        check_item(item, found.expected.folded[key], found.expected)
     else:
-        assert any(grant[:2] == key for grant in told.expected.grants)
+        assert any(grant[:2] == key for grant in found.expected.grants)

@@ -58,8 +58,8 @@ class Expected(NamedTuple):
         return any(grant[:2] == key and grant.earned_at + grant.settle <= self.clock for grant in self.grants)
 
 
-class Told(NamedTuple):
-    """What a reader was told of one subject."""
+class Seen(NamedTuple):
+    """What a reader sees of one subject."""
 
     expected: Expected
     as_user: Standing
@@ -98,17 +98,17 @@ def _by_key(each: list[Folded]) -> dict[Key, Folded]:
     return {(one.achievement, one.tier): one for one in each}
 
 
-async def read(fixture: Fixture, rules: RuleSet, settings: Settings) -> dict[Subject, Told]:
+async def read(fixture: Fixture, rules: RuleSet, settings: Settings) -> dict[Subject, Seen]:
     """Run a stream through a worker, and ask for all of its subjects."""
     with anyio.fail_after(PATIENCE):
         await replay_on(settings, rules, fixture.lines(), now=NOW, on_progress=lambda what, done: None)
-    told: dict[Subject, Told] = {}
+    found: dict[Subject, Seen] = {}
     async with open_store(settings.database_url) as store:
         view = View(store, settings, revealer=StoreRevealer(store))
         for subject, expected in folds(fixture, rules).items():
             seen = [await view.standing(subject, reader, NOW) for reader in (USER, USER, OPERATOR)]
-            told[subject] = Told(expected, *seen)
-    return told
+            found[subject] = Seen(expected, *seen)
+    return found
 
 
 @pytest.mark.parametrize("fixture", [pytest.param(each, id=each.name) for each in EVERYTHING])
@@ -116,9 +116,9 @@ async def test_readers_see_what_the_fold_says(fixture: Fixture, nats_url: str, d
     settings = Settings(nats_url=nats_url, database_url=database_url, clock=Clock.STREAM)
     rules = load([fixture.rules])
     unlocks = by_reference(fixture, fixture.expected().dead) if len(fixture.lines()) <= SMALL else None
-    told = await read(fixture, rules, settings)
-    assert told
-    for subject, one in told.items():
+    found = await read(fixture, rules, settings)
+    assert found
+    for subject, one in found.items():
         known = bool(one.expected.grants) or one.everything.presence is Presence.KNOWN
         assert known
         assert one.everything.as_of == format_instant(one.expected.clock)
@@ -136,14 +136,14 @@ async def test_readers_see_what_the_fold_says(fixture: Fixture, nats_url: str, d
 # -- status and progress -----------------------------------------------------------------------------------------------
 
 
-def check_items(told: Told) -> None:
-    items = {(item.achievement, item.tier): item for item in told.everything.items}
-    assert told.expected.folded.keys() <= items.keys()
+def check_items(found: Seen) -> None:
+    items = {(item.achievement, item.tier): item for item in found.everything.items}
+    assert found.expected.folded.keys() <= items.keys()
     for key, item in items.items():
-        if key in told.expected.folded:
-            check_item(item, told.expected.folded[key], told.expected)
+        if key in found.expected.folded:
+            check_item(item, found.expected.folded[key], found.expected)
         else:  # no version is in effect, and an earlier one has granted it
-            assert any(grant[:2] == key for grant in told.expected.grants)
+            assert any(grant[:2] == key for grant in found.expected.grants)
 
 
 def check_item(item: Shown, folded: Folded, expected: Expected) -> None:
@@ -174,34 +174,34 @@ def _number(amount: Any) -> str | None:  # noqa: ANN401 - whatever is counted
 # -- what is hidden ----------------------------------------------------------------------------------------------------
 
 
-def check_visible(rules: RuleSet, told: Told) -> None:
-    visible = {key for key, item in _items(told.everything) if is_visible(rules, key, item, told)}
-    assert {key for key, _ in _items(told.as_user)} == visible
-    assert told.as_user.hidden == len(told.everything.items) - len(visible)
-    assert {key for key, item in _items(told.everything) if not item.hidden} == visible
-    assert told.as_user.items == told.again.items
+def check_visible(rules: RuleSet, found: Seen) -> None:
+    visible = {key for key, item in _items(found.everything) if is_visible(rules, key, item, found)}
+    assert {key for key, _ in _items(found.as_user)} == visible
+    assert found.as_user.hidden == len(found.everything.items) - len(visible)
+    assert {key for key, item in _items(found.everything) if not item.hidden} == visible
+    assert found.as_user.items == found.again.items
 
 
 def _items(standing: Standing) -> Iterator[tuple[Key, Shown]]:
     return (((item.achievement, item.tier), item) for item in standing.items)
 
 
-def is_visible(rules: RuleSet, key: Key, item: Shown, told: Told) -> bool:
+def is_visible(rules: RuleSet, key: Key, item: Shown, found: Seen) -> bool:
     version, tier = declared(rules, key, item.version)
     reveal = (tier.reveal if tier is not None else None) or version.reveal
-    contested = {key for key, item in _items(told.everything) if item.status is Status.CONTESTED}
-    if reveal is None or reveal.kind == "always" or told.expected.has_earned(key) or key in contested:
+    contested = {key for key, item in _items(found.everything) if item.status is Status.CONTESTED}
+    if reveal is None or reveal.kind == "always" or found.expected.has_earned(key) or key in contested:
         return True
     if reveal.after is not None:
         name, wanted = reveal.after.achievement.text, reveal.after.tier
-        tiers = {each for each, _ in _items(told.everything)} | contested
+        tiers = {each for each, _ in _items(found.everything)} | contested
         return any(
-            each[0] == name and (wanted is None or each[1] == wanted.text) and told.expected.has_earned(each)
+            each[0] == name and (wanted is None or each[1] == wanted.text) and found.expected.has_earned(each)
             for each in tiers
         )
-    if reveal.percent is None or key not in told.expected.folded:
+    if reveal.percent is None or key not in found.expected.folded:
         return False
-    return told.expected.folded[key].measure.fraction * 100 >= reveal.percent
+    return found.expected.folded[key].measure.fraction * 100 >= reveal.percent
 
 
 def declared(rules: RuleSet, key: Key, number: int) -> tuple[Achievement, Tier | None]:
@@ -209,12 +209,12 @@ def declared(rules: RuleSet, key: Key, number: int) -> tuple[Achievement, Tier |
     return version, next((tier for tier in version.tiers if tier.name.text == key[1]), None)
 
 
-def check_leaks(rules: RuleSet, told: Told) -> None:
+def check_leaks(rules: RuleSet, found: Seen) -> None:
     """Look in the bytes for what only hidden ones say."""
-    seen = {key for key, _ in _items(told.as_user)}
-    allowed = {text for key, item in _items(told.everything) if key in seen for text in words_of(rules, key, item)}
-    body = msgspec.json.encode(told.as_user)
-    for key, item in _items(told.everything):
+    seen = {key for key, _ in _items(found.as_user)}
+    allowed = {text for key, item in _items(found.everything) if key in seen for text in words_of(rules, key, item)}
+    body = msgspec.json.encode(found.as_user)
+    for key, item in _items(found.everything):
         if key not in seen:
             for text in words_of(rules, key, item) - allowed:
                 assert text not in body, (text, key)

@@ -433,7 +433,7 @@ async def test_an_empty_deployment_says_what_to_do(engine: Engine) -> None:
             ("/tenants", "No tenant has sent an event"),
             ("/subjects", "No events so far"),
             ("/actions", "Nothing was done so far"),
-            ("/rules/three", "Nobody has it yet"),
+            ("/rules/three", "No one has it yet"),
             ("/subject?tenant=t&id=u", "Nothing is known of this user"),
         ):
             answer = await client.get(path)

@@ -145,7 +145,7 @@ async def test_others_are_refused_before_anything_is_read(engine_of: Engine) -> 
             response = await client.get(path, headers=by_token())
             assert response.status_code == 403, path
             answers.add(response.content)
-        assert len(answers) == 1  # what exists, and what does not, cannot be told apart
+        assert len(answers) == 1  # what exists, and what does not, have the same answer
         assert (await client.get("/v1/tenants/t1/unlocks", headers=by_token())).status_code == 403
         for path in PATHS:
             response = await client.get(path.replace("/t1/", "/t2/"), headers=by_key("t1"))

@@ -356,7 +356,7 @@ async def test_rarity_counts_subjects_of_the_tenant(engine_of: Engine) -> None:
     await sent(engine_of, *(event(n, user=f"w{user}", tenant="t2") for user in range(9) for n in range(2)))
     async with open_store(engine_of.settings.database_url) as store:
         deployed = await load_deployed(store, engine_of.settings)
-        who = Subject("t1", "user", "nobody")
+        who = Subject("t1", "user", "unknown")
         await grant_by_hand(store, deployed, who, "steps", "low", None, reason="y", by="x", now=wall_clock())
         for user, column in (("v0", "contested_at"), ("v1", "revoked_at")):
             await engine_of.rows(f"UPDATE unlock SET {column} = now() WHERE subject = '{user}'")  # noqa: S608

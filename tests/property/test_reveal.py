@@ -35,7 +35,7 @@ _TIER: Final = re.compile(r"(?m)^  tier (\w+) \{ when")
 
 
 def with_reveals(text: str, data: DataObject) -> str:
-    """Return rules that reveal one way or another, with titles that can be told apart."""
+    """Return rules that reveal one way or another, with titles that differ."""
     numbers = iter(range(10_000))
 
     def reveal() -> str:
@@ -128,7 +128,7 @@ def check_item(catalogue: Catalogue, item: Shown, granted: set[Key], shown: froz
 
 
 def check_next(items: Sequence[Shown], seen: Sequence[Shown], item: Shown) -> None:
-    """The tier behind is the next of the same version; of hidden ones a user is told the one behind them."""
+    """The tier behind is the next of the same version; where it is hidden, a user sees the one behind it."""
     tiers = [one.tier for one in items if one.achievement == item.achievement and one.version == item.version]
     place = tiers.index(item.tier)
     if item.tier is not None and len(tiers) > place + 1:

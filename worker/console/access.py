@@ -1,6 +1,6 @@
 """Who may see and do what on the console. Pure, but for the making of tokens.
 
-A person is known by a token, of which the file holds a hash alone, or by the name that a reverse proxy gives. A person
+A person is known by a token, and the file holds only its hash, or by the name that a reverse proxy gives. A person
 sees all tenants or some, and only reads unless the role is `operator`.
 """
 
@@ -103,7 +103,7 @@ def read_access(text: str) -> Access:
     """Return the persons of a TOML file.
 
     Raises:
-        AccessError: it is no such file, has a name or a token twice, or nobody in it.
+        AccessError: it is no such file, has a name or a token twice, or no person in it.
     """
     try:
         file = msgspec.convert(tomllib.loads(text), _File)

@@ -62,7 +62,7 @@ class Trouble(NamedTuple):
 
 NOT_FOUND: Final = Trouble(404, "Not found", "There is nothing here, or nothing that you may see.")
 ONLY_LOOK: Final = Trouble(
-    403, "You may only look", "This needs the role operator. Whoever runs the console can give it to you."
+    403, "You may only look", "This needs the role operator. The operator of the console can give it to you."
 )
 STALE_FORM: Final = Trouble(
     403,
@@ -138,7 +138,7 @@ class Console:
 
     def _stranger(self, request: Request) -> Response:
         if self.desk.entrance.door.header is not None:
-            text = "The proxy in front of the console names nobody who may see it."
+            text = "The proxy in front of the console names no person who may see it."
             return self._trouble(None, Trouble(403, "You are not known here", text))
         if request.method not in {"GET", "HEAD"} or request.url.path == "/now/live":
             return self._trouble(None, Trouble(403, "You are not logged in", "Log in, and try again."))
@@ -164,7 +164,7 @@ class Console:
         person = entrance.access.of_token(form.get("token", "").strip())
         if person is None:
             self._tries.wrong(address, at)
-            return self._login_form(to, "Nobody has this token.", 403)
+            return self._login_form(to, "No person has this token.", 403)
         return entrance.welcome(person, to, at)
 
     def _login_form(self, to: str, wrong: str, status: int = 200) -> Response:

@@ -26,7 +26,7 @@ LISTED: Final = 50
 
 
 class Nothing(NamedTuple):
-    """What `look` returns, which nobody reads."""
+    """What `look` returns; its value is not used."""
 
     settings: tuple[object, ...]
 
@@ -349,7 +349,7 @@ async def read_letter(store: Store, box: Mailbox, letter_id: int) -> StoredDeadL
 
 
 class ActionRow(NamedTuple):
-    """What somebody has done on the console."""
+    """What a person has done on the console."""
 
     action_id: int
     begun_at: int

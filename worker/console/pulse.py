@@ -1,6 +1,6 @@
 """What all viewers of the first page share: one query a second, however many they are.
 
-Whoever asks first in a second reads, the others wait for that, and each takes what it may see of it. Once a minute the
+The first request in a second reads, the others wait for that, and each takes what it may see of it. Once a minute the
 query is a larger one: the sums of the day, and the dead letters that wait.
 """
 

@@ -156,10 +156,10 @@ async def why_page(desk: Desk, person: Person, request: Request) -> Values:
     deployed = catalogue.rules
     stored = [] if facts is None else [held.stored for held in facts.unlocks]
     known = {(row.achievement, row.tier or None, row.occurrence or None): status_of(row) for row in stored}
-    values: Values = {"subject": subject, "question": question, "told": [], "trouble": trouble, "books": known}
+    values: Values = {"subject": subject, "question": question, "found": [], "trouble": trouble, "books": known}
     try:
         events = await read_events(desk.store, deployed, subject)
-        values["told"] = await to_thread.run_sync(why, deployed, subject, question, events, desk.now())
+        values["found"] = await to_thread.run_sync(why, deployed, subject, question, events, desk.now())
     except CannotExplainError as error:
         values["trouble"] = str(error)
     except TooMuchError:

@@ -69,7 +69,7 @@ class Entrance:
         self.door = door
 
     def session(self, request: Request, now: int) -> Session | None:
-        """Return the session of a request; None where nobody has logged in. `now` is in microseconds."""
+        """Return the session of a request; None without a login. `now` is in microseconds."""
         if self.door.header is not None:
             return self._of_proxy(request, now)
         cookie = request.cookies.get(COOKIE)
@@ -154,7 +154,7 @@ def link(path: str, /, **asked: object) -> str:
 
 
 def html(text: str, status: int = 200) -> HTMLResponse:
-    """Return a page, which nobody keeps."""
+    """Return a page that no cache keeps."""
     return HTMLResponse(text, status_code=status, headers={"Cache-Control": "no-store", "Vary": "Cookie"})
 
 

@@ -57,7 +57,7 @@ def token(text: str) -> str:
 
 
 def name_of(token: str) -> str | None:
-    """Return the name that a subject token stands for; None where it stands for one that is too long to be told."""
+    """Return the name that a subject token stands for; None where it stands for one that is too long."""
     return None if token.startswith("~") else unquote(token, errors="replace")
 
 

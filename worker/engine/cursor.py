@@ -24,7 +24,7 @@ class CursorError(ValueError):
 
 
 class Cursors:
-    """Cursors under one key; whoever knows the key can read them and make them."""
+    """Cursors under one key; the holder of the key can read them and make them."""
 
     def __init__(self, key: bytes) -> None:
         self._key = blake2b(key, digest_size=32, person=b"ach cursors").digest()

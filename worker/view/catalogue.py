@@ -18,7 +18,7 @@ _Reward = Annotated[Raw, Meta(extra_json_schema={"type": "object"})]
 
 
 class Offered(Struct, frozen=True, kw_only=True):
-    """One achievement and tier, whoever asks."""
+    """One achievement and tier, the same for every reader."""
 
     id: Annotated[str, Meta(description="achievement, or achievement.tier")]
     achievement: str
@@ -44,7 +44,7 @@ class Offer(Struct, frozen=True, kw_only=True):
 
     rules_epoch: int
     items: list[Offered]
-    hidden: Annotated[int, Meta(ge=0, description="How many achievements and tiers not everybody sees.")]
+    hidden: Annotated[int, Meta(ge=0, description="How many achievements and tiers some users do not see.")]
 
 
 def offer_of(catalogue: Catalogue, reader: Reader, now: int, rarities: Rarities | None = None) -> Offer:
