@@ -2,6 +2,8 @@
 
 `walk` is the whole engine, and `step` one step of it: with late or repeated events and crashes, a subject's
 unlocks are those of walking through its events in canonical order once.
+
+Measured and tried: docs/decisions/0008-hot-path/fold.md, late-events-in-place.md.
 """
 
 from __future__ import annotations

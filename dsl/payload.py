@@ -7,6 +7,8 @@ and after the point. One value has one form (`1.50` is `1.5`), so that it cannot
 
 `Reader.strict` is for what arrives and names the first field that breaks the contract. `Reader.lenient` is for what the
 ledger holds: the contract may be a newer one, and what does not fit it counts as absent.
+
+Measured and tried: docs/decisions/0008-hot-path/bulk-reader.md.
 """
 
 from __future__ import annotations

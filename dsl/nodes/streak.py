@@ -3,6 +3,8 @@
 A unit is active with at least `minimum` matching events, and a run bridges at most `grace` inactive units between two
 active ones. With `tz=user` and `tz=event` a later event may carry an earlier label, up to two days back, so the last
 few units stay open: those that some clock shows, or has yet to show. What lies before them is sealed and only counted.
+
+Measured and tried: docs/decisions/0008-hot-path/fold.md.
 """
 
 from __future__ import annotations

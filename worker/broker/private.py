@@ -7,6 +7,8 @@ message costs. A tapped subscription hands on what was received as it is, many m
 
 `flaw` checks all these names before the client is used; a release of nats-py that has changed one of them costs speed,
 and nothing else (choice.py).
+
+Measured and tried: docs/decisions/0008-hot-path/frame-parser.md.
 """
 
 # ruff: noqa: SLF001

@@ -3,6 +3,8 @@
 Received are `MSG <subject> <sid> [reply] <bytes>` and `HMSG <subject> <sid> [reply] <bytes of headers> <bytes of all>`;
 sent are `PUB <subject> [reply] <bytes>` and `HPUB <subject> [reply] <bytes of headers> <bytes of all>`. The headers and
 the body follow each control line, and a line end follows them.
+
+Measured and tried: docs/decisions/0008-hot-path/frame-parser.md.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""What a batch brings for each subject, in canonical order. Pure."""
+"""What a batch brings for each subject, in canonical order. Pure.
+
+Measured and tried: docs/decisions/0008-hot-path/shared-texts.md.
+"""
 
 from __future__ import annotations
 
