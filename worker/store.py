@@ -3,6 +3,8 @@
 Instants are whole microseconds since the Unix epoch on this side and `timestamptz` on the other, exact both ways.
 Every error that leaves here is one of two: `UnavailableError` (try the same again) or `RefusedError` (the data are at
 fault, and trying again is of no use); anything else is a defect and ends the worker.
+
+Measured and tried: docs/decisions/0008-hot-path/socket-buffer.md.
 """
 
 from __future__ import annotations

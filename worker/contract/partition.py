@@ -5,6 +5,8 @@ be too long is `~` and a hash instead, and no encoded token begins with `~`. The
 consumers may filter by its parts.
 
 A broker's permissions are about subjects, so a subject binds what is published on it: see `bound_by`.
+
+Measured and tried: docs/decisions/0008-hot-path/partition-hash.md.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Which users of a batch can take the fast path, by what memory knows of them. Pure."""
+"""Which users of a batch can take the fast path, by what memory knows of them. Pure.
+
+Measured and tried: docs/decisions/0008-hot-path/late-events-taken-as-new.md.
+"""
 
 from __future__ import annotations
 

@@ -39,6 +39,8 @@ written in between, the database is past `g` and refuses the guarded write; if a
 an era. No method awaits, so the writers of a worker can share one cache without a lock.
 
 tests/worker/engine/test_state_cache_machine.py runs this table against a model of the database.
+
+Measured and tried: docs/decisions/0008-hot-path/lookup-without-lock.md.
 """
 
 from __future__ import annotations

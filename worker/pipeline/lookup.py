@@ -1,4 +1,7 @@
-"""Facts for the fast path that memory does not have, looked up without a lock: states, and the past of late users."""
+"""Facts for the fast path that memory does not have, looked up without a lock: states, and the past of late users.
+
+Measured and tried: docs/decisions/0008-hot-path/lookup-without-lock.md.
+"""
 
 from __future__ import annotations
 

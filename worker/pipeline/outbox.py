@@ -34,6 +34,8 @@ worker looks at the outbox within `LONGEST_NAP`.
 Why there is no copy: each unlock has a subject of its own, and the broker keeps a message there only if the subject is
 empty (announce.py). So a second announcement is refused: after a worker died before the mark, or where two relays met.
 The answer counts as kept, and the unlock is marked.
+
+Measured and tried: docs/decisions/0008-hot-path/announcing.md.
 """
 
 from __future__ import annotations

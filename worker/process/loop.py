@@ -1,4 +1,7 @@
-"""The event loop of a command: uvloop's where it is installed (the extra `fast`), else Python's own."""
+"""The event loop of a command: uvloop's where it is installed (the extra `fast`), else Python's own.
+
+Measured and tried: docs/decisions/0008-hot-path/interpreter.md.
+"""
 
 from __future__ import annotations
 
