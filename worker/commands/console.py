@@ -147,8 +147,8 @@ def _print_token(name: str) -> None:
     """Print a token for a person, and what the file of persons has of it."""
     token = fresh_token()
     screen.err().say(f"token of {name}, shown once: {token}")
-    click.echo(f'[[person]]\nname = "{_quoted(name)}"\nrole = "viewer"      # or "operator"')
-    click.echo(f'token_sha256 = "{token_hash(token)}"\n# tenants = ["acme"]  # all tenants, where this is left out')
+    screen.say(f'[[person]]\nname = "{_quoted(name)}"\nrole = "viewer"      # or "operator"\n')
+    screen.say(f'token_sha256 = "{token_hash(token)}"\n# tenants = ["acme"]  # all tenants, where this is left out\n')
 
 
 def _quoted(text: str) -> str:

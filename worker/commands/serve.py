@@ -65,14 +65,15 @@ def key(tenant: str) -> None:
     The file gets the hash of the key; the key itself is printed once, and kept nowhere.
     """
     made = new_key()
-    click.echo("# The key, for the tenant's servers alone (it is not shown again):")
-    click.echo(f"#   {made}")
-    click.echo("# For the file of `ach serve`, beside what is in use while you rotate:")
-    click.echo(f'cursor_key = "{new_secret()}"  # once, at the top; leave it out where there is one')
-    click.echo()
-    click.echo(f"[tenants.{_quoted(tenant)}]")
-    click.echo(f'keys = ["{hash_of(made)}"]')
-    click.echo(f'token_secrets = ["{new_secret()}"]')
+    screen.say(
+        "# The key, for the tenant's servers alone (it is not shown again):\n"
+        f"#   {made}\n"
+        "# For the file of `ach serve`, beside what is in use while you rotate:\n"
+        f'cursor_key = "{new_secret()}"  # once, at the top; leave it out where there is one\n\n'
+        f"[tenants.{_quoted(tenant)}]\n"
+        f'keys = ["{hash_of(made)}"]\n'
+        f'token_secrets = ["{new_secret()}"]\n'
+    )
 
 
 @command.command("token")
@@ -88,13 +89,13 @@ def token(path: Path, tenant: str, user: str, scope: str, ttl: str) -> None:
         screen.fail(f"{path} has no token secret of tenant {tenant}", f"ach serve key --tenant {tenant}")
         sys.exit(1)
     # The newest: while they rotate, that is the last one.
-    click.echo(sign(known.token_secrets[-1], Subject(tenant, scope, user), _seconds(ttl)))
+    screen.say(f"{sign(known.token_secrets[-1], Subject(tenant, scope, user), _seconds(ttl))}\n")
 
 
 @command.command("openapi")
 def openapi() -> None:
     """Print the OpenAPI document of the API."""
-    click.echo(document_text(), nl=False)
+    screen.hand_on(document_text())
 
 
 def _seconds(span: str) -> int:

@@ -31,8 +31,8 @@ BUGS: Final = (
         "hidden_tier_named_by_the_one_before",
         "nothing names a hidden tier",
         at="_Teller._next",
-        old="while tier is not None and self.reader.as_user and",
-        new="while tier is None and self.reader.as_user and",
+        old="tier is not None and self.reader.as_user",
+        new="tier is None and self.reader.as_user",
         tests=(f"{PARTS}::test_a_hidden_tier_is_not_named",),
     ),
     Bug(
