@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 import socket
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import h11
 import uvicorn
@@ -23,15 +23,22 @@ HEAD_SECONDS: Final = 10.0
 """For a request's line and headers to arrive, from its first byte on or from that of the connection."""
 WRITE_SECONDS: Final = 20.0
 """For which a client may take nothing while the buffer is full."""
-IDLE_SECONDS: Final = 30
-"""For which a connection is kept between two requests."""
-STOP_SECONDS: Final = 5
-"""For requests under way to end when the server stops."""
-HEAD_BYTES: Final = 16 * 1024
-"""Of a request's line and headers."""
 SPARE_CONNECTIONS: Final = 1000
 """Beside those of live streams."""
 BACKLOG: Final = 2048
+
+
+class Bounds(NamedTuple):
+    """What a server grants its clients together and each of them."""
+
+    connections: int
+    """At a time, at most."""
+    head_bytes: int = 16 * 1024
+    """Of a request's line and headers."""
+    idle_seconds: int = 30
+    """For which a connection is kept between two requests."""
+    stop_seconds: int = 5
+    """For requests under way to end when the server stops."""
 
 
 class Bounded(H11Protocol):
@@ -99,10 +106,13 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
         self._on_ready()
 
-    def close(self) -> None:
-        """Let go of what it listens on, where it was cancelled: the event loop must know before the socket goes."""
-        for one in getattr(self, "servers", ()):
-            one.close()
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve until `should_exit` is set, or cancelled: the event loop must know before the socket goes."""
+        try:
+            await super().serve(sockets)
+        finally:
+            for one in getattr(self, "servers", ()):
+                one.close()
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -111,17 +121,27 @@ def listen(host: str, port: int) -> socket.socket:
     Raises:
         ListenError: the address is not free, or none of this machine.
     """
+    found: socket.socket | None = None
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         found = socket.socket(family, socket.SOCK_STREAM)
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         found.bind((host, port))
+        found.listen(BACKLOG)
     except OSError as error:
+        if found is not None:
+            found.close()
         raise ListenError(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
     return found
 
 
-def server_of(app: ASGIApp, live_streams: int, on_ready: Callable[[], None]) -> Server:
+def address_of(listening: socket.socket) -> str:
+    """Return `http://host:port` of a socket that is bound."""
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def server_of(app: ASGIApp, bounds: Bounds, on_ready: Callable[[], None]) -> Server:
     """Return a server that is not running yet."""
     options: dict[str, Any] = {
         "http": Bounded,
@@ -131,10 +151,10 @@ def server_of(app: ASGIApp, live_streams: int, on_ready: Callable[[], None]) -> 
         "access_log": False,
         "server_header": False,
         "proxy_headers": False,
-        "h11_max_incomplete_event_size": HEAD_BYTES,
-        "timeout_keep_alive": IDLE_SECONDS,
-        "timeout_graceful_shutdown": STOP_SECONDS,
-        "limit_concurrency": live_streams + SPARE_CONNECTIONS,
+        "h11_max_incomplete_event_size": bounds.head_bytes,
+        "timeout_keep_alive": bounds.idle_seconds,
+        "timeout_graceful_shutdown": bounds.stop_seconds,
+        "limit_concurrency": bounds.connections,
         "backlog": BACKLOG,
     }
     return Server(uvicorn.Config(app, **options), on_ready)

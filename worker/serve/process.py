@@ -12,7 +12,7 @@ from worker.broker.service import offer
 from worker.serve.answers import Answers
 from worker.serve.endpoints import Endpoints
 from worker.serve.gate import Gate
-from worker.serve.http import SPARE_CONNECTIONS, allow_files, listen, server_of
+from worker.serve.http import SPARE_CONNECTIONS, Bounds, address_of, allow_files, listen, server_of
 from worker.serve.hub import Hub
 from worker.serve.live import Live
 from worker.serve.micro import service_of
@@ -47,10 +47,10 @@ async def serve(
         BrokerMismatchError: the broker refuses the login.
         DatabaseUrlError: DATABASE_URL is none.
     """
-    allow_files(config.live_streams + SPARE_CONNECTIONS + _OTHER_FILES)
+    connections = config.live_streams + SPARE_CONNECTIONS
+    allow_files(connections + _OTHER_FILES)
     with listen(config.host, config.port) as listening:
-        host, port = listening.getsockname()[:2]
-        address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        address = address_of(listening)
         async with open_store(settings.database_url, connections=CONNECTIONS) as store:
             view = View(store, settings, revealer=StoreRevealer(store) if config.reveal else None)
             unlocks = Unlocks(store, key=config.cursor_key.encode())
@@ -64,7 +64,7 @@ async def serve(
                 on_ready(address)
 
             app = Gate(Endpoints(config, answers, live).app(), config.origins)
-            server = server_of(app, config.live_streams, ready)
+            server = server_of(app, Bounds(connections), ready)
 
             async def with_broker() -> None:
                 try:
@@ -84,8 +84,5 @@ async def serve(
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(with_broker)
                 tasks.start_soon(stopping)
-                try:
-                    await server.serve([listening])
-                finally:
-                    server.close()
+                await server.serve([listening])
                 tasks.cancel_scope.cancel()
