@@ -79,15 +79,24 @@ async def ask(client: BrokerClient, what: str, shape: type[T], asked: object = N
     raise ApiError(what, fault)
 
 
+async def stored_message(client: BrokerClient, stream: str, asked: object) -> StoredMessage | None:
+    """Return the message that is asked for (`last_by_subj`, or `next_by_subj` from `seq` on); None where there is none.
+
+    Raises:
+        ApiError, BrokerAwayError, nats.errors.Error, TimeoutError, OSError: as `ask` does.
+    """
+    try:
+        return (await ask(client, f"STREAM.MSG.GET.{stream}", _Found, asked)).message
+    except ApiError as error:
+        if error.is_missing:
+            return None
+        raise
+
+
 async def last_message(client: BrokerClient, stream: str, subject: str) -> StoredMessage | None:
     """Return the last message on a subject, None where the stream has none.
 
     Raises:
         ApiError, BrokerAwayError, nats.errors.Error, TimeoutError, OSError: as `ask` does.
     """
-    try:
-        return (await ask(client, f"STREAM.MSG.GET.{stream}", _Found, {"last_by_subj": subject})).message
-    except ApiError as error:
-        if error.is_missing:
-            return None
-        raise
+    return await stored_message(client, stream, {"last_by_subj": subject})

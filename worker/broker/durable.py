@@ -16,7 +16,7 @@ import msgspec
 from dsl.calendar import format_instant
 from worker.broker.api import CONSUMER_EXISTS, ApiError, ask
 from worker.broker.errors import OUT_OF_REACH, BrokerAwayError, in_words
-from worker.contract.message import Message
+from worker.contract.message import Message, delivery_tokens
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
@@ -264,11 +264,8 @@ async def _pull(
 
 
 def _message(subject: str, body: bytes, reply: str) -> Message:
-    message = Message(subject, body, b"", 0, reply)
-    tokens = reply.split(".")
-    place = 5 if len(tokens) == 9 else 7  # noqa: PLR2004 - the short form; the other names domain and account
-    seq = int(tokens[place]) if len(tokens) > place and tokens[place].isdigit() else 0
-    return msgspec.structs.replace(message, seq=seq)
+    seq = "".join(delivery_tokens(reply)[1:2])
+    return Message(subject, body, b"", int(seq) if seq.isdigit() else 0, reply)
 
 
 async def _ask(client: BrokerClient, what: str, asked: object = None) -> _Info:

@@ -17,9 +17,9 @@ import anyio
 import msgspec
 import structlog
 
-from worker.broker.api import ApiError, StoredMessage, ask
+from worker.broker.api import ApiError, ask, stored_message
 from worker.broker.errors import OUT_OF_REACH, BrokerAwayError, in_words
-from worker.contract.message import parse_headers
+from worker.contract.message import delivery_tokens, parse_headers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -32,8 +32,6 @@ SILENT_SECONDS: Final = 12.0
 """Without a message or a heartbeat, after which another consumer is made."""
 LOOK_SECONDS: Final = 0.5
 _NANOSECONDS: Final = 1_000_000_000
-_SHORT: Final = 9
-"""Tokens of the shortest reply subject of JetStream."""
 _CONTROL: Final = "100"
 
 log = structlog.get_logger()
@@ -53,10 +51,6 @@ class _State(msgspec.Struct):
 
 class _Info(msgspec.Struct):
     state: _State
-
-
-class _Found(msgspec.Struct):
-    message: StoredMessage
 
 
 class Follower:
@@ -179,11 +173,10 @@ class Follower:
 
 def _place(reply: str) -> tuple[int, int] | None:
     """Return the sequences in the stream and of the consumer; None of another subject."""
-    tokens = reply.split(".")
-    start = 4 if len(tokens) == _SHORT else 6
-    if len(tokens) < _SHORT or tokens[:2] != ["$JS", "ACK"]:
+    tokens = delivery_tokens(reply) if reply.startswith("$JS.ACK.") else []
+    if not tokens:
         return None
-    seq, number = tokens[start + 1 : start + 3]
+    seq, number = tokens[1:3]
     return (int(seq), int(number)) if seq.isdigit() and number.isdigit() else None
 
 
@@ -196,12 +189,12 @@ async def stored_after(connection: Connection, stream: str, subject: str, after:
     while True:
         asked = {"seq": after + 1, "next_by_subj": subject}
         try:
-            found = (await ask(connection.client, f"STREAM.MSG.GET.{stream}", _Found, asked)).message
+            found = await stored_message(connection.client, stream, asked)
         except ApiError as error:
-            if error.is_missing:
-                return
             raise BrokerAwayError(str(error)) from error
         except OUT_OF_REACH as error:
             raise BrokerAwayError(in_words(error)) from error
+        if found is None:
+            return
         after = found.seq
         yield Followed(found.seq, parse_headers(found.hdrs), found.data)

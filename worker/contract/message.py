@@ -38,17 +38,17 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     @property
     def deliveries(self) -> int:
         """Number of deliveries so far, from 1."""
-        tokens = _tokens(self.reply)
+        tokens = delivery_tokens(self.reply)
         return int(tokens[0]) if tokens else 1
 
     @property
     def sent_at(self) -> int:
         """When the broker stored it, microseconds since the epoch; 0 if unknown."""
-        tokens = _tokens(self.reply)
+        tokens = delivery_tokens(self.reply)
         return int(tokens[3]) // 1000 if tokens else 0
 
 
-def _tokens(reply: str) -> list[str]:
+def delivery_tokens(reply: str) -> list[str]:
     """Return deliveries, stream sequence, consumer sequence, nanoseconds and the rest; nothing of another subject."""
     tokens = reply.split(".")
     return tokens[4 if len(tokens) == SHORT else 6 :] if len(tokens) >= SHORT else []
