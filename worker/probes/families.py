@@ -66,6 +66,10 @@ def _plain(family: Family) -> Metric:
 def _histogram(family: HistogramFamily) -> Metric:
     made = HistogramMetricFamily(family.name, family.help, labels=family.labels)
     for labels, value in family.values.items():
-        buckets = [("+Inf" if isinf(bound) else str(float(bound)), count) for bound, count in value.buckets]
-        made.add_metric(labels, buckets, value.sum)
+        made.add_metric(labels, buckets_of(value), value.sum)
     return made
+
+
+def buckets_of(histogram: Histogram) -> list[tuple[str, float]]:
+    """Return the buckets as Prometheus names them: upper bound as text, and the number of values up to it."""
+    return [("+Inf" if isinf(bound) else str(float(bound)), count) for bound, count in histogram.buckets]

@@ -1,4 +1,4 @@
-"""A worker's metrics in the format of Prometheus, read when they are scraped. No other module knows the library.
+"""A worker's metrics in the format of Prometheus, read when they are scraped.
 
 To add a metric, add a line to `collect` (for a gauge, where `Metrics` is made) and a row to the table in
 docs/operating.md; a test compares the two.
@@ -6,7 +6,6 @@ docs/operating.md; a test compares the two.
 
 from __future__ import annotations
 
-from math import isinf
 from typing import TYPE_CHECKING, Final
 
 from prometheus_client import CollectorRegistry
@@ -14,12 +13,14 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
+from worker.probes.families import buckets_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from prometheus_client.metrics_core import Metric
 
-    from worker.engine.stats import Histogram, Stats
+    from worker.engine.stats import Stats
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 
@@ -87,7 +88,7 @@ class Metrics(Collector):
             ("ach_batch_commit_seconds", "Duration of the transaction of a batch.", stats.commit_seconds),
             ("ach_batch_events", "Events that a batch added to the ledger.", stats.batch_events),
         ):
-            yield HistogramMetricFamily(name, text, buckets=_buckets(histogram), sum_value=histogram.sum)
+            yield HistogramMetricFamily(name, text, buckets=buckets_of(histogram), sum_value=histogram.sum)
         for (name, text), read in self._gauges.items():
             yield GaugeMetricFamily(name, text, read())
 
@@ -96,7 +97,3 @@ def _labelled(family: CounterMetricFamily, counts: Mapping[str, int]) -> Counter
     for value, count in counts.items():
         family.add_metric([value], count)
     return family
-
-
-def _buckets(histogram: Histogram) -> list[tuple[str, float]]:
-    return [("+Inf" if isinf(bound) else str(float(bound)), count) for bound, count in histogram.buckets]

@@ -77,7 +77,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "values_above_the_last_bound_not_shown",
         "a histogram shows all its values",
-        at="metrics:_buckets",
+        at="buckets_of",
         old="for bound, count in histogram.buckets",
         new="for bound, count in histogram.buckets if not isinf(bound)",
         tests=METRICS,
