@@ -13,7 +13,7 @@ from tests.integration.engine import Engine, event
 from tests.integration.pipelines import pipeline_on, send
 from worker.admin import rollout as applying
 from worker.admin.erasure import erase_user
-from worker.admin.results import StaleError, Stored, read_results, read_subject
+from worker.admin.results import StaleError, Stored, read_named, read_results
 from worker.admin.rollout import MeaningChangedError
 from worker.app import wall_clock
 from worker.engine.replay import replay
@@ -47,7 +47,7 @@ async def results(engine: Engine) -> Stored:
 
 async def of_subject(engine: Engine, name: str) -> dict[Subject, State]:
     async with open_store(engine.settings.database_url) as store:
-        return await read_subject(store, await load_deployed(store, engine.settings), "t1", name)
+        return (await read_named(store, await load_deployed(store, engine.settings), "t1", name)).states
 
 
 def replayed(rules: str, events: list[dict[str, Any]]) -> Result:

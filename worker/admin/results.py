@@ -111,21 +111,8 @@ async def read_results(store: Store, rules: Deployed, *, clock: int | None = Non
     return Stored(unlocks, contested, states, digest(rules.program, unlocks, states), retired)
 
 
-async def read_subject(store: Store, rules: Deployed, tenant: str, name: str) -> dict[Subject, State]:
-    """Return the states of everything of that name in a tenant: a user, the tenant itself, a field's value.
-
-    A user without any event that the rules in force hear is at the beginning of everything.
-
-    Raises:
-        StaleError: one was folded by other rules, or not yet.
-        UnreadableError: one cannot be read.
-        UnavailableError: the database is away.
-    """
-    async with store.transaction() as session:
-        return await _states_of(session, rules, tenant, name)
-
-
 async def _states_of(session: Session, rules: Deployed, tenant: str, name: str) -> dict[Subject, State]:
+    """Return the states of everything of that name; a user whose events no rule hears is at the beginning."""
     types, scopes = types_heard(rules, USER), list(rules.stamps)
     rows = await session.rows(
         _ProgressRow, "progress_of_subject", tenant_id=tenant, scopes=scopes, subject=name, types=types
@@ -165,7 +152,9 @@ async def read_named(store: Store, rules: Deployed, tenant: str, name: str) -> N
     """Read the states and the unlocks of everything of that name in one snapshot.
 
     Raises:
-        StaleError, UnreadableError, UnavailableError: as in `read_subject`.
+        StaleError: a state was folded by other rules, or not yet.
+        UnreadableError: one cannot be read.
+        UnavailableError: the database is away.
     """
     async with store.transaction() as session:
         await session.script("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")

@@ -25,12 +25,6 @@ LISTED: Final = 50
 """Rows of a table; more are on a further page, or are counted."""
 
 
-class Nothing(NamedTuple):
-    """What `look` returns; its value is not used."""
-
-    settings: tuple[object, ...]
-
-
 @asynccontextmanager
 async def look(store: Store, *, milliseconds: int = LOOK_MILLISECONDS) -> AsyncGenerator[Session]:
     """Run a block in a transaction that only reads.
