@@ -33,6 +33,12 @@ class Subject(NamedTuple):
     subject: str
 
 
+def full_name(achievement: str, tier: str | None, occurrence: str | None = None) -> str:
+    """Return `NAME` or `NAME.TIER`, with ` [OCCURRENCE]` behind it where there is one; None and "" stand for none."""
+    name = f"{achievement}.{tier}" if tier else achievement
+    return f"{name} [{occurrence}]" if occurrence else name
+
+
 class Unlock(msgspec.Struct, frozen=True):
     """One unlock as it is shown; `earned_at` in UTC with microseconds, `tier` and `occurrence` None where none."""
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from dsl.compile import scope_of, tier_conditions
 from dsl.filters import predicate_key
+from dsl.outcome import full_name
 from dsl.remembers import User
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def _meanings(book: Rulebook) -> Iterator[tuple[Source, Span, str, tuple[object,
         around = [_around(book, version) for version in versions]
         places = {each.name.text: each.name.span for each in reversed(node.tiers)}
         for tier, _ in tier_conditions(node):
-            name = node.name.text if tier is None else f"{node.name.text}.{tier}"
+            name = full_name(node.name.text, tier)
             users = (User(node.name.text, version.version, tier) for version in versions)
             meanings = tuple(book.inventory.meanings.get(user) for user in users)
             span = node.name.span if tier is None else places[tier]

@@ -10,6 +10,7 @@ from typing import Literal
 
 import msgspec
 
+from dsl.outcome import full_name
 from dsl.progress import Amount
 
 Outcome = Literal["earned", "settling", "not yet"]
@@ -111,4 +112,4 @@ class Explanation(msgspec.Struct, frozen=True):
     @property
     def name(self) -> str:
         """`NAME` or `NAME.TIER`."""
-        return self.achievement if self.tier is None else f"{self.achievement}.{self.tier}"
+        return full_name(self.achievement, self.tier)

@@ -8,6 +8,7 @@ from dsl.event import Event, Position
 from dsl.explain.occurrences import Known
 from dsl.fold import start, step
 from dsl.local_time import Now, unit_now
+from dsl.outcome import full_name
 from dsl.progress import Grant
 from dsl.syntax import RepeatEach
 from dsl.watch import only, watched
@@ -35,7 +36,7 @@ class Title(NamedTuple):
     @property
     def text(self) -> str:
         """`NAME` or `NAME.TIER`."""
-        return self.achievement if self.tier is None else f"{self.achievement}.{self.tier}"
+        return full_name(self.achievement, self.tier)
 
 
 class Folded(NamedTuple):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from dsl.calendar import format_instant
 from dsl.fold import standings
+from dsl.outcome import full_name
 from dsl.values import canonical_number
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 def expected(line: Expect) -> str:
     """Return in words what a line expects."""
-    name = _name(line.target.achievement.text, None if line.target.tier is None else line.target.tier.text)
+    name = full_name(line.target.achievement.text, None if line.target.tier is None else line.target.tier.text)
     if line.negated:
         which = "" if line.occurrence is None else f' occurrence "{line.occurrence}"'
         return f"{line.user} has not {name}{which}"
@@ -63,7 +64,7 @@ def meant(unlock: Unlock, line: Expect) -> bool:
 
 def _listed(unlocks: Sequence[Unlock]) -> str:
     return "; ".join(
-        f"{unlock.subject} has {_name(unlock.achievement, unlock.tier)}"
+        f"{unlock.subject} has {full_name(unlock.achievement, unlock.tier)}"
         + (f' occurrence "{unlock.occurrence}"' if unlock.occurrence is not None else "")
         + f" at {unlock.earned_at}"
         for unlock in unlocks
@@ -105,7 +106,3 @@ def _progress(standing: Standing) -> str:
 
 def _ratio(current: Number, target: Number) -> str:
     return f"{canonical_number(current)}/{canonical_number(target)}"
-
-
-def _name(achievement: str, tier: str | None) -> str:
-    return achievement if tier is None else f"{achievement}.{tier}"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from dsl.outcome import run
+from dsl.outcome import full_name, run
 from dsl.source import Span
 from dsl.story.expecting import meant, standings_of
 from dsl.syntax import Expect
@@ -112,7 +112,7 @@ def _completed(verdict: Verdict, outcome: Outcome) -> Iterator[Correction]:
 
 
 def _earned(unlock: Unlock) -> str:
-    name = unlock.achievement if unlock.tier is None else f"{unlock.achievement}.{unlock.tier}"
+    name = full_name(unlock.achievement, unlock.tier)
     occurrence = "" if unlock.occurrence is None else f" occurrence {canonical_text(unlock.occurrence)}"
     return f"expect {_user(unlock.subject)} {name}{occurrence} at {_instant(unlock.earned_at)}"
 

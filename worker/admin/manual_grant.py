@@ -14,6 +14,7 @@ from dsl.compile import TENANT, USER, scope_of
 from dsl.diagnostics import nearest
 from dsl.explain import tiers_of
 from dsl.fold import start, walk
+from dsl.outcome import full_name
 from dsl.progress import Grant
 from dsl.syntax import RepeatEach
 from worker.contract.partition import partition_of
@@ -173,8 +174,7 @@ def grant_meant(
     ruling = _ruling(rules, subject.scope, achievement, tier)
     judge = ruling.in_effect(now)
     if judge is None:
-        what = achievement if tier is None else f"{achievement}.{tier}"
-        raise CannotGrantError(f"no version of {what} is in effect now")
+        raise CannotGrantError(f"no version of {full_name(achievement, tier)} is in effect now")
     _check_occurrence(judge, achievement, occurrence, now)
     return Grant(achievement, tier, occurrence, judge.version.version, now, "", 0)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypedDict
 
 import click
 
+from dsl.outcome import full_name
 from worker.admin.revocation import of_achievement, of_ids, revoke_all
 from worker.app import wall_clock
 from worker.commands.operator_word import by_option, check_reason
@@ -95,8 +96,7 @@ async def _find(settings: Settings, chosen: Chosen) -> list[Revocable]:
 
 
 def _shown(one: Revocable) -> str:
-    name = f"{one.achievement}.{one.tier}" if one.tier else one.achievement
-    return f"{name}{f' [{one.occurrence}]' if one.occurrence else ''} of {one.subject} in {one.tenant_id}"
+    return f"{full_name(one.achievement, one.tier, one.occurrence)} of {one.subject} in {one.tenant_id}"
 
 
 async def _revoke(settings: Settings, found: Sequence[Revocable], *, reason: str, by: str) -> None:

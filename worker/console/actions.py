@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dsl.compile import USER, scope_of
-from dsl.outcome import Subject
+from dsl.outcome import Subject, full_name
 from worker.admin.manual_grant import CannotGrantError, grant_by_hand
 from worker.admin.revocation import revoke
 from worker.broker.streams import BrokerAwayError, BrokerMismatchError, open_broker
@@ -42,7 +42,7 @@ class Meant(NamedTuple):
     @property
     def name(self) -> str:
         """The unlock in words."""
-        return _name(self.achievement, self.tier, self.occurrence)
+        return full_name(self.achievement, self.tier, self.occurrence)
 
 
 class NotDoneError(Exception):
@@ -84,7 +84,7 @@ class Actions:
             NotDoneError: it was revoked before.
             UnavailableError: nothing is known to have happened.
         """
-        name = _name(unlock.achievement, unlock.tier, unlock.occurrence)
+        name = full_name(unlock.achievement, unlock.tier, unlock.occurrence)
         target = f"{name} of {unlock.scope} {unlock.subject}, unlock {unlock.unlock_id}"
         action_id = await self._begin(person, "revoke", unlock.tenant_id, target, reason)
         try:
@@ -165,8 +165,3 @@ class Actions:
             said = f"{said} ({error.hint})"
         await self._end(action_id, "failed", said[:LONGEST_TARGET])
         return NotDoneError(said)
-
-
-def _name(achievement: str, tier: str | None, occurrence: str | None) -> str:
-    name = f"{achievement}.{tier}" if tier else achievement
-    return f"{name} [{occurrence}]" if occurrence else name

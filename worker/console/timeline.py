@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dsl.calendar import format_instant
 from dsl.fold import start, step
+from dsl.outcome import full_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -107,7 +108,7 @@ def progress_series(plan: Plan, events: Sequence[Event]) -> list[Series]:
             if judge is None:
                 continue
             percent = int(judge.measure(state, event.at).fraction * 100)
-            points = found[_label(ruling.achievement, ruling.tier)]
+            points = found[full_name(ruling.achievement, ruling.tier)]
             if (points[-1][1] if points else 0) != percent:
                 points.append((event.at, percent))
     return sorted(found.items(), key=lambda one: (-one[1][-1][0] if one[1] else 0, one[0]))
@@ -148,10 +149,6 @@ def picture(events: Sequence[Event], series: Sequence[Series], unlocks: Sequence
             f"from {_instant(axis.start)} to {_instant(axis.end)} UTC"
         ),
     )
-
-
-def _label(achievement: str, tier: str | None) -> str:
-    return achievement if tier is None else f"{achievement}.{tier}"
 
 
 def _by_type(events: Sequence[Event]) -> list[tuple[str, list[Event]]]:
@@ -215,7 +212,7 @@ class _Axis:
 
 
 def _full(row: Stored) -> str:
-    name = _label(row.achievement, row.tier or None)
+    name = full_name(row.achievement, row.tier)
     return f"{name} [{row.occurrence}]" if row.occurrence else name
 
 

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from dsl.check.rewards import reward_bytes
 from dsl.compile import scope_of
+from dsl.outcome import full_name
 from worker.contract.fields import MAX_ID_BYTES
 from worker.engine.announcement import Claimed, Correction, announcement, correction, words_of
 from worker.engine.origin import Origin
@@ -51,7 +52,7 @@ def announcements(rules: Rules, stream: str) -> Iterator[Announceable]:
                     given + _bytes(version, tier, _LARGEST_ID),
                     2 * given + _correction_bytes(version, tier, _LARGEST_ID),
                 )
-                yield Announceable(name if tier is None else f"{name}.{tier}", version.version, least, most)
+                yield Announceable(full_name(name, tier), version.version, least, most)
 
 
 def _where(version: Achievement, tier: str | None, ident: str) -> tuple[str, str, str, str, str, str]:

@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 
 from dsl.calendar import format_instant
+from dsl.outcome import full_name
 from dsl.progress import State
 from dsl.values import canonical_number
 from worker.engine.announcement import Instant
@@ -262,7 +263,7 @@ class _Teller:
     def kept(self, row: Stored) -> Shown:
         earned = status_of(row) is Status.EARNED
         return Shown(
-            id=f"{row.achievement}.{row.tier}" if row.tier else row.achievement,
+            id=full_name(row.achievement, row.tier),
             achievement=row.achievement,
             tier=row.tier or None,
             version=row.version,

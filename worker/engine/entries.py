@@ -9,6 +9,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dsl.compile import scope_of, tier_conditions
+from dsl.outcome import full_name
 from dsl.syntax import Combine, Count, Extreme, RepeatEvery, Reveal, Sequence, Streak, Sum, Unlocked
 from dsl.types import FieldType
 from worker.engine.announcement import PLAIN
@@ -54,7 +55,7 @@ class Entry(NamedTuple):
     @property
     def id(self) -> str:
         """`achievement`, or `achievement.tier`."""
-        return self.achievement if self.tier is None else f"{self.achievement}.{self.tier}"
+        return full_name(self.achievement, self.tier)
 
 
 class Catalogue:

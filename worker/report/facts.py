@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from dsl.analyze import verdicts
+from dsl.outcome import full_name
 from dsl.remembers import inventory, size_of
 from dsl.syntax import Achievement
 from worker.report import screen
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from dsl.analyze import Reason
-    from dsl.remembers import Remembered, User
+    from dsl.remembers import Remembered
     from dsl.ruleset import RuleSet
     from dsl.source import Source
 
@@ -90,14 +91,10 @@ def _contested(source: Source, reason: Reason) -> Contested:
 
 
 def _shared(each: Remembered) -> Shared:
-    size, users = each.size, list(dict.fromkeys(_name(user) for user in each.users))
+    size, users = each.size, list(dict.fromkeys(full_name(user.achievement, user.tier) for user in each.users))
     return Shared(
         each.scope, each.key, each.label, each.what, list(each.types), size.bytes, size.bounded, size.by, users
     )
-
-
-def _name(user: User) -> str:
-    return user.achievement if user.tier is None else f"{user.achievement}.{user.tier}"
 
 
 # -- on the screen ----------------------------------------------------------------------------------------------------

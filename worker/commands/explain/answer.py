@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from dsl.explain.text import render
+from dsl.outcome import full_name
 from worker.engine.why import Question, Why, explained, tiers_asked_for
 from worker.report import screen
 
@@ -78,8 +79,7 @@ def print_answer(
 
 
 def _kept(subject: str, unlock: Contested) -> str:
-    name = unlock.achievement if unlock.tier is None else f"{unlock.achievement}.{unlock.tier}"
-    which = name if unlock.occurrence is None else f"{name} [{unlock.occurrence}]"
+    which = full_name(unlock.achievement, unlock.tier, unlock.occurrence)
     earned, since = (text.replace(".000000Z", "Z") for text in (unlock.earned_at, unlock.contested_at))
     return (
         f"contested: {subject} keeps {which}, granted as earned at {earned}; since {since} "
