@@ -25,11 +25,12 @@ from worker.commands.replay import SKEW
 from worker.contract.reasons import Reason
 from worker.engine.replay import Counts, Result, replay
 from worker.recording import lines
-from worker.rulefiles import RuleSet, load
+from worker.rulefiles import load
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from dsl.ruleset import RuleSet
     from dsl.types import Value
     from tests.reference.ruleset import FieldRule, Ruleset
     from worker.contract.strict_reader import Rejected

@@ -6,13 +6,12 @@ import gc
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from dsl.ruleset import RuleSet, build, decode
+from dsl.ruleset import RuleSet, build
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
     from pathlib import Path
 
-__all__ = ["SUFFIX", "NoRulesError", "RuleSet", "build", "decode", "find", "load", "without_collector"]
 
 SUFFIX: Final = ".ach"
 

@@ -134,7 +134,7 @@ def _import_everything() -> None:
 
     for module in walk_packages(worker.__path__, "worker."):
         __import__(module.name)
-    from worker.rulefiles import build  # noqa: PLC0415
+    from dsl.ruleset import build  # noqa: PLC0415
 
     build([("any.ach", b"event a.b {}")])  # reads the grammar, which takes longest
 

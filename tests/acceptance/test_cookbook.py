@@ -11,7 +11,7 @@ import pytest
 from dsl.advice import examine
 from dsl.analyze import verdicts
 from dsl.diagnostics import render
-from worker.rulefiles import build
+from dsl.ruleset import build
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "cookbook.md"
 LEAST_RECIPES: Final = 45

@@ -16,11 +16,11 @@ from dsl.check import check
 from dsl.codes import CODES
 from dsl.diagnostics import Severity, render
 from dsl.parse import parse
+from dsl.ruleset import build
 from dsl.source import Source
 from worker.commands.apply import meanings_changed
 from worker.engine.meaning import Changed, meaning_of
 from worker.report.pages import NoPageError, explained, page
-from worker.rulefiles import build
 
 if TYPE_CHECKING:
     from dsl.diagnostics import Diagnostic

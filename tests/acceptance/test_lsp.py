@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dsl.advice import examine
+from dsl.ruleset import build
 from tests.acceptance.conftest import ACH
 from tests.acceptance.editor import Document, Editor, Json, RefusedError
-from worker.rulefiles import build
 
 if TYPE_CHECKING:
     from collections.abc import Generator

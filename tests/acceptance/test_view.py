@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 
     from dsl.fold import Standing as Folded
     from dsl.progress import Grant
+    from dsl.ruleset import RuleSet
     from dsl.syntax import Achievement, Tier
     from worker.engine.answer import Shown, Standing
-    from worker.rulefiles import RuleSet
 
 pytestmark = pytest.mark.anyio
 

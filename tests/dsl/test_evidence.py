@@ -10,8 +10,8 @@ import pytest
 from dsl.explain import Asked, Explanation, explain
 from dsl.explain.text import render
 from dsl.fold import fold
+from dsl.ruleset import RuleSet, build
 from tests.reference.hand_computed import CONTRACT, e
-from worker.rulefiles import RuleSet, build
 
 if TYPE_CHECKING:
     from dsl.event import Event

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
@@ -18,7 +19,10 @@ from dsl.outcome import Subject, by_subject
 from dsl.story import TENANT
 from dsl.story.given import GivenEvents
 from dsl.syntax import Example, Expect
-from worker.rulefiles import RuleSet, load
+from worker.rulefiles import load
+
+if TYPE_CHECKING:
+    from dsl.ruleset import RuleSet
 
 HERE = Path(__file__).parent / "explained"
 

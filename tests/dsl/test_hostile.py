@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from dsl.advice import examine
 from dsl.diagnostics import LONGEST_LINE, Diagnostic, render
+from dsl.ruleset import build
 from tests.dsl.programs import texts
 from worker.report.diagnostics import as_problem, github, sarif
 from worker.report.facts import rule_facts
-from worker.rulefiles import build
 
 MAX_SECONDS: Final = 5.0
 SHOWN: Final = 50

@@ -9,10 +9,10 @@ import pytest
 from dsl.calendar import format_instant
 from dsl.explain import Asked, explain
 from dsl.fold import fold, standings
+from dsl.ruleset import build
 from tests.reference import evaluator
 from tests.reference.hand_computed import e
 from tests.reference.rule_text import read
-from worker.rulefiles import build
 
 if TYPE_CHECKING:
     from dsl.event import Event

@@ -10,9 +10,9 @@ from dsl.graph import dot, mermaid, picture
 from dsl.outcome import run
 from dsl.progress import encode
 from dsl.remembers import Inventory, inventory, size_of
+from dsl.ruleset import RuleSet, build
 from tests.reference import strategies
 from worker.report.facts import rule_facts
-from worker.rulefiles import RuleSet, build
 
 EVENTS: Final = "event a { n: int >= 0, x: decimal >= 0, s: string }\nevent b { s: string }\n"
 

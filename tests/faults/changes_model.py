@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 
     from dsl.compile import Program
     from dsl.progress import Grant, State
+    from dsl.ruleset import RuleSet
     from dsl.types import Value
     from tests.faults.changes_chain import Apply, Sent
     from tests.faults.changes_world import World
     from tests.reference.ruleset import FieldRule, Ruleset
-    from worker.rulefiles import RuleSet
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)

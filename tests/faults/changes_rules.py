@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from worker.rulefiles import build
+from dsl.ruleset import build
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

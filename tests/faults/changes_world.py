@@ -60,9 +60,9 @@ if TYPE_CHECKING:
     from nats.aio.client import Client
 
     from dsl.outcome import Subject
+    from dsl.ruleset import RuleSet
     from tests.faults.changes_chain import Crash, Sizes
     from worker.pipeline.pipeline import Committed
-    from worker.rulefiles import RuleSet
     from worker.store import Store
 
 PATIENCE: Final = 60.0

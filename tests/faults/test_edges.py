@@ -7,9 +7,10 @@ import pytest
 from dsl.event import Event
 from dsl.outcome import by_subject, canonical_order, run
 from dsl.progress import decode, encode
+from dsl.ruleset import RuleSet, build
 from tests.fixture_library import NOW, Fixture, stories
 from worker.contract.strict_reader import Accepted, Contract
-from worker.rulefiles import RuleSet, build, load
+from worker.rulefiles import load
 
 SKEW = 300_000_000
 EVENTS = "event a { n: int? }\nevent b {}\n"

@@ -19,6 +19,7 @@ import msgspec
 import pytest
 
 from dsl.outcome import Subject, run
+from dsl.ruleset import RuleSet, build
 from tests.faults.nasty import INSTANTS, NAMES, RULES, TYPES, good_event, spoilt
 from tests.faults.tally import is_long, tell
 from tests.integration.engine import Engine, event
@@ -30,7 +31,6 @@ from worker.contract.strict_reader import Accepted, Contract, Rejected, element_
 from worker.engine.replay import Result, replay
 from worker.local.replay_worker import replay_on
 from worker.local.sandbox import publish
-from worker.rulefiles import RuleSet, build
 from worker.settings import Clock
 
 if TYPE_CHECKING:

@@ -21,6 +21,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from dsl.calendar import format_instant
 from dsl.outcome import digest, run
 from dsl.progress import decode, encode
+from dsl.ruleset import build
 from dsl.story import Arrival
 from dsl.types import SECOND
 from tests.fixture_library import NOW, Fixture, histories, in_process, stories
@@ -39,7 +40,6 @@ from worker.engine.stats import Stats
 from worker.pipeline import fence, ledger
 from worker.pipeline.pipeline import InForce, Pipeline
 from worker.pipeline.rules_in_force import load_deployed
-from worker.rulefiles import build
 from worker.settings import Clock
 from worker.store import open_store
 

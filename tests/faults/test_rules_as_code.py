@@ -12,9 +12,9 @@ from dsl.diagnostics import Severity
 from dsl.event import Event
 from dsl.outcome import run
 from dsl.progress import encode
+from dsl.ruleset import RuleSet, build
 from tests.integration.engine import Engine, event
 from worker.commands.test import run_examples
-from worker.rulefiles import RuleSet, build
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

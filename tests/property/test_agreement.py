@@ -16,12 +16,12 @@ from dsl.explain.text import render
 from dsl.fold import fold, standings
 from dsl.outcome import Subject, by_subject, canonical_order, run
 from dsl.progress import State
+from dsl.ruleset import RuleSet, build
 from dsl.syntax import RepeatEach, RepeatEvery
 from tests.property.test_fold import shown, unlocks, unlocks_by_definition
 from tests.reference import edge_cases, evaluator, strategies
 from tests.reference.draw_settings import thorough
 from tests.reference.rule_text import read
-from worker.rulefiles import RuleSet, build
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

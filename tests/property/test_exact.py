@@ -21,12 +21,12 @@ from dsl.explain import Asked, explain
 from dsl.explain.text import render
 from dsl.fold import standings
 from dsl.outcome import run
+from dsl.ruleset import build
 from dsl.values import canonical_number
 from tests.property.test_late import arrive, shuffled
 from tests.reference import evaluator
 from tests.reference.draw_settings import thorough
 from tests.reference.rule_text import read
-from worker.rulefiles import build
 
 if TYPE_CHECKING:
     from collections.abc import Generator

@@ -16,9 +16,9 @@ from dsl.explain import Asked, Explanation, explain, tiers_of
 from dsl.explain.text import render
 from dsl.fold import fold, standings
 from dsl.outcome import Subject, by_subject, canonical_order, run
+from dsl.ruleset import RuleSet, build
 from tests.reference import strategies, time_zones
 from tests.reference.draw_settings import thorough
-from worker.rulefiles import RuleSet, build
 
 if TYPE_CHECKING:
     from dsl.event import Event

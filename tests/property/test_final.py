@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dsl.analyze import verdicts
+from dsl.ruleset import build
 from tests.reference import strategies
 from tests.reference.draw_settings import thorough
 from tests.reference.taken_back import taken_back
-from worker.rulefiles import build
 
 if TYPE_CHECKING:
     from dsl.event import Event

@@ -16,11 +16,11 @@ from dsl.event import Event
 from dsl.fold import standings
 from dsl.outcome import Subject, digest, run
 from dsl.progress import State, decode, encode
+from dsl.ruleset import build
 from dsl.story import Arrival
 from tests.reference import evaluator, strategies
 from tests.reference.draw_settings import thorough
 from tests.reference.rule_text import read
-from worker.rulefiles import build
 
 if TYPE_CHECKING:
     from fractions import Fraction

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dsl.event import Event
 from dsl.outcome import run
-from worker.rulefiles import build
+from dsl.ruleset import build
 
 SECOND = 1_000_000
 START = 1_776_038_400 * SECOND

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from dsl.fold import fold
 from dsl.outcome import by_subject, canonical_order
+from dsl.ruleset import build
 from dsl.watch import watched
 from tests.reference import strategies
 from tests.reference.dense_events import close_events, plain_rules
 from tests.reference.draw_settings import thorough
-from worker.rulefiles import build
 
 
 @thorough(300)

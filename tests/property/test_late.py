@@ -20,13 +20,14 @@ from dsl.event import Event, Position
 from dsl.fold import absorb, fold, standings, start, step
 from dsl.outcome import by_subject, canonical_order
 from dsl.progress import Run, Values, decode, encode
+from dsl.ruleset import build
 from tests.fixture_library import NOW, Fixture, histories, stories
 from tests.reference import strategies
 from tests.reference.dense_events import close_events, plain_rules
 from tests.reference.draw_settings import thorough
 from worker.commands.replay import SKEW
 from worker.contract.strict_reader import Accepted, Contract
-from worker.rulefiles import build, load
+from worker.rulefiles import load
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

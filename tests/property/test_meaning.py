@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dsl.outcome import Outcome, Subject, Unlock
-    from worker.rulefiles import RuleSet
+    from dsl.ruleset import RuleSet
 
 _thorough = thorough(30)
 

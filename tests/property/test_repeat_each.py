@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 
 from dsl.analyze import Kind, verdicts
 from dsl.event import Event
+from dsl.ruleset import build
 from tests.reference.evaluator import supported_unlocks
 from tests.reference.rule_text import read
 from tests.reference.wall_clock import instant
-from worker.rulefiles import build
 
 if TYPE_CHECKING:
     from hypothesis.strategies import DrawFn

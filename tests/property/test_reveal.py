@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from dsl.fold import fold
 from dsl.outcome import Subject, by_subject, canonical_order
+from dsl.ruleset import build
 from tests.property.test_subject_standing import KINDS, LATER, deployed, row
 from tests.reference import strategies
 from tests.reference.draw_settings import thorough
 from worker.engine.answer import OPERATOR, Facts, Held, Presence, Reader, answer_of, of_family
 from worker.engine.entries import Catalogue
 from worker.engine.standing import Status
-from worker.rulefiles import build
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from dsl.fold import fold, standings
 from dsl.outcome import Subject, by_subject, canonical_order
 from dsl.progress import Grant
+from dsl.ruleset import build
 from dsl.syntax import RepeatEach
 from tests.reference import strategies
 from tests.reference.draw_settings import thorough
 from worker.engine.reconcile import Stored, unlock_id
 from worker.engine.rule_set import Deployed
 from worker.engine.standing import Item, Status, standing_of
-from worker.rulefiles import build
 
 if TYPE_CHECKING:
     from hypothesis.strategies import DataObject

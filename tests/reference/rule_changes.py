@@ -9,17 +9,17 @@ from hypothesis import strategies as st
 
 from dsl.calendar import format_instant
 from dsl.event import Event
+from dsl.ruleset import build
 from tests.reference.strategies import ANCHORS, achievements, streams
 from worker.contract.strict_reader import Contract
-from worker.rulefiles import build
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from hypothesis.strategies import DrawFn
 
+    from dsl.ruleset import RuleSet
     from dsl.schema import Rules
-    from worker.rulefiles import RuleSet
 
 CONTRACTS: Final = """
 event a {{ n: {n}, x: decimal? {x}, s: string?, f: bool?, t: timestamp?, team: string? {a_once} }}

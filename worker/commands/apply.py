@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
+    from dsl.ruleset import RuleSet
     from worker.engine.meaning import Changed
-    from worker.rulefiles import RuleSet
     from worker.settings import Settings
     from worker.store import Store
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from worker.rulefiles import RuleSet
+    from dsl.ruleset import RuleSet
 
 Form = Literal["text", "json", "sarif", "github"]
 Drawing = Literal["mermaid", "dot"]

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from worker.rulefiles import RuleSet
+    from dsl.ruleset import RuleSet
 
 
 def read_rules(paths: Sequence[Path]) -> RuleSet:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from worker.rulefiles import RuleSet
+    from dsl.ruleset import RuleSet
 
 
 @click.command("docs")

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import click
 
 from dsl.format import MeaningChangedError, format_source
+from dsl.ruleset import decode
 from worker.report import screen
-from worker.rulefiles import NoRulesError, decode, find
+from worker.rulefiles import NoRulesError, find
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from dsl.outcome import Unlock
+    from dsl.ruleset import RuleSet
     from worker.contract.strict_reader import Rejected
-    from worker.rulefiles import RuleSet
 
 SHOWN: Final = 20
 """Differences and dead letters that are listed; the rest is counted."""

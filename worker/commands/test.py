@@ -24,13 +24,14 @@ from worker.commands.checked_rules import usable_rules
 from worker.commands.options import rules_argument
 from worker.report import screen
 from worker.report.junit import Case, report
-from worker.rulefiles import RuleSet, load
+from worker.rulefiles import load
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from dsl.compile import Program
     from dsl.coverage import Covered, Decision
+    from dsl.ruleset import RuleSet
     from dsl.source import Source
     from dsl.story import Failure, Verdict
     from dsl.story.update import Correction

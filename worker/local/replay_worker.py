@@ -21,7 +21,7 @@ from worker.store import open_store
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from worker.rulefiles import RuleSet
+    from dsl.ruleset import RuleSet
 
 
 async def replay_through(

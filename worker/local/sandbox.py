@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterable
     from pathlib import Path
 
+    from dsl.ruleset import RuleSet
     from worker.admin.rollout import Applied
     from worker.broker.publish import Outgoing
     from worker.engine.rule_set import Deployed
     from worker.local.servers import Servers
-    from worker.rulefiles import RuleSet
     from worker.settings import Settings
 
 

@@ -16,10 +16,11 @@ from weakref import WeakKeyDictionary
 from lsprotocol.types import Location, Position, PositionEncodingKind, Range
 from pygls.uris import from_fs_path, to_fs_path
 
+from dsl.ruleset import decode
 from dsl.source import Span
 from worker.lsp.positions import Lines
 from worker.lsp.rulebook import Edition, Page, Rulebook
-from worker.rulefiles import SUFFIX, decode
+from worker.rulefiles import SUFFIX
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

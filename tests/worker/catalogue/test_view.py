@@ -9,11 +9,11 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import HealthCheck, Phase, assume, given, settings
 
+from dsl.ruleset import build
 from tests.reference import strategies
 from worker.catalogue.page import render
 from worker.catalogue.view import Catalogue, Piece, catalogue
 from worker.cli import main
-from worker.rulefiles import build
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from nats.js import api
 
 from dsl.check.rewards import MAX_REWARD_BYTES, check_rewards, reward_bytes
+from dsl.ruleset import build
 from tests.reference.draw_settings import thorough
 from worker.contract.fields import MAX_ID_BYTES
 from worker.engine.announcement import Claimed, announcement, words_of
 from worker.engine.announcement_limits import HEADER_BYTES, Announceable, announcements
-from worker.rulefiles import build
 
 TEXT = """
 event a.done {}

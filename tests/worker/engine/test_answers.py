@@ -14,6 +14,7 @@ from dsl.fold import fold
 from dsl.judge import trait_getter
 from dsl.outcome import Subject
 from dsl.progress import State
+from dsl.ruleset import build
 from tests.reference import strategies
 from tests.reference.draw_settings import thorough
 from worker.engine.answer import Facts, Presence, Reader, answer_of
@@ -24,7 +25,6 @@ from worker.engine.horizon import MOST_PENDING, Horizon, Look
 from worker.engine.languages import spoken
 from worker.engine.rarity import Rarities
 from worker.engine.rule_set import Deployed
-from worker.rulefiles import build
 
 if TYPE_CHECKING:
     from hypothesis.strategies import DataObject

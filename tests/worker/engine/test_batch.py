@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dsl.ruleset import build
 from worker.broker.deliveries import parse_deliveries, parse_delivery
 from worker.contract.message import Message
 from worker.contract.partition import partition_of
@@ -14,7 +15,6 @@ from worker.contract.reasons import Reason
 from worker.engine.batch import Batch, terminations
 from worker.engine.decoding import decode, decoded_again
 from worker.engine.rule_set import Deployed
-from worker.rulefiles import build
 
 RULES = b"""
 event a.done { team: string? }

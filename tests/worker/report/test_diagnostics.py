@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from dsl.advice import examine
 from dsl.codes import CODES
 from dsl.diagnostics import Diagnostic, Severity
+from dsl.ruleset import build
 from dsl.source import Source, Span
 from worker.report.diagnostics import github, sarif
-from worker.rulefiles import build
 
 SCHEMA: Final = json.loads(Path(__file__).with_name("sarif.schema.json").read_text(encoding="utf-8"))
 GOLDEN: Final = Path(__file__).parents[2] / "dsl" / "golden"

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from dsl.compile import Program
     from dsl.event import Event
+    from dsl.ruleset import RuleSet
     from dsl.schema import Rules
-    from worker.rulefiles import RuleSet
 
 
 class _Asked(TypedDict):
