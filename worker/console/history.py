@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 from worker.console.books import look
 from worker.console.timeline import picture, progress_series
-from worker.engine.state_cache import BEGINNING
 from worker.engine.why import check_named, explained, tiers_asked_for
-from worker.pipeline.ledger import read_back
+from worker.pipeline.ledger import events_of
 
 if TYPE_CHECKING:
     from dsl.event import Event
@@ -24,26 +23,17 @@ MOST_EVENTS: Final = 20_000
 """Events of one subject that a page folds."""
 
 
-class TooMuchError(Exception):
-    """The subject has more events than a page folds."""
-
-
 async def read_events(store: Store, rules: Deployed, subject: Subject) -> list[Event]:
     """Return all events of a subject that the rules hear, in canonical order.
 
     Raises:
-        TooMuchError: there are more than MOST_EVENTS.
+        TooManyEventsError: there are more than MOST_EVENTS.
         UnavailableError: the database is away.
     """
     if subject.scope not in rules.program.scopes:
         return []
-    events: list[Event] = []
     async with look(store) as session:
-        async for page in read_back(session, rules, subject.scope, {subject: BEGINNING}):
-            events.extend(event for _, event in page)
-            if len(events) > MOST_EVENTS:
-                raise TooMuchError
-    return events
+        return await events_of(session, rules, subject, most=MOST_EVENTS)
 
 
 def draw(rules: Deployed, subject: Subject, events: list[Event], unlocks: list[Stored], now: int) -> Picture | None:

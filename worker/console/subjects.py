@@ -10,9 +10,10 @@ from anyio import to_thread
 from dsl.compile import TENANT, USER
 from worker.admin.results import StaleError, UnreadableError
 from worker.console.books import decisions_of, latest_events
-from worker.console.history import TooMuchError, draw, read_events
+from worker.console.history import draw, read_events
 from worker.engine.answer import Reader, answer_of
 from worker.engine.standing import Status, status_of
+from worker.pipeline.ledger import TooManyEventsError
 from worker.settings import Clock
 from worker.store import UnavailableError
 from worker.view.standing import RulesChangedError, read_facts
@@ -92,7 +93,7 @@ async def read_subject_page(desk: Desk, subject: Subject) -> SubjectPage:
     picture, heard, too_much = None, 0, False
     try:
         events = await read_events(desk.store, catalogue.rules, subject)
-    except TooMuchError:
+    except TooManyEventsError:
         too_much = True
     else:
         heard = len(events)

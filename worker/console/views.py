@@ -9,12 +9,13 @@ from anyio import to_thread
 from dsl.compile import TENANT, USER
 from dsl.outcome import Subject
 from worker.console import books, changes, letters, rules
-from worker.console.history import TooMuchError, read_events, why
+from worker.console.history import read_events, why
 from worker.console.now import page_of
 from worker.console.subjects import meant_subject, read_facts_of, read_subject_page, reward_of
 from worker.engine.standing import status_of
 from worker.engine.why import CannotExplainError, Question
 from worker.pipeline.dead_letters import is_cut
+from worker.pipeline.ledger import TooManyEventsError
 from worker.store import UnavailableError
 
 if TYPE_CHECKING:
@@ -162,7 +163,7 @@ async def why_page(desk: Desk, person: Person, request: Request) -> Values:
         values["found"] = await to_thread.run_sync(why, deployed, subject, question, events, desk.now())
     except CannotExplainError as error:
         values["trouble"] = str(error)
-    except TooMuchError:
+    except TooManyEventsError:
         values["trouble"] = "It has too many events to be explained on a page: use `ach explain --from-ledger`."
     return values
 

@@ -172,6 +172,27 @@ async def read_back(
         yield page
 
 
+class TooManyEventsError(Exception):
+    """A subject has more events than the reader takes."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"more than {most:,} events")
+
+
+async def events_of(session: Session, rules: Deployed, subject: Subject, *, most: int | None = None) -> list[Event]:
+    """Return all events of a subject that its plan hears, in canonical order.
+
+    Raises:
+        TooManyEventsError: there are more than `most`.
+    """
+    events: list[Event] = []
+    async for page in read_back(session, rules, subject.scope, {subject: BEGINNING}):
+        events.extend(event for _, event in page)
+        if most is not None and len(events) > most:
+            raise TooManyEventsError(most)
+    return events
+
+
 def positions_heard(rules: Deployed, scope: str, places: Mapping[Subject, Position]) -> dict[str, object]:
     """Return subjects of one scope with positions, sorted, and what its plan hears, as the arguments of a query."""
     subjects = sorted(places)

@@ -11,13 +11,11 @@ from dsl.outcome import Subject
 from worker.admin.results import StaleError, UnreadableError
 from worker.engine.answer import Facts, Held, Presence
 from worker.engine.reconcile import Stored
-from worker.engine.state_cache import BEGINNING
-from worker.pipeline.ledger import read_back, types_heard, user_state
+from worker.pipeline.ledger import TooManyEventsError, events_of, types_heard, user_state
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dsl.event import Event
     from dsl.progress import State
     from worker.engine.entries import Catalogue
     from worker.engine.rule_set import Deployed
@@ -175,11 +173,10 @@ async def _folded(session: Session, rules: Deployed, subject: Subject) -> State:
     Raises:
         StaleError: there are too many of them.
     """
-    events: list[Event] = []
-    async for page in read_back(session, rules, subject.scope, {subject: BEGINNING}):
-        events.extend(event for _, event in page)
-        if len(events) > MOST_FOLDED:
-            raise StaleError(1)
+    try:
+        events = await events_of(session, rules, subject, most=MOST_FOLDED)
+    except TooManyEventsError:
+        raise StaleError(1) from None
     state, _ = fold(rules.program.scopes[subject.scope], events)
     return state
 

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from dsl.calendar import format_instant
-from worker.engine.state_cache import BEGINNING
 from worker.engine.why import CannotExplainError, Contested, named_in
-from worker.pipeline.ledger import read_back
+from worker.pipeline.ledger import TooManyEventsError, events_of
 
 if TYPE_CHECKING:
     from dsl.event import Event
@@ -59,14 +58,11 @@ async def read_evidence(
     """
     async with store.transaction(patient=most is None) as session:
         await session.script("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        events: list[Event] = []
-        async for page in read_back(session, rules, subject.scope, {subject: BEGINNING}):
-            events.extend(event for _, event in page)
-            if most is not None and len(events) > most:
-                raise CannotExplainError(
-                    f"{subject.scope} {subject.subject} has more than {most:,} events",
-                    "run `ach explain --from-ledger`",
-                )
+        try:
+            events = await events_of(session, rules, subject, most=most)
+        except TooManyEventsError as error:
+            what = f"{subject.scope} {subject.subject} has {error}"
+            raise CannotExplainError(what, "run `ach explain --from-ledger`") from None
         latest = await session.value(int, "latest_instant") if stream_clock else None
         named = sorted(named_in(rules.rules, question.achievement))
         rows = await session.rows(_Row, "contested_of_subject", **subject._asdict(), achievements=named)
