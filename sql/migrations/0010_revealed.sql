@@ -13,7 +13,7 @@ CREATE TABLE revealed (
 COMMENT ON TABLE revealed IS
     'What `reveal at N%` has shown to a subject, written by the first reader who shows it; no part of earning.';
 
--- Whoever reads may be allowed this, and nothing else. An erasure deletes the row of progress before it deletes what was
+-- A reader may be allowed this, and nothing else. An erasure deletes the row of progress before it deletes what was
 -- revealed, so the lock keeps both in order: what comes later finds no row, and writes nothing.
 CREATE FUNCTION keep_revealed(
     of_tenant text, of_scope text, of_subject text, achievements text[], tiers text[], at timestamptz)

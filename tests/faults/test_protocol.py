@@ -15,7 +15,7 @@ import asyncpg
 import pytest
 
 from dsl.outcome import Subject
-from tests.integration.engine import PATIENCE, RULES, Engine, Watched, event
+from tests.integration.engine import PATIENCE, RULES, Engine, Watched, event, until_waiting
 from tests.integration.pipelines import commit, decoded, pipeline_on, send
 from worker.admin import backfill as backfilling
 from worker.admin.rollout import apply_rules
@@ -58,15 +58,6 @@ async def held(engine: Engine, partition: int) -> AsyncGenerator[asyncpg.Connect
             yield connection
     finally:
         await connection.close()
-
-
-async def until_waiting(engine: Engine, done: anyio.Event) -> None:
-    """Return once a session waits for a lock, or `done` is set."""
-    query = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    with anyio.fail_after(PATIENCE):
-        # The database does not report that a session waits: it has to be polled.
-        while not done.is_set() and not await engine.rows(query):  # noqa: ASYNC110
-            await anyio.sleep(0.01)
 
 
 class Failing:

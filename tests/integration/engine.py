@@ -191,3 +191,12 @@ def event(
         "occurred_at": format_instant(1_776_000_000_000_000 + number * 60_000_000),
         "payload": payload,
     }
+
+
+async def until_waiting(engine: Engine, done: anyio.Event | None = None) -> None:
+    """Return once a session waits for a lock, or `done` is set."""
+    query = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    with anyio.fail_after(PATIENCE):
+        # The database does not report that a session waits: it has to be polled.
+        while not (done is not None and done.is_set()) and not await engine.rows(query):  # noqa: ASYNC110
+            await anyio.sleep(0.01)

@@ -70,3 +70,9 @@ async def send(pipeline: Pipeline, *events: dict[str, Any] | bytes) -> list[Dead
 
 async def _nothing() -> None:
     pass
+
+
+async def sent(engine: Engine, *events: dict[str, Any]) -> None:
+    """Commit events as one batch without dead letters."""
+    async with pipeline_on(engine) as pipeline:
+        assert await send(pipeline, *events) == []

@@ -9,7 +9,7 @@ import asyncpg
 import nats
 import pytest
 
-from tests.integration.engine import PATIENCE, Engine, event
+from tests.integration.engine import PATIENCE, Engine, event, until_waiting
 from tests.integration.pipelines import commit, decoded, pipeline_on, send
 from worker.admin.erasure import erase_user
 from worker.app import wall_clock
@@ -39,15 +39,6 @@ if TYPE_CHECKING:
     from worker.store import Store
 
 pytestmark = pytest.mark.anyio
-
-
-async def until_waiting(engine: Engine, done: anyio.Event) -> None:
-    """Return once a session waits for a lock, or `done` is set."""
-    query = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    with anyio.fail_after(PATIENCE):
-        # The database does not report that a session waits: it has to be polled.
-        while not done.is_set() and not await engine.rows(query):  # noqa: ASYNC110
-            await anyio.sleep(0.01)
 
 
 async def test_listed_mended_sent_again_and_purged(engine: Engine) -> None:

@@ -10,7 +10,7 @@ import anyio
 import nats
 import pytest
 
-from tests.integration.engine import PATIENCE, RULES, Engine, event
+from tests.integration.engine import PATIENCE, RULES, Engine, event, until_waiting
 from tests.integration.pipelines import decoded, pipeline_on, send
 from worker.admin.backfill import bring_up_to_date
 from worker.admin.erasure import Erased, erase_user, is_known
@@ -185,14 +185,6 @@ class Pause:
                 await self.go.wait()
 
 
-async def until_a_lock_is_waited_for(engine: Engine) -> None:
-    query = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    with anyio.fail_after(PATIENCE):
-        # The database does not report that a session waits: it has to be polled.
-        while not await engine.rows(query):  # noqa: ASYNC110
-            await anyio.sleep(0.01)
-
-
 async def test_an_erasure_waits_for_writers_of_dead_letters(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """That one has asked the tombstones already."""
     pause = Pause(monkeypatch, "insert_dead_letters")
@@ -200,7 +192,7 @@ async def test_an_erasure_waits_for_writers_of_dead_letters(engine: Engine, monk
         tasks.start_soon(send_on, pipeline, ("events.raw", spoilt()))
         await pause.there.wait()
         tasks.start_soon(erase, engine)
-        await until_a_lock_is_waited_for(engine)
+        await until_waiting(engine)
         pause.go.set()
     assert await letters(engine) == []
 
@@ -212,7 +204,7 @@ async def test_writers_of_dead_letters_wait_for_an_erasure(engine: Engine, monke
         tasks.start_soon(erase, engine)
         await pause.there.wait()
         tasks.start_soon(send_on, pipeline, ("events.raw", spoilt()))
-        await until_a_lock_is_waited_for(engine)
+        await until_waiting(engine)
         pause.go.set()
     assert await letters(engine) == []
 

@@ -9,6 +9,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.integration.engine import event
+from tests.structure.test_words import BANNED, pattern_of
 from worker.engine.stats import Stats
 from worker.probes.http import Probes, serve
 from worker.probes.metrics import Metrics
@@ -29,7 +30,7 @@ OTHER_UNITS = {
 }
 HELP = re.compile(r"[A-Z][^.]* [^.]*\.")
 """One sentence, or what stands for one, of several words."""
-WORDS_TO_AVOID = re.compile(r"\b(whom|whoever|nobody|somebody|everybody|nought|told|anew|of which)\b")
+WORDS_TO_AVOID = pattern_of((*BANNED, "anew"))
 
 pytestmark = pytest.mark.anyio
 

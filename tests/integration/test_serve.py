@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 
 from tests.integration.engine import event
-from tests.integration.pipelines import pipeline_on, send
+from tests.integration.pipelines import sent
 from tests.integration.serving import KEYS, by_key, by_token, connected, live, serving, until
 from worker.admin.erasure import erase_user
 from worker.app import wall_clock
@@ -52,11 +52,6 @@ async def engine_of(engine: Engine) -> Engine:
     await engine.apply(RULES)
     await engine.backfill()
     return engine
-
-
-async def sent(engine: Engine, *events: dict[str, Any]) -> None:
-    async with pipeline_on(engine) as pipeline:
-        assert await send(pipeline, *events) == []
 
 
 def ids(response: httpx.Response) -> dict[str, Any]:

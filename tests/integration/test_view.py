@@ -11,8 +11,8 @@ import msgspec
 import pytest
 
 from dsl.outcome import Subject
-from tests.integration.engine import PATIENCE, event
-from tests.integration.pipelines import pipeline_on, send
+from tests.integration.engine import PATIENCE, event, until_waiting
+from tests.integration.pipelines import sent
 from worker.admin.erasure import erase_user
 from worker.admin.manual_grant import grant_by_hand
 from worker.admin.results import StaleError, UnreadableError, read_results
@@ -83,11 +83,6 @@ async def seen(engine: Engine, subject: Subject = U1, reader: Reader = USER, *, 
 
 def by_id(standing: Standing) -> dict[str, Shown]:
     return {item.id: item for item in standing.items}
-
-
-async def sent(engine: Engine, *events: dict[str, Any]) -> None:
-    async with pipeline_on(engine) as pipeline:
-        assert await send(pipeline, *events) == []
 
 
 @pytest.fixture
@@ -217,19 +212,11 @@ async def test_an_erasure_and_a_reader_take_their_turns(engine_of: Engine) -> No
             asked: dict[str, Any] = {"tenant_id": "t1", "scope": "user", "subject": "u1", "now": wall_clock()}
             assert await session.value(int, "keep_revealed", **asked, achievements=["far"], tiers=[""]) == 1
             tasks.start_soon(erasing)
-            await _until_a_lock_is_waited_for(engine_of)
+            await until_waiting(engine_of)
             assert not done.is_set()
         with anyio.fail_after(PATIENCE):
             await done.wait()
     assert await engine_of.rows("SELECT FROM revealed") == []
-
-
-async def _until_a_lock_is_waited_for(engine: Engine) -> None:
-    query = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    with anyio.fail_after(PATIENCE):
-        # The database announces no waiting: it has to be asked.
-        while not await engine.rows(query):  # noqa: ASYNC110
-            await anyio.sleep(0.01)
 
 
 async def test_teams_and_tenants_stand_by_themselves(engine_of: Engine) -> None:

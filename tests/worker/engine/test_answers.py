@@ -15,6 +15,7 @@ from dsl.judge import trait_getter
 from dsl.outcome import Subject
 from dsl.progress import State
 from dsl.ruleset import build
+from tests.property.test_subject_standing import deployed
 from tests.reference import strategies
 from tests.reference.draw_settings import thorough
 from worker.engine.answer import Facts, Presence, Reader, answer_of
@@ -24,17 +25,12 @@ from worker.engine.entries import Catalogue
 from worker.engine.horizon import MOST_PENDING, Horizon, Look
 from worker.engine.languages import spoken
 from worker.engine.rarity import Rarities
-from worker.engine.rule_set import Deployed
 
 if TYPE_CHECKING:
     from hypothesis.strategies import DataObject
 
     from dsl.syntax import Predicate
     from dsl.types import Value
-
-
-def deployed(text: str) -> Deployed:
-    return Deployed(1, build([("drawn.ach", text.encode())]), since={}, prefix="events", skew=0)
 
 
 # -- languages ---------------------------------------------------------------------------------------------------------

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-import anyio
-import anyio.lowlevel
 import pytest
 
+from tests.integration.notices import here
 from tests.worker.notify.receiver import receiver, respond
 from worker.notify.addresses import read_network
 from worker.notify.apprise_channel import AppriseChannel, fill, fill_url
@@ -38,11 +37,6 @@ async def sent(target: dict[str, Any], one: Delivery, *, languages: tuple[str, .
     usual: dict[str, Any] = {"to": None, "resolver": None, "resolver_token": None, "schemes": frozenset({"json"})}
     usual |= {"title": "{title}", "text": "For {subject}: {title}"}
     chosen = AppriseTarget(**(usual | target))
-
-    async def here(host: str, port: int) -> list[str]:
-        del host, port
-        await anyio.lowlevel.checkpoint()
-        return ["127.0.0.1"]
 
     channel = AppriseChannel(chosen, REACH, languages, here)
     try:
