@@ -102,8 +102,8 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     return msgspec.convert(given, Settings, strict=False)
 
 
-_OTHERS: Final = frozenset({"ACH_RULES", "ACH_DATA_DIR", "ACH_CONSOLE_TOKEN", "ACH_NOTIFY_CONFIG"})
-"""Variables of the command line, which are none of the worker's."""
+_OTHERS: Final = frozenset({"ACH_RULES", "ACH_DATA_DIR", "ACH_CONSOLE_TOKEN", "ACH_NOTIFY_CONFIG", "ACH_PYTHON"})
+"""Variables of the command line, which are none of the worker's; the last one is the justfile's."""
 
 
 def _variable(field: str) -> str:

@@ -58,6 +58,11 @@ def test_errors_name_the_variable(name: str, value: str) -> None:
         read_settings({name: value})
 
 
+@pytest.mark.parametrize("name", ["ACH_RULES", "ACH_DATA_DIR", "ACH_PYTHON"])
+def test_variables_of_the_command_line_are_known(name: str) -> None:
+    assert read_settings({name: "x"}) == read_settings({})
+
+
 def test_secrets_are_never_shown() -> None:
     url = f"postgresql://me:{SECRET}@db:5432/ach?password={SECRET}"
     assert shown(url) == "postgresql://db:5432/ach"
