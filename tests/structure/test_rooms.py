@@ -28,8 +28,9 @@ TOP: Final = "The worker knows the language and the SQL; neither knows the worke
 ROOMS: Final = "Within worker, an import goes down the list of rooms"
 LANGUAGE: Final = "Within dsl, an import goes down the list"
 
-FLOORS: Final = [floor.split(" | ") for one in CONTRACTS if one["name"] == ROOMS for floor in one["layers"]]
-"""The rooms of `worker`, from the highest floor to the lowest."""
+_LISTED: Final = [floor.split(" | ") for one in CONTRACTS if one["name"] == ROOMS for floor in one["layers"]]
+FLOORS: Final = [floor for listed in _LISTED if (floor := [room for room in listed if not room.startswith("(")])]
+"""The rooms of `worker`, from the highest floor to the lowest; without those in parentheses, which may be missing."""
 
 
 class Plant(NamedTuple):
