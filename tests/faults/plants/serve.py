@@ -7,6 +7,8 @@ from typing import Final
 from tests.faults.plants.bug import Bug
 
 CROSSING: Final = "integration/test_serve_crossing.py"
+ACCESS: Final = "worker/serve/test_access.py"
+CONFIG: Final = "worker/serve/test_config.py"
 HTTP: Final = "integration/test_serve.py"
 HUB: Final = "worker/serve/test_hub.py"
 OTHERS: Final = (f"{CROSSING}::test_others_are_refused_before_anything_is_read",)
@@ -32,10 +34,45 @@ BUGS: Final = (
     Bug(
         "token_without_its_algorithm",
         "the algorithm of tokens is pinned",
-        at="_verified",
-        old="algorithms=[ALGORITHM]",
-        new='algorithms=[ALGORITHM, "HS512"]',
+        at="Access._keys_for",
+        old="if head.alg == SHARED:",
+        new='if head.alg in {SHARED, "HS512"}:',
         tests=FORGED,
+    ),
+    Bug(
+        "public_key_as_a_secret",
+        "a public key verifies no signature but its own",
+        at="Access._keys_for",
+        old="return self._secrets.get(tenant, ())",
+        new="""return [
+            *self._secrets.get(tenant, ()),
+            *(key.public_bytes_raw() for key in self._public.get(tenant, {}).values()),
+        ]""",
+        tests=FORGED,
+    ),
+    Bug(
+        "any_key_of_the_application",
+        "a token that names a key is verified with that key alone",
+        at="Access._keys_for",
+        old="if head.kid is None:",
+        new="if head.kid not in keys:",
+        tests=(*FORGED, f"{ACCESS}::test_applications_sign_with_keys_of_their_own_while_they_rotate"),
+    ),
+    Bug(
+        "public_key_among_secrets",
+        "what all may know is refused as a secret",
+        at="config:_check",
+        old="_as_public_key(secret) in known",
+        new="secret in known",
+        tests=(f"{CONFIG}::test_what_cannot_be_used_is_refused_without_its_secrets",),
+    ),
+    Bug(
+        "key_of_small_order",
+        "a key for which anyone can sign is refused",
+        at="public_key_of",
+        old="in _SMALL_ORDER",
+        new="in ()",
+        tests=(f"{CONFIG}::test_what_cannot_be_used_is_refused_without_its_secrets",),
     ),
     Bug(
         "token_that_lives_on",
