@@ -139,4 +139,20 @@ BUGS: Final = (
         new="",
         tests=(f"{VIEW}::test_a_tag_changes_with_the_answer",),
     ),
+    Bug(
+        "feed_in_the_order_of_all",
+        "the feed of a tenant reads no decisions of others",
+        at="sql:decisions_of_tenant",
+        old="ORDER BY evaluation.evaluation_id NULLS FIRST",
+        new="ORDER BY evaluation.evaluation_id",
+        tests=("integration/test_view_plans.py::test_the_feed_reads_its_own_tenant_s_decisions_alone",),
+    ),
+    Bug(
+        "page_beyond_what_it_has_seen",
+        "a page ends where it has looked, so that no unlock is skipped",
+        at="Unlocks._safe",
+        old="min(safe, looked.bound)",
+        new="safe",
+        tests=("integration/test_view.py::test_a_page_ends_with_what_its_own_tenant_has_decided",),
+    ),
 )
