@@ -167,3 +167,12 @@ SELECT
 FROM unnest(:tenant_ids::text[], :scopes::text[], :subjects::text[]) AS asked (tenant_id, scope, subject)
 LEFT JOIN progress
     ON progress.tenant_id = asked.tenant_id AND progress.scope = asked.scope AND progress.subject = asked.subject;
+
+-- name: replica_position
+-- Readers without more rights see of the receiver that it runs, and no more.
+SELECT
+    pg_is_in_recovery() AS replica,
+    EXISTS (SELECT FROM pg_stat_wal_receiver) AS following,
+    pg_wal_lsn_diff(pg_last_wal_receive_lsn(), '0/0')::bigint AS received,
+    pg_wal_lsn_diff(pg_last_wal_replay_lsn(), '0/0')::bigint AS replayed,
+    extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp())::double precision AS since_commit;

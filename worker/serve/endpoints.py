@@ -228,11 +228,16 @@ async def _answered(content: Content, asked: Asked) -> Response:
     if content.tag is not None:
         headers["ETag"] = f'W/"{content.tag}"'
         if is_known(asked.known, content.tag):
-            return Response(status_code=304, headers=headers)
+            return _unchanged(content, headers)
     if len(content.body) < SMALLEST or not asked.takes_gzip:
         return _plain(content, headers)
     headers["Content-Encoding"] = "gzip"
     return _plain(content._replace(body=await _packed(content.body)), headers)
+
+
+def _unchanged(content: Content, headers: dict[str, str]) -> Response:
+    age = {} if content.age is None else {"Age": str(content.age)}
+    return Response(status_code=304, headers={**headers, **age})
 
 
 def _plain(content: Content, headers: dict[str, str]) -> Response:

@@ -130,4 +130,20 @@ BUGS: Final = (
         new="if standing.presence is Presence.ERASED and family is not None:",
         tests=(f"{HTTP}::test_an_erased_user_is_gone",),
     ),
+    Bug(
+        "replica_behind_passes_for_fresh",
+        "an answer of a replica that is behind says so",
+        at="Answers._now",
+        old="_aged(kept.body, age)",
+        new="_aged(kept.body, None)",
+        tests=("integration/test_serve_replica.py::test_a_replica_answers_and_says_how_far_it_is_behind",),
+    ),
+    Bug(
+        "gzip_for_all",
+        "answers come compressed to those who take it, and to no others",
+        at="takes_gzip",
+        old='given.get("*", False)',
+        new='given.get("*", True)',
+        tests=("worker/serve/test_gzip_coding.py::test_gzip_is_for_those_who_name_it",),
+    ),
 )

@@ -155,4 +155,20 @@ BUGS: Final = (
         new="safe",
         tests=("integration/test_view.py::test_a_page_ends_with_what_its_own_tenant_has_decided",),
     ),
+    Bug(
+        "replica_that_counts_as_idle",
+        "a replica that stands still grows older",
+        at="Lag.see",
+        old="self._pending[0][1] <= (look.replayed or 0)",
+        new="self._pending[0][0] <= at",
+        tests=("worker/engine/test_lag.py::test_a_replica_that_stands_still_grows_older_from_when_it_knew_all",),
+    ),
+    Bug(
+        "idle_replica_counts_as_old",
+        "an idle replica that has everything is up to date",
+        at="Lag.see",
+        old="look.following and look.received is not None",
+        new="not look.following and look.received is not None",
+        tests=("worker/engine/test_lag.py::test_an_idle_replica_is_up_to_date_although_the_last_commit_is_long_ago",),
+    ),
 )
