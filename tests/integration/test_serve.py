@@ -289,6 +289,20 @@ async def test_a_stream_resumes_where_it_broke_off(engine_of: Engine) -> None:
             assert (await anext(events)).name == "stale"
 
 
+async def test_what_a_client_has_missed_is_bounded_in_bytes(engine_of: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    await engine_of.drain()
+    async with serving(engine_of.settings) as client:
+        await connected(client)
+        async with live(client, f"{USER}/live", by_token()) as events:
+            begin = await until(events, "ready")
+        await engine_of.publish([event(n) for n in range(4)])
+        await engine_of.drain()
+        monkeypatch.setattr("worker.serve.live.MOST_MISSED_BYTES", 700)
+        async with live(client, f"{USER}/live", by_token(), **{"Last-Event-ID": begin.id}) as events:
+            names = [(await anext(events)).name for _ in range(3)]
+            assert names == ["unlock", "skipped", "ready"]
+
+
 async def test_a_stream_ends_with_its_token(engine_of: Engine) -> None:
     await engine_of.drain()  # which makes the streams
     async with serving(engine_of.settings) as client:

@@ -61,6 +61,8 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     token_burst: _Count = 30
     live_streams: _Count = 20_000
     """Live streams of the process, at most."""
+    live_per_tenant: _Count = 10_000
+    """Of one tenant's subjects together: no tenant takes all of them."""
     live_per_subject: _Count = 10
     cached_answers: _Count = 10_000
     """Answers that are kept, at most."""

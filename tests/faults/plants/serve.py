@@ -146,4 +146,12 @@ BUGS: Final = (
         new='given.get("*", True)',
         tests=("worker/serve/test_gzip_coding.py::test_gzip_is_for_those_who_name_it",),
     ),
+    Bug(
+        "tenant_takes_all_streams",
+        "one tenant's live streams leave room for those of others",
+        at="Hub.join",
+        old="self._of_tenant[subject.tenant_id] >= self._most_of_tenant",
+        new="self._of_tenant[subject.subject] >= self._most_of_tenant",
+        tests=(f"{HUB}::test_no_tenant_takes_the_places_of_others",),
+    ),
 )
