@@ -1,8 +1,8 @@
 """How far a replica may be behind, by looks at it. Pure.
 
 A replica says up to where it has received the log, and up to where it has replayed it. Once it has replayed what it had
-received at an earlier look, it is true as of that look. Idle primaries send nothing, so by the time of the last commit an
-idle replica would be old: that counts where nothing better is known.
+received at an earlier look, it is true as of that look. Idle primaries send nothing, so by the time of the last commit
+an idle replica would be old: that counts where nothing better is known.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from tests.faults.plants.bug import Bug
 CROSSING: Final = "integration/test_serve_crossing.py"
 ACCESS: Final = "worker/serve/test_access.py"
 CONFIG: Final = "worker/serve/test_config.py"
+LEAKS: Final = "integration/test_serve_leaks.py::test_no_route_says_what_is_hidden_or_another_s"
 HTTP: Final = "integration/test_serve.py"
 HUB: Final = "worker/serve/test_hub.py"
 OTHERS: Final = (f"{CROSSING}::test_others_are_refused_before_anything_is_read",)
@@ -153,5 +154,13 @@ BUGS: Final = (
         old="self._of_tenant[subject.tenant_id] >= self._most_of_tenant",
         new="self._of_tenant[subject.subject] >= self._most_of_tenant",
         tests=(f"{HUB}::test_no_tenant_takes_the_places_of_others",),
+    ),
+    Bug(
+        "catalogue_with_tiers_to_come",
+        "the catalogue names no tier that is hidden",
+        at="worker.view.catalogue:_next",
+        old='if behind is None or behind.reveal.kind == "always":',
+        new="if behind is None or behind.achievement:",
+        tests=(LEAKS,),
     ),
 )
