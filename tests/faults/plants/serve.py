@@ -163,4 +163,14 @@ BUGS: Final = (
         new="if behind is None or behind.achievement:",
         tests=(LEAKS,),
     ),
+    Bug(
+        "broken_connection_is_lent_again",
+        "a connection that something went wrong on is not lent again unseen",
+        at="_Shared._connection",
+        old="while self._idle and self._idle[-1].is_closed():",
+        new="while self._idle and not self._idle[-1]:",
+        tests=(
+            "integration/test_store.py::test_a_shared_store_lends_each_connection_to_one_task_and_replaces_lost_ones",
+        ),
+    ),
 )
