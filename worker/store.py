@@ -350,7 +350,7 @@ class _Shared(Store):
     async def _connection(self) -> AsyncGenerator[PoolConnectionProxy]:
         await self._wait()
         try:
-            while self._idle and self._idle[-1].is_closed():
+            while self._idle and _is_gone(self._idle[-1]):
                 await self._release(self._idle.pop())
             connection = self._idle.pop() if self._idle else await self._acquire()
             try:
@@ -375,6 +375,14 @@ class _Shared(Store):
                 await self._free.acquire()
             if waited.cancelled_caught:
                 raise UnavailableError("all connections are in use") from None
+
+
+def _is_gone(connection: PoolConnectionProxy) -> bool:
+    """Tell whether a connection has ended; the pool takes those back that the server has ended, and they say no more."""
+    try:
+        return connection.is_closed()
+    except asyncpg.InterfaceError:
+        return True
 
 
 class _Applied(NamedTuple):

@@ -167,8 +167,8 @@ BUGS: Final = (
         "broken_connection_is_lent_again",
         "a connection that something went wrong on is not lent again unseen",
         at="_Shared._connection",
-        old="while self._idle and self._idle[-1].is_closed():",
-        new="while self._idle and not self._idle[-1]:",
+        old="_is_gone(self._idle[-1])",
+        new="not self._idle[-1]",
         tests=(
             "integration/test_store.py::test_a_shared_store_lends_each_connection_to_one_task_and_replaces_lost_ones",
         ),
