@@ -378,7 +378,7 @@ class _Shared(Store):
 
 
 def _is_gone(connection: PoolConnectionProxy) -> bool:
-    """Tell whether a connection has ended; the pool takes those back that the server has ended, and they say nothing."""
+    """Tell whether a connection has ended; of one that the server has ended the client says nothing more."""
     try:
         return connection.is_closed()
     except asyncpg.InterfaceError:
