@@ -78,7 +78,7 @@ def foreign(lines: Iterable[bytes]) -> Iterator[bytes]:
 
 
 class World(NamedTuple):
-    """A deployment that is served, and what may be said of whom."""
+    """A deployment that is served, and what may be said there."""
 
     rules: RuleSet
     standings: dict[Subject, Standing]
@@ -155,12 +155,12 @@ def is_public(rules: RuleSet, item: Any) -> bool:  # noqa: ANN401 - an item of a
 
 async def check_service(world: World, settings: Settings, subject: Subject, standing: Standing) -> None:
     """Ask the service on NATS."""
-    words, whom = world.hidden([standing]), {"scope": subject.scope, "subject": subject.subject}
+    words, named = world.hidden([standing]), {"scope": subject.scope, "subject": subject.subject}
     client = await nats.connect(settings.nats_url)
     try:
         for what, request in [
-            ("progress", whom),
-            *(("why", {**whom, "achievement": item.id}) for item in standing.items if item.hidden),
+            ("progress", named),
+            *(("why", {**named, "achievement": item.id}) for item in standing.items if item.hidden),
         ]:
             to = f"ach.v1.{token(subject.tenant_id)}.{what}"
             said = await client.request(to, json.dumps(request).encode(), timeout=10)
