@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from worker.contract.message import Message
 from worker.contract.reasons import Reason
+from worker.contract.transport import NO_REGION
 from worker.engine.arrivals import Arrivals
 from worker.engine.batch import DeadLetter
 from worker.engine.decoding import decode
@@ -16,7 +17,6 @@ from worker.engine.minutes import (
     MINUTE,
     MOST_TENANTS,
     MOST_WAITING,
-    NO_REGION,
     NO_TENANT,
     OTHERS,
     Counts,
@@ -50,9 +50,9 @@ def message(number: int, tenant: str) -> Message:
 
 def count(minutes: Minutes, sent: list[str], fresh: int, *, duplicates: int = 0, late: int = 0) -> None:
     batch = decode(tuple(message(n, tenant) for n, tenant in enumerate(sent)), RULES, now=NOW + 10**15)
-    new = Counter([item.event.tenant for item in batch.items[:fresh]])
-    by_tenant = None if fresh == len(sent) else new
-    arrivals = Arrivals(batch.groups, fresh, duplicates=duplicates, new_by_tenant=by_tenant)
+    new = Counter([(item.event.tenant, NO_REGION) for item in batch.items[:fresh]])
+    by_producer = None if fresh == len(sent) else new
+    arrivals = Arrivals(batch.groups, fresh, duplicates=duplicates, new_by_producer=by_producer)
     minutes.count_batch(arrivals, late=late, now=NOW)
 
 
