@@ -115,7 +115,12 @@ async def test_an_event_that_came_another_way_has_neither(engine: Engine) -> Non
 
 async def test_a_dead_letter_that_is_sent_again_keeps_its_region(engine: Engine) -> None:
     await engine.apply()
-    letters = [({"region": "us"}, {"Ach-Region": "eu"}), ({}, {"Ach-Region": "eu"}), ({}, {"Ach-Region": "n o"})]
+    letters = [
+        ({"region": "us"}, {"Ach-Region": "eu"}),
+        ({}, {"Ach-Region": "eu"}),
+        ({}, {"Ach-Region": "n o"}),
+        ({}, {}),
+    ]
     for number, (own, headers) in enumerate(letters):
         await publish(engine, {**event(number, id=f"e{number}"), **own, "payload": {"key": 7}}, headers)
     assert sum((await engine.drain()).dead.values()) == len(letters)
@@ -125,7 +130,7 @@ async def test_a_dead_letter_that_is_sent_again_keeps_its_region(engine: Engine)
             await replay_letter(store, broker, letter, now=wall_clock())
     await engine.drain(region="fallback")
     rows = await engine.rows("SELECT region, stream_seq FROM event ORDER BY event_id")
-    assert [(row["region"], row["stream_seq"]) for row in rows] == [("us", 4), ("eu", 5), ("fallback", 6)]
+    assert [(row["region"], row["stream_seq"]) for row in rows] == [("us", 5), ("eu", 6), (None, 7), ("fallback", 8)]
 
 
 RULE = 'event a.done { key: string? }\nachievement first { title "First" when count(event=a.done, >= 1) }'

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 REGION_HEADER: Final = "Ach-Region"
 NO_REGION: Final = ""
+UNFIT: Final = "*"
+"""In a header, in the place of something that is no region."""
 MAX_REGION_BYTES: Final = 64
 NOWHERE: Final = f"0{FIELD}{FIELD}"
 """Of an event that did not come in a message."""

@@ -11,7 +11,7 @@ import msgspec
 
 from worker.contract.named_users import UNKNOWN, Named, name_token, users_named
 from worker.contract.reasons import Reason
-from worker.contract.transport import REGION_HEADER, is_region
+from worker.contract.transport import REGION_HEADER, UNFIT, is_region
 from worker.engine.columns import columns
 from worker.engine.origin import RESENT
 
@@ -311,10 +311,10 @@ async def replay_letter(
 
 
 def _headers_again(letter: StoredDeadLetter) -> dict[str, str]:
-    """Return the headers of a letter that is sent again: it is of the region that its producer named."""
+    """Return the headers of a letter that is sent again: it says of its region what it said before."""
     headers = {REPLAYED: str(letter.dead_letter_id)}
-    region = msgspec.json.decode(letter.headers, type=dict[str, str]).get(REGION_HEADER, "")
-    return {**headers, REGION_HEADER: region} if is_region(region) else headers
+    named = msgspec.json.decode(letter.headers, type=dict[str, str]).get(REGION_HEADER, "")
+    return {**headers, REGION_HEADER: named if is_region(named) else UNFIT} if named else headers
 
 
 def is_cut(letter: StoredDeadLetter) -> bool:
