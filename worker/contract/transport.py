@@ -44,9 +44,28 @@ class Transport(NamedTuple):
 
 def transport_of(messages: Sequence[Message], region: str) -> Transport:
     """Return how the rows of each message end; `region` is that of messages that name none."""
-    if _HEADER not in b"".join([message.block for message in messages]):
-        ends = [f"{message.seq}\x1f{message.sent}\x1f{region}" for message in messages]
-        return Transport(ends, frozenset((region,)))
+    blocks = [message.block for message in messages]
+    if _HEADER in b"".join(blocks):
+        if not _say_the_same(blocks):
+            return _each_by_itself(messages, region)
+        named = region_named(blocks[0])
+        region = region if named is None else named
+    ends = [f"{message.seq}\x1f{message.sent}\x1f{region}" for message in messages]
+    return Transport(ends, frozenset((region,)))
+
+
+def _say_the_same(blocks: Sequence[bytes]) -> bool:
+    """Tell whether each block has the header once, and with one value: most streams are of one region."""
+    first = blocks[0]
+    at = first.find(_HEADER)
+    end = first.find(b"\r\n", at + len(_HEADER))
+    if at < 0 or end < 0:
+        return False
+    line = first[at : end + 2]
+    return sum([line in block for block in blocks]) == len(blocks) == b"".join(blocks).count(_HEADER)
+
+
+def _each_by_itself(messages: Sequence[Message], region: str) -> Transport:
     named = [region_named(message.block) for message in messages]
     regions = [region if one is None else one for one in named]
     columns = zip(messages, regions, strict=True)
@@ -64,7 +83,7 @@ def region_named(block: bytes) -> str | None:
     at += len(_HEADER)
     end = block.find(b"\r\n", at)
     value = block[at:] if end < 0 else block[at:end]
-    return _checked(value.decode("latin-1").strip()) if len(value) <= 2 * MAX_REGION_BYTES else NO_REGION
+    return _decoded(value) if len(value) <= 2 * MAX_REGION_BYTES else NO_REGION
 
 
 def with_attribute(end: str, region: msgspec.Raw) -> str:
@@ -81,6 +100,11 @@ def is_region(text: str) -> bool:
 def region_of(row: str) -> str:
     """Return the region of an event by its row."""
     return row[row.rindex(FIELD) + 1 :]
+
+
+@lru_cache(maxsize=256)
+def _decoded(value: bytes) -> str | None:
+    return _checked(value.decode("latin-1").strip())
 
 
 @lru_cache(maxsize=256)

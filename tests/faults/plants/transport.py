@@ -14,9 +14,17 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "setting_over_header",
         "the closest to the event names its region",
-        at="transport_of",
+        at="transport:_each_by_itself",
         old="region if one is None else one",
         new="region or one or NO_REGION",
+        tests=(TRANSPORT,),
+    ),
+    Bug(
+        "one_header_for_all",
+        "a message does not name the region of another",
+        at="transport:_say_the_same",
+        old="sum([line in block for block in blocks]) == len(blocks)",
+        new="len(blocks)",
         tests=(TRANSPORT,),
     ),
     Bug(
@@ -46,7 +54,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "time_of_the_worker_for_the_brokers",
         "the time of publication is the broker's",
-        at="sql:insert_events",
+        at="sql:insert_new_events",
         old="to_timestamp((f[11]::bigint / 1000)::float8 / 1000000)",
         new=":now::timestamptz",
         tests=(f"{REGION}::test_both_ways_store_them",),

@@ -7,7 +7,7 @@ from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.worker.contract.test_strict_reader import CONTRACT, NOW, event
@@ -74,6 +74,33 @@ def test_the_last_header_counts_as_for_all_headers() -> None:
     message = Message("s", b"", b"NATS/1.0\r\nAch-Region: us\r\nAch-Region: eu\r\n\r\n", 1, "")
     assert region_named(message.block) == message.headers[REGION_HEADER] == "eu"
     assert region_named(b"NATS/1.0\r\nAch-Region: eu") == "eu"
+
+
+def block_of(*regions: str) -> bytes:
+    return b"NATS/1.0\r\n" + b"".join(b"Ach-Region: %s\r\n" % one.encode() for one in regions) + b"\r\n"
+
+
+BLOCKS = st.sampled_from(
+    [
+        *(b"", *map(block_of, ("eu", "us", "", "n o")), block_of("eu", "eu"), block_of("eu", "us")),
+        *(block_of("eu")[:-4], b"NATS/1.0\r\nAch-Re", b"gion: us\r\n\r\n"),
+    ]
+)
+
+
+@given(st.lists(BLOCKS, min_size=1, max_size=5))
+@example([block_of("eu", "eu"), b""])
+@example([block_of("eu"), block_of("eu", "us")])
+@example([block_of("eu"), block_of("eu")])
+def test_no_message_names_the_region_of_another(blocks: list[bytes]) -> None:
+    messages = [Message("s", b"", block, seq, "", SENT) for seq, block in enumerate(blocks, 1)]
+    ends, regions = transport_of(messages, "home")
+    alone = [transport_of([message], "home") for message in messages]
+    assert ends == [end for (end,), _ in alone]
+    assert regions == frozenset[str]().union(*(one.regions for one in alone))
+    for (end,), block in zip([one.ends for one in alone], blocks, strict=True):
+        named = region_named(block)
+        assert end.endswith("\x1f" + ("home" if named is None else named))
 
 
 @pytest.mark.parametrize("attribute", ATTRIBUTES)
