@@ -91,7 +91,7 @@ def percentile_of(latency: Sequence[int], percent: int) -> float | None:
 
 
 class _Apart:
-    """What is counted apart in one minute: whoever names many tenants or regions fills no table."""
+    """What is counted apart in one minute: a producer that names many regions fills no table."""
 
     def __init__(self, minute: int) -> None:
         self.minute = minute
