@@ -180,6 +180,11 @@ KEYED = [
     "letters_died_again",
     "letters_to_send",
     "letters_are_read",
+    "decisions_so_far",
+    "decisions_of_tenant",
+    "mark_of_subject",
+    "marks_of_subjects",
+    "is_erased",
 ]
 
 
@@ -190,6 +195,8 @@ WRONG = {
     "shared_subjects": "event_subject_pkey",
     # All that waits or settles, for each batch of announcements.
     "mark_announced": "unlock_outbox",
+    # What all tenants have decided since.
+    "decisions_of_tenant": "evaluation_pkey",
     # All that settles, for each look at what is to be announced.
     "claim_unlocks": "unlock_settling",
 }
