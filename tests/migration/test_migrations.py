@@ -106,6 +106,32 @@ async def test_a_newer_schema_is_refused(database_url: str) -> None:
             await store.migrate(now=wall_clock())
 
 
+async def test_a_large_ledger_is_not_rewritten_for_time_and_region(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Workers of the release before go on beside one of this, and their events have neither."""
+    before, number = sql.migrations(), [one.name for one in sql.migrations()].index("transport")
+    columns = """
+        tenant_id, event_id, user_id, event_type, occurred_at, utc_offset, payload, received_at, stream_seq
+    """
+    insert = f"INSERT INTO event ({columns}) VALUES ('t', $1, 'u', 'e', now(), 0, '{{}}', now(), 1)"  # noqa: S608
+    connection = await asyncpg.connect(database_url)
+    try:
+        async with open_store(database_url) as store:
+            with monkeypatch.context() as patch:
+                patch.setattr(sql, "migrations", lambda: before[:number])
+                await store.migrate(now=wall_clock())
+            await connection.execute(insert, "old")
+            place = await connection.fetchrow("SELECT ctid, xmin, pg_relation_filenode('event') FROM event")
+            assert (await store.migrate(now=wall_clock()))[0] == "0014_transport"
+        assert await connection.fetchrow("SELECT ctid, xmin, pg_relation_filenode('event') FROM event") == place
+        await connection.execute(insert, "beside")
+        rows = await connection.fetch("SELECT deduplication_key, broker_time, region FROM v_event ORDER BY 1")
+        assert [tuple(row) for row in rows] == [("beside", None, None), ("old", None, None)]
+    finally:
+        await connection.close()
+
+
 KEYED = [
     "take_partitions",
     "events_there_before",
