@@ -1,6 +1,22 @@
-// What pages do with a script: the chart of the first page, and instants by the viewer's own clock. All else is HTML.
+// What pages do with a script: the chart of the first page, instants by the viewer's own clock, and links that log in.
+// All else is HTML.
 (() => {
   "use strict";
+
+  // -- links that log in ----------------------------------------------------------------------------------------------
+
+  // What is behind "#" stays in the browser, also when a page that needs a login leads to the form. The address loses it
+  // at once, so that it is not copied on.
+  const MARK = "#token=";
+  if (location.hash.startsWith(MARK)) {
+    const token = location.hash.slice(MARK.length);
+    history.replaceState(null, "", location.pathname + location.search);
+    const field = document.getElementById("token");
+    if (field && !document.querySelector("[role=alert]")) {
+      field.value = token;
+      field.form.requestSubmit();
+    }
+  }
 
   // -- instants -------------------------------------------------------------------------------------------------------
 
