@@ -20,18 +20,64 @@
 
   // -- instants -------------------------------------------------------------------------------------------------------
 
-  const local = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
   const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  const KEY = "ach-own-time";
+  let own = false;
 
-  function tellLocalTime(event) {
-    const time = event.target.closest?.("time[datetime]");
-    if (!time || time.title) return;
-    const at = new Date(time.dateTime);
-    if (!Number.isNaN(at.valueOf())) time.title = `${local.format(at)} (${zone})`;
+  function remember(value) {
+    try {
+      if (value === undefined) return localStorage.getItem(KEY);
+      localStorage.setItem(KEY, value);
+    } catch {
+      // A browser may keep nothing: the choice is for this page then.
+    }
+    return null;
   }
 
-  document.addEventListener("mouseover", tellLocalTime);
-  document.addEventListener("focusin", tellLocalTime);
+  function byOwnClock(time) {
+    const at = new Date(time.dateTime);
+    if (Number.isNaN(at.valueOf())) return time.dataset.utc;
+    const timeStyle = time.dataset.utc.length > "2026-01-01 00:00 UTC".length ? "medium" : "short";
+    const place = new Intl.DateTimeFormat("en", { timeZoneName: "short" }).formatToParts(at);
+    const abbreviation = place.find((one) => one.type === "timeZoneName").value;
+    return `${new Intl.DateTimeFormat("sv", { dateStyle: "short", timeStyle }).format(at)} ${abbreviation}`;
+  }
+
+  function writeTimes() {
+    for (const time of document.querySelectorAll("time[datetime]")) {
+      time.dataset.utc ??= time.textContent;
+      const wanted = own ? byOwnClock(time) : time.dataset.utc;
+      if (time.textContent !== wanted) time.textContent = wanted;
+    }
+  }
+
+  function tellOtherClock(event) {
+    const time = event.target.closest?.("time[datetime]");
+    if (!time) return;
+    time.dataset.utc ??= time.textContent;
+    time.title = own ? time.dataset.utc : byOwnClock(time);
+  }
+
+  document.addEventListener("mouseover", tellOtherClock);
+
+  const button = document.getElementById("own-time");
+
+  function choose(value) {
+    own = value;
+    document.getElementById("zone").textContent = own ? `All times are by your clock (${zone}).` : "All times are UTC.";
+    button.textContent = own ? "Show UTC" : "Show mine";
+    writeTimes();
+  }
+
+  if (button && zone && !/^(Etc\/)?(UTC|UCT|GMT|Zulu|Universal)$/.test(zone)) {
+    button.hidden = false;
+    button.addEventListener("click", () => {
+      choose(!own);
+      remember(own ? "yes" : "no");
+    });
+    if (remember() === "yes") choose(true);
+    new MutationObserver(() => own && writeTimes()).observe(document.body, { childList: true, subtree: true });
+  }
 
   // -- hints by keyboard and touch ------------------------------------------------------------------------------------
 
@@ -83,8 +129,8 @@
       scales: { y: { range: (_, low, high) => [0, Math.max(high, 1)] }, u: { range: (_, low, high) => [0, Math.max(high, 1)] } },
       axes: [
         { ...axis, font, values: [[3600, "{HH}:{mm}"], [60, "{HH}:{mm}"], [1, "{HH}:{mm}"]] },
-        { ...axis, font, size: 56, values: (_, all) => all.map((one) => one.toLocaleString("en")) },
-        { ...axis, font, size: 44, side: 1, scale: "u", grid: { show: false } },
+        { ...axis, font, stroke: colour("--accent"), size: 56, values: (_, all) => all.map((one) => one.toLocaleString("en")) },
+        { ...axis, font, stroke: colour("--second"), size: 44, side: 1, scale: "u", grid: { show: false } },
       ],
       series: [
         { label: "UTC", value: "{HH}:{mm}" },
