@@ -155,6 +155,7 @@ def _say_missing(error: ModuleNotFoundError, what: str, extra: str) -> None:
     Raises:
         ModuleNotFoundError: it is none of an extra.
     """
-    if error.name is None or error.name.partition(".")[0] not in PACKAGES:
+    package = (error.name or "").partition(".")[0]
+    if package not in PACKAGES:
         raise error
-    screen.err().say(f"{what} is not shown: it needs {error.name}. pip install 'ach[{extra}]'")
+    screen.err().say(f"{what} is not shown: it needs {package}, which is not installed. pip install 'ach[{extra}]'")
