@@ -69,7 +69,7 @@ def _nearest(subject: Subject, standing: Standing, achievement: str) -> Near | N
     """Return the next tier of a subject by its standing, where half of it or more is there."""
     for item in standing.items:
         if item.achievement == achievement and item.status in ONGOING:
-            if item.percent < rules.NEAR_PERCENT:
+            if item.percent is None or item.percent < rules.NEAR_PERCENT:
                 return None
             return rules.Near(subject, item.tier, item.percent, item.current, item.target)
     return None
