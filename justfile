@@ -105,6 +105,10 @@ picture: (setup "requirements-browser.lock" ".venv-browser")
 live *args: setup
     .venv/bin/python -m bench.live {{ args }}
 
+# Measure what serve, notify and console cost the worker beside them; writes docs/performance.md (some 5 minutes)
+company *args: setup
+    .venv/bin/python -m bench.company {{ args }}
+
 # Check style, formatting and who imports whom
 lint: setup
     .venv/bin/ruff check
