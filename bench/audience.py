@@ -1,6 +1,6 @@
 """What listens while a worker works: live streams, answers, the first page of the console, a receiver of webhooks.
 
-`bench.company` runs it as a process of its own, so that its CPU can be told from that of what it listens to. It takes
+`bench.company` runs it as a process of its own, so that its CPU is apart from that of what it listens to. It takes
 the file of an `Audience` and the place of a file of `Ports`. It writes `receiving PORT`, and `listening` once that file
 is there and all of its streams are open; then it goes on until it is killed.
 """

@@ -151,7 +151,7 @@ class Live:
         return opened
 
     async def _learn(self, subject: Subject) -> None:
-        """Learn what a client may find out by asking: what changes from now on, it is told."""
+        """Learn what a client may find out by asking: what changes from now on is sent to it."""
         if subject not in self._marks:
             self._marks.update(await self._answers.marks([subject]))
 
