@@ -103,7 +103,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         "the_name_is_connected_to",
         "a name that resolves to something else a moment later gets nothing",
         at="Requester._send_to",
-        old="call.url.copy_with(host=address)",
+        old="_url_at(call.url, address)",
         new="call.url",
         tests=(f"{HTTP}::test_it_connects_to_the_address_and_says_the_name",),
     ),
