@@ -44,6 +44,15 @@ _STRUCTURED: Final = "application/cloudevents"
 _BATCH: Final = "application/cloudevents-batch"
 _CHARSETS: Final = ("utf-8", "utf8", "us-ascii")
 _ATTRIBUTES: Final = (SPECVERSION, "id", "source", "type", "subject", "time", "tenantid", "datacontenttype")
+_THEIR_NAMES: Final = {
+    "event_id": "id",
+    "event_type": "type",
+    "user_id": "subject",
+    "tenant_id": "tenantid",
+    "occurred_at": "time",
+    "source": "source",
+    "payload": "data",
+}
 _EMPTY: Final = "Expected `str` of length >= 1"
 _UNSENDABLE: Final = re.compile("[\r\n]")
 # What a producer that percent-encodes never writes: a space, a quote, anything beyond ASCII, or a lone percent sign.
@@ -150,6 +159,33 @@ def mode_of(headers: Mapping[str, str]) -> Mode | None:
     if media.startswith(_STRUCTURED):
         return Mode.STRUCTURED
     return Mode.BINARY if PREFIX + SPECVERSION in headers else None
+
+
+def read_any(mode: Mode | None, headers: Mapping[str, str], body: bytes) -> RawEvent | Refusal | None:
+    """Return the event of a message on the stream, or of one element of it; None where it is no CloudEvent.
+
+    `headers` are those of the message, their names in lower case; both readings of the NATS binding are known.
+    """
+    if mode is Mode.BINARY:
+        return read_binary(headers, body, encoded=is_encoded(headers))
+    if mode is not None:
+        return refused_format(headers) or read_structured(body)
+    return read_structured(body) if looks_structured(body) else None
+
+
+def refused_format(headers: Mapping[str, str]) -> Refusal | None:
+    """Return why a content type of CloudEvents is none that is read here: a format other than JSON."""
+    media = _media(headers.get(CONTENT_TYPE, ""))
+    if media in (_STRUCTURED, _BATCH, STRUCTURED_TYPE, BATCH_TYPE):
+        return None
+    return _invalid("", f"content type {media[:100]!r}; expected {STRUCTURED_TYPE} or {BATCH_TYPE}")
+
+
+def in_its_words(detail: str) -> str:
+    """Return what is wrong with our envelope in the words of the CloudEvent that it was made of."""
+    field, colon, problem = detail.partition(":")
+    name, dot, rest = field.partition(".")
+    return f"CloudEvent {_THEIR_NAMES[name]}{dot}{rest}{colon}{problem}" if name in _THEIR_NAMES else detail
 
 
 def looks_structured(body: bytes) -> bool:
