@@ -54,7 +54,8 @@ _THEIR_NAMES: Final = {
     "payload": "data",
 }
 _EMPTY: Final = "Expected `str` of length >= 1"
-_UNSENDABLE: Final = re.compile("[\r\n]")
+_CARRIED: Final = re.compile(r"ce-[a-z0-9]{1,64}|content-type", re.IGNORECASE)
+_LINE_END: Final = re.compile("[\r\n]")
 # What a producer that percent-encodes never writes: a space, a quote, anything beyond ASCII, or a lone percent sign.
 _NOT_ENCODED: Final = re.compile(r"[^!#-~]|%(?![0-9A-Fa-f]{2})")
 _ESCAPED: Final = re.compile(r"\\(.)", re.DOTALL)
@@ -215,7 +216,7 @@ def read_structured(body: bytes) -> RawEvent | Refusal:
     except msgspec.DecodeError as error:
         return Refusal(Reason.MALFORMED_JSON, "", str(error))
     except RecursionError:
-        return _too_deep()
+        return _nested()
     if given(str(said.data_base64, "utf-8")) is not None:
         return _invalid("data_base64", "binary data; expected `data`, a JSON object")
     return _event(said, given(str(said.data, "utf-8")))
@@ -237,7 +238,7 @@ def _split(body: bytes) -> list[msgspec.Raw] | Refusal:
     except msgspec.DecodeError as error:
         return Refusal(Reason.MALFORMED_JSON, "", str(error))
     except RecursionError:
-        return _too_deep()
+        return _nested()
 
 
 # -- binary mode -------------------------------------------------------------------------------------------------------
@@ -284,11 +285,7 @@ def is_encoded(headers: Mapping[str, str]) -> bool:
 
 def carried(headers: Mapping[str, str]) -> dict[str, str]:
     """Return the headers that a message needs to be read as a CloudEvent again."""
-    return {
-        name: value
-        for name, value in headers.items()
-        if (name.lower() == CONTENT_TYPE or name.lower().startswith(PREFIX)) and not _UNSENDABLE.search(name + value)
-    }
+    return {name: value for name, value in headers.items() if _CARRIED.fullmatch(name) and not _LINE_END.search(value)}
 
 
 def _text(value: str, *, encoded: bool) -> str | None:
@@ -311,7 +308,7 @@ def _data(body: bytes) -> str | Refusal:
     except msgspec.DecodeError as error:
         return Refusal(Reason.MALFORMED_JSON, "data", str(error))
     except RecursionError:
-        return _too_deep()
+        return _nested()
 
 
 # -- attributes to an event --------------------------------------------------------------------------------------------
@@ -363,5 +360,5 @@ def _invalid(attribute: str, problem: str) -> Refusal:
     return Refusal(Reason.INVALID_EVENT, attribute, problem)
 
 
-def _too_deep() -> Refusal:
+def _nested() -> Refusal:
     return Refusal(Reason.TOO_DEEP, "", f"nested deeper than {MAX_DEPTH}")
