@@ -186,7 +186,10 @@ def in_its_words(detail: str) -> str:
     """Return what is wrong with our envelope in the words of the CloudEvent that it was made of."""
     field, colon, problem = detail.partition(":")
     name, dot, rest = field.partition(".")
-    return f"CloudEvent {_THEIR_NAMES[name]}{dot}{rest}{colon}{problem}" if name in _THEIR_NAMES else detail
+    if name not in _THEIR_NAMES:
+        return detail
+    # They have a subject of their own, which names the user.
+    return f"CloudEvent {_THEIR_NAMES[name]}{dot}{rest}{colon}{problem.replace('the subject ', 'the NATS subject ')}"
 
 
 def looks_structured(body: bytes) -> bool:

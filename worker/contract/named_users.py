@@ -11,6 +11,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 from urllib.parse import unquote
 
+from worker.contract.cloudevents import is_encoded, lowered
 from worker.contract.fields import MAX_ID_BYTES
 from worker.contract.partition import token
 
@@ -60,9 +61,9 @@ def users_named(prefix: str, subject: str, body: bytes, headers: Mapping[str, st
     """
     tenant, user = _addressee(prefix, subject)
     found = {Named(name_token(of) if of else tenant, name_token(name)) for of, name in read(body).users}
-    found.update(
-        Named(name_token(of) if of else tenant, name_token(name)) for of, name in _in_headers(headers or {}) if name
-    )
+    of, name = _in_headers(headers or {})
+    if name:
+        found.add(Named(name_token(of) if of else tenant, name_token(name)))
     if user:
         found.add(Named(tenant, user))
     return frozenset(found)
@@ -70,8 +71,10 @@ def users_named(prefix: str, subject: str, body: bytes, headers: Mapping[str, st
 
 def types_named(body: bytes, headers: Mapping[str, str]) -> frozenset[str]:
     """Return every event type that a message names, in its body or in headers of a CloudEvent."""
-    said = [value for name, value in headers.items() if name.lower() == "ce-type"]
-    return read(body).types | {*said, *map(unquote, said)}
+    said = lowered(headers)
+    written = said.get("ce-type", "")
+    types = read(body).types
+    return types | {unquote(written) if is_encoded(said) else written} if written else types
 
 
 def name_token(name: str) -> str:
@@ -92,12 +95,11 @@ def read(body: bytes) -> Said:
     return Said(frozenset(users), frozenset(types))
 
 
-def _in_headers(headers: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Yield the user of a CloudEvent's headers as (tenant, user), as they stand and percent-decoded."""
-    values = {name.lower(): value for name, value in headers.items()}
-    tenant, user = values.get("ce-tenantid", UNKNOWN), values.get("ce-subject", "")
-    yield tenant, user
-    yield unquote(tenant), unquote(user)
+def _in_headers(headers: Mapping[str, str]) -> tuple[str, str]:
+    """Return tenant and user of a CloudEvent's headers; "" for one that they do not name."""
+    said = lowered(headers)
+    tenant, user = said.get("ce-tenantid", UNKNOWN), said.get("ce-subject", "")
+    return (unquote(tenant), unquote(user)) if is_encoded(said) else (tenant, user)
 
 
 def _addressee(prefix: str, subject: str) -> tuple[str, str]:

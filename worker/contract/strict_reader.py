@@ -203,8 +203,8 @@ class Contract:
 
 def element_of(body: bytes, element: int) -> bytes:
     """Return the bytes of one element of a message that is an array, and the whole of any other."""
-    elements = _elements_of(body) if is_array(body) else [body]
-    return body if isinstance(elements, Rejected) else elements[element]
+    elements = _elements_of(body) if is_array(body) else body
+    return elements[element] if isinstance(elements, list) else body
 
 
 # -- decoding ----------------------------------------------------------------------------------------------------------
