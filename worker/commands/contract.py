@@ -65,7 +65,9 @@ def _check(folder: Path, files: Mapping[str, str]) -> bool:
     for path, state in found:
         screen.out().print(f"{folder / path}: {state}", markup=False)
     if found:
-        screen.fail(f"{folder}: {screen.plural(len(found), 'file')} not up to date", "run the same command without --check")
+        screen.fail(
+            f"{folder}: {screen.plural(len(found), 'file')} not up to date", "run the same command without --check"
+        )
         return False
     screen.out().print(f"{folder}: up to date, {screen.plural(len(files), 'file')}", markup=False)
     return True

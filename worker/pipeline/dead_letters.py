@@ -262,6 +262,12 @@ async def list_letters(
         return await session.rows(StoredDeadLetter, "dead_letters", reason=reason, replayed=replayed, limit=limit)
 
 
+async def last_letter(store: Store) -> int:
+    """Return the highest id of a dead letter, 0 where there is none."""
+    async with store.transaction() as session:
+        return await session.value(int, "last_letter") or 0
+
+
 async def show_letter(store: Store, letter_id: int) -> StoredDeadLetter | None:
     """Return one dead letter, or None where there is none of that id."""
     async with store.transaction() as session:
