@@ -44,7 +44,7 @@ _STRUCTURED: Final = "application/cloudevents"
 _BATCH: Final = "application/cloudevents-batch"
 _CHARSETS: Final = ("utf-8", "utf8", "us-ascii")
 _ATTRIBUTES: Final = (SPECVERSION, "id", "source", "type", "subject", "time", "tenantid", "datacontenttype")
-_THEIR_NAMES: Final = {
+THEIR_NAMES: Final = {
     "event_id": "id",
     "event_type": "type",
     "user_id": "subject",
@@ -186,10 +186,10 @@ def in_its_words(detail: str) -> str:
     """Return what is wrong with our envelope in the words of the CloudEvent that it was made of."""
     field, colon, problem = detail.partition(":")
     name, dot, rest = field.partition(".")
-    if name not in _THEIR_NAMES:
+    if name not in THEIR_NAMES:
         return detail
     # They have a subject of their own, which names the user.
-    return f"CloudEvent {_THEIR_NAMES[name]}{dot}{rest}{colon}{problem.replace('the subject ', 'the NATS subject ')}"
+    return f"CloudEvent {THEIR_NAMES[name]}{dot}{rest}{colon}{problem.replace('the subject ', 'the NATS subject ')}"
 
 
 def looks_structured(body: bytes) -> bool:

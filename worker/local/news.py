@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from worker.pipeline.dead_letters import StoredDeadLetter
 
 MAX_TYPES: Final = 100
-"""Undeclared types that are named; whoever sends more of them has seen the point."""
+"""Undeclared types that are named: a producer that sends more of them is to be stopped, not listened to."""
 SHOWN: Final = 20
 """Dead letters that are printed at a time."""
 
