@@ -83,6 +83,14 @@ def test_what_the_worker_accepts_the_schema_accepts_and_nothing_else(drawn: tupl
         assert not ENVELOPE.is_valid(event)
 
 
+@pytest.mark.parametrize("name", sorted(EVENTS))
+@pytest.mark.parametrize("payload", [{}, {"payload": None}, {"payload": {}}], ids=str)
+def test_a_payload_is_asked_for_where_the_worker_asks_for_it(name: str, payload: dict[str, Any]) -> None:
+    event = {**GOOD, "event_type": name, **payload}
+    assert VALIDATORS[name].is_valid(event) == is_accepted(event)
+    assert is_accepted(event) == all(field.optional for field in EVENTS[name].fields.values())
+
+
 def is_beyond_schemas(name: str, event: dict[str, Any]) -> bool:
     """Tell whether all that is wrong with an event is a number in a text that is too low, or too long."""
     payload: Any = event.get("payload")
