@@ -61,9 +61,9 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "dead_cloudevents_sent_again_without_headers",
         "a dead letter is sent again as the CloudEvent that it was",
-        at="replay_letter",
-        old="sent = {**carried(headers), REPLAYED: str(letter.dead_letter_id)}",
-        new="sent = {REPLAYED: str(letter.dead_letter_id)}",
+        at="_headers_again",
+        old="{**carried(before), REPLAYED: str(letter.dead_letter_id)}",
+        new="{REPLAYED: str(letter.dead_letter_id)}",
         tests=(f"{STREAM}::test_dead_cloudevents_are_sent_again_with_their_headers",),
     ),
     Bug(
