@@ -16,6 +16,7 @@ from worker.broker.publish import listen
 from worker.broker.streams import open_broker
 from worker.commands.checked_rules import print_problems, usable_rules
 from worker.commands.options import PATHS, rules_argument
+from worker.commands.pages import show_pages
 from worker.commands.servers import command_errors, on_private_servers
 from worker.engine.announcement import MESSAGES, Corrected, Granted
 from worker.engine.rule_set import RulesRefusedError
@@ -23,7 +24,6 @@ from worker.local.news import Undeclared, changes, letter_line
 from worker.local.sandbox import deploy, sandbox
 from worker.local.servers import empty
 from worker.pipeline.dead_letters import last_letter, list_letters
-from worker.probes.http import ListenError
 from worker.process.signals import stop_on_signals
 from worker.report import screen
 from worker.rulefiles import NoRulesError, find, load
@@ -44,8 +44,6 @@ LOOK_SECONDS: Final = 0.5
 """Between two looks at the rule files, and at the dead letters."""
 SHOWN_LETTERS: Final = 10
 """Dead letters that are printed at a time."""
-CONSOLE_PORT: Final = 8970
-CONSOLE_PACKAGES: Final = frozenset({"jinja2", "markupsafe", "starlette", "uvicorn"})
 
 
 @click.command("dev")
@@ -55,9 +53,9 @@ CONSOLE_PACKAGES: Final = frozenset({"jinja2", "markupsafe", "starlette", "uvico
 )
 @click.option("--fresh", is_flag=True, help="Begin with empty servers.")
 def command(paths: Sequence[Path], folder: Path, *, fresh: bool) -> None:
-    """Run private servers and a worker with these rules, and print their addresses; Ctrl-C ends everything.
+    """Run private servers, a worker with these rules, the console and the API; Ctrl-C ends everything.
 
-    Rule files are read again when they change.
+    It prints their addresses, and links that open them. Rule files are read again when they change.
     """
     usable_rules(paths)
     sys.exit(0 if on_private_servers(partial(_dev, paths, folder, fresh=fresh)) else 1)
@@ -77,7 +75,7 @@ async def _dev(paths: Sequence[Path], folder: Path, *, fresh: bool) -> bool:
             _print_addresses(box)
             company.start_soon(_watch_files, rules)
             company.start_soon(_print_announcements, box.settings)
-            company.start_soon(_show_console, box.settings)
+            company.start_soon(partial(show_pages, box.settings, person="dev", stop=stop))
             with command_errors(box.settings):
                 await run(box.settings, stop=stop)
             company.cancel_scope.cancel()
@@ -93,29 +91,6 @@ def _print_addresses(box: Sandbox) -> None:
         "  ach digest                prints a hash of the results\n"
         "  ach dead list             lists messages that the worker could not process\n",
     )
-
-
-async def _show_console(settings: Settings) -> None:
-    """Serve the console until cancelled, where its packages are installed, and print its address."""
-    try:
-        from worker.console.access import Role, access_of_token, fresh_token  # noqa: PLC0415 - an extra
-        from worker.console.process import serve_console  # noqa: PLC0415
-        from worker.console.web import Door  # noqa: PLC0415
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] not in CONSOLE_PACKAGES:
-            raise
-        return
-    token = fresh_token()
-    access = access_of_token(token, name="dev", role=Role.OPERATOR)
-
-    def print_address(address: str) -> None:
-        screen.out().print(f"console: {address}, token {token}", markup=False)
-
-    serve = partial(serve_console, settings, access, Door(), stop=anyio.Event(), on_ready=print_address)
-    try:
-        await serve(at=("127.0.0.1", CONSOLE_PORT))
-    except ListenError:  # another one is there
-        await serve(at=("127.0.0.1", 0))
 
 
 class _InForce:
