@@ -70,7 +70,7 @@ def sideways() -> Iterator[Plant]:
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the source."""
     copy = tmp_path_factory.mktemp("tree")
-    for name in ("dsl", "sql", "worker"):
+    for name in ("ach", "dsl", "sql", "worker"):
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", copy)
     return copy
