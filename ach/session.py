@@ -7,7 +7,7 @@ the base may be new or a copy: that needs the ledger, which only the worker has.
 
 from __future__ import annotations
 
-from bisect import insort
+from bisect import bisect_left
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
@@ -55,6 +55,7 @@ class Session:
         self._remember = remember
         self._memory = Memory() if state is None else unpacked(state, subject, self._plan)
         self._tail = self._read(self._memory.tail)
+        self._known = {one.event.id: one for one in self._tail}
         self._state, self._earned = self._folded(self._tail)
 
     @property
@@ -148,7 +149,7 @@ class Session:
     def _is_known(self, taken: Taken) -> bool:
         """Tell whether the event was taken before."""
         event = taken.event
-        known = next((one for one in self._tail if one.event.id == event.id), None)
+        known = self._known.get(event.id)
         if known is not None:
             if same_body(event, taken.written, stored_body(known.event, known.written)):
                 return True
@@ -178,18 +179,18 @@ class Session:
         return tail
 
     def _take(self, taken: Taken) -> None:
-        last = not self._tail or _place(taken) > _place(self._tail[-1])
-        tail = [*self._tail]
-        insort(tail, taken, key=_place)
+        late = bool(self._tail) and _place(taken) < _place(self._tail[-1])
+        at = bisect_left(self._tail, _place(taken), key=_place) if late else len(self._tail)
         try:
-            if last:
-                self._earned = [*self._earned, *walk(self._plan, self._state, (taken.event,))]
+            if late:
+                self._state, self._earned = self._folded([*self._tail[:at], taken, *self._tail[at:]])
             else:
-                self._state, self._earned = self._folded(tail)
+                self._earned += walk(self._plan, self._state, (taken.event,))
         except Exception as error:
             self._state, self._earned = self._folded(self._tail)
             raise EventError("defect", f"{taken.event.id}: {type(error).__name__}: {error}") from error
-        self._tail = tail
+        self._tail.insert(at, taken)
+        self._known[taken.event.id] = taken
 
     def _folded(self, tail: Iterable[Taken]) -> tuple[State, list[Earned]]:
         """Return the base with events on top of it, and what they have earned."""
@@ -202,6 +203,8 @@ class Session:
         if surplus <= self._remember and self._remember:
             return
         old, self._tail = self._tail[:surplus], self._tail[surplus:]
+        for one in old:
+            del self._known[one.event.id]
         base, earned = self._folded(old)
         self._memory = self._memory.moved(base, earned)
         # What is earned comes in the order of the events that earn it.
