@@ -24,11 +24,10 @@ from ach.errors import (
 from ach.evaluation import Evaluation, Rejection, evaluate
 from ach.event import Event
 from ach.function import ANY_TENANT, Announcement, BatchResponse, batch, batch_sync
-from ach.grant import Grant
+from ach.grant import Grant, Progress
 from ach.rules import Rules, load, load_text
 from ach.session import Session
 from dsl.outcome import Unlock
-from worker.engine.answer import Shown
 from worker.engine.standing import Status
 
 __all__ = [
@@ -43,12 +42,12 @@ __all__ = [
     "Grant",
     "LateEventError",
     "OtherSubjectError",
+    "Progress",
     "Rejection",
     "Rules",
     "RulesError",
     "ScopeError",
     "Session",
-    "Shown",
     "StateError",
     "Status",
     "Unlock",

@@ -1,4 +1,4 @@
-"""What an event has earned, in words."""
+"""What a subject has earned and how far it is, in words."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ import msgspec
 
 from dsl.calendar import format_instant
 from dsl.outcome import full_name
-from worker.engine.answer import Held, Shown
+from worker.engine.answer import Held
 from worker.engine.languages import spoken
 from worker.engine.reconcile import Stored, unlock_id
+from worker.engine.standing import Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from dsl.outcome import Subject
     from dsl.progress import Grant as Earned
+    from worker.engine.answer import Shown
     from worker.engine.entries import Catalogue
 
 
@@ -58,6 +60,52 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
         """Return the title for a reader of some languages, the best first; None where the rules give none."""
         found = spoken(self.titles, languages)
         return None if found is None else found.text
+
+
+class Progress(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a subject stands with one achievement and tier: an item of the read API's answer (docs/serve.md).
+
+    `granted_at`, `rarity` and `by_hand` are not there: only the worker knows them. It can be encoded as JSON.
+    """
+
+    id: str
+    """`achievement`, or `achievement.tier`."""
+    achievement: str
+    tier: str | None
+    version: int
+    family: str | None
+    title: str | None
+    language: str | None
+    """Of the title: a tag of BCP 47, `und` where it has none."""
+    fallback: bool
+    """Whether the title is in another language than was asked for."""
+    about: str | None
+    reward: dict[str, Any]
+    final: bool | None
+    eligible: bool | None
+    """Whether `for` admits the user now; None where a trait that decides it is unknown."""
+    status: Status
+    current: str | None
+    """An exact decimal number as text; None where nothing is counted, as with `target`."""
+    target: str | None
+    unit: str | None
+    """What is counted: hour, day, week, month, year, event, step, or a field."""
+    more_than: bool
+    """Whether `current` lies on a target that it has to exceed."""
+    percent: int | None
+    """100 exactly where it is earned or settling."""
+    held_back: bool
+    """Whether the condition holds and something else is missing."""
+    occurrence: str | None
+    last_occurrence: str | None
+    last_earned_at: str | None
+    times: int
+    earned_at: str | None
+    """RFC 3339 in UTC, as are all instants."""
+    settles_at: str | None
+    next_tier: str | None
+    hidden: bool
+    """Whether the subject does not see it yet."""
 
 
 def grant_of(catalogue: Catalogue, subject: Subject, earned: Earned) -> Grant:
@@ -109,6 +157,9 @@ def rows_of(catalogue: Catalogue, subject: Subject, earned: Iterable[Earned], no
     return rows
 
 
-def item_of(shown: Shown, more: int) -> Shown:
+def progress_of(shown: Shown, more: int) -> Progress:
     """Return an item of an answer without what only the worker knows; `more` occurrences were earned before."""
-    return msgspec.structs.replace(shown, granted_at=None, times=shown.times + more)
+    said: dict[str, Any] = {name: getattr(shown, name) for name in Progress.__struct_fields__}
+    said["reward"] = msgspec.json.decode(shown.reward, type=dict[str, Any])
+    said["times"] += more
+    return Progress(**said)

@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from ach.errors import EventError, LateEventError, OtherSubjectError, StateError
-from ach.grant import grant_of, item_of, rows_of
+from ach.grant import grant_of, progress_of, rows_of
 from ach.memory import Memory, packed, unpacked
 from ach.ready import wall_clock
 from dsl.calendar import format_instant
@@ -27,13 +27,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from ach.event import AnyEvent
-    from ach.grant import Grant
+    from ach.grant import Grant, Progress
     from ach.ready import Ready
     from dsl.event import Event
     from dsl.outcome import Subject
     from dsl.progress import Grant as Earned
     from dsl.progress import State
-    from worker.engine.answer import Shown
     from worker.engine.replay import Taken
 
 REMEMBERED: Final = 32
@@ -101,12 +100,13 @@ class Session:
         """
         return [grant_of(self._ready.catalogue, self._subject, one) for one in self._earned]
 
-    def progress(self, languages: Sequence[str] = (), *, as_user: bool = True, now: int | None = None) -> list[Shown]:
+    def progress(
+        self, languages: Sequence[str] = (), *, as_user: bool = True, now: int | None = None
+    ) -> list[Progress]:
         """Return where the subject stands with every achievement and tier, as the read API shows it.
 
         `languages` are tags of BCP 47, the best first. With `as_user`, what `reveal` hides is left out. `now` in
-        microseconds is the moment that the answer speaks of; the clock where it is not given. `granted_at` and `rarity`
-        are None in each: only the worker knows them.
+        microseconds is the moment that the answer speaks of; the clock where it is not given.
         """
         at = wall_clock() if now is None else now
         catalogue = self._ready.catalogue
@@ -123,7 +123,7 @@ class Session:
             clock=at,
         )
         answer = answer_of(catalogue, facts, Reader(tuple(languages), as_user=as_user), at)
-        return [item_of(one, more.get((one.achievement, one.tier), 0)) for one in answer.standing.items]
+        return [progress_of(one, more.get((one.achievement, one.tier), 0)) for one in answer.standing.items]
 
     def state(self) -> bytes:
         """Return all that the session remembers, for `Rules.user` and `Rules.subject` under the same rules.

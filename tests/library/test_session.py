@@ -13,6 +13,7 @@ import pytest
 import ach
 from ach import Event, EventError, LateEventError, OtherSubjectError, StateError, Status
 from dsl.outcome import Subject
+from dsl.progress import Grant
 from worker.engine.reconcile import unlock_id
 
 if TYPE_CHECKING:
@@ -70,10 +71,9 @@ def test_a_grant_says_what_was_earned_in_words() -> None:
 
 def test_the_id_is_the_one_of_the_worker() -> None:
     me = RULES.user("acme", "ann")
-    grants = [grant for number in (1, 2, 3) for grant in me.feed(event(number))]
-    (earned,) = [one for one in me._earned if one.achievement == "three"]  # noqa: SLF001 - the worker's own struct
-    (three,) = [one for one in grants if one.achievement == "three"]
-    assert three.unlock_id == str(unlock_id(Subject("acme", "user", "ann"), earned))
+    (three,) = [grant for number in (1, 2, 3) for grant in me.feed(event(number)) if grant.id == "three"]
+    key = Grant("three", None, None, version=7, earned_at=0, event_id="any", settle=0)
+    assert three.unlock_id == str(unlock_id(Subject("acme", "user", "ann"), key))
 
 
 @pytest.mark.parametrize("form", ["typed", "mapping", "text", "bytes"])
@@ -228,7 +228,7 @@ def test_progress_is_what_the_read_api_shows() -> None:
     )
     fed(me, 3)
     three = {one.id: one for one in me.progress(now=LATER)}["three"]
-    assert (three.status, three.percent, three.times, three.granted_at) == (Status.EARNED, 100, 1, None)
+    assert (three.status, three.percent, three.times, three.reward) == (Status.EARNED, 100, 1, {"xp": 10})
     assert "hidden" in {one.id for one in me.progress(as_user=False, now=LATER)}
 
 
