@@ -103,6 +103,10 @@ picture: (setup "requirements-browser.lock" ".venv-browser")
 live *args: setup
     .venv/bin/python -m bench.live {{ args }}
 
+# Measure what an event costs in the function form, and how long a cold start takes
+function-bench *args: setup
+    .venv/bin/python -m bench.function {{ args }}
+
 # Check style, formatting and who imports whom
 lint: setup
     .venv/bin/ruff check
