@@ -133,7 +133,7 @@ def grant_of(catalogue: Catalogue, subject: Subject, earned: Earned) -> Grant:
     )
 
 
-def rows_of(catalogue: Catalogue, subject: Subject, earned: Iterable[Earned], now: int) -> list[Held]:
+def held_of(catalogue: Catalogue, subject: Subject, earned: Iterable[Earned], now: int) -> list[Held]:
     """Return what was earned as the worker would have stored it by `now` (microseconds)."""
     rows: list[Held] = []
     for one in earned:

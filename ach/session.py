@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from ach.errors import EventError, LateEventError, OtherSubjectError, StateError
-from ach.grant import grant_of, progress_of, rows_of
+from ach.grant import grant_of, progress_of, held_of
 from ach.memory import Memory, packed, unpacked
 from ach.ready import wall_clock
 from dsl.calendar import format_instant
@@ -116,7 +116,7 @@ class Session:
             subject=self._subject,
             presence=Presence.UNKNOWN if self._state.mark is None else Presence.KNOWN,
             state=self._state,
-            unlocks=rows_of(catalogue, self._subject, earned, at),
+            unlocks=held_of(catalogue, self._subject, earned, at),
             shown=frozenset(),
             mark="",
             building=False,

@@ -32,6 +32,7 @@ from tests.faults.plants import (
     folds,
     labels,
     ledger,
+    library,
     metrics,
     notifier,
     operators,
@@ -78,6 +79,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     *notifier.BUGS,
     *serve.BUGS,
     *console.BUGS,
+    *library.BUGS,
 )
 
 QUICK: Final = (
