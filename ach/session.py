@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from ach.errors import EventError, LateEventError, OtherSubjectError, StateError
-from ach.grant import grant_of, progress_of, held_of
+from ach.grant import grant_of, held_of, progress_of
 from ach.memory import Memory, packed, unpacked
 from ach.ready import wall_clock
 from dsl.calendar import format_instant

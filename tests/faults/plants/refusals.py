@@ -22,7 +22,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         "a fresh grant that could not be announced is left in the outbox",
         at="Gate.announce",
         old="connected = patiently and self._outlet.connected",
-        new="connected = self._broker.connected",
+        new="connected = self._outlet.connected",
         tests=GATE,
     ),
     Bug(
