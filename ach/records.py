@@ -47,7 +47,7 @@ _UNBOUND: Final = "unbound"
 _PLAIN: Final = re.compile(r"[\x21-\x7e]{1,200}")
 _BITS: Final = 62
 MOST_DELIVERIES: Final = 1_000_000
-_DIGITS: Final = re.compile(r"[0-9]{1,14}")
+_DIGITS: Final = re.compile(r"[0-9]{1,13}")
 
 
 class Read(NamedTuple):
@@ -57,15 +57,13 @@ class Read(NamedTuple):
     message: Message
 
 
-def read_records(records: Records, tenant: Tenant, *, prefix: str, now: int) -> list[Read]:
+def read_records(records: Records, tenant: Tenant, *, prefix: str) -> list[Read]:
     """Return records as messages on a subject that binds them to their tenant; `prefix` is that of events.
-
-    `now`, in microseconds, is when a record was sent whose queue does not say it.
 
     The sequence of a message is negative: it is made of the id of the record, so that a record which comes again leaves
     no second dead letter.
     """
-    return [_read(str(place), record, tenant, prefix, now) for place, record in enumerate(_listed(records))]
+    return [_read(str(place), record, tenant, prefix) for place, record in enumerate(_listed(records))]
 
 
 def _listed(records: Records) -> Sequence[Record]:
@@ -77,16 +75,16 @@ def _listed(records: Records) -> Sequence[Record]:
     return cast("list[Record]", listed)
 
 
-def _read(place: str, record: Record, tenant: Tenant, prefix: str, now: int) -> Read:
+def _read(place: str, record: Record, tenant: Tenant, prefix: str) -> Read:
     own, body = _parts(record)
     name = own or blake2b(body, digest_size=16).hexdigest()
-    deliveries, sent_at = _history(record, now)
+    deliveries, sent = _history(record)
     said = name if _PLAIN.fullmatch(name) else "unprintable"
     block = f"NATS/1.0\r\n{RECORD_ID}: {said}\r\n\r\n".encode()
     whose = tenant(record) if callable(tenant) else tenant
-    # Read by `Message.deliveries` and `Message.sent_at`, as JetStream writes them.
-    reply = f"$JS.ACK.{STREAM}.record.{deliveries}.0.0.{sent_at * 1000}.0"
-    return Read(own or place, Message(_subject(prefix, whose), body, block, _sequence(name), reply))
+    # Read by `Message.deliveries`, as JetStream writes it.
+    reply = f"$JS.ACK.{STREAM}.record.{deliveries}.0.0.0.0"
+    return Read(own or place, Message(_subject(prefix, whose), body, block, _sequence(name), reply, sent))
 
 
 def _parts(record: Record) -> tuple[str | None, bytes]:
@@ -104,14 +102,15 @@ def _parts(record: Record) -> tuple[str | None, bytes]:
     return _id(record.get("messageId")), _encoded(text)
 
 
-def _history(record: Record, now: int) -> tuple[int, int]:
-    """Return how often a record was delivered, from 1, and when it was sent, in microseconds."""
+def _history(record: Record) -> tuple[int, str]:
+    """Return how often a record was delivered, from 1, and when its queue took it, in nanoseconds; "" if unknown."""
     said = record.get("attributes") if isinstance(record, dict) else None
     if not isinstance(said, dict):
-        return 1, now
+        return 1, ""
     attributes = cast("dict[str, Any]", said)
-    sent_at = _number(attributes.get("SentTimestamp"), now // 1000) * 1000
-    return max(1, min(_number(attributes.get("ApproximateReceiveCount"), 1), MOST_DELIVERIES)), sent_at
+    sent_at = _number(attributes.get("SentTimestamp"), 0) * 1_000_000
+    deliveries = min(_number(attributes.get("ApproximateReceiveCount"), 1), MOST_DELIVERIES)
+    return max(1, deliveries), str(sent_at) if sent_at else ""
 
 
 def _number(given: object, otherwise: int) -> int:

@@ -75,7 +75,7 @@ class Function:
         self, records: Records, *, tenant: Tenant, announce: Announce | None = None, seconds: float
     ) -> BatchResponse:
         """Do what `ach.batch` says."""
-        read = read_records(records, tenant, prefix=self._settings.input_prefix, now=wall_clock())
+        read = read_records(records, tenant, prefix=self._settings.input_prefix)
         ends, opened = monotonic() + seconds, None
         async with self._turn:
             with anyio.move_on_after(ends - monotonic()):
