@@ -20,8 +20,8 @@ MIDDLING = [one for one in STORIES if len(one.lines()) < 2000]
 
 
 def named(fixtures: list[Fixture]) -> pytest.MarkDecorator:
-    """Run a test with each fixture; the longest is for the long suite."""
-    marks = {"flask": [pytest.mark.faults]}
+    """Run a test with each fixture; the longest are for the long suite."""
+    marks = {"flask": pytest.mark.faults, "lark": pytest.mark.faults}
     return pytest.mark.parametrize(
         "fixture", [pytest.param(one, id=one.name, marks=marks.get(one.name, ())) for one in fixtures]
     )
