@@ -73,8 +73,10 @@ def batch_sync(
         RuntimeError: an event loop runs in this thread: use `batch`.
         As in `batch`.
     """
-    call = batch(records, tenant=tenant, database_url=database_url, rules=rules, announce=announce, seconds=seconds)
-    return _runner().run(call)
+    runner = _runner()
+    return runner.run(
+        batch(records, tenant=tenant, database_url=database_url, rules=rules, announce=announce, seconds=seconds)
+    )
 
 
 def _function(database_url: str | None, rules: Rules | None) -> Function:
@@ -94,8 +96,14 @@ def _function(database_url: str | None, rules: Rules | None) -> Function:
 
 def _runner() -> Runner:
     """Return what runs batches in this thread: one loop for all calls, as connections belong to their loop."""
-    from asyncio import Runner  # noqa: PLC0415
+    from asyncio import Runner, get_running_loop  # noqa: PLC0415
 
+    try:
+        get_running_loop()
+    except RuntimeError:
+        pass
+    else:
+        raise RuntimeError("an event loop runs in this thread: use `await ach.batch(...)` instead of `ach.batch_sync`")
     found: Runner | None = getattr(_local, "runner", None)
     if found is None:
         found = _local.runner = Runner()

@@ -322,3 +322,8 @@ async def test_the_module_keeps_one_connection_by_loop_and_by_thread(
     query = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'ach'"
     assert len(await engine.rows(query)) == 2
     assert len(await engine.rows("SELECT FROM event")) == 5
+
+
+async def test_code_with_a_loop_is_sent_to_the_other_form() -> None:
+    with pytest.raises(RuntimeError, match=r"await ach\.batch"):
+        ach.batch_sync([], tenant="t1")
