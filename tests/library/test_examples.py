@@ -75,7 +75,7 @@ def test_bad_input_is_answered_and_not_published(answers: dict[str, Any]) -> Non
 
 def test_users_do_not_meet(answers: dict[str, Any]) -> None:
     assert [one["title"] for one in answers["said"][5][1]["toasts"]] == ["First lesson"]
-    ids = {one["unlock_id"] for status, body in (*answers["said"][:4], answers["said"][5]) for one in body["toasts"]}
+    ids = {one["unlock_id"] for _, body in (*answers["said"][:4], answers["said"][5]) for one in body["toasts"]}
     assert len(ids) == 3
 
 
