@@ -16,12 +16,12 @@ from worker.broker.publish import listen
 from worker.broker.streams import open_broker
 from worker.commands.checked_rules import print_problems, usable_rules
 from worker.commands.options import PATHS, rules_argument
+from worker.commands.pages import show_pages
 from worker.commands.servers import command_errors, on_private_servers
 from worker.engine.announcement import MESSAGES, Corrected, Granted
 from worker.engine.rule_set import RulesRefusedError
 from worker.local.sandbox import deploy, sandbox
 from worker.local.servers import empty
-from worker.probes.http import ListenError
 from worker.process.signals import stop_on_signals
 from worker.report import screen
 from worker.rulefiles import NoRulesError, find, load
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 
 LOOK_SECONDS: Final = 0.5
 """Between two looks at the rule files."""
-CONSOLE_PORT: Final = 8970
-CONSOLE_PACKAGES: Final = frozenset({"jinja2", "markupsafe", "starlette", "uvicorn"})
 
 
 @click.command("dev")
@@ -47,9 +45,9 @@ CONSOLE_PACKAGES: Final = frozenset({"jinja2", "markupsafe", "starlette", "uvico
 )
 @click.option("--fresh", is_flag=True, help="Begin with empty servers.")
 def command(paths: Sequence[Path], folder: Path, *, fresh: bool) -> None:
-    """Run private servers and a worker with these rules, and print their addresses; Ctrl-C ends everything.
+    """Run private servers, a worker with these rules, the console and the API; Ctrl-C ends everything.
 
-    Rule files are read again when they change.
+    It prints their addresses, and links that open them. Rule files are read again when they change.
     """
     usable_rules(paths)
     sys.exit(0 if on_private_servers(partial(_dev, paths, folder, fresh=fresh)) else 1)
@@ -65,7 +63,7 @@ async def _dev(paths: Sequence[Path], folder: Path, *, fresh: bool) -> bool:
         async with anyio.create_task_group() as company:
             company.start_soon(_watch_files, box.settings, paths)
             company.start_soon(_print_announcements, box.settings)
-            company.start_soon(_show_console, box.settings)
+            company.start_soon(partial(show_pages, box.settings, person="dev", stop=stop))
             with command_errors(box.settings):
                 await run(box.settings, stop=stop)
             company.cancel_scope.cancel()
@@ -81,29 +79,6 @@ def _print_addresses(box: Sandbox) -> None:
         "  ach digest                prints a hash of the results\n"
         "  ach dead list             lists messages that the worker could not process\n",
     )
-
-
-async def _show_console(settings: Settings) -> None:
-    """Serve the console until cancelled, where its packages are installed, and print its address."""
-    try:
-        from worker.console.access import Role, access_of_token, fresh_token  # noqa: PLC0415 - an extra
-        from worker.console.process import serve_console  # noqa: PLC0415
-        from worker.console.web import Door  # noqa: PLC0415
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] not in CONSOLE_PACKAGES:
-            raise
-        return
-    token = fresh_token()
-    access = access_of_token(token, name="dev", role=Role.OPERATOR)
-
-    def print_address(address: str) -> None:
-        screen.out().print(f"console: {address}, token {token}", markup=False)
-
-    serve = partial(serve_console, settings, access, Door(), stop=anyio.Event(), on_ready=print_address)
-    try:
-        await serve(at=("127.0.0.1", CONSOLE_PORT))
-    except ListenError:  # another one is there
-        await serve(at=("127.0.0.1", 0))
 
 
 async def _apply(settings: Settings, paths: Sequence[Path]) -> None:
