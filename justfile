@@ -109,6 +109,10 @@ live *args: setup
 company *args: setup
     .venv/bin/python -m bench.company {{ args }}
 
+# Measure what an event costs in the function form, and how long a cold start takes
+function-bench *args: setup
+    .venv/bin/python -m bench.function {{ args }}
+
 # Check style, formatting and who imports whom
 lint: setup
     .venv/bin/ruff check

@@ -33,6 +33,7 @@ from tests.faults.plants import (
     folds,
     labels,
     ledger,
+    library,
     metrics,
     notifier,
     operators,
@@ -82,6 +83,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     *notifier.BUGS,
     *serve.BUGS,
     *console.BUGS,
+    *library.BUGS,
 )
 
 QUICK: Final = (
