@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from worker.contract.cloudevents import BATCH_TYPE, PREFIX, STRUCTURED_TYPE
 from worker.contract.fields import SPACE, is_array
 from worker.ingest.problems import MediaTypeError
 from worker.serve.problems import BadRequestError, TooLargeError
@@ -44,10 +45,11 @@ TYPES: Final = {
     "application/ndjson": Form.LINES,
     "application/jsonl": Form.LINES,
     "application/x-jsonlines": Form.LINES,
-    "application/cloudevents+json": Form.CLOUDEVENT,
-    "application/cloudevents-batch+json": Form.CLOUDEVENTS,
+    STRUCTURED_TYPE: Form.CLOUDEVENT,
+    BATCH_TYPE: Form.CLOUDEVENTS,
 }
 CLOUDEVENTS: Final = "application/cloudevents"
+OF_CLOUDEVENTS: Final = frozenset({Form.CLOUDEVENT, Form.CLOUDEVENTS, Form.BINARY})
 
 
 def form_of(content_type: str | None, names: Sequence[str]) -> Form:
@@ -58,7 +60,8 @@ def form_of(content_type: str | None, names: Sequence[str]) -> Form:
     """
     said, _, parameters = (content_type or "").partition(";")
     said = said.strip().lower()
-    if not said.startswith(CLOUDEVENTS) and any(name.startswith("ce-") for name in names):
+    # The media type goes first, as in the HTTP binding: a structured event may repeat its attributes in headers.
+    if not said.startswith(CLOUDEVENTS) and any(name.startswith(PREFIX) for name in names):
         return Form.BINARY
     form = TYPES.get(said)
     if form is None:
@@ -104,6 +107,6 @@ def _array(body: bytes) -> list[bytes]:
     except RecursionError:
         said = "nested too deep"
     raise BadRequestError(
-        f"the body is no array of JSON in UTF-8: {said}. Nothing of this request was stored.",
+        f"the body is no array of JSON in UTF-8: {said}",
         "Send one JSON object, an array of them, or one a line as application/x-ndjson.",
     )

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 MOST_FLAWS: Final = 100
 """That one answer lists."""
-_NOTHING: Final = "Nothing of this request was stored."
 
 
 class Flaw(Struct, frozen=True, omit_defaults=True):
@@ -59,7 +58,7 @@ class EventsError(ProblemError):
         first = flaws[0]
         at = "" if first.field is UNSET else f"{first.field}: "
         others = f", and {len(flaws) - 1:,} more" if len(flaws) > 1 else ""
-        super().__init__(f"event {first.index}: {at}{first.detail}{others}. {_NOTHING}")
+        super().__init__(f"event {first.index}: {at}{first.detail}{others}")
         self.flaws = flaws
 
     @property
@@ -120,7 +119,9 @@ class NotStoredError(AwayError):
 
     name = "not-stored"
     title = "Not all events are stored"
-    hint = "Send the request again with the same ids, after as many seconds as `Retry-After` says: no event counts twice."
+    hint = (
+        "Send the request again with the same ids, after as many seconds as `Retry-After` says: no event counts twice."
+    )
 
     def __init__(self, places: Sequence[int], number: int, said: str, *, retry_after: int = 1) -> None:
         super().__init__(

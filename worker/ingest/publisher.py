@@ -8,7 +8,7 @@ import anyio
 
 from worker.broker.errors import OUT_OF_REACH, in_words
 from worker.broker.window import Fate
-from worker.ingest.problems import NotStoredError
+from worker.ingest.problems import EventTooLargeError, Flaw, NotStoredError
 from worker.ingest.reading import check_sizes
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 MOST_UNDER_WAY: Final = 8_192
 """Messages that are sent and not acknowledged, of all requests together."""
+TOO_LARGE: Final = 10054
+"""The number of the broker's error for a message that is larger than its stream takes."""
 _STORED: Final = frozenset({Fate.NEW, Fate.COPY})
 _SILENCE: Final = "no answer in time"
 
@@ -91,9 +93,13 @@ def _copies(answers: Sequence[Answer | None]) -> int:
 
     Raises:
         NotStoredError: not all are stored.
+        EventTooLargeError: some never will be; others of the request may be.
     """
     missing = [place for place, answer in enumerate(answers) if answer is None or answer.fate not in _STORED]
     if missing:
-        first = next((answer for place in missing if (answer := answers[place]) is not None), None)
-        raise NotStoredError(missing, len(answers), _SILENCE if first is None else first.said)
+        said = [(place, one) for place in missing if (one := answers[place]) is not None]
+        large = [(place, one) for place, one in said if one.err_code == TOO_LARGE]
+        if large:
+            raise EventTooLargeError([Flaw(place, one.description, EventTooLargeError.hint) for place, one in large])
+        raise NotStoredError(missing, len(answers), said[0][1].said if said else _SILENCE)
     return sum(answer is not None and answer.fate is Fate.COPY for answer in answers)
