@@ -8,10 +8,16 @@ from uuid import uuid4
 import pytest
 
 from tests.integration.engine import Engine
+from tests.integration.ingesting import connected, ingesting
+from worker.broker.streams import open_broker
 from worker.settings import Settings
 from worker.store import Session
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    import httpx
+
     from worker.local.servers import Servers
 
 
@@ -29,6 +35,22 @@ async def own_engine(own_servers: Servers) -> Engine:
     made = Engine(Settings(nats_url=own_servers.nats_url, database_url=own_servers.database_url, batch_size=50))
     await made.apply()
     return made
+
+
+@pytest.fixture
+async def settings(nats_url: str) -> Settings:
+    """Settings of a broker that has its streams; what they say of a database is not there."""
+    made = Settings(nats_url=nats_url)
+    async with open_broker(made):
+        return made
+
+
+@pytest.fixture
+async def ingest_client(settings: Settings) -> AsyncGenerator[httpx.AsyncClient]:
+    """A client of `ach ingest`, without a key."""
+    async with ingesting(settings) as made:
+        await connected(made)
+        yield made
 
 
 @pytest.fixture

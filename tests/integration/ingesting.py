@@ -37,9 +37,7 @@ def config_of(**limits: object) -> Config:
     tenants = {name: Tenant([hash_of(key)]) for name, key in KEYS.items()}
     tenants["t1"] = Tenant([*tenants["t1"].keys, Key(hash_of(TEST_KEY), validate=True)])
     webhooks = {
-        "shop": Webhook(
-            "t1", [SECRET, OLD_SECRET], user="data.customer", time="created", type="type", payload="data"
-        ),
+        "shop": Webhook("t1", [SECRET, OLD_SECRET], user="data.customer", time="created", type="type", payload="data"),
         "plain": Webhook("t2", [SECRET], user="user", time="at", event_type="form.sent"),
     }
     return Config(tenants, webhooks, port=0, limits=msgspec.structs.replace(Limits(), **limits))
@@ -55,10 +53,11 @@ def lines_of(events: Sequence[dict[str, Any]]) -> bytes:
 
 @asynccontextmanager
 async def ingesting(
-    settings: Settings, config: Config | None = None, files: Files | None = None
+    settings: Settings, config: Config | None = None, files: Files | None = None, *, stop: anyio.Event | None = None
 ) -> AsyncGenerator[httpx.AsyncClient]:
     """Take events for the length of a block; the client has no credential of its own."""
-    stop, ready, address = anyio.Event(), anyio.Event(), ""
+    ready, address = anyio.Event(), ""
+    ending = stop or anyio.Event()
 
     def on_ready(at: str) -> None:
         nonlocal address
@@ -68,7 +67,7 @@ async def ingesting(
     async with anyio.create_task_group() as tasks:
 
         async def run() -> None:
-            await ingest(settings, config or config_of(), files or Files(), stop=stop, on_ready=on_ready)
+            await ingest(settings, config or config_of(), files or Files(), stop=ending, on_ready=on_ready)
 
         tasks.start_soon(run)
         with anyio.fail_after(PATIENCE):
@@ -77,7 +76,7 @@ async def ingesting(
             try:
                 yield client
             finally:
-                stop.set()
+                ending.set()
 
 
 async def connected(client: httpx.AsyncClient) -> None:

@@ -44,6 +44,8 @@ _FIELD_HINTS: Final = {
     "payload": "Send an object, or leave it out.",
 }
 _HINT: Final = "An event has event_id, event_type, user_id, tenant_id, occurred_at, and may have source and payload."
+_KINDS: Final = {Reason.CONTRACT: ContractError, Reason.OVERSIZE: EventTooLargeError}
+"""What is raised where all events are at fault for one reason."""
 _LONGEST: Final = 300
 """Characters of a detail."""
 _GUESSES: Final = 5
@@ -109,8 +111,9 @@ def _read(elements: Sequence[bytes], contract: Contract, subject: str, now: int)
         else:
             events.append(found)
     if wrong:
-        only_contract = all(one.reason is Reason.CONTRACT for _, one in wrong)
-        raise (ContractError if only_contract else EventsError)([*_flaws(wrong)])
+        reasons = {one.reason for _, one in wrong}
+        kind = _KINDS.get(reasons.pop(), EventsError) if len(reasons) == 1 else EventsError
+        raise kind([*_flaws(wrong)])
     return events
 
 
