@@ -104,6 +104,10 @@ picture: (setup "requirements-browser.lock" ".venv-browser")
 live *args: setup
     .venv/bin/python -m bench.live {{ args }}
 
+# Measure events over HTTP beside nats-py's own publishing
+ingest-bench *args: setup
+    .venv/bin/python -m bench.ingest {{ args }}
+
 # Check style, formatting and who imports whom
 lint: setup
     .venv/bin/ruff check

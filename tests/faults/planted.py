@@ -30,6 +30,7 @@ from tests.faults.plants import (
     fast_path,
     fences,
     folds,
+    ingest,
     labels,
     ledger,
     metrics,
@@ -78,6 +79,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     *notifier.BUGS,
     *serve.BUGS,
     *console.BUGS,
+    *ingest.BUGS,
 )
 
 QUICK: Final = (

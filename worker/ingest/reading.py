@@ -113,7 +113,7 @@ def _read(elements: Sequence[bytes], contract: Contract, subject: str, now: int)
     if wrong:
         reasons = {one.reason for _, one in wrong}
         kind = _KINDS.get(reasons.pop(), EventsError) if len(reasons) == 1 else EventsError
-        raise kind([*_flaws(wrong)])
+        raise kind([*_said_of(wrong)])
     return events
 
 
@@ -124,7 +124,7 @@ def _look_closely(element: bytes, contract: Contract, subject: str, now: int) ->
     return found if isinstance(found, Rejected) else found.event
 
 
-def _flaws(wrong: Iterable[tuple[int, Rejected]]) -> Iterator[Flaw]:
+def _said_of(wrong: Iterable[tuple[int, Rejected]]) -> Iterator[Flaw]:
     for place, one in wrong:
         said = _FIELD.fullmatch(one.detail) if one.reason not in _WITHOUT_FIELD else None
         yield _flaw(place, None if said is None else said[1], one.detail if said is None else said[2], one.reason)
