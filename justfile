@@ -138,6 +138,16 @@ webhooks-js *args: setup
     (cd build/webhooks-js && npm install --loglevel error --no-audit --no-fund --ignore-scripts)
     ACH_WEBHOOKS_JS="$PWD/build/webhooks-js" .venv/bin/pytest -n 0 tests/worker/notify/test_javascript.py {{ args }}
 
+# Compile generated types, and publish with nats.js (needs the npm registry, node and npm)
+producing-js *args: setup
+    #!/bin/sh
+    set -eu
+    mkdir -p build/producing-js
+    cp tests/worker/artefacts/js/package.json build/producing-js/
+    (cd build/producing-js && npm install --loglevel error --no-audit --no-fund --ignore-scripts)
+    ACH_PRODUCING_JS="$PWD/build/producing-js" .venv/bin/pytest -n 0 {{ args }} \
+        tests/worker/artefacts/test_types.py tests/integration/test_producing.py
+
 # Run npm for the extension, after installing what it takes
 [private]
 npm *args: setup

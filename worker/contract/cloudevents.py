@@ -44,8 +44,18 @@ _STRUCTURED: Final = "application/cloudevents"
 _BATCH: Final = "application/cloudevents-batch"
 _CHARSETS: Final = ("utf-8", "utf8", "us-ascii")
 _ATTRIBUTES: Final = (SPECVERSION, "id", "source", "type", "subject", "time", "tenantid", "datacontenttype")
+THEIR_NAMES: Final = {
+    "event_id": "id",
+    "event_type": "type",
+    "user_id": "subject",
+    "tenant_id": "tenantid",
+    "occurred_at": "time",
+    "source": "source",
+    "payload": "data",
+}
 _EMPTY: Final = "Expected `str` of length >= 1"
-_UNSENDABLE: Final = re.compile("[\r\n]")
+_CARRIED: Final = re.compile(r"ce-[a-z0-9]{1,64}|content-type", re.IGNORECASE)
+_LINE_END: Final = re.compile("[\r\n]")
 # What a producer that percent-encodes never writes: a space, a quote, anything beyond ASCII, or a lone percent sign.
 _NOT_ENCODED: Final = re.compile(r"[^!#-~]|%(?![0-9A-Fa-f]{2})")
 _ESCAPED: Final = re.compile(r"\\(.)", re.DOTALL)
@@ -152,6 +162,36 @@ def mode_of(headers: Mapping[str, str]) -> Mode | None:
     return Mode.BINARY if PREFIX + SPECVERSION in headers else None
 
 
+def read_any(mode: Mode | None, headers: Mapping[str, str], body: bytes) -> RawEvent | Refusal | None:
+    """Return the event of a message on the stream, or of one element of it; None where it is no CloudEvent.
+
+    `headers` are those of the message, their names in lower case; both readings of the NATS binding are known.
+    """
+    if mode is Mode.BINARY:
+        return read_binary(headers, body, encoded=is_encoded(headers))
+    if mode is not None:
+        return refused_format(headers) or read_structured(body)
+    return read_structured(body) if looks_structured(body) else None
+
+
+def refused_format(headers: Mapping[str, str]) -> Refusal | None:
+    """Return why a content type of CloudEvents is none that is read here: a format other than JSON."""
+    media = _media(headers.get(CONTENT_TYPE, ""))
+    if media in (_STRUCTURED, _BATCH, STRUCTURED_TYPE, BATCH_TYPE):
+        return None
+    return _invalid("", f"content type {media[:100]!r}; expected {STRUCTURED_TYPE} or {BATCH_TYPE}")
+
+
+def in_its_words(detail: str) -> str:
+    """Return what is wrong with our envelope in the words of the CloudEvent that it was made of."""
+    field, colon, problem = detail.partition(":")
+    name, dot, rest = field.partition(".")
+    if name not in THEIR_NAMES:
+        return detail
+    # They have a subject of their own, which names the user.
+    return f"CloudEvent {THEIR_NAMES[name]}{dot}{rest}{colon}{problem.replace('the subject ', 'the NATS subject ')}"
+
+
 def looks_structured(body: bytes) -> bool:
     """Tell whether a body is a JSON object with a `specversion`: a CloudEvent, whatever its headers say.
 
@@ -179,7 +219,7 @@ def read_structured(body: bytes) -> RawEvent | Refusal:
     except msgspec.DecodeError as error:
         return Refusal(Reason.MALFORMED_JSON, "", str(error))
     except RecursionError:
-        return _too_deep()
+        return _nested()
     if given(str(said.data_base64, "utf-8")) is not None:
         return _invalid("data_base64", "binary data; expected `data`, a JSON object")
     return _event(said, given(str(said.data, "utf-8")))
@@ -201,7 +241,7 @@ def _split(body: bytes) -> list[msgspec.Raw] | Refusal:
     except msgspec.DecodeError as error:
         return Refusal(Reason.MALFORMED_JSON, "", str(error))
     except RecursionError:
-        return _too_deep()
+        return _nested()
 
 
 # -- binary mode -------------------------------------------------------------------------------------------------------
@@ -248,11 +288,7 @@ def is_encoded(headers: Mapping[str, str]) -> bool:
 
 def carried(headers: Mapping[str, str]) -> dict[str, str]:
     """Return the headers that a message needs to be read as a CloudEvent again."""
-    return {
-        name: value
-        for name, value in headers.items()
-        if (name.lower() == CONTENT_TYPE or name.lower().startswith(PREFIX)) and not _UNSENDABLE.search(name + value)
-    }
+    return {name: value for name, value in headers.items() if _CARRIED.fullmatch(name) and not _LINE_END.search(value)}
 
 
 def _text(value: str, *, encoded: bool) -> str | None:
@@ -275,7 +311,7 @@ def _data(body: bytes) -> str | Refusal:
     except msgspec.DecodeError as error:
         return Refusal(Reason.MALFORMED_JSON, "data", str(error))
     except RecursionError:
-        return _too_deep()
+        return _nested()
 
 
 # -- attributes to an event --------------------------------------------------------------------------------------------
@@ -327,5 +363,5 @@ def _invalid(attribute: str, problem: str) -> Refusal:
     return Refusal(Reason.INVALID_EVENT, attribute, problem)
 
 
-def _too_deep() -> Refusal:
+def _nested() -> Refusal:
     return Refusal(Reason.TOO_DEEP, "", f"nested deeper than {MAX_DEPTH}")

@@ -31,6 +31,11 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     reply: str
 
     @property
+    def sent(self) -> bytes:
+        """The body as the producer sent it."""
+        return self.body
+
+    @property
     def headers(self) -> dict[str, str]:
         """The headers by name, the last of each."""
         return parse_headers(self.block)
@@ -46,6 +51,22 @@ class Message(msgspec.Struct, frozen=True, gc=False):
         """When the broker stored it, microseconds since the epoch; 0 if unknown."""
         tokens = delivery_tokens(self.reply)
         return int(tokens[3]) // 1000 if tokens else 0
+
+
+class Translated(Message, frozen=True, gc=False):
+    """A message that held something else than our envelope, and holds it now: the whole, or one element of an array."""
+
+    original: bytes
+
+    @property
+    def sent(self) -> bytes:
+        """The body as the producer sent it."""
+        return self.original
+
+
+def translated(message: Message, envelope: bytes) -> Translated:
+    """Return a message with our envelope in the place of what it held."""
+    return Translated(message.subject, envelope, message.block, message.seq, message.reply, message.body)
 
 
 def delivery_tokens(reply: str) -> list[str]:

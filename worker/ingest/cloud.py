@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from worker.contract.cloudevents import RawEvent, Refusal, read_binary, read_structured
+from worker.contract.cloudevents import THEIR_NAMES, RawEvent, Refusal, read_binary, read_structured
 from worker.ingest.forms import Form
 from worker.ingest.problems import EventsError, Flaw
 
@@ -23,14 +23,6 @@ HINTS: Final = {
     "id": "Give each event of a source an id of its own.",
 }
 _HINT: Final = "See CloudEvents 1.0; docs/ingest.md says what becomes of which attribute."
-_NAMES: Final = {
-    "event_id": "id",
-    "event_type": "type",
-    "user_id": "subject",
-    "tenant_id": "tenantid",
-    "occurred_at": "time",
-    "payload": "data",
-}
 
 
 def envelopes_of(form: Form, elements: Sequence[bytes], headers: Mapping[str, str], tenant: str) -> list[bytes]:
@@ -64,5 +56,5 @@ def renamed(flaws: Iterable[Flaw]) -> list[Flaw]:
 
 def _renamed(flaw: Flaw, field: str) -> Flaw:
     first, dot, rest = field.partition(".")
-    name = _NAMES.get(first, first)
+    name = THEIR_NAMES.get(first, first)
     return replace(flaw, field=f"{name}{dot}{rest}", hint=flaw.hint if dot else HINTS.get(name, flaw.hint))

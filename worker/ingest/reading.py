@@ -16,9 +16,9 @@ from dsl.diagnostics import nearest
 from worker.broker.outgoing import message_id
 from worker.broker.window import Outgoing
 from worker.contract.fields import is_array
-from worker.contract.partition import event_subject, raw_subject
+from worker.contract.partition import event_subject, shared_subject
 from worker.contract.reasons import Reason
-from worker.contract.strict_reader import Rejected
+from worker.contract.strict_reader import Accepted, Rejected
 from worker.ingest.problems import MOST_FLAWS, ContractError, EventsError, EventTooLargeError, Flaw, OtherTenantError
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from worker.broker.window import Parts
     from worker.contract.strict_reader import Contract
 
-_FIELD: Final = re.compile(r"([a-z_]+(?:\.[^:]{1,200})?): (.*)", re.DOTALL)
+_FIELD: Final = re.compile(r"(?:CloudEvent )?([a-z_]+(?:\.[^:]{1,200})?): (.*)", re.DOTALL)
 _HINTS: Final = {
     Reason.MALFORMED_JSON: "Send JSON in UTF-8 (RFC 8259).",
     Reason.OVERSIZE: "Store the data elsewhere, and send where it is.",
@@ -44,7 +44,11 @@ _FIELD_HINTS: Final = {
     "payload": "Send an object, or leave it out.",
 }
 _HINT: Final = "An event has event_id, event_type, user_id, tenant_id, occurred_at, and may have source and payload."
-_KINDS: Final = {Reason.CONTRACT: ContractError, Reason.OVERSIZE: EventTooLargeError}
+_KINDS: Final = {
+    Reason.CONTRACT: ContractError,
+    Reason.OVERSIZE: EventTooLargeError,
+    Reason.TENANT_MISMATCH: OtherTenantError,
+}
 """What is raised where all events are at fault for one reason."""
 _LONGEST: Final = 300
 """Characters of a detail."""
@@ -67,16 +71,14 @@ def messages_of(elements: Sequence[bytes], held: Held, *, tenant: str, prefix: s
         ContractError: some break the contract of their type, or are of none that is declared.
         OtherTenantError: some are another tenant's.
     """
-    events = _read(elements, held.contract, raw_subject(prefix), now)
-    if any(event.tenant != tenant for event in events):
-        others = (place for place, event in enumerate(events) if event.tenant != tenant)
-        raise OtherTenantError([_flaw(place, "tenant_id", "not the tenant of this key") for place in others])
+    # A subject that binds the tenant, and none of its users.
+    events, bodies = _read(elements, held.contract, shared_subject(prefix, tenant), now)
     if held.declared is not None:
         _check_declared(events, held.declared)
     _check_ids(events, elements)
     return [
-        Outgoing(event_subject(prefix, tenant, event.user, event.type), element, message_id(tenant, event.id))
-        for event, element in zip(events, elements, strict=True)
+        Outgoing(event_subject(prefix, tenant, event.user, event.type), body, message_id(tenant, event.id))
+        for event, body in zip(events, bodies, strict=True)
     ]
 
 
@@ -96,32 +98,37 @@ def check_sizes(messages: Iterable[Parts], most: int) -> None:
         )
 
 
-def _read(elements: Sequence[bytes], contract: Contract, subject: str, now: int) -> list[Event]:
+def _read(elements: Sequence[bytes], contract: Contract, subject: str, now: int) -> tuple[list[Event], Sequence[bytes]]:
+    """Return the events, and the body to publish of each."""
     # An array within an array would be read as the events in it.
     if elements and not is_array(elements[0]):
         plain = contract.plain.read([subject] * len(elements), elements, now=now, seqs=[0] * len(elements))
         if plain is not None:
-            return plain.events
+            return plain.events, elements
     events: list[Event] = []
+    bodies: list[bytes] = []
     wrong: list[tuple[int, Rejected]] = []
     for place, element in enumerate(elements):
         found = _look_closely(element, contract, subject, now)
         if isinstance(found, Rejected):
             wrong.append((place, found))
         else:
-            events.append(found)
+            events.append(found.event)
+            bodies.append(found.envelope or element)
     if wrong:
         reasons = {one.reason for _, one in wrong}
         kind = _KINDS.get(reasons.pop(), EventsError) if len(reasons) == 1 else EventsError
         raise kind([*_said_of(wrong)])
-    return events
+    return events, bodies
 
 
-def _look_closely(element: bytes, contract: Contract, subject: str, now: int) -> Event | Rejected:
+def _look_closely(element: bytes, contract: Contract, subject: str, now: int) -> Accepted | Rejected:
     if is_array(element):
         return Rejected(Reason.INVALID_EVENT, "expected an object, got an array", element)
     (found,) = contract.look_closely(subject, element, now=now, seq=0)
-    return found if isinstance(found, Rejected) else found.event
+    if isinstance(found, Rejected) and found.reason is Reason.TENANT_MISMATCH:
+        return Rejected(found.reason, "tenant_id: not the tenant of this key", element)
+    return found
 
 
 def _said_of(wrong: Iterable[tuple[int, Rejected]]) -> Iterator[Flaw]:

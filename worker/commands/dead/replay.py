@@ -15,9 +15,9 @@ from worker.broker.streams import open_broker
 from worker.commands.dead.reason import reason_of, reason_option
 from worker.commands.options import EXISTING_FILE, microseconds
 from worker.commands.servers import CommandError, on_servers, patiently
-from worker.contract.named_users import read
+from worker.contract.named_users import types_named
 from worker.engine.outlook import outcomes
-from worker.pipeline.dead_letters import CUT, NotSentError, is_cut, replay_letter, show_letter
+from worker.pipeline.dead_letters import CUT, NotSentError, block_of, headers_of, is_cut, replay_letter, show_letter
 from worker.pipeline.rules_in_force import load_deployed
 from worker.report import screen
 from worker.retry import PATIENCE_SECONDS
@@ -144,7 +144,7 @@ def _is_wanted(letter: StoredDeadLetter, wanted: Wanted) -> bool:
     return (
         (wanted.reason is None or letter.reason == wanted.reason)
         and (wanted.since is None or letter.died_at >= wanted.since)
-        and (wanted.event_type is None or wanted.event_type in read(letter.body).types)
+        and (wanted.event_type is None or wanted.event_type in types_named(letter.body, headers_of(letter)))
     )
 
 
@@ -153,7 +153,7 @@ async def _plan(store: Store, wanted: Wanted, until: int) -> None:
     counts: Counter[tuple[str, str]] = Counter()
     first = last = None
     async for letter in letters(store, wanted, until):
-        counts[letter.reason, _kind(read(letter.body).types)] += 1
+        counts[letter.reason, _kind(types_named(letter.body, headers_of(letter)))] += 1
         first = letter.died_at if first is None else min(first, letter.died_at)
         last = letter.died_at if last is None else max(last, letter.died_at)
     total = screen.plural(sum(counts.values()), "dead letter")
@@ -186,7 +186,8 @@ async def _try(store: Store, settings: Settings, wanted: Wanted, until: int, men
         if mended is None and is_cut(letter):
             found = [(NOT_SENT, CUT)]
         else:
-            found = outcomes(rules, letter.nats_subject, letter.body if mended is None else mended, now=now)
+            body = letter.body if mended is None else mended
+            found = outcomes(rules, letter.nats_subject, body, now=now, block=block_of(letter))
         for outcome, detail in found:
             counts[outcome] += 1
             if len(rows) < SHOWN:
