@@ -127,7 +127,7 @@ async def test_pages_of_no_origin_may_send(ingest_client: httpx.AsyncClient) -> 
 @pytest.mark.parametrize(
     "more",
     [
-        b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"Content-Length: 12\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n[]\r\n0\r\n\r\n",
         b"Content-Length: 5\r\nContent-Length: 6\r\n\r\n[]    ",
         b"Content-Length: -1\r\n\r\n",
         b"Content-Length: 9999999999999999999999\r\n\r\n",

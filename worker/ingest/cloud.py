@@ -22,7 +22,7 @@ HINTS: Final = {
     "tenantid": "Leave it out, or name the tenant that the key is of.",
     "id": "Give each event of a source an id of its own.",
 }
-_HINT: Final = "See CloudEvents 1.0; docs/ingest.md says what becomes of which attribute."
+_HINT: Final = "See CloudEvents 1.0; docs/ingest.md says what becomes of each attribute."
 
 
 def envelopes_of(form: Form, elements: Sequence[bytes], headers: Mapping[str, str], tenant: str) -> list[bytes]:

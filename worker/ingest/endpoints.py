@@ -47,6 +47,7 @@ DRAINED_BYTES: Final = 4 * 1024 * 1024
 """Of a body that is refused and still arrives: a client that is writing would not read our answer."""
 DRAINED_SECONDS: Final = 1.0
 _NEVER: Final = {"Cache-Control": "no-store"}
+_NO_KEY: Final = "Send `Authorization: Bearer` with a tenant's key; `ach ingest key --tenant NAME` makes one."
 _TOO_MANY: Final = "Wait for as many seconds as `Retry-After` says, and send the same again."
 
 
@@ -109,7 +110,7 @@ class Endpoints:
         """Take events."""
         began = monotonic()
         validate = _validates(parameters(request.url.query, {VALIDATE}))
-        sender = self._senders.sender(credential(request.headers.get("authorization")))
+        sender = self._sender(request)
         request.scope["ach.caller"] = sender.id
         self._take(sender, 1)
         form = form_of(request.headers.get("content-type"), request.headers.keys())
@@ -148,6 +149,12 @@ class Endpoints:
         return Response(document_text(), headers={"Cache-Control": "max-age=300"}, media_type=JSON)
 
     # -- steps ---------------------------------------------------------------------------------------------------------
+
+    def _sender(self, request: Request) -> Sender:
+        try:
+            return self._senders.sender(credential(request.headers.get("authorization")))
+        except UnauthorizedError as error:
+            raise UnauthorizedError(error.detail, _NO_KEY) from None
 
     def _take(self, sender: Sender, cost: int) -> None:
         rate = Rate(self._limits.key_rate, self._limits.key_burst)
