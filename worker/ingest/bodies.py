@@ -72,12 +72,11 @@ def size_of(content_length: str | None, encoding: str | None, most: int) -> int:
     return most if encoding == "gzip" else said
 
 
-async def read_body(stream: AsyncIterator[bytes], encoding: str | None, most: int, seconds: float) -> bytes:
-    """Return a body, inflated.
+async def read_body(stream: AsyncIterator[bytes], most: int, seconds: float) -> bytes:
+    """Return a body as it was sent.
 
     Raises:
-        TooLargeError: it is larger than `most` bytes, as sent or inflated.
-        BadRequestError: it is not gzip although it says so.
+        TooLargeError: it is larger than `most` bytes.
         TimeoutProblemError: it has not arrived within so many seconds.
     """
     body = bytearray()
@@ -89,7 +88,7 @@ async def read_body(stream: AsyncIterator[bytes], encoding: str | None, most: in
                     raise too_large(most)
     except TimeoutError:
         raise TimeoutProblemError(f"the body has not arrived within {seconds:g} s") from None
-    return inflated(bytes(body), most) if encoding == "gzip" else bytes(body)
+    return bytes(body)
 
 
 def inflated(body: bytes, most: int) -> bytes:

@@ -13,12 +13,12 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.routing import Route
 
-from worker.ingest.bodies import read_body, size_of
+from worker.ingest.bodies import inflated, read_body, size_of
 from worker.ingest.cloud import envelopes_of, renamed
 from worker.ingest.forms import OF_CLOUDEVENTS, Form, elements_of, form_of
 from worker.ingest.openapi import document_text
 from worker.ingest.operations import OPERATIONS, Accepted, Health
-from worker.ingest.problems import EventsError, PostAloneError
+from worker.ingest.problems import EventsError
 from worker.ingest.reading import messages_of
 from worker.ingest.senders import Sender
 from worker.ingest.webhooks import envelope_of, verified_id
@@ -46,6 +46,8 @@ JSON: Final = "application/json"
 DRAINED_BYTES: Final = 4 * 1024 * 1024
 """Of a body that is refused and still arrives: a client that is writing would not read our answer."""
 DRAINED_SECONDS: Final = 1.0
+_READ: Final = "ach.read"
+"""In the scope of a request whose body has arrived."""
 _NEVER: Final = {"Cache-Control": "no-store"}
 _NO_KEY: Final = "Send `Authorization: Bearer` with a tenant's key; `ach ingest key --tenant NAME` makes one."
 _TOO_MANY: Final = "Wait for as many seconds as `Retry-After` says, and send the same again."
@@ -170,8 +172,9 @@ class Endpoints:
 
     async def _body(self, request: Request) -> bytes:
         limits = self._limits
-        encoding = request.headers.get("content-encoding")
-        return await read_body(request.stream(), encoding, limits.body_bytes, limits.body_seconds)
+        body = await read_body(request.stream(), limits.body_bytes, limits.body_seconds)
+        request.scope[_READ] = True
+        return inflated(body, limits.body_bytes) if request.headers.get("content-encoding") == "gzip" else body
 
     async def _send(
         self, request: Request, sender: Sender, form: Form, elements: Sequence[bytes], *, validate: bool
@@ -218,7 +221,7 @@ def _headers_of(request: Request) -> dict[str, str]:
 
 async def _with_rest_of_body(request: Request, response: Response) -> Response:
     """Return an answer for which a body may still arrive: a part of that is read, and the connection is closed."""
-    if request.method != "POST" or getattr(request, "_stream_consumed", False):
+    if request.method != "POST" or _READ in request.scope:
         return response
     response.headers["Connection"] = "close"
     if "expect" in request.headers:  # the client waits for our answer, and sends nothing
@@ -233,10 +236,7 @@ async def _with_rest_of_body(request: Request, response: Response) -> Response:
     return response
 
 
-async def _refused(request: Request, error: Exception) -> Response:
-    """Answer where no route fits."""
-    if getattr(error, "status_code", 404) == PostAloneError.status:
-        allowed = "POST" if request.url.path.startswith("/v1/") and request.method != "POST" else "GET, HEAD"
-        return await _with_rest_of_body(request, problem_response(PostAloneError(allowed)))
+async def _refused(request: Request, _error: Exception) -> Response:
+    """Answer where no route fits; methods that a path does not take have not come so far (worker/ingest/gate.py)."""
     missing = NotFoundError("there is no such path", "See /openapi.json for the paths that there are.")
     return await _with_rest_of_body(request, problem_response(missing))

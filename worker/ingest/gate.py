@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from worker.ingest.operations import methods_of
 from worker.ingest.problems import PostAloneError
 from worker.serve.gate import Gate
 from worker.serve.problems import BadRequestError
@@ -38,11 +39,15 @@ class IngestGate(Gate):
         Raises:
             PostAloneError, BadRequestError: it is one of them.
         """
-        if scope["method"] not in self.methods:
-            raise PostAloneError(", ".join(sorted(self.methods)))
+        if scope["method"] not in self.allowed(scope):
+            raise PostAloneError(", ".join(self.allowed(scope)))
         # A proxy in front of us may believe the other one: then one request passes for two.
         if "transfer-encoding" in headers and "content-length" in headers:
             raise BadRequestError("Transfer-Encoding and Content-Length: expected one of them", "Send one of them.")
+
+    def allowed(self, scope: Scope) -> list[str]:
+        """Return the methods that a path takes; all that there are, where no path is."""
+        return methods_of(scope["raw_path"].decode("ascii", "replace")) or sorted(self.methods)
 
     def note(self, scope: Scope, status: int, seconds: float) -> None:
         """Log and count a request that was answered."""

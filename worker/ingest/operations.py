@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
 
@@ -114,3 +115,14 @@ OPERATIONS: Final = (
     Operation("health", "GET", "/v1/health", "Whether events can be taken", "No key.", Health, is_open=True),
     Operation("openapi", "GET", "/openapi.json", "This document", "No key.", dict[str, Any], is_open=True),
 )
+
+_METHODS: Final = {"GET": ["GET", "HEAD", "OPTIONS"], "POST": ["OPTIONS", "POST"]}
+_PATHS: Final = {re.compile(re.sub(r"{\w+}", "[^/]+", one.path)): _METHODS[one.method] for one in OPERATIONS}
+
+
+def methods_of(path: str) -> list[str]:
+    """Return the methods that a path takes, none where there is no such path."""
+    for pattern, methods in _PATHS.items():
+        if pattern.fullmatch(path):
+            return methods
+    return []
