@@ -39,6 +39,7 @@ from worker.contract.message import parse_headers
 from worker.contract.partition import bound_by, event_subject, name_of, raw_subject
 from worker.contract.reasons import Reason
 from worker.contract.row import row_of
+from worker.contract.transport import NOWHERE, with_attribute
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -85,11 +86,11 @@ def _oversize(body: bytes) -> Rejected:
 
 
 class _Place(NamedTuple):
-    """Where an event comes from: whose it may be, the clock, its message's sequence, and what the headers say."""
+    """Where an event comes from: whose it may be, the clock, the end of its row, and what the headers say."""
 
     bound: Bound
     now: int
-    seq: str
+    end: str
     mode: Mode | None
     headers: Mapping[str, str]
 
@@ -108,21 +109,21 @@ class Contract:
         self.plain = PlainReader(self._readers, prefix=prefix, skew=skew, mark=mark)
         """Reads many events at once."""
 
-    def read(self, subject: str, body: bytes, *, now: int, seq: int = 0) -> list[Accepted | Rejected]:
-        """Return what a message holds, in its order; `now` in microseconds, `seq` its place in the stream."""
-        plain = self.plain.read((subject,), (body,), now=now, seqs=(seq,))
+    def read(self, subject: str, body: bytes, *, now: int, end: str = NOWHERE) -> list[Accepted | Rejected]:
+        """Return what a message holds, in its order; `now` in microseconds, `end` of its rows (transport.py)."""
+        plain = self.plain.read((subject,), (body,), now=now, ends=(end,))
         if plain is None:
-            return self.look_closely(subject, body, now=now, seq=seq)
+            return self.look_closely(subject, body, now=now, end=end)
         return [*map(Accepted, plain.events, plain.rows)]
 
     def look_closely(
-        self, subject: str, body: bytes, *, now: int, seq: int, block: bytes = b""
+        self, subject: str, body: bytes, *, now: int, end: str, block: bytes = b""
     ) -> list[Accepted | Rejected]:
         """Return what `read` does, one event after the other; `block` is the message's block of headers."""
         if len(body) > MAX_MESSAGE_BYTES:
             return [_oversize(body)]
         headers = lowered(parse_headers(block)) if block else {}
-        where = _Place(bound_by(self._prefix, subject), now, str(seq), mode_of(headers), headers)
+        where = _Place(bound_by(self._prefix, subject), now, end, mode_of(headers), headers)
         if where.mode is Mode.BINARY:
             if not _has_envelope(body):
                 return [self._read_foreign(where, body, read_any(where.mode, headers, body))]
@@ -155,7 +156,7 @@ class Contract:
         payload = given(str(wire.payload, "utf-8"))
         if (flaw := _unfit(wire, payload, body)) is not None:
             return flaw
-        judged = self._judge(where.bound, wire, payload, where.now, where.seq)
+        judged = self._judge(where.bound, wire, payload, where.now, where.end)
         return judged if isinstance(judged, Accepted) else Rejected(*judged, body)
 
     def _read_foreign(self, where: _Place, body: bytes, foreign: RawEvent | Refusal | None) -> Accepted | Rejected:
@@ -174,7 +175,7 @@ class Contract:
         return Rejected(foreign.reason, foreign.detail, body)
 
     def _judge(
-        self, bound: Bound, wire: Wire, payload: str | None, now: int, seq: str
+        self, bound: Bound, wire: Wire, payload: str | None, now: int, end: str
     ) -> Accepted | tuple[Reason, str]:
         """Return an event whose texts are fit to be stored, or why it is none."""
         tenant, written = wire.tenant_id, wire.occurred_at
@@ -193,7 +194,8 @@ class Contract:
         if isinstance(fields, Fault):
             return Reason.CONTRACT, f"payload.{fields.field}: expected {fields.expected}, got {fields.got}"
         event = Event(tenant, wire.event_id, wire.event_type, wire.user_id, at, offset, fields)
-        return Accepted(event, row_of(event, written, wire.source, payload, seq, usual=is_usual(written)))
+        end = with_attribute(end, wire.region)
+        return Accepted(event, row_of(event, written, wire.source, payload, end, usual=is_usual(written)))
 
     def _right(self, wire: Wire) -> str:
         """Return the subject that an event would have had to come on: its names may have had to be encoded."""

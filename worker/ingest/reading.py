@@ -19,6 +19,7 @@ from worker.contract.fields import is_array
 from worker.contract.partition import event_subject, shared_subject
 from worker.contract.reasons import Reason
 from worker.contract.strict_reader import Accepted, Rejected
+from worker.contract.transport import NOWHERE
 from worker.ingest.problems import MOST_FLAWS, ContractError, EventsError, EventTooLargeError, Flaw, OtherTenantError
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def _read(elements: Sequence[bytes], contract: Contract, subject: str, now: int)
     """Return the events, and the body to publish of each."""
     # An array within an array would be read as the events in it.
     if elements and not is_array(elements[0]):
-        plain = contract.plain.read([subject] * len(elements), elements, now=now, seqs=[0] * len(elements))
+        plain = contract.plain.read([subject] * len(elements), elements, now=now, ends=[NOWHERE] * len(elements))
         if plain is not None:
             return plain.events, elements
     events: list[Event] = []
@@ -125,7 +126,7 @@ def _read(elements: Sequence[bytes], contract: Contract, subject: str, now: int)
 def _look_closely(element: bytes, contract: Contract, subject: str, now: int) -> Accepted | Rejected:
     if is_array(element):
         return Rejected(Reason.INVALID_EVENT, "expected an object, got an array", element)
-    (found,) = contract.look_closely(subject, element, now=now, seq=0)
+    (found,) = contract.look_closely(subject, element, now=now, end=NOWHERE)
     if isinstance(found, Rejected) and found.reason is Reason.TENANT_MISMATCH:
         return Rejected(found.reason, "tenant_id: not the tenant of this key", element)
     return found

@@ -13,6 +13,7 @@ from worker.broker.protocol import header_block
 from worker.contract.cloudevents import carried
 from worker.contract.named_users import UNKNOWN, Named, name_token, users_named
 from worker.contract.reasons import Reason
+from worker.contract.transport import REGION_HEADER, UNFIT, is_region
 from worker.engine.columns import columns
 from worker.engine.origin import RESENT
 
@@ -137,7 +138,7 @@ async def _point_at(session: Session, settings: Settings, new: Sequence[tuple[in
     for letter_id, letter in new:
         sent_from = _sent_from(letter.message.headers)
         if sent_from is not None:
-            key = sent_from, digest_of(letter.message.sent), _storable(letter.message.subject)
+            key = sent_from, digest_of(letter.message.as_sent), _storable(letter.message.subject)
             again.setdefault(key, letter_id)
     if again:
         rows = sorted((*key, letter_id) for key, letter_id in again.items())
@@ -307,8 +308,7 @@ async def replay_letter(
             raise ErasedError(f"dead letter {letter.dead_letter_id} names a user who is erased")
         await session.run("mark_sent", dead_letter_id=letter.dead_letter_id, digest=digest_of(said))
     # The id in the broker's window would swallow it; the ledger tells whether it is a copy.
-    sent = {**carried(headers), REPLAYED: str(letter.dead_letter_id)}
-    await broker.publish(letter.nats_subject, said, headers=sent)
+    await broker.publish(letter.nats_subject, said, headers=_headers_again(letter))
     async with store.transaction() as session:
         await session.run("mark_replayed", dead_letter_id=letter.dead_letter_id, now=now)
 
@@ -321,6 +321,14 @@ def headers_of(letter: StoredDeadLetter) -> dict[str, str]:
 def block_of(letter: StoredDeadLetter) -> bytes:
     """Return the block of headers that a letter is sent again with: those that make it a CloudEvent."""
     return header_block(carried(headers_of(letter)))
+
+
+def _headers_again(letter: StoredDeadLetter) -> dict[str, str]:
+    """Return the headers of a letter that is sent again: it says of its form and its region what it said before."""
+    given = headers_of(letter)
+    headers = {**carried(given), REPLAYED: str(letter.dead_letter_id)}
+    named = given.get(REGION_HEADER, "")
+    return {**headers, REGION_HEADER: named if is_region(named) else UNFIT} if named else headers
 
 
 def is_cut(letter: StoredDeadLetter) -> bool:

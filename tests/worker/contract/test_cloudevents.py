@@ -32,6 +32,7 @@ from worker.contract.named_users import Named, types_named, users_named
 from worker.contract.reasons import Reason
 from worker.contract.sameness import same_body, stored_body, written_of
 from worker.contract.strict_reader import Accepted, Contract, Rejected
+from worker.contract.transport import NOWHERE
 
 NOW: Final = 1_800_000_000_000_000
 ANN: Final = "events.acme.ann.lesson.completed"
@@ -71,7 +72,7 @@ def headers(**changes: str) -> dict[str, str]:
 
 
 def look(said: bytes, subject: str = ANN, block: dict[str, str] | None = None) -> list[Accepted | Rejected]:
-    return CONTRACT.look_closely(subject, said, now=NOW, seq=1, block=header_block(block or {}))
+    return CONTRACT.look_closely(subject, said, now=NOW, end=NOWHERE, block=header_block(block or {}))
 
 
 def died(said: bytes, subject: str = ANN, block: dict[str, str] | None = None) -> tuple[Reason, str]:
@@ -87,7 +88,7 @@ def lives(said: bytes, subject: str = ANN, block: dict[str, str] | None = None) 
     if one.envelope is None:
         return json.loads(said)
     written = written_of(one.envelope)
-    envelope = CONTRACT.read(subject, one.envelope, now=NOW, seq=1)
+    envelope = CONTRACT.read(subject, one.envelope, now=NOW, end=NOWHERE)
     assert envelope == [Accepted(one.event, one.row)]
     assert same_body(one.event, written, stored_body(one.event, written))
     return json.loads(one.envelope)
@@ -446,7 +447,7 @@ SPOILT_HEADERS = st.dictionaries(
 @given(SPOILT, SPOILT_HEADERS)
 def test_no_bytes_and_no_headers_raise(said: bytes, block: dict[str, str]) -> None:
     block_bytes = b"NATS/1.0\r\n" + "".join(f"{k}: {v}\r\n" for k, v in block.items()).encode("utf-8", "replace")
-    for one in CONTRACT.look_closely(ANN, said, now=NOW, seq=1, block=block_bytes):
+    for one in CONTRACT.look_closely(ANN, said, now=NOW, end=NOWHERE, block=block_bytes):
         assert isinstance(one, Accepted) or one.detail
     for found in (read_structured(said), read_binary(block, said), read_binary(block, said, encoded=False)):
         if isinstance(found, RawEvent):
@@ -466,6 +467,6 @@ def test_halves_of_surrogate_pairs_in_headers_are_refused() -> None:
 
 def test_decimals_are_exact_in_the_fields() -> None:
     contract = Contract({"x": EventSchema("x", {"n": Field("n", FieldType.DECIMAL)})}, prefix="events", skew=0)
-    (one,) = contract.look_closely(ANN, body(type="x", data={"n": 0.1}), now=NOW, seq=1)
+    (one,) = contract.look_closely(ANN, body(type="x", data={"n": 0.1}), now=NOW, end=NOWHERE)
     assert isinstance(one, Accepted)
     assert one.event.fields["n"] == Decimal("0.1")
