@@ -244,7 +244,7 @@ lock:
     }
     resolve --upgrade --extra dev --output-file requirements.lock pyproject.toml
     # What `ach demo` needs, and no more: the developer's tools weigh five times as much.
-    echo hatchling | resolve --upgrade --extra embedded --extra fast --constraints requirements.lock \
+    echo hatchling | resolve --upgrade --extra embedded --extra fast --extra console --constraints requirements.lock \
         --output-file requirements-run.lock pyproject.toml -
     # What a worker in production needs: deploy/Containerfile installs it.
     echo hatchling | resolve --upgrade --extra fast --constraints requirements.lock \

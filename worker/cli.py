@@ -26,7 +26,7 @@ SUMMARIES: Final = {
     "contract": "Write contracts of declared events: JSON Schema, AsyncAPI, TypeScript, Python (docs/producing.md).",
     "dead": "List, inspect, mend, send again and purge dead letters.",
     "demo": "See it work: two recorded histories through private servers and a worker, and what was earned.",
-    "dev": "Run private servers and a worker with these rules, and print their addresses; Ctrl-C ends everything.",
+    "dev": "Run private servers, a worker with these rules, the console and the API; Ctrl-C ends everything.",
     "digest": "Print a hash of all supported unlocks and progress in the database: equal where the results are equal.",
     "docs": "Write a page that shows a rule set to people: achievements in words, tiers, rewards, events.",
     "emit": "Publish recorded events (JSON Lines, also .gz and .zst; `-` is standard input) to the input stream.",

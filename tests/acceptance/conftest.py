@@ -53,10 +53,17 @@ class Shell:
         return Ran(done.returncode, done.stdout.decode(), done.stderr.decode())
 
     @contextmanager
-    def running(self, *args: str | Path) -> Generator[subprocess.Popen[str]]:
-        """Run a command beside a block; its standard error comes with its output. It does not outlive the block."""
+    def running(self, *args: str | Path, without: str | None = None) -> Generator[subprocess.Popen[str]]:
+        """Run a command beside a block; its standard error comes with its output. It does not outlive the block.
+
+        `without` is a package that the command cannot import.
+        """
+        program: list[str | Path] = [ACH]
+        if without is not None:
+            hidden = f"import sys; sys.modules[{without!r}] = None; from worker.cli import main; main()"
+            program = [sys.executable, "-c", hidden]
         process = subprocess.Popen(
-            [ACH, *map(str, args)],
+            [*program, *map(str, args)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -57,7 +57,7 @@ def body_of(schema: EventSchema) -> Schema:
 def payload_schema(schema: EventSchema) -> Schema:
     """Return the schema of the payload of one declared type; fields that are not declared are let through."""
     required = [field.name for field in schema.fields.values() if not field.optional]
-    properties = {field.name: _field(field) for field in schema.fields.values()}
+    properties = {field.name: _described_field(field) for field in schema.fields.values()}
     found: Schema = {"type": "object", "description": FIELDS["payload"], "properties": properties}
     return {**found, "required": required} if required else found
 
@@ -79,7 +79,7 @@ def _envelope(fixed: Mapping[str, Schema], *, required: tuple[str, ...]) -> Sche
     return {"type": "object", "properties": said, "required": [*_REQUIRED, *required]}
 
 
-def _field(field: Field) -> Schema:
+def _described_field(field: Field) -> Schema:
     return {"description": about_field(field), **_value(field)}
 
 

@@ -36,7 +36,7 @@ def module(events: Mapping[str, EventSchema], *, prefix: str) -> str:
 
 
 def _event(schema: EventSchema, names: Names) -> str:
-    fields = "".join(_field(field) for field in schema.fields.values())
+    fields = "".join(_property(field) for field in schema.fields.values())
     needs = any(not field.optional for field in schema.fields.values())
     said = f" {text}" if (text := about(schema)) else ""
     payload = (
@@ -50,7 +50,7 @@ def _event(schema: EventSchema, names: Names) -> str:
     )
 
 
-def _field(field: Field) -> str:
+def _property(field: Field) -> str:
     mark, null = ("?", " | null") if field.optional else ("", "")
     return f"  /** {about_field(field)} */\n  {field.name}{mark}: {_TYPES[field.type]}{null};\n"
 

@@ -68,7 +68,9 @@ class Translated(Message, frozen=True, gc=False):
 
 def translated(message: Message, envelope: bytes) -> Translated:
     """Return a message with our envelope in the place of what it held."""
-    return Translated(message.subject, envelope, message.block, message.seq, message.reply, message.sent, message.body)
+    return Translated(
+        message.subject, envelope, message.block, message.seq, message.reply, message.sent, original=message.body
+    )
 
 
 def delivery_tokens(reply: str) -> list[str]:

@@ -75,8 +75,8 @@ class Decoding:
         return True
 
     def _look_closely(self, message: Message, now: int) -> None:
-        contract, block = self._rules.contract, message.block
         (end,), _ = transport_of((message,), self._rules.region)
+        contract, block = self._rules.contract, message.block
         found = contract.look_closely(message.subject, message.body, now=now, end=end, block=block)
         for element, one in enumerate(found):
             if isinstance(one, Rejected):

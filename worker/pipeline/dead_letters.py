@@ -263,6 +263,12 @@ async def list_letters(
         return await session.rows(StoredDeadLetter, "dead_letters", reason=reason, replayed=replayed, limit=limit)
 
 
+async def last_letter(store: Store) -> int:
+    """Return the highest id of a dead letter, 0 where there is none."""
+    async with store.transaction() as session:
+        return await session.value(int, "last_letter") or 0
+
+
 async def show_letter(store: Store, letter_id: int) -> StoredDeadLetter | None:
     """Return one dead letter, or None where there is none of that id."""
     async with store.transaction() as session:
@@ -319,15 +325,14 @@ def headers_of(letter: StoredDeadLetter) -> dict[str, str]:
 
 
 def block_of(letter: StoredDeadLetter) -> bytes:
-    """Return the block of headers that a letter is sent again with: those that make it a CloudEvent."""
-    return header_block(carried(headers_of(letter)))
+    """Return the block of headers that a letter is sent again with."""
+    return header_block(_headers_again(letter))
 
 
 def _headers_again(letter: StoredDeadLetter) -> dict[str, str]:
-    """Return the headers of a letter that is sent again: it says of its form and its region what it said before."""
-    given = headers_of(letter)
-    headers = {**carried(given), REPLAYED: str(letter.dead_letter_id)}
-    named = given.get(REGION_HEADER, "")
+    """Return the headers of a letter that is sent again: its region, and what makes it a CloudEvent."""
+    before = headers_of(letter)
+    headers, named = {**carried(before), REPLAYED: str(letter.dead_letter_id)}, before.get(REGION_HEADER, "")
     return {**headers, REGION_HEADER: named if is_region(named) else UNFIT} if named else headers
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,10 +17,11 @@ from worker.artefacts.bundle import files_of
 from worker.contract.partition import bound_by, event_subject, shared_subject
 
 OFFICIAL: Final = json.loads(gzip.decompress(Path(__file__).with_name("asyncapi-3.0.0.json.gz").read_bytes()))
-DOCUMENT: Final[dict[str, Any]] = json.loads(files_of(EVENTS, prefix="in.events", title='A "title"')["asyncapi.json"])
+FILES: Final = files_of(EVENTS, prefix="in.events", title='A "title"')
+DOCUMENT: Final[dict[str, Any]] = json.loads(FILES["asyncapi.json"])
 
 
-def faults(said: object) -> list[str]:
+def faults(said: dict[str, Any]) -> list[str]:
     return [f"{error.json_path}: {error.message[:200]}" for error in Draft7Validator(OFFICIAL).iter_errors(said)]
 
 
@@ -33,15 +35,12 @@ def test_the_specification_finds_what_is_wrong() -> None:
     assert faults({**DOCUMENT, "operations": {"sendLogin": {"action": "publish", "channel": {"$ref": "#/x"}}}})
 
 
-def references(said: object) -> list[str]:
-    if isinstance(said, dict):
-        inner = [found for value in said.values() for found in references(value)]
-        return [*inner, said["$ref"]] if "$ref" in said else inner
-    return [found for value in said for found in references(value)] if isinstance(said, list) else []
+def references() -> list[str]:
+    return re.findall(r'"\$ref": "([^"]+)"', FILES["asyncapi.json"])
 
 
 def test_every_reference_leads_somewhere() -> None:
-    found = references(DOCUMENT)
+    found = references()
     assert len(found) > 4 * len(EVENTS)
     for reference in found:
         place: Any = DOCUMENT

@@ -51,7 +51,7 @@ def test_a_public_key_is_given_as_pem_or_as_x_of_a_jwk(tmp_path: Path) -> None:
 
 def test_a_library_that_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "serve.toml"
-    monkeypatch.setattr("worker.serve.config.find_spec", {}.get)
+    monkeypatch.setattr("worker.serve.config.find_spec", dict[str, object]().get)
     path.write_text(of_application(X))
     with pytest.raises(ConfigError, match=r"need cryptography.* pip install 'ach\[serve\]'"):
         load_config(path)

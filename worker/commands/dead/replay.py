@@ -17,7 +17,16 @@ from worker.commands.options import EXISTING_FILE, microseconds
 from worker.commands.servers import CommandError, on_servers, patiently
 from worker.contract.named_users import types_named
 from worker.engine.outlook import outcomes
-from worker.pipeline.dead_letters import CUT, NotSentError, block_of, headers_of, is_cut, replay_letter, show_letter
+from worker.pipeline.dead_letters import (
+    CUT,
+    NotSentError,
+    block_of,
+    headers_of,
+    is_cut,
+    last_letter,
+    replay_letter,
+    show_letter,
+)
 from worker.pipeline.rules_in_force import load_deployed
 from worker.report import screen
 from worker.retry import PATIENCE_SECONDS
@@ -87,8 +96,9 @@ async def send_again(settings: Settings, wanted: Wanted, body: Path | None, *, d
     """
     mended = None if body is None else await anyio.Path(body).read_bytes()
     async with open_store(settings.database_url) as store:
+        # One that dies again meanwhile gets a higher id, and is not sent once more.
         # Only this waits for the database: a second attempt at the rest could send a dead letter twice.
-        until = await patiently(settings, partial(_last, store))
+        until = await patiently(settings, partial(last_letter, store))
         await _plan(store, wanted, until)
         if dry:
             await _try(store, settings, wanted, until, mended)
@@ -109,12 +119,6 @@ async def send_again(settings: Settings, wanted: Wanted, body: Path | None, *, d
         for line in refused[:SHOWN]:
             screen.fail(line)
         raise CommandError(f"{screen.plural(len(refused), 'dead letter')} not sent", "ach dead show ID")
-
-
-async def _last(store: Store) -> int:
-    """Return the highest id: a dead letter that dies again meanwhile gets a higher one, and is not sent once more."""
-    async with store.transaction() as session:
-        return await session.value(int, "last_letter") or 0
 
 
 async def letters(store: Store, wanted: Wanted, until: int) -> AsyncIterator[StoredDeadLetter]:
