@@ -31,6 +31,7 @@ from tests.faults.plants import (
     fast_path,
     fences,
     folds,
+    ingest,
     labels,
     ledger,
     library,
@@ -84,6 +85,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     *serve.BUGS,
     *console.BUGS,
     *library.BUGS,
+    *ingest.BUGS,
 )
 
 QUICK: Final = (
