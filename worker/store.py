@@ -322,7 +322,7 @@ class _Kept(Store):
     @asynccontextmanager
     async def _connection(self) -> AsyncGenerator[PoolConnectionProxy]:
         connection, self._own = self._own, None
-        if connection is not None and connection.is_closed():
+        if connection is not None and _is_gone(connection):
             await self._release(connection)
             connection = None
         if connection is None:

@@ -86,6 +86,24 @@ async def test_one_that_is_lost_is_replaced(engine: Engine) -> None:
         assert found != mine
 
 
+async def test_one_that_the_server_has_ended_is_replaced_without_an_error(engine: Engine) -> None:
+    """The client has noticed by then: not one use fails."""
+    async with open_store(engine.settings.database_url, connections=1) as store:
+        kept, ended = store.kept(), anyio.Event()
+        async with kept.alone() as session:
+            raw = session._connection  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+            raw.add_termination_listener(lambda _: ended.set())
+        mine = await backend_of(kept)
+        admin = await asyncpg.connect(engine.settings.database_url)
+        try:
+            assert await admin.fetchval("SELECT pg_terminate_backend($1, 10000)", mine)
+        finally:
+            await admin.close()
+        with anyio.fail_after(PATIENCE):
+            await ended.wait()
+        assert await backend_of(kept) != mine
+
+
 async def test_two_at_a_time_have_one_each(engine: Engine) -> None:
     async with open_store(engine.settings.database_url, connections=2) as store:
         kept = store.kept()
