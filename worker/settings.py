@@ -17,11 +17,11 @@ PREFIX: Final = "ACH_"
 _SECRETIVE: Final = frozenset({"NATS_URL", "DATABASE_URL"})
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
-Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}\Z")]
 """Of a stream or a consumer: the broker makes folders of them."""
 Region = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]{1,64}\Z")]
 """As worker/contract/transport.py reads it from messages."""
-Subject = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$")]
+Subject = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\Z")]
 
 
 class Clock(StrEnum):

@@ -12,6 +12,7 @@ import anyio
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed448 import Ed448PrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tests.integration.engine import event
 from tests.integration.pipelines import pipeline_on, send
@@ -32,7 +33,7 @@ from worker.serve.access import hash_of
 from worker.serve.operations import OPERATIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import httpx
 
@@ -104,6 +105,26 @@ def curve(name: str) -> str:
     return f"{said}.{urlsafe_b64encode(signature).decode().rstrip('=')}"
 
 
+def odd_heads() -> Iterator[tuple[str, str]]:
+    """Yield tokens whose heads bring a key of the caller's own, name one somewhere else, or say two things."""
+    mine = Ed25519PrivateKey.generate()
+    x = urlsafe_b64encode(mine.public_key().public_bytes_raw()).decode().rstrip("=")
+    elsewhere = "http://127.0.0.1:9/keys"
+    for more in ({"jwk": {"kty": "OKP", "crv": "Ed25519", "x": x}}, {"jku": elsewhere}, {"x5u": elsewhere}):
+        for kid in ("now", "../../dev/null", "' OR 1=1 --"):
+            head = json.dumps({"alg": "EdDSA", "kid": kid, **more}).encode()
+            yield f"a key of its own: {more}", sealed(head, mine.sign)
+    for kid in (["now"], {"now": 1}, True):
+        yield "an id of another kind", sealed(json.dumps({"alg": "EdDSA", "kid": kid}).encode(), mine.sign)
+    for head in (b'{"alg":"EdDSA","alg":"HS256"}', b'{"alg":"HS256","alg":"EdDSA"}', b'{"alg":["HS256","EdDSA"]}'):
+        yield "two algorithms", sealed(head, lambda said: digest(public_pem(PRIVATE["t1"]).encode(), said, "sha256"))
+
+
+def sealed(head: bytes, sign: Callable[[bytes], bytes]) -> str:
+    said = f"{urlsafe_b64encode(head).decode().rstrip('=')}.{segment(claims())}"
+    return f"{said}.{urlsafe_b64encode(sign(said.encode())).decode().rstrip('=')}"
+
+
 def bad() -> Iterator[tuple[str, str]]:
     now = int(time())
     good = signed()
@@ -134,6 +155,7 @@ def bad() -> Iterator[tuple[str, str]]:
     yield "an empty secret", f"{segment({'alg': 'HS256'})}.{segment(claims())}.{segment('')}"
     yield "another payload", ".".join([good.split(".")[0], segment(claims(sub="rival")), good.split(".")[2]])
     yield "a cut signature", good[:-4]
+    yield from odd_heads()
     yield "expired", signed(iat=now - 120, exp=now - 60)
     yield "not valid yet", signed(iat=now + 600, exp=now + 660)
     yield "longer than an hour", signed(exp=now + 3700)
@@ -170,6 +192,15 @@ async def test_without_a_good_credential_nothing_is_said(engine_of: Engine) -> N
         for good in (signed(), KEYS["t1"], by_application(), by_application(kid=None)):
             response = await client.get(f"{USER}/achievements", headers={"Authorization": f"bearer {good}"})
             assert response.status_code == 200
+
+
+async def test_no_path_leads_to_another_host(engine_of: Engine) -> None:
+    """The router would send a path with a slash too many to the host that the request names."""
+    async with serving(engine_of.settings) as client:
+        for path in (*PATHS, "/v1/health", "/openapi.json"):
+            for odd in (f"{path}/", f"/{path}", f"//evil.example{path}"):
+                response = await client.get(f"{client.base_url}{odd}", headers={"Host": "evil.example", **by_key()})
+                assert (response.status_code, response.headers.get("location")) == (404, None), odd
 
 
 async def test_a_credential_in_the_query_is_refused(engine_of: Engine) -> None:

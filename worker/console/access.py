@@ -57,7 +57,7 @@ class AccessError(ValueError):
 
 
 _Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
-_Hash = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+_Hash = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
 
 class _Entry(msgspec.Struct, forbid_unknown_fields=True):

@@ -106,6 +106,8 @@ class Console:
             Mount("/static", StaticFiles(directory=STATIC)),
         ]
         app = Starlette(routes=routes, exception_handlers={404: self._unknown, 405: self._unknown})
+        # It would lead to wherever the request's Host says.
+        app.router.redirect_slashes = False
         return Guard(app, self.desk.entrance.door)
 
     # -- who asks ------------------------------------------------------------------------------------------------------

@@ -19,9 +19,9 @@ MOST_KEYS: Final = 8
 """Of one tenant: two while one is rotated, for each of its services and for its tests."""
 
 _Name = Annotated[str, Meta(min_length=1, max_length=512)]
-_Path = Annotated[str, Meta(min_length=1, max_length=512, pattern=r"^[^.]+(\.[^.]+)*$")]
+_Path = Annotated[str, Meta(min_length=1, max_length=512, pattern=r"^[^.\n]+(\.[^.\n]+)*\Z")]
 """Names of fields with dots between them."""
-_Route = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+_Route = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}\Z")]
 
 
 class Key(Struct, frozen=True, forbid_unknown_fields=True):

@@ -73,7 +73,7 @@ class Digest(Struct, frozen=True, forbid_unknown_fields=True):
     """Several unlocks of a user in one delivery."""
 
     wait: Duration
-    group: Annotated[str, Meta(pattern="^user$")] = "user"
+    group: Annotated[str, Meta(pattern=r"^user\Z")] = "user"
 
 
 class _Chosen(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

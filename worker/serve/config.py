@@ -20,13 +20,13 @@ T = TypeVar("T")
 SECRET_CHARACTERS: Final = 43
 """32 random bytes in base64, without padding: fewer are no secret of 256 bits."""
 
-Hash = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
+Hash = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 """SHA-256 in hexadecimal digits."""
 _Secret = Annotated[str, Meta(min_length=SECRET_CHARACTERS, max_length=512)]
 _KeyId = Annotated[str, Meta(min_length=1, max_length=128)]
 _Rate = Annotated[float, Meta(gt=0, le=1_000_000)]
 _Count = Annotated[int, Meta(ge=1, le=1_000_000)]
-_Origin = Annotated[str, Meta(pattern=r"^https?://[^/*?#\s]+$")]
+_Origin = Annotated[str, Meta(pattern=r"^https?://[^/*?#\s]+\Z")]
 
 
 class ConfigError(ValueError):

@@ -95,13 +95,16 @@ class Endpoints:
 
     def app(self) -> Starlette:
         """Return the application; the paths that it sees are still encoded (see `gate`)."""
-        return Starlette(
+        made = Starlette(
             routes=[
                 Route(one.path, self._endpoint(one, getattr(self, one.name)), methods=["GET"], name=one.name)
                 for one in OPERATIONS
             ],
             exception_handlers={HTTPException: _refused, ProblemError: _problem, Exception: unexpected},
         )
+        # It would lead to wherever the request's Host says.
+        made.router.redirect_slashes = False
+        return made
 
     def _endpoint(self, operation: Operation, answer: Answer) -> Callable[[Request], Awaitable[Response]]:
         known = frozenset(one.name for one in operation.parameters)

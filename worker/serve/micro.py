@@ -34,7 +34,7 @@ _PARTS: Final = 4
 LONGEST_REQUEST: Final = 8192
 
 _Id = Annotated[str, Meta(min_length=1, max_length=MOST_BYTES)]
-_Languages = Annotated[str, Meta(pattern=LANGUAGES)]
+_Languages = Annotated[str, Meta(pattern=LANGUAGES.removesuffix("$") + r"\Z")]
 
 log = structlog.get_logger()
 
