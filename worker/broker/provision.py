@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 import structlog
@@ -30,16 +30,35 @@ class Consumer(msgspec.Struct):
     """Messages that were delivered and not acknowledged yet."""
 
 
-async def ensure(client: BrokerClient, settings: Settings) -> Existing:
-    """Make the streams and the consumer where they are missing; return the consumer's configuration.
+class Stream(msgspec.Struct):
+    """What JetStream says about a stream."""
+
+    config: _StreamConfig
+
+
+class _StreamConfig(msgspec.Struct):
+    allow_atomic: bool = False
+
+
+class Found(NamedTuple):
+    """What is there now: the consumer's configuration, and what is unsafe about the streams, in words."""
+
+    consumer: Existing
+    doubts: list[str]
+
+
+async def ensure(client: BrokerClient, settings: Settings) -> Found:
+    """Make the streams and the consumer where they are missing; return what is there.
 
     Raises:
         BrokerAwayError: try again.
         BrokerMismatchError: trying again does not help.
     """
     try:
-        await _ensure_stream(client, settings, settings.input_stream, settings.input_prefix)
-        await _ensure_stream(client, settings, settings.unlock_stream, settings.unlock_prefix)
+        doubts = [
+            *await _ensure_stream(client, settings, settings.input_stream, settings.input_prefix),
+            *await _ensure_stream(client, settings, settings.unlock_stream, settings.unlock_prefix),
+        ]
         existing = (await _ensure_consumer(client, settings)).config
     except ApiError as error:
         if error.fault.code >= SERVER_AT_FAULT:
@@ -50,7 +69,7 @@ async def ensure(client: BrokerClient, settings: Settings) -> Existing:
     if (flaw := unfit(existing)) is not None:
         name = f"consumer {settings.consumer} of stream {settings.input_stream}"
         raise BrokerMismatchError(f"a worker cannot use {name}: {flaw}")
-    return existing
+    return Found(existing, doubts)
 
 
 async def consumer_info(client: BrokerClient, settings: Settings) -> Consumer:
@@ -62,9 +81,10 @@ async def consumer_info(client: BrokerClient, settings: Settings) -> Consumer:
     return await ask(client, f"CONSUMER.INFO.{settings.input_stream}.{settings.consumer}", Consumer)
 
 
-async def _ensure_stream(client: BrokerClient, settings: Settings, name: str, prefix: str) -> None:
+async def _ensure_stream(client: BrokerClient, settings: Settings, name: str, prefix: str) -> list[str]:
+    """Make a stream where it is missing; return what is unsafe about one that is there."""
     try:
-        await ask(client, f"STREAM.INFO.{name}", dict[str, Any])
+        config = (await ask(client, f"STREAM.INFO.{name}", Stream)).config
     except ApiError as error:
         if not error.is_missing:
             raise
@@ -77,6 +97,11 @@ async def _ensure_stream(client: BrokerClient, settings: Settings, name: str, pr
         }
         await ask(client, f"STREAM.CREATE.{name}", dict[str, Any], config)
         log.info("made stream", stream=name, subjects=f"{prefix}.>")
+        return []
+    if config.allow_atomic:
+        # The broker answers within a batch with an empty message, wherever the producer says: also at its own API.
+        return [f"allow_atomic of {name} is true: producers of its account can delete streams; false is better"]
+    return []
 
 
 async def _ensure_consumer(client: BrokerClient, settings: Settings) -> Consumer:

@@ -62,6 +62,8 @@ class Broker(Puller, Watcher):
         """Reply subjects of messages whose acknowledgement could not be sent."""
         self._doubts: list[str] = []
         """What makes work slow or lossy with the consumer as it is."""
+        self._stream_doubts: list[str] = []
+        """What is unsafe about the streams as they are."""
         self._logged: set[str] = set()
         """Doubts that are in the log."""
         self._announcer = Announcer(connection.window, settings.unlock_stream)
@@ -134,10 +136,11 @@ class Broker(Puller, Watcher):
             BrokerAwayError: try again.
             BrokerMismatchError: trying again does not help.
         """
-        existing = await ensure(self._client, self._settings)
+        found = await ensure(self._client, self._settings)
         self._answered = monotonic()
-        self._limit_to(existing)
-        self._doubts = doubts(existing, self._settings)
+        self._limit_to(found.consumer)
+        self._doubts = doubts(found.consumer, self._settings)
+        self._stream_doubts = found.doubts
 
     async def backlog(self) -> int:
         """Return how many messages are not acknowledged yet, delivered or not, by the broker's own count.
@@ -162,7 +165,10 @@ class Broker(Puller, Watcher):
         for doubt in self._doubts:
             if doubt not in self._logged:
                 log.warning("the consumer stays as it was made", consumer=self._settings.consumer, said=doubt)
-        self._logged.update(self._doubts)
+        for doubt in self._stream_doubts:
+            if doubt not in self._logged:
+                log.warning("a stream stays as it was made", said=doubt)
+        self._logged.update(self._doubts, self._stream_doubts)
 
     async def _listen(self, client: BrokerClient) -> None:
         self._subscription = await client.tap(self._inbox, self._on_frames)
