@@ -7,9 +7,11 @@ kept as a dead letter, as any other message that is no event.
 
 from __future__ import annotations
 
+import json
 import re
 from base64 import b64decode
 from binascii import Error
+from contextlib import suppress
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, cast
 
@@ -47,6 +49,7 @@ _UNBOUND: Final = "unbound"
 _PLAIN: Final = re.compile(r"[\x21-\x7e]{1,200}")
 _BITS: Final = 62
 MOST_DELIVERIES: Final = 1_000_000
+_json: Final = msgspec.json.Encoder(enc_hook=repr)
 _DIGITS: Final = re.compile(r"[0-9]{1,13}")
 
 
@@ -93,13 +96,23 @@ def _parts(record: Record) -> tuple[str | None, bytes]:
         return None, record
     if isinstance(record, str):
         return None, _encoded(record)
+    if not isinstance(cast("object", record), dict):  # whatever the types say: one record must not hold up the others
+        return None, _written(record)
     kinesis = record.get("kinesis")
     if isinstance(kinesis, dict):
         held = cast("dict[str, Any]", kinesis)
         return _id(held.get("sequenceNumber")), _unpacked(held.get("data"))
     body = record.get("body")
-    text = body if isinstance(body, str) else msgspec.json.encode(record, enc_hook=repr).decode()
-    return _id(record.get("messageId")), _encoded(text)
+    return _id(record.get("messageId")), _encoded(body) if isinstance(body, str) else _written(record)
+
+
+def _written(record: object) -> bytes:
+    """Return what is kept of something that is no record: JSON, as far as it can be written as such."""
+    for write in (_json.encode, json.dumps):
+        with suppress(TypeError, ValueError, OverflowError, RecursionError):
+            said = write(record)
+            return said if isinstance(said, bytes) else said.encode()
+    return f"{type(record).__qualname__} that cannot be written as JSON".encode()
 
 
 def _history(record: Record) -> tuple[int, str]:
@@ -137,7 +150,9 @@ def _unpacked(data: object) -> bytes:
 def _subject(prefix: str, tenant: str | AnyTenant | None) -> str:
     if isinstance(tenant, AnyTenant):
         return raw_subject(prefix)
-    return shared_subject(prefix, tenant) if tenant else _UNBOUND
+    with suppress(UnicodeEncodeError):  # a name with half a character is no tenant's
+        return shared_subject(prefix, tenant) if tenant else _UNBOUND
+    return _UNBOUND
 
 
 def _sequence(name: str) -> int:

@@ -301,6 +301,22 @@ async def test_the_console_counts_what_a_function_has_done(engine: Engine, funct
     assert (row["tenant_id"], row["events"], json.loads(row["dead"])) == ("t1", 3, {"malformed_json": 1})
 
 
+async def test_a_record_of_any_shape_is_kept_and_holds_up_no_other(engine: Engine, function: Function) -> None:
+    deep: Any = {}
+    for _ in range(5000):
+        deep = {"a": deep}
+    odd: list[Any] = [{"x": "\ud800"}, deep, {"x": object}, {"n": 2**70}, {"n": float("nan")}, None, 3, [b"x"]]
+    records = [*odd, sqs(event(1), 1), {"messageId": "\ud800", "body": "\ud800"}]
+    for _ in range(2):
+        assert await function.batch(records, tenant="t1", seconds=SECONDS) == {"batchItemFailures": []}
+    assert len(await engine.rows("SELECT FROM event")) == 1
+    assert len(await engine.rows("SELECT FROM dead_letter")) == len(records) - 1
+    assert await function.batch([sqs(event(2), 2)], tenant=lambda _: "t\ud800", seconds=SECONDS) == {
+        "batchItemFailures": []
+    }
+    assert len(await engine.rows("SELECT FROM event")) == 1
+
+
 async def test_records_have_to_be_records(function: Function) -> None:
     with pytest.raises(TypeError, match="Records"):
         await function.batch({"messageId": "m", "body": "{}"}, tenant="t1", seconds=SECONDS)
