@@ -204,6 +204,25 @@ async def test_a_cookie_is_for_pages_of_ours_alone(world: Engine) -> None:
         assert "strict-transport-security" in answer.headers
 
 
+async def test_another_site_logs_no_one_in_by_a_link(world: Engine) -> None:
+    """The token of a link is sent on at once only where no page of another site has led here."""
+    async with console_on(world) as console, client_of(console) as client:
+        for site, at_once in (("none", True), ("same-origin", True), (None, True), ("cross-site", False)):
+            page = await client.get("/login?next=/rules", headers={} if site is None else {"sec-fetch-site": site})
+            assert ("data-by-link" in page.text) is at_once, site
+        assert "data-by-link" not in (await client.post("/login", data={"token": "wrong"})).text
+        script = (await client.get("/static/console.js")).text
+        assert '"byLink" in field.form.dataset) field.form.requestSubmit()' in script
+        assert script.count("requestSubmit") == 1
+
+
+async def test_no_path_of_the_console_leads_to_another_host(world: Engine) -> None:
+    async with console_on(world, Door(hosts=None)) as console, client_of(console) as client:
+        for path in ("/rules/", "/login/", "//rules", "//evil.example/rules/"):
+            answer = await client.get(path, headers={"host": "evil.example"})
+            assert "evil" not in answer.headers.get("location", "").partition("?")[0], path
+
+
 async def test_who_sees_one_tenant_sees_no_other(world: Engine) -> None:
     async with logged_in(world, "ann") as client:
         pages = await walk(client)

@@ -153,7 +153,9 @@ class Console:
         if entrance.door.header is not None or self._session(request) is not None:
             return RedirectResponse(to, status_code=303)
         if request.method != "POST":
-            return self._login_form(to, "")
+            # A page of another site must not log anyone in with a token of its own choice.
+            by_link = request.headers.get("sec-fetch-site", "none") in {"none", "same-origin"}
+            return self._login_form(to, "", by_link=by_link)
         if not is_our_form(request):
             return self._trouble(None, STALE_FORM)
         try:
@@ -169,8 +171,8 @@ class Console:
             return self._login_form(to, "No person has this token.", 403)
         return entrance.welcome(person, to, at)
 
-    def _login_form(self, to: str, wrong: str, status: int = 200) -> Response:
-        return html(self._render("login", None, {"to": to, "wrong": wrong}), status)
+    def _login_form(self, to: str, wrong: str, status: int = 200, *, by_link: bool = False) -> Response:
+        return html(self._render("login", None, {"to": to, "wrong": wrong, "by_link": by_link}), status)
 
     async def _logout(self, request: Request, session: Session) -> Response:
         if not is_our_form(request) or (await read_form(request)).get("form_token") != session.form_token:

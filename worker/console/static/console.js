@@ -14,7 +14,8 @@
     const field = document.getElementById("token");
     if (field && !document.querySelector("[role=alert]")) {
       field.value = token;
-      field.form.requestSubmit();
+      // Where a page of another site has led here, the person presses the button, or does not.
+      if ("byLink" in field.form.dataset) field.form.requestSubmit();
     }
   }
 
