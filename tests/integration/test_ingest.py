@@ -6,7 +6,7 @@ import gzip
 import json
 import os
 import signal
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime
 from time import time
 from typing import TYPE_CHECKING, Any
@@ -227,6 +227,27 @@ async def test_one_caller_leaves_memory_to_others(settings: Settings) -> None:
         assert other.status_code == 202
         end.set()
     assert [one.status_code for one in answers] == [202]
+
+
+async def test_webhooks_without_a_signature_leave_memory_to_keys(settings: Settings) -> None:
+    """Nothing is known of who sends a webhook before its body is here, and there may be many webhooks."""
+    config = config_of(memory_bytes=8 * 1024 * 1024)
+    config = msgspec.structs.replace(config, webhooks={f"w{n}": config.webhooks["shop"] for n in range(8)})
+    size = config.limits.body_bytes
+    async with ingesting(settings, config) as client, AsyncExitStack() as stack:
+        await connected(client)
+        answers: list[bytes] = []
+        for number in range(8):
+            stream = await anyio.connect_tcp(client.base_url.host, client.base_url.port or 80)
+            await stack.enter_async_context(stream)
+            head = f"POST /v1/webhooks/w{number} HTTP/1.1\r\nHost: x\r\nContent-Length: {size}\r\n"
+            await stream.send(head.encode() + b"Expect: 100-continue\r\n\r\n")
+            with anyio.fail_after(PATIENCE):
+                answers.append((await stream.receive())[9:12])
+        assert answers == [b"100"] * 4 + [b"429"] * 4
+        for tenant in ("t1", "t2"):
+            answer = await client.post(EVENTS, content=_pieces(b"[]"), headers=by_key(tenant))
+            assert answer.status_code == 202
 
 
 async def until(is_so: Callable[[], Awaitable[bool]]) -> None:

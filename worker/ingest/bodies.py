@@ -13,10 +13,12 @@ from worker.ingest.problems import MediaTypeError, TimeoutProblemError
 from worker.serve.problems import AwayError, BadRequestError, TooLargeError, TooManyRequestsError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Generator
+    from collections.abc import AsyncIterator, Generator, Mapping
 
 SHARE: Final = 4
-"""One caller may take so great a part of the memory: 1 / SHARE."""
+"""One tenant's keys, or one webhook, may take so great a part of the memory: 1 / SHARE."""
+UNVERIFIED_SHARE: Final = 2
+"""The same for all webhooks together: until its body is here, no one knows that it comes from its sender."""
 _GZIP: Final = 16 + zlib.MAX_WBITS
 _LONGEST: Final = 40
 
@@ -30,28 +32,31 @@ class Memory:
         self._by_caller: Counter[str] = Counter()
 
     @contextmanager
-    def hold(self, caller: str, size: int) -> Generator[None]:
-        """Hold so many bytes for a caller during a block.
+    def hold(self, callers: Mapping[str, int], size: int) -> Generator[None]:
+        """Hold so many bytes during a block; `callers` are those who answer for them, each with its part of the memory.
 
         Raises:
-            TooManyRequestsError: the caller has too many bodies under way.
+            TooManyRequestsError: one of the callers has too many bodies under way.
             AwayError: all callers together have.
         """
-        if self._by_caller[caller] and self._by_caller[caller] + size > self._total // SHARE:
-            raise TooManyRequestsError(
-                "this credential has too many bodies under way", "Send fewer requests at a time.", retry_after=1
-            )
+        for caller, share in callers.items():
+            taken = self._by_caller.get(caller, 0)
+            if taken and taken + size > self._total // share:
+                raise TooManyRequestsError(
+                    "this sender has too many bodies under way", "Send fewer requests at a time.", retry_after=1
+                )
         if self.taken and self.taken + size > self._total:
             raise AwayError("too many bodies are under way", retry_after=1)
         self.taken += size
-        self._by_caller[caller] += size
+        self._by_caller.update(dict.fromkeys(callers, size))
         try:
             yield
         finally:
             self.taken -= size
-            self._by_caller[caller] -= size
-            if not self._by_caller[caller]:
-                del self._by_caller[caller]
+            self._by_caller.subtract(dict.fromkeys(callers, size))
+            for caller in callers:
+                if not self._by_caller[caller]:
+                    del self._by_caller[caller]
 
 
 def size_of(content_length: str | None, encoding: str | None, most: int) -> int:

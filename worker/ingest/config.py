@@ -81,7 +81,7 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     body_seconds: Annotated[float, Meta(gt=0, le=60)] = 10
     """For a body to arrive."""
     memory_bytes: Annotated[int, Meta(ge=1024 * 1024)] = 64 * 1024 * 1024
-    """Of bodies that are read or published at a time; one key may take a quarter."""
+    """Of bodies that are read or published at a time; one tenant's keys may take a quarter."""
     ack_seconds: Annotated[float, Meta(gt=0, le=60)] = 5
     """For the broker to acknowledge all events of a body."""
 

@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.routing import Route
 
-from worker.ingest.bodies import inflated, read_body, size_of
+from worker.ingest.bodies import SHARE, UNVERIFIED_SHARE, inflated, read_body, size_of
 from worker.ingest.cloud import envelopes_of, renamed
 from worker.ingest.forms import OF_CLOUDEVENTS, Form, elements_of, form_of
 from worker.ingest.openapi import document_text
@@ -116,7 +116,7 @@ class Endpoints:
         request.scope["ach.caller"] = sender.id
         self._take(sender, 1)
         form = form_of(request.headers.get("content-type"), request.headers.keys())
-        with self._memory.hold(sender.id, self._size(request)):
+        with self._memory.hold({f"tenant:{sender.tenant}": SHARE}, self._size(request)):
             body = await self._body(request)
             elements = elements_of(form, body, self._limits.batch_events)
             self._take(sender, len(elements) - 1)
@@ -132,7 +132,7 @@ class Endpoints:
         if webhook is None:
             raise UnauthorizedError("no such webhook, or none that is signed by a secret that is known here")
         sender = Sender(webhook.tenant, f"webhook:{name}")
-        with self._memory.hold(sender.id, self._size(request)):
+        with self._memory.hold({sender.id: SHARE, "webhooks": UNVERIFIED_SHARE}, self._size(request)):
             body = await self._body(request)
             webhook_id = verified_id(webhook, request.headers, body, int(time()))
             request.scope["ach.caller"] = sender.id

@@ -39,13 +39,26 @@ def test_what_is_held_for_a_body() -> None:
 
 def test_callers_share_the_memory() -> None:
     memory = Memory(100)
-    with memory.hold("a", 20):
-        with pytest.raises(TooManyRequestsError), memory.hold("a", 6):
+    with memory.hold({"a": 4}, 20):
+        with pytest.raises(TooManyRequestsError), memory.hold({"a": 4}, 6):
             pass
-        with memory.hold("a", 5), memory.hold("b", 75):
+        with memory.hold({"a": 4}, 5), memory.hold({"b": 4}, 75):
             assert memory.taken == 100
-            with pytest.raises(AwayError), memory.hold("c", 1):
+            with pytest.raises(AwayError), memory.hold({"c": 4}, 1):
                 pass
     assert memory.taken == 0
-    with memory.hold("a", 1000):
+    with memory.hold({"a": 4}, 1000):
         assert memory.taken == 1000, "one body is always taken"
+
+
+def test_a_body_counts_for_each_that_answers_for_it() -> None:
+    memory = Memory(100)
+    with memory.hold({"one": 4, "webhooks": 2}, 25), memory.hold({"two": 4, "webhooks": 2}, 25):
+        for name in ("one", "three"):
+            with pytest.raises(TooManyRequestsError), memory.hold({name: 4, "webhooks": 2}, 1):
+                pass
+        with memory.hold({"tenant": 4}, 50):
+            assert memory.taken == 100
+        assert memory.taken == 50
+    with memory.hold({"three": 4, "webhooks": 2}, 25):
+        assert memory.taken == 25
