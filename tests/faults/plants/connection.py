@@ -265,4 +265,12 @@ BUGS: Final[tuple[Bug, ...]] = (
         new="",
         tests=(f"{_OVERSIZE}::test_huge_messages_become_dead_letters_one_at_a_time",),
     ),
+    Bug(
+        "no_word_of_atomic_batches",
+        "a worker warns of a stream that its producers can delete",
+        at="Broker._log_doubts",
+        old="for doubt in self._stream_doubts:",
+        new="for doubt in self._stream_doubts[:0]:",
+        tests=("integration/test_replies.py::test_a_worker_warns_of_streams_with_atomic_batches",),
+    ),
 )

@@ -167,4 +167,12 @@ BUGS: Final = (
         new='f"{self.address}{path}{query}?token={self.token}"',
         tests=DEVELOPMENT,
     ),
+    Bug(
+        "logged_in_by_another_site",
+        "a page of another site logs no one in unseen",
+        at="Console._login",
+        old='{"none", "same-origin"}',
+        new='{"none", "same-origin", "cross-site"}',
+        tests=("integration/test_console.py::test_another_site_logs_no_one_in_by_a_link",),
+    ),
 )

@@ -231,6 +231,14 @@ _SECRETS: Final = (
         new="if not any(map(is_clear, [*urls, 'nats://a'])):",
         tests=("worker/test_settings.py::test_errors_name_the_variable",),
     ),
+    Bug(
+        "prefix_with_a_line_end",
+        "a value that is checked by a pattern does not end with a line end",
+        at="worker.settings:Subject",
+        old=r'''r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\Z"''',
+        new=r'''r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$"''',
+        tests=("worker/test_settings.py::test_errors_name_the_variable",),
+    ),
 )
 
 BUGS: Final[tuple[Bug, ...]] = (*_SUBJECTS, *_PRINTED, *_SECRETS)

@@ -75,4 +75,12 @@ BUGS: Final = (
         new="if not unpacking.eof:",
         tests=(f"{BODIES}::test_what_is_no_gzip",),
     ),
+    Bug(
+        "memory_for_webhooks_alone",
+        "who has no key keeps no one out who has one",
+        at="worker.ingest.endpoints:Endpoints.webhook",
+        old=', "webhooks": UNVERIFIED_SHARE}',
+        new="}",
+        tests=(f"{HTTP}::test_webhooks_without_a_signature_leave_memory_to_keys",),
+    ),
 )

@@ -173,4 +173,20 @@ BUGS: Final = (
             "integration/test_store.py::test_a_shared_store_lends_each_connection_to_one_task_and_replaces_lost_ones",
         ),
     ),
+    Bug(
+        "kept_connection_that_has_ended",
+        "a connection that the server has ended costs no use its result",
+        at="_Kept._connection",
+        old="connection is not None and _is_gone(connection)",
+        new="connection is not None and connection.is_closed()",
+        tests=("integration/test_store.py::test_one_that_the_server_has_ended_is_replaced_without_an_error",),
+    ),
+    Bug(
+        "redirect_to_the_host_of_a_request",
+        "no answer leads to a host that a request has named",
+        at="worker.serve.endpoints:Endpoints.app",
+        old="made.router.redirect_slashes = False",
+        new="",
+        tests=(f"{CROSSING}::test_no_path_leads_to_another_host",),
+    ),
 )
