@@ -63,7 +63,7 @@ class Read(NamedTuple):
 def read_records(records: Records, tenant: Tenant, *, prefix: str) -> list[Read]:
     """Return records as messages on a subject that binds them to their tenant; `prefix` is that of events.
 
-    The sequence of a message is negative: it is made of the id of the record, so that a record which comes again leaves
+    The sequence of a message is negative: it is made of its subject and id, so that a record which comes again leaves
     no second dead letter.
     """
     return [_read(str(place), record, tenant, prefix) for place, record in enumerate(_listed(records))]
@@ -87,7 +87,9 @@ def _read(place: str, record: Record, tenant: Tenant, prefix: str) -> Read:
     whose = tenant(record) if callable(tenant) else tenant
     # Read by `Message.deliveries`, as JetStream writes it.
     reply = f"$JS.ACK.{STREAM}.record.{deliveries}.0.0.0.0"
-    return Read(own or place, Message(_subject(prefix, whose), body, block, _sequence(name), reply, sent))
+    subject = _subject(prefix, whose)
+    # With the subject, so that no tenant's record passes for the copy of another tenant's.
+    return Read(own or place, Message(subject, body, block, _sequence(f"{subject} {name}"), reply, sent))
 
 
 def _parts(record: Record) -> tuple[str | None, bytes]:

@@ -122,6 +122,14 @@ async def test_a_function_of_the_caller_says_whose_a_record_is(engine: Engine, f
     assert len(await engine.rows("SELECT FROM event")) == 3
 
 
+async def test_records_of_two_tenants_are_no_copies_of_each_other(engine: Engine, function: Function) -> None:
+    for _ in range(2):
+        for tenant in ("t1", "t2"):
+            assert await function.batch([b"x"], tenant=tenant, seconds=SECONDS) == {"batchItemFailures": []}
+    rows = await engine.rows("SELECT nats_subject FROM dead_letter ORDER BY 1")
+    assert [row["nats_subject"] for row in rows] == ["events.t1.~batch.batch", "events.t2.~batch.batch"]
+
+
 async def test_what_is_granted_is_delivered_once_it_is_committed(function: Function) -> None:
     said: list[Announcement] = []
     tries = 0
