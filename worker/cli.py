@@ -35,6 +35,7 @@ SUMMARIES: Final = {
     "grant": "Grant an achievement by hand, whatever the events say; it is announced, and no late event contests it.",
     "lsp": "Serve an editor over standard input and output: problems, hover, completion and more (docs/editors.md).",
     "migrate": "Bring the database's schema up to date (a worker does so by itself at its start).",
+    "mirror": "Keep a copy of the books as Parquet files, for warehouses and for `ach analyze` (docs/mirror.md).",
     "notify": "Send webhooks, e-mail and chat messages about unlocks, and see what became of them (docs/notify.md).",
     "progress": "Print where a user stands with every achievement (or a team or a tenant that is named SUBJECT).",
     "replay": "Fold recorded streams (JSON Lines, also .gz and .zst; `-` is standard input) and print what comes out.",

@@ -88,6 +88,7 @@ _EVIDENCE: Final = (
     Column("deduplication_key", Kind.ID, "That event; null where an operator's word alone supports it.", nullable=True),
 )
 _FINAL: Final = Column("final", Kind.BOOLEAN, "Whether late evidence can never take it back; else it is contestable.")
+_FINAL_OR_NONE: Final = Column("final", Kind.BOOLEAN, f"{_FINAL.meaning} Null for `announced`.", nullable=True)
 _WORD: Final = (
     Column("actor", Kind.TEXT, "The operator who decided; null where the engine did.", nullable=True),
     Column("reason", Kind.TEXT, "Why, in the operator's words.", nullable=True),
@@ -153,7 +154,7 @@ UNLOCK: Final = Layer(
             "What it is from then on: `settling`, `withdrawn`, `granted`, `announced`, `contested` or `revoked`.",
         ),
         _RULE_VERSION,
-        _FINAL,
+        _FINAL_OR_NONE,
         *_EVIDENCE,
         Column("processing_time", Kind.INSTANT, "When it changed."),
         Column("granted_at", Kind.INSTANT, "When it was granted; null before.", nullable=True),
@@ -161,7 +162,7 @@ UNLOCK: Final = Layer(
         Column(
             "origin",
             Kind.ID,
-            "How it came to be granted: `live`, `backfill`, `settled`, `replayed`, `by_hand`; null in what was withdrawn.",
+            "How it came to be granted: `live`, `backfill`, `settled`, `replayed`, `by_hand`; null if withdrawn.",
             nullable=True,
         ),
         Column("reward", Kind.JSON, "What it was granted with, an object.", nullable=True),
