@@ -197,8 +197,8 @@ class Session:
     async def copy(self, sink: Callable[[bytes], Coroutine[Any, Any, None]], name: str, /, **args: object) -> None:
         """Hand all rows to `sink` as CSV, piece by piece: null is empty, and empty text is quoted."""
         query = sql.query(name)
-        given = query.arguments(args)
-        await self._connection.copy_from_query(query.text, *given, output=sink, format="csv", timeout=_COPY_SECONDS)
+        text, given = query.text.removesuffix(";"), query.arguments(args)
+        await self._connection.copy_from_query(text, *given, output=sink, format="csv", timeout=_COPY_SECONDS)
 
 
 class Store:
