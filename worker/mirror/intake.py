@@ -73,18 +73,27 @@ async def _stage(duck: Duck, layer: Layer, folder: Path, source: Source, line_by
 
 
 async def _write(writing: int, source: Source) -> None:
-    pipe = os.fdopen(writing, "wb", buffering=_PIECE)
+    pipe = os.fdopen(writing, "wb", buffering=0)
+    held = bytearray()
 
-    async def sink(piece: bytes) -> None:
+    def put() -> None:
         # A source that fails in the middle would leave its transaction unusable: it goes on, for nothing.
         with suppress(BrokenPipeError):
-            pipe.write(piece)
+            while held:
+                del held[: pipe.write(held)]
+        held.clear()
+
+    async def sink(piece: bytes) -> None:
+        held.extend(piece)
+        if len(held) >= _PIECE:
+            # In a thread: the pipe may be full, and its reader is not at work before this one lets it.
+            await to_thread.run_sync(put)
 
     try:
         await source(sink)
+        await to_thread.run_sync(put)
     finally:
-        with suppress(BrokenPipeError):
-            pipe.close()
+        pipe.close()
 
 
 def _copy(rows: str, folder: Path) -> str:
