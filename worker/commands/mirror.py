@@ -18,6 +18,7 @@ from worker.process.signals import stop_on_signals
 from worker.report import screen
 
 try:
+    from worker.mirror.ddl import Dialect, statements
     from worker.mirror.duck import Bounds, DuckError
     from worker.mirror.folder import BusyError, DiskError
     from worker.mirror.manifest import ManifestError
@@ -60,6 +61,13 @@ def command(
     # What it writes is as private as the books.
     os.umask(0o077)
     on_servers(partial(_mirror, wanted=wanted, seconds=seconds))
+
+
+@command.command("ddl")
+@click.option("--dialect", required=True, type=click.Choice([one.value for one in Dialect]), help="Of which warehouse.")
+def ddl(dialect: str) -> None:
+    """Print the tables and views of a warehouse, and how to load the files into them."""
+    screen.hand_on(statements(Dialect(dialect)))
 
 
 async def _mirror(settings: Settings, wanted: Wanted, seconds: int | None) -> None:

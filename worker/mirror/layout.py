@@ -315,10 +315,10 @@ SELECT
     target_value, times, processing_time
 FROM (
     SELECT
-        sample.*,
+        of_day.*,
         ROW_NUMBER() OVER (
             PARTITION BY tenant_id, scope, subject, achievement, tier ORDER BY processing_time DESC) AS nth
-    FROM progress_daily AS sample
+    FROM progress_daily AS of_day
 ) AS numbered
 WHERE nth = 1
 """.strip(),
