@@ -103,6 +103,10 @@ picture: (setup "requirements-browser.lock" ".venv-browser")
 live *args: setup
     .venv/bin/python -m bench.live {{ args }}
 
+# Measure `ach mirror`: a large ledger, and the worker beside it
+mirror-bench *args: setup
+    .venv/bin/python -m bench.mirror {{ args }}
+
 # Check style, formatting and who imports whom
 lint: setup
     .venv/bin/ruff check
