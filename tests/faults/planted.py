@@ -33,6 +33,7 @@ from tests.faults.plants import (
     labels,
     ledger,
     metrics,
+    mirror,
     notifier,
     operators,
     progress,
@@ -76,6 +77,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     *metrics.BUGS,
     *view.BUGS,
     *notifier.BUGS,
+    *mirror.BUGS,
     *serve.BUGS,
     *console.BUGS,
 )

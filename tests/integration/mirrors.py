@@ -91,7 +91,7 @@ class Read(NamedTuple):
     def texts(self) -> str:
         """Everything that the files hold, whether the manifest names them or not."""
         files = sorted(self.folder.rglob("*.parquet"))
-        return "\n".join(str(duckdb.sql("FROM read_parquet(?)", params=[str(one)]).fetchall()) for one in files)
+        return "\n".join(str(duckdb.execute("FROM read_parquet(?)", [str(one)]).fetchall()) for one in files)
 
 
 async def assert_same(engine: Engine, folder: Path) -> None:

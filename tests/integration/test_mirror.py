@@ -94,6 +94,7 @@ async def test_hostile_text_is_text(engine: Engine, tmp_path: Path) -> None:
         {**event(0), "event_id": text, "user_id": text, "source": text, "payload": {"team": text, "x": [text, None]}}
         for text in HOSTILE
     ]
+    events.append(event(78, source="", payload={"team": "t"}))
     events.append(event(77, payload={"team": "t", "blob": 'quote"\n' * 90_000}))
     await sent(engine, *events)
     await mirror(engine, tmp_path / "mirror")

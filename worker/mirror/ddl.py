@@ -27,7 +27,7 @@ class _Words(NamedTuple):
 
     types: Mapping[Kind, str]
     head: str
-    table_end: Callable[[Layer], str]
+    table_end: str
     load: Callable[[Layer], str]
     not_null: str = " NOT NULL"
 
@@ -52,7 +52,7 @@ def _table(layer: Layer, words: _Words) -> str:
         for column in layer.columns
     ]
     columns = ",\n".join(lines)
-    return f"-- {layer.meaning}\nCREATE TABLE IF NOT EXISTS {layer.name} (\n{columns}\n){words.table_end(layer)};"
+    return f"-- {layer.meaning}\nCREATE TABLE IF NOT EXISTS {layer.name} (\n{columns}\n){words.table_end};"
 
 
 def _comment(text: str) -> str:
@@ -104,7 +104,7 @@ _BIGQUERY: Final = _Words(
     "BigQuery: in a dataset of your own (SET @@dataset_id = 'ach').\n"
     "Get the files there with: gcloud storage rsync --recursive --delete-unmatched-destination-objects \\\n"
     "  --exclude '[.].*' mirror gs://BUCKET/mirror",
-    lambda _: "\nPARTITION BY DATE(processing_time)",
+    "\nPARTITION BY DATE(processing_time)",
     _bigquery,
     # Columns of Parquet files may all be null, and BigQuery refuses to load such into others.
     not_null="",
@@ -123,7 +123,7 @@ _SNOWFLAKE: Final = _Words(
     "Snowflake: in a schema of your own, with a stage ach_mirror over the bucket that holds the files:\n"
     "  CREATE STAGE ach_mirror URL = 's3://BUCKET/mirror/' STORAGE_INTEGRATION = ...;\n"
     "Get the files there with: aws s3 sync --delete --exclude '.*' mirror s3://BUCKET/mirror",
-    lambda _: "\nCLUSTER BY (processing_time)",
+    "\nCLUSTER BY (processing_time)",
     _snowflake,
 )
 _REDSHIFT: Final = _Words(
@@ -139,14 +139,14 @@ _REDSHIFT: Final = _Words(
     },
     "Redshift: in a schema of your own; instants are in UTC. A payload of more than 65,535 bytes does not fit.\n"
     "Get the files there with: aws s3 sync --delete --exclude '.*' mirror s3://BUCKET/mirror",
-    lambda _: "\nSORTKEY (processing_time)",
+    "\nSORTKEY (processing_time)",
     _redshift,
 )
 _DUCKDB: Final = _Words(
     {},
     "DuckDB: views over the files; run it beside the folder `mirror`. Metabase and others take such a database.\n"
     "A layer without files is an error here: leave it out until it has some.",
-    lambda _: "",
+    "",
     _duckdb,
 )
 _WORDS: Final = {

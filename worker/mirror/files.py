@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from worker.mirror.duck import parquet_options, quoted, read_parquet
-from worker.mirror.folder import path_of, put, staged, staging
-from worker.mirror.manifest import File
+from worker.mirror.folder import on_disk, path_of, put, staged, staging
+from worker.mirror.manifest import File, ManifestError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -34,6 +34,27 @@ class Files:
         self._replaced = 0
         self.layers = {name: list(files) for name, files in manifest.layers.items()}
         """What the manifest is to say; the one given stays as it is."""
+
+    def mend(self) -> None:
+        """Take note of files that a run rewrote which died before it wrote the manifest.
+
+        Raises:
+            ManifestError: a file is gone.
+            DuckError: one cannot be read.
+            DiskError: the disk cannot say.
+        """
+        for layer, files in self.layers.items():
+            self.layers[layer] = [self._mended(file) for file in files]
+
+    def _mended(self, file: File) -> File:
+        path = self.folder / file.path
+        with on_disk(self.folder):
+            size = path.stat().st_size if path.exists() else -1
+        if size < 0:
+            raise ManifestError(f"{path} is missing: put it back, or begin anew in an empty folder")
+        if size == file.bytes:
+            return file
+        return File(file.path, file.dt, file.run, self._rows(path), size)
 
     def paths(self, layer: Layer, day: str | None = None) -> list[Path]:
         """Return the files of a layer, of one day or of all."""

@@ -49,6 +49,12 @@ if TYPE_CHECKING:
     from worker.settings import Settings
     from worker.store import Session, Store
 
+_QUERIES: Final = {
+    EVENT.name: "mirror_event",
+    EVALUATION.name: "mirror_evaluation",
+    UNLOCK.name: "mirror_unlock",
+    FAILED_EVENT.name: "mirror_failed_event",
+}
 _DAY: Final = len("2026-01-01")
 
 
@@ -108,6 +114,7 @@ async def _locked(store: Store, settings: Settings, wanted: Wanted, reached: Cal
     rules = await load_deployed(store, settings)
     with open_duck(wanted.bounds, spill(wanted.folder)) as duck:
         files = Files(wanted.folder, before, duck, reached)
+        files.mend()
         async with store.transaction(patient=True) as session:
             ran = await _Run(session, settings, rules, wanted, before, files, duck).all()
     reached("all placed")
@@ -187,8 +194,7 @@ class _Run:
             place = self._settings.input_prefix.count(".") + 2
             token = None if self._tenant is None else name_token(self._tenant)
             args = {**new._asdict(), "tenant_token": token, "tenant_place": place}
-        name = f"mirror_{layer.name}"
-        return await self._written(layer, lambda sink: self._session.copy(sink, name, **args))
+        return await self._written(layer, lambda sink: self._session.copy(sink, _QUERIES[layer.name], **args))
 
     async def _written(self, layer: Layer, source: Source) -> list[Path]:
         folder = self._stage_of(layer)

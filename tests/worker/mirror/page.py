@@ -20,8 +20,8 @@ def tables() -> str:
             f"| `{one.name}` | {one.kind} | {'yes' if one.nullable else ''} | {one.meaning} |" for one in layer.columns
         ]
         key = ", ".join(f"`{name}`" for name in layer.key)
-        head = f"### {layer.name}\n\n{layer.meaning} Its key: {key}.\n\n| column | type | null | meaning |\n|---|---|---|---|"
-        parts.append("\n".join([head, *rows]))
+        head = [f"### {layer.name}", "", f"{layer.meaning} Its key: {key}.", ""]
+        parts.append("\n".join([*head, "| column | type | null | meaning |", "|---|---|---|---|", *rows]))
     rows = [f"| `{view.name}` | {view.meaning} |" for view in VIEWS]
     parts.append("\n".join(["### Views", "", "| view | what |", "|---|---|", *rows]))
     return "\n\n".join(parts)
