@@ -1,5 +1,4 @@
 -- DuckDB: views over the files; run it beside the folder `mirror`. Metabase and others take such a database.
--- A layer without files is an error here: leave it out until it has some.
 
 -- Every event of the ledger, once.
 CREATE OR REPLACE VIEW event AS

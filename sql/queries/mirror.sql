@@ -71,7 +71,7 @@ WITH fresh AS (
 SELECT
     unlock.unlock_id, change.tenant_id, change.scope, change.subject,
     CASE WHEN change.scope = 'user' THEN change.subject END AS user_id, change.achievement, nullif(change.tier, ''),
-    nullif(change.occurrence, ''), change.revision, change.decision,
+    nullif(change.occurrence, ''), greatest(change.revision, 1), change.decision,
     CASE
         WHEN change.decision IN ('settling', 'withdrawn', 'contested', 'revoked') THEN change.decision
         WHEN change.granted_once THEN 'granted'

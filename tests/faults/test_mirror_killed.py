@@ -77,6 +77,7 @@ async def test_a_run_that_ends_at_any_point_loses_nothing(
 
 
 @pytest.mark.faults
+@pytest.mark.timeout(600)
 async def test_a_killed_run_loses_nothing(engine: Engine, tmp_path: Path) -> None:
     folder = tmp_path / "mirror"
     await sent(engine, *(event(n, user="gone") for n in range(900, 904)))

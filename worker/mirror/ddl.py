@@ -144,8 +144,7 @@ _REDSHIFT: Final = _Words(
 )
 _DUCKDB: Final = _Words(
     {},
-    "DuckDB: views over the files; run it beside the folder `mirror`. Metabase and others take such a database.\n"
-    "A layer without files is an error here: leave it out until it has some.",
+    "DuckDB: views over the files; run it beside the folder `mirror`. Metabase and others take such a database.",
     "",
     _duckdb,
 )

@@ -160,6 +160,12 @@ def read_parquet(files: Sequence[Path], *, with_names: bool = False) -> str:
     )
 
 
+def no_rows(layer: Layer) -> str:
+    """Return a query that gives all columns of a layer, and no row."""
+    columns = ", ".join(f"NULL::{TYPES[column.kind]} AS {column.name}" for column in layer.columns)
+    return f"SELECT {columns} WHERE false"
+
+
 def parquet_options() -> str:
     """Return how a file is written."""
     return "FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 100000"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from worker.mirror.duck import parquet_options, quoted, read_parquet
+from worker.mirror.duck import no_rows, parquet_options, quoted, read_parquet
 from worker.mirror.folder import on_disk, path_of, put, staged, staging
 from worker.mirror.manifest import File, ManifestError
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from worker.mirror.layout import Layer
     from worker.mirror.manifest import Manifest
 
+NO_DAY: Final = "1970-01-01"
+"""Of a file without rows."""
 _MERGED: Final = 1000
 """Number of a file that was made of others; a run writes fewer for a day."""
 
@@ -109,6 +111,17 @@ class Files:
         self.layers[layer.name].remove(file)
         self._reached(f"{layer.name} rewritten")
         self._place(layer, written, file.path, file.dt)
+
+    def found(self, layer: Layer) -> None:
+        """Give a layer without any file one without rows: who reads a folder fails where there is none.
+
+        Raises:
+            DuckError, DiskError: as in `add`.
+        """
+        if not self.layers.get(layer.name):
+            written = self._beside(layer)
+            self.write(no_rows(layer), written)
+            self._place(layer, written, path_of(layer.name, NO_DAY, self._run, 0), NO_DAY)
 
     def reset(self, layer: Layer) -> None:
         """Forget the files of a layer, which are deleted when the manifest no longer names them."""

@@ -146,7 +146,7 @@ UNLOCK: Final = Layer(
         *_SUBJECT,
         *_RULE,
         _OCCURRENCE,
-        Column("revision", Kind.INTEGER, "1 for the grant, and one more for each change of it; 0 while it settles."),
+        Column("revision", Kind.INTEGER, "1 for the grant and before, and one more for each change of it."),
         Column("change", Kind.ID, "A decision, as in `evaluation`, or `announced`."),
         Column(
             "unlock_status",

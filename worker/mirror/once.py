@@ -163,6 +163,8 @@ class _Run:
         if day != before.progress_day and self._rules.epoch:
             stale, progress = await self._progress(look), (look.bound, day)
         await to_thread.run_sync(merge_small, self._files, day)
+        for layer in LAYERS:
+            self._files.found(layer)
         manifest = Manifest(
             database=look.database,
             tenant=self._tenant,

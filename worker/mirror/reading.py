@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from worker.mirror.duck import TYPES, read_parquet
+from worker.mirror.duck import no_rows, read_parquet
 from worker.mirror.layout import LAYERS, VIEWS
 
 if TYPE_CHECKING:
@@ -34,10 +34,5 @@ def make_views(duck: Duck, folder: Path, manifest: Manifest) -> None:
 def _query(layer: Layer, files: list[Path]) -> str:
     if files:
         # A column that older files lack comes from newer ones, or from the empty row set.
-        return f"SELECT * FROM {read_parquet(files)} UNION ALL BY NAME ({_nothing(layer)})"
-    return _nothing(layer)
-
-
-def _nothing(layer: Layer) -> str:
-    columns = ", ".join(f"NULL::{TYPES[column.kind]} AS {column.name}" for column in layer.columns)
-    return f"SELECT {columns} WHERE false"
+        return f"SELECT * FROM {read_parquet(files)} UNION ALL BY NAME ({no_rows(layer)})"
+    return no_rows(layer)
