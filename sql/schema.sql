@@ -14,6 +14,8 @@ CREATE TABLE event (
     payload          text,
     received_at      timestamptz NOT NULL,
     stream_seq       bigint NOT NULL,
+    published_at     timestamptz,
+    region           text COLLATE "C",
     CONSTRAINT event_pkey PRIMARY KEY (event_id, tenant_id),
     CONSTRAINT event_ids_bounded CHECK (
         octet_length(tenant_id) BETWEEN 1 AND 512 AND octet_length(event_id) BETWEEN 1 AND 512
@@ -26,6 +28,9 @@ COMMENT ON COLUMN event.occurred_at_text IS
     'occurred_at as the producer wrote it; null where that was in UTC and to the microsecond.';
 COMMENT ON COLUMN event.payload IS 'The payload as received, JSON text; null where there was none.';
 COMMENT ON COLUMN event.stream_seq IS 'Sequence of the message in the input stream; 0 where it came another way.';
+COMMENT ON COLUMN event.published_at IS
+    'When the broker stored the message; null where it came another way, or before this was kept.';
+COMMENT ON COLUMN event.region IS 'Of the producer; null where none was named. Neither is any part of earning.';
 
 -- A user's events in canonical order, except those of one instant. Used by refolds, for the position of a user's
 -- latest event, and for all users of a backfill.
@@ -187,6 +192,9 @@ COMMENT ON TABLE evaluation IS 'Decisions where they changed, append-only; earne
 COMMENT ON COLUMN evaluation.actor IS 'The operator who decided; null where the engine did.';
 COMMENT ON COLUMN evaluation.reason IS 'Why, in the words of the operator.';
 CREATE INDEX evaluation_of_subject ON evaluation (tenant_id, scope, subject, achievement);
+-- The feed of a tenant's unlocks, in order. There are no nulls: asking for them first makes it an order that the primary
+-- key does not have, so that no plan reads all tenants' decisions in theirs to find the few of one.
+CREATE INDEX evaluation_of_tenant ON evaluation (tenant_id, evaluation_id NULLS FIRST);
 -- Decisions come in the order of time, nearly: this index costs nothing worth naming when they are written.
 CREATE INDEX evaluation_by_time ON evaluation USING brin (decided_at);
 
@@ -338,7 +346,7 @@ CREATE TABLE minute (
 );
 COMMENT ON TABLE minute IS 'What workers did in each minute, by tenant and region; kept for 30 days.';
 COMMENT ON COLUMN minute.tenant_id IS 'Empty for what has no tenant; * for all tenants beyond those that are counted apart.';
-COMMENT ON COLUMN minute.region IS 'Of the producer; empty where that says none.';
+COMMENT ON COLUMN minute.region IS 'Of the producer; empty where none was named, * for all regions beyond those that are counted apart.';
 COMMENT ON COLUMN minute.unlocks IS 'Granted, but for those that a backfill found.';
 COMMENT ON COLUMN minute.dead IS 'Dead letters by reason.';
 COMMENT ON COLUMN minute.latency IS
@@ -460,7 +468,9 @@ SELECT
     event.source,
     event.event_id AS deduplication_key,
     event.payload,
-    json_or_null(event.payload) AS payload_json
+    json_or_null(event.payload) AS payload_json,
+    event.published_at AS broker_time,
+    event.region
 FROM event
 LEFT JOIN v_unlock ON v_unlock.tenant_id = event.tenant_id AND v_unlock.event_id = event.event_id;
 COMMENT ON VIEW v_event IS 'For the warehouse: one row per event, and one more for each further unlock that it earned.';

@@ -19,6 +19,8 @@ _SECRETIVE: Final = frozenset({"NATS_URL", "DATABASE_URL"})
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 """Of a stream or a consumer: the broker makes folders of them."""
+Region = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]{1,64}\Z")]
+"""As worker/contract/transport.py reads it from messages."""
 Subject = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$")]
 
 
@@ -70,6 +72,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds for which the broker remembers message ids, in streams that the worker makes."""
     skew: Annotated[int, msgspec.Meta(ge=0)] = 300
     """Seconds that `occurred_at` may be ahead of the clock."""
+    region: Region | None = None
+    """Of producers that name none, in an attribute of the event or in a header."""
     clock: Clock = Clock.WALL
     cache_subjects: Positive = 100_000
     """Subjects whose progress is kept in memory."""

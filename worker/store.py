@@ -275,6 +275,13 @@ class Store:
         """
         return _Kept(self._pool, self._url)
 
+    def shared(self, connections: int) -> Store:
+        """Return this store for many short uses side by side: up to so many connections are kept between two uses.
+
+        They are all that its pool has, so the pool itself must not be used any more.
+        """
+        return _Shared(self._pool, self._url, connections)
+
     async def migrate(self, *, now: int) -> list[str]:
         """Bring the schema up to date, one migrator at a time; return the names of what was applied.
 
@@ -337,6 +344,53 @@ class _Kept(Store):
             self._own = connection
         else:
             await self._release(connection)
+
+
+class _Shared(Store):
+    """A store that keeps its connections until something goes wrong, and lends each to one task at a time."""
+
+    def __init__(self, pool: asyncpg.Pool, database_url: str, connections: int) -> None:
+        super().__init__(pool, database_url)
+        self._idle: list[PoolConnectionProxy] = []
+        self._free = anyio.Semaphore(connections, fast_acquire=True)
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncGenerator[PoolConnectionProxy]:
+        await self._wait()
+        try:
+            while self._idle and _is_gone(self._idle[-1]):
+                await self._release(self._idle.pop())
+            connection = self._idle.pop() if self._idle else await self._acquire()
+            try:
+                yield connection
+            except BaseException:
+                await self._release(connection)
+                raise
+            self._idle.append(connection)
+        finally:
+            self._free.release()
+
+    async def _wait(self) -> None:
+        """Wait for a turn.
+
+        Raises:
+            UnavailableError: others take too long.
+        """
+        try:
+            self._free.acquire_nowait()
+        except anyio.WouldBlock:
+            with anyio.move_on_after(CONNECT_SECONDS) as waited:
+                await self._free.acquire()
+            if waited.cancelled_caught:
+                raise UnavailableError("all connections are in use") from None
+
+
+def _is_gone(connection: PoolConnectionProxy) -> bool:
+    """Tell whether a connection has ended; of one that the server has ended the client says nothing more."""
+    try:
+        return connection.is_closed()
+    except asyncpg.InterfaceError:
+        return True
 
 
 class _Applied(NamedTuple):

@@ -28,7 +28,7 @@ age_of > :after::integer AND (age_of <= :upto::integer OR :whole::boolean) OR ag
 
 -- name: mirror_event
 SELECT
-    tenant_id, user_id, event_type, occurred_at, utc_offset, received_at, NULL AS published_at, NULL AS region, source,
+    tenant_id, user_id, event_type, occurred_at, utc_offset, received_at, published_at, region, source,
     event_id, payload, stream_seq
 FROM (SELECT event.*, age(xmin) AS age_of FROM event) AS row_of
 WHERE (

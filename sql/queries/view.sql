@@ -105,17 +105,28 @@ ORDER BY known.scope, earned.achievement, earned.tier;
 
 -- name: decisions_so_far
 -- The last decision that is there, and which transactions may still bring an earlier one: `next_xid` (modulo 2^32) lies
--- behind all that have begun to write, for it is read after the snapshot was taken.
+-- behind all that have begun to write, for it is read after the snapshot was taken. `bound` is the decision of one tenant
+-- that lies so many behind another one; null where there are not as many.
 SELECT
     coalesce((SELECT max(evaluation_id) FROM evaluation), 0) AS last,
     age('3'::xid)::bigint + 3 AS next_xid,
     pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS xmin,
-    pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS xmax;
+    pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS xmax,
+    (
+        SELECT evaluation_id
+        FROM evaluation
+        WHERE evaluation.tenant_id = :tenant_id AND evaluation_id > :after
+        ORDER BY evaluation_id NULLS FIRST
+        OFFSET :most::integer - 1
+        LIMIT 1
+    ) AS bound;
 
 -- name: decisions_of_tenant
--- Behind one decision and up to another, with the unlock as it stands; what has not been granted is left out.
+-- Behind one decision and up to another, with the unlock as it stands; what has not been granted is left out. It looks at
+-- `most` decisions at most. Nothing but `evaluation_of_tenant` has their order, and unlocks are found one by one: where
+-- PostgreSQL may choose, it reads those of all tenants to find the few of one.
 SELECT
-    evaluation.evaluation_id, evaluation.decision, evaluation.decided_at, unlock.unlock_id, unlock.scope, unlock.subject,
+    decided.evaluation_id, decided.decision, decided.decided_at, unlock.unlock_id, unlock.scope, unlock.subject,
     unlock.achievement, unlock.tier, unlock.occurrence, unlock.version, unlock.earned_at, unlock.granted_at,
     unlock.reward::text AS reward, unlock.origin, unlock.revision,
     CASE
@@ -123,14 +134,23 @@ SELECT
         WHEN unlock.contested_at IS NOT NULL THEN 'contested'
         ELSE 'granted'
     END AS status
-FROM evaluation
-JOIN unlock
-    ON unlock.tenant_id = evaluation.tenant_id AND unlock.scope = evaluation.scope
-    AND unlock.subject = evaluation.subject AND unlock.achievement = evaluation.achievement
-    AND unlock.tier = evaluation.tier AND unlock.occurrence = evaluation.occurrence
-WHERE evaluation.evaluation_id > :after AND evaluation.evaluation_id <= :until AND evaluation.tenant_id = :tenant_id
-    AND evaluation.decision = ANY (:kinds::text[]) AND unlock.granted_at IS NOT NULL
-ORDER BY evaluation.evaluation_id
+FROM (
+    SELECT *
+    FROM evaluation
+    WHERE evaluation.tenant_id = :tenant_id AND evaluation.evaluation_id > :after
+    ORDER BY evaluation.evaluation_id NULLS FIRST
+    LIMIT :most
+) AS decided
+CROSS JOIN LATERAL (
+    SELECT *
+    FROM unlock
+    WHERE unlock.tenant_id = decided.tenant_id AND unlock.scope = decided.scope AND unlock.subject = decided.subject
+        AND unlock.achievement = decided.achievement AND unlock.tier = decided.tier
+        AND unlock.occurrence = decided.occurrence
+    OFFSET 0
+) AS unlock
+WHERE decided.evaluation_id <= :until AND decided.decision = ANY (:kinds::text[]) AND unlock.granted_at IS NOT NULL
+ORDER BY decided.evaluation_id NULLS FIRST
 LIMIT :limit;
 
 -- name: is_erased
@@ -147,3 +167,12 @@ SELECT
 FROM unnest(:tenant_ids::text[], :scopes::text[], :subjects::text[]) AS asked (tenant_id, scope, subject)
 LEFT JOIN progress
     ON progress.tenant_id = asked.tenant_id AND progress.scope = asked.scope AND progress.subject = asked.subject;
+
+-- name: replica_position
+-- Readers without more rights see of the receiver that it runs, and no more.
+SELECT
+    pg_is_in_recovery() AS replica,
+    EXISTS (SELECT FROM pg_stat_wal_receiver) AS following,
+    pg_wal_lsn_diff(pg_last_wal_receive_lsn(), '0/0')::bigint AS received,
+    pg_wal_lsn_diff(pg_last_wal_replay_lsn(), '0/0')::bigint AS replayed,
+    extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp())::double precision AS since_commit;

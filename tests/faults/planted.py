@@ -41,6 +41,7 @@ from tests.faults.plants import (
     serve,
     standing,
     state_cache,
+    transport,
     unlocks,
     view,
 )
@@ -74,6 +75,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     *decide.BUGS,
     *broker.BUGS,
     *refusals.BUGS,
+    *transport.BUGS,
     *metrics.BUGS,
     *view.BUGS,
     *notifier.BUGS,

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from worker.mirror.duck import Duck
 
 EVENTS = """
-SELECT tenant_id, user_id, event_type, occurred_at, utc_offset, received_at, source, event_id, payload, stream_seq
+SELECT tenant_id, user_id, event_type, occurred_at, utc_offset, received_at, published_at, region, source, event_id,
+    payload, stream_seq
 FROM event
 """
 EVALUATIONS = """
@@ -38,8 +39,8 @@ FROM v_unlock JOIN (SELECT unlock_id, revision, origin FROM unlock) AS unlock US
 """
 LETTERS = "SELECT dead_letter_id, reason, detail, nats_subject, stream, stream_seq, element, died_at FROM dead_letter"
 PLAIN = {
-    "SELECT tenant_id, user_id, event_type, event_time, utc_offset, processing_time, source, deduplication_key, "
-    "payload, stream_seq FROM event": EVENTS,
+    "SELECT tenant_id, user_id, event_type, event_time, utc_offset, processing_time, published_at, region, source, "
+    "deduplication_key, payload, stream_seq FROM event": EVENTS,
     "SELECT tenant_id, scope, subject, achievement, tier, occurrence, rule_version, decision, final, event_time, "
     "deduplication_key, processing_time, actor, reason, evaluation_id FROM evaluation": EVALUATIONS,
     "SELECT unlock_id, tenant_id, scope, subject, user_id, achievement, tier, occurrence, revision, unlock_status, "

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import anyio
 import httpx
 import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from dsl.outcome import Subject
 from tests.integration.engine import PATIENCE
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 KEYS = {name: new_key() for name in ("t1", "t2")}
 SECRETS = {name: new_secret() for name in KEYS}
 CURSOR_KEY = new_secret()
+PRIVATE = {name: Ed25519PrivateKey.generate() for name in KEYS}
+"""With which the applications of tenants sign, besides their secrets; the key id is `now`."""
 SOON = 20.0
 
 
@@ -36,9 +40,16 @@ class Event(NamedTuple):
 
 def config_of(**changes: object) -> Config:
     """Return a configuration with the tenants t1 and t2, on a free port."""
-    tenants = {name: Tenant([hash_of(key)], [SECRETS[name]]) for name, key in KEYS.items()}
+    tenants = {
+        name: Tenant([hash_of(key)], [SECRETS[name]], {"now": public_pem(PRIVATE[name])}) for name, key in KEYS.items()
+    }
     plain = Config(CURSOR_KEY, tenants, port=0, origins=["https://app.example"])
     return msgspec.structs.replace(plain, **changes)
+
+
+def public_pem(key: Ed25519PrivateKey) -> str:
+    """Return the public key as openssl prints it."""
+    return key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
 
 
 def by_key(tenant: str = "t1") -> dict[str, str]:

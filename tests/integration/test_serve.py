@@ -110,6 +110,40 @@ async def test_an_unchanged_answer_costs_one_row(engine_of: Engine) -> None:
         assert "new" in ids(renewed)
 
 
+async def test_answers_come_compressed_to_those_who_take_it(engine_of: Engine) -> None:
+    await engine_of.drain()
+    await sent(engine_of, *(event(n, user=f"u{n}") for n in range(20)))
+    paths = (f"{USER}/achievements", "/v1/tenants/t1/catalogue", "/v1/tenants/t1/unlocks", "/openapi.json")
+    async with serving(engine_of.settings) as client:
+        for path in paths:
+            plain = await client.get(path, headers={**by_key(), "Accept-Encoding": "gzip;q=0"})
+            assert len(plain.content) > 1024
+            packed = await client.get(path, headers={**by_key(), "Accept-Encoding": "br, gzip"})
+            for response, encoding in ((plain, None), (packed, "gzip")):
+                assert response.headers.get("content-encoding") == encoding, path
+                assert "accept-encoding" in response.headers["vary"].lower(), path
+            assert int(packed.headers["content-length"]) < int(plain.headers["content-length"]) * 0.7
+            head = await client.head(path, headers={**by_key(), "Accept-Encoding": "gzip"})
+            assert (head.headers["content-encoding"], head.content) == ("gzip", b"")
+            said, other = plain.json(), packed.json()
+            for moving in ("as_of", "cursor", "rarity_as_of"):
+                said.pop(moving, None)
+                other.pop(moving, None)
+            assert said == other
+            # One tag stands for both forms.
+            if "etag" in plain.headers:
+                assert plain.headers["etag"] == packed.headers["etag"]
+                known = {**by_key(), "If-None-Match": packed.headers["etag"], "Accept-Encoding": "gzip"}
+                again = await client.get(path, headers=known)
+                assert (again.status_code, again.headers.get("content-encoding")) == (304, None)
+        for path in ("/v1/health", f"{USER}/achievements?family=none", f"{USER}/achievements/far/why"):
+            response = await client.get(path, headers={**by_key(), "Accept-Encoding": "gzip"})
+            assert "content-encoding" not in response.headers
+        await connected(client)
+        async with client.stream("GET", f"{USER}/live", headers={**by_key(), "Accept-Encoding": "gzip"}) as stream:
+            assert "content-encoding" not in stream.headers
+
+
 NAMES = ("a/b", "ä.b", "..%2F", "%41", "x" * 512, "🦀" * 128, "a b+c", "-", "<b>&", "..", "\u202e\n")
 
 
@@ -253,6 +287,20 @@ async def test_a_stream_resumes_where_it_broke_off(engine_of: Engine) -> None:
         async with live(client, other, by_token("u2"), **{"Last-Event-ID": begin.id}) as events:
             assert (await anext(events)).name == "ready"
             assert (await anext(events)).name == "stale"
+
+
+async def test_what_a_client_has_missed_is_bounded_in_bytes(engine_of: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    await engine_of.drain()
+    async with serving(engine_of.settings) as client:
+        await connected(client)
+        async with live(client, f"{USER}/live", by_token()) as events:
+            begin = await until(events, "ready")
+        await engine_of.publish([event(n) for n in range(4)])
+        await engine_of.drain()
+        monkeypatch.setattr("worker.serve.live.MOST_MISSED_BYTES", 700)
+        async with live(client, f"{USER}/live", by_token(), **{"Last-Event-ID": begin.id}) as events:
+            names = [(await anext(events)).name for _ in range(3)]
+            assert names == ["unlock", "skipped", "ready"]
 
 
 async def test_a_stream_ends_with_its_token(engine_of: Engine) -> None:

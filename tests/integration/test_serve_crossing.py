@@ -4,16 +4,29 @@ from __future__ import annotations
 
 import json
 from base64 import urlsafe_b64encode
+from hmac import digest
 from time import time
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import jwt
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed448 import Ed448PrivateKey
 
 from tests.integration.engine import event
 from tests.integration.pipelines import pipeline_on, send
-from tests.integration.serving import KEYS, SECRETS, by_key, by_token, connected, live, serving, until
+from tests.integration.serving import (
+    KEYS,
+    PRIVATE,
+    SECRETS,
+    by_key,
+    by_token,
+    connected,
+    live,
+    public_pem,
+    serving,
+    until,
+)
 from tests.integration.test_serve import RULES, SECRET, USER
 from worker.serve.access import hash_of
 from worker.serve.operations import OPERATIONS
@@ -63,12 +76,32 @@ def signed(secret: str = SECRETS["t1"], algorithm: str = "HS256", **changes: obj
     return jwt.encode(claims(**changes), secret, algorithm)  # pyright: ignore[reportUnknownMemberType]
 
 
+def by_application(tenant: str = "t1", kid: str | None = "now", **changes: object) -> str:
+    head = {} if kid is None else {"kid": kid}
+    return jwt.encode(  # pyright: ignore[reportUnknownMemberType]
+        claims(**changes), PRIVATE[tenant], "EdDSA", headers=head
+    )
+
+
+def confused(key: bytes, **head: object) -> str:
+    """Return a token with a signature by HMAC, whatever the library thinks of such a key."""
+    said = f"{segment({'alg': 'HS256', **head})}.{segment(claims())}"
+    return f"{said}.{urlsafe_b64encode(digest(key, said.encode(), 'sha256')).decode().rstrip('=')}"
+
+
 def segment(value: object) -> str:
     return urlsafe_b64encode(json.dumps(value).encode()).decode().rstrip("=")
 
 
 def unsigned(algorithm: str) -> str:
     return f"{segment({'alg': algorithm, 'typ': 'JWT'})}.{segment(claims())}."
+
+
+def curve(name: str) -> str:
+    """Return a token that a key of Ed448 has signed."""
+    said = f"{segment({'alg': name, 'kid': 'now'})}.{segment(claims())}"
+    signature = Ed448PrivateKey.generate().sign(said.encode())
+    return f"{said}.{urlsafe_b64encode(signature).decode().rstrip('=')}"
 
 
 def bad() -> Iterator[tuple[str, str]]:
@@ -81,6 +114,23 @@ def bad() -> Iterator[tuple[str, str]]:
     yield "no algorithm, in capitals", unsigned("NONE")
     yield "another algorithm", signed(algorithm="HS512")
     yield "another tenant's secret", signed(SECRETS["t2"])
+    pem = public_pem(PRIVATE["t1"])
+    raw = PRIVATE["t1"].public_key().public_bytes_raw()
+    for key in (pem, pem.strip(), "".join(pem.split())):
+        yield "a public key as the secret", confused(key.encode())
+        yield "a public key as the secret, with its id", confused(key.encode(), kid="now")
+    for key in (raw, urlsafe_b64encode(raw), urlsafe_b64encode(raw).rstrip(b"=")):
+        yield "the bytes of a public key as the secret", confused(key, kid="now")
+    yield "an application's, of an unknown id", by_application(kid="other")
+    yield "an application's, of an empty id", by_application(kid="")
+    yield "another tenant's application", by_application("t2")
+    yield "another tenant's application, without an id", by_application("t2", None)
+    yield "an application's, with a cut signature", by_application()[:-4]
+    yield "no algorithm, with an id", f"{segment({'alg': 'none', 'kid': 'now'})}.{segment(claims())}."
+    yield "an application's, of another curve", curve("EdDSA")
+    yield "an application's, by another name", curve("Ed448")
+    yield "an application's, that has expired", by_application(iat=now - 120, exp=now - 60)
+    yield "an id that is no text", f"{segment({'alg': 'EdDSA', 'kid': 1})}.{segment(claims())}.x"
     yield "an empty secret", f"{segment({'alg': 'HS256'})}.{segment(claims())}.{segment('')}"
     yield "another payload", ".".join([good.split(".")[0], segment(claims(sub="rival")), good.split(".")[2]])
     yield "a cut signature", good[:-4]
@@ -117,7 +167,7 @@ async def test_without_a_good_credential_nothing_is_said(engine_of: Engine) -> N
         for header in (f"Basic {KEYS['t1']}", KEYS["t1"], "Bearer", "Token x"):
             response = await client.get(f"{USER}/achievements", headers={"Authorization": header})
             assert response.status_code == 401, header
-        for good in (signed(), KEYS["t1"]):
+        for good in (signed(), KEYS["t1"], by_application(), by_application(kid=None)):
             response = await client.get(f"{USER}/achievements", headers={"Authorization": f"bearer {good}"})
             assert response.status_code == 200
 

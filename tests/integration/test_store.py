@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import socket
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import anyio
 import asyncpg
 import pytest
 
+from tests.integration.engine import PATIENCE
 from worker.store import (
     SEND_BYTES,
     OvertakenError,
@@ -120,3 +123,49 @@ async def test_a_wrong_password_is_reported_in_words_and_not_retried(own_servers
         with pytest.raises(UnusableError, match="password authentication failed") as caught:
             await store.ping()
     assert "wkjq" not in "".join(traceback.format_exception(caught.value))
+
+
+async def test_a_shared_store_lends_each_connection_to_one_task_and_replaces_lost_ones(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    most = 0
+    async with open_store(database_url, connections=2) as opened:
+        store = opened.shared(2)
+        under_way = 0
+
+        async def work() -> None:
+            nonlocal most, under_way
+            async with store.transaction() as session:
+                under_way += 1
+                most = max(most, under_way)
+                await session.script("SELECT pg_sleep(0.01)")
+                under_way -= 1
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(10):
+                tasks.start_soon(work)
+        assert most == 2
+        connection = await asyncpg.connect(database_url)
+        try:
+            others = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            pids = [row["pid"] for row in await connection.fetch(f"SELECT pid {others}")]
+            assert len(pids) == 2
+            # One that a statement has failed on is as good as before.
+            with pytest.raises(RefusedError):
+                async with store.transaction() as session:
+                    await session.script("SELECT 1 / 0")
+            await work()
+            await connection.fetch(f"SELECT pg_terminate_backend(pid, 5000) {others}")
+            with anyio.fail_after(PATIENCE):
+                for _ in range(4):  # a statement may find out that its connection is gone
+                    with suppress(UnavailableError):
+                        await work()
+            await work()
+            # Who waits for too long gets an answer.
+            monkeypatch.setattr("worker.store.CONNECT_SECONDS", 0.05)
+            async with store.alone(), store.alone():
+                with pytest.raises(UnavailableError, match="in use"):
+                    async with store.alone():
+                        pass
+        finally:
+            await connection.close()

@@ -30,7 +30,7 @@ from worker.view.rarity import Rarity, read_rarities
 from worker.view.reader import UnknownScopeError, View
 from worker.view.reveal import StoreRevealer
 from worker.view.standing import RulesChangedError, read_facts
-from worker.view.unlocks import ALL, Unlocks, Wanted
+from worker.view.unlocks import ALL, MOST_SCANNED, Unlocks, Wanted
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
@@ -426,6 +426,36 @@ async def test_pages_have_every_unlock_once(engine_of: Engine) -> None:
                 await books.page(catalogue, Wanted("t1"), OPERATOR, cursor)
         with pytest.raises(CursorError):
             await books.page(catalogue, Wanted("t2"), OPERATOR, here)
+
+
+OF_OTHERS = """
+INSERT INTO evaluation (
+    decided_at, tenant_id, scope, subject, achievement, version, decision, final, earned_at, event_id)
+SELECT now(), $1, 'user', 'u', 'a', 1, 'withdrawn', false, now(), 'e' FROM generate_series(1, $2)
+"""
+
+
+async def test_a_page_ends_with_what_its_own_tenant_has_decided(
+    engine_of: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection = await asyncpg.connect(engine_of.settings.database_url)
+    try:
+        await sent(engine_of, *(event(n, user="first") for n in range(2)))
+        await connection.execute(OF_OTHERS, "large", MOST_SCANNED + 1)
+        await sent(engine_of, *(event(n, user="second") for n in range(2)))
+        async with books_of(engine_of) as (books, catalogue):
+            page = await books.page(catalogue, Wanted("t1"), OPERATOR, None)
+            assert ([one.subject for one in page.unlocks], page.more) == (["first", "second"], False)
+            # Of what is no unlock it looks at no more than so much.
+            monkeypatch.setattr("worker.view.unlocks.MOST_SCANNED", 3)
+            await connection.execute(OF_OTHERS, "t1", 4)
+            await sent(engine_of, *(event(n, user="third") for n in range(2)))
+            empty = await books.page(catalogue, Wanted("t1"), OPERATOR, page.cursor)
+            assert (empty.unlocks, empty.more) == ([], True)
+            rest = await read_all(books, catalogue, Wanted("t1"), empty.cursor)
+            assert [one.subject for one in rest] == ["third"]
+    finally:
+        await connection.close()
 
 
 GRANT = """

@@ -145,11 +145,13 @@ class Named(NamedTuple):
     building: bool
     """Whether a backfill is under way, so that what is not known may be known soon."""
     clock: int
-    """The latest instant of any event, microseconds."""
+    """The latest instant of any event, microseconds; 0 where it was not asked for."""
 
 
-async def read_named(store: Store, rules: Deployed, tenant: str, name: str) -> Named:
+async def read_named(store: Store, rules: Deployed, tenant: str, name: str, *, stream_clock: bool = False) -> Named:
     """Read the states and the unlocks of everything of that name in one snapshot.
+
+    `stream_clock` asks for the latest event, too, which reads the whole ledger: only where that is the clock.
 
     Raises:
         StaleError: a state was folded by other rules, or not yet.
@@ -168,7 +170,8 @@ async def read_named(store: Store, rules: Deployed, tenant: str, name: str) -> N
             shown[subject] = shown.get(subject, frozenset()) | {(row.achievement, row.tier or None)}
         erased = bool(await session.value(bool, "user_is_erased", tenant_id=tenant, user_id=name))
         building = bool(await session.value(bool, "something_is_building"))
-        return Named(states, unlocks, shown, erased, building, await session.value(int, "latest_instant") or 0)
+        clock = await session.value(int, "latest_instant") if stream_clock else None
+        return Named(states, unlocks, shown, erased, building, clock or 0)
 
 
 def _held(*row: *tuple[*_UnlockColumns, str]) -> Held:

@@ -23,7 +23,8 @@ def parse_delivery(subject: str, body: bytes, block: bytes, reply: str) -> Messa
     tokens = reply.split(".")
     if len(tokens) < SHORT:
         return None
-    return Message(subject, body, block, int(tokens[5 if len(tokens) == SHORT else 7]), reply)
+    at = 5 if len(tokens) == SHORT else 7
+    return Message(subject, body, block, int(tokens[at]), reply, tokens[at + 2])
 
 
 def parse_deliveries(frames: Sequence[Frame]) -> list[Message] | None:
@@ -37,4 +38,4 @@ def parse_deliveries(frames: Sequence[Frame]) -> list[Message] | None:
         or tokens[1::SHORT].count("ACK") != number
     ):
         return None
-    return [*map(Message, subjects, bodies, blocks, map(int, tokens[5::SHORT]), replies)]
+    return [*map(Message, subjects, bodies, blocks, map(int, tokens[5::SHORT]), replies, tokens[7::SHORT])]

@@ -264,8 +264,9 @@ async def _pull(
 
 
 def _message(subject: str, body: bytes, reply: str) -> Message:
-    seq = "".join(delivery_tokens(reply)[1:2])
-    return Message(subject, body, b"", int(seq) if seq.isdigit() else 0, reply)
+    tokens = delivery_tokens(reply)
+    seq, sent = (tokens[1], tokens[3]) if tokens else ("", "")
+    return Message(subject, body, b"", int(seq) if seq.isdigit() else 0, reply, sent if sent.isdigit() else "")
 
 
 async def _ask(client: BrokerClient, what: str, asked: object = None) -> _Info:

@@ -75,15 +75,16 @@ async def show_progress(settings: Settings, asked: Asked, *, as_json: bool) -> N
 
     An unknown subject is at the beginning of everything; standard error says that it is unknown.
     """
+    stream_clock = settings.clock is Clock.STREAM
 
     async def work(store: Store) -> tuple[Deployed, Named]:
         rules = await rules_in_force(store, settings)
-        return rules, await read_named(store, rules, asked.tenant, asked.name)
+        return rules, await read_named(store, rules, asked.tenant, asked.name, stream_clock=stream_clock)
 
     rules, named = await with_store(settings, work)
     catalogue, reader = Catalogue(rules), Reader(asked.languages, asked.as_user)
     subject = Subject(asked.tenant, asked.scope or "", asked.name)
-    now = named.clock if settings.clock is Clock.STREAM else wall_clock()
+    now = named.clock if stream_clock else wall_clock()
     found = [answer_of(catalogue, _facts(named, one), reader, now).standing for one in _subjects(rules, named, subject)]
     if not as_json:
         _print(subject, found, as_user=asked.as_user)

@@ -85,6 +85,12 @@ def key(tenant: str) -> None:
 def token(path: Path, tenant: str, user: str, scope: str, ttl: str) -> None:
     """Print a token for one user's browser, signed with the tenant's secret."""
     known = _load(path).tenants.get(tenant)
+    if known is not None and known.public_keys and not known.token_secrets:
+        screen.fail(
+            f"tenant {tenant} has no token secret in {path}: its application signs tokens, with its private key",
+            "docs/serve.md shows how; or give it a secret, too, to try",
+        )
+        sys.exit(1)
     if known is None or not known.token_secrets:
         screen.fail(f"{path} has no token secret of tenant {tenant}", f"ach serve key --tenant {tenant}")
         sys.exit(1)

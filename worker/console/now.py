@@ -20,7 +20,7 @@ ENDED: Final = 10 * MINUTE
 
 
 class Region(NamedTuple):
-    """Unlocks of one region in the last hour: bounds in seconds, None where none was timed."""
+    """Unlocks of one region that were timed in the last hour; bounds in seconds."""
 
     name: str
     unlocks: int
@@ -149,9 +149,8 @@ def _regions(minutes: Mapping[Key, Counts]) -> Iterable[Region]:
     for key, counts in minutes.items():
         found.setdefault(key[2], Counts()).add(counts)
     for name, counts in sorted(found.items()):
-        if counts.unlocks or counts.latency:
-            latency = counts.latency
-            yield Region(name, counts.unlocks, percentile_of(latency, 50), percentile_of(latency, 99))
+        if timed := sum(counts.latency):
+            yield Region(name, timed, percentile_of(counts.latency, 50), percentile_of(counts.latency, 99))
 
 
 def _shares(minutes: Mapping[Key, Counts]) -> list[Share]:

@@ -21,6 +21,7 @@ from worker.contract.fields import (
     MAX_ID_BYTES,
     MAX_INSTANT_CHARACTERS,
     MAX_MESSAGE_BYTES,
+    UNSAID,
     Wire,
     given,
     is_array,
@@ -30,14 +31,19 @@ from worker.contract.fields import (
 )
 from worker.contract.partition import are_tokens, bound_by, event_subjects, token
 from worker.contract.row import rows_of
+from worker.contract.transport import region_of, with_attribute
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
     from dsl.payload import Reader
     from dsl.types import Value
 
 T = TypeVar("T")
+
+_OTHERS: Final = 32
+"""Characters of a row, at least, that are of none of its texts: marks, the offset and the instant."""
 
 _decode: Final = msgspec.json.Decoder(list[Wire]).decode
 _decode_marked: Final = msgspec.json.Decoder(list[Wire | int]).decode
@@ -50,6 +56,8 @@ class Plain(NamedTuple):
     rows: list[str]
     sizes: list[int] | None = None
     """Number of events of each message, if messages are arrays; None if each is one event."""
+    regions: AbstractSet[str] = frozenset()
+    """All regions of the events, if some have an attribute of their own."""
 
 
 class PlainReader:
@@ -68,18 +76,18 @@ class PlainReader:
         self._mark = mark
         self._between = b",%d," % (mark or 0)
 
-    def read(self, subjects: Sequence[str], bodies: Sequence[bytes], *, now: int, seqs: Iterable[int]) -> Plain | None:
+    def read(self, subjects: Sequence[str], bodies: Sequence[bytes], *, now: int, ends: Sequence[str]) -> Plain | None:
         """Return the events of messages, either all of them arrays or none; None if one needs a closer look.
 
-        `now` is in microseconds, `seqs` are the places of the messages in the stream.
+        `now` is in microseconds, `ends` are those of the rows of each message, as in worker/contract/transport.py.
         """
         if not bodies or max(map(len, bodies)) > MAX_MESSAGE_BYTES:
             return None
         if not is_array(bodies[0]):
-            return self._objects(subjects, bodies, now, seqs)
-        return self._arrays(subjects, bodies, now, seqs) if all(map(is_array, bodies)) else None
+            return self._objects(subjects, bodies, now, ends)
+        return self._arrays(subjects, bodies, now, ends) if all(map(is_array, bodies)) else None
 
-    def _objects(self, subjects: Sequence[str], bodies: Sequence[bytes], now: int, seqs: Iterable[int]) -> Plain | None:
+    def _objects(self, subjects: Sequence[str], bodies: Sequence[bytes], now: int, ends: Sequence[str]) -> Plain | None:
         """Read messages of one event each as one array, which costs half as much."""
         if self._mark is None and len(bodies) > 1:
             return None
@@ -88,20 +96,20 @@ class PlainReader:
         if found is None or len(found) != 2 * len(bodies) - 1 or found[1::2] != [self._mark] * (len(bodies) - 1):
             return None
         wires = cast("list[Wire]", found[::2])
-        return None if int in map(type, wires) else self._read(wires, (joined,), subjects, map(str, seqs), now)
+        return None if int in map(type, wires) else self._read(wires, (joined,), subjects, ends, now)
 
-    def _arrays(self, subjects: Iterable[str], bodies: Sequence[bytes], now: int, seqs: Iterable[int]) -> Plain | None:
+    def _arrays(self, subjects: Iterable[str], bodies: Sequence[bytes], now: int, ends: Sequence[str]) -> Plain | None:
         """Read arrays side by side, so that steps of a message are done once for all."""
         found = [_decoded(_decode, body) for body in bodies]
         arrays = [array for array in found if array is not None]
         if len(arrays) < len(bodies):
             return None
         wires, sizes = [*chain.from_iterable(arrays)], [*map(len, arrays)]
-        plain = self._read(wires, bodies, each_of(subjects, sizes), each_of(map(str, seqs), sizes), now)
+        plain = self._read(wires, bodies, each_of(subjects, sizes), each_of(ends, sizes), now)
         return None if plain is None else plain._replace(sizes=sizes)
 
     def _read(
-        self, wires: Sequence[Wire], arrays: Sequence[bytes], subjects: Iterable[str], seqs: Iterable[str], now: int
+        self, wires: Sequence[Wire], arrays: Sequence[bytes], subjects: Iterable[str], ends: Iterable[str], now: int
     ) -> Plain | None:
         texts = [str(wire.payload, "utf-8") for wire in wires]
         written = [wire.occurred_at for wire in wires]
@@ -121,8 +129,12 @@ class PlainReader:
             return None
         ids = [wire.event_id for wire in wires]
         events = [*map(Event, tenants, ids, types, users, instants.at, instants.offset, fields)]
-        rows = rows_of(events, written, instants.usual, [wire.source for wire in wires], payloads, seqs)
-        return Plain(events, rows) if _are_short(wires, rows, texts) else None
+        named, regions = [wire.region for wire in wires], set[str]()
+        if named.count(UNSAID) < len(named):
+            ends = [*map(with_attribute, ends, named)]
+            regions = set(map(region_of, ends))
+        rows = rows_of(events, written, instants.usual, [wire.source for wire in wires], payloads, ends)
+        return Plain(events, rows, regions=regions) if _are_short(wires, rows, texts) else None
 
     def _in_time(self, written: Sequence[str], instants: Sequence[int], now: int) -> bool:
         """Tell whether no instant is later than the clock and the skew allow, and none is written at great length."""
@@ -214,7 +226,7 @@ def _are_short(wires: Iterable[Wire], rows: Iterable[str], payloads: Iterable[st
     """Tell whether keys have room for everything in a row that is not its payload."""
     # No character takes more than four bytes: most texts need no counting.
     longest = max(map(sub, map(len, rows), map(len, payloads)), default=0)
-    return longest <= MAX_ID_BYTES // 4 or all(too_long(wire) is None for wire in wires)
+    return longest <= MAX_ID_BYTES // 4 + _OTHERS or all(too_long(wire) is None for wire in wires)
 
 
 def _inner(array: bytes) -> int:

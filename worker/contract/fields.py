@@ -15,6 +15,8 @@ MAX_ID_BYTES: Final = 512
 MAX_INSTANT_CHARACTERS: Final = 64
 SPACE: Final = " \t\n\r"
 """What JSON allows between its tokens."""
+UNSAID: Final = msgspec.Raw(b"")
+"""A region that is not there: any JSON is read as one, since a bad one costs no event."""
 
 _TEXTS: Final = ("event_id", "event_type", "user_id", "tenant_id", "source")
 _NOTHING: Final = ("", "null")
@@ -33,6 +35,7 @@ class Wire(msgspec.Struct, frozen=True, gc=False):
     occurred_at: str
     source: str | None = None
     payload: msgspec.Raw = msgspec.Raw(b"")
+    region: msgspec.Raw = UNSAID
 
 
 decode_event: Final = msgspec.json.Decoder(Wire).decode

@@ -20,7 +20,8 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     """One delivery of one message.
 
     The broker waits for the acknowledgement on the subject `reply`, which also describes the delivery; `block` is the
-    block of headers as received. Both are parsed only when asked for, which is seldom.
+    block of headers as received. Both are parsed only when asked for, which is seldom; `sent` is the part of `reply`
+    that the ledger keeps of every message.
     """
 
     subject: str
@@ -29,6 +30,8 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     seq: int
     """Sequence in the stream, from 1."""
     reply: str
+    sent: str = ""
+    """When the broker stored it, nanoseconds since the epoch, as the reply subject has it; empty if unknown."""
 
     @property
     def headers(self) -> dict[str, str]:
@@ -44,8 +47,7 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     @property
     def sent_at(self) -> int:
         """When the broker stored it, microseconds since the epoch; 0 if unknown."""
-        tokens = delivery_tokens(self.reply)
-        return int(tokens[3]) // 1000 if tokens else 0
+        return int(self.sent) // 1000 if self.sent else 0
 
 
 def delivery_tokens(reply: str) -> list[str]:

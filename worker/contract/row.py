@@ -18,17 +18,19 @@ if TYPE_CHECKING:
 
     from dsl.event import Event
 
-WIDTH: Final = 10
+WIDTH: Final = 12
 """Fields of a row."""
+_ENDS: Final = 3
+"""The last ones, which the message says: worker/contract/transport.py makes them."""
 
 
 def row_of(  # noqa: PLR0913 - a row's fields
-    event: Event, written: str, source: str | None, payload: str | None, seq: str, *, usual: bool, field: str = FIELD
+    event: Event, written: str, source: str | None, payload: str | None, end: str, *, usual: bool, field: str = FIELD
 ) -> str:
     """Return the row of an event, its fields joined by `field`.
 
-    `written` is its instant as the producer wrote it, `usual` whether that is the usual form, `seq` the sequence number
-    of its message in the stream.
+    `written` is its instant as the producer wrote it, `usual` whether that is the usual form, `end` what its message
+    says, joined by FIELD.
     """
     return field.join(
         (
@@ -41,7 +43,7 @@ def row_of(  # noqa: PLR0913 - a row's fields
             "" if usual else written,
             "" if source is None else "=" + source,
             payload or "",
-            seq,
+            end if field == FIELD else end.replace(FIELD, field),
         )
     )
 
@@ -52,19 +54,24 @@ def rows_of(
     usual: Iterable[bool],
     sources: Iterable[str | None],
     payloads: Iterable[str | None],
-    seqs: Iterable[str],
+    ends: Iterable[str],
 ) -> list[str]:
     """Return the row of each event, as `row_of` does.
 
     Those with a usual instant are put together here and now, which costs half of a call.
     """
-    columns = zip(events, written, usual, sources, payloads, seqs, strict=False)
+    columns = zip(events, written, usual, sources, payloads, ends, strict=False)
     return [
         (
             f"{event.id}\x1f{event.tenant}\x1f{event.user}\x1f{event.type}\x1f{instant}\x1f0\x1f\x1f"
-            f"{'' if source is None else '=' + source}\x1f{payload or ''}\x1f{seq}"
+            f"{'' if source is None else '=' + source}\x1f{payload or ''}\x1f{end}"
         )
         if plain
-        else row_of(event, instant, source, payload, seq, usual=False)
-        for event, instant, plain, source, payload, seq in columns
+        else row_of(event, instant, source, payload, end, usual=False)
+        for event, instant, plain, source, payload, end in columns
     ]
+
+
+def end_of(row: str) -> str:
+    """Return what the message of an event says, from its row: no other field of a row comes from it."""
+    return FIELD.join(row.rsplit(FIELD, _ENDS)[1:])

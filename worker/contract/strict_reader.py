@@ -34,6 +34,7 @@ from worker.contract.fields import (
 from worker.contract.partition import bound_by, raw_subject
 from worker.contract.reasons import Reason
 from worker.contract.row import row_of
+from worker.contract.transport import NOWHERE, with_attribute
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -91,26 +92,26 @@ class Contract:
         self.plain = PlainReader(self._readers, prefix=prefix, skew=skew, mark=mark)
         """Reads many events at once."""
 
-    def read(self, subject: str, body: bytes, *, now: int, seq: int = 0) -> list[Accepted | Rejected]:
-        """Return what a message holds, in its order; `now` in microseconds, `seq` its place in the stream."""
-        plain = self.plain.read((subject,), (body,), now=now, seqs=(seq,))
+    def read(self, subject: str, body: bytes, *, now: int, end: str = NOWHERE) -> list[Accepted | Rejected]:
+        """Return what a message holds, in its order; `now` in microseconds, `end` of its rows (transport.py)."""
+        plain = self.plain.read((subject,), (body,), now=now, ends=(end,))
         if plain is None:
-            return self.look_closely(subject, body, now=now, seq=seq)
+            return self.look_closely(subject, body, now=now, end=end)
         return [*map(Accepted, plain.events, plain.rows)]
 
-    def look_closely(self, subject: str, body: bytes, *, now: int, seq: int) -> list[Accepted | Rejected]:
+    def look_closely(self, subject: str, body: bytes, *, now: int, end: str) -> list[Accepted | Rejected]:
         """Return what `read` does, one event after the other."""
         if len(body) > MAX_MESSAGE_BYTES:
             return [_oversize(body)]
         if (at := no_utf8(body)) is not None:
             return [Rejected(Reason.MALFORMED_JSON, f"no UTF-8: byte {at}", body)]
-        bound, place = bound_by(self._prefix, subject), str(seq)
+        bound = bound_by(self._prefix, subject)
         if not is_array(body):
-            return [self._read_one(bound, body, now, place)]
+            return [self._read_one(bound, body, now, end)]
         elements = _split(body)
         if isinstance(elements, Rejected):
             return [elements]
-        return [self._read_one(bound, element, now, place) for element in elements]
+        return [self._read_one(bound, element, now, end) for element in elements]
 
     def read_trusted(self, body: bytes, *, now: int) -> list[Accepted | Rejected]:
         """Return what `read` does, for a message that may hold events of any user, such as a recorded line."""
@@ -121,7 +122,7 @@ class Contract:
         reader = self._readers.get(event_type)
         return {} if reader is None else reader.lenient(b"{}" if payload is None else payload.encode())
 
-    def _read_one(self, bound: Bound, body: bytes, now: int, seq: str) -> Accepted | Rejected:
+    def _read_one(self, bound: Bound, body: bytes, now: int, end: str) -> Accepted | Rejected:
         """Return one event; `bound` is whose it may be."""
         try:
             wire = decode_event(body)
@@ -130,11 +131,11 @@ class Contract:
         payload = given(str(wire.payload, "utf-8"))
         if (flaw := _unfit(wire, payload, body)) is not None:
             return flaw
-        judged = self._judge(bound, wire, payload, now, seq)
+        judged = self._judge(bound, wire, payload, now, end)
         return judged if isinstance(judged, Accepted) else Rejected(*judged, body)
 
     def _judge(
-        self, bound: Bound, wire: Wire, payload: str | None, now: int, seq: str
+        self, bound: Bound, wire: Wire, payload: str | None, now: int, end: str
     ) -> Accepted | tuple[Reason, str]:
         """Return an event whose texts are fit to be stored, or why it is none."""
         tenant, written = wire.tenant_id, wire.occurred_at
@@ -153,7 +154,8 @@ class Contract:
         if isinstance(fields, Fault):
             return Reason.CONTRACT, f"payload.{fields.field}: expected {fields.expected}, got {fields.got}"
         event = Event(tenant, wire.event_id, wire.event_type, wire.user_id, at, offset, fields)
-        return Accepted(event, row_of(event, written, wire.source, payload, seq, usual=is_usual(written)))
+        end = with_attribute(end, wire.region)
+        return Accepted(event, row_of(event, written, wire.source, payload, end, usual=is_usual(written)))
 
 
 def element_of(body: bytes, element: int) -> bytes:

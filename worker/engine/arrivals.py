@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from worker.contract.reasons import Reason
 from worker.contract.sameness import same_body, stored_body
+from worker.contract.transport import region_of
 from worker.engine.batch import DeadLetter
 
 if TYPE_CHECKING:
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from worker.contract.sameness import StoredBody
     from worker.engine.batch import Batch, Group, Item
     from worker.engine.state_cache import SubjectState
+
+
+Producer = tuple[str, str]
+"""Tenant and region."""
 
 
 class Screened(NamedTuple):
@@ -48,8 +53,10 @@ class Arrivals(NamedTuple):
     duplicates: int = 0
     erased: int = 0
     letters: Sequence[DeadLetter] = ()
-    new_by_tenant: Mapping[str, int] | None = None
-    """How many of each tenant are new, by the long way; None where all are."""
+    new_by_producer: Mapping[Producer, int] | None = None
+    """How many of each tenant and region are new, by the long way; None where all are."""
+    regions: frozenset[str] = frozenset()
+    """As in `Batch`."""
 
 
 def arrivals_of(
@@ -70,5 +77,7 @@ def arrivals_of(
             detail = f"event_id: {item.event.id!r} is known with another body"
             letters.append(DeadLetter(item.message, item.element, Reason.ID_CONFLICT, detail, item.body))
     latest = max([item.event.at for item in new], default=0)
-    by_tenant = None if len(new) == batch.size else Counter([item.event.tenant for item in new])
-    return new, Arrivals(batch.groups, len(new), latest, duplicates, screened.erased, letters, by_tenant)
+    by_producer = None if len(new) == batch.size else Counter([(one.event.tenant, region_of(one.row)) for one in new])
+    return new, Arrivals(
+        batch.groups, len(new), latest, duplicates, screened.erased, letters, by_producer, batch.regions
+    )

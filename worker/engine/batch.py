@@ -116,6 +116,8 @@ class Batch(msgspec.Struct, frozen=True):
     letters: tuple[DeadLetter, ...]
     rules: Deployed
     now: int
+    regions: frozenset[str] = frozenset()
+    """Of its events; where it is one, no row has to be asked for its own."""
 
     @property
     def size(self) -> int:

@@ -14,6 +14,7 @@ from worker.contract.fields import is_array
 from worker.contract.partition import partition_of
 from worker.contract.reasons import Reason
 from worker.contract.strict_reader import Rejected, element_of
+from worker.contract.transport import region_of, transport_of
 from worker.engine.batch import MAX_SUBJECT_BYTES, Audience, Batch, DeadLetter, Group, grouped
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class Decoding:
         self._rules = rules
         self._messages: list[Message] = []
         self._letters: list[DeadLetter] = []
+        self._regions: set[str] = set()
         self._roster = _Roster(rules.program)
 
     def add(self, messages: Sequence[Message], *, now: int) -> None:
@@ -56,10 +58,11 @@ class Decoding:
     def _read(self, messages: Sequence[Message], now: int) -> bool:
         """Read messages that are plain; False where one of them is not, and none is read."""
         subjects, bodies = [message.subject for message in messages], [message.body for message in messages]
-        seqs = [message.seq for message in messages]
-        plain = self._rules.contract.plain.read(subjects, bodies, now=now, seqs=seqs)
+        ends, regions = transport_of(messages, self._rules.region)
+        plain = self._rules.contract.plain.read(subjects, bodies, now=now, ends=ends)
         if plain is None:
             return False
+        self._regions.update(plain.regions or regions)
         if plain.sizes is None:
             self._take(messages, repeat(0), plain.events, plain.rows)
         else:
@@ -69,11 +72,13 @@ class Decoding:
         return True
 
     def _look_closely(self, message: Message, now: int) -> None:
-        found = self._rules.contract.look_closely(message.subject, message.body, now=now, seq=message.seq)
+        (end,), _ = transport_of((message,), self._rules.region)
+        found = self._rules.contract.look_closely(message.subject, message.body, now=now, end=end)
         for element, one in enumerate(found):
             if isinstance(one, Rejected):
                 self._letters.append(DeadLetter(message, element, one.reason, one.detail, one.body))
             else:
+                self._regions.add(region_of(one.row))
                 self._take((message,), (element,), (one.event,), (one.row,))
 
     def _take(
@@ -85,7 +90,8 @@ class Decoding:
 
     def done(self, *, now: int) -> Batch:
         """Return what has been read, as a batch of this moment."""
-        return Batch(tuple(self._messages), tuple(self._roster.groups), tuple(self._letters), self._rules, now)
+        groups, regions = tuple(self._roster.groups), frozenset(self._regions)
+        return Batch(tuple(self._messages), groups, tuple(self._letters), self._rules, now, regions)
 
 
 def decode(messages: Sequence[Message], rules: Deployed, *, now: int) -> Batch:

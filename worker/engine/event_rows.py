@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from dsl.payload import is_usual
 from worker.contract.packing import Rows, pack_rows, unused
-from worker.contract.row import WIDTH, row_of
+from worker.contract.row import WIDTH, end_of, row_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -41,4 +41,4 @@ def _usual_row(item: Item) -> str:
 
 def _row(item: Item, field: str) -> str:
     at, source, payload = item.written
-    return row_of(item.event, at, source, payload, str(item.message.seq), usual=is_usual(at), field=field)
+    return row_of(item.event, at, source, payload, end_of(item.row), usual=is_usual(at), field=field)

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from worker.contract.partition import bound_by, name_of
+from worker.contract.transport import NO_REGION, region_of
 from worker.engine.origin import Origin
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from worker.engine.arrivals import Arrivals
+    from worker.engine.arrivals import Arrivals, Producer
 
 LATENCY_BUCKETS: Final = (
     *(0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5),
@@ -29,12 +30,15 @@ MINUTE: Final = 60_000_000
 """Microseconds."""
 MOST_TENANTS: Final = 200
 """That are counted apart in one minute; all others together are OTHERS."""
+MOST_REGIONS: Final = 16
+"""Likewise. A producer may name any, so there may be no more rows of them than of tenants."""
+MOST_PAIRS: Final = 400
+"""Tenants with a region that are counted apart in one minute; all others of a region together are of OTHERS."""
 MOST_WAITING: Final = 20_000
 """Counts that wait while the database is away: 100 minutes of as many tenants as are counted apart."""
 OTHERS: Final = "*"
 NO_TENANT: Final = ""
 """Of what cannot be put down to one tenant."""
-NO_REGION: Final = ""
 
 LONGEST_TENANT: Final = 512
 
@@ -86,13 +90,41 @@ def percentile_of(latency: Sequence[int], percent: int) -> float | None:
     return LATENCY_BUCKETS[place] if place < len(LATENCY_BUCKETS) else float("inf")
 
 
+class _Apart:
+    """What is counted apart in one minute: a producer that names many regions fills no table."""
+
+    def __init__(self, minute: int) -> None:
+        self.minute = minute
+        self._tenants = {NO_TENANT}
+        self._regions = {NO_REGION}
+        self._pairs: set[Producer] = set()
+
+    def admit(self, tenant: str, region: str) -> Producer:
+        """Return under what a tenant and region are counted."""
+        if (tenant, region) in self._pairs:
+            return tenant, region
+        region = _admitted(region, self._regions, MOST_REGIONS)
+        tenant = _admitted(tenant, self._tenants, MOST_TENANTS) if len(self._pairs) < MOST_PAIRS else OTHERS
+        self._pairs.add((tenant, region))
+        return tenant, region
+
+
+def _admitted(name: str, known: set[str], most: int) -> str:
+    """Return a name that is counted apart, or OTHERS; the empty one always is, and does not count."""
+    if name not in known:
+        if len(known) > most:
+            return OTHERS
+        known.add(name)
+    return name
+
+
 class Minutes:
     """Counts that are not written down yet; `prefix` is that of the input subjects."""
 
     def __init__(self, prefix: str = "events") -> None:
         self.prefix = prefix
         self._waiting: dict[Key, Counts] = {}
-        self._tenants: tuple[int, set[str]] = (0, set())
+        self._apart = _Apart(0)
 
     def __bool__(self) -> bool:
         """Whether anything is there to be written down."""
@@ -101,26 +133,30 @@ class Minutes:
     def count_batch(self, arrivals: Arrivals, *, late: int, now: int) -> None:
         """Count a committed batch; `now` in microseconds.
 
-        What is known of a batch of several tenants as a whole is put down to none of them.
+        What is known of a batch of several tenants or regions as a whole is put down to none of them. Dead letters have
+        no region.
         """
-        sizes = Counter[str]()
-        for group in arrivals.groups:
-            sizes[group.audience.user.tenant_id] += len(group.events)
-        new = sizes if arrivals.new_by_tenant is None else arrivals.new_by_tenant
-        for tenant, number in new.items():
-            self._of(now, tenant).events += number
-        for tenant, number in _copies(arrivals, sizes, new).items():
-            self._of(now, tenant).duplicates += number
+        sizes = _sizes(arrivals)
+        new = sizes if arrivals.new_by_producer is None else arrivals.new_by_producer
+        for producer, number in new.items():
+            self._of(now, *producer).events += number
+        for producer, number in _copies(arrivals, sizes, new).items():
+            self._of(now, *producer).duplicates += number
         if late or arrivals.erased:
-            counts = self._of(now, next(iter(sizes)) if len(sizes) == 1 else NO_TENANT)
+            counts = self._of(now, *_common(sizes))
             counts.late += late
             counts.erased += arrivals.erased
         for letter in arrivals.letters:
-            self._of(now, self._sender(letter.message.subject)).dead[letter.reason.value] += 1
+            self._of(now, self._sender(letter.message.subject), NO_REGION).dead[letter.reason.value] += 1
 
-    def count_announced(self, tenant: str, origin: str, *, sent_at: int | None, now: int) -> None:
-        """Count an unlock that the broker has now; `sent_at` is when its event was published, None if not timed."""
-        counts = self._of(now, tenant)
+    def count_announced(
+        self, tenant: str, origin: str, *, sent_at: int | None, now: int, region: str = NO_REGION
+    ) -> None:
+        """Count an unlock that the broker has now.
+
+        `sent_at` is when the broker stored its event, None if not timed; `region` is that of the event, where known.
+        """
+        counts = self._of(now, tenant, region)
         if origin == Origin.BACKFILL:
             counts.backfilled += 1
             return
@@ -137,17 +173,11 @@ class Minutes:
         name = name_of(token) if token else None
         return NO_TENANT if name is None else name.replace("\0", "\ufffd")[:LONGEST_TENANT]
 
-    def _of(self, now: int, tenant: str) -> Counts:
+    def _of(self, now: int, tenant: str, region: str) -> Counts:
         minute = now - now % MINUTE
-        if self._tenants[0] != minute:
-            self._tenants = (minute, set())
-        known = self._tenants[1]
-        if tenant not in known:
-            if len(known) >= MOST_TENANTS and tenant != NO_TENANT:
-                tenant = OTHERS
-            else:
-                known.add(tenant)
-        key = minute, tenant, NO_REGION
+        if self._apart.minute != minute:
+            self._apart = _Apart(minute)
+        key = minute, *self._apart.admit(tenant, region)
         counts = self._waiting.get(key)
         if counts is None:
             counts = self._waiting[key] = Counts()
@@ -166,12 +196,35 @@ class Minutes:
             del self._waiting[key]
 
 
-def _copies(arrivals: Arrivals, sizes: Counter[str], new: Mapping[str, int]) -> Mapping[str, int]:
-    """Return the copies of a batch by tenant: what is not new, unless it is something else."""
+def _sizes(arrivals: Arrivals) -> Counter[Producer]:
+    """Return the events of a batch by tenant and region."""
+    sizes: Counter[Producer] = Counter()
+    if len(arrivals.regions) <= 1:
+        region = next(iter(arrivals.regions), NO_REGION)
+        for group in arrivals.groups:
+            sizes[group.audience.user.tenant_id, region] += len(group.events)
+        return sizes
+    for group in arrivals.groups:
+        tenant = group.audience.user.tenant_id
+        sizes.update([(tenant, region_of(row)) for row in group.rows])
+    return sizes
+
+
+def _common(sizes: Mapping[Producer, int]) -> Producer:
+    """Return the tenant and the region of a batch; none where there are several."""
+    tenants, regions = {tenant for tenant, _ in sizes}, {region for _, region in sizes}
+    return (
+        next(iter(tenants)) if len(tenants) == 1 else NO_TENANT,
+        next(iter(regions)) if len(regions) == 1 else NO_REGION,
+    )
+
+
+def _copies(arrivals: Arrivals, sizes: Mapping[Producer, int], new: Mapping[Producer, int]) -> Mapping[Producer, int]:
+    """Return the copies of a batch by tenant and region: what is not new, unless it is something else."""
     if not arrivals.duplicates:
         return {}
-    rest = {tenant: size - new.get(tenant, 0) for tenant, size in sizes.items()}
+    rest = {producer: size - new.get(producer, 0) for producer, size in sizes.items()}
     if sum(rest.values()) == arrivals.duplicates:
-        return {tenant: number for tenant, number in rest.items() if number}
+        return {producer: number for producer, number in rest.items() if number}
     # Among them are events of erased users, or ids that stand for something else.
-    return {next(iter(sizes)) if len(sizes) == 1 else NO_TENANT: arrivals.duplicates}
+    return {_common(sizes): arrivals.duplicates}

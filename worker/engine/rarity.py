@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import ROUND_HALF_EVEN, Decimal
+from functools import cached_property
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
 
@@ -26,16 +27,18 @@ class Rarity(Struct, frozen=True):
     percent: Annotated[str, Meta(description="With one decimal; 0.0 for none alone, and 100.0 for all alone.")]
 
 
-class Rarities(NamedTuple):
-    """Counts of one tenant, exact at `as_of` (microseconds)."""
-
+class _Counts(NamedTuple):
     as_of: int
     subjects: Mapping[str, int]
     """Known subjects by scope."""
     earned: Mapping[tuple[str, str, str], int]
     """Subjects by scope, achievement and tier ("" for none)."""
 
-    @property
+
+class Rarities(_Counts):
+    """Counts of one tenant, exact at `as_of` (microseconds)."""
+
+    @cached_property
     def mark(self) -> str:
         """A hash of the counts."""
         counts = msgspec.json.encode([sorted(self.subjects.items()), sorted(self.earned.items())])

@@ -10,6 +10,7 @@ from dsl.analyze import verdicts
 from dsl.diagnostics import Diagnostic, Severity, render
 from dsl.ruleset import RuleSet, build
 from worker.contract.strict_reader import Contract
+from worker.contract.transport import NO_REGION
 from worker.engine.announcement import UNKNOWN, Words, words_of
 
 if TYPE_CHECKING:
@@ -61,10 +62,10 @@ class Deployed:
     """One epoch of rules. Epoch 0 has none: events are recorded and nothing is judged.
 
     `since` is the epoch from which each scope's plan has been in force, `skew` is in microseconds.
-    `mark` is what `Contract` takes.
+    `mark` is what `Contract` takes, `region` that of messages that name none.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - how it is used, each by name
         self,
         epoch: int,
         ruleset: RuleSet,
@@ -73,6 +74,7 @@ class Deployed:
         prefix: str,
         skew: int,
         mark: int | None = None,
+        region: str = NO_REGION,
     ) -> None:
         if ruleset.program is None:
             raise ValueError("rules with errors cannot be deployed")
@@ -81,6 +83,7 @@ class Deployed:
         self.rules = rules
         self.program = ruleset.program
         self.contract = Contract(rules.events, prefix=prefix, skew=skew, mark=mark)
+        self.region = region
         self.stamps = {
             scope: f"{plan.fingerprint}@{since.get(scope, epoch)}" for scope, plan in self.program.scopes.items()
         }

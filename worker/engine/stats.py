@@ -5,8 +5,9 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from itertools import accumulate, islice
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
+from worker.contract.transport import region_of
 from worker.engine.minutes import LATENCY_BUCKETS, Minutes
 
 if TYPE_CHECKING:
@@ -48,6 +49,13 @@ class Histogram:
     def buckets(self) -> list[tuple[float, int]]:
         """Each upper bound with the number of values up to it, in ascending order; the last bound is infinity."""
         return list(zip((*self._bounds, float("inf")), accumulate(self._counts), strict=True))
+
+
+class Sent(NamedTuple):
+    """Of an event: when the broker stored it, in microseconds, and the region of its producer."""
+
+    at: int
+    region: str
 
 
 class Stats:
@@ -93,8 +101,8 @@ class Stats:
         """Seconds from the broker's time stamp of an event to the announcement of the unlock that it earned."""
         self.minutes = Minutes()
         """The same by minute and tenant, until it is written down."""
-        self._sent_at: dict[UUID, int] = {}
-        """Granted unlocks that are not announced yet, oldest first: the time stamp of the event that earned each."""
+        self._timed: dict[UUID, Sent] = {}
+        """Granted unlocks that are not announced yet, oldest first, with the event that earned each."""
 
     @property
     def unlocks(self) -> int:
@@ -133,19 +141,20 @@ class Stats:
         for decision in granted:
             earning = decision.grant.event_id
             if earning in ids:
-                self.start_timing(decision.unlock_id, group.messages[ids.index(earning)].sent_at)
+                at = ids.index(earning)
+                self.start_timing(decision.unlock_id, Sent(group.messages[at].sent_at, region_of(group.rows[at])))
 
-    def start_timing(self, unlock_id: UUID, sent_at: int) -> None:
-        """Time an unlock until it is announced; `sent_at` is when its event was published, in microseconds."""
+    def start_timing(self, unlock_id: UUID, sent: Sent) -> None:
+        """Time an unlock until it is announced."""
         # A worker does not learn that another one has announced its unlock: what is never taken out must be dropped.
-        if len(self._sent_at) >= MAX_TIMED:
-            for oldest in list(islice(self._sent_at, MAX_TIMED // 2)):
-                del self._sent_at[oldest]
-        self._sent_at[unlock_id] = sent_at
+        if len(self._timed) >= MAX_TIMED:
+            for oldest in list(islice(self._timed, MAX_TIMED // 2)):
+                del self._timed[oldest]
+        self._timed[unlock_id] = sent
 
-    def sent_at(self, unlock_id: UUID) -> int | None:
-        """Return when the event of an unlock was published, in microseconds; None where the unlock is not timed."""
-        return self._sent_at.get(unlock_id)
+    def sent(self, unlock_id: UUID) -> Sent | None:
+        """Return when and where the event of an unlock was published; None where the unlock is not timed."""
+        return self._timed.get(unlock_id)
 
     def count_settled(self, number: int) -> None:
         """Count unlocks that were granted because they had settled."""
@@ -160,9 +169,9 @@ class Stats:
         """Count an announcement, and the unlock's latency where this worker granted it; `now` is in microseconds."""
         self.announced += new
         self.repeated += not new
-        sent_at = self._sent_at.pop(unlock_id, None)
-        if sent_at is not None and new:
-            self.count_latency(max(0, now - sent_at) / 1_000_000)  # the broker's clock may be ahead
+        sent = self._timed.pop(unlock_id, None)
+        if sent is not None and new:
+            self.count_latency(max(0, now - sent.at) / 1_000_000)  # the broker's clock may be ahead
 
     def count_latency(self, seconds: float) -> None:
         """Count the time from the publishing of an event to the announcement of its unlock."""

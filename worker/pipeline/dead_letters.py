@@ -11,6 +11,7 @@ import msgspec
 
 from worker.contract.named_users import UNKNOWN, Named, name_token, users_named
 from worker.contract.reasons import Reason
+from worker.contract.transport import REGION_HEADER, UNFIT, is_region
 from worker.engine.columns import columns
 from worker.engine.origin import RESENT
 
@@ -304,9 +305,16 @@ async def replay_letter(
             raise ErasedError(f"dead letter {letter.dead_letter_id} names a user who is erased")
         await session.run("mark_sent", dead_letter_id=letter.dead_letter_id, digest=digest_of(said))
     # The id in the broker's window would swallow it; the ledger tells whether it is a copy.
-    await broker.publish(letter.nats_subject, said, headers={REPLAYED: str(letter.dead_letter_id)})
+    await broker.publish(letter.nats_subject, said, headers=_headers_again(letter))
     async with store.transaction() as session:
         await session.run("mark_replayed", dead_letter_id=letter.dead_letter_id, now=now)
+
+
+def _headers_again(letter: StoredDeadLetter) -> dict[str, str]:
+    """Return the headers of a letter that is sent again: it says of its region what it said before."""
+    headers = {REPLAYED: str(letter.dead_letter_id)}
+    named = msgspec.json.decode(letter.headers, type=dict[str, str]).get(REGION_HEADER, "")
+    return {**headers, REGION_HEADER: named if is_region(named) else UNFIT} if named else headers
 
 
 def is_cut(letter: StoredDeadLetter) -> bool:

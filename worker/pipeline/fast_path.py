@@ -65,7 +65,7 @@ async def commit_fast(session: Session, fast: FastBatch, owner: str, *, clock: i
         UnfoldableError: the fold failed on an event.
     """
     batch, look = fast.batch, fast.look
-    facts = Facts(Arrivals(batch.groups, batch.size), fast.states, look)
+    facts = Facts(Arrivals(batch.groups, batch.size, regions=batch.regions), fast.states, look)
     if look.refolds:
         refolds, stored = await look_up_pasts(session, batch.rules, look.refolds, fast.events)
         facts = facts._replace(refolds=refolds, stored=stored)

@@ -49,6 +49,7 @@ import structlog
 
 from worker.broker.announce import Announcement
 from worker.broker.errors import BrokerAwayError
+from worker.contract.transport import NO_REGION
 from worker.engine.announcement import Claimed, announcement, unlock_subject
 from worker.engine.reconcile import Kind
 from worker.pipeline.corrections import Corrector, Wording
@@ -332,8 +333,9 @@ class OutboxRelay:
         for one in unlocks:
             new = news[str(one.unlock_id)]
             if new:
-                sent_at = stats.sent_at(one.unlock_id)
-                stats.minutes.count_announced(one.tenant_id, one.origin, sent_at=sent_at, now=now)
+                sent = stats.sent(one.unlock_id)
+                at, region = (None, NO_REGION) if sent is None else sent
+                stats.minutes.count_announced(one.tenant_id, one.origin, sent_at=at, now=now, region=region)
             stats.count_announced(one.unlock_id, new=new, now=now)
 
     def _announcement(self, one: Claimed) -> Announcement:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 from anyio import to_thread
 
+from worker.contract.transport import NO_REGION
 from worker.engine.rule_set import Deployed, RuleFile, read_rules
 from worker.rulefiles import without_collector
 
@@ -70,6 +71,7 @@ def prepare(epoch: int, ruleset: RuleSet, since: Mapping[str, int], settings: Se
         prefix=settings.input_prefix,
         skew=settings.skew * 1_000_000,
         mark=randbits(62),
+        region=settings.region or NO_REGION,
     )
 
 

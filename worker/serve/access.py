@@ -12,7 +12,7 @@ from hashlib import sha256
 from hmac import compare_digest
 from secrets import token_urlsafe
 from time import time
-from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple, TypeVar
 
 import jwt
 import msgspec
@@ -20,12 +20,25 @@ from msgspec import Meta, Struct
 
 from dsl.outcome import Subject
 from worker.serve.problems import ForbiddenError, UnauthorizedError
+from worker.serve.public_keys import public_key_of, verifier_of
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
     from worker.serve.config import Config
 
+    _Key = str | Ed25519PublicKey
+    """A secret, or a public key."""
+
+T = TypeVar("T")
+
 KEY_PREFIX: Final = "ach_"
-ALGORITHM: Final = "HS256"
+SHARED: Final = "HS256"
+"""With a secret that the file has."""
+SIGNED: Final = "EdDSA"
+"""With the private key of an application; the file has the public one."""
 AUDIENCE: Final = "ach"
 ISSUER: Final = "ach"
 LONGEST_SECONDS: Final = 3600
@@ -79,8 +92,15 @@ class Caller(NamedTuple):
             raise ForbiddenError("this is for a tenant's key alone", "Ask for it from your server, with its key.")
 
 
+class _Head(Struct):
+    """The part of a token's head that says how to verify it; not verified yet."""
+
+    alg: str
+    kid: str | None = None
+
+
 class _Named(Struct):
-    """The part of a token's claims that says by which secrets to verify it; not verified yet."""
+    """The part of a token's claims that says by whose secrets to verify it; not verified yet."""
 
     tenant: str
 
@@ -99,6 +119,10 @@ class Access:
     def __init__(self, config: Config) -> None:
         self._keys = {key: (key, name) for name, tenant in config.tenants.items() for key in tenant.keys}
         self._secrets = {name: tenant.token_secrets for name, tenant in config.tenants.items()}
+        self._public = {
+            name: {kid: verifier_of(public_key_of(text)) for kid, text in tenant.public_keys.items()}
+            for name, tenant in config.tenants.items()
+        }
 
     def caller(self, credential: str) -> Caller:
         """Return whose credential it is.
@@ -120,24 +144,35 @@ class Access:
         return Caller(tenant, None, f"key:{hashed[:12]}")
 
     def _by_token(self, token: str) -> Caller:
-        tenant = _tenant_of(token)
-        for secret in self._secrets.get(tenant, ()):
-            claims = _verified(token, secret)
+        head, payload, _ = token.split(".")
+        said, tenant = _read(head, _Head), _read(payload, _Named).tenant
+        for key in self._keys_for(tenant, said):
+            claims = _verified(token, key, said.alg)
             if claims is not None:
                 return _caller(tenant, claims)
         raise UnauthorizedError(_BAD)
 
+    def _keys_for(self, tenant: str, head: _Head) -> Collection[_Key]:
+        """Return the keys of a tenant that are for the algorithm of a token; each is for one algorithm alone."""
+        if head.alg == SHARED:
+            return self._secrets.get(tenant, ())
+        if head.alg != SIGNED:
+            return ()
+        keys = self._public.get(tenant, {})
+        if head.kid is None:
+            return keys.values()
+        return [keys[head.kid]] if head.kid in keys else ()
 
-def _tenant_of(token: str) -> str:
-    payload = token.split(".")[1]
+
+def _read(segment: str, kind: type[T]) -> T:
     try:
-        return msgspec.json.decode(urlsafe_b64decode(payload + "=" * (-len(payload) % 4)), type=_Named).tenant
+        return msgspec.json.decode(urlsafe_b64decode(segment + "=" * (-len(segment) % 4)), type=kind)
     except (Error, ValueError, RecursionError):
         raise UnauthorizedError(_BAD) from None
 
 
-def _verified(token: str, secret: str) -> dict[str, Any] | None:
-    """Return the claims of a token that was signed by a secret; None where it was not.
+def _verified(token: str, key: _Key, algorithm: str) -> dict[str, Any] | None:
+    """Return the claims of a token that was signed with a key by an algorithm; None where it was not.
 
     Raises:
         UnauthorizedError: it was, and it has expired, or a claim is missing or wrong.
@@ -145,8 +180,8 @@ def _verified(token: str, secret: str) -> dict[str, Any] | None:
     try:
         return jwt.decode(  # pyright: ignore[reportUnknownMemberType]
             token,
-            secret,
-            algorithms=[ALGORITHM],
+            key,
+            algorithms=[algorithm],
             audience=AUDIENCE,
             issuer=ISSUER,
             leeway=LEEWAY_SECONDS,
@@ -165,7 +200,7 @@ def _verified(token: str, secret: str) -> dict[str, Any] | None:
 
 
 _HINT: Final = (
-    f'Sign with {ALGORITHM}: aud "{AUDIENCE}", iss "{ISSUER}", tenant, sub (the user), iat, and exp at most '
+    f'Sign with {SHARED} or {SIGNED}: aud "{AUDIENCE}", iss "{ISSUER}", tenant, sub (the user), iat, and exp at most '
     f"{LONGEST_SECONDS} seconds later."
 )
 
@@ -213,4 +248,4 @@ def sign(secret: str, subject: Subject, seconds: int) -> str:
         "iat": now,
         "exp": now + seconds,
     }
-    return jwt.encode(claims, secret, ALGORITHM)  # pyright: ignore[reportUnknownMemberType]
+    return jwt.encode(claims, secret, SHARED)  # pyright: ignore[reportUnknownMemberType]

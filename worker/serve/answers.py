@@ -20,6 +20,7 @@ from worker.admin.results import StaleError, UnreadableError
 from worker.app import wall_clock
 from worker.engine.answer import Presence, Reader, Standing, of_family
 from worker.engine.cursor import CursorError
+from worker.engine.lag import Lag, Position
 from worker.engine.rule_set import RulesRefusedError
 from worker.engine.why import CannotExplainError, Question, Why
 from worker.serve.problems import AwayError, BadRequestError, GoneError, NotFoundError
@@ -38,6 +39,10 @@ if TYPE_CHECKING:
 
 REQUEST_SECONDS: Final = 5.0
 """For the database to answer all that one request asks."""
+LOOK_SECONDS: Final = 1.0
+"""Between two looks at how far the database is behind, if it is a replica."""
+LAG_SECONDS: Final = 2.0
+"""By which a replica may be behind while its answers count as true now: a look, and a moment for the log to arrive."""
 AWAY_SECONDS: Final = 1.0
 """For which the database is not asked again after it did not answer, where an earlier answer is kept."""
 EXPLAINED_AT_ONCE: Final = 2
@@ -48,24 +53,27 @@ NOW: Final = "now"
 log = structlog.get_logger()
 
 
+_STALE: Final = "Whether this may be no longer true: the database is away, or a replica that is behind."
+
+
 class Achievements(Standing, frozen=True, kw_only=True):
     """Where one subject stands with everything that it may see."""
 
-    stale: Annotated[bool, Meta(description="Whether this is an earlier answer, because the database is away.")]
+    stale: Annotated[bool, Meta(description=_STALE)]
     age: Annotated[int, Meta(ge=0, description="Seconds since it was known to be true.")]
 
 
 class Catalogue(Offer, frozen=True, kw_only=True):
     """What can be earned in a tenant, without what is hidden at first."""
 
-    stale: Annotated[bool, Meta(description="Whether this is an earlier answer, because the database is away.")]
+    stale: Annotated[bool, Meta(description=_STALE)]
     age: Annotated[int, Meta(ge=0, description="Seconds since it was known to be true.")]
 
 
 class Content(NamedTuple):
     """An answer as JSON, and the tag of what it says; None where it has none.
 
-    `age` is in seconds, None where it is true now.
+    `age` is in seconds since it was known to be true, None where it is true now.
     """
 
     body: bytes
@@ -102,6 +110,8 @@ class Answers:
         self._most = most
         self._kept: OrderedDict[Key, _Kept] = OrderedDict()
         self._away_until = 0.0
+        self._lag = Lag()
+        self._looked = -LOOK_SECONDS
 
     async def marks(self, subjects: Sequence[Subject]) -> dict[Subject, str]:
         """Return what changes whenever the answers about some subjects do, in one query.
@@ -128,15 +138,16 @@ class Answers:
         key = (subject, languages, family)
         try:
             async with self._asking(kept=key in self._kept):
+                age = await self._age()
                 tag = _tagged(await self._view.tag(subject, Reader(languages, as_user=True), wall_clock()), family)
                 if is_known(tag):
-                    return Content(b"", tag)
+                    return Content(b"", tag, age)
                 kept = self._kept.get(key)
                 if kept is None or kept.tag != tag:
                     kept = await self._standing(subject, languages, family)
         except AwayError:
             return self._earlier(key)
-        return self._now(key, kept)
+        return self._now(key, kept, age)
 
     async def _standing(self, subject: Subject, languages: tuple[str, ...], family: str | None) -> _Kept:
         standing = await self._view.standing(subject, Reader(languages, as_user=True), wall_clock())
@@ -158,11 +169,12 @@ class Answers:
         key = ("catalogue", tenant, languages)
         try:
             async with self._asking(kept=key in self._kept):
+                age = await self._age()
                 offer = await self._view.offer(tenant, Reader(languages, as_user=True), wall_clock())
         except AwayError:
             return self._earlier(key)
         body = msgspec.json.encode(offer)
-        return self._now(key, _Kept(blake2b(body, digest_size=16).hexdigest(), body, monotonic()))
+        return self._now(key, _Kept(blake2b(body, digest_size=16).hexdigest(), body, monotonic()), age)
 
     async def why(
         self, subject: Subject, achievement: str, languages: tuple[str, ...], occurrence: str | None
@@ -179,7 +191,8 @@ class Answers:
         if await self.is_erased(subject):
             raise GoneError("this user was erased")
         async with self._asking(), self._explaining:
-            return Content(encode_why(await self._view.why(subject, question, reader, wall_clock())))
+            age = await self._age()
+            return Content(encode_why(await self._view.why(subject, question, reader, wall_clock())), age=age)
 
     async def unlocks(self, tenant: str, asked: UnlocksAsked, languages: tuple[str, ...]) -> Content:
         """Return a page of a tenant's unlocks.
@@ -189,13 +202,14 @@ class Answers:
             AwayError: the database is away.
         """
         async with self._asking():
+            age = await self._age()
             if asked.since == NOW:
                 cursor = await self._unlocks.now(tenant)
-                return Content(msgspec.json.encode(Page(unlocks=[], cursor=cursor, more=False)))
+                return Content(msgspec.json.encode(Page(unlocks=[], cursor=cursor, more=False)), age=age)
             wanted = Wanted(tenant, asked.limit, ALL if asked.corrections else GRANTS)
             catalogue = await self._view.catalogue()
             page = await self._unlocks.page(catalogue, wanted, Reader(languages, as_user=True), asked.since)
-        return Content(msgspec.json.encode(page))
+        return Content(msgspec.json.encode(page), age=age)
 
     async def is_erased(self, subject: Subject) -> bool:
         """Tell whether a user was erased.
@@ -218,12 +232,24 @@ class Answers:
 
     # -- what is kept --------------------------------------------------------------------------------------------------
 
-    def _now(self, key: Key, kept: _Kept) -> Content:
-        self._kept[key] = kept._replace(at=monotonic())
+    async def _age(self) -> int | None:
+        """Return how many seconds the database is behind; None where that is too few to be named."""
+        now = monotonic()
+        if now - self._looked >= LOOK_SECONDS:
+            self._looked = now
+            async with self._view.store.alone() as session:
+                look = await session.row(Position, "replica_position")
+            if look is not None:
+                self._lag.see(look, now)
+        behind = self._lag.seconds(monotonic())
+        return int(behind) if behind >= LAG_SECONDS else None
+
+    def _now(self, key: Key, kept: _Kept, age: int | None) -> Content:
+        self._kept[key] = kept._replace(at=monotonic() - (age or 0))
         self._kept.move_to_end(key)
         while len(self._kept) > self._most:
             self._kept.popitem(last=False)
-        return Content(_aged(kept.body, None), kept.tag)
+        return Content(_aged(kept.body, age), kept.tag, age)
 
     def _earlier(self, key: Key) -> Content:
         kept = self._kept.get(key)

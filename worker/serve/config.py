@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import stat
 import tomllib
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 from msgspec import Meta, Struct, field
+
+from worker.serve.public_keys import PublicKeyError, public_key_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,6 +20,7 @@ SECRET_CHARACTERS: Final = 43
 
 _Hash = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
 _Secret = Annotated[str, Meta(min_length=SECRET_CHARACTERS, max_length=512)]
+_KeyId = Annotated[str, Meta(min_length=1, max_length=128)]
 _Rate = Annotated[float, Meta(gt=0, le=1_000_000)]
 _Count = Annotated[int, Meta(ge=1, le=1_000_000)]
 _Origin = Annotated[str, Meta(pattern=r"^https?://[^/*?#\s]+$")]
@@ -32,7 +36,9 @@ class Tenant(Struct, frozen=True, forbid_unknown_fields=True):
     keys: Annotated[list[_Hash], Meta(max_length=2)] = field(default_factory=list[str])
     """SHA-256 of each key, in hexadecimal digits."""
     token_secrets: Annotated[list[_Secret], Meta(max_length=2)] = field(default_factory=list[str])
-    """By which the tenant's application signs tokens for browsers."""
+    """With which the tenant's application signs tokens for browsers, HS256."""
+    public_keys: Annotated[dict[_KeyId, str], Meta(max_length=4)] = field(default_factory=dict[str, str])
+    """Of applications that sign tokens with Ed25519 instead, by `kid`: PEM, or `x` of a JWK."""
 
 
 class Config(Struct, frozen=True, forbid_unknown_fields=True):
@@ -55,6 +61,8 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     token_burst: _Count = 30
     live_streams: _Count = 20_000
     """Live streams of the process, at most."""
+    live_per_tenant: _Count = 10_000
+    """Of one tenant's subjects together: no tenant takes all of them."""
     live_per_subject: _Count = 10
     cached_answers: _Count = 10_000
     """Answers that are kept, at most."""
@@ -89,9 +97,33 @@ def is_open_to_others(path: Path) -> bool:
 
 
 def _check(path: Path, config: Config) -> None:
-    seen: dict[str, str] = {}
+    seen: dict[str | bytes, str] = {}
+    public = {name: _public_keys(path, name, tenant) for name, tenant in config.tenants.items()}
     for name, tenant in config.tenants.items():
-        for one in (*tenant.keys, *tenant.token_secrets):
+        for one in (*tenant.keys, *tenant.token_secrets, *public[name]):
             if one in seen:
                 raise ConfigError(f"{path}: tenants {seen[one]!r} and {name!r} have a key or secret in common")
             seen[one] = name
+    known = {key for keys in public.values() for key in keys}
+    for name, tenant in config.tenants.items():
+        if any(_as_public_key(secret) in known for secret in tenant.token_secrets):
+            raise ConfigError(f"{path}: tenant {name!r} has a public key among its token_secrets: all may know it")
+    if known and find_spec("cryptography") is None:
+        raise ConfigError(f"{path}: public_keys need cryptography, which is not installed: pip install 'ach[serve]'")
+
+
+def _public_keys(path: Path, name: str, tenant: Tenant) -> list[bytes]:
+    found: list[bytes] = []
+    for kid, text in tenant.public_keys.items():
+        try:
+            found.append(public_key_of(text))
+        except PublicKeyError as error:
+            raise ConfigError(f"{path}: public_keys.{kid} of tenant {name!r}: {error}") from None
+    return found
+
+
+def _as_public_key(secret: str) -> bytes | None:
+    try:
+        return public_key_of(secret)
+    except PublicKeyError:
+        return None

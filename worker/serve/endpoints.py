@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cache
 from time import monotonic
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 import structlog
+from anyio import to_thread
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -15,6 +17,7 @@ from starlette.routing import Route
 from worker.serve.access import Access, Caller
 from worker.serve.answers import UnlocksAsked
 from worker.serve.buckets import Buckets, Rate
+from worker.serve.gzip_coding import LONGEST_AT_ONCE, SMALLEST, compressed, takes_gzip
 from worker.serve.openapi import document_text
 from worker.serve.operations import OPERATIONS, Health, Kind
 from worker.serve.problems import (
@@ -44,7 +47,7 @@ WHY_COST: Final = 10
 """Requests that one explanation counts as: it reads all events of a subject."""
 HEALTH_SECONDS: Final = 1.0
 """For which the state of the servers is kept: it takes no credential, and must not cost the database anything."""
-_CACHE: Final = {"Cache-Control": "private, no-cache", "Vary": "Authorization, Accept-Language"}
+_CACHE: Final = {"Cache-Control": "private, no-cache", "Vary": "Authorization, Accept-Encoding, Accept-Language"}
 _NEVER: Final = {"Cache-Control": "no-store"}
 
 log = structlog.get_logger()
@@ -66,6 +69,16 @@ class Asked(NamedTuple):
     def languages(self) -> tuple[str, ...]:
         """The languages asked for, best first."""
         return languages(self.query.get("lang"), self.request.headers.get("accept-language"))
+
+    @property
+    def known(self) -> str | None:
+        """The tags of answers that the caller has already."""
+        return self.request.headers.get("if-none-match")
+
+    @property
+    def takes_gzip(self) -> bool:
+        """Whether the answer may come compressed."""
+        return takes_gzip(self.request.headers.get("accept-encoding"))
 
 
 class Endpoints:
@@ -124,17 +137,17 @@ class Endpoints:
 
     async def user_achievements(self, asked: Asked) -> Response:
         """Answer where a subject stands."""
-        known = asked.request.headers.get("if-none-match")
+        known = asked.known
         content = await self._answers.achievements(
             subject_of(asked.path), asked.languages, asked.query.get("family"), lambda tag: is_known(known, tag)
         )
-        return _answered(content, known)
+        return await _answered(content, asked)
 
     async def user_why(self, asked: Asked) -> Response:
         """Answer why a subject has an achievement, or why not yet."""
         name = decoded(asked.path["achievement"], "achievement")
         content = await self._answers.why(subject_of(asked.path), name, asked.languages, asked.query.get("occurrence"))
-        return _answered(content, None)
+        return _plain(content, dict(_CACHE))
 
     async def user_live(self, asked: Asked) -> Response:
         """Begin a live stream."""
@@ -147,7 +160,7 @@ class Endpoints:
     async def catalogue(self, asked: Asked) -> Response:
         """Answer what can be earned."""
         content = await self._answers.catalogue(decoded(asked.path["tenant"], "tenant"), asked.languages)
-        return _answered(content, asked.request.headers.get("if-none-match"))
+        return await _answered(content, asked)
 
     async def unlocks(self, asked: Asked) -> Response:
         """Answer which unlocks there are in a tenant."""
@@ -159,7 +172,7 @@ class Endpoints:
             corrections=truth(asked.query.get("corrections"), "corrections"),
         )
         content = await self._answers.unlocks(decoded(asked.path["tenant"], "tenant"), page, asked.languages)
-        return _answered(content, None)
+        return await _answered(content, asked)
 
     async def health(self, _asked: Asked) -> Response:
         """Answer whether the servers are there."""
@@ -172,9 +185,14 @@ class Endpoints:
             msgspec.json.encode(health), 200 if health.ok else 503, headers=_NEVER, media_type=Kind.JSON.value
         )
 
-    async def openapi(self, _asked: Asked) -> Response:
+    async def openapi(self, asked: Asked) -> Response:
         """Answer with the document that describes all this."""
-        return Response(document_text(), headers={"Cache-Control": "max-age=300"}, media_type=Kind.JSON.value)
+        headers = {"Cache-Control": "max-age=300", "Vary": "Accept-Encoding"}
+        if not asked.takes_gzip:
+            return Response(_document(), headers=headers, media_type=Kind.JSON.value)
+        return Response(
+            _document_compressed(), headers={**headers, "Content-Encoding": "gzip"}, media_type=Kind.JSON.value
+        )
 
 
 class Events(Response):
@@ -204,15 +222,42 @@ class Events(Response):
         await send({"type": "http.response.body", "body": b""})
 
 
-def _answered(content: Content, known: str | None) -> Response:
+async def _answered(content: Content, asked: Asked) -> Response:
+    """Return an answer in the form that the caller takes, or that it is the one that the caller has."""
     headers = dict(_CACHE)
     if content.tag is not None:
         headers["ETag"] = f'W/"{content.tag}"'
-        if is_known(known, content.tag):
-            return Response(status_code=304, headers=headers)
+        if is_known(asked.known, content.tag):
+            return _unchanged(content, headers)
+    if len(content.body) < SMALLEST or not asked.takes_gzip:
+        return _plain(content, headers)
+    headers["Content-Encoding"] = "gzip"
+    return _plain(content._replace(body=await _packed(content.body)), headers)
+
+
+def _unchanged(content: Content, headers: dict[str, str]) -> Response:
+    age = {} if content.age is None else {"Age": str(content.age)}
+    return Response(status_code=304, headers={**headers, **age})
+
+
+def _plain(content: Content, headers: dict[str, str]) -> Response:
     if content.age is not None:
         headers["Age"] = str(content.age)
     return Response(content.body, headers=headers, media_type=Kind.JSON.value)
+
+
+async def _packed(body: bytes) -> bytes:
+    return await to_thread.run_sync(compressed, body) if len(body) > LONGEST_AT_ONCE else compressed(body)
+
+
+@cache
+def _document() -> bytes:
+    return document_text().encode()
+
+
+@cache
+def _document_compressed() -> bytes:
+    return compressed(_document())
 
 
 # -- what goes wrong ---------------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import anyio
@@ -134,6 +134,8 @@ class Hub:
 
     def __init__(self, config: Config, prefix: str) -> None:
         self._most, self._most_each = config.live_streams, config.live_per_subject
+        self._most_of_tenant = config.live_per_tenant
+        self._of_tenant: Counter[str] = Counter()
         self._prefix = prefix
         self._cursors = Cursors(b"live " + config.cursor_key.encode())
         self._clients: dict[Subject, list[Client]] = {}
@@ -148,12 +150,16 @@ class Hub:
         """Return a new client that gets what is said of a subject from now on; `leave` ends that.
 
         Raises:
-            TooManyRequestsError: the subject, or the process, has as many as it may have.
+            TooManyRequestsError: the subject, its tenant, or the process has as many as it may have.
         """
         listening = self._clients.get(subject, [])
         if len(listening) >= self._most_each:
             raise TooManyRequestsError(
                 f"this subject has {len(listening)} live streams already", "Close one.", retry_after=10
+            )
+        if self._of_tenant[subject.tenant_id] >= self._most_of_tenant:
+            raise TooManyRequestsError(
+                f"this tenant has {self._most_of_tenant:,} live streams already", "Close some.", retry_after=30
             )
         if self.count >= self._most:
             raise TooManyRequestsError("no more live streams can be served here", "Try again later.", retry_after=30)
@@ -161,12 +167,16 @@ class Hub:
         self._clients[subject] = [*listening, client]
         self._names.setdefault(_name(subject), set()).add(subject)
         self.count += 1
+        self._of_tenant[subject.tenant_id] += 1
         return client
 
     def leave(self, client: Client) -> None:
         """Forget a client."""
         left = [one for one in self._clients[client.subject] if one is not client]
         self.count -= 1
+        self._of_tenant[client.subject.tenant_id] -= 1
+        if not self._of_tenant[client.subject.tenant_id]:
+            del self._of_tenant[client.subject.tenant_id]
         if left:
             self._clients[client.subject] = left
             return

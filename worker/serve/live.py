@@ -36,6 +36,8 @@ PING_SECONDS: Final = 15.0
 """Between two comments where there is nothing else to say: proxies end connections on which nothing comes."""
 MOST_MISSED: Final = 500
 """Announcements that a client gets that has been away; of more it is said that some are left out."""
+MOST_MISSED_BYTES: Final = 1024 * 1024
+"""The same in bytes: they lie in memory until the client has taken them."""
 TICK_SECONDS: Final = 1.0
 WATCHED_TICKS: Final = 5
 """For which a subject is looked at after something was published for it: the worker is not done yet."""
@@ -145,13 +147,13 @@ class Live:
         """Write the announcements behind a place."""
         subject = client.subject
         names = f"{self._settings.unlock_prefix}.{token(subject.tenant_id)}.{token(subject.subject)}.>"
-        written = 0
+        written = size = 0
         async for message in stored_after(self._connection, self._settings.unlock_stream, names, place):
             place = message.seq
             frame = self._frame_for(client, message)
             if frame is not None:
-                written += 1
-                if written > MOST_MISSED:
+                written, size = written + 1, size + len(frame)
+                if written > MOST_MISSED or size > MOST_MISSED_BYTES:
                     write(SKIPPED)
                     break
                 write(frame)

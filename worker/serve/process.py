@@ -51,7 +51,8 @@ async def serve(
     allow_files(connections + _OTHER_FILES)
     with listen(config.host, config.port) as listening:
         address = address_of(listening)
-        async with open_store(settings.database_url, connections=CONNECTIONS) as store:
+        async with open_store(settings.database_url, connections=CONNECTIONS) as opened:
+            store = opened.shared(CONNECTIONS)
             view = View(store, settings, revealer=StoreRevealer(store) if config.reveal else None)
             unlocks = Unlocks(store, key=config.cursor_key.encode())
             answers = Answers(view, unlocks, most=config.cached_answers)

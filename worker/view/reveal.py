@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from time import monotonic
+from typing import TYPE_CHECKING, Final, Protocol
 
 import structlog
 
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from dsl.outcome import Subject
     from worker.engine.entries import Key
     from worker.store import Store
+
+RETRY_SECONDS: Final = 30.0
+"""For which nothing is written after that has failed: a replica, or a role without the right, would fail each time."""
 
 log = structlog.get_logger()
 
@@ -38,9 +42,12 @@ class StoreRevealer:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._again_at = 0.0
 
     async def reveal(self, subject: Subject, keys: Sequence[Key], now: int) -> None:
         """Write it down; what is known already, or of a subject that has been erased meanwhile, is passed over."""
+        if monotonic() < self._again_at:
+            return
         achievements, tiers = [key[0] for key in keys], [key[1] or "" for key in keys]
         tenant, scope, name = subject
         try:
@@ -56,4 +63,11 @@ class StoreRevealer:
                     now=now,
                 )
         except (UnavailableError, RefusedError) as error:
-            log.warning("what was revealed could not be written down", scope=scope, said=str(error))
+            self._again_at = monotonic() + RETRY_SECONDS
+            log.warning(
+                "what was revealed could not be written down",
+                needs="a primary, and the right to execute keep_revealed",
+                scope=scope,
+                said=str(error),
+                retry_in=RETRY_SECONDS,
+            )

@@ -30,8 +30,10 @@ GRANTS: Final = (Kind.GRANTED, Kind.GRANTED_BY_HAND)
 ALL: Final = (*GRANTS, Kind.AMENDED, Kind.CONTESTED, Kind.RESTORED, Kind.REVOKED)
 """Corrections too."""
 LONGEST_PAGE: Final = 1000
-MOST_SCANNED: Final = 20_000
-"""Decisions, of all tenants, that one page looks through."""
+MOST_SCANNED: Final = 5_000
+"""Decisions of its tenant that one page looks through: where more of them are no unlocks, it ends before it is full."""
+_NO_DECISION: Final = 2**63 - 1
+"""Behind all decisions."""
 
 _Reward = Annotated[Raw, Meta(description="As it was granted.", extra_json_schema={"type": "object"})]
 _Id = Annotated[str, Meta(extra_json_schema={"format": "uuid"})]
@@ -78,6 +80,14 @@ class Wanted(NamedTuple):
     kinds: Sequence[Kind] = GRANTS
 
 
+class _Looked(NamedTuple):
+    last: int
+    next_xid: int
+    xmin: int
+    xmax: int
+    bound: int | None
+
+
 class _Row(NamedTuple):
     evaluation_id: int
     decision: str
@@ -115,7 +125,8 @@ class Unlocks:
         Raises:
             UnavailableError: the database is away.
         """
-        return self._cursors.write(tenant, await self._safe())
+        safe, _ = await self._safe(tenant, _NO_DECISION)
+        return self._cursors.write(tenant, safe)
 
     async def page(self, catalogue: Catalogue, wanted: Wanted, reader: Reader, since: str | None) -> Page:
         """Return what comes behind a cursor, or behind the beginning where there is none, `LONGEST_PAGE` at most.
@@ -126,8 +137,7 @@ class Unlocks:
         """
         after = 0 if since is None else self._cursors.read(wanted.tenant, since)
         limit = min(max(wanted.limit, 1), LONGEST_PAGE)
-        safe = await self._safe()
-        until = min(safe, after + MOST_SCANNED)
+        safe, until = await self._safe(wanted.tenant, after)
         async with self._store.alone() as session:
             rows = await session.rows(
                 _Row,
@@ -135,6 +145,7 @@ class Unlocks:
                 tenant_id=wanted.tenant,
                 after=after,
                 until=until,
+                most=MOST_SCANNED,
                 kinds=[*wanted.kinds],
                 limit=limit,
             )
@@ -142,12 +153,15 @@ class Unlocks:
         unlocks = [_unlocked(catalogue, wanted.tenant, row, reader) for row in rows]
         return Page(unlocks=unlocks, cursor=self._cursors.write(wanted.tenant, end), more=end < safe)
 
-    async def _safe(self) -> int:
+    async def _safe(self, tenant: str, after: int) -> tuple[int, int]:
+        """Return up to where the books are complete, and up to where a page of a tenant may look at most."""
         async with self._store.alone() as session:
-            look = await session.row(Look, "decisions_so_far")
-        if look is None:
+            looked = await session.row(_Looked, "decisions_so_far", tenant_id=tenant, after=after, most=MOST_SCANNED)
+        if looked is None:
             raise AssertionError("decisions_so_far")
-        return self._horizon.see(look)
+        # All decisions up to `safe` were there when `bound` was read, so no more than that many lie between.
+        safe = self._horizon.see(Look(*looked[:4]))
+        return safe, safe if looked.bound is None else min(safe, looked.bound)
 
 
 def _unlocked(catalogue: Catalogue, tenant: str, row: _Row, reader: Reader) -> Unlocked:

@@ -7,6 +7,9 @@ from typing import Final
 from tests.faults.plants.bug import Bug
 
 CROSSING: Final = "integration/test_serve_crossing.py"
+ACCESS: Final = "worker/serve/test_access.py"
+CONFIG: Final = "worker/serve/test_config.py"
+LEAKS: Final = "integration/test_serve_leaks.py::test_no_route_says_what_is_hidden_or_another_s"
 HTTP: Final = "integration/test_serve.py"
 HUB: Final = "worker/serve/test_hub.py"
 OTHERS: Final = (f"{CROSSING}::test_others_are_refused_before_anything_is_read",)
@@ -32,10 +35,45 @@ BUGS: Final = (
     Bug(
         "token_without_its_algorithm",
         "the algorithm of tokens is pinned",
-        at="_verified",
-        old="algorithms=[ALGORITHM]",
-        new='algorithms=[ALGORITHM, "HS512"]',
+        at="Access._keys_for",
+        old="if head.alg == SHARED:",
+        new='if head.alg in {SHARED, "HS512"}:',
         tests=FORGED,
+    ),
+    Bug(
+        "public_key_as_a_secret",
+        "a public key verifies no signature but its own",
+        at="Access._keys_for",
+        old="return self._secrets.get(tenant, ())",
+        new="""return [
+            *self._secrets.get(tenant, ()),
+            *(key.public_bytes_raw() for key in self._public.get(tenant, {}).values()),
+        ]""",
+        tests=FORGED,
+    ),
+    Bug(
+        "any_key_of_the_application",
+        "a token that names a key is verified with that key alone",
+        at="Access._keys_for",
+        old="if head.kid is None:",
+        new="if head.kid not in keys:",
+        tests=(*FORGED, f"{ACCESS}::test_applications_sign_with_keys_of_their_own_while_they_rotate"),
+    ),
+    Bug(
+        "public_key_among_secrets",
+        "what all may know is refused as a secret",
+        at="config:_check",
+        old="_as_public_key(secret) in known",
+        new="secret in known",
+        tests=(f"{CONFIG}::test_what_cannot_be_used_is_refused_without_its_secrets",),
+    ),
+    Bug(
+        "key_of_small_order",
+        "a key for which anyone can sign is refused",
+        at="public_key_of",
+        old="in _SMALL_ORDER",
+        new="in ()",
+        tests=(f"{CONFIG}::test_what_cannot_be_used_is_refused_without_its_secrets",),
     ),
     Bug(
         "token_that_lives_on",
@@ -92,5 +130,47 @@ BUGS: Final = (
         old="if standing.presence is Presence.ERASED:",
         new="if standing.presence is Presence.ERASED and family is not None:",
         tests=(f"{HTTP}::test_an_erased_user_is_gone",),
+    ),
+    Bug(
+        "replica_behind_passes_for_fresh",
+        "an answer of a replica that is behind says so",
+        at="Answers._now",
+        old="_aged(kept.body, age)",
+        new="_aged(kept.body, None)",
+        tests=("integration/test_serve_replica.py::test_a_replica_answers_and_says_how_far_it_is_behind",),
+    ),
+    Bug(
+        "gzip_for_all",
+        "answers come compressed to those who take it, and to no others",
+        at="takes_gzip",
+        old='given.get("*", False)',
+        new='given.get("*", True)',
+        tests=("worker/serve/test_gzip_coding.py::test_gzip_is_for_those_who_name_it",),
+    ),
+    Bug(
+        "tenant_takes_all_streams",
+        "one tenant's live streams leave room for those of others",
+        at="Hub.join",
+        old="self._of_tenant[subject.tenant_id] >= self._most_of_tenant",
+        new="self._of_tenant[subject.subject] >= self._most_of_tenant",
+        tests=(f"{HUB}::test_no_tenant_takes_the_places_of_others",),
+    ),
+    Bug(
+        "catalogue_with_tiers_to_come",
+        "the catalogue names no tier that is hidden",
+        at="worker.view.catalogue:_next",
+        old='if behind is None or behind.reveal.kind == "always":',
+        new="if behind is None or behind.achievement:",
+        tests=(LEAKS,),
+    ),
+    Bug(
+        "broken_connection_is_lent_again",
+        "a connection that something went wrong on is not lent again unseen",
+        at="_Shared._connection",
+        old="_is_gone(self._idle[-1])",
+        new="not self._idle[-1]",
+        tests=(
+            "integration/test_store.py::test_a_shared_store_lends_each_connection_to_one_task_and_replaces_lost_ones",
+        ),
     ),
 )

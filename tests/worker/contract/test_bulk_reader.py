@@ -14,6 +14,7 @@ from worker.contract.bulk_reader import Plain
 from worker.contract.fields import MAX_DEPTH, MAX_ID_BYTES, MAX_MESSAGE_BYTES
 from worker.contract.partition import event_subject, token
 from worker.contract.strict_reader import Accepted
+from worker.contract.transport import region_of
 
 ANYBODYS = "events.raw"
 MINE = event_subject("events", "t1", "u1", "lesson.completed")
@@ -21,19 +22,25 @@ THEIRS = event_subject("events", "t2", "u1", "lesson.completed")
 
 
 def quickly(*bodies: bytes, subjects: list[str] | None = None) -> Plain | None:
-    seqs = range(1, 1 + len(bodies))
-    return CONTRACT.plain.read(subjects or [ANYBODYS] * len(bodies), bodies, now=NOW, seqs=seqs)
+    ends = [*map(end, range(1, 1 + len(bodies)))]
+    return CONTRACT.plain.read(subjects or [ANYBODYS] * len(bodies), bodies, now=NOW, ends=ends)
+
+
+def end(seq: int) -> str:
+    return f"{seq}\x1f1795456090983915045\x1feu"
 
 
 def one_by_one(*bodies: bytes) -> Plain | None:
     """Return what a closer look finds, None where it refuses something, or finds arrays beside what is none."""
-    each = [CONTRACT.look_closely(ANYBODYS, body, now=NOW, seq=seq) for seq, body in enumerate(bodies, start=1)]
+    each = [CONTRACT.look_closely(ANYBODYS, body, now=NOW, end=end(seq)) for seq, body in enumerate(bodies, start=1)]
     accepted = [one for found in each for one in found if isinstance(one, Accepted)]
     arrays = {body.lstrip()[:1] == b"[" for body in bodies}
     if len(accepted) < sum(map(len, each)) or len(arrays) != 1:
         return None
     sizes = [*map(len, each)] if arrays == {True} else None
-    return Plain([one.event for one in accepted], [one.row for one in accepted], sizes)
+    named = any(b'"region"' in body for body in bodies)
+    regions = {region_of(one.row) for one in accepted} if named else set[str]()
+    return Plain([one.event for one in accepted], [one.row for one in accepted], sizes, regions)
 
 
 def arrays(bodies: list[bytes]) -> list[bytes]:
@@ -53,6 +60,13 @@ PLAIN: list[dict[str, Any]] = [
     {"event_type": "free", "payload": {"tags": [[{}] * 20, [1]]}},
     {"source": ...},
     {"source": ""},
+    {"region": "us-east-1"},
+    {"region": None},
+    {"region": ""},
+    {"region": "n o"},
+    {"region": 7},
+    {"region": {"a": [1]}},
+    {"region": "r" * 65},
     {"event_id": "e" * 36, "user_id": "u" * 36, "source": "é" * 36},
     {"user_id": "u" * MAX_ID_BYTES},
     {"user_id": 'a\t"b\\'},
@@ -149,7 +163,7 @@ def test_however_it_is_read_nothing_gets_past_its_subject(
     subjects = [subject for subject, _ in messages]
     good = [[may_carry(subject, *each) for each in whose] for subject, whose in messages]
     for subject, body, wanted in zip(subjects, bodies, good, strict=True):
-        close = CONTRACT.look_closely(subject, body, now=NOW, seq=1)
+        close = CONTRACT.look_closely(subject, body, now=NOW, end=end(1))
         assert [isinstance(one, Accepted) for one in close] == wanted
         assert [isinstance(one, Accepted) for one in CONTRACT.read(subject, body, now=NOW)] == wanted
     if bodies:

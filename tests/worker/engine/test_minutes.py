@@ -6,17 +6,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from worker.broker.protocol import header_block
 from worker.contract.message import Message
 from worker.contract.reasons import Reason
+from worker.contract.transport import NO_REGION
 from worker.engine.arrivals import Arrivals
 from worker.engine.batch import DeadLetter
 from worker.engine.decoding import decode
 from worker.engine.minutes import (
     LATENCY_BUCKETS,
     MINUTE,
+    MOST_PAIRS,
+    MOST_REGIONS,
     MOST_TENANTS,
     MOST_WAITING,
-    NO_REGION,
     NO_TENANT,
     OTHERS,
     Counts,
@@ -40,19 +43,20 @@ def of(minutes: Minutes) -> dict[tuple[int, str], Counts]:
     return {(key[0] // MINUTE - NOW // MINUTE, key[1]): counts for key, counts in minutes.take().items()}
 
 
-def message(number: int, tenant: str) -> Message:
+def message(number: int, tenant: str, region: str | None = None) -> Message:
     body = (
         f'{{"event_id":"{tenant}-{number}","event_type":"e","user_id":"u","tenant_id":"{tenant}",'
         f'"occurred_at":"2026-01-01T00:00:00Z"}}'
     )
-    return Message("events.raw", body.encode(), b"", number + 1, "")
+    block = header_block({} if region is None else {"Ach-Region": region})
+    return Message("events.raw", body.encode(), block, number + 1, "")
 
 
 def count(minutes: Minutes, sent: list[str], fresh: int, *, duplicates: int = 0, late: int = 0) -> None:
     batch = decode(tuple(message(n, tenant) for n, tenant in enumerate(sent)), RULES, now=NOW + 10**15)
-    new = Counter([item.event.tenant for item in batch.items[:fresh]])
-    by_tenant = None if fresh == len(sent) else new
-    arrivals = Arrivals(batch.groups, fresh, duplicates=duplicates, new_by_tenant=by_tenant)
+    new = Counter([(item.event.tenant, NO_REGION) for item in batch.items[:fresh]])
+    by_producer = None if fresh == len(sent) else new
+    arrivals = Arrivals(batch.groups, fresh, duplicates=duplicates, new_by_producer=by_producer)
     minutes.count_batch(arrivals, late=late, now=NOW)
 
 
@@ -109,6 +113,63 @@ def test_tenants_beyond_those_that_are_counted_apart_are_counted_together() -> N
     assert found[0, "t0000"].unlocks == 2
     assert found[1, "t9999"].unlocks == 1
     assert len(found) == MOST_TENANTS + 2
+
+
+def test_no_more_regions_are_counted_apart_than_are_worth_a_row() -> None:
+    minutes = Minutes()
+    for number in range(MOST_REGIONS + 3):
+        minutes.count_announced("a", "live", sent_at=None, now=NOW, region=f"r{number:02}")
+    minutes.count_announced("a", "live", sent_at=None, now=NOW)
+    minutes.count_announced("b", "live", sent_at=None, now=NOW, region="r00")
+    minutes.count_announced("b", "live", sent_at=None, now=NOW, region="r99")
+    minutes.count_announced("a", "live", sent_at=None, now=NOW + MINUTE, region="r99")
+    found = {key[1:]: counts.unlocks for key, counts in minutes.take().items() if key[0] == NOW}
+    apart = {("a", f"r{number:02}"): 1 for number in range(MOST_REGIONS)}
+    assert found == {**apart, ("a", OTHERS): 3, ("a", NO_REGION): 1, ("b", "r00"): 1, ("b", OTHERS): 1}
+
+
+def test_many_tenants_in_many_regions_fill_no_table() -> None:
+    minutes = Minutes()
+    for number in range(MOST_TENANTS):
+        for region in range(MOST_REGIONS + 5):
+            minutes.count_announced(f"t{number:04}", "live", sent_at=None, now=NOW, region=f"r{region:02}")
+    found = {key[1:]: counts.unlocks for key, counts in minutes.take().items()}
+    assert MOST_PAIRS <= len(found) <= MOST_PAIRS + MOST_REGIONS + 2
+    by_region = Counter[str]()
+    for (_, region), unlocks in found.items():
+        by_region[region] += unlocks
+    assert by_region == {**{f"r{n:02}": MOST_TENANTS for n in range(MOST_REGIONS)}, OTHERS: 5 * MOST_TENANTS}
+
+
+def test_a_batch_is_counted_by_the_regions_of_its_events() -> None:
+    minutes = Minutes()
+    messages = [
+        message(n, tenant, region)
+        for n, (tenant, region) in enumerate(zip("aaabb", ["eu", "eu", "us", "us", None], strict=True))
+    ]
+    batch = decode(messages, RULES, now=NOW + 10**15)
+    assert batch.regions == {"eu", "us", NO_REGION}
+    minutes.count_batch(Arrivals(batch.groups, batch.size, regions=batch.regions), late=1, now=NOW)
+    new = Counter({("a", "eu"): 1, ("b", "us"): 1})
+    copies = Arrivals(batch.groups, 2, duplicates=3, regions=batch.regions, new_by_producer=new)
+    minutes.count_batch(copies, late=0, now=NOW)
+    assert {key[1:]: (one.events, one.duplicates, one.late) for key, one in minutes.take().items()} == {
+        ("a", "eu"): (3, 1, 0),
+        ("a", "us"): (1, 1, 0),
+        ("b", "us"): (2, 0, 0),
+        ("b", NO_REGION): (1, 1, 0),
+        (NO_TENANT, NO_REGION): (0, 0, 1),
+    }
+
+
+def test_what_is_known_of_a_whole_batch_is_its_tenants_though_its_regions_are_several() -> None:
+    minutes = Minutes()
+    batch = decode([message(0, "a", "eu"), message(1, "a", "us")], RULES, now=NOW + 10**15)
+    minutes.count_batch(Arrivals(batch.groups, 2, regions=batch.regions), late=1, now=NOW)
+    batch = decode([message(0, "a", "eu"), message(1, "b", "eu")], RULES, now=NOW + 10**15)
+    minutes.count_batch(Arrivals(batch.groups, 2, erased=1, regions=batch.regions), late=0, now=NOW)
+    found = {key[1:]: (one.late, one.erased) for key, one in minutes.take().items() if one.late or one.erased}
+    assert found == {("a", NO_REGION): (1, 0), (NO_TENANT, "eu"): (0, 1)}
 
 
 def test_a_backfill_is_counted_apart_and_not_timed() -> None:

@@ -7,7 +7,7 @@ from uuid import UUID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.engine.stats import LATENCY_BUCKETS, MAX_TIMED, SIZE_BUCKETS, Histogram, Stats, percentile
+from worker.engine.stats import LATENCY_BUCKETS, MAX_TIMED, SIZE_BUCKETS, Histogram, Sent, Stats, percentile
 
 MS = 1000
 
@@ -39,7 +39,7 @@ def test_bounds_ascend() -> None:
 def test_only_the_first_announcement_of_an_unlock_is_timed() -> None:
     stats = Stats()
     for n in range(3):
-        stats.start_timing(UUID(int=n), 1_000 * MS)
+        stats.start_timing(UUID(int=n), Sent(1_000 * MS, "eu"))
     stats.count_announced(UUID(int=0), new=True, now=1_040 * MS)
     stats.count_announced(UUID(int=0), new=True, now=2_000 * MS)
     stats.count_announced(UUID(int=1), new=False, now=2_000 * MS)
@@ -53,7 +53,7 @@ def test_only_the_first_announcement_of_an_unlock_is_timed() -> None:
 def test_unlocks_that_another_worker_announces_do_not_end_the_timing() -> None:
     stats = Stats()
     for n in range(MAX_TIMED + 1):
-        stats.start_timing(UUID(int=n), n * MS)
+        stats.start_timing(UUID(int=n), Sent(n * MS, ""))
     stats.count_announced(UUID(int=0), new=True, now=MAX_TIMED * MS)
     assert stats.unlock_seconds.count == 0
     stats.count_announced(UUID(int=MAX_TIMED // 2), new=True, now=MAX_TIMED * MS)

@@ -33,10 +33,10 @@ def said(**changes: object) -> dict[str, Any]:
 
 def message(one: dict[str, Any] | bytes, subject: str = "") -> Message:
     if isinstance(one, bytes):
-        return Message(subject, one, b"", 17, REPLY)
+        return Message(subject, one, b"", 17, REPLY, "1776000000123456789")
     behind = "" if one["revision"] == 1 else f".{one['revision']}"
     subject = subject or f"unlocks.t1.u%2E1.three.{one['unlock_id']}{behind}"
-    return Message(subject, json.dumps(one).encode(), b"", 17, REPLY)
+    return Message(subject, json.dumps(one).encode(), b"", 17, REPLY, "1776000000123456789")
 
 
 def item(**changes: object) -> Item:

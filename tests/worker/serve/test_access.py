@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import jwt
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from dsl.outcome import Subject
+from tests.integration.serving import public_pem
 from worker.serve.access import Access, hash_of, new_key, new_secret, sign
 from worker.serve.config import Config, Tenant
 from worker.serve.problems import ForbiddenError, UnauthorizedError
@@ -51,3 +54,33 @@ def test_a_token_that_has_expired_says_so_to_those_who_hold_it() -> None:
     assert "new token" in caught.value.hint
     with pytest.raises(UnauthorizedError, match="longer than 3600 seconds"):
         ACCESS.caller(sign(SECRETS[0], ANN, 3700))
+
+
+def test_applications_sign_with_keys_of_their_own_while_they_rotate() -> None:
+    old, new, other = (Ed25519PrivateKey.generate() for _ in range(3))
+    access = Access(
+        Config(
+            new_secret(),
+            {
+                "t1": Tenant(public_keys={"old": public_pem(old), "new": public_pem(new)}),
+                "t2": Tenant(public_keys={"new": public_pem(other)}),
+            },
+        )
+    )
+
+    def signed(key: Ed25519PrivateKey, kid: str | None) -> str:
+        claims = jwt.decode(  # pyright: ignore[reportUnknownMemberType]
+            sign(SECRETS[0], ANN, 60), options={"verify_signature": False}
+        )
+        return jwt.encode(  # pyright: ignore[reportUnknownMemberType]
+            claims, key, "EdDSA", headers={} if kid is None else {"kid": kid}
+        )
+
+    for key, kid in ((old, "old"), (new, "new"), (old, None), (new, None)):
+        caller = access.caller(signed(key, kid))
+        assert (caller.subject, caller.expires is not None) == (ANN, True)
+    for key, kid in ((old, "new"), (new, "newer"), (other, "new"), (other, None)):
+        with pytest.raises(UnauthorizedError, match="not valid here"):
+            access.caller(signed(key, kid))
+    with pytest.raises(UnauthorizedError, match="not valid here"):
+        access.caller(sign(SECRETS[0], ANN, 60))

@@ -109,6 +109,17 @@ def test_places_are_bounded_and_given_back() -> None:
     assert hub.count == 3
 
 
+def test_no_tenant_takes_the_places_of_others() -> None:
+    hub = Hub(msgspec.structs.replace(CONFIG, live_streams=1000, live_per_tenant=3), "events")
+    joined = [hub.join(Subject("t1", "user", f"u{n}"), ()) for n in range(3)]
+    with pytest.raises(TooManyRequestsError, match="this tenant has 3 live streams"):
+        hub.join(Subject("t1", "user", "u4"), ())
+    hub.join(Subject("t2", "user", "u1"), ())
+    hub.leave(joined[1])
+    hub.join(Subject("t1", "user", "u4"), ())
+    assert hub.count == 4
+
+
 def test_an_id_is_one_subject_s() -> None:
     hub, later = Hub(CONFIG, "events"), Hub(CONFIG, "other")
     known = hub.id_of(U1, 7).decode()
