@@ -183,14 +183,14 @@ async def beside(engine: Engine, environment: dict[str, str], scratch: Path, eve
     took: dict[str, list[float]] = {"alone": [], "mirrored": []}
     for _ in range(rounds):
         for how, each in took.items():
-            lines = (
-                event(next(numbers), "lesson.completed", user=f"live-{n % 5000}", payload={"lesson_id": "x"})
+            made = (
+                event(
+                    n % 40_000, "lesson.completed", user=f"live-{n % 5000}", id=f"live-{next(numbers)}", lesson_id="x"
+                )
                 for n in range(events)
             )
             recording = scratch / "live.jsonl"
-            recording.write_text(
-                "".join(json.dumps({**one, "event_id": f"live-{one['event_id']}"}) + "\n" for one in lines)
-            )
+            recording.write_text("".join(json.dumps(one) + "\n" for one in made))
             await run(environment, "emit", str(recording))
             mirror = None
             if how == "mirrored":

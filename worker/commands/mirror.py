@@ -64,7 +64,7 @@ def command(
 
 
 @command.command("ddl")
-@click.option("--dialect", required=True, type=click.Choice([one.value for one in Dialect]), help="Of which warehouse.")
+@click.option("--dialect", required=True, type=click.Choice([one.value for one in Dialect]), help="The warehouse.")
 def ddl(dialect: str) -> None:
     """Print the tables and views of a warehouse, and how to load the files into them."""
     screen.hand_on(statements(Dialect(dialect)))
