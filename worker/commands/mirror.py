@@ -16,6 +16,8 @@ import click
 from worker.commands.servers import CommandError, on_servers, with_store
 from worker.process.signals import stop_on_signals
 from worker.report import screen
+from worker.settings import shown
+from worker.store import UnavailableError, UnusableError
 
 try:
     from worker.mirror.ddl import Dialect, statements
@@ -74,7 +76,13 @@ async def _mirror(settings: Settings, wanted: Wanted, seconds: int | None) -> No
     async with stop_on_signals() as stop:
         while not stop.is_set():
             started = monotonic()
-            _print(await _once(settings, wanted), wanted, monotonic() - started)
+            try:
+                _print(await _once(settings, wanted), wanted, monotonic() - started)
+            except UnavailableError as error:
+                if seconds is None or isinstance(error, UnusableError):
+                    raise
+                server = shown(settings.database_url)
+                screen.fail(f"PostgreSQL at {server}: {error}", "the next run tries again; the mirror is as it was")
             if seconds is None:
                 return
             with anyio.move_on_after(max(0.0, seconds - (monotonic() - started))):

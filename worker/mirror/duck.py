@@ -148,8 +148,8 @@ def read_csv(place: str, layer: Layer, line_bytes: int) -> str:
     columns = ", ".join(f"{quoted(one.name)}: {quoted(TYPES[one.kind])}" for one in layer.columns)
     return (
         f"read_csv({quoted(place)}, columns = {{{columns}}}, header = false, auto_detect = false, delim = ',', "
-        f"quote = '\"', escape = '\"', nullstr = '', allow_quoted_nulls = {_QUOTED_NULLS}, new_line = '\\n', parallel = false, "
-        f"max_line_size = {line_bytes}, buffer_size = {2 * line_bytes})"
+        f"quote = '\"', escape = '\"', nullstr = '', allow_quoted_nulls = {_QUOTED_NULLS}, new_line = '\\n', "
+        f"parallel = false, max_line_size = {line_bytes}, buffer_size = {2 * line_bytes})"
     )
 
 
