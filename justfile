@@ -64,6 +64,8 @@ _faults form marks *args: setup
     # 5: none of these tests was asked for.
     run() { .venv/bin/pytest -m "{{ marks }}" "$@" {{ args }} || [ $? = 5 ] || failed=1; }
     run -n 2 --ignore tests/faults/test_backpressure.py tests/faults
+    # Every user of the recorded streams; the tests of every day ask for a sample.
+    [ {{ form }} = quick ] || run -n 2 tests/acceptance/test_serve_fold.py tests/acceptance/test_view.py
     # What compares times has the machine to itself.
     run -n 0 tests/faults/test_backpressure.py
     .venv/bin/python -m tests.faults.tally show "$ACH_FAULTS_LOG"
@@ -107,6 +109,10 @@ live *args: setup
 mirror-bench *args: setup
     .venv/bin/python -m bench.mirror {{ args }}
 
+# Measure what serve, notify and console cost the worker beside them; writes docs/performance.md (some 5 minutes)
+company *args: setup
+    .venv/bin/python -m bench.company {{ args }}
+
 # Check style, formatting and who imports whom
 lint: setup
     .venv/bin/ruff check
@@ -136,6 +142,16 @@ webhooks-js *args: setup
     cp tests/worker/notify/js/package.json build/webhooks-js/
     (cd build/webhooks-js && npm install --loglevel error --no-audit --no-fund --ignore-scripts)
     ACH_WEBHOOKS_JS="$PWD/build/webhooks-js" .venv/bin/pytest -n 0 tests/worker/notify/test_javascript.py {{ args }}
+
+# Compile generated types, and publish with nats.js (needs the npm registry, node and npm)
+producing-js *args: setup
+    #!/bin/sh
+    set -eu
+    mkdir -p build/producing-js
+    cp tests/worker/artefacts/js/package.json build/producing-js/
+    (cd build/producing-js && npm install --loglevel error --no-audit --no-fund --ignore-scripts)
+    ACH_PRODUCING_JS="$PWD/build/producing-js" .venv/bin/pytest -n 0 {{ args }} \
+        tests/worker/artefacts/test_types.py tests/integration/test_producing.py
 
 # Run npm for the extension, after installing what it takes
 [private]
@@ -233,7 +249,7 @@ lock:
     }
     resolve --upgrade --extra dev --output-file requirements.lock pyproject.toml
     # What `ach demo` needs, and no more: the developer's tools weigh five times as much.
-    echo hatchling | resolve --upgrade --extra embedded --extra fast --constraints requirements.lock \
+    echo hatchling | resolve --upgrade --extra embedded --extra fast --extra console --constraints requirements.lock \
         --output-file requirements-run.lock pyproject.toml -
     # What a worker in production needs: deploy/Containerfile installs it.
     echo hatchling | resolve --upgrade --extra fast --constraints requirements.lock \
