@@ -48,6 +48,8 @@ achievement lessons { title "Lessons"
 achievement thousand { title "Points" when sum(event=lesson.completed, of=score, >= 1000) }
 achievement week { title "Week" when streak(event=lesson.completed, per=day, >= 7) }
 """
+EVERY: Final = "15s"
+"""Between runs of the mirror beside a worker, which has its first one behind it."""
 DAYS: Final = 30
 TRAITS: Final = 50
 """One event in so many says a plan."""
@@ -180,6 +182,8 @@ async def ask(database: str, folder: Path) -> None:
 async def beside(engine: Engine, environment: dict[str, str], scratch: Path, events: int, rounds: int) -> None:
     """Let a worker work off events, without and with a mirror beside it; print the ratio of its rates."""
     numbers = count()
+    folder = scratch / "beside"
+    await run(environment, "mirror", "--to", str(folder))
     took: dict[str, list[float]] = {"alone": [], "mirrored": []}
     for _ in range(rounds):
         for how, each in took.items():
@@ -195,7 +199,7 @@ async def beside(engine: Engine, environment: dict[str, str], scratch: Path, eve
             mirror = None
             if how == "mirrored":
                 mirror = await asyncio.create_subprocess_exec(
-                    ACH, "mirror", "--to", str(scratch / "beside"), "--every", "1m", env={**os.environ, **environment}
+                    ACH, "mirror", "--to", str(folder), "--every", EVERY, env={**os.environ, **environment}
                 )
             began = perf_counter()
             await engine.drain(batch_size=8000)

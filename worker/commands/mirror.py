@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from worker.settings import Settings
     from worker.store import Store
 
+NICE: Final = 15
+"""How far the process steps back where others want the processor."""
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
@@ -60,8 +62,9 @@ def command(
         raise click.UsageError("where to? name a folder: --to DIR")
     seconds = None if every is None else _seconds(every)
     wanted = Wanted(folder, tenant, Bounds(_size(memory), threads))
-    # What it writes is as private as the books.
+    # What it writes is as private as the books, and workers come first: PostgreSQL sends no faster than is read here.
     os.umask(0o077)
+    os.nice(NICE)
     on_servers(partial(_mirror, wanted=wanted, seconds=seconds))
 
 
