@@ -185,11 +185,15 @@ async def beside(engine: Engine, environment: dict[str, str], scratch: Path, eve
     folder = scratch / "beside"
     await run(environment, "mirror", "--to", str(folder))
     took: dict[str, list[float]] = {"alone": [], "mirrored": []}
-    for _ in range(rounds):
+    for turn in range(rounds):
         for how, each in took.items():
             made = (
                 event(
-                    n % 40_000, "lesson.completed", user=f"live-{n % 5000}", id=f"live-{next(numbers)}", lesson_id="x"
+                    n % 40_000,
+                    "lesson.completed",
+                    user=f"live-{how}-{turn}-{n % 5000}",
+                    id=f"live-{next(numbers)}",
+                    lesson_id="x",
                 )
                 for n in range(events)
             )
