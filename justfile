@@ -46,6 +46,7 @@ faults *args: (_faults "quick" "faults and not soak" args)
 #   ACH_FAULTS_CHAINS     chains of changes                500 / 10,000
 #   ACH_FAULTS_CHAINS_KILLED  the same beside workers that are killed   20 / 1,000
 #   ACH_FAULTS_NOTIFY     notifiers or receivers of webhooks killed  20 / 1,000
+#   ACH_FAULTS_INGEST     ach ingest, nats-server or sender killed  20 / 1,000
 #   ACH_FAULTS_BACKFILL   announcements of a backfill before an endpoint  5,000 / 100,000
 #   ACH_HOSTILE           times the sizes of hostile input   1 / 50
 #   ACH_METAMORPHIC       times the scenarios drawn          1 / 1
@@ -112,6 +113,14 @@ mirror-bench *args: setup
 # Measure what serve, notify and console cost the worker beside them; writes docs/performance.md (some 5 minutes)
 company *args: setup
     .venv/bin/python -m bench.company {{ args }}
+
+# Measure what an event costs in the function form, and how long a cold start takes
+function-bench *args: setup
+    .venv/bin/python -m bench.function {{ args }}
+
+# Measure events over HTTP beside nats-py's own publishing
+ingest-bench *args: setup
+    .venv/bin/python -m bench.ingest {{ args }}
 
 # Check style, formatting and who imports whom
 lint: setup

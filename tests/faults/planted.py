@@ -31,8 +31,10 @@ from tests.faults.plants import (
     fast_path,
     fences,
     folds,
+    ingest,
     labels,
     ledger,
+    library,
     metrics,
     mirror,
     notifier,
@@ -84,6 +86,8 @@ BUGS: Final[tuple[Bug, ...]] = (
     *mirror.BUGS,
     *serve.BUGS,
     *console.BUGS,
+    *library.BUGS,
+    *ingest.BUGS,
 )
 
 QUICK: Final = (

@@ -10,10 +10,16 @@ import pytest
 
 from tests.integration.console_world import fill
 from tests.integration.engine import Engine
+from tests.integration.ingesting import connected, ingesting
+from worker.broker.streams import open_broker
 from worker.settings import Settings
 from worker.store import Session
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    import httpx
+
     from worker.local.servers import Servers
 
 
@@ -51,6 +57,22 @@ async def world(servers: Servers) -> Engine:
         unlock_prefix=f"unlocks{own}",
     )
     return await fill(settings)
+
+
+@pytest.fixture
+async def settings(nats_url: str) -> Settings:
+    """Settings of a broker that has its streams; what they say of a database is not there."""
+    made = Settings(nats_url=nats_url)
+    async with open_broker(made):
+        return made
+
+
+@pytest.fixture
+async def ingest_client(settings: Settings) -> AsyncGenerator[httpx.AsyncClient]:
+    """A client of `ach ingest`, without a key."""
+    async with ingesting(settings) as made:
+        await connected(made)
+        yield made
 
 
 @pytest.fixture
