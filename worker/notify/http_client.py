@@ -160,8 +160,9 @@ class Requester:
                 failure = RequestError(_in_words(error))
             except httpx.HTTPError as error:
                 raise RequestError(_in_words(error)) from None
-            self._keep(call.host, port, judged)
-            return response
+            else:
+                self._keep(call.host, port, judged)
+                return response
         raise failure from None
 
     def _keep(self, host: str, port: int, judged: _Judged) -> None:
