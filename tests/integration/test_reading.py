@@ -24,7 +24,7 @@ pytestmark = pytest.mark.anyio
 
 MANY = PAGE + 20
 """Announcements: more than one page of them."""
-CUT_AFTER = 100_000
+CUT_AFTER = 6000
 """Bytes: in the middle of the first page."""
 
 

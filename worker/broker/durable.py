@@ -32,8 +32,11 @@ GRACE_SECONDS: Final = 2.0
 """Beyond the end of a pull request, until no answer means that none comes."""
 SWIFT_SECONDS: Final = 1.0
 """For what is there to come."""
+FIRST_PAGE: Final = 16
+"""Messages that a reading fetches first. A digest wants the few of its window and no more of what is behind them: with
+a backlog that would be most of the work."""
 PAGE: Final = 500
-"""Messages that a reading fetches at a time."""
+"""Messages that a reading fetches at a time, at most; each page is twice as long as the one before."""
 _NANOSECONDS: Final = 1_000_000_000
 _ENDED: Final = frozenset({"404", "408"})
 """Statuses that end a pull request in good order: nothing there, or time over."""
@@ -208,13 +211,13 @@ async def read_since(client: ClientNow, stream: str, subjects: str, since: int) 
         made = await _ask(client(), f"CREATE.{stream}", {"stream_name": stream, "config": config})
     except ApiError as error:
         raise _away(error) from error
-    left = made.num_pending
+    left, size = made.num_pending, FIRST_PAGE
     try:
         while left > 0:
-            page = await _fetch(client(), stream, made.name, min(left, PAGE), PAGE_SECONDS, whole=True)
+            page = await _fetch(client(), stream, made.name, min(left, size), PAGE_SECONDS, whole=True)
             if not page:
                 return  # the rest was removed meanwhile
-            left -= len(page)
+            left, size = left - len(page), min(2 * size, PAGE)
             for message in page:
                 yield message
     finally:
