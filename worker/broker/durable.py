@@ -32,8 +32,11 @@ GRACE_SECONDS: Final = 2.0
 """Beyond the end of a pull request, until no answer means that none comes."""
 SWIFT_SECONDS: Final = 1.0
 """For what is there to come."""
+FIRST_PAGE: Final = 16
+"""Messages that a reading fetches first. A digest wants the few of its window and no more of what is behind them: with
+a backlog that would be most of the work."""
 PAGE: Final = 500
-"""Messages that a reading fetches at a time."""
+"""Messages that a reading fetches at a time, at most; each page is twice as long as the one before."""
 _NANOSECONDS: Final = 1_000_000_000
 _ENDED: Final = frozenset({"404", "408"})
 """Statuses that end a pull request in good order: nothing there, or time over."""
@@ -189,6 +192,8 @@ class DurableConsumer:
 async def read_since(client: ClientNow, stream: str, subjects: str, since: int) -> AsyncGenerator[Message]:
     """Yield the messages that a stream holds now on some subjects, stored at `since` (microseconds) or later, in order.
 
+    None is missing where it ends without an error.
+
     Raises:
         NoStreamError: the stream is missing.
         BrokerAwayError: try again, from the beginning.
@@ -206,13 +211,13 @@ async def read_since(client: ClientNow, stream: str, subjects: str, since: int) 
         made = await _ask(client(), f"CREATE.{stream}", {"stream_name": stream, "config": config})
     except ApiError as error:
         raise _away(error) from error
-    left = made.num_pending
+    left, size = made.num_pending, FIRST_PAGE
     try:
         while left > 0:
-            page = await _fetch(client(), stream, made.name, min(left, PAGE), PAGE_SECONDS)
+            page = await _fetch(client(), stream, made.name, min(left, size), PAGE_SECONDS, whole=True)
             if not page:
                 return  # the rest was removed meanwhile
-            left -= len(page)
+            left, size = left - len(page), min(2 * size, PAGE)
             for message in page:
                 yield message
     finally:
@@ -220,45 +225,62 @@ async def read_since(client: ClientNow, stream: str, subjects: str, since: int) 
             await _ask(client(), f"DELETE.{stream}.{made.name}")
 
 
-async def _fetch(client: BrokerClient, stream: str, name: str, most: int, seconds: float) -> list[Message]:
+async def _fetch(
+    client: BrokerClient, stream: str, name: str, most: int, seconds: float, *, whole: bool = False
+) -> list[Message]:
     """Ask for what is there; where that is nothing, wait for one message.
+
+    What is lost on its way comes again where it has to be acknowledged. Where it has not, ask for the `whole`: that
+    raises BrokerAwayError in place of returning a part.
 
     Two requests, since one that waits for many stays open behind the first of them: what it brings to a subscription
     that has ended would wait until its time of acknowledgement is over.
     """
-    found = await _pull(client, stream, name, most, {"batch": most, "no_wait": True}, SWIFT_SECONDS)
+    at_once = _Pull(stream, name, most, {"batch": most, "no_wait": True}, SWIFT_SECONDS, whole)
+    found = await _pull(client, at_once)
     if found or not seconds:
         return found
-    return await _pull(client, stream, name, 1, {"batch": 1, "expires": int(seconds * _NANOSECONDS)}, seconds)
+    return await _pull(
+        client, _Pull(stream, name, 1, {"batch": 1, "expires": int(seconds * _NANOSECONDS)}, seconds, whole)
+    )
 
 
-async def _pull(
-    client: BrokerClient, stream: str, name: str, most: int, request: Mapping[str, object], seconds: float
-) -> list[Message]:
+class _Pull(NamedTuple):
+    stream: str
+    name: str
+    most: int
+    request: Mapping[str, object]
+    seconds: float
+    whole: bool
+
+
+async def _pull(client: BrokerClient, asked: _Pull) -> list[Message]:
     found: list[Message] = []
     try:
         inbox = client.new_inbox()
         subscription = await client.subscribe(inbox)  # pyright: ignore[reportUnknownMemberType]
         try:
-            subject = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{name}"
-            await client.publish(subject, msgspec.json.encode(request), reply=inbox)
-            while len(found) < most:
-                msg = await subscription.next_msg(timeout=seconds + GRACE_SECONDS)
+            subject = f"$JS.API.CONSUMER.MSG.NEXT.{asked.stream}.{asked.name}"
+            await client.publish(subject, msgspec.json.encode(asked.request), reply=inbox)
+            while len(found) < asked.most:
+                msg = await subscription.next_msg(timeout=asked.seconds + GRACE_SECONDS)
                 headers: dict[str, str] = dict(msg.headers or {})  # pyright: ignore[reportUnknownMemberType]
                 status = headers.get("Status", "")
                 if not status or msg.reply:
                     found.append(_message(msg.subject, msg.data, msg.reply))
-                elif status in _ENDED or found:
+                elif status in _ENDED or (found and not asked.whole):
                     break
                 else:
-                    raise BrokerAwayError(f"consumer {name}: {status} {headers.get('Description', '')}".rstrip())
-        except TimeoutError:
-            pass
+                    said = f"consumer {asked.name}: {status} {headers.get('Description', '')}"
+                    raise BrokerAwayError(said.rstrip())
+        except TimeoutError as error:
+            if asked.whole:
+                raise BrokerAwayError(in_words(error)) from error
         finally:
             with suppress(*OUT_OF_REACH):
                 await subscription.unsubscribe()
     except OUT_OF_REACH as error:
-        if not found:
+        if asked.whole or not found:
             raise BrokerAwayError(in_words(error)) from error
     return found
 

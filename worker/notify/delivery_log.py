@@ -23,6 +23,8 @@ MOST_ROWS: Final = 20_000
 """That wait for a database that is away; beyond, the oldest are dropped and counted."""
 PAGE: Final = 1000
 """Rows of one transaction."""
+LINGER_SECONDS: Final = 0.25
+"""For further rows, once there is one: a transaction costs as much as a delivery."""
 PRUNE_SECONDS: Final = 3600.0
 MOST_DETAIL: Final = 200
 _DAY_MICROSECONDS: Final = 86_400_000_000
@@ -95,7 +97,10 @@ class DeliveryLog:
             if not self._rows:
                 await self._arrived.wait()
                 self._arrived = anyio.Event()
-            elif await self._write():
+                continue
+            if len(self._rows) < PAGE:
+                await self._linger()
+            if await self._write():
                 pauses = delays()
             elif self._stopped.is_set():
                 self._stats.unlogged += len(self._rows)
@@ -103,6 +108,10 @@ class DeliveryLog:
             else:
                 with anyio.move_on_after(next(pauses)):
                     await self._stopped.wait()
+
+    async def _linger(self) -> None:
+        with anyio.move_on_after(LINGER_SECONDS):
+            await self._stopped.wait()
 
     async def _write(self) -> bool:
         """Write a page of rows; return whether it is done with."""

@@ -1,8 +1,9 @@
 """Requests to endpoints: the only module that knows httpx, behind one function.
 
-The name of the host is resolved once, each address is judged, and the connection goes to that very address, with the
-name in TLS and in the header `Host`: a name that resolves to something else a moment later changes nothing. No proxy
-and no other setting is taken from the environment, no redirect is followed, and no cookie is kept.
+The name of the host is resolved, each address is judged, and the connection goes to that very address, with the name in
+TLS and in the header `Host`: a name that resolves to something else a moment later changes nothing. What was judged and
+has answered serves the requests of the next seconds. No proxy and no other setting is taken from the environment, no
+redirect is followed, and no cookie is kept.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import sys
 from functools import lru_cache, partial
 from importlib.metadata import version
 from importlib.util import find_spec
+from time import monotonic
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import anyio
@@ -37,6 +39,10 @@ IDLE_SECONDS: Final = 4.0
 LOOKUPS: Final = 64
 """Of names, side by side."""
 KEPT_URLS: Final = 256
+JUDGED_SECONDS: Final = 2.0
+"""For which the addresses of a host are not looked up again, from the lookup on: a backlog spares a thread's work for
+each request, and a name that has moved is noticed soon."""
+JUDGED_HOSTS: Final = 64
 _AGENT: Final = f"ach-notify/{version('ach')}"
 
 if find_spec("sniffio") is None:
@@ -84,6 +90,13 @@ class SystemResolver:
         return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
+class _Judged(NamedTuple):
+    """The addresses of a host, each of which a request may go to."""
+
+    addresses: Sequence[str]
+    until: float
+
+
 class _Call(NamedTuple):
     method: str
     url: httpx.URL
@@ -112,6 +125,8 @@ class Requester:
         """
         self._reach = reach
         self._resolve = resolver or SystemResolver()
+        self._judged: dict[tuple[str, int], _Judged] = {}
+        """By host and port; only what has answered."""
         context = httpx.create_ssl_context(verify=True, trust_env=False)
         if reach.ca_file is not None:
             context.load_verify_locations(reach.ca_file)
@@ -137,17 +152,30 @@ class Requester:
     async def _send(self, call: _Call) -> Response:
         port = call.url.port or (443 if call.url.scheme == "https" else 80)
         failure = RequestError("the name of the host has no address")
-        for address in await self._addresses(call.host, port):
+        judged = await self._addresses(call.host, port)
+        for address in judged.addresses:
             try:
-                return await self._send_to(address, call)
+                response = await self._send_to(address, call)
             except httpx.ConnectError as error:
                 failure = RequestError(_in_words(error))
             except httpx.HTTPError as error:
                 raise RequestError(_in_words(error)) from None
+            else:
+                self._keep(call.host, port, judged)
+                return response
         raise failure from None
 
-    async def _addresses(self, host: str, port: int) -> Sequence[str]:
+    def _keep(self, host: str, port: int, judged: _Judged) -> None:
+        if len(self._judged) >= JUDGED_HOSTS:
+            self._judged.clear()
+        self._judged[host, port] = judged
+
+    async def _addresses(self, host: str, port: int) -> _Judged:
         """Return the addresses of a host, if a request may go to every one of them."""
+        known = self._judged.get((host, port))
+        if known is not None and monotonic() < known.until:
+            return known
+        until = monotonic() + JUDGED_SECONDS
         try:
             addresses = await self._resolve(host, port)
         except (OSError, UnicodeError):
@@ -157,7 +185,7 @@ class Requester:
                 raise AddressRefusedError(
                     f"the host has the address {address} ({why}); name its network in allow_networks if it is meant"
                 )
-        return addresses
+        return _Judged(addresses, until)
 
     async def _send_to(self, address: str, call: _Call) -> Response:
         request = httpx.Request(

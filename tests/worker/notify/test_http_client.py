@@ -10,9 +10,10 @@ import anyio.lowlevel
 import pytest
 
 from tests.worker.notify.receiver import receiver, respond
+from worker.notify import http_client
 from worker.notify.addresses import read_network
 from worker.notify.endpoints import Reach
-from worker.notify.http_client import BODY_BYTES, AddressRefusedError, Requester, RequestError
+from worker.notify.http_client import BODY_BYTES, JUDGED_SECONDS, AddressRefusedError, Requester, RequestError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
@@ -90,6 +91,31 @@ async def test_a_name_that_moves_to_loopback_gets_nothing(requesters: Make) -> N
         with pytest.raises(AddressRefusedError, match="loopback"):
             await one.request("POST", f"http://hooks.example:{there.port}/", {})
         assert there.requests == []
+
+
+async def test_addresses_that_were_judged_serve_a_moment_and_no_longer(
+    requesters: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name that moves meanwhile changes nothing until then, and is judged again after."""
+    now = 1000.0
+    monkeypatch.setattr(http_client, "monotonic", lambda: now)
+    async with receiver() as there:
+        one = requesters(reach(), names(["127.0.0.1"], ["10.0.0.1"]))
+        url = f"http://hooks.example:{there.port}/"
+        for _ in range(3):
+            assert (await one.request("POST", url, {})).status == 204
+        now += JUDGED_SECONDS
+        with pytest.raises(AddressRefusedError, match="private"):
+            await one.request("POST", url, {})
+        assert len(there.requests) == 3
+
+
+async def test_addresses_of_one_host_serve_no_other(requesters: Make) -> None:
+    async with receiver() as there:
+        one = requesters(reach(), names(["127.0.0.1"], ["10.0.0.1"]))
+        assert (await one.request("POST", f"http://hooks.example:{there.port}/", {})).status == 204
+        with pytest.raises(AddressRefusedError, match="private"):
+            await one.request("POST", f"http://other.example:{there.port}/", {})
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "2130706433", "0x7f.1", "127.1", "0", "[::1]"])

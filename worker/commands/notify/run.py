@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 import msgspec
@@ -11,6 +11,7 @@ import msgspec
 from worker.commands.notify.endpoint_file import config_option, endpoints_of
 from worker.commands.servers import CommandError, on_servers
 from worker.notify.service import CertificatesError, ExtraMissingError, run
+from worker.process.priority import LOWEST, step_back
 from worker.process.signals import stop_on_signals
 
 if TYPE_CHECKING:
@@ -21,16 +22,29 @@ if TYPE_CHECKING:
     from worker.settings import Settings
 
 
+NICE: Final = 10
+"""How far the process steps back where workers want the processor: to about a tenth of theirs."""
+
+
 @click.command("run")
 @config_option
 @click.option("--health-port", type=click.IntRange(0, 65535), help="For probes and metrics (default: ACH_HEALTH_PORT).")
-def command(config: Path, health_port: int | None) -> None:
+@click.option(
+    "--nice",
+    type=click.IntRange(0, LOWEST),
+    default=NICE,
+    show_default=True,
+    help="How far to step back where others want the processor; 0: not at all.",
+)
+def command(config: Path, health_port: int | None, nice: int) -> None:
     """Deliver announcements of unlocks to the endpoints of a file, until a signal stops it.
 
     Each endpoint has a durable consumer of its own: it begins with what is announced after its first start, and goes on
     where it was after every other. SIGTERM or Ctrl-C: deliveries under way are finished.
     """
-    on_servers(partial(_run, endpoints=endpoints_of(config), health_port=health_port), as_service=True)
+    endpoints = endpoints_of(config)
+    step_back(nice)
+    on_servers(partial(_run, endpoints=endpoints, health_port=health_port), as_service=True)
 
 
 async def _run(settings: Settings, *, endpoints: Sequence[Endpoint], health_port: int | None) -> None:
