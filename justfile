@@ -106,6 +106,10 @@ picture: (setup "requirements-browser.lock" ".venv-browser")
 live *args: setup
     .venv/bin/python -m bench.live {{ args }}
 
+# Measure `ach mirror`: a large ledger, and the worker beside it
+mirror-bench *args: setup
+    .venv/bin/python -m bench.mirror {{ args }}
+
 # Measure what serve, notify and console cost the worker beside them; writes docs/performance.md (some 5 minutes)
 company *args: setup
     .venv/bin/python -m bench.company {{ args }}
