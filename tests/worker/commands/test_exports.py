@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -13,6 +12,8 @@ from worker.commands.pages import exports
 from worker.settings import Settings
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pytest
 
 SETTINGS = msgspec.structs.replace(
