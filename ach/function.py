@@ -12,6 +12,7 @@ import threading
 from typing import TYPE_CHECKING, Final
 
 from ach.delivery import Announcement, BatchResponse
+from ach.errors import DatabaseError
 from ach.records import ANY_TENANT
 
 if TYPE_CHECKING:
@@ -50,8 +51,8 @@ async def batch(
     A connection is kept from call to call, by event loop.
 
     Raises:
-        DatabaseError: the database refuses this user, has no schema, or other rules are in force than `rules`.
-        SettingsError: a variable of the environment is malformed.
+        DatabaseError: the database refuses this user, has no schema, or other rules are in force than `rules`; or a
+            variable of the environment is malformed.
         TypeError: `records` are none.
     """
     function = _function(database_url, rules)
@@ -84,10 +85,13 @@ def _function(database_url: str | None, rules: Rules | None) -> Function:
     import asyncio  # noqa: PLC0415 - the library form does without
 
     from ach.runner import Function, functions_of  # noqa: PLC0415
-    from worker.settings import read_settings  # noqa: PLC0415
+    from worker.settings import SettingsError, read_settings  # noqa: PLC0415
 
     given = {} if database_url is None else {"DATABASE_URL": database_url}
-    settings = read_settings({**os.environ, **given})
+    try:
+        settings = read_settings({**os.environ, **given})
+    except SettingsError as error:
+        raise DatabaseError(str(error)) from error
     known = functions_of(asyncio.get_running_loop())
     if (settings, rules) not in known:
         known[settings, rules] = Function(settings, rules)

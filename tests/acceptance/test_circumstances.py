@@ -58,6 +58,17 @@ SECRET_URLS: Final = (
     "{secret}",
 )
 UNLIKELY: Final = "qxzvwkjq"
+SERVING: Final = ("console", "ingest", "serve")
+NO_FILE: Final = (
+    (("serve", "--config", "none.toml"), "ach serve key"),
+    (("ingest", "--config", "none.toml"), "ach ingest key"),
+    (("notify", "check", "--config", "none.toml"), "docs/notify.md"),
+    (("console", "--persons", "none.toml"), "ach console --new-token"),
+)
+CONFIGURED: Final = (
+    ("serve.toml", f'cursor_key = "{"c" * 43}"\n[tenants.t]\nkeys = ["{"0" * 64}"]\n'),
+    ("ingest.toml", f'[tenants.t]\nkeys = ["{"0" * 64}"]\n'),
+)
 """A secret with parts that are in no word."""
 LINES: Final = 4
 """Of standard error: usage, or one line while it waits, what is wrong, and a hint."""
@@ -230,6 +241,7 @@ def cases(at: Places) -> list[Case]:
         Case(
             "port taken", ("run",), {**here, "ACH_HEALTH_PORT": str(at.port)}, 1, ("cannot listen", "ACH_HEALTH_PORT")
         ),
+        *(Case("port taken", (name, "--port", str(at.port)), here, 1, ("cannot listen", "--port")) for name in SERVING),
         Case("wrong password", ("run",), urls(at.password), 1, ("password authentication failed", "DATABASE_URL")),
     ]
     for command in (("check", "none.ach"), ("fmt", "none.ach"), ("test", "none.ach"), ("docs", "none.ach", "-o", "x")):
@@ -238,6 +250,7 @@ def cases(at: Places) -> list[Case]:
         found.append(Case("missing file", command, here, 2, ("none.ach: no such file",)))
     for command in (("emit", "none.jsonl"), ("replay", "none.jsonl", "-r", "rules.ach")):
         found.append(Case("missing file", command, here, 1, ("none.jsonl",)))
+    found += [Case("missing file", command, here, 1, ("none.toml", "No such file", hint)) for command, hint in NO_FILE]
     found.append(Case("missing file", ("dead", "replay", "1", "--body", "none"), here, 2, ("none",)))
     for command in (("check", "binary.ach"), ("test", "binary.ach"), ("apply", "binary.ach")):
         found.append(Case("unreadable file", command, here, 1))
@@ -282,7 +295,7 @@ def judge(case: Case, ran: Ran) -> list[str]:
 
 
 async def test_every_command_in_every_circumstance(places: Places, tmp_path: Path, commands: Herd) -> None:
-    for name, text in (("rules.ach", RULES), ("stream.jsonl", STREAM), ("empty.jsonl", "")):
+    for name, text in (("rules.ach", RULES), ("stream.jsonl", STREAM), ("empty.jsonl", ""), *CONFIGURED):
         (tmp_path / name).write_text(text, "utf-8")
     (tmp_path / "binary.ach").write_bytes(b"event a.b {} \xff")
     (tmp_path / "broken.jsonl.gz").write_bytes(b"\x1f\x8bno")

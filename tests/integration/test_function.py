@@ -303,6 +303,11 @@ async def test_a_database_without_tables_is_said_at_once(database_url: str, engi
         await Function(bare.settings).batch([], tenant="t1", seconds=SECONDS)
 
 
+async def test_a_malformed_setting_is_an_error_of_this_package() -> None:
+    with pytest.raises(ach.DatabaseError, match="DATABASE_URL: expected a URL"):
+        await ach.batch([], tenant="t1", database_url="mysql://x")
+
+
 async def test_the_console_counts_what_a_function_has_done(engine: Engine, function: Function) -> None:
     await function.batch([sqs(event(n), n) for n in range(3)] + ["x"], tenant="t1", seconds=SECONDS)
     (row,) = await engine.rows("SELECT tenant_id, events, dead::text AS dead FROM minute")

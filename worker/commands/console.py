@@ -104,7 +104,7 @@ async def _serve(settings: Settings, asked: Asked) -> None:
         try:
             await serve_console(settings, access, _door(asked), at=at, stop=stop, on_ready=ready)
         except ListenError as error:
-            raise CommandError(str(error), "--port, or --host") from error
+            raise CommandError(str(error), "choose another one with --port or --host") from error
 
 
 def print_address(address: str, token: str | None) -> None:
@@ -128,7 +128,8 @@ def _access(asked: Asked) -> tuple[Access, str | None]:
     except AccessError as error:
         raise CommandError(f"{VARIABLE if asked.persons is None else asked.persons}: {error}") from error
     except (OSError, UnicodeDecodeError) as error:
-        raise CommandError(f"{asked.persons}: {getattr(error, 'strerror', None) or 'it is not UTF-8'}") from error
+        reason = f"{asked.persons}: {getattr(error, 'strerror', None) or 'it is not UTF-8'}"
+        raise CommandError(reason, "`ach console --new-token NAME` prints an entry for this file") from error
     if asked.host not in LOOPBACK:
         reason = f"{asked.host} can be reached by others: say who may come in"
         raise CommandError(reason, f"--persons FILE, or a token in {VARIABLE}")

@@ -23,7 +23,7 @@ from worker.broker.outgoing import outgoing
 from worker.broker.publish import Publisher
 from worker.broker.streams import open_broker
 from worker.commands.options import PATHS
-from worker.commands.pages import show_pages
+from worker.commands.pages import exports, show_pages
 from worker.commands.servers import CommandError, command_errors, on_private_servers
 from worker.commands.unlock_totals import print_unlock_totals
 from worker.engine.replay import Expected
@@ -86,7 +86,9 @@ async def _demo(folder: Path, *, keep: bool) -> bool:
             if keep:
                 await _look_around(box, stop)
     if not keep:
-        screen.out().print("`ach demo --keep` goes on from here in a browser: who earned what, when and why")
+        screen.out().print(
+            "`just demo --keep` does the same, then shows it in a browser: who earned what, when and why"
+        )
     return good
 
 
@@ -94,8 +96,7 @@ async def _look_around(box: Sandbox, stop: anyio.Event) -> None:
     """Show what there is until `stop` is set, beside a worker for what comes yet."""
     screen.out().print(
         "\nto look around; Ctrl-C ends everything. In another shell:\n"
-        f"  export NATS_URL={box.servers.nats_url}\n"
-        f'  export DATABASE_URL="{box.servers.database_url}"\n'
+        f"{exports(box.settings)}"
         "  ach digest; ach dead list\n"
     )
     async with anyio.create_task_group() as company:

@@ -16,7 +16,7 @@ from worker.broker.publish import listen
 from worker.broker.streams import open_broker
 from worker.commands.checked_rules import print_problems, usable_rules
 from worker.commands.options import PATHS, rules_argument
-from worker.commands.pages import show_pages
+from worker.commands.pages import exports, show_pages
 from worker.commands.servers import command_errors, on_private_servers
 from worker.engine.announcement import MESSAGES, Corrected, Granted
 from worker.engine.rule_set import RulesRefusedError
@@ -85,8 +85,7 @@ async def _dev(paths: Sequence[Path], folder: Path, *, fresh: bool) -> bool:
 def _print_addresses(box: Sandbox) -> None:
     screen.out().print(
         "a worker runs on private servers; Ctrl-C ends everything. In another shell:\n"
-        f"  export NATS_URL={box.servers.nats_url}\n"
-        f'  export DATABASE_URL="{box.servers.database_url}"\n'
+        f"{exports(box.settings)}"
         "  ach emit STREAM.jsonl     publishes recorded events\n"
         "  ach digest                prints a hash of the results\n"
         "  ach dead list             lists messages that the worker could not process\n",

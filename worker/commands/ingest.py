@@ -118,10 +118,11 @@ def _load(path: Path) -> Config:
 async def _ingest(settings: Settings, *, config: Config, files: Files, health_port: int | None) -> None:
     if health_port is not None:
         settings = msgspec.structs.replace(settings, health_port=health_port)
-    try:
-        async with stop_on_signals() as stop:
+    # What leaves `stop_on_signals` is a group of errors: these are caught within.
+    async with stop_on_signals() as stop:
+        try:
             await ingest(settings, config, files, stop=stop)
-    except ListenError as error:
-        raise CommandError(str(error), "set host and port in the file, or --host, --port and --health-port") from error
-    except RuleFilesError as error:
-        raise CommandError(str(error)) from error
+        except ListenError as error:
+            raise CommandError(str(error), "set host and port in the file, or --host and --port") from error
+        except RuleFilesError as error:
+            raise CommandError(str(error)) from error

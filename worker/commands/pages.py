@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import quote, urlencode
 
@@ -42,6 +45,15 @@ class Console(NamedTuple):
         """Return a link that opens a page and logs in."""
         query = f"?{urlencode(asked)}" if asked else ""
         return f"{self.address}{path}{query}#token={self.token}"
+
+
+def exports(settings: Settings) -> str:
+    """Return lines for another shell: where the servers are, and where `ach` is if the shell would not find it."""
+    lines = [f"export NATS_URL={settings.nats_url}", f'export DATABASE_URL="{settings.database_url}"']
+    program = Path(sys.argv[0]).absolute()
+    if program.name == "ach" and shutil.which("ach") is None:
+        lines.append(f'export PATH="{program.parent}:$PATH"')
+    return "".join(f"  {line}\n" for line in lines)
 
 
 async def show_pages(settings: Settings, *, person: str, stop: anyio.Event) -> None:

@@ -129,8 +129,9 @@ def _load(path: Path) -> Config:
 
 
 async def _serve(settings: Settings, config: Config) -> None:
-    try:
-        async with stop_on_signals() as stop:
+    # What leaves `stop_on_signals` is a group of errors: this one is caught within.
+    async with stop_on_signals() as stop:
+        try:
             await serve(settings, config, stop=stop)
-    except ListenError as error:
-        raise CommandError(str(error), "set host and port in the file, or --host and --port") from error
+        except ListenError as error:
+            raise CommandError(str(error), "set host and port in the file, or --host and --port") from error
