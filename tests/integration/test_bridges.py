@@ -163,7 +163,7 @@ async def test_rows_of_the_outbox_arrive_as_debezium_publishes_them(
     await outbox.execute(put, "ü", "lesson..completed", "zoë", "{}")
     rows = await outbox.fetch("SELECT id, subject, message_id, payload FROM outbox")
     async with open_broker(engine.settings) as broker:
-        for row in (*rows, *rows):
+        for row in map(dict, (*rows, *rows)):
             await broker.publish(row["subject"], as_debezium_has_it(row), headers=headers_of(row))
     await engine.drain()
     assert await engine.rows("SELECT * FROM dead_letter") == []

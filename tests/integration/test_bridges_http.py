@@ -89,7 +89,7 @@ async def test_eventbridge(ingest_client: httpx.AsyncClient, settings: Settings)
 
 async def test_pubsub_push(ingest_client: httpx.AsyncClient, settings: Settings) -> None:
     data = json.dumps(ENVELOPE).encode()
-    message = {"attributes": {}, "data": b64encode(data).decode(), "messageId": "2070443601311540"}
+    message: dict[str, Any] = {"attributes": {}, "data": b64encode(data).decode(), "messageId": "2070443601311540"}
     wrapped = {"message": message, "subscription": "projects/p/subscriptions/ach"}
     answer = await ingest_client.post(EVENTS, json=wrapped, headers=by_key())
     assert answer.status_code == 400

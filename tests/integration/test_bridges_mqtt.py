@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import struct
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
 import anyio
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.anyio
 
 CONNACK: Final = 0x20
 PUBACK: Final = 0x40
-EVENT: Final = {
+EVENT: Final[dict[str, Any]] = {
     "event_id": "phone-7-41",
     "event_type": "a.done",
     "user_id": "ann",
@@ -77,11 +77,11 @@ def length(number: int) -> bytes:
 async def device(folder: Path) -> AsyncGenerator[tuple[Device, str]]:
     """Run a broker of MQTT without streams, with one device on it; also gives its NATS_URL."""
     port = free_port()
-    async with configured(folder, f'server_name: "mqtt"\nmqtt {{ listen: "127.0.0.1:{port}" }}') as broker:
-        async with await connect_tcp("127.0.0.1", port) as stream:
-            made = Device(stream)
-            await made.connect()
-            yield made, broker.url()
+    more = f'server_name: "mqtt"\nmqtt {{ listen: "127.0.0.1:{port}" }}'
+    async with configured(folder, more) as broker, await connect_tcp("127.0.0.1", port) as stream:
+        made = Device(stream)
+        await made.connect()
+        yield made, broker.url()
 
 
 async def test_an_event_arrives_once_and_dots_are_no_levels(tmp_path: Path, database_url: str) -> None:

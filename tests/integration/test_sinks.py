@@ -11,10 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
+import nats
 import pytest
 import sqlglot
+from nats.js.api import AckPolicy
 from sqlglot import expressions
 
+from tests.integration.brokers import configured
 from tests.integration.engine import PATIENCE
 from worker.broker.streams import open_broker
 
@@ -89,7 +92,7 @@ async def test_the_highest_revision_is_kept_through_kills(engine: Engine, tmp_pa
     await say(engine, *({**one, "status": "granted"} if one["kind"] == "restored" else one for one in later))
     again = await sink(engine, file)
     with anyio.fail_after(2 * PATIENCE):  # what the dead one had comes again after `ack_wait`
-        while not rows(file).get(message(2, 2)["unlock_id"], (0,))[0] == 2 or len(rows(file)) < 600:  # noqa: ASYNC110
+        while rows(file).get(message(2, 2)["unlock_id"], (0,))[0] != 2 or len(rows(file)) < 600:  # noqa: ASYNC110
             await anyio.sleep(0.1)
     await killed(again)
     kept = rows(file)
@@ -109,3 +112,75 @@ def test_the_sql_is_of_its_dialect(dialect: str) -> None:
         (parsed,) = sqlglot.parse(one, read=dialect)
         assert parsed is not None
         assert not isinstance(parsed, expressions.Command)
+
+
+LOGIN: Final = """
+authorization {{ users: [
+  {{ user: worker, password: worker }}
+  {{ user: warehouse, password: warehouse, permissions: {{ publish: [{allowed}], subscribe: "_INBOX.>" }} }}
+] }}
+"""
+READS: Final = (
+    "$JS.API.CONSUMER.INFO.UNLOCKS.warehouse",
+    "$JS.API.CONSUMER.MSG.NEXT.UNLOCKS.warehouse",
+    "$JS.ACK.UNLOCKS.warehouse.>",
+)
+"""What the page lets a sink do with a consumer that an operator has made, and what one needs that makes its own."""
+MAKES: Final = (*READS, "$JS.API.CONSUMER.*.UNLOCKS.warehouse", "$JS.API.CONSUMER.CREATE.UNLOCKS.warehouse.>")
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("makes", [False, True])
+async def test_a_sink_reaches_its_consumer_alone(tmp_path: Path, *, makes: bool) -> None:
+    page = (EXAMPLES.parents[1] / "sinks.md").read_text("utf-8")
+    assert all(subject in page for subject in MAKES)
+    allowed = ", ".join(f'"{subject}"' for subject in (MAKES if makes else READS))
+    async with configured(tmp_path, LOGIN.format(allowed=allowed)) as broker:
+        worker = await nats.connect(broker.url("worker:worker"))
+        streams = worker.jetstream()
+        for name in ("EVENTS", "UNLOCKS"):
+            await streams.add_stream(name=name, subjects=[f"{name.lower()}.>"])
+            await streams.add_consumer(name, durable_name="ach", ack_policy=AckPolicy.EXPLICIT)
+        if not makes:
+            await streams.add_consumer("UNLOCKS", durable_name="warehouse", ack_policy=AckPolicy.EXPLICIT)
+        said = message(1, 1)
+        await streams.publish("unlocks.t1.u1.three.1", json.dumps(said).encode(), headers={"Nats-Msg-Id": "1"})
+        environment = {"PATH": os.environ["PATH"], "NATS_URL": broker.url("warehouse:warehouse")}
+        command = [sys.executable, str(EXAMPLES / "unlocks_to_sqlite.py"), str(tmp_path / "unlocks.db")]
+        process = await anyio.open_process(command, env=environment)
+        await written(process, 1)
+        await killed(process)
+        assert rows(tmp_path / "unlocks.db") == {said["unlock_id"]: (1, "granted", "u1")}
+        await refused(broker.url("warehouse:warehouse"), makes=makes)
+        assert (await streams.stream_info("UNLOCKS")).state.messages == 1
+        await worker.close()
+
+
+async def refused(url: str, *, makes: bool) -> None:
+    """See that a sink's login does nothing but read its consumer."""
+    violations: list[str] = []
+    seen = anyio.Event()
+
+    async def note(error: Exception) -> None:
+        violations.append(str(error))
+        seen.set()
+
+    client = await nats.connect(url, error_cb=note)
+    tries = [
+        "$JS.API.CONSUMER.MSG.NEXT.UNLOCKS.ach",
+        "$JS.API.CONSUMER.MSG.NEXT.EVENTS.ach",
+        "$JS.API.CONSUMER.DELETE.UNLOCKS.ach",
+        "$JS.API.STREAM.PURGE.UNLOCKS",
+        "$JS.API.STREAM.MSG.GET.UNLOCKS",
+        "unlocks.t1.u1.three.2",
+        "events.t1.u1.a.done",
+        *(() if makes else ("$JS.API.CONSUMER.DELETE.UNLOCKS.warehouse",)),
+    ]
+    for subject in tries:
+        await client.publish(subject, b"", reply=client.new_inbox())
+        with anyio.fail_after(PATIENCE):
+            await client.flush()
+            while not any(subject.lower() in one.lower() for one in violations):
+                await seen.wait()
+                seen = anyio.Event()
+    await client.close()

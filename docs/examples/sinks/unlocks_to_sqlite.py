@@ -1,4 +1,4 @@
-"""Keeps the latest state of every unlock in SQLite: pip install nats-py; NATS_URL=... python unlocks_to_sqlite.py FILE"""
+"""Keeps the latest state of each unlock in SQLite: pip install nats-py; NATS_URL=... python unlocks_to_sqlite.py DB"""
 
 import asyncio
 import json
@@ -58,7 +58,8 @@ async def main(path: str) -> None:
             file.executemany(KEEP, rows)
         for one in messages:  # what is in the file is acknowledged, and nothing else
             await one.ack()
-        print(len(messages), flush=True)
+        sys.stdout.write(f"{len(messages)}\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":
