@@ -65,6 +65,8 @@ _faults form marks *args: setup
     # 5: none of these tests was asked for.
     run() { .venv/bin/pytest -m "{{ marks }}" "$@" {{ args }} || [ $? = 5 ] || failed=1; }
     run -n 2 --ignore tests/faults/test_backpressure.py tests/faults
+    # Every user of the recorded streams; the tests of every day ask for a sample.
+    [ {{ form }} = quick ] || run -n 2 tests/acceptance/test_serve_fold.py tests/acceptance/test_view.py
     # What compares times has the machine to itself.
     run -n 0 tests/faults/test_backpressure.py
     .venv/bin/python -m tests.faults.tally show "$ACH_FAULTS_LOG"
@@ -103,6 +105,18 @@ picture: (setup "requirements-browser.lock" ".venv-browser")
 # Measure live streams and users' answers of `ach serve`
 live *args: setup
     .venv/bin/python -m bench.live {{ args }}
+
+# Measure `ach mirror`: a large ledger, and the worker beside it
+mirror-bench *args: setup
+    .venv/bin/python -m bench.mirror {{ args }}
+
+# Measure what serve, notify and console cost the worker beside them; writes docs/performance.md (some 5 minutes)
+company *args: setup
+    .venv/bin/python -m bench.company {{ args }}
+
+# Measure what an event costs in the function form, and how long a cold start takes
+function-bench *args: setup
+    .venv/bin/python -m bench.function {{ args }}
 
 # Measure events over HTTP beside nats-py's own publishing
 ingest-bench *args: setup

@@ -37,6 +37,7 @@ SUMMARIES: Final = {
     "ingest": "Take events over HTTP (our envelope, CloudEvents, webhooks) and publish them to the input stream.",
     "lsp": "Serve an editor over standard input and output: problems, hover, completion and more (docs/editors.md).",
     "migrate": "Bring the database's schema up to date (a worker does so by itself at its start).",
+    "mirror": "Keep a copy of the books as Parquet files, for warehouses and for `ach analyze` (docs/mirror.md).",
     "notify": "Send webhooks, e-mail and chat messages about unlocks, and see what became of them (docs/notify.md).",
     "progress": "Print where a user stands with every achievement (or a team or a tenant that is named SUBJECT).",
     "replay": "Fold recorded streams (JSON Lines, also .gz and .zst; `-` is standard input) and print what comes out.",

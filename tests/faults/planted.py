@@ -34,7 +34,9 @@ from tests.faults.plants import (
     ingest,
     labels,
     ledger,
+    library,
     metrics,
+    mirror,
     notifier,
     operators,
     progress,
@@ -81,8 +83,10 @@ BUGS: Final[tuple[Bug, ...]] = (
     *metrics.BUGS,
     *view.BUGS,
     *notifier.BUGS,
+    *mirror.BUGS,
     *serve.BUGS,
     *console.BUGS,
+    *library.BUGS,
     *ingest.BUGS,
 )
 

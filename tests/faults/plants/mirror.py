@@ -1,0 +1,88 @@
+"""Planted bugs: what the mirror takes, leaves out, and takes away again."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.faults.plants.bug import Bug
+
+MIRROR: Final = "integration/test_mirror.py"
+WINDOW: Final = "worker/mirror/test_window.py"
+
+BUGS: Final = (
+    Bug(
+        "mirror_ahead_of_transactions",
+        "a run of the mirror goes up to the oldest transaction under way, and not beyond",
+        at="window",
+        old="after, upto = now - look.bound, now - before",
+        new="after, upto = 0, now - before",
+        tests=(
+            f"{WINDOW}::test_a_window_takes_what_lies_between_two_bounds",
+            f"{WINDOW}::test_a_first_window_takes_all_that_has_ended",
+        ),
+    ),
+    Bug(
+        "mirror_row_twice",
+        "what the mirror has is not added again when a table was written anew",
+        at="Files._fresh",
+        old="if not there:",
+        new="if there is not None:",
+        tests=(f"{MIRROR}::test_a_table_that_is_written_anew_brings_no_row_twice",),
+    ),
+    Bug(
+        "mirror_keeps_traits_of_the_erased",
+        "an erased user is in no file of the mirror",
+        at="_take_out",
+        old="if layer.whose is not None:",
+        new='if layer.whose is not None and layer.name != "trait":',
+        tests=(f"{MIRROR}::test_an_erased_user_is_in_no_file",),
+    ),
+    Bug(
+        "mirror_empty_text_is_null",
+        "empty text stays text in the mirror",
+        at="_QUOTED_NULLS",
+        old='"false"',
+        new='"true"',
+        tests=(f"{MIRROR}::test_hostile_text_is_text",),
+    ),
+    Bug(
+        "mirror_leaves_files_behind",
+        "files that the manifest does not name are deleted",
+        at="clear",
+        old="path.unlink()",
+        new="path.exists()",
+        tests=(f"{MIRROR}::test_many_small_files_become_one",),
+    ),
+    Bug(
+        "mirror_of_every_tenant",
+        "a mirror of one tenant has no event of another one",
+        at="sql:mirror_event",
+        old="OR tenant_id = :tenant_id::text",
+        new="OR tenant_id >= :tenant_id::text",
+        tests=(f"{MIRROR}::test_one_tenant_alone",),
+    ),
+    Bug(
+        "mirror_letters_of_every_tenant",
+        "a mirror of one tenant has no dead letter of another one",
+        at="sql:mirror_failed_event",
+        old=":tenant_token::text IS NULL OR",
+        new=":tenant_token::text IS NOT DISTINCT FROM :tenant_token::text OR",
+        tests=(f"{MIRROR}::test_one_tenant_alone",),
+    ),
+    Bug(
+        "mirror_counts_settling_as_a_revision",
+        "the grant is revision 1 in the mirror, as in PostgreSQL",
+        at="sql:mirror_unlock",
+        old="count(*) FILTER (WHERE granted_once) OVER so_far AS revision",
+        new="count(*) OVER so_far AS revision",
+        tests=(f"{MIRROR}::test_layers_are_what_plain_sql_says",),
+    ),
+    Bug(
+        "mirror_traits_stay_as_they_were",
+        "traits are read again where other ones are declared",
+        at="_Run._traits",
+        old="if says != self._before.traits:",
+        new="if not self._before.run:",
+        tests=(f"{MIRROR}::test_traits_have_the_moment_since_when_they_hold",),
+    ),
+)

@@ -1,0 +1,139 @@
+"""`ach mirror`: the books as Parquet files."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from functools import partial
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Final
+
+import anyio
+import click
+
+from worker.commands.servers import CommandError, on_servers, with_store
+from worker.process.signals import stop_on_signals
+from worker.report import screen
+from worker.settings import shown
+from worker.store import UnavailableError, UnusableError
+
+try:
+    from worker.mirror.ddl import Dialect, statements
+    from worker.mirror.duck import Bounds, DuckError
+    from worker.mirror.folder import BusyError, DiskError
+    from worker.mirror.manifest import ManifestError
+    from worker.mirror.once import Ran, Wanted, mirror_once
+except ModuleNotFoundError as missing:
+    if missing.name is None or missing.name.partition(".")[0] != "duckdb":
+        raise
+    screen.fail(f"`ach mirror` needs {missing.name}, which is not installed", "pip install 'ach[analytics]'")
+    sys.exit(1)
+
+if TYPE_CHECKING:
+    from worker.settings import Settings
+    from worker.store import Store
+
+NICE: Final = 15
+"""How far the process steps back where others want the processor."""
+_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
+@click.group("mirror", invoke_without_command=True)
+@click.option("--to", "folder", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Where to.")
+@click.option("--every", metavar="SPAN", help="Go on, with a run each SPAN, such as 1m; else there is one.")
+@click.option("--tenant", "-t", metavar="TENANT", help="Of one tenant alone.")
+@click.option("--memory", default="512MB", show_default=True, metavar="SIZE", help="What DuckDB may take.")
+@click.option("--threads", default=1, show_default=True, type=click.IntRange(1, 64), help="What DuckDB may run.")
+@click.pass_context
+def command(
+    context: click.Context,
+    folder: Path | None,
+    every: str | None,
+    tenant: str | None,
+    memory: str,
+    threads: int,
+) -> None:
+    """Keep a copy of the books as Parquet files, for warehouses and for `ach analyze` (docs/mirror.md)."""
+    if context.invoked_subcommand is not None:
+        return
+    if folder is None:
+        raise click.UsageError("where to? name a folder: --to DIR")
+    seconds = None if every is None else _seconds(every)
+    wanted = Wanted(folder, tenant, Bounds(_size(memory), threads))
+    # What it writes is as private as the books, and workers come first: PostgreSQL sends no faster than is read here.
+    os.umask(0o077)
+    os.nice(NICE)
+    on_servers(partial(_mirror, wanted=wanted, seconds=seconds))
+
+
+@command.command("ddl")
+@click.option("--dialect", required=True, type=click.Choice([one.value for one in Dialect]), help="The warehouse.")
+def ddl(dialect: str) -> None:
+    """Print the tables and views of a warehouse, and how to load the files into them."""
+    screen.hand_on(statements(Dialect(dialect)))
+
+
+async def _mirror(settings: Settings, wanted: Wanted, seconds: int | None) -> None:
+    async with stop_on_signals() as stop:
+        while not stop.is_set():
+            started = monotonic()
+            try:
+                _print(await _once(settings, wanted), wanted, monotonic() - started)
+            except UnavailableError as error:
+                if seconds is None or isinstance(error, UnusableError):
+                    raise
+                server = shown(settings.database_url)
+                screen.fail(f"PostgreSQL at {server}: {error}", "the next run tries again; the mirror is as it was")
+            if seconds is None:
+                return
+            with anyio.move_on_after(max(0.0, seconds - (monotonic() - started))):
+                await stop.wait()
+
+
+async def _once(settings: Settings, wanted: Wanted) -> Ran:
+    async def work(store: Store) -> Ran:
+        return await mirror_once(store, settings, wanted)
+
+    try:
+        return await with_store(settings, work)
+    except BusyError as error:
+        raise CommandError(str(error), "wait for it, or name another folder") from error
+    except ManifestError as error:
+        raise CommandError(str(error)) from error
+    except DuckError as error:
+        raise CommandError(f"{wanted.folder}: {error}", _hint(error)) from error
+    except DiskError as error:
+        raise CommandError(str(error), "is there room, and may it be written? the mirror is as it was") from error
+
+
+def _hint(error: DuckError) -> str | None:
+    if error.full:
+        return "make room on that disk, and run it again: the mirror is as it was"
+    return "give it more with --memory" if error.memory or error.too_long else None
+
+
+def _print(ran: Ran, wanted: Wanted, seconds: float) -> None:
+    out = screen.out()
+    rows = ", ".join(f"{name} {number:+,}" for name, number in ran.rows.items() if number)
+    out.say(f"{ran.manifest.at[:19]}Z run {ran.manifest.run}: {rows or 'nothing new'} ({seconds:.1f} s)")
+    if ran.erased:
+        out.say(f"  erased users: {ran.erased:,}; their rows are gone from all files")
+    if ran.stale:
+        out.say(f"  {ran.stale:,} subjects are not up to date with the rules in force: run `ach backfill`")
+    if ran.manifest.run == 1:
+        out.say(f"  {wanted.folder}/manifest.json names the files; docs/mirror.md says how to load them")
+
+
+def _seconds(span: str) -> int:
+    found = re.fullmatch(r"([0-9]{1,6})([smhd])", span)
+    if found is None or not int(found[1]):
+        raise click.UsageError(f"--every: expected a span such as 30s, 1m or 1h, got {span!r}")
+    return int(found[1]) * _UNITS[found[2]]
+
+
+def _size(text: str) -> str:
+    if re.fullmatch(r"[1-9][0-9]{0,6}(MB|GB|MiB|GiB)", text) is None:
+        raise click.UsageError(f"--memory: expected a size such as 512MB or 2GB, got {text!r}")
+    return text

@@ -1,0 +1,1 @@
+"""The mirror: the books of PostgreSQL as Parquet files, for warehouses and for `ach analyze`."""

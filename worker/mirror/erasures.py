@@ -1,0 +1,72 @@
+"""Users that were erased since the last run lose their rows in all files, which are written anew in their places."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from anyio import to_thread
+
+from worker.mirror.duck import read_parquet
+from worker.mirror.layout import FAILED_EVENT, LAYERS
+
+if TYPE_CHECKING:
+    from worker.mirror.duck import Duck
+    from worker.mirror.files import Files
+    from worker.mirror.layout import Layer
+    from worker.mirror.window import Window
+    from worker.store import Session
+
+_PERSONAL = ("detail", "nats_subject")
+"""Columns of dead letters that may name a user."""
+
+
+async def erase(session: Session, files: Files, duck: Duck, new: Window, *, letters: bool) -> int:
+    """Take out the rows of erased users; return how many users these are.
+
+    `letters` asks to look for dead letters that were deleted, too; where a user was erased, that is done anyway.
+
+    Raises:
+        DuckError, DiskError: see `Files`.
+        UnavailableError: the database is away.
+    """
+    users = await session.rows(_user, "mirror_erasures", **new._asdict())
+    if users:
+        await to_thread.run_sync(_take_out, files, duck, users)
+    if (users or letters) and files.layers.get(FAILED_EVENT.name):
+        alive = await session.rows(_number, "mirror_letters")
+        await to_thread.run_sync(_blank, files, duck, alive)
+    return len(users)
+
+
+def _user(tenant_id: str, user_id: str) -> tuple[str, str]:
+    return tenant_id, user_id
+
+
+def _number(number: int) -> int:
+    return number
+
+
+def _take_out(files: Files, duck: Duck, users: list[tuple[str, str]]) -> None:
+    duck.run("CREATE OR REPLACE TEMP TABLE erased (tenant_id VARCHAR, user_id VARCHAR)")
+    duck.run("INSERT INTO erased SELECT unnest(?), unnest(?)", *map(list, zip(*users, strict=True)))
+    for layer in LAYERS:
+        if layer.whose is not None:
+            condition = f"(tenant_id, {layer.whose}) IN (SELECT tenant_id, user_id FROM erased)"
+            _rewrite(files, duck, layer, condition, f"SELECT * FROM {{}} WHERE ({condition}) IS NOT TRUE")
+
+
+def _blank(files: Files, duck: Duck, alive: list[int]) -> None:
+    duck.run("CREATE OR REPLACE TEMP TABLE alive (id BIGINT)")
+    duck.run("INSERT INTO alive SELECT unnest(?)", alive)
+    gone = "failed_event_id NOT IN (SELECT id FROM alive)"
+    blank = ", ".join(f"CASE WHEN {gone} THEN NULL ELSE {name} END AS {name}" for name in _PERSONAL)
+    personal = " OR ".join(f"{name} IS NOT NULL" for name in _PERSONAL)
+    _rewrite(files, duck, FAILED_EVENT, f"{gone} AND ({personal})", f"SELECT * REPLACE ({blank}) FROM {{}}")
+
+
+def _rewrite(files: Files, duck: Duck, layer: Layer, condition: str, query: str) -> None:
+    """Write those files anew that have a row for which the condition holds."""
+    for file in list(files.layers.get(layer.name, [])):
+        rows = read_parquet([files.folder / file.path])
+        if duck.number(f"SELECT count(*) FROM {rows} WHERE {condition}"):
+            files.replace(layer, file, query.format(rows))

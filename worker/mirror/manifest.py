@@ -1,0 +1,128 @@
+"""The manifest: which files make the mirror, and up to where they go. One file, replaced as a whole. Pure but for I/O.
+
+A run writes files first and the manifest last. A file that the manifest does not name is no part of the mirror: what a
+run has left behind that died, which the next one deletes. So a reader who goes by the manifest sees whole runs alone.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from worker.mirror.layout import LAYERS, SUFFIX, VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+MANIFEST: Final = "manifest.json"
+
+
+class ManifestError(Exception):
+    """A folder is no mirror, or one that this version or this run cannot go on with; the message says what to do."""
+
+
+class File(msgspec.Struct, frozen=True):
+    """One file: `path` below the mirror, `dt` its day, the run that wrote it, its rows and bytes."""
+
+    path: str
+    dt: str
+    run: int
+    rows: int
+    bytes: int
+
+
+class Manifest(msgspec.Struct, kw_only=True):
+    """What a mirror is.
+
+    `bound` is the transaction up to which everything of `database` is there; `progress_bound` is the bound of the run
+    that wrote down progress, on `progress_day`. `traits` is a hash of the declarations that traits were read by, and
+    `rules` one of the rows of `rule_version`.
+    """
+
+    layout: int = VERSION
+    database: str = ""
+    tenant: str | None = None
+    run: int = 0
+    at: str = ""
+    bound: int = 0
+    progress_bound: int = 0
+    progress_day: str = ""
+    traits: str = ""
+    rules: str = ""
+    layers: dict[str, list[File]] = {}
+
+    def files(self, layer: str) -> list[File]:
+        """Return the files of a layer."""
+        return self.layers.get(layer, [])
+
+    def rows(self, layer: str) -> int:
+        """Return how many rows a layer has."""
+        return sum(file.rows for file in self.files(layer))
+
+
+def read_manifest(folder: Path) -> Manifest | None:
+    """Return the manifest of a mirror; None where the folder is empty, or none at all yet.
+
+    Raises:
+        ManifestError: the folder holds something else, or a mirror of a newer version.
+        OSError: it cannot be read.
+    """
+    try:
+        text = (folder / MANIFEST).read_bytes()
+    except FileNotFoundError:
+        if folder.is_dir() and any(not one.name.startswith(".") for one in folder.iterdir()):
+            raise ManifestError(f"{folder} holds other things and no {MANIFEST}: name an empty folder") from None
+        return None
+    try:
+        manifest = msgspec.json.decode(text, type=Manifest)
+    except msgspec.MsgspecError:
+        raise ManifestError(f"{folder / MANIFEST} is none that `ach mirror` wrote: name another folder") from None
+    if manifest.layout > VERSION:
+        raise ManifestError(f"{folder} was written by a newer ach (layout {manifest.layout}): update this one")
+    if any(not _is_ours(file.path) for files in manifest.layers.values() for file in files):
+        raise ManifestError(f"{folder / MANIFEST} names files outside of its layers: name another folder")
+    return manifest
+
+
+def _is_ours(path: str) -> bool:
+    layer, _, rest = path.partition("/")
+    day, _, name = rest.partition("/")
+    known = any(layer == one.name for one in LAYERS)
+    return known and day.startswith("dt=") and name.endswith(SUFFIX) and ".." not in path and "/" not in name
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Replace the manifest of a mirror; after a crash it is the old one or this one.
+
+    Raises:
+        OSError: it cannot be written; the old one stays.
+    """
+    text = msgspec.json.format(msgspec.json.encode(manifest), indent=1)
+    beside = folder / f".{MANIFEST}"
+    with beside.open("wb") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(folder / MANIFEST)
+    sync_folder(folder)
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the names in a folder survive a loss of power."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def strays(folder: Path, manifest: Manifest) -> Iterator[Path]:
+    """Yield the Parquet files of layers that the manifest does not name."""
+    named = {file.path for files in manifest.layers.values() for file in files}
+    for layer in LAYERS:
+        for path in sorted((folder / layer.name).glob(f"dt=*/*{SUFFIX}")):
+            if path.relative_to(folder).as_posix() not in named:
+                yield path
