@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from anyio.abc import ByteStream
+    from nats.js.client import JetStreamContext
 
 pytestmark = pytest.mark.anyio
 
@@ -84,6 +85,13 @@ async def device(folder: Path) -> AsyncGenerator[tuple[Device, str]]:
         yield made, broker.url()
 
 
+async def arrived(stream: JetStreamContext, number: int) -> None:
+    """Wait until EVENTS has so many messages: an acknowledgement of MQTT does not say so."""
+    with anyio.fail_after(PATIENCE):
+        while (await stream.stream_info("EVENTS")).state.messages < number:  # noqa: ASYNC110
+            await anyio.sleep(0.02)
+
+
 async def test_an_event_arrives_once_and_dots_are_no_levels(tmp_path: Path, database_url: str) -> None:
     async with device(tmp_path) as (phone, url):
         engine = Engine(Settings(nats_url=url, database_url=database_url))
@@ -95,6 +103,7 @@ async def test_an_event_arrives_once_and_dots_are_no_levels(tmp_path: Path, data
         await phone.publish("events/acme.io/ann/a/done", body, 3)
         client = await nats.connect(url)
         stream = client.jetstream()
+        await arrived(stream, 3)
         assert (await stream.get_msg("EVENTS", 1)).subject == "events.acme%2Eio.ann.a.done"
         assert (await stream.get_msg("EVENTS", 3)).subject == "events.acme//io.ann.a.done"
         await client.close()
@@ -112,6 +121,7 @@ async def test_the_acknowledgement_says_nothing_of_the_stream(tmp_path: Path) ->
         stream = client.jetstream()
         await stream.add_stream(name="EVENTS", subjects=["events.>"])
         await phone.publish(TOPIC, json.dumps({**EVENT, "event_id": "phone-7-42"}).encode(), 2)
+        await arrived(stream, 1)
         first = await stream.get_msg("EVENTS", 1)
         assert json.loads(first.data or b"")["event_id"] == "phone-7-42"
         assert (await stream.stream_info("EVENTS")).state.messages == 1
