@@ -9,7 +9,7 @@ lower-case letters, digits and underscores behind one colon, so that a cast is n
 array needs a space before its second bound. The loader numbers the names `$1`, `$2` in the order of their first
 appearance outside comments. All places of one name are one argument, which has one type: they are cast alike, or not.
 
-What `analytics/` holds is asked of DuckDB, or of a warehouse that has loaded a mirror: one query a file, without arguments.
+What `analytics/` holds is asked of DuckDB, or of a warehouse that has loaded a mirror: one query a file, no arguments.
 
 A migration is a file `NNNN_name.sql`, numbered from 1 without gaps; an applied one is never edited, its checksum would
 no longer agree with the books.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from decimal import Decimal
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Timer
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -16,7 +17,6 @@ from worker.mirror.reading import make_views
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
-    from pathlib import Path
 
     from worker.analysis.questions import Column, Question
     from worker.mirror.duck import Duck
@@ -123,7 +123,7 @@ def manifest_of(folder: Path, tenant: str | None) -> Manifest:
 @contextmanager
 def _opened(folder: Path, manifest: Manifest, asked: Asked, bounds: Bounds) -> Generator[Duck]:
     # Elsewhere than in the mirror: who reads it need not be able to write there.
-    with TemporaryDirectory(prefix="ach-analyze-") as spill, open_duck(bounds, folder.__class__(spill)) as duck:
+    with TemporaryDirectory(prefix="ach-analyze-") as spill, open_duck(bounds, Path(spill)) as duck:
         make_views(duck, folder, manifest, tenant=asked.tenant)
         prepare(duck, asked, manifest.at)
         yield duck
@@ -169,7 +169,7 @@ def answer(duck: Duck, question: Question) -> Answer:
         DuckError: it cannot be answered.
     """
     pages = duck.pages(sql.analysis(question.query), MOST_ROWS + 1)
-    rows = next(pages, [])
+    rows = next(pages, None) or []
     pages.close()
     cells = [
         tuple(_cell(column, value) for column, value in zip(question.columns, row, strict=True))

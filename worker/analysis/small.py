@@ -38,7 +38,8 @@ async def ask_database(
         DuckError, DiskError: as in `mirror_once` and `ask`.
     """
     async with store.alone() as session:
-        if await session.value(int, "events_up_to", most=MOST_EVENTS + 1) > MOST_EVENTS:
+        events = await session.value(int, "events_up_to", most=MOST_EVENTS + 1) or 0
+        if events > MOST_EVENTS:
             raise LargeError(f"the ledger has more than {MOST_EVENTS:,} events")
     with TemporaryDirectory(prefix="ach-analyze-") as name:
         folder = Path(name)

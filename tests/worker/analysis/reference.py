@@ -8,14 +8,17 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from worker.analysis.answers import Asked
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
 
+    from worker.analysis.answers import Asked
+
+T = TypeVar("T")
 Row = dict[str, Any]
 Layers = dict[str, list[Row]]
 Subject = tuple[str, str, str]
@@ -64,7 +67,7 @@ class World:
         found = {who for who, name, of in self.earned if (name, of) == (rule.name, tier)}
         return {who for who in found if who[1] == rule.scope}
 
-    def few(self, number: int, value: Any) -> Any:
+    def few(self, number: int, value: T) -> T | None:
         return value if number >= self.asked.fewest else None
 
 
@@ -92,7 +95,7 @@ def _rules(rows: Iterable[Row], at: datetime) -> list[Rule]:
     for row in sorted(rows, key=lambda one: one["rule_version"]):
         begun = row["starts_at"] is None or row["starts_at"] <= at
         if row["retired_at"] is None and begun and (row["ends_at"] is None or at < row["ends_at"]):
-            tiers = json.loads(row["tiers"]) or [None]
+            tiers: list[str | None] = json.loads(row["tiers"]) or [None]
             found[row["achievement"]] = Rule(
                 row["achievement"], row["rule_version"], row["scope"], row["source"], tiers
             )
@@ -280,11 +283,7 @@ def retention(world: World) -> list[Cells]:
         if not seen & {day for day in range(landmark - 6, landmark + 1) if day > 0}:
             continue
         began = world.first_event[user]
-        stratum = (began - timedelta(days=began.weekday())).date().isoformat()
-        if world.asked.trait is not None:
-            end = 86_400 * (landmark + 1)
-            values = spans.get((*user, world.asked.trait), [])
-            stratum = _value_at(values, lambda since, of=began: seconds(of, since) < end) or "(none)"
+        stratum = _stratum(world, spans, user)
         for n in (1, 7, 30):
             if seconds(began, world.at) >= 86_400 * (landmark + n + 1):
                 for of in (stratum, None):
@@ -297,6 +296,14 @@ def retention(world: World) -> list[Cells]:
         shown = (percent(back[key], n), low, high)
         found.append((*key, world.few(n, back[key]), n, *(world.few(n, one) for one in shown)))
     return found
+
+
+def _stratum(world: World, spans: dict[Subject, list[tuple[datetime, str]]], user: tuple[str, str]) -> str:
+    began, end = world.first_event[user], 86_400 * (world.asked.landmark_day + 1)
+    if world.asked.trait is None:
+        return (began - timedelta(days=began.weekday())).date().isoformat()
+    values = spans.get((*user, world.asked.trait), [])
+    return _value_at(values, lambda since: seconds(began, since) < end) or "(none)"
 
 
 def wilson(part: int, n: int) -> tuple[Fraction, Fraction]:
@@ -313,7 +320,9 @@ def rules(world: World) -> list[Cells]:
         fed = [row["event_time"] for row in world.events if row["event_type"] in rule.source]
         for tier in rule.tiers:
             times = [world.earned[who, rule.name, tier] for who in world.holders(rule, tier)]
-            gaps, ages, quiet = [], [], []
+            gaps: list[int | None] = []
+            ages: list[int | None] = []
+            quiet: list[bool] = []
             for moments in (times, fed):
                 gap = None
                 if len(moments) >= 10:
@@ -391,7 +400,3 @@ REFERENCE: dict[str, Callable[[World], list[Cells]]] = {
     "latency": latency,
     "quality": quality,
 }
-
-
-def instant(text: str) -> datetime:
-    return datetime.fromisoformat(text).astimezone(UTC)

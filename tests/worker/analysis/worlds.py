@@ -6,7 +6,7 @@ import random
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from worker.mirror.duck import Bounds, open_duck, parquet_options, quoted, read_csv
 from worker.mirror.intake import csv_row
