@@ -154,4 +154,4 @@ ORDER BY unlock.tenant_id, unlock.scope, unlock.subject, achievement, tier, occu
 
 -- name: events_up_to
 -- How many events the ledger has, counted up to `most`.
-SELECT count(*)::bigint FROM (SELECT 1 FROM event LIMIT :most::bigint) AS some;
+SELECT count(*)::bigint FROM (SELECT 1 FROM event LIMIT :most::bigint) AS first_events;
