@@ -37,9 +37,9 @@ class SlowError(Exception):
 
 
 class Asked(NamedTuple):
-    """What is asked: the row of the table `asked` (sql/analytics/views.sql), and of which tenant (None: all)."""
+    """What is asked: the row of the table `asked` (sql/analytics/views.sql), and of which tenants (None: all)."""
 
-    tenant: str | None = None
+    tenants: tuple[str, ...] | None = None
     fewest: int = FEWEST
     landmark_day: int = 7
     gap_times: int = 10
@@ -80,26 +80,26 @@ def ask(
     A run of the mirror deletes files that it has merged: where it does in the meantime, all is asked again.
 
     Raises:
-        ManifestError: the folder is no mirror, or not of that tenant; the message says what to do.
+        ManifestError: the folder is no mirror, or not of these tenants; the message says what to do.
         DuckError: a file cannot be read, or the bounds are too narrow.
         SlowError: one took too long.
         OSError: the folder cannot be read.
     """
     for attempt in range(_TRIES):
-        manifest = manifest_of(folder, asked.tenant)
+        manifest = manifest_of(folder, asked.tenants)
         try:
             with _opened(folder, manifest, asked, bounds) as duck:
                 answers = [_answer(duck, question, seconds) for question in questions]
         except DuckError:
-            if attempt + 1 < _TRIES and manifest_of(folder, asked.tenant).run != manifest.run:
+            if attempt + 1 < _TRIES and manifest_of(folder, asked.tenants).run != manifest.run:
                 continue
             raise
         return Answers(Age(manifest.run, manifest.at), asked, answers)
     raise AssertionError(folder)
 
 
-def manifest_of(folder: Path, tenant: str | None) -> Manifest:
-    """Return the manifest of a mirror that can answer about a tenant, or about all.
+def manifest_of(folder: Path, tenants: Sequence[str] | None) -> Manifest:
+    """Return the manifest of a mirror that can answer about tenants, or about all.
 
     Raises:
         ManifestError: there is none; the message says what to do.
@@ -115,8 +115,10 @@ def manifest_of(folder: Path, tenant: str | None) -> Manifest:
         raise ManifestError(f"{folder} is no mirror: run `ach mirror --to {folder}` first")
     if not manifest.run:
         raise ManifestError(f"{folder} is a mirror without a finished run: run `ach mirror --to {folder}` again")
-    if tenant is not None and manifest.tenant not in {None, tenant}:
-        raise ManifestError(f"{folder} is a mirror of tenant {manifest.tenant!r} alone, and has nothing of {tenant!r}")
+    if tenants is not None and manifest.tenant is not None and manifest.tenant not in tenants:
+        raise ManifestError(
+            f"{folder} is a mirror of tenant {manifest.tenant!r} alone: name that one, or another folder"
+        )
     return manifest
 
 
@@ -124,7 +126,7 @@ def manifest_of(folder: Path, tenant: str | None) -> Manifest:
 def _opened(folder: Path, manifest: Manifest, asked: Asked, bounds: Bounds) -> Generator[Duck]:
     # Elsewhere than in the mirror: who reads it need not be able to write there.
     with TemporaryDirectory(prefix="ach-analyze-") as spill, open_duck(bounds, Path(spill)) as duck:
-        make_views(duck, folder, manifest, tenant=asked.tenant)
+        make_views(duck, folder, manifest, tenants=asked.tenants)
         prepare(duck, asked, manifest.at)
         yield duck
 

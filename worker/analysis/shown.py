@@ -64,7 +64,7 @@ def _figures(answer: Answer, row: tuple[Cell, ...]) -> list[Cell]:
 
 def as_of(answers: Answers) -> str:
     """Return which run of the mirror answers come of."""
-    tenant = "" if answers.asked.tenant is None else f", tenant {answers.asked.tenant}"
+    tenant = "" if answers.asked.tenants is None else f", of {', '.join(answers.asked.tenants)}"
     return f"as of {answers.age.at[:19]}Z (run {answers.age.run} of the mirror{tenant})"
 
 

@@ -41,7 +41,8 @@ async def ask_database(
         events = await session.value(int, "events_up_to", most=MOST_EVENTS + 1) or 0
         if events > MOST_EVENTS:
             raise LargeError(f"the ledger has more than {MOST_EVENTS:,} events")
+    tenant = asked.tenants[0] if asked.tenants is not None and len(asked.tenants) == 1 else None
     with TemporaryDirectory(prefix="ach-analyze-") as name:
         folder = Path(name)
-        await mirror_once(store, settings, Wanted(folder, asked.tenant, bounds))
+        await mirror_once(store, settings, Wanted(folder, tenant, bounds))
         return await to_thread.run_sync(ask, folder, questions, asked, bounds)

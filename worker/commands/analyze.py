@@ -92,7 +92,9 @@ def command(  # noqa: PLR0913 - its options
         raise screen.usage("--json or --html, not both")
     questions = _questions(name)
     bounds = Bounds(_size(memory), threads)
-    asked = Asked(tenant, fewest, landmark, times, _seconds(late), near, achievement, trait)
+    asked = Asked(
+        None if tenant is None else (tenant,), fewest, landmark, times, _seconds(late), near, achievement, trait
+    )
     how = _How(as_json, html)
     if folder is None:
         on_servers(partial(_from_database, questions=questions, asked=asked, bounds=bounds, how=how))

@@ -38,9 +38,10 @@ class World:
 
     def __init__(self, layers: Layers, asked: Asked, at: datetime) -> None:
         self.asked, self.at = asked, at
-        of = asked.tenant
+        of = asked.tenants
         self.layers = {
-            name: [row for row in rows if of is None or row.get("tenant_id", of) == of] for name, rows in layers.items()
+            name: [row for row in rows if of is None or row.get("tenant_id", of[0]) in of]
+            for name, rows in layers.items()
         }
         self.events = self.layers["event"]
         self.standing = _standing(self.layers["unlock"])
@@ -370,7 +371,7 @@ def quality(world: World) -> list[Cells]:
         ahead += seconds(row["published_at"] or row["processing_time"], row["event_time"]) > 1
         types[row["event_type"]] += 1
     n = len(world.events)
-    letters = [] if world.asked.tenant else world.layers["failed_event"]
+    letters = [] if world.asked.tenants is not None else world.layers["failed_event"]
     died = Counter(row["reason"] for row in letters if row["change"] == "died")
     again = Counter(
         reason

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 BOUNDS = Bounds("256MB", 2)
 CASES = {
     "all": Asked(),
-    "tenant": Asked(tenant="o'brien; --", fewest=5),
+    "tenant": Asked(tenants=("o'brien; --", "tiny"), fewest=5),
     "few": Asked(fewest=1, landmark_day=3, late_seconds=3599, near_percent=50, gap_times=2),
     "trait": Asked(fewest=3, trait="plan"),
     "achievement": Asked(fewest=3, achievement="levels", landmark_day=14),
-    "nothing": Asked(tenant="x' OR 'a'='a", achievement="'; DROP TABLE asked; --", trait="\\'\n"),
+    "nothing": Asked(tenants=("x' OR 'a'='a",), achievement="'; DROP TABLE asked; --", trait="\\'\n"),
 }
 
 

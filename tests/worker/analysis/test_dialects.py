@@ -33,8 +33,10 @@ def test_each_query_is_a_question() -> None:
 def test_warehouses_read_what_the_queries_become(dialect: str) -> None:
     known = SHARED | {one.name for one in (*LAYERS, *VIEWS)}
     for name in NAMES:
-        strict = {"error_level": sqlglot.ErrorLevel.RAISE, "unsupported_level": sqlglot.ErrorLevel.RAISE}
-        for text in sqlglot.transpile(sql.analysis(name), read="duckdb", write=dialect, **strict):
+        raised = sqlglot.ErrorLevel.RAISE
+        for text in sqlglot.transpile(
+            sql.analysis(name), read="duckdb", write=dialect, error_level=raised, unsupported_level=raised
+        ):
             parsed = sqlglot.parse_one(text, read=dialect, error_level=sqlglot.ErrorLevel.RAISE)
             assert not isinstance(parsed, exp.Command)
             ours = {cte.alias_or_name.lower() for cte in parsed.find_all(exp.CTE)}

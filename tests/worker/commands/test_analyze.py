@@ -113,7 +113,7 @@ def test_a_table_says_of_when_it_is_and_what_is_to_be_read_with_it(mirror: Path)
 
 def test_json_has_every_row_with_its_denominator(mirror: Path) -> None:
     said = json.loads(analyze("all", "--from", mirror, "--tenant", "tiny", "--json").output)
-    assert (said["run"], said["asked"]["tenant"]) == (3, "tiny")
+    assert (said["run"], said["asked"]["tenants"]) == (3, ["tiny"])
     (completion,) = [one for one in said["analyses"] if one["name"] == "completion"]
     assert {(row["eligible"], row["earned"], row["percent"]) for row in completion["rows"]} <= {
         (9, None, None), (8, None, None), (4, None, None), (3, None, None)
