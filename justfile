@@ -107,6 +107,10 @@ live *args: setup
 mirror-bench *args: setup
     .venv/bin/python -m bench.mirror {{ args }}
 
+# Measure `ach analyze`: each analysis over a large mirror, beside PostgreSQL
+analyze-bench *args: setup
+    .venv/bin/python -m bench.analyze {{ args }}
+
 # Check style, formatting and who imports whom
 lint: setup
     .venv/bin/ruff check
