@@ -46,6 +46,7 @@ faults *args: (_faults "quick" "faults and not soak" args)
 #   ACH_FAULTS_CHAINS     chains of changes                500 / 10,000
 #   ACH_FAULTS_CHAINS_KILLED  the same beside workers that are killed   20 / 1,000
 #   ACH_FAULTS_NOTIFY     notifiers or receivers of webhooks killed  20 / 1,000
+#   ACH_FAULTS_INGEST     ach ingest, nats-server or sender killed  20 / 1,000
 #   ACH_FAULTS_BACKFILL   announcements of a backfill before an endpoint  5,000 / 100,000
 #   ACH_HOSTILE           times the sizes of hostile input   1 / 50
 #   ACH_METAMORPHIC       times the scenarios drawn          1 / 1
@@ -64,6 +65,8 @@ _faults form marks *args: setup
     # 5: none of these tests was asked for.
     run() { .venv/bin/pytest -m "{{ marks }}" "$@" {{ args }} || [ $? = 5 ] || failed=1; }
     run -n 2 --ignore tests/faults/test_backpressure.py tests/faults
+    # Every user of the recorded streams; the tests of every day ask for a sample.
+    [ {{ form }} = quick ] || run -n 2 tests/acceptance/test_serve_fold.py tests/acceptance/test_view.py
     # What compares times has the machine to itself.
     run -n 0 tests/faults/test_backpressure.py
     .venv/bin/python -m tests.faults.tally show "$ACH_FAULTS_LOG"
@@ -111,6 +114,18 @@ mirror-bench *args: setup
 analyze-bench *args: setup
     .venv/bin/python -m bench.analyze {{ args }}
 
+# Measure what serve, notify and console cost the worker beside them; writes docs/performance.md (some 5 minutes)
+company *args: setup
+    .venv/bin/python -m bench.company {{ args }}
+
+# Measure what an event costs in the function form, and how long a cold start takes
+function-bench *args: setup
+    .venv/bin/python -m bench.function {{ args }}
+
+# Measure events over HTTP beside nats-py's own publishing
+ingest-bench *args: setup
+    .venv/bin/python -m bench.ingest {{ args }}
+
 # Check style, formatting and who imports whom
 lint: setup
     .venv/bin/ruff check
@@ -140,6 +155,16 @@ webhooks-js *args: setup
     cp tests/worker/notify/js/package.json build/webhooks-js/
     (cd build/webhooks-js && npm install --loglevel error --no-audit --no-fund --ignore-scripts)
     ACH_WEBHOOKS_JS="$PWD/build/webhooks-js" .venv/bin/pytest -n 0 tests/worker/notify/test_javascript.py {{ args }}
+
+# Compile generated types, and publish with nats.js (needs the npm registry, node and npm)
+producing-js *args: setup
+    #!/bin/sh
+    set -eu
+    mkdir -p build/producing-js
+    cp tests/worker/artefacts/js/package.json build/producing-js/
+    (cd build/producing-js && npm install --loglevel error --no-audit --no-fund --ignore-scripts)
+    ACH_PRODUCING_JS="$PWD/build/producing-js" .venv/bin/pytest -n 0 {{ args }} \
+        tests/worker/artefacts/test_types.py tests/integration/test_producing.py
 
 # Run npm for the extension, after installing what it takes
 [private]
@@ -237,7 +262,7 @@ lock:
     }
     resolve --upgrade --extra dev --output-file requirements.lock pyproject.toml
     # What `ach demo` needs, and no more: the developer's tools weigh five times as much.
-    echo hatchling | resolve --upgrade --extra embedded --extra fast --constraints requirements.lock \
+    echo hatchling | resolve --upgrade --extra embedded --extra fast --extra console --constraints requirements.lock \
         --output-file requirements-run.lock pyproject.toml -
     # What a worker in production needs: deploy/Containerfile installs it.
     echo hatchling | resolve --upgrade --extra fast --constraints requirements.lock \

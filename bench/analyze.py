@@ -1,7 +1,7 @@
-"""`just analyze-bench`: each analysis over a mirror of many events, as a command: seconds and memory; PostgreSQL beside it.
+"""`just analyze-bench`: each analysis over a large mirror, as a command: seconds, memory; PostgreSQL beside it.
 
-The ledger is that of `just mirror-bench`, filled by SQL. PostgreSQL answers three of the same questions from its tables and
-views, with its own settings; all of it is on this machine.
+The ledger is that of `just mirror-bench`, filled by SQL. PostgreSQL answers three of the same questions from its tables
+and views, with its own settings; all of it is on this machine.
 """
 
 from __future__ import annotations
@@ -44,11 +44,13 @@ GROUP BY 1
 WITH began AS (SELECT tenant_id, user_id, min(occurred_at) AS at FROM event GROUP BY 1, 2),
 won AS (SELECT tenant_id, user_id, min(earned_at) AS at FROM v_unlock WHERE scope = 'user' GROUP BY 1, 2),
 seen AS (
-    SELECT tenant_id, user_id, began.at, array_agg(DISTINCT extract(epoch FROM occurred_at - began.at)::bigint / 86400) AS days
+    SELECT tenant_id, user_id, began.at,
+        array_agg(DISTINCT extract(epoch FROM occurred_at - began.at)::bigint / 86400) AS days
     FROM event JOIN began USING (tenant_id, user_id) GROUP BY 1, 2, 3
 )
 SELECT date_trunc('week', seen.at), won.at < seen.at + interval '8 days' AS unlocker, count(*),
-    count(*) FILTER (WHERE 8 = ANY(days)), count(*) FILTER (WHERE 14 = ANY(days)), count(*) FILTER (WHERE 37 = ANY(days))
+    count(*) FILTER (WHERE 8 = ANY(days)), count(*) FILTER (WHERE 14 = ANY(days)),
+    count(*) FILTER (WHERE 37 = ANY(days))
 FROM seen LEFT JOIN won USING (tenant_id, user_id)
 WHERE days && ARRAY[1, 2, 3, 4, 5, 6, 7]::bigint[] GROUP BY 1, 2
 """,

@@ -48,6 +48,8 @@ achievement lessons { title "Lessons"
 achievement thousand { title "Points" when sum(event=lesson.completed, of=score, >= 1000) }
 achievement week { title "Week" when streak(event=lesson.completed, per=day, >= 7) }
 """
+EVERY: Final = "15s"
+"""Between runs of the mirror beside a worker, which has its first one behind it."""
 DAYS: Final = 30
 TRAITS: Final = 50
 """One event in so many says a plan."""
@@ -180,22 +182,23 @@ async def ask(database: str, folder: Path) -> None:
 async def beside(engine: Engine, environment: dict[str, str], scratch: Path, events: int, rounds: int) -> None:
     """Let a worker work off events, without and with a mirror beside it; print the ratio of its rates."""
     numbers = count()
+    folder = scratch / "beside"
+    await run(environment, "mirror", "--to", str(folder))
     took: dict[str, list[float]] = {"alone": [], "mirrored": []}
-    for _ in range(rounds):
+    for turn in range(rounds):
         for how, each in took.items():
-            lines = (
-                event(next(numbers), "lesson.completed", user=f"live-{n % 5000}", payload={"lesson_id": "x"})
+            users = [f"live-{how}-{turn}-{n}" for n in range(5000)]
+            made = (
+                event(n % 40_000, "lesson.completed", user=users[n % 5000], id=f"live-{next(numbers)}", lesson_id="x")
                 for n in range(events)
             )
             recording = scratch / "live.jsonl"
-            recording.write_text(
-                "".join(json.dumps({**one, "event_id": f"live-{one['event_id']}"}) + "\n" for one in lines)
-            )
+            recording.write_text("".join(json.dumps(one) + "\n" for one in made))
             await run(environment, "emit", str(recording))
             mirror = None
             if how == "mirrored":
                 mirror = await asyncio.create_subprocess_exec(
-                    ACH, "mirror", "--to", str(scratch / "beside"), "--every", "1m", env={**os.environ, **environment}
+                    ACH, "mirror", "--to", str(folder), "--every", EVERY, env={**os.environ, **environment}
                 )
             began = perf_counter()
             await engine.drain(batch_size=8000)

@@ -12,11 +12,14 @@ import asyncpg
 import nats
 import pytest
 
+from tests.acceptance.herd import herd
 from worker.local.servers import Servers, embedded
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Generator
     from pathlib import Path
+
+    from tests.acceptance.herd import Herd
 
 
 @pytest.fixture(scope="session")
@@ -56,6 +59,13 @@ async def database_url(servers: Servers, database_template: str) -> AsyncGenerat
         await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
     finally:
         await connection.close()
+
+
+@pytest.fixture(scope="session")
+def commands(tmp_path_factory: pytest.TempPathFactory) -> Generator[Herd]:
+    """What runs commands without importing them each time. A shell starts others as a person does."""
+    with herd(tmp_path_factory.mktemp("commands")) as running:
+        yield running
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ from worker.engine.stats import Stats
 from worker.pipeline.intake import Intake
 from worker.pipeline.minute_book import MinuteBook
 from worker.pipeline.outbox import OutboxRelay
-from worker.pipeline.pipeline import InForce, Pipeline, StoppedError
+from worker.pipeline.pipeline import MAX_EVENTS, InForce, Pipeline, StoppedError
 from worker.pipeline.rules_in_force import load_deployed
 from worker.probes.http import Probes, serve
 from worker.probes.metrics import Metrics
@@ -50,8 +50,6 @@ if TYPE_CHECKING:
 
 DRAIN_LOOK_SECONDS: Final = 0.1
 """Between two looks at whether everything is done, when the worker drains the stream."""
-MAX_EVENTS: Final = 5000
-"""Of one transaction. A message that is an array may hold more."""
 STUCK_SECONDS: Final = 120.0
 """A batch that takes longer than this means that the worker is not alive."""
 

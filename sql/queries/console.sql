@@ -73,6 +73,25 @@ FROM found
 WHERE tenant_id IS NOT NULL AND (:tenants::text[] IS NULL OR tenant_id = ANY (:tenants))
 LIMIT :limit;
 
+-- name: sample_users
+-- A user of each tenant to begin with: who has most unlocks, or else anyone with an event. It counts all unlocks of these
+-- tenants, and is for private servers.
+SELECT
+    tenant.id AS tenant_id,
+    coalesce(
+        (
+            SELECT subject
+            FROM unlock
+            WHERE tenant_id = tenant.id AND scope = 'user'
+            GROUP BY subject
+            ORDER BY count(*) DESC, subject
+            LIMIT 1
+        ),
+        (SELECT user_id FROM event WHERE tenant_id = tenant.id LIMIT 1)
+    ) AS user_id
+FROM unnest(:tenants::text[]) AS tenant (id)
+ORDER BY 1;
+
 -- name: scopes_of_tenant
 -- How many subjects of each scope have progress, and how many unlocks they have.
 SELECT scope, count(*)::bigint AS subjects, max(updated_at) AS last_at

@@ -3,11 +3,12 @@
 -- part: insert_new_events
 -- Rows are one text, packed as in worker/contract/packing.py and worker/contract/row.py, in the order of their keys; a field that is empty
 -- is null. The broker's time has nanoseconds; whole microseconds are exact in a double. With OFFSET 0, each row is split only once.
+-- A negative sequence is that of a record of a function.
 INSERT INTO event (
     event_id, tenant_id, user_id, event_type, occurred_at, utc_offset, occurred_at_text, source, payload, stream_seq,
     published_at, region, received_at)
 SELECT
-    f[1], f[2], f[3], f[4], f[5]::timestamptz, f[6]::integer, f[7], substr(f[8], 2), f[9], f[10]::bigint,
+    f[1], f[2], f[3], f[4], f[5]::timestamptz, f[6]::integer, f[7], substr(f[8], 2), f[9], greatest(f[10]::bigint, 0),
     to_timestamp((f[11]::bigint / 1000)::float8 / 1000000), f[12], :now::timestamptz
 FROM (
     SELECT string_to_array(line, :events.field, '') AS f

@@ -168,6 +168,11 @@ FROM unnest(:tenant_ids::text[], :scopes::text[], :subjects::text[]) AS asked (t
 LEFT JOIN progress
     ON progress.tenant_id = asked.tenant_id AND progress.scope = asked.scope AND progress.subject = asked.subject;
 
+-- name: counted_events
+-- What workers have counted since a minute. They write it behind their commits, once a second at most: where it has
+-- grown, standings of that tenant may have changed.
+SELECT tenant_id, sum(events)::bigint AS events FROM minute WHERE minute >= :since::timestamptz GROUP BY tenant_id;
+
 -- name: replica_position
 -- Readers without more rights see of the receiver that it runs, and no more.
 SELECT

@@ -15,10 +15,10 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+    from tests.acceptance.herd import Herd
+
 ACH = Path(sys.executable).with_name("ach")
 ROOT = Path(__file__).parent.parent.parent
-SECONDS = 90.0
-"""Until a command counts as stuck."""
 
 
 class Ran(NamedTuple):
@@ -32,8 +32,9 @@ class Ran(NamedTuple):
 class Shell:
     """Runs `ach` in a folder, with an environment of its own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, commands: Herd) -> None:
         self.folder = folder
+        self._commands = commands
         kept = {
             name: value for name, value in os.environ.items() if not name.startswith(("ACH_", "NATS_", "DATABASE_"))
         }
@@ -41,22 +42,25 @@ class Shell:
 
     def ach(self, *args: str | Path, stdin: bytes = b"") -> Ran:
         """Run a command to its end."""
-        done = subprocess.run(
-            [ACH, *map(str, args)],
-            input=stdin,
-            capture_output=True,
-            cwd=self.folder,
-            env=self.environment,
-            timeout=SECONDS,
-            check=False,
-        )
-        return Ran(done.returncode, done.stdout.decode(), done.stderr.decode())
+        done = self._commands.run(tuple(map(str, args)), self.environment, self.folder, stdin=stdin)
+        return Ran(done.code, done.out, done.err)
+
+    def ach_on(self, terminal: str, *args: str) -> int:
+        """Run a command on a terminal; return its exit code."""
+        return self._commands.run(args, self.environment, self.folder, terminal=terminal).code
 
     @contextmanager
-    def running(self, *args: str | Path) -> Generator[subprocess.Popen[str]]:
-        """Run a command beside a block; its standard error comes with its output. It does not outlive the block."""
+    def running(self, *args: str | Path, without: str | None = None) -> Generator[subprocess.Popen[str]]:
+        """Run a command beside a block; its standard error comes with its output. It does not outlive the block.
+
+        `without` is a package that the command cannot import.
+        """
+        program: list[str | Path] = [ACH]
+        if without is not None:
+            hidden = f"import sys; sys.modules[{without!r}] = None; from worker.cli import main; main()"
+            program = [sys.executable, "-c", hidden]
         process = subprocess.Popen(
-            [ACH, *map(str, args)],
+            [*program, *map(str, args)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -91,5 +95,5 @@ def read_until(process: subprocess.Popen[str], wanted: str) -> str:
 
 
 @pytest.fixture
-def shell(tmp_path: Path) -> Shell:
-    return Shell(tmp_path)
+def shell(tmp_path: Path, commands: Herd) -> Shell:
+    return Shell(tmp_path, commands)

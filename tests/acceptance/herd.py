@@ -10,30 +10,34 @@ import select
 import signal
 import subprocess
 import sys
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING, Final
 
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Generator, Iterable, Mapping
 
 SECONDS: Final = 80.0
 """Until a command counts as stuck: it waits 15 s for a server at the most, and beside many others."""
 STUCK: Final = -1
-AT_ONCE: Final = 64
+AT_ONCE: Final = 96
 """Most of them wait for a server that is away."""
 
 
 class Job(msgspec.Struct, frozen=True):
-    """A command: its arguments, all of its environment, and the folder in which its output is kept, and it runs."""
+    """A command: its arguments, all of its environment, and the folder in which it runs."""
 
     number: int
     args: tuple[str, ...]
     environment: dict[str, str]
     folder: str
+    output: str
+    """The folder in which its output is kept."""
+    terminal: str = ""
+    """What it reads from and writes to instead; else it reads the file of its number, if there is one."""
 
 
 class Ran(msgspec.Struct):
@@ -46,35 +50,71 @@ class Ran(msgspec.Struct):
     err: str = ""
 
 
-def run_all(jobs: Iterable[tuple[tuple[str, ...], Mapping[str, str]]], folder: Path) -> list[Ran]:
-    """Run commands with their environments, many at a time; return what they did, in the order given."""
-    (folder / "output").mkdir(exist_ok=True)
-    made = [Job(number, args, dict(env), str(folder)) for number, (args, env) in enumerate(jobs)]
+class Herd:
+    """The process that forks; made by `herd`."""
+
+    def __init__(self, requests: IO[bytes], answers: IO[bytes], output: Path) -> None:
+        self._requests = requests
+        self._answers = answers
+        self._output = output
+        self._number = 0
+
+    def run(
+        self,
+        args: tuple[str, ...],
+        environment: Mapping[str, str],
+        folder: Path,
+        *,
+        stdin: bytes = b"",
+        terminal: str = "",
+    ) -> Ran:
+        """Run a command to its end."""
+        job = self._job(args, environment, folder, terminal)
+        _file(self._output, job.number, "in").write_bytes(stdin)
+        self._ask(job)
+        return self._answer()
+
+    def run_all(self, jobs: Iterable[tuple[tuple[str, ...], Mapping[str, str]]], folder: Path) -> list[Ran]:
+        """Run commands with their environments, many at a time; return what they did, in the order given."""
+        made = [self._job(args, environment, folder) for args, environment in jobs]
+        waiting, found = iter(made), dict[int, Ran]()
+        for n in range(len(made) + AT_ONCE):
+            if (job := next(waiting, None)) is not None:
+                self._ask(job)
+            if n >= AT_ONCE:
+                ran = self._answer()
+                found[ran.number] = ran
+        return [found[job.number] for job in made]
+
+    def _job(self, args: tuple[str, ...], environment: Mapping[str, str], folder: Path, terminal: str = "") -> Job:
+        self._number += 1
+        return Job(self._number, args, dict(environment), str(folder), str(self._output), terminal)
+
+    def _ask(self, job: Job) -> None:
+        self._requests.write(msgspec.json.encode(job) + b"\n")
+        self._requests.flush()
+
+    def _answer(self) -> Ran:
+        ran = msgspec.json.decode(self._answers.readline(), type=Ran)
+        ran.out, ran.err = (_file(self._output, ran.number, kind).read_bytes().decode() for kind in ("out", "err"))
+        return ran
+
+
+@contextmanager
+def herd(output: Path) -> Generator[Herd]:
+    """Run the process that forks for the length of a block; `output` is a folder for what commands print."""
+    output.mkdir(exist_ok=True)
     with subprocess.Popen(
         [sys.executable, "-m", __name__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]
-    ) as herd:
-        assert herd.stdin is not None
-        assert herd.stdout is not None
-        found = dict(_answers(made, herd.stdin, herd.stdout))
-        herd.stdin.close()
-    for ran in found.values():
-        ran.out, ran.err = (_output(folder, ran.number, kind).read_text("utf-8") for kind in ("out", "err"))
-    return [found[job.number] for job in made]
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        yield Herd(process.stdin, process.stdout, output)
+        process.stdin.close()
 
 
-def _answers(jobs: list[Job], requests: object, answers: object) -> Iterator[tuple[int, Ran]]:
-    waiting = iter(jobs)
-    for n in range(len(jobs) + AT_ONCE):
-        if (job := next(waiting, None)) is not None:
-            getattr(requests, "write")(msgspec.json.encode(job) + b"\n")  # noqa: B009
-            getattr(requests, "flush")()  # noqa: B009
-        if n >= AT_ONCE:
-            ran = msgspec.json.decode(getattr(answers, "readline")(), type=Ran)  # noqa: B009
-            yield ran.number, ran
-
-
-def _output(folder: Path | str, number: int, kind: str) -> Path:
-    return Path(folder) / "output" / f"{number}.{kind}"
+def _file(folder: Path | str, number: int, kind: str) -> Path:
+    return Path(folder) / f"{number}.{kind}"
 
 
 # -- in the process that forks -----------------------------------------------------------------------------------------
@@ -108,10 +148,12 @@ def _command(job: Job) -> None:
     """Be the command, from here to the end of the process."""
     from worker.cli import main  # noqa: PLC0415
 
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    writing = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+    given = _file(job.output, job.number, "in")
+    os.dup2(os.open(job.terminal or (given if given.exists() else os.devnull), os.O_RDONLY), 0)
     for number, kind in ((1, "out"), (2, "err")):
-        os.dup2(os.open(_output(job.folder, job.number, kind), flags), number)
+        printed = os.open(_file(job.output, job.number, kind), writing)
+        os.dup2(os.open(job.terminal, os.O_WRONLY) if job.terminal else printed, number)
     os.chdir(job.folder)
     os.environ.clear()
     os.environ.update(job.environment)

@@ -68,7 +68,7 @@ def _event(number: int, **other: object) -> bytes:
     [
         *("check", "fmt", "test", "replay", "explain", "docs", "lsp"),
         *("run", "migrate", "apply", "backfill", "emit", "digest", "progress", "unlocks", "revoke", "erase", "dead"),
-        *("demo", "dev", "schema"),
+        *("contract", "demo", "dev", "schema"),
     ],
 )
 def test_every_command_explains_itself(shell: Shell, command: str) -> None:

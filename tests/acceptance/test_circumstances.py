@@ -15,7 +15,7 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from tests.acceptance.herd import STUCK, run_all
+from tests.acceptance.herd import STUCK
 from tests.integration.brokers import configured
 from tests.integration.engine import Engine, event
 from worker.app import wall_clock
@@ -25,7 +25,7 @@ from worker.store import open_store
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
 
-    from tests.acceptance.herd import Ran
+    from tests.acceptance.herd import Herd, Ran
     from worker.local.servers import Servers
 
 pytestmark = pytest.mark.anyio
@@ -43,6 +43,22 @@ STREAM: Final = (
     '{"event_id":"e1","event_type":"a.done","user_id":"u","tenant_id":"t","occurred_at":"2026-04-13T09:00:00Z"}\n'
 )
 SECRET: Final = "hunter2secret"
+SECRET_URLS: Final = (
+    "{scheme}://me:{secret}@127.0.0.1:1/db",
+    "{scheme}://{secret}@127.0.0.1:1",
+    "{scheme}://me:{secret}/x@127.0.0.1:1",
+    "{scheme}://me:p@ss/{secret}@127.0.0.1:1",
+    "{scheme}://me:{secret}#@127.0.0.1:1",
+    "{scheme}://me:[{secret}@127.0.0.1:1",
+    "{scheme}://127.0.0.1:{secret}",
+    "{scheme}://127.0.0.1:1/db?password={secret}&{secret}",
+    "{scheme}://127.0.0.1:1/db?port={secret}",
+    "{scheme}://me:%{secret}@127.0.0.1:1,{scheme}://me:{secret},@127.0.0.1:1",
+    "{secret}://me:{secret}@127.0.0.1",
+    "{secret}",
+)
+UNLIKELY: Final = "qxzvwkjq"
+"""A secret with parts that are in no word."""
 LINES: Final = 4
 """Of standard error: usage, or one line while it waits, what is wrong, and a hint."""
 AWAY: Final = "127.0.0.1:1"
@@ -235,6 +251,18 @@ def cases(at: Places) -> list[Case]:
     return found
 
 
+def with_secrets() -> list[tuple[tuple[str, ...], dict[str, str]]]:
+    """Return commands whose URL of the database, or of the broker, holds a secret, whatever else is wrong with it."""
+    return [
+        (command, {name: form.format(scheme=scheme, secret=UNLIKELY), "COLUMNS": "160"})
+        for form in SECRET_URLS
+        for command, name, scheme in (
+            (("digest",), "DATABASE_URL", "postgresql"),
+            (("emit", "empty.jsonl"), "NATS_URL", "nats"),
+        )
+    ]
+
+
 def judge(case: Case, ran: Ran) -> list[str]:
     """Return what is wrong with what a command did."""
     said, wrong = ran.out + ran.err, list[str]()
@@ -253,15 +281,17 @@ def judge(case: Case, ran: Ran) -> list[str]:
     return wrong
 
 
-async def test_every_command_in_every_circumstance(places: Places, tmp_path: Path) -> None:
+async def test_every_command_in_every_circumstance(places: Places, tmp_path: Path, commands: Herd) -> None:
     for name, text in (("rules.ach", RULES), ("stream.jsonl", STREAM), ("empty.jsonl", "")):
         (tmp_path / name).write_text(text, "utf-8")
     (tmp_path / "binary.ach").write_bytes(b"event a.b {} \xff")
     (tmp_path / "broken.jsonl.gz").write_bytes(b"\x1f\x8bno")
     for name in ("loop.jsonl", "loop.ach"):
         (tmp_path / name).symlink_to(name)
-    found = cases(places)
-    ran = run_all([(case.command, case.env) for case in found], tmp_path)
+    found, secrets = cases(places), with_secrets()
+    # All of them at once, since most of them wait.
+    everything = commands.run_all([*((case.command, case.env) for case in found), *secrets], tmp_path)
+    ran = everything[: len(found)]
     if table := os.environ.get("ACH_CIRCUMSTANCES"):
         Path(table).write_text(_table(found, ran), "utf-8")
     wrong = {
@@ -270,6 +300,11 @@ async def test_every_command_in_every_circumstance(places: Places, tmp_path: Pat
         if (problems := judge(case, one))
     }
     assert not wrong, "\n".join(f"{name}\n  {what}" for name, what in wrong.items())
+    for (command, env), one in zip(secrets, everything[len(found) :], strict=True):
+        said = one.out + one.err
+        assert said, (command, env)
+        assert "Traceback" not in said
+        assert not [part for part in (UNLIKELY[:4], UNLIKELY[2:6], UNLIKELY[4:]) if part in said], (command, env, said)
     # What is copied from a table is in one piece, in a pipe and in a narrow terminal.
     narrow = {case.command: one.out for case, one in zip(found, ran, strict=True) if case.where == "narrow"}
     assert re.search(r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12} +t +ann +first +", narrow["unlocks",], re.MULTILINE)

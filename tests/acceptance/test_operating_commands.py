@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
-import subprocess
 from typing import TYPE_CHECKING
 
 import asyncpg
@@ -17,8 +15,6 @@ from tests.acceptance.conftest import ROOT, read_until
 from worker.commands.servers import whoami
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.acceptance.conftest import Shell
 
 pytestmark = pytest.mark.anyio
@@ -352,24 +348,3 @@ async def test_rules_that_change_are_refused_accepted_and_retired(deployed: Shel
     assert "besides, 1 unlock of achievements that are retired" in deployed.ach("digest").out
     assert [one["achievement"] for one in json.loads(deployed.ach("digest", "--json").out)["retired"]] == ["big"]
     assert "0/2" in deployed.ach("progress", "u1", "-t", "t1").out
-
-
-def _processes(needle: str) -> list[str]:
-    listed = subprocess.run(["/bin/ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
-    return [line for line in listed.splitlines() if needle in line and str(os.getpid()) not in line.split()[0]]
-
-
-async def test_an_interrupted_demo_leaves_nothing_running_and_goes_on_later(shell: Shell, tmp_path: Path) -> None:
-    data = tmp_path / "demo-data"
-    with shell.running("demo", "--data", data) as demo:
-        read_until(demo, "events:")
-        demo.send_signal(signal.SIGINT)
-        rest = demo.stdout.read() if demo.stdout else ""
-        assert demo.wait(timeout=30) == 1, rest
-    assert "goes on where it was" in rest
-    assert not _processes(str(data))
-    ran = shell.ach("demo", "--data", data)
-    assert ran.code == 0, ran.out + ran.err
-    assert "going on with what is in" in ran.out
-    assert "1,879 unlocks, exactly as expected" in ran.out
-    assert not _processes(str(data))

@@ -24,6 +24,7 @@ from tests.faults.plants import (
     changes,
     connection,
     console,
+    contracts,
     corrections,
     decide,
     doors,
@@ -31,8 +32,10 @@ from tests.faults.plants import (
     fast_path,
     fences,
     folds,
+    ingest,
     labels,
     ledger,
+    library,
     metrics,
     mirror,
     notifier,
@@ -60,6 +63,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     *ledger.BUGS,
     *folds.BUGS,
     *labels.BUGS,
+    *contracts.BUGS,
     *progress.BUGS,
     *unlocks.BUGS,
     *announcements.BUGS,
@@ -84,6 +88,8 @@ BUGS: Final[tuple[Bug, ...]] = (
     *analysis.BUGS,
     *serve.BUGS,
     *console.BUGS,
+    *library.BUGS,
+    *ingest.BUGS,
 )
 
 QUICK: Final = (

@@ -5,13 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+import asyncpg
 import pytest
 
+from tests.integration.console_world import fill
 from tests.integration.engine import Engine
+from tests.integration.ingesting import connected, ingesting
+from worker.broker.streams import open_broker
 from worker.settings import Settings
 from worker.store import Session
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    import httpx
+
     from worker.local.servers import Servers
 
 
@@ -29,6 +37,42 @@ async def own_engine(own_servers: Servers) -> Engine:
     made = Engine(Settings(nats_url=own_servers.nats_url, database_url=own_servers.database_url, batch_size=50))
     await made.apply()
     return made
+
+
+@pytest.fixture(scope="session")
+async def world(servers: Servers) -> Engine:
+    """A deployment with recorded streams, in a database of its own; tests that change it put things back."""
+    name = f"console_{uuid4().hex}"
+    connection = await asyncpg.connect(servers.database_url)
+    await connection.execute(f"CREATE DATABASE {name}")
+    await connection.close()
+    own = f"c{uuid4().hex[:8]}"
+    settings = Settings(
+        nats_url=servers.nats_url,
+        database_url=servers.url_of(name),
+        consumer=own,
+        input_stream=f"E{own}",
+        input_prefix=f"events{own}",
+        unlock_stream=f"U{own}",
+        unlock_prefix=f"unlocks{own}",
+    )
+    return await fill(settings)
+
+
+@pytest.fixture
+async def settings(nats_url: str) -> Settings:
+    """Settings of a broker that has its streams; what they say of a database is not there."""
+    made = Settings(nats_url=nats_url)
+    async with open_broker(made):
+        return made
+
+
+@pytest.fixture
+async def ingest_client(settings: Settings) -> AsyncGenerator[httpx.AsyncClient]:
+    """A client of `ach ingest`, without a key."""
+    async with ingesting(settings) as made:
+        await connected(made)
+        yield made
 
 
 @pytest.fixture

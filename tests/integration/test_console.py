@@ -4,93 +4,27 @@ from __future__ import annotations
 
 import json
 import re
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import anyio
-import asyncpg
 import httpx
 import pytest
 
-from tests.integration.console_world import HOSTILE, HOSTILE_TENANT, OTHER, SECRET, TENANT, fill, note
+from tests.integration.console_world import HOSTILE, HOSTILE_TENANT, OTHER, SECRET, TENANT, note
+from tests.integration.consoles import BASE, FILE, TOKENS, client_of, console_on, logged_in
 from worker.app import wall_clock
-from worker.console.access import read_access, token_hash
+from worker.console.access import read_access
 from worker.console.app import Console
 from worker.console.desk import Desk
 from worker.console.sessions import Sessions
 from worker.console.web import POLICY, Door, Entrance
-from worker.settings import Settings
 from worker.store import open_store
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
-
     from tests.integration.engine import Engine
-    from worker.local.servers import Servers
 
 pytestmark = pytest.mark.anyio
-
-TOKENS = {"ada": "operator-token-of-ada", "vera": "viewer-token-of-vera", "ann": "tenant-token-of-acme"}
-FILE = f"""
-[[person]]
-name = "ada"
-role = "operator"
-token_sha256 = "{token_hash(TOKENS["ada"])}"
-[[person]]
-name = "vera"
-token_sha256 = "{token_hash(TOKENS["vera"])}"
-[[person]]
-name = "ann"
-role = "operator"
-tenants = ["{TENANT}"]
-token_sha256 = "{token_hash(TOKENS["ann"])}"
-[[person]]
-name = "*"
-tenants = ["{TENANT}"]
-"""
-BASE = "http://127.0.0.1"
-
-
-@pytest.fixture(scope="session")
-async def world(servers: Servers) -> Engine:
-    """A deployment with recorded streams, in a database of its own; tests that change it put things back."""
-    name = f"console_{uuid4().hex}"
-    connection = await asyncpg.connect(servers.database_url)
-    await connection.execute(f"CREATE DATABASE {name}")
-    await connection.close()
-    own = f"c{uuid4().hex[:8]}"
-    settings = Settings(
-        nats_url=servers.nats_url,
-        database_url=servers.url_of(name),
-        consumer=own,
-        input_stream=f"E{own}",
-        input_prefix=f"events{own}",
-        unlock_stream=f"U{own}",
-        unlock_prefix=f"unlocks{own}",
-    )
-    return await fill(settings)
-
-
-@asynccontextmanager
-async def console_on(engine: Engine, door: Door | None = None) -> AsyncGenerator[Console]:
-    async with open_store(engine.settings.database_url) as store:
-        access = read_access(FILE)
-        entrance = Entrance(access, Sessions(access), door or Door())
-        yield Console(Desk(store, engine.settings, entrance, now=wall_clock))
-
-
-def client_of(console: Console, **options: object) -> httpx.AsyncClient:
-    transport = httpx.ASGITransport(console.app(), client=("127.0.0.1", 5))
-    return httpx.AsyncClient(transport=transport, base_url=BASE, **options)  # pyright: ignore[reportArgumentType]
-
-
-@asynccontextmanager
-async def logged_in(engine: Engine, person: str) -> AsyncGenerator[httpx.AsyncClient]:
-    async with console_on(engine) as console, client_of(console) as client:
-        answer = await client.post("/login", data={"token": TOKENS[person]})
-        assert (answer.status_code, answer.headers["location"]) == (303, "/")
-        yield client
 
 
 async def form_token(client: httpx.AsyncClient) -> str:

@@ -283,7 +283,10 @@ async def test_a_dry_run_asks_the_contract(engine: Engine) -> None:
         (died, "payload.team: longer than 512 bytes, too long for a subject")
     ]
     assert replay.outcomes(rules, "events.t2.u1.a.done", json.dumps(event(1, score=1)).encode(), now=wall_clock()) == [
-        ("would die again: tenant_mismatch", "tenant_id: the subject says t2")
+        (
+            "would die again: tenant_mismatch",
+            "tenant_id: the subject says t2; expected the subject events.t1.u1.a.done",
+        )
     ]
 
 

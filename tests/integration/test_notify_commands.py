@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 import pytest
+from anyio import to_thread
 from standardwebhooks import Webhook
 
 from tests.integration.engine import Engine
@@ -20,6 +21,8 @@ from worker.settings import Settings
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.acceptance.herd import Herd
+
 pytestmark = pytest.mark.anyio
 
 ACH = [sys.executable, "-c", "from worker.cli import main; main()", "notify"]
@@ -28,8 +31,10 @@ ACH = [sys.executable, "-c", "from worker.cli import main; main()", "notify"]
 class Operator:
     """Runs commands against one file of endpoints."""
 
-    def __init__(self, settings: Settings, folder: Path) -> None:
+    def __init__(self, settings: Settings, folder: Path, commands: Herd) -> None:
         self.settings = settings
+        self._folder = folder
+        self._commands = commands
         self._path = folder / "notify.toml"
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("ACH_")},
@@ -54,16 +59,17 @@ class Operator:
         )
 
     async def run(self, *arguments: str) -> tuple[int, str, str]:
-        done = await anyio.run_process([*ACH, *arguments], env=self.environment, check=False)
-        return done.returncode, done.stdout.decode(), done.stderr.decode()
+        # In a thread, since the receiver of what it sends is in this one.
+        done = await to_thread.run_sync(self._commands.run, ("notify", *arguments), self.environment, self._folder)
+        return done.code, done.out, done.err
 
 
 @pytest.fixture
-async def operator(database_url: str, nats_url: str, tmp_path: Path) -> Operator:
+async def operator(database_url: str, nats_url: str, tmp_path: Path, commands: Herd) -> Operator:
     settings = Settings(nats_url=nats_url, database_url=database_url)
     await Engine(settings).migrate()
     await make_stream(settings)
-    return Operator(settings, tmp_path)
+    return Operator(settings, tmp_path, commands)
 
 
 async def test_a_signed_sample(operator: Operator) -> None:

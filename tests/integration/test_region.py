@@ -115,7 +115,7 @@ async def test_an_event_that_came_another_way_has_neither(engine: Engine) -> Non
 
 async def test_a_dead_letter_that_is_sent_again_keeps_its_region(engine: Engine) -> None:
     await engine.apply()
-    letters = [
+    letters: list[tuple[dict[str, str], dict[str, str]]] = [
         ({"region": "us"}, {"Ach-Region": "eu"}),
         ({}, {"Ach-Region": "eu"}),
         ({}, {"Ach-Region": "n o"}),

@@ -265,6 +265,21 @@ async def test_an_unlock_arrives_live_and_the_answer_is_stale(engine_of: Engine)
             assert ids(await client.get(f"{USER}/achievements", headers=by_token()))["first"]["status"] == "earned"
 
 
+async def test_progress_without_an_unlock_makes_the_answer_stale(engine_of: Engine) -> None:
+    async with engine_of.worker() as stats, serving(engine_of.settings) as client:
+        await engine_of.publish([event(0)])
+        await stats.reach("announced", 1)
+        await connected(client)
+        async with live(client, f"{USER}/live", by_token()) as events:
+            await until(events, "ready")
+            before = await client.get(f"{USER}/achievements", headers=by_token())
+            await engine_of.publish([event(1)])
+            assert (await anext(events)).name == "stale"
+            after = await client.get(f"{USER}/achievements", headers=by_token())
+            assert ids(after)["far"]["current"] == "2"
+            assert after.headers["etag"] != before.headers["etag"]
+
+
 async def test_a_stream_resumes_where_it_broke_off(engine_of: Engine) -> None:
     await engine_of.publish([event(0)])
     await engine_of.drain()
@@ -370,7 +385,7 @@ async def test_every_answer_has_the_headers_of_security(engine_of: Engine) -> No
 READER_GRANTS = """
 GRANT USAGE ON SCHEMA public TO {role};
 GRANT SELECT ON rule_set, rule_version, aggregate, progress, event, event_subject, unlock, evaluation, erasure,
-  revealed TO {role};
+  revealed, minute TO {role};
 """
 
 

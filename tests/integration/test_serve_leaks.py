@@ -125,7 +125,7 @@ async def check_subject(world: World, subject: Subject, standing: Standing) -> N
         check(words, why.content, why.headers, f"{path} {item.id}")
         if item.hidden:  # as if there were none, to the letter
             assert (why.status_code, why.content) == (404, refused.content)
-    hub = Hub(config_of(cursor_key=CURSOR_KEY), "events")
+    hub = Hub(config_of(cursor_key=CURSOR_KEY))
     begin = {"Last-Event-ID": hub.id_of(subject, 0).decode()}
     async with live(client, f"{path}/live", key, **begin) as events:
         async for event in events:

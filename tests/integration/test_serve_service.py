@@ -107,7 +107,7 @@ authorization { users: [
   { user: serve, password: s, permissions: {
       publish: { allow: [ "$JS.API.STREAM.INFO.UNLOCKS", "$JS.API.CONSUMER.CREATE.UNLOCKS",
                           "$JS.API.STREAM.MSG.GET.UNLOCKS", "$JS.FC.>" ] }
-      subscribe: { allow: [ "events.>", "_INBOX.>", "ach.v1.*.*", "$SRV.>" ] }
+      subscribe: { allow: [ "_INBOX.>", "ach.v1.*.*", "$SRV.>" ] }
       allow_responses: true } }
   { user: app, password: a, permissions: { publish: "ach.v1.t1.*", subscribe: "_INBOX.>" } }
 ] }

@@ -26,6 +26,8 @@ PURE: Final = (
 )
 TOP: Final = "The worker knows the language and the SQL; neither knows the worker, nor the other"
 ROOMS: Final = "Within worker, an import goes down the list of rooms"
+PUBLIC: Final = "Within ach, an import goes down the list"
+LIBRARY: Final = "The library form needs no server: of the worker it knows pure rooms, and how rule files are found"
 LANGUAGE: Final = "Within dsl, an import goes down the list"
 
 _LISTED: Final = [floor.split(" | ") for one in CONTRACTS if one["name"] == ROOMS for floor in one["layers"]]
@@ -55,6 +57,9 @@ def impure() -> Iterator[Plant]:
 def upward() -> Iterator[Plant]:
     yield Plant("dsl", "import worker.settings", TOP)
     yield Plant("sql", "import dsl.fold", TOP)
+    yield Plant("worker.settings", "import ach", TOP)
+    yield Plant("ach.event", "import ach.session", PUBLIC)
+    yield Plant("ach.session", "import worker.store", LIBRARY)
     yield Plant("dsl.source", "import dsl.fold", LANGUAGE)
     for above, below in pairwise(FLOORS):
         yield Plant(f"worker.{below[0]}", f"import worker.{above[0]}", ROOMS)
@@ -70,7 +75,7 @@ def sideways() -> Iterator[Plant]:
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the source."""
     copy = tmp_path_factory.mktemp("tree")
-    for name in ("dsl", "sql", "worker"):
+    for name in ("ach", "dsl", "sql", "worker"):
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", copy)
     return copy

@@ -122,6 +122,7 @@ def print_address(address: str, token: str | None) -> None:
     screen.out().print(f"console: {address}", markup=False)
     if token is not None:
         screen.out().print(f"token:   {token}   (new with each start; it only looks)", markup=False)
+        screen.out().print(f"link:    {address}/#token={token}", markup=False)
 
 
 def _access(asked: Asked) -> tuple[Access, str | None]:

@@ -23,6 +23,7 @@ from worker.broker.outgoing import outgoing
 from worker.broker.publish import Publisher
 from worker.broker.streams import open_broker
 from worker.commands.options import PATHS
+from worker.commands.pages import show_pages
 from worker.commands.servers import CommandError, command_errors, on_private_servers
 from worker.commands.unlock_totals import print_unlock_totals
 from worker.engine.replay import Expected
@@ -53,9 +54,11 @@ TICK_SECONDS: Final = 0.01
 
 @click.command("demo")
 @click.option(
-    "--keep", is_flag=True, help="Leave the servers running at the end, to look around; `ach demo --stop` ends them."
+    "--keep",
+    is_flag=True,
+    help="Go on at the end, with the console and the API to look around; Ctrl-C ends everything.",
 )
-@click.option("--stop", is_flag=True, help="Stop servers that --keep has left running.")
+@click.option("--stop", is_flag=True, help="Stop servers that a demo has left running, as it was killed.")
 @click.option(
     "--data", "folder", default=".ach/demo", show_default=True, type=PATHS, help="Where the servers keep their data."
 )
@@ -73,18 +76,32 @@ async def _stop(folder: Path) -> bool:
 
 async def _demo(folder: Path, *, keep: bool) -> bool:
     _prepare(folder)
-    async with stop_on_signals() as stop, sandbox(folder, Settings(), durable=True, detach=keep) as box:
-        try:
-            with command_errors(box.settings):
-                good = await _work(box, stop)
+    async with stop_on_signals() as stop, sandbox(folder, Settings(), durable=True) as box:
+        with command_errors(box.settings):
+            good = await _work(box, stop)
             if stop.is_set():
                 screen.out().print("stopped; start it again and it goes on where it was")
                 return False
             (folder / FINISHED).touch()
-        finally:
-            if keep:  # they run on, however this ends
-                _print_addresses(box, folder)
+            if keep:
+                await _look_around(box, stop)
+    if not keep:
+        screen.out().print("`ach demo --keep` goes on from here in a browser: who earned what, when and why")
     return good
+
+
+async def _look_around(box: Sandbox, stop: anyio.Event) -> None:
+    """Show what there is until `stop` is set, beside a worker for what comes yet."""
+    screen.out().print(
+        "\nto look around; Ctrl-C ends everything. In another shell:\n"
+        f"  export NATS_URL={box.servers.nats_url}\n"
+        f'  export DATABASE_URL="{box.servers.database_url}"\n'
+        "  ach digest; ach dead list\n"
+    )
+    async with anyio.create_task_group() as company:
+        company.start_soon(partial(show_pages, box.settings, person="demo", stop=stop))
+        await run(box.settings, stop=stop)
+        company.cancel_scope.cancel()
 
 
 def _prepare(folder: Path) -> None:
@@ -272,14 +289,3 @@ def _compare(folder: Path, stored: Stored) -> bool:
     said = "exactly as expected" if good else "NOT as expected"
     screen.out().print(f"\n{len(stored.unlocks):,} unlocks, {said}", style="bold green" if good else "bold red")
     return good
-
-
-def _print_addresses(box: Sandbox, folder: Path) -> None:
-    screen.out().print(
-        "\nthe servers are still running:\n"
-        f"  export NATS_URL={box.servers.nats_url}\n"
-        f'  export DATABASE_URL="{box.servers.database_url}"\n'
-        f"  ach digest; ach dead list\n"
-        f"  ach console    shows them in a browser\n"
-        f"  ach demo --stop --data {folder}    ends them",
-    )

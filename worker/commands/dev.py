@@ -16,28 +16,34 @@ from worker.broker.publish import listen
 from worker.broker.streams import open_broker
 from worker.commands.checked_rules import print_problems, usable_rules
 from worker.commands.options import PATHS, rules_argument
+from worker.commands.pages import show_pages
 from worker.commands.servers import command_errors, on_private_servers
 from worker.engine.announcement import MESSAGES, Corrected, Granted
 from worker.engine.rule_set import RulesRefusedError
+from worker.local.news import Undeclared, changes, letter_line
 from worker.local.sandbox import deploy, sandbox
 from worker.local.servers import empty
-from worker.probes.http import ListenError
+from worker.pipeline.dead_letters import last_letter, list_letters
 from worker.process.signals import stop_on_signals
 from worker.report import screen
 from worker.rulefiles import NoRulesError, find, load
 from worker.settings import Settings
+from worker.store import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from anyio.abc import TaskStatus
+
+    from dsl.schema import Rules
     from worker.engine.announcement import Named
     from worker.local.sandbox import Sandbox
 
 LOOK_SECONDS: Final = 0.5
-"""Between two looks at the rule files."""
-CONSOLE_PORT: Final = 8970
-CONSOLE_PACKAGES: Final = frozenset({"jinja2", "markupsafe", "starlette", "uvicorn"})
+"""Between two looks at the rule files, and at the dead letters."""
+SHOWN_LETTERS: Final = 10
+"""Dead letters that are printed at a time."""
 
 
 @click.command("dev")
@@ -47,9 +53,9 @@ CONSOLE_PACKAGES: Final = frozenset({"jinja2", "markupsafe", "starlette", "uvico
 )
 @click.option("--fresh", is_flag=True, help="Begin with empty servers.")
 def command(paths: Sequence[Path], folder: Path, *, fresh: bool) -> None:
-    """Run private servers and a worker with these rules, and print their addresses; Ctrl-C ends everything.
+    """Run private servers, a worker with these rules, the console and the API; Ctrl-C ends everything.
 
-    Rule files are read again when they change.
+    It prints their addresses, and links that open them. Rule files are read again when they change.
     """
     usable_rules(paths)
     sys.exit(0 if on_private_servers(partial(_dev, paths, folder, fresh=fresh)) else 1)
@@ -59,13 +65,17 @@ async def _dev(paths: Sequence[Path], folder: Path, *, fresh: bool) -> bool:
     if fresh:
         empty(folder)
     async with stop_on_signals() as stop, sandbox(folder, Settings(), durable=True) as box:
+        rules = _InForce(box.settings, paths)
         with command_errors(box.settings):
-            await _apply(box.settings, paths)
-        _print_addresses(box)
+            await rules.apply()
         async with anyio.create_task_group() as company:
-            company.start_soon(_watch_files, box.settings, paths)
+            # Those who read the addresses may publish at once.
+            await company.start(_print_undeclared, rules)
+            await company.start(_print_dead_letters, box.settings)
+            _print_addresses(box)
+            company.start_soon(_watch_files, rules)
             company.start_soon(_print_announcements, box.settings)
-            company.start_soon(_show_console, box.settings)
+            company.start_soon(partial(show_pages, box.settings, person="dev", stop=stop))
             with command_errors(box.settings):
                 await run(box.settings, stop=stop)
             company.cancel_scope.cancel()
@@ -83,53 +93,83 @@ def _print_addresses(box: Sandbox) -> None:
     )
 
 
-async def _show_console(settings: Settings) -> None:
-    """Serve the console until cancelled, where its packages are installed, and print its address."""
-    try:
-        from worker.console.access import Role, access_of_token, fresh_token  # noqa: PLC0415 - an extra
-        from worker.console.process import serve_console  # noqa: PLC0415
-        from worker.console.web import Door  # noqa: PLC0415
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] not in CONSOLE_PACKAGES:
-            raise
-        return
-    token = fresh_token()
-    access = access_of_token(token, name="dev", role=Role.OPERATOR)
+class _InForce:
+    """The rule files that are in force, and what came of those that were tried since."""
 
-    def print_address(address: str) -> None:
-        screen.out().print(f"console: {address}, token {token}", markup=False)
+    def __init__(self, settings: Settings, paths: Sequence[Path]) -> None:
+        self.settings = settings
+        self.paths = paths
+        self.rules: Rules | None = None
+        """Those that were deployed last."""
 
-    serve = partial(serve_console, settings, access, Door(), stop=anyio.Event(), on_ready=print_address)
-    try:
-        await serve(at=("127.0.0.1", CONSOLE_PORT))
-    except ListenError:  # another one is there
-        await serve(at=("127.0.0.1", 0))
+    async def apply(self) -> None:
+        """Read the files and deploy them; print what changed, or what is wrong."""
+        rules = load(self.paths)
+        if rules.problems:
+            print_problems(rules)
+        if rules.errors:
+            self._print_refusal()
+            return
+        try:
+            applied = await deploy(self.settings, rules, by="dev")
+        except (MeaningChangedError, RulesRefusedError) as error:
+            screen.fail(str(error), "in development, `ach dev --fresh` forgets what was deployed")
+            self._print_refusal()
+            return
+        if applied.changed:
+            screen.out().print(f"in force: epoch {applied.epoch}, {len(rules.rules.achievements)} achievements")
+        if self.rules is not None:
+            for line in changes(self.rules, rules.rules) or ["  no rule changed"]:
+                screen.out().say(line)
+        self.rules = rules.rules
 
-
-async def _apply(settings: Settings, paths: Sequence[Path]) -> None:
-    rules = load(paths)
-    if rules.problems:
-        print_problems(rules)
-    if rules.errors:
-        return
-    try:
-        applied = await deploy(settings, rules, by="dev")
-    except (MeaningChangedError, RulesRefusedError) as error:
-        screen.fail(str(error), "in development, `ach dev --fresh` forgets what was deployed")
-        return
-    if applied.changed:
-        screen.out().print(f"in force: epoch {applied.epoch}, {len(rules.rules.achievements)} achievements")
+    def _print_refusal(self) -> None:
+        if self.rules is not None:
+            screen.out().print("the rules from before stay in force")
 
 
-async def _watch_files(settings: Settings, paths: Sequence[Path]) -> None:
-    before = await anyio.to_thread.run_sync(_stamps, paths)
+async def _watch_files(rules: _InForce) -> None:
+    before = await anyio.to_thread.run_sync(_stamps, rules.paths)
     while True:
         await anyio.sleep(LOOK_SECONDS)
-        now = await anyio.to_thread.run_sync(_stamps, paths)
+        now = await anyio.to_thread.run_sync(_stamps, rules.paths)
         if now != before and now is not None:
-            with command_errors(settings):
-                await _apply(settings, paths)
+            with command_errors(rules.settings):
+                await rules.apply()
         before = now
+
+
+async def _print_undeclared(rules: _InForce, *, task_status: TaskStatus[None]) -> None:
+    """Print each event type that is published and not declared, once."""
+    undeclared = Undeclared()
+
+    def show(body: bytes) -> None:
+        if rules.rules is not None:
+            for line in undeclared.lines_of(body, rules.rules.events):
+                screen.out().say(line, style="yellow")
+
+    async with open_broker(rules.settings) as broker:
+        await listen(broker.client, f"{rules.settings.input_prefix}.>", show)
+        task_status.started()
+        await anyio.sleep_forever()
+
+
+async def _print_dead_letters(settings: Settings, *, task_status: TaskStatus[None]) -> None:
+    """Print dead letters as they come; of many at once the last ones."""
+    async with open_store(settings.database_url) as store:
+        seen = await last_letter(store)
+        task_status.started()
+        while True:
+            await anyio.sleep(LOOK_SECONDS)
+            last = await last_letter(store)
+            if last == seen:
+                continue
+            found = [one for one in await list_letters(store, limit=SHOWN_LETTERS) if one.dead_letter_id > seen]
+            for letter in reversed(found):
+                screen.out().say(letter_line(letter), style="red")
+            if last - seen > SHOWN_LETTERS:
+                screen.out().print("and more: ach dead list")
+            seen = last
 
 
 def _stamps(paths: Sequence[Path]) -> dict[str, int] | None:

@@ -16,6 +16,8 @@ import click
 from worker.commands.servers import CommandError, on_servers, with_store
 from worker.process.signals import stop_on_signals
 from worker.report import screen
+from worker.settings import shown
+from worker.store import UnavailableError, UnusableError
 
 try:
     from worker.mirror.ddl import Dialect, statements
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
     from worker.settings import Settings
     from worker.store import Store
 
+NICE: Final = 15
+"""How far the process steps back where others want the processor."""
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
@@ -58,13 +62,14 @@ def command(
         raise click.UsageError("where to? name a folder: --to DIR")
     seconds = None if every is None else _seconds(every)
     wanted = Wanted(folder, tenant, Bounds(_size(memory), threads))
-    # What it writes is as private as the books.
+    # What it writes is as private as the books, and workers come first: PostgreSQL sends no faster than is read here.
     os.umask(0o077)
+    os.nice(NICE)
     on_servers(partial(_mirror, wanted=wanted, seconds=seconds))
 
 
 @command.command("ddl")
-@click.option("--dialect", required=True, type=click.Choice([one.value for one in Dialect]), help="Of which warehouse.")
+@click.option("--dialect", required=True, type=click.Choice([one.value for one in Dialect]), help="The warehouse.")
 def ddl(dialect: str) -> None:
     """Print the tables and views of a warehouse, and how to load the files into them."""
     screen.hand_on(statements(Dialect(dialect)))
@@ -74,7 +79,13 @@ async def _mirror(settings: Settings, wanted: Wanted, seconds: int | None) -> No
     async with stop_on_signals() as stop:
         while not stop.is_set():
             started = monotonic()
-            _print(await _once(settings, wanted), wanted, monotonic() - started)
+            try:
+                _print(await _once(settings, wanted), wanted, monotonic() - started)
+            except UnavailableError as error:
+                if seconds is None or isinstance(error, UnusableError):
+                    raise
+                server = shown(settings.database_url)
+                screen.fail(f"PostgreSQL at {server}: {error}", "the next run tries again; the mirror is as it was")
             if seconds is None:
                 return
             with anyio.move_on_after(max(0.0, seconds - (monotonic() - started))):

@@ -11,7 +11,7 @@ from worker.console.views import NotFoundError, asked, asked_subject
 from worker.console.web import link
 from worker.contract.named_users import users_named
 from worker.engine.outlook import outcomes
-from worker.pipeline.dead_letters import is_cut
+from worker.pipeline.dead_letters import block_of, headers_of, is_cut
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,7 +41,7 @@ async def ask_replay(desk: Desk, person: Person, request: Request, form: Mapping
     letter, body = await _letter(desk, person, request, form)
     deployed = (await desk.view.catalogue()).rules
     said = letter.body if body is None else body
-    found = outcomes(deployed, letter.nats_subject, said, now=desk.now())
+    found = outcomes(deployed, letter.nats_subject, said, now=desk.now(), block=block_of(letter))
     return {
         "letter": letter,
         "tenant": letters.tenant_of(letter, desk.settings.input_prefix),
@@ -79,14 +79,15 @@ async def _letter(
     if shown.mendable and text.rstrip("\n") == shown.text.replace("\r\n", "\n").rstrip("\n"):
         return letter, None
     mended = text.encode("utf-8", "replace")
-    if person.tenants is not None and not _names_only(mended, box):
+    if person.tenants is not None and not _names_only(mended, letter, box):
         raise NotDoneError("the mended event is of another tenant")
     return letter, mended
 
 
-def _names_only(body: bytes, box: books.Mailbox) -> bool:
-    """Tell whether a body names no tenant but those of a mailbox."""
-    return all(not one.tenant or one.tenant in (box.tokens or ()) for one in users_named(box.prefix, "", body))
+def _names_only(body: bytes, letter: StoredDeadLetter, box: books.Mailbox) -> bool:
+    """Tell whether a body, sent with a letter's headers, names no tenant but those of a mailbox."""
+    named = users_named(box.prefix, "", body, headers_of(letter))
+    return all(not one.tenant or one.tenant in (box.tokens or ()) for one in named)
 
 
 # -- unlocks -----------------------------------------------------------------------------------------------------------

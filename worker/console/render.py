@@ -6,6 +6,7 @@ The only module that knows jinja2. Values go into a template as they are; the fi
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 import jinja2
@@ -17,6 +18,7 @@ from dsl.calendar import format_instant
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+_NUMBER: Final = re.compile(r"-?[0-9]{1,30}(\.[0-9]{1,30})?")
 SHORT: Final = 48
 """Characters of a name in a table."""
 _UNSEEN: Final = re.compile(
@@ -120,8 +122,12 @@ def ago(microseconds: int) -> str:
 
 
 def number(value: int | str | None) -> str:
-    """Return a whole number with its thousands apart."""
-    return "–" if value is None else value if isinstance(value, str) else f"{value:,}"
+    """Return a number with its thousands apart; a text that is none stays as it is."""
+    if value is None:
+        return "–"
+    if isinstance(value, str):
+        return f"{Decimal(value):,}" if _NUMBER.fullmatch(value) else value
+    return f"{value:,}"
 
 
 def bound(seconds: float | None) -> str:

@@ -145,8 +145,8 @@ def picture(events: Sequence[Event], series: Sequence[Series], unlocks: Sequence
         ticks=axis.ticks(),
         axis=y,
         summary=(
-            f"{len(events):,} events and {len(unlocks):,} unlocks "
-            f"from {_instant(axis.start)} to {_instant(axis.end)} UTC"
+            f"{_count(len(events), 'event')} and {_count(len(unlocks), 'unlock')}, "
+            f"from {_instant(first)} to {_instant(last)} UTC"
         ),
     )
 
@@ -184,14 +184,14 @@ class _Axis:
             Mark(
                 LEFT + slot * (RIGHT - LEFT) // SLOTS,
                 min(4, len(said).bit_length()),
-                said[0] if len(said) == 1 else f"{len(said):,} events, {said[0]} to {said[-1]}",
+                f"{said[0]} UTC" if len(said) == 1 else f"{len(said):,} events, {said[0]} to {said[-1]} UTC",
             )
             for slot, said in sorted(slots.items())
         ]
 
     def unlocks(self, rows: Sequence[Stored]) -> list[Mark]:
         return [
-            Mark(self.x(row.earned_at), 1, f"{_full(row)}, {_instant(row.earned_at)}", row.state.value)
+            Mark(self.x(row.earned_at), 1, f"{_full(row)}, {_instant(row.earned_at)} UTC", row.state.value)
             for row in sorted(rows, key=lambda row: row.earned_at)
         ]
 
@@ -214,6 +214,10 @@ class _Axis:
 def _full(row: Stored) -> str:
     name = full_name(row.achievement, row.tier)
     return f"{name} [{row.occurrence}]" if row.occurrence else name
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
 
 
 def _instant(at: int) -> str:

@@ -34,6 +34,11 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     """When the broker stored it, nanoseconds since the epoch, as the reply subject has it; empty if unknown."""
 
     @property
+    def as_sent(self) -> bytes:
+        """The body as the producer sent it."""
+        return self.body
+
+    @property
     def headers(self) -> dict[str, str]:
         """The headers by name, the last of each."""
         return parse_headers(self.block)
@@ -48,6 +53,24 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     def sent_at(self) -> int:
         """When the broker stored it, microseconds since the epoch; 0 if unknown."""
         return int(self.sent) // 1000 if self.sent else 0
+
+
+class Translated(Message, frozen=True, gc=False):
+    """A message that held something else than our envelope, and holds it now: the whole, or one element of an array."""
+
+    original: bytes = b""
+
+    @property
+    def as_sent(self) -> bytes:
+        """The body as the producer sent it."""
+        return self.original
+
+
+def translated(message: Message, envelope: bytes) -> Translated:
+    """Return a message with our envelope in the place of what it held."""
+    return Translated(
+        message.subject, envelope, message.block, message.seq, message.reply, message.sent, original=message.body
+    )
 
 
 def delivery_tokens(reply: str) -> list[str]:

@@ -11,11 +11,12 @@ import re
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 from urllib.parse import unquote
 
+from worker.contract.cloudevents import is_encoded, lowered
 from worker.contract.fields import MAX_ID_BYTES
 from worker.contract.partition import token
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
 TENANT: Final = "tenant_id"
 USER: Final = "user_id"
@@ -24,12 +25,16 @@ UNKNOWN: Final = ""
 """The tenant of a user that is named without one."""
 
 PAYLOAD: Final = "payload"
+SPECVERSION: Final = "specversion"
+"""What is in every CloudEvent; the names of its fields say something else elsewhere."""
+_THEIR_NAMES: Final = {"tenantid": TENANT, "subject": USER, "type": TYPE}
+_THEIR_PAYLOAD: Final = "data"
 _WRAPPED: Final = 3
 """How many levels deep JSON may be a text within JSON."""
 _HASH: Final = re.compile(r"~[0-9a-f]{32}")
 # A field as any notation may write it: "user_id": "x", \"user_id\": \"x\", 'user_id': 'x', user_id=x, <user_id>x.
 _FIELD: Final = re.compile(
-    rf"""(?<![A-Za-z0-9_])({TENANT}|{USER}|{TYPE})\\*["']?\s*[:=>]\s*"""
+    rf"""(?<![A-Za-z0-9_])({TENANT}|{USER}|{TYPE}|{"|".join(_THEIR_NAMES)})\\*["']?\s*[:=>]\s*"""
     r"""(?:\\+["']([^"'\\]*)|"((?:[^"\\]|\\.)*)|'((?:[^'\\]|\\.)*)|([^\s\\"',;&<>{}\[\]]+))""",
     re.DOTALL,
 )
@@ -49,16 +54,27 @@ class Said(NamedTuple):
     types: frozenset[str]
 
 
-def users_named(prefix: str, subject: str, body: bytes) -> frozenset[Named]:
-    """Return every user that a message names: in its body, and in the subject that it came on.
+def users_named(prefix: str, subject: str, body: bytes, headers: Mapping[str, str] | None = None) -> frozenset[Named]:
+    """Return every user that a message names: in its body, in headers of a CloudEvent, in the subject that it came on.
 
     A body that names no tenant belongs to the tenant of its subject. `prefix` is that of the input.
     """
     tenant, user = _addressee(prefix, subject)
     found = {Named(name_token(of) if of else tenant, name_token(name)) for of, name in read(body).users}
+    of, name = _in_headers(headers or {})
+    if name:
+        found.add(Named(name_token(of) if of else tenant, name_token(name)))
     if user:
         found.add(Named(tenant, user))
     return frozenset(found)
+
+
+def types_named(body: bytes, headers: Mapping[str, str]) -> frozenset[str]:
+    """Return every event type that a message names, in its body or in headers of a CloudEvent."""
+    said = lowered(headers)
+    written = said.get("ce-type", "")
+    types = read(body).types
+    return types | {unquote(written) if is_encoded(said) else written} if written else types
 
 
 def name_token(name: str) -> str:
@@ -77,6 +93,13 @@ def read(body: bytes) -> Said:
         users |= said.users
         types |= said.types
     return Said(frozenset(users), frozenset(types))
+
+
+def _in_headers(headers: Mapping[str, str]) -> tuple[str, str]:
+    """Return tenant and user of a CloudEvent's headers; "" for one that they do not name."""
+    said = lowered(headers)
+    tenant, user = said.get("ce-tenantid", UNKNOWN), said.get("ce-subject", "")
+    return (unquote(tenant), unquote(user)) if is_encoded(said) else (tenant, user)
 
 
 def _addressee(prefix: str, subject: str) -> tuple[str, str]:
@@ -122,8 +145,18 @@ class _Object:
     def __init__(self, pairs: list[tuple[str, Any]]) -> None:
         self.pairs = pairs
 
+        self.is_foreign = any(key == SPECVERSION for key, _ in pairs)
+        """Whether it is a CloudEvent."""
+
     def texts(self, name: str) -> list[str]:
-        return [text for key, value in self.pairs if key == name for text in _strings(value)]
+        return [text for key, value in self.pairs if self._ours(key) == name for text in _strings(value)]
+
+    def beside_payload(self) -> list[object]:
+        payload = (PAYLOAD, _THEIR_PAYLOAD) if self.is_foreign else (PAYLOAD,)
+        return [part for key, part in self.pairs if key not in payload]
+
+    def _ours(self, key: str) -> str:
+        return _THEIR_NAMES.get(key, key) if self.is_foreign else key
 
 
 def _strings(value: object) -> Iterable[str]:
@@ -155,7 +188,7 @@ def _walk(value: object) -> Said:
             types.update(one.texts(TYPE))
             tenant = _one_of(tenants) if tenants else tenant
             users.update((tenant, name) for name in names)
-            parts = [part for key, part in one.pairs if not (names and key == PAYLOAD)]
+            parts = one.beside_payload() if names else parts
         stack.extend((part, tenant) for part in parts)
     return Said(frozenset(users), frozenset(types))
 
@@ -169,10 +202,11 @@ def _one_of(tenants: Iterable[str]) -> str:
 def _search(text: str) -> Said:
     """Return what the fields say in a text that is no JSON; whose tenant is which is known where there is one."""
     found: dict[str, set[str]] = {TENANT: set(), USER: set(), TYPE: set()}
+    is_foreign = SPECVERSION in text
     for field in _FIELD.finditer(text):
         value = next((part for part in field.groups()[1:] if part), "")
-        if value:
-            found[field[1]].add(_unescaped(value))
+        if value and (is_foreign or field[1] in found):
+            found[_THEIR_NAMES.get(field[1], field[1])].add(_unescaped(value))
     tenant = _one_of(found[TENANT]) if found[TENANT] else UNKNOWN
     return Said(frozenset((tenant, user) for user in found[USER]), frozenset(found[TYPE]))
 

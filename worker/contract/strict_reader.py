@@ -2,6 +2,9 @@
 
 A message is one event, a JSON object, or an array of events. An element of an array that is no event is rejected alone,
 with its own bytes; the others go on. Fields of the object that the contract does not name are ignored.
+
+What is none of our envelopes may be a CloudEvent (worker/contract/cloudevents.py), which is made an envelope and read
+as one. A body that is an envelope is read as one, whatever its headers say: so the bulk reader looks at no header.
 """
 
 from __future__ import annotations
@@ -10,13 +13,14 @@ import json
 import re
 from functools import lru_cache
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
 from dsl.event import Event
 from dsl.payload import Fault, Reader, instant, is_usual
 from worker.contract.bulk_reader import PlainReader
+from worker.contract.cloudevents import Mode, RawEvent, Refusal, in_its_words, lowered, mode_of, read_any
 from worker.contract.fields import (
     MAX_DEPTH,
     MAX_ID_BYTES,
@@ -31,7 +35,8 @@ from worker.contract.fields import (
     no_utf8,
     too_long,
 )
-from worker.contract.partition import bound_by, raw_subject
+from worker.contract.message import parse_headers
+from worker.contract.partition import bound_by, event_subject, name_of, raw_subject
 from worker.contract.reasons import Reason
 from worker.contract.row import row_of
 from worker.contract.transport import NOWHERE, with_attribute
@@ -59,6 +64,8 @@ class Accepted(msgspec.Struct, frozen=True, gc=False):
     event: Event
     row: str
     """What the ledger will have of it, as in worker/contract/row.py."""
+    envelope: bytes | None = None
+    """Of what came as a CloudEvent: the same event in our envelope."""
 
 
 class Rejected(msgspec.Struct, frozen=True, gc=False):
@@ -76,6 +83,16 @@ def _oversize(body: bytes) -> Rejected:
         f" SHA-256 of all {sha256(body).hexdigest()}"
     )
     return Rejected(Reason.OVERSIZE, detail, body[:MAX_MESSAGE_BYTES])
+
+
+class _Place(NamedTuple):
+    """Where an event comes from: whose it may be, the clock, the end of its row, and what the headers say."""
+
+    bound: Bound
+    now: int
+    end: str
+    mode: Mode | None
+    headers: Mapping[str, str]
 
 
 class Contract:
@@ -99,19 +116,26 @@ class Contract:
             return self.look_closely(subject, body, now=now, end=end)
         return [*map(Accepted, plain.events, plain.rows)]
 
-    def look_closely(self, subject: str, body: bytes, *, now: int, end: str) -> list[Accepted | Rejected]:
-        """Return what `read` does, one event after the other."""
+    def look_closely(
+        self, subject: str, body: bytes, *, now: int, end: str, block: bytes = b""
+    ) -> list[Accepted | Rejected]:
+        """Return what `read` does, one event after the other; `block` is the message's block of headers."""
         if len(body) > MAX_MESSAGE_BYTES:
             return [_oversize(body)]
+        headers = lowered(parse_headers(block)) if block else {}
+        where = _Place(bound_by(self._prefix, subject), now, end, mode_of(headers), headers)
+        if where.mode is Mode.BINARY:
+            if not _has_envelope(body):
+                return [self._read_foreign(where, body, read_any(where.mode, headers, body))]
+            where = where._replace(mode=None)
         if (at := no_utf8(body)) is not None:
             return [Rejected(Reason.MALFORMED_JSON, f"no UTF-8: byte {at}", body)]
-        bound = bound_by(self._prefix, subject)
         if not is_array(body):
-            return [self._read_one(bound, body, now, end)]
+            return [self._read_one(where, body)]
         elements = _split(body)
         if isinstance(elements, Rejected):
             return [elements]
-        return [self._read_one(bound, element, now, end) for element in elements]
+        return [self._read_one(where, element) for element in elements]
 
     def read_trusted(self, body: bytes, *, now: int) -> list[Accepted | Rejected]:
         """Return what `read` does, for a message that may hold events of any user, such as a recorded line."""
@@ -122,17 +146,33 @@ class Contract:
         reader = self._readers.get(event_type)
         return {} if reader is None else reader.lenient(b"{}" if payload is None else payload.encode())
 
-    def _read_one(self, bound: Bound, body: bytes, now: int, end: str) -> Accepted | Rejected:
-        """Return one event; `bound` is whose it may be."""
+    def _read_one(self, where: _Place, body: bytes) -> Accepted | Rejected:
+        """Return one event."""
         try:
             wire = decode_event(body)
         except (msgspec.DecodeError, RecursionError) as error:
-            return _undecodable(body, error)
+            foreign = read_any(where.mode, where.headers, body)
+            return _undecodable(body, error) if foreign is None else self._read_foreign(where, body, foreign)
         payload = given(str(wire.payload, "utf-8"))
         if (flaw := _unfit(wire, payload, body)) is not None:
             return flaw
-        judged = self._judge(bound, wire, payload, now, end)
+        judged = self._judge(where.bound, wire, payload, where.now, where.end)
         return judged if isinstance(judged, Accepted) else Rejected(*judged, body)
+
+    def _read_foreign(self, where: _Place, body: bytes, foreign: RawEvent | Refusal | None) -> Accepted | Rejected:
+        """Return one event that came as a CloudEvent; the subject says what it leaves out."""
+        if isinstance(foreign, RawEvent):
+            tenant, user = (name_of(one) if one else None for one in where.bound)
+            envelope = foreign.envelope(tenant=tenant, user=user)
+            if isinstance(envelope, bytes):
+                found = self._read_one(where, envelope)
+                if isinstance(found, Rejected):
+                    return Rejected(found.reason, in_its_words(found.detail), body)
+                return msgspec.structs.replace(found, envelope=envelope)
+            foreign = envelope
+        if foreign is None:
+            raise AssertionError("the headers name a mode, and no event of it was read")
+        return Rejected(foreign.reason, foreign.detail, body)
 
     def _judge(
         self, bound: Bound, wire: Wire, payload: str | None, now: int, end: str
@@ -143,9 +183,9 @@ class Contract:
         if moment is None or len(written) > MAX_INSTANT_CHARACTERS:
             return Reason.INVALID_EVENT, "occurred_at: expected an RFC 3339 instant with an offset"
         if not bound.fits_tenant(tenant):
-            return Reason.TENANT_MISMATCH, f"tenant_id: the subject says {bound.tenant or 'none'}"
+            return Reason.TENANT_MISMATCH, f"tenant_id: the subject says {bound.tenant or 'none'}; {self._right(wire)}"
         if not bound.fits_user(wire.user_id):
-            return Reason.USER_MISMATCH, f"user_id: the subject says {bound.user or 'none'}"
+            return Reason.USER_MISMATCH, f"user_id: the subject says {bound.user or 'none'}; {self._right(wire)}"
         at, offset = moment
         if at > now + self._skew:
             return Reason.FROM_THE_FUTURE, f"occurred_at: {(at - now) // 1_000_000} s ahead of the clock"
@@ -157,11 +197,16 @@ class Contract:
         end = with_attribute(end, wire.region)
         return Accepted(event, row_of(event, written, wire.source, payload, end, usual=is_usual(written)))
 
+    def _right(self, wire: Wire) -> str:
+        """Return the subject that an event would have had to come on: its names may have had to be encoded."""
+        subject = event_subject(self._prefix, wire.tenant_id, wire.user_id, wire.event_type)
+        return f"expected the subject {subject}"
+
 
 def element_of(body: bytes, element: int) -> bytes:
     """Return the bytes of one element of a message that is an array, and the whole of any other."""
-    elements = _elements_of(body) if is_array(body) else [body]
-    return body if isinstance(elements, Rejected) else elements[element]
+    elements = _elements_of(body) if is_array(body) else body
+    return elements[element] if isinstance(elements, list) else body
 
 
 # -- decoding ----------------------------------------------------------------------------------------------------------
@@ -226,6 +271,20 @@ def _depth(body: bytes) -> int:
         depth += 1 if bracket in b"[{" else -1
         deepest = max(deepest, depth)
     return deepest
+
+
+def _has_envelope(body: bytes) -> bool:
+    """Tell whether a body is our envelope, or an array with one in it."""
+    elements = _elements_of(body) if is_array(body) else [body]
+    return not isinstance(elements, Rejected) and any(map(_is_envelope, elements))
+
+
+def _is_envelope(body: bytes) -> bool:
+    try:
+        decode_event(body)
+    except (msgspec.DecodeError, RecursionError):
+        return False
+    return True
 
 
 # -- arrays ------------------------------------------------------------------------------------------------------------

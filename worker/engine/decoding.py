@@ -11,6 +11,7 @@ import msgspec
 from dsl.outcome import Subject
 from worker.contract.bulk_reader import each_of
 from worker.contract.fields import is_array
+from worker.contract.message import translated
 from worker.contract.partition import partition_of
 from worker.contract.reasons import Reason
 from worker.contract.strict_reader import Rejected, element_of
@@ -62,6 +63,8 @@ class Decoding:
         plain = self._rules.contract.plain.read(subjects, bodies, now=now, ends=ends)
         if plain is None:
             return False
+        if plain.sizes is not None and 0 in plain.sizes and any(message.block for message in messages):
+            return False  # an empty array may be the data of a CloudEvent, which only headers tell
         self._regions.update(plain.regions or regions)
         if plain.sizes is None:
             self._take(messages, repeat(0), plain.events, plain.rows)
@@ -73,13 +76,15 @@ class Decoding:
 
     def _look_closely(self, message: Message, now: int) -> None:
         (end,), _ = transport_of((message,), self._rules.region)
-        found = self._rules.contract.look_closely(message.subject, message.body, now=now, end=end)
+        contract, block = self._rules.contract, message.block
+        found = contract.look_closely(message.subject, message.body, now=now, end=end, block=block)
         for element, one in enumerate(found):
             if isinstance(one, Rejected):
                 self._letters.append(DeadLetter(message, element, one.reason, one.detail, one.body))
             else:
                 self._regions.add(region_of(one.row))
-                self._take((message,), (element,), (one.event,), (one.row,))
+                source = message if one.envelope is None else translated(message, one.envelope)
+                self._take((source,), (element,), (one.event,), (one.row,))
 
     def _take(
         self, messages: Iterable[Message], elements: Iterable[int], events: Iterable[Event], rows: Iterable[str]

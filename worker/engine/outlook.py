@@ -13,12 +13,13 @@ if TYPE_CHECKING:
 ACCEPTED: Final = "would be accepted"
 
 
-def outcomes(rules: Deployed, subject: str, body: bytes, *, now: int) -> list[tuple[str, str]]:
+def outcomes(rules: Deployed, subject: str, body: bytes, *, now: int, block: bytes = b"") -> list[tuple[str, str]]:
     """Return (outcome, detail) of each event of a message, in order, as far as the contract decides it. Pure.
 
+    `block` is its block of headers.
     What the ledger decides, such as a conflict with an event of the same id, is only known when the message is sent.
     """
-    batch = decode((Message(subject, body, b"", 1, ""),), rules, now=now)
+    batch = decode((Message(subject, body, block, 1, ""),), rules, now=now)
     lives = [(item.element, ACCEPTED, "") for item in batch.items]
     dies = [(one.element, f"would die again: {one.reason.value}", one.detail) for one in batch.letters]
     return [(outcome, detail) for _, outcome, detail in sorted(lives + dies)]

@@ -75,7 +75,7 @@ class Intake:
             elif isinstance(detail := subjects_of(self.program, item.event), str):
                 self._bury(Rejected(Reason.CONTRACT, detail, element_of(body, element)))
             else:
-                self._accept(Taken(item.event, body, element))
+                self._accept(Taken(item.event, item.envelope or body, element))
 
     def _accept(self, item: Taken) -> None:
         event = item.event

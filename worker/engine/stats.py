@@ -145,7 +145,9 @@ class Stats:
                 self.start_timing(decision.unlock_id, Sent(group.messages[at].sent_at, region_of(group.rows[at])))
 
     def start_timing(self, unlock_id: UUID, sent: Sent) -> None:
-        """Time an unlock until it is announced."""
+        """Time an unlock until it is announced, where it is known when its event was published."""
+        if not sent.at:
+            return
         # A worker does not learn that another one has announced its unlock: what is never taken out must be dropped.
         if len(self._timed) >= MAX_TIMED:
             for oldest in list(islice(self._timed, MAX_TIMED // 2)):

@@ -38,13 +38,13 @@ class Sandbox(NamedTuple):
 
 
 @asynccontextmanager
-async def sandbox(folder: Path, settings: Settings, *, durable: bool, detach: bool = False) -> AsyncGenerator[Sandbox]:
+async def sandbox(folder: Path, settings: Settings, *, durable: bool) -> AsyncGenerator[Sandbox]:
     """Run private servers in a folder for the length of a block; `settings` are a worker's, except for the addresses.
 
     Raises:
         EmbeddedError: they cannot be started.
     """
-    async with embedded(folder, durable=durable, detach=detach) as servers:
+    async with embedded(folder, durable=durable) as servers:
         urls = {"nats_url": servers.nats_url, "database_url": servers.database_url}
         yield Sandbox(servers, msgspec.structs.replace(settings, **urls))
 

@@ -31,6 +31,8 @@ TYPES: Final = {
 }
 LINE_BYTES: Final = (4 << 20, 160 << 20)
 """The longest row, and that where a row turned out to be longer: the broker takes 64 MiB, and quoting doubles it."""
+_QUOTED_NULLS: Final = "false"
+"""What is quoted is text, also where it is empty."""
 _TOO_LONG: Final = "Maximum line size"
 
 
@@ -150,8 +152,8 @@ def read_csv(place: str, layer: Layer, line_bytes: int) -> str:
     columns = ", ".join(f"{quoted(one.name)}: {quoted(TYPES[one.kind])}" for one in layer.columns)
     return (
         f"read_csv({quoted(place)}, columns = {{{columns}}}, header = false, auto_detect = false, delim = ',', "
-        f"quote = '\"', escape = '\"', nullstr = '', allow_quoted_nulls = false, new_line = '\\n', parallel = false, "
-        f"max_line_size = {line_bytes}, buffer_size = {2 * line_bytes})"
+        f"quote = '\"', escape = '\"', nullstr = '', allow_quoted_nulls = {_QUOTED_NULLS}, new_line = '\\n', "
+        f"parallel = false, max_line_size = {line_bytes}, buffer_size = {2 * line_bytes})"
     )
 
 

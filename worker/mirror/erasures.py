@@ -65,7 +65,7 @@ def _blank(files: Files, duck: Duck, alive: list[int]) -> None:
 
 
 def _rewrite(files: Files, duck: Duck, layer: Layer, condition: str, query: str) -> None:
-    """Write those files anew that have a row of which the condition is true."""
+    """Write those files anew that have a row for which the condition holds."""
     for file in list(files.layers.get(layer.name, [])):
         rows = read_parquet([files.folder / file.path])
         if duck.number(f"SELECT count(*) FROM {rows} WHERE {condition}"):

@@ -181,7 +181,7 @@ FAILED_EVENT: Final = Layer(
         Column("failed_event_id", Kind.BIGINT, "Its number, as in `ach dead list`."),
         Column("change", Kind.ID, "`died` or `replayed`."),
         Column("reason", Kind.ID, "Why, by name, such as `contract` or `bad_json`."),
-        Column("detail", Kind.TEXT, "Why, in words; null once a user whom it named is erased.", nullable=True),
+        Column("detail", Kind.TEXT, "Why, in words; null once a user that it named is erased.", nullable=True),
         Column("nats_subject", Kind.TEXT, "Where it was published; null as above.", nullable=True),
         Column("stream", Kind.ID, "Its stream."),
         Column("stream_seq", Kind.BIGINT, "Its number there."),

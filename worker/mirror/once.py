@@ -59,7 +59,7 @@ _DAY: Final = len("2026-01-01")
 
 
 class Wanted(NamedTuple):
-    """Where to, of which tenant (None: all), and what DuckDB may take."""
+    """Where to, the tenant (None: all), and what DuckDB may take."""
 
     folder: Path
     tenant: str | None = None

@@ -81,7 +81,7 @@ class _Chosen(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     tenants: list[str] | None = None
     achievements: list[str] | None = None
-    origins: list[Origin] = msgspec.field(default_factory=lambda: [Origin.LIVE, Origin.SETTLED])
+    origins: list[Origin] = msgspec.field(default_factory=lambda: [Origin.LIVE, Origin.SETTLED, Origin.BY_HAND])
     languages: list[str] | None = None
     schedule: list[Duration] | None = None
     disable_after: Duration = msgspec.field(default_factory=lambda: Duration(5 * DAY))

@@ -10,8 +10,10 @@ from __future__ import annotations
 import logging
 import socket
 import ssl
-from functools import partial
+import sys
+from functools import lru_cache, partial
 from importlib.metadata import version
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import anyio
@@ -34,8 +36,12 @@ IDLE_SECONDS: Final = 4.0
 """For which a connection without a request is kept: shorter than the five seconds after which Node.js closes it."""
 LOOKUPS: Final = 64
 """Of names, side by side."""
+KEPT_URLS: Final = 256
 _AGENT: Final = f"ach-notify/{version('ach')}"
 
+if find_spec("sniffio") is None:
+    # httpx and httpcore import it with every request; of what is missing, Python searches the disk each time.
+    sys.modules["sniffio"] = None  # pyright: ignore[reportArgumentType]
 for _name in ("httpx", "httpcore"):  # they log URLs
     logging.getLogger(_name).setLevel(logging.CRITICAL)
 
@@ -124,7 +130,7 @@ class Requester:
         seconds = self._reach.timeout / 1000
         try:
             with anyio.fail_after(seconds):
-                return await self._send(_Call(method, httpx.URL(url), headers, body, read))
+                return await self._send(_Call(method, _url(url), headers, body, read))
         except TimeoutError:
             raise RequestError(f"no response within {seconds:g} s") from None
 
@@ -156,7 +162,7 @@ class Requester:
     async def _send_to(self, address: str, call: _Call) -> Response:
         request = httpx.Request(
             call.method,
-            call.url.copy_with(host=address),
+            _url_at(call.url, address),
             headers={"host": call.authority, "user-agent": _AGENT, "accept-encoding": "identity", **call.headers},
             content=call.body,
             extensions={"sni_hostname": call.host},
@@ -177,6 +183,17 @@ class Requester:
     async def aclose(self) -> None:
         """Close all connections."""
         await self._transport.aclose()
+
+
+@lru_cache(KEPT_URLS)
+def _url(text: str) -> httpx.URL:
+    return httpx.URL(text)
+
+
+@lru_cache(KEPT_URLS)
+def _url_at(url: httpx.URL, address: str) -> httpx.URL:
+    """Return a URL with an address in place of its host."""
+    return url.copy_with(host=address)
 
 
 def _in_words(error: BaseException) -> str:

@@ -30,11 +30,11 @@ from worker.pipeline.rules_in_force import load_deployed
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from worker.broker.streams import Broker
     from worker.engine.announcement import Words
     from worker.engine.refusals import Refusals
     from worker.engine.rule_set import Deployed
     from worker.engine.stats import Stats
+    from worker.pipeline.refused import Outlet
     from worker.settings import Settings
     from worker.store import Session, Store
 
@@ -74,14 +74,14 @@ class Corrector:
     """Relays corrections. `grants` are the unlocks that the broker refuses: their corrections wait for them."""
 
     def __init__(
-        self, store: Store, broker: Broker, settings: Settings, stats: Stats, wording: Wording, *, grants: Refusals
+        self, store: Store, outlet: Outlet, settings: Settings, stats: Stats, wording: Wording, *, grants: Refusals
     ) -> None:
         self._store = store
         self._settings = settings
         self._stats = stats
         self._wording = wording
         self._grants = grants
-        self._gate = Gate[Correction](broker, stats, "a correction cannot be announced and waits by itself", "kind")
+        self._gate = Gate[Correction](outlet, stats, "a correction cannot be announced and waits by itself", "kind")
         self.refused = self._gate.refusals
         """Unlocks with a correction that the broker refuses."""
         self.held = False

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
+from worker.broker.protocol import header_block
+from worker.contract.cloudevents import carried
 from worker.contract.named_users import UNKNOWN, Named, name_token, users_named
 from worker.contract.reasons import Reason
 from worker.contract.transport import REGION_HEADER, UNFIT, is_region
@@ -74,7 +76,8 @@ async def bury(session: Session, settings: Settings, letters: Sequence[DeadLette
         return Buried([], 0)
     once = {(letter.message.seq, letter.element): letter for letter in letters}
     named = {
-        key: users_named(settings.input_prefix, letter.message.subject, letter.body) for key, letter in once.items()
+        key: users_named(settings.input_prefix, letter.message.subject, letter.body, letter.message.headers)
+        for key, letter in once.items()
     }
     await session.run("share_letters")
     erased = await erased_among(session, {name for names in named.values() for name in names})
@@ -135,7 +138,7 @@ async def _point_at(session: Session, settings: Settings, new: Sequence[tuple[in
     for letter_id, letter in new:
         sent_from = _sent_from(letter.message.headers)
         if sent_from is not None:
-            key = sent_from, digest_of(letter.message.body), _storable(letter.message.subject)
+            key = sent_from, digest_of(letter.message.as_sent), _storable(letter.message.subject)
             again.setdefault(key, letter_id)
     if again:
         rows = sorted((*key, letter_id) for key, letter_id in again.items())
@@ -260,6 +263,12 @@ async def list_letters(
         return await session.rows(StoredDeadLetter, "dead_letters", reason=reason, replayed=replayed, limit=limit)
 
 
+async def last_letter(store: Store) -> int:
+    """Return the highest id of a dead letter, 0 where there is none."""
+    async with store.transaction() as session:
+        return await session.value(int, "last_letter") or 0
+
+
 async def show_letter(store: Store, letter_id: int) -> StoredDeadLetter | None:
     """Return one dead letter, or None where there is none of that id."""
     async with store.transaction() as session:
@@ -295,13 +304,13 @@ async def replay_letter(
         ErasedError, CutError: it is not sent.
         BrokerAwayError: it was not sent, as far as is known, and is still marked as dead.
     """
-    said = letter.body if body is None else body
+    said, headers = letter.body if body is None else body, headers_of(letter)
     if letter.erased_at is not None:
         raise ErasedError(f"dead letter {letter.dead_letter_id} has no body any more: {letter.detail}")
     if body is None and is_cut(letter):
         raise CutError(f"dead letter {letter.dead_letter_id}: {CUT}")
     async with store.transaction() as session:
-        if await erased_among(session, users_named(prefix, letter.nats_subject, said)):
+        if await erased_among(session, users_named(prefix, letter.nats_subject, said, headers)):
             raise ErasedError(f"dead letter {letter.dead_letter_id} names a user who is erased")
         await session.run("mark_sent", dead_letter_id=letter.dead_letter_id, digest=digest_of(said))
     # The id in the broker's window would swallow it; the ledger tells whether it is a copy.
@@ -310,10 +319,20 @@ async def replay_letter(
         await session.run("mark_replayed", dead_letter_id=letter.dead_letter_id, now=now)
 
 
+def headers_of(letter: StoredDeadLetter) -> dict[str, str]:
+    """Return the headers that a letter came with."""
+    return msgspec.json.decode(letter.headers, type=dict[str, str])
+
+
+def block_of(letter: StoredDeadLetter) -> bytes:
+    """Return the block of headers that a letter is sent again with."""
+    return header_block(_headers_again(letter))
+
+
 def _headers_again(letter: StoredDeadLetter) -> dict[str, str]:
-    """Return the headers of a letter that is sent again: it says of its region what it said before."""
-    headers = {REPLAYED: str(letter.dead_letter_id)}
-    named = msgspec.json.decode(letter.headers, type=dict[str, str]).get(REGION_HEADER, "")
+    """Return the headers of a letter that is sent again: its region, and what makes it a CloudEvent."""
+    before = headers_of(letter)
+    headers, named = {**carried(before), REPLAYED: str(letter.dead_letter_id)}, before.get(REGION_HEADER, "")
     return {**headers, REGION_HEADER: named if is_region(named) else UNFIT} if named else headers
 
 

@@ -62,10 +62,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from uuid import UUID
 
-    from worker.broker.streams import Broker
     from worker.engine.reconcile import Decision
     from worker.engine.stats import Stats
     from worker.pipeline.pipeline import Committed
+    from worker.pipeline.refused import Outlet
     from worker.settings import Settings
     from worker.store import Session, Store
 
@@ -107,7 +107,7 @@ class OutboxRelay:
     def __init__(
         self,
         store: Store,
-        broker: Broker,
+        outlet: Outlet,
         settings: Settings,
         stats: Stats,
         *,
@@ -115,7 +115,7 @@ class OutboxRelay:
         busy: Callable[[], bool] = _always,
     ) -> None:
         self._store = store
-        self._broker = broker
+        self._outlet = outlet
         self._settings = settings
         self._stats = stats
         self._now = now
@@ -135,10 +135,10 @@ class OutboxRelay:
         self._held = False
         """Whether something is due that another held when we looked; no call comes when it is let go."""
         self._looks = _looks()
-        self._gate = Gate[Claimed](broker, stats, "an unlock cannot be announced and waits by itself", "tier")
+        self._gate = Gate[Claimed](outlet, stats, "an unlock cannot be announced and waits by itself", "tier")
         self._refused = self._gate.refusals
         self._wording = Wording(store, settings)
-        self._corrector = Corrector(store, broker, settings, stats, self._wording, grants=self._refused)
+        self._corrector = Corrector(store, outlet, settings, stats, self._wording, grants=self._refused)
         self._corrected = -inf
         """When corrections were looked for last, of `monotonic`."""
         self._correct_at = 0.0
@@ -377,7 +377,7 @@ class OutboxRelay:
                 if self._stopping:
                     return
                 if isinstance(error, BrokerAwayError):
-                    self._broker.look_after()
+                    self._outlet.look_after()
             else:
                 return
             await anyio.sleep(delay)

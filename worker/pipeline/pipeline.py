@@ -9,7 +9,7 @@ Measured and tried: docs/decisions/0008-hot-path/writers.md.
 from __future__ import annotations
 
 from time import perf_counter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import anyio
 import structlog
@@ -44,6 +44,9 @@ if TYPE_CHECKING:
     from worker.engine.stats import Stats
     from worker.settings import Settings
     from worker.store import Store
+
+MAX_EVENTS: Final = 5000
+"""Of one transaction. A message that is an array may hold more."""
 
 log = structlog.get_logger()
 

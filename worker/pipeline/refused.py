@@ -6,7 +6,7 @@ Both outboxes do it alike, that of grants and that of corrections. When each row
 from __future__ import annotations
 
 from time import monotonic
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 import structlog
 
@@ -18,8 +18,7 @@ from worker.retry import delays
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from worker.broker.announce import Announcement
-    from worker.broker.streams import Broker
+    from worker.broker.announce import Announced, Announcement
     from worker.engine.stats import Stats
 
 log = structlog.get_logger()
@@ -28,11 +27,32 @@ log = structlog.get_logger()
 R = TypeVar("R", Claimed, Correction)
 
 
+class Outlet(Protocol):
+    """Where announcements go: the broker, or a callback in its place (ach/announcing.py)."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether it can be reached, so that a round that fails as a whole may be the fault of its messages."""
+        ...
+
+    async def announce(self, announcements: Sequence[Announcement], /) -> Announced:
+        """Announce; return what became of each.
+
+        Raises:
+            BrokerAwayError: some may have arrived; try all of them again.
+        """
+        ...
+
+    def look_after(self) -> None:
+        """See to the connection: an announcement has failed."""
+        ...
+
+
 class Gate(Generic[R]):
     """Announces rows of one outbox. It logs each refusal with a message, and the column `shown` beside the others."""
 
-    def __init__(self, broker: Broker, stats: Stats, message: str, shown: str) -> None:
-        self._broker = broker
+    def __init__(self, outlet: Outlet, stats: Stats, message: str, shown: str) -> None:
+        self._outlet = outlet
         self._stats = stats
         self._message = message
         self._shown = shown
@@ -51,9 +71,9 @@ class Gate(Generic[R]):
         """
         asked = [made(one) for one in rows]
         try:
-            said = await self._broker.announce(asked)
+            said = await self._outlet.announce(asked)
         except BrokerAwayError as error:
-            connected = patiently and self._broker.connected
+            connected = patiently and self._outlet.connected
             if not (connected and self.refusals.round_failed(one.unlock_id for one in rows)):
                 raise
             self._put_off(rows, asked, dict.fromkeys((one.id for one in asked), str(error)))

@@ -12,7 +12,7 @@ from hashlib import sha256
 from hmac import compare_digest
 from secrets import token_urlsafe
 from time import time
-from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, Generic, NamedTuple, TypeVar
 
 import jwt
 import msgspec
@@ -23,7 +23,7 @@ from worker.serve.problems import ForbiddenError, UnauthorizedError
 from worker.serve.public_keys import public_key_of, verifier_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
@@ -113,11 +113,32 @@ class _Claims(Struct):
     scope: _Id = "user"
 
 
+class Keys(Generic[T]):
+    """Whose keys are known, by their hashes."""
+
+    def __init__(self, known: Mapping[str, T]) -> None:
+        self._known = {hashed: (hashed, owner) for hashed, owner in known.items()}
+
+    def find(self, key: str) -> tuple[T, str]:
+        """Return the owner of a key, and a name of the key for limits and logs.
+
+        Raises:
+            UnauthorizedError: no such key is known.
+        """
+        # Found by its hash. A caller who does not know the key controls no bit of that, so the time it takes says
+        # nothing. Compared in constant time all the same.
+        hashed = hash_of(key)
+        found = self._known.get(hashed)
+        if found is None or not compare_digest(found[0], hashed):
+            raise UnauthorizedError(_BAD)
+        return found[1], f"key:{hashed[:12]}"
+
+
 class Access:
     """Knows the keys and secrets of all tenants."""
 
     def __init__(self, config: Config) -> None:
-        self._keys = {key: (key, name) for name, tenant in config.tenants.items() for key in tenant.keys}
+        self._keys = Keys({key: name for name, tenant in config.tenants.items() for key in tenant.keys})
         self._secrets = {name: tenant.token_secrets for name, tenant in config.tenants.items()}
         self._public = {
             name: {kid: verifier_of(public_key_of(text)) for kid, text in tenant.public_keys.items()}
@@ -135,13 +156,8 @@ class Access:
         return self._by_token(credential) if credential.count(".") == _PARTS - 1 else self._by_key(credential)
 
     def _by_key(self, key: str) -> Caller:
-        # Found by its hash. A caller who does not know the key controls no bit of that, so the time it takes says
-        # nothing. Compared in constant time all the same.
-        hashed = hash_of(key)
-        known, tenant = self._keys.get(hashed, ("", ""))
-        if not compare_digest(known, hashed):
-            raise UnauthorizedError(_BAD)
-        return Caller(tenant, None, f"key:{hashed[:12]}")
+        tenant, caller = self._keys.find(key)
+        return Caller(tenant, None, caller)
 
     def _by_token(self, token: str) -> Caller:
         head, payload, _ = token.split(".")

@@ -97,6 +97,11 @@ class _Kept(NamedTuple):
     """When it was last known to be true; monotonic seconds."""
 
 
+class _Counted(NamedTuple):
+    tenant_id: str
+    events: int
+
+
 Key = tuple[object, ...]
 
 
@@ -121,6 +126,19 @@ class Answers:
         """
         async with self._asking():
             return await read_marks(self._view.store, await self._view.catalogue(), subjects)
+
+    async def counted(self, since: int) -> tuple[int, dict[str, int]]:
+        """Return the epoch of the rules, and how many events workers have counted of each tenant.
+
+        `since` is the beginning of what they have counted, in microseconds.
+
+        Raises:
+            AwayError: the database is away.
+        """
+        async with self._asking():
+            epoch = (await self._view.catalogue()).rules.epoch
+            async with self._view.store.alone() as session:
+                return epoch, dict(await session.rows(_Counted, "counted_events", since=since))
 
     async def achievements(
         self,

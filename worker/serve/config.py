@@ -5,7 +5,7 @@ from __future__ import annotations
 import stat
 import tomllib
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct, field
@@ -15,10 +15,13 @@ from worker.serve.public_keys import PublicKeyError, public_key_of
 if TYPE_CHECKING:
     from pathlib import Path
 
+T = TypeVar("T")
+
 SECRET_CHARACTERS: Final = 43
 """32 random bytes in base64, without padding: fewer are no secret of 256 bits."""
 
-_Hash = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
+Hash = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
+"""SHA-256 in hexadecimal digits."""
 _Secret = Annotated[str, Meta(min_length=SECRET_CHARACTERS, max_length=512)]
 _KeyId = Annotated[str, Meta(min_length=1, max_length=128)]
 _Rate = Annotated[float, Meta(gt=0, le=1_000_000)]
@@ -33,7 +36,7 @@ class ConfigError(ValueError):
 class Tenant(Struct, frozen=True, forbid_unknown_fields=True):
     """What one tenant's callers show. Two of each are for the time of a rotation."""
 
-    keys: Annotated[list[_Hash], Meta(max_length=2)] = field(default_factory=list[str])
+    keys: Annotated[list[Hash], Meta(max_length=2)] = field(default_factory=list[str])
     """SHA-256 of each key, in hexadecimal digits."""
     token_secrets: Annotated[list[_Secret], Meta(max_length=2)] = field(default_factory=list[str])
     """With which the tenant's application signs tokens for browsers, HS256."""
@@ -76,19 +79,28 @@ def load_config(path: Path) -> Config:
     Raises:
         ConfigError: it cannot be read, or used.
     """
+    config = read_toml(path, Config, "`ach serve key --tenant NAME` begins one")
+    _check(path, config)
+    return config
+
+
+def read_toml(path: Path, shape: type[T], hint: str) -> T:
+    """Read a file of TOML into a shape; `hint` says what to do where it cannot be read.
+
+    Raises:
+        ConfigError: it cannot be read, or has another shape.
+    """
     try:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}; `ach serve key --tenant NAME` begins one") from error
+        raise ConfigError(f"{path} cannot be read: {error}; {hint}") from error
     try:
-        config = msgspec.convert(tomllib.loads(text), Config)
+        return msgspec.convert(tomllib.loads(text), shape)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: {error}") from error
     except msgspec.ValidationError as error:
         said = str(error)
         raise ConfigError(f"{path}: {said[0].lower()}{said[1:]}") from None
-    _check(path, config)
-    return config
 
 
 def is_open_to_others(path: Path) -> bool:

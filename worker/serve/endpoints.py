@@ -100,7 +100,7 @@ class Endpoints:
                 Route(one.path, self._endpoint(one, getattr(self, one.name)), methods=["GET"], name=one.name)
                 for one in OPERATIONS
             ],
-            exception_handlers={HTTPException: _refused, ProblemError: _problem, Exception: _unexpected},
+            exception_handlers={HTTPException: _refused, ProblemError: _problem, Exception: unexpected},
         )
 
     def _endpoint(self, operation: Operation, answer: Answer) -> Callable[[Request], Awaitable[Response]]:
@@ -274,7 +274,7 @@ def problem_response(error: ProblemError) -> Response:
 
 
 def _problem(_request: Request, error: Exception) -> Response:
-    return problem_response(error) if isinstance(error, ProblemError) else _unexpected(_request, error)
+    return problem_response(error) if isinstance(error, ProblemError) else unexpected(_request, error)
 
 
 def _refused(_request: Request, error: Exception) -> Response:
@@ -285,6 +285,7 @@ def _refused(_request: Request, error: Exception) -> Response:
     return problem_response(NotFoundError("there is no such path", "See /openapi.json for the paths that there are."))
 
 
-def _unexpected(_request: Request, error: Exception) -> Response:
+def unexpected(_request: Request, error: Exception) -> Response:
+    """Answer where the server is at fault."""
     log.error("a request has failed by a defect", exc_info=error)
     return problem_response(UnexpectedError("the request has failed by a defect of the server"))

@@ -43,7 +43,11 @@ log = structlog.get_logger()
 
 
 class Gate:
-    """An ASGI application around another one."""
+    """An ASGI application around another one; a server that takes bodies has a gate of its own kind."""
+
+    methods: Collection[str] = METHODS
+    once: Collection[str] = ("authorization", "last-event-id", "origin")
+    """Headers that may be given once."""
 
     def __init__(self, app: ASGIApp, origins: Collection[str]) -> None:
         self._app = app
@@ -72,11 +76,12 @@ class Gate:
             scope["path"] = scope["raw_path"].decode("ascii")
             await self._app(scope, receive, sending)
         finally:
-            _note(scope, status, monotonic() - began)
+            self.note(scope, status, monotonic() - began)
 
     def _at_once(self, scope: Scope, headers: Headers) -> Response | None:
         """Return the answer to what needs no look at anything; None where that takes one."""
         try:
+            self.check_method(scope, headers)
             self._check(scope, headers)
         except ProblemError as error:
             response = problem_response(error)
@@ -85,19 +90,31 @@ class Gate:
             return response
         if scope["method"] != "OPTIONS":
             return None
-        return Response(status_code=204, headers={"Allow": ", ".join(sorted(METHODS))})
+        return Response(status_code=204, headers={"Allow": ", ".join(self.allowed(scope))})
 
-    def _check(self, scope: Scope, headers: Headers) -> None:
-        if scope["method"] not in METHODS:
+    def allowed(self, scope: Scope) -> list[str]:
+        """Return the methods that a path takes."""
+        del scope
+        return sorted(self.methods)
+
+    def check_method(self, scope: Scope, headers: Headers) -> None:
+        """Refuse methods and bodies that nothing here takes.
+
+        Raises:
+            MethodNotAllowedError, TooLargeError: it is one of them.
+        """
+        if scope["method"] not in self.methods:
             raise MethodNotAllowedError("only GET and HEAD are answered here")
         if headers.get("content-length", "0") != "0" or "transfer-encoding" in headers:
             raise TooLargeError("the request has a body")
+
+    def _check(self, scope: Scope, headers: Headers) -> None:
         raw = scope["raw_path"]
         if len(raw) + len(scope["query_string"]) > MOST_PATH or not raw.isascii():
             raise BadRequestError(f"path and query: expected ASCII, and {MOST_PATH:,} bytes at most")
         if sum(len(name) + len(value) for name, value in scope["headers"]) > MOST_HEADERS:
             raise BadRequestError(f"headers: expected {MOST_HEADERS:,} bytes at most")
-        for name in ("authorization", "last-event-id", "origin"):
+        for name in self.once:
             if len(headers.getlist(name)) > 1:
                 raise BadRequestError(f"{name}: given twice")
         if scope["method"] == "OPTIONS" and "origin" in headers and headers["origin"] not in self._origins:
@@ -116,14 +133,14 @@ class Gate:
             if "allow" in headers:
                 headers.update(_PREFLIGHT)
 
-
-def _note(scope: Scope, status: int, seconds: float) -> None:
-    operation = scope.get("ach.operation")
-    log.info(
-        "request",
-        method=scope["method"] if scope["method"] in METHODS else "other",
-        what=None if operation is None else operation.name,
-        status=status,
-        ms=round(seconds * 1000, 1),
-        caller=scope.get("ach.caller"),
-    )
+    def note(self, scope: Scope, status: int, seconds: float) -> None:
+        """Log a request that was answered."""
+        operation = scope.get("ach.operation")
+        log.info(
+            "request",
+            method=scope["method"] if scope["method"] in self.methods else "other",
+            what=None if operation is None else operation.name,
+            status=status,
+            ms=round(seconds * 1000, 1),
+            caller=scope.get("ach.caller"),
+        )

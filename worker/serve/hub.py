@@ -10,7 +10,6 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 
 from dsl.outcome import Subject
-from worker.contract.partition import bound_by, raw_subject, token
 from worker.engine.announcement import Instant
 from worker.engine.cursor import CursorError, Cursors
 from worker.engine.languages import spoken
@@ -132,15 +131,14 @@ class Client:
 class Hub:
     """All live streams of a process."""
 
-    def __init__(self, config: Config, prefix: str) -> None:
+    def __init__(self, config: Config) -> None:
         self._most, self._most_each = config.live_streams, config.live_per_subject
         self._most_of_tenant = config.live_per_tenant
         self._of_tenant: Counter[str] = Counter()
-        self._prefix = prefix
         self._cursors = Cursors(b"live " + config.cursor_key.encode())
         self._clients: dict[Subject, list[Client]] = {}
-        self._names: dict[tuple[str, str], set[Subject]] = {}
-        """Subjects that are listened to, by tenant's token and the user's; by "" for those that are no users."""
+        self._tenants: dict[str, dict[Subject, None]] = {}
+        """Subjects that are listened to, by tenant."""
         self._touched: dict[Subject, None] = {}
         self.count = 0
 
@@ -165,7 +163,7 @@ class Hub:
             raise TooManyRequestsError("no more live streams can be served here", "Try again later.", retry_after=30)
         client = Client(subject, languages)
         self._clients[subject] = [*listening, client]
-        self._names.setdefault(_name(subject), set()).add(subject)
+        self._tenants.setdefault(subject.tenant_id, {})[subject] = None
         self.count += 1
         self._of_tenant[subject.tenant_id] += 1
         return client
@@ -182,10 +180,10 @@ class Hub:
             return
         del self._clients[client.subject]
         self._touched.pop(client.subject, None)
-        name = _name(client.subject)
-        self._names[name].discard(client.subject)
-        if not self._names[name]:
-            del self._names[name]
+        tenant = self._tenants[client.subject.tenant_id]
+        del tenant[client.subject]
+        if not tenant:
+            del self._tenants[client.subject.tenant_id]
 
     def has(self, subject: Subject) -> bool:
         """Tell whether any client listens to a subject."""
@@ -205,7 +203,10 @@ class Hub:
             return
         subject = Subject(said.tenant_id, said.scope, said.subject)
         frames: dict[tuple[str, ...], bytes] = {}
-        for client in self._clients.get(subject, ()):
+        clients = self._clients.get(subject, ())
+        if clients:
+            self._touch([subject])
+        for client in clients:
             if client.languages not in frames:
                 frames[client.languages] = self.frame(message.seq, said, client.languages)
             client.put(message.seq, frames[client.languages])
@@ -232,19 +233,9 @@ class Hub:
 
     # -- progress ------------------------------------------------------------------------------------------------------
 
-    def touch(self, subject: str) -> None:
-        """Note that something was published on a subject of the input stream."""
-        if subject == raw_subject(self._prefix):
-            self._touch(self._clients)
-            return
-        bound = bound_by(self._prefix, subject)
-        if bound.tenant is None:
-            return
-        self._touch(self._names.get((bound.tenant, ""), ()))
-        if bound.user is not None:
-            self._touch(self._names.get((bound.tenant, bound.user), ()))
-        else:
-            self._touch(one for one in self._clients if token(one.tenant_id) == bound.tenant)
+    def touch(self, tenant: str) -> None:
+        """Note that standings of a tenant may have changed."""
+        self._touch(self._tenants.get(tenant, ()))
 
     def touch_all(self) -> None:
         """Note that anything may have happened."""
@@ -299,10 +290,6 @@ def _shown(said: _Message, languages: tuple[str, ...]) -> Unlock:
         family=said.family,
         reward=said.reward,
     )
-
-
-def _name(subject: Subject) -> tuple[str, str]:
-    return token(subject.tenant_id), token(subject.subject) if subject.scope == "user" else ""
 
 
 def _first(items: Iterable[Any], most: int) -> Iterator[Any]:

@@ -1,14 +1,15 @@
 """Live events (Server-Sent Events): what becomes of a subject's unlocks, and that its answer is another one now.
 
-Any number of streams costs the broker one consumer and one subscription, and the database one query a second, of those
-subjects that something has happened to.
+Any number of streams costs the broker one consumer, and the database two small queries a second: which tenants have
+new events, and what has become of their subjects that are listened to. No event is read here: at the rate of a busy
+worker that would cost as much as the worker.
 """
 
 from __future__ import annotations
 
 from itertools import islice
-from time import time
-from typing import TYPE_CHECKING, Final, NamedTuple
+from time import time, time_ns
+from typing import TYPE_CHECKING, Final
 
 import anyio
 import structlog
@@ -16,6 +17,7 @@ import structlog
 from worker.broker.errors import BrokerAwayError
 from worker.broker.follow import Follower, stored_after
 from worker.contract.partition import token
+from worker.engine.minutes import MINUTE, OTHERS
 from worker.serve.hub import STALE, read
 from worker.serve.problems import AwayError, GoneError, ProblemError
 
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Send
 
     from dsl.outcome import Subject
-    from worker.broker.client import Msg
     from worker.broker.connection import Connection
     from worker.broker.follow import Followed
     from worker.serve.answers import Answers
@@ -39,10 +40,14 @@ MOST_MISSED: Final = 500
 MOST_MISSED_BYTES: Final = 1024 * 1024
 """The same in bytes: they lie in memory until the client has taken them."""
 TICK_SECONDS: Final = 1.0
-WATCHED_TICKS: Final = 5
-"""For which a subject is looked at after something was published for it: the worker is not done yet."""
-MOST_LOOKS: Final = 2000
-"""At subjects, in one tick; the others wait for the next one."""
+WATCHED_TICKS: Final = 3
+"""For which a subject is looked at after it may have changed: a replica may lag behind."""
+MOST_LOOKS: Final = 1000
+"""At subjects, in one tick; the others wait for the next one. Each costs the database some 60 µs."""
+SPARE_MARKS: Final = 1000
+"""Of subjects that were listened to: they are forgotten together."""
+COUNTED: Final = 2 * MINUTE
+"""Back from now, in microseconds: the minutes whose counts grow."""
 PING: Final = b": ping\n\n"
 EXPIRED: Final = b"event: expired\ndata: {}\n\n"
 SLOW: Final = b"event: slow\ndata: {}\n\n"
@@ -60,8 +65,12 @@ class Live:
         self._settings = settings
         self._answers = answers
         self._follower = Follower(connection, settings.unlock_stream, hub.deliver, self._restart)
-        self._watched: dict[Subject, _Watched] = {}
-        self._clients = connection.clients
+        self._marks: dict[Subject, str] = {}
+        """What those who listen to a subject know, or may find out."""
+        self._watched: dict[Subject, int] = {}
+        """For how many more ticks subjects are looked at."""
+        self._counted: dict[str, int] = {}
+        self._epoch = 0
 
     @property
     def connected(self) -> bool:
@@ -70,14 +79,9 @@ class Live:
 
     async def run(self) -> None:
         """Follow unlocks and events until cancelled."""
-        await self._connection.subscribe(f"{self._settings.input_prefix}.>", cb=self._on_event)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._follower.run)
             tasks.start_soon(self._tick)
-
-    async def _on_event(self, msg: Msg) -> None:
-        if self.hub.count:
-            self.hub.touch(msg.subject)
 
     def _restart(self) -> None:
         log.warning(
@@ -90,31 +94,43 @@ class Live:
     async def _tick(self) -> None:
         while True:
             await anyio.sleep(TICK_SECONDS)
-            if self._connection.clients != self._clients:  # events may have been missed
-                self._clients = self._connection.clients
-                self.hub.touch_all()
-            for subject in self.hub.take_touched(MOST_LOOKS):
-                known = self._watched.pop(subject, None)
-                self._watched[subject] = _Watched("" if known is None else known.mark, WATCHED_TICKS)
-            await self._look([*islice(self._watched, MOST_LOOKS)])
+            if len(self._marks) > self.hub.count + SPARE_MARKS:
+                self._marks = {subject: mark for subject, mark in self._marks.items() if self.hub.has(subject)}
+            if not self.hub.count:
+                continue
+            try:
+                await self._find_touched()
+                for subject in self.hub.take_touched(MOST_LOOKS):
+                    self._watched.pop(subject, None)  # behind all others, so that each has its turn
+                    self._watched[subject] = WATCHED_TICKS
+                await self._look([*islice(self._watched, MOST_LOOKS)])
+            except ProblemError:
+                continue  # the database is away: look again
+
+    async def _find_touched(self) -> None:
+        """Find the tenants whose standings may have changed, by what workers have counted."""
+        epoch, counted = await self._answers.counted(time_ns() // 1000 - COUNTED)
+        moved = [tenant for tenant, events in counted.items() if self._counted.get(tenant) != events]
+        if epoch != self._epoch or OTHERS in moved:
+            self.hub.touch_all()
+        for tenant in moved:
+            self.hub.touch(tenant)
+        self._counted, self._epoch = counted, epoch
 
     async def _look(self, subjects: list[Subject]) -> None:
         """See whether the answers about some subjects have changed, and say so to those who listen to them."""
-        watched = {subject: self._watched.pop(subject) for subject in subjects}
         listened = [subject for subject in subjects if self.hub.has(subject)]
-        if not listened:
-            return
-        try:
-            marks = await self._answers.marks(listened)
-        except ProblemError:
-            self._watched.update(watched)  # the database is away: look again
-            return
-        for subject in listened:
-            known, mark = watched[subject], marks[subject]
-            if mark != known.mark:
+        marks = await self._answers.marks(listened) if listened else {}
+        for subject in subjects:
+            ticks = self._watched.pop(subject) - 1
+            if subject not in marks:
+                self._marks.pop(subject, None)
+                continue
+            if marks[subject] != self._marks.get(subject):
+                self._marks[subject] = marks[subject]
                 self.hub.say_stale(subject)
-            if known.ticks > 1:  # behind all others, so that each has its turn
-                self._watched[subject] = _Watched(mark, known.ticks - 1)
+            if ticks:
+                self._watched[subject] = ticks
 
     # -- one stream ----------------------------------------------------------------------------------------------------
 
@@ -128,7 +144,18 @@ class Live:
             raise AwayError("NATS is away")
         if await self._answers.is_erased(subject):
             raise GoneError("this user was erased")
-        return Opened(self, self.hub.join(subject, languages), last)
+        opened = Opened(self, self.hub.join(subject, languages), last)
+        try:
+            await self._learn(subject)
+        except BaseException:
+            opened.abandon()
+            raise
+        return opened
+
+    async def _learn(self, subject: Subject) -> None:
+        """Learn what a client may find out by asking: what changes from now on is sent to it."""
+        if subject not in self._marks:
+            self._marks.update(await self._answers.marks([subject]))
 
     async def begin(self, client: Client, last: str | None, write: Callable[[bytes], object]) -> int:
         """Write what a client begins with; return the place in the stream up to which it has everything."""
@@ -164,13 +191,6 @@ class Live:
         if said is None or (said.tenant_id, said.scope, said.subject) != client.subject:
             return None
         return self.hub.frame(message.seq, said, client.languages)
-
-
-class _Watched(NamedTuple):
-    """A subject that something was published for: the mark that its clients know of, and how often to look again."""
-
-    mark: str
-    ticks: int
 
 
 class Opened:

@@ -57,7 +57,7 @@ async def serve(
             unlocks = Unlocks(store, key=config.cursor_key.encode())
             answers = Answers(view, unlocks, most=config.cached_answers)
             connection = Connection(settings)
-            hub = Hub(config, settings.input_prefix)
+            hub = Hub(config)
             live = Live(connection, settings, hub, answers)
 
             def ready() -> None:

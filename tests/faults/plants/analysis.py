@@ -14,7 +14,7 @@ BUGS: Final = (
     Bug(
         "analysis_of_every_tenant",
         "an analysis for some tenants has nothing of others",
-        at="_of",
+        at="worker.mirror.reading:_of",
         old='''" WHERE list_contains(getvariable('tenants'), tenant_id)"''',
         new='""',
         tests=(FIGURES, f"{COHORTS}::test_a_person_of_one_tenant_sees_nothing_of_others"),
@@ -46,7 +46,7 @@ BUGS: Final = (
     Bug(
         "analysis_without_end",
         "an analysis that takes too long is ended",
-        at="_answer",
+        at="worker.analysis.answers:_answer",
         old="timer.start()",
         new="timer.cancel()",
         tests=(f"{COHORTS}::test_what_takes_too_long_is_ended",),

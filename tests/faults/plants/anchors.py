@@ -1,4 +1,4 @@
-"""Where a planted bug goes: a named definition in dsl/, worker/ or sql/, and an edit of its tokens.
+"""Where a planted bug goes: a named definition in ach/, dsl/, worker/ or sql/, and an edit of its tokens.
 
 `at` names the definition, wherever its file lies:
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from tests.faults.plants.bug import Edit
 
-FOLDERS: Final = ("dsl", "worker", "sql")
+FOLDERS: Final = ("ach", "dsl", "worker", "sql")
 _QUERY: Final = pattern(r"^-- (?:name|part): (\w+)\n", MULTILINE)
 _COMMA: Final = pattern(r"\s*,")
 _NAMES: Final = 3

@@ -11,6 +11,9 @@ TENANT: Final = (f"{PAGES}::test_who_sees_one_tenant_sees_no_other",)
 ACTS: Final = (f"{PAGES}::test_actions_take_the_role_the_form_and_a_reason",)
 MINUTES: Final = "worker/engine/test_minutes.py"
 
+NUMBERS: Final = "integration/test_console_numbers.py"
+DEVELOPMENT: Final = ("acceptance/test_local_pages.py::test_development_ends_in_the_browser",)
+
 BUGS: Final = (
     Bug(
         "form_without_its_token",
@@ -115,5 +118,53 @@ BUGS: Final = (
         old='seen(text or "")',
         new='text or ""',
         tests=("worker/console/test_render.py::test_names_are_escaped_seen_and_isolated",),
+    ),
+    Bug(
+        "each_viewer_asks",
+        "all viewers of the first page share one query a second",
+        at="Pulse.snapshot",
+        old="self._latest is None or monotonic() - self._read_at >= EVERY_SECONDS",
+        new="True",
+        tests=(f"{NUMBERS}::test_a_hundred_streams_cost_the_database_what_one_costs",),
+    ),
+    Bug(
+        "revoked_ones_have_it",
+        "who was revoked counts no longer among those that have it",
+        at="sql:unlocks_by_achievement",
+        old="granted_at IS NOT NULL AND revoked_at IS NULL AND (by_hand OR contested_at IS NULL)",
+        new="granted_at IS NOT NULL AND (by_hand OR contested_at IS NULL)",
+        tests=(f"{NUMBERS}::test_shares_are_those_of_the_api",),
+    ),
+    Bug(
+        "near_the_first_tier_alone",
+        "who has a tier may be near the next one",
+        at="rules:_near",
+        old="continue",
+        new="return None",
+        tests=(f"{NUMBERS}::test_near_misses_are_those_of_every_standing",),
+    ),
+    Bug(
+        "keys_of_the_newest_tenants_alone",
+        "a key that was printed stays good when a further tenant comes",
+        at="pages:_show_api",
+        old="keys |= {sample.tenant: new_key() for sample in fresh}",
+        new="keys = {sample.tenant: new_key() for sample in fresh}",
+        tests=DEVELOPMENT,
+    ),
+    Bug(
+        "a_users_name_in_a_shell",
+        "a printed command has nothing in it that a producer could have written for a shell",
+        at="pages:_print_api",
+        old="""path = f"/v1/tenants/{quote(tenant, safe='')}/users/{quote(user, safe='')}/achievements\"""",
+        new="""path = f"/v1/tenants/{quote(tenant, safe='')}/users/{user}/achievements\"""",
+        tests=DEVELOPMENT,
+    ),
+    Bug(
+        "token_sent_with_the_link",
+        "the token of a link stays in the browser, out of requests and their logs",
+        at="pages:Console.link",
+        old='f"{self.address}{path}{query}#token={self.token}"',
+        new='f"{self.address}{path}{query}?token={self.token}"',
+        tests=DEVELOPMENT,
     ),
 )

@@ -267,8 +267,8 @@ BUGS: Final[tuple[Bug, ...]] = (
         "letters_of_the_erased_sent_again",
         "what names an erased user is not sent again",
         at="replay_letter",
-        old="if await erased_among(session, users_named(prefix, letter.nats_subject, said)):",
-        new="if await erased_among(session, users_named(prefix, letter.nats_subject, letter.body)):",
+        old="if await erased_among(session, users_named(prefix, letter.nats_subject, said, headers)):",
+        new="if await erased_among(session, users_named(prefix, letter.nats_subject, letter.body, headers)):",
         tests=(f"{DEAD}::test_a_letter_of_an_erased_user_is_not_sent_again",),
     ),
     Bug(

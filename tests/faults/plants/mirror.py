@@ -40,9 +40,9 @@ BUGS: Final = (
     Bug(
         "mirror_empty_text_is_null",
         "empty text stays text in the mirror",
-        at="read_csv",
-        old="allow_quoted_nulls = false",
-        new="allow_quoted_nulls = true",
+        at="_QUOTED_NULLS",
+        old='"false"',
+        new='"true"',
         tests=(f"{MIRROR}::test_hostile_text_is_text",),
     ),
     Bug(

@@ -20,6 +20,14 @@ BUGS: Final[tuple[Bug, ...]] = (
         tests=(f"{MESSAGE}::test_what_an_endpoint_wants",),
     ),
     Bug(
+        "grants_by_hand_are_silent",
+        "a grant by hand is sent unless it was asked not to be",
+        at="notify.endpoints:_Chosen",
+        old="[Origin.LIVE, Origin.SETTLED, Origin.BY_HAND]",
+        new="[Origin.LIVE, Origin.SETTLED]",
+        tests=("integration/test_notify.py::test_a_grant_by_hand_is_sent_and_one_of_a_dead_letter_is_not",),
+    ),
+    Bug(
         "endpoints_see_other_tenants",
         "an endpoint gets the unlocks of its tenants alone",
         at="notify.message:is_wanted",
@@ -95,7 +103,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         "the_name_is_connected_to",
         "a name that resolves to something else a moment later gets nothing",
         at="Requester._send_to",
-        old="call.url.copy_with(host=address)",
+        old="_url_at(call.url, address)",
         new="call.url",
         tests=(f"{HTTP}::test_it_connects_to_the_address_and_says_the_name",),
     ),

@@ -52,7 +52,7 @@ def test_one_moment_is_a_picture_and_nothing_is_none() -> None:
     assert picture([], [], [], START) is None
     made = picture([event(0)], [], [], START)
     assert made is not None
-    assert made.events[0].marks[0].said == "2026-04-12 13:20:00"
+    assert made.events[0].marks[0].said == "2026-04-12 13:20:00 UTC"
 
 
 def test_what_is_long_ago_is_not_pressed_together() -> None:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from worker.engine.batch import Batch
 
 SENT = "1795456090983915045"
-HEADERS = [
+HEADERS: list[tuple[dict[str, str], str | None]] = [
     ({}, None),
     ({"Nats-Msg-Id": "t1:e1"}, None),
     ({REGION_HEADER: "eu-west-1"}, "eu-west-1"),

@@ -27,7 +27,7 @@ def test_the_least_that_an_endpoint_says(tmp_path: Path) -> None:
     (one,) = read(tmp_path, LEAST)
     assert one.name == "app"
     assert isinstance(one.target, WebhookTarget)
-    assert one.wanted.origins == {"live", "settled"}
+    assert one.wanted.origins == {"live", "settled", "by_hand"}
     assert one.wanted.kinds == {*Kind}
     assert one.wanted.tenants is one.wanted.achievements is None
     assert (one.schedule, one.disable_after, one.reach.timeout) == (SVIX, 5 * DAY, 15 * SECOND)

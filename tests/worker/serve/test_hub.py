@@ -38,7 +38,7 @@ def message(seq: int = 5, **changes: object) -> Followed:
 
 
 def test_each_listener_gets_it_in_its_language() -> None:
-    hub = Hub(CONFIG, "events")
+    hub = Hub(CONFIG)
     german, other = hub.join(U1, ("de",)), hub.join(Subject("t2", "user", "u1"), ())
     team = hub.join(Subject("t1", "team", "u1"), ())
     hub.deliver(message())
@@ -62,21 +62,21 @@ def test_each_listener_gets_it_in_its_language() -> None:
     ],
 )
 def test_what_is_no_announcement_or_not_for_users_is_passed_over(foreign: Followed) -> None:
-    hub = Hub(CONFIG, "events")
+    hub = Hub(CONFIG)
     client = hub.join(U1, ())
     hub.deliver(foreign)
     assert client.take(0) == b""
 
 
 def test_a_live_event_is_of_one_scope() -> None:
-    hub = Hub(CONFIG, "events")
+    hub = Hub(CONFIG)
     user, team = hub.join(U1, ()), hub.join(Subject("t1", "team", "u1"), ())
     hub.deliver(message(scope="team"))
     assert (user.take(0), team.take(0).count(b"event: unlock")) == (b"", 1)
 
 
 def test_what_was_sent_already_is_left_out() -> None:
-    hub = Hub(CONFIG, "events")
+    hub = Hub(CONFIG)
     client = hub.join(U1, ())
     for seq in (4, 5, 6):
         hub.deliver(message(seq))
@@ -87,7 +87,7 @@ def test_what_was_sent_already_is_left_out() -> None:
 
 
 def test_a_slow_client_is_cut_off_and_holds_no_more() -> None:
-    hub = Hub(CONFIG, "events")
+    hub = Hub(CONFIG)
     slow, quick = hub.join(U1, ()), hub.join(U1, ())
     for seq in range(1, MOST_QUEUED + 10):
         hub.deliver(message(seq))
@@ -97,7 +97,7 @@ def test_a_slow_client_is_cut_off_and_holds_no_more() -> None:
 
 
 def test_places_are_bounded_and_given_back() -> None:
-    hub = Hub(CONFIG, "events")
+    hub = Hub(CONFIG)
     first, _ = hub.join(U1, ()), hub.join(U1, ())
     with pytest.raises(TooManyRequestsError, match="2 live streams"):
         hub.join(U1, ())
@@ -110,7 +110,7 @@ def test_places_are_bounded_and_given_back() -> None:
 
 
 def test_no_tenant_takes_the_places_of_others() -> None:
-    hub = Hub(msgspec.structs.replace(CONFIG, live_streams=1000, live_per_tenant=3), "events")
+    hub = Hub(msgspec.structs.replace(CONFIG, live_streams=1000, live_per_tenant=3))
     joined = [hub.join(Subject("t1", "user", f"u{n}"), ()) for n in range(3)]
     with pytest.raises(TooManyRequestsError, match="this tenant has 3 live streams"):
         hub.join(Subject("t1", "user", "u4"), ())
@@ -121,35 +121,37 @@ def test_no_tenant_takes_the_places_of_others() -> None:
 
 
 def test_an_id_is_one_subject_s() -> None:
-    hub, later = Hub(CONFIG, "events"), Hub(CONFIG, "other")
+    hub, later = Hub(CONFIG), Hub(CONFIG)
     known = hub.id_of(U1, 7).decode()
     assert later.place_of(U1, known) == 7
     for other in (Subject("t1", "user", "u2"), Subject("t2", "user", "u1"), Subject("t1", "team", "u1")):
         assert hub.place_of(other, known) is None
     assert hub.place_of(U1, "7") is None
-    assert Hub(Config("d" * 43), "events").place_of(U1, known) is None
+    assert Hub(Config("d" * 43)).place_of(U1, known) is None
 
 
-def test_events_touch_those_that_they_may_concern() -> None:
-    hub = Hub(Config("c" * 43), "events")
+def test_a_tenant_s_events_touch_those_of_its_subjects_that_are_listened_to() -> None:
+    hub = Hub(Config("c" * 43))
     user, other, team, far = (
         Subject("t1", "user", "a.b"),
         Subject("t1", "user", "u2"),
         Subject("t1", "team", "red"),
         Subject("t2", "user", "a.b"),
     )
-    for subject in (user, other, team, far):
-        hub.join(subject, ())
+    clients = [hub.join(subject, ()) for subject in (user, other, team, far)]
 
-    def touched(subject: str) -> set[Subject]:
-        hub.touch(subject)
+    def touched(tenant: str) -> set[Subject]:
+        hub.touch(tenant)
         return set(hub.take_touched(100))
 
-    assert touched("events.t1.a%2Eb.lesson.done") == {user, team}
-    assert touched("events.t1.~all.batch") == {user, other, team}
-    assert touched("events.t1") == {user, other, team}
-    assert touched("events.raw") == {user, other, team, far}
-    assert touched("events.t3.u2.x") == touched("elsewhere") == set()
+    assert touched("t1") == {user, other, team}
+    assert touched("t2") == {far}
+    assert touched("t3") == set()
+    hub.deliver(message(subject="u2"))
+    assert hub.take_touched(100) == [other]
     hub.touch_all()
     assert len(hub.take_touched(3)) == 3
     assert len(hub.take_touched(3)) == 1
+    for client in clients:
+        hub.leave(client)
+    assert touched("t1") == set()

@@ -15,9 +15,18 @@ from worker.broker.streams import open_broker
 from worker.commands.dead.reason import reason_of, reason_option
 from worker.commands.options import EXISTING_FILE, microseconds
 from worker.commands.servers import CommandError, on_servers, patiently
-from worker.contract.named_users import read
+from worker.contract.named_users import types_named
 from worker.engine.outlook import outcomes
-from worker.pipeline.dead_letters import CUT, NotSentError, is_cut, replay_letter, show_letter
+from worker.pipeline.dead_letters import (
+    CUT,
+    NotSentError,
+    block_of,
+    headers_of,
+    is_cut,
+    last_letter,
+    replay_letter,
+    show_letter,
+)
 from worker.pipeline.rules_in_force import load_deployed
 from worker.report import screen
 from worker.retry import PATIENCE_SECONDS
@@ -87,8 +96,9 @@ async def send_again(settings: Settings, wanted: Wanted, body: Path | None, *, d
     """
     mended = None if body is None else await anyio.Path(body).read_bytes()
     async with open_store(settings.database_url) as store:
+        # One that dies again meanwhile gets a higher id, and is not sent once more.
         # Only this waits for the database: a second attempt at the rest could send a dead letter twice.
-        until = await patiently(settings, partial(_last, store))
+        until = await patiently(settings, partial(last_letter, store))
         await _plan(store, wanted, until)
         if dry:
             await _try(store, settings, wanted, until, mended)
@@ -109,12 +119,6 @@ async def send_again(settings: Settings, wanted: Wanted, body: Path | None, *, d
         for line in refused[:SHOWN]:
             screen.fail(line)
         raise CommandError(f"{screen.plural(len(refused), 'dead letter')} not sent", "ach dead show ID")
-
-
-async def _last(store: Store) -> int:
-    """Return the highest id: a dead letter that dies again meanwhile gets a higher one, and is not sent once more."""
-    async with store.transaction() as session:
-        return await session.value(int, "last_letter") or 0
 
 
 async def letters(store: Store, wanted: Wanted, until: int) -> AsyncIterator[StoredDeadLetter]:
@@ -144,7 +148,7 @@ def _is_wanted(letter: StoredDeadLetter, wanted: Wanted) -> bool:
     return (
         (wanted.reason is None or letter.reason == wanted.reason)
         and (wanted.since is None or letter.died_at >= wanted.since)
-        and (wanted.event_type is None or wanted.event_type in read(letter.body).types)
+        and (wanted.event_type is None or wanted.event_type in types_named(letter.body, headers_of(letter)))
     )
 
 
@@ -153,7 +157,7 @@ async def _plan(store: Store, wanted: Wanted, until: int) -> None:
     counts: Counter[tuple[str, str]] = Counter()
     first = last = None
     async for letter in letters(store, wanted, until):
-        counts[letter.reason, _kind(read(letter.body).types)] += 1
+        counts[letter.reason, _kind(types_named(letter.body, headers_of(letter)))] += 1
         first = letter.died_at if first is None else min(first, letter.died_at)
         last = letter.died_at if last is None else max(last, letter.died_at)
     total = screen.plural(sum(counts.values()), "dead letter")
@@ -186,7 +190,8 @@ async def _try(store: Store, settings: Settings, wanted: Wanted, until: int, men
         if mended is None and is_cut(letter):
             found = [(NOT_SENT, CUT)]
         else:
-            found = outcomes(rules, letter.nats_subject, letter.body if mended is None else mended, now=now)
+            body = letter.body if mended is None else mended
+            found = outcomes(rules, letter.nats_subject, body, now=now, block=block_of(letter))
         for outcome, detail in found:
             counts[outcome] += 1
             if len(rows) < SHOWN:

@@ -1,21 +1,83 @@
-// What pages do with a script: the chart of the first page, and instants by the viewer's own clock. All else is HTML.
+// What pages do with a script: the chart of the first page, instants by the viewer's own clock, and links that log in.
+// All else is HTML.
 (() => {
   "use strict";
 
-  // -- instants -------------------------------------------------------------------------------------------------------
+  // -- links that log in ----------------------------------------------------------------------------------------------
 
-  const local = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
-  const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
-
-  function tellLocalTime(event) {
-    const time = event.target.closest?.("time[datetime]");
-    if (!time || time.title) return;
-    const at = new Date(time.dateTime);
-    if (!Number.isNaN(at.valueOf())) time.title = `${local.format(at)} (${zone})`;
+  // What is behind "#" stays in the browser, also when a page that needs a login leads to the form. The address loses it
+  // at once, so that it is not copied on.
+  const MARK = "#token=";
+  if (location.hash.startsWith(MARK)) {
+    const token = location.hash.slice(MARK.length);
+    history.replaceState(null, "", location.pathname + location.search);
+    const field = document.getElementById("token");
+    if (field && !document.querySelector("[role=alert]")) {
+      field.value = token;
+      field.form.requestSubmit();
+    }
   }
 
-  document.addEventListener("mouseover", tellLocalTime);
-  document.addEventListener("focusin", tellLocalTime);
+  // -- instants -------------------------------------------------------------------------------------------------------
+
+  const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  const KEY = "ach-own-time";
+  let own = false;
+
+  function remember(value) {
+    try {
+      if (value === undefined) return localStorage.getItem(KEY);
+      localStorage.setItem(KEY, value);
+    } catch {
+      // A browser may keep nothing: the choice is for this page then.
+    }
+    return null;
+  }
+
+  function byOwnClock(time) {
+    const at = new Date(time.dateTime);
+    if (Number.isNaN(at.valueOf())) return time.dataset.utc;
+    const timeStyle = time.dataset.utc.length > "2026-01-01 00:00 UTC".length ? "medium" : "short";
+    const place = new Intl.DateTimeFormat("en", { timeZoneName: "short" }).formatToParts(at);
+    const abbreviation = place.find((one) => one.type === "timeZoneName").value;
+    return `${new Intl.DateTimeFormat("sv", { dateStyle: "short", timeStyle }).format(at)} ${abbreviation}`;
+  }
+
+  function writeTimes() {
+    for (const time of document.querySelectorAll("time[datetime]")) {
+      time.dataset.utc ??= time.textContent;
+      const wanted = own ? byOwnClock(time) : time.dataset.utc;
+      if (time.textContent !== wanted) time.textContent = wanted;
+    }
+  }
+
+  function tellOtherClock(event) {
+    const time = event.target.closest?.("time[datetime]");
+    if (!time) return;
+    time.dataset.utc ??= time.textContent;
+    time.title = own ? time.dataset.utc : byOwnClock(time);
+  }
+
+  document.addEventListener("mouseover", tellOtherClock);
+
+  const button = document.getElementById("own-time");
+
+  function choose(value) {
+    own = value;
+    document.getElementById("zone").textContent = own ? `All times are by your clock (${zone}).` : "All times are UTC.";
+    button.textContent = own ? "Show UTC" : "Show mine";
+    writeTimes();
+  }
+
+  if (button && zone && !/^(Etc\/)?(UTC|UCT|GMT|Zulu|Universal)$/.test(zone)) {
+    button.hidden = false;
+    button.addEventListener("click", () => {
+      choose(!own);
+      remember(own ? "yes" : "no");
+    });
+    if (remember() === "yes") choose(true);
+    new MutationObserver(() => own && writeTimes()).observe(document.body, { childList: true, subtree: true });
+  }
 
   // -- hints by keyboard and touch ------------------------------------------------------------------------------------
 
@@ -67,8 +129,8 @@
       scales: { y: { range: (_, low, high) => [0, Math.max(high, 1)] }, u: { range: (_, low, high) => [0, Math.max(high, 1)] } },
       axes: [
         { ...axis, font, values: [[3600, "{HH}:{mm}"], [60, "{HH}:{mm}"], [1, "{HH}:{mm}"]] },
-        { ...axis, font, size: 56, values: (_, all) => all.map((one) => one.toLocaleString("en")) },
-        { ...axis, font, size: 44, side: 1, scale: "u", grid: { show: false } },
+        { ...axis, font, stroke: colour("--accent"), size: 56, values: (_, all) => all.map((one) => one.toLocaleString("en")) },
+        { ...axis, font, stroke: colour("--second"), size: 44, side: 1, scale: "u", grid: { show: false } },
       ],
       series: [
         { label: "UTC", value: "{HH}:{mm}" },

@@ -1,0 +1,78 @@
+"""Planted bugs: events over HTTP, from what is taken to what is answered."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.faults.plants.bug import Bug
+
+HTTP: Final = "integration/test_ingest.py"
+CROSSING: Final = "integration/test_ingest_crossing.py"
+BODIES: Final = "worker/ingest/test_bodies.py"
+
+BUGS: Final = (
+    Bug(
+        "accepted_without_a_stream",
+        "202 means that the broker has every event",
+        at="publisher:_STORED",
+        old="frozenset({Fate.NEW, Fate.COPY})",
+        new="frozenset({Fate.NEW, Fate.COPY, Fate.UNHEARD})",
+        tests=(f"{HTTP}::test_without_a_stream_nothing_is_accepted",),
+    ),
+    Bug(
+        "one_event_of_another_tenant",
+        "a key sends events of its tenant alone",
+        at="reading:messages_of",
+        old="shared_subject(prefix, tenant)",
+        new='f"{prefix}.raw"',
+        tests=(f"{CROSSING}::test_a_key_is_good_for_its_tenant_alone",),
+    ),
+    Bug(
+        "one_id_for_two_events",
+        "no event of a request is dropped as a copy of another one",
+        at="reading:_check_ids",
+        old="elements[before] != elements[place]",
+        new="len(elements) != len(events)",
+        tests=(f"{HTTP}::test_what_is_sent_twice_is_stored_once",),
+    ),
+    Bug(
+        "old_webhooks",
+        "a webhook that was signed long ago is refused",
+        at="webhooks:verified_id",
+        old="abs(int(timestamp) - now)",
+        new="int(timestamp) - now",
+        tests=(f"{HTTP}::test_webhooks_that_are_not_signed_are_refused",),
+    ),
+    Bug(
+        "bodies_of_two_lengths",
+        "a request with two lengths is refused",
+        at="IngestGate.check_method",
+        old='if "transfer-encoding" in headers and "content-length" in headers:',
+        new='if "transfer-encoding" in headers and "content-range" in headers:',
+        tests=(f"{CROSSING}::test_requests_that_pass_for_others",),
+    ),
+    Bug(
+        "requests_in_place_of_events",
+        "a key's rate is in events",
+        at="Endpoints.events",
+        old="self._take(sender, len(elements) - 1)",
+        new="self._take(sender, 0)",
+        tests=(f"{HTTP}::test_a_key_has_its_rate_in_events",),
+    ),
+    Bug(
+        "memory_of_bodies_not_given_back",
+        "a body that is done leaves its memory to others",
+        at="Memory.hold",
+        old="self.taken -= size",
+        new="self.taken -= size // 2",
+        tests=(f"{BODIES}::test_callers_share_the_memory",),
+    ),
+    Bug(
+        "more_behind_gzip",
+        "a body is one whole stream of gzip",
+        at="bodies:inflated",
+        old="if not unpacking.eof or unpacking.unused_data:",
+        new="if not unpacking.eof:",
+        tests=(f"{BODIES}::test_what_is_no_gzip",),
+    ),
+)
