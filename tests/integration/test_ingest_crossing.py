@@ -53,6 +53,8 @@ async def raw(client: httpx.AsyncClient, sent: bytes, *, half_close: bool = Fals
         "Bearer " + "A" * 5000,
         "Bearer a.b.c",
     ],
+    # The keys are drawn anew in each process, and all processes of a run have to know a test by one name.
+    ids=["none", "empty", "short", "basic", "unknown", "longer", "shorter", "long", "token"],
 )
 async def test_without_a_key_nothing_is_read(
     ingest_client: httpx.AsyncClient, settings: Settings, said: str | None
