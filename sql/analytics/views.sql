@@ -14,7 +14,7 @@ CREATE TABLE asked (
     trait VARCHAR
 );
 
--- The population: subjects of which progress was written down, or that have an unlock.
+-- The population: subjects that have a row of progress or an unlock.
 CREATE VIEW known AS
 SELECT tenant_id, scope, subject FROM progress_daily
 UNION DISTINCT

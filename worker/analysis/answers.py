@@ -37,7 +37,7 @@ class SlowError(Exception):
 
 
 class Asked(NamedTuple):
-    """What is asked: the row of the table `asked` (sql/analytics/views.sql), and of which tenants (None: all)."""
+    """What is asked: the row of the table `asked` (sql/analytics/views.sql), and the tenants (None: all)."""
 
     tenants: tuple[str, ...] | None = None
     fewest: int = FEWEST

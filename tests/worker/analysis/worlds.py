@@ -93,7 +93,7 @@ def _user(chance: random.Random, layers: Layers, number: list[int], tenant: str,
     for at in times:
         _event(chance, layers, number, tenant, user, at)
     if chance.random() < 0.08:
-        return  # no rule has heard of this one
+        return  # no rule hears this one
     who = tenant, "user", user
     for name, _, scope, tiers, _ in RULES[:3]:
         if scope == "user":
