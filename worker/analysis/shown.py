@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 NONE: Final = "-"
 _UNITS: Final = ((86_400, "d"), (3600, "h"), (60, "min"))
 _SECOND: Final = 1000
+_MINUTE: Final = 60 * _SECOND
 _ALL: Final = {("time", "achievement"): "(any)", ("retention", "stratum"): "(all)", ("latency", "region"): "(none)"}
 """What null says in a column of text where it is not just absent."""
 
@@ -31,7 +32,9 @@ def figure(kind: Kind, value: Cell) -> str:
     if kind is Kind.SECONDS:
         return span(value)
     if kind is Kind.MILLIS:
-        return f"{value:,} ms" if abs(value) < _SECOND else _tenths(value, _SECOND, "s")
+        if abs(value) < _SECOND:
+            return f"{value:,} ms"
+        return _tenths(value, _SECOND, "s") if abs(value) < _MINUTE else span(value // _SECOND)
     return f"{value:,}"
 
 

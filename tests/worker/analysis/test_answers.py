@@ -5,18 +5,22 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
 from tests.worker.analysis.reference import REFERENCE, World
 from tests.worker.analysis.worlds import AT, drawn, write
+from worker.analysis import answers
 from worker.analysis.answers import Asked, ask
-from worker.analysis.questions import QUESTIONS, Kind, Question
+from worker.analysis.questions import BY_NAME, QUESTIONS, Kind, Question
 from worker.mirror.duck import Bounds
+from worker.mirror.manifest import read_manifest, write_manifest
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.worker.analysis.reference import Layers
+    from worker.mirror.duck import Duck
 
 BOUNDS = Bounds("256MB", 2)
 CASES = {
@@ -38,12 +42,12 @@ def worlds(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Layers, Path]
 @pytest.mark.parametrize("case", CASES)
 def test_every_figure_is_what_its_definition_says(worlds: list[tuple[Layers, Path]], case: str) -> None:
     layers, folder = worlds[len(case) % 2]
-    answers = ask(folder, QUESTIONS, CASES[case], BOUNDS)
+    found = ask(folder, QUESTIONS, CASES[case], BOUNDS).answers
     slow = World(layers, CASES[case], AT)
-    for answer in answers.answers:
+    for answer in found:
         assert_same(answer.question, answer.rows, REFERENCE[answer.question.name](slow))
         assert answer.rows or case in {"nothing", "achievement"}
-    figures = [cell for one in answers.answers for row in one.rows for cell in row if not isinstance(cell, str)]
+    figures = [cell for one in found for row in one.rows for cell in row if not isinstance(cell, str)]
     assert case == "nothing" or len([one for one in figures if one]) > 100
 
 
@@ -67,3 +71,25 @@ def _by_key(question: Question, rows: list[tuple[Any, ...]]) -> dict[str, tuple[
     found = {repr([row[at] for at in keys]): tuple(row) for row in rows}
     assert len(found) == len(rows), question.name
     return found
+
+
+def test_a_run_that_deletes_a_file_meanwhile_is_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write(tmp_path / "mirror", drawn(1))
+    wanted = ask(folder, [BY_NAME["time"]], Asked(), BOUNDS).answers
+    real = answers.prepare
+
+    def prepare(duck: Duck, asked: Asked, at: str) -> None:
+        manifest = read_manifest(folder)
+        assert manifest is not None
+        if manifest.run == 3:
+            (old,) = manifest.files("event")
+            new = old.path.replace("00000001-0", "00000004-1000")
+            (folder / old.path).rename(folder / new)
+            manifest.layers["event"] = [msgspec.structs.replace(old, path=new)]
+            manifest.run = 4
+            write_manifest(folder, manifest)
+        real(duck, asked, at)
+
+    monkeypatch.setattr(answers, "prepare", prepare)
+    found = ask(folder, [BY_NAME["time"]], Asked(), BOUNDS)
+    assert (found.age.run, found.answers) == (4, wanted)
