@@ -110,6 +110,10 @@ live *args: setup
 mirror-bench *args: setup
     .venv/bin/python -m bench.mirror {{ args }}
 
+# Measure `ach analyze`: each analysis over a large mirror, beside PostgreSQL
+analyze-bench *args: setup
+    .venv/bin/python -m bench.analyze {{ args }}
+
 # Measure what serve, notify and console cost the worker beside them; writes docs/performance.md (some 5 minutes)
 company *args: setup
     .venv/bin/python -m bench.company {{ args }}

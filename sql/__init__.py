@@ -9,6 +9,8 @@ lower-case letters, digits and underscores behind one colon, so that a cast is n
 array needs a space before its second bound. The loader numbers the names `$1`, `$2` in the order of their first
 appearance outside comments. All places of one name are one argument, which has one type: they are cast alike, or not.
 
+What `analytics/` holds is asked of DuckDB, or of a warehouse that has loaded a mirror: one query a file, no arguments.
+
 A migration is a file `NNNN_name.sql`, numbered from 1 without gaps; an applied one is never edited, its checksum would
 no longer agree with the books.
 """
@@ -131,6 +133,16 @@ def migrations() -> tuple[Migration, ...]:
 def schema() -> str:
     """Return the whole schema as one script: what the migrations add up to."""
     return (files(__name__) / "schema.sql").read_text(encoding="utf-8")
+
+
+@cache
+def analysis(name: str) -> str:
+    """Return one query of `analytics/`, or `views`, the statements that these share. They are of DuckDB.
+
+    Raises:
+        FileNotFoundError: there is none of that name.
+    """
+    return (files(__name__) / "analytics" / f"{name}.sql").read_text(encoding="utf-8").strip()
 
 
 def _sql_files(folder: str) -> list[Traversable]:

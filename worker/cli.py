@@ -19,6 +19,7 @@ from worker.report.escape import LINES, visible
 from worker.urls import redacted
 
 SUMMARIES: Final = {
+    "analyze": "Answer questions of product and operations from a mirror: completion, funnels, retention and more.",
     "apply": "Put rule files into force, all of them together, and bring all users up to date.",
     "backfill": "Continue a backfill that was interrupted (`ach apply` runs it by itself).",
     "check": "Check rule files: every problem in one run, with its place and a hint.",

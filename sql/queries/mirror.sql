@@ -151,3 +151,7 @@ FROM unnest(:tenant_ids::text[], :scopes::text[], :subjects::text[]) AS asked (t
 JOIN unlock
     ON unlock.tenant_id = asked.tenant_id AND unlock.scope = asked.scope AND unlock.subject = asked.subject
 ORDER BY unlock.tenant_id, unlock.scope, unlock.subject, achievement, tier, occurrence;
+
+-- name: events_up_to
+-- How many events the ledger has, counted up to `most`.
+SELECT count(*)::bigint FROM (SELECT 1 FROM event LIMIT :most::bigint) AS first_events;

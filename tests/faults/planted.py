@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from tests.faults.plants import (
+    analysis,
     anchors,
     announcements,
     broker,
@@ -84,6 +85,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     *view.BUGS,
     *notifier.BUGS,
     *mirror.BUGS,
+    *analysis.BUGS,
     *serve.BUGS,
     *console.BUGS,
     *library.BUGS,

@@ -26,6 +26,7 @@ except ModuleNotFoundError as missing:
     sys.exit(1)
 
 if TYPE_CHECKING:
+    from worker.analysis.kept import Keeper
     from worker.console.access import Access
     from worker.settings import Settings
 
@@ -48,6 +49,7 @@ class Asked(NamedTuple):
     proxies: tuple[str, ...]
     names: tuple[str, ...]
     https: bool
+    mirror: Path | None
 
 
 @click.command("console")
@@ -65,6 +67,12 @@ class Asked(NamedTuple):
 )
 @click.option("--name", "names", multiple=True, metavar="HOST", help="Host name under which browsers reach it.")
 @click.option("--https", is_flag=True, help="Browsers reach it by HTTPS: cookies are for that alone.")
+@click.option(
+    "--mirror",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="A mirror (`ach mirror --to DIR`): the page Cohorts shows its figures.",
+)
 @click.option("--new-token", metavar="PERSON", help="Print a fresh token and its entry for --persons, and end.")
 def command(  # noqa: PLR0913 - its options
     *,
@@ -75,6 +83,7 @@ def command(  # noqa: PLR0913 - its options
     proxies: tuple[str, ...],
     names: tuple[str, ...],
     https: bool,
+    mirror: Path | None,
     new_token: str | None,
 ) -> None:
     """Serve pages about what the engine does: now, rules, users, dead letters, changes.
@@ -84,7 +93,7 @@ def command(  # noqa: PLR0913 - its options
     if new_token is not None:
         _print_token(new_token)
         return
-    asked = Asked(host, port, persons, header, proxies, names, https)
+    asked = Asked(host, port, persons, header, proxies, names, https, mirror)
     on_servers(partial(_serve, asked=asked), as_service=True)
 
 
@@ -95,6 +104,7 @@ async def _serve(settings: Settings, asked: Asked) -> None:
         CommandError: it cannot be served so; the message says why.
     """
     access, fresh = _access(asked)
+    cohorts = None if asked.mirror is None else _cohorts(asked.mirror)
 
     def ready(address: str) -> None:
         print_address(address, fresh)
@@ -102,7 +112,7 @@ async def _serve(settings: Settings, asked: Asked) -> None:
     async with stop_on_signals() as stop:
         at = asked.host, asked.port
         try:
-            await serve_console(settings, access, _door(asked), at=at, stop=stop, on_ready=ready)
+            await serve_console(settings, access, _door(asked), at=at, stop=stop, on_ready=ready, cohorts=cohorts)
         except ListenError as error:
             raise CommandError(str(error), "choose another one with --port or --host") from error
 
@@ -135,6 +145,21 @@ def _access(asked: Asked) -> tuple[Access, str | None]:
         raise CommandError(reason, f"--persons FILE, or a token in {VARIABLE}")
     fresh = fresh_token()
     return access_of_token(fresh), fresh
+
+
+def _cohorts(mirror: Path) -> Keeper:
+    """Return what answers from a mirror.
+
+    Raises:
+        CommandError: the extra for it is not installed.
+    """
+    try:
+        from worker.analysis.kept import Keeper  # noqa: PLC0415 - an extra
+    except ModuleNotFoundError as error:
+        if error.name != "duckdb":
+            raise
+        raise CommandError("--mirror needs duckdb, which is not installed", "pip install 'ach[analytics]'") from error
+    return Keeper(mirror)
 
 
 def _door(asked: Asked) -> Door:

@@ -97,6 +97,7 @@ class Console:
             self._deed("/letters/{letter_id:int}/replay", "replay", deeds.ask_replay, deeds.do_replay),
             Route("/changes", self._page("changes", views.change_list)),
             Route("/changes/{epoch:int}", self._page("change", views.change_page)),
+            Route("/cohorts", self._page("cohorts", views.cohort_page)),
             Route("/tenants", self._page("tenants", views.tenant_list)),
             Route("/tenant", self._page("tenant", views.tenant_page)),
             Route("/actions", self._page("actions", views.action_list)),

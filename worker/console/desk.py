@@ -18,6 +18,7 @@ from worker.view.reader import View
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable
 
+    from worker.analysis.kept import Keeper
     from worker.console.access import Person
     from worker.console.books import EarnedBooks
     from worker.console.pulse import Snapshot
@@ -62,6 +63,7 @@ class Desk:
         *,
         now: Callable[[], int],
         lag: Callable[[], int | None] = lambda: None,
+        cohorts: Keeper | None = None,
     ) -> None:
         self.store = store
         self.settings = settings
@@ -72,6 +74,7 @@ class Desk:
         self.rarity = Rarity(store)
         self.pulse = Pulse(store, prefix=settings.input_prefix, now=now, lag=lag)
         self.actions = Actions(store, settings, now)
+        self.cohorts = cohorts
         self._earned: Kept[EarnedBooks] = Kept()
         self.fragments: OrderedDict[Hashable, str] = OrderedDict()
         """The moving part of the first page, by snapshot and tenants: rendered once for all who see the same."""

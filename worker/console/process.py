@@ -20,6 +20,7 @@ from worker.store import open_store
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from worker.analysis.kept import Keeper
     from worker.console.access import Access
     from worker.console.web import Door
     from worker.settings import Settings
@@ -31,7 +32,7 @@ BOUNDS: Final = Bounds(connections=2000, head_bytes=32 * 1024, idle_seconds=5, s
 log = structlog.get_logger()
 
 
-async def serve_console(
+async def serve_console(  # noqa: PLR0913 - a console has so many parts
     settings: Settings,
     access: Access,
     door: Door,
@@ -39,10 +40,11 @@ async def serve_console(
     at: tuple[str, int],
     stop: anyio.Event,
     on_ready: Callable[[str], None] = lambda address: None,
+    cohorts: Keeper | None = None,
 ) -> None:
     """Serve at a host and port until `stop` is set; `on_ready` is called with the address once it listens.
 
-    Port 0 takes a free one.
+    Port 0 takes a free one. `cohorts` answers for the page of that name, where there is a mirror.
 
     It begins although servers are away: its pages say so.
 
@@ -54,7 +56,8 @@ async def serve_console(
         address = address_of(listening)
         async with open_store(settings.database_url, connections=CONNECTIONS) as store:
             lag = Lag(settings)
-            desk = Desk(store, settings, Entrance(access, Sessions(access), door), now=wall_clock, lag=lag.latest)
+            entrance = Entrance(access, Sessions(access), door)
+            desk = Desk(store, settings, entrance, now=wall_clock, lag=lag.latest, cohorts=cohorts)
             console = Console(desk)
 
             def ready() -> None:

@@ -262,6 +262,12 @@ async def change_page(desk: Desk, person: Person, request: Request) -> Values:
     }
 
 
+async def cohort_page(desk: Desk, person: Person, request: Request) -> Values:
+    """Give funnels, retention and rarity from the latest run of a mirror, where there is one."""
+    del request
+    return {"cohorts": None if desk.cohorts is None else await desk.cohorts.of(person.tenants)}
+
+
 async def action_list(desk: Desk, person: Person, request: Request) -> Values:
     """Give what was done on the console."""
     del request

@@ -89,6 +89,10 @@ class Duck:
             raise TypeError(query)
         return value
 
+    def interrupt(self) -> None:
+        """End the query that is under way, from another thread; it fails."""
+        self._connection.interrupt()
+
     def beside(self) -> Duck:
         """Return another connection to the same, for a query whose rows are read while this one writes."""
         return Duck(self._connection.cursor())
