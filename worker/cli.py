@@ -24,7 +24,7 @@ SUMMARIES: Final = {
     "backfill": "Continue a backfill that was interrupted (`ach apply` runs it by itself).",
     "check": "Check rule files: every problem in one run, with its place and a hint.",
     "console": "Serve pages about what the engine does: now, rules, users, dead letters, changes.",
-    "contract": "Write contracts of declared events: JSON Schema, AsyncAPI, TypeScript, Python (docs/producing.md).",
+    "contract": "Write the contracts of declared events for producers: JSON Schema, AsyncAPI 3, TypeScript and Python.",
     "dead": "List, inspect, mend, send again and purge dead letters.",
     "demo": "See it work: two recorded histories through private servers and a worker, and what was earned.",
     "dev": "Run private servers, a worker with these rules, the console and the API; Ctrl-C ends everything.",

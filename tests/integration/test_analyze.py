@@ -87,7 +87,7 @@ async def test_revoked_unlocks_and_erased_users_are_in_no_figure(engine: Engine,
 
 
 def rows_of(answers: Answers, name: str) -> list[tuple[object, ...]]:
-    return next(one.rows for one in answers.answers if one.question.name == name)
+    return [*next(one.rows for one in answers.answers if one.question.name == name)]
 
 
 async def test_a_large_ledger_wants_a_mirror(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
