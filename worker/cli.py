@@ -19,7 +19,7 @@ from worker.report.escape import LINES, visible
 from worker.urls import redacted
 
 SUMMARIES: Final = {
-    "analyze": "Answer questions of product and operations from a mirror: completion, funnels, retention and more.",
+    "analyze": "Answer a question of product or operations from a mirror (docs/analyze.md); without a NAME, list them.",
     "apply": "Put rule files into force, all of them together, and bring all users up to date.",
     "backfill": "Continue a backfill that was interrupted (`ach apply` runs it by itself).",
     "check": "Check rule files: every problem in one run, with its place and a hint.",

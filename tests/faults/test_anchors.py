@@ -228,5 +228,8 @@ def test_every_bug_survives_a_move_and_another_line_length(tmp_path: Path) -> No
 
 
 def names_its_file(at: str) -> bool:
-    """Return whether an edit needs a module's name, as two modules define its function, or is one of a migration."""
-    return at.partition(":")[0] not in {at, "sql"} or re.match(r"sql:\d", at) is not None
+    """Return whether an edit names its file: two modules define its function, or the file is one statement."""
+    statement = at.removeprefix("sql:")
+    if at.partition(":")[0] not in {at, "sql"} or re.match(r"\d", statement):
+        return True
+    return at != statement and (ROOT / "sql" / "analytics" / f"{statement}.sql").is_file()

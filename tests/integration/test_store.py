@@ -86,10 +86,11 @@ async def test_one_that_is_lost_is_replaced(engine: Engine) -> None:
         assert found != mine
 
 
-async def test_one_that_the_server_has_ended_is_replaced_without_an_error(engine: Engine) -> None:
+@pytest.mark.parametrize("shared", [False, True])
+async def test_one_that_the_server_has_ended_is_replaced_without_an_error(engine: Engine, *, shared: bool) -> None:
     """The client has noticed by then: not one use fails."""
     async with open_store(engine.settings.database_url, connections=1) as store:
-        kept, ended = store.kept(), anyio.Event()
+        kept, ended = store.shared(1) if shared else store.kept(), anyio.Event()
         async with kept.alone() as session:
             raw = session._connection  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
             raw.add_termination_listener(lambda _: ended.set())

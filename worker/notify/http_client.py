@@ -91,7 +91,7 @@ class SystemResolver:
 
 
 class _Judged(NamedTuple):
-    """The addresses of a host, each of which a request may go to."""
+    """The addresses of a host that a request may go to."""
 
     addresses: Sequence[str]
     until: float

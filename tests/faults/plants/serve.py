@@ -169,9 +169,7 @@ BUGS: Final = (
         at="_Shared._connection",
         old="_is_gone(self._idle[-1])",
         new="not self._idle[-1]",
-        tests=(
-            "integration/test_store.py::test_a_shared_store_lends_each_connection_to_one_task_and_replaces_lost_ones",
-        ),
+        tests=("integration/test_store.py::test_one_that_the_server_has_ended_is_replaced_without_an_error",),
     ),
     Bug(
         "kept_connection_that_has_ended",
