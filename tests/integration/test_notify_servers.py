@@ -125,7 +125,7 @@ def test_the_files_of_the_documentation_can_be_read(tmp_path: Path) -> None:
     (tmp_path / "app.secret").write_text("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n")
     (tmp_path / "mail.url").write_text("mailtos://me:word@mail.example.com?to={subject}@corp.example.com\n")
     blocks = [block.split("```")[0] for block in DOCS.read_text().split("```toml\n")[1:]]
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     for block in blocks:
         (tmp_path / "notify.toml").write_text(block)
         assert read_endpoints(tmp_path / "notify.toml", {"APP_TOKEN": "word"})

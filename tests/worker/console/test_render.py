@@ -43,7 +43,14 @@ def test_what_turns_a_line_is_written_out() -> None:
 
 def test_templates_escape_and_know_all_their_values() -> None:
     pages = Pages()
-    values: dict[str, object] = {"person": None, "form_token": "", "by_proxy": False, "at": 0, "link": link}
+    values: dict[str, object] = {
+        "person": None,
+        "form_token": "",
+        "by_proxy": False,
+        "by_link": False,
+        "at": 0,
+        "link": link,
+    }
     shown = pages.render("login", {**values, "to": '/"><script>', "wrong": "<b>"})
     assert "<b>" not in shown
     assert "<script>" not in shown
