@@ -19,7 +19,7 @@ from worker.contract.partition import token
 from worker.notify.delivery_log import Logged
 from worker.notify.health import Health
 from worker.notify.message import Delivery, digest, is_wanted, read_item, single, window_of
-from worker.notify.schedule import SECOND, Attempt, Decision, Outcome, decide
+from worker.notify.schedule import SECOND, Attempt, Decision, Outcome, Pace, decide
 from worker.retry import delays
 
 if TYPE_CHECKING:
@@ -79,6 +79,7 @@ class Courier:
         self._stats = stats
         self._health = Health(endpoint.name, consumer, stats)
         self._slots = anyio.Semaphore(endpoint.concurrency)
+        self._pace = Pace(endpoint.rate)
         self._held: dict[str, Message] = {}
         """What is at hand, by the subject of its acknowledgement."""
         self._room = anyio.Event()
@@ -201,6 +202,9 @@ class Courier:
             if before is not None:
                 await before.wait()
             async with self._slots:
+                # A burst of unlocks may overwhelm neither the receiver nor the machine.
+                if (wait := self._pace.wait(monotonic())) > 0:
+                    await self._rest(wait)
                 # At hand meanwhile: each delivery of the broker's counts as an attempt.
                 while (pause := self._paused_until - monotonic()) > 0 and not self._stopping.is_set():
                     await self._rest(pause)

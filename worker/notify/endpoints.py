@@ -87,6 +87,7 @@ class _Chosen(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     disable_after: Duration = msgspec.field(default_factory=lambda: Duration(5 * DAY))
     timeout: Duration = msgspec.field(default_factory=lambda: Duration(15 * SECOND))
     concurrency: Annotated[int, Meta(ge=1, le=64)] = 4
+    rate: Annotated[int, Meta(ge=1, le=100_000)] = 50
     allow_networks: list[str] = msgspec.field(default_factory=list[str])
     insecure: bool = False
     ca_file: str | None = None
@@ -176,6 +177,8 @@ class Endpoint(Struct, frozen=True, kw_only=True):
     schedule: tuple[int, ...]
     disable_after: int
     concurrency: int
+    rate: int
+    """Attempts a second, at most."""
 
 
 def read_endpoints(path: Path, environment: Mapping[str, str]) -> tuple[Endpoint, ...]:
@@ -300,6 +303,7 @@ def _endpoint(name: str, said: _Webhook | _Apprise, secrets: _Secrets) -> Endpoi
         schedule=schedule,
         disable_after=said.disable_after.milliseconds,
         concurrency=said.concurrency,
+        rate=said.rate,
     )
 
 
