@@ -143,8 +143,10 @@ class Courier:
             await self._rest(pause)
             return
         if len(self._held) >= HELD:
-            self._room = anyio.Event()
-            await self._room.wait()
+            # Many at a time: a request for each place that becomes free costs more than the delivery before it.
+            while len(self._held) > HELD // 2 and not self._stopping.is_set():
+                self._room = anyio.Event()
+                await self._room.wait()
             return
         for message in await self._fetch(HELD - len(self._held)):
             await self._begin(message, sending)
