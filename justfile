@@ -10,7 +10,11 @@ demo *args: (setup "requirements-run.lock")
 
 # Run the tests, as CI does
 test *args: setup
-    .venv/bin/pytest -n 2 --dist worksteal -m "not (faults or planted or soak)" {{ args }}
+    .venv/bin/pytest -n 2 --dist worksteal -m "not (faults or operate or planted or soak)" {{ args }}
+
+# Set up what a platform team does around a worker, and try it: identities, roles, poolers, alerts, upgrades, packages
+operate *args: setup
+    .venv/bin/pytest -n 2 --dist worksteal -m operate {{ args }}
 
 # Plant bugs in copies of the source, one at a time, and see that the tests find each; writes docs/planted-bugs.md
 planted *args: setup
