@@ -28,15 +28,17 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print a JSON
 limit_option = click.option("--limit", default=100, show_default=True, type=click.IntRange(min=1))
 
 
-def microseconds(text: str) -> int:
+def microseconds(
+    text: str, given: str | None = None, expected: str = "RFC 3339 instant, such as 2026-05-01T00:00:00Z"
+) -> int:
     """Return the instant that a text means, in microseconds since the epoch.
 
     Raises:
-        click.UsageError: it is not RFC 3339.
+        click.UsageError: it is not RFC 3339; the message shows what was `given` in its place.
     """
     moment = instant(text)
     if moment is None:
-        raise click.UsageError(f"{text!r} is no RFC 3339 instant, such as 2026-05-01T00:00:00Z")
+        raise click.UsageError(f"{given or text!r} is no {expected}")
     return moment[0]
 
 
