@@ -15,6 +15,13 @@ GARBLED: Final = (ValueError, AttributeError, KeyError, TypeError, AssertionErro
 """What nats-py raises when a server says what no NATS server says."""
 
 
+class PlainTextError(NatsError):
+    """A broker offers no TLS where we want it."""
+
+    def __str__(self) -> str:
+        return "the server offers no TLS, and NATS_URL, NATS_CA, NATS_CERT or NATS_TLS_FIRST ask for it"
+
+
 class BrokerAwayError(Exception):
     """The broker did not answer, or cannot at the moment: try the same again."""
 
