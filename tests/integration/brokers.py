@@ -35,7 +35,8 @@ class Configured:
 
     def _configure(self, more: str) -> None:
         (self._folder / "nats.conf").write_text(
-            f'listen: "127.0.0.1:{self.port}"\njetstream {{ store_dir: "{self._folder}/js" {self._jetstream} }}\n{more}\n',
+            f'listen: "127.0.0.1:{self.port}"\n'
+            f'jetstream {{ store_dir: "{self._folder}/js" {self._jetstream} }}\n{more}\n',
             "utf-8",
         )
 

@@ -19,11 +19,8 @@ if TYPE_CHECKING:
 
 PREFIXES: Final = {"operator": 14 << 3, "account": 0, "user": 20 << 3}
 """Of public keys: O, A, U."""
-_NO_LIMITS: Final = dict.fromkeys(
-    ("subs", "data", "payload", "imports", "exports", "conn", "leaf", "mem_storage", "disk_storage", "streams")
-    + ("consumer",),
-    -1,
-) | {"wildcards": True}
+_LIMITS: Final = "subs data payload imports exports conn leaf mem_storage disk_storage streams consumer"
+_NO_LIMITS: Final = {**dict.fromkeys(_LIMITS.split(), -1), "wildcards": True}
 
 
 class NKey:
@@ -87,7 +84,7 @@ class Operator:
 def write_credentials(path: Path, token: str, seed: str) -> Path:
     path.write_text(
         f"-----BEGIN NATS USER JWT-----\n{token}\n------END NATS USER JWT------\n\n"
-        "************************* IMPORTANT *************************\nNKEY Seed printed below can be used to sign.\n\n"
+        "************************* IMPORTANT *************************\nNKEY Seed printed below can sign.\n\n"
         f"-----BEGIN USER NKEY SEED-----\n{seed}\n------END USER NKEY SEED------\n\n"
         "*************************************************************\n"
     )
@@ -126,9 +123,7 @@ class Authority:
         pair = Pair(self._folder / f"{name}-cert.pem", self._folder / f"{name}-key.pem")
         pair.cert.write_bytes(built.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
         locked = serialization.BestAvailableEncryption(password.encode()) if password else serialization.NoEncryption()
-        pair.key.write_bytes(
-            key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, locked)
-        )
+        pair.key.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, locked))
         return pair
 
     def _begin(self, name: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:

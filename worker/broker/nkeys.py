@@ -21,7 +21,7 @@ USER: Final = 20 << 3
 _SEED_BYTES: Final = 36
 _SUM: Final = 2
 _ALPHABET: Final = re.compile(r"[A-Z2-7]+")
-_BLOCK: Final = re.compile(r"-{3,} *BEGIN ([A-Z ]+?) *-{3,}\s*(\S+?)\s*-{3,} *END \1 *-{3,}")
+_MARK: Final = re.compile(r"-{3,8} ?(BEGIN|END) ([A-Z ]{1,40}?) ?-{3,8}")
 _JWT: Final = re.compile(r"[\w-]+\.([\w-]+)\.[\w-]+")
 
 
@@ -115,7 +115,7 @@ def read_credentials(text: str) -> Credentials:
     Raises:
         KeyFormatError: it is none.
     """
-    blocks = dict(_BLOCK.findall(text))
+    blocks = _blocks(text)
     jwt, seed = blocks.get("NATS USER JWT"), blocks.get("USER NKEY SEED")
     if jwt is None or seed is None:
         missing = "BEGIN NATS USER JWT" if jwt is None else "BEGIN USER NKEY SEED"
@@ -133,8 +133,19 @@ def read_seed_file(text: str) -> Seed:
     Raises:
         KeyFormatError: there is none.
     """
-    blocks = dict(_BLOCK.findall(text))
+    blocks = _blocks(text)
     return read_seed(blocks.get("USER NKEY SEED", text.strip()))
+
+
+def _blocks(text: str) -> dict[str, str]:
+    """Return the one line of each block by the block's name; a block that is not complete is none."""
+    found: dict[str, str] = {}
+    lines = [line for line in map(str.strip, text.splitlines()) if line]
+    marks = [_MARK.fullmatch(line) for line in lines]
+    for begin, line, end in zip(marks, lines[1:], marks[2:], strict=False):
+        if begin and end and (begin[1], end[1], begin[2]) == ("BEGIN", "END", end[2]):
+            found[begin[2]] = line
+    return found
 
 
 def _claims(jwt: str) -> dict[str, Any]:
