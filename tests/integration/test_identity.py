@@ -6,7 +6,7 @@ import json
 import re
 import time
 from contextlib import AsyncExitStack, suppress
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
 import anyio
@@ -26,7 +26,7 @@ from worker.broker.api import ask
 from worker.broker.choice import client_class
 from worker.broker.client import BrokerClient
 from worker.broker.durable import DurableConsumer, read_since
-from worker.broker.errors import BrokerMismatchError, PlainTextError
+from worker.broker.errors import BrokerAwayError, BrokerMismatchError, PlainTextError
 from worker.broker.follow import Followed, Follower
 from worker.broker.once import connected_once
 from worker.broker.private import FastClient
@@ -299,11 +299,6 @@ REFUSED = {
         {**VERIFYING, "NATS_CERT": "F/stranger-cert.pem", "NATS_KEY": "F/stranger-key.pem"},
         r"TLS|certificate",
     ),
-    "first": (
-        "verifying",
-        {**VERIFYING, "NATS_TLS_FIRST": "1"},
-        r"TLS|certificate",
-    ),
 }
 
 
@@ -328,6 +323,20 @@ async def test_what_is_refused_ends_in_one_sentence(world: World, case: str, mon
         assert secret not in f"{said.value} {logs}"
 
 
+@pytest.mark.parametrize(("where", "first"), [("verifying", "true"), ("operated", "false")])
+async def test_a_handshake_that_only_one_side_begins_with(
+    world: World, where: str, first: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each waits for the other, and the message says what to look at."""
+    monkeypatch.setattr(connecting, "CONNECT_SECONDS", 0.3)
+    server: Configured = getattr(world, where)
+    url = f"nats://localhost:{server.port}"
+    settings = settings_of(world, NATS_URL=url, **{**VERIFYING, "NATS_TLS_FIRST": first})
+    with anyio.fail_after(PATIENCE), pytest.raises(BrokerAwayError, match="handshake_first|wrong version"):
+        async with open_broker(settings, patience=0.6):
+            pass
+
+
 # -- plain text --------------------------------------------------------------------------------------------------------
 
 
@@ -335,7 +344,7 @@ async def test_what_is_refused_ends_in_one_sentence(world: World, case: str, mon
 async def test_nothing_of_ours_goes_to_a_server_without_tls_where_it_is_wanted(
     world: World, client: type[BrokerClient], login: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever sits in between can leave TLS out of the greeting, which nats-py would take."""
+    """A server in between can leave TLS out of the greeting, which nats-py would take."""
     monkeypatch.setattr(connecting, "REFUSED_SECONDS", 0.0)
     heard = bytearray()
 
@@ -349,7 +358,7 @@ async def test_nothing_of_ours_goes_to_a_server_without_tls_where_it_is_wanted(
                         await stream.send(b"PONG\r\n")
 
     listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
-    port = cast("int", listener.extra(anyio.abc.SocketAttribute.local_port))  # noqa: S610 - not Django's
+    port = listener.extra(anyio.abc.SocketAttribute.local_port)  # noqa: S610 - not Django's
     async with listener, anyio.create_task_group() as tasks:
         tasks.start_soon(listener.serve, greet)
         url = f"tls://{login.get('USER', '')}localhost:{port}"

@@ -275,7 +275,10 @@ class Connection:
     def _quoted(self, error: BaseException) -> str:
         """Return what an error says, which may quote the URL, without secrets."""
         hidden = () if self._login is None else self._login.hidden
-        return redacted(in_words(error), self._settings.nats_url, secrets=hidden)
+        said = redacted(in_words(error), self._settings.nats_url, secrets=hidden)
+        if isinstance(error, TimeoutError) and self._login is not None and self._login.wants_tls and not self.clients:
+            said += "; does one side alone begin with the handshake (handshake_first)?"
+        return said
 
     def _note(self, said: str) -> None:
         self.said = said
