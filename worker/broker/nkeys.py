@@ -61,7 +61,7 @@ def read_seed(text: str) -> Seed:
     return Seed(prefix, raw[2:-_SUM])
 
 
-def encode(prefix: int, public: bytes) -> str:
+def public_text(prefix: int, public: bytes) -> str:
     """Return a public key as text."""
     raw = bytes([prefix]) + public
     return base64.b32encode(raw + _checksum(raw)).decode().rstrip("=")
@@ -89,7 +89,7 @@ class Key:
                 f"{wanted_by} needs PyNaCl, which is not installed; pip install 'ach[nkeys]'"
             ) from error
         self._key = SigningKey(seed.raw)
-        self.public = encode(seed.prefix, bytes(self._key.verify_key))
+        self.public = public_text(seed.prefix, bytes(self._key.verify_key))
 
     def sign(self, nonce: str) -> bytes:
         """Return the signature of what the broker asks to be signed, in base64."""

@@ -55,8 +55,8 @@ BUGS: Final[tuple[Bug, ...]] = (
         "inbox_prefix_left_out",
         "answers come below the prefix of the identity",
         at="BrokerClient.new_inbox",
-        old="self.identity.inbox_prefix",
-        new='"_INBOX"',
+        old='f"{self.identity.inbox_prefix}.{token_hex(11)}"',
+        new='f"_INBOX.{token_hex(11)}"',
         tests=(f"{_IDENTITY}::test_each_identity_does_all",),
     ),
     Bug(
@@ -79,8 +79,8 @@ BUGS: Final[tuple[Bug, ...]] = (
         "identity_shown",
         "no repr of an identity has a secret",
         at="Identity.__repr__",
-        old="', '.join(_given(self))",
-        new="', '.join(str(getattr(self, name)) for name in _given(self))",
+        old="""f"Identity({', '.join(_given(self))})\"""",
+        new='f"Identity({[getattr(self, name) for name in _given(self)]})"',
         tests=(f"{_SETTINGS}::test_a_login_shows_nothing_of_itself",),
     ),
     Bug(

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.integration.identities import NKey, jwt, write_credentials
-from worker.broker.nkeys import USER, Key, KeyFormatError, encode, read_credentials, read_seed, read_seed_file
+from worker.broker.nkeys import USER, Key, KeyFormatError, public_text, read_credentials, read_seed, read_seed_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,8 +62,8 @@ def test_one_wrong_character_is_noticed(place: int, letter: str) -> None:
 
 @given(st.binary(min_size=32, max_size=32))
 def test_a_public_key_as_text(public: bytes) -> None:
-    assert encode(USER, public).startswith("U")
-    assert len(encode(USER, public)) == len(PUBLIC)
+    assert public_text(USER, public).startswith("U")
+    assert len(public_text(USER, public)) == len(PUBLIC)
 
 
 def test_a_seed_stands_alone_or_in_a_block() -> None:
