@@ -28,6 +28,14 @@ BUGS: Final = (
         tests=(f"{CROSSING}::test_a_key_is_good_for_its_tenant_alone",),
     ),
     Bug(
+        "message_ids_that_others_can_make",
+        "no producer of another tenant makes the broker drop an event that was answered with 202",
+        at="worker.ingest.reading:messages_of",
+        old="naming.message_id(tenant, event.id)",
+        new='f"{tenant}:{event.id}"',
+        tests=(f"{CROSSING}::test_a_producer_cannot_use_up_the_ids_of_others",),
+    ),
+    Bug(
         "one_id_for_two_events",
         "no event of a request is dropped as a copy of another one",
         at="reading:_check_ids",
