@@ -40,7 +40,7 @@ CONNECTIONS: Final = 2
 """To the database, at most: it is asked for the rules alone, and only where events are validated."""
 _OTHER_FILES: Final = 100
 _KEY_BYTES: Final = 32
-"""Of the key of message ids. It lives as long as the process: what is sent again to another one is a copy for the ledger."""
+"""Of the key of message ids, which lives as long as the process."""
 _GRACE_SECONDS: Final = 2.0
 """For answers to be written when the process stops, beyond the time for bodies and acknowledgements."""
 
@@ -121,9 +121,7 @@ class _Service:
         """Serve until `stop` is set."""
         settings, limits, address = self._settings, self._senders.config.limits, address_of(listening)
         naming = Naming(settings.input_prefix, token_bytes(_KEY_BYTES))
-        endpoints = Endpoints(
-            self._senders, self._contracts, self._publisher, self._memory, self._stats, naming
-        )
+        endpoints = Endpoints(self._senders, self._contracts, self._publisher, self._memory, self._stats, naming)
 
         def ready() -> None:
             tenants = len(self._senders.config.tenants)

@@ -93,7 +93,9 @@ def messages_of(elements: Sequence[bytes], held: Held, *, tenant: str, naming: N
         _check_declared(events, held.declared)
     _check_ids(events, elements)
     return [
-        Outgoing(event_subject(naming.prefix, tenant, event.user, event.type), body, naming.message_id(tenant, event.id))
+        Outgoing(
+            event_subject(naming.prefix, tenant, event.user, event.type), body, naming.message_id(tenant, event.id)
+        )
         for event, body in zip(events, bodies, strict=True)
     ]
 

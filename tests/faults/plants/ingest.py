@@ -23,8 +23,8 @@ BUGS: Final = (
         "one_event_of_another_tenant",
         "a key sends events of its tenant alone",
         at="reading:messages_of",
-        old="shared_subject(prefix, tenant)",
-        new='f"{prefix}.raw"',
+        old="shared_subject(naming.prefix, tenant)",
+        new='f"{naming.prefix}.raw"',
         tests=(f"{CROSSING}::test_a_key_is_good_for_its_tenant_alone",),
     ),
     Bug(
