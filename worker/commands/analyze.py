@@ -15,7 +15,7 @@ from worker.commands.servers import CommandError, on_servers, with_store
 from worker.report import screen
 
 try:
-    from worker.analysis.answers import FEWEST, Asked, SlowError, ask
+    from worker.analysis.answers import FEWEST, Asked, SlowError, UnknownNameError, ask
     from worker.analysis.page import page
     from worker.analysis.questions import BY_NAME, QUESTIONS, Kind
     from worker.analysis.shown import as_of, cell, footnotes, json_value
@@ -109,6 +109,8 @@ def command(  # noqa: PLR0913 - its options
 def _from_mirror(folder: Path, questions: list[Question], asked: Asked, bounds: Bounds) -> Answers:
     try:
         return ask(folder, questions, asked, bounds)
+    except UnknownNameError as error:
+        raise screen.usage(str(error)) from error
     except ManifestError as error:
         raise CommandError(str(error)) from error
     except OSError as error:
@@ -128,6 +130,8 @@ async def _from_database(
     except LargeError as error:
         hint = "run `ach mirror --to DIR`, then `ach analyze ... --from DIR`"
         raise CommandError(f"{error}: too many to be read each time", hint) from error
+    except UnknownNameError as error:
+        raise screen.usage(str(error)) from error
     except ManifestError as error:
         raise CommandError(str(error)) from error
     except DuckError as error:
@@ -188,7 +192,7 @@ def _table(answer: Answer, answers: Answers) -> None:
         right = [at for at, column in enumerate(columns) if column.kind is not Kind.TEXT]
         screen.table("", [column.title for column in columns], rows, right=right)
     else:
-        screen.out().say("  no rows")
+        screen.out().say(f"  {answer.question.empty}")
     if len(answer.rows) > SHOWN:
         screen.out().say(f"  {len(answer.rows) - SHOWN:,} more rows: --json has them, or ask for one achievement")
     for note in footnotes(answer, answers):
