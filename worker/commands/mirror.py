@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from functools import partial
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import anyio
 import click
 
+from worker.commands.options import memory_of, seconds_of
 from worker.commands.servers import CommandError, on_servers, with_store
 from worker.process.priority import step_back
 from worker.process.signals import stop_on_signals
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 
 NICE: Final = 15
 """How far the process steps back where others want the processor."""
-_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 @click.group("mirror", invoke_without_command=True)
@@ -72,8 +71,8 @@ def command(  # noqa: PLR0913 - its options
         return
     if folder is None:
         raise click.UsageError("where to? name a folder: --to DIR")
-    seconds = None if every is None else _seconds(every)
-    wanted = Wanted(folder, tenant, Bounds(_size(memory), threads))
+    seconds = None if every is None else seconds_of("--every", every)
+    wanted = Wanted(folder, tenant, Bounds(memory_of(memory), threads))
     # What it writes is as private as the books, and workers come first: PostgreSQL sends no faster than is read here.
     os.umask(0o077)
     step_back(NICE)
@@ -156,16 +155,3 @@ def _print(ran: Ran, wanted: Wanted, seconds: float) -> None:
         out.say(f"  {ran.stale:,} subjects are not up to date with the rules in force: run `ach backfill`")
     if ran.manifest.run == 1:
         out.say(f"  {wanted.folder}/manifest.json names the files; docs/mirror.md says how to load them")
-
-
-def _seconds(span: str) -> int:
-    found = re.fullmatch(r"([0-9]{1,6})([smhd])", span)
-    if found is None or not int(found[1]):
-        raise click.UsageError(f"--every: expected a span such as 30s, 1m or 1h, got {span!r}")
-    return int(found[1]) * _UNITS[found[2]]
-
-
-def _size(text: str) -> str:
-    if re.fullmatch(r"[1-9][0-9]{0,6}(MB|GB|MiB|GiB)", text) is None:
-        raise click.UsageError(f"--memory: expected a size such as 512MB or 2GB, got {text!r}")
-    return text

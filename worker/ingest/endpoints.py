@@ -22,7 +22,7 @@ from worker.ingest.problems import EventsError
 from worker.ingest.reading import messages_of
 from worker.ingest.senders import Sender
 from worker.ingest.webhooks import envelope_of, verified_id
-from worker.serve.buckets import Buckets, Rate
+from worker.rates import Buckets, Rate
 from worker.serve.endpoints import problem_response, unexpected
 from worker.serve.problems import BadRequestError, NotFoundError, ProblemError, TooManyRequestsError, UnauthorizedError
 from worker.serve.requests import credential, parameters
