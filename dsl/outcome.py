@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from dsl.calendar import format_instant
+from dsl.compile import USER
 from dsl.fold import fold, standings
 from dsl.values import canonical_number
 
@@ -81,9 +82,15 @@ canonical_order: Callable[[Event], tuple[int, str]] = attrgetter("at", "id")
 def by_subject(program: Program, events: Iterable[Event]) -> dict[Subject, list[Event]]:
     """Return the events of every subject that hears them, in the order given."""
     subjects: defaultdict[Subject, list[Event]] = defaultdict(list)
+    users: defaultdict[tuple[str, str], list[Event]] = defaultdict(list)
+    for_users = program.for_users
     for event in events:
+        if event.type in for_users:  # most are, and need no call
+            users[event.tenant, event.user].append(event)
+            continue
         for scope, name in program.subjects(event):
             subjects[Subject(event.tenant, scope, name)].append(event)
+    subjects.update({Subject(tenant, USER, user): heard for (tenant, user), heard in users.items()})
     return dict(subjects)
 
 

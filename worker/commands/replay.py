@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from functools import partial
 from pathlib import Path
+from secrets import randbits
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -19,6 +20,7 @@ from worker.process import logs
 from worker.process.loop import run_async
 from worker.recording import RecordingError, lines
 from worker.report import screen
+from worker.rulefiles import without_collector
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -116,8 +118,9 @@ def _run(rules: RuleSet, request: Request) -> tuple[Result, list[Rejected]]:
         return _run_through(rules, request), []
     if rules.program is None:
         raise AssertionError(rules.problems)
-    with screen.progress("reading") as move:
-        return replay(rules.rules, rules.program, _moving(request, move), now=request.now, skew=SKEW)
+    with without_collector(), screen.progress("reading") as move:
+        messages = _moving(request, move)
+        return replay(rules.rules, rules.program, messages, now=request.now, skew=SKEW, mark=randbits(62))
 
 
 def _run_through(rules: RuleSet, request: Request) -> Result:
