@@ -14,7 +14,7 @@ BUGS: Final = (
     Bug(
         "misspelt_name_without_a_word",
         "a misspelt name is refused: an answer without rows would pass for one about it",
-        at="answers:_check",
+        at="worker.analysis.answers:_check",
         old="if name not in known:",
         new="if name in known[1:]:",
         tests=(f"{COMMAND}::test_a_name_that_is_nowhere_is_refused",),
