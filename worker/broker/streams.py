@@ -177,7 +177,7 @@ class Broker(Puller, Watcher):
             try:
                 return await waiting(self._client, self._settings, oldest=oldest)
             except TimeoutError:
-                # Whoever may not ask for messages gets no answer, and each question is an error in the broker's log.
+                # A worker that may not ask for messages gets no answer, and each question is an error of the connection.
                 self._age_at = monotonic() + AGE_SECONDS
                 return await waiting(self._client, self._settings, oldest=False)
         except (ApiError, *OUT_OF_REACH) as error:

@@ -1,6 +1,6 @@
 """Counts by tenant, for the few that send most; all others together are OTHER. Pure.
 
-A tenant's name is chosen by whoever may publish, and each name shown is a series that a time series database keeps. So
+Producers choose the names of tenants, and each name shown is a series that a time series database keeps. So
 there are at most `most` names at a time, and a new one takes the place of another seldom: `SWAPS` times at once, and
 then once in `SWAP_SECONDS`, and only if it has sent much more than that other lately.
 
