@@ -177,7 +177,7 @@ class Broker(Puller, Watcher):
             try:
                 return await waiting(self._client, self._settings, oldest=oldest)
             except TimeoutError:
-                # A worker that may not ask for messages gets no answer, and each question is an error of the connection.
+                # Without the right to ask for messages there is no answer, and each question is an error.
                 self._age_at = monotonic() + AGE_SECONDS
                 return await waiting(self._client, self._settings, oldest=False)
         except (ApiError, *OUT_OF_REACH) as error:
