@@ -89,7 +89,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "sum_not_shown",
         "a histogram has the sum of its values",
-        at="worker.probes.families._histogram",
+        at="_histogram",
         old="value.sum",
         new="value.count",
         tests=METRICS,
