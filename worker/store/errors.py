@@ -116,6 +116,8 @@ def unusable(error: asyncpg.PostgresError) -> str:
     said = _first_line(error)
     if isinstance(error, _SCHEMA_MISSING):
         return f"{said}; the schema of this version is missing: run `ach migrate`"
+    if isinstance(error, asyncpg.exceptions.InsufficientPrivilegeError):
+        return f"{said}; `ach grants` prints the SQL that gives a role its rights"
     return said
 
 

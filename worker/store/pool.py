@@ -19,7 +19,7 @@ from worker.store.errors import (
     translated,
     unusable,
 )
-from worker.store.schema import Applied, missing
+from worker.store.schema import Applied, Books, missing, to_be_migrated
 from worker.store.session import Session
 from worker.urls import redacted
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from asyncpg.pool import PoolConnectionProxy
+
+    import sql
 
 _PATIENT: Final = {"statement_timeout": "0", "idle_in_transaction_session_timeout": "0"}
 
@@ -116,14 +118,19 @@ class Store:
         """Bring the schema up to date, one migrator at a time; return the names of what was applied.
 
         Raises:
-            SchemaMismatchError: an applied migration is unknown here, or was edited since.
+            SchemaMismatchError: an applied migration is unknown here, or was edited since; or the role may not migrate.
             UnavailableError: the database is away.
         """
+        books, lacking = await self._lacking()
+        if not lacking:
+            return []
+        if not books.may_migrate:
+            raise to_be_migrated(books, lacking)
         async with self.transaction(patient=True) as session:
             await session.run("lock_migrations")
             await session.run("create_migration_table")
-            known = {row.number: row for row in await session.rows(Applied, "applied_migrations")}
-            new = missing(known)
+            await session.run("extend_migration_table")
+            new = missing(await session.rows(Applied, "applied_migrations"))
             for migration in new:
                 await session.script(migration.text)
                 await session.run(
@@ -131,9 +138,28 @@ class Store:
                     number=migration.number,
                     migration_name=migration.name,
                     checksum=migration.checksum,
+                    compatible_from=migration.compatible_from,
                     now=now,
                 )
             return [f"{migration.number:04d}_{migration.name}" for migration in new]
+
+    async def check_schema(self) -> None:
+        """See whether this release can work with the schema; reads alone.
+
+        Raises:
+            SchemaMismatchError: it cannot; the message says what to run.
+            UnavailableError: the database is away.
+        """
+        books, lacking = await self._lacking()
+        if lacking:
+            raise to_be_migrated(books, lacking)
+
+    async def _lacking(self) -> tuple[Books, list[sql.Migration]]:
+        async with self.transaction() as session:
+            books = await session.row(Books, "migration_books")
+            if books is None:
+                raise AssertionError("a query without FROM has one row")
+            return books, missing(await session.rows(Applied, "applied_migrations") if books.made else ())
 
     async def ping(self) -> None:
         """Ask for nothing, and get an answer.
