@@ -61,7 +61,9 @@ def to_be_migrated(books: Books, lacking: Sequence[sql.Migration]) -> SchemaMism
     """Return the error that tells an operator to migrate."""
     first = lacking[0]
     what = f"lacks migration {first.number:04d}_{first.name}" if books.made else "has no schema yet"
+    if books.may_migrate:
+        return SchemaMismatchError(f"the database {what}: run `ach migrate`")
     return SchemaMismatchError(
-        f"the database {what}, and role {books.role} is not to change it: run `ach migrate` as the owner, "
-        "and the SQL of `ach grants`"
+        f"the database {what}, and role {books.role} may not change it: run `ach migrate` as the owner of the tables, "
+        "then the SQL that `ach grants` prints"
     )
