@@ -83,7 +83,7 @@ GRANT SELECT ON v_tenant, v_tenant_unlock, v_tenant_event, v_tenant_decision TO 
 INSERT INTO tenant_role (role_name, tenant_id) VALUES
     {rows}
 ON CONFLICT (role_name, tenant_id) DO NOTHING;
-"""  # noqa: S608 - names are quoted, and whoever runs it owns the tables
+"""  # noqa: S608 - names are quoted, and the one who runs it owns the tables
 
 
 def _check(name: str, what: str, reserved: frozenset[str] = frozenset()) -> None:

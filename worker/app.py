@@ -98,7 +98,9 @@ async def run(
 
 async def _start(stack: AsyncExitStack, settings: Settings, now: Callable[[], int]) -> tuple[Store, Broker]:
     # Besides the writers: the relay, the probes, the counts of each minute, and one to spare.
-    store = await stack.enter_async_context(open_store(settings.database_url, connections=settings.writers + 4))
+    store = await stack.enter_async_context(
+        open_store(settings.database_url, connections=settings.writers + 4, pooler=settings.pooler)
+    )
     await _migrate(store, settings, now)
     return store, await stack.enter_async_context(open_broker(settings))
 

@@ -273,7 +273,9 @@ async def test_conditions_that_tell_what_they_see_see_nothing_of_others(deployme
                 heard.append(f"{error} {error.detail} {getattr(error, 'context', '')}")
         assert not [line for line in heard if SECRET in line]
         assert any('"n": 1' in line for line in heard)  # of its own rows the errors do speak
-        stats = await connection.fetch("SELECT tablename FROM pg_stats WHERE tablename IN ('event', 'unlock', 'evaluation')")
+        stats = await connection.fetch(
+            "SELECT tablename FROM pg_stats WHERE tablename IN ('event', 'unlock', 'evaluation')"
+        )
         assert stats == []
 
 

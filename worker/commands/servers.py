@@ -153,7 +153,7 @@ async def with_store(settings: Settings, work: Callable[[Store], Awaitable[T]], 
             await store.check_schema()
         return await work(store)
 
-    async with open_store(settings.database_url) as store:
+    async with open_store(settings.database_url, pooler=settings.pooler) as store:
         return await patiently(settings, partial(checked, store))
 
 

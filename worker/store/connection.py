@@ -39,6 +39,9 @@ SETTINGS: Final = {
 }
 """Of every connection; a test looks at the plans that come of them."""
 
+PATIENT: Final = {"statement_timeout": "0", "idle_in_transaction_session_timeout": "0"}
+"""Of transactions that may take long."""
+
 _EPOCH_MICROSECONDS: Final = 946_684_800_000_000
 """PostgreSQL counts from 2000-01-01."""
 

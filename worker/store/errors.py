@@ -38,13 +38,21 @@ _SCHEMA_MISSING: Final = (
     asyncpg.exceptions.UndefinedColumnError,
     asyncpg.exceptions.UndefinedFunctionError,
 )
+_NO_STATEMENT: Final = (
+    asyncpg.exceptions.InvalidSQLStatementNameError,
+    asyncpg.exceptions.DuplicatePreparedStatementError,
+)
+"""The session of the server is another one than a moment ago: a pooler has changed it."""
 UNUSABLE: Final = (
     asyncpg.exceptions.InvalidAuthorizationSpecificationError,
     asyncpg.exceptions.InvalidCatalogNameError,
     asyncpg.exceptions.InsufficientPrivilegeError,
     *_SCHEMA_MISSING,
+    *_NO_STATEMENT,
 )
-"""An operator has to act: a password, a database, a right or the schema is missing."""
+"""An operator has to act: a password, a database, a right or the schema is missing, or a pooler is in between."""
+
+POOLER_HINT: Final = "a pooler such as PgBouncer answers there: set ACH_POOLER=transaction"
 
 
 class UnavailableError(Exception):
@@ -116,6 +124,8 @@ def unusable(error: asyncpg.PostgresError) -> str:
     said = _first_line(error)
     if isinstance(error, _SCHEMA_MISSING):
         return f"{said}; the schema of this version is missing: run `ach migrate`"
+    if isinstance(error, _NO_STATEMENT):
+        return f"{said}; {POOLER_HINT}"
     if isinstance(error, asyncpg.exceptions.InsufficientPrivilegeError):
         return f"{said}; `ach grants` prints the SQL that gives a role its rights"
     return said

@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Final
 import anyio
 import asyncpg
 
-from worker.store.connection import COMMAND_SECONDS, CONNECT_SECONDS, SETTINGS, leave_as_is, prepare
+from worker.settings import Pooler
+from worker.store import pooled
+from worker.store.connection import COMMAND_SECONDS, CONNECT_SECONDS, PATIENT, SETTINGS, leave_as_is, prepare
 from worker.store.errors import (
+    POOLER_HINT,
     RETRYABLE,
     UNUSABLE,
     DatabaseUrlError,
@@ -30,15 +33,18 @@ if TYPE_CHECKING:
 
     import sql
 
-_PATIENT: Final = {"statement_timeout": "0", "idle_in_transaction_session_timeout": "0"}
+_STATEMENTS: Final = 100
+"""Prepared statements that a connection keeps: the default of the client."""
 
 
 class Store:
     """A pool of connections that opens them when they are needed. Made by `open_store`."""
 
-    def __init__(self, pool: asyncpg.Pool, database_url: str) -> None:
+    def __init__(self, pool: asyncpg.Pool, database_url: str, pooler: Pooler) -> None:
         self._pool = pool
         self._url = database_url
+        self._pooler = pooler
+        self._pooled = pooler is not Pooler.NONE
 
     @asynccontextmanager
     async def transaction(self, *, patient: bool = False) -> AsyncGenerator[Session]:
@@ -52,9 +58,14 @@ class Store:
             RefusedError: nothing has happened, and nothing will.
         """
         with translated():
+            if self._pooled:
+                begin = pooled.PATIENT if patient else pooled.BEGIN
+                async with self._connection() as connection, pooled.transaction(connection, begin):
+                    yield pooled.PooledSession(connection)
+                return
             async with self._connection() as connection, connection.transaction():
                 if patient:
-                    for setting, value in _PATIENT.items():
+                    for setting, value in PATIENT.items():
                         await connection.execute(f"SET LOCAL {setting} = {value}")
                 yield Session(connection)
 
@@ -67,7 +78,7 @@ class Store:
         """
         with translated():
             async with self._connection() as connection:
-                yield Session(connection)
+                yield Session(pooled.EachAlone(connection) if self._pooled else connection)
 
     @asynccontextmanager
     async def _connection(self) -> AsyncGenerator[PoolConnectionProxy]:
@@ -85,6 +96,10 @@ class Store:
             return await self._pool.acquire(timeout=CONNECT_SECONDS)
         except UNUSABLE as error:
             wrong = UnusableError(redacted(unusable(error), self._url))
+        except asyncpg.exceptions.ProtocolViolationError as error:
+            # No server says this to its client, but poolers do, of whatever they cannot give.
+            said = redacted(in_words(error), self._url)
+            wrong = UnavailableError(said) if self._pooled else UnusableError(f"{said}; {POOLER_HINT}")
         except (*RETRYABLE, asyncpg.PostgresError) as error:
             if isinstance(error, asyncpg.InterfaceError) and isinstance(error, ValueError):
                 wrong = DatabaseUrlError()
@@ -105,14 +120,14 @@ class Store:
 
         To take one from the pool and to give it back takes half a millisecond, and a batch waits for both.
         """
-        return _Kept(self._pool, self._url)
+        return _Kept(self._pool, self._url, self._pooler)
 
     def shared(self, connections: int) -> Store:
         """Return this store for many short uses side by side: up to so many connections are kept between two uses.
 
         They are all that its pool has, so the pool itself must not be used any more.
         """
-        return _Shared(self._pool, self._url, connections)
+        return _Shared(self._pool, self._url, self._pooler, connections)
 
     async def migrate(self, *, now: int) -> list[str]:
         """Bring the schema up to date, one migrator at a time; return the names of what was applied.
@@ -178,8 +193,8 @@ class Store:
 class _Kept(Store):
     """A store that keeps its connection until something goes wrong."""
 
-    def __init__(self, pool: asyncpg.Pool, database_url: str) -> None:
-        super().__init__(pool, database_url)
+    def __init__(self, pool: asyncpg.Pool, database_url: str, pooler: Pooler) -> None:
+        super().__init__(pool, database_url, pooler)
         self._own: PoolConnectionProxy | None = None
         """The connection while it is idle."""
 
@@ -205,8 +220,8 @@ class _Kept(Store):
 class _Shared(Store):
     """A store that keeps its connections until something goes wrong, and lends each to one task at a time."""
 
-    def __init__(self, pool: asyncpg.Pool, database_url: str, connections: int) -> None:
-        super().__init__(pool, database_url)
+    def __init__(self, pool: asyncpg.Pool, database_url: str, pooler: Pooler, connections: int) -> None:
+        super().__init__(pool, database_url, pooler)
         self._idle: list[PoolConnectionProxy] = []
         self._free = anyio.Semaphore(connections, fast_acquire=True)
 
@@ -250,8 +265,10 @@ def _is_gone(connection: PoolConnectionProxy) -> bool:
 
 
 @asynccontextmanager
-async def open_store(database_url: str, *, connections: int = 4) -> AsyncGenerator[Store]:
+async def open_store(database_url: str, *, connections: int = 4, pooler: Pooler = Pooler.NONE) -> AsyncGenerator[Store]:
     """Give a store for the length of a block. Nothing is connected until it is used.
+
+    `pooler` says what stands between here and the server.
 
     Raises:
         DatabaseUrlError: the URL is none, here or when it is first used.
@@ -264,11 +281,13 @@ async def open_store(database_url: str, *, connections: int = 4) -> AsyncGenerat
             max_size=connections,
             timeout=CONNECT_SECONDS,
             command_timeout=COMMAND_SECONDS,
-            server_settings=SETTINGS,
+            server_settings=SETTINGS if pooler is Pooler.NONE else pooled.STARTING,
+            # Through a pooler no statement has a name, and so none can be kept.
+            statement_cache_size=_STATEMENTS if pooler is Pooler.NONE else 0,
             init=prepare,
             reset=leave_as_is,
         )
-        store = Store(await pool, database_url)
+        store = Store(await pool, database_url, pooler)
     if store is None:
         raise DatabaseUrlError
     try:

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     import asyncpg
     from asyncpg.pool import PoolConnectionProxy
 
-_COPY_SECONDS: Final = 86_400.0
+    from worker.store.pooled import EachAlone
+
+COPY_SECONDS: Final = 86_400.0
 """Until the client gives up on a copy of a whole table."""
 PAGE_ROWS: Final = 2000
 """Rows that a cursor holds in memory at a time."""
@@ -27,7 +29,7 @@ class Session:
         TypeError: an argument of a query is missing or unknown; nothing has been sent.
     """
 
-    def __init__(self, connection: asyncpg.Connection | PoolConnectionProxy) -> None:
+    def __init__(self, connection: asyncpg.Connection | PoolConnectionProxy | EachAlone) -> None:
         self._connection = connection
 
     async def rows(self, shape: Callable[..., T], name: str, /, **args: object) -> list[T]:
@@ -74,4 +76,4 @@ class Session:
         """Hand all rows to `sink` as CSV, piece by piece: null is empty, and empty text is quoted."""
         query = sql.query(name)
         text, given = query.text.removesuffix(";"), query.arguments(args)
-        await self._connection.copy_from_query(text, *given, output=sink, format="csv", timeout=_COPY_SECONDS)
+        await self._connection.copy_from_query(text, *given, output=sink, format="csv", timeout=COPY_SECONDS)
