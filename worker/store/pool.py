@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import anyio
 import asyncpg
@@ -78,7 +78,7 @@ class Store:
         """
         with translated():
             async with self._connection() as connection:
-                yield Session(pooled.EachAlone(connection) if self._pooled else connection)
+                yield Session(cast("PoolConnectionProxy", pooled.EachAlone(connection)) if self._pooled else connection)
 
     @asynccontextmanager
     async def _connection(self) -> AsyncGenerator[PoolConnectionProxy]:

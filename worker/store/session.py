@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     import asyncpg
     from asyncpg.pool import PoolConnectionProxy
 
-    from worker.store.pooled import EachAlone
-
 COPY_SECONDS: Final = 86_400.0
 """Until the client gives up on a copy of a whole table."""
 PAGE_ROWS: Final = 2000
@@ -29,7 +27,7 @@ class Session:
         TypeError: an argument of a query is missing or unknown; nothing has been sent.
     """
 
-    def __init__(self, connection: asyncpg.Connection | PoolConnectionProxy | EachAlone) -> None:
+    def __init__(self, connection: asyncpg.Connection | PoolConnectionProxy) -> None:
         self._connection = connection
 
     async def rows(self, shape: Callable[..., T], name: str, /, **args: object) -> list[T]:
