@@ -70,18 +70,18 @@ async def test_settings_hold_in_each_transaction_and_stay_in_none(engine: Engine
     url = through(engine, pooler).settings.database_url
     async with open_store(url, pooler=Pooler.TRANSACTION) as store:
         async with store.transaction() as session:
-            assert tuple(await raw(session).fetchrow(asked)) == ("off", "45s")
+            assert tuple(*await raw(session).fetch(asked)) == ("off", "45s")
         async with store.transaction(patient=True) as session:
-            assert tuple(await raw(session).fetchrow(asked)) == ("off", "0")
+            assert tuple(*await raw(session).fetch(asked)) == ("off", "0")
         async with store.alone() as session:
-            assert tuple(await raw(session).fetchrow(asked)) == ("off", "45s")
+            assert tuple(*await raw(session).fetch(asked)) == ("off", "45s")
         with pytest.raises(RefusedError):
             async with store.transaction() as session:
                 await session.script("SELECT 1 / 0")
     other = await asyncpg.connect(url, statement_cache_size=0)
     try:
         async with other.transaction():
-            assert tuple(await other.fetchrow(asked)) == ("on", "0")
+            assert tuple(*await other.fetch(asked)) == ("on", "0")
             assert await other.fetch("SELECT name FROM pg_prepared_statements WHERE name <> ''") == []
             assert await other.fetch("SELECT name FROM pg_cursors WHERE name <> ''") == []
     finally:
@@ -201,4 +201,4 @@ NONE = {"scope": "team", "after_tenant": "", "after_subject": "", "limit": 5}
 
 def raw(session: object) -> asyncpg.Connection:
     """Return what a session asks, to ask it something that has no name."""
-    return session._connection  # noqa: SLF001 # pyright: ignore[reportAttributeAccessIssue]
+    return session._connection  # noqa: SLF001 # pyright: ignore[reportAttributeAccessIssue, reportUnknownVariableType, reportUnknownMemberType]

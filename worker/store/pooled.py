@@ -98,7 +98,7 @@ class PooledSession(Session):
         statement = await self._connection.prepare(text, name="")
         kinds = [kind.name for kind in statement.get_parameters()]
         asked = ", ".join(f"quote_nullable(${n}::{kind}) || '::{kind}'" for n, kind in enumerate(kinds, start=1))
-        literals = await self._connection.fetchrow(f"SELECT {asked}", *values)
+        literals: list[str] = [*(await self._connection.fetch(f"SELECT {asked}", *values))[0]]
         return _PLACE.sub(lambda found: literals[int(found[1]) - 1], text)
 
 
