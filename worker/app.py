@@ -36,7 +36,7 @@ from worker.probes.http import Probes, serve
 from worker.probes.metrics import Connections, Live, Metrics
 from worker.process.loop import alone
 from worker.retry import delays
-from worker.settings import Clock, shown
+from worker.settings import Clock, Migrate, shown
 from worker.store import UnavailableError, UnusableError, open_store
 
 if TYPE_CHECKING:
@@ -100,15 +100,32 @@ async def run(
 
 async def _start(stack: AsyncExitStack, settings: Settings, now: Callable[[], int]) -> tuple[Store, Broker]:
     # Besides the writers: the relay, the probes, the counts of each minute or what is observed, and one to spare.
-    store = await stack.enter_async_context(open_store(settings.database_url, connections=settings.writers + 4))
+    store = await stack.enter_async_context(
+        open_store(settings.database_url, connections=settings.writers + 4, pooler=settings.pooler)
+    )
     await _migrate(store, settings, now)
     return store, await stack.enter_async_context(open_broker(settings))
+
+
+async def prepare_schema(store: Store, settings: Settings, *, now: int) -> list[str]:
+    """Bring the schema up to date where settings and rights allow it; return the names of what was applied.
+
+    Where nothing is missing it reads alone.
+
+    Raises:
+        SchemaMismatchError: the schema is not what this release needs; the message says what to run.
+        UnavailableError: the database is away.
+    """
+    if settings.migrate is Migrate.AUTO:
+        return await store.migrate(now=now)
+    await store.check_schema()
+    return []
 
 
 async def _migrate(store: Store, settings: Settings, now: Callable[[], int]) -> None:
     for delay in delays():
         try:
-            applied = await store.migrate(now=now())
+            applied = await prepare_schema(store, settings, now=now())
         except UnusableError:
             raise
         except UnavailableError as error:

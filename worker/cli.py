@@ -36,6 +36,7 @@ SUMMARIES: Final = {
     "explain": "Explain why a user has an achievement, or what is missing, event by event.",
     "fmt": "Format rule files in place: one layout, comments kept.",
     "grant": "Grant an achievement by hand, whatever the events say; it is announced, and no late event contests it.",
+    "grants": "Print the SQL that makes roles and gives them their rights; run it as the owner of the tables.",
     "ingest": "Take events over HTTP (our envelope, CloudEvents, webhooks) and publish them to the input stream.",
     "lsp": "Serve an editor over standard input and output: problems, hover, completion and more (docs/editors.md).",
     "migrate": "Bring the database's schema up to date (a worker does so by itself at its start).",

@@ -40,6 +40,23 @@ class LogFormat(StrEnum):
     JSON = "json"
 
 
+class Migrate(StrEnum):
+    """Whether a start may change the schema of the database."""
+
+    AUTO = "auto"
+    """If the role may."""
+    NEVER = "never"
+
+
+class Pooler(StrEnum):
+    """What stands between the worker and PostgreSQL."""
+
+    NONE = "none"
+    """Nothing: a connection is a session of the server."""
+    TRANSACTION = "transaction"
+    """A pooler such as PgBouncer, which lends a session of the server to one transaction at a time."""
+
+
 class SettingsError(ValueError):
     """The environment cannot be used; the message names the variable and what it expects."""
 
@@ -88,6 +105,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     metrics_tenants: Annotated[int, msgspec.Meta(ge=0, le=200)] = 20
     """Tenants that /metrics shows apart; all others are `other`."""
     log_format: LogFormat = LogFormat.TEXT
+    migrate: Migrate = Migrate.AUTO
+    """Whether `ach run` and `ach apply` bring the schema up to date; `ach migrate` always does."""
+    pooler: Pooler = Pooler.NONE
 
     def __repr__(self) -> str:
         return f"Settings(nats={shown(self.nats_url)}, database={shown(self.database_url)})"

@@ -139,13 +139,23 @@ async def rules_in_force(store: Store, settings: Settings) -> Deployed:
     return rules
 
 
-async def with_store(settings: Settings, work: Callable[[Store], Awaitable[T]]) -> T:
+async def with_store(settings: Settings, work: Callable[[Store], Awaitable[T]], *, check: bool = True) -> T:
     """Return what `work` returns on the database; wait up to PATIENCE_SECONDS for one that is down.
 
-    `work` is done again as a whole where the database fails in the middle.
+    `work` is done again as a whole where the database fails in the middle. Unless it makes the schema itself, `check`
+    sees to it first that this release can use the schema.
+
+    Raises:
+        UnavailableError, SchemaMismatchError: as in `patiently` and `Store.check_schema`.
     """
-    async with open_store(settings.database_url) as store:
-        return await patiently(settings, partial(work, store))
+
+    async def checked(store: Store) -> T:
+        if check:
+            await store.check_schema()
+        return await work(store)
+
+    async with open_store(settings.database_url, pooler=settings.pooler) as store:
+        return await patiently(settings, partial(checked, store))
 
 
 async def patiently(settings: Settings, work: Callable[[], Awaitable[T]]) -> T:

@@ -98,7 +98,7 @@ async def ingest(
     declared = declared_in(files.rules) if files.rules else None
     allow_files(SPARE_CONNECTIONS + _OTHER_FILES)
     with listen(config.host, config.port) as listening:
-        async with open_store(settings.database_url, connections=CONNECTIONS) as store:
+        async with open_store(settings.database_url, connections=CONNECTIONS, pooler=settings.pooler) as store:
             service = _Service(settings, config, Contracts(store, settings, declared))
             await service.run(listening, files, stop, on_ready)
 

@@ -124,7 +124,7 @@ async def run(
     stats = stats or NotifyStats(one.name for one in endpoints)
     channels = [channel_of(endpoint, ways.resolver) for endpoint in endpoints]
     connection = Connection(settings)
-    async with open_store(settings.database_url, connections=2) as store:
+    async with open_store(settings.database_url, connections=2, pooler=settings.pooler) as store:
         deliveries = DeliveryLog(store, stats)
         client: ClientNow = lambda: connection.client  # noqa: E731 - the client of the moment
         around = Surroundings(

@@ -51,7 +51,7 @@ async def serve(
     allow_files(connections + _OTHER_FILES)
     with listen(config.host, config.port) as listening:
         address = address_of(listening)
-        async with open_store(settings.database_url, connections=CONNECTIONS) as opened:
+        async with open_store(settings.database_url, connections=CONNECTIONS, pooler=settings.pooler) as opened:
             store = opened.shared(CONNECTIONS)
             view = View(store, settings, revealer=StoreRevealer(store) if config.reveal else None)
             unlocks = Unlocks(store, key=config.cursor_key.encode())

@@ -50,7 +50,7 @@ def faults(expr: str) -> list[str]:
         if family not in TABLE or (family != name and TABLE[family][0] != "histogram"):
             found.append(name)
             continue
-        labels = {"instance", *TABLE[family][1]} | ({"le"} if name.endswith("_bucket") else set())
+        labels: set[str] = {"instance", *TABLE[family][1], *(["le"] if name.endswith("_bucket") else [])}
         asked |= labels
         found += [f"{name}: {one}" for one in re.findall(r"(\w+)\s*(?:=|!)", said) if one not in labels]
     grouped = {one for said in re.findall(r"\b(?:by|on) \(([^)]*)\)", expr) for one in re.findall(r"\w+", said)}
