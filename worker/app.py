@@ -30,8 +30,10 @@ from worker.pipeline.minute_book import MinuteBook
 from worker.pipeline.outbox import OutboxRelay
 from worker.pipeline.pipeline import MAX_EVENTS, InForce, Pipeline, StoppedError
 from worker.pipeline.rules_in_force import load_deployed
+from worker.probes.front import LOADING_RULES, MIGRATING, STOPPING, Front
 from worker.probes.http import Probes, serve
 from worker.probes.metrics import Metrics
+from worker.probes.readiness import NATS, POSTGRESQL, Readiness
 from worker.process.loop import alone
 from worker.retry import delays
 from worker.settings import Clock, shown
@@ -88,24 +90,45 @@ async def run(
     """
     stop = stop or anyio.Event()
     stats = stats or Stats()
-    async with AsyncExitStack() as stack:
-        servers = await _alone(partial(_unless, stop, partial(_start, stack, settings, now)))
-        if servers is not None:
-            worker = Worker(settings, *servers, stats, stop, now=now)
-            await _alone(partial(worker.run, on_ready=on_ready, drain=drain))
+    front = Front(Metrics(stats, {}).render)
+
+    async def work() -> None:
+        async with AsyncExitStack() as stack:
+            servers = await _unless(stop, partial(_start, stack, settings, now, front))
+            if servers is not None:
+                worker = Worker(settings, *servers, stats, stop, now=now, front=front)
+                await worker.run(on_ready=on_ready, drain=drain)
+
+    await _alone(partial(_behind_probes, settings, front, work))
     return stats
 
 
-async def _start(stack: AsyncExitStack, settings: Settings, now: Callable[[], int]) -> tuple[Store, Broker]:
+async def _behind_probes(settings: Settings, front: Front, work: Callable[[], Awaitable[None]]) -> None:
+    """Do the work while probes are answered: they are there before any server is reached."""
+    async with anyio.create_task_group() as beside:
+        if settings.health_port is not None:
+            await beside.start(serve, front.probes, settings.health_host, settings.health_port)
+        await work()
+        beside.cancel_scope.cancel()
+
+
+async def _start(
+    stack: AsyncExitStack, settings: Settings, now: Callable[[], int], front: Front
+) -> tuple[Store, Broker]:
     # Besides the writers: the relay, the probes, the counts of each minute, and one to spare.
+    front.wait_for(POSTGRESQL)
     store = await stack.enter_async_context(open_store(settings.database_url, connections=settings.writers + 4))
-    await _migrate(store, settings, now)
+    await _migrate(store, settings, now, front)
+    front.wait_for(NATS)
     return store, await stack.enter_async_context(open_broker(settings))
 
 
-async def _migrate(store: Store, settings: Settings, now: Callable[[], int]) -> None:
+async def _migrate(store: Store, settings: Settings, now: Callable[[], int], front: Front) -> None:
     for delay in delays():
+        front.wait_for(POSTGRESQL)
         try:
+            async with store.alone():
+                front.phase = MIGRATING
             applied = await store.migrate(now=now())
         except UnusableError:
             raise
@@ -149,7 +172,7 @@ class Worker:
     another one folds.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it works with, each by name
         self,
         settings: Settings,
         store: Store,
@@ -158,14 +181,16 @@ class Worker:
         stop: anyio.Event,
         *,
         now: Callable[[], int],
+        front: Front,
     ) -> None:
         self._settings = settings
+        self._front = front
         self._store = store
         self._broker = broker
         self._stats = stats
         self._stop = stop
         self._outbox_relay = OutboxRelay(store, broker, settings, stats, now=now, busy=lambda: self._intake.busy)
-        in_force = InForce(partial(load_deployed, store, settings))
+        self._in_force = in_force = InForce(partial(load_deployed, store, settings))
         stats.minutes.prefix = settings.input_prefix
         self._book = MinuteBook(
             store, stats, epoch=lambda: 0 if in_force.rules is None else in_force.rules.epoch, now=now
@@ -186,12 +211,13 @@ class Worker:
         ]
         self._busy_since: dict[int, float] = {}
         self._intake = Intake(broker, settings, self._writers[0].begin, now)
+        self._readiness = Readiness({NATS: broker.answers, POSTGRESQL: self._store_answers}, self._amiss)
 
     async def run(self, *, on_ready: Callable[[], None] | None, drain: anyio.Event | None) -> None:
         """Run the stages until they have stopped, and the tasks beside them."""
         async with anyio.create_task_group() as beside:
-            if self._settings.health_port is not None:
-                await beside.start(serve, self._probes(), self._settings.health_host, self._settings.health_port)
+            self._front.hand_over(self._probes())
+            beside.start_soon(self._readiness.run)
             beside.start_soon(self._watch_stop)
             beside.start_soon(self._intake.keep_held)
             beside.start_soon(self._attend)
@@ -274,6 +300,7 @@ class Worker:
     async def _watch_stop(self) -> None:
         await self._stop.wait()
         log.info("stopping")
+        self._front.phase = STOPPING
         self._broker.stop_pulling()
 
     async def _watch_drain(self, drain: anyio.Event) -> None:
@@ -308,7 +335,7 @@ class Worker:
             ),
         }
         metrics = Metrics(self._stats, gauges, lambda: (self._broker.client.clients, self._broker.client.errors))
-        return Probes(stuck=self._stuck, ready=self._missing, metrics=metrics.render)
+        return Probes(stuck=self._stuck, ready=self._readiness.reasons, metrics=metrics.render)
 
     def _stuck(self) -> str:
         if any(monotonic() - since >= STUCK_SECONDS for since in self._busy_since.values()):
@@ -316,10 +343,14 @@ class Worker:
         most, gone = self._settings.broker_gone, self._broker.gone_seconds
         return f"no nats for {gone:.0f} s" if most and gone > most else ""
 
-    async def _missing(self) -> str:
-        missing = [self._broker.missing] if self._broker.missing else []
+    def _amiss(self) -> tuple[list[str], list[str]]:
+        """Return what the worker waits for, beside servers that do not answer, and further reasons not to be ready."""
+        waiting = [self._broker.missing] if self._broker.missing else []
+        return waiting, [LOADING_RULES] if self._in_force.rules is None else []
+
+    async def _store_answers(self) -> bool:
         try:
             await self._store.ping()
         except UnavailableError:
-            missing.append("postgresql")
-        return ", ".join(missing)
+            return False
+        return True

@@ -13,6 +13,7 @@ from tests.structure.test_words import BANNED, pattern_of
 from worker.engine.stats import Stats
 from worker.probes.http import Probes, serve
 from worker.probes.metrics import Metrics
+from worker.probes.readiness import listed
 
 if TYPE_CHECKING:
     from prometheus_client import Metric
@@ -56,7 +57,7 @@ async def test_each_path_answers_from_its_source() -> None:
     stats.commit_seconds.observe(0.5)
 
     async def ready() -> str:
-        return ", ".join(missing)
+        return listed(missing)
 
     probes = Probes(stuck=lambda: "", ready=ready, metrics=Metrics(stats, {("ach_x", "X."): lambda: 7}).render)
     async with anyio.create_task_group() as tasks:
@@ -166,7 +167,7 @@ async def test_readiness_names_the_server_that_is_away(
 
 async def test_answers_are_http() -> None:
     async def ready() -> str:
-        return "nats"
+        return "waiting for nats"
 
     async def ask(port: int, request: str) -> bytes:
         async with await anyio.connect_tcp("127.0.0.1", port) as client:

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from worker.ingest.operations import Operation
     from worker.ingest.publisher import Publisher
     from worker.ingest.senders import Senders
+    from worker.probes.readiness import Readiness
 
 VALIDATE: Final = "validate"
 CONTRACT: Final = "contract"
@@ -56,13 +57,15 @@ _TOO_MANY: Final = "Wait for as many seconds as `Retry-After` says, and send the
 class Endpoints:
     """Answers requests."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - its parts
         self,
         senders: Senders,
         contracts: Contracts,
         publisher: Publisher,
         memory: Memory,
         stats: IngestStats,
+        *,
+        readiness: Readiness,
         prefix: str,
     ) -> None:
         self._senders = senders
@@ -70,6 +73,7 @@ class Endpoints:
         self._publisher = publisher
         self._memory = memory
         self._stats = stats
+        self._readiness = readiness
         self._prefix = prefix
         self._buckets = Buckets()
 
@@ -142,7 +146,7 @@ class Endpoints:
 
     async def health(self, _request: Request) -> Response:
         """Answer whether events can be taken."""
-        there = self._publisher.connected
+        there = not await self._readiness.silent()
         body = msgspec.json.encode(Health(ok=there, nats=there))
         return Response(body, 200 if there else 503, headers=_NEVER, media_type=JSON)
 
