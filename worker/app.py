@@ -25,6 +25,7 @@ from worker.broker.streams import BrokerAwayError, open_broker
 from worker.engine.batch import terminations
 from worker.engine.state_cache import StateCache
 from worker.engine.stats import Stats
+from worker.pipeline.batch_log import BatchLog
 from worker.pipeline.intake import Intake
 from worker.pipeline.minute_book import MinuteBook
 from worker.pipeline.outbox import OutboxRelay
@@ -38,6 +39,7 @@ from worker.process.loop import alone
 from worker.retry import delays
 from worker.settings import Clock, shown
 from worker.store import UnavailableError, UnusableError, open_store
+from worker.traces.spans import NoSpans
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
     from worker.pipeline.intake import Piece
     from worker.settings import Settings
     from worker.store import Store
+    from worker.traces.spans import Spans
 
 DRAIN_LOOK_SECONDS: Final = 0.1
 """Between two looks at whether everything is done, when the worker drains the stream."""
@@ -72,7 +75,7 @@ def at_once() -> anyio.Event:
     return event
 
 
-async def run(
+async def run(  # noqa: PLR0913 - each by name
     settings: Settings,
     *,
     stop: anyio.Event | None = None,
@@ -80,10 +83,12 @@ async def run(
     stats: Stats | None = None,
     drain: anyio.Event | None = None,
     now: Callable[[], int] = wall_clock,
+    spans: Spans | None = None,
 ) -> Stats:
     """Work until `stop` is set or, once `drain` is set, until nothing is left to do; return what was done.
 
     It waits for servers that are away, at the start as well as later. `on_ready` is called once the worker pulls.
+    `spans` is where traces go, if they go anywhere.
 
     Raises:
         SchemaMismatchError, BrokerMismatchError, RulesRefusedError: this worker cannot use what the servers hold.
@@ -96,7 +101,7 @@ async def run(
         async with AsyncExitStack() as stack:
             servers = await _unless(stop, partial(_start, stack, settings, now, front))
             if servers is not None:
-                worker = Worker(settings, *servers, stats, stop, now=now, front=front)
+                worker = Worker(settings, *servers, stats, stop, now=now, front=front, spans=spans or NoSpans())
                 await worker.run(on_ready=on_ready, drain=drain)
 
     await _alone(partial(_behind_probes, settings, front, work))
@@ -182,6 +187,7 @@ class Worker:
         *,
         now: Callable[[], int],
         front: Front,
+        spans: Spans,
     ) -> None:
         self._settings = settings
         self._front = front
@@ -189,7 +195,10 @@ class Worker:
         self._broker = broker
         self._stats = stats
         self._stop = stop
-        self._outbox_relay = OutboxRelay(store, broker, settings, stats, now=now, busy=lambda: self._intake.busy)
+        self._outbox_relay = OutboxRelay(
+            store, broker, settings, stats, now=now, busy=lambda: self._intake.busy, spans=spans
+        )
+        self._batch_log = BatchLog(settings.input_prefix, spans)
         self._in_force = in_force = InForce(partial(load_deployed, store, settings))
         stats.minutes.prefix = settings.input_prefix
         self._book = MinuteBook(
@@ -222,9 +231,11 @@ class Worker:
             beside.start_soon(self._intake.keep_held)
             beside.start_soon(self._attend)
             beside.start_soon(self._book.run)
+            beside.start_soon(self._batch_log.run)
             if drain is not None:
                 beside.start_soon(self._watch_drain, drain)
             await self._run_stages(on_ready)
+            self._batch_log.sum_up()
             beside.cancel_scope.cancel()
 
     async def _run_stages(self, on_ready: Callable[[], None] | None) -> None:
@@ -259,7 +270,8 @@ class Worker:
                 await self._commit_one(writer, piece)
 
     async def _commit_one(self, writer: int, piece: Piece) -> None:
-        whole = piece.whole
+        whole, pipeline = piece.whole, self._writers[writer]
+        whole.times.start()
 
         async def waiting() -> None:
             self._busy_since[writer] = monotonic()
@@ -268,11 +280,12 @@ class Worker:
         self._busy_since[writer] = monotonic()
         try:
             for part in piece.batch.pieces(MAX_EVENTS):
-                whole.letters.extend(await self._writers[writer].commit(part, waiting=waiting))
+                whole.letters.extend(await pipeline.commit(part, waiting=waiting))
         except StoppedError:
             whole.stopped = True
         finally:
             del self._busy_since[writer]
+            whole.tally.add(pipeline.take_tally())
         whole.missing -= 1
         if whole.missing:
             return
@@ -280,7 +293,9 @@ class Worker:
             size = len(whole.batch.messages)
             log.warning("stopped before a batch was committed; it will be delivered again", size=size)
         else:
+            whole.times.committed = monotonic()
             await self._acknowledge(whole.batch, whole.letters)
+            self._batch_log.ended(whole)
         self._intake.ended(whole)
         if not self._intake.busy:
             self._outbox_relay.rest()

@@ -39,6 +39,15 @@ class LogFormat(StrEnum):
     JSON = "json"
 
 
+class LogLevel(StrEnum):
+    """The least urgent lines that are written."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
 class SettingsError(ValueError):
     """The environment cannot be used; the message names the variable and what it expects."""
 
@@ -81,6 +90,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     health_port: Annotated[int, msgspec.Meta(ge=0, le=65535)] | None = None
     """Where /healthz, /readyz and /metrics are served; nowhere when unset."""
     log_format: LogFormat = LogFormat.TEXT
+    log_level: LogLevel = LogLevel.INFO
+    """At the start of a service. SIGUSR1 and SIGUSR2 change it while it runs."""
 
     def __repr__(self) -> str:
         return f"Settings(nats={shown(self.nats_url)}, database={shown(self.database_url)})"
