@@ -45,6 +45,7 @@ from tests.faults.plants import (
     serve,
     standing,
     state_cache,
+    traces,
     transport,
     unlocks,
     view,
@@ -90,6 +91,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     *console.BUGS,
     *library.BUGS,
     *ingest.BUGS,
+    *traces.BUGS,
 )
 
 QUICK: Final = (
