@@ -140,7 +140,7 @@ def _check(field: str, value: str) -> None:
     try:
         msgspec.convert(value, kind, strict=False)
     except msgspec.ValidationError as error:
-        said = str(error)
+        said = f"expected {' or '.join(kind)}" if isinstance(kind, type(StrEnum)) else str(error)
         raise SettingsError(f"{variable}: {said[0].lower()}{said[1:]}, got {value!r}") from None
 
 

@@ -187,7 +187,7 @@ BUGS: Final = (
             Edit(
                 "worker.app:_behind_probes",
                 "if settings.health_port is not None:",
-                "await work()\n        if settings.health_port is not None:",
+                "await work()\nif settings.health_port is not None:",
             ),
         ),
         tests=(f"{PROBES}::test_a_worker_answers_before_it_has_reached_a_server",),

@@ -33,6 +33,7 @@ def cloud(**more: object) -> bytes:
 def test_a_trace_is_read_and_written_alike() -> None:
     found = read_trace(PARENT, "a=1 , b@c=2,,")
     assert found == Trace(ID, SPAN, 1, "a=1,b@c=2")
+    assert found is not None
     assert found.headers == {"traceparent": PARENT, "tracestate": "a=1,b@c=2"}
     assert found.lines == f"traceparent: {PARENT}\r\ntracestate: a=1,b@c=2\r\n"
     assert found.is_sampled

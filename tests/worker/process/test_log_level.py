@@ -34,7 +34,7 @@ def written(monkeypatch: pytest.MonkeyPatch) -> Generator[io.StringIO]:
 def test_the_setting_names_a_level() -> None:
     assert read_settings({}).log_level is LogLevel.INFO
     assert read_settings({"ACH_LOG_LEVEL": "debug"}).log_level is LogLevel.DEBUG
-    with pytest.raises(SettingsError, match="ACH_LOG_LEVEL"):
+    with pytest.raises(SettingsError, match="ACH_LOG_LEVEL: expected debug or info or warning or error, got 'verbose'"):
         read_settings({"ACH_LOG_LEVEL": "verbose"})
 
 
