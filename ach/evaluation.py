@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from secrets import randbits
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -48,6 +49,8 @@ def evaluate(rules: Rules, events: Iterable[AnyEvent], *, now: int | None = None
     """
     at = wall_clock() if now is None else now
     ready = rules.ready
-    result, dead = replay(ready.ruleset.rules, ready.deployed.program, map(encoded, events), now=at, skew=SKEW)
+    result, dead = replay(
+        ready.ruleset.rules, ready.deployed.program, map(encoded, events), now=at, skew=SKEW, mark=randbits(62)
+    )
     rejected = [Rejection(one.reason.value, one.detail, one.body) for one in dead]
     return Evaluation(result.unlocks, result.counts, rejected, result.digest)

@@ -189,7 +189,7 @@ async def beside(engine: Engine, environment: dict[str, str], scratch: Path, eve
         for how, each in took.items():
             users = [f"live-{how}-{turn}-{n}" for n in range(5000)]
             made = (
-                event(n % 40_000, "lesson.completed", user=users[n % 5000], id=f"live-{next(numbers)}", lesson_id="x")
+                event(n, "lesson.completed", user=users[n % 5000], id=f"live-{next(numbers)}", lesson_id="x")
                 for n in range(events)
             )
             recording = scratch / "live.jsonl"

@@ -9,6 +9,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.integration.engine import event
+from tests.integration.probe_client import get
 from tests.structure.test_words import BANNED, pattern_of
 from worker.engine.stats import Stats
 from worker.probes.http import Probes, serve
@@ -34,20 +35,6 @@ HELP = re.compile(r"[A-Z][^.]* [^.]*\.")
 WORDS_TO_AVOID = pattern_of((*BANNED, "anew"))
 
 pytestmark = pytest.mark.anyio
-
-
-async def get(port: int, path: str, request: bytes | None = None) -> tuple[int, str]:
-    async with await anyio.connect_tcp("127.0.0.1", port) as client:
-        await client.send(request or f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-        answer = b""
-        with anyio.fail_after(5):
-            while True:
-                try:
-                    answer += await client.receive()
-                except anyio.EndOfStream:
-                    break
-    head, _, body = answer.decode().partition("\r\n\r\n")
-    return int(head.split(" ")[1]), body
 
 
 async def test_each_path_answers_from_its_source() -> None:

@@ -14,8 +14,8 @@ import pytest
 
 from tests.integration.engine import event
 from tests.integration.ingesting import connected, ingesting
+from tests.integration.probe_client import get
 from tests.integration.serving import serving
-from tests.integration.test_health import get
 from worker.app import run
 from worker.probes.front import MIGRATING, Front
 from worker.probes.http import MOST_CLIENTS, Probes, serve

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from secrets import randbits
 from typing import TYPE_CHECKING, TypedDict
 
 import click
@@ -13,7 +14,6 @@ from worker.commands.checked_rules import usable_rules
 from worker.commands.explain.answer import Request, print_answer
 from worker.commands.options import PATHS, microseconds, wall_clock
 from worker.commands.replay import SKEW
-from worker.contract.strict_reader import Contract
 from worker.engine.replay import Intake
 from worker.engine.why import CannotExplainError, check_named
 from worker.recording import RecordingError, lines
@@ -98,9 +98,8 @@ def _explain(rules: RuleSet, streams: Sequence[str], request: Request) -> bool:
 
 
 def _read(rules: Rules, program: Program, streams: Sequence[str], clock: int) -> list[Event]:
-    intake = Intake(Contract(rules.events, prefix="events", skew=SKEW), program)
-    for line in lines(streams):
-        intake.take(line, now=clock)
+    intake = Intake(rules, program, skew=SKEW, mark=randbits(62))
+    intake.take_all(lines(streams), now=clock)
     if intake.dead:
         screen.err().print(f"{screen.plural(len(intake.dead), 'dead letter')} left out; see `ach replay`")
     return [item.event for item in intake.accepted.values()]
