@@ -162,14 +162,6 @@ BUGS: Final = (
         tests=(f"{PROBES}::test_probes_answer_within_a_second_while_a_server_is_frozen",),
     ),
     Bug(
-        "probe_asks_a_frozen_server_again_and_again",
-        "one question to a server is under way at most",
-        at="_Server.begin",
-        old="if self._question is None:",
-        new="if True:",
-        tests=(f"{PROBES}::test_a_server_that_is_silent_is_asked_one_question_at_a_time",),
-    ),
-    Bug(
         "frozen_broker_counts_as_there",
         "a worker whose broker is frozen is not ready",
         at="Worker.__init__",
