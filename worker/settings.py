@@ -57,6 +57,15 @@ class Pooler(StrEnum):
     """A pooler such as PgBouncer, which lends a session of the server to one transaction at a time."""
 
 
+class LogLevel(StrEnum):
+    """The least urgent lines that are written."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
 class SettingsError(ValueError):
     """The environment cannot be used; the message names the variable and what it expects."""
 
@@ -105,6 +114,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     metrics_tenants: Annotated[int, msgspec.Meta(ge=0, le=200)] = 20
     """Tenants that /metrics shows apart; all others are `other`."""
     log_format: LogFormat = LogFormat.TEXT
+    log_level: LogLevel = LogLevel.INFO
+    """At the start of a service. SIGUSR1 and SIGUSR2 change it while it runs."""
     migrate: Migrate = Migrate.AUTO
     """Whether `ach run` and `ach apply` bring the schema up to date; `ach migrate` always does."""
     pooler: Pooler = Pooler.NONE
@@ -160,7 +171,7 @@ def _check(field: str, value: str) -> None:
     try:
         msgspec.convert(value, kind, strict=False)
     except msgspec.ValidationError as error:
-        said = str(error)
+        said = f"expected {' or '.join(kind)}" if isinstance(kind, type(StrEnum)) else str(error)
         raise SettingsError(f"{variable}: {said[0].lower()}{said[1:]}, got {value!r}") from None
 
 

@@ -47,6 +47,7 @@ from tests.faults.plants import (
     serve,
     standing,
     state_cache,
+    traces,
     transport,
     unlocks,
     view,
@@ -94,6 +95,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     *console.BUGS,
     *library.BUGS,
     *ingest.BUGS,
+    *traces.BUGS,
 )
 
 QUICK: Final = (

@@ -9,11 +9,13 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.integration.engine import event
+from tests.integration.probe_client import get
 from tests.structure.test_words import BANNED, pattern_of
 from worker.engine.stats import Stats
 from worker.probes.families import Scrape
 from worker.probes.http import Probes, serve
 from worker.probes.metrics import Metrics
+from worker.probes.readiness import listed
 
 if TYPE_CHECKING:
     from prometheus_client import Metric
@@ -36,20 +38,6 @@ WORDS_TO_AVOID = pattern_of((*BANNED, "anew"))
 pytestmark = pytest.mark.anyio
 
 
-async def get(port: int, path: str, request: bytes | None = None) -> tuple[int, str]:
-    async with await anyio.connect_tcp("127.0.0.1", port) as client:
-        await client.send(request or f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-        answer = b""
-        with anyio.fail_after(5):
-            while True:
-                try:
-                    answer += await client.receive()
-                except anyio.EndOfStream:
-                    break
-    head, _, body = answer.decode().partition("\r\n\r\n")
-    return int(head.split(" ")[1]), body
-
-
 async def test_each_path_answers_from_its_source() -> None:
     stats, missing = Stats(), ["nats"]
     stats.events = 3
@@ -57,7 +45,7 @@ async def test_each_path_answers_from_its_source() -> None:
     stats.commit_seconds.observe(0.5)
 
     async def ready() -> str:
-        return ", ".join(missing)
+        return listed(missing)
 
     probes = Probes(stuck=lambda: "", ready=ready, metrics=Metrics(stats, {("ach_x", "X."): lambda: 7}).render)
     async with anyio.create_task_group() as tasks:
@@ -171,7 +159,7 @@ async def test_answers_are_http() -> None:
         return Scrape("text/plain", b"m 1\n")
 
     async def ready() -> str:
-        return "nats"
+        return "waiting for nats"
 
     async def ask(port: int, request: str) -> bytes:
         async with await anyio.connect_tcp("127.0.0.1", port) as client:

@@ -127,6 +127,10 @@ class Broker(Puller, Watcher):
             self._unserved = said
         self.denied = self.denied or denies_publishing(said, self._settings.unlock_prefix)
 
+    async def answers(self) -> bool:
+        """Tell whether the broker answers a ping; a frozen one takes seconds to say that it does not."""
+        return await self._connection.answers()
+
     async def attend(self) -> None:
         """Ask something of a broker that has been silent for a while; there may have been nothing to say."""
         if self.connected and self.silent_seconds > SILENCE_SECONDS:

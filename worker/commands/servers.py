@@ -27,7 +27,7 @@ from worker.pipeline.rules_in_force import load_deployed
 from worker.probes.http import ListenError
 from worker.process import logs
 from worker.process.loop import run_async
-from worker.process.signals import ImpatientError
+from worker.process.signals import ImpatientError, ignore_log_signals
 from worker.recording import RecordingError
 from worker.report import screen
 from worker.retry import PATIENCE_SECONDS
@@ -72,7 +72,8 @@ def on_servers(work: Callable[[Settings], Awaitable[T]], *, as_service: bool = F
     except SettingsError as error:
         raise click.UsageError(str(error)) from error
     if as_service:
-        logs.configure(settings.log_format)
+        ignore_log_signals()
+        logs.configure(settings.log_format, logs.LEVELS[settings.log_level])
     else:
         logs.quiet()
     try:

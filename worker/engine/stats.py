@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from itertools import accumulate, islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from worker.contract.trace import trace_of
 from worker.contract.transport import region_of
 from worker.engine.minutes import LATENCY_BUCKETS, Minutes
 from worker.engine.observed import Observed
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from dsl.outcome import Subject
+    from worker.contract.trace import Trace
     from worker.engine.batch import Group
     from worker.engine.decide import Writes
     from worker.engine.reconcile import Decision
@@ -60,10 +62,11 @@ class Histogram:
 
 
 class Sent(NamedTuple):
-    """Of an event: when the broker stored it, in microseconds, and the region of its producer."""
+    """Of an event: when the broker stored it, in microseconds, the region of its producer, and the trace."""
 
     at: int
     region: str
+    trace: Trace | None = None
 
 
 class Stats:
@@ -162,7 +165,9 @@ class Stats:
             earning = decision.grant.event_id
             if earning in ids:
                 at = ids.index(earning)
-                self.start_timing(decision.unlock_id, Sent(group.messages[at].sent_at, region_of(group.rows[at])))
+                message, region = group.messages[at], region_of(group.rows[at])
+                trace = trace_of(message, group.elements[at])
+                self.start_timing(decision.unlock_id, Sent(message.sent_at, region, trace))
 
     def start_timing(self, unlock_id: UUID, sent: Sent) -> None:
         """Time an unlock until it is announced, where it is known when its event was published."""

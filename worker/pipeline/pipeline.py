@@ -22,6 +22,7 @@ from worker.engine.folding import UnfoldableError
 from worker.engine.long_way import LongWay, LongWayError
 from worker.engine.state_cache import Hold
 from worker.engine.subject_events import events_of_users
+from worker.engine.tally import Tally
 from worker.pipeline.fast_path import commit_fast
 from worker.pipeline.fence import RulesMovedError
 from worker.pipeline.gather import gather
@@ -119,6 +120,12 @@ class Pipeline:
         self._stopping = stopping
         self._on_committed = on_committed
         self._trust = Trust()
+        self._tally = Tally()
+
+    def take_tally(self) -> Tally:
+        """Return what was committed since this was called last."""
+        taken, self._tally = self._tally, Tally()
+        return taken
 
     async def begin(self) -> Decoding:
         """Begin to read messages under the rules that were in force when we last looked; committing looks again.
@@ -177,6 +184,7 @@ class Pipeline:
             self._cache.failed(fast.hold)
             raise
         self._committed(fast.batch, fast.hold, writes, perf_counter() - began, watch, certain=True)
+        self._tally.count(writes, fast=True)
         return True
 
     async def _commit(
@@ -202,12 +210,14 @@ class Pipeline:
                 self._cache.failed(hold)
                 certain = False
                 self._stats.retries += 1
+                self._tally.retries += 1
                 await self._wait(error, delay, waiting)
                 continue
             except BaseException:
                 self._cache.failed(hold)
                 raise
             self._committed(batch, hold, writes, perf_counter() - began, watch, certain=certain)
+            self._tally.count(writes, fast=False)
             return [*writes.arrivals.letters]
         raise AssertionError("delays() never ends")
 
@@ -237,7 +247,8 @@ class Pipeline:
             raise error
         if batch.size == 1:
             reason = Reason.REFUSED if isinstance(error, RefusedError) else Reason.DEFECT
-            log.error("dead-lettering", reason=reason.value, said=str(error))
+            # The words of the server may quote what was sent: they are in the dead letter, and not in the log.
+            log.error("an event cannot be processed and becomes a dead letter: please report this", reason=reason.value)
             return await self._commit(batch.condemned(reason, str(error)), waiting=waiting, certain=False)
         letters: list[DeadLetter] = []
         for piece in batch.pieces((batch.size + 1) // 2):

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 MAX_REQUEST_BYTES: Final = 8192
 REQUEST_SECONDS: Final = 5.0
+MOST_CLIENTS: Final = 100
+"""Connections at a time; those beyond are closed unanswered."""
 _TEXT: Final = "text/plain; charset=utf-8"
 _OK: Final = "200 OK"
 _NOT_READY: Final = "503 Service Unavailable"
@@ -28,8 +30,9 @@ class ListenError(Exception):
 class Probes(NamedTuple):
     """The sources of the answers.
 
-    `stuck` returns why the worker makes no progress and has to be restarted, `ready` returns what the worker waits for;
-    both return "" where all is well. `metrics` answers a scrape that accepts something.
+    `stuck` returns why the worker makes no progress and has to be restarted, `ready` returns why it is not ready, as
+    `listed` of worker/probes/readiness.py writes it; both return "" where all is well. `metrics` answers a scrape that
+    accepts something.
     """
 
     stuck: Callable[[], str]
@@ -52,10 +55,19 @@ async def serve(
     async with listener:
         task_status.started(listener.extra(SocketAttribute.local_port))  # noqa: S610 - no Django
 
+        room = anyio.Semaphore(MOST_CLIENTS)
+
         async def answer(client: SocketStream) -> None:
             async with client:
-                with anyio.move_on_after(REQUEST_SECONDS):
-                    await _answer(probes, client)
+                try:
+                    room.acquire_nowait()
+                except anyio.WouldBlock:
+                    return
+                try:
+                    with anyio.move_on_after(REQUEST_SECONDS):
+                        await _answer(probes, client)
+                finally:
+                    room.release()
 
         await listener.serve(answer)
 
@@ -96,6 +108,6 @@ async def _respond(probes: Probes, path: str, accept: str) -> tuple[str, str, by
         stuck = probes.stuck()
         return (_NOT_READY, _TEXT, f"{stuck}\n".encode()) if stuck else (_OK, _TEXT, b"ok\n")
     if path == "/readyz":
-        missing = await probes.ready()
-        return (_NOT_READY, _TEXT, f"waiting for {missing}\n".encode()) if missing else (_OK, _TEXT, b"ready\n")
+        reasons = await probes.ready()
+        return (_NOT_READY, _TEXT, f"{reasons}\n".encode()) if reasons else (_OK, _TEXT, b"ready\n")
     return "404 Not Found", _TEXT, b"/healthz /readyz /metrics\n"
