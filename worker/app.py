@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
     from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
+    from worker.broker.client import BrokerClient
     from worker.broker.streams import Broker
     from worker.engine.batch import Batch, DeadLetter
     from worker.pipeline.intake import Piece
@@ -78,29 +79,40 @@ async def run(
     stats: Stats | None = None,
     drain: anyio.Event | None = None,
     now: Callable[[], int] = wall_clock,
+    check: Callable[[Store, BrokerClient, Settings], Awaitable[None]] | None = None,
 ) -> Stats:
     """Work until `stop` is set or, once `drain` is set, until nothing is left to do; return what was done.
 
     It waits for servers that are away, at the start as well as later. `on_ready` is called once the worker pulls.
+    `check` looks at the servers before that.
 
     Raises:
         SchemaMismatchError, BrokerMismatchError, RulesRefusedError: this worker cannot use what the servers hold.
+        UnsafeError: `check` has found that a guarantee does not hold.
     """
     stop = stop or anyio.Event()
     stats = stats or Stats()
     async with AsyncExitStack() as stack:
-        servers = await _alone(partial(_unless, stop, partial(_start, stack, settings, now)))
+        servers = await _alone(partial(_unless, stop, partial(_start, stack, settings, now, check)))
         if servers is not None:
             worker = Worker(settings, *servers, stats, stop, now=now)
             await _alone(partial(worker.run, on_ready=on_ready, drain=drain))
     return stats
 
 
-async def _start(stack: AsyncExitStack, settings: Settings, now: Callable[[], int]) -> tuple[Store, Broker]:
+async def _start(
+    stack: AsyncExitStack,
+    settings: Settings,
+    now: Callable[[], int],
+    check: Callable[[Store, BrokerClient, Settings], Awaitable[None]] | None,
+) -> tuple[Store, Broker]:
     # Besides the writers: the relay, the probes, the counts of each minute, and one to spare.
     store = await stack.enter_async_context(open_store(settings.database_url, connections=settings.writers + 4))
     await _migrate(store, settings, now)
-    return store, await stack.enter_async_context(open_broker(settings))
+    broker = await stack.enter_async_context(open_broker(settings))
+    if check is not None:
+        await check(store, broker.client.client, settings)
+    return store, broker
 
 
 async def _migrate(store: Store, settings: Settings, now: Callable[[], int]) -> None:
