@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
+from worker.commands.options import wall_clock
 from worker.commands.servers import on_servers
 from worker.report import screen
-from worker.status.picture import as_object, lines
+from worker.status.picture import CHART, as_object, lines
 from worker.status.watch import Watch
 
 if TYPE_CHECKING:
     from worker.settings import Settings
     from worker.status.picture import Sight
 
-_LABEL = 14
+_LABEL: Final = 14
 
 
 @click.command("status")
@@ -30,9 +31,11 @@ def command(*, as_json: bool) -> None:
     if as_json:
         screen.say_json(as_object(sight))
     else:
-        for line in lines(sight):
+        for line in lines(sight, wall_clock()):
             if line.text.strip():
-                screen.out().say(f"{line.label:{_LABEL}}{line.text}", style=line.style or None)
+                screen.out().say(
+                    f"{line.label:{_LABEL}}{line.text}", style=None if line.style in {"", CHART} else line.style
+                )
     sys.exit(int(bool(sight.database_said or sight.broker_said)))
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import anyio
 import click
 
+from worker.commands.options import wall_clock
 from worker.commands.servers import CommandError, on_servers
 from worker.process.signals import stop_on_signals
 from worker.report import live
@@ -50,7 +51,7 @@ async def _watch(settings: Settings) -> None:
 
 async def _draw(watch: Watch, draw: Callable[[Sequence[Row], str], None], last: str) -> None:
     while True:
-        draw(lines(watch.sight), last)
+        draw(lines(watch.sight, wall_clock()), last)
         await anyio.sleep(DRAW_SECONDS)
 
 

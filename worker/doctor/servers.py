@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from typing import Final, TYPE_CHECKING
 
 from worker.doctor.finding import Check, Verdict, error, ok, warning
@@ -163,7 +164,7 @@ def _lacking(missing: Sequence[Lacking]) -> Verdict:
         by_right.setdefault(one.right, []).append(one.table)
     grants = [f"GRANT {right} ON {', '.join(tables)} TO {missing[0].role}" for right, tables in by_right.items()]
     said = "; ".join(f"no {right} on {', '.join(tables)}" for right, tables in by_right.items())
-    commands = " ".join(f'-c "{grant}"' for grant in grants)
+    commands = " ".join(f"-c {shlex.quote(grant)}" for grant in grants)
     return error(f"{missing[0].role} has {said}", f"psql --username OWNER {commands}")
 
 

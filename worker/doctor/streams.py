@@ -214,7 +214,7 @@ def _origin(seen: StreamSeen) -> Verdict:
             )
         said = f"a mirror of {config.mirror.name}: `ach emit` and `ach dead replay` cannot publish to it"
         return warning(said, edit_stream(seen.name, "--no-mirror"))
-    names = _list([one.name for one in config.sources])
+    names = ", ".join(one.name for one in config.sources)
     if not names:
         return ok("producers alone write to it" if _events(seen) else "workers alone write to it")
     if _events(seen):

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 LABEL: Final = 14
 """Characters of the column of labels."""
+CHART: Final = "chart"
+"""A style: of a chart the end is kept, where not all of it has room."""
 NARROW: Final = 60
 """Characters of a terminal below which a label has a line of its own."""
 
@@ -49,7 +51,9 @@ def picture() -> Generator[Callable[[Sequence[Row], str], None]]:
 def drawn(rows: Sequence[Row], width: int) -> list[Text]:
     """Return rows as lines of a width: what is too long is cut."""
     found: list[Text] = []
-    for label, text, style in rows:
+    for label, said, style in rows:
+        text, style = (said[-(width - 1) :], "") if style == CHART and width < NARROW else (said, style)
+        style = "" if style == CHART else style
         if width < NARROW:
             found += [Text(label, "bold")] if label else []
             found.append(Text(f" {visible(text)}", style))

@@ -19,6 +19,10 @@ LISTED: Final = 5
 """Rows of a kind that a screen lists; the others are counted."""
 LATE: Final = 60
 """Seconds from which on a wait is worth a colour."""
+SILENT: Final = 5
+"""Seconds without an answer of the database that are worth a line."""
+CHART: Final = "chart"
+"""The style of a chart, which is cut at its old end."""
 BARS: Final = " ▁▂▃▄▅▆▇█"
 _DAY: Final = 86_400
 _HOUR: Final = 3600
@@ -57,13 +61,16 @@ class Line(NamedTuple):
     style: str = ""
 
 
-def lines(sight: Sight) -> list[Line]:
-    """Return what a person reads, the most important first."""
+def lines(sight: Sight, now: int) -> list[Line]:
+    """Return what a person reads, the most important first; `now` in microseconds."""
     found = [_lag(sight)]
     if sight.snapshot is None:
         return [*found, Line("database", sight.database_said, "red")]
+    behind = (now - sight.snapshot.at) // 1_000_000
     if sight.database_said:
         found.append(Line("database", sight.database_said, "red"))
+    elif behind >= SILENT:
+        found.append(Line("database", f"no answer for {_span(behind)}; this is what it said last", "red"))
     page = page_of(sight.snapshot)
     found += [*_rates(page), _outbox(page), *_rules(page, sight), *_workers(page), *_letters(sight.snapshot)]
     return [*found, *_tenants(page)]
@@ -87,7 +94,7 @@ def _rates(page: Page) -> list[Line]:
     duplicates = f", {hour.duplicates:,} copies" if hour.duplicates else ""
     return [
         Line("events", f"{page.per_minute:,} in the last minute, {hour.events:,} in the last hour{duplicates}"),
-        Line("", _chart(page.events)),
+        Line("", _chart(page.events), CHART),
         Line("unlocks", f"{hour.unlocks:,} in the last hour{timed}"),
     ]
 
@@ -154,14 +161,15 @@ def _letters(snapshot: Snapshot) -> list[Line]:
 
 
 def _tenants(page: Page) -> list[Line]:
+    busy = [one for one in page.tenants if one.events or one.unlocks]
     found = [
         Line(
             "" if number else "tenants",
             f"{one.tenant or 'unknown'}: {one.events:,} events, {one.unlocks:,} unlocks in the last hour",
         )
-        for number, one in enumerate(page.tenants[:LISTED])
+        for number, one in enumerate(busy[:LISTED])
     ]
-    return [*found, *_others(len(page.tenants), "tenants")]
+    return [*found, *_others(len(busy), "tenants")]
 
 
 def _others(number: int, what: str) -> list[Line]:
