@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
     from pathlib import Path
 
+    from nats.aio.client import Client
+
     from worker.doctor.finding import Finding
     from worker.local.servers import Servers
 
@@ -175,7 +177,7 @@ async def api(settings: Settings) -> AsyncGenerator[Api]:
 class Api:
     """JetStream, as an operator's tools ask it."""
 
-    def __init__(self, client: nats.NATS) -> None:
+    def __init__(self, client: Client) -> None:
         self._client = client
 
     async def ask(self, what: str, body: object = None) -> dict[str, Any]:
