@@ -71,7 +71,7 @@ def at_once() -> anyio.Event:
     return event
 
 
-async def run(
+async def run(  # noqa: PLR0913 - each is a choice of its own, named at the call
     settings: Settings,
     *,
     stop: anyio.Event | None = None,

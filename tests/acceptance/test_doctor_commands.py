@@ -77,18 +77,15 @@ async def test_every_wrong_address_is_one_sentence_without_a_secret(deployed: Sh
         {"ACH_INPUT_STREAM": "a.b"},
     ]
     jobs = [((name,), {**right, **one}) for one in wrong for name in ("doctor", "status")]
-    for (args, environment), ran in zip(
-        jobs,
-        deployed._commands.run_all(jobs, deployed.folder),
-        strict=True,  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
-    ):
-        told = f"{args} {environment.get('NATS_URL')} {environment.get('DATABASE_URL')}: {ran}"
-        assert ran.code in {1, 2}, told
-        assert SECRET not in ran.out + ran.err, told
-        assert str(tcp.password) not in ran.out + ran.err, told
-        assert "Traceback" not in ran.err, told
-        assert ran.seconds < 40, told
-        assert any(word in ran.out + ran.err for word in ("PostgreSQL", "NATS", "Error: ")), told
+    herd = deployed._commands  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+    for (args, environment), ran in zip(jobs, herd.run_all(jobs, deployed.folder), strict=True):
+        what = f"{args} {environment.get('NATS_URL')} {environment.get('DATABASE_URL')}: {ran}"
+        assert ran.code in {1, 2}, what
+        assert SECRET not in ran.out + ran.err, what
+        assert str(tcp.password) not in ran.out + ran.err, what
+        assert "Traceback" not in ran.err, what
+        assert ran.seconds < 40, what
+        assert any(word in ran.out + ran.err for word in ("PostgreSQL", "NATS", "Error: ")), what
 
 
 async def test_status_is_printed_and_an_object(deployed: Shell) -> None:

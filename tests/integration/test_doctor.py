@@ -224,7 +224,7 @@ async def test_a_stream_that_is_not_as_assumed(nats_url: str, name: str, case: C
             await asked.edit_stream(name, case.wrong)
         one = of(await looked(settings), f"stream {name} {case.check}")
         assert (one.level, case.said in one.said) == (case.level, True), one
-        assert one.mend == case.mend or case.edit is None and case.mend in one.mend, one.mend
+        assert one.mend == case.mend or (case.edit is None and case.mend in one.mend), one.mend
         if case.edit is not None:
             await asked.edit_stream(name, case.edit)
             assert of(await looked(settings), one.check).level is Level.OK
@@ -319,7 +319,7 @@ async def test_rights_that_are_missing_are_named_and_nothing_is_written(tmp_path
             pass
         findings = await looked(least)
         assert [one for one in findings if one.level in {E, W}] == []
-        assert of(findings, "nats storage").said == (
+        assert of(findings, "nats account").said == (
             "not checked: this login may not ask $JS.API.INFO, which a worker does not need"
         )
         for missing, named in ((NEEDED[2], "$JS.API.CONSUMER.MSG.NEXT.EVENTS.ach"), (NEEDED[5], "unlocks.~doctor")):
@@ -344,7 +344,7 @@ async def test_a_broker_without_jetstream(tmp_path: Path) -> None:
     async with configured(tmp_path / "nats", none) as server:
         findings = await looked(Settings(nats_url=server.url("a:p")))
     bad = [one for one in findings if one.level is E]
-    assert [(one.check, one.mend) for one in bad] == [("nats storage", "nats-server --jetstream")]
+    assert [(one.check, one.mend) for one in bad] == [("nats account", "nats-server --jetstream")]
     assert bad[0].said.startswith("JetStream cannot be used: ")
     assert of(findings, "stream of events").said == "not checked: JetStream does not answer"
 
@@ -412,7 +412,7 @@ async def test_a_database_without_a_schema_and_one_of_a_later_release(servers: S
 
 
 @pytest.mark.operate
-async def test_a_role_that_lacks_rights_is_given_them(engine: Engine, servers: Servers) -> None:
+async def test_a_role_that_lacks_rights_is_given_them(engine: Engine) -> None:
     role = f"r_{uuid4().hex[:8]}"
     await engine.rows(f"CREATE ROLE {role} LOGIN")
     try:
@@ -440,10 +440,10 @@ async def test_a_machine_whose_clock_is_wrong(engine: Engine, ahead: int, level:
     assert {of(findings, f"{server} clock").level for server in ("nats", "postgresql")} == {level}
 
 
-async def test_servers_that_are_away_are_named_without_a_secret(tmp_path: Path) -> None:
+async def test_servers_that_are_away_are_named_without_a_secret() -> None:
     settings = Settings(nats_url="nats://u:hidden@127.0.0.1:1", database_url="postgresql://u:hidden@127.0.0.1:1/x")
     findings = await examine_all(settings)
-    assert [one.check for one in findings if one.level is E] == ["nats version", "postgresql"]
+    assert [one.check for one in findings if one.level is E] == ["nats server", "postgresql"]
     assert all("hidden" not in f"{one.said}{one.mend}" for one in findings)
     assert {one.said for one in findings if one.level is Level.NOT_CHECKED} == {
         "not checked: NATS is not reached",

@@ -5,7 +5,7 @@ None keeps a worker from starting.
 
 from __future__ import annotations
 
-from typing import Final, TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from worker.doctor.finding import Check, Verdict, error, ok, warning
 

@@ -5,7 +5,7 @@ What a worker refuses or doubts is decided in broker/consumer.py.
 
 from __future__ import annotations
 
-from typing import Final, TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from msgspec import structs
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 import shlex
-from typing import Final, TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from worker.doctor.finding import Check, Verdict, error, ok, warning
 from worker.doctor.mends import alter_system
 
 if TYPE_CHECKING:
-    from worker.doctor.facts import Account, DatabaseSeen, Lacking, Rights, Server, Skew
     from collections.abc import Sequence
+
+    from worker.doctor.facts import Account, DatabaseSeen, Lacking, Rights, Server, Skew
 
 LEAST_NATS: Final = (2, 10)
 LEAST_POSTGRESQL: Final = 140_000
@@ -33,7 +34,7 @@ def _nats_version(server: Server) -> Verdict:
     return warning(f"nats-server {server.version}: tested with 2.10 and later")
 
 
-SERVER_CHECKS: Final[tuple[Check[Server], ...]] = (Check("version", _nats_version),)
+SERVER_CHECKS: Final[tuple[Check[Server], ...]] = (Check("server", _nats_version),)
 
 
 def _skew(skew: Skew) -> Verdict:
@@ -60,7 +61,7 @@ def _account(account: Account) -> Verdict:
     return ok(f"{percent} % of the account's storage is in use")
 
 
-ACCOUNT_CHECKS: Final[tuple[Check[Account], ...]] = (Check("storage", _account),)
+ACCOUNT_CHECKS: Final[tuple[Check[Account], ...]] = (Check("account", _account),)
 
 
 def _rights(rights: Rights) -> Verdict:

@@ -51,9 +51,9 @@ def picture() -> Generator[Callable[[Sequence[Row], str], None]]:
 def drawn(rows: Sequence[Row], width: int) -> list[Text]:
     """Return rows as lines of a width: what is too long is cut."""
     found: list[Text] = []
-    for label, said, style in rows:
-        text, style = (said[-(width - 1) :], "") if style == CHART and width < NARROW else (said, style)
-        style = "" if style == CHART else style
+    for label, said, named in rows:
+        text = said[-(width - 1) :] if named == CHART and width < NARROW else said
+        style = "" if named == CHART else named
         if width < NARROW:
             found += [Text(label, "bold")] if label else []
             found.append(Text(f" {visible(text)}", style))
