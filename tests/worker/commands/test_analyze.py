@@ -91,7 +91,16 @@ def test_an_empty_mirror_and_one_of_an_older_layout_answer(tmp_path: Path) -> No
     write_manifest(tmp_path / "old", older)
     said = analyze("all", "--from", tmp_path / "old")
     assert said.exit_code == 0
-    assert said.output.count("no rows") == len(QUESTIONS) - 1
+    assert sum(question.empty in said.output for question in QUESTIONS) == len(QUESTIONS) - 1
+
+
+def test_a_name_that_is_nowhere_is_refused(mirror: Path) -> None:
+    for options, message in (
+        (("--achievement", "committ"), "no achievement 'committ' is in this mirror: "),
+        (("--by", "colour"), "no trait 'colour' is in this mirror: there is "),
+    ):
+        said = analyze("retention", "--from", mirror, *options)
+        assert (said.exit_code, message in said.output) == (2, True), said.output
 
 
 def test_a_file_that_is_gone_is_named(tmp_path: Path) -> None:
