@@ -61,7 +61,8 @@ def copied(name: str, change: str) -> str:
 
 
 def filed(name: str, change: str) -> str:
-    return f"nats stream info {name} --json | jq '.config | {change}' > {name}.json && nats stream edit {name} --config {name}.json --force"
+    change = f"nats stream info {name} --json | jq '.config | {change}' > {name}.json"
+    return f"{change} && nats stream edit {name} --config {name}.json --force"
 
 
 EVENTS = [
