@@ -88,7 +88,7 @@ class Inquirer:
         finally:
             self._waiting = None
         if self.refusals:
-            return Denied(f"$JS.API.{what}")
+            return Denied(f"{self._client.identity.api}.{what}")
         return Unknown(f"JetStream does not answer within {ANSWER_SECONDS:g} s", Level.ERROR)
 
     async def probe(self, subjects: dict[str, dict[str, str]]) -> list[str]:
@@ -155,8 +155,8 @@ def _harmless(settings: Settings) -> dict[str, dict[str, str]]:
     """
     events, unlocks, consumer = settings.input_stream, settings.unlock_stream, settings.consumer
     return {
-        f"$JS.API.CONSUMER.MSG.NEXT.{events}.{consumer}": {},
-        f"$JS.API.STREAM.MSG.GET.{unlocks}": {},
+        f"{settings.identity.api}.CONSUMER.MSG.NEXT.{events}.{consumer}": {},
+        f"{settings.identity.api}.STREAM.MSG.GET.{unlocks}": {},
         f"$JS.ACK.{events}.{consumer}.1.0.0.0.0": {},
         f"{settings.unlock_prefix}.~doctor": {"Nats-Expected-Stream": "-"},
     }
