@@ -13,6 +13,7 @@ from worker.doctor.subjects import covers, overlap
         ("events.>", "events.>", True, True),
         (">", "events.>", True, True),
         ("events.*.>", "events.>", False, True),
+        ("events.*", "events.>", False, True),
         ("events.*", "events.raw", True, True),
         ("events.>", "events", False, False),
         ("events", "events", True, True),
