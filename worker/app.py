@@ -20,6 +20,7 @@ from uuid import uuid4
 import anyio
 import structlog
 
+from worker.broker.error_text import Kind as ErrorKind
 from worker.broker.pull import HEARTBEAT_SECONDS
 from worker.broker.streams import BrokerAwayError, open_broker
 from worker.engine.batch import terminations
@@ -27,11 +28,12 @@ from worker.engine.state_cache import StateCache
 from worker.engine.stats import Stats
 from worker.pipeline.intake import Intake
 from worker.pipeline.minute_book import MinuteBook
+from worker.pipeline.observer import Observer
 from worker.pipeline.outbox import OutboxRelay
 from worker.pipeline.pipeline import MAX_EVENTS, InForce, Pipeline, StoppedError
 from worker.pipeline.rules_in_force import load_deployed
 from worker.probes.http import Probes, serve
-from worker.probes.metrics import Metrics
+from worker.probes.metrics import Connections, Live, Metrics
 from worker.process.loop import alone
 from worker.retry import delays
 from worker.settings import Clock, shown
@@ -106,7 +108,7 @@ async def _start(
     now: Callable[[], int],
     check: Callable[[Store, BrokerClient, Settings], Awaitable[None]] | None,
 ) -> tuple[Store, Broker]:
-    # Besides the writers: the relay, the probes, the counts of each minute, and one to spare.
+    # Besides the writers: the relay, the probes, the counts of each minute or what is observed, and one to spare.
     store = await stack.enter_async_context(open_store(settings.database_url, connections=settings.writers + 4))
     await _migrate(store, settings, now)
     broker = await stack.enter_async_context(open_broker(settings))
@@ -177,11 +179,14 @@ class Worker:
         self._stats = stats
         self._stop = stop
         self._outbox_relay = OutboxRelay(store, broker, settings, stats, now=now, busy=lambda: self._intake.busy)
-        in_force = InForce(partial(load_deployed, store, settings))
+        self._now = now
+        self._in_force = in_force = InForce(partial(load_deployed, store, settings))
         stats.minutes.prefix = settings.input_prefix
+        stats.minutes.tenants.most = settings.metrics_tenants
         self._book = MinuteBook(
             store, stats, epoch=lambda: 0 if in_force.rules is None else in_force.rules.epoch, now=now
         )
+        self._observer = Observer(store, broker, stats, rules=lambda: in_force.rules, now=now)
         self._memory = StateCache(uuid4().hex, settings.cache_subjects)
         self._writers = [
             Pipeline(
@@ -204,6 +209,7 @@ class Worker:
         async with anyio.create_task_group() as beside:
             if self._settings.health_port is not None:
                 await beside.start(serve, self._probes(), self._settings.health_host, self._settings.health_port)
+                beside.start_soon(self._observer.run)
             beside.start_soon(self._watch_stop)
             beside.start_soon(self._intake.keep_held)
             beside.start_soon(self._attend)
@@ -308,19 +314,25 @@ class Worker:
             await self._broker.attend()
 
     def _probes(self) -> Probes:
+        broker = self._broker
         gauges: dict[tuple[str, str], Callable[[], float]] = {
-            ("ach_buffered_messages", "Messages that wait in the worker."): lambda: self._broker.buffered,
+            ("ach_buffered_messages", "Messages that wait in the worker."): lambda: broker.buffered,
             ("ach_cached_subjects", "Subjects whose state is kept in memory."): lambda: len(self._memory),
-            ("ach_nats_connected", "Whether the worker is connected to the broker."): lambda: self._broker.connected,
+            ("ach_nats_connected", "Whether the worker is connected to the broker."): lambda: broker.connected,
             ("ach_refused_unlocks", "Unlocks whose announcement the broker refuses at present."): lambda: (
                 self._outbox_relay.refused
             ),
+            ("ach_announcing_denied", "Whether the broker forbids the worker to announce."): lambda: broker.denied,
             ("ach_nats_silent_seconds", "Time since the broker last answered a request."): lambda: (
-                self._broker.silent_seconds
+                broker.silent_seconds
             ),
         }
-        metrics = Metrics(self._stats, gauges, lambda: (self._broker.client.clients, self._broker.client.errors))
-        return Probes(stuck=self._stuck, ready=self._missing, metrics=metrics.render)
+        live = Live(self._now, lambda: self._in_force.rules, self._connections)
+        return Probes(stuck=self._stuck, ready=self._missing, metrics=Metrics(self._stats, gauges, live).render)
+
+    def _connections(self) -> Connections:
+        client = self._broker.client
+        return Connections(client.clients, client.errors, ErrorKind, self._store.connections)
 
     def _stuck(self) -> str:
         if any(monotonic() - since >= STUCK_SECONDS for since in self._busy_since.values()):

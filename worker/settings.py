@@ -85,6 +85,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     health_host: str = "0.0.0.0"  # noqa: S104 - probes come from outside of the container
     health_port: Annotated[int, msgspec.Meta(ge=0, le=65535)] | None = None
     """Where /healthz, /readyz and /metrics are served; nowhere when unset."""
+    metrics_tenants: Annotated[int, msgspec.Meta(ge=0, le=200)] = 20
+    """Tenants that /metrics shows apart; all others are `other`."""
     log_format: LogFormat = LogFormat.TEXT
 
     def __repr__(self) -> str:

@@ -208,6 +208,11 @@ class Store:
         self._pool = pool
         self._url = database_url
 
+    @property
+    def connections(self) -> int:
+        """How many are open."""
+        return self._pool.get_size()
+
     @asynccontextmanager
     async def transaction(self, *, patient: bool = False) -> AsyncGenerator[Session]:
         """Run a block in one transaction (read committed), on a connection of its own.

@@ -181,7 +181,7 @@ def test_a_number_sign_in_a_source_does_not_mix_keys() -> None:
 
 def test_no_two_keys_become_one_id() -> None:
     sources = ["a", "a#", "a%23", "a%2523", "a%252523", "a%25", "a%", "a%%23", "a%25#", "a%2525", "a23", "#", "%23"]
-    ids = {}
+    ids: dict[str, str] = {}
     for source in sources:
         one = read_structured(body(source=source, id="1"))
         assert isinstance(one, RawEvent)
