@@ -15,7 +15,6 @@ from typing import Final
 import click
 
 from worker.commands.lazy_group import LazyGroup
-from worker.environment import secrets_of
 from worker.report.escape import LINES, visible
 from worker.urls import redacted
 
@@ -71,6 +70,8 @@ class _Commands(LazyGroup):
         except Exception as error:
             if isinstance(error, OSError) and error.errno == errno.EPIPE:
                 raise  # the reader of a pipe has gone, and click knows what to do
+            from worker.environment import secrets_of  # noqa: PLC0415 - `ach --help` needs none of what it imports
+
             urls = [os.environ[name] for name in ("NATS_URL", "DATABASE_URL") if name in os.environ]
             trace = redacted("".join(traceback.format_exception(error)), *urls, secrets=secrets_of(os.environ))
             # Not by `screen`, which may be what is broken.

@@ -23,7 +23,7 @@ from worker.probes.http import MOST_CLIENTS, Probes, serve
 from worker.probes.readiness import QUESTION_SECONDS, Readiness
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Callable
 
     from tests.integration.engine import Engine
     from worker.local.servers import Servers
