@@ -21,7 +21,14 @@ from worker.engine.stats import Stats
 from worker.pipeline.minute_book import minute_columns
 from worker.pipeline.pipeline import MAX_EVENTS, InForce, Pipeline
 from worker.pipeline.rules_in_force import RuleSetRow, load_deployed, prepare, since_of
-from worker.store import DatabaseUrlError, RefusedError, UnavailableError, UnusableError, open_store
+from worker.store import (
+    DatabaseUrlError,
+    RefusedError,
+    SchemaMismatchError,
+    UnavailableError,
+    UnusableError,
+    open_store,
+)
 
 if TYPE_CHECKING:
     import asyncio
@@ -137,12 +144,13 @@ class Function:
         return _Open(stack, store, pipeline, Relay(store, self._settings, self.stats, now=wall_clock))
 
     async def _check(self) -> None:
-        """Read the rules once before the first batch, so that what an operator has to mend is said at once."""
-        if self._in_force.rules is not None:
+        """Look at schema and rules once before the first batch: what an operator has to mend is said at once."""
+        if self._in_force.rules is not None or self._store is None:
             return
         try:
+            await self._store.check_schema()
             await self._in_force.reload()
-        except (UnusableError, DatabaseUrlError) as error:
+        except (UnusableError, DatabaseUrlError, SchemaMismatchError) as error:
             raise DatabaseError(str(error)) from None
         except UnavailableError as error:  # the batch waits for it
             log.debug("the rules cannot be read yet", said=str(error))

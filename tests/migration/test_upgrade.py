@@ -33,6 +33,26 @@ EXPAND = f"-- compatible_from: {NEWEST}\nALTER TABLE unlock ADD COLUMN note text
 CONTRACT = "ALTER TABLE unlock DROP COLUMN note;\n"
 
 
+SERVICES = (
+    ("serve", "--port", "0"),
+    ("console", "--port", "0"),
+    ("ingest", "--port", "0"),
+    ("notify", "run", "--config", "notify.toml"),
+)
+SERVE = f'cursor_key = "{"c" * 43}"\n[tenants.t1]\nkeys = ["{"0" * 64}"]\n'
+NOTIFY = """
+[endpoint.app]
+url = "http://127.0.0.1:1/app"
+secret = { env = "SECRET" }
+insecure = true
+allow_networks = ["127.0.0.0/8"]
+"""
+FUNCTION = """
+import anyio, ach
+anyio.run(lambda: ach.batch({"Records": []}, tenant="t1"))
+"""
+
+
 class Release:
     """The source of a release, and its commands."""
 
@@ -48,6 +68,7 @@ class Release:
             "ACH_BATCH_SIZE": "20",
             "ACH_ACK_WAIT": "2",
             "COLUMNS": "300",
+            "SECRET": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
         }
 
     def start(self, *args: str) -> subprocess.Popen[str]:
@@ -133,7 +154,10 @@ async def test_two_releases_side_by_side_and_back(database_url: str, nats_url: s
     assert len({one["unlock_id"] for one in await engine.announced()}) == len(await engine.announced()) == 50
     # What takes something away refuses older releases, by a sentence.
     assert (await after.ended("migrate"))[0] == 0
-    for command in (("run",), ("unlocks",), ("migrate",)):
+    (tmp_path / "serve.toml").write_text(SERVE)
+    (tmp_path / "ingest.toml").write_text("")
+    (tmp_path / "notify.toml").write_text(NOTIFY)
+    for command in (("run",), ("unlocks",), ("migrate",), *SERVICES):
         code, said = await old.ended(*command)
         assert code == 1
         assert f"migration {NEWEST + 2:04d}_step_{NEWEST + 2} is unknown here: this worker is older" in said

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import anyio
 import structlog
 
-from worker.app import wall_clock
+from worker.app import wall_clock, watch_schema
 from worker.console.app import Console
 from worker.console.desk import Desk
 from worker.console.lag import Lag
@@ -51,6 +51,7 @@ async def serve_console(  # noqa: PLR0913 - a console has so many parts
     Raises:
         ListenError: it cannot listen on the address.
         DatabaseUrlError: DATABASE_URL is none.
+        SchemaMismatchError: this release cannot run beside the one that changed the schema.
     """
     with listen(*at) as listening:
         address = address_of(listening)
@@ -73,6 +74,7 @@ async def serve_console(  # noqa: PLR0913 - a console has so many parts
 
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(lag.run)
+                tasks.start_soon(watch_schema, store)
                 tasks.start_soon(stopping)
                 await server.serve([listening])
                 tasks.cancel_scope.cancel()

@@ -9,6 +9,7 @@ import anyio
 import msgspec
 import structlog
 
+from worker.app import watch_schema
 from worker.broker.connection import Connection
 from worker.ingest.bodies import Memory
 from worker.ingest.config import ConfigError, load_config
@@ -94,6 +95,7 @@ async def ingest(
         ListenError: it cannot listen on an address.
         BrokerMismatchError: the broker refuses the login.
         DatabaseUrlError: DATABASE_URL is none.
+        SchemaMismatchError: this release cannot run beside the one that changed the schema.
         RuleFilesError: the rule files cannot be used.
     """
     declared = declared_in(files.rules) if files.rules else None
@@ -101,7 +103,10 @@ async def ingest(
     with listen(config.host, config.port) as listening:
         async with open_store(settings.database_url, connections=CONNECTIONS, pooler=settings.pooler) as store:
             service = _Service(settings, config, Contracts(store, settings, declared))
-            await service.run(listening, files, stop, on_ready)
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(watch_schema, store)
+                await service.run(listening, files, stop, on_ready)
+                tasks.cancel_scope.cancel()
 
 
 class _Service:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import anyio
 import structlog
 
+from worker.app import watch_schema
 from worker.broker.connection import Connection
 from worker.broker.durable import DurableConsumer, read_since
 from worker.broker.errors import OUT_OF_REACH
@@ -118,6 +119,7 @@ async def run(
     Raises:
         BrokerMismatchError: the broker refuses the login.
         DatabaseUrlError: the URL of the database is none.
+        SchemaMismatchError: this release cannot run beside the one that changed the schema.
         ListenError: the port of the probes is taken.
         ExtraMissingError, CertificatesError: as `channel_of` does.
     """
@@ -145,6 +147,7 @@ async def run(
                     probes = Probes(stuck=str, ready=readiness.reasons, metrics=render_of(stats, now_milliseconds))
                     await company.start(serve, probes, settings.health_host, settings.health_port)
                     company.start_soon(readiness.run)
+                company.start_soon(watch_schema, store)
                 company.start_soon(_stop_couriers, stop, couriers, company.cancel_scope, connection)
                 await connection.open()
                 log.info("notifying", nats=shown(settings.nats_url), endpoints=[one.name for one in endpoints])

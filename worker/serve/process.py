@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 import anyio
 import structlog
 
+from worker.app import watch_schema
 from worker.broker.connection import Connection
 from worker.broker.service import offer
 from worker.probes.readiness import NATS, POSTGRESQL, Readiness
@@ -47,6 +48,7 @@ async def serve(
         ListenError: it cannot listen on the address.
         BrokerMismatchError: the broker refuses the login.
         DatabaseUrlError: DATABASE_URL is none.
+        SchemaMismatchError: this release cannot run beside the one that changed the schema.
     """
     connections = config.live_streams + SPARE_CONNECTIONS
     allow_files(connections + _OTHER_FILES)
@@ -87,6 +89,7 @@ async def serve(
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(with_broker)
                 tasks.start_soon(readiness.run)
+                tasks.start_soon(watch_schema, store)
                 tasks.start_soon(stopping)
                 await server.serve([listening])
                 tasks.cancel_scope.cancel()

@@ -8,6 +8,7 @@ fault, and trying again is of no use); anything else is a defect and ends the wo
 from worker.store.connection import SEND_BYTES, SETTINGS, make_room
 from worker.store.errors import (
     DatabaseUrlError,
+    NotMigratedError,
     OvertakenError,
     RefusedError,
     SchemaMismatchError,
@@ -21,6 +22,7 @@ __all__ = [
     "SEND_BYTES",
     "SETTINGS",
     "DatabaseUrlError",
+    "NotMigratedError",
     "OvertakenError",
     "RefusedError",
     "SchemaMismatchError",

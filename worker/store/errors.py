@@ -101,6 +101,10 @@ class SchemaMismatchError(Exception):
     """The database was made by other migrations than these; the message says which."""
 
 
+class NotMigratedError(SchemaMismatchError):
+    """The database lacks migrations; the message says what to run."""
+
+
 @contextmanager
 def translated() -> Generator[None]:
     """Turn what the client raises within a block into the errors of this module."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import sql
-from worker.store.errors import SchemaMismatchError
+from worker.store.errors import NotMigratedError, SchemaMismatchError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,13 +57,13 @@ def missing(applied: Sequence[Applied]) -> list[sql.Migration]:
     return [migration for number, migration in sorted(wanted.items()) if number not in known]
 
 
-def to_be_migrated(books: Books, lacking: Sequence[sql.Migration]) -> SchemaMismatchError:
+def to_be_migrated(books: Books, lacking: Sequence[sql.Migration]) -> NotMigratedError:
     """Return the error that tells an operator to migrate."""
     first = lacking[0]
     what = f"lacks migration {first.number:04d}_{first.name}" if books.made else "has no schema yet"
     if books.may_migrate:
-        return SchemaMismatchError(f"the database {what}: run `ach migrate`")
-    return SchemaMismatchError(
+        return NotMigratedError(f"the database {what}: run `ach migrate`")
+    return NotMigratedError(
         f"the database {what}, and role {books.role} may not change it: run `ach migrate` as the owner of the tables, "
         "then the SQL that `ach grants` prints"
     )
