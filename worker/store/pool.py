@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager, suppress
+from ssl import SSLCertVerificationError
 from typing import TYPE_CHECKING, Final, cast
 
 import anyio
@@ -101,6 +102,9 @@ class Store:
             return await self._pool.acquire(timeout=CONNECT_SECONDS)
         except UNUSABLE as error:
             wrong = UnusableError(redacted(unusable(error), self._url))
+        except SSLCertVerificationError as error:
+            # It is refused again until an operator gives another certificate, authority or host.
+            wrong = UnusableError(redacted(in_words(error), self._url))
         except asyncpg.exceptions.ProtocolViolationError as error:
             # No server says this to its client, but poolers do, of whatever they cannot give.
             said = redacted(in_words(error), self._url)
