@@ -40,6 +40,7 @@ from worker.store import UnavailableError, UnusableError, open_store
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from anyio.abc import TaskGroup
     from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
     from worker.broker.streams import Broker
@@ -167,10 +168,15 @@ class Worker:
         self._outbox_relay = OutboxRelay(store, broker, settings, stats, now=now, busy=lambda: self._intake.busy)
         in_force = InForce(partial(load_deployed, store, settings))
         stats.minutes.prefix = settings.input_prefix
+        identity = uuid4()
         self._book = MinuteBook(
-            store, stats, epoch=lambda: 0 if in_force.rules is None else in_force.rules.epoch, now=now
+            store,
+            stats,
+            worker_id=identity,
+            epoch=lambda: 0 if in_force.rules is None else in_force.rules.epoch,
+            now=now,
         )
-        self._memory = StateCache(uuid4().hex, settings.cache_subjects)
+        self._memory = StateCache(identity.hex, settings.cache_subjects)
         self._writers = [
             Pipeline(
                 store.kept(),
@@ -186,6 +192,7 @@ class Worker:
         ]
         self._busy_since: dict[int, float] = {}
         self._intake = Intake(broker, settings, self._writers[0].begin, now)
+        broker.join(identity, lambda: self._intake.busy)
 
     async def run(self, *, on_ready: Callable[[], None] | None, drain: anyio.Event | None) -> None:
         """Run the stages until they have stopped, and the tasks beside them."""
@@ -211,14 +218,20 @@ class Worker:
                     send, receive = anyio.create_memory_object_stream["Piece"](1)
                     inputs.append(send)
                     writers.start_soon(self._commit, number, receive)
-                writers.start_soon(self._pull, inputs, on_ready)
+                writers.start_soon(self._pull, inputs, on_ready, stages)
+            if self._broker.member is not None:
+                await self._broker.member.leave()
             self._outbox_relay.stop()
 
-    async def _pull(self, inputs: list[MemoryObjectSendStream[Piece]], on_ready: Callable[[], None] | None) -> None:
+    async def _pull(
+        self, inputs: list[MemoryObjectSendStream[Piece]], on_ready: Callable[[], None] | None, members: TaskGroup
+    ) -> None:
         async with AsyncExitStack() as stack:
             for one in inputs:
                 stack.push_async_exit(one)
             await self._broker.subscribe()
+            if self._broker.member is not None:
+                members.start_soon(self._broker.member.run)
             log.info("working", nats=shown(self._settings.nats_url), postgresql=shown(self._settings.database_url))
             # Also logs which rules are in force, or that none are.
             with suppress(StoppedError):

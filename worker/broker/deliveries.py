@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     from worker.broker.protocol import Frame
 
 
-def parse_delivery(subject: str, body: bytes, block: bytes, reply: str) -> Message | None:
+def parse_delivery(subject: str, body: bytes, block: bytes, reply: str, *, partitioned: bool = False) -> Message | None:
     """Return the message of a delivery of JetStream, None for anything else.
+
+    `partitioned` takes the first token from its subject: in the stream of a group it is the partition.
 
     A delivery's reply subject is `$JS.ACK.<stream>.<consumer>.<deliveries>.<stream seq>.<consumer seq>.<nanoseconds>.
     <pending>`; newer servers may put `<domain>.<account>` in front of the stream.
@@ -24,10 +26,12 @@ def parse_delivery(subject: str, body: bytes, block: bytes, reply: str) -> Messa
     if len(tokens) < SHORT:
         return None
     at = 5 if len(tokens) == SHORT else 7
+    if partitioned:
+        subject = subject.partition(".")[2]
     return Message(subject, body, block, int(tokens[at]), reply, tokens[at + 2])
 
 
-def parse_deliveries(frames: Sequence[Frame]) -> list[Message] | None:
+def parse_deliveries(frames: Sequence[Frame], *, partitioned: bool = False) -> list[Message] | None:
     """Return what `parse_delivery` returns for each, at half the price; None if one of them needs that function."""
     number = len(frames)
     subjects, replies, bodies, blocks = zip(*frames, strict=True)
@@ -38,4 +42,6 @@ def parse_deliveries(frames: Sequence[Frame]) -> list[Message] | None:
         or tokens[1::SHORT].count("ACK") != number
     ):
         return None
+    if partitioned:
+        subjects = [subject.partition(".")[2] for subject in subjects]
     return [*map(Message, subjects, bodies, blocks, map(int, tokens[5::SHORT]), replies, tokens[7::SHORT])]

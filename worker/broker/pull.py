@@ -51,6 +51,10 @@ _NANOSECONDS: Final = 1_000_000_000
 log = structlog.get_logger()
 
 
+def _pull_subject(stream: str, consumer: str) -> str:
+    return f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"
+
+
 def anything(messages: int, _size: int) -> bool:
     """Tell that whatever has arrived is worth taking."""
     return messages > 0
@@ -78,7 +82,13 @@ class Puller(ABC):
     def __init__(self, settings: Settings, inbox: str) -> None:
         self._settings = settings
         self._inbox = inbox
-        self._pull_subject = f"$JS.API.CONSUMER.MSG.NEXT.{settings.input_stream}.{settings.consumer}"
+        self._partitioned = settings.group is not None
+        """Whether subjects begin with the partition, as in the stream of a group."""
+        self._pull_subject = "" if self._partitioned else _pull_subject(settings.input_stream, settings.consumer)
+        """"" while there is nothing to pull from: a member of a group may have no partitions."""
+        self._reply = inbox
+        """Where answers to our requests go."""
+        self._sources = 0
         self._buffer: deque[Message] = deque()
         self._bytes = 0
         """Of the bodies in the buffer."""
@@ -132,6 +142,28 @@ class Puller(ABC):
             "idle_heartbeat": int(min(HEARTBEAT_SECONDS, expires * 0.4) * _NANOSECONDS),
         }
 
+    # -- what is pulled from, in a group -------------------------------------------------------------------------------
+
+    def pull_from(self, stream: str, consumer: str) -> None:
+        """Pull from another consumer from now on."""
+        self._pull_subject = _pull_subject(stream, consumer)
+        self._sources += 1
+        # The broker has something to say about requests to the one before: that is not about this one.
+        self._reply = f"{self._inbox}.{self._sources}"
+        self._trouble = None
+        self._forget_requests()
+
+    def pull_nothing(self) -> None:
+        """Request nothing more; what is on its way still arrives."""
+        self._pull_subject = ""
+
+    def drop_buffered(self) -> None:
+        """Forget what has arrived and was not handed on: the broker is about to give it to another worker."""
+        self._buffer.clear()
+        self._bytes = 0
+        self._forget_requests()
+        self._alone = _Alone()
+
     # -- taking --------------------------------------------------------------------------------------------------------
 
     def stop_pulling(self) -> None:
@@ -164,6 +196,11 @@ class Puller(ABC):
         await self._request()
         return batch
 
+    def look_after(self, because: str = "an announcement failed") -> None:
+        """Make sure of streams and consumer before anything else is pulled: one of them may be missing."""
+        self._trouble = self._trouble or because
+        self._arrived.set()
+
     def look_again(self) -> None:
         """Let `next_batch` check again whether what has arrived is worth taking."""
         self._arrived.set()
@@ -189,15 +226,15 @@ class Puller(ABC):
 
     def _on_frames(self, frames: list[Frame]) -> None:
         self._heard = monotonic()
-        messages = parse_deliveries(frames)
+        messages = parse_deliveries(frames, partitioned=self._partitioned)
         if messages is not None:
             self._take_up(messages)
         else:
             for subject, reply, body, block in frames:
-                message = parse_delivery(subject, body, block, reply)
+                message = parse_delivery(subject, body, block, reply, partitioned=self._partitioned)
                 if message is not None:
                     self._take_up((message,))
-                else:
+                elif subject == self._reply:
                     self._on_status(parse_headers(block))
         if self._waiting and (self._trouble is not None or self._worth(len(self._buffer), self._bytes)):
             self._waiting = False
@@ -262,7 +299,7 @@ class Puller(ABC):
             self._arrived.set()
 
     async def _request(self) -> None:
-        if not self.connected:
+        if not self.connected or not self._pull_subject:
             return
         if self._alone.wanted:
             if self._alone.may_ask and not self._buffer and await self._ask({"batch": 1}):
@@ -280,7 +317,7 @@ class Puller(ABC):
 
     async def _ask(self, what: dict[str, int]) -> bool:
         body = json.dumps({**what, **self._life}).encode()
-        if not await self._send(self._pull_subject, body, reply=self._inbox):
+        if not await self._send(self._pull_subject, body, reply=self._reply):
             return False
         if not self._requested:  # until now there was nothing to answer
             self._heard = monotonic()

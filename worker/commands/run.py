@@ -6,11 +6,13 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import click
+import msgspec
 
 from worker.app import at_once, run
 from worker.commands.servers import on_servers
 from worker.process.loop import spare_collector
 from worker.process.signals import stop_on_signals
+from worker.settings import Name
 
 if TYPE_CHECKING:
     from worker.engine.stats import Stats
@@ -18,18 +20,37 @@ if TYPE_CHECKING:
 
 
 @click.command("run")
+@click.option(
+    "--group",
+    metavar="NAME",
+    help="Share the partitions of the stream with all workers of this group, in place of ACH_GROUP.",
+)
 @click.option("--drain", is_flag=True, help="Stop when everything in the stream is done, instead of waiting for more.")
-def command(*, drain: bool) -> None:
+def command(*, group: str | None, drain: bool) -> None:
     """Run a worker: events from NATS_URL, progress in DATABASE_URL, unlocks back to NATS.
 
     It judges by the rules that `ach apply` has put into force, and takes up new ones by itself. SIGTERM or Ctrl-C: it
     finishes the batch, announces what is granted, and exits 0.
     """
-    on_servers(partial(_run, drain=drain), as_service=True)
+    on_servers(partial(_run, group=_checked(group), drain=drain), as_service=True)
 
 
-async def _run(settings: Settings, *, drain: bool) -> Stats:
+def _checked(group: str | None) -> str | None:
+    """Return the name of a group, which names a stream too.
+
+    Raises:
+        click.BadParameter: it cannot.
+    """
+    try:
+        return None if group is None else msgspec.convert(group, Name)
+    except msgspec.ValidationError as error:
+        raise click.BadParameter("expected 1 to 64 letters, digits, - and _", param_hint="--group") from error
+
+
+async def _run(settings: Settings, *, group: str | None, drain: bool) -> Stats:
     """Run a worker until a signal stops it or, with `drain`, until nothing is left to do."""
     spare_collector()
+    if group is not None:
+        settings = msgspec.structs.replace(settings, group=group)
     async with stop_on_signals() as stop:
         return await run(settings, stop=stop, drain=at_once() if drain else None)
