@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from worker.broker.shares import MARK, MODULI
 from worker.contract.message import SHORT, Message
+
+_MARK: Final = f"{MARK}."
+_MARKS: Final = 1 + len(MODULI)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,7 +19,7 @@ if TYPE_CHECKING:
 def parse_delivery(subject: str, body: bytes, block: bytes, reply: str, *, partitioned: bool = False) -> Message | None:
     """Return the message of a delivery of JetStream, None for anything else.
 
-    `partitioned` takes the first token from its subject: in the stream of a group it is the partition.
+    `partitioned` takes the partition from its subject, which the stream of a group has put there.
 
     A delivery's reply subject is `$JS.ACK.<stream>.<consumer>.<deliveries>.<stream seq>.<consumer seq>.<nanoseconds>.
     <pending>`; newer servers may put `<domain>.<account>` in front of the stream.
@@ -27,8 +31,13 @@ def parse_delivery(subject: str, body: bytes, block: bytes, reply: str, *, parti
         return None
     at = 5 if len(tokens) == SHORT else 7
     if partitioned:
-        subject = subject.partition(".")[2]
+        subject = unmarked(subject)
     return Message(subject, body, block, int(tokens[at]), reply, tokens[at + 2])
+
+
+def unmarked(subject: str) -> str:
+    """Return the subject that a message was published on."""
+    return subject.split(".", _MARKS)[_MARKS] if subject.startswith(_MARK) else subject
 
 
 def parse_deliveries(frames: Sequence[Frame], *, partitioned: bool = False) -> list[Message] | None:
@@ -43,5 +52,5 @@ def parse_deliveries(frames: Sequence[Frame], *, partitioned: bool = False) -> l
     ):
         return None
     if partitioned:
-        subjects = [subject.partition(".")[2] for subject in subjects]
+        subjects = [*map(unmarked, subjects)]
     return [*map(Message, subjects, bodies, blocks, map(int, tokens[5::SHORT]), replies, tokens[7::SHORT])]

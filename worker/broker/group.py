@@ -31,7 +31,18 @@ import structlog
 from worker.broker.api import ApiError
 from worker.broker.errors import OUT_OF_REACH, BrokerAwayError, BrokerMismatchError, in_words
 from worker.broker.group_store import Written
-from worker.broker.shares import Beat, beat_subject, deal, empty, member_name, ranges, read_beat, with_shares
+from worker.broker.shares import (
+    REST,
+    Beat,
+    beat_subject,
+    deal,
+    empty,
+    member_name,
+    ranges,
+    read_beat,
+    sources_of,
+    with_shares,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,6 +98,8 @@ class Member:
         self._connection = connection
         self._puller = puller
         self.name = name = member_name(platform.node(), worker_id)
+        self._consumers = (name, name + REST)
+        self._prefix = settings.input_prefix
         self._worker_id = worker_id
         self._busy = busy
         self._beats = beat_subject(settings.input_stream, settings.group or "", "*")
@@ -147,7 +160,8 @@ class Member:
                 await self._ended.wait()
             try:
                 await self._deal_without_us()
-                await self._store.delete_consumer(self._client, self.name)
+                for consumer in self._consumers:
+                    await self._store.delete_consumer(self._client, consumer)
                 await self._client.publish(self._beat_to, self._sign(leaves=True))
             except (*FAILURES, BrokerMismatchError) as error:
                 log.warning("left the group without a word", member=self.name, said=in_words(error))
@@ -289,32 +303,35 @@ class Member:
         await self._let_go()
         if not wanted:
             return True
-        client = self._client
-        if not await self._store.make_consumer(client, self.name, wanted):
-            await self._oust()
-            self._looked_at = -inf
-            return False
+        sources = sources_of(self.name, wanted, self._prefix)
+        for source in sources:
+            if not await self._store.make_consumer(self._client, source):
+                await self._oust()
+                self._looked_at = -inf
+                return False
         self._lost, self.held = False, wanted
-        self._puller.pull_from(self._store.stream, self.name)
+        self._puller.pull_from(self._store.stream, [source.consumer for source in sources])
         log.info("reads partitions", member=self.name, partitions=ranges(wanted))
         return True
 
     async def _let_go(self) -> None:
-        """Finish what we have, and delete our consumer."""
+        """Finish what we have, and delete our consumers."""
         if self.held:
-            await self._store.pause_consumer(self._client, self.name)
+            for consumer in self._consumers:
+                await self._store.pause_consumer(self._client, consumer)
         self._puller.pull_nothing()
         with anyio.move_on_after(FINISH_SECONDS):
             # Signals of the pipeline are its own; this is seldom and short.
             while self._busy():  # noqa: ASYNC110
                 await anyio.sleep(FINISH_LOOK_SECONDS)
         self._puller.drop_buffered()
-        await self._store.delete_consumer(self._client, self.name)
+        for consumer in self._consumers:
+            await self._store.delete_consumer(self._client, consumer)
         self.held = ()
 
     async def _oust(self) -> None:
         """Delete the consumers of those who are not on the sheet."""
         for consumer in await self._store.consumers(self._client):
-            if consumer not in self._written.sheet.shares:
+            if consumer.removesuffix(REST) not in self._written.sheet.shares:
                 log.info("takes over from a member that is gone", gone=consumer)
                 await self._store.delete_consumer(self._client, consumer)

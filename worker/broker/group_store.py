@@ -16,22 +16,21 @@ from worker.broker.shares import (
     BUCKET,
     Mirror,
     Sheet,
+    Source,
     StreamConfig,
     empty,
     group_stream,
     is_like,
+    mirror_of,
     read_sheet,
     sheet_key,
     stream_flaw,
-    subjects_of,
-    transforms,
+    transform,
     write_sheet,
 )
 from worker.contract.message import parse_headers
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from worker.broker.client import BrokerClient
     from worker.settings import Settings
 
@@ -168,7 +167,7 @@ class GroupStore:
             if not error.is_missing:
                 raise
         else:
-            flaw = stream_flaw(found.config, self._settings.input_stream, self._settings.input_prefix)
+            flaw = stream_flaw(found.config, self._mirror(source), self._settings.input_prefix)
             if flaw:
                 raise BrokerMismatchError(
                     f"a group cannot use stream {self.stream}: {flaw}; choose another name for --group"
@@ -183,7 +182,7 @@ class GroupStore:
         await self._make_stream(client, source, await self._begin(client, source))
 
     async def _make_stream(self, client: BrokerClient, source: StreamInfo, first: int) -> None:
-        mirror = msgspec.to_builtins(Mirror(self._settings.input_stream, transforms(self._settings.input_prefix)))
+        mirror = msgspec.to_builtins(self._mirror(source))
         if first > 1:
             mirror["opt_start_seq"] = first
         config = {
@@ -192,9 +191,13 @@ class GroupStore:
             "storage": source.config.storage,
             "num_replicas": source.config.num_replicas,
             "mirror": mirror,
+            "subject_transform": transform(self._settings.input_prefix),
         }
         await ask(client, f"STREAM.CREATE.{self.stream}", dict[str, Any], config)
         log.info("made stream of the group", stream=self.stream, mirrors=self._settings.input_stream, first=first)
+
+    def _mirror(self, source: StreamInfo) -> Mirror:
+        return mirror_of(self._settings.input_stream, source.config.subjects, self._settings.input_prefix)
 
     async def _begin(self, client: BrokerClient, source: StreamInfo) -> int:
         """Return where the group begins: where it was, else where the consumer of workers without a group is."""
@@ -272,21 +275,21 @@ class GroupStore:
 
     # -- consumers -----------------------------------------------------------------------------------------------------
 
-    async def make_consumer(self, client: BrokerClient, member: str, share: Sequence[int]) -> bool:
-        """Make the consumer of a member; return False where another one still has some of its partitions."""
+    async def make_consumer(self, client: BrokerClient, source: Source) -> bool:
+        """Make a consumer of a member; return False where another one still has some of what it asks for."""
         config: dict[str, Any] = {
-            "name": member,
-            "durable_name": member,
+            "name": source.consumer,
+            "durable_name": source.consumer,
             "ack_policy": "explicit",
             "ack_wait": round(self._settings.ack_wait * _NANOSECONDS),
             "max_deliver": -1,
             "max_ack_pending": enough_pending(self._settings),
         }
-        if subjects := subjects_of(share):
-            config["filter_subjects"] = subjects
+        if source.filter is not None:
+            config["filter_subject"] = source.filter
         asked = {"stream_name": self.stream, "config": config, "action": "create"}
         try:
-            await ask(client, f"CONSUMER.DURABLE.CREATE.{self.stream}.{member}", dict[str, Any], asked)
+            await ask(client, f"CONSUMER.DURABLE.CREATE.{self.stream}.{source.consumer}", dict[str, Any], asked)
         except ApiError as error:
             if error.fault.err_code != NOT_UNIQUE:
                 raise

@@ -118,7 +118,7 @@ class Broker(Puller, Watcher):
 
     def refused(self, said: str) -> None:
         """Note if it is pulling that the broker refuses."""
-        if names_subject(said, self._pull_subject or self._inbox) or names_subject(said, self._inbox):
+        if any(names_subject(said, name) for name in (self._inbox, *(way.subject for way in self._ways))):
             self._unserved = said
 
     async def attend(self) -> None:
