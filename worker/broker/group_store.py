@@ -172,6 +172,8 @@ class GroupStore:
                 raise BrokerMismatchError(
                     f"a group cannot use stream {self.stream}: {flaw}; choose another name for --group"
                 )
+            # Looked at again: what was published since the first look may be in the mirror.
+            source = await self._info(client, self._settings.input_stream)
             if found.state.last_seq <= source.state.last_seq:
                 return
             # The stream of events was made again, so that a mirror would wait for places that may never come.

@@ -88,8 +88,8 @@ def filters(prefix: str) -> tuple[Filter, ...]:
 def transform(prefix: str) -> Transform:
     """Return what puts a mark and the partition in front of a subject, modulo 2, 4 and so on up to 64.
 
-    So the share of a member is one filter, and the broker compares one token: a consumer with 32 filters cost it 200
-    microseconds a message. `deliveries.py` takes the tokens away again.
+    So the share of a member is one filter: a consumer with 32 of them cost the broker 200 microseconds a message.
+    `deliveries.py` takes the tokens away again.
     """
     tokens = ".".join(f"{{{{partition({modulus},1,2)}}}}" for modulus in MODULI)
     return Transform(f"{prefix}.*.*.>", f"{MARK}.{tokens}.{prefix}.{{{{wildcard(1)}}}}.{{{{wildcard(2)}}}}.>")
@@ -185,8 +185,9 @@ def sources_of(member: str, share: Sequence[int], prefix: str) -> list[Source]:
         raise ValueError(f"partitions {ranges(share)} are not those of one residue")
     if modulus == 1:
         return [Source(member, None)]
-    skipped = "*." * MODULI.index(modulus)
-    dealt = Source(member, f"{MARK}.{skipped}{residue}.>")
+    # All tokens up to the one that counts: the broker refuses filters that could overlap, whatever there is.
+    tokens = [str(residue % smaller) for smaller in MODULI if smaller <= modulus]
+    dealt = Source(member, f"{MARK}.{'.'.join(tokens)}.>")
     return [dealt, Source(member + REST, f"{prefix}.>")] if residue == 0 else [dealt]
 
 
