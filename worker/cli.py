@@ -47,6 +47,7 @@ SUMMARIES: Final = {
     "schema": "Print the JSON Schema of announcements: of unlocks, grants and corrections.",
     "serve": "Serve achievements to apps and pages: a read API over HTTP with live events, and a service on NATS.",
     "test": "Run the examples in rule files: in order, shuffled, doubled and in batches.",
+    "workers": "List workers: who runs, which partitions of a group each has, and what waits.",
     "unlocks": "List unlocks with their status, those earned last first.",
 }
 

@@ -21,7 +21,6 @@ from tests.faults.oracle import all_acknowledged, expect_promise, settled
 from tests.faults.processes import PATIENCE, workers
 from tests.faults.producer import producing
 from tests.faults.tally import tell
-from tests.integration.engine import Engine
 from worker.broker.group_store import GroupStore
 from worker.broker.once import connected_once
 from worker.contract.partition import PARTITIONS, partition_of
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.faults.processes import Workers
+    from tests.integration.engine import Engine
 
 pytestmark = [pytest.mark.anyio, pytest.mark.faults, pytest.mark.timeout(600)]
 
@@ -66,7 +66,7 @@ class Group:
         began = anyio.current_time()
         async with connected_once(self.engine.settings, seconds=5) as client:
             with anyio.fail_after(PATIENCE):
-                while not await self._reading(client, number):
+                while not await self._reading(client, number):  # noqa: ASYNC110 - the broker does not tell
                     await anyio.sleep(LOOK_SECONDS)
         return anyio.current_time() - began
 
@@ -82,9 +82,7 @@ class Group:
         users = _one_a_partition(self._round)
         made = [
             message_of(
-                Event(
-                    tenant="probe", id=f"p-{user}", type="e.done", user=user, at=BEGINNING, offset=0, fields={}
-                ),
+                Event(tenant="probe", id=f"p-{user}", type="e.done", user=user, at=BEGINNING, offset=0, fields={}),
                 self.engine.settings.input_prefix,
             )
             for user in users
@@ -99,7 +97,7 @@ class Group:
             await client.flush()
             query = "SELECT count(*) FROM unlock WHERE subject = ANY($1) AND published_at IS NOT NULL"
             with anyio.fail_after(LONGEST):
-                while await database.fetchval(query, users) < PARTITIONS:
+                while await database.fetchval(query, users) < PARTITIONS:  # noqa: ASYNC110 - nor the database
                     await anyio.sleep(LOOK_SECONDS)
         finally:
             await client.close()
