@@ -300,13 +300,13 @@ class Member:
         wanted = shares.get(self.name, ())
         if wanted == self.held and not (self._lost and wanted):
             return True
+        await self._oust()
         await self._let_go()
         if not wanted:
             return True
         sources = sources_of(self.name, wanted, self._prefix)
         for source in sources:
             if not await self._store.make_consumer(self._client, source):
-                await self._oust()
                 self._looked_at = -inf
                 return False
         self._lost, self.held = False, wanted
@@ -319,11 +319,11 @@ class Member:
         if self.held:
             for consumer in self._consumers:
                 await self._store.pause_consumer(self._client, consumer)
-        self._puller.pull_nothing()
-        with anyio.move_on_after(FINISH_SECONDS):
-            # Signals of the pipeline are its own; this is seldom and short.
-            while self._busy():  # noqa: ASYNC110
-                await anyio.sleep(FINISH_LOOK_SECONDS)
+            self._puller.pull_nothing()
+            with anyio.move_on_after(FINISH_SECONDS):
+                # Signals of the pipeline are its own; this is seldom and short.
+                while self._busy():  # noqa: ASYNC110
+                    await anyio.sleep(FINISH_LOOK_SECONDS)
         self._puller.drop_buffered()
         for consumer in self._consumers:
             await self._store.delete_consumer(self._client, consumer)
