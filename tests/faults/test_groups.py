@@ -29,8 +29,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
     from pathlib import Path
 
-    from tests.faults.processes import Workers
+    from tests.faults.processes import Child, Workers
     from tests.integration.engine import Engine
+    from worker.broker.client import BrokerClient
 
 pytestmark = [pytest.mark.anyio, pytest.mark.faults, pytest.mark.timeout(600)]
 
@@ -52,9 +53,9 @@ class Group:
         self._round = 0
         self.probes: list[Sent] = []
 
-    async def start(self, **changes: object):  # noqa: ANN201
+    async def start(self) -> Child:
         """Start one more worker."""
-        return await self._started.start(self.engine.with_settings(**changes).settings)
+        return await self._started.start(self.engine.settings, "polite")
 
     async def shares(self) -> dict[str, tuple[int, ...]]:
         """Return who has what."""
@@ -70,7 +71,7 @@ class Group:
                     await anyio.sleep(LOOK_SECONDS)
         return anyio.current_time() - began
 
-    async def _reading(self, client, number: int) -> bool:  # noqa: ANN001
+    async def _reading(self, client: BrokerClient, number: int) -> bool:
         if len((await self._store.read(client)).sheet.shares) != number:
             return False
         made = {name.removesuffix("-rest") for name in await self._store.consumers(client)}
