@@ -130,6 +130,10 @@ company *args: setup
 function-bench *args: setup
     .venv/bin/python -m bench.function {{ args }}
 
+# Measure `ach replay` beside SQL for the same rules in DuckDB
+replay-bench *args: setup
+    .venv/bin/python -m bench.replay {{ args }}
+
 # Measure events over HTTP beside nats-py's own publishing
 ingest-bench *args: setup
     .venv/bin/python -m bench.ingest {{ args }}

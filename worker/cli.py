@@ -15,6 +15,7 @@ from typing import Final
 import click
 
 from worker.commands.lazy_group import LazyGroup
+from worker.environment import secrets_of
 from worker.report.escape import LINES, visible
 from worker.urls import redacted
 
@@ -68,7 +69,7 @@ class _Commands(LazyGroup):
             if isinstance(error, OSError) and error.errno == errno.EPIPE:
                 raise  # the reader of a pipe has gone, and click knows what to do
             urls = [os.environ[name] for name in ("NATS_URL", "DATABASE_URL") if name in os.environ]
-            trace = redacted("".join(traceback.format_exception(error)), *urls)
+            trace = redacted("".join(traceback.format_exception(error)), *urls, secrets=secrets_of(os.environ))
             # Not by `screen`, which may be what is broken.
             click.echo(visible(trace, kept=LINES), nl=False, err=True)
             sys.exit(1)

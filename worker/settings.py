@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
 
+from worker.identity import Identity, IdentityError, read_identity
 from worker.urls import is_clear, servers_of, shown
 
 if TYPE_CHECKING:
@@ -44,10 +45,14 @@ class SettingsError(ValueError):
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """How one worker runs. Each field is the variable `ACH_<FIELD>`, but for the two URLs, which have no prefix."""
+    """How one worker runs. Each field is the variable `ACH_<FIELD>`, but for the two URLs, which have no prefix.
+
+    `identity` is what the other variables `NATS_<FIELD>` say.
+    """
 
     nats_url: str = "nats://localhost:4222"
     """Several servers of one cluster are separated by commas."""
+    identity: Identity = Identity()
     database_url: str = "postgresql://localhost/ach"
 
     input_stream: Name = "EVENTS"
@@ -97,7 +102,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     Raises:
         SettingsError: a variable is malformed, or one with our prefix is unknown (and so most likely misspelt).
     """
-    fields = {_variable(name): name for name in Settings.__struct_fields__}
+    fields = {_variable(name): name for name in Settings.__struct_fields__ if name != "identity"}
     unknown = [name for name in environment if name.startswith(PREFIX) and name not in fields]
     unknown = [name for name in unknown if name not in _OTHERS]
     if unknown:
@@ -105,7 +110,11 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     given = {fields[name]: value for name, value in environment.items() if name in fields and value != ""}
     for name, value in given.items():
         _check(name, value)
-    return msgspec.convert(given, Settings, strict=False)
+    settings = msgspec.convert(given, Settings, strict=False)
+    try:
+        return msgspec.structs.replace(settings, identity=read_identity(environment, settings.nats_url))
+    except IdentityError as error:
+        raise SettingsError(str(error)) from None
 
 
 _OTHERS: Final = frozenset({"ACH_RULES", "ACH_DATA_DIR", "ACH_CONSOLE_TOKEN", "ACH_NOTIFY_CONFIG", "ACH_PYTHON"})

@@ -77,8 +77,8 @@ class _Alone:
 class _Way:
     """A consumer that is pulled from: where requests go, and where the answers come."""
 
-    def __init__(self, stream: str, consumer: str, reply: str) -> None:
-        self.subject = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"
+    def __init__(self, api: str, stream: str, consumer: str, reply: str) -> None:
+        self.subject = f"{api}.CONSUMER.MSG.NEXT.{stream}.{consumer}"
         self.reply = reply
         self.name = f".{stream}.{consumer}."
         """What the reply subjects of its messages have, whether a domain stands in front or not."""
@@ -101,7 +101,7 @@ class Puller(ABC):
         self._ways: list[_Way] = []
         """What is pulled from; nothing while a member of a group has no partitions."""
         if not self._partitioned:
-            self._ways.append(_Way(settings.input_stream, settings.consumer, inbox))
+            self._ways.append(_Way(settings.identity.api, settings.input_stream, settings.consumer, inbox))
         self._made = 0
         self._buffer: deque[Message] = deque()
         self._bytes = 0
@@ -163,7 +163,8 @@ class Puller(ABC):
         # The broker has something to say about requests to those before: that is not about these.
         self._made += 1
         self._ways = [
-            _Way(stream, consumer, f"{self._inbox}.{self._made}_{number}") for number, consumer in enumerate(consumers)
+            _Way(self._settings.identity.api, stream, consumer, f"{self._inbox}.{self._made}_{number}")
+            for number, consumer in enumerate(consumers)
         ]
         self._trouble = None
         self._forget_requests()

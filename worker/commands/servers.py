@@ -21,6 +21,7 @@ from worker.admin.results import StaleError, UnreadableError
 from worker.admin.rollout import MeaningChangedError
 from worker.broker.streams import BrokerAwayError, BrokerMismatchError
 from worker.engine.rule_set import RulesRefusedError
+from worker.environment import load_settings
 from worker.local.locks import EmbeddedError
 from worker.pipeline.rules_in_force import load_deployed
 from worker.probes.http import ListenError
@@ -30,7 +31,7 @@ from worker.process.signals import ImpatientError
 from worker.recording import RecordingError
 from worker.report import screen
 from worker.retry import PATIENCE_SECONDS
-from worker.settings import Settings, SettingsError, read_settings, shown
+from worker.settings import Settings, SettingsError, shown
 from worker.store import (
     DatabaseUrlError,
     SchemaMismatchError,
@@ -67,7 +68,7 @@ def on_servers(work: Callable[[Settings], Awaitable[T]], *, as_service: bool = F
         click.UsageError: the environment has settings that cannot be used.
     """
     try:
-        settings = read_settings(os.environ)
+        settings = load_settings(os.environ)
     except SettingsError as error:
         raise click.UsageError(str(error)) from error
     if as_service:

@@ -22,7 +22,7 @@ from worker.ingest.problems import EventsError
 from worker.ingest.reading import messages_of
 from worker.ingest.senders import Sender
 from worker.ingest.webhooks import envelope_of, verified_id
-from worker.serve.buckets import Buckets, Rate
+from worker.rates import Buckets, Rate
 from worker.serve.endpoints import problem_response, unexpected
 from worker.serve.problems import BadRequestError, NotFoundError, ProblemError, TooManyRequestsError, UnauthorizedError
 from worker.serve.requests import credential, parameters
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from worker.ingest.metrics import IngestStats
     from worker.ingest.operations import Operation
     from worker.ingest.publisher import Publisher
+    from worker.ingest.reading import Naming
     from worker.ingest.senders import Senders
 
 VALIDATE: Final = "validate"
@@ -63,14 +64,14 @@ class Endpoints:
         publisher: Publisher,
         memory: Memory,
         stats: IngestStats,
-        prefix: str,
+        naming: Naming,
     ) -> None:
         self._senders = senders
         self._contracts = contracts
         self._publisher = publisher
         self._memory = memory
         self._stats = stats
-        self._prefix = prefix
+        self._naming = naming
         self._buckets = Buckets()
 
     @property
@@ -184,7 +185,7 @@ class Endpoints:
         if is_cloud:
             elements = envelopes_of(form, elements, _headers_of(request), sender.tenant)
         try:
-            messages = messages_of(elements, held, tenant=sender.tenant, prefix=self._prefix, now=time_ns() // 1000)
+            messages = messages_of(elements, held, tenant=sender.tenant, naming=self._naming, now=time_ns() // 1000)
         except EventsError as error:
             raise (type(error)(renamed(error.flaws)) if is_cloud else error) from None
         self._stats.copies += await self._publisher.publish(messages)

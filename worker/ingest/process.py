@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from secrets import token_bytes
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import anyio
@@ -16,6 +17,7 @@ from worker.ingest.endpoints import Endpoints
 from worker.ingest.gate import IngestGate
 from worker.ingest.metrics import IngestStats, render_of
 from worker.ingest.publisher import Publisher
+from worker.ingest.reading import Naming
 from worker.ingest.reload import Bell, follow, ring_on_hangup
 from worker.ingest.senders import Senders
 from worker.probes.http import Probes
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
 CONNECTIONS: Final = 2
 """To the database, at most: it is asked for the rules alone, and only where events are validated."""
 _OTHER_FILES: Final = 100
+_KEY_BYTES: Final = 32
+"""Of the key of message ids, which lives as long as the process."""
 _GRACE_SECONDS: Final = 2.0
 """For answers to be written when the process stops, beyond the time for bodies and acknowledgements."""
 
@@ -116,9 +120,8 @@ class _Service:
     ) -> None:
         """Serve until `stop` is set."""
         settings, limits, address = self._settings, self._senders.config.limits, address_of(listening)
-        endpoints = Endpoints(
-            self._senders, self._contracts, self._publisher, self._memory, self._stats, settings.input_prefix
-        )
+        naming = Naming(settings.input_prefix, token_bytes(_KEY_BYTES))
+        endpoints = Endpoints(self._senders, self._contracts, self._publisher, self._memory, self._stats, naming)
 
         def ready() -> None:
             tenants = len(self._senders.config.tenants)

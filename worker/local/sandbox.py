@@ -13,6 +13,7 @@ from worker.app import wall_clock
 from worker.broker.publish import Published, Publisher
 from worker.broker.streams import open_broker
 from worker.engine.rule_set import RuleFile
+from worker.identity import Identity
 from worker.local.servers import embedded
 from worker.pipeline.rules_in_force import load_deployed
 from worker.retry import PATIENCE_SECONDS
@@ -46,7 +47,8 @@ async def sandbox(folder: Path, settings: Settings, *, durable: bool) -> AsyncGe
     """
     async with embedded(folder, durable=durable) as servers:
         urls = {"nats_url": servers.nats_url, "database_url": servers.database_url}
-        yield Sandbox(servers, msgspec.structs.replace(settings, **urls))
+        # Our servers ask for no identity, and no secret goes to them.
+        yield Sandbox(servers, msgspec.structs.replace(settings, identity=Identity(), **urls))
 
 
 def rule_files(rules: RuleSet) -> list[RuleFile]:

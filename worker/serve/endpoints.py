@@ -14,9 +14,9 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Route
 
+from worker.rates import Buckets, Rate
 from worker.serve.access import Access, Caller
 from worker.serve.answers import UnlocksAsked
-from worker.serve.buckets import Buckets, Rate
 from worker.serve.gzip_coding import LONGEST_AT_ONCE, SMALLEST, compressed, takes_gzip
 from worker.serve.openapi import document_text
 from worker.serve.operations import OPERATIONS, Health, Kind
