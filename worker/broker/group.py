@@ -6,7 +6,7 @@
     a member leaves                 it deals among the others itself, and its consumer goes with it
     the sheet is another one        a member whose share has changed pauses its consumer, finishes what it has, deletes
                                     the consumer, and makes one with its new share
-    a share is still taken          whoever is not on the sheet loses its consumer; else the owner has yet to let go
+    a share is still taken          a member that is not on the sheet loses its consumer; others have yet to let go
 
 The stream of the group is a work queue: it keeps what is not acknowledged, and allows one consumer for a partition. So
 what a dead worker had goes to the next owner the moment that its consumer is deleted, without waiting for anything.
@@ -14,7 +14,7 @@ what a dead worker had goes to the next owner the moment that its consumer is de
 Why it is safe: nothing here decides what is granted. Two workers on one partition (one of them frozen, cut off, or slow
 to let go) commit under the fence (worker/pipeline/fence.py), and what one of them has done is a duplicate to the other.
 A message leaves the queue when some worker has acknowledged it, hence committed it. So the sheet may be lost, wrong,
-or seen late: that costs time. Nothing is elected: whoever deals replaces the revision that it has read, or fails.
+or seen late: that costs time. Nothing is elected: a member that deals replaces the revision that it has read, or fails.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ FINISH_LOOK_SECONDS: Final = 0.01
 RETRY_SECONDS: Final = 0.1
 """Between two tries to get partitions that another member has yet to let go."""
 SHEET_SECONDS: Final = 2.0
-"""Between two looks at the sheet that nothing called for: a message that told of a new one may be lost."""
+"""Between two looks at the sheet that nothing called for: the message about a new one may be lost."""
 TEND_SECONDS: Final = 10.0
 """Between two looks of the first member at bucket and stream."""
 MOST_MEMBERS: Final = 1024
@@ -267,7 +267,7 @@ class Member:
         self._written = await self._store.read(self._client)
         self._looked_at = now = monotonic()
         for member in self._written.sheet.shares:
-            # Whoever stands on the sheet has its time to be heard from when we first read of it.
+            # A member on the sheet has its time to be heard, from when we first read of it.
             if member not in self._known and member != self.name:
                 self._heard.setdefault(member, now)
         self._known = {*self._written.sheet.shares} - {self.name}
