@@ -55,7 +55,9 @@ class Group:
 
     async def start(self) -> Child:
         """Start one more worker."""
-        return await self._started.start(self.engine.settings, "polite")
+        child = await self._started.start(self.engine.settings, "polite")
+        assert await child.until("ready"), child.log()
+        return child
 
     async def shares(self) -> dict[str, tuple[int, ...]]:
         """Return who has what."""
