@@ -138,11 +138,26 @@ replay-bench *args: setup
 ingest-bench *args: setup
     .venv/bin/python -m bench.ingest {{ args }}
 
-# Check style, formatting and who imports whom
-lint: setup
+# Check style, formatting, who imports whom, and the alert rules
+lint: setup alerts
     .venv/bin/ruff check
     .venv/bin/ruff format --check
     .venv/bin/lint-imports
+
+# Check and test the alert rules with promtool; WITHOUT_PROMTOOL=1 goes on where it cannot be had
+alerts:
+    #!/bin/sh
+    set -eu
+    if ! command -v promtool >/dev/null 2>&1; then
+        [ -n "${WITHOUT_PROMTOOL:-}" ] || {
+            echo "error: promtool is missing, which tests deploy/alerts.yml; on Debian or Ubuntu: apt install prometheus" >&2
+            exit 1
+        }
+        echo "warning: the alert rules in deploy/alerts.yml were not tested: promtool is missing" >&2
+        exit 0
+    fi
+    promtool check rules deploy/alerts.yml
+    promtool test rules deploy/alerts.test.yml deploy/alerts.days.test.yml
 
 # Check the types
 types: setup

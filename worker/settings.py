@@ -40,6 +40,32 @@ class LogFormat(StrEnum):
     JSON = "json"
 
 
+class Migrate(StrEnum):
+    """Whether a start may change the schema of the database."""
+
+    AUTO = "auto"
+    """If the role may."""
+    NEVER = "never"
+
+
+class Pooler(StrEnum):
+    """What stands between the worker and PostgreSQL."""
+
+    NONE = "none"
+    """Nothing: a connection is a session of the server."""
+    TRANSACTION = "transaction"
+    """A pooler such as PgBouncer, which lends a session of the server to one transaction at a time."""
+
+
+class LogLevel(StrEnum):
+    """The least urgent lines that are written."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
 class SettingsError(ValueError):
     """The environment cannot be used; the message names the variable and what it expects."""
 
@@ -87,7 +113,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     health_host: str = "0.0.0.0"  # noqa: S104 - probes come from outside of the container
     health_port: Annotated[int, msgspec.Meta(ge=0, le=65535)] | None = None
     """Where /healthz, /readyz and /metrics are served; nowhere when unset."""
+    metrics_tenants: Annotated[int, msgspec.Meta(ge=0, le=200)] = 20
+    """Tenants that /metrics shows apart; all others are `other`."""
     log_format: LogFormat = LogFormat.TEXT
+    log_level: LogLevel = LogLevel.INFO
+    """At the start of a service. SIGUSR1 and SIGUSR2 change it while it runs."""
+    migrate: Migrate = Migrate.AUTO
+    """Whether `ach run` and `ach apply` bring the schema up to date; `ach migrate` always does."""
+    pooler: Pooler = Pooler.NONE
 
     def __repr__(self) -> str:
         return f"Settings(nats={shown(self.nats_url)}, database={shown(self.database_url)})"
@@ -140,7 +173,7 @@ def _check(field: str, value: str) -> None:
     try:
         msgspec.convert(value, kind, strict=False)
     except msgspec.ValidationError as error:
-        said = str(error)
+        said = f"expected {' or '.join(kind)}" if isinstance(kind, type(StrEnum)) else str(error)
         raise SettingsError(f"{variable}: {said[0].lower()}{said[1:]}, got {value!r}") from None
 
 

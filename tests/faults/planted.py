@@ -27,6 +27,7 @@ from tests.faults.plants import (
     contracts,
     corrections,
     decide,
+    doctor,
     doors,
     erasure,
     fast_path,
@@ -44,9 +45,11 @@ from tests.faults.plants import (
     operators,
     progress,
     refusals,
+    roles,
     serve,
     standing,
     state_cache,
+    traces,
     transport,
     unlocks,
     view,
@@ -73,6 +76,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     *announcements.BUGS,
     *fast_path.BUGS,
     *state_cache.BUGS,
+    *doctor.BUGS,
     *doors.BUGS,
     *changes.BUGS,
     *operators.BUGS,
@@ -84,6 +88,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     *decide.BUGS,
     *broker.BUGS,
     *refusals.BUGS,
+    *roles.BUGS,
     *transport.BUGS,
     *metrics.BUGS,
     *view.BUGS,
@@ -94,6 +99,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     *console.BUGS,
     *library.BUGS,
     *ingest.BUGS,
+    *traces.BUGS,
 )
 
 QUICK: Final = (

@@ -28,6 +28,7 @@ from worker.app import at_once, run, wall_clock
 from worker.engine import fast_users, folding
 from worker.engine.rule_set import RuleFile, read_rules
 from worker.engine.stats import Stats
+from worker.identity import Identity
 from worker.process.signals import stop_on_signals
 from worker.settings import Clock, LogFormat, Settings
 from worker.store import open_store
@@ -85,7 +86,12 @@ async def work(job: Job) -> None:
     """Do what a worker does."""
     # Not converted as a whole: tests ask for an ack wait below a second. Its choices are more than their texts.
     settings = Settings(**job.settings)
-    settings = replace(settings, clock=Clock(settings.clock), log_format=LogFormat(settings.log_format))
+    settings = replace(
+        settings,
+        identity=msgspec.convert(settings.identity, Identity),
+        clock=Clock(settings.clock),
+        log_format=LogFormat(settings.log_format),
+    )
     if job.work == "apply":
         async with open_store(settings.database_url) as store:
             await store.migrate(now=wall_clock())

@@ -342,6 +342,14 @@ class Connection:
         """
         return await self._client.publish_all(messages)
 
+    async def answers(self) -> bool:
+        """Tell whether the broker answers a ping; of a frozen one that takes `ANSWER_SECONDS`."""
+        try:
+            await self.flush()
+        except OUT_OF_REACH:
+            return False
+        return True
+
     async def flush(self) -> None:
         """Wait until what was sent has arrived.
 

@@ -29,6 +29,8 @@ from worker.broker.shares import (
     write_sheet,
 )
 from worker.contract.message import parse_headers
+from worker.engine.observed import Backlog
+from worker.identity import DEFAULT_API
 
 if TYPE_CHECKING:
     from worker.broker.client import BrokerClient
@@ -47,11 +49,16 @@ _NANOSECONDS: Final = 1_000_000_000
 log = structlog.get_logger()
 
 
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
 class State(msgspec.Struct):
     """How far a stream has come."""
 
     messages: int = 0
     first_seq: int = 0
+    first_ts: datetime = _EPOCH
+    """When the oldest message was published; the mirror keeps the time."""
     last_seq: int = 0
 
 
@@ -110,6 +117,9 @@ class GroupStore:
         self._floor = 0
         self._subject = f"$KV.{BUCKET}.{sheet_key(settings.input_stream, group)}"
         self._floor_subject = f"$KV.{BUCKET}.floor.{sheet_key(settings.input_stream, group)}"
+        api = settings.identity.api
+        # As the clients of NATS do it: a domain, or an account that imports, has the bucket's subjects below its API.
+        self._put_below = "" if api == DEFAULT_API else f"{api}."
 
     @property
     def limits(self) -> Existing:
@@ -241,7 +251,7 @@ class GroupStore:
     async def write(self, client: BrokerClient, sheet: Sheet, revision: int) -> bool:
         """Put a sheet in the place of that of a revision; return False where another one is there by now."""
         headers = {"Nats-Expected-Last-Subject-Sequence": str(revision)}
-        said = await client.request(self._subject, write_sheet(sheet), timeout=REQUEST_SECONDS, headers=headers)
+        said = await client.request(self.put_subject, write_sheet(sheet), timeout=REQUEST_SECONDS, headers=headers)
         fault = msgspec.json.decode(said.data, type=_Ack).error
         if fault is None:
             return True
@@ -254,12 +264,19 @@ class GroupStore:
         """On which each new sheet passes."""
         return self._subject
 
+    @property
+    def put_subject(self) -> str:
+        """On which a new sheet is published."""
+        return f"{self._put_below}{self._subject}"
+
     async def keep_floor(self, client: BrokerClient) -> None:
         """Note below which place all is done, for the day on which the stream of the group is lost."""
         state = (await self._info(client, self.stream)).state
         floor = state.first_seq if state.messages else state.last_seq + 1
         if floor != self._floor:
-            await client.request(self._floor_subject, str(floor).encode(), timeout=REQUEST_SECONDS)
+            await client.request(
+                f"{self._put_below}{self._floor_subject}", str(floor).encode(), timeout=REQUEST_SECONDS
+            )
             self._floor = floor
 
     async def backlog(self, client: BrokerClient) -> int:
@@ -274,6 +291,13 @@ class GroupStore:
         if self._level.last != last:
             self._level = _Level(last, monotonic())
         return 0 if monotonic() - self._level.since > LEVEL_SECONDS else 1
+
+    async def waiting(self, client: BrokerClient) -> Backlog:
+        """Return what all members together have not acknowledged; how much of it was delivered is not known."""
+        info = await self._info(client, self.stream)
+        lag = info.mirror.lag if info.mirror is not None else 0
+        at = (info.state.first_ts - _EPOCH) // timedelta(microseconds=1) if info.state.messages else None
+        return Backlog(info.state.messages + lag, 0, at)
 
     # -- consumers -----------------------------------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from worker.admin.backfill import SupersededError
 from worker.admin.results import StaleError, UnreadableError
 from worker.admin.rollout import MeaningChangedError
 from worker.broker.streams import BrokerAwayError, BrokerMismatchError
+from worker.doctor.gather import UnsafeError
 from worker.engine.rule_set import RulesRefusedError
 from worker.environment import load_settings
 from worker.local.locks import EmbeddedError
@@ -27,7 +28,7 @@ from worker.pipeline.rules_in_force import load_deployed
 from worker.probes.http import ListenError
 from worker.process import logs
 from worker.process.loop import run_async
-from worker.process.signals import ImpatientError
+from worker.process.signals import ImpatientError, ignore_log_signals
 from worker.recording import RecordingError
 from worker.report import screen
 from worker.retry import PATIENCE_SECONDS
@@ -72,7 +73,8 @@ def on_servers(work: Callable[[Settings], Awaitable[T]], *, as_service: bool = F
     except SettingsError as error:
         raise click.UsageError(str(error)) from error
     if as_service:
-        logs.configure(settings.log_format)
+        ignore_log_signals()
+        logs.configure(settings.log_format, logs.LEVELS[settings.log_level])
     else:
         logs.quiet()
     try:
@@ -110,6 +112,9 @@ def command_errors(settings: Settings) -> Generator[None]:
         ) from error
     except BrokerAwayError as error:
         raise CommandError(f"NATS at {shown(settings.nats_url)}: {error}", "is NATS_URL right?") from error
+    except UnsafeError as error:
+        hint = "`ach doctor` checks all of it; `ach run --unsafe` starts all the same"
+        raise CommandError(str(error), hint) from error
     except ListenError as error:
         raise CommandError(str(error), "set ACH_HEALTH_HOST and ACH_HEALTH_PORT to an address that is free") from error
     except (
@@ -139,13 +144,23 @@ async def rules_in_force(store: Store, settings: Settings) -> Deployed:
     return rules
 
 
-async def with_store(settings: Settings, work: Callable[[Store], Awaitable[T]]) -> T:
+async def with_store(settings: Settings, work: Callable[[Store], Awaitable[T]], *, check: bool = True) -> T:
     """Return what `work` returns on the database; wait up to PATIENCE_SECONDS for one that is down.
 
-    `work` is done again as a whole where the database fails in the middle.
+    `work` is done again as a whole where the database fails in the middle. Unless it makes the schema itself, `check`
+    sees to it first that this release can use the schema.
+
+    Raises:
+        UnavailableError, SchemaMismatchError: as in `patiently` and `Store.check_schema`.
     """
-    async with open_store(settings.database_url) as store:
-        return await patiently(settings, partial(work, store))
+
+    async def checked(store: Store) -> T:
+        if check:
+            await store.check_schema()
+        return await work(store)
+
+    async with open_store(settings.database_url, pooler=settings.pooler) as store:
+        return await patiently(settings, partial(checked, store))
 
 
 async def patiently(settings: Settings, work: Callable[[], Awaitable[T]]) -> T:

@@ -95,7 +95,8 @@ def _share(one: Known, groups: list[Dealt]) -> tuple[str, str, str]:
 
 def _as_json(one: Known, groups: list[Dealt], now: int) -> dict[str, Any]:
     group, _, _ = _share(one, groups)
-    shares = next((dealt.shares for dealt in groups if dealt.name == group), {}) if group else {}
+    nothing: dict[str, tuple[int, ...]] = {}
+    shares = next((dealt.shares for dealt in groups if group and dealt.name == group), nothing)
     return {
         **one._asdict(),
         "worker_id": str(one.worker_id),

@@ -13,6 +13,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.routing import Route
 
+from worker.contract.trace import TRACE_HEADERS, trace_in
 from worker.ingest.bodies import SHARE, UNVERIFIED_SHARE, inflated, read_body, size_of
 from worker.ingest.cloud import envelopes_of, renamed
 from worker.ingest.forms import OF_CLOUDEVENTS, Form, elements_of, form_of
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from worker.ingest.publisher import Publisher
     from worker.ingest.reading import Naming
     from worker.ingest.senders import Senders
+    from worker.probes.readiness import Readiness
 
 VALIDATE: Final = "validate"
 CONTRACT: Final = "contract"
@@ -57,13 +59,15 @@ _TOO_MANY: Final = "Wait for as many seconds as `Retry-After` says, and send the
 class Endpoints:
     """Answers requests."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - its parts
         self,
         senders: Senders,
         contracts: Contracts,
         publisher: Publisher,
         memory: Memory,
         stats: IngestStats,
+        *,
+        readiness: Readiness,
         naming: Naming,
     ) -> None:
         self._senders = senders
@@ -71,6 +75,7 @@ class Endpoints:
         self._publisher = publisher
         self._memory = memory
         self._stats = stats
+        self._readiness = readiness
         self._naming = naming
         self._buckets = Buckets()
 
@@ -143,7 +148,7 @@ class Endpoints:
 
     async def health(self, _request: Request) -> Response:
         """Answer whether events can be taken."""
-        there = self._publisher.connected
+        there = not await self._readiness.silent()
         body = msgspec.json.encode(Health(ok=there, nats=there))
         return Response(body, 200 if there else 503, headers=_NEVER, media_type=JSON)
 
@@ -182,13 +187,19 @@ class Endpoints:
     ) -> None:
         held = await self._contracts.of_rules() if validate else self._contracts.plain
         is_cloud = form in OF_CLOUDEVENTS
+        said = _trace_headers_of(request)
+        traces = [trace_in(said, one if is_cloud else b"") for one in elements]
         if is_cloud:
             elements = envelopes_of(form, elements, _headers_of(request), sender.tenant)
         try:
             messages = messages_of(elements, held, tenant=sender.tenant, naming=self._naming, now=time_ns() // 1000)
         except EventsError as error:
             raise (type(error)(renamed(error.flaws)) if is_cloud else error) from None
-        self._stats.copies += await self._publisher.publish(messages)
+        traced = [
+            one if trace is None else one._replace(headers=trace.headers)
+            for one, trace in zip(messages, traces, strict=True)
+        ]
+        self._stats.copies += await self._publisher.publish(traced)
 
     def _accepted(self, number: int, began: float) -> Response:
         self._stats.accepted += number
@@ -215,6 +226,12 @@ def _headers_of(request: Request) -> dict[str, str]:
             raise BadRequestError(f"{name}: given twice")
         found[name] = value.decode("utf-8", "surrogateescape")
     return found
+
+
+def _trace_headers_of(request: Request) -> dict[str, str]:
+    """Return the headers about a trace, those that are given once."""
+    given = ((name, request.headers.getlist(name)) for name in TRACE_HEADERS)
+    return {name: values[0] for name, values in given if len(values) == 1}
 
 
 # -- what goes wrong ---------------------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from worker.ingest.reload import Bell, follow, ring_on_hangup
 from worker.ingest.senders import Senders
 from worker.probes.http import Probes
 from worker.probes.http import serve as serve_probes
+from worker.probes.readiness import NATS, Readiness
 from worker.rulefiles import NoRulesError, find, load
 from worker.serve.http import SPARE_CONNECTIONS, Bounds, address_of, allow_files, listen, server_of
 from worker.settings import shown
@@ -98,7 +99,7 @@ async def ingest(
     declared = declared_in(files.rules) if files.rules else None
     allow_files(SPARE_CONNECTIONS + _OTHER_FILES)
     with listen(config.host, config.port) as listening:
-        async with open_store(settings.database_url, connections=CONNECTIONS) as store:
+        async with open_store(settings.database_url, connections=CONNECTIONS, pooler=settings.pooler) as store:
             service = _Service(settings, config, Contracts(store, settings, declared))
             await service.run(listening, files, stop, on_ready)
 
@@ -114,6 +115,7 @@ class _Service:
         self._stats = IngestStats()
         self._memory = Memory(config.limits.memory_bytes)
         self._publisher = Publisher(self._connection, config.limits.ack_seconds)
+        self._readiness = Readiness({NATS: self._connection.answers})
 
     async def run(
         self, listening: socket.socket, files: Files, stop: anyio.Event, on_ready: Callable[[str], None]
@@ -121,7 +123,15 @@ class _Service:
         """Serve until `stop` is set."""
         settings, limits, address = self._settings, self._senders.config.limits, address_of(listening)
         naming = Naming(settings.input_prefix, token_bytes(_KEY_BYTES))
-        endpoints = Endpoints(self._senders, self._contracts, self._publisher, self._memory, self._stats, naming)
+        endpoints = Endpoints(
+            self._senders,
+            self._contracts,
+            self._publisher,
+            self._memory,
+            self._stats,
+            readiness=self._readiness,
+            naming=naming,
+        )
 
         def ready() -> None:
             tenants = len(self._senders.config.tenants)
@@ -140,6 +150,7 @@ class _Service:
         async with anyio.create_task_group() as tasks:
             if settings.health_port is not None:
                 await tasks.start(serve_probes, self._probes(), settings.health_host, settings.health_port)
+            tasks.start_soon(self._readiness.run)
             tasks.start_soon(self._connection.open)
             tasks.start_soon(stopping)
             self._follow(tasks, files)
@@ -179,8 +190,5 @@ class _Service:
             log.info("reloaded", files=[str(path) for path in paths])
 
     def _probes(self) -> Probes:
-        async def missing() -> str:
-            return "" if self._connection.connected else "nats"
-
         render = render_of(self._stats, self._publisher, self._memory, self._connection)
-        return Probes(stuck=lambda: "", ready=missing, metrics=render)
+        return Probes(stuck=str, ready=self._readiness.reasons, metrics=render)

@@ -62,7 +62,7 @@ async def deploy(settings: Settings, rules: RuleSet, *, by: str) -> Applied:
     Raises:
         UnavailableError, SchemaMismatchError, RulesRefusedError, MeaningChangedError: see `migrate` and `apply_rules`.
     """
-    async with open_store(settings.database_url) as store:
+    async with open_store(settings.database_url, pooler=settings.pooler) as store:
         await store.migrate(now=wall_clock())
         applied = await apply_rules(store, rule_files(rules), settings, by=by, now=wall_clock())
         if applied.changed:
@@ -84,5 +84,5 @@ async def publish(settings: Settings, messages: Iterable[Outgoing], on_progress:
 
 async def rules_in_force(settings: Settings) -> Deployed:
     """Return the deployed rules, ready for use."""
-    async with open_store(settings.database_url) as store:
+    async with open_store(settings.database_url, pooler=settings.pooler) as store:
         return await load_deployed(store, settings)
