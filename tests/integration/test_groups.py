@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import anyio
@@ -13,16 +14,21 @@ import nats
 import pytest
 from click.testing import CliRunner
 
+from tests.integration.brokers import configured
 from tests.integration.engine import PATIENCE, Engine, event
+from worker.broker.api import ask
 from worker.broker.errors import BrokerMismatchError
 from worker.broker.group_store import GroupStore
 from worker.broker.once import connected_once
 from worker.broker.streams import open_broker
 from worker.commands.workers import list_workers
 from worker.contract.partition import event_subject
+from worker.environment import load_settings
+from worker.identity import Identity
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
+    from pathlib import Path
 
     from tests.integration.engine import Watched
 
@@ -122,6 +128,29 @@ async def test_a_group_of_other_settings_is_refused(grouped: Engine) -> None:
     with pytest.raises(BrokerMismatchError, match="choose another name for --group"):
         async with open_broker(other.settings):
             pass
+
+
+@pytest.mark.operate
+async def test_a_group_in_a_domain_behind_a_leaf_node(grouped: Engine, tmp_path: Path) -> None:
+    """Subjects of buckets do not pass a leaf node as they are: they go below the API of the domain."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    hub = f'leafnodes {{ listen: "127.0.0.1:{port}" }}'
+    leaf = f'leafnodes {{ remotes [ {{ url: "nats://127.0.0.1:{port}" }} ] }}'
+    async with (
+        configured(tmp_path / "hub", hub, jetstream=", domain: hub") as far,
+        configured(tmp_path / "leaf", leaf, jetstream=", domain: leaf") as near,
+    ):
+        behind = grouped.with_settings(nats_url=near.url(), identity=Identity(js_domain="hub"))
+        async with behind.worker() as first, behind.worker() as second:
+            shares = await until_members(behind, 2)
+            assert [len(share) for share in shares.values()] == [32, 32]
+            events = [event(number, user=f"u{number}") for number in range(40)]
+            await grouped.with_settings(nats_url=far.url()).publish(events)
+            await until_done(40, first, second)
+        async with connected_once(load_settings({"NATS_URL": near.url()}), seconds=5) as client:
+            assert (await ask(client, "STREAM.NAMES", dict[str, Any]))["total"] == 0
 
 
 async def test_an_old_server_is_refused(grouped: Engine) -> None:
