@@ -16,6 +16,7 @@ from click.testing import CliRunner
 
 from tests.integration.brokers import configured
 from tests.integration.engine import PATIENCE, Engine, event
+from worker.app import wall_clock
 from worker.broker.api import ask
 from worker.broker.errors import BrokerMismatchError
 from worker.broker.group_store import GroupStore
@@ -36,6 +37,8 @@ pytestmark = pytest.mark.anyio
 
 GROUP = "g"
 LOOK_SECONDS = 0.02
+SKEW = 1_000_000
+"""Microseconds between the clocks of broker and test, at most."""
 
 
 @pytest.fixture
@@ -121,9 +124,17 @@ async def test_a_subject_with_the_mark_reaches_no_tenant(grouped: Engine) -> Non
     assert [row["event_id"] for row in rows] == ["a.done-2-victim"]
 
 
-async def test_a_group_of_other_settings_is_refused(grouped: Engine) -> None:
-    async with open_broker(grouped.settings):
-        pass
+async def test_what_waits_is_counted_and_a_group_of_other_settings_is_refused(grouped: Engine) -> None:
+    before = wall_clock()
+    async with open_broker(grouped.settings) as broker:
+        await grouped.publish([event(number, user="u") for number in range(3)])
+        with anyio.fail_after(PATIENCE):
+            while (found := await broker.waiting()).pending < 3:
+                await anyio.lowlevel.checkpoint()
+        # No member has read them: they wait for the group, and there is no consumer of workers without one.
+        assert found.pending == 3
+        assert found.oldest_at is not None
+        assert before - SKEW <= found.oldest_at <= wall_clock() + SKEW
     other = grouped.with_settings(input_prefix=f"{grouped.settings.input_prefix}.lane")
     with pytest.raises(BrokerMismatchError, match="choose another name for --group"):
         async with open_broker(other.settings):
