@@ -87,6 +87,8 @@ NEEDS = {
         *("corrections_announced", "no_correction_waits", "share_letters", "erased_among", "insert_dead_letters"),
         *("insert_letter_users", "letters_died_again", "tombstones_without_tokens", "add_tokens", "worker_is_here"),
         *("add_minutes", "forget_minutes", "forget_workers"),
+        *("look", "outbox_size", "letters_that_wait", "workers_seen", "pages_of_progress", "states_of_scope_by_stamp"),
+        *("grants_between", "doctor_settings", "doctor_is_migrated", "doctor_lacking", "doctor_books"),
     },
     "operator": {
         name
@@ -140,6 +142,37 @@ async def test_a_role_may_do_what_its_use_asks_for(deployment: Deployment, use: 
     assert needed - allowed == set()
     if use in {"reader", "serve", "ingest", "mirror", "console"}:
         assert {name for name in allowed if WRITES.search(sql.query(name).text)} == set()
+
+
+HELD_BY = """
+SELECT table_name, privilege_type FROM information_schema.role_table_grants WHERE grantee = $1
+UNION
+SELECT table_name, privilege_type || ' (' || column_name || ')'
+FROM information_schema.role_column_grants AS columns
+WHERE grantee = $1 AND NOT EXISTS (
+    SELECT FROM information_schema.role_table_grants AS tables
+    WHERE (tables.grantee, tables.table_name, tables.privilege_type)
+        = (columns.grantee, columns.table_name, columns.privilege_type)
+)
+"""
+
+
+async def test_the_doctor_asks_for_what_the_script_gives_to_workers(deployment: Deployment) -> None:
+    """A role with no right lacks all of them, a worker's lacks none."""
+    worker, stranger = deployment.roles.worker, f"stranger_{uuid4().hex[:8]}"
+    lacking = sql.query("doctor_lacking").text
+    owner = await asyncpg.connect(deployment.url)
+    try:
+        held = {(row[0], row[1]) for row in await owner.fetch(HELD_BY, worker)}
+        await owner.execute(f"CREATE ROLE {stranger} LOGIN")
+        async with deployment.as_role(stranger) as connection:
+            asked = {(row["name"], row["privilege"]) for row in await connection.fetch(lacking)}
+        async with deployment.as_role(worker) as connection:
+            assert await connection.fetch(lacking) == []
+        await owner.execute(f"DROP ROLE {stranger}")
+    finally:
+        await owner.close()
+    assert asked == held
 
 
 # -- what each is refused ----------------------------------------------------------------------------------------------

@@ -49,7 +49,7 @@ async def ask_database(
     """
     try:
         with anyio.move_on_after(DATABASE_SECONDS):
-            async with open_store(settings.database_url, connections=1) as store:
+            async with open_store(settings.database_url, connections=1, pooler=settings.pooler) as store:
                 return await _ask_all(store, settings, backlog, now)
     except DatabaseUrlError as error:
         return _away(str(error))

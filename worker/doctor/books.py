@@ -24,18 +24,20 @@ COUNTED: Final = 10_000
 def _schema(schema: Schema) -> Verdict:
     applied = {one.number: one for one in schema.applied}
     known = {one.number: one for one in schema.known}
-    newer = sorted(applied.keys() - known.keys())
-    if newer:
-        one = applied[newer[0]]
-        return error(f"migration {one.number:04d}_{one.name} is unknown here: this release of ach is older")
-    edited = [one for number, one in sorted(applied.items()) if one.checksum != known[number].checksum]
+    newer = [applied[number] for number in sorted(applied.keys() - known.keys())]
+    for one in newer:
+        if one.compatible_from is None or one.compatible_from > max(known):
+            return error(f"migration {one.number:04d}_{one.name} is unknown here: this release of ach is older")
+    both = sorted(applied.keys() & known.keys())
+    edited = [applied[number] for number in both if applied[number].checksum != known[number].checksum]
     if edited:
         return error(f"migration {edited[0].number:04d}_{edited[0].name} was edited after it was applied")
     missing = sorted(known.keys() - applied.keys())
     if missing:
         what = f"migration {missing[0]:04d} is missing" if applied else "there is no schema"
         return error(what, "ach migrate")
-    return ok(f"{len(known)} migrations")
+    beside = f", and {len(newer)} of a newer release, which this one runs beside" if newer else ""
+    return ok(f"{len(known)} migrations{beside}")
 
 
 SCHEMA_CHECKS: Final[tuple[Check[Schema], ...]] = (Check("schema", _schema),)

@@ -248,6 +248,8 @@ class Applied(NamedTuple):
     number: int
     name: str
     checksum: str
+    compatible_from: int | None = None
+    """The newest migration that a release must know to run beside it; None: no release that lacks this one may."""
 
 
 class Schema(NamedTuple):

@@ -221,6 +221,8 @@ KNOWN = [Applied(1, "tables", "a"), Applied(2, "views", "b")]
         (KNOWN, Level.OK, "2 migrations", ""),
         (KNOWN[:1], Level.ERROR, "migration 0002 is missing", "ach migrate"),
         ([], Level.ERROR, "there is no schema", "ach migrate"),
+        ([*KNOWN, Applied(3, "more", "c", 3)], Level.ERROR, "0003_more is unknown here", ""),
+        ([*KNOWN, Applied(3, "more", "c", 2)], Level.OK, "2 migrations, and 1 of a newer release", ""),
         ([*KNOWN, Applied(3, "more", "c")], Level.ERROR, "0003_more is unknown here", ""),
         ([KNOWN[0], Applied(2, "views", "x")], Level.ERROR, "0002_views was edited", ""),
     ],
