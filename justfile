@@ -110,6 +110,10 @@ picture: (setup "requirements-browser.lock" ".venv-browser")
 live *args: setup
     .venv/bin/python -m bench.live {{ args }}
 
+# Measure what an event costs with several workers: in a group, on one consumer, on lanes of their own
+group-bench *args: setup
+    .venv/bin/python -m bench.group {{ args }}
+
 # Measure `ach mirror`: a large ledger, and the worker beside it
 mirror-bench *args: setup
     .venv/bin/python -m bench.mirror {{ args }}
