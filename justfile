@@ -268,9 +268,14 @@ lock:
     # What `ach demo` needs, and no more: the developer's tools weigh five times as much.
     echo hatchling | resolve --upgrade --extra embedded --extra fast --extra console --constraints requirements.lock \
         --output-file requirements-run.lock pyproject.toml -
-    # What a worker in production needs: deploy/Containerfile installs it.
-    echo hatchling | resolve --upgrade --extra fast --constraints requirements.lock \
-        --output-file requirements-worker.lock pyproject.toml -
+    # What a worker in production needs: the image and the one-file command hold this and nothing else.
+    resolve --upgrade --extra fast --constraints requirements.lock \
+        --output-file requirements-worker.lock pyproject.toml
+    # What makes the project's own wheel; it stays in the image's first stage.
+    echo hatchling | resolve --upgrade --constraints requirements.lock --output-file requirements-build.lock -
+    # What judges the files of deploy/, the bills of materials and the lock files.
+    echo hatchling | resolve --upgrade --extra fast --extra audit --constraints requirements.lock \
+        --output-file requirements-audit.lock pyproject.toml -
     # What `just bench` compares with.
     echo hatchling | resolve --upgrade --extra bench --constraints requirements.lock \
         --output-file requirements-bench.lock pyproject.toml -
