@@ -87,7 +87,9 @@ def _install(packages: Path, what: list[str]) -> None:
 
 def _pack(packages: Path, output: Path) -> None:
     time = datetime.fromtimestamp(EPOCH, UTC)
-    made = Environment(f"{time:%Y-%m-%d %H:%M:%S}", version("shiv"), entry_point="worker.cli:main", compile_pyc=True, reproducible=True)
+    made = Environment(
+        f"{time:%Y-%m-%d %H:%M:%S}", version("shiv"), entry_point="worker.cli:main", compile_pyc=True, reproducible=True
+    )
     python = f"/usr/bin/env python{sys.version_info.major}.{sys.version_info.minor}"
     create_archive([packages], output, python, f"{ENTRY}:main", made)
     with zipfile.ZipFile(output, "a", zipfile.ZIP_DEFLATED) as archive:

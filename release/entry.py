@@ -4,7 +4,7 @@ The file unpacks itself once into a folder of the user, since extension modules 
 into that folder runs code as the user: it has to be private.
 """
 
-# ruff: noqa: INP001, T201, ANN001, ANN201, UP - it is read by any Python, to say that this one is too old
+# ruff: noqa: ANN001, ANN201, UP, PLC0415, PTH - it is read by any Python, to say that this one is too old
 import os
 import stat
 import sys
@@ -32,7 +32,7 @@ def main():
             if not (target / "site-packages").exists():
                 extract_site_packages(archive, target, compile_pyc=True, compile_workers=1)
         except OSError as error:
-            refuse("cannot unpack into {}: {}".format(root, error.strerror or error))
+            refuse(f"cannot unpack into {root}: {error.strerror or error}")
     bootstrap()
 
 
@@ -40,7 +40,7 @@ def check_python(wanted):
     """Refuse a Python that the extension modules inside were not made for."""
     found = "{} {}.{} {} {}".format(sys.implementation.name, *sys.version_info[:2], sys.platform, os.uname().machine)
     if found != wanted:
-        refuse("made for {}, and this is {} ({})".format(wanted, found, sys.executable), "run it with that Python")
+        refuse(f"made for {wanted}, and this is {found} ({sys.executable})", "run it with that Python")
 
 
 def folder(environment):
@@ -55,13 +55,13 @@ def check_folder(root):
     """Refuse a folder that another user can write into, or from which no extension module can be loaded."""
     found = os.stat(root)
     if found.st_uid not in (0, os.geteuid()):
-        refuse("{} belongs to another user, who could put code there".format(root))
+        refuse(f"{root} belongs to another user, who could put code there")
     if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        refuse("other users can write into {}, and could put code there".format(root), "chmod go-w {}".format(root))
+        refuse(f"other users can write into {root}, and could put code there")
     if os.statvfs(root).f_flag & NOEXEC:
-        refuse("{} is mounted noexec, and extension modules cannot be loaded from there".format(root))
+        refuse(f"{root} is mounted noexec, and extension modules cannot be loaded from there")
 
 
 def refuse(what, hint="set SHIV_ROOT to a private folder that is writable and not mounted noexec"):
     """End with a sentence and a hint."""
-    sys.exit("ach.pyz: {}\n  hint: {}".format(what, hint))
+    sys.exit(f"ach.pyz: {what}\n  hint: {hint}")
