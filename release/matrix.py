@@ -13,6 +13,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -114,9 +115,18 @@ def judge(cell: Cell, overlays: list[Path], arguments: list[str]) -> Outcome:
     ]
     replayed = _run(replay, overlays)
     digest = str(json.loads(replayed.stdout)["digest"]) if replayed.returncode == 0 else replayed.stderr.strip()
-    base = FOLDER / f"tests-{cell.postgres}-{cell.nats}"
+    # Not below the project: PostgreSQL runs as another user than root, who has to reach its data.
+    base = Path(tempfile.mkdtemp(prefix="ach-matrix-", dir="/tmp"))
+    base.chmod(0o755)
     tested = _run(
-        [Path(sys.executable).with_name("pytest"), "-q", "-n", "0", f"--basetemp={base}", *(arguments or TESTS)],
+        [
+            Path(sys.executable).with_name("pytest"),
+            "-q",
+            "-n",
+            "0",
+            f"--basetemp={base / 'tests'}",
+            *(arguments or TESTS),
+        ],
         overlays,
     )
     shutil.rmtree(base, ignore_errors=True)

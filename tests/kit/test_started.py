@@ -130,9 +130,12 @@ def test_the_image_is_written_as_hadolint_wants() -> None:
     assert done.returncode == 0, done.stdout
 
 
-def test_the_composition_follows_the_specification() -> None:
-    code = "import sys, yaml, compose_spec as c; c.PyCompose.from_dict(yaml.safe_load(open(sys.argv[1])))"
-    done = run([AUDIT / "python", "-c", code, ROOT / "deploy" / "compose.yaml"], None, ROOT)
+def test_the_composition_follows_the_specification(tmp_path: Path) -> None:
+    # As compose does before it reads: a variable that is not set has its default.
+    composed = re.sub(r"\$\{[A-Z_]+:-([^}]+)}", r"\1", (ROOT / "deploy" / "compose.yaml").read_text())
+    (tmp_path / "compose.yaml").write_text(composed)
+    code = "import sys, compose_spec as c; c.PyCompose.from_yaml(open(sys.argv[1]).read()).validate()"
+    done = run([AUDIT / "python", "-c", code, tmp_path / "compose.yaml"], None, tmp_path)
     assert done.returncode == 0, done.stderr
 
 
