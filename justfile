@@ -126,6 +126,10 @@ company *args: setup
 function-bench *args: setup
     .venv/bin/python -m bench.function {{ args }}
 
+# Measure `ach replay` beside SQL for the same rules in DuckDB
+replay-bench *args: setup
+    .venv/bin/python -m bench.replay {{ args }}
+
 # Measure events over HTTP beside nats-py's own publishing
 ingest-bench *args: setup
     .venv/bin/python -m bench.ingest {{ args }}
@@ -160,11 +164,26 @@ audit *args: (setup "requirements-audit.lock" ".venv-audit")
 matrix *args: setup
     .venv/bin/python -m release.matrix {{ args }}
 
-# Check style, formatting and who imports whom
-lint: setup
+# Check style, formatting, who imports whom, and the alert rules
+lint: setup alerts
     .venv/bin/ruff check
     .venv/bin/ruff format --check
     .venv/bin/lint-imports
+
+# Check and test the alert rules with promtool; WITHOUT_PROMTOOL=1 goes on where it cannot be had
+alerts:
+    #!/bin/sh
+    set -eu
+    if ! command -v promtool >/dev/null 2>&1; then
+        [ -n "${WITHOUT_PROMTOOL:-}" ] || {
+            echo "error: promtool is missing, which tests deploy/alerts.yml; on Debian or Ubuntu: apt install prometheus" >&2
+            exit 1
+        }
+        echo "warning: the alert rules in deploy/alerts.yml were not tested: promtool is missing" >&2
+        exit 0
+    fi
+    promtool check rules deploy/alerts.yml
+    promtool test rules deploy/alerts.test.yml deploy/alerts.days.test.yml
 
 # Check the types
 types: setup
@@ -299,7 +318,7 @@ lock:
     echo hatchling | resolve --upgrade --extra embedded --extra fast --extra console --constraints requirements.lock \
         --output-file requirements-run.lock pyproject.toml -
     # What a worker in production needs: the image and the one-file command hold this and nothing else.
-    resolve --upgrade --extra fast --constraints requirements.lock \
+    resolve --upgrade --extra fast --extra nkeys --constraints requirements.lock \
         --output-file requirements-worker.lock pyproject.toml
     # What makes the project's own wheel; it stays in the image's first stage.
     echo hatchling | resolve --upgrade --constraints requirements.lock --output-file requirements-build.lock -

@@ -85,11 +85,12 @@ def _function(database_url: str | None, rules: Rules | None) -> Function:
     import asyncio  # noqa: PLC0415 - the library form does without
 
     from ach.runner import Function, functions_of  # noqa: PLC0415
-    from worker.settings import SettingsError, read_settings  # noqa: PLC0415
+    from worker.environment import load_settings  # noqa: PLC0415
+    from worker.settings import SettingsError  # noqa: PLC0415
 
     given = {} if database_url is None else {"DATABASE_URL": database_url}
     try:
-        settings = read_settings({**os.environ, **given})
+        settings = load_settings({**os.environ, **given})
     except SettingsError as error:
         raise DatabaseError(str(error)) from error
     known = functions_of(asyncio.get_running_loop())

@@ -116,7 +116,9 @@ class Function:
 
     async def _connect(self) -> _Open:
         stack = AsyncExitStack()
-        store = await stack.enter_async_context(open_store(self._settings.database_url, connections=CONNECTIONS))
+        store = await stack.enter_async_context(
+            open_store(self._settings.database_url, connections=CONNECTIONS, pooler=self._settings.pooler)
+        )
         self._store = store.kept()
         pipeline = Pipeline(
             self._store,

@@ -118,16 +118,27 @@ def suppressed(states: Mapping[Subject, State]) -> int:
 
 def digest(program: Program, unlocks: Iterable[Unlock], states: Mapping[Subject, State]) -> str:
     """Return a hash (hexadecimal) of supported unlocks and of progress, each subject's as of its own last event."""
-    lines = [msgspec.json.encode(unlock) for unlock in unlocks]
+    lines = [unlock_line(unlock) for unlock in unlocks]
     for subject, state in states.items():
-        lines.extend(_progress_lines(program.scopes[subject.scope], subject, state))
+        lines.extend(progress_lines(program.scopes[subject.scope], subject, state))
+    return hash_of(sorted(lines))
+
+
+def hash_of(lines: Iterable[bytes]) -> str:
+    """Return the hash of a digest's lines, which are sorted."""
     hashed = blake2b(digest_size=32)
-    for line in sorted(lines):
+    for line in lines:
         hashed.update(line + b"\n")
     return hashed.hexdigest()
 
 
-def _progress_lines(plan: Plan, subject: Subject, state: State) -> Iterator[bytes]:
+def unlock_line(unlock: Unlock) -> bytes:
+    """Return what a digest says of an unlock; it has no line break."""
+    return msgspec.json.encode(unlock)
+
+
+def progress_lines(plan: Plan, subject: Subject, state: State) -> Iterator[bytes]:
+    """Yield what a digest says of a subject's progress, as of its last event; no line has a line break."""
     if state.mark is None:
         return
     for standing in standings(plan, state, state.mark.at):

@@ -12,7 +12,8 @@ appearance outside comments. All places of one name are one argument, which has 
 What `analytics/` holds is asked of DuckDB, or of a warehouse that has loaded a mirror: one query a file, no arguments.
 
 A migration is a file `NNNN_name.sql`, numbered from 1 without gaps; an applied one is never edited, its checksum would
-no longer agree with the books.
+no longer agree with the books. Its first line may say how old a release may be that runs beside it,
+`-- compatible_from: N`: the newest migration that such a release must know. Without that line, no older one may.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ _ARGUMENT: Final = re.compile(r"--.*|(?<!:):([a-z]\w*(?:\.\w+)?)")
 """A comment, which is passed over, or the name of an argument."""
 _COMMENT: Final = re.compile(r"^--.*\n", re.MULTILINE)
 _MIGRATION: Final = re.compile(r"(\d{4})_(\w+)\.sql")
+_COMPATIBLE: Final = re.compile(r"-- compatible_from: ([1-9]\d{0,3})\n")
 
 
 class Migration(NamedTuple):
@@ -42,6 +44,8 @@ class Migration(NamedTuple):
     name: str
     text: str
     checksum: str
+    compatible_from: int
+    """The newest migration that an older release must know to run beside this one; at most `number`."""
 
 
 class Query(NamedTuple):
@@ -117,7 +121,7 @@ def migrations() -> tuple[Migration, ...]:
     """Return all migrations in order.
 
     Raises:
-        ValueError: a file is misnamed, or the numbers have a gap.
+        ValueError: a file is misnamed, the numbers have a gap, or `compatible_from` is none.
     """
     found: list[Migration] = []
     for expected, file in enumerate(_sql_files("migrations"), start=1):
@@ -126,7 +130,13 @@ def migrations() -> tuple[Migration, ...]:
             msg = f"migrations/{file.name}: expected a name like {expected:04d}_what.sql"
             raise ValueError(msg)
         text = file.read_text(encoding="utf-8")
-        found.append(Migration(expected, match[2], text, sha256(text.encode()).hexdigest()))
+        said = _COMPATIBLE.match(text)
+        compatible_from = expected if said is None else int(said[1])
+        if compatible_from > expected:
+            msg = f"migrations/{file.name}: compatible_from is {compatible_from}, expected at most {expected}"
+            raise ValueError(msg)
+        checksum = sha256(text.encode()).hexdigest()
+        found.append(Migration(expected, match[2], text, checksum, compatible_from))
     return tuple(found)
 
 

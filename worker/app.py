@@ -20,22 +20,28 @@ from uuid import uuid4
 import anyio
 import structlog
 
+from worker.broker.error_text import Kind as ErrorKind
 from worker.broker.pull import HEARTBEAT_SECONDS
 from worker.broker.streams import BrokerAwayError, open_broker
 from worker.engine.batch import terminations
 from worker.engine.state_cache import StateCache
 from worker.engine.stats import Stats
+from worker.pipeline.batch_log import BatchLog
 from worker.pipeline.intake import Intake
 from worker.pipeline.minute_book import MinuteBook
+from worker.pipeline.observer import Observer
 from worker.pipeline.outbox import OutboxRelay
 from worker.pipeline.pipeline import MAX_EVENTS, InForce, Pipeline, StoppedError
 from worker.pipeline.rules_in_force import load_deployed
+from worker.probes.front import LOADING_RULES, MIGRATING, STOPPING, Front
 from worker.probes.http import Probes, serve
-from worker.probes.metrics import Metrics
+from worker.probes.metrics import Connections, Live, Metrics
+from worker.probes.readiness import NATS, POSTGRESQL, Readiness
 from worker.process.loop import alone
 from worker.retry import delays
-from worker.settings import Clock, shown
+from worker.settings import Clock, Migrate, shown
 from worker.store import UnavailableError, UnusableError, open_store
+from worker.traces.spans import NoSpans
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -47,6 +53,7 @@ if TYPE_CHECKING:
     from worker.pipeline.intake import Piece
     from worker.settings import Settings
     from worker.store import Store
+    from worker.traces.spans import Spans
 
 DRAIN_LOOK_SECONDS: Final = 0.1
 """Between two looks at whether everything is done, when the worker drains the stream."""
@@ -70,7 +77,7 @@ def at_once() -> anyio.Event:
     return event
 
 
-async def run(
+async def run(  # noqa: PLR0913 - each by name
     settings: Settings,
     *,
     stop: anyio.Event | None = None,
@@ -78,35 +85,75 @@ async def run(
     stats: Stats | None = None,
     drain: anyio.Event | None = None,
     now: Callable[[], int] = wall_clock,
+    spans: Spans | None = None,
 ) -> Stats:
     """Work until `stop` is set or, once `drain` is set, until nothing is left to do; return what was done.
 
     It waits for servers that are away, at the start as well as later. `on_ready` is called once the worker pulls.
+    `spans` is where traces go, if they go anywhere.
 
     Raises:
         SchemaMismatchError, BrokerMismatchError, RulesRefusedError: this worker cannot use what the servers hold.
     """
     stop = stop or anyio.Event()
     stats = stats or Stats()
-    async with AsyncExitStack() as stack:
-        servers = await _alone(partial(_unless, stop, partial(_start, stack, settings, now)))
-        if servers is not None:
-            worker = Worker(settings, *servers, stats, stop, now=now)
-            await _alone(partial(worker.run, on_ready=on_ready, drain=drain))
+    front = Front(Metrics(stats, {}).render)
+
+    async def work() -> None:
+        async with AsyncExitStack() as stack:
+            servers = await _unless(stop, partial(_start, stack, settings, now, front))
+            if servers is not None:
+                worker = Worker(settings, *servers, stats, stop, now=now, front=front, spans=spans or NoSpans())
+                await worker.run(on_ready=on_ready, drain=drain)
+
+    await _alone(partial(_behind_probes, settings, front, work))
     return stats
 
 
-async def _start(stack: AsyncExitStack, settings: Settings, now: Callable[[], int]) -> tuple[Store, Broker]:
-    # Besides the writers: the relay, the probes, the counts of each minute, and one to spare.
-    store = await stack.enter_async_context(open_store(settings.database_url, connections=settings.writers + 4))
-    await _migrate(store, settings, now)
+async def _behind_probes(settings: Settings, front: Front, work: Callable[[], Awaitable[None]]) -> None:
+    """Do the work while probes are answered: they are there before any server is reached."""
+    async with anyio.create_task_group() as beside:
+        if settings.health_port is not None:
+            await beside.start(serve, front.probes, settings.health_host, settings.health_port)
+        await work()
+        beside.cancel_scope.cancel()
+
+
+async def _start(
+    stack: AsyncExitStack, settings: Settings, now: Callable[[], int], front: Front
+) -> tuple[Store, Broker]:
+    # Besides the writers: the relay, the probes, the counts of each minute or what is observed, and one to spare.
+    front.wait_for(POSTGRESQL)
+    store = await stack.enter_async_context(
+        open_store(settings.database_url, connections=settings.writers + 4, pooler=settings.pooler)
+    )
+    await _migrate(store, settings, now, front)
+    front.wait_for(NATS)
     return store, await stack.enter_async_context(open_broker(settings))
 
 
-async def _migrate(store: Store, settings: Settings, now: Callable[[], int]) -> None:
+async def prepare_schema(store: Store, settings: Settings, *, now: int) -> list[str]:
+    """Bring the schema up to date where settings and rights allow it; return the names of what was applied.
+
+    Where nothing is missing it reads alone.
+
+    Raises:
+        SchemaMismatchError: the schema is not what this release needs; the message says what to run.
+        UnavailableError: the database is away.
+    """
+    if settings.migrate is Migrate.AUTO:
+        return await store.migrate(now=now)
+    await store.check_schema()
+    return []
+
+
+async def _migrate(store: Store, settings: Settings, now: Callable[[], int], front: Front) -> None:
     for delay in delays():
+        front.wait_for(POSTGRESQL)
         try:
-            applied = await store.migrate(now=now())
+            async with store.alone():
+                front.phase = MIGRATING
+            applied = await prepare_schema(store, settings, now=now())
         except UnusableError:
             raise
         except UnavailableError as error:
@@ -149,7 +196,7 @@ class Worker:
     another one folds.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it works with, each by name
         self,
         settings: Settings,
         store: Store,
@@ -158,18 +205,27 @@ class Worker:
         stop: anyio.Event,
         *,
         now: Callable[[], int],
+        front: Front,
+        spans: Spans,
     ) -> None:
         self._settings = settings
+        self._front = front
         self._store = store
         self._broker = broker
         self._stats = stats
         self._stop = stop
-        self._outbox_relay = OutboxRelay(store, broker, settings, stats, now=now, busy=lambda: self._intake.busy)
-        in_force = InForce(partial(load_deployed, store, settings))
+        self._outbox_relay = OutboxRelay(
+            store, broker, settings, stats, now=now, busy=lambda: self._intake.busy, spans=spans
+        )
+        self._batch_log = BatchLog(settings.input_prefix, spans)
+        self._now = now
+        self._in_force = in_force = InForce(partial(load_deployed, store, settings))
         stats.minutes.prefix = settings.input_prefix
+        stats.minutes.tenants.most = settings.metrics_tenants
         self._book = MinuteBook(
             store, stats, epoch=lambda: 0 if in_force.rules is None else in_force.rules.epoch, now=now
         )
+        self._observer = Observer(store, broker, stats, rules=lambda: in_force.rules, now=now)
         self._memory = StateCache(uuid4().hex, settings.cache_subjects)
         self._writers = [
             Pipeline(
@@ -186,19 +242,24 @@ class Worker:
         ]
         self._busy_since: dict[int, float] = {}
         self._intake = Intake(broker, settings, self._writers[0].begin, now)
+        self._readiness = Readiness({NATS: broker.answers, POSTGRESQL: self._store_answers}, self._amiss)
 
     async def run(self, *, on_ready: Callable[[], None] | None, drain: anyio.Event | None) -> None:
         """Run the stages until they have stopped, and the tasks beside them."""
         async with anyio.create_task_group() as beside:
+            self._front.hand_over(self._probes())
+            beside.start_soon(self._readiness.run)
             if self._settings.health_port is not None:
-                await beside.start(serve, self._probes(), self._settings.health_host, self._settings.health_port)
+                beside.start_soon(self._observer.run)
             beside.start_soon(self._watch_stop)
             beside.start_soon(self._intake.keep_held)
             beside.start_soon(self._attend)
             beside.start_soon(self._book.run)
+            beside.start_soon(self._batch_log.run)
             if drain is not None:
                 beside.start_soon(self._watch_drain, drain)
             await self._run_stages(on_ready)
+            self._batch_log.sum_up()
             beside.cancel_scope.cancel()
 
     async def _run_stages(self, on_ready: Callable[[], None] | None) -> None:
@@ -233,7 +294,8 @@ class Worker:
                 await self._commit_one(writer, piece)
 
     async def _commit_one(self, writer: int, piece: Piece) -> None:
-        whole = piece.whole
+        whole, pipeline = piece.whole, self._writers[writer]
+        whole.times.start()
 
         async def waiting() -> None:
             self._busy_since[writer] = monotonic()
@@ -242,11 +304,12 @@ class Worker:
         self._busy_since[writer] = monotonic()
         try:
             for part in piece.batch.pieces(MAX_EVENTS):
-                whole.letters.extend(await self._writers[writer].commit(part, waiting=waiting))
+                whole.letters.extend(await pipeline.commit(part, waiting=waiting))
         except StoppedError:
             whole.stopped = True
         finally:
             del self._busy_since[writer]
+            whole.tally.add(pipeline.take_tally())
         whole.missing -= 1
         if whole.missing:
             return
@@ -254,7 +317,9 @@ class Worker:
             size = len(whole.batch.messages)
             log.warning("stopped before a batch was committed; it will be delivered again", size=size)
         else:
+            whole.times.committed = monotonic()
             await self._acknowledge(whole.batch, whole.letters)
+            self._batch_log.ended(whole)
         self._intake.ended(whole)
         if not self._intake.busy:
             self._outbox_relay.rest()
@@ -274,6 +339,7 @@ class Worker:
     async def _watch_stop(self) -> None:
         await self._stop.wait()
         log.info("stopping")
+        self._front.phase = STOPPING
         self._broker.stop_pulling()
 
     async def _watch_drain(self, drain: anyio.Event) -> None:
@@ -296,19 +362,26 @@ class Worker:
             await self._broker.attend()
 
     def _probes(self) -> Probes:
+        broker = self._broker
         gauges: dict[tuple[str, str], Callable[[], float]] = {
-            ("ach_buffered_messages", "Messages that wait in the worker."): lambda: self._broker.buffered,
+            ("ach_buffered_messages", "Messages that wait in the worker."): lambda: broker.buffered,
             ("ach_cached_subjects", "Subjects whose state is kept in memory."): lambda: len(self._memory),
-            ("ach_nats_connected", "Whether the worker is connected to the broker."): lambda: self._broker.connected,
+            ("ach_nats_connected", "Whether the worker is connected to the broker."): lambda: broker.connected,
             ("ach_refused_unlocks", "Unlocks whose announcement the broker refuses at present."): lambda: (
                 self._outbox_relay.refused
             ),
+            ("ach_announcing_denied", "Whether the broker forbids the worker to announce."): lambda: broker.denied,
             ("ach_nats_silent_seconds", "Time since the broker last answered a request."): lambda: (
-                self._broker.silent_seconds
+                broker.silent_seconds
             ),
         }
-        metrics = Metrics(self._stats, gauges, lambda: (self._broker.client.clients, self._broker.client.errors))
-        return Probes(stuck=self._stuck, ready=self._missing, metrics=metrics.render)
+        live = Live(self._now, lambda: self._in_force.rules, self._connections)
+        metrics = Metrics(self._stats, gauges, live)
+        return Probes(stuck=self._stuck, ready=self._readiness.reasons, metrics=metrics.render)
+
+    def _connections(self) -> Connections:
+        client = self._broker.client
+        return Connections(client.clients, client.errors, ErrorKind, self._store.connections)
 
     def _stuck(self) -> str:
         if any(monotonic() - since >= STUCK_SECONDS for since in self._busy_since.values()):
@@ -316,10 +389,14 @@ class Worker:
         most, gone = self._settings.broker_gone, self._broker.gone_seconds
         return f"no nats for {gone:.0f} s" if most and gone > most else ""
 
-    async def _missing(self) -> str:
-        missing = [self._broker.missing] if self._broker.missing else []
+    def _amiss(self) -> tuple[list[str], list[str]]:
+        """Return what the worker waits for, beside servers that do not answer, and further reasons not to be ready."""
+        waiting = [self._broker.missing] if self._broker.missing else []
+        return waiting, [LOADING_RULES] if self._in_force.rules is None else []
+
+    async def _store_answers(self) -> bool:
         try:
             await self._store.ping()
         except UnavailableError:
-            missing.append("postgresql")
-        return ", ".join(missing)
+            return False
+        return True

@@ -15,6 +15,7 @@ from typing import Final
 import click
 
 from worker.commands.lazy_group import LazyGroup
+from worker.environment import secrets_of
 from worker.report.escape import LINES, visible
 from worker.urls import redacted
 
@@ -35,6 +36,7 @@ SUMMARIES: Final = {
     "explain": "Explain why a user has an achievement, or what is missing, event by event.",
     "fmt": "Format rule files in place: one layout, comments kept.",
     "grant": "Grant an achievement by hand, whatever the events say; it is announced, and no late event contests it.",
+    "grants": "Print the SQL that makes roles and gives them their rights; run it as the owner of the tables.",
     "ingest": "Take events over HTTP (our envelope, CloudEvents, webhooks) and publish them to the input stream.",
     "lsp": "Serve an editor over standard input and output: problems, hover, completion and more (docs/editors.md).",
     "migrate": "Bring the database's schema up to date (a worker does so by itself at its start).",
@@ -67,7 +69,7 @@ class _Commands(LazyGroup):
             if isinstance(error, OSError) and error.errno == errno.EPIPE:
                 raise  # the reader of a pipe has gone, and click knows what to do
             urls = [os.environ[name] for name in ("NATS_URL", "DATABASE_URL") if name in os.environ]
-            trace = redacted("".join(traceback.format_exception(error)), *urls)
+            trace = redacted("".join(traceback.format_exception(error)), *urls, secrets=secrets_of(os.environ))
             # Not by `screen`, which may be what is broken.
             click.echo(visible(trace, kept=LINES), nl=False, err=True)
             sys.exit(1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import re
 import socket
+import ssl
 from typing import Final
 
 _BY_NUMBER: Final = {
@@ -24,6 +25,10 @@ _NUMBER: Final = re.compile(r"\[Errno (\d+)\]")
 def in_words(error: BaseException) -> str:
     """Return a network's error in words, and any other as its type and text."""
     match error:
+        case ssl.SSLCertVerificationError():
+            return f"the certificate of the server is not trusted: {error.verify_message.rstrip('.')}"
+        case ssl.SSLError(reason=str(reason)):
+            return f"TLS: {reason.replace('_', ' ').lower()}"
         case socket.gaierror(errno=socket.EAI_AGAIN):
             return "the name of the host cannot be looked up at the moment"
         case socket.gaierror():

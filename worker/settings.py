@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
 
+from worker.identity import Identity, IdentityError, read_identity
 from worker.urls import is_clear, servers_of, shown
 
 if TYPE_CHECKING:
@@ -39,15 +40,45 @@ class LogFormat(StrEnum):
     JSON = "json"
 
 
+class Migrate(StrEnum):
+    """Whether a start may change the schema of the database."""
+
+    AUTO = "auto"
+    """If the role may."""
+    NEVER = "never"
+
+
+class Pooler(StrEnum):
+    """What stands between the worker and PostgreSQL."""
+
+    NONE = "none"
+    """Nothing: a connection is a session of the server."""
+    TRANSACTION = "transaction"
+    """A pooler such as PgBouncer, which lends a session of the server to one transaction at a time."""
+
+
+class LogLevel(StrEnum):
+    """The least urgent lines that are written."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
 class SettingsError(ValueError):
     """The environment cannot be used; the message names the variable and what it expects."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """How one worker runs. Each field is the variable `ACH_<FIELD>`, but for the two URLs, which have no prefix."""
+    """How one worker runs. Each field is the variable `ACH_<FIELD>`, but for the two URLs, which have no prefix.
+
+    `identity` is what the other variables `NATS_<FIELD>` say.
+    """
 
     nats_url: str = "nats://localhost:4222"
     """Several servers of one cluster are separated by commas."""
+    identity: Identity = Identity()
     database_url: str = "postgresql://localhost/ach"
 
     input_stream: Name = "EVENTS"
@@ -80,7 +111,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     health_host: str = "0.0.0.0"  # noqa: S104 - probes come from outside of the container
     health_port: Annotated[int, msgspec.Meta(ge=0, le=65535)] | None = None
     """Where /healthz, /readyz and /metrics are served; nowhere when unset."""
+    metrics_tenants: Annotated[int, msgspec.Meta(ge=0, le=200)] = 20
+    """Tenants that /metrics shows apart; all others are `other`."""
     log_format: LogFormat = LogFormat.TEXT
+    log_level: LogLevel = LogLevel.INFO
+    """At the start of a service. SIGUSR1 and SIGUSR2 change it while it runs."""
+    migrate: Migrate = Migrate.AUTO
+    """Whether `ach run` and `ach apply` bring the schema up to date; `ach migrate` always does."""
+    pooler: Pooler = Pooler.NONE
 
     def __repr__(self) -> str:
         return f"Settings(nats={shown(self.nats_url)}, database={shown(self.database_url)})"
@@ -95,7 +133,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     Raises:
         SettingsError: a variable is malformed, or one with our prefix is unknown (and so most likely misspelt).
     """
-    fields = {_variable(name): name for name in Settings.__struct_fields__}
+    fields = {_variable(name): name for name in Settings.__struct_fields__ if name != "identity"}
     unknown = [name for name in environment if name.startswith(PREFIX) and name not in fields]
     unknown = [name for name in unknown if name not in _OTHERS]
     if unknown:
@@ -103,7 +141,11 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     given = {fields[name]: value for name, value in environment.items() if name in fields and value != ""}
     for name, value in given.items():
         _check(name, value)
-    return msgspec.convert(given, Settings, strict=False)
+    settings = msgspec.convert(given, Settings, strict=False)
+    try:
+        return msgspec.structs.replace(settings, identity=read_identity(environment, settings.nats_url))
+    except IdentityError as error:
+        raise SettingsError(str(error)) from None
 
 
 _OTHERS: Final = frozenset({"ACH_RULES", "ACH_DATA_DIR", "ACH_CONSOLE_TOKEN", "ACH_NOTIFY_CONFIG", "ACH_PYTHON"})
@@ -129,7 +171,7 @@ def _check(field: str, value: str) -> None:
     try:
         msgspec.convert(value, kind, strict=False)
     except msgspec.ValidationError as error:
-        said = str(error)
+        said = f"expected {' or '.join(kind)}" if isinstance(kind, type(StrEnum)) else str(error)
         raise SettingsError(f"{variable}: {said[0].lower()}{said[1:]}, got {value!r}") from None
 
 

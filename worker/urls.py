@@ -7,11 +7,12 @@ end is not certain, and nothing of the URL is shown.
 from __future__ import annotations
 
 import re
+from itertools import chain
 from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import unquote, unquote_plus, urlsplit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 HIDDEN: Final = "..."
 """Stands for what is not shown."""
@@ -110,13 +111,13 @@ def _parts_of(url: str) -> _Parts | None:
 # -- what libraries say ------------------------------------------------------------------------------------------------
 
 
-def redacted(text: str, *urls: str) -> str:
-    """Return what a library says, without any four characters in a row of a secret in URLs.
+def redacted(text: str, *urls: str, secrets: Sequence[str] = ()) -> str:
+    """Return what a library says, without any four characters in a row of a secret, or of one in URLs.
 
     A secret of fewer characters goes where it is a word.
     """
     hidden = bytearray(len(text))
-    for secret in {secret for url in urls for secret in _secrets(url)}:
+    for secret in {*chain.from_iterable(map(_secrets, urls)), *chain.from_iterable(map(_forms, secrets))}:
         for start, end in _places(secret, text):
             hidden[start:end] = b"\1" * (end - start)
     return "".join(_left(text, hidden))
@@ -148,10 +149,14 @@ def _secrets(urls: str) -> Iterator[str]:
     """Yield the secrets of URLs in all forms that a message may quote: decoded, in small letters, as a literal."""
     for url in servers_of(urls):
         for secret in _written(url):
-            for form in (secret, unquote(secret), unquote_plus(secret)):
-                for said in (form, form.lower(), repr(form)[1:-1], form.encode("unicode_escape").decode()):
-                    if said.strip():
-                        yield said
+            yield from _forms(secret)
+
+
+def _forms(secret: str) -> Iterator[str]:
+    for form in (secret, unquote(secret), unquote_plus(secret)):
+        for said in (form, form.lower(), repr(form)[1:-1], form.encode("unicode_escape").decode()):
+            if said.strip():
+                yield said
 
 
 def _written(url: str) -> Iterator[str]:

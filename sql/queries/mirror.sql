@@ -23,8 +23,9 @@ SELECT
     clock_timestamp() AS now;
 
 -- part: mirror_window
--- By the age of the row's transaction; a whole copy takes what is so old that its age has turned negative, too.
-age_of > :after::integer AND (age_of <= :upto::integer OR :whole::boolean) OR age_of < 0 AND :whole::boolean
+-- By the age of the row's transaction; a whole copy takes what is so old that its age has turned negative, too. In later
+-- runs nearly all rows are too old, and are left out by the first comparison.
+(age_of <= :upto::integer OR :whole::boolean) AND age_of > :after::integer OR age_of < 0 AND :whole::boolean
 
 -- name: mirror_event
 SELECT

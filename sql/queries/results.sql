@@ -18,6 +18,16 @@ SELECT tenant_id, scope, subject, stamp, state,
 FROM progress
 ORDER BY tenant_id, scope, subject;
 
+-- name: granted_to_subjects
+-- For a comparison with the events; without locks.
+SELECT
+    unlock.tenant_id, unlock.scope, unlock.subject, achievement, tier, occurrence, version, earned_at, settles_at,
+    event_id <> '' AS by_events, contested_at IS NOT NULL AS contested, revoked_at IS NOT NULL AS revoked
+FROM unnest(:tenant_ids::text[], :scopes::text[], :subjects::text[]) AS asked (tenant_id, scope, subject)
+JOIN unlock
+    ON unlock.tenant_id = asked.tenant_id AND unlock.scope = asked.scope AND unlock.subject = asked.subject
+ORDER BY unlock.tenant_id, unlock.scope, unlock.subject, achievement, tier, occurrence;
+
 -- name: progress_of_subject
 -- Every scope in which a tenant has a subject of that name.
 SELECT tenant_id, scope, subject, stamp, state,

@@ -199,7 +199,7 @@ def cases(at: Places) -> list[Case]:
         purge = ("erase", where.replace(" ", ""), "-t", "t", "--yes", "--purge-streams")
         found.append(Case(where, purge, urls(at.data, url), 1, (purge_said, "the streams were not purged", "NATS_URL")))
         found.extend(Case(where, command, urls(at.data, url), 0) for command in (("digest",), ("unlocks",)))
-    bare = ("does not exist", "run `ach migrate`")
+    bare = ("the database has no schema yet", "run `ach migrate`")
     found.extend(Case("no schema", command, urls(at.bare), 1, bare) for command in (*READING, *CHANGING))
     no_rules = ("no rules are in force", "run `ach apply`")
     for command in READING:

@@ -97,12 +97,14 @@ async def test_a_right_that_is_missing(on_servers: Shell, servers: Servers, data
     await admin.execute(f"CREATE ROLE {name} LOGIN")
     await admin.close()
     on_servers.environment["DATABASE_URL"] = database_url.replace("//ach@", f"//{name}@")
-    failed(on_servers.ach("run"), "permission denied")
+    failed(
+        on_servers.ach("run"), f"has no schema yet, and role {name} may not change it: run `ach migrate` as the owner"
+    )
 
 
 @pytest.mark.parametrize("command", [("digest",), ("unlocks",), ("dead", "list"), ("progress", "u", "-t", "t")])
 async def test_a_database_without_a_schema(on_servers: Shell, command: tuple[str, ...]) -> None:
-    failed(on_servers.ach(*command), "does not exist", "run `ach migrate`")
+    failed(on_servers.ach(*command), "the database has no schema yet", "run `ach migrate`")
 
 
 # -- a worker ---------------------------------------------------------------------------------------------------------

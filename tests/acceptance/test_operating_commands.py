@@ -43,6 +43,43 @@ async def test_a_worker_gives_the_digest_of_a_replay(deployed: Shell) -> None:
     assert stored["contested"] == []
 
 
+async def test_the_ledger_is_replayed_and_compared(deployed: Shell, database_url: str) -> None:
+    deployed.ach("emit", LARK)
+    deployed.ach("run", "--drain")
+    ran = deployed.ach("replay", "--from-ledger", "--twice")
+    first, second = re.findall(r"^digest (.+)$", ran.out, re.MULTILINE)
+    assert (ran.code, first) == (0, second)
+    assert f"digest {first}\n" in deployed.ach("digest").out
+    assert "production has exactly what the events earn by the rules in force (epoch 1)" in ran.out
+    day = deployed.ach("replay", "--from-ledger", "--since", "2018-03-01T00:00:00Z", "--json")
+    assert (day.code, json.loads(day.out)["compared"]) == (0, False)
+    assert "nothing was folded" in deployed.ach("replay", "--from-ledger", "--day", "1999-01-01").err
+
+    connection = await asyncpg.connect(database_url)
+    await connection.execute("DELETE FROM unlock WHERE unlock_id = (SELECT min(unlock_id::text)::uuid FROM unlock)")
+    await connection.close()
+    broken = deployed.ach("replay", "--from-ledger")
+    assert broken.code == 1
+    assert "1  missing  earned by the events, not granted in production" in broken.out
+    tried = deployed.ach("replay", "--from-ledger", "-r", RULES, "-t", "lark-parser/lark")
+    assert tried.code == 0
+    assert "by these rules" in tried.out
+
+
+async def test_a_replay_says_what_is_wrong(shell: Shell) -> None:
+    instant = "2026-05-01T00:00:00Z"
+    for words, said in (
+        (("--from-ledger", LARK), "--from-ledger takes no STREAM"),
+        (("--day", "2026-05-01", LARK, "-r", RULES), "--day goes with --from-ledger"),
+        (("--from-ledger", "--day", "yesterday"), "'yesterday' is no date, such as 2026-05-01"),
+        (("--from-ledger", "--user", "ann"), "--user needs --tenant"),
+        (("--from-ledger", "--since", instant, "--until", instant), "the window is empty"),
+        ((LARK,), "name a STREAM and --rules, or --from-ledger"),
+    ):
+        ran = shell.ach("replay", *words)
+        assert (ran.code, said in " ".join(ran.err.split())) == (2, True), ran.err
+
+
 async def test_progress_of_a_user(deployed: Shell) -> None:
     deployed.ach("emit", LARK)
     deployed.ach("run", "--drain")

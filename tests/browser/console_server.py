@@ -14,6 +14,7 @@ from worker.console.web import Door
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
+    from worker.analysis.kept import Keeper
     from worker.settings import Settings
 
 OPERATOR: Final = "operator-token-of-the-browser"
@@ -26,7 +27,7 @@ START_SECONDS: Final = 30
 
 
 @asynccontextmanager
-async def console_at(settings: Settings) -> AsyncGenerator[str]:
+async def console_at(settings: Settings, cohorts: Keeper | None = None) -> AsyncGenerator[str]:
     """Serve the console for the length of a block, and give its address."""
     stop, ready = anyio.Event(), anyio.Event()
     found: list[str] = []
@@ -36,7 +37,9 @@ async def console_at(settings: Settings) -> AsyncGenerator[str]:
         ready.set()
 
     async def serve() -> None:
-        await serve_console(settings, ACCESS, Door(), at=("127.0.0.1", 0), stop=stop, on_ready=on_ready)
+        await serve_console(
+            settings, ACCESS, Door(), at=("127.0.0.1", 0), stop=stop, on_ready=on_ready, cohorts=cohorts
+        )
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(serve)

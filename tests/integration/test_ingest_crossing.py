@@ -11,6 +11,8 @@ import pytest
 
 from tests.integration.engine import PATIENCE, event
 from tests.integration.ingesting import KEYS, by_key, stored
+from worker.broker.outgoing import message_id
+from worker.broker.streams import open_broker
 
 if TYPE_CHECKING:
     import httpx
@@ -38,6 +40,20 @@ async def raw(client: httpx.AsyncClient, sent: bytes, *, half_close: bool = Fals
             async for piece in stream:
                 found += piece
         return found
+
+
+async def test_a_producer_cannot_use_up_the_ids_of_others(ingest_client: httpx.AsyncClient, settings: Settings) -> None:
+    """A stream has one memory of message ids, and a producer of another tenant may write any of them."""
+    async with open_broker(settings) as broker:
+        await broker.publish("events.t2.u1.a.done", b"{}", message_id=message_id("t1", "e1"))
+    (theirs,) = await stored(settings)
+    assert (theirs.headers or {})["Nats-Msg-Id"] == "t1:e1"
+    for sent, messages in ((event(1, id="e1"), 2), (event(1, id="e1"), 2), (event(2, id="e2"), 3)):
+        answer = await ingest_client.post(EVENTS, json=sent, headers=by_key())
+        assert answer.json() == {"accepted": 1}
+        found = await stored(settings)
+        assert len(found) == messages
+        assert json.loads(found[-1].data) == sent
 
 
 @pytest.mark.parametrize(
@@ -164,7 +180,8 @@ async def test_header_values_stay_values(ingest_client: httpx.AsyncClient, setti
     assert answer.status_code == 202
     (msg,) = await stored(settings)
     assert msg.subject == "events.t1.%2A%0D%0A.a.%3E"
-    assert not msg.headers
+    assert set(msg.headers or {}) == {"Nats-Msg-Id"}
+    assert "other" not in str(msg.headers)
     assert json.loads(msg.data)["user_id"] == "*\r\n"
 
 

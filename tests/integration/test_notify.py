@@ -390,7 +390,7 @@ async def test_nothing_secret_is_in_the_log_or_the_metrics(
         async with notifier(settings, endpoints(tmp_path, text)) as stats:
             await publish(settings, claimed(1))
             rows = await logged(settings, 2)
-            page = render_of(stats, lambda: 0)().decode()
+            page = render_of(stats, lambda: 0)("").body.decode()
     said = capsys.readouterr()
     for shown in (said.out, said.err, page, json.dumps(rows, default=str)):
         for secret in ("sesame", SECRET, SECRET.removeprefix("whsec_")):

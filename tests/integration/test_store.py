@@ -181,7 +181,7 @@ async def test_a_shared_store_lends_each_connection_to_one_task_and_replaces_los
                         await work()
             await work()
             # Who waits for too long gets an answer.
-            monkeypatch.setattr("worker.store.CONNECT_SECONDS", 0.05)
+            monkeypatch.setattr("worker.store.pool.CONNECT_SECONDS", 0.05)
             async with store.alone(), store.alone():
                 with pytest.raises(UnavailableError, match="in use"):
                     async with store.alone():

@@ -9,7 +9,7 @@ import pytest
 import sql
 from worker.app import wall_clock
 from worker.contract.partition import PARTITIONS
-from worker.store import SETTINGS, SchemaMismatchError, open_store
+from worker.store import SETTINGS, SchemaMismatchError, UnusableError, open_store
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -219,5 +219,83 @@ async def test_no_query_by_key_reads_a_table_as_a_whole(database_url: str) -> No
             for bad in ("Seq Scan", "Materialize", "Hash Join"):
                 assert bad not in plan, (name, plan)
             assert WRONG.get(name, "nothing") not in plan, (name, plan)
+    finally:
+        await connection.close()
+
+
+async def test_a_start_needs_no_right_to_make_tables(database_url: str) -> None:
+    """A role that may read the record is enough where nothing is missing; else one sentence says what to run."""
+    role = f"runner_{uuid4().hex}"
+    admin = await asyncpg.connect(database_url)
+    url = database_url.replace("//ach@", f"//{role}@")
+    try:
+        await admin.execute(f"CREATE ROLE {role} LOGIN")
+        async with open_store(url) as store:
+            with pytest.raises(SchemaMismatchError, match=r"has no schema yet, and role runner_.*run `ach migrate` as"):
+                await store.migrate(now=wall_clock())
+        async with open_store(database_url) as owner:
+            with pytest.raises(SchemaMismatchError, match="has no schema yet"):
+                await owner.check_schema()
+            await owner.migrate(now=wall_clock())
+            await owner.check_schema()
+        async with open_store(url) as store:
+            with pytest.raises(
+                UnusableError, match="permission denied for table schema_migration; `ach grants` prints"
+            ):
+                await store.check_schema()
+            await admin.execute(f"GRANT SELECT ON schema_migration TO {role}")
+            await store.check_schema()
+            assert await store.migrate(now=wall_clock()) == []
+            await admin.execute(
+                "DELETE FROM schema_migration WHERE number = (SELECT max(number) FROM schema_migration)"
+            )
+            for needs in (store.check_schema(), store.migrate(now=wall_clock())):
+                with pytest.raises(SchemaMismatchError, match=r"lacks migration 00.*run `ach migrate` as the owner"):
+                    await needs
+        await admin.execute(f"DROP OWNED BY {role}")
+        await admin.execute(f"DROP ROLE {role}")
+    finally:
+        await admin.close()
+
+
+async def test_an_older_release_runs_beside_a_schema_that_says_so(database_url: str) -> None:
+    newest = len(sql.migrations())
+    newer = "INSERT INTO schema_migration VALUES ($1, 'future', '', now(), $2)"
+    connection = await asyncpg.connect(database_url)
+    try:
+        async with open_store(database_url) as store:
+            await store.migrate(now=wall_clock())
+            await connection.execute(newer, newest + 1, newest)
+            await connection.execute(newer, newest + 2, newest - 1)
+            await store.check_schema()
+            assert await store.migrate(now=wall_clock()) == []
+            await connection.execute(newer, newest + 3, newest + 1)
+            with pytest.raises(
+                SchemaMismatchError, match=f"{newest + 3:04d}_future is unknown here: this worker is older"
+            ):
+                await store.check_schema()
+    finally:
+        await connection.close()
+
+
+async def test_the_record_of_an_earlier_release_is_read_and_extended(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its table has no column for what a migration is compatible with."""
+    every = sql.migrations()
+    connection = await asyncpg.connect(database_url)
+    try:
+        async with open_store(database_url) as store:
+            with monkeypatch.context() as patch:
+                patch.setattr(sql, "migrations", lambda: every[:15])
+                await store.migrate(now=wall_clock())
+            await connection.execute("ALTER TABLE schema_migration DROP COLUMN compatible_from")
+            with pytest.raises(SchemaMismatchError, match=r"lacks migration 0016_tenant_views"):
+                await store.check_schema()
+            assert (await store.migrate(now=wall_clock()))[0] == "0016_tenant_views"
+        found = await connection.fetch(
+            "SELECT number, compatible_from FROM schema_migration WHERE number >= 15 ORDER BY 1"
+        )
+        assert [tuple(row) for row in found][:2] == [(15, None), (16, 15)]
     finally:
         await connection.close()

@@ -8,7 +8,8 @@ from uuid import UUID
 from dsl.calendar import format_instant
 from dsl.compile import USER
 from dsl.fold import start
-from dsl.outcome import Subject, Unlock, digest, suppressed
+from dsl.outcome import Subject, Unlock, digest, hash_of, progress_lines, suppressed, unlock_line
+from worker.admin.sorted_lines import SortedLines
 from worker.engine.answer import Held
 from worker.engine.reconcile import Stored as UnlockRow
 from worker.pipeline.ledger import types_heard, user_state
@@ -117,7 +118,7 @@ async def _states_of(session: Session, rules: Deployed, tenant: str, name: str) 
     rows = await session.rows(
         _ProgressRow, "progress_of_subject", tenant_id=tenant, scopes=scopes, subject=name, types=types
     )
-    states = _decoded(rules, rows)
+    states = _checked(rules, rows)
     user = await session.row(_InLedger, "user_in_ledger", tenant_id=tenant, user_id=name, types=types)
     subject = Subject(tenant, USER, name)
     if user is not None and user.known and subject not in states:
@@ -125,6 +126,44 @@ async def _states_of(session: Session, rules: Deployed, tenant: str, name: str) 
             raise StaleError(1)
         states[subject] = start(rules.program.scopes[USER])
     return states
+
+
+class Digested(NamedTuple):
+    """What `ach digest` prints: the hash, and how much is behind it."""
+
+    digest: str
+    unlocks: int
+    contested: int
+    subjects: int
+    retired: int
+
+
+async def read_digest(store: Store, rules: Deployed) -> Digested:
+    """Return what `read_results` would, as counts and a hash: rows go through a cursor, so they may be many.
+
+    Raises:
+        StaleError, UnreadableError, UnavailableError: as in `read_results`.
+        OSError: the disk of temporary files is full.
+    """
+    async with store.transaction(patient=True) as session:
+        await session.script("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        clock = await session.value(int, "latest_instant") or 0
+        unlocks = contested = retired = subjects = 0
+        with SortedLines() as lines:
+            async for page in session.pages(_UnlockRow, "all_unlocks", clock=clock):
+                judged = [row for row in page if rules.rules_on(row.scope, row.achievement, row.tier)]
+                supported = [row.shown() for row in judged if not row.contested]
+                unlocks += len(supported)
+                contested += len(judged) - len(supported)
+                retired += len(page) - len(judged)
+                lines.add(map(unlock_line, supported))
+            flaws = _Flaws()
+            async for rows in session.pages(_ProgressRow, "all_progress", types=types_heard(rules, USER)):
+                for subject, state in _decoded(rules, rows, flaws).items():
+                    subjects += 1
+                    lines.add(progress_lines(rules.program.scopes[subject.scope], subject, state))
+            flaws.check()
+            return Digested(hash_of(lines), unlocks, contested, subjects, retired)
 
 
 _UnlockColumns = tuple[
@@ -190,23 +229,39 @@ class _InLedger(NamedTuple):
 
 
 async def _states(session: Session, rules: Deployed) -> dict[Subject, State]:
-    return _decoded(rules, await session.rows(_ProgressRow, "all_progress", types=types_heard(rules, USER)))
+    return _checked(rules, await session.rows(_ProgressRow, "all_progress", types=types_heard(rules, USER)))
 
 
-def _decoded(rules: Deployed, rows: list[_ProgressRow]) -> dict[Subject, State]:
+class _Flaws:
+    """Counts states that cannot be used."""
+
+    def __init__(self) -> None:
+        self.stale = self.unreadable = 0
+
+    def check(self) -> None:
+        """Raise what `read_results` does, where there are some."""
+        if self.stale:
+            raise StaleError(self.stale)
+        if self.unreadable:
+            raise UnreadableError(self.unreadable)
+
+
+def _checked(rules: Deployed, rows: list[_ProgressRow]) -> dict[Subject, State]:
+    flaws = _Flaws()
+    states = _decoded(rules, rows, flaws)
+    flaws.check()
+    return states
+
+
+def _decoded(rules: Deployed, rows: list[_ProgressRow], flaws: _Flaws) -> dict[Subject, State]:
     states: dict[Subject, State] = {}
-    stale = unreadable = 0
     for row in rows:
         if row.scope not in rules.stamps:
             continue
         if row.stamp != rules.stamps[row.scope]:
-            stale += 1
+            flaws.stale += 1
         elif (state := user_state(rules, row.state, row.unsaved)) is None:
-            unreadable += 1
+            flaws.unreadable += 1
         else:
             states[Subject(row.tenant_id, row.scope, row.subject)] = state
-    if stale:
-        raise StaleError(stale)
-    if unreadable:
-        raise UnreadableError(unreadable)
     return states

@@ -10,6 +10,7 @@ from threading import Timer
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import sql
+from dsl.diagnostics import nearest
 from worker.analysis.questions import Kind
 from worker.mirror.duck import Bounds, DuckError, open_duck
 from worker.mirror.manifest import ManifestError, read_manifest
@@ -28,12 +29,18 @@ FEWEST: Final = 50
 """Subjects, as for the rarity that users see: of fewer nothing is said."""
 _TENTH: Final = Decimal("0.1")
 _TRIES: Final = 3
+_NAMED: Final = 10
+"""Names that a message lists."""
 
 Cell = str | int | Decimal | None
 
 
 class SlowError(Exception):
     """An analysis took longer than it may."""
+
+
+class UnknownNameError(Exception):
+    """What is asked for by name is not in the mirror; the message says what is."""
 
 
 class Asked(NamedTuple):
@@ -83,12 +90,15 @@ def ask(
         ManifestError: the folder is no mirror, or not of these tenants; the message says what to do.
         DuckError: a file cannot be read, or the bounds are too narrow.
         SlowError: one took too long.
+        UnknownNameError: no such achievement was ever deployed, or no user has such a trait.
         OSError: the folder cannot be read.
     """
     for attempt in range(_TRIES):
         manifest = manifest_of(folder, asked.tenants)
         try:
             with _opened(folder, manifest, asked, bounds) as duck:
+                _check(duck, "achievement", asked.achievement, "rule_version")
+                _check(duck, "trait", asked.trait, "trait_span")
                 answers = [_answer(duck, question, seconds) for question in questions]
         except DuckError:
             if attempt + 1 < _TRIES and manifest_of(folder, asked.tenants).run != manifest.run:
@@ -129,6 +139,18 @@ def _opened(folder: Path, manifest: Manifest, asked: Asked, bounds: Bounds) -> G
         make_views(duck, folder, manifest, tenants=asked.tenants)
         prepare(duck, asked, manifest.at)
         yield duck
+
+
+def _check(duck: Duck, column: str, name: str | None, view: str) -> None:
+    """Refuse a name that occurs nowhere: an answer without rows would pass for one about it."""
+    if name is None:
+        return
+    known = [str(one) for (one,) in duck.rows(f"SELECT DISTINCT {column} FROM {view} ORDER BY 1")]  # noqa: S608
+    if name not in known:
+        meant = nearest(name, known)
+        there = ", ".join(known[:_NAMED]) + (", ..." if len(known) > _NAMED else "")
+        hint = f"did you mean {meant}?" if meant else f"there is {there or 'none'}"
+        raise UnknownNameError(f"no {column} {name!r} is in this mirror: {hint}")
 
 
 def prepare(duck: Duck, asked: Asked, at: str) -> None:

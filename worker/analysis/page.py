@@ -31,20 +31,31 @@ class Bar(NamedTuple):
     low: int | None
     high: int | None
     said: str
+    counted: str
+    """How many it is about, "" where it does not say."""
     tone: int
 
 
 class Part(NamedTuple):
-    """One answer on a page. `columns` are titles and whether they are figures; `left` rows are not shown."""
+    """One answer on a page. `columns` are titles and whether they are figures; `left` rows are not shown.
+
+    `axis` says what a bar means, `ticks` what it is at its beginning, middle and end, `line` what is drawn over it, and
+    `tones` the names of the two tones.
+    """
 
     name: str
     meaning: str
     notes: list[str]
     bars: list[Bar]
     bars_left: int
+    axis: str
+    ticks: list[str]
+    line: str
+    tones: list[str]
     columns: list[tuple[str, bool]]
     rows: list[list[tuple[str, bool]]]
     left: int
+    empty: str
 
 
 def page(answers: Answers) -> str:
@@ -76,9 +87,14 @@ def _part(answer: Answer, answers: Answers) -> Part:
         [visible(note) for note in footnotes(answer, answers)],
         bars[:MOST_BARS],
         len(bars[MOST_BARS:]),
+        question.chart.axis,
+        _ticks(answer),
+        question.chart.line,
+        [visible(one) for one in _tones(answer)],
         [(column.title, is_figure) for column, is_figure in zip(question.columns, figures, strict=True)],
         [list(zip(_texts(answer, row), figures, strict=True)) for row in answer.rows[:MOST_ROWS]],
         len(answer.rows[MOST_ROWS:]),
+        question.empty,
     )
 
 
@@ -87,19 +103,16 @@ def _texts(answer: Answer, row: Sequence[Cell]) -> list[str]:
 
 
 def _bars(answer: Answer) -> list[Bar]:
-    chart, columns = answer.question.chart, answer.question.columns
-    by_name = [dict(zip([column.name for column in columns], row, strict=True)) for row in answer.rows]
-    of = {column.name: column for column in columns}
-    drawn = [one for name in (chart.value, chart.high) if name for row in by_name if (one := _number(row[name]))]
-    most = _PERCENT if of[chart.value].kind is Kind.PERCENT else max(drawn, default=1)
-    tones = sorted({str(row[chart.tone]) for row in by_name}) if chart.tone else []
+    chart, by_name, of = answer.question.chart, _by_name(answer), _columns(answer)
+    most, tones = _most(answer), _tones(answer)
     return [
         Bar(
-            " · ".join(text for name in chart.labels if (text := visible(cell(answer, of[name], row[name])))),
+            " · ".join(text for name in chart.labels if (text := _label(answer, of[name], row[name]))),
             _length(row[chart.value], most) or 0,
             _length(row[chart.low], most) if chart.low else None,
             _length(row[chart.high], most) if chart.high else None,
-            _said(of[chart.value], row[chart.value]),
+            _said(answer, row),
+            " of ".join(_figure(of[name], row[name]) for name in chart.counts),
             tones.index(str(row[chart.tone])) % 2 if chart.tone else 0,
         )
         for row in by_name
@@ -107,7 +120,52 @@ def _bars(answer: Answer) -> list[Bar]:
     ]
 
 
-def _said(column: Column, value: Cell) -> str:
+def _label(answer: Answer, column: Column, value: Cell) -> str:
+    text = visible(cell(answer, column, value))
+    return text if column.kind is Kind.TEXT else f"{column.title} {text}"
+
+
+def _by_name(answer: Answer) -> list[dict[str, Cell]]:
+    names = [column.name for column in answer.question.columns]
+    return [dict(zip(names, row, strict=True)) for row in answer.rows]
+
+
+def _columns(answer: Answer) -> dict[str, Column]:
+    return {column.name: column for column in answer.question.columns}
+
+
+def _most(answer: Answer) -> int:
+    """Return the value of the longest bar that there can be."""
+    chart = answer.question.chart
+    if _columns(answer)[chart.value].kind is Kind.PERCENT:
+        return _PERCENT
+    drawn = [_number(row[name]) for name in (chart.value, chart.high) if name for row in _by_name(answer)]
+    return max(1, *drawn) if drawn else 1
+
+
+def _tones(answer: Answer) -> list[str]:
+    tone = answer.question.chart.tone
+    return sorted({str(row[tone]) for row in _by_name(answer)}) if tone else []
+
+
+def _ticks(answer: Answer) -> list[str]:
+    column, most = _columns(answer)[answer.question.chart.value], _most(answer)
+    return [_figure(column, value) for value in (0, most // 2, most)] if most > 1 else []
+
+
+def _said(answer: Answer, row: dict[str, Cell]) -> str:
+    """Return the value of a bar, with where its interval begins and ends."""
+    chart, of = answer.question.chart, _columns(answer)
+    ends = [_figure(of[name], row[name]) for name in (chart.low, chart.high) if name and row[name] is not None]
+    value = _figure(of[chart.value], row[chart.value])
+    return (
+        f"{value} ({chart.line.removeprefix('to ') + ' ' if len(ends) == 1 else ''}{' to '.join(ends)})"
+        if ends
+        else value
+    )
+
+
+def _figure(column: Column, value: Cell) -> str:
     return NONE if value is None else f"{figure(column.kind, value)}{' %' if column.kind is Kind.PERCENT else ''}"
 
 

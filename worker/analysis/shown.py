@@ -16,6 +16,12 @@ _SECOND: Final = 1000
 _MINUTE: Final = 60 * _SECOND
 _ALL: Final = {("time", "achievement"): "(any)", ("retention", "stratum"): "(all)", ("latency", "region"): "(none)"}
 """What null says in a column of text where it is not just absent."""
+_OTHERS: Final = "others"
+"""The cohort without an unlock, as the query names it."""
+_NO_OTHERS: Final = (
+    "There are no others: all who were alive had an unlock by then. "
+    "Compare by one of them: `ach analyze retention --achievement NAME`."
+)
 
 
 def cell(answer: Answer, column: Column, value: Cell) -> str:
@@ -54,6 +60,8 @@ def _tenths(value: int, size: int, unit: str) -> str:
 def footnotes(answer: Answer, answers: Answers) -> list[str]:
     """Return what is to be read with an answer."""
     notes = [answer.question.remark]
+    if answer.question.name == "retention" and answer.rows and not any(_OTHERS in row for row in answer.rows):
+        notes.append(_NO_OTHERS)
     if answer.more:
         notes.append(f"There are more rows than these {len(answer.rows):,}: ask for one tenant or achievement.")
     if any(value is None for row in answer.rows for value in _figures(answer, row)):

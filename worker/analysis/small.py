@@ -35,7 +35,7 @@ async def ask_database(
     Raises:
         LargeError: it has too many events.
         UnavailableError: it is away.
-        DuckError, DiskError: as in `mirror_once` and `ask`.
+        DuckError, DiskError, UnknownNameError: as in `mirror_once` and `ask`.
     """
     async with store.alone() as session:
         events = await session.value(int, "events_up_to", most=MOST_EVENTS + 1) or 0

@@ -41,6 +41,8 @@ class Announcement(NamedTuple):
     id: str
     after: int = 0
     """Sequence of the message that may stand on the subject before it: something that is no announcement."""
+    trace: str = ""
+    """Lines of the block of headers that say which trace it belongs to."""
 
 
 class Announced(NamedTuple):
@@ -120,8 +122,8 @@ class Announcer:
     async def _round(self, announcements: Sequence[Announcement]) -> Announced:
         begin = f"NATS/1.0\r\n{EXPECTED_STREAM}: {self._stream}\r\n{MESSAGE_ID}: "
         messages = [
-            (subject, f"{begin}{name}\r\n{EXPECTED_LAST}: {after}\r\n\r\n".encode(), body)
-            for subject, body, name, after in announcements
+            (subject, f"{begin}{name}\r\n{EXPECTED_LAST}: {after}\r\n{trace}\r\n".encode(), body)
+            for subject, body, name, after, trace in announcements
         ]
         this = await self._window.answers(messages, ANSWER_SECONDS)
         if this.is_lost:

@@ -61,7 +61,9 @@ class _Found(msgspec.Struct):
 
 
 async def ask(client: BrokerClient, what: str, shape: type[T], asked: object = None) -> T:
-    """Send a request to `$JS.API.<what>` and return the answer in a shape that msgspec decodes to.
+    """Send a request to `<api>.<what>` and return the answer in a shape that msgspec decodes to.
+
+    The API is `$JS.API`, or where the client's identity has it.
 
     Raises:
         ApiError: JetStream refused it.
@@ -69,7 +71,7 @@ async def ask(client: BrokerClient, what: str, shape: type[T], asked: object = N
         nats.errors.Error, TimeoutError, OSError: no answer.
     """
     body = b"" if asked is None else msgspec.json.encode(asked)
-    said = await client.request(f"$JS.API.{what}", body, timeout=REQUEST_SECONDS)
+    said = await client.request(f"{client.api}.{what}", body, timeout=REQUEST_SECONDS)
     try:
         fault = msgspec.json.decode(said.data, type=_Failure).error
         if fault is None:

@@ -17,14 +17,19 @@ from worker.broker.errors import in_words
 if TYPE_CHECKING:
     from types import ModuleType
 
+    from worker.identity import Identity
+
 PRIVATE: Final = "worker.broker.private"
 
 log = structlog.get_logger()
 
 
-def new_client(before: BrokerClient | None = None) -> BrokerClient:
-    """Return a client that is not connected yet; it knows the servers that the one before it has learned of."""
-    return client_class()(before)
+def new_client(before: BrokerClient | None = None, identity: Identity | None = None) -> BrokerClient:
+    """Return a client that is not connected yet.
+
+    It knows the servers that the one before it has learned of, and has its identity unless another one is given.
+    """
+    return client_class()(before, identity)
 
 
 @cache

@@ -8,6 +8,10 @@ this one where a release of nats-py has changed what the fast one needs. What th
 - Requests in flight time out when their connection is lost, and acknowledgements may be lost with it: copies come.
 - A lower `max_payload` is noticed at the next connection, and the end of one of nats-py's tasks when a ping times out.
 - One login is used for all servers of NATS_URL, and the broker's words are quoted in small letters.
+- A broker that offers TLS and does not ask for it is refused where we want TLS.
+
+For a login by a key alone it sets one private name of nats-py, `_public_nkey`, which has no public way to be set but
+through a package that is published as source.
 
 The `pyright: ignore` comments are for parameters that nats-py leaves without a type.
 """
@@ -16,6 +20,8 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from functools import partial
+from secrets import token_hex
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlsplit
 
@@ -26,13 +32,16 @@ from nats.aio.subscription import Subscription
 from nats.errors import ConnectionClosedError, ConnectionReconnectingError
 
 from worker.broker.error_text import Kind, kind_of
-from worker.broker.errors import GARBLED, OUT_OF_REACH
+from worker.broker.errors import GARBLED, OUT_OF_REACH, BrokerMismatchError, PlainTextError
 from worker.broker.protocol import header_block, too_large
 from worker.contract.message import parse_headers
+from worker.identity import Identity
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Sequence
 
+    from worker.broker.login import Login
     from worker.broker.protocol import Frame, Sent
 
     Deliver = Callable[[list[Frame]], None]
@@ -53,9 +62,15 @@ class BrokerClient(Client):
     refusal: str = ""
     """The broker's last words that close a connection, as it wrote them; "" where only `last_error` has them."""
 
-    def __init__(self, before: BrokerClient | None = None) -> None:
+    def __init__(self, before: BrokerClient | None = None, identity: Identity | None = None) -> None:
         """Make a client that is not connected yet; it knows the servers that the one before it has learned of."""
         super().__init__()
+        self.identity = identity or (Identity() if before is None else before.identity)
+        self.api = self.identity.api
+        """Prefix of the subjects of JetStream's API."""
+        self._secure = False
+        """Whether the connection has TLS, or the attempt to have it has failed."""
+        self._wants_tls = False
         self.places = [] if before is None else [uri.netloc.rpartition("@")[2] for uri in before.servers]
         """`host:port` of each server that the broker has named."""
         self.on_refusal: Callable[[str], None] | None = None
@@ -100,13 +115,17 @@ class BrokerClient(Client):
                 return {"token": unquote(uri.username)}
         return {}
 
-    async def open(self, named: Sequence[str], *, seconds: float, **options: Any) -> None:  # noqa: ANN401 - nats-py's
-        """Connect to one of the servers, each tried for so many seconds; never reconnect.
+    async def open(self, named: Sequence[str], login: Login, *, seconds: float, **options: Any) -> None:  # noqa: ANN401
+        """Connect to one of the servers, each tried for so many seconds; never reconnect. `options` are nats-py's.
 
         Raises:
             nats.errors.Error, OSError, TimeoutError: none takes the connection.
         """
         servers = self.servers_to_try(named)
+        self._wants_tls = login.wants_tls
+        if login.nkey is not None:
+            self._set_nkey(login.nkey)
+        secrets = {name: self._once_secure(give) for name, give in self._secrets_of(login, servers).items()}
         await self.connect(
             servers,
             name="ach",
@@ -117,9 +136,47 @@ class BrokerClient(Client):
             # We check the tokens of subjects where we make them.
             skip_subject_validation=True,
             error_cb=self.on_error,
-            **self.login_of(servers),
+            **secrets,
+            **login.options,
             **options,
         )
+        self.check_secure()
+
+    def _set_nkey(self, public: str) -> None:
+        if not hasattr(self, "_public_nkey"):
+            raise BrokerMismatchError("this release of nats-py cannot log in with NATS_NKEY; NATS_CREDS works")
+        self._public_nkey = public
+
+    def _secrets_of(self, login: Login, servers: Sequence[str]) -> dict[str, Callable[..., Any]]:
+        return login.secrets or {name: partial(str, value) for name, value in self.login_of(servers).items()}
+
+    def _once_secure(self, give: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a function that gives a secret away only where the connection is what we want it to be."""
+
+        def given(*asked: Any) -> Any:  # noqa: ANN401 - nats-py's
+            self.check_secure()
+            return give(*asked)
+
+        return given
+
+    def check_secure(self) -> None:
+        """Make sure that nothing of ours goes over the wire as plain text where we want TLS.
+
+        Raises:
+            PlainTextError: the broker does not ask for TLS, and nats-py would do without.
+        """
+        if self._wants_tls and not self._secure:
+            raise PlainTextError
+
+    @property
+    def ssl_context(self) -> ssl.SSLContext:
+        """What nats-py asks for when it begins TLS: where that fails, the attempt to connect fails."""
+        self._secure = True
+        return super().ssl_context
+
+    def new_inbox(self) -> str:
+        """Return a subject for answers, below the prefix of this identity."""
+        return f"{self.identity.inbox_prefix}.{token_hex(11)}"
 
     # -- life ----------------------------------------------------------------------------------------------------------
 

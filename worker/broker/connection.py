@@ -19,6 +19,7 @@ import structlog
 from worker.broker.choice import new_client
 from worker.broker.error_text import Kind, kind_of
 from worker.broker.errors import GARBLED, OUT_OF_REACH, BrokerMismatchError, in_words
+from worker.broker.login import Login
 from worker.broker.once import readable_servers
 from worker.broker.window import Window
 from worker.retry import delays
@@ -51,8 +52,8 @@ ANSWER_SECONDS: Final = 10.0
 STEADY_SECONDS: Final = 10.0
 """A client that lived so long was no failure: the next one is made without delay."""
 REFUSED_SECONDS: Final = 5.0
-"""For which a first login that the broker refuses is tried. One that was taken before is tried for ever: a password
-that was rotated may be right again."""
+"""For which a first login that the broker refuses, or a certificate, is tried. One that was taken before is tried for
+ever: a password that was rotated may be right again."""
 REPEAT_SECONDS: Final = 60.0
 """Between two log lines about the same refusal."""
 MOST_REFUSALS: Final = 100
@@ -79,7 +80,9 @@ class Connection:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._client = new_client()
+        self._client = new_client(None, settings.identity)
+        self._login: Login | None = None
+        """As the last attempt has read it."""
         self.window = Window(self)
         """For all that is published with an acknowledgement."""
         self._made_at = monotonic()
@@ -117,9 +120,10 @@ class Connection:
         """Make the first client, however long that takes, and watch over it until `close`.
 
         Raises:
-            BrokerMismatchError: NATS_URL is no URL, or the broker refuses the login.
+            BrokerMismatchError: NATS_URL is no URL, the identity cannot be read, or the broker refuses it.
         """
         readable_servers(self._settings)
+        self._login = self._read_login()
         await self._connect()
         self._task = asyncio.get_running_loop().create_task(self._watch())
 
@@ -187,14 +191,41 @@ class Connection:
         began = monotonic()
         connected = await self._attempt()
         while not connected:
-            if not self.clients and monotonic() - began > REFUSED_SECONDS and kind_of(self.said) is Kind.AUTHORIZATION:
-                server = shown(self._settings.nats_url)
-                raise BrokerMismatchError(f"NATS at {server} refuses the login: {self.said}; is NATS_URL right?")
+            if not self.clients and monotonic() - began > REFUSED_SECONDS:
+                self._check_refusal()
             await anyio.sleep(next(self._pauses))
             connected = await self._attempt()
 
+    def _check_refusal(self) -> None:
+        """Give up where another attempt does not help.
+
+        Raises:
+            BrokerMismatchError: the broker has refused the login, or one of us the other's certificate.
+        """
+        server, settings = shown(self._settings.nats_url), self._settings
+        match kind_of(self.said):
+            case Kind.AUTHORIZATION:
+                doubt = "" if self._login is None else self._login.doubt
+                doubt = doubt or f"is {settings.identity.login_of(settings.nats_url)} right?"
+                raise BrokerMismatchError(f"NATS at {server} refuses the login: {self.said}; {doubt}")
+            case Kind.TLS:
+                raise BrokerMismatchError(
+                    f"NATS at {server}: {self.said}; are NATS_URL, NATS_CA, NATS_CERT and NATS_KEY right?"
+                )
+            case _:
+                return
+
+    def _read_login(self) -> Login:
+        return Login(self._settings.identity, self._settings.nats_url)
+
     async def _attempt(self) -> bool:
         """Try to put a new client, with all bindings, in the place of the present one."""
+        try:
+            self._login = login = self._read_login()
+        except BrokerMismatchError as error:  # a file that is just being replaced
+            self._note(str(error))
+            log.warning("nats cannot be reached", server=shown(self._settings.nats_url), said=str(error))
+            return False
         client = new_client(self._client)
         client.on_refusal = self._on_refusal
         client.on_trouble = self._on_trouble
@@ -202,7 +233,7 @@ class Connection:
         self._heard = ""
         try:
             with anyio.fail_after(CONNECT_SECONDS * (1 + 2 * len(client.servers_to_try(self._servers())))):
-                await self._open(client)
+                await self._open(client, login)
                 await client.answer(CONNECT_SECONDS)
                 while missing := [one for one in self._bindings if one not in bound]:
                     for binding in missing:
@@ -229,9 +260,10 @@ class Connection:
     def _servers(self) -> list[str]:
         return servers_of(self._settings.nats_url)
 
-    async def _open(self, client: BrokerClient) -> None:
+    async def _open(self, client: BrokerClient, login: Login) -> None:
         await client.open(
             self._servers(),
+            login,
             seconds=CONNECT_SECONDS,
             reconnect_time_wait=RETRY_SECONDS,
             ping_interval=PING_SECONDS,
@@ -242,7 +274,11 @@ class Connection:
 
     def _quoted(self, error: BaseException) -> str:
         """Return what an error says, which may quote the URL, without secrets."""
-        return redacted(in_words(error), self._settings.nats_url)
+        hidden = () if self._login is None else self._login.hidden
+        said = redacted(in_words(error), self._settings.nats_url, secrets=hidden)
+        if isinstance(error, TimeoutError) and self._login is not None and self._login.wants_tls and not self.clients:
+            said += "; does one side alone begin with the handshake (handshake_first)?"
+        return said
 
     def _note(self, said: str) -> None:
         self.said = said
@@ -305,6 +341,14 @@ class Connection:
             nats.errors.Error: the broker is away.
         """
         return await self._client.publish_all(messages)
+
+    async def answers(self) -> bool:
+        """Tell whether the broker answers a ping; of a frozen one that takes `ANSWER_SECONDS`."""
+        try:
+            await self.flush()
+        except OUT_OF_REACH:
+            return False
+        return True
 
     async def flush(self) -> None:
         """Wait until what was sent has arrived.

@@ -260,7 +260,7 @@ async def _pull(client: BrokerClient, asked: _Pull) -> list[Message]:
         inbox = client.new_inbox()
         subscription = await client.subscribe(inbox)  # pyright: ignore[reportUnknownMemberType]
         try:
-            subject = f"$JS.API.CONSUMER.MSG.NEXT.{asked.stream}.{asked.name}"
+            subject = f"{client.api}.CONSUMER.MSG.NEXT.{asked.stream}.{asked.name}"
             await client.publish(subject, msgspec.json.encode(asked.request), reply=inbox)
             while len(found) < asked.most:
                 msg = await subscription.next_msg(timeout=asked.seconds + GRACE_SECONDS)

@@ -58,3 +58,8 @@ def kind_of(said: str) -> Kind:
 def names_subject(said: str, subject: str) -> bool:
     """Tell whether a violation of permissions is about a subject, in the broker's letters or in small ones."""
     return f'"{subject}"'.lower() in said.lower()
+
+
+def denies_publishing(said: str, prefix: str) -> bool:
+    """Tell whether a violation of permissions is about publishing below a prefix of subjects."""
+    return re.search(rf'publish to "{re.escape(prefix)}\.', said, re.IGNORECASE) is not None

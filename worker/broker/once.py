@@ -9,6 +9,7 @@ import anyio
 
 from worker.broker.choice import new_client
 from worker.broker.errors import BrokerMismatchError
+from worker.broker.login import Login
 from worker.settings import ENCODED
 from worker.urls import is_clear, servers_of
 
@@ -38,14 +39,15 @@ async def connected_once(settings: Settings, *, seconds: int) -> AsyncGenerator[
     """Give a client for the length of a block, after one attempt: a command has to say that the broker is away.
 
     Raises:
-        BrokerMismatchError: NATS_URL is no URL.
+        BrokerMismatchError: NATS_URL is no URL, or the identity cannot be read.
         nats.errors.Error, OSError, TimeoutError: the broker is away.
     """
     servers = readable_servers(settings)
-    client = new_client()
+    login = Login(settings.identity, settings.nats_url)
+    client = new_client(None, settings.identity)
     try:
         with anyio.fail_after(seconds * (1 + len(servers))):
-            await client.open(servers, seconds=seconds)
+            await client.open(servers, login, seconds=seconds)
         yield client
         with anyio.CancelScope(shield=True):
             await client.end()

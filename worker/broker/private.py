@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
     from worker.broker.client import Deliver
     from worker.broker.protocol import Sent
+    from worker.identity import Identity
 
 READ_BYTES: Final = 256 * 1024
 """Read at a time, if there are so many; twice as many are kept before the broker has to wait. With nats-py's own 32 KiB
@@ -109,9 +110,9 @@ class FastParser(Parser):
 class FastClient(BrokerClient):
     """The client for many messages of any bytes."""
 
-    def __init__(self, before: BrokerClient | None = None) -> None:
+    def __init__(self, before: BrokerClient | None = None, identity: Identity | None = None) -> None:
         """Make a client that is not connected yet; it knows the servers that the one before it has learned of."""
-        super().__init__(before)
+        super().__init__(before, identity)
         self._ps = self._parser = FastParser(self)
         servers = before._server_pool if isinstance(before, FastClient) else []
         self._tls_names = {one.uri.netloc.rpartition("@")[2]: one.tls_name for one in servers if one.tls_name}
@@ -132,6 +133,11 @@ class FastClient(BrokerClient):
             one.tls_name = self._tls_names.get(one.uri.netloc.rpartition("@")[2], one.tls_name)
 
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:  # noqa: FBT001, FBT002
+        if initial_connection and self._wants_tls:
+            # nats-py takes plain text from a broker that asks for nothing else.
+            info["tls_required"] = info.get("tls_required") or info.get("tls_available", False)
+            if not info["tls_required"]:
+                self.check_secure()
         await super()._process_info(info, initial_connection)
         # A reload of the broker may change it while the connection stands.
         self._max_payload = info.get("max_payload", self._max_payload)

@@ -78,7 +78,8 @@ class Puller(ABC):
     def __init__(self, settings: Settings, inbox: str) -> None:
         self._settings = settings
         self._inbox = inbox
-        self._pull_subject = f"$JS.API.CONSUMER.MSG.NEXT.{settings.input_stream}.{settings.consumer}"
+        api = settings.identity.api
+        self._pull_subject = f"{api}.CONSUMER.MSG.NEXT.{settings.input_stream}.{settings.consumer}"
         self._buffer: deque[Message] = deque()
         self._bytes = 0
         """Of the bodies in the buffer."""

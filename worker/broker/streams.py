@@ -17,10 +17,11 @@ from worker.broker.announce import Announcer
 from worker.broker.api import REQUEST_SECONDS, ApiError
 from worker.broker.connection import Connection, Watcher
 from worker.broker.consumer import doubts
-from worker.broker.error_text import names_subject
+from worker.broker.error_text import denies_publishing, names_subject
 from worker.broker.errors import OUT_OF_REACH, BrokerAwayError, BrokerMismatchError, in_words
 from worker.broker.provision import consumer_info, ensure
 from worker.broker.pull import BATCH_BYTES, PULL_BYTES, SILENCE_SECONDS, Puller
+from worker.broker.waiting import waiting
 from worker.broker.window import LOST, Fate, Outgoing
 from worker.retry import delays
 from worker.urls import shown
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from worker.broker.announce import Announced, Announcement
     from worker.broker.client import BrokerClient, Subscription
     from worker.contract.message import Message
+    from worker.engine.observed import Backlog
     from worker.settings import Settings
 
 __all__ = ["BATCH_BYTES", "PULL_BYTES", "Broker", "BrokerAwayError", "BrokerMismatchError", "open_broker"]
@@ -41,6 +43,8 @@ what is made meanwhile under the same name loses its own, and is broken until it
 RELEASE_SECONDS: Final = 5.0
 GONE_SECONDS: Final = 2 * SILENCE_SECONDS
 """Of silence: what it takes to ask a broker that may just have nothing to say, and to wait for the answer."""
+AGE_SECONDS: Final = 600.0
+"""Until the age of the oldest message is asked for again, after no answer."""
 OWED: Final = 100_000
 """Acknowledgements that are kept while the broker is away; for what is lost beyond, copies come."""
 
@@ -67,6 +71,10 @@ class Broker(Puller, Watcher):
         self._logged: set[str] = set()
         """Doubts that are in the log."""
         self._announcer = Announcer(connection.window, settings.unlock_stream)
+        self.denied = False
+        """Whether the broker has forbidden the last announcements."""
+        self._age_at = 0.0
+        """When to ask again how old the oldest message is, of `monotonic`: if that is not answered, seldom."""
         connection.watch(self)
 
     @property
@@ -88,7 +96,9 @@ class Broker(Puller, Watcher):
         """Why no events come from the broker, "" if they may come."""
         if not self.connected:
             return "nats"
-        return f"nats ({self._unserved})" if self._unserved else ""
+        if self._unserved:
+            return f"nats ({self._unserved})"
+        return f"nats (it forbids publishing to {self._settings.unlock_prefix}.>)" if self.denied else ""
 
     @property
     def silent_seconds(self) -> float:
@@ -106,6 +116,7 @@ class Broker(Puller, Watcher):
     async def returned(self) -> None:
         """Request messages on another connection, and send the acknowledgements that are owed."""
         self._forget_requests()
+        self.denied = False
         owed = [*self._owed]
         self._owed.clear()
         await self._send_each(owed, b"+ACK")
@@ -114,6 +125,11 @@ class Broker(Puller, Watcher):
         """Note if it is pulling that the broker refuses."""
         if names_subject(said, self._pull_subject) or names_subject(said, self._inbox):
             self._unserved = said
+        self.denied = self.denied or denies_publishing(said, self._settings.unlock_prefix)
+
+    async def answers(self) -> bool:
+        """Tell whether the broker answers a ping; a frozen one takes seconds to say that it does not."""
+        return await self._connection.answers()
 
     async def attend(self) -> None:
         """Ask something of a broker that has been silent for a while; there may have been nothing to say."""
@@ -153,6 +169,23 @@ class Broker(Puller, Watcher):
         except (ApiError, *OUT_OF_REACH) as error:
             raise BrokerAwayError(in_words(error)) from error
         return info.num_pending + info.num_ack_pending
+
+    async def waiting(self) -> Backlog:
+        """Return what the consumer has not acknowledged, and how old that is if the broker says so.
+
+        Raises:
+            BrokerAwayError: try again.
+        """
+        oldest = monotonic() >= self._age_at
+        try:
+            try:
+                return await waiting(self._client, self._settings, oldest=oldest)
+            except TimeoutError:
+                # Without the right to ask for messages there is no answer, and each question is an error.
+                self._age_at = monotonic() + AGE_SECONDS
+                return await waiting(self._client, self._settings, oldest=False)
+        except (ApiError, *OUT_OF_REACH) as error:
+            raise BrokerAwayError(in_words(error)) from error
 
     # -- pulling -------------------------------------------------------------------------------------------------------
 
@@ -259,7 +292,10 @@ class Broker(Puller, Watcher):
         Raises:
             BrokerAwayError: they may have arrived or not; try again.
         """
-        return await self._announcer.announce(self._client, announcements)
+        announced = await self._announcer.announce(self._client, announcements)
+        if self.denied and announced.new:
+            self.denied = False
+        return announced
 
     async def release(self) -> None:
         """Return what is buffered, so that another worker gets it at once, and let everything sent arrive."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from functools import partial
 from pathlib import Path
@@ -11,11 +10,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import click
 
 from dsl.diagnostics import nearest
+from worker.commands.options import memory_of, seconds_of
 from worker.commands.servers import CommandError, on_servers, with_store
 from worker.report import screen
 
 try:
-    from worker.analysis.answers import FEWEST, Asked, SlowError, ask
+    from worker.analysis.answers import FEWEST, Asked, SlowError, UnknownNameError, ask
     from worker.analysis.page import page
     from worker.analysis.questions import BY_NAME, QUESTIONS, Kind
     from worker.analysis.shown import as_of, cell, footnotes, json_value
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 ALL: Final = "all"
 SHOWN: Final = 200
 """Rows of a table on a terminal."""
-_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 class _How(NamedTuple):
@@ -91,9 +90,16 @@ def command(  # noqa: PLR0913 - its options
     if as_json and html is not None:
         raise screen.usage("--json or --html, not both")
     questions = _questions(name)
-    bounds = Bounds(_size(memory), threads)
+    bounds = Bounds(memory_of(memory), threads)
     asked = Asked(
-        None if tenant is None else (tenant,), fewest, landmark, times, _seconds(late), near, achievement, trait
+        None if tenant is None else (tenant,),
+        fewest,
+        landmark,
+        times,
+        seconds_of("--late", late),
+        near,
+        achievement,
+        trait,
     )
     how = _How(as_json, html)
     if folder is None:
@@ -109,6 +115,8 @@ def command(  # noqa: PLR0913 - its options
 def _from_mirror(folder: Path, questions: list[Question], asked: Asked, bounds: Bounds) -> Answers:
     try:
         return ask(folder, questions, asked, bounds)
+    except UnknownNameError as error:
+        raise screen.usage(str(error)) from error
     except ManifestError as error:
         raise CommandError(str(error)) from error
     except OSError as error:
@@ -128,6 +136,8 @@ async def _from_database(
     except LargeError as error:
         hint = "run `ach mirror --to DIR`, then `ach analyze ... --from DIR`"
         raise CommandError(f"{error}: too many to be read each time", hint) from error
+    except UnknownNameError as error:
+        raise screen.usage(str(error)) from error
     except ManifestError as error:
         raise CommandError(str(error)) from error
     except DuckError as error:
@@ -188,22 +198,9 @@ def _table(answer: Answer, answers: Answers) -> None:
         right = [at for at, column in enumerate(columns) if column.kind is not Kind.TEXT]
         screen.table("", [column.title for column in columns], rows, right=right)
     else:
-        screen.out().say("  no rows")
+        screen.out().say(f"  {answer.question.empty}")
     if len(answer.rows) > SHOWN:
         screen.out().say(f"  {len(answer.rows) - SHOWN:,} more rows: --json has them, or ask for one achievement")
     for note in footnotes(answer, answers):
         screen.out().say(f"  {note}", style="dim")
     screen.out().say("")
-
-
-def _seconds(span: str) -> int:
-    found = re.fullmatch(r"([0-9]{1,6})([smhd])", span)
-    if found is None or not int(found[1]):
-        raise screen.usage(f"--late: expected a span such as 30s, 1m or 1h, got {span!r}")
-    return int(found[1]) * _UNITS[found[2]]
-
-
-def _size(text: str) -> str:
-    if re.fullmatch(r"[1-9][0-9]{0,6}(MB|GB|MiB|GiB)", text) is None:
-        raise screen.usage(f"--memory: expected a size such as 512MB or 2GB, got {text!r}")
-    return text

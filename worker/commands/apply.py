@@ -12,7 +12,7 @@ from dsl.diagnostics import Diagnostic, Severity
 from dsl.syntax import Achievement
 from worker.admin.backfill import is_building
 from worker.admin.rollout import MeaningChangedError, apply_rules
-from worker.app import wall_clock
+from worker.app import prepare_schema, wall_clock
 from worker.broker.publish import announcement_limit
 from worker.commands.backfill import run_backfill
 from worker.commands.checked_rules import usable_rules
@@ -53,7 +53,7 @@ async def _apply(settings: Settings, rules: RuleSet, *, accept_contracts: bool) 
     await _check_announcements(settings, rules)
 
     async def work(store: Store) -> None:
-        await store.migrate(now=wall_clock())
+        await prepare_schema(store, settings, now=wall_clock())
         try:
             applied = await apply_rules(
                 store,
@@ -84,7 +84,7 @@ async def _apply(settings: Settings, rules: RuleSet, *, accept_contracts: bool) 
             screen.out().print(f"  withdrawn: {screen.plural(applied.withdrawn, 'unlock')} that had not settled")
         await run_backfill(store, settings)
 
-    await with_store(settings, work)
+    await with_store(settings, work, check=False)
 
 
 async def _check_announcements(settings: Settings, rules: RuleSet) -> None:

@@ -185,7 +185,7 @@ async def _work(box: Sandbox, stop: anyio.Event) -> bool:
     if stop.is_set():
         return False
     rate = measured.throughput()
-    async with open_store(settings.database_url) as store:
+    async with open_store(settings.database_url, pooler=settings.pooler) as store:
         stored = await read_results(store, await rules_in_force(settings))
         dead = await count_letters(store)
     _print_summary(measured, stored, dead, rate)

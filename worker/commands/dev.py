@@ -155,7 +155,7 @@ async def _print_undeclared(rules: _InForce, *, task_status: TaskStatus[None]) -
 
 async def _print_dead_letters(settings: Settings, *, task_status: TaskStatus[None]) -> None:
     """Print dead letters as they come; of many at once the last ones."""
-    async with open_store(settings.database_url) as store:
+    async with open_store(settings.database_url, pooler=settings.pooler) as store:
         seen = await last_letter(store)
         task_status.started()
         while True:

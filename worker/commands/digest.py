@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from worker.admin.results import read_results
+from worker.admin.results import read_digest, read_results
 from worker.commands.servers import on_servers, with_store
 from worker.pipeline.rules_in_force import load_deployed
 from worker.report import screen
 
 if TYPE_CHECKING:
-    from worker.admin.results import Stored
     from worker.settings import Settings
     from worker.store import Store
 
@@ -26,21 +25,24 @@ def command(*, as_json: bool) -> None:
 
 
 async def _digest(settings: Settings, *, as_json: bool) -> None:
-    async def read(store: Store) -> Stored:
-        return await read_results(store, await load_deployed(store, settings))
-
-    stored = await with_store(settings, read)
     if as_json:
-        names = ("digest", "unlocks", "contested", "retired")
-        screen.say_json({name: getattr(stored, name) for name in names})
+        await with_store(settings, partial(_print_json, settings=settings))
     else:
-        _print(stored)
+        await with_store(settings, partial(_print, settings=settings))
 
 
-def _print(stored: Stored) -> None:
-    unlocks, subjects = screen.plural(len(stored.unlocks), "unlock"), screen.plural(len(stored.states), "subject")
+async def _print_json(store: Store, *, settings: Settings) -> None:
+    stored = await read_results(store, await load_deployed(store, settings))
+    names = ("digest", "unlocks", "contested", "retired")
+    screen.say_json({name: getattr(stored, name) for name in names})
+
+
+async def _print(store: Store, *, settings: Settings) -> None:
+    """Print counts; they are made of rows that are read in pages, for books of any size."""
+    stored = await read_digest(store, await load_deployed(store, settings))
+    unlocks, subjects = screen.plural(stored.unlocks, "unlock"), screen.plural(stored.subjects, "subject")
     screen.out().print(f"digest {stored.digest}")
-    screen.out().print(f"{unlocks}, {len(stored.contested):,} contested, {subjects}")
+    screen.out().print(f"{unlocks}, {stored.contested:,} contested, {subjects}")
     if stored.retired:
-        kept = screen.plural(len(stored.retired), "unlock")
+        kept = screen.plural(stored.retired, "unlock")
         screen.out().print(f"besides, {kept} of achievements that are retired; not in the digest")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from functools import partial
 from pathlib import Path
@@ -13,7 +12,9 @@ from typing import TYPE_CHECKING, Final
 import anyio
 import click
 
+from worker.commands.options import memory_of, seconds_of
 from worker.commands.servers import CommandError, on_servers, with_store
+from worker.process.priority import step_back
 from worker.process.signals import stop_on_signals
 from worker.report import screen
 from worker.settings import shown
@@ -23,6 +24,7 @@ try:
     from worker.mirror.ddl import Dialect, statements
     from worker.mirror.duck import Bounds, DuckError
     from worker.mirror.folder import BusyError, DiskError
+    from worker.mirror.layout import PROGRESS_DAILY
     from worker.mirror.manifest import ManifestError
     from worker.mirror.once import Ran, Wanted, mirror_once
 except ModuleNotFoundError as missing:
@@ -37,20 +39,29 @@ if TYPE_CHECKING:
 
 NICE: Final = 15
 """How far the process steps back where others want the processor."""
-_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 @click.group("mirror", invoke_without_command=True)
 @click.option("--to", "folder", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Where to.")
 @click.option("--every", metavar="SPAN", help="Go on, with a run each SPAN, such as 1m; else there is one.")
+@click.option(
+    "--share",
+    default=5,
+    show_default=True,
+    type=click.IntRange(1, 100),
+    metavar="PERCENT",
+    help="With --every: how much of the time runs may take; else they come later.",
+)
 @click.option("--tenant", "-t", metavar="TENANT", help="Of one tenant alone.")
 @click.option("--memory", default="512MB", show_default=True, metavar="SIZE", help="What DuckDB may take.")
 @click.option("--threads", default=1, show_default=True, type=click.IntRange(1, 64), help="What DuckDB may run.")
 @click.pass_context
-def command(
+def command(  # noqa: PLR0913 - its options
     context: click.Context,
+    *,
     folder: Path | None,
     every: str | None,
+    share: int,
     tenant: str | None,
     memory: str,
     threads: int,
@@ -60,12 +71,12 @@ def command(
         return
     if folder is None:
         raise click.UsageError("where to? name a folder: --to DIR")
-    seconds = None if every is None else _seconds(every)
-    wanted = Wanted(folder, tenant, Bounds(_size(memory), threads))
+    seconds = None if every is None else seconds_of("--every", every)
+    wanted = Wanted(folder, tenant, Bounds(memory_of(memory), threads))
     # What it writes is as private as the books, and workers come first: PostgreSQL sends no faster than is read here.
     os.umask(0o077)
-    os.nice(NICE)
-    on_servers(partial(_mirror, wanted=wanted, seconds=seconds))
+    step_back(NICE)
+    on_servers(partial(_mirror, wanted=wanted, seconds=seconds, share=share))
 
 
 @command.command("ddl")
@@ -75,12 +86,16 @@ def ddl(dialect: str) -> None:
     screen.hand_on(statements(Dialect(dialect)))
 
 
-async def _mirror(settings: Settings, wanted: Wanted, seconds: int | None) -> None:
+async def _mirror(settings: Settings, wanted: Wanted, seconds: int | None, share: int) -> None:
     async with stop_on_signals() as stop:
+        later = False
         while not stop.is_set():
-            started = monotonic()
+            started, wait = monotonic(), float(seconds or 0)
             try:
-                _print(await _once(settings, wanted), wanted, monotonic() - started)
+                ran = await _once(settings, wanted)
+                took = monotonic() - started
+                _print(ran, wanted, took)
+                wait = pause(wait, took, 100 if is_large(ran) else share)
             except UnavailableError as error:
                 if seconds is None or isinstance(error, UnusableError):
                     raise
@@ -88,8 +103,24 @@ async def _mirror(settings: Settings, wanted: Wanted, seconds: int | None) -> No
                 screen.fail(f"PostgreSQL at {server}: {error}", "the next run tries again; the mirror is as it was")
             if seconds is None:
                 return
-            with anyio.move_on_after(max(0.0, seconds - (monotonic() - started))):
+            if not later and wait > seconds:
+                later = True
+                screen.out().say(f"  the next run comes in {wait:.0f} s: runs may take {share} % of the time (--share)")
+            with anyio.move_on_after(wait):
                 await stop.wait()
+
+
+def pause(every: float, took: float, share: int) -> float:
+    """Return the seconds from the end of a run to the next one; `share` is the percent of time that runs may take.
+
+    Each run reads the tables from end to end, which costs the database and so the worker beside it.
+    """
+    return max(0.0, every - took, took * (100 - share) / share)
+
+
+def is_large(ran: Ran) -> bool:
+    """Tell whether a run was one that the next ones are unlike: the first one of a folder, or of a day."""
+    return ran.manifest.run == 1 or ran.rows[PROGRESS_DAILY.name] > 0
 
 
 async def _once(settings: Settings, wanted: Wanted) -> Ran:
@@ -124,16 +155,3 @@ def _print(ran: Ran, wanted: Wanted, seconds: float) -> None:
         out.say(f"  {ran.stale:,} subjects are not up to date with the rules in force: run `ach backfill`")
     if ran.manifest.run == 1:
         out.say(f"  {wanted.folder}/manifest.json names the files; docs/mirror.md says how to load them")
-
-
-def _seconds(span: str) -> int:
-    found = re.fullmatch(r"([0-9]{1,6})([smhd])", span)
-    if found is None or not int(found[1]):
-        raise click.UsageError(f"--every: expected a span such as 30s, 1m or 1h, got {span!r}")
-    return int(found[1]) * _UNITS[found[2]]
-
-
-def _size(text: str) -> str:
-    if re.fullmatch(r"[1-9][0-9]{0,6}(MB|GB|MiB|GiB)", text) is None:
-        raise click.UsageError(f"--memory: expected a size such as 512MB or 2GB, got {text!r}")
-    return text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from time import time_ns
 from typing import Final
@@ -9,6 +10,9 @@ from typing import Final
 import click
 
 from dsl.payload import instant
+from worker.report import screen
+
+_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 PATHS: Final = click.Path(path_type=Path)
 EXISTING_FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -28,18 +32,43 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print a JSON
 limit_option = click.option("--limit", default=100, show_default=True, type=click.IntRange(min=1))
 
 
-def microseconds(text: str) -> int:
+def microseconds(
+    text: str, given: str | None = None, expected: str = "RFC 3339 instant, such as 2026-05-01T00:00:00Z"
+) -> int:
     """Return the instant that a text means, in microseconds since the epoch.
 
     Raises:
-        click.UsageError: it is not RFC 3339.
+        click.UsageError: it is not RFC 3339; the message shows what was `given` in its place.
     """
     moment = instant(text)
     if moment is None:
-        raise click.UsageError(f"{text!r} is no RFC 3339 instant, such as 2026-05-01T00:00:00Z")
+        raise click.UsageError(f"{given or text!r} is no {expected}")
     return moment[0]
 
 
 def wall_clock() -> int:
     """Return the time, in microseconds since the epoch."""
     return time_ns() // 1000
+
+
+def seconds_of(option: str, span: str) -> int:
+    """Return the seconds of a span such as `30s`, `1m`, `1h` or `2d`.
+
+    Raises:
+        click.UsageError: it is none.
+    """
+    found = re.fullmatch(r"([0-9]{1,6})([smhd])", span)
+    if found is None or not int(found[1]):
+        raise screen.usage(f"{option}: expected a span such as 30s, 1m or 1h, got {span!r}")
+    return int(found[1]) * _UNITS[found[2]]
+
+
+def memory_of(text: str) -> str:
+    """Return a size of memory as DuckDB reads it.
+
+    Raises:
+        click.UsageError: it is none.
+    """
+    if re.fullmatch(r"[1-9][0-9]{0,6}(MB|GB|MiB|GiB)", text) is None:
+        raise screen.usage(f"--memory: expected a size such as 512MB or 2GB, got {text!r}")
+    return text

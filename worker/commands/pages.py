@@ -105,7 +105,7 @@ async def _show_api(settings: Settings, console: Console | None, stop: anyio.Eve
         return
     keys: dict[str, str] = {}
     port, cursor_key = API_PORT, new_secret()
-    async with open_store(settings.database_url, connections=1) as store:
+    async with open_store(settings.database_url, connections=1, pooler=settings.pooler) as store:
         fresh = await _newcomers(store, keys)
         while not stop.is_set():
             keys |= {sample.tenant: new_key() for sample in fresh}

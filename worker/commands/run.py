@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from typing import TYPE_CHECKING
 
+import anyio
 import click
 
 from worker.app import at_once, run
 from worker.commands.servers import on_servers
 from worker.process.loop import spare_collector
 from worker.process.signals import stop_on_signals
+from worker.traces.choice import spans_of
 
 if TYPE_CHECKING:
     from worker.engine.stats import Stats
@@ -31,5 +34,10 @@ def command(*, drain: bool) -> None:
 async def _run(settings: Settings, *, drain: bool) -> Stats:
     """Run a worker until a signal stops it or, with `drain`, until nothing is left to do."""
     spare_collector()
-    async with stop_on_signals() as stop:
-        return await run(settings, stop=stop, drain=at_once() if drain else None)
+    spans = spans_of(os.environ, settings)
+    try:
+        async with stop_on_signals() as stop:
+            return await run(settings, stop=stop, drain=at_once() if drain else None, spans=spans)
+    finally:
+        with anyio.CancelScope(shield=True):
+            await spans.close()

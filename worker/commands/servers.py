@@ -21,16 +21,17 @@ from worker.admin.results import StaleError, UnreadableError
 from worker.admin.rollout import MeaningChangedError
 from worker.broker.streams import BrokerAwayError, BrokerMismatchError
 from worker.engine.rule_set import RulesRefusedError
+from worker.environment import load_settings
 from worker.local.locks import EmbeddedError
 from worker.pipeline.rules_in_force import load_deployed
 from worker.probes.http import ListenError
 from worker.process import logs
 from worker.process.loop import run_async
-from worker.process.signals import ImpatientError
+from worker.process.signals import ImpatientError, ignore_log_signals
 from worker.recording import RecordingError
 from worker.report import screen
 from worker.retry import PATIENCE_SECONDS
-from worker.settings import Settings, SettingsError, read_settings, shown
+from worker.settings import Settings, SettingsError, shown
 from worker.store import (
     DatabaseUrlError,
     SchemaMismatchError,
@@ -67,11 +68,12 @@ def on_servers(work: Callable[[Settings], Awaitable[T]], *, as_service: bool = F
         click.UsageError: the environment has settings that cannot be used.
     """
     try:
-        settings = read_settings(os.environ)
+        settings = load_settings(os.environ)
     except SettingsError as error:
         raise click.UsageError(str(error)) from error
     if as_service:
-        logs.configure(settings.log_format)
+        ignore_log_signals()
+        logs.configure(settings.log_format, logs.LEVELS[settings.log_level])
     else:
         logs.quiet()
     try:
@@ -138,13 +140,23 @@ async def rules_in_force(store: Store, settings: Settings) -> Deployed:
     return rules
 
 
-async def with_store(settings: Settings, work: Callable[[Store], Awaitable[T]]) -> T:
+async def with_store(settings: Settings, work: Callable[[Store], Awaitable[T]], *, check: bool = True) -> T:
     """Return what `work` returns on the database; wait up to PATIENCE_SECONDS for one that is down.
 
-    `work` is done again as a whole where the database fails in the middle.
+    `work` is done again as a whole where the database fails in the middle. Unless it makes the schema itself, `check`
+    sees to it first that this release can use the schema.
+
+    Raises:
+        UnavailableError, SchemaMismatchError: as in `patiently` and `Store.check_schema`.
     """
-    async with open_store(settings.database_url) as store:
-        return await patiently(settings, partial(work, store))
+
+    async def checked(store: Store) -> T:
+        if check:
+            await store.check_schema()
+        return await work(store)
+
+    async with open_store(settings.database_url, pooler=settings.pooler) as store:
+        return await patiently(settings, partial(checked, store))
 
 
 async def patiently(settings: Settings, work: Callable[[], Awaitable[T]]) -> T:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import anyio
 
 from worker.broker.api import ApiError
-from worker.broker.errors import OUT_OF_REACH, BrokerAwayError
+from worker.broker.errors import OUT_OF_REACH, BrokerAwayError, BrokerMismatchError
 from worker.broker.once import connected_once
 from worker.broker.provision import consumer_info
 
@@ -49,7 +49,7 @@ class Lag:
             await anyio.sleep(EVERY_SECONDS)
 
     async def _ask(self) -> int | None:
-        with suppress(BrokerAwayError, ApiError, *OUT_OF_REACH):
+        with suppress(BrokerAwayError, BrokerMismatchError, ApiError, *OUT_OF_REACH):
             async with connected_once(self._settings, seconds=ANSWER_SECONDS) as client:
                 info = await consumer_info(client, self._settings)
                 return info.num_pending + info.num_ack_pending

@@ -54,7 +54,7 @@ async def serve_console(  # noqa: PLR0913 - a console has so many parts
     """
     with listen(*at) as listening:
         address = address_of(listening)
-        async with open_store(settings.database_url, connections=CONNECTIONS) as store:
+        async with open_store(settings.database_url, connections=CONNECTIONS, pooler=settings.pooler) as store:
             lag = Lag(settings)
             entrance = Entrance(access, Sessions(access), door)
             desk = Desk(store, settings, entrance, now=wall_clock, lag=lag.latest, cohorts=cohorts)

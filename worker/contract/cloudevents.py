@@ -5,7 +5,7 @@ data as body). What is read is an event that may lack its tenant and its user: o
 over HTTP the key says the tenant. `envelope` puts them in, and makes the bytes that a producer of our envelope would
 have sent.
 
-    id, source    event_id `source#id`, the key of CloudEvents; a `#` within the source is written `%23`
+    id, source    event_id `source#id`, the key of CloudEvents; `#` in the source is written `%23`, `%23` is `%2523`
     source        source
     type          event_type
     subject       user_id
@@ -59,6 +59,7 @@ _LINE_END: Final = re.compile("[\r\n]")
 # What a producer that percent-encodes never writes: a space, a quote, anything beyond ASCII, or a lone percent sign.
 _NOT_ENCODED: Final = re.compile(r"[^!#-~]|%(?![0-9A-Fa-f]{2})")
 _ESCAPED: Final = re.compile(r"\\(.)", re.DOTALL)
+_ESCAPE: Final = re.compile("%(?=(25)*23)")
 
 _Text = Annotated[str, msgspec.Meta(min_length=1)]
 
@@ -327,10 +328,18 @@ def _event(said: _Attributes, data: str | None) -> RawEvent | Refusal:
     data = given(data or "")
     if data is not None and not is_object(data):
         return _invalid("data", "expected a JSON object")
-    event_id = f"{said.source.replace('#', '%23')}#{said.id}"
+    event_id = f"{_escaped(said.source)}#{said.id}"
     if len(event_id.encode()) > MAX_ID_BYTES:
         return _invalid("id", f"longer than {MAX_ID_BYTES} bytes together with its source")
     return RawEvent(event_id, said.type, said.time, said.source, said.subject, said.tenantid, data)
+
+
+def _escaped(source: str) -> str:
+    """Return a source without `#`, so that the first `#` of an event id ends it; no two sources become one.
+
+    What is an escape already gets a level more: `#`, `%23`, `%2523` become `%23`, `%2523`, `%252523`.
+    """
+    return _ESCAPE.sub("%25", source).replace("#", "%23")
 
 
 def _is_json(content_type: str | None) -> bool:

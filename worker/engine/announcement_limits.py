@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from worker.engine.announcement import Words
 
 HEADER_BYTES: Final = 160
-"""Of the headers of an announcement, without the name of the stream."""
+"""Of the headers of an announcement, without the name of the stream, and without its trace."""
+MOST_BYTES_WITH_TRACE: Final = 64 * 1024
+"""Of the body of an announcement that says its trace. A larger one may have room for nothing else, and producers must
+not be able to make it too large for the broker."""
 MAX_REASON: Final = 1000
 """Characters of an operator's reason, which is announced."""
 LONGEST_OCCURRENCE: Final = "2026-04-13T09"

@@ -15,6 +15,7 @@ import msgspec
 from worker.contract.partition import bound_by, name_of
 from worker.contract.transport import NO_REGION, region_of
 from worker.engine.origin import Origin
+from worker.engine.tenants import Tenants
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -123,6 +124,8 @@ class Minutes:
 
     def __init__(self, prefix: str = "events") -> None:
         self.prefix = prefix
+        self.tenants = Tenants()
+        """What was done for each tenant since the start, for those that send most."""
         self._waiting: dict[Key, Counts] = {}
         self._apart = _Apart(0)
 
@@ -138,16 +141,22 @@ class Minutes:
         """
         sizes = _sizes(arrivals)
         new = sizes if arrivals.new_by_producer is None else arrivals.new_by_producer
+        tenants = self.tenants
+        tenants.see(_by_tenant(sizes), now)
         for producer, number in new.items():
             self._of(now, *producer).events += number
+            tenants.of(producer[0]).events += number
         for producer, number in _copies(arrivals, sizes, new).items():
             self._of(now, *producer).duplicates += number
+            tenants.of(producer[0]).duplicates += number
         if late or arrivals.erased:
             counts = self._of(now, *_common(sizes))
             counts.late += late
             counts.erased += arrivals.erased
         for letter in arrivals.letters:
-            self._of(now, self._sender(letter.message.subject), NO_REGION).dead[letter.reason.value] += 1
+            tenant = self._sender(letter.message.subject)
+            self._of(now, tenant, NO_REGION).dead[letter.reason.value] += 1
+            tenants.of(tenant).dead += 1
 
     def count_announced(
         self, tenant: str, origin: str, *, sent_at: int | None, now: int, region: str = NO_REGION
@@ -157,6 +166,7 @@ class Minutes:
         `sent_at` is when the broker stored its event, None if not timed; `region` is that of the event, where known.
         """
         counts = self._of(now, tenant, region)
+        self.tenants.of(tenant).unlocks += 1
         if origin == Origin.BACKFILL:
             counts.backfilled += 1
             return
@@ -208,6 +218,13 @@ def _sizes(arrivals: Arrivals) -> Counter[Producer]:
         tenant = group.audience.user.tenant_id
         sizes.update([(tenant, region_of(row)) for row in group.rows])
     return sizes
+
+
+def _by_tenant(sizes: Mapping[Producer, int]) -> Counter[str]:
+    tenants: Counter[str] = Counter()
+    for (tenant, _), number in sizes.items():
+        tenants[tenant] += number
+    return tenants
 
 
 def _common(sizes: Mapping[Producer, int]) -> Producer:

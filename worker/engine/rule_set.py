@@ -89,6 +89,8 @@ class Deployed:
         }
         """What a stored state must carry to be valid: its plan, and since when that has been in force without a break.
         A plan that comes back has missed the events that the one between did not hear."""
+        self.heard = frozenset[str]().union(*[plan.types for plan in self.program.scopes.values()])
+        """Event types that any plan hears."""
         self._terms = _terms(rules)
         self._ruled = {
             scope: frozenset((ruling.achievement, ruling.tier or "") for ruling in plan.rulings)
@@ -112,6 +114,14 @@ class Deployed:
         """Tell whether late evidence can never take a grant back; False for versions that are no longer deployed."""
         terms = self._terms.get((grant.achievement, grant.version, grant.tier))
         return terms is not None and terms.final
+
+    def open_at(self, now: int) -> frozenset[str]:
+        """Return the achievements that can be earned from an instant on, in microseconds: those that have not ended."""
+        return frozenset(
+            name
+            for name, versions in self.rules.achievements.items()
+            if any(one.active is None or one.active.end is None or one.active.end.us > now for one in versions)
+        )
 
     def ruled(self, scope: str) -> list[tuple[str, str]]:
         """Return what is judged in a scope: (achievement, tier), "" for none, in order."""

@@ -7,18 +7,28 @@ from collections import Counter, defaultdict
 from itertools import accumulate, islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from worker.contract.trace import trace_of
 from worker.contract.transport import region_of
 from worker.engine.minutes import LATENCY_BUCKETS, Minutes
+from worker.engine.observed import Observed
+from worker.engine.tenants import OTHER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from collections.abc import Set as AbstractSet
     from uuid import UUID
 
     from dsl.outcome import Subject
+    from worker.contract.trace import Trace
     from worker.engine.batch import Group
     from worker.engine.decide import Writes
     from worker.engine.reconcile import Decision
 
+EVALUATION_BUCKETS: Final = (
+    *(0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5),
+    *(1.0, 2.0, 5.0, 10.0, 30.0),
+)
+"""Upper bounds in seconds. One event takes less than the first, and a batch of 5,000 as many times more."""
 SIZE_BUCKETS: Final = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 """Upper bounds in events. The last one is the largest number of events in one transaction."""
 MAX_TIMED: Final = 10_000
@@ -52,16 +62,19 @@ class Histogram:
 
 
 class Sent(NamedTuple):
-    """Of an event: when the broker stored it, in microseconds, and the region of its producer."""
+    """Of an event: when the broker stored it, in microseconds, the region of its producer, and the trace."""
 
     at: int
     region: str
+    trace: Trace | None = None
 
 
 class Stats:
     """Counts of one worker. It counts what is committed, never what was only tried, unless a line below says so."""
 
     def __init__(self) -> None:
+        self.observed = Observed()
+        """What the servers said last of what waits there."""
         self.messages = 0
         """Messages that were acknowledged, or ended with a reason."""
         self.events = 0
@@ -74,6 +87,8 @@ class Stats:
         """Events of erased users, and dead letters that name no other user. They were left out."""
         self.dead: Counter[str] = Counter()
         """Dead letters by reason."""
+        self.types: Counter[str] = Counter()
+        """Events that arrived, copies too, by type: those that a rule in force hears, and OTHER."""
         self.decisions: Counter[str] = Counter()
         """Decisions about unlocks by kind."""
         self.batches = 0
@@ -93,6 +108,8 @@ class Stats:
         """Announcements that the broker had already."""
         self.refused = 0
         """Announcements that the broker refused; each attempt counts."""
+        self.evaluation_seconds = Histogram(EVALUATION_BUCKETS)
+        """Seconds that the rules of a batch took: stepping states, and deciding about unlocks."""
         self.commit_seconds = Histogram(LATENCY_BUCKETS)
         """Seconds that the transaction of a batch took."""
         self.batch_events = Histogram(SIZE_BUCKETS)
@@ -126,6 +143,12 @@ class Stats:
         if decisions:
             self._time_grants(arrivals.groups, decisions)
 
+    def count_evaluation(self, groups: Iterable[Group], heard: AbstractSet[str], seconds: float) -> None:
+        """Count the events of a committed batch by type, of those that a rule hears, and what its rules took."""
+        self.evaluation_seconds.observe(seconds)
+        for name, number in Counter([event.type for group in groups for event in group.events]).items():
+            self.types[name if name in heard else OTHER] += number
+
     def _time_grants(self, groups: Iterable[Group], decisions: Iterable[Decision]) -> None:
         granted: defaultdict[Subject, list[Decision]] = defaultdict(list)
         for decision in decisions:
@@ -142,7 +165,9 @@ class Stats:
             earning = decision.grant.event_id
             if earning in ids:
                 at = ids.index(earning)
-                self.start_timing(decision.unlock_id, Sent(group.messages[at].sent_at, region_of(group.rows[at])))
+                message, region = group.messages[at], region_of(group.rows[at])
+                trace = trace_of(message, group.elements[at])
+                self.start_timing(decision.unlock_id, Sent(message.sent_at, region, trace))
 
     def start_timing(self, unlock_id: UUID, sent: Sent) -> None:
         """Time an unlock until it is announced, where it is known when its event was published."""

@@ -13,6 +13,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.routing import Route
 
+from worker.contract.trace import TRACE_HEADERS, trace_in
 from worker.ingest.bodies import SHARE, UNVERIFIED_SHARE, inflated, read_body, size_of
 from worker.ingest.cloud import envelopes_of, renamed
 from worker.ingest.forms import OF_CLOUDEVENTS, Form, elements_of, form_of
@@ -22,7 +23,7 @@ from worker.ingest.problems import EventsError
 from worker.ingest.reading import messages_of
 from worker.ingest.senders import Sender
 from worker.ingest.webhooks import envelope_of, verified_id
-from worker.serve.buckets import Buckets, Rate
+from worker.rates import Buckets, Rate
 from worker.serve.endpoints import problem_response, unexpected
 from worker.serve.problems import BadRequestError, NotFoundError, ProblemError, TooManyRequestsError, UnauthorizedError
 from worker.serve.requests import credential, parameters
@@ -38,7 +39,9 @@ if TYPE_CHECKING:
     from worker.ingest.metrics import IngestStats
     from worker.ingest.operations import Operation
     from worker.ingest.publisher import Publisher
+    from worker.ingest.reading import Naming
     from worker.ingest.senders import Senders
+    from worker.probes.readiness import Readiness
 
 VALIDATE: Final = "validate"
 CONTRACT: Final = "contract"
@@ -56,21 +59,24 @@ _TOO_MANY: Final = "Wait for as many seconds as `Retry-After` says, and send the
 class Endpoints:
     """Answers requests."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - its parts
         self,
         senders: Senders,
         contracts: Contracts,
         publisher: Publisher,
         memory: Memory,
         stats: IngestStats,
-        prefix: str,
+        *,
+        readiness: Readiness,
+        naming: Naming,
     ) -> None:
         self._senders = senders
         self._contracts = contracts
         self._publisher = publisher
         self._memory = memory
         self._stats = stats
-        self._prefix = prefix
+        self._readiness = readiness
+        self._naming = naming
         self._buckets = Buckets()
 
     @property
@@ -142,7 +148,7 @@ class Endpoints:
 
     async def health(self, _request: Request) -> Response:
         """Answer whether events can be taken."""
-        there = self._publisher.connected
+        there = not await self._readiness.silent()
         body = msgspec.json.encode(Health(ok=there, nats=there))
         return Response(body, 200 if there else 503, headers=_NEVER, media_type=JSON)
 
@@ -181,13 +187,19 @@ class Endpoints:
     ) -> None:
         held = await self._contracts.of_rules() if validate else self._contracts.plain
         is_cloud = form in OF_CLOUDEVENTS
+        said = _trace_headers_of(request)
+        traces = [trace_in(said, one if is_cloud else b"") for one in elements]
         if is_cloud:
             elements = envelopes_of(form, elements, _headers_of(request), sender.tenant)
         try:
-            messages = messages_of(elements, held, tenant=sender.tenant, prefix=self._prefix, now=time_ns() // 1000)
+            messages = messages_of(elements, held, tenant=sender.tenant, naming=self._naming, now=time_ns() // 1000)
         except EventsError as error:
             raise (type(error)(renamed(error.flaws)) if is_cloud else error) from None
-        self._stats.copies += await self._publisher.publish(messages)
+        traced = [
+            one if trace is None else one._replace(headers=trace.headers)
+            for one, trace in zip(messages, traces, strict=True)
+        ]
+        self._stats.copies += await self._publisher.publish(traced)
 
     def _accepted(self, number: int, began: float) -> Response:
         self._stats.accepted += number
@@ -214,6 +226,12 @@ def _headers_of(request: Request) -> dict[str, str]:
             raise BadRequestError(f"{name}: given twice")
         found[name] = value.decode("utf-8", "surrogateescape")
     return found
+
+
+def _trace_headers_of(request: Request) -> dict[str, str]:
+    """Return the headers about a trace, those that are given once."""
+    given = ((name, request.headers.getlist(name)) for name in TRACE_HEADERS)
+    return {name: values[0] for name, values in given if len(values) == 1}
 
 
 # -- what goes wrong ---------------------------------------------------------------------------------------------------

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
+from worker.broker.error_text import Kind
 from worker.engine.stats import Histogram
-from worker.probes.families import Family, HistogramFamily, renderer
+from worker.probes.families import Family, HistogramFamily, by_name, renderer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from worker.broker.connection import Connection
     from worker.ingest.bodies import Memory
     from worker.ingest.publisher import Publisher
+    from worker.probes.families import Scrape
 
 SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
@@ -33,7 +35,9 @@ class IngestStats:
         self.seconds = Histogram(SECONDS)
 
 
-def render_of(stats: IngestStats, publisher: Publisher, memory: Memory, connection: Connection) -> Callable[[], bytes]:
+def render_of(
+    stats: IngestStats, publisher: Publisher, memory: Memory, connection: Connection
+) -> Callable[[str], Scrape]:
     """Return a function that renders the metrics."""
     return renderer(lambda: _families(stats, publisher, memory, connection))
 
@@ -51,8 +55,13 @@ def _families(
         (),
         {(): stats.seconds},
     )
-    errors = {(str(kind),): float(count) for kind, count in connection.errors.items()}
-    yield Family("counter", "ach_nats_errors", "Errors of connections to the broker by kind.", ("kind",), errors)
+    yield Family(
+        "counter",
+        "ach_nats_errors",
+        "Errors of connections to the broker by kind.",
+        ("kind",),
+        by_name(Kind, connection.errors),
+    )
     for kind, name, text, value in (
         ("counter", "ach_ingest_events", "Events that were acknowledged by the broker.", stats.accepted),
         ("counter", "ach_ingest_copies", "Of these, events that the broker had already.", stats.copies),

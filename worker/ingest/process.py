@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from secrets import token_bytes
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import anyio
@@ -16,10 +17,12 @@ from worker.ingest.endpoints import Endpoints
 from worker.ingest.gate import IngestGate
 from worker.ingest.metrics import IngestStats, render_of
 from worker.ingest.publisher import Publisher
+from worker.ingest.reading import Naming
 from worker.ingest.reload import Bell, follow, ring_on_hangup
 from worker.ingest.senders import Senders
 from worker.probes.http import Probes
 from worker.probes.http import serve as serve_probes
+from worker.probes.readiness import NATS, Readiness
 from worker.rulefiles import NoRulesError, find, load
 from worker.serve.http import SPARE_CONNECTIONS, Bounds, address_of, allow_files, listen, server_of
 from worker.settings import shown
@@ -37,6 +40,8 @@ if TYPE_CHECKING:
 CONNECTIONS: Final = 2
 """To the database, at most: it is asked for the rules alone, and only where events are validated."""
 _OTHER_FILES: Final = 100
+_KEY_BYTES: Final = 32
+"""Of the key of message ids, which lives as long as the process."""
 _GRACE_SECONDS: Final = 2.0
 """For answers to be written when the process stops, beyond the time for bodies and acknowledgements."""
 
@@ -94,7 +99,7 @@ async def ingest(
     declared = declared_in(files.rules) if files.rules else None
     allow_files(SPARE_CONNECTIONS + _OTHER_FILES)
     with listen(config.host, config.port) as listening:
-        async with open_store(settings.database_url, connections=CONNECTIONS) as store:
+        async with open_store(settings.database_url, connections=CONNECTIONS, pooler=settings.pooler) as store:
             service = _Service(settings, config, Contracts(store, settings, declared))
             await service.run(listening, files, stop, on_ready)
 
@@ -110,14 +115,22 @@ class _Service:
         self._stats = IngestStats()
         self._memory = Memory(config.limits.memory_bytes)
         self._publisher = Publisher(self._connection, config.limits.ack_seconds)
+        self._readiness = Readiness({NATS: self._connection.answers})
 
     async def run(
         self, listening: socket.socket, files: Files, stop: anyio.Event, on_ready: Callable[[str], None]
     ) -> None:
         """Serve until `stop` is set."""
         settings, limits, address = self._settings, self._senders.config.limits, address_of(listening)
+        naming = Naming(settings.input_prefix, token_bytes(_KEY_BYTES))
         endpoints = Endpoints(
-            self._senders, self._contracts, self._publisher, self._memory, self._stats, settings.input_prefix
+            self._senders,
+            self._contracts,
+            self._publisher,
+            self._memory,
+            self._stats,
+            readiness=self._readiness,
+            naming=naming,
         )
 
         def ready() -> None:
@@ -137,6 +150,7 @@ class _Service:
         async with anyio.create_task_group() as tasks:
             if settings.health_port is not None:
                 await tasks.start(serve_probes, self._probes(), settings.health_host, settings.health_port)
+            tasks.start_soon(self._readiness.run)
             tasks.start_soon(self._connection.open)
             tasks.start_soon(stopping)
             self._follow(tasks, files)
@@ -176,8 +190,5 @@ class _Service:
             log.info("reloaded", files=[str(path) for path in paths])
 
     def _probes(self) -> Probes:
-        async def missing() -> str:
-            return "" if self._connection.connected else "nats"
-
         render = render_of(self._stats, self._publisher, self._memory, self._connection)
-        return Probes(stuck=lambda: "", ready=missing, metrics=render)
+        return Probes(stuck=str, ready=self._readiness.reasons, metrics=render)

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from msgspec import UNSET
 
 from dsl.diagnostics import nearest
-from worker.broker.outgoing import message_id
 from worker.broker.window import Outgoing
 from worker.contract.fields import is_array
 from worker.contract.partition import event_subject, shared_subject
@@ -64,7 +64,22 @@ class Held(NamedTuple):
     declared: Collection[str] | None = None
 
 
-def messages_of(elements: Sequence[bytes], held: Held, *, tenant: str, prefix: str, now: int) -> list[Outgoing]:
+class Naming(NamedTuple):
+    """How messages are named: the prefix of their subjects, and the key of their ids, which no one else has."""
+
+    prefix: str
+    key: bytes
+
+    def message_id(self, tenant: str, event_id: str) -> str:
+        """Return the `Nats-Msg-Id` of an event, which only who has the key can make.
+
+        A stream has one memory of ids for all who publish to it. Under an id that others can make, such as
+        `<tenant>:<event id>`, the broker could already hold a message of theirs, and would drop ours as a copy of it.
+        """
+        return blake2b(f"{tenant}\0{event_id}".encode(), key=self.key, digest_size=16).hexdigest()
+
+
+def messages_of(elements: Sequence[bytes], held: Held, *, tenant: str, naming: Naming, now: int) -> list[Outgoing]:
     """Return a message for each text of an event; `now` in microseconds.
 
     Raises:
@@ -73,12 +88,14 @@ def messages_of(elements: Sequence[bytes], held: Held, *, tenant: str, prefix: s
         OtherTenantError: some are another tenant's.
     """
     # A subject that binds the tenant, and none of its users.
-    events, bodies = _read(elements, held.contract, shared_subject(prefix, tenant), now)
+    events, bodies = _read(elements, held.contract, shared_subject(naming.prefix, tenant), now)
     if held.declared is not None:
         _check_declared(events, held.declared)
     _check_ids(events, elements)
     return [
-        Outgoing(event_subject(prefix, tenant, event.user, event.type), body, message_id(tenant, event.id))
+        Outgoing(
+            event_subject(naming.prefix, tenant, event.user, event.type), body, naming.message_id(tenant, event.id)
+        )
         for event, body in zip(events, bodies, strict=True)
     ]
 

@@ -58,7 +58,7 @@ async def replay_on(
         tasks.start_soon(_watch, stats, on_progress)
         await run(settings, stats=stats, drain=at_once(), now=lambda: now)
         tasks.cancel_scope.cancel()
-    async with open_store(settings.database_url) as store:
+    async with open_store(settings.database_url, pooler=settings.pooler) as store:
         stored = await read_results(store, await rules_in_force(settings))
     counts = Counts(
         events=stats.events,

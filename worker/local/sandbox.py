@@ -13,6 +13,7 @@ from worker.app import wall_clock
 from worker.broker.publish import Published, Publisher
 from worker.broker.streams import open_broker
 from worker.engine.rule_set import RuleFile
+from worker.identity import Identity
 from worker.local.servers import embedded
 from worker.pipeline.rules_in_force import load_deployed
 from worker.retry import PATIENCE_SECONDS
@@ -46,7 +47,8 @@ async def sandbox(folder: Path, settings: Settings, *, durable: bool) -> AsyncGe
     """
     async with embedded(folder, durable=durable) as servers:
         urls = {"nats_url": servers.nats_url, "database_url": servers.database_url}
-        yield Sandbox(servers, msgspec.structs.replace(settings, **urls))
+        # Our servers ask for no identity, and no secret goes to them.
+        yield Sandbox(servers, msgspec.structs.replace(settings, identity=Identity(), **urls))
 
 
 def rule_files(rules: RuleSet) -> list[RuleFile]:
@@ -60,7 +62,7 @@ async def deploy(settings: Settings, rules: RuleSet, *, by: str) -> Applied:
     Raises:
         UnavailableError, SchemaMismatchError, RulesRefusedError, MeaningChangedError: see `migrate` and `apply_rules`.
     """
-    async with open_store(settings.database_url) as store:
+    async with open_store(settings.database_url, pooler=settings.pooler) as store:
         await store.migrate(now=wall_clock())
         applied = await apply_rules(store, rule_files(rules), settings, by=by, now=wall_clock())
         if applied.changed:
@@ -82,5 +84,5 @@ async def publish(settings: Settings, messages: Iterable[Outgoing], on_progress:
 
 async def rules_in_force(settings: Settings) -> Deployed:
     """Return the deployed rules, ready for use."""
-    async with open_store(settings.database_url) as store:
+    async with open_store(settings.database_url, pooler=settings.pooler) as store:
         return await load_deployed(store, settings)

@@ -19,7 +19,8 @@ from worker.contract.partition import token
 from worker.notify.delivery_log import Logged
 from worker.notify.health import Health
 from worker.notify.message import Delivery, digest, is_wanted, read_item, single, window_of
-from worker.notify.schedule import SECOND, Attempt, Decision, Outcome, Pace, decide
+from worker.notify.schedule import SECOND, Attempt, Decision, Outcome, decide
+from worker.rates import Pace
 from worker.retry import delays
 
 if TYPE_CHECKING:

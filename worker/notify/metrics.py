@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from worker.notify.schedule import Outcome
 from worker.probes.families import Family, HistogramFamily, renderer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from worker.notify.stats import EndpointStats, NotifyStats
+    from worker.probes.families import Scrape
 
 
-def render_of(stats: NotifyStats, now: Callable[[], int]) -> Callable[[], bytes]:
+def render_of(stats: NotifyStats, now: Callable[[], int]) -> Callable[[str], Scrape]:
     """Return a function that renders the metrics; `now` gives milliseconds since the epoch."""
     return renderer(lambda: _families(stats, now))
 
@@ -20,7 +22,7 @@ def render_of(stats: NotifyStats, now: Callable[[], int]) -> Callable[[], bytes]
 def _families(stats: NotifyStats, now: Callable[[], int]) -> Iterator[Family | HistogramFamily]:
     endpoints = stats.endpoints
     attempts = {
-        (name, outcome): float(count) for name, one in endpoints.items() for outcome, count in one.attempts.items()
+        (name, str(outcome)): float(one.attempts[outcome]) for name, one in endpoints.items() for outcome in Outcome
     }
     name = "ach_notify_attempts"
     yield Family("counter", name, "Attempts by outcome.", ("endpoint", "outcome"), attempts)

@@ -123,20 +123,3 @@ def in_words(milliseconds: int) -> str:
         if milliseconds >= 2 * size or (milliseconds >= size and not milliseconds % size):
             return f"{milliseconds // size}{unit}"
     return f"{milliseconds} ms"
-
-
-class Pace:
-    """How fast attempts follow each other: `rate` a second over time, and as many at once after a quiet second.
-
-    The generic cell rate algorithm (ITU-T I.371): one number, the instant at which the next attempt would be due.
-    """
-
-    def __init__(self, rate: int) -> None:
-        self._each = 1 / rate
-        self._due = 0.0
-
-    def wait(self, now: float) -> float:
-        """Take a place; return after how many seconds its attempt may begin."""
-        due = max(self._due, now - 1 + self._each)
-        self._due = due + self._each
-        return max(0.0, due - now)

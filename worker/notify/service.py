@@ -19,6 +19,7 @@ from worker.notify.endpoints import AppriseTarget
 from worker.notify.metrics import render_of
 from worker.notify.stats import NotifyStats
 from worker.probes.http import Probes, serve
+from worker.probes.readiness import NATS, Readiness
 from worker.store import open_store
 from worker.urls import shown
 
@@ -124,7 +125,7 @@ async def run(
     stats = stats or NotifyStats(one.name for one in endpoints)
     channels = [channel_of(endpoint, ways.resolver) for endpoint in endpoints]
     connection = Connection(settings)
-    async with open_store(settings.database_url, connections=2) as store:
+    async with open_store(settings.database_url, connections=2, pooler=settings.pooler) as store:
         deliveries = DeliveryLog(store, stats)
         client: ClientNow = lambda: connection.client  # noqa: E731 - the client of the moment
         around = Surroundings(
@@ -140,8 +141,10 @@ async def run(
         try:
             async with anyio.create_task_group() as company:
                 if settings.health_port is not None:
-                    probes = _probes(settings, connection, couriers, stats)
+                    readiness = _readiness(settings, connection, couriers)
+                    probes = Probes(stuck=str, ready=readiness.reasons, metrics=render_of(stats, now_milliseconds))
                     await company.start(serve, probes, settings.health_host, settings.health_port)
+                    company.start_soon(readiness.run)
                 company.start_soon(_stop_couriers, stop, couriers, company.cancel_scope, connection)
                 await connection.open()
                 log.info("notifying", nats=shown(settings.nats_url), endpoints=[one.name for one in endpoints])
@@ -188,10 +191,9 @@ async def _when_ready(couriers: Sequence[Courier], on_ready: Callable[[], None])
     on_ready()
 
 
-def _probes(settings: Settings, connection: Connection, couriers: Sequence[Courier], stats: NotifyStats) -> Probes:
-    async def missing() -> str:
-        if not connection.connected:
-            return "nats"
-        return "" if all(courier.ready for courier in couriers) else f"stream {settings.unlock_stream}"
+def _readiness(settings: Settings, connection: Connection, couriers: Sequence[Courier]) -> Readiness:
+    def amiss() -> tuple[list[str], list[str]]:
+        ready = not connection.connected or all(courier.ready for courier in couriers)
+        return ([] if ready else [f"stream {settings.unlock_stream}"]), []
 
-    return Probes(stuck=lambda: "", ready=missing, metrics=render_of(stats, now_milliseconds))
+    return Readiness({NATS: connection.answers}, amiss)

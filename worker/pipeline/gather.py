@@ -19,11 +19,14 @@ if TYPE_CHECKING:
     from dsl.outcome import Subject
     from worker.engine.batch import Batch
     from worker.engine.state_cache import Hold, StateCache, SubjectState
+    from worker.pipeline.stopwatch import Stopwatch
     from worker.store import Session
 
 
-async def gather(session: Session, batch: Batch, cache: StateCache, hold: Hold) -> Facts:
-    """Return all that is to be known of a batch. States have moved in place, and events are inserted.
+async def gather(session: Session, batch: Batch, cache: StateCache, hold: Hold, watch: Stopwatch) -> Facts:
+    """Return all that is to be known of a batch; `watch` times the stepping.
+
+    States have moved in place, and events are inserted.
 
     Raises:
         RulesMovedError: decode the batch again.
@@ -39,7 +42,8 @@ async def gather(session: Session, batch: Batch, cache: StateCache, hold: Hold) 
     events = events_of_subjects(items)
     for subject, own in events.items():
         own.put_in_order(latest_known(states[subject]))
-    look = first_look(rules, events, states)
+    with watch:
+        look = first_look(rules, events, states)
     refolds = await refold(session, rules, look.refolds)
     stored = await unlocks_of(session, refolds)
     stored.update(await unlocks_of_keys(session, [unlock_id(*earned) for earned in look.earned]))

@@ -16,6 +16,7 @@ import anyio
 from anyio.lowlevel import checkpoint
 
 from worker.broker.streams import BATCH_BYTES
+from worker.engine.tally import Tally
 from worker.pipeline.pipeline import StoppedError
 
 if TYPE_CHECKING:
@@ -53,6 +54,29 @@ class Held:
         self.bytes += sum([len(message.body) for message in messages])
 
 
+class Times:
+    """When a batch passed each of its stages, of `monotonic`."""
+
+    def __init__(self, began: float) -> None:
+        self.began = began
+        """Its first message was taken from the broker."""
+        self.read = self.started = self.committed = monotonic()
+        """It was closed; a writer had time for it; all of it was committed."""
+        self._is_started = False
+
+    def start(self) -> None:
+        """Note that a writer has time for it; the first one counts."""
+        if not self._is_started:
+            self._is_started, self.started = True, monotonic()
+
+    def stages(self, seconds: float) -> dict[str, float]:
+        """Return the seconds of all, and of each stage."""
+        acknowledging = self.began + seconds - self.committed
+        stages = (seconds, self.read - self.began, self.started - self.read, self.committed - self.started)
+        names = ("seconds", "read", "wait", "commit", "ack")
+        return {name: round(one, 4) for name, one in zip(names, (*stages, acknowledging), strict=True)}
+
+
 class Whole:
     """A batch on its way through the writers: it is acknowledged when every piece is committed."""
 
@@ -62,6 +86,29 @@ class Whole:
         self.missing = pieces
         self.letters: list[DeadLetter] = []
         self.stopped = False
+        self.tally = Tally()
+        self.times = Times(held.since)
+
+    @property
+    def name(self) -> str:
+        """Its first and last place in the stream: what tells it from others in a log."""
+        places = [message.seq for message in self.batch.messages]
+        return f"{min(places)}-{max(places)}" if places else ""
+
+    @property
+    def facts(self) -> dict[str, int | float | str]:
+        """What became of it, in numbers."""
+        tally = self.tally
+        return {
+            "messages": len(self.batch.messages),
+            "events": tally.events,
+            "duplicates": tally.duplicates,
+            "late": tally.late,
+            "dead": tally.dead,
+            "grants": tally.grants,
+            "retries": tally.retries,
+            "way": tally.way,
+        }
 
 
 class Piece(NamedTuple):

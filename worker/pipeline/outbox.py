@@ -51,12 +51,14 @@ from worker.broker.announce import Announcement
 from worker.broker.errors import BrokerAwayError
 from worker.contract.transport import NO_REGION
 from worker.engine.announcement import Claimed, announcement, unlock_subject
+from worker.engine.announcement_limits import MOST_BYTES_WITH_TRACE
 from worker.engine.reconcile import Kind
 from worker.pipeline.corrections import Corrector, Wording
 from worker.pipeline.refused import Gate
 from worker.retry import delays
 from worker.settings import Clock
 from worker.store import UnavailableError
+from worker.traces.spans import NoSpans
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -68,6 +70,7 @@ if TYPE_CHECKING:
     from worker.pipeline.refused import Outlet
     from worker.settings import Settings
     from worker.store import Session, Store
+    from worker.traces.spans import Spans
 
     _Kept = tuple[Sequence[Claimed], Mapping[str, bool]]
     """Unlocks that the broker has now, and by id whether each was new to it."""
@@ -104,7 +107,7 @@ class OutboxRelay:
     `now` is in microseconds; `busy` tells whether batches are under way: their unlocks may be marked together.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it works with, each by name
         self,
         store: Store,
         outlet: Outlet,
@@ -113,6 +116,7 @@ class OutboxRelay:
         *,
         now: Callable[[], int],
         busy: Callable[[], bool] = _always,
+        spans: Spans | None = None,
     ) -> None:
         self._store = store
         self._outlet = outlet
@@ -120,6 +124,7 @@ class OutboxRelay:
         self._stats = stats
         self._now = now
         self._busy = busy
+        self._spans: Spans = spans or NoSpans()
         self._called = anyio.Event()
         self._stopping = False
         self._fresh: list[Claimed] = []
@@ -331,18 +336,31 @@ class OutboxRelay:
         now = self._now()
         stats = self._stats
         for one in unlocks:
-            new = news[str(one.unlock_id)]
+            name = str(one.unlock_id)
+            new = news[name]
             if new:
                 sent = stats.sent(one.unlock_id)
-                at, region = (None, NO_REGION) if sent is None else sent
+                at, region = (None, NO_REGION) if sent is None else (sent.at, sent.region)
                 stats.minutes.count_announced(one.tenant_id, one.origin, sent_at=at, now=now, region=region)
+            self._spans.announced(name)
             stats.count_announced(one.unlock_id, new=new, now=now)
 
     def _announcement(self, one: Claimed) -> Announcement:
         name = str(one.unlock_id)
         words = self._wording.words(one.achievement, one.version, one.tier)
         body = announcement(one, name, words)
-        return Announcement(unlock_subject(self._settings.unlock_prefix, one, name), body, name)
+        subject = unlock_subject(self._settings.unlock_prefix, one, name)
+        return Announcement(subject, body, name, trace=self._trace(one.unlock_id, len(body)))
+
+    def _trace(self, unlock_id: UUID, size: int) -> str:
+        """Return the headers that say the trace of the event that earned an unlock, if this worker has processed it.
+
+        After a crash another one announces it without: body and id depend on events and rules alone.
+        """
+        sent = self._stats.sent(unlock_id)
+        if sent is None or sent.trace is None or size > MOST_BYTES_WITH_TRACE:
+            return ""
+        return self._spans.announcing(str(unlock_id), sent.trace).lines
 
     async def _clock(self, session: Session) -> int:
         if self._settings.clock is Clock.WALL:

@@ -22,10 +22,12 @@ from worker.engine.folding import UnfoldableError
 from worker.engine.long_way import LongWay, LongWayError
 from worker.engine.state_cache import Hold
 from worker.engine.subject_events import events_of_users
+from worker.engine.tally import Tally
 from worker.pipeline.fast_path import commit_fast
 from worker.pipeline.fence import RulesMovedError
 from worker.pipeline.gather import gather
 from worker.pipeline.lookup import look_up_states
+from worker.pipeline.stopwatch import Stopwatch
 from worker.pipeline.write import write
 from worker.retry import delays
 from worker.settings import Clock
@@ -118,6 +120,12 @@ class Pipeline:
         self._stopping = stopping
         self._on_committed = on_committed
         self._trust = Trust()
+        self._tally = Tally()
+
+    def take_tally(self) -> Tally:
+        """Return what was committed since this was called last."""
+        taken, self._tally = self._tally, Tally()
+        return taken
 
     async def begin(self) -> Decoding:
         """Begin to read messages under the rules that were in force when we last looked; committing looks again.
@@ -138,12 +146,14 @@ class Pipeline:
         events = events_of_users(batch.groups)
         if unknown := unknown_users(events, self._cache):
             await self._look_up(batch.rules, unknown)
-        fast, rest, reasons = divide(batch, events, self._cache, trusting=self._trust.given())
+        watch = Stopwatch()
+        with watch:
+            fast, rest, reasons = divide(batch, events, self._cache, trusting=self._trust.given())
         if reasons:
             self._stats.long_ways.update(reasons)
         if fast is None:
             return await self._commit(batch, waiting=waiting)
-        committed = await self._commit_fast(fast)
+        committed = await self._commit_fast(fast, watch)
         if fast.look.late:
             (self._trust.kept if committed else self._trust.broken)()
         if not committed:
@@ -157,13 +167,13 @@ class Pipeline:
         except (UnavailableError, RefusedError) as error:  # those that stay unknown take the long way
             log.debug("users stay unknown", said=str(error))
 
-    async def _commit_fast(self, fast: FastBatch) -> bool:
+    async def _commit_fast(self, fast: FastBatch, watch: Stopwatch) -> bool:
         """Commit what can take the fast path; return False where that has not happened, as far as is known."""
         began = perf_counter()
         clock = fast.latest if self._settings.clock is Clock.STREAM else fast.batch.now
         try:
             async with self._store.alone() as session:
-                writes = await commit_fast(session, fast, self._cache.owner, clock=clock)
+                writes = await commit_fast(session, fast, self._cache.owner, clock=clock, watch=watch)
         except (LongWayError, OvertakenError, UnavailableError, RefusedError, UnfoldableError) as error:
             log.debug("the long way", because=str(error))
             self._cache.failed(fast.hold)
@@ -173,7 +183,8 @@ class Pipeline:
         except BaseException:
             self._cache.failed(fast.hold)
             raise
-        self._committed(fast.batch, fast.hold, writes, perf_counter() - began, certain=True)
+        self._committed(fast.batch, fast.hold, writes, perf_counter() - began, watch, certain=True)
+        self._tally.count(writes, fast=True)
         return True
 
     async def _commit(
@@ -184,9 +195,9 @@ class Pipeline:
         It is not `certain` that nothing of it is committed already where that was tried before.
         """
         for delay in delays():
-            began, hold = perf_counter(), Hold()
+            began, hold, watch = perf_counter(), Hold(), Stopwatch()
             try:
-                writes = await self._attempt(batch, hold)
+                writes = await self._attempt(batch, hold, watch)
             except RulesMovedError:
                 self._cache.failed(hold)
                 certain = False
@@ -199,24 +210,30 @@ class Pipeline:
                 self._cache.failed(hold)
                 certain = False
                 self._stats.retries += 1
+                self._tally.retries += 1
                 await self._wait(error, delay, waiting)
                 continue
             except BaseException:
                 self._cache.failed(hold)
                 raise
-            self._committed(batch, hold, writes, perf_counter() - began, certain=certain)
+            self._committed(batch, hold, writes, perf_counter() - began, watch, certain=certain)
+            self._tally.count(writes, fast=False)
             return [*writes.arrivals.letters]
         raise AssertionError("delays() never ends")
 
-    async def _attempt(self, batch: Batch, hold: Hold) -> Writes:
+    async def _attempt(self, batch: Batch, hold: Hold, watch: Stopwatch) -> Writes:
         async with self._store.transaction() as session:
-            facts = await gather(session, batch, self._cache, hold)
+            facts = await gather(session, batch, self._cache, hold, watch)
             clock = facts.arrivals.latest if self._settings.clock is Clock.STREAM else batch.now
-            writes = decide(batch.rules, facts, now=batch.now, clock=clock)
+            with watch:
+                writes = decide(batch.rules, facts, now=batch.now, clock=clock)
             return await write(session, self._settings, batch.rules, writes)
 
-    def _committed(self, batch: Batch, hold: Hold, writes: Writes, seconds: float, *, certain: bool) -> None:
+    def _committed(
+        self, batch: Batch, hold: Hold, writes: Writes, seconds: float, watch: Stopwatch, *, certain: bool
+    ) -> None:
         self._cache.committed(hold)
+        self._stats.count_evaluation(batch.groups, batch.rules.heard, watch.seconds)
         self._stats.count_batch(writes, seconds)
         decisions = writes.decisions
         if self._on_committed is not None and (decisions or not certain):
@@ -230,7 +247,8 @@ class Pipeline:
             raise error
         if batch.size == 1:
             reason = Reason.REFUSED if isinstance(error, RefusedError) else Reason.DEFECT
-            log.error("dead-lettering", reason=reason.value, said=str(error))
+            # The words of the server may quote what was sent: they are in the dead letter, and not in the log.
+            log.error("an event cannot be processed and becomes a dead letter: please report this", reason=reason.value)
             return await self._commit(batch.condemned(reason, str(error)), waiting=waiting, certain=False)
         letters: list[DeadLetter] = []
         for piece in batch.pieces((batch.size + 1) // 2):

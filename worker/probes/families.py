@@ -1,4 +1,4 @@
-"""Metrics of a process that is no worker, rendered from values that it has at hand."""
+"""Metrics of a process, rendered from values that it has at hand."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
-from prometheus_client.exposition import generate_latest
+from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 if TYPE_CHECKING:
@@ -37,6 +37,13 @@ class HistogramFamily(NamedTuple):
     values: Mapping[tuple[str, ...], Histogram]
 
 
+class Scrape(NamedTuple):
+    """The answer to a scrape."""
+
+    content_type: str
+    body: bytes
+
+
 class _Families(Collector):
     def __init__(self, families: Callable[[], Iterable[Family | HistogramFamily]]) -> None:
         self._families = families
@@ -47,11 +54,24 @@ class _Families(Collector):
             yield _histogram(family) if isinstance(family, HistogramFamily) else _plain(family)
 
 
-def renderer(families: Callable[[], Iterable[Family | HistogramFamily]]) -> Callable[[], bytes]:
-    """Return a function that renders, in the text format of Prometheus, what `families` returns at that moment."""
+def renderer(families: Callable[[], Iterable[Family | HistogramFamily]]) -> Callable[[str], Scrape]:
+    """Return a function that renders what `families` returns at that moment.
+
+    It takes the header `Accept` of the scrape, and answers in the text format of Prometheus or in that of OpenMetrics.
+    """
     registry = CollectorRegistry()
     registry.register(_Families(families))
-    return lambda: generate_latest(registry)
+
+    def render(accept: str) -> Scrape:
+        encode, content_type = choose_encoder(accept)
+        return Scrape(content_type, encode(registry))
+
+    return render
+
+
+def by_name(names: Iterable[str], counts: Mapping[str, float]) -> dict[tuple[str, ...], float]:
+    """Return counts by the one label that they have, 0 for those of `names` that were not counted yet."""
+    return {(str(name),): float(counts.get(name, 0)) for name in dict.fromkeys([*names, *counts])}
 
 
 def _plain(family: Family) -> Metric:

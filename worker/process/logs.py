@@ -6,15 +6,19 @@ import json
 import logging
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from bisect import bisect_left
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
 from worker.report.escape import visible
-from worker.settings import LogFormat
+from worker.settings import LogFormat, LogLevel
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
+
+LEVELS: Final = {one: getattr(logging, one.name) for one in LogLevel}
+"""The numbers of levels, the least urgent first."""
 
 
 def configure(form: LogFormat, level: int = logging.INFO, *, once: bool = False) -> None:
@@ -38,6 +42,15 @@ def configure(form: LogFormat, level: int = logging.INFO, *, once: bool = False)
     # The clients of the servers also raise what they log, and that is logged here in words.
     logging.getLogger("nats").setLevel(logging.CRITICAL)
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+
+
+def change_level(steps: int) -> None:
+    """Write more lines from now on, or fewer: so many levels more urgent, less if negative; the ends are kept."""
+    numbers = [*LEVELS.values()]
+    at = bisect_left(numbers, structlog.get_logger().get_effective_level())
+    level = [*LEVELS][min(max(at + steps, 0), len(numbers) - 1)]
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]))
+    structlog.get_logger().log(LEVELS[level], "log level", now=level.value)
 
 
 class _Once:

@@ -1,4 +1,9 @@
-"""SIGTERM and Ctrl-C as an event: the first signal asks the process to finish, the second one ends it at once."""
+"""Signals of a process.
+
+SIGTERM and Ctrl-C are an event: the first one asks the process to finish, the second one ends it at once. SIGUSR1 makes
+its log say more, SIGUSR2 less. A signal comes from the user of the process or from root; the port of probes and metrics
+knows no one, so nothing can be changed there.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +12,8 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import anyio
+
+from worker.process.logs import change_level
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -39,7 +46,21 @@ async def stop_on_signals() -> AsyncGenerator[anyio.Event]:
                     stop.set()
 
         await tasks.start(listen)
+        await tasks.start(_change_log_level)
         yield stop
         tasks.cancel_scope.cancel()
     if impatient:
         raise ImpatientError
+
+
+async def _change_log_level(*, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+    with anyio.open_signal_receiver(signal.SIGUSR1, signal.SIGUSR2) as signals:
+        task_status.started()
+        async for one in signals:
+            change_level(-1 if one == signal.SIGUSR1 else 1)
+
+
+def ignore_log_signals() -> None:
+    """Let signals for the log do nothing before somewhere listens to them, where they would end the process."""
+    for one in (signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(one, signal.SIG_IGN)

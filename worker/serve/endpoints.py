@@ -14,9 +14,10 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Route
 
+from worker.probes.readiness import NATS, POSTGRESQL
+from worker.rates import Buckets, Rate
 from worker.serve.access import Access, Caller
 from worker.serve.answers import UnlocksAsked
-from worker.serve.buckets import Buckets, Rate
 from worker.serve.gzip_coding import LONGEST_AT_ONCE, SMALLEST, compressed, takes_gzip
 from worker.serve.openapi import document_text
 from worker.serve.operations import OPERATIONS, Health, Kind
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.types import Receive, Scope, Send
 
+    from worker.probes.readiness import Readiness
     from worker.serve.answers import Answers, Content
     from worker.serve.config import Config
     from worker.serve.live import Live, Opened
@@ -84,8 +86,10 @@ class Asked(NamedTuple):
 class Endpoints:
     """Answers requests."""
 
-    def __init__(self, config: Config, answers: Answers, live: Live) -> None:
+    def __init__(self, config: Config, answers: Answers, live: Live, readiness: Readiness) -> None:
+        """Take the parts; `readiness` asks both servers."""
         self._answers = answers
+        self._readiness = readiness
         self._live = live
         self._access = Access(config)
         self._buckets = Buckets()
@@ -181,7 +185,8 @@ class Endpoints:
         """Answer whether the servers are there."""
         now = monotonic()
         if self._health is None or now - self._health[0] >= HEALTH_SECONDS:
-            postgresql, nats = await self._answers.is_there(), self._live.connected
+            silent = await self._readiness.silent()
+            postgresql, nats = POSTGRESQL not in silent, self._live.connected and NATS not in silent
             self._health = (now, Health(ok=postgresql and nats, postgresql=postgresql, nats=nats))
         health = self._health[1]
         return Response(

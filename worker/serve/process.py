@@ -9,6 +9,7 @@ import structlog
 
 from worker.broker.connection import Connection
 from worker.broker.service import offer
+from worker.probes.readiness import NATS, POSTGRESQL, Readiness
 from worker.serve.answers import Answers
 from worker.serve.endpoints import Endpoints
 from worker.serve.gate import Gate
@@ -51,7 +52,7 @@ async def serve(
     allow_files(connections + _OTHER_FILES)
     with listen(config.host, config.port) as listening:
         address = address_of(listening)
-        async with open_store(settings.database_url, connections=CONNECTIONS) as opened:
+        async with open_store(settings.database_url, connections=CONNECTIONS, pooler=settings.pooler) as opened:
             store = opened.shared(CONNECTIONS)
             view = View(store, settings, revealer=StoreRevealer(store) if config.reveal else None)
             unlocks = Unlocks(store, key=config.cursor_key.encode())
@@ -64,7 +65,8 @@ async def serve(
                 log.info("serving", at=address, tenants=len(config.tenants), postgresql=shown(settings.database_url))
                 on_ready(address)
 
-            app = Gate(Endpoints(config, answers, live).app(), config.origins)
+            readiness = Readiness({POSTGRESQL: answers.is_there, NATS: connection.answers})
+            app = Gate(Endpoints(config, answers, live, readiness).app(), config.origins)
             server = server_of(app, Bounds(connections), ready)
 
             async def with_broker() -> None:
@@ -84,6 +86,7 @@ async def serve(
 
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(with_broker)
+                tasks.start_soon(readiness.run)
                 tasks.start_soon(stopping)
                 await server.serve([listening])
                 tasks.cancel_scope.cancel()

@@ -12,6 +12,22 @@ COMMAND: Final = "worker/commands/test_analyze.py"
 
 BUGS: Final = (
     Bug(
+        "misspelt_name_without_a_word",
+        "a misspelt name is refused: an answer without rows would pass for one about it",
+        at="worker.analysis.answers:_check",
+        old="if name not in known:",
+        new="if name in known[1:]:",
+        tests=(f"{COMMAND}::test_a_name_that_is_nowhere_is_refused",),
+    ),
+    Bug(
+        "bar_without_its_denominator",
+        "beside each bar stands of how many it speaks",
+        at="worker.analysis.page:_bars",
+        old='" of ".join(_figure(of[name], row[name]) for name in chart.counts)',
+        new='" of ".join(_figure(of[name], row[name]) for name in chart.counts[:1])',
+        tests=(f"{COMMAND}::test_each_bar_of_a_page_says_of_how_many_it_is",),
+    ),
+    Bug(
         "analysis_of_every_tenant",
         "an analysis for some tenants has nothing of others",
         at="worker.mirror.reading:_of",

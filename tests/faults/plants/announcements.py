@@ -41,8 +41,8 @@ BUGS: Final[tuple[Bug, ...]] = (
         "second_announcement_let_through",
         "the broker refuses a second announcement for ever",
         at="Announcer._round",
-        old=r'f"{begin}{name}\r\n{EXPECTED_LAST}: {after}\r\n\r\n"',
-        new=r'f"{begin}{name}\r\n\r\n"',
+        old=r'f"{begin}{name}\r\n{EXPECTED_LAST}: {after}\r\n{trace}\r\n"',
+        new=r'f"{begin}{name}\r\n{trace}\r\n"',
         tests=(f"{PIPELINE}::test_the_broker_refuses_a_second_announcement_for_ever",),
     ),
     Bug(

@@ -9,6 +9,10 @@ from tests.faults.plants.bug import Bug
 STATS: Final = ("worker/engine/test_stats.py",)
 METRICS: Final = ("worker/probes/test_metrics.py",)
 
+TENANTS: Final = ("worker/engine/test_tenants.py",)
+SILENCE: Final = ("worker/engine/test_silence.py",)
+OBSERVER: Final = ("integration/test_observer.py",)
+
 BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "bound_left_out_of_its_bucket",
@@ -85,17 +89,65 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "sum_not_shown",
         "a histogram has the sum of its values",
-        at="Metrics.collect",
-        old="sum_value=histogram.sum",
-        new="sum_value=histogram.count",
+        at="_histogram",
+        old="value.sum",
+        new="value.count",
         tests=METRICS,
     ),
     Bug(
         "gauge_read_once",
         "a gauge is read when it is scraped",
-        at="Metrics.collect",
-        old="yield GaugeMetricFamily(name, text, read())",
-        new="yield GaugeMetricFamily(name, text, 0 * read())",
+        at="Metrics._families",
+        old="_gauge(name, text, read())",
+        new="_gauge(name, text, 0 * read())",
         tests=METRICS,
+    ),
+    Bug(
+        "tenants_shown_without_end",
+        "a flood of names fills no time series database",
+        at="Tenants._rank",
+        old="self._swaps -= 1",
+        new="",
+        tests=TENANTS,
+    ),
+    Bug(
+        "hostile_tenant_shown_as_it_is",
+        "a tenant's name is a harmless label",
+        at="label_of",
+        old="letter if letter.isprintable() else",
+        new="letter if letter else",
+        tests=TENANTS,
+    ),
+    Bug(
+        "tenant_named_other_counts_as_the_rest",
+        "labels of tenants are unlike each other",
+        at="label_of",
+        old="and name != OTHER",
+        new="",
+        tests=TENANTS,
+    ),
+    Bug(
+        "usual_gap_one_hour_short",
+        "the usual gap is the longest between two grants",
+        at="Grants.quiet_hours",
+        old="+ 1",
+        new="",
+        tests=SILENCE,
+    ),
+    Bug(
+        "reason_not_shown_before_it_is_counted",
+        "the first dead letter of a reason is an increase",
+        at="by_name",
+        old="[*names, *counts]",
+        new="[*counts]",
+        tests=METRICS,
+    ),
+    Bug(
+        "denied_announcements_unnoticed",
+        "a broker that forbids to announce shows in readiness",
+        at="denies_publishing",
+        old="is not None",
+        new="is None and not said",
+        tests=OBSERVER,
     ),
 )

@@ -54,6 +54,14 @@ BUGS: Final = (
         tests=(f"{MIRROR}::test_many_small_files_become_one",),
     ),
     Bug(
+        "mirror_without_a_pause",
+        "runs of a mirror take no more than their share of the time",
+        at="worker.commands.mirror:pause",
+        old="took * (100 - share) / share",
+        new="took / share",
+        tests=("worker/commands/test_mirror.py::test_runs_take_no_more_than_their_share_of_the_time",),
+    ),
+    Bug(
         "mirror_of_every_tenant",
         "a mirror of one tenant has no event of another one",
         at="sql:mirror_event",

@@ -325,4 +325,47 @@ _REFUSED: Final = (
     ),
 )
 
-BUGS: Final[tuple[Bug, ...]] = (*_DECIDING, *_SETTLING, *_BY_HAND, *_REFUSED)
+_LEDGER: Final = (
+    Bug(
+        "runs_of_lines_unsorted",
+        "a digest is the same, however little memory there is for its lines",
+        at="SortedLines._write",
+        old="self._held.sort()",
+        new="self._held.reverse()",
+        tests=("worker/admin/test_sorted_lines.py",),
+    ),
+    Bug(
+        "unlocks_without_events_passed_over",
+        "a replay of the ledger names what production has granted and no event earns",
+        at="_Reader._names",
+        old="if self._compare:",
+        new="if not self._compare:",
+        tests=("integration/test_ledger_replay.py::test_every_difference_is_named",),
+    ),
+    Bug(
+        "end_of_a_part_ignored",
+        "a part of the ledger ends where it was asked to",
+        at="_Reader._fold",
+        old="if until is None or event.at < until:",
+        new="if until is None or event.at != until:",
+        tests=("integration/test_ledger_replay.py::test_a_part_of_the_history",),
+    ),
+    Bug(
+        "revoked_called_missing",
+        "the word of an operator is no fault of production",
+        at="sql:granted_to_subjects",
+        old="revoked_at IS NOT NULL AS revoked",
+        new="revoked_at IS NULL AS revoked",
+        tests=("integration/test_ledger_replay.py::test_every_difference_is_named",),
+    ),
+    Bug(
+        "spoilt_message_takes_its_piece",
+        "a replay reads many messages at once, and loses none of them to a spoilt one",
+        at="Intake.take_all",
+        old="if not self._take_plain(piece, now):",
+        new="if not self._take_plain(piece, now) and len(piece) < PIECE:",
+        tests=("worker/engine/test_replay.py",),
+    ),
+)
+
+BUGS: Final[tuple[Bug, ...]] = (*_DECIDING, *_SETTLING, *_BY_HAND, *_REFUSED, *_LEDGER)

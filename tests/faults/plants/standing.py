@@ -151,7 +151,7 @@ BUGS: Final = (
         "wrong_password_waited_for",
         "a worker whose password is wrong at its start says so and ends",
         at="Store._acquire",
-        old="except _UNUSABLE as error:",
+        old="except UNUSABLE as error:",
         new="except UnusableError as error:",
         tests=("integration/test_store.py::test_a_wrong_password_is_reported_in_words_and_not_retried",),
     ),

@@ -8,6 +8,7 @@ from tests.faults.plants.bug import Bug
 
 SEES: Final = ("property/test_reveal.py::test_what_a_subject_sees",)
 VIEW: Final = "integration/test_view.py"
+UNLOCKS: Final = "integration/test_view_unlocks.py"
 PARTS: Final = "worker/engine/test_answers.py"
 
 BUGS: Final = (
@@ -113,7 +114,7 @@ BUGS: Final = (
         at="Horizon.see",
         old="ends = look.xmax + (look.next_xid - look.xmax) % _XIDS",
         new="ends = look.xmax",
-        tests=(f"{VIEW}::test_no_reader_skips_what_commits_later",),
+        tests=(f"{UNLOCKS}::test_no_reader_skips_what_commits_later",),
     ),
     Bug(
         "page_to_the_end_of_the_books",
@@ -121,7 +122,7 @@ BUGS: Final = (
         at="Horizon.see",
         old="return self.safe",
         new="return look.last",
-        tests=(f"{VIEW}::test_no_reader_skips_what_commits_later",),
+        tests=(f"{UNLOCKS}::test_no_reader_skips_what_commits_later",),
     ),
     Bug(
         "rules_of_yesterday",
@@ -153,7 +154,7 @@ BUGS: Final = (
         at="Unlocks._safe",
         old="min(safe, looked.bound)",
         new="safe",
-        tests=("integration/test_view.py::test_a_page_ends_with_what_its_own_tenant_has_decided",),
+        tests=(f"{UNLOCKS}::test_a_page_ends_with_what_its_own_tenant_has_decided",),
     ),
     Bug(
         "replica_that_counts_as_idle",

@@ -11,7 +11,7 @@ import pytest
 from tests.worker.analysis.reference import REFERENCE, World
 from tests.worker.analysis.worlds import AT, drawn, write
 from worker.analysis import answers
-from worker.analysis.answers import Asked, ask
+from worker.analysis.answers import Asked, UnknownNameError, ask
 from worker.analysis.questions import BY_NAME, QUESTIONS, Kind, Question
 from worker.mirror.duck import Bounds
 from worker.mirror.manifest import read_manifest, write_manifest
@@ -29,7 +29,7 @@ CASES = {
     "few": Asked(fewest=1, landmark_day=3, late_seconds=3599, near_percent=50, gap_times=2),
     "trait": Asked(fewest=3, trait="plan"),
     "achievement": Asked(fewest=3, achievement="levels", landmark_day=14),
-    "nothing": Asked(tenants=("x' OR 'a'='a",), achievement="'; DROP TABLE asked; --", trait="\\'\n"),
+    "nothing": Asked(tenants=("x' OR 'a'='a",)),
 }
 
 
@@ -49,6 +49,13 @@ def test_every_figure_is_what_its_definition_says(worlds: list[tuple[Layers, Pat
         assert answer.rows or case in {"nothing", "achievement"}
     figures = [cell for one in found for row in one.rows for cell in row if not isinstance(cell, str)]
     assert case == "nothing" or len([one for one in figures if one]) > 100
+
+
+@pytest.mark.parametrize("hostile", ["'; DROP TABLE asked; --", "\\'\n", ""])
+def test_names_are_values(worlds: list[tuple[Layers, Path]], hostile: str) -> None:
+    for asked in (Asked(achievement=hostile), Asked(trait=hostile)):
+        with pytest.raises(UnknownNameError, match="is in this mirror"):
+            ask(worlds[0][1], QUESTIONS, asked, BOUNDS)
 
 
 def assert_same(question: Question, rows: list[tuple[Any, ...]], wanted: list[tuple[Any, ...]]) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
+from html import escape
 from typing import TYPE_CHECKING
 
 import pytest
 from click.testing import CliRunner, Result
 
 from tests.worker.analysis.worlds import AT, drawn, write
-from worker.analysis.questions import QUESTIONS
+from worker.analysis.questions import BY_NAME, QUESTIONS
 from worker.cli import main
 from worker.mirror.layout import LAYERS, VERSION
 from worker.mirror.manifest import MANIFEST, Manifest, write_manifest
@@ -91,7 +93,16 @@ def test_an_empty_mirror_and_one_of_an_older_layout_answer(tmp_path: Path) -> No
     write_manifest(tmp_path / "old", older)
     said = analyze("all", "--from", tmp_path / "old")
     assert said.exit_code == 0
-    assert said.output.count("no rows") == len(QUESTIONS) - 1
+    assert sum(question.empty in said.output for question in QUESTIONS) == len(QUESTIONS) - 1
+
+
+def test_a_name_that_is_nowhere_is_refused(mirror: Path) -> None:
+    for options, message in (
+        (("--achievement", "committ"), "no achievement 'committ' is in this mirror: "),
+        (("--by", "colour"), "no trait 'colour' is in this mirror: there is "),
+    ):
+        said = analyze("retention", "--from", mirror, *options)
+        assert (said.exit_code, message in said.output) == (2, True), said.output
 
 
 def test_a_file_that_is_gone_is_named(tmp_path: Path) -> None:
@@ -120,6 +131,21 @@ def test_json_has_every_row_with_its_denominator(mirror: Path) -> None:
     }  # fmt: skip
     named = [one["rows"] for one in said["analyses"] if one["name"] == "rarity"]
     assert {row["tenant_id"] for rows in named for row in rows} == {"tiny"}
+
+
+def test_each_bar_of_a_page_says_of_how_many_it_is(mirror: Path, tmp_path: Path) -> None:
+    said = analyze("all", "--from", mirror, "--html", tmp_path / "report.html")
+    assert said.exit_code == 0, said.output
+    page = (tmp_path / "report.html").read_text("utf-8")
+    for part in re.split("<section ", page)[1:]:
+        name, bars = part.split('"')[1], re.findall(r'<span class="said">(.*?)</span>', part)
+        counts = BY_NAME[name].chart.counts
+        shape = " of ".join(r"[\d,]+" for _ in counts)
+        wanted = rf".+ <small>{shape}</small>" if counts else "[^<]+"
+        assert all(re.fullmatch(wanted, one) for one in bars), (name, bars)
+        assert escape(BY_NAME[name].chart.axis).replace("&#x27;", "&#39;") in part or not bars
+    assert "correlation" in page
+    assert "Wilson" in page
 
 
 def test_a_page_escapes_what_others_have_named(mirror: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any, Final
@@ -176,6 +177,18 @@ def test_a_number_sign_in_a_source_does_not_mix_keys() -> None:
     assert isinstance(one, RawEvent)
     assert isinstance(other, RawEvent)
     assert (one.event_id, one.source, other.event_id) == ("a%23b#c", "a#b", "a#b#c")
+
+
+def test_no_two_keys_become_one_id() -> None:
+    sources = ["a", "a#", "a%23", "a%2523", "a%252523", "a%25", "a%", "a%%23", "a%25#", "a%2525", "a23", "#", "%23"]
+    ids: dict[str, str] = {}
+    for source in sources:
+        one = read_structured(body(source=source, id="1"))
+        assert isinstance(one, RawEvent)
+        assert one.event_id not in ids, (source, ids.get(one.event_id))
+        ids[one.event_id] = source
+    assert [one.partition("#")[0] for one in ids][:5] == ["a", "a%23", "a%2523", "a%252523", "a%25252523"]
+    assert ids.keys() >= {"a%25#1", "a%#1"}, "what is no escape of a number sign stays as it is"
 
 
 # -- what is refused ---------------------------------------------------------------------------------------------------
@@ -376,7 +389,9 @@ def same(raw: RawEvent | Refusal | None, official: Any) -> None:  # noqa: ANN401
         said["subject"],
         said["tenantid"],
     )
-    assert raw.event_id == f"{said['source'].replace('#', '%23')}#{said['id']}"
+    source, _, own = raw.event_id.partition("#")
+    assert own == said["id"]
+    assert re.sub("%(25)?((?:25)*23)", lambda found: f"%{found[2]}" if found[1] else "#", source) == said["source"]
     assert datetime.fromisoformat(raw.occurred_at) == said["time"]
     envelope = raw.envelope()
     assert isinstance(envelope, bytes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -15,18 +16,19 @@ from worker.contract.strict_reader import Accepted, Contract
 from worker.ingest.cloud import envelopes_of
 from worker.ingest.forms import Form, elements_of, form_of
 from worker.ingest.problems import ContractError, EventsError, EventTooLargeError, MediaTypeError, OtherTenantError
-from worker.ingest.reading import Held, check_sizes, messages_of
+from worker.ingest.reading import Held, Naming, check_sizes, messages_of
 from worker.rulefiles import load
 from worker.serve.problems import BadRequestError, ProblemError, TooLargeError
 
 NOW = 1_900_000_000_000_000
 MARK = 1234
+NAMING = Naming("events", b"k" * 32)
 PLAIN = Held(Contract({}, prefix="events", skew=0, mark=MARK))
 LONE = json.dumps({**event(1), "event_id": "?"}).encode().replace(b"?", b"\\ud800")
 
 
 def read(elements: list[bytes], held: Held = PLAIN, tenant: str = "t1") -> list[str]:
-    return [one.subject for one in messages_of(elements, held, tenant=tenant, prefix="events", now=NOW)]
+    return [one.subject for one in messages_of(elements, held, tenant=tenant, naming=NAMING, now=NOW)]
 
 
 def text(**changes: object) -> bytes:
@@ -115,8 +117,19 @@ def test_ids_cannot_leave_their_subject() -> None:
     assert subject.startswith("events.t1.")
     assert subject.isascii()
     assert not any(one in subject for one in "*> \r\n\t")
-    (message,) = messages_of([text(event_id=odd)], PLAIN, tenant="t1", prefix="events", now=NOW)
-    assert message.id is None, "its header would end early; the ledger drops copies"
+    (message,) = messages_of([text(event_id=odd)], PLAIN, tenant="t1", naming=NAMING, now=NOW)
+    assert message.id is not None
+    assert re.fullmatch("[0-9a-f]{32}", message.id)
+
+
+def test_message_ids_are_of_one_event_one_tenant_one_key() -> None:
+    ids = [
+        naming.message_id(tenant, event_id)
+        for naming in (NAMING, Naming("events", b"l" * 32))
+        for tenant, event_id in (("t1", "1"), ("t1", "2"), ("t2", "1"), ("t", "11"), ("t1\u2028", "1"))
+    ]
+    assert len({*ids}) == len(ids)
+    assert NAMING.message_id("t1", "1") == ids[0]
 
 
 def test_declared_types_and_their_fields(tmp_path: Any) -> None:  # noqa: ANN401
@@ -164,7 +177,7 @@ def test_no_bytes_are_a_defect(body: bytes, form: Form, headers: dict[str, str])
         elements = elements_of(form, body, 1000)
         if form in {Form.BINARY, Form.CLOUDEVENT, Form.CLOUDEVENTS}:
             elements = envelopes_of(form, elements, headers, "t1")
-        messages = messages_of(elements, PLAIN, tenant="t1", prefix="events", now=NOW)
+        messages = messages_of(elements, PLAIN, tenant="t1", naming=NAMING, now=NOW)
     except ProblemError as problem:
         status, messages = problem.status, []
     else:

@@ -12,7 +12,6 @@ from worker.notify.schedule import (
     Attempt,
     Decision,
     Outcome,
-    Pace,
     answered,
     decide,
     delay_after,
@@ -88,15 +87,6 @@ def test_retry_after_pauses_the_endpoint() -> None:
     assert decided(attempt, 5) == Decision(done=False, delay=30 * SECOND, pause=30 * SECOND)
     assert decided(answered(503, retry_after="30", now=NOW)).pause == 30 * SECOND
     assert decided(answered(500, retry_after="30", now=NOW)).pause == 0
-
-
-def test_a_pace_lets_a_burst_go_and_then_one_at_a_time() -> None:
-    pace = Pace(4)
-    assert [pace.wait(100.0) for _ in range(4)] == [0, 0, 0, 0]
-    assert [pace.wait(100.0) for _ in range(3)] == [0.25, 0.5, 0.75]
-    assert pace.wait(101.0) == 0
-    assert pace.wait(101.0) == 0.25
-    assert [pace.wait(200.0) for _ in range(5)] == [0, 0, 0, 0, 0.25]
 
 
 def test_days_of_failures_disable() -> None:

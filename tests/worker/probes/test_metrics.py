@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from worker.contract.reasons import Reason
 from worker.engine.long_way import LongWay
 from worker.engine.stats import Stats
 from worker.probes.metrics import Metrics
@@ -10,7 +11,7 @@ from worker.probes.metrics import Metrics
 def scrape(stats: Stats) -> dict[str, dict[tuple[str, ...], float]]:
     """Return the value of each sample by its name and the values of its labels."""
     samples: dict[str, dict[tuple[str, ...], float]] = {}
-    for family in text_string_to_metric_families(Metrics(stats, {("ach_x", "X."): lambda: 7}).render().decode()):
+    for family in text_string_to_metric_families(Metrics(stats, {("ach_x", "X."): lambda: 7}).render().body.decode()):
         for sample in family.samples:
             samples.setdefault(sample.name, {})[tuple(sample.labels.values())] = sample.value
     return samples
@@ -30,13 +31,17 @@ def test_a_histogram_shows_cumulative_buckets_a_sum_and_a_count() -> None:
 def test_a_count_by_reason_is_one_counter_with_a_label() -> None:
     stats = Stats()
     stats.dead.update(["contract", "contract", "oversize"])
-    assert scrape(stats)["ach_dead_letters_total"] == {("contract",): 2, ("oversize",): 1}
+    counts = scrape(stats)["ach_dead_letters_total"]
+    assert {labels: value for labels, value in counts.items() if value} == {("contract",): 2, ("oversize",): 1}
+    assert {reason for (reason,) in counts} == set(Reason)  # an increase from nothing is not seen, one from 0 is
 
 
 def test_each_reason_for_the_long_way_is_a_label() -> None:
     stats = Stats()
     stats.long_ways.update([LongWay.DUPLICATE, LongWay.REVOKES, LongWay.DUPLICATE])
-    assert scrape(stats)["ach_long_way_total"] == {("duplicate",): 2, ("revokes",): 1}
+    counts = scrape(stats)["ach_long_way_total"]
+    assert {labels: value for labels, value in counts.items() if value} == {("duplicate",): 2, ("revokes",): 1}
+    assert {reason for (reason,) in counts} == set(LongWay)
 
 
 def test_a_gauge_is_read_when_it_is_scraped() -> None:

@@ -95,7 +95,8 @@ async def send_again(settings: Settings, wanted: Wanted, body: Path | None, *, d
         CommandError: a dead letter is not there, or some were not sent.
     """
     mended = None if body is None else await anyio.Path(body).read_bytes()
-    async with open_store(settings.database_url) as store:
+    async with open_store(settings.database_url, pooler=settings.pooler) as store:
+        await patiently(settings, store.check_schema)
         # One that dies again meanwhile gets a higher id, and is not sent once more.
         # Only this waits for the database: a second attempt at the rest could send a dead letter twice.
         until = await patiently(settings, partial(last_letter, store))

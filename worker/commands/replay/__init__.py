@@ -1,4 +1,4 @@
-"""`ach replay`: recorded streams folded, and the result printed or compared with an expected one."""
+"""`ach replay`: recorded streams or the ledger folded, and the result printed or compared."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import sys
 from functools import partial
 from pathlib import Path
 from secrets import randbits
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypedDict
 
 import click
 import msgspec
 
 from worker.commands.checked_rules import usable_rules
-from worker.commands.options import EXISTING_FILE, microseconds, rules_option, wall_clock
+from worker.commands.options import EXISTING_FILE, PATHS, microseconds, wall_clock
 from worker.commands.unlock_totals import print_unlock_totals
 from worker.engine.replay import Difference, Expected, Result, compare, replay
 from worker.local.locks import EmbeddedError
@@ -24,6 +24,7 @@ from worker.rulefiles import without_collector
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from typing import Unpack
 
     from dsl.outcome import Unlock
     from dsl.ruleset import RuleSet
@@ -33,6 +34,18 @@ SHOWN: Final = 20
 """Differences and dead letters that are listed; the rest is counted."""
 SKEW: Final = 300 * 1_000_000
 """How far ahead of the clock an event may be, in microseconds."""
+
+
+class OfLedger(TypedDict):
+    """Options of --from-ledger."""
+
+    since: str | None
+    until: str | None
+    day: str | None
+    tenant: str | None
+    user: str | None
+    twice: bool
+    from_ledger: bool
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -46,8 +59,8 @@ class Request(msgspec.Struct, frozen=True):
 
 
 @click.command("replay")
-@click.argument("streams", nargs=-1, required=True, metavar="STREAM...")
-@rules_option
+@click.argument("streams", nargs=-1, metavar="[STREAM...]")
+@click.option("--rules", "-r", "paths", multiple=True, metavar="PATH", type=PATHS, help="Rule file or folder.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object: digest, unlocks, contested, counts.")
 @click.option(
     "--expect",
@@ -61,23 +74,48 @@ class Request(msgspec.Struct, frozen=True):
     help="Run through NATS, a worker and PostgreSQL (private ones) instead of in this process.",
 )
 @click.option("--now", metavar="INSTANT", help="What counts as now, for events from the future (default: the clock).")
+@click.option(
+    "--from-ledger",
+    is_flag=True,
+    help="Fold the events of DATABASE_URL and compare with what it has granted; --rules tries other rules.",
+)
+@click.option("--since", metavar="INSTANT", help="With --from-ledger: events that occurred then or later.")
+@click.option("--until", metavar="INSTANT", help="With --from-ledger: events that occurred earlier.")
+@click.option("--day", metavar="DATE", help="With --from-ledger: the events of a day (UTC), such as 2026-05-01.")
+@click.option("--tenant", "-t", metavar="T", help="With --from-ledger: of one tenant.")
+@click.option("--user", "-u", metavar="U", help="With --from-ledger: of one user; needs --tenant.")
+@click.option("--twice", is_flag=True, help="With --from-ledger: fold twice, and compare the digests.")
 def command(
     streams: Sequence[str],
     paths: Sequence[Path],
+    now: str | None,
+    expect: Path | None,
     *,
     as_json: bool,
-    expect: Path | None,
     through_worker: bool,
-    now: str | None,
+    **of_ledger: Unpack[OfLedger],
 ) -> None:
     """Fold recorded streams (JSON Lines, also .gz and .zst; `-` is standard input) and print what comes out.
 
-    Nothing is stored, and no server is needed unless --through-worker asks for private ones.
+    Nothing is stored, and no server is needed unless --through-worker asks for private ones, or --from-ledger for the
+    database. With --from-ledger, the exit code is 1 if production does not have what the events earn by the rules in
+    force.
     """
-    rules = usable_rules(paths)
+    if of_ledger["from_ledger"]:
+        if streams or expect is not None or through_worker or now is not None:
+            raise click.UsageError("--from-ledger takes no STREAM, --expect, --through-worker or --now")
+        from worker.commands.replay.ledger import replay_from_ledger
+
+        rules = usable_rules(paths) if paths else None
+        sys.exit(0 if replay_from_ledger(rules, of_ledger, as_json=as_json) else 1)
+    if any(of_ledger.values()):
+        name = next(name for name, value in of_ledger.items() if value)
+        raise click.UsageError(f"--{name} goes with --from-ledger")
+    if not streams or not paths:
+        raise click.UsageError("name a STREAM and --rules, or --from-ledger")
     at = wall_clock() if now is None else microseconds(now)
     request = Request(tuple(streams), at, as_json=as_json, expect=expect, through_worker=through_worker)
-    sys.exit(0 if _replay(rules, request) else 1)
+    sys.exit(0 if _replay(usable_rules(paths), request) else 1)
 
 
 def _replay(rules: RuleSet, request: Request) -> bool:

@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from worker.serve.buckets import Buckets, Rate
+from worker.rates import Buckets, Pace, Rate
 
 
 def test_a_burst_is_let_through_and_then_the_rate() -> None:
@@ -31,3 +31,12 @@ def test_no_more_than_burst_and_rate_allow(pauses: list[float]) -> None:
         now += pause
         let += buckets.take("a", rate, now) == 0
     assert let <= 4 + 1.5 * now + 1e-6
+
+
+def test_a_pace_lets_a_burst_go_and_then_one_at_a_time() -> None:
+    pace = Pace(4)
+    assert [pace.wait(100.0) for _ in range(4)] == [0, 0, 0, 0]
+    assert [pace.wait(100.0) for _ in range(3)] == [0.25, 0.5, 0.75]
+    assert pace.wait(101.0) == 0
+    assert pace.wait(101.0) == 0.25
+    assert [pace.wait(200.0) for _ in range(5)] == [0, 0, 0, 0, 0.25]

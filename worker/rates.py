@@ -1,4 +1,7 @@
-"""Rates: a token bucket for each caller, of a bounded number of callers. Pure but for the clock that is handed in."""
+"""How fast what others ask for may go: a token bucket for each caller, which refuses; a pace, which makes wait.
+
+Pure but for the clock that is handed in.
+"""
 
 from __future__ import annotations
 
@@ -36,3 +39,20 @@ class Buckets:
         if len(self._left) > self._most:
             self._left.popitem(last=False)
         return wait
+
+
+class Pace:
+    """How fast attempts follow each other: `rate` a second over time, and as many at once after a quiet second.
+
+    The generic cell rate algorithm (ITU-T I.371): one number, the instant at which the next attempt would be due.
+    """
+
+    def __init__(self, rate: int) -> None:
+        self._each = 1 / rate
+        self._due = 0.0
+
+    def wait(self, now: float) -> float:
+        """Take a place; return after how many seconds its attempt may begin."""
+        due = max(self._due, now - 1 + self._each)
+        self._due = due + self._each
+        return max(0.0, due - now)

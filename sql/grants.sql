@@ -1,0 +1,81 @@
+-- The rights of each use, and no more. Run it as the owner of the tables, after `ach migrate` and again after each
+-- upgrade: it takes all rights on the schema from the roles that it names, and gives what they need.
+
+BEGIN;
+SET LOCAL search_path TO {schema};
+
+DO {tag}
+DECLARE
+    wanted text;
+    owner text := (SELECT pg_get_userbyid(relowner) FROM pg_class WHERE oid = to_regclass('schema_migration'));
+BEGIN
+    IF owner IS NULL THEN
+        RAISE EXCEPTION 'there are no tables of ach in this schema: run `ach migrate` first';
+    END IF;
+    FOREACH wanted IN ARRAY ARRAY[{names}] LOOP
+        IF wanted = owner THEN
+            RAISE EXCEPTION 'role % owns the tables: name another one, which owns nothing', wanted;
+        END IF;
+        IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = wanted) THEN
+            EXECUTE format('CREATE ROLE %I NOLOGIN', wanted);
+        END IF;
+    END LOOP;
+    -- Until PostgreSQL 15, every role may make tables in the schema public; in every release, temporary ones.
+    EXECUTE format('REVOKE TEMPORARY ON DATABASE %I FROM PUBLIC', current_database());
+END
+{tag};
+REVOKE CREATE ON SCHEMA {schema} FROM PUBLIC;
+REVOKE ALL ON SCHEMA {schema} FROM {all};
+REVOKE ALL ON ALL TABLES IN SCHEMA {schema} FROM {all};
+REVOKE ALL ON ALL SEQUENCES IN SCHEMA {schema} FROM {all};
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA {schema} FROM {all};
+GRANT USAGE ON SCHEMA {schema} TO {all};
+GRANT EXECUTE ON FUNCTION json_or_null TO {all};
+
+-- Every process sees whether it can work with the schema, and which rules are in force.
+GRANT SELECT ON schema_migration, rule_set, aggregate
+    TO {worker}, {operator}, {reader}, {serve}, {notify}, {ingest}, {mirror}, {console};
+
+-- `ach run`, and the function form. It adds to the ledger and to the decisions, and changes neither.
+GRANT SELECT, INSERT ON event, event_subject, evaluation, dead_letter_user TO {worker};
+GRANT SELECT, INSERT, UPDATE (announced), DELETE ON correction TO {worker};
+GRANT SELECT, INSERT, UPDATE, DELETE ON progress, checkpoint, unlock, minute, worker TO {worker};
+GRANT SELECT, UPDATE ON partition TO {worker};
+GRANT SELECT, INSERT, UPDATE (died_again_as) ON dead_letter TO {worker};
+GRANT SELECT, UPDATE (tenant_token, user_token) ON erasure TO {worker};
+GRANT EXECUTE ON FUNCTION overtaken TO {worker};
+
+-- `ach apply`, `backfill`, `grant`, `revoke`, `erase`, `dead`; `ach console` with actions; and all that readers do.
+GRANT SELECT ON minute, worker, v_unlock, v_event TO {operator};
+GRANT SELECT, INSERT ON rule_set TO {operator};
+GRANT SELECT, INSERT, UPDATE ON rule_version, erasure, action TO {operator};
+GRANT SELECT, UPDATE ON partition TO {operator};
+GRANT SELECT, INSERT, DELETE ON event, event_subject, evaluation, delivery TO {operator};
+GRANT SELECT, INSERT, UPDATE, DELETE
+    ON aggregate, progress, checkpoint, unlock, correction, dead_letter, dead_letter_user TO {operator};
+GRANT SELECT, DELETE ON revealed TO {operator};
+GRANT EXECUTE ON FUNCTION overtaken TO {operator};
+GRANT EXECUTE ON FUNCTION keep_revealed TO {operator};
+
+-- `ach progress`, `unlocks`, `explain`, `digest`; people with a SQL client. No dead letters: they hold what others sent.
+GRANT SELECT ON event, event_subject, progress, checkpoint, unlock, evaluation, rule_version, erasure, revealed, minute,
+    v_unlock, v_event TO {reader};
+
+-- `ach serve`: `keep_revealed` is for `reveal = true`.
+GRANT SELECT ON event, event_subject, progress, unlock, evaluation, rule_version, erasure, revealed, minute TO {serve};
+GRANT EXECUTE ON FUNCTION keep_revealed TO {serve};
+
+-- `ach notify`.
+GRANT SELECT, INSERT, DELETE ON delivery TO {notify};
+GRANT SELECT ON erasure TO {notify};
+
+-- `ach ingest` needs the rules alone, which it has.
+
+-- `ach mirror`. It reads dead letters, and copies no bodies.
+GRANT SELECT ON event, progress, unlock, evaluation, rule_version, erasure, dead_letter TO {mirror};
+
+-- `ach console` for viewers, dead letters with their bodies.
+GRANT SELECT ON event, event_subject, progress, checkpoint, unlock, evaluation, rule_version, erasure, revealed, minute,
+    worker, action, dead_letter, dead_letter_user, delivery, v_unlock, v_event TO {console};
+{tenants}
+COMMIT;

@@ -1,0 +1,1 @@
+"""Spans of OpenTelemetry: which there are, and how they are exported."""
