@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 
     from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
+    from worker.broker.client import BrokerClient
     from worker.broker.streams import Broker
     from worker.engine.batch import Batch, DeadLetter
     from worker.pipeline.intake import Piece
@@ -77,7 +78,7 @@ def at_once() -> anyio.Event:
     return event
 
 
-async def run(  # noqa: PLR0913 - each by name
+async def run(  # noqa: PLR0913 - each is a choice of its own, named at the call
     settings: Settings,
     *,
     stop: anyio.Event | None = None,
@@ -85,15 +86,17 @@ async def run(  # noqa: PLR0913 - each by name
     stats: Stats | None = None,
     drain: anyio.Event | None = None,
     now: Callable[[], int] = wall_clock,
+    check: Callable[[Store, BrokerClient, Settings], Awaitable[None]] | None = None,
     spans: Spans | None = None,
 ) -> Stats:
     """Work until `stop` is set or, once `drain` is set, until nothing is left to do; return what was done.
 
     It waits for servers that are away, at the start as well as later. `on_ready` is called once the worker pulls.
-    `spans` is where traces go, if they go anywhere.
+    `check` looks at the servers before that; `spans` is where traces go, if they go anywhere.
 
     Raises:
         SchemaMismatchError, BrokerMismatchError, RulesRefusedError: this worker cannot use what the servers hold.
+        UnsafeError: `check` has found that a guarantee does not hold.
     """
     stop = stop or anyio.Event()
     stats = stats or Stats()
@@ -101,7 +104,7 @@ async def run(  # noqa: PLR0913 - each by name
 
     async def work() -> None:
         async with AsyncExitStack() as stack:
-            servers = await _unless(stop, partial(_start, stack, settings, now, front))
+            servers = await _unless(stop, partial(_start, stack, settings, now, front, check))
             if servers is not None:
                 worker = Worker(settings, *servers, stats, stop, now=now, front=front, spans=spans or NoSpans())
                 await worker.run(on_ready=on_ready, drain=drain)
@@ -120,7 +123,11 @@ async def _behind_probes(settings: Settings, front: Front, work: Callable[[], Aw
 
 
 async def _start(
-    stack: AsyncExitStack, settings: Settings, now: Callable[[], int], front: Front
+    stack: AsyncExitStack,
+    settings: Settings,
+    now: Callable[[], int],
+    front: Front,
+    check: Callable[[Store, BrokerClient, Settings], Awaitable[None]] | None,
 ) -> tuple[Store, Broker]:
     # Besides the writers: the relay, the probes, the counts of each minute or what is observed, and one to spare.
     front.wait_for(POSTGRESQL)
@@ -129,7 +136,10 @@ async def _start(
     )
     await _migrate(store, settings, now, front)
     front.wait_for(NATS)
-    return store, await stack.enter_async_context(open_broker(settings))
+    broker = await stack.enter_async_context(open_broker(settings))
+    if check is not None:
+        await check(store, broker.client.client, settings)
+    return store, broker
 
 
 async def prepare_schema(store: Store, settings: Settings, *, now: int) -> list[str]:

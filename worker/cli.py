@@ -15,7 +15,6 @@ from typing import Final
 import click
 
 from worker.commands.lazy_group import LazyGroup
-from worker.environment import secrets_of
 from worker.report.escape import LINES, visible
 from worker.urls import redacted
 
@@ -31,6 +30,7 @@ SUMMARIES: Final = {
     "dev": "Run private servers, a worker with these rules, the console and the API; Ctrl-C ends everything.",
     "digest": "Print a hash of all supported unlocks and progress in the database: equal where the results are equal.",
     "docs": "Write a page that shows a rule set to people: achievements in words, tiers, rewards, events.",
+    "doctor": "Check a setup: servers, rights, clocks, streams, schema, rules, outbox; print what mends each.",
     "emit": "Publish recorded events (JSON Lines, also .gz and .zst; `-` is standard input) to the input stream.",
     "erase": "Erase a user for good: events, progress, unlocks.",
     "explain": "Explain why a user has an achievement, or what is missing, event by event.",
@@ -48,7 +48,9 @@ SUMMARIES: Final = {
     "run": "Run a worker: events from NATS_URL, progress in DATABASE_URL, unlocks back to NATS.",
     "schema": "Print the JSON Schema of announcements: of unlocks, grants and corrections.",
     "serve": "Serve achievements to apps and pages: a read API over HTTP with live events, and a service on NATS.",
+    "status": "Print what happens now: lag, rates, outbox, dead letters, workers, rules and running changes.",
     "test": "Run the examples in rule files: in order, shuffled, doubled and in batches.",
+    "top": "Watch what happens now in the terminal: what `ach status` prints, once a second; q ends it.",
     "unlocks": "List unlocks with their status, those earned last first.",
 }
 
@@ -68,6 +70,8 @@ class _Commands(LazyGroup):
         except Exception as error:
             if isinstance(error, OSError) and error.errno == errno.EPIPE:
                 raise  # the reader of a pipe has gone, and click knows what to do
+            from worker.environment import secrets_of  # noqa: PLC0415 - `ach --help` needs none of what it imports
+
             urls = [os.environ[name] for name in ("NATS_URL", "DATABASE_URL") if name in os.environ]
             trace = redacted("".join(traceback.format_exception(error)), *urls, secrets=secrets_of(os.environ))
             # Not by `screen`, which may be what is broken.

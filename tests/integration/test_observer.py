@@ -11,7 +11,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 
 from tests.integration.brokers import configured
 from tests.integration.engine import PATIENCE, Engine, event
-from tests.integration.test_health import get
+from tests.integration.probe_client import get
 from worker.app import wall_clock
 from worker.broker.streams import open_broker
 from worker.engine.stats import Stats

@@ -23,12 +23,20 @@ from worker.probes.http import MOST_CLIENTS, Probes, serve
 from worker.probes.readiness import QUESTION_SECONDS, Readiness
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Callable
 
     from tests.integration.engine import Engine
     from worker.local.servers import Servers
 
 pytestmark = pytest.mark.anyio
+
+
+def scraped(body: bytes) -> Callable[[str], Scrape]:
+    def answer(accept: str) -> Scrape:
+        return Scrape(accept or "text/plain", body)
+
+    return answer
+
 
 AWAY = {"ok": False, "nats": False}
 SECOND = 1.0
@@ -184,7 +192,7 @@ async def test_a_worker_that_starts_is_alive_and_says_what_it_does() -> None:
     async def ready() -> str:
         return ""
 
-    front = Front(lambda _: Scrape("text/plain", b"early 1\n"))
+    front = Front(scraped(b"early 1\n"))
     async with anyio.create_task_group() as tasks:
         port = await tasks.start(serve, front.probes, "127.0.0.1", 0)
         assert await get(port, "/readyz") == (503, "starting\n")
@@ -192,9 +200,7 @@ async def test_a_worker_that_starts_is_alive_and_says_what_it_does() -> None:
         assert await get(port, "/readyz") == (503, "migrating\n")
         assert await get(port, "/healthz") == (200, "ok\n")
         assert await get(port, "/metrics") == (200, "early 1\n")
-        front.hand_over(
-            Probes(stuck=lambda: "no progress", ready=ready, metrics=lambda _: Scrape("text/plain", b"late 1\n"))
-        )
+        front.hand_over(Probes(stuck=lambda: "no progress", ready=ready, metrics=scraped(b"late 1\n")))
         assert await get(port, "/readyz") == (200, "ready\n")
         assert await get(port, "/healthz") == (503, "no progress\n")
         assert await get(port, "/metrics") == (200, "late 1\n")
@@ -206,9 +212,7 @@ async def test_clients_that_say_nothing_take_no_more_than_their_places() -> None
         return ""
 
     async with anyio.create_task_group() as tasks:
-        port = await tasks.start(
-            serve, Probes(stuck=str, ready=ready, metrics=lambda _: Scrape("text/plain", b"")), "127.0.0.1", 0
-        )
+        port = await tasks.start(serve, Probes(stuck=str, ready=ready, metrics=scraped(b"")), "127.0.0.1", 0)
         silent = [await anyio.connect_tcp("127.0.0.1", port) for _ in range(MOST_CLIENTS)]
         async with await anyio.connect_tcp("127.0.0.1", port) as beyond:
             with pytest.raises((anyio.EndOfStream, anyio.BrokenResourceError)), anyio.fail_after(2):

@@ -50,6 +50,8 @@ class StoredMessage(msgspec.Struct):
     seq: int = 0
     hdrs: bytes = b""
     data: bytes = b""
+    time: str = ""
+    """When it was stored, in RFC 3339."""
 
 
 class _Failure(msgspec.Struct):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
@@ -35,6 +36,25 @@ class Existing(msgspec.Struct, frozen=True):
     max_batch: int = 0
     max_expires: int = 0
     max_bytes: int = 0
+
+
+class Setting(StrEnum):
+    """A consumer's setting that may make a worker slow, or let it miss events."""
+
+    MAX_DELIVER = "max_deliver"
+    DELIVER_POLICY = "deliver_policy"
+    REPLAY_POLICY = "replay_policy"
+    ACK_WAIT = "ack_wait"
+    MAX_ACK_PENDING = "max_ack_pending"
+    MAX_BATCH = "max_batch"
+    MAX_WAITING = "max_waiting"
+
+
+class Doubt(NamedTuple):
+    """What is not as it should be, in words with the value and a better one."""
+
+    setting: Setting
+    said: str
 
 
 class Allowed(NamedTuple):
@@ -99,27 +119,32 @@ def enough_pending(settings: Settings) -> int:
     return max(1000, 32 * settings.batch_size)
 
 
-def doubts(existing: Existing, settings: Settings) -> list[str]:
-    """Return what makes a worker slow or lets it miss events, each in words with the value and a better one."""
-    said: list[str] = []
+def doubts(existing: Existing, settings: Settings) -> list[Doubt]:
+    """Return what makes a worker slow or lets it miss events."""
+    said: list[Doubt] = []
     if existing.max_deliver > 0:
-        said.append(f"max_deliver is {existing.max_deliver}: what fails so often is lost; -1 is better")
+        text = f"max_deliver is {existing.max_deliver}: what fails so often is lost; -1 is better"
+        said.append(Doubt(Setting.MAX_DELIVER, text))
     if existing.deliver_policy != "all":
-        said.append(
-            f"deliver_policy is {existing.deliver_policy}: not all that is in the stream is read; all is better"
-        )
+        text = f"deliver_policy is {existing.deliver_policy}: not all that is in the stream is read; all is better"
+        said.append(Doubt(Setting.DELIVER_POLICY, text))
     if existing.replay_policy != "instant":
-        said.append(f"replay_policy is {existing.replay_policy}: events are held back; instant is better")
+        text = f"replay_policy is {existing.replay_policy}: events are held back; instant is better"
+        said.append(Doubt(Setting.REPLAY_POLICY, text))
     wait = allowed(existing, settings, Wanted(0, 0)).ack_wait
     if wait != settings.ack_wait:
-        said.append(f"ack_wait is {wait:g} s and counts, not the {settings.ack_wait:g} s of ACH_ACK_WAIT")
+        text = f"ack_wait is {wait:g} s and counts, not the {settings.ack_wait:g} s of ACH_ACK_WAIT"
+        said.append(Doubt(Setting.ACK_WAIT, text))
     if wait < _SHORTEST_WAIT:
-        said.append(f"ack_wait is {wait:g} s: what takes longer is delivered twice; 30 s is better")
-    for name, value, least, better in (
-        ("max_ack_pending", existing.max_ack_pending, settings.batch_size, enough_pending(settings)),
-        ("max_batch", existing.max_batch, settings.batch_size, settings.batch_size),
-        ("max_waiting", existing.max_waiting, _REQUESTS, 512),
+        said.append(
+            Doubt(Setting.ACK_WAIT, f"ack_wait is {wait:g} s: what takes longer is delivered twice; 30 s is better")
+        )
+    for setting, value, least, better in (
+        (Setting.MAX_ACK_PENDING, existing.max_ack_pending, settings.batch_size, enough_pending(settings)),
+        (Setting.MAX_BATCH, existing.max_batch, settings.batch_size, settings.batch_size),
+        (Setting.MAX_WAITING, existing.max_waiting, _REQUESTS, 512),
     ):
         if 0 < value < least:
-            said.append(f"{name} is {value}: batches stay small; {better} is better")
+            text = f"{setting.value} is {value}: batches stay small; {better} is better"
+            said.append(Doubt(setting, text))
     return said

@@ -15,9 +15,18 @@ if TYPE_CHECKING:
     from worker.broker.client import BrokerClient
     from worker.settings import Settings
 
+EVENTS_SECONDS: Final = 30 * 24 * 3600
+"""For which a stream of events that a worker makes keeps them: the ledger keeps them for good. UNLOCKS has no limit, as
+its subjects are the memory of what was announced. docs/decisions/0035-doctor.md."""
 _NANOSECONDS: Final = 1_000_000_000
 
 log = structlog.get_logger()
+
+
+class Place(msgspec.Struct, frozen=True):
+    """A place in a stream."""
+
+    stream_seq: int = 0
 
 
 class Consumer(msgspec.Struct):
@@ -28,6 +37,8 @@ class Consumer(msgspec.Struct):
     """Messages that were not delivered yet."""
     num_ack_pending: int = 0
     """Messages that were delivered and not acknowledged yet."""
+    ack_floor: Place = Place()
+    """All messages up to here are acknowledged."""
 
 
 class Stream(msgspec.Struct):
@@ -94,6 +105,7 @@ async def _ensure_stream(client: BrokerClient, settings: Settings, name: str, pr
             "retention": "limits",
             "storage": "file",
             "duplicate_window": round(settings.duplicate_window * _NANOSECONDS),
+            "max_age": 0 if name == settings.unlock_stream else EVENTS_SECONDS * _NANOSECONDS,
         }
         await ask(client, f"STREAM.CREATE.{name}", dict[str, Any], config)
         log.info("made stream", stream=name, subjects=f"{prefix}.>")

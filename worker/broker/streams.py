@@ -155,7 +155,7 @@ class Broker(Puller, Watcher):
         found = await ensure(self._client, self._settings)
         self._answered = monotonic()
         self._limit_to(found.consumer)
-        self._doubts = doubts(found.consumer, self._settings)
+        self._doubts = [one.said for one in doubts(found.consumer, self._settings)]
         self._stream_doubts = found.doubts
 
     async def backlog(self) -> int:

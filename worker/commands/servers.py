@@ -20,6 +20,7 @@ from worker.admin.backfill import SupersededError
 from worker.admin.results import StaleError, UnreadableError
 from worker.admin.rollout import MeaningChangedError
 from worker.broker.streams import BrokerAwayError, BrokerMismatchError
+from worker.doctor.gather import UnsafeError
 from worker.engine.rule_set import RulesRefusedError
 from worker.environment import load_settings
 from worker.local.locks import EmbeddedError
@@ -111,6 +112,9 @@ def command_errors(settings: Settings) -> Generator[None]:
         ) from error
     except BrokerAwayError as error:
         raise CommandError(f"NATS at {shown(settings.nats_url)}: {error}", "is NATS_URL right?") from error
+    except UnsafeError as error:
+        hint = "`ach doctor` checks all of it; `ach run --unsafe` starts all the same"
+        raise CommandError(str(error), hint) from error
     except ListenError as error:
         raise CommandError(str(error), "set ACH_HEALTH_HOST and ACH_HEALTH_PORT to an address that is free") from error
     except (

@@ -77,7 +77,7 @@ def test_what_is_allowed(changes: dict[str, object], wanted: dict[str, object]) 
     ],
 )
 def test_doubts_name_the_value_and_a_better_one(changes: dict[str, object], value: str, better: str) -> None:
-    assert [one for one in doubts(changed(**changes), SETTINGS) if value in one and better in one] != []
+    assert [one for one in doubts(changed(**changes), SETTINGS) if value in one.said and better in one.said] != []
 
 
 @pytest.mark.parametrize("limit", [0, -1])

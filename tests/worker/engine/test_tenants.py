@@ -55,6 +55,15 @@ def test_a_flood_of_names_is_bounded_and_does_not_hide_the_one_that_sends_most()
     assert len(seen) <= 6 + SWAPS + 60 // 15 + 1
 
 
+def test_a_new_loud_name_each_minute_is_seldom_shown() -> None:
+    tenants = Tenants(5)
+    seen: set[str] = set()
+    for minute in range(60):
+        send(tenants, {f"loud{minute}-{n}": 2000 + minute for n in range(3)}, minute * MINUTE)
+        seen.update(events(tenants))
+    assert len(seen) <= 6 + SWAPS + 60 // 15 + 1
+
+
 def test_names_are_harmless_labels_and_unlike_each_other() -> None:
     hostile = ["other", "a\nb", 'a"b', "x" * 600, "x" * 601, "\ud800", "a\x00", label_of("other"), "é"]
     labels = [label_of(name) for name in hostile]

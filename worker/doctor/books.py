@@ -1,0 +1,97 @@
+"""Checks of the engine's tables: schema, rules, outbox, dead letters, workers. Pure.
+
+None keeps a worker from starting.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from worker.doctor.finding import Check, Verdict, error, ok, warning
+
+if TYPE_CHECKING:
+    from worker.doctor.facts import BooksSeen, Schema
+
+LATE: Final = 60_000_000
+"""Microseconds; a relay announces within ten seconds, and tries again within half a minute what is refused."""
+VERY_LATE: Final = 600_000_000
+FAULTS: Final = ("defect", "refused")
+"""Reasons of dead letters that are about the engine, and not about a producer."""
+COUNTED: Final = 10_000
+"""Unlocks of the outbox that are counted, at most."""
+
+
+def _schema(schema: Schema) -> Verdict:
+    applied = {one.number: one for one in schema.applied}
+    known = {one.number: one for one in schema.known}
+    newer = sorted(applied.keys() - known.keys())
+    if newer:
+        one = applied[newer[0]]
+        return error(f"migration {one.number:04d}_{one.name} is unknown here: this release of ach is older")
+    edited = [one for number, one in sorted(applied.items()) if one.checksum != known[number].checksum]
+    if edited:
+        return error(f"migration {edited[0].number:04d}_{edited[0].name} was edited after it was applied")
+    missing = sorted(known.keys() - applied.keys())
+    if missing:
+        what = f"migration {missing[0]:04d} is missing" if applied else "there is no schema"
+        return error(what, "ach migrate")
+    return ok(f"{len(known)} migrations")
+
+
+SCHEMA_CHECKS: Final[tuple[Check[Schema], ...]] = (Check("schema", _schema),)
+
+
+def _rules(seen: BooksSeen) -> Verdict:
+    books = seen.books
+    if seen.rules:
+        return error(f"the rules in force cannot be used: {seen.rules}", "ach apply RULES")
+    if not books.epoch:
+        return warning("no rules are in force: events are stored, and nothing is granted", "ach apply RULES")
+    if books.building:
+        said = f"epoch {books.epoch}; a backfill has yet to bring {', '.join(books.building)} up to date"
+        return warning(said, "ach backfill")
+    return ok(f"epoch {books.epoch}")
+
+
+def _outbox(seen: BooksSeen) -> Verdict:
+    books = seen.books
+    oldest = min((at for at in (books.oldest, books.corrected) if at is not None), default=None)
+    if oldest is None:
+        return ok("empty")
+    waiting = books.waiting + books.corrections
+    number = f"more than {COUNTED}" if waiting > COUNTED else str(waiting)
+    age = (books.now - oldest) // 1_000_000
+    said = f"{number} wait to be announced, the oldest for {max(age, 0)} s"
+    if books.now - oldest < LATE:
+        return ok(said)
+    if not books.workers:
+        return warning(f"{said}, and no worker is at work", "ach run")
+    said += ": the broker refuses them, or does not answer; the worker's log names each with the reason"
+    return error(said) if books.now - oldest >= VERY_LATE else warning(said)
+
+
+def _letters(seen: BooksSeen) -> Verdict:
+    counts = [one for one in seen.books.letters if one.letters]
+    if not counts:
+        return ok("none in the last day")
+    said = f"in the last day {', '.join(f'{one.letters} {one.reason}' for one in counts)}"
+    faults = [one.reason for one in counts if one.reason in FAULTS]
+    return warning(said, f"ach dead list --reason {faults[0]}" if faults else "ach dead list")
+
+
+def _workers(seen: BooksSeen) -> Verdict:
+    books = seen.books
+    lost = f", {books.lost} lost in the last day" if books.lost else ""
+    if books.workers:
+        return ok(f"{books.workers} at work{lost}")
+    if seen.backlog:
+        return warning(f"none at work{lost}, and {seen.backlog} messages wait", "ach run")
+    return ok(f"none at work{lost}")
+
+
+BOOKS_CHECKS: Final[tuple[Check[BooksSeen], ...]] = (
+    Check("rules", _rules),
+    Check("outbox", _outbox),
+    Check("dead letters", _letters),
+    Check("workers", _workers),
+)

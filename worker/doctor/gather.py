@@ -1,0 +1,87 @@
+"""Facts and checks put together.
+
+A command makes all checks, and a worker at its start those that need no further right.
+"""
+
+from __future__ import annotations
+
+from time import time
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import structlog
+
+from worker.broker.errors import OUT_OF_REACH, BrokerAwayError, in_words
+from worker.doctor import examine
+from worker.doctor.ask_broker import ask_broker, ask_streams
+from worker.doctor.ask_database import ask_database, ask_settings
+from worker.doctor.facts import ConsumerSeen, DatabaseFacts
+from worker.doctor.finding import Level, Unknown
+from worker.store import UnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from worker.broker.client import BrokerClient
+    from worker.doctor.finding import Finding
+    from worker.settings import Settings
+    from worker.store import Store
+
+log = structlog.get_logger()
+
+
+class UnsafeError(Exception):
+    """Servers are set up so that a guarantee does not hold; the message has a line for each setting."""
+
+    def __init__(self, findings: Sequence[Finding]) -> None:
+        lines = [f"{one.check}: {one.said}" + (f"\n  mend it: {one.mend}" if one.mend else "") for one in findings]
+        super().__init__("\n".join(lines))
+        self.findings = findings
+
+
+async def examine_all(settings: Settings, *, now: Callable[[], float] = time) -> list[Finding]:
+    """Return what all checks say. `now` is this machine's clock, in seconds."""
+    broker = await ask_broker(settings, now=now)
+    backlog = broker.consumer.info.num_pending if isinstance(broker.consumer, ConsumerSeen) else None
+    database = await ask_database(settings, backlog=backlog, now=now)
+    return [
+        *examine.names(settings),
+        *examine.zones(_zone_flaw()),
+        *examine.broker(broker),
+        *examine.database(database),
+    ]
+
+
+async def examine_at_start(store: Store, client: BrokerClient, settings: Settings) -> list[Finding]:
+    """Return what the checks say that a worker makes at its start; none where a server is away, which it waits for."""
+    findings = [*examine.names(settings), *examine.zones(_zone_flaw())]
+    try:
+        findings += examine.streams(await ask_streams(client, settings))
+        rest = Unknown("it is not needed at the start")
+        findings += examine.database(DatabaseFacts(await ask_settings(store, settings), rest, rest, rest))
+    except (UnavailableError, BrokerAwayError, *OUT_OF_REACH) as error:
+        log.warning("the settings of the servers are not checked", said=in_words(error))
+    return findings
+
+
+async def check_at_start(store: Store, client: BrokerClient, settings: Settings, *, unsafe: bool) -> None:
+    """Log what is not as the guarantees assume. `unsafe` also logs what keeps a worker from starting otherwise.
+
+    Raises:
+        UnsafeError: a guarantee does not hold.
+    """
+    findings = await examine_at_start(store, client, settings)
+    refused = [one for one in findings if one.level is Level.ERROR and one.refuses]
+    if refused and not unsafe:
+        raise UnsafeError(refused)
+    for one in findings:
+        if one.level in {Level.WARNING, Level.ERROR}:
+            log.warning("a setting is not as it should be", check=one.check, said=one.said, mend=one.mend or None)
+
+
+def _zone_flaw() -> str:
+    try:
+        ZoneInfo("Europe/Berlin")
+    except (ZoneInfoNotFoundError, OSError) as error:
+        return str(error)
+    return ""
