@@ -1,5 +1,5 @@
 #!/bin/bash
-# The worker's role, made when the database is. What it may do is given by `ach grants worker`: docs/deploying.md.
+# The worker's role, made when the database is. What it may do is given by `ach grants`: docs/deploying.md.
 set -euo pipefail
 psql --set ON_ERROR_STOP=1 --username "$POSTGRES_USER" --dbname "$POSTGRES_DB" \
     --set password="$(cat /run/secrets/postgres-worker)" <<'SQL'

@@ -17,19 +17,20 @@ write() { printf '%s' "$2" > "$unfinished/$1"; }
 owner=$(password)
 worker=$(password)
 nats_worker=$(password)
-nats_operator=$(password)
-nats_acme=$(password)
 write postgres-owner "$owner"
 write postgres-worker "$worker"
 write database-url-owner "postgresql://ach_owner:$owner@postgres:5432/ach"
 write database-url-worker "postgresql://ach_worker:$worker@postgres:5432/ach"
 write nats-worker "$nats_worker"
-write nats-operator "$nats_operator"
-write nats-acme "$nats_acme"
-write nats-passwords.conf "WORKER: \"$nats_worker\"
-OPERATOR: \"$nats_operator\"
-ACME: \"$nats_acme\"
+passwords="WORKER_PASSWORD=$nats_worker
 "
+for role in operator notify serve ingest acme_producer acme_reader; do
+    made=$(password)
+    write "nats-$role" "$made"
+    passwords="$passwords$(printf '%s' "$role" | tr '[:lower:]' '[:upper:]')_PASSWORD=$made
+"
+done
+write nats-passwords "$passwords"
 write grafana-admin "$(password)"
 # Compose mounts these files with their owners, and the servers run as other users: the folder is what keeps people out.
 chmod 444 "$unfinished"/*

@@ -57,7 +57,7 @@ def test_pods_are_restricted(kind: str) -> None:
     assert pod["automountServiceAccountToken"] is False
     assert pod["securityContext"]["runAsNonRoot"] is True
     assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
-    for container in pod["containers"]:
+    for container in (*pod.get("initContainers", ()), *pod["containers"]):
         held = container["securityContext"]
         assert (held["allowPrivilegeEscalation"], held["readOnlyRootFilesystem"]) == (False, True)
         assert held["capabilities"] == {"drop": ["ALL"]}

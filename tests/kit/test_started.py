@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
-import time
-import urllib.request
+from contextlib import closing
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import anyio
+import anyio.to_thread
 import pytest
+import yaml
 
 from release.binary import build, target
 from worker.local.process_tree import free_port
 
 if TYPE_CHECKING:
+    from anyio.abc import Process
+
     from worker.local.servers import Servers
 
 pytestmark = [pytest.mark.operate, pytest.mark.anyio]
@@ -83,28 +88,34 @@ async def test_a_worker_runs_and_stops(pyz: Path, bare: dict[str, str], tmp_path
         "ACH_HEALTH_HOST": "127.0.0.1",
         "ACH_HEALTH_PORT": str(port),
     }
-    with subprocess.Popen([pyz, "run"], cwd=tmp_path, env=settings, stderr=subprocess.PIPE, text=True) as worker:
+    async with await anyio.open_process([pyz, "run"], cwd=tmp_path, env=settings, stdout=subprocess.DEVNULL) as worker:
         try:
-            assert ready(port, worker), worker.stderr and worker.stderr.read()
-            worker.send_signal(signal.SIGTERM)
-            assert worker.wait(30) == 0
+            with anyio.fail_after(60):
+                said = await until(worker, "no rules in force")
+                assert "no rules in force" in said, said
+                answer = await anyio.to_thread.run_sync(health, port)
+                worker.send_signal(signal.SIGTERM)
+                assert (answer, await worker.wait()) == (200, 0)
         finally:
-            worker.kill()
+            if worker.returncode is None:
+                worker.kill()
 
 
-def ready(port: int, worker: subprocess.Popen[str]) -> bool:
-    end = time.monotonic() + 60
-    while time.monotonic() < end and worker.poll() is None:
-        # The port is all that a process outside shows: it has to be polled.
-        with socket.socket() as probe:
-            probe.settimeout(1)
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                try:
-                    with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5) as answer:  # noqa: S310
-                        return bool(answer.status == 200)
-                except OSError:
-                    pass
-    return False
+async def until(worker: Process, words: str) -> str:
+    """Return what a worker writes until it writes these words, or ends."""
+    said = ""
+    assert worker.stderr is not None
+    async for chunk in worker.stderr:
+        said += chunk.decode()
+        if words in said:
+            break
+    return said
+
+
+def health(port: int) -> int:
+    with closing(HTTPConnection("127.0.0.1", port, timeout=5)) as client:
+        client.request("GET", "/healthz")
+        return client.getresponse().status
 
 
 def test_made_for_the_python_that_runs_it() -> None:
@@ -131,9 +142,10 @@ def test_the_image_is_written_as_hadolint_wants() -> None:
 
 
 def test_the_composition_follows_the_specification(tmp_path: Path) -> None:
-    # As compose does before it reads: a variable that is not set has its default.
-    composed = re.sub(r"\$\{[A-Z_]+:-([^}]+)}", r"\1", (ROOT / "deploy" / "compose.yaml").read_text())
-    (tmp_path / "compose.yaml").write_text(composed)
+    # As compose does before it reads: a variable that is not set has its default, and what is shared is merged in.
+    text = re.sub(r"\$\{[A-Z_]+:-([^}]+)}", r"\1", (ROOT / "deploy" / "compose.yaml").read_text())
+    composed = yaml.safe_load(text)
+    (tmp_path / "compose.yaml").write_text(json.dumps(composed))
     code = "import sys, yaml, compose_spec as c; c.PyCompose.from_dict(yaml.safe_load(open(sys.argv[1]))).validate()"
     done = run([AUDIT / "python", "-c", code, tmp_path / "compose.yaml"], None, tmp_path)
     assert done.returncode == 0, done.stderr
