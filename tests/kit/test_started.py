@@ -145,9 +145,9 @@ def test_the_composition_follows_the_specification(tmp_path: Path) -> None:
     # As compose does before it reads: a variable that is not set has its default, and what is shared is merged in.
     text = re.sub(r"\$\{[A-Z_]+:-([^}]+)}", r"\1", (ROOT / "deploy" / "compose.yaml").read_text())
     composed = yaml.safe_load(text)
-    (tmp_path / "compose.yaml").write_text(json.dumps(composed))
-    code = "import sys, yaml, compose_spec as c; c.PyCompose.from_dict(yaml.safe_load(open(sys.argv[1]))).validate()"
-    done = run([AUDIT / "python", "-c", code, tmp_path / "compose.yaml"], None, tmp_path)
+    (tmp_path / "compose.json").write_text(json.dumps(composed))
+    code = "import sys, compose_spec as c; c.PyCompose.from_json(open(sys.argv[1]).read()).validate()"
+    done = run([AUDIT / "python", "-c", code, tmp_path / "compose.json"], None, tmp_path)
     assert done.returncode == 0, done.stderr
 
 
