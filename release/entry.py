@@ -1,7 +1,7 @@
 """What `ach.pyz` runs first. It needs nothing but Python, reads like Python 3.6, and says what is wrong in a sentence.
 
-The file unpacks itself once into a folder of the user, since extension modules are loaded from files. Anyone who can write
-into that folder runs code as the user: it has to be private.
+The file unpacks itself once into a folder of the user, since extension modules are loaded from files. Anyone who can
+write into that folder runs code as the user: it has to be private.
 """
 
 import os
