@@ -13,7 +13,7 @@ test *args: setup
     .venv/bin/pytest -n 2 --dist worksteal -m "not (faults or operate or planted or soak)" {{ args }}
 
 # Set up what a platform team does around a worker, and try it: identities, roles, poolers, alerts, upgrades, packages
-operate *args: setup
+operate *args: setup (setup "requirements-audit.lock" ".venv-audit")
     .venv/bin/pytest -n 2 --dist worksteal -m operate {{ args }}
 
 # Plant bugs in copies of the source, one at a time, and see that the tests find each; writes docs/planted-bugs.md
@@ -110,6 +110,10 @@ picture: (setup "requirements-browser.lock" ".venv-browser")
 live *args: setup
     .venv/bin/python -m bench.live {{ args }}
 
+# Measure what an event costs with several workers: in a group, on one consumer, on lanes of their own
+group-bench *args: setup
+    .venv/bin/python -m bench.group {{ args }}
+
 # Measure `ach mirror`: a large ledger, and the worker beside it
 mirror-bench *args: setup
     .venv/bin/python -m bench.mirror {{ args }}
@@ -133,6 +137,36 @@ replay-bench *args: setup
 # Measure events over HTTP beside nats-py's own publishing
 ingest-bench *args: setup
     .venv/bin/python -m bench.ingest {{ args }}
+
+# Build dist/ach.pyz: the worker and its packages in one file, for the Python that builds it
+binary *args: setup
+    .venv/bin/python -m release.binary {{ args }}
+
+# Build the image on its base's digest of today (needs podman and the registry of the base)
+image tag="ach" base="docker.io/library/python:3.13-slim-trixie":
+    #!/bin/sh
+    set -eu
+    podman pull --quiet "{{ base }}" >/dev/null
+    pinned=$(podman image inspect --format '{{ "{{index .RepoDigests 0}}" }}' "{{ base }}")
+    case $pinned in *@sha256:*) ;; *) echo "error: {{ base }} has no digest" >&2; exit 1 ;; esac
+    echo "base: $pinned"
+    # Not in OCI's form, which has no HEALTHCHECK.
+    podman build --format docker -f deploy/Containerfile -t "{{ tag }}" --build-arg PYTHON_IMAGE="$pinned" \
+        --build-arg VERSION="$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)" \
+        --build-arg REVISION="$(git rev-parse HEAD)" .
+
+# Write the bills of materials of image and binary into dist/, and hold them to the schema of CycloneDX
+sbom: setup (setup "requirements-audit.lock" ".venv-audit")
+    .venv/bin/python -m release.sbom dist
+    .venv-audit/bin/python -m release.check_sbom dist/ach-image.cdx.json dist/ach-binary.cdx.json
+
+# Ask for known vulnerabilities of all locked packages; no answer fails, like a finding (needs the service)
+audit *args: (setup "requirements-audit.lock" ".venv-audit")
+    .venv-audit/bin/python -m release.audit {{ args }}
+
+# Run pipeline tests and a recorded stream on PostgreSQL 14 to 18 and nats-server 2.10 to 2.15 (needs both registries)
+matrix *args: setup
+    .venv/bin/python -m release.matrix {{ args }}
 
 # Check style, formatting, who imports whom, and the alert rules
 lint: setup alerts
@@ -287,9 +321,14 @@ lock:
     # What `ach demo` needs, and no more: the developer's tools weigh five times as much.
     echo hatchling | resolve --upgrade --extra embedded --extra fast --extra console --constraints requirements.lock \
         --output-file requirements-run.lock pyproject.toml -
-    # What a worker in production needs: deploy/Containerfile installs it.
-    echo hatchling | resolve --upgrade --extra fast --constraints requirements.lock \
-        --output-file requirements-worker.lock pyproject.toml -
+    # What a worker in production needs: the image and the one-file command hold this and nothing else.
+    resolve --upgrade --extra fast --extra nkeys --constraints requirements.lock \
+        --output-file requirements-worker.lock pyproject.toml
+    # What makes the project's own wheel; it stays in the image's first stage.
+    echo hatchling | resolve --upgrade --constraints requirements.lock --output-file requirements-build.lock -
+    # What judges the files of deploy/, the bills of materials and the lock files.
+    echo hatchling | resolve --upgrade --extra fast --extra audit --constraints requirements.lock \
+        --output-file requirements-audit.lock pyproject.toml -
     # What `just bench` compares with.
     echo hatchling | resolve --upgrade --extra bench --constraints requirements.lock \
         --output-file requirements-bench.lock pyproject.toml -

@@ -46,6 +46,7 @@ from worker.traces.spans import NoSpans
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from anyio.abc import TaskGroup
     from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
     from worker.broker.client import BrokerClient
@@ -255,11 +256,16 @@ class Worker:
         self._in_force = in_force = InForce(partial(load_deployed, store, settings))
         stats.minutes.prefix = settings.input_prefix
         stats.minutes.tenants.most = settings.metrics_tenants
+        identity = uuid4()
         self._book = MinuteBook(
-            store, stats, epoch=lambda: 0 if in_force.rules is None else in_force.rules.epoch, now=now
+            store,
+            stats,
+            worker_id=identity,
+            epoch=lambda: 0 if in_force.rules is None else in_force.rules.epoch,
+            now=now,
         )
         self._observer = Observer(store, broker, stats, rules=lambda: in_force.rules, now=now)
-        self._memory = StateCache(uuid4().hex, settings.cache_subjects)
+        self._memory = StateCache(identity.hex, settings.cache_subjects)
         self._writers = [
             Pipeline(
                 store.kept(),
@@ -276,6 +282,7 @@ class Worker:
         self._busy_since: dict[int, float] = {}
         self._intake = Intake(broker, settings, self._writers[0].begin, now)
         self._readiness = Readiness({NATS: broker.answers, POSTGRESQL: self._store_answers}, self._amiss)
+        broker.join(identity, lambda: self._intake.busy)
 
     async def run(self, *, on_ready: Callable[[], None] | None, drain: anyio.Event | None) -> None:
         """Run the stages until they have stopped, and the tasks beside them."""
@@ -305,14 +312,20 @@ class Worker:
                     send, receive = anyio.create_memory_object_stream["Piece"](1)
                     inputs.append(send)
                     writers.start_soon(self._commit, number, receive)
-                writers.start_soon(self._pull, inputs, on_ready)
+                writers.start_soon(self._pull, inputs, on_ready, stages)
+            if self._broker.member is not None:
+                await self._broker.member.leave()
             self._outbox_relay.stop()
 
-    async def _pull(self, inputs: list[MemoryObjectSendStream[Piece]], on_ready: Callable[[], None] | None) -> None:
+    async def _pull(
+        self, inputs: list[MemoryObjectSendStream[Piece]], on_ready: Callable[[], None] | None, members: TaskGroup
+    ) -> None:
         async with AsyncExitStack() as stack:
             for one in inputs:
                 stack.push_async_exit(one)
             await self._broker.subscribe()
+            if self._broker.member is not None:
+                members.start_soon(self._broker.member.run)
             log.info("working", nats=shown(self._settings.nats_url), postgresql=shown(self._settings.database_url))
             # Also logs which rules are in force, or that none are.
             with suppress(StoppedError):

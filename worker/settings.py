@@ -88,6 +88,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     unlock_prefix: Subject = "unlocks"
     consumer: Name = "ach"
     """The durable consumer; workers that share it share the work."""
+    group: Name | None = None
+    """The group of workers that deals out the partitions of the stream, in place of one consumer for all."""
 
     batch_size: Positive = 8000
     """Messages taken at a time, at most: what has arrived, when there is time for it."""

@@ -52,3 +52,8 @@ ON CONFLICT (worker_id) DO UPDATE SET
 
 -- name: forget_workers
 DELETE FROM worker WHERE seen_at < :before;
+
+-- name: listed_workers
+SELECT worker_id, host, release, started_at, seen_at, rules_epoch, messages, retries, stopped
+FROM worker
+ORDER BY started_at DESC, worker_id;

@@ -366,11 +366,21 @@ async def settled(settings: Settings, seconds: float = HEALING_SECONDS) -> float
     return anyio.current_time() - began
 
 
+async def _unread(jetstream: JetStreamContext, settings: Settings) -> tuple[int, int]:
+    """Return how many messages were not delivered yet, and how many are not acknowledged."""
+    if settings.group is not None:
+        source = (await jetstream.stream_info(settings.input_stream)).state
+        queue = (await jetstream.stream_info(f"{settings.input_stream}-{settings.group}")).state
+        return source.last_seq - queue.last_seq, queue.messages
+    info = await jetstream.consumer_info(settings.input_stream, settings.consumer)
+    return info.num_pending or 0, info.num_ack_pending or 0
+
+
 async def _left(settings: Settings) -> str:
     try:
         client = await nats.connect(settings.nats_url.split(","), connect_timeout=2, max_reconnect_attempts=2)
         try:
-            info = await client.jetstream().consumer_info(settings.input_stream, settings.consumer)
+            unread = await _unread(client.jetstream(), settings)
         finally:
             await client.close()
         connection = await asyncpg.connect(settings.database_url, timeout=5)
@@ -382,7 +392,7 @@ async def _left(settings: Settings) -> str:
             await connection.close()
     except (NatsError, OSError, TimeoutError, asyncpg.PostgresError) as error:
         return f"no answer ({error!r})"
-    if info.num_pending or info.num_ack_pending or unsaid:
-        messages = f"{info.num_pending} messages, {info.num_ack_pending} not acknowledged"
+    if any(unread) or unsaid:
+        messages = f"{unread[0]} messages, {unread[1]} not acknowledged"
         return f"{messages}, {unsaid} unlocks and corrections not announced"
     return ""

@@ -109,6 +109,7 @@ class Workers:
             await self._process.stdin.send(msgspec.json.encode(job) + b"\n")
             with anyio.fail_after(PATIENCE):
                 await self._one_is_born.wait()
+            assert self._born, f"the process that forks workers has ended: {self._process.returncode}"
             return self._born.pop()
 
     async def listen(self) -> None:
@@ -119,6 +120,8 @@ class Workers:
             *lines, rest = (rest + said).split(b"\n")
             for line in lines:
                 self._hear(json.loads(line))
+        # A test that waits for a birth has nothing more to wait for.
+        self._one_is_born.set()
 
     def _hear(self, line: dict[str, Any]) -> None:
         pid = line.get("child", line["pid"])

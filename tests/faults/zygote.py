@@ -11,6 +11,7 @@ import os
 import select
 import signal
 import sys
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from unittest.mock import patch
@@ -27,7 +28,9 @@ from worker.app import at_once, run, wall_clock
 from worker.engine import fast_users, folding
 from worker.engine.rule_set import RuleFile, read_rules
 from worker.engine.stats import Stats
-from worker.settings import Clock, LogFormat, Settings
+from worker.identity import Identity
+from worker.process.signals import stop_on_signals
+from worker.settings import Clock, LogFormat, LogLevel, Migrate, Pooler, Settings
 from worker.store import open_store
 
 if TYPE_CHECKING:
@@ -41,7 +44,7 @@ class Job(msgspec.Struct, kw_only=True):
     """What a worker is to do, and where it is to die."""
 
     work: str
-    """`serve`, `drain`, or `apply`."""
+    """`serve`, `polite` (which stops in good order on SIGTERM), `drain`, or `apply`."""
     settings: dict[str, Any]
     log: str
     rules: str = ""
@@ -83,7 +86,15 @@ async def work(job: Job) -> None:
     """Do what a worker does."""
     # Not converted as a whole: tests ask for an ack wait below a second. Its choices are more than their texts.
     settings = Settings(**job.settings)
-    settings = replace(settings, clock=Clock(settings.clock), log_format=LogFormat(settings.log_format))
+    settings = replace(
+        settings,
+        clock=Clock(settings.clock),
+        log_format=LogFormat(settings.log_format),
+        log_level=LogLevel(settings.log_level),
+        migrate=Migrate(settings.migrate),
+        pooler=Pooler(settings.pooler),
+        identity=msgspec.convert(settings.identity, Identity),
+    )
     if job.work == "apply":
         async with open_store(settings.database_url) as store:
             await store.migrate(now=wall_clock())
@@ -91,7 +102,9 @@ async def work(job: Job) -> None:
             await backfill(store, settings, now=wall_clock, pause=0)
         return
     drain = at_once() if job.work == "drain" else None
-    await run(settings, stats=Telling(), on_ready=lambda: tell(said="ready"), drain=drain)
+    async with AsyncExitStack() as stack:
+        stop = await stack.enter_async_context(stop_on_signals()) if job.work == "polite" else None
+        await run(settings, stats=Telling(), on_ready=lambda: tell(said="ready"), drain=drain, stop=stop)
 
 
 def live(job: Job) -> None:

@@ -27,7 +27,7 @@ from tests.faults.interjector import (
 )
 from tests.integration.brokers import configured
 from tests.integration.engine import PATIENCE, Engine, Watched, event
-from tests.integration.test_health import get
+from tests.integration.probe_client import get
 from worker.app import run
 from worker.broker import connection as connecting
 from worker.broker import pull

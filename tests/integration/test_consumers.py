@@ -187,12 +187,12 @@ async def test_a_request_that_expires_is_followed_by_another_at_once(
     asked, again = 0, anyio.Event()
     ask_for = Broker._ask  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
 
-    async def counting(broker: Broker, what: dict[str, int]) -> bool:
+    async def counting(broker: Broker, way: Any, what: dict[str, int]) -> bool:  # noqa: ANN401 - passed on
         nonlocal asked
         asked += 1
         if asked > 2:
             again.set()
-        return await ask_for(broker, what)
+        return await ask_for(broker, way, what)
 
     monkeypatch.setattr(Broker, "_ask", counting)
     async with open_broker(engine.settings) as broker, anyio.create_task_group() as tasks:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -23,7 +24,11 @@ from worker.admin.purge import purge_streams
 from worker.broker.connection import Connection
 from worker.broker.durable import DurableConsumer
 from worker.broker.follow import Followed, Follower
+from worker.broker.group_store import GroupStore
+from worker.broker.once import connected_once
+from worker.broker.shares import REST
 from worker.commands.dead.replay import Wanted, send_again
+from worker.commands.workers import list_workers
 from worker.environment import load_settings
 
 if TYPE_CHECKING:
@@ -33,6 +38,7 @@ if TYPE_CHECKING:
     from nats.aio.msg import Msg
 
     from tests.integration.brokers import Configured
+    from worker.broker.client import BrokerClient
     from worker.settings import Settings
 
     OnError = Callable[[Exception], Awaitable[None]]
@@ -192,6 +198,38 @@ async def expect_reader(company: Company) -> None:
     assert seen == ["bob"]  # ann is erased, and cid is of another tenant
 
 
+async def test_workers_of_a_group_need_no_other_rights(company: Company, capsys: pytest.CaptureFixture[str]) -> None:
+    """One makes the group, one joins, one leaves, and an operator sees it: nothing of that is refused."""
+    grouped = company.engine_of("worker").with_settings(group="main")
+    store = GroupStore(grouped.settings, "main")
+
+    async def made(client: BrokerClient) -> int:
+        return len([one for one in await store.consumers(client) if not one.endswith(REST)])
+
+    async def until_consumers(number: int) -> None:
+        async with connected_once(grouped.settings, seconds=5) as client:
+            with anyio.fail_after(PATIENCE):
+                while await made(client) != number:  # noqa: ASYNC110 - the broker does not tell
+                    await anyio.sleep(0.02)
+
+    async with grouped.worker() as first:
+        async with grouped.worker():
+            await until_consumers(2)
+            await list_workers(company.settings_of("operator"), as_json=True)
+        await until_consumers(1)
+        async with connected(company, "acme_producer") as client:
+            one = event(1, tenant="acme", user="ann")
+            await client.request(grouped.subject_of(one), json.dumps(one).encode())
+        await first.reach("announced", 1)
+    said = capsys.readouterr().out
+    assert "ermissions" not in said
+    assert "cannot be looked after" not in said
+    at = re.search(r'^\{\s*"workers"', said, re.MULTILINE)
+    assert at is not None, said
+    listed, _ = json.JSONDecoder().raw_decode(said, at.start())
+    assert [len(one["members"]) for one in listed["groups"]] == [2]
+
+
 # -- all else ----------------------------------------------------------------------------------------------------------
 
 EVENT = json.dumps(event(9, tenant="globex", user="eve")).encode()
@@ -225,6 +263,7 @@ API: Final[dict[str, tuple[str, object]]] = {
     "pull events": ("$JS.API.CONSUMER.MSG.NEXT.EVENTS.ach", {"batch": 1, "no_wait": True}),
     "pull a tenant's unlocks": ("$JS.API.CONSUMER.MSG.NEXT.UNLOCKS.acme", {"batch": 1, "no_wait": True}),
     "pull another consumer": ("$JS.API.CONSUMER.MSG.NEXT.UNLOCKS.other", {"batch": 1, "no_wait": True}),
+    "delete the stream of a group": ("$JS.API.STREAM.DELETE.EVENTS-main", None),
     "delete a consumer": ("$JS.API.CONSUMER.DELETE.EVENTS.ach", None),
     "pause a consumer": ("$JS.API.CONSUMER.PAUSE.EVENTS.ach", {"pause_until": "2100-01-01T00:00:00Z"}),
     "list streams": ("$JS.API.STREAM.NAMES", None),
@@ -238,7 +277,15 @@ API: Final[dict[str, tuple[str, object]]] = {
     "ask the server": ("$SYS.REQ.SERVER.PING", None),
 }
 MAY: Final[dict[str, frozenset[str]]] = {
-    "worker": frozenset({"read an unlock", "pull events", "acknowledge an event", "publish an unlock"}),
+    "worker": frozenset(
+        {
+            "read an unlock",
+            "pull events",
+            "acknowledge an event",
+            "publish an unlock",
+            "delete the stream of a group",
+        }
+    ),
     "operator": frozenset(
         {
             "purge events",
@@ -314,6 +361,7 @@ async def tried(company: Company, role: str, asked: dict[str, tuple[str, object]
 async def test_a_role_may_do_nothing_else(company: Company, role: str) -> None:
     others = [f"_INBOX_{other}.>" for other in ROLES if other != role]
     heard = [*others, "_INBOX.>", ">", "*.>", "events.>", "unlocks.>", "$JS.>", "$JS.API.>", "$JS.ACK.>", "$SYS.>"]
+    heard += ["$KV.>", "ach.>", "ach.group.>"]
     found = await tried(company, role, API, heard)
     outside = {name: (subject.replace("$JS.API", OUTSIDE_API), asked) for name, (subject, asked) in API.items()}
     assert found | await tried(company, role, outside, []) == MAY[role]

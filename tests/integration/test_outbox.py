@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 from dsl.outcome import Subject
 from tests.integration.engine import PATIENCE, Engine, Watched, event
 from tests.integration.pipelines import pipeline_on, send
-from tests.integration.test_health import get
+from tests.integration.probe_client import get
 from tests.integration.test_operators import PAIR, hand, only, take_back
 from worker.admin.revocation import revoke
 from worker.app import wall_clock

@@ -53,7 +53,9 @@ def read_seed(text: str) -> Seed:
         raise KeyFormatError("the seed is cut short") from None
     if len(raw) < _SEED_BYTES or raw[0] & 0xF8 != _SEED:
         raise KeyFormatError("it is no seed, or the seed is cut short: a user's begins with SU and has 58 characters")
-    if len(raw) != _SEED_BYTES or _checksum(raw[:-_SUM]) != raw[-_SUM:]:
+    # The last character has bits that nothing is kept in: only one spelling of a seed is right.
+    written = base64.b32encode(raw).decode().rstrip("=")
+    if len(raw) != _SEED_BYTES or _checksum(raw[:-_SUM]) != raw[-_SUM:] or written != text:
         raise KeyFormatError("the checksum of the seed is wrong: a character is missing or another one")
     prefix = (raw[0] & 0x07) << 5 | (raw[1] & 0xF8) >> 3
     if prefix != USER:

@@ -13,6 +13,7 @@ from worker.broker.errors import OUT_OF_REACH, BrokerAwayError, BrokerMismatchEr
 
 if TYPE_CHECKING:
     from worker.broker.client import BrokerClient
+    from worker.broker.group_store import GroupStore
     from worker.settings import Settings
 
 EVENTS_SECONDS: Final = 30 * 24 * 3600
@@ -58,8 +59,10 @@ class Found(NamedTuple):
     doubts: list[str]
 
 
-async def ensure(client: BrokerClient, settings: Settings) -> Found:
+async def ensure(client: BrokerClient, settings: Settings, group: GroupStore | None = None) -> Found:
     """Make the streams and the consumer where they are missing; return what is there.
+
+    A group has a stream of its own in the place of the consumer; its members make their consumers themselves.
 
     Raises:
         BrokerAwayError: try again.
@@ -70,7 +73,11 @@ async def ensure(client: BrokerClient, settings: Settings) -> Found:
             *await _ensure_stream(client, settings, settings.input_stream, settings.input_prefix),
             *await _ensure_stream(client, settings, settings.unlock_stream, settings.unlock_prefix),
         ]
-        existing = (await _ensure_consumer(client, settings)).config
+        if group is None:
+            existing = (await _ensure_consumer(client, settings)).config
+        else:
+            await group.ensure(client)
+            return Found(group.limits, doubts)
     except ApiError as error:
         if error.fault.code >= SERVER_AT_FAULT:
             raise BrokerAwayError(str(error)) from error

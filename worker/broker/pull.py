@@ -66,10 +66,28 @@ class _Alone:
         """Whether a request for it alone is on its way."""
         self.held: str | None = None
         """The reply subject of one that was delivered and is not acknowledged yet."""
+        self.way: _Way | None = None
+        """From where it comes."""
 
     @property
     def may_ask(self) -> bool:
         return self.wanted and not self.asked and self.held is None
+
+
+class _Way:
+    """A consumer that is pulled from: where requests go, and where the answers come."""
+
+    def __init__(self, api: str, stream: str, consumer: str, reply: str) -> None:
+        self.subject = f"{api}.CONSUMER.MSG.NEXT.{stream}.{consumer}"
+        self.reply = reply
+        self.name = f".{stream}.{consumer}."
+        """What the reply subjects of its messages have, whether a domain stands in front or not."""
+        self.requested = 0
+        """Of it alone; where it is the only one, the puller's own count is looked at."""
+
+    def got(self, messages: int) -> None:
+        """Count so many messages as not requested any more."""
+        self.requested = max(0, self.requested - messages)
 
 
 class Puller(ABC):
@@ -78,8 +96,13 @@ class Puller(ABC):
     def __init__(self, settings: Settings, inbox: str) -> None:
         self._settings = settings
         self._inbox = inbox
-        api = settings.identity.api
-        self._pull_subject = f"{api}.CONSUMER.MSG.NEXT.{settings.input_stream}.{settings.consumer}"
+        self._partitioned = settings.group is not None
+        """Whether subjects begin with the partition, as in the stream of a group."""
+        self._ways: list[_Way] = []
+        """What is pulled from; nothing while a member of a group has no partitions."""
+        if not self._partitioned:
+            self._ways.append(_Way(settings.identity.api, settings.input_stream, settings.consumer, inbox))
+        self._made = 0
         self._buffer: deque[Message] = deque()
         self._bytes = 0
         """Of the bodies in the buffer."""
@@ -133,6 +156,30 @@ class Puller(ABC):
             "idle_heartbeat": int(min(HEARTBEAT_SECONDS, expires * 0.4) * _NANOSECONDS),
         }
 
+    # -- what is pulled from, in a group -------------------------------------------------------------------------------
+
+    def pull_from(self, stream: str, consumers: Sequence[str]) -> None:
+        """Pull from other consumers from now on."""
+        # The broker has something to say about requests to those before: that is not about these.
+        self._made += 1
+        self._ways = [
+            _Way(self._settings.identity.api, stream, consumer, f"{self._inbox}.{self._made}_{number}")
+            for number, consumer in enumerate(consumers)
+        ]
+        self._trouble = None
+        self._forget_requests()
+
+    def pull_nothing(self) -> None:
+        """Request nothing more; what is on its way still arrives."""
+        self._ways = []
+
+    def drop_buffered(self) -> None:
+        """Forget what has arrived and was not handed on: the broker is about to give it to another worker."""
+        self._buffer.clear()
+        self._bytes = 0
+        self._forget_requests()
+        self._alone = _Alone()
+
     # -- taking --------------------------------------------------------------------------------------------------------
 
     def stop_pulling(self) -> None:
@@ -165,6 +212,11 @@ class Puller(ABC):
         await self._request()
         return batch
 
+    def look_after(self, because: str = "an announcement failed") -> None:
+        """Make sure of streams and consumer before anything else is pulled: one of them may be missing."""
+        self._trouble = self._trouble or because
+        self._arrived.set()
+
     def look_again(self) -> None:
         """Let `next_batch` check again whether what has arrived is worth taking."""
         self._arrived.set()
@@ -190,22 +242,28 @@ class Puller(ABC):
 
     def _on_frames(self, frames: list[Frame]) -> None:
         self._heard = monotonic()
-        messages = parse_deliveries(frames)
+        messages = parse_deliveries(frames, partitioned=self._partitioned)
         if messages is not None:
             self._take_up(messages)
         else:
             for subject, reply, body, block in frames:
-                message = parse_delivery(subject, body, block, reply)
+                message = parse_delivery(subject, body, block, reply, partitioned=self._partitioned)
                 if message is not None:
                     self._take_up((message,))
-                else:
-                    self._on_status(parse_headers(block))
+                elif (way := self._way_of(subject)) is not None:
+                    self._on_status(way, parse_headers(block))
         if self._waiting and (self._trouble is not None or self._worth(len(self._buffer), self._bytes)):
             self._waiting = False
             self._arrived.set()
 
+    def _way_of(self, reply: str) -> _Way | None:
+        return next((way for way in self._ways if way.reply == reply), None)
+
     def _take_up(self, messages: Sequence[Message]) -> None:
         self._requested = max(0, self._requested - len(messages))
+        if len(self._ways) > 1:
+            for way in self._ways:
+                way.got(sum([way.name in message.reply for message in messages]))
         self._bytes += sum([len(message.body) for message in messages])
         self._buffer.extend(messages)
         self._served()
@@ -217,7 +275,7 @@ class Puller(ABC):
         self._answered = self._heard
         self._unserved = ""
 
-    def _on_status(self, headers: dict[str, str]) -> None:
+    def _on_status(self, way: _Way, headers: dict[str, str]) -> None:
         status = headers.get(STATUS, "")
         if status == "100":  # a heartbeat
             self._served()
@@ -225,13 +283,15 @@ class Puller(ABC):
         unserved = headers.get("Nats-Pending-Messages", "")
         if unserved.isdigit():
             self._requested = max(0, self._requested - int(unserved))
+            way.got(int(unserved))
         else:
-            self._requested = 0
+            self._requested = max(0, self._requested - way.requested) if len(self._ways) > 1 else 0
+            way.requested = 0
         said = f"{status} {headers.get(DESCRIPTION, '')}".strip()
         if said == TOO_LARGE and not self._alone.asked:
             # A request that got some messages has used up its bytes. One that got none shows that a large one is next.
             if not unserved.isdigit() or int(unserved) >= self._allowed.batch:
-                self._alone.wanted = True
+                self._alone.wanted, self._alone.way = True, way
         elif said != TOO_LARGE:
             self._alone.asked = False
         self._wake()
@@ -252,6 +312,8 @@ class Puller(ABC):
     def _forget_requests(self) -> None:
         """Forget what was requested, as the broker has."""
         self._requested = 0
+        for way in self._ways:
+            way.requested = 0
         self._heard = monotonic()
         self._alone.wanted = self._alone.asked = False
         self._arrived.set()
@@ -263,29 +325,38 @@ class Puller(ABC):
             self._arrived.set()
 
     async def _request(self) -> None:
-        if not self.connected:
+        if not self.connected or not self._ways:
             return
         if self._alone.wanted:
-            if self._alone.may_ask and not self._buffer and await self._ask({"batch": 1}):
+            way = self._alone.way or self._ways[0]
+            if self._alone.may_ask and not self._buffer and await self._ask(way, {"batch": 1}):
                 self._alone.wanted, self._alone.asked = False, True
             return
         if self._alone.asked:
             return
+        if len(self._ways) == 1:
+            await self._request_of(self._ways[0], lambda: self._requested)
+            return
+        for way in self._ways:
+            await self._request_of(way, lambda way=way: way.requested)
+
+    async def _request_of(self, way: _Way, requested: Callable[[], int]) -> None:
         batch, requests = self._allowed.batch, self._allowed.requests
         while (
-            self._requested + len(self._buffer) <= self._settings.batch_size
-            and self._requested <= (requests - 1) * batch
-            and await self._ask({"batch": batch, "max_bytes": self._allowed.max_bytes})
+            requested() + len(self._buffer) <= self._settings.batch_size
+            and requested() <= (requests - 1) * batch
+            and await self._ask(way, {"batch": batch, "max_bytes": self._allowed.max_bytes})
         ):
             pass
 
-    async def _ask(self, what: dict[str, int]) -> bool:
+    async def _ask(self, way: _Way, what: dict[str, int]) -> bool:
         body = json.dumps({**what, **self._life}).encode()
-        if not await self._send(self._pull_subject, body, reply=self._inbox):
+        if not await self._send(way.subject, body, reply=way.reply):
             return False
         if not self._requested:  # until now there was nothing to answer
             self._heard = monotonic()
         self._requested += what["batch"]
+        way.requested += what["batch"]
         return True
 
     async def _revive(self) -> None:

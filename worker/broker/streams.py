@@ -19,6 +19,8 @@ from worker.broker.connection import Connection, Watcher
 from worker.broker.consumer import doubts
 from worker.broker.error_text import denies_publishing, names_subject
 from worker.broker.errors import OUT_OF_REACH, BrokerAwayError, BrokerMismatchError, in_words
+from worker.broker.group import Member
+from worker.broker.group_store import GroupStore
 from worker.broker.provision import consumer_info, ensure
 from worker.broker.pull import BATCH_BYTES, PULL_BYTES, SILENCE_SECONDS, Puller
 from worker.broker.waiting import waiting
@@ -27,7 +29,8 @@ from worker.retry import delays
 from worker.urls import shown
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+    from uuid import UUID
 
     from worker.broker.announce import Announced, Announcement
     from worker.broker.client import BrokerClient, Subscription
@@ -71,6 +74,9 @@ class Broker(Puller, Watcher):
         self._logged: set[str] = set()
         """Doubts that are in the log."""
         self._announcer = Announcer(connection.window, settings.unlock_stream)
+        self._group = None if settings.group is None else GroupStore(settings, settings.group)
+        self.member: Member | None = None
+        """This worker in its group, from `join` on."""
         self.denied = False
         """Whether the broker has forbidden the last announcements."""
         self._age_at = 0.0
@@ -123,7 +129,7 @@ class Broker(Puller, Watcher):
 
     def refused(self, said: str) -> None:
         """Note if it is pulling that the broker refuses."""
-        if names_subject(said, self._pull_subject) or names_subject(said, self._inbox):
+        if any(names_subject(said, name) for name in (self._inbox, *(way.subject for way in self._ways))):
             self._unserved = said
         self.denied = self.denied or denies_publishing(said, self._settings.unlock_prefix)
 
@@ -135,7 +141,7 @@ class Broker(Puller, Watcher):
         """Ask something of a broker that has been silent for a while; there may have been nothing to say."""
         if self.connected and self.silent_seconds > SILENCE_SECONDS:
             try:
-                await consumer_info(self._client, self._settings)
+                await self._ask_backlog()
             except ApiError as error:
                 log.debug("nats refuses what it was asked", said=str(error))
             except (BrokerAwayError, *OUT_OF_REACH) as error:
@@ -152,7 +158,7 @@ class Broker(Puller, Watcher):
             BrokerAwayError: try again.
             BrokerMismatchError: trying again does not help.
         """
-        found = await ensure(self._client, self._settings)
+        found = await ensure(self._client, self._settings, self._group)
         self._answered = monotonic()
         self._limit_to(found.consumer)
         self._doubts = [one.said for one in doubts(found.consumer, self._settings)]
@@ -165,19 +171,26 @@ class Broker(Puller, Watcher):
             BrokerAwayError: try again.
         """
         try:
-            info = await consumer_info(self._client, self._settings)
+            return await self._ask_backlog()
         except (ApiError, *OUT_OF_REACH) as error:
             raise BrokerAwayError(in_words(error)) from error
+
+    async def _ask_backlog(self) -> int:
+        if self._group is not None:
+            return await self._group.backlog(self._client)
+        info = await consumer_info(self._client, self._settings)
         return info.num_pending + info.num_ack_pending
 
     async def waiting(self) -> Backlog:
-        """Return what the consumer has not acknowledged, and how old that is if the broker says so.
+        """Return what the consumer, or the group, has not acknowledged, and how old that is if the broker says so.
 
         Raises:
             BrokerAwayError: try again.
         """
         oldest = monotonic() >= self._age_at
         try:
+            if self._group is not None:
+                return await self._group.waiting(self._client)
             try:
                 return await waiting(self._client, self._settings, oldest=oldest)
             except TimeoutError:
@@ -186,6 +199,15 @@ class Broker(Puller, Watcher):
                 return await waiting(self._client, self._settings, oldest=False)
         except (ApiError, *OUT_OF_REACH) as error:
             raise BrokerAwayError(in_words(error)) from error
+
+    # -- the group -----------------------------------------------------------------------------------------------------
+
+    def join(self, worker_id: UUID, busy: Callable[[], bool]) -> None:
+        """Become a member of the group, if the settings name one: `member.run` is to be run then."""
+        if self._group is not None:
+            self.member = Member(
+                self._settings, self._group, self._connection, self, worker_id=str(worker_id), busy=busy
+            )
 
     # -- pulling -------------------------------------------------------------------------------------------------------
 
@@ -204,12 +226,9 @@ class Broker(Puller, Watcher):
         self._logged.update(self._doubts, self._stream_doubts)
 
     async def _listen(self, client: BrokerClient) -> None:
-        self._subscription = await client.tap(self._inbox, self._on_frames)
-
-    def look_after(self) -> None:
-        """Make sure of streams and consumer before anything else is pulled: one of them may be missing."""
-        self._trouble = self._trouble or "an announcement failed"
-        self._arrived.set()
+        # In a group each consumer has answers of its own: those about one that is deleted are not about the next.
+        inbox = self._inbox if self._group is None else f"{self._inbox}.*"
+        self._subscription = await client.tap(inbox, self._on_frames)
 
     async def _remake(self) -> None:
         for delay in delays(first=REMAKE_SECONDS):
@@ -222,6 +241,8 @@ class Broker(Puller, Watcher):
                 log.warning("no answer from nats", server=shown(self._settings.nats_url), said=str(error))
             else:
                 self._log_doubts()
+                if self.member is not None:
+                    self.member.lost()
                 return
 
     # -- acknowledging -------------------------------------------------------------------------------------------------

@@ -7,7 +7,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import click
-from rich.text import Text
 
 from worker.commands.servers import on_servers
 from worker.doctor.finding import Level
@@ -53,7 +52,8 @@ def _print(shown: Sequence[Finding], findings: Sequence[Finding]) -> None:
     for one in shown:
         said = "-" if one.level is Level.NOT_CHECKED else one.level.value
         text = one.said.replace("\n", " ")
-        paper.print(Text.assemble((f"{said:{_WIDTH}}", _COLOURS[one.level]), f" {one.check}: {text}"))
+        paper.print(f"{said:{_WIDTH}}", style=_COLOURS[one.level], end=" ")
+        paper.say(f"{one.check}: {text}")
         if one.mend:
             paper.print(f"{'':{_WIDTH}}   mend it: {one.mend}")
     counts = {level: sum(one.level is level for one in findings) for level in Level}

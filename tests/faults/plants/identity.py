@@ -47,8 +47,8 @@ BUGS: Final[tuple[Bug, ...]] = (
         "pull_ignores_the_prefix",
         "a worker pulls where the identity has JetStream",
         at="Puller.__init__",
-        old="api = settings.identity.api",
-        new='api = "$JS.API"',
+        old="_Way(settings.identity.api,",
+        new='_Way("$JS.API",',
         tests=(f"{_IDENTITY}::test_each_identity_does_all",),
     ),
     Bug(
