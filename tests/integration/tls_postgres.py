@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import pytest
 
 from tests.integration.engine import PATIENCE
+from worker.local.postgres import UNPRIVILEGED
 from worker.local.process_tree import ENVIRONMENT, free_port
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def _binaries() -> Path:
 def tls_postgres(pair: Pair, password: str) -> Generator[TlsPostgres]:
     """Run a server with a certificate for the length of a block. Its one user owns everything."""
     binaries, port = _binaries(), free_port()
-    account = pwd.getpwnam("nobody") if os.geteuid() == 0 else None
+    account = pwd.getpwnam(UNPRIVILEGED) if os.geteuid() == 0 else None
     folder = Path(tempfile.mkdtemp(prefix="ach-tls-", dir="/tmp"))  # where another account may walk
 
     def give(path: Path) -> Path:

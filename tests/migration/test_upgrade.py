@@ -47,10 +47,6 @@ secret = { env = "SECRET" }
 insecure = true
 allow_networks = ["127.0.0.0/8"]
 """
-FUNCTION = """
-import anyio, ach
-anyio.run(lambda: ach.batch({"Records": []}, tenant="t1"))
-"""
 
 
 class Release:
