@@ -52,7 +52,7 @@ SUMMARIES: Final = {
     "test": "Run the examples in rule files: in order, shuffled, doubled and in batches.",
     "top": "Watch what happens now in the terminal: what `ach status` prints, once a second; q ends it.",
     "unlocks": "List unlocks with their status, those earned last first.",
-    "workers": "List workers: who runs, which partitions of a group each has, and what waits.",
+    "workers": "List the workers of the last day, their groups and partitions, and what waits for each.",
 }
 
 
