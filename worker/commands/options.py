@@ -18,16 +18,6 @@ PATHS: Final = click.Path(path_type=Path)
 EXISTING_FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 rules_argument = click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=PATHS)
-rules_option = click.option(
-    "--rules",
-    "-r",
-    "paths",
-    multiple=True,
-    required=True,
-    metavar="PATH",
-    type=PATHS,
-    help="Rule file or folder; may be given several times.",
-)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
 limit_option = click.option("--limit", default=100, show_default=True, type=click.IntRange(min=1))
 

@@ -60,7 +60,6 @@ class StreamConfig(msgspec.Struct, frozen=True, kw_only=True):
     deny_purge: bool = False
     allow_rollup_hdrs: bool = False
     allow_atomic: bool = False
-    allow_batched: bool = False
     allow_msg_ttl: bool = False
     allow_msg_counter: bool = False
     allow_msg_schedules: bool = False

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, TypedDict
 import click
 import msgspec
 
+from dsl.outcome import full_name
 from worker.commands.checked_rules import usable_rules
 from worker.commands.options import EXISTING_FILE, PATHS, microseconds, wall_clock
 from worker.commands.unlock_totals import print_unlock_totals
@@ -227,11 +228,10 @@ def _print_difference(difference: Difference | None, expected: int) -> None:
 
 
 def _line(unlock: Unlock) -> str:
-    name = ".".join(part for part in (unlock.achievement, unlock.tier) if part)
-    occurrence = "" if unlock.occurrence is None else f" [{unlock.occurrence}]"
+    name = full_name(unlock.achievement, unlock.tier, unlock.occurrence)
     who = (
         f"{unlock.tenant_id} {unlock.subject}"
         if unlock.scope == "user"
         else f"{unlock.tenant_id} {unlock.scope}={unlock.subject}"
     )
-    return f"{who} {name}{occurrence} v{unlock.version} at {unlock.earned_at}"
+    return f"{who} {name} v{unlock.version} at {unlock.earned_at}"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import click
 
+from dsl.outcome import full_name
 from worker.admin.ledger_replay import NotInLedgerError, Part, check_scopes, replay_ledger
 from worker.commands.options import microseconds
 from worker.commands.servers import CommandError, on_servers, rules_in_force, with_store
@@ -169,9 +170,7 @@ def _print_disagreements(rules: str, disagreed: Counter[Why], found: list[Disagr
 
 
 def _row(one: Disagreement) -> tuple[str, ...]:
-    name = ".".join(part for part in (one.achievement, one.tier) if part)
-    if one.occurrence is not None:
-        name += f" [{one.occurrence}]"
+    name = full_name(one.achievement, one.tier, one.occurrence)
     sides = _shown(one.by_events), _shown(one.in_production)
     return (one.why.value, one.tenant_id, one.scope, one.subject, name, *sides)
 
