@@ -20,11 +20,10 @@ import structlog
 from dsl.outcome import Subject
 from worker.admin.rollout import adopt_plans
 from worker.contract.partition import partition_of
-from worker.engine.columns import FIELDLESS
 from worker.engine.decide import backfill_facts, decide
 from worker.engine.state_cache import BEGINNING, SubjectState
 from worker.pipeline.fence import RulesMovedError, hold_partitions
-from worker.pipeline.ledger import refold, types_heard, unlocks_of
+from worker.pipeline.ledger import refold, subjects_heard, unlocks_of
 from worker.pipeline.rules_in_force import Aggregate, load_deployed
 from worker.pipeline.write import write
 from worker.settings import Clock
@@ -165,8 +164,7 @@ class _Search(NamedTuple):
 
 def _who_hears(rules: Deployed, scope: str) -> _Search:
     """Find subjects with events that the plan hears; those without a state of this plan are to be folded."""
-    pages = {"user": "users_of_types", "tenant": "tenants_of_types"}.get(scope, "subjects_of_scope")
-    asked: dict[str, object] = {"types": types_heard(rules, scope)} if scope in FIELDLESS else {"scope": scope}
+    pages, asked = subjects_heard(rules, scope)
     return _Search(scope, pages, asked, "stale_subjects", {"stamp": rules.stamps[scope]})
 
 

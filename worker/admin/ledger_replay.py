@@ -17,7 +17,7 @@ from worker.admin.sorted_lines import SortedLines
 from worker.engine.agreement import Disagreement, StoredUnlock, Why, disagreements
 from worker.engine.columns import FIELDLESS
 from worker.engine.state_cache import BEGINNING
-from worker.pipeline.ledger import read_back, types_heard
+from worker.pipeline.ledger import read_back, subjects_heard
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
@@ -190,11 +190,7 @@ class _Reader:
 
     async def _names(self, scope: str) -> AsyncIterator[_Named]:
         """Yield the subjects of a scope in order: those with events, and those that only have unlocks."""
-        query = {"user": "users_of_types", "tenant": "tenants_of_types"}.get(scope, "subjects_of_scope")
-        asked: dict[str, object] = (
-            {"types": types_heard(self._rules, scope)} if scope in FIELDLESS else {"scope": scope}
-        )
-        sources = [self._paged(query, asked)]
+        sources = [self._paged(*subjects_heard(self._rules, scope))]
         if self._compare:
             sources.append(self._paged("subjects_with_rows", {"scope": scope}))
         heads = [await anext(source, None) for source in sources]
