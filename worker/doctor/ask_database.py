@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import anyio
 
 import sql
+from sql.record import Applied
 from worker.doctor.facts import (
-    Applied,
     Books,
     BooksSeen,
     DatabaseFacts,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from sql.record import compared
 from worker.doctor.finding import Check, Verdict, error, ok, warning
 
 if TYPE_CHECKING:
@@ -22,22 +23,18 @@ COUNTED: Final = 10_000
 
 
 def _schema(schema: Schema) -> Verdict:
-    applied = {one.number: one for one in schema.applied}
-    known = {one.number: one for one in schema.known}
-    newer = [applied[number] for number in sorted(applied.keys() - known.keys())]
-    for one in newer:
-        if one.compatible_from is None or one.compatible_from > max(known):
-            return error(f"migration {one.number:04d}_{one.name} is unknown here: this release of ach is older")
-    both = sorted(applied.keys() & known.keys())
-    edited = [applied[number] for number in both if applied[number].checksum != known[number].checksum]
-    if edited:
-        return error(f"migration {edited[0].number:04d}_{edited[0].name} was edited after it was applied")
-    missing = sorted(known.keys() - applied.keys())
-    if missing:
-        what = f"migration {missing[0]:04d} is missing" if applied else "there is no schema"
+    found = compared(schema.applied, {one.number: one.checksum for one in schema.known})
+    if found.barring:
+        one = found.barring[0]
+        return error(f"migration {one.number:04d}_{one.name} is unknown here: this release of ach is older")
+    if found.edited:
+        one = found.edited[0]
+        return error(f"migration {one.number:04d}_{one.name} was edited after it was applied")
+    if found.lacking:
+        what = f"migration {found.lacking[0]:04d} is missing" if schema.applied else "there is no schema"
         return error(what, "ach migrate")
-    beside = f", and {len(newer)} of a newer release, which this one runs beside" if newer else ""
-    return ok(f"{len(known)} migrations{beside}")
+    beside = f", and {len(found.newer)} of a newer release, which this one runs beside" if found.newer else ""
+    return ok(f"{len(schema.known)} migrations{beside}")
 
 
 SCHEMA_CHECKS: Final[tuple[Check[Schema], ...]] = (Check("schema", _schema),)

@@ -17,6 +17,7 @@ from worker.broker.consumer import Existing
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sql.record import Applied
     from worker.doctor.finding import Unknown
     from worker.settings import Settings
 
@@ -239,16 +240,6 @@ class Lacking(NamedTuple):
     right: str
     role: str
     """Quoted as an identifier of SQL."""
-
-
-class Applied(NamedTuple):
-    """A migration in the database."""
-
-    number: int
-    name: str
-    checksum: str
-    compatible_from: int | None = None
-    """The newest migration that a release must know to run beside it; None: no release that lacks this one may."""
 
 
 class Schema(NamedTuple):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, cast
 import anyio
 import asyncpg
 
+from sql.record import Applied
 from worker.settings import Pooler
 from worker.store import pooled
 from worker.store.connection import COMMAND_SECONDS, CONNECT_SECONDS, PATIENT, SETTINGS, leave_as_is, prepare
@@ -23,7 +24,7 @@ from worker.store.errors import (
     translated,
     unusable,
 )
-from worker.store.schema import Applied, Books, missing, to_be_migrated
+from worker.store.schema import Books, missing, to_be_migrated
 from worker.store.session import Session
 from worker.urls import redacted
 

@@ -9,10 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import sql
+from sql.record import compared
 from worker.store.errors import NotMigratedError, SchemaMismatchError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from sql.record import Applied
 
 
 class Books(NamedTuple):
@@ -24,16 +27,6 @@ class Books(NamedTuple):
     role: str
 
 
-class Applied(NamedTuple):
-    """A migration in the record of a database."""
-
-    number: int
-    name: str
-    checksum: str
-    compatible_from: int | None
-    """None where a release wrote it that knew nothing of this: it is compatible with no older one."""
-
-
 def missing(applied: Sequence[Applied]) -> list[sql.Migration]:
     """Return the migrations that a database does not have yet, in order.
 
@@ -41,20 +34,16 @@ def missing(applied: Sequence[Applied]) -> list[sql.Migration]:
         SchemaMismatchError: an applied migration was edited since, or is unknown and no release like this one may run
             beside it.
     """
-    wanted = {migration.number: migration for migration in sql.migrations()}
-    newest = max(wanted)
-    for one in applied:
-        migration = wanted.get(one.number)
-        if migration is None:
-            if one.compatible_from is None or one.compatible_from > newest:
-                raise SchemaMismatchError(
-                    f"migration {one.number:04d}_{one.name} is unknown here: this worker is older than the schema, "
-                    "and cannot run beside it; run a newer release"
-                )
-        elif migration.checksum != one.checksum:
+    wanted = {one.number: one for one in sql.migrations()}
+    found = compared(applied, {number: one.checksum for number, one in wanted.items()})
+    for one in sorted([*found.edited, *found.barring]):
+        if one in found.edited:
             raise SchemaMismatchError(f"migration {one.number:04d}_{one.name} was edited after it was applied")
-    known = {one.number for one in applied}
-    return [migration for number, migration in sorted(wanted.items()) if number not in known]
+        raise SchemaMismatchError(
+            f"migration {one.number:04d}_{one.name} is unknown here: this worker is older than the schema, "
+            "and cannot run beside it; run a newer release"
+        )
+    return [wanted[number] for number in found.lacking]
 
 
 def to_be_migrated(books: Books, lacking: Sequence[sql.Migration]) -> NotMigratedError:

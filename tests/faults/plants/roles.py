@@ -29,9 +29,9 @@ BUGS: Final = (
     Bug(
         "incompatible_schema_accepted",
         "a release that may not run beside a newer schema refuses it",
-        at="worker.store.schema:missing",
-        old="if one.compatible_from is None or one.compatible_from > newest:",
-        new="if one.compatible_from is None:",
+        at="sql.record:compared",
+        old="if one.compatible_from is None or one.compatible_from > max(checksums)",
+        new="if one.compatible_from is None",
         tests=(f"{MIGRATIONS}::test_an_older_release_runs_beside_a_schema_that_says_so",),
     ),
     Bug(

@@ -5,13 +5,13 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from sql.record import Applied
 from worker.broker.consumer import enough_pending
 from worker.doctor import examine
 from worker.doctor.books import BOOKS_CHECKS, SCHEMA_CHECKS
 from worker.doctor.consumers import CONSUMER_CHECKS
 from worker.doctor.facts import (
     Account,
-    Applied,
     Books,
     BooksSeen,
     Cluster,
