@@ -27,6 +27,7 @@ from tests.faults.proxy import Fate, Proxy, proxy
 from tests.faults.tally import count, tell
 from tests.integration.engine import Engine
 from worker.broker.streams import open_broker
+from worker.local.postgres import UNPRIVILEGED
 from worker.settings import Settings
 
 if TYPE_CHECKING:
@@ -220,7 +221,7 @@ async def _small_disk(servers: Servers) -> AsyncGenerator[tuple[Path, str]]:
     """Give a database whose tables lie on a disk of 64 MB, and that disk."""
     # PostgreSQL's own user has to reach it, which may not enter the folders of a test.
     disk = Path(mkdtemp(prefix="ach-disk-", dir="/tmp"))
-    account = getpwnam("nobody")
+    account = getpwnam(UNPRIVILEGED)
     size = f"size=64m,mode=700,uid={account.pw_uid},gid={account.pw_gid}"
     mounted = await anyio.run_process(["mount", "-t", "tmpfs", "-o", size, "tmpfs", str(disk)], check=False)
     if mounted.returncode:

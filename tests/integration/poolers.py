@@ -17,6 +17,7 @@ import anyio
 import pytest
 
 from tests.integration.engine import PATIENCE
+from worker.local.postgres import UNPRIVILEGED
 from worker.local.process_tree import free_port
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ async def pgbouncer(servers: Servers, more: str = "") -> AsyncGenerator[Pooler]:
         """.replace("\n        ", "\n")
     )
     # It refuses to run as root.
-    account = pwd.getpwnam("nobody") if os.geteuid() == 0 else None
+    account = pwd.getpwnam(UNPRIVILEGED) if os.geteuid() == 0 else None
     if account is not None:
         for path in (folder, settings):
             os.chown(path, account.pw_uid, account.pw_gid)

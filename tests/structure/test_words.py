@@ -50,8 +50,6 @@ EXEMPT: Final = (
 ALLOWED: Final = {
     "fixtures/streams/filters/rules.ach": "told",  # a recorded event type
     "worker/local/postgres.py": "nobody",  # an account of the system
-    "tests/integration/poolers.py": "nobody",  # an account of the system
-    "tests/faults/test_real_faults.py": "nobody",  # an account of the system
     "sql/schema.sql": "whoever",  # the comment is part of an applied migration
 }
 """Words that stay in one file, joined by `|`."""
