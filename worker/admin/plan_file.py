@@ -1,7 +1,7 @@
-"""The file that `ach plan --out` writes and `ach apply` takes: which rules, against which epoch, and what they would do.
+"""The file that `ach plan --out` writes and `ach apply` takes: which rules, against which epoch, and their effects.
 
-A plan holds all rule files, so that what was looked at is what is applied. Its hash covers the files and the epoch; what
-the plan says of effects is for people, and is no part of it.
+A plan holds all rule files, so that what was looked at is what is applied. Its hash covers the files and the epoch;
+what the plan says of effects is for people, and is no part of it.
 """
 
 from __future__ import annotations
@@ -60,9 +60,7 @@ def rules_hash(sources: str) -> bytes:
     return sha256(sources.encode()).digest()
 
 
-def plan_file(
-    files: Iterable[RuleFile], *, epoch: int, made_at: str, made_by: str, report: bytes = b"{}"
-) -> PlanFile:
+def plan_file(files: Iterable[RuleFile], *, epoch: int, made_at: str, made_by: str, report: bytes = b"{}") -> PlanFile:
     """Return a plan of rule files against an epoch; `report` is a JSON object."""
     ordered = tuple(sorted(files, key=lambda file: file.name))
     rules = rules_hash(sources_of(ordered)).hex()

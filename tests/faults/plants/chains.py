@@ -92,7 +92,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         "chains_settles_after_retirement",
         "retirement withdraws what settles",
         at="_put_into_force",
-        old="withdrawn = await _withdraw_retired(session, rules, change.settings, now=now)",
+        old="withdrawn = await _withdraw_retired(session, rules, change.settings, change_id, now=now)",
         new="withdrawn = 0",
         tests=_chains(4),
     ),
