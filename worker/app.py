@@ -93,7 +93,8 @@ async def run(  # noqa: PLR0913 - each is a choice of its own, named at the call
     """Work until `stop` is set or, once `drain` is set, until nothing is left to do; return what was done.
 
     It waits for servers that are away, at the start as well as later. `on_ready` is called once the worker pulls.
-    `check` looks at the servers before that; `spans` is where traces go, if they go anywhere.
+    `check` looks at the servers before that, and again when a stream or the consumer had to be made anew; `spans` is
+    where traces go, if they go anywhere.
 
     Raises:
         SchemaMismatchError, BrokerMismatchError, RulesRefusedError: this worker cannot use what the servers hold.
@@ -139,7 +140,12 @@ async def _start(
     front.wait_for(NATS)
     broker = await stack.enter_async_context(open_broker(settings))
     if check is not None:
-        await check(store, broker.client.client, settings)
+
+        async def look() -> None:
+            await check(store, broker.client.client, settings)
+
+        await look()
+        broker.on_remade = look
     return store, broker
 
 
@@ -164,6 +170,7 @@ async def watch_schema(store: Store) -> None:
     A database that is away, or that nothing has migrated yet, is asked again.
 
     Raises:
+        UnusableError: it refuses the login, or a file that DATABASE_URL names cannot be used.
         SchemaMismatchError: a newer release has changed the schema so that this one cannot run beside it.
     """
     said = ""
@@ -174,6 +181,8 @@ async def watch_schema(store: Store) -> None:
             if said != str(error):
                 said = str(error)
                 log.warning("the schema is not there yet", said=said)
+        except UnusableError:
+            raise
         except (UnavailableError, RefusedError) as error:
             log.debug("the schema cannot be read yet", said=str(error))
         else:

@@ -9,6 +9,7 @@ from time import time
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+import anyio
 import structlog
 
 from worker.broker.errors import OUT_OF_REACH, BrokerAwayError, in_words
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from worker.broker.client import BrokerClient
+    from worker.doctor.facts import BrokerFacts
     from worker.doctor.finding import Finding
     from worker.settings import Settings
     from worker.store import Store
@@ -41,14 +43,22 @@ class UnsafeError(Exception):
 
 async def examine_all(settings: Settings, *, now: Callable[[], float] = time) -> list[Finding]:
     """Return what all checks say. `now` is this machine's clock, in seconds."""
-    broker = await ask_broker(settings, now=now)
+    facts: list[BrokerFacts] = []
+
+    async def of_broker() -> None:
+        facts.append(await ask_broker(settings, now=now))
+
+    # Beside each other: two servers that do not answer take no longer than one.
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(of_broker)
+        database = await ask_database(settings, now=now)
+    (broker,) = facts
     backlog = broker.consumer.info.num_pending if isinstance(broker.consumer, ConsumerSeen) else None
-    database = await ask_database(settings, backlog=backlog, now=now)
     return [
         *examine.names(settings),
         *examine.zones(_zone_flaw()),
         *examine.broker(broker),
-        *examine.database(database),
+        *examine.database(database.beside(backlog)),
     ]
 
 
@@ -64,19 +74,31 @@ async def examine_at_start(store: Store, client: BrokerClient, settings: Setting
     return findings
 
 
-async def check_at_start(store: Store, client: BrokerClient, settings: Settings, *, unsafe: bool) -> None:
-    """Log what is not as the guarantees assume. `unsafe` also logs what keeps a worker from starting otherwise.
+class WorkerChecks:
+    """What a worker checks: at its start, and again when a stream or its consumer was made anew while it works.
 
-    Raises:
-        UnsafeError: a guarantee does not hold.
+    `unsafe` only logs what keeps a worker from starting otherwise.
     """
-    findings = await examine_at_start(store, client, settings)
-    refused = [one for one in findings if one.level is Level.ERROR and one.refuses]
-    if refused and not unsafe:
-        raise UnsafeError(refused)
-    for one in findings:
-        if one.level in {Level.WARNING, Level.ERROR}:
-            log.warning("a setting is not as it should be", check=one.check, said=one.said, mend=one.mend or None)
+
+    def __init__(self, *, unsafe: bool) -> None:
+        self._unsafe = unsafe
+        self._logged: set[tuple[str, str]] = set()
+
+    async def __call__(self, store: Store, client: BrokerClient, settings: Settings) -> None:
+        """Log what is not as the guarantees assume, each finding once. Only the first call may refuse.
+
+        Raises:
+            UnsafeError: a guarantee does not hold.
+        """
+        findings = await examine_at_start(store, client, settings)
+        refused = [one for one in findings if one.level is Level.ERROR and one.refuses]
+        if refused and not self._unsafe:
+            raise UnsafeError(refused)
+        self._unsafe = True
+        for one in findings:
+            if one.level in {Level.WARNING, Level.ERROR} and (one.check, one.said) not in self._logged:
+                self._logged.add((one.check, one.said))
+                log.warning("a setting is not as it should be", check=one.check, said=one.said, mend=one.mend or None)
 
 
 def _zone_flaw() -> str:
