@@ -6,7 +6,7 @@ A command makes all checks, and a worker at its start those that need no further
 from __future__ import annotations
 
 from time import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import anyio
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from worker.doctor.finding import Finding
     from worker.settings import Settings
     from worker.store import Store
+
+START_SECONDS: Final = 10.0
+"""For both servers to answer a worker that starts; it waits for them afterwards."""
 
 log = structlog.get_logger()
 
@@ -66,9 +69,10 @@ async def examine_at_start(store: Store, client: BrokerClient, settings: Setting
     """Return what the checks say that a worker makes at its start; none where a server is away, which it waits for."""
     findings = [*examine.names(settings), *examine.zones(_zone_flaw())]
     try:
-        findings += examine.streams(await ask_streams(client, settings))
-        rest = Unknown("it is not needed at the start")
-        findings += examine.database(DatabaseFacts(await ask_settings(store, settings), rest, rest, rest))
+        with anyio.fail_after(START_SECONDS):
+            findings += examine.streams(await ask_streams(client, settings))
+            rest = Unknown("it is not needed at the start")
+            findings += examine.database(DatabaseFacts(await ask_settings(store, settings), rest, rest, rest))
     except (UnavailableError, BrokerAwayError, *OUT_OF_REACH) as error:
         log.warning("the settings of the servers are not checked", said=in_words(error))
     return findings

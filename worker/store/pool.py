@@ -115,11 +115,14 @@ class Store:
             # No server says this to its client, but poolers do, of whatever they cannot give.
             said = redacted(in_words(error), self._url)
             wrong = UnavailableError(said) if self._pooled else UnusableError(f"{said}; {POOLER_HINT}")
-        except (*RETRYABLE, asyncpg.PostgresError) as error:
+        except RETRYABLE as error:
             if isinstance(error, asyncpg.InterfaceError) and isinstance(error, ValueError):
                 wrong = DatabaseUrlError()
             else:
                 wrong = UnavailableError(redacted(in_words(error), self._url))
+        except asyncpg.PostgresError as error:
+            # The server knows no such parameter, or no such value of it.
+            wrong = UnusableError(redacted(in_words(error), self._url))
         except (ValueError, OverflowError, TypeError, LookupError):
             wrong = DatabaseUrlError()
         raise wrong
