@@ -13,6 +13,7 @@ import asyncpg
 import pytest
 
 from tests.integration.engine import PATIENCE
+from worker.app import watch_schema
 from worker.store import (
     SEND_BYTES,
     OvertakenError,
@@ -25,6 +26,8 @@ from worker.store import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.integration.engine import Engine
     from worker.local.servers import Servers
 
@@ -142,6 +145,23 @@ async def test_a_wrong_password_is_reported_in_words_and_not_retried(own_servers
         with pytest.raises(UnusableError, match="password authentication failed") as caught:
             await store.ping()
     assert "wkjq" not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda url: url.replace("/test_", "/nowhere_"), "does not exist"),
+        (lambda url: f"{url}&ssl=true", "unrecognized configuration parameter"),
+        (lambda url: f"{url}&sslcert=/nowhere/x", "sslcert of DATABASE_URL: there is no file /nowhere/x"),
+    ],
+    ids=["database", "parameter", "file"],
+)
+async def test_a_service_ends_where_the_database_cannot_be_used(
+    engine: Engine, change: Callable[[str], str], said: str
+) -> None:
+    async with open_store(change(engine.settings.database_url)) as store:
+        with anyio.fail_after(PATIENCE), pytest.raises(UnusableError, match=said):
+            await watch_schema(store)
 
 
 async def test_a_shared_store_lends_each_connection_to_one_task_and_replaces_lost_ones(
