@@ -57,6 +57,8 @@ if TYPE_CHECKING:
     from worker.store import Store
     from worker.traces.spans import Spans
 
+    Check = Callable[[Store, BrokerClient, Settings], Awaitable[None]]
+
 DRAIN_LOOK_SECONDS: Final = 0.1
 """Between two looks at whether everything is done, when the worker drains the stream."""
 STUCK_SECONDS: Final = 120.0
@@ -87,7 +89,7 @@ async def run(  # noqa: PLR0913 - each is a choice of its own, named at the call
     stats: Stats | None = None,
     drain: anyio.Event | None = None,
     now: Callable[[], int] = wall_clock,
-    check: Callable[[Store, BrokerClient, Settings], Awaitable[None]] | None = None,
+    check: Check | None = None,
     spans: Spans | None = None,
 ) -> Stats:
     """Work until `stop` is set or, once `drain` is set, until nothing is left to do; return what was done.
@@ -109,7 +111,7 @@ async def run(  # noqa: PLR0913 - each is a choice of its own, named at the call
             servers = await _unless(stop, partial(_start, stack, settings, now, front, check))
             if servers is not None:
                 worker = Worker(settings, *servers, stats, stop, now=now, front=front, spans=spans or NoSpans())
-                await worker.run(on_ready=on_ready, drain=drain)
+                await worker.run(on_ready=on_ready, drain=drain, check=check)
 
     await _alone(partial(_behind_probes, settings, front, work))
     return stats
@@ -129,7 +131,7 @@ async def _start(
     settings: Settings,
     now: Callable[[], int],
     front: Front,
-    check: Callable[[Store, BrokerClient, Settings], Awaitable[None]] | None,
+    check: Check | None,
 ) -> tuple[Store, Broker]:
     # Besides the writers: the relay, the probes, the counts of each minute or what is observed, and one to spare.
     front.wait_for(POSTGRESQL)
@@ -140,12 +142,7 @@ async def _start(
     front.wait_for(NATS)
     broker = await stack.enter_async_context(open_broker(settings))
     if check is not None:
-
-        async def look() -> None:
-            await check(store, broker.client.client, settings)
-
-        await look()
-        broker.on_remade = look
+        await check(store, broker.client.client, settings)
     return store, broker
 
 
@@ -293,7 +290,7 @@ class Worker:
         self._readiness = Readiness({NATS: broker.answers, POSTGRESQL: self._store_answers}, self._amiss)
         broker.join(identity, lambda: self._intake.busy)
 
-    async def run(self, *, on_ready: Callable[[], None] | None, drain: anyio.Event | None) -> None:
+    async def run(self, *, on_ready: Callable[[], None] | None, drain: anyio.Event | None, check: Check | None) -> None:
         """Run the stages until they have stopped, and the tasks beside them."""
         async with anyio.create_task_group() as beside:
             self._front.hand_over(self._probes())
@@ -305,11 +302,19 @@ class Worker:
             beside.start_soon(self._attend)
             beside.start_soon(self._book.run)
             beside.start_soon(self._batch_log.run)
+            if check is not None:
+                beside.start_soon(self._check_again, check)
             if drain is not None:
                 beside.start_soon(self._watch_drain, drain)
             await self._run_stages(on_ready)
             self._batch_log.sum_up()
             beside.cancel_scope.cancel()
+
+    async def _check_again(self, check: Check) -> None:
+        """Look at streams and consumer again, beside the work, when they may have been made anew."""
+        while True:
+            await self._broker.remade()
+            await check(self._store, self._broker.client.client, self._settings)
 
     async def _run_stages(self, on_ready: Callable[[], None] | None) -> None:
         async with anyio.create_task_group() as stages:

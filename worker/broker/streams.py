@@ -28,7 +28,7 @@ from worker.retry import delays
 from worker.urls import shown
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
     from uuid import UUID
 
     from worker.broker.announce import Announced, Announcement
@@ -66,8 +66,7 @@ class Broker(Puller, Watcher):
         self._subscription: Subscription | None = None
         self._owed: deque[str] = deque(maxlen=OWED)
         """Reply subjects of messages whose acknowledgement could not be sent."""
-        self.on_remade: Callable[[], Awaitable[None]] | None = None
-        """Called when a stream or the consumer was gone and is there again, perhaps with other settings."""
+        self._remade = anyio.Event()
         self._announcer = Announcer(connection.window, settings.unlock_stream)
         self._group = None if settings.group is None else GroupStore(settings, settings.group)
         self.member: Member | None = None
@@ -208,6 +207,11 @@ class Broker(Puller, Watcher):
         """Listen on the inbox of the pull requests, over whatever connection there is."""
         await self._connection.bind(self._listen)
 
+    async def remade(self) -> None:
+        """Return once streams or consumer may have been made anew, perhaps with other settings."""
+        await self._remade.wait()
+        self._remade = anyio.Event()
+
     async def _listen(self, client: BrokerClient) -> None:
         # In a group each consumer has answers of its own: those about one that is deleted are not about the next.
         inbox = self._inbox if self._group is None else f"{self._inbox}.*"
@@ -225,8 +229,7 @@ class Broker(Puller, Watcher):
             else:
                 if self.member is not None:
                     self.member.lost()
-                if self.on_remade is not None:
-                    await self.on_remade()
+                self._remade.set()
                 return
 
     # -- acknowledging -------------------------------------------------------------------------------------------------

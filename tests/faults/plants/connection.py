@@ -269,8 +269,8 @@ BUGS: Final[tuple[Bug, ...]] = (
         "no_word_of_what_was_made_anew",
         "a worker looks again at streams and consumer that were made anew",
         at="Broker._remake",
-        old="if self.on_remade is not None:",
-        new="if self.on_remade is not None and self._stopped:",
+        old="self._remade.set()",
+        new="",
         tests=("integration/test_doctor.py::test_a_worker_logs_each_finding_once_also_of_what_is_made_anew",),
     ),
 )
