@@ -18,7 +18,7 @@ from worker.doctor.ask_broker import ask_broker, ask_streams
 from worker.doctor.ask_database import ask_database, ask_settings
 from worker.doctor.facts import ConsumerSeen, DatabaseFacts
 from worker.doctor.finding import Level, Unknown
-from worker.store import UnavailableError
+from worker.store import RefusedError, UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -73,7 +73,7 @@ async def examine_at_start(store: Store, client: BrokerClient, settings: Setting
             findings += examine.streams(await ask_streams(client, settings))
             rest = Unknown("it is not needed at the start")
             findings += examine.database(DatabaseFacts(await ask_settings(store, settings), rest, rest, rest))
-    except (UnavailableError, BrokerAwayError, *OUT_OF_REACH) as error:
+    except (UnavailableError, RefusedError, BrokerAwayError, *OUT_OF_REACH) as error:
         log.warning("the settings of the servers are not checked", said=in_words(error))
     return findings
 
