@@ -161,10 +161,11 @@ async def prepare_schema(store: Store, settings: Settings, *, now: int) -> list[
     return []
 
 
-async def watch_schema(store: Store) -> None:
+async def watch_schema(store: Store, *, needed: bool = True) -> None:
     """See once whether this release can work with the schema, for a service that begins although servers are away.
 
-    A database that is away, or that nothing has migrated yet, is asked again.
+    A database that is away, or that nothing has migrated yet, is asked again; where the service can do without one
+    (`needed` is false), also one that refuses it.
 
     Raises:
         UnusableError: it refuses the login, or a file that DATABASE_URL names cannot be used.
@@ -178,8 +179,12 @@ async def watch_schema(store: Store) -> None:
             if said != str(error):
                 said = str(error)
                 log.warning("the schema is not there yet", said=said)
-        except UnusableError:
-            raise
+        except UnusableError as error:
+            if needed:
+                raise
+            if said != str(error):
+                said = str(error)
+                log.warning("the database cannot be used", said=said)
         except (UnavailableError, RefusedError) as error:
             log.debug("the schema cannot be read yet", said=str(error))
         else:

@@ -60,7 +60,13 @@ SECRET_URLS: Final = (
 )
 UNLIKELY: Final = "qxzvwkjq"
 SERVING: Final = ("console", "ingest", "serve")
-SERVICES: Final = (("run",), *((name, "--port", "0") for name in SERVING), ("notify", "run", "--config", "notify.toml"))
+SERVICES: Final = (
+    ("run",),
+    ("serve", "--port", "0"),
+    ("console", "--port", "0"),
+    ("notify", "run", "--config", "notify.toml"),
+)
+"""Those that need the database from their start."""
 NO_FILE: Final = (
     (("serve", "--config", "none.toml"), "ach serve key"),
     (("ingest", "--config", "none.toml"), "ach ingest key"),

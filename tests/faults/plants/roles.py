@@ -95,8 +95,8 @@ BUGS: Final = (
         "a_service_waits_for_a_password",
         "a service ends where the database refuses its login",
         at="watch_schema",
-        old="except UnusableError:",
-        new="except RefusedError:",
+        old="if needed:",
+        new="if not needed:",
         tests=("integration/test_store.py::test_a_service_ends_where_the_database_cannot_be_used",),
     ),
     Bug(
