@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Final
@@ -11,6 +12,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.acceptance.conftest import read_until
+from tests.integration.engine import event
 from tests.integration.test_probes import frozen
 from worker.broker.streams import open_broker
 from worker.doctor.gather import WorkerChecks
@@ -38,7 +40,7 @@ async def test_each_server_is_named_once_and_soon(shell: Shell, own_servers: Ser
     silent = {"nats": [NATS], "postgresql": [DATABASE], "both": [NATS, DATABASE]}[which]
     assert shell.ach("migrate").code == 0
     assert shell.ach("run", "--drain").code == 0
-    shell.write("one.jsonl", "{}\n")
+    shell.write("one.jsonl", json.dumps(event(1)) + "\n")
     names = [("doctor",), ("doctor", "--json"), ("status",), ("digest",), ("emit", "one.jsonl")]
     herd = shell._commands  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
     async with AsyncExitStack() as stack:

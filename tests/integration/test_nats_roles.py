@@ -304,6 +304,7 @@ API: Final[dict[str, tuple[str, object]]] = {
 MAY: Final[dict[str, frozenset[str]]] = {
     "worker": frozenset(
         {
+            "read an event",
             "read an unlock",
             "pull events",
             "acknowledge an event",
