@@ -201,7 +201,7 @@ def _expected(kind: Any) -> str:  # noqa: ANN401 - a type of msgspec's
     if isinstance(found, msgspec.inspect.UnionType):
         found = next(one for one in found.types if not isinstance(one, msgspec.inspect.NoneType))
     if isinstance(found, msgspec.inspect.EnumType):
-        return " or ".join(found.cls)
+        return " or ".join(str(one.value) for one in found.cls)
     if isinstance(found, msgspec.inspect.IntType):
         return f"a whole number from {found.ge} to {found.le:,}"
     return next(words for one, words in _IN_WORDS if msgspec.inspect.type_info(one) == found)

@@ -23,9 +23,7 @@ LOOK_SECONDS: Final = 0.02
 class Configured:
     """One nats-server. Made by `configured`."""
 
-    def __init__(
-        self, folder: Path, port: int, jetstream: str = "", environment: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, folder: Path, port: int, jetstream: str, environment: Mapping[str, str]) -> None:
         self._folder = folder
         self._environment = {**os.environ, **environment}
         self.port = port

@@ -26,8 +26,6 @@ from worker.store import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from tests.integration.engine import Engine
     from worker.local.servers import Servers
 
@@ -148,18 +146,19 @@ async def test_a_wrong_password_is_reported_in_words_and_not_retried(own_servers
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("old", "new", "said"),
     [
-        (lambda url: url.replace("/test_", "/nowhere_"), "does not exist"),
-        (lambda url: f"{url}&ssl=true", "unrecognized configuration parameter"),
-        (lambda url: f"{url}&sslcert=/nowhere/x", "sslcert of DATABASE_URL: there is no file /nowhere/x"),
+        ("/test_", "/nowhere_", "does not exist"),
+        ("?", "?ssl=true&", 'parameter "ssl" cannot be changed now'),
+        ("?", "?sslmod=require&", 'unrecognized configuration parameter "sslmod"'),
+        ("?", "?work_mem=much&", 'invalid value for parameter "work_mem"'),
+        ("?", "?sslcert=/nowhere/x&", "sslcert of DATABASE_URL: there is no file /nowhere/x"),
     ],
-    ids=["database", "parameter", "file"],
+    ids=["database", "fixed", "unknown", "value", "file"],
 )
-async def test_a_service_ends_where_the_database_cannot_be_used(
-    engine: Engine, change: Callable[[str], str], said: str
-) -> None:
-    async with open_store(change(engine.settings.database_url)) as store:
+async def test_a_service_ends_where_the_database_cannot_be_used(engine: Engine, old: str, new: str, said: str) -> None:
+    assert old in engine.settings.database_url
+    async with open_store(engine.settings.database_url.replace(old, new, 1)) as store:
         with anyio.fail_after(PATIENCE), pytest.raises(UnusableError, match=said):
             await watch_schema(store)
 

@@ -17,7 +17,7 @@ def rows_of(page: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
 
 
-def tests_of(path: Path) -> set[str]:
+def names_in(path: Path) -> set[str]:
     """Return the names of the tests of a file."""
     kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
     return {one.name for one in ast.parse(path.read_text()).body if isinstance(one, kinds)}
@@ -34,7 +34,7 @@ def test_every_mitigation_has_its_tests() -> None:
         wrong += [
             f"{threat}: there is no {path}::{name}"
             for path, name in named
-            if not (ROOT / path).is_file() or name not in tests_of(ROOT / path)
+            if not (ROOT / path).is_file() or name not in names_in(ROOT / path)
         ]
     assert not wrong, "\n".join(wrong)
 
@@ -43,4 +43,4 @@ def test_a_test_that_is_gone_is_noticed() -> None:
     row = "| x | y | `tests/structure/test_threats.py::test_gone` |"
     page = f"{SECTION}\n\n| a | b | c |\n|---|---|---|\n{row}\n\n## Z\n| 1 |\n"
     assert rows_of(page) == [["x", "y", "`tests/structure/test_threats.py::test_gone`"]]
-    assert "test_gone" not in tests_of(Path(__file__))
+    assert "test_gone" not in names_in(Path(__file__))

@@ -107,7 +107,7 @@ def test_a_url_from_a_file(variable: str, tmp_path: Path) -> None:
         ({"NATS_CONTEXT": "held"}, "NATS_CREDS: expected the path of a file, and not what it holds"),
         ({"NATS_CONTEXT": "seed"}, "NATS_USER_SEED needs NATS_USER_JWT"),
         ({"NATS_CONTEXT": "two"}, "NATS_USER_JWT and NATS_TOKEN are two identities: set one of them"),
-        ({"NATS_NKEY": NKey("user").seed}, "NATS_NKEY: expected the path of a file, and not what it holds"),
+        ({"NATS_NKEY": "SU" + "A" * 56}, "NATS_NKEY: expected the path of a file, and not what it holds"),
         ({"NATS_CREDS": "eyJ0eXAi.eyJq.x"}, "NATS_CREDS: expected the path of a file, and not what it holds"),
         (
             {"DATABASE_URL_FILE": f"postgresql://u:{SECRET}@h"},

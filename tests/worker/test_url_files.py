@@ -84,7 +84,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 @contextmanager
 def unprivileged() -> Generator[None]:
-    """Be a user whom permissions of files hold, for the length of a block."""
+    """Be a user that permissions of files hold, for the length of a block."""
     if os.geteuid() != 0:
         yield
         return

@@ -98,7 +98,7 @@ class Login:
         variable = where.partition(":")[0]
         if found.seed is None:
             # Nothing is signed for a bearer token, and an empty signature is what other clients send.
-            self.secrets["signature_cb"] = lambda _: b""
+            self.secrets["signature_cb"] = _sign_nothing
         else:
             key = Key(found.seed, wanted_by=variable)
             if key.public != found.subject:
@@ -117,6 +117,10 @@ class Login:
             self.options["tls_handshake_first"] = True
         if identity.ca or identity.cert:
             self.options["tls"] = _context(identity)
+
+
+def _sign_nothing(_nonce: str) -> bytes:
+    return b""
 
 
 def _context(identity: Identity) -> ssl.SSLContext:

@@ -103,7 +103,7 @@ class Credentials(NamedTuple):
 
     jwt: str
     seed: Seed | None
-    """None for a bearer token, of which the broker wants no signature."""
+    """None for a bearer token: the broker wants no signature for it."""
     subject: str
     """The public key that the JWT is for."""
     expires: int

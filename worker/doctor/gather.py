@@ -46,16 +46,17 @@ class UnsafeError(Exception):
 
 async def examine_all(settings: Settings, *, now: Callable[[], float] = time) -> list[Finding]:
     """Return what all checks say. `now` is this machine's clock, in seconds."""
-    facts: list[BrokerFacts] = []
+    found: list[DatabaseFacts] = []
 
-    async def of_broker() -> None:
-        facts.append(await ask_broker(settings, now=now))
+    async def of_database() -> None:
+        found.append(await ask_database(settings, now=now))
 
     # Beside each other: two servers that do not answer take no longer than one.
+    brokers: list[BrokerFacts] = []
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(of_broker)
-        database = await ask_database(settings, now=now)
-    (broker,) = facts
+        tasks.start_soon(of_database)
+        brokers.append(await ask_broker(settings, now=now))
+    (broker,), (database,) = brokers, found
     backlog = broker.consumer.info.num_pending if isinstance(broker.consumer, ConsumerSeen) else None
     return [
         *examine.names(settings),

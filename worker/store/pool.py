@@ -40,6 +40,12 @@ if TYPE_CHECKING:
 
     import sql
 
+_UNKNOWN_PARAMETER: Final = (
+    asyncpg.exceptions.UndefinedObjectError,
+    asyncpg.exceptions.InvalidParameterValueError,
+    asyncpg.exceptions.CantChangeRuntimeParamError,
+)
+"""The server takes a parameter of the URL for one of its settings, and has no such one, or not that value."""
 _STATEMENTS: Final = 100
 """Prepared statements that a connection keeps: the default of the client."""
 
@@ -115,14 +121,15 @@ class Store:
             # No server says this to its client, but poolers do, of whatever they cannot give.
             said = redacted(in_words(error), self._url)
             wrong = UnavailableError(said) if self._pooled else UnusableError(f"{said}; {POOLER_HINT}")
+        except _UNKNOWN_PARAMETER as error:
+            wrong = UnusableError(redacted(in_words(error), self._url))
         except RETRYABLE as error:
             if isinstance(error, asyncpg.InterfaceError) and isinstance(error, ValueError):
                 wrong = DatabaseUrlError()
             else:
                 wrong = UnavailableError(redacted(in_words(error), self._url))
         except asyncpg.PostgresError as error:
-            # The server knows no such parameter, or no such value of it.
-            wrong = UnusableError(redacted(in_words(error), self._url))
+            wrong = UnavailableError(redacted(in_words(error), self._url))
         except (ValueError, OverflowError, TypeError, LookupError):
             wrong = DatabaseUrlError()
         raise wrong

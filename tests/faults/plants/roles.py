@@ -102,9 +102,9 @@ BUGS: Final = (
     Bug(
         "a_parameter_that_may_be_right_later",
         "a parameter that the server does not know ends a start",
-        at="Store._acquire",
-        old="except asyncpg.PostgresError as error:",
-        new="except asyncpg.DataError as error:",
+        at="store.pool:_UNKNOWN_PARAMETER",
+        old="asyncpg.exceptions.CantChangeRuntimeParamError",
+        new="asyncpg.exceptions.InvalidParameterValueError",
         tests=("integration/test_store.py::test_a_service_ends_where_the_database_cannot_be_used",),
     ),
 )
