@@ -18,7 +18,6 @@ import pytest
 from tests.acceptance.herd import STUCK
 from tests.integration.brokers import configured
 from tests.integration.engine import Engine, event
-from tests.integration.identities import Authority
 from worker.app import wall_clock
 from worker.settings import Settings
 from worker.store import open_store
@@ -279,25 +278,25 @@ def cases(at: Places) -> list[Case]:
 
 
 def files_of_urls(at: Places) -> list[Case]:
-    """Return commands whose URL or identity names a file that cannot be used: no server is asked or waited for."""
+    """Return commands whose URL or identity names a file that cannot be used: no server is asked or waited for.
+
+    Each kind of file for each setting: tests/worker/test_url_files.py.
+    """
     found: list[Case] = []
     for where, name, words in (
         ("file missing", "none.pem", "there is no file none.pem"),
         ("file is a pipe", "pipe", "pipe is no regular file"),
-        ("file holds something else", "rules.ach", "in PEM"),
     ):
-        for parameter in ("sslrootcert", "sslcert"):
-            database = f"postgresql://ach:{SECRET}@{AWAY}/x?sslmode=verify-full&{parameter}={name}"
-            database += "" if parameter == "sslrootcert" else "&sslrootcert=ca.pem"
-            env = {"DATABASE_URL": database, "NATS_URL": f"nats://{AWAY}", "COLUMNS": "160"}
-            said = (f"{parameter} of DATABASE_URL", words, "is DATABASE_URL right?")
-            commands = (("digest",), ("migrate",), ("run", "--drain"), *SERVICES)
-            found.extend(Case(where, command, env, 1, said) for command in commands)
-        for variable in ("NATS_CA", "NATS_CREDS"):
-            env = {"DATABASE_URL": at.data, "NATS_URL": f"nats://{AWAY}", variable: name, "COLUMNS": "160"}
-            said = (variable, words if variable == "NATS_CA" else name)
-            commands = (("emit", "stream.jsonl"), ("dead", "replay", "1"), ("run", "--drain"), ("serve", "--port", "0"))
-            found.extend(Case(where, command, env, 1, said) for command in commands)
+        database = f"postgresql://ach:{SECRET}@{AWAY}/x?sslmode=verify-full&sslrootcert={name}"
+        env = {"DATABASE_URL": database, "NATS_URL": f"nats://{AWAY}", "COLUMNS": "160"}
+        said = (f"sslrootcert of DATABASE_URL: {words}", "is DATABASE_URL right?")
+        found.extend(
+            Case(where, command, env, 1, said) for command in (("digest",), ("run",), ("serve", "--port", "0"))
+        )
+        env = {"DATABASE_URL": at.data, "NATS_URL": f"nats://{AWAY}", "NATS_CA": name, "COLUMNS": "160"}
+        found.extend(
+            Case(where, command, env, 1, (f"NATS_CA: {words}",)) for command in (("run",), ("emit", "stream.jsonl"))
+        )
     return found
 
 
@@ -336,7 +335,6 @@ async def test_every_command_in_every_circumstance(places: Places, tmp_path: Pat
         (tmp_path / name).write_text(text, "utf-8")
     (tmp_path / "binary.ach").write_bytes(b"event a.b {} \xff")
     (tmp_path / "broken.jsonl.gz").write_bytes(b"\x1f\x8bno")
-    Authority(tmp_path, "ca")
     os.mkfifo(tmp_path / "pipe")
     for name in ("loop.jsonl", "loop.ach"):
         (tmp_path / name).symlink_to(name)
