@@ -286,7 +286,7 @@ async def test_serve_gives_an_answer(town: Town) -> None:
         reader = await nats.connect(
             town.broker.url("acme_reader:acme_reader-password"), inbox_prefix="_INBOX_acme_reader"
         )
-        said = await reader.request("ach.v1.acme.catalogue", b"{}", timeout=PATIENCE)
+        said = await reader.request("ach.v1.acme.progress", b'{"user": "ann"}', timeout=PATIENCE)
         assert json.loads(said.data)["tenant_id"] == "acme"
         await reader.close()
         stopped(process)
