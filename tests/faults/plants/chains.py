@@ -51,7 +51,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "chains_backfill_of_users_alone",
         "a backfill visits every scope",
-        at="backfill:backfill",
+        at="backfill:build",
         old="for scope, plan in rules.program.scopes.items():",
         new='for scope, plan in [("user", rules.program.scopes["user"])]:',
         tests=_chains(0),
@@ -59,7 +59,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "chains_backfill_of_one_page",
         "a backfill reads all pages",
-        at="_pieces",
+        at="_pages",
         old="if len(page) < PAGE:",
         new="if len(page) <= PAGE:",
         tests=_chains(4),
@@ -76,16 +76,16 @@ BUGS: Final[tuple[Bug, ...]] = (
         "chains_members_not_written_anew",
         "a field scope hears the events of before",
         at="_put_into_force",
-        old="await _write_members(session, rules, moved - FIELDLESS)",
+        old="await write_late_members(session, rules, ready.members, ready.mark)",
         new="",
         tests=_chains(5),
     ),
     Bug(
         "chains_plan_since_before",
         "a plan counts from its own epoch",
-        at="_put_into_force",
-        old="since = await since_of(session)",
-        new="since = {**(await _since(session)), **folded}",
+        at="sql:build_aggregates",
+        old="status = 'building', epoch = excluded.epoch,",
+        new="status = 'building',",
         tests=_chains(5),
     ),
     Bug(

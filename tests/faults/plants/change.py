@@ -110,7 +110,7 @@ _REFUSED: Final = (
     Bug(
         "a_stale_plan_applied",
         "a plan is refused when other rules have come into force since",
-        at="_checked",
+        at="rollout:_checked",
         old="if change.terms.epoch not in {None, past.epoch}:",
         new="if False:",
         tests=(f"{CHANGE}::test_a_stale_plan_is_refused",),

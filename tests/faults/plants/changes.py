@@ -15,7 +15,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "bound_no_part_of_the_meaning",
         "a version keeps its meaning: the bound of a field that it reads",
-        at="_field",
+        at="meaning:_field",
         old='f"{field.type}{field.bound}"',
         new='f"{field.type}"',
         tests=(DECLARATIONS,),
@@ -159,7 +159,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "contracts_accepted_unasked",
         "`apply` asks before a version means something else",
-        at="_put_into_force",
+        at="rollout:_refuse",
         old="if changed and (any(one.own for one in changed) or not change.accept_contracts):",
         new="if changed and any(one.own for one in changed):",
         tests=(f"{APPLYING}::test_a_contract_that_changes_what_is_deployed_is_refused",),
@@ -167,7 +167,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "own_text_accepted_with_contracts",
         "another text under the same version is never accepted",
-        at="_put_into_force",
+        at="rollout:_refuse",
         old="if changed and (any(one.own for one in changed) or not change.accept_contracts):",
         new="if changed and not change.accept_contracts:",
         tests=(f"{APPLYING}::test_its_own_text_is_never_accepted",),
@@ -271,7 +271,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "who_is_heard_no_more_not_visited",
         "a backfill visits every subject that has a row anywhere",
-        at="backfill:backfill",
+        at="backfill:build",
         old="for search in (_who_hears(rules, scope), _who_is_left(rules, scope)):",
         new="for search in (_who_hears(rules, scope),):",
         tests=(f"{APPLYING}::test_who_is_heard_no_more_is_visited_once",),
@@ -339,7 +339,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "states_kept_of_a_scope_without_a_plan",
         "nothing is kept of scopes that no plan has",
-        at="backfill:backfill",
+        at="backfill:build",
         old="await _forget_scopes(store, rules, pause)",
         new="",
         tests=(f"{APPLYING}::test_a_scope_that_no_plan_has_any_more_leaves_nothing",),
