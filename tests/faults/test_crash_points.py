@@ -255,7 +255,13 @@ async def test_crash_at_every_point(servers: Servers, tmp_path: Path, work: str)
 # A server knows of a worker what the worker sends. Dying anywhere between two messages is the same to it, so the points
 # are complete when they have both sides of every statement and of every message.
 
-ROOMS: Final = ("worker/pipeline/*.py", "worker/admin/backfill.py", "worker/admin/rollout.py", "worker/store/*.py")
+ROOMS: Final = (
+    *("worker/pipeline/*.py", "worker/store/*.py"),
+    *(
+        f"worker/admin/{name}.py"
+        for name in ("backfill", "changes", "lease", "members", "pending", "rollout", "versions")
+    ),
+)
 
 
 def _statements() -> set[str]:
