@@ -393,6 +393,8 @@ class Worker:
         self._broker.stop_pulling()
         await anyio.sleep(STOP_SECONDS)
         log.warning("stopped in the middle, since a server does not answer; nothing is lost", seconds=STOP_SECONDS)
+        # First: to give a connection back would be to wait for its server again.
+        await self._store.close()
         self._stages.cancel()
 
     async def _watch_drain(self, drain: anyio.Event) -> None:
