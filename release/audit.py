@@ -101,7 +101,10 @@ def problems(out: str, err: str, service: str) -> list[str]:
         raise NoAnswerError(f"no answer from {service}: {last or 'nothing was said'}") from None
     if not listed:
         raise NoAnswerError(f"no answer from {service}: it names no package")
-    found = [f"{one['name']}: not looked up: {one['skip_reason']}" for one in listed if "skip_reason" in one]
+    skipped = {one["name"]: one["skip_reason"] for one in listed if "skip_reason" in one}
+    if len(skipped) == len(listed):
+        raise NoAnswerError(f"{service} knows none of the packages: {next(iter(skipped.values()))}")
+    found = [f"{name}: not looked up: {why}" for name, why in skipped.items()]
     for one in listed:
         for vulnerability in one.get("vulns", ()):
             fixed = ", ".join(vulnerability.get("fix_versions", ())) or "none yet"

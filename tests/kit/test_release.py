@@ -41,7 +41,8 @@ def test_a_package_without_a_hash_is_refused() -> None:
 
 def test_a_finding_is_a_line() -> None:
     clean = json.dumps({"dependencies": [{"name": "anyio", "version": "4", "vulns": []}]})
-    skipped = json.dumps({"dependencies": [{"name": "anyio", "skip_reason": "not found"}]})
+    known = {"name": "click", "version": "8", "vulns": []}
+    skipped = json.dumps({"dependencies": [{"name": "anyio", "skip_reason": "not found"}, known]})
     found = json.dumps(
         {"dependencies": [{"name": "a", "version": "1", "vulns": [{"id": "CVE-1", "fix_versions": ["2"]}]}]}
     )
@@ -55,6 +56,7 @@ def test_a_finding_is_a_line() -> None:
     [
         ("", "trace\nno network\n", "no answer from osv: no network"),
         ('{"dependencies": []}', "", "no answer from osv: it names no package"),
+        ('{"dependencies": [{"name": "a", "skip_reason": "not found"}]}', "", "osv knows none of the packages: not found"),
     ],
 )
 def test_no_answer_fails_like_a_finding(out: str, err: str, said: str) -> None:
