@@ -56,7 +56,7 @@ def test_a_finding_is_a_line() -> None:
     [
         ("", "trace\nno network\n", "no answer from osv: no network"),
         ('{"dependencies": []}', "", "no answer from osv: it names no package"),
-        ('{"dependencies": [{"name": "a", "skip_reason": "not found"}]}', "", "osv knows none of the packages: not found"),
+        ('{"dependencies": [{"name": "a", "skip_reason": "away"}]}', "", "osv knows none of the packages: away"),
     ],
 )
 def test_no_answer_fails_like_a_finding(out: str, err: str, said: str) -> None:
