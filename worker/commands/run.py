@@ -12,7 +12,7 @@ import msgspec
 
 from worker.app import at_once, run
 from worker.commands.servers import on_servers
-from worker.doctor.gather import check_at_start
+from worker.doctor.gather import WorkerChecks
 from worker.process.loop import spare_collector
 from worker.process.signals import stop_on_signals
 from worker.settings import Name
@@ -60,7 +60,7 @@ async def _run(settings: Settings, *, group: str | None, drain: bool, unsafe: bo
     spare_collector()
     if group is not None:
         settings = msgspec.structs.replace(settings, group=group)
-    spans, check = spans_of(os.environ, settings), partial(check_at_start, unsafe=unsafe)
+    spans, check = spans_of(os.environ, settings), WorkerChecks(unsafe=unsafe)
     try:
         async with stop_on_signals() as stop:
             return await run(settings, stop=stop, drain=at_once() if drain else None, check=check, spans=spans)
