@@ -99,7 +99,9 @@ def main() -> None:
     arguments = sys.argv[1:]
 
     def judged(cell: Cell) -> Outcome:
-        return judge(cell, [overlays[f"postgres {cell.postgres}"], overlays[f"nats {cell.nats}"]], arguments)
+        outcome = judge(cell, [overlays[f"postgres {cell.postgres}"], overlays[f"nats {cell.nats}"]], arguments)
+        print(table([outcome]).rpartition("\n")[2], flush=True)
+        return outcome
 
     with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
         outcomes = list(pool.map(judged, cells()))

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Mapping, Sequence
 
 ROOT: Final = Path(__file__).parents[2]
 KEPT: Final = ROOT / "build" / "kit"
@@ -78,9 +78,9 @@ def locked(name: str) -> Generator[None]:
         yield
 
 
-def run(command: list[str | Path], **how: object) -> str:
+def run(command: Sequence[str | Path], env: Mapping[str, str] | None = None, given: str = "") -> str:
     """Run a command to its end, and return what it prints; what it says is in the error if it fails."""
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=SECONDS, **how)  # type: ignore[call-overload]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=SECONDS, env=env, input=given)
     assert done.returncode == 0, f"{' '.join(map(str, command))}\n{done.stdout[-4000:]}{done.stderr[-4000:]}"
     return done.stdout
 

@@ -51,7 +51,7 @@ class Docker(NamedTuple):
 
     def compose(self, file: Path, *args: str, given: str = "") -> str:
         """Run compose, with an input."""
-        return run([*program("docker-compose"), "--file", file, *args], env=self.environment, input=given)
+        return run([*program("docker-compose"), "--file", file, *args], env=self.environment, given=given)
 
 
 @contextmanager

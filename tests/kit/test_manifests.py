@@ -98,7 +98,7 @@ def test_documents_agree(rendered: dict[str, list[Document]], name: str) -> None
     policy = of(documents, "NetworkPolicy")["spec"]
     assert [one["port"] for one in policy["ingress"][0]["ports"]] == [port["containerPort"]]
     leaves = {one["port"] for rule in policy["egress"] for one in rule["ports"]}
-    servers = {urlsplit(url).port for url in settings["data"]["NATS_URL"].split(",")}
+    servers: set[int | None] = {urlsplit(url).port for url in settings["data"]["NATS_URL"].split(",")}
     assert leaves == {53, 5432} | servers
     for one in documents:
         assert one["kind"] == "Namespace" or one["metadata"]["namespace"] == "ach", one["kind"]

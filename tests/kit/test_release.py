@@ -56,7 +56,7 @@ def test_every_lock_has_hashes_and_every_install_of_one_demands_them() -> None:
 
 def test_a_finding_is_a_line() -> None:
     clean = json.dumps({"dependencies": [{"name": "anyio", "version": "4", "vulns": []}]})
-    known = {"name": "click", "version": "8", "vulns": []}
+    known: dict[str, Any] = {"name": "click", "version": "8", "vulns": []}
     skipped = json.dumps({"dependencies": [{"name": "anyio", "skip_reason": "not found"}, known]})
     found = json.dumps(
         {"dependencies": [{"name": "a", "version": "1", "vulns": [{"id": "CVE-1", "fix_versions": ["2"]}]}]}

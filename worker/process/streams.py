@@ -76,7 +76,7 @@ def lose_nothing() -> None:
 def _whole(own: io.TextIOWrapper) -> io.TextIOWrapper:
     raw = _Whole(own.fileno(), reads=own.readable())
     return io.TextIOWrapper(
-        cast("io.BufferedIOBase", _buffered(raw, own)),
+        cast("io.BufferedWriter", _buffered(raw, own)),
         encoding=own.encoding,
         errors=own.errors,
         newline="\n",

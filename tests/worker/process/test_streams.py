@@ -115,8 +115,8 @@ def test_an_input_ends_where_it_ends() -> None:
 def test_nothing_waits_where_nothing_is_buffered() -> None:
     """It is there while the process waits for its input."""
     command = [sys.executable, "-c", WAITS]
-    both = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen(command, **both, env=environment("1")) as process:
+    ends = subprocess.PIPE
+    with subprocess.Popen(command, stdin=ends, stdout=ends, env=environment("1")) as process:
         assert process.stdout is not None
         assert process.stdin is not None
         there, _, _ = select.select([process.stdout], [], [], SECONDS)
