@@ -148,4 +148,7 @@ def test_sigterm_ends_the_first_process_of_a_container() -> None:
         assert process.stdout.readline() == b"ready\n"
         (first,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         os.kill(int(first), signal.SIGTERM)
-        assert process.wait(SECONDS) == STOPPED
+        try:
+            assert process.wait(SECONDS) == STOPPED
+        finally:
+            process.kill()
