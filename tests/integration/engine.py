@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from worker.admin.rollout import Applied
     from worker.engine.decide import Writes
     from worker.settings import Settings
+    from worker.traces.spans import Spans
 
 PATIENCE = 60.0
 """Seconds until a test gives up on something that should take one."""
@@ -119,14 +120,14 @@ class Engine:
         return Engine(msgspec.structs.replace(self.settings, **changes))
 
     @asynccontextmanager
-    async def worker(self, **changes: object) -> AsyncGenerator[Watched]:
+    async def worker(self, spans: Spans | None = None, **changes: object) -> AsyncGenerator[Watched]:
         """Run a worker beside a block, from when it is ready, and stop it gracefully behind the block."""
         stats, stop, ready = Watched(), anyio.Event(), anyio.Event()
         settings = self.with_settings(**changes).settings
         async with anyio.create_task_group() as tasks:
 
             async def work() -> None:
-                await run(settings, stop=stop, stats=stats, on_ready=ready.set)
+                await run(settings, stop=stop, stats=stats, on_ready=ready.set, spans=spans)
 
             tasks.start_soon(work)
             with anyio.fail_after(PATIENCE):
