@@ -20,14 +20,16 @@ from tests.faults.cluster import free_port
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-pytestmark = [pytest.mark.operate, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.anyio, pytest.mark.operate, pytest.mark.timeout(300)]
 
 PACKAGES: Final = {"curl": "curl", "psql": "postgresql-client"}
 PLAYBOOKS: Final = ROOT / "docs" / "playbooks"
 RULES: Final = """
-event lesson.done { score: number }
+event lesson.done { score: decimal }
 achievement first { title "First" when count(event=lesson.done, >= 1) }
 """
+EXITS: Final = {"ach doctor": 1}
+"""Where that is not 0: the servers of tests run without fsync, which the doctor calls an error."""
 DEFECT: Final = "UPDATE dead_letter SET reason = 'defect' WHERE convert_from(body, 'UTF8') LIKE '%e-eve%'"
 TELLING: Final[dict[str, dict[str, str]]] = {
     "announcing-denied": {},
@@ -43,7 +45,7 @@ TELLING: Final[dict[str, dict[str, str]]] = {
     },
     "defect": {
         "ach dead list --reason defect": "defect",
-        "ach dead list --reason refused": "no dead letter",
+        "ach dead list --reason refused": "0 dead letters",
         "ach dead show ID": "score",
         "ach dead replay --reason defect --dry-run": "defect",
     },
@@ -55,10 +57,10 @@ TELLING: Final[dict[str, dict[str, str]]] = {
         "ach digest --json": '"digest"',
     },
     "noisy-tenant": {},
-    "outbox-stale": {"SELECT tenant_id, achievement": "granted_at", "ach doctor": "stream UNLOCKS"},
+    "outbox-stale": {"SELECT tenant_id, achievement": "granted_at", "ach doctor": "stream UNLOCKS storage: file"},
     "retries": {"SELECT pid, wait_event_type": "wait_event"},
     "rule-silent": {
-        "ach explain -a ACHIEVEMENT -u USER --tenant TENANT": "first",
+        "ach explain --from-ledger -a ACHIEVEMENT -u USER --tenant TENANT": "first",
         "SELECT achievement, version": "first",
         "ach dead list --reason contract": "contract",
     },
@@ -165,13 +167,14 @@ class World:
         commands = dict.fromkeys(commands_of(text))
         expected, found = TELLING[page], list[str]()
         for one in (*commands, *queries):
-            word = next((word for begin, word in expected.items() if one.startswith(begin)), None)
-            if word is None:
+            begin = max((begin for begin in expected if one.startswith(begin)), key=len, default=None)
+            if begin is None:
                 found.append(f"{page}: {one}: no expectation")
                 continue
+            word = expected[begin]
             run = self._run if one in commands else lambda query: psql(self._database_url, query)
             code, said = run(self.filled(page, one))
-            if code != 0 or word not in said:
+            if code != EXITS.get(one, 0) or word not in said:
                 found.append(f"{page}: {one}: exit {code}, {word!r} expected:\n{said}")
         unused = [one for one in expected if not any(each.startswith(one) for each in (*commands, *queries))]
         return found + [f"{page}: {one}: stands there no more" for one in unused]
@@ -194,7 +197,7 @@ def ready(port: int) -> None:
     )
 
 
-def test_each_command_does_what_its_page_says(shell: Shell, nats_url: str, database_url: str) -> None:
+async def test_each_command_does_what_its_page_says(shell: Shell, nats_url: str, database_url: str) -> None:
     port = free_port()
     shell.environment.update(NATS_URL=nats_url, DATABASE_URL=database_url)
     shell.write("rules.ach", RULES)

@@ -39,7 +39,8 @@ class Prometheus:
 
     async def series(self, expr: str) -> list[dict[str, str]]:
         """Return the labels of all series that an expression has had since the start, as a panel asks for them."""
-        asked = expr.replace("$__rate_interval", RATE_INTERVAL)
+        # A test lasts a minute, so steps of a minute become steps of a second.
+        asked = expr.replace("$__rate_interval", RATE_INTERVAL).replace(":1m]", ":1s]")
         found = await self.asked("query_range", query=asked, start=f"{self._began}", end=f"{time()}", step="1")
         return [one["metric"] for one in found["result"] if any(value != "NaN" for _, value in one["values"])]
 

@@ -36,7 +36,7 @@ UPDATE evaluation SET decided_at = decided_at - make_interval(hours => (evaluati
 WHERE decision = 'granted'
 """
 """Grants of one moment become those of eight hours: an achievement has a usual gap from five on."""
-CHANGED: Final = RULES.replace("unless=b.done) settle", "unless=a.done) settle").replace(">= 2, unless", ">= 1, unless")
+CHANGED: Final = RULES + 'achievement more { title "More" when count(event=a.done, >= 2, unless=c.done) }'
 
 
 def targets() -> list[tuple[str, str, str]]:

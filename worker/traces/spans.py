@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Generator, Mapping, Sequence
 
     from worker.contract.message import Message
     from worker.contract.trace import Trace
@@ -96,7 +96,7 @@ class NoSpans:
 
 
 @contextmanager
-def ended(span: OpenSpan | None) -> Iterator[None]:
+def ended(span: OpenSpan | None) -> Generator[None]:
     """End a span with a block; what the block raises is its error, by the type alone."""
     try:
         yield
