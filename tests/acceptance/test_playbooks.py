@@ -172,8 +172,8 @@ class World:
                 found.append(f"{page}: {one}: no expectation")
                 continue
             word = expected[begin]
-            run = self._run if one in commands else lambda query: psql(self._database_url, query)
-            code, said = run(self.filled(page, one))
+            asked = self.filled(page, one)
+            code, said = self._run(asked) if one in commands else psql(self._database_url, asked)
             if code != EXITS.get(one, 0) or word not in said:
                 found.append(f"{page}: {one}: exit {code}, {word!r} expected:\n{said}")
         unused = [one for one in expected if not any(each.startswith(one) for each in (*commands, *queries))]

@@ -120,7 +120,7 @@ class Engine:
         return Engine(msgspec.structs.replace(self.settings, **changes))
 
     @asynccontextmanager
-    async def worker(self, spans: Spans | None = None, **changes: object) -> AsyncGenerator[Watched]:
+    async def worker(self, spans: Spans | None = None, /, **changes: object) -> AsyncGenerator[Watched]:
         """Run a worker beside a block, from when it is ready, and stop it gracefully behind the block."""
         stats, stop, ready = Watched(), anyio.Event(), anyio.Event()
         settings = self.with_settings(**changes).settings

@@ -107,7 +107,7 @@ async def test_every_query_returns_series(
     monkeypatch.setattr(observer, "EVERY_SECONDS", 0.1)
     monkeypatch.setattr(observer, "SLOWLY_SECONDS", 1.0)
     async with observed(own_engine, own_servers, tmp_path) as asked:
-        empty = []
+        empty: list[tuple[str, str]] = []
         for title, expr, legend in targets():
             found = await asked.series(expr)
             empty += [] if found else [(title, expr)]

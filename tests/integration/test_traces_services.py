@@ -182,7 +182,8 @@ async def test_events_with_a_trace_of_their_own_keep_it(engine: Engine, monkeypa
         stored = [await stream.get_msg(engine.settings.input_stream, seq) for seq in (1, 2)]
     finally:
         await client.close()
-    said = [ids_of((one.headers or {})["traceparent"]) for one in stored]
+    headers_of: list[dict[str, str]] = [one.headers or {} for one in stored]
+    said = [ids_of(one["traceparent"]) for one in headers_of]
     assert said == [ids_of(parent(3)), place(sent)]
 
 

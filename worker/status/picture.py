@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from worker.console.now import Page
     from worker.console.pulse import Snapshot, WorkerSeen
 
+NOT_YET: Final = "not read yet"
+"""What a server has said before it was asked."""
 LISTED: Final = 5
 """Rows of a kind that a screen lists; the others are counted."""
 LATE: Final = 60
@@ -68,7 +70,7 @@ def lines(sight: Sight, now: int) -> list[Line]:
     """Return what a person reads, the most important first; `now` in microseconds."""
     found = [_lag(sight)]
     if sight.snapshot is None:
-        return [*found, Line("database", sight.database_said, "red")]
+        return [*found, Line("database", sight.database_said, _style_of(sight.database_said))]
     behind = (now - sight.snapshot.at) // 1_000_000
     if sight.database_said:
         found.append(Line("database", sight.database_said, "red"))
@@ -82,12 +84,16 @@ def lines(sight: Sight, now: int) -> list[Line]:
 def _lag(sight: Sight) -> Line:
     backlog = sight.backlog
     if backlog is None:
-        return Line("lag", f"unknown: {sight.broker_said}", "red")
+        return Line("lag", f"unknown: {sight.broker_said}", _style_of(sight.broker_said))
     if not backlog.pending and not backlog.unacknowledged:
         return Line("lag", "none", "green")
     oldest = "" if backlog.oldest is None else f", the oldest for {_span(backlog.oldest)}"
     text = f"{backlog.pending:,} wait, {backlog.unacknowledged:,} in work{oldest}"
     return Line("lag", text, "yellow" if backlog.oldest is not None and backlog.oldest >= LATE else "")
+
+
+def _style_of(said: str) -> str:
+    return "dim" if said == NOT_YET else "red"
 
 
 def _rates(page: Page) -> list[Line]:

@@ -9,8 +9,8 @@ import pytest
 from worker.console.pulse import Snapshot, Waiting, WorkerSeen
 from worker.contract.partition import token
 from worker.engine.minutes import LATENCY_BUCKETS, MINUTE, Counts
-from worker.report.live import drawn
-from worker.status.picture import CHART, Backlog, Line, Sight, as_object, lines
+from worker.report.live import LABEL, drawn
+from worker.status.picture import CHART, NOT_YET, Backlog, Line, Sight, as_object, lines
 
 NOW = 1_776_000_000_000_000 // MINUTE * MINUTE + 30_000_000
 LATENCY = [0] * (len(LATENCY_BUCKETS) + 1)
@@ -103,6 +103,21 @@ def test_a_long_name_hides_no_number(name: str) -> None:
     assert ": 1 event, 1 unlock in the last hour" in shown
     assert "the last 1 min 0 s ago" in shown
     assert "up 1 h 1 min, 2,000 messages, 1 retry" in shown
+
+
+def test_an_error_is_folded_and_keeps_what_to_do() -> None:
+    said = "PostgreSQL at postgresql:///ach: the schema of this version is missing: run `ach migrate`"
+    gone = drawn(lines(Sight(None, said, None, NOT_YET, []), NOW), 60)
+    assert " ".join(one.plain for one in gone).split()[-3:] == ["run", "`ach", "migrate`"]
+    assert all(one.cell_len <= 60 for one in gone)
+    assert all(one.plain.startswith(" " * LABEL) for one in gone[2:])
+    assert [one.style for one in lines(Sight(None, NOT_YET, None, NOT_YET, []), NOW)] == ["dim", "dim"]
+
+
+def test_what_is_printed_once_is_whole() -> None:
+    text = "a" * 30 + " " + "b" * 30 + " end"
+    assert [one.plain.strip() for one in drawn([Line("x", text)], 60, whole=True)][-1] == "b" * 30 + " end"
+    assert drawn([Line("x", text)], 60)[0].plain.endswith("…")
 
 
 def test_of_a_chart_the_end_is_kept() -> None:
