@@ -10,4 +10,5 @@ from worker.report.escape import visible
 def cut(text: str, most: int) -> str:
     """Return a text that takes so many cells at most, as the terminal shows it; one that is cut ends in `…`."""
     shown = visible(text)
-    return shown if cell_len(shown) <= most else f"{set_cell_size(shown, most - 1).rstrip()}…"
+    head = shown if cell_len(shown) <= most else set_cell_size(shown, most - 1).rstrip()
+    return head if head == shown else f"{head}…"

@@ -62,10 +62,11 @@ def drawn(rows: Sequence[Row], width: int, *, whole: bool = False) -> list[Text]
         indent = 1 if width < NARROW else LABEL
         if width < NARROW and label:
             found.append(Text(label, "bold"))
-        head = Text(" " if width < NARROW else f"{label:{LABEL}}", "bold")
+        head = " " if width < NARROW else f"{label:{LABEL}}"
         body = Text(visible(text), style)
         folded = _folded(body, max(width - indent, 1)) if whole or style == ERROR else [body]
-        found += [head + folded[0], *(Text(" " * indent) + more for more in folded[1:])]
+        found.append(Text.assemble((head, "bold"), folded[0]))
+        found += [Text.assemble(" " * indent, more) for more in folded[1:]]
     for line in found:
         line.no_wrap = True
         line.truncate(width, overflow="ellipsis")

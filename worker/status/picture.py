@@ -27,7 +27,7 @@ SILENT: Final = 5
 CHART: Final = "chart"
 """The style of a chart, which is cut at its old end."""
 BARS: Final = " ▁▂▃▄▅▆▇█"
-NAME_CELLS: Final = 32
+NAME_CELLS: Final = 24
 """Of a terminal, that a name of others takes: it may have 512 bytes, and the numbers of its line must be seen."""
 _DAY: Final = 86_400
 _HOUR: Final = 3600
@@ -176,7 +176,7 @@ def _tenants(page: Page) -> list[Line]:
         Line(
             "" if number else "tenants",
             f"{cut(one.tenant or 'unknown', NAME_CELLS)}: {_number(one.events, 'event', 'events')}, "
-            f"{_number(one.unlocks, 'unlock', 'unlocks')} in the last hour",
+            f"{_number(one.unlocks, 'unlock', 'unlocks')}{'' if number else ' in the last hour'}",
         )
         for number, one in enumerate(busy[:LISTED])
     ]

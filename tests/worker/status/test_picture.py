@@ -99,7 +99,7 @@ def test_a_long_name_hides_no_number(name: str) -> None:
     letters = [Waiting("contract", token(name), 7, NOW - 60_000_000)]
     workers = [AT_WORK._replace(host=name)]
     loud = SNAPSHOT._replace(minutes={minute: Counts(events=1, unlocks=1)}, letters=letters, workers=workers)
-    shown = "\n".join(one.plain for one in drawn(lines(SIGHT._replace(snapshot=loud), NOW), 100))
+    shown = "\n".join(one.plain for one in drawn(lines(SIGHT._replace(snapshot=loud), NOW), 93))
     assert ": 1 event, 1 unlock in the last hour" in shown
     assert "the last 1 min 0 s ago" in shown
     assert "up 1 h 1 min, 2,000 messages, 1 retry" in shown
@@ -112,6 +112,14 @@ def test_an_error_is_folded_and_keeps_what_to_do() -> None:
     assert all(one.cell_len <= 60 for one in gone)
     assert all(one.plain.startswith(" " * LABEL) for one in gone[2:])
     assert [one.style for one in lines(Sight(None, NOT_YET, None, NOT_YET, []), NOW)] == ["dim", "dim"]
+
+
+def test_a_label_alone_is_bold() -> None:
+    (line,) = drawn([Line("lag", "none", "green")], 80)
+    assert (line.style, [(line.plain[one.start : one.end].strip(), one.style) for one in line.spans]) == (
+        "",
+        [("lag", "bold"), ("none", "green")],
+    )
 
 
 def test_what_is_printed_once_is_whole() -> None:
