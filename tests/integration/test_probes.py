@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 from contextlib import AsyncExitStack
-from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -28,6 +27,7 @@ from worker.probes.readiness import QUESTION_SECONDS, Readiness
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from tests.integration.engine import Engine
     from worker.local.servers import Servers
