@@ -123,13 +123,11 @@ class Store:
             wrong = UnavailableError(said) if self._pooled else UnusableError(f"{said}; {POOLER_HINT}")
         except _UNKNOWN_PARAMETER as error:
             wrong = UnusableError(redacted(in_words(error), self._url))
-        except RETRYABLE as error:
+        except (*RETRYABLE, asyncpg.PostgresError) as error:
             if isinstance(error, asyncpg.InterfaceError) and isinstance(error, ValueError):
                 wrong = DatabaseUrlError()
             else:
                 wrong = UnavailableError(redacted(in_words(error), self._url))
-        except asyncpg.PostgresError as error:
-            wrong = UnavailableError(redacted(in_words(error), self._url))
         except (ValueError, OverflowError, TypeError, LookupError):
             wrong = DatabaseUrlError()
         raise wrong

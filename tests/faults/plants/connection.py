@@ -196,7 +196,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         "limits_of_a_consumer_ignored",
         "requests ask for what a consumer allows",
         at="Broker.ensure",
-        old="self._limit_to(found.consumer)",
+        old="self._limit_to(consumer)",
         new="",
         tests=(_LIMITS,),
     ),
