@@ -265,12 +265,4 @@ BUGS: Final[tuple[Bug, ...]] = (
         new="",
         tests=(f"{_OVERSIZE}::test_huge_messages_become_dead_letters_one_at_a_time",),
     ),
-    Bug(
-        "no_word_of_what_was_made_anew",
-        "a worker looks again at streams and consumer that were made anew",
-        at="Broker._remake",
-        old="self._remade.set()",
-        new="",
-        tests=("integration/test_doctor.py::test_a_worker_logs_each_finding_once_also_of_what_is_made_anew",),
-    ),
 )
