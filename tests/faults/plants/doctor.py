@@ -101,6 +101,22 @@ BUGS: Final = (
         tests=(f"{PICTURE}::test_servers_that_are_away_are_said_and_the_rest_stays",),
     ),
     Bug(
+        "long_names_hide_the_numbers",
+        "a tenant's name leaves room for its numbers",
+        at="cells:cut",
+        old="cell_len(shown) <= most",
+        new="True",
+        tests=(f"{PICTURE}::test_a_long_name_hides_no_number",),
+    ),
+    Bug(
+        "wide_characters_counted_as_narrow",
+        "a tenant's name leaves room for its numbers, however wide its characters are",
+        at="cells:cut",
+        old="set_cell_size(shown, most - 1)",
+        new="shown[: most - 1]",
+        tests=(f"{PICTURE}::test_a_long_name_hides_no_number",),
+    ),
+    Bug(
         "the_oldest_message_is_one_that_is_done",
         "lag is the age of the oldest message that is not acknowledged",
         at="Watch._backlog",
