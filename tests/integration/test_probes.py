@@ -67,7 +67,8 @@ def _is_stopped(pid: int) -> bool:
     states = [
         task.read_text("ascii").rpartition(")")[2].split()[0] for task in Path(f"/proc/{pid}/task").glob("*/stat")
     ]
-    return set(states) == {"T"}
+    # One that has ended meanwhile stays until its parent goes on.
+    return set(states) <= {"T", "Z"}
 
 
 def _with_children(pid: int) -> list[int]:

@@ -65,7 +65,7 @@ async def test_one_trace_goes_from_a_request_to_the_delivery(
     with collector() as found:
         async with (
             exporting(settings, found, monkeypatch, WORKER, INGEST, NOTIFY) as (worker, ingest, notify),
-            engine.worker(worker),
+            engine.worker(None, worker),
             receiver() as there,
             notifier(settings, endpoints(tmp_path, endpoint(there.port)), notify),
             ingesting(settings, spans=ingest) as client,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from secrets import token_bytes
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -108,7 +109,8 @@ async def ingest(
         async with open_store(settings.database_url, connections=CONNECTIONS, pooler=settings.pooler) as store:
             service = _Service(settings, config, Contracts(store, settings, declared), spans or NoSpans())
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(watch_schema, store)
+                # Without it, events are taken that no contract is to be held to.
+                tasks.start_soon(partial(watch_schema, store, needed=False))
                 await service.run(listening, files, stop, on_ready)
                 tasks.cancel_scope.cancel()
 

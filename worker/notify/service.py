@@ -123,6 +123,7 @@ async def run(
     Raises:
         BrokerMismatchError: the broker refuses the login.
         DatabaseUrlError: the URL of the database is none.
+        UnusableError: the database refuses the login, or a file that the URL names cannot be used.
         SchemaMismatchError: this release cannot run beside the one that changed the schema.
         ListenError: the port of the probes is taken.
         ExtraMissingError, CertificatesError: as `channel_of` does.

@@ -60,6 +60,7 @@ async def serve(
         ListenError: it cannot listen on an address.
         BrokerMismatchError: the broker refuses the login.
         DatabaseUrlError: DATABASE_URL is none.
+        UnusableError: the database refuses the login, or a file that DATABASE_URL names cannot be used.
         SchemaMismatchError: this release cannot run beside the one that changed the schema.
     """
     connections = config.live_streams + SPARE_CONNECTIONS

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 EVERY_SECONDS: Final = 1.0
 CONNECT_SECONDS: Final = 3
-ONCE_SECONDS: Final = 20.0
+ONCE_SECONDS: Final = 10.0
 """For a single look at both servers."""
 SLOW_LOOKS: Final = 10
 """Looks at the database between two at what changes seldom: the scopes that a backfill builds."""
