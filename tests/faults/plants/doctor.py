@@ -29,6 +29,14 @@ BUGS: Final = (
         tests=(f"{REAL}::test_a_worker_refuses_what_breaks_a_guarantee_and_starts_all_the_same_if_asked",),
     ),
     Bug(
+        "a_later_finding_ends_a_worker",
+        "a worker that is at work logs what no worker starts on",
+        at="WorkerChecks.__call__",
+        old="self._unsafe = True",
+        new="",
+        tests=(f"{REAL}::test_a_finding_that_comes_later_ends_no_worker",),
+    ),
+    Bug(
         "a_worker_repeats_its_findings",
         "a worker logs each finding once",
         at="WorkerChecks.__call__",
@@ -91,6 +99,22 @@ BUGS: Final = (
         old="elif behind >= SILENT:",
         new="elif behind < 0:",
         tests=(f"{PICTURE}::test_servers_that_are_away_are_said_and_the_rest_stays",),
+    ),
+    Bug(
+        "long_names_hide_the_numbers",
+        "a tenant's name leaves room for its numbers",
+        at="cells:cut",
+        old="cell_len(shown) <= most",
+        new="True",
+        tests=(f"{PICTURE}::test_a_long_name_hides_no_number",),
+    ),
+    Bug(
+        "wide_characters_counted_as_narrow",
+        "a tenant's name leaves room for its numbers, however wide its characters are",
+        at="cells:cut",
+        old="set_cell_size(shown, most - 1)",
+        new="shown[: most - 1]",
+        tests=(f"{PICTURE}::test_a_long_name_hides_no_number",),
     ),
     Bug(
         "the_oldest_message_is_one_that_is_done",
