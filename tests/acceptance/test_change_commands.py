@@ -20,7 +20,7 @@ pytestmark = pytest.mark.anyio
 
 RULES = 'event a.done {}\nachievement x { title "X" when count(event=a.done, >= 2) }\n'
 MORE = RULES + 'achievement y { title "Y" when count(event=a.done, >= 3) }\n'
-FAILS = MORE + 'example "one is enough" {\n  at 2026-05-01T10:00:00Z\n  a.done\n  expect x\n}\n'
+FAILS = MORE + 'example "one is enough" {\n  at 2026-05-01T10:00:00Z ada a.done {}\n  expect ada x\n}\n'
 
 
 @pytest.fixture
@@ -71,10 +71,10 @@ async def test_a_change_from_the_plan_to_its_end(on_servers: Shell, database_url
     said(ach("change", "announce", "2"), 0, "0 unlocks of change 2 will be announced")
 
 
-def test_what_cannot_be_applied_is_said(on_servers: Shell) -> None:
+async def test_what_cannot_be_applied_is_said(on_servers: Shell) -> None:
     ach: Callable[..., Ran] = on_servers.ach
     rules = on_servers.write("rules.ach", FAILS)
-    said(ach("apply", rules), 1, "rules.ach:7:", "one is enough", "an example of the rules fails; nothing was done")
+    said(ach("apply", rules), 1, "rules.ach:6:", "one is enough", "an example of the rules fails; nothing was done")
     rules = on_servers.write("rules.ach", RULES)
     said(ach("apply", rules, "--announce", "since", "yesterday"), 2, "--announce since yesterday")
     said(ach("apply", rules, "--announce", "some"), 2, "--announce: expected none, all, or since")
