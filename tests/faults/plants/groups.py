@@ -101,6 +101,14 @@ BUGS: Final[tuple[Bug, ...]] = (
         tests=(f"{ROLL}::test_a_member_on_the_sheet_has_its_time_to_be_heard_once",),
     ),
     Bug(
+        "sheet_missed_while_it_is_read",
+        "a sheet that is written while another one is read calls for another look",
+        at="Member._read",
+        old="self._roll.read(self._written.sheet.shares, monotonic())",
+        new="self._roll.read(self._written.sheet.shares, monotonic()); self._looked_at = monotonic()",
+        tests=(f"{GROUPS}::test_a_sheet_that_is_written_while_one_is_read_is_read",),
+    ),
+    Bug(
         "batch_closed_before_its_backlog",
         "free writers wait a moment for a full batch where the broker has so many more",
         at="Intake._to_fill",
