@@ -115,6 +115,10 @@ live *args: setup
 group-bench *args: setup
     .venv/bin/python -m bench.group {{ args }}
 
+# Measure what an event costs on tables that are divided by hash
+partitions-bench *args: setup
+    .venv/bin/python -m bench.partitions {{ args }}
+
 # Measure `ach mirror`: a large ledger, and the worker beside it
 mirror-bench *args: setup
     .venv/bin/python -m bench.mirror {{ args }}
