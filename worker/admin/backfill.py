@@ -1,47 +1,47 @@
 """The backfill: after rules have changed, it brings all subjects up to date, in the background and in small pieces.
 
-A piece is some subjects of one partition: its lock is held for a moment only, so that live unlocks hardly wait. The
-stamp of a stored state says whether it is up to date. So a backfill that was interrupted goes on where it was, several
-may run at once, and subjects that live events have touched meanwhile are skipped.
-
-Subjects with events that the rules hear come first. Then come those that have none now, and something left of earlier
-rules: their state goes, and what nothing supports is contested.
+A piece is some subjects of one partition: its lock is held for a moment only, so that live unlocks hardly wait. Who is
+visited: worker/admin/outdated.py. The stamp of a stored state says which rules have folded it, and one that is carried
+over without effect is not written. So a backfill that was interrupted goes on where it was, several may run at once,
+and subjects that live events have touched meanwhile are skipped.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import anyio
 import msgspec
 import structlog
 
-from dsl.outcome import Subject
+from dsl.event import Position
+from worker.admin.outdated import PAGE, Stamp, outdated
 from worker.admin.rollout import adopt_plans
 from worker.contract.partition import partition_of
-from worker.engine.decide import backfill_facts, decide
+from worker.engine.columns import FIELDLESS
+from worker.engine.decide import backfill_facts, decide, without
 from worker.engine.state_cache import BEGINNING, SubjectState
 from worker.pipeline.fence import RulesMovedError, hold_partitions
-from worker.pipeline.ledger import refold, subjects_heard, unlocks_of
+from worker.pipeline.ledger import states_of, types_heard, unlocks_of
+from worker.pipeline.refold import refold
 from worker.pipeline.rules_in_force import Aggregate, load_deployed
 from worker.pipeline.write import write
 from worker.settings import Clock
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import Callable, Mapping
 
-    from dsl.event import Position
+    from dsl.outcome import Subject
     from dsl.progress import Grant
+    from worker.engine.folding import Refold
     from worker.engine.reconcile import Decision
     from worker.engine.rule_set import Deployed
     from worker.settings import Settings
     from worker.store import Session, Store
 
-PAGE: Final = 2000
-"""Subjects that are looked at together."""
-PIECE: Final = 50
-"""Subjects of one transaction."""
 PAUSE_SECONDS: Final = 0.005
 """After each piece, for the live batches that wait for the partition."""
 
@@ -99,14 +99,11 @@ async def backfill(
     await adopt_plans(store, rules, now=now())
     report = Report(rules.epoch)
     for scope, plan in rules.program.scopes.items():
-        for search in (_who_hears(rules, scope), _who_is_left(rules, scope)):
-            async for piece in _pieces(store, search):
-                await _bring_up_to_date(
-                    store, settings, rules, search, dict.fromkeys(piece, BEGINNING), report, now=now()
-                )
-                if granted is not None:
-                    granted()
-                await anyio.sleep(pause)
+        async for piece in outdated(store, rules, scope):
+            await _bring_up_to_date(store, settings, rules, dict.fromkeys(piece, BEGINNING), report, now=now())
+            if granted is not None:
+                granted()
+            await anyio.sleep(pause)
         async with store.transaction() as session:
             await session.run("aggregate_is_live", scope=scope, fingerprint=plan.fingerprint, now=now())
     await _forget_scopes(store, rules, pause)
@@ -137,101 +134,88 @@ async def bring_up_to_date(
     rules = await load_deployed(store, settings)
     report = Report(rules.epoch)
     for subject in sorted(subject for subject in since if subject.scope in rules.program.scopes):
-        search = _who_hears(rules, subject.scope)
-        await _bring_up_to_date(store, settings, rules, search, {subject: since[subject]}, report, now=now())
+        await _bring_up_to_date(store, settings, rules, {subject: since[subject]}, report, now=now())
     return report
-
-
-# -- who is not up to date --------------------------------------------------------------------------------------------
-
-
-class _Named(NamedTuple):
-    tenant_id: str
-    subject: str
-
-
-class _Search(NamedTuple):
-    """How subjects of a scope are found: a query for pages of them, and one for those that are not up to date."""
-
-    scope: str
-    pages: str
-    asked: dict[str, object]
-    """Arguments of the first query, besides the page."""
-    stale: str
-    state: dict[str, object]
-    """Arguments of the second query, besides the subjects and their scope."""
-
-
-def _who_hears(rules: Deployed, scope: str) -> _Search:
-    """Find subjects with events that the plan hears; those without a state of this plan are to be folded."""
-    pages, asked = subjects_heard(rules, scope)
-    return _Search(scope, pages, asked, "stale_subjects", {"stamp": rules.stamps[scope]})
-
-
-def _who_is_left(rules: Deployed, scope: str) -> _Search:
-    """Find all others: those with a state, checkpoints or supported unlocks, and no event that the plan hears."""
-    judged = [f"{achievement}.{tier}" for achievement, tier in rules.ruled(scope)]
-    state: dict[str, object] = {"stamp": rules.stamps[scope], "judged": judged}
-    return _Search(scope, "subjects_with_rows", {"scope": scope}, "left_subjects", state)
-
-
-async def _pieces(store: Store, search: _Search) -> AsyncIterator[list[Subject]]:
-    """Yield subjects of a scope that are not up to date, in pieces of one partition."""
-    after = _Named("", "")
-    while True:
-        async with store.transaction(patient=True) as session:
-            place = {"after_tenant": after.tenant_id, "after_subject": after.subject}
-            page = await session.rows(_Named, search.pages, **search.asked, **place, limit=PAGE)
-            stale = await _stale(session, search, page)
-        by_partition: defaultdict[int, list[Subject]] = defaultdict(list)
-        for subject in stale:
-            by_partition[partition_of(*subject)].append(subject)
-        for subjects in by_partition.values():
-            for at in range(0, len(subjects), PIECE):
-                yield subjects[at : at + PIECE]
-        if len(page) < PAGE:
-            return
-        after = page[-1]
-
-
-async def _stale(session: Session, search: _Search, page: list[_Named]) -> list[Subject]:
-    tenants, names = [one.tenant_id for one in page], [one.subject for one in page]
-    asked = {"tenant_ids": tenants, "subjects": names, "scope": search.scope}
-    rows = await session.rows(_Named, search.stale, **asked, **search.state)
-    return [Subject(row.tenant_id, search.scope, row.subject) for row in rows]
 
 
 # -- bringing them up to date -----------------------------------------------------------------------------------------
 
 
-async def _bring_up_to_date(  # noqa: PLR0913 - what it works with
+async def _bring_up_to_date(
     store: Store,
     settings: Settings,
     rules: Deployed,
-    search: _Search,
     since: Mapping[Subject, Position],
     report: Report,
     *,
     now: int,
 ) -> None:
-    """Bring a piece up to date: subjects of one scope and partition, from their last checkpoints before a position."""
-    piece = sorted(since)
-    partition = partition_of(*piece[0])
+    """Bring a piece up to date: subjects of one scope and partition.
+
+    The state of earlier rules is carried over; subjects without one are folded from their last checkpoint before a
+    position. Where nothing is otherwise, nothing is written.
+    """
+    partition = partition_of(*min(since))
     async with store.transaction(patient=True) as session:
         await _hold(session, rules, partition)
         # Live events may have come first.
-        stale = await _stale(session, search, [_Named(one.tenant_id, one.subject) for one in piece])
+        states = await states_of(session, rules, since)
+        stale = {one: state for one, state in states.items() if state.stamp != rules.stamps[one.scope]}
         if not stale:
             return
-        refolds = await refold(session, rules, {subject: since[subject] for subject in stale})
-        states = {subject: SubjectState(partition) for subject in refolds}
-        facts = backfill_facts(states, refolds, await unlocks_of(session, refolds))
+        late = {one: since[one] if state.state is None else _BEHIND_ALL for one, state in stale.items()}
+        refolds = await refold(session, rules, late, stale)
+        await _find_marks(session, rules, refolds)
+        facts = backfill_facts(
+            {one: SubjectState(partition) for one in refolds}, refolds, await unlocks_of(session, refolds)
+        )
         clock = now
         if settings.clock is Clock.STREAM:
             clock = await session.value(int, "latest_instant") or 0
-        writes = await write(session, settings, rules, decide(rules, facts, now=now, clock=clock))
-    report.subjects += len(refolds)
+        decided = decide(rules, facts, now=now, clock=clock)
+        kept = _as_they_were(rules, refolds, stale, decided.decisions)
+        writes = await write(session, settings, rules, without(decided, kept))
+    report.subjects += len(refolds) - len(kept)
     _count(report, writes.decisions, [grant for refold in refolds.values() for grant in refold.grants])
+
+
+_BEHIND_ALL: Final = Position(2**63 - 1, "")
+
+
+def _as_they_were(
+    rules: Deployed, refolds: Mapping[Subject, Refold], stale: Mapping[Subject, SubjectState], decisions: list[Decision]
+) -> set[Subject]:
+    """Return the subjects without any change: their states stay under the stamp that they have."""
+    moved = {decision.subject for decision in decisions}
+    return {
+        subject
+        for subject, refold in refolds.items()
+        if refold.as_it_was and subject not in moved and not rules.former.aged(stale[subject].stamp)
+    }
+
+
+class _Last(NamedTuple):
+    n: int
+    at: int
+    id: str
+
+
+async def _find_marks(session: Session, rules: Deployed, refolds: Mapping[Subject, Refold]) -> None:
+    """Look up the last events of carried states whose marks may be events that no rule hears any more."""
+    asked = sorted(subject for subject, refold in refolds.items() if refold.mark_is_doubtful)
+    for scope, some in groupby(sorted(asked, key=itemgetter(1)), key=itemgetter(1)):
+        subjects = list(some)
+        query = {"user": "last_of_users", "tenant": "last_of_tenants"}.get(scope, "last_of_subjects")
+        places: dict[str, object] = {
+            "tenant_ids": [one.tenant_id for one in subjects],
+            "subjects": [one.subject for one in subjects],
+            "types": types_heard(rules, scope),
+        }
+        if scope not in FIELDLESS:
+            places["scope"] = scope
+        found = {subjects[row.n - 1]: Position(row.at, row.id) for row in await session.rows(_Last, query, **places)}
+        for subject in subjects:
+            refolds[subject].mark(found.get(subject))
 
 
 async def _hold(session: Session, rules: Deployed, partition: int) -> None:
@@ -245,6 +229,7 @@ async def _forget_scopes(store: Store, rules: Deployed, pause: float) -> None:
     """Delete states and checkpoints of scopes that no plan has any more."""
     async with store.transaction() as session:
         known = {row.scope for row in await session.rows(Aggregate, "aggregates")}
+        known |= {row.scope for row in await session.rows(Stamp, "stamps_of_progress")}
     for scope in sorted(known - rules.program.scopes.keys()):
         for statement in ("forget_states_of_scope", "forget_checkpoints_of_scope"):
             forgotten = PAGE

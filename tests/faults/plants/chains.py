@@ -59,7 +59,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "chains_backfill_of_one_page",
         "a backfill reads all pages",
-        at="_pieces",
+        at="outdated:_keyed",
         old="if len(page) < PAGE:",
         new="if len(page) <= PAGE:",
         tests=_chains(4),
