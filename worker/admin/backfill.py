@@ -18,7 +18,7 @@ import msgspec
 import structlog
 
 from dsl.event import Position
-from worker.admin.outdated import PAGE, Stamp, outdated
+from worker.admin.outdated import PAGE, Stamp, pages_of, searches
 from worker.admin.rollout import adopt_plans
 from worker.contract.partition import partition_of
 from worker.engine.columns import FIELDLESS
@@ -99,11 +99,13 @@ async def backfill(
     await adopt_plans(store, rules, now=now())
     report = Report(rules.epoch)
     for scope, plan in rules.program.scopes.items():
-        async for piece in outdated(store, rules, scope):
-            await _bring_up_to_date(store, settings, rules, dict.fromkeys(piece, BEGINNING), report, now=now())
-            if granted is not None:
-                granted()
-            await anyio.sleep(pause)
+        for search in await searches(store, rules, scope):
+            async for page in pages_of(store, rules, search):
+                for piece in page.pieces():
+                    await _bring_up_to_date(store, settings, rules, dict.fromkeys(piece, BEGINNING), report, now=now())
+                    if granted is not None:
+                        granted()
+                    await anyio.sleep(pause)
         async with store.transaction() as session:
             await session.run("aggregate_is_live", scope=scope, fingerprint=plan.fingerprint, now=now())
     await _forget_scopes(store, rules, pause)

@@ -28,7 +28,7 @@ from worker.pipeline.past_states import know_former
 from worker.pipeline.rules_in_force import Aggregate
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
     from dsl.carry import Carriage
@@ -41,11 +41,48 @@ PAGE: Final = 2000
 """Subjects that are looked at together."""
 PIECE: Final = 50
 """Subjects of one transaction."""
+HEARING, JUDGED, LEFT, ANEW, MARKED = range(5)
+"""The searches, in order: by events of what is new, by states, by unlocks without a state, by unlocks of what was not
+judged before, by last events."""
 
 
-class _Named(NamedTuple):
-    tenant_id: str
-    subject: str
+class Named(NamedTuple):
+    """A subject of a scope that is known."""
+
+    tenant_id: str = ""
+    subject: str = ""
+
+
+BEFORE_ALL: Final = Named()
+
+
+class Page(NamedTuple):
+    """Some subjects that were looked at together."""
+
+    found: list[Subject]
+    """Those that may not be up to date."""
+    looked_at: int
+    last: Named
+
+    def pieces(self) -> Iterator[list[Subject]]:
+        """Yield those that may not be up to date, in pieces of one partition."""
+        by_partition: defaultdict[int, list[Subject]] = defaultdict(list)
+        for subject in self.found:
+            by_partition[partition_of(*subject)].append(subject)
+        for subjects in by_partition.values():
+            for at in range(0, len(subjects), PIECE):
+                yield subjects[at : at + PIECE]
+
+
+class Search(NamedTuple):
+    """One way to find subjects of a scope that may not be up to date: a query that pages by key."""
+
+    scope: str
+    step: int
+    """Its place among the searches of its scope."""
+    query: str
+    asked: dict[str, object]
+    """Arguments of the query, besides the page."""
 
 
 class _State(NamedTuple):
@@ -100,112 +137,78 @@ async def past_of(session: Session, rules: Deployed, scope: str) -> Past:
     return Past({stamp: rules.former.carriage(scope, stamp) for stamp in stamps}, base)
 
 
-async def outdated(store: Store, rules: Deployed, scope: str) -> AsyncIterator[list[Subject]]:
-    """Yield subjects of a scope that may not be up to date, in pieces of one partition; some may come twice.
+async def searches(store: Store, rules: Deployed, scope: str) -> list[Search]:
+    """Return what finds the subjects of a scope that may not be up to date, in order; some are found twice.
 
     Raises:
         UnavailableError: the database went away.
     """
     async with store.transaction(patient=True) as session:
         past = await past_of(session, rules, scope)
-    async for page in _pages(store, rules, scope, past):
-        by_partition: defaultdict[int, list[Subject]] = defaultdict(list)
-        for subject in page:
-            by_partition[partition_of(*subject)].append(subject)
-        for subjects in by_partition.values():
-            for at in range(0, len(subjects), PIECE):
-                yield subjects[at : at + PIECE]
-
-
-async def _pages(store: Store, rules: Deployed, scope: str, past: Past) -> AsyncIterator[list[Subject]]:
-    everyone = past.base is None
-    if everyone or past.types:
-        async for page in _hearing(store, rules, scope, None if everyone else past.types):
-            yield page
-    if any(carriage is None or carriage.changed for carriage in past.carriages.values()) or _some_are_aged(rules, past):
-        async for page in _judged_otherwise(store, rules, scope, past):
-            yield page
-    async for page in _left(store, rules, scope, past):
-        yield page
-    if dropped := frozenset[str]().union(*(carriage.dropped for carriage in past.known)):
-        asked: dict[str, object] = {"scope": scope, "stamp": rules.stamps[scope], "types": sorted(dropped)}
-        async for page in _keyed(store, scope, "states_marked_by_types", asked):
-            yield page
-
-
-def _some_are_aged(rules: Deployed, past: Past) -> bool:
-    return any(rules.former.aged(stamp) for stamp in past.carriages)
-
-
-async def _hearing(
-    store: Store, rules: Deployed, scope: str, types: AbstractSet[str] | None
-) -> AsyncIterator[list[Subject]]:
-    """Yield subjects with events of some types, or of all that the plan hears, and without a state of this plan."""
-    heard: Iterable[str] = types_heard(rules, scope) if types is None else types
-    query = {"user": "users_of_types", "tenant": "tenants_of_types"}.get(scope, "subjects_of_scope")
-    asked: dict[str, object] = {"types": sorted(heard)} if scope in FIELDLESS else {"scope": scope}
-    async for page in _keyed(store, scope, query, asked):
-        async with store.transaction(patient=True) as session:
-            yield await _stale(session, rules, scope, page)
-
-
-async def _stale(session: Session, rules: Deployed, scope: str, page: Sequence[Subject]) -> list[Subject]:
-    tenants, names = [one.tenant_id for one in page], [one.subject for one in page]
-    asked = {"tenant_ids": tenants, "subjects": names, "scope": scope, "stamp": rules.stamps[scope]}
-    return [Subject(row.tenant_id, scope, row.subject) for row in await session.rows(_Named, "stale_subjects", **asked)]
-
-
-async def _left(store: Store, rules: Deployed, scope: str, past: Past) -> AsyncIterator[list[Subject]]:
-    """Yield subjects with checkpoints or a supported unlock and no state, and those with unlocks of what is new."""
+    stamp = rules.stamps[scope]
+    found: list[Search] = []
+    if past.base is None or past.types:
+        heard: Collection[str] = types_heard(rules, scope) if past.base is None else past.types
+        query = {"user": "users_of_types", "tenant": "tenants_of_types"}.get(scope, "subjects_of_scope")
+        found.append(
+            Search(scope, HEARING, query, {"types": sorted(heard)} if scope in FIELDLESS else {"scope": scope})
+        )
+    if any(one is None or one.changed or rules.former.aged(stamp) for stamp, one in past.carriages.items()):
+        watched = (Watch(one) for one in past.carriages.values() if one is not None)
+        types = sorted(frozenset[str]().union(*(watch.plan.types for watch in watched)))
+        found.append(Search(scope, JUDGED, "stale_states", {"scope": scope, "stamp": stamp, "types": types}))
     judged = [f"{achievement}.{tier}" for achievement, tier in rules.ruled(scope)]
-    async for page in _keyed(store, scope, "subjects_without_state", {"scope": scope, "judged": judged}):
-        yield page
-    new = {f"{name}.{tier}" for carriage in past.known for name, tier in carriage.ruled_anew}
-    if new:
-        asked: dict[str, object] = {"scope": scope, "judged": sorted(new), "stamp": rules.stamps[scope]}
-        async for page in _keyed(store, scope, "subjects_judged_anew", asked):
-            yield page
+    found.append(Search(scope, LEFT, "subjects_without_state", {"scope": scope, "judged": judged}))
+    if new := {f"{name}.{tier}" for carriage in past.known for name, tier in carriage.ruled_anew}:
+        asked: dict[str, object] = {"scope": scope, "stamp": stamp, "judged": sorted(new)}
+        found.append(Search(scope, ANEW, "subjects_judged_anew", asked))
+    if dropped := frozenset[str]().union(*(carriage.dropped for carriage in past.known)):
+        asked = {"scope": scope, "stamp": stamp, "types": sorted(dropped)}
+        found.append(Search(scope, MARKED, "states_marked_by_types", asked))
+    return found
 
 
-async def _keyed(store: Store, scope: str, query: str, asked: dict[str, object]) -> AsyncIterator[list[Subject]]:
-    """Yield what a query finds that pages by key."""
-    after = _Named("", "")
+async def pages_of(store: Store, rules: Deployed, search: Search, after: Named = BEFORE_ALL) -> AsyncIterator[Page]:
+    """Yield what a search finds behind a subject.
+
+    Raises:
+        UnavailableError: the database went away.
+    """
     while True:
         async with store.transaction(patient=True) as session:
             place = {"after_tenant": after.tenant_id, "after_subject": after.subject}
-            page = await session.rows(_Named, query, **asked, **place, limit=PAGE)
-        if page:
-            yield [Subject(row.tenant_id, scope, row.subject) for row in page]
-        if len(page) < PAGE:
+            if search.step == JUDGED:
+                states = await session.rows(_State, search.query, **search.asked, **place, limit=PAGE)
+                names = [Named(row.tenant_id, row.subject) for row in states]
+                await know_former(session, rules, {(search.scope, row.stamp) for row in states})
+                stale = [Named(row.tenant_id, row.subject) for row in states if _differs(rules, search.scope, row)]
+            else:
+                names = await session.rows(Named, search.query, **search.asked, **place, limit=PAGE)
+                stale = await _stale(session, rules, search.scope, names) if search.step == HEARING else names
+        if names:
+            after = names[-1]
+            found = [Subject(one.tenant_id, search.scope, one.subject) for one in stale]
+            yield Page(found, len(names), after)
+        if len(names) < PAGE:
             return
-        after = page[-1]
+
+
+async def _stale(session: Session, rules: Deployed, scope: str, page: Sequence[Named]) -> list[Named]:
+    """Return which of some subjects have no state of the plan in force."""
+    tenants, names = [one.tenant_id for one in page], [one.subject for one in page]
+    asked = {"tenant_ids": tenants, "subjects": names, "scope": scope, "stamp": rules.stamps[scope]}
+    return await session.rows(Named, "stale_subjects", **asked)
 
 
 # -- states ------------------------------------------------------------------------------------------------------------
 
 
-async def _judged_otherwise(store: Store, rules: Deployed, scope: str, past: Past) -> AsyncIterator[list[Subject]]:
-    """Yield subjects whose stored states say that something is judged otherwise, or do not say enough."""
-    watches = {stamp: Watch(carriage) for stamp, carriage in past.carriages.items() if carriage is not None}
-    types = sorted(frozenset[str]().union(*(watch.plan.types for watch in watches.values())))
-    asked = {"scope": scope, "stamp": rules.stamps[scope], "types": types}
-    after = _Named("", "")
-    while True:
-        async with store.transaction(patient=True) as session:
-            place = {"after_tenant": after.tenant_id, "after_subject": after.subject}
-            page = await session.rows(_State, "stale_states", **asked, **place, limit=PAGE)
-        found = [row for row in page if rules.former.aged(row.stamp) or _differs(rules, watches.get(row.stamp), row)]
-        if found:
-            yield [Subject(row.tenant_id, scope, row.subject) for row in found]
-        if len(page) < PAGE:
-            return
-        after = _Named(page[-1].tenant_id, page[-1].subject)
-
-
-def _differs(rules: Deployed, watch: Watch | None, row: _State) -> bool:
-    state = decode(row.state.encode()) if watch is not None else None
-    if watch is None or state is None:
+def _differs(rules: Deployed, scope: str, row: _State) -> bool:
+    """Tell whether a state says that something is judged otherwise, or does not say enough, or is too old."""
+    carriage, state = rules.former.carriage(scope, row.stamp), decode(row.state.encode())
+    if carriage is None or state is None or rules.former.aged(row.stamp):
         return True
+    watch = Watch(carriage)
     carried = watch.carriage.of(state)
     if not carried.certain or carried.lost:
         return True
@@ -224,7 +227,6 @@ class Watch:
 
     def __init__(self, carriage: Carriage) -> None:
         self.carriage = carriage.without
-        rulings = self.carriage.new.rulings
         self.plan: Plan = self.carriage.watching
         """What is judged otherwise, for events that the state has not seen."""
-        self.rulings = {(rulings[one.slot].achievement, rulings[one.slot].tier) for one in self.carriage.changed}
+        self.rulings = self.carriage.judged_otherwise

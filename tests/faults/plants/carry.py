@@ -103,9 +103,9 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "backfill_of_states_alone",
         "a backfill visits subjects with events that something new reads",
-        at="outdated:_pages",
-        old="if everyone or past.types:",
-        new="if everyone:",
+        at="outdated:searches",
+        old="if past.base is None or past.types:",
+        new="if past.base is None:",
         tests=(CHANGING,),
     ),
     Bug(

@@ -271,7 +271,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "who_is_heard_no_more_not_visited",
         "a backfill visits every subject that has a row anywhere",
-        at="outdated:_pages",
+        at="outdated:searches",
         old="if dropped := frozenset[str]().union(*(carriage.dropped for carriage in past.known)):",
         new="if dropped := frozenset[str]():",
         tests=(f"{APPLYING}::test_who_is_heard_no_more_is_visited_once",),
