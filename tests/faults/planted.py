@@ -44,6 +44,7 @@ from tests.faults.plants import (
     mirror,
     notifier,
     operators,
+    process,
     progress,
     refusals,
     roles,
@@ -102,6 +103,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     *library.BUGS,
     *ingest.BUGS,
     *traces.BUGS,
+    *process.BUGS,
 )
 
 QUICK: Final = (
