@@ -71,7 +71,7 @@ def changes(text: str) -> dict[str, str]:
         "a tier that most reach": reached,
         "a new aggregate": new,
         "that rule retired": retired,
-        "the rules of the beginning": text,
+        "and back": new,
     }
 
 

@@ -98,8 +98,9 @@ async def backfill(
     rules = await load_deployed(store, settings)
     await adopt_plans(store, rules, now=now())
     report = Report(rules.epoch)
+    thorough = not await is_building(store)
     for scope, plan in rules.program.scopes.items():
-        for search in await searches(store, rules, scope):
+        for search in await searches(store, rules, scope, thorough=thorough):
             async for page in pages_of(store, rules, search):
                 for piece in page.pieces():
                     await _bring_up_to_date(store, settings, rules, dict.fromkeys(piece, BEGINNING), report, now=now())

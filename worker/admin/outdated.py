@@ -8,8 +8,8 @@ it is carried over without a doubt (dsl/carry.py): its row stays as it is. So a 
     subjects with an unlock of what was not judged before, and those with something left of earlier rules and no state;
     subjects whose last event is one that no rule hears any more: their progress is measured at another one.
 
-Where the rules before are not known, it visits all; also where all were up to date before it began, since it was asked
-to look again. All of this is read without a lock; what brings a subject up to date looks again under the lock of its
+Where the rules before are not known, it visits all; also where no change is left to be built, since it was asked to
+look again. All of this is read without a lock; what brings a subject up to date looks again under the lock of its
 partition.
 """
 
@@ -120,8 +120,8 @@ class Past(NamedTuple):
         return frozenset[str]().union(*(carriage.types for carriage in self.known))
 
 
-async def past_of(session: Session, rules: Deployed, scope: str) -> Past:
-    """Return what is known of the rules before.
+async def past_of(session: Session, rules: Deployed, scope: str, *, thorough: bool = False) -> Past:
+    """Return what is known of the rules before; `thorough`: as if not all had been up to date at any time.
 
     Raises:
         UnavailableError: the database is away.
@@ -129,22 +129,23 @@ async def past_of(session: Session, rules: Deployed, scope: str) -> Past:
     current = rules.stamps[scope]
     stamps = {row.stamp for row in await session.rows(Stamp, "stamps_of_progress") if row.scope == scope} - {current}
     rows = [row for row in await session.rows(Aggregate, "aggregates") if row.scope == scope]
-    complete = {row.epoch: f"{row.fingerprint}@{row.epoch}" for row in rows if row.status == "retired"}
-    building = any(row.status == "building" for row in rows)
-    last = complete[max(complete)] if complete and building else ""
+    complete = {row.epoch: f"{row.fingerprint}@{row.epoch}" for row in rows if row.status in {"live", "retired"}}
+    last = complete[max(complete)] if complete and not thorough else ""
     await know_former(session, rules, [(scope, stamp) for stamp in (*stamps, last)])
     base = rules.former.carriage(scope, last)
     return Past({stamp: rules.former.carriage(scope, stamp) for stamp in stamps}, base)
 
 
-async def searches(store: Store, rules: Deployed, scope: str) -> list[Search]:
+async def searches(store: Store, rules: Deployed, scope: str, *, thorough: bool) -> list[Search]:
     """Return what finds the subjects of a scope that may not be up to date, in order; some are found twice.
+
+    `thorough` visits all with events that the plan hears.
 
     Raises:
         UnavailableError: the database went away.
     """
     async with store.transaction(patient=True) as session:
-        past = await past_of(session, rules, scope)
+        past = await past_of(session, rules, scope, thorough=thorough)
     stamp = rules.stamps[scope]
     found: list[Search] = []
     if past.base is None or past.types:
