@@ -135,6 +135,10 @@ company *args: setup
 function-bench *args: setup
     .venv/bin/python -m bench.function {{ args }}
 
+# Measure what changes of rules cost over a ledger with a past
+change-bench *args: setup
+    .venv/bin/python -m bench.change {{ args }}
+
 # Measure `ach replay` beside SQL for the same rules in DuckDB
 replay-bench *args: setup
     .venv/bin/python -m bench.replay {{ args }}

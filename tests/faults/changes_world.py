@@ -35,7 +35,7 @@ from tests.faults.changes_chain import (
     Send,
     Together,
 )
-from worker.admin import backfill as backfilling
+from worker.admin import outdated
 from worker.admin.backfill import backfill, bring_up_to_date
 from worker.admin.erasure import erase_user
 from worker.admin.manual_grant import CannotGrantError, grant_by_hand
@@ -196,8 +196,8 @@ def sized(sizes: Sizes) -> Generator[None]:
         (folding, "CHECKPOINTS_KEPT", 3),
         (fast_path, "SAVE_EVERY", sizes.save_every),
         (fast_users, "WORTH_IT", sizes.worth_it),
-        (backfilling, "PAGE", sizes.page),
-        (backfilling, "PIECE", sizes.piece),
+        (outdated, "PAGE", sizes.page),
+        (outdated, "PIECE", sizes.piece),
     )
     with ExitStack() as stack:
         for module, name, value in wanted:
