@@ -46,6 +46,7 @@ from tests.faults.plants import (
     progress,
     refusals,
     roles,
+    scripting,
     serve,
     standing,
     state_cache,
@@ -100,6 +101,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     *library.BUGS,
     *ingest.BUGS,
     *traces.BUGS,
+    *scripting.BUGS,
 )
 
 QUICK: Final = (

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dsl.syntax import Achievement
 from worker.report import screen
 from worker.rulefiles import NoRulesError, load
 
@@ -41,12 +42,22 @@ def usable_rules(paths: Sequence[Path]) -> RuleSet:
     return rules
 
 
+def _declared(rules: RuleSet) -> set[str]:
+    """Return the names of all achievements, also of those that an error keeps out of the rules."""
+    return {
+        declaration.name.text
+        for file in rules.files
+        for declaration in file.declarations
+        if isinstance(declaration, Achievement)
+    }
+
+
 def print_problems(rules: RuleSet) -> None:
     """Print every problem, and how many there are."""
     for problem in rules.problems:
         screen.show_problem(problem)
     warnings = len(rules.problems) - rules.errors
-    named = f"{screen.plural(len(rules.files), 'file')}, {screen.plural(len(rules.rules.achievements), 'achievement')}"
+    named = f"{screen.plural(len(rules.files), 'file')}, {screen.plural(len(_declared(rules)), 'achievement')}"
     if not rules.problems:
         screen.out().print(f"{named}: no problems")
     else:

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import structlog
 
+from worker.distribution import install
 from worker.traces.spans import NoSpans
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from worker.settings import Settings
     from worker.traces.spans import Spans
 
-EXTRA: Final = "pip install 'ach[otel]'"
+EXTRA: Final = install("otel")
 PROTOCOL: Final = "http/protobuf"
 _ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _PROTOCOLS: Final = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")

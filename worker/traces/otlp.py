@@ -11,7 +11,6 @@ hostile costs no event.
 from __future__ import annotations
 
 import logging
-from importlib.metadata import version
 from threading import Thread
 from time import time_ns
 from typing import TYPE_CHECKING, Final
@@ -35,6 +34,7 @@ from opentelemetry.trace import (
 )
 
 from worker.contract.trace import Trace, trace_of
+from worker.distribution import release
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -71,7 +71,7 @@ class OtlpSpans:
         self._settings = settings
         self._provider = TracerProvider(resource=_resource(), shutdown_on_exit=False)
         self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
-        self._tracer = self._provider.get_tracer("ach", version("ach"))
+        self._tracer = self._provider.get_tracer("ach", release())
         self._open: dict[str, Span] = {}
 
     def processed(
@@ -135,7 +135,7 @@ def _described(operation: str, stream: str) -> dict[str, str]:
 
 
 def _resource() -> Resource:
-    own = Resource({"service.name": "ach", "service.version": version("ach"), "service.instance.id": str(uuid4())})
+    own = Resource({"service.name": "ach", "service.version": release(), "service.instance.id": str(uuid4())})
     return own.merge(OTELResourceDetector().detect())
 
 
