@@ -19,7 +19,7 @@ from release.package import application
 if TYPE_CHECKING:
     from worker.local.servers import Servers
 
-pytestmark = pytest.mark.operate
+pytestmark = [pytest.mark.operate, pytest.mark.anyio]
 
 ROOT: Final = Path(__file__).parents[2]
 PACKAGES: Final = next(path for path in sys.path if path.endswith("site-packages"))
@@ -115,7 +115,7 @@ def test_commands_run_beside_packages_of_the_same_names(installed: Installed) ->
     rules = str(ROOT / "fixtures" / "rules" / "commits.ach")
     for args, wanted in (
         (["--version"], "ach, version 0.1.0"),
-        (["check", "rules.ach"], "1 file, 1 achievement: no problems"),
+        (["check", "rules.ach"], "1 file, 1 achievement: 0 errors"),
         (["check", "--explain", "ACH410"], "# ACH410"),
         (["docs", "rules.ach", "-o", "site"], "site/index.html: 1 achievement"),
         (["contract", "rules.ach", "-o", "contract"], "contract: 1 event type"),
@@ -157,7 +157,7 @@ def test_an_application_sees_the_types(installed: Installed) -> None:
     assert any('"lode" is not a known attribute' in one["message"] for one in found)
 
 
-def test_the_function_form_grants(installed: Installed, servers: Servers, database_url: str) -> None:
+async def test_the_function_form_grants(installed: Installed, servers: Servers, database_url: str) -> None:
     settings = {"NATS_URL": servers.nats_url, "DATABASE_URL": database_url}
     applied = installed.run("ach", "apply", "rules.ach", "--json", **settings)
     assert applied.returncode == 0, applied.stderr

@@ -42,7 +42,7 @@ def usable_rules(paths: Sequence[Path]) -> RuleSet:
     return rules
 
 
-def _declared(rules: RuleSet) -> set[str]:
+def _achievements_in(rules: RuleSet) -> set[str]:
     """Return the names of all achievements, also of those that an error keeps out of the rules."""
     return {
         declaration.name.text
@@ -57,7 +57,8 @@ def print_problems(rules: RuleSet) -> None:
     for problem in rules.problems:
         screen.show_problem(problem)
     warnings = len(rules.problems) - rules.errors
-    named = f"{screen.plural(len(rules.files), 'file')}, {screen.plural(len(_declared(rules)), 'achievement')}"
+    achievements = _achievements_in(rules)
+    named = f"{screen.plural(len(rules.files), 'file')}, {screen.plural(len(achievements), 'achievement')}"
     if not rules.problems:
         screen.out().print(f"{named}: no problems")
     else:

@@ -13,7 +13,7 @@ BUGS: Final = (
     Bug(
         "hint_names_the_stranger",
         "a hint names our distribution, and not a stranger's",
-        at="distribution.NAME",
+        at="worker.distribution:NAME",
         old='"ach-engine"',
         new='"ach"',
         tests=("worker/commands/test_lazy_group.py::test_a_missing_extra_is_named",),
@@ -37,7 +37,7 @@ BUGS: Final = (
     Bug(
         "failed_examples_pass_as_json",
         "a failed example fails the command, however it is printed",
-        at="commands.test._test",
+        at="worker.commands.test:_test",
         old="passed = bool(ran) and not any(each.verdict.failures for each in ran)",
         new="passed = bool(ran)",
         tests=(f"{SCRIPTING}::test_rules_are_checked_formatted_and_tested",),
@@ -45,7 +45,7 @@ BUGS: Final = (
     Bug(
         "contract_out_of_date_passes_as_json",
         "a contract that is out of date fails --check, however it is printed",
-        at="commands.contract.command",
+        at="worker.commands.contract:command",
         old="good = not (check and found)",
         new="good = True",
         tests=(f"{SCRIPTING}::test_files_are_written",),
@@ -53,7 +53,7 @@ BUGS: Final = (
     Bug(
         "quiet_draws",
         "--quiet draws no progress",
-        at="screen.progress",
+        at="worker.report.screen:progress",
         old="if quiet or not sys.stderr.isatty():",
         new="if not sys.stderr.isatty():",
         tests=("worker/report/test_screen.py::test_progress_is_drawn_unless_it_is_to_be_quiet",),
@@ -62,8 +62,8 @@ BUGS: Final = (
         "broken_achievements_are_not_counted",
         "achievements with errors are counted, too",
         at="print_problems",
-        old="len(_declared(rules))",
-        new="len(rules.rules.achievements)",
+        old="achievements = _achievements_in(rules)",
+        new="achievements = rules.rules.achievements",
         tests=(f"{SCRIPTING}::test_every_achievement_of_a_file_is_counted",),
     ),
     Bug(
@@ -77,7 +77,7 @@ BUGS: Final = (
     Bug(
         "revoking_asks_a_script",
         "with --json a command does not ask",
-        at="commands.revoke.command",
+        at="worker.commands.revoke:command",
         old='if as_json and not yes:\n        raise screen.usage("--json goes with --yes: it cannot ask")',
         new="",
         tests=(f"{SCRIPTING}::test_the_books",),
