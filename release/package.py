@@ -12,9 +12,9 @@ import base64
 import csv
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
-import tarfile
 import zipfile
 from email.parser import BytesParser
 from pathlib import Path
@@ -60,8 +60,7 @@ def check_sdist(sdist: Path, wheel: Path, scratch: Path) -> None:
     Raises:
         BadPackageError: it is another one.
     """
-    with tarfile.open(sdist) as archive:
-        archive.extractall(scratch / "source", filter="data")
+    shutil.unpack_archive(sdist, scratch / "source")
     (source,) = (scratch / "source").iterdir()
     (scratch / "again").mkdir()
     if distribution("wheel", scratch / "again", source).read_bytes() != wheel.read_bytes():

@@ -29,9 +29,12 @@ example "two" {
 }
 """
 SMALL = 'event a.done {}\nachievement one { title "One" when count(event=a.done, >= 1) }\n'
-FOUR = "".join(
-    f'achievement a{number} {{ title "A" when count(event=no.such, distinct=x{number}, >= 1) }}\n'
-    for number in range(4)
+FOUR = (
+    SMALL
+    + """achievement two { title "B" when count(event=a.done >= 1) }
+achievement three { title "C" when count(event=a.done, distinct x, >= 1) }
+achievement four { title "D" whn count(event=a.done, >= 1) }
+"""
 )
 
 
@@ -130,7 +133,7 @@ async def test_dead_letters(shell: Shell, nats_url: str, database_url: str) -> N
 def test_every_achievement_of_a_file_is_counted(shell: Shell) -> None:
     ran = shell.ach("test", shell.write("rules.ach", FOUR))
     assert ran.code == 1
-    assert "1 file, 4 achievements: 4 errors" in ran.out
+    assert "1 file, 4 achievements: 3 errors" in ran.out
 
 
 def test_a_demo_beside_a_running_one_says_so_and_nothing_else(shell: Shell, tmp_path: Path) -> None:

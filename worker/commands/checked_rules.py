@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dsl.syntax import Achievement
+from dsl.check.names import achievements_begun
 from worker.report import screen
 from worker.rulefiles import NoRulesError, load
 
@@ -42,22 +42,12 @@ def usable_rules(paths: Sequence[Path]) -> RuleSet:
     return rules
 
 
-def _achievements_in(rules: RuleSet) -> set[str]:
-    """Return the names of all achievements, also of those that an error keeps out of the rules."""
-    return {
-        declaration.name.text
-        for file in rules.files
-        for declaration in file.declarations
-        if isinstance(declaration, Achievement)
-    }
-
-
 def print_problems(rules: RuleSet) -> None:
     """Print every problem, and how many there are."""
     for problem in rules.problems:
         screen.show_problem(problem)
     warnings = len(rules.problems) - rules.errors
-    achievements = _achievements_in(rules)
+    achievements = set[str]().union(*(achievements_begun(file) for file in rules.files))
     named = f"{screen.plural(len(rules.files), 'file')}, {screen.plural(len(achievements), 'achievement')}"
     if not rules.problems:
         screen.out().print(f"{named}: no problems")

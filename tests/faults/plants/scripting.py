@@ -13,9 +13,9 @@ BUGS: Final = (
     Bug(
         "hint_names_the_stranger",
         "a hint names our distribution, and not a stranger's",
-        at="worker.distribution:NAME",
-        old='"ach-engine"',
-        new='"ach"',
+        at="worker.distribution:install",
+        old="f\"pip install '{NAME}[{extra}]'\"",
+        new="f\"pip install 'ach[{extra}]'\"",
         tests=("worker/commands/test_lazy_group.py::test_a_missing_extra_is_named",),
     ),
     Bug(
@@ -60,9 +60,9 @@ BUGS: Final = (
     ),
     Bug(
         "broken_achievements_are_not_counted",
-        "achievements with errors are counted, too",
+        "achievements with syntax errors are counted, too",
         at="print_problems",
-        old="achievements = _achievements_in(rules)",
+        old="achievements = set[str]().union(*(achievements_begun(file) for file in rules.files))",
         new="achievements = rules.rules.achievements",
         tests=(f"{SCRIPTING}::test_every_achievement_of_a_file_is_counted",),
     ),
