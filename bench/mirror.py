@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import sys
 import tempfile
 from argparse import ArgumentParser
+from asyncio.subprocess import PIPE
 from itertools import count
 from pathlib import Path
 from statistics import median
@@ -24,6 +26,9 @@ from dsl.event import Event
 from dsl.fold import fold
 from dsl.progress import encode
 from tests.integration.engine import Engine, event
+from worker.app import at_once
+from worker.app import run as work
+from worker.commands.mirror import SHARE
 from worker.local.servers import embedded
 from worker.mirror.duck import Bounds, open_duck
 from worker.mirror.manifest import read_manifest
@@ -48,9 +53,12 @@ achievement lessons { title "Lessons"
 achievement thousand { title "Points" when sum(event=lesson.completed, of=score, >= 1000) }
 achievement week { title "Week" when streak(event=lesson.completed, per=day, >= 7) }
 """
-EVERY: Final = "15s"
+EVERY: Final = "5s"
 """Between runs of the mirror beside a worker, which has its first one behind it."""
 DAYS: Final = 30
+RUN_SECONDS: Final = re.compile(r"\((\d+\.\d) s\)")
+LIVE_USERS: Final = 5000
+"""Of a round; each has an event a minute, so that a round of any length ends before today."""
 TRAITS: Final = 50
 """One event in so many says a plan."""
 EARNED: Final = ("first", ""), ("lessons", "ten")
@@ -180,16 +188,27 @@ async def ask(database: str, folder: Path) -> None:
 
 
 async def beside(engine: Engine, environment: dict[str, str], scratch: Path, events: int, rounds: int) -> None:
-    """Let a worker work off events, without and with a mirror beside it; print the ratio of its rates."""
+    """Let a worker work off events, without and with a mirror beside it; print the ratio of its rates.
+
+    With the share that `ach mirror` takes, the waits between runs are longer than a round. So runs take half of a round
+    here, which says what a second of them costs; the rate over a day follows from that and the share.
+    """
     numbers = count()
     folder = scratch / "beside"
     await run(environment, "mirror", "--to", str(folder))
     took: dict[str, list[float]] = {"alone": [], "mirrored": []}
+    running: list[float] = []
     for turn in range(rounds):
         for how, each in took.items():
-            users = [f"live-{how}-{turn}-{n}" for n in range(5000)]
+            users = [f"live-{how}-{turn}-{n}" for n in range(LIVE_USERS)]
             made = (
-                event(n, "lesson.completed", user=users[n % 5000], id=f"live-{next(numbers)}", lesson_id="x")
+                event(
+                    n // LIVE_USERS,
+                    "lesson.completed",
+                    user=users[n % LIVE_USERS],
+                    id=f"live-{next(numbers)}",
+                    lesson_id="x",
+                )
                 for n in range(events)
             )
             recording = scratch / "live.jsonl"
@@ -197,18 +216,27 @@ async def beside(engine: Engine, environment: dict[str, str], scratch: Path, eve
             await run(environment, "emit", str(recording))
             mirror = None
             if how == "mirrored":
+                await run(environment, "mirror", "--to", str(folder))  # up to date, as one that runs all day
+                words = ("mirror", "--to", str(folder), "--every", EVERY, "--share", "50")
                 mirror = await asyncio.create_subprocess_exec(
-                    ACH, "mirror", "--to", str(folder), "--every", EVERY, env={**os.environ, **environment}
+                    ACH, *words, env={**os.environ, **environment}, stdout=PIPE
                 )
             began = perf_counter()
-            await engine.drain(batch_size=8000)
-            each.append(events / (perf_counter() - began))
+            await work(engine.with_settings(batch_size=8000).settings, drain=at_once())
+            each.append(perf_counter() - began)
             if mirror is not None:
                 mirror.terminate()
-                await mirror.wait()
-    ratios = sorted(with_it / alone for alone, with_it in zip(*took.values(), strict=True))
-    print(f"worker: {median(took['alone']):,.0f} events/s alone, {median(took['mirrored']):,.0f} beside a mirror")
-    print(f"ratio: {median(ratios):.3f} ({ratios[0]:.3f} to {ratios[-1]:.3f}, {rounds} rounds)")
+                said, _ = await mirror.communicate()
+                running.append(sum(map(float, RUN_SECONDS.findall(said.decode()))))
+    alone, mirrored = (events / median(seconds) for seconds in took.values())
+    costs = sorted((beside - alone) / ran for alone, beside, ran in zip(*took.values(), running, strict=True))
+    print(
+        f"worker: {alone:,.0f} events/s alone, {mirrored:,.0f} beside runs that took {median(running):.1f} s of a round"
+    )
+    print(
+        f"a second of a run costs the worker {median(costs):.2f} s ({costs[0]:.2f} to {costs[-1]:.2f}, {rounds} rounds)"
+    )
+    print(f"so it keeps {1 - median(costs) * SHARE / 100:.3f} of its rate with --share {SHARE}")
 
 
 async def measure(events: int, users: int, rounds: int, live: int) -> None:

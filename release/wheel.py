@@ -30,11 +30,12 @@ TREES: Final = {
     "docs/diagnostics": f"{HOME}/_worker/diagnostics",
 }
 """Folders of the repository, and what they are in the wheel."""
-RECORDED: Final = (
-    "rules/commits.ach",
-    *(f"streams/{name}.{end}" for name in ("flask", "lark") for end in ("expected.json", "jsonl.gz")),
+SINGLE: Final = (
+    "deploy/alerts.yml",
+    "fixtures/rules/commits.ach",
+    *(f"fixtures/streams/{name}.{end}" for name in ("flask", "lark") for end in ("expected.json", "jsonl.gz")),
 )
-"""What `ach demo` plays, in `fixtures`."""
+"""Files beside those: what `ach alerts` prints, and what `ach demo` plays."""
 KINDS: Final = frozenset({".css", ".j2", ".js", ".lark", ".md", ".py", ".sql", ".svg", ".txt", ".typed"})
 """How names of files end that belong to the packages; another one stops the build."""
 _FROM: Final = re.compile(rb"from[ \t]+(dsl|sql|worker)\b")
@@ -100,8 +101,8 @@ def files(root: Path) -> Iterator[tuple[Path, str]]:
             if path.suffix not in KINDS:
                 raise UnmovableError(f"{path}: what is this? remove it, or add {path.suffix!r} to KINDS in {__file__}")
             yield path, f"{place}/{path.relative_to(root / folder).as_posix()}"
-    for name in RECORDED:
-        yield root / "fixtures" / name, f"{HOME}/_worker/fixtures/{name}"
+    for name in SINGLE:
+        yield root / name, f"{HOME}/_worker/{name}"
 
 
 def names(root: Path) -> Iterator[str]:

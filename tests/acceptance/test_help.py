@@ -23,6 +23,7 @@ SERVICE: Final = "runs until a signal ends it; its log is JSON with ACH_LOG_FORM
 PEOPLE: Final = "shows something to a person; "
 DOCUMENT: Final = "prints a document of a form of its own: "
 WITHOUT_JSON: Final = {
+    "alerts": f"{DOCUMENT}YAML for Prometheus",
     "console": SERVICE,
     "demo": f"{PEOPLE}`ach replay --json` has the same for programs",
     "dev": f"{PEOPLE}`ach status --json` and the others work beside it",

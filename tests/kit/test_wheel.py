@@ -120,6 +120,7 @@ def test_commands_run_beside_packages_of_the_same_names(installed: Installed) ->
         (["docs", "rules.ach", "-o", "site"], "site/index.html: 1 achievement"),
         (["contract", "rules.ach", "-o", "contract"], "contract: 1 event type"),
         (["grants"], "CREATE ROLE"),
+        (["alerts"], "groups:"),
         (["replay", str(streams / "lark.jsonl.gz"), "-r", rules, "--expect", str(streams / "lark.expected.json")], ""),
     ):
         done = installed.run("ach", *args)

@@ -58,6 +58,7 @@ def test_an_index_would_take_it(wheel: Path) -> None:
 def test_it_has_the_pages_and_what_the_demo_plays(installed: Path) -> None:
     inside = installed / "ach" / "_worker"
     assert {path.stem for path in (inside / "diagnostics").glob("ACH*.md")} == set(CODES)
+    assert [path.name for path in (inside / "deploy").iterdir()] == ["alerts.yml"]
     assert (inside / "fixtures" / "rules" / "commits.ach").is_file()
     assert len(list((inside / "fixtures" / "streams").iterdir())) == 4
     assert {path.name for path in installed.iterdir() if path.suffix != ".dist-info"} == {"ach"}
