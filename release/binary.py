@@ -78,13 +78,14 @@ def target() -> str:
     return f"{sys.implementation.name} {number} {sys.platform} {platform.machine()}"
 
 
-def pip_command() -> list[str]:
-    """Return how to call pip.
+def installer() -> str:
+    """Return the Python that has pip: an environment that was made without was filled by the one it was made from."""
+    return sys.executable if find_spec("pip") else str(vars(sys)["_base_executable"])
 
-    An environment that was made without pip was filled by the pip of the Python that it was made from.
-    """
-    python = sys.executable if find_spec("pip") else str(vars(sys)["_base_executable"])
-    return [python, "-m", "pip", "--disable-pip-version-check"]
+
+def pip_command() -> list[str]:
+    """Return how to call pip."""
+    return [installer(), "-m", "pip", "--disable-pip-version-check"]
 
 
 def _install(packages: Path, what: list[str]) -> None:

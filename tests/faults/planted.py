@@ -43,6 +43,7 @@ from tests.faults.plants import (
     mirror,
     notifier,
     operators,
+    process,
     progress,
     refusals,
     roles,
@@ -101,6 +102,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     *library.BUGS,
     *ingest.BUGS,
     *traces.BUGS,
+    *process.BUGS,
     *scripting.BUGS,
 )
 
