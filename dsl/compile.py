@@ -18,7 +18,7 @@ from dsl.conditions import build, named_types, owner_of
 from dsl.filters import pattern_types
 from dsl.judge import Judge, LateJudgement, Ruling, Rung, Terms, gate_of
 from dsl.local_time import TIMEZONE
-from dsl.memory import Entry, Memory
+from dsl.memory import USER_ZONE, Entry, Memory
 from dsl.nodes.compose import asked_by
 from dsl.nodes.late import LateStep, nothing
 from dsl.nodes.node import Step
@@ -29,6 +29,7 @@ from dsl.values import value_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
     from dsl.event import Event, Position
     from dsl.memory import Operation
@@ -70,13 +71,37 @@ class Dispatch(msgspec.Struct, frozen=True):
 class Plan:
     """The rules of one scope, compiled. A stored state is valid only under the same `fingerprint`."""
 
-    def __init__(self, scope: str, rulings: Sequence[Ruling], dispatch: Mapping[str, Dispatch], described: str) -> None:
+    def __init__(
+        self,
+        rules: Rules,
+        scope: str,
+        rulings: Sequence[Ruling],
+        dispatch: Mapping[str, Dispatch],
+        described: str,
+        operations: Sequence[Operation],
+    ) -> None:
+        self.rules = rules
         self.scope = scope
         self.rulings = tuple(rulings)
         """Every achievement and tier, in the order of judgement; the index is the slot of what was earned."""
         self.dispatch = dispatch
         self.types = frozenset(dispatch)
         self.fingerprint = blake2b(described.encode(), digest_size=16).hexdigest()
+        self.operations = tuple(operations)
+        """All operations, in the order in which they must run."""
+        entries = [each for each in operations if isinstance(each, Entry)]
+        self.entries = tuple(sorted(entries, key=lambda entry: entry.aggregate.slot))
+        """The aggregates; of a whole plan, the index is the slot of a node."""
+        self.judged = frozenset(each.ruling.slot for each in operations if isinstance(each, Judge))
+        """Slots of the rulings that it judges."""
+
+    def part(self, rulings: AbstractSet[int], traits: AbstractSet[str], counted: AbstractSet[str]) -> Plan:
+        """Return the plan of some rulings alone, with the slots of this one, and of what it is to follow beside them.
+
+        Rulings that one names must be among them. `traits` are further traits, `counted` further types with `once per`
+        whose copies are suppressed. It takes no late events.
+        """
+        return _Part(self, rulings, traits, counted).plan()
 
 
 class Program:
@@ -169,7 +194,8 @@ class _PlanBuilder:
         traits = self._traits_used()
         types = self.rules.events
         dispatch = {event_type: entry for event_type in types if (entry := self._dispatch(event_type, traits))}
-        return Plan(self.scope, self.rulings, dispatch, self._describe(dispatch))
+        described = self._describe(dispatch)
+        return Plan(self.rules, self.scope, self.rulings, dispatch, described, self.memory.order)
 
     # -- achievements --
 
@@ -296,6 +322,43 @@ class _PlanBuilder:
             fields = ",".join(sorted(f"{field.name}:{field.contract}" for field in schema.fields.values()))
             lines.append(f"event {event_type} {fields} once {entry.once} traits {entry.traits}")
         return "\n".join(lines)
+
+
+class _Part:
+    """Builds the plan of some rulings of another plan."""
+
+    def __init__(
+        self, plan: Plan, rulings: AbstractSet[int], traits: AbstractSet[str], counted: AbstractSet[str]
+    ) -> None:
+        self.whole = plan
+        self.counted = counted
+        judges = [each for each in plan.operations if isinstance(each, Judge) and each.ruling.slot in rulings]
+        asked = {aggregate.slot for judge in judges for aggregate in asked_by(judge.built.node)}
+        self.operations = [
+            each
+            for each in plan.operations
+            if (isinstance(each, Entry) and each.aggregate.slot in asked)
+            or (isinstance(each, Judge) and each.ruling.slot in rulings)
+        ]
+        keys = [judge.built.key for judge in judges]
+        keys += [each.key() for each in self.operations if isinstance(each, Entry)]
+        wheres = [judge.version.where for judge in judges if judge.version.where is not None]
+        self.traits = set(traits).union(*(traits_of(where) for where in wheres))
+        if any(USER_ZONE in key for key in keys):
+            self.traits.add(TIMEZONE)
+
+    def plan(self) -> Plan:
+        whole = self.whole
+        dispatch = {event_type: entry for event_type in whole.dispatch if (entry := self._dispatch(event_type))}
+        return Plan(whole.rules, whole.scope, whole.rulings, dispatch, "part", self.operations)
+
+    def _dispatch(self, event_type: str) -> Dispatch | None:
+        operations = [each for each in self.operations if event_type in each.types]
+        once = self.whole.dispatch[event_type].once
+        moved = tuple(sorted(self.traits & set(self.whole.rules.trait_events.get(event_type, ()))))
+        if not operations and not moved and (once is None or event_type not in self.counted):
+            return None
+        return Dispatch(tuple(_Wiring(operations, event_type).steps()), once, moved, None)
 
 
 class _Wiring:

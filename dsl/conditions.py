@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from dsl.filters import compile_pattern, pattern_key, pattern_types
+from dsl.filters import compile_pattern, fields_read, pattern_key, pattern_types
 from dsl.local_time import Clock, UserClock
 from dsl.memory import Context, Seen
 from dsl.nodes.bound import Bound
@@ -115,7 +115,9 @@ def _spans(memory: Memory, made: Made, tree: Condition, context: Context, clock:
     if mods.unless is not None:
         stops = compile_pattern(mods.unless, clock)
         key = f"({key} unless {pattern_key(mods.unless, clock)})"
-        node = memory.share(key, context, lambda inner=node, key=key: Unless(inner, key, stops, ticks))
+        node = memory.share(
+            key, context, lambda inner=node, key=key: Unless(inner, key, stops, ticks), fields_read(mods.unless)
+        )
     return Made(node, key)
 
 
@@ -156,50 +158,52 @@ def _count(memory: Memory, tree: Count, context: Context, clock: Clock) -> Made:
     if tree.distinct is not None:
         return _distinct(memory, tree, tree.distinct.text, context, clock)
     name, tests, reach = _name(tree, clock), compile_pattern(tree.event, clock), context.horizon
-    key = name + _bound_key(tree)
+    key, read = name + _bound_key(tree), fields_read(tree.event)
     if context.tracked:
         recent = f"recent {name}"
-        events = memory.share(f"{recent}/{reach}", context, lambda: RecentEvents(tests, recent, reach))
+        events = memory.share(f"{recent}/{reach}", context, lambda: RecentEvents(tests, recent, reach), read)
         return Made(CountReached(events, at_least(tree.cmp)), key)
-    total = memory.share(name, context, lambda: Total(tests, None, name))
+    total = memory.share(name, context, lambda: Total(tests, None, name), read)
     return Made(Reached(total, whole_bound(tree.cmp)), key)
 
 
 def _distinct(memory: Memory, tree: Count, field: str, context: Context, clock: Clock) -> Made:
     name, tests, reach = _name(tree, clock), compile_pattern(tree.event, clock), context.horizon
-    key, need = name + _bound_key(tree), at_least(tree.cmp)
+    key, need, read = name + _bound_key(tree), at_least(tree.cmp), fields_read(tree.event, field)
     if context.tracked:
         recent = f"recent {name}"
-        values = memory.share(f"{recent}/{reach}", context, lambda: RecentDistinct(tests, recent, reach, field))
+        values = memory.share(f"{recent}/{reach}", context, lambda: RecentDistinct(tests, recent, reach, field), read)
         return Made(DistinctReached(values, need), key)
-    distinct = memory.share(name, context, lambda: Distinct(tests, field, name))
+    distinct = memory.share(name, context, lambda: Distinct(tests, field, name), read)
     distinct.cap = max(distinct.cap, need)
     return Made(Reached(distinct, whole_bound(tree.cmp)), key)
 
 
 def _sum(memory: Memory, tree: Sum, context: Context, clock: Clock) -> Made:
     field, tests, reach = tree.of.text, compile_pattern(tree.event, clock), context.horizon
-    name = _name(tree, clock)
+    name, read = _name(tree, clock), fields_read(tree.event, field)
     key, bound = name + _bound_key(tree), _bound(memory, tree)
     if context.tracked:
         # States once rounded decimals in a window to 28 digits; they are folded again.
         recent = f"recent {name}" if bound.integral else f"recent exact {name}"
-        amounts = memory.share(f"{recent}/{reach}", context, lambda: RecentSum(tests, recent, reach, field))
+        amounts = memory.share(f"{recent}/{reach}", context, lambda: RecentSum(tests, recent, reach, field), read)
         return Made(SumReached(amounts, bound), key)
-    total = memory.share(name, context, lambda: Total(tests, field, name))
+    total = memory.share(name, context, lambda: Total(tests, field, name), read)
     return Made(Reached(total, bound, falls=memory.signed(tree.event, field)), key)
 
 
 def _extreme(memory: Memory, tree: Extreme, context: Context, clock: Clock) -> Made:
     field, sign = tree.of.text, 1 if tree.kind == "max" else -1
     tests, reach = compile_pattern(tree.event, clock), context.horizon
-    name = f"{tree.kind}({pattern_key(tree.event, clock)} of {field})"
+    name, read = f"{tree.kind}({pattern_key(tree.event, clock)} of {field})", fields_read(tree.event, field)
     key, bound = name + _bound_key(tree), _bound(memory, tree)
     if context.tracked:
         recent = f"recent {name}"
-        queue = memory.share(f"{recent}/{reach}", context, lambda: RecentExtreme(tests, recent, reach, field, sign))
+        queue = memory.share(
+            f"{recent}/{reach}", context, lambda: RecentExtreme(tests, recent, reach, field, sign), read
+        )
         return Made(ExtremeReached(queue, bound), key)
-    best = memory.share(name, context, lambda: Best(tests, name, field, sign))
+    best = memory.share(name, context, lambda: Best(tests, name, field, sign), read)
     return Made(ExtremeReached(best, bound), key)
 
 
@@ -213,7 +217,8 @@ def _streak(memory: Memory, tree: Streak, context: Context, clock: Clock) -> Mad
         tests = compile_pattern(tree.event, clock)
         return Streaks(tests, name, Shape(unit, tree.min, tree.grace, keep), clock, zone_types)
 
-    return Made(StreakReached(memory.share(f"{name}#{keep}", context, make), need), f"{name}>={need}")
+    streaks = memory.share(f"{name}#{keep}", context, make, fields_read(tree.event))
+    return Made(StreakReached(streaks, need), f"{name}>={need}")
 
 
 def _sequence(memory: Memory, tree: Sequence, context: Context, clock: Clock) -> Made:
@@ -221,7 +226,9 @@ def _sequence(memory: Memory, tree: Sequence, context: Context, clock: Clock) ->
     reach = context.horizon if context.tracked and by is not None else None
     key = f"sequence({','.join(pattern_key(step, clock) for step in tree.steps)} by {by})"
     tests = [compile_pattern(step, clock) for step in tree.steps]
-    return Made(SequenceReached(memory.share(f"{key}/{reach}", context, lambda: Sequences(tests, by, key, reach))), key)
+    read = frozenset[tuple[str, str]]().union(*(fields_read(step, by) for step in tree.steps))
+    sequences = memory.share(f"{key}/{reach}", context, lambda: Sequences(tests, by, key, reach), read)
+    return Made(SequenceReached(sequences), key)
 
 
 # -- fused forms: what needs no positions though it has a span --------------------------------------------------------
@@ -262,11 +269,13 @@ def _unit_total(
     key = name + _bound_key(tree)
     if isinstance(tree, Count) and tree.distinct is not None:
         field = tree.distinct.text
-        values = memory.share(name, context, lambda: UnitDistinct(tests, field, name, unit, zone))
+        read = fields_read(tree.event, field)
+        values = memory.share(name, context, lambda: UnitDistinct(tests, field, name, unit, zone), read)
         values.cap = max(values.cap, at_least(tree.cmp))
         return values, key
     of = tree.of.text if isinstance(tree, Sum) else None
-    return memory.share(name, context, lambda: UnitTotal(tests, of, name, unit, zone)), key
+    read = fields_read(tree.event, of)
+    return memory.share(name, context, lambda: UnitTotal(tests, of, name, unit, zone), read), key
 
 
 def _since(memory: Memory, tree: Count | Sum, unless: Pattern, context: Context, clock: Clock) -> Made:
@@ -275,16 +284,18 @@ def _since(memory: Memory, tree: Count | Sum, unless: Pattern, context: Context,
     key, bound = name + _bound_key(tree), _bound_of(memory, tree)
     if isinstance(tree, Count) and tree.distinct is not None:
         field = tree.distinct.text
-        values = memory.share(name, context, lambda: SinceDistinct(tests, field, name, stops))
+        read = fields_read(tree.event, field) | fields_read(unless)
+        values = memory.share(name, context, lambda: SinceDistinct(tests, field, name, stops), read)
         values.cap = max(values.cap, at_least(tree.cmp))
         return Made(Reached(values, bound), key)
     of = tree.of.text if isinstance(tree, Sum) else None
+    read = fields_read(tree.event, of) | fields_read(unless)
     if of is None or not bound.reached(0):
-        return Made(Reached(memory.share(name, context, lambda: SinceTotal(tests, of, name, stops)), bound), key)
+        total = memory.share(name, context, lambda: SinceTotal(tests, of, name, stops), read)
+        return Made(Reached(total, bound), key)
     name, moments = f"{name} or nothing", memory.all_types
-    return Made(
-        Reached(memory.share(name, context, lambda: SinceTotalOrNothing(tests, of, name, stops, moments)), bound), key
-    )
+    total = memory.share(name, context, lambda: SinceTotalOrNothing(tests, of, name, stops, moments), read)
+    return Made(Reached(total, bound), key)
 
 
 # -- small things -----------------------------------------------------------------------------------------------------

@@ -151,6 +151,29 @@ def pattern_types(pattern: Pattern) -> frozenset[str]:
     return frozenset(alternative.event.text for alternative in pattern.alternatives)
 
 
+def fields_read(pattern: Pattern, name: str | None = None) -> frozenset[tuple[str, str]]:
+    """Return (event type, field) of all that the filters of a pattern read, and of a field by name of every event."""
+    shared = set[str]() if pattern.where is None else _fields_of(pattern.where)
+    if name is not None:
+        shared.add(name)
+    read = {(event, field) for event in pattern_types(pattern) for field in shared}
+    for alternative in pattern.alternatives:
+        own = set[str]() if alternative.where is None else _fields_of(alternative.where)
+        read |= {(alternative.event.text, field) for field in own}
+    return frozenset(read)
+
+
+def _fields_of(predicate: Predicate) -> set[str]:
+    """Return the fields that a filter reads."""
+    match predicate:
+        case Not(part=part):
+            return _fields_of(part)
+        case And(parts=parts) | Or(parts=parts):
+            return set[str]().union(*(_fields_of(part) for part in parts))
+        case _:
+            return set[str]() if predicate.left.builtin else {predicate.left.name}
+
+
 # -- canonical form ---------------------------------------------------------------------------------------------------
 
 

@@ -18,7 +18,7 @@ from dsl.event import Event, Position
 from dsl.filters import compile_test, predicate_key
 from dsl.local_time import Now, unit_now
 from dsl.nodes.bound import Bound
-from dsl.nodes.compose import Within, asker, holds_in_unit, lasting, reach_of, teller
+from dsl.nodes.compose import Within, asker, holds_in_unit, lasting, reach_of, start_lasts, teller
 from dsl.nodes.node import ALL, EVERYWHERE, Gate, Measure, Step, whole
 from dsl.nodes.streak import StreakReached
 from dsl.nodes.totals import Distinct, Reached, ReachedInUnit, Total
@@ -122,7 +122,7 @@ class Judge:
         slot, version, tier = self.ruling.slot, self.version.version, self.ruling.tier
         name = self.version.name.text
         settle = 0 if self.version.settle is None else self.version.settle.us
-        low, high = self._hearing()
+        low, high = self.hearing()
         if self.version.repeat is None:
             return self._once(low, high, settle)
         opening, occurrence_of, record = self._opening(), self._occurrence(), self._record()
@@ -195,7 +195,14 @@ class Judge:
 
         return stays
 
-    def _hearing(self) -> tuple[int, int]:
+    def lasts(self) -> bool:
+        """Return whether this was never earned if nothing is earned, and its condition does not hold by now."""
+        node = self.built.node
+        if self.built.unit is None:
+            return lasting(node)
+        return isinstance(node, ReachedInUnit) or start_lasts(node)
+
+    def hearing(self) -> tuple[int, int]:
         """Return the span of instants, end exclusive, in which the version is in effect and active."""
         active = self.version.active or Active(start=None, end=None)
         lows = [self.since, None if active.start is None else active.start.us]

@@ -28,10 +28,11 @@ if TYPE_CHECKING:
 
     Slots = Mapping[str, Mapping[str | None, int]]
     Hears = Mapping[str, frozenset[str]]
+    Fields = frozenset[tuple[str, str]]
 
 A = TypeVar("A", bound="Aggregate")
 
-_USER_ZONE = "@user"
+USER_ZONE = "@user"
 """Stands in every key of what depends on the zone of users: a zone is part of a canonical form where it matters."""
 
 
@@ -75,10 +76,16 @@ class Operation(Protocol):
 
 
 class Entry:
-    """An aggregate of the plan: the events it sees, and its owner if it is not shared."""
+    """An aggregate of the plan: the events it sees, and its owner if it is not shared.
 
-    def __init__(self, aggregate: Aggregate, context: Context) -> None:
+    `base` is its canonical form without how much it remembers, which may grow as more is asked. `reads` are the fields
+    (event type, field) that it reads by itself, apart from what is below a span.
+    """
+
+    def __init__(self, aggregate: Aggregate, context: Context, base: str, reads: Fields) -> None:
         self.aggregate = aggregate
+        self.base = base
+        self.reads = reads
         self.seen = context.seen
         self.owner = context.owner
         self.types = aggregate.types
@@ -125,7 +132,7 @@ class Entry:
 
         With the users' zone there is one as long as no trait was set: then it was UTC at every moment.
         """
-        take, seen, follows = self.aggregate.late(event_type), self.seen, _USER_ZONE in self.key()
+        take, seen, follows = self.aggregate.late(event_type), self.seen, USER_ZONE in self.key()
         if take is None or (seen == Seen() and not follows):
             return take
         low = -(2**63) if seen.start is None else seen.start
@@ -168,15 +175,15 @@ class Memory:
         self.slots: dict[str, dict[str | None, int]] = {}
         self.hears: dict[str, frozenset[str]] = {}
 
-    def share(self, key: str, context: Context, make: Callable[[], A]) -> A:
-        """Return the aggregate of a key, created on first use.
+    def share(self, key: str, context: Context, make: Callable[[], A], reads: Fields = frozenset()) -> A:
+        """Return the aggregate of a key, created on first use; `reads` are the fields that it reads by itself.
 
         A key starts with the kind of its aggregate, so the type always matches.
         """
         full = context.prefix() + key
         entry = self.entries.get(full)
         if entry is None:
-            entry = self.entries[full] = Entry(make(), context)
+            entry = self.entries[full] = Entry(make(), context, full, reads)
             self.order.append(entry)
         return cast("A", entry.aggregate)
 

@@ -5,39 +5,49 @@ Declarations of what is read belong to what the version means; declarations of a
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from dsl.compile import tier_conditions, traits_of
+from dsl.compile import TENANT, USER, tier_conditions, traits_of
 from dsl.conditions import asks_unlocks, context_of, named_types
-from dsl.filters import pattern_types
+from dsl.filters import fields_read
 from dsl.local_time import TIMEZONE
 from dsl.memory import Seen
-from dsl.syntax import And, Combine, Count, Extreme, Not, Or, RepeatEvery, Sequence, Streak, Sum, Unlocked
+from dsl.syntax import Combine, Count, Extreme, RepeatEvery, Sequence, Streak, Sum, Unlocked
+from dsl.types import DAY, HOUR, MINUTE, SECOND
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
-    from dsl.syntax import Achievement, Condition, Name, Pattern, Predicate, Zone
+    from dsl.schema import EventSchema, Rules
+    from dsl.syntax import Achievement, Condition, Zone
+
+_ABSENT: Final = "not declared"
+_NONE: Final = "none"
 
 
 class Reads(NamedTuple):
-    """What one version reads."""
+    """What one version reads, or something else that goes by events."""
 
     types: frozenset[str]
     """Event types that it names."""
     fields: frozenset[tuple[str, str]]
     """(event type, field) in filters, `distinct`, `of` and `by`."""
-    traits: frozenset[str]
+    traits: frozenset[str] = frozenset()
     """Those of `for`, and the time zone where it asks for the user's."""
-    chooses: bool
+    chooses: bool = False
     """Whether it has a `for`: then it is judged at every trait event."""
-    every_type: bool
+    every_type: bool = False
     """Whether an event of any declared type, heard or not, may move what it remembers."""
 
 
-def reads_of(version: Achievement) -> Reads:
-    """Return what a version reads, apart from what the achievements that it names read."""
-    conditions = [each for _, when in tier_conditions(version) for each in _below(when)]
+def reads_of(version: Achievement, whens: Iterable[Condition] | None = None) -> Reads:
+    """Return what a version reads, apart from what the achievements that it names read.
+
+    `whens` are its conditions, of all tiers or of some.
+    """
+    if whens is None:
+        whens = [when for _, when in tier_conditions(version)]
+    conditions = [each for when in whens for each in _below(when)]
     zones = [each.mods.tz for each in conditions]
     if isinstance(version.repeat, RepeatEvery):
         zones.append(version.repeat.tz)
@@ -82,39 +92,67 @@ def _moved_by_all(version: Achievement, condition: Condition) -> bool:
 def _fields(condition: Condition) -> Iterator[tuple[str, str]]:
     """Yield what a condition reads of events by itself, apart from the conditions that it is made of."""
     if condition.mods.unless is not None:
-        yield from _pattern(condition.mods.unless, None)
+        yield from fields_read(condition.mods.unless)
     match condition:
         case Count(event=event, distinct=name):
-            yield from _pattern(event, name)
+            yield from fields_read(event, None if name is None else name.text)
         case Sum(event=event, of=name) | Extreme(event=event, of=name):
-            yield from _pattern(event, name)
+            yield from fields_read(event, name.text)
         case Streak(event=event):
-            yield from _pattern(event, None)
+            yield from fields_read(event)
         case Sequence(steps=steps, by=name):
             for step in steps:
-                yield from _pattern(step, name)
+                yield from fields_read(step, None if name is None else name.text)
         case Combine() | Unlocked():
             pass
 
 
-def _pattern(pattern: Pattern, name: Name | None) -> Iterator[tuple[str, str]]:
-    """Yield what the filters of a pattern read, and a field by name of every event."""
-    shared = set[str]() if pattern.where is None else _of(pattern.where)
-    if name is not None:
-        shared.add(name.text)
-    for event in pattern_types(pattern):
-        yield from ((event, field) for field in shared)
-    for alternative in pattern.alternatives:
-        own = set[str]() if alternative.where is None else _of(alternative.where)
-        yield from ((alternative.event.text, field) for field in own)
+# -- declarations of what is read --------------------------------------------------------------------------------------
 
 
-def _of(predicate: Predicate) -> set[str]:
-    """Return the fields that a filter reads."""
-    match predicate:
-        case Not(part=part):
-            return _of(part)
-        case And(parts=parts) | Or(parts=parts):
-            return set[str]().union(*(_of(part) for part in parts))
-        case _:
-            return set[str]() if predicate.left.builtin else {predicate.left.name}
+def declared(rules: Rules, scope: str, reads: Reads) -> Iterator[tuple[str, str]]:
+    """Yield place and text of every declaration that may decide what is made of events in a scope.
+
+    Of a field that is read: its type and bound, since what does not fit counts as absent. Whether it may be left out
+    decides what is taken in, and nothing of what is made of that. What is not read is not here.
+    """
+    types, fields = set(reads.types), set(reads.fields)
+    for trait in reads.traits:
+        tellers = {event for event, names in rules.trait_events.items() if trait in names}
+        yield f"trait {trait}: from", ", ".join(sorted(tellers)) or _NONE
+        types |= tellers
+        fields |= {(event, trait) for event in tellers}
+    if reads.chooses:
+        yield "traits: from", ", ".join(sorted(rules.trait_events)) or _NONE
+        types |= rules.trait_events.keys()
+    if reads.every_type:
+        yield "events: declared", ", ".join(sorted(rules.events))
+        types |= rules.events.keys()
+    for event in types & rules.events.keys():
+        schema = rules.events[event]
+        yield f"event {event}: once per", _once(schema)
+        fields |= {(event, field) for field in (() if schema.once is None else schema.once[0])}
+        if scope not in {USER, TENANT}:
+            fields.add((event, scope))
+    for event, field in fields:
+        yield f"event {event}: {field}", _field(rules.events.get(event), field)
+
+
+def _field(schema: EventSchema | None, name: str) -> str:
+    field = None if schema is None else schema.fields.get(name)
+    return _ABSENT if field is None else f"{field.type}{field.bound}"
+
+
+def _once(schema: EventSchema) -> str:
+    if schema.once is None:
+        return _NONE
+    fields, within = schema.once
+    # Copies are equal in all of them, in whatever order they are written.
+    return ", ".join(sorted(fields)) + ("" if within is None else f" within {_length(within)}")
+
+
+def _length(us: int) -> str:
+    for unit, letter in ((DAY, "d"), (HOUR, "h"), (MINUTE, "m"), (SECOND, "s")):
+        if us % unit == 0:
+            return f"{us // unit}{letter}"
+    return f"{us}us"

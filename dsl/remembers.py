@@ -27,7 +27,7 @@ from dsl.types import DAY, HOUR, MINUTE, SECOND, FieldType
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from dsl.memory import Context
+    from dsl.memory import Context, Fields
     from dsl.nodes.node import Aggregate
     from dsl.schema import Rules
     from dsl.syntax import Achievement, Condition, Pattern
@@ -141,10 +141,10 @@ class _Noting(Memory):
         )
         self.asked: dict[str, None] = {}
 
-    def share(self, key: str, context: Context, make: Callable[[], A]) -> A:
+    def share(self, key: str, context: Context, make: Callable[[], A], reads: Fields = frozenset()) -> A:
         """See `Memory`."""
         self.asked[context.prefix() + key] = None
-        return super().share(key, context, make)
+        return super().share(key, context, make, reads)
 
 
 def _scope(rules: Rules, scope: str, found: Inventory) -> None:

@@ -427,6 +427,40 @@ def asked_by(node: Condition) -> Iterator[Aggregate]:
             pass
 
 
+def named_by(aggregate: Aggregate) -> Iterator[int]:
+    """Yield the slots of rulings that a span looks at, by `unlocked` somewhere below it; none of other aggregates."""
+    match aggregate:
+        case Within() | Per() | Unless():
+            yield from named_in(aggregate.inner)
+        case _:
+            pass
+
+
+def named_in(node: Condition) -> Iterator[int]:
+    """Yield the slots of rulings that a condition looks at, by `unlocked` somewhere in it."""
+    match node:
+        case Has(slots=slots):
+            yield from slots
+        case Combined(parts=parts):
+            for part in parts:
+                yield from named_in(part)
+        case Within() | Per() | Unless():
+            yield from named_in(node.inner)
+        case _:
+            pass
+
+
+def start_lasts(node: Condition) -> bool:
+    """Return whether a condition with a start goes on having one: without one by now, it has never had one."""
+    match node:
+        case Combined(parts=parts):
+            return all(start_lasts(part) for part in parts)
+        case Has() | Within() | Per() | Unless() | StreakReached() | SequenceReached():
+            return True
+        case _:
+            return False
+
+
 def lasting(node: Condition) -> bool:
     """Return whether a condition that holds goes on holding: what does not hold by now has never held."""
     match node:

@@ -69,7 +69,7 @@ WITH gone AS (
         'erased', version, version, earned_at, earned_at, '', '', by_hand, by_hand, published_at IS NOT NULL, :by,
         :now::timestamptz
     FROM gone
-    WHERE granted_at IS NOT NULL
+    WHERE granted_at IS NOT NULL AND NOT silent
     ORDER BY unlock_id
 )
 SELECT count(*)::integer FROM gone;
@@ -106,5 +106,12 @@ WHERE dead_letter_id IN (SELECT dead_letter_id FROM named);
 -- The next event, or a backfill, folds them again.
 DELETE FROM progress
 USING unnest(
+    :subjects.tenant_id::text[], :subjects.scope::text[], :subjects.subject::text[]) AS gone (tenant_id, scope, subject)
+WHERE progress.tenant_id = gone.tenant_id AND progress.scope = gone.scope AND progress.subject = gone.subject;
+
+-- name: void_progress
+-- Of subjects that go on: a row that no rules have folded, and with nothing of what the fold remembered.
+UPDATE progress SET stamp = '', state = ''
+FROM unnest(
     :subjects.tenant_id::text[], :subjects.scope::text[], :subjects.subject::text[]) AS gone (tenant_id, scope, subject)
 WHERE progress.tenant_id = gone.tenant_id AND progress.scope = gone.scope AND progress.subject = gone.subject;

@@ -11,23 +11,20 @@ from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 import msgspec
 
-from dsl.compile import TENANT, USER, in_order, references, scope_of
-from dsl.reads import reads_of
+from dsl.compile import in_order, references, scope_of
+from dsl.reads import declared, reads_of
 from dsl.syntax import Node
-from dsl.types import DAY, HOUR, MINUTE, SECOND
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from dsl.schema import EventSchema, Rules
+    from dsl.schema import Rules
     from dsl.syntax import Achievement
 
-SCHEME: Final = 1
+SCHEME: Final = 2
 """Version of all that is hashed and recorded here; raise it whenever the same files would give another result. What is
 recorded under another scheme is computed again, from the files that were in force then."""
 
-_ABSENT: Final = "not declared"
-_NONE: Final = "none"
 _PLACES: Final = frozenset({"span", "source"})
 
 
@@ -41,6 +38,8 @@ class Meaning(NamedTuple):
     declared: Mapping[str, str] | None
     """The declarations of all that it reads: place (`event a.done: n`) to declaration (`int >= 0`); None if they are no
     longer known."""
+    tiers: Mapping[str, str] | None = None
+    """SHA-256 (hexadecimal) of the text of each tier, and under "" of all but its tiers; None if that is not known."""
 
 
 class Changed(NamedTuple):
@@ -62,6 +61,7 @@ class Recorded(msgspec.Struct, frozen=True):
 
     scheme: int
     declared: dict[str, str]
+    tiers: dict[str, str] = {}
 
 
 _encoder: Final = msgspec.json.Encoder(order="deterministic")
@@ -70,7 +70,7 @@ _decoder: Final = msgspec.json.Decoder(Recorded)
 
 def recorded(meaning: Meaning) -> str:
     """Return the declarations as they are recorded, as JSON text."""
-    return _encoder.encode(Recorded(SCHEME, dict(meaning.declared or {}))).decode()
+    return _encoder.encode(Recorded(SCHEME, dict(meaning.declared or {}), dict(meaning.tiers or {}))).decode()
 
 
 def recalled(own: bytes, starts_at: int | None, declarations: str | None) -> Meaning | None:
@@ -78,7 +78,7 @@ def recalled(own: bytes, starts_at: int | None, declarations: str | None) -> Mea
     if declarations is None:
         return None
     known = _decoder.decode(declarations)
-    return Meaning(own, starts_at, known.declared) if known.scheme == SCHEME else None
+    return Meaning(own, starts_at, known.declared, known.tiers) if known.scheme == SCHEME else None
 
 
 def meanings_of(rules: Rules) -> dict[tuple[str, int], Meaning]:
@@ -88,17 +88,27 @@ def meanings_of(rules: Rules) -> dict[tuple[str, int], Meaning]:
         for version in rules.achievements[name]:
             since = None if version.since is None else version.since.us
             declared = dict(sorted(_declared(rules, version, found)))
-            found[name, version.version] = Meaning(meaning_of(version), since, declared)
+            found[name, version.version] = Meaning(meaning_of(version), since, declared, _texts_of(version))
     return found
 
 
 def change_of(achievement: str, version: int, before: Meaning, now: Meaning) -> Changed | None:
-    """Return how the meaning of a version has changed; None if it has not."""
-    if (before.own, before.starts_at) != (now.own, now.starts_at):
+    """Return how the meaning of a version has changed; None if it has not. A further tier changes nothing of it."""
+    more_tiers = before.own != now.own and _has_more_tiers(before, now)
+    if before.starts_at != now.starts_at or (before.own != now.own and not more_tiers):
         return Changed(achievement, version, ("its own text has changed",), own=True)
-    if before.declared is None or now.declared is None or before.declared == now.declared:
+    if before.declared is None or now.declared is None:
         return None
-    return Changed(achievement, version, tuple(_reasons(before.declared, now.declared)), own=False)
+    after = {place: said for place, said in now.declared.items() if not more_tiers or place in before.declared}
+    if before.declared == after:
+        return None
+    return Changed(achievement, version, tuple(_reasons(before.declared, after)), own=False)
+
+
+def _has_more_tiers(before: Meaning, now: Meaning) -> bool:
+    """Tell whether one meaning is another with further tiers; the meaning of a tier is its own."""
+    old, new = before.tiers or {}, now.tiers or {}
+    return bool(old) and old.items() < new.items()
 
 
 # -- its own text -----------------------------------------------------------------------------------------------------
@@ -109,7 +119,11 @@ def meaning_of(achievement: Achievement) -> bytes:
 
     Words are title, about, reveal, family and reward: they change what is shown or given, never who has earned it.
     """
-    bare = msgspec.structs.replace(
+    return sha256(_canonical(_bare(achievement)).encode()).digest()
+
+
+def _bare(achievement: Achievement) -> Achievement:
+    return msgspec.structs.replace(
         achievement,
         title=None,
         about=None,
@@ -119,7 +133,15 @@ def meaning_of(achievement: Achievement) -> bytes:
         order=(),
         tiers=tuple(msgspec.structs.replace(tier, title=None, reward=None, reveal=None) for tier in achievement.tiers),
     )
-    return sha256(_canonical(bare).encode()).digest()
+
+
+def _texts_of(achievement: Achievement) -> dict[str, str]:
+    """Return hashes of each tier, and of the rest under ""; nothing where there are no tiers."""
+    bare = _bare(achievement)
+    if not bare.tiers:
+        return {}
+    parts = {"": msgspec.structs.replace(bare, tiers=()), **{tier.name.text: tier for tier in bare.tiers}}
+    return {name: sha256(_canonical(part).encode()).hexdigest() for name, part in parts.items()}
 
 
 def _canonical(value: object) -> str:
@@ -142,32 +164,8 @@ def _canonical(value: object) -> str:
 def _declared(
     rules: Rules, version: Achievement, known: Mapping[tuple[str, int], Meaning]
 ) -> Iterator[tuple[str, str]]:
-    """Yield place and text of every declaration that may decide who earns a version, and when.
-
-    Of a field that is read: its type and bound, since what does not fit counts as absent. Whether it may be left out
-    decides what is taken in, and nothing of what is made of that. What is not read is not here.
-    """
-    reads = reads_of(version)
-    types, fields = set(reads.types), set(reads.fields)
-    for trait in reads.traits:
-        tellers = {event for event, names in rules.trait_events.items() if trait in names}
-        yield f"trait {trait}: from", ", ".join(sorted(tellers)) or _NONE
-        types |= tellers
-        fields |= {(event, trait) for event in tellers}
-    if reads.chooses:
-        yield "traits: from", ", ".join(sorted(rules.trait_events)) or _NONE
-        types |= rules.trait_events.keys()
-    if reads.every_type:
-        yield "events: declared", ", ".join(sorted(rules.events))
-        types |= rules.events.keys()
-    for event in types & rules.events.keys():
-        schema, scope = rules.events[event], scope_of(version)
-        yield f"event {event}: once per", _once(schema)
-        fields |= {(event, field) for field in (() if schema.once is None else schema.once[0])}
-        if scope not in {USER, TENANT}:
-            fields.add((event, scope))
-    for event, field in fields:
-        yield f"event {event}: {field}", _field(rules.events.get(event), field)
+    """Yield place and text of every declaration that may decide who earns a version, and when."""
+    yield from declared(rules, scope_of(version), reads_of(version))
     yield from _named(rules, version, known)
 
 
@@ -175,32 +173,12 @@ def _named(rules: Rules, version: Achievement, known: Mapping[tuple[str, int], M
     """Yield each version of the achievements that a version names, with a hash of what it means."""
     for name in references(version):
         for other in rules.achievements.get(name, ()):
-            own, starts_at, declared = known[name, other.version]
+            own, starts_at, declared, _ = known[name, other.version]
             text = _encoder.encode([own.hex(), starts_at, declared])
             yield f"{_ACHIEVEMENT}{name} version {other.version}", sha256(text).hexdigest()
 
 
 _ACHIEVEMENT: Final = "achievement "
-
-
-def _field(schema: EventSchema | None, name: str) -> str:
-    field = None if schema is None else schema.fields.get(name)
-    return _ABSENT if field is None else f"{field.type}{field.bound}"
-
-
-def _once(schema: EventSchema) -> str:
-    if schema.once is None:
-        return _NONE
-    fields, within = schema.once
-    # Copies are equal in all of them, in whatever order they are written.
-    return ", ".join(sorted(fields)) + ("" if within is None else f" within {_length(within)}")
-
-
-def _length(us: int) -> str:
-    for unit, letter in ((DAY, "d"), (HOUR, "h"), (MINUTE, "m"), (SECOND, "s")):
-        if us % unit == 0:
-            return f"{us // unit}{letter}"
-    return f"{us}us"
 
 
 # -- how two differ ---------------------------------------------------------------------------------------------------

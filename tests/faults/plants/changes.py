@@ -15,7 +15,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "bound_no_part_of_the_meaning",
         "a version keeps its meaning: the bound of a field that it reads",
-        at="_field",
+        at="reads:_field",
         old='f"{field.type}{field.bound}"',
         new='f"{field.type}"',
         tests=(DECLARATIONS,),
@@ -23,7 +23,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "once_no_part_of_the_meaning",
         "a version keeps its meaning: which events are copies",
-        at="_declared",
+        at="reads:declared",
         old='yield f"event {event}: once per", _once(schema)',
         new="",
         tests=(DECLARATIONS,),
@@ -31,7 +31,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "span_of_copies_no_part_of_the_meaning",
         "a version keeps its meaning: for how long copies are copies",
-        at="meaning:_once",
+        at="reads:_once",
         old='"" if within is None else f" within {_length(within)}"',
         new='""',
         tests=(DECLARATIONS,),
@@ -39,7 +39,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "fields_of_once_not_read",
         "a version keeps its meaning: the fields that tell copies",
-        at="_declared",
+        at="reads:declared",
         old="for field in (() if schema.once is None else schema.once[0])}",
         new="for field in ()}",
         tests=(DECLARATIONS,),
@@ -47,7 +47,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "field_of_the_scope_not_read",
         "a version keeps its meaning: the field that makes the subject",
-        at="_declared",
+        at="reads:declared",
         old="""
             if scope not in {USER, TENANT}:
                 fields.add((event, scope))
@@ -58,7 +58,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "tellers_of_a_trait_not_heard",
         "a version keeps its meaning: copies among events that tell a trait",
-        at="_declared",
+        at="reads:declared",
         old="types |= rules.trait_events.keys()",
         new="",
         tests=(f"{MEANING}::test_moments_of_a_for",),
@@ -66,7 +66,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "traits_without_their_contract",
         "a version keeps its meaning: the bound of a trait",
-        at="_declared",
+        at="reads:declared",
         old="fields |= {(event, trait) for event in tellers}",
         new="",
         tests=(DECLARATIONS,),
@@ -83,15 +83,15 @@ BUGS: Final[tuple[Bug, ...]] = (
         "filters_of_unless_not_read",
         "a version keeps its meaning: fields in a filter behind `unless`",
         at="reads:_fields",
-        old="yield from _pattern(condition.mods.unless, None)",
+        old="yield from fields_read(condition.mods.unless)",
         new="pass",
         tests=(DECLARATIONS,),
     ),
     Bug(
         "filter_of_all_alternatives_not_read",
         "a version keeps its meaning: fields in the filter behind a list of events",
-        at="reads:_pattern",
-        old="shared = set[str]() if pattern.where is None else _of(pattern.where)",
+        at="fields_read",
+        old="shared = set[str]() if pattern.where is None else _fields_of(pattern.where)",
         new="shared = set[str]()",
         tests=(DECLARATIONS,),
     ),
@@ -122,10 +122,10 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "every_field_belongs_to_the_meaning",
         "a contract may change where no rule reads",
-        at="_declared",
-        old="schema, scope = rules.events[event], scope_of(version)",
+        at="reads:declared",
+        old="schema = rules.events[event]",
         new="""
-            schema, scope = rules.events[event], scope_of(version)
+            schema = rules.events[event]
             fields |= {(event, field) for field in schema.fields}
             """,
         tests=(DECLARATIONS,),
@@ -159,7 +159,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "contracts_accepted_unasked",
         "`apply` asks before a version means something else",
-        at="_put_into_force",
+        at="rollout:_refuse",
         old="if changed and (any(one.own for one in changed) or not change.accept_contracts):",
         new="if changed and any(one.own for one in changed):",
         tests=(f"{APPLYING}::test_a_contract_that_changes_what_is_deployed_is_refused",),
@@ -167,7 +167,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "own_text_accepted_with_contracts",
         "another text under the same version is never accepted",
-        at="_put_into_force",
+        at="rollout:_refuse",
         old="if changed and (any(one.own for one in changed) or not change.accept_contracts):",
         new="if changed and not change.accept_contracts:",
         tests=(f"{APPLYING}::test_its_own_text_is_never_accepted",),
@@ -183,8 +183,8 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "forgotten_what_was_deployed_before_it_was_recorded",
         "an upgrade knows what an earlier release has deployed",
-        at="rollout:_meant",
-        old="meant or past.meanings.get((row.achievement, row.version)) or",
+        at="versions:_meant",
+        old="meant or past.get((row.achievement, row.version)) or",
         new="meant or",
         tests=(f"{APPLYING}::test_an_upgrade_knows_what_was_deployed_before",),
     ),
@@ -225,7 +225,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         "settling_goes_on_without_its_rule",
         "what has not settled is withdrawn with its rule",
         at="_put_into_force",
-        old="withdrawn = await _withdraw_retired(session, rules, change.settings, now=now)",
+        old="withdrawn = await _withdraw_retired(session, rules, change.settings, change_id, now=now)",
         new="withdrawn = 0",
         tests=(f"{APPLYING}::test_what_has_not_settled_is_withdrawn_with_its_rule",),
     ),
@@ -271,9 +271,9 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "who_is_heard_no_more_not_visited",
         "a backfill visits every subject that has a row anywhere",
-        at="backfill:backfill",
-        old="for search in (_who_hears(rules, scope), _who_is_left(rules, scope)):",
-        new="for search in (_who_hears(rules, scope),):",
+        at="outdated:searches",
+        old="if dropped := frozenset[str]().union(*(carriage.dropped for carriage in past.known)):",
+        new="if dropped := frozenset[str]():",
         tests=(f"{APPLYING}::test_who_is_heard_no_more_is_visited_once",),
     ),
     Bug(
@@ -287,7 +287,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "who_has_an_unlock_alone_not_visited",
         "what nothing supports any more is contested, whether or not a state is left",
-        at="sql:left_subjects",
+        at="sql:subjects_without_state",
         old="achievement || '.' || tier = ANY (:judged::text[])",
         new="achievement || '.' || tier <> ALL (:judged::text[])",
         tests=(f"{APPLYING}::test_a_team_and_a_tenant_without_events_keep_nothing",),
@@ -295,7 +295,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "unlocks_no_rows_to_look_for",
         "a backfill finds subjects that have an unlock and nothing else",
-        at="sql:subjects_with_rows",
+        at="sql:subjects_without_state",
         old="""
             FROM unlock
             WHERE scope = :scope AND (tenant_id, scope, subject) > (:after_tenant, :scope, :after_subject)
@@ -309,7 +309,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "checkpoints_no_rows_to_look_for",
         "a backfill finds subjects that have checkpoints and nothing else",
-        at="sql:subjects_with_rows",
+        at="sql:subjects_without_state",
         old="""
             FROM checkpoint
             WHERE scope = :scope AND (tenant_id, scope, subject) > (:after_tenant, :scope, :after_subject)
@@ -323,7 +323,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "revoked_visited_every_time",
         "a backfill that has nothing to do does nothing",
-        at="sql:left_subjects",
+        at="sql:subjects_without_state",
         old="AND contested_at IS NULL AND revoked_at IS NULL AND event_id",
         new="AND contested_at IS NULL AND event_id",
         tests=(f"{APPLYING}::test_what_was_revoked_is_not_visited_again",),
@@ -331,7 +331,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "contested_visited_every_time",
         "a backfill that has nothing to do does nothing",
-        at="sql:left_subjects",
+        at="sql:subjects_without_state",
         old="AND contested_at IS NULL AND revoked_at IS NULL AND event_id",
         new="AND revoked_at IS NULL AND event_id",
         tests=(f"{APPLYING}::test_a_team_and_a_tenant_without_events_keep_nothing",),
@@ -339,7 +339,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "states_kept_of_a_scope_without_a_plan",
         "nothing is kept of scopes that no plan has",
-        at="backfill:backfill",
+        at="backfill:build",
         old="await _forget_scopes(store, rules, pause)",
         new="",
         tests=(f"{APPLYING}::test_a_scope_that_no_plan_has_any_more_leaves_nothing",),
