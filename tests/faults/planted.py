@@ -47,6 +47,7 @@ from tests.faults.plants import (
     progress,
     refusals,
     roles,
+    scripting,
     serve,
     standing,
     state_cache,
@@ -102,6 +103,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     *ingest.BUGS,
     *traces.BUGS,
     *process.BUGS,
+    *scripting.BUGS,
 )
 
 QUICK: Final = (
