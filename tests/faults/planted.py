@@ -49,6 +49,7 @@ from tests.faults.plants import (
     progress,
     refusals,
     roles,
+    scripting,
     serve,
     standing,
     state_cache,
@@ -106,6 +107,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     *ingest.BUGS,
     *traces.BUGS,
     *process.BUGS,
+    *scripting.BUGS,
 )
 
 QUICK: Final = (
