@@ -290,7 +290,7 @@ class Carriage:
         ruled: _Ruled, had: Earned | None, state: State, at: int, absent: AbstractSet[int], *, as_before: bool
     ) -> bool:
         """Tell whether a ruling is proved not to be earned at any moment up to an instant."""
-        if had is not None and (ruled.own or had.first.at < ruled.since):
+        if had is not None and (ruled.own or (as_before and had.first.at < ruled.since)):
             return False  # what its occurrences have reset is not known any more, or there are some all the same
         for judge in ruled.judges:
             if judge.low > at or (as_before and judge.high <= ruled.since):

@@ -6,8 +6,8 @@ from typing import Final
 
 from tests.faults.plants.bug import Bug
 
+UNIT: Final = "dsl/test_carry.py"
 EDITS: Final = "property/test_carry.py::test_drawn_edits"
-CHAINS: Final = "property/test_carry.py::test_drawn_chains"
 DECIDE: Final = "property/test_decide.py"
 CHANGING: Final = "integration/test_carried.py"
 
@@ -18,7 +18,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         at="Texts._aggregate",
         old="Reads(entry.types, entry.reads, traits)",
         new="Reads(entry.types, frozenset(), traits)",
-        tests=(CHAINS,),
+        tests=(f"{UNIT}::test_what_a_rule_reads_is_folded_again",),
     ),
     Bug(
         "carried_over_plans_between",
@@ -26,7 +26,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         at="Carriage._all_alike",
         old="all(each is not None and alike(each, last, self._ignored) for each in before)",
         new="before[0] is not None and alike(before[0], last, self._ignored) if before else True",
-        tests=(EDITS,),
+        tests=(f"{UNIT}::test_plans_between_have_to_remember_it_too",),
     ),
     Bug(
         "carried_behind_a_new_version",
@@ -42,7 +42,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         at="Carriage._never",
         old="if not judge.lasts or not absent.isdisjoint(judge.asked) or judge.holds(state):",
         new="if not absent.isdisjoint(judge.asked) or judge.holds(state):",
-        tests=(EDITS, CHAINS),
+        tests=(f"{UNIT}::test_a_sum_that_may_fall_proves_nothing",),
     ),
     Bug(
         "carried_with_an_empty_node",
@@ -50,7 +50,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         at="Carriage._never",
         old="if not judge.lasts or not absent.isdisjoint(judge.asked) or judge.holds(state):",
         new="if not judge.lasts or judge.holds(state):",
-        tests=(EDITS,),
+        tests=(f"{UNIT}::test_a_node_that_is_missing_proves_nothing_unless_it_has_no_events",),
     ),
     Bug(
         "part_without_what_it_names",
@@ -66,7 +66,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         at="fit:_distinct",
         old="whole = len(seen) < before",
         new="whole = len(seen) <= before",
-        tests=(EDITS,),
+        tests=(f"{UNIT}::test_values_at_the_highest_bound_are_not_all",),
     ),
     Bug(
         "part_folded_behind_the_mark",
