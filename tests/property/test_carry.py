@@ -207,7 +207,7 @@ def drawn(dice: Random) -> World:
     seen, texts = [book], [book.text()]
     for _ in range(dice.choice((1, 1, 2, 3))):
         for _ in range(dice.choice((1, 1, 2))):
-            edit = dice.choice((_edited, _edited, _bound, _bound, _tier, _tier, _bound_from))
+            edit = dice.choice((_edited, _edited, _bound, _bound, _tier, _tier, _bound_from, _bound_from, _bound_from))
             book = edit(dice, book, seen)
         seen.append(book)
         texts.append(book.text())
