@@ -55,9 +55,9 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "part_without_what_it_names",
         "what needs events is folded with what it names",
-        at="Carriage._closed",
-        old="more = self._named(waiting.pop()) - closed",
-        new="more = self._named(waiting.pop()) & closed",
+        at="carry:_closed",
+        old="more = _named(plan, waiting.pop()) - closed",
+        new="more = _named(plan, waiting.pop()) & closed",
         tests=(EDITS,),
     ),
     Bug(
@@ -82,7 +82,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         at="decide:_compare",
         old="frozenset[tuple[str, str]]() if refold.anew is None else refold.anew.rulings",
         new="frozenset[tuple[str, str]]()",
-        tests=(DECIDE,),
+        tests=(f"{CHANGING}::test_a_raised_bound_contests_without_events_and_amends_with_them",),
     ),
     Bug(
         "carried_with_decisions_and_not_saved",
@@ -90,7 +90,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         at="_as_they_were",
         old="if refold.as_it_was and subject not in moved and",
         new="if refold.as_it_was and",
-        tests=(CHANGING,),
+        tests=(f"{CHANGING}::test_a_tier_is_granted_to_those_who_reach_it",),
     ),
     Bug(
         "mark_of_a_dropped_type_kept",
@@ -98,7 +98,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         at="backfill:_bring_up_to_date",
         old="await _find_marks(session, rules, refolds)",
         new="",
-        tests=(CHANGING,),
+        tests=(f"{CHANGING}::test_progress_is_measured_at_the_last_event_that_is_heard",),
     ),
     Bug(
         "backfill_of_states_alone",
@@ -106,7 +106,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         at="outdated:searches",
         old="if past.base is None or past.types:",
         new="if past.base is None:",
-        tests=(CHANGING,),
+        tests=(f"{CHANGING}::test_what_is_new_is_built_for_those_who_have_events_of_it",),
     ),
     Bug(
         "backfill_of_events_alone",
@@ -114,6 +114,6 @@ BUGS: Final[tuple[Bug, ...]] = (
         at="outdated:_differs",
         old="if not carried.certain or carried.lost:",
         new="if not carried.certain:",
-        tests=(CHANGING,),
+        tests=(f"{CHANGING}::test_a_raised_bound_contests_without_events_and_amends_with_them",),
     ),
 )
