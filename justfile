@@ -114,6 +114,10 @@ live *args: setup
 group-bench *args: setup
     .venv/bin/python -m bench.group {{ args }}
 
+# Measure what an event costs on tables that are divided by hash
+partitions-bench *args: setup
+    .venv/bin/python -m bench.partitions {{ args }}
+
 # Measure `ach mirror`: a large ledger, and the worker beside it
 mirror-bench *args: setup
     .venv/bin/python -m bench.mirror {{ args }}
@@ -145,6 +149,10 @@ ingest-bench *args: setup
 # Build dist/ach.pyz: the worker and its packages in one file, for the Python that builds it
 binary *args: setup
     .venv/bin/python -m release.binary {{ args }}
+
+# Build sdist and wheel into dist/, judge them, and run the demo from the wheel in a bare environment; uploads nothing
+release *args: setup
+    .venv/bin/python -m release.package {{ args }}
 
 # Build the image on its base's digest of today (needs podman and the registry of the base)
 image tag="ach" base="docker.io/library/python:3.13-slim-trixie":

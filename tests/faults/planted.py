@@ -48,6 +48,7 @@ from tests.faults.plants import (
     progress,
     refusals,
     roles,
+    scripting,
     serve,
     standing,
     state_cache,
@@ -104,6 +105,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     *ingest.BUGS,
     *traces.BUGS,
     *process.BUGS,
+    *scripting.BUGS,
 )
 
 QUICK: Final = (

@@ -14,9 +14,9 @@ from worker.admin.backfill import is_building
 from worker.admin.rollout import MeaningChangedError, apply_rules
 from worker.app import prepare_schema, wall_clock
 from worker.broker.publish import announcement_limit
-from worker.commands.backfill import run_backfill
+from worker.commands.backfill import print_report, report_json, run_backfill
 from worker.commands.checked_rules import usable_rules
-from worker.commands.options import rules_argument
+from worker.commands.options import json_object_option, rules_argument
 from worker.commands.servers import CommandError, on_servers, whoami, with_store
 from worker.engine.announcement_limits import announcements
 from worker.local.sandbox import rule_files
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dsl.ruleset import RuleSet
+    from worker.admin.backfill import Report
+    from worker.admin.rollout import Applied
     from worker.engine.meaning import Changed
     from worker.settings import Settings
     from worker.store import Store
@@ -41,15 +43,16 @@ if TYPE_CHECKING:
     help="Accept that a version means something else because a contract, `once per`, a trait or an achievement that "
     "it names has changed; all users are judged again.",
 )
-def command(paths: Sequence[Path], *, accept_contracts: bool) -> None:
+@json_object_option
+def command(paths: Sequence[Path], *, accept_contracts: bool, as_json: bool) -> None:
     """Put rule files into force, all of them together, and bring all users up to date.
 
     Workers take them up without a restart. A deployed version may not change its meaning: give it a new version.
     """
-    on_servers(partial(_apply, rules=usable_rules(paths), accept_contracts=accept_contracts))
+    on_servers(partial(_apply, rules=usable_rules(paths), accept_contracts=accept_contracts, as_json=as_json))
 
 
-async def _apply(settings: Settings, rules: RuleSet, *, accept_contracts: bool) -> None:
+async def _apply(settings: Settings, rules: RuleSet, *, accept_contracts: bool, as_json: bool) -> None:
     await _check_announcements(settings, rules)
 
     async def work(store: Store) -> None:
@@ -67,24 +70,50 @@ async def _apply(settings: Settings, rules: RuleSet, *, accept_contracts: bool) 
             for problem in meanings_changed(rules, error.changed):
                 screen.show_problem(problem)
             raise
-        if not applied.changed:
-            if not await is_building(store):
-                screen.out().print(f"nothing changed: these rules are in force already (epoch {applied.epoch})")
-                return
-            screen.out().print(f"in force already (epoch {applied.epoch}); continuing its backfill")
-            await run_backfill(store, settings)
+        folds = applied.changed or await is_building(store)
+        if as_json:
+            report = await run_backfill(store, settings) if folds else None
+            screen.say_json(_as_json(applied, report))
             return
-        screen.out().print(f"in force: epoch {applied.epoch}, {len(rules.rules.achievements)} achievements")
-        for what, versions in (("new", applied.new), ("retired", applied.retired)):
-            for name, number in versions:
-                screen.out().print(f"  {what}: {name} version {number}")
-        for one in applied.changed_meaning:
-            screen.out().print(f"  changed: {one}", markup=False)
-        if applied.withdrawn:
-            screen.out().print(f"  withdrawn: {screen.plural(applied.withdrawn, 'unlock')} that had not settled")
-        await run_backfill(store, settings)
+        _print(applied, len(rules.rules.achievements), folds=folds)
+        if folds:
+            print_report(await run_backfill(store, settings))
 
     await with_store(settings, work, check=False)
+
+
+def _as_json(applied: Applied, report: Report | None) -> dict[str, object]:
+    def versions(some: Iterable[tuple[str, int]]) -> list[dict[str, object]]:
+        return [{"achievement": name, "version": number} for name, number in some]
+
+    return {
+        "epoch": applied.epoch,
+        "changed": applied.changed,
+        "new": versions(applied.new),
+        "retired": versions(applied.retired),
+        "changed_meaning": [str(one) for one in applied.changed_meaning],
+        "withdrawn": applied.withdrawn,
+        "backfill": None if report is None else report_json(report),
+    }
+
+
+def _print(applied: Applied, achievements: int, *, folds: bool) -> None:
+    """Print what is in force now, and what has changed."""
+    out = screen.out()
+    if not applied.changed:
+        if folds:
+            out.print(f"in force already (epoch {applied.epoch}); continuing its backfill")
+        else:
+            out.print(f"nothing changed: these rules are in force already (epoch {applied.epoch})")
+        return
+    out.print(f"in force: epoch {applied.epoch}, {achievements} achievements")
+    for what, versions in (("new", applied.new), ("retired", applied.retired)):
+        for name, number in versions:
+            out.print(f"  {what}: {name} version {number}")
+    for one in applied.changed_meaning:
+        out.print(f"  changed: {one}", markup=False)
+    if applied.withdrawn:
+        out.print(f"  withdrawn: {screen.plural(applied.withdrawn, 'unlock')} that had not settled")
 
 
 async def _check_announcements(settings: Settings, rules: RuleSet) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
+import msgspec
 
 from worker.admin.backfill import backfill
 from worker.app import wall_clock
+from worker.commands.options import json_object_option
 from worker.commands.servers import on_servers, with_store
 from worker.report import screen
 
@@ -18,21 +21,36 @@ if TYPE_CHECKING:
 
 
 @click.command("backfill")
-def command() -> None:
+@json_object_option
+def command(*, as_json: bool) -> None:
     """Continue a backfill that was interrupted (`ach apply` runs it by itself)."""
-    on_servers(_run)
+    on_servers(partial(_run, as_json=as_json))
 
 
-async def _run(settings: Settings) -> None:
-    await with_store(settings, lambda store: run_backfill(store, settings))
+async def _run(settings: Settings, *, as_json: bool) -> None:
+    report = await with_store(settings, lambda store: run_backfill(store, settings))
+    if as_json:
+        screen.say_json(report_json(report))
+    else:
+        print_report(report)
 
 
-async def run_backfill(store: Store, settings: Settings) -> None:
-    """Run the backfill of the rules in force, or continue one that was interrupted; print its report."""
-    _print(await backfill(store, settings, now=wall_clock))
+async def run_backfill(store: Store, settings: Settings) -> Report:
+    """Run the backfill of the rules in force, or continue one that was interrupted; return its report."""
+    return await backfill(store, settings, now=wall_clock)
 
 
-def _print(report: Report) -> None:
+def report_json(report: Report) -> dict[str, object]:
+    """Return a report as JSON has it: a row for each version, with its counts."""
+    rows = [
+        {"achievement": name, "version": version, **msgspec.structs.asdict(tally)}
+        for (name, version), tally in sorted(report.tallies.items())
+    ]
+    return {"epoch": report.epoch, "subjects": report.subjects, "versions": rows}
+
+
+def print_report(report: Report) -> None:
+    """Print a report for people."""
     screen.out().print(f"backfill: {screen.plural(report.subjects, 'subject')} folded again")
     if not report.tallies:
         return

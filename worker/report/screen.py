@@ -163,9 +163,9 @@ def table(
 
 
 @contextmanager
-def progress(what: str, total: int | None = None) -> Generator[Move]:
+def progress(what: str, total: int | None = None, *, quiet: bool = False) -> Generator[Move]:
     """Yield a function that moves a progress bar by some steps, with a remark; silent where there is no terminal."""
-    if not sys.stderr.isatty():
+    if quiet or not sys.stderr.isatty():
         yield lambda steps, remark: None
         return
     columns = (
@@ -182,9 +182,9 @@ def progress(what: str, total: int | None = None) -> Generator[Move]:
 
 
 @contextmanager
-def status(what: str) -> Generator[Callable[[str], None]]:
+def status(what: str, *, quiet: bool = False) -> Generator[Callable[[str], None]]:
     """Yield a function that changes one line of status; silent where there is no terminal."""
-    if not sys.stderr.isatty():
+    if quiet or not sys.stderr.isatty():
         yield lambda text: None
         return
     with err().status(Text(what)) as line:
