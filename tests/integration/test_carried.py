@@ -130,9 +130,14 @@ async def test_what_is_new_is_built_for_those_who_have_events_of_it(engine: Engi
 async def test_a_raised_bound_contests_without_events_and_amends_with_them(engine: Engine) -> None:
     await started(engine, EVENTS + SECOND)
     events = await sent(engine, *of("u1", 2), *of("u2", 3), *of("u3", 2, start=2))
-    # u1 has earned it before the second version, u2 too; u3 has not, nor enough since.
-    assert await changed(engine, EVENTS + RAISED, events) == {"u3"}
-    assert (await engine.unlocks())["u3", "second"] == "contested"
+    # Of this one the state has seen both events; that of u3 has seen the first.
+    async with pipeline_on(engine) as pipeline:
+        assert await send(pipeline, *of("u4", 2, start=2)) == []
+    events += of("u4", 2, start=2)
+    # u1 has earned it before the second version, u2 too; u3 and u4 have not, nor enough since.
+    assert await changed(engine, EVENTS + RAISED, events) == {"u3", "u4"}
+    unlocks = await engine.unlocks()
+    assert (unlocks["u3", "second"], unlocks["u4", "second"]) == ("contested", "contested")
     events += await sent(engine, *of("u3", 1, start=5))
     await expect_replay(engine, EVENTS + RAISED, events)
 
