@@ -29,8 +29,10 @@ from tests.faults.changes_chain import BEGIN, LAST, MINUTE, USERS
 from tests.faults.changes_rules import Rulebook, Version, edited, first_rules, is_valid
 from tests.reference.draw_settings import thorough
 from tests.reference.rule_changes import Chain, chains, compiled, seen_by
+from worker.admin.outdated import Watch
 from worker.contract.strict_reader import Contract
 from worker.engine.rule_set import RuleFile, read_rules
+from worker.engine.state_cache import BEGINNING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -56,6 +58,7 @@ HAPPENS: Final = (
     "between",
     "without",
     "plain",
+    "passed over",
 )
 """What has to happen, or the test shows little."""
 
@@ -125,6 +128,27 @@ def check_without(carriage: Carriage, state: State, case: Case, wanted: Sequence
     given = walk(new, carried.state, rest)
     compare(new, carried.state, pure, exact_mark=bool(rest) or not carriage.dropped, text=case.text)
     compare_grants(new, mark, before, given, wanted, set(carried.unearned), case.text)
+    if not case.late and not carriage.ruled_anew:
+        seen["passed over"] += check_passed_over(carriage, state, case, wanted)
+
+
+def check_passed_over(carriage: Carriage, state: State, case: Case, wanted: Sequence[Grant]) -> bool:
+    """Compare all that both plans grant where the state says that nothing is otherwise, and return whether it does."""
+    watch, mark = Watch(carriage), state.mark
+    carried = watch.carriage.of(_copy(state))
+    unsaved = [event for event in case.heard[-1] if _place(event) > (mark or BEGINNING)]
+    dropped = [
+        event for event in case.heard[0] if event.type in carriage.dropped and _place(event) > (mark or BEGINNING)
+    ]
+    if (
+        not carried.certain
+        or carried.lost
+        or watch.grants_otherwise(carried.state, _copy(state), sorted([*unsaved, *dropped], key=canonical_order))
+    ):
+        return False
+    judged = {(ruling.achievement, ruling.tier) for ruling in carriage.new.rulings}
+    assert {grant for grant in fold(carriage.old, case.heard[0])[1] if grant[:2] in judged} == set(wanted), case.text
+    return True
 
 
 def compare(plan: Plan, made: State, pure: State, *, exact_mark: bool, text: str) -> None:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from dsl.carry import Carriage
     from dsl.compile import Plan
     from dsl.event import Event
+    from dsl.progress import State
     from worker.engine.rule_set import Deployed
     from worker.pipeline.ledger import EventRow
     from worker.store import Session, Store
@@ -214,22 +215,13 @@ def _differs(rules: Deployed, scope: str, row: _State) -> bool:
     carried = watch.carriage.of(state)
     if not carried.certain or carried.lost:
         return True
-    return bool(row.unsaved) and _differs_since(watch, row, [event_of(rules, *unsaved) for unsaved in row.unsaved])
-
-
-def _differs_since(watch: Watch, row: _State, unsaved: Sequence[Event]) -> bool:
-    """Tell whether the rules before have granted something else for the events that a state has not seen."""
-    before = decode(row.state.encode())
-    carried = None if before is None else watch.carriage.of(before).state
-    granted = decode(row.state.encode())
-    if carried is None or granted is None:
-        return True
+    before = decode(row.state.encode()) if row.unsaved else None
+    if before is None:
+        return False
     try:
-        sides = walk(watch.plan, carried, unsaved), walk(watch.plan_before, granted, unsaved)
+        return watch.grants_otherwise(carried.state, before, [event_of(rules, *unsaved) for unsaved in row.unsaved])
     except Exception:  # noqa: BLE001 - to fold the subject again shows what is wrong
         return True
-    now, then = ({grant for grant in side if (grant.achievement, grant.tier) in watch.rulings} for side in sides)
-    return now != then
 
 
 class Watch:
@@ -244,3 +236,12 @@ class Watch:
         """What is judged otherwise, for events that the state has not seen."""
         self.plan_before: Plan = self.carriage.watching_before
         self.rulings = self.carriage.judged_otherwise
+
+    def grants_otherwise(self, carried: State, before: State, unsaved: Sequence[Event]) -> bool:
+        """Tell whether the rules before have granted something else for events that a state has not seen.
+
+        Both are this state, which changes in place: carried over, and as it was.
+        """
+        sides = walk(self.plan, carried, unsaved), walk(self.plan_before, before, unsaved)
+        now, then = ({grant for grant in side if (grant.achievement, grant.tier) in self.rulings} for side in sides)
+        return now != then
