@@ -34,6 +34,7 @@ SUMMARIES: Final = {
     "analyze": "Answer a question of product or operations from a mirror (docs/analyze.md); without a NAME, list them.",
     "apply": "Put rule files into force, all of them together, and bring all users up to date.",
     "backfill": "Continue a backfill that was interrupted (`ach apply` runs it by itself).",
+    "change": "See the changes of rules: who applied what and why, how far each is built; pause, resume, cancel.",
     "check": "Check rule files: every problem in one run, with its place and a hint.",
     "console": "Serve pages about what the engine does: now, rules, users, dead letters, changes.",
     "contract": "Write the contracts of declared events for producers: JSON Schema, AsyncAPI 3, TypeScript and Python.",

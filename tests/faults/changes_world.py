@@ -68,7 +68,8 @@ if TYPE_CHECKING:
 PATIENCE: Final = 60.0
 FORGET: Final = """
 DELETE FROM event_subject; DELETE FROM event; DELETE FROM progress; DELETE FROM checkpoint; DELETE FROM unlock;
-DELETE FROM evaluation; DELETE FROM dead_letter; DELETE FROM aggregate; DELETE FROM rule_version; DELETE FROM rule_set;
+DELETE FROM evaluation; DELETE FROM dead_letter; DELETE FROM aggregate; DELETE FROM change;
+DELETE FROM rule_version; DELETE FROM rule_set;
 DELETE FROM erasure; DELETE FROM correction; UPDATE partition SET rules_epoch = 0, generation = 0, owner = '';
 """
 _runs = count(1)

@@ -2,13 +2,15 @@
 
 A piece is some subjects of one partition: its lock is held for a moment only, so that live unlocks hardly wait. Who is
 visited: worker/admin/outdated.py. The stamp of a stored state says which rules have folded it, and one that is carried
-over without effect is not written. So a backfill that was interrupted goes on where it was, several may run at once,
-and subjects that live events have touched meanwhile are skipped.
+over without effect is not written. So several may run at once, and subjects that live events have touched meanwhile are
+skipped. The change that is built says where it goes on (worker/admin/lease.py): a backfill that was interrupted does,
+in whatever process.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import nullcontext
 from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -18,7 +20,10 @@ import msgspec
 import structlog
 
 from dsl.event import Position
-from worker.admin.outdated import PAGE, Stamp, pages_of, searches
+from worker.admin.changes import Change, builder_name
+from worker.admin.lease import NO_LIMITS, Lease, Limits, SupersededError, take
+from worker.admin.members import add_missing_members, forget_unheard
+from worker.admin.outdated import BEFORE_ALL, PAGE, Named, Stamp, pages_of, searches
 from worker.admin.rollout import adopt_plans
 from worker.contract.partition import partition_of
 from worker.engine.columns import FIELDLESS
@@ -36,7 +41,10 @@ if TYPE_CHECKING:
 
     from dsl.outcome import Subject
     from dsl.progress import Grant
+    from worker.admin.outdated import Search
+    from worker.engine.change import Cause
     from worker.engine.folding import Refold
+    from worker.engine.pace import Headway
     from worker.engine.reconcile import Decision
     from worker.engine.rule_set import Deployed
     from worker.settings import Settings
@@ -46,13 +54,6 @@ PAUSE_SECONDS: Final = 0.005
 """After each piece, for the live batches that wait for the partition."""
 
 log = structlog.get_logger()
-
-
-class SupersededError(Exception):
-    """Other rules came into force meanwhile; their own backfill does the work."""
-
-    def __init__(self) -> None:
-        super().__init__("other rules came into force meanwhile; their own `ach apply` brings all subjects up to date")
 
 
 class Tally(msgspec.Struct):
@@ -79,39 +80,156 @@ class Report(msgspec.Struct):
         return self.tallies.setdefault((achievement, version), Tally())
 
 
-async def backfill(
+async def backfill(  # noqa: PLR0913 - each is a choice of its own
     store: Store,
     settings: Settings,
     *,
     now: Callable[[], int],
     granted: Callable[[], None] | None = None,
     pause: float = PAUSE_SECONDS,
+    limits: Limits = NO_LIMITS,
+    watch: Callable[[Headway], None] | None = None,
 ) -> Report:
     """Bring every subject up to date with the rules in force, and report what that has changed.
 
-    `now` is in microseconds; `granted` is called whenever there may be something to announce.
+    It goes on with the change that put them into force, where that is not done. `now` is in microseconds; `granted` is
+    called whenever there may be something to announce, `watch` with how far the change is built.
 
     Raises:
         SupersededError: other rules came into force.
+        BuildEndedError: the change was paused or cancelled, or another process builds it now.
         UnavailableError: the database went away; call again to go on.
     """
     rules = await load_deployed(store, settings)
     await adopt_plans(store, rules, now=now())
-    report = Report(rules.epoch)
-    thorough = not await is_building(store)
-    for scope, plan in rules.program.scopes.items():
-        for search in await searches(store, rules, scope, thorough=thorough):
-            async for page in pages_of(store, rules, search):
-                for piece in page.pieces():
-                    await _bring_up_to_date(store, settings, rules, dict.fromkeys(piece, BEGINNING), report, now=now())
-                    if granted is not None:
-                        granted()
-                    await anyio.sleep(pause)
-        async with store.transaction() as session:
-            await session.run("aggregate_is_live", scope=scope, fingerprint=plan.fingerprint, now=now())
-    await _forget_scopes(store, rules, pause)
-    log.info("backfill done", epoch=report.epoch, subjects=report.subjects)
-    return report
+    change = await change_to_build(store, rules.epoch)
+    lease = None
+    if change is not None:
+        lease = await take(
+            store, change.change_id, builder_name(), by_operator=True, now=now, limits=limits, watch=watch
+        )
+    return await build(store, settings, rules, lease, now=now, granted=granted, pause=pause)
+
+
+async def build(  # noqa: PLR0913 - what it works with
+    store: Store,
+    settings: Settings,
+    rules: Deployed,
+    lease: Lease | None,
+    *,
+    now: Callable[[], int],
+    granted: Callable[[], None] | None = None,
+    pause: float = PAUSE_SECONDS,
+) -> Report:
+    """Do what `backfill` does, for the change that was taken; without one, look at all subjects again.
+
+    Raises:
+        SupersededError, BuildEndedError, UnavailableError: as in `backfill`.
+    """
+    cause = None if lease is None else lease.change.cause
+    work = _Build(store, settings, rules, lease, cause, Report(rules.epoch), now, granted, pause)
+    # Where nothing is left to be built, it was asked to look again.
+    thorough = lease is None and not await is_building(store)
+    async with nullcontext() if lease is None else lease.kept():
+        await _tidy_members(work)
+        await _expect(work)
+        for scope, plan in rules.program.scopes.items():
+            if lease is None or lease.cursor.scope <= scope:
+                for search in await searches(store, rules, scope, thorough=thorough):
+                    await _search_through(work, search)
+            async with store.transaction() as session:
+                await session.run("aggregate_is_live", scope=scope, fingerprint=plan.fingerprint, now=now())
+        await _forget_scopes(store, rules, pause)
+        if lease is not None:
+            await lease.end()
+    log.info("backfill done", epoch=work.report.epoch, subjects=work.report.subjects)
+    return work.report
+
+
+async def change_to_build(store: Store, epoch: int) -> Change | None:
+    """Return the change that put rules into force; None where it is done, or an earlier release has applied them.
+
+    Raises:
+        UnavailableError: the database is away.
+    """
+    async with store.transaction() as session:
+        change = await session.row(Change, "change_of_epoch", epoch=epoch)
+    return None if change is None or change.state == "done" else change
+
+
+class _Build(NamedTuple):
+    """What a backfill works with."""
+
+    store: Store
+    settings: Settings
+    rules: Deployed
+    lease: Lease | None
+    cause: Cause | None
+    """The change that decisions come of."""
+    report: Report
+    now: Callable[[], int]
+    granted: Callable[[], None] | None
+    pause: float
+
+
+async def _tidy_members(work: _Build) -> None:
+    """Do what the switch has left to do about members of field scopes."""
+    lease = work.lease
+    if lease is None:
+        return
+    if lease.cursor.heard:
+        try:
+            missed = await add_missing_members(work.store, work.rules, lease.cursor.heard, lease.cursor.xid)
+        except RulesMovedError as error:
+            raise SupersededError from error
+        for subject, since in sorted(missed.items()):
+            await _bring_up_to_date(work, {subject: since})
+        await lease.move(msgspec.structs.replace(lease.cursor, heard={}))
+    if lease.cursor.unheard:
+        await forget_unheard(work.store, work.rules)
+        await lease.move(msgspec.structs.replace(lease.cursor, unheard=False))
+
+
+async def _expect(work: _Build) -> None:
+    """Estimate how many subjects are to be looked at: those with progress, twice."""
+    if work.lease is None or work.lease.expected is not None:
+        return
+    async with work.store.transaction(patient=True) as session:
+        counts = dict(await session.rows(_count_of_scope, "count_progress"))
+    work.lease.expected = 2 * sum(counts.get(scope, 0) for scope in work.rules.program.scopes)
+
+
+def _count_of_scope(scope: str, number: int) -> tuple[str, int]:
+    return scope, number
+
+
+async def _search_through(work: _Build, search: Search) -> None:
+    """Bring those up to date that a search finds, from where the change says."""
+    lease = work.lease
+    after, here = BEFORE_ALL, (search.scope, search.step)
+    if lease is not None:
+        place = lease.cursor
+        if (place.scope, place.step) > here:
+            return  # this was done before
+        if (place.scope, place.step) == here:
+            after = Named(place.tenant_id, place.subject)
+    async for page in pages_of(work.store, work.rules, search, after):
+        for piece in page.pieces():
+            await _bring_up_to_date(work, dict.fromkeys(piece, BEGINNING))
+            if work.granted is not None:
+                work.granted()
+            await anyio.sleep(work.pause)
+        if lease is not None:
+            await lease.did(looked_at=page.looked_at)
+            await lease.move(
+                msgspec.structs.replace(
+                    lease.cursor,
+                    scope=search.scope,
+                    step=search.step,
+                    tenant_id=page.last.tenant_id,
+                    subject=page.last.subject,
+                )
+            )
 
 
 async def is_building(store: Store) -> bool:
@@ -135,31 +253,26 @@ async def bring_up_to_date(
         SupersededError, UnavailableError: as in `backfill`.
     """
     rules = await load_deployed(store, settings)
-    report = Report(rules.epoch)
+    # Where a change is not built yet, these subjects may not be up to date with it either.
+    change = await change_to_build(store, rules.epoch)
+    cause = None if change is None else change.cause
+    work = _Build(store, settings, rules, None, cause, Report(rules.epoch), now, None, 0.0)
     for subject in sorted(subject for subject in since if subject.scope in rules.program.scopes):
-        await _bring_up_to_date(store, settings, rules, {subject: since[subject]}, report, now=now())
-    return report
+        await _bring_up_to_date(work, {subject: since[subject]})
+    return work.report
 
 
 # -- bringing them up to date -----------------------------------------------------------------------------------------
 
 
-async def _bring_up_to_date(
-    store: Store,
-    settings: Settings,
-    rules: Deployed,
-    since: Mapping[Subject, Position],
-    report: Report,
-    *,
-    now: int,
-) -> None:
+async def _bring_up_to_date(work: _Build, since: Mapping[Subject, Position]) -> None:
     """Bring a piece up to date: subjects of one scope and partition.
 
     The state of earlier rules is carried over; subjects without one are folded from their last checkpoint before a
     position. Where nothing is otherwise, nothing is written.
     """
-    partition = partition_of(*min(since))
-    async with store.transaction(patient=True) as session:
+    rules, now, partition = work.rules, work.now(), partition_of(*min(since))
+    async with work.store.transaction(patient=True) as session:
         await _hold(session, rules, partition)
         # Live events may have come first.
         states = await states_of(session, rules, since)
@@ -169,17 +282,19 @@ async def _bring_up_to_date(
         late = {one: since[one] if state.state is None else _BEHIND_ALL for one, state in stale.items()}
         refolds = await refold(session, rules, late, stale)
         await _find_marks(session, rules, refolds)
-        facts = backfill_facts(
-            {one: SubjectState(partition) for one in refolds}, refolds, await unlocks_of(session, refolds)
-        )
+        empty = {one: SubjectState(partition) for one in refolds}
+        facts = backfill_facts(empty, refolds, await unlocks_of(session, refolds), work.cause)
         clock = now
-        if settings.clock is Clock.STREAM:
+        if work.settings.clock is Clock.STREAM:
             clock = await session.value(int, "latest_instant") or 0
         decided = decide(rules, facts, now=now, clock=clock)
         kept = _as_they_were(rules, refolds, stale, decided.decisions)
-        writes = await write(session, settings, rules, without(decided, kept))
-    report.subjects += len(refolds) - len(kept)
-    _count(report, writes.decisions, [grant for refold in refolds.values() for grant in refold.grants])
+        writes = await write(session, work.settings, rules, without(decided, kept))
+    work.report.subjects += len(refolds) - len(kept)
+    _count(work.report, writes.decisions, [grant for refold in refolds.values() for grant in refold.grants])
+    if work.lease is not None:
+        events = sum(one.events + (0 if one.anew is None else one.anew.events) for one in refolds.values())
+        await work.lease.did(subjects=len(refolds) - len(kept), events=events)
 
 
 _BEHIND_ALL: Final = Position(2**63 - 1, "")

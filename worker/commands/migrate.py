@@ -42,7 +42,7 @@ async def _migrate(settings: Settings, *, partitions: int | None, events_by: Eve
     applied = await with_store(settings, lambda store: store.migrate(now=wall_clock()), check=False)
     divided = None if partitions is None else await _divide(settings, partitions, events_by)
     if as_json:
-        screen.say_json({"applied": applied, "partitions": partitions})
+        screen.say_json({"applied": applied, **({} if partitions is None else {"partitions": partitions})})
         return
     for name in applied:
         screen.out().print(f"applied {name}")

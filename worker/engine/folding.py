@@ -201,6 +201,8 @@ class Refold:
         """Where the past state stood: it has seen everything up to here, and nothing behind."""
         self.folded = folded
         """Events since the latest checkpoint."""
+        self.events = 0
+        """Events that were fed."""
         self.anew = anew
         """What was decided about the time up to `since`, where the past state is one of earlier rules."""
         self.grants: list[Grant] = [] if anew is None else [*anew.grants]
@@ -236,5 +238,6 @@ class Refold:
             new = self.anew.new
             self._moved = self.subject.scope != USER or any(event.type in new for event in events)
         grants, due, self.folded = walk_on(self._plan, self.subject, self.stamp, self.state, events, self.folded)
+        self.events += len(events)
         self.grants += grants
         self.checkpoints += due

@@ -89,6 +89,11 @@ def say_json(value: object, *, decimal_format: Literal["string", "number"] = "st
     sys.stdout.write(f"{json_of(value, decimal_format=decimal_format)}\n")
 
 
+def is_terminal() -> bool:
+    """Tell whether output goes to a terminal."""
+    return sys.stdout.isatty()
+
+
 def say(text: str) -> None:
     """Print lines for machines, with the characters visible that a terminal would obey."""
     sys.stdout.write(visible(text, kept=LINES))
