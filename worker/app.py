@@ -57,6 +57,8 @@ if TYPE_CHECKING:
     from worker.store import Store
     from worker.traces.spans import Spans
 
+    Check = Callable[[Store, BrokerClient, Settings], Awaitable[None]]
+
 DRAIN_LOOK_SECONDS: Final = 0.1
 """Between two looks at whether everything is done, when the worker drains the stream."""
 STUCK_SECONDS: Final = 120.0
@@ -87,13 +89,14 @@ async def run(  # noqa: PLR0913 - each is a choice of its own, named at the call
     stats: Stats | None = None,
     drain: anyio.Event | None = None,
     now: Callable[[], int] = wall_clock,
-    check: Callable[[Store, BrokerClient, Settings], Awaitable[None]] | None = None,
+    check: Check | None = None,
     spans: Spans | None = None,
 ) -> Stats:
     """Work until `stop` is set or, once `drain` is set, until nothing is left to do; return what was done.
 
     It waits for servers that are away, at the start as well as later. `on_ready` is called once the worker pulls.
-    `check` looks at the servers before that; `spans` is where traces go, if they go anywhere.
+    `check` looks at the servers before that, and again when a stream or the consumer had to be made anew; `spans` is
+    where traces go, if they go anywhere.
 
     Raises:
         SchemaMismatchError, BrokerMismatchError, RulesRefusedError: this worker cannot use what the servers hold.
@@ -108,7 +111,7 @@ async def run(  # noqa: PLR0913 - each is a choice of its own, named at the call
             servers = await _unless(stop, partial(_start, stack, settings, now, front, check))
             if servers is not None:
                 worker = Worker(settings, *servers, stats, stop, now=now, front=front, spans=spans or NoSpans())
-                await worker.run(on_ready=on_ready, drain=drain)
+                await worker.run(on_ready=on_ready, drain=drain, check=check)
 
     await _alone(partial(_behind_probes, settings, front, work))
     return stats
@@ -128,7 +131,7 @@ async def _start(
     settings: Settings,
     now: Callable[[], int],
     front: Front,
-    check: Callable[[Store, BrokerClient, Settings], Awaitable[None]] | None,
+    check: Check | None,
 ) -> tuple[Store, Broker]:
     # Besides the writers: the relay, the probes, the counts of each minute or what is observed, and one to spare.
     front.wait_for(POSTGRESQL)
@@ -158,12 +161,14 @@ async def prepare_schema(store: Store, settings: Settings, *, now: int) -> list[
     return []
 
 
-async def watch_schema(store: Store) -> None:
+async def watch_schema(store: Store, *, needed: bool = True) -> None:
     """See once whether this release can work with the schema, for a service that begins although servers are away.
 
-    A database that is away, or that nothing has migrated yet, is asked again.
+    A database that is away, or that nothing has migrated yet, is asked again; where the service can do without one
+    (`needed` is false), also one that refuses it.
 
     Raises:
+        UnusableError: it refuses the login, or a file that DATABASE_URL names cannot be used.
         SchemaMismatchError: a newer release has changed the schema so that this one cannot run beside it.
     """
     said = ""
@@ -174,6 +179,12 @@ async def watch_schema(store: Store) -> None:
             if said != str(error):
                 said = str(error)
                 log.warning("the schema is not there yet", said=said)
+        except UnusableError as error:
+            if needed:
+                raise
+            if said != str(error):
+                said = str(error)
+                log.warning("the database cannot be used", said=said)
         except (UnavailableError, RefusedError) as error:
             log.debug("the schema cannot be read yet", said=str(error))
         else:
@@ -284,7 +295,7 @@ class Worker:
         self._readiness = Readiness({NATS: broker.answers, POSTGRESQL: self._store_answers}, self._amiss)
         broker.join(identity, lambda: self._intake.busy)
 
-    async def run(self, *, on_ready: Callable[[], None] | None, drain: anyio.Event | None) -> None:
+    async def run(self, *, on_ready: Callable[[], None] | None, drain: anyio.Event | None, check: Check | None) -> None:
         """Run the stages until they have stopped, and the tasks beside them."""
         async with anyio.create_task_group() as beside:
             self._front.hand_over(self._probes())
@@ -296,11 +307,19 @@ class Worker:
             beside.start_soon(self._attend)
             beside.start_soon(self._book.run)
             beside.start_soon(self._batch_log.run)
+            if check is not None:
+                beside.start_soon(self._check_again, check)
             if drain is not None:
                 beside.start_soon(self._watch_drain, drain)
             await self._run_stages(on_ready)
             self._batch_log.sum_up()
             beside.cancel_scope.cancel()
+
+    async def _check_again(self, check: Check) -> None:
+        """Look at streams and consumer again, beside the work, when they may have been made anew."""
+        while True:
+            await self._broker.remade()
+            await check(self._store, self._broker.client.client, self._settings)
 
     async def _run_stages(self, on_ready: Callable[[], None] | None) -> None:
         async with anyio.create_task_group() as stages:

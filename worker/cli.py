@@ -19,6 +19,7 @@ from worker.report.escape import LINES, visible
 from worker.urls import redacted
 
 SUMMARIES: Final = {
+    "alerts": "Print the alert rules for Prometheus, with links to your copy of the playbooks.",
     "analyze": "Answer a question of product or operations from a mirror (docs/analyze.md); without a NAME, list them.",
     "apply": "Put rule files into force, all of them together, and bring all users up to date.",
     "backfill": "Continue a backfill that was interrupted (`ach apply` runs it by itself).",

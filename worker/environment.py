@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 FROM_FILES: Final = ("NATS_URL", "DATABASE_URL")
 """Variables that have another form, NAME_FILE, which is read at the start."""
 SECRET_FILES: Final = ("NATS_CREDS", "NATS_NKEY", "NATS_PASSWORD_FILE", "NATS_TOKEN_FILE")
-_OF_CONTEXT: Final = ("NATS_URL", "NATS_PASSWORD", "NATS_TOKEN")
+_SECRETS: Final = ("NATS_PASSWORD", "NATS_TOKEN", "NATS_USER_JWT", "NATS_USER_SEED")
+_OF_CONTEXT: Final = ("NATS_URL", *_SECRETS)
 """What of a context is a secret."""
 
 
@@ -45,6 +47,8 @@ def with_files(environment: Mapping[str, str]) -> dict[str, str]:
             continue
         if found.get(name):
             raise SettingsError(f"{name} and {name}_FILE are both set: set one of them")
+        if "://" in path:
+            raise SettingsError(f"{name}_FILE: expected the path of a file that holds the URL, and not the URL")
         try:
             found[name] = read_secret(path)
         except SecretFileError as error:
@@ -65,6 +69,9 @@ def with_context(environment: Mapping[str, str]) -> dict[str, str]:
     try:
         held = read_file(str(path))
         found = context_variables(msgspec.json.decode(held, type=dict[str, Any]))
+        for field, variable in (("user_jwt", "NATS_USER_JWT"), ("user_seed", "NATS_USER_SEED")):
+            if variable in found:
+                found[variable] = _referred(field, found[variable], environment)
     except (SecretFileError, IdentityError) as error:
         raise SettingsError(f"NATS_CONTEXT: context {name!r}: {error}") from None
     except msgspec.DecodeError:
@@ -72,9 +79,37 @@ def with_context(environment: Mapping[str, str]) -> dict[str, str]:
     return {**found, **{key: value for key, value in environment.items() if value != "" or key not in found}}
 
 
+def _referred(field: str, value: str, environment: Mapping[str, str]) -> str:
+    """Return what a field of a context means that is a text, or says where the text is.
+
+    Raises:
+        IdentityError, SecretFileError: it is not there, or is where only the tool can look.
+    """
+    scheme, sign, rest = value.strip().partition(":")
+    match scheme.lower() if sign else "":
+        case "file":
+            return read_secret(rest.removeprefix("//"))
+        case "env":
+            name = rest.removeprefix("//")
+            if not environment.get(name):
+                raise IdentityError(f"its field `{field}` needs the variable {name!r}, which is not set")
+            return environment[name].strip()
+        case "data":
+            try:
+                return b64decode(rest.rpartition(",")[2], validate=True).decode().strip()
+            except ValueError:
+                raise IdentityError(f"its field `{field}` is no data:;base64,...") from None
+        case "op" | "nsc":
+            raise IdentityError(
+                f"its field `{field}` is not supported with {scheme}: write it into a file and name that (file://PATH)"
+            )
+        case _:
+            return value.strip()
+
+
 def secrets_of(environment: Mapping[str, str]) -> list[str]:
     """Return the secrets that an environment has or names, as far as they can be read: no message may show them."""
-    found = [environment[name] for name in ("NATS_PASSWORD", "NATS_TOKEN") if environment.get(name)]
+    found = [environment[name] for name in _SECRETS if environment.get(name)]
     for name in (*SECRET_FILES, *(f"{name}_FILE" for name in FROM_FILES)):
         with suppress(SecretFileError):
             if path := environment.get(name):

@@ -6,6 +6,7 @@ The names are those of the tool `nats`. Of files the paths are kept here; what t
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Annotated, Any, Final
 from urllib.parse import urlsplit
 
@@ -35,6 +36,10 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     """Path of a credentials file: a user's JWT and its seed."""
     nkey: str = ""
     """Path of a file with a user's seed."""
+    user_jwt: str = ""
+    """A user's JWT itself, as a context holds it."""
+    user_seed: str = ""
+    """The seed that belongs to it; a bearer token has none."""
     user: str = ""
     password: str = ""
     password_file: str = ""
@@ -105,12 +110,16 @@ _EXPECTED: Final = {
     "js_api_prefix": "a subject without wildcards, such as JS.engine.API",
     "inbox_prefix": "a subject without wildcards, such as _INBOX_worker",
 }
+_NO_PATH: Final = re.compile(r"(data|env|op|nsc):|S[A-Z2-7]{57}\Z|ey[\w-]+\.[\w-]+\.|-----BEGIN", re.IGNORECASE)
+"""A seed, a JWT, or what contexts write in the place of a path."""
 
 
 def _check(name: str, kind: Any, value: str) -> None:  # noqa: ANN401 - a type of msgspec's
     variable = PREFIX + name.upper()
     if not value.isprintable():
         raise IdentityError(f"{variable}: it holds a newline or another control character")
+    if name in {"creds", "nkey"} and _NO_PATH.match(value):
+        raise IdentityError(f"{variable}: expected the path of a file, and not what it holds")
     try:
         msgspec.convert(value, kind, strict=False)
     except msgspec.ValidationError:
@@ -131,6 +140,8 @@ def _contradictions(identity: Identity, urls: str) -> Sequence[str]:
         found.append("NATS_USER needs NATS_PASSWORD or NATS_PASSWORD_FILE (a token belongs into NATS_TOKEN)")
     if (one.password or one.password_file) and not one.user:
         found.append(f"{'NATS_PASSWORD' if one.password else 'NATS_PASSWORD_FILE'} needs NATS_USER")
+    if one.user_seed and not one.user_jwt:
+        found.append("NATS_USER_SEED needs NATS_USER_JWT (a seed by itself belongs into a file that NATS_NKEY names)")
     if bool(one.cert) != bool(one.key):
         found.append(f"{'NATS_CERT' if one.cert else 'NATS_KEY'} needs {'NATS_KEY' if one.cert else 'NATS_CERT'}")
     if one.wants_tls(urls) and any(url.startswith("ws://") for url in servers_of(urls)):
@@ -147,6 +158,7 @@ def _logins(identity: Identity, urls: str) -> list[str]:
     named = {
         "NATS_CREDS": identity.creds,
         "NATS_NKEY": identity.nkey,
+        "NATS_USER_JWT": identity.user_jwt,
         "NATS_USER": identity.user,
         "NATS_TOKEN": identity.token,
         "NATS_TOKEN_FILE": identity.token_file,
@@ -168,6 +180,8 @@ _FROM_CONTEXT: Final = {
     "password": "NATS_PASSWORD",
     "creds": "NATS_CREDS",
     "nkey": "NATS_NKEY",
+    "user_jwt": "NATS_USER_JWT",
+    "user_seed": "NATS_USER_SEED",
     "cert": "NATS_CERT",
     "key": "NATS_KEY",
     "ca": "NATS_CA",
@@ -178,10 +192,8 @@ _FROM_CONTEXT: Final = {
 }
 """The fields of a context by the variables that say the same."""
 _UNUSABLE: Final = {
-    "nsc": "write a credentials file with `nsc generate creds` and name it in `creds`",
-    "user_jwt": "name a credentials file in `creds`",
-    "user_seed": "name a file with the seed in `nkey`",
-    "socks_proxy": "connect without a proxy",
+    "nsc": "write a credentials file (`nsc generate creds -a ACCOUNT -n USER -o FILE`) and name it in `creds`",
+    "socks_proxy": "forward a port through the proxy (`ssh -L 4222:HOST:4222 PROXY`) and name that in `url`",
     "windows_cert_store": "name files in `cert` and `key`",
     "windows_ca_certs_match": "name a file in `ca`",
 }

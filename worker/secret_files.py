@@ -8,7 +8,10 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    import ssl
 
 MOST_BYTES: Final = 1024 * 1024
 """A bundle of certificates has some 200 KiB."""
@@ -73,3 +76,67 @@ def read_secret(path: str) -> str:
     if "\n" in text or "\r" in text or "\0" in text:
         raise SecretFileError(f"{path} holds more than one line")
     return text
+
+
+# -- certificates ------------------------------------------------------------------------------------------------------
+
+
+class Named(NamedTuple):
+    """A file, and the setting that names it."""
+
+    setting: str
+    path: str
+
+
+def readable(file: Named) -> str:
+    """Return the path of a file that can be read, for a library that opens it itself.
+
+    A library would wait for the other end of a pipe, and says of some files what it says of a server that is away.
+
+    Raises:
+        SecretFileError: it cannot.
+    """
+    try:
+        read_file(file.path)
+    except SecretFileError as error:
+        raise SecretFileError(f"{file.setting}: {error}") from None
+    return expanded(file.path)
+
+
+def load_authorities(context: ssl.SSLContext, file: Named, *, kind: str = "certificate") -> None:
+    """Let a context trust the certificates of a file, or know its revocations.
+
+    Raises:
+        SecretFileError: it cannot be read, or holds none.
+    """
+    try:
+        context.load_verify_locations(cafile=readable(file))
+    except OSError:
+        raise SecretFileError(f"{file.setting}: {file.path} holds no {kind} in PEM") from None
+
+
+def load_pair(context: ssl.SSLContext, cert: Named, key: Named, password: str = "") -> None:
+    """Let a context show a certificate, with the chain behind it, by its private key.
+
+    Raises:
+        SecretFileError: the files cannot be read, are none, do not belong together, or another password is needed.
+    """
+    paths = readable(cert), readable(key)
+    asked = False
+
+    def give() -> str:  # otherwise OpenSSL asks on the terminal
+        nonlocal asked
+        asked = True
+        return password
+
+    try:
+        context.load_cert_chain(*paths, password=give)
+    except OSError as error:
+        if asked:
+            more = " with another password" if password else "; decrypt it (`openssl pkey` does)"
+            raise SecretFileError(f"{key.setting}: {key.path} is encrypted{more}") from None
+        if getattr(error, "reason", "") == "KEY_VALUES_MISMATCH":
+            raise SecretFileError(f"{key.setting}: {key.path} is not the key of {cert.path}") from None
+        raise SecretFileError(
+            f"{cert.setting} and {key.setting}: {cert.path} and {key.path} are no certificate and key in PEM"
+        ) from None

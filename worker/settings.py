@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, Final
+from urllib.parse import parse_qsl
 
 import msgspec
 
@@ -12,17 +13,33 @@ from worker.identity import Identity, IdentityError, read_identity
 from worker.urls import is_clear, servers_of, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 PREFIX: Final = "ACH_"
 _SECRETIVE: Final = frozenset({"NATS_URL", "DATABASE_URL"})
 
-Positive = Annotated[int, msgspec.Meta(ge=1)]
+MOST: Final = 1_000_000_000
+"""What is counted in seconds has to fit into 64 bits in nanoseconds."""
+
+Positive = Annotated[int, msgspec.Meta(ge=1, le=MOST)]
+Seconds = Annotated[int, msgspec.Meta(ge=0, le=MOST)]
 Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}\Z")]
 """Of a stream or a consumer: the broker makes folders of them."""
 Region = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]{1,64}\Z")]
 """As worker/contract/transport.py reads it from messages."""
 Subject = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\Z")]
+Host = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^([A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*|[0-9A-Fa-f]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*(%\w+)?)\Z"
+    ),
+]
+_IN_WORDS: Final[Sequence[tuple[Any, str]]] = (
+    (Name, "1 to 64 of A-Z a-z 0-9 _ -"),
+    (Region, "1 to 64 of A-Z a-z 0-9 . _ -"),
+    (Subject, "a subject without wildcards, of A-Z a-z 0-9 _ - and dots between"),
+    (Host, "an address or a name, without a port"),
+)
 
 
 class Clock(StrEnum):
@@ -99,18 +116,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Worth a transaction of their own: smaller batches are not divided."""
     ack_wait: Positive = 30
     """Seconds until the broker delivers again what was not acknowledged, in a consumer that the worker makes."""
-    broker_gone: Annotated[int, msgspec.Meta(ge=0)] = 300
+    broker_gone: Seconds = 300
     """Seconds without an answer from the broker, after which the worker does not count as alive; 0: always alive."""
     duplicate_window: Positive = 120
     """Seconds for which the broker remembers message ids, in streams that the worker makes."""
-    skew: Annotated[int, msgspec.Meta(ge=0)] = 300
+    skew: Seconds = 300
     """Seconds that `occurred_at` may be ahead of the clock."""
     region: Region | None = None
     """Of producers that name none, in an attribute of the event or in a header."""
     clock: Clock = Clock.WALL
     cache_subjects: Positive = 100_000
     """Subjects whose progress is kept in memory."""
-    health_host: str = "0.0.0.0"  # noqa: S104 - probes come from outside of the container
+    health_host: Host = "0.0.0.0"  # noqa: S104 - probes come from outside of the container
     health_port: Annotated[int, msgspec.Meta(ge=0, le=65535)] | None = None
     """Where /healthz, /readyz and /metrics are served; nowhere when unset."""
     metrics_tenants: Annotated[int, msgspec.Meta(ge=0, le=200)] = 20
@@ -168,13 +185,45 @@ def _check(field: str, value: str) -> None:
             raise SettingsError(f"{variable}: expected a URL that begins with {schemes[0]}://")
         if not all(map(is_clear, urls)):
             raise SettingsError(f"{variable}: expected {_FORMS[variable]}; {ENCODED}")
+        if variable == "DATABASE_URL":
+            _check_choices(value)
         return
     kind: Any = next(info.type for info in msgspec.structs.fields(Settings) if info.name == field)
     try:
         msgspec.convert(value, kind, strict=False)
-    except msgspec.ValidationError as error:
-        said = f"expected {' or '.join(kind)}" if isinstance(kind, type(StrEnum)) else str(error)
-        raise SettingsError(f"{variable}: {said[0].lower()}{said[1:]}, got {value!r}") from None
+    except msgspec.ValidationError:
+        raise SettingsError(f"{variable}: expected {_expected(kind)}, got {_short(value)}") from None
+
+
+def _expected(kind: Any) -> str:  # noqa: ANN401 - a type of msgspec's
+    """Return what a setting may be, in words."""
+    found: Any = msgspec.inspect.type_info(kind)
+    if isinstance(found, msgspec.inspect.UnionType):
+        found = next(one for one in found.types if not isinstance(one, msgspec.inspect.NoneType))
+    if isinstance(found, msgspec.inspect.EnumType):
+        return " or ".join(str(one.value) for one in found.cls)
+    if isinstance(found, msgspec.inspect.IntType):
+        return f"a whole number from {found.ge} to {found.le:,}"
+    return next(words for one, words in _IN_WORDS if msgspec.inspect.type_info(one) == found)
+
+
+def _short(value: str) -> str:
+    return repr(value) if len(value) <= _LONGEST else f"{value[:_LONGEST]!r}..."
+
+
+def _check_choices(url: str) -> None:
+    for name, value in parse_qsl(url.partition("?")[2]):
+        if value not in _CHOICES.get(name, (value,)):
+            raise SettingsError(f"DATABASE_URL: {name}: expected {' or '.join(_CHOICES[name])}")
+
+
+_LONGEST: Final = 80
+"""Characters of a value that are quoted."""
+_CHOICES: Final = {
+    "sslmode": ("disable", "allow", "prefer", "require", "verify-ca", "verify-full"),
+    "target_session_attrs": ("any", "primary", "standby", "read-write", "read-only", "prefer-standby"),
+}
+"""Parameters of DATABASE_URL that are one of several words."""
 
 
 _FORMS: Final = {

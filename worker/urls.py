@@ -26,6 +26,7 @@ _NEXT_SERVER: Final = re.compile(rf",(?=\s*(?:{'|'.join(_NATS)})://)")
 _HOST: Final = r"(?:[\w.%-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?"
 _HOSTS: Final = re.compile(rf"{_HOST}(?:,{_HOST})*")
 _PATH: Final = re.compile(r"[\w./~-]*")
+_LAST_PORT: Final = 65535
 _BEHIND_HOSTS: Final = re.compile(r"[/?#\\]")
 _HARMLESS: Final = frozenset(
     {"host", "hostaddr", "port", "dbname", "database", "user", "sslmode", "application_name", "connect_timeout"}
@@ -82,12 +83,17 @@ def is_clear(url: str) -> bool:
     """Tell whether it is certain which host a URL names, and where its password ends."""
     if url.startswith(_POSTGRESQL):
         # A parameter may hold an `@`.
-        return _parts_of(url.partition("?")[0]) is not None
+        of_database = _parts_of(url.partition("?")[0])
+        return of_database is not None and all(map(_is_port, re.findall(r":([0-9]+)(?=,|$)", of_database.hosts)))
     try:
         parts = urlsplit(url)
         return _parts_of(url) is not None and parts.hostname is not None and parts.port != 0
     except ValueError:
         return False
+
+
+def _is_port(text: str) -> bool:
+    return 0 < int(text) <= _LAST_PORT
 
 
 def _parts_of(url: str) -> _Parts | None:

@@ -59,6 +59,13 @@ SECRET_URLS: Final = (
 )
 UNLIKELY: Final = "qxzvwkjq"
 SERVING: Final = ("console", "ingest", "serve")
+SERVICES: Final = (
+    ("run",),
+    ("serve", "--port", "0"),
+    ("console", "--port", "0"),
+    ("notify", "run", "--config", "notify.toml"),
+)
+"""Those that need the database from their start."""
 NO_FILE: Final = (
     (("serve", "--config", "none.toml"), "ach serve key"),
     (("ingest", "--config", "none.toml"), "ach ingest key"),
@@ -68,6 +75,8 @@ NO_FILE: Final = (
 CONFIGURED: Final = (
     ("serve.toml", f'cursor_key = "{"c" * 43}"\n[tenants.t]\nkeys = ["{"0" * 64}"]\n'),
     ("ingest.toml", f'[tenants.t]\nkeys = ["{"0" * 64}"]\n'),
+    ("app.secret", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"),
+    ("notify.toml", '[endpoint.app]\nurl = "https://app.example/x"\nsecret = { file = "app.secret" }\n'),
 )
 """A secret with parts that are in no word."""
 LINES: Final = 4
@@ -242,8 +251,12 @@ def cases(at: Places) -> list[Case]:
             "port taken", ("run",), {**here, "ACH_HEALTH_PORT": str(at.port)}, 1, ("cannot listen", "ACH_HEALTH_PORT")
         ),
         *(Case("port taken", (name, "--port", str(at.port)), here, 1, ("cannot listen", "--port")) for name in SERVING),
-        Case("wrong password", ("run",), urls(at.password), 1, ("password authentication failed", "DATABASE_URL")),
+        *(
+            Case("wrong password", command, urls(at.password), 1, ("password authentication failed", "DATABASE_URL"))
+            for command in SERVICES
+        ),
     ]
+    found += files_of_urls(at)
     for command in (("check", "none.ach"), ("fmt", "none.ach"), ("test", "none.ach"), ("docs", "none.ach", "-o", "x")):
         found.append(Case("missing file", command, {}, 2, ("none.ach: no such file",)))
     for command in (("apply", "none.ach"), ("dev", "none.ach")):
@@ -261,6 +274,29 @@ def cases(at: Places) -> list[Case]:
     found.append(Case("nothing to write to", ("docs", "rules.ach", "-o", "rules.ach"), {}, 1, ("rules.ach",)))
     found += [Case("no environment", command, {}, 0) for command in LOCAL]
     found += [Case("narrow", command, {"COLUMNS": "40"}, 0) for command in LOCAL if command[0] != "docs"]
+    return found
+
+
+def files_of_urls(at: Places) -> list[Case]:
+    """Return commands whose URL or identity names a file that cannot be used: no server is asked or waited for.
+
+    Each kind of file for each setting: tests/worker/test_url_files.py.
+    """
+    found: list[Case] = []
+    for where, name, words in (
+        ("file missing", "none.pem", "there is no file none.pem"),
+        ("file is a pipe", "pipe", "pipe is no regular file"),
+    ):
+        database = f"postgresql://ach:{SECRET}@{AWAY}/x?sslmode=verify-full&sslrootcert={name}"
+        env = {"DATABASE_URL": database, "NATS_URL": f"nats://{AWAY}", "COLUMNS": "160"}
+        said = (f"sslrootcert of DATABASE_URL: {words}", "is DATABASE_URL right?")
+        found.extend(
+            Case(where, command, env, 1, said) for command in (("digest",), ("run",), ("serve", "--port", "0"))
+        )
+        env = {"DATABASE_URL": at.data, "NATS_URL": f"nats://{AWAY}", "NATS_CA": name, "COLUMNS": "160"}
+        found.extend(
+            Case(where, command, env, 1, (f"NATS_CA: {words}",)) for command in (("run",), ("emit", "stream.jsonl"))
+        )
     return found
 
 
@@ -299,6 +335,7 @@ async def test_every_command_in_every_circumstance(places: Places, tmp_path: Pat
         (tmp_path / name).write_text(text, "utf-8")
     (tmp_path / "binary.ach").write_bytes(b"event a.b {} \xff")
     (tmp_path / "broken.jsonl.gz").write_bytes(b"\x1f\x8bno")
+    os.mkfifo(tmp_path / "pipe")
     for name in ("loop.jsonl", "loop.ach"):
         (tmp_path / name).symlink_to(name)
     found, secrets = cases(places), with_secrets()

@@ -94,4 +94,5 @@ def test_an_installed_package_has_the_pages(tmp_path: Path) -> None:
     (wheel,) = tmp_path.glob("*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {f"worker/diagnostics/{code}.md" for code in CODES} <= names
+    assert [name for name in names if "deploy" in name] == ["worker/deploy/alerts.yml"]
     assert not [name for name in names if name.startswith("docs/")]

@@ -1,40 +1,57 @@
-"""Every command under the role that `ach grants` makes for it, with ACH_MIGRATE=never, on a server with these roles."""
+"""Every command under the roles that are made for it, on servers with these roles, with ACH_MIGRATE=never.
+
+In the database they are those of `ach grants`, at the broker those of deploy/nats.
+"""
 
 from __future__ import annotations
 
 import json
 import re
+import shutil
 import signal
+import subprocess
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import anyio
 import asyncpg
 import httpx
+import nats
 import pytest
 
 from tests.acceptance.conftest import Shell, read_until
+from tests.integration.brokers import configured
 from tests.integration.engine import PATIENCE, event
 from worker.app import wall_clock
+from worker.broker.once import connected_once
 from worker.broker.streams import open_broker
+from worker.console.access import token_hash
 from worker.engine.stats import Stats
+from worker.environment import load_settings
 from worker.local.servers import embedded
 from worker.pipeline.observer import Observer
 from worker.pipeline.rules_in_force import load_deployed
-from worker.settings import Settings
 from worker.store import open_store
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import AsyncGenerator, Generator
 
     from tests.acceptance.conftest import Ran
     from tests.acceptance.herd import Herd
+    from tests.integration.brokers import Configured
+    from worker.settings import Settings
 
 pytestmark = [pytest.mark.anyio, pytest.mark.operate]
 
+ACCOUNTS: Final = Path(__file__).parents[2] / "deploy" / "nats" / "accounts.conf"
+ROLES: Final = {"operator": "operator", "console": "operator", "worker": "worker"} | {
+    one: one for one in ("serve", "notify", "ingest")
+}
+"""The role at the broker of a use of the database; the others have none."""
+PASSWORDS: Final = ("acme_producer", "acme_reader", *ROLES)
 USES: Final = ("worker", "operator", "reader", "serve", "notify", "ingest", "mirror", "console")
 RULES: Final = """event a.done { team: string? }
 event b.done {}
@@ -44,6 +61,12 @@ achievement crew { title "Crew" scope team when count(event=a.done, >= 2) }
 """
 MORE: Final = """achievement third { title "Third" when count(event=a.done, >= 3) }
 """
+TOKEN: Final = "operator-token-of-ada"
+PERSONS: Final = f"""[[person]]
+name = "ada"
+role = "operator"
+token_sha256 = "{token_hash(TOKEN)}"
+"""
 WHSEC: Final = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 
@@ -52,25 +75,51 @@ class Town(NamedTuple):
 
     shell: Shell
     url: str
-    nats: str
+    broker: Configured
+
+    known: dict[str, int]
 
     def url_as(self, use: str) -> str:
         return self.url.replace("//ach@", f"//{use}_1@")
 
     def be(self, use: str) -> Shell:
-        """Return the shell with the login of a use."""
-        self.shell.environment |= {"DATABASE_URL": self.url_as(use), "ACH_MIGRATE": "never"}
+        """Return the shell with the logins of a use."""
+        environment = self.shell.environment
+        for name in [name for name in environment if name.startswith("NATS_")]:
+            del environment[name]
+        environment |= {"DATABASE_URL": self.url_as(use), "ACH_MIGRATE": "never", **self.variables(use)}
         return self.shell
+
+    def variables(self, use: str) -> dict[str, str]:
+        """Return the settings for the broker, as deploy/nats/README.md says them."""
+        role = ROLES.get(use)
+        if role is None:
+            return {"NATS_URL": "nats://127.0.0.1:1"}  # it has to do without
+        found = {
+            "NATS_URL": self.broker.url(),
+            "NATS_USER": role,
+            "NATS_PASSWORD_FILE": str(self.shell.write(f"{role}.password", f"{role}-password")),
+            "NATS_INBOX_PREFIX": f"_INBOX_{role}",
+        }
+        return found if role in {"worker", "operator"} else {**found, "NATS_JS_API_PREFIX": "JS.engine.API"}
 
     def ach(self, use: str, *args: str) -> Ran:
         """Run a command as a use; it ends well."""
         ran = self.be(use).ach(*args)
         assert ran.code == 0, f"{use}: ach {' '.join(args)}: {ran.out}{ran.err}"
         assert "permission denied" not in ran.out + ran.err
+        assert self.refused() == [], f"{use}: ach {' '.join(args)}"
         return ran
 
+    def refused(self) -> list[str]:
+        """Return what the broker has refused since it was asked last."""
+        found = [line for line in self.broker.log().splitlines() if "Violation" in line]
+        new = found[self.known["refused"] :]
+        self.known["refused"] = len(found)
+        return new
+
     def settings(self, use: str) -> Settings:
-        return Settings(nats_url=self.nats, database_url=self.url_as(use))
+        return load_settings({"DATABASE_URL": self.url_as(use), **self.variables(use)})
 
     async def rows(self, query: str) -> list[asyncpg.Record]:
         owner = await asyncpg.connect(self.url)
@@ -82,12 +131,20 @@ class Town(NamedTuple):
 
 @pytest.fixture(scope="module")
 async def town(tmp_path_factory: pytest.TempPathFactory, commands: Herd) -> AsyncGenerator[Town]:
-    """Tables of the owner, `ach grants` run by the owner, and a login for each use."""
+    """Tables of the owner, `ach grants` run by the owner, and logins for each use."""
     folder = tmp_path_factory.mktemp("town")
-    async with embedded(folder / "servers", durable=False) as servers:
+    (folder / "broker").mkdir()
+    (folder / "broker" / "accounts.conf").write_text(ACCOUNTS.read_text())
+    environment = {f"{role.upper()}_PASSWORD": f"{role}-password" for role in PASSWORDS}
+    async with (
+        embedded(folder / "servers", durable=False) as servers,
+        configured(
+            folder / "broker", 'include "accounts.conf"', jetstream=", strict: true", environment=environment
+        ) as broker,
+    ):
         shell = Shell(folder, commands)
-        shell.environment |= {"NATS_URL": servers.nats_url, "DATABASE_URL": servers.database_url}
-        made = Town(shell, servers.database_url, servers.nats_url)
+        shell.environment |= {"DATABASE_URL": servers.database_url}
+        made = Town(shell, servers.database_url, broker, {"refused": 0})
         assert shell.ach("migrate").code == 0
         owner = await asyncpg.connect(servers.database_url)
         await owner.execute(shell.ach("grants").out)
@@ -105,16 +162,18 @@ async def test_rules_a_stream_and_all_that_follows(town: Town) -> None:
     """The story of a deployment: each command under its own login, and what it has done."""
     town.ach("operator", "apply", "rules.ach")
     town.ach("operator", "backfill")
+    # The first start of a worker makes the streams, which others may only use.
+    town.ach("worker", "run", "--drain")
     # What sends and what reads streams alone needs no database.
-    town.ach("ingest", "emit", "stream.jsonl")
-    async with open_broker(town.settings("worker")) as broker:
-        await broker.publish("events.raw", b"nonsense")
+    town.ach("operator", "emit", "stream.jsonl")
+    async with connected_once(town.settings("ingest"), seconds=5) as client:
+        await client.publish("events.raw", b"nonsense")
     town.ach("worker", "run", "--drain")
     granted = await town.rows("SELECT status FROM v_unlock")
     assert len(granted) == 11
     assert {row["status"] for row in granted} == {"announced"}
     # A late event contests, and the correction is announced.
-    town.ach("ingest", "emit", "late.jsonl")
+    town.ach("operator", "emit", "late.jsonl")
     town.ach("worker", "run", "--drain")
     assert await town.rows("SELECT FROM correction") == []
 
@@ -151,6 +210,33 @@ async def test_rules_a_stream_and_all_that_follows(town: Town) -> None:
     assert len(await town.rows("SELECT FROM v_unlock WHERE achievement = 'third' AND status = 'announced'")) == 4
     for use in ("operator", "console"):
         assert "outbox" in town.ach(use, "status").out
+    assert json.loads(town.ach("operator", "workers", "--json").out)["groups"] == []
+
+
+def test_psql_takes_what_grants_prints(town: Town) -> None:
+    psql = shutil.which("psql")
+    if psql is None:
+        pytest.skip("no psql here: apt install postgresql-client")
+    environment = {name: value for name, value in town.shell.environment.items() if not name.startswith("PG")}
+
+    def run(script: str) -> tuple[int, str]:
+        done = subprocess.run(
+            [psql, "--no-psqlrc", "-v", "ON_ERROR_STOP=1", town.url],
+            input=script,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return done.returncode, done.stderr
+
+    tenants = ("--tenant", "a'c=m\\e=acme_analysts", "--tenant", "globex=globex_analysts")
+    for args in ((), tenants, ("--worker", 'od"d $1', "--reader", "select"), ()):
+        printed = town.shell.ach("grants", *args)
+        assert (printed.code, printed.err) == (0, "")
+        assert run(printed.out) == (0, ""), args
+    code, said = run(printed.out.replace("COMMIT;", "SELECT nothing_of_this; COMMIT;"))
+    assert (code, "nothing_of_this" in said) == (3, True)
 
 
 async def observed(town: Town, building: set[str]) -> None:
@@ -171,6 +257,10 @@ async def test_the_doctor_finds_all_rights_of_a_worker(town: Town) -> None:
     found = json.loads(town.be("worker").ach("doctor", "--json").out)
     assert [one["level"] for one in found if one["check"] == "engine rights"] == ["ok"]
     assert [one for one in found if "permission denied" in one["said"]] == []
+    assert [one["level"] for one in found if one["check"] == "nats rights"] == ["ok"]
+    assert [one["check"] for one in found if one["level"] == "error"] == ["postgresql fsync"]
+    # It asks for the account, which a worker does not need, and says that it may not.
+    assert [line for line in town.refused() if "$JS.API.INFO" not in line] == []
 
 
 async def test_a_mirror_and_what_is_asked_of_it(town: Town) -> None:
@@ -182,7 +272,7 @@ async def test_a_mirror_and_what_is_asked_of_it(town: Town) -> None:
 
 async def test_serve_gives_an_answer(town: Town) -> None:
     made = town.shell.ach("serve", "key", "--tenant", "t1").out
-    town.shell.write("serve.toml", "reveal = true\n" + made).chmod(0o600)
+    town.shell.write("serve.toml", "reveal = true\nservice = true\n" + made).chmod(0o600)
     (key,) = re.findall(r"ach_[\w-]{43}", made)
     with town.be("serve").running("serve", "--port", "0") as process:
         (address,) = re.findall(r"http://127\.0\.0\.1:\d+", read_until(process, "serving"))
@@ -190,7 +280,17 @@ async def test_serve_gives_an_answer(town: Town) -> None:
             for path in ("users/u4/achievements", "catalogue", "unlocks"):
                 answer = await client.get(f"/v1/tenants/t1/{path}")
                 assert (answer.status_code, "first" in answer.text) == (200, True), answer.text
+        async with httpx.AsyncClient(base_url=address, timeout=PATIENCE) as client:
+            while (await client.get("/v1/health")).status_code != 200:  # noqa: ASYNC110 - it has no other way
+                await anyio.sleep(0.05)
+        reader = await nats.connect(
+            town.broker.url("acme_reader:acme_reader-password"), inbox_prefix="_INBOX_acme_reader"
+        )
+        said = await reader.request("ach.v1.acme.progress", b'{"user": "ann"}', timeout=PATIENCE)
+        assert json.loads(said.data)["tenant_id"] == "acme"
+        await reader.close()
         stopped(process)
+    assert town.refused() == []
 
 
 async def test_console_shows_its_pages(town: Town) -> None:
@@ -204,6 +304,35 @@ async def test_console_shows_its_pages(town: Town) -> None:
                 answer = await client.get(page)
                 assert (answer.status_code, "permission denied" in answer.text) == (200, False), page
         stopped(process)
+    assert town.refused() == []
+
+
+async def test_console_acts_for_an_operator(town: Town) -> None:
+    async with connected_once(town.settings("ingest"), seconds=5) as client:
+        await client.publish("events.raw", b"nonsense again")
+    town.ach("worker", "run", "--drain")
+    (letter,) = await town.rows("SELECT dead_letter_id FROM dead_letter WHERE replayed_at IS NULL")
+    town.shell.write("persons.toml", PERSONS)
+    with town.be("operator").running("console", "--port", "0", "--persons", "persons.toml") as process:
+        (address,) = re.findall(r"console: (http://127\.0\.0\.1:\d+)", read_until(process, "console:"))
+        async with httpx.AsyncClient(base_url=address, timeout=PATIENCE) as client:
+            assert (await client.post("/login", data={"token": TOKEN})).status_code == 303
+            (token,) = set(re.findall(r'name="form_token" value="([0-9a-f]+)"', (await client.get("/")).text))
+            form = {"form_token": token, "sure": "yes", "reason": "asked"}
+            mended = json.dumps(event(70, user="mended"))
+            replay, grant = f"/letters/{letter['dead_letter_id']}/replay", "/subject/grant?tenant=t1&id=fay"
+            for path, more in ((replay, {"body": mended}), (grant, {"achievement": "first"})):
+                answer = await client.post(path, data={**form, **more})
+                assert answer.status_code == 303, answer.text
+            (unlock,) = await town.rows("SELECT unlock_id FROM v_unlock WHERE subject = 'fay'")
+            answer = await client.post(f"/unlocks/{unlock['unlock_id']}/revoke", data=form)
+            assert answer.status_code == 303, answer.text
+            for page in ("/", "/letters", "/changes", "/actions"):
+                assert (await client.get(page)).status_code == 200, page
+        stopped(process)
+    assert town.refused() == []
+    town.ach("worker", "run", "--drain")
+    assert len(await town.rows("SELECT FROM event WHERE user_id = 'mended'")) == 1
 
 
 async def test_ingest_takes_an_event_and_validates_it(town: Town) -> None:
@@ -221,6 +350,7 @@ async def test_ingest_takes_an_event_and_validates_it(town: Town) -> None:
             wrong = await client.post("/v1/events", json=one | {"payload": {"team": 9}})
             assert (wrong.status_code, wrong.json()["errors"][0]["field"]) == (422, "payload.team")
         stopped(process)
+    assert town.refused() == []
 
 
 async def test_notify_delivers_a_webhook(town: Town) -> None:

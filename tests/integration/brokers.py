@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import anyio
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Mapping
 
 START_SECONDS: Final = 30.0
 LOOK_SECONDS: Final = 0.02
@@ -23,8 +23,9 @@ LOOK_SECONDS: Final = 0.02
 class Configured:
     """One nats-server. Made by `configured`."""
 
-    def __init__(self, folder: Path, port: int, jetstream: str = "") -> None:
+    def __init__(self, folder: Path, port: int, jetstream: str, environment: Mapping[str, str]) -> None:
         self._folder = folder
+        self._environment = {**os.environ, **environment}
         self.port = port
         self._jetstream = jetstream
         self._process: subprocess.Popen[bytes] | None = None
@@ -45,13 +46,17 @@ class Configured:
         self._configure(more)
         with (self._folder / "nats.log").open("ab") as log:
             self._process = subprocess.Popen(  # noqa: ASYNC220 - it returns at once
-                [binary(), "-c", str(self._folder / "nats.conf")], stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                [binary(), "-c", str(self._folder / "nats.conf")],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=self._environment,
             )
         await self._logged("Server is ready", 1)
 
     async def reload(self, more: str) -> None:
         """Let another configuration come into force without a restart, as an operator does."""
-        before = self._log().count("Reloaded server configuration")
+        before = self.log().count("Reloaded server configuration")
         self._configure(more)
         assert self._process is not None
         os.kill(self._process.pid, signal.SIGHUP)
@@ -60,10 +65,11 @@ class Configured:
     async def _logged(self, words: str, times: int) -> None:
         with anyio.fail_after(START_SECONDS):
             # Only its log shows it.
-            while self._log().count(words) < times:  # noqa: ASYNC110
+            while self.log().count(words) < times:  # noqa: ASYNC110
                 await anyio.sleep(LOOK_SECONDS)
 
-    def _log(self) -> str:
+    def log(self) -> str:
+        """Return what it has logged."""
         return (self._folder / "nats.log").read_text("utf-8")
 
     def kill(self) -> None:
@@ -75,16 +81,18 @@ class Configured:
 
 
 @asynccontextmanager
-async def configured(folder: Path, more: str, *, jetstream: str = "") -> AsyncGenerator[Configured]:
+async def configured(
+    folder: Path, more: str, *, jetstream: str = "", environment: Mapping[str, str] | None = None
+) -> AsyncGenerator[Configured]:
     """Run a nats-server for the length of a block; `more` is its configuration beside port and JetStream's store.
 
-    `jetstream` is what follows the store.
+    `jetstream` is what follows the store; `environment` has the variables of the configuration.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
-    made = Configured(folder, port, jetstream)
+    made = Configured(folder, port, jetstream, environment or {})
     try:
         await made.start(more)
         yield made

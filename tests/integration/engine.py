@@ -22,13 +22,18 @@ from worker.engine.stats import Stats
 from worker.store import open_store
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterable
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
     from uuid import UUID
 
     from worker.admin.backfill import Report
     from worker.admin.rollout import Applied
+    from worker.broker.client import BrokerClient
     from worker.engine.decide import Writes
     from worker.settings import Settings
+    from worker.store import Store
+    from worker.traces.spans import Spans
+
+    Check = Callable[[Store, BrokerClient, Settings], Awaitable[None]]
 
 PATIENCE = 60.0
 """Seconds until a test gives up on something that should take one."""
@@ -119,14 +124,16 @@ class Engine:
         return Engine(msgspec.structs.replace(self.settings, **changes))
 
     @asynccontextmanager
-    async def worker(self, **changes: object) -> AsyncGenerator[Watched]:
+    async def worker(
+        self, check: Check | None = None, spans: Spans | None = None, /, **changes: object
+    ) -> AsyncGenerator[Watched]:
         """Run a worker beside a block, from when it is ready, and stop it gracefully behind the block."""
         stats, stop, ready = Watched(), anyio.Event(), anyio.Event()
         settings = self.with_settings(**changes).settings
         async with anyio.create_task_group() as tasks:
 
             async def work() -> None:
-                await run(settings, stop=stop, stats=stats, on_ready=ready.set)
+                await run(settings, stop=stop, stats=stats, on_ready=ready.set, check=check, spans=spans)
 
             tasks.start_soon(work)
             with anyio.fail_after(PATIENCE):

@@ -76,9 +76,13 @@ class Operator:
 
     def credentials(self, path: Path, *, expires: int | None = None, **permissions: Any) -> Path:  # noqa: ANN401 - JSON
         """Write the credentials of a new user of the account, as `nsc generate creds` does."""
+        return write_credentials(path, *self.user(expires=expires, **permissions))
+
+    def user(self, *, expires: int | None = None, **says: Any) -> tuple[str, str]:  # noqa: ANN401 - JSON
+        """Return JWT and seed of a new user of the account."""
         user = NKey("user")
-        says = {"subs": -1, "data": -1, "payload": -1, **permissions}
-        return write_credentials(path, jwt(self.account, user, "ann", says, expires), user.seed)
+        claims = {"subs": -1, "data": -1, "payload": -1, **says}
+        return jwt(self.account, user, "ann", claims, expires), user.seed
 
 
 def write_credentials(path: Path, token: str, seed: str) -> Path:

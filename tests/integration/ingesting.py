@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from nats.aio.msg import Msg
 
     from worker.settings import Settings
+    from worker.traces.spans import Spans
 
 KEYS = {name: new_key() for name in ("t1", "t2")}
 TEST_KEY = new_key()
@@ -53,7 +54,12 @@ def lines_of(events: Sequence[dict[str, Any]]) -> bytes:
 
 @asynccontextmanager
 async def ingesting(
-    settings: Settings, config: Config | None = None, files: Files | None = None, *, stop: anyio.Event | None = None
+    settings: Settings,
+    config: Config | None = None,
+    files: Files | None = None,
+    *,
+    stop: anyio.Event | None = None,
+    spans: Spans | None = None,
 ) -> AsyncGenerator[httpx.AsyncClient]:
     """Take events for the length of a block; the client has no credential of its own."""
     ready, address = anyio.Event(), ""
@@ -67,7 +73,8 @@ async def ingesting(
     async with anyio.create_task_group() as tasks:
 
         async def run() -> None:
-            await ingest(settings, config or config_of(), files or Files(), stop=ending, on_ready=on_ready)
+            chosen = config or config_of()
+            await ingest(settings, chosen, files or Files(), stop=ending, on_ready=on_ready, spans=spans)
 
         tasks.start_soon(run)
         with anyio.fail_after(PATIENCE):

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from worker.broker.durable import ConsumerState
     from worker.notify.endpoints import Endpoint
     from worker.settings import Settings
+    from worker.traces.spans import Spans
 
 SECRET: Final = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"  # of the examples of Standard Webhooks
 ENVIRONMENT: Final = {"SECRET": SECRET}
@@ -167,14 +168,16 @@ class Notified(NotifyStats):
 
 
 @asynccontextmanager
-async def notifier(settings: Settings, chosen: Iterable[Endpoint]) -> AsyncGenerator[Notified]:
+async def notifier(
+    settings: Settings, chosen: Iterable[Endpoint], spans: Spans | None = None
+) -> AsyncGenerator[Notified]:
     """Run a notifier beside a block, from when every endpoint has its consumer, and stop it behind the block."""
     chosen = [*chosen]
     stats, stop, ready = Notified(one.name for one in chosen), anyio.Event(), anyio.Event()
     async with anyio.create_task_group() as tasks:
 
         async def work() -> None:
-            await run(settings, chosen, stop=stop, stats=stats, ways=Ways(here, ready.set))
+            await run(settings, chosen, stop=stop, stats=stats, ways=Ways(here, ready.set), spans=spans)
 
         tasks.start_soon(work)
         with anyio.fail_after(PATIENCE):

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
 
     from worker.settings import Settings
+    from worker.traces.spans import Spans
 
 KEYS = {name: new_key() for name in ("t1", "t2")}
 SECRETS = {name: new_secret() for name in KEYS}
@@ -61,7 +62,9 @@ def by_token(user: str = "u1", tenant: str = "t1", seconds: int = 900, scope: st
 
 
 @asynccontextmanager
-async def serving(settings: Settings, **changes: object) -> AsyncGenerator[httpx.AsyncClient]:
+async def serving(
+    settings: Settings, spans: Spans | None = None, health_port: int | None = None, **changes: object
+) -> AsyncGenerator[httpx.AsyncClient]:
     """Serve for the length of a block; the client has no credential of its own."""
     stop, ready, address = anyio.Event(), anyio.Event(), ""
 
@@ -73,7 +76,8 @@ async def serving(settings: Settings, **changes: object) -> AsyncGenerator[httpx
     async with anyio.create_task_group() as tasks:
 
         async def run() -> None:
-            await serve(settings, config_of(**changes), stop=stop, on_ready=on_ready)
+            config = config_of(**changes)
+            await serve(settings, config, stop=stop, on_ready=on_ready, spans=spans, health_port=health_port)
 
         tasks.start_soon(run)
         with anyio.fail_after(PATIENCE):

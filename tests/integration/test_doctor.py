@@ -8,30 +8,34 @@ from time import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
+import anyio
 import asyncpg
 import msgspec
 import nats
 import pytest
+from structlog.testing import capture_logs
 
 from tests.integration.brokers import configured
-from tests.integration.engine import Engine, event
+from tests.integration.engine import PATIENCE, Engine, event
 from worker.broker.streams import open_broker
 from worker.doctor import examine
 from worker.doctor.ask_broker import ask_broker
 from worker.doctor.ask_database import ask_database
 from worker.doctor.finding import Level
-from worker.doctor.gather import UnsafeError, check_at_start, examine_all
+from worker.doctor.gather import UnsafeError, WorkerChecks, examine_all
 from worker.settings import Settings
 from worker.store import open_store
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, MutableMapping, Sequence
     from pathlib import Path
 
     from nats.aio.client import Client
 
+    from worker.broker.client import BrokerClient
     from worker.doctor.finding import Finding
     from worker.local.servers import Servers
+    from worker.store import Store
 
 pytestmark = pytest.mark.anyio
 
@@ -273,7 +277,7 @@ async def test_what_a_worker_makes_is_all_right_and_bounded(nats_url: str) -> No
 
 async def started(settings: Settings, *, unsafe: bool) -> None:
     async with open_store(settings.database_url) as store, open_broker(settings) as broker:
-        await check_at_start(store, broker.client.client, settings, unsafe=unsafe)
+        await WorkerChecks(unsafe=unsafe)(store, broker.client.client, settings)
 
 
 async def test_a_worker_refuses_what_breaks_a_guarantee_and_starts_all_the_same_if_asked(engine: Engine) -> None:
@@ -287,6 +291,46 @@ async def test_a_worker_refuses_what_breaks_a_guarantee_and_starts_all_the_same_
         assert "nats stream restore UNLOCKS.backup" in str(raised.value)
         await started(engine.settings, unsafe=True)
         assert (await asked.ask("STREAM.INFO.UNLOCKS"))["config"] == before["config"]
+
+
+class Counted(WorkerChecks):
+    """The checks of a worker, which can be waited for."""
+
+    def __init__(self) -> None:
+        super().__init__(unsafe=False)
+        self._done = [anyio.Event(), anyio.Event()]
+        self._calls = 0
+
+    async def __call__(self, store: Store, client: BrokerClient, settings: Settings) -> None:
+        await super().__call__(store, client, settings)
+        self._done[self._calls].set()
+        self._calls += 1
+
+    async def done(self, call: int) -> None:
+        with anyio.fail_after(PATIENCE):
+            await self._done[call].wait()
+
+
+async def test_a_worker_logs_each_finding_once_also_of_what_is_made_anew(engine: Engine) -> None:
+    checks = Counted()
+    async with api(engine.settings) as asked:
+        await asked.make("EVENTS", subjects=["events.>"], allow_atomic=True)
+        config = {"durable_name": "ach", "ack_policy": "explicit", "max_ack_pending": 10}
+        await asked.ask("CONSUMER.DURABLE.CREATE.EVENTS.ach", {"stream_name": "EVENTS", "config": config})
+        with capture_logs() as logs:
+            async with engine.worker(checks, consumer="ach"):
+                await checks.done(0)
+                before = said_by(logs)
+                await asked.edit_stream("UNLOCKS", {"max_age": 3600 * SECOND})
+                await asked.ask("CONSUMER.DELETE.EVENTS.ach")
+                await checks.done(1)
+    assert sorted(before) == ["consumer max_ack_pending", "postgresql fsync", "stream EVENTS atomic batches"]
+    assert sorted(said_by(logs)) == sorted([*before, "stream UNLOCKS age"])
+
+
+def said_by(logs: Sequence[MutableMapping[str, Any]]) -> list[str]:
+    """Return which checks have logged a warning."""
+    return [line["check"] for line in logs if line["log_level"] == "warning" and "check" in line]
 
 
 # -- the broker itself -------------------------------------------------------------------------------------------------
@@ -354,7 +398,7 @@ async def test_a_broker_without_jetstream(tmp_path: Path) -> None:
 
 
 async def books(settings: Settings, backlog: int | None = None) -> list[Finding]:
-    return examine.database(await ask_database(settings, backlog=backlog))
+    return examine.database((await ask_database(settings)).beside(backlog))
 
 
 async def test_a_database_from_nothing_to_dead_letters(engine: Engine) -> None:

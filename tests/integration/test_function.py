@@ -19,6 +19,7 @@ from ach.runner import Function
 from dsl.outcome import Subject
 from tests.integration.engine import RULES, Engine, event
 from tests.integration.pipelines import sent
+from tests.integration.roles import with_roles
 from worker.admin.results import read_results
 from worker.engine.answer import Reader
 from worker.pipeline.rules_in_force import load_deployed
@@ -301,6 +302,46 @@ async def test_a_database_without_tables_is_said_at_once(database_url: str, engi
     bare = engine.with_settings(database_url=database_url.replace("/test_", "/nowhere_"))
     with pytest.raises(ach.DatabaseError):
         await Function(bare.settings).batch([], tenant="t1", seconds=SECONDS)
+
+
+async def test_a_worker_s_role_checks_the_schema_at_the_start_and_changes_nothing(engine: Engine) -> None:
+    async with with_roles(engine.settings.database_url) as made:
+        role = made.roles.worker
+        settings = msgspec.structs.replace(engine.settings, database_url=made.url_as(role))
+
+        async def said() -> str:
+            function = Function(settings)
+            try:
+                assert await function.batch([sqs(event(1), 1)], tenant="t1", seconds=SECONDS) == {
+                    "batchItemFailures": []
+                }
+            except ach.DatabaseError as error:
+                return str(error)
+            finally:
+                await function.close()
+            return ""
+
+        assert await said() == ""
+        (last,) = await engine.rows(
+            "DELETE FROM schema_migration WHERE number = (SELECT max(number) FROM schema_migration) RETURNING *"
+        )
+        assert await said() == (
+            f"the database lacks migration {last['number']:04d}_{last['name']}, and role {role} may not change it: "
+            "run `ach migrate` as the owner of the tables, then the SQL that `ach grants` prints"
+        )
+        await engine.rows("INSERT INTO schema_migration VALUES ($1, $2, $3, now(), $4)", *last_but_time(last))
+        assert await said() == ""
+        await engine.rows("INSERT INTO schema_migration VALUES (9999, 'later', '', now(), 9999)")
+        assert "9999_later is unknown here" in await said()
+        await engine.rows("DELETE FROM schema_migration WHERE number = 9999")
+        await engine.rows(f"REVOKE SELECT ON schema_migration FROM {role}")  # noqa: S608 - a name of ours
+        assert "permission denied for table schema_migration" in await said()
+    assert len(await engine.rows("SELECT FROM event")) == 1
+
+
+def last_but_time(row: dict[str, Any]) -> tuple[object, ...]:
+    """Return a migration's record without the time of its application."""
+    return row["number"], row["name"], row["checksum"], row["compatible_from"]
 
 
 async def test_a_malformed_setting_is_an_error_of_this_package() -> None:

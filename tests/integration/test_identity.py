@@ -72,6 +72,11 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Worl
     (folder / "password").write_text(f"{PASSWORD}\n", "utf-8")
     (folder / "token").write_text(TOKEN, "utf-8")
     operator.credentials(folder / "user.creds")
+    token, seed = operator.user()
+    bearer, _ = operator.user(bearer_token=True)
+    for name, fields in {"texts": {"user_jwt": token, "user_seed": seed}, "bearer": {"user_jwt": bearer}}.items():
+        more = {"ca": str(mine.ca), "tls_first": True, "jetstream_domain": "hub"}
+        (folder / f"{name}.json").write_text(json.dumps({**fields, **more}), "utf-8")
     operator.credentials(folder / "expired.creds", expires=int(time.time()) - 60)
     Operator().credentials(folder / "foreign.creds")
     tls = f'cert_file: "{server.cert}", key_file: "{server.key}"'
@@ -165,6 +170,8 @@ WAYS = {
         "operated",
         {"NATS_CREDS": "F/user.creds", "NATS_CA": "F/mine.pem", "NATS_TLS_FIRST": "true", "NATS_JS_DOMAIN": "hub"},
     ),
+    "context": ("operated", {"NATS_CONTEXT": "F/texts.json"}),
+    "bearer": ("operated", {"NATS_CONTEXT": "F/bearer.json"}),
     "token": ("simple", {"NATS_TOKEN": TOKEN}),
     "token_file": ("simple", {"NATS_TOKEN_FILE": "F/token"}),
 }

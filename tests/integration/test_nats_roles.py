@@ -19,6 +19,8 @@ from tests.integration.engine import PATIENCE, Engine, event
 from tests.integration.ingesting import by_key, ingesting
 from tests.integration.ingesting import connected as ingest_connected
 from tests.integration.notices import endpoint, endpoints, notifier
+from tests.integration.serving import connected as serving_connected
+from tests.integration.serving import serving
 from tests.worker.notify.receiver import receiver
 from worker.admin.purge import purge_streams
 from worker.broker.connection import Connection
@@ -230,6 +232,29 @@ async def test_workers_of_a_group_need_no_other_rights(company: Company, capsys:
     assert [len(one["members"]) for one in listed["groups"]] == [2]
 
 
+SERVICE: Final[dict[str, tuple[str, object]]] = {
+    "ask for this tenant": ("ach.v1.acme.progress", {"user": "ann"}),
+    "ask for another tenant": ("ach.v1.globex.progress", {"user": "eve"}),
+    "ask who is there": ("$SRV.PING.ach", None),
+    "answer in its place": ("_R_.x", {}),
+}
+
+
+async def test_a_tenant_asks_the_service_for_itself_and_no_other_role_does(company: Company) -> None:
+    async with serving(company.settings_of("serve")) as http:
+        await serving_connected(http)
+        async with connected(company, "acme_reader") as client:
+            for target in TARGETS:
+                await client.publish("ach.v1.acme.progress", b"{}", reply=target)
+            # It answers in order, so all those are answered by then.
+            said = await client.request("ach.v1.acme.progress", b'{"user": "ann"}', timeout=PATIENCE)
+            assert json.loads(said.data)["tenant_id"] == "acme"
+        for role in ROLES:
+            may = await tried(company, role, SERVICE, [])
+            assert may == ({"ask for this tenant"} if role == "acme_reader" else set()), role
+    await expect_untouched(company)
+
+
 # -- all else ----------------------------------------------------------------------------------------------------------
 
 EVENT = json.dumps(event(9, tenant="globex", user="eve")).encode()
@@ -279,6 +304,7 @@ API: Final[dict[str, tuple[str, object]]] = {
 MAY: Final[dict[str, frozenset[str]]] = {
     "worker": frozenset(
         {
+            "read an event",
             "read an unlock",
             "pull events",
             "acknowledge an event",
@@ -314,7 +340,7 @@ MAY: Final[dict[str, frozenset[str]]] = {
             "acknowledge an unlock",
         }
     ),
-    "serve": frozenset({"read an unlock", "consume unlocks"}),
+    "serve": frozenset({"read an unlock", "consume unlocks", "ach.v1.*.*", "$SRV.>"}),
     "ingest": frozenset({"publish for any tenant", "publish for another tenant", "publish for this tenant"}),
     "acme_producer": frozenset({"publish for this tenant"}),
     "acme_reader": frozenset({"pull a tenant's unlocks"}),
@@ -361,13 +387,20 @@ async def tried(company: Company, role: str, asked: dict[str, tuple[str, object]
 async def test_a_role_may_do_nothing_else(company: Company, role: str) -> None:
     others = [f"_INBOX_{other}.>" for other in ROLES if other != role]
     heard = [*others, "_INBOX.>", ">", "*.>", "events.>", "unlocks.>", "$JS.>", "$JS.API.>", "$JS.ACK.>", "$SYS.>"]
-    heard += ["$KV.>", "ach.>", "ach.group.>"]
+    heard += ["$KV.>", "ach.>", "ach.group.>", "ach.v1.>", "ach.v1.*.*", "$SRV.>"]
     found = await tried(company, role, API, heard)
     outside = {name: (subject.replace("$JS.API", OUTSIDE_API), asked) for name, (subject, asked) in API.items()}
     assert found | await tried(company, role, outside, []) == MAY[role]
 
 
 STREAMS = ["EVENTS", "UNLOCKS"]
+TARGETS: Final = (
+    *(f"$JS.API.STREAM.{verb}.{name}" for verb in ("DELETE", "PURGE") for name in STREAMS),
+    "$JS.API.CONSUMER.DELETE.EVENTS.ach",
+    "unlocks.acme.eve.first.x",
+    "events.globex.eve.a",
+)
+"""Subjects that a client may name for an answer."""
 
 
 @pytest.mark.parametrize("role", ["acme_producer", "acme_reader", "ingest", "notify", "serve"])
@@ -380,16 +413,14 @@ async def test_no_answer_of_the_server_reaches_what_the_role_may_not(company: Co
         "notify": ("JS.engine.API.CONSUMER.MSG.NEXT.UNLOCKS.acme", b'{"batch": 1, "no_wait": true}'),
         "serve": ("JS.engine.API.STREAM.INFO.UNLOCKS", b""),
     }[role]
-    targets = [
-        *(f"$JS.API.STREAM.{verb}.{name}" for verb in ("DELETE", "PURGE") for name in STREAMS),
-        "$JS.API.CONSUMER.DELETE.EVENTS.ach",
-        "unlocks.acme.eve.first.x",
-        "events.globex.eve.a",
-    ]
     async with connected(company, role) as client:
-        for target in targets:
+        for target in TARGETS:
             await client.publish(*asked, reply=target)
         await client.flush()
+    await expect_untouched(company)
+
+
+async def expect_untouched(company: Company) -> None:
     async with connected(company, "operator") as client:
         said = json.loads((await client.request("$JS.API.STREAM.NAMES", b"")).data)
         assert sorted(said["streams"]) == STREAMS

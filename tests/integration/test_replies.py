@@ -9,17 +9,13 @@ from __future__ import annotations
 import json
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
-from uuid import uuid4
 
 import anyio
-import msgspec
 import nats
 import pytest
-from structlog.testing import capture_logs
 
 from tests.integration.brokers import configured
 from tests.integration.engine import PATIENCE
-from worker.broker.streams import open_broker
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -28,7 +24,6 @@ if TYPE_CHECKING:
     from nats.aio.client import Client
 
     from tests.integration.brokers import Configured
-    from tests.integration.engine import Engine
 
 pytestmark = pytest.mark.anyio
 
@@ -121,25 +116,6 @@ async def test_without_an_account_for_each_tenant_two_options_let_a_producer_emp
     async with configured(folder, lax(folder) + ONE) as broker, streams(broker) as client:
         await publish(broker, None, ("STREAM.PURGE.EVENTS",))
         assert not await all_there(client)
-
-
-async def test_a_worker_warns_of_streams_with_atomic_batches(engine: Engine) -> None:
-    client = await nats.connect(engine.settings.nats_url)
-    settings = msgspec.structs.replace(engine.settings, input_stream=f"A{uuid4().hex}", input_prefix=uuid4().hex)
-    try:
-        name, subjects = settings.input_stream, [f"{settings.input_prefix}.>"]
-        await ask(client, f"STREAM.CREATE.{name}", name=name, subjects=subjects, allow_atomic=True)
-        with capture_logs() as logs:
-            async with open_broker(settings) as broker:
-                await broker.ensure()
-                await broker.subscribe()
-                await broker.ensure()
-        assert [line["said"].split(":")[0] for line in logs if line["event"] == "a stream stays as it was made"] == [
-            f"allow_atomic of {name} is true"
-        ]
-    finally:
-        await ask(client, f"STREAM.DELETE.{settings.input_stream}")
-        await client.close()
 
 
 def lax(folder: Path) -> str:

@@ -13,6 +13,7 @@ import asyncpg
 import pytest
 
 from tests.integration.engine import PATIENCE
+from worker.app import watch_schema
 from worker.store import (
     SEND_BYTES,
     OvertakenError,
@@ -142,6 +143,24 @@ async def test_a_wrong_password_is_reported_in_words_and_not_retried(own_servers
         with pytest.raises(UnusableError, match="password authentication failed") as caught:
             await store.ping()
     assert "wkjq" not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("/test_", "/nowhere_", "does not exist"),
+        ("?", "?ssl=true&", 'parameter "ssl" cannot be changed now'),
+        ("?", "?sslmod=require&", "unrecognized configuration parameter"),
+        ("?", "?work_mem=much&", "invalid value for parameter"),
+        ("?", "?sslcert=/nowhere/x&", "sslcert of DATABASE_URL: there is no file /nowhere/x"),
+    ],
+    ids=["database", "fixed", "unknown", "value", "file"],
+)
+async def test_a_service_ends_where_the_database_cannot_be_used(engine: Engine, old: str, new: str, said: str) -> None:
+    assert old in engine.settings.database_url
+    async with open_store(engine.settings.database_url.replace(old, new, 1)) as store:
+        with anyio.fail_after(PATIENCE), pytest.raises(UnusableError, match=said):
+            await watch_schema(store)
 
 
 async def test_a_shared_store_lends_each_connection_to_one_task_and_replaces_lost_ones(

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import os
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socket import create_server
-from threading import Thread
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import nats
 import pytest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from structlog.testing import capture_logs
 
+from tests.integration.collectors import attributes_of, collector, ids_of, parent
 from tests.integration.engine import PATIENCE, Engine, event
 from tests.integration.ingesting import JSON, by_key, connected, ingesting, stored
 from tests.integration.pipelines import sent
@@ -27,19 +23,13 @@ from worker.traces.choice import spans_of
 from worker.traces.otlp import CLOSE_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping
-
-    from opentelemetry.proto.trace.v1.trace_pb2 import Span
+    from collections.abc import Mapping
 
     from worker.engine.stats import Stats
 
 pytestmark = pytest.mark.anyio
 
 STATE = "vendor=1"
-
-
-def parent(number: int, flags: str = "01") -> str:
-    return f"00-{number:032x}-{number:016x}-{flags}"
 
 
 async def publish(engine: Engine, one: dict[str, Any], **headers: str) -> None:
@@ -141,53 +131,6 @@ async def test_ingest_hands_on_the_trace_of_a_request(engine: Engine) -> None:
 # -- export ------------------------------------------------------------------------------------------------------------
 
 
-class Collector:
-    """What a collector of OpenTelemetry receives over HTTP."""
-
-    def __init__(self) -> None:
-        self.requests: list[ExportTraceServiceRequest] = []
-        collector = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                if self.headers.get("Content-Encoding") == "gzip":
-                    body = gzip.decompress(body)
-                assert self.path == "/v1/traces"
-                assert self.headers["Content-Type"] == "application/x-protobuf"
-                collector.requests.append(ExportTraceServiceRequest.FromString(body))
-                self.send_response(200)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name there
-                del format, args
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server.server_port}"
-
-    @property
-    def spans(self) -> list[Span]:
-        scopes = [scope for one in self.requests for spans in one.resource_spans for scope in spans.scope_spans]
-        return [span for scope in scopes for span in scope.spans]
-
-
-@contextmanager
-def collector() -> Generator[Collector]:
-    made = Collector()
-    thread = Thread(target=made.server.serve_forever)
-    thread.start()
-    try:
-        yield made
-    finally:
-        made.server.shutdown()
-        made.server.server_close()
-        thread.join()
-
-
 async def drained(engine: Engine, url: str, monkeypatch: pytest.MonkeyPatch) -> Stats:
     """Run a worker that exports traces until nothing is left to do."""
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", url)
@@ -199,15 +142,6 @@ async def drained(engine: Engine, url: str, monkeypatch: pytest.MonkeyPatch) -> 
         began = monotonic()
         await spans.close()
         assert monotonic() - began < CLOSE_SECONDS + 2
-
-
-def ids_of(traceparent: str) -> tuple[str, str]:
-    _, trace, span, _ = traceparent.split("-")
-    return trace, span
-
-
-def attributes_of(span: Span) -> dict[str, object]:
-    return {one.key: getattr(one.value, one.value.WhichOneof("value") or "") for one in span.attributes}
 
 
 async def test_a_collector_gets_a_span_a_batch_and_one_an_announcement(

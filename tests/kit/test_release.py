@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Final
 
@@ -31,6 +32,21 @@ def test_a_bill_names_every_locked_package_with_its_hashes(kind: str) -> None:
 def test_a_package_without_a_hash_is_refused() -> None:
     with pytest.raises(LockError, match="anyio has no hash"):
         packages_of("anyio==4.16.0 \\\n    # via ach\nclick==8.5.1 \\\n    --hash=sha256:" + "0" * 64)
+
+
+def test_every_lock_has_hashes_and_every_install_of_one_demands_them() -> None:
+    locks = sorted(ROOT.glob("requirements*.lock"))
+    assert len(locks) > 5
+    for lock in locks:
+        assert packages_of(lock.read_text()), lock.name
+    installs = {
+        (name, line)
+        for name in ("justfile", "deploy/Containerfile", "release/binary.py")
+        for line in re.split(r"(?<!\\)\n|&&", (ROOT / name).read_text())
+        if re.search(r"(pip\b.*\binstall|_install)\b.*-r\b", line, re.DOTALL)
+    }
+    assert {name for name, _ in installs} == {"justfile", "deploy/Containerfile", "release/binary.py"}
+    assert [one for one in installs if "--require-hashes" not in one[1]] == []
 
 
 def test_no_answer_fails_like_a_finding() -> None:

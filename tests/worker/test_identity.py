@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import traceback
+from base64 import b64decode, b64encode
 from typing import TYPE_CHECKING
 
 import pytest
 
-from worker.broker.login import Login
+from tests.integration.identities import NKey, Operator
+from worker.broker.login import Login, LoginError
 from worker.environment import load_settings, secrets_of
 from worker.identity import Identity
 from worker.settings import SettingsError
@@ -89,6 +91,32 @@ def test_a_url_from_a_file(variable: str, tmp_path: Path) -> None:
         ({"NATS_CONTEXT": "list"}, "NATS_CONTEXT: context 'list': F/nats/context/list.json is no JSON object"),
         ({"NATS_CONTEXT": "typed"}, "NATS_CONTEXT: context 'typed': its field `user` has the wrong type"),
         ({"NATS_CONTEXT": "nsc"}, "NATS_CONTEXT: context 'nsc': its field `nsc` is not supported: write a credentials"),
+        (
+            {"NATS_CONTEXT": "proxy"},
+            "NATS_CONTEXT: context 'proxy': its field `socks_proxy` is not supported: forward a port",
+        ),
+        (
+            {"NATS_CONTEXT": "op"},
+            "NATS_CONTEXT: context 'op': its field `user_seed` is not supported with op: write it into a file",
+        ),
+        (
+            {"NATS_CONTEXT": "env"},
+            "NATS_CONTEXT: context 'env': its field `user_jwt` needs the variable 'A_JWT', which is not set",
+        ),
+        ({"NATS_CONTEXT": "data"}, "NATS_CONTEXT: context 'data': its field `user_jwt` is no data:;base64,"),
+        ({"NATS_CONTEXT": "held"}, "NATS_CREDS: expected the path of a file, and not what it holds"),
+        ({"NATS_CONTEXT": "seed"}, "NATS_USER_SEED needs NATS_USER_JWT"),
+        ({"NATS_CONTEXT": "two"}, "NATS_USER_JWT and NATS_TOKEN are two identities: set one of them"),
+        ({"NATS_NKEY": "SU" + "A" * 56}, "NATS_NKEY: expected the path of a file, and not what it holds"),
+        ({"NATS_CREDS": "eyJ0eXAi.eyJq.x"}, "NATS_CREDS: expected the path of a file, and not what it holds"),
+        (
+            {"DATABASE_URL_FILE": f"postgresql://u:{SECRET}@h"},
+            "DATABASE_URL_FILE: expected the path of a file that holds the URL, and not the URL",
+        ),
+        (
+            {"NATS_URL_FILE": f"nats://u:{SECRET}@h"},
+            "NATS_URL_FILE: expected the path of a file that holds the URL, and not the URL",
+        ),
         ({"NATS_CONTEXT": "full", "NATS_CREDS": "x"}, "NATS_CREDS and NATS_USER are two identities: set one of them"),
     ],
 )
@@ -109,6 +137,13 @@ CONTEXTS = {
     "list": "[]",
     "typed": '{"user": 7}',
     "nsc": '{"nsc": "nsc://a/b/c"}',
+    "proxy": '{"socks_proxy": "socks5://h:1080"}',
+    "op": '{"user_jwt": "x", "user_seed": "op://vault/item/seed"}',
+    "env": '{"user_jwt": "env://A_JWT"}',
+    "data": f'{{"user_jwt": "data:;base64,{SECRET}!"}}',
+    "held": f'{{"creds": "data:;base64,{SECRET}"}}',
+    "seed": f'{{"user_seed": "{SECRET}"}}',
+    "two": f'{{"user_jwt": "{SECRET}", "token": "x"}}',
     "full": json.dumps(
         {
             "description": "x",
@@ -163,6 +198,47 @@ def test_a_context_of_the_tool(world: Path) -> None:
     assert load_settings({**environment, "NATS_URL": "nats://other", "NATS_CA": "b"}).nats_url == "nats://other"
     path = world / "nats" / "context" / "full.json"
     assert load_settings({"NATS_CONTEXT": str(path)}) == settings
+
+
+def test_a_context_may_hold_jwt_and_seed_or_say_where_they_are(tmp_path: Path) -> None:
+    token, seed = Operator().user()
+    (tmp_path / "jwt").write_text(f"{token}\n")
+    encoded = b64encode(seed.encode()).decode()
+    for fields in (
+        {"user_jwt": token, "user_seed": seed},
+        {"user_jwt": f"file://{tmp_path}/jwt", "user_seed": "env://A_SEED"},
+        {"user_jwt": f"{token}\n", "user_seed": f"data:;base64,{encoded}"},
+    ):
+        (tmp_path / "context.json").write_text(json.dumps(fields))
+        environment = {"NATS_CONTEXT": str(tmp_path / "context.json"), "A_SEED": seed}
+        settings = load_settings(environment)
+        assert (settings.identity.user_jwt, settings.identity.user_seed) == (token, seed)
+        login = Login(settings.identity, settings.nats_url)
+        assert (login.secrets["user_jwt_cb"](), len(b64decode(login.secrets["signature_cb"]("x")))) == (
+            token.encode(),
+            64,
+        )
+        shown = repr(settings) + repr(settings.identity) + repr(login)
+        assert [one for one in (token, seed) if one in shown] == []
+        assert {token, seed} <= {*secrets_of(environment)}
+
+
+def test_a_jwt_without_a_seed_is_a_bearer_token_or_refused() -> None:
+    bearer, _ = Operator().user(bearer_token=True)
+    login = Login(Identity(user_jwt=bearer), "nats://h")
+    assert (login.secrets["signature_cb"]("x"), login.hidden) == (b"", [bearer])
+    token, seed = Operator().user()
+    for identity, said in (
+        (Identity(user_jwt=token), "NATS_USER_JWT: its JWT is no bearer token, so the seed has to come with it"),
+        (Identity(user_jwt="nonsense", user_seed=seed), "NATS_USER_JWT: its JWT is malformed"),
+        (Identity(user_jwt=token, user_seed=seed[:-2]), "NATS_USER_SEED: it is no seed, or the seed is cut short"),
+        (Identity(user_jwt=token, user_seed=NKey("user").seed), "NATS_USER_JWT: its seed is not that of its JWT"),
+    ):
+        with pytest.raises(LoginError) as error:
+            Login(identity, "nats://h")
+        assert str(error.value).startswith(said)
+        trace = "".join(traceback.format_exception(error.value))
+        assert [one for one in (token, seed) if one in trace] == []
 
 
 def test_a_login_shows_nothing_of_itself(world: Path) -> None:

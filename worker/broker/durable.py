@@ -17,6 +17,7 @@ from dsl.calendar import format_instant
 from worker.broker.api import CONSUMER_EXISTS, ApiError, ask
 from worker.broker.errors import OUT_OF_REACH, BrokerAwayError, in_words
 from worker.contract.message import Message, delivery_tokens
+from worker.contract.trace import trace_in
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
@@ -267,7 +268,7 @@ async def _pull(client: BrokerClient, asked: _Pull) -> list[Message]:
                 headers: dict[str, str] = dict(msg.headers or {})  # pyright: ignore[reportUnknownMemberType]
                 status = headers.get("Status", "")
                 if not status or msg.reply:
-                    found.append(_message(msg.subject, msg.data, msg.reply))
+                    found.append(_message(msg.subject, msg.data, msg.reply, headers))
                 elif status in _ENDED or (found and not asked.whole):
                     break
                 else:
@@ -285,10 +286,13 @@ async def _pull(client: BrokerClient, asked: _Pull) -> list[Message]:
     return found
 
 
-def _message(subject: str, body: bytes, reply: str) -> Message:
+def _message(subject: str, body: bytes, reply: str, headers: Mapping[str, str]) -> Message:
+    """Return a message; of its headers those about its trace alone, as its readers ask for no others."""
     tokens = delivery_tokens(reply)
     seq, sent = (tokens[1], tokens[3]) if tokens else ("", "")
-    return Message(subject, body, b"", int(seq) if seq.isdigit() else 0, reply, sent if sent.isdigit() else "")
+    trace = trace_in({name.lower(): value for name, value in headers.items()}) if headers else None
+    block = b"" if trace is None else f"\r\n{trace.lines}".encode()
+    return Message(subject, body, block, int(seq) if seq.isdigit() else 0, reply, sent if sent.isdigit() else "")
 
 
 async def _ask(client: BrokerClient, what: str, asked: object = None) -> _Info:

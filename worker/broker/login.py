@@ -11,12 +11,13 @@ from time import time
 from typing import TYPE_CHECKING, Any
 
 from worker.broker.errors import BrokerMismatchError
-from worker.broker.nkeys import Key, KeyFormatError, read_credentials, read_seed_file
-from worker.secret_files import SecretFileError, expanded, read_file, read_secret
+from worker.broker.nkeys import Key, KeyFormatError, read_credentials, read_seed, read_seed_file, read_user
+from worker.secret_files import Named, SecretFileError, expanded, load_authorities, load_pair, read_file, read_secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from worker.broker.nkeys import Credentials
     from worker.identity import Identity
 
 
@@ -56,6 +57,8 @@ class Login:
     def _read_login(self, identity: Identity) -> None:
         if identity.creds:
             self._read_creds(identity.creds)
+        elif identity.user_jwt:
+            self._read_user(identity.user_jwt, identity.user_seed)
         elif identity.nkey:
             try:
                 seed = read_seed_file(_text("NATS_NKEY", identity.nkey))
@@ -76,14 +79,35 @@ class Login:
             found = read_credentials(_text("NATS_CREDS", path))
         except KeyFormatError as error:
             raise LoginError(f"NATS_CREDS: {path}: {error}") from None
-        key = Key(found.seed, wanted_by="NATS_CREDS")
-        if key.public != found.subject:
-            raise LoginError(f"NATS_CREDS: {path}: its seed is not that of its JWT")
-        self.secrets["signature_cb"] = key.sign
+        self._show(found, f"NATS_CREDS: {path}", path)
+
+    def _read_user(self, jwt: str, seed: str) -> None:
+        try:
+            held = read_seed(seed) if seed else None
+        except KeyFormatError as error:
+            raise LoginError(f"NATS_USER_SEED: {error}") from None
+        try:
+            found = read_user(jwt, held)
+        except KeyFormatError as error:
+            raise LoginError(f"NATS_USER_JWT: {error}") from None
+        if held is None:
+            self.hidden.append(jwt)
+        self._show(found, "NATS_USER_JWT", "NATS_USER_JWT")
+
+    def _show(self, found: Credentials, where: str, of: str) -> None:
+        variable = where.partition(":")[0]
+        if found.seed is None:
+            # Nothing is signed for a bearer token, and an empty signature is what other clients send.
+            self.secrets["signature_cb"] = _sign_nothing
+        else:
+            key = Key(found.seed, wanted_by=variable)
+            if key.public != found.subject:
+                raise LoginError(f"{where}: its seed is not that of its JWT")
+            self.secrets["signature_cb"] = key.sign
         self._keep("user_jwt_cb", found.jwt.encode())
         if 0 < found.expires <= time():
             at = datetime.fromtimestamp(found.expires, UTC).isoformat(timespec="seconds")
-            self.doubt = f"the JWT of {path} has expired at {at}"
+            self.doubt = f"the JWT of {of} has expired at {at}"
 
     def _keep(self, name: str, value: str | bytes) -> None:
         self.secrets[name] = lambda: value
@@ -95,44 +119,21 @@ class Login:
             self.options["tls"] = _context(identity)
 
 
+def _sign_nothing(_nonce: str) -> bytes:
+    return b""
+
+
 def _context(identity: Identity) -> ssl.SSLContext:
     """Return what checks the broker's certificate, and shows ours."""
     try:
-        context = ssl.create_default_context(cafile=_file("NATS_CA", identity.ca) if identity.ca else None)
-    except ssl.SSLError:
-        raise LoginError(f"NATS_CA: {identity.ca} holds no certificate in PEM") from None
-    if identity.cert:
-        # Files that are none would let OpenSSL wait, and a key with a password would let it ask on the terminal.
-        cert, key = (_file(name, path) for name, path in (("NATS_CERT", identity.cert), ("NATS_KEY", identity.key)))
-        try:
-            context.load_cert_chain(cert, key, password=_refuse)
-        except _PasswordError:
-            raise LoginError(f"NATS_KEY: {identity.key} is encrypted; decrypt it (`openssl pkey` does)") from None
-        except ssl.SSLError as error:
-            if error.reason == "KEY_VALUES_MISMATCH":
-                raise LoginError(f"NATS_KEY: {identity.key} is not the key of {identity.cert}") from None
-            raise LoginError(
-                f"NATS_CERT and NATS_KEY: {identity.cert} and {identity.key} are no certificate and key in PEM"
-            ) from None
-        except OSError:
-            raise LoginError(f"NATS_CERT: {identity.cert} cannot be read") from None
-    return context
-
-
-class _PasswordError(Exception):
-    """A private key wants a password."""
-
-
-def _refuse() -> str:
-    raise _PasswordError
-
-
-def _file(variable: str, path: str) -> str:
-    try:
-        read_file(path)
+        if identity.ca:
+            load_authorities(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), Named("NATS_CA", identity.ca))
+        context = ssl.create_default_context(cafile=expanded(identity.ca) or None)
+        if identity.cert:
+            load_pair(context, Named("NATS_CERT", identity.cert), Named("NATS_KEY", identity.key))
     except SecretFileError as error:
-        raise LoginError(f"{variable}: {error}") from None
-    return expanded(path)
+        raise LoginError(str(error)) from None
+    return context
 
 
 def _text(variable: str, path: str) -> str:

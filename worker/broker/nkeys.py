@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 import msgspec
 
@@ -99,10 +99,11 @@ class Key:
 
 
 class Credentials(NamedTuple):
-    """What a credentials file holds; `expires` in seconds since the epoch, 0 for never."""
+    """A user's JWT and what signs for it; `expires` in seconds since the epoch, 0 for never."""
 
     jwt: str
-    seed: Seed
+    seed: Seed | None
+    """None for a bearer token: the broker wants no signature for it."""
     subject: str
     """The public key that the JWT is for."""
     expires: int
@@ -122,11 +123,22 @@ def read_credentials(text: str) -> Credentials:
     if jwt is None or seed is None:
         missing = "BEGIN NATS USER JWT" if jwt is None else "BEGIN USER NKEY SEED"
         raise KeyFormatError(f"it is no credentials file: it has no complete block {missing}")
+    return read_user(jwt, read_seed(seed))
+
+
+def read_user(jwt: str, seed: Seed | None) -> Credentials:
+    """Return what a JWT says of its user.
+
+    Raises:
+        KeyFormatError: it is none, or it needs a seed.
+    """
     claims = _claims(jwt)
-    subject, expires = claims.get("sub"), claims.get("exp", 0)
-    if not isinstance(subject, str) or not isinstance(expires, int):
+    subject, expires, rest = claims.get("sub"), claims.get("exp", 0), claims.get("nats")
+    if not isinstance(subject, str) or not isinstance(expires, int) or not isinstance(rest, dict):
         raise KeyFormatError("its JWT is malformed")
-    return Credentials(jwt, read_seed(seed), subject, expires)
+    if seed is None and cast("dict[str, object]", rest).get("bearer_token") is not True:
+        raise KeyFormatError("its JWT is no bearer token, so the seed has to come with it")
+    return Credentials(jwt, seed, subject, expires)
 
 
 def read_seed_file(text: str) -> Seed:

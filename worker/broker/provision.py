@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import structlog
@@ -42,25 +42,8 @@ class Consumer(msgspec.Struct):
     """All messages up to here are acknowledged."""
 
 
-class Stream(msgspec.Struct):
-    """What JetStream says about a stream."""
-
-    config: _StreamConfig
-
-
-class _StreamConfig(msgspec.Struct):
-    allow_atomic: bool = False
-
-
-class Found(NamedTuple):
-    """What is there now: the consumer's configuration, and what is unsafe about the streams, in words."""
-
-    consumer: Existing
-    doubts: list[str]
-
-
-async def ensure(client: BrokerClient, settings: Settings, group: GroupStore | None = None) -> Found:
-    """Make the streams and the consumer where they are missing; return what is there.
+async def ensure(client: BrokerClient, settings: Settings, group: GroupStore | None = None) -> Existing:
+    """Make the streams and the consumer where they are missing; return the consumer's configuration.
 
     A group has a stream of its own in the place of the consumer; its members make their consumers themselves.
 
@@ -69,15 +52,12 @@ async def ensure(client: BrokerClient, settings: Settings, group: GroupStore | N
         BrokerMismatchError: trying again does not help.
     """
     try:
-        doubts = [
-            *await _ensure_stream(client, settings, settings.input_stream, settings.input_prefix),
-            *await _ensure_stream(client, settings, settings.unlock_stream, settings.unlock_prefix),
-        ]
-        if group is None:
-            existing = (await _ensure_consumer(client, settings)).config
-        else:
+        await _ensure_stream(client, settings, settings.input_stream, settings.input_prefix)
+        await _ensure_stream(client, settings, settings.unlock_stream, settings.unlock_prefix)
+        if group is not None:
             await group.ensure(client)
-            return Found(group.limits, doubts)
+            return group.limits
+        existing = (await _ensure_consumer(client, settings)).config
     except ApiError as error:
         if error.fault.code >= SERVER_AT_FAULT:
             raise BrokerAwayError(str(error)) from error
@@ -87,7 +67,7 @@ async def ensure(client: BrokerClient, settings: Settings, group: GroupStore | N
     if (flaw := unfit(existing)) is not None:
         name = f"consumer {settings.consumer} of stream {settings.input_stream}"
         raise BrokerMismatchError(f"a worker cannot use {name}: {flaw}")
-    return Found(existing, doubts)
+    return existing
 
 
 async def consumer_info(client: BrokerClient, settings: Settings) -> Consumer:
@@ -99,10 +79,9 @@ async def consumer_info(client: BrokerClient, settings: Settings) -> Consumer:
     return await ask(client, f"CONSUMER.INFO.{settings.input_stream}.{settings.consumer}", Consumer)
 
 
-async def _ensure_stream(client: BrokerClient, settings: Settings, name: str, prefix: str) -> list[str]:
-    """Make a stream where it is missing; return what is unsafe about one that is there."""
+async def _ensure_stream(client: BrokerClient, settings: Settings, name: str, prefix: str) -> None:
     try:
-        config = (await ask(client, f"STREAM.INFO.{name}", Stream)).config
+        await ask(client, f"STREAM.INFO.{name}", dict[str, Any])
     except ApiError as error:
         if not error.is_missing:
             raise
@@ -116,11 +95,6 @@ async def _ensure_stream(client: BrokerClient, settings: Settings, name: str, pr
         }
         await ask(client, f"STREAM.CREATE.{name}", dict[str, Any], config)
         log.info("made stream", stream=name, subjects=f"{prefix}.>")
-        return []
-    if config.allow_atomic:
-        # The broker answers within a batch with an empty message, wherever the producer says: also at its own API.
-        return [f"allow_atomic of {name} is true: producers of its account can delete streams; false is better"]
-    return []
 
 
 async def _ensure_consumer(client: BrokerClient, settings: Settings) -> Consumer:

@@ -16,7 +16,6 @@ import structlog
 from worker.broker.announce import Announcer
 from worker.broker.api import REQUEST_SECONDS, ApiError
 from worker.broker.connection import Connection, Watcher
-from worker.broker.consumer import doubts
 from worker.broker.error_text import denies_publishing, names_subject
 from worker.broker.errors import OUT_OF_REACH, BrokerAwayError, BrokerMismatchError, in_words
 from worker.broker.group import Member
@@ -67,12 +66,7 @@ class Broker(Puller, Watcher):
         self._subscription: Subscription | None = None
         self._owed: deque[str] = deque(maxlen=OWED)
         """Reply subjects of messages whose acknowledgement could not be sent."""
-        self._doubts: list[str] = []
-        """What makes work slow or lossy with the consumer as it is."""
-        self._stream_doubts: list[str] = []
-        """What is unsafe about the streams as they are."""
-        self._logged: set[str] = set()
-        """Doubts that are in the log."""
+        self._remade = anyio.Event()
         self._announcer = Announcer(connection.window, settings.unlock_stream)
         self._group = None if settings.group is None else GroupStore(settings, settings.group)
         self.member: Member | None = None
@@ -158,11 +152,9 @@ class Broker(Puller, Watcher):
             BrokerAwayError: try again.
             BrokerMismatchError: trying again does not help.
         """
-        found = await ensure(self._client, self._settings, self._group)
+        consumer = await ensure(self._client, self._settings, self._group)
         self._answered = monotonic()
-        self._limit_to(found.consumer)
-        self._doubts = [one.said for one in doubts(found.consumer, self._settings)]
-        self._stream_doubts = found.doubts
+        self._limit_to(consumer)
 
     async def backlog(self) -> int:
         """Return how many messages are not acknowledged yet, delivered or not, by the broker's own count.
@@ -213,17 +205,12 @@ class Broker(Puller, Watcher):
 
     async def subscribe(self) -> None:
         """Listen on the inbox of the pull requests, over whatever connection there is."""
-        self._log_doubts()
         await self._connection.bind(self._listen)
 
-    def _log_doubts(self) -> None:
-        for doubt in self._doubts:
-            if doubt not in self._logged:
-                log.warning("the consumer stays as it was made", consumer=self._settings.consumer, said=doubt)
-        for doubt in self._stream_doubts:
-            if doubt not in self._logged:
-                log.warning("a stream stays as it was made", said=doubt)
-        self._logged.update(self._doubts, self._stream_doubts)
+    async def remade(self) -> None:
+        """Return once streams or consumer may have been made anew, perhaps with other settings."""
+        await self._remade.wait()
+        self._remade = anyio.Event()
 
     async def _listen(self, client: BrokerClient) -> None:
         # In a group each consumer has answers of its own: those about one that is deleted are not about the next.
@@ -240,9 +227,9 @@ class Broker(Puller, Watcher):
             except BrokerAwayError as error:
                 log.warning("no answer from nats", server=shown(self._settings.nats_url), said=str(error))
             else:
-                self._log_doubts()
                 if self.member is not None:
                     self.member.lost()
+                self._remade.set()
                 return
 
     # -- acknowledging -------------------------------------------------------------------------------------------------

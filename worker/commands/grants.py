@@ -45,8 +45,8 @@ def _role_options(function: Callable[..., None]) -> Callable[..., None]:
 def command(tenants: Sequence[str], schema: str, **roles: str) -> None:
     """Print the SQL that makes roles and gives them their rights; run it as the owner of the tables.
 
-    `ach grants | psql` does so, after each `ach migrate`. Roles that are there already are kept; new ones cannot log
-    in: make logins as members of them, such as CREATE ROLE app LOGIN IN ROLE ach_worker.
+    `ach grants | psql -v ON_ERROR_STOP=1` does so, after each `ach migrate`. Roles that are there already are kept; new
+    ones cannot log in: make logins as members of them, such as CREATE ROLE app LOGIN IN ROLE ach_worker.
     """
     try:
         screen.hand_on(grants(Roles(**roles), [_tenant_role(text) for text in tenants], schema=schema))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from functools import partial
@@ -16,6 +17,7 @@ from worker.commands.servers import CommandError, on_servers
 from worker.probes.http import ListenError
 from worker.process.signals import stop_on_signals
 from worker.report import screen
+from worker.traces.choice import INGEST, open_spans
 
 try:
     from worker.ingest.config import ConfigError, load_config
@@ -119,9 +121,9 @@ async def _ingest(settings: Settings, *, config: Config, files: Files, health_po
     if health_port is not None:
         settings = msgspec.structs.replace(settings, health_port=health_port)
     # What leaves `stop_on_signals` is a group of errors: these are caught within.
-    async with stop_on_signals() as stop:
+    async with open_spans(os.environ, settings, INGEST) as spans, stop_on_signals() as stop:
         try:
-            await ingest(settings, config, files, stop=stop)
+            await ingest(settings, config, files, stop=stop, spans=spans)
         except ListenError as error:
             raise CommandError(str(error), "set host and port in the file, or --host and --port") from error
         except RuleFilesError as error:

@@ -6,17 +6,16 @@ import os
 from functools import partial
 from typing import TYPE_CHECKING
 
-import anyio
 import click
 import msgspec
 
 from worker.app import at_once, run
 from worker.commands.servers import on_servers
-from worker.doctor.gather import check_at_start
+from worker.doctor.gather import WorkerChecks
 from worker.process.loop import spare_collector
 from worker.process.signals import stop_on_signals
 from worker.settings import Name
-from worker.traces.choice import spans_of
+from worker.traces.choice import open_spans
 
 if TYPE_CHECKING:
     from worker.engine.stats import Stats
@@ -60,10 +59,6 @@ async def _run(settings: Settings, *, group: str | None, drain: bool, unsafe: bo
     spare_collector()
     if group is not None:
         settings = msgspec.structs.replace(settings, group=group)
-    spans, check = spans_of(os.environ, settings), partial(check_at_start, unsafe=unsafe)
-    try:
-        async with stop_on_signals() as stop:
-            return await run(settings, stop=stop, drain=at_once() if drain else None, check=check, spans=spans)
-    finally:
-        with anyio.CancelScope(shield=True):
-            await spans.close()
+    check = WorkerChecks(unsafe=unsafe)
+    async with open_spans(os.environ, settings) as spans, stop_on_signals() as stop:
+        return await run(settings, stop=stop, drain=at_once() if drain else None, check=check, spans=spans)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from functools import partial
@@ -17,6 +18,7 @@ from worker.commands.servers import CommandError, on_servers
 from worker.probes.http import ListenError
 from worker.process.signals import stop_on_signals
 from worker.report import screen
+from worker.traces.choice import SERVE, open_spans
 
 try:
     from worker.serve.access import LONGEST_SECONDS, hash_of, new_key, new_secret, sign
@@ -47,14 +49,15 @@ _UNITS: Final = {"s": 1, "m": 60, "h": 3600}
 )
 @click.option("--host", help="In place of the file's.")
 @click.option("--port", type=click.IntRange(0, 65535), help="In place of the file's.")
+@click.option("--health-port", type=click.IntRange(0, 65535), help="For probes and metrics.")
 @click.pass_context
-def command(context: click.Context, path: Path, host: str | None, port: int | None) -> None:
+def command(context: click.Context, path: Path, host: str | None, port: int | None, health_port: int | None) -> None:
     """Serve achievements to apps and pages: a read API over HTTP with live events, and a service on NATS."""
     context.obj = path
     if context.invoked_subcommand is None:
         changes = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
         config = msgspec.structs.replace(_load(path), **changes)
-        on_servers(partial(_serve, config=config), as_service=True)
+        on_servers(partial(_serve, config=config, health_port=health_port), as_service=True)
 
 
 @command.command("key")
@@ -128,10 +131,12 @@ def _load(path: Path) -> Config:
     return config
 
 
-async def _serve(settings: Settings, config: Config) -> None:
+async def _serve(settings: Settings, config: Config, health_port: int | None) -> None:
     # What leaves `stop_on_signals` is a group of errors: this one is caught within.
-    async with stop_on_signals() as stop:
+    async with open_spans(os.environ, settings, SERVE) as spans, stop_on_signals() as stop:
         try:
-            await serve(settings, config, stop=stop)
+            await serve(settings, config, stop=stop, spans=spans, health_port=health_port)
         except ListenError as error:
-            raise CommandError(str(error), "set host and port in the file, or --host and --port") from error
+            raise CommandError(
+                str(error), "set host and port in the file, or --host, --port and --health-port"
+            ) from error

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import click
 
 from worker.commands.options import wall_clock
 from worker.commands.servers import on_servers
-from worker.report import screen
-from worker.status.picture import CHART, as_object, lines
+from worker.report import live, screen
+from worker.status.picture import as_object, lines
 from worker.status.watch import Watch
 
 if TYPE_CHECKING:
-    from worker.settings import Settings
-    from worker.status.picture import Sight
+    from collections.abc import Sequence
 
-_LABEL: Final = 14
+    from worker.settings import Settings
+    from worker.status.picture import Line, Sight
 
 
 @click.command("status")
@@ -31,12 +31,19 @@ def command(*, as_json: bool) -> None:
     if as_json:
         screen.say_json(as_object(sight))
     else:
-        for line in lines(sight, wall_clock()):
-            if line.text.strip():
-                screen.out().say(
-                    f"{line.label:{_LABEL}}{line.text}", style=None if line.style in {"", CHART} else line.style
-                )
+        _print([line for line in lines(sight, wall_clock()) if line.text.strip()])
     sys.exit(int(bool(sight.database_said or sight.broker_said)))
+
+
+def _print(found: Sequence[Line]) -> None:
+    """Print lines: folded on a terminal, and each as one line elsewhere."""
+    paper = screen.out()
+    if sys.stdout.isatty():
+        for text in live.drawn(found, paper.width, whole=True):
+            paper.print(text)
+        return
+    for line in found:
+        paper.say(f"{line.label:{live.LABEL}}{line.text}")
 
 
 async def _look(settings: Settings) -> Sight:

@@ -51,6 +51,7 @@ async def serve_console(  # noqa: PLR0913 - a console has so many parts
     Raises:
         ListenError: it cannot listen on the address.
         DatabaseUrlError: DATABASE_URL is none.
+        UnusableError: the database refuses the login, or a file that DATABASE_URL names cannot be used.
         SchemaMismatchError: this release cannot run beside the one that changed the schema.
     """
     with listen(*at) as listening:

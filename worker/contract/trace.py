@@ -67,6 +67,11 @@ class Trace(NamedTuple):
         return f"00-{self.trace_id}-{self.span_id}-{self.flags:02x}"
 
     @property
+    def ids(self) -> dict[str, str]:
+        """The ids of the span, by the names that log collectors know."""
+        return {"trace_id": self.trace_id, "span_id": self.span_id}
+
+    @property
     def headers(self) -> dict[str, str]:
         """The headers that say it."""
         return {TRACEPARENT: self.parent, **({TRACESTATE: self.state} if self.state else {})}

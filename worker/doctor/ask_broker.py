@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 CONNECT_SECONDS: Final = 5
 ANSWER_SECONDS: Final = 4.0
 """For one answer."""
-BROKER_SECONDS: Final = 30.0
+BROKER_SECONDS: Final = 10.0
 """For all of them."""
 OFF: Final = 503
 """The code of JetStream's answer where it is off."""

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from worker.settings import Settings
     from worker.store import Session, Store
 
-DATABASE_SECONDS: Final = 30.0
+DATABASE_SECONDS: Final = 10.0
 """For all of it."""
 LOOK_MILLISECONDS: Final = 5000
 """For one statement."""
@@ -40,17 +40,12 @@ LOOK_MILLISECONDS: Final = 5000
 T = TypeVar("T")
 
 
-async def ask_database(
-    settings: Settings, *, backlog: int | None = None, now: Callable[[], float] = time
-) -> DatabaseFacts:
-    """Return all that is known of the database, within DATABASE_SECONDS.
-
-    `backlog` is how many messages wait at the broker, `now` this machine's clock, in seconds.
-    """
+async def ask_database(settings: Settings, *, now: Callable[[], float] = time) -> DatabaseFacts:
+    """Return all that is known of the database, within DATABASE_SECONDS. `now` is this machine's clock, in seconds."""
     try:
         with anyio.move_on_after(DATABASE_SECONDS):
             async with open_store(settings.database_url, connections=1, pooler=settings.pooler) as store:
-                return await _ask_all(store, settings, backlog, now)
+                return await _ask_all(store, settings, now)
     except DatabaseUrlError as error:
         return _away(str(error))
     return _away(f"PostgreSQL at {shown(settings.database_url)}: no answer within {DATABASE_SECONDS:g} s")
@@ -62,7 +57,7 @@ def _away(said: str) -> DatabaseFacts:
     return DatabaseFacts(why, rest, rest, rest)
 
 
-async def _ask_all(store: Store, settings: Settings, backlog: int | None, now: Callable[[], float]) -> DatabaseFacts:
+async def _ask_all(store: Store, settings: Settings, now: Callable[[], float]) -> DatabaseFacts:
     try:
         database = await ask_settings(store, settings, now=now)
     except (UnavailableError, RefusedError) as error:
@@ -75,7 +70,7 @@ async def _ask_all(store: Store, settings: Settings, backlog: int | None, now: C
     books = await _or_unknown(store, _books)
     if isinstance(books, Unknown):
         return DatabaseFacts(database, schema, lacking, books)
-    return DatabaseFacts(database, schema, lacking, BooksSeen(books, backlog, await _flaw(store, settings)))
+    return DatabaseFacts(database, schema, lacking, BooksSeen(books, None, await _flaw(store, settings)))
 
 
 async def ask_settings(store: Store, settings: Settings, *, now: Callable[[], float] = time) -> DatabaseSeen:

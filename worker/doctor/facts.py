@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from worker.broker.consumer import Existing
+from worker.doctor.finding import Unknown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sql.record import Applied
-    from worker.doctor.finding import Unknown
     from worker.settings import Settings
 
 
@@ -303,3 +303,9 @@ class DatabaseFacts(NamedTuple):
     schema: Schema | Unknown
     lacking: Sequence[Lacking] | Unknown
     books: BooksSeen | Unknown
+
+    def beside(self, backlog: int | None) -> DatabaseFacts:
+        """Return these facts, with how many messages wait at the broker."""
+        if isinstance(self.books, Unknown):
+            return self
+        return self._replace(books=self.books._replace(backlog=backlog))

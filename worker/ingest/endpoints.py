@@ -13,7 +13,6 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.routing import Route
 
-from worker.contract.trace import TRACE_HEADERS, trace_in
 from worker.ingest.bodies import SHARE, UNVERIFIED_SHARE, inflated, read_body, size_of
 from worker.ingest.cloud import envelopes_of, renamed
 from worker.ingest.forms import OF_CLOUDEVENTS, Form, elements_of, form_of
@@ -25,6 +24,7 @@ from worker.ingest.senders import Sender
 from worker.ingest.webhooks import envelope_of, verified_id
 from worker.rates import Buckets, Rate
 from worker.serve.endpoints import problem_response, unexpected
+from worker.serve.gate import span_of
 from worker.serve.problems import BadRequestError, NotFoundError, ProblemError, TooManyRequestsError, UnauthorizedError
 from worker.serve.requests import credential, parameters
 
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from worker.ingest.publisher import Publisher
     from worker.ingest.reading import Naming
     from worker.ingest.senders import Senders
+    from worker.ingest.sends import Sends
     from worker.probes.readiness import Readiness
 
 VALIDATE: Final = "validate"
@@ -69,6 +70,7 @@ class Endpoints:
         *,
         readiness: Readiness,
         naming: Naming,
+        sends: Sends,
     ) -> None:
         self._senders = senders
         self._contracts = contracts
@@ -77,6 +79,7 @@ class Endpoints:
         self._stats = stats
         self._readiness = readiness
         self._naming = naming
+        self._sends = sends
         self._buckets = Buckets()
 
     @property
@@ -186,20 +189,16 @@ class Endpoints:
         self, request: Request, sender: Sender, form: Form, elements: Sequence[bytes], *, validate: bool
     ) -> None:
         held = await self._contracts.of_rules() if validate else self._contracts.plain
-        is_cloud = form in OF_CLOUDEVENTS
-        said = _trace_headers_of(request)
-        traces = [trace_in(said, one if is_cloud else b"") for one in elements]
+        is_cloud, as_sent = form in OF_CLOUDEVENTS, elements
         if is_cloud:
             elements = envelopes_of(form, elements, _headers_of(request), sender.tenant)
         try:
             messages = messages_of(elements, held, tenant=sender.tenant, naming=self._naming, now=time_ns() // 1000)
         except EventsError as error:
             raise (type(error)(renamed(error.flaws)) if is_cloud else error) from None
-        traced = [
-            one if trace is None else one._replace(headers=trace.headers)
-            for one, trace in zip(messages, traces, strict=True)
-        ]
-        self._stats.copies += await self._publisher.publish(traced)
+        said = as_sent if is_cloud else [b""] * len(messages)
+        with self._sends.traced(request, span_of(request.scope), messages, said) as traced:
+            self._stats.copies += await self._publisher.publish(traced)
 
     def _accepted(self, number: int, began: float) -> Response:
         self._stats.accepted += number
@@ -226,12 +225,6 @@ def _headers_of(request: Request) -> dict[str, str]:
             raise BadRequestError(f"{name}: given twice")
         found[name] = value.decode("utf-8", "surrogateescape")
     return found
-
-
-def _trace_headers_of(request: Request) -> dict[str, str]:
-    """Return the headers about a trace, those that are given once."""
-    given = ((name, request.headers.getlist(name)) for name in TRACE_HEADERS)
-    return {name: values[0] for name, values in given if len(values) == 1}
 
 
 # -- what goes wrong ---------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Scope
 
     from worker.ingest.metrics import IngestStats
+    from worker.traces.spans import Spans
 
 METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "POST"})
 
@@ -29,8 +30,8 @@ class IngestGate(Gate):
         *("webhook-id", "webhook-timestamp", "webhook-signature"),
     )
 
-    def __init__(self, app: ASGIApp, stats: IngestStats) -> None:
-        super().__init__(app, ())
+    def __init__(self, app: ASGIApp, stats: IngestStats, spans: Spans | None = None) -> None:
+        super().__init__(app, (), spans)
         self._stats = stats
 
     def check_method(self, scope: Scope, headers: Headers) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from secrets import token_bytes
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -21,6 +22,7 @@ from worker.ingest.publisher import Publisher
 from worker.ingest.reading import Naming
 from worker.ingest.reload import Bell, follow, ring_on_hangup
 from worker.ingest.senders import Senders
+from worker.ingest.sends import Sends
 from worker.probes.http import Probes
 from worker.probes.http import serve as serve_probes
 from worker.probes.readiness import NATS, Readiness
@@ -28,6 +30,7 @@ from worker.rulefiles import NoRulesError, find, load
 from worker.serve.http import SPARE_CONNECTIONS, Bounds, address_of, allow_files, listen, server_of
 from worker.settings import shown
 from worker.store import open_store
+from worker.traces.spans import NoSpans
 
 if TYPE_CHECKING:
     import socket
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
     from dsl.schema import EventSchema
     from worker.ingest.config import Config
     from worker.settings import Settings
+    from worker.traces.spans import Spans
 
 CONNECTIONS: Final = 2
 """To the database, at most: it is asked for the rules alone, and only where events are validated."""
@@ -85,6 +89,7 @@ async def ingest(
     *,
     stop: anyio.Event,
     on_ready: Callable[[str], None] = lambda address: None,
+    spans: Spans | None = None,
 ) -> None:
     """Take events until `stop` is set; `on_ready` is called with `http://host:port` once it listens.
 
@@ -102,9 +107,10 @@ async def ingest(
     allow_files(SPARE_CONNECTIONS + _OTHER_FILES)
     with listen(config.host, config.port) as listening:
         async with open_store(settings.database_url, connections=CONNECTIONS, pooler=settings.pooler) as store:
-            service = _Service(settings, config, Contracts(store, settings, declared))
+            service = _Service(settings, config, Contracts(store, settings, declared), spans or NoSpans())
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(watch_schema, store)
+                # Without it, events are taken that no contract is to be held to.
+                tasks.start_soon(partial(watch_schema, store, needed=False))
                 await service.run(listening, files, stop, on_ready)
                 tasks.cancel_scope.cancel()
 
@@ -112,8 +118,9 @@ async def ingest(
 class _Service:
     """The parts of the process."""
 
-    def __init__(self, settings: Settings, config: Config, contracts: Contracts) -> None:
+    def __init__(self, settings: Settings, config: Config, contracts: Contracts, spans: Spans) -> None:
         self._settings = settings
+        self._spans = spans
         self._contracts = contracts
         self._connection = Connection(settings)
         self._senders = Senders(config)
@@ -136,6 +143,7 @@ class _Service:
             self._stats,
             readiness=self._readiness,
             naming=naming,
+            sends=Sends(self._spans, settings.input_stream),
         )
 
         def ready() -> None:
@@ -145,7 +153,7 @@ class _Service:
 
         seconds = limits.body_seconds + 2 * limits.ack_seconds + _GRACE_SECONDS
         bounds = Bounds(SPARE_CONNECTIONS, stop_seconds=int(seconds))
-        server = server_of(IngestGate(endpoints.app(), self._stats), bounds, ready)
+        server = server_of(IngestGate(endpoints.app(), self._stats, self._spans), bounds, ready)
 
         async def stopping() -> None:
             await stop.wait()

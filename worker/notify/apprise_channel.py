@@ -23,6 +23,7 @@ from worker.notify.schedule import SECOND, Attempt, Outcome
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from worker.contract.trace import Trace
     from worker.notify.endpoints import AppriseTarget, Reach
     from worker.notify.http_client import Resolve
     from worker.notify.message import Announced, Delivery
@@ -61,8 +62,9 @@ class AppriseChannel:
         self._seconds = reach.timeout / SECOND
         self._requester = Requester(reach, resolver)
 
-    async def send(self, delivery: Delivery) -> Attempt:
-        """Make one attempt; return what became of it."""
+    async def send(self, delivery: Delivery, trace: Trace | None = None) -> Attempt:
+        """Make one attempt; return what became of it. Messages to people have no room for a trace."""
+        del trace
         said = delivery.items[0].announced
         words = template_words(said, self._languages)
         try:

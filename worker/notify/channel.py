@@ -5,6 +5,7 @@ from __future__ import annotations
 from time import time
 from typing import TYPE_CHECKING, Protocol
 
+from worker.contract.trace import TRACEPARENT
 from worker.notify.http_client import AddressRefusedError, Requester, RequestError
 from worker.notify.schedule import SECOND, Attempt, Outcome, answered
 from worker.notify.signature import signed_headers
@@ -12,6 +13,7 @@ from worker.notify.signature import signed_headers
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from worker.contract.trace import Trace
     from worker.notify.endpoints import Reach, WebhookTarget
     from worker.notify.http_client import Resolve
     from worker.notify.message import Delivery
@@ -20,8 +22,8 @@ if TYPE_CHECKING:
 class Channel(Protocol):
     """Sends deliveries to one endpoint."""
 
-    async def send(self, delivery: Delivery) -> Attempt:
-        """Make one attempt; return what became of it."""
+    async def send(self, delivery: Delivery, trace: Trace | None = None) -> Attempt:
+        """Make one attempt, which belongs to a trace; return what became of it."""
         ...
 
     async def aclose(self) -> None:
@@ -48,10 +50,12 @@ class WebhookChannel:
         self._requester = Requester(reach, resolver)
         self._clock = clock
 
-    async def send(self, delivery: Delivery) -> Attempt:
-        """Make one attempt; return what became of it."""
+    async def send(self, delivery: Delivery, trace: Trace | None = None) -> Attempt:
+        """Make one attempt, which belongs to a trace; return what became of it."""
         headers = {
             "content-type": "application/json",
+            # Without `tracestate`: what vendors say there is for their own systems, and the receiver is none of them.
+            **({} if trace is None else {TRACEPARENT: trace.parent}),
             **signed_headers(self._target.keys, delivery.id, int(self._clock()), delivery.body),
         }
         try:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from worker.broker.durable import DurableConsumer
     from worker.contract.message import Message
     from worker.notify.channel import Channel
+    from worker.notify.delivery_trace import DeliveryTraces
     from worker.notify.endpoints import Endpoint
     from worker.notify.message import Item
     from worker.notify.stats import EndpointStats
@@ -72,12 +73,14 @@ class Courier:
         channel: Channel,
         around: Surroundings,
         stats: EndpointStats,
+        traces: DeliveryTraces,
     ) -> None:
         self._endpoint = endpoint
         self._consumer = consumer
         self._channel = channel
         self._around = around
         self._stats = stats
+        self._traces = traces
         self._health = Health(endpoint.name, consumer, stats)
         self._slots = anyio.Semaphore(endpoint.concurrency)
         self._pace = Pace(endpoint.rate)
@@ -304,14 +307,16 @@ class Courier:
     async def _attempt(self, delivery: Delivery, number: int) -> Decision:
         """Make one attempt, account for it, and return what follows."""
         began, now = monotonic(), self._around.now()
+        spans = self._traces.begin(delivery, number)
         try:
-            attempt = await self._channel.send(delivery)
+            attempt = await self._channel.send(delivery, spans.trace)
         except Exception as error:  # noqa: BLE001 - a defect in one channel may not end the others
             # The type alone: what it says may quote a URL or a secret.
             kind = type(error).__name__
             log.warning("a delivery has failed in an unforeseen way", endpoint=self._endpoint.name, error=kind)
             attempt = Attempt(Outcome.FAILED, detail=kind)
         seconds = monotonic() - began
+        spans.end(attempt)
         self._stats.attempts[attempt.outcome] += 1
         self._stats.seconds.observe(seconds)
         self._account(delivery, attempt, number, (now, seconds))

@@ -14,11 +14,13 @@ import msgspec
 
 from dsl.calendar import format_instant
 from worker.contract.partition import token
+from worker.contract.trace import trace_of_headers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from worker.contract.message import Message
+    from worker.contract.trace import Trace
     from worker.notify.endpoints import Wanted
 
 PLAIN: Final = "und"
@@ -53,6 +55,8 @@ class Item(NamedTuple):
     stored_at: int
     """Microseconds since the epoch, of the broker."""
     seq: int
+    trace: Trace | None = None
+    """Of the event that earned the unlock."""
 
     @property
     def subject(self) -> tuple[str, str, str]:
@@ -100,7 +104,7 @@ def read_item(message: Message, prefix: str) -> Item | None:
     own = ".".join((prefix, *tokens))
     if message.subject != (own if said.revision == 1 else f"{own}.{said.revision}"):
         return None
-    return Item(said, message.body, message.sent_at, message.seq)
+    return Item(said, message.body, message.sent_at, message.seq, trace_of_headers(message.block))
 
 
 def is_wanted(said: Announced, wanted: Wanted) -> bool:

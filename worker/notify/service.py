@@ -16,12 +16,14 @@ from worker.broker.errors import OUT_OF_REACH
 from worker.notify.channel import Channel, WebhookChannel
 from worker.notify.courier import Courier, Surroundings
 from worker.notify.delivery_log import DeliveryLog
+from worker.notify.delivery_trace import DeliveryTraces
 from worker.notify.endpoints import AppriseTarget
 from worker.notify.metrics import render_of
 from worker.notify.stats import NotifyStats
 from worker.probes.http import Probes, serve
 from worker.probes.readiness import NATS, Readiness
 from worker.store import open_store
+from worker.traces.spans import NoSpans
 from worker.urls import shown
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from worker.notify.endpoints import Endpoint
     from worker.notify.http_client import Resolve
     from worker.settings import Settings
+    from worker.traces.spans import Spans
 
 MOST_PENDING: Final = 10_000
 """Announcements of an endpoint that were delivered and are not done. Beyond, no further one comes until some are."""
@@ -113,12 +116,14 @@ async def run(
     stop: anyio.Event,
     stats: NotifyStats | None = None,
     ways: Ways | None = None,
+    spans: Spans | None = None,
 ) -> NotifyStats:
     """Deliver to endpoints until `stop` is set; return what was done. Servers that are away are waited for.
 
     Raises:
         BrokerMismatchError: the broker refuses the login.
         DatabaseUrlError: the URL of the database is none.
+        UnusableError: the database refuses the login, or a file that the URL names cannot be used.
         SchemaMismatchError: this release cannot run beside the one that changed the schema.
         ListenError: the port of the probes is taken.
         ExtraMissingError, CertificatesError: as `channel_of` does.
@@ -136,10 +141,13 @@ async def run(
             read_since=partial(read_since, client, settings.unlock_stream),
             log=deliveries.add,
         )
-        couriers = [
-            Courier(one, consumer_of(client, settings, one.name), channel, around, stats.endpoints[one.name])
-            for one, channel in zip(endpoints, channels, strict=True)
-        ]
+
+        def courier_of(one: Endpoint, channel: Channel) -> Courier:
+            traces = DeliveryTraces(spans or NoSpans(), settings.unlock_stream, consumer_name(one.name), one)
+            consumer = consumer_of(client, settings, one.name)
+            return Courier(one, consumer, channel, around, stats.endpoints[one.name], traces)
+
+        couriers = [courier_of(one, channel) for one, channel in zip(endpoints, channels, strict=True)]
         try:
             async with anyio.create_task_group() as company:
                 if settings.health_port is not None:

@@ -124,5 +124,4 @@ class BatchLog:
 
 
 def _ids_of(trace: Trace | None) -> dict[str, str]:
-    """Return the ids of a span by the names that log collectors know."""
-    return {} if trace is None else {"trace_id": trace.trace_id, "span_id": trace.span_id}
+    return {} if trace is None else trace.ids

@@ -9,7 +9,7 @@ import tty
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from rich.console import Group
+from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 LABEL: Final = 14
 """Characters of the column of labels."""
+ERROR: Final = "red"
+"""A style: of an error."""
 CHART: Final = "chart"
 """A style: of a chart the end is kept, where not all of it has room."""
 NARROW: Final = 60
@@ -48,21 +50,31 @@ def picture() -> Generator[Callable[[Sequence[Row], str], None]]:
         yield draw
 
 
-def drawn(rows: Sequence[Row], width: int) -> list[Text]:
-    """Return rows as lines of a width: what is too long is cut."""
+def drawn(rows: Sequence[Row], width: int, *, whole: bool = False) -> list[Text]:
+    """Return rows as lines of a width. What is too long is cut; an error is folded, and so is all else where `whole`.
+
+    An error ends with what to do.
+    """
     found: list[Text] = []
     for label, said, named in rows:
         text = said[-(width - 1) :] if named == CHART and width < NARROW else said
         style = "" if named == CHART else named
-        if width < NARROW:
-            found += [Text(label, "bold")] if label else []
-            found.append(Text(f" {visible(text)}", style))
-        else:
-            found.append(Text.assemble((f"{label:{LABEL}}", "bold"), (visible(text), style)))
+        indent = 1 if width < NARROW else LABEL
+        if width < NARROW and label:
+            found.append(Text(label, "bold"))
+        head = " " if width < NARROW else f"{label:{LABEL}}"
+        body = Text(visible(text), style)
+        folded = _folded(body, max(width - indent, 1)) if whole or style == ERROR else [body]
+        found.append(Text.assemble((head, "bold"), folded[0]))
+        found += [Text.assemble(" " * indent, more) for more in folded[1:]]
     for line in found:
         line.no_wrap = True
         line.truncate(width, overflow="ellipsis")
     return found
+
+
+def _folded(text: Text, width: int) -> list[Text]:
+    return [*text.wrap(Console(width=width), width)] or [text]
 
 
 def _fit(lines: list[Text], height: int, last: str) -> list[Text]:

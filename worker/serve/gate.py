@@ -15,11 +15,16 @@ from starlette.responses import Response
 
 from worker.serve.endpoints import problem_response
 from worker.serve.problems import BadRequestError, ForbiddenError, MethodNotAllowedError, ProblemError, TooLargeError
+from worker.traces.conventions import end_request, request
+from worker.traces.spans import NoSpans
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from worker.serve.metrics import ServeStats
+    from worker.traces.spans import OpenSpan, Spans
 
 METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 MOST_PATH: Final = 8192
@@ -38,6 +43,8 @@ _PREFLIGHT: Final = {
     "Access-Control-Max-Age": "600",
 }
 _EXPOSED: Final = "Age, ETag, Retry-After"
+SPAN: Final = "ach.span"
+"""In the scope of a request whose trace is recorded: its open span."""
 
 log = structlog.get_logger()
 
@@ -49,9 +56,11 @@ class Gate:
     once: Collection[str] = ("authorization", "last-event-id", "origin")
     """Headers that may be given once."""
 
-    def __init__(self, app: ASGIApp, origins: Collection[str]) -> None:
+    def __init__(self, app: ASGIApp, origins: Collection[str], spans: Spans | None = None) -> None:
+        """Stand around an application; `spans` is where the spans of requests go, if they go anywhere."""
         self._app = app
         self._origins = frozenset(origins)
+        self._spans = spans or NoSpans()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or hand on."""
@@ -60,6 +69,9 @@ class Gate:
             return
         headers, began, status = Headers(scope=scope), monotonic(), 0
         origin = headers.get("origin")
+        span = self._spans.begin(request(scope["method"], headers.getlist)) if self._spans.exports else None
+        if span is not None:
+            scope[SPAN] = span
 
         async def sending(message: Message) -> None:
             nonlocal status
@@ -77,6 +89,9 @@ class Gate:
             await self._app(scope, receive, sending)
         finally:
             self.note(scope, status, monotonic() - began)
+            if span is not None:
+                operation = scope.get("ach.operation")
+                end_request(span, scope["method"], None if operation is None else operation.path, status)
 
     def _at_once(self, scope: Scope, headers: Headers) -> Response | None:
         """Return the answer to what needs no look at anything; None where that takes one."""
@@ -135,7 +150,7 @@ class Gate:
 
     def note(self, scope: Scope, status: int, seconds: float) -> None:
         """Log a request that was answered."""
-        operation = scope.get("ach.operation")
+        operation, span = scope.get("ach.operation"), span_of(scope)
         log.info(
             "request",
             method=scope["method"] if scope["method"] in self.methods else "other",
@@ -143,4 +158,23 @@ class Gate:
             status=status,
             ms=round(seconds * 1000, 1),
             caller=scope.get("ach.caller"),
+            **({} if span is None else span.trace.ids),
         )
+
+
+class ServeGate(Gate):
+    """That of the read API, which counts requests."""
+
+    def __init__(self, app: ASGIApp, origins: Collection[str], stats: ServeStats, spans: Spans | None = None) -> None:
+        super().__init__(app, origins, spans)
+        self._stats = stats
+
+    def note(self, scope: Scope, status: int, seconds: float) -> None:
+        """Log and count a request that was answered."""
+        super().note(scope, status, seconds)
+        self._stats.count(scope.get("ach.operation"), status, seconds)
+
+
+def span_of(scope: Scope) -> OpenSpan | None:
+    """Return the open span of a request; None where its trace is not recorded."""
+    return scope.get(SPAN)

@@ -10,13 +10,16 @@ import structlog
 from worker.app import watch_schema
 from worker.broker.connection import Connection
 from worker.broker.service import offer
+from worker.probes.http import Probes
+from worker.probes.http import serve as serve_probes
 from worker.probes.readiness import NATS, POSTGRESQL, Readiness
 from worker.serve.answers import Answers
 from worker.serve.endpoints import Endpoints
-from worker.serve.gate import Gate
+from worker.serve.gate import ServeGate
 from worker.serve.http import SPARE_CONNECTIONS, Bounds, address_of, allow_files, listen, server_of
 from worker.serve.hub import Hub
 from worker.serve.live import Live
+from worker.serve.metrics import ServeStats, render_of
 from worker.serve.micro import service_of
 from worker.settings import shown
 from worker.store import open_store
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
 
     from worker.serve.config import Config
     from worker.settings import Settings
+    from worker.traces.spans import Spans
 
 CONNECTIONS: Final = 8
 """To the database, at most."""
@@ -38,16 +42,25 @@ log = structlog.get_logger()
 
 
 async def serve(
-    settings: Settings, config: Config, *, stop: anyio.Event, on_ready: Callable[[str], None] = lambda address: None
+    settings: Settings,
+    config: Config,
+    *,
+    stop: anyio.Event,
+    on_ready: Callable[[str], None] = lambda address: None,
+    spans: Spans | None = None,
+    health_port: int | None = None,
 ) -> None:
     """Serve until `stop` is set; `on_ready` is called with `http://host:port` once it listens.
+
+    `health_port` is for probes and metrics.
 
     It begins although servers are away: what needs them is answered once they are there.
 
     Raises:
-        ListenError: it cannot listen on the address.
+        ListenError: it cannot listen on an address.
         BrokerMismatchError: the broker refuses the login.
         DatabaseUrlError: DATABASE_URL is none.
+        UnusableError: the database refuses the login, or a file that DATABASE_URL names cannot be used.
         SchemaMismatchError: this release cannot run beside the one that changed the schema.
     """
     connections = config.live_streams + SPARE_CONNECTIONS
@@ -68,7 +81,8 @@ async def serve(
                 on_ready(address)
 
             readiness = Readiness({POSTGRESQL: answers.is_there, NATS: connection.answers})
-            app = Gate(Endpoints(config, answers, live, readiness).app(), config.origins)
+            stats = ServeStats()
+            app = ServeGate(Endpoints(config, answers, live, readiness).app(), config.origins, stats, spans)
             server = server_of(app, Bounds(connections), ready)
 
             async def with_broker() -> None:
@@ -87,6 +101,9 @@ async def serve(
                 server.should_exit = True
 
             async with anyio.create_task_group() as tasks:
+                if health_port is not None:
+                    probes = Probes(stuck=str, ready=readiness.reasons, metrics=render_of(stats, hub, connection))
+                    await tasks.start(serve_probes, probes, settings.health_host, health_port)
                 tasks.start_soon(with_broker)
                 tasks.start_soon(readiness.run)
                 tasks.start_soon(watch_schema, store)

@@ -8,6 +8,7 @@ from dsl.calendar import format_instant
 from worker.console.now import page_of
 from worker.contract.partition import name_of
 from worker.engine.minutes import percentile_of
+from worker.report.cells import cut
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from worker.console.now import Page
     from worker.console.pulse import Snapshot, WorkerSeen
 
+NOT_YET: Final = "not read yet"
+"""What a server has said before it was asked."""
 LISTED: Final = 5
 """Rows of a kind that a screen lists; the others are counted."""
 LATE: Final = 60
@@ -24,6 +27,8 @@ SILENT: Final = 5
 CHART: Final = "chart"
 """The style of a chart, which is cut at its old end."""
 BARS: Final = " ▁▂▃▄▅▆▇█"
+NAME_CELLS: Final = 24
+"""Of a terminal, that a name of others takes: it may have 512 bytes, and the numbers of its line must be seen."""
 _DAY: Final = 86_400
 _HOUR: Final = 3600
 _MINUTE: Final = 60
@@ -65,7 +70,7 @@ def lines(sight: Sight, now: int) -> list[Line]:
     """Return what a person reads, the most important first; `now` in microseconds."""
     found = [_lag(sight)]
     if sight.snapshot is None:
-        return [*found, Line("database", sight.database_said, "red")]
+        return [*found, Line("database", sight.database_said, _style_of(sight.database_said))]
     behind = (now - sight.snapshot.at) // 1_000_000
     if sight.database_said:
         found.append(Line("database", sight.database_said, "red"))
@@ -79,7 +84,7 @@ def lines(sight: Sight, now: int) -> list[Line]:
 def _lag(sight: Sight) -> Line:
     backlog = sight.backlog
     if backlog is None:
-        return Line("lag", f"unknown: {sight.broker_said}", "red")
+        return Line("lag", f"unknown: {sight.broker_said}", _style_of(sight.broker_said))
     if not backlog.pending and not backlog.unacknowledged:
         return Line("lag", "none", "green")
     oldest = "" if backlog.oldest is None else f", the oldest for {_span(backlog.oldest)}"
@@ -87,11 +92,15 @@ def _lag(sight: Sight) -> Line:
     return Line("lag", text, "yellow" if backlog.oldest is not None and backlog.oldest >= LATE else "")
 
 
+def _style_of(said: str) -> str:
+    return "dim" if said == NOT_YET else "red"
+
+
 def _rates(page: Page) -> list[Line]:
     hour = page.hour
     latency = (percentile_of(hour.latency, 50), percentile_of(hour.latency, 99))
     timed = "" if latency[0] is None else f"; half within {_seconds(latency[0])}, 99 % within {_seconds(latency[1])}"
-    duplicates = f", {hour.duplicates:,} copies" if hour.duplicates else ""
+    duplicates = f", {_number(hour.duplicates, 'copy', 'copies')}" if hour.duplicates else ""
     return [
         Line("events", f"{page.per_minute:,} in the last minute, {hour.events:,} in the last hour{duplicates}"),
         Line("", _chart(page.events), CHART),
@@ -135,11 +144,12 @@ def _workers(page: Page) -> list[Line]:
 def _worker(one: WorkerSeen, page: Page, *, first: bool) -> Line:
     state = one.state(page.at)
     behind = "" if one.rules_epoch == page.epoch or one.stopped else f", still on epoch {one.rules_epoch}"
-    retries = f", {one.retries:,} retries" if one.retries else ""
-    since = _span((page.at - one.started_at) / 1_000_000)
-    text = f"{one.host} {state}, {one.release}, up {since}, {one.messages:,} messages{retries}{behind}"
+    retries = f", {_number(one.retries, 'retry', 'retries')}" if one.retries else ""
+    since, host = _span((page.at - one.started_at) / 1_000_000), cut(one.host, NAME_CELLS)
+    messages = _number(one.messages, "message", "messages")
+    text = f"{host} {state}, {one.release}, up {since}, {messages}{retries}{behind}"
     if state != "at work":
-        text = f"{one.host} {state}, last seen {_span((page.at - one.seen_at) / 1_000_000)} ago"
+        text = f"{host} {state}, last seen {_span((page.at - one.seen_at) / 1_000_000)} ago"
     styles = {"at work": "green", "lost": "red"}
     return Line("workers" if first else "", text, styles.get(state, "dim"))
 
@@ -165,7 +175,8 @@ def _tenants(page: Page) -> list[Line]:
     found = [
         Line(
             "" if number else "tenants",
-            f"{one.tenant or 'unknown'}: {one.events:,} events, {one.unlocks:,} unlocks in the last hour",
+            f"{cut(one.tenant or 'unknown', NAME_CELLS)}: {_number(one.events, 'event', 'events')}, "
+            f"{_number(one.unlocks, 'unlock', 'unlocks')}{'' if number else ' in the last hour'}",
         )
         for number, one in enumerate(busy[:LISTED])
     ]
@@ -176,8 +187,12 @@ def _others(number: int, what: str) -> list[Line]:
     return [Line("", f"and {number - LISTED} more {what}", "dim")] if number > LISTED else []
 
 
+def _number(number: int, one: str, many: str) -> str:
+    return f"{number:,} {one if number == 1 else many}"
+
+
 def _tenant(token: str) -> str:
-    return (name_of(token) or token) if token else "no tenant"
+    return cut(name_of(token) or token, NAME_CELLS) if token else "no tenant"
 
 
 def _span(seconds: float) -> str:

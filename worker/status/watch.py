@@ -19,7 +19,7 @@ from worker.broker.provision import consumer_info
 from worker.console.books import read_building
 from worker.console.pulse import Pulse
 from worker.settings import shown
-from worker.status.picture import Backlog, Sight
+from worker.status.picture import NOT_YET, Backlog, Sight
 from worker.store import RefusedError, UnavailableError, open_store
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 EVERY_SECONDS: Final = 1.0
 CONNECT_SECONDS: Final = 3
-ONCE_SECONDS: Final = 20.0
+ONCE_SECONDS: Final = 10.0
 """For a single look at both servers."""
 SLOW_LOOKS: Final = 10
 """Looks at the database between two at what changes seldom: the scopes that a backfill builds."""
@@ -40,7 +40,7 @@ class Watch:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._sight = Sight(None, "not read yet", None, "not read yet", [])
+        self._sight = Sight(None, NOT_YET, None, NOT_YET, [])
 
     @property
     def sight(self) -> Sight:
@@ -101,14 +101,19 @@ class Watch:
                 async with connected_once(self._settings, seconds=CONNECT_SECONDS) as client:
                     await self._ask(client, once=once)
             except ApiError as error:
-                said = f"{error.what}: {error.fault.description}"
-                self._sight = self._sight._replace(backlog=None, broker_said=said)
+                self._sight = self._sight._replace(backlog=None, broker_said=self._in_words(error))
             except (BrokerAwayError, *OUT_OF_REACH) as error:
                 said = f"NATS at {shown(self._settings.nats_url)}: {in_words(error)}"
                 self._sight = self._sight._replace(backlog=None, broker_said=said)
             if once:
                 return
             await anyio.sleep(EVERY_SECONDS)
+
+    def _in_words(self, error: ApiError) -> str:
+        if not error.is_missing:
+            return f"{error.what}: {error.fault.description}"
+        names = f"no stream {self._settings.input_stream}, or it has no consumer {self._settings.consumer}"
+        return f"{names}: a worker makes both at its start (ach run)"
 
     async def _ask(self, client: BrokerClient, *, once: bool) -> None:
         while True:

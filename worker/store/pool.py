@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import asynccontextmanager, suppress
+from functools import partial
+from pathlib import Path
 from ssl import SSLCertVerificationError
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import anyio
 import asyncpg
 
 from sql.record import Applied
+from worker.secret_files import SecretFileError
 from worker.settings import Pooler
 from worker.store import pooled
 from worker.store.connection import COMMAND_SECONDS, CONNECT_SECONDS, PATIENT, SETTINGS, leave_as_is, prepare
@@ -26,6 +30,7 @@ from worker.store.errors import (
 )
 from worker.store.schema import Books, missing, to_be_migrated
 from worker.store.session import Session
+from worker.store.url_files import check_files
 from worker.urls import redacted
 
 if TYPE_CHECKING:
@@ -35,6 +40,12 @@ if TYPE_CHECKING:
 
     import sql
 
+_UNKNOWN_PARAMETER: Final = (
+    asyncpg.exceptions.UndefinedObjectError,
+    asyncpg.exceptions.InvalidParameterValueError,
+    asyncpg.exceptions.CantChangeRuntimeParamError,
+)
+"""The server takes a parameter of the URL for one of its settings, and has no such one, or not that value."""
 _STATEMENTS: Final = 100
 """Prepared statements that a connection keeps: the default of the client."""
 
@@ -110,11 +121,15 @@ class Store:
             # No server says this to its client, but poolers do, of whatever they cannot give.
             said = redacted(in_words(error), self._url)
             wrong = UnavailableError(said) if self._pooled else UnusableError(f"{said}; {POOLER_HINT}")
-        except (*RETRYABLE, asyncpg.PostgresError) as error:
+        except _UNKNOWN_PARAMETER as error:
+            wrong = UnusableError(redacted(in_words(error), self._url))
+        except RETRYABLE as error:
             if isinstance(error, asyncpg.InterfaceError) and isinstance(error, ValueError):
                 wrong = DatabaseUrlError()
             else:
                 wrong = UnavailableError(redacted(in_words(error), self._url))
+        except asyncpg.PostgresError as error:
+            wrong = UnavailableError(redacted(in_words(error), self._url))
         except (ValueError, OverflowError, TypeError, LookupError):
             wrong = DatabaseUrlError()
         raise wrong
@@ -274,6 +289,22 @@ def _is_gone(connection: PoolConnectionProxy) -> bool:
         return True
 
 
+async def _connect(database_url: str, *args: Any, **options: Any) -> asyncpg.Connection:  # noqa: ANN401 - the pool's
+    try:
+        check_files(database_url, os.environ, _home())
+    except SecretFileError as error:
+        # Files are read at each connection, so that an operator may replace them.
+        raise UnusableError(redacted(str(error), database_url)) from None
+    return await asyncpg.connect(*args, **options)
+
+
+def _home() -> Path | None:
+    try:
+        return Path.home()
+    except (RuntimeError, KeyError):
+        return None
+
+
 @asynccontextmanager
 async def open_store(database_url: str, *, connections: int = 4, pooler: Pooler = Pooler.NONE) -> AsyncGenerator[Store]:
     """Give a store for the length of a block. Nothing is connected until it is used.
@@ -294,6 +325,7 @@ async def open_store(database_url: str, *, connections: int = 4, pooler: Pooler 
             server_settings=SETTINGS if pooler is Pooler.NONE else pooled.STARTING,
             # Through a pooler no statement has a name, and so none can be kept.
             statement_cache_size=_STATEMENTS if pooler is Pooler.NONE else 0,
+            connect=partial(_connect, database_url),
             init=prepare,
             reset=leave_as_is,
         )

@@ -1,20 +1,22 @@
 """Whether traces are exported, by the standard variables of OpenTelemetry.
 
-Nothing about traces ends a worker: these variables are often set for all programs of a cluster. What cannot be used is
-said in one line of the log, and the worker works without.
+Nothing about traces ends a process: these variables are often set for all programs of a cluster. What cannot be used is
+said in one line of the log, and the process works without.
 """
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+import anyio
 import structlog
 
 from worker.traces.spans import NoSpans
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncGenerator, Mapping
 
     from worker.settings import Settings
     from worker.traces.spans import Spans
@@ -24,12 +26,31 @@ PROTOCOL: Final = "http/protobuf"
 _ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _PROTOCOLS: Final = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 _EXPORTER: Final = "OTEL_TRACES_EXPORTER"
+_SAMPLER: Final = "OTEL_TRACES_SAMPLER"
+WORKER: Final = "ach"
+INGEST: Final = "ach-ingest"
+SERVE: Final = "ach-serve"
+NOTIFY: Final = "ach-notify"
+"""Names of the services where `OTEL_SERVICE_NAME` gives none."""
 
 log = structlog.get_logger()
 
 
-def spans_of(environment: Mapping[str, str], settings: Settings) -> Spans:
-    """Return where the spans of a worker go."""
+@asynccontextmanager
+async def open_spans(
+    environment: Mapping[str, str], settings: Settings, service: str = WORKER
+) -> AsyncGenerator[Spans]:
+    """Say where the spans of a service go, for the length of a block, and export what is left behind it."""
+    spans = spans_of(environment, settings, service)
+    try:
+        yield spans
+    finally:
+        with anyio.CancelScope(shield=True):
+            await spans.close()
+
+
+def spans_of(environment: Mapping[str, str], settings: Settings, service: str = WORKER) -> Spans:
+    """Return where the spans of a service go."""
     if not is_asked_for(environment):
         return NoSpans()
     wrong = what_is_wrong(environment)
@@ -37,7 +58,7 @@ def spans_of(environment: Mapping[str, str], settings: Settings) -> Spans:
         try:
             from worker.traces.otlp import OtlpSpans  # noqa: PLC0415 - an extra
 
-            made = OtlpSpans(settings)
+            made = OtlpSpans(settings, service, begins=bool(environment.get(_SAMPLER, "").strip()))
         except ModuleNotFoundError as error:
             if error.name is None or error.name.partition(".")[0] not in {"google", "opentelemetry", "requests"}:
                 raise

@@ -29,20 +29,24 @@ from opentelemetry.trace import (
     NonRecordingSpan,
     SpanContext,
     SpanKind,
+    StatusCode,
     TraceFlags,
     TraceState,
     set_span_in_context,
 )
 
 from worker.contract.trace import Trace, trace_of
+from worker.traces.conventions import messaging
+from worker.traces.spans import NO_FACTS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from opentelemetry.trace import Span
 
     from worker.contract.message import Message
     from worker.settings import Settings
+    from worker.traces.spans import Facts, Start
 
 MOST_LINKS: Final = 128
 """Of one batch, which is what the SDK keeps."""
@@ -61,24 +65,37 @@ log = structlog.get_logger()
 class OtlpSpans:
     """Exports spans to where the variables OTEL_... say."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Make an exporter.
+    exports = True
+
+    def __init__(self, settings: Settings, service: str, *, begins: bool) -> None:
+        """Make an exporter for a service of a name; `begins` tells whether it may begin a trace of its own.
 
         Raises:
             ValueError, TypeError, OSError: a variable is malformed, or a file that it names cannot be read.
         """
         _listen_to_sdk()
         self._settings = settings
-        self._provider = TracerProvider(resource=_resource(), shutdown_on_exit=False)
+        self._begins = begins
+        self._provider = TracerProvider(resource=_resource(service), shutdown_on_exit=False)
         self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
         self._tracer = self._provider.get_tracer("ach", version("ach"))
         self._open: dict[str, Span] = {}
 
-    def processed(
-        self, messages: Sequence[Message], seconds: float, facts: Mapping[str, int | float | str]
-    ) -> Trace | None:
+    def begin(self, start: Start) -> OtlpSpan | None:
+        """Begin a span; return None where its trace is not recorded.
+
+        The flag of the caller decides. A trace is begun only where a sampler was chosen, and as that one says.
+        """
+        parent, links = start.parent, _links(start.links)
+        if not (self._begins or links if parent is None else parent.is_sampled):
+            return None
+        context = Context() if parent is None else _below(parent)
+        span = self._tracer.start_span(start.name, context, SpanKind[start.kind.upper()], start.facts, links)
+        return OtlpSpan(span) if parent is not None or span.is_recording() else None
+
+    def processed(self, messages: Sequence[Message], seconds: float, facts: Facts) -> Trace | None:
         """Record that a batch was processed; return its span, None if none of its events is sampled."""
-        links = [Link(_context_of(trace)) for trace in _sampled(messages)]
+        links = _links(trace_of(message, 0) for message in messages[:MOST_LOOKED_AT])
         if not links:
             return None
         settings, now = self._settings, time_ns()
@@ -87,7 +104,7 @@ class OtlpSpans:
             Context(),
             SpanKind.CONSUMER,
             {
-                **_described("process", settings.input_stream),
+                **messaging("process", settings.input_stream),
                 "messaging.consumer.group.name": settings.consumer,
                 "messaging.batch.message_count": len(messages),
                 **{f"ach.{name}": value for name, value in facts.items()},
@@ -100,10 +117,9 @@ class OtlpSpans:
 
     def announcing(self, unlock: str, trace: Trace) -> Trace:
         """Begin the span of an announcement, as a child of the event that earned the unlock; return its place."""
-        parent = set_span_in_context(NonRecordingSpan(_context_of(trace)), Context())
         stream = self._settings.unlock_stream
-        described = {**_described("send", stream), "messaging.message.id": unlock}
-        span = self._tracer.start_span(f"send {stream}", parent, SpanKind.PRODUCER, described)
+        described = {**messaging("send", stream), "messaging.message.id": unlock}
+        span = self._tracer.start_span(f"send {stream}", _below(trace), SpanKind.PRODUCER, described)
         if span.is_recording():
             self._open.pop(unlock, None)
             while len(self._open) >= MOST_OPEN:
@@ -124,32 +140,45 @@ class OtlpSpans:
         await to_thread.run_sync(ending.join, CLOSE_SECONDS)
 
 
-def _described(operation: str, stream: str) -> dict[str, str]:
-    """Return the attributes of every messaging span."""
-    return {
-        "messaging.system": "nats",
-        "messaging.operation.name": operation,
-        "messaging.operation.type": operation,
-        "messaging.destination.name": stream,
-    }
+class OtlpSpan:
+    """A span that has begun."""
+
+    def __init__(self, span: Span) -> None:
+        self._span = span
+        self.trace = _trace_of(span)
+
+    def end(self, facts: Facts = NO_FACTS, *, name: str = "", error: str = "") -> None:
+        """End it; the type of an error is an attribute, and the span has failed."""
+        if not self._span.is_recording():
+            return
+        self._span.set_attributes(facts)
+        if name:
+            self._span.update_name(name)
+        if error:
+            self._span.set_attribute("error.type", error)
+            self._span.set_status(StatusCode.ERROR)
+        self._span.end()
 
 
-def _resource() -> Resource:
-    own = Resource({"service.name": "ach", "service.version": version("ach"), "service.instance.id": str(uuid4())})
+def _below(trace: Trace) -> Context:
+    return set_span_in_context(NonRecordingSpan(_context_of(trace)), Context())
+
+
+def _resource(service: str) -> Resource:
+    own = Resource({"service.name": service, "service.version": version("ach"), "service.instance.id": str(uuid4())})
     return own.merge(OTELResourceDetector().detect())
 
 
-def _sampled(messages: Sequence[Message]) -> Iterator[Trace]:
-    """Yield the traces of messages that their producers record, each once, and so many at most."""
-    known: set[tuple[str, str]] = set()
-    for message in messages[:MOST_LOOKED_AT]:
-        trace = trace_of(message, 0)
-        if trace is None or not trace.is_sampled or (trace.trace_id, trace.span_id) in known:
+def _links(traces: Iterable[Trace | None]) -> list[Link]:
+    """Return links to the traces that their producers record, each once, and so many at most."""
+    found: dict[tuple[str, str], Link] = {}
+    for trace in traces:
+        if trace is None or not trace.is_sampled or (trace.trace_id, trace.span_id) in found:
             continue
-        known.add((trace.trace_id, trace.span_id))
-        yield trace
-        if len(known) == MOST_LINKS:
-            return
+        found[trace.trace_id, trace.span_id] = Link(_context_of(trace))
+        if len(found) == MOST_LINKS:
+            break
+    return [*found.values()]
 
 
 def _context_of(trace: Trace) -> SpanContext:

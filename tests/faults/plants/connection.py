@@ -266,11 +266,11 @@ BUGS: Final[tuple[Bug, ...]] = (
         tests=(f"{_OVERSIZE}::test_huge_messages_become_dead_letters_one_at_a_time",),
     ),
     Bug(
-        "no_word_of_atomic_batches",
-        "a worker warns of a stream that its producers can delete",
-        at="Broker._log_doubts",
-        old="for doubt in self._stream_doubts:",
-        new="for doubt in self._stream_doubts[:0]:",
-        tests=("integration/test_replies.py::test_a_worker_warns_of_streams_with_atomic_batches",),
+        "no_word_of_what_was_made_anew",
+        "a worker looks again at streams and consumer that were made anew",
+        at="Broker._remake",
+        old="self._remade.set()",
+        new="",
+        tests=("integration/test_doctor.py::test_a_worker_logs_each_finding_once_also_of_what_is_made_anew",),
     ),
 )

@@ -8,6 +8,7 @@ from tests.faults.plants.bug import Bug
 
 _IDENTITY: Final = "integration/test_identity.py"
 _SETTINGS: Final = "worker/test_identity.py"
+_WRONG: Final = "worker/test_wrong_settings.py"
 _PLAIN: Final = f"{_IDENTITY}::test_nothing_of_ours_goes_to_a_server_without_tls_where_it_is_wanted"
 
 BUGS: Final[tuple[Bug, ...]] = (
@@ -90,5 +91,45 @@ BUGS: Final[tuple[Bug, ...]] = (
         old="case Kind.TLS:",
         new="case Kind.PAYLOAD:",
         tests=(f"{_IDENTITY}::test_what_is_refused_ends_in_one_sentence",),
+    ),
+    Bug(
+        "a_seed_for_a_path",
+        "a seed that stands in the place of a path is not shown",
+        at="worker.identity:_check",
+        old='if name in {"creds", "nkey"} and _NO_PATH.match(value):',
+        new='if name in {"creds"} and _NO_PATH.match(value):',
+        tests=(f"{_WRONG}::test_a_wrong_setting_is_one_sentence",),
+    ),
+    Bug(
+        "a_url_for_a_path",
+        "a URL that stands in the place of its file is not shown",
+        at="with_files",
+        old='if "://" in path:',
+        new='if "://" in name:',
+        tests=(f"{_WRONG}::test_a_wrong_setting_is_one_sentence",),
+    ),
+    Bug(
+        "any_jwt_bears",
+        "a JWT without its seed has to be a bearer token",
+        at="read_user",
+        old='.get("bearer_token") is not True',
+        new='.get("bearer_token") is False',
+        tests=(f"{_SETTINGS}::test_a_jwt_without_a_seed_is_a_bearer_token_or_refused",),
+    ),
+    Bug(
+        "secrets_of_contexts_shown",
+        "a seed of a context is a secret",
+        at="worker.environment:_SECRETS",
+        old='"NATS_USER_SEED"',
+        new='"NATS_USER"',
+        tests=(f"{_SETTINGS}::test_a_context_may_hold_jwt_and_seed_or_say_where_they_are",),
+    ),
+    Bug(
+        "parameters_of_a_url_unread",
+        "a wrong word in DATABASE_URL is named at once",
+        at="_check_choices",
+        old="value not in _CHOICES.get(name, (value,))",
+        new="not value",
+        tests=(f"{_WRONG}::test_a_wrong_setting_is_one_sentence",),
     ),
 )

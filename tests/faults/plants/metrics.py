@@ -1,4 +1,4 @@
-"""Planted bugs: counts and histograms of a worker."""
+"""Planted bugs: counts, histograms and their labels, and the links of alerts."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ METRICS: Final = ("worker/probes/test_metrics.py",)
 TENANTS: Final = ("worker/engine/test_tenants.py",)
 SILENCE: Final = ("worker/engine/test_silence.py",)
 OBSERVER: Final = ("integration/test_observer.py",)
+BOUNDED: Final = "integration/test_metrics_bounded.py"
+ALERTS: Final = "worker/commands/test_alerts.py"
 
 BUGS: Final[tuple[Bug, ...]] = (
     Bug(
@@ -149,5 +151,53 @@ BUGS: Final[tuple[Bug, ...]] = (
         old="is not None",
         new="is None and not said",
         tests=OBSERVER,
+    ),
+    Bug(
+        "types_of_producers_become_labels",
+        "producers make up no labels",
+        at="Stats.count_evaluation",
+        old="name if name in heard else OTHER",
+        new="name",
+        tests=(f"{BOUNDED}::test_ten_thousand_tenants_types_and_reasons_are_a_bounded_number_of_samples",),
+    ),
+    Bug(
+        "requests_of_the_read_api_not_counted",
+        "requests of the read API are counted by operation and status",
+        at="ServeGate.note",
+        old='self._stats.count(scope.get("ach.operation"), status, seconds)',
+        new="pass",
+        tests=(f"{BOUNDED}::test_callers_make_up_no_labels_of_the_read_api",),
+    ),
+    Bug(
+        "methods_of_callers_become_labels",
+        "callers make up no labels",
+        at="IngestGate.note",
+        old='"none" if operation is None else operation.name',
+        new='scope["method"]',
+        tests=(f"{BOUNDED}::test_callers_make_up_no_labels_of_ingest",),
+    ),
+    Bug(
+        "links_to_one_playbook",
+        "an alert links its own playbook",
+        at="commands.alerts:linked",
+        old="found[2]",
+        new='"no-worker"',
+        tests=(f"{ALERTS}::test_each_rule_links_the_file_of_its_playbook",),
+    ),
+    Bug(
+        "links_that_open_nowhere",
+        "a link of an alert opens in a browser",
+        at="commands.alerts:_pattern",
+        old='parts.scheme in {"http", "https"} and',
+        new="",
+        tests=(f"{ALERTS}::test_what_no_browser_opens_is_refused",),
+    ),
+    Bug(
+        "links_with_a_template",
+        "a link of an alert is no template of Prometheus",
+        at="commands.alerts:_pattern",
+        old='or _UNFIT.search(url.replace(PAGE, ""))',
+        new="",
+        tests=(f"{ALERTS}::test_what_no_browser_opens_is_refused",),
     ),
 )

@@ -7,6 +7,7 @@ from typing import Final
 from tests.faults.plants.bug import Bug
 
 ROLES: Final = "integration/test_roles.py"
+FILES: Final = "worker/test_url_files.py"
 MIGRATIONS: Final = "migration/test_migrations.py"
 
 BUGS: Final = (
@@ -65,5 +66,45 @@ BUGS: Final = (
         old="""f"SET LOCAL {name} = '{value}'\"""",
         new="""f"SET {name} = '{value}'\"""",
         tests=("integration/test_poolers.py::test_settings_hold_in_each_transaction_and_stay_in_none",),
+    ),
+    Bug(
+        "files_of_the_url_unread",
+        "a file that DATABASE_URL names and that cannot be used is no server that is away",
+        at="worker.store.pool:_connect",
+        old="check_files(database_url, os.environ, _home())",
+        new="_home()",
+        tests=(f"{FILES}::test_a_store_says_so_before_it_connects",),
+    ),
+    Bug(
+        "tls_for_sockets",
+        "files of TLS are nothing for a connection without it",
+        at="_Asked.mode",
+        old='"disable" if self.local else "prefer"',
+        new='"prefer"',
+        tests=(f"{FILES}::test_what_counts_where_the_url_names_no_file",),
+    ),
+    Bug(
+        "a_locked_key_is_garbage",
+        "a private key with a password is named as such",
+        at="load_pair",
+        old="asked = True",
+        new="asked = False",
+        tests=(f"{FILES}::test_pairs_that_do_not_belong_together",),
+    ),
+    Bug(
+        "a_service_waits_for_a_password",
+        "a service ends where the database refuses its login",
+        at="watch_schema",
+        old="if needed:",
+        new="if not needed:",
+        tests=("integration/test_store.py::test_a_service_ends_where_the_database_cannot_be_used",),
+    ),
+    Bug(
+        "a_parameter_that_may_be_right_later",
+        "a parameter that the server does not know ends a start",
+        at="store.pool:_UNKNOWN_PARAMETER",
+        old="asyncpg.exceptions.CantChangeRuntimeParamError",
+        new="asyncpg.exceptions.InvalidParameterValueError",
+        tests=("integration/test_store.py::test_a_service_ends_where_the_database_cannot_be_used",),
     ),
 )

@@ -9,6 +9,7 @@ from tests.faults.plants.bug import Bug, Edit
 READ: Final = "worker/contract/test_trace.py"
 CHOICE: Final = "worker/traces/test_choice.py"
 TRACES: Final = "integration/test_traces.py"
+SERVICES: Final = "integration/test_traces_services.py"
 LINES: Final = "integration/test_batch_log.py"
 LEVEL: Final = "worker/process/test_log_level.py"
 PROBES: Final = "integration/test_probes.py"
@@ -74,7 +75,7 @@ BUGS: Final = (
     Bug(
         "spans_of_what_is_not_sampled",
         "the producer's flag decides whether a trace is recorded",
-        at="worker.traces.otlp:_sampled",
+        at="worker.traces.otlp:_links",
         old="or not trace.is_sampled",
         new="",
         tests=(f"{TRACES}::test_a_collector_gets_a_span_a_batch_and_one_an_announcement",),
@@ -83,7 +84,7 @@ BUGS: Final = (
         "span_of_an_announcement_is_a_root",
         "the span of an announcement is a child of the event that earned the unlock",
         at="OtlpSpans.announcing",
-        old='self._tracer.start_span(f"send {stream}", parent, SpanKind.PRODUCER, described)',
+        old='self._tracer.start_span(f"send {stream}", _below(trace), SpanKind.PRODUCER, described)',
         new='self._tracer.start_span(f"send {stream}", Context(), SpanKind.PRODUCER, described)',
         tests=(f"{TRACES}::test_a_collector_gets_a_span_a_batch_and_one_an_announcement",),
     ),
@@ -106,10 +107,67 @@ BUGS: Final = (
     Bug(
         "ingest_loses_the_trace",
         "the trace of a request goes on to its messages",
-        at="Endpoints._send",
-        old="one._replace(headers=trace.headers)",
-        new="one",
+        at="worker.ingest.sends:_with",
+        old="message._replace(headers=trace.headers)",
+        new="message",
         tests=(f"{TRACES}::test_ingest_hands_on_the_trace_of_a_request",),
+    ),
+    # -- services around the worker ------------------------------------------------------------------------------------
+    Bug(
+        "span_of_a_request_is_a_root",
+        "the span of a request continues its caller's trace",
+        at="worker.traces.conventions:request",
+        old="caller_of(values)",
+        new="None",
+        tests=(f"{SERVICES}::test_a_request_of_the_read_api_has_one_span",),
+    ),
+    Bug(
+        "path_in_the_name_of_a_span",
+        "no span names a user",
+        at="Gate.__call__",
+        old="None if operation is None else operation.path",
+        new='scope["path"]',
+        tests=(f"{SERVICES}::test_a_request_of_the_read_api_has_one_span",),
+    ),
+    Bug(
+        "traces_begun_without_a_sampler",
+        "the caller decides whether a trace is recorded",
+        at="worker.traces.choice:spans_of",
+        old='begins=bool(environment.get(_SAMPLER, "").strip())',
+        new="begins=True",
+        tests=(f"{SERVICES}::test_a_request_of_the_read_api_has_one_span",),
+    ),
+    Bug(
+        "messages_beside_the_span_that_sends_them",
+        "messages belong to the span that sends them",
+        at="Sends.traced",
+        old="if sending is None else sending.trace",
+        new="",
+        tests=(f"{SERVICES}::test_one_trace_goes_from_a_request_to_the_delivery",),
+    ),
+    Bug(
+        "trace_of_an_event_replaced",
+        "an event that says a trace of its own keeps it",
+        at="Sends.traced",
+        old="trace or others",
+        new="others or trace",
+        tests=(f"{SERVICES}::test_events_with_a_trace_of_their_own_keep_it",),
+    ),
+    Bug(
+        "delivery_without_the_trace",
+        "the request to an endpoint says the trace that it belongs to",
+        at="Courier._attempt",
+        old="self._channel.send(delivery, spans.trace)",
+        new="self._channel.send(delivery)",
+        tests=(f"{SERVICES}::test_one_trace_goes_from_a_request_to_the_delivery",),
+    ),
+    Bug(
+        "digest_without_links",
+        "the span of a digest has a link to each of its announcements",
+        at="DeliveryTraces.begin",
+        old='Start(self._name, "consumer", own, facts, traces)',
+        new='Start(self._name, "consumer", traces[0], facts)',
+        tests=(f"{SERVICES}::test_each_attempt_at_a_delivery_has_its_spans",),
     ),
     # -- lines of the log ----------------------------------------------------------------------------------------------
     Bug(
@@ -191,6 +249,22 @@ BUGS: Final = (
         old="self.phase or await self._worker.ready()",
         new="await self._worker.ready()",
         tests=(f"{PROBES}::test_a_worker_that_starts_is_alive_and_says_what_it_does",),
+    ),
+    Bug(
+        "probes_of_the_api_only_after_its_broker",
+        "services answer probes before they have reached a server",
+        at="worker.serve.process:serve",
+        old="await tasks.start(serve_probes, probes, settings.health_host, health_port)",
+        new="await connection.open(); await tasks.start(serve_probes, probes, settings.health_host, health_port)",
+        tests=(f"{PROBES}::test_services_answer_probes_before_they_have_reached_a_server_and_while_it_is_frozen",),
+    ),
+    Bug(
+        "notifier_ready_while_its_broker_is_frozen",
+        "a notifier whose broker is frozen is not ready",
+        at="worker.notify.service:_readiness",
+        old="{NATS: connection.answers}",
+        new="{}",
+        tests=(f"{PROBES}::test_services_answer_probes_before_they_have_reached_a_server_and_while_it_is_frozen",),
     ),
     Bug(
         "probes_without_a_limit",

@@ -83,6 +83,7 @@ def test_a_credentials_file(tmp_path: Path) -> None:
     for form in (text, text.replace("\n", "\r\n"), text.replace("------END", "-----END")):
         found = read_credentials(form)
         assert (found.jwt, found.subject, found.expires) == (token, user.public, 7)
+        assert found.seed is not None
         assert Key(found.seed, wanted_by="NATS_CREDS").public == user.public
     assert user.seed not in repr(found)
     assert token not in repr(found)

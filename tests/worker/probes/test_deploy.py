@@ -73,6 +73,26 @@ def test_every_expression_asks_for_what_is_there() -> None:
         assert [fault for expr in expressions for fault in faults(expr)] == []
 
 
+def test_panels_say_every_option_that_grafana_s_schema_requires() -> None:
+    required = {
+        "stat": {
+            *("colorMode", "graphMode", "justifyMode", "percentChangeColorMode", "reduceOptions", "showPercentChange"),
+            *("textMode", "wideLayout"),
+        },
+        "timeseries": {"legend", "tooltip"},
+    }
+    inner = {"legend": {"displayMode", "placement", "showLegend", "calcs"}, "tooltip": {"mode", "sort"}}
+    board: dict[str, Any] = json.loads((DEPLOY / "grafana" / "dashboards" / "ach.json").read_text("utf-8"))
+    panels = [panel for panel in board["panels"] if panel["type"] in required]
+    assert len(panels) >= 20
+    for panel in panels:
+        options = panel["options"]
+        assert not required[panel["type"]] - options.keys(), panel["title"]
+        assert not [name for name in inner.keys() & options.keys() if inner[name] - options[name].keys()], panel[
+            "title"
+        ]
+
+
 def test_every_alert_has_a_playbook_that_names_it_and_tests_of_both_kinds() -> None:
     alerts = ALERT.findall(ALERTS)
     assert len(alerts) == ALERTS.count("- alert:") >= 19

@@ -7,9 +7,10 @@ from collections import Counter
 import pytest
 
 from worker.console.pulse import Snapshot, Waiting, WorkerSeen
+from worker.contract.partition import token
 from worker.engine.minutes import LATENCY_BUCKETS, MINUTE, Counts
-from worker.report.live import drawn
-from worker.status.picture import CHART, Backlog, Line, Sight, as_object, lines
+from worker.report.live import LABEL, drawn
+from worker.status.picture import CHART, NOT_YET, Backlog, Line, Sight, as_object, lines
 
 NOW = 1_776_000_000_000_000 // MINUTE * MINUTE + 30_000_000
 LATENCY = [0] * (len(LATENCY_BUCKETS) + 1)
@@ -47,11 +48,11 @@ def test_everything_is_shown_the_most_important_first() -> None:
         "outbox|2 wait, the oldest for 1 min 30 s",
         "rules|epoch 4",
         "backfill|user not up to date yet",
-        "app-1 at work, 0.1.0, up 1 h 1 min, 2,000 messages, 1 retries",
-        "app-3 at work, 0.1.0, up 1 h 1 min, 2,000 messages, 1 retries, still on epoch 3",
+        "app-1 at work, 0.1.0, up 1 h 1 min, 2,000 messages, 1 retry",
+        "app-3 at work, 0.1.0, up 1 h 1 min, 2,000 messages, 1 retry, still on epoch 3",
         "app-2 lost, last seen 31 s ago",
         "app-4 ended, last seen 1 s ago",
-        "dead letters|7 contract of ac\x1bme, the last 1 min 0 s ago",
+        "dead letters|7 contract of ac\\x1bme, the last 1 min 0 s ago",
         "1 malformed_json of no tenant",
         "tenants|acme: 120 events, 3 unlocks in the last hour",
     ):
@@ -90,6 +91,41 @@ def test_lines_fit_and_a_terminal_obeys_nothing_of_them(width: int) -> None:
     assert all(one.cell_len <= width for one in shown)
     assert not any("\x1b" in one.plain for one in shown)
     assert len(shown) >= len(rows)
+
+
+@pytest.mark.parametrize("name", ["x" * 512, "\u7530" * 170, "\x1b" * 512, "\U0001f600" * 128])
+def test_a_long_name_hides_no_number(name: str) -> None:
+    minute = (NOW // MINUTE * MINUTE - MINUTE, name, "")
+    letters = [Waiting("contract", token(name), 7, NOW - 60_000_000)]
+    workers = [AT_WORK._replace(host=name)]
+    loud = SNAPSHOT._replace(minutes={minute: Counts(events=1, unlocks=1)}, letters=letters, workers=workers)
+    shown = "\n".join(one.plain for one in drawn(lines(SIGHT._replace(snapshot=loud), NOW), 93))
+    assert ": 1 event, 1 unlock in the last hour" in shown
+    assert "the last 1 min 0 s ago" in shown
+    assert "up 1 h 1 min, 2,000 messages, 1 retry" in shown
+
+
+def test_an_error_is_folded_and_keeps_what_to_do() -> None:
+    said = "PostgreSQL at postgresql:///ach: the schema of this version is missing: run `ach migrate`"
+    gone = drawn(lines(Sight(None, said, None, NOT_YET, []), NOW), 60)
+    assert " ".join(one.plain for one in gone).split()[-3:] == ["run", "`ach", "migrate`"]
+    assert all(one.cell_len <= 60 for one in gone)
+    assert all(one.plain.startswith(" " * LABEL) for one in gone[2:])
+    assert [one.style for one in lines(Sight(None, NOT_YET, None, NOT_YET, []), NOW)] == ["dim", "dim"]
+
+
+def test_a_label_alone_is_bold() -> None:
+    (line,) = drawn([Line("lag", "none", "green")], 80)
+    assert (line.style, [(line.plain[one.start : one.end].strip(), one.style) for one in line.spans]) == (
+        "",
+        [("lag", "bold"), ("none", "green")],
+    )
+
+
+def test_what_is_printed_once_is_whole() -> None:
+    text = "a" * 30 + " " + "b" * 30 + " end"
+    assert [one.plain.strip() for one in drawn([Line("x", text)], 60, whole=True)][-1] == "b" * 30 + " end"
+    assert drawn([Line("x", text)], 60)[0].plain.endswith("…")
 
 
 def test_of_a_chart_the_end_is_kept() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -13,6 +14,7 @@ from worker.commands.servers import CommandError, on_servers
 from worker.notify.service import CertificatesError, ExtraMissingError, run
 from worker.process.priority import LOWEST, step_back
 from worker.process.signals import stop_on_signals
+from worker.traces.choice import NOTIFY, open_spans
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,8 +52,8 @@ def command(config: Path, health_port: int | None, nice: int) -> None:
 async def _run(settings: Settings, *, endpoints: Sequence[Endpoint], health_port: int | None) -> None:
     if health_port is not None:
         settings = msgspec.structs.replace(settings, health_port=health_port)
-    async with stop_on_signals() as stop:
+    async with open_spans(os.environ, settings, NOTIFY) as spans, stop_on_signals() as stop:
         try:
-            await run(settings, endpoints, stop=stop)
+            await run(settings, endpoints, stop=stop, spans=spans)
         except (ExtraMissingError, CertificatesError) as error:
             raise CommandError(str(error)) from error
