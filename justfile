@@ -45,6 +45,7 @@ faults *args: (_faults "quick" "faults and not soak" args)
 #   ACH_FAULTS_BURST      events that arrive at once   600,000 / 1,000,000
 #   ACH_FAULTS_SLOW       events before a slow database 20,000 / 200,000
 #   ACH_FAULTS_PROBES     unlocks timed beside a flood     100 / 2,000
+#   ACH_FAULTS_CHANGED    users while rules change under live traffic  3,000 / 50,000
 #   ACH_FAULTS_SEEDS      seeds of crashes at every point    1 / 3
 #   ACH_FAULTS_SHARE      of the crash points beyond one of a kind   0 / 1
 #   ACH_FAULTS_CHAINS     chains of changes                500 / 10,000
@@ -68,11 +69,11 @@ _faults form marks *args: setup
     failed=0
     # 5: none of these tests was asked for.
     run() { .venv/bin/pytest -m "{{ marks }}" "$@" {{ args }} || [ $? = 5 ] || failed=1; }
-    run -n 2 --ignore tests/faults/test_backpressure.py tests/faults
+    run -n 2 --ignore tests/faults/test_backpressure.py --ignore tests/faults/test_live_change.py tests/faults
     # Every user of the recorded streams; the tests of every day ask for a sample.
     [ {{ form }} = quick ] || run -n 2 tests/acceptance/test_serve_fold.py tests/acceptance/test_view.py
     # What compares times has the machine to itself.
-    run -n 0 tests/faults/test_backpressure.py
+    run -n 0 tests/faults/test_backpressure.py tests/faults/test_live_change.py
     .venv/bin/python -m tests.faults.tally show "$ACH_FAULTS_LOG"
     exit $failed
 

@@ -169,7 +169,7 @@ class Function:
             raise DatabaseError(
                 f"the rules that were given are not those in force, {in_force}: give the files of `ach apply`, or none"
             )
-        return prepare(row.epoch, ruleset, since, self._settings)
+        return prepare(row.epoch, ruleset, since, self._settings, row.cause)
 
     async def _write_counts(self) -> None:
         """Write what was counted by minute, for the console; where that fails, it waits for the next batch."""

@@ -36,11 +36,14 @@ GRANT EXECUTE ON FUNCTION json_or_null TO {all};
 GRANT SELECT ON schema_migration, rule_set, aggregate
     TO {worker}, {operator}, {reader}, {serve}, {notify}, {ingest}, {mirror}, {console};
 
--- `ach run`, and the function form. It adds to the ledger and to the decisions, and changes neither.
+-- `ach run`, and the function form. It adds to the ledger and to the decisions, and changes neither. It goes on with a
+-- change of rules whose process has died.
 GRANT SELECT, INSERT ON event, event_subject, evaluation, dead_letter_user TO {worker};
 GRANT SELECT, INSERT, UPDATE (announced), DELETE ON correction TO {worker};
 GRANT SELECT, INSERT, UPDATE, DELETE ON progress, checkpoint, unlock, minute, worker TO {worker};
-GRANT SELECT, UPDATE ON partition TO {worker};
+GRANT SELECT, UPDATE ON partition, change TO {worker};
+GRANT UPDATE (status, changed_at) ON aggregate TO {worker};
+GRANT DELETE ON event_subject TO {worker};
 GRANT SELECT, INSERT, UPDATE (died_again_as) ON dead_letter TO {worker};
 GRANT SELECT, UPDATE (tenant_token, user_token) ON erasure TO {worker};
 GRANT EXECUTE ON FUNCTION overtaken TO {worker};
@@ -48,7 +51,7 @@ GRANT EXECUTE ON FUNCTION overtaken TO {worker};
 -- `ach apply`, `backfill`, `grant`, `revoke`, `erase`, `dead`; `ach console` with actions; and all that readers do.
 GRANT SELECT ON minute, worker, v_unlock, v_event TO {operator};
 GRANT SELECT, INSERT ON rule_set TO {operator};
-GRANT SELECT, INSERT, UPDATE ON rule_version, erasure, action TO {operator};
+GRANT SELECT, INSERT, UPDATE ON change, rule_version, erasure, action TO {operator};
 GRANT SELECT, UPDATE ON partition TO {operator};
 GRANT SELECT, INSERT, DELETE ON event, event_subject, evaluation, delivery TO {operator};
 GRANT SELECT, INSERT, UPDATE, DELETE
@@ -58,8 +61,8 @@ GRANT EXECUTE ON FUNCTION overtaken TO {operator};
 GRANT EXECUTE ON FUNCTION keep_revealed TO {operator};
 
 -- `ach progress`, `unlocks`, `explain`, `digest`; people with a SQL client. No dead letters: they hold what others sent.
-GRANT SELECT ON event, event_subject, progress, checkpoint, unlock, evaluation, rule_version, erasure, revealed, minute,
-    v_unlock, v_event TO {reader};
+GRANT SELECT ON event, event_subject, progress, checkpoint, unlock, evaluation, change, rule_version, erasure, revealed,
+    minute, v_unlock, v_event TO {reader};
 
 -- `ach serve`: `keep_revealed` is for `reveal = true`.
 GRANT SELECT ON event, event_subject, progress, unlock, evaluation, rule_version, erasure, revealed, minute TO {serve};
@@ -75,7 +78,7 @@ GRANT SELECT ON erasure TO {notify};
 GRANT SELECT ON event, progress, unlock, evaluation, rule_version, erasure, dead_letter TO {mirror};
 
 -- `ach console` for viewers, dead letters with their bodies.
-GRANT SELECT ON event, event_subject, progress, checkpoint, unlock, evaluation, rule_version, erasure, revealed, minute,
-    worker, action, dead_letter, dead_letter_user, delivery, v_unlock, v_event TO {console};
+GRANT SELECT ON event, event_subject, progress, checkpoint, unlock, evaluation, change, rule_version, erasure, revealed,
+    minute, worker, action, dead_letter, dead_letter_user, delivery, v_unlock, v_event TO {console};
 {tenants}
 COMMIT;

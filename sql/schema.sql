@@ -102,6 +102,8 @@ CREATE TABLE unlock (
     by_hand      boolean NOT NULL DEFAULT false,
     revision     integer NOT NULL DEFAULT 1,
     origin       text COLLATE "C" NOT NULL DEFAULT 'live',
+    change_id    bigint,
+    silent       boolean NOT NULL DEFAULT false,
     CONSTRAINT unlock_pkey PRIMARY KEY (tenant_id, scope, subject, achievement, tier, occurrence),
     CONSTRAINT unlock_id_once UNIQUE (unlock_id),
     CONSTRAINT unlock_subject_bounded CHECK (octet_length(subject) BETWEEN 1 AND 512),
@@ -126,9 +128,12 @@ COMMENT ON COLUMN unlock.contested_at IS 'Since when late evidence no longer sup
 COMMENT ON COLUMN unlock.by_hand IS 'Whether an operator granted it: no evidence contests it then.';
 COMMENT ON COLUMN unlock.revision IS 'How often it has changed since it was granted, that included.';
 COMMENT ON COLUMN unlock.origin IS 'How it came to be granted; never moves after that.';
+COMMENT ON COLUMN unlock.change_id IS 'The change of rules that granted it; null where none did.';
+COMMENT ON COLUMN unlock.silent IS 'Whether nothing is announced of it; published_at is its granted_at then, so that it is in no outbox.';
 CREATE INDEX unlock_outbox ON unlock (granted_at)
     WHERE published_at IS NULL AND granted_at IS NOT NULL AND revoked_at IS NULL;
 CREATE INDEX unlock_settling ON unlock (settles_at) WHERE granted_at IS NULL AND revoked_at IS NULL;
+CREATE INDEX unlock_of_change ON unlock (change_id) WHERE change_id IS NOT NULL;
 
 CREATE TABLE correction (
     unlock_id      uuid NOT NULL,
@@ -157,6 +162,7 @@ CREATE TABLE correction (
     actor          text,
     reason         text,
     decided_at     timestamptz NOT NULL,
+    change_id      bigint,
     CONSTRAINT correction_pkey PRIMARY KEY (unlock_id, revision),
     CONSTRAINT correction_behind_the_grant CHECK (revision >= 2),
     CONSTRAINT correction_kind CHECK (
@@ -165,6 +171,7 @@ CREATE TABLE correction (
 );
 COMMENT ON TABLE correction IS 'Changes of granted unlocks that are not announced yet; a row goes once it is.';
 COMMENT ON COLUMN correction.announced IS 'Whether the unlock was marked as announced when this was decided.';
+COMMENT ON COLUMN correction.change_id IS 'The change of rules that it comes of; null where none does.';
 CREATE INDEX correction_in_order ON correction (decided_at, unlock_id, revision);
 
 CREATE TABLE evaluation (
@@ -183,6 +190,7 @@ CREATE TABLE evaluation (
     event_id      text COLLATE "C" NOT NULL,
     actor         text,
     reason        text,
+    change_id     bigint,
     CONSTRAINT evaluation_pkey PRIMARY KEY (evaluation_id),
     CONSTRAINT evaluation_decision CHECK (
         decision IN (
@@ -191,12 +199,14 @@ CREATE TABLE evaluation (
 COMMENT ON TABLE evaluation IS 'Decisions where they changed, append-only; earned_at and event_id are the evidence.';
 COMMENT ON COLUMN evaluation.actor IS 'The operator who decided; null where the engine did.';
 COMMENT ON COLUMN evaluation.reason IS 'Why, in the words of the operator.';
+COMMENT ON COLUMN evaluation.change_id IS 'The change of rules that it comes of; null where it comes of an event, of time, or of an operator.';
 CREATE INDEX evaluation_of_subject ON evaluation (tenant_id, scope, subject, achievement);
 -- The feed of a tenant's unlocks, in order. There are no nulls: asking for them first makes it an order that the primary
 -- key does not have, so that no plan reads all tenants' decisions in theirs to find the few of one.
 CREATE INDEX evaluation_of_tenant ON evaluation (tenant_id, evaluation_id NULLS FIRST);
 -- Decisions come in the order of time, nearly: this index costs nothing worth naming when they are written.
 CREATE INDEX evaluation_by_time ON evaluation USING brin (decided_at);
+CREATE INDEX evaluation_of_change ON evaluation (change_id, evaluation_id) WHERE change_id IS NOT NULL;
 
 CREATE TABLE rule_set (
     epoch      bigint NOT NULL,
@@ -204,11 +214,76 @@ CREATE TABLE rule_set (
     hash       bytea NOT NULL,
     applied_at timestamptz NOT NULL,
     applied_by text NOT NULL,
+    change_id  bigint,
+    announce   text COLLATE "C",
+    announce_since timestamptz,
     CONSTRAINT rule_set_pkey PRIMARY KEY (epoch),
     CONSTRAINT rule_set_epoch_positive CHECK (epoch >= 1),
-    CONSTRAINT rule_set_sources_are_a_list CHECK (jsonb_typeof(sources) = 'array')
+    CONSTRAINT rule_set_sources_are_a_list CHECK (jsonb_typeof(sources) = 'array'),
+    CONSTRAINT rule_set_announce CHECK (announce IN ('all', 'since', 'none'))
 );
 COMMENT ON TABLE rule_set IS 'Every set of rule files ever applied; the highest epoch is in force.';
+COMMENT ON COLUMN rule_set.change_id IS 'The change that applied it; null where an earlier release did.';
+COMMENT ON COLUMN rule_set.announce IS 'As in change; null stands for all.';
+
+CREATE TABLE change (
+    change_id      bigint GENERATED ALWAYS AS IDENTITY,
+    state          text COLLATE "C" NOT NULL,
+    epoch          bigint,
+    epoch_before   bigint NOT NULL,
+    plan           text COLLATE "C",
+    hash           bytea NOT NULL,
+    sources        text,
+    begun_at       timestamptz NOT NULL,
+    applied_at     timestamptz,
+    applied_by     text NOT NULL,
+    message        text NOT NULL,
+    announce       text COLLATE "C" NOT NULL,
+    announce_since timestamptz,
+    rate           integer,
+    max_lag        integer,
+    builder        text NOT NULL,
+    beat_at        timestamptz NOT NULL,
+    cursor         jsonb,
+    expected       bigint,
+    looked_at      bigint NOT NULL DEFAULT 0,
+    subjects       bigint NOT NULL DEFAULT 0,
+    events         bigint NOT NULL DEFAULT 0,
+    built_ms       bigint NOT NULL DEFAULT 0,
+    waits_for      text COLLATE "C" NOT NULL DEFAULT '',
+    ended_at       timestamptz,
+    ended_by       text,
+    CONSTRAINT change_pkey PRIMARY KEY (change_id),
+    CONSTRAINT change_epoch FOREIGN KEY (epoch) REFERENCES rule_set,
+    CONSTRAINT change_state CHECK (
+        state IN ('pending', 'building', 'paused', 'done', 'cancelled', 'superseded', 'rolled_back')),
+    CONSTRAINT change_in_force_has_an_epoch CHECK ((epoch IS NULL) = (applied_at IS NULL)),
+    CONSTRAINT change_hash_length CHECK (octet_length(hash) = 32),
+    CONSTRAINT change_announce CHECK (announce IN ('all', 'since', 'none')),
+    CONSTRAINT change_since CHECK ((announce = 'since') = (announce_since IS NOT NULL)),
+    CONSTRAINT change_rate_positive CHECK (rate >= 1),
+    CONSTRAINT change_lag_not_negative CHECK (max_lag >= 0)
+);
+COMMENT ON TABLE change IS 'Every change of rules: pending until it is in force, building until all subjects are up to date.';
+COMMENT ON COLUMN change.plan IS 'Hash of the plan that it was applied from; null where it was applied from rule files.';
+COMMENT ON COLUMN change.hash IS 'That of its rule files, as in rule_set.';
+COMMENT ON COLUMN change.sources IS 'Its rule files while it is pending, for workers to load; rule_set has them after that.';
+COMMENT ON COLUMN change.announce IS 'What is announced of what it grants: all, what was earned since announce_since, or none.';
+COMMENT ON COLUMN change.rate IS 'Events that its build reads a second, at most; null for no limit.';
+COMMENT ON COLUMN change.max_lag IS 'Messages that wait for workers, beyond which its build waits; null for no limit.';
+COMMENT ON COLUMN change.builder IS 'The process that applies or builds it.';
+COMMENT ON COLUMN change.beat_at IS 'When that process last wrote here, by the clock of the database: after a while, any worker takes over.';
+COMMENT ON COLUMN change.cursor IS 'Where its build goes on.';
+COMMENT ON COLUMN change.expected IS 'Subjects to look at, as counted or estimated when the build began.';
+COMMENT ON COLUMN change.looked_at IS 'Subjects that its build has looked at.';
+COMMENT ON COLUMN change.subjects IS 'Subjects that its build has brought up to date; workers bring those up to date that events touch.';
+COMMENT ON COLUMN change.events IS 'Events that its build has read.';
+COMMENT ON COLUMN change.built_ms IS 'Time that its build has taken, in milliseconds.';
+COMMENT ON COLUMN change.waits_for IS 'Why the build rests at the moment; empty where it does not.';
+-- One change comes into force at a time, and one is built at a time.
+CREATE UNIQUE INDEX change_one_pending ON change ((true)) WHERE state = 'pending';
+CREATE UNIQUE INDEX change_one_building ON change ((true)) WHERE state IN ('building', 'paused');
+CREATE INDEX change_of_epoch ON change (epoch);
 
 CREATE TABLE rule_version (
     achievement text COLLATE "C" NOT NULL,
@@ -362,10 +437,14 @@ CREATE TABLE worker (
     messages    bigint NOT NULL,
     retries     bigint NOT NULL,
     stopped     boolean NOT NULL DEFAULT false,
+    loaded_change bigint,
+    pending     bigint,
     CONSTRAINT worker_pkey PRIMARY KEY (worker_id)
 );
 COMMENT ON TABLE worker IS 'Workers of the last day: each writes its row every few seconds while it lives.';
 COMMENT ON COLUMN worker.stopped IS 'Whether it has said goodbye; one that falls silent without has died.';
+COMMENT ON COLUMN worker.loaded_change IS 'The latest change whose rules it has loaded; null where its release knows no changes.';
+COMMENT ON COLUMN worker.pending IS 'Messages that wait for it and its like, as the broker said last; null where it was not asked.';
 
 CREATE TABLE action (
     action_id bigint GENERATED ALWAYS AS IDENTITY,
@@ -405,6 +484,7 @@ SELECT
         WHEN revoked_at IS NOT NULL THEN 'revoked'
         WHEN contested_at IS NOT NULL THEN 'contested'
         WHEN granted_at IS NULL THEN 'settling'
+        WHEN silent THEN 'silent'
         WHEN published_at IS NULL THEN 'granted'
         ELSE 'announced'
     END AS status,
@@ -412,13 +492,13 @@ SELECT
     event_id,
     settles_at,
     granted_at,
-    published_at,
+    CASE WHEN NOT silent THEN published_at END AS published_at,
     contested_at,
     revoked_at,
     reward,
     by_hand
 FROM unlock;
-COMMENT ON VIEW v_unlock IS 'Every unlock with its status: settling, granted, announced, contested or revoked.';
+COMMENT ON VIEW v_unlock IS 'Every unlock with its status: settling, granted, silent, announced, contested or revoked.';
 
 -- Without a subtransaction if the server can check the input beforehand, which parallel plans need; only PostgreSQL
 -- 16 and later can.

@@ -20,6 +20,7 @@ from uuid import uuid4
 import anyio
 import structlog
 
+from worker.admin.successor import Successor
 from worker.broker.error_text import Kind as ErrorKind
 from worker.broker.pull import HEARTBEAT_SECONDS
 from worker.broker.streams import BrokerAwayError, open_broker
@@ -33,6 +34,7 @@ from worker.pipeline.observer import Observer
 from worker.pipeline.outbox import OutboxRelay
 from worker.pipeline.pipeline import MAX_EVENTS, InForce, Pipeline, StoppedError
 from worker.pipeline.rules_in_force import load_deployed
+from worker.pipeline.standby import Standby
 from worker.probes.front import LOADING_RULES, MIGRATING, STOPPING, Front
 from worker.probes.http import Probes, serve
 from worker.probes.metrics import Connections, Live, Metrics
@@ -133,7 +135,8 @@ async def _start(
     front: Front,
     check: Check | None,
 ) -> tuple[Store, Broker]:
-    # Besides the writers: the relay, the probes, the counts of each minute or what is observed, and one to spare.
+    # Besides the writers: the relay, the probes, the counts of each minute or what is observed, and one to spare: for a
+    # look at changes of rules, or for a build.
     front.wait_for(POSTGRESQL)
     store = await stack.enter_async_context(
         open_store(settings.database_url, connections=settings.writers + 4, pooler=settings.pooler)
@@ -264,13 +267,16 @@ class Worker:
         )
         self._batch_log = BatchLog(settings.input_prefix, spans)
         self._now = now
-        self._in_force = in_force = InForce(partial(load_deployed, store, settings))
+        self._standby = Standby(store, lag=broker.backlog)
+        self._in_force = in_force = InForce(partial(load_deployed, store, settings, self._standby.sets))
+        self._successor = Successor(store, settings, self._standby, now=now, granted=self._outbox_relay.wake)
         stats.minutes.prefix = settings.input_prefix
         stats.minutes.tenants.most = settings.metrics_tenants
         identity = uuid4()
         self._book = MinuteBook(
             store,
             stats,
+            self._standby,
             worker_id=identity,
             epoch=lambda: 0 if in_force.rules is None else in_force.rules.epoch,
             now=now,
@@ -306,6 +312,8 @@ class Worker:
             beside.start_soon(self._intake.keep_held)
             beside.start_soon(self._attend)
             beside.start_soon(self._book.run)
+            beside.start_soon(self._standby.run)
+            beside.start_soon(self._successor.run)
             beside.start_soon(self._batch_log.run)
             if check is not None:
                 beside.start_soon(self._check_again, check)

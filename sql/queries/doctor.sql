@@ -31,7 +31,9 @@ FROM (
         END AS granted
     FROM (
         VALUES
-            ('aggregate', 'SELECT', NULL), ('checkpoint', 'SELECT', NULL), ('checkpoint', 'INSERT', NULL),
+            ('aggregate', 'SELECT', NULL), ('aggregate', 'UPDATE', 'status'), ('aggregate', 'UPDATE', 'changed_at'),
+            ('change', 'SELECT', NULL), ('change', 'UPDATE', NULL), ('checkpoint', 'SELECT', NULL),
+            ('checkpoint', 'INSERT', NULL),
             ('checkpoint', 'UPDATE', NULL), ('checkpoint', 'DELETE', NULL), ('correction', 'SELECT', NULL),
             ('correction', 'INSERT', NULL), ('correction', 'UPDATE', 'announced'), ('correction', 'DELETE', NULL),
             ('dead_letter', 'SELECT', NULL), ('dead_letter', 'INSERT', NULL),
@@ -39,7 +41,7 @@ FROM (
             ('dead_letter_user', 'INSERT', NULL), ('erasure', 'SELECT', NULL), ('erasure', 'UPDATE', 'tenant_token'),
             ('erasure', 'UPDATE', 'user_token'), ('evaluation', 'SELECT', NULL), ('evaluation', 'INSERT', NULL),
             ('event', 'SELECT', NULL), ('event', 'INSERT', NULL), ('event_subject', 'SELECT', NULL),
-            ('event_subject', 'INSERT', NULL), ('minute', 'SELECT', NULL), ('minute', 'INSERT', NULL),
+            ('event_subject', 'INSERT', NULL), ('event_subject', 'DELETE', NULL), ('minute', 'SELECT', NULL), ('minute', 'INSERT', NULL),
             ('minute', 'UPDATE', NULL), ('minute', 'DELETE', NULL), ('partition', 'SELECT', NULL),
             ('partition', 'UPDATE', NULL), ('progress', 'SELECT', NULL), ('progress', 'INSERT', NULL),
             ('progress', 'UPDATE', NULL), ('progress', 'DELETE', NULL), ('rule_set', 'SELECT', NULL),

@@ -69,7 +69,7 @@ WITH gone AS (
         'erased', version, version, earned_at, earned_at, '', '', by_hand, by_hand, published_at IS NOT NULL, :by,
         :now::timestamptz
     FROM gone
-    WHERE granted_at IS NOT NULL
+    WHERE granted_at IS NOT NULL AND NOT silent
     ORDER BY unlock_id
 )
 SELECT count(*)::integer FROM gone;

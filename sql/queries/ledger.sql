@@ -124,6 +124,3 @@ LIMIT :limit;
 -- name: latest_instant
 -- The clock of a replay.
 SELECT max(occurred_at) FROM event;
-
--- name: forget_members
-DELETE FROM event_subject WHERE scope = ANY (:scopes::text[]);

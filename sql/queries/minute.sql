@@ -41,14 +41,19 @@ ON CONFLICT (minute, tenant_id, region) DO UPDATE SET
 DELETE FROM minute WHERE minute < :before;
 
 -- name: worker_is_here
-INSERT INTO worker (worker_id, host, release, started_at, seen_at, rules_epoch, messages, retries, stopped)
-VALUES (:worker_id, :host, :release, :started_at, :now, :rules_epoch, :messages, :retries, :stopped)
+INSERT INTO worker (
+    worker_id, host, release, started_at, seen_at, rules_epoch, messages, retries, stopped, loaded_change, pending)
+VALUES (
+    :worker_id, :host, :release, :started_at, :now, :rules_epoch, :messages, :retries, :stopped, :loaded_change,
+    :pending)
 ON CONFLICT (worker_id) DO UPDATE SET
     seen_at = excluded.seen_at,
     rules_epoch = excluded.rules_epoch,
     messages = excluded.messages,
     retries = excluded.retries,
-    stopped = excluded.stopped;
+    stopped = excluded.stopped,
+    loaded_change = excluded.loaded_change,
+    pending = excluded.pending;
 
 -- name: forget_workers
 DELETE FROM worker WHERE seen_at < :before;

@@ -92,7 +92,7 @@ SELECT
     unlock_id, tenant_id, scope, subject, CASE WHEN scope = 'user' THEN subject END, achievement, nullif(tier, ''),
     nullif(occurrence, ''), 1, 'announced', 'announced', version, NULL, earned_at, nullif(event_id, ''), published_at,
     granted_at, published_at, origin, reward::text, NULL, NULL, NULL
-FROM (SELECT unlock.*, age(xmin) AS age_of FROM unlock WHERE published_at IS NOT NULL) AS row_of
+FROM (SELECT unlock.*, age(xmin) AS age_of FROM unlock WHERE published_at IS NOT NULL AND NOT silent) AS row_of
 WHERE (
     -- use mirror_window
     )

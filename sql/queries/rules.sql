@@ -1,19 +1,27 @@
 -- Deployed rules.
 
 -- name: rules_in_force
-SELECT epoch, sources::text AS sources, hash, applied_at, applied_by FROM rule_set ORDER BY epoch DESC LIMIT 1;
+SELECT epoch, sources::text AS sources, hash, applied_at, applied_by, change_id, announce, announce_since
+FROM rule_set
+ORDER BY epoch DESC
+LIMIT 1;
 
 -- name: epoch_in_force
 SELECT max(epoch) FROM rule_set;
 
 -- name: insert_rule_set
-INSERT INTO rule_set (epoch, sources, hash, applied_at, applied_by)
+INSERT INTO rule_set (epoch, sources, hash, applied_at, applied_by, change_id, announce, announce_since)
 VALUES (
-    :epoch, :sources::text::jsonb, :digest, :now, :by);
+    :epoch, :sources::text::jsonb, :digest, :now, :by, :change_id, :announce, :announce_since);
+
+-- name: rule_set_of_epoch
+SELECT epoch, sources::text AS sources, hash, applied_at, applied_by, change_id, announce, announce_since
+FROM rule_set
+WHERE epoch = :epoch;
 
 -- name: rule_set_before
 -- The last one that was applied before an instant.
-SELECT epoch, sources::text AS sources, hash, applied_at, applied_by
+SELECT epoch, sources::text AS sources, hash, applied_at, applied_by, change_id, announce, announce_since
 FROM rule_set
 WHERE applied_at < :at
 ORDER BY epoch DESC

@@ -1,22 +1,23 @@
 -- Unlocks, the decisions about them, and the outbox.
 
 -- name: insert_unlocks
--- Rows that are not returned existed before.
+-- Rows that are not returned existed before. A silent one has its mark from the start: it is never in the outbox.
 INSERT INTO unlock (
     tenant_id, scope, subject, achievement, tier, occurrence, unlock_id, version, earned_at, event_id, settles_at,
-    reward, granted_at, origin)
+    reward, granted_at, published_at, origin, change_id, silent)
 SELECT
     tenant_id, scope, subject, achievement, tier, occurrence, unlock_id, version, earned_at, event_id, settles_at,
     reward::jsonb, CASE WHEN settles_at IS NULL OR settles_at <= :clock::timestamptz THEN :now::timestamptz END,
-    CASE WHEN settles_at IS NULL OR settles_at <= :clock::timestamptz THEN origin ELSE 'settled' END
+    CASE WHEN silent AND (settles_at IS NULL OR settles_at <= :clock::timestamptz) THEN :now::timestamptz END,
+    CASE WHEN settles_at IS NULL OR settles_at <= :clock::timestamptz THEN origin ELSE 'settled' END, change_id, silent
 FROM unnest(
     :unlocks.tenant_id::text[], :unlocks.scope::text[], :unlocks.subject::text[],
     :unlocks.achievement::text[], :unlocks.tier::text[], :unlocks.occurrence::text[],
     :unlocks.unlock_id::uuid[], :unlocks.version::integer[], :unlocks.earned_at::timestamptz[],
     :unlocks.event_id::text[], :unlocks.settles_at::timestamptz[], :unlocks.reward::text[],
-    :unlocks.origin::text[]) AS rows (
+    :unlocks.origin::text[], :unlocks.change_id::bigint[], :unlocks.silent::boolean[]) AS rows (
     tenant_id, scope, subject, achievement, tier, occurrence, unlock_id, version, earned_at, event_id, settles_at,
-    reward, origin)
+    reward, origin, change_id, silent)
 ON CONFLICT (tenant_id, scope, subject, achievement, tier, occurrence) DO NOTHING
 RETURNING *;
 
@@ -24,11 +25,11 @@ RETURNING *;
 -- Decisions about the inserted unlocks: `new` holds them, `final_ids` names the final ones.
 INSERT INTO evaluation (
     tenant_id, scope, subject, achievement, tier, occurrence, version, decision, final, earned_at, event_id,
-    decided_at)
+    decided_at, change_id)
 SELECT
     tenant_id, scope, subject, achievement, tier, occurrence, version,
     CASE WHEN granted_at IS NULL THEN 'settling' ELSE 'granted' END,
-    unlock_id IN (SELECT unnest(:final_ids::uuid[])), earned_at, event_id, :now::timestamptz
+    unlock_id IN (SELECT unnest(:final_ids::uuid[])), earned_at, event_id, :now::timestamptz, change_id
 FROM new;
 
 -- name: grant_unlocks
@@ -63,11 +64,11 @@ FOR UPDATE;
 
 -- part: rows_to_amend
 -- The locked rows with their new values. Revoked unlocks stay unchanged.
-SELECT unlock.*, to_version, to_earned_at, to_event_id, to_settles_at
+SELECT unlock.*, to_version, to_earned_at, to_event_id, to_settles_at, by_change
 FROM unnest(
     :amended.unlock_id::uuid[], :amended.version::integer[], :amended.earned_at::timestamptz[],
-    :amended.event_id::text[], :amended.settles_at::timestamptz[])
-    AS rows (amended_id, to_version, to_earned_at, to_event_id, to_settles_at)
+    :amended.event_id::text[], :amended.settles_at::timestamptz[], :amended.change_id::bigint[])
+    AS rows (amended_id, to_version, to_earned_at, to_event_id, to_settles_at, by_change)
 JOIN unlock ON unlock.unlock_id = rows.amended_id
 WHERE unlock.revoked_at IS NULL
 ORDER BY unlock.unlock_id
@@ -75,14 +76,14 @@ FOR UPDATE OF unlock;
 
 -- part: amend_rows
 -- Updates the rows of `before`. Id, reward and granted_at stay. A settling unlock waits again; if its new version has
--- no settle, the relay grants it next. A change of a granted unlock is a revision.
+-- no settle, the relay grants it next. A change of a granted unlock is a revision, unless nothing is announced of it.
 UPDATE unlock SET
     version = before.to_version,
     earned_at = before.to_earned_at,
     event_id = before.to_event_id,
     settles_at = coalesce(before.to_settles_at, CASE WHEN before.granted_at IS NULL THEN before.to_earned_at END),
     contested_at = NULL,
-    revision = before.revision + CASE WHEN before.granted_at IS NULL THEN 0 ELSE 1 END
+    revision = before.revision + CASE WHEN before.granted_at IS NULL OR before.silent THEN 0 ELSE 1 END
 FROM before
 WHERE unlock.unlock_id = before.unlock_id
 RETURNING 1;
@@ -92,14 +93,14 @@ RETURNING 1;
 INSERT INTO correction (
     unlock_id, revision, kind, tenant_id, scope, subject, achievement, tier, occurrence, origin, granted_at, reward,
     status_before, status, version_before, version, earned_before, earned_at, event_before, event_id, by_hand_before,
-    by_hand, announced, decided_at)
+    by_hand, announced, decided_at, change_id)
 SELECT
     unlock_id, revision + 1, CASE WHEN contested_at IS NULL THEN 'amended' ELSE 'restored' END, tenant_id, scope,
     subject, achievement, tier, occurrence, origin, granted_at, reward,
     CASE WHEN contested_at IS NULL THEN 'granted' ELSE 'contested' END, 'granted', version, to_version, earned_at,
-    to_earned_at, event_id, to_event_id, by_hand, by_hand, published_at IS NOT NULL, :now::timestamptz
+    to_earned_at, event_id, to_event_id, by_hand, by_hand, published_at IS NOT NULL, :now::timestamptz, by_change
 FROM before
-WHERE granted_at IS NOT NULL
+WHERE granted_at IS NOT NULL AND NOT silent
 ORDER BY unlock_id;
 
 -- name: amend_unlocks
@@ -114,20 +115,22 @@ WITH before AS (
 -- name: contest_unlocks
 -- Unlocks that an operator granted or revoked stay unchanged.
 WITH contested AS (
-    UPDATE unlock SET contested_at = :now, revision = revision + 1
-    WHERE unlock_id = ANY (:unlock_ids::uuid[])
+    UPDATE unlock SET contested_at = :now, revision = revision + CASE WHEN silent THEN 0 ELSE 1 END
+    FROM unnest(:contested.unlock_id::uuid[], :contested.change_id::bigint[]) AS rows (contested_id, by_change)
+    WHERE unlock_id = contested_id
         AND granted_at IS NOT NULL AND contested_at IS NULL AND revoked_at IS NULL AND NOT by_hand
-    RETURNING *
+    RETURNING unlock.*, by_change
 )
 INSERT INTO correction (
     unlock_id, revision, kind, tenant_id, scope, subject, achievement, tier, occurrence, origin, granted_at, reward,
     status_before, status, version_before, version, earned_before, earned_at, event_before, event_id, by_hand_before,
-    by_hand, announced, decided_at)
+    by_hand, announced, decided_at, change_id)
 SELECT
     unlock_id, revision, 'contested', tenant_id, scope, subject, achievement, tier, occurrence, origin, granted_at,
     reward, 'granted', 'contested', version, version, earned_at, earned_at, event_id, event_id, by_hand, by_hand,
-    published_at IS NOT NULL, contested_at
+    published_at IS NOT NULL, contested_at, by_change
 FROM contested
+WHERE NOT silent
 ORDER BY unlock_id;
 
 -- name: withdraw_unlocks
@@ -146,23 +149,23 @@ WITH gone AS (
 )
 INSERT INTO evaluation (
     tenant_id, scope, subject, achievement, tier, occurrence, version, decision, final, earned_at, event_id,
-    decided_at)
+    decided_at, change_id)
 SELECT
     tenant_id, scope, subject, achievement, tier, occurrence, version, 'withdrawn', false, earned_at, event_id,
-    :now::timestamptz
+    :now::timestamptz, :change_id::bigint
 FROM gone
 ORDER BY tenant_id, scope, subject, achievement, tier, occurrence;
 
 -- name: insert_evaluations
 INSERT INTO evaluation (
     tenant_id, scope, subject, achievement, tier, occurrence, version, decision, final, earned_at, event_id,
-    decided_at)
+    change_id, decided_at)
 SELECT rows.*, :now::timestamptz
 FROM unnest(
     :evaluations.tenant_id::text[], :evaluations.scope::text[], :evaluations.subject::text[],
     :evaluations.achievement::text[], :evaluations.tier::text[], :evaluations.occurrence::text[],
     :evaluations.version::integer[], :evaluations.decision::text[], :evaluations.final::boolean[],
-    :evaluations.earned_at::timestamptz[], :evaluations.event_id::text[]) AS rows;
+    :evaluations.earned_at::timestamptz[], :evaluations.event_id::text[], :evaluations.change_id::bigint[]) AS rows;
 
 -- name: grant_settled
 -- Committed separately, before the announcement. So every announced unlock is stored as granted, even if the worker
@@ -176,17 +179,18 @@ WITH due AS (
     LIMIT :limit
     FOR UPDATE SKIP LOCKED
 ), settled AS (
-    UPDATE unlock SET granted_at = :now::timestamptz
+    UPDATE unlock SET granted_at = :now::timestamptz, published_at = CASE WHEN silent THEN :now::timestamptz END
     FROM due
     WHERE unlock.unlock_id = due.unlock_id
     RETURNING unlock.*
 )
 INSERT INTO evaluation (
     tenant_id, scope, subject, achievement, tier, occurrence, version, decision, final, earned_at, event_id,
-    decided_at)
+    decided_at, change_id)
 SELECT
     settled.tenant_id, settled.scope, settled.subject, settled.achievement, settled.tier, settled.occurrence,
-    settled.version, 'granted', coalesce(before.final, false), settled.earned_at, settled.event_id, :now::timestamptz
+    settled.version, 'granted', coalesce(before.final, false), settled.earned_at, settled.event_id, :now::timestamptz,
+    settled.change_id
 FROM settled
 LEFT JOIN LATERAL (
     SELECT final
@@ -205,7 +209,8 @@ LEFT JOIN LATERAL (
 SELECT
     unlock.unlock_id, unlock.tenant_id, unlock.scope, unlock.subject, unlock.achievement, unlock.tier,
     unlock.occurrence, coalesce(change.version_before, unlock.version), coalesce(change.earned_before, unlock.earned_at),
-    coalesce(change.event_before, unlock.event_id), unlock.granted_at, unlock.reward::text, unlock.origin
+    coalesce(change.event_before, unlock.event_id), unlock.granted_at, unlock.reward::text, unlock.origin,
+    unlock.change_id
 FROM unlock
 LEFT JOIN correction AS change ON change.unlock_id = unlock.unlock_id AND change.revision = 2
 WHERE published_at IS NULL AND unlock.granted_at IS NOT NULL AND revoked_at IS NULL
@@ -223,7 +228,7 @@ SELECT
     change.tier, change.occurrence, change.origin, change.granted_at, change.reward::text, change.status_before,
     change.status, change.version_before, change.version, change.earned_before, change.earned_at, change.event_before,
     change.event_id, change.by_hand_before, change.by_hand, change.actor, change.reason, change.decided_at,
-    NOT change.announced AND unlock.published_at IS NULL AS withheld
+    NOT change.announced AND unlock.published_at IS NULL AS withheld, change.change_id
 FROM correction AS change
 LEFT JOIN unlock ON unlock.unlock_id = change.unlock_id
 WHERE change.unlock_id <> ALL (:refused::uuid[])
@@ -302,7 +307,8 @@ WITH before AS (
     SELECT * FROM unlock WHERE unlock_id = ANY (:unlock_ids::uuid[]) AND revoked_at IS NULL ORDER BY unlock_id FOR UPDATE
 ), revoked AS (
     UPDATE unlock SET
-        revoked_at = :now, revision = before.revision + CASE WHEN before.granted_at IS NULL THEN 0 ELSE 1 END
+        revoked_at = :now,
+        revision = before.revision + CASE WHEN before.granted_at IS NULL OR before.silent THEN 0 ELSE 1 END
     FROM before
     WHERE unlock.unlock_id = before.unlock_id
 ), decided AS (
@@ -325,7 +331,7 @@ WITH before AS (
         version, earned_at, earned_at, event_id, event_id, by_hand, by_hand, published_at IS NOT NULL, nullif(:by, ''),
         nullif(:reason, ''), :now::timestamptz
     FROM before
-    WHERE granted_at IS NOT NULL
+    WHERE granted_at IS NOT NULL AND NOT silent
     ORDER BY unlock_id
 )
 SELECT tenant_id, scope, subject, achievement, tier, occurrence, version, earned_at, event_id
@@ -337,7 +343,8 @@ SELECT EXISTS (SELECT FROM erasure WHERE tenant_id = :tenant_id AND user_id = :u
 
 -- name: grant_by_hand
 -- Overwrites an existing row, which the caller has locked. Id, reward, granted_at, origin and published_at keep their
--- values if set. If the unlock was granted before, this is a revision, with the operator and the reason.
+-- values if set. If the unlock was granted before, this is a revision, with the operator and the reason. If nothing was
+-- announced of it, the grant by hand is announced as if it were new.
 WITH before AS (
     SELECT * FROM unlock WHERE unlock_id = :unlock_id
 ), granted AS (
@@ -356,8 +363,11 @@ WITH before AS (
         contested_at = NULL,
         revoked_at = NULL,
         by_hand = true,
-        origin = CASE WHEN unlock.granted_at IS NULL THEN excluded.origin ELSE unlock.origin END,
-        revision = unlock.revision + CASE WHEN unlock.granted_at IS NULL THEN 0 ELSE 1 END
+        origin = CASE WHEN unlock.granted_at IS NULL OR unlock.silent THEN excluded.origin ELSE unlock.origin END,
+        change_id = CASE WHEN unlock.granted_at IS NOT NULL AND NOT unlock.silent THEN unlock.change_id END,
+        published_at = CASE WHEN NOT unlock.silent THEN unlock.published_at END,
+        silent = false,
+        revision = unlock.revision + CASE WHEN unlock.granted_at IS NULL OR unlock.silent THEN 0 ELSE 1 END
     RETURNING *
 )
 INSERT INTO correction (
@@ -376,7 +386,7 @@ SELECT
     before.by_hand, true, before.published_at IS NOT NULL, nullif(:by, ''), nullif(:reason, ''), :now::timestamptz
 FROM before
 JOIN granted USING (unlock_id)
-WHERE before.granted_at IS NOT NULL;
+WHERE before.granted_at IS NOT NULL AND NOT before.silent;
 
 -- name: insert_operators_word
 -- An operator's decision and its reason; evidence does not change it.

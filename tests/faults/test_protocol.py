@@ -156,7 +156,7 @@ KEYS: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "grant_unlocks": {"unlocks": (*SUBJECT, "achievement", "tier", "occurrence")},
     "amend_unlocks": {"amended": ("unlock_id",)},
-    "contest_unlocks": {"unlock_ids": ()},
+    "contest_unlocks": {"contested": ("unlock_id",)},
     "withdraw_unlocks": {"unlock_ids": ()},
     "insert_dead_letters": {"letters": ("stream_seq", "element")},
     "insert_letter_users": {"names": ("dead_letter_id", "tenant_token", "user_token")},

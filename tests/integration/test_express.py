@@ -689,7 +689,8 @@ async def test_decisions_are_reported(engine: Engine) -> None:
     assert done.certain
     kinds = {decision.grant.achievement: decision.kind for decision in done.decisions}
     assert kinds == {"three": Kind.GRANTED, "clean": Kind.GRANTED, "settled": Kind.GRANTED}
-    rewards = {grant.achievement: done.rules.terms(grant).reward for _, _, _, grant, _ in done.decisions}
+    grants = [decision.grant for decision in done.decisions]
+    rewards = {grant.achievement: done.rules.terms(grant).reward for grant in grants}
     assert rewards["three"] == '{"xp":10}'
 
 

@@ -71,6 +71,7 @@ READING = {
     *("progress_of_subject", "user_in_ledger", "all_unlocks", "unlocks_of_name", "revealed_to_name", "all_progress"),
     *("user_is_erased", "something_is_building", "latest_instant", "listed_unlocks", "rule_versions"),
     *("events_of_users", "events_of_tenants", "events_of_subjects", "standing_of_subject", "rarity_of_tenant"),
+    *("changes", "changes_open", "change_of_id", "decisions_of_change", "unlocks_of_change"),
 }
 SHOWN = {
     *("is_erased", "replica_position", "counted_events", "rarity_of_tenant", "standing_of_subject", "mark_of_subject"),
@@ -89,6 +90,11 @@ NEEDS = {
         *("add_minutes", "forget_minutes", "forget_workers"),
         *("look", "outbox_size", "letters_that_wait", "workers_seen", "pages_of_progress", "states_of_scope_by_stamp"),
         *("grants_between", "doctor_settings", "doctor_is_migrated", "doctor_lacking", "doctor_books"),
+        *("changes_at_hand", "pending_sources", "take_change", "beat_change", "change_is_done", "live_lag"),
+        *("change_of_id", "change_of_epoch", "count_progress", "aggregate_is_live", "stale_subjects", "left_subjects"),
+        *("users_of_types", "tenants_of_types", "subjects_of_scope", "subjects_with_rows", "events_arrived"),
+        *("missing_members", "insert_members_of_events", "forget_unheard_members", "forget_states_of_scope"),
+        *("forget_checkpoints_of_scope",),
     },
     "operator": {
         name

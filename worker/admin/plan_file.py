@@ -1,4 +1,4 @@
-"""The file that `ach plan --out` writes and `ach apply` takes: which rules, against which epoch, what they would do.
+"""The file that `ach plan --out` writes and `ach apply` takes: which rules, against which epoch, and their effects.
 
 A plan holds all rule files, so that what was looked at is what is applied. Its hash covers the files and the epoch;
 what the plan says of effects is for people, and is no part of it.

@@ -1,49 +1,82 @@
 """Deployment of rules: what is in force, and how new rules come into force.
 
-`apply` is one transaction that takes every partition's fence: it waits for the batches under way, and every later batch
-finds the new epoch there and loads the new rules before it commits. Nothing is judged by rules that are no longer in
-force, and no worker needs a restart.
+    announce  the change is pending: its rules are in the database, and workers load them beside those in force
+    prepare   members of field scopes are written, in small transactions
+    switch    one short transaction takes every partition's fence: it waits for the batches under way, and every later
+              batch finds the new epoch there, and is decoded again. It reads no history
+    build     worker/admin/backfill.py brings all subjects up to date, while live events do the same with theirs
+
+All partitions switch together: a team spans partitions, and so do the batches that touch it, so two epochs at once
+would fold one event by two rule sets. Nothing is judged by rules that are no longer in force, and no worker needs a
+restart.
 """
 
 from __future__ import annotations
 
 from functools import partial
-from hashlib import sha256
-from typing import TYPE_CHECKING, Final, NamedTuple
+from time import monotonic
+from typing import TYPE_CHECKING, NamedTuple
 
-import msgspec
+import structlog
 
-from dsl.syntax import Achievement
-from worker.engine.batch import MAX_SUBJECT_BYTES
-from worker.engine.columns import FIELDLESS, MEMBER, columns
-from worker.engine.meaning import Changed, Meaning, change_of, meanings_of, recalled, recorded
+from dsl.calendar import format_instant
+from worker.admin.changes import Change, Cursor, beating, builder_name, cursor_text, merged, read_cursor
+from worker.admin.members import Difference, Mark, difference, write_late_members, write_members
+from worker.admin.pending import NO_TERMS, Pending, Terms, announce, await_workers, check_policy
+from worker.admin.plan_file import rules_hash, sources_of
+from worker.admin.versions import (
+    BeginsEarlierError,
+    MeaningChangedError,
+    NewVersion,
+    RuleVersion,
+    changed_meaning,
+    too_early,
+    versions_of,
+    write_versions,
+)
+from worker.engine.columns import columns
+from worker.engine.meaning import Changed, Meaning, meanings_of, recalled
 from worker.engine.rule_set import Deployed, RuleFile, RulesRefusedError
-from worker.pipeline.ledger import event_of
 from worker.pipeline.rules_in_force import Aggregate, RuleSetRow, prepare, read_aside, since_of
 from worker.settings import Clock
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from collections.abc import Set as AbstractSet
 
-    from dsl.event import Event
     from dsl.ruleset import RuleSet
     from worker.settings import Settings
     from worker.store import Session, Store
 
-MEMBERS_AT_ONCE = 5000
-"""Rows of `event_subject` that are written with one statement."""
+__all__ = [
+    "Applied",
+    "BeginsEarlierError",
+    "MeaningChangedError",
+    "RuleVersion",
+    "StalePlanError",
+    "Terms",
+    "adopt_plans",
+    "apply_rules",
+    "deployed_versions",
+    "in_force",
+    "in_words",
+]
+
+log = structlog.get_logger()
 
 
-class MeaningChangedError(ValueError):
-    """Versions say something else than they did when they were deployed; `changed` has all of them, with reasons."""
+class StalePlanError(ValueError):
+    """Other rules are in force than those that the plan was made against."""
 
-    def __init__(self, changed: Sequence[Changed]) -> None:
-        what = "deploy it as a new version"
-        if not any(one.own for one in changed):
-            what += ", or accept the change (`ach apply --accept-contracts`)"
-        super().__init__(f"changed meaning under an unchanged version: {', '.join(map(str, changed))}; {what}")
-        self.changed = tuple(changed)
+    def __init__(self, epoch: int, now: RuleSetRow | None, change: Change | None) -> None:
+        said = "no rules are in force" if now is None else in_words(now, change)
+        super().__init__(f"the plan was made against epoch {epoch}, and {said}; make a new one with `ach plan`")
+
+
+def in_words(row: RuleSetRow, change: Change | None) -> str:
+    """Return which rules are in force, since when, by whose hand and why."""
+    why = "" if change is None or not change.message else f": {change.message}"
+    return f"epoch {row.epoch} is in force, applied {format_instant(row.applied_at)} by {row.applied_by}{why}"
 
 
 class Applied(NamedTuple):
@@ -59,23 +92,12 @@ class Applied(NamedTuple):
     """Versions that mean something else now, by declarations that they depend on: accepted, and judged anew."""
     withdrawn: int = 0
     """Unlocks that had not settled when their achievement or tier left the rules."""
-
-
-class RuleVersion(NamedTuple):
-    """A row of the table `rule_version`; instants in microseconds."""
-
-    achievement: str
-    version: int
-    source: str
-    meaning: bytes
-    starts_at: int | None
-    ends_at: int | None
-    epoch: int
-    applied_at: int
-    applied_by: str
-    retired_at: int | None
-    declarations: str | None
-    """JSON, as in `worker.meaning`; None where it was deployed before that was recorded."""
+    change_id: int | None = None
+    """The change; None where an earlier release has applied these rules."""
+    meanwhile: tuple[str, ...] = ()
+    """What others have put into force since this began, in words."""
+    held_ms: int = 0
+    """For how long no batch could be committed, beside the wait for those under way."""
 
 
 async def in_force(store: Store) -> RuleSetRow | None:
@@ -93,42 +115,124 @@ async def deployed_versions(store: Store) -> list[RuleVersion]:
 # -- how new rules come into force -------------------------------------------------------------------------------------
 
 
-async def apply_rules(
-    store: Store, files: Sequence[RuleFile], settings: Settings, *, by: str, now: int, accept_contracts: bool = False
+async def apply_rules(  # noqa: PLR0913 - each is a choice of its own
+    store: Store,
+    files: Sequence[RuleFile],
+    settings: Settings,
+    *,
+    by: str,
+    now: int,
+    accept_contracts: bool = False,
+    terms: Terms = NO_TERMS,
+    dry_run: bool = False,
+    said: Callable[[str], None] = lambda _: None,
 ) -> Applied:
     """Put rule files into force in place of those before; the same files again change nothing.
 
     A version keeps its meaning. With `accept_contracts` that may change all the same as far as its own text has not:
-    where a contract, `once per`, traits or an achievement that it names are other ones now.
+    where a contract, `once per`, traits or an achievement that it names are other ones now. With `dry_run` all is
+    checked and nothing is done. `said` is called with what it waits for, in words.
 
     The backfill that must follow is `worker.backfill`; until it is done, subjects are brought up to date when touched.
 
     Raises:
         RulesRefusedError: the files have errors.
         MeaningChangedError: a deployed version means something else now.
+        BeginsEarlierError, StalePlanError, PolicyRefusedError, NotPendingError: nothing was done.
         UnavailableError: the database is away; nothing is known to have happened.
     """
     files = sorted(files, key=lambda file: file.name)
     ruleset = await read_aside(files)
-    sources = msgspec.json.encode(files).decode()
-    versions = _versions(ruleset)
-    change = _Change(ruleset, versions, sources, settings, by, now, accept_contracts)
-    while True:
-        past = await _remember(store, {(row.achievement, row.version) for row in versions})
-        async with store.transaction(patient=True) as session:
-            # The first thing: from here on no batch is committed, and no other rules are applied.
-            await session.run("hold_all_partitions")
-            before = await session.row(RuleSetRow, "rules_in_force")
-            # Other rules have been applied meanwhile: look again at what was meant.
-            if _epoch_of(before) == past.epoch:
-                return await _put_into_force(session, change, before, past)
+    change = _Change(
+        ruleset, versions_of(ruleset), sources_of(files), settings, by, now, accept_contracts, terms, builder_name()
+    )
+    past = first = await _remember(store, {(row.achievement, row.version) for row in change.versions})
+    if (known := await _checked(store, change, past)) is not None or dry_run:
+        return known or await _preview(store, change, past)
+    await check_policy(store, terms, now=now)
+    async with announce(store, _pending(change, past.epoch), said) as pending, beating(partial(pending.beat, store)):
+        while True:
+            ready = await _make_ready(store, change, past)
+            await await_workers(store, pending, now=now, said=said)
+            applied = None
+            async with store.transaction(patient=True) as session:
+                # The first thing: from here on no batch is committed, and no other rules are applied.
+                await session.run("hold_all_partitions")
+                held = monotonic()
+                before = await session.row(RuleSetRow, "rules_in_force")
+                # Other rules have been applied meanwhile: look again at what was meant.
+                if _epoch_of(before) == past.epoch:
+                    applied = await _put_into_force(session, change, before, past, ready, pending)
+            if applied is not None:
+                applied = applied._replace(held_ms=round((monotonic() - held) * 1000))
+                break
+            past = await _remember(store, {(row.achievement, row.version) for row in change.versions})
+            if (known := await _checked(store, change, past)) is not None:
+                return known
+    log.debug("rules in force", epoch=applied.epoch, held_ms=applied.held_ms)
+    return applied._replace(meanwhile=await _meanwhile(store, first.epoch, applied.epoch))
+
+
+async def _checked(store: Store, change: _Change, past: _Past) -> Applied | None:
+    """Refuse what cannot be applied; return what is to be said where these rules are in force already."""
+    if past.in_force is not None and past.in_force.hash == rules_hash(change.sources):
+        return Applied(past.epoch, changed=False, change_id=past.in_force.change_id)
+    if change.terms.epoch not in {None, past.epoch}:
+        raise StalePlanError(change.terms.epoch or 0, past.in_force, await _change_of(store, past.epoch))
+    async with store.transaction() as session:
+        known = await session.rows(RuleVersion, "rule_versions")
+    _refuse(known, change, past)
+    return None
+
+
+def _refuse(known: Sequence[RuleVersion], change: _Change, past: _Past) -> list[Changed]:
+    """Return accepted changes of meaning; raise where one is not, or a version begins too early."""
+    changed = changed_meaning(known, change.versions, past.meanings)
+    if changed and (any(one.own for one in changed) or not change.accept_contracts):
+        raise MeaningChangedError(changed)
+    if early := too_early(known, change.versions):
+        raise BeginsEarlierError(early)
+    return changed
+
+
+async def _preview(store: Store, change: _Change, past: _Past) -> Applied:
+    """Return what would be applied."""
+    async with store.transaction() as session:
+        known = await session.rows(RuleVersion, "rule_versions")
+    changed = _refuse(known, change, past)
+    return _compare(known, change.versions, past.epoch + 1)._replace(changed_meaning=tuple(changed))
+
+
+async def _meanwhile(store: Store, first: int, last: int) -> tuple[str, ...]:
+    """Return in words which rules came into force between two epochs."""
+    async with store.transaction() as session:
+        between = [await _set_of(session, epoch) for epoch in range(first + 1, last)]
+    return tuple([in_words(row, await _change_of(store, row.epoch)) for row in between if row is not None])
+
+
+async def _set_of(session: Session, epoch: int) -> RuleSetRow | None:
+    return await session.row(RuleSetRow, "rule_set_of_epoch", epoch=epoch)
+
+
+async def _change_of(store: Store, epoch: int) -> Change | None:
+    async with store.transaction() as session:
+        return await session.row(Change, "change_of_epoch", epoch=epoch)
+
+
+def _pending(change: _Change, epoch: int) -> Pending:
+    return Pending(epoch, change.sources, change.by, change.now, change.terms, change.builder)
 
 
 class _Past(NamedTuple):
-    """The meanings of versions that are not on record, computed before any lock is taken; valid in one epoch."""
+    """What was in force, and the meanings of versions that are not on record, computed before any lock is taken."""
 
-    epoch: int
+    in_force: RuleSetRow | None
     meanings: dict[tuple[str, int], Meaning]
+
+    @property
+    def epoch(self) -> int:
+        """The epoch in which all of it is valid."""
+        return _epoch_of(self.in_force)
 
 
 async def _remember(store: Store, wanted: AbstractSet[tuple[str, int]]) -> _Past:
@@ -151,7 +255,43 @@ async def _remember(store: Store, wanted: AbstractSet[tuple[str, int]]) -> _Past
             continue
         keys = {(row.achievement, row.version) for row in rows if row.retired_at == retired_at}
         meanings.update({key: meant[key] for key in keys & meant.keys()})
-    return _Past(_epoch_of(before), meanings)
+    return _Past(before, meanings)
+
+
+class _Ready(NamedTuple):
+    """What is prepared before the switch."""
+
+    members: Difference
+    begun: Mark
+    """How far the ledger was when its members were begun."""
+    mark: Mark
+    """How far it was when they were written."""
+    leaves: bool
+    """Whether an achievement or tier may leave the rules."""
+
+
+async def _make_ready(store: Store, change: _Change, past: _Past) -> _Ready:
+    """Write what can be written before the switch."""
+    old = await _old_rules(past)
+    members = difference(old, change.ruleset)
+    rules = prepare(past.epoch + 1, change.ruleset, {}, change.settings)
+    begun, mark = await write_members(store, rules, members.heard)
+    return _Ready(members, begun, mark, old is None or bool(_rulings(old) - _rulings(change.ruleset)))
+
+
+async def _old_rules(past: _Past) -> RuleSet | None:
+    """Return the rules in force; None where this release cannot read them."""
+    try:
+        return await read_aside(() if past.in_force is None else past.in_force.files())
+    except RulesRefusedError:
+        return None
+
+
+def _rulings(ruleset: RuleSet) -> set[tuple[str, str, str | None]]:
+    if ruleset.program is None:
+        return set()
+    plans = ruleset.program.scopes
+    return {(scope, one.achievement, one.tier) for scope, plan in plans.items() for one in plan.rulings}
 
 
 async def _set_before(session: Session, at: int) -> RuleSetRow | None:
@@ -162,98 +302,65 @@ class _Change(NamedTuple):
     """New rules on their way into force."""
 
     ruleset: RuleSet
-    versions: list[_Version]
+    versions: list[NewVersion]
     sources: str
     settings: Settings
     by: str
     now: int
     accept_contracts: bool
+    terms: Terms
+    builder: str
 
 
-async def _put_into_force(session: Session, change: _Change, before: RuleSetRow | None, past: _Past) -> Applied:
+async def _put_into_force(
+    session: Session, change: _Change, before: RuleSetRow | None, past: _Past, ready: _Ready, pending: Pending
+) -> Applied:
     """Do what `apply_rules` does, in a transaction that holds all partitions."""
-    digest = sha256(change.sources.encode()).digest()
-    if before is not None and before.hash == digest:
-        return Applied(before.epoch, changed=False)
     ruleset, versions, by, now = change.ruleset, change.versions, change.by, change.now
-    epoch = _epoch_of(before) + 1
+    epoch, change_id, policy = _epoch_of(before) + 1, pending.change_id, change.terms.policy
     known = await session.rows(RuleVersion, "rule_versions")
-    changed = _changed_meaning(known, versions, past)
-    if changed and (any(one.own for one in changed) or not change.accept_contracts):
-        raise MeaningChangedError(changed)
-    await session.run("insert_rule_set", epoch=epoch, sources=change.sources, digest=digest, now=now, by=by)
-    await _write_versions(session, versions, epoch=epoch, by=by, now=now)
-    folded = await since_of(session)
+    changed = _refuse(known, change, past)
+    await session.run(
+        "insert_rule_set",
+        epoch=epoch,
+        sources=change.sources,
+        digest=rules_hash(change.sources),
+        now=now,
+        by=by,
+        change_id=change_id,
+        announce=policy.announced.value,
+        announce_since=policy.since,
+    )
+    await write_versions(session, versions, epoch=epoch, by=by, now=now)
     await _write_aggregates(session, ruleset, epoch=epoch, now=now)
-    since = await since_of(session)
-    moved = {scope for scope in (folded | since) if folded.get(scope) != since.get(scope)}
-    rules = prepare(epoch, ruleset, since, change.settings)
-    await _write_members(session, rules, moved - FIELDLESS)
-    withdrawn = await _withdraw_retired(session, rules, change.settings, now=now)
+    rules = prepare(epoch, ruleset, await since_of(session), change.settings)
+    await write_late_members(session, rules, ready.members, ready.mark)
+    withdrawn = 0
+    if ready.leaves:
+        withdrawn = await _withdraw_retired(session, rules, change.settings, change_id, now=now)
+    await _take_over(session, change, ready, pending, epoch)
     await session.run("set_rules_epoch", epoch=epoch)
-    return _compare(known, versions, epoch)._replace(changed_meaning=tuple(changed), withdrawn=withdrawn)
+    return _compare(known, versions, epoch)._replace(
+        changed_meaning=tuple(changed), withdrawn=withdrawn, change_id=change_id
+    )
+
+
+async def _take_over(session: Session, change: _Change, ready: _Ready, pending: Pending, epoch: int) -> None:
+    """Put the change into force, with what the one before it has left to do."""
+    heard = {scope: sorted(types) for scope, types in sorted(ready.members.heard.items())}
+    cursor = Cursor(heard=heard, xid=ready.begun.xid, unheard=ready.members.unheard)
+    left = await session.row(Change, "change_of_epoch", epoch=epoch - 1)
+    if left is not None and left.state != "done":
+        cursor = merged(cursor, read_cursor(left.cursor))
+    await session.run("supersede_changes", now=change.now, by=change.by)
+    await pending.put_into_force(session, epoch=epoch, cursor=cursor_text(cursor), now=change.now)
 
 
 def _epoch_of(row: RuleSetRow | None) -> int:
     return 0 if row is None else row.epoch
 
 
-class _Version(NamedTuple):
-    achievement: str
-    version: int
-    source: str
-    meaning: Meaning
-    ends_at: int | None
-
-
-def _versions(ruleset: RuleSet) -> list[_Version]:
-    texts = {source.name: source.text for source in ruleset.sources}
-    where = {
-        (declaration.name.text, declaration.version): texts[file.source.name][slice(*declaration.span)]
-        for file in ruleset.files
-        for declaration in file.declarations
-        if isinstance(declaration, Achievement)
-    }
-    meanings = meanings_of(ruleset.rules)
-    rows: list[_Version] = []
-    for name, versions in ruleset.rules.achievements.items():
-        for i, version in enumerate(versions):
-            later = versions[i + 1].since if i + 1 < len(versions) else None
-            key = name, version.version
-            rows.append(_Version(*key, where[key], meanings[key], None if later is None else later.us))
-    return rows
-
-
-def _changed_meaning(known: Sequence[RuleVersion], versions: Sequence[_Version], past: _Past) -> list[Changed]:
-    before = {(row.achievement, row.version): row for row in known}
-    changed: list[Changed] = []
-    for version in versions:
-        key = version.achievement, version.version
-        row = before.get(key)
-        meant = None if row is None else _meant(row, past)
-        if meant is not None and (one := change_of(*key, meant, version.meaning)) is not None:
-            changed.append(one)
-    return changed
-
-
-def _meant(row: RuleVersion, past: _Past) -> Meaning:
-    """Return what a version meant when it was last in force, as far as that is known."""
-    meant = recalled(row.meaning, row.starts_at, row.declarations)
-    return meant or past.meanings.get((row.achievement, row.version)) or Meaning(row.meaning, row.starts_at, None)
-
-
-_WRITTEN: Final = ("achievement", "version", "source", "meaning", "starts_at", "ends_at", "declarations")
-
-
-async def _write_versions(session: Session, versions: Sequence[_Version], *, epoch: int, by: str, now: int) -> None:
-    ordered = sorted(versions, key=lambda row: (row.achievement, row.version))
-    rows = [(*row[:3], row.meaning.own, row.meaning.starts_at, row.ends_at, recorded(row.meaning)) for row in ordered]
-    written = columns("versions", _WRITTEN, rows)
-    await session.run("upsert_rule_versions", **written, epoch=epoch, now=now, by=by)
-    await session.run("retire_rule_versions", **columns("versions", _WRITTEN[:2], [row[:2] for row in rows]), now=now)
-
-
-async def _withdraw_retired(session: Session, rules: Deployed, settings: Settings, *, now: int) -> int:
+async def _withdraw_retired(session: Session, rules: Deployed, settings: Settings, change_id: int, *, now: int) -> int:
     """Withdraw what has not settled of achievements and tiers that no rule judges any more; return how much that is.
 
     What they granted stays. What has settled counts as granted, whether or not the outbox has come to it.
@@ -263,7 +370,7 @@ async def _withdraw_retired(session: Session, rules: Deployed, settings: Setting
         clock = await session.value(int, "latest_instant") or 0
     judged = [(scope, *ruling) for scope in sorted(rules.program.scopes) for ruling in rules.ruled(scope)]
     judged_columns = columns("judged", ("scope", "achievement", "tier"), judged)
-    return await session.run("withdraw_retired", **judged_columns, clock=clock, now=now)
+    return await session.run("withdraw_retired", **judged_columns, clock=clock, now=now, change_id=change_id)
 
 
 async def _write_aggregates(session: Session, ruleset: RuleSet, *, epoch: int, now: int) -> None:
@@ -311,37 +418,7 @@ async def _foreign_scopes(store: Store, rules: Deployed) -> bool:
     )
 
 
-async def _write_members(session: Session, rules: Deployed, changed: AbstractSet[str]) -> None:
-    """Tell the field scopes whose plan has changed their events anew: it may hear or read other ones."""
-    if not changed:
-        return
-    await session.run("forget_members", scopes=sorted(changed))
-    plans = rules.program.scopes
-    types = sorted(frozenset[str]().union(*(plans[scope].types for scope in changed if scope in plans)))
-    rows: list[tuple[object, ...]] = []
-    async for page in session.pages(partial(event_of, rules), "events_of_types", types=types):
-        for event in page:
-            rows.extend(_members(rules, event, changed))
-        if len(rows) >= MEMBERS_AT_ONCE:
-            await _insert_members(session, rows)
-            rows.clear()
-    if rows:
-        await _insert_members(session, rows)
-
-
-def _members(rules: Deployed, event: Event, scopes: AbstractSet[str]) -> list[tuple[object, ...]]:
-    return [
-        (event.tenant, scope, subject, event.at, event.id)
-        for scope, subject in rules.program.subjects(event)
-        if scope in scopes and len(subject.encode()) <= MAX_SUBJECT_BYTES
-    ]
-
-
-async def _insert_members(session: Session, rows: list[tuple[object, ...]]) -> None:
-    await session.run("insert_event_subjects", **columns("members", MEMBER, rows))
-
-
-def _compare(known: Sequence[RuleVersion], versions: Sequence[_Version], epoch: int) -> Applied:
+def _compare(known: Sequence[RuleVersion], versions: Sequence[NewVersion], epoch: int) -> Applied:
     before = {(row.achievement, row.version): row.retired_at is None for row in known}
     after = [(row.achievement, row.version) for row in versions]
     return Applied(

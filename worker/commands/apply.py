@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import click
 
 from dsl.check.rewards import check_rewards
 from dsl.diagnostics import Diagnostic, Severity
 from dsl.syntax import Achievement
-from worker.admin.backfill import is_building
-from worker.admin.rollout import MeaningChangedError, apply_rules
+from worker.admin.backfill import change_to_build, is_building
+from worker.admin.changes import shown_builder
+from worker.admin.lease import Limits
+from worker.admin.plan_file import PlanFile, is_plan_file, read_plan
+from worker.admin.rollout import MeaningChangedError, Terms, apply_rules
 from worker.app import prepare_schema, wall_clock
 from worker.broker.publish import announcement_limit
+from worker.commands.announced import policy_of, since_joined
 from worker.commands.backfill import run_backfill
 from worker.commands.checked_rules import usable_rules
-from worker.commands.options import rules_argument
+from worker.commands.examples import failed_examples
+from worker.commands.options import lag_option, rate_option, rules_argument
 from worker.commands.servers import CommandError, on_servers, whoami, with_store
 from worker.engine.announcement_limits import announcements
+from worker.engine.rule_set import read_rules
 from worker.local.sandbox import rule_files
 from worker.report import screen
 from worker.settings import shown
@@ -28,12 +34,35 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dsl.ruleset import RuleSet
+    from worker.admin.rollout import Applied
     from worker.engine.meaning import Changed
     from worker.settings import Settings
     from worker.store import Store
 
 
-@click.command("apply")
+_MOST_MESSAGE: Final = 1000
+_LIVELY_MS: Final = 3000
+"""A process that has said something so lately is alive."""
+
+
+class _Command(click.Command):
+    """A command that takes `--announce since 7d` without quotes."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read options and arguments."""
+        return super().parse_args(ctx, since_joined(args))
+
+
+class Order(NamedTuple):
+    """What is applied, and how."""
+
+    rules: RuleSet
+    terms: Terms
+    accept_contracts: bool
+    dry_run: bool
+
+
+@click.command("apply", cls=_Command)
 @rules_argument
 @click.option(
     "--accept-contracts",
@@ -41,15 +70,71 @@ if TYPE_CHECKING:
     help="Accept that a version means something else because a contract, `once per`, a trait or an achievement that "
     "it names has changed; all users are judged again.",
 )
-def command(paths: Sequence[Path], *, accept_contracts: bool) -> None:
+@click.option("--message", "-m", default="", metavar="TEXT", help="Why, for `ach change list`.")
+@click.option(
+    "--announce",
+    default="all",
+    show_default=True,
+    metavar="none|since D|all",
+    help="What is announced of unlocks that these rules find in the history; D is a span such as 7d, or an instant.",
+)
+@rate_option
+@lag_option
+@click.option("--dry-run", is_flag=True, help="Check everything, say what would be new, and do nothing.")
+def command(  # noqa: PLR0913 - the options of the command
+    paths: Sequence[Path],
+    message: str,
+    announce: str,
+    rate: int | None,
+    max_lag: int | None,
+    *,
+    accept_contracts: bool,
+    dry_run: bool,
+) -> None:
     """Put rule files into force, all of them together, and bring all users up to date.
 
-    Workers take them up without a restart. A deployed version may not change its meaning: give it a new version.
+    A file of `ach plan --out` may stand in their place. Workers take rules up without a restart. A deployed version may
+    not change its meaning: give it a new version.
     """
-    on_servers(partial(_apply, rules=usable_rules(paths), accept_contracts=accept_contracts))
+    if len(message) > _MOST_MESSAGE:
+        raise click.UsageError(f"--message: {len(message):,} characters; at most {_MOST_MESSAGE:,} are kept")
+    policy = policy_of(announce, now=wall_clock())
+    terms = Terms(message, policy, rate=rate, max_lag=max_lag)
+    rules, plan = _rules_of(paths)
+    if plan is not None:
+        terms = terms._replace(plan=plan.plan, epoch=plan.epoch)
+    _check_examples(rules)
+    on_servers(partial(_apply, order=Order(rules, terms, accept_contracts, dry_run)))
 
 
-async def _apply(settings: Settings, rules: RuleSet, *, accept_contracts: bool) -> None:
+def _rules_of(paths: Sequence[Path]) -> tuple[RuleSet, PlanFile | None]:
+    """Return the rules that paths name, and the plan where they come of one."""
+    if len(paths) == 1 and is_plan_file(paths[0]):
+        try:
+            plan = read_plan(paths[0])
+            return read_rules(plan.files), plan
+        except ValueError as error:
+            raise click.ClickException(str(error)) from error
+    return usable_rules(paths), None
+
+
+def _check_examples(rules: RuleSet) -> None:
+    """End the command where an example of the rules fails."""
+    failed = failed_examples(rules)
+    if not failed:
+        return
+    for failure in failed:
+        line, column = failure.source.position(failure.span.start)
+        where = f"{failure.source.name}:{line}:{column}"
+        screen.err().print(
+            f'{where}: example "{failure.example}" expects {failure.expected}, and gets {failure.got}', markup=False
+        )
+    screen.fail("an example of the rules fails; nothing was done", "`ach test` with the same rules shows why")
+    raise SystemExit(1)
+
+
+async def _apply(settings: Settings, order: Order) -> None:
+    rules = order.rules
     await _check_announcements(settings, rules)
 
     async def work(store: Store) -> None:
@@ -61,30 +146,61 @@ async def _apply(settings: Settings, rules: RuleSet, *, accept_contracts: bool) 
                 settings,
                 by=whoami(),
                 now=wall_clock(),
-                accept_contracts=accept_contracts,
+                accept_contracts=order.accept_contracts,
+                terms=order.terms,
+                dry_run=order.dry_run,
+                said=lambda text: screen.err().print(text, markup=False),
             )
         except MeaningChangedError as error:
             for problem in meanings_changed(rules, error.changed):
                 screen.show_problem(problem)
             raise
         if not applied.changed:
-            if not await is_building(store):
-                screen.out().print(f"nothing changed: these rules are in force already (epoch {applied.epoch})")
-                return
-            screen.out().print(f"in force already (epoch {applied.epoch}); continuing its backfill")
-            await run_backfill(store, settings)
+            await _go_on(store, settings, applied, order)
             return
-        screen.out().print(f"in force: epoch {applied.epoch}, {len(rules.rules.achievements)} achievements")
-        for what, versions in (("new", applied.new), ("retired", applied.retired)):
-            for name, number in versions:
-                screen.out().print(f"  {what}: {name} version {number}")
-        for one in applied.changed_meaning:
-            screen.out().print(f"  changed: {one}", markup=False)
-        if applied.withdrawn:
-            screen.out().print(f"  withdrawn: {screen.plural(applied.withdrawn, 'unlock')} that had not settled")
-        await run_backfill(store, settings)
+        for one in applied.meanwhile:
+            screen.out().print(f"meanwhile {one}; these rules take its place", markup=False)
+        _print(rules, applied, dry_run=order.dry_run)
+        if not order.dry_run:
+            await run_backfill(store, settings)
 
     await with_store(settings, work, check=False)
+
+
+async def _go_on(store: Store, settings: Settings, applied: Applied, order: Order) -> None:
+    """Go on with rules that are in force already, where not all subjects are up to date with them."""
+    out, epoch = screen.out(), applied.epoch
+    change = await change_to_build(store, epoch)
+    if change is None and not await is_building(store):
+        out.print(f"nothing changed: these rules are in force already (epoch {epoch})")
+        return
+    if change is not None and change.state in {"paused", "cancelled"}:
+        number = change.change_id
+        out.print(f"in force already (epoch {epoch}); change {number} is {change.state}: `ach change resume {number}`")
+        return
+    said = f"in force already (epoch {epoch}); continuing its backfill"
+    if change is not None:
+        said += f": change {change.change_id} is still being built"
+        if change.silent_ms < _LIVELY_MS:
+            said += f", until now by {shown_builder(change.builder)}"
+    out.print(said, markup=False)
+    if not order.dry_run:
+        await run_backfill(store, settings, Limits(order.terms.rate, order.terms.max_lag))
+
+
+def _print(rules: RuleSet, applied: Applied, *, dry_run: bool) -> None:
+    out, achievements = screen.out(), len(rules.rules.achievements)
+    if dry_run:
+        out.print(f"would be in force: epoch {applied.epoch}, {achievements} achievements; nothing was done")
+    else:
+        out.print(f"in force: epoch {applied.epoch}, {achievements} achievements")
+    for what, versions in (("new", applied.new), ("retired", applied.retired)):
+        for name, number in versions:
+            out.print(f"  {what}: {name} version {number}")
+    for one in applied.changed_meaning:
+        out.print(f"  changed: {one}", markup=False)
+    if applied.withdrawn:
+        out.print(f"  withdrawn: {screen.plural(applied.withdrawn, 'unlock')} that had not settled")
 
 
 async def _check_announcements(settings: Settings, rules: RuleSet) -> None:

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import anyio
 import click
 
 from worker.admin.backfill import backfill
+from worker.admin.lease import NO_LIMITS
 from worker.app import wall_clock
+from worker.commands.headway import remark_of
 from worker.commands.servers import on_servers, with_store
 from worker.report import screen
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
     from worker.admin.backfill import Report
+    from worker.admin.lease import Limits
+    from worker.engine.pace import Headway
     from worker.settings import Settings
     from worker.store import Store
 
@@ -27,9 +35,31 @@ async def _run(settings: Settings) -> None:
     await with_store(settings, lambda store: run_backfill(store, settings))
 
 
-async def run_backfill(store: Store, settings: Settings) -> None:
+async def run_backfill(store: Store, settings: Settings, limits: Limits = NO_LIMITS) -> None:
     """Run the backfill of the rules in force, or continue one that was interrupted; print its report."""
-    _print(await backfill(store, settings, now=wall_clock))
+    try:
+        with _bar() as watch:
+            report = await backfill(store, settings, now=wall_clock, limits=limits, watch=watch)
+    except anyio.get_cancelled_exc_class():
+        said = "interrupted: `ach backfill` goes on with it, and so does any worker after some seconds"
+        screen.err().print(said, markup=False)
+        raise
+    _print(report)
+
+
+@contextmanager
+def _bar() -> Generator[Callable[[Headway], None]]:
+    """Yield a function that shows how far a build is, on a terminal."""
+    with screen.progress("bringing subjects up to date", 100) as move:
+        shown = 0
+
+        def watch(headway: Headway) -> None:
+            nonlocal shown
+            percent = round(100 * (headway.share or 0))
+            move(max(0, percent - shown), remark_of(headway))
+            shown = max(shown, percent)
+
+        yield watch
 
 
 def _print(report: Report) -> None:

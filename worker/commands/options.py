@@ -19,6 +19,15 @@ EXISTING_FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 rules_argument = click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=PATHS)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
+rate_option = click.option(
+    "--rate", type=click.IntRange(min=1), metavar="N", help="Read N events of the history a second at the most."
+)
+lag_option = click.option(
+    "--max-lag",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Wait while more than N messages wait for workers, or an unlock has waited long to be announced.",
+)
 limit_option = click.option("--limit", default=100, show_default=True, type=click.IntRange(min=1))
 
 

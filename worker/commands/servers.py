@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, TypeVar
 import anyio
 import click
 
-from worker.admin.backfill import SupersededError
+from worker.admin.changes import NotNowError, UnknownChangeError
+from worker.admin.lease import BuildEndedError, SupersededError
+from worker.admin.pending import NotPendingError, PolicyRefusedError
 from worker.admin.results import StaleError, UnreadableError
-from worker.admin.rollout import MeaningChangedError
+from worker.admin.rollout import BeginsEarlierError, MeaningChangedError, StalePlanError
 from worker.broker.streams import BrokerAwayError, BrokerMismatchError
 from worker.doctor.gather import UnsafeError
 from worker.engine.rule_set import RulesRefusedError
@@ -107,9 +109,7 @@ def command_errors(settings: Settings) -> Generator[None]:
     try:
         yield
     except UnavailableError as error:
-        raise CommandError(
-            f"PostgreSQL at {shown(settings.database_url)}: {error}", "is DATABASE_URL right?"
-        ) from error
+        raise CommandError(f"PostgreSQL at {shown(settings.database_url)}: {error}", _hint(error)) from error
     except BrokerAwayError as error:
         raise CommandError(f"NATS at {shown(settings.nats_url)}: {error}", "is NATS_URL right?") from error
     except UnsafeError as error:
@@ -127,8 +127,21 @@ def command_errors(settings: Settings) -> Generator[None]:
         UnreadableError,
         SupersededError,
         RecordingError,
+        BeginsEarlierError,
+        BuildEndedError,
+        NotNowError,
+        NotPendingError,
+        PolicyRefusedError,
+        StalePlanError,
+        UnknownChangeError,
     ) as error:
         raise CommandError(str(error)) from error
+
+
+def _hint(error: UnavailableError) -> str:
+    if "No space left on device" in str(error):
+        return "make room on its disk and run the command again: it goes on where it was"
+    return "is DATABASE_URL right?"
 
 
 async def rules_in_force(store: Store, settings: Settings) -> Deployed:

@@ -16,11 +16,11 @@ from dsl.coverage import Coverage, total
 from dsl.explain import Asked, MeantError, explain, tiers_of
 from dsl.explain.text import render
 from dsl.outcome import by_subject
-from dsl.story import run_example
 from dsl.story.update import corrected, corrections
-from dsl.syntax import Achievement, Example
+from dsl.syntax import Achievement
 from dsl.words import target_name
 from worker.commands.checked_rules import usable_rules
+from worker.commands.examples import run_examples
 from worker.commands.options import rules_argument
 from worker.report import screen
 from worker.report.junit import Case, report
@@ -89,16 +89,6 @@ def _test(rules: RuleSet, request: Request) -> bool:
     if request.coverage or request.fail_under is not None:
         good = _print_coverage(rules, [each.verdict for each in ran], request) and good
     return good
-
-
-def run_examples(rules: RuleSet) -> Iterator[Verdict]:
-    """Run every example of a rule set without errors, one after the other."""
-    if rules.program is None:
-        return
-    for file in rules.files:
-        for declaration in file.declarations:
-            if isinstance(declaration, Example):
-                yield run_example(rules.rules, rules.program, file.source, declaration)
 
 
 def _timed(verdicts: Iterable[Verdict]) -> Iterator[Ran]:

@@ -31,8 +31,9 @@ class _Wanted(TypedDict):
 @click.option("--subject", "-s", metavar="SUBJECT", help="Only of this user, team or tenant.")
 @click.option(
     "--status",
-    type=click.Choice(["settling", "granted", "announced", "contested", "revoked"]),
-    help="Only these; `contested` are grants that later evidence no longer supports.",
+    type=click.Choice(["settling", "granted", "silent", "announced", "contested", "revoked"]),
+    help="Only these; `contested` are grants that later evidence no longer supports, `silent` those that are not "
+    "announced.",
 )
 @limit_option
 @json_option

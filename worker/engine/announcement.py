@@ -98,7 +98,16 @@ class UnlockState(Named):
     ]
 
 
-class Granted(UnlockState, tag="granted"):
+class OfChange(UnlockState, kw_only=True):
+    """An unlock as it stands, and the change of rules that the message comes of."""
+
+    change: Annotated[
+        int | UnsetType,
+        Meta(description="The change of rules that it comes of; absent where it comes of events, of time or a person."),
+    ] = UNSET
+
+
+class Granted(OfChange, tag="granted"):
     """Revision 1: it is granted. On `<prefix>.<tenant>.<subject>.<achievement>.<unlock_id>`."""
 
 
@@ -123,7 +132,7 @@ class Changed(Struct, omit_defaults=True):
     by_hand: Was | UnsetType = UNSET
 
 
-class Corrected(UnlockState):
+class Corrected(OfChange):
     """A change of an unlock that was granted; `actor` and `reason` are an operator's, null where the engine decided."""
 
     changed: Changed
@@ -190,6 +199,7 @@ class Claimed(NamedTuple):
     granted_at: int
     reward: str
     origin: str = Origin.LIVE
+    change_id: int | None = None
 
 
 class Correction(NamedTuple):
@@ -222,6 +232,7 @@ class Correction(NamedTuple):
     decided_at: int
     withheld: bool
     """Whether it is not known that the unlock itself was announced."""
+    change_id: int | None = None
 
 
 def announcement(one: Claimed, name: str, words: Words = UNKNOWN) -> bytes:
@@ -250,6 +261,7 @@ def announcement(one: Claimed, name: str, words: Words = UNKNOWN) -> bytes:
             words.about,
             words.family,
             words.final or by_hand if words.final is not None else None,
+            change=UNSET if one.change_id is None else one.change_id,
         )
     )
 
@@ -280,9 +292,10 @@ def correction(one: Correction, words: Words = UNKNOWN) -> bytes:
         one.actor,
         one.reason,
     )
+    change = UNSET if one.change_id is None else one.change_id
     if one.kind == "revoked":
-        return _encode(Revoked(*fields, reward))
-    return _encode(_CORRECTIONS[one.kind](*fields))
+        return _encode(Revoked(*fields, reward, change=change))
+    return _encode(_CORRECTIONS[one.kind](*fields, change=change))
 
 
 def withheld(one: Correction) -> bytes:

@@ -28,6 +28,8 @@ not be able to make it too large for the broker."""
 MAX_REASON: Final = 1000
 """Characters of an operator's reason, which is announced."""
 LONGEST_OCCURRENCE: Final = "2026-04-13T09"
+MOST_CHANGE: Final = 2**63 - 1
+"""The largest number of a change."""
 _LARGEST_ID: Final = "\x01" * MAX_ID_BYTES
 """As JSON, six times as long."""
 
@@ -71,7 +73,9 @@ def _words(version: Achievement, name: str | None, *, final: bool = False) -> Wo
 def _bytes(version: Achievement, tier: str | None, ident: str, *, least: bool = False) -> int:
     """Return the bytes of an announcement whose ids are all the same, but for its reward."""
     origin = min(Origin, key=len) if least else max(Origin, key=len)
-    one = Claimed(UUID(int=0), *_where(version, tier, ident), version.version, 0, ident, 0, "0", origin)
+    change_id = None if least else MOST_CHANGE
+    where = _where(version, tier, ident)
+    one = Claimed(UUID(int=0), *where, version.version, 0, ident, 0, "0", origin, change_id)
     return len(announcement(one, str(one.unlock_id), _words(version, tier, final=least))) - len(one.reward)
 
 
@@ -96,5 +100,6 @@ def _correction_bytes(version: Achievement, tier: str | None, ident: str) -> int
         reason="\x01" * MAX_REASON,
         decided_at=0,
         withheld=False,
+        change_id=MOST_CHANGE,
     )
     return len(correction(one, _words(version, tier))) - 2 * len(one.reward)

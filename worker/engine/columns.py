@@ -20,12 +20,13 @@ from worker.engine.state_cache import Checkpoint
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
+    from uuid import UUID
 
     from dsl.event import Position
     from worker.engine.arrivals import Arrivals
     from worker.engine.batch import Item
     from worker.engine.decide import Writes
-    from worker.engine.reconcile import Change, Decision
+    from worker.engine.reconcile import Decision
     from worker.engine.rule_set import Deployed
     from worker.engine.state_cache import SubjectState
 
@@ -44,7 +45,7 @@ def all_columns(rules: Deployed, writes: Writes) -> dict[str, object]:
         **checkpoint_columns(writes.checkpoints),
         **position_columns({**writes.absorbed, **writes.refolded}),
         **unlock_columns(rules, writes.unlocks),
-        **amendment_columns(writes.amended),
+        **amendment_columns(writes),
         **evaluation_columns(rules, writes.evaluations),
         "now": writes.now,
         "clock": writes.clock,
@@ -153,19 +154,37 @@ def unlock_columns(rules: Deployed, unlocks: Collection[Decision]) -> dict[str, 
         "unlocks.settles_at": [settling_until(grant) for grant in grants],
         "unlocks.reward": [rules.terms(grant).reward for grant in grants],
         "unlocks.origin": [one.origin for one in unlocks],
+        "unlocks.change_id": [one.change_id for one in unlocks],
+        "unlocks.silent": [one.silent for one in unlocks],
         "final_ids": [one.unlock_id for one in unlocks if rules.is_final(one.grant)],
     }
 
 
-def amendment_columns(changes: Collection[Change]) -> dict[str, object]:
+def amendment_columns(writes: Writes) -> dict[str, object]:
     """Return the `amended` of `amend_unlocks`, which are sorted by id."""
+    changes, causes = writes.amended, _causes(writes)
     return {
         "amended.unlock_id": [change.unlock_id for change in changes],
         "amended.version": [change.grant.version for change in changes],
         "amended.earned_at": [change.grant.earned_at for change in changes],
         "amended.event_id": [change.grant.event_id for change in changes],
         "amended.settles_at": [settling_until(change.grant) for change in changes],
+        "amended.change_id": [causes[change.unlock_id] for change in changes],
     }
+
+
+def contested_columns(writes: Writes) -> dict[str, object]:
+    """Return the `contested` of `contest_unlocks`, which are sorted by id."""
+    causes = _causes(writes)
+    return {
+        "contested.unlock_id": list(writes.contested),
+        "contested.change_id": [causes[one] for one in writes.contested],
+    }
+
+
+def _causes(writes: Writes) -> dict[UUID, int | None]:
+    """Return the change that each decision about an unlock that was there before comes of."""
+    return {one.unlock_id: one.change_id for one in writes.evaluations}
 
 
 def evaluation_columns(rules: Deployed, decisions: Collection[Decision]) -> dict[str, object]:
@@ -183,4 +202,5 @@ def evaluation_columns(rules: Deployed, decisions: Collection[Decision]) -> dict
         "evaluations.final": [rules.is_final(grant) for grant in grants],
         "evaluations.earned_at": [grant.earned_at for grant in grants],
         "evaluations.event_id": [grant.event_id for grant in grants],
+        "evaluations.change_id": [decision.change_id for decision in decisions],
     }

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from dsl.compile import Plan
     from dsl.progress import Grant, State
+    from worker.engine.change import Cause
     from worker.engine.folding import Refold
     from worker.engine.reconcile import Change, Stored
     from worker.engine.rule_set import Deployed
@@ -172,16 +173,19 @@ class Facts(NamedTuple):
     """All unlocks of subjects that were folded again, and those of others that they have earned now."""
     backfill: bool = False
     """Whether new rules have earned it, and no event."""
+    cause: Cause | None = None
+    """Of a backfill: the change that it is a part of."""
 
 
 def backfill_facts(
     states: Mapping[Subject, SubjectState],
     refolds: Mapping[Subject, Refold],
     stored: Mapping[Subject, Sequence[Stored]],
+    cause: Cause | None = None,
 ) -> Facts:
-    """Return the facts about subjects without new events that are folded again."""
+    """Return the facts about subjects without new events that are folded again; `cause` is the change behind it."""
     look = FirstLook([], [], dict.fromkeys(refolds, 0), {}, {}, set(), 0, {})
-    return Facts(Arrivals(), states, look, refolds, stored, backfill=True)
+    return Facts(Arrivals(), states, look, refolds, stored, backfill=True, cause=cause)
 
 
 class Writes(NamedTuple):
@@ -234,6 +238,7 @@ def decide(rules: Deployed, facts: Facts, *, now: int, clock: int, save_every: i
     if facts.stored or refolds:
         earned, changes = _compare(rules, facts)
     progress, forgotten = _to_be_saved(facts, checkpoints, save_every)
+    causes = _Causes(rules, facts) if earned or changes else None
     return Writes(
         arrivals=facts.arrivals,
         progress=progress,
@@ -241,11 +246,11 @@ def decide(rules: Deployed, facts: Facts, *, now: int, clock: int, save_every: i
         checkpoints=checkpoints,
         absorbed=look.absorbed,
         refolded=look.refolds,
-        unlocks=_new_unlocks(facts, earned, clock) if earned else (),
+        unlocks=_new_unlocks(earned, causes, clock) if causes is not None else (),
         amended=sorted(_of(changes, Kind.AMENDED, Kind.RESTORED), key=_by_id) if changes else (),
         contested=[change.unlock_id for change in sorted(_of(changes, Kind.CONTESTED), key=_by_id)] if changes else (),
         withdrawn=[change.unlock_id for change in sorted(_of(changes, Kind.WITHDRAWN), key=_by_id)] if changes else (),
-        evaluations=[Decision(change.kind, subject, change.unlock_id, change.grant) for subject, change in changes],
+        evaluations=_about_known(changes, causes) if causes is not None else (),
         late=look.late,
         now=now,
         clock=clock,
@@ -297,15 +302,46 @@ def _compare(rules: Deployed, facts: Facts) -> tuple[list[Earned], list[tuple[Su
     return new, changes
 
 
-def _new_unlocks(facts: Facts, earned: Iterable[Earned], clock: int) -> list[Decision]:
+class _Causes:
+    """The change that decisions come of, if any: a worker and a backfill say the same."""
+
+    def __init__(self, rules: Deployed, facts: Facts) -> None:
+        self._backfill = facts.backfill
+        self._of_backfill, self._in_force = facts.cause, rules.cause
+        self._how = NEWS if facts.backfill else arrived(facts.arrivals.groups, facts.look.replanned)
+
+    def origin(self, subject: Subject, grant: Grant) -> Origin:
+        """Return the origin of what is granted at once."""
+        return Origin.BACKFILL if self._backfill else self._how.origin(subject, grant)
+
+    def of(self, subject: Subject, grant: Grant) -> Cause | None:
+        """Return the change that a decision about a grant comes of."""
+        if self._backfill:
+            return self._of_backfill
+        return self._in_force if self._how.by_rules(subject, grant) else None
+
+
+def _about_known(changes: Iterable[tuple[Subject, Change]], causes: _Causes) -> list[Decision]:
+    """Return what is decided about unlocks that were there before."""
+    decisions: list[Decision] = []
+    for subject, change in changes:
+        cause = causes.of(subject, change.grant)
+        change_id = None if cause is None else cause.change_id
+        decisions.append(Decision(change.kind, subject, change.unlock_id, change.grant, change_id=change_id))
+    return decisions
+
+
+def _new_unlocks(earned: Iterable[Earned], causes: _Causes, clock: int) -> list[Decision]:
     """Return what is decided about unlocks that are new, sorted by key."""
-    how = NEWS if facts.backfill else arrived(facts.arrivals.groups, facts.look.replanned)
     decisions: list[Decision] = []
     for subject, grant in sorted(earned, key=_key_of):
         settles_at = settling_until(grant)
         kind = Kind.GRANTED if settles_at is None or settles_at <= clock else Kind.SETTLING
-        origin = Origin.BACKFILL if facts.backfill else how.origin(subject, grant)
-        decisions.append(Decision(kind, subject, unlock_id(subject, grant), grant, origin))
+        origin, cause = causes.origin(subject, grant), causes.of(subject, grant)
+        made = Decision(kind, subject, unlock_id(subject, grant), grant, origin)
+        if cause is not None:
+            made = made._replace(change_id=cause.change_id, silent=cause.policy.silences(grant.earned_at))
+        decisions.append(made)
     return decisions
 
 

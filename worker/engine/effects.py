@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dsl.calendar import format_instant
 from dsl.types import SECOND
+from worker.engine.change import Policy
 from worker.engine.decide import settling_until
 from worker.engine.preview import Decided, Effect, Example, Interval, Moves
 from worker.engine.reconcile import Kind, reconcile
@@ -126,18 +127,18 @@ class Effects:
         direct: frozenset[str],
         roots: Mapping[str, Sequence[str]],
         *,
-        since: int | None = None,
+        policy: Policy = Policy(),  # noqa: B008 - a tuple
         on_line: Callable[[Line], None] | None = None,
     ) -> None:
         self._direct = direct
         self._roots = roots
-        self._since = since
+        self._policy = policy
         self._on_line = on_line
         self._counts: dict[Key, _Count] = {}
         self.gained = 0
         """New grants."""
         self.announced = 0
-        """Those that are earned since the instant of the policy."""
+        """Those that the policy announces."""
 
     def add(self, subject: Subject, decisions: Sequence[Foreseen]) -> None:
         """Count what is decided about a subject."""
@@ -147,7 +148,7 @@ class Effects:
             self._counts.setdefault(key, _Count()).add(subject, decision)
             if decision.kind is Kind.GRANTED:
                 self.gained += 1
-                self.announced += self._since is None or decision.grant.earned_at >= self._since
+                self.announced += not self._policy.silences(decision.grant.earned_at)
             if self._on_line is not None:
                 self._on_line(Line(key, subject, decision))
 

@@ -120,6 +120,8 @@ class Refold:
         """Where the past state stood: it has seen everything up to here, and nothing behind."""
         self.folded = 0
         """Events since the latest checkpoint."""
+        self.events = 0
+        """Events that were fed."""
         self.grants: list[Grant] = []
         """All that the subject has earned behind `since`."""
         self.checkpoints: deque[Checkpoint] = deque(maxlen=CHECKPOINTS_KEPT)
@@ -131,5 +133,6 @@ class Refold:
             UnfoldableError: the fold failed on one of them.
         """
         grants, due, self.folded = walk_on(self._plan, self.subject, self.stamp, self.state, events, self.folded)
+        self.events += len(events)
         self.grants += grants
         self.checkpoints += due

@@ -50,9 +50,11 @@ class Arrived(NamedTuple):
         event = subject.tenant_id, grant.event_id
         if event in self.resent:
             return Origin.REPLAYED
-        if subject in self.replanned and event not in self.here:
-            return Origin.BACKFILL
-        return Origin.LIVE
+        return Origin.BACKFILL if self.by_rules(subject, grant) else Origin.LIVE
+
+    def by_rules(self, subject: Subject, grant: Grant) -> bool:
+        """Tell whether other rules have caused a decision about a grant, and no event of the batch."""
+        return subject in self.replanned and (subject.tenant_id, grant.event_id) not in self.here
 
 
 NEWS: Final = Arrived()

@@ -195,6 +195,11 @@ class Preview(Struct, frozen=True, kw_only=True):
 
 
 def schema() -> dict[str, Any]:
-    """Return the JSON Schema of `Preview`, as docs/plan.schema.json has it."""
+    """Return the JSON Schema of a preview."""
     made = msgspec.json.schema(Preview)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "ach plan --json", **made}
+
+
+def schema_text() -> bytes:
+    """Return the schema as it is printed, and kept in docs/plan.schema.json."""
+    return msgspec.json.format(msgspec.json.encode(schema()), indent=2) + b"\n"

@@ -100,6 +100,10 @@ class Decision(NamedTuple):
     grant: Grant
     origin: Origin = Origin.LIVE
     """Of what is granted."""
+    change_id: int | None = None
+    """The change of rules that it comes of; None where it comes of an event."""
+    silent: bool = False
+    """Of what is granted: nothing is announced of it."""
 
 
 class Complete(NamedTuple):

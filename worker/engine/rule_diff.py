@@ -43,7 +43,7 @@ class Differences(NamedTuple):
     """Achievement to those of `direct` that it names, by itself or through others; in the order of judgement."""
 
 
-def differences(before: Rules, now: Rules) -> Differences:
+def compare_rules(before: Rules, now: Rules) -> Differences:
     """Compare two rule sets without errors."""
     compared = _Compared(before, now)
     changes = [compared.achievement(name) for name in sorted(before.achievements.keys() | now.achievements.keys())]

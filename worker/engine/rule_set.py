@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from dsl.progress import Grant
     from dsl.schema import Rules
     from dsl.syntax import Achievement, Reward, Tier
+    from worker.engine.change import Cause
 
 
 class RuleFile(msgspec.Struct, frozen=True):
@@ -62,7 +63,7 @@ class Deployed:
     """One epoch of rules. Epoch 0 has none: events are recorded and nothing is judged.
 
     `since` is the epoch from which each scope's plan has been in force, `skew` is in microseconds.
-    `mark` is what `Contract` takes, `region` that of messages that name none.
+    `mark` is what `Contract` takes, `region` that of messages that name none; `cause` is the change that applied them.
     """
 
     def __init__(  # noqa: PLR0913 - how it is used, each by name
@@ -75,6 +76,7 @@ class Deployed:
         skew: int,
         mark: int | None = None,
         region: str = NO_REGION,
+        cause: Cause | None = None,
     ) -> None:
         if ruleset.program is None:
             raise ValueError("rules with errors cannot be deployed")
@@ -84,6 +86,7 @@ class Deployed:
         self.program = ruleset.program
         self.contract = Contract(rules.events, prefix=prefix, skew=skew, mark=mark)
         self.region = region
+        self.cause = cause
         self.stamps = {
             scope: f"{plan.fingerprint}@{since.get(scope, epoch)}" for scope, plan in self.program.scopes.items()
         }

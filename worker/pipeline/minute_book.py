@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from worker.engine.minutes import Counts, Key
     from worker.engine.stats import Stats
+    from worker.pipeline.standby import Standby
     from worker.store import Store
 
 WRITE_SECONDS: Final = 1.0
@@ -45,25 +46,41 @@ class MinuteBook:
     """Writes the counts of one worker. Where the database is away, they wait; nothing else of the worker does."""
 
     def __init__(
-        self, store: Store, stats: Stats, *, worker_id: UUID, epoch: Callable[[], int], now: Callable[[], int]
+        self,
+        store: Store,
+        stats: Stats,
+        standby: Standby,
+        *,
+        worker_id: UUID,
+        epoch: Callable[[], int],
+        now: Callable[[], int],
     ) -> None:
         self._store = store
         self._stats = stats
+        self._standby = standby
         self._epoch = epoch
         self._now = now
         self._id = worker_id
         self._started_at = now()
         self._here_at = self._forget_at = 0.0
+        self._called = anyio.Event()
 
     async def run(self) -> None:
-        """Write until cancelled, and a last time then."""
+        """Write until cancelled, and a last time then; at once where the worker has something to say of a change."""
+        self._standby.on_move(self._call)
         try:
             while True:
+                self._called = anyio.Event()
                 await self.write()
-                await anyio.sleep(WRITE_SECONDS)
+                with anyio.move_on_after(WRITE_SECONDS):
+                    await self._called.wait()
         finally:
             with anyio.move_on_after(LEAVE_SECONDS, shield=True):
                 await self.write(stopped=True)
+
+    def _call(self) -> None:
+        self._here_at = 0.0
+        self._called.set()
 
     async def write(self, *, stopped: bool = False) -> None:
         """Write what has been counted since the last time, if there is anything to write."""
@@ -71,6 +88,7 @@ class MinuteBook:
         if not minutes and not stopped and at < self._here_at:
             return
         taken = minutes.take()
+        self._here_at = at + HERE_SECONDS
         try:
             async with self._store.transaction() as session:
                 if taken:
@@ -86,6 +104,8 @@ class MinuteBook:
                     messages=self._stats.messages,
                     retries=self._stats.retries,
                     stopped=stopped,
+                    loaded_change=self._standby.loaded_change,
+                    pending=self._standby.pending,
                 )
                 if at >= self._forget_at:
                     await session.run("forget_minutes", before=self._now() - KEPT_MINUTES * MINUTE)
@@ -96,7 +116,6 @@ class MinuteBook:
             log.debug("the counts of this minute wait", said=str(error))
         except RefusedError as error:
             log.warning("the counts of this minute are lost", said=str(error))
-        self._here_at = at + HERE_SECONDS
 
 
 def minute_columns(taken: Mapping[Key, Counts]) -> dict[str, object]:

@@ -170,7 +170,7 @@ class OutboxRelay:
 
     def committed(self, done: Committed) -> None:
         """Take what a batch has decided: its grants are announced, and what it moved may be."""
-        fresh = [_granted(decision, done) for decision in done.decisions if decision.kind == Kind.GRANTED]
+        fresh = [_granted(one, done) for one in done.decisions if one.kind == Kind.GRANTED and not one.silent]
         # What was moved may settle at another time, or be due by now.
         if len(fresh) < len(done.decisions) or not done.certain:
             self._outdated = True
@@ -438,4 +438,5 @@ def _granted(decision: Decision, done: Committed) -> Claimed:
         done.now,
         done.rules.terms(grant).reward,
         decision.origin,
+        decision.change_id,
     )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from secrets import randbits
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 from anyio import to_thread
 
 from worker.contract.transport import NO_REGION
+from worker.engine.change import Announced, Cause, Policy
 from worker.engine.rule_set import Deployed, RuleFile, read_rules
 from worker.rulefiles import without_collector
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from worker.settings import Settings
     from worker.store import Session, Store
 
+RULE_SETS_KEPT: Final = 2
+"""Those in force, and those that are about to come into force."""
+
 
 class RuleSetRow(NamedTuple):
     """A row of the table `rule_set`; `sources` is a JSON array of rule files."""
@@ -28,14 +32,50 @@ class RuleSetRow(NamedTuple):
     hash: bytes
     applied_at: int
     applied_by: str
+    change_id: int | None = None
+    announce: str | None = None
+    announce_since: int | None = None
+
+    @property
+    def cause(self) -> Cause | None:
+        """The change that applied it; None where an earlier release did."""
+        if self.change_id is None:
+            return None
+        return Cause(self.change_id, Policy(Announced(self.announce or Announced.ALL), self.announce_since))
 
     def files(self) -> tuple[RuleFile, ...]:
         """Return the rule files."""
-        return tuple(msgspec.json.decode(self.sources, type=list[RuleFile]))
+        return files_of(self.sources)
 
 
-async def load_deployed(store: Store, settings: Settings) -> Deployed:
-    """Return the rules in force, ready for use.
+def files_of(sources: str) -> tuple[RuleFile, ...]:
+    """Return rule files that are kept as a JSON array."""
+    return tuple(msgspec.json.decode(sources, type=list[RuleFile]))
+
+
+class RuleSets:
+    """The rule sets that were read last, by their files: a worker reads new ones before they come into force."""
+
+    def __init__(self) -> None:
+        self._read: dict[tuple[RuleFile, ...], RuleSet] = {}
+
+    async def read(self, files: tuple[RuleFile, ...]) -> RuleSet:
+        """Return rule files as a set, read aside where they are not known.
+
+        Raises:
+            RulesRefusedError: see `read_rules`.
+        """
+        found = self._read.pop(files, None)
+        if found is None:
+            found = await read_aside(files)
+        self._read[files] = found
+        while len(self._read) > RULE_SETS_KEPT:
+            del self._read[next(iter(self._read))]
+        return found
+
+
+async def load_deployed(store: Store, settings: Settings, sets: RuleSets | None = None) -> Deployed:
+    """Return the rules in force, ready for use; `sets` has some that were read before.
 
     Raises:
         UnavailableError: the database is away.
@@ -45,7 +85,8 @@ async def load_deployed(store: Store, settings: Settings) -> Deployed:
         row = await session.row(RuleSetRow, "rules_in_force")
         since = await since_of(session)
     files = () if row is None else row.files()
-    return prepare(0 if row is None else row.epoch, await read_aside(files), since, settings)
+    ruleset = await read_aside(files) if sets is None else await sets.read(files)
+    return prepare(0 if row is None else row.epoch, ruleset, since, settings, None if row is None else row.cause)
 
 
 async def read_aside(files: Sequence[RuleFile]) -> RuleSet:
@@ -62,8 +103,13 @@ def _read(files: Sequence[RuleFile]) -> RuleSet:
         return read_rules(files)
 
 
-def prepare(epoch: int, ruleset: RuleSet, since: Mapping[str, int], settings: Settings) -> Deployed:
-    """Return rules as they are used; `since` has the epoch in which each scope's plan came into force."""
+def prepare(
+    epoch: int, ruleset: RuleSet, since: Mapping[str, int], settings: Settings, cause: Cause | None = None
+) -> Deployed:
+    """Return rules as they are used.
+
+    `since` has the epoch in which each scope's plan came into force, `cause` is the change that applied them.
+    """
     return Deployed(
         epoch,
         ruleset,
@@ -72,6 +118,7 @@ def prepare(epoch: int, ruleset: RuleSet, since: Mapping[str, int], settings: Se
         skew=settings.skew * 1_000_000,
         mark=randbits(62),
         region=settings.region or NO_REGION,
+        cause=cause,
     )
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from worker.engine.columns import (
     all_columns,
     amendment_columns,
+    contested_columns,
     evaluation_columns,
     saved_columns,
     subject_columns,
@@ -42,9 +43,9 @@ async def write(session: Session, settings: Settings, rules: Deployed, writes: W
         if len(new) < len(writes.unlocks):
             raise AssertionError("an unlock was inserted under the lock of another's partition")
     if writes.amended:
-        await session.run("amend_unlocks", **amendment_columns(writes.amended), now=now)
+        await session.run("amend_unlocks", **amendment_columns(writes), now=now)
     if writes.contested:
-        await session.run("contest_unlocks", unlock_ids=writes.contested, now=now)
+        await session.run("contest_unlocks", **contested_columns(writes), now=now)
     if writes.withdrawn:
         await session.run("withdraw_unlocks", unlock_ids=writes.withdrawn)
     if writes.evaluations:

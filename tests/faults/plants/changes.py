@@ -159,7 +159,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "contracts_accepted_unasked",
         "`apply` asks before a version means something else",
-        at="_put_into_force",
+        at="rollout:_refuse",
         old="if changed and (any(one.own for one in changed) or not change.accept_contracts):",
         new="if changed and any(one.own for one in changed):",
         tests=(f"{APPLYING}::test_a_contract_that_changes_what_is_deployed_is_refused",),
@@ -167,7 +167,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "own_text_accepted_with_contracts",
         "another text under the same version is never accepted",
-        at="_put_into_force",
+        at="rollout:_refuse",
         old="if changed and (any(one.own for one in changed) or not change.accept_contracts):",
         new="if changed and not change.accept_contracts:",
         tests=(f"{APPLYING}::test_its_own_text_is_never_accepted",),
@@ -183,8 +183,8 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "forgotten_what_was_deployed_before_it_was_recorded",
         "an upgrade knows what an earlier release has deployed",
-        at="rollout:_meant",
-        old="meant or past.meanings.get((row.achievement, row.version)) or",
+        at="versions:_meant",
+        old="meant or past.get((row.achievement, row.version)) or",
         new="meant or",
         tests=(f"{APPLYING}::test_an_upgrade_knows_what_was_deployed_before",),
     ),
@@ -225,7 +225,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         "settling_goes_on_without_its_rule",
         "what has not settled is withdrawn with its rule",
         at="_put_into_force",
-        old="withdrawn = await _withdraw_retired(session, rules, change.settings, now=now)",
+        old="withdrawn = await _withdraw_retired(session, rules, change.settings, change_id, now=now)",
         new="withdrawn = 0",
         tests=(f"{APPLYING}::test_what_has_not_settled_is_withdrawn_with_its_rule",),
     ),
@@ -271,7 +271,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "who_is_heard_no_more_not_visited",
         "a backfill visits every subject that has a row anywhere",
-        at="backfill:backfill",
+        at="backfill:build",
         old="for search in (_who_hears(rules, scope), _who_is_left(rules, scope)):",
         new="for search in (_who_hears(rules, scope),):",
         tests=(f"{APPLYING}::test_who_is_heard_no_more_is_visited_once",),
@@ -339,7 +339,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "states_kept_of_a_scope_without_a_plan",
         "nothing is kept of scopes that no plan has",
-        at="backfill:backfill",
+        at="backfill:build",
         old="await _forget_scopes(store, rules, pause)",
         new="",
         tests=(f"{APPLYING}::test_a_scope_that_no_plan_has_any_more_leaves_nothing",),

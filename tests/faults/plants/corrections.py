@@ -24,9 +24,9 @@ _DECIDED: Final = (
         "what was never granted changes in silence",
         at="sql:revoke_unlocks",
         old="""
-            revoked_at = :now, revision = before.revision + CASE WHEN before.granted_at IS NULL THEN 0 ELSE 1 END
+            revision = before.revision + CASE WHEN before.granted_at IS NULL OR before.silent THEN 0 ELSE 1 END
             """,
-        new="revoked_at = :now, revision = before.revision + 1",
+        new="revision = before.revision + 1",
         tests=(f"{CORRECTIONS}::test_what_settles_changes_in_silence",),
     ),
     Bug(
@@ -41,7 +41,7 @@ _DECIDED: Final = (
         "revision_not_counted",
         "the table knows how many revisions there are",
         at="sql:contest_unlocks",
-        old="UPDATE unlock SET contested_at = :now, revision = revision + 1",
+        old="UPDATE unlock SET contested_at = :now, revision = revision + CASE WHEN silent THEN 0 ELSE 1 END",
         new="UPDATE unlock SET contested_at = :now",
         tests=EVERY,
     ),
@@ -49,7 +49,7 @@ _DECIDED: Final = (
         "granted_again_in_silence",
         "what was revoked and is granted again by hand is announced",
         at="sql:grant_by_hand",
-        old="WHERE before.granted_at IS NOT NULL;",
+        old="WHERE before.granted_at IS NOT NULL AND NOT before.silent;",
         new="WHERE before.granted_at IS NOT NULL AND before.revoked_at IS NULL;",
         tests=EVERY,
     ),
@@ -145,9 +145,9 @@ _SAID: Final = (
     Bug(
         "backfill_called_live",
         "an unlock by changed rules is distinguished from live play",
-        at="Arrived.origin",
-        old="if subject in self.replanned and event not in self.here:",
-        new="if subject in self.replanned and event in self.here:",
+        at="Arrived.by_rules",
+        old="(subject.tenant_id, grant.event_id) not in self.here",
+        new="(subject.tenant_id, grant.event_id) in self.here",
         tests=(f"{CORRECTIONS}::test_what_other_rules_find_when_the_user_comes_is_a_backfill",),
     ),
     Bug(
@@ -178,8 +178,8 @@ _SAID: Final = (
         "nothing_to_take_back",
         "a revocation says what to take back",
         at="correction",
-        old="return _encode(Revoked(*fields, reward))",
-        new='return _encode(Revoked(*fields, Raw(b"{}")))',
+        old="return _encode(Revoked(*fields, reward, change=change))",
+        new='return _encode(Revoked(*fields, Raw(b"{}"), change=change))',
         tests=(f"{MESSAGES}::test_a_correction_fits_the_schema",),
     ),
 )

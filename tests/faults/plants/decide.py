@@ -221,17 +221,17 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "changes_without_a_decision",
         "every change of an unlock is in the books as a decision",
-        at="decide:decide",
-        old="for subject, change in changes],",
-        new="for subject, change in changes if change.kind is not Kind.RESTORED],",
+        at="_about_known",
+        old="for subject, change in changes:",
+        new="for subject, change in [one for one in changes if one[1].kind is not Kind.RESTORED]:",
         tests=DECIDING,
     ),
     Bug(
         "origin_of_a_backfill_lost",
         "what a backfill finds is not announced as live play",
-        at="decide:_new_unlocks",
-        old="Origin.BACKFILL if facts.backfill else how.origin(subject, grant)",
-        new="how.origin(subject, grant)",
+        at="_Causes.origin",
+        old="Origin.BACKFILL if self._backfill else self._how.origin(subject, grant)",
+        new="self._how.origin(subject, grant)",
         tests=DECIDING,
     ),
 )

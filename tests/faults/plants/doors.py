@@ -141,7 +141,7 @@ _PRINTED: Final = (
     Bug(
         "json_as_it_is",
         "a terminal obeys nothing in JSON either",
-        at="json_of",
+        at="screen:json_of",
         old="""
             return DANGEROUS.sub(lambda found: found[0] if found[0] in LINES else _escaped_json(found[0]), text)
             """,

@@ -29,7 +29,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "arrays_that_no_member_reads",
         "what may carry any users is read by one of the members",
-        at="sources_of",
+        at="shares:sources_of",
         old='return [dealt, Source(member + REST, f"{prefix}.>")] if residue == 0 else [dealt]',
         new="return [dealt]",
         tests=(f"{SHARES}::test_no_filters_overlap",),

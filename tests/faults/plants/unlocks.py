@@ -22,12 +22,14 @@ BUGS: Final[tuple[Bug, ...]] = (
         "a grant stays with the user",
         at="sql:contest_unlocks",
         old="""
-            UPDATE unlock SET contested_at = :now, revision = revision + 1
-            WHERE unlock_id = ANY
+            UPDATE unlock SET contested_at = :now, revision = revision + CASE WHEN silent THEN 0 ELSE 1 END
+            FROM unnest(:contested.unlock_id::uuid[], :contested.change_id::bigint[]) AS rows (contested_id, by_change)
+            WHERE unlock_id = contested_id
             """,
         new="""
             DELETE FROM unlock
-            WHERE :now::timestamptz IS NOT NULL AND unlock_id = ANY
+            USING unnest(:contested.unlock_id::uuid[], :contested.change_id::bigint[]) AS rows (contested_id, by_change)
+            WHERE :now::timestamptz IS NOT NULL AND unlock_id = contested_id
             """,
         tests=("integration/test_pipeline.py::test_contested_and_restored",),
     ),

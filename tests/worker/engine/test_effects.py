@@ -11,6 +11,7 @@ from dsl.event import Position
 from dsl.outcome import Subject
 from dsl.progress import Grant
 from dsl.types import DAY, HOUR
+from worker.engine.change import Announced, Policy
 from worker.engine.effects import EXAMPLES, Effects, Foreseen, foresee, interval, rounded
 from worker.engine.preview import Moves
 from worker.engine.reconcile import Complete, Kind, Stored, unlock_id
@@ -72,7 +73,7 @@ def test_rows_count_unlocks_and_subjects() -> None:
     assert effects.gained == effects.announced == 30
 
 
-def test_moves_are_told_apart_and_have_a_median() -> None:
+def test_moves_have_a_direction_and_a_median() -> None:
     effects = Effects(frozenset({"ten"}), {})
     for number, days in enumerate((-9, -1, 0, 1, 2, 30)):
         effects.add(Subject("acme", "user", f"u{number}"), [amended(days)])
@@ -102,7 +103,7 @@ def test_memory_does_not_grow_with_what_moves() -> None:
 
 
 def test_the_policy_says_what_is_announced() -> None:
-    effects = Effects(frozenset(), {}, since=5 * DAY)
+    effects = Effects(frozenset(), {}, policy=Policy(Announced.SINCE, 5 * DAY))
     for day in range(10):
         effects.add(Subject("acme", "user", f"u{day}"), [Foreseen(Kind.GRANTED, grant(at=day * DAY), None)])
     assert (effects.gained, effects.announced) == (10, 5)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from dsl.ruleset import build
 from worker.engine.preview import Difference, Status
-from worker.engine.rule_diff import Differences, build_of, differences
+from worker.engine.rule_diff import Differences, build_of, compare_rules
 
 if TYPE_CHECKING:
     from dsl.schema import Rules
@@ -28,7 +28,7 @@ def rules(*texts: str, events: str = EVENTS) -> Rules:
 
 
 def compared(before: tuple[str, ...], now: tuple[str, ...], events: str = EVENTS) -> Differences:
-    return differences(rules(*before), rules(*now, events=events))
+    return compare_rules(rules(*before), rules(*now, events=events))
 
 
 def only(found: Differences, achievement: str) -> list[tuple[int, Status, list[Difference]]]:
@@ -103,9 +103,9 @@ def test_what_is_built_and_reused() -> None:
     other = 'achievement more { title "M" tier one { when count(event=b.done, >= 5) } }'
     new = 'achievement new { title "N" when sum(event=b.done, of=n, >= 5) }'
     before, now = rules(TEN, TWO), rules(TEN, TWO, other, new)
-    found = build_of(before, now, differences(before, now), events=1001, rate=100, measured=False)
+    found = build_of(before, now, compare_rules(before, now), events=1001, rate=100, measured=False)
     assert (found.new, found.reused, found.dropped) == (["sum(b.done of n)"], 1, 0)
     assert (found.events, found.seconds, found.measured) == (1001, 11, False)
     touched = rules(TEN, TWO, events=EVENTS.replace("10m", "1h"))
-    again = build_of(before, touched, differences(before, touched), events=0, rate=None, measured=True)
+    again = build_of(before, touched, compare_rules(before, touched), events=0, rate=None, measured=True)
     assert (again.new, again.seconds) == (["count(a.done)", "once a.done per s"], None)

@@ -1,0 +1,79 @@
+"""Planted bugs: what new rules would change, before they are in force."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.faults.plants.bug import Bug
+
+PLAN: Final = "integration/test_plan.py"
+COMMAND: Final = "acceptance/test_plan_command.py"
+EFFECTS: Final = "worker/engine/test_effects.py"
+DIFFERENCES: Final = "worker/engine/test_rule_diff.py"
+
+BUGS: Final[tuple[Bug, ...]] = (
+    Bug(
+        "plan_forgets_subjects_without_a_state",
+        "a plan judges subjects that have unlocks and no events, too",
+        at="Reading._outcomes",
+        old="sorted(folds.keys() | stored.keys())",
+        new="sorted(folds.keys())",
+        tests=(f"{PLAN}::test_subjects_without_events_are_judged_too",),
+    ),
+    Bug(
+        "plan_forgets_what_settles",
+        "what an apply withdraws at once is part of a plan",
+        at="preview",
+        old="await _look_at_retired(session, rules, seen, clock=books.clock)",
+        new="",
+        tests=(f"{PLAN}::test_what_settles_is_foreseen_by_the_clock",),
+    ),
+    Bug(
+        "plan_by_members_of_today",
+        "the subjects of a field are those that the new rules make of the events",
+        at="Events.all",
+        old="return self._by_field()",
+        new="return _no_events()",
+        tests=(f"{PLAN}::test_scopes_of_fields_and_tenants",),
+    ),
+    Bug(
+        "plan_blames_itself",
+        "what only names a changed achievement is a consequence of it",
+        at="Effects._under",
+        old="if achievement in self._direct:",
+        new="if achievement:",
+        tests=(f"{EFFECTS}::test_consequences_are_listed_with_their_cause",),
+    ),
+    Bug(
+        "plan_of_a_normal_interval",
+        "an interval says that what was not seen may be there",
+        at="interval",
+        old="middle = (share + z2 / (2 * looked_at)) / (1 + z2 / looked_at)",
+        new="middle = share",
+        tests=(f"{EFFECTS}::test_wilson",),
+    ),
+    Bug(
+        "plan_used_wrongly_says_changes",
+        "2 stands for changes alone",
+        at="_errors_are_1",
+        old='vars(error)["exit_code"] = 1',
+        new='vars(error)["exit_code"] = 2',
+        tests=(f"{COMMAND}::test_mistakes_end_with_1",),
+    ),
+    Bug(
+        "plan_file_of_what_is_refused",
+        "no plan is written that an apply would refuse",
+        at="plan:_write",
+        old="if any(not one.by_declarations for one in seen.refused):",
+        new="if False:",
+        tests=(f"{COMMAND}::test_mistakes_end_with_1",),
+    ),
+    Bug(
+        "plan_hides_a_contract",
+        "a contract that changes names the achievements that read it",
+        at="_Compared.contracts",
+        old="readers[place][key[0]] = None",
+        new="pass",
+        tests=(f"{DIFFERENCES}::test_contracts_name_what_they_touch",),
+    ),
+)

@@ -1,0 +1,30 @@
+"""`ach change announce`: unlocks that were granted silently, announced after all."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import click
+
+from worker.admin.changes import announce_silent
+from worker.commands.servers import on_servers, with_store
+from worker.report import screen
+
+if TYPE_CHECKING:
+    from worker.settings import Settings
+
+
+@click.command("announce")
+@click.argument("change_id", metavar="ID", type=click.IntRange(min=1))
+def command(change_id: int) -> None:
+    """Announce what a change has granted silently (--announce none, or since).
+
+    Each unlock is announced as it stands, with origin backfill. What was contested or revoked stays silent.
+    """
+    on_servers(partial(_announce, change_id=change_id))
+
+
+async def _announce(settings: Settings, *, change_id: int) -> None:
+    announced = await with_store(settings, lambda store: announce_silent(store, change_id))
+    screen.out().print(f"{screen.plural(announced, 'unlock')} of change {change_id} will be announced by a worker")

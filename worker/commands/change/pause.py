@@ -1,0 +1,27 @@
+"""`ach change pause`: a build that rests until it is resumed."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import click
+
+from worker.admin.changes import pause
+from worker.commands.servers import on_servers, with_store
+from worker.report import screen
+
+if TYPE_CHECKING:
+    from worker.settings import Settings
+
+
+@click.command("pause")
+@click.argument("change_id", metavar="ID", type=click.IntRange(min=1))
+def command(change_id: int) -> None:
+    """Stop the build of a change until it is resumed; its rules stay in force."""
+    on_servers(partial(_pause, change_id=change_id))
+
+
+async def _pause(settings: Settings, *, change_id: int) -> None:
+    await with_store(settings, lambda store: pause(store, change_id))
+    screen.out().print(f"change {change_id} is paused; `ach change resume {change_id}` goes on with it")
