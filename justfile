@@ -161,7 +161,11 @@ sbom: setup (setup "requirements-audit.lock" ".venv-audit")
     .venv/bin/python -m release.sbom dist
     .venv-audit/bin/python -m release.check_sbom dist/ach-image.cdx.json dist/ach-binary.cdx.json
 
-# Ask for known vulnerabilities of all locked packages; no answer fails, like a finding (needs the service)
+# Pin the images of deploy/ by the digests that their tags have today (needs skopeo and the registries)
+pin *args: setup
+    .venv/bin/python -m release.pin {{ args }}
+
+# Ask for known vulnerabilities of all locked packages; no answer fails, like a finding (needs the service, or --database)
 audit *args: (setup "requirements-audit.lock" ".venv-audit")
     .venv-audit/bin/python -m release.audit {{ args }}
 

@@ -77,10 +77,13 @@ def target() -> str:
     return f"{sys.implementation.name} {number} {sys.platform} {platform.machine()}"
 
 
+def installer() -> str:
+    """Return the Python that has pip: an environment that was made without was filled by the one it was made from."""
+    return sys.executable if find_spec("pip") else str(vars(sys)["_base_executable"])
+
+
 def _install(packages: Path, what: list[str]) -> None:
-    # An environment that was made without pip was filled by the pip of the Python that it was made from.
-    python = sys.executable if find_spec("pip") else str(vars(sys)["_base_executable"])
-    command = [python, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-deps"]
+    command = [installer(), "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-deps"]
     # pip warns of other folders on the path that hold the same packages; it only ever looks at the target.
     subprocess.run([*command, "--no-compile", "--upgrade", "--target", str(packages), *what], check=True)
 

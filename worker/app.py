@@ -63,6 +63,8 @@ if TYPE_CHECKING:
 
 DRAIN_LOOK_SECONDS: Final = 0.1
 """Between two looks at whether everything is done, when the worker drains the stream."""
+STOP_SECONDS: Final = 15.0
+"""For what is under way when the worker is to stop: it has 30 s in all (deploy/), and closing waits for servers too."""
 STUCK_SECONDS: Final = 120.0
 """A batch that takes longer than this means that the worker is not alive."""
 
@@ -296,6 +298,7 @@ class Worker:
             )
             for _ in range(settings.writers)
         ]
+        self._stages = anyio.CancelScope()
         self._busy_since: dict[int, float] = {}
         self._intake = Intake(broker, settings, self._writers[0].begin, now)
         self._readiness = Readiness({NATS: broker.answers, POSTGRESQL: self._store_answers}, self._amiss)
@@ -319,7 +322,8 @@ class Worker:
                 beside.start_soon(self._check_again, check)
             if drain is not None:
                 beside.start_soon(self._watch_drain, drain)
-            await self._run_stages(on_ready)
+            with self._stages:
+                await self._run_stages(on_ready)
             self._batch_log.sum_up()
             beside.cancel_scope.cancel()
 
@@ -414,6 +418,11 @@ class Worker:
         log.info("stopping")
         self._front.phase = STOPPING
         self._broker.stop_pulling()
+        await anyio.sleep(STOP_SECONDS)
+        log.warning("stopped in the middle, since a server does not answer; nothing is lost", seconds=STOP_SECONDS)
+        # First: to give a connection back would be to wait for its server again.
+        await self._store.close()
+        self._stages.cancel()
 
     async def _watch_drain(self, drain: anyio.Event) -> None:
         await drain.wait()

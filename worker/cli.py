@@ -10,11 +10,13 @@ import os
 import sys
 import traceback
 from importlib.metadata import version
-from typing import Final
+from typing import Any, Final
 
 import click
 
 from worker.commands.lazy_group import LazyGroup
+from worker.process.first import end_on_sigterm
+from worker.process.streams import lose_nothing
 from worker.report.escape import LINES, visible
 from worker.urls import redacted
 
@@ -61,6 +63,18 @@ SUMMARIES: Final = {
 
 class _Commands(LazyGroup):
     """All commands. No secret, and nothing that a terminal would obey, is printed of an error that ends one."""
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,  # noqa: ANN401 - click's own
+    ) -> click.Context:
+        """Begin: whatever is printed or read comes later."""
+        end_on_sigterm()
+        lose_nothing()
+        return super().make_context(info_name, args, parent, **extra)
 
     def invoke(self, ctx: click.Context) -> object:
         """Run a command."""

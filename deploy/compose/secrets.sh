@@ -16,11 +16,14 @@ write() { printf '%s' "$2" > "$unfinished/$1"; }
 
 owner=$(password)
 worker=$(password)
+operator=$(password)
 nats_worker=$(password)
 write postgres-owner "$owner"
 write postgres-worker "$worker"
+write postgres-operator "$operator"
 write database-url-owner "postgresql://ach_owner:$owner@postgres:5432/ach"
 write database-url-worker "postgresql://ach_worker:$worker@postgres:5432/ach"
+write database-url-operator "postgresql://ach_operator:$operator@postgres:5432/ach"
 write nats-worker "$nats_worker"
 passwords="WORKER_PASSWORD=$nats_worker
 "

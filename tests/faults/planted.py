@@ -45,6 +45,7 @@ from tests.faults.plants import (
     notifier,
     operators,
     plan,
+    process,
     progress,
     refusals,
     roles,
@@ -104,6 +105,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     *library.BUGS,
     *ingest.BUGS,
     *traces.BUGS,
+    *process.BUGS,
 )
 
 QUICK: Final = (

@@ -1,4 +1,7 @@
-"""PgBouncer in front of the servers of tests: Debian's, in transaction mode, with few sessions for many clients."""
+"""PgBouncer in front of the servers of tests: Debian's, in transaction mode, with few sessions for many clients.
+
+This machine's, and that of Debian 13, which keeps named statements for its clients as 1.21 and later do.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,7 @@ import anyio
 import pytest
 
 from tests.integration.engine import PATIENCE
+from tests.kit.debian import need, program
 from worker.local.postgres import UNPRIVILEGED
 from worker.local.process_tree import free_port
 
@@ -30,11 +34,25 @@ SESSIONS: Final = 3
 """Of the server, for all clients of one database: fewer than a worker has connections."""
 
 
+def here() -> list[str | Path]:
+    """Return the command of this machine's."""
+    if PGBOUNCER is None:
+        pytest.skip("no pgbouncer here: apt install pgbouncer")
+    return [PGBOUNCER]
+
+
+def newer() -> list[str | Path]:
+    """Return the command of Debian 13's."""
+    need("debootstrap")
+    return program("pgbouncer")
+
+
 class Pooler:
     """A running pooler."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, command: list[str | Path]) -> None:
         self.port = port
+        self.command = command
 
     def url_of(self, direct: str) -> str:
         """Return the URL of a database through the pooler."""
@@ -42,10 +60,8 @@ class Pooler:
 
 
 @asynccontextmanager
-async def pgbouncer(servers: Servers, more: str = "") -> AsyncGenerator[Pooler]:
+async def pgbouncer(servers: Servers, command: list[str | Path], more: str = "") -> AsyncGenerator[Pooler]:
     """Run PgBouncer for the length of a block; `more` goes into its configuration."""
-    if PGBOUNCER is None:
-        pytest.skip("no pgbouncer here: apt install pgbouncer")
     server, port = urlsplit(servers.database_tcp_url), free_port()
     folder = Path(tempfile.mkdtemp(prefix="ach-pgbouncer-", dir="/tmp"))  # where another account may walk
     settings = folder / "pgbouncer.ini"
@@ -64,26 +80,20 @@ async def pgbouncer(servers: Servers, more: str = "") -> AsyncGenerator[Pooler]:
         {more}
         """.replace("\n        ", "\n")
     )
-    # It refuses to run as root.
-    account = pwd.getpwnam(UNPRIVILEGED) if os.geteuid() == 0 else None
-    if account is not None:
+    as_account: list[str] = []
+    if os.geteuid() == 0:  # it refuses to run as root, and leaves it once it is loaded
+        as_account = ["-u", UNPRIVILEGED]
+        account = pwd.getpwnam(UNPRIVILEGED)
         for path in (folder, settings):
             os.chown(path, account.pw_uid, account.pw_gid)
     with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(  # noqa: ASYNC220 - it runs beside the test
-            [PGBOUNCER, str(settings)],
-            stdout=log,
-            stderr=log,
-            user=account.pw_uid if account else None,
-            group=account.pw_gid if account else None,
-            extra_groups=[] if account else None,
-        )
+        process = subprocess.Popen([*command, *as_account, settings], stdout=log, stderr=log)  # noqa: ASYNC220 - it runs beside the test
     try:
         with anyio.fail_after(PATIENCE):
             while not _listens(port):
                 assert process.poll() is None, (folder / "log").read_text()
                 await anyio.sleep(0.02)
-        yield Pooler(port)
+        yield Pooler(port, command)
     finally:
         process.terminate()
         process.wait(PATIENCE)

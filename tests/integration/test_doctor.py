@@ -328,6 +328,19 @@ async def test_a_worker_logs_each_finding_once_also_of_what_is_made_anew(engine:
     assert sorted(said_by(logs)) == sorted([*before, "stream UNLOCKS age"])
 
 
+async def test_a_finding_that_comes_later_ends_no_worker(engine: Engine) -> None:
+    settings = engine.settings
+    async with api(settings) as asked, open_store(settings.database_url) as store, open_broker(settings) as broker:
+        checks, client = WorkerChecks(unsafe=False), broker.client.client
+        await checks(store, client, settings)
+        await asked.edit_stream("EVENTS", {"max_msgs_per_subject": 100})
+        with capture_logs() as logs:
+            await checks(store, client, settings)
+        assert said_by(logs) == ["stream EVENTS messages per subject"]
+        with pytest.raises(UnsafeError, match="messages per subject"):
+            await WorkerChecks(unsafe=False)(store, client, settings)
+
+
 def said_by(logs: Sequence[MutableMapping[str, Any]]) -> list[str]:
     """Return which checks have logged a warning."""
     return [line["check"] for line in logs if line["log_level"] == "warning" and "check" in line]

@@ -13,7 +13,7 @@ import pytest
 from tests.faults.cluster import free_port
 from tests.integration.engine import event
 from tests.integration.ingesting import by_key, connected, ingesting
-from tests.integration.metric_tables import samples, shown, written
+from tests.integration.metric_tables import samples, shown
 from tests.integration.notices import make_stream
 from tests.integration.probe_client import get
 from tests.integration.serving import by_key as by_reader_key
@@ -96,7 +96,6 @@ async def test_callers_make_up_no_labels_of_ingest(settings: Settings) -> None:
         await client.post("/v1/events", json=event(1), headers=by_key())
         before = await metrics_after(client, port, odd[:4])
         after = await metrics_after(client, port, odd)
-    assert shown(after) == written("ingest.md")
     assert samples(after) == samples(before)
 
 
@@ -111,7 +110,6 @@ async def test_callers_make_up_no_labels_of_the_read_api(engine: Engine) -> None
         await client.get(path, headers=by_reader_key())
         before = await metrics_after(client, port, odd[:4])
         after = await metrics_after(client, port, odd)
-    assert shown(after) == written("serve.md")
     assert samples(after) == samples(before)
     assert 'ach_serve_requests_total{operation="user_achievements",status="200"} 1.0' in after
     assert not {word for word in ("t1", "u1", "BREW", "nowhere", "hook") if word in after}

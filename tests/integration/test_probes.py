@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
+from contextlib import AsyncExitStack
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ import pytest
 
 from tests.faults.cluster import free_port
 from tests.integration.engine import event
+from tests.integration.frozen import frozen
 from tests.integration.ingesting import ingesting
 from tests.integration.notices import endpoint, endpoints, make_stream
 from tests.integration.probe_client import get
@@ -26,7 +26,8 @@ from worker.probes.http import MOST_CLIENTS, Probes, serve
 from worker.probes.readiness import QUESTION_SECONDS, Readiness
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import Callable
+    from pathlib import Path
 
     from tests.integration.engine import Engine
     from worker.local.servers import Servers
@@ -45,35 +46,6 @@ def scraped(body: bytes) -> Callable[[str], Scrape]:
 AWAY = {"ok": False, "nats": False}
 SECOND = 1.0
 """A probe of Kubernetes waits no longer."""
-
-
-@asynccontextmanager
-async def frozen(pid: int) -> AsyncGenerator[None]:
-    """Freeze a server and all that it has started, for the length of a block."""
-    group = _with_children(pid)
-    for one in group:
-        os.kill(one, signal.SIGSTOP)
-    try:
-        with anyio.fail_after(10):
-            while not all(map(_is_stopped, group)):  # noqa: ASYNC110 - a thread may be on a processor still
-                await anyio.sleep(0.001)
-        yield
-    finally:
-        for one in reversed(group):
-            os.kill(one, signal.SIGCONT)
-
-
-def _is_stopped(pid: int) -> bool:
-    states = [
-        task.read_text("ascii").rpartition(")")[2].split()[0] for task in Path(f"/proc/{pid}/task").glob("*/stat")
-    ]
-    # One that has ended meanwhile stays until its parent goes on.
-    return set(states) <= {"T", "Z"}
-
-
-def _with_children(pid: int) -> list[int]:
-    children = map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").split())
-    return [pid, *(one for child in children for one in _with_children(child))]
 
 
 async def timed(port: int, path: str) -> tuple[int, str]:

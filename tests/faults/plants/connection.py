@@ -196,7 +196,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         "limits_of_a_consumer_ignored",
         "requests ask for what a consumer allows",
         at="Broker.ensure",
-        old="self._limit_to(found.consumer)",
+        old="self._limit_to(consumer)",
         new="",
         tests=(_LIMITS,),
     ),
@@ -264,13 +264,5 @@ BUGS: Final[tuple[Bug, ...]] = (
         old="self._alone.held = None",
         new="",
         tests=(f"{_OVERSIZE}::test_huge_messages_become_dead_letters_one_at_a_time",),
-    ),
-    Bug(
-        "no_word_of_what_was_made_anew",
-        "a worker looks again at streams and consumer that were made anew",
-        at="Broker._remake",
-        old="self._remade.set()",
-        new="",
-        tests=("integration/test_doctor.py::test_a_worker_logs_each_finding_once_also_of_what_is_made_anew",),
     ),
 )

@@ -29,6 +29,14 @@ BUGS: Final = (
         tests=(f"{REAL}::test_a_worker_refuses_what_breaks_a_guarantee_and_starts_all_the_same_if_asked",),
     ),
     Bug(
+        "a_later_finding_ends_a_worker",
+        "a worker that is at work logs what no worker starts on",
+        at="WorkerChecks.__call__",
+        old="self._unsafe = True",
+        new="",
+        tests=(f"{REAL}::test_a_finding_that_comes_later_ends_no_worker",),
+    ),
+    Bug(
         "a_worker_repeats_its_findings",
         "a worker logs each finding once",
         at="WorkerChecks.__call__",

@@ -211,7 +211,7 @@ _SECRETS: Final = (
         "server_quoted",
         "no error of the database tells a secret",
         at="Store._acquire",
-        old="UnavailableError(redacted(in_words(error), self._url))",
+        old="kind(redacted(in_words(error), self._url))",
         new="UnavailableError(in_words(error))",
         tests=("integration/test_store.py::test_what_a_server_says_of_a_url_is_redacted",),
     ),
