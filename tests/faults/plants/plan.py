@@ -1,4 +1,4 @@
-"""Planted bugs: what new rules would change, before they are in force."""
+"""Planted bugs: what new rules would change, before they are in force; and what they have changed."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Final
 from tests.faults.plants.bug import Bug
 
 PLAN: Final = "integration/test_plan.py"
+RECONCILE: Final = "integration/test_reconcile.py"
 COMMAND: Final = "acceptance/test_plan_command.py"
 EFFECTS: Final = "worker/engine/test_effects.py"
 DIFFERENCES: Final = "worker/engine/test_rule_diff.py"
@@ -75,5 +76,30 @@ BUGS: Final[tuple[Bug, ...]] = (
         old="readers[place][key[0]] = None",
         new="pass",
         tests=(f"{DIFFERENCES}::test_contracts_name_what_they_touch",),
+    ),
+    # -- what a change has decided --
+    Bug(
+        "reconciled_with_every_change",
+        "a reconciliation counts the decisions of one change",
+        at="sql:reconciled",
+        old="WHERE change_id = :change_id",
+        new="WHERE change_id <= :change_id OR decision <> ''",
+        tests=(f"{RECONCILE}::test_the_numbers_are_those_of_the_plan",),
+    ),
+    Bug(
+        "decided_counts_as_unchanged",
+        "what a change has decided about is not unchanged",
+        at="sql:unchanged_by_change",
+        old="NOT IN (",
+        new="IN (",
+        tests=(f"{RECONCILE}::test_unchanged_is_what_stands_without_a_decision",),
+    ),
+    Bug(
+        "page_runs_what_it_shows",
+        "a page of a change shows names as text",
+        at="reconcile.page:_safe",
+        old="return escape(visible(text))",
+        new="return visible(text)",
+        tests=("worker/commands/test_reconcile_page.py::test_what_it_shows_is_text",),
     ),
 )
