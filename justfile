@@ -115,6 +115,10 @@ live *args: setup
 group-bench *args: setup
     .venv/bin/python -m bench.group {{ args }}
 
+# Measure what an event costs on tables that are divided by hash
+partitions-bench *args: setup
+    .venv/bin/python -m bench.partitions {{ args }}
+
 # Measure `ach mirror`: a large ledger, and the worker beside it
 mirror-bench *args: setup
     .venv/bin/python -m bench.mirror {{ args }}
@@ -130,6 +134,10 @@ company *args: setup
 # Measure what an event costs in the function form, and how long a cold start takes
 function-bench *args: setup
     .venv/bin/python -m bench.function {{ args }}
+
+# Measure what changes of rules cost over a ledger with a past
+change-bench *args: setup
+    .venv/bin/python -m bench.change {{ args }}
 
 # Measure `ach replay` beside SQL for the same rules in DuckDB
 replay-bench *args: setup

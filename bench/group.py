@@ -1,7 +1,8 @@
 """`just group-bench`: what an event costs with several workers: in a group, on one consumer, on lanes of their own.
 
-CPU is compared, not time: the machine may be shared. All workers are started, and frozen while the events are
-published; then they work off what waits. One worker by itself is measured in turn with each of the other cases.
+CPU is compared, not time: the machine may be shared. All workers are started, and work off the first events, so that
+each has written its partitions once and knows its users. They are frozen while the other events are published, and then
+work off what waits. One worker by itself is measured in turn with each of the other cases.
 """
 
 from __future__ import annotations
@@ -15,34 +16,49 @@ import tempfile
 from argparse import ArgumentParser
 from pathlib import Path
 from statistics import median
+from time import perf_counter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from bench.events import Shape, make, messages
 from bench.processes import Peer, cpu_seconds
 from bench.publish import publish_all
 from bench.rig import rig
+from worker.admin.table_partitions import divide_tables
 from worker.broker.group_store import GroupStore
+from worker.store import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bench.events import Event
     from bench.rig import Arena, Rig
+    from sql.table_partitions import EventsBy
     from worker.settings import Settings
 
 ACH: Final = str(Path(sys.executable).with_name("ach"))
 GROUP: Final = "bench"
 LOOK_SECONDS: Final = 0.05
+STATISTICS_SECONDS: Final = 1.2
 PATIENCE: Final = 600.0
+WARM: Final = 0.25
+"""Share of the events that is worked off before anything is measured."""
+
+
+class Division(NamedTuple):
+    """Partitions of each big table, and what divides the events."""
+
+    number: int
+    by: EventsBy
 
 
 class Case(NamedTuple):
-    """So many workers, and how they share the stream."""
+    """So many workers, how they share the stream, and how the tables are divided."""
 
     name: str
     workers: int
     group: bool = False
     lanes: int = 1
+    divided: Division | None = None
 
 
 ONE: Final = Case("one worker", 1)
@@ -58,37 +74,56 @@ CASES: Final = (
 
 
 class Cost(NamedTuple):
-    """CPU, microseconds an event."""
+    """What an event costs."""
 
     worker: float
+    """CPU of all workers, microseconds."""
     database: float
     broker: float
+    commits: float
+    """Transactions of the database, for a thousand events."""
+    rate: float
+    """Events a second."""
+
+    @property
+    def ours(self) -> float:
+        """CPU of workers and database."""
+        return self.worker + self.database
 
     @property
     def total(self) -> float:
-        """Of everything."""
-        return sum(self)
+        """CPU of everything."""
+        return self.ours + self.broker
 
 
 async def measured(bench: Rig, case: Case, events: Sequence[Event], per: int, folder: Path) -> Cost:
     """Return what an event costs."""
     async with bench.arena(case.lanes) as arena:
         await arena.deploy()
+        if case.divided is not None:
+            async with open_store(arena.settings.database_url) as store:
+                await divide_tables(store, *case.divided)
         peers = [Peer((ACH, "run"), each, folder / "worker.log") for each in _environments(arena, case)]
         try:
             await _ready(arena, case, peers)
+            first = int(len(events) * WARM)
+            await publish_all(arena, messages(events[:first], per, case.lanes))
+            await _until(arena, case, peers, 0)
             # What is published meanwhile waits, so that the workers begin as one.
             _signal(peers, signal.SIGSTOP)
-            before = arena.cpu()
-            await publish_all(arena, messages(events, per, case.lanes))
-            workers = _cpu(peers)
+            await publish_all(arena, messages(events[first:], per, case.lanes))
+            await _all_copied(arena, case)
+            before, workers, commits = arena.cpu(), _cpu(peers), await _commits(arena)
+            began = perf_counter()
             _signal(peers, signal.SIGCONT)
             await _until(arena, case, peers, 0)
-            last, million = arena.cpu(), len(events) / 1e6
+            last, seconds, number = arena.cpu(), perf_counter() - began, len(events) - first
             return Cost(
-                (_cpu(peers) - workers) / million,
-                (last.database - before.database) / million,
-                (last.broker - before.broker) / million,
+                (_cpu(peers) - workers) / number * 1e6,
+                (last.database - before.database) / number * 1e6,
+                (last.broker - before.broker) / number * 1e6,
+                (await _commits(arena) - commits) / number * 1e3,
+                number / seconds,
             )
         finally:
             for peer in peers:
@@ -129,6 +164,27 @@ async def _all_there(arena: Arena, case: Case) -> bool:
     return sum(counts) >= 2 * case.workers
 
 
+async def _commits(arena: Arena) -> int:
+    # The server's processes say so once a second, or when they have had nothing to do for a while.
+    await asyncio.sleep(STATISTICS_SECONDS)
+    return await arena.connection.fetchval(
+        "SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()"
+    )
+
+
+async def _all_copied(arena: Arena, case: Case) -> None:
+    """Wait until the stream of the group has all that was published: the workers are not to wait for the copy."""
+    if case.group:
+        last = await _last_of(arena, arena.settings.input_stream)
+        async with asyncio.timeout(PATIENCE):
+            while await _last_of(arena, GroupStore(arena.settings, GROUP).stream) < last:  # noqa: ASYNC110
+                await asyncio.sleep(LOOK_SECONDS)
+
+
+async def _last_of(arena: Arena, stream: str) -> int:
+    return (await arena.client.jetstream().stream_info(stream)).state.last_seq
+
+
 async def _left(arena: Arena, case: Case) -> int:
     if case.group:
         return await _group_left(arena, arena.settings)
@@ -167,33 +223,32 @@ async def run(number: int, rounds: int, per: int, cases: Sequence[Case]) -> dict
 
 
 def table(found: dict[str, list[Cost]]) -> str:
-    """Return medians, and each as a ratio of one worker's."""
-    base = median([cost.worker for cost in found[ONE.name]]), median([cost.total for cost in found[ONE.name]])
+    """Return medians; CPU of workers and database, and of all, as a ratio of one worker's too."""
+    middles = {name: Cost(*(median(column) for column in zip(*costs, strict=True))) for name, costs in found.items()}
+    base = middles[ONE.name]
     lines = [
-        "| workers | worker µs | of one | database µs | broker µs | all µs | of one |",
-        "|---|---|---|---|---|---|---|",
+        "| case | worker µs | database µs | both, of one | broker µs | all, of one | transactions / 1,000 | events/s |",
+        "|---|---|---|---|---|---|---|---|",
     ]
-    for name, costs in found.items():
-        worker, total = median([cost.worker for cost in costs]), median([cost.total for cost in costs])
-        database, broker = median([cost.database for cost in costs]), median([cost.broker for cost in costs])
-        lines.append(
-            f"| {name} | {worker:.1f} | {worker / base[0]:.2f} | {database:.1f} | {broker:.1f} | {total:.1f}"
-            f" | {total / base[1]:.2f} |"
-        )
+    lines.extend(
+        f"| {name} | {cost.worker:.1f} | {cost.database:.1f} | {cost.ours / base.ours:.2f} | {cost.broker:.1f}"
+        f" | {cost.total / base.total:.2f} | {cost.commits:.2f} | {cost.rate:,.0f} |"
+        for name, cost in middles.items()
+    )
     return "\n".join(lines)
 
 
-def main() -> None:
-    """Measure, and print a table."""
-    parser = ArgumentParser(description=__doc__)
-    parser.add_argument("--events", type=int, default=200_000)
+def measure(known: Sequence[Case], said: str | None) -> None:
+    """Measure what the command line asks for, and print a table."""
+    parser = ArgumentParser(description=said)
+    parser.add_argument("--events", type=int, default=400_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--per", type=int, default=1, help="events in a message")
     parser.add_argument("--only", help="cases whose name has this text")
     asked = parser.parse_args()
-    cases = [case for case in CASES if asked.only is None or asked.only in case.name]
+    cases = [case for case in known if asked.only is None or asked.only in case.name]
     print(table(asyncio.run(run(asked.events, asked.rounds, asked.per, cases))))
 
 
 if __name__ == "__main__":
-    main()
+    measure(CASES, __doc__)

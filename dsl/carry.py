@@ -208,7 +208,7 @@ class Carriage:
             return ALWAYS
         if (names := self._texts[-1].named[key[0]]) and not self._kept_tiers(names):
             return ALWAYS  # a tier has gone that it may have come by
-        return min(differs_from(each or (), last, self._ignored) for each in before)
+        return min((differs_from(each or (), last, self._ignored) for each in before), default=NEVER)
 
     def _named(self, slot: int) -> frozenset[int]:
         """Return the rulings that a ruling names, by `after` and `unlocked`."""
@@ -322,6 +322,12 @@ class Carriage:
     def watching(self) -> Plan:
         """The plan of all that may be judged otherwise."""
         return self.new.part(self._closed({ruled.slot for ruled in self.changed}), frozenset(), frozenset())
+
+    @cached_property
+    def judged_otherwise(self) -> frozenset[tuple[str, str | None]]:
+        """Achievements and tiers that may be judged otherwise."""
+        rulings = (self.new.rulings[ruled.slot] for ruled in self.changed)
+        return frozenset((ruling.achievement, ruling.tier) for ruling in rulings)
 
     @cached_property
     def ruled_anew(self) -> frozenset[tuple[str, str]]:

@@ -18,7 +18,7 @@ from dsl.event import Event, Position
 from dsl.filters import compile_test, predicate_key
 from dsl.local_time import Now, unit_now
 from dsl.nodes.bound import Bound
-from dsl.nodes.compose import Within, asker, holds_in_unit, lasting, reach_of, teller
+from dsl.nodes.compose import Within, asker, holds_in_unit, lasting, reach_of, start_lasts, teller
 from dsl.nodes.node import ALL, EVERYWHERE, Gate, Measure, Step, whole
 from dsl.nodes.streak import StreakReached
 from dsl.nodes.totals import Distinct, Reached, ReachedInUnit, Total
@@ -198,7 +198,9 @@ class Judge:
     def lasts(self) -> bool:
         """Return whether this was never earned if nothing is earned, and its condition does not hold by now."""
         node = self.built.node
-        return lasting(node) if self.built.unit is None else isinstance(node, ReachedInUnit)
+        if self.built.unit is None:
+            return lasting(node)
+        return isinstance(node, ReachedInUnit) or start_lasts(node)
 
     def hearing(self) -> tuple[int, int]:
         """Return the span of instants, end exclusive, in which the version is in effect and active."""

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
     from worker.broker.client import BrokerClient
+    from worker.broker.group import Member
     from worker.broker.streams import Broker
     from worker.engine.batch import Batch, DeadLetter
     from worker.pipeline.intake import Piece
@@ -299,6 +300,8 @@ class Worker:
             for _ in range(settings.writers)
         ]
         self._stages = anyio.CancelScope()
+        self._last_pull = anyio.Event()
+        """Set once nothing more is to be pulled."""
         self._busy_since: dict[int, float] = {}
         self._intake = Intake(broker, settings, self._writers[0].begin, now)
         self._readiness = Readiness({NATS: broker.answers, POSTGRESQL: self._store_answers}, self._amiss)
@@ -336,6 +339,8 @@ class Worker:
     async def _run_stages(self, on_ready: Callable[[], None] | None) -> None:
         async with anyio.create_task_group() as stages:
             stages.start_soon(self._outbox_relay.run)
+            if self._broker.member is not None:
+                stages.start_soon(self._leave_group, self._broker.member)
             async with anyio.create_task_group() as writers:
                 inputs: list[MemoryObjectSendStream[Piece]] = []
                 for number in range(len(self._writers)):
@@ -344,8 +349,6 @@ class Worker:
                     inputs.append(send)
                     writers.start_soon(self._commit, number, receive)
                 writers.start_soon(self._pull, inputs, on_ready, stages)
-            if self._broker.member is not None:
-                await self._broker.member.leave()
             self._outbox_relay.stop()
 
     async def _pull(
@@ -417,7 +420,7 @@ class Worker:
         await self._stop.wait()
         log.info("stopping")
         self._front.phase = STOPPING
-        self._broker.stop_pulling()
+        self._stop_pulling()
         await anyio.sleep(STOP_SECONDS)
         log.warning("stopped in the middle, since a server does not answer; nothing is lost", seconds=STOP_SECONDS)
         # First: to give a connection back would be to wait for its server again.
@@ -429,7 +432,16 @@ class Worker:
         # Polled: the broker does not signal that a consumer has caught up.
         while not await self._is_done():  # noqa: ASYNC110
             await anyio.sleep(DRAIN_LOOK_SECONDS)
+        self._stop_pulling()
+
+    def _stop_pulling(self) -> None:
         self._broker.stop_pulling()
+        self._last_pull.set()
+
+    async def _leave_group(self, member: Member) -> None:
+        """Hand the partitions over while the last batches are committed: the database may let those wait."""
+        await self._last_pull.wait()
+        await member.leave()
 
     async def _is_done(self) -> bool:
         """Return whether every message is acknowledged, by the broker's own count, and every unlock announced."""

@@ -450,6 +450,17 @@ def named_in(node: Condition) -> Iterator[int]:
             pass
 
 
+def start_lasts(node: Condition) -> bool:
+    """Return whether a condition with a start goes on having one: without one by now, it has never had one."""
+    match node:
+        case Combined(parts=parts):
+            return all(start_lasts(part) for part in parts)
+        case Has() | Within() | Per() | Unless() | StreakReached() | SequenceReached():
+            return True
+        case _:
+            return False
+
+
 def lasting(node: Condition) -> bool:
     """Return whether a condition that holds goes on holding: what does not hold by now has never held."""
     match node:

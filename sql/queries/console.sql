@@ -180,7 +180,7 @@ SELECT tenant_id, scope, subject, stamp, state,
     -- use unsaved_events
     AS unsaved
 FROM progress
-WHERE scope = :scope AND stamp = :stamp AND (:tenants::text[] IS NULL OR tenant_id = ANY (:tenants))
+WHERE scope = :scope AND (:tenants::text[] IS NULL OR tenant_id = ANY (:tenants))
 ORDER BY tenant_id, subject
 LIMIT :limit;
 

@@ -108,3 +108,10 @@ DELETE FROM progress
 USING unnest(
     :subjects.tenant_id::text[], :subjects.scope::text[], :subjects.subject::text[]) AS gone (tenant_id, scope, subject)
 WHERE progress.tenant_id = gone.tenant_id AND progress.scope = gone.scope AND progress.subject = gone.subject;
+
+-- name: void_progress
+-- Of subjects that go on: a row that no rules have folded, and with nothing of what the fold remembered.
+UPDATE progress SET stamp = '', state = ''
+FROM unnest(
+    :subjects.tenant_id::text[], :subjects.scope::text[], :subjects.subject::text[]) AS gone (tenant_id, scope, subject)
+WHERE progress.tenant_id = gone.tenant_id AND progress.scope = gone.scope AND progress.subject = gone.subject;

@@ -36,3 +36,27 @@ ORDER BY number;
 -- name: insert_migration
 INSERT INTO schema_migration (number, name, checksum, applied_at, compatible_from)
 VALUES (:number, :migration_name, :checksum, :now, :compatible_from);
+
+-- name: lock_big_tables
+LOCK TABLE event, event_subject, progress, checkpoint IN ACCESS EXCLUSIVE MODE;
+
+-- name: filled_tables
+-- Those of the big tables that hold rows.
+SELECT name
+FROM (
+    VALUES
+        ('event', EXISTS (SELECT FROM event)),
+        ('event_subject', EXISTS (SELECT FROM event_subject)),
+        ('progress', EXISTS (SELECT FROM progress)),
+        ('checkpoint', EXISTS (SELECT FROM checkpoint))
+) AS found (name, filled)
+WHERE filled;
+
+-- name: table_partitions
+-- How each of some tables is divided; those that are not are not in the answer.
+SELECT
+    asked.name, pg_get_partkeydef(to_regclass(asked.name)::oid),
+    (SELECT count(*) FROM pg_inherits WHERE inhparent = to_regclass(asked.name))::integer
+FROM unnest(:names::text[]) AS asked (name)
+WHERE pg_get_partkeydef(to_regclass(asked.name)::oid) IS NOT NULL
+ORDER BY asked.name;

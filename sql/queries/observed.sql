@@ -34,8 +34,11 @@ FROM unnest(:reasons::text[]) AS asked (reason);
 SELECT stopped, seen_at FROM worker;
 
 -- name: pages_of_progress
--- As the planner knows it.
-SELECT greatest(relpages, 0) FROM pg_class WHERE oid = 'progress'::regclass;
+-- As the planner knows it. Of a table that is divided, those of its partitions.
+SELECT sum(greatest(relpages, 0))::integer
+FROM pg_class
+WHERE relkind = 'r' AND (
+    oid = 'progress'::regclass OR oid IN (SELECT inhrelid FROM pg_inherits WHERE inhparent = 'progress'::regclass));
 
 -- name: states_of_scope_by_stamp
 -- The same blocks each time, so that two counts can be compared.

@@ -90,3 +90,30 @@ SELECT reltuples::bigint FROM pg_class WHERE oid = 'event'::regclass;
 
 -- name: exact_events
 SELECT count(*) FROM event;
+
+-- name: states_by_subject
+SELECT tenant_id, subject, stamp, state
+FROM progress
+WHERE scope = :scope
+ORDER BY tenant_id, subject;
+
+-- name: states_of_subjects
+SELECT progress.tenant_id, progress.subject, stamp, state
+FROM unnest(:tenant_ids::text[], :scopes::text[], :subjects::text[]) AS asked (tenant_id, scope, subject)
+JOIN progress
+    ON progress.tenant_id = asked.tenant_id AND progress.scope = asked.scope AND progress.subject = asked.subject;
+
+-- name: stamps_of_scope
+SELECT DISTINCT stamp FROM progress WHERE scope = :scope;
+
+-- name: unseen_events_by_user
+-- Those behind the marks of stored states.
+SELECT
+    event.tenant_id, event_id, event_type, event.user_id, occurred_at, utc_offset,
+    CASE WHEN event_type = ANY (:read::text[]) THEN payload END
+FROM progress
+JOIN event
+    ON event.tenant_id = progress.tenant_id AND event.user_id = progress.subject
+    AND (event.occurred_at, event.event_id) > (progress.mark_at, progress.mark_id)
+WHERE progress.scope = 'user' AND event_type = ANY (:types::text[])
+ORDER BY progress.tenant_id, progress.subject, occurred_at, event_id;

@@ -94,22 +94,50 @@ LEFT JOIN progress
     ON progress.tenant_id = asked.tenant_id AND progress.scope = :scope AND progress.subject = asked.subject
 WHERE progress.stamp IS DISTINCT FROM :stamp;
 
--- name: subjects_with_rows
--- In pages by key: the subjects of this scope with any result of a fold, with or without events.
+-- name: stamps_of_progress
+-- Which rules have folded the states that there are.
+SELECT DISTINCT scope, stamp FROM progress;
+
+-- name: stale_states
+-- In pages by key: states of other plans, with the events that their users have had since, of some types.
+SELECT tenant_id, subject, stamp, state,
+    -- use unsaved_events
+    AS unsaved
+FROM progress
+WHERE scope = :scope AND stamp <> :stamp
+    AND (tenant_id, scope, subject) > (:after_tenant, :scope, :after_subject)
+ORDER BY tenant_id, subject
+LIMIT :limit;
+
+-- name: states_marked_by_types
+-- In pages by key: subjects with a state of another plan whose mark is an event of some types.
+SELECT progress.tenant_id, progress.subject
+FROM progress
+JOIN LATERAL (
+    SELECT *
+    FROM event
+    WHERE (event.event_id, event.tenant_id) >= (progress.mark_id, progress.tenant_id)
+    ORDER BY event.event_id, event.tenant_id
+    LIMIT 1
+) AS last ON last.event_id = progress.mark_id AND last.tenant_id = progress.tenant_id
+WHERE progress.scope = :scope AND stamp <> :stamp AND event_type = ANY (:types::text[])
+    AND (progress.tenant_id, progress.scope, progress.subject) > (:after_tenant, :scope, :after_subject)
+ORDER BY progress.tenant_id, progress.subject
+LIMIT :limit;
+
+-- name: subjects_without_state
+-- In pages by key: subjects without a state, but with checkpoints or a supported unlock that rules in force judge
+-- (`judged`: achievement and tier, joined by a dot).
 SELECT tenant_id, subject
 FROM (
-    (
-        SELECT tenant_id, subject
-        FROM progress
-        WHERE scope = :scope AND (tenant_id, scope, subject) > (:after_tenant, :scope, :after_subject)
-        ORDER BY tenant_id, subject
-        LIMIT :limit
-    )
-    UNION
     (
         SELECT DISTINCT tenant_id, subject
         FROM checkpoint
         WHERE scope = :scope AND (tenant_id, scope, subject) > (:after_tenant, :scope, :after_subject)
+            AND NOT EXISTS (
+                SELECT FROM progress
+                WHERE progress.tenant_id = checkpoint.tenant_id AND progress.scope = :scope
+                    AND progress.subject = checkpoint.subject)
         ORDER BY tenant_id, subject
         LIMIT :limit
     )
@@ -118,6 +146,12 @@ FROM (
         SELECT DISTINCT tenant_id, subject
         FROM unlock
         WHERE scope = :scope AND (tenant_id, scope, subject) > (:after_tenant, :scope, :after_subject)
+            AND contested_at IS NULL AND revoked_at IS NULL AND event_id <> ''
+            AND achievement || '.' || tier = ANY (:judged::text[])
+            AND NOT EXISTS (
+                SELECT FROM progress
+                WHERE progress.tenant_id = unlock.tenant_id AND progress.scope = :scope
+                    AND progress.subject = unlock.subject)
         ORDER BY tenant_id, subject
         LIMIT :limit
     )
@@ -125,25 +159,60 @@ FROM (
 ORDER BY tenant_id, subject
 LIMIT :limit;
 
--- name: left_subjects
--- Which of the given subjects have a state of another plan; or have no state, but have checkpoints or a supported
--- unlock that rules in force judge (`judged`: achievement and tier, joined by a dot).
-SELECT asked.tenant_id, asked.subject
-FROM unnest(:tenant_ids::text[], :subjects::text[]) AS asked (tenant_id, subject)
-LEFT JOIN progress
-    ON progress.tenant_id = asked.tenant_id AND progress.scope = :scope AND progress.subject = asked.subject
-WHERE CASE
-    WHEN progress.stamp IS NOT NULL THEN progress.stamp <> :stamp
-    ELSE EXISTS (
-        SELECT FROM checkpoint
-        WHERE checkpoint.tenant_id = asked.tenant_id AND checkpoint.scope = :scope
-            AND checkpoint.subject = asked.subject)
-    OR EXISTS (
-        SELECT FROM unlock
-        WHERE unlock.tenant_id = asked.tenant_id AND unlock.scope = :scope AND unlock.subject = asked.subject
-            AND contested_at IS NULL AND revoked_at IS NULL AND event_id <> ''
-            AND achievement || '.' || tier = ANY (:judged::text[]))
-END;
+-- name: subjects_judged_anew
+-- In pages by key: subjects with a state of another plan and a supported unlock of what that plan did not judge.
+SELECT DISTINCT unlock.tenant_id, unlock.subject
+FROM unlock
+JOIN progress ON progress.tenant_id = unlock.tenant_id AND progress.scope = :scope AND progress.subject = unlock.subject
+WHERE unlock.scope = :scope AND stamp <> :stamp
+    AND contested_at IS NULL AND revoked_at IS NULL AND event_id <> ''
+    AND achievement || '.' || tier = ANY (:judged::text[])
+    AND (unlock.tenant_id, unlock.scope, unlock.subject) > (:after_tenant, :scope, :after_subject)
+ORDER BY unlock.tenant_id, unlock.subject
+LIMIT :limit;
+
+-- name: last_of_users
+-- The last event of each user of some types.
+SELECT asked.n, last.occurred_at, last.event_id
+FROM unnest(:tenant_ids::text[], :subjects::text[]) WITH ORDINALITY AS asked (tenant_id, user_id, n)
+JOIN LATERAL (
+    SELECT occurred_at, event_id
+    FROM event
+    WHERE event.tenant_id = asked.tenant_id AND event.user_id = asked.user_id AND event_type = ANY (:types::text[])
+    ORDER BY occurred_at DESC, event_id DESC
+    LIMIT 1
+) AS last ON true;
+
+-- name: last_of_tenants
+SELECT asked.n, last.occurred_at, last.event_id
+FROM unnest(:tenant_ids::text[], :subjects::text[]) WITH ORDINALITY AS asked (tenant_id, subject, n)
+JOIN LATERAL (
+    SELECT occurred_at, event_id
+    FROM event
+    WHERE event.tenant_id = asked.subject AND event_type = ANY (:types::text[])
+    ORDER BY occurred_at DESC, event_id DESC
+    LIMIT 1
+) AS last ON true;
+
+-- name: last_of_subjects
+-- Each event only by its key, as in `events_there_before`.
+SELECT asked.n, last.occurred_at, last.event_id
+FROM unnest(:tenant_ids::text[], :subjects::text[]) WITH ORDINALITY AS asked (tenant_id, subject, n)
+JOIN LATERAL (
+    SELECT member.occurred_at, member.event_id
+    FROM event_subject AS member
+    JOIN LATERAL (
+        SELECT *
+        FROM event
+        WHERE (event.event_id, event.tenant_id) >= (member.event_id, member.tenant_id)
+        ORDER BY event.event_id, event.tenant_id
+        LIMIT 1
+    ) AS event ON event.event_id = member.event_id AND event.tenant_id = member.tenant_id
+    WHERE member.tenant_id = asked.tenant_id AND member.scope = :scope AND member.subject = asked.subject
+        AND event_type = ANY (:types::text[])
+    ORDER BY member.occurred_at DESC, member.event_id DESC
+    LIMIT 1
+) AS last ON true;
 
 -- name: forget_states_of_scope
 -- For a scope that no longer has a plan, `limit` at a time.

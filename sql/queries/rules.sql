@@ -27,6 +27,12 @@ WHERE applied_at < :at
 ORDER BY epoch DESC
 LIMIT 1;
 
+-- name: rule_sets_of_epochs
+SELECT epoch, sources::text AS sources, hash, applied_at, applied_by
+FROM rule_set
+WHERE epoch = ANY (:epochs::bigint[])
+ORDER BY epoch;
+
 -- name: rule_versions
 SELECT
     achievement, version, source, meaning, starts_at, ends_at, epoch, applied_at, applied_by, retired_at,
@@ -61,9 +67,25 @@ WHERE retired_at IS NULL
             :versions.achievement::text[], :versions.version::integer[]) AS kept (achievement, version)
         WHERE kept.achievement = rule_version.achievement AND kept.version = rule_version.version);
 
+-- name: forget_unfinished_aggregates
+-- Those that were never built to the end: a retired one has had all subjects up to date once.
+DELETE FROM aggregate
+WHERE status = 'building'
+    AND NOT EXISTS (
+        SELECT FROM unnest(:scopes::text[], :fingerprints::text[]) AS kept (scope, fingerprint)
+        WHERE kept.scope = aggregate.scope AND kept.fingerprint = aggregate.fingerprint);
+
 -- name: retire_aggregates
+-- One that was never live is deleted: by a retired one, all subjects were up to date at some time.
+WITH unfinished AS (
+    DELETE FROM aggregate
+    WHERE status = 'building'
+        AND NOT EXISTS (
+            SELECT FROM unnest(:scopes::text[], :fingerprints::text[]) AS kept (scope, fingerprint)
+            WHERE kept.scope = aggregate.scope AND kept.fingerprint = aggregate.fingerprint)
+)
 UPDATE aggregate SET status = 'retired', changed_at = :now
-WHERE status <> 'retired'
+WHERE status = 'live'
     AND NOT EXISTS (
         SELECT FROM unnest(:scopes::text[], :fingerprints::text[]) AS kept (scope, fingerprint)
         WHERE kept.scope = aggregate.scope AND kept.fingerprint = aggregate.fingerprint);

@@ -35,7 +35,7 @@ from tests.faults.changes_chain import (
     Send,
     Together,
 )
-from worker.admin import backfill as backfilling
+from worker.admin import outdated
 from worker.admin.backfill import backfill, bring_up_to_date
 from worker.admin.erasure import erase_user
 from worker.admin.manual_grant import CannotGrantError, grant_by_hand
@@ -68,7 +68,8 @@ if TYPE_CHECKING:
 PATIENCE: Final = 60.0
 FORGET: Final = """
 DELETE FROM event_subject; DELETE FROM event; DELETE FROM progress; DELETE FROM checkpoint; DELETE FROM unlock;
-DELETE FROM evaluation; DELETE FROM dead_letter; DELETE FROM aggregate; DELETE FROM rule_version; DELETE FROM rule_set;
+DELETE FROM evaluation; DELETE FROM dead_letter; DELETE FROM aggregate; DELETE FROM change;
+DELETE FROM rule_version; DELETE FROM rule_set;
 DELETE FROM erasure; DELETE FROM correction; UPDATE partition SET rules_epoch = 0, generation = 0, owner = '';
 """
 _runs = count(1)
@@ -195,8 +196,8 @@ def sized(sizes: Sizes) -> Generator[None]:
         (folding, "CHECKPOINTS_KEPT", 3),
         (fast_path, "SAVE_EVERY", sizes.save_every),
         (fast_users, "WORTH_IT", sizes.worth_it),
-        (backfilling, "PAGE", sizes.page),
-        (backfilling, "PIECE", sizes.piece),
+        (outdated, "PAGE", sizes.page),
+        (outdated, "PIECE", sizes.piece),
     )
     with ExitStack() as stack:
         for module, name, value in wanted:

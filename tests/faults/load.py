@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 RULES: Final = """
 event a.done { key: string?, team: string?, n: int? >= 0 }
 event b.done { team: string? }
-event c.done { x: decimal? }
+event c.done { x: decimal?, team: string? }
 event d.done { key: string once per key within 1d }
 
 achievement three { title "Three" when count(event=a.done, >= 3) reward { xp: 10 } }
@@ -61,6 +61,7 @@ MORE: Final = (
 achievement eight { title "Eight" when count(event=[a.done, d.done], >= 8) }
 achievement unbroken { title "Unbroken" when count(event=[a.done, c.done], >= 4, unless=b.done) }
 achievement team_sum { title "Team sum" scope team when sum(event=a.done, of=n, >= 20) }
+achievement team_news { title "Team news" scope team when count(event=c.done, >= 2) }
 """
 )
 """RULES after a change that concerns all users."""
@@ -193,7 +194,8 @@ def _fields(dice: Random, kind: str) -> dict[str, Value]:
         case "b.done":
             return {"team": f"m{dice.randrange(3)}"}
         case "c.done":
-            return {"x": Decimal(dice.randint(1, 15)) / 10}
+            tenths = dice.randint(1, 15)
+            return {"x": Decimal(tenths) / 10, "team": f"m{tenths % 3}"}
         case _:
             return {"key": f"k{dice.randrange(4)}"}
 

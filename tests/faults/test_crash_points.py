@@ -255,7 +255,13 @@ async def test_crash_at_every_point(servers: Servers, tmp_path: Path, work: str)
 # A server knows of a worker what the worker sends. Dying anywhere between two messages is the same to it, so the points
 # are complete when they have both sides of every statement and of every message.
 
-ROOMS: Final = ("worker/pipeline/*.py", "worker/admin/backfill.py", "worker/admin/rollout.py", "worker/store/*.py")
+ROOMS: Final = (
+    *("worker/pipeline/*.py", "worker/store/*.py"),
+    *(
+        f"worker/admin/{name}.py"
+        for name in ("backfill", "changes", "lease", "members", "pending", "rollout", "versions")
+    ),
+)
 
 
 def _statements() -> set[str]:
@@ -298,7 +304,17 @@ ELSEWHERE: Final = {
     "count_partitions",
     # of the stream's clock, which replays have
     "latest_instant",
+    # of metrics, and of a look at all workers
+    *("outbox_size", "grants_between", "workers_seen", "pages_of_progress", "states_of_scope_by_stamp"),
+    *("letters_that_wait", "look", "last_letter"),
+    # of `ach change`, and of changes that are refused, wait for one another, last longer than a second, or are too late
+    *("changes", "changes_open", "change_of_id", "decisions_of_change", "unlocks_of_change", "rule_set_of_epoch"),
+    *("pause_change", "cancel_change", "announce_silent_unlocks", "change_announces_all", "drop_pending"),
+    *("beat_pending", "live_lag", "pending_sources", "withdraw_retired"),
+    # of fields of teams that are declared otherwise
+    "forget_members_of_types",
     # of rules that hear less than those before, and of a database that an earlier release has written
+    "forget_unheard_members",
     *("forget_progress", "forget_states_of_scope", "forget_checkpoints_of_scope"),
     *("rule_set_before", "forget_retired_aggregate", "adopt_aggregate"),
 }

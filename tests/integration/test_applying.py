@@ -261,7 +261,7 @@ async def test_who_is_heard_no_more_is_visited_once(engine: Engine) -> None:
     await engine.apply(EVENTS + Y)
     with pytest.raises(StaleError, match="run `ach backfill`"):
         await results(engine)
-    assert (await engine.backfill()).subjects == 2
+    assert (await engine.backfill()).subjects == 1
     assert (await engine.backfill()).subjects == 0
     await expect_replay(engine, EVENTS + Y, events)
     stored = await results(engine)
@@ -337,6 +337,7 @@ async def test_what_was_revoked_is_not_visited_again(engine: Engine) -> None:
     await engine.rows("UPDATE unlock SET revoked_at = now()")
     async with open_store(engine.settings.database_url) as store:
         await erase_user(store, engine.settings, "t1", "u1", by="test", now=wall_clock())
+    assert (await engine.backfill()).subjects == 1
     assert (await engine.backfill()).subjects == 0
     assert await engine.unlocks() == {("red", "team"): "revoked"}
 

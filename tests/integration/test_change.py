@@ -106,6 +106,17 @@ async def test_a_new_change_takes_over_from_one_that_is_built(engine: Engine) ->
     assert (await the_change(engine)).state == "done"
 
 
+async def test_what_a_change_has_not_built_is_built_by_the_next(engine: Engine) -> None:
+    await applied(engine, EVENTS + X)
+    await engine.backfill()
+    await sent(engine, event(0, "b.done", user="u1"), event(0, "c.done", user="u2"))
+    b = 'achievement b { title "B" when count(event=b.done, >= 1) }\n'
+    await applied(engine, EVENTS + X + b)
+    await applied(engine, EVENTS + X + b + b.replace("b {", "c {").replace("b.done", "c.done"))
+    await engine.backfill()
+    assert await engine.unlocks() == {("u1", "b"): "granted", ("u2", "c"): "granted"}
+
+
 async def test_decisions_name_their_change_in_a_worker_as_in_the_build(engine: Engine) -> None:
     await applied(engine, EVENTS + X)
     await engine.backfill()

@@ -48,7 +48,8 @@ AFTER: Final = 1_900_000_000_000_000
 FORGET: Final = """
 DELETE FROM event_subject; DELETE FROM event; DELETE FROM progress; DELETE FROM checkpoint; DELETE FROM unlock;
 DELETE FROM correction;
-DELETE FROM evaluation; DELETE FROM dead_letter; DELETE FROM aggregate; DELETE FROM rule_version; DELETE FROM rule_set;
+DELETE FROM evaluation; DELETE FROM dead_letter; DELETE FROM aggregate; DELETE FROM change;
+DELETE FROM rule_version; DELETE FROM rule_set;
 UPDATE partition SET rules_epoch = 0, generation = generation + 1, owner = '';
 """
 

@@ -10,20 +10,24 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import anyio
+import asyncpg
 import nats
 import pytest
 from click.testing import CliRunner
 
 from tests.integration.brokers import configured
-from tests.integration.engine import PATIENCE, Engine, event
-from worker.app import wall_clock
+from tests.integration.engine import PATIENCE, Engine, Watched, event, until_waiting
+from worker.app import run, wall_clock
+from worker.broker import group, roll
 from worker.broker.api import ask
 from worker.broker.errors import BrokerMismatchError
+from worker.broker.group import Member
 from worker.broker.group_store import GroupStore
 from worker.broker.once import connected_once
+from worker.broker.shares import read_sheet
 from worker.broker.streams import open_broker
 from worker.commands.workers import list_workers
-from worker.contract.partition import event_subject
+from worker.contract.partition import PARTITIONS, event_subject, partition_of
 from worker.environment import load_settings
 from worker.identity import Identity
 
@@ -31,7 +35,11 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
     from pathlib import Path
 
-    from tests.integration.engine import Watched
+    from nats.aio.client import Client
+    from nats.aio.msg import Msg
+
+    from worker.broker.client import BrokerClient
+    from worker.broker.group_store import Written
 
 pytestmark = pytest.mark.anyio
 
@@ -101,6 +109,100 @@ async def test_two_share_and_one_leaves(grouped: Engine, capsys: pytest.CaptureF
     assert rows[0]["n"] == 120 + 2 + 1 + 1 + 3 + 1
     letters = await grouped.rows("SELECT nats_subject FROM dead_letter")
     assert letters == []
+
+
+async def sheets_of(engine: Engine, client: Client, seen: list[dict[str, tuple[int, ...]]]) -> None:
+    """Note each sheet that is written from now on."""
+    store = GroupStore(engine.settings, GROUP)
+
+    async def note(message: Msg) -> None:
+        sheet = read_sheet(message.data)
+        assert sheet is not None
+        seen.append(sheet.shares)
+
+    await client.subscribe(store.sheet_subject, cb=note)
+    await client.flush()
+
+
+async def test_who_leaves_is_dealt_nothing_and_waits_for_no_database(
+    grouped: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A signal moves the partitions: not a silence, and not the end of a batch."""
+    # Whoever is silent is waited for longer than the test waits.
+    monkeypatch.setattr(roll, "SILENT_SECONDS", 10 * PATIENCE)
+    seen: list[dict[str, tuple[int, ...]]] = []
+    client = await nats.connect(grouped.settings.nats_url)
+    database = await asyncpg.connect(grouped.settings.database_url)
+    stop, over, leaves = anyio.Event(), anyio.Event(), ""
+    leaving, ready = Watched(), anyio.Event()
+
+    async def leave() -> None:
+        await run(grouped.settings, stop=stop, stats=leaving, on_ready=ready.set)
+        over.set()
+
+    try:
+        async with grouped.worker(), anyio.create_task_group() as tasks:
+            (stays,) = await until_members(grouped, 1)
+            tasks.start_soon(leave)
+            shares = await until_members(grouped, 2)
+            (leaves,) = shares.keys() - {stays}
+            await sheets_of(grouped, client, seen)
+            users = [f"u{number}" for number in range(300)]
+            user = next(one for one in users if partition_of("t1", "user", one) in shares[leaves])
+            async with database.transaction():
+                await database.execute("SELECT FROM partition FOR UPDATE")
+                await grouped.publish([event(1, user=user)])
+                await until_waiting(grouped)
+                stop.set()
+                with anyio.fail_after(PATIENCE):
+                    assert len((await until_members(grouped, 1))[stays]) == PARTITIONS
+                assert not over.is_set()
+            with anyio.fail_after(PATIENCE):
+                await over.wait()
+            await grouped.publish([event(number, user=user) for number in (2, 3)])
+            with anyio.fail_after(PATIENCE):
+                while len(await grouped.rows("SELECT FROM event")) < 3:  # noqa: ASYNC110 - of two workers
+                    await anyio.sleep(LOOK_SECONDS)
+    finally:
+        await client.close()
+        await database.close()
+    # Sheets that the bucket refused pass too.
+    assert seen
+    assert all(leaves not in one for one in seen)
+
+
+async def test_a_sheet_that_is_written_while_one_is_read_is_read(
+    grouped: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At once, and not at the next look that nothing calls for."""
+    monkeypatch.setattr(group, "SHEET_SECONDS", 10 * PATIENCE)
+    monkeypatch.setattr(group, "TEND_SECONDS", 10 * PATIENCE)
+    members: list[Member] = []
+    begin, read, again = Member.run, GroupStore.read, anyio.Event()
+    look = Member._look  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+    reads = 0
+
+    async def beginning(member: Member) -> None:
+        members.append(member)
+        await begin(member)
+
+    async def reading(store: GroupStore, client: BrokerClient) -> Written:
+        nonlocal reads
+        reads += 1
+        found = await read(store, client)
+        if reads == 1:
+            look(members[0])  # as if a message about a new sheet had come
+        else:
+            again.set()
+        return found
+
+    monkeypatch.setattr(Member, "run", beginning)
+    async with grouped.worker():
+        await until_members(grouped, 1)
+        monkeypatch.setattr(GroupStore, "read", reading)
+        look(members[0])
+        with anyio.fail_after(PATIENCE / 4):
+            await again.wait()
 
 
 async def test_a_subject_with_the_mark_reaches_no_tenant(grouped: Engine) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
+from nats.js.api import AckPolicy, ConsumerConfig
 
 from tests.integration.engine import PATIENCE, Engine, event
-from worker.broker.streams import BATCH_BYTES, Broker
+from worker.broker.once import connected_once
+from worker.broker.streams import BATCH_BYTES, Broker, open_broker
 from worker.engine.decoding import Decoding
 from worker.pipeline import intake
 from worker.pipeline.intake import SLICE, SLICE_BYTES
@@ -94,6 +96,58 @@ async def test_a_full_batch_is_closed(engine: Engine, monkeypatch: pytest.Monkey
         gate.open.set()
         await stats.reach("events", 36)
     assert gate.sizes[:3] == [1, 10, 10]
+
+
+async def test_free_writers_wait_for_a_backlog_that_is_on_its_way(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(intake, "FILL_SECONDS", PATIENCE)
+    monkeypatch.setattr(intake, "STALL_SECONDS", PATIENCE)
+    gate, held, brokers = Gate(monkeypatch), list[Any](), list[Broker]()
+    gate.open.set()
+    on_frames = Broker._on_frames  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+
+    def slowly(broker: Broker, frames: list[Any]) -> None:
+        if not brokers:
+            brokers.append(broker)
+            on_frames(broker, frames[:1])
+            held.extend(frames[1:])
+        elif held:
+            held.extend(frames)
+        else:
+            on_frames(broker, frames)
+
+    monkeypatch.setattr(Broker, "_on_frames", slowly)
+    async with engine.worker():
+        pass  # it makes the streams
+    brokers.clear()
+    gate.sizes.clear()
+    await engine.publish(event(n) for n in range(250))
+    async with engine.worker() as stats:
+        await gate.until(read=1)
+        await anyio.wait_all_tasks_blocked()
+        frames = held[:]
+        held.clear()
+        on_frames(brokers[0], frames)
+        await stats.reach("events", 250)
+    assert gate.sizes[:2] == [100, 100]
+
+
+async def test_a_consumer_that_delivers_few_messages_is_not_waited_for(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(intake, "FILL_SECONDS", PATIENCE)
+    monkeypatch.setattr(intake, "STALL_SECONDS", PATIENCE)
+    async with connected_once(engine.settings, seconds=5) as client, open_broker(engine.settings):
+        await client.jetstream().add_consumer(
+            engine.settings.input_stream,
+            ConsumerConfig(durable_name="few", ack_policy=AckPolicy.EXPLICIT, max_ack_pending=20, ack_wait=30),
+        )
+    few = engine.with_settings(consumer="few")
+    await few.publish(event(n) for n in range(250))
+    with anyio.fail_after(10):
+        await few.drain()
+    assert len(await engine.rows("SELECT FROM event")) == 250
 
 
 async def test_a_batch_is_full_by_bytes_too(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -131,7 +131,7 @@ async def test_the_books_tell_who_revoked_it_and_why(engine: Engine) -> None:
 
 GUARDED: dict[str, tuple[str, dict[str, object]]] = {
     "withdraw_unlocks": ("unlock_ids", {}),
-    "contest_unlocks": ("unlock_ids", {"now": wall_clock()}),
+    "contest_unlocks": ("contested.unlock_id", {"contested.change_id": [None], "now": wall_clock()}),
     "amend_unlocks": (
         "amended.unlock_id",
         {
@@ -139,6 +139,7 @@ GUARDED: dict[str, tuple[str, dict[str, object]]] = {
             "amended.earned_at": [wall_clock()],
             "amended.event_id": ["x"],
             "amended.settles_at": [None],
+            "amended.change_id": [None],
             "now": wall_clock(),
         },
     ),
@@ -165,7 +166,8 @@ async def test_no_statement_moves_what_was_revoked(engine: Engine, name: str, cl
 async def test_no_statement_contests_or_deletes_what_was_granted_by_hand(engine: Engine) -> None:
     made = await hand(engine)
     async with open_store(engine.settings.database_url) as store, store.transaction() as session:
-        assert await session.run("contest_unlocks", unlock_ids=[made.unlock_id], now=wall_clock()) == 0
+        contested = {"contested.unlock_id": [made.unlock_id], "contested.change_id": [None]}
+        assert await session.run("contest_unlocks", **contested, now=wall_clock()) == 0
         assert await session.run("withdraw_unlocks", unlock_ids=[made.unlock_id]) == 0
 
 

@@ -65,7 +65,7 @@ async def deployment(servers: Servers) -> AsyncGenerator[Deployment]:
 # -- what each use needs -----------------------------------------------------------------------------------------------
 
 SCHEMA = {"migration_books", "applied_migrations"}
-RULES = {"rules_in_force", "epoch_in_force", "aggregates"}
+RULES = {"rules_in_force", "epoch_in_force", "aggregates", "rule_sets_of_epochs"}
 MAKING = {"create_migration_table", "extend_migration_table", "insert_migration"}
 READING = {
     *("progress_of_subject", "user_in_ledger", "all_unlocks", "unlocks_of_name", "revealed_to_name", "all_progress"),

@@ -89,7 +89,11 @@ class World:
     def _deployed(self, book: Rulebook, since: dict[str, int]) -> Deployed:
         self.epoch += 1
         self.text = book.text()
-        return Deployed(self.epoch, read_rules([RuleFile("r.ach", self.text)]), since=since, prefix="e", skew=10**15)
+        ruleset = read_rules([RuleFile("r.ach", self.text)])
+        rules = Deployed(self.epoch, ruleset, since=since, prefix="e", skew=10**15)
+        if self.epoch > 1:
+            rules.former.adopt(self.rules.former)
+        return rules
 
     def _worker(self, name: str) -> Worker:
         return Worker(self.books, f"{name}{self.dice.random()}", self.dice.choice((2, 100, 100)))
@@ -335,7 +339,7 @@ class World:
         heard = self.books.heard_by(self.rules, subject)
         expected, _ = fold(plan, heard)
         now = max(self.now, heard[-1].at) if heard else self.now
-        saved = self.books.state_of(self.rules, subject).state
+        saved = self.books.up_to_date(self.rules, subject)
         for state in (saved, *self._remembered(subject)):
             if state is None:
                 assert not heard
@@ -355,6 +359,8 @@ class World:
         partition = partition_of(*subject)
         for worker in self.workers:
             found = worker.cache.expected_state(subject)
+            if found and found.state and found.stamp != self.rules.stamps[subject.scope]:
+                continue  # of earlier rules, and up to date all the same
             if found and self.books.partitions[partition] == (
                 worker.cache.expected_generation(partition),
                 worker.cache.owner,

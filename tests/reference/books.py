@@ -8,6 +8,7 @@ from __future__ import annotations
 from bisect import insort
 from collections import Counter
 from copy import copy
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from dsl.compile import USER
@@ -27,10 +28,11 @@ from worker.engine.decide import (
     first_look,
     latest_known,
     settling_until,
+    without,
 )
 from worker.engine.decoding import subjects_of
 from worker.engine.fast_users import Trust, divide, unknown_users
-from worker.engine.folding import Refold
+from worker.engine.folding import PartFold, Refold, anew_of
 from worker.engine.long_way import LongWay
 from worker.engine.reconcile import Kind, Stored, unlock_id
 from worker.engine.state_cache import BEGINNING, Hold, StateCache, SubjectState
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from dsl.event import Event
+    from dsl.progress import State
     from worker.contract.sameness import StoredBody
     from worker.engine.batch import Batch, DeadLetter, Item
     from worker.engine.decide import Writes
@@ -137,19 +140,60 @@ class Books:
         return found
 
     def past_of(self, rules: Deployed, subject: Subject, before: Position) -> Refold:
-        """Return the last checkpoint of a subject before a position, where that is of its plan, or its beginning."""
+        """Return the last checkpoint of a subject before a position, as the rules in force see it, or its beginning."""
         points = [point for mark, point in self.checkpoints.get(subject, {}).items() if mark < before]
         last = max(points, default=None)
-        if last is None or last.stamp != rules.stamps[subject.scope]:
+        state = None if last is None else decode(last.state.encode())
+        if last is None or state is None:
             return Refold(rules, subject, None, BEGINNING)
-        return Refold(rules, subject, decode(last.state.encode()), Position(last.mark_at, last.mark_id))
+        return self.carried(rules, subject, last.stamp, state)
 
-    def refolded(self, rules: Deployed, late: Mapping[Subject, Position], dice: Random) -> dict[Subject, Refold]:
+    def carried(self, rules: Deployed, subject: Subject, stamp: str, state: State, folded: int = 0) -> Refold:
+        """Return a subject at a state that some rules have folded; at its beginning where they are not known."""
+        since = state.mark or BEGINNING
+        if stamp == rules.stamps[subject.scope]:
+            return Refold(rules, subject, state, since, folded=folded)
+        carriage = rules.former.carriage(subject.scope, stamp)
+        if carriage is None:
+            self.forget(subject, BEGINNING)
+            return Refold(rules, subject, None, BEGINNING)
+        moved = carriage.of(state)
+        part = carriage.part(moved)
+        if part is None:
+            anew = anew_of(carriage, moved.unearned)
+            return Refold(rules, subject, moved.state, since, folded=folded, anew=anew)
+        fold = PartFold(carriage, moved, part, certain=carriage.without.of(state).certain)
+        fold.feed([event for event in self.heard_by(rules, subject) if event.type in part.types])
+        state, anew = fold.merged()
+        return Refold(rules, subject, state, since, folded=folded, anew=anew)
+
+    def up_to_date(self, rules: Deployed, subject: Subject) -> State | None:
+        """Return the state of a subject that is up to date, though other rules may have folded what is saved."""
+        saved = self.state_of(rules, subject)
+        if saved.state is None or saved.stamp == rules.stamps[subject.scope]:
+            return saved.state
+        refold = self.carried(rules, subject, saved.stamp, saved.state)
+        assert refold.as_it_was
+        refold.feed(self.heard_by(rules, subject, refold.since))
+        return refold.state
+
+    def refolded(
+        self,
+        rules: Deployed,
+        late: Mapping[Subject, Position],
+        dice: Random,
+        states: Mapping[Subject, SubjectState] = MappingProxyType({}),
+    ) -> dict[Subject, Refold]:
         """Fold subjects again from the ledger, in pages; checkpoints behind the positions are forgotten."""
         refolds: dict[Subject, Refold] = {}
         for subject, position in late.items():
-            self.forget(subject, position)
-            refold = refolds[subject] = self.past_of(rules, subject, position)
+            own = states.get(subject)
+            if own and own.state and own.state.mark and own.state.mark < position:
+                refold = self.carried(rules, subject, own.stamp, own.state, own.folded)
+            else:
+                self.forget(subject, position)
+                refold = self.past_of(rules, subject, position)
+            refolds[subject] = refold
             events = self.heard_by(rules, subject, refold.since)
             while events:
                 size = dice.choice((1, 3, 100))
@@ -360,7 +404,7 @@ class Worker:
         for subject, own in events.items():
             assert own.put_in_order(latest_known(states[subject]))
         look = first_look(rules, events, states)
-        refolds = books.refolded(rules, look.refolds, terms.dice)
+        refolds = books.refolded(rules, look.refolds, terms.dice, states)
         stored = books.unlocks_of(refolds)
         for subject, grant in look.earned:
             if (row := books.unlocks.get(unlock_id(subject, grant))) is not None:
@@ -383,15 +427,25 @@ class Worker:
 
 
 def backfill(books: Books, rules: Deployed, since: Mapping[Subject, Position], terms: Terms, *, now: int) -> Writes:
-    """Fold subjects again, each from its last checkpoint before a position, as a backfill does."""
+    """Bring subjects up to date, as a backfill does: from their states, or the last checkpoint before a position."""
     books.take({partition_of(*subject) for subject in since}, "")
-    refolds = books.refolded(rules, since, terms.dice)
+    stale = {subject: books.state_of(rules, subject) for subject in since}
+    stale = {one: state for one, state in stale.items() if state.stamp != rules.stamps[one.scope]}
+    late = {one: since[one] if state.state is None else Position(2**63 - 1, "") for one, state in stale.items()}
+    refolds = books.refolded(rules, late, terms.dice, stale)
+    for subject, refold in refolds.items():
+        if refold.mark_is_doubtful:
+            heard = books.heard_by(rules, subject)
+            refold.mark(Position(*canonical_order(heard[-1])) if heard else None)
     states = {subject: SubjectState(partition_of(*subject)) for subject in refolds}
     facts = backfill_facts(states, refolds, books.unlocks_of(refolds))
     clock = now
     if terms.streamed:
         clock = max((item.event.at for item in books.ledger.values()), default=0)
     writes = decide(rules, facts, now=now, clock=clock)
+    moved = {decision.subject for decision in writes.decisions}
+    kept = {one for one, refold in refolds.items() if refold.as_it_was and one not in moved}
+    writes = without(writes, kept)
     books.write(writes, guarded=False)
     return writes
 

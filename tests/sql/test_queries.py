@@ -62,6 +62,7 @@ GIVEN = {
     "save_progress": (set[str](), ("saved_columns",)),
     "insert_event_subjects": (set[str](), ("member_columns",)),
     "forget_progress": (set[str](), ("subject_columns",)),
+    "void_progress": (set[str](), ("subject_columns",)),
     "insert_events": ({"now"}, ("pack_events",)),
     "grant_unlocks": ({"now", "clock"}, ("unlock_columns",)),
     "amend_unlocks": ({"now"}, ("amendment_columns",)),

@@ -1,54 +1,55 @@
 """The backfill: after rules have changed, it brings all subjects up to date, in the background and in small pieces.
 
-A piece is some subjects of one partition: its lock is held for a moment only, so that live unlocks hardly wait. The
-stamp of a stored state says whether it is up to date, so several may run at once, and subjects that live events have
-touched meanwhile are skipped. The change that is built says where it goes on (worker/admin/lease.py): a backfill that
-was interrupted does, in whatever process.
-
-Subjects with events that the rules hear come first. Then come those that have none now, and something left of earlier
-rules: their state goes, and what nothing supports is contested.
+A piece is some subjects of one partition: its lock is held for a moment only, so that live unlocks hardly wait. Who is
+visited: worker/admin/outdated.py. The stamp of a stored state says which rules have folded it, and one that is carried
+over without effect is not written. So several may run at once, and subjects that live events have touched meanwhile are
+skipped. The change that is built says where it goes on (worker/admin/lease.py): a backfill that was interrupted does,
+in whatever process.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from contextlib import nullcontext
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import anyio
 import msgspec
 import structlog
 
-from dsl.outcome import Subject
+from dsl.event import Position
 from worker.admin.changes import Change, builder_name
 from worker.admin.lease import NO_LIMITS, Lease, Limits, SupersededError, take
 from worker.admin.members import add_missing_members, forget_unheard
+from worker.admin.outdated import BEFORE_ALL, PAGE, Named, Stamp, pages_of, searches
 from worker.admin.rollout import adopt_plans
 from worker.contract.partition import partition_of
-from worker.engine.decide import backfill_facts, decide
+from worker.engine.columns import FIELDLESS
+from worker.engine.decide import backfill_facts, decide, without
 from worker.engine.state_cache import BEGINNING, SubjectState
 from worker.pipeline.fence import RulesMovedError, hold_partitions
-from worker.pipeline.ledger import refold, subjects_heard, unlocks_of
+from worker.pipeline.ledger import states_of, types_heard, unlocks_of
+from worker.pipeline.refold import refold
 from worker.pipeline.rules_in_force import Aggregate, load_deployed
 from worker.pipeline.write import write
 from worker.settings import Clock
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
-    from dsl.event import Position
+    from dsl.outcome import Subject
     from dsl.progress import Grant
+    from worker.admin.outdated import Search
     from worker.engine.change import Cause
+    from worker.engine.folding import Refold
     from worker.engine.pace import Headway
     from worker.engine.reconcile import Decision
     from worker.engine.rule_set import Deployed
     from worker.settings import Settings
     from worker.store import Session, Store
 
-PAGE: Final = 2000
-"""Subjects that are looked at together."""
-PIECE: Final = 50
-"""Subjects of one transaction."""
 PAUSE_SECONDS: Final = 0.005
 """After each piece, for the live batches that wait for the partition."""
 
@@ -127,12 +128,15 @@ async def build(  # noqa: PLR0913 - what it works with
     """
     cause = None if lease is None else lease.change.cause
     work = _Build(store, settings, rules, lease, cause, Report(rules.epoch), now, granted, pause)
+    # Where nothing is left to be built, it was asked to look again.
+    thorough = lease is None and not await is_building(store)
     async with nullcontext() if lease is None else lease.kept():
         await _tidy_members(work)
         await _expect(work)
         for scope, plan in rules.program.scopes.items():
-            for search in (_who_hears(rules, scope), _who_is_left(rules, scope)):
-                await _search_through(work, search)
+            if lease is None or lease.cursor.scope <= scope:
+                for search in await searches(store, rules, scope, thorough=thorough):
+                    await _search_through(work, search)
             async with store.transaction() as session:
                 await session.run("aggregate_is_live", scope=scope, fingerprint=plan.fingerprint, now=now())
         await _forget_scopes(store, rules, pause)
@@ -179,8 +183,7 @@ async def _tidy_members(work: _Build) -> None:
         except RulesMovedError as error:
             raise SupersededError from error
         for subject, since in sorted(missed.items()):
-            search = _who_hears(work.rules, subject.scope)
-            await _bring_up_to_date(work, search, {subject: since})
+            await _bring_up_to_date(work, {subject: since})
         await lease.move(msgspec.structs.replace(lease.cursor, heard={}))
     if lease.cursor.unheard:
         await forget_unheard(work.store, work.rules)
@@ -200,19 +203,19 @@ def _count_of_scope(scope: str, number: int) -> tuple[str, int]:
     return scope, number
 
 
-async def _search_through(work: _Build, search: _Search) -> None:
+async def _search_through(work: _Build, search: Search) -> None:
     """Bring those up to date that a search finds, from where the change says."""
     lease = work.lease
-    after = _Named("", "")
+    after, here = BEFORE_ALL, (search.scope, search.step)
     if lease is not None:
         place = lease.cursor
-        if (place.scope, place.left) > (search.scope, search.left):
+        if (place.scope, place.step) > here:
             return  # this was done before
-        if (place.scope, place.left) == (search.scope, search.left):
-            after = _Named(place.tenant_id, place.subject)
-    async for page in _pages(work.store, search, after):
+        if (place.scope, place.step) == here:
+            after = Named(place.tenant_id, place.subject)
+    async for page in pages_of(work.store, work.rules, search, after):
         for piece in page.pieces():
-            await _bring_up_to_date(work, search, dict.fromkeys(piece, BEGINNING))
+            await _bring_up_to_date(work, dict.fromkeys(piece, BEGINNING))
             if work.granted is not None:
                 work.granted()
             await anyio.sleep(work.pause)
@@ -222,7 +225,7 @@ async def _search_through(work: _Build, search: _Search) -> None:
                 msgspec.structs.replace(
                     lease.cursor,
                     scope=search.scope,
-                    left=search.left,
+                    step=search.step,
                     tenant_id=page.last.tenant_id,
                     subject=page.last.subject,
                 )
@@ -255,114 +258,82 @@ async def bring_up_to_date(
     cause = None if change is None else change.cause
     work = _Build(store, settings, rules, None, cause, Report(rules.epoch), now, None, 0.0)
     for subject in sorted(subject for subject in since if subject.scope in rules.program.scopes):
-        search = _who_hears(rules, subject.scope)
-        await _bring_up_to_date(work, search, {subject: since[subject]})
+        await _bring_up_to_date(work, {subject: since[subject]})
     return work.report
-
-
-# -- who is not up to date --------------------------------------------------------------------------------------------
-
-
-class _Named(NamedTuple):
-    tenant_id: str
-    subject: str
-
-
-_HEARS: Final = False
-_IS_LEFT: Final = True
-
-
-class _Search(NamedTuple):
-    """How subjects of a scope are found: a query for pages of them, and one for those that are not up to date."""
-
-    scope: str
-    left: bool
-    """Whether it is for those without an event that the plan hears."""
-    pages: str
-    asked: dict[str, object]
-    """Arguments of the first query, besides the page."""
-    stale: str
-    state: dict[str, object]
-    """Arguments of the second query, besides the subjects and their scope."""
-
-
-def _who_hears(rules: Deployed, scope: str) -> _Search:
-    """Find subjects with events that the plan hears; those without a state of this plan are to be folded."""
-    pages, asked = subjects_heard(rules, scope)
-    return _Search(scope, _HEARS, pages, asked, "stale_subjects", {"stamp": rules.stamps[scope]})
-
-
-def _who_is_left(rules: Deployed, scope: str) -> _Search:
-    """Find all others: those with a state, checkpoints or supported unlocks, and no event that the plan hears."""
-    judged = [f"{achievement}.{tier}" for achievement, tier in rules.ruled(scope)]
-    state: dict[str, object] = {"stamp": rules.stamps[scope], "judged": judged}
-    return _Search(scope, _IS_LEFT, "subjects_with_rows", {"scope": scope}, "left_subjects", state)
-
-
-class _Page(NamedTuple):
-    """Some subjects that were looked at together."""
-
-    stale: list[Subject]
-    """Those that are not up to date."""
-    looked_at: int
-    last: _Named
-
-    def pieces(self) -> Iterator[list[Subject]]:
-        """Yield those that are not up to date, in pieces of one partition."""
-        by_partition: defaultdict[int, list[Subject]] = defaultdict(list)
-        for subject in self.stale:
-            by_partition[partition_of(*subject)].append(subject)
-        for subjects in by_partition.values():
-            for at in range(0, len(subjects), PIECE):
-                yield subjects[at : at + PIECE]
-
-
-async def _pages(store: Store, search: _Search, after: _Named) -> AsyncIterator[_Page]:
-    """Yield subjects of a scope behind one, in pages."""
-    while True:
-        async with store.transaction(patient=True) as session:
-            place = {"after_tenant": after.tenant_id, "after_subject": after.subject}
-            page = await session.rows(_Named, search.pages, **search.asked, **place, limit=PAGE)
-            stale = await _stale(session, search, page)
-        if page:
-            after = page[-1]
-            yield _Page(stale, len(page), after)
-        if len(page) < PAGE:
-            return
-
-
-async def _stale(session: Session, search: _Search, page: list[_Named]) -> list[Subject]:
-    tenants, names = [one.tenant_id for one in page], [one.subject for one in page]
-    asked = {"tenant_ids": tenants, "subjects": names, "scope": search.scope}
-    rows = await session.rows(_Named, search.stale, **asked, **search.state)
-    return [Subject(row.tenant_id, search.scope, row.subject) for row in rows]
 
 
 # -- bringing them up to date -----------------------------------------------------------------------------------------
 
 
-async def _bring_up_to_date(work: _Build, search: _Search, since: Mapping[Subject, Position]) -> None:
-    """Bring a piece up to date: subjects of one scope and partition, from their last checkpoints before a position."""
-    piece, rules, now = sorted(since), work.rules, work.now()
-    partition = partition_of(*piece[0])
+async def _bring_up_to_date(work: _Build, since: Mapping[Subject, Position]) -> None:
+    """Bring a piece up to date: subjects of one scope and partition.
+
+    The state of earlier rules is carried over; subjects without one are folded from their last checkpoint before a
+    position. Where nothing is otherwise, nothing is written.
+    """
+    rules, now, partition = work.rules, work.now(), partition_of(*min(since))
     async with work.store.transaction(patient=True) as session:
         await _hold(session, rules, partition)
         # Live events may have come first.
-        stale = await _stale(session, search, [_Named(one.tenant_id, one.subject) for one in piece])
+        states = await states_of(session, rules, since)
+        stale = {one: state for one, state in states.items() if state.stamp != rules.stamps[one.scope]}
         if not stale:
             return
-        refolds = await refold(session, rules, {subject: since[subject] for subject in stale})
-        states = {subject: SubjectState(partition) for subject in refolds}
-        facts = backfill_facts(states, refolds, await unlocks_of(session, refolds), work.cause)
+        late = {one: since[one] if state.state is None else _BEHIND_ALL for one, state in stale.items()}
+        refolds = await refold(session, rules, late, stale)
+        await _find_marks(session, rules, refolds)
+        empty = {one: SubjectState(partition) for one in refolds}
+        facts = backfill_facts(empty, refolds, await unlocks_of(session, refolds), work.cause)
         clock = now
         if work.settings.clock is Clock.STREAM:
             clock = await session.value(int, "latest_instant") or 0
-        writes = await write(session, work.settings, rules, decide(rules, facts, now=now, clock=clock))
-    work.report.subjects += len(refolds)
+        decided = decide(rules, facts, now=now, clock=clock)
+        kept = _as_they_were(rules, refolds, stale, decided.decisions)
+        writes = await write(session, work.settings, rules, without(decided, kept))
+    work.report.subjects += len(refolds) - len(kept)
     _count(work.report, writes.decisions, [grant for refold in refolds.values() for grant in refold.grants])
     if work.lease is not None:
-        events = sum(refold.events for refold in refolds.values())
-        await work.lease.did(subjects=len(refolds), events=events)
+        events = sum(one.events + (0 if one.anew is None else one.anew.events) for one in refolds.values())
+        await work.lease.did(subjects=len(refolds) - len(kept), events=events)
+
+
+_BEHIND_ALL: Final = Position(2**63 - 1, "")
+
+
+def _as_they_were(
+    rules: Deployed, refolds: Mapping[Subject, Refold], stale: Mapping[Subject, SubjectState], decisions: list[Decision]
+) -> set[Subject]:
+    """Return the subjects without any change: their states stay under the stamp that they have."""
+    moved = {decision.subject for decision in decisions}
+    return {
+        subject
+        for subject, refold in refolds.items()
+        if refold.as_it_was and subject not in moved and not rules.former.aged(stale[subject].stamp)
+    }
+
+
+class _Last(NamedTuple):
+    n: int
+    at: int
+    id: str
+
+
+async def _find_marks(session: Session, rules: Deployed, refolds: Mapping[Subject, Refold]) -> None:
+    """Look up the last events of carried states whose marks may be events that no rule hears any more."""
+    asked = sorted(subject for subject, refold in refolds.items() if refold.mark_is_doubtful)
+    for scope, some in groupby(sorted(asked, key=itemgetter(1)), key=itemgetter(1)):
+        subjects = list(some)
+        query = {"user": "last_of_users", "tenant": "last_of_tenants"}.get(scope, "last_of_subjects")
+        places: dict[str, object] = {
+            "tenant_ids": [one.tenant_id for one in subjects],
+            "subjects": [one.subject for one in subjects],
+            "types": types_heard(rules, scope),
+        }
+        if scope not in FIELDLESS:
+            places["scope"] = scope
+        found = {subjects[row.n - 1]: Position(row.at, row.id) for row in await session.rows(_Last, query, **places)}
+        for subject in subjects:
+            refolds[subject].mark(found.get(subject))
 
 
 async def _hold(session: Session, rules: Deployed, partition: int) -> None:
@@ -376,6 +347,7 @@ async def _forget_scopes(store: Store, rules: Deployed, pause: float) -> None:
     """Delete states and checkpoints of scopes that no plan has any more."""
     async with store.transaction() as session:
         known = {row.scope for row in await session.rows(Aggregate, "aggregates")}
+        known |= {row.scope for row in await session.rows(Stamp, "stamps_of_progress")}
     for scope in sorted(known - rules.program.scopes.keys()):
         for statement in ("forget_states_of_scope", "forget_checkpoints_of_scope"):
             forgotten = PAGE

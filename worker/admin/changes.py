@@ -52,8 +52,8 @@ class Cursor(msgspec.Struct, frozen=True, omit_defaults=True):
     """Whether events are listed that no scope hears any more."""
     scope: str = ""
     """The scope that is built; all before it, in order, are done."""
-    left: bool = False
-    """Whether those are looked for that have no event which the scope hears."""
+    step: int = 0
+    """The search among those of its scope."""
     tenant_id: str = ""
     """With `subject` the last one that was looked at."""
     subject: str = ""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from dsl.compile import USER
 from dsl.event import Position
 from dsl.outcome import Subject
 from worker.contract.named_users import name_token
@@ -124,8 +125,12 @@ async def _erase(store: Store, settings: Settings, user: Subject, partitions: se
 
 
 async def _forget(session: Session, since: Mapping[Subject, Position]) -> None:
-    """Forget where subjects stand, but for their checkpoints before a position: those have seen nothing behind it."""
-    await session.run("forget_progress", **subject_columns(since))
+    """Forget where subjects stand, but for their checkpoints before a position: those have seen nothing behind it.
+
+    Of users nothing is left; others have a row without a state, by which a backfill finds them.
+    """
+    await session.run("forget_progress", **subject_columns([one for one in since if one.scope == USER]))
+    await session.run("void_progress", **subject_columns([one for one in since if one.scope != USER]))
     await session.run("forget_checkpoints", **position_columns(since))
 
 

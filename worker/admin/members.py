@@ -44,8 +44,8 @@ FEW: Final = 500
 TRIES: Final = 5
 ROUNDS: Final = 5
 """Of catching up before the switch, at the most."""
-BACK_PAGES: Final = 1024
-"""Pages before the end of the ledger that may still have had room: 8 MiB."""
+BACK_PAGES: Final = 256
+"""Pages before the end of the ledger that may still have had room: 2 MiB."""
 
 log = structlog.get_logger()
 

@@ -16,20 +16,24 @@ from dsl.calendar import format_instant
 from dsl.outcome import Subject
 from worker.admin.preview_reading import Asked as ReadingAsked
 from worker.admin.preview_reading import Part, Reading, Sampled
+from worker.admin.preview_states import FromStates, Known
 from worker.admin.versions import RuleVersion
 from worker.engine.change import Policy
 from worker.engine.columns import columns
 from worker.engine.effects import Effects, Foreseen, foresee
+from worker.engine.foresight import Carrier, Concerned
 from worker.engine.meaning import Meaning, change_of, meanings_of, recalled
 from worker.engine.preview import AchievementChange, Preview, Refusal, Sample, Status
 from worker.engine.reconcile import Kind, Stored, stored_grant
 from worker.engine.rule_diff import build_of, compare_rules
+from worker.pipeline.past_states import know_former
 from worker.pipeline.rules_in_force import Aggregate, RuleSetRow, prepare, read_aside
 from worker.settings import Clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from dsl.carry import Carriage
     from dsl.ruleset import RuleSet
     from dsl.schema import Rules
     from worker.engine.effects import Line
@@ -179,11 +183,36 @@ class _Seen:
         self.announced += effects.announced
 
 
+async def _reading(session: Session, books: _Books, rules: Deployed, scope: str, asked: ReadingAsked) -> Reading | None:
+    """Return what reads a scope; None where nothing is decided otherwise."""
+    live = books.live.get(scope)
+    newest = None if live is None else f"{live.fingerprint}@{live.epoch}"
+    carriages = {} if newest is None else await _carriages(session, rules, scope, newest)
+    in_force = None if newest is None else carriages.get(newest)
+    if in_force is None or None in carriages.values():
+        part = Part(rules.program.scopes[scope], frozenset(rules.ruled(scope)))
+        return Reading(session, rules, scope, part, asked)
+    concerned = Concerned(in_force)
+    part = concerned.part
+    if part is None:
+        return None
+    carriers = {stamp: Carrier(concerned, one, part) for stamp, one in carriages.items() if one is not None}
+    return FromStates(session, rules, scope, Known(concerned, part, carriers), asked)
+
+
+async def _carriages(session: Session, rules: Deployed, scope: str, newest: str) -> dict[str, Carriage | None]:
+    """Return how states are carried over, by stamp; None where they are void."""
+    stamps = {newest, *(await session.rows(str, "stamps_of_scope", scope=scope))}
+    await know_former(session, rules, [(scope, stamp) for stamp in stamps])
+    return {stamp: rules.former.carriage(scope, stamp) for stamp in stamps}
+
+
 async def _look(session: Session, books: _Books, rules: Deployed, scope: str, seen: _Seen) -> None:
     """Foresee what is decided about the subjects of one scope."""
     asked = ReadingAsked(seen.asked.sampled, seen.asked.moved or _nothing)
-    part = Part(rules.program.scopes[scope], frozenset(rules.ruled(scope)))
-    reading = Reading(session, rules, scope, part, asked)
+    reading = await _reading(session, books, rules, scope, asked)
+    if reading is None:
+        return
     began, effects = monotonic(), seen.effects()
     async with aclosing(reading.outcomes()) as pages:
         async for page in pages:

@@ -12,7 +12,8 @@ from dsl.outcome import Subject, Unlock, digest, hash_of, progress_lines, suppre
 from worker.admin.sorted_lines import SortedLines
 from worker.engine.answer import Held
 from worker.engine.reconcile import Stored as UnlockRow
-from worker.pipeline.ledger import types_heard, user_state
+from worker.pipeline.ledger import types_heard
+from worker.pipeline.past_states import know_former, recorded_state
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -118,7 +119,7 @@ async def _states_of(session: Session, rules: Deployed, tenant: str, name: str) 
     rows = await session.rows(
         _ProgressRow, "progress_of_subject", tenant_id=tenant, scopes=scopes, subject=name, types=types
     )
-    states = _checked(rules, rows)
+    states = await _checked(session, rules, rows)
     user = await session.row(_InLedger, "user_in_ledger", tenant_id=tenant, user_id=name, types=types)
     subject = Subject(tenant, USER, name)
     if user is not None and user.known and subject not in states:
@@ -159,7 +160,7 @@ async def read_digest(store: Store, rules: Deployed) -> Digested:
                 lines.add(map(unlock_line, supported))
             flaws = _Flaws()
             async for rows in session.pages(_ProgressRow, "all_progress", types=types_heard(rules, USER)):
-                for subject, state in _decoded(rules, rows, flaws).items():
+                for subject, state in (await _decoded(session, rules, rows, flaws)).items():
                     subjects += 1
                     lines.add(progress_lines(rules.program.scopes[subject.scope], subject, state))
             flaws.check()
@@ -229,7 +230,8 @@ class _InLedger(NamedTuple):
 
 
 async def _states(session: Session, rules: Deployed) -> dict[Subject, State]:
-    return _checked(rules, await session.rows(_ProgressRow, "all_progress", types=types_heard(rules, USER)))
+    rows = await session.rows(_ProgressRow, "all_progress", types=types_heard(rules, USER))
+    return await _checked(session, rules, rows)
 
 
 class _Flaws:
@@ -246,22 +248,26 @@ class _Flaws:
             raise UnreadableError(self.unreadable)
 
 
-def _checked(rules: Deployed, rows: list[_ProgressRow]) -> dict[Subject, State]:
+async def _checked(session: Session, rules: Deployed, rows: list[_ProgressRow]) -> dict[Subject, State]:
     flaws = _Flaws()
-    states = _decoded(rules, rows, flaws)
+    states = await _decoded(session, rules, rows, flaws)
     flaws.check()
     return states
 
 
-def _decoded(rules: Deployed, rows: list[_ProgressRow], flaws: _Flaws) -> dict[Subject, State]:
+async def _decoded(session: Session, rules: Deployed, rows: list[_ProgressRow], flaws: _Flaws) -> dict[Subject, State]:
+    known = [row for row in rows if row.scope in rules.stamps]
+    built = True
+    if former := {(row.scope, row.stamp) for row in known if row.stamp != rules.stamps[row.scope]}:
+        await know_former(session, rules, former)
+        built = not await session.value(bool, "something_is_building")
     states: dict[Subject, State] = {}
-    for row in rows:
-        if row.scope not in rules.stamps:
-            continue
-        if row.stamp != rules.stamps[row.scope]:
+    for row in known:
+        found = recorded_state(rules, row.scope, row.stamp, row.state, row.unsaved, built=built)
+        if found.stale:
             flaws.stale += 1
-        elif (state := user_state(rules, row.state, row.unsaved)) is None:
+        elif found.state is None:
             flaws.unreadable += 1
         else:
-            states[Subject(row.tenant_id, row.scope, row.subject)] = state
+            states[Subject(row.tenant_id, row.scope, row.subject)] = found.state
     return states

@@ -3,7 +3,8 @@
     what happens                    what follows
     a member is heard first         the first of the living, by name, deals again
     a member is silent              the same, after SILENT_SECONDS
-    a member leaves                 it deals among the others itself, and its consumer goes with it
+    a member leaves                 it finishes what it has, deletes its consumer, says goodbye, and deals
+                                    among the others
     the sheet is another one        a member whose share has changed pauses its consumer, finishes what it has, deletes
                                     the consumer, and makes one with its new share
     a share is still taken          a member that is not on the sheet loses its consumer; others have yet to let go
@@ -31,6 +32,7 @@ import structlog
 from worker.broker.api import ApiError
 from worker.broker.errors import OUT_OF_REACH, BrokerAwayError, BrokerMismatchError, in_words
 from worker.broker.group_store import Written
+from worker.broker.roll import SILENT_SECONDS, Roll
 from worker.broker.shares import (
     REST,
     Beat,
@@ -55,8 +57,6 @@ if TYPE_CHECKING:
 
 BEAT_SECONDS: Final = 0.4
 """Between two signs of life."""
-SILENT_SECONDS: Final = 2.0
-"""Without a sign of life, after which a member counts as dead."""
 STALLED_SECONDS: Final = 1.0
 """A loop that stood still for so long has heard nothing meanwhile, so it knows nothing of the silence of others."""
 FINISH_SECONDS: Final = 1.0
@@ -68,8 +68,6 @@ SHEET_SECONDS: Final = 2.0
 """Between two looks at the sheet that nothing called for: the message about a new one may be lost."""
 TEND_SECONDS: Final = 10.0
 """Between two looks of the first member at bucket and stream."""
-MOST_MEMBERS: Final = 1024
-"""That are listened to."""
 LEAVE_SECONDS: Final = 3.0
 LEAVE_TRIES: Final = 5
 
@@ -104,9 +102,7 @@ class Member:
         self._busy = busy
         self._beats = beat_subject(settings.input_stream, settings.group or "", "*")
         self._beat_to = beat_subject(settings.input_stream, settings.group or "", name)
-        self._heard: dict[str, float] = {}
-        """When each other member was last heard."""
-        self._known: set[str] = set()
+        self._roll = Roll(name)
         self.held: tuple[int, ...] = ()
         """The partitions that we read."""
         self._written = Written(empty(settings.input_prefix), 0)
@@ -137,10 +133,16 @@ class Member:
             while not self._leaving:
                 called = self._called = anyio.Event()
                 settled = await self._tick()
-                with anyio.move_on_after(BEAT_SECONDS if settled else RETRY_SECONDS):
+                with anyio.move_on_after(self._patience(settled=settled)):
                     await called.wait()
             ended.set()
             tasks.cancel_scope.cancel()
+
+    def _patience(self, *, settled: bool) -> float:
+        """Return the seconds until there may be something to do that nothing calls for."""
+        if not settled:
+            return RETRY_SECONDS
+        return min(BEAT_SECONDS, max(FINISH_LOOK_SECONDS, self._roll.silent_in(monotonic())))
 
     def lost(self) -> None:
         """Look again at the consumer, which may be gone."""
@@ -152,21 +154,26 @@ class Member:
         self._called.set()
 
     async def leave(self) -> None:
-        """Hand the partitions to the others at once."""
+        """Hand the partitions to the others at once: as soon as what we have is finished, FINISH_SECONDS at most.
+
+        Goodbye comes before the new sheet. A member that sees a sheet without us while it takes us for living would
+        deal partitions to us again.
+        """
         self._leaving = True
         self._called.set()
-        with anyio.move_on_after(LEAVE_SECONDS, shield=True):
+        with anyio.move_on_after(LEAVE_SECONDS, shield=True) as limit:
             if self._ended is not None:
                 await self._ended.wait()
             try:
-                await self._deal_without_us()
-                for consumer in self._consumers:
-                    await self._store.delete_consumer(self._client, consumer)
+                await self._let_go()
                 await self._client.publish(self._beat_to, self._sign(leaves=True))
+                await self._deal_without_us()
             except (*FAILURES, BrokerMismatchError) as error:
                 log.warning("left the group without a word", member=self.name, said=in_words(error))
             else:
                 log.info("left the group", member=self.name)
+        if limit.cancelled_caught:
+            log.warning("left the group without a word", member=self.name, said=f"no answer for {LEAVE_SECONDS:g} s")
 
     async def _deal_without_us(self) -> None:
         for _ in range(LEAVE_TRIES):
@@ -199,7 +206,7 @@ class Member:
         await client.subscribe(self._beats, cb=self._on_beat)  # pyright: ignore[reportUnknownMemberType]
         await client.subscribe(self._store.sheet_subject, cb=self._on_sheet)  # pyright: ignore[reportUnknownMemberType]
         # Another connection has heard nothing of what passed before it.
-        self._trust_all()
+        self._roll.trust_all(monotonic())
         self._look()
 
     async def _on_beat(self, msg: Msg) -> None:
@@ -207,35 +214,24 @@ class Member:
         if beat is None or member == self.name:
             return
         if beat.leaves:
-            self._heard.pop(member, None)
-            self._known.discard(member)
+            self._roll.leave(member)
             self._look()
-            return
-        if member not in self._heard:
-            if len(self._heard) >= MOST_MEMBERS:
-                return
+        elif self._roll.hear(member, monotonic()):
             self._look()
-        self._heard[member] = monotonic()
 
     async def _on_sheet(self, _msg: Msg) -> None:
         self._look()
-
-    def _trust_all(self) -> None:
-        now = monotonic()
-        self._heard = dict.fromkeys([*self._heard, *self._known], now)
 
     def _wake(self) -> None:
         """Note that the loop runs; if it did not for a while, nothing is known of the silence of others."""
         now, before = monotonic(), self._awake_at
         self._awake_at = now
         if now - before > STALLED_SECONDS:
-            self._trust_all()
+            self._roll.trust_all(now)
 
     def _living(self) -> set[str]:
         self._wake()
-        now = monotonic()
-        self._heard = {member: at for member, at in self._heard.items() if now - at < SILENT_SECONDS}
-        return {self.name, *self._heard}
+        return self._roll.living(monotonic())
 
     # -- one round -----------------------------------------------------------------------------------------------------
 
@@ -264,13 +260,14 @@ class Member:
         return settled
 
     async def _read(self) -> None:
-        self._written = await self._store.read(self._client)
-        self._looked_at = now = monotonic()
-        for member in self._written.sheet.shares:
-            # A member on the sheet has its time to be heard, from when we first read of it.
-            if member not in self._known and member != self.name:
-                self._heard.setdefault(member, now)
-        self._known = {*self._written.sheet.shares} - {self.name}
+        # Before the question: a sheet that is written meanwhile calls for another look.
+        self._looked_at = monotonic()
+        try:
+            self._written = await self._store.read(self._client)
+        except FAILURES:
+            self._looked_at = -inf
+            raise
+        self._roll.read(self._written.sheet.shares, monotonic())
 
     async def _tend(self) -> None:
         await self._store.ensure(self._client)
@@ -320,6 +317,8 @@ class Member:
             for consumer in self._consumers:
                 await self._store.pause_consumer(self._client, consumer)
             self._puller.pull_nothing()
+            # What was not begun is sooner done by those who get it.
+            self._puller.drop_buffered()
             with anyio.move_on_after(FINISH_SECONDS):
                 # Signals of the pipeline are its own; this is seldom and short.
                 while self._busy():  # noqa: ASYNC110

@@ -116,6 +116,7 @@ class Puller(ABC):
         """When a request was last answered, or requests began again."""
         self._answered = self._heard
         """When the broker last did what was asked of it."""
+        self._behind = 0
         self._trouble: str | None = None
         self._unserved = ""
         """Why requests have not been served for a while; "" if they are."""
@@ -127,6 +128,19 @@ class Puller(ABC):
     def buffered(self) -> int:
         """Messages that have arrived and are not handed on yet."""
         return len(self._buffer)
+
+    @property
+    def heard_at(self) -> float:
+        """When the broker last sent anything to us, of `monotonic`."""
+        return self._heard
+
+    @property
+    def behind(self) -> int:
+        """Messages that the broker had for us beyond the last one that arrived, by its own count.
+
+        0 where the consumer delivers no two batches without an acknowledgement: they may not be on their way.
+        """
+        return 0 if self._scarce else self._behind
 
     @property
     def ack_wait(self) -> float:
@@ -149,6 +163,7 @@ class Puller(ABC):
     def _limit_to(self, existing: Existing) -> None:
         """Request from now on what a consumer allows."""
         self._allowed: Allowed = allowed(existing, self._settings, Wanted(PULL_BYTES, PULL_SECONDS))
+        self._scarce = 0 < existing.max_ack_pending < 2 * self._settings.batch_size
         expires = self._allowed.expires
         self._life = {
             "expires": int(expires * _NANOSECONDS),
@@ -172,6 +187,7 @@ class Puller(ABC):
     def pull_nothing(self) -> None:
         """Request nothing more; what is on its way still arrives."""
         self._ways = []
+        self._behind = 0
 
     def drop_buffered(self) -> None:
         """Forget what has arrived and was not handed on: the broker is about to give it to another worker."""
@@ -188,12 +204,18 @@ class Puller(ABC):
         self._arrived.set()
 
     async def next_batch(
-        self, worth: Worth = anything, *, most: int | None = None, most_bytes: int = BATCH_BYTES
+        self,
+        worth: Worth = anything,
+        *,
+        most: int | None = None,
+        most_bytes: int = BATCH_BYTES,
+        patience: float | None = None,
     ) -> list[Message] | None:
         """Wait for messages and return what has arrived, at most one batch or `most`; None once we are stopped.
 
         The bodies have `most_bytes` at most, except for a single message that is larger. `worth` tells whether to
-        return with so many messages of so many bytes; call `look_again` when its answer may have changed.
+        return with so many messages of so many bytes; call `look_again` when its answer may have changed. It is asked
+        again after `patience` seconds too.
         """
         self._worth = worth
         while not self._stopped:
@@ -204,7 +226,7 @@ class Puller(ABC):
             if worth(len(self._buffer), self._bytes):
                 break
             if self._trouble is None or not self.connected:
-                with anyio.move_on_after(HEARTBEAT_SECONDS):
+                with anyio.move_on_after(HEARTBEAT_SECONDS if patience is None else patience):
                     await arrived.wait()
         if self._stopped:
             return None
@@ -261,6 +283,8 @@ class Puller(ABC):
 
     def _take_up(self, messages: Sequence[Message]) -> None:
         self._requested = max(0, self._requested - len(messages))
+        behind = messages[-1].reply.rpartition(".")[2]
+        self._behind = int(behind) if behind.isdigit() and self._ways else 0
         if len(self._ways) > 1:
             for way in self._ways:
                 way.got(sum([way.name in message.reply for message in messages]))
@@ -311,7 +335,7 @@ class Puller(ABC):
 
     def _forget_requests(self) -> None:
         """Forget what was requested, as the broker has."""
-        self._requested = 0
+        self._requested = self._behind = 0
         for way in self._ways:
             way.requested = 0
         self._heard = monotonic()

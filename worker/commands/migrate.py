@@ -2,27 +2,60 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
 
+from sql.table_partitions import KEYS, LEAST, MOST, EventsBy
+from worker.admin.table_partitions import DivisionError, divide_tables
 from worker.app import wall_clock
-from worker.commands.servers import on_servers, with_store
+from worker.commands.servers import CommandError, on_servers, with_store
 from worker.report import screen
 
 if TYPE_CHECKING:
     from worker.settings import Settings
+    from worker.store import Store
 
 
 @click.command("migrate")
-def command() -> None:
+@click.option(
+    "--partitions",
+    type=click.IntRange(LEAST, MOST),
+    help="Divide the big tables of an empty database by hash, into so many partitions each.",
+)
+@click.option(
+    "--events-by",
+    type=click.Choice([*EventsBy]),
+    default=EventsBy.TENANT,
+    show_default=True,
+    help="What divides the events: the tenant, or the event where one tenant is too large for a partition.",
+)
+def command(partitions: int | None, events_by: EventsBy) -> None:
     """Bring the database's schema up to date (a worker does so by itself at its start)."""
-    on_servers(_migrate)
+    on_servers(partial(_migrate, partitions=partitions, events_by=events_by))
 
 
-async def _migrate(settings: Settings) -> None:
+async def _migrate(settings: Settings, *, partitions: int | None, events_by: EventsBy) -> None:
     applied = await with_store(settings, lambda store: store.migrate(now=wall_clock()), check=False)
     for name in applied:
         screen.out().print(f"applied {name}")
     if not applied:
         screen.out().print("the schema is up to date")
+    if partitions is not None:
+        await _divide(settings, partitions, events_by)
+
+
+async def _divide(settings: Settings, number: int, by: EventsBy) -> None:
+    tables = ", ".join(KEYS[by])
+
+    async def divide(store: Store) -> bool:
+        return await divide_tables(store, number, by)
+
+    try:
+        done = await with_store(settings, divide)
+    except DivisionError as error:
+        hint = "docs/scale.md says how to copy a database into one that is divided"
+        raise CommandError(str(error), hint) from error
+    said = f"divided into {number} partitions each, events by {by}: {tables}"
+    screen.out().print(said if done else f"already {said}")

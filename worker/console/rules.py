@@ -12,7 +12,8 @@ from worker.console.books import HadRow, StateRow, look
 from worker.engine.columns import columns
 from worker.engine.languages import spoken
 from worker.engine.standing import ALMOST
-from worker.pipeline.ledger import types_heard, user_state
+from worker.pipeline.ledger import types_heard
+from worker.pipeline.past_states import know_former, recorded_state
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -191,11 +192,12 @@ async def near_misses(store: Store, rules: Deployed, name: str, tenants: list[st
             StateRow,
             "states_of_scope",
             scope=scope,
-            stamp=rules.stamps[scope],
             types=types_heard(rules, "user") if "user" in rules.program.scopes else [],
             tenants=tenants,
             limit=SAMPLE + 1,
         )
+        await know_former(session, rules, {(scope, row.stamp) for row in rows} - {(scope, rules.stamps[scope])})
+        built = not await session.value(bool, "something_is_building")
         keys = sorted((row.tenant_id, row.subject) for row in rows)
         found_had = await session.rows(
             HadRow,
@@ -206,7 +208,11 @@ async def near_misses(store: Store, rules: Deployed, name: str, tenants: list[st
         )
     had = set(found_had)
     known = [
-        (Subject(row.tenant_id, scope, row.subject), user_state(rules, row.state, row.unsaved)) for row in rows[:SAMPLE]
+        (
+            Subject(row.tenant_id, scope, row.subject),
+            recorded_state(rules, scope, row.stamp, row.state, row.unsaved, built=built).state,
+        )
+        for row in rows[:SAMPLE]
     ]
     found = [
         near

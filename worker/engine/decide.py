@@ -35,9 +35,11 @@ from worker.engine.state_cache import BEGINNING
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
     from uuid import UUID
 
     from dsl.compile import Plan
+    from dsl.event import Event
     from dsl.progress import Grant, State
     from worker.engine.change import Cause
     from worker.engine.folding import Refold
@@ -124,7 +126,7 @@ def _move(  # noqa: PLR0913, PLR0917 - inner loop of the above
     current = state.state if state.stamp == stamp else None
     if current is None:
         if state.known:
-            look.refolds[subject], look.folded[subject] = BEGINNING, 0
+            look.refolds[subject], look.folded[subject] = _before(state, heard), 0
             look.replanned.add(subject)
             return None
         current = state.state = start(plan)
@@ -147,6 +149,11 @@ def _move(  # noqa: PLR0913, PLR0917 - inner loop of the above
         look.absorbed[subject] = Position(heard[0].at, heard[0].id)
     look.folded[subject] = len(in_order)
     return None
+
+
+def _before(state: SubjectState, heard: Sequence[Event]) -> Position:
+    """Return the position before which a past state of a subject serves whose state is of other rules, or missing."""
+    return BEGINNING if state.state is None else Position(heard[0].at, heard[0].id)
 
 
 def latest_known(state: SubjectState) -> tuple[int, str]:
@@ -257,6 +264,17 @@ def decide(rules: Deployed, facts: Facts, *, now: int, clock: int, save_every: i
     )
 
 
+def without(writes: Writes, subjects: AbstractSet[Subject]) -> Writes:
+    """Return what is to be written but progress and checkpoints of some subjects, about which nothing is decided."""
+    if not subjects:
+        return writes
+    return writes._replace(
+        progress={subject: state for subject, state in writes.progress.items() if subject not in subjects},
+        checkpoints=[point for point in writes.checkpoints if Subject(*point[:3]) not in subjects],
+        forgotten=[subject for subject in writes.forgotten if subject not in subjects],
+    )
+
+
 _NO_CHANGES: Final[Sequence[tuple[Subject, Change]]] = ()
 
 
@@ -293,7 +311,8 @@ def _compare(rules: Deployed, facts: Facts) -> tuple[list[Earned], list[tuple[Su
         changes.extend([(subject, change) for change in moved])
 
     for subject, refold in facts.refolds.items():
-        compare(subject, refold.grants, Complete(refold.since, _StillRuled(rules, subject.scope)))
+        anew = frozenset[tuple[str, str]]() if refold.anew is None else refold.anew.rulings
+        compare(subject, refold.grants, Complete(refold.since, _StillRuled(rules, subject.scope), anew))
     stepped: defaultdict[Subject, list[Grant]] = defaultdict(list)
     for subject, grant in facts.look.earned:
         stepped[subject].append(grant)

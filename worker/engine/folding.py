@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import deque
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from dsl.fold import absorb, start, walk
 from dsl.outcome import canonical_order
@@ -18,6 +18,10 @@ from dsl.progress import encode
 from worker.engine.state_cache import Checkpoint
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from collections.abc import Set as AbstractSet
+
+    from dsl.carry import Carriage, Carried
     from dsl.compile import Plan
     from dsl.event import Event, Position
     from dsl.outcome import Subject
@@ -105,26 +109,118 @@ def _unfoldable(plan: Plan, tenant: str, event_id: str, error: Exception) -> Unf
     return UnfoldableError(f"{plan.scope} {tenant}:{event_id}: {type(error).__name__}: {error}")
 
 
+class Anew(NamedTuple):
+    """What rules make of a past state that earlier rules have folded."""
+
+    rulings: AbstractSet[tuple[str, str]]
+    """Achievements and tiers ("" for none) that were decided anew, up to the mark of the state."""
+    grants: Sequence[Grant]
+    """All that the subject has earned of these up to there."""
+    events: int
+    """How many events were read for it."""
+    certain: bool
+    """Whether the state says all by itself, if the subject has no events of what is new."""
+    dropped: AbstractSet[str]
+    """Event types that are heard no more: the mark may be an event of one."""
+
+
+class PartFold:
+    """The events of a subject up to the mark of a state of earlier rules, by the part of the plan that needs them.
+
+    Feed it the events of the part's types, in canonical order.
+    """
+
+    def __init__(self, carriage: Carriage, carried: Carried, part: Plan, *, certain: bool) -> None:
+        self._carriage, self._carried, self.part = carriage, carried, part
+        self._certain = certain
+        self._state = start(part)
+        self._copies = start(part)
+        self._grants: list[Grant] = []
+        self._events = 0
+
+    def feed(self, events: list[Event]) -> None:
+        """Fold more events; those behind the mark are left for later.
+
+        Raises:
+            UnfoldableError: the fold failed on one of them.
+        """
+        mark = self._carried.state.mark
+        known = [event for event in events if mark is not None and canonical_order(event) <= (mark.at, mark.id)]
+        if not known:
+            return
+        self._grants += _walk(self.part, self._state, known)
+        self._events += len(known)
+        if self._carriage.copies is not None:
+            _walk(self._carriage.copies, self._copies, known)
+
+    def merged(self) -> tuple[State, Anew]:
+        """Return the state up to its mark, and what was decided about the time up to there."""
+        state = self._carriage.merged(self._carried, self.part, self._state, self._copies.suppressed)
+        decided = self.part.judged | self._carried.unearned
+        return state, anew_of(self._carriage, decided, self._grants, self._events, certain=self._certain)
+
+
+def anew_of(
+    carriage: Carriage,
+    rulings: AbstractSet[int],
+    grants: Sequence[Grant] = (),
+    events: int = 0,
+    *,
+    certain: bool = True,
+) -> Anew:
+    """Return what was decided about some rulings of a plan, by their slots."""
+    known = carriage.new.rulings
+    keys = frozenset((known[slot].achievement, known[slot].tier or "") for slot in rulings)
+    return Anew(keys, grants, events, certain, carriage.dropped)
+
+
 class Refold:
     """A subject that is folded again from a past state; feed it all events behind that, in canonical order.
 
     A long history is fed page by page, and costs time, not memory.
     """
 
-    def __init__(self, rules: Deployed, subject: Subject, state: State | None, since: Position) -> None:
+    def __init__(
+        self,
+        rules: Deployed,
+        subject: Subject,
+        state: State | None,
+        since: Position,
+        *,
+        folded: int = 0,
+        anew: Anew | None = None,
+    ) -> None:
         self._plan = rules.program.scopes[subject.scope]
         self.subject = subject
         self.stamp = rules.stamps[subject.scope]
         self.state = start(self._plan) if state is None else state
         self.since = since
         """Where the past state stood: it has seen everything up to here, and nothing behind."""
-        self.folded = 0
+        self.folded = folded
         """Events since the latest checkpoint."""
         self.events = 0
         """Events that were fed."""
-        self.grants: list[Grant] = []
-        """All that the subject has earned behind `since`."""
+        self.anew = anew
+        """What was decided about the time up to `since`, where the past state is one of earlier rules."""
+        self.grants: list[Grant] = [] if anew is None else [*anew.grants]
+        """All that the subject has earned behind `since`, and what was earned anew up to there."""
         self.checkpoints: deque[Checkpoint] = deque(maxlen=CHECKPOINTS_KEPT)
+        self._marked = False
+
+    @property
+    def as_it_was(self) -> bool:
+        """Whether the past state was carried over without its events."""
+        return self.anew is not None and self.anew.certain and not self.anew.events and not self._marked
+
+    @property
+    def mark_is_doubtful(self) -> bool:
+        """Whether the mark may be an event that is heard no more."""
+        return self.anew is not None and bool(self.anew.dropped) and self.state.mark == self.since
+
+    def mark(self, last: Position | None) -> None:
+        """Put the mark on the last event that is heard, None where there is none."""
+        self._marked = last != self.state.mark
+        self.state.mark = last
 
     def feed(self, events: list[Event]) -> None:
         """Fold more events.

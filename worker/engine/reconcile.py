@@ -16,6 +16,7 @@ from worker.engine.origin import Origin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Set as AbstractSet
 
     from dsl.outcome import Subject
 
@@ -112,10 +113,13 @@ class Complete(NamedTuple):
     since: Position
     still_ruled: Callable[[str, str], bool]
     """Tells whether an achievement and tier ("" for none) are still judged."""
+    anew: AbstractSet[tuple[str, str]] = frozenset()
+    """Achievements and tiers for which it is all from the beginning."""
 
     def covers(self, row: Stored) -> bool:
         """Tell whether the row would be among what is earned if it were still supported."""
-        return Position(row.earned_at, row.event_id) > self.since and self.still_ruled(row.achievement, row.tier)
+        behind = Position(row.earned_at, row.event_id) > self.since or (row.achievement, row.tier) in self.anew
+        return behind and self.still_ruled(row.achievement, row.tier)
 
 
 def unlock_id(subject: Subject, grant: Grant) -> UUID:

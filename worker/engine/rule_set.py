@@ -12,6 +12,7 @@ from dsl.ruleset import RuleSet, build
 from worker.contract.strict_reader import Contract
 from worker.contract.transport import NO_REGION
 from worker.engine.announcement import UNKNOWN, Words, words_of
+from worker.engine.former import Former
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -92,6 +93,8 @@ class Deployed:
         }
         """What a stored state must carry to be valid: its plan, and since when that has been in force without a break.
         A plan that comes back has missed the events that the one between did not hear."""
+        self.former = Former(epoch, ruleset.program)
+        """What is known of the rules before."""
         self.heard = frozenset[str]().union(*[plan.types for plan in self.program.scopes.values()])
         """Event types that any plan hears."""
         self._terms = _terms(rules)

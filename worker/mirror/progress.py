@@ -11,7 +11,8 @@ from dsl.values import canonical_number
 from worker.engine.reconcile import Stored
 from worker.engine.standing import standing_of
 from worker.mirror.intake import csv_row
-from worker.pipeline.ledger import types_heard, user_state
+from worker.pipeline.ledger import types_heard
+from worker.pipeline.past_states import know_former, recorded_state
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,8 +60,13 @@ class Progress:
             UnavailableError: the database is away.
         """
         args = {**changed._asdict(), "tenant_id": tenant, "types": types_heard(self._rules, USER)}
+        built = not await self._session.value(bool, "something_is_building")
         async for page in self._session.pages(_Row, "mirror_progress", **args):
-            states = {Subject(*row[:3]): state for row in page if (state := self._state(row)) is not None}
+            stamps = self._rules.stamps
+            former = {(row.scope, row.stamp) for row in page if row.stamp != stamps.get(row.scope, row.stamp)}
+            if former:
+                await know_former(self._session, self._rules, former)
+            states = {Subject(*row[:3]): state for row in page if (state := self._state(row, built=built)) is not None}
             unlocks = await self._unlocks(list(states))
             lines = [
                 csv_row(self._cells(subject, item))
@@ -69,14 +75,12 @@ class Progress:
             ]
             await sink("".join(lines).encode())
 
-    def _state(self, row: _Row) -> State | None:
+    def _state(self, row: _Row, *, built: bool) -> State | None:
         if row.scope not in self._rules.stamps:
             return None
-        state = None
-        if row.stamp == self._rules.stamps[row.scope]:
-            state = user_state(self._rules, row.state, row.unsaved)
-        self.stale += state is None
-        return state
+        found = recorded_state(self._rules, row.scope, row.stamp, row.state, row.unsaved, built=built)
+        self.stale += found.state is None
+        return found.state
 
     async def _unlocks(self, subjects: Sequence[Subject]) -> dict[Subject, list[Stored]]:
         found: dict[Subject, list[Stored]] = {}

@@ -13,7 +13,8 @@ from worker.engine.decide import Facts, first_look, latest_known
 from worker.engine.reconcile import unlock_id
 from worker.engine.subject_events import events_of_subjects
 from worker.pipeline.fence import take_partitions
-from worker.pipeline.ledger import insert_events, insert_members, refold, states_of, unlocks_of, unlocks_of_keys
+from worker.pipeline.ledger import insert_events, insert_members, states_of, unlocks_of, unlocks_of_keys
+from worker.pipeline.refold import refold
 
 if TYPE_CHECKING:
     from dsl.outcome import Subject
@@ -44,7 +45,7 @@ async def gather(session: Session, batch: Batch, cache: StateCache, hold: Hold, 
         own.put_in_order(latest_known(states[subject]))
     with watch:
         look = first_look(rules, events, states)
-    refolds = await refold(session, rules, look.refolds)
+    refolds = await refold(session, rules, look.refolds, states)
     stored = await unlocks_of(session, refolds)
     stored.update(await unlocks_of_keys(session, [unlock_id(*earned) for earned in look.earned]))
     return Facts(arrivals, states, look, refolds, stored)

@@ -34,6 +34,11 @@ SLICE: Final = 32
 SLICE_BYTES: Final = 8 * 1024
 """Messages, or their bytes, that are read at a time while a batch is under way: waking up for each small one costs more
 than reading it."""
+FILL_SECONDS: Final = 5.0
+STALL_SECONDS: Final = 0.25
+"""For which free writers wait at most until a batch is full, and for its next message, if the broker has all
+that is missing. That arrives no later than the backlog does, so the wait at most doubles the delay of a backlog; and an
+event in a small batch costs more. Waiting for less would hold up a stream that never ends for as long as it may."""
 TURN: Final = 1024
 TURN_BYTES: Final = 256 * 1024
 """Messages, and their bytes, that are read at most before the writers have a turn: the database may have answered
@@ -142,11 +147,13 @@ class Intake:
         self._open: _Open | None = None
         self._under_way = 0
         """Batches that are with the writers, or wait for them."""
+        self._ended = False
+        """Whether pulling has stopped: what is not with the writers goes back to the broker."""
 
     @property
     def busy(self) -> bool:
         """Whether there is anything to commit."""
-        return bool(self._under_way or self._open is not None or self._broker.buffered)
+        return bool(self._under_way or (not self._ended and (self._open is not None or self._broker.buffered)))
 
     async def run(self, ways: Sequence[MemoryObjectSendStream[Piece]]) -> None:
         """Hand batches to the writers, one piece each, until pulling is stopped."""
@@ -158,12 +165,20 @@ class Intake:
             if self._open is not None and self._is_to_go():
                 batch, self._open = self._open, None
                 await self._hand_on(batch, ways)
+        self._ended = True
         if self._open is not None:
             self._give_back(self._open.held)
 
     def _is_to_go(self) -> bool:
-        """Tell whether to close the batch: it is full, or the writers are free and nothing more has arrived."""
-        return not self._room() or not (self._under_way or self._broker.buffered)
+        """Tell whether to close the batch: it is full, or the writers are free and nothing more is about to arrive."""
+        return not self._room() or not (self._under_way or self._broker.buffered or self._to_fill())
+
+    def _to_fill(self) -> float:
+        """Return the seconds to wait for more although the writers are free."""
+        if self._open is None or self._broker.behind < self._room():
+            return 0.0
+        until = min(self._open.held.since + FILL_SECONDS, self._broker.heard_at + STALL_SECONDS)
+        return max(0.0, until - monotonic())
 
     def _room(self) -> int:
         """Return how many more messages the open batch has room for."""
@@ -177,11 +192,12 @@ class Intake:
         most, most_bytes = self._room(), BATCH_BYTES - (0 if self._open is None else self._open.held.bytes)
         if self._under_way:
             most, most_bytes = min(most, TURN), min(most_bytes, TURN_BYTES)
-        return await self._broker.next_batch(self._is_worth_it, most=most, most_bytes=most_bytes)
+        patience = None if self._under_way else self._to_fill() or None
+        return await self._broker.next_batch(self._is_worth_it, most=most, most_bytes=most_bytes, patience=patience)
 
     def _is_worth_it(self, messages: int, size: int) -> bool:
         """Tell whether to read so many messages of so many bytes now, or to hand on what was read before."""
-        if self._under_way:
+        if self._under_way or self._to_fill():
             return messages >= min(SLICE, self._room()) or size >= SLICE_BYTES
         return messages > 0 or self._open is not None
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from itertools import groupby
-from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from dsl.compile import USER
@@ -14,14 +12,13 @@ from dsl.outcome import Subject
 from dsl.progress import State, decode
 from worker.contract.partition import partition_of
 from worker.contract.sameness import StoredBody
-from worker.engine.columns import FIELDLESS, member_columns, position_columns
+from worker.engine.columns import FIELDLESS, member_columns
 from worker.engine.event_rows import pack_events
-from worker.engine.folding import Refold
 from worker.engine.reconcile import Stored
-from worker.engine.state_cache import BEGINNING, Checkpoint, SubjectState
+from worker.engine.state_cache import BEGINNING, SubjectState
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
     from uuid import UUID
 
     from worker.engine.batch import Item
@@ -154,14 +151,21 @@ async def insert_members(session: Session, items: Iterable[Item]) -> None:
 
 
 async def read_back(
-    session: Session, rules: Deployed, scope: str, after: Mapping[Subject, Position]
+    session: Session,
+    rules: Deployed,
+    scope: str,
+    after: Mapping[Subject, Position],
+    *,
+    types: Collection[str] | None = None,
 ) -> AsyncIterator[list[tuple[Subject, Event]]]:
     """Yield the events of subjects of one scope that its plan hears: subject by subject, in canonical order, in pages.
 
-    Of each subject, those behind a position.
+    Of each subject, those behind a position; of all types that the plan hears, or of some.
     """
     query = {"user": "events_of_users", "tenant": "events_of_tenants"}.get(scope, "events_of_subjects")
     subjects, asked = sorted(after), positions_heard(rules, scope, after)
+    if types is not None:
+        asked["types"] = sorted(types)
 
     def shape(n: int, *row: *EventRow) -> tuple[Subject, Event]:
         return subjects[n - 1], event_of(rules, *row)
@@ -217,42 +221,6 @@ def subjects_heard(rules: Deployed, scope: str) -> tuple[str, dict[str, object]]
     """
     query = {"user": "users_of_types", "tenant": "tenants_of_types"}.get(scope, "subjects_of_scope")
     return query, {"types": types_heard(rules, scope)} if scope in FIELDLESS else {"scope": scope}
-
-
-# -- folding again -----------------------------------------------------------------------------------------------------
-
-
-async def refold(session: Session, rules: Deployed, late: Mapping[Subject, Position]) -> dict[Subject, Refold]:
-    """Fold subjects again, each from its last checkpoint before a position; checkpoints behind it are forgotten.
-
-    Events are read through a cursor and folded page by page: a long history costs time, not memory.
-
-    Raises:
-        UnfoldableError: the fold failed on an event.
-    """
-    refolds = await _past_states(session, rules, late)
-    for scope, subjects in groupby(sorted(refolds, key=_scope_first), key=itemgetter(1)):
-        after = {subject: refolds[subject].since for subject in subjects}
-        async for page in read_back(session, rules, scope, after):
-            for subject, events in groupby(page, itemgetter(0)):
-                refolds[subject].feed([event for _, event in events])
-    return refolds
-
-
-def _scope_first(subject: Subject) -> tuple[str, ...]:
-    return (subject.scope, *subject)
-
-
-async def _past_states(session: Session, rules: Deployed, late: Mapping[Subject, Position]) -> dict[Subject, Refold]:
-    """Return the last state that is known of each subject before a position; what is kept of behind it is forgotten."""
-    refolds = {subject: Refold(rules, subject, None, BEGINNING) for subject in late}
-    rows = await session.rows(Checkpoint, "checkpoints_before", **position_columns(late)) if late else ()
-    for point in rows:
-        state = decode(point.state.encode())
-        if state is not None and point.stamp == rules.stamps[point.scope]:
-            subject = Subject(point.tenant_id, point.scope, point.subject)
-            refolds[subject] = Refold(rules, subject, state, Position(point.mark_at, point.mark_id))
-    return refolds
 
 
 # -- unlocks -----------------------------------------------------------------------------------------------------------

@@ -84,6 +84,8 @@ class InForce:
             UnavailableError: the database is away.
         """
         before, self.rules = self.rules, await self._load()
+        if before is not None:
+            self.rules.former.adopt(before.former)
         if before is None or before.epoch != self.rules.epoch:
             if self.rules.epoch:
                 log.info("rules in force", epoch=self.rules.epoch, achievements=len(self.rules.rules.achievements))

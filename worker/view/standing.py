@@ -11,7 +11,8 @@ from dsl.outcome import Subject
 from worker.admin.results import StaleError, UnreadableError
 from worker.engine.answer import Facts, Held, Presence
 from worker.engine.reconcile import Stored
-from worker.pipeline.ledger import TooManyEventsError, events_of, types_heard, user_state
+from worker.pipeline.ledger import TooManyEventsError, events_of, types_heard
+from worker.pipeline.past_states import know_former, recorded_state
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -78,6 +79,8 @@ async def read_facts(store: Store, catalogue: Catalogue, subject: Subject, *, st
     """
     async with store.alone() as session:
         row = await _read(session, catalogue, subject, stream_clock=stream_clock)
+        if row.stamp is not None and row.stamp != catalogue.rules.stamps.get(subject.scope, row.stamp):
+            await know_former(session, catalogue.rules, [(subject.scope, row.stamp)])
     try:
         return _facts(subject, row, _state(catalogue.rules, subject, row))
     except StaleError:
@@ -159,12 +162,12 @@ def _state(rules: Deployed, subject: Subject, row: _Row) -> State | None:
         if row.heard:
             raise StaleError(1)
         return start(rules.program.scopes[subject.scope]) if row.known else None
-    if row.stamp != rules.stamps[subject.scope]:
+    found = recorded_state(rules, subject.scope, row.stamp, row.state, row.unsaved, built=not row.building)
+    if found.stale:
         raise StaleError(1)
-    state = user_state(rules, row.state, row.unsaved)
-    if state is None:
+    if found.state is None:
         raise UnreadableError(1)
-    return state
+    return found.state
 
 
 async def _folded(session: Session, rules: Deployed, subject: Subject) -> State:

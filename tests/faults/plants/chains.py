@@ -59,9 +59,9 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "chains_backfill_of_one_page",
         "a backfill reads all pages",
-        at="_pages",
-        old="if len(page) < PAGE:",
-        new="if len(page) <= PAGE:",
+        at="outdated:pages_of",
+        old="if len(names) < PAGE:",
+        new="if len(names) <= PAGE:",
         tests=_chains(4),
     ),
     Bug(

@@ -271,9 +271,9 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "who_is_heard_no_more_not_visited",
         "a backfill visits every subject that has a row anywhere",
-        at="backfill:build",
-        old="for search in (_who_hears(rules, scope), _who_is_left(rules, scope)):",
-        new="for search in (_who_hears(rules, scope),):",
+        at="outdated:searches",
+        old="if dropped := frozenset[str]().union(*(carriage.dropped for carriage in past.known)):",
+        new="if dropped := frozenset[str]():",
         tests=(f"{APPLYING}::test_who_is_heard_no_more_is_visited_once",),
     ),
     Bug(
@@ -287,7 +287,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "who_has_an_unlock_alone_not_visited",
         "what nothing supports any more is contested, whether or not a state is left",
-        at="sql:left_subjects",
+        at="sql:subjects_without_state",
         old="achievement || '.' || tier = ANY (:judged::text[])",
         new="achievement || '.' || tier <> ALL (:judged::text[])",
         tests=(f"{APPLYING}::test_a_team_and_a_tenant_without_events_keep_nothing",),
@@ -295,7 +295,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "unlocks_no_rows_to_look_for",
         "a backfill finds subjects that have an unlock and nothing else",
-        at="sql:subjects_with_rows",
+        at="sql:subjects_without_state",
         old="""
             FROM unlock
             WHERE scope = :scope AND (tenant_id, scope, subject) > (:after_tenant, :scope, :after_subject)
@@ -309,7 +309,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "checkpoints_no_rows_to_look_for",
         "a backfill finds subjects that have checkpoints and nothing else",
-        at="sql:subjects_with_rows",
+        at="sql:subjects_without_state",
         old="""
             FROM checkpoint
             WHERE scope = :scope AND (tenant_id, scope, subject) > (:after_tenant, :scope, :after_subject)
@@ -323,7 +323,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "revoked_visited_every_time",
         "a backfill that has nothing to do does nothing",
-        at="sql:left_subjects",
+        at="sql:subjects_without_state",
         old="AND contested_at IS NULL AND revoked_at IS NULL AND event_id",
         new="AND contested_at IS NULL AND event_id",
         tests=(f"{APPLYING}::test_what_was_revoked_is_not_visited_again",),
@@ -331,7 +331,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "contested_visited_every_time",
         "a backfill that has nothing to do does nothing",
-        at="sql:left_subjects",
+        at="sql:subjects_without_state",
         old="AND contested_at IS NULL AND revoked_at IS NULL AND event_id",
         new="AND revoked_at IS NULL AND event_id",
         tests=(f"{APPLYING}::test_a_team_and_a_tenant_without_events_keep_nothing",),

@@ -206,8 +206,8 @@ BUGS: Final[tuple[Bug, ...]] = (
         "what_was_not_written_is_not_shown",
         "a reader of progress folds the later events on top",
         at="results:_decoded",
-        old="user_state(rules, row.state, row.unsaved)",
-        new="user_state(rules, row.state, ())",
+        old="recorded_state(rules, row.scope, row.stamp, row.state, row.unsaved, built=built)",
+        new="recorded_state(rules, row.scope, row.stamp, row.state, (), built=built)",
         tests=(f"{EXPRESS}::test_the_next_one_folds_what_was_not_written",),
     ),
     Bug(

@@ -113,7 +113,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "backfill_skips_a_subject",
         "a backfill reaches every user",
-        at="_Page.pieces",
+        at="outdated:Page.pieces",
         old="yield subjects[at : at + PIECE]",
         new="yield subjects[at : at + PIECE - 1]",
         tests=(f"{PROTOCOL}::test_a_backfill_reaches_all_users",),

@@ -7,6 +7,8 @@ from typing import Final
 from tests.faults.plants.bug import Bug
 
 GROUPS: Final = "integration/test_groups.py"
+INTAKE: Final = "integration/test_intake.py"
+ROLL: Final = "worker/broker/test_roll.py"
 SHARES: Final = "worker/broker/test_shares.py"
 
 BUGS: Final[tuple[Bug, ...]] = (
@@ -73,5 +75,61 @@ BUGS: Final[tuple[Bug, ...]] = (
         old="if self._group is not None:",
         new="if False:",
         tests=(f"{GROUPS}::test_what_waits_is_counted_and_a_group_of_other_settings_is_refused",),
+    ),
+    Bug(
+        "goodbye_forgotten",
+        "a member that has left is dealt nothing, whatever the sheet of before says",
+        at="Roll.leave",
+        old="self._left.add(member)",
+        new="pass",
+        tests=(f"{ROLL}::test_a_member_that_has_left_does_not_come_back_with_the_sheet",),
+    ),
+    Bug(
+        "goodbye_for_ever",
+        "a member that is heard belongs to its group, whatever another client has said in its name",
+        at="Roll.hear",
+        old="self._left.discard(member)",
+        new="",
+        tests=(f"{ROLL}::test_a_member_that_is_heard_has_not_left",),
+    ),
+    Bug(
+        "dead_for_as_long_as_the_sheet_is_read",
+        "a dead member is waited for once, and not with each reading of the sheet",
+        at="Roll.read",
+        old="listed - self._listed - self._left",
+        new="listed - self._left",
+        tests=(f"{ROLL}::test_a_member_on_the_sheet_has_its_time_to_be_heard_once",),
+    ),
+    Bug(
+        "sheet_missed_while_it_is_read",
+        "a sheet that is written while another one is read calls for another look",
+        at="Member._read",
+        old="self._roll.read(self._written.sheet.shares, monotonic())",
+        new="self._roll.read(self._written.sheet.shares, monotonic()); self._looked_at = monotonic()",
+        tests=(f"{GROUPS}::test_a_sheet_that_is_written_while_one_is_read_is_read",),
+    ),
+    Bug(
+        "batch_closed_before_its_backlog",
+        "free writers wait a moment for a full batch where the broker has so many more",
+        at="Intake._to_fill",
+        old="return max(0.0, until - monotonic())",
+        new="return 0.0",
+        tests=(f"{INTAKE}::test_free_writers_wait_for_a_backlog_that_is_on_its_way",),
+    ),
+    Bug(
+        "waits_for_what_its_own_acknowledgements_hold_back",
+        "a batch does not wait for messages that the consumer delivers behind its acknowledgement alone",
+        at="Puller.behind",
+        old="0 if self._scarce else self._behind",
+        new="self._behind",
+        tests=(f"{INTAKE}::test_a_consumer_that_delivers_few_messages_is_not_waited_for",),
+    ),
+    Bug(
+        "rows_lost_when_tables_are_divided",
+        "no table with rows is put aside for a divided one",
+        at="divide_tables",
+        old="if filled:",
+        new="if len(filled) > 1:",
+        tests=("migration/test_table_partitions.py::test_only_an_empty_database_is_divided",),
     ),
 )

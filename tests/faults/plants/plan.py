@@ -14,6 +14,14 @@ DIFFERENCES: Final = "worker/engine/test_rule_diff.py"
 
 BUGS: Final[tuple[Bug, ...]] = (
     Bug(
+        "plan_trusts_the_state_alone",
+        "a plan counts events that a stored state has not seen yet",
+        at="sql:unseen_events_by_user",
+        old="(event.occurred_at, event.event_id) > (progress.mark_at, progress.mark_id)",
+        new="(event.occurred_at, event.event_id) < (progress.mark_at, progress.mark_id)",
+        tests=(f"{PLAN}::test_events_that_no_state_has_seen_count", f"{PLAN}::test_drawn_changes"),
+    ),
+    Bug(
         "plan_forgets_subjects_without_a_state",
         "a plan judges subjects that have unlocks and no events, too",
         at="Reading._outcomes",

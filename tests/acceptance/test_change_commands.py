@@ -1,0 +1,85 @@
+"""`ach apply` with its options, and `ach change`, as an operator uses them."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import asyncpg
+import pytest
+
+from worker.admin.plan_file import plan_file, plan_text
+from worker.engine.rule_set import RuleFile
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.acceptance.conftest import Ran, Shell
+
+pytestmark = pytest.mark.anyio
+
+RULES = 'event a.done {}\nachievement x { title "X" when count(event=a.done, >= 2) }\n'
+MORE = RULES + 'achievement y { title "Y" when count(event=a.done, >= 3) }\n'
+FAILS = MORE + 'example "one is enough" {\n  at 2026-05-01T10:00:00Z ada a.done {}\n  expect ada x\n}\n'
+
+
+@pytest.fixture
+def on_servers(shell: Shell, database_url: str, nats_url: str) -> Shell:
+    shell.environment.update(DATABASE_URL=database_url, NATS_URL=nats_url)
+    return shell
+
+
+def said(ran: Ran, code: int, *words: str) -> str:
+    text = ran.out + ran.err
+    assert ran.code == code, text
+    assert "Traceback" not in text
+    for word in words:
+        assert word in text, (word, text)
+    return text
+
+
+async def test_a_change_from_the_plan_to_its_end(on_servers: Shell, database_url: str) -> None:
+    ach: Callable[..., Ran] = on_servers.ach
+    rules = on_servers.write("rules.ach", RULES)
+    said(ach("apply", rules, "-m", "to begin with"), 0, "in force: epoch 1")
+    rules = on_servers.write("rules.ach", MORE)
+    said(ach("apply", rules, "--dry-run"), 0, "would be in force: epoch 2", "nothing was done", "new: y version 1")
+    plan = on_servers.folder / "friday.plan"
+    plan.write_bytes(plan_text(plan_file([RuleFile(str(rules), MORE)], epoch=1, made_at="", made_by="ann")))
+    said(ach("apply", plan, "--announce", "none", "-m", "y for all"), 0, "in force: epoch 2")
+    stale = on_servers.folder / "stale.plan"
+    stale.write_bytes(plan_text(plan_file([RuleFile("rules.ach", RULES)], epoch=1, made_at="", made_by="ann")))
+    said(ach("apply", stale), 1, "was made against epoch 1, and epoch 2 is in force", ": y for all; make a new one")
+    listed = json.loads(ach("change", "list", "--json").out)
+    states = [(one["change_id"], one["state"], one["announce"]) for one in listed]
+    assert states == [(2, "done", "none"), (1, "done", "all")]
+    assert listed[0]["plan"] == plan_file([RuleFile(str(rules), MORE)], epoch=1, made_at="", made_by="").plan
+    said(ach("change", "show", "2"), 0, "change:    2, done", "message:   y for all", "unlocks:   0 granted")
+    said(ach("change", "status"), 0, "no change is under way")
+    said(ach("change", "pause", "2"), 1, "change 2 is done: only one that is building can be paused")
+    # As if it had died in the middle.
+    connection = await asyncpg.connect(database_url)
+    await connection.execute("UPDATE change SET state = 'building', ended_at = NULL WHERE change_id = 2")
+    said(ach("change", "pause", "2"), 0, "change 2 is paused")
+    said(ach("apply", rules), 0, "change 2 is paused: `ach change resume 2`")
+    said(ach("change", "resume", "2"), 0, "backfill: 0 subjects folded again")
+    said(ach("change", "resume", "2"), 1, "change 2 is done: nothing of it is left to build")
+    await connection.execute("UPDATE change SET state = 'building', ended_at = NULL WHERE change_id = 2")
+    await connection.close()
+    said(ach("apply", rules), 0, "in force already (epoch 2); continuing its backfill: change 2 is still being built")
+    said(ach("apply", rules), 0, "nothing changed")
+    said(ach("change", "announce", "2"), 0, "0 unlocks of change 2 will be announced")
+
+
+async def test_what_cannot_be_applied_is_said(on_servers: Shell) -> None:
+    ach: Callable[..., Ran] = on_servers.ach
+    rules = on_servers.write("rules.ach", FAILS)
+    said(ach("apply", rules), 1, "rules.ach:6:", "one is enough", "an example of the rules fails; nothing was done")
+    rules = on_servers.write("rules.ach", RULES)
+    said(ach("apply", rules, "--announce", "since", "yesterday"), 2, "--announce since yesterday")
+    said(ach("apply", rules, "--announce", "some"), 2, "--announce: expected none, all, or since")
+    said(ach("apply", rules, "-m", "x" * 1001), 2, "--message: 1,001 characters")
+    broken = on_servers.write("broken.plan", '{"ach_plan": 1')
+    said(ach("apply", broken), 1, "is no plan")
+    said(ach("apply", rules, "--announce", "since", "7d"), 0, "in force: epoch 1")
+    said(ach("change", "show", "9"), 1, "there is no change 9: `ach change list` lists them")

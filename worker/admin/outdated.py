@@ -1,0 +1,233 @@
+"""Who is not up to date with the rules in force: the subjects that a backfill has to visit.
+
+The stamp of a stored state says which rules have folded it. A state of earlier rules is up to date all the same where
+it is carried over without a doubt (dsl/carry.py): its row stays as it is. So a backfill visits
+
+    subjects with events of types that something new reads; only these types are looked for;
+    subjects whose state says that something is judged otherwise, or does not say enough; no events are read for that;
+    subjects with an unlock of what was not judged before, and those with something left of earlier rules and no state;
+    subjects whose last event is one that no rule hears any more: their progress is measured at another one.
+
+Where the rules before are not known, it visits all; also where no change is left to be built, since it was asked to
+look again. All of this is read without a lock; what brings a subject up to date looks again under the lock of its
+partition.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from dsl.fold import walk
+from dsl.outcome import Subject
+from dsl.progress import decode
+from worker.contract.partition import partition_of
+from worker.engine.columns import FIELDLESS
+from worker.pipeline.ledger import event_of, types_heard
+from worker.pipeline.past_states import know_former
+from worker.pipeline.rules_in_force import Aggregate
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
+
+    from dsl.carry import Carriage
+    from dsl.compile import Plan
+    from worker.engine.rule_set import Deployed
+    from worker.pipeline.ledger import EventRow
+    from worker.store import Session, Store
+
+PAGE: Final = 2000
+"""Subjects that are looked at together."""
+PIECE: Final = 50
+"""Subjects of one transaction."""
+HEARING, JUDGED, LEFT, ANEW, MARKED = range(5)
+"""The searches, in order: by events of what is new, by states, by unlocks without a state, by unlocks of what was not
+judged before, by last events."""
+
+
+class Named(NamedTuple):
+    """A subject of a scope that is known."""
+
+    tenant_id: str = ""
+    subject: str = ""
+
+
+BEFORE_ALL: Final = Named()
+
+
+class Page(NamedTuple):
+    """Some subjects that were looked at together."""
+
+    found: list[Subject]
+    """Those that may not be up to date."""
+    looked_at: int
+    last: Named
+
+    def pieces(self) -> Iterator[list[Subject]]:
+        """Yield those that may not be up to date, in pieces of one partition."""
+        by_partition: defaultdict[int, list[Subject]] = defaultdict(list)
+        for subject in self.found:
+            by_partition[partition_of(*subject)].append(subject)
+        for subjects in by_partition.values():
+            for at in range(0, len(subjects), PIECE):
+                yield subjects[at : at + PIECE]
+
+
+class Search(NamedTuple):
+    """One way to find subjects of a scope that may not be up to date: a query that pages by key."""
+
+    scope: str
+    step: int
+    """Its place among the searches of its scope."""
+    query: str
+    asked: dict[str, object]
+    """Arguments of the query, besides the page."""
+
+
+class _State(NamedTuple):
+    tenant_id: str
+    subject: str
+    stamp: str
+    state: str
+    unsaved: Sequence[EventRow]
+
+
+class Stamp(NamedTuple):
+    """Which rules have folded states of a scope."""
+
+    scope: str
+    stamp: str
+
+
+class Past(NamedTuple):
+    """What is known of the rules before, for one scope."""
+
+    carriages: Mapping[str, Carriage | None]
+    """How states are carried, by the stamps that there are beside that of today; None where they are void."""
+    base: Carriage | None
+    """What differs from the last plan under which all subjects were up to date; None where there is none."""
+
+    @property
+    def known(self) -> Sequence[Carriage]:
+        """Return the carriages that there are."""
+        found = [carriage for carriage in self.carriages.values() if carriage is not None]
+        return found if self.base is None else [*found, self.base]
+
+    @property
+    def types(self) -> AbstractSet[str]:
+        """Return the event types that something new reads."""
+        return frozenset[str]().union(*(carriage.types for carriage in self.known))
+
+
+async def past_of(session: Session, rules: Deployed, scope: str, *, thorough: bool = False) -> Past:
+    """Return what is known of the rules before; `thorough`: as if not all had been up to date at any time.
+
+    Raises:
+        UnavailableError: the database is away.
+    """
+    current = rules.stamps[scope]
+    stamps = {row.stamp for row in await session.rows(Stamp, "stamps_of_progress") if row.scope == scope} - {current}
+    rows = [row for row in await session.rows(Aggregate, "aggregates") if row.scope == scope]
+    complete = {row.epoch: f"{row.fingerprint}@{row.epoch}" for row in rows if row.status in {"live", "retired"}}
+    last = complete[max(complete)] if complete and not thorough else ""
+    await know_former(session, rules, [(scope, stamp) for stamp in (*stamps, last)])
+    base = rules.former.carriage(scope, last)
+    return Past({stamp: rules.former.carriage(scope, stamp) for stamp in stamps}, base)
+
+
+async def searches(store: Store, rules: Deployed, scope: str, *, thorough: bool) -> list[Search]:
+    """Return what finds the subjects of a scope that may not be up to date, in order; some are found twice.
+
+    `thorough` visits all with events that the plan hears.
+
+    Raises:
+        UnavailableError: the database went away.
+    """
+    async with store.transaction(patient=True) as session:
+        past = await past_of(session, rules, scope, thorough=thorough)
+    stamp = rules.stamps[scope]
+    found: list[Search] = []
+    if past.base is None or past.types:
+        heard: Collection[str] = types_heard(rules, scope) if past.base is None else past.types
+        query = {"user": "users_of_types", "tenant": "tenants_of_types"}.get(scope, "subjects_of_scope")
+        found.append(
+            Search(scope, HEARING, query, {"types": sorted(heard)} if scope in FIELDLESS else {"scope": scope})
+        )
+    if any(one is None or one.changed or rules.former.aged(stamp) for stamp, one in past.carriages.items()):
+        watched = (Watch(one) for one in past.carriages.values() if one is not None)
+        types = sorted(frozenset[str]().union(*(watch.plan.types for watch in watched)))
+        found.append(Search(scope, JUDGED, "stale_states", {"scope": scope, "stamp": stamp, "types": types}))
+    judged = [f"{achievement}.{tier}" for achievement, tier in rules.ruled(scope)]
+    found.append(Search(scope, LEFT, "subjects_without_state", {"scope": scope, "judged": judged}))
+    if new := {f"{name}.{tier}" for carriage in past.known for name, tier in carriage.ruled_anew}:
+        asked: dict[str, object] = {"scope": scope, "stamp": stamp, "judged": sorted(new)}
+        found.append(Search(scope, ANEW, "subjects_judged_anew", asked))
+    if dropped := frozenset[str]().union(*(carriage.dropped for carriage in past.known)):
+        asked = {"scope": scope, "stamp": stamp, "types": sorted(dropped)}
+        found.append(Search(scope, MARKED, "states_marked_by_types", asked))
+    return found
+
+
+async def pages_of(store: Store, rules: Deployed, search: Search, after: Named = BEFORE_ALL) -> AsyncIterator[Page]:
+    """Yield what a search finds behind a subject.
+
+    Raises:
+        UnavailableError: the database went away.
+    """
+    while True:
+        async with store.transaction(patient=True) as session:
+            place = {"after_tenant": after.tenant_id, "after_subject": after.subject}
+            if search.step == JUDGED:
+                states = await session.rows(_State, search.query, **search.asked, **place, limit=PAGE)
+                names = [Named(row.tenant_id, row.subject) for row in states]
+                await know_former(session, rules, {(search.scope, row.stamp) for row in states})
+                stale = [Named(row.tenant_id, row.subject) for row in states if _differs(rules, search.scope, row)]
+            else:
+                names = await session.rows(Named, search.query, **search.asked, **place, limit=PAGE)
+                stale = await _stale(session, rules, search.scope, names) if search.step == HEARING else names
+        if names:
+            after = names[-1]
+            found = [Subject(one.tenant_id, search.scope, one.subject) for one in stale]
+            yield Page(found, len(names), after)
+        if len(names) < PAGE:
+            return
+
+
+async def _stale(session: Session, rules: Deployed, scope: str, page: Sequence[Named]) -> list[Named]:
+    """Return which of some subjects have no state of the plan in force."""
+    tenants, names = [one.tenant_id for one in page], [one.subject for one in page]
+    asked = {"tenant_ids": tenants, "subjects": names, "scope": scope, "stamp": rules.stamps[scope]}
+    return await session.rows(Named, "stale_subjects", **asked)
+
+
+# -- states ------------------------------------------------------------------------------------------------------------
+
+
+def _differs(rules: Deployed, scope: str, row: _State) -> bool:
+    """Tell whether a state says that something is judged otherwise, or does not say enough, or is too old."""
+    carriage, state = rules.former.carriage(scope, row.stamp), decode(row.state.encode())
+    if carriage is None or state is None or rules.former.aged(row.stamp):
+        return True
+    watch = Watch(carriage)
+    carried = watch.carriage.of(state)
+    if not carried.certain or carried.lost:
+        return True
+    try:
+        grants = walk(watch.plan, carried.state, [event_of(rules, *unsaved) for unsaved in row.unsaved])
+    except Exception:  # noqa: BLE001 - to fold the subject again shows what is wrong
+        return True
+    return any((grant.achievement, grant.tier) in watch.rulings for grant in grants)
+
+
+class Watch:
+    """What tells whether a state of earlier rules says that something is judged otherwise.
+
+    It is asked about subjects without events of what is new; those are found by these events.
+    """
+
+    def __init__(self, carriage: Carriage) -> None:
+        self.carriage = carriage.without
+        self.plan: Plan = self.carriage.watching
+        """What is judged otherwise, for events that the state has not seen."""
+        self.rulings = self.carriage.judged_otherwise

@@ -1,0 +1,166 @@
+"""Past states of subjects that are to be folded again: of the rules in force, or carried over from earlier ones."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from itertools import groupby
+from operator import itemgetter
+from typing import TYPE_CHECKING, NamedTuple
+
+from anyio import to_thread
+
+from dsl.fold import walk
+from dsl.progress import decode
+from worker.engine.folding import PartFold, Refold, anew_of
+from worker.engine.rule_set import RulesRefusedError, read_rules
+from worker.engine.state_cache import BEGINNING
+from worker.pipeline.ledger import event_of, read_back, user_state
+from worker.pipeline.rules_in_force import RuleSetRow
+from worker.rulefiles import without_collector
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from dsl.carry import Carriage, Carried
+    from dsl.compile import Plan, Program
+    from dsl.outcome import Subject
+    from dsl.progress import State
+    from worker.engine.rule_set import Deployed
+    from worker.pipeline.ledger import EventRow
+    from worker.store import Session
+
+
+class PastState(NamedTuple):
+    """A state that some rules have folded, up to its mark."""
+
+    stamp: str
+    state: State
+    folded: int = 0
+    """Events since the latest checkpoint."""
+
+
+async def know_former(session: Session, rules: Deployed, stamps: Iterable[tuple[str, str]]) -> None:
+    """Read and compile the rules that have folded states of some scopes and stamps, where they are not known yet.
+
+    In a thread: many rules take seconds.
+    """
+    asked = sorted(stamps)
+    epochs = rules.former.needed([stamp for _, stamp in asked])
+    rows = await session.rows(RuleSetRow, "rule_sets_of_epochs", epochs=epochs) if epochs else []
+    found = {row.epoch: row for row in rows}
+    await to_thread.run_sync(_compare, rules, [(epoch, found.get(epoch)) for epoch in epochs], asked)
+
+
+def _compare(rules: Deployed, rows: Sequence[tuple[int, RuleSetRow | None]], asked: Sequence[tuple[str, str]]) -> None:
+    with without_collector():
+        for epoch, row in rows:
+            rules.former.add(epoch, None if row is None else _program(row))
+        for scope, stamp in asked:
+            rules.former.carriage(scope, stamp)
+
+
+def _program(row: RuleSetRow) -> Program | None:
+    try:
+        return read_rules(row.files()).program
+    except RulesRefusedError:  # by what is checked today
+        return None
+
+
+# -- for readers -------------------------------------------------------------------------------------------------------
+
+
+class Recorded(NamedTuple):
+    """A stored state as the rules in force see it, with later events on top."""
+
+    state: State | None
+    """None where it cannot be read, or is stale."""
+    stale: bool = False
+    """Whether earlier rules have folded it, and it does not say all that is to be known."""
+
+
+def recorded_state(
+    rules: Deployed, scope: str, stamp: str, text: str, unsaved: Sequence[EventRow], *, built: bool
+) -> Recorded:
+    """Return a stored state, of the rules in force or carried over from earlier ones, which have to be known by now.
+
+    `built` is whether no backfill is under way: then subjects with events of what is new were brought up to date.
+    """
+    if stamp == rules.stamps[scope]:
+        return Recorded(user_state(rules, text, unsaved))
+    carriage, state = rules.former.carriage(scope, stamp), decode(text.encode())
+    if carriage is None or state is None or not (built or not (carriage.types or carriage.dropped)):
+        return Recorded(None, stale=True)
+    carried = carriage.without.of(state)
+    if not carried.certain:
+        return Recorded(None, stale=True)
+    try:
+        walk(rules.program.scopes[scope], carried.state, [event_of(rules, *row) for row in unsaved])
+    except Exception:  # noqa: BLE001 - to fold the subject again will show what is wrong
+        return Recorded(None)
+    return Recorded(carried.state)
+
+
+# -- for refolds -------------------------------------------------------------------------------------------------------
+
+
+async def refolds_from(session: Session, rules: Deployed, pasts: Mapping[Subject, PastState]) -> dict[Subject, Refold]:
+    """Return subjects that are to be folded again from past states; those of void ones from the beginning.
+
+    What rules in force make of the time before is read from the ledger where a state of earlier rules does not say it.
+
+    Raises:
+        UnfoldableError: the fold failed on an event.
+    """
+    made: dict[Subject, Refold] = {}
+    stale: dict[Subject, PastState] = {}
+    for subject, past in pasts.items():
+        if past.stamp == rules.stamps[subject.scope]:
+            made[subject] = _refold(rules, subject, past.state, past.folded)
+        else:
+            stale[subject] = past
+    if stale:
+        await know_former(session, rules, {(subject.scope, past.stamp) for subject, past in stale.items()})
+        made.update(await _carried(session, rules, stale))
+    return made
+
+
+def _refold(rules: Deployed, subject: Subject, state: State, folded: int) -> Refold:
+    return Refold(rules, subject, state, state.mark or BEGINNING, folded=folded)
+
+
+class _Moved(NamedTuple):
+    carriage: Carriage
+    carried: Carried
+    certain: bool
+
+
+async def _carried(session: Session, rules: Deployed, stale: Mapping[Subject, PastState]) -> dict[Subject, Refold]:
+    made: dict[Subject, Refold] = {}
+    parts: defaultdict[tuple[str, Plan], dict[Subject, _Moved]] = defaultdict(dict)
+    for subject, past in stale.items():
+        carriage = rules.former.carriage(subject.scope, past.stamp)
+        if carriage is None:
+            made[subject] = Refold(rules, subject, None, BEGINNING)
+            continue
+        carried = carriage.of(past.state)
+        part = carriage.part(carried)
+        if part is None:
+            anew = anew_of(carriage, carried.unearned)
+            since = carried.state.mark or BEGINNING
+            made[subject] = Refold(rules, subject, carried.state, since, folded=past.folded, anew=anew)
+        else:
+            certain = carriage.without.of(past.state).certain
+            parts[subject.scope, part][subject] = _Moved(carriage, carried, certain)
+    for (scope, part), moved in parts.items():
+        folds = {
+            subject: PartFold(one.carriage, one.carried, part, certain=one.certain) for subject, one in moved.items()
+        }
+        after = dict.fromkeys(folds, BEGINNING)
+        async for page in read_back(session, rules, scope, after, types=part.types):
+            for subject, events in groupby(page, itemgetter(0)):
+                folds[subject].feed([event for _, event in events])
+        for subject, fold in folds.items():
+            state, anew = fold.merged()
+            since = state.mark or BEGINNING
+            made[subject] = Refold(rules, subject, state, since, folded=stale[subject].folded, anew=anew)
+    return made
