@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.anyio
 
-PAGE: Final = (ROOT / "docs" / "changing-rules.md").read_text("utf-8")
 TEN: Final = """event lesson.completed {}
 
 achievement ten_lessons {
@@ -55,7 +54,8 @@ def deployed(shell: Shell, nats_url: str, database_url: str) -> Shell:
 
 def from_page() -> str:
     """Return the rules of the page that give a changed condition a new version."""
-    (found,) = re.findall(r"```ach\n(.+?)```", PAGE, re.DOTALL)
+    page = (ROOT / "docs" / "changing-rules.md").read_text("utf-8")
+    (found,) = re.findall(r"```ach\n(.+?)```", page, re.DOTALL)
     return found
 
 

@@ -193,6 +193,13 @@ async def test_events_that_no_state_has_seen_count(streamed: Engine) -> None:
     assert counts(await check(streamed, EVENTS + THREE + tier)) == {"three_more granted": 1}
 
 
+async def test_what_was_earned_before_a_version_begins_stays(streamed: Engine) -> None:
+    await deploy(streamed, EVENTS + THREE)
+    await sent(streamed, *(event(number, user=user) for user in ("ann", "ben") for number in range(3)))
+    seen = await check(streamed, EVENTS + THREE + FOUR.replace("2026-04-01", "2026-06-01"))
+    assert (counts(seen), seen.build.events) == ({}, 0)
+
+
 async def test_before_any_rules_everything_is_new(streamed: Engine) -> None:
     async with open_store(streamed.settings.database_url) as store:
         empty, _ = await planned(store, streamed, EVENTS + THREE)

@@ -22,12 +22,12 @@ BUGS: Final[tuple[Bug, ...]] = (
         tests=(f"{PLAN}::test_events_that_no_state_has_seen_count", f"{PLAN}::test_drawn_changes"),
     ),
     Bug(
-        "plan_forgets_subjects_without_a_state",
-        "a plan judges subjects that have unlocks and no events, too",
-        at="Reading._outcomes",
-        old="sorted(folds.keys() | stored.keys())",
-        new="sorted(folds.keys())",
-        tests=(f"{PLAN}::test_subjects_without_events_are_judged_too",),
+        "plan_takes_what_stands",
+        "what a stored state supports stays supported",
+        at="_worth_it",
+        old="if subject in stored or not isinstance(fold, CarriedFold) or not fold.untouched",
+        new="if not isinstance(fold, CarriedFold) or not fold.untouched",
+        tests=(f"{PLAN}::test_what_was_earned_before_a_version_begins_stays",),
     ),
     Bug(
         "plan_forgets_what_settles",
