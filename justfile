@@ -151,6 +151,10 @@ ingest-bench *args: setup
 binary *args: setup
     .venv/bin/python -m release.binary {{ args }}
 
+# Build sdist and wheel into dist/, judge them, and run the demo from the wheel in a bare environment; uploads nothing
+release *args: setup
+    .venv/bin/python -m release.package {{ args }}
+
 # Build the image on its base's digest of today (needs podman and the registry of the base)
 image tag="ach" base="docker.io/library/python:3.13-slim-trixie":
     #!/bin/sh

@@ -8,27 +8,32 @@
         print(grant.title())
     saved = me.state()
 
-`batch` is the worker as a function, for queues that call one. docs/library.md and docs/function.md show both.
+A name is imported when it is first asked for: the command `ach` is below this package, and needs none of them at its
+start. `batch` is the worker as a function, for queues that call one. docs/library.md and docs/function.md show both.
 """
 
-from ach.errors import (
-    AchError,
-    DatabaseError,
-    EventError,
-    LateEventError,
-    OtherSubjectError,
-    RulesError,
-    ScopeError,
-    StateError,
-)
-from ach.evaluation import Evaluation, Rejection, evaluate
-from ach.event import Event
-from ach.function import ANY_TENANT, Announcement, BatchResponse, batch, batch_sync
-from ach.grant import Grant, Progress
-from ach.rules import Rules, load, load_text
-from ach.session import Session
-from dsl.outcome import Unlock
-from worker.engine.standing import Status
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from ach.errors import (
+        AchError,
+        DatabaseError,
+        EventError,
+        LateEventError,
+        OtherSubjectError,
+        RulesError,
+        ScopeError,
+        StateError,
+    )
+    from ach.evaluation import Evaluation, Rejection, evaluate
+    from ach.event import Event
+    from ach.function import ANY_TENANT, Announcement, BatchResponse, batch, batch_sync
+    from ach.grant import Grant, Progress
+    from ach.rules import Rules, load, load_text
+    from ach.session import Session
+    from dsl.outcome import Unlock
+    from worker.engine.standing import Status
 
 __all__ = [
     "ANY_TENANT",
@@ -57,3 +62,37 @@ __all__ = [
     "load",
     "load_text",
 ]
+
+_EXPORTS: Final = {
+    "errors": (
+        "AchError",
+        "DatabaseError",
+        "EventError",
+        "LateEventError",
+        "OtherSubjectError",
+        "RulesError",
+        "ScopeError",
+        "StateError",
+    ),
+    "evaluation": ("Evaluation", "Rejection", "Unlock", "evaluate"),
+    "event": ("Event",),
+    "function": ("ANY_TENANT", "Announcement", "BatchResponse", "batch", "batch_sync"),
+    "grant": ("Grant", "Progress", "Status"),
+    "rules": ("Rules", "load", "load_text"),
+    "session": ("Session",),
+}
+_MODULES: Final = {name: module for module, names in _EXPORTS.items() for name in names}
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *(name for name in __all__ if name not in globals())]
+
+
+if not TYPE_CHECKING:  # a type checker would take every name for one that there is
+
+    def __getattr__(name: str) -> object:
+        if name not in _MODULES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        found = getattr(import_module(f".{_MODULES[name]}", __name__), name)
+        globals()[name] = found
+        return found

@@ -39,7 +39,7 @@ def versions() -> dict[str, str]:
             found[name] = version(name)
         except PackageNotFoundError:
             continue
-    return {"ach": _commit() or version("ach"), **found}
+    return {"ach": _commit() or version("ach-engine"), **found}
 
 
 def doubt() -> str:

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from shiv.bootstrap.environment import Environment  # pyright: ignore[reportMissingTypeStubs]
 from shiv.builder import create_archive  # pyright: ignore[reportMissingTypeStubs]
@@ -43,18 +43,19 @@ def build(output: Path) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         packages = Path(scratch, "packages")
         _install(packages, ["--require-hashes", "--only-binary", ":all:", "-r", str(ROOT / LOCK)])
-        _install(packages, ["--no-index", str(wheel(Path(scratch, "wheel")))])
+        _install(packages, ["--no-index", str(distribution("wheel", Path(scratch, "wheel")))])
         clean(packages)
         unfinished = output.with_name(f"{output.name}.new")
         _pack(packages, unfinished)
         unfinished.replace(output)
 
 
-def wheel(folder: Path) -> Path:
-    """Build the project's own wheel, with the build backend of the lock file."""
-    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
-    subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL, env=_environment())
-    (made,) = folder.glob("*.whl")
+def distribution(kind: Literal["sdist", "wheel"], folder: Path, source: Path = ROOT) -> Path:
+    """Build the project's own wheel or sdist into a folder, with the build backend of the lock file; return it."""
+    command = [sys.executable, "-m", "hatchling", "build", "-t", kind, "-d", str(folder.resolve())]
+    environment = {**os.environ, "SOURCE_DATE_EPOCH": str(EPOCH)}
+    subprocess.run(command, cwd=source, check=True, stdout=subprocess.DEVNULL, env=environment)
+    (made,) = folder.glob("*.whl" if kind == "wheel" else "*.tar.gz")
     return made
 
 
@@ -82,8 +83,13 @@ def installer() -> str:
     return sys.executable if find_spec("pip") else str(vars(sys)["_base_executable"])
 
 
+def pip_command() -> list[str]:
+    """Return how to call pip."""
+    return [installer(), "-m", "pip", "--disable-pip-version-check"]
+
+
 def _install(packages: Path, what: list[str]) -> None:
-    command = [installer(), "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-deps"]
+    command = [*pip_command(), "install", "--quiet", "--no-deps"]
     # pip warns of other folders on the path that hold the same packages; it only ever looks at the target.
     subprocess.run([*command, "--no-compile", "--upgrade", "--target", str(packages), *what], check=True)
 
@@ -91,7 +97,11 @@ def _install(packages: Path, what: list[str]) -> None:
 def _pack(packages: Path, output: Path) -> None:
     time = datetime.fromtimestamp(EPOCH, UTC)
     made = Environment(
-        f"{time:%Y-%m-%d %H:%M:%S}", version("shiv"), entry_point="worker.cli:main", compile_pyc=True, reproducible=True
+        f"{time:%Y-%m-%d %H:%M:%S}",
+        version("shiv"),
+        entry_point="ach.__main__:main",
+        compile_pyc=True,
+        reproducible=True,
     )
     python = f"/usr/bin/env python{sys.version_info.major}.{sys.version_info.minor}"
     create_archive([packages], output, python, f"{ENTRY}:main", made)
@@ -100,10 +110,6 @@ def _pack(packages: Path, output: Path) -> None:
             entry = zipfile.ZipInfo(name, (time.year, time.month, time.day, 0, 0, 0))
             entry.compress_type = zipfile.ZIP_DEFLATED
             archive.writestr(entry, text)
-
-
-def _environment() -> dict[str, str]:
-    return {**os.environ, "SOURCE_DATE_EPOCH": str(EPOCH)}
 
 
 if __name__ == "__main__":

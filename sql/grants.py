@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib.resources import files
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+import sql
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -48,7 +50,7 @@ def grants(roles: Roles, tenants: Sequence[TenantRole] = (), *, schema: str = "p
     for name in names:
         _check(name, "a role", _RESERVED)
     _check(schema, "a schema")
-    text = (files("sql") / "grants.sql").read_text(encoding="utf-8")
+    text = (files(sql) / "grants.sql").read_text(encoding="utf-8")
     literals = ", ".join(map(_literal, names))
     parts = {
         "schema": _identifier(schema),

@@ -7,19 +7,28 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import sys
 import traceback
-from importlib.metadata import version
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from worker import commands
 from worker.commands.lazy_group import LazyGroup
+from worker.distribution import release
 from worker.process.first import end_on_sigterm
 from worker.process.streams import lose_nothing
 from worker.report.escape import LINES, visible
 from worker.urls import redacted
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+WIDTH: Final = 100
+"""Of help, on a terminal that is as wide or wider."""
+NARROW: Final = 60
+NARROWEST: Final = 30
 SUMMARIES: Final = {
     "alerts": "Print the alert rules for Prometheus, with links to your copy of the playbooks.",
     "analyze": "Answer a question of product or operations from a mirror (docs/analyze.md); without a NAME, list them.",
@@ -62,6 +71,22 @@ SUMMARIES: Final = {
 }
 
 
+class _Help(click.HelpFormatter):
+    """Help that fits a terminal of 40 characters; click's own takes 50, and 30 of them for the names of options."""
+
+    def __init__(self, indent_increment: int = 2, width: int | None = None, max_width: int | None = None) -> None:
+        columns = shutil.get_terminal_size().columns
+        fits = max(min(columns, max_width or WIDTH) - 2, NARROWEST) if width is None else width
+        super().__init__(indent_increment, fits, max_width)
+
+    def write_dl(self, rows: Iterable[tuple[str, str]], col_max: int = 30, col_spacing: int = 2) -> None:
+        """Write names and what they mean; on a narrow terminal the names get a third of it."""
+        super().write_dl(rows, col_max if self.width >= NARROW else self.width // 3, col_spacing)
+
+
+click.Context.formatter_class = _Help
+
+
 class _Commands(LazyGroup):
     """All commands. No secret, and nothing that a terminal would obey, is printed of an error that ends one."""
 
@@ -100,11 +125,11 @@ class _Commands(LazyGroup):
 
 @click.group(
     cls=_Commands,
-    package="worker.commands",
+    package=commands.__name__,
     summaries=SUMMARIES,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": WIDTH},
 )
-@click.version_option(version("ach"), prog_name="ach")
+@click.version_option(release(), prog_name="ach")
 def main() -> None:
     """Grant achievements from event streams, exactly once.
 

@@ -99,6 +99,12 @@ def gather(files: Sequence[File], problems: Problems) -> Names:
     return names
 
 
+def achievements_begun(file: File) -> set[str]:
+    """Return the names of all achievements of a file, also of those that a syntax error keeps out of the tree."""
+    read = {node.name.text for node in file.declarations if isinstance(node, Achievement)}
+    return read | {match[2] for match in _HEAD.finditer(file.source.text) if match[1] == "achievement"}
+
+
 def _find_lost(names: Names, file: File) -> None:
     """Look for declarations in the text that are not in the tree."""
     read = {_head(node).span.start for node in file.declarations if not isinstance(node, Example)}

@@ -79,7 +79,7 @@ class _Callbacks:
 
 def grammar() -> str:
     """Return the text of the grammar."""
-    data = pkgutil.get_data("dsl", "grammar.lark")
+    data = pkgutil.get_data(__name__.removesuffix(".parse"), "grammar.lark")
     if data is None:
         raise FileNotFoundError("dsl/grammar.lark")
     return data.decode()

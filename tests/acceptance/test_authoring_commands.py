@@ -64,20 +64,6 @@ def _event(number: int, **other: object) -> bytes:
 
 
 @pytest.mark.parametrize(
-    "command",
-    [
-        *("check", "fmt", "test", "replay", "explain", "docs", "lsp"),
-        *("run", "migrate", "apply", "backfill", "emit", "digest", "progress", "unlocks", "revoke", "erase", "dead"),
-        *("contract", "demo", "dev", "schema"),
-    ],
-)
-def test_every_command_explains_itself(shell: Shell, command: str) -> None:
-    ran = shell.ach(command, "--help")
-    assert ran.code == 0
-    assert ran.out.startswith(f"Usage: ach {command}")
-
-
-@pytest.mark.parametrize(
     "args", [["chekc"], ["check"], ["check", "nowhere.ach"], ["replay", "x.jsonl"], ["replay", "x", "-r", "nowhere"]]
 )
 def test_wrong_use_exits_with_two(shell: Shell, args: list[str]) -> None:

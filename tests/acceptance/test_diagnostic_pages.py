@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
-import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -85,14 +82,3 @@ def test_a_code_is_explained_however_it_is_written() -> None:
     assert explained("ach410") == page("ACH410")
     with pytest.raises(NoPageError, match="did you mean ACH410"):
         explained("ACH4100")
-
-
-def test_an_installed_package_has_the_pages(tmp_path: Path) -> None:
-    # By its ordinary builder, in a process of its own: it works in the current folder.
-    building = "import sys; from hatchling.build import build_wheel; build_wheel(sys.argv[1])"
-    subprocess.run([sys.executable, "-c", building, str(tmp_path)], cwd=PAGES.parents[1], check=True)
-    (wheel,) = tmp_path.glob("*.whl")
-    names = set(zipfile.ZipFile(wheel).namelist())
-    assert {f"worker/diagnostics/{code}.md" for code in CODES} <= names
-    assert [name for name in names if "deploy" in name] == ["worker/deploy/alerts.yml"]
-    assert not [name for name in names if name.startswith("docs/")]

@@ -91,4 +91,4 @@ def test_the_extra_is_named_where_it_is_missing(files: Shell) -> None:
     with files.running("emit", "stream.jsonl", without="nacl") as command:
         said, _ = command.communicate(timeout=60)
     assert command.returncode == 1
-    assert "NATS_CREDS needs PyNaCl, which is not installed; pip install 'ach[nkeys]'" in said
+    assert "NATS_CREDS needs PyNaCl, which is not installed; pip install 'ach-engine[nkeys]'" in said

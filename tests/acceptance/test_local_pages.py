@@ -135,8 +135,8 @@ def test_without_its_packages_it_says_which_extra_and_goes_on(shell: Shell, tmp_
     with shell.running("dev", rules, "--data", tmp_path / "data", without="starlette") as dev:
         said = read_until(dev, "the API is not shown")
         for what, extra in (("console", "console"), ("API", "serve")):
-            missing = f"the {what} is not shown: it needs starlette, which is not installed. pip install 'ach[{extra}]'"
-            assert missing in said
+            missing = f"the {what} is not shown: it needs starlette, which is not installed."
+            assert f"{missing} pip install 'ach-engine[{extra}]'" in said
         dev.send_signal(signal.SIGINT)
         assert dev.wait(30) == 0
         assert "Traceback" not in said + (dev.stdout.read() if dev.stdout else "")

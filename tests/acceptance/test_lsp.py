@@ -698,4 +698,4 @@ def test_without_pygls_it_says_what_to_install(tmp_path: Path) -> None:
         stdin=subprocess.DEVNULL,
     )
     assert done.returncode == 1
-    assert b"pip install 'ach[lsp]'" in done.stderr
+    assert b"pip install 'ach-engine[lsp]'" in done.stderr

@@ -50,6 +50,7 @@ from tests.faults.plants import (
     progress,
     refusals,
     roles,
+    scripting,
     serve,
     standing,
     state_cache,
@@ -108,6 +109,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     *ingest.BUGS,
     *traces.BUGS,
     *process.BUGS,
+    *scripting.BUGS,
 )
 
 QUICK: Final = (

@@ -349,4 +349,4 @@ def test_a_missing_extra_is_named(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 1
-    assert "is not installed\n  hint: pip install 'ach[embedded]'" in done.stderr
+    assert "is not installed\n  hint: pip install 'ach-engine[embedded]'" in done.stderr

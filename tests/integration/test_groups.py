@@ -128,7 +128,7 @@ async def test_who_leaves_is_dealt_nothing_and_waits_for_no_database(
     grouped: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A signal moves the partitions: not a silence, and not the end of a batch."""
-    # Whoever is silent is waited for longer than the test waits.
+    # A silent one is waited for longer than the test waits.
     monkeypatch.setattr(roll, "SILENT_SECONDS", 10 * PATIENCE)
     seen: list[dict[str, tuple[int, ...]]] = []
     client = await nats.connect(grouped.settings.nats_url)

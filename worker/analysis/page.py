@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import jinja2
@@ -61,7 +62,7 @@ class Part(NamedTuple):
 def page(answers: Answers) -> str:
     """Return answers as HTML."""
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("worker.analysis", "."),
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

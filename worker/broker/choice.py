@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from worker.identity import Identity
 
-PRIVATE: Final = "worker.broker.private"
+PRIVATE: Final = f"{__package__}.private"
 
 log = structlog.get_logger()
 

@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple, cast
 import msgspec
 
 from worker.broker.errors import BrokerMismatchError
+from worker.distribution import install
 
 _SEED: Final = 18 << 3
 USER: Final = 20 << 3
@@ -88,7 +89,7 @@ class Key:
             if error.name is None or error.name.partition(".")[0] != "nacl":
                 raise
             raise BrokerMismatchError(
-                f"{wanted_by} needs PyNaCl, which is not installed; pip install 'ach[nkeys]'"
+                f"{wanted_by} needs PyNaCl, which is not installed; {install('nkeys')}"
             ) from error
         self._key = SigningKey(seed.raw)
         self.public = public_text(seed.prefix, bytes(self._key.verify_key))

@@ -15,7 +15,7 @@ MOST_MEMBERS: Final = 1024
 
 
 class Roll:
-    """The other members of a group: those that were heard of late, those on the sheet, and those that have left.
+    """The other members of a group: those that gave a sign of life, those on the sheet, and those that have left.
 
     The sheet has a member that has left until someone deals again. So it is noted who has left, or the sheet would
     bring such a member back for as long as a dead one is waited for.

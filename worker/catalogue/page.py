@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import jinja2
@@ -15,7 +16,7 @@ FILE = "index.html"
 def render(found: Catalogue) -> str:
     """Return a catalogue as HTML."""
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("worker.catalogue", "."),
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

@@ -12,6 +12,7 @@ import click
 from dsl.diagnostics import nearest
 from worker.commands.options import memory_of, seconds_of
 from worker.commands.servers import CommandError, on_servers, with_store
+from worker.distribution import install
 from worker.report import screen
 
 try:
@@ -26,7 +27,7 @@ try:
 except ModuleNotFoundError as missing:
     if missing.name is None or missing.name.partition(".")[0] not in {"duckdb", "jinja2", "markupsafe"}:
         raise
-    screen.fail(f"`ach analyze` needs {missing.name}, which is not installed", "pip install 'ach[analytics]'")
+    screen.fail(f"`ach analyze` needs {missing.name}, which is not installed", install("analytics"))
     sys.exit(1)
 
 if TYPE_CHECKING:

@@ -18,10 +18,10 @@ from worker.admin.rollout import MeaningChangedError, Terms, apply_rules
 from worker.app import prepare_schema, wall_clock
 from worker.broker.publish import announcement_limit
 from worker.commands.announced import policy_of, since_joined
-from worker.commands.backfill import run_backfill
+from worker.commands.backfill import print_report, report_json, run_backfill
 from worker.commands.checked_rules import usable_rules
 from worker.commands.examples import failed_examples
-from worker.commands.options import lag_option, rate_option, rules_argument
+from worker.commands.options import json_object_option, lag_option, rate_option, rules_argument
 from worker.commands.servers import CommandError, on_servers, whoami, with_store
 from worker.engine.announcement_limits import announcements
 from worker.engine.rule_set import read_rules
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dsl.ruleset import RuleSet
+    from worker.admin.backfill import Report
+    from worker.admin.changes import Change
     from worker.admin.rollout import Applied
     from worker.engine.meaning import Changed
     from worker.settings import Settings
@@ -60,6 +62,7 @@ class Order(NamedTuple):
     terms: Terms
     accept_contracts: bool
     dry_run: bool
+    as_json: bool
 
 
 @click.command("apply", cls=_Command)
@@ -80,6 +83,7 @@ class Order(NamedTuple):
 )
 @rate_option
 @lag_option
+@json_object_option
 @click.option("--dry-run", is_flag=True, help="Check everything, say what would be new, and do nothing.")
 def command(  # noqa: PLR0913 - the options of the command
     paths: Sequence[Path],
@@ -90,6 +94,7 @@ def command(  # noqa: PLR0913 - the options of the command
     *,
     accept_contracts: bool,
     dry_run: bool,
+    as_json: bool,
 ) -> None:
     """Put rule files into force, all of them together, and bring all users up to date.
 
@@ -104,7 +109,7 @@ def command(  # noqa: PLR0913 - the options of the command
     if plan is not None:
         terms = terms._replace(plan=plan.plan, epoch=plan.epoch)
     _check_examples(rules)
-    on_servers(partial(_apply, order=Order(rules, terms, accept_contracts, dry_run)))
+    on_servers(partial(_apply, order=Order(rules, terms, accept_contracts, dry_run, as_json)))
 
 
 def _rules_of(paths: Sequence[Path]) -> tuple[RuleSet, PlanFile | None]:
@@ -158,34 +163,60 @@ async def _apply(settings: Settings, order: Order) -> None:
         if not applied.changed:
             await _go_on(store, settings, applied, order)
             return
+        if order.as_json:
+            report = None if order.dry_run else await run_backfill(store, settings)
+            screen.say_json(_as_json(applied, report))
+            return
         for one in applied.meanwhile:
             screen.out().print(f"meanwhile {one}; these rules take its place", markup=False)
         _print(rules, applied, dry_run=order.dry_run)
         if not order.dry_run:
-            await run_backfill(store, settings)
+            print_report(await run_backfill(store, settings))
 
     await with_store(settings, work, check=False)
 
 
+def _as_json(applied: Applied, report: Report | None) -> dict[str, object]:
+    def versions(some: Iterable[tuple[str, int]]) -> list[dict[str, object]]:
+        return [{"achievement": name, "version": number} for name, number in some]
+
+    return {
+        "epoch": applied.epoch,
+        "changed": applied.changed,
+        "new": versions(applied.new),
+        "retired": versions(applied.retired),
+        "changed_meaning": [str(one) for one in applied.changed_meaning],
+        "withdrawn": applied.withdrawn,
+        "backfill": None if report is None else report_json(report),
+    }
+
+
 async def _go_on(store: Store, settings: Settings, applied: Applied, order: Order) -> None:
     """Go on with rules that are in force already, where not all subjects are up to date with them."""
-    out, epoch = screen.out(), applied.epoch
-    change = await change_to_build(store, epoch)
-    if change is None and not await is_building(store):
-        out.print(f"nothing changed: these rules are in force already (epoch {epoch})")
-        return
-    if change is not None and change.state in {"paused", "cancelled"}:
-        number = change.change_id
-        out.print(f"in force already (epoch {epoch}); change {number} is {change.state}: `ach change resume {number}`")
-        return
-    said = f"in force already (epoch {epoch}); continuing its backfill"
-    if change is not None:
-        said += f": change {change.change_id} is still being built"
-        if change.silent_ms < _LIVELY_MS:
-            said += f", until now by {shown_builder(change.builder)}"
-    out.print(said, markup=False)
-    if not order.dry_run:
-        await run_backfill(store, settings, Limits(order.terms.rate, order.terms.max_lag))
+    change = await change_to_build(store, applied.epoch)
+    rests = change is not None and change.state in {"paused", "cancelled"}
+    builds = not rests and (change is not None or await is_building(store))
+    if not order.as_json:
+        screen.out().print(_rest(applied.epoch, change, rests=rests, builds=builds), markup=False)
+    report = None
+    if builds and not order.dry_run:
+        report = await run_backfill(store, settings, Limits(order.terms.rate, order.terms.max_lag))
+    if order.as_json:
+        screen.say_json(_as_json(applied, report))
+    elif report is not None:
+        print_report(report)
+
+
+def _rest(epoch: int, change: Change | None, *, rests: bool, builds: bool) -> str:
+    """Return what is left to be done of rules that are in force."""
+    if change is None:
+        said = f"in force already (epoch {epoch}); continuing its backfill"
+        return said if builds else f"nothing changed: these rules are in force already (epoch {epoch})"
+    number = change.change_id
+    if rests:
+        return f"in force already (epoch {epoch}); change {number} is {change.state}: `ach change resume {number}`"
+    said = f"in force already (epoch {epoch}); continuing its backfill: change {number} is still being built"
+    return said + (f", until now by {shown_builder(change.builder)}" if change.silent_ms < _LIVELY_MS else "")
 
 
 def _print(rules: RuleSet, applied: Applied, *, dry_run: bool) -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio
 import click
+import msgspec
 
 from worker.admin.backfill import backfill
 from worker.admin.lease import NO_LIMITS
 from worker.app import wall_clock
 from worker.commands.headway import remark_of
+from worker.commands.options import json_object_option
 from worker.commands.servers import on_servers, with_store
 from worker.report import screen
 
@@ -26,25 +29,29 @@ if TYPE_CHECKING:
 
 
 @click.command("backfill")
-def command() -> None:
+@json_object_option
+def command(*, as_json: bool) -> None:
     """Continue a backfill that was interrupted (`ach apply` runs it by itself)."""
-    on_servers(_run)
+    on_servers(partial(_run, as_json=as_json))
 
 
-async def _run(settings: Settings) -> None:
-    await with_store(settings, lambda store: run_backfill(store, settings))
+async def _run(settings: Settings, *, as_json: bool) -> None:
+    report = await with_store(settings, lambda store: run_backfill(store, settings))
+    if as_json:
+        screen.say_json(report_json(report))
+    else:
+        print_report(report)
 
 
-async def run_backfill(store: Store, settings: Settings, limits: Limits = NO_LIMITS) -> None:
-    """Run the backfill of the rules in force, or continue one that was interrupted; print its report."""
+async def run_backfill(store: Store, settings: Settings, limits: Limits = NO_LIMITS) -> Report:
+    """Run the backfill of the rules in force, or continue one that was interrupted; return its report."""
     try:
         with _bar() as watch:
-            report = await backfill(store, settings, now=wall_clock, limits=limits, watch=watch)
+            return await backfill(store, settings, now=wall_clock, limits=limits, watch=watch)
     except anyio.get_cancelled_exc_class():
         said = "interrupted: `ach backfill` goes on with it, and so does any worker after some seconds"
         screen.err().print(said, markup=False)
         raise
-    _print(report)
 
 
 @contextmanager
@@ -62,7 +69,17 @@ def _bar() -> Generator[Callable[[Headway], None]]:
         yield watch
 
 
-def _print(report: Report) -> None:
+def report_json(report: Report) -> dict[str, object]:
+    """Return a report as JSON has it: a row for each version, with its counts."""
+    rows = [
+        {"achievement": name, "version": version, **msgspec.structs.asdict(tally)}
+        for (name, version), tally in sorted(report.tallies.items())
+    ]
+    return {"epoch": report.epoch, "subjects": report.subjects, "versions": rows}
+
+
+def print_report(report: Report) -> None:
+    """Print a report for people."""
     screen.out().print(f"backfill: {screen.plural(report.subjects, 'subject')} folded again")
     if not report.tallies:
         return

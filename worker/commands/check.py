@@ -45,6 +45,7 @@ class Request(NamedTuple):
     default="text",
     help="How to print problems: for people, as JSON, as SARIF 2.1.0, as commands of GitHub Actions.",
 )
+@click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
 @click.option("--strict", is_flag=True, help="Warnings count as errors.")
 @click.option(
     "--verbose",
@@ -61,8 +62,15 @@ class Request(NamedTuple):
     help="Draw the rules instead. Without a form it stands after the paths, and means Mermaid.",
 )
 @click.option("--explain", "code", metavar="CODE", help="Print what a code means, such as ACH410, and check nothing.")
-def command(
-    paths: Sequence[Path], form: Form, *, strict: bool, verbose: bool, drawing: Drawing | None, code: str | None
+def command(  # noqa: PLR0913 - its options
+    paths: Sequence[Path],
+    form: Form,
+    *,
+    as_json: bool,
+    strict: bool,
+    verbose: bool,
+    drawing: Drawing | None,
+    code: str | None,
 ) -> None:
     """Check rule files: every problem in one run, with its place and a hint.
 
@@ -74,7 +82,8 @@ def command(
         return
     if not paths:
         raise click.UsageError("Missing argument 'PATH...'.")
-    sys.exit(0 if _check_rules(read_rules(paths), Request(form, strict, verbose, drawing)) else 1)
+    request = Request("json" if as_json else form, strict, verbose, drawing)
+    sys.exit(0 if _check_rules(read_rules(paths), request) else 1)
 
 
 def _explain_code(code: str) -> None:

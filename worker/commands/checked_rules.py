@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dsl.check.names import achievements_begun
 from worker.report import screen
 from worker.rulefiles import NoRulesError, load
 
@@ -46,7 +47,8 @@ def print_problems(rules: RuleSet) -> None:
     for problem in rules.problems:
         screen.show_problem(problem)
     warnings = len(rules.problems) - rules.errors
-    named = f"{screen.plural(len(rules.files), 'file')}, {screen.plural(len(rules.rules.achievements), 'achievement')}"
+    achievements = set[str]().union(*(achievements_begun(file) for file in rules.files))
+    named = f"{screen.plural(len(rules.files), 'file')}, {screen.plural(len(achievements), 'achievement')}"
     if not rules.problems:
         screen.out().print(f"{named}: no problems")
     else:

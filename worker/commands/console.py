@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import click
 
 from worker.commands.servers import CommandError, on_servers
+from worker.distribution import install
 from worker.probes.http import ListenError
 from worker.process.signals import stop_on_signals
 from worker.report import screen
@@ -22,7 +23,7 @@ try:
 except ModuleNotFoundError as missing:
     if missing.name is None or missing.name.partition(".")[0] not in {"jinja2", "markupsafe", "starlette", "uvicorn"}:
         raise
-    screen.fail(f"`ach console` needs {missing.name}, which is not installed", "pip install 'ach[console]'")
+    screen.fail(f"`ach console` needs {missing.name}, which is not installed", install("console"))
     sys.exit(1)
 
 if TYPE_CHECKING:
@@ -158,7 +159,7 @@ def _cohorts(mirror: Path) -> Keeper:
     except ModuleNotFoundError as error:
         if error.name != "duckdb":
             raise
-        raise CommandError("--mirror needs duckdb, which is not installed", "pip install 'ach[analytics]'") from error
+        raise CommandError("--mirror needs duckdb, which is not installed", install("analytics")) from error
     return Keeper(mirror)
 
 

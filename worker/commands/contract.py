@@ -11,13 +11,15 @@ import msgspec
 from worker.artefacts.bundle import files_of
 from worker.artefacts.folder import bring_up_to_date, differences
 from worker.commands.checked_rules import usable_rules
-from worker.commands.options import PATHS, rules_argument
+from worker.commands.options import PATHS, json_object_option, rules_argument
 from worker.report import screen
 from worker.settings import Subject
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
+
+    from worker.artefacts.folder import Difference
 
 
 def _prefix(context: click.Context, parameter: click.Parameter, value: str) -> str:
@@ -41,7 +43,8 @@ def _prefix(context: click.Context, parameter: click.Parameter, value: str) -> s
     callback=_prefix,
     help="How subjects begin (ACH_INPUT_PREFIX of the worker).",
 )
-def command(paths: Sequence[Path], folder: Path, title: str, prefix: str, *, check: bool) -> None:
+@json_object_option
+def command(paths: Sequence[Path], folder: Path, title: str, prefix: str, *, check: bool, as_json: bool) -> None:
     """Write the contracts of declared events for producers: JSON Schema, AsyncAPI 3, TypeScript and Python.
 
     Run it again when the rules change, and with --check in CI. See docs/producing.md.
@@ -52,11 +55,22 @@ def command(paths: Sequence[Path], folder: Path, title: str, prefix: str, *, che
         sys.exit(1)
     files = files_of(events, prefix=prefix, title=title)
     try:
-        good = _check(folder, files) if check else _write(folder, files, len(events))
+        if as_json:
+            found = differences(folder, files) if check else bring_up_to_date(folder, files)
+            screen.say_json(_as_json(folder, files, found, check=check))
+            good = not (check and found)
+        else:
+            good = _check(folder, files) if check else _write(folder, files, len(events))
     except OSError as error:
         screen.fail(f"{error.filename}: {error.strerror}")
         good = False
     sys.exit(0 if good else 1)
+
+
+def _as_json(folder: Path, files: Mapping[str, str], found: Sequence[Difference], *, check: bool) -> dict[str, object]:
+    """Return what was written, or with --check what is out of date."""
+    rows = [{"file": str(folder / path), "state": str(state)} for path, state in found]
+    return {"folder": str(folder), "files": len(files), "out_of_date" if check else "changed": rows}
 
 
 def _check(folder: Path, files: Mapping[str, str]) -> bool:

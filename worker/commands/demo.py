@@ -46,6 +46,9 @@ if TYPE_CHECKING:
 STREAMS: Final = ("lark", "flask")
 FINISHED: Final = "finished"
 """A file in the data folder that says that the last demo came to its end."""
+_WORKER: Final = Path(__file__).resolve().parents[1]
+_FIXTURES: Final = (_WORKER / "fixtures", _WORKER.parent / "fixtures")
+"""An installed package has the recorded streams in `worker`, the project has them beside it."""
 LOOK_SECONDS: Final = 0.2
 PACE: Final = 1000
 """Events a second of the first history: latency under a load that a worker can bear, not of a queue."""
@@ -75,8 +78,10 @@ async def _stop(folder: Path) -> bool:
 
 
 async def _demo(folder: Path, *, keep: bool) -> bool:
-    _prepare(folder)
+    interrupted = _prepare(folder)
     async with stop_on_signals() as stop, sandbox(folder, Settings(), durable=True) as box:
+        if interrupted:  # said here, where no other demo has the folder
+            screen.out().print(f"an earlier demo was interrupted; going on with what is in {folder}")
         with command_errors(box.settings):
             good = await _work(box, stop)
             if stop.is_set():
@@ -86,9 +91,7 @@ async def _demo(folder: Path, *, keep: bool) -> bool:
             if keep:
                 await _look_around(box, stop)
     if not keep:
-        screen.out().print(
-            "`just demo --keep` does the same, then shows it in a browser: who earned what, when and why"
-        )
+        screen.out().print("with --keep it goes on, and shows in a browser who earned what, when and why")
     return good
 
 
@@ -105,11 +108,11 @@ async def _look_around(box: Sandbox, stop: anyio.Event) -> None:
         company.cancel_scope.cancel()
 
 
-def _prepare(folder: Path) -> None:
+def _prepare(folder: Path) -> bool:
+    """Empty the folder of a demo that was finished; return whether it has something that a demo has begun."""
     if (folder / FINISHED).exists():
         empty(folder)
-    elif folder.exists() and any(folder.iterdir()):
-        screen.out().print(f"an earlier demo was interrupted; going on with what is in {folder}")
+    return any((folder / kept).exists() for kept in ("nats", "postgres"))
 
 
 class _TimedStats(Stats):
@@ -163,10 +166,10 @@ def _fixtures() -> Path:
     Raises:
         CommandError: this installation has none.
     """
-    folder = Path(__file__).resolve().parents[2] / "fixtures"
-    if not folder.is_dir():
-        raise CommandError("this installation has no recorded streams", "run the demo in a clone of the repository")
-    return folder
+    for folder in _FIXTURES:
+        if folder.is_dir():
+            return folder
+    raise CommandError("this installation has no recorded streams", "run the demo in a clone of the repository")
 
 
 async def _work(box: Sandbox, stop: anyio.Event) -> bool:

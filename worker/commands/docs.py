@@ -9,7 +9,8 @@ import click
 
 from worker.catalogue.view import catalogue
 from worker.commands.checked_rules import usable_rules
-from worker.commands.options import PATHS, rules_argument
+from worker.commands.options import PATHS, json_object_option, rules_argument
+from worker.distribution import install
 from worker.report import screen
 
 if TYPE_CHECKING:
@@ -23,20 +24,21 @@ if TYPE_CHECKING:
 @rules_argument
 @click.option("--output", "-o", "folder", required=True, metavar="DIR", type=PATHS, help="Folder for index.html.")
 @click.option("--title", default="Achievements", show_default=True, help="Heading of the page.")
-def command(paths: Sequence[Path], folder: Path, title: str) -> None:
+@json_object_option
+def command(paths: Sequence[Path], folder: Path, title: str, *, as_json: bool) -> None:
     """Write a page that shows a rule set to people: achievements in words, tiers, rewards, events.
 
     One HTML file without script or assets, for a screen in light or dark and for paper.
     """
-    sys.exit(0 if _write(usable_rules(paths), folder, title) else 1)
+    sys.exit(0 if _write(usable_rules(paths), folder, title, as_json=as_json) else 1)
 
 
-def _write(rules: RuleSet, folder: Path, title: str) -> bool:
+def _write(rules: RuleSet, folder: Path, title: str, *, as_json: bool) -> bool:
     """Write the page; return whether that was possible."""
     try:
         from worker.catalogue.page import FILE, render
     except ImportError:
-        screen.fail("`ach docs` needs jinja2, which is not installed", "pip install 'ach[docs]'")
+        screen.fail("`ach docs` needs jinja2, which is not installed", install("docs"))
         return False
     path = folder / FILE
     try:
@@ -45,6 +47,9 @@ def _write(rules: RuleSet, folder: Path, title: str) -> bool:
     except OSError as error:
         screen.fail(f"{error.filename}: {error.strerror}")
         return False
-    achievements = screen.plural(len(rules.rules.achievements), "achievement")
-    screen.out().print(f"{path}: {achievements}")
+    number = len(rules.rules.achievements)
+    if as_json:
+        screen.say_json({"file": str(path), "achievements": number})
+    else:
+        screen.out().print(f"{path}: {screen.plural(number, 'achievement')}")
     return True

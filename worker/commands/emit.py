@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from worker.broker.outgoing import outgoing
+from worker.commands.options import json_object_option, quiet_option
 from worker.commands.servers import CommandError, on_servers
 from worker.local.sandbox import publish
 from worker.recording import STDIN, lines
@@ -18,7 +19,7 @@ from worker.report.escape import visible
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from worker.broker.publish import Published
+    from worker.broker.publish import Published, Refused
     from worker.settings import Settings
 
 SHOWN: Final = 5
@@ -28,15 +29,17 @@ SHOWN_BYTES: Final = 100
 
 @click.command("emit")
 @click.argument("streams", nargs=-1, required=True, metavar="STREAM...")
-def command(streams: Sequence[str]) -> None:
+@quiet_option
+@json_object_option
+def command(streams: Sequence[str], *, quiet: bool, as_json: bool) -> None:
     """Publish recorded events (JSON Lines, also .gz and .zst; `-` is standard input) to the input stream."""
-    on_servers(partial(_emit, streams=streams))
+    on_servers(partial(_emit, streams=streams, quiet=quiet, as_json=as_json))
 
 
-async def _emit(settings: Settings, streams: Sequence[str]) -> None:
+async def _emit(settings: Settings, streams: Sequence[str], *, quiet: bool, as_json: bool) -> None:
     began = monotonic()
     total = None if STDIN in streams else sum(1 for _ in lines(streams))
-    with screen.progress("publishing", total) as move:
+    with screen.progress("publishing", total, quiet=quiet) as move:
         done = 0
 
         def on_progress(stored: int) -> None:
@@ -46,9 +49,26 @@ async def _emit(settings: Settings, streams: Sequence[str]) -> None:
 
         messages = outgoing(lines(streams), settings.input_prefix)
         published = await publish(settings, messages, on_progress)
-    _print(published, monotonic() - began)
+    if as_json:
+        screen.say_json(_as_json(published, monotonic() - began))
+    else:
+        _print(published, monotonic() - began)
     if published.refused:
         raise CommandError(f"{screen.plural(len(published.refused), 'message')} not published")
+
+
+def _as_json(published: Published, seconds: float) -> dict[str, object]:
+    refused = [{"reason": one.said, "body": _beginning(one)} for one in published.refused]
+    return {
+        "published": published.stored,
+        "duplicates": published.duplicates,
+        "refused": refused,
+        "seconds": round(seconds, 3),
+    }
+
+
+def _beginning(refused: Refused) -> str:
+    return refused.message.body[:SHOWN_BYTES].decode(errors="replace")
 
 
 def _print(published: Published, seconds: float) -> None:
@@ -59,7 +79,6 @@ def _print(published: Published, seconds: float) -> None:
         f"published {stored:,} messages, {duplicates:,} known to the broker already ({rate:,.0f} messages/s)"
     )
     for refused in published.refused[:SHOWN]:
-        body = refused.message.body[:SHOWN_BYTES].decode(errors="replace")
-        screen.fail(visible(f"not published: {refused.said}: {body} ..."))
+        screen.fail(visible(f"not published: {refused.said}: {_beginning(refused)} ..."))
     if len(published.refused) > SHOWN:
         screen.fail(f"and {len(published.refused) - SHOWN:,} more")

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
 from worker.admin.backfill import backfill, bring_up_to_date
 from worker.admin.erasure import erase_user, is_known
-from worker.admin.purge import PurgeRefusedError, purge_streams
+from worker.admin.purge import Purged, PurgeRefusedError, purge_streams
 from worker.app import wall_clock
 from worker.broker.streams import BrokerAwayError
+from worker.commands.options import json_object_option
 from worker.commands.servers import CommandError, on_servers, whoami, with_store
 from worker.contract.partition import token
 from worker.report import screen
@@ -20,6 +21,7 @@ from worker.urls import shown
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from worker.admin.erasure import Erased
     from worker.settings import Settings
     from worker.store import Store
 
@@ -29,15 +31,18 @@ if TYPE_CHECKING:
 @click.option("--tenant", "-t", required=True, metavar="TENANT", help="The user's tenant.")
 @click.option("--yes", is_flag=True, help="Do not ask, even if nothing is known of the user.")
 @click.option("--purge-streams", "purge", is_flag=True, help="Also remove their messages from the broker's streams.")
-def command(user: str, tenant: str, *, yes: bool, purge: bool) -> None:
+@json_object_option
+def command(user: str, tenant: str, *, yes: bool, purge: bool, as_json: bool) -> None:
     """Erase a user for good: events, progress, unlocks. Their events stay out, even of a replay of the stream.
 
     It prints what it could not reach. Running it again is harmless, and finishes an erasure that was interrupted.
     """
+    if as_json and not yes:
+        raise screen.usage("--json goes with --yes: it cannot ask")
     if not yes:
         on_servers(partial(_must_be_known, tenant=tenant, user=user))
         screen.confirm(f"erase everything of {user!r} in tenant {tenant!r}, for good?")
-    on_servers(partial(_erase_user, tenant=tenant, user=user, purge=purge))
+    on_servers(partial(_erase_user, tenant=tenant, user=user, purge=purge, as_json=as_json))
 
 
 async def _must_be_known(settings: Settings, tenant: str, user: str) -> None:
@@ -54,50 +59,83 @@ async def _must_be_known(settings: Settings, tenant: str, user: str) -> None:
         )
 
 
-async def _erase_user(settings: Settings, tenant: str, user: str, *, purge: bool) -> None:
+async def _erase_user(settings: Settings, tenant: str, user: str, *, purge: bool, as_json: bool) -> None:
     """Erase a user, fold again what they had a part in, and remove their messages if that is asked for.
 
     Raises:
         CommandError: the database is done, and a stream is not.
     """
-    out = screen.out()
 
-    async def work(store: Store) -> None:
+    async def work(store: Store) -> tuple[Erased, int]:
         erased = await erase_user(store, settings, tenant, user, by=whoami(), now=wall_clock())
-        out.print(
-            f"erased {screen.plural(erased.events, 'event')}, {screen.plural(erased.unlocks, 'unlock')}, "
-            f"{screen.plural(erased.dead_letters, 'dead letter')}; their events stay out for ever"
-        )
+        if not as_json:
+            _print(erased)
         if erased.again:  # it may have been interrupted right here
             report = await backfill(store, settings, now=wall_clock)
         else:
             report = await bring_up_to_date(store, settings, erased.since, now=wall_clock)
-        if report.subjects:
-            out.print(f"folded again, as they had a part in it: {screen.plural(report.subjects, 'subject')}")
+        return erased, report.subjects
 
-    await with_store(settings, work)
-    problem = await _purge(settings, tenant, user) if purge else None
+    erased, folded = await with_store(settings, work)
+    found = await _purge(settings, tenant, user) if purge else None
+    beyond = list(_beyond(settings, tenant, user, purged=isinstance(found, Purged)))
+    if as_json:
+        screen.say_json(_as_json(erased, folded, found, beyond))
+    else:
+        _print_reach(settings, folded, found, beyond)
+    if isinstance(found, _NotPurged):
+        raise CommandError(*found)
+
+
+def _as_json(erased: Erased, folded: int, found: Purged | _NotPurged | None, beyond: list[str]) -> dict[str, object]:
+    return {
+        "events": erased.events,
+        "unlocks": erased.unlocks,
+        "dead_letters": erased.dead_letters,
+        "folded_again": folded,
+        "purged": found._asdict() if isinstance(found, Purged) else None,
+        "not_reached": beyond,
+    }
+
+
+def _print(erased: Erased) -> None:
+    screen.out().print(
+        f"erased {screen.plural(erased.events, 'event')}, {screen.plural(erased.unlocks, 'unlock')}, "
+        f"{screen.plural(erased.dead_letters, 'dead letter')}; their events stay out for ever"
+    )
+
+
+def _print_reach(settings: Settings, folded: int, found: Purged | _NotPurged | None, beyond: list[str]) -> None:
+    """Print whatever else the erasure has changed, and what it has not reached."""
+    out = screen.out()
+    if folded:
+        out.print(f"folded again, as they had a part in it: {screen.plural(folded, 'subject')}")
+    if isinstance(found, Purged):
+        events = screen.plural(found.events, "message")
+        announcements = screen.plural(found.announcements, "announcement")
+        out.print(f"purged {events} from {settings.input_stream}, {announcements} from {settings.unlock_stream}")
     out.print("not reached:")
-    for line in _beyond(settings, tenant, user, purged=purge and problem is None):
+    for line in beyond:
         out.say(f"  {line}")
-    if problem is not None:
-        raise CommandError(*problem)
 
 
-async def _purge(settings: Settings, tenant: str, user: str) -> tuple[str, str] | None:
-    """Remove a user's messages; return what is wrong and what may help, where it could not be done."""
+class _NotPurged(NamedTuple):
+    """Why messages could not be removed."""
+
+    what: str
+    hint: str
+
+
+async def _purge(settings: Settings, tenant: str, user: str) -> Purged | _NotPurged:
+    """Remove a user's messages; return how many, or why that could not be done."""
     again = "the database is done; run the command again for the streams"
     try:
-        purged = await purge_streams(settings, tenant, user)
+        return await purge_streams(settings, tenant, user)
     except BrokerAwayError as error:
         said = f"the streams were not purged: NATS at {shown(settings.nats_url)}: {error}"
-        return said, f"is NATS_URL right? {again}"
+        return _NotPurged(said, f"is NATS_URL right? {again}")
     except PurgeRefusedError as error:
-        return f"the streams were not purged: {error}", f"does the stream deny purges? {again}"
-    events = screen.plural(purged.events, "message")
-    announcements = screen.plural(purged.announcements, "announcement")
-    screen.out().print(f"purged {events} from {settings.input_stream}, {announcements} from {settings.unlock_stream}")
-    return None
+        return _NotPurged(f"the streams were not purged: {error}", f"does the stream deny purges? {again}")
 
 
 def _beyond(settings: Settings, tenant: str, user: str, *, purged: bool) -> Iterator[str]:

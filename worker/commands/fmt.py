@@ -11,6 +11,7 @@ import click
 
 from dsl.format import MeaningChangedError, format_source
 from dsl.ruleset import decode
+from worker.commands.options import json_object_option
 from worker.report import screen
 from worker.rulefiles import NoRulesError, find
 
@@ -24,36 +25,43 @@ if TYPE_CHECKING:
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=click.Path(path_type=Path, allow_dash=True))
 @click.option("--check", "only_check", is_flag=True, help="Change nothing; exit 1 if a file is not formatted.")
 @click.option("--diff", "only_diff", is_flag=True, help="Change nothing; print what would change, exit 1 if anything.")
-def command(paths: Sequence[Path], *, only_check: bool, only_diff: bool) -> None:
+@json_object_option
+def command(paths: Sequence[Path], *, only_check: bool, only_diff: bool, as_json: bool) -> None:
     """Format rule files in place: one layout, comments kept. PATH `-` formats standard input to standard output."""
+    of_stdin = paths == (Path("-"),)
+    if as_json and (of_stdin or only_diff):
+        raise click.UsageError("--json goes with files, and not with --diff")
     try:
-        if paths == (Path("-"),):
+        if of_stdin:
             good = _format_stdin(only_check=only_check, only_diff=only_diff)
         else:
-            good = _format_files(paths, only_check=only_check, only_diff=only_diff)
+            good = _format_files(paths, only_check=only_check, only_diff=only_diff, as_json=as_json)
     except NoRulesError as error:
         raise click.UsageError(str(error)) from error
     sys.exit(0 if good else 1)
 
 
-def _format_files(paths: Sequence[Path], *, only_check: bool, only_diff: bool) -> bool:
+def _format_files(paths: Sequence[Path], *, only_check: bool, only_diff: bool, as_json: bool) -> bool:
     """Format files in place, or say what would change; return whether all could be formatted or already are."""
-    good, changed, kept = True, 0, 0
+    changed, unchanged, failed = list[str](), list[str](), list[str]()
     for path in find(paths):
         source, text = _formatted(str(path), path.read_bytes())
         if text is None:
-            good = False
+            failed.append(source.name)
         elif text == source.text:
-            kept += 1
+            unchanged.append(source.name)
         else:
-            changed += 1
-            good = good and not (only_check or only_diff)
-            _print_change(source, text, only_check=only_check, only_diff=only_diff)
+            changed.append(source.name)
+            if not as_json:
+                _print_change(source, text, only_check=only_check, only_diff=only_diff)
             if not (only_check or only_diff):
                 path.write_text(text, encoding="utf-8", newline="")
-    would = "would be formatted" if only_check or only_diff else "formatted"
-    screen.err().print(f"{screen.plural(changed, 'file')} {would}, {kept:,} unchanged")
-    return good
+    if as_json:
+        screen.say_json({"changed": changed, "unchanged": unchanged, "failed": failed})
+    else:
+        would = "would be formatted" if only_check or only_diff else "formatted"
+        screen.err().print(f"{screen.plural(len(changed), 'file')} {would}, {len(unchanged):,} unchanged")
+    return not failed and not (changed and (only_check or only_diff))
 
 
 def _format_stdin(*, only_check: bool, only_diff: bool) -> bool:

@@ -13,6 +13,7 @@ from dsl.outcome import Subject
 from worker.admin.manual_grant import CannotGrantError, Granted, grant_by_hand
 from worker.app import wall_clock
 from worker.commands.operator_word import by_option, check_reason
+from worker.commands.options import json_object_option
 from worker.commands.servers import CommandError, on_servers, rules_in_force, whoami, with_store
 from worker.engine.reconcile import State as Stands
 from worker.pipeline.fence import RulesMovedError
@@ -39,14 +40,23 @@ class _Place(TypedDict):
 @click.option("--occurrence", "-o", metavar="X", help="If the achievement repeats, such as 2026-W15.")
 @click.option("--reason", required=True, metavar="TEXT", help="Why; it is recorded.")
 @by_option
-def command(user: str, achievement: str, reason: str, by: str | None, **place: Unpack[_Place]) -> None:
+@json_object_option
+def command(
+    user: str, achievement: str, reason: str, by: str | None, *, as_json: bool, **place: Unpack[_Place]
+) -> None:
     """Grant an achievement by hand, whatever the events say; it is announced, and no late event contests it.
 
     An operator has the last word: an unlock that was revoked is granted again, and `ach revoke` takes it back.
     """
     check_reason(reason)
     meant = Meant(subject=user, achievement=achievement, **place)
-    on_servers(partial(_grant, meant=meant, reason=reason, by=by or whoami()))
+    granted = on_servers(partial(_grant, meant=meant, reason=reason, by=by or whoami()))
+    before = granted.before
+    if as_json:
+        screen.say_json({"unlock_id": granted.unlock_id, "before": None if before is None else before.name.lower()})
+    else:
+        what = f"{meant.achievement} of {meant.subject} in {meant.tenant}"
+        screen.out().print(f"{_GRANTED[before].format(what)}: unlock {granted.unlock_id}", markup=False)
 
 
 class Meant(NamedTuple):
@@ -60,7 +70,7 @@ class Meant(NamedTuple):
     occurrence: str | None
 
 
-async def _grant(settings: Settings, meant: Meant, *, reason: str, by: str) -> None:
+async def _grant(settings: Settings, meant: Meant, *, reason: str, by: str) -> Granted:
     """Grant an unlock whatever the events say."""
     name, _, tier = meant.achievement.partition(".")
 
@@ -76,11 +86,9 @@ async def _grant(settings: Settings, meant: Meant, *, reason: str, by: str) -> N
                 )
 
     try:
-        granted = await with_store(settings, work)
+        return await with_store(settings, work)
     except CannotGrantError as error:
         raise CommandError(str(error), error.hint) from error
-    what = f"{meant.achievement} of {meant.subject} in {meant.tenant}"
-    screen.out().print(f"{_GRANTED[granted.before].format(what)}: unlock {granted.unlock_id}", markup=False)
 
 
 _GRANTED: Final[dict[Stands | None, str]] = {

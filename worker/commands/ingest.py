@@ -14,6 +14,7 @@ import click
 import msgspec
 
 from worker.commands.servers import CommandError, on_servers
+from worker.distribution import install
 from worker.probes.http import ListenError
 from worker.process.signals import stop_on_signals
 from worker.report import screen
@@ -28,7 +29,7 @@ try:
 except ModuleNotFoundError as missing:
     if missing.name is None or missing.name.partition(".")[0] not in {"h11", "jwt", "starlette", "uvicorn"}:
         raise
-    screen.fail(f"`ach ingest` needs {missing.name}, which is not installed", "pip install 'ach[ingest]'")
+    screen.fail(f"`ach ingest` needs {missing.name}, which is not installed", install("ingest"))
     sys.exit(1)
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ import sys
 
 import click
 
+from worker.distribution import install
 from worker.report import screen
 
 
@@ -17,6 +18,6 @@ def command() -> None:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] not in {"lsprotocol", "pygls"}:
             raise
-        screen.fail("the language server needs pygls, which is not installed", "pip install 'ach[lsp]'")
+        screen.fail("the language server needs pygls, which is not installed", install("lsp"))
         sys.exit(1)
     serve()

@@ -10,6 +10,7 @@ import click
 from sql.table_partitions import KEYS, LEAST, MOST, EventsBy
 from worker.admin.table_partitions import DivisionError, divide_tables
 from worker.app import wall_clock
+from worker.commands.options import json_object_option
 from worker.commands.servers import CommandError, on_servers, with_store
 from worker.report import screen
 
@@ -31,22 +32,28 @@ if TYPE_CHECKING:
     show_default=True,
     help="What divides the events: the tenant, or the event where one tenant is too large for a partition.",
 )
-def command(partitions: int | None, events_by: EventsBy) -> None:
+@json_object_option
+def command(*, partitions: int | None, events_by: EventsBy, as_json: bool) -> None:
     """Bring the database's schema up to date (a worker does so by itself at its start)."""
-    on_servers(partial(_migrate, partitions=partitions, events_by=events_by))
+    on_servers(partial(_migrate, partitions=partitions, events_by=events_by, as_json=as_json))
 
 
-async def _migrate(settings: Settings, *, partitions: int | None, events_by: EventsBy) -> None:
+async def _migrate(settings: Settings, *, partitions: int | None, events_by: EventsBy, as_json: bool) -> None:
     applied = await with_store(settings, lambda store: store.migrate(now=wall_clock()), check=False)
+    divided = None if partitions is None else await _divide(settings, partitions, events_by)
+    if as_json:
+        screen.say_json({"applied": applied, **({} if partitions is None else {"partitions": partitions})})
+        return
     for name in applied:
         screen.out().print(f"applied {name}")
     if not applied:
         screen.out().print("the schema is up to date")
-    if partitions is not None:
-        await _divide(settings, partitions, events_by)
+    if divided is not None:
+        screen.out().print(divided)
 
 
-async def _divide(settings: Settings, number: int, by: EventsBy) -> None:
+async def _divide(settings: Settings, number: int, by: EventsBy) -> str:
+    """Divide the tables; return what to say of it."""
     tables = ", ".join(KEYS[by])
 
     async def divide(store: Store) -> bool:
@@ -58,4 +65,4 @@ async def _divide(settings: Settings, number: int, by: EventsBy) -> None:
         hint = "docs/scale.md says how to copy a database into one that is divided"
         raise CommandError(str(error), hint) from error
     said = f"divided into {number} partitions each, events by {by}: {tables}"
-    screen.out().print(said if done else f"already {said}")
+    return said if done else f"already {said}"

@@ -14,6 +14,7 @@ import click
 
 from worker.commands.options import memory_of, seconds_of
 from worker.commands.servers import CommandError, on_servers, with_store
+from worker.distribution import install
 from worker.process.priority import step_back
 from worker.process.signals import stop_on_signals
 from worker.report import screen
@@ -30,7 +31,7 @@ try:
 except ModuleNotFoundError as missing:
     if missing.name is None or missing.name.partition(".")[0] != "duckdb":
         raise
-    screen.fail(f"`ach mirror` needs {missing.name}, which is not installed", "pip install 'ach[analytics]'")
+    screen.fail(f"`ach mirror` needs {missing.name}, which is not installed", install("analytics"))
     sys.exit(1)
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ SHARE: Final = 3
     help="With --every: how much of the time runs may take; else they come later.",
 )
 @click.option("--tenant", "-t", metavar="TENANT", help="Of one tenant alone.")
+@click.option("--json", "as_json", is_flag=True, help="Print each run as one line of JSON.")
 @click.option("--memory", default="512MB", show_default=True, metavar="SIZE", help="What DuckDB may take.")
 @click.option("--threads", default=1, show_default=True, type=click.IntRange(1, 64), help="What DuckDB may run.")
 @click.pass_context
@@ -65,6 +67,7 @@ def command(  # noqa: PLR0913 - its options
     every: str | None,
     share: int,
     tenant: str | None,
+    as_json: bool,
     memory: str,
     threads: int,
 ) -> None:
@@ -78,7 +81,7 @@ def command(  # noqa: PLR0913 - its options
     # What it writes is as private as the books, and workers come first: PostgreSQL sends no faster than is read here.
     os.umask(0o077)
     step_back(NICE)
-    on_servers(partial(_mirror, wanted=wanted, seconds=seconds, share=share))
+    on_servers(partial(_mirror, wanted=wanted, seconds=seconds, share=share, as_json=as_json))
 
 
 @command.command("ddl")
@@ -88,7 +91,7 @@ def ddl(dialect: str) -> None:
     screen.hand_on(statements(Dialect(dialect)))
 
 
-async def _mirror(settings: Settings, wanted: Wanted, seconds: int | None, share: int) -> None:
+async def _mirror(settings: Settings, wanted: Wanted, seconds: int | None, share: int, *, as_json: bool) -> None:
     async with stop_on_signals() as stop:
         later = False
         while not stop.is_set():
@@ -96,7 +99,10 @@ async def _mirror(settings: Settings, wanted: Wanted, seconds: int | None, share
             try:
                 ran = await _once(settings, wanted)
                 took = monotonic() - started
-                _print(ran, wanted, took)
+                if as_json:
+                    screen.say_json(_as_json(ran, took))
+                else:
+                    _print(ran, wanted, took)
                 wait = pause(wait, took, 100 if is_large(ran) else share)
             except UnavailableError as error:
                 if seconds is None or isinstance(error, UnusableError):
@@ -105,7 +111,7 @@ async def _mirror(settings: Settings, wanted: Wanted, seconds: int | None, share
                 screen.fail(f"PostgreSQL at {server}: {error}", "the next run tries again; the mirror is as it was")
             if seconds is None:
                 return
-            if not later and wait > seconds:
+            if not as_json and not later and wait > seconds:
                 later = True
                 screen.out().say(f"  the next run comes in {wait:.0f} s: runs may take {share} % of the time (--share)")
             with anyio.move_on_after(wait):
@@ -145,6 +151,11 @@ def _hint(error: DuckError) -> str | None:
     if error.full:
         return "make room on that disk, and run it again: the mirror is as it was"
     return "give it more with --memory" if error.memory or error.too_long else None
+
+
+def _as_json(ran: Ran, seconds: float) -> dict[str, object]:
+    about = {"run": ran.manifest.run, "at": ran.manifest.at, "seconds": round(seconds, 3)}
+    return {**about, "rows": ran.rows, "erased": ran.erased, "stale": ran.stale}
 
 
 def _print(ran: Ran, wanted: Wanted, seconds: float) -> None:

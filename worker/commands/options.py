@@ -19,6 +19,8 @@ EXISTING_FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 rules_argument = click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=PATHS)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
+json_object_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+quiet_option = click.option("--quiet", "-q", is_flag=True, help="Draw no progress on the terminal.")
 rate_option = click.option(
     "--rate", type=click.IntRange(min=1), metavar="N", help="Read N events of the history a second at the most."
 )

@@ -11,6 +11,7 @@ from urllib.parse import quote, urlencode
 
 import anyio
 
+from worker.distribution import install
 from worker.local.samples import MOST_TENANTS, newcomers
 from worker.probes.http import ListenError
 from worker.report import screen
@@ -170,4 +171,4 @@ def _say_missing(error: ModuleNotFoundError, what: str, extra: str) -> None:
     package = (error.name or "").partition(".")[0]
     if package not in PACKAGES:
         raise error
-    screen.err().say(f"{what} is not shown: it needs {package}, which is not installed. pip install 'ach[{extra}]'")
+    screen.err().say(f"{what} is not shown: it needs {package}, which is not installed. {install(extra)}")

@@ -11,6 +11,7 @@ from dsl.outcome import full_name
 from worker.admin.revocation import of_achievement, of_ids, revoke_all
 from worker.app import wall_clock
 from worker.commands.operator_word import by_option, check_reason
+from worker.commands.options import json_object_option
 from worker.commands.servers import CommandError, on_servers, whoami, with_store
 from worker.report import screen
 
@@ -40,7 +41,10 @@ class _Where(TypedDict):
 @click.option("--reason", default="", metavar="TEXT", help="Why; it is recorded and announced.")
 @by_option
 @click.option("--yes", is_flag=True, help="Do not ask.")
-def command(ids: Sequence[UUID], reason: str, by: str | None, *, yes: bool, **where: Unpack[_Where]) -> None:
+@json_object_option
+def command(
+    ids: Sequence[UUID], reason: str, by: str | None, *, yes: bool, as_json: bool, **where: Unpack[_Where]
+) -> None:
     """Revoke unlocks, by their ids (`ach unlocks` lists them) or by achievement. It lists them, and asks.
 
     No later event brings them back. Unlocks that were granted are announced as revoked.
@@ -50,10 +54,18 @@ def command(ids: Sequence[UUID], reason: str, by: str | None, *, yes: bool, **wh
         raise click.UsageError("name unlocks either by their ids or by --achievement")
     if ids and (where["tenant"] is not None or where["subject"] is not None):
         raise click.UsageError("--tenant and --subject go with --achievement alone: an id names one unlock")
+    if as_json and not yes:
+        raise screen.usage("--json goes with --yes: it cannot ask")
     found = on_servers(partial(_find, chosen=Chosen(ids, **where)))
+    if not as_json:
+        _print_found(found)
     if not yes:
         screen.confirm(f"revoke {screen.plural(len(found), 'unlock')}, for good?")
-    on_servers(partial(_revoke, found=found, reason=reason, by=by or whoami()))
+    revoked = on_servers(partial(_revoke, found=found, reason=reason, by=by or whoami()))
+    if as_json:
+        screen.say_json({"revoked": revoked, "unlocks": [one._asdict() for one in found]})
+    else:
+        screen.out().print(f"revoked {screen.plural(revoked, 'unlock')}")
 
 
 class Chosen(NamedTuple):
@@ -66,7 +78,7 @@ class Chosen(NamedTuple):
 
 
 async def _find(settings: Settings, chosen: Chosen) -> list[Revocable]:
-    """Return the chosen unlocks, and print them.
+    """Return the chosen unlocks.
 
     Raises:
         CommandError: there are none, or there is none with one of the ids.
@@ -86,21 +98,23 @@ async def _find(settings: Settings, chosen: Chosen) -> list[Revocable]:
             raise CommandError(
                 f"there is no such unlock of {chosen.achievement} to revoke; nothing was done", "ach unlocks"
             )
+    return found
+
+
+def _print_found(found: Sequence[Revocable]) -> None:
     out = screen.out()
     out.print(f"{screen.plural(len(found), 'unlock')} to revoke:")
     for one in found[:SHOWN]:
         out.say(f"  {_shown(one)}")
     if len(found) > SHOWN:
         out.print(f"  and {len(found) - SHOWN:,} more")
-    return found
 
 
 def _shown(one: Revocable) -> str:
     return f"{full_name(one.achievement, one.tier, one.occurrence)} of {one.subject} in {one.tenant_id}"
 
 
-async def _revoke(settings: Settings, found: Sequence[Revocable], *, reason: str, by: str) -> None:
-    """Revoke unlocks; late evidence does not bring them back."""
+async def _revoke(settings: Settings, found: Sequence[Revocable], *, reason: str, by: str) -> int:
+    """Revoke unlocks, and return how many; late evidence does not bring them back."""
     ids = [one.unlock_id for one in found]
-    revoked = await with_store(settings, lambda store: revoke_all(store, ids, now=wall_clock(), by=by, reason=reason))
-    screen.out().print(f"revoked {screen.plural(revoked, 'unlock')}")
+    return await with_store(settings, lambda store: revoke_all(store, ids, now=wall_clock(), by=by, reason=reason))

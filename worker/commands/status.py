@@ -38,7 +38,7 @@ def command(*, as_json: bool) -> None:
 def _print(found: Sequence[Line]) -> None:
     """Print lines: folded on a terminal, and each as one line elsewhere."""
     paper = screen.out()
-    if sys.stdout.isatty():
+    if screen.is_terminal():
         for text in live.drawn(found, paper.width, whole=True):
             paper.print(text)
         return

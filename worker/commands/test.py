@@ -21,7 +21,7 @@ from dsl.syntax import Achievement
 from dsl.words import target_name
 from worker.commands.checked_rules import usable_rules
 from worker.commands.examples import run_examples
-from worker.commands.options import rules_argument
+from worker.commands.options import json_object_option, rules_argument
 from worker.report import screen
 from worker.report.junit import Case, report
 from worker.rulefiles import load
@@ -50,6 +50,7 @@ class Request(msgspec.Struct, frozen=True):
     coverage: bool = False
     fail_under: float | None = None
     update: bool = False
+    as_json: bool = False
 
 
 class Ran(NamedTuple):
@@ -65,15 +66,22 @@ class Ran(NamedTuple):
 @click.option("--coverage", is_flag=True, help="Also print what no example has decided both ways.")
 @click.option("--fail-under", metavar="N", type=click.FloatRange(0, 100), help="Exit 1 if the coverage is below N %.")
 @click.option("--update", is_flag=True, help="Write what came out into expectations that failed, then run again.")
+@json_object_option
 def command(
-    paths: Sequence[Path], junit: Path | None, *, coverage: bool, fail_under: float | None, update: bool
+    paths: Sequence[Path],
+    junit: Path | None,
+    *,
+    coverage: bool,
+    fail_under: float | None,
+    update: bool,
+    as_json: bool,
 ) -> None:
     """Run the examples in rule files: in order, shuffled, doubled and in batches.
 
     A failure is printed with the events that mattered and what is missing. --update changes the `expect` lines that
     failed and adds some to examples without any; look at the difference before you keep it.
     """
-    request = Request(tuple(paths), junit=junit, coverage=coverage, fail_under=fail_under, update=update)
+    request = Request(tuple(paths), junit, coverage, fail_under, update, as_json)
     sys.exit(0 if _test(usable_rules(paths), request) else 1)
 
 
@@ -83,12 +91,40 @@ def _test(rules: RuleSet, request: Request) -> bool:
     if request.update and _update(rules, [each.verdict for each in ran]):
         rules = load(request.paths)
         ran = list(_timed(run_examples(rules)))
-    good = _print(rules, ran)
     if request.junit is not None:
         request.junit.write_bytes(report([_case(rules, each) for each in ran]))
-    if request.coverage or request.fail_under is not None:
-        good = _print_coverage(rules, [each.verdict for each in ran], request) and good
-    return good
+    covered = _covered(rules, [each.verdict for each in ran], request)
+    if request.as_json:
+        screen.say_json(_as_json(ran, covered))
+    else:
+        _print(rules, ran)
+        if covered is not None:
+            _print_coverage(rules, covered, request)
+    if not ran:
+        hint = 'add an example "..." { ... } block to a rule file; docs/language.md, section Examples, has some'
+        screen.fail("nothing was tested: the rules have no example", hint)
+    passed = bool(ran) and not any(each.verdict.failures for each in ran)
+    return passed and (covered is None or _is_enough(covered, request))
+
+
+def _as_json(ran: Sequence[Ran], covered: Sequence[Covered] | None) -> dict[str, object]:
+    failed = sum(bool(each.verdict.failures) for each in ran)
+    found: dict[str, object] = {"passed": len(ran) - failed, "failed": failed}
+    if covered is not None:
+        rows = [{"achievement": each.achievement, "decided": each.seen, "of": each.sides} for each in covered]
+        found["coverage"] = {"percent": round(total(covered), 1), "achievements": rows}
+    return {**found, "examples": [_ran_json(each) for each in ran]}
+
+
+def _ran_json(ran: Ran) -> dict[str, object]:
+    verdict = ran.verdict
+    line, _ = verdict.source.position(verdict.example.span.start)
+    failures = [
+        {"line": failure.source.position(failure.span.start)[0], "expected": failure.expected, "got": failure.got}
+        for failure in verdict.failures
+    ]
+    about = {"file": verdict.source.name, "line": line, "title": verdict.example.title}
+    return {**about, "seconds": round(ran.seconds, 6), "failures": failures}
 
 
 def _timed(verdicts: Iterable[Verdict]) -> Iterator[Ran]:
@@ -102,8 +138,8 @@ def _timed(verdicts: Iterable[Verdict]) -> Iterator[Ran]:
 # -- failures ---------------------------------------------------------------------------------------------------------
 
 
-def _print(rules: RuleSet, ran: Sequence[Ran]) -> bool:
-    """Print what failed and a summary; return whether all passed."""
+def _print(rules: RuleSet, ran: Sequence[Ran]) -> None:
+    """Print what failed and a summary."""
     failed = sum(bool(each.verdict.failures) for each in ran)
     for each in ran:
         for failure in each.verdict.failures:
@@ -114,10 +150,6 @@ def _print(rules: RuleSet, ran: Sequence[Ran]) -> bool:
             screen.out().print()
     summary = f"{screen.plural(len(ran), 'example')}: {len(ran) - failed} passed, {failed} failed"
     screen.out().print(summary, style="bold red" if failed or not ran else "bold green")
-    if not ran:
-        hint = 'add an example "..." { ... } block to a rule file; docs/language.md, section Examples, has some'
-        screen.fail("nothing was tested: the rules have no example", hint)
-    return not failed and bool(ran)
 
 
 def _failure(rules: RuleSet, verdict: Verdict, failure: Failure) -> Iterator[str]:
@@ -221,22 +253,31 @@ def cover(rules: RuleSet, program: Program, verdicts: Iterable[Verdict]) -> list
     return coverage.covered()
 
 
-def _print_coverage(rules: RuleSet, verdicts: Sequence[Verdict], request: Request) -> bool:
-    """Print what is covered; return whether that is enough."""
+def _covered(rules: RuleSet, verdicts: Sequence[Verdict], request: Request) -> list[Covered] | None:
+    """Return what is covered, where it is asked for."""
+    if not request.coverage and request.fail_under is None:
+        return None
     if rules.program is None:
         raise AssertionError(rules.problems)
-    covered, sources = cover(rules, rules.program, verdicts), _sources(rules)
+    return cover(rules, rules.program, verdicts)
+
+
+def _is_enough(covered: Sequence[Covered], request: Request) -> bool:
+    return request.fail_under is None or total(covered) >= request.fail_under
+
+
+def _print_coverage(rules: RuleSet, covered: Sequence[Covered], request: Request) -> None:
+    """Print what is covered."""
+    sources = _sources(rules)
     if request.coverage:
         rows = [(each.achievement, f"{each.seen}/{each.sides}", f"{each.percent:.0f}%") for each in covered]
         screen.table("", ["achievement", "decided", "coverage"], rows, right=(1, 2))
         for each in covered:
             for decision in each.left:
                 screen.out().print(_left(sources, decision))
-    reached, wanted = total(covered), request.fail_under
-    enough = wanted is None or reached >= wanted
-    against = "" if wanted is None else f", {wanted:g}% wanted"
-    screen.out().print(f"coverage: {reached:.1f}%{against}", style="bold green" if enough else "bold red")
-    return enough
+    against = "" if request.fail_under is None else f", {request.fail_under:g}% wanted"
+    style = "bold green" if _is_enough(covered, request) else "bold red"
+    screen.out().print(f"coverage: {total(covered):.1f}%{against}", style=style)
 
 
 def _sources(rules: RuleSet) -> dict[tuple[str, int], Source]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import jinja2
@@ -33,7 +34,7 @@ class Pages:
 
     def __init__(self) -> None:
         self._environment = jinja2.Environment(
-            loader=jinja2.PackageLoader("worker.console", "templates"),
+            loader=jinja2.FileSystemLoader(Path(__file__).with_name("templates")),
             autoescape=True,
             undefined=jinja2.StrictUndefined,
             trim_blocks=True,

@@ -78,7 +78,9 @@ class FolderLock:
         if not self._lock.take():
             pid = self._lock.holder().pid
             self._lock.close()
-            raise EmbeddedError(f"{folder} is in use by process {pid}", "stop that one, or choose another data folder")
+            raise EmbeddedError(
+                f"{folder} is in use by process {pid}", "stop that one, or choose another data folder with --data"
+            )
         self._lock.sign(os.getpid())
 
     def close(self) -> None:
@@ -100,6 +102,6 @@ def writable(data_dir: Path) -> Path:
                 raise PermissionError(f"{path} belongs to another user")
     except OSError as error:
         raise EmbeddedError(
-            f"cannot write to the data folder {data_dir}: {error}", "choose another data folder"
+            f"cannot write to the data folder {data_dir}: {error}", "choose another data folder with --data"
         ) from error
     return data_dir.resolve()

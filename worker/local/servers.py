@@ -179,7 +179,7 @@ def empty(data_dir: Path) -> None:
             if holder := ProcessTree(folder, name, detach=True).holder():
                 raise EmbeddedError(
                     f"{name} (pid {holder.pid}) runs in {data_dir}",
-                    f"ach demo --stop --data {data_dir} ends it; or choose another data folder",
+                    f"ach demo --stop --data {data_dir} ends it; or choose another data folder with --data",
                 )
         remove_socket_dir(folder)
         shutil.rmtree(folder)

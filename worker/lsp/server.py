@@ -11,13 +11,13 @@ from __future__ import annotations
 import asyncio
 import time
 from functools import partial
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 from lsprotocol import types
 from pygls.exceptions import JsonRpcException
 from pygls.lsp.server import LanguageServer
 
+from worker.distribution import release
 from worker.lsp import completion, hover, lenses, navigation, outline, rename
 from worker.lsp.actions import actions
 from worker.lsp.colours import LEGEND, semantic_tokens
@@ -70,7 +70,7 @@ class Server:
 
     def __init__(self) -> None:
         self.desk = Desk()
-        self.connection = LanguageServer("ach", version("ach"), text_document_sync_kind=types.TextDocumentSyncKind.Full)
+        self.connection = LanguageServer("ach", release(), text_document_sync_kind=types.TextDocumentSyncKind.Full)
         self._published: dict[str, tuple[list[types.Diagnostic], int | None]] = {}
         self._versions: dict[str, int] = {}
         self._uris_of: dict[Rulebook, set[str]] = {}

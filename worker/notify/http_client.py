@@ -13,7 +13,6 @@ import socket
 import ssl
 import sys
 from functools import lru_cache, partial
-from importlib.metadata import version
 from importlib.util import find_spec
 from time import monotonic
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -22,6 +21,7 @@ import anyio
 import anyio.to_thread
 import httpx
 
+from worker.distribution import release
 from worker.notify.addresses import why_refused
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ JUDGED_SECONDS: Final = 2.0
 """For which the addresses of a host are not looked up again, from the lookup on: a backlog spares a thread's work for
 each request, and a name that has moved is noticed soon."""
 JUDGED_HOSTS: Final = 64
-_AGENT: Final = f"ach-notify/{version('ach')}"
+_AGENT: Final = f"ach-notify/{release()}"
 
 if find_spec("sniffio") is None:
     # httpx and httpcore import it with every request; of what is missing, Python searches the disk each time.

@@ -13,6 +13,7 @@ from worker.app import watch_schema
 from worker.broker.connection import Connection
 from worker.broker.durable import DurableConsumer, read_since
 from worker.broker.errors import OUT_OF_REACH
+from worker.distribution import install
 from worker.notify.channel import Channel, WebhookChannel
 from worker.notify.courier import Courier, Surroundings
 from worker.notify.delivery_log import DeliveryLog
@@ -104,7 +105,7 @@ def _channel_of(endpoint: Endpoint, resolver: Resolve | None) -> Channel:
         if error.name is None or error.name.partition(".")[0] != "apprise":
             raise
         raise ExtraMissingError(
-            f"endpoint {endpoint.name} needs apprise, which is not installed; pip install 'ach[apprise]'"
+            f"endpoint {endpoint.name} needs apprise, which is not installed; {install('apprise')}"
         ) from error
     return AppriseChannel(endpoint.target, endpoint.reach, endpoint.languages, resolver)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-from importlib.metadata import version
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
@@ -11,6 +10,7 @@ import anyio
 import msgspec
 import structlog
 
+from worker.distribution import release
 from worker.engine.columns import columns
 from worker.engine.minutes import MINUTE
 from worker.store import RefusedError, UnavailableError
@@ -97,7 +97,7 @@ class MinuteBook:
                     "worker_is_here",
                     worker_id=self._id,
                     host=platform.node() or "unknown",
-                    release=version("ach"),
+                    release=release(),
                     started_at=self._started_at,
                     now=self._now(),
                     rules_epoch=self._epoch(),

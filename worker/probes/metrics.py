@@ -7,10 +7,10 @@ types of the rules in force. Counters with a label of a closed set begin at 0, s
 from __future__ import annotations
 
 import platform
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from worker.contract.reasons import Reason
+from worker.distribution import release
 from worker.engine.long_way import LongWay
 from worker.engine.reconcile import Kind
 from worker.engine.silence import HOUR
@@ -75,7 +75,7 @@ class Metrics:
 
 
 def _build() -> Family:
-    labels = {"version": version("ach"), "python": platform.python_version(), "system": platform.system().lower()}
+    labels = {"version": release(), "python": platform.python_version(), "system": platform.system().lower()}
     values = {tuple(labels.values()): 1.0}
     return Family("gauge", "ach_build_info", "What this worker is, with the value 1.", tuple(labels), values)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
@@ -11,6 +10,7 @@ import msgspec
 
 from dsl.codes import CODES
 from dsl.diagnostics import Severity
+from worker.distribution import release
 from worker.report.pages import page
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def _property(text: str) -> str:
 def sarif(problems: Sequence[Diagnostic]) -> dict[str, object]:
     """Return the problems as a SARIF log with one run."""
     codes = sorted({problem.code for problem in problems})
-    driver = {"name": "ach", "version": version("ach"), "rules": [_rule(code) for code in codes]}
+    driver = {"name": "ach", "version": release(), "rules": [_rule(code) for code in codes]}
     run = {
         "tool": {"driver": driver},
         "columnKind": "unicodeCodePoints",

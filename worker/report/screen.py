@@ -89,6 +89,11 @@ def say_json(value: object, *, decimal_format: Literal["string", "number"] = "st
     sys.stdout.write(f"{json_of(value, decimal_format=decimal_format)}\n")
 
 
+def is_terminal() -> bool:
+    """Tell whether output goes to a terminal."""
+    return sys.stdout.isatty()
+
+
 def say(text: str) -> None:
     """Print lines for machines, with the characters visible that a terminal would obey."""
     sys.stdout.write(visible(text, kept=LINES))
@@ -163,9 +168,9 @@ def table(
 
 
 @contextmanager
-def progress(what: str, total: int | None = None) -> Generator[Move]:
+def progress(what: str, total: int | None = None, *, quiet: bool = False) -> Generator[Move]:
     """Yield a function that moves a progress bar by some steps, with a remark; silent where there is no terminal."""
-    if not sys.stderr.isatty():
+    if quiet or not sys.stderr.isatty():
         yield lambda steps, remark: None
         return
     columns = (
@@ -182,9 +187,9 @@ def progress(what: str, total: int | None = None) -> Generator[Move]:
 
 
 @contextmanager
-def status(what: str) -> Generator[Callable[[str], None]]:
+def status(what: str, *, quiet: bool = False) -> Generator[Callable[[str], None]]:
     """Yield a function that changes one line of status; silent where there is no terminal."""
-    if not sys.stderr.isatty():
+    if quiet or not sys.stderr.isatty():
         yield lambda text: None
         return
     with err().status(Text(what)) as line:

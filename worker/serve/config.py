@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final, TypeVar
 import msgspec
 from msgspec import Meta, Struct, field
 
+from worker.distribution import install
 from worker.serve.public_keys import PublicKeyError, public_key_of
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ def _check(path: Path, config: Config) -> None:
         if any(_as_public_key(secret) in known for secret in tenant.token_secrets):
             raise ConfigError(f"{path}: tenant {name!r} has a public key among its token_secrets: all may know it")
     if known and find_spec("cryptography") is None:
-        raise ConfigError(f"{path}: public_keys need cryptography, which is not installed: pip install 'ach[serve]'")
+        raise ConfigError(f"{path}: public_keys need cryptography, which is not installed: {install('serve')}")
 
 
 def _public_keys(path: Path, name: str, tenant: Tenant) -> list[bytes]:

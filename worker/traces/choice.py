@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import anyio
 import structlog
 
+from worker.distribution import install
 from worker.traces.spans import NoSpans
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from worker.settings import Settings
     from worker.traces.spans import Spans
 
-EXTRA: Final = "pip install 'ach[otel]'"
+EXTRA: Final = install("otel")
 PROTOCOL: Final = "http/protobuf"
 _ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _PROTOCOLS: Final = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")

@@ -11,7 +11,6 @@ hostile costs no event.
 from __future__ import annotations
 
 import logging
-from importlib.metadata import version
 from threading import Thread
 from time import time_ns
 from typing import TYPE_CHECKING, Final
@@ -36,6 +35,7 @@ from opentelemetry.trace import (
 )
 
 from worker.contract.trace import Trace, trace_of
+from worker.distribution import release
 from worker.traces.conventions import messaging
 from worker.traces.spans import NO_FACTS
 
@@ -78,7 +78,7 @@ class OtlpSpans:
         self._begins = begins
         self._provider = TracerProvider(resource=_resource(service), shutdown_on_exit=False)
         self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
-        self._tracer = self._provider.get_tracer("ach", version("ach"))
+        self._tracer = self._provider.get_tracer("ach", release())
         self._open: dict[str, Span] = {}
 
     def begin(self, start: Start) -> OtlpSpan | None:
@@ -165,7 +165,7 @@ def _below(trace: Trace) -> Context:
 
 
 def _resource(service: str) -> Resource:
-    own = Resource({"service.name": service, "service.version": version("ach"), "service.instance.id": str(uuid4())})
+    own = Resource({"service.name": service, "service.version": release(), "service.instance.id": str(uuid4())})
     return own.merge(OTELResourceDetector().detect())
 
 

@@ -168,8 +168,8 @@ _PRINTED: Final = (
         "printed_past_the_terminal",
         "all that is printed goes one way",
         at="list_dead_letters",
-        old="screen.say_json([_as_json(letter) for letter in letters])",
-        new="print([_as_json(letter) for letter in letters])",
+        old="screen.say_json([letter_json(letter) for letter in letters])",
+        new="print([letter_json(letter) for letter in letters])",
         tests=(f"{TERMINAL}::test_all_that_is_printed_goes_through_the_terminal",),
     ),
 )

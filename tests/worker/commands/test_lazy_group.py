@@ -61,4 +61,6 @@ def test_a_missing_extra_is_named() -> None:
     program = "import sys; sys.modules['httpx'] = None\nfrom worker.cli import main\nmain(['notify', 'list'])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert done.stderr == "error: `ach notify` needs httpx, which is not installed\n  pip install 'ach[notify]'\n"
+    assert (
+        done.stderr == "error: `ach notify` needs httpx, which is not installed\n  pip install 'ach-engine[notify]'\n"
+    )

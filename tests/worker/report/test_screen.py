@@ -154,6 +154,10 @@ ALLOWED = {
     ("worker/report/screen.py", "*"),
     # What is drawn again and again; it makes each text visible.
     ("worker/report/live.py", "*"),
+    # Writes what others print, and loses nothing of it.
+    ("worker/process/streams.py", "os.write"),
+    # Measures texts, and prints none.
+    ("worker/report/cells.py", "rich.cells"),
 }
 WAYS = {
     "print",
@@ -262,3 +266,38 @@ def test_what_is_copied_from_a_table_is_in_one_piece(monkeypatch: pytest.MonkeyP
     assert lines[0].startswith(f"{UUID}  1234567  ")
     assert (len(lines) == 1) == (LONG in lines[0]) == wide
     assert "".join(line[47:] for line in lines).replace(" ", "") == LONG.replace(" ", "")
+
+
+@pytest.mark.parametrize("no_color", [True, False])
+def test_no_color_is_honoured(monkeypatch: pytest.MonkeyPatch, *, no_color: bool) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    if no_color:
+        monkeypatch.setenv("NO_COLOR", "1")
+    written = Screen(terminal=True)
+    monkeypatch.setattr(sys, "stdout", written)
+    screen.out().print("wrong", style="bold red")
+    colours = re.findall(r"\x1b\[[0-9;]*3[0-9]m", written.getvalue())
+    assert bool(colours) is not no_color
+
+
+@pytest.mark.parametrize("quiet", [True, False])
+def test_progress_is_drawn_unless_it_is_to_be_quiet(monkeypatch: pytest.MonkeyPatch, *, quiet: bool) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    written = Screen(terminal=True)
+    monkeypatch.setattr(sys, "stderr", written)
+    with screen.progress("publishing", 2, quiet=quiet) as move:
+        move(1, "")
+    with screen.status("starting", quiet=quiet) as show:
+        show("working")
+    assert ("publishing" in written.getvalue()) is not quiet
+    assert bool(written.getvalue()) is not quiet
+
+
+def test_a_line_in_a_pipe_is_not_wrapped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    written = Screen(terminal=False)
+    monkeypatch.setattr(sys, "stdout", written)
+    screen.out().say(LONG * 3)
+    screen.out().print(LONG * 3)
+    assert written.getvalue() == f"{LONG * 3}\n" * 2

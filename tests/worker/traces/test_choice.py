@@ -63,7 +63,7 @@ def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "opentelemetry", None)
     with capture_logs() as lines:
         assert isinstance(spans_of({"OTEL_EXPORTER_OTLP_ENDPOINT": HERE}, Settings()), NoSpans)
-    assert [line["because"] for line in lines] == ["opentelemetry is not installed: pip install 'ach[otel]'"]
+    assert [line["because"] for line in lines] == ["opentelemetry is not installed: pip install 'ach-engine[otel]'"]
 
 
 OTLP = "worker.traces.otlp"

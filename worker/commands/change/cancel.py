@@ -9,6 +9,8 @@ import click
 
 from worker.admin.changes import cancel
 from worker.app import wall_clock
+from worker.commands.change_text import json_of
+from worker.commands.options import json_object_option
 from worker.commands.servers import on_servers, whoami, with_store
 from worker.report import screen
 
@@ -18,16 +20,20 @@ if TYPE_CHECKING:
 
 @click.command("cancel")
 @click.argument("change_id", metavar="ID", type=click.IntRange(min=1))
-def command(change_id: int) -> None:
+@json_object_option
+def command(change_id: int, *, as_json: bool) -> None:
     """Give up a change: its rules do not come into force or, if they have, it is built no further.
 
     Subjects that are not up to date by then are when an event touches them.
     """
-    on_servers(partial(_cancel, change_id=change_id))
+    on_servers(partial(_cancel, change_id=change_id, as_json=as_json))
 
 
-async def _cancel(settings: Settings, *, change_id: int) -> None:
+async def _cancel(settings: Settings, *, change_id: int, as_json: bool) -> None:
     change = await with_store(settings, lambda store: cancel(store, change_id, by=whoami(), now=wall_clock()))
+    if as_json:
+        screen.say_json(json_of(change))
+        return
     if change.epoch is None:
         screen.out().print(f"change {change_id} is cancelled; its rules do not come into force")
         return

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from worker.admin.changes import pause
+from worker.commands.options import json_object_option
 from worker.commands.servers import on_servers, with_store
 from worker.report import screen
 
@@ -17,11 +18,15 @@ if TYPE_CHECKING:
 
 @click.command("pause")
 @click.argument("change_id", metavar="ID", type=click.IntRange(min=1))
-def command(change_id: int) -> None:
+@json_object_option
+def command(change_id: int, *, as_json: bool) -> None:
     """Stop the build of a change until it is resumed; its rules stay in force."""
-    on_servers(partial(_pause, change_id=change_id))
+    on_servers(partial(_pause, change_id=change_id, as_json=as_json))
 
 
-async def _pause(settings: Settings, *, change_id: int) -> None:
+async def _pause(settings: Settings, *, change_id: int, as_json: bool) -> None:
     await with_store(settings, lambda store: pause(store, change_id))
+    if as_json:
+        screen.say_json({"change_id": change_id, "state": "paused"})
+        return
     screen.out().print(f"change {change_id} is paused; `ach change resume {change_id}` goes on with it")

@@ -11,11 +11,13 @@ from worker.admin.backfill import change_to_build
 from worker.admin.changes import NotNowError, change_of
 from worker.admin.lease import Limits
 from worker.admin.rollout import in_force
-from worker.commands.backfill import run_backfill
-from worker.commands.options import lag_option, rate_option
+from worker.commands.backfill import print_report, report_json, run_backfill
+from worker.commands.options import json_object_option, lag_option, rate_option
 from worker.commands.servers import on_servers, with_store
+from worker.report import screen
 
 if TYPE_CHECKING:
+    from worker.admin.backfill import Report
     from worker.settings import Settings
     from worker.store import Store
 
@@ -24,20 +26,25 @@ if TYPE_CHECKING:
 @click.argument("change_id", metavar="ID", type=click.IntRange(min=1))
 @rate_option
 @lag_option
-def command(change_id: int, rate: int | None, max_lag: int | None) -> None:
+@json_object_option
+def command(change_id: int, rate: int | None, max_lag: int | None, *, as_json: bool) -> None:
     """Go on with a change that was paused, cancelled or interrupted.
 
     It is built here until it is done; interrupted, any worker goes on with it after some seconds.
     """
-    on_servers(partial(_resume, change_id=change_id, limits=Limits(rate, max_lag)))
+    on_servers(partial(_resume, change_id=change_id, limits=Limits(rate, max_lag), as_json=as_json))
 
 
-async def _resume(settings: Settings, *, change_id: int, limits: Limits) -> None:
-    async def work(store: Store) -> None:
+async def _resume(settings: Settings, *, change_id: int, limits: Limits, as_json: bool) -> None:
+    async def work(store: Store) -> Report:
         change, rules = await change_of(store, change_id), await in_force(store)
         wanted = None if rules is None else await change_to_build(store, rules.epoch)
         if wanted is None or wanted.change_id != change_id:
             raise NotNowError(f"change {change_id} is {change.state}: nothing of it is left to build")
-        await run_backfill(store, settings, limits)
+        return await run_backfill(store, settings, limits)
 
-    await with_store(settings, work)
+    report = await with_store(settings, work)
+    if as_json:
+        screen.say_json(report_json(report))
+    else:
+        print_report(report)

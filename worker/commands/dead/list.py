@@ -48,7 +48,7 @@ async def list_dead_letters(settings: Settings, wanted: Wanted, *, as_json: bool
         lambda store: list_letters(store, reason=wanted.reason, replayed=wanted.replayed, limit=wanted.limit),
     )
     if as_json:
-        screen.say_json([_as_json(letter) for letter in letters])
+        screen.say_json([letter_json(letter) for letter in letters])
         return
     rows = [
         (
@@ -65,7 +65,8 @@ async def list_dead_letters(settings: Settings, wanted: Wanted, *, as_json: bool
     screen.table(screen.plural(len(rows), "dead letter"), columns, rows, ids=(0, 3))
 
 
-def _as_json(letter: StoredDeadLetter) -> dict[str, object]:
+def letter_json(letter: StoredDeadLetter) -> dict[str, object]:
+    """Return a dead letter as JSON has it: all but its body."""
     fields: dict[str, object] = letter._asdict()
     for name in ("died_at", "replayed_at", "erased_at"):
         at = fields[name]

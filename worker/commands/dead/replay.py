@@ -13,7 +13,7 @@ from dsl.calendar import format_instant
 from worker.app import wall_clock
 from worker.broker.streams import open_broker
 from worker.commands.dead.reason import reason_of, reason_option
-from worker.commands.options import EXISTING_FILE, microseconds
+from worker.commands.options import EXISTING_FILE, json_object_option, microseconds
 from worker.commands.servers import CommandError, on_servers, patiently
 from worker.contract.named_users import types_named
 from worker.engine.outlook import outcomes
@@ -58,6 +58,7 @@ class _Options(TypedDict):
     event_type: str | None
     since: str | None
     dry: bool
+    as_json: bool
 
 
 @click.command("replay")
@@ -67,6 +68,7 @@ class _Options(TypedDict):
 @click.option("--since", metavar="INSTANT", help="Only those that died then or later.")
 @click.option("--dry-run", "dry", is_flag=True, help="Send nothing; print what would become of each.")
 @click.option("--body", metavar="FILE", type=EXISTING_FILE, help="A mended body to send instead.")
+@json_object_option
 def command(ids: Sequence[int], body: Path | None, **options: Unpack[_Options]) -> None:
     """Send dead letters again, as they are or mended: those with these IDs, or all that match and were not sent yet."""
     reason, since, event_type = options["reason"], options["since"], options["event_type"]
@@ -75,7 +77,7 @@ def command(ids: Sequence[int], body: Path | None, **options: Unpack[_Options]) 
     if body is not None and len(ids) != 1:
         raise click.UsageError("--body mends one dead letter; name one ID")
     wanted = Wanted(ids, reason_of(reason), event_type, None if since is None else microseconds(since))
-    on_servers(partial(send_again, wanted=wanted, body=body, dry=options["dry"]))
+    on_servers(partial(send_again, wanted=wanted, body=body, dry=options["dry"], as_json=options["as_json"]))
 
 
 class Wanted(NamedTuple):
@@ -88,7 +90,9 @@ class Wanted(NamedTuple):
     """Died then or later, microseconds."""
 
 
-async def send_again(settings: Settings, wanted: Wanted, body: Path | None, *, dry: bool) -> None:
+async def send_again(
+    settings: Settings, wanted: Wanted, body: Path | None, *, dry: bool, as_json: bool = False
+) -> None:
     """Send dead letters again, with another body if one is given; a dry run says what would become of them.
 
     Raises:
@@ -100,9 +104,14 @@ async def send_again(settings: Settings, wanted: Wanted, body: Path | None, *, d
         # One that dies again meanwhile gets a higher id, and is not sent once more.
         # Only this waits for the database: a second attempt at the rest could send a dead letter twice.
         until = await patiently(settings, partial(last_letter, store))
-        await _plan(store, wanted, until)
+        if not as_json:
+            await _plan(store, wanted, until)
         if dry:
-            await _try(store, settings, wanted, until, mended)
+            tried = await _try(store, settings, wanted, until, mended)
+            if as_json:
+                screen.say_json(_tried_json(tried))
+            else:
+                _print_tried(tried)
             return
         sent, refused = 0, list[str]()
         async with open_broker(settings, patience=PATIENCE_SECONDS) as broker:
@@ -115,7 +124,10 @@ async def send_again(settings: Settings, wanted: Wanted, body: Path | None, *, d
                     refused.append(str(error))
                 else:
                     sent += 1
-    screen.out().print(f"sent {screen.plural(sent, 'dead letter')} again")
+    if as_json:
+        screen.say_json({"sent": sent, "not_sent": refused})
+    else:
+        screen.out().print(f"sent {screen.plural(sent, 'dead letter')} again")
     if refused:
         for line in refused[:SHOWN]:
             screen.fail(line)
@@ -181,8 +193,17 @@ def _kind(types: AbstractSet[str]) -> str:
 # -- a dry run ---------------------------------------------------------------------------------------------------------
 
 
-async def _try(store: Store, settings: Settings, wanted: Wanted, until: int, mended: bytes | None) -> None:
-    """Print what would become of dead letters under the rules in force; nothing is sent."""
+class _Tried(NamedTuple):
+    """What would become of dead letters: how many have which outcome, and the first of them."""
+
+    epoch: int
+    counts: Counter[str]
+    rows: list[tuple[int, str, str]]
+    """Id, outcome and detail."""
+
+
+async def _try(store: Store, settings: Settings, wanted: Wanted, until: int, mended: bytes | None) -> _Tried:
+    """Return what would become of dead letters under the rules in force; nothing is sent."""
     rules = await load_deployed(store, settings)
     now = wall_clock()
     counts: Counter[str] = Counter()
@@ -197,6 +218,15 @@ async def _try(store: Store, settings: Settings, wanted: Wanted, until: int, men
             counts[outcome] += 1
             if len(rows) < SHOWN:
                 rows.append((letter.dead_letter_id, outcome, detail))
-    screen.table(f"under the rules of epoch {rules.epoch}", ["id", "outcome", "detail"], rows)
-    for outcome, number in sorted(counts.items()):
+    return _Tried(rules.epoch, counts, rows)
+
+
+def _tried_json(tried: _Tried) -> dict[str, object]:
+    first = [{"dead_letter_id": number, "outcome": outcome, "detail": detail} for number, outcome, detail in tried.rows]
+    return {"epoch": tried.epoch, "outcomes": dict(sorted(tried.counts.items())), "first": first}
+
+
+def _print_tried(tried: _Tried) -> None:
+    screen.table(f"under the rules of epoch {tried.epoch}", ["id", "outcome", "detail"], tried.rows)
+    for outcome, number in sorted(tried.counts.items()):
         screen.out().print(f"{outcome}: {number:,}")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from functools import partial
 from typing import TYPE_CHECKING
 
 import click
 
 from dsl.calendar import format_instant
+from worker.commands.dead.list import letter_json
+from worker.commands.options import json_object_option
 from worker.commands.servers import CommandError, on_servers, with_store
 from worker.pipeline.dead_letters import show_letter
 from worker.report import screen
@@ -22,12 +25,15 @@ if TYPE_CHECKING:
 @click.command("show")
 @click.argument("letter_id", metavar="ID", type=int)
 @click.option("--raw", is_flag=True, help="Its bytes alone, as received: to mend them in a file.")
-def command(letter_id: int, *, raw: bool) -> None:
+@json_object_option
+def command(letter_id: int, *, raw: bool, as_json: bool) -> None:
     """Show one dead letter: why it died, and its bytes."""
-    on_servers(partial(_show, letter_id=letter_id, raw=raw))
+    if raw and as_json:
+        raise screen.usage("--raw or --json, not both")
+    on_servers(partial(_show, letter_id=letter_id, raw=raw, as_json=as_json))
 
 
-async def _show(settings: Settings, letter_id: int, *, raw: bool) -> None:
+async def _show(settings: Settings, letter_id: int, *, raw: bool, as_json: bool) -> None:
     """Print one dead letter with its bytes; `raw`: those alone, as received."""
     letter = await with_store(settings, lambda store: show_letter(store, letter_id))
     if letter is None:
@@ -35,11 +41,22 @@ async def _show(settings: Settings, letter_id: int, *, raw: bool) -> None:
     if raw:
         screen.hand_on(letter.body)
         return
+    if as_json:
+        screen.say_json({**letter_json(letter), **_body_json(letter.body)})
+        return
     console = screen.out()
     for name, value in _described(letter):
         console.say(f"{name:>13}  {value}")
     console.print()
     console.print(letter.body.decode("utf-8", "backslashreplace"))
+
+
+def _body_json(body: bytes) -> dict[str, str]:
+    """Return bytes as text where they are text, else in base64."""
+    try:
+        return {"body": body.decode()}
+    except UnicodeDecodeError:
+        return {"body_base64": b64encode(body).decode()}
 
 
 def _described(letter: StoredDeadLetter) -> Iterator[tuple[str, object]]:

@@ -57,14 +57,22 @@ class _Asked(TypedDict):
 )
 @click.option("--events", default=20, show_default=True, type=click.IntRange(min=0), help="How many events to show.")
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", help="How to print it.")
+@click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
 @click.option("--from-ledger", is_flag=True, help="From DATABASE_URL, by the rules in force; no STREAM, no --rules.")
 def command(
-    streams: Sequence[str], paths: Sequence[Path], now: str | None, *, from_ledger: bool, **asked: Unpack[_Asked]
+    streams: Sequence[str],
+    paths: Sequence[Path],
+    now: str | None,
+    *,
+    as_json: bool,
+    from_ledger: bool,
+    **asked: Unpack[_Asked],
 ) -> None:
     """Explain why a user has an achievement, or what is missing, event by event.
 
     STREAM is a recording as for `ach replay`.
     """
+    asked["form"] = "json" if as_json else asked["form"]
     request = Request(**asked, clock=wall_clock(), now=None if now is None else microseconds(now))
     if from_ledger:
         if streams or paths:

@@ -8,6 +8,7 @@ from typing import Final
 import click
 
 from worker.commands.lazy_group import LazyGroup
+from worker.distribution import install
 
 SUMMARIES: Final = {
     "check": "Check a file of endpoints, with the secrets that it names; nothing is sent.",
@@ -35,7 +36,7 @@ class _NeedsExtra(LazyGroup):
             if library not in _EXTRAS:
                 raise
             click.echo(f"error: `ach notify` needs {library}, which is not installed", err=True)
-            click.echo(f"  pip install 'ach[{_EXTRAS[library]}]'", err=True)
+            click.echo(f"  {install(_EXTRAS[library])}", err=True)
             sys.exit(1)
 
 

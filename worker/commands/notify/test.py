@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from worker.commands.notify.endpoint_file import config_option, endpoint_argument, endpoint_of
+from worker.commands.options import json_object_option
 from worker.notify.control import try_out
 from worker.notify.schedule import Outcome
 from worker.notify.service import CertificatesError, ExtraMissingError
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 @click.command("test")
 @endpoint_argument
 @config_option
-def command(endpoint: str, config: Path) -> None:
+@json_object_option
+def command(endpoint: str, config: Path, *, as_json: bool) -> None:
     """Send a signed sample to an endpoint: type `unlock.test`, an id that begins with `test_`."""
     one = endpoint_of(config, endpoint)
     try:
@@ -30,6 +32,10 @@ def command(endpoint: str, config: Path) -> None:
     except (ExtraMissingError, CertificatesError) as error:
         screen.fail(str(error))
         sys.exit(1)
+    if as_json:
+        outcome = attempt.outcome.name.lower()
+        screen.say_json({"id": delivery.id, "outcome": outcome, "status": attempt.status, "detail": attempt.detail})
+        sys.exit(0 if attempt.outcome is Outcome.DELIVERED else 1)
     status = "" if attempt.status is None else f"HTTP {attempt.status} "
     if attempt.outcome is not Outcome.DELIVERED:
         screen.fail(f"{endpoint} did not take it: {status}{attempt.detail}".rstrip())

@@ -13,7 +13,7 @@ import msgspec
 
 from dsl.outcome import full_name
 from worker.commands.checked_rules import usable_rules
-from worker.commands.options import EXISTING_FILE, PATHS, microseconds, wall_clock
+from worker.commands.options import EXISTING_FILE, PATHS, microseconds, quiet_option, wall_clock
 from worker.commands.unlock_totals import print_unlock_totals
 from worker.engine.replay import Difference, Expected, Result, compare, replay
 from worker.local.locks import EmbeddedError
@@ -57,6 +57,7 @@ class Request(msgspec.Struct, frozen=True):
     as_json: bool = False
     expect: Path | None = None
     through_worker: bool = False
+    quiet: bool = False
 
 
 @click.command("replay")
@@ -86,7 +87,8 @@ class Request(msgspec.Struct, frozen=True):
 @click.option("--tenant", "-t", metavar="T", help="With --from-ledger: of one tenant.")
 @click.option("--user", "-u", metavar="U", help="With --from-ledger: of one user; needs --tenant.")
 @click.option("--twice", is_flag=True, help="With --from-ledger: fold twice, and compare the digests.")
-def command(
+@quiet_option
+def command(  # noqa: PLR0913 - its options
     streams: Sequence[str],
     paths: Sequence[Path],
     now: str | None,
@@ -94,6 +96,7 @@ def command(
     *,
     as_json: bool,
     through_worker: bool,
+    quiet: bool,
     **of_ledger: Unpack[OfLedger],
 ) -> None:
     """Fold recorded streams (JSON Lines, also .gz and .zst; `-` is standard input) and print what comes out.
@@ -108,14 +111,14 @@ def command(
         from worker.commands.replay.ledger import replay_from_ledger
 
         rules = usable_rules(paths) if paths else None
-        sys.exit(0 if replay_from_ledger(rules, of_ledger, as_json=as_json) else 1)
+        sys.exit(0 if replay_from_ledger(rules, of_ledger, as_json=as_json, quiet=quiet) else 1)
     if any(of_ledger.values()):
         name = next(name for name, value in of_ledger.items() if value)
         raise click.UsageError(f"--{name} goes with --from-ledger")
     if not streams or not paths:
         raise click.UsageError("name a STREAM and --rules, or --from-ledger")
     at = wall_clock() if now is None else microseconds(now)
-    request = Request(tuple(streams), at, as_json=as_json, expect=expect, through_worker=through_worker)
+    request = Request(tuple(streams), at, as_json=as_json, expect=expect, through_worker=through_worker, quiet=quiet)
     sys.exit(0 if _replay(usable_rules(paths), request) else 1)
 
 
@@ -157,7 +160,7 @@ def _run(rules: RuleSet, request: Request) -> tuple[Result, list[Rejected]]:
         return _run_through(rules, request), []
     if rules.program is None:
         raise AssertionError(rules.problems)
-    with without_collector(), screen.progress("reading") as move:
+    with without_collector(), screen.progress("reading", quiet=request.quiet) as move:
         messages = _moving(request, move)
         return replay(rules.rules, rules.program, messages, now=request.now, skew=SKEW, mark=randbits(62))
 
@@ -167,7 +170,7 @@ def _run_through(rules: RuleSet, request: Request) -> Result:
 
     logs.quiet()
     messages = list(lines(request.streams))
-    with screen.status("starting servers") as show:
+    with screen.status("starting servers", quiet=request.quiet) as show:
         work = partial(
             replay_through,
             rules,

@@ -37,15 +37,16 @@ class _Request(NamedTuple):
     part: Part
     times: int
     as_json: bool
+    quiet: bool
 
 
-def replay_from_ledger(rules: RuleSet | None, asked: OfLedger, *, as_json: bool) -> bool:
+def replay_from_ledger(rules: RuleSet | None, asked: OfLedger, *, as_json: bool, quiet: bool) -> bool:
     """Replay and print; return whether production has what the events earn, and twice the same came out.
 
     Raises:
         click.UsageError: options contradict each other, or one is malformed.
     """
-    request = _Request(rules, _part_of(asked), 2 if asked["twice"] else 1, as_json)
+    request = _Request(rules, _part_of(asked), 2 if asked["twice"] else 1, as_json, quiet)
     return on_servers(partial(_replay, request=request))
 
 
@@ -102,7 +103,7 @@ async def _read(store: Store, *, settings: Settings, request: _Request) -> tuple
         skew = settings.skew * 1_000_000
         rules = Deployed(in_force.epoch, request.rules, since={}, prefix=settings.input_prefix, skew=skew)
         check_scopes(rules, in_force)
-    with screen.progress("folding") as move:
+    with screen.progress("folding", quiet=request.quiet) as move:
         found = await replay_ledger(
             store, rules, request.part, times=request.times, moved=lambda folded: move(folded, "")
         )
