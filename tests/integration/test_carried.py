@@ -237,3 +237,12 @@ async def test_a_state_is_renewed_before_it_is_too_old_to_be_carried(
         await changed(engine, rules, events)
         stamps.append((await rows(engine))["u1"][1])
     assert [former.epoch_of(stamp) for stamp in stamps] == [2, 2, 2, 5, 5, 5, 8, 8]
+
+
+async def test_a_tenant_is_brought_to_what_lies_behind_its_mark(engine: Engine) -> None:
+    """Its readers put nothing on top of what is stored, unlike those of users."""
+    of_tenant = 'achievement {} {{ title "T" scope tenant when count(event={}, >= {}) }}\n'
+    one, more = of_tenant.format("one", "b.done", 9), of_tenant.format("other", "a.done", 2)
+    await started(engine, EVENTS + one)
+    events = await sent(engine, *of("u1", 1, "b.done"), *of("u1", 1, start=5))
+    assert await changed(engine, EVENTS + one + more, events) == {"t1"}
