@@ -66,7 +66,7 @@ async def deployment(servers: Servers) -> AsyncGenerator[Deployment]:
 
 SCHEMA = {"migration_books", "applied_migrations"}
 RULES = {"rules_in_force", "epoch_in_force", "aggregates", "rule_sets_of_epochs"}
-MAKING = {"create_migration_table", "extend_migration_table", "insert_migration"}
+MAKING = {"create_migration_table", "extend_migration_table", "insert_migration", "lock_big_tables"}
 READING = {
     *("progress_of_subject", "user_in_ledger", "all_unlocks", "unlocks_of_name", "revealed_to_name", "all_progress"),
     *("user_is_erased", "something_is_building", "latest_instant", "listed_unlocks", "rule_versions"),
