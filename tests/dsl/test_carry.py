@@ -13,6 +13,8 @@ from dsl.fold import fold
 from dsl.ruleset import build
 
 if TYPE_CHECKING:
+    from collections.abc import Set as AbstractSet
+
     from dsl.carry import Carriage, Carried
     from dsl.compile import Plan
     from dsl.progress import State
@@ -44,7 +46,7 @@ def state(old: Plan, *events: Event) -> State:
     return fold(old, events)[0]
 
 
-def names(carriage: Carriage, slots: frozenset[int] | set[int]) -> set[str]:
+def names(carriage: Carriage, slots: AbstractSet[int]) -> set[str]:
     rulings = carriage.new.rulings
     return {rulings[slot].achievement + (f".{rulings[slot].tier}" if rulings[slot].tier else "") for slot in slots}
 
