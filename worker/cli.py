@@ -30,7 +30,7 @@ WIDTH: Final = 100
 NARROW: Final = 60
 NARROWEST: Final = 30
 SUMMARIES: Final = {
-    "alerts": "Print the alert rules for Prometheus, with links to your copy of the playbooks.",
+    "alerts": "Print the alert rules for Prometheus, to be named in its `rule_files`.",
     "analyze": "Answer a question of product or operations from a mirror (docs/analyze.md); without a NAME, list them.",
     "apply": "Put rule files into force, all of them together, and bring all users up to date.",
     "backfill": "Continue a backfill that was interrupted (`ach apply` runs it by itself).",
