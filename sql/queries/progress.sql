@@ -94,6 +94,37 @@ LEFT JOIN progress
     ON progress.tenant_id = asked.tenant_id AND progress.scope = :scope AND progress.subject = asked.subject
 WHERE progress.stamp IS DISTINCT FROM :stamp;
 
+-- name: subjects_with_rows
+-- In pages by key: the subjects of this scope with any result of a fold, with or without events.
+SELECT tenant_id, subject
+FROM (
+    (
+        SELECT tenant_id, subject
+        FROM progress
+        WHERE scope = :scope AND (tenant_id, scope, subject) > (:after_tenant, :scope, :after_subject)
+        ORDER BY tenant_id, subject
+        LIMIT :limit
+    )
+    UNION
+    (
+        SELECT DISTINCT tenant_id, subject
+        FROM checkpoint
+        WHERE scope = :scope AND (tenant_id, scope, subject) > (:after_tenant, :scope, :after_subject)
+        ORDER BY tenant_id, subject
+        LIMIT :limit
+    )
+    UNION
+    (
+        SELECT DISTINCT tenant_id, subject
+        FROM unlock
+        WHERE scope = :scope AND (tenant_id, scope, subject) > (:after_tenant, :scope, :after_subject)
+        ORDER BY tenant_id, subject
+        LIMIT :limit
+    )
+) AS found
+ORDER BY tenant_id, subject
+LIMIT :limit;
+
 -- name: stamps_of_progress
 -- Which rules have folded the states that there are.
 SELECT DISTINCT scope, stamp FROM progress;

@@ -32,6 +32,8 @@ example "\u202e\u200b" {
 }
 # \u202e\u200b
 """
+PASSING = RULES.replace(" not first", " first")
+"""Rules whose example fails are not applied."""
 NAME = "rules\x1b[2J\u202e.ach"
 
 
@@ -64,11 +66,12 @@ RAW = b'{"a": "\x1b[2J\x9b\xe2\x80\xae'
 async def hostile(shell: Shell, nats_url: str, database_url: str) -> Shell:
     """A shell on servers that hold hostile events."""
     shell.environment.update(NATS_URL=nats_url, DATABASE_URL=database_url, COLUMNS="1000")
-    shell.write(NAME, RULES)
+    shell.write(NAME, PASSING)
     shell.write("stream.jsonl", "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in LINES))
     with (shell.folder / "stream.jsonl").open("ab") as file:
         file.write(RAW + b"\n")
     seen(shell.ach("apply", NAME), 0)
+    shell.write(NAME, RULES)
     host, _, port = nats_url.removeprefix("nats://").partition(":")
     seen(shell.ach("emit", "stream.jsonl"), 0)
     async with await anyio.connect_tcp(host, int(port)) as client:
