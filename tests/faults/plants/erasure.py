@@ -205,8 +205,8 @@ BUGS: Final[tuple[Bug, ...]] = (
         "streams_purged_by_bare_names",
         "a purge finds the user, with any characters in the name",
         at="purge_streams",
-        old='address = f"{token(tenant)}.{token(user)}"',
-        new='address = f"{tenant}.{user}"',
+        old='address = f"{settings.input_prefix}.{token(tenant)}.{token(user)}"',
+        new='address = f"{settings.input_prefix}.{tenant}.{user}"',
         tests=(f"{ERASURE}::test_a_purge_finds_the_user_and_no_other",),
     ),
     # -- rules and replays --
