@@ -69,7 +69,7 @@ async def export_person(
     Raises:
         UnknownPersonError: nothing is stored of the user.
         RulesChangedError: the catalogue is not of the rules in force.
-        StaleError, UnreadableError: the progress cannot be told.
+        StaleError, UnreadableError: the progress cannot be read.
         UnavailableError: the database is away.
     """
     await read_all_names(store, settings)
