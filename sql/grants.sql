@@ -48,7 +48,7 @@ GRANT SELECT, INSERT, UPDATE (died_again_as) ON dead_letter TO {worker};
 GRANT SELECT, UPDATE (tenant_token, user_token) ON erasure TO {worker};
 GRANT EXECUTE ON FUNCTION overtaken TO {worker};
 
--- `ach apply`, `backfill`, `grant`, `revoke`, `erase`, `dead`; `ach console` with actions; and all that readers do.
+-- `ach apply`, `backfill`, `grant`, `revoke`, `erase`, `export`, `dead`; `ach console` with actions; and all that readers do.
 GRANT SELECT ON minute, worker, v_unlock, v_event TO {operator};
 GRANT SELECT, INSERT ON rule_set TO {operator};
 GRANT SELECT, INSERT, UPDATE ON change, rule_version, erasure, action TO {operator};
@@ -57,6 +57,8 @@ GRANT SELECT, INSERT, DELETE ON event, event_subject, evaluation, delivery TO {o
 GRANT SELECT, INSERT, UPDATE, DELETE
     ON aggregate, progress, checkpoint, unlock, correction, dead_letter, dead_letter_user TO {operator};
 GRANT SELECT, DELETE ON revealed TO {operator};
+GRANT DELETE ON erasure TO {operator};
+GRANT SELECT, INSERT ON lifted_erasure TO {operator};
 GRANT EXECUTE ON FUNCTION overtaken TO {operator};
 GRANT EXECUTE ON FUNCTION keep_revealed TO {operator};
 
@@ -75,7 +77,7 @@ GRANT SELECT ON erasure TO {notify};
 -- `ach ingest` needs the rules alone, which it has.
 
 -- `ach mirror`. It reads dead letters, and copies no bodies.
-GRANT SELECT ON event, progress, unlock, evaluation, rule_version, erasure, dead_letter TO {mirror};
+GRANT SELECT ON event, progress, unlock, evaluation, rule_version, erasure, lifted_erasure, dead_letter TO {mirror};
 
 -- `ach console` for viewers, dead letters with their bodies.
 GRANT SELECT ON event, event_subject, progress, checkpoint, unlock, evaluation, change, rule_version, erasure, revealed,

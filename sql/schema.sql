@@ -390,6 +390,19 @@ COMMENT ON COLUMN erasure.user_token IS 'The token of NATS subjects that stands 
 CREATE INDEX erasure_of_token ON erasure (user_token, tenant_token);
 CREATE INDEX erasure_without_token ON erasure (tenant_id, user_id) WHERE user_token IS NULL;
 
+CREATE TABLE lifted_erasure (
+    tenant_id text COLLATE "C" NOT NULL,
+    user_id   text COLLATE "C" NOT NULL,
+    lifted_at timestamptz NOT NULL,
+    lifted_by text NOT NULL,
+    reason    text NOT NULL,
+    erased_at timestamptz NOT NULL,
+    erased_by text NOT NULL,
+    CONSTRAINT lifted_erasure_pkey PRIMARY KEY (tenant_id, user_id, lifted_at),
+    CONSTRAINT lifted_erasure_has_a_reason CHECK (reason <> '')
+);
+COMMENT ON TABLE lifted_erasure IS 'Tombstones that were lifted: events of that user are taken again; append-only.';
+
 CREATE TABLE revealed (
     tenant_id   text COLLATE "C" NOT NULL,
     scope       text COLLATE "C" NOT NULL,

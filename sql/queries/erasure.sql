@@ -115,3 +115,18 @@ UPDATE progress SET stamp = '', state = ''
 FROM unnest(
     :subjects.tenant_id::text[], :subjects.scope::text[], :subjects.subject::text[]) AS gone (tenant_id, scope, subject)
 WHERE progress.tenant_id = gone.tenant_id AND progress.scope = gone.scope AND progress.subject = gone.subject;
+
+-- name: tombstone
+SELECT erased_at FROM erasure WHERE tenant_id = :tenant_id AND user_id = :user_id;
+
+-- name: correction_of_user_waits
+-- Whether something of a user is not announced yet, as a rule that the user was erased.
+SELECT EXISTS (
+    SELECT FROM correction WHERE tenant_id = :tenant_id AND scope = 'user' AND subject = :user_id);
+
+-- name: lift_erasure
+WITH gone AS (
+    DELETE FROM erasure WHERE tenant_id = :tenant_id AND user_id = :user_id RETURNING *
+)
+INSERT INTO lifted_erasure (tenant_id, user_id, lifted_at, lifted_by, reason, erased_at, erased_by)
+SELECT tenant_id, user_id, :now, :by, :reason, erased_at, erased_by FROM gone;

@@ -118,9 +118,13 @@ SELECT
 FROM happened;
 
 -- name: mirror_erasures
--- Users that were erased since.
-SELECT tenant_id, user_id
-FROM (SELECT erasure.*, age(xmin) AS age_of FROM erasure) AS row_of
+-- Users that were erased since; also those whose tombstone was lifted before a run saw it.
+SELECT DISTINCT tenant_id, user_id
+FROM (
+    SELECT tenant_id, user_id, age(xmin) AS age_of FROM erasure
+    UNION ALL
+    SELECT tenant_id, user_id, age(xmin) FROM lifted_erasure
+) AS row_of
 WHERE
     -- use mirror_window
 ORDER BY tenant_id, user_id;

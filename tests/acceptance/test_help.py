@@ -27,6 +27,7 @@ WITHOUT_JSON: Final = {
     "console": SERVICE,
     "demo": f"{PEOPLE}`ach replay --json` has the same for programs",
     "dev": f"{PEOPLE}`ach status --json` and the others work beside it",
+    "export": f"{DOCUMENT}JSON, as docs/export.schema.json says",
     "grants": f"{DOCUMENT}SQL",
     "ingest": SERVICE,
     "ingest key": f"{DOCUMENT}TOML for the file of keys",

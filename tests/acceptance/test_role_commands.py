@@ -201,6 +201,8 @@ async def test_rules_a_stream_and_all_that_follows(town: Town) -> None:
     town.ach("operator", "erase", "u3", "-t", "t1", "--yes", "--purge-streams")
     town.ach("worker", "run", "--drain")
     assert await town.rows("SELECT FROM event WHERE user_id = 'u3'") == []
+    assert json.loads(town.ach("operator", "export", "-u", "u2", "-t", "t1").out)["events"]
+    town.ach("operator", "erase", "u3", "-t", "t1", "--undo", "--reason", "asked", "--yes")
     town.shell.write("rules.ach", RULES + MORE)
     town.ach("operator", "apply", "rules.ach")
     await town.rows("UPDATE aggregate SET status = 'building' WHERE scope = 'user' AND status <> 'retired'")

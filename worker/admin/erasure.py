@@ -66,13 +66,14 @@ async def is_known(store: Store, settings: Settings, tenant: str, user: str) -> 
     Raises:
         UnavailableError: the database is away.
     """
-    await _read_names(store, settings)
+    await read_all_names(store, settings)
     async with store.transaction() as session:
-        tokens = _tokens(tenant, user)
+        tokens = user_tokens(tenant, user)
         return bool(await session.value(bool, "user_is_known", tenant_id=tenant, user_id=user, **tokens))
 
 
-def _tokens(tenant: str, user: str) -> dict[str, str]:
+def user_tokens(tenant: str, user: str) -> dict[str, str]:
+    """Return the tokens of NATS subjects that stand for a user, as arguments of queries."""
     return {"tenant_token": name_token(tenant), "user_token": name_token(user)}
 
 
@@ -84,7 +85,7 @@ async def erase_user(store: Store, settings: Settings, tenant: str, user: str, *
     Raises:
         UnavailableError: nothing is known to have happened.
     """
-    await _read_names(store, settings)
+    await read_all_names(store, settings)
     partitions = {partition_of(tenant, "user", user)}
     for _ in range(TRIES):
         try:
@@ -96,7 +97,7 @@ async def erase_user(store: Store, settings: Settings, tenant: str, user: str, *
 
 async def _erase(store: Store, settings: Settings, user: Subject, partitions: set[int], *, by: str, now: int) -> Erased:
     tenant, _, name = user
-    tokens = _tokens(tenant, name)
+    tokens = user_tokens(tenant, name)
     async with store.transaction(patient=True) as session:
         # A worker that remembers the user, or a team of theirs, finds another's mark and reads again.
         await hold_partitions(session, partitions, epoch=None)
@@ -134,8 +135,12 @@ async def _forget(session: Session, since: Mapping[Subject, Position]) -> None:
     await session.run("forget_checkpoints", **position_columns(since))
 
 
-async def _read_names(store: Store, settings: Settings) -> None:
-    """Read which users the dead letters of older workers name, in transactions of their own: there may be many."""
+async def read_all_names(store: Store, settings: Settings) -> None:
+    """Read which users the dead letters of older workers name, in transactions of their own: there may be many.
+
+    Raises:
+        UnavailableError: some may be read; the next call reads the others.
+    """
     more = True
     while more:
         async with store.transaction(patient=True) as session:

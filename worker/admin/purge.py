@@ -2,12 +2,13 @@
 
 Tokens of subjects are exact, so a purge by `<prefix>.<tenant>.<user>.>` finds no other user's. A team of the same name
 has announcements on subjects of the same form: each is read, and is removed if its scope is `user`. A removed
-announcement leaves its subject empty, and no second one comes: the unlock is gone from the database, and the tombstone
-keeps out the events that could earn it again.
+announcement leaves its subject empty, and no second one comes while the tombstone keeps out the events that could earn
+the unlock again.
 """
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 import msgspec
@@ -18,7 +19,7 @@ from worker.broker.once import connected_once
 from worker.contract.partition import token
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncGenerator, Mapping
 
     from worker.broker.client import BrokerClient
     from worker.settings import Settings
@@ -69,22 +70,42 @@ async def purge_streams(settings: Settings, tenant: str, user: str) -> Purged:
         BrokerAwayError: the broker did not answer; some of it may be done.
         PurgeRefusedError: a stream does not allow it; some of it may be done.
     """
+    async with _client(settings) as client:
+        address = f"{settings.input_prefix}.{token(tenant)}.{token(user)}"
+        events = 0
+        for subjects in (address, f"{address}.>"):
+            events += await _purge(client, settings.input_stream, subjects)
+        return Purged(events, await _purge_announcements(client, settings, tenant, user))
+
+
+async def purge_announcements(settings: Settings, tenant: str, user: str) -> int:
+    """Remove the announcements of a user's unlocks; return how many. Doing it again is harmless.
+
+    Raises:
+        BrokerAwayError, PurgeRefusedError: as in `purge_streams`.
+    """
+    async with _client(settings) as client:
+        return await _purge_announcements(client, settings, tenant, user)
+
+
+@asynccontextmanager
+async def _client(settings: Settings) -> AsyncGenerator[BrokerClient]:
     try:
         async with connected_once(settings, seconds=CONNECT_SECONDS) as client:
-            address = f"{token(tenant)}.{token(user)}"
-            events = 0
-            for subjects in (f"{settings.input_prefix}.{address}", f"{settings.input_prefix}.{address}.>"):
-                events += await _purge(client, settings.input_stream, subjects)
-            announcements = 0
-            stream = settings.unlock_stream
-            for subject in await _subjects(client, stream, f"{settings.unlock_prefix}.{address}.>"):
-                if await _is_of(client, stream, subject, tenant, user):
-                    announcements += await _purge(client, stream, subject)
+            yield client
     except ApiError as error:
         raise PurgeRefusedError(f"stream {error.what.rpartition('.')[2]}: {error.fault.description}") from error
     except OUT_OF_REACH as error:
         raise BrokerAwayError(in_words(error)) from error
-    return Purged(events, announcements)
+
+
+async def _purge_announcements(client: BrokerClient, settings: Settings, tenant: str, user: str) -> int:
+    stream, found = settings.unlock_stream, f"{settings.unlock_prefix}.{token(tenant)}.{token(user)}.>"
+    purged = 0
+    for subject in await _subjects(client, stream, found):
+        if await _is_of(client, stream, subject, tenant, user):
+            purged += await _purge(client, stream, subject)
+    return purged
 
 
 async def _purge(client: BrokerClient, stream: str, subjects: str) -> int:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
 import click
 
+from dsl.outcome import Subject
 from worker.admin.backfill import backfill, bring_up_to_date
 from worker.admin.erasure import erase_user, is_known
 from worker.admin.purge import Purged, PurgeRefusedError, purge_streams
 from worker.app import wall_clock
 from worker.broker.streams import BrokerAwayError
+from worker.commands.erase_undo import undo
+from worker.commands.operator_word import by_option
 from worker.commands.options import json_object_option
 from worker.commands.servers import CommandError, on_servers, whoami, with_store
 from worker.contract.partition import token
@@ -20,10 +23,20 @@ from worker.urls import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Unpack
 
     from worker.admin.erasure import Erased
     from worker.settings import Settings
     from worker.store import Store
+
+
+class _Options(TypedDict):
+    yes: bool
+    purge: bool
+    undo: bool
+    reason: str
+    by: str | None
+    as_json: bool
 
 
 @click.command("erase")
@@ -31,18 +44,29 @@ if TYPE_CHECKING:
 @click.option("--tenant", "-t", required=True, metavar="TENANT", help="The user's tenant.")
 @click.option("--yes", is_flag=True, help="Do not ask, even if nothing is known of the user.")
 @click.option("--purge-streams", "purge", is_flag=True, help="Also remove their messages from the broker's streams.")
+@click.option("--undo", is_flag=True, help="Take their events again from now on; what was erased stays gone.")
+@click.option("--reason", default="", metavar="TEXT", help="Why, with --undo; it is recorded.")
+@by_option
 @json_object_option
-def command(user: str, tenant: str, *, yes: bool, purge: bool, as_json: bool) -> None:
+def command(user: str, tenant: str, **options: Unpack[_Options]) -> None:
     """Erase a user for good: events, progress, unlocks. Their events stay out, even of a replay of the stream.
 
     It prints what it could not reach. Running it again is harmless, and finishes an erasure that was interrupted.
+
+    --undo lifts the tombstone, and removes the announcements of the erased unlocks from the broker's stream.
     """
+    yes, purge, as_json, by = options["yes"], options["purge"], options["as_json"], options["by"] or whoami()
     if as_json and not yes:
         raise screen.usage("--json goes with --yes: it cannot ask")
+    if options["undo"]:
+        undo(Subject(tenant, "user", user), by, options["reason"], purge=purge, yes=yes, as_json=as_json)
+        return
+    if options["reason"]:
+        raise screen.usage("--reason goes with --undo: an erasure keeps none")
     if not yes:
         on_servers(partial(_must_be_known, tenant=tenant, user=user))
         screen.confirm(f"erase everything of {user!r} in tenant {tenant!r}, for good?")
-    on_servers(partial(_erase_user, tenant=tenant, user=user, purge=purge, as_json=as_json))
+    on_servers(partial(_erase_user, tenant=tenant, user=user, by=by, purge=purge, as_json=as_json))
 
 
 async def _must_be_known(settings: Settings, tenant: str, user: str) -> None:
@@ -59,7 +83,7 @@ async def _must_be_known(settings: Settings, tenant: str, user: str) -> None:
         )
 
 
-async def _erase_user(settings: Settings, tenant: str, user: str, *, purge: bool, as_json: bool) -> None:
+async def _erase_user(settings: Settings, tenant: str, user: str, *, by: str, purge: bool, as_json: bool) -> None:
     """Erase a user, fold again what they had a part in, and remove their messages if that is asked for.
 
     Raises:
@@ -67,7 +91,7 @@ async def _erase_user(settings: Settings, tenant: str, user: str, *, purge: bool
     """
 
     async def work(store: Store) -> tuple[Erased, int]:
-        erased = await erase_user(store, settings, tenant, user, by=whoami(), now=wall_clock())
+        erased = await erase_user(store, settings, tenant, user, by=by, now=wall_clock())
         if not as_json:
             _print(erased)
         if erased.again:  # it may have been interrupted right here

@@ -93,6 +93,22 @@ async def read_facts(store: Store, catalogue: Catalogue, subject: Subject, *, st
     return _facts(subject, row, state)
 
 
+async def facts_in(session: Session, catalogue: Catalogue, user: Subject, *, stream_clock: bool = False) -> Facts:
+    """Read the facts about a user in a transaction that has one snapshot for all its statements.
+
+    Raises:
+        RulesChangedError, StaleError, UnreadableError: as in `read_facts`.
+    """
+    row = await _read(session, catalogue, user, stream_clock=stream_clock)
+    if row.stamp is not None and row.stamp != catalogue.rules.stamps.get(user.scope, row.stamp):
+        await know_former(session, catalogue.rules, [(user.scope, row.stamp)])
+    try:
+        state = _state(catalogue.rules, user, row)
+    except StaleError:
+        state = await _folded(session, catalogue.rules, user)
+    return _facts(user, row, state)
+
+
 async def read_mark(store: Store, catalogue: Catalogue, subject: Subject) -> str:
     """Return what changes whenever the facts about a subject do, for one row.
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.faults.plants.bug import Bug
+from tests.faults.plants.bug import Bug, Edit
 
 NAMED: Final = "worker/contract/test_named_users.py"
 ERASURE: Final = "integration/test_erasure.py"
+EXPORT: Final = "integration/test_export.py"
 DEAD: Final = "integration/test_dead.py"
 PAYLOAD: Final = "integration/test_payload_json.py"
 
@@ -192,6 +193,79 @@ BUGS: Final[tuple[Bug, ...]] = (
             """,
         tests=(f"{ERASURE}::test_a_team_that_was_the_user_alone_is_contested",),
     ),
+    # -- exports --
+    Bug(
+        "export_of_every_tenant",
+        "an export has nothing of a user of the same name in another tenant",
+        at="sql:events_of_person",
+        old="WHERE tenant_id = :tenant_id AND user_id = :user_id",
+        new="WHERE (tenant_id = :tenant_id OR true) AND user_id = :user_id",
+        tests=(f"{EXPORT}::test_all_of_one_person_and_nothing_of_others",),
+    ),
+    Bug(
+        "export_of_letters_of_others",
+        "an export has no contents of a dead letter that names others",
+        at="_Reading._letters",
+        old="if not letter.names_others and letter.erased_at is None:",
+        new="if letter.erased_at is None:",
+        also=(
+            Edit(
+                "sql:letter_of_person",
+                "<> (:tenant_token, :user_token)",
+                "<> (:tenant_token, :user_token) AND other.user_token IS NULL",
+            ),
+        ),
+        tests=(f"{EXPORT}::test_all_of_one_person_and_nothing_of_others",),
+    ),
+    Bug(
+        "export_of_letters_without_a_tenant",
+        "an export has no dead letter that may be of another tenant",
+        at="sql:letters_of_person",
+        old="WHERE user_token = :user_token AND tenant_token = :tenant_token",
+        new="WHERE user_token = :user_token AND tenant_token IN (:tenant_token, '')",
+        tests=(f"{EXPORT}::test_all_of_one_person_and_nothing_of_others",),
+    ),
+    Bug(
+        "export_of_several_moments",
+        "an export is of one moment",
+        at="export_person",
+        old="await session.script(SNAPSHOT)",
+        new="",
+        tests=(f"{EXPORT}::test_an_export_is_of_one_moment",),
+    ),
+    # -- tombstones that are lifted --
+    Bug(
+        "tombstone_lifted_behind_the_workers_backs",
+        "a worker that remembers a user as erased notices that the tombstone is gone",
+        at="lift_tombstone",
+        old='await hold_partitions(session, {partition_of(tenant, "user", user)}, epoch=None)',
+        new="",
+        tests=(f"{EXPORT}::test_a_worker_takes_events_again_without_a_restart",),
+    ),
+    Bug(
+        "tombstone_lifted_before_it_is_announced",
+        "an erasure is announced before its tombstone is lifted",
+        at="tombstone:_check",
+        old="raise NotAnnouncedError",
+        new="pass",
+        tests=(f"{EXPORT}::test_only_a_tombstone_whose_erasure_is_announced_is_lifted",),
+    ),
+    Bug(
+        "tombstones_of_the_name_lifted",
+        "a tombstone in another tenant stands",
+        at="sql:lift_erasure",
+        old="WHERE tenant_id = :tenant_id AND user_id = :user_id",
+        new="WHERE (tenant_id = :tenant_id OR true) AND user_id = :user_id",
+        tests=(f"{EXPORT}::test_only_a_tombstone_whose_erasure_is_announced_is_lifted",),
+    ),
+    Bug(
+        "mirror_overlooks_lifted_tombstones",
+        "a mirror forgets a user who was erased between two runs",
+        at="sql:mirror_erasures",
+        old="SELECT tenant_id, user_id, age(xmin) FROM lifted_erasure",
+        new="SELECT tenant_id, user_id, age(xmin) FROM lifted_erasure WHERE false",
+        tests=(f"{EXPORT}::test_a_mirror_forgets_a_user_whose_tombstone_it_never_saw",),
+    ),
     # -- the broker's streams --
     Bug(
         "announcements_of_teams_purged",
@@ -205,8 +279,8 @@ BUGS: Final[tuple[Bug, ...]] = (
         "streams_purged_by_bare_names",
         "a purge finds the user, with any characters in the name",
         at="purge_streams",
-        old='address = f"{token(tenant)}.{token(user)}"',
-        new='address = f"{tenant}.{user}"',
+        old='address = f"{settings.input_prefix}.{token(tenant)}.{token(user)}"',
+        new='address = f"{settings.input_prefix}.{tenant}.{user}"',
         tests=(f"{ERASURE}::test_a_purge_finds_the_user_and_no_other",),
     ),
     # -- rules and replays --
