@@ -1,0 +1,101 @@
+"""`ach rules`, `ach rollback` and `ach revoke` of many unlocks, as an operator uses them."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.acceptance.conftest import Ran, Shell
+
+pytestmark = pytest.mark.anyio
+
+RULES = """event a.done {}
+achievement x { title "X" when count(event=a.done, >= 2) }
+"""
+ONE = """
+# For a start.
+achievement one { title "One" when count(event=a.done, >= 1) }
+example "both" {
+  at 2026-05-01T10:00:00Z ada a.done {}
+  at 2026-05-01T11:00:00Z ada a.done {}
+  expect ada x
+  expect ada one
+}
+example "one alone" {
+  at 2026-05-01T10:00:00Z ada a.done {}
+  expect ada one
+}
+"""
+AFTER = 'achievement last { title "Last" after one when count(event=a.done, >= 2) }\n'
+
+
+@pytest.fixture
+def on_servers(shell: Shell, database_url: str, nats_url: str) -> Shell:
+    shell.environment.update(DATABASE_URL=database_url, NATS_URL=nats_url)
+    return shell
+
+
+def said(ran: Ran, code: int, *words: str) -> str:
+    text = ran.out + ran.err
+    assert ran.code == code, text
+    assert "Traceback" not in text
+    for word in words:
+        assert word in text, (word, text)
+    return text
+
+
+def read(ran: Ran) -> Any:  # noqa: ANN401 - JSON
+    assert ran.code == 0, ran.err
+    return json.loads(ran.out)
+
+
+def emit(shell: Shell, *users: str, at: str = "2026-05-01T10:00:00Z") -> None:
+    events = [
+        {"event_id": f"{user}{at}", "tenant_id": "t", "user_id": user, "event_type": "a.done", "occurred_at": at}
+        for user in users
+    ]
+    stream = shell.write("stream.jsonl", "".join(json.dumps(one) + "\n" for one in events))
+    assert shell.ach("emit", stream, "--quiet").code == 0
+
+
+async def test_rules_are_listed_shown_and_retired(on_servers: Shell) -> None:
+    ach = on_servers.ach
+    assert ach("migrate").code == 0
+    said(ach("rules", "list"), 1, "no rules are in force")
+    said(ach("apply", on_servers.write("rules.ach", RULES), "-m", "to begin with"), 0)
+    emit(on_servers, "ann", "bob")
+    assert ach("run", "--drain").code == 0
+    said(ach("apply", on_servers.write("rules.ach", RULES + ONE + AFTER), "-m", "one and last"), 0, "in force: epoch 2")
+    held = {one["achievement"]: (one["version"], one["holders"]) for one in read(ach("rules", "list", "--json"))}
+    assert held == {"last": (1, 0), "one": (1, 2), "x": (1, 0)}
+    said(ach("rules", "list"), 0, "3 achievements", "One")
+    said(ach("rules", "show", "one"), 0, "one version 1: since epoch 2", 'achievement one { title "One"')
+    said(ach("rules", "show", "two"), 1, "no achievement two was ever in force")
+
+    refused = said(ach("rules", "retire", "one", "--reason", "a mistake"), 1, "do not stand without one")
+    assert "rules.ach:" in refused
+    said(ach("rules", "retire", "two", "--reason", "a mistake"), 1, "no achievement two is in force")
+    said(ach("rules", "retire", "last", "--reason", "first of all", "--dry-run"), 0, "retired: last version 1")
+    assert len(read(ach("rules", "list", "--json"))) == 3
+    said(ach("rules", "retire", "last", "--reason", "first of all"), 0, "epoch 3", "out of your rule files too")
+    retired = read(ach("rules", "retire", "one", "--reason", "a mistake", "--json"))
+    assert (retired["epoch"], retired["retired"]) == (4, [{"achievement": "one", "version": 1}])
+    assert [one["achievement"] for one in read(ach("rules", "list", "--json"))] == ["x"]
+    assert {one["status"] for one in read(ach("unlocks", "--json"))} <= {"granted", "announced"}
+    (shown,) = read(ach("rules", "show", "one", "--json"))
+    assert (shown["epoch"], shown["retired_at"] is None) == (2, False)
+
+    epochs = read(ach("rules", "history", "--json"))
+    assert [(one["epoch"], one["message"]) for one in epochs] == [
+        (4, "a mistake"),
+        (3, "first of all"),
+        (2, "one and last"),
+        (1, "to begin with"),
+    ]
+    of_one = read(ach("rules", "history", "one", "--json"))
+    assert [(one["epoch"], len(one["new"]), len(one["retired"])) for one in of_one] == [(4, 0, 1), (2, 1, 0)]
+    said(ach("rules", "history", "two"), 1, "was ever in force")
+    said(ach("rules", "history", "--limit", "1"), 0, "1 epoch", "a mistake")
