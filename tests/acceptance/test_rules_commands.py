@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+import asyncpg
 import pytest
 
 if TYPE_CHECKING:
@@ -99,3 +100,44 @@ async def test_rules_are_listed_shown_and_retired(on_servers: Shell) -> None:
     assert [(one["epoch"], len(one["new"]), len(one["retired"])) for one in of_one] == [(4, 0, 1), (2, 1, 0)]
     said(ach("rules", "history", "two"), 1, "was ever in force")
     said(ach("rules", "history", "--limit", "1"), 0, "1 epoch", "a mistake")
+
+
+async def test_rules_are_rolled_back(on_servers: Shell) -> None:
+    ach = on_servers.ach
+    first = on_servers.write("rules.ach", RULES)
+    said(ach("apply", first), 0, "epoch 1")
+    emit(on_servers, "ann", "bob")
+    assert ach("run", "--drain").code == 0
+    said(ach("apply", on_servers.write("rules.ach", RULES + ONE)), 0, "in force: epoch 2")
+
+    said(ach("rollback", "7", "--yes"), 1, "there is no epoch 7", "ach rules history")
+    said(ach("rollback", "2", "--yes"), 1, "epoch 2 is in force; nothing was done")
+    said(ach("rollback", "1", "--json"), 2, "--json goes with --yes")
+    assert read(ach("rollback", "1", "--dry-run", "--json"))["retired"] == [{"achievement": "one", "version": 1}]
+    asked = said(ach("rollback", "1", stdin=b"n\n"), 1, "would be in force: epoch 3, with the rules of epoch 1")
+    assert "retired: one version 1" in asked
+    assert read(ach("rules", "history", "--json"))[0]["epoch"] == 2
+    done = said(ach("rollback", "1", "-m", "a mistake", stdin=b"y\n"), 0, "in force: epoch 3", "silenced: 2 unlocks")
+    assert "retired: one version 1" in done
+    said(ach("rollback", "1", "--yes"), 1, "epoch 3 is in force, with the rules of epoch 1")
+    listed = {one["epoch"]: (one["state"], one["message"]) for one in read(ach("rules", "history", "--json"))}
+    assert listed == {3: ("done", "a mistake"), 2: ("rolled_back", ""), 1: ("done", "")}
+    assert ach("run", "--drain").code == 0
+    assert {one["status"] for one in read(ach("unlocks", "--json"))} == {"silent"}
+    said(ach("change", "announce", "2"), 1, "change 2 is rolled back", "ach grant")
+    # And forth again.
+    forth = read(ach("rollback", "2", "--yes", "--json"))
+    assert (forth["epoch"], forth["silenced"], forth["backfill"]["epoch"]) == (4, 0, 4)
+    assert len(read(ach("rules", "list", "--json"))) == 2
+
+
+async def test_a_change_that_is_built_is_not_rolled_back(on_servers: Shell, database_url: str) -> None:
+    ach = on_servers.ach
+    said(ach("apply", on_servers.write("rules.ach", RULES)), 0)
+    said(ach("apply", on_servers.write("rules.ach", RULES + ONE)), 0)
+    connection = await asyncpg.connect(database_url)
+    await connection.execute("UPDATE change SET state = 'building', ended_at = NULL WHERE change_id = 2")
+    await connection.close()
+    said(ach("rollback", "1", "--yes"), 1, "change 2 is building; nothing was done", "ach change cancel 2")
+    said(ach("change", "cancel", "2"), 0)
+    said(ach("rollback", "1", "--yes"), 0, "in force: epoch 3")

@@ -57,10 +57,10 @@ async def history(store: Store, achievement: str | None = None) -> AsyncGenerato
     """Yield epochs, the latest first; with an achievement only those that have brought or taken a version of it."""
     later: Past | None = None
     async for past in _epochs(store):
-        if later is not None and (moved := _moved(later, past, achievement)) is not None:
+        if later is not None and (moved := _step_of(later, past, achievement)) is not None:
             yield moved
         later = past
-    if later is not None and (moved := _moved(later, None, achievement)) is not None:
+    if later is not None and (moved := _step_of(later, None, achievement)) is not None:
         yield moved
 
 
@@ -74,7 +74,7 @@ async def _epochs(store: Store) -> AsyncGenerator[Past]:
         skipped, more = skipped + len(page), len(page) == PAGE
 
 
-def _moved(past: Past, before: Past | None, achievement: str | None) -> Moved | None:
+def _step_of(past: Past, before: Past | None, achievement: str | None) -> Moved | None:
     has = _versions(past.sources)
     had = set[tuple[str, int]]() if before is None else _versions(before.sources)
     new, retired = (
