@@ -57,7 +57,7 @@ SUMMARIES: Final = {
     "notify": "Send webhooks, e-mail and chat messages about unlocks, and see what became of them (docs/notify.md).",
     "progress": "Print where a user stands with every achievement (or a team or a tenant that is named SUBJECT).",
     "replay": "Fold recorded streams (JSON Lines, also .gz and .zst; `-` is standard input) and print what comes out.",
-    "revoke": "Revoke unlocks, by their ids (`ach unlocks` lists them) or by achievement.",
+    "revoke": "Revoke unlocks, by their ids (`ach unlocks` lists them), by achievement or by change.",
     "rollback": "Put the rule files of an earlier epoch into force again, as a new epoch.",
     "rules": "See the rules in force and those before them; take an achievement out of force.",
     "run": "Run a worker: events from NATS_URL, progress in DATABASE_URL, unlocks back to NATS.",

@@ -141,3 +141,23 @@ async def test_a_change_that_is_built_is_not_rolled_back(on_servers: Shell, data
     said(ach("rollback", "1", "--yes"), 1, "change 2 is building; nothing was done", "ach change cancel 2")
     said(ach("change", "cancel", "2"), 0)
     said(ach("rollback", "1", "--yes"), 0, "in force: epoch 3")
+
+
+async def test_what_a_change_has_granted_is_revoked(on_servers: Shell) -> None:
+    ach = on_servers.ach
+    said(ach("apply", on_servers.write("rules.ach", RULES)), 0)
+    emit(on_servers, "ann", "bob")
+    assert ach("run", "--drain").code == 0
+    said(ach("apply", on_servers.write("rules.ach", RULES + ONE)), 0)
+    emit(on_servers, "cy")
+    assert ach("run", "--drain").code == 0
+    said(ach("revoke", "--change", "9", "--yes"), 1, "there is no change 9")
+    said(ach("revoke", "--change", "1", "--yes"), 1, "change 1 has granted nothing that is not revoked")
+    said(ach("revoke", "--change", "2", "--version", "1"), 2, "--version, --tenant and --subject go with --achievement")
+    said(ach("revoke", "--change", "2", "-a", "one"), 2, "either by their ids, or by --achievement, or by --change")
+    said(ach("revoke", "--change", "2", stdin=b"n\n"), 1, "2 unlocks to revoke", "one of ann in t", "one of bob in t")
+    assert read(ach("revoke", "--change", "2", "--reason", "a mistake", "--yes", "--json"))["revoked"] == 2
+    states = {one["subject"]: one["status"] for one in read(ach("unlocks", "--json"))}
+    assert states == {"ann": "revoked", "bob": "revoked", "cy": "announced"}
+    said(ach("revoke", "-a", "one", "--version", "2", "--yes"), 1, "there is no such unlock of one to revoke")
+    said(ach("revoke", "-a", "one", "--version", "1", "--yes"), 0, "revoked 1 unlock")

@@ -14,6 +14,7 @@ from worker.admin.pending import NO_TERMS, Terms
 from worker.admin.rollout import apply_rules
 from worker.app import wall_clock
 from worker.broker.streams import Broker, open_broker
+from worker.engine.change import Announced, Policy
 from worker.engine.rule_set import RuleFile
 from worker.engine.stats import Stats
 from worker.pipeline import outbox as relaying
@@ -96,14 +97,15 @@ async def test_what_a_relay_announces_meanwhile_is_waited_for(engine: Engine, mo
     await stays_so(engine)
 
 
-async def test_what_a_worker_has_in_its_memory_is_not_announced(engine: Engine) -> None:
-    await applied(engine, ONE)
+@pytest.mark.parametrize("terms", [NO_TERMS, Terms(policy=Policy(Announced.NONE))], ids=["loud", "silent"])
+async def test_what_a_worker_has_in_its_memory_is_not_announced(engine: Engine, terms: Terms) -> None:
+    await applied(engine, ONE, terms)
     async with open_store(engine.settings.database_url) as store, open_broker(engine.settings) as broker:
         relay = OutboxRelay(store, broker, engine.settings, Stats(), now=wall_clock)
         async with pipeline_on(engine, on_committed=relay.committed) as pipeline:
             # An event that earns nothing: what is granted comes of the new rules.
             assert await send(pipeline, *(event(1, user=user) for user in USERS)) == []
-        assert (await applied(engine, X, Terms(back_to=1))).silenced == len(USERS)
+        assert (await applied(engine, X, Terms(back_to=1))).silenced == (len(USERS) if terms is NO_TERMS else 0)
         relay.stop()
         with anyio.fail_after(PATIENCE):
             await relay.run()

@@ -54,7 +54,7 @@ _ANNOUNCED: Final = (
         at="OutboxRelay.committed",
         old="if one.kind == Kind.GRANTED and one.change_id is None",
         new="if one.kind == Kind.GRANTED",
-        tests=SILENT,
+        tests=("faults/test_rollback.py::test_what_a_worker_has_in_its_memory_is_not_announced",),
     ),
     Bug(
         "silent_without_a_mark",
