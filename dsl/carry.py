@@ -191,7 +191,7 @@ class Carriage:
         for ruling in self.new.rulings:
             key = ruling.achievement, ruling.tier
             old, since = before.get(key), self._differs_from(key)
-            named = self._named(ruling.slot)
+            named = _named(self.new, ruling.slot)
             if since == NEVER and old is not None and named.isdisjoint(others):
                 goes[old] = ruling.slot
                 continue
@@ -209,11 +209,6 @@ class Carriage:
         if (names := self._texts[-1].named[key[0]]) and not self._kept_tiers(names):
             return ALWAYS  # a tier has gone that it may have come by
         return min((differs_from(each or (), last, self._ignored) for each in before), default=NEVER)
-
-    def _named(self, slot: int) -> frozenset[int]:
-        """Return the rulings that a ruling names, by `after` and `unlocked`."""
-        judges = self.new.rulings[slot].judges
-        return frozenset(each for judge in judges for each in (*chain(*judge.after), *named_in(judge.built.node)))
 
     @cached_property
     def _spans(self) -> tuple[tuple[int, frozenset[int]], ...]:
@@ -290,7 +285,7 @@ class Carriage:
         ruled: _Ruled, had: Earned | None, state: State, at: int, absent: AbstractSet[int], *, as_before: bool
     ) -> bool:
         """Tell whether a ruling is proved not to be earned at any moment up to an instant."""
-        if had is not None and (ruled.own or had.first.at < ruled.since):
+        if had is not None and (ruled.own or (as_before and had.first.at < ruled.since)):
             return False  # what its occurrences have reset is not known any more, or there are some all the same
         for judge in ruled.judges:
             if judge.low > at or (as_before and judge.high <= ruled.since):
@@ -308,7 +303,7 @@ class Carriage:
 
         It has the slots of the new plan.
         """
-        wanted = self._closed(carried.doubtful | self._asking(carried.absent) | self._hearing_fresh)
+        wanted = _closed(self.new, carried.doubtful | self._asking(carried.absent) | self._hearing_fresh)
         traits = self._missing_traits
         counted = frozenset(name for name in self.fresh if self.new.dispatch[name].once is not None)
         if not wanted and not traits and not counted:
@@ -321,7 +316,13 @@ class Carriage:
     @cached_property
     def watching(self) -> Plan:
         """The plan of all that may be judged otherwise."""
-        return self.new.part(self._closed({ruled.slot for ruled in self.changed}), frozenset(), frozenset())
+        return self.new.part(_closed(self.new, {ruled.slot for ruled in self.changed}), frozenset(), frozenset())
+
+    @cached_property
+    def watching_before(self) -> Plan:
+        """The part of the old plan that has judged the same."""
+        slots = {ruled.before for ruled in self.changed if ruled.before is not None}
+        return self.old.part(_closed(self.old, slots), frozenset(), frozenset())
 
     @cached_property
     def judged_otherwise(self) -> frozenset[tuple[str, str | None]]:
@@ -367,15 +368,6 @@ class Carriage:
                     askers.setdefault(aggregate.slot, set()).add(ruling.slot)
         return askers
 
-    def _closed(self, rulings: AbstractSet[int]) -> frozenset[int]:
-        """Return rulings with all that they name, directly or not."""
-        closed, waiting = set(rulings), list(rulings)
-        while waiting:
-            more = self._named(waiting.pop()) - closed
-            closed |= more
-            waiting.extend(more)
-        return frozenset(closed)
-
     def merged(self, carried: Carried, part: Plan, folded: State, copies: int) -> State:
         """Return the state of the new plan up to the mark; `folded` is what a part has made of the events up to there.
 
@@ -403,6 +395,22 @@ class Carriage:
 def _settled(ruled: _Ruled, had: Earned | None) -> bool:
     """Tell whether a ruling was earned for good before its judges differ."""
     return had is not None and ruled.once and had.first.at < ruled.since
+
+
+def _named(plan: Plan, slot: int) -> frozenset[int]:
+    """Return the rulings that a ruling names, by `after` and `unlocked`."""
+    judges = plan.rulings[slot].judges
+    return frozenset(each for judge in judges for each in (*chain(*judge.after), *named_in(judge.built.node)))
+
+
+def _closed(plan: Plan, rulings: AbstractSet[int]) -> frozenset[int]:
+    """Return rulings with all that they name, directly or not."""
+    closed, waiting = set(rulings), list(rulings)
+    while waiting:
+        more = _named(plan, waiting.pop()) - closed
+        closed |= more
+        waiting.extend(more)
+    return frozenset(closed)
 
 
 def carry(plans: Sequence[Plan]) -> Carriage:

@@ -30,7 +30,7 @@ WIDTH: Final = 100
 NARROW: Final = 60
 NARROWEST: Final = 30
 SUMMARIES: Final = {
-    "alerts": "Print the alert rules for Prometheus, with links to your copy of the playbooks.",
+    "alerts": "Print the alert rules for Prometheus, to be named in its `rule_files`.",
     "analyze": "Answer a question of product or operations from a mirror (docs/analyze.md); without a NAME, list them.",
     "apply": "Put rule files into force, all of them together, and bring all users up to date.",
     "backfill": "Continue a backfill that was interrupted (`ach apply` runs it by itself).",
@@ -55,13 +55,15 @@ SUMMARIES: Final = {
     "migrate": "Bring the database's schema up to date (a worker does so by itself at its start).",
     "mirror": "Keep a copy of the books as Parquet files, for warehouses and for `ach analyze` (docs/mirror.md).",
     "notify": "Send webhooks, e-mail and chat messages about unlocks, and see what became of them (docs/notify.md).",
+    "plan": "Print what rule files would change if they came into force; nothing is written.",
     "progress": "Print where a user stands with every achievement (or a team or a tenant that is named SUBJECT).",
+    "reconcile": "Print what a change of rules has decided, by rule version; without CHANGE, the latest one.",
     "replay": "Fold recorded streams (JSON Lines, also .gz and .zst; `-` is standard input) and print what comes out.",
     "revoke": "Revoke unlocks, by their ids (`ach unlocks` lists them), by achievement or by change.",
     "rollback": "Put the rule files of an earlier epoch into force again, as a new epoch.",
     "rules": "See the rules in force and those before them; take an achievement out of force.",
     "run": "Run a worker: events from NATS_URL, progress in DATABASE_URL, unlocks back to NATS.",
-    "schema": "Print the JSON Schema of announcements: of unlocks, grants and corrections.",
+    "schema": "Print the JSON Schema of announcements (`unlock`), or of what `ach plan --json` prints (`plan`).",
     "serve": "Serve achievements to apps and pages: a read API over HTTP with live events, and a service on NATS.",
     "status": "Print what happens now: lag, rates, outbox, dead letters, workers, rules and running changes.",
     "test": "Run the examples in rule files: in order, shuffled, doubled and in batches.",

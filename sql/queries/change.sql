@@ -202,9 +202,12 @@ UPDATE change SET announce = 'all', announce_since = NULL WHERE change_id = :cha
 -- -- members of field scopes
 
 -- name: ledger_mark
--- The pages that the ledger has, and the oldest transaction that may not be over: what is older is seen from now on.
+-- The pages that the ledger has, of its parts the smallest, and the oldest transaction that may not be over: what is
+-- older is seen from now on.
 SELECT
-    pg_relation_size('event') / current_setting('block_size')::bigint AS pages,
+    coalesce(
+        (SELECT min(pg_relation_size(relid)) FROM pg_partition_tree('event') WHERE isleaf), pg_relation_size('event')
+    ) / current_setting('block_size')::bigint AS pages,
     (pg_snapshot_xmin(pg_current_snapshot())::text::numeric % 4294967296)::text AS xid;
 
 -- name: events_arrived

@@ -85,7 +85,7 @@ async def test_unlocks_wait_hardly_longer(servers: Servers, tmp_path: Path, form
         await _caught_up(engine, users * EVENTS_OF_A_USER)
         await _probed(client, engine.settings, "warm", _for(1.0))
         calm = await _probed(client, engine.settings, "calm", _for(CALM_SECONDS))
-        build = await started.start(engine.settings, "apply", rules=FORMS[form])
+        build = await started.start(engine.settings, "change", rules=FORMS[form])
         began = perf_counter()
         during = await _probed(client, engine.settings, "during", _while(build))
         seconds = perf_counter() - began

@@ -22,7 +22,7 @@ from msgspec.structs import replace
 
 from tests.faults.load import MORE, RULES, SETTLING
 from tests.faults.points import Point, Points, instrumented
-from worker.admin.backfill import backfill
+from worker.admin.backfill import PAUSE_SECONDS, backfill
 from worker.admin.rollout import apply_rules
 from worker.app import at_once, run, wall_clock
 from worker.engine import fast_users, folding
@@ -86,11 +86,12 @@ async def work(job: Job) -> None:
     # Tests ask for an ack wait below a second, which no environment may: it alone is not converted.
     settings = msgspec.convert({**job.settings, "ack_wait": 1}, Settings)
     settings = replace(settings, ack_wait=job.settings["ack_wait"])
-    if job.work == "apply":
+    if job.work in {"apply", "change"}:
         async with open_store(settings.database_url) as store:
             await store.migrate(now=wall_clock())
             await apply_rules(store, [RuleFile("rules.ach", job.rules)], settings, by="test", now=wall_clock())
-            await backfill(store, settings, now=wall_clock, pause=0)
+            pause = PAUSE_SECONDS if job.work == "change" else 0
+            await backfill(store, settings, now=wall_clock, pause=pause)
         return
     drain = at_once() if job.work == "drain" else None
     async with AsyncExitStack() as stack:

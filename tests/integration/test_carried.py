@@ -63,6 +63,12 @@ async def expect_replay(engine: Engine, rules: str, events: list[dict[str, Any]]
     assert stored.digest == digested.digest == wanted.digest
 
 
+async def started(engine: Engine, rules: str) -> None:
+    """Put rules into force under which everyone is up to date."""
+    await engine.apply(rules)
+    await engine.backfill()
+
+
 async def sent(engine: Engine, *events: dict[str, Any]) -> list[dict[str, Any]]:
     async with pipeline_on(engine) as pipeline:
         for one in events:
@@ -91,21 +97,21 @@ def of(user: str, number: int, event_type: str = "a.done", start: int = 0) -> li
 
 
 async def test_a_tier_that_is_not_reached_changes_no_row(engine: Engine) -> None:
-    await engine.apply(EVENTS + TIERS)
+    await started(engine, EVENTS + TIERS)
     events = await sent(engine, *of("u1", 1), *of("u2", 5), *of("u3", 3, "c.done"))
     assert await changed(engine, EVENTS + HIGHEST, events) == set()
     assert (await engine.backfill()).subjects == 0
 
 
 async def test_a_tier_within_a_version_is_allowed_and_another_bound_is_not(engine: Engine) -> None:
-    await engine.apply(EVENTS + TIERS)
+    await started(engine, EVENTS + TIERS)
     assert (await engine.apply(EVENTS + MIDDLE, accept=False)).changed_meaning == ()
     with pytest.raises(ValueError, match="changed meaning"):
         await engine.apply(EVENTS + MIDDLE.replace(">= 3", ">= 2"), accept=False)
 
 
 async def test_a_tier_is_granted_to_those_who_reach_it(engine: Engine) -> None:
-    await engine.apply(EVENTS + TIERS)
+    await started(engine, EVENTS + TIERS)
     events = await sent(engine, *of("u1", 2), *of("u2", 5), *of("u3", 3))
     assert await changed(engine, EVENTS + MIDDLE, events) == {"u2", "u3"}
     (row,) = await engine.rows("SELECT event_id, origin FROM unlock WHERE tier = 'middle' AND subject = 'u2'")
@@ -113,7 +119,7 @@ async def test_a_tier_is_granted_to_those_who_reach_it(engine: Engine) -> None:
 
 
 async def test_what_is_new_is_built_for_those_who_have_events_of_it(engine: Engine) -> None:
-    await engine.apply(EVENTS + TIERS)
+    await started(engine, EVENTS + TIERS)
     events = await sent(engine, *of("u1", 3), *of("u2", 3, "b.done"), *of("u2", 2, start=9), *of("u3", 2, "b.done"))
     await engine.apply(EVENTS + TIERS + B)
     with pytest.raises(StaleError):
@@ -122,17 +128,22 @@ async def test_what_is_new_is_built_for_those_who_have_events_of_it(engine: Engi
 
 
 async def test_a_raised_bound_contests_without_events_and_amends_with_them(engine: Engine) -> None:
-    await engine.apply(EVENTS + SECOND)
+    await started(engine, EVENTS + SECOND)
     events = await sent(engine, *of("u1", 2), *of("u2", 3), *of("u3", 2, start=2))
-    # u1 has earned it before the second version, u2 too; u3 has not, nor enough since.
-    assert await changed(engine, EVENTS + RAISED, events) == {"u3"}
-    assert (await engine.unlocks())["u3", "second"] == "contested"
+    # Of this one the state has seen both events; that of u3 has seen the first.
+    async with pipeline_on(engine) as pipeline:
+        assert await send(pipeline, *of("u4", 2, start=2)) == []
+    events += of("u4", 2, start=2)
+    # u1 has earned it before the second version, u2 too; u3 and u4 have not, nor enough since.
+    assert await changed(engine, EVENTS + RAISED, events) == {"u3", "u4"}
+    unlocks = await engine.unlocks()
+    assert (unlocks["u3", "second"], unlocks["u4", "second"]) == ("contested", "contested")
     events += await sent(engine, *of("u3", 1, start=5))
     await expect_replay(engine, EVENTS + RAISED, events)
 
 
 async def test_what_comes_after_something_contested_is_contested_too(engine: Engine) -> None:
-    await engine.apply(EVENTS + TIERS + AFTER)
+    await started(engine, EVENTS + TIERS + AFTER)
     events = await sent(engine, *of("u1", 2), *of("u2", 5))
     rules = (
         EVENTS + TIERS.replace("count {", "count version 2 from 2026-01-01T00:00:00Z {").replace(">= 2", ">= 3") + AFTER
@@ -144,14 +155,14 @@ async def test_what_comes_after_something_contested_is_contested_too(engine: Eng
 
 async def test_progress_is_measured_at_the_last_event_that_is_heard(engine: Engine) -> None:
     within = 'achievement w { title "W" when count(event=a.done, >= 3, within=10m) }\n'
-    await engine.apply(EVENTS + within + B)
+    await started(engine, EVENTS + within + B)
     events = await sent(engine, *of("u1", 1, "b.done", start=30), *of("u1", 2), *of("u2", 2), *of("u3", 1, "b.done"))
     assert await changed(engine, EVENTS + within, events) == {"u1", "u3"}
     assert "u3" not in await rows(engine)
 
 
 async def test_a_live_event_carries_its_subject(engine: Engine) -> None:
-    await engine.apply(EVENTS + TIERS)
+    await started(engine, EVENTS + TIERS)
     events = await sent(engine, *of("u1", 3), *of("u2", 1), *of("u2", 2, "b.done"))
     rules = EVENTS + MIDDLE + B
     async with pipeline_on(engine) as pipeline:
@@ -168,7 +179,7 @@ async def test_a_live_event_carries_its_subject(engine: Engine) -> None:
 
 
 async def test_rules_that_come_back_have_missed_what_came_between(engine: Engine) -> None:
-    await engine.apply(EVENTS + TIERS + B)
+    await started(engine, EVENTS + TIERS + B)
     events = await sent(engine, *of("u1", 1, "b.done", start=50), *of("u1", 1))
     await engine.apply(EVENTS + TIERS)
     await engine.backfill()
@@ -178,7 +189,7 @@ async def test_rules_that_come_back_have_missed_what_came_between(engine: Engine
 
 
 async def test_an_unlock_of_rules_that_come_back_is_judged_again(engine: Engine) -> None:
-    await engine.apply(EVENTS + TIERS + SECOND)
+    await started(engine, EVENTS + TIERS + SECOND)
     events = await sent(engine, *of("u1", 2))
     await engine.apply(EVENTS + TIERS)
     await engine.backfill()
@@ -189,7 +200,7 @@ async def test_an_unlock_of_rules_that_come_back_is_judged_again(engine: Engine)
 
 async def test_a_late_event_is_folded_from_a_checkpoint_of_before(engine: Engine) -> None:
     clean = 'achievement spotless { title "C" when count(event=a.done, >= 300, unless=b.done) }\n'
-    await engine.apply(EVENTS + clean)
+    await started(engine, EVENTS + clean)
     events = [event(i) for i in range(200)]
     async with pipeline_on(engine) as pipeline:
         assert await send(pipeline, *events) == []
@@ -202,8 +213,7 @@ async def test_a_late_event_is_folded_from_a_checkpoint_of_before(engine: Engine
 
 
 async def test_a_team_without_its_erased_member_is_found_after_the_next_change(engine: Engine) -> None:
-    await engine.apply(EVENTS + TEAM)
-    await engine.backfill()
+    await started(engine, EVENTS + TEAM)
     events = await sent(
         engine, event(0, user="u1", team="red", key="x"), event(1, user="u2", team="red", key="y"), event(2, user="u3")
     )
@@ -219,7 +229,7 @@ async def test_a_state_is_renewed_before_it_is_too_old_to_be_carried(
 ) -> None:
     monkeypatch.setattr(former, "FORMER", 5)
     monkeypatch.setattr(former, "AGED", 3)
-    await engine.apply(EVENTS + TIERS)
+    await started(engine, EVENTS + TIERS)
     events = await sent(engine, *of("u1", 3))
     stamps = [(await rows(engine))["u1"][1]]
     for number in range(7):
@@ -227,3 +237,12 @@ async def test_a_state_is_renewed_before_it_is_too_old_to_be_carried(
         await changed(engine, rules, events)
         stamps.append((await rows(engine))["u1"][1])
     assert [former.epoch_of(stamp) for stamp in stamps] == [2, 2, 2, 5, 5, 5, 8, 8]
+
+
+async def test_a_tenant_is_brought_to_what_lies_behind_its_mark(engine: Engine) -> None:
+    """Its readers put nothing on top of what is stored, unlike those of users."""
+    of_tenant = 'achievement {} {{ title "T" scope tenant when count(event={}, >= {}) }}\n'
+    one, more = of_tenant.format("one", "b.done", 9), of_tenant.format("other", "a.done", 2)
+    await started(engine, EVENTS + one)
+    events = await sent(engine, *of("u1", 1, "b.done"), *of("u1", 1, start=5))
+    assert await changed(engine, EVENTS + one + more, events) == {"t1"}

@@ -172,7 +172,8 @@ async def test_a_silent_change_announces_nothing(engine: Engine) -> None:
     await sent(engine, *(event(at, user=user) for user in ("u1", "u2", "u3") for at in (0, 2)))
     await engine.drain()
     await applied(engine, EVENTS + X + Y, Terms(policy=NONE))
-    await sent(engine, event(3, user="u1"))  # lazily, by a worker
+    await engine.publish([event(3, user="u1")])
+    await engine.drain()  # lazily, by a worker
     await engine.backfill()
     await engine.drain()
     assert {one["achievement"] for one in await engine.announced()} == {"x"}

@@ -66,7 +66,7 @@ async def deployment(servers: Servers) -> AsyncGenerator[Deployment]:
 
 SCHEMA = {"migration_books", "applied_migrations"}
 RULES = {"rules_in_force", "epoch_in_force", "aggregates", "rule_sets_of_epochs"}
-MAKING = {"create_migration_table", "extend_migration_table", "insert_migration"}
+MAKING = {"create_migration_table", "extend_migration_table", "insert_migration", "lock_big_tables"}
 READING = {
     *("progress_of_subject", "user_in_ledger", "all_unlocks", "unlocks_of_name", "revealed_to_name", "all_progress"),
     *("user_is_erased", "something_is_building", "latest_instant", "listed_unlocks", "rule_versions"),
@@ -91,10 +91,11 @@ NEEDS = {
         *("look", "outbox_size", "letters_that_wait", "workers_seen", "pages_of_progress", "states_of_scope_by_stamp"),
         *("grants_between", "doctor_settings", "doctor_is_migrated", "doctor_lacking", "doctor_books"),
         *("changes_at_hand", "pending_sources", "take_change", "beat_change", "change_is_done", "live_lag"),
-        *("change_of_id", "change_of_epoch", "count_progress", "aggregate_is_live", "stale_subjects", "left_subjects"),
-        *("users_of_types", "tenants_of_types", "subjects_of_scope", "subjects_with_rows", "events_arrived"),
+        *("change_of_id", "change_of_epoch", "count_progress", "aggregate_is_live", "stale_subjects", "stale_states"),
+        *("users_of_types", "tenants_of_types", "subjects_of_scope", "subjects_without_state", "events_arrived"),
         *("missing_members", "insert_members_of_events", "forget_unheard_members", "forget_states_of_scope"),
-        *("forget_checkpoints_of_scope",),
+        *("forget_checkpoints_of_scope", "subjects_judged_anew", "states_marked_by_types", "stamps_of_progress"),
+        *("last_of_users", "last_of_tenants", "last_of_subjects"),
     },
     "operator": {
         name

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
     from dsl.carry import Carriage
     from dsl.compile import Plan
+    from dsl.event import Event
+    from dsl.progress import State
     from worker.engine.rule_set import Deployed
     from worker.pipeline.ledger import EventRow
     from worker.store import Session, Store
@@ -155,8 +157,8 @@ async def searches(store: Store, rules: Deployed, scope: str, *, thorough: bool)
             Search(scope, HEARING, query, {"types": sorted(heard)} if scope in FIELDLESS else {"scope": scope})
         )
     if any(one is None or one.changed or rules.former.aged(stamp) for stamp, one in past.carriages.items()):
-        watched = (Watch(one) for one in past.carriages.values() if one is not None)
-        types = sorted(frozenset[str]().union(*(watch.plan.types for watch in watched)))
+        watched = [Watch(one) for one in past.carriages.values() if one is not None]
+        types = sorted(frozenset[str]().union(*(one.plan.types | one.plan_before.types for one in watched)))
         found.append(Search(scope, JUDGED, "stale_states", {"scope": scope, "stamp": stamp, "types": types}))
     judged = [f"{achievement}.{tier}" for achievement, tier in rules.ruled(scope)]
     found.append(Search(scope, LEFT, "subjects_without_state", {"scope": scope, "judged": judged}))
@@ -213,11 +215,13 @@ def _differs(rules: Deployed, scope: str, row: _State) -> bool:
     carried = watch.carriage.of(state)
     if not carried.certain or carried.lost:
         return True
+    before = decode(row.state.encode()) if row.unsaved else None
+    if before is None:
+        return False
     try:
-        grants = walk(watch.plan, carried.state, [event_of(rules, *unsaved) for unsaved in row.unsaved])
+        return watch.grants_otherwise(carried.state, before, [event_of(rules, *unsaved) for unsaved in row.unsaved])
     except Exception:  # noqa: BLE001 - to fold the subject again shows what is wrong
         return True
-    return any((grant.achievement, grant.tier) in watch.rulings for grant in grants)
 
 
 class Watch:
@@ -230,4 +234,14 @@ class Watch:
         self.carriage = carriage.without
         self.plan: Plan = self.carriage.watching
         """What is judged otherwise, for events that the state has not seen."""
+        self.plan_before: Plan = self.carriage.watching_before
         self.rulings = self.carriage.judged_otherwise
+
+    def grants_otherwise(self, carried: State, before: State, unsaved: Sequence[Event]) -> bool:
+        """Tell whether the rules before have granted something else for events that a state has not seen.
+
+        Both are this state, which changes in place: carried over, and as it was.
+        """
+        sides = walk(self.plan, carried, unsaved), walk(self.plan_before, before, unsaved)
+        now, then = ({grant for grant in side if (grant.achievement, grant.tier) in self.rulings} for side in sides)
+        return now != then

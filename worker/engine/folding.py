@@ -12,6 +12,7 @@ from bisect import bisect_left
 from collections import deque
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
+from dsl.compile import USER
 from dsl.fold import absorb, start, walk
 from dsl.outcome import canonical_order
 from dsl.progress import encode
@@ -122,6 +123,8 @@ class Anew(NamedTuple):
     """Whether the state says all by itself, if the subject has no events of what is new."""
     dropped: AbstractSet[str]
     """Event types that are heard no more: the mark may be an event of one."""
+    new: AbstractSet[str]
+    """Event types that something new reads."""
 
 
 class PartFold:
@@ -171,7 +174,7 @@ def anew_of(
     """Return what was decided about some rulings of a plan, by their slots."""
     known = carriage.new.rulings
     keys = frozenset((known[slot].achievement, known[slot].tier or "") for slot in rulings)
-    return Anew(keys, grants, events, certain, carriage.dropped)
+    return Anew(keys, grants, events, certain, carriage.dropped, carriage.types)
 
 
 class Refold:
@@ -205,12 +208,15 @@ class Refold:
         self.grants: list[Grant] = [] if anew is None else [*anew.grants]
         """All that the subject has earned behind `since`, and what was earned anew up to there."""
         self.checkpoints: deque[Checkpoint] = deque(maxlen=CHECKPOINTS_KEPT)
-        self._marked = False
+        self._moved = False
 
     @property
     def as_it_was(self) -> bool:
-        """Whether the past state was carried over without its events."""
-        return self.anew is not None and self.anew.certain and not self.anew.events and not self._marked
+        """Whether a stored past state says all that its readers need, though earlier rules have folded it.
+
+        They put later events of users on top of it: a few, none of types that something new reads.
+        """
+        return self.anew is not None and self.anew.certain and not self.anew.events and not self._moved
 
     @property
     def mark_is_doubtful(self) -> bool:
@@ -219,7 +225,7 @@ class Refold:
 
     def mark(self, last: Position | None) -> None:
         """Put the mark on the last event that is heard, None where there is none."""
-        self._marked = last != self.state.mark
+        self._moved = self._moved or last != self.state.mark
         self.state.mark = last
 
     def feed(self, events: list[Event]) -> None:
@@ -228,6 +234,9 @@ class Refold:
         Raises:
             UnfoldableError: the fold failed on one of them.
         """
+        if self.anew is not None and not self._moved:
+            new = self.anew.new
+            self._moved = self.subject.scope != USER or any(event.type in new for event in events)
         grants, due, self.folded = walk_on(self._plan, self.subject, self.stamp, self.state, events, self.folded)
         self.events += len(events)
         self.grants += grants

@@ -39,7 +39,7 @@ class Manifest(msgspec.Struct, kw_only=True):
 
     `bound` is the transaction up to which everything of `database` is there; `progress_bound` is the bound of the run
     that wrote down progress, on `progress_day`. `traits` is a hash of the declarations that traits were read by, and
-    `rules` one of the rows of `rule_version`.
+    `rules` one of the rows of `rule_version`; `progress_rules` is the one of that run, "" where it has left some out.
     """
 
     layout: int = VERSION
@@ -50,6 +50,7 @@ class Manifest(msgspec.Struct, kw_only=True):
     bound: int = 0
     progress_bound: int = 0
     progress_day: str = ""
+    progress_rules: str = ""
     traits: str = ""
     rules: str = ""
     layers: dict[str, list[File]] = {}

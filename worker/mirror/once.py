@@ -159,9 +159,12 @@ class _Run:
         traits = await self._traits(events)
         rules = await self._rule_versions()
         stale = 0
-        progress = before.progress_bound, before.progress_day
+        progress = before.progress_bound, before.progress_day, before.progress_rules
         if day != before.progress_day and self._rules.epoch:
-            stale, progress = await self._progress(look), (look.bound, day)
+            # Other rules see other progress in states that are not written for it.
+            since = before.progress_bound if rules == before.progress_rules else 0
+            stale = await self._progress(look, since)
+            progress = look.bound, day, "" if stale else rules
         await to_thread.run_sync(merge_small, self._files, day)
         for layer in LAYERS:
             self._files.found(layer)
@@ -173,6 +176,7 @@ class _Run:
             bound=max(look.bound, before.bound),
             progress_bound=progress[0],
             progress_day=progress[1],
+            progress_rules=progress[2],
             traits=traits,
             rules=rules,
             layers=self._files.layers,
@@ -224,11 +228,11 @@ class _Run:
             await self._written(RULE_VERSION, rows.hand)
         return rows.hash
 
-    async def _progress(self, look: Look) -> int:
+    async def _progress(self, look: Look, since: int) -> int:
         now = look.now
         if self._settings.clock is Clock.STREAM:
             now = await self._session.value(int, "latest_instant") or 0
         progress = Progress(self._session, self._rules, as_of=look.now, now=now)
-        changed = window(look, self._before.progress_bound)
+        changed = window(look, since)
         await self._written(PROGRESS_DAILY, partial(progress.hand, changed=changed, tenant=self._tenant))
         return progress.stale

@@ -6,8 +6,8 @@ from typing import Final
 
 from tests.faults.plants.bug import Bug
 
+UNIT: Final = "dsl/test_carry.py"
 EDITS: Final = "property/test_carry.py::test_drawn_edits"
-CHAINS: Final = "property/test_carry.py::test_drawn_chains"
 DECIDE: Final = "property/test_decide.py"
 CHANGING: Final = "integration/test_carried.py"
 
@@ -18,7 +18,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         at="Texts._aggregate",
         old="Reads(entry.types, entry.reads, traits)",
         new="Reads(entry.types, frozenset(), traits)",
-        tests=(CHAINS,),
+        tests=(f"{UNIT}::test_what_a_rule_reads_is_folded_again",),
     ),
     Bug(
         "carried_over_plans_between",
@@ -26,7 +26,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         at="Carriage._all_alike",
         old="all(each is not None and alike(each, last, self._ignored) for each in before)",
         new="before[0] is not None and alike(before[0], last, self._ignored) if before else True",
-        tests=(EDITS,),
+        tests=(f"{UNIT}::test_plans_between_have_to_remember_it_too",),
     ),
     Bug(
         "carried_behind_a_new_version",
@@ -42,7 +42,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         at="Carriage._never",
         old="if not judge.lasts or not absent.isdisjoint(judge.asked) or judge.holds(state):",
         new="if not absent.isdisjoint(judge.asked) or judge.holds(state):",
-        tests=(EDITS, CHAINS),
+        tests=(f"{UNIT}::test_a_sum_that_may_fall_proves_nothing",),
     ),
     Bug(
         "carried_with_an_empty_node",
@@ -50,14 +50,14 @@ BUGS: Final[tuple[Bug, ...]] = (
         at="Carriage._never",
         old="if not judge.lasts or not absent.isdisjoint(judge.asked) or judge.holds(state):",
         new="if not judge.lasts or judge.holds(state):",
-        tests=(EDITS,),
+        tests=(f"{UNIT}::test_a_node_that_is_missing_proves_nothing_unless_it_has_no_events",),
     ),
     Bug(
         "part_without_what_it_names",
         "what needs events is folded with what it names",
-        at="Carriage._closed",
-        old="more = self._named(waiting.pop()) - closed",
-        new="more = self._named(waiting.pop()) & closed",
+        at="carry:_closed",
+        old="more = _named(plan, waiting.pop()) - closed",
+        new="more = _named(plan, waiting.pop()) & closed",
         tests=(EDITS,),
     ),
     Bug(
@@ -66,7 +66,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         at="fit:_distinct",
         old="whole = len(seen) < before",
         new="whole = len(seen) <= before",
-        tests=(EDITS,),
+        tests=(f"{UNIT}::test_values_at_the_highest_bound_are_not_all",),
     ),
     Bug(
         "part_folded_behind_the_mark",
@@ -82,7 +82,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         at="decide:_compare",
         old="frozenset[tuple[str, str]]() if refold.anew is None else refold.anew.rulings",
         new="frozenset[tuple[str, str]]()",
-        tests=(DECIDE,),
+        tests=(f"{CHANGING}::test_a_raised_bound_contests_without_events_and_amends_with_them",),
     ),
     Bug(
         "carried_with_decisions_and_not_saved",
@@ -90,7 +90,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         at="_as_they_were",
         old="if refold.as_it_was and subject not in moved and",
         new="if refold.as_it_was and",
-        tests=(CHANGING,),
+        tests=(f"{CHANGING}::test_a_tier_is_granted_to_those_who_reach_it",),
     ),
     Bug(
         "mark_of_a_dropped_type_kept",
@@ -98,7 +98,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         at="backfill:_bring_up_to_date",
         old="await _find_marks(session, rules, refolds)",
         new="",
-        tests=(CHANGING,),
+        tests=(f"{CHANGING}::test_progress_is_measured_at_the_last_event_that_is_heard",),
     ),
     Bug(
         "backfill_of_states_alone",
@@ -106,7 +106,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         at="outdated:searches",
         old="if past.base is None or past.types:",
         new="if past.base is None:",
-        tests=(CHANGING,),
+        tests=(f"{CHANGING}::test_what_is_new_is_built_for_those_who_have_events_of_it",),
     ),
     Bug(
         "backfill_of_events_alone",
@@ -114,6 +114,6 @@ BUGS: Final[tuple[Bug, ...]] = (
         at="outdated:_differs",
         old="if not carried.certain or carried.lost:",
         new="if not carried.certain:",
-        tests=(CHANGING,),
+        tests=(f"{CHANGING}::test_a_raised_bound_contests_without_events_and_amends_with_them",),
     ),
 )

@@ -27,7 +27,7 @@ def test_without_a_rate_nothing_rests() -> None:
     pace = Pace(None, 0.0)
     assert pace.rest(10**9, 0.0) == 0
     pace.rate = 10
-    assert pace.rest(10, 1.0) == pytest.approx(1.0)
+    assert pace.rest(10, 1.0) == pytest.approx(1.0 - BURST_SECONDS)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,119 @@
+-- What new rules would change: read in one snapshot, without locks.
+
+-- name: events_by_user
+-- Everything that a plan hears, user by user, in canonical order; payloads of the types whose fields it reads.
+SELECT
+    tenant_id, event_id, event_type, user_id, occurred_at, utc_offset,
+    CASE WHEN event_type = ANY (:read::text[]) THEN payload END
+FROM event
+WHERE event_type = ANY (:types::text[])
+ORDER BY tenant_id, user_id, occurred_at, event_id;
+
+-- name: events_by_tenant
+SELECT
+    tenant_id, event_id, event_type, user_id, occurred_at, utc_offset,
+    CASE WHEN event_type = ANY (:read::text[]) THEN payload END
+FROM event
+WHERE event_type = ANY (:types::text[])
+ORDER BY tenant_id, occurred_at, event_id;
+
+-- name: unlocks_by_subject
+-- Of some achievements and tiers, subject by subject.
+SELECT
+    tenant_id, scope, subject, achievement, tier, occurrence, unlock_id, version, earned_at, event_id, settles_at,
+    granted_at, contested_at, revoked_at, by_hand
+FROM unlock
+WHERE scope = :scope AND (achievement, tier) IN (SELECT * FROM unnest(:keys.achievement::text[], :keys.tier::text[]))
+ORDER BY tenant_id, subject, achievement, tier, occurrence;
+
+-- name: unlocks_as_they_are
+-- As `unlocks_of_subjects`, without locks.
+SELECT
+    unlock.tenant_id, unlock.scope, unlock.subject, achievement, tier, occurrence, unlock_id, version, earned_at,
+    event_id, settles_at, granted_at, contested_at, revoked_at, by_hand
+FROM unnest(:tenant_ids::text[], :scopes::text[], :subjects::text[]) AS asked (tenant_id, scope, subject)
+JOIN unlock
+    ON unlock.tenant_id = asked.tenant_id AND unlock.scope = asked.scope AND unlock.subject = asked.subject
+WHERE (achievement, tier) IN (SELECT * FROM unnest(:keys.achievement::text[], :keys.tier::text[]))
+ORDER BY unlock.tenant_id, unlock.scope, unlock.subject, achievement, tier, occurrence;
+
+-- name: users_in_ledger
+-- Every user, by one search of the index each.
+WITH RECURSIVE found AS (
+    (SELECT tenant_id, user_id FROM event ORDER BY tenant_id, user_id LIMIT 1)
+    UNION ALL
+    SELECT next.tenant_id, next.user_id
+    FROM found
+    CROSS JOIN LATERAL (
+        SELECT tenant_id, user_id
+        FROM event
+        WHERE (event.tenant_id, event.user_id) > (found.tenant_id, found.user_id)
+        ORDER BY tenant_id, user_id
+        LIMIT 1
+    ) AS next
+)
+SELECT tenant_id, user_id AS subject FROM found;
+
+-- name: tenants_in_ledger
+WITH RECURSIVE found AS (
+    (SELECT tenant_id FROM event ORDER BY tenant_id LIMIT 1)
+    UNION ALL
+    SELECT next.tenant_id
+    FROM found
+    CROSS JOIN LATERAL (
+        SELECT tenant_id FROM event WHERE event.tenant_id > found.tenant_id ORDER BY tenant_id LIMIT 1
+    ) AS next
+)
+SELECT tenant_id, tenant_id AS subject FROM found;
+
+-- name: retired_settling
+-- What an apply would withdraw at once, as `withdraw_retired` says.
+SELECT
+    tenant_id, scope, subject, achievement, tier, occurrence, unlock_id, version, earned_at, event_id, settles_at,
+    granted_at, contested_at, revoked_at, by_hand
+FROM unlock
+WHERE published_at IS NULL AND granted_at IS NULL AND revoked_at IS NULL AND settles_at > :clock::timestamptz
+    AND (scope, achievement, tier) NOT IN (SELECT * FROM unnest(
+        :judged.scope::text[], :judged.achievement::text[], :judged.tier::text[]))
+ORDER BY tenant_id, scope, subject, achievement, tier, occurrence;
+
+-- name: kept_unlocks
+-- How many granted unlocks of some achievements there are, without those that were revoked.
+SELECT achievement, count(*)
+FROM unlock
+WHERE achievement = ANY (:achievements::text[]) AND granted_at IS NOT NULL AND revoked_at IS NULL
+GROUP BY achievement;
+
+-- name: estimated_events
+-- By the statistics of the server; negative where it has none.
+SELECT reltuples::bigint FROM pg_class WHERE oid = 'event'::regclass;
+
+-- name: exact_events
+SELECT count(*) FROM event;
+
+-- name: states_by_subject
+SELECT tenant_id, subject, stamp, state
+FROM progress
+WHERE scope = :scope
+ORDER BY tenant_id, subject;
+
+-- name: states_of_subjects
+SELECT progress.tenant_id, progress.subject, stamp, state
+FROM unnest(:tenant_ids::text[], :scopes::text[], :subjects::text[]) AS asked (tenant_id, scope, subject)
+JOIN progress
+    ON progress.tenant_id = asked.tenant_id AND progress.scope = asked.scope AND progress.subject = asked.subject;
+
+-- name: stamps_of_scope
+SELECT DISTINCT stamp FROM progress WHERE scope = :scope;
+
+-- name: unseen_events_by_user
+-- Those behind the marks of stored states.
+SELECT
+    event.tenant_id, event_id, event_type, event.user_id, occurred_at, utc_offset,
+    CASE WHEN event_type = ANY (:read::text[]) THEN payload END
+FROM progress
+JOIN event
+    ON event.tenant_id = progress.tenant_id AND event.user_id = progress.subject
+    AND (event.occurred_at, event.event_id) > (progress.mark_at, progress.mark_id)
+WHERE progress.scope = 'user' AND event_type = ANY (:types::text[])
+ORDER BY progress.tenant_id, progress.subject, occurred_at, event_id;

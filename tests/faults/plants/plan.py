@@ -1,0 +1,113 @@
+"""Planted bugs: what new rules would change, before they are in force; and what they have changed."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.faults.plants.bug import Bug
+
+PLAN: Final = "integration/test_plan.py"
+RECONCILE: Final = "integration/test_reconcile.py"
+COMMAND: Final = "acceptance/test_plan_command.py"
+EFFECTS: Final = "worker/engine/test_effects.py"
+DIFFERENCES: Final = "worker/engine/test_rule_diff.py"
+
+BUGS: Final[tuple[Bug, ...]] = (
+    Bug(
+        "plan_trusts_the_state_alone",
+        "a plan counts events that a stored state has not seen yet",
+        at="sql:unseen_events_by_user",
+        old="(event.occurred_at, event.event_id) > (progress.mark_at, progress.mark_id)",
+        new="(event.occurred_at, event.event_id) < (progress.mark_at, progress.mark_id)",
+        tests=(f"{PLAN}::test_events_that_no_state_has_seen_count", f"{PLAN}::test_drawn_changes"),
+    ),
+    Bug(
+        "plan_takes_what_stands",
+        "what a stored state supports stays supported",
+        at="_worth_it",
+        old="if subject in stored or not isinstance(fold, CarriedFold) or not fold.untouched",
+        new="if not isinstance(fold, CarriedFold) or not fold.untouched",
+        tests=(f"{PLAN}::test_what_was_earned_before_a_version_begins_stays",),
+    ),
+    Bug(
+        "plan_forgets_what_settles",
+        "what an apply withdraws at once is part of a plan",
+        at="preview",
+        old="await _look_at_retired(session, rules, seen, clock=books.clock)",
+        new="",
+        tests=(f"{PLAN}::test_what_settles_is_foreseen_by_the_clock",),
+    ),
+    Bug(
+        "plan_by_members_of_today",
+        "the subjects of a field are those that the new rules make of the events",
+        at="Events.all",
+        old="return self._by_field()",
+        new="return _no_events()",
+        tests=(f"{PLAN}::test_scopes_of_fields_and_tenants",),
+    ),
+    Bug(
+        "plan_blames_itself",
+        "what only names a changed achievement is a consequence of it",
+        at="Effects._under",
+        old="if achievement in self._direct:",
+        new="if achievement:",
+        tests=(f"{EFFECTS}::test_consequences_are_listed_with_their_cause",),
+    ),
+    Bug(
+        "plan_of_a_normal_interval",
+        "an interval says that what was not seen may be there",
+        at="interval",
+        old="middle = (share + z2 / (2 * looked_at)) / (1 + z2 / looked_at)",
+        new="middle = share",
+        tests=(f"{EFFECTS}::test_wilson",),
+    ),
+    Bug(
+        "plan_used_wrongly_says_changes",
+        "2 stands for changes alone",
+        at="_errors_are_1",
+        old='vars(error)["exit_code"] = 1',
+        new='vars(error)["exit_code"] = 2',
+        tests=(f"{COMMAND}::test_mistakes_end_with_1",),
+    ),
+    Bug(
+        "plan_file_of_what_is_refused",
+        "no plan is written that an apply would refuse",
+        at="plan:_write",
+        old="if any(not one.by_declarations for one in seen.refused):",
+        new="if False:",
+        tests=(f"{COMMAND}::test_mistakes_end_with_1",),
+    ),
+    Bug(
+        "plan_hides_a_contract",
+        "a contract that changes names the achievements that read it",
+        at="_Compared.contracts",
+        old="readers[place][key[0]] = None",
+        new="pass",
+        tests=(f"{DIFFERENCES}::test_contracts_name_what_they_touch",),
+    ),
+    # -- what a change has decided --
+    Bug(
+        "reconciled_with_every_change",
+        "a reconciliation counts the decisions of one change",
+        at="sql:reconciled",
+        old="WHERE change_id = :change_id",
+        new="WHERE change_id <= :change_id OR decision <> ''",
+        tests=(f"{RECONCILE}::test_the_numbers_are_those_of_the_plan",),
+    ),
+    Bug(
+        "decided_counts_as_unchanged",
+        "what a change has decided about is not unchanged",
+        at="sql:unchanged_by_change",
+        old="NOT IN (",
+        new="IN (",
+        tests=(f"{RECONCILE}::test_unchanged_is_what_stands_without_a_decision",),
+    ),
+    Bug(
+        "page_runs_what_it_shows",
+        "a page of a change shows names as text",
+        at="reconcile.page:_safe",
+        old="return escape(visible(text))",
+        new="return visible(text)",
+        tests=("worker/commands/test_reconcile_page.py::test_what_it_shows_is_text",),
+    ),
+)
