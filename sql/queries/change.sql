@@ -173,6 +173,29 @@ WHERE unlock_id IN (
     LIMIT :limit
     FOR UPDATE);
 
+-- name: roll_back_changes
+-- All that came into force between an epoch and the one in force; one that is rolled back already stays as it is.
+UPDATE change SET state = 'rolled_back', cursor = NULL, waits_for = '', ended_at = coalesce(ended_at, :now)
+WHERE epoch > :epoch AND epoch < (SELECT max(epoch) FROM rule_set) AND state <> 'rolled_back'
+RETURNING change_id;
+
+-- name: silence_rolled_back
+-- What changes have granted, and what of theirs has not settled: nothing is announced of it. Rows of the outbox that a
+-- relay holds are waited for. Corrections that waited for the grant go with it.
+WITH waiting AS (
+    SELECT unlock_id
+    FROM unlock
+    WHERE change_id = ANY (:change_ids::bigint[]) AND NOT silent AND published_at IS NULL AND revoked_at IS NULL
+        AND NOT by_hand
+    ORDER BY unlock_id
+    FOR UPDATE
+), forgotten AS (
+    DELETE FROM correction USING waiting WHERE correction.unlock_id = waiting.unlock_id
+)
+UPDATE unlock SET silent = true, published_at = granted_at, revision = 1
+FROM waiting
+WHERE unlock.unlock_id = waiting.unlock_id;
+
 -- name: change_announces_all
 UPDATE change SET announce = 'all', announce_since = NULL WHERE change_id = :change_id;
 

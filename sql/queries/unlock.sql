@@ -286,11 +286,19 @@ WHERE tenant_id = :tenant_id AND scope = :scope AND subject = :subject AND achie
 ORDER BY achievement, tier, occurrence;
 
 -- name: unlocks_of_achievement
--- Unlocks that an operator can revoke; only of one tier, tenant and subject, if given.
+-- Unlocks that an operator can revoke; only of one tier, version, tenant and subject, if given.
 SELECT unlock_id, tenant_id, scope, subject, achievement, tier, occurrence
 FROM unlock
 WHERE revoked_at IS NULL AND achievement = :achievement AND (:tier::text IS NULL OR tier = :tier)
+    AND (:version::integer IS NULL OR version = :version)
     AND (:tenant_id::text IS NULL OR tenant_id = :tenant_id) AND (:subject::text IS NULL OR subject = :subject)
+ORDER BY tenant_id, scope, subject, achievement, tier, occurrence;
+
+-- name: revocable_of_change
+-- Unlocks that an operator can revoke, of a change of rules; what an operator has granted by hand since is not of it.
+SELECT unlock_id, tenant_id, scope, subject, achievement, tier, occurrence
+FROM unlock
+WHERE change_id = :change_id AND revoked_at IS NULL AND NOT by_hand
 ORDER BY tenant_id, scope, subject, achievement, tier, occurrence;
 
 -- name: unlocks_of_ids

@@ -290,7 +290,9 @@ async def test_rules_with_errors_are_not_applied(deployed: Shell) -> None:
 
 
 async def test_a_changed_meaning_is_refused(deployed: Shell) -> None:
-    deployed.write("rules.ach", RULES.read_text().replace(">= 3)", ">= 4)"))
+    # Without the examples, one of which fails then.
+    bare = re.sub(r"^example .*?^}$", "", RULES.read_text(), flags=re.MULTILINE | re.DOTALL)
+    deployed.write("rules.ach", bare.replace(">= 3)", ">= 4)"))
     ran = deployed.ach("apply", "rules.ach")
     assert ran.code == 1
     assert "new version" in ran.err

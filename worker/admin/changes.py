@@ -252,6 +252,9 @@ async def announce_silent(store: Store, change_id: int) -> int:
         change = await _change(session, change_id)
         if change.state in {"pending", "building", "paused"}:
             raise NotNowError(f"change {change_id} is {change.state}: wait for its end, or cancel it first")
+        if change.state == "rolled_back":
+            said = f"change {change_id} is rolled back: what it has not announced by then never is"
+            raise NotNowError(f"{said}; `ach grant` announces single unlocks")
     announced, more = 0, True
     while more:
         async with store.transaction() as session:
@@ -260,6 +263,17 @@ async def announce_silent(store: Store, change_id: int) -> int:
     async with store.transaction() as session:
         await session.run("change_announces_all", change_id=change_id)
     return announced
+
+
+async def roll_back_changes(session: Session, epoch: int, *, now: int) -> int:
+    """Mark the changes that came into force after an epoch, but for the one in force, as rolled back.
+
+    To be called in the transaction that puts the rules of that epoch into force again, so that no batch adds to what
+    they have granted. What of that is not announced never will be: it becomes silent, and the relay that announces an
+    unlock at this moment is waited for. Returns how many unlocks that are.
+    """
+    rolled_back = await session.rows(int, "roll_back_changes", epoch=epoch, now=now)
+    return await session.run("silence_rolled_back", change_ids=rolled_back)
 
 
 # -- a sign of life ----------------------------------------------------------------------------------------------------

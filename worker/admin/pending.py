@@ -51,6 +51,8 @@ class Terms(NamedTuple):
     """Events that its build may read a second; None for no limit."""
     max_lag: int | None = None
     """Messages that may wait for workers while it is built; None for no limit."""
+    back_to: int | None = None
+    """The epoch that it goes back to: all changes since are rolled back. None where it does not."""
 
 
 NO_TERMS: Final = Terms()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from worker.admin.changes import NotNowError, change_of
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
     from uuid import UUID
@@ -51,17 +53,47 @@ async def of_ids(store: Store, ids: Collection[UUID]) -> list[Revocable]:
 
 
 async def of_achievement(
-    store: Store, achievement: str, tier: str | None, *, tenant: str | None, subject: str | None
+    store: Store,
+    achievement: str,
+    tier: str | None,
+    *,
+    tenant: str | None,
+    subject: str | None,
+    version: int | None = None,
 ) -> list[Revocable]:
-    """Return the unlocks of an achievement that can be revoked, by key; None for all tiers, tenants and subjects.
+    """Return the unlocks of an achievement that can be revoked, by key; None for all tiers, tenants and so on.
 
     Raises:
         UnavailableError: the database is away.
     """
     async with store.transaction(patient=True) as session:
         return await session.rows(
-            Revocable, "unlocks_of_achievement", achievement=achievement, tier=tier, tenant_id=tenant, subject=subject
+            Revocable,
+            "unlocks_of_achievement",
+            achievement=achievement,
+            tier=tier,
+            version=version,
+            tenant_id=tenant,
+            subject=subject,
         )
+
+
+async def of_change(store: Store, change_id: int) -> list[Revocable]:
+    """Return the unlocks that a change of rules has granted and that can be revoked, by key.
+
+    Raises:
+        UnknownChangeError: there is no such change.
+        NotNowError: it may grant more.
+        UnavailableError: the database is away.
+    """
+    change = await change_of(store, change_id)
+    if change.state in {"pending", "building", "paused"}:
+        raise NotNowError(
+            f"change {change_id} is {change.state} and may grant more: wait for its end (`ach change status`), or stop "
+            f"it first: `ach change cancel {change_id}`, and `ach rollback` to the rules before it; nothing was done"
+        )
+    async with store.transaction(patient=True) as session:
+        return await session.rows(Revocable, "revocable_of_change", change_id=change_id)
 
 
 async def revoke(store: Store, unlock_id: UUID, *, now: int, by: str = "", reason: str = "") -> Revoked | None:

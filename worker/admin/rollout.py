@@ -20,7 +20,16 @@ from typing import TYPE_CHECKING, NamedTuple
 import structlog
 
 from dsl.calendar import format_instant
-from worker.admin.changes import Change, Cursor, beating, builder_name, cursor_text, merged, read_cursor
+from worker.admin.changes import (
+    Change,
+    Cursor,
+    beating,
+    builder_name,
+    cursor_text,
+    merged,
+    read_cursor,
+    roll_back_changes,
+)
 from worker.admin.members import Difference, Mark, difference, write_late_members, write_members
 from worker.admin.pending import NO_TERMS, Pending, Terms, announce, await_workers, check_policy
 from worker.admin.plan_file import rules_hash, sources_of
@@ -60,6 +69,7 @@ __all__ = [
     "deployed_versions",
     "in_force",
     "in_words",
+    "rule_set_of",
 ]
 
 log = structlog.get_logger()
@@ -96,6 +106,8 @@ class Applied(NamedTuple):
     """The change; None where an earlier release has applied these rules."""
     meanwhile: tuple[str, ...] = ()
     """What others have put into force since this began, in words."""
+    silenced: int = 0
+    """Unlocks of changes that it has rolled back, which are never announced now."""
     held_ms: int = 0
     """For how long no batch could be committed, beside the wait for those under way."""
 
@@ -104,6 +116,12 @@ async def in_force(store: Store) -> RuleSetRow | None:
     """Return the rule set in force, or None before the first."""
     async with store.transaction() as session:
         return await session.row(RuleSetRow, "rules_in_force")
+
+
+async def rule_set_of(store: Store, epoch: int) -> RuleSetRow | None:
+    """Return the rule set of an epoch, or None where there was none."""
+    async with store.transaction() as session:
+        return await _set_of(session, epoch)
 
 
 async def deployed_versions(store: Store) -> list[RuleVersion]:
@@ -339,9 +357,12 @@ async def _put_into_force(
     if ready.leaves:
         withdrawn = await _withdraw_retired(session, rules, change.settings, change_id, now=now)
     await _take_over(session, change, ready, pending, epoch)
+    silenced = 0
+    if change.terms.back_to is not None:
+        silenced = await roll_back_changes(session, change.terms.back_to, now=now)
     await session.run("set_rules_epoch", epoch=epoch)
     return _compare(known, versions, epoch)._replace(
-        changed_meaning=tuple(changed), withdrawn=withdrawn, change_id=change_id
+        changed_meaning=tuple(changed), withdrawn=withdrawn, silenced=silenced, change_id=change_id
     )
 
 

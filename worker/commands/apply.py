@@ -18,7 +18,8 @@ from worker.admin.rollout import MeaningChangedError, Terms, apply_rules
 from worker.app import prepare_schema, wall_clock
 from worker.broker.publish import announcement_limit
 from worker.commands.announced import policy_of, since_joined
-from worker.commands.backfill import print_report, report_json, run_backfill
+from worker.commands.applied import as_json_of, check_message, print_applied
+from worker.commands.backfill import print_report, run_backfill
 from worker.commands.checked_rules import usable_rules
 from worker.commands.examples import failed_examples
 from worker.commands.options import json_object_option, lag_option, rate_option, rules_argument
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dsl.ruleset import RuleSet
-    from worker.admin.backfill import Report
     from worker.admin.changes import Change
     from worker.admin.rollout import Applied
     from worker.engine.meaning import Changed
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from worker.store import Store
 
 
-_MOST_MESSAGE: Final = 1000
 _LIVELY_MS: Final = 3000
 """A process that has said something so lately is alive."""
 
@@ -101,8 +100,7 @@ def command(  # noqa: PLR0913 - the options of the command
     A file of `ach plan --out` may stand in their place. Workers take rules up without a restart. A deployed version may
     not change its meaning: give it a new version.
     """
-    if len(message) > _MOST_MESSAGE:
-        raise click.UsageError(f"--message: {len(message):,} characters; at most {_MOST_MESSAGE:,} are kept")
+    check_message("--message", message)
     policy = policy_of(announce, now=wall_clock())
     terms = Terms(message, policy, rate=rate, max_lag=max_lag)
     rules, plan = _rules_of(paths)
@@ -165,7 +163,7 @@ async def _apply(settings: Settings, order: Order) -> None:
             return
         if order.as_json:
             report = None if order.dry_run else await run_backfill(store, settings)
-            screen.say_json(_as_json(applied, report))
+            screen.say_json(as_json_of(applied, report))
             return
         for one in applied.meanwhile:
             screen.out().print(f"meanwhile {one}; these rules take its place", markup=False)
@@ -174,21 +172,6 @@ async def _apply(settings: Settings, order: Order) -> None:
             print_report(await run_backfill(store, settings))
 
     await with_store(settings, work, check=False)
-
-
-def _as_json(applied: Applied, report: Report | None) -> dict[str, object]:
-    def versions(some: Iterable[tuple[str, int]]) -> list[dict[str, object]]:
-        return [{"achievement": name, "version": number} for name, number in some]
-
-    return {
-        "epoch": applied.epoch,
-        "changed": applied.changed,
-        "new": versions(applied.new),
-        "retired": versions(applied.retired),
-        "changed_meaning": [str(one) for one in applied.changed_meaning],
-        "withdrawn": applied.withdrawn,
-        "backfill": None if report is None else report_json(report),
-    }
 
 
 async def _go_on(store: Store, settings: Settings, applied: Applied, order: Order) -> None:
@@ -202,7 +185,7 @@ async def _go_on(store: Store, settings: Settings, applied: Applied, order: Orde
     if builds and not order.dry_run:
         report = await run_backfill(store, settings, Limits(order.terms.rate, order.terms.max_lag))
     if order.as_json:
-        screen.say_json(_as_json(applied, report))
+        screen.say_json(as_json_of(applied, report))
     elif report is not None:
         print_report(report)
 
@@ -220,18 +203,7 @@ def _rest(epoch: int, change: Change | None, *, rests: bool, builds: bool) -> st
 
 
 def _print(rules: RuleSet, applied: Applied, *, dry_run: bool) -> None:
-    out, achievements = screen.out(), len(rules.rules.achievements)
-    if dry_run:
-        out.print(f"would be in force: epoch {applied.epoch}, {achievements} achievements; nothing was done")
-    else:
-        out.print(f"in force: epoch {applied.epoch}, {achievements} achievements")
-    for what, versions in (("new", applied.new), ("retired", applied.retired)):
-        for name, number in versions:
-            out.print(f"  {what}: {name} version {number}")
-    for one in applied.changed_meaning:
-        out.print(f"  changed: {one}", markup=False)
-    if applied.withdrawn:
-        out.print(f"  withdrawn: {screen.plural(applied.withdrawn, 'unlock')} that had not settled")
+    print_applied(applied, f", {len(rules.rules.achievements)} achievements", dry_run=dry_run)
 
 
 async def _check_announcements(settings: Settings, rules: RuleSet) -> None:

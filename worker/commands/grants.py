@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _USES: Final = {
     "worker": "`ach run` and the function form",
-    "operator": "apply, backfill, grant, revoke, erase, dead, a console with actions",
+    "operator": "apply, rollback, change, backfill, grant, revoke, erase, dead, a console with actions",
     "reader": "progress, unlocks, explain, digest; people with a SQL client",
     "serve": "`ach serve`",
     "notify": "`ach notify`",

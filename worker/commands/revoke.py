@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypedDict
 import click
 
 from dsl.outcome import full_name
-from worker.admin.revocation import of_achievement, of_ids, revoke_all
+from worker.admin.revocation import of_achievement, of_change, of_ids, revoke_all
 from worker.app import wall_clock
 from worker.commands.operator_word import by_option, check_reason
 from worker.commands.options import json_object_option
@@ -28,7 +28,9 @@ SHOWN: Final = 20
 
 
 class _Where(TypedDict):
+    change: int | None
     achievement: str | None
+    version: int | None
     tenant: str | None
     subject: str | None
 
@@ -36,6 +38,13 @@ class _Where(TypedDict):
 @click.command("revoke")
 @click.argument("ids", metavar="[UNLOCK_ID...]", nargs=-1, type=click.UUID)
 @click.option("--achievement", "-a", metavar="NAME[.TIER]", help="In place of ids: all unlocks of this achievement.")
+@click.option(
+    "--change",
+    metavar="ID",
+    type=click.IntRange(min=1),
+    help="In place of ids: all that a change of rules has granted.",
+)
+@click.option("--version", metavar="N", type=click.IntRange(min=1), help="With --achievement: only of this version.")
 @click.option("--tenant", "-t", metavar="TENANT", help="With --achievement: only of this tenant.")
 @click.option("--subject", "-s", metavar="SUBJECT", help="With --achievement: only of this user, team or tenant.")
 @click.option("--reason", default="", metavar="TEXT", help="Why; it is recorded and announced.")
@@ -45,15 +54,15 @@ class _Where(TypedDict):
 def command(
     ids: Sequence[UUID], reason: str, by: str | None, *, yes: bool, as_json: bool, **where: Unpack[_Where]
 ) -> None:
-    """Revoke unlocks, by their ids (`ach unlocks` lists them) or by achievement. It lists them, and asks.
+    """Revoke unlocks, by their ids (`ach unlocks` lists them), by achievement or by change. It lists them, and asks.
 
     No later event brings them back. Unlocks that were granted are announced as revoked.
     """
     check_reason(reason)
-    if bool(ids) == (where["achievement"] is not None):
-        raise click.UsageError("name unlocks either by their ids or by --achievement")
-    if ids and (where["tenant"] is not None or where["subject"] is not None):
-        raise click.UsageError("--tenant and --subject go with --achievement alone: an id names one unlock")
+    if [bool(ids), where["achievement"] is not None, where["change"] is not None].count(True) != 1:
+        raise click.UsageError("name unlocks either by their ids, or by --achievement, or by --change")
+    if where["achievement"] is None and any(where[one] is not None for one in ("version", "tenant", "subject")):
+        raise click.UsageError("--version, --tenant and --subject go with --achievement alone")
     if as_json and not yes:
         raise screen.usage("--json goes with --yes: it cannot ask")
     found = on_servers(partial(_find, chosen=Chosen(ids, **where)))
@@ -69,10 +78,12 @@ def command(
 
 
 class Chosen(NamedTuple):
-    """Which unlocks to revoke: those of ids, or those of an achievement, with its tier behind a dot."""
+    """Which unlocks to revoke: those of ids, of a change, or of an achievement, with its tier behind a dot."""
 
     ids: Sequence[UUID]
+    change: int | None
     achievement: str | None
+    version: int | None
     tenant: str | None
     subject: str | None
 
@@ -83,7 +94,14 @@ async def _find(settings: Settings, chosen: Chosen) -> list[Revocable]:
     Raises:
         CommandError: there are none, or there is none with one of the ids.
     """
-    if chosen.achievement is None:
+    if chosen.change is not None:
+        number = chosen.change
+        found = await with_store(settings, lambda store: of_change(store, number))
+        if not found:
+            raise CommandError(
+                f"change {number} has granted nothing that is not revoked; nothing was done", "ach unlocks"
+            )
+    elif chosen.achievement is None:
         found = await with_store(settings, lambda store: of_ids(store, chosen.ids))
         known = {one.unlock_id for one in found}
         if missing := [unlock_id for unlock_id in chosen.ids if unlock_id not in known]:
@@ -93,7 +111,9 @@ async def _find(settings: Settings, chosen: Chosen) -> list[Revocable]:
     else:
         name, _, tier = chosen.achievement.partition(".")
         where = {"tenant": chosen.tenant, "subject": chosen.subject}
-        found = await with_store(settings, lambda store: of_achievement(store, name, tier or None, **where))
+        found = await with_store(
+            settings, lambda store: of_achievement(store, name, tier or None, version=chosen.version, **where)
+        )
         if not found:
             raise CommandError(
                 f"there is no such unlock of {chosen.achievement} to revoke; nothing was done", "ach unlocks"

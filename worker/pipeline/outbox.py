@@ -21,6 +21,8 @@ A revoked or erased unlock leaves the outbox in any state; corrections.py then a
 What changes together:
 
 - What leaves `_fresh` or `_unmarked` without a mark sets `_missed`, so that the rows are looked at.
+- What a change of rules grants is announced from its row alone, under the lock of a claim: a change that is rolled back
+  takes its rows out of the outbox, and nothing of them is in our memory then.
 - `_fresh` takes grants of certain commits only. After a commit of unknown outcome the rows tell (`_missed`).
 - An unlock that settles is granted, and that is committed, before it is announced: from then on late evidence contests
   it, and does not delete it. So each announcement has a row that says when it was granted.
@@ -170,10 +172,12 @@ class OutboxRelay:
 
     def committed(self, done: Committed) -> None:
         """Take what a batch has decided: its grants are announced, and what it moved may be."""
-        fresh = [_granted(one, done) for one in done.decisions if one.kind == Kind.GRANTED and not one.silent]
+        fresh = [_granted(one, done) for one in done.decisions if one.kind == Kind.GRANTED and one.change_id is None]
         # What was moved may settle at another time, or be due by now.
         if len(fresh) < len(done.decisions) or not done.certain:
             self._outdated = True
+            if any(one.change_id is not None and not one.silent for one in done.decisions):
+                self._missed = True
             if not done.certain or any(decision.kind in CORRECTING for decision in done.decisions):
                 self._correct_by(monotonic() + CORRECT_SECONDS)
         self._wording.know(done.rules)

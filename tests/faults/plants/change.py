@@ -10,14 +10,51 @@ CHANGE: Final = "integration/test_change.py"
 SILENT: Final = (f"{CHANGE}::test_a_silent_change_announces_nothing",)
 MEMBERS: Final = (f"{CHANGE}::test_events_that_come_before_the_switch_are_members",)
 
+ROLLBACK: Final = "faults/test_rollback.py"
+
+_ROLLED_BACK: Final = (
+    Bug(
+        "rolled_back_out_of_memory",
+        "what a change has granted is not announced out of a worker's memory after it was rolled back",
+        at="OutboxRelay.committed",
+        old="one.kind == Kind.GRANTED and one.change_id is None",
+        new="one.kind == Kind.GRANTED and not one.silent",
+        tests=(f"{ROLLBACK}::test_what_a_worker_has_in_its_memory_is_not_announced",),
+    ),
+    Bug(
+        "rolled_back_past_a_relay",
+        "the switch waits for the relay that announces an unlock of a change that is rolled back",
+        at="sql:silence_rolled_back",
+        old="FOR UPDATE",
+        new="FOR UPDATE SKIP LOCKED",
+        tests=(f"{ROLLBACK}::test_what_a_relay_announces_meanwhile_is_waited_for",),
+    ),
+    Bug(
+        "rolled_back_and_corrected",
+        "no correction goes out of what was silenced",
+        at="sql:silence_rolled_back",
+        old="WHERE correction.unlock_id = waiting.unlock_id",
+        new="WHERE false AND correction.unlock_id = waiting.unlock_id",
+        tests=(f"{ROLLBACK}::test_corrections_of_what_is_silenced_go_with_it",),
+    ),
+    Bug(
+        "rolled_back_too_far",
+        "changes up to the epoch that is gone back to stay as they are",
+        at="sql:roll_back_changes",
+        old="WHERE epoch > :epoch",
+        new="WHERE epoch >= :epoch",
+        tests=(f"{ROLLBACK}::test_changes_before_the_epoch_are_not_touched",),
+    ),
+)
+
 _ANNOUNCED: Final = (
     Bug(
         "silent_and_announced_by_a_worker",
         "what a change grants silently is not announced, also where a worker grants it",
         at="OutboxRelay.committed",
-        old="if one.kind == Kind.GRANTED and not one.silent",
+        old="if one.kind == Kind.GRANTED and one.change_id is None",
         new="if one.kind == Kind.GRANTED",
-        tests=SILENT,
+        tests=("faults/test_rollback.py::test_what_a_worker_has_in_its_memory_is_not_announced",),
     ),
     Bug(
         "silent_without_a_mark",
@@ -200,4 +237,4 @@ _BUILT: Final = (
     ),
 )
 
-BUGS: Final = (*_ANNOUNCED, *_NAMED, *_REFUSED, *_BUILT)
+BUGS: Final = (*_ANNOUNCED, *_ROLLED_BACK, *_NAMED, *_REFUSED, *_BUILT)

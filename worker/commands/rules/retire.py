@@ -1,0 +1,79 @@
+"""`ach rules retire`: an achievement that leaves the rules in force."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import click
+
+from worker.admin.pending import Terms
+from worker.admin.rollout import apply_rules, in_force
+from worker.admin.rule_book import without
+from worker.app import wall_clock
+from worker.commands.applied import as_json_of, check_message, print_applied
+from worker.commands.backfill import print_report, run_backfill
+from worker.commands.options import json_object_option
+from worker.commands.servers import CommandError, on_servers, rules_in_force, whoami, with_store
+from worker.engine.rule_set import RulesRefusedError, read_rules
+from worker.report import screen
+
+if TYPE_CHECKING:
+    from worker.admin.rollout import Applied
+    from worker.settings import Settings
+    from worker.store import Store
+
+
+@click.command("retire")
+@click.argument("name", metavar="NAME")
+@click.option("--reason", required=True, metavar="TEXT", help="Why; the message of the change.")
+@click.option("--dry-run", is_flag=True, help="Check everything, say what would be retired, and do nothing.")
+@json_object_option
+def command(name: str, reason: str, *, dry_run: bool, as_json: bool) -> None:
+    """Take an achievement out of the rules in force, as a change of its own; what it granted stays.
+
+    Take it out of your rule files as well: the next `ach apply` brings back what they have.
+    """
+    check_message("--reason", reason)
+    on_servers(partial(_retire, name=name, reason=reason, dry_run=dry_run, as_json=as_json))
+
+
+async def _retire(settings: Settings, *, name: str, reason: str, dry_run: bool, as_json: bool) -> None:
+    async def work(store: Store) -> None:
+        applied = await _applied(store, settings, name=name, reason=reason, dry_run=dry_run)
+        report = None if dry_run else run_backfill(store, settings)
+        if as_json:
+            screen.say_json(as_json_of(applied, None if report is None else await report))
+            return
+        print_applied(applied, dry_run=dry_run)
+        if report is not None:
+            print_report(await report)
+            screen.out().print(
+                f"take {name} out of your rule files too: the next `ach apply` brings back what they have"
+            )
+
+    await with_store(settings, work)
+
+
+async def _applied(store: Store, settings: Settings, *, name: str, reason: str, dry_run: bool) -> Applied:
+    rules, row = await rules_in_force(store, settings), await in_force(store)
+    if name not in rules.rules.achievements or row is None:
+        raise CommandError(f"no achievement {name} is in force", "`ach rules list` has those that are")
+    files = without(row.files(), name)
+    try:
+        read_rules(files)
+    except RulesRefusedError as error:
+        for problem in error.problems:
+            screen.show_problem(problem)
+        said = f"the other rules do not stand without {name}; nothing was done"
+        raise CommandError(said, "apply rule files that do without it") from error
+    return await apply_rules(
+        store,
+        files,
+        settings,
+        by=whoami(),
+        now=wall_clock(),
+        terms=Terms(reason, epoch=row.epoch),
+        dry_run=dry_run,
+        said=lambda text: screen.err().print(text, markup=False),
+    )

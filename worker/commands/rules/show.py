@@ -1,0 +1,54 @@
+"""`ach rules show`: the versions of an achievement."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import click
+
+from dsl.calendar import format_instant
+from worker.admin.rollout import deployed_versions
+from worker.commands.options import json_option
+from worker.commands.servers import CommandError, on_servers, with_store
+from worker.report import screen
+
+if TYPE_CHECKING:
+    from worker.admin.rollout import RuleVersion
+    from worker.settings import Settings
+
+
+@click.command("show")
+@click.argument("name", metavar="NAME")
+@json_option
+def command(name: str, *, as_json: bool) -> None:
+    """Show the text of each version of an achievement, since which epoch, and by whose hand."""
+    on_servers(partial(_show, name=name, as_json=as_json))
+
+
+async def _show(settings: Settings, *, name: str, as_json: bool) -> None:
+    found = [one for one in await with_store(settings, deployed_versions) if one.achievement == name]
+    if not found:
+        raise CommandError(f"no achievement {name} was ever in force", "`ach rules list` has those in force")
+    if as_json:
+        screen.say_json([_json_of(one) for one in found])
+        return
+    for one in found:
+        retired = "" if one.retired_at is None else f", retired {format_instant(one.retired_at)[:19]}"
+        judges = "" if one.starts_at is None else f", judges from {format_instant(one.starts_at)}"
+        screen.out().say(
+            f"{name} version {one.version}: since epoch {one.epoch}, applied {format_instant(one.applied_at)[:19]} by "
+            f"{one.applied_by}{judges}{retired}\n\n{one.source}\n"
+        )
+
+
+def _json_of(one: RuleVersion) -> dict[str, object]:
+    instants = {"from": one.starts_at, "until": one.ends_at, "applied_at": one.applied_at, "retired_at": one.retired_at}
+    return {
+        "achievement": one.achievement,
+        "version": one.version,
+        "epoch": one.epoch,
+        "applied_by": one.applied_by,
+        "source": one.source,
+        **{name: None if at is None else format_instant(at) for name, at in instants.items()},
+    }
