@@ -290,7 +290,7 @@ async def test_rules_with_errors_are_not_applied(deployed: Shell) -> None:
 
 
 async def test_a_changed_meaning_is_refused(deployed: Shell) -> None:
-    # Without the examples, one of which fails then.
+    # Without the examples: one fails then.
     bare = re.sub(r"^example .*?^}$", "", RULES.read_text(), flags=re.MULTILINE | re.DOTALL)
     deployed.write("rules.ach", bare.replace(">= 3)", ">= 4)"))
     ran = deployed.ach("apply", "rules.ach")
