@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -60,11 +59,11 @@ async def export_to(settings: Settings, person: Subject, output: Path | None) ->
         CommandError: nothing is stored of the person, or the file cannot be written.
     """
     if output is None:
-        await with_store(settings, lambda store: _to_stream(store, settings, person, sys.stdout))
+        await with_store(settings, lambda store: _to_stream(store, settings, person, None))
         return
     try:
         with _replaced(output) as file:
-            done = await with_store(settings, lambda store: _to_stream(store, settings, person, file, again=True))
+            done = await with_store(settings, lambda store: _to_stream(store, settings, person, file))
     except OSError as error:
         raise CommandError(f"{output} cannot be written: {error.strerror}") from error
     counted = ", ".join(f"{number:,} {name.replace('_', ' ')}" for name, number in done.rows.items() if number)
@@ -87,21 +86,22 @@ def _replaced(path: Path) -> Generator[IO[str]]:
             raise
 
 
-async def _to_stream(
-    store: Store, settings: Settings, person: Subject, stream: IO[str], *, again: bool = False
-) -> Exported:
-    """Write the document to a stream; `again` tells whether it can be begun again."""
+async def _to_stream(store: Store, settings: Settings, person: Subject, file: IO[str] | None) -> Exported:
+    """Write the document to a file, which can be begun again, or to standard output."""
     begun = False
 
     def write(text: str) -> None:
         nonlocal begun
         begun = True
-        stream.write(text)
+        if file is None:
+            screen.hand_on(text)
+        else:
+            file.write(text)
 
     for n in range(1, TRIES + 1):
-        if again:
-            stream.seek(0)
-            stream.truncate()
+        if file is not None:
+            file.seek(0)
+            file.truncate()
         try:
             catalogue = Catalogue(await load_deployed(store, settings))
             return await export_person(store, settings, catalogue, person, now=wall_clock(), write=write)
@@ -110,10 +110,10 @@ async def _to_stream(
                 f"nothing is stored of {person.subject!r} in tenant {person.tenant_id!r}", "is the name right?"
             ) from None
         except RulesChangedError:
-            if n == TRIES:
+            if n == TRIES or (begun and file is None):
                 raise CommandError("rules come into force again and again; run it again") from None
         except UnavailableError as error:
-            if begun and not again:
+            if begun and file is None:
                 raise CommandError(
                     f"the export broke off in the middle: {error}", "run it again, with -o FILE"
                 ) from error
