@@ -59,6 +59,7 @@ TYPES: Final = {
     "ACH306": "Not a value of the event's own time",
     "ACH307": "A lower bound on a type that is not a number",
     "ACH308": "A payload that breaks the contract of its event",
+    "ACH316": "A role that names no user",
 }
 """Found while comparing types."""
 
@@ -86,6 +87,8 @@ MEANING: Final = {
     "ACH421": "Waits for an achievement that comes too late",
     "ACH422": "Changed meaning under an unchanged version",
     "ACH423": "A reward too large to be announced",
+    "ACH424": "A role outside the scope `user`",
+    "ACH425": "Too many roles of one event",
 }
 """Found while asking what the rules mean."""
 

@@ -48,7 +48,8 @@ class EventSchema(msgspec.Struct, frozen=True):
 class Rules(msgspec.Struct, frozen=True):
     """A rule set: declared events and traits, achievements with their versions ascending, examples as written.
 
-    `trait_events` says which traits an event type carries.
+    `trait_events` says which traits an event type carries, or a view of one (dsl/roles.py); `roles` which of its fields
+    rules name behind `as`.
     """
 
     events: dict[str, EventSchema]
@@ -56,3 +57,4 @@ class Rules(msgspec.Struct, frozen=True):
     trait_events: dict[str, tuple[str, ...]]
     achievements: dict[str, tuple[Achievement, ...]]
     examples: tuple[Example, ...] = ()
+    roles: dict[str, tuple[str, ...]] = {}

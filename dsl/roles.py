@@ -1,0 +1,130 @@
+"""Roles: what an event is in the history of each user that it names.
+
+An event belongs to the history of its user, the *actor*, and of every user that a field of type `user` or `[user]`
+names. What a user's plan dispatches on is a *view*: the event's type where the user is nothing but its actor (`like`),
+otherwise the type with the roles of the user (`like as author`, `like as actor+author`). A pattern matches the views
+with its role in them, so one event is once in a history, and what no rule asks in a role has no views and costs nothing.
+"""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import TYPE_CHECKING, Final
+
+from dsl.event import Event
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping, Sequence
+
+    from dsl.schema import EventSchema
+
+ACTOR: Final = "actor"
+"""The role of the user who did it; also the name that filters, `distinct` and `by` have for that user."""
+AS: Final = " as "
+"""Between the type and the roles of a view; no declared type has a space."""
+MOST_ROLES: Final = 5
+"""Fields that rules may name behind `as` for one event type: there is a view for every set of roles."""
+PSEUDONYM: Final = "~erased~"
+"""What a name begins with that stands for an erased user; no event is taken from or about a user called like that."""
+
+
+def view_name(event_type: str, roles: Sequence[str]) -> str:
+    """Return the view of an event type in some roles, the actor first."""
+    return event_type if tuple(roles) == (ACTOR,) else f"{event_type}{AS}{'+'.join(roles)}"
+
+
+def base_of(name: str) -> str:
+    """Return the event type of a view."""
+    return name.partition(AS)[0]
+
+
+def roles_in(name: str) -> tuple[str, ...]:
+    """Return the roles of a view."""
+    _, _, roles = name.partition(AS)
+    return tuple(roles.split("+")) if roles else (ACTOR,)
+
+
+def has_actor(name: str) -> bool:
+    """Tell whether the user of a view is the actor."""
+    return ACTOR in roles_in(name)
+
+
+def bases(names: Collection[str]) -> frozenset[str]:
+    """Return the event types of views."""
+    return frozenset(map(base_of, names))
+
+
+def views(event_type: str, fields: Sequence[str]) -> Iterator[str]:
+    """Yield every view of a type whose rules name some fields in roles."""
+    roles = (ACTOR, *fields)
+    for size in range(1, len(roles) + 1):
+        for chosen in combinations(roles, size):
+            yield view_name(event_type, chosen)
+
+
+def seen(event_type: str, role: str, fields: Sequence[str]) -> tuple[str, ...]:
+    """Return the views of a type that have a role in them."""
+    return tuple(view for view in views(event_type, fields) if role in roles_in(view))
+
+
+def is_pseudonym(user: str) -> bool:
+    """Tell whether a name stands for an erased user, who has no history."""
+    return user.startswith(PSEUDONYM)
+
+
+class Roles:
+    """The users that events name. `used` says per event type which fields rules name in roles."""
+
+    def __init__(self, events: Mapping[str, EventSchema], used: Mapping[str, Sequence[str]]) -> None:
+        self._used = {name: tuple(fields) for name, fields in used.items()}
+        self._fields = {name: fields for name, schema in events.items() if (fields := user_fields(schema))}
+        self.types = frozenset(self._used)
+        """Event types with fields that rules name in roles."""
+        self.naming = frozenset(self._fields)
+        """Event types that name users beside the actor, whether or not a rule asks for them."""
+
+    def named(self, event: Event) -> tuple[str, ...]:
+        """Return the users beside the actor that an event names, once each, in order."""
+        fields = self._fields.get(event.type)
+        if fields is None:
+            return ()
+        found = {user for field in fields for user in users_in(event, field)}
+        found.discard(event.user)
+        return tuple(sorted(found))
+
+    def fields_of(self, event_type: str) -> tuple[str, ...]:
+        """Return the fields of a type that name users."""
+        return self._fields.get(event_type, ())
+
+    def seen_by(self, event: Event, user: str) -> Event:
+        """Return an event as it is in the history of a user; in a view of no role where rules ask for none."""
+        used = self._used.get(event.type)
+        if used is None:
+            return event if event.user == user else _viewed(event, ())
+        roles = [field for field in used if user in users_in(event, field)]
+        if event.user == user:
+            if not roles:
+                return event
+            roles.insert(0, ACTOR)
+        return _viewed(event, roles)
+
+
+def _viewed(event: Event, roles: Sequence[str]) -> Event:
+    name = view_name(event.type, roles)
+    return Event(event.tenant, event.id, name, event.user, event.at, event.offset, event.fields)
+
+
+def users_in(event: Event, field: str) -> Collection[str]:
+    """Return the users that a field of an event names."""
+    value = event.fields.get(field)
+    if value is None:
+        return ()
+    return (value,) if isinstance(value, str) else value if isinstance(value, tuple | list) else ()
+
+
+def user_fields(schema: EventSchema) -> tuple[str, ...]:
+    """Return the fields of a type that name users."""
+    return tuple(field.name for field in schema.fields.values() if str(field.type) in USER_TYPES)
+
+
+USER_TYPES: Final = ("user", "[user]")
