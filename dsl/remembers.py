@@ -23,6 +23,7 @@ from dsl.nodes.sequence import Sequences
 from dsl.nodes.streak import Streaks
 from dsl.nodes.totals import Distinct
 from dsl.roles import bases
+from dsl.schema import is_listed
 from dsl.types import DAY, HOUR, MINUTE, SECOND, FieldType
 
 if TYPE_CHECKING:
@@ -139,6 +140,7 @@ class _Noting(Memory):
             zone_types=zones,
             integral=integral,
             signed=signed,
+            listed=lambda pattern, field: is_listed(rules, pattern_types(pattern), field),
         )
         self.asked: dict[str, None] = {}
 

@@ -11,15 +11,14 @@ from __future__ import annotations
 from itertools import combinations
 from typing import TYPE_CHECKING, Final
 
+from dsl.built_ins import ACTOR
 from dsl.event import Event
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from dsl.schema import EventSchema
 
-ACTOR: Final = "actor"
-"""The role of the user who did it; also the name that filters, `distinct` and `by` have for that user."""
 AS: Final = " as "
 """Between the type and the roles of a view; no declared type has a space."""
 MOST_ROLES: Final = 5
@@ -49,7 +48,7 @@ def has_actor(name: str) -> bool:
     return ACTOR in roles_in(name)
 
 
-def bases(names: Collection[str]) -> frozenset[str]:
+def bases(names: Iterable[str]) -> frozenset[str]:
     """Return the event types of views."""
     return frozenset(map(base_of, names))
 
@@ -124,7 +123,4 @@ def users_in(event: Event, field: str) -> Collection[str]:
 
 def user_fields(schema: EventSchema) -> tuple[str, ...]:
     """Return the fields of a type that name users."""
-    return tuple(field.name for field in schema.fields.values() if str(field.type) in USER_TYPES)
-
-
-USER_TYPES: Final = ("user", "[user]")
+    return tuple(field.name for field in schema.fields.values() if field.type.names_users)

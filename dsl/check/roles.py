@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
-from dsl.check.problems import a
-from dsl.roles import ACTOR, AS, MOST_ROLES, USER_TYPES, base_of, roles_in, seen, user_fields, views
+from dsl.check.problems import a_type
+from dsl.built_ins import ACTOR
+from dsl.roles import AS, MOST_ROLES, base_of, roles_in, seen, user_fields, views
 from dsl.syntax import Achievement, Combine, Sequence, Unlocked
 
 if TYPE_CHECKING:
@@ -45,8 +46,8 @@ def check_role(names: Names, event: str, role: Name | None, report: Report, *, s
         users = user_fields(names.events[event])
         hint = report.guess(role.text, users) or _fields_hint(event, users, role.text)
         report.error("ACH202", role.span, f"there is no field `{role.text}` in `{event}`", hint)
-    elif str(field.type) not in USER_TYPES:
-        message = f"`{role.text}` is {a(field.type)}; `as` takes a field that names users"
+    elif not field.type.names_users:
+        message = f"`{role.text}` is {a_type(field.type)}; `as` takes a field that names users"
         hint = f"declare it as one: event {event} {{ {role.text}: user }}"
         report.error("ACH316", role.span, message, hint)
     else:
@@ -94,7 +95,7 @@ def _used(names: Names, problems: Problems) -> dict[str, tuple[str, ...]]:
     for source, event, role in _named(names):
         schema = names.events.get(event)
         field = None if schema is None else schema.fields.get(role.text)
-        if field is not None and str(field.type) in USER_TYPES:
+        if field is not None and field.type.names_users:
             found[event].setdefault(role.text, (source, role))
     used: dict[str, tuple[str, ...]] = {}
     for event, roles in found.items():

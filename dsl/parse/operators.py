@@ -278,7 +278,7 @@ def _name(args: Arguments, name: str) -> Name | None:
     if argument is None:
         return None
     value = argument.value
-    if isinstance(value, RawEvent) and _is_bare(value) and "." not in value.name.text:
+    if isinstance(value, RawEvent) and _is_bare(value) and _is_field(name, value.name.text):
         return value.name
     if isinstance(value, Literal) and isinstance(value.value, str):
         _wrong_value(argument, "the name of a field", "write names without quotes")
@@ -289,6 +289,11 @@ def _name(args: Arguments, name: str) -> Name | None:
 
 def _is_bare(value: RawEvent) -> bool:
     return value.where is None and value.role is None
+
+
+def _is_field(argument: str, written: str) -> bool:
+    """Return whether an argument may name this: a field, or for `distinct` something of the event's own time."""
+    return "." not in written or (argument == "distinct" and written.startswith("at."))
 
 
 def _unit(argument: Named | None) -> Name | None:
