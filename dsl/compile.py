@@ -8,6 +8,7 @@ achievement before those that name it in `after` or `unlocked`. Rules that do no
 from __future__ import annotations
 
 from collections import defaultdict
+from functools import cached_property
 from hashlib import blake2b
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -102,6 +103,11 @@ class Plan:
         self.judged = frozenset(each.ruling.slot for each in operations if isinstance(each, Judge))
         """Slots of the rulings that it judges."""
 
+    @cached_property
+    def roles(self) -> Roles:
+        """The users that events name, by the declarations that this plan was compiled with."""
+        return Roles(self.rules.events, self.rules.roles)
+
     def part(self, rulings: AbstractSet[int], traits: AbstractSet[str], counted: AbstractSet[str]) -> Plan:
         """Return the plan of some rulings alone, with the slots of this one, and of what it is to follow beside them.
 
@@ -119,8 +125,7 @@ class Program:
         parts = "\n".join(f"{name} {scopes[name].fingerprint}" for name in sorted(scopes))
         self.fingerprint = blake2b(parts.encode(), digest_size=16).hexdigest()
 
-        rules = scopes[USER].rules
-        self.roles = Roles(rules.events, rules.roles)
+        self.roles = scopes[USER].roles
         """The users that events name."""
         self.for_users = frozenset(scopes[USER].types if set(scopes) == {USER} else ()) - self.roles.naming
         """Event types that the plan of users hears, and no other, and that name no user but the actor."""

@@ -91,6 +91,11 @@ class Roles:
         found.discard(event.user)
         return tuple(sorted(found))
 
+    def reserved(self, event: Event) -> str | None:
+        """Return the first field that names a pseudonym, which only the engine may."""
+        fields = self._fields.get(event.type, ())
+        return next((field for field in fields if any(map(is_pseudonym, users_in(event, field)))), None)
+
     def fields_of(self, event_type: str) -> tuple[str, ...]:
         """Return the fields of a type that name users."""
         return self._fields.get(event_type, ())

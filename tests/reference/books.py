@@ -104,15 +104,21 @@ class Books:
     def events_of(self, subject: Subject) -> list[Event]:
         """Return the events of a subject, heard or not, in canonical order."""
         tenant, scope, name = subject
-        events = [item.event for item in self.ledger.values()]
-        found = [event for event in events if event.tenant == tenant and name_in(scope, event) == name]
+        events = [item.event for item in self.ledger.values() if item.event.tenant == tenant]
+        if scope == USER:
+            named = {item.key for item in self.ledger.values() if subject in item.audience.named}
+            found = [event for event in events if event.user == name or (event.id, tenant) in named]
+        else:
+            found = [event for event in events if name_in(scope, event) == name]
         return sorted(found, key=canonical_order)
 
     def heard_by(self, rules: Deployed, subject: Subject, after: Position = BEGINNING) -> list[Event]:
         """Return the events that a subject's plan hears, behind a position."""
         types = rules.program.scopes[subject.scope].types
-        place = after.at, after.id
-        return [event for event in self.events_of(subject) if event.type in types and canonical_order(event) > place]
+        place, events = (after.at, after.id), self.events_of(subject)
+        if subject.scope == USER:
+            events = [rules.program.roles.seen_by(event, subject.subject) for event in events]
+        return [event for event in events if event.type in types and canonical_order(event) > place]
 
     def unlocks_of(self, subjects: Iterable[Subject]) -> dict[Subject, list[Stored]]:
         wanted, found = set(subjects), dict[Subject, list[Stored]]()
@@ -320,7 +326,7 @@ class Worker:
 
     def commit(self, batch: Batch, terms: Terms) -> list[Writes]:
         """Commit a batch, and return what was written."""
-        events = events_of_users(batch.groups)
+        events = events_of_users(batch.groups, batch.rules.program.roles)
         if unknown := unknown_users(events, self.cache):
             for user, generation in unknown.items():
                 self.cache.add_unlocked(user, self.books.state_of(batch.rules, user), generation)
@@ -400,7 +406,7 @@ class Worker:
             states[subject] = state
         screened = screen(batch.items, states)
         items, arrivals = arrivals_of(batch, screened, books.record(screened.firsts.values()))
-        events = events_of_subjects(items)
+        events = events_of_subjects(items, rules.program.roles)
         for subject, own in events.items():
             assert own.put_in_order(latest_known(states[subject]))
         look = first_look(rules, events, states)

@@ -30,7 +30,7 @@ from worker.engine.columns import FIELDLESS
 from worker.engine.decide import backfill_facts, decide, without
 from worker.engine.state_cache import BEGINNING, SubjectState
 from worker.pipeline.fence import RulesMovedError, hold_partitions
-from worker.pipeline.ledger import states_of, types_heard, unlocks_of
+from worker.pipeline.ledger import in_roles, read_back, states_of, types_heard, unlocks_of
 from worker.pipeline.refold import refold
 from worker.pipeline.rules_in_force import Aggregate, load_deployed
 from worker.pipeline.write import write
@@ -323,6 +323,9 @@ async def _find_marks(session: Session, rules: Deployed, refolds: Mapping[Subjec
     asked = sorted(subject for subject, refold in refolds.items() if refold.mark_is_doubtful)
     for scope, some in groupby(sorted(asked, key=itemgetter(1)), key=itemgetter(1)):
         subjects = list(some)
+        if in_roles(rules, scope):
+            await _find_marks_in_roles(session, rules, subjects, refolds)
+            continue
         query = {"user": "last_of_users", "tenant": "last_of_tenants"}.get(scope, "last_of_subjects")
         places: dict[str, object] = {
             "tenant_ids": [one.tenant_id for one in subjects],
@@ -334,6 +337,17 @@ async def _find_marks(session: Session, rules: Deployed, refolds: Mapping[Subjec
         found = {subjects[row.n - 1]: Position(row.at, row.id) for row in await session.rows(_Last, query, **places)}
         for subject in subjects:
             refolds[subject].mark(found.get(subject))
+
+
+async def _find_marks_in_roles(
+    session: Session, rules: Deployed, users: Sequence[Subject], refolds: Mapping[Subject, Refold]
+) -> None:
+    """Look up the same of users: which role an event has in a history, its payload says."""
+    last: dict[Subject, Position] = {}
+    async for page in read_back(session, rules, USER, dict.fromkeys(users, BEGINNING)):
+        last.update({user: Position(event.at, event.id) for user, event in page})
+    for user in users:
+        refolds[user].mark(last.get(user))
 
 
 async def _hold(session: Session, rules: Deployed, partition: int) -> None:

@@ -1,5 +1,8 @@
 """Members of field scopes, when rules change: events are assigned to their teams before the rules are in force.
 
+So are events to the users that they name beside the one who did them: members of the scope `user`, by the contracts of
+events alone, whether or not a rule asks for them.
+
 What a plan does not hear is passed over when it is read, so members may be there too early, and may stay too long:
 
     before the switch   members for event types that a scope hears for the first time, in small transactions
@@ -19,7 +22,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import structlog
 
+from dsl.compile import USER
 from dsl.outcome import Subject
+from dsl.roles import is_pseudonym, user_fields
 from worker.contract.partition import partition_of
 from worker.engine.batch import MAX_SUBJECT_BYTES
 from worker.engine.columns import FIELDLESS, MEMBER, columns, subject_columns
@@ -31,6 +36,7 @@ from worker.store import RefusedError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
 
+    from dsl.compile import Program
     from dsl.event import Event, Position
     from dsl.ruleset import RuleSet
     from dsl.schema import Rules
@@ -92,11 +98,20 @@ def difference(before: RuleSet | None, now: RuleSet) -> Difference:
 def _heard(ruleset: RuleSet | None) -> dict[str, frozenset[str]]:
     if ruleset is None or ruleset.program is None:
         return {}
-    return {scope: frozenset(plan.types) for scope, plan in ruleset.program.scopes.items() if scope not in FIELDLESS}
+    return _members_of(ruleset.program)
+
+
+def _members_of(program: Program) -> dict[str, frozenset[str]]:
+    """Return the event types that have members, by scope."""
+    teams = {scope: plan.types for scope, plan in program.scopes.items() if scope not in FIELDLESS}
+    return {**teams, USER: program.roles.naming}
 
 
 def _field(rules: Rules, event: str, name: str) -> str:
-    field = rules.events[event].fields.get(name) if event in rules.events else None
+    schema = rules.events.get(event)
+    if name == USER:
+        return "" if schema is None else ", ".join(sorted(map(str, user_fields(schema))))
+    field = None if schema is None else schema.fields.get(name)
     return "" if field is None else f"{field.type}{field.bound}"
 
 
@@ -192,8 +207,12 @@ def _since(mark: Mark) -> dict[str, object]:
 
 def _members(rules: Deployed, event: Event, heard: Mapping[str, Collection[str]]) -> Iterator[_Row]:
     for scope, subject in rules.program.subjects(event):
-        if event.type in heard.get(scope, ()) and len(subject.encode()) <= MAX_SUBJECT_BYTES:
+        if scope != USER and event.type in heard.get(scope, ()) and len(subject.encode()) <= MAX_SUBJECT_BYTES:
             yield event.tenant, scope, subject, event.at, event.id
+    if event.type in heard.get(USER, ()):
+        for user in rules.program.roles.named(event):
+            if not is_pseudonym(user):
+                yield event.tenant, USER, user, event.at, event.id
 
 
 # -- in the switch -----------------------------------------------------------------------------------------------------
@@ -271,9 +290,8 @@ async def forget_unheard(store: Store, rules: Deployed) -> None:
     """Delete members of event types that no scope hears, page by page."""
     pairs = [
         (scope, name)
-        for scope, plan in sorted(rules.program.scopes.items())
-        if scope not in FIELDLESS
-        for name in sorted(plan.types)
+        for scope, types in sorted(_members_of(rules.program).items())
+        for name in sorted(types)
     ]
     after: _Row | None = ("", "", "", BEGINNING.at, "")
     while after is not None:

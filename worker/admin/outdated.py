@@ -18,12 +18,13 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from dsl.compile import USER
 from dsl.fold import walk
 from dsl.outcome import Subject
 from dsl.progress import decode
+from dsl.roles import bases
 from worker.contract.partition import partition_of
-from worker.engine.columns import FIELDLESS
-from worker.pipeline.ledger import event_of, types_heard
+from worker.pipeline.ledger import event_of, search_by_types, types_heard
 from worker.pipeline.past_states import know_former
 from worker.pipeline.rules_in_force import Aggregate
 
@@ -152,13 +153,10 @@ async def searches(store: Store, rules: Deployed, scope: str, *, thorough: bool)
     found: list[Search] = []
     if past.base is None or past.types:
         heard: Collection[str] = types_heard(rules, scope) if past.base is None else past.types
-        query = {"user": "users_of_types", "tenant": "tenants_of_types"}.get(scope, "subjects_of_scope")
-        found.append(
-            Search(scope, HEARING, query, {"types": sorted(heard)} if scope in FIELDLESS else {"scope": scope})
-        )
+        found.append(Search(scope, HEARING, *search_by_types(rules, scope, heard)))
     if any(one is None or one.changed or rules.former.aged(stamp) for stamp, one in past.carriages.items()):
         watched = [Watch(one) for one in past.carriages.values() if one is not None]
-        types = sorted(frozenset[str]().union(*(one.plan.types | one.plan_before.types for one in watched)))
+        types = sorted(bases(frozenset[str]().union(*(one.plan.types | one.plan_before.types for one in watched))))
         found.append(Search(scope, JUDGED, "stale_states", {"scope": scope, "stamp": stamp, "types": types}))
     judged = [f"{achievement}.{tier}" for achievement, tier in rules.ruled(scope)]
     found.append(Search(scope, LEFT, "subjects_without_state", {"scope": scope, "judged": judged}))
@@ -166,7 +164,7 @@ async def searches(store: Store, rules: Deployed, scope: str, *, thorough: bool)
         asked: dict[str, object] = {"scope": scope, "stamp": stamp, "judged": sorted(new)}
         found.append(Search(scope, ANEW, "subjects_judged_anew", asked))
     if dropped := frozenset[str]().union(*(carriage.dropped for carriage in past.known)):
-        asked = {"scope": scope, "stamp": stamp, "types": sorted(dropped)}
+        asked = {"scope": scope, "stamp": stamp, "types": sorted(bases(dropped))}
         found.append(Search(scope, MARKED, "states_marked_by_types", asked))
     return found
 
@@ -219,7 +217,8 @@ def _differs(rules: Deployed, scope: str, row: _State) -> bool:
     if before is None:
         return False
     try:
-        return watch.grants_otherwise(carried.state, before, [event_of(rules, *unsaved) for unsaved in row.unsaved])
+        unsaved = [event_of(rules, *event) for event in row.unsaved]
+        return watch.grants_otherwise(carried.state, before, row.subject, unsaved)
     except Exception:  # noqa: BLE001 - to fold the subject again shows what is wrong
         return True
 
@@ -237,11 +236,14 @@ class Watch:
         self.plan_before: Plan = self.carriage.watching_before
         self.rulings = self.carriage.judged_otherwise
 
-    def grants_otherwise(self, carried: State, before: State, unsaved: Sequence[Event]) -> bool:
+    def grants_otherwise(self, carried: State, before: State, name: str, unsaved: Sequence[Event]) -> bool:
         """Tell whether the rules before have granted something else for events that a state has not seen.
 
-        Both are this state, which changes in place: carried over, and as it was.
+        Both are this state of one subject, which changes in place: carried over, and as it was.
         """
-        sides = walk(self.plan, carried, unsaved), walk(self.plan_before, before, unsaved)
+        sides = (
+            walk(plan, state, [plan.roles.seen_by(event, name) for event in unsaved] if plan.scope == USER else unsaved)
+            for plan, state in ((self.plan, carried), (self.plan_before, before))
+        )
         now, then = ({grant for grant in side if (grant.achievement, grant.tier) in self.rulings} for side in sides)
         return now != then

@@ -114,6 +114,7 @@ async def _erase_user(settings: Settings, tenant: str, user: str, *, by: str, pu
 def _as_json(erased: Erased, folded: int, found: Purged | _NotPurged | None, beyond: list[str]) -> dict[str, object]:
     return {
         "events": erased.events,
+        "renamed": erased.renamed,
         "unlocks": erased.unlocks,
         "dead_letters": erased.dead_letters,
         "folded_again": folded,
@@ -127,6 +128,10 @@ def _print(erased: Erased) -> None:
         f"erased {screen.plural(erased.events, 'event')}, {screen.plural(erased.unlocks, 'unlock')}, "
         f"{screen.plural(erased.dead_letters, 'dead letter')}; their events stay out for ever"
     )
+    if erased.renamed:
+        screen.out().print(
+            f"{screen.plural(erased.renamed, 'event')} that concern others too stay, with a pseudonym for the name"
+        )
 
 
 def _print_reach(settings: Settings, folded: int, found: Purged | _NotPurged | None, beyond: list[str]) -> None:

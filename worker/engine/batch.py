@@ -36,9 +36,19 @@ class Audience(msgspec.Struct, frozen=True, eq=False, gc=False):
     subjects: tuple[Subject, ...]
     """The subjects whose plans hear the events; the user is one of them if the plan of users does."""
     members: tuple[Subject, ...]
-    """The user, and all of `subjects`, each once."""
+    """The user, all of `subjects`, and all of `named`, each once."""
     partition: int
     """Of the user."""
+    named: tuple[Subject, ...] = ()
+    """Users beside the one who did it: the contract says which fields name them, whether or not a plan hears it."""
+
+
+class Renamed(NamedTuple):
+    """What is kept of an event in which pseudonyms stand for erased users."""
+
+    payload: str | None
+    digest: bytes
+    """Of what was received, by which a copy is known."""
 
 
 class Item(msgspec.Struct, frozen=True, gc=False):
@@ -50,6 +60,8 @@ class Item(msgspec.Struct, frozen=True, gc=False):
     row: str
     """Its row of the ledger, as in worker/contract/row.py."""
     audience: Audience
+    renamed: Renamed | None = None
+    """Set where it names users that were erased: pseudonyms stand for them in all but the message."""
 
     @property
     def body(self) -> bytes:
@@ -58,8 +70,9 @@ class Item(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def written(self) -> Written:
-        """What is kept of it as received; read again, which hardly any event needs."""
-        return written_of(self.body)
+        """What is kept of it, as received but for erased users; read again, which hardly any event needs."""
+        written = written_of(self.body)
+        return written if self.renamed is None else written._replace(payload=self.renamed.payload)
 
     @property
     def key(self) -> tuple[str, str]:
@@ -148,9 +161,10 @@ class Batch(msgspec.Struct, frozen=True):
         """Return the batch by writers, those that have something to do: a user always goes to the same writer.
 
         Writers have ranges of partitions; a broker deals them out by their remainders, and leaves work for each writer.
-        Dead letters go with the first of them.
+        Dead letters go with the first of them. A batch with events that name further users is not split: these have
+        partitions of any range, and writers that want the same one would wait for each other.
         """
-        if writers == 1:
+        if writers == 1 or any([group.audience.named for group in self.groups]):
             return {0: self}
         shares: defaultdict[int, list[Group]] = defaultdict(list)
         for group in self.groups:

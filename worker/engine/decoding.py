@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from dsl.compile import USER
 from dsl.outcome import Subject
+from dsl.roles import PSEUDONYM, is_pseudonym
 from worker.contract.bulk_reader import each_of
 from worker.contract.fields import is_array
 from worker.contract.message import translated
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from worker.contract.message import Message
     from worker.engine.rule_set import Deployed
 
+RESERVED: Final = f"{{}}: what begins with {PSEUDONYM!r} stands for an erased user, and is no user's id"
+"""What is wrong with a name; the field goes into the braces."""
 PIECE: Final = 32
 """Messages that are read together where not all that have arrived can be."""
 
@@ -126,8 +130,8 @@ class _Roster:
         self._for_users = program.for_users
         self._users: dict[tuple[str, str], Group] = {}
         """By tenant and user, for events that the plan of users hears and no other."""
-        self._others: dict[tuple[Subject, ...], Group] = {}
-        """By the user and the subjects whose plans hear it, for all others."""
+        self._others: dict[tuple[Subject, tuple[Subject, ...], tuple[Subject, ...]], Group] = {}
+        """By the user, the subjects whose plans hear it, and the users that it names beside, for all others."""
         self.groups: list[Group] = []
 
     def add(
@@ -148,18 +152,19 @@ class _Roster:
 
     def _find(self, event: Event) -> Group | str:
         if event.type in self._for_users:
+            if is_pseudonym(event.user):
+                return RESERVED.format("user_id")
             pair = (event.tenant, event.user)
             group = self._users[pair] = self._new_group(_audience_of_user(*pair))
             return group
         subjects = subjects_of(self._program, event)
         if isinstance(subjects, str):
             return subjects
-        user = Subject(event.tenant, "user", event.user)
-        group = self._others.get((user, *subjects))
+        user = Subject(event.tenant, USER, event.user)
+        named = tuple([Subject(event.tenant, USER, name) for name in self._program.roles.named(event)])
+        group = self._others.get((user, subjects, named))
         if group is None:
-            members = (user, *(subject for subject in subjects if subject != user))
-            audience = Audience(user, subjects, members, partition_of(*user))
-            group = self._others[user, *subjects] = self._new_group(audience)
+            group = self._others[user, subjects, named] = self._new_group(audience_of(user, subjects, named))
         return group
 
     def _new_group(self, audience: Audience) -> Group:
@@ -175,8 +180,18 @@ def _audience_of_user(tenant: str, user: str) -> Audience:
     return Audience(subject, (subject,), (subject,), partition_of(*subject))
 
 
+def audience_of(user: Subject, subjects: tuple[Subject, ...], named: tuple[Subject, ...] = ()) -> Audience:
+    """Return the audience of an event: who did it, whose plans hear it, and which users it names beside."""
+    members = tuple(dict.fromkeys((user, *subjects, *named)))
+    return Audience(user, subjects, members, partition_of(*user), named)
+
+
 def subjects_of(program: Program, event: Event) -> tuple[Subject, ...] | str:
     """Return the subjects whose plans hear an event, or what is wrong with one of them."""
+    if is_pseudonym(event.user):
+        return RESERVED.format("user_id")
+    if event.type in program.roles.naming and (field := program.roles.reserved(event)) is not None:
+        return RESERVED.format(f"payload.{field}")
     found = program.subjects(event)
     for scope, name in found:
         if len(name) * 4 > MAX_SUBJECT_BYTES and len(name.encode()) > MAX_SUBJECT_BYTES:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from operator import eq, lt
 from typing import TYPE_CHECKING
 
+from dsl.compile import USER
 from dsl.outcome import canonical_order
 
 if TYPE_CHECKING:
@@ -15,13 +16,14 @@ if TYPE_CHECKING:
 
     from dsl.event import Event
     from dsl.outcome import Subject
+    from dsl.roles import Roles
     from worker.engine.batch import Group, Item
 
 
 class SubjectEvents:
     """Events of one subject in one batch: all of them, and those that the plan of its scope hears.
 
-    For users, `events` are all that the user did; for other subjects they are those that the plan hears.
+    For users, `events` are all that the user did or is named in; for other subjects those that the plan hears.
     """
 
     __slots__ = ("behind", "events", "heard", "shared")
@@ -60,10 +62,16 @@ class SubjectEvents:
         return distinct
 
 
-def events_of_users(groups: Iterable[Group]) -> dict[Subject, SubjectEvents]:
-    """Return the events of each user, group after group; those of shared events are of no use but to know the user."""
+def events_of_users(groups: Iterable[Group], roles: Roles) -> dict[Subject, SubjectEvents]:
+    """Return the events of each user, group after group; those of shared events are of no use but to know the user.
+
+    Users that an event names beside the one who did it have it too, as it is in their history.
+    """
     found: dict[Subject, SubjectEvents] = {}
     for group in groups:
+        if group.audience.named:
+            _add_named(found, group, roles)
+            continue
         user, subjects, events = group.audience.user, group.audience.subjects, group.events
         shared = len(subjects) > 1 or (len(subjects) == 1 and subjects[0] is not user and subjects[0] != user)
         heard = events if subjects else []
@@ -77,15 +85,34 @@ def events_of_users(groups: Iterable[Group]) -> dict[Subject, SubjectEvents]:
     return found
 
 
-def events_of_subjects(items: Iterable[Item]) -> dict[Subject, SubjectEvents]:
+def _add_named(found: dict[Subject, SubjectEvents], group: Group, roles: Roles) -> None:
+    """Add the events of a group that name further users to all of these, and to the one who did them."""
+    audience = group.audience
+    shared = any(subject.scope != USER for subject in audience.subjects)
+    for user in (audience.user, *audience.named):
+        seen = [roles.seen_by(event, user.subject) for event in group.events]
+        heard = seen if user in audience.subjects else []
+        before = found.get(user)
+        if before is None:
+            found[user] = SubjectEvents(seen, heard, shared=shared)
+        else:
+            found[user] = SubjectEvents(
+                [*before.events, *seen], [*before.heard, *heard], shared=shared or before.shared
+            )
+
+
+def events_of_subjects(items: Iterable[Item], roles: Roles) -> dict[Subject, SubjectEvents]:
     """Return the events of each user and of each other subject whose plan hears them, in the order given."""
     found: dict[Subject, SubjectEvents] = {}
     for item in items:
-        event, audience = item.event, item.audience
+        audience = item.audience
         for subject in audience.members:
             own = found.get(subject)
             if own is None:
                 own = found[subject] = SubjectEvents([], [], shared=len(audience.members) > 1)
+            event = item.event
+            if audience.named and subject.scope == USER:
+                event = roles.seen_by(event, subject.subject)
             own.events.append(event)
             if subject in audience.subjects:
                 own.heard.append(event)

@@ -9,6 +9,8 @@ from worker.engine.columns import (
     amendment_columns,
     contested_columns,
     evaluation_columns,
+    named_columns,
+    names_users,
     saved_columns,
     subject_columns,
     unlock_columns,
@@ -67,11 +69,14 @@ async def write_guarded(
         OvertakenError: something is not as it was taken to be, and nothing has happened.
     """
     held = sorted(generations.items())
+    arrivals = writes.arrivals
+    members = named_columns(arrivals.groups) if names_users(arrivals) else {}
     await session.run(
-        "commit_fast",
+        "commit_fast_with_members" if members else "commit_fast",
         partitions=[partition for partition, _ in held],
         generations=[generation for _, generation in held],
         owner=owner,
         epoch=rules.epoch,
         **all_columns(rules, writes),
+        **members,
     )
