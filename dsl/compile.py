@@ -24,7 +24,7 @@ from dsl.nodes.compose import asked_by
 from dsl.nodes.late import LateStep, nothing
 from dsl.nodes.node import Step
 from dsl.progress import ENCODING
-from dsl.roles import ACTOR, Roles, base_of, bases, has_actor, is_pseudonym, seen, views
+from dsl.roles import Roles, base_of, bases, has_actor, is_pseudonym, views
 from dsl.schema import is_listed
 from dsl.syntax import And, Combine, Not, Or, Unlocked
 from dsl.types import FieldType
@@ -172,11 +172,11 @@ def compile_watched(rules: Rules, scope: str, watching: Watching) -> Plan:
 
 
 def every_type(rules: Rules, scope: str) -> frozenset[str]:
-    """Return all types of events that a subject of a scope may have done: of users also those that name them beside."""
+    """Return all types of events that a subject of a scope may have, of users in whatever role that rules ask for."""
     types = frozenset(rules.events)
     if scope != USER or not rules.roles:
         return types
-    return types | {view for name, fields in rules.roles.items() for view in seen(name, ACTOR, fields)}
+    return types | {view for name, fields in rules.roles.items() for view in views(name, fields)}
 
 
 def scope_of(achievement: Achievement) -> str:

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from dsl.check.problems import a_type
 from dsl.built_ins import ACTOR
 from dsl.roles import AS, MOST_ROLES, base_of, roles_in, seen, user_fields, views
-from dsl.syntax import Achievement, Combine, Sequence, Unlocked
+from dsl.syntax import Achievement, Combine, Sequence, Sum, Unlocked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from dsl.check.names import Names
     from dsl.check.problems import Problems, Report
-    from dsl.source import Source
+    from dsl.source import Source, Span
     from dsl.syntax import Condition, Name, Pattern
 
 USER: Final = "user"
@@ -91,25 +91,57 @@ def _of_users(node: Achievement) -> bool:
 
 
 def _used(names: Names, problems: Problems) -> dict[str, tuple[str, ...]]:
-    found: defaultdict[str, dict[str, tuple[Source, Name]]] = defaultdict(dict)
+    found: defaultdict[str, dict[str, tuple[Source, Span]]] = defaultdict(dict)
     for source, event, role in _named(names):
         schema = names.events.get(event)
         field = None if schema is None else schema.fields.get(role.text)
         if field is not None and field.type.names_users:
-            found[event].setdefault(role.text, (source, role))
+            found[event].setdefault(role.text, (source, role.span))
+    moment = _every_moment(names)
+    if moment is not None:
+        for event, schema in names.events.items():
+            for field in user_fields(schema):
+                found[event].setdefault(field, moment)
     used: dict[str, tuple[str, ...]] = {}
     for event, roles in found.items():
         # Copies are told apart in the whole history of a user, in whatever role its events are there.
         schema = names.events[event]
         asked = roles.keys() if schema.once is None else user_fields(schema)
         if len(asked) > MOST_ROLES:
-            source, role = list(roles.values())[-1]
+            source, span = list(roles.values())[-1]
             many = f"rules ask for `{event}` in {len(asked)} roles" if schema.once is None else (
                 f"`{event}` has `once per`, and {len(asked)} fields that name users"
             )
-            problems.of(source).error("ACH425", role.span, f"{many}; at most {MOST_ROLES} can be told apart")
+            problems.of(source).error("ACH425", span, f"{many}; at most {MOST_ROLES} can be told apart")
         used[event] = tuple(asked)[:MOST_ROLES]
     return used
+
+
+def _every_moment(names: Names) -> tuple[Source, Span] | None:
+    """Return a condition that may change at every event of a user, in whatever role it is there; None without one."""
+    for versions in names.achievements.values():
+        for source, node in versions:
+            for when in (node.when, *(tier.when for tier in node.tiers)):
+                if when is not None and _of_users(node) and any(map(_looks_at_all, _below(when))):
+                    return source, when.span
+    return None
+
+
+def _below(node: Condition) -> Iterator[Condition]:
+    yield node
+    if isinstance(node, Combine):
+        for part in node.parts:
+            yield from _below(part)
+
+
+def _looks_at_all(node: Condition) -> bool:
+    """Tell whether a span over a condition may hold at an event that none of its patterns matches."""
+    mods = node.mods
+    if mods.per is not None and mods.tz is not None and mods.tz.kind == "event":
+        return True
+    spanned = mods.within is not None or mods.per is not None or mods.unless is not None
+    named = spanned and any(isinstance(each, Unlocked) for each in _below(node))
+    return named or (isinstance(node, Sum) and mods.unless is not None and node.cmp.bound <= 0)
 
 
 def _named(names: Names) -> Iterator[tuple[Source, str, Name]]:
