@@ -98,14 +98,17 @@ class _Ruled(NamedTuple):
 class Carriage:
     """Two plans compared, and those that were in force between them.
 
-    `ignored` are event types that the subject certainly has no event of: see `without`.
+    `ignored` are event types that the subject certainly has no event of: see `without`. `texts` are those of the
+    plans, one each; without them they are built here.
     """
 
-    def __init__(self, plans: Sequence[Plan], ignored: AbstractSet[str] = frozenset()) -> None:
+    def __init__(
+        self, plans: Sequence[Plan], ignored: AbstractSet[str] = frozenset(), texts: Sequence[Texts] | None = None
+    ) -> None:
         self.plans = tuple(plans)
         self.old, self.new = plans[0], plans[-1]
         self._ignored = ignored
-        self._texts = [Texts(plan) for plan in plans]
+        self._texts = [Texts(plan) for plan in plans] if texts is None else texts
         fresh = self._fresh()
         self.fresh: AbstractSet[str] = fresh - ignored
         """Types that the new plan hears, and a plan before it did not, or not alike."""
@@ -136,7 +139,7 @@ class Carriage:
     @cached_property
     def without(self) -> Carriage:
         """The same for subjects without any event of `types`: what is new has nothing to remember of them."""
-        return self if not self.types else Carriage(self.plans, self._fresh() | self.types)
+        return self if not self.types else Carriage(self.plans, self._fresh() | self.types, self._texts)
 
     # -- comparing -----------------------------------------------------------------------------------------------------
 

@@ -56,7 +56,9 @@ def _compare(rules: Deployed, rows: Sequence[tuple[int, RuleSetRow | None]], ask
         for epoch, row in rows:
             rules.former.add(epoch, None if row is None else _program(row))
         for scope, stamp in asked:
-            rules.former.carriage(scope, stamp)
+            carriage = rules.former.carriage(scope, stamp)
+            if carriage is not None:
+                _ = carriage.without  # which is kept: the event loop asks for it
 
 
 def _program(row: RuleSetRow) -> Program | None:
