@@ -69,8 +69,6 @@ class Carrier:
     def of(self, state: State) -> Carried:
         """Return a state of the new plan, as far as it is concerned."""
         carried, slots = self.carriage.of(state), self.concerned.slots
-        if carried.certain:
-            return carried._replace(unearned=carried.unearned & slots)
         return Carried(
             carried.state,
             carried.doubtful & slots,
