@@ -67,14 +67,6 @@ WHERE retired_at IS NULL
             :versions.achievement::text[], :versions.version::integer[]) AS kept (achievement, version)
         WHERE kept.achievement = rule_version.achievement AND kept.version = rule_version.version);
 
--- name: forget_unfinished_aggregates
--- Those that were never built to the end: a retired one has had all subjects up to date once.
-DELETE FROM aggregate
-WHERE status = 'building'
-    AND NOT EXISTS (
-        SELECT FROM unnest(:scopes::text[], :fingerprints::text[]) AS kept (scope, fingerprint)
-        WHERE kept.scope = aggregate.scope AND kept.fingerprint = aggregate.fingerprint);
-
 -- name: retire_aggregates
 -- One that was never live is deleted: by a retired one, all subjects were up to date at some time.
 WITH unfinished AS (

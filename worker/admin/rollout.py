@@ -400,7 +400,6 @@ async def _write_aggregates(session: Session, ruleset: RuleSet, *, epoch: int, n
     plans = ruleset.program.scopes
     scopes = sorted(plans)
     fingerprints = [plans[scope].fingerprint for scope in scopes]
-    await session.run("forget_unfinished_aggregates", scopes=scopes, fingerprints=fingerprints)
     await session.run("retire_aggregates", scopes=scopes, fingerprints=fingerprints, now=now)
     for scope in scopes:
         plan = plans[scope]
