@@ -214,13 +214,16 @@ def types_heard(rules: Deployed, scope: str) -> list[str]:
     return sorted(rules.program.scopes[scope].types)
 
 
-def subjects_heard(rules: Deployed, scope: str) -> tuple[str, dict[str, object]]:
+def subjects_heard(rules: Deployed, scope: str, types: Collection[str] | None = None) -> tuple[str, dict[str, object]]:
     """Return the query for subjects with events that the plan of a scope hears, and its arguments beside the page.
 
-    It pages by key: the subjects behind (`after_tenant`, `after_subject`), `limit` of them.
+    Of all types that the plan hears, or of some; a field scope goes by its name alone. It pages by key: the subjects
+    behind (`after_tenant`, `after_subject`), `limit` of them.
     """
     query = {"user": "users_of_types", "tenant": "tenants_of_types"}.get(scope, "subjects_of_scope")
-    return query, {"types": types_heard(rules, scope)} if scope in FIELDLESS else {"scope": scope}
+    if scope not in FIELDLESS:
+        return query, {"scope": scope}
+    return query, {"types": types_heard(rules, scope) if types is None else sorted(types)}
 
 
 # -- unlocks -----------------------------------------------------------------------------------------------------------
