@@ -1,8 +1,11 @@
 -- Deployed rules.
 
--- name: rules_in_force
+-- part: rule_set_columns
 SELECT epoch, sources::text AS sources, hash, applied_at, applied_by, change_id, announce, announce_since
 FROM rule_set
+
+-- name: rules_in_force
+-- use rule_set_columns
 ORDER BY epoch DESC
 LIMIT 1;
 
@@ -14,22 +17,15 @@ INSERT INTO rule_set (epoch, sources, hash, applied_at, applied_by, change_id, a
 VALUES (
     :epoch, :sources::text::jsonb, :digest, :now, :by, :change_id, :announce, :announce_since);
 
--- name: rule_set_of_epoch
-SELECT epoch, sources::text AS sources, hash, applied_at, applied_by, change_id, announce, announce_since
-FROM rule_set
-WHERE epoch = :epoch;
-
 -- name: rule_set_before
 -- The last one that was applied before an instant.
-SELECT epoch, sources::text AS sources, hash, applied_at, applied_by, change_id, announce, announce_since
-FROM rule_set
+-- use rule_set_columns
 WHERE applied_at < :at
 ORDER BY epoch DESC
 LIMIT 1;
 
 -- name: rule_sets_of_epochs
-SELECT epoch, sources::text AS sources, hash, applied_at, applied_by
-FROM rule_set
+-- use rule_set_columns
 WHERE epoch = ANY (:epochs::bigint[])
 ORDER BY epoch;
 

@@ -120,7 +120,7 @@ async def in_force(store: Store) -> RuleSetRow | None:
 async def rule_set_of(store: Store, epoch: int) -> RuleSetRow | None:
     """Return the rule set of an epoch, or None where there was none."""
     async with store.transaction() as session:
-        return await _set_of(session, epoch)
+        return await session.row(RuleSetRow, "rule_sets_of_epochs", epochs=[epoch])
 
 
 async def deployed_versions(store: Store) -> list[RuleVersion]:
@@ -194,7 +194,9 @@ async def _checked(store: Store, change: _Change, past: _Past) -> Applied | None
     if past.in_force is not None and past.in_force.hash == rules_hash(change.sources):
         return Applied(past.epoch, changed=False, change_id=past.in_force.change_id)
     if change.terms.epoch not in {None, past.epoch}:
-        raise StalePlanError(change.terms.epoch or 0, past.in_force, await _change_of(store, past.epoch))
+        async with store.transaction() as session:
+            said = await _change_of(session, past.epoch)
+        raise StalePlanError(change.terms.epoch or 0, past.in_force, said)
     _refuse(change, past)
     return None
 
@@ -217,18 +219,16 @@ def _preview(change: _Change, past: _Past) -> Applied:
 
 async def _meanwhile(store: Store, first: int, last: int) -> tuple[str, ...]:
     """Return in words which rules came into force between two epochs."""
+    epochs = list(range(first + 1, last))
+    if not epochs:
+        return ()
     async with store.transaction() as session:
-        between = [await _set_of(session, epoch) for epoch in range(first + 1, last)]
-    return tuple([in_words(row, await _change_of(store, row.epoch)) for row in between if row is not None])
+        between = await session.rows(RuleSetRow, "rule_sets_of_epochs", epochs=epochs)
+        return tuple([in_words(row, await _change_of(session, row.epoch)) for row in between])
 
 
-async def _set_of(session: Session, epoch: int) -> RuleSetRow | None:
-    return await session.row(RuleSetRow, "rule_set_of_epoch", epoch=epoch)
-
-
-async def _change_of(store: Store, epoch: int) -> Change | None:
-    async with store.transaction() as session:
-        return await session.row(Change, "change_of_epoch", epoch=epoch)
+async def _change_of(session: Session, epoch: int) -> Change | None:
+    return await session.row(Change, "change_of_epoch", epoch=epoch)
 
 
 def _pending(change: _Change, epoch: int) -> Pending:
@@ -370,7 +370,7 @@ async def _take_over(session: Session, change: _Change, ready: _Ready, pending: 
     """Put the change into force, with what the one before it has left to do."""
     heard = {scope: sorted(types) for scope, types in sorted(ready.members.heard.items())}
     cursor = Cursor(heard=heard, xid=ready.begun.xid, unheard=ready.members.unheard)
-    left = await session.row(Change, "change_of_epoch", epoch=epoch - 1)
+    left = await _change_of(session, epoch - 1)
     if left is not None and left.state != "done":
         cursor = merged(cursor, read_cursor(left.cursor))
     await session.run("supersede_changes", now=change.now, by=change.by)
