@@ -26,9 +26,9 @@ from worker.engine.meaning import Meaning, change_of, meanings_of, recalled
 from worker.engine.preview import AchievementChange, Preview, Refusal, Sample, Status
 from worker.engine.reconcile import Kind, Stored, stored_grant
 from worker.engine.rule_diff import build_of, compare_rules
+from worker.pipeline.ledger import clock_of
 from worker.pipeline.past_states import know_former
 from worker.pipeline.rules_in_force import Aggregate, RuleSetRow, prepare, read_aside
-from worker.settings import Clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -139,9 +139,7 @@ async def _read_books(session: Session, settings: Settings, now: int) -> _Books:
     estimated = await session.value(int, "estimated_events") or 0
     exact = estimated <= EXACT
     events = await session.value(int, "exact_events") or 0 if exact else estimated
-    clock = now
-    if settings.clock is Clock.STREAM:
-        clock = await session.value(int, "latest_instant") or 0
+    clock = await clock_of(session, settings, now)
     return _Books(row, aggregates, versions, events, exact, clock)
 
 

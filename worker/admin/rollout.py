@@ -46,8 +46,8 @@ from worker.admin.versions import (
 from worker.engine.columns import columns
 from worker.engine.meaning import Changed, Meaning, meanings_of, recalled
 from worker.engine.rule_set import Deployed, RuleFile, RulesRefusedError
+from worker.pipeline.ledger import clock_of
 from worker.pipeline.rules_in_force import Aggregate, RuleSetRow, prepare, read_aside, since_of
-from worker.settings import Clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -386,9 +386,7 @@ async def _withdraw_retired(session: Session, rules: Deployed, settings: Setting
 
     What they granted stays. What has settled counts as granted, whether or not the outbox has come to it.
     """
-    clock = now
-    if settings.clock is Clock.STREAM:
-        clock = await session.value(int, "latest_instant") or 0
+    clock = await clock_of(session, settings, now)
     judged = [(scope, *ruling) for scope in sorted(rules.program.scopes) for ruling in rules.ruled(scope)]
     judged_columns = columns("judged", ("scope", "achievement", "tier"), judged)
     return await session.run("withdraw_retired", **judged_columns, clock=clock, now=now, change_id=change_id)
