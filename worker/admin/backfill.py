@@ -20,7 +20,7 @@ import msgspec
 import structlog
 
 from dsl.event import Position
-from worker.admin.changes import Change, builder_name
+from worker.admin.changes import Change, builder_name, name_and_number
 from worker.admin.lease import NO_LIMITS, Lease, Limits, SupersededError, take
 from worker.admin.members import add_missing_members, forget_unheard
 from worker.admin.outdated import BEFORE_ALL, PAGE, Named, Stamp, pages_of, searches
@@ -194,12 +194,8 @@ async def _expect(work: _Build) -> None:
     if work.lease is None or work.lease.expected is not None:
         return
     async with work.store.transaction(patient=True) as session:
-        counts = dict(await session.rows(_count_of_scope, "count_progress"))
+        counts = dict(await session.rows(name_and_number, "count_progress"))
     work.lease.expected = 2 * sum(counts.get(scope, 0) for scope in work.rules.program.scopes)
-
-
-def _count_of_scope(scope: str, number: int) -> tuple[str, int]:
-    return scope, number
 
 
 async def _search_through(work: _Build, search: Search) -> None:

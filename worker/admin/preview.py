@@ -14,6 +14,7 @@ import msgspec
 
 from dsl.calendar import format_instant
 from dsl.outcome import Subject
+from worker.admin.changes import name_and_number
 from worker.admin.preview_reading import Asked as ReadingAsked
 from worker.admin.preview_reading import Part, Reading, Sampled
 from worker.admin.preview_states import FromStates, Known
@@ -148,11 +149,7 @@ async def _kept(session: Session, differs: Differences) -> dict[str, int]:
     retired = [change.achievement for change in differs.achievements if change.status is Status.RETIRED]
     if not retired:
         return {}
-    return dict(await session.rows(_pair, "kept_unlocks", achievements=retired))
-
-
-def _pair(name: str, number: int) -> tuple[str, int]:
-    return name, number
+    return dict(await session.rows(name_and_number, "kept_unlocks", achievements=retired))
 
 
 # -- what would be decided --------------------------------------------------------------------------------------------
