@@ -308,7 +308,7 @@ ELSEWHERE: Final = {
     *("outbox_size", "grants_between", "workers_seen", "pages_of_progress", "states_of_scope_by_stamp"),
     *("letters_that_wait", "look", "last_letter"),
     # of `ach change`, and of changes that are refused, wait for one another, last longer than a second, or are too late
-    *("changes", "changes_open", "change_of_id", "decisions_of_change", "unlocks_of_change", "rule_set_of_epoch"),
+    *("changes", "changes_open", "change_of_id", "decisions_of_change", "unlocks_of_change"),
     *("pause_change", "cancel_change", "announce_silent_unlocks", "change_announces_all", "drop_pending"),
     *("beat_pending", "live_lag", "pending_sources", "withdraw_retired"),
     # of fields of teams that are declared otherwise

@@ -45,6 +45,8 @@ async def know_former(session: Session, rules: Deployed, stamps: Iterable[tuple[
     In a thread: many rules take seconds.
     """
     asked = sorted(stamps)
+    if all(rules.former.knows(scope, stamp) for scope, stamp in asked):
+        return
     epochs = rules.former.needed([stamp for _, stamp in asked])
     rows = await session.rows(RuleSetRow, "rule_sets_of_epochs", epochs=epochs) if epochs else []
     found = {row.epoch: row for row in rows}

@@ -200,7 +200,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         "recalled_under_other_rules",
         "an `apply` compares with what is in force by then",
         at="apply_rules",
-        old="if _epoch_of(before) == past.epoch:",
+        old="if await _epoch_in_force(session) == past.epoch:",
         new="if True:",
         tests=(f"{APPLYING}::test_another_operator_applies_meanwhile",),
     ),
