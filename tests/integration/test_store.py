@@ -14,8 +14,8 @@ import asyncpg
 import pytest
 
 from tests.integration.engine import PATIENCE
-from worker.app import watch_schema
 from worker.commands.servers import CommandError, command_errors
+from worker.probes.schema import watch_schema
 from worker.store import (
     SEND_BYTES,
     DiskFullError,
@@ -82,9 +82,9 @@ async def test_a_full_disk_is_known_by_its_code_and_not_by_its_words(engine: Eng
         with pytest.raises(DiskFullError):
             async with store.alone():
                 raise OSError(errno.ENOSPC, "kein Platz")
+        said = "RAISE EXCEPTION 'No space left on device' USING ERRCODE = 'out_of_memory'"
         with pytest.raises(UnavailableError) as other:
             async with store.transaction() as session:
-                said = "RAISE EXCEPTION 'No space left on device' USING ERRCODE = 'out_of_memory'"
                 await session.script(f"DO $$ BEGIN {said}; END $$")
         assert not isinstance(other.value, DiskFullError)
 
