@@ -25,8 +25,7 @@ from worker.commands.examples import failed_examples
 from worker.commands.options import json_object_option, lag_option, rate_option, rules_argument
 from worker.commands.servers import CommandError, on_servers, whoami, with_store
 from worker.engine.announcement_limits import announcements
-from worker.engine.rule_set import read_rules
-from worker.local.sandbox import rule_files
+from worker.engine.rule_set import read_rules, rule_files
 from worker.report import screen
 from worker.settings import shown
 

@@ -25,7 +25,7 @@ from worker.commands.servers import CommandError, on_servers, whoami, with_store
 from worker.engine.change import Policy
 from worker.engine.effects import example_of
 from worker.engine.preview import Listed
-from worker.local.sandbox import rule_files
+from worker.engine.rule_set import rule_files
 from worker.report import screen
 
 if TYPE_CHECKING:
