@@ -22,7 +22,7 @@ from worker.commands.applied import as_json_of, check_message, print_applied
 from worker.commands.backfill import print_report, run_backfill
 from worker.commands.checked_rules import usable_rules
 from worker.commands.examples import failed_examples
-from worker.commands.options import json_object_option, lag_option, rate_option, rules_argument
+from worker.commands.options import json_object_option, lag_option, message_option, rate_option, rules_argument
 from worker.commands.servers import CommandError, on_servers, whoami, with_store
 from worker.engine.announcement_limits import announcements
 from worker.engine.rule_set import read_rules, rule_files
@@ -71,7 +71,7 @@ class Order(NamedTuple):
     help="Accept that a version means something else because a contract, `once per`, a trait or an achievement that "
     "it names has changed; all users are judged again.",
 )
-@click.option("--message", "-m", default="", metavar="TEXT", help="Why, for `ach change list`.")
+@message_option
 @click.option(
     "--announce",
     default="all",
