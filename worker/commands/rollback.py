@@ -11,7 +11,7 @@ from worker.admin.changes import open_changes
 from worker.admin.pending import Terms
 from worker.admin.rollout import apply_rules, in_force, rule_set_of
 from worker.app import wall_clock
-from worker.commands.applied import as_json_of, check_message, print_applied
+from worker.commands.applied import as_json_of, check_message, note, print_applied
 from worker.commands.backfill import print_report, run_backfill
 from worker.commands.options import json_object_option, message_option, yes_option
 from worker.commands.servers import CommandError, on_servers, whoami, with_store
@@ -98,7 +98,7 @@ async def _apply(store: Store, settings: Settings, back: Back, *, dry_run: bool)
         accept_contracts=back.accept_contracts,
         terms=Terms(back.message or f"back to epoch {back.epoch}", epoch=now, back_to=back.epoch),
         dry_run=dry_run,
-        said=lambda text: screen.err().print(text, markup=False),
+        said=note,
     )
 
 
