@@ -32,7 +32,6 @@ from worker.admin.changes import (
 )
 from worker.admin.members import Difference, Mark, difference, write_late_members, write_members
 from worker.admin.pending import NO_TERMS, Pending, Terms, announce, await_workers, check_policy
-from worker.admin.plan_file import rules_hash, sources_of
 from worker.admin.versions import (
     BeginsEarlierError,
     MeaningChangedError,
@@ -45,7 +44,7 @@ from worker.admin.versions import (
 )
 from worker.engine.columns import columns
 from worker.engine.meaning import Changed, Meaning, meanings_of, recalled
-from worker.engine.rule_set import Deployed, RuleFile, RulesRefusedError
+from worker.engine.rule_set import Deployed, RuleFile, RulesRefusedError, rules_hash, sources_of
 from worker.pipeline.ledger import clock_of
 from worker.pipeline.rules_in_force import Aggregate, RuleSetRow, prepare, read_aside, since_of
 
