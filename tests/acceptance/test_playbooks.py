@@ -197,22 +197,23 @@ def ready(port: int) -> None:
     )
 
 
-async def test_each_command_does_what_its_page_says(shell: Shell, nats_url: str, database_url: str) -> None:
+async def test_each_command_does_what_its_page_says(on_servers: Shell, database_url: str) -> None:
     port = free_port()
-    shell.environment.update(NATS_URL=nats_url, DATABASE_URL=database_url)
-    shell.write("rules.ach", RULES)
-    assert shell.ach("apply", "rules.ach").code == 0
-    world, last = World(shell, database_url, port), ("outbox-stale", "unlocks-refused", "workers-dead")
-    shell.write("events.jsonl", "\n".join([lesson("ann", 1), lesson("bob", "x"), lesson("eve", "y"), "no event", ""]))
-    shell.environment.update(ACH_HEALTH_PORT=str(port), ACH_HEALTH_HOST="127.0.0.1")
-    with shell.running("run"):
-        del shell.environment["ACH_HEALTH_PORT"]
+    on_servers.write("rules.ach", RULES)
+    assert on_servers.ach("apply", "rules.ach").code == 0
+    world, last = World(on_servers, database_url, port), ("outbox-stale", "unlocks-refused", "workers-dead")
+    on_servers.write(
+        "events.jsonl", "\n".join([lesson("ann", 1), lesson("bob", "x"), lesson("eve", "y"), "no event", ""])
+    )
+    on_servers.environment.update(ACH_HEALTH_PORT=str(port), ACH_HEALTH_HOST="127.0.0.1")
+    with on_servers.running("run"):
+        del on_servers.environment["ACH_HEALTH_PORT"]
         ready(port)
-        assert shell.ach("emit", "events.jsonl").code == 0
-        shell.ach("run", "--drain")
+        assert on_servers.ach("emit", "events.jsonl").code == 0
+        on_servers.ach("run", "--drain")
         assert psql(database_url, DEFECT)[0] == 0
         found = [fault for page in TELLING if page not in last for fault in world.faults(page)]
     # It died without a goodbye: what is granted now waits to be announced.
-    assert shell.ach("grant", "zoe", "first", "--tenant", "acme", "--reason", "test").code == 0
+    assert on_servers.ach("grant", "zoe", "first", "--tenant", "acme", "--reason", "test").code == 0
     found += [fault for page in last for fault in world.faults(page)]
     assert found == [], "\n\n".join(found)

@@ -39,8 +39,7 @@ from worker.store import open_store
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator
 
-    from tests.acceptance.conftest import Ran
-    from tests.acceptance.herd import Herd
+    from tests.acceptance.herd import Herd, Ran
     from tests.integration.brokers import Configured
     from worker.settings import Settings
 
