@@ -7,7 +7,6 @@ import json
 import socket
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 import anyio
 import asyncpg
@@ -16,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from tests.integration.brokers import configured
-from tests.integration.engine import PATIENCE, Engine, Watched, event, until_waiting
+from tests.integration.engine import PATIENCE, Engine, Watched, event, own_streams, until_waiting
 from worker.app import run, wall_clock
 from worker.broker import group, roll
 from worker.broker.api import ask
@@ -52,9 +51,9 @@ SKEW = 1_000_000
 @pytest.fixture
 def grouped(engine: Engine) -> Engine:
     """An engine whose workers are a group, on streams of its own."""
-    own = uuid4().hex[:8]
     return engine.with_settings(
-        group=GROUP, input_stream=f"E{own}", input_prefix=f"e{own}", unlock_stream=f"U{own}", unlock_prefix=f"u{own}"
+        group=GROUP,
+        **own_streams(),
     )
 
 
