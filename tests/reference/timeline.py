@@ -100,6 +100,7 @@ class Timeline:
     subject: Subject
     events: list[Event]
     copies: int
+    """Of users, those of their own events."""
     traits: list[Mapping[str, Value]]
     """After event i: the traits of the user of event i."""
     matched: dict[tuple[int, str, str], list[int]] = field(default_factory=dict[tuple[int, str, str], list[int]])
@@ -179,7 +180,9 @@ def timeline(rules: Ruleset, subject: Subject, events: list[Event]) -> Timeline:
         if carried:
             of_users[user] = of_users[user] | carried
         after.append(of_users[user])
-    return Timeline(subject, counted, len(events) - len(counted), after)
+    copies = [event for event in events if subject.scope != "user" or event.user == subject.name]
+    kept = [event for event in counted if subject.scope != "user" or event.user == subject.name]
+    return Timeline(subject, counted, len(copies) - len(kept), after)
 
 
 # -- predicates ----------------------------------------------------------------------------------------------
