@@ -150,7 +150,10 @@ class _Heard:
 
     def _own(self, version: Achievement) -> frozenset[str]:
         parts = (part for when in whens(version) for part in walk(when))
-        return frozenset(name for part in parts for each in patterns(part) for name in bases(pattern_types(each))) & self._once
+        return (
+            frozenset(name for part in parts for each in patterns(part) for name in bases(pattern_types(each)))
+            & self._once
+        )
 
     def _of(self, name: str) -> frozenset[str]:
         """Return those of all versions of an achievement; found without recursion, for chains may be long."""

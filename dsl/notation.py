@@ -108,9 +108,7 @@ def target(tree: Target | Unlocked) -> str:
 
 def pattern(tree: Pattern) -> str:
     """Return a pattern: `lesson.completed where seconds >= 60`, or a list of them."""
-    each = [
-        _alternative(one, in_role=tree.role is None) for one in tree.alternatives
-    ]
+    each = [_alternative(one, in_role=tree.role is None) for one in tree.alternatives]
     text = f"[{', '.join(each)}]" if tree.listed or len(each) > 1 else each[0]
     text = text if tree.role is None else f"{text} as {tree.role.text}"
     return text if tree.where is None else f"{text} where {predicate(tree.where)}"

@@ -90,10 +90,12 @@ def by_subject(program: Program, events: Iterable[Event]) -> dict[Subject, list[
             users[event.tenant, event.user].append(event)
             continue
         for scope, name, seen in program.hearing(event):
-            subjects[Subject(event.tenant, scope, name)].append(seen)
-    for (tenant, user), heard in users.items():
-        if not is_pseudonym(user):
-            subjects[Subject(tenant, USER, user)].extend(heard)
+            if scope == USER:
+                users[event.tenant, name].append(seen)
+            else:
+                subjects[Subject(event.tenant, scope, name)].append(seen)
+    found = ((Subject(tenant, USER, user), heard) for (tenant, user), heard in users.items())
+    subjects.update({user: heard for user, heard in found if not is_pseudonym(user.subject)})
     return dict(subjects)
 
 

@@ -3,7 +3,7 @@
 An event belongs to the history of its user, the *actor*, and of every user that a field of type `user` or `[user]`
 names. What a user's plan dispatches on is a *view*: the event's type where the user is nothing but its actor (`like`),
 otherwise the type with the roles of the user (`like as author`, `like as actor+author`). A pattern matches the views
-with its role in them, so one event is once in a history, and what no rule asks in a role has no views and costs nothing.
+with its role in them, so one event is once in a history; a type that no rule names in a role has no views.
 """
 
 from __future__ import annotations
@@ -103,6 +103,8 @@ class Roles:
     def seen_by(self, event: Event, user: str) -> Event:
         """Return an event as it is in the history of a user; in a view of no role where rules ask for none."""
         used = self._used.get(event.type)
+        if is_pseudonym(user):
+            return _viewed(event, ())
         if used is None:
             return event if event.user == user else _viewed(event, ())
         roles = [field for field in used if user in users_in(event, field)]

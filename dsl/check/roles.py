@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
-from dsl.check.problems import a_type
 from dsl.built_ins import ACTOR
+from dsl.check.problems import a_type
 from dsl.roles import AS, MOST_ROLES, base_of, roles_in, seen, user_fields, views
 from dsl.syntax import Achievement, Combine, Sequence, Sum, Unlocked
 
@@ -109,8 +109,10 @@ def _used(names: Names, problems: Problems) -> dict[str, tuple[str, ...]]:
         asked = roles.keys() if schema.once is None else user_fields(schema)
         if len(asked) > MOST_ROLES:
             source, span = list(roles.values())[-1]
-            many = f"rules ask for `{event}` in {len(asked)} roles" if schema.once is None else (
-                f"`{event}` has `once per`, and {len(asked)} fields that name users"
+            many = (
+                f"rules ask for `{event}` in {len(asked)} roles"
+                if schema.once is None
+                else (f"`{event}` has `once per`, and {len(asked)} fields that name users")
             )
             problems.of(source).error("ACH425", span, f"{many}; at most {MOST_ROLES} can be told apart")
         used[event] = tuple(asked)[:MOST_ROLES]

@@ -267,9 +267,7 @@ def pattern(raw: RawPattern) -> Pattern:
             error("ACH113", item.span, "a list of alternatives holds events, not lists")
     if not raw.items:
         error("ACH112", raw.span, "an empty list matches nothing", "name at least one event")
-    return Pattern(
-        alternatives=tuple(alternatives), where=raw.where, role=raw.role, listed=True, span=raw.span
-    )
+    return Pattern(alternatives=tuple(alternatives), where=raw.where, role=raw.role, listed=True, span=raw.span)
 
 
 def _name(args: Arguments, name: str) -> Name | None:

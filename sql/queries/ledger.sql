@@ -132,10 +132,11 @@ FROM event
 WHERE event_type = ANY (:types::text[]);
 
 -- name: users_of_types
--- In pages by key, for the backfill: all users with an event that the plan hears.
+-- In pages by key, for the backfill: all users with an event that the plan hears. Pseudonyms are no users.
 SELECT DISTINCT tenant_id, user_id AS subject
 FROM event
 WHERE event_type = ANY (:types::text[]) AND (tenant_id, user_id) > (:after_tenant, :after_subject)
+    AND NOT starts_with(user_id, '~erased~')
 ORDER BY tenant_id, subject
 LIMIT :limit;
 
@@ -147,6 +148,7 @@ FROM (
         SELECT DISTINCT tenant_id, user_id AS subject
         FROM event
         WHERE event_type = ANY (:types::text[]) AND (tenant_id, user_id) > (:after_tenant, :after_subject)
+            AND NOT starts_with(user_id, '~erased~')
         ORDER BY tenant_id, subject
         LIMIT :limit
     )

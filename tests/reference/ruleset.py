@@ -48,7 +48,9 @@ def ruleset(declarations: Iterable[syntax.Declaration]) -> Ruleset:
             case syntax.EventDecl(name=name):
                 events[name.text] = _event(declaration)
             case syntax.TraitsDecl(event=event, role=role, fields=fields):
-                trait_events[event.text, None if role is None else role.text] += tuple(field.name.text for field in fields)
+                trait_events[event.text, None if role is None else role.text] += tuple(
+                    field.name.text for field in fields
+                )
                 carried = {field.name.text: FieldRule(field.type.text, _low(field)) for field in fields}
                 contract = traits.get(event.text, EventRule({}, None))
                 traits[event.text] = EventRule(contract.fields | carried, None)

@@ -19,6 +19,7 @@ import anyio
 import msgspec
 import structlog
 
+from dsl.compile import USER
 from dsl.event import Position
 from worker.admin.changes import Change, builder_name, name_and_number
 from worker.admin.lease import NO_LIMITS, Lease, Limits, SupersededError, take
@@ -36,7 +37,7 @@ from worker.pipeline.rules_in_force import Aggregate, load_deployed
 from worker.pipeline.write import write
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from dsl.outcome import Subject
     from dsl.progress import Grant

@@ -280,11 +280,7 @@ async def _add(store: Store, rules: Deployed, partition: int, rows: list[_Row]) 
 
 async def forget_unheard(store: Store, rules: Deployed) -> None:
     """Delete members of event types that no scope hears, page by page."""
-    pairs = [
-        (scope, name)
-        for scope, types in sorted(_members_of(rules.program).items())
-        for name in sorted(types)
-    ]
+    pairs = [(scope, name) for scope, types in sorted(_members_of(rules.program).items()) for name in sorted(types)]
     after: _Row | None = ("", "", "", BEGINNING.at, "")
     while after is not None:
         asked = dict(zip(("after_tenant", "after_scope", "after_subject", "after_at", "after_id"), after, strict=True))

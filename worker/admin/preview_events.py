@@ -82,7 +82,7 @@ class Events:
             ]
 
     async def _by_role(self, query: str) -> AsyncGenerator[list[Run]]:
-        """Yield the events of users as they are in the history of each; those in no role that rules ask for are left out."""
+        """Yield the events of users as they are in the history of each, without those in roles that no rule names."""
         roles, heard = self._rules.program.roles, self._plan.types
 
         def seen(name: str, *row: *EventRow) -> tuple[Subject, Event]:

@@ -90,4 +90,3 @@ async def _rename(session: Session, rules: Deployed, rows: Sequence[NamedEvent],
         for row in rows
     )
     await session.run("rename_events", **columns("rows", _ROW, renamed))
-

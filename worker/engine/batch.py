@@ -41,6 +41,8 @@ class Audience(msgspec.Struct, frozen=True, eq=False, gc=False):
     """Of the user."""
     named: tuple[Subject, ...] = ()
     """Users beside the one who did it: the contract says which fields name them, whether or not a plan hears it."""
+    viewed: bool = False
+    """Whether the events are not the same in every history: they name further users, or rules ask for roles in them."""
 
 
 class Renamed(NamedTuple):
@@ -164,7 +166,7 @@ class Batch(msgspec.Struct, frozen=True):
         Dead letters go with the first of them. A batch with events that name further users is not split: these have
         partitions of any range, and writers that want the same one would wait for each other.
         """
-        if writers == 1 or any([group.audience.named for group in self.groups]):
+        if writers == 1 or any(group.audience.named for group in self.groups):
             return {0: self}
         shares: defaultdict[int, list[Group]] = defaultdict(list)
         for group in self.groups:

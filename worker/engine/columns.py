@@ -42,7 +42,7 @@ events of others name."""
 
 def names_users(arrivals: Arrivals) -> bool:
     """Tell whether an event names users beside the one who did it: each of these has a row of `event_subject`."""
-    return any([group.audience.named for group in arrivals.groups])
+    return any(group.audience.named for group in arrivals.groups)
 
 
 def all_columns(rules: Deployed, writes: Writes) -> dict[str, object]:
@@ -87,11 +87,7 @@ def member_columns(items: Iterable[Item]) -> dict[str, object]:
 
     Also to which users beside the one who did it.
     """
-    rows = sorted(
-        (*subject, item.event.at, item.event.id)
-        for item in items
-        for subject in _listed(item.audience)
-    )
+    rows = sorted((*subject, item.event.at, item.event.id) for item in items for subject in _listed(item.audience))
     return columns("members", MEMBER, rows)
 
 

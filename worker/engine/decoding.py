@@ -130,8 +130,8 @@ class _Roster:
         self._for_users = program.for_users
         self._users: dict[tuple[str, str], Group] = {}
         """By tenant and user, for events that the plan of users hears and no other."""
-        self._others: dict[tuple[Subject, tuple[Subject, ...], tuple[Subject, ...]], Group] = {}
-        """By the user, the subjects whose plans hear it, and the users that it names beside, for all others."""
+        self._others: dict[tuple[Subject, tuple[Subject, ...], tuple[Subject, ...], bool], Group] = {}
+        """By all that makes their audience, for all others."""
         self.groups: list[Group] = []
 
     def add(
@@ -161,10 +161,12 @@ class _Roster:
         if isinstance(subjects, str):
             return subjects
         user = Subject(event.tenant, USER, event.user)
-        named = tuple([Subject(event.tenant, USER, name) for name in self._program.roles.named(event)])
-        group = self._others.get((user, subjects, named))
+        roles = self._program.roles
+        named = tuple([Subject(event.tenant, USER, name) for name in roles.named(event)])
+        key = (user, subjects, named, bool(named) or event.type in roles.types)
+        group = self._others.get(key)
         if group is None:
-            group = self._others[user, subjects, named] = self._new_group(audience_of(user, subjects, named))
+            group = self._others[key] = self._new_group(audience_of(*key))
         return group
 
     def _new_group(self, audience: Audience) -> Group:
@@ -180,10 +182,15 @@ def _audience_of_user(tenant: str, user: str) -> Audience:
     return Audience(subject, (subject,), (subject,), partition_of(*subject))
 
 
-def audience_of(user: Subject, subjects: tuple[Subject, ...], named: tuple[Subject, ...] = ()) -> Audience:
+def audience_of(
+    user: Subject,
+    subjects: tuple[Subject, ...],
+    named: tuple[Subject, ...],
+    viewed: bool,  # noqa: FBT001 - as it is kept
+) -> Audience:
     """Return the audience of an event: who did it, whose plans hear it, and which users it names beside."""
     members = tuple(dict.fromkeys((user, *subjects, *named)))
-    return Audience(user, subjects, members, partition_of(*user), named)
+    return Audience(user, subjects, members, partition_of(*user), named, viewed)
 
 
 def subjects_of(program: Program, event: Event) -> tuple[Subject, ...] | str:

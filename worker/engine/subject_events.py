@@ -69,7 +69,7 @@ def events_of_users(groups: Iterable[Group], roles: Roles) -> dict[Subject, Subj
     """
     found: dict[Subject, SubjectEvents] = {}
     for group in groups:
-        if group.audience.named:
+        if group.audience.viewed:
             _add_named(found, group, roles)
             continue
         user, subjects, events = group.audience.user, group.audience.subjects, group.events
@@ -111,7 +111,7 @@ def events_of_subjects(items: Iterable[Item], roles: Roles) -> dict[Subject, Sub
             if own is None:
                 own = found[subject] = SubjectEvents([], [], shared=len(audience.members) > 1)
             event = item.event
-            if audience.named and subject.scope == USER:
+            if audience.viewed and subject.scope == USER:
                 event = roles.seen_by(event, subject.subject)
             own.events.append(event)
             if subject in audience.subjects:

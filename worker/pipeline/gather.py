@@ -72,9 +72,11 @@ async def _rename(
 ) -> dict[tuple[str, str], Item]:
     """Return events that name erased users, or are theirs and name others, with pseudonyms in the place of these."""
     erased = sorted(subject for subject, state in states.items() if state.erased)
-    concerned = [
-        item for item in screened.firsts.values() if any(states[one].erased for one in item.audience.members)
-    ] if erased else []
+    concerned = (
+        [item for item in screened.firsts.values() if any(states[one].erased for one in item.audience.members)]
+        if erased
+        else []
+    )
     if not concerned:
         return {}
     pseudonyms = await pseudonyms_of(session, erased)

@@ -11,7 +11,7 @@ syntax match achDeclaration "^\%(event\|traits\s\+from\|achievement\|example\)\z
 syntax match achClause "\%(^\|[{ ]\)\@<=\%(title\|about\|when\|for\|after\|active\|reveal\|reward\|repeat\|scope\|family\|settle\|tier\)\ze\s\+[^ =:,)\]}]"
 syntax match achClause "\<\%(once\s\+per\|version\|fresh\)\>\ze\s*[a-z0-9{]"
 syntax match achStory "\<\%(at\|expect\|times\|every\|tenant\|occurrence\|progress\)\>\ze\s\+[a-z0-9"]"
-syntax match achWord "\<\%(where\|and\|or\|not\|in\|is\|present\)\>\ze\s\+\S"
+syntax match achWord "\<\%(where\|and\|or\|not\|in\|is\|present\|as\)\>\ze\s\+\S"
 syntax match achOperator "\<\%(count\|sum\|max\|min\|streak\|sequence\|all\|any\|at_least\|unlocked\)\ze\s*("
 syntax match achArgument "\<\%(event\|distinct\|of\|by\|within\|per\|unless\|tz\|min\|grace\)\ze\s*=[^=]"
 syntax keyword achBoolean true false null
