@@ -17,8 +17,6 @@ from worker.commands.options import EXISTING_FILE, PATHS, microseconds, quiet_op
 from worker.commands.unlock_totals import print_unlock_totals
 from worker.engine.replay import Difference, Expected, Result, compare, replay
 from worker.local.locks import EmbeddedError
-from worker.process import logs
-from worker.process.loop import run_async
 from worker.recording import RecordingError, lines
 from worker.report import screen
 from worker.rulefiles import without_collector
@@ -167,6 +165,8 @@ def _run(rules: RuleSet, request: Request) -> tuple[Result, list[Rejected]]:
 
 def _run_through(rules: RuleSet, request: Request) -> Result:
     from worker.local.replay_worker import replay_through
+    from worker.process import logs  # noqa: PLC0415 - its libraries take longer to import than a small stream to fold
+    from worker.process.loop import run_async  # noqa: PLC0415
 
     logs.quiet()
     messages = list(lines(request.streams))
