@@ -28,6 +28,7 @@ ROUNDS: Final = 21
 RULES: Final = """\
 event lesson.completed { score: int, course: string }
 achievement first { title "First" when count(event=lesson.completed, >= 1) }
+
 example "one is enough" {
   at 2026-04-13T09:00:00Z ann lesson.completed { score: 3, course: "a" }
   expect ann first

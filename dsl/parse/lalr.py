@@ -11,7 +11,7 @@ from __future__ import annotations
 import pkgutil
 import re
 from functools import cache
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 from zlib import crc32
 
 import msgspec
@@ -31,9 +31,9 @@ _MEND: Final = "dsl/parse/tables.json does not fit dsl/grammar.lark; write it an
 
 
 class Part(NamedTuple):
-    """One value that a rule hands to its callback: its index, whether it is spread, and the Nones before it."""
+    """One value that a rule hands to its callback: where it stands, whether it is spread, and the Nones before it."""
 
-    index: int
+    at: int
     spread: bool
     nones: int
 
@@ -164,7 +164,7 @@ def _handler(rule: Rule, method: Callable[..., object] | None) -> Handler:
         return make
     if any(part.spread or part.nones for part in rule.parts) or rule.nones:
         return _chosen(rule.parts, rule.nones, make)
-    return _picked([part.index for part in rule.parts], make)
+    return _picked([part.at for part in rule.parts], make)
 
 
 def _list(values: list[object]) -> object:
@@ -185,9 +185,9 @@ def _alone(make: Handler) -> Handler:
     return one_or
 
 
-def _picked(indices: list[int], make: Handler) -> Handler:
+def _picked(places: list[int], make: Handler) -> Handler:
     def pick(values: list[object]) -> object:
-        return make([values[index] for index in indices])
+        return make([values[at] for at in places])
 
     return pick
 
@@ -195,16 +195,16 @@ def _picked(indices: list[int], make: Handler) -> Handler:
 def _chosen(parts: list[Part], nones: int, make: Handler) -> Handler:
     def choose(values: list[object]) -> object:
         chosen: list[object] = []
-        for index, spread, before in parts:
+        for at, spread, before in parts:
             if before:
                 chosen += [None] * before
-            value = values[index]
-            if not spread or not isinstance(value, list):
+            value = values[at]
+            if not spread:
                 chosen.append(value)
             elif chosen:
-                chosen += value
+                chosen += cast("list[object]", value)
             else:
-                chosen = value  # a list grows at its end, without a copy of what it has
+                chosen = cast("list[object]", value)  # it grows at its end, without a copy of what it has
         if nones:
             chosen += [None] * nones
         return make(chosen)

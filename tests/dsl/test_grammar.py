@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import pytest
 from hypothesis import given
@@ -22,28 +22,37 @@ from release.grammar import TABLES, tables_of, written
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from dsl.parse.reading import Token
+
 ROOT: Final = Path(__file__).parents[2]
 STALE: Final = "dsl/grammar.lark was changed: write its tables with `just grammar`, and commit both files"
 
 
 def test_the_tables_are_those_of_the_grammar() -> None:
-    # lark's strict mode refuses conflicts, and terminals of which two begin with the same text.
+    # lark's strict mode refuses conflicts, and two terminals that fit the same text.
     assert written(tables_of(grammar())) == TABLES.read_bytes(), STALE
 
 
 @pytest.mark.parametrize("content", [b"", b"<<<<<<< HEAD\n{}", b"{}"])
 def test_tables_that_do_not_fit_are_refused(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
-    read = lalr._data  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
-    monkeypatch.setattr(lalr, "_data", lambda name: content if name.endswith(".json") else read(name))
+    _instead(monkeypatch, lambda name, data: content if name.endswith(".json") else data)
     with pytest.raises(RuntimeError, match="just grammar"):
         tables.__wrapped__()
 
 
 def test_tables_of_another_grammar_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    read = lalr._data  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
-    monkeypatch.setattr(lalr, "_data", lambda name: read(name) + b"\n" * name.endswith(".lark"))
+    _instead(monkeypatch, lambda name, data: data + b"\n" * name.endswith(".lark"))
     with pytest.raises(RuntimeError, match="just grammar"):
         tables.__wrapped__()
+
+
+def _instead(monkeypatch: pytest.MonkeyPatch, change: Callable[[str, bytes], bytes]) -> None:
+    read = lalr._data  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+
+    def other(name: str) -> bytes:
+        return change(name, read(name))
+
+    monkeypatch.setattr(lalr, "_data", other)
 
 
 # -- beside lark -------------------------------------------------------------------------------------------------------
@@ -60,11 +69,12 @@ class Recorder:
         if name.startswith("_"):
             raise AttributeError(name)
 
-        def token(read: Any) -> object:
+        def token(read: Token) -> object:
             return self._note((name, read.value, read.start_pos, read.end_pos))
 
         def rule(*parts: object) -> object:
-            return self._note((name, *map(plain, parts[0] if self._listed and isinstance(parts[0], list) else parts)))
+            values = cast("list[object]", parts[0]) if self._listed else parts
+            return self._note((name, *map(plain, values)))
 
         return token if name.isupper() else rule
 
@@ -73,9 +83,12 @@ class Recorder:
         return call
 
 
-def plain(part: Any) -> object:
-    """Return a part of a rule: those of lark are other classes."""
-    return part if part is None or isinstance(part, tuple) else (part.type, part.value)
+def plain(part: object) -> object:
+    """Return a part of a rule: the tokens of lark are another class."""
+    if part is None or isinstance(part, tuple):
+        return cast("object", part)
+    token = cast("Token", part)
+    return token.type, token.value
 
 
 @cache
@@ -90,8 +103,10 @@ def by_lark(text: str) -> tuple[list[object], object]:
     try:
         parser.parse(text)
     except UnexpectedToken as problem:
-        at = len(text) if problem.token.type == "$END" else problem.token.start_pos
-        return recorder.calls, (problem.token.type, at, frozenset(problem.interactive_parser.accepts()))
+        token = cast("Token", problem.token)
+        at = len(text) if token.type == "$END" else token.start_pos
+        expected = cast("set[str]", problem.interactive_parser.accepts())
+        return recorder.calls, (token.type, at, frozenset(expected))
     except UnexpectedCharacters as problem:
         return recorder.calls, problem.pos_in_stream
     return recorder.calls, None
@@ -121,7 +136,21 @@ def test_the_loop_makes_the_calls_that_lark_makes(path: Path) -> None:
 
 SOUP: Final = st.lists(
     st.sampled_from(
-        [*tables().words.values(), "a", "a.b", "1", "1.5", "7d", "50%", ">=", "2026-04-13", '"x"', "count(", "when", "&"]
+        [
+            *tables().words.values(),
+            "a",
+            "a.b",
+            "1",
+            "1.5",
+            "7d",
+            "50%",
+            ">=",
+            "2026-04-13",
+            '"x"',
+            "count(",
+            "when",
+            "&",
+        ]
     ),
     max_size=12,
 ).map(" ".join)

@@ -15,7 +15,7 @@ from worker.rulefiles import without_collector
 def command() -> None:
     """Serve an editor over standard input and output: problems, hover, completion and more (docs/editors.md)."""
     try:
-        with without_collector():  # some thousand classes of the protocol, none of which is garbage
+        with without_collector():  # some thousand classes of the protocol, and no garbage
             from worker.lsp.server import serve
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] not in {"lsprotocol", "pygls"}:

@@ -91,7 +91,7 @@ class Paper(Console):
             yield lambda steps, remark: bar.update(task, advance=steps, remark=remark)
 
     @contextmanager
-    def line(self, what: str) -> Generator[Callable[[str], None]]:
+    def changing(self, what: str) -> Generator[Callable[[str], None]]:
         """Yield a function that changes one line of status."""
         with self.status(Text(what)) as shown:
             yield lambda text: shown.update(Text(text))

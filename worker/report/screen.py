@@ -78,6 +78,11 @@ def out() -> Paper | Plain:
     return _console(sys.stdout)
 
 
+def paper() -> Paper:
+    """Return a console for results that knows its width, and draws more than lines."""
+    return _paper(sys.stdout)
+
+
 def err() -> Paper | Plain:
     """Return a console for what is not the result: errors, warnings, progress."""
     return _console(sys.stderr)
@@ -168,7 +173,7 @@ def _aligned(rows: Sequence[Sequence[str]], numbers: frozenset[int]) -> Iterator
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         yield "  ".join(
-            cell.rjust(width) if at in numbers else cell.ljust(width)
+            cell.rstrip().rjust(width) if at in numbers else cell.ljust(width)
             for at, (cell, width) in enumerate(zip(row, widths, strict=True))
         )
 
@@ -189,7 +194,7 @@ def status(what: str, *, quiet: bool = False) -> Generator[Callable[[str], None]
     if quiet or not sys.stderr.isatty():
         yield lambda text: None
         return
-    with _paper(sys.stderr).line(what) as move:
+    with _paper(sys.stderr).changing(what) as move:
         yield move
 
 

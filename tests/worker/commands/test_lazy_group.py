@@ -17,6 +17,7 @@ from worker.commands import dead, notify
 from worker.commands.lazy_group import LazyGroup
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from types import ModuleType
 
     import click

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 
 from worker.process import logs
 from worker.report import screen
-from worker.report.paper import Paper
 from worker.report.escape import visible
+from worker.report.paper import Paper
 from worker.settings import LogFormat
 
 if TYPE_CHECKING:
