@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
+from worker.local.process_tree import free_port
+
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
 

@@ -13,6 +13,9 @@ import anyio
 import httpx
 import pytest
 
+from tests.integration.engine import PATIENCE
+from worker.local.process_tree import free_port
+
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
     from pathlib import Path

@@ -99,7 +99,7 @@ def test_contracts_name_what_they_touch() -> None:
     assert found.achievements[0].versions[0].reasons == ["event a.done: once per was `s within 10m`, is `s within 30d`"]
 
 
-def test_spans_of_many_seconds_are_told_apart() -> None:
+def test_spans_of_many_seconds_differ() -> None:
     before, now = (EVENTS.replace("within 10m", f"within {seconds}s") for seconds in (1_000_001, 1_000_002))
     found = compare_rules(rules(TWO, events=before), rules(TWO, events=now))
     assert [(one.declaration, one.place, one.before, one.now) for one in found.contracts] == [
