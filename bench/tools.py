@@ -51,7 +51,14 @@ def _environment(folder: Path) -> dict[str, str]:
 
 def _command(folder: Path, *args: str) -> float:
     before = _used()
-    subprocess.run([sys.executable, *args], cwd=folder, env=_environment(folder), stdout=subprocess.DEVNULL, check=True)
+    subprocess.run(
+        [sys.executable, *args],
+        cwd=folder,
+        env=_environment(folder),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        check=True,
+    )
     return _used() - before
 
 

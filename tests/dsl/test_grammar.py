@@ -134,6 +134,19 @@ def test_the_loop_makes_the_calls_that_lark_makes(path: Path) -> None:
     assert (calls, problem) == by_lark(text)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "event a { b: int >= 1 c: int? d: int? >= 1 } event b {} once per c",
+        "achievement a version 2 fresh { active .. 2026-05-01T00:00:00Z }",
+        "achievement a version 2 from 2026-05-01T00:00:00Z { active 2026-05-01T00:00:00Z .. }",
+        "achievement a { when count(event=[a, b where c,] where d,) repeat every day tz=user }",
+    ],
+)
+def test_parts_that_are_left_out_are_none_as_with_lark(text: str) -> None:
+    assert by_tables(text) == by_lark(text)
+
+
 SOUP: Final = st.lists(
     st.sampled_from(
         [

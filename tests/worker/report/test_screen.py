@@ -325,6 +325,7 @@ def test_a_table_in_a_pipe_is_that_of_rich(rows: list[tuple[str, ...]], right: s
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(sys, "stdout", file)
             patch.setenv("NO_COLOR", "1")
+            patch.setenv("COLUMNS", "10")
             patch.delenv("FORCE_COLOR", raising=False)
             patch.delenv("TTY_COMPATIBLE", raising=False)
             if forced:

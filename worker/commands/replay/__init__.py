@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from functools import partial
 from pathlib import Path
-from secrets import randbits
 from typing import TYPE_CHECKING, Final, TypedDict
 
 import click
@@ -160,7 +160,12 @@ def _run(rules: RuleSet, request: Request) -> tuple[Result, list[Rejected]]:
         raise AssertionError(rules.problems)
     with without_collector(), screen.progress("reading", quiet=request.quiet) as move:
         messages = _moving(request, move)
-        return replay(rules.rules, rules.program, messages, now=request.now, skew=SKEW, mark=randbits(62))
+        return replay(rules.rules, rules.program, messages, now=request.now, skew=SKEW, mark=_mark())
+
+
+def _mark() -> int:
+    """Return a number that no event can name."""
+    return int.from_bytes(os.urandom(8)) >> 2
 
 
 def _run_through(rules: RuleSet, request: Request) -> Result:
