@@ -33,45 +33,50 @@ _CLAUSES: Final = {
 }
 _MEANT: Final = {word: clause for clause, words in _CLAUSES.items() for word in words}
 
-_SLIPS: Final = (
-    (r"^\{\|.*\)\s*»(and|or|\|\||&&|\||&)", "combine conditions with all(..., ...) or any(..., ...)"),
-    (r"^\{\|.*\)\s*»[<>=]", "write the bound as an argument: count(event=lesson.completed, >= 10)"),
-    (r"\bwhen »not\b", "a condition cannot be negated; `unless=` names the events that reset it"),
-    (r"\bwhen »([a-z_]+\.[a-z_.]+)", r"to count events write count(event=\1, >= 1)"),
-    (r"\b(achievement|event|tier|family|scope) »\"", "write names without quotes; `title` holds the display text"),
-    (r"\bachievement [\w.]+ »(when|title|about|tier|reward)\b", "is the `{` missing?"),
-    (r"\b(event|traits from|achievement|tier) [\w.]+ ?»\(", "write a declaration in braces: { ... }"),
-    (r"^\|.*\bevent [\w.]+ ?»$", "declare an event without a payload with {}"),
-    (r"»between\b", "write: seconds >= 5 and seconds <= 10"),
-    (
-        r"»(like|matches|contains|startswith|starts_with)\b",
-        "compare whole strings, with =, != or in [...]",
-    ),
-    (r"\bis »null\b", "write `is not present`"),
-    (r"\bis not »null\b", "write `is present`"),
-    (r"\bin »\(", 'write the values in brackets: in ["a", "b"]'),
-    (r"=\s*(\d+) »([smhdw])(ec|econd|in|inute|our|ay|eek)?s?\b", r"write a duration as one word: \1\2"),
-    (r"\breward »", "write rewards in braces: reward { xp: 10 }"),
-    (r"\breward \{.*»;", "separate the parts with commas"),
-    (r"^\{\|.*\breward \{[^}]*?(\"?\w+\"?) »=", r"write \1: ..."),
-    (r"^\{\|.*: *\w+\??( >= \d+)?»;", "separate fields with commas"),
-    (r"\brepeat every »", "write a calendar unit: hour, day, week, month or year"),
-    (r"\bafter »\[", "separate names with commas: after first, second"),
-    (r"\breveal »\d+%", "write: reveal at 30%"),
-    (r"\bactive [\dTtZz:.+-]+ »", "write a span as FROM .. TO"),
-    (
-        r"^\{\|.*\bevent [\w.]+ \{.*\b(optional|nullable|null) ?»",
-        "mark an optional field with `?` after its type: id: string?",
-    ),
-    (r"^\{\|.*\b(event|traits from) [\w.]+ \{[^}]*\b(\w+) »(string|int|decimal|bool|timestamp)\b", r"write \2: \3"),
-    (r"^\{\|.*\b(event|traits from) [\w.]+ \{[^}]*: »\"(\w+)\"", r"write types without quotes: \2"),
-    (r"^\{\|.*\bevent [\w.]+ \{[^}]*»\[", "a field takes only a lower bound: >= 0"),
-    (
-        r"\b(event|unless)\s*=\s*»(?![=:\"'])",
-        r"write an event or a list of events: \1=[lesson.completed, quiz.passed]",
-    ),
+_SLIPS: Final = tuple(
+    (pattern, hint)  # compiled when a file with an error is read
+    for pattern, hint in (
+        (r"^\{\|.*\)\s*»(and|or|\|\||&&|\||&)", "combine conditions with all(..., ...) or any(..., ...)"),
+        (r"^\{\|.*\)\s*»[<>=]", "write the bound as an argument: count(event=lesson.completed, >= 10)"),
+        (r"\bwhen »not\b", "a condition cannot be negated; `unless=` names the events that reset it"),
+        (r"\bwhen »([a-z_]+\.[a-z_.]+)", r"to count events write count(event=\1, >= 1)"),
+        (r"\b(achievement|event|tier|family|scope) »\"", "write names without quotes; `title` holds the display text"),
+        (r"\bachievement [\w.]+ »(when|title|about|tier|reward)\b", "is the `{` missing?"),
+        (r"\b(event|traits from|achievement|tier) [\w.]+ ?»\(", "write a declaration in braces: { ... }"),
+        (r"^\|.*\bevent [\w.]+ ?»$", "declare an event without a payload with {}"),
+        (r"»between\b", "write: seconds >= 5 and seconds <= 10"),
+        (
+            r"»(like|matches|contains|startswith|starts_with)\b",
+            "compare whole strings, with =, != or in [...]",
+        ),
+        (r"\bis »null\b", "write `is not present`"),
+        (r"\bis not »null\b", "write `is present`"),
+        (r"\bin »\(", 'write the values in brackets: in ["a", "b"]'),
+        (r"=\s*(\d+) »([smhdw])(ec|econd|in|inute|our|ay|eek)?s?\b", r"write a duration as one word: \1\2"),
+        (r"\breward »", "write rewards in braces: reward { xp: 10 }"),
+        (r"\breward \{.*»;", "separate the parts with commas"),
+        (r"^\{\|.*\breward \{[^}]*?(\"?\w+\"?) »=", r"write \1: ..."),
+        (r"^\{\|.*: *\w+\??( >= \d+)?»;", "separate fields with commas"),
+        (r"\brepeat every »", "write a calendar unit: hour, day, week, month or year"),
+        (r"\bafter »\[", "separate names with commas: after first, second"),
+        (r"\breveal »\d+%", "write: reveal at 30%"),
+        (r"\bactive [\dTtZz:.+-]+ »", "write a span as FROM .. TO"),
+        (
+            r"^\{\|.*\bevent [\w.]+ \{.*\b(optional|nullable|null) ?»",
+            "mark an optional field with `?` after its type: id: string?",
+        ),
+        (
+            r"^\{\|.*\b(event|traits from) [\w.]+ \{[^}]*\b(\w+) »(string|int|decimal|bool|timestamp|user)\b",
+            r"write \2: \3",
+        ),
+        (r"^\{\|.*\b(event|traits from) [\w.]+ \{[^}]*: »\"(\w+)\"", r"write types without quotes: \2"),
+        (r"^\{\|.*\bevent [\w.]+ \{[^}]*»\[", "a field takes only a lower bound: >= 0"),
+        (
+            r"\b(event|unless)\s*=\s*»(?![=:\"'])",
+            r"write an event or a list of events: \1=[lesson.completed, quiz.passed]",
+        ),
+    )
 )
-"""Patterns, compiled when the first file with an error is read."""
 _REPEAT: Final = re.compile(r"\brepeat »(hour|dai|week|month|year)ly\b")
 _CLAUSE: Final = re.compile(r"^\{\|.*»([a-z_]+)\b")
 
