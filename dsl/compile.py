@@ -106,7 +106,7 @@ class Plan:
     @cached_property
     def roles(self) -> Roles:
         """The users that events name, by the declarations that this plan was compiled with."""
-        return Roles(self.rules.events, self.rules.roles)
+        return Roles({name: schema.users for name, schema in self.rules.events.items()}, self.rules.roles)
 
     def part(self, rulings: AbstractSet[int], traits: AbstractSet[str], counted: AbstractSet[str]) -> Plan:
         """Return the plan of some rulings alone, with the slots of this one, and of what it is to follow beside them.

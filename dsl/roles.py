@@ -17,7 +17,6 @@ from dsl.event import Event
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-    from dsl.schema import EventSchema
 
 AS: Final = " as "
 """Between the type and the roles of a view; no declared type has a space."""
@@ -72,11 +71,11 @@ def is_pseudonym(user: str) -> bool:
 
 
 class Roles:
-    """The users that events name. `used` says per event type which fields rules name in roles."""
+    """The users that events name: per event type, fields that are declared to, and those that rules name in roles."""
 
-    def __init__(self, events: Mapping[str, EventSchema], used: Mapping[str, Sequence[str]]) -> None:
+    def __init__(self, declared: Mapping[str, Sequence[str]], used: Mapping[str, Sequence[str]]) -> None:
         self._used = {name: tuple(fields) for name, fields in used.items()}
-        self._fields = {name: fields for name, schema in events.items() if (fields := user_fields(schema))}
+        self._fields = {name: tuple(fields) for name, fields in declared.items() if fields}
         self.types = frozenset(self._used)
         """Event types with fields that rules name in roles."""
         self.naming = frozenset(self._fields)
@@ -126,8 +125,3 @@ def users_in(event: Event, field: str) -> Collection[str]:
     if value is None:
         return ()
     return (value,) if isinstance(value, str) else value if isinstance(value, tuple | list) else ()
-
-
-def user_fields(schema: EventSchema) -> tuple[str, ...]:
-    """Return the fields of a type that name users."""
-    return tuple(field.name for field in schema.fields.values() if field.type.names_users)

@@ -50,6 +50,11 @@ class EventSchema(msgspec.Struct, frozen=True):
     once: tuple[tuple[str, ...], int | None] | None = None
     traits_only: bool = False
 
+    @property
+    def users(self) -> tuple[str, ...]:
+        """The fields that name users."""
+        return tuple(field.name for field in self.fields.values() if field.type.names_users)
+
 
 class Rules(msgspec.Struct, frozen=True):
     """A rule set: declared events and traits, achievements with their versions ascending, examples as written.

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from dsl.built_ins import ACTOR
 from dsl.check.problems import a_type
-from dsl.roles import AS, MOST_ROLES, base_of, roles_in, seen, user_fields, views
+from dsl.roles import AS, MOST_ROLES, base_of, roles_in, seen, views
 from dsl.syntax import Achievement, Combine, Sequence, Sum, Unlocked
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def check_role(names: Names, event: str, role: Name | None, report: Report, *, s
         hint = f"leave `as {ACTOR}` out: without `as`, an event counts for the user who did it"
         report.error("ACH202", role.span, f"there is no field `{role.text}` in `{event}`", hint)
     elif field is None:
-        users = user_fields(names.events[event])
+        users = names.events[event].users
         hint = report.guess(role.text, users) or _fields_hint(event, users, role.text)
         report.error("ACH202", role.span, f"there is no field `{role.text}` in `{event}`", hint)
     elif not field.type.names_users:
@@ -100,13 +100,13 @@ def _used(names: Names, problems: Problems) -> dict[str, tuple[str, ...]]:
     moment = _every_moment(names)
     if moment is not None:
         for event, schema in names.events.items():
-            for field in user_fields(schema):
+            for field in schema.users:
                 found[event].setdefault(field, moment)
     used: dict[str, tuple[str, ...]] = {}
     for event, roles in found.items():
         # Copies are told apart in the whole history of a user, in whatever role its events are there.
         schema = names.events[event]
-        asked = roles.keys() if schema.once is None else user_fields(schema)
+        asked = roles.keys() if schema.once is None else schema.users
         if len(asked) > MOST_ROLES:
             source, span = list(roles.values())[-1]
             many = (

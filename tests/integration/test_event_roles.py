@@ -20,6 +20,7 @@ from worker.pipeline.rules_in_force import load_deployed
 from worker.store import open_store
 
 if TYPE_CHECKING:
+    from dsl.event import Event
     from worker.pipeline.ledger import EventRow
 
 pytestmark = pytest.mark.anyio
@@ -40,8 +41,8 @@ achievement team { title "Team" scope team when count(event=met, distinct=crew, 
 RULES: Final = CONTRACTS + ACHIEVEMENTS
 
 
-def like(number: int, user: str, author: str, **more: Any) -> dict[str, Any]:
-    return event(number, "like", user=user, post="p", author=author, **more)
+def like(number: int, user: str, author: str, *, tenant: str = "t1", id: str | None = None) -> dict[str, Any]:  # noqa: A002
+    return event(number, "like", user=user, tenant=tenant, id=id, post="p", author=author)
 
 
 async def check(engine: Engine) -> None:
@@ -50,7 +51,7 @@ async def check(engine: Engine) -> None:
         rules = await load_deployed(store, engine.settings)
         async with store.transaction() as session:
 
-            def shape(*row: *EventRow) -> Any:
+            def shape(*row: *EventRow) -> Event:
                 return event_of(rules, *row)
 
             events = await session.rows(shape, "events_of_types", types=[*rules.rules.events])
@@ -132,7 +133,7 @@ async def test_a_late_event_moves_what_it_names(engine: Engine) -> None:
 @pytest.mark.parametrize("seed", range(3))
 async def test_drawn_batches(engine: Engine, seed: int) -> None:
     """Late ones, copies, and workers that take turns."""
-    dice, names = Random(seed), ("ann", "bob", "cid", "dan", "eve")
+    dice, names = Random(seed), ("ann", "bob", "cid", "dan", "eve")  # noqa: S311 - no secret
     await engine.apply(RULES)
 
     def drawn(number: int) -> dict[str, Any]:
@@ -251,7 +252,7 @@ async def test_events_that_concern_others_stay_under_a_pseudonym(engine: Engine)
     for user in ("bob", "cid", "dan", "eve"):
         await erase(engine, user)
     for table in ("event", "event_subject", "renamed_event"):
-        assert await engine.rows(f"SELECT FROM {table} WHERE tenant_id = 't1'") == [], table  # noqa: S608
+        assert await engine.rows(f"SELECT FROM {table} WHERE tenant_id = 't1'") == [], table
 
 
 async def test_no_one_may_pose_as_an_erased_user(engine: Engine) -> None:

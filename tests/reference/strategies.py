@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from decimal import Decimal
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from hypothesis import strategies as st
 
@@ -588,7 +588,7 @@ def streams(draw: DrawFn, anchor: int) -> list[Event]:
                     user=run.user,
                     at=run.start + i * run.gap,
                     offset=run.offsets[i % len(run.offsets)],
-                    fields=run.payloads[i % len(run.payloads)],
+                    fields=cast("dict[str, Value]", run.payloads[i % len(run.payloads)]),
                 )
             )
     return events

@@ -2,7 +2,8 @@
 
 What the user did for a team or a tenant goes too: those are folded again without it when they are next touched, or by a
 backfill, and what they can no longer prove is contested. Events that concern other users stay, with a pseudonym. The
-broker's streams are not touched here: what is replayed from them meets the tombstone. worker/admin/purge.py purges them.
+broker's streams are not touched here: what is replayed from them meets the tombstone; worker/admin/purge.py purges
+them.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ import structlog
 
 from dsl.compile import USER
 from dsl.outcome import Subject
-from dsl.roles import is_pseudonym, user_fields
+from dsl.roles import is_pseudonym
 from worker.contract.partition import partition_of
 from worker.engine.batch import MAX_SUBJECT_BYTES
 from worker.engine.columns import FIELDLESS, MEMBER, columns, subject_columns
@@ -110,7 +110,7 @@ def _members_of(program: Program) -> dict[str, frozenset[str]]:
 def _field(rules: Rules, event: str, name: str) -> str:
     schema = rules.events.get(event)
     if name == USER:
-        return "" if schema is None else ", ".join(sorted(map(str, user_fields(schema))))
+        return "" if schema is None else ", ".join(sorted(schema.users))
     field = None if schema is None else schema.fields.get(name)
     return "" if field is None else f"{field.type}{field.bound}"
 
