@@ -22,7 +22,7 @@ from dsl.event import Position
 from dsl.filters import compile_pattern, pattern_types
 from dsl.nodes.compose import Per, Unless, Within, holds_at, start_at
 from dsl.nodes.node import EVERYWHERE
-from dsl.syntax import And, Combine, Compare, Count, Extreme, Member, Not, Or, Present, Sequence, Streak, Sum, Truth
+from dsl.syntax import And, Combine, Count, Extreme, Not, Or, Sequence, Streak, Sum
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -36,12 +36,11 @@ if TYPE_CHECKING:
     from dsl.nodes.node import Measure, Reach, Tests
     from dsl.progress import State
     from dsl.schema import Rules
-    from dsl.syntax import Condition, Pattern, Predicate
+    from dsl.syntax import Condition, Leaf, Pattern, Predicate
 
     Look = Callable[[State, Event, Position], None]
 
 Span = Within | Per | Unless
-Leaf = Compare | Member | Present | Truth
 
 
 class Probe:

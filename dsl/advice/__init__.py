@@ -20,6 +20,7 @@ from dsl.advice.together import advise_on_twins
 from dsl.check.problems import Problems
 from dsl.check.rewards import check_rewards
 from dsl.diagnostics import Severity
+from dsl.expand import expand, settled
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -42,7 +43,7 @@ def examine(files: Sequence[File], rules: Rules, problems: Iterable[Diagnostic])
 
 def advise(files: Sequence[File], rules: Rules) -> list[Diagnostic]:
     """Return advice on rules without errors."""
-    problems, book = Problems(), Rulebook(files, rules)
+    problems, book = Problems(), Rulebook(expand(files).files, rules)
     for advice in (
         advise_on_filters,
         advise_on_settling,
@@ -53,4 +54,4 @@ def advise(files: Sequence[File], rules: Rules) -> list[Diagnostic]:
         advise_on_examples,
     ):
         advice(book, problems)
-    return problems.found
+    return settled(problems.found)

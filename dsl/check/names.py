@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dsl.check.problems import a_type
 from dsl.schema import EventSchema, Field
-from dsl.syntax import Achievement, EventDecl, Example, TraitsDecl
+from dsl.syntax import Achievement, EventDecl, Example, ListDecl, TraitsDecl
 from dsl.types import FieldType, Number
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from dsl.check.problems import Problems, Report
+    from dsl.expand import Expanded
     from dsl.source import Source
     from dsl.syntax import FieldDecl, File, Name
 
@@ -73,6 +74,8 @@ class Names:
         self.declared_events: list[tuple[Source, EventDecl]] = []
         self.lost_events: set[str] = set()
         self.lost_achievements: set[str] = set()
+        self.lost_families: tuple[str, ...] = ()
+        """What the names of members begin with, of families that could not be expanded."""
         self.lost_traits = False
 
     def knows_event(self, name: str) -> bool:
@@ -80,12 +83,17 @@ class Names:
         return name in self.events or name in self.lost_events
 
 
-def gather(files: Sequence[File], problems: Problems) -> Names:
-    """Return what the files declare; names that are declared twice keep their first meaning."""
+def gather(files: Sequence[File], expanded: Expanded, problems: Problems) -> Names:
+    """Return what the files declare; names that are declared twice keep their first meaning.
+
+    `expanded` has the files without families.
+    """
     names = Names()
     for file in files:
         _find_lost(names, file)
-    for file in files:
+    names.lost_achievements |= expanded.lost
+    names.lost_families = tuple(f"{name}_" for name in expanded.lost)
+    for file in expanded.files:
         report = problems.of(file.source)
         for node in file.declarations:
             if isinstance(node, EventDecl):
@@ -112,7 +120,7 @@ def achievements_begun(file: File) -> set[str]:
 
 def _find_lost(names: Names, file: File) -> None:
     """Look for declarations in the text that are not in the tree."""
-    read = {_head(node).span.start for node in file.declarations if not isinstance(node, Example)}
+    read = {_head(node).span.start for node in file.declarations if not isinstance(node, Example | ListDecl)}
     for match in _HEAD.finditer(file.source.text):
         if match.start(2) in read:
             continue

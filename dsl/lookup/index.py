@@ -12,20 +12,18 @@ from enum import StrEnum
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
+from dsl.expressions import refs
 from dsl.lookup.scan import Kind as Look
 from dsl.lookup.scan import scan
 from dsl.source import Source, Span
 from dsl.syntax import (
     Achievement,
-    And,
     Combine,
     Count,
     EventDecl,
     Example,
     Extreme,
     Given,
-    Not,
-    Or,
     Sequence,
     Streak,
     Sum,
@@ -254,16 +252,7 @@ class _Finder:
 
 def _refs(predicate: Predicate) -> Iterator[Ref]:
     """Yield every field or trait that a predicate uses; built-ins have no declaration."""
-    match predicate:
-        case Not(part=part):
-            yield from _refs(part)
-        case And(parts=parts) | Or(parts=parts):
-            for part in parts:
-                yield from _refs(part)
-        case _ if not predicate.left.builtin:
-            yield predicate.left
-        case _:
-            pass
+    return (ref for ref in refs(predicate) if not ref.builtin)
 
 
 def _keys(source: Source, line: Given) -> Iterator[tuple[Span, str]]:

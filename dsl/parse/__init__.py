@@ -211,7 +211,8 @@ def _recover(reading: Reading, stumbled: Unexpected | TooDeep, starts: list[int]
 
 def _restart(reading: Reading, start: int | None) -> int | None:
     reading.open.clear()
-    reading.broken = False
+    reading.open_bounds.clear()
+    reading.broken = reading.open_names = False
     return start
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from dsl.parse.reading import Reading
 
-DECLARATIONS: Final = ("event", "traits", "achievement", "example")
+DECLARATIONS: Final = ("event", "traits", "list", "achievement", "example")
 CLAUSES: Final = (
     "title about when for after active reveal reward repeat scope family settle tier".split()  # noqa: SIM905 - a list of words
 )
