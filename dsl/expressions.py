@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from dsl.event import Event
     from dsl.progress import State
-    from dsl.syntax import Expression, Operand, Predicate
+    from dsl.syntax import Expression, Leaf, Operand, Predicate
     from dsl.types import Value
 
     Getter = Callable[[State, Event], Value | None]
@@ -76,6 +76,18 @@ def expressions(predicate: Predicate) -> Iterator[Expression]:
             yield from (left, listed)
         case _:
             yield predicate.left
+
+
+def leaves(tree: Predicate) -> Iterator[Leaf]:
+    """Yield the comparisons of a predicate, in the order written."""
+    match tree:
+        case And(parts=parts) | Or(parts=parts):
+            for part in parts:
+                yield from leaves(part)
+        case Not(part=part):
+            yield from leaves(part)
+        case _:
+            yield tree
 
 
 def refs(predicate: Predicate) -> Iterator[Ref]:

@@ -110,9 +110,11 @@ def _audience(node: Achievement, names: Names, report: Report) -> None:
             report.error("ACH203", ref.span, f"there is no trait `{ref.name}`", hint)
         return names.traits.get(ref.name)
 
-    for ref in (each for each in refs(node.where) if each.builtin):
+    foreign = [each for each in refs(node.where) if each.builtin]
+    for ref in foreign:
         report.error("ACH203", ref.span, f"`{ref.name}` works only in an event's filter; `for` takes traits")
-    check_filter(node.where, trait, report)
+    if not foreign:
+        check_filter(node.where, trait, report)
 
 
 def _clauses(node: Achievement, conditions: Conditions, report: Report) -> None:

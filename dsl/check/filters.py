@@ -18,6 +18,7 @@ from dsl.types import FieldType
 if TYPE_CHECKING:
     from dsl.check.kinds import Lookup
     from dsl.check.problems import Report
+    from dsl.source import Span
     from dsl.syntax import Duration, Expression, Operand, Predicate
 
     Constant = Operand | Duration
@@ -118,12 +119,15 @@ def _against(left: Expression, values: tuple[Constant, ...], lookup: Lookup, rep
 def _field_against(left: Ref, values: tuple[Constant, ...], lookup: Lookup, report: Report) -> Kind | None:
     found = lookup(left, None)
     kind = None if found is None else kind_of(left, lambda _ref, _hint: found, report)
+    wrong: Span | None = None
     for value in values:
+        if value.span == wrong:
+            continue  # another element of a list that has a name
         if found is not None and (kind_of_constant(value) is not kind or kind is Kind.USER):
+            wrong = value.span
             message = f"`{left.name}` is {a_type(found)}, this is {kind_of_constant(value)}"
             report.error("ACH301", value.span, message, _wanted(found, left.name))
-            kind = None
-    return kind
+    return None if wrong is not None else kind
 
 
 _USERS: Final = "a user compares with another user field or `actor`, and with nothing else"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from dsl.built_ins import ACTOR
 from dsl.check.problems import a_type
 from dsl.schema import EventSchema, Field
 from dsl.syntax import Achievement, EventDecl, Example, ListDecl, TraitsDecl
@@ -156,6 +157,9 @@ def _fields(declared: Iterable[FieldDecl], report: Report, event: str) -> Iterab
             report.error("ACH211", node.name.span, f"`{name}` is declared twice in `{event}`")
             continue
         seen.add(name)
+        if name == ACTOR:
+            hint = "rename it if rules ask for it: `actor` is the user of the event"
+            report.warn("ACH545", node.name.span, f"no rule can see the field `{name}` of `{event}`", hint)
         kind = _type(node, report)
         yield Field(name=name, type=kind, optional=node.optional, low=_low(node, kind, report))
 

@@ -213,10 +213,14 @@ def _fill(value: object, var: str) -> Fill | None:
             return _fill_object(cast("dict[str, object]", value), var)
         case list():
             return _fill_items(cast("list[object]", value), var, list)
-        case tuple() if type(value) is not Span:
-            return _fill_items(cast("tuple[object, ...]", value), var, tuple)
+        case tuple() if not isinstance(value, Span):
+            return _fill_items(cast("tuple[object, ...]", value), var, _tuple)
         case _:
             return None
+
+
+def _tuple(items: list[object]) -> tuple[object, ...]:
+    return tuple(items)
 
 
 def _fill_struct(node: msgspec.Struct, var: str) -> Fill | None:

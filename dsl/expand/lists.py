@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from dsl.source import Source, Span
     from dsl.syntax import File, Operand
 
-MAX_ELEMENTS: Final = 100_000
-"""Elements of one list. Longer ones are cut by the parser, which reports them."""
 _HEAD: Final = re.compile(r"^list[ \t]+([a-z][a-z0-9_]*)", re.MULTILINE)
 
 

@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING, Final
 
 from dsl import words
 from dsl.calendar import format_instant
-from dsl.expressions import expressions, is_constant, refs
+from dsl.expressions import expressions, is_constant, leaves, refs
 from dsl.filters import compile_test
 from dsl.syntax import And, Arithmetic, Compare, Duration, Instant, Literal, Member, Not, Or, Present, Ref, Truth
 from dsl.values import canonical_number, canonical_text
-from dsl.watch import leaves
 
 if TYPE_CHECKING:
     from collections.abc import Callable

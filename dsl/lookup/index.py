@@ -12,18 +12,20 @@ from enum import StrEnum
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
-from dsl.expressions import refs
+from dsl.expressions import leaves, refs
 from dsl.lookup.scan import Kind as Look
 from dsl.lookup.scan import scan
 from dsl.source import Source, Span
 from dsl.syntax import (
     Achievement,
     Combine,
+    Contains,
     Count,
     EventDecl,
     Example,
     Extreme,
     Given,
+    ListDecl,
     Sequence,
     Streak,
     Sum,
@@ -34,7 +36,7 @@ from dsl.syntax import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from dsl.syntax import Condition, Declaration, File, Name, Pattern, Predicate, Ref, Target, Tier
+    from dsl.syntax import Condition, Declaration, File, ForEach, Name, Pattern, Predicate, Ref, Rung, Target, Tier
 
 _OWN_SCOPES = ("user", "tenant")
 
@@ -49,6 +51,7 @@ class Kind(StrEnum):
     TIER = "tier"
     SCOPE = "scope"
     """A scope is named by a field; scopes of one name are one scope."""
+    LIST = "list"
 
 
 class Symbol(NamedTuple):
@@ -151,6 +154,8 @@ class _Finder:
                 self._achievement(node)
             case Example():
                 self._example(node)
+            case ListDecl():
+                self._add(node.name.span, Symbol(Kind.LIST, node.name.text), whole=node.span)
 
     def _event(self, node: EventDecl) -> None:
         name = node.name.text
@@ -170,11 +175,15 @@ class _Finder:
     def _achievement(self, node: Achievement) -> None:
         name = node.name.text
         self._add(node.name.span, Symbol(Kind.ACHIEVEMENT, name), whole=node.span)
+        self._each(node.each)
         heard: set[str] = set()
         if node.when is not None:
             heard |= self._condition(node.when)
         for tier in node.tiers:
-            heard |= self._tier(name, tier)
+            self._tier(name, tier)
+            heard |= self._condition(tier.when)
+        for rung in node.rungs:
+            self._tier(name, rung)
         for target in node.after:
             self._target(target.achievement, target.tier)
         if node.reveal is not None and node.reveal.after is not None:
@@ -185,11 +194,14 @@ class _Finder:
             fields = (Symbol(Kind.FIELD, node.scope.name, event) for event in sorted(heard))
             self._add(node.scope.span, Symbol(Kind.SCOPE, node.scope.name), *fields)
 
-    def _tier(self, achievement: str, tier: Tier) -> set[str]:
+    def _tier(self, achievement: str, tier: Tier | Rung) -> None:
         self._add(tier.name.span, Symbol(Kind.TIER, tier.name.text, achievement), whole=tier.span)
         if tier.reveal is not None and tier.reveal.after is not None:
             self._named(tier.reveal.after)
-        return self._condition(tier.when)
+
+    def _each(self, each: ForEach | None) -> None:
+        if each is not None and each.name is not None:
+            self._add(each.name.span, Symbol(Kind.LIST, each.name.text))
 
     def _named(self, target: Target) -> None:
         self._target(target.achievement, target.tier)
@@ -235,12 +247,18 @@ class _Finder:
         return events
 
     def _filter(self, where: Predicate | None, events: Iterable[str]) -> None:
+        lists = (
+            set[Span]() if where is None else {each.list.span for each in leaves(where) if isinstance(each, Contains)}
+        )
         for ref in () if where is None else _refs(where):
-            self._fields(ref.span, ref.name, events)
+            fields = [Symbol(Kind.FIELD, ref.name, event) for event in dict.fromkeys(events)]
+            # Which of both it is, a field or a list, the whole rule set says.
+            self._add(ref.span, *([Symbol(Kind.LIST, ref.name)] if ref.span in lists else ()), *fields)
 
     # -- examples --
 
     def _example(self, node: Example) -> None:
+        self._each(node.each)
         for line in node.lines:
             if isinstance(line, Given):
                 self._add(line.event.span, Symbol(Kind.EVENT, line.event.text))

@@ -231,6 +231,7 @@ class Clauses:
                 error("ACH122", clause.at, f"`{clause.keyword}` is not a clause of a tier", hint)
         values = _once_each(clauses)
         if bound is not None:
+            READING.get().ladder = True
             return Clause("tier", place(keyword), _rung(name, bound, values, span))
         if "when" not in values:
             hint = f"or give the bound that the `when` of the achievement leaves out: tier {name.text} >= 10 {{ ... }}"
@@ -385,7 +386,7 @@ class Declarations:
         name = _plain(name)
         tiers = [clause.value for clause in clauses if clause.keyword == "tier"]
         rungs = tuple(tier for tier in tiers if isinstance(tier, Rung))
-        open_names = READING.get().close_names(ladder=bool(rungs))
+        open_names = READING.get().close_names()
         values = _once_each([clause for clause in clauses if clause.keyword != "tier"])
         values["where"] = values.pop("for", None)
         values["after"] = values.get("after", ())
@@ -410,7 +411,7 @@ class Declarations:
     def example(self, keyword: Token, title: Literal, each: ForEach | None, *rest: Piece | Token) -> None:
         lines = read_lines(cast("tuple[Piece, ...]", rest[:-1]))
         span = Span(keyword.start_pos, cast("Token", rest[-1]).end_pos)
-        open_names = READING.get().close_names(ladder=False)
+        open_names = READING.get().close_names()
 
         def make() -> Example:
             return Example(title=str(title.value), lines=lines, each=each, open=open_names, span=span)

@@ -90,8 +90,7 @@ class Filters:
             hint = f"did you mean `{guess}`?" if guess else f"functions of a filter are {', '.join(_FUNCTIONS)}"
             error("ACH109", name.span, f"`{name.text}` is not a function of a filter", hint)
             return Term(of.operations, of.node, span)
-        function = cast("OneOf['length', 'lower', 'size']", name.text)
-        return _larger(Call(function=function, of=_expression(of), span=span), of)
+        return _larger(Call(function=name.text, of=_expression(of), span=span), of)
 
     def arithmetic(self, left: Value, op: Token, right: Value) -> Term:
         one, two = as_term(left), as_term(right)

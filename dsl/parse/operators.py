@@ -409,7 +409,7 @@ def free_bound(bound: Bound) -> Cmp | None:
         return None
     if op != bound.op:
         slip("ACH114", bound.op_span, f"`{bound.op}` is not a comparison", f"did you mean `{op}`?")
-    return _bound(bound, cast("OneOf['>=', '>', '<=', '<']", op))
+    return _bound(bound, op)
 
 
 def _direction(args: Arguments, bound: Bound) -> OneOf[">=", ">", "<=", "<"] | None:

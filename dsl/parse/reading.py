@@ -82,6 +82,8 @@ class Reading:
         """The end of the part that is read a second time, without a clause that was already reported."""
         self.open_names = False
         """Whether the declaration that is read has names that only the whole rule set can resolve."""
+        self.ladder = False
+        """Whether a tier of that declaration has a bound."""
         self.open_bounds: list[tuple[Span, str, str]] = []
         """Operators without a bound: where, the message that one is missing, and the hint."""
 
@@ -109,9 +111,10 @@ class Reading:
         self.broken = False
         self.done = end
 
-    def close_names(self, *, ladder: bool) -> bool:
-        """End a declaration; report the bounds that it leaves out, where no `ladder` gives them."""
-        found, self.open_names = self.open_names, False
+    def close_names(self) -> bool:
+        """End a declaration; report the bounds that it leaves out, where no tier gives them."""
+        found, ladder = self.open_names, self.ladder
+        self.open_names = self.ladder = False
         for span, message, hint in self.open_bounds:
             if not ladder:
                 self.error("ACH112", span, message, hint)
