@@ -119,6 +119,12 @@ def achievements_begun(file: File) -> set[str]:
     return read | {match[2] for match in _HEAD.finditer(file.source.text) if match[1] == "achievement"}
 
 
+def families(files: Iterable[File]) -> set[str]:
+    """Return the names of what is declared for each element of a list, and is no achievement itself."""
+    nodes = (node for file in files for node in file.declarations)
+    return {node.name.text for node in nodes if isinstance(node, Achievement) and node.each is not None}
+
+
 def _find_lost(names: Names, file: File) -> None:
     """Look for declarations in the text that are not in the tree."""
     read = {_head(node).span.start for node in file.declarations if not isinstance(node, Example | ListDecl)}

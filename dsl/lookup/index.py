@@ -6,6 +6,7 @@ The event identifies a field, the achievement identifies a tier. One word may ha
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from collections import defaultdict
 from enum import StrEnum
@@ -52,6 +53,10 @@ class Kind(StrEnum):
     SCOPE = "scope"
     """A scope is named by a field; scopes of one name are one scope."""
     LIST = "list"
+    FAMILY = "family"
+    """An achievement with a `for each`: it declares one for each element."""
+    VARIABLE = "variable"
+    """What stands for the element; `owner` says which family's it is."""
 
 
 class Symbol(NamedTuple):
@@ -174,8 +179,9 @@ class _Finder:
 
     def _achievement(self, node: Achievement) -> None:
         name = node.name.text
-        self._add(node.name.span, Symbol(Kind.ACHIEVEMENT, name), whole=node.span)
-        self._each(node.each)
+        family = () if node.each is None else (Symbol(Kind.FAMILY, name),)
+        self._add(node.name.span, Symbol(Kind.ACHIEVEMENT, name), *family, whole=node.span)
+        self._each(node.each, node.span)
         heard: set[str] = set()
         if node.when is not None:
             heard |= self._condition(node.when)
@@ -199,9 +205,15 @@ class _Finder:
         if tier.reveal is not None and tier.reveal.after is not None:
             self._named(tier.reveal.after)
 
-    def _each(self, each: ForEach | None) -> None:
-        if each is not None and each.name is not None:
+    def _each(self, each: ForEach | None, whole: Span) -> None:
+        if each is None:
+            return
+        if each.name is not None:
             self._add(each.name.span, Symbol(Kind.LIST, each.name.text))
+        symbol = Symbol(Kind.VARIABLE, each.var.text, f"{self._source.name}:{whole.start}")
+        self._add(each.var.span, symbol, whole=each.span)
+        for span in _mentions(self._source, each.var.text, whole):
+            self._add(span, symbol)
 
     def _named(self, target: Target) -> None:
         self._target(target.achievement, target.tier)
@@ -258,7 +270,7 @@ class _Finder:
     # -- examples --
 
     def _example(self, node: Example) -> None:
-        self._each(node.each)
+        self._each(node.each, node.span)
         for line in node.lines:
             if isinstance(line, Given):
                 self._add(line.event.span, Symbol(Kind.EVENT, line.event.text))
@@ -271,6 +283,18 @@ class _Finder:
 def _refs(predicate: Predicate) -> Iterator[Ref]:
     """Yield every field or trait that a predicate uses; built-ins have no declaration."""
     return (ref for ref in refs(predicate) if not ref.builtin)
+
+
+def _mentions(source: Source, var: str, whole: Span) -> Iterator[Span]:
+    """Yield where `$var` stands in a family, and `{var}` in its strings: the name alone."""
+    tokens = scan(source.text, whole.start, whole.end)
+    for before, token in pairwise(tokens):
+        if before.text == "$" and token.text.partition(".")[0] == var and before.end == token.start:
+            yield Span(token.start, token.start + len(var))
+    for token in tokens:
+        if token.kind is Look.STRING:
+            for found in re.finditer(rf"\{{({var})\}}", token.text):
+                yield Span(token.start + found.start(1), token.start + found.end(1))
 
 
 def _keys(source: Source, line: Given) -> Iterator[tuple[Span, str]]:

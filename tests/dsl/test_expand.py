@@ -104,7 +104,8 @@ def test_versions_of_a_family_follow_each_other() -> None:
     )
     rules = rules_of(
         EVENTS + 'achievement a for each x in ["p", "q"] { when count(event=e where pet = $x, >= 1) }\n'
-        'achievement a version 2 from 2026-05-01T00:00:00Z for each x in ["p"] { when count(event=e where pet = $x, >= 2) }'
+        'achievement a version 2 from 2026-05-01T00:00:00Z for each x in ["p"] '
+        "{ when count(event=e where pet = $x, >= 2) }"
     )
     assert {name: len(each) for name, each in rules.achievements.items()} == {"a_p": 2, "a_q": 1}
 
