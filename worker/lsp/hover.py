@@ -193,13 +193,13 @@ def _verdict(view: View, node: Achievement) -> list[str]:
 def _reasons(view: View, node: Achievement, verdict: Verdict) -> Iterator[str]:
     for page in view.edition.pages.values():
         for source, other in page.declarations():
-            if isinstance(other, Achievement) and other.span == node.span and _is_of(node, other):
+            if isinstance(other, Achievement) and other.span == node.span and _stands_for(node, other):
                 for reason in verdict.reasons:
                     line = view.range(source, reason.span).start.line + 1
                     yield f"- {reason.text} (line {line})"
 
 
-def _is_of(node: Achievement, declared: Achievement) -> bool:
+def _stands_for(node: Achievement, declared: Achievement) -> bool:
     """Return whether an achievement was declared so, by itself or as a member of a family."""
     name = declared.name.text if declared.each is None else f"{declared.name.text}_"
     return node.name.text == name or (declared.each is not None and node.name.text.startswith(name))
