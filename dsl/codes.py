@@ -115,6 +115,8 @@ ADVICE: Final = {
     "ACH543": "An element that a later version drops",
     "ACH544": "A span that may be negative",
     "ACH545": "A field that rules cannot see",
+    "ACH546": "Tiers that a ladder says more shortly",
+    "ACH547": "Achievements that a family says more shortly",
 }
 """Warnings: the rules can be used as they are."""
 

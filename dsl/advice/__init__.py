@@ -15,6 +15,7 @@ from dsl.advice.filters import advise_on_filters
 from dsl.advice.memory import advise_on_memory
 from dsl.advice.redundant import advise_on_parts
 from dsl.advice.rulebook import Rulebook
+from dsl.advice.shorter import advise_on_length
 from dsl.advice.tiers import advise_on_tiers
 from dsl.advice.together import advise_on_twins
 from dsl.check.problems import Problems
@@ -51,6 +52,7 @@ def advise(files: Sequence[File], rules: Rules) -> list[Diagnostic]:
         advise_on_parts,
         advise_on_twins,
         advise_on_memory,
+        advise_on_length,
         advise_on_examples,
     ):
         advice(book, problems)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec.structs import replace
 
-from dsl.expand.families import Families
+from dsl.expand.families import Families, slug
 from dsl.expand.ladders import climb
 from dsl.expand.lists import Lists, gather
 from dsl.expand.names import Resolver, fields_of
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from dsl.source import Source
     from dsl.syntax import Declaration
 
-__all__ = ["Expanded", "expand", "settled"]
+__all__ = ["Expanded", "expand", "settled", "slug"]
 
 
 class Expanded(NamedTuple):

@@ -76,7 +76,7 @@ class Families:
             return []
         if isinstance(node, Achievement):
             version = _Version(
-                node.version, {_slug(value_text(one.value)): shown(one) for one in elements}, each, source
+                node.version, {slug(value_text(one.value)): shown(one) for one in elements}, each, source
             )
             self._versions.setdefault(node.name.text, []).append(version)
         make = _maker(node, each.var.text)
@@ -87,7 +87,7 @@ class Families:
         for name, versions in self._versions.items():
             ordered = sorted(versions, key=lambda version: version.number)
             for before, after in pairwise(ordered):
-                dropped = [text for slug, text in before.elements.items() if slug not in after.elements]
+                dropped = [text for part, text in before.elements.items() if part not in after.elements]
                 if dropped:
                     more = f" and {len(dropped) - 1:,} more" if len(dropped) > 1 else ""
                     message = f"{dropped[0]}{more} is no element of version {after.number} of `{name}`"
@@ -125,10 +125,10 @@ class Families:
         """Report elements that would make two achievements of one name."""
         seen: dict[str, Literal] = {}
         for element in elements:
-            slug = _slug(value_text(element.value))
-            other = seen.setdefault(slug, element)
+            part = slug(value_text(element.value))
+            other = seen.setdefault(part, element)
             if other is not element:
-                message = f"{shown(other)} and {shown(element)} make one name: ..._{slug}"
+                message = f"{shown(other)} and {shown(element)} make one name: ..._{part}"
                 self._found.error("ACH447", source, each.span, message, "rename one of them")
                 return
 
@@ -145,10 +145,11 @@ class Families:
 
 def _element(literal: Literal) -> Element:
     text = value_text(literal.value)
-    return Element(literal.value, text, _slug(text))
+    return Element(literal.value, text, slug(text))
 
 
-def _slug(text: str) -> str:
+def slug(text: str) -> str:
+    """Return the text of an element as a part of a name."""
     return "".join(char if char in "abcdefghijklmnopqrstuvwxyz0123456789" else "_" for char in text.lower())
 
 

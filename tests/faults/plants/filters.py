@@ -82,7 +82,7 @@ BUGS: Final = (
     Bug(
         "members_in_capitals",
         "a family means the same as its members written out",
-        at="_slug",
+        at="dsl.expand.families:slug",
         old="text.lower()",
         new="text",
         tests=("dsl/test_expand.py::test_what_is_short_means_what_it_stands_for",),
