@@ -205,13 +205,16 @@ class Conditions:
         self.report.unknown("ACH201", "event", name.text, name.span, self.names.events)
         return False
 
-    def fields(self, events: Iterable[Name], field: str, span: Span) -> list[Field]:
-        """Return the declarations of a field in all the events; report it and return none if one lacks it."""
+    def fields(self, events: Iterable[Name], field: str, span: Span, meant: str | None = None) -> list[Field]:
+        """Return the declarations of a field in all the events; report it and return none if one lacks it.
+
+        `meant` is the hint where no name is near.
+        """
         schemas = [self.names.events[name] for name in dict.fromkeys(event.text for event in events)]
         lacking = [schema for schema in schemas if field not in schema.fields]
         if lacking:
             where = ", ".join(f"`{schema.name}`" for schema in lacking[:3])
-            hint = self.report.guess(field, lacking[0].fields)
+            hint = self.report.guess(field, lacking[0].fields) or meant
             if field in self.names.traits:
                 hint = f"`{field}` is a trait: use it in the achievement's `for`"
             elif len(lacking) < len(schemas):
@@ -231,14 +234,14 @@ class Conditions:
         self.report.error("ACH305", span, message)
         return False
 
-    def _ref(self, events: list[Name], ref: Ref) -> FieldType | None:
-        fields = self.fields(events, ref.name, ref.span)
+    def _ref(self, events: list[Name], ref: Ref, meant: str | None) -> FieldType | None:
+        fields = self.fields(events, ref.name, ref.span, meant)
         return fields[0].type if fields else None
 
     def target(self, achievement: Name, tier: Name | None) -> None:
         """Check that an achievement is declared, and has that tier in one of its versions."""
         name = achievement.text
-        if name in self.names.lost_achievements:
+        if name in self.names.lost_achievements or name.startswith(self.names.lost_families):
             return
         if name not in self.names.achievements:
             self.report.unknown("ACH204", "achievement", name, achievement.span, self.names.achievements)

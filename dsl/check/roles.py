@@ -35,7 +35,7 @@ def check_role(names: Names, event: str, role: Name | None, report: Report, *, s
     if scope != USER:
         message = f"`as {role.text}` asks whose history it is: it belongs to `scope user`, not to `scope {scope}`"
         hint = f"leave `as {role.text}` out: the event is once in the history of a {scope}"
-        report.error("ACH424", role.span, message, hint)
+        report.error("ACH455", role.span, message, hint)
         return False
     fields = names.events[event].fields
     field = fields.get(role.text)
@@ -49,7 +49,7 @@ def check_role(names: Names, event: str, role: Name | None, report: Report, *, s
     elif not field.type.names_users:
         message = f"`{role.text}` is {a_type(field.type)}; `as` takes a field that names users"
         hint = f"declare it as one: event {event} {{ {role.text}: user }}"
-        report.error("ACH316", role.span, message, hint)
+        report.error("ACH325", role.span, message, hint)
     else:
         return True
     return False
@@ -114,7 +114,7 @@ def _used(names: Names, problems: Problems) -> dict[str, tuple[str, ...]]:
                 if schema.once is None
                 else (f"`{event}` has `once per`, and {len(asked)} fields that name users")
             )
-            problems.of(source).error("ACH425", span, f"{many}; at most {MOST_ROLES} can be told apart")
+            problems.of(source).error("ACH456", span, f"{many}; at most {MOST_ROLES} can be told apart")
         used[event] = tuple(asked)[:MOST_ROLES]
     return used
 

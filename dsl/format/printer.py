@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from dsl.format.layout import STEP, WIDTH, clause, flat, head_of
 from dsl.format.outline import Entry, calls, entries
 from dsl.format.tokens import Reader, tokens
-from dsl.syntax import EventDecl, Example, TraitsDecl
+from dsl.syntax import EventDecl, Example, ListDecl, TraitsDecl
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -44,7 +44,10 @@ class Printer:
 
     def lines(self) -> list[str]:
         """Return the lines of the file."""
-        declared = [Entry(node.span.start, block=node) for node in self._file.declarations]
+        declared = [
+            Entry(node.span.start, block=None if isinstance(node, ListDecl) else node)
+            for node in self._file.declarations
+        ]
         parts = list(self._parts(declared, (0, len(self._tokens)), 0, 0))
         return _join(_spread(parts))
 

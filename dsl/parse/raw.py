@@ -43,7 +43,7 @@ class Bound(NamedTuple):
 
     op: str
     op_span: Span
-    value: Scalar
+    value: Scalar | Name
     span: Span
 
 

@@ -47,9 +47,10 @@ _SLIPS: Final = tuple(
         (r"\bwhere .*»as\b", "a filter follows the role: event=like as author where ..."),
         (r"»between\b", "write: seconds >= 5 and seconds <= 10"),
         (
-            r"»(like|matches|contains|startswith|starts_with)\b",
-            "compare whole strings, with =, != or in [...]",
+            r"»(like|matches|startswith|starts_with|endswith|ends_with)\b",
+            'write: title starts with "x", title ends with "x", or title contains "x"',
         ),
+        (r"\bwhere\b.*\w »-\d", "put a space behind the `-`: seconds - 5"),
         (r"\bis »null\b", "write `is not present`"),
         (r"\bis not »null\b", "write `is present`"),
         (r"\bin »\(", 'write the values in brackets: in ["a", "b"]'),

@@ -42,8 +42,15 @@ INSTANT = words("2026-04-13T09:00:00Z", "2026-04-13t09:00:00.5+02:00")
 LITERAL = NUMBER | STRING | INSTANT | words("true", "false")
 REF = NAME | words("at.hour", "at.weekday")
 
+LIST = seq("[", commas(NUMBER | STRING), "]")
+EACH = seq("for", "each", NAME, "in", NAME | LIST)
+FACTOR = REF | NUMBER | DURATION | words("actor", "$x") | seq(words("length", "lower", "size"), "(", REF, ")")
+SUM = seq(FACTOR, words("+", "-", "*"), FACTOR) | seq(FACTOR, "*", "(", FACTOR, words("+", "-"), FACTOR, ")")
 TEST = (
-    seq(REF, words("=", "!=", "<", "<=", ">", ">="), LITERAL)
+    seq(SUM | REF, words("=", "<", ">="), SUM | REF)
+    | seq(FACTOR, words("starts with", "ends with", "contains"), FACTOR)
+    | seq(SUM | FACTOR, words("in", "not in"), NAME)
+    | seq(REF, words("=", "!=", "<", "<=", ">", ">="), LITERAL)
     | seq(REF, words("in", "not in"), "[", commas(LITERAL), "]")
     | seq(REF, words("is present", "is not present"))
     | NAME
@@ -69,7 +76,7 @@ MODIFIERS = seq(
     maybe(",", "tz", "=", ZONE),
     words("", ","),
 )
-BOUND = seq(words(">=", ">"), NUMBER)
+BOUND = seq(words(">=", ">"), NUMBER) | words(">= all")
 ATOM = (
     seq("count", "(", "event", "=", PATTERN, maybe(",", "distinct", "=", NAME), ",", BOUND, MODIFIERS, ")")
     | seq("count", "(", BOUND, ",", "event", "=", PATTERN, ")")
@@ -97,7 +104,7 @@ CONDITION = st.recursive(
     max_leaves=4,
 )
 JSON = st.recursive(
-    NUMBER | STRING | words("true", "false", "null"),
+    NUMBER | STRING | words("$x") | words("true", "false", "null"),
     lambda inner: (
         seq("[", commas(inner, least=0, trailing=False), "]")
         | seq("{", seq(NAME, ":", inner), maybe(",", '"k"', ":", inner), words("", ","), "}")
@@ -121,6 +128,8 @@ CLAUSES = (
     seq("settle", DURATION),
 )
 WHEN = seq("when", CONDITION)
+OPEN = seq("when", "count", "(", "event", "=", PATTERN, MODIFIERS, ")")
+RUNG = seq("tier", NAME, words(">= 1", "> 2"), "{", maybe(TITLE), maybe("reward", OBJECT), maybe(REVEAL), "}")
 TIER = seq("tier", NAME, "{", maybe(TITLE), WHEN, maybe("reward", OBJECT), maybe(REVEAL), "}")
 
 
@@ -137,7 +146,7 @@ FIELDS = commas(seq(NAME, ":", TYPE)) | st.lists(seq(NAME, ":", TYPE), max_size=
 ONCE = seq("once", "per", commas(NAME, trailing=False), maybe("within", DURATION))
 LINE = (
     seq("at", INSTANT, NAME | STRING, EVENT, OBJECT, maybe("times", "3", "every", DURATION), maybe("id", STRING))
-    | seq("expect", NAME | STRING, words("", "not"), NAME)
+    | seq("expect", NAME | STRING | words("$x"), words("", "not"), NAME | words("a_$x", "a_$x.gold"))
     | seq("expect", NAME, words("a", "a.b"), maybe("occurrence", STRING), maybe("at", INSTANT))
     | seq("expect", NAME, NAME, "progress", NUMBER, "/", NUMBER)
 )
@@ -145,6 +154,9 @@ DECLARATION = (
     seq("event", EVENT, "{", FIELDS, maybe(ONCE), "}")
     | seq("traits", "from", EVENT, "{", FIELDS, "}")
     | seq("achievement", NAME, "{", rows(WHEN, *CLAUSES), "}")
+    | seq("achievement", NAME, EACH, maybe("version", "3", "from", INSTANT), "{", rows(WHEN, *CLAUSES), "}")
+    | seq("achievement", NAME, "{", OPEN, RUNG, rows(RUNG, *CLAUSES), "}")
+    | seq("list", NAME, "=", LIST)
     | seq(
         "achievement",
         NAME,
@@ -156,7 +168,14 @@ DECLARATION = (
         rows(TIER, TIER, *CLAUSES),
         "}",
     )
-    | seq("example", STRING, "{", st.lists(LINE, max_size=3).flatmap(lambda lines: seq(*map(st.just, lines))), "}")
+    | seq(
+        "example",
+        STRING,
+        maybe(EACH),
+        "{",
+        st.lists(LINE, max_size=3).flatmap(lambda lines: seq(*map(st.just, lines))),
+        "}",
+    )
 )
 PROGRAM = st.lists(DECLARATION, max_size=4).map(lambda lists: [token for each in lists for token in each])
 GAP = st.sampled_from([" ", " ", "  ", "\n", "\n\n\n", "\t", " # why\n", "\n# over\n", "#\n  # two #\n", "\r\n"])

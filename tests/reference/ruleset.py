@@ -56,8 +56,8 @@ def ruleset(declarations: Iterable[syntax.Declaration]) -> Ruleset:
                 traits[event.text] = EventRule(contract.fields | carried, None)
             case syntax.Achievement(name=name):
                 achievements[name.text].append(declaration)
-            case syntax.Example():
-                pass
+            case syntax.Example() | syntax.ListDecl():
+                pass  # lists, families and ladders are written out before they come here: written_out.py
     ascending = {
         name: tuple(sorted(versions, key=lambda each: each.version)) for name, versions in achievements.items()
     }
