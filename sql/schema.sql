@@ -43,9 +43,7 @@ CREATE TABLE event_subject (
     occurred_at timestamptz NOT NULL,
     event_id    text COLLATE "C" NOT NULL,
     CONSTRAINT event_subject_pkey PRIMARY KEY (tenant_id, scope, subject, occurred_at, event_id),
-    CONSTRAINT event_subject_bounded CHECK (octet_length(subject) BETWEEN 1 AND 512),
-    CONSTRAINT event_subject_event FOREIGN KEY (tenant_id, event_id)
-        REFERENCES event (tenant_id, event_id) ON DELETE CASCADE
+    CONSTRAINT event_subject_bounded CHECK (octet_length(subject) BETWEEN 1 AND 512)
 );
 COMMENT ON TABLE event_subject IS
     'Which events belong to which subject of a field scope, and to which users beside the one who did them.';

@@ -36,7 +36,13 @@ WITH concerned AS (
     UNION ALL
     SELECT event.tenant_id, event.event_id, event.user_id, event.occurred_at
     FROM event_subject AS member
-    JOIN event ON event.tenant_id = member.tenant_id AND event.event_id = member.event_id
+    JOIN LATERAL (
+        SELECT *
+        FROM event
+        WHERE (event.event_id, event.tenant_id) >= (member.event_id, member.tenant_id)
+        ORDER BY event.event_id, event.tenant_id
+        LIMIT 1
+    ) AS event ON event.event_id = member.event_id AND event.tenant_id = member.tenant_id
     WHERE member.tenant_id = :tenant_id AND member.scope = 'user' AND member.subject = :user_id
 )
 (SELECT tenant_id, 'tenant' AS scope, tenant_id AS subject, occurred_at, event_id
@@ -61,6 +67,11 @@ WITH known AS (
     USING event
     WHERE event.tenant_id = :tenant_id AND event.user_id = :user_id
         AND renamed_event.event_id = event.event_id AND renamed_event.tenant_id = event.tenant_id
+), members AS (
+    DELETE FROM event_subject
+    USING event
+    WHERE event.tenant_id = :tenant_id AND event.user_id = :user_id
+        AND event_subject.tenant_id = event.tenant_id AND event_subject.event_id = event.event_id
 )
 DELETE FROM event WHERE tenant_id = :tenant_id AND user_id = :user_id;
 

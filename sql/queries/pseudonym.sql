@@ -47,13 +47,21 @@ SELECT
         ORDER BY subject
     )
 FROM event_subject AS member
-JOIN event ON event.tenant_id = member.tenant_id AND event.event_id = member.event_id
+JOIN LATERAL (
+    SELECT *
+    FROM event
+    WHERE (event.event_id, event.tenant_id) >= (member.event_id, member.tenant_id)
+    ORDER BY event.event_id, event.tenant_id
+    LIMIT 1
+) AS event ON event.event_id = member.event_id AND event.tenant_id = member.tenant_id
 WHERE member.tenant_id = :tenant_id AND member.scope = 'user' AND member.subject = :user_id;
 
 -- name: erase_events_by_id
 -- Without what is on record of their names; their members go with them.
 WITH known AS (
     DELETE FROM renamed_event WHERE tenant_id = :tenant_id AND event_id = ANY (:event_ids::text[])
+), members AS (
+    DELETE FROM event_subject WHERE tenant_id = :tenant_id AND event_id = ANY (:event_ids::text[])
 )
 DELETE FROM event WHERE tenant_id = :tenant_id AND event_id = ANY (:event_ids::text[]);
 

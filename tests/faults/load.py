@@ -133,7 +133,7 @@ def load(seed: int, shape: Shape, prefix: str = PREFIX) -> list[Sent]:
 def _good(dice: Random, number: int, shape: Shape, skews: list[int], prefix: str) -> Sent:
     user = dice.randrange(shape.users)
     kind = "liked" if dice.random() < shape.roles else dice.choice(_TYPES)
-    fields = _fields(dice, kind)
+    fields: dict[str, Value] = _fields(dice, kind)
     if kind == "liked":
         fields = {"author": f"u{dice.choice(range(user % shape.tenants, shape.users, shape.tenants))}"}
     event = Event(

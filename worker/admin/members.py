@@ -31,7 +31,6 @@ from worker.engine.columns import FIELDLESS, MEMBER, columns, subject_columns
 from worker.engine.state_cache import BEGINNING
 from worker.pipeline.fence import hold_partitions
 from worker.pipeline.ledger import event_of
-from worker.store import RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
@@ -47,7 +46,6 @@ MEMBERS_AT_ONCE: Final = 5000
 """Rows of `event_subject` that are written with one statement."""
 FEW: Final = 500
 """Events that the switch may read without being noticed."""
-TRIES: Final = 5
 ROUNDS: Final = 5
 """Of catching up before the switch, at the most."""
 BACK_PAGES: Final = 256
@@ -88,6 +86,8 @@ def difference(before: RuleSet | None, now: RuleSet) -> Difference:
         for scope, types in new.items()
     }
     unheard = before is None or any(types - new.get(scope, frozenset()) for scope, types in old.items())
+    # A user who is erased while members are written may be one of them.
+    unheard |= bool(new.get(USER, frozenset()) - old.get(USER, frozenset()))
     return Difference(
         {scope: types for scope, types in heard.items() if types},
         {scope: types for scope, types in moved.items() if types},
@@ -178,22 +178,8 @@ async def _write(
 
 async def _insert_alone(store: Store, rows: list[_Row]) -> None:
     """Insert members in a transaction of their own."""
-
-    async def insert() -> None:
-        async with store.transaction(patient=True) as session:
-            await _insert(session, rows)
-
-    await _again(insert)
-
-
-async def _again(work: Callable[[], Awaitable[None]]) -> None:
-    """Do something, and again where an event was erased at that moment."""
-    for _ in range(TRIES):
-        try:
-            return await work()
-        except RefusedError as error:
-            log.debug("an event is gone that was to be a member", said=str(error))
-    return await work()
+    async with store.transaction(patient=True) as session:
+        await _insert(session, rows)
 
 
 async def _insert(session: Session, rows: Iterable[_Row]) -> None:
@@ -268,13 +254,10 @@ def _row(tenant_id: str, scope: str, subject: str, at: int, event_id: str) -> _R
 async def _add(store: Store, rules: Deployed, partition: int, rows: list[_Row]) -> dict[Subject, Position]:
     subjects = {Subject(*row[:3]) for row in rows}
 
-    async def add() -> None:
-        async with store.transaction(patient=True) as session:
-            await hold_partitions(session, [partition], epoch=rules.epoch)
-            await _insert(session, rows)
-            await session.run("forget_progress", **subject_columns(subjects))
-
-    await _again(add)
+    async with store.transaction(patient=True) as session:
+        await hold_partitions(session, [partition], epoch=rules.epoch)
+        await _insert(session, rows)
+        await session.run("forget_progress", **subject_columns(subjects))
     return dict.fromkeys(subjects, BEGINNING)
 
 

@@ -68,9 +68,10 @@ def events_of_users(groups: Iterable[Group], roles: Roles) -> dict[Subject, Subj
     Users that an event names beside the one who did it have it too, as it is in their history.
     """
     found: dict[Subject, SubjectEvents] = {}
+    own: set[Subject] = set()
     for group in groups:
         if group.audience.viewed:
-            _add_named(found, group, roles)
+            _add_viewed(found, own, group, roles)
             continue
         user, subjects, events = group.audience.user, group.audience.subjects, group.events
         shared = len(subjects) > 1 or (len(subjects) == 1 and subjects[0] is not user and subjects[0] != user)
@@ -79,26 +80,32 @@ def events_of_users(groups: Iterable[Group], roles: Roles) -> dict[Subject, Subj
         if before is None:
             found[user] = SubjectEvents(events, heard, shared=shared)
         else:
+            own.discard(user)
             found[user] = SubjectEvents(
                 [*before.events, *events], [*before.heard, *heard], shared=shared or before.shared
             )
     return found
 
 
-def _add_named(found: dict[Subject, SubjectEvents], group: Group, roles: Roles) -> None:
-    """Add the events of a group that name further users to all of these, and to the one who did them."""
+def _add_viewed(found: dict[Subject, SubjectEvents], own: set[Subject], group: Group, roles: Roles) -> None:
+    """Add the events of a group to all users that it names, each as it is in the history of the user.
+
+    `own` are users whose lists were made here: those of others are the batch's, and stay as they are.
+    """
     audience = group.audience
     shared = any(subject.scope != USER for subject in audience.subjects)
     for user in (audience.user, *audience.named):
         seen = [roles.seen_by(event, user.subject) for event in group.events]
-        heard = seen if user in audience.subjects else []
         before = found.get(user)
         if before is None:
-            found[user] = SubjectEvents(seen, heard, shared=shared)
-        else:
-            found[user] = SubjectEvents(
-                [*before.events, *seen], [*before.heard, *heard], shared=shared or before.shared
-            )
+            before = found[user] = SubjectEvents([], [], shared=shared)
+        elif user not in own:
+            before = found[user] = SubjectEvents([*before.events], [*before.heard], shared=shared or before.shared)
+        own.add(user)
+        before.shared |= shared
+        before.events += seen
+        if user in audience.subjects:
+            before.heard += seen
 
 
 def events_of_subjects(items: Iterable[Item], roles: Roles) -> dict[Subject, SubjectEvents]:
