@@ -54,7 +54,9 @@ UNION ALL
 FROM (
     SELECT concerned.tenant_id, member.scope, member.subject, concerned.occurred_at, concerned.event_id
     FROM concerned
-    JOIN event_subject AS member ON member.tenant_id = concerned.tenant_id AND member.event_id = concerned.event_id
+    JOIN event_subject AS member
+        ON (member.tenant_id, member.event_id) >= (concerned.tenant_id, concerned.event_id)
+        AND (member.tenant_id, member.event_id) <= (concerned.tenant_id, concerned.event_id)
     UNION ALL
     SELECT tenant_id, 'user', user_id, occurred_at, event_id FROM concerned
 ) AS found

@@ -16,10 +16,11 @@ JOIN pseudonym
 ORDER BY asked.n;
 
 -- name: insert_renamed_events
--- What was received is known by its digest. Where an event was renamed before, it stays what was received then.
+-- What was received is known by its digest. Where an event was renamed before, it stays what was received then; the row is
+-- written all the same, by which a mirror sees that the event is another one.
 INSERT INTO renamed_event (event_id, tenant_id, digest)
 SELECT * FROM unnest(:renamed.event_id::text[], :renamed.tenant_id::text[], :renamed.digest::bytea[])
-ON CONFLICT (event_id, tenant_id) DO NOTHING;
+ON CONFLICT (event_id, tenant_id) DO UPDATE SET digest = renamed_event.digest;
 
 -- name: events_naming_user
 -- What a user did that names others, and what others did that names the user; with all others that it names.

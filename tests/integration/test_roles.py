@@ -67,6 +67,7 @@ READING = {
     *("progress_of_subject", "user_in_ledger", "all_unlocks", "unlocks_of_name", "revealed_to_name", "all_progress"),
     *("user_is_erased", "something_is_building", "latest_instant", "listed_unlocks", "rule_versions"),
     *("events_of_users", "events_of_tenants", "events_of_subjects", "standing_of_subject", "rarity_of_tenant"),
+    "events_of_users_in_roles",
     *("changes", "changes_open", "change_of_id", "decisions_of_change", "unlocks_of_change"),
 }
 SHOWN = {
@@ -92,6 +93,8 @@ NEEDS = {
         *("missing_members", "insert_members_of_events", "forget_unheard_members", "forget_states_of_scope"),
         *("forget_checkpoints_of_scope", "subjects_judged_anew", "states_marked_by_types", "stamps_of_progress"),
         *("last_of_users", "last_of_tenants", "last_of_subjects"),
+        *("commit_fast_with_members", "pasts_of_users_in_roles", "events_of_users_in_roles", "users_in_roles"),
+        *("insert_pseudonyms", "pseudonyms_of_users", "insert_renamed_events"),
     },
     "operator": {
         name
@@ -105,6 +108,7 @@ NEEDS = {
     "mirror": {
         *("mirror_settings", "mirror_bound", "mirror_event", "mirror_evaluation", "mirror_unlock", "mirror_erasures"),
         *("mirror_failed_event", "mirror_letters", "mirror_progress", "mirror_unlocks_of", "rule_versions"),
+        "mirror_renamed",
     },
     "console": SHOWN
     | {

@@ -59,6 +59,7 @@ COLUMNS = {
 """What functions give that make columns of rows."""
 GIVEN = {
     "commit_fast": ({"partitions", "generations", "owner", "epoch"}, ("all_columns",)),
+    "commit_fast_with_members": ({"partitions", "generations", "owner", "epoch"}, ("all_columns", "member_columns")),
     "save_progress": (set[str](), ("saved_columns",)),
     "insert_event_subjects": (set[str](), ("member_columns",)),
     "forget_progress": (set[str](), ("subject_columns",)),
@@ -72,9 +73,11 @@ GIVEN = {
     "forget_checkpoints": (set[str](), ("position_columns",)),
     "checkpoints_before": (set[str](), ("position_columns",)),
     "events_of_users": (set[str](), ("positions_heard",)),
+    "events_of_users_in_roles": (set[str](), ("positions_heard",)),
     "events_of_tenants": (set[str](), ("positions_heard",)),
     "events_of_subjects": ({"scope"}, ("positions_heard",)),
     "pasts_of_users": ({"stamp", "limit"}, ("positions_heard",)),
+    "pasts_of_users_in_roles": ({"stamp", "limit"}, ("positions_heard",)),
 }
 """What queries are given: names one by one, and by which functions."""
 

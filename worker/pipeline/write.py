@@ -68,15 +68,15 @@ async def write_guarded(
     Raises:
         OvertakenError: something is not as it was taken to be, and nothing has happened.
     """
-    held = sorted(generations.items())
-    arrivals = writes.arrivals
-    members = named_columns(arrivals.groups) if names_users(arrivals) else {}
-    await session.run(
-        "commit_fast_with_members" if members else "commit_fast",
-        partitions=[partition for partition, _ in held],
-        generations=[generation for _, generation in held],
-        owner=owner,
-        epoch=rules.epoch,
+    held, arrivals = sorted(generations.items()), writes.arrivals
+    asked = {
+        "partitions": [partition for partition, _ in held],
+        "generations": [generation for _, generation in held],
+        "owner": owner,
+        "epoch": rules.epoch,
         **all_columns(rules, writes),
-        **members,
-    )
+    }
+    if names_users(arrivals):
+        await session.run("commit_fast_with_members", **asked, **named_columns(arrivals.groups))
+    else:
+        await session.run("commit_fast", **asked)

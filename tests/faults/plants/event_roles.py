@@ -54,8 +54,8 @@ BUGS: Final[tuple[Bug, ...]] = (
         "members_not_written_by_the_fast_path",
         "the fast path notes which users an event names",
         at="write_guarded",
-        old="members = named_columns(arrivals.groups) if names_users(arrivals) else {}",
-        new="members = dict[str, object]()",
+        old="if names_users(arrivals):",
+        new="if not arrivals:",
         tests=(f"{WORKER}::test_users_that_we_know_need_one_statement",),
     ),
     Bug(
