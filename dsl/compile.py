@@ -137,23 +137,27 @@ class Program:
             return ((USER, event.user),)
         return tuple((scope, name) for scope, name, _ in self.hearing(event))
 
-    def hearing(self, event: Event) -> Iterator[tuple[str, str, Event]]:
-        """Yield (scope, subject, event as it is in the history of the subject) of every plan that hears it."""
+    def others(self, event: Event) -> Iterator[tuple[str, str]]:
+        """Yield (scope, subject) of every plan that hears the event, but for that of users."""
         for scope, plan in self.scopes.items():
-            if scope == USER:
-                for user in (event.user, *self.roles.named(event)):
-                    seen = self.roles.seen_by(event, user)
-                    if seen.type in plan.types and not is_pseudonym(user):
-                        yield scope, user, seen
-                continue
-            if event.type not in plan.types:
+            if scope == USER or event.type not in plan.types:
                 continue
             if scope == TENANT:
-                yield scope, event.tenant, event
+                yield scope, event.tenant
             else:
                 value = event.fields.get(scope)
                 if value is not None and value != "":
-                    yield scope, value_text(value), event
+                    yield scope, value_text(value)
+
+    def hearing(self, event: Event) -> Iterator[tuple[str, str, Event]]:
+        """Yield (scope, subject, event as it is in the history of the subject) of every plan that hears it."""
+        types = self.scopes[USER].types
+        for user in (event.user, *self.roles.named(event)):
+            seen = self.roles.seen_by(event, user)
+            if seen.type in types and not is_pseudonym(user):
+                yield USER, user, seen
+        for scope, name in self.others(event):
+            yield scope, name, event
 
 
 def compile_rules(rules: Rules) -> Program:

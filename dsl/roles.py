@@ -76,10 +76,33 @@ class Roles:
     def __init__(self, declared: Mapping[str, Sequence[str]], used: Mapping[str, Sequence[str]]) -> None:
         self._used = {name: tuple(fields) for name, fields in used.items()}
         self._fields = {name: tuple(fields) for name, fields in declared.items() if fields}
+        self._bits = {name: self._bits_of(name) for name in self._fields}
+        self._views = {name: _views_by_bits(name, self._used.get(name, ())) for name in self._fields}
         self.types = frozenset(self._used)
         """Event types with fields that rules name in roles."""
         self.naming = frozenset(self._fields)
         """Event types that name users beside the actor, whether or not a rule asks for them."""
+
+    def _bits_of(self, event_type: str) -> tuple[tuple[str, int], ...]:
+        used = self._used.get(event_type, ())
+        return tuple((field, 2 << used.index(field) if field in used else 0) for field in self._fields[event_type])
+
+    def parts(self, event: Event) -> tuple[dict[str, int], Sequence[str]]:
+        """Return the roles of each user in an event that names users, its actor first, and the views by roles.
+
+        Roles are bits, that of the actor 1; the view of some roles stands at their sum.
+        """
+        found, fields = {event.user: 1}, event.fields
+        for field, bit in self._bits[event.type]:
+            value: object = fields.get(field)
+            if value is None:
+                continue
+            if isinstance(value, str):
+                found[value] = found.get(value, 0) | bit
+            else:
+                for user in users_in(event, field):
+                    found[user] = found.get(user, 0) | bit
+        return found, self._views[event.type]
 
     def named(self, event: Event) -> tuple[str, ...]:
         """Return the users beside the actor that an event names, once each, in order."""
@@ -112,6 +135,21 @@ class Roles:
                 return event
             roles.insert(0, ACTOR)
         return _viewed(event, roles)
+
+
+def _views_by_bits(event_type: str, used: Sequence[str]) -> tuple[str, ...]:
+    roles = (ACTOR, *used)
+    return tuple(
+        view_name(event_type, [role for at, role in enumerate(roles) if bits >> at & 1])
+        for bits in range(1 << len(roles))
+    )
+
+
+def seen_as(event: Event, view: str) -> Event:
+    """Return an event as it is in a view."""
+    if event.type == view:
+        return event
+    return Event(event.tenant, event.id, view, event.user, event.at, event.offset, event.fields)
 
 
 def _viewed(event: Event, roles: Sequence[str]) -> Event:

@@ -194,7 +194,7 @@ EVERY_ROLE = (
     "TRUNCATE event",
     "ALTER TABLE unlock ADD COLUMN mine integer",
     "CREATE INDEX mine ON event (user_id)",
-    "UPDATE event SET payload = ''",
+    "UPDATE event SET occurred_at = now()",
     "UPDATE evaluation SET decision = 'granted'",
     "UPDATE schema_migration SET checksum = ''",
     "INSERT INTO tenant_role VALUES ('mine', 'acme')",
@@ -225,6 +225,8 @@ WRITING = (
     "UPDATE action SET reason = ''",
     "SELECT FROM unlock FOR UPDATE",
 )
+KEYS = ("SELECT * FROM pseudonym_key", "SELECT * FROM pseudonym", "UPDATE event SET payload = ''")
+"""What leads from a name to the pseudonym of an erased user, and puts it in the place of the name."""
 BOOKS_READ = ("SELECT * FROM event", "SELECT * FROM unlock", "SELECT * FROM progress", "SELECT * FROM v_event")
 REFUSED = {
     "worker": (
@@ -232,17 +234,24 @@ REFUSED = {
         *("UPDATE rule_set SET sources = '[]'", "INSERT INTO rule_set SELECT * FROM rule_set", "SELECT * FROM action"),
         *("UPDATE dead_letter SET body = ''", "UPDATE erasure SET user_id = ''", "SELECT * FROM delivery"),
         "UPDATE rule_version SET source = ''",
+        "UPDATE event SET payload = ''",
     ),
     "operator": (
         *("UPDATE rule_set SET sources = '[]'", "DELETE FROM rule_version", "DELETE FROM action"),
         *("DELETE FROM lifted_erasure", "UPDATE lifted_erasure SET reason = 'x'"),
     ),
-    "reader": (*LETTERS, *WRITING, "SELECT * FROM action", "SELECT * FROM delivery"),
-    "serve": (*LETTERS, *WRITING, "SELECT * FROM action", "SELECT * FROM v_event"),
-    "notify": (*LETTERS, *WRITING, *BOOKS_READ, "UPDATE delivery SET detail = ''"),
-    "ingest": (*LETTERS, *WRITING, *BOOKS_READ, "SELECT * FROM erasure", "SELECT * FROM delivery"),
-    "mirror": (*WRITING, "SELECT * FROM action", "SELECT * FROM delivery", "SELECT user_token FROM dead_letter_user"),
-    "console": (*WRITING, "INSERT INTO action (actor) SELECT actor FROM action"),
+    "reader": (*LETTERS, *WRITING, *KEYS, "SELECT * FROM action", "SELECT * FROM delivery"),
+    "serve": (*LETTERS, *WRITING, *KEYS, "SELECT * FROM action", "SELECT * FROM v_event"),
+    "notify": (*LETTERS, *WRITING, *KEYS, *BOOKS_READ, "UPDATE delivery SET detail = ''"),
+    "ingest": (*LETTERS, *WRITING, *KEYS, *BOOKS_READ, "SELECT * FROM erasure", "SELECT * FROM delivery"),
+    "mirror": (
+        *WRITING,
+        *KEYS,
+        "SELECT * FROM action",
+        "SELECT * FROM delivery",
+        "SELECT user_token FROM dead_letter_user",
+    ),
+    "console": (*WRITING, *KEYS, "INSERT INTO action (actor) SELECT actor FROM action"),
 }
 
 

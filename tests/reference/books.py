@@ -326,7 +326,7 @@ class Worker:
 
     def commit(self, batch: Batch, terms: Terms) -> list[Writes]:
         """Commit a batch, and return what was written."""
-        events = events_of_users(batch.groups, batch.rules.program.roles)
+        events = events_of_users(batch.groups)
         if unknown := unknown_users(events, self.cache):
             for user, generation in unknown.items():
                 self.cache.add_unlocked(user, self.books.state_of(batch.rules, user), generation)
@@ -406,7 +406,7 @@ class Worker:
             states[subject] = state
         screened = screen(batch.items, states)
         items, arrivals = arrivals_of(batch, screened, books.record(screened.firsts.values()))
-        events = events_of_subjects(items, rules.program.roles)
+        events = events_of_subjects(items)
         for subject, own in events.items():
             assert own.put_in_order(latest_known(states[subject]))
         look = first_look(rules, events, states)

@@ -41,8 +41,9 @@ class Audience(msgspec.Struct, frozen=True, eq=False, gc=False):
     """Of the user."""
     named: tuple[Subject, ...] = ()
     """Users beside the one who did it: the contract says which fields name them, whether or not a plan hears it."""
-    viewed: bool = False
-    """Whether the events are not the same in every history: they name further users, or rules ask for roles in them."""
+    views: tuple[tuple[Subject, str], ...] = ()
+    """What the events, which are of one type then, are in the history of each user, its own first: dsl/roles.py. Empty
+    where the contract of the type names no users."""
 
 
 class Renamed(NamedTuple):

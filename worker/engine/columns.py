@@ -10,6 +10,7 @@ from itertools import chain
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
+from dsl.compile import USER
 from dsl.outcome import Subject
 from dsl.progress import encode
 from worker.contract.packing import pack, pack_ints
@@ -93,10 +94,16 @@ def member_columns(items: Iterable[Item]) -> dict[str, object]:
 
 def named_columns(groups: Iterable[Group]) -> dict[str, object]:
     """Return the same of groups whose events no scope hears but that of users."""
-    rows = sorted(
-        (*user, event.at, event.id) for group in groups for user in group.audience.named for event in group.events
-    )
-    return columns("members", MEMBER, rows)
+    rows = [
+        (user.tenant_id, user.subject, event.at, event.id)
+        for group in groups
+        for user in group.audience.named
+        for event in group.events
+    ]
+    rows.sort()
+    tenants, users, instants, ids = zip(*rows, strict=True)
+    found = tenants, [USER] * len(rows), users, instants, ids
+    return {f"members.{name}": values for name, values in zip(MEMBER, found, strict=True)}
 
 
 def _listed(audience: Audience) -> list[Subject]:

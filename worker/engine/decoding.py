@@ -21,7 +21,7 @@ from worker.contract.transport import region_of, transport_of
 from worker.engine.batch import MAX_SUBJECT_BYTES, Audience, Batch, DeadLetter, Group, grouped
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from dsl.compile import Program
     from dsl.event import Event
@@ -128,9 +128,12 @@ class _Roster:
     def __init__(self, program: Program) -> None:
         self._program = program
         self._for_users = program.for_users
+        self._naming = program.roles.naming
+        self._heard_by_users = program.scopes[USER].types
+        self._users_alone = len(program.scopes) == 1
         self._users: dict[tuple[str, str], Group] = {}
         """By tenant and user, for events that the plan of users hears and no other."""
-        self._others: dict[tuple[Subject, tuple[Subject, ...], tuple[Subject, ...], bool], Group] = {}
+        self._others: dict[tuple[object, ...], Group] = {}
         """By all that makes their audience, for all others."""
         self.groups: list[Group] = []
 
@@ -157,16 +160,35 @@ class _Roster:
             pair = (event.tenant, event.user)
             group = self._users[pair] = self._new_group(_audience_of_user(*pair))
             return group
+        if event.type in self._naming:
+            return self._find_naming(event)
         subjects = subjects_of(self._program, event)
         if isinstance(subjects, str):
             return subjects
         user = Subject(event.tenant, USER, event.user)
-        roles = self._program.roles
-        named = tuple([Subject(event.tenant, USER, name) for name in roles.named(event)])
-        key = (user, subjects, named, bool(named) or event.type in roles.types)
+        group = self._others.get((user, *subjects))
+        if group is None:
+            members = (user, *(subject for subject in subjects if subject != user))
+            audience = Audience(user, subjects, members, partition_of(*user))
+            group = self._others[user, *subjects] = self._new_group(audience)
+        return group
+
+    def _find_naming(self, event: Event) -> Group | str:
+        """Return the group of an event of a type that names users."""
+        program, tenant = self._program, event.tenant
+        roles, views = program.roles.parts(event)
+        others = () if self._users_alone else tuple(program.others(event))
+        key = (tenant, event.type, *roles.items(), *others)
         group = self._others.get(key)
         if group is None:
-            group = self._others[key] = self._new_group(audience_of(*key))
+            wrong = too_long(others) or reserved(program, event)
+            if wrong is not None:
+                return wrong
+            seen = tuple([(Subject(tenant, USER, name), views[bits]) for name, bits in roles.items()])
+            audience = audience_of(
+                seen, self._heard_by_users, tuple([Subject(tenant, scope, name) for scope, name in others])
+            )
+            group = self._others[key] = self._new_group(audience)
         return group
 
     def _new_group(self, audience: Audience) -> Group:
@@ -182,25 +204,37 @@ def _audience_of_user(tenant: str, user: str) -> Audience:
     return Audience(subject, (subject,), (subject,), partition_of(*subject))
 
 
-def audience_of(
-    user: Subject,
-    subjects: tuple[Subject, ...],
-    named: tuple[Subject, ...],
-    viewed: bool,  # noqa: FBT001 - as it is kept
-) -> Audience:
-    """Return the audience of an event: who did it, whose plans hear it, and which users it names beside."""
-    members = tuple(dict.fromkeys((user, *subjects, *named)))
-    return Audience(user, subjects, members, partition_of(*user), named, viewed)
+def audience_of(seen: tuple[tuple[Subject, str], ...], heard: Collection[str], others: tuple[Subject, ...]) -> Audience:
+    """Return the audience of events of one type that name users.
+
+    `seen` is what they are in the history of each, their own user first; `heard` are the views that the plan of users
+    hears, `others` the subjects of other scopes whose plans hear them.
+    """
+    users = tuple([user for user, _ in seen])
+    subjects = (*[user for user, view in seen if view in heard], *others)
+    return Audience(users[0], subjects, (*users, *others), partition_of(*users[0]), users[1:], seen)
 
 
 def subjects_of(program: Program, event: Event) -> tuple[Subject, ...] | str:
     """Return the subjects whose plans hear an event, or what is wrong with one of them."""
-    if is_pseudonym(event.user):
-        return RESERVED.format("user_id")
-    if event.type in program.roles.naming and (field := program.roles.reserved(event)) is not None:
-        return RESERVED.format(f"payload.{field}")
+    wrong = reserved(program, event)
+    if wrong is not None:
+        return wrong
     found = program.subjects(event)
-    for scope, name in found:
+    return too_long(found) or tuple(Subject(event.tenant, scope, name) for scope, name in found)
+
+
+def too_long(subjects: Iterable[tuple[str, str]]) -> str | None:
+    """Return what is wrong with the name of one of some subjects, given by scope and name."""
+    for scope, name in subjects:
         if len(name) * 4 > MAX_SUBJECT_BYTES and len(name.encode()) > MAX_SUBJECT_BYTES:
             return f"payload.{scope}: longer than {MAX_SUBJECT_BYTES} bytes, too long for a subject"
-    return tuple(Subject(event.tenant, scope, name) for scope, name in found)
+    return None
+
+
+def reserved(program: Program, event: Event) -> str | None:
+    """Return what is wrong with the name of a user of an event: only an erased user is called like that."""
+    if is_pseudonym(event.user):
+        return RESERVED.format("user_id")
+    field = program.roles.reserved(event)
+    return None if field is None else RESERVED.format(f"payload.{field}")

@@ -149,7 +149,7 @@ def _without(
     if sum([len(group.events) for group in groups]) < max(1, batch.size * WORTH_IT):
         return Division(None, batch, [*reasons, LongWay.NOT_WORTH_IT] if groups else reasons)
     part = msgspec.structs.replace(batch, groups=groups)
-    division = divide(part, events_of_users(groups, batch.rules.program.roles), cache, trusting=trusting)
+    division = divide(part, events_of_users(groups), cache, trusting=trusting)
     left = division.rest if division.fast is not None else batch
     if division.fast is not None:
         left = msgspec.structs.replace(left, groups=(*left.groups, *rest))

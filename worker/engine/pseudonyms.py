@@ -53,7 +53,8 @@ def _living(audience: Audience, user: str, erased: Collection[Subject]) -> Audie
     own = () if audience.user in erased else (audience.user,)
     actor = Subject(audience.user.tenant_id, USER, user)
     members = tuple(dict.fromkeys((*own, *subjects, *named)))
-    return Audience(actor, subjects, members, partition_of(*actor), named, audience.viewed)
+    views = tuple((one, view) for one, view in audience.views if one not in erased)
+    return Audience(actor, subjects, members, partition_of(*actor), named, views)
 
 
 def renamed_payload(payload: str, fields: Collection[str], names: Mapping[str, str]) -> str:

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 from dsl.compile import USER
 from dsl.outcome import canonical_order
+from dsl.roles import seen_as
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from dsl.event import Event
     from dsl.outcome import Subject
-    from dsl.roles import Roles
     from worker.engine.batch import Group, Item
 
 
@@ -62,7 +62,7 @@ class SubjectEvents:
         return distinct
 
 
-def events_of_users(groups: Iterable[Group], roles: Roles) -> dict[Subject, SubjectEvents]:
+def events_of_users(groups: Iterable[Group]) -> dict[Subject, SubjectEvents]:
     """Return the events of each user, group after group; those of shared events are of no use but to know the user.
 
     Users that an event names beside the one who did it have it too, as it is in their history.
@@ -70,8 +70,8 @@ def events_of_users(groups: Iterable[Group], roles: Roles) -> dict[Subject, Subj
     found: dict[Subject, SubjectEvents] = {}
     own: set[Subject] = set()
     for group in groups:
-        if group.audience.viewed:
-            _add_viewed(found, own, group, roles)
+        if group.audience.views:
+            _add_viewed(found, own, group)
             continue
         user, subjects, events = group.audience.user, group.audience.subjects, group.events
         shared = len(subjects) > 1 or (len(subjects) == 1 and subjects[0] is not user and subjects[0] != user)
@@ -87,15 +87,15 @@ def events_of_users(groups: Iterable[Group], roles: Roles) -> dict[Subject, Subj
     return found
 
 
-def _add_viewed(found: dict[Subject, SubjectEvents], own: set[Subject], group: Group, roles: Roles) -> None:
+def _add_viewed(found: dict[Subject, SubjectEvents], own: set[Subject], group: Group) -> None:
     """Add the events of a group to all users that it names, each as it is in the history of the user.
 
     `own` are users whose lists were made here: those of others are the batch's, and stay as they are.
     """
-    audience = group.audience
-    shared = any(subject.scope != USER for subject in audience.subjects)
-    for user in (audience.user, *audience.named):
-        seen = [roles.seen_by(event, user.subject) for event in group.events]
+    subjects = group.audience.subjects
+    shared = bool(subjects) and subjects[-1].scope != USER
+    for user, view in group.audience.views:
+        seen = [seen_as(event, view) for event in group.events]
         before = found.get(user)
         if before is None:
             before = found[user] = SubjectEvents([], [], shared=shared)
@@ -104,22 +104,21 @@ def _add_viewed(found: dict[Subject, SubjectEvents], own: set[Subject], group: G
         own.add(user)
         before.shared |= shared
         before.events += seen
-        if user in audience.subjects:
+        if user in subjects:
             before.heard += seen
 
 
-def events_of_subjects(items: Iterable[Item], roles: Roles) -> dict[Subject, SubjectEvents]:
+def events_of_subjects(items: Iterable[Item]) -> dict[Subject, SubjectEvents]:
     """Return the events of each user and of each other subject whose plan hears them, in the order given."""
     found: dict[Subject, SubjectEvents] = {}
     for item in items:
         audience = item.audience
+        views = dict(audience.views)
         for subject in audience.members:
             own = found.get(subject)
             if own is None:
                 own = found[subject] = SubjectEvents([], [], shared=len(audience.members) > 1)
-            event = item.event
-            if audience.viewed and subject.scope == USER:
-                event = roles.seen_by(event, subject.subject)
+            event = item.event if subject not in views else seen_as(item.event, views[subject])
             own.events.append(event)
             if subject in audience.subjects:
                 own.heard.append(event)

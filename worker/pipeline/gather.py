@@ -56,7 +56,7 @@ async def gather(session: Session, batch: Batch, cache: StateCache, hold: Hold, 
     items, arrivals = arrivals_of(batch, screened, known, renamed)
     await insert_members(session, items)
     await record_renamed(session, items)
-    events = events_of_subjects(items, rules.program.roles)
+    events = events_of_subjects(items)
     for subject, own in events.items():
         own.put_in_order(latest_known(states[subject]))
     with watch:

@@ -145,7 +145,7 @@ class Pipeline:
         Raises:
             StoppedError: it is not committed, as far as is known, and the worker is to end.
         """
-        events = events_of_users(batch.groups, batch.rules.program.roles)
+        events = events_of_users(batch.groups)
         if unknown := unknown_users(events, self._cache):
             await self._look_up(batch.rules, unknown)
         watch = Stopwatch()

@@ -21,10 +21,10 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "self_named_seen_as_actor",
         "who names themselves is in both roles of the event",
-        at="Roles.seen_by",
-        old="roles.insert(0, ACTOR)",
-        new="return event",
-        tests=(*FOLD, f"{WORKER}::test_users_that_we_know_need_one_statement"),
+        at="Roles.parts",
+        old="found[value] = found.get(value, 0) | bit",
+        new="found[value] = found.get(value, 0) or bit",
+        tests=(f"{WORKER}::test_users_that_we_know_need_one_statement",),
     ),
     Bug(
         "copies_by_view",
@@ -46,8 +46,8 @@ BUGS: Final[tuple[Bug, ...]] = (
         "named_users_not_locked",
         "a batch takes the partitions of all users that its events name",
         at="decoding:audience_of",
-        old="members = tuple(dict.fromkeys((user, *subjects, *named)))",
-        new="members = tuple(dict.fromkeys((user, *[one for one in subjects if one not in named])))",
+        old="(*users, *others)",
+        new="(users[0], *others)",
         tests=(f"{WORKER}::test_an_event_counts_for_all_that_it_names",),
     ),
     Bug(
@@ -117,9 +117,9 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "posing_as_the_erased",
         "no event is taken from or about a user whose name is a pseudonym's",
-        at="decoding:subjects_of",
-        old="if event.type in program.roles.naming and (field := program.roles.reserved(event)) is not None:",
-        new="if (field := None) is not None:",
+        at="decoding:reserved",
+        old="field = program.roles.reserved(event)",
+        new="field = None",
         tests=(f"{WORKER}::test_no_one_may_pose_as_an_erased_user",),
     ),
     Bug(

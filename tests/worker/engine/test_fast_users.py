@@ -58,7 +58,7 @@ def divided(cache: StateCache, *events: tuple[str, int], trusting: bool = True) 
     ]
     messages = [Message("events.raw", json.dumps(body).encode(), b"", seq, "") for seq, body in enumerate(bodies, 1)]
     batch = decode(messages, DEPLOYED, now=2 * 10**15)
-    return divide(batch, events_of_users(batch.groups, batch.rules.program.roles), cache, trusting=trusting)
+    return divide(batch, events_of_users(batch.groups), cache, trusting=trusting)
 
 
 def test_what_takes_the_fast_path_holds_its_partitions(cache: StateCache) -> None:
