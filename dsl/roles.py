@@ -87,11 +87,8 @@ class Roles:
         used = self._used.get(event_type, ())
         return tuple((field, 2 << used.index(field) if field in used else 0) for field in self._fields[event_type])
 
-    def parts(self, event: Event) -> tuple[dict[str, int], Sequence[str]]:
-        """Return the roles of each user in an event that names users, its actor first, and the views by roles.
-
-        Roles are bits, that of the actor 1; the view of some roles stands at their sum.
-        """
+    def parts(self, event: Event) -> dict[str, int]:
+        """Return the roles of each user in an event that names users, its actor first; roles are bits of a number."""
         found, fields = {event.user: 1}, event.fields
         for field, bit in self._bits[event.type]:
             value: object = fields.get(field)
@@ -102,7 +99,11 @@ class Roles:
             else:
                 for user in users_in(event, field):
                     found[user] = found.get(user, 0) | bit
-        return found, self._views[event.type]
+        return found
+
+    def views_of(self, event_type: str) -> Sequence[str]:
+        """Return the views of a type by the number that its roles make."""
+        return self._views[event_type]
 
     def named(self, event: Event) -> tuple[str, ...]:
         """Return the users beside the actor that an event names, once each, in order."""

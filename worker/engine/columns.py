@@ -43,7 +43,7 @@ events of others name."""
 
 def names_users(arrivals: Arrivals) -> bool:
     """Tell whether an event names users beside the one who did it: each of these has a row of `event_subject`."""
-    return any(group.audience.named for group in arrivals.groups)
+    return any(len(views) > 1 for group in arrivals.groups for views in group.views)
 
 
 def all_columns(rules: Deployed, writes: Writes) -> dict[str, object]:
@@ -97,8 +97,8 @@ def named_columns(groups: Iterable[Group]) -> dict[str, object]:
     rows = [
         (user.tenant_id, user.subject, event.at, event.id)
         for group in groups
-        for user in group.audience.named
-        for event in group.events
+        for event, views in zip(group.events, group.views, strict=False)
+        for user, _, _ in views[1:]
     ]
     rows.sort()
     tenants, users, instants, ids = zip(*rows, strict=True)

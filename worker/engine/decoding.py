@@ -18,10 +18,10 @@ from worker.contract.partition import partition_of
 from worker.contract.reasons import Reason
 from worker.contract.strict_reader import Rejected, element_of
 from worker.contract.transport import region_of, transport_of
-from worker.engine.batch import MAX_SUBJECT_BYTES, Audience, Batch, DeadLetter, Group, grouped
+from worker.engine.batch import MAX_SUBJECT_BYTES, Audience, Batch, DeadLetter, Group, audience_beside, grouped
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from dsl.compile import Program
     from dsl.event import Event
@@ -128,13 +128,15 @@ class _Roster:
     def __init__(self, program: Program) -> None:
         self._program = program
         self._for_users = program.for_users
-        self._naming = program.roles.naming
-        self._heard_by_users = program.scopes[USER].types
+        self._roles, self._naming, heard = program.roles, program.roles.naming, program.scopes[USER].types
+        self._views = {name: [(view, view in heard) for view in program.roles.views_of(name)] for name in self._naming}
         self._users_alone = len(program.scopes) == 1
         self._users: dict[tuple[str, str], Group] = {}
         """By tenant and user, for events that the plan of users hears and no other."""
-        self._others: dict[tuple[object, ...], Group] = {}
-        """By all that makes their audience, for all others."""
+        self._others: dict[tuple[Subject, ...], Group] = {}
+        """By the user and the subjects whose plans hear it, for others that name no users."""
+        self._named: dict[tuple[object, ...], Group] = {}
+        """By tenant, user and the subjects of other scopes, for those that name users."""
         self.groups: list[Group] = []
 
     def add(
@@ -174,21 +176,19 @@ class _Roster:
         return group
 
     def _find_naming(self, event: Event) -> Group | str:
-        """Return the group of an event of a type that names users."""
-        program, tenant = self._program, event.tenant
-        roles, views = program.roles.parts(event)
-        others = () if self._users_alone else tuple(program.others(event))
-        key = (tenant, event.type, *roles.items(), *others)
-        group = self._others.get(key)
-        if group is None:
-            wrong = too_long(others) or reserved(program, event)
+        """Return the group of an event of a type that names users, with what the event is to each of them."""
+        tenant, parts = event.tenant, self._roles.parts(event)
+        others = () if self._users_alone else tuple(self._program.others(event))
+        key = (tenant, event.user, *others)
+        group = self._named.get(key)
+        if group is None or any(map(is_pseudonym, parts)):
+            wrong = too_long(others) or reserved(self._program, event)
             if wrong is not None:
                 return wrong
-            seen = tuple([(Subject(tenant, USER, name), views[bits]) for name, bits in roles.items()])
-            audience = audience_of(
-                seen, self._heard_by_users, tuple([Subject(tenant, scope, name) for scope, name in others])
-            )
-            group = self._others[key] = self._new_group(audience)
+            beside = audience_beside(_user(tenant, event.user), tuple([Subject(tenant, *one) for one in others]))
+            group = self._named[key] = self._new_group(beside)
+        views = self._views[event.type]
+        group.views.append(tuple([(_user(tenant, name), *views[bits]) for name, bits in parts.items()]))
         return group
 
     def _new_group(self, audience: Audience) -> Group:
@@ -204,15 +204,9 @@ def _audience_of_user(tenant: str, user: str) -> Audience:
     return Audience(subject, (subject,), (subject,), partition_of(*subject))
 
 
-def audience_of(seen: tuple[tuple[Subject, str], ...], heard: Collection[str], others: tuple[Subject, ...]) -> Audience:
-    """Return the audience of events of one type that name users.
-
-    `seen` is what they are in the history of each, their own user first; `heard` are the views that the plan of users
-    hears, `others` the subjects of other scopes whose plans hear them.
-    """
-    users = tuple([user for user, _ in seen])
-    subjects = (*[user for user, view in seen if view in heard], *others)
-    return Audience(users[0], subjects, (*users, *others), partition_of(*users[0]), users[1:], seen)
+@lru_cache(maxsize=65536)
+def _user(tenant: str, name: str) -> Subject:
+    return Subject(tenant, USER, name)
 
 
 def subjects_of(program: Program, event: Event) -> tuple[Subject, ...] | str:

@@ -102,7 +102,7 @@ def divide(batch: Batch, events: dict[Subject, SubjectEvents], cache: StateCache
     groups, rest = batch.groups, ()
     if len(chosen) < len(events):
         groups, rest = _parted(batch.groups, chosen)
-        if any(group.audience.named for group in rest):
+        if any(group.views for group in rest):
             return _without(batch, groups, rest, cache, reasons, trusting=trusting)
     if sum([len(group.events) for group in groups]) < max(1, batch.size * WORTH_IT):
         return Division(None, batch, [*reasons, LongWay.NOT_WORTH_IT] if chosen else reasons)
@@ -116,7 +116,7 @@ def divide(batch: Batch, events: dict[Subject, SubjectEvents], cache: StateCache
     if look.left_out:
         groups, more = _parted(groups, chosen)
         rest = (*rest, *more)
-        if any(group.audience.named for group in more):
+        if any(group.views for group in more):
             # Others have taken these events already, in place.
             return _undone(batch, cache, states, reasons)
     for user, state in states.items():
@@ -130,8 +130,7 @@ def _parted(groups: Iterable[Group], chosen: Container[Subject]) -> tuple[tuple[
     fast: list[Group] = []
     rest: list[Group] = []
     for group in groups:
-        audience = group.audience
-        goes = audience.user in chosen and all(user in chosen for user in audience.named)
+        goes = group.audience.user in chosen and all(user in chosen for views in group.views for user, _, _ in views)
         (fast if goes else rest).append(group)
     return tuple(fast), tuple(rest)
 

@@ -53,7 +53,7 @@ def _living(audience: Audience, user: str, erased: Collection[Subject]) -> Audie
     own = () if audience.user in erased else (audience.user,)
     actor = Subject(audience.user.tenant_id, USER, user)
     members = tuple(dict.fromkeys((*own, *subjects, *named)))
-    views = tuple((one, view) for one, view in audience.views if one not in erased)
+    views = tuple(one for one in audience.views if one[0] not in erased)
     return Audience(actor, subjects, members, partition_of(*actor), named, views)
 
 

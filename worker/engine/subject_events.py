@@ -8,7 +8,6 @@ from __future__ import annotations
 from operator import eq, lt
 from typing import TYPE_CHECKING
 
-from dsl.compile import USER
 from dsl.outcome import canonical_order
 from dsl.roles import seen_as
 
@@ -70,7 +69,7 @@ def events_of_users(groups: Iterable[Group]) -> dict[Subject, SubjectEvents]:
     found: dict[Subject, SubjectEvents] = {}
     own: set[Subject] = set()
     for group in groups:
-        if group.audience.views:
+        if group.views:
             _add_viewed(found, own, group)
             continue
         user, subjects, events = group.audience.user, group.audience.subjects, group.events
@@ -88,24 +87,25 @@ def events_of_users(groups: Iterable[Group]) -> dict[Subject, SubjectEvents]:
 
 
 def _add_viewed(found: dict[Subject, SubjectEvents], own: set[Subject], group: Group) -> None:
-    """Add the events of a group to all users that it names, each as it is in the history of the user.
+    """Add the events of a group to all users that they name, each as it is in the history of the user.
 
     `own` are users whose lists were made here: those of others are the batch's, and stay as they are.
     """
-    subjects = group.audience.subjects
-    shared = bool(subjects) and subjects[-1].scope != USER
-    for user, view in group.audience.views:
-        seen = [seen_as(event, view) for event in group.events]
-        before = found.get(user)
-        if before is None:
-            before = found[user] = SubjectEvents([], [], shared=shared)
-        elif user not in own:
-            before = found[user] = SubjectEvents([*before.events], [*before.heard], shared=shared or before.shared)
-        own.add(user)
-        before.shared |= shared
-        before.events += seen
-        if user in subjects:
-            before.heard += seen
+    shared = bool(group.audience.subjects)
+    for event, views in zip(group.events, group.views, strict=True):
+        for user, view, heard in views:
+            before = found.get(user)
+            if before is None:
+                before = found[user] = SubjectEvents([], [], shared=shared)
+                own.add(user)
+            elif user not in own:
+                before = found[user] = SubjectEvents([*before.events], [*before.heard], shared=before.shared)
+                own.add(user)
+            before.shared |= shared
+            seen = seen_as(event, view)
+            before.events.append(seen)
+            if heard:
+                before.heard.append(seen)
 
 
 def events_of_subjects(items: Iterable[Item]) -> dict[Subject, SubjectEvents]:
@@ -113,7 +113,7 @@ def events_of_subjects(items: Iterable[Item]) -> dict[Subject, SubjectEvents]:
     found: dict[Subject, SubjectEvents] = {}
     for item in items:
         audience = item.audience
-        views = dict(audience.views)
+        views = {user: view for user, view, _ in audience.views}
         for subject in audience.members:
             own = found.get(subject)
             if own is None:

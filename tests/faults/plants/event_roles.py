@@ -45,9 +45,9 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "named_users_not_locked",
         "a batch takes the partitions of all users that its events name",
-        at="decoding:audience_of",
-        old="(*users, *others)",
-        new="(users[0], *others)",
+        at="Group.members",
+        old="return (*self.audience.members, *named) if named else self.audience.members",
+        new="return self.audience.members if named else self.audience.members",
         tests=(f"{WORKER}::test_an_event_counts_for_all_that_it_names",),
     ),
     Bug(
@@ -62,8 +62,8 @@ BUGS: Final[tuple[Bug, ...]] = (
         "half_an_event_on_the_fast_path",
         "an event takes the fast path with all users that it names, or not at all",
         at="fast_users:_parted",
-        old="goes = audience.user in chosen and all(user in chosen for user in audience.named)",
-        new="goes = audience.user in chosen",
+        old="all(user in chosen for views in group.views for user, _, _ in views)",
+        new="bool(group)",
         tests=(f"{WORKER}::test_events_that_name_who_takes_the_long_way",),
     ),
     Bug(
