@@ -67,7 +67,7 @@ def events_of_users(groups: Iterable[Group]) -> dict[Subject, SubjectEvents]:
     Users that an event names beside the one who did it have it too, as it is in their history.
     """
     found: dict[Subject, SubjectEvents] = {}
-    own: set[Subject] = set()
+    own: dict[Subject, SubjectEvents] = {}
     for group in groups:
         if group.views:
             _add_viewed(found, own, group)
@@ -79,33 +79,35 @@ def events_of_users(groups: Iterable[Group]) -> dict[Subject, SubjectEvents]:
         if before is None:
             found[user] = SubjectEvents(events, heard, shared=shared)
         else:
-            own.discard(user)
+            own.pop(user, None)
             found[user] = SubjectEvents(
                 [*before.events, *events], [*before.heard, *heard], shared=shared or before.shared
             )
     return found
 
 
-def _add_viewed(found: dict[Subject, SubjectEvents], own: set[Subject], group: Group) -> None:
+def _add_viewed(found: dict[Subject, SubjectEvents], own: dict[Subject, SubjectEvents], group: Group) -> None:
     """Add the events of a group to all users that they name, each as it is in the history of the user.
 
-    `own` are users whose lists were made here: those of others are the batch's, and stay as they are.
+    `own` are those whose lists were made here: the others are the batch's, and stay as they are.
     """
     shared = bool(group.audience.subjects)
     for event, views in zip(group.events, group.views, strict=True):
+        kind = event.type
         for user, view, heard in views:
-            before = found.get(user)
-            if before is None:
-                before = found[user] = SubjectEvents([], [], shared=shared)
-                own.add(user)
-            elif user not in own:
-                before = found[user] = SubjectEvents([*before.events], [*before.heard], shared=before.shared)
-                own.add(user)
-            before.shared |= shared
-            seen = seen_as(event, view)
-            before.events.append(seen)
+            mine = own.get(user)
+            if mine is None:
+                before = found.get(user)
+                mine = SubjectEvents([], [], shared=shared)
+                if before is not None:
+                    mine = SubjectEvents([*before.events], [*before.heard], shared=before.shared)
+                own[user] = found[user] = mine
+            if shared:
+                mine.shared = True
+            seen = event if view == kind else seen_as(event, view)
+            mine.events.append(seen)
             if heard:
-                before.heard.append(seen)
+                mine.heard.append(seen)
 
 
 def events_of_subjects(items: Iterable[Item]) -> dict[Subject, SubjectEvents]:
