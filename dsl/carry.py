@@ -149,7 +149,7 @@ class Carriage:
         fresh = frozenset(
             name for name, text in last.heard.items() if any(each.heard.get(name) != text for each in before)
         )
-        # Copies are told apart among all events of a type, so it is fresh in every role or in none.
+        # Copies are found among all events of a type, so it is fresh in every role or in none.
         counted = {entry.base for name in fresh if (entry := self.new.dispatch[name]).once is not None}
         return fresh | {name for name, entry in self.new.dispatch.items() if entry.base in counted}
 

@@ -71,7 +71,7 @@ class Dispatch(msgspec.Struct, frozen=True):
     late: Late | None
     """The operations of a late event of the type, None if the subject must be folded again."""
     base: str = ""
-    """The event type itself: copies are told apart among all events of it, in whatever role."""
+    """The event type itself: copies are found among all events of it, in whatever role."""
     own: int = 1
     """1 where the subject is the actor: a copy that is suppressed is counted in one history."""
 

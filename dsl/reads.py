@@ -118,18 +118,18 @@ def declared(rules: Rules, scope: str, reads: Reads, *, by_view: bool = True) ->
     decides what is taken in, and nothing of what is made of that. What is not read is not here. With `by_view`, of each
     view of an event type by itself; otherwise which roles other rules ask for makes no difference.
     """
-    types, fields, told = set(reads.types), set(reads.fields), dict(rules.trait_events)
+    types, fields, carriers = set(reads.types), set(reads.fields), dict(rules.trait_events)
     if not by_view:
         types, fields = set(bases(types)), {(base_of(event), field) for event, field in fields}
-        told = {name: names for name, names in told.items() if len(roles_in(name)) == 1}
+        carriers = {name: names for name, names in carriers.items() if len(roles_in(name)) == 1}
     for trait in reads.traits:
-        tellers = {event for event, names in told.items() if trait in names}
+        tellers = {event for event, names in carriers.items() if trait in names}
         yield f"trait {trait}: from", ", ".join(sorted(tellers)) or _NONE
         types |= tellers
         fields |= {(event, trait) for event in tellers}
     if reads.chooses:
-        yield "traits: from", ", ".join(sorted(told)) or _NONE
-        types |= told.keys()
+        yield "traits: from", ", ".join(sorted(carriers)) or _NONE
+        types |= carriers.keys()
     if reads.every_type:
         every = every_type(rules, scope) if by_view else rules.events
         yield "events: declared", ", ".join(sorted(every))

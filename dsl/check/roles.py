@@ -76,14 +76,14 @@ def give_roles(names: Names, problems: Problems) -> None:
         versions[:] = [
             each._replace(node=with_views(each.node, used)) if _of_users(each.node) else each for each in versions
         ]
-    told = dict(names.trait_events)
-    for event in {base_of(name) for name in told} & used.keys():
+    carried_by = dict(names.trait_events)
+    for event in {base_of(name) for name in carried_by} & used.keys():
         for view in views(event, used[event]):
             carriers = [event if role == ACTOR else f"{event}{AS}{role}" for role in roles_in(view)]
             carried = dict.fromkeys(trait for name in carriers for trait in names.trait_events.get(name, ()))
             if carried:
-                told[view] = tuple(carried)
-    names.trait_events = told
+                carried_by[view] = tuple(carried)
+    names.trait_events = carried_by
 
 
 def _of_users(node: Achievement) -> bool:
@@ -104,7 +104,7 @@ def _used(names: Names, problems: Problems) -> dict[str, tuple[str, ...]]:
                 found[event].setdefault(field, moment)
     used: dict[str, tuple[str, ...]] = {}
     for event, roles in found.items():
-        # Copies are told apart in the whole history of a user, in whatever role its events are there.
+        # Copies are found in the whole history of a user, in whatever role its events are there.
         schema = names.events[event]
         asked = roles.keys() if schema.once is None else schema.users
         if len(asked) > MOST_ROLES:
@@ -114,7 +114,7 @@ def _used(names: Names, problems: Problems) -> dict[str, tuple[str, ...]]:
                 if schema.once is None
                 else (f"`{event}` has `once per`, and {len(asked)} fields that name users")
             )
-            problems.of(source).error("ACH456", span, f"{many}; at most {MOST_ROLES} can be told apart")
+            problems.of(source).error("ACH456", span, f"{many}; at most {MOST_ROLES} can be kept apart")
         used[event] = tuple(asked)[:MOST_ROLES]
     return used
 

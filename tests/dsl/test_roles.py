@@ -47,7 +47,7 @@ def test_a_role_is_written_as_it_is_read(text: str) -> None:
     ("when", "code", "hint"),
     [
         ("count(event=like as post, >= 1)", "ACH325", "declare it as one"),
-        ("count(event=like as autor, >= 1)", "ACH202", "name users: author, fans"),
+        ("count(event=like as autor, >= 1)", "ACH202", "did you mean `author`?"),
         ("count(event=like as actor, >= 1)", "ACH202", "leave `as actor` out"),
         ("count(event=[like, met] as author, >= 1)", "ACH202", "name users: host"),
         ("count(event=[like as fans] as author, >= 1)", "ACH111", "behind the brackets"),

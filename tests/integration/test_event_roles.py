@@ -248,7 +248,7 @@ async def test_events_that_concern_others_stay_under_a_pseudonym(engine: Engine)
     assert {key: status for key, status in before.items() if key[0] != "ann"}.items() <= after.items()
     await engine.backfill()
     await check(engine)
-    # The others follow: then nobody is left whom the events concern.
+    # The others follow: then the events concern no one who is left.
     for user in ("bob", "cid", "dan", "eve"):
         await erase(engine, user)
     for table in ("event", "event_subject", "renamed_event"):

@@ -174,13 +174,13 @@ def timeline(rules: Ruleset, subject: Subject, events: list[Event]) -> Timeline:
     after: list[Mapping[str, Value]] = []
     for event in counted:
         user = subject.name if subject.scope == "user" else event.user
-        told = {
+        here = {
             name
             for (kind, role), names in rules.trait_events.items()
             if kind == event.type and user in in_role(event, role)
             for name in names
         }
-        carried = {name: event.fields[name] for name in told if name in event.fields}
+        carried = {name: event.fields[name] for name in here if name in event.fields}
         if carried:
             of_users[user] = of_users[user] | carried
         after.append(of_users[user])

@@ -59,7 +59,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         "tellers_of_a_trait_not_heard",
         "a version keeps its meaning: copies among events that tell a trait",
         at="reads:declared",
-        old="types |= told.keys()",
+        old="types |= carriers.keys()",
         new="",
         tests=(f"{MEANING}::test_moments_of_a_for",),
     ),
