@@ -11,6 +11,7 @@ from dsl.check.bounds import (
     check_combine,
     check_distinct,
     check_extreme,
+    check_parts,
     check_remembered,
     check_streak,
     check_sum,
@@ -85,6 +86,7 @@ class Conditions:
         fields = [] if node.distinct is None else self._values(events, node.distinct)
         if check_whole(node.cmp, "events" if node.distinct is None else "values", self.report):
             check_distinct(node, fields, self.report)
+            check_parts(node, self.report)
             check_remembered(node, window, self.report)
 
     def _values(self, events: list[Name], name: Name) -> list[Field]:
