@@ -120,6 +120,7 @@ ADVICE: Final = {
     "ACH545": "A field that rules cannot see",
     "ACH546": "Tiers that a ladder says more shortly",
     "ACH547": "Achievements that a family says more shortly",
+    "ACH548": "A `$var` in a string",
 }
 """Warnings: the rules can be used as they are."""
 

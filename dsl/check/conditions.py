@@ -5,12 +5,13 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from dsl.built_ins import AT, COUNTED, ZONED
+from dsl.built_ins import ACTOR, AT, COUNTED, ZONED
 from dsl.calendar import zone
 from dsl.check.bounds import (
     check_combine,
     check_distinct,
     check_extreme,
+    check_parts,
     check_remembered,
     check_streak,
     check_sum,
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 TIMEZONE = "timezone"
 """The trait that `tz=user` reads."""
 _NUMBERS = (FieldType.INT, FieldType.DECIMAL)
+_ACTORS = ("user_id", "user", "actor_id")
+"""What is written for `actor`."""
 _FAMILIES = {
     **dict.fromkeys(_NUMBERS, "number"),
     **dict.fromkeys((FieldType.INTS, FieldType.DECIMALS), "numbers"),
@@ -87,6 +90,7 @@ class Conditions:
         fields = [] if node.distinct is None else self._values(events, node.distinct)
         if check_whole(node.cmp, "events" if node.distinct is None else "values", self.report):
             check_distinct(node, fields, self.report)
+            check_parts(node, self.report)
             check_remembered(node, window, self.report)
 
     def _values(self, events: list[Name], name: Name) -> list[Field]:
@@ -215,6 +219,8 @@ class Conditions:
         if lacking:
             where = ", ".join(f"`{schema.name}`" for schema in lacking[:3])
             hint = self.report.guess(field, lacking[0].fields) or meant
+            if field in _ACTORS:
+                hint = f"`{ACTOR}` is the user of the event"
             if field in self.names.traits:
                 hint = f"`{field}` is a trait: use it in the achievement's `for`"
             elif len(lacking) < len(schemas):

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from dsl.expand.lists import fit, shown
 from dsl.expand.reported import guess
 from dsl.source import Span
-from dsl.syntax import Achievement, Example, Hole, Literal, Name, Node
+from dsl.syntax import Achievement, Example, Hole, Literal, Name, Node, Ref
 from dsl.values import value_text
 
 if TYPE_CHECKING:
@@ -79,8 +79,16 @@ class Families:
                 node.version, {slug(value_text(one.value)): shown(one) for one in elements}, each, source
             )
             self._versions.setdefault(node.name.text, []).append(version)
+        self._quoted(node, each.var.text, source)
         make = _maker(node, each.var.text)
         return [(f"{each.var.text} {shown(element)}", make(_element(element))) for element in elements]
+
+    def _quoted(self, node: Achievement | Example, var: str, source: Source) -> None:
+        """Report a `$var` in a string, where it stands for itself."""
+        for place, text in _strings(node, node.span):
+            if f"${var}" in text:
+                hint = f"write `${var}` without quotes, or {{{var}}} in the string"
+                self._found.warn("ACH548", source, place, f"`${var}` in a string does not stand for the element", hint)
 
     def advise(self) -> None:
         """Report the elements that a later version of a family drops: their achievements stay as they are."""
@@ -171,6 +179,23 @@ def _holes(value: object, place: Span) -> Iterator[tuple[Span, str]]:
         within = value.span if isinstance(value, Node) else place
         for name in value.__struct_fields__:
             yield from _holes(getattr(value, name), within)
+
+
+def _strings(value: object, place: Span) -> Iterator[tuple[Span, str]]:
+    """Yield every string of a tree that is no name: about where it stands, and its text."""
+    if isinstance(value, str):
+        if not isinstance(value, Hole):
+            yield place, value
+    elif isinstance(value, dict):
+        for part in cast("dict[str, object]", value).values():
+            yield from _strings(part, place)
+    elif isinstance(value, tuple | list) and not isinstance(value, Span):
+        for part in cast("tuple[object, ...]", value):
+            yield from _strings(part, place)
+    elif isinstance(value, msgspec.Struct) and not isinstance(value, Name | Ref):
+        within = value.span if isinstance(value, Node) else place
+        for name in value.__struct_fields__:
+            yield from _strings(getattr(value, name), within)
 
 
 # -- templates --------------------------------------------------------------------------------------------------------

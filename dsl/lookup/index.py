@@ -212,7 +212,7 @@ class _Finder:
             return
         if each.name is not None:
             self._add(each.name.span, Symbol(Kind.LIST, each.name.text))
-        symbol = Symbol(Kind.VARIABLE, each.var.text, f"{self._source.name}:{whole.start}")
+        symbol = Symbol(Kind.VARIABLE, each.var.text, f"{id(self._source)}:{whole.start}")
         self._add(each.var.span, symbol, whole=each.span)
         for span in _mentions(self._source, each.var.text, whole):
             self._add(span, symbol)

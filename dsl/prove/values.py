@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from dsl.types import Value
 
 DISTINGUISHED: Final = (*RANGES, "at.weekday", "at.date")
-"""Parts of an event's time of which a few values stand for all. They are tried apart, as if none decided another."""
+"""Parts of an event's time for which a few values stand for all. They are tried apart, as if none decided another."""
 
 
 class Domain(msgspec.Struct, frozen=True):

@@ -43,9 +43,13 @@ LITERAL = NUMBER | STRING | INSTANT | words("true", "false")
 REF = NAME | words("at.hour", "at.weekday")
 
 LIST = seq("[", commas(NUMBER | STRING), "]")
-EACH = seq("for", "each", NAME, "in", NAME | LIST)
-FACTOR = REF | NUMBER | DURATION | words("actor", "$x") | seq(words("length", "lower", "size"), "(", REF, ")")
-SUM = seq(FACTOR, words("+", "-", "*"), FACTOR) | seq(FACTOR, "*", "(", FACTOR, words("+", "-"), FACTOR, ")")
+_EACH = seq("for", "each", NAME, "in", NAME | LIST)
+EACH: Tokens = st.deferred(lambda: _EACH)
+_FACTOR = REF | NUMBER | DURATION | words("actor", "$x") | seq(words("length", "lower", "size"), "(", REF, ")")
+FACTOR: Tokens = st.deferred(lambda: _FACTOR)
+"""What is deferred has a short text: hypothesis refuses strategies that take pages to show."""
+_SUM = seq(FACTOR, words("+", "-", "*"), FACTOR) | seq(FACTOR, "*", "(", FACTOR, words("+", "-"), FACTOR, ")")
+SUM: Tokens = st.deferred(lambda: _SUM)
 TEST = (
     seq(SUM | REF, words("=", "<", ">="), SUM | REF)
     | seq(FACTOR, words("starts with", "ends with", "contains"), FACTOR)
@@ -55,7 +59,7 @@ TEST = (
     | seq(REF, words("is present", "is not present"))
     | NAME
 )
-FILTER = st.recursive(
+_FILTER = st.recursive(
     TEST,
     lambda inner: (
         seq("(", inner, ")")
@@ -65,6 +69,7 @@ FILTER = st.recursive(
     ),
     max_leaves=4,
 )
+FILTER: Tokens = st.deferred(lambda: _FILTER)
 WHERE = maybe("where", FILTER)
 ONE = seq(EVENT, WHERE)
 PATTERN = ONE | seq("[", commas(ONE), "]", WHERE)

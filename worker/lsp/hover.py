@@ -173,10 +173,12 @@ def _asks(node: Achievement) -> Iterator[str]:
 
 
 def _tier(view: View, symbol: Symbol) -> str:
-    for node in reversed(view.edition.rules.achievements.get(symbol.owner, ())):
+    rules = view.edition.rules.achievements
+    members = (versions for name, versions in rules.items() if name.startswith(f"{symbol.owner}_"))
+    for node in reversed(rules.get(symbol.owner) or next(members, ())):
         for tier in node.tiers:
             if tier.name.text == symbol.name:
-                lines = [f"**{symbol.owner}.{symbol.name}**", "", words.condition(tier.when)]
+                lines = [f"**{node.name.text}.{symbol.name}**", "", words.condition(tier.when)]
                 return "\n".join([*lines, "", *_verdict(view, node)])
     return ""
 
