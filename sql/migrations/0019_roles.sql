@@ -2,7 +2,7 @@
 -- Users that events name beside the one who did them, and what stands for those that were erased.
 
 -- Members of the scope `user`: those that an event names beside its own user.
--- The foreign key would look for the event of each row, by an index of the tenant while the tables are small. Whoever
+-- The foreign key would look for the event of each row, by an index of the tenant while the tables are small. A statement that
 -- deletes an event deletes its members.
 ALTER TABLE event_subject DROP CONSTRAINT event_subject_is_a_field;
 ALTER TABLE event_subject DROP CONSTRAINT event_subject_event;
