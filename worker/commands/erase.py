@@ -178,6 +178,7 @@ def _beyond(settings: Settings, tenant: str, user: str, *, purged: bool) -> Iter
         f"{settings.input_stream} {prefix}.{token(tenant)}, {prefix}.{token(tenant)}.~... and {prefix}.raw: "
         "arrays there hold events of several users, until their retention ends"
     )
+    yield f"{settings.input_stream}: events of others that name the user in their payload, until their retention ends"
     yield "the announcement of the erasure, which names the user and the unlocks"
     yield "mirrors of the streams, other lanes, and what consumers have kept of announcements"
     yield "backups of the database, its write-ahead log, and logs"
