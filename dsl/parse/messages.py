@@ -6,6 +6,8 @@ import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dsl.diagnostics import nearest
+from dsl.parse.intents import meant
+from dsl.parse.operators import taken
 from dsl.parse.reading import MAX_DEPTH, place
 from dsl.parse.slips import hint_for
 from dsl.source import Span
@@ -13,6 +15,7 @@ from dsl.source import Span
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from dsl.diagnostics import Suggestion
     from dsl.parse.reading import Reading
 
 DECLARATIONS: Final = ("event", "traits", "achievement", "example")
@@ -133,12 +136,25 @@ def _expected(types: frozenset[str], words: Mapping[str, str]) -> str:
     return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " or " + parts[-1] if parts else "nothing more"
 
 
-def _hint(reading: Reading, found: Unexpected, words: Mapping[str, str]) -> str | None:
+def _hint(reading: Reading, found: Unexpected, words: Mapping[str, str]) -> str | Suggestion | None:
     expected = {words[kind] for kind in found.expected if kind in words}
+    suggestion = _meant(reading, found)
+    if suggestion is not None:
+        return suggestion
     slip = hint_for(reading, found.span.start, clause="title" in expected)
     if slip is not None:
         return slip
     return _hint_on_word(reading, found, expected) or _hint_on_sign(found, expected)
+
+
+def _meant(reading: Reading, found: Unexpected) -> Suggestion | None:
+    """Return what the call in which the reader stumbled may mean, or the one that a `not` stands before."""
+    text, at = reading.source.text, found.span.start
+    if found.text == "not":
+        negated = re.compile(r"not\s*\(?\s*[a-z_]+\s*\(").match(text, at)
+        if negated is not None:
+            return meant(text, negated.end(), taken)
+    return meant(text, at, taken) if reading.open and reading.open[-1].value != "{" else None
 
 
 def _hint_on_word(reading: Reading, found: Unexpected, expected: set[str]) -> str | None:

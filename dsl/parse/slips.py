@@ -57,6 +57,18 @@ _SLIPS: Final = tuple(
         (r"\breward \{.*»;", "separate the parts with commas"),
         (r"^\{\|.*\breward \{[^}]*?(\"?\w+\"?) »=", r"write \1: ..."),
         (r"^\{\|.*: *\w+\??( >= \d+)?»;", "separate fields with commas"),
+        (
+            r"\bevent ([\w.]+) \{ ?(\w+)\b[^{}]*\} ?»once\b(?: per (\w+))?(?: (?:within|every) (\w+))?",
+            r"`once per` stands within the braces, and names the fields in which copies agree: once per \2 within 1d",
+        ),
+        (
+            r"\bevent ([\w.]+) \{ ?\} ?»once\b",
+            r"`once per` stands within the braces: event \1 { id: string once per id within 1d }",
+        ),
+        (
+            r"^\{\|.*\bevent [\w.]+ \{ ?(\w+):.*\bonce »(?:within|every|in|a|each)\b",
+            r"name the fields in which copies agree: once per \1 within 1d",
+        ),
         (r"\brepeat every »", "write a calendar unit: hour, day, week, month or year"),
         (r"\bafter »\[", "separate names with commas: after first, second"),
         (r"\breveal »\d+%", "write: reveal at 30%"),
