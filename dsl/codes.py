@@ -102,6 +102,11 @@ ADVICE: Final = {
     "ACH509": "Memory without bound",
     "ACH510": "A rule that no example covers",
     "ACH511": "An `allow` that is not needed",
+    "ACH520": "An `unless` that resets nothing any more",
+    "ACH521": "A `grace` that forgives more days than meant",
+    "ACH522": "A `settle` that waits for nothing to happen",
+    "ACH523": "Dates that have all passed",
+    "ACH524": "`once per` where `distinct` says the same",
 }
 """Warnings: the rules can be used as they are."""
 
