@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from dsl.built_ins import AT, COUNTED, ZONED
 from dsl.calendar import zone
@@ -39,6 +39,14 @@ _FAMILIES = {
     **dict.fromkeys((FieldType.INTS, FieldType.DECIMALS), "numbers"),
 }
 """Types whose values are compared with each other, beside those of one type."""
+
+
+_BUILT_IN: Final = {
+    **dict.fromkeys(("day", "days", "date", "dates", "today"), "at.date"),
+    **dict.fromkeys(("hour", "hours", "time", "time_of_day", "clock"), "at.hour"),
+    **dict.fromkeys(("weekday", "weekdays", "day_of_week", "dow"), "at.weekday"),
+}
+"""Names of what an event has by itself, by other names."""
 
 
 class Conditions:
@@ -211,6 +219,8 @@ class Conditions:
             hint = self.report.guess(field, lacking[0].fields)
             if field in self.names.traits:
                 hint = f"`{field}` is a trait: use it in the achievement's `for`"
+            elif field in _BUILT_IN:
+                hint = f"the event's own time is `at`: write {_BUILT_IN[field]}"
             elif len(lacking) < len(schemas):
                 hint = "every alternative must have it; if they differ, filter the alternatives one by one"
             self.report.error("ACH202", span, f"there is no field `{field}` in {where}", hint)

@@ -22,8 +22,9 @@ _OURS: Final = {
     "unlocked": "earned achieved has_badge badge achievement awarded granted has_achievement",
 }
 _MEANT: Final = {word: operator for operator, words in _OURS.items() for word in words.split()}
+_ONCE: Final = frozenset("first once last exists happened did has occurred ever".split())  # noqa: SIM905 - a list of words
 _DISTINCT: Final = frozenset({"distinct", "unique", "count_distinct", "distinct_count", "count_unique", "unique_count"})
-_RANKS: Final = frozenset("rank top leaderboard position place percentile ranking ranked top_n first".split())  # noqa: SIM905 - a list of words
+_RANKS: Final = frozenset("rank top leaderboard position place percentile ranking ranked top_n".split())  # noqa: SIM905 - a list of words
 _AVERAGES: Final = frozenset("avg average mean median ratio rate percent percentage share accuracy".split())  # noqa: SIM905
 _NEVER: Final = frozenset({"never", "none", "no", "none_of", "without", "absent", "missing"})
 
@@ -32,7 +33,7 @@ _NO_RANK: Final = (
     "a rule looks at one user's own events, and a rank changes by those of others: let your product send it, "
     "as `event league.placed { rank: int >= 1 }`, and"
 )
-_NO_AVERAGE: Final = (
+NO_AVERAGE: Final = (
     "there are no averages and ratios: one more event could lower them. Let your product send the value when it is "
     "settled, and write: max(event=course.closed, of=average, >= 90)"
 )
@@ -46,10 +47,12 @@ def other_operator(text: str, at: int) -> Suggestion | None:
     call = call_at(text, at + len(name) + 1) if text[at + len(name) : at + len(name) + 1] == "(" else None
     if name in _DISTINCT and call is not None:
         return _distinct(call)
+    if name in _ONCE and call is not None and call.arguments:
+        return _once(call)
     if name in _RANKS:
         return Suggestion(f"{_NO_RANK} write: {_RANKED}", span if call is None else call.span, _RANKED)
     if name in _AVERAGES:
-        return Suggestion(_NO_AVERAGE, span, "")
+        return Suggestion(NO_AVERAGE, span, "")
     if name in _NEVER:
         hint = (
             "what must not happen is `unless=` of what must: count(event=lesson.completed, >= 10, unless=quiz.failed)"
@@ -57,6 +60,17 @@ def other_operator(text: str, at: int) -> Suggestion | None:
         return Suggestion(hint, span, "")
     meant = _MEANT.get(name)
     return None if meant is None else Suggestion(f"did you mean `{meant}`?", span, "")
+
+
+def _once(call: Call) -> Suggestion | None:
+    """`first(event=E)` is a count of one."""
+    written = [each.text for each in call.arguments if not re.fullmatch(r"(>=|=|==)?\s*1", each.text)]
+    if re.fullmatch(r"[a-z]\w*(\.\w+)*( where .*)?", written[0] if written else ""):
+        written[0] = f"event={written[0]}"
+    if not written or not written[0].startswith("event"):
+        return None
+    text = f"count({', '.join([*written, '>= 1'])})"
+    return Suggestion(f"an event that happened once is a count of one; write: {text}", call.span, text)
 
 
 def _distinct(call: Call) -> Suggestion | None:

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dsl.diagnostics import nearest
-from dsl.parse.intents import meant
+from dsl.parse.intents import behind, meant
 from dsl.parse.operators import taken
 from dsl.parse.reading import MAX_DEPTH, place
 from dsl.parse.slips import hint_for
@@ -100,7 +100,7 @@ def _report_character(reading: Reading, span: Span) -> None:
     if word is None or not any(char.isalnum() for char in word[0]):
         char = text[span.start]
         shown = f"`{char}`" if char.isprintable() else f"the character U+{ord(char):04X}"
-        hint = hint_for(reading, span.start, clause=False) or _SIGNS.get(char)
+        hint = behind(text, span.start) or hint_for(reading, span.start, clause=False) or _SIGNS.get(char)
         reading.error("ACH102", span, f"{shown} has no meaning here", hint)
         return
     fixed = _CAMEL.sub("_", word[0]).lower().replace("-", "_").strip("_.")
@@ -154,7 +154,9 @@ def _meant(reading: Reading, found: Unexpected) -> Suggestion | None:
         negated = re.compile(r"not\s*\(?\s*[a-z_]+\s*\(").match(text, at)
         if negated is not None:
             return meant(text, negated.end(), taken)
-    return meant(text, at, taken) if reading.open and reading.open[-1].value != "{" else None
+    if reading.open and reading.open[-1].value != "{":
+        return meant(text, at, taken)
+    return behind(text, at)
 
 
 def _hint_on_word(reading: Reading, found: Unexpected, expected: set[str]) -> str | None:

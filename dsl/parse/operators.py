@@ -35,7 +35,7 @@ from dsl.syntax import (
     Unlocked,
     Zone,
 )
-from dsl.types import Unit
+from dsl.types import DAY, HOUR, MINUTE, SECOND, Unit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,6 +93,8 @@ class Arguments:
         self.number: Literal | None = None
         self.parts: list[Condition] = []
         self.suggested: Suggestion | None = None
+        self.has_event = False
+        """Whether an argument is `event=`, perhaps one further on."""
 
     @property
     def inside(self) -> Span:
@@ -127,6 +129,7 @@ def read(name: Name, arguments: tuple[Argument, ...], span: Span) -> Condition |
         error("ACH109", name.span, f"`{name.text}` is not an operator", _other_operator(name))
         return Unread(span)
     gathered = Arguments(name.text, shape, name.span, span)
+    gathered.has_event = any(isinstance(each, Named) and each.name.text == "event" for each in arguments)
     for argument in arguments:
         _sort(gathered, argument)
     built = _BUILDERS[name.text](gathered)
@@ -223,12 +226,12 @@ def _sort_bounded_name(args: Arguments, argument: BoundedName) -> None:
 def _sort_pattern(args: Arguments, pattern: RawPattern) -> None:
     if args.shape.lists or args.shape.target:
         args.patterns.append(pattern)
-    elif "event" in args.shape.named and "event" not in args.named:
+    elif "event" in args.shape.named and "event" not in args.named and not args.has_event:
         slip("ACH112", pattern.span, f"`{args.operator}` takes its event as `event=`", "write `event=` before it")
         args.named["event"] = Named(Name(text="event", span=pattern.span), pattern, pattern.span)
     else:
         unit = pattern.name.text if isinstance(pattern, RawEvent) else ""
-        hint = f"write per={unit}" if unit in set(Unit) and "per" in args.shape.named else None
+        hint = f"write per={unit}" if unit in set(Unit) and "per" in args.shape.named else args.meant(pattern.span)
         args.wrong("ACH113", pattern.span, f"`{args.operator}` takes no bare name or list here", hint)
 
 
@@ -415,10 +418,23 @@ def _cmp(args: Arguments) -> Cmp | None:
     if isinstance(value, Duration) and not value.us and READING.get().broken:
         return None  # neither a number nor a duration, and already reported
     if not isinstance(value, Literal) or isinstance(value.value, str | bool):
-        hint = "for a span of time write within=" + value.text if isinstance(value, Duration) else None
+        hint = _of_a_duration(args, value) if isinstance(value, Duration) else None
         args.wrong("ACH113", value.span, "a bound must be a number", args.meant(value.span) or hint)
         return None
     return None if op is None else Cmp(op=op, bound=value.value, span=bound.span)
+
+
+def _of_a_duration(args: Arguments, value: Duration) -> str:
+    """Return what a bound such as `24h` may mean: a span, or so many of the unit that a field counts."""
+    field = args.named.get("of")
+    if field is None or not isinstance(field.value, RawEvent):
+        return f"for a span of time write within={value.text}"
+    name = field.value.name.text
+    units = (("sec", SECOND), ("min", MINUTE), ("hour", HOUR), ("hr", HOUR), ("day", DAY))
+    unit = next((length for word, length in units if word in name), None)
+    if unit is None or value.us % unit:
+        return f"a bound is a number, in the unit of `{name}`"
+    return f"a bound is a number, in the unit of `{name}`: write {args.shape.bound} {value.us // unit}"
 
 
 def _direction(args: Arguments, bound: Bound) -> OneOf[">=", ">", "<=", "<"] | None:

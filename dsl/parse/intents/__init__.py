@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 from dsl.diagnostics import Suggestion
 from dsl.parse.calls import call_at
-from dsl.parse.intents.arguments import commas, copies, filters, named_bound, other_names, unless
+from dsl.parse.intents.arguments import at_least, bare_field, commas, copies, filters, named_bound, other_names, unless
+from dsl.parse.intents.behind import behind
 from dsl.parse.intents.never import never
 from dsl.parse.intents.steps import sequence
 from dsl.parse.intents.streaks import streak, week
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from dsl.parse.calls import Call
     from dsl.parse.intents.meaning import Meant, Taken
 
-__all__ = ["meant"]
+__all__ = ["behind", "meant"]
 
 _LONGEST: Final = 160
 """Characters of a suggestion that a hint shows."""
@@ -30,7 +31,7 @@ _LONGEST_CALL: Final = 1000
 _OUTER: Final = 3
 """Calls around a place that are looked at."""
 
-_OF_AN_EVENT: Final = (unless, copies, commas, week, never, other_names, named_bound, filters)
+_OF_AN_EVENT: Final = (unless, copies, commas, bare_field, week, never, other_names, named_bound, filters)
 _INTENTS: Final = {
     "count": _OF_AN_EVENT,
     "sum": _OF_AN_EVENT,
@@ -40,7 +41,7 @@ _INTENTS: Final = {
     "sequence": (unless, sequence, other_names),
     "all": (unless, commas, other_names),
     "any": (unless, commas, other_names),
-    "at_least": (unless, commas, other_names),
+    "at_least": (unless, at_least, commas, other_names),
 }
 """What may be meant by a call of each operator, the likeliest first."""
 

@@ -52,8 +52,9 @@ def cut(text: str) -> list[str]:
     """Return the arguments of `>= 3 within 7d`, which no comma separates."""
     if found := re.fullmatch(r"(within|per|unless|tz|distinct|of|grace|by)\s+([^\s=]+)", text):
         return [f"{found[1]}={found[2]}"]
-    if found := re.fullmatch(rf"(event\s*=\s*[a-z][\w.]*)\s+({BOUND})", text):
-        return [found[1], found[2]]
+    found = re.fullmatch(rf"(event\s*=\s*)?([a-z]\w*(?:\.\w+)*)\s+({BOUND})", text)
+    if found is not None and (found[1] or "." in found[2]):
+        return [f"event={found[2]}", found[3]]
     found = re.fullmatch(_GLUED, text)
     if found is None or re.search(r"\bonce\b", text) or not is_whole(found[1]):
         return [text]
@@ -75,6 +76,34 @@ def commas(_text: str, call: Call, taken: Taken) -> Meant | None:
     if parts == given(call) or not added <= set(names):
         return None
     return Meant("commas separate the arguments, and `=` follows their names", written(call.name, parts), call)
+
+
+def at_least(_text: str, call: Call, _taken: Taken) -> Meant | None:
+    """`at_least(3, event=a)` is a count: `at_least` counts conditions."""
+    arguments = given(call)
+    number = next((each for each in arguments if re.fullmatch(r"\d+", each)), None)
+    if number is None or not any(re.match(r"event\s*=", each) for each in arguments):
+        return None
+    rest = [part for each in arguments if each is not number for part in cut(each)]
+    return Meant(
+        "`at_least` counts conditions; events are counted by `count`", written("count", [*rest, f">= {number}"]), call
+    )
+
+
+def bare_field(_text: str, call: Call, taken: Taken) -> Meant | None:
+    """`sum(distance, event=a)`: the field is `of=`, that of a count `distinct=`."""
+    arguments = given(call)
+    name = "of" if "of" in (taken(call.name) or ()) else "distinct"
+    bare = [each for each in arguments if re.fullmatch(r"[a-z]\w*", each)]
+    event = [each for each in arguments if re.match(r"event\s*=", each) or re.fullmatch(r"[a-z]\w*(\.\w+)+", each)]
+    if len(bare) != 1 or len(event) != 1 or any(each.startswith(f"{name}=") for each in arguments) or bare[0] in _UNITS:
+        return None
+    first = event[0] if "=" in event[0] else f"event={event[0]}"
+    rest = [each for each in arguments if each not in (bare[0], event[0])]
+    return Meant(f"the field is `{name}=`", written(call.name, [first, f"{name}={bare[0]}", *rest]), call)
+
+
+_UNITS: Final = ("minute", "hour", "day", "week", "month", "year")
 
 
 def named_bound(_text: str, call: Call, taken: Taken) -> Meant | None:
@@ -99,6 +128,16 @@ _BOUND_NAMES: Final = (
 _BESIDE: Final = (
     (r"(?:in|last|window|during|over|span|interval|timeframe|since|for)\s*=\s*(\d+[smhdw])", r"within=\1", "within"),
     (r"(?:every|each|in|by|unit|period|interval)\s*=\s*\"?(minute|hour|day|week|month|year)s?\"?", r"per=\1", "per"),
+    (
+        r"(?:group_by|groupby|group|partition_by|each|for_each|key|keyed_by)\s*=\s*\"?(?!day|week|hour)([a-z]\w*)\"?",
+        r"by=\1",
+        "by",
+    ),
+    (
+        r"(?:freeze|freezes|skips|skip|misses|missed|allowed|gap|max_gap|days_off|rest)\s*=\s*(\d+)d?",
+        r"grace=\1",
+        "grace",
+    ),
     (r"(?:timezone|zone|time_zone)\s*=\s*(user|event|\"[^\"]*\")", r"tz=\1", "tz"),
     (
         r"(?:distinct_by|unique|unique_by|distinct_on|different|of|field|on)\s*=\s*\"?([a-z]\w*)\"?",
@@ -171,8 +210,9 @@ def _comparison(text: str, names: tuple[str, ...]) -> str | None:
     return f"{found[1]} {sign} {flat(value)}"
 
 
-_NO_FIELDS: Final = tuple(
-    "at_least least min minimum max maximum times number n value bound target threshold goal by once "  # noqa: SIM905
-    "days weeks hours months years starts start week_start week_starts first_day repeat then and or".split()
+_NO_FIELDS: Final = frozenset(
+    "at_least least min minimum max maximum times number n value bound target threshold goal by once days weeks "  # noqa: SIM905
+    "hours months years group_by groupby group partition_by key skip skips except exclude ignore starts start "
+    "week_start week_starts first_day repeat then and or".split()
 )
 """What is more likely meant as another argument than as a field."""

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 
 _MOST_STEPS: Final = 12
 """How often a step is written down for `times N`."""
+_NO_LEAST: Final = (
+    "between two steps there is no least span: let your product send how long it took, and filter the step by it: "
+    "sequence([question.asked, answer.given where days >= 30])"
+)
 _NOT: Final = "what must not happen in between is `unless=` of the whole"
 
 
@@ -33,6 +37,8 @@ def sequence(_text: str, call: Call, _taken: Taken) -> Meant | None:
     for each in arguments:
         if is_named(each):
             made.take_argument(each)
+    if made.impossible:
+        return Meant(_NO_LEAST, "", call)
     if not made.why or not made.steps:
         return None
     whole = made.written()
@@ -48,6 +54,7 @@ class _Steps:
         self.named: list[str] = []
         self.unless: list[str] = []
         self.within: str | None = None
+        self.impossible = False
         self.parts: list[str] = []
         """Sequences of their own."""
 
@@ -80,6 +87,8 @@ class _Steps:
         if found := re.fullmatch(r"not (.+)", step):
             self.because(_NOT)
             self.unless.append(found[1])
+        elif re.fullmatch(r"(.+?) (?:after|later|delay|min)\b.*\d+ ?[smhdw]\w*", step):
+            self.impossible = True
         elif found := re.fullmatch(r"(.+?) within ?=? ?(\d+ ?[smhdw])\w*", step):
             self.because("a sequence has one span, from its first step to its last")
             self.within = found[2].replace(" ", "")

@@ -56,7 +56,7 @@ BUGS: Final = (
         "suggested_filter_means_more",
         "a suggested filter keeps what was written: `or` is put in brackets before `and` is added",
         at="dsl.parse.intents.arguments:filters",
-        old='tests.insert(0, f"({before})" if re.search(r"\bor\b", before) else before)',
+        old=r'tests.insert(0, f"({before})" if re.search(r"\bor\b", before) else before)',
         new="tests.insert(0, before)",
         tests=(INTENTS,),
     ),
