@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dsl.analyze import patterns, walk, whens
+from dsl.check.filters import refs
 from dsl.syntax import And, Compare, Literal, Member, Or
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def _counted(node: Condition) -> tuple[Pattern, ...]:
 def _last(part: Predicate) -> str | None:
     """Return the last date at which a test can pass; None where there is none."""
     match part:
-        case Member(negated=False, values=values) if part.left.builtin and part.left.name == "at.date":
+        case Member(negated=False, values=values) if _is_date(part):
             dates = [str(each.value) for each in values if isinstance(each, Literal)]
             return max(dates, default=None)
         case Compare(op="=" | "<" | "<=", right=Literal(value=value)) if _is_date(part):
@@ -57,5 +58,5 @@ def _last(part: Predicate) -> str | None:
             return None
 
 
-def _is_date(part: Compare) -> bool:
-    return part.left.builtin and part.left.name == "at.date"
+def _is_date(part: Compare | Member) -> bool:
+    return [ref.name for ref in refs(part)] == ["at.date"]

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dsl.diagnostics import nearest
-from dsl.parse.intents import behind, meant
+from dsl.parse.intents import behind, clause_hint, meant
 from dsl.parse.operators import taken
 from dsl.parse.reading import MAX_DEPTH, place
 from dsl.parse.slips import hint_for
@@ -141,6 +141,9 @@ def _hint(reading: Reading, found: Unexpected, words: Mapping[str, str]) -> str 
     suggestion = _meant(reading, found)
     if suggestion is not None:
         return suggestion
+    hint = clause_hint(reading.source.text, found.span.start, words.values())
+    if hint is not None:
+        return hint
     slip = hint_for(reading, found.span.start, clause="title" in expected)
     if slip is not None:
         return slip

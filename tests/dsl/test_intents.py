@@ -14,6 +14,7 @@ from dsl.check import check
 from dsl.diagnostics import Diagnostic, Severity, render
 from dsl.lookup.fixes import fixes
 from dsl.parse import parse
+from dsl.parse.intents import clause_hint
 from dsl.source import Source
 
 EVENTS: Final = """\
@@ -88,6 +89,27 @@ def test_what_a_hint_shows_for_people_checks_too() -> None:
             for shown in re.findall(r"(?:write|of what must): ((?:count|max)\(.*\))$", problem.hint or ""):
                 if "course.closed" not in shown:
                     assert [render(each) for each in errors(text_of(shown))] == []
+
+
+@pytest.mark.parametrize(
+    ("written", "hint"),
+    [
+        ("when count(event=a, >= 3) repeat each »post_id", "repeat by post_id"),
+        ("when count(event=a, >= 3) repeat »per post_id", "repeat by post_id"),
+        ("when count(event=a, >= 3) repeat »for each post_id", "repeat by post_id"),
+        ("when count(event=a, >= 3) repeat each »day", None),
+        ("when count(event=a, >= 3) repeat »daily", None),
+        ("count(event=a where climb»/km > 20, >= 1)", "climb > 20 * km"),
+        ("count(event=a where hits » / 2 >= 10, >= 1)", "hits >= 10 * 2"),
+        ("count(event=a where hits » / 20%, >= 1)", None),
+    ],
+)
+def test_clauses_are_answered_in_the_words_of_the_grammar(written: str, hint: str | None) -> None:
+    at = written.index("»")
+    text = written.replace("»", "")
+    found = clause_hint(text, at + (text[at] == " "), ("by", "*"))
+    assert (found or "").partition("write: ")[2] == (hint or "")
+    assert clause_hint(text, at, ()) is None
 
 
 CALLS: Final = st.lists(

@@ -12,6 +12,7 @@ from dsl.diagnostics import Suggestion
 from dsl.parse.calls import call_at
 from dsl.parse.intents.arguments import at_least, bare_field, commas, copies, filters, named_bound, other_names, unless
 from dsl.parse.intents.behind import behind
+from dsl.parse.intents.clauses import clause_hint
 from dsl.parse.intents.never import never
 from dsl.parse.intents.steps import sequence
 from dsl.parse.intents.streaks import streak, week
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from dsl.parse.calls import Call
     from dsl.parse.intents.meaning import Meant, Taken
 
-__all__ = ["behind", "meant"]
+__all__ = ["behind", "clause_hint", "meant"]
 
 _LONGEST: Final = 160
 """Characters of a suggestion that a hint shows."""
