@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from itertools import chain, repeat
 from operator import attrgetter
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
@@ -27,8 +27,10 @@ MAX_SUBJECT_BYTES: Final = 512
 """UTF-8 bytes of a subject, which is part of keys; ids have the same limit."""
 
 
-Views: TypeAlias = "tuple[tuple[Subject, str, bool], ...]"
-"""What an event is in the history of each of its users (dsl/roles.py), and whether the plan of users hears that."""
+Seen = tuple[Subject, str, bool]
+"""A user, what an event is in the history of that user (dsl/roles.py), and whether the plan of users hears that."""
+Views = tuple[Seen, ...]
+"""The same of all users of an event, its own first."""
 
 
 class Audience(msgspec.Struct, frozen=True, eq=False, gc=False):

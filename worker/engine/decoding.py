@@ -18,7 +18,7 @@ from worker.contract.partition import partition_of
 from worker.contract.reasons import Reason
 from worker.contract.strict_reader import Rejected, element_of
 from worker.contract.transport import region_of, transport_of
-from worker.engine.batch import MAX_SUBJECT_BYTES, Audience, Batch, DeadLetter, Group, audience_beside, grouped
+from worker.engine.batch import MAX_SUBJECT_BYTES, Audience, Batch, DeadLetter, Group, Seen, audience_beside, grouped
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -136,7 +136,9 @@ class _Roster:
         self._others: dict[tuple[Subject, ...], Group] = {}
         """By the user and the subjects whose plans hear it, for others that name no users."""
         self._named: dict[tuple[object, ...], Group] = {}
-        """By tenant, user and the subjects of other scopes, for those that name users."""
+        """By user and the subjects of other scopes, for those that name users."""
+        self._seen: dict[tuple[str, str, str, int], Seen] = {}
+        """By tenant, user, event type and roles."""
         self.groups: list[Group] = []
 
     def add(
@@ -177,18 +179,25 @@ class _Roster:
 
     def _find_naming(self, event: Event) -> Group | str:
         """Return the group of an event of a type that names users, with what the event is to each of them."""
-        tenant, parts = event.tenant, self._roles.parts(event)
+        tenant, kind = event.tenant, event.type
         others = () if self._users_alone else tuple(self._program.others(event))
-        key = (tenant, event.user, *others)
+        seen: list[Seen] = []
+        for name, bits in self._roles.parts(event).items():
+            one = self._seen.get((tenant, name, kind, bits))
+            if one is None:
+                if is_pseudonym(name):
+                    return reserved(self._program, event) or ""
+                one = self._seen[tenant, name, kind, bits] = (Subject(tenant, USER, name), *self._views[kind][bits])
+            seen.append(one)
+        key = (seen[0][0], *others)
         group = self._named.get(key)
-        if group is None or any(map(is_pseudonym, parts)):
-            wrong = too_long(others) or reserved(self._program, event)
+        if group is None:
+            wrong = too_long(others)
             if wrong is not None:
                 return wrong
-            beside = audience_beside(_user(tenant, event.user), tuple([Subject(tenant, *one) for one in others]))
+            beside = audience_beside(seen[0][0], tuple([Subject(tenant, *each) for each in others]))
             group = self._named[key] = self._new_group(beside)
-        views = self._views[event.type]
-        group.views.append(tuple([(_user(tenant, name), *views[bits]) for name, bits in parts.items()]))
+        group.views.append(tuple(seen))
         return group
 
     def _new_group(self, audience: Audience) -> Group:
@@ -202,11 +211,6 @@ def _audience_of_user(tenant: str, user: str) -> Audience:
     """Return the audience of events that only the plan of users hears: the same object for batch after batch."""
     subject = Subject(tenant, "user", user)
     return Audience(subject, (subject,), (subject,), partition_of(*subject))
-
-
-@lru_cache(maxsize=65536)
-def _user(tenant: str, name: str) -> Subject:
-    return Subject(tenant, USER, name)
 
 
 def subjects_of(program: Program, event: Event) -> tuple[Subject, ...] | str:
