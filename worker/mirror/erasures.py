@@ -62,7 +62,7 @@ def _take_out_events(files: Files, duck: Duck, events: list[tuple[str, str]]) ->
     """Take out events that have pseudonyms for erased users by now: they come again as they are."""
     duck.run("CREATE OR REPLACE TEMP TABLE renamed (tenant_id VARCHAR, event_id VARCHAR)")
     duck.run("INSERT INTO renamed SELECT unnest(?), unnest(?)", *map(list, zip(*events, strict=True)))
-    condition = "(tenant_id, event_id) IN (SELECT tenant_id, event_id FROM renamed)"
+    condition = "(tenant_id, deduplication_key) IN (SELECT tenant_id, event_id FROM renamed)"
     _rewrite(files, duck, EVENT, condition, f"SELECT * FROM {{}} WHERE ({condition}) IS NOT TRUE")
 
 

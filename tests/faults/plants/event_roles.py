@@ -130,4 +130,12 @@ BUGS: Final[tuple[Bug, ...]] = (
         new="return {**teams}",
         tests=(f"{WORKER}::test_a_string_becomes_a_user",),
     ),
+    Bug(
+        "mirror_keeps_events_as_they_were",
+        "a mirror has an event that was renamed once, as it is",
+        at="mirror.erasures:erase",
+        old="if renamed:",
+        new="if renamed and not users:",
+        tests=("integration/test_mirror.py::test_an_erased_user_is_in_no_file_as_others_name_it",),
+    ),
 )
