@@ -135,9 +135,14 @@ END
 -- use held_and_recorded
 joined AS (
     INSERT INTO event_subject (tenant_id, scope, subject, occurred_at, event_id)
-    SELECT * FROM unnest(
-        :members.tenant_id::text[], :members.scope::text[], :members.subject::text[],
-        :members.occurred_at::timestamptz[], :members.event_id::text[])
+    SELECT
+        tenant_id, 'user', user_id,
+        timestamptz 'epoch' + at / 1000000 * interval '1 second' + at % 1000000 * interval '1 microsecond', event_id
+    FROM unnest(
+        string_to_array(:named.tenant_id, :named.separator), string_to_array(:named.user_id, :named.separator),
+        string_to_array(:named.event_id, :named.separator), :named.at::text::bigint[])
+        AS rows (tenant_id, user_id, event_id, at)
+    WHERE at IS NOT NULL
 ),
 -- use written_fast
 ;

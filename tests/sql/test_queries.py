@@ -16,6 +16,7 @@ from worker.engine.columns import (
     contested_columns,
     evaluation_columns,
     member_columns,
+    named_columns,
     position_columns,
     saved_columns,
     subject_columns,
@@ -48,6 +49,7 @@ COLUMNS = {
     "pack_events": {*pack_events([], list)},
     "member_columns": {*member_columns([])},
     "subject_columns": {*subject_columns([])},
+    "named_columns": {*named_columns([])},
     "position_columns": {*position_columns({})},
     "unlock_columns": {*unlock_columns(RULES, [])},
     "amendment_columns": {*amendment_columns(NOTHING)},
@@ -59,7 +61,7 @@ COLUMNS = {
 """What functions give that make columns of rows."""
 GIVEN = {
     "commit_fast": ({"partitions", "generations", "owner", "epoch"}, ("all_columns",)),
-    "commit_fast_with_members": ({"partitions", "generations", "owner", "epoch"}, ("all_columns", "member_columns")),
+    "commit_fast_with_members": ({"partitions", "generations", "owner", "epoch"}, ("all_columns", "named_columns")),
     "save_progress": (set[str](), ("saved_columns",)),
     "insert_event_subjects": (set[str](), ("member_columns",)),
     "forget_progress": (set[str](), ("subject_columns",)),

@@ -10,7 +10,6 @@ from itertools import chain
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
-from dsl.compile import USER
 from dsl.outcome import Subject
 from dsl.progress import encode
 from worker.contract.packing import pack, pack_ints
@@ -93,7 +92,7 @@ def member_columns(items: Iterable[Item]) -> dict[str, object]:
 
 
 def named_columns(groups: Iterable[Group]) -> dict[str, object]:
-    """Return the same of groups whose events no scope hears but that of users."""
+    """Return the `named` of `commit_fast_with_members`: users beside the one who did it, sorted, with the event."""
     rows = [
         (user.tenant_id, user.subject, event.at, event.id)
         for group in groups
@@ -101,9 +100,15 @@ def named_columns(groups: Iterable[Group]) -> dict[str, object]:
         for user, _, _ in views[1:]
     ]
     rows.sort()
-    tenants, users, instants, ids = zip(*rows, strict=True)
-    found = tenants, [USER] * len(rows), users, instants, ids
-    return {f"members.{name}": values for name, values in zip(MEMBER, found, strict=True)}
+    packed = pack([row[0] for row in rows], [row[1] for row in rows], [row[3] for row in rows])
+    tenants, users, ids = packed.columns
+    return {
+        "named.separator": packed.separator,
+        "named.tenant_id": tenants,
+        "named.user_id": users,
+        "named.event_id": ids,
+        "named.at": pack_ints([row[2] for row in rows]),
+    }
 
 
 def _listed(audience: Audience) -> list[Subject]:
