@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple, cast
 from typing import Literal as OneOf
 
 from dsl.diagnostics import Suggestion, nearest
-from dsl.parse.aliases import other_operator
-from dsl.parse.intents import meant
 from dsl.parse.literals import Percent
 from dsl.parse.raw import Bound, BoundedName, Glued, Named, RawEvent, RawList, Unread
 from dsl.parse.reading import READING, error, slip
@@ -113,6 +111,8 @@ class Arguments:
 
     def meant(self, span: Span) -> Suggestion | None:
         """Return what the author may have meant by what stands at a place."""
+        from dsl.parse.intents import meant  # noqa: PLC0415 - for faulty calls alone
+
         return meant(READING.get().source.text, span.start, taken)
 
 
@@ -137,6 +137,8 @@ def read(name: Name, arguments: tuple[Argument, ...], span: Span) -> Condition |
 
 
 def _other_operator(name: Name) -> str | Suggestion:
+    from dsl.parse.aliases import other_operator  # noqa: PLC0415 - for faulty calls alone
+
     suggestion = other_operator(READING.get().source.text, name.span.start)
     guess = nearest(name.text, OPERATORS)
     return suggestion or (f"did you mean `{guess}`?" if guess else f"operators are {', '.join(OPERATORS)}")
