@@ -17,12 +17,14 @@ from dsl.advice.filters import advise_on_filters
 from dsl.advice.memory import advise_on_memory
 from dsl.advice.redundant import advise_on_parts
 from dsl.advice.rulebook import Rulebook
+from dsl.advice.shorter import advise_on_length
 from dsl.advice.tiers import advise_on_tiers
 from dsl.advice.together import advise_on_twins
 from dsl.advice.traps import advise_on_traps
 from dsl.check.problems import Problems
 from dsl.check.rewards import check_rewards
 from dsl.diagnostics import Severity
+from dsl.expand import expand, settled
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -50,7 +52,7 @@ def examine(
 
 def advise(files: Sequence[File], rules: Rules, today: str | None = None) -> list[Diagnostic]:
     """Return advice on rules without errors; `today` as in `examine`."""
-    problems, book = Problems(), Rulebook(files, rules)
+    problems, book = Problems(), Rulebook(expand(files).files, rules)
     for advice in (
         advise_on_filters,
         advise_on_settling,
@@ -58,6 +60,7 @@ def advise(files: Sequence[File], rules: Rules, today: str | None = None) -> lis
         advise_on_parts,
         advise_on_twins,
         advise_on_memory,
+        advise_on_length,
         advise_on_examples,
         advise_on_traps,
         advise_on_copies,
@@ -65,4 +68,4 @@ def advise(files: Sequence[File], rules: Rules, today: str | None = None) -> lis
         advice(book, problems)
     if today is not None:
         advise_on_dates(book, problems, today)
-    return problems.found
+    return settled(problems.found)
