@@ -21,7 +21,7 @@ from worker.report import screen
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    from worker.admin.backfill import Report
+    from worker.admin.built import Report
     from worker.admin.lease import Limits
     from worker.engine.pace import Headway
     from worker.settings import Settings
