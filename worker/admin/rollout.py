@@ -46,7 +46,7 @@ from worker.admin.versions import (
 from worker.engine.columns import columns
 from worker.engine.meaning import Changed, Meaning, meanings_of, recalled
 from worker.engine.rule_set import Deployed, RuleFile, RulesRefusedError
-from worker.pipeline.rules_in_force import Aggregate, RuleSetRow, prepare, read_aside, since_of
+from worker.pipeline.rules_in_force import Aggregate, RuleSetRow, prepare, read_aside
 from worker.settings import Clock
 
 if TYPE_CHECKING:
@@ -174,7 +174,8 @@ async def apply_rules(  # noqa: PLR0913 - each is a choice of its own
             await await_workers(store, pending, now=now, said=said)
             applied = None
             async with store.transaction(patient=True) as session:
-                # The first thing: from here on no batch is committed, and no other rules are applied.
+                await session.run("know_arrays", texts=[], numbers=[], digests=[], instants=[])
+                # From here on no batch is committed, and no other rules are applied.
                 await session.run("hold_all_partitions")
                 held = monotonic()
                 before = await session.row(RuleSetRow, "rules_in_force")
@@ -279,6 +280,8 @@ async def _remember(store: Store, wanted: AbstractSet[tuple[str, int]]) -> _Past
 class _Ready(NamedTuple):
     """What is prepared before the switch."""
 
+    rules: Deployed
+    """As of this epoch, but for what of it is in force already."""
     members: Difference
     begun: Mark
     """How far the ledger was when its members were begun."""
@@ -294,7 +297,7 @@ async def _make_ready(store: Store, change: _Change, past: _Past) -> _Ready:
     members = difference(old, change.ruleset)
     rules = prepare(past.epoch + 1, change.ruleset, {}, change.settings)
     begun, mark = await write_members(store, rules, members.heard)
-    return _Ready(members, begun, mark, old is None or bool(_rulings(old) - _rulings(change.ruleset)))
+    return _Ready(rules, members, begun, mark, old is None or bool(_rulings(old) - _rulings(change.ruleset)))
 
 
 async def _old_rules(past: _Past) -> RuleSet | None:
@@ -351,11 +354,10 @@ async def _put_into_force(
     )
     await write_versions(session, versions, epoch=epoch, by=by, now=now)
     await _write_aggregates(session, ruleset, epoch=epoch, now=now)
-    rules = prepare(epoch, ruleset, await since_of(session), change.settings)
-    await write_late_members(session, rules, ready.members, ready.mark)
+    await write_late_members(session, ready.rules, ready.members, ready.mark)
     withdrawn = 0
     if ready.leaves:
-        withdrawn = await _withdraw_retired(session, rules, change.settings, change_id, now=now)
+        withdrawn = await _withdraw_retired(session, ready.rules, change.settings, change_id, now=now)
     await _take_over(session, change, ready, pending, epoch)
     silenced = 0
     if change.terms.back_to is not None:
