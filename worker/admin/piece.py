@@ -27,6 +27,7 @@ from worker.pipeline.fence import NO_OWNER, RulesMovedError, hold_partitions
 from worker.pipeline.ledger import states_of, unlocks_of, unlocks_to_compare
 from worker.pipeline.refold import refold
 from worker.pipeline.write import write
+from worker.rulefiles import without_collector
 from worker.settings import Clock
 
 if TYPE_CHECKING:
@@ -114,9 +115,19 @@ async def write_ahead(work: Build, ahead: Mapping[Subject, Ahead]) -> None:
         SupersededError: other rules came into force.
         UnavailableError: nothing is known to have happened.
     """
-    began, partition = monotonic(), partition_of(*min(ahead))
+    began = monotonic()
+    # A full collection would take longer than all of this.
+    with without_collector():
+        written = await _write_locked(work, ahead)
+    await _did(work, written)
+    await work.rest(began)
+    if moved := ahead.keys() - written.refolds.keys():
+        await bring_up_to_date(work, dict.fromkeys(moved, BEGINNING))
+
+
+async def _write_locked(work: Build, ahead: Mapping[Subject, Ahead]) -> _Written:
     async with work.store.transaction() as session:
-        await hold(session, work, partition)
+        await hold(session, work, partition_of(*min(ahead)))
         locked = monotonic()
         unmoved = await _unmoved(session, ahead)
         refolds = {subject: ahead[subject].refold for subject in unmoved}
@@ -126,10 +137,7 @@ async def write_ahead(work: Build, ahead: Mapping[Subject, Ahead]) -> None:
         stored = await unlocks_to_compare(session, *_compared(refolds)) if refolds else {}
         written = await _write(session, work, refolds, stored, {one: ahead[one].stamp for one in refolds})
     work.courtesy.held(monotonic() - locked, len(ahead), monotonic())
-    await _did(work, written)
-    await work.rest(began)
-    if moved := ahead.keys() - refolds.keys():
-        await bring_up_to_date(work, dict.fromkeys(moved, BEGINNING))
+    return written
 
 
 async def _unmoved(session: Session, ahead: Mapping[Subject, Ahead]) -> list[Subject]:

@@ -47,6 +47,7 @@ from worker.engine.columns import columns
 from worker.engine.meaning import Changed, Meaning, meanings_of, recalled
 from worker.engine.rule_set import Deployed, RuleFile, RulesRefusedError
 from worker.pipeline.rules_in_force import Aggregate, RuleSetRow, prepare, read_aside
+from worker.rulefiles import without_collector
 from worker.settings import Clock
 
 if TYPE_CHECKING:
@@ -172,24 +173,29 @@ async def apply_rules(  # noqa: PLR0913 - each is a choice of its own
         while True:
             ready = await _make_ready(store, change, past)
             await await_workers(store, pending, now=now, said=said)
-            applied = None
-            async with store.transaction(patient=True) as session:
-                await session.run("know_arrays", texts=[], numbers=[], digests=[], instants=[])
-                # From here on no batch is committed, and no other rules are applied.
-                await session.run("hold_all_partitions")
-                held = monotonic()
-                before = await session.row(RuleSetRow, "rules_in_force")
-                # Other rules have been applied meanwhile: look again at what was meant.
-                if _epoch_of(before) == past.epoch:
-                    applied = await _put_into_force(session, change, before, past, ready, pending)
-            if applied is not None:
-                applied = applied._replace(held_ms=round((monotonic() - held) * 1000))
+            if (applied := await _switch(store, change, past, ready, pending)) is not None:
                 break
             past = await _remember(store, {(row.achievement, row.version) for row in change.versions})
             if (known := await _checked(store, change, past)) is not None:
                 return known
     log.debug("rules in force", epoch=applied.epoch, held_ms=applied.held_ms)
     return applied._replace(meanwhile=await _meanwhile(store, first.epoch, applied.epoch))
+
+
+async def _switch(store: Store, change: _Change, past: _Past, ready: _Ready, pending: Pending) -> Applied | None:
+    """Put rules into force; None where others have come into force meanwhile: what was meant has to be seen again."""
+    applied = None
+    # A full collection would take longer than all of this, and nothing is committed meanwhile.
+    with without_collector():
+        async with store.transaction(patient=True) as session:
+            await session.run("know_arrays", texts=[], numbers=[], digests=[], instants=[])
+            # From here on no batch is committed, and no other rules are applied.
+            await session.run("hold_all_partitions")
+            held = monotonic()
+            before = await session.row(RuleSetRow, "rules_in_force")
+            if _epoch_of(before) == past.epoch:
+                applied = await _put_into_force(session, change, before, past, ready, pending)
+        return None if applied is None else applied._replace(held_ms=round((monotonic() - held) * 1000))
 
 
 async def _checked(store: Store, change: _Change, past: _Past) -> Applied | None:

@@ -11,6 +11,7 @@ A chunk is some users with all their events of these types. It answers for the l
 from __future__ import annotations
 
 from bisect import bisect_right
+from contextlib import aclosing
 from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -147,9 +148,10 @@ class Sweep:
                 self._share = min(1.0, SLICE_EVENTS / max(ledger, 1))
             upto = min(LAST, self.after + int(self._share * 2**64))
             await session.script(IN_ONE_SCAN)
-            async for chunk in chunks(session, self._rules, self._swept, after=self.after, upto=upto):
-                events += chunk.number
-                yield chunk
+            async with aclosing(chunks(session, self._rules, self._swept, after=self.after, upto=upto)) as found:
+                async for chunk in found:
+                    events += chunk.number
+                    yield chunk
         self.after = upto
         self._share *= min(GROWTH, SLICE_EVENTS / max(events, 1))
 

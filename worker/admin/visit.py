@@ -5,6 +5,7 @@ Where a build goes on is noted only when all up to there are written.
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
@@ -70,11 +71,12 @@ async def _sweep(work: Build, search: Search, part: Plan, place: Cursor) -> None
     pieces = Pieces(work)
     sweep = Sweep(work.rules, Swept(part, frozenset(read_by(part))), after=place.swept)
     while not sweep.over:
-        async for chunk in sweep.slice(work.store):
-            await _fold(work, pieces, search.scope, chunk.having(search.types), chunk.read)
-            await _looked_at(work, len(chunk.events))
-            if pieces.full:
-                await _settle(work, pieces, msgspec.structs.replace(place, swept=chunk.last))
+        async with aclosing(sweep.slice(work.store)) as chunks:
+            async for chunk in chunks:
+                await _fold(work, pieces, search.scope, chunk.having(search.types), chunk.read)
+                await _looked_at(work, len(chunk.events))
+                if pieces.full:
+                    await _settle(work, pieces, msgspec.structs.replace(place, swept=chunk.last))
         await _settle(work, pieces, msgspec.structs.replace(place, swept=sweep.after))
 
 
