@@ -274,7 +274,7 @@ WHERE coalesce(progress.xmin::text::bigint, 0) = asked.version
         WHERE found.event_id = asked.witness AND found.tenant_id = asked.tenant_id));
 
 -- name: place_void_states
--- Rows that no rules have folded, for subjects that have none: whoever touches them meanwhile writes or deletes the row.
+-- Rows that no rules have folded, for subjects that have none: what touches them meanwhile writes or deletes the row.
 INSERT INTO progress (tenant_id, scope, subject, stamp, mark_at, mark_id, state, folded, updated_at)
 SELECT tenant_id, :scope, subject, '', 'epoch', '', '', 0, :now::timestamptz
 FROM unnest(:tenant_ids::text[], :subjects::text[]) AS rows (tenant_id, subject)

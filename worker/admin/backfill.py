@@ -17,7 +17,7 @@ import msgspec
 import structlog
 
 from worker.admin.built import Report
-from worker.admin.changes import Change, builder_name
+from worker.admin.changes import Change, builder_name, name_and_number
 from worker.admin.lease import NO_LIMITS, Lease, Limits, SupersededError, take
 from worker.admin.members import add_missing_members, forget_unheard
 from worker.admin.outdated import PAGE, Stamp, searches
@@ -145,12 +145,8 @@ async def _expect(work: Build) -> None:
     if work.lease is None or work.lease.expected is not None:
         return
     async with work.store.transaction(patient=True) as session:
-        counts = dict(await session.rows(_count_of_scope, "count_progress"))
+        counts = dict(await session.rows(name_and_number, "count_progress"))
     work.lease.expected = 2 * sum(counts.get(scope, 0) for scope in work.rules.program.scopes)
-
-
-def _count_of_scope(scope: str, number: int) -> tuple[str, int]:
-    return scope, number
 
 
 async def is_building(store: Store) -> bool:

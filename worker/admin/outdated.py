@@ -22,13 +22,12 @@ from dsl.compile import USER
 from dsl.fold import walk
 from dsl.outcome import Subject
 from dsl.progress import State, decode
-from worker.engine.columns import FIELDLESS
-from worker.pipeline.ledger import event_of, types_heard
+from worker.pipeline.ledger import event_of, subjects_heard, types_heard
 from worker.pipeline.past_states import know_former
 from worker.pipeline.rules_in_force import Aggregate
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
     from dsl.carry import Carriage
@@ -74,7 +73,7 @@ class Search(NamedTuple):
     query: str
     asked: Mapping[str, object]
     """Arguments of the query, besides the page."""
-    types: frozenset[str] = frozenset()
+    types: AbstractSet[str] = frozenset()
     """Event types that something new reads."""
     swept: Plan | None = None
     """The plan whose events a sweep reads of users, in the place of the query."""
@@ -144,11 +143,9 @@ async def searches(store: Store, rules: Deployed, scope: str, *, thorough: bool)
     stamp = rules.stamps[scope]
     found: list[Search] = []
     if past.base is None or past.types:
-        heard: Collection[str] = types_heard(rules, scope) if past.base is None else past.types
-        query = {"user": "users_of_types", "tenant": "tenants_of_types"}.get(scope, "subjects_of_scope")
-        asked = {"types": sorted(heard)} if scope in FIELDLESS else {"scope": scope}
+        heard = frozenset(types_heard(rules, scope)) if past.base is None else past.types
         swept = _swept(rules, past, heard) if scope == USER else None
-        found.append(Search(scope, HEARING, query, asked, frozenset(heard), swept))
+        found.append(Search(scope, HEARING, *subjects_heard(rules, scope, heard), types=heard, swept=swept))
     if any(one is None or one.changed or rules.former.aged(stamp) for stamp, one in past.carriages.items()):
         watched = [Watch(one) for one in past.carriages.values() if one is not None]
         types = sorted(frozenset[str]().union(*(one.plan.types | one.plan_before.types for one in watched)))
@@ -164,7 +161,7 @@ async def searches(store: Store, rules: Deployed, scope: str, *, thorough: bool)
     return found
 
 
-def _swept(rules: Deployed, past: Past, heard: Collection[str]) -> Plan:
+def _swept(rules: Deployed, past: Past, heard: AbstractSet[str]) -> Plan:
     """Return the plan whose events have to be read of users with events of what is new."""
     known = past.known
     parts = {one.part(Carried(State(), _NONE, _NONE, _NONE, one.missing)) for one in known}

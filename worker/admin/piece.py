@@ -24,11 +24,10 @@ from worker.engine.decide import backfill_facts, decide, without
 from worker.engine.reconcile import unlock_id
 from worker.engine.state_cache import BEGINNING, SubjectState
 from worker.pipeline.fence import NO_OWNER, RulesMovedError, hold_partitions
-from worker.pipeline.ledger import states_of, unlocks_of, unlocks_to_compare
+from worker.pipeline.ledger import clock_of, states_of, unlocks_of, unlocks_to_compare
 from worker.pipeline.refold import refold
 from worker.pipeline.write import write
 from worker.rulefiles import without_collector
-from worker.settings import Clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -225,9 +224,7 @@ async def _write(
     """Decide about subjects of one partition, and write it; `stamps` are those that their states have."""
     rules, now = work.rules, work.now()
     facts = backfill_facts({one: SubjectState(partition_of(*one)) for one in refolds}, refolds, stored, work.cause)
-    clock = now
-    if work.settings.clock is Clock.STREAM:
-        clock = await session.value(int, "latest_instant") or 0
+    clock = await clock_of(session, work.settings, now)
     decided = decide(rules, facts, now=now, clock=clock)
     kept = _as_they_were(rules, refolds, stamps, decided.decisions)
     writes = await write(session, work.settings, rules, without(decided, kept))
