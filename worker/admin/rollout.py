@@ -307,7 +307,8 @@ async def _make_ready(store: Store, change: _Change, past: _Past) -> _Ready:
     members = difference(old, change.ruleset)
     rules = prepare(past.epoch + 1, change.ruleset, {}, change.settings)
     begun, mark = await write_members(store, rules, members.heard)
-    return _Ready(rules, members, begun, mark, old is None or bool(_rulings(old) - _rulings(change.ruleset)))
+    leaves = old is None or bool(_rulings(old) - _rulings(change.ruleset))
+    return _Ready(rules, members, begun, mark, leaves, _preview(change, past))
 
 
 async def _old_rules(past: _Past) -> RuleSet | None:
