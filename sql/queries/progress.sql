@@ -247,7 +247,7 @@ JOIN LATERAL (
 
 -- name: states_ahead
 -- Read without a lock: which of the given subjects have no state, or a state of another plan. `version` is the transaction
--- that wrote the row; nobody writes it in an event's place without another one.
+-- that wrote the row.
 SELECT asked.n, progress.stamp, progress.state, progress.folded, progress.xmin::text::bigint AS version
 FROM unnest(:tenant_ids::text[], :subjects::text[]) WITH ORDINALITY AS asked (tenant_id, subject, n)
 LEFT JOIN progress

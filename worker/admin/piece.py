@@ -1,9 +1,9 @@
 """A piece of a build: some subjects of one scope and partition, brought up to date in one short transaction.
 
 They are folded ahead, without a lock (worker/admin/ahead.py). Under the lock of the partition it only remains to see
-that nothing has touched them since, to compare what they have earned with their unlocks, and to write. Whoever was
-touched is up to date, as a rule: a live event under the rules in force saves the subject's state. All others are folded
-under the lock.
+that nothing has touched them since, to compare what they have earned with their unlocks, and to write. A subject that
+was touched is up to date, as a rule: a live event under the rules in force saves its state. All others are folded under
+the lock.
 """
 
 from __future__ import annotations

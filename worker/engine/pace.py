@@ -47,7 +47,7 @@ class Courtesy:
         """Subjects of the next piece."""
 
     def saw(self, *, live: bool, at: float) -> None:
-        """Note whether somebody else has written a partition since the build did."""
+        """Note whether another process has written a partition since the build did."""
         if live:
             self._live_until = at + self.SEEN_SECONDS
 
