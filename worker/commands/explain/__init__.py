@@ -13,7 +13,7 @@ from dsl.outcome import Subject, by_subject
 from worker.commands.checked_rules import usable_rules
 from worker.commands.explain.answer import Request, print_answer
 from worker.commands.options import PATHS, microseconds, wall_clock
-from worker.commands.replay import SKEW
+from worker.commands.replay.request import SKEW
 from worker.engine.replay import Intake
 from worker.engine.why import CannotExplainError, check_named
 from worker.recording import RecordingError, lines
