@@ -16,7 +16,7 @@ import click
 
 from worker import commands
 from worker.commands.lazy_group import LazyGroup
-from worker.distribution import release
+from worker.distribution import NAME
 from worker.process.first import end_on_sigterm
 from worker.process.streams import lose_nothing
 from worker.report.escape import LINES, visible
@@ -58,6 +58,7 @@ SUMMARIES: Final = {
     "notify": "Send webhooks, e-mail and chat messages about unlocks, and see what became of them (docs/notify.md).",
     "plan": "Print what rule files would change if they came into force; nothing is written.",
     "progress": "Print where a user stands with every achievement (or a team or a tenant that is named SUBJECT).",
+    "rebuild": "Throw states away and fold them again from the ledger, beside live workers.",
     "reconcile": "Print what a change of rules has decided, by rule version; without CHANGE, the latest one.",
     "replay": "Fold recorded streams (JSON Lines, also .gz and .zst; `-` is standard input) and print what comes out.",
     "revoke": "Revoke unlocks, by their ids (`ach unlocks` lists them), by achievement or by change.",
@@ -132,7 +133,7 @@ class _Commands(LazyGroup):
     summaries=SUMMARIES,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": WIDTH},
 )
-@click.version_option(release(), prog_name="ach")
+@click.version_option(package_name=NAME, prog_name="ach")
 def main() -> None:
     """Grant achievements from event streams, exactly once.
 

@@ -76,7 +76,7 @@ def accepted(fixture: Fixture, rules: RuleSet) -> list[Any]:
     assert rules.program is not None
     intake = Intake(rules.rules, rules.program, skew=SKEW)
     intake.take_all(fixture.lines(), now=NOW)
-    return [item.event for item in intake.accepted.values()]
+    return intake.events
 
 
 def folds(fixture: Fixture, rules: RuleSet) -> dict[Subject, Expected]:

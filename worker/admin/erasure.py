@@ -115,6 +115,7 @@ async def _erase(store: Store, settings: Settings, user: Subject, partitions: se
         unlocks = await session.value(int, "erase_unlocks", tenant_id=tenant, user_id=name, now=now, by=by) or 0
         await session.run("erase_revealed", tenant_id=tenant, user_id=name)
         await session.run("erase_evaluations", tenant_id=tenant, user_id=name)
+        await session.run("forget_place_of_rebuild", tenant_id=tenant, user_id=name)
         # The last lock of all: a batch that buries dead letters holds partitions already.
         await session.run("hold_letters")
         await session.run("erase_deliveries", tenant_id=tenant, user_id=name)

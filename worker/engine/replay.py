@@ -6,7 +6,9 @@ Messages are read many at a time, as in a worker, which costs a fifth of reading
 
 from __future__ import annotations
 
-from itertools import chain, islice, repeat
+from bisect import bisect_right
+from collections import defaultdict
+from itertools import chain, islice
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -19,10 +21,10 @@ from worker.contract.reasons import Reason
 from worker.contract.sameness import Written, same_body, stored_body, written_of
 from worker.contract.strict_reader import Contract, Rejected, element_of
 from worker.engine.decoding import PIECE, subjects_of
-from worker.engine.subject_folds import events_of_users, fold_subjects, hears_own_events, late_of
+from worker.engine.subject_folds import events_of_users, fold_subjects, hears_own_events, put_in_order
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from collections.abc import Set as AbstractSet
 
     from dsl.compile import Program
@@ -96,6 +98,28 @@ def in_order(buried: Iterable[Buried]) -> list[Rejected]:
     return [one.rejected for one in sorted(buried, key=itemgetter(0, 1))]
 
 
+class _Zeros:
+    """Zeros without end: each message is one event, as a rule."""
+
+    def __getitem__(self, at: int) -> int:
+        return 0
+
+
+_FIRST: Final = _Zeros()
+
+
+class _Read(NamedTuple):
+    """Events that were read together, side by side with where they come from."""
+
+    events: list[Event]
+    bodies: Sequence[bytes]
+    elements: Sequence[int] | _Zeros
+    places: Sequence[int]
+
+    def taken(self, at: int) -> Taken:
+        return Taken(self.events[at], self.bodies[at], self.elements[at], self.places[at])
+
+
 class Intake:
     """Takes messages in the order of arrival: reads them by the contract, drops duplicates, and counts.
 
@@ -115,10 +139,15 @@ class Intake:
         self.contract = Contract(rules.events, prefix=PREFIX, skew=skew, mark=mark)
         self.program = program
         self.counts = Counts()
-        self.accepted: dict[tuple[str, str], Taken] = {}
+        self.events: list[Event] = []
+        """The first with each id, in the order of arrival."""
+        self.ids: defaultdict[str, dict[str, int]] = defaultdict(dict)
+        """Of each tenant, with the number of the event that has it among all that were read."""
         self.buried: list[Buried] = []
         self._foreign = foreign
         self._subject = raw_subject(PREFIX)
+        self._read: list[_Read] = []
+        self._bases: list[int] = []
         self._known = 0
         # Only these have subjects whose names may be too long.
         heard = frozenset[str]().union(*[plan.types for plan in program.scopes.values()])
@@ -151,7 +180,7 @@ class Intake:
             if isinstance(item, Rejected):
                 self._bury(place, element, item)
             elif self._has_subjects(item.event, (place, element), body):
-                self._accept([Taken(item.event, item.envelope or body, element, place)])
+                self._accept(_Read([item.event], [item.envelope or body], [element], [place]))
 
     def _take_plain(self, bodies: Sequence[bytes], places: Sequence[int], now: int) -> bool:
         """Take messages that the bulk reader can read; False where one of them is not plain, and none is taken."""
@@ -159,36 +188,61 @@ class Intake:
         if plain is None or (plain.sizes is not None and 0 in plain.sizes):
             return False
         if plain.sizes is None:
-            self._accept([*map(Taken, plain.events, bodies, repeat(0), places)])
+            self._accept(_Read(plain.events, bodies, _FIRST, places))
         else:
-            elements = chain.from_iterable(map(range, plain.sizes))
-            columns = plain.events, each_of(bodies, plain.sizes), elements, each_of(places, plain.sizes)
-            self._accept([*map(Taken, *columns)])
+            elements = [*chain.from_iterable(map(range, plain.sizes))]
+            columns = [*each_of(bodies, plain.sizes)], elements, [*each_of(places, plain.sizes)]
+            self._accept(_Read(plain.events, *columns))
         return True
 
-    def _accept(self, items: list[Taken]) -> None:
+    def _accept(self, read: _Read) -> None:
         """Take events that keep the contract: the first with each id. All at once, but for those that are unusual."""
-        if self._doubtful:
-            items = [
-                item
-                for item in items
-                if item.event.type not in self._doubtful
-                or self._has_subjects(item.event, (item.place, item.element), item.body)
-            ]
-        keys = [(item.event.tenant, item.event.id) for item in items]
-        if not self._foreign.isdisjoint(keys):
-            for item, key in zip(items, keys, strict=True):
-                if key in self._foreign:
-                    self._contradict(item)
-            items = [item for item, key in zip(items, keys, strict=True) if key not in self._foreign]
-            keys = [key for key in keys if key not in self._foreign]
-        before = len(self.accepted)
-        firsts = [*map(self.accepted.setdefault, keys, items)]
-        self.counts.events += len(self.accepted) - before
-        if len(self.accepted) - before < len(items):
-            for item, first in zip(items, firsts, strict=True):
-                if first is not item:
-                    self._repeated(item, first)
+        if self._doubtful or self._foreign:
+            read = self._fit(read)
+        base = self._bases[-1] + len(self._read[-1].events) if self._bases else 0
+        self._bases.append(base)
+        self._read.append(read)
+        ids, events = self.ids, read.events
+        firsts = [ids[event.tenant].setdefault(event.id, number) for number, event in enumerate(events, base)]
+        # Each has its own number as a rule, and these ascend.
+        if firsts == [*range(base, base + len(events))]:
+            self.events += events
+            return
+        for number, first in enumerate(firsts, base):
+            if first == number:
+                self.events.append(events[number - base])
+            else:
+                self._repeated(self.taken(number), self.taken(first))
+
+    def all_taken(self) -> Iterator[Taken]:
+        """Yield the first event with each id: tenant by tenant, in the order of arrival."""
+        for ids in self.ids.values():
+            yield from map(self.taken, ids.values())
+
+    def taken(self, number: int) -> Taken:
+        """Return an event that was read, by its number."""
+        at = bisect_right(self._bases, number) - 1
+        return self._read[at].taken(number - self._bases[at])
+
+    def _fit(self, read: _Read) -> _Read:
+        """Return the events that may have the subjects which they name, and whose ids are not foreign."""
+        fits: list[Taken] = []
+        for at, event in enumerate(read.events):
+            taken = read.taken(at)
+            if event.type in self._doubtful and not self._has_subjects(event, (taken.place, taken.element), taken.body):
+                continue
+            if (event.tenant, event.id) in self._foreign:
+                self._contradict(taken)
+                continue
+            fits.append(taken)
+        if len(fits) == len(read.events):
+            return read
+        return _Read(
+            [one.event for one in fits],
+            [one.body for one in fits],
+            [one.element for one in fits],
+            [one.place for one in fits],
+        )
 
     def _has_subjects(self, event: Event, where: tuple[int, int], body: bytes) -> bool:
         """Tell whether an event may have the subjects that it names; bury it otherwise, with its message's bytes."""
@@ -224,13 +278,16 @@ def replay(
     """
     intake = Intake(rules, program, skew=skew, mark=mark)
     intake.take_all(messages, now=now)
-    events = [item.event for item in intake.accepted.values()]
-    by_user = events_of_users(events)
-    intake.counts.late = late_of(by_user.values())
-    heard = by_user if hears_own_events(program) else by_subject(program, events)
+    intake.counts.events = len(intake.events)
+    by_user = events_of_users(intake.events)
+    intake.counts.late = put_in_order(by_user)
+    heard = by_user
+    if not hears_own_events(program):
+        heard = by_subject(program, intake.events)
+        put_in_order(heard)
     folded = fold_subjects(program, heard)
     intake.counts.suppressed = folded.suppressed
-    clock = max([event.at for event in events], default=0)
+    clock = max([event.at for event in intake.events], default=0)
     unlocks = sorted(folded.unlocks_at(clock), key=lambda unlock: unlock.order)
     hashed = hash_of(sorted([*folded.lines, *map(unlock_line, unlocks)]))
     return Result(hashed, unlocks, [], intake.counts), intake.dead

@@ -30,7 +30,7 @@ from worker.contract.reasons import Reason
 from worker.contract.strict_reader import Contract, Rejected, element_of
 from worker.engine.decoding import PIECE, subjects_of
 from worker.engine.replay import PREFIX, Buried, Counts, Intake
-from worker.engine.subject_folds import events_of_users, fold_subjects, late_of
+from worker.engine.subject_folds import events_of_users, fold_subjects, put_in_order
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -75,13 +75,13 @@ _encode: Final = msgspec.msgpack.Encoder().encode
 _decode_block: Final = msgspec.msgpack.Decoder(Block).decode
 
 
-def packed(block: Block) -> bytes:
+def bytes_of(block: Block) -> bytes:
     """Return a block as bytes, for a file."""
     return _encode(block)
 
 
-def unpacked(data: bytes) -> Block:
-    """Return what `packed` was given."""
+def block_of(data: bytes) -> Block:
+    """Return the block that `bytes_of` was given."""
     return _decode_block(data)
 
 
@@ -126,8 +126,9 @@ class Router:
 
     def _send(self, keys: Sequence[Key], bodies: Sequence[bytes], places: Iterable[int]) -> None:
         waiting, shards = self._waiting, self._ground.shards
-        for key, body, place in zip(keys, bodies, places, strict=False):
-            block = waiting[hash(key) % shards]
+        homes = [hashed % shards for hashed in map(hash, keys)]
+        for home, body, place in zip(homes, bodies, places, strict=False):
+            block = waiting[home]
             block.places.append(place)
             block.bodies.append(body)
         self.bytes += sum(map(len, bodies))
@@ -166,8 +167,8 @@ class ShardResult(msgspec.Struct):
     lines: list[bytes]
     latest: int = 0
     """The latest instant of an event, in microseconds."""
-    buried: list[tuple[int, int, Reason, str, bytes]] = []
-    """Place, element, and what is rejected."""
+    buried: list[tuple[int, Reason, str, bytes]] = []
+    """Each behind its place."""
     handed_on: dict[int, Block] = {}
     """By shard: events of subjects of other scopes than users."""
 
@@ -202,21 +203,21 @@ class UserShard(NamedTuple):
 def fold_users(ground: Ground, blocks: Iterable[Block], foreign: AbstractSet[Id] = frozenset()) -> UserShard:
     """Read a shard and fold its users; `foreign` are ids that stand for events of other shards."""
     intake = _taken(ground, blocks, foreign)
-    events = [item.event for item in intake.accepted.values()]
-    by_user = events_of_users(events)
-    intake.counts.late = late_of(by_user.values())
+    by_user = events_of_users(intake.events)
+    intake.counts.events = len(intake.events)
+    intake.counts.late = put_in_order(by_user)
     result = _result(intake.counts, fold_subjects(ground.program, by_user))
-    result.latest = max([event.at for event in events], default=0)
-    result.buried = [
-        (place, element, one.reason, one.detail, one.body) for place, element, one in sorted(intake.buried, key=_place)
-    ]
+    result.latest = max([event.at for event in intake.events], default=0)
+    result.buried = [(place, one.reason, one.detail, one.body) for place, _, one in intake.buried]
     result.handed_on = _handed_on(ground, intake)
-    # All shards are folded by processes that were made of one: they have the same secret of hashes.
-    return UserShard(result, array("q", sorted(map(hash, intake.accepted))).tobytes())
+    return UserShard(result, array("q", sorted(_hashed(intake))).tobytes())
 
 
-def _place(one: Buried) -> tuple[int, int]:
-    return one.place, one.element
+def _hashed(intake: Intake) -> Iterator[int]:
+    """Yield the hash of each id. All processes were made of one, and have the same secret of hashes."""
+    for tenant, ids in intake.ids.items():
+        secret = hash(tenant)
+        yield from [hashed ^ secret for hashed in map(hash, ids)]
 
 
 def _result(counts: Counts, folded: Folded) -> ShardResult:
@@ -229,7 +230,9 @@ def _handed_on(ground: Ground, intake: Intake) -> dict[int, Block]:
     plans = [plan for scope, plan in ground.program.scopes.items() if scope != USER]
     heard = frozenset[str]().union(*[plan.types for plan in plans])
     found: defaultdict[int, Block] = defaultdict(lambda: Block([], []))
-    for item in intake.accepted.values():
+    if not heard:
+        return {}
+    for item in intake.all_taken():
         if item.event.type in heard:
             for shard in sorted({_home(ground, subject) for subject in _others(ground.program, item.event)}):
                 found[shard].places.append(item.place)
@@ -250,10 +253,11 @@ def _home(ground: Ground, subject: Subject) -> int:
 def fold_others(ground: Ground, blocks: Iterable[Block], shard: int) -> ShardResult:
     """Fold subjects of other scopes than users: those of a shard, over what was handed on to it."""
     subjects: defaultdict[Subject, list[Event]] = defaultdict(list)
-    for item in _taken(ground, blocks, frozenset()).accepted.values():
-        for subject in _others(ground.program, item.event):
+    for event in _taken(ground, blocks, frozenset()).events:
+        for subject in _others(ground.program, event):
             if _home(ground, subject) == shard:
-                subjects[subject].append(item.event)
+                subjects[subject].append(event)
+    put_in_order(subjects)
     return _result(Counts(), fold_subjects(ground.program, subjects))
 
 
@@ -284,15 +288,14 @@ def shared_ids(hashes: Sequence[bytes]) -> set[int]:
 def claims_of(ground: Ground, blocks: Iterable[Block], hashes: AbstractSet[int]) -> list[tuple[int, Id]]:
     """Return the ids of a shard with one of some hashes, each behind the place of its event."""
     intake = _taken(ground, blocks, frozenset())
-    return [(item.place, key) for key, item in intake.accepted.items() if hash(key) in hashes]
+    taken = [item for item, hashed in zip(intake.all_taken(), _hashed(intake), strict=True) if hashed in hashes]
+    return [(item.place, (item.event.tenant, item.event.id)) for item in taken]
 
 
 def foreign_ids(claims: Mapping[int, Sequence[tuple[int, Id]]]) -> dict[int, frozenset[Id]]:
     """Return by shard which of the ids that it claims stand for an earlier event of another one."""
     first = _earliest(chain.from_iterable(claims.values()))
-    lost = {
-        shard: frozenset(key for place, key in claimed if first[key] != place) for shard, claimed in claims.items()
-    }
+    lost = {shard: frozenset(key for place, key in claimed if first[key] != place) for shard, claimed in claims.items()}
     return {shard: keys for shard, keys in lost.items() if keys}
 
 

@@ -47,30 +47,26 @@ def hears_own_events(program: Program) -> bool:
     return program.for_users == program.scopes[USER].types and len(program.scopes) == 1
 
 
-def late_of(users: Iterable[list[Event]]) -> int:
-    """Return how many events came after a later one of their user; each user's are in the order of arrival."""
+def put_in_order(subjects: dict[Subject, list[Event]]) -> int:
+    """Put the events of each subject in canonical order; return how many came after a later one of theirs."""
     late = 0
-    for events in users:
-        if not _ascend(events):
+    for subject, events in subjects.items():
+        instants = [event.at for event in events]
+        if not all(map(lt, instants, instants[1:])):
             places = [*map(canonical_order, events)]
             late += sum(map(lt, places, accumulate(places, max)))
+            subjects[subject] = sorted(events, key=canonical_order)
     return late
 
 
-def _ascend(events: list[Event]) -> bool:
-    """Tell whether each event is later than the one before, by the instant alone."""
-    instants = [event.at for event in events]
-    return all(map(lt, instants, instants[1:]))
-
-
 def fold_subjects(program: Program, subjects: Mapping[Subject, list[Event]]) -> Folded:
-    """Fold the events of each subject, given once each in any order; its plan may not hear some of them."""
+    """Fold the events of each subject, given once each in canonical order; its plan may not hear some of them."""
     unlocks: list[tuple[int, Unlock]] = []
     lines: list[bytes] = []
     suppressed = 0
     for subject, events in subjects.items():
         plan = program.scopes[subject.scope]
-        state, grants = fold(plan, events if _ascend(events) else sorted(events, key=canonical_order))
+        state, grants = fold(plan, events)
         unlocks += [(grant.earned_at + grant.settle, shown(subject, grant)) for grant in grants]
         lines += progress_lines(plan, subject, state)
         suppressed += state.suppressed if subject.scope == USER else 0

@@ -13,6 +13,7 @@ from dsl.ruleset import RuleSet, build
 from tests.faults.nasty import RULES, good_event
 from tests.worker.engine.test_replay import MARK, NOW, SKEW, mixed
 from worker.commands.replay.large import large_replay, shards_for
+from worker.contract.bulk_keys import keys_of
 from worker.engine import shards
 from worker.engine.replay import Result, replay
 from worker.engine.shards import Ground
@@ -107,7 +108,14 @@ def test_blocks_wait_until_they_are_full(rules: RuleSet) -> None:
     assert (shard, block.bodies) == (0, bodies)
     assert router.bytes == 0
     assert [*router.blocks(rest=True)] == []
-    assert shards.unpacked(shards.packed(block)) == block
+    assert shards.block_of(shards.bytes_of(block)) == block
+
+
+def test_bodies_that_complete_each_other_have_no_keys() -> None:
+    one = b'{"tenant_id":"t","user_id":"u"}'
+    assert [key.user_id for key in keys_of([one, one], MARK) or ()] == ["u", "u"]
+    # As many elements as messages, and with a mark between any two of them but for one place.
+    assert keys_of([one + b",7," + one, one[:-1] + b',"x":"', b'"}', one], MARK) is None
 
 
 def test_no_hash_is_lost_between_parts() -> None:

@@ -110,7 +110,7 @@ def _read(rules: Rules, program: Program, streams: Sequence[str], clock: int) ->
     intake.take_all(lines(streams), now=clock)
     if intake.dead:
         screen.err().print(f"{screen.plural(len(intake.dead), 'dead letter')} left out; see `ach replay`")
-    return [item.event for item in intake.accepted.values()]
+    return intake.events
 
 
 def _subject(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from itertools import chain
-from pathlib import Path
 from secrets import randbits
 from typing import TYPE_CHECKING, Final, TypedDict
 
@@ -24,6 +23,7 @@ from worker.rulefiles import without_collector
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
     from typing import Unpack
 
     from dsl.outcome import Unlock

@@ -81,20 +81,20 @@ class _Desk:
         self.messages, self.ids, self.others = messages, ids, others
 
     def fold_users(self, task: _Task) -> _Users:
-        blocks = map(shards.unpacked, self.messages.read(task.extents))
+        blocks = map(shards.block_of, self.messages.read(task.extents))
         result, ids = shards.fold_users(self.ground, blocks, task.foreign)
         counts = result.counts
         return _Users(counts.events + counts.duplicates + counts.dead, ids, shards.result_packed(result))
 
     def fold_others(self, task: _Task) -> bytes:
-        blocks = map(shards.unpacked, self.others.read(task.extents))
+        blocks = map(shards.block_of, self.others.read(task.extents))
         return shards.result_packed(shards.fold_others(self.ground, blocks, task.shard))
 
     def shared_ids(self, task: _Task) -> set[int]:
         return shards.shared_ids([*self.ids.read(task.extents)])
 
     def claims(self, task: _Task) -> list[tuple[int, Id]]:
-        blocks = map(shards.unpacked, self.messages.read(task.extents))
+        blocks = map(shards.block_of, self.messages.read(task.extents))
         return shards.claims_of(self.ground, blocks, task.hashes)
 
 
@@ -212,7 +212,7 @@ class LargeReplay:
 
     def _spill(self, *, rest: bool) -> None:
         for shard, block in self._router.blocks(rest=rest):
-            self._desk.messages.add(shard, shards.packed(block))
+            self._desk.messages.add(shard, shards.bytes_of(block))
 
     def result(self, folded: Callable[[int], None]) -> tuple[Result, list[Rejected]]:
         """Return what comes out, and the dead letters; `folded` is called with how many messages more are done.
@@ -257,7 +257,7 @@ class LargeReplay:
             counts.add(result.counts)
             latest = max(latest, result.latest)
             unlocks += result.unlocks
-            buried += [Buried(place, element, Rejected(*rest)) for place, element, *rest in result.buried]
+            buried += [Buried(place, 0, Rejected(why, detail, body)) for place, why, detail, body in result.buried]
             lines.add(result.lines)
         granted = sorted([unlock for due, unlock in unlocks if due <= latest], key=lambda unlock: unlock.order)
         lines.add(map(unlock_line, granted))
@@ -269,7 +269,7 @@ class LargeReplay:
             for result in map(shards.result_unpacked, self._results.read(extents)):
                 yield result
                 for shard, block in result.handed_on.items():
-                    self._desk.others.add(shard, shards.packed(block))
+                    self._desk.others.add(shard, shards.bytes_of(block))
         tasks = [_Task(shard, extents) for shard, extents in self._desk.others.extents.items()]
         for _, data in self._workshop.each(self._desk.fold_others, tasks):
             yield shards.result_unpacked(data)
