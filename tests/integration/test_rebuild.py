@@ -107,7 +107,7 @@ async def test_of_an_achievement(played: Engine) -> None:
 
 async def test_what_comes_between_snapshot_and_lock_counts(played: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Late events lie before what was folded, new ones behind it."""
-    folded, beside = rebuilding._folded, list[str]()  # noqa: SLF001 - the moment in between
+    folded, beside = rebuilding.fold_without_lock, list[str]()
 
     async def then_events(store: Store, rules: Deployed, piece: Sequence[Subject]) -> dict[Subject, Refold]:
         found = await folded(store, rules, piece)
@@ -122,7 +122,7 @@ async def test_what_comes_between_snapshot_and_lock_counts(played: Engine, monke
             await played.drain()
         return found
 
-    monkeypatch.setattr(rebuilding, "_folded", then_events)
+    monkeypatch.setattr(rebuilding, "fold_without_lock", then_events)
     await run(played)
     assert len(beside) > 4
     assert (await fold(played)).disagreements == []
@@ -131,7 +131,7 @@ async def test_what_comes_between_snapshot_and_lock_counts(played: Engine, monke
 
 
 async def test_other_rules_come_into_force_meanwhile(played: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    folded, times = rebuilding._folded, 0  # noqa: SLF001 - the moment in between
+    folded, times = rebuilding.fold_without_lock, 0
 
     async def then_rules(store: Store, rules: Deployed, piece: Sequence[Subject]) -> dict[Subject, Refold]:
         nonlocal times
@@ -141,7 +141,7 @@ async def test_other_rules_come_into_force_meanwhile(played: Engine, monkeypatch
             await played.apply(RULES + 'achievement more { title "M" when count(event=a.done, >= 2) }\n')
         return found
 
-    monkeypatch.setattr(rebuilding, "_folded", then_rules)
+    monkeypatch.setattr(rebuilding, "fold_without_lock", then_rules)
     await run(played)
     monkeypatch.undo()
     await played.backfill()
@@ -150,7 +150,7 @@ async def test_other_rules_come_into_force_meanwhile(played: Engine, monkeypatch
 
 async def test_an_interrupted_rebuild_goes_on(played: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rebuild_target, "PAGE", 5)
-    folded, times = rebuilding._folded, 0  # noqa: SLF001 - the moment of the interruption
+    folded, times = rebuilding.fold_without_lock, 0
 
     async def interrupted(store: Store, rules: Deployed, piece: Sequence[Subject]) -> dict[Subject, Refold]:
         nonlocal times
@@ -159,13 +159,13 @@ async def test_an_interrupted_rebuild_goes_on(played: Engine, monkeypatch: pytes
             raise KeyboardInterrupt
         return await folded(store, rules, piece)
 
-    monkeypatch.setattr(rebuilding, "_folded", interrupted)
+    monkeypatch.setattr(rebuilding, "fold_without_lock", interrupted)
     with pytest.raises(KeyboardInterrupt):
         await run(played)
     (place,) = await played.rows("SELECT * FROM rebuild")
     assert place["ended_at"] is None
     assert place["subjects"]
-    monkeypatch.setattr(rebuilding, "_folded", folded)
+    monkeypatch.setattr(rebuilding, "fold_without_lock", folded)
     found = await run(played)
     assert found.went_on
     assert found.subjects == len(await played.rows("SELECT FROM progress"))

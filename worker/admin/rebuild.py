@@ -210,7 +210,7 @@ class _Rebuild:
             rules = await load_deployed(self._store, self._settings)
             if piece[0].scope not in rules.program.scopes:
                 return  # rules that came into force meanwhile have no such scope
-            folded = await _folded(self._store, rules, piece)
+            folded = await fold_without_lock(self._store, rules, piece)
             try:
                 events = await self._put_in_place(rules, folded)
             except RulesMovedError:
@@ -321,7 +321,7 @@ def _differs(rules: Deployed, stored: SubjectState, refold: Refold) -> bool:
 # -- folding -----------------------------------------------------------------------------------------------------------
 
 
-async def _folded(store: Store, rules: Deployed, piece: Sequence[Subject]) -> dict[Subject, Refold]:
+async def fold_without_lock(store: Store, rules: Deployed, piece: Sequence[Subject]) -> dict[Subject, Refold]:
     """Return subjects folded from their first events, in a snapshot and without a lock."""
     async with store.transaction(patient=True) as session:
         await session.script("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")

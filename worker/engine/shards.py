@@ -4,7 +4,7 @@
    reads by the contract.
 2. `fold_users` reads a shard, drops duplicates and folds its users. Events that subjects of other scopes hear too are
    handed on, to the shard of each such subject.
-3. An id stands for one event of a tenant, whoever did it. A shard sees those of its users alone, so it hands out a hash
+3. An id stands for one event of a tenant, of any user. A shard sees those of its users alone, so it hands out a hash
    of each id, and `shared_ids` finds those that several shards have. Which of them came first, `claims_of` tells; the
    other shards are folded again, and the id is foreign there.
 4. `fold_others` folds the subjects of other scopes.

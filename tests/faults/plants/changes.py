@@ -199,7 +199,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "recalled_under_other_rules",
         "an `apply` compares with what is in force by then",
-        at="apply_rules",
+        at="rollout:_switch",
         old="if await _epoch_in_force(session) == past.epoch:",
         new="if True:",
         tests=(f"{APPLYING}::test_another_operator_applies_meanwhile",),

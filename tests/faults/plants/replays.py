@@ -8,6 +8,7 @@ from tests.faults.plants.bug import Bug
 
 SHARDS: Final = "worker/engine/test_shards.py"
 REBUILD: Final = "integration/test_rebuild.py"
+REAPPLY: Final = "integration/test_reapply.py"
 BETWEEN: Final = f"{REBUILD}::test_what_comes_between_snapshot_and_lock_counts"
 
 BUGS: Final[tuple[Bug, ...]] = (
@@ -90,5 +91,53 @@ BUGS: Final[tuple[Bug, ...]] = (
         old="after_subject = ''",
         new="after_subject = after_subject",
         tests=(f"{REBUILD}::test_no_name_of_an_erased_user_stays",),
+    ),
+    Bug(
+        "names_in_the_journal",
+        "a journal of decisions names no one",
+        at="Pseudonyms._hash",
+        old='return hmac.new(self._key, text, "sha256").hexdigest()',
+        new="return text.hex()",
+        tests=(f"{REAPPLY}::test_nothing_is_known_without_the_key",),
+    ),
+    Bug(
+        "hashes_without_their_key",
+        "names of a journal cannot be tried out without the key",
+        at="Pseudonyms._hash",
+        old="hmac.new(self._key, text",
+        new='hmac.new(b"", text',
+        tests=(f"{REAPPLY}::test_nothing_is_known_without_the_key",),
+    ),
+    Bug(
+        "refused_decisions_done_again",
+        "what was not done is not done again",
+        at="journal:entries_of",
+        old="if isinstance(written, Entry):",
+        new="if isinstance(written, Entry) or written.outcome:",
+        tests=(f"{REAPPLY}::test_what_was_not_done_is_not_done_again",),
+    ),
+    Bug(
+        "written_when_it_is_done",
+        "a decision lies on the disk before it is done",
+        at="worker.admin.journal:journaled",
+        old="_append(path, line_of(entry))",
+        new="path.touch()",
+        tests=(f"{REAPPLY}::test_a_line_says_what_was_done",),
+    ),
+    Bug(
+        "newcomers_come_back",
+        "who was erased after the backup stays out, though only the stream names them",
+        at="_Reapply.people",
+        old="await self._found(USER, wanted, seen)",
+        new="await self._found(USER, wanted, ())",
+        tests=(f"{REAPPLY}::test_what_a_backup_forgets_comes_back",),
+    ),
+    Bug(
+        "erased_again_after_a_return",
+        "what came after a lifted tombstone stays",
+        at="_Reapply._erase",
+        old="one.erased_at <= entry.at <= (one.lifted_at or entry.at)",
+        new="one.erased_at <= entry.at and one.lifted_at is None",
+        tests=(f"{REAPPLY}::test_a_lifted_tombstone_stays_lifted",),
     ),
 )
