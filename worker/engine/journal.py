@@ -28,7 +28,8 @@ KEY_BYTES: Final = 32
 """A key has these at least."""
 TORN: Final = b"\0torn\n"
 """Ends a line whose writer died within it, so that the next one begins a line of its own. No JSON has such a byte."""
-_HASH: Final = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
+Hash = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
+"""What stands for a name."""
 
 
 class Pseudonyms:
@@ -53,25 +54,25 @@ class Pseudonyms:
 class Erasure(msgspec.Struct, frozen=True, tag="erased", tag_field="deed"):
     """A user was erased."""
 
-    user: _HASH
+    user: Hash
 
 
 class Lift(msgspec.Struct, frozen=True, tag="lifted", tag_field="deed"):
     """The tombstone of a user was lifted."""
 
-    user: _HASH
+    user: Hash
 
 
 class Revocation(msgspec.Struct, frozen=True, tag="revoked", tag_field="deed"):
     """Unlocks were revoked."""
 
-    unlocks: tuple[_HASH, ...]
+    unlocks: tuple[Hash, ...]
 
 
 class ManualGrant(msgspec.Struct, frozen=True, tag="granted", tag_field="deed"):
     """An achievement was granted by hand."""
 
-    subject: _HASH
+    subject: Hash
     scope: str
     achievement: str
     tier: str | None
