@@ -12,7 +12,7 @@ NAME: Final = "ach-engine"
 
 def release() -> str:
     """Return the version that is installed."""
-    from importlib.metadata import version  # noqa: PLC0415 - 28 ms, and hardly a command asks for it
+    from importlib.metadata import version  # noqa: PLC0415 - most commands do not ask
 
     return version(NAME)
 

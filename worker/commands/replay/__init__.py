@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from itertools import chain
-from secrets import randbits
 from typing import TYPE_CHECKING, Final, TypedDict
 
 import click
@@ -13,7 +12,7 @@ import msgspec
 from dsl.outcome import full_name
 from worker.commands.checked_rules import usable_rules
 from worker.commands.options import EXISTING_FILE, PATHS, microseconds, quiet_option, wall_clock
-from worker.commands.replay.request import SKEW, ProcessDiedError, Request
+from worker.commands.replay.request import SKEW, ProcessDiedError, Request, new_mark
 from worker.commands.unlock_totals import print_unlock_totals
 from worker.engine.replay import Difference, Expected, Result, compare, replay
 from worker.local.locks import EmbeddedError
@@ -164,7 +163,7 @@ def _run(rules: RuleSet, request: Request) -> tuple[Result, list[Rejected]]:
 
             return run_large(rules.rules, rules.program, chain(head, waiting), request)
         messages = chain.from_iterable(head)
-        return replay(rules.rules, rules.program, messages, now=request.now, skew=SKEW, mark=randbits(62))
+        return replay(rules.rules, rules.program, messages, now=request.now, skew=SKEW, mark=new_mark())
 
 
 def _head(waiting: Iterator[list[bytes]]) -> list[list[bytes]]:

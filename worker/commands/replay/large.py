@@ -11,12 +11,11 @@ import signal
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
-from secrets import randbits
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar, cast
 
 from dsl.outcome import hash_of, unlock_line
 from worker.admin.sorted_lines import SortedLines
-from worker.commands.replay.request import SKEW, ProcessDiedError
+from worker.commands.replay.request import SKEW, ProcessDiedError, new_mark
 from worker.commands.replay.spill import Extent, Spill
 from worker.contract.strict_reader import Rejected
 from worker.engine import shards
@@ -162,7 +161,7 @@ def run_large(
         ProcessDiedError: a process was killed.
     """
     shards = shards_for(size_of(request.streams))
-    ground = Ground(rules, program, shards, now=request.now, skew=SKEW, mark=randbits(62))
+    ground = Ground(rules, program, shards, now=request.now, skew=SKEW, mark=new_mark())
     # Its processes are made before the first thread is, which draws the progress.
     with large_replay(ground, cores()) as work:
         total = 0

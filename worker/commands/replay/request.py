@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Final
 
@@ -27,3 +28,8 @@ class ProcessDiedError(Exception):
 
     def __init__(self) -> None:
         super().__init__("a process of the replay was killed")
+
+
+def new_mark() -> int:
+    """Return a number that no event can name, of up to 62 bits."""
+    return int.from_bytes(os.urandom(8)) >> 2
