@@ -1,7 +1,7 @@
 -- What operators have decided: whether the database knows it, and the names that a journal has hashes of.
 
 -- name: kept_subjects
--- In pages by key: all of a scope of which anything is kept, erased users too.
+-- In pages by key: all of a scope that something is kept about, erased users too.
 SELECT tenant_id, subject
 FROM (
     (

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 @click.option("--without-stream", is_flag=True, help="Do not look for users in the input stream, say if it is lost.")
 @json_object_option
 def command(*, dry_run: bool, without_stream: bool, as_json: bool) -> None:
-    """Do again what operators decided since a backup that was restored: rules, erasures, revocations, manual grants.
+    """Do again what operators decided since a backup that was restored (erasures, revocations, rules).
 
     They come from the journal that ACH_JOURNAL names. What the database knows is passed over, so run it as often as you
     like: before workers start, and again when they have caught up (docs/playbooks/backup-restored.md).
