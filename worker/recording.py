@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator
 
 STDIN: Final = "-"
-PIECE_BYTES: Final = 256 * 1024
+PIECE_BYTES: Final = 120 * 1024
 """Of lines that are read together, about."""
 _COMPRESSION: Final = 10
 """Bytes of JSON Lines for one compressed byte, about."""

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from dsl.schema import Rules
 
 
-READ_TOGETHER: Final = 1024
+READ_TOGETHER: Final = 512
 """Messages that are read at once; of larger pieces less stays in the processor's cache."""
 PREFIX: Final = "events"
 """Of subjects; it does not matter here, as recorded messages have none."""

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from worker.contract.strict_reader import Accepted
     from worker.engine.subject_folds import Folded
 
-FULL: Final = 1024
+FULL: Final = 512
 """Messages of a block."""
 _ELEMENTS: Final = 1 << 20
 """More than the elements of any array: a place is that of the message times this, and the index in it."""
