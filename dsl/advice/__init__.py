@@ -15,11 +15,13 @@ from dsl.advice.filters import advise_on_filters
 from dsl.advice.memory import advise_on_memory
 from dsl.advice.redundant import advise_on_parts
 from dsl.advice.rulebook import Rulebook
+from dsl.advice.shorter import advise_on_length
 from dsl.advice.tiers import advise_on_tiers
 from dsl.advice.together import advise_on_twins
 from dsl.check.problems import Problems
 from dsl.check.rewards import check_rewards
 from dsl.diagnostics import Severity
+from dsl.expand import expand, settled
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -42,7 +44,7 @@ def examine(files: Sequence[File], rules: Rules, problems: Iterable[Diagnostic])
 
 def advise(files: Sequence[File], rules: Rules) -> list[Diagnostic]:
     """Return advice on rules without errors."""
-    problems, book = Problems(), Rulebook(files, rules)
+    problems, book = Problems(), Rulebook(expand(files).files, rules)
     for advice in (
         advise_on_filters,
         advise_on_settling,
@@ -50,7 +52,8 @@ def advise(files: Sequence[File], rules: Rules) -> list[Diagnostic]:
         advise_on_parts,
         advise_on_twins,
         advise_on_memory,
+        advise_on_length,
         advise_on_examples,
     ):
         advice(book, problems)
-    return problems.found
+    return settled(problems.found)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from dsl.built_ins import AT, COUNTED, ZONED
+from dsl.built_ins import ACTOR, AT, COUNTED, ZONED
 from dsl.calendar import zone
 from dsl.check.bounds import (
     check_combine,
     check_distinct,
     check_extreme,
+    check_parts,
     check_remembered,
     check_streak,
     check_sum,
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 TIMEZONE = "timezone"
 """The trait that `tz=user` reads."""
 _NUMBERS = (FieldType.INT, FieldType.DECIMAL)
+_ACTORS = ("user_id", "user", "actor_id")
+"""What is written for `actor`."""
 _FAMILIES = {
     **dict.fromkeys(_NUMBERS, "number"),
     **dict.fromkeys((FieldType.INTS, FieldType.DECIMALS), "numbers"),
@@ -85,6 +88,7 @@ class Conditions:
         fields = [] if node.distinct is None else self._values(events, node.distinct)
         if check_whole(node.cmp, "events" if node.distinct is None else "values", self.report):
             check_distinct(node, fields, self.report)
+            check_parts(node, self.report)
             check_remembered(node, window, self.report)
 
     def _values(self, events: list[Name], name: Name) -> list[Field]:
@@ -202,13 +206,18 @@ class Conditions:
         self.report.unknown("ACH201", "event", name.text, name.span, self.names.events)
         return False
 
-    def fields(self, events: Iterable[Name], field: str, span: Span) -> list[Field]:
-        """Return the declarations of a field in all the events; report it and return none if one lacks it."""
+    def fields(self, events: Iterable[Name], field: str, span: Span, meant: str | None = None) -> list[Field]:
+        """Return the declarations of a field in all the events; report it and return none if one lacks it.
+
+        `meant` is the hint where no name is near.
+        """
         schemas = [self.names.events[name] for name in dict.fromkeys(event.text for event in events)]
         lacking = [schema for schema in schemas if field not in schema.fields]
         if lacking:
             where = ", ".join(f"`{schema.name}`" for schema in lacking[:3])
-            hint = self.report.guess(field, lacking[0].fields)
+            hint = self.report.guess(field, lacking[0].fields) or meant
+            if field in _ACTORS:
+                hint = f"`{ACTOR}` is the user of the event"
             if field in self.names.traits:
                 hint = f"`{field}` is a trait: use it in the achievement's `for`"
             elif len(lacking) < len(schemas):
@@ -228,14 +237,14 @@ class Conditions:
         self.report.error("ACH305", span, message)
         return False
 
-    def _ref(self, events: list[Name], ref: Ref) -> FieldType | None:
-        fields = self.fields(events, ref.name, ref.span)
+    def _ref(self, events: list[Name], ref: Ref, meant: str | None) -> FieldType | None:
+        fields = self.fields(events, ref.name, ref.span, meant)
         return fields[0].type if fields else None
 
     def target(self, achievement: Name, tier: Name | None) -> None:
         """Check that an achievement is declared, and has that tier in one of its versions."""
         name = achievement.text
-        if name in self.names.lost_achievements:
+        if name in self.names.lost_achievements or name.startswith(self.names.lost_families):
             return
         if name not in self.names.achievements:
             self.report.unknown("ACH204", "achievement", name, achievement.span, self.names.achievements)

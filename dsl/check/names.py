@@ -9,15 +9,17 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from dsl.built_ins import ACTOR
 from dsl.check.problems import a_type
 from dsl.schema import EventSchema, Field
-from dsl.syntax import Achievement, EventDecl, Example, TraitsDecl
+from dsl.syntax import Achievement, EventDecl, Example, ListDecl, TraitsDecl
 from dsl.types import FieldType, Number
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from dsl.check.problems import Problems, Report
+    from dsl.expand import Expanded
     from dsl.source import Source
     from dsl.syntax import FieldDecl, File, Name
 
@@ -73,6 +75,8 @@ class Names:
         self.declared_events: list[tuple[Source, EventDecl]] = []
         self.lost_events: set[str] = set()
         self.lost_achievements: set[str] = set()
+        self.lost_families: tuple[str, ...] = ()
+        """What the names of members begin with, of families that could not be expanded."""
         self.lost_traits = False
 
     def knows_event(self, name: str) -> bool:
@@ -80,12 +84,17 @@ class Names:
         return name in self.events or name in self.lost_events
 
 
-def gather(files: Sequence[File], problems: Problems) -> Names:
-    """Return what the files declare; names that are declared twice keep their first meaning."""
+def gather(files: Sequence[File], expanded: Expanded, problems: Problems) -> Names:
+    """Return what the files declare; names that are declared twice keep their first meaning.
+
+    `expanded` has the files without families.
+    """
     names = Names()
     for file in files:
         _find_lost(names, file)
-    for file in files:
+    names.lost_achievements |= expanded.lost
+    names.lost_families = tuple(f"{name}_" for name in expanded.lost)
+    for file in expanded.files:
         report = problems.of(file.source)
         for node in file.declarations:
             if isinstance(node, EventDecl):
@@ -110,9 +119,15 @@ def achievements_begun(file: File) -> set[str]:
     return read | {match[2] for match in _HEAD.finditer(file.source.text) if match[1] == "achievement"}
 
 
+def families(files: Iterable[File]) -> set[str]:
+    """Return the names of what is declared for each element of a list, and is no achievement itself."""
+    nodes = (node for file in files for node in file.declarations)
+    return {node.name.text for node in nodes if isinstance(node, Achievement) and node.each is not None}
+
+
 def _find_lost(names: Names, file: File) -> None:
     """Look for declarations in the text that are not in the tree."""
-    read = {_head(node).span.start for node in file.declarations if not isinstance(node, Example)}
+    read = {_head(node).span.start for node in file.declarations if not isinstance(node, Example | ListDecl)}
     for match in _HEAD.finditer(file.source.text):
         if match.start(2) in read:
             continue
@@ -148,6 +163,9 @@ def _fields(declared: Iterable[FieldDecl], report: Report, event: str) -> Iterab
             report.error("ACH211", node.name.span, f"`{name}` is declared twice in `{event}`")
             continue
         seen.add(name)
+        if name == ACTOR:
+            hint = "rename it if rules ask for it: `actor` is the user of the event"
+            report.warn("ACH545", node.name.span, f"no rule can see the field `{name}` of `{event}`", hint)
         kind = _type(node, report)
         yield Field(name=name, type=kind, optional=node.optional, low=_low(node, kind, report))
 

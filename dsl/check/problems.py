@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from dsl.diagnostics import Diagnostic, Severity, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable
 
     from dsl.source import Source, Span
     from dsl.types import FieldType
@@ -23,6 +23,12 @@ class Problems:
         self.found: list[Diagnostic] = []
         self.errors = 0
         self._compared = 0
+
+    def take(self, found: Iterable[Diagnostic]) -> None:
+        """Add problems that were found elsewhere."""
+        for problem in found:
+            self.errors += problem.severity is Severity.ERROR
+            self.found.append(problem)
 
     def of(self, source: Source) -> Report:
         """Return the page for one file."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from dsl.parse.reading import Reading
 
-DECLARATIONS: Final = ("event", "traits", "achievement", "example")
+DECLARATIONS: Final = ("event", "traits", "list", "achievement", "example")
 CLAUSES: Final = (
     "title about when for after active reveal reward repeat scope family settle tier".split()  # noqa: SIM905 - a list of words
 )
@@ -28,6 +28,7 @@ _KINDS: Final = {
     "INSTANT": "an instant",
     "DURATION": "a duration",
     "PERCENT": "a percentage",
+    "VAR": "`$var`",
     "OP": "a comparison",
     "$END": "the end of the file",
 }
@@ -120,7 +121,7 @@ def _expected(types: frozenset[str], words: Mapping[str, str]) -> str:
     if "NAME" in rest:
         # Where a name may stand every keyword may; to list them would hide what is meant.
         rest = {kind for kind in rest if kind not in words or not words[kind].isalpha() or kind == "NOT"}
-        rest.discard("DOTTED")
+        rest -= {"DOTTED", "MADE", "VAR"}
     parts.extend(text for kind, text in _KINDS.items() if kind in rest)
     fixed = {words[kind] for kind in rest if kind in words}
     for group, name in ((CLAUSES, "a clause"), (DECLARATIONS, "a declaration")):

@@ -377,17 +377,39 @@ def _modifiers(args: Arguments) -> Modifiers:
 def _cmp(args: Arguments) -> Cmp | None:
     bound = args.bound
     if bound is None:
-        args.wrong("ACH112", args.at, f"`{args.operator}` needs a bound such as `{args.shape.bound} 10`")
-        return None
-    op = _direction(args, bound)
+        message = f"`{args.operator}` needs a bound such as `{args.shape.bound} 10`"
+        READING.get().open_bounds.append((args.at, message, f"for example: {args.shape.example}"))
+        op: OneOf[">=", "<="] = ">=" if args.shape.bound == ">=" else "<="
+        return Cmp(op=op, bound=0, kind="open", span=args.at)
+    return _bound(bound, _direction(args, bound))
+
+
+def _bound(bound: Bound, op: OneOf[">=", ">", "<=", "<"] | None) -> Cmp | None:
     value = bound.value
     if isinstance(value, Duration) and not value.us and READING.get().broken:
         return None  # neither a number nor a duration, and already reported
+    if isinstance(value, Name) and value.text == "all" and op is not None:
+        READING.get().open_names = True
+        return Cmp(op=op, bound=0, kind="all", span=bound.span)
     if not isinstance(value, Literal) or isinstance(value.value, str | bool):
         hint = "for a span of time write within=" + value.text if isinstance(value, Duration) else None
+        if isinstance(value, Name):
+            hint = "the one word that can stand here is `all`: every value of the list in the filter"
         error("ACH113", value.span, "a bound must be a number", hint)
         return None
     return None if op is None else Cmp(op=op, bound=value.value, span=bound.span)
+
+
+def free_bound(bound: Bound) -> Cmp | None:
+    """Return the bound of a tier; which operator it is for, and whether it fits, is seen later."""
+    op = {"=>": ">=", "=<": "<="}.get(bound.op, bound.op)
+    if op not in (">=", ">", "<=", "<"):
+        message = f"the bound of a tier must be `>=` or `>`, or `<=` or `<` for `min`, not `{bound.op}`"
+        error("ACH114", bound.op_span, message)
+        return None
+    if op != bound.op:
+        slip("ACH114", bound.op_span, f"`{bound.op}` is not a comparison", f"did you mean `{op}`?")
+    return _bound(bound, op)
 
 
 def _direction(args: Arguments, bound: Bound) -> OneOf[">=", ">", "<=", "<"] | None:

@@ -77,6 +77,12 @@ class Reading:
         self.broken = False
         self.again = 0
         """The end of the part that is read a second time, without a clause that was already reported."""
+        self.open_names = False
+        """Whether the declaration that is read has names that only the whole rule set can resolve."""
+        self.ladder = False
+        """Whether a tier of that declaration has a bound."""
+        self.open_bounds: list[tuple[Span, str, str]] = []
+        """Operators without a bound: where, the message that one is missing, and the hint."""
 
     def slip(self, code: str, span: Span, message: str, hint: str | None = None) -> None:
         """Report a problem whose meaning is clear; the declaration is kept."""
@@ -101,6 +107,16 @@ class Reading:
             self.declarations.append(make())
         self.broken = False
         self.done = end
+
+    def close_names(self) -> bool:
+        """End a declaration; report the bounds that it leaves out, where no tier gives them."""
+        found, ladder = self.open_names, self.ladder
+        self.open_names = self.ladder = False
+        for span, message, hint in self.open_bounds:
+            if not ladder:
+                self.error("ACH112", span, message, hint)
+        self.open_bounds.clear()
+        return found
 
     def enter(self, bracket: Token) -> None:
         """An opening bracket was read."""

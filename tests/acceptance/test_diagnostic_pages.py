@@ -30,6 +30,7 @@ SHOWN_ELSEWHERE: Final = {
     "ACH121": "takes too many errors for a page",
     "ACH422": "takes a rule set in force",
     "ACH423": "takes a reward that is too large for a page",
+    "ACH446": "takes a list that is too large for a page",
 }
 
 
