@@ -52,7 +52,7 @@ GRANT SELECT ON pseudonym_key TO {worker};
 GRANT EXECUTE ON FUNCTION keyed_hash TO {worker};
 GRANT EXECUTE ON FUNCTION overtaken TO {worker};
 
--- `ach apply`, `rollback`, `rules retire`, `change`, `backfill`, `grant`, `revoke`, `erase`, `export`, `dead`; `ach console` with actions; and all that readers do.
+-- `ach apply`, `rollback`, `rules retire`, `change`, `backfill`, `rebuild`, `grant`, `revoke`, `erase`, `export`, `dead`; `ach console` with actions; and all that readers do.
 GRANT SELECT ON minute, worker, v_unlock, v_event TO {operator};
 GRANT SELECT, INSERT ON rule_set TO {operator};
 GRANT SELECT, INSERT, UPDATE ON change, rule_version, erasure, action TO {operator};
@@ -69,6 +69,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE
 GRANT SELECT, DELETE ON revealed TO {operator};
 GRANT DELETE ON erasure TO {operator};
 GRANT SELECT, INSERT ON lifted_erasure TO {operator};
+GRANT SELECT, INSERT, UPDATE ON rebuild TO {operator};
 GRANT EXECUTE ON FUNCTION overtaken TO {operator};
 GRANT EXECUTE ON FUNCTION keep_revealed TO {operator};
 

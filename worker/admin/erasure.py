@@ -14,10 +14,12 @@ from dsl.compile import USER
 from dsl.event import Position
 from dsl.outcome import Subject
 from dsl.roles import is_pseudonym
+from worker.admin.journal import journaled
 from worker.admin.pseudonymity import take_name_out
 from worker.contract.named_users import name_token
 from worker.contract.partition import PARTITIONS, partition_of
 from worker.engine.columns import position_columns, subject_columns
+from worker.engine.journal import Erasure
 from worker.engine.state_cache import BEGINNING
 from worker.pipeline.dead_letters import BLANKED, read_names
 from worker.pipeline.fence import RulesMovedError, hold_partitions
@@ -91,20 +93,22 @@ async def erase_user(store: Store, settings: Settings, tenant: str, user: str, *
     It takes time for what the user has done, and holds the partitions of the user and of whatever they have a part in.
 
     Raises:
+        JournalError: nothing was done.
         UnavailableError: nothing is known to have happened.
     """
     await read_all_names(store, settings)
     subject = Subject(tenant, USER, user)
     partitions, tries = {partition_of(*subject)}, 0
-    while True:
-        rules = await load_deployed(store, settings)
-        try:
-            return await _erase(store, settings, rules, subject, partitions, by=by, now=now)
-        except RulesMovedError:
-            continue
-        except _Crowded as more:
-            tries += 1
-            partitions |= more.partitions if tries < TRIES else set(range(PARTITIONS))
+    with journaled(settings, lambda names: Erasure(names.of_subject(subject)), by=by, at=now):
+        while True:
+            rules = await load_deployed(store, settings)
+            try:
+                return await _erase(store, settings, rules, subject, partitions, by=by, now=now)
+            except RulesMovedError:
+                continue
+            except _Crowded as more:
+                tries += 1
+                partitions |= more.partitions if tries < TRIES else set(range(PARTITIONS))
 
 
 async def _erase(  # noqa: PLR0913 - what it works with, each by name
@@ -128,6 +132,7 @@ async def _erase(  # noqa: PLR0913 - what it works with, each by name
         unlocks = await session.value(int, "erase_unlocks", tenant_id=tenant, user_id=name, now=now, by=by) or 0
         await session.run("erase_revealed", tenant_id=tenant, user_id=name)
         await session.run("erase_evaluations", tenant_id=tenant, user_id=name)
+        await session.run("forget_place_of_rebuild", tenant_id=tenant, user_id=name)
         # The last lock of all: a batch that buries dead letters holds partitions already.
         await session.run("hold_letters")
         await session.run("erase_deliveries", tenant_id=tenant, user_id=name)

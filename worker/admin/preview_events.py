@@ -50,7 +50,7 @@ class Events:
         self._types = sorted(bases(plan.types))
         self._plan = plan
         self._in_roles = in_roles(rules, scope)
-        self._read = sorted(_read_by(plan)) if scope in FIELDLESS else self._types
+        self._read = sorted(read_by(plan)) if scope in FIELDLESS else self._types
         """Types whose payload the plan looks into; of others it is not fetched."""
 
     def all(self) -> AsyncGenerator[list[Run]]:
@@ -119,7 +119,7 @@ _NOTHING: Final[dict[str, Value]] = {}
 _decoder: Final = msgspec.json.Decoder(tuple[str, str, str, str, int, int, str | None])
 
 
-def _read_by(plan: Plan) -> set[str]:
+def read_by(plan: Plan) -> set[str]:
     """Return the event types whose fields a plan reads."""
     read = {base_of(event) for entry in plan.entries for event, _ in entry.reads}
     return read | {entry.base for entry in plan.dispatch.values() if entry.traits or entry.once is not None}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from secrets import token_hex
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from dsl.compile import USER
 from dsl.event import Event, Position
@@ -199,17 +199,17 @@ async def read_back(
     scope: str,
     after: Mapping[Subject, Position],
     *,
-    types: Collection[str] | None = None,
+    part: Plan | None = None,
 ) -> AsyncIterator[list[tuple[Subject, Event]]]:
     """Yield the events of subjects of one scope that its plan hears: subject by subject, in canonical order, in pages.
 
-    Of each subject, those behind a position; of all types that the plan hears, or of some.
+    Of each subject, those behind a position; of all types that the plan hears, or a part of it.
     """
     users = "events_of_users_in_roles" if in_roles(rules, scope) else "events_of_users"
     query = {"user": users, "tenant": "events_of_tenants"}.get(scope, "events_of_subjects")
     subjects, asked = sorted(after), positions_heard(rules, scope, after)
-    if types is not None:
-        asked["types"] = sorted(bases(types))
+    if part is not None:
+        asked["types"] = sorted(bases(part.types))
     roles = rules.program.roles if in_roles(rules, scope) else None
 
     def shape(n: int, *row: *EventRow) -> tuple[Subject, Event]:
@@ -218,9 +218,25 @@ async def read_back(
 
     if scope not in FIELDLESS:
         asked["scope"] = scope
-    heard = rules.program.scopes[scope].types if types is None else types
+    heard = (rules.program.scopes[scope] if part is None else part).types
     async for page in session.pages(shape, query, **asked):
         yield page if roles is None else [one for one in page if one[1].type in heard]
+
+
+class Read(Protocol):
+    """Reads events of subjects, as `read_back` does."""
+
+    def __call__(
+        self,
+        session: Session,
+        rules: Deployed,
+        scope: str,
+        after: Mapping[Subject, Position],
+        *,
+        part: Plan | None = None,
+    ) -> AsyncIterator[list[tuple[Subject, Event]]]:
+        """Yield the events of subjects of one scope behind a position each."""
+        ...
 
 
 class TooManyEventsError(Exception):
@@ -298,6 +314,25 @@ async def unlocks_of(session: Session, subjects: Iterable[Subject]) -> dict[Subj
     return _by_subject(
         await session.rows(Stored, "unlocks_of_subjects", tenant_ids=tenants, scopes=scopes, subjects=names)
     )
+
+
+async def unlocks_to_compare(
+    session: Session, since: Mapping[Subject, Position], rulings: Collection[tuple[str, str]], ids: Sequence[UUID]
+) -> dict[Subject, list[Stored]]:
+    """Return those unlocks of subjects that lie behind a position, are of some rulings, or are named; under locks.
+
+    No others have a part in a comparison with what is earned behind that position, and of these rulings at all.
+    """
+    subjects = sorted(since)
+    asked = {
+        "tenant_ids": [one.tenant_id for one in subjects],
+        "scopes": [one.scope for one in subjects],
+        "subjects": [one.subject for one in subjects],
+        "after_at": [since[one].at for one in subjects],
+        "after_id": [since[one].id for one in subjects],
+        "rulings": sorted(f"{achievement}.{tier}" for achievement, tier in rulings),
+    }
+    return _by_subject(await session.rows(Stored, "unlocks_to_compare", **asked, unlock_ids=ids))
 
 
 async def unlocks_of_keys(session: Session, ids: Iterable[UUID]) -> dict[Subject, list[Stored]]:
