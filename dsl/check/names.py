@@ -135,7 +135,7 @@ def achievements_begun(file: File) -> set[str]:
 @cache
 def _is_achievement(word: str) -> bool:
     """Return whether a word is `achievement`, or may be meant so."""
-    return word == "achievement" or nearest(word.lower(), ("achievement",)) is not None
+    return word == "achievement" or (word[0] in "aA" and nearest(word.lower(), ("achievement",)) is not None)
 
 
 def families(files: Iterable[File]) -> set[str]:
