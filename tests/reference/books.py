@@ -162,7 +162,7 @@ class Books:
         if part is None:
             anew = anew_of(carriage, moved.unearned)
             return Refold(rules, subject, moved.state, since, folded=folded, anew=anew)
-        fold = PartFold(carriage, moved, part, certain=carriage.without.of(state).certain)
+        fold = PartFold(carriage, moved, part, certain=lambda: carriage.without.of(state).certain)
         fold.feed([event for event in self.heard_by(rules, subject) if event.type in part.types])
         state, anew = fold.merged()
         return Refold(rules, subject, state, since, folded=folded, anew=anew)
