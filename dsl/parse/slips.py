@@ -95,6 +95,7 @@ _SLIPS: Final = tuple(
         (r"\bachievement [\w.]+ »(when|title|about|tier|reward)\b", "is the `{` missing?"),
         (r"\b(event|traits from|achievement|tier) [\w.]+ ?»\(", "write a declaration in braces: { ... }"),
         (r"^\|.*\bevent [\w.]+ ?»$", "declare an event without a payload with {}"),
+        (r"\bwhere .*»as\b", "a filter follows the role: event=like as author where ..."),
         (r"»between\b", "write: seconds >= 5 and seconds <= 10"),
         (
             r"»(like|matches|startswith|starts_with|endswith|ends_with)\b",

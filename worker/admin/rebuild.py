@@ -352,8 +352,12 @@ async def _catch_up(session: Session, rules: Deployed, folded: dict[Subject, Ref
     """Fold what came since the snapshot. Where that is not all behind what was folded, fold again."""
     marks = {subject: one.state.mark for subject, one in folded.items()}
     known = {subject: mark for subject, mark in marks.items() if mark is not None}
-    counts = await _counts(session, rules, known) if known else {}
-    late = [subject for subject in known if counts.get(subject, 0) != folded[subject].events]
+    if rules.program.roles.naming:
+        # An erasure leaves as many events, under other names.
+        late = [*known]
+    else:
+        counts = await _counts(session, rules, known) if known else {}
+        late = [subject for subject in known if counts.get(subject, 0) != folded[subject].events]
     rest = {subject: marks[subject] or BEGINNING for subject in folded if subject not in late}
     if rest:
         await _feed(session, rules, folded, rest)
