@@ -63,6 +63,41 @@ _SLIPS: Final = tuple(
         (r"\breward \{.*»;", "separate the parts with commas"),
         (r"^\{\|.*\breward \{[^}]*?(\"?\w+\"?) »=", r"write \1: ..."),
         (r"^\{\|.*: *\w+\??( >= \d+)?»;", "separate fields with commas"),
+        (
+            r"\bevent ([\w.]+) \{ ?(\w+)\b[^{}]*\} ?»once\b(?: per (\w+))?(?: (?:within|every) (\w+))?",
+            r"`once per` stands within the braces, and names the fields in which copies agree: once per \2 within 1d",
+        ),
+        (
+            r"\bevent ([\w.]+) \{ ?\} ?»once\b",
+            r"`once per` stands within the braces: event \1 { id: string once per id within 1d }",
+        ),
+        (
+            r"^\{\|.*\bevent [\w.]+ \{ ?(\w+):.*\bonce »(?:within|every|in|a|each)\b",
+            r"name the fields in which copies agree: once per \1 within 1d",
+        ),
+        (r"\brepeat every »\d+\b(?![smhdw])", "`repeat each` counts on from one unlock to the next: write repeat each"),
+        (r"\brepeat each »(minute|hour|day|week|month|year)s?\b", r"write: repeat every \1"),
+        (r"\brepeat »(once|yes|true|always|forever|unlimited)\b", "write repeat each, or repeat every day"),
+        (r"^\{\|.*»(secret|hidden)\b", "write: reveal secret"),
+        (
+            r"^\{\|.*»(bronze|silver|gold|platinum|diamond)\b",
+            r"write a tier: tier \1 { when count(event=lesson.completed, >= 10) }",
+        ),
+        (r"\btier »\d", "a tier has a name: tier bronze { ... }"),
+        (
+            r"^\{\|.*»(icon|image|picture|badge|color|colour|emoji|rarity|url|link|category)\b",
+            r"put it into the reward: reward { \1: ... }",
+        ),
+        (r"\bis »(empty|blank|none|undefined|missing|unset|nil)\b", 'write `is not present`; an empty text is = ""'),
+        (
+            r"\bis not »(empty|blank|none|undefined|missing|unset|nil)\b",
+            'write `is present`; a text that is not empty is != ""',
+        ),
+        (r"\b(?:time|hour|clock)\w* ?[<>=]+ ?\"?(\d+)»:\d", r"the hour of an event is `at.hour`: write at.hour < \1"),
+        (
+            r"»/ ?[a-z\d]",
+            "there is no division in a filter: multiply on the other side, or let your product send the quotient",
+        ),
         (r"\brepeat every »", "write a calendar unit: hour, day, week, month or year"),
         (r"\bafter »\[", "separate names with commas: after first, second"),
         (r"\breveal »\d+%", "write: reveal at 30%"),

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 PAGES: Final = Path(__file__).parents[2] / "docs" / "diagnostics"
 _FENCE: Final = re.compile(r"^```ach(?P<kind>[^\n]*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+TODAY: Final = "2026-01-01"
+"""For advice on dates that have passed."""
 BESIDE: Final = frozenset({"ACH501", "ACH505", "ACH510"})
 """What short examples may bring on without being about it."""
 SHOWN_ELSEWHERE: Final = {
@@ -37,7 +39,7 @@ SHOWN_ELSEWHERE: Final = {
 def problems(text: str) -> list[Diagnostic]:
     file, syntax = parse(Source("rules.ach", text))
     rules, found = check([file])
-    return examine([file], rules, [*syntax, *found])
+    return examine([file], rules, [*syntax, *found], TODAY)
 
 
 def shown(code: str) -> list[tuple[list[str], str]]:
