@@ -30,6 +30,7 @@ from worker.app import at_once, run, wall_clock
 from worker.engine import fast_users, folding
 from worker.engine.rule_set import RuleFile, read_rules
 from worker.engine.stats import Stats
+from worker.process.loop import spare_collector
 from worker.process.signals import stop_on_signals
 from worker.settings import Settings
 from worker.store import open_store
@@ -96,6 +97,7 @@ async def work(job: Job) -> None:
         async with open_store(settings.database_url) as store:
             await store.migrate(now=wall_clock())
             await apply_rules(store, [RuleFile("rules.ach", job.rules)], settings, by="test", now=wall_clock())
+            spare_collector()
             pause = PAUSE_SECONDS if job.work == "change" else 0
             await backfill(store, settings, now=wall_clock, pause=pause)
         return
