@@ -26,8 +26,8 @@ from dsl.compile import USER
 from worker.admin.backfill import change_to_build
 from worker.admin.folded_anew import Anew, differs, feed, fold_from_the_beginning, fold_without_lock
 from worker.admin.lease import LAG_SECONDS, NO_LIMITS, SEEN_SECONDS, Limits
-from worker.admin.outdated import BEFORE_ALL, Named, Page
-from worker.admin.rebuild_target import Target, pages_of, scopes_of
+from worker.admin.outdated import BEFORE_ALL, Named
+from worker.admin.rebuild_target import Page, Target, pages_of, scopes_of
 from worker.contract.partition import partition_of
 from worker.engine.columns import FIELDLESS, position_columns
 from worker.engine.decide import backfill_facts, decide
