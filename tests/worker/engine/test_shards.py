@@ -139,7 +139,8 @@ def test_histories_of_several_users_are_whole_in_shards() -> None:
             (
                 "rules.ach",
                 (
-                    b'event like { author: user }\nachievement liked { title "L" when count(event=like as author, >= 3) }\n'
+                    b"event like { author: user }\n"
+                    b'achievement liked { title "L" when count(event=like as author, >= 3) }\n'
                     b'achievement liking { title "K" when count(event=like, >= 2) }\n'
                 ),
             )
