@@ -135,7 +135,7 @@ def achievements_begun(file: File) -> set[str]:
 @cache
 def _is_achievement(word: str) -> bool:
     """Return whether a word is `achievement`, or may be meant so."""
-    return word == "achievement" or nearest(word.lower(), ("achievement",)) is not None
+    return word == "achievement" or (word[0] in "aA" and nearest(word.lower(), ("achievement",)) is not None)
 
 
 def families(files: Iterable[File]) -> set[str]:
@@ -184,7 +184,7 @@ def _fields(declared: Iterable[FieldDecl], report: Report, event: str) -> Iterab
         seen.add(name)
         if name == ACTOR:
             hint = "rename it if rules ask for it: `actor` is the user of the event"
-            report.warn("ACH545", node.name.span, f"no rule can see the field `{name}` of `{event}`", hint)
+            report.warn("ACH545", node.name.span, f"no filter can see the field `{name}` of `{event}`", hint)
         kind = _type(node, report)
         yield Field(name=name, type=kind, optional=node.optional, low=_low(node, kind, report))
 

@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from dsl.parse.raw import Argument, RawPattern, Scalar
 
 _BOUNDS: Final = ("at_least", "least", "min", "minimum", "max", "times", "number", "n", "value", "bound", "target")
+_MOST_ASKED: Final = 4
+"""Places of one call at which it is asked what the author may have meant."""
 MODIFIERS: Final = ("within", "per", "unless", "tz")
 
 
@@ -91,6 +93,8 @@ class Arguments:
         self.number: Literal | None = None
         self.parts: list[Condition] = []
         self.suggested: Suggestion | None = None
+        self.asked = 0
+        """How often it was asked what is meant."""
         self.has_event = False
         """Whether an argument is `event=`, perhaps one further on."""
 
@@ -113,6 +117,9 @@ class Arguments:
         """Return what the author may have meant by what stands at a place."""
         from dsl.parse.intents import meant  # noqa: PLC0415 - for faulty calls alone
 
+        self.asked += 1
+        if self.suggested is not None or self.asked > _MOST_ASKED:
+            return self.suggested
         return meant(READING.get().source.text, span.start, taken)
 
 

@@ -88,6 +88,7 @@ _SLIPS: Final = tuple(
             "write: active 2026-05-01T00:00:00Z .. 2026-06-01T00:00:00Z",
         ),
         (r"\brepeat »(?:\d|\})", "write repeat each, or repeat every day"),
+        (r"\b(tier \w+ ?[<>]=? ?[\d_.]+) ?»", r"braces follow, though they may be empty: \1 {}"),
         (r"\btier \w+ »(?:when|title|reward|reveal)\b", "write the tier in braces: tier gold { when ... }"),
         (r"\bexample »\{", 'an example has a title in quotes: example "ten lessons" { ... }'),
         (r"\b(achievement|event|tier|family|scope) »\"", "write names without quotes; `title` holds the display text"),
