@@ -22,6 +22,7 @@ import msgspec
 
 from dsl.alike import ALWAYS, NEVER, Texts, alike, differs_from
 from dsl.compile import USER
+from dsl.conditions import owner_of
 from dsl.fit import fit
 from dsl.local_time import TIMEZONE
 from dsl.nodes.compose import asked_by, asker, named_by, named_in
@@ -195,8 +196,8 @@ class Carriage:
             if since == NEVER and old is not None and named.isdisjoint(others):
                 goes[old] = ruling.slot
                 continue
-            owned = f"each {ruling.achievement}.{ruling.tier} "
-            own = tuple(slot for slot, entry in enumerate(self.new.entries) if entry.owner == owned)
+            owned = owner_of(ruling.judges[0].version, ruling.tier)
+            own = tuple(slot for slot, entry in enumerate(self.new.entries) if owned and entry.owner == owned)
             once = all(judge.version.repeat is None for judge in ruling.judges)
             others[ruling.slot] = _Ruled(ruling.slot, old, since, named, tuple(map(_proof, ruling.judges)), own, once)
         return goes, tuple(others.values())

@@ -86,6 +86,7 @@ MEANING: Final = {
     "ACH421": "Waits for an achievement that comes too late",
     "ACH422": "Changed meaning under an unchanged version",
     "ACH423": "A reward too large to be announced",
+    "ACH430": "A span that reaches beyond its calendar unit",
 }
 """Found while asking what the rules mean."""
 

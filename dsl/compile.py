@@ -23,7 +23,8 @@ from dsl.nodes.compose import asked_by
 from dsl.nodes.late import LateStep, nothing
 from dsl.nodes.node import Step
 from dsl.progress import ENCODING
-from dsl.syntax import And, Combine, Not, Or, Unlocked
+from dsl.syntax import And, Not, Or, Unlocked
+from dsl.trees import walk
 from dsl.types import FieldType
 from dsl.values import value_text
 
@@ -181,6 +182,7 @@ class _PlanBuilder:
             zone_types=zone_types,
             integral=self._integral,
             signed=self._signed,
+            declared=self._declares,
         )
         self.rulings: list[Ruling] = []
         self.judges: list[Judge] = []
@@ -254,6 +256,10 @@ class _PlanBuilder:
     def _integral(self, pattern: Pattern, field: str) -> bool:
         schemas = (self.rules.events[event_type] for event_type in pattern_types(pattern))
         return all(schema.fields[field].type is FieldType.INT for schema in schemas)
+
+    def _declares(self, event: str, field: str) -> bool:
+        schema = self.rules.events.get(event)
+        return schema is not None and field in schema.fields
 
     def _signed(self, pattern: Pattern, field: str) -> bool:
         return is_signed([self.rules.events[event_type].fields[field] for event_type in pattern_types(pattern)])
@@ -432,17 +438,8 @@ def references(achievement: Achievement) -> frozenset[str]:
     """Return the achievements that one names in `after` and `unlocked`."""
     names = {target.achievement.text for target in achievement.after}
     for _, when in tier_conditions(achievement):
-        names |= {part.achievement.text for part in atoms(when) if isinstance(part, Unlocked)}
+        names |= {part.achievement.text for part in walk(when) if isinstance(part, Unlocked)}
     return frozenset(names)
-
-
-def atoms(condition: Condition) -> Iterator[Condition]:
-    """Yield the atomic conditions below a condition."""
-    if isinstance(condition, Combine):
-        for part in condition.parts:
-            yield from atoms(part)
-    else:
-        yield condition
 
 
 def traits_of(predicate: Predicate) -> set[str]:

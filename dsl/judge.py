@@ -19,16 +19,18 @@ from dsl.filters import compile_test, predicate_key
 from dsl.local_time import Now, unit_now
 from dsl.nodes.bound import Bound
 from dsl.nodes.compose import Within, asker, holds_in_unit, lasting, reach_of, start_lasts, teller
+from dsl.nodes.groups import GroupsReached
 from dsl.nodes.node import ALL, EVERYWHERE, Gate, Measure, Step, whole
 from dsl.nodes.streak import StreakReached
 from dsl.nodes.totals import Distinct, Reached, ReachedInUnit, Total
 from dsl.progress import Amount, Earned, Grant, State
-from dsl.syntax import Active, RepeatEach
+from dsl.syntax import Active, RepeatBy, RepeatEach
 from dsl.types import Unit
 
 if TYPE_CHECKING:
     from dsl.conditions import Built
     from dsl.filters import Getter
+    from dsl.nodes.groups import Groups
     from dsl.nodes.node import Aggregate
     from dsl.syntax import Achievement, Ref
     from dsl.types import Value
@@ -99,6 +101,8 @@ class Judge:
         active = version.active or Active(start=None, end=None)
         who = None if version.where is None else predicate_key(version.where)
         repeat = "each" if isinstance(version.repeat, RepeatEach) else self._remembered
+        if isinstance(version.repeat, RepeatBy):
+            repeat = f"by {version.repeat.field.text}"
         span = [None if end is None else end.us for end in (active.start, active.end)]
         settle = 0 if version.settle is None else version.settle.us
         return (
@@ -125,6 +129,8 @@ class Judge:
         low, high = self.hearing()
         if self.version.repeat is None:
             return self._once(low, high, settle)
+        if isinstance(self.version.repeat, RepeatBy):
+            return self._by_value(low, high, settle)
         opening, occurrence_of, record = self._opening(), self._occurrence(), self._record()
 
         def judge(state: State, event: Event) -> list[Grant] | None:
@@ -154,6 +160,35 @@ class Judge:
 
         return judge
 
+    def _by_value(self, low: int, high: int, settle: int) -> Step:
+        """Return the judgement of an achievement that is earned once for each value: most events end at its line two.
+
+        Its versions are about different groups, but what one has granted is earned under all of them.
+        """
+        slot, name, version, tier = self.ruling.slot, self.version.name.text, self.version.version, self.ruling.tier
+        node = self.built.node
+        if not isinstance(node, GroupsReached):
+            raise AssertionError(self.described)
+        groups, own = node.groups, self._own_groups()
+
+        def judge(state: State, event: Event) -> list[Grant] | None:
+            known = groups.node_of(state)
+            if known is None or not known.ready or not low <= event.at < high or not self._admits(state, event):
+                return None
+            values = sorted(known.ready)
+            for each in own:
+                each.finish(state, values)
+            earned = state.earned.setdefault(slot, Earned(Position(event.at, event.id), 0))
+            earned.times += len(values)
+            return [Grant(name, tier, value, version, event.at, event.id, settle) for value in values]
+
+        return judge
+
+    def _own_groups(self) -> list[Groups]:
+        """Return the groups of all versions of the ruling."""
+        nodes = [judge.built.node for judge in self.ruling.judges]
+        return [node.groups for node in nodes if isinstance(node, GroupsReached)]
+
     def rung(self) -> Rung | None:
         """Return which bound on which aggregate this is, where reaching it is all that it takes; None where it is not.
 
@@ -167,7 +202,7 @@ class Judge:
             case Reached(total=total, bound=Bound(op=">=", bound=bound), falls=False):
                 return Rung(total, bound) if type(total) in {Total, Distinct} and bound > 0 else None
             case StreakReached(streaks=streaks, need=need):
-                return None if streaks.keep else Rung(streaks, need)
+                return None if streaks.keep or streaks.source is not None else Rung(streaks, need)
             case Within():
                 return None if node.ticks else Rung(node, 1)
             case _:
@@ -289,7 +324,7 @@ class Judge:
         node, unit, clock, moment = self.built.node, self.built.unit, self.built.clock, Now(now)
         earned = state.earned.get(self.ruling.slot)
         if unit is None or clock is None:
-            done, reach = earned is not None and not isinstance(self.version.repeat, RepeatEach), EVERYWHERE
+            done, reach = earned is not None and self.version.repeat is None, EVERYWHERE
         else:
             done = earned is not None and unit_now(clock, state, moment, unit) in earned.units
             done = done or holds_in_unit(node, state, moment, unit, clock)

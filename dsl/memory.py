@@ -151,7 +151,7 @@ class Memory:
 
     `single` means that subjects are users, `zone_types` are the events that may move a user's zone; `integral`
     returns whether a field is a whole number wherever a pattern may match, `signed` whether it may be negative
-    anywhere. `slots` and `hears` grow with the achievements already built: per tier the slot of what is earned, and
+    anywhere, and `declared` whether an event has a field. `slots` and `hears` grow with the achievements already built: per tier the slot of what is earned, and
     the event types heard.
     """
 
@@ -163,12 +163,14 @@ class Memory:
         zone_types: frozenset[str],
         integral: Callable[[Pattern, str], bool],
         signed: Callable[[Pattern, str], bool],
+        declared: Callable[[str, str], bool],
     ) -> None:
         self.single = single
         self.all_types = all_types
         self.zone_types = zone_types
         self.integral = integral
         self.signed = signed
+        self.declared = declared
         self.uses_user_zone = False
         self.entries: dict[str, Entry] = {}
         self.order: list[Operation] = []
@@ -198,6 +200,19 @@ class Memory:
         if clock.key == "event":
             return self.all_types
         return self.zone_types if isinstance(clock, UserClock) else frozenset()
+
+    def inside(self) -> Memory:
+        """Return a memory for what is compiled for each group of a keyed condition: its slots are those of a group."""
+        inner = Memory(
+            single=self.single,
+            all_types=self.all_types,
+            zone_types=self.zone_types,
+            integral=self.integral,
+            signed=self.signed,
+            declared=self.declared,
+        )
+        inner.slots, inner.hears = self.slots, self.hears
+        return inner
 
     def number(self) -> None:
         """Give every aggregate its slot, now that all are known."""

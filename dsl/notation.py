@@ -9,15 +9,19 @@ from dsl.syntax import (
     Combine,
     Compare,
     Count,
+    CountGroups,
+    CountUnits,
     Extreme,
     Instant,
     Member,
     Not,
     Or,
     Present,
+    RepeatBy,
     RepeatEach,
     Sequence,
     Streak,
+    StreakUnits,
     Sum,
     Truth,
     Unlocked,
@@ -31,10 +35,11 @@ if TYPE_CHECKING:
         Cmp,
         Condition,
         Modifiers,
+        Name,
         Operand,
         Pattern,
         Predicate,
-        RepeatEvery,
+        Repeat,
         Target,
         Zone,
     )
@@ -62,6 +67,13 @@ def condition(tree: Condition) -> str:
             return _call(kind, *number, *map(condition, parts), *_modifiers(tree.mods))
         case Unlocked():
             return _call("unlocked", target(tree), *_modifiers(tree.mods))
+        case CountGroups(by=by, inner=inner, cmp=cmp):
+            return _call("count", f"by={_fields(by)}", condition(inner), bound(cmp), *_modifiers(tree.mods))
+        case CountUnits(unit=unit, inner=inner, cmp=cmp):
+            return _call("count", f"per={unit.text}", condition(inner), bound(cmp), *_modifiers(tree.mods))
+        case StreakUnits(unit=unit, inner=inner, cmp=cmp, grace=grace):
+            rests = (f"grace={grace}",) if grace else ()
+            return _call("streak", f"per={unit.text}", condition(inner), bound(cmp), *rests, *_modifiers(tree.mods))
 
 
 def _call(operator: str, *arguments: str) -> str:
@@ -85,7 +97,13 @@ def _modifiers(mods: Modifiers) -> list[str]:
         texts.append(f"unless={pattern(mods.unless)}")
     if mods.tz is not None:
         texts.append(f"tz={_zone(mods.tz)}")
+    if mods.by:
+        texts.append(f"by={_fields(mods.by)}")
     return texts
+
+
+def _fields(names: tuple[Name, ...]) -> str:
+    return names[0].text if len(names) == 1 else f"[{', '.join(name.text for name in names)}]"
 
 
 def _zone(tz: Zone) -> str:
@@ -177,7 +195,9 @@ def _active(tree: Active) -> str:
     return " ".join(part for part in (ends[0], "..", ends[1]) if part is not None)
 
 
-def _repeat(tree: RepeatEach | RepeatEvery) -> str:
+def _repeat(tree: Repeat) -> str:
     if isinstance(tree, RepeatEach):
         return "each"
+    if isinstance(tree, RepeatBy):
+        return f"by {tree.field.text}"
     return f"every {tree.unit.text}" + ("" if tree.tz is None else f" tz={_zone(tree.tz)}")

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dsl.compile import TENANT, USER, tier_conditions, traits_of
 from dsl.conditions import asks_unlocks, context_of, named_types
-from dsl.filters import fields_read
 from dsl.local_time import TIMEZONE
 from dsl.memory import Seen
-from dsl.syntax import Combine, Count, Extreme, RepeatEvery, Sequence, Streak, Sum, Unlocked
+from dsl.syntax import RepeatEvery
+from dsl.trees import fields_of, judged, reset_fields_of, walk
 from dsl.types import DAY, HOUR, MINUTE, SECOND
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ class Reads(NamedTuple):
     """Those of `for`, and the time zone where it asks for the user's."""
     chooses: bool = False
     """Whether it has a `for`: then it is judged at every trait event."""
+    resets: frozenset[tuple[str, str]] = frozenset()
+    """(event type, field) by which an `unless` is kept to its own group, where the event has it."""
     every_type: bool = False
     """Whether an event of any declared type, heard or not, may move what it remembers."""
 
@@ -47,7 +49,7 @@ def reads_of(version: Achievement, whens: Iterable[Condition] | None = None) -> 
     """
     if whens is None:
         whens = [when for _, when in tier_conditions(version)]
-    conditions = [each for when in whens for each in _below(when)]
+    conditions = [each for when in whens for each in walk(judged(version, when))]
     zones = [each.mods.tz for each in conditions]
     if isinstance(version.repeat, RepeatEvery):
         zones.append(version.repeat.tz)
@@ -56,19 +58,12 @@ def reads_of(version: Achievement, whens: Iterable[Condition] | None = None) -> 
         traits.add(TIMEZONE)
     return Reads(
         types=frozenset[str]().union(*(named_types(each) for each in conditions)),
-        fields=frozenset(pair for each in conditions for pair in _fields(each)),
+        fields=frozenset(pair for each in conditions for pair in fields_of(each)),
+        resets=frozenset(pair for each in conditions for pair in reset_fields_of(each)),
         traits=frozenset(traits),
         chooses=version.where is not None,
         every_type=any(_moved_by_all(version, each) for each in conditions),
     )
-
-
-def _below(condition: Condition) -> Iterator[Condition]:
-    """Yield a condition and all that it is made of."""
-    yield condition
-    if isinstance(condition, Combine):
-        for part in condition.parts:
-            yield from _below(part)
 
 
 def _is(zone: Zone | None, kind: str) -> bool:
@@ -86,27 +81,6 @@ def _moved_by_all(version: Achievement, condition: Condition) -> bool:
     return partial and spanned and asks_unlocks(condition)
 
 
-# -- fields -----------------------------------------------------------------------------------------------------------
-
-
-def _fields(condition: Condition) -> Iterator[tuple[str, str]]:
-    """Yield what a condition reads of events by itself, apart from the conditions that it is made of."""
-    if condition.mods.unless is not None:
-        yield from fields_read(condition.mods.unless)
-    match condition:
-        case Count(event=event, distinct=name):
-            yield from fields_read(event, None if name is None else name.text)
-        case Sum(event=event, of=name) | Extreme(event=event, of=name):
-            yield from fields_read(event, name.text)
-        case Streak(event=event):
-            yield from fields_read(event)
-        case Sequence(steps=steps, by=name):
-            for step in steps:
-                yield from fields_read(step, None if name is None else name.text)
-        case Combine() | Unlocked():
-            pass
-
-
 # -- declarations of what is read --------------------------------------------------------------------------------------
 
 
@@ -117,6 +91,7 @@ def declared(rules: Rules, scope: str, reads: Reads) -> Iterator[tuple[str, str]
     decides what is taken in, and nothing of what is made of that. What is not read is not here.
     """
     types, fields = set(reads.types), set(reads.fields)
+    fields |= {(event, name) for event, name in reads.resets if _field(rules.events.get(event), name) != _ABSENT}
     for trait in reads.traits:
         tellers = {event for event, names in rules.trait_events.items() if trait in names}
         yield f"trait {trait}: from", ", ".join(sorted(tellers)) or _NONE

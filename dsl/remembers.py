@@ -18,6 +18,8 @@ from dsl.filters import pattern_types
 from dsl.local_time import TIMEZONE
 from dsl.memory import Memory
 from dsl.nodes.compose import Per, Unless, Within
+from dsl.nodes.groups import Groups
+from dsl.nodes.keys import FieldKeys, UnitKeys
 from dsl.nodes.recent import RecentDistinct, RecentEvents, RecentExtreme, RecentSum
 from dsl.nodes.sequence import Sequences
 from dsl.nodes.streak import Streaks
@@ -132,12 +134,16 @@ class _Noting(Memory):
         def signed(pattern: Pattern, field: str) -> bool:
             return is_signed([rules.events[name].fields[field] for name in pattern_types(pattern)])
 
+        def declared(event: str, field: str) -> bool:
+            return event in rules.events and field in rules.events[event].fields
+
         super().__init__(
             single=scope == USER,
             all_types=frozenset(rules.events),
             zone_types=zones,
             integral=integral,
             signed=signed,
+            declared=declared,
         )
         self.asked: dict[str, None] = {}
 
@@ -197,6 +203,8 @@ def _what(aggregate: Aggregate) -> tuple[str, str]:
             return "streak", "units"
         case Within() | Per() | Unless():
             return "span", "where it held last"
+        case Groups():
+            return "groups", "one aggregate a value"
         case _:
             return "total", "a number"
 
@@ -215,6 +223,14 @@ def _size(rules: Rules, aggregate: Aggregate) -> Size:
             return Size(len(aggregate.steps) * POSITION_BYTES, bounded=True, by=f"{len(aggregate.steps)} steps")
         case Streaks(keep=keep):
             return Size((OPEN_UNITS + keep) * UNIT_BYTES, bounded=True, by=f"{OPEN_UNITS + keep} units")
+        case Groups(keys=UnitKeys(), named=()):
+            each = sum(_size(rules, one.aggregate).bytes or 0 for one in aggregate.inside.operations)
+            return Size((OPEN_UNITS + aggregate.cap) * (VALUE_BYTES + each), bounded=True, by="the calendar units still open")
+        case Groups(keys=FieldKeys(names=names)):
+            fields = " and ".join(f"`{name}`" for name in names)
+            return Size(None, bounded=False, by=f"one aggregate for every value of {fields} that has ever occurred")
+        case Groups():
+            return Size(None, bounded=False, by="one aggregate for every calendar unit")
         case Within() | Per() | Unless():
             return Size(2 * POSITION_BYTES, bounded=True, by="two places")
         case _:

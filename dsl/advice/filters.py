@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from dsl.analyze import patterns, walk, whens
+from dsl.analyze import patterns, whens
 from dsl.syntax import And, Or
+from dsl.trees import walk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

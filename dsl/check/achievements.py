@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from dsl.check.conditions import Conditions
 from dsl.check.filters import check_filter, refs
-from dsl.syntax import RepeatEvery
+from dsl.syntax import RepeatBy, RepeatEvery
 
 if TYPE_CHECKING:
     from dsl.check.names import Declared, Names
@@ -121,6 +121,9 @@ def _clauses(node: Achievement, conditions: Conditions, report: Report) -> None:
             conditions.target(reveal.after.achievement, reveal.after.tier)
         if reveal is not None and reveal.percent is not None and reveal.percent > _ALL_PERCENT:
             report.error("ACH414", reveal.span, f"{reveal.percent}% is never reached", "progress ends at 100%")
+    if isinstance(node.repeat, RepeatBy):
+        for when in (*([] if node.when is None else [node.when]), *(tier.when for tier in node.tiers)):
+            conditions.keyed(when, node.repeat.field)
     if isinstance(node.repeat, RepeatEvery):
         conditions.unit(node.repeat.unit)
         if node.repeat.tz is not None:

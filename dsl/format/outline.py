@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from dsl.syntax import Achievement, Combine, EventDecl, Example, Tier, TraitsDecl
+from dsl.syntax import Achievement, EventDecl, Example, Tier, TraitsDecl
+from dsl.trees import walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,7 +71,5 @@ def calls(declarations: tuple[Declaration, ...]) -> set[int]:
 
 
 def _starts(node: Condition) -> Iterator[int]:
-    yield node.span.start
-    if isinstance(node, Combine):
-        for part in node.parts:
-            yield from _starts(part)
+    for part in walk(node):
+        yield part.span.start

@@ -9,7 +9,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dsl import words
-from dsl.syntax import Combine, Count, Extreme, Name, RepeatEach, RepeatEvery, Sequence, Streak, Sum, Unlocked
+from dsl.syntax import (
+    Combine,
+    Count,
+    CountGroups,
+    CountUnits,
+    Extreme,
+    Name,
+    RepeatBy,
+    RepeatEach,
+    RepeatEvery,
+    Sequence,
+    Streak,
+    StreakUnits,
+    Sum,
+    Unlocked,
+)
+from dsl.trees import in_group, judged, key_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,8 +39,10 @@ _SPANNED = "shared by all rules with the same count, up to the highest bound"
 
 def remembered(node: Achievement, when: Condition) -> list[str]:
     """Return what one `when` of an achievement remembers, a line each."""
-    own = _OWN if isinstance(node.repeat, RepeatEach) else _SHARED
-    repeat = node.repeat
+    repeat, when = node.repeat, judged(node, when)
+    own = _OWN if isinstance(repeat, RepeatEach) else _SHARED
+    if isinstance(repeat, RepeatBy):
+        own = _OWN.replace("each", "by")
     if isinstance(repeat, RepeatEvery) and isinstance(when, Count | Sum) and _plain(when) and _fixed(repeat.tz):
         return [f"{_total(when)} in the latest {repeat.unit.text}: {own}"]
     return list(dict.fromkeys(_of(when, own, spanned=isinstance(repeat, RepeatEvery))))
@@ -39,6 +57,9 @@ def _fixed(tz: Zone | None) -> bool:
 
 
 def _of(node: Condition, own: str, *, spanned: bool) -> Iterator[str]:
+    if key_of(node) and not (isinstance(node, Sequence) and node.mods.unless is None):
+        yield from _for_each(words.fields(key_of(node)), in_group(node), own, spanned=spanned)
+        return
     fused = not spanned and isinstance(node, Count | Sum) and _number_only(node)
     spanned = spanned or words.modified(node.mods)
     match node:
@@ -56,8 +77,20 @@ def _of(node: Condition, own: str, *, spanned: bool) -> Iterator[str]:
         case Sequence(steps=steps):
             each = "" if node.by is None else f" for each {node.by.text}"
             yield f"the progress of the {len(steps)} steps{each}: {own}"
+        case CountGroups(by=by, inner=inner):
+            yield from _for_each(words.fields(by), inner, own, spanned=spanned)
+        case CountUnits(unit=unit, inner=inner) | StreakUnits(unit=unit, inner=inner):
+            yield from _for_each(f"recent {unit.text}", inner, own, spanned=spanned)
+            yield f"which {unit.text}s were enough: {own}"
         case Unlocked():
             yield f"no state of its own; the grant of {words.target_name(node)} is stored anyway"
+
+
+def _for_each(what: str, inner: Condition, own: str, *, spanned: bool) -> Iterator[str]:
+    """Yield what is remembered for each value, or each unit."""
+    for line in _of(inner, own, spanned=spanned):
+        text = line.removesuffix(f": {own}").removesuffix(f": {_SPANNED}")
+        yield line if isinstance(inner, Unlocked) else f"for each {what}, {text}: {own}"
 
 
 def _number_only(node: Count | Sum) -> bool:

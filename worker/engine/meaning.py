@@ -26,6 +26,8 @@ SCHEME: Final = 2
 recorded under another scheme is computed again, from the files that were in force then."""
 
 _PLACES: Final = frozenset({"span", "source"})
+_LATER: Final = {"by": ()}
+"""Fields that trees got later, with what they have where an author does not use them: that is not said."""
 
 
 class Meaning(NamedTuple):
@@ -150,7 +152,9 @@ def _canonical(value: object) -> str:
         fields = (
             f"{name}={_canonical(getattr(value, name))}"
             for name in value.__struct_fields__
-            if name not in _PLACES and not (name == "text" and hasattr(value, "us"))
+            if name not in _PLACES
+            and not (name == "text" and hasattr(value, "us"))
+            and not (name in _LATER and getattr(value, name) == _LATER[name])
         )
         return f"{type(value).__name__}({','.join(fields)})"
     if isinstance(value, tuple):
