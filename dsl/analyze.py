@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
+from dsl.built_ins import ACTOR, ZONED
 from dsl.filters import pattern_types, uses_builtin
 from dsl.local_time import TIMEZONE
 from dsl.prove.clocks import steady
@@ -24,17 +25,16 @@ from dsl.syntax import (
     Count,
     CountGroups,
     CountUnits,
-    Extreme,
+    Nested,
     Pattern,
     RepeatBy,
     RepeatEvery,
-    Sequence,
     Streak,
     StreakUnits,
     Sum,
     Unlocked,
 )
-from dsl.trees import ACTOR, all_counted, counted, in_group, judged, key_names, key_of, walk, with_zone
+from dsl.trees import all_counted, counted, in_group, judged, key_names, key_of, walk, with_zone
 from dsl.types import Unit
 
 if TYPE_CHECKING:
@@ -269,13 +269,8 @@ def _within(known: _Analysis, part: Condition, around: _Around) -> Iterator[Reas
             for each in parts:
                 yield from _within(known, each, inner)
             return
-        case CountGroups(by=by, inner=asked):
-            yield from _within(known, asked, _apart(known, asked, {name.text for name in by}, inner))
-            return
-        case CountUnits(inner=asked) | StreakUnits(inner=asked):
-            if isinstance(part, StreakUnits):
-                yield from _ahead(part, inner)
-            yield from _within(known, with_zone(asked, part.mods.tz), msgspec.structs.replace(inner, plain=False))
+        case CountGroups() | CountUnits() | StreakUnits():
+            yield from _nested(known, part, inner)
             return
         case Unlocked() if inner.window is not None:
             text = f"under {inner.window}, `unlocked` moves when the named grant moves"
@@ -292,6 +287,17 @@ def _within(known: _Analysis, part: Condition, around: _Around) -> Iterator[Reas
             pass
     if not (inner.plain and isinstance(part, Count) and _plain_count(part)):
         yield from _once_reasons(known.rules.events, part)
+
+
+def _nested(known: _Analysis, part: Nested, around: _Around) -> Iterator[Reason]:
+    """Yield the reasons of what each value or each calendar unit is asked."""
+    if isinstance(part, CountGroups):
+        yield from _within(known, part.inner, _apart(known, part.inner, {name.text for name in part.by}, around))
+        return
+    if isinstance(part, StreakUnits):
+        yield from _ahead(part, around)
+    asked = with_zone(part.inner, part.mods.tz)
+    yield from _within(known, asked, msgspec.structs.replace(around, plain=False))
 
 
 def _in_groups(known: _Analysis, part: Condition, around: _Around) -> Iterator[Reason]:
@@ -343,6 +349,8 @@ def _span_reasons(known: _Analysis, part: Condition) -> Iterator[Reason]:
 
 def _reads_clock(part: Condition) -> bool:
     if isinstance(part, Streak | CountUnits | StreakUnits):
+        return True
+    if isinstance(part, Count) and part.distinct and part.distinct.text in ZONED:
         return True
     return any(uses_builtin(test) for pattern in patterns(part) for test in _filters(pattern))
 

@@ -18,11 +18,12 @@ from dsl.conditions import build, named_types, owner_of
 from dsl.filters import pattern_types
 from dsl.judge import Judge, LateJudgement, Ruling, Rung, Terms, gate_of
 from dsl.local_time import TIMEZONE
-from dsl.memory import USER_ZONE, Entry, Memory
+from dsl.memory import USER_ZONE, Contracts, Entry, Memory
 from dsl.nodes.compose import asked_by
 from dsl.nodes.late import LateStep, nothing
 from dsl.nodes.node import Step
 from dsl.progress import ENCODING
+from dsl.schema import is_listed
 from dsl.syntax import And, Not, Or, Unlocked
 from dsl.trees import walk
 from dsl.types import FieldType
@@ -180,9 +181,7 @@ class _PlanBuilder:
             single=scope == USER,
             all_types=frozenset(rules.events),
             zone_types=zone_types,
-            integral=self._integral,
-            signed=self._signed,
-            declared=self._declares,
+            contracts=Contracts(self._integral, self._signed, self._listed, self._declares),
         )
         self.rulings: list[Ruling] = []
         self.judges: list[Judge] = []
@@ -192,7 +191,7 @@ class _PlanBuilder:
         for name in in_order(self.achievements):
             self._add(name, self.achievements[name])
         self.memory.number()
-        self.asking = self._asking()
+        self.asking = asking_of(self.judges)
         traits = self._traits_used()
         types = self.rules.events
         dispatch = {event_type: entry for event_type in types if (entry := self._dispatch(event_type, traits))}
@@ -264,6 +263,9 @@ class _PlanBuilder:
     def _signed(self, pattern: Pattern, field: str) -> bool:
         return is_signed([self.rules.events[event_type].fields[field] for event_type in pattern_types(pattern)])
 
+    def _listed(self, pattern: Pattern, field: str) -> bool:
+        return is_listed(self.rules, pattern_types(pattern), field)
+
     # -- dispatch --
 
     def _traits_used(self) -> frozenset[str]:
@@ -306,14 +308,6 @@ class _PlanBuilder:
             else:
                 return None
         return Late(tuple(takes), tuple(judges))
-
-    def _asking(self) -> Mapping[int, frozenset[int]]:
-        """Return, per slot of an aggregate, the slots of the rulings that look at it."""
-        asking: defaultdict[int, set[int]] = defaultdict(set)
-        for judge in self.judges:
-            for aggregate in asked_by(judge.built.node):
-                asking[aggregate.slot].add(judge.ruling.slot)
-        return {slot: frozenset(rulings) for slot, rulings in asking.items()}
 
     def _describe(self, dispatch: Mapping[str, Dispatch]) -> str:
         """Return everything that a stored state depends on, as text.
@@ -411,6 +405,15 @@ class _Wiring:
         if followers := self.followers.get(id(aggregate)):
             return operation.followed(self.event_type, [self._step(each) for each in followers])
         return operation.stepper(self.event_type)
+
+
+def asking_of(judges: Iterable[Judge]) -> Mapping[int, frozenset[int]]:
+    """Return, per slot of an aggregate, the slots of the rulings that look at it."""
+    asking: defaultdict[int, set[int]] = defaultdict(set)
+    for judge in judges:
+        for aggregate in asked_by(judge.built.node):
+            asking[aggregate.slot].add(judge.ruling.slot)
+    return {slot: frozenset(rulings) for slot, rulings in asking.items()}
 
 
 def _late_step(take: LateStep | None, rulings: frozenset[int]) -> LateStep:

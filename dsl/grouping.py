@@ -1,7 +1,7 @@
 """Keyed conditions of the tree to nodes: what is compiled once for each group, and what is asked of all groups.
 
-The condition of a group is built by a memory of its own, so its aggregates are shared among the parts of that
-condition and with nothing outside of it. What is seen (`active`, `fresh`) and whose it is (`repeat`) is decided outside.
+The condition of a group is built by a memory of its own: its aggregates are shared among the parts of that condition,
+and with nothing outside of it. What is seen (`active`, `fresh`) and whose it is (`repeat`) is decided outside.
 """
 
 from __future__ import annotations
@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from dsl.built_ins import ACTOR
 from dsl.filters import compile_pattern, pattern_types
 from dsl.memory import USER_ZONE, Context, Seen
 from dsl.nodes.groups import ActiveUnits, Groups, GroupsReached, Inside
 from dsl.nodes.keys import FieldKeys, UnitKeys
 from dsl.nodes.node import Condition as Node
 from dsl.nodes.streak import Shape, StreakReached
-from dsl.trees import ACTOR, all_counted, counted, fields_of, in_group, key_names, resets, walk, with_zone
+from dsl.syntax import CountGroups, CountUnits, StreakUnits
+from dsl.trees import all_counted, counted, fields_of, in_group, key_names, resets, walk, with_zone
 from dsl.types import Unit
 
 if TYPE_CHECKING:
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from dsl.memory import Fields, Memory
     from dsl.nodes.keys import Keys
     from dsl.nodes.node import Tests
-    from dsl.syntax import Cmp, Condition, CountGroups, CountUnits, StreakUnits
+    from dsl.syntax import Cmp, Condition, Nested
 
     Build = Callable[[Memory, Condition, Context], "Made"]
 
@@ -45,7 +47,7 @@ class _Asked(msgspec.Struct, frozen=True):
 
     inside: Inside
     key: str
-    reads: Fields
+    reads: frozenset[tuple[str, str]]
 
 
 def grouped(memory: Memory, tree: Condition, context: Context, build: Build) -> Made:
@@ -58,7 +60,18 @@ def grouped(memory: Memory, tree: Condition, context: Context, build: Build) -> 
     return Made(GroupsReached(groups, 1, counting=False), f"({key})")
 
 
-def count_groups(memory: Memory, tree: CountGroups, context: Context, build: Build) -> Made:
+def nested(memory: Memory, tree: Nested, context: Context, build: Build) -> Made:
+    """Build a condition that is asked of each value, or of each calendar unit."""
+    match tree:
+        case CountGroups():
+            return _count_groups(memory, tree, context, build)
+        case CountUnits():
+            return _count_units(memory, tree, context, build)
+        case StreakUnits():
+            return _streak_units(memory, tree, context, build)
+
+
+def _count_groups(memory: Memory, tree: CountGroups, context: Context, build: Build) -> Made:
     """Build `count(by=F, C, CMP)`: so many values of F for which C holds."""
     names, need = tuple(name.text for name in tree.by), at_least(tree.cmp)
     asked = _asked(memory, tree.inner, context, names, build)
@@ -67,7 +80,7 @@ def count_groups(memory: Memory, tree: CountGroups, context: Context, build: Bui
     return Made(GroupsReached(groups, need, counting=True), f"count({key})>={need}")
 
 
-def count_units(memory: Memory, tree: CountUnits, context: Context, build: Build) -> Made:
+def _count_units(memory: Memory, tree: CountUnits, context: Context, build: Build) -> Made:
     """Build `count(per=UNIT, C, CMP)`: so many calendar units on whose events C holds."""
     unit, clock, need = Unit(tree.unit.text), memory.clock(tree.mods), at_least(tree.cmp)
     asked = _asked(memory, with_zone(tree.inner, tree.mods.tz), context, (), build)
@@ -76,7 +89,7 @@ def count_units(memory: Memory, tree: CountUnits, context: Context, build: Build
     return Made(GroupsReached(groups, need, counting=True), f"count({key})>={need}")
 
 
-def streak_units(memory: Memory, tree: StreakUnits, context: Context, build: Build) -> Made:
+def _streak_units(memory: Memory, tree: StreakUnits, context: Context, build: Build) -> Made:
     """Build `streak(per=UNIT, C, CMP)`: so many units in a row on whose events C holds."""
     unit, clock, need = Unit(tree.unit.text), memory.clock(tree.mods), at_least(tree.cmp)
     keep = need if context.tracked else 0
@@ -93,9 +106,7 @@ def streak_units(memory: Memory, tree: StreakUnits, context: Context, build: Bui
     return Made(StreakReached(streaks, need), f"{key}>={need}")
 
 
-def _share(
-    memory: Memory, context: Context, asked: _Asked, key: str, keys: Keys, *, owned: bool = False
-) -> Groups:
+def _share(memory: Memory, context: Context, asked: _Asked, key: str, keys: Keys, *, owned: bool = False) -> Groups:
     full = f"groups {key}/{'tracked' if context.tracked else 'held'}/{context.horizon}"
 
     def make() -> Groups:

@@ -168,7 +168,7 @@ class Judge:
         slot, name, version, tier = self.ruling.slot, self.version.name.text, self.version.version, self.ruling.tier
         node = self.built.node
         if not isinstance(node, GroupsReached):
-            raise AssertionError(self.described)
+            raise TypeError(self.described)
         groups, own = node.groups, self._own_groups()
 
         def judge(state: State, event: Event) -> list[Grant] | None:

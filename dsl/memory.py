@@ -6,7 +6,7 @@ The key of a state is its meaning: the canonical form of a pattern, a zone if it
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar, cast
 
 import msgspec
 
@@ -146,13 +146,24 @@ class Entry:
         return guarded
 
 
+class Contracts(NamedTuple):
+    """What the declarations of events say of fields."""
+
+    integral: Callable[[Pattern, str], bool]
+    """Whether a field is a whole number wherever a pattern may match."""
+    signed: Callable[[Pattern, str], bool]
+    """Whether it may be negative anywhere."""
+    listed: Callable[[Pattern, str], bool]
+    """Whether it is a list."""
+    declared: Callable[[str, str], bool]
+    """Whether an event has a field."""
+
+
 class Memory:
     """The aggregates and judgements of one plan, in the order in which they must run.
 
-    `single` means that subjects are users, `zone_types` are the events that may move a user's zone; `integral`
-    returns whether a field is a whole number wherever a pattern may match, `signed` whether it may be negative
-    anywhere, and `declared` whether an event has a field. `slots` and `hears` grow with the achievements already built: per tier the slot of what is earned, and
-    the event types heard.
+    `single` means that subjects are users, `zone_types` are the events that may move a user's zone. `slots` and `hears`
+    grow with the achievements already built: per tier the slot of what is earned, and the event types heard.
     """
 
     def __init__(
@@ -161,16 +172,13 @@ class Memory:
         single: bool,
         all_types: frozenset[str],
         zone_types: frozenset[str],
-        integral: Callable[[Pattern, str], bool],
-        signed: Callable[[Pattern, str], bool],
-        declared: Callable[[str, str], bool],
+        contracts: Contracts,
     ) -> None:
         self.single = single
         self.all_types = all_types
         self.zone_types = zone_types
-        self.integral = integral
-        self.signed = signed
-        self.declared = declared
+        self.contracts = contracts
+        self.integral, self.signed, self.listed, self.declared = contracts
         self.uses_user_zone = False
         self.entries: dict[str, Entry] = {}
         self.order: list[Operation] = []
@@ -207,9 +215,7 @@ class Memory:
             single=self.single,
             all_types=self.all_types,
             zone_types=self.zone_types,
-            integral=self.integral,
-            signed=self.signed,
-            declared=self.declared,
+            contracts=self.contracts,
         )
         inner.slots, inner.hears = self.slots, self.hears
         return inner

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         Condition,
         Modifiers,
         Name,
+        Nested,
         Operand,
         Pattern,
         Predicate,
@@ -67,13 +68,15 @@ def condition(tree: Condition) -> str:
             return _call(kind, *number, *map(condition, parts), *_modifiers(tree.mods))
         case Unlocked():
             return _call("unlocked", target(tree), *_modifiers(tree.mods))
-        case CountGroups(by=by, inner=inner, cmp=cmp):
-            return _call("count", f"by={_fields(by)}", condition(inner), bound(cmp), *_modifiers(tree.mods))
-        case CountUnits(unit=unit, inner=inner, cmp=cmp):
-            return _call("count", f"per={unit.text}", condition(inner), bound(cmp), *_modifiers(tree.mods))
-        case StreakUnits(unit=unit, inner=inner, cmp=cmp, grace=grace):
-            rests = (f"grace={grace}",) if grace else ()
-            return _call("streak", f"per={unit.text}", condition(inner), bound(cmp), *rests, *_modifiers(tree.mods))
+        case CountGroups() | CountUnits() | StreakUnits():
+            return _nested(tree)
+
+
+def _nested(tree: Nested) -> str:
+    kind = "streak" if isinstance(tree, StreakUnits) else "count"
+    key = f"by={_fields(tree.by)}" if isinstance(tree, CountGroups) else f"per={tree.unit.text}"
+    rests = (f"grace={tree.grace}",) if isinstance(tree, StreakUnits) and tree.grace else ()
+    return _call(kind, key, condition(tree.inner), bound(tree.cmp), *rests, *_modifiers(tree.mods))
 
 
 def _call(operator: str, *arguments: str) -> str:

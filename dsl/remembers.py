@@ -16,15 +16,16 @@ from dsl.compile import USER, scope_of, tier_conditions
 from dsl.conditions import build, named_types
 from dsl.filters import pattern_types
 from dsl.local_time import TIMEZONE
-from dsl.memory import Memory
+from dsl.memory import Contracts, Memory
 from dsl.nodes.compose import Per, Unless, Within
 from dsl.nodes.groups import Groups
-from dsl.nodes.keys import FieldKeys, UnitKeys
+from dsl.nodes.keys import FieldKeys
 from dsl.nodes.recent import RecentDistinct, RecentEvents, RecentExtreme, RecentSum
 from dsl.nodes.sequence import Sequences
 from dsl.nodes.streak import Streaks
 from dsl.nodes.totals import Distinct
-from dsl.types import DAY, HOUR, MINUTE, SECOND, FieldType
+from dsl.schema import is_listed
+from dsl.types import FieldType, length
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -141,9 +142,9 @@ class _Noting(Memory):
             single=scope == USER,
             all_types=frozenset(rules.events),
             zone_types=zones,
-            integral=integral,
-            signed=signed,
-            declared=declared,
+            contracts=Contracts(
+                integral, signed, lambda pattern, field: is_listed(rules, pattern_types(pattern), field), declared
+            ),
         )
         self.asked: dict[str, None] = {}
 
@@ -223,18 +224,23 @@ def _size(rules: Rules, aggregate: Aggregate) -> Size:
             return Size(len(aggregate.steps) * POSITION_BYTES, bounded=True, by=f"{len(aggregate.steps)} steps")
         case Streaks(keep=keep):
             return Size((OPEN_UNITS + keep) * UNIT_BYTES, bounded=True, by=f"{OPEN_UNITS + keep} units")
-        case Groups(keys=UnitKeys(), named=()):
-            each = sum(_size(rules, one.aggregate).bytes or 0 for one in aggregate.inside.operations)
-            return Size((OPEN_UNITS + aggregate.cap) * (VALUE_BYTES + each), bounded=True, by="the calendar units still open")
-        case Groups(keys=FieldKeys(names=names)):
-            fields = " and ".join(f"`{name}`" for name in names)
-            return Size(None, bounded=False, by=f"one aggregate for every value of {fields} that has ever occurred")
         case Groups():
-            return Size(None, bounded=False, by="one aggregate for every calendar unit")
+            return _of_groups(rules, aggregate)
         case Within() | Per() | Unless():
             return Size(2 * POSITION_BYTES, bounded=True, by="two places")
         case _:
             return Size(2 * NUMBER_BYTES, bounded=True, by="one number")
+
+
+def _of_groups(rules: Rules, groups: Groups) -> Size:
+    """Return the size of the state of all groups: one aggregate for each value, or for each unit that is still open."""
+    if isinstance(groups.keys, FieldKeys):
+        fields = " and ".join(f"`{name}`" for name in groups.keys.names)
+        return Size(None, bounded=False, by=f"one aggregate for every value of {fields} that has ever occurred")
+    each = sum(_size(rules, one.aggregate).bytes or 0 for one in groups.inside.operations)
+    if groups.named:
+        return Size(None, bounded=False, by="one aggregate for every calendar unit")
+    return Size((OPEN_UNITS + groups.cap) * (VALUE_BYTES + each), bounded=True, by="the calendar units still open")
 
 
 def _by_bound(aggregate: Distinct | RecentEvents | RecentDistinct) -> Size:
@@ -260,14 +266,6 @@ def _whole(rules: Rules, types: frozenset[str], field: str) -> bool:
     """Return whether a field is a whole number in every event of a sum."""
     fields = [rules.events[name].fields.get(field) for name in types if name in rules.events]
     return all(each is not None and each.type is FieldType.INT for each in fields)
-
-
-def length(us: int) -> str:
-    """Return a length as the language writes it: `7d`, `90s`."""
-    for unit, letter in ((DAY, "d"), (HOUR, "h"), (MINUTE, "m")):
-        if us % unit == 0:
-            return f"{us // unit}{letter}"
-    return f"{us / SECOND:g}s"
 
 
 def size_of(number: int) -> str:

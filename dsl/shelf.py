@@ -1,13 +1,13 @@
 """The groups of one keyed condition, kept in small pieces of text.
 
-A subject may have a hundred thousand groups, and an event touches one or a few. So groups lie in pieces of some sixteen,
-by a hash of their keys, and a piece is read when one of its groups is asked for. At most `LIVE` pieces are in
+A subject may have a hundred thousand groups, and an event touches one or a few. So groups lie in pieces of some
+sixteen, by a hash of their keys, and a piece is read when one of its groups is asked for. At most `LIVE` pieces are in
 memory as objects; the others are text. To write all down, only pieces that have changed are written anew.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeVar, cast
 from zlib import crc32
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Shelf(Generic[T]):
 
     def __eq__(self, other: object) -> bool:
         """Compare the groups, however they lie in pieces."""
-        return isinstance(other, Shelf) and dict(self.items()) == dict(other.items())
+        return isinstance(other, Shelf) and dict(self.items()) == dict(cast("Shelf[T]", other).items())
 
     __hash__ = None  # type: ignore[assignment]
 

@@ -256,16 +256,16 @@ class StreakUnits(Node, frozen=True):
     mods: Modifiers = NO_MODIFIERS
 
 
-Condition = (
-    Count | Sum | Extreme | Streak | Sequence | Combine | Unlocked | CountGroups | CountUnits | StreakUnits
-)
+Nested = CountGroups | CountUnits | StreakUnits
+"""Operators with one condition inside, which holds or not for each value or each calendar unit."""
+Condition = Count | Sum | Extreme | Streak | Sequence | Combine | Unlocked | CountGroups | CountUnits | StreakUnits
 
 
 # -- declarations -----------------------------------------------------------------------------------------------------
 
 
 class FieldDecl(Node, frozen=True):
-    """`name: type? >= low`; `type` is as written, judged by the checker."""
+    """`name: type? >= low`; `type` is as written (`[string]` without spaces), judged by the checker."""
 
     name: Name
     type: Name

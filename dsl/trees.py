@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from dsl.built_ins import ACTOR
 from dsl.filters import fields_read, pattern_types
 from dsl.syntax import (
     Combine,
@@ -29,11 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from dsl.syntax import Achievement, Condition, Name, Pattern
-
-ACTOR = "actor"
-"""The user of an event, where the name of a field may stand."""
-Nested = CountGroups | CountUnits | StreakUnits
-"""Operators with one condition inside, which holds or not for each value or each calendar unit."""
 
 
 def below(tree: Condition) -> tuple[Condition, ...]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
+from dsl.built_ins import COUNTED
 from dsl.check.bounds import is_signed
 from dsl.compile import compile_watched, references
 from dsl.conditions import condition, context_of
@@ -21,8 +22,8 @@ from dsl.event import Position
 from dsl.filters import compile_pattern, pattern_types
 from dsl.nodes.compose import Per, Unless, Within, holds_at, start_at
 from dsl.nodes.node import EVERYWHERE
-from dsl.syntax import And, Combine, Compare, Count, Extreme, Member, Not, Or, Present, Sequence, Sum, Truth
-from dsl.trees import Nested, all_counted, counted, judged, walk
+from dsl.syntax import And, Combine, Compare, Count, Extreme, Member, Nested, Not, Or, Present, Sequence, Sum, Truth
+from dsl.trees import all_counted, counted, judged, walk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -207,7 +208,7 @@ def field_of(tree: Condition) -> str | None:
     """Return the field that an event must have to match: `distinct`, `of` or `by`."""
     match tree:
         case Count(distinct=name) | Sequence(by=name):
-            return None if name is None else name.text
+            return None if name is None or name.text in COUNTED else name.text
         case Sum(of=name) | Extreme(of=name):
             return name.text
         case _:

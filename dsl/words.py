@@ -48,6 +48,7 @@ if TYPE_CHECKING:
         Duration,
         Modifiers,
         Name,
+        Nested,
         Operand,
         Pattern,
         Predicate,
@@ -134,19 +135,15 @@ def operator(tree: Condition) -> str:
             return _combined(tree)
         case Unlocked():
             return f"{target_name(tree)} unlocked"
-        case CountGroups(by=by, inner=inner, cmp=cmp):
-            return f"{canonical_number(at_least(cmp))} different {fields(by)}, each with {_part(inner)}"
-        case CountUnits(unit=unit, inner=inner, cmp=cmp):
-            return f"{plural(at_least(cmp), unit.text)}, each with {_part(inner)}"
-        case StreakUnits():
-            return _streak_units(tree)
+        case CountGroups() | CountUnits() | StreakUnits():
+            return _nested(tree)
 
 
 def _count(tree: Count) -> str:
     number = canonical_number(at_least(tree.cmp))
     if tree.distinct is None:
         return f"{number} {pattern(tree.event)}"
-    return f"{number} different {tree.distinct.text} of {pattern(tree.event)}"
+    return f"{number} different {counted(tree.distinct.text)} of {pattern(tree.event)}"
 
 
 def _streak(tree: Streak) -> str:
@@ -156,8 +153,13 @@ def _streak(tree: Streak) -> str:
     return f"{units} in a row with {each} each{rests}"
 
 
-def _streak_units(tree: StreakUnits) -> str:
+def _nested(tree: Nested) -> str:
+    """Return what each value, or each calendar unit, is asked."""
+    if isinstance(tree, CountGroups):
+        return f"{canonical_number(at_least(tree.cmp))} different {fields(tree.by)}, each with {_part(tree.inner)}"
     units = plural(at_least(tree.cmp), tree.unit.text)
+    if isinstance(tree, CountUnits):
+        return f"{units}, each with {_part(tree.inner)}"
     rests = f", with up to {plural(tree.grace, tree.unit.text)} off in between" if tree.grace else ""
     return f"{units} in a row, each with {_part(tree.inner)}{rests}"
 
@@ -234,6 +236,24 @@ def pattern(tree: Pattern) -> str:
 
 def _of_all(names: str, where: Predicate) -> str:
     return f"({names}) where {predicate(where)}"
+
+
+def counted(name: str) -> str:
+    """Return what `distinct=` counts: the name of a field, or words for the user and the time of an event."""
+    return _COUNTED.get(name, name)
+
+
+_COUNTED: Final = {
+    "actor": "users",
+    "at.minute": "minutes of the hour",
+    "at.hour": "hours of the day",
+    "at.weekday": "weekdays",
+    "at.day": "days of the month",
+    "at.month": "months of the year",
+    "at.year": "years",
+    "at.week": "weeks",
+    "at.date": "days",
+}
 
 
 def _alternative(tree: Alternative) -> str:

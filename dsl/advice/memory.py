@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 from dsl.analyze import whens
 from dsl.prove.conditions import at_least
 from dsl.remembers import MEBIBYTE, size_of
-from dsl.syntax import Count, Sequence, Sum
-from dsl.trees import Nested, key_of, walk
+from dsl.syntax import Count, Nested, Sequence, Sum
+from dsl.trees import key_of, walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from dsl.built_ins import ACTOR, AT, COUNTED, ZONED
 from dsl.calendar import zone
 from dsl.check.bounds import (
     check_combine,
@@ -18,7 +19,7 @@ from dsl.check.bounds import (
 )
 from dsl.check.filters import check_filter
 from dsl.check.groups import MOST_NESTED, check_one_value, check_units, most_groups
-from dsl.check.problems import a
+from dsl.check.problems import a_type
 from dsl.syntax import (
     Combine,
     Count,
@@ -31,7 +32,7 @@ from dsl.syntax import (
     Sum,
     Unlocked,
 )
-from dsl.trees import ACTOR, all_counted, key_of
+from dsl.trees import all_counted, key_of
 from dsl.types import FieldType, Unit
 
 if TYPE_CHECKING:
@@ -41,11 +42,16 @@ if TYPE_CHECKING:
     from dsl.check.problems import Report
     from dsl.schema import Field
     from dsl.source import Span
-    from dsl.syntax import Condition, Modifiers, Name, Pattern, Ref, Zone
+    from dsl.syntax import Condition, Modifiers, Name, Nested, Pattern, Ref, Zone
 
 TIMEZONE = "timezone"
 """The trait that `tz=user` reads."""
 _NUMBERS = (FieldType.INT, FieldType.DECIMAL)
+_FAMILIES = {
+    **dict.fromkeys(_NUMBERS, "number"),
+    **dict.fromkeys((FieldType.INTS, FieldType.DECIMALS), "numbers"),
+}
+"""Types whose values are compared with each other, beside those of one type."""
 
 
 class Conditions:
@@ -85,21 +91,30 @@ class Conditions:
             case Unlocked():
                 self.unlocked.append(node.achievement)
                 self.target(node.achievement, node.tier)
-            case CountGroups(by=by, inner=inner, cmp=cmp):
-                self._keys(inner, by)
-                self._asked(inner, window if node.mods.unless is None else window or "`unless=` from outside")
-                check_whole(cmp, "values", self.report)
-            case CountUnits() | StreakUnits():
-                self._units(node, window if node.mods.unless is None else window or "`unless=` from outside")
+            case CountGroups() | CountUnits() | StreakUnits():
+                self._nested(node, window if node.mods.unless is None else window or "`unless=` from outside")
 
     # -- operators --
 
     def _count(self, node: Count, window: str | None) -> None:
         events = self.pattern(node.event)
-        fields = [] if node.distinct is None else self.fields(events, node.distinct.text, node.distinct.span)
+        fields = [] if node.distinct is None else self._values(events, node.distinct)
         if check_whole(node.cmp, "events" if node.distinct is None else "values", self.report):
             check_distinct(node, fields, self.report)
             check_remembered(node, window, self.report)
+
+    def _values(self, events: list[Name], name: Name) -> list[Field]:
+        """Check what `distinct=` counts; return its declarations, none for what is no field of the payload."""
+        if name.text in COUNTED:
+            return []
+        if "." in name.text or (name.text == AT and not self._is_declared(events, AT)):
+            hint = self.report.guess(name.text, tuple(ZONED)) or f"there are {', '.join(ZONED)}"
+            self.report.error("ACH202", name.span, f"`{name.text}` has no values to count", hint)
+            return []
+        return self.fields(events, name.text, name.span)
+
+    def _is_declared(self, events: list[Name], field: str) -> bool:
+        return any(field in self.names.events[event.text].fields for event in events)
 
     def _sum(self, node: Sum, window: str | None) -> None:
         fields = self._numbers(self.pattern(node.event), node.of)
@@ -143,6 +158,14 @@ class Conditions:
                 self.fields(known, name.text, name.span)
         check_one_value(node, names, self.report)
 
+    def _nested(self, node: Nested, window: str | None) -> None:
+        if not isinstance(node, CountGroups):
+            self._units(node, window)
+            return
+        self._keys(node.inner, node.by)
+        self._asked(node.inner, window)
+        check_whole(node.cmp, "values", self.report)
+
     def _asked(self, inner: Condition, window: str | None) -> None:
         """Check what each value or unit is asked."""
         depth = most_groups(inner) + 1
@@ -165,7 +188,7 @@ class Conditions:
         wrong = next((field for field in fields if field.type not in _NUMBERS), None)
         if wrong is None:
             return fields
-        self.report.error("ACH304", of.span, f"`{of.text}` is {a(wrong.type)}; `of=` takes a number")
+        self.report.error("ACH304", of.span, f"`{of.text}` is {a_type(wrong.type)}; `of=` takes a number")
         return []
 
     # -- modifiers --
@@ -250,12 +273,12 @@ class Conditions:
         return found if self._alike(found, schemas[0].name if schemas else "", span) else []
 
     def _alike(self, fields: list[Field], first: str, span: Span) -> bool:
-        families = {"number" if field.type in _NUMBERS else str(field.type) for field in fields}
+        families = {_FAMILIES.get(field.type, str(field.type)) for field in fields}
         if len(families) <= 1:
             return True
         other = next(field for field in fields if field.type is not fields[0].type)
         name = fields[0].name
-        message = f"`{name}` is {a(fields[0].type)} in `{first}`, and {a(other.type)} in another event"
+        message = f"`{name}` is {a_type(fields[0].type)} in `{first}`, and {a_type(other.type)} in another event"
         self.report.error("ACH305", span, message)
         return False
 

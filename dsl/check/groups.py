@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 from dsl.check.bounds import check_whole
 from dsl.prove.conditions import COARSER, LONGEST, at_least
-from dsl.syntax import Count, CountUnits, Streak, StreakUnits
-from dsl.trees import Nested, below, key_of, walk
+from dsl.syntax import Count, CountUnits, Nested, Streak, StreakUnits
+from dsl.trees import below, key_of, walk
 from dsl.types import Unit
 
 if TYPE_CHECKING:

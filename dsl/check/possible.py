@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
+from dsl.built_ins import ACTOR
 from dsl.check.bounds import count_of, streak_least
 from dsl.filters import pattern_types
 from dsl.prove.conditions import LONGEST, at_least, signed
@@ -31,7 +32,7 @@ from dsl.syntax import (
     Streak,
     Sum,
 )
-from dsl.trees import ACTOR, below, counted
+from dsl.trees import below, counted
 from dsl.types import FieldType, Unit
 from dsl.values import minus
 

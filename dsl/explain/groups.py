@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dsl import words
+from dsl.built_ins import ACTOR
 from dsl.calendar import label, unit_index
 from dsl.explain.unmet import shown
 from dsl.nodes.groups import GroupsReached
 from dsl.syntax import CountGroups, CountUnits, StreakUnits
-from dsl.trees import ACTOR, in_group, key_names
+from dsl.trees import in_group, key_names
 from dsl.types import Unit
 from dsl.values import canonical_number, minus
 
@@ -75,5 +76,5 @@ def belongs(probe: Probe, state: State, event: Event) -> str:
 def has_keys(probe: Probe, event: Event) -> bool:
     """Return whether an event has the fields that groups are made by."""
     tree = probe.tree
-    names = tuple(name.text for name in tree.by) if isinstance(tree, CountGroups) else tree.mods.by and key_names(tree)
+    names = tuple(name.text for name in (tree.by if isinstance(tree, CountGroups) else tree.mods.by))
     return all(name == ACTOR or event.fields.get(name) is not None for name in names)

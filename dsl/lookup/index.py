@@ -12,6 +12,7 @@ from enum import StrEnum
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
+from dsl.built_ins import ACTOR
 from dsl.lookup.scan import Kind as Look
 from dsl.lookup.scan import scan
 from dsl.source import Source, Span
@@ -33,7 +34,7 @@ from dsl.syntax import (
     TraitsDecl,
     Unlocked,
 )
-from dsl.trees import ACTOR, below, in_group, key_of
+from dsl.trees import below, in_group, key_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

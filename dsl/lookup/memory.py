@@ -30,7 +30,7 @@ from dsl.trees import in_group, judged, key_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dsl.syntax import Achievement, Condition, Zone
+    from dsl.syntax import Achievement, Condition, Nested, Zone
 
 _OWN = "this achievement's own, since `repeat each` resets it"
 _SHARED = "shared by all rules with the same count, for any bound"
@@ -57,15 +57,20 @@ def _fixed(tz: Zone | None) -> bool:
 
 
 def _of(node: Condition, own: str, *, spanned: bool) -> Iterator[str]:
-    if key_of(node) and not (isinstance(node, Sequence) and node.mods.unless is None):
+    if _keyed(node):
         yield from _for_each(words.fields(key_of(node)), in_group(node), own, spanned=spanned)
         return
     fused = not spanned and isinstance(node, Count | Sum) and _number_only(node)
     spanned = spanned or words.modified(node.mods)
+    if isinstance(node, Combine):
+        for part in node.parts:
+            yield from _of(part, own, spanned=spanned)
+    else:
+        yield from _operator(node, own, fused=fused, spanned=spanned)
+
+
+def _operator(node: Condition, own: str, *, fused: bool, spanned: bool) -> Iterator[str]:
     match node:
-        case Combine(parts=parts):
-            for part in parts:
-                yield from _of(part, own, spanned=spanned)
         case Count() | Sum() if fused or not spanned:
             yield f"{_total(node)}{_since(node)}: {own}"
         case Extreme() if not spanned:
@@ -77,13 +82,25 @@ def _of(node: Condition, own: str, *, spanned: bool) -> Iterator[str]:
         case Sequence(steps=steps):
             each = "" if node.by is None else f" for each {node.by.text}"
             yield f"the progress of the {len(steps)} steps{each}: {own}"
-        case CountGroups(by=by, inner=inner):
-            yield from _for_each(words.fields(by), inner, own, spanned=spanned)
-        case CountUnits(unit=unit, inner=inner) | StreakUnits(unit=unit, inner=inner):
-            yield from _for_each(f"recent {unit.text}", inner, own, spanned=spanned)
-            yield f"which {unit.text}s were enough: {own}"
+        case CountGroups() | CountUnits() | StreakUnits():
+            yield from _nested(node, own, spanned=spanned)
         case Unlocked():
             yield f"no state of its own; the grant of {words.target_name(node)} is stored anyway"
+        case Combine():
+            raise TypeError(node)
+
+
+def _keyed(node: Condition) -> bool:
+    """Return whether each value has a memory of its own; a sequence has one memory for all, where nothing resets it."""
+    return bool(key_of(node)) and not (isinstance(node, Sequence) and node.mods.unless is None)
+
+
+def _nested(node: Nested, own: str, *, spanned: bool) -> Iterator[str]:
+    if isinstance(node, CountGroups):
+        yield from _for_each(words.fields(node.by), node.inner, own, spanned=spanned)
+        return
+    yield from _for_each(f"recent {node.unit.text}", node.inner, own, spanned=spanned)
+    yield f"which {node.unit.text}s were enough: {own}"
 
 
 def _for_each(what: str, inner: Condition, own: str, *, spanned: bool) -> Iterator[str]:

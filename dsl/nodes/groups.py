@@ -194,7 +194,8 @@ class Groups(Grouped):
         """
         found = [_reset_of(each.aggregate, event_type) for each in self.inside.operations]
         resets = [each for each in found if each is not None]
-        eager = [step for each in self.inside.operations if (step := _at_once(each.aggregate, event_type)) is not None]
+        found_eager = [_at_once(each.aggregate, event_type) for each in self.inside.operations]
+        eager = [each for each in found_eager if each is not None]
         if not resets and not eager:
             return None
         slot, some = self.slot, self.keys.some(event_type)
@@ -416,18 +417,18 @@ class ActiveUnits(Streaks):
 
     def __init__(self, groups: Groups, key: str, shape: Shape, clock: Clock, zone_types: frozenset[str]) -> None:
         super().__init__({}, key, shape, clock, zone_types)
-        self.source: Groups = groups
+        self.source = self._groups = groups
         self.types = groups.types | self.zone_types
 
     def stepper(self, event_type: str) -> Step:
         """See `Aggregate`."""
-        moves = self._taking() if event_type in self.source.types else None
+        moves = self._taking() if event_type in self._groups.types else None
         return self._tracking(moves) if self.keep else moves or in_turn(())
 
     def _taking(self) -> Step:
         """Return the step that takes the units over in which the condition has come to hold."""
-        slot, source, unit = self.slot, self.source.slot, self.unit
-        sealing = not self.source.named
+        slot, source, unit = self.slot, self._groups.slot, self.unit
+        sealing = not self._groups.named
 
         def take(state: State, event: Event) -> None:
             nodes: dict[int, Any] = state.nodes

@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import product
 from hashlib import blake2b
+from itertools import product
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 import msgspec
 
+from dsl.built_ins import ACTOR
 from dsl.event import Event
 from dsl.progress import State
 from dsl.values import value_key, value_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from dsl.local_time import Clock
-    from dsl.types import Unit, Value
+    from dsl.types import Listed, Unit, Value
 
-ACTOR: Final = "actor"
 MOST_BYTES: Final = 512
 """Bytes of a value that names an occurrence, as of one that is a subject."""
 _NO_LABEL: Final = "\0"
-KeysOf = Callable[[State, Event], Sequence[str]] if TYPE_CHECKING else object
 Agrees = Callable[[str], bool]
 Some = Callable[[State, Event], "Agrees | None"]
 
@@ -49,10 +48,10 @@ class FieldKeys:
 
     def _parts(self, event: Event, name: str) -> Sequence[str]:
         """Return the values of one field as keys: one, those of a list, or none."""
-        value = cast("Value | Sequence[Value] | None", event.user if name == ACTOR else event.fields.get(name))
+        value = cast("Value | Listed | None", event.user if name == ACTOR else event.fields.get(name))
         if value is None:
             return ()
-        values = [value] if isinstance(value, str) or not isinstance(value, list | tuple) else value
+        values = value if isinstance(value, tuple) else (value,)
         return tuple(dict.fromkeys(self.text(each) for each in values))
 
     def of(self, event_type: str) -> Callable[[State, Event], Sequence[str]]:
@@ -87,7 +86,9 @@ class FieldKeys:
                 return None
             if len(parts) == 1:
                 return lambda key: key in parts[0]
-            return lambda key: all(not wanted or each in wanted for wanted, each in zip(parts, _split(key), strict=True))
+            return lambda key: all(
+                not wanted or each in wanted for wanted, each in zip(parts, _split(key), strict=True)
+            )
 
         return agreeing
 

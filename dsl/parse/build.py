@@ -316,7 +316,9 @@ class Clauses:
         return Clause("repeat", place(keyword), RepeatEvery(unit=unit, tz=zone, span=span))
 
     def repeat_by(self, keyword: Token, _by: Token, field: Name) -> Clause:
-        return Clause("repeat", place(keyword), RepeatBy(field=_plain(field), span=Span(keyword.start_pos, field.span.end)))
+        return Clause(
+            "repeat", place(keyword), RepeatBy(field=_plain(field), span=Span(keyword.start_pos, field.span.end))
+        )
 
     def scope(self, keyword: Token, name: Name) -> Clause:
         return Clause("scope", place(keyword), Scope(name=name.text, span=name.span))
@@ -434,6 +436,9 @@ class Declarations:
             low=_low(low),
             span=Span(name.span.start, end),
         )
+
+    def list_type(self, opening: Token, element: Name, closing: Token) -> Name:
+        return Name(text=f"[{element.text}]", span=Span(opening.start_pos, closing.end_pos))
 
     def once(self, keyword: Token, *rest: Name | Duration | None) -> OncePer:
         fields = tuple(part for part in rest if isinstance(part, Name))

@@ -285,13 +285,18 @@ def _name(args: Arguments, name: str) -> Name | None:
     if argument is None:
         return None
     value = argument.value
-    if isinstance(value, RawEvent) and value.where is None and "." not in value.name.text:
+    if isinstance(value, RawEvent) and value.where is None and _is_field(name, value.name.text):
         return value.name
     if isinstance(value, Literal) and isinstance(value.value, str):
         _wrong_value(argument, "the name of a field", "write names without quotes")
     else:
         _wrong_value(argument, "the name of a field")
     return None
+
+
+def _is_field(argument: str, written: str) -> bool:
+    """Return whether an argument may name this: a field, or for `distinct` something of the event's own time."""
+    return "." not in written or (argument == "distinct" and written.startswith("at."))
 
 
 def _unit(argument: Named | None) -> Name | None:
@@ -398,7 +403,9 @@ def fields(args: Arguments, name: str) -> tuple[Name, ...]:
     if argument.value.where is not None or not 1 <= len(items) <= MOST_FIELDS:
         _wrong_value(argument, f"one field, or 2 to {MOST_FIELDS} of them in brackets")
         return ()
-    names = [item.name for item in items if isinstance(item, RawEvent) and item.where is None and "." not in item.name.text]
+    names = [
+        item.name for item in items if isinstance(item, RawEvent) and item.where is None and "." not in item.name.text
+    ]
     if len(names) < len(items):
         _wrong_value(argument, "names of fields in the brackets", "write by=[course_id, lesson_id]")
         return ()
@@ -508,7 +515,11 @@ def _only_one_event(args: Arguments) -> bool:
     wrong = [args.named[name] for name in ("event", "distinct", "min") if name in args.named]
     for each in wrong:
         name = each.name.text
-        hint = f"write `{name}=` inside the condition" if name != "min" else "give the condition the bound: count(event=..., >= 5)"
+        hint = (
+            f"write `{name}=` inside the condition"
+            if name != "min"
+            else "give the condition the bound: count(event=..., >= 5)"
+        )
         error("ACH110", each.name.span, f"beside a condition, `{args.operator}` takes no `{name}`", hint)
     return not wrong
 

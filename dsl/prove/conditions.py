@@ -26,6 +26,7 @@ from dsl.syntax import (
     Extreme,
     Literal,
     Modifiers,
+    Nested,
     Ref,
     Sequence,
     Streak,
@@ -33,7 +34,7 @@ from dsl.syntax import (
     Sum,
     Unlocked,
 )
-from dsl.trees import Nested, in_group, key_names, key_of
+from dsl.trees import in_group, key_names, key_of
 from dsl.types import DAY, HOUR, MINUTE, FieldType, Unit
 
 if TYPE_CHECKING:

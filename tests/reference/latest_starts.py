@@ -128,7 +128,8 @@ def _modified(condition: syntax.Condition, prefix: Prefix, layer: Layer) -> Posi
     mods = condition.mods
     match layer:
         case "table" | "bare":
-            if isinstance(condition, syntax.Streak | syntax.StreakUnits) and mods.tz is not None and mods.tz.kind == "user":
+            streak = isinstance(condition, syntax.Streak | syntax.StreakUnits)
+            if streak and mods.tz is not None and mods.tz.kind == "user":
                 # The begin of a unit is that in the user's zone now; not taken back when the zone changes.
                 return _latest(condition, prefix, "table", lambda _start, _moment: True)
             return latest_start(condition, prefix, "table")
@@ -229,8 +230,8 @@ def _grouped(condition: syntax.Condition, view: View) -> tuple[syntax.Condition,
     match condition:
         case syntax.CountGroups(by=by, inner=inner):
             return inner, groups_by_fields(inner, [name.text for name in by], *stretch)
-        case syntax.CountUnits(unit=unit, inner=inner, mods=mods) | syntax.StreakUnits(
-            unit=unit, inner=inner, mods=mods
+        case (
+            syntax.CountUnits(unit=unit, inner=inner, mods=mods) | syntax.StreakUnits(unit=unit, inner=inner, mods=mods)
         ):
             asked = zoned(inner, mods.tz)
             return asked, groups_by_unit(asked, unit.text, mods.tz, *stretch)

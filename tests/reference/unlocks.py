@@ -120,10 +120,9 @@ def _unlocks_of_tier(
             continue
         prefix = Prefix(views[version.version], i)
         if isinstance(version.repeat, syntax.RepeatBy):
-            if _may_earn(version, prefix):
-                for value in sorted(values_in_which_it_holds(version, tiers(version)[tier], prefix) - granted.keys()):
-                    by = position(event)
-                    granted[value] = Unlock(timeline.subject, name, tier, value, version.version, by)
+            values = values_in_which_it_holds(version, tiers(version)[tier], prefix)
+            for value in sorted(values - granted.keys()):
+                granted[value] = Unlock(timeline.subject, name, tier, value, version.version, position(event))
             continue
         start = latest_start(tiers(version)[tier], prefix)
         if start is None or not _may_earn(version, prefix):
@@ -163,6 +162,8 @@ _WRAPPED: dict[tuple[int, str], tuple[syntax.Condition, syntax.Condition]] = {}
 
 def values_in_which_it_holds(version: syntax.Achievement, when: syntax.Condition, prefix: Prefix) -> set[str]:
     """Return the values for which the condition of a `repeat by` holds."""
+    if not _may_earn(version, prefix):
+        return set()
     starts = group_starts(by_value(version, when), prefix)
     return {value for (value,) in starts if has_occurrence(value)}
 
@@ -213,3 +214,5 @@ def _occurrence(version: syntax.Achievement, prefix: Prefix, start: Position, so
             if not in_unit_of(prefix, start, unit.text, tz):
                 return OUTSIDE
             return wall_clock.label(unit.text, prefix.now, prefix.clock(tz))
+        case syntax.RepeatBy():
+            raise TypeError(version.repeat)
