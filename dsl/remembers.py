@@ -135,6 +135,9 @@ class _Noting(Memory):
         def signed(pattern: Pattern, field: str) -> bool:
             return is_signed([rules.events[name].fields[field] for name in pattern_types(pattern)])
 
+        def listed(pattern: Pattern, field: str) -> bool:
+            return is_listed(rules, pattern_types(pattern), field)
+
         def declared(event: str, field: str) -> bool:
             return event in rules.events and field in rules.events[event].fields
 
@@ -142,9 +145,7 @@ class _Noting(Memory):
             single=scope == USER,
             all_types=frozenset(rules.events),
             zone_types=zones,
-            contracts=Contracts(
-                integral, signed, lambda pattern, field: is_listed(rules, pattern_types(pattern), field), declared
-            ),
+            contracts=Contracts(integral, signed, listed, declared),
         )
         self.asked: dict[str, None] = {}
 

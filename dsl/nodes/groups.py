@@ -476,6 +476,6 @@ def _look(aggregate: Aggregate, event_type: str) -> Step | None:
     """Return the step by which an aggregate looks at what is unlocked, and at nothing else."""
     if isinstance(aggregate, Groups):
         return aggregate.looker(event_type) if aggregate.named else None
-    if not isinstance(aggregate, Within | Per | Unless) or not any(named_in(aggregate.inner)):
+    if not isinstance(aggregate, Within | Per | Unless) or next(iter(named_in(aggregate.inner)), None) is None:
         return None
     return aggregate.looker(event_type)

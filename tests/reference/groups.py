@@ -20,7 +20,7 @@ from tests.reference import wall_clock
 from tests.reference.timeline import Timeline, position
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from dsl.event import Event, Position
     from dsl.types import Value
@@ -110,7 +110,7 @@ def values_of(event: Event, name: str) -> list[str]:
     value = event.user if name == "actor" else event.fields.get(name)
     if value is None:
         return []
-    values: Iterable[Value] = value if isinstance(value, list | tuple) else (value,)
+    values = value if isinstance(value, tuple) else (value,)
     return list(dict.fromkeys(text_of(each) for each in values))
 
 

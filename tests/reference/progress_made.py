@@ -171,8 +171,13 @@ def _of_groups(condition: syntax.Condition, outer: Asked, done: Collection[str])
         if key[0] not in done and (not done or has_occurrence(key[0]))
     ]
     bare = asked_of_each(condition)
-    target = _so_far(bare, Asked(outer.prefix, (lambda _place: False,), outer.now)).target
+    target = _so_far(bare, Asked(outer.prefix, (_nowhere,), outer.now)).target
     return max(found, key=lambda each: each.fraction, default=Progress(Fraction(0), target and Fraction(0), target))
+
+
+def _nowhere(place: Position) -> bool:
+    del place
+    return False
 
 
 def _so_far(condition: syntax.Condition, asked: Asked) -> Progress:
