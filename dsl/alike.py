@@ -96,12 +96,18 @@ class Texts:
         )
         said = (
             f"v{version.version} when {context_of(version, tier).prefix()}{judge.built.key}",
-            f"repeat {_repeat(version.repeat)}",
+            f"repeat {_repeat(version.repeat)}{_units(judge)}",
             f"for {None if version.where is None else predicate_key(version.where)}",
             f"after {after} active {active} settle {0 if version.settle is None else version.settle.us}",
         )
         every = reads._replace(types=reads.types | types, every_type=False)
         return self._declared(every) | _heard(types) | frozenset(said)
+
+
+def _units(judge: Judge) -> str:
+    """Return which calendar units an unlock uses up."""
+    spender = judge.spender()
+    return "" if spender is None else f" uses up {sorted(spender.rulers)}"
 
 
 def _repeat(repeat: Repeat | None) -> str:

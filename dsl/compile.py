@@ -191,6 +191,10 @@ class _PlanBuilder:
         for name in in_order(self.achievements):
             self._add(name, self.achievements[name])
         self.memory.number()
+        for ruling in self.rulings:
+            for judge in ruling.judges:
+                if (spender := judge.spender()) is not None:
+                    spender.slot = ruling.slot
         self.asking = asking_of(self.judges)
         traits = self._traits_used()
         types = self.rules.events
@@ -236,6 +240,7 @@ class _PlanBuilder:
                 after=tuple(self._after(target) for target in version.after),
                 types=types,
                 own=lambda: self.memory.own_slots(owner),
+                spender=lambda: self.memory.spenders.get(owner),
                 decimal_traits=frozenset(name for name, kind in self.rules.traits.items() if kind is FieldType.DECIMAL),
             ),
         )

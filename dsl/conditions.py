@@ -113,7 +113,8 @@ def condition(memory: Memory, tree: Condition, context: Context) -> Made:
     if mods.unless is not None:
         inner = inner.spanning(None)
     if mods.per is not None:
-        inner = inner.spanning(_LONGEST[Unit(mods.per.text)] + DAY)
+        unit = Unit(mods.per.text)
+        inner = memory.spending(inner.spanning(_LONGEST[unit] + DAY), unit, clock)
     if mods.within is not None:
         inner = inner.spanning(mods.within.us)
     return _spans(memory, _operator(memory, tree, inner, clock), tree, context, clock)
@@ -261,6 +262,7 @@ def _extreme(memory: Memory, tree: Extreme, context: Context, clock: Clock) -> M
 def _streak(memory: Memory, tree: Streak, context: Context, clock: Clock) -> Made:
     unit, need = Unit(tree.unit.text), at_least(tree.cmp)
     keep = need if context.tracked else 0
+    context = memory.spending(context, unit, clock)
     name = f"streak({pattern_key(tree.event, clock)} per {unit.value}@{clock.key} min {tree.min} grace {tree.grace})"
     zone_types = memory.ticks(clock) if isinstance(clock, UserClock) else frozenset[str]()
 
@@ -296,7 +298,8 @@ def _fused(memory: Memory, tree: Condition, context: Context) -> Made | None:
     if mods.unless is not None and mods.per is None:
         return _since(memory, tree, mods.unless, context, clock)
     if mods.per is not None and mods.unless is None and clock.fixed and steady(mods.tz, Unit(mods.per.text)):
-        total, key = _unit_total(memory, tree, context, Unit(mods.per.text), clock, clock)
+        unit = Unit(mods.per.text)
+        total, key = _unit_total(memory, tree, memory.spending(context, unit, clock), unit, clock, clock)
         return Made(Reached(total, _bound_of(memory, tree)), key)
     return None
 
@@ -384,7 +387,9 @@ def owner_of(version: Achievement, tier: str | None) -> str:
 
 def context_of(version: Achievement, tier: str | None) -> Context:
     """Return where the whole `when` of an achievement, version and tier stands."""
-    return Context(seen=_seen(version), owner=owner_of(version, tier))
+    owner = owner_of(version, tier)
+    each = isinstance(version.repeat, RepeatEach)
+    return Context(seen=_seen(version), owner=owner, spender=owner if each else "")
 
 
 def _seen(version: Achievement) -> Seen:

@@ -83,6 +83,7 @@ def _count_groups(memory: Memory, tree: CountGroups, context: Context, build: Bu
 def _count_units(memory: Memory, tree: CountUnits, context: Context, build: Build) -> Made:
     """Build `count(per=UNIT, C, CMP)`: so many calendar units on whose events C holds."""
     unit, clock, need = Unit(tree.unit.text), memory.clock(tree.mods), at_least(tree.cmp)
+    context = memory.spending(context, unit, clock)
     asked = _asked(memory, with_zone(tree.inner, tree.mods.tz), context, (), build)
     key = f"{asked.key} in {unit.value}@{clock.key}"
     groups = _share(memory, context, asked, key, UnitKeys(unit, clock))
@@ -93,6 +94,7 @@ def _streak_units(memory: Memory, tree: StreakUnits, context: Context, build: Bu
     """Build `streak(per=UNIT, C, CMP)`: so many units in a row on whose events C holds."""
     unit, clock, need = Unit(tree.unit.text), memory.clock(tree.mods), at_least(tree.cmp)
     keep = need if context.tracked else 0
+    context = memory.spending(context, unit, clock)
     held = msgspec.structs.replace(context, tracked=False)
     asked = _asked(memory, with_zone(tree.inner, tree.mods.tz), held, (), build)
     key = f"streak({asked.key} in {unit.value}@{clock.key} grace {tree.grace})"
@@ -117,7 +119,9 @@ def _share(memory: Memory, context: Context, asked: _Asked, key: str, keys: Keys
 
 def _asked(memory: Memory, tree: Condition, context: Context, names: Sequence[str], build: Build) -> _Asked:
     inner = memory.inside()
-    made = build(inner, tree, Context(Seen(), tracked=context.tracked, horizon=context.horizon))
+    made = build(
+        inner, tree, Context(Seen(), tracked=context.tracked, horizon=context.horizon, spender=context.spender)
+    )
     inner.number()
     memory.uses_user_zone |= inner.uses_user_zone
     inside = Inside(tuple(inner.entries.values()), made.node, _tests(memory, tree), USER_ZONE in made.key)

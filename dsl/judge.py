@@ -30,6 +30,7 @@ from dsl.types import Unit
 if TYPE_CHECKING:
     from dsl.conditions import Built
     from dsl.filters import Getter
+    from dsl.memory import Spender
     from dsl.nodes.groups import Groups
     from dsl.nodes.node import Aggregate
     from dsl.syntax import Achievement, Ref
@@ -60,13 +61,14 @@ class Terms(msgspec.Struct, frozen=True):
 
     `until` is the instant (microseconds) at which the next version takes over; `after` holds, per name in `after`, the
     slots where one must be earned; `types` are the event types heard; `own` are the node slots that reset
-    after a grant of `repeat each`.
+    after a grant of `repeat each`, and `spender` knows which calendar units such a grant uses up.
     """
 
     until: int | None
     after: tuple[tuple[int, ...], ...]
     types: frozenset[str]
     own: Callable[[], tuple[int, ...]]
+    spender: Callable[[], Spender | None]
     decimal_traits: frozenset[str]
 
 
@@ -88,6 +90,7 @@ class Judge:
         self.after = terms.after
         self.types = terms.types
         self._own = terms.own
+        self.spender = terms.spender
         self._who = None if version.where is None else compile_test(version.where, trait_getter(terms.decimal_traits))
 
     def covers(self, at: int) -> bool:
@@ -101,6 +104,8 @@ class Judge:
         active = version.active or Active(start=None, end=None)
         who = None if version.where is None else predicate_key(version.where)
         repeat = "each" if isinstance(version.repeat, RepeatEach) else self._remembered
+        if (spender := self.spender()) is not None:
+            repeat = f"each, and uses up {sorted(spender.rulers)}"
         if isinstance(version.repeat, RepeatBy):
             repeat = f"by {version.repeat.field.text}"
         span = [None if end is None else end.us for end in (active.start, active.end)]
@@ -142,7 +147,7 @@ class Judge:
             earned = state.earned.get(slot)
             if earned is None:
                 earned = state.earned[slot] = Earned(Position(event.at, event.id), 0)
-            record(state, earned, occurrence, event.at)
+            record(state, earned, occurrence, event)
             return [Grant(name, tier, occurrence_of(occurrence), version, event.at, event.id, settle)]
 
         return judge
@@ -280,7 +285,7 @@ class Judge:
         unit = self.built.unit
         return str if unit is None else (lambda index: label(unit, index))
 
-    def _record(self) -> Callable[[State, Earned, int, int], None]:
+    def _record(self) -> Callable[[State, Earned, int, Event], None]:
         """Return what notes an occurrence that is earned at an instant."""
         if isinstance(self.version.repeat, RepeatEach):
             return self._record_each()
@@ -288,21 +293,24 @@ class Judge:
         if unit is None:
             raise AssertionError(self.described)
 
-        def every(state: State, earned: Earned, occurrence: int, at: int) -> None:
+        def every(state: State, earned: Earned, occurrence: int, event: Event) -> None:
             del state
             earned.times += 1
-            oldest = unit_index(unit, at - MAX_OFFSET)  # no event from now on lies in an earlier one, on any clock
+            oldest = unit_index(
+                unit, event.at - MAX_OFFSET
+            )  # no event from now on lies in an earlier one, on any clock
             earned.units = [index for index in earned.units if index >= oldest]
             earned.units.append(occurrence)
 
         return every
 
-    def _record_each(self) -> Callable[[State, Earned, int, int], None]:
-        own = self._own()
+    def _record_each(self) -> Callable[[State, Earned, int, Event], None]:
+        own, spender = self._own(), self.spender()
 
-        def each(state: State, earned: Earned, occurrence: int, at: int) -> None:
-            del at
+        def each(state: State, earned: Earned, occurrence: int, event: Event) -> None:
             earned.times = occurrence
+            if spender is not None:
+                earned.units = spender.units(state, event)
             for node in own:
                 state.nodes.pop(node, None)
 

@@ -200,3 +200,25 @@ def test_groups_are_carried_to_a_plan_that_asks_for_less() -> None:
     slot = next(slot for slot, node in wanted.nodes.items() if isinstance(node, KeyedGroups))
     assert slot not in carried.absent
     assert carried.state.nodes[slot] == wanted.nodes[slot]
+
+
+@pytest.mark.parametrize(
+    "when",
+    [
+        "streak(event=like, per=day, >= 2)",
+        "streak(per=day, count(event=like, >= 1), >= 2)",
+        "count(per=day, count(event=like, >= 1), >= 2)",
+        "count(by=post, streak(event=like, per=day, >= 2), >= 1)",
+    ],
+)
+def test_the_unit_of_an_unlock_is_used_up(when: str) -> None:
+    hours = {13: (1,), 14: (1, 2), 15: (1,), 16: (1,)}
+    events = [like(day * 100 + hour, at=day * DAY + hour * DAY // 24, post="a") for day in hours for hour in hours[day]]
+    found = earned(x(when, "repeat each"), *events)
+    assert [(occurrence, at // DAY) for _, occurrence, at in found] == [("1", 14), ("2", 16)]
+
+
+def test_what_goes_by_no_unit_goes_on_within_it() -> None:
+    events = [like(n, at=n, post="a") for n in range(8)]
+    assert len(earned(x("count(event=like, >= 2)", "repeat each"), *events)) == 4
+    assert len(earned(x("count(event=like, per=day, >= 2)", "repeat each"), *events)) == 1

@@ -15,7 +15,7 @@ from dsl import syntax
 from dsl.event import Position
 from tests.reference import wall_clock
 from tests.reference.groups import Group, Key, asked_of_each, groups_by_fields, groups_by_unit, keys_named, zoned
-from tests.reference.timeline import Subject, position
+from tests.reference.timeline import Subject, Timeline, position
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from dsl.event import Event
     from dsl.types import Value
     from tests.reference.ruleset import Ruleset
-    from tests.reference.timeline import Timeline
     from tests.reference.wall_clock import Clock
 
 T = TypeVar("T")
@@ -58,6 +57,11 @@ class View:
     """Unlocks of this subject that `unlocked` may ask for."""
     first: int = 0
     """The first event of the timeline that is seen: what is seen is a stretch of it."""
+    spent: tuple[Timeline, int] | None = None
+    """The event of the last unlock under `repeat each`: the calendar units in which it lies are used up."""
+    hidden: frozenset[str] = frozenset()
+    """The units and zones whose used up events are not counted here."""
+    unspent: dict[str, View] = field(default_factory=dict[str, "View"])
     grouped: dict[int, tuple[syntax.Condition, syntax.Condition, dict[Key, tuple[Group, View]]]] = field(
         default_factory=dict[int, "tuple[syntax.Condition, syntax.Condition, dict[Key, tuple[Group, View]]]"]
     )
@@ -102,6 +106,12 @@ class Prefix(NamedTuple):
 
     def with_field(self, pattern: syntax.Pattern, tz: syntax.Zone | None, name: str) -> list[tuple[Position, Value]]:
         """Return places and values of the pattern's events that have the field."""
+        if name == "at.date":
+            clock = self.view.timeline.clock
+            return [
+                (position(self.event(i)), wall_clock.label("day", self.event(i).at, clock(tz, i)))
+                for i in self.matching(pattern, tz)
+            ]
         events = [self.event(i) for i in self.matching(pattern, tz)]
         return [(position(event), event.fields[name]) for event in events if name in event.fields]
 
@@ -114,6 +124,8 @@ Layer = Literal["table", "bare", "within", "per", "unless"]
 
 def latest_start(condition: syntax.Condition, prefix: Prefix, layer: Layer = "unless") -> Position | None:
     """Return the latest position from which the condition holds to the end of the prefix, or None: never."""
+    if layer == "unless":
+        prefix = in_unspent_units(condition, prefix)
     key = (id(condition), layer, prefix.last)
     memo = prefix.view.memo
     if key not in memo and layer == "unless" and keys_named(condition):
@@ -121,6 +133,36 @@ def latest_start(condition: syntax.Condition, prefix: Prefix, layer: Layer = "un
     if key not in memo:
         memo[key] = _table(condition, prefix) if layer == "table" else _modified(condition, prefix, layer)
     return memo[key]
+
+
+def in_unspent_units(condition: syntax.Condition, prefix: Prefix) -> Prefix:
+    """Return the prefix without the events that a condition per a unit does not count, their unit being used up."""
+    view, unit = prefix.view, unit_of(condition)
+    if view.spent is None or unit is None or keys_named(condition):
+        return prefix
+    key = f"{unit} {condition.mods.tz and (condition.mods.tz.kind, condition.mods.tz.name)}"
+    if key in view.hidden:
+        return prefix
+    if key not in view.unspent:
+        timeline, tz, (whole, last) = view.timeline, condition.mods.tz, view.spent
+        used = wall_clock.unit_at(unit, whole.events[last].at, whole.clock(tz, last))
+        spent = frozenset(
+            i
+            for i, event in enumerate(timeline.events)
+            if wall_clock.unit_at(unit, event.at, timeline.clock(tz, i)) == used
+        )
+        left = Timeline(timeline.subject, timeline.events, 0, timeline.traits, foreign=timeline.foreign | spent)
+        view.unspent[key] = View(view.rules, left, view.earned, view.first, view.spent, view.hidden | {key})
+    return Prefix(view.unspent[key], prefix.last)
+
+
+def unit_of(condition: syntax.Condition) -> str | None:
+    """Return the calendar unit that a condition goes by."""
+    match condition:
+        case syntax.Streak() | syntax.StreakUnits() | syntax.CountUnits():
+            return condition.unit.text
+        case _:
+            return None if condition.mods.per is None else condition.mods.per.text
 
 
 def _modified(condition: syntax.Condition, prefix: Prefix, layer: Layer) -> Position | None:
@@ -206,7 +248,10 @@ def groups_at(condition: syntax.Condition, prefix: Prefix) -> Iterator[tuple[Key
     view = prefix.view
     if id(condition) not in view.grouped:
         asked, groups = _grouped(condition, view)
-        views = {key: (group, View(view.rules, group.timeline, view.earned)) for key, group in groups.items()}
+        views = {
+            key: (group, View(view.rules, group.timeline, view.earned, 0, view.spent, view.hidden))
+            for key, group in groups.items()
+        }
         view.grouped[id(condition)] = condition, asked, views
     _, asked, views = view.grouped[id(condition)]
     for key, (group, seen) in views.items():

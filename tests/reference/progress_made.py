@@ -26,6 +26,7 @@ from tests.reference.latest_starts import (
     group_starts,
     groups_at,
     in_unit_of,
+    in_unspent_units,
     latest_start,
     least_number,
     least_parts,
@@ -129,7 +130,7 @@ def _and_now(view: View, last: int, now: int) -> Prefix:
     traits: Mapping[str, Value] = timeline.traits[-1] if scope == "user" else {}
     events, known = timeline.events[first : last + 1], timeline.traits[first : last + 1]
     seen = Timeline(timeline.subject, [*events, nothing], 0, [*known, traits])
-    return Prefix(View(view.rules, seen, view.earned), len(events))
+    return Prefix(View(view.rules, seen, view.earned, spent=view.spent), len(events))
 
 
 def _full(progress: Progress) -> Progress:
@@ -157,6 +158,7 @@ def _narrowed(mods: syntax.Modifiers, asked: Asked) -> Asked:
 
 def _progress(condition: syntax.Condition, outer: Asked) -> Progress:
     """What holds is full, if it does on what lies in the windows above it; or else how much lies in its own."""
+    outer = outer._replace(prefix=in_unspent_units(condition, outer.prefix))
     if keys_named(condition):
         return _of_groups(condition, outer, ())
     so_far = _so_far(condition, _narrowed(condition.mods, outer))

@@ -186,7 +186,8 @@ def afresh(
         indices = range(after, len(timeline.events))
         return next((i for i in indices if sees(version, timeline.events[i])), len(timeline.events))
 
-    return {version.version: View(rules, timeline, earned, first(version)) for version in versions}
+    spent = (timeline, after - 1) if after else None
+    return {version.version: View(rules, timeline, earned, first(version), spent) for version in versions}
 
 
 def _may_earn(version: syntax.Achievement, prefix: Prefix) -> bool:
