@@ -28,13 +28,14 @@ from dsl.syntax import (
     Nested,
     Pattern,
     RepeatBy,
+    RepeatEach,
     RepeatEvery,
     Streak,
     StreakUnits,
     Sum,
     Unlocked,
 )
-from dsl.trees import all_counted, counted, in_group, judged, key_names, key_of, walk, with_zone
+from dsl.trees import all_counted, counted, in_group, judged, key_names, key_of, unit_of, walk, with_zone
 from dsl.types import Unit
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ class Kind(StrEnum):
     ONCE_PER_BEGIN = "once per, from an instant on"
     EVENT_ZONE_STREAK = "streak by the clock of events, under a calendar unit"
     CLOCK_SET_BACK = "a clock whose labels come back"
+    SPENT_UNIT = "repeat each, in calendar units by the clock of events"
     NAMED = "names a contestable achievement"
 
 
@@ -219,6 +221,22 @@ def _repeat_reasons(rules: Rules, version: Achievement) -> Iterator[Reason]:
     repeat = version.repeat
     if isinstance(repeat, RepeatEvery):
         yield from _zone_reasons(rules, repeat.tz, Unit(repeat.unit.text), repeat.span)
+    if isinstance(repeat, RepeatEach):
+        for part in (part for when in whens(version) for part in walk(when)):
+            yield from _spent_units(part)
+
+
+def _spent_units(part: Condition) -> Iterator[Reason]:
+    """Yield that an earlier unlock may use up a unit whose label comes back after the later one."""
+    unit, tz = unit_of(part), part.mods.tz
+    if unit is None:
+        return
+    if tz is not None and tz.kind == "event":
+        text = "an unlock uses up its unit, and by the clock of events a late one may use up a unit that comes back"
+        yield Reason(Kind.SPENT_UNIT, text, tz.span, 'give it one zone, such as tz="UTC"')
+    elif tz is not None and tz.kind == "iana" and unit.text in set(Unit) and not steady(tz, Unit(unit.text)):
+        text = f"this zone set its clock back, so the label of a past {unit.text} came back"
+        yield Reason(Kind.CLOCK_SET_BACK, text, tz.span, 'use another zone, such as tz="UTC"')
 
 
 def _begin_reasons(version: Achievement, heard: _Heard) -> Iterator[Reason]:

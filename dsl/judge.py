@@ -17,6 +17,7 @@ from dsl.calendar import MAX_OFFSET, label, unit_index
 from dsl.event import Event, Position
 from dsl.filters import compile_test, predicate_key
 from dsl.local_time import Now, unit_now
+from dsl.memory import Spender
 from dsl.nodes.bound import Bound
 from dsl.nodes.compose import Within, asker, holds_in_unit, lasting, reach_of, start_lasts, teller
 from dsl.nodes.groups import GroupsReached
@@ -30,7 +31,6 @@ from dsl.types import Unit
 if TYPE_CHECKING:
     from dsl.conditions import Built
     from dsl.filters import Getter
-    from dsl.memory import Spender
     from dsl.nodes.groups import Groups
     from dsl.nodes.node import Aggregate
     from dsl.syntax import Achievement, Ref

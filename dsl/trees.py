@@ -104,6 +104,15 @@ def judged(version: Achievement, when: Condition) -> Condition:
     return replace(bare, mods=replace(bare.mods, by=(repeat.field,)))
 
 
+def unit_of(tree: Condition) -> Name | None:
+    """Return the calendar unit that a condition goes by itself."""
+    match tree:
+        case Streak(unit=unit) | StreakUnits(unit=unit) | CountUnits(unit=unit):
+            return unit
+        case _:
+            return tree.mods.per
+
+
 def with_zone(tree: Condition, tz: Zone | None) -> Condition:
     """Return a condition inside a calendar unit: what says no zone of its own goes by that of the unit."""
     if tz is None:

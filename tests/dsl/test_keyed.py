@@ -128,6 +128,13 @@ def test_verdicts(when: str, kinds: set[Kind]) -> None:
     assert {reason.kind for reason in verdicts(rules(x(when)).rules)["x", 1].reasons} == kinds
 
 
+def test_a_unit_that_comes_back_after_it_was_used_up_is_contestable() -> None:
+    for when in ("streak(event=like, per=day, >= 2, tz=event)", "count(event=like, per=day, >= 2, tz=event)"):
+        reasons = verdicts(rules(x(when, "repeat each")).rules)["x", 1].reasons
+        assert Kind.SPENT_UNIT in {reason.kind for reason in reasons}
+        assert Kind.SPENT_UNIT not in {r.kind for r in verdicts(rules(x(when)).rules)["x", 1].reasons}
+
+
 @pytest.mark.parametrize(
     ("when", "said"),
     [
