@@ -240,6 +240,11 @@ class State(msgspec.Struct, array_like=True):
     suppressed: int = 0
 
 
+def groups_in(state: State) -> int:
+    """Return how many groups a state remembers: with thousands of them it is long to write."""
+    return sum(len(node.groups) for node in state.nodes.values() if isinstance(node, KeyedGroups))
+
+
 _encoder = msgspec.json.Encoder(enc_hook=written)
 _state = msgspec.json.Decoder(State, dec_hook=read)
 _PREFIX: Final = b"[%d," % ENCODING
