@@ -65,8 +65,8 @@ from dsl.types import DAY, HOUR, MINUTE, Unit
 from dsl.values import canonical_number
 
 if TYPE_CHECKING:
+    from dsl.filters import Keys
     from dsl.memory import Memory
-    from dsl.nodes.elements import Keys
     from dsl.syntax import Achievement, Cmp, Condition, Pattern
 
 _LONGEST = {

@@ -27,7 +27,8 @@ GLOSSARY: Final = {
     "scope": "Whose achievement it is: `user`, `tenant`, or the value of a payload field, such as a team.",
     "family": "A group in catalogues and analytics; it has no other meaning.",
     "settle": "Delays the grant of a contestable achievement: granted if it still holds after that long.",
-    "tier": "`tier NAME { when ... }`: one step of several, in place of one `when`.",
+    "tier": "`tier NAME { when ... }`: one of several. `tier NAME >= N { ... }`: it gives the bound that `when` lacks.",
+    "list": '`list NAME = ["a", "b"]`: values with a name, for `x in NAME` and `for each VAR in NAME`.',
     # operators
     "count": "`count(event=E, [distinct=FIELD,] >= N)`: that many events, or different values of a field."
     " `count(by=FIELD, C, >= N)`, `count(per=UNIT, C, >= N)`: that many values, or calendar units, for which C holds.",
@@ -56,6 +57,18 @@ GLOSSARY: Final = {
     "where": "Filters the events by their fields.",
     "at.hour": "The hour of the event's own time, 0 to 23.",
     "at.weekday": 'The weekday of the event\'s own time: `"mon"` to `"sun"`.',
+    "at.minute": "The minute of the event's own time, 0 to 59.",
+    "at.day": "The day of the month of the event's own time, 1 to 31.",
+    "at.month": "The month of the event's own time, 1 to 12.",
+    "at.year": "The year of the event's own time.",
+    "at.week": 'The ISO week of the event\'s own time: `"2026-W15"`.',
+    "actor": "The user of the event. It compares with `user` fields.",
+    "length": "`length(s)`: how many code points a string has.",
+    "lower": "`lower(s)`: a string in lower case.",
+    "size": "`size(list)`: how many elements a list has.",
+    "starts": "`s starts with t`: of two strings.",
+    "ends": "`s ends with t`: of two strings.",
+    "contains": "`s contains t`: one string in another. For an element of a list write `x in list`.",
     "at.date": 'The date of the event\'s own time: `"2026-04-13"`.',
     # examples
     "at": "`at INSTANT USER EVENT { payload } [times N every DURATION] [tenant T] [id ID]`: what happens.",
@@ -70,7 +83,7 @@ GLOSSARY: Final = {
     # values
     "secret": "Hidden until it is earned.",
     "always": "Shown from the begin.",
-    "each": "Again and again, afresh after every unlock.",
+    "each": "`repeat each`: again and again. `for each VAR in LIST`: one achievement for each element.",
     "every": "Once in each calendar unit.",
     "by": "Once for each value of a field.",
     "times": "So many events, `every` so long; `{n}` in strings counts from 1.",
