@@ -15,9 +15,10 @@ import msgspec
 from dsl.built_ins import ACTOR
 from dsl.filters import compile_pattern, pattern_types
 from dsl.memory import USER_ZONE, Context, Seen
-from dsl.nodes.groups import ActiveUnits, Groups, GroupsReached, Inside
+from dsl.nodes.groups import Groups, Inside
 from dsl.nodes.keys import FieldKeys, UnitKeys
 from dsl.nodes.node import Condition as Node
+from dsl.nodes.over_groups import ActiveUnits, GroupsReached
 from dsl.nodes.streak import Shape, StreakReached
 from dsl.syntax import CountGroups, CountUnits, StreakUnits
 from dsl.trees import all_counted, counted, fields_of, in_group, key_names, resets, walk, with_zone

@@ -20,8 +20,8 @@ from dsl.local_time import Now, unit_now
 from dsl.memory import Spender
 from dsl.nodes.bound import Bound
 from dsl.nodes.compose import Within, asker, holds_in_unit, lasting, reach_of, start_lasts, teller
-from dsl.nodes.groups import GroupsReached
 from dsl.nodes.node import ALL, EVERYWHERE, Gate, Measure, Step, whole
+from dsl.nodes.over_groups import GroupsReached
 from dsl.nodes.streak import StreakReached
 from dsl.nodes.totals import Distinct, Reached, ReachedInUnit, Total
 from dsl.progress import Amount, Earned, Grant, State

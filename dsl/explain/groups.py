@@ -8,7 +8,7 @@ from dsl import words
 from dsl.built_ins import ACTOR
 from dsl.calendar import label, unit_index
 from dsl.explain.unmet import shown
-from dsl.nodes.groups import GroupsReached
+from dsl.nodes.over_groups import GroupsReached
 from dsl.syntax import CountGroups, CountUnits, StreakUnits
 from dsl.trees import in_group, key_names
 from dsl.types import Unit

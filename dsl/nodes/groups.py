@@ -17,22 +17,21 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from dsl.calendar import MAX_OFFSET, unit_index
 from dsl.event import Position
-from dsl.nodes.compose import Grouped, OverGroups, Per, Unless, Within, lasting, named_in, start_at
-from dsl.nodes.keys import UnitKeys, is_label
-from dsl.nodes.node import NOTHING, Measure, in_turn, measure, whole
-from dsl.nodes.streak import Streaks
+from dsl.nodes.compose import Grouped, Per, Unless, Within, lasting, named_in
+from dsl.nodes.keys import FieldKeys, UnitKeys, is_label
+from dsl.nodes.late import Undo, nothing, put
+from dsl.nodes.node import in_turn
 from dsl.nodes.totals import SinceDistinct, SinceTotal, SinceTotalOrNothing
-from dsl.progress import Group, KeyedGroups, Run, State
+from dsl.progress import Group, KeyedGroups, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from dsl.event import Event
     from dsl.filters import Test
-    from dsl.local_time import Clock, Now
     from dsl.nodes.keys import Keys
-    from dsl.nodes.node import Aggregate, Condition, Reach, Step, Tests
-    from dsl.nodes.streak import Shape
+    from dsl.nodes.late import LateStep
+    from dsl.nodes.node import Aggregate, Condition, Step, Tests
     from dsl.types import Unit
 
 
@@ -48,6 +47,10 @@ class Operation(Protocol):
 
     def stepper(self, event_type: str) -> Step:
         """Return its step."""
+        ...
+
+    def late(self, event_type: str) -> LateStep | None:
+        """Return its step for late events."""
         ...
 
 
@@ -184,6 +187,77 @@ class Groups(Grouped):
         insort(latest, (after, key))
         if len(latest) > self.cap:
             del latest[0]
+
+    # -- late events ---------------------------------------------------------------------------------------------------
+
+    def late(self, event_type: str) -> LateStep | None:
+        """See `Aggregate`: what a group can take late, where no start is asked for and nothing resets it.
+
+        Whether a group holds is the same in any order. One that holds goes on holding, and takes nothing any more.
+        """
+        lates = [each.late(event_type) for each in self.inside.operations if event_type in each.types]
+        takes = [each for each in lates if each is not None]
+        simple = self._forgets and not self.owned and not self.named and isinstance(self.keys, FieldKeys)
+        if not simple or len(takes) < len(lates) or self.breaker(event_type) is not None:
+            return None
+        keys_of, makes = self.keys.of(event_type), event_type in self.inside.counted
+        test, slot = self.inside.counted.get(event_type), self.slot
+
+        def take(state: State, event: Event, position: Position) -> Undo | None:
+            undone: list[Undo] = []
+            for key in keys_of(state, event):
+                node = self.node_of(state)
+                group = None if node is None else node.groups.get(key)
+                if group is None and (not makes or (test is not None and not test(state, event))):
+                    continue
+                if node is None:
+                    undone.append(put(state, slot, KeyedGroups()))
+                undo = self._take_late(state, event, position, key, takes)
+                if undo is None:
+                    _take_back(state, undone)
+                    return None
+                undone.append(undo)
+            return lambda state: _take_back(state, undone)
+
+        return take
+
+    def _take_late(
+        self, state: State, event: Event, position: Position, key: str, takes: Sequence[LateStep]
+    ) -> Undo | None:
+        """Let a group take a late event; None where it cannot, with nothing changed."""
+        node = self.node_of(state)
+        if node is None:
+            raise AssertionError(key)
+        known = node.groups.get(key)
+        if known is not None and (known.held or known.seen != node.resets):
+            return nothing if known.held else None
+        group = Group(seen=node.resets) if known is None else known
+        inner, undone = self.inner(state, group), list[Undo]()
+        for take in takes:
+            undo = take(inner, event, position)
+            if undo is None:
+                _take_back(inner, undone)
+                return None
+            undone.append(undo)
+        if self.inside.node.holds(inner):
+            node.holding += 1
+            node.groups.put(key, Group(seen=group.seen, held=True))
+        else:
+            node.groups.put(key, group)
+
+        def back(state: State) -> None:
+            node = self.node_of(state)
+            if node is None:
+                raise AssertionError(key)
+            _take_back(inner, undone)
+            after = node.groups.get(key)
+            node.holding -= after is not None and after.held
+            if known is None:
+                node.groups.drop(key)
+            else:
+                node.groups.put(key, known)
+
+        return back
 
     # -- resets --------------------------------------------------------------------------------------------------------
 
@@ -328,125 +402,17 @@ class Groups(Grouped):
         return self.inside.user_zone or bool(self.named)
 
 
-class GroupsReached(OverGroups):
-    """At least `need` groups hold. `counting` where it is their number that is asked for, and not that there is one."""
-
-    def __init__(self, groups: Groups, need: int, *, counting: bool) -> None:
-        super().__init__(groups, groups.inside.node)
-        self.groups = groups
-        self.need = need
-        self.counting = counting
-        if groups.tracked:
-            groups.cap = max(groups.cap, need)
-
-    def start(self, state: State) -> Position | None:
-        """See `Condition`: the n-th latest of the groups' latest starts."""
-        node = self.groups.node_of(state)
-        if node is None or node.holding < self.need:
-            return None
-        return node.start if self.need == 1 else node.latest[-self.need][0]
-
-    def start_at(self, state: State, now: Now) -> Position | None:
-        """Return the latest start in a moment."""
-        if now.event is not None or not self.groups.restless:
-            return self.start(state)
-        starts = sorted(self._starts(state, now))
-        return starts[-self.need] if len(starts) >= self.need else None
-
-    def holds(self, state: State) -> bool:
-        """See `Condition`."""
-        node = self.groups.node_of(state)
-        return node is not None and node.holding >= self.need
-
-    def measure(self, state: State, now: Now, reach: Reach) -> Measure:
-        """See `Condition`: of the group that is furthest, or the number of those that hold."""
-        return self._number(state, now, reach) if self.counting else self._furthest(state, now, reach)
-
-    def _number(self, state: State, now: Now, reach: Reach) -> Measure:
-        groups = self.groups
-        node = groups.node_of(state)
-        if node is None:
-            return measure(0, self.need)
-        if not groups.tracked:
-            return measure(node.holding, self.need)
-        if groups.restless and now.event is None:
-            return measure(sum(map(reach.has, self._starts(state, now))), self.need)
-        if self.need == 1:
-            return measure(int(reach.has(node.start)), 1)
-        return measure(sum(reach.has(start) for start, _ in node.latest), self.need)
-
-    def furthest(self, state: State, now: Now, reach: Reach) -> tuple[str, Measure] | None:
-        """Return the key and the progress of the group that is furthest, those left out that have earned."""
-        inner = self.groups.inside.node
-        found = ((key, inner.measure(each, now, reach)) for key, each in self.groups.seen(state))
-        return max(found, key=lambda pair: pair[1].fraction, default=None)
-
-    def _furthest(self, state: State, now: Now, reach: Reach) -> Measure:
-        groups = self.groups
-        inner = groups.inside.node
-        none = _none(inner.measure(State(), now, reach))
-        full = self.holds(state) and (not groups.tracked or reach.has(self.start_at(state, now)))
-        if groups.owned:
-            node = groups.node_of(state)
-            full = node is not None and bool(node.ready)
-        if full:
-            return whole(none.target) if none.target is not None else Measure(none.fraction + 1)
-        found = self.furthest(state, now, reach)
-        return none if found is None else found[1]
-
-    def _starts(self, state: State, now: Now) -> Iterator[Position]:
-        inner = self.groups.inside.node
-        for _, each in self.groups.seen(state):
-            start = start_at(inner, each, now)
-            if start is not None:
-                yield start
-
-
-def _none(empty: Measure) -> Measure:
-    """Return the progress where there is no group, from that of a condition without events."""
-    return NOTHING if empty.target is None else Measure(NOTHING.fraction, 0, empty.target)
-
-
 def _copied(state: State) -> State:
     """Return a state whose nodes may be changed."""
     return State(None, {slot: copy(node) for slot, node in state.nodes.items()}, state.earned, state.traits)
 
 
-class ActiveUnits(Streaks):
-    """The runs of calendar units in which a condition holds, as its groups tell."""
-
-    def __init__(self, groups: Groups, key: str, shape: Shape, clock: Clock, zone_types: frozenset[str]) -> None:
-        super().__init__({}, key, shape, clock, zone_types)
-        self.source = self._groups = groups
-        self.types = groups.types | self.zone_types
-
-    def stepper(self, event_type: str) -> Step:
-        """See `Aggregate`."""
-        moves = self._taking() if event_type in self._groups.types else None
-        return self._tracking(moves) if self.keep else moves or in_turn(())
-
-    def _taking(self) -> Step:
-        """Return the step that takes the units over in which the condition has come to hold."""
-        slot, source, unit = self.slot, self._groups.slot, self.unit
-        sealing = not self._groups.named
-
-        def take(state: State, event: Event) -> None:
-            nodes: dict[int, Any] = state.nodes
-            groups: KeyedGroups | None = nodes.get(source)
-            if groups is None or not groups.ready:
-                return
-            run: Run | None = nodes.get(slot)
-            if run is None:
-                run = nodes[slot] = Run()
-            before = unit_index(unit, event.at - MAX_OFFSET) if sealing else -(2**63)
-            for index in sorted(map(int, groups.ready)):
-                self._take(run, index, before)
-            groups.ready.clear()
-
-        return take
-
-
 # -- what resets, and what looks at unlocks ----------------------------------------------------------------------------
+
+
+def _take_back(state: State, undone: Sequence[Undo]) -> None:
+    for undo in reversed(undone):
+        undo(state)
 
 
 def _reset(aggregate: Aggregate, state: State, position: Position) -> None:
