@@ -172,7 +172,7 @@ class Groups(Grouped):
         node.groups.put(key, group)
 
     def _seal(self, node: KeyedGroups, event: Event, unit: Unit) -> None:
-        """Forget the units that no later event lies in; what is asked of all has been told of them."""
+        """Forget the units that no later event lies in; what is asked of all is kept beside them."""
         before = unit_index(unit, event.at - MAX_OFFSET)
         for key in [key for key, _ in node.groups.items() if int(key) < before]:
             node.groups.drop(key)
@@ -385,7 +385,7 @@ class Groups(Grouped):
         return node if isinstance(node, KeyedGroups) else None
 
     def seen(self, state: State) -> Iterator[tuple[str, State]]:
-        """Yield each group of which something is remembered, with its state; not to be stepped."""
+        """Yield each group with something to remember, with its state; not to be stepped."""
         node = self.node_of(state)
         for key, group in () if node is None else node.groups.items():
             if group.done or (group.held and self._forgets) or (self.owned and not is_label(key)):
