@@ -122,6 +122,8 @@ class Carriage:
         self._traits = {name for name in self._texts[-1].traits if self._all_alike("traits", name)}
         self._counted = {name for name, entry in self.new.dispatch.items() if entry.once and name not in fresh}
         self._parts: dict[AbstractSet[int], Plan] = {}
+        self._parts_of: dict[tuple[AbstractSet[int], AbstractSet[int]], Plan | None] = {}
+        """By what is doubtful, and what is absent."""
 
     @property
     def plain(self) -> bool:
@@ -307,6 +309,12 @@ class Carriage:
 
         It has the slots of the new plan.
         """
+        key = frozenset(carried.doubtful), frozenset(carried.absent)
+        if key not in self._parts_of:
+            self._parts_of[key] = self._part(carried)
+        return self._parts_of[key]
+
+    def _part(self, carried: Carried) -> Plan | None:
         wanted = _closed(self.new, carried.doubtful | self._asking(carried.absent) | self._hearing_fresh)
         traits = self._missing_traits
         if not wanted and not traits and not self._counted_anew:

@@ -21,7 +21,7 @@ from dsl.check.bounds import (
 from dsl.check.filters import check_filter
 from dsl.check.groups import MOST_NESTED, check_one_value, check_units, most_groups
 from dsl.check.problems import a_type
-from dsl.parse.operators import MODIFIERS
+from dsl.parse.operators import taken
 from dsl.syntax import (
     Combine,
     Count,
@@ -225,7 +225,7 @@ class Conditions:
         if name.text in set(Unit):
             return Unit(name.text)
         hint = self.report.guess(name.text, tuple(Unit)) or f"units are {', '.join(Unit)}"
-        if "by" in MODIFIERS and any(name.text in schema.fields for schema in self.names.events.values()):
+        if "by" in (taken("count") or ()) and any(name.text in schema.fields for schema in self.names.events.values()):
             hint = f"`per=` takes a calendar unit; for each value of a field write by={name.text}"
         self.report.error("ACH206", name.span, f"there is no calendar unit `{name.text}`", hint)
         return None

@@ -12,8 +12,6 @@ from typing import Literal as OneOf
 from msgspec.structs import replace
 
 from dsl.diagnostics import Suggestion, nearest
-from dsl.parse.aliases import other_operator
-from dsl.parse.intents import meant
 from dsl.parse.literals import Percent
 from dsl.parse.raw import Bound, BoundedName, Glued, Named, RawEvent, RawList, Unread
 from dsl.parse.reading import READING, error, slip
@@ -123,6 +121,8 @@ class Arguments:
 
     def meant(self, span: Span) -> Suggestion | None:
         """Return what the author may have meant by what stands at a place."""
+        from dsl.parse.intents import meant  # noqa: PLC0415 - for faulty calls alone
+
         return meant(READING.get().source.text, span.start, taken)
 
 
@@ -147,6 +147,8 @@ def read(name: Name, arguments: tuple[Argument, ...], span: Span) -> Condition |
 
 
 def _other_operator(name: Name) -> str | Suggestion:
+    from dsl.parse.aliases import other_operator  # noqa: PLC0415 - for faulty calls alone
+
     suggestion = other_operator(READING.get().source.text, name.span.start)
     guess = nearest(name.text, OPERATORS)
     return suggestion or (f"did you mean `{guess}`?" if guess else f"operators are {', '.join(OPERATORS)}")
@@ -453,12 +455,12 @@ def fields(args: Arguments, name: str) -> tuple[Name, ...]:
 
 def _cmp(args: Arguments) -> Cmp | None:
     bound = args.bound
+    if bound is None and args.suggested is not None:
+        return None
     if bound is None:
         message = f"`{args.operator}` needs a bound such as `{args.shape.bound} 10`"
-        if (suggestion := args.meant(args.inside)) is not None:
-            args.wrong("ACH112", args.at, message, suggestion)
-            return None
-        READING.get().open_bounds.append((args.at, message, f"for example: {args.shape.example}"))
+        hint = args.meant(args.inside) or f"for example: {args.shape.example}"
+        READING.get().open_bounds.append((args.at, message, hint))
         op: OneOf[">=", "<="] = ">=" if args.shape.bound == ">=" else "<="
         return Cmp(op=op, bound=0, kind="open", span=args.at)
     return _bound(bound, _direction(args, bound), args)
@@ -472,23 +474,28 @@ def _bound(bound: Bound, op: OneOf[">=", ">", "<=", "<"] | None, args: Arguments
         READING.get().open_names = True
         return Cmp(op=op, bound=0, kind="all", span=bound.span)
     if not isinstance(value, Literal) or isinstance(value.value, str | bool):
-        _no_number(value, args)
+        hint = _of_a_duration(args, value) if isinstance(value, Duration) else None
+        if isinstance(value, Name):
+            hint = "the one word that can stand here is `all`: every value of the list in the filter"
+        if args is None:
+            error("ACH113", value.span, "a bound must be a number", hint)
+        else:
+            args.wrong("ACH113", value.span, "a bound must be a number", args.meant(value.span) or hint)
         return None
     return None if op is None else Cmp(op=op, bound=value.value, span=bound.span)
 
 
-def _no_number(value: Scalar | Name, args: Arguments | None) -> None:
-    """Report a bound that is no number; `args` are those of its operator, if it stands in one."""
-    hint: str | Suggestion | None = None
-    if isinstance(value, Name):
-        hint = "the one word that can stand here is `all`: every value of the list in the filter"
-    elif isinstance(value, Duration):
-        hint = f"for a span of time write within={value.text}" if args is None else _of_a_duration(args, value)
-    message = "a bound must be a number"
-    if args is None:
-        error("ACH113", value.span, message, hint)
-    else:
-        args.wrong("ACH113", value.span, message, args.meant(value.span) or hint)
+def _of_a_duration(args: Arguments | None, value: Duration) -> str:
+    """Return what a bound such as `24h` may mean: a span, or so many of the unit that a field counts."""
+    field = None if args is None else args.named.get("of")
+    if args is None or field is None or not isinstance(field.value, RawEvent):
+        return f"for a span of time write within={value.text}"
+    name = field.value.name.text
+    units = (("sec", SECOND), ("min", MINUTE), ("hour", HOUR), ("hr", HOUR), ("day", DAY))
+    unit = next((length for word, length in units if word in name), None)
+    if unit is None or value.us % unit:
+        return f"a bound is a number, in the unit of `{name}`"
+    return f"a bound is a number, in the unit of `{name}`: write {args.shape.bound} {value.us // unit}"
 
 
 def free_bound(bound: Bound) -> Cmp | None:
@@ -501,19 +508,6 @@ def free_bound(bound: Bound) -> Cmp | None:
     if op != bound.op:
         slip("ACH114", bound.op_span, f"`{bound.op}` is not a comparison", f"did you mean `{op}`?")
     return _bound(bound, op)
-
-
-def _of_a_duration(args: Arguments, value: Duration) -> str:
-    """Return what a bound such as `24h` may mean: a span, or so many of the unit that a field counts."""
-    field = args.named.get("of")
-    if field is None or not isinstance(field.value, RawEvent):
-        return f"for a span of time write within={value.text}"
-    name = field.value.name.text
-    units = (("sec", SECOND), ("min", MINUTE), ("hour", HOUR), ("hr", HOUR), ("day", DAY))
-    unit = next((length for word, length in units if word in name), None)
-    if unit is None or value.us % unit:
-        return f"a bound is a number, in the unit of `{name}`"
-    return f"a bound is a number, in the unit of `{name}`: write {args.shape.bound} {value.us // unit}"
 
 
 def _direction(args: Arguments, bound: Bound) -> OneOf[">=", ">", "<=", "<"] | None:

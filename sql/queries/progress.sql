@@ -245,6 +245,42 @@ JOIN LATERAL (
     LIMIT 1
 ) AS last ON true;
 
+-- name: states_ahead
+-- Read without a lock: which of the given subjects have no state, or a state of another plan. `version` is the transaction
+-- that wrote the row.
+SELECT asked.n, progress.stamp, progress.state, progress.folded, progress.xmin::text::bigint AS version
+FROM unnest(:tenant_ids::text[], :subjects::text[]) WITH ORDINALITY AS asked (tenant_id, subject, n)
+LEFT JOIN progress
+    ON progress.tenant_id = asked.tenant_id AND progress.scope = :scope AND progress.subject = asked.subject
+WHERE progress.stamp IS DISTINCT FROM :stamp;
+
+-- name: unmoved_subjects
+-- Under the lock of their partition: which subjects still have the row that was read, or still none (`version` 0). A user
+-- without a row may have been erased: the event `witness` tells.
+SELECT asked.n
+FROM unnest(:tenant_ids::text[], :subjects::text[], :versions::bigint[], :witnesses::text[]) WITH ORDINALITY
+    AS asked (tenant_id, subject, version, witness, n)
+LEFT JOIN progress
+    ON progress.tenant_id = asked.tenant_id AND progress.scope = :scope AND progress.subject = asked.subject
+WHERE coalesce(progress.xmin::text::bigint, 0) = asked.version
+    AND (asked.witness = '' OR EXISTS (
+        SELECT FROM (
+            SELECT *
+            FROM event
+            WHERE (event.event_id, event.tenant_id) >= (asked.witness, asked.tenant_id)
+            ORDER BY event.event_id, event.tenant_id
+            LIMIT 1
+        ) AS found
+        WHERE found.event_id = asked.witness AND found.tenant_id = asked.tenant_id));
+
+-- name: place_void_states
+-- Rows that no rules have folded, for subjects that have none: what touches them meanwhile writes or deletes the row.
+INSERT INTO progress (tenant_id, scope, subject, stamp, mark_at, mark_id, state, folded, updated_at)
+SELECT tenant_id, :scope, subject, '', 'epoch', '', '', 0, :now::timestamptz
+FROM unnest(:tenant_ids::text[], :subjects::text[]) AS rows (tenant_id, subject)
+ORDER BY tenant_id, subject
+ON CONFLICT DO NOTHING;
+
 -- name: forget_states_of_scope
 -- For a scope that no longer has a plan, `limit` at a time.
 DELETE FROM progress

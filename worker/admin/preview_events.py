@@ -47,7 +47,7 @@ class Events:
         self._rules = rules
         self._scope = scope
         self._types = sorted(plan.types)
-        self._read = sorted(_read_by(plan)) if scope in FIELDLESS else self._types
+        self._read = sorted(read_by(plan)) if scope in FIELDLESS else self._types
         """Types whose payload the plan looks into; of others it is not fetched."""
 
     def all(self) -> AsyncGenerator[list[Run]]:
@@ -101,7 +101,7 @@ _NOTHING: Final[dict[str, Value]] = {}
 _decoder: Final = msgspec.json.Decoder(tuple[str, str, str, str, int, int, str | None])
 
 
-def _read_by(plan: Plan) -> set[str]:
+def read_by(plan: Plan) -> set[str]:
     """Return the event types whose fields a plan reads."""
     read = {event for entry in plan.entries for event, _ in entry.reads}
     return read | {name for name, entry in plan.dispatch.items() if entry.traits or entry.once is not None}

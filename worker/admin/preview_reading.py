@@ -222,7 +222,7 @@ class Reading:
 
     async def _feed_by_key(self, after: Mapping[Subject, Position], folds: Mapping[Subject, Fold]) -> None:
         async with self._lock:
-            async for page in read_back(self._session, self._rules, self._scope, after, types=self._part.plan.types):
+            async for page in read_back(self._session, self._rules, self._scope, after, part=self._part.plan):
                 for subject, events in groupby(page, itemgetter(0)):
                     self._feed(folds[subject], [event for _, event in events])
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from dsl.compile import USER
 from dsl.event import Event, Position
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
     from uuid import UUID
 
+    from dsl.compile import Plan
     from worker.engine.batch import Item
     from worker.engine.rule_set import Deployed
     from worker.settings import Settings
@@ -158,16 +159,16 @@ async def read_back(
     scope: str,
     after: Mapping[Subject, Position],
     *,
-    types: Collection[str] | None = None,
+    part: Plan | None = None,
 ) -> AsyncIterator[list[tuple[Subject, Event]]]:
     """Yield the events of subjects of one scope that its plan hears: subject by subject, in canonical order, in pages.
 
-    Of each subject, those behind a position; of all types that the plan hears, or of some.
+    Of each subject, those behind a position; of all types that the plan hears, or a part of it.
     """
     query = {"user": "events_of_users", "tenant": "events_of_tenants"}.get(scope, "events_of_subjects")
     subjects, asked = sorted(after), positions_heard(rules, scope, after)
-    if types is not None:
-        asked["types"] = sorted(types)
+    if part is not None:
+        asked["types"] = sorted(part.types)
 
     def shape(n: int, *row: *EventRow) -> tuple[Subject, Event]:
         return subjects[n - 1], event_of(rules, *row)
@@ -176,6 +177,22 @@ async def read_back(
         asked["scope"] = scope
     async for page in session.pages(shape, query, **asked):
         yield page
+
+
+class Read(Protocol):
+    """Reads events of subjects, as `read_back` does."""
+
+    def __call__(
+        self,
+        session: Session,
+        rules: Deployed,
+        scope: str,
+        after: Mapping[Subject, Position],
+        *,
+        part: Plan | None = None,
+    ) -> AsyncIterator[list[tuple[Subject, Event]]]:
+        """Yield the events of subjects of one scope behind a position each."""
+        ...
 
 
 class TooManyEventsError(Exception):
@@ -247,6 +264,25 @@ async def unlocks_of(session: Session, subjects: Iterable[Subject]) -> dict[Subj
     return _by_subject(
         await session.rows(Stored, "unlocks_of_subjects", tenant_ids=tenants, scopes=scopes, subjects=names)
     )
+
+
+async def unlocks_to_compare(
+    session: Session, since: Mapping[Subject, Position], rulings: Collection[tuple[str, str]], ids: Sequence[UUID]
+) -> dict[Subject, list[Stored]]:
+    """Return those unlocks of subjects that lie behind a position, are of some rulings, or are named; under locks.
+
+    No others have a part in a comparison with what is earned behind that position, and of these rulings at all.
+    """
+    subjects = sorted(since)
+    asked = {
+        "tenant_ids": [one.tenant_id for one in subjects],
+        "scopes": [one.scope for one in subjects],
+        "subjects": [one.subject for one in subjects],
+        "after_at": [since[one].at for one in subjects],
+        "after_id": [since[one].id for one in subjects],
+        "rulings": sorted(f"{achievement}.{tier}" for achievement, tier in rulings),
+    }
+    return _by_subject(await session.rows(Stored, "unlocks_to_compare", **asked, unlock_ids=ids))
 
 
 async def unlocks_of_keys(session: Session, ids: Iterable[UUID]) -> dict[Subject, list[Stored]]:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from dsl.outcome import Subject
     from dsl.progress import State
     from worker.engine.rule_set import Deployed
-    from worker.pipeline.ledger import EventRow
+    from worker.pipeline.ledger import EventRow, Read
     from worker.store import Session
 
 
@@ -107,10 +107,13 @@ def recorded_state(
 # -- for refolds -------------------------------------------------------------------------------------------------------
 
 
-async def refolds_from(session: Session, rules: Deployed, pasts: Mapping[Subject, PastState]) -> dict[Subject, Refold]:
+async def refolds_from(
+    session: Session, rules: Deployed, pasts: Mapping[Subject, PastState], read: Read = read_back
+) -> dict[Subject, Refold]:
     """Return subjects that are to be folded again from past states; those of void ones from the beginning.
 
-    What rules in force make of the time before is read from the ledger where a state of earlier rules does not say it.
+    What rules in force make of the time before is read from the ledger where a state of earlier rules does not say it;
+    `read` does that.
 
     Raises:
         UnfoldableError: the fold failed on an event.
@@ -124,7 +127,7 @@ async def refolds_from(session: Session, rules: Deployed, pasts: Mapping[Subject
             stale[subject] = past
     if stale:
         await know_former(session, rules, {(subject.scope, past.stamp) for subject, past in stale.items()})
-        made.update(await _carried(session, rules, stale))
+        made.update(await _carried(session, rules, stale, read))
     return made
 
 
@@ -135,10 +138,16 @@ def _refold(rules: Deployed, subject: Subject, state: State, folded: int) -> Ref
 class _Moved(NamedTuple):
     carriage: Carriage
     carried: Carried
-    certain: bool
+    past: State
+
+    def certain(self) -> bool:
+        """Tell whether the past state says all by itself, if the subject has no events of what is new."""
+        return self.carriage.without.of(self.past).certain
 
 
-async def _carried(session: Session, rules: Deployed, stale: Mapping[Subject, PastState]) -> dict[Subject, Refold]:
+async def _carried(
+    session: Session, rules: Deployed, stale: Mapping[Subject, PastState], read: Read
+) -> dict[Subject, Refold]:
     made: dict[Subject, Refold] = {}
     parts: defaultdict[tuple[str, Plan], dict[Subject, _Moved]] = defaultdict(dict)
     for subject, past in stale.items():
@@ -153,14 +162,13 @@ async def _carried(session: Session, rules: Deployed, stale: Mapping[Subject, Pa
             since = carried.state.mark or BEGINNING
             made[subject] = Refold(rules, subject, carried.state, since, folded=past.folded, anew=anew)
         else:
-            certain = carriage.without.of(past.state).certain
-            parts[subject.scope, part][subject] = _Moved(carriage, carried, certain)
+            parts[subject.scope, part][subject] = _Moved(carriage, carried, past.state)
     for (scope, part), moved in parts.items():
         folds = {
             subject: PartFold(one.carriage, one.carried, part, certain=one.certain) for subject, one in moved.items()
         }
         after = dict.fromkeys(folds, BEGINNING)
-        async for page in read_back(session, rules, scope, after, types=part.types):
+        async for page in read(session, rules, scope, after, part=part):
             for subject, events in groupby(page, itemgetter(0)):
                 folds[subject].feed([event for _, event in events])
         for subject, fold in folds.items():
