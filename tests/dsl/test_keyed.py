@@ -5,6 +5,8 @@ tests/property compares them with the reference; here are the words, the verdict
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from dsl import notation, words
@@ -19,20 +21,21 @@ from dsl.shelf import LIVE, SIZE
 from tests.reference import evaluator
 from tests.reference.rule_text import read
 
+if TYPE_CHECKING:
+    from dsl.compile import Program
+    from dsl.ruleset import RuleSet
+    from dsl.schema import Rules
+
 CONTRACT = """
 event like { post: string?, liker: string? }
 event hidden { post: string? }
 event joined {}
 event vote { post: string  once per post }
-event view { post: string  once per liker  liker: string? }
+event view { post: string, liker: string? once per liker }
 event paid { n: int, day: string? }
 traits from user.updated { timezone: string }
 achievement member { title "Member" when count(event=joined, >= 1) }
 """
-CONTRACT = CONTRACT.replace(
-    "event view { post: string  once per liker  liker: string? }",
-    "event view { post: string, liker: string? once per liker }",
-)
 DAY = 86_400_000_000
 
 
@@ -40,7 +43,17 @@ def like(number: int, kind: str = "like", at: int | None = None, **fields: str |
     return Event("t", f"e{number:06d}", kind, "u", number if at is None else at, 0, dict(fields))
 
 
-def rules(achievements: str):  # noqa: ANN201 - a rule set
+def rules(achievements: str) -> Rules:
+    return _built(achievements).rules
+
+
+def program(achievements: str) -> Program:
+    made = _built(achievements).program
+    assert made is not None
+    return made
+
+
+def _built(achievements: str) -> RuleSet:
     made = build([("rules.ach", (CONTRACT + achievements).encode())])
     assert made.program is not None, made.problems
     return made
@@ -49,7 +62,7 @@ def rules(achievements: str):  # noqa: ANN201 - a rule set
 def earned(achievements: str, *events: Event) -> list[tuple[str, str | None, int]]:
     """Return (achievement, occurrence, instant) of all that the fold grants, which is what the reference grants."""
     text = CONTRACT + achievements
-    found = [(u.achievement, u.occurrence, u.earned_at) for u in run(rules(achievements).program, events).unlocks]
+    found = [(u.achievement, u.occurrence, u.earned_at) for u in run(program(achievements), events).unlocks]
     expected = evaluator.outcome(read(text), events).unlocks
     assert [(name, occurrence) for name, occurrence, _ in found] == [(u.achievement, u.occurrence) for u in expected]
     return [(u.achievement, u.occurrence, u.earned_at) for u in expected if u.achievement != "member"]
@@ -125,14 +138,14 @@ def test_units_need_not_be_neighbours_and_labels_are_those_of_the_clock() -> Non
     ],
 )
 def test_verdicts(when: str, kinds: set[Kind]) -> None:
-    assert {reason.kind for reason in verdicts(rules(x(when)).rules)["x", 1].reasons} == kinds
+    assert {reason.kind for reason in verdicts(rules(x(when)))["x", 1].reasons} == kinds
 
 
 def test_a_unit_that_comes_back_after_it_was_used_up_is_contestable() -> None:
     for when in ("streak(event=like, per=day, >= 2, tz=event)", "count(event=like, per=day, >= 2, tz=event)"):
-        reasons = verdicts(rules(x(when, "repeat each")).rules)["x", 1].reasons
+        reasons = verdicts(rules(x(when, "repeat each")))["x", 1].reasons
         assert Kind.SPENT_UNIT in {reason.kind for reason in reasons}
-        assert Kind.SPENT_UNIT not in {r.kind for r in verdicts(rules(x(when)).rules)["x", 1].reasons}
+        assert Kind.SPENT_UNIT not in {r.kind for r in verdicts(rules(x(when)))["x", 1].reasons}
 
 
 @pytest.mark.parametrize(
@@ -149,14 +162,14 @@ def test_a_unit_that_comes_back_after_it_was_used_up_is_contestable() -> None:
     ],
 )
 def test_words_and_notation(when: str, said: str) -> None:
-    tree = rules(x(when)).rules.achievements["x"][0].when
+    tree = rules(x(when)).achievements["x"][0].when
     assert tree is not None
     assert words.condition(tree) == said
     assert notation.condition(tree) == when
 
 
 def test_many_groups_are_written_in_pieces_and_read_again() -> None:
-    plan = rules(x("count(event=like, >= 3, by=post)")).program.scopes["user"]
+    plan = program(x("count(event=like, >= 3, by=post)")).scopes["user"]
     number = 2 * LIVE * SIZE
     events = [like(n, post=f"p{n % number}") for n in range(2 * number)]
     state, _ = fold(plan, events[:number])
@@ -172,7 +185,7 @@ def test_many_groups_are_written_in_pieces_and_read_again() -> None:
 
 
 def test_units_that_are_over_are_forgotten() -> None:
-    plan = rules(x("count(per=hour, count(event=like, >= 2), >= 100_000)")).program.scopes["user"]
+    plan = program(x("count(per=hour, count(event=like, >= 2), >= 100_000)")).scopes["user"]
     state, _ = fold(plan, [like(n, at=n * DAY // 48, post="a") for n in range(4000)])
     node = next(each for each in state.nodes.values() if isinstance(each, KeyedGroups))
     assert node.holding == 2000
@@ -180,7 +193,7 @@ def test_units_that_are_over_are_forgotten() -> None:
 
 
 def test_progress_is_that_of_the_furthest_group() -> None:
-    plan = rules(x("count(event=like, >= 4)", "repeat by post")).program.scopes["user"]
+    plan = program(x("count(event=like, >= 4)", "repeat by post")).scopes["user"]
     state = start(plan)
 
     def progress() -> tuple[object, object]:
@@ -198,8 +211,8 @@ def test_progress_is_that_of_the_furthest_group() -> None:
 
 
 def test_groups_are_carried_to_a_plan_that_asks_for_less() -> None:
-    before = rules(x("count(by=post, count(event=like, >= 2), >= 5, within=1h)")).program.scopes["user"]
-    after = rules(x("count(by=post, count(event=like, >= 2), >= 3, within=1h)")).program.scopes["user"]
+    before = program(x("count(by=post, count(event=like, >= 2), >= 5, within=1h)")).scopes["user"]
+    after = program(x("count(by=post, count(event=like, >= 2), >= 3, within=1h)")).scopes["user"]
     events = [like(n, post=f"p{n % 4}") for n in range(8)]
     state, _ = fold(before, events)
     carried = carry([before, after]).of(state)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import product
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from msgspec.structs import replace
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from dsl.event import Event, Position
-    from dsl.types import Value
+    from dsl.types import Listed, Value
     from tests.reference.latest_starts import Unlock
 
 Key = tuple[str, ...]
@@ -107,10 +107,10 @@ def text_of(value: Value) -> str:
 
 def values_of(event: Event, name: str) -> list[str]:
     """Return the values that an event has in a field: none, one, or those of a list."""
-    value = event.user if name == "actor" else event.fields.get(name)
+    value = cast("Value | Listed | None", event.user if name == "actor" else event.fields.get(name))
     if value is None:
         return []
-    values = value if isinstance(value, tuple) else (value,)
+    values: Listed = value if isinstance(value, tuple) else (value,)
     return list(dict.fromkeys(text_of(each) for each in values))
 
 
