@@ -137,10 +137,10 @@ def _tests(memory: Memory, tree: Condition) -> Tests:
         for pattern in counted(part):
             for event_type, test in compile_pattern(pattern, clock).items():
                 found[event_type].append(test)
-    return {event_type: _any(tests) for event_type, tests in found.items()}
+    return {event_type: _one_of(tests) for event_type, tests in found.items()}
 
 
-def _any(tests: Sequence[Test | None]) -> Test | None:
+def _one_of(tests: Sequence[Test | None]) -> Test | None:
     known = tuple(test for test in tests if test is not None)
     if len(known) < len(tests):
         return None

@@ -44,7 +44,7 @@ class FieldKeys:
 
     def __init__(self, names: Sequence[str], *, labels: bool = False) -> None:
         self.names = tuple(names)
-        self.text = label_of if labels else value_key
+        self.text = occurrence_of if labels else value_key
 
     def _parts(self, event: Event, name: str) -> Sequence[str]:
         """Return the values of one field as keys: one, those of a list, or none."""
@@ -117,7 +117,7 @@ class UnitKeys:
         return agreeing
 
 
-def label_of(value: Value) -> str:
+def occurrence_of(value: Value) -> str:
     """Return the label of an occurrence; what is too long for one by its hash."""
     text = value_text(value)
     if len(text) * 4 <= MOST_BYTES or len(text.encode()) <= MOST_BYTES:
