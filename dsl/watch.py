@@ -169,6 +169,8 @@ def _probe(rules: Rules, memory: Memory, tree: Condition, context: Context) -> P
     parts = tree.parts if isinstance(tree, Combine) and not is_grouped(tree) else ()
     probes = tuple(_probe(rules, memory, part, context) for part in parts)
     tracked = all(part.tracked for part in probes) and not any(_is_signed(rules, part) for part in walk(tree))
+    if context.owner.startswith("by "):
+        tracked = False  # the groups of the judge, which forget what has earned
     asked = msgspec.structs.replace(context, tracked=True) if tracked else context
     node = condition(memory, tree, asked).node
     loose = None
