@@ -33,11 +33,16 @@ def scope_of(achievement: syntax.Achievement) -> str:
     return achievement.scope.name if achievement.scope else "user"
 
 
-def named_events(condition: syntax.Condition) -> set[str]:
-    """Return the event types that a condition names, those of its `unless` too."""
+Heard = tuple[str, str | None]
+"""An event type, and the field that names the user, None for its actor."""
+
+
+def named_events(condition: syntax.Condition) -> set[Heard]:
+    """Return the event types that a condition names, each in its role, those of its `unless` too."""
     patterns = [pattern for pattern, _ in counted_patterns(condition)]
     patterns += [part.mods.unless for part in everything(condition) if part.mods.unless is not None]
-    return {each.event.text for pattern in patterns for each in pattern.alternatives}
+    alternatives = [each for pattern in patterns for each in pattern.alternatives]
+    return {(each.event.text, None if each.role is None else each.role.text) for each in alternatives}
 
 
 def named_achievements(achievement: syntax.Achievement) -> set[str]:
@@ -54,12 +59,17 @@ def named_achievements(achievement: syntax.Achievement) -> set[str]:
     return in_whens | {target.achievement.text for target in achievement.after}
 
 
-def heard(rules: Ruleset, achievement: syntax.Achievement) -> set[str]:
-    """Return the event types at which a version can be earned."""
+def heard(rules: Ruleset, achievement: syntax.Achievement) -> set[Heard]:
+    """Return the event types at which a version can be earned, each in a role."""
     own = {name for when in tiers(achievement).values() for name in named_events(when)}
-    traits = set(rules.trait_events) if achievement.where is not None else set[str]()
+    traits = set(rules.trait_events) if achievement.where is not None else set[Heard]()
     named = [version for name in named_achievements(achievement) for version in rules.achievements[name]]
     return own | traits | {name for version in named for name in heard(rules, version)}
+
+
+def is_heard(timeline: Timeline, i: int, hears: set[Heard]) -> bool:
+    """Return whether event i is one of those that are heard, in the role that the subject has in it."""
+    return any(timeline.events[i].type == kind and timeline.is_in(i, role) for kind, role in hears)
 
 
 def in_effect(versions: Sequence[syntax.Achievement], now: int) -> syntax.Achievement | None:
@@ -117,7 +127,7 @@ def _unlocks_of_tier(
         version = in_effect(versions, event.at)
         if version is None or tier not in tiers(version) or not sees(version, event):
             continue
-        if event.type not in hears[version.version]:
+        if not is_heard(timeline, i, hears[version.version]):
             continue
         prefix = Prefix(views[version.version], i)
         if isinstance(version.repeat, syntax.RepeatBy):

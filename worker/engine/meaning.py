@@ -25,9 +25,9 @@ SCHEME: Final = 2
 """Version of all that is hashed and recorded here; raise it whenever the same files would give another result. What is
 recorded under another scheme is computed again, from the files that were in force then."""
 
-_PLACES: Final = frozenset({"span", "source"})
-_LATER: Final = {"by": ()}
-"""Fields that trees got later, with what they have where an author does not use them: that is not said."""
+_PLACES: Final = frozenset({"span", "source", "seen"})
+_LATER: Final = {"by": (), "role": None}
+"""Fields that trees got later, with what they have where none is written: the text is what it was before."""
 
 
 class Meaning(NamedTuple):
@@ -152,9 +152,8 @@ def _canonical(value: object) -> str:
         fields = (
             f"{name}={_canonical(getattr(value, name))}"
             for name in value.__struct_fields__
-            if name not in _PLACES
-            and not (name == "text" and hasattr(value, "us"))
-            and not (name in _LATER and getattr(value, name) == _LATER[name])
+            if name not in _PLACES and not (name == "text" and hasattr(value, "us"))
+            if name not in _LATER or getattr(value, name) != _LATER[name]
         )
         return f"{type(value).__name__}({','.join(fields)})"
     if isinstance(value, tuple):
@@ -169,7 +168,7 @@ def _declared(
     rules: Rules, version: Achievement, known: Mapping[tuple[str, int], Meaning]
 ) -> Iterator[tuple[str, str]]:
     """Yield place and text of every declaration that may decide who earns a version, and when."""
-    yield from declared(rules, scope_of(version), reads_of(version))
+    yield from declared(rules, scope_of(version), reads_of(version), by_view=False)
     yield from _named(rules, version, known)
 
 
