@@ -158,4 +158,12 @@ BUGS: Final[tuple[Bug, ...]] = (
         new="",
         tests=(f"{AHEAD}::test_a_sweep_goes_on_where_it_was",),
     ),
+    Bug(
+        "builds_never_rest",
+        "a build rests as long as it works while there is live work",
+        at="Courtesy.rest",
+        old="max(self._pause, worked)",
+        new="min(self._pause, worked)",
+        tests=("worker/engine/test_pace.py::test_a_build_rests_as_long_as_it_works_while_there_is_live_work",),
+    ),
 )
