@@ -48,7 +48,7 @@ GRANT SELECT, INSERT, UPDATE (died_again_as) ON dead_letter TO {worker};
 GRANT SELECT, UPDATE (tenant_token, user_token) ON erasure TO {worker};
 GRANT EXECUTE ON FUNCTION overtaken TO {worker};
 
--- `ach apply`, `rollback`, `rules retire`, `change`, `backfill`, `grant`, `revoke`, `erase`, `export`, `dead`; `ach console` with actions; and all that readers do.
+-- `ach apply`, `rollback`, `rules retire`, `change`, `backfill`, `rebuild`, `grant`, `revoke`, `erase`, `export`, `dead`; `ach console` with actions; and all that readers do.
 GRANT SELECT ON minute, worker, v_unlock, v_event TO {operator};
 GRANT SELECT, INSERT ON rule_set TO {operator};
 GRANT SELECT, INSERT, UPDATE ON change, rule_version, erasure, action TO {operator};
@@ -59,6 +59,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE
 GRANT SELECT, DELETE ON revealed TO {operator};
 GRANT DELETE ON erasure TO {operator};
 GRANT SELECT, INSERT ON lifted_erasure TO {operator};
+GRANT SELECT, INSERT, UPDATE ON rebuild TO {operator};
 GRANT EXECUTE ON FUNCTION overtaken TO {operator};
 GRANT EXECUTE ON FUNCTION keep_revealed TO {operator};
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from dsl.built_ins import ACTOR, AT, COUNTED, ZONED
 from dsl.calendar import zone
@@ -20,6 +20,7 @@ from dsl.check.bounds import (
 )
 from dsl.check.filters import check_filter
 from dsl.check.problems import a_type
+from dsl.parse.operators import taken
 from dsl.syntax import Combine, Count, Extreme, Sequence, Streak, Sum, Unlocked
 from dsl.types import FieldType, Unit
 
@@ -42,6 +43,14 @@ _FAMILIES = {
     **dict.fromkeys((FieldType.INTS, FieldType.DECIMALS), "numbers"),
 }
 """Types whose values are compared with each other, beside those of one type."""
+
+
+_BUILT_IN: Final = {
+    **dict.fromkeys(("day", "days", "date", "dates", "today"), "at.date"),
+    **dict.fromkeys(("hour", "hours", "time", "time_of_day", "clock"), "at.hour"),
+    **dict.fromkeys(("weekday", "weekdays", "day_of_week", "dow"), "at.weekday"),
+}
+"""Names of what an event has by itself, by other names."""
 
 
 class Conditions:
@@ -162,6 +171,8 @@ class Conditions:
         if name.text in set(Unit):
             return Unit(name.text)
         hint = self.report.guess(name.text, tuple(Unit)) or f"units are {', '.join(Unit)}"
+        if "by" in (taken("count") or ()) and any(name.text in schema.fields for schema in self.names.events.values()):
+            hint = f"`per=` takes a calendar unit; for each value of a field write by={name.text}"
         self.report.error("ACH206", name.span, f"there is no calendar unit `{name.text}`", hint)
         return None
 
@@ -220,6 +231,8 @@ class Conditions:
                 hint = f"`{ACTOR}` is the user of the event"
             if field in self.names.traits:
                 hint = f"`{field}` is a trait: use it in the achievement's `for`"
+            elif field in _BUILT_IN:
+                hint = f"the event's own time is `at`: write {_BUILT_IN[field]}"
             elif len(lacking) < len(schemas):
                 hint = "every alternative must have it; if they differ, filter the alternatives one by one"
             self.report.error("ACH202", span, f"there is no field `{field}` in {where}", hint)

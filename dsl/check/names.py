@@ -7,10 +7,12 @@ A declaration with a syntax error still declares its name, so that one error doe
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dsl.built_ins import ACTOR
 from dsl.check.problems import a_type
+from dsl.diagnostics import nearest
 from dsl.schema import EventSchema, Field
 from dsl.syntax import Achievement, EventDecl, Example, ListDecl, TraitsDecl
 from dsl.types import FieldType, Number
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from dsl.source import Source
     from dsl.syntax import FieldDecl, File, Name
 
+_BEGUN: Final = r"(?m)^[ \t]*(\w{7,15})[ \t]+(\"[^\"\n]*\"|[\w.-]+)(?=[^\n]*\{|[ \t]*$)"
+"""The head of an achievement, however it is misspelt."""
 _HEAD: Final = re.compile(r"^[ \t]*(event|achievement|traits[ \t]+from)[ \t]+([a-z][a-z0-9_.]*)", re.MULTILINE)
 _NUMBERS: Final = (FieldType.INT, FieldType.DECIMAL)
 _ELSEWHERE: Final = {
@@ -116,7 +120,14 @@ def gather(files: Sequence[File], expanded: Expanded, problems: Problems) -> Nam
 def achievements_begun(file: File) -> set[str]:
     """Return the names of all achievements of a file, also of those that a syntax error keeps out of the tree."""
     read = {node.name.text for node in file.declarations if isinstance(node, Achievement)}
-    return read | {match[2] for match in _HEAD.finditer(file.source.text) if match[1] == "achievement"}
+    begun = {(match[1], match[2]) for match in re.finditer(_BEGUN, file.source.text)}
+    return read | {name.strip('"') for word, name in begun if _is_achievement(word)}
+
+
+@cache
+def _is_achievement(word: str) -> bool:
+    """Return whether a word is `achievement`, or may be meant so."""
+    return word == "achievement" or nearest(word.lower(), ("achievement",)) is not None
 
 
 def families(files: Iterable[File]) -> set[str]:

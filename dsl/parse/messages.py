@@ -13,6 +13,7 @@ from dsl.source import Span
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from dsl.diagnostics import Suggestion
     from dsl.parse.reading import Reading
 
 DECLARATIONS: Final = ("event", "traits", "list", "achievement", "example")
@@ -98,7 +99,9 @@ def _report_character(reading: Reading, span: Span) -> None:
     if word is None or not any(char.isalnum() for char in word[0]):
         char = text[span.start]
         shown = f"`{char}`" if char.isprintable() else f"the character U+{ord(char):04X}"
-        hint = hint_for(reading, span.start, clause=False) or _SIGNS.get(char)
+        from dsl.parse.intents import behind  # noqa: PLC0415 - for faulty files alone
+
+        hint = behind(text, span.start) or hint_for(reading, span.start, clause=False) or _SIGNS.get(char)
         reading.error("ACH102", span, f"{shown} has no meaning here", hint)
         return
     fixed = _CAMEL.sub("_", word[0]).lower().replace("-", "_").strip("_.")
@@ -134,12 +137,35 @@ def _expected(types: frozenset[str], words: Mapping[str, str]) -> str:
     return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " or " + parts[-1] if parts else "nothing more"
 
 
-def _hint(reading: Reading, found: Unexpected, words: Mapping[str, str]) -> str | None:
+def _hint(reading: Reading, found: Unexpected, words: Mapping[str, str]) -> str | Suggestion | None:
     expected = {words[kind] for kind in found.expected if kind in words}
+    suggestion = _meant(reading, found)
+    if suggestion is not None:
+        return suggestion
+    from dsl.parse.intents import clause_hint  # noqa: PLC0415 - for faulty files alone
+
+    hint = clause_hint(reading.source.text, found.span.start, words.values())
+    if hint is not None:
+        return hint
     slip = hint_for(reading, found.span.start, clause="title" in expected)
     if slip is not None:
         return slip
     return _hint_on_word(reading, found, expected) or _hint_on_sign(found, expected)
+
+
+def _meant(reading: Reading, found: Unexpected) -> Suggestion | None:
+    """Return what the call in which the reader stumbled may mean, or the one that a `not` stands before."""
+    from dsl.parse.intents import behind, meant  # noqa: PLC0415 - for faulty files alone
+    from dsl.parse.operators import taken  # noqa: PLC0415
+
+    text, at = reading.source.text, found.span.start
+    if found.text == "not":
+        negated = re.compile(r"not\s*\(?\s*[a-z_]+\s*\(").match(text, at)
+        if negated is not None:
+            return meant(text, negated.end(), taken)
+    if reading.open and reading.open[-1].value != "{":
+        return meant(text, at, taken)
+    return behind(text, at)
 
 
 def _hint_on_word(reading: Reading, found: Unexpected, expected: set[str]) -> str | None:

@@ -50,7 +50,7 @@ def expected(text: str) -> list[Expected]:
 def problems(name: str, text: str) -> list[Diagnostic]:
     file, syntax = parse(Source(name, text))
     rules, found = check([file])
-    return examine([file], rules, [*syntax, *found])
+    return examine([file], rules, [*syntax, *found], "2026-01-01")
 
 
 @pytest.mark.parametrize(("name", "text"), chunks(), ids=[name for name, _ in chunks()])

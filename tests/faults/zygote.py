@@ -23,6 +23,8 @@ from msgspec.structs import replace
 from tests.faults.load import MORE, RULES, SETTLING
 from tests.faults.points import Point, Points, instrumented
 from worker.admin.backfill import PAUSE_SECONDS, backfill
+from worker.admin.rebuild import Orders, rebuild
+from worker.admin.rebuild_target import Target
 from worker.admin.rollout import apply_rules
 from worker.app import at_once, run, wall_clock
 from worker.engine import fast_users, folding
@@ -87,6 +89,10 @@ async def work(job: Job) -> None:
     # Tests ask for an ack wait below a second, which no environment may: it alone is not converted.
     settings = msgspec.convert({**job.settings, "ack_wait": 1}, Settings)
     settings = replace(settings, ack_wait=job.settings["ack_wait"])
+    if job.work == "rebuild":
+        async with open_store(settings.database_url) as store:
+            await rebuild(store, settings, Target(), Orders("test", wall_clock))
+        return
     if job.work in {"apply", "change"}:
         async with open_store(settings.database_url) as store:
             await store.migrate(now=wall_clock())

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from dsl.compile import USER
 from dsl.event import Position
 from dsl.outcome import Subject
+from worker.admin.journal import journaled
 from worker.contract.named_users import name_token
 from worker.contract.partition import PARTITIONS, partition_of
 from worker.engine.columns import position_columns, subject_columns
+from worker.engine.journal import Erasure
 from worker.engine.state_cache import BEGINNING
 from worker.pipeline.dead_letters import BLANKED, read_names
 from worker.pipeline.fence import hold_partitions
@@ -83,16 +85,19 @@ async def erase_user(store: Store, settings: Settings, tenant: str, user: str, *
     It takes time for what the user has done, and holds the partitions of the user and of whatever they have a part in.
 
     Raises:
+        JournalError: nothing was done.
         UnavailableError: nothing is known to have happened.
     """
     await read_all_names(store, settings)
-    partitions = {partition_of(tenant, "user", user)}
-    for _ in range(TRIES):
-        try:
-            return await _erase(store, settings, Subject(tenant, "user", user), partitions, by=by, now=now)
-        except _Crowded as more:
-            partitions |= more.partitions
-    return await _erase(store, settings, Subject(tenant, "user", user), set(range(PARTITIONS)), by=by, now=now)
+    subject = Subject(tenant, "user", user)
+    with journaled(settings, lambda names: Erasure(names.of_subject(subject)), by=by, at=now):
+        partitions = {partition_of(*subject)}
+        for _ in range(TRIES):
+            try:
+                return await _erase(store, settings, subject, partitions, by=by, now=now)
+            except _Crowded as more:
+                partitions |= more.partitions
+        return await _erase(store, settings, subject, set(range(PARTITIONS)), by=by, now=now)
 
 
 async def _erase(store: Store, settings: Settings, user: Subject, partitions: set[int], *, by: str, now: int) -> Erased:
@@ -115,6 +120,7 @@ async def _erase(store: Store, settings: Settings, user: Subject, partitions: se
         unlocks = await session.value(int, "erase_unlocks", tenant_id=tenant, user_id=name, now=now, by=by) or 0
         await session.run("erase_revealed", tenant_id=tenant, user_id=name)
         await session.run("erase_evaluations", tenant_id=tenant, user_id=name)
+        await session.run("forget_place_of_rebuild", tenant_id=tenant, user_id=name)
         # The last lock of all: a batch that buries dead letters holds partitions already.
         await session.run("hold_letters")
         await session.run("erase_deliveries", tenant_id=tenant, user_id=name)

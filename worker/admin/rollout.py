@@ -30,6 +30,7 @@ from worker.admin.changes import (
     read_cursor,
     roll_back_changes,
 )
+from worker.admin.journal import journaled
 from worker.admin.members import Difference, Mark, difference, write_late_members, write_members
 from worker.admin.pending import NO_TERMS, Pending, Terms, announce, await_workers, check_policy
 from worker.admin.versions import (
@@ -43,6 +44,7 @@ from worker.admin.versions import (
     write_versions,
 )
 from worker.engine.columns import columns
+from worker.engine.journal import RulesApplied
 from worker.engine.meaning import Changed, Meaning, meanings_of, recalled
 from worker.engine.rule_set import Deployed, RuleFile, RulesRefusedError, rules_hash, sources_of
 from worker.pipeline.ledger import clock_of
@@ -167,17 +169,27 @@ async def apply_rules(  # noqa: PLR0913 - each is a choice of its own
     if (known := await _checked(store, change, past)) is not None or dry_run:
         return known or _preview(change, past)
     await check_policy(store, terms, now=now)
+    deed = RulesApplied(tuple(files), terms.policy.announced.value, terms.policy.since)
+    with journaled(settings, lambda _: deed, by=by, at=now) as noted:
+        applied = await _bring_into_force(store, change, past, said)
+        noted.not_done = not applied.changed
+    if not applied.changed:
+        return applied
+    log.debug("rules in force", epoch=applied.epoch, held_ms=applied.held_ms)
+    return applied._replace(meanwhile=await _meanwhile(store, first.epoch, applied.epoch))
+
+
+async def _bring_into_force(store: Store, change: _Change, past: _Past, said: Callable[[str], None]) -> Applied:
+    """Put rules into force; return what is to be said where others have just done the same."""
     async with announce(store, _pending(change, past.epoch), said) as pending, beating(partial(pending.beat, store)):
         while True:
             ready = await _make_ready(store, change, past)
-            await await_workers(store, pending, now=now, said=said)
+            await await_workers(store, pending, now=change.now, said=said)
             if (applied := await _switch(store, change, past, ready, pending)) is not None:
-                break
+                return applied
             past = await _remember(store, change)
             if (known := await _checked(store, change, past)) is not None:
                 return known
-    log.debug("rules in force", epoch=applied.epoch, held_ms=applied.held_ms)
-    return applied._replace(meanwhile=await _meanwhile(store, first.epoch, applied.epoch))
 
 
 async def _switch(store: Store, change: _Change, past: _Past, ready: _Ready, pending: Pending) -> Applied | None:

@@ -24,7 +24,7 @@ from dsl.lookup.index import Index
 from dsl.lookup.pieces import read
 from dsl.source import ElementSource, Source, Span
 from dsl.syntax import Example, File
-from worker.rulefiles import without_collector
+from worker.rulefiles import without_collector, yesterday
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -84,7 +84,7 @@ class Edition:
     def advise(self) -> None:
         """Give advice, if there are no errors."""
         if self.sound:
-            self.advice = advise([piece.file for piece in self._pieces], self.rules)
+            self.advice = advise([piece.file for piece in self._pieces], self.rules, yesterday())
         self.advised = True
 
     def diagnostics(self) -> list[Diagnostic]:
