@@ -122,6 +122,10 @@ live *args: setup
 group-bench *args: setup
     .venv/bin/python -m bench.group {{ args }}
 
+# Measure what an event costs that names one more user
+roles-bench *args: setup
+    .venv/bin/python -m bench.roles {{ args }}
+
 # Measure what an event costs on tables that are divided by hash
 partitions-bench *args: setup
     .venv/bin/python -m bench.partitions {{ args }}

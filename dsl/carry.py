@@ -148,9 +148,12 @@ class Carriage:
 
     def _fresh(self) -> frozenset[str]:
         *before, last = self._texts
-        return frozenset(
+        fresh = frozenset(
             name for name, text in last.heard.items() if any(each.heard.get(name) != text for each in before)
         )
+        # Copies are found among all events of a type, so it is fresh in every role or in none.
+        counted = {entry.base for name in fresh if (entry := self.new.dispatch[name]).once is not None}
+        return fresh | {name for name, entry in self.new.dispatch.items() if entry.base in counted}
 
     def _is_void(self, fresh: AbstractSet[str]) -> bool:
         """Tell whether it is unknown how many copies were suppressed: that is one number for all types."""

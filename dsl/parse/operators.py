@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from dsl.parse.raw import Argument, RawPattern, Scalar
 
 _BOUNDS: Final = ("at_least", "least", "min", "minimum", "max", "times", "number", "n", "value", "bound", "target")
+_MOST_ASKED: Final = 4
+"""Places of one call at which it is asked what the author may have meant."""
 MODIFIERS: Final = ("within", "per", "unless", "tz")
 
 
@@ -91,6 +93,8 @@ class Arguments:
         self.number: Literal | None = None
         self.parts: list[Condition] = []
         self.suggested: Suggestion | None = None
+        self.asked = 0
+        """How often it was asked what is meant."""
         self.has_event = False
         """Whether an argument is `event=`, perhaps one further on."""
 
@@ -113,6 +117,9 @@ class Arguments:
         """Return what the author may have meant by what stands at a place."""
         from dsl.parse.intents import meant  # noqa: PLC0415 - for faulty calls alone
 
+        self.asked += 1
+        if self.suggested is not None or self.asked > _MOST_ASKED:
+            return self.suggested
         return meant(READING.get().source.text, span.start, taken)
 
 
@@ -288,17 +295,21 @@ def _pattern_of(argument: Named) -> Pattern | None:
 def pattern(raw: RawPattern) -> Pattern:
     """Turn an event or a list of alternatives into a pattern."""
     if isinstance(raw, RawEvent):
-        one = Alternative(event=raw.name, where=raw.where, span=raw.span)
+        one = Alternative(event=raw.name, role=raw.role, where=raw.where, span=raw.span)
         return Pattern(alternatives=(one,), span=raw.span)
     alternatives: list[Alternative] = []
     for item in raw.items:
         if isinstance(item, RawEvent):
-            alternatives.append(Alternative(event=item.name, where=item.where, span=item.span))
+            if item.role is not None and raw.role is not None:
+                hint = "write `as` behind the brackets for all, or behind each event"
+                error("ACH111", item.role.span, "the role of this event is given twice", hint)
+            role = item.role or raw.role
+            alternatives.append(Alternative(event=item.name, role=role, where=item.where, span=item.span))
         else:
             error("ACH113", item.span, "a list of alternatives holds events, not lists")
     if not raw.items:
         error("ACH112", raw.span, "an empty list matches nothing", "name at least one event")
-    return Pattern(alternatives=tuple(alternatives), where=raw.where, listed=True, span=raw.span)
+    return Pattern(alternatives=tuple(alternatives), where=raw.where, role=raw.role, listed=True, span=raw.span)
 
 
 def _name(args: Arguments, name: str) -> Name | None:
@@ -307,13 +318,17 @@ def _name(args: Arguments, name: str) -> Name | None:
     if argument is None:
         return None
     value = argument.value
-    if isinstance(value, RawEvent) and value.where is None and _is_field(name, value.name.text):
+    if isinstance(value, RawEvent) and _is_bare(value) and _is_field(name, value.name.text):
         return value.name
     if isinstance(value, Literal) and isinstance(value.value, str):
         _wrong_value(argument, "the name of a field", "write names without quotes")
     else:
         _wrong_value(argument, "the name of a field")
     return None
+
+
+def _is_bare(value: RawEvent) -> bool:
+    return value.where is None and value.role is None
 
 
 def _is_field(argument: str, written: str) -> bool:
@@ -325,7 +340,7 @@ def _unit(argument: Named | None) -> Name | None:
     if argument is None:
         return None
     value = argument.value
-    if isinstance(value, RawEvent) and value.where is None and "." not in value.name.text:
+    if isinstance(value, RawEvent) and _is_bare(value) and "." not in value.name.text:
         return value.name
     units = "a calendar unit: hour, day, week, month or year"
     if isinstance(value, Duration):
@@ -362,7 +377,7 @@ def _zone(argument: Named | None) -> Zone | None:
     if argument is None:
         return None
     value = argument.value
-    if isinstance(value, RawEvent) and value.where is None:
+    if isinstance(value, RawEvent) and _is_bare(value):
         return zone(value.name)
     if isinstance(value, Literal):
         return zone(value)
@@ -536,12 +551,14 @@ def _sequence(args: Arguments) -> Condition | None:
 
 def _steps(args: Arguments) -> tuple[RawPattern, ...] | None:
     match args.patterns:
-        case [RawList(where=None, items=(_, *_) as items)]:
+        case [RawList(where=None, role=None, items=(_, *_) as items)]:
             return tuple(items)
         case []:
             args.wrong("ACH112", args.at, "`sequence` needs its steps in brackets")
         case [RawList(items=()) as steps]:
             error("ACH112", steps.span, "an empty sequence can never complete", "name at least one step")
+        case [RawList(role=Name()) as steps]:
+            args.wrong("ACH113", steps.span, "give each step of a sequence its own `as`, not all of them one")
         case [RawList() as steps]:
             args.wrong("ACH113", steps.span, "filter the steps of a sequence one by one, not as a whole")
         case loose:
@@ -584,7 +601,7 @@ def _unlocked(args: Arguments) -> Condition | None:
 
 def _unlocked_target(args: Arguments) -> tuple[Name, Name | None] | None:
     match args.patterns:
-        case [RawEvent(where=None) as only]:
+        case [RawEvent(where=None, role=None) as only]:
             return split(only.name)
         case []:
             args.wrong("ACH112", args.at, "`unlocked` needs the name of an achievement")

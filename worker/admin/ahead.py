@@ -23,7 +23,7 @@ from worker.contract.partition import partition_of
 from worker.engine.columns import FIELDLESS
 from worker.engine.folding import Refold
 from worker.engine.state_cache import BEGINNING
-from worker.pipeline.ledger import read_back, types_heard
+from worker.pipeline.ledger import in_roles, read_back, types_heard
 from worker.pipeline.past_states import PastState, refolds_from
 from worker.pipeline.refold import feed_behind
 
@@ -121,6 +121,9 @@ async def find_marks(session: Session, rules: Deployed, refolds: Mapping[Subject
     asked = sorted(subject for subject, refold in refolds.items() if refold.mark_is_doubtful)
     for scope, some in groupby(sorted(asked, key=itemgetter(1)), key=itemgetter(1)):
         subjects = list(some)
+        if in_roles(rules, scope):
+            await _find_marks_in_roles(session, rules, subjects, refolds)
+            continue
         query = {"user": "last_of_users", "tenant": "last_of_tenants"}.get(scope, "last_of_subjects")
         places: dict[str, object] = {
             "tenant_ids": [one.tenant_id for one in subjects],
@@ -132,3 +135,14 @@ async def find_marks(session: Session, rules: Deployed, refolds: Mapping[Subject
         found = {subjects[row.n - 1]: Position(row.at, row.id) for row in await session.rows(_Last, query, **places)}
         for subject in subjects:
             refolds[subject].mark(found.get(subject))
+
+
+async def _find_marks_in_roles(
+    session: Session, rules: Deployed, users: Sequence[Subject], refolds: Mapping[Subject, Refold]
+) -> None:
+    """Look up the same of users: which role an event has in a history, its payload says."""
+    last: dict[Subject, Position] = {}
+    async for page in read_back(session, rules, USER, dict.fromkeys(users, BEGINNING)):
+        last.update({user: Position(event.at, event.id) for user, event in page})
+    for user in users:
+        refolds[user].mark(last.get(user))

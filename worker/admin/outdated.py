@@ -22,7 +22,8 @@ from dsl.compile import USER
 from dsl.fold import walk
 from dsl.outcome import Subject
 from dsl.progress import State, decode
-from worker.pipeline.ledger import event_of, subjects_heard, types_heard
+from dsl.roles import bases
+from worker.pipeline.ledger import event_of, in_roles, subjects_heard, types_heard
 from worker.pipeline.past_states import know_former
 from worker.pipeline.rules_in_force import Aggregate
 
@@ -144,11 +145,12 @@ async def searches(store: Store, rules: Deployed, scope: str, *, thorough: bool)
     found: list[Search] = []
     if past.base is None or past.types:
         heard = frozenset(types_heard(rules, scope)) if past.base is None else past.types
-        swept = _swept(rules, past, heard) if scope == USER else None
+        # A sweep reads what users did themselves; one who is named by others has to be looked up.
+        swept = _swept(rules, past, heard) if scope == USER and not in_roles(rules, scope) else None
         found.append(Search(scope, HEARING, *subjects_heard(rules, scope, heard), types=heard, swept=swept))
     if any(one is None or one.changed or rules.former.aged(stamp) for stamp, one in past.carriages.items()):
         watched = [Watch(one) for one in past.carriages.values() if one is not None]
-        types = sorted(frozenset[str]().union(*(one.plan.types | one.plan_before.types for one in watched)))
+        types = sorted(bases(frozenset[str]().union(*(one.plan.types | one.plan_before.types for one in watched))))
         found.append(Search(scope, JUDGED, "stale_states", {"scope": scope, "stamp": stamp, "types": types}))
     judged = [f"{achievement}.{tier}" for achievement, tier in rules.ruled(scope)]
     found.append(Search(scope, LEFT, "subjects_without_state", {"scope": scope, "judged": judged}))
@@ -156,7 +158,7 @@ async def searches(store: Store, rules: Deployed, scope: str, *, thorough: bool)
         asked = {"scope": scope, "stamp": stamp, "judged": sorted(new)}
         found.append(Search(scope, ANEW, "subjects_judged_anew", asked))
     if dropped := frozenset[str]().union(*(carriage.dropped for carriage in past.known)):
-        asked = {"scope": scope, "stamp": stamp, "types": sorted(dropped)}
+        asked = {"scope": scope, "stamp": stamp, "types": sorted(bases(dropped))}
         found.append(Search(scope, MARKED, "states_marked_by_types", asked))
     return found
 
@@ -217,7 +219,8 @@ def _differs(rules: Deployed, scope: str, row: _State) -> bool:
     if before is None:
         return False
     try:
-        return watch.grants_otherwise(carried.state, before, [event_of(rules, *unsaved) for unsaved in row.unsaved])
+        unsaved = [event_of(rules, *event) for event in row.unsaved]
+        return watch.grants_otherwise(carried.state, before, row.subject, unsaved)
     except Exception:  # noqa: BLE001 - to fold the subject again shows what is wrong
         return True
 
@@ -235,11 +238,14 @@ class Watch:
         self.plan_before: Plan = self.carriage.watching_before
         self.rulings = self.carriage.judged_otherwise
 
-    def grants_otherwise(self, carried: State, before: State, unsaved: Sequence[Event]) -> bool:
+    def grants_otherwise(self, carried: State, before: State, name: str, unsaved: Sequence[Event]) -> bool:
         """Tell whether the rules before have granted something else for events that a state has not seen.
 
-        Both are this state, which changes in place: carried over, and as it was.
+        Both are this state of one subject, which changes in place: carried over, and as it was.
         """
-        sides = walk(self.plan, carried, unsaved), walk(self.plan_before, before, unsaved)
+        sides = (
+            walk(plan, state, [plan.roles.seen_by(event, name) for event in unsaved] if plan.scope == USER else unsaved)
+            for plan, state in ((self.plan, carried), (self.plan_before, before))
+        )
         now, then = ({grant for grant in side if (grant.achievement, grant.tier) in self.rulings} for side in sides)
         return now != then

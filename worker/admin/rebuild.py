@@ -14,7 +14,7 @@ How far it is stands in a row of `rebuild`, and whatever process rebuilds the sa
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from time import monotonic
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -40,7 +40,7 @@ from worker.pipeline.write import write
 from worker.settings import Clock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from dsl.event import Position
     from dsl.outcome import Subject
@@ -52,6 +52,8 @@ if TYPE_CHECKING:
 
 PAUSE_SECONDS: Final = 0.005
 """After each piece, for the live batches that wait for the partition."""
+PIECE: Final = 50
+"""Subjects of one transaction."""
 SHOWN: Final = 1000
 """Differences that are kept; the others are counted."""
 STATE: Final = "state"
@@ -181,7 +183,7 @@ class _Rebuild:
             after = Named(place.tenant_id, place.subject) if place.scope == scope else BEFORE_ALL
         async for page in pages_of(self._store, rules, self._target, scope, after):
             before = msgspec.structs.replace(self.done)
-            for piece in page.pieces():
+            for piece in _pieces(page):
                 await self._piece(piece)
             await self._note(scope, page, before)
 
@@ -350,8 +352,12 @@ async def _catch_up(session: Session, rules: Deployed, folded: dict[Subject, Ref
     """Fold what came since the snapshot. Where that is not all behind what was folded, fold again."""
     marks = {subject: one.state.mark for subject, one in folded.items()}
     known = {subject: mark for subject, mark in marks.items() if mark is not None}
-    counts = await _counts(session, rules, known) if known else {}
-    late = [subject for subject in known if counts.get(subject, 0) != folded[subject].events]
+    if rules.program.roles.naming:
+        # An erasure leaves as many events, under other names.
+        late = [*known]
+    else:
+        counts = await _counts(session, rules, known) if known else {}
+        late = [subject for subject in known if counts.get(subject, 0) != folded[subject].events]
     rest = {subject: marks[subject] or BEGINNING for subject in folded if subject not in late}
     if rest:
         await _feed(session, rules, folded, rest)
@@ -373,3 +379,13 @@ async def _counts(session: Session, rules: Deployed, marks: Mapping[Subject, Pos
         asked["scope"] = scope
     subjects = sorted(marks)
     return {subjects[n - 1]: events for n, events in await session.rows(_Count, query, **asked)}
+
+
+def _pieces(page: Page) -> Iterator[list[Subject]]:
+    """Yield the subjects of a page, in pieces of one partition."""
+    by_partition: defaultdict[int, list[Subject]] = defaultdict(list)
+    for subject in page.found:
+        by_partition[partition_of(*subject)].append(subject)
+    for subjects in by_partition.values():
+        for at in range(0, len(subjects), PIECE):
+            yield subjects[at : at + PIECE]

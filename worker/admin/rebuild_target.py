@@ -64,9 +64,9 @@ async def pages_of(
         return
     queries = [subjects_heard(rules, scope), ("subjects_with_rows", {"scope": scope})]
     if target.achievement is not None and scope in FIELDLESS:
-        name = "users_of_types" if scope == USER else "tenants_of_types"
         versions = rules.rules.achievements[target.achievement]
-        queries = [(name, {"types": sorted(frozenset[str]().union(*(reads_of(one).types for one in versions)))})]
+        types = frozenset[str]().union(*(reads_of(one).types for one in versions))
+        queries = [subjects_heard(rules, scope, types)]
     after = max(after, Named(target.tenant or "", ""))
     while True:
         found = list[list[Named]]()

@@ -14,7 +14,7 @@ from dsl.progress import decode
 from worker.engine.folding import PartFold, Refold, anew_of
 from worker.engine.rule_set import RulesRefusedError, read_rules
 from worker.engine.state_cache import BEGINNING
-from worker.pipeline.ledger import event_of, read_back, user_state
+from worker.pipeline.ledger import read_back, seen_events, subject_state
 from worker.pipeline.rules_in_force import RuleSetRow
 from worker.rulefiles import without_collector
 
@@ -83,14 +83,15 @@ class Recorded(NamedTuple):
 
 
 def recorded_state(
-    rules: Deployed, scope: str, stamp: str, text: str, unsaved: Sequence[EventRow], *, built: bool
+    rules: Deployed, subject: Subject, stamp: str, text: str, unsaved: Sequence[EventRow], *, built: bool
 ) -> Recorded:
     """Return a stored state, of the rules in force or carried over from earlier ones, which have to be known by now.
 
     `built` is whether no backfill is under way: then subjects with events of what is new were brought up to date.
     """
+    scope, name = subject.scope, subject.subject
     if stamp == rules.stamps[scope]:
-        return Recorded(user_state(rules, text, unsaved))
+        return Recorded(subject_state(rules, scope, name, text, unsaved))
     carriage, state = rules.former.carriage(scope, stamp), decode(text.encode())
     if carriage is None or state is None or not (built or not (carriage.types or carriage.dropped)):
         return Recorded(None, stale=True)
@@ -98,7 +99,8 @@ def recorded_state(
     if not carried.certain:
         return Recorded(None, stale=True)
     try:
-        walk(rules.program.scopes[scope], carried.state, [event_of(rules, *row) for row in unsaved])
+        plan = rules.program.scopes[scope]
+        walk(plan, carried.state, seen_events(rules, plan, name, unsaved))
     except Exception:  # noqa: BLE001 - to fold the subject again will show what is wrong
         return Recorded(None)
     return Recorded(carried.state)

@@ -59,7 +59,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         "tellers_of_a_trait_not_heard",
         "a version keeps its meaning: copies among events that tell a trait",
         at="reads:declared",
-        old="types |= rules.trait_events.keys()",
+        old="types |= carriers.keys()",
         new="",
         tests=(f"{MEANING}::test_moments_of_a_for",),
     ),
@@ -123,9 +123,8 @@ BUGS: Final[tuple[Bug, ...]] = (
         "every_field_belongs_to_the_meaning",
         "a contract may change where no rule reads",
         at="reads:declared",
-        old="schema = rules.events[event]",
+        old="fields |= {(event, field) for field in (() if schema.once is None else schema.once[0])}",
         new="""
-            schema = rules.events[event]
             fields |= {(event, field) for field in schema.fields}
             """,
         tests=(DECLARATIONS,),
