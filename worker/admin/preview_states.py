@@ -20,6 +20,7 @@ from worker.admin.sweep import Swept, chunks
 from worker.engine.foresight import CarriedFold
 from worker.engine.reconcile import Stored
 from worker.engine.state_cache import BEGINNING
+from worker.pipeline.ledger import in_roles
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -88,7 +89,8 @@ class FromStates(Reading):
     # -- everyone ------------------------------------------------------------------------------------------------------
 
     def _everyone(self) -> AsyncGenerator[list[Outcome]]:
-        return self._with_events() if self._all_new and self._scope == USER else self._all_of_them()
+        by_user = self._scope == USER and not in_roles(self._rules, USER)
+        return self._with_events() if self._all_new and by_user else self._all_of_them()
 
     async def _with_events(self) -> AsyncGenerator[list[Outcome]]:
         """Yield the users with events of what is new, and those that have unlocks of it all the same."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.faults.plants.bug import Bug
+from tests.faults.plants.bug import Bug, Edit
 
 UNIT: Final = "dsl/test_carry.py"
 EDITS: Final = "property/test_carry.py::test_drawn_edits"
@@ -132,6 +132,13 @@ BUGS: Final[tuple[Bug, ...]] = (
         at="sql:unmoved_subjects",
         old="asked.witness = '' OR EXISTS (",
         new="asked.witness >= '' OR EXISTS (",
+        also=(
+            Edit(
+                "sql:unmoved_subjects",
+                "asked.version <> 0 OR :scope <> 'user'",
+                "asked.version >= 0 OR :scope <> 'user'",
+            ),
+        ),
         tests=(f"{AHEAD}::test_an_erased_user_does_not_come_back",),
     ),
     Bug(
