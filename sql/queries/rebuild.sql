@@ -71,3 +71,15 @@ JOIN event ON event.event_id = member.event_id AND event.tenant_id = member.tena
 WHERE event.event_type = ANY (:types::text[])
 GROUP BY asked.n
 ORDER BY asked.n;
+
+-- name: checkpoints_of_subjects
+SELECT checkpoint.tenant_id, checkpoint.scope, checkpoint.subject, mark_at, mark_id, stamp, state
+FROM unnest(:tenant_ids::text[], :scopes::text[], :subjects::text[]) AS asked (tenant_id, scope, subject)
+JOIN checkpoint ON checkpoint.tenant_id = asked.tenant_id AND checkpoint.scope = asked.scope
+    AND checkpoint.subject = asked.subject
+ORDER BY checkpoint.tenant_id, checkpoint.scope, checkpoint.subject, mark_at, mark_id;
+
+-- name: all_unlocks_of_subjects
+-- As `unlocks_of_subjects`, without locks: to look at.
+-- use stored_unlocks_of_asked
+ORDER BY unlock.tenant_id, unlock.scope, unlock.subject, achievement, tier, occurrence;

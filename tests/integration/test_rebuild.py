@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dsl.outcome import Subject
-    from worker.engine.folding import Refold
+    from worker.admin.folded_anew import Anew
     from worker.engine.rule_set import Deployed
     from worker.store import Store
 
@@ -108,8 +108,10 @@ async def test_of_an_achievement(played: Engine) -> None:
 async def test_what_comes_between_snapshot_and_lock_counts(played: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Late events lie before what was folded, new ones behind it."""
     folded, beside = rebuilding.fold_without_lock, list[str]()
+    # What is as it should be is not touched at all.
+    await played.rows("UPDATE progress SET state = 'spoilt'")
 
-    async def then_events(store: Store, rules: Deployed, piece: Sequence[Subject]) -> dict[Subject, Refold]:
+    async def then_events(store: Store, rules: Deployed, piece: Sequence[Subject]) -> Anew:
         found = await folded(store, rules, piece)
         users = [subject for subject in piece if subject.scope == "user"][:2] if len(beside) < 6 else []
         n = len(beside)
@@ -137,7 +139,7 @@ async def test_what_comes_between_snapshot_and_lock_counts(played: Engine, monke
 async def test_other_rules_come_into_force_meanwhile(played: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     folded, times = rebuilding.fold_without_lock, 0
 
-    async def then_rules(store: Store, rules: Deployed, piece: Sequence[Subject]) -> dict[Subject, Refold]:
+    async def then_rules(store: Store, rules: Deployed, piece: Sequence[Subject]) -> Anew:
         nonlocal times
         found = await folded(store, rules, piece)
         times += 1
@@ -156,7 +158,7 @@ async def test_an_interrupted_rebuild_goes_on(played: Engine, monkeypatch: pytes
     monkeypatch.setattr(rebuild_target, "PAGE", 5)
     folded, times = rebuilding.fold_without_lock, 0
 
-    async def interrupted(store: Store, rules: Deployed, piece: Sequence[Subject]) -> dict[Subject, Refold]:
+    async def interrupted(store: Store, rules: Deployed, piece: Sequence[Subject]) -> Anew:
         nonlocal times
         times += 1
         if times == 12:
@@ -200,6 +202,15 @@ async def test_checkpoints_are_made_anew(played: Engine) -> None:
     await played.publish(many)
     await played.drain()
     assert await played.rows("UPDATE checkpoint SET state = '[2,[]]' WHERE subject = 'busy' RETURNING 1")
-    assert (await run(played, Target("t0", "busy"))).is_as_it_was
+    assert (await run(played, Target("t0", "busy"))).states == 1
     assert await played.rows("SELECT FROM checkpoint WHERE subject = 'busy' AND state <> '[2,[]]'")
     assert await played.rows("SELECT FROM checkpoint WHERE subject = 'busy' AND state = '[2,[]]'") == []
+    assert (await run(played)).is_as_it_was
+
+
+async def test_what_is_right_is_neither_locked_nor_written(played: Engine) -> None:
+    rows = "SELECT generation, owner FROM partition ORDER BY partition_id"
+    before = await played.rows(rows), await played.rows("SELECT xmin FROM progress ORDER BY tenant_id, scope, subject")
+    assert (await run(played)).is_as_it_was
+    after = await played.rows(rows), await played.rows("SELECT xmin FROM progress ORDER BY tenant_id, scope, subject")
+    assert after == before

@@ -3,18 +3,18 @@
 What comes out is what was there: a difference means a defect, or a database that others have touched. It is reported,
 and corrected by the usual decisions: what is missing is granted, what no event supports is contested.
 
-A subject is folded in two steps, so that its partition is held for a moment only, however long its history is:
-
-    1. in a snapshot, without a lock, from its first event to the last that is there;
-    2. under the lock of its partition, from there on. If the ledger does not have as many events up to there as were
-       folded, a late one came in between, or an erasure: then the subject is folded again from the beginning.
+A subject is folded in a snapshot and without a lock, from its first event on, and compared there with its state, its
+checkpoints and its unlocks (worker/admin/folded_anew.py). As a rule nothing differs, and nothing is locked or written:
+live work hardly notices. What differs, or was folded by earlier rules, is put in place under the lock of its partition,
+which is held for a moment only: what came since is folded on top. If the ledger does not have as many events up to
+there as were folded, a late one came in between, or an erasure: then the subject is folded again from the beginning.
 
 How far it is stands in a row of `rebuild`, and whatever process rebuilds the same subjects goes on from there.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from time import monotonic
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -24,27 +24,29 @@ import msgspec
 from dsl.calendar import format_instant
 from dsl.compile import USER
 from worker.admin.backfill import change_to_build
+from worker.admin.folded_anew import Anew, differs, feed, fold_from_the_beginning, fold_without_lock
 from worker.admin.lease import LAG_SECONDS, NO_LIMITS, SEEN_SECONDS, Limits
-from worker.admin.outdated import BEFORE_ALL, Named, Page
-from worker.admin.rebuild_target import Target, pages_of, scopes_of
+from worker.admin.outdated import BEFORE_ALL, Named
+from worker.admin.rebuild_target import Page, Target, pages_of, scopes_of
 from worker.contract.partition import partition_of
 from worker.engine.columns import FIELDLESS, position_columns
 from worker.engine.decide import backfill_facts, decide
-from worker.engine.folding import Refold
 from worker.engine.pace import Headway, Lag, Pace, gives_way
 from worker.engine.state_cache import BEGINNING, SubjectState
 from worker.pipeline.fence import RulesMovedError, hold_partitions
-from worker.pipeline.ledger import positions_heard, read_back, states_of, unlocks_of
+from worker.pipeline.ledger import positions_heard, states_of, unlocks_of
 from worker.pipeline.rules_in_force import load_deployed
 from worker.pipeline.write import write
 from worker.settings import Clock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
     from dsl.event import Position
     from dsl.outcome import Subject
     from worker.engine.change import Cause
+    from worker.engine.folding import Refold
     from worker.engine.reconcile import Decision
     from worker.engine.rule_set import Deployed
     from worker.settings import Settings
@@ -80,7 +82,7 @@ class Rebuilt(msgspec.Struct):
     subjects: int = 0
     events: int = 0
     states: int = 0
-    """Subjects whose stored state was not what their events make of it."""
+    """Subjects whose stored state, or a checkpoint, was not what their events make of it."""
     decisions: int = 0
     kinds: Counter[str] = msgspec.field(default_factory=Counter[str])
     """Decisions of this process, by kind."""
@@ -129,10 +131,11 @@ async def rebuild(store: Store, settings: Settings, target: Target, orders: Orde
         UnavailableError: the database went away; call again to go on.
     """
     rules = await load_deployed(store, settings)
-    work = _Rebuild(store, settings, target, orders)
+    scopes = scopes_of(rules, target)
+    work = _Rebuild(store, settings, target, orders, rules)
     await work.begin()
-    for scope in scopes_of(rules, target):
-        await work.through(rules, scope)
+    for scope in scopes:
+        await work.through(scope)
     await work.end()
     return work.done
 
@@ -140,8 +143,9 @@ async def rebuild(store: Store, settings: Settings, target: Target, orders: Orde
 class _Rebuild:
     """A rebuild under way."""
 
-    def __init__(self, store: Store, settings: Settings, target: Target, orders: Orders) -> None:
+    def __init__(self, store: Store, settings: Settings, target: Target, orders: Orders, rules: Deployed) -> None:
         self._store, self._settings, self._target, self._orders = store, settings, target, orders
+        self._rules = rules
         self._place: _Place | None = None
         self._pace = Pace(orders.limits.rate, monotonic())
         self._begun = self._lagged = monotonic()
@@ -174,16 +178,16 @@ class _Rebuild:
             async with self._store.transaction() as session:
                 await session.run("end_rebuilds", **self._asked, now=self._orders.now())
 
-    async def through(self, rules: Deployed, scope: str) -> None:
+    async def through(self, scope: str) -> None:
         """Rebuild the subjects of a scope, from the place on."""
         place, after = self._place, BEFORE_ALL
         if place is not None:
             if place.scope > scope:
                 return  # it was done before
             after = Named(place.tenant_id, place.subject) if place.scope == scope else BEFORE_ALL
-        async for page in pages_of(self._store, rules, self._target, scope, after):
+        async for page in pages_of(self._store, self._rules, self._target, scope, after):
             before = msgspec.structs.replace(self.done)
-            for piece in _pieces(page):
+            for piece in page.pieces():
                 await self._piece(piece)
             await self._note(scope, page, before)
 
@@ -207,16 +211,20 @@ class _Rebuild:
     async def _piece(self, piece: Sequence[Subject]) -> None:
         """Rebuild subjects of one scope and partition."""
         await self._give_way()
-        events = 0
-        while True:
-            rules = await load_deployed(self._store, self._settings)
-            if piece[0].scope not in rules.program.scopes:
-                return  # rules that came into force meanwhile have no such scope
-            folded = await fold_without_lock(self._store, rules, piece)
+        left, events = [*piece], 0
+        while left and left[0].scope in self._rules.program.scopes:  # rules may have come in force without the scope
+            anew = await fold_without_lock(self._store, self._rules, left)
+            events += sum(one.events for one in anew.folded.values())
+            odd = {subject: anew.folded[subject] for subject in anew.odd}
             try:
-                events = await self._put_in_place(rules, folded)
+                if odd:
+                    await self._put_in_place(odd, anew.spoilt)
             except RulesMovedError:
+                self._rules = await load_deployed(self._store, self._settings)
+                left = [*odd]
                 continue
+            finally:
+                self._count_alike(anew)
             break
         if self._orders.watch is not None:
             self._orders.watch(self._headway())
@@ -227,20 +235,25 @@ class _Rebuild:
         done, ms = self.done, int((monotonic() - self._begun) * 1000)
         return Headway(done.subjects, None, done.subjects, done.events, ms, self._waits_for)
 
-    async def _put_in_place(self, rules: Deployed, folded: Mapping[Subject, Refold]) -> int:
-        """Save states that were folded, with what came since; return how many events were read.
+    def _count_alike(self, anew: Anew) -> None:
+        alike = [one for subject, one in anew.folded.items() if subject not in anew.odd]
+        self.done.subjects += len(alike)
+        self.done.events += sum(one.events for one in alike)
+
+    async def _put_in_place(self, folded: dict[Subject, Refold], spoilt: AbstractSet[Subject]) -> None:
+        """Save states that were folded, with what came since.
 
         Raises:
             RulesMovedError: other rules came into force, and nothing is saved.
         """
-        now, clock = self._orders.now(), 0
+        rules, now = self._rules, self._orders.now()
         change = await change_to_build(self._store, rules.epoch)
         async with self._store.transaction(patient=True) as session:
             await hold_partitions(session, [partition_of(*min(folded))], epoch=rules.epoch)
             stored = await states_of(session, rules, folded)
             kept = {subject: one for subject, one in folded.items() if not stored[subject].erased}
             if not kept:
-                return 0
+                return
             await _catch_up(session, rules, kept)
             await session.run("forget_checkpoints", **position_columns(dict.fromkeys(kept, BEGINNING)))
             clock = now
@@ -248,8 +261,8 @@ class _Rebuild:
                 clock = await session.value(int, "latest_instant") or 0
             cause = None if change is None else change.cause
             decisions = await self._decide(session, rules, kept, cause, now=now, clock=clock)
-        self._count(rules, kept, stored, decisions)
-        return sum(one.events for one in kept.values())
+        found = {one for one, refold in kept.items() if one in spoilt or differs(rules, stored[one], refold)}
+        self._count(kept, found, decisions)
 
     async def _decide(
         self,
@@ -267,20 +280,17 @@ class _Rebuild:
         return writes.decisions
 
     def _count(
-        self,
-        rules: Deployed,
-        kept: Mapping[Subject, Refold],
-        stored: Mapping[Subject, SubjectState],
-        decisions: Sequence[Decision],
+        self, kept: Mapping[Subject, Refold], differing: AbstractSet[Subject], decisions: Sequence[Decision]
     ) -> None:
         done = self.done
         done.subjects += len(kept)
         done.events += sum(one.events for one in kept.values())
+        done.states += len(differing)
         done.decisions += len(decisions)
         done.kinds.update(decision.kind.value for decision in decisions)
-        found = [subject for subject, refold in kept.items() if _differs(rules, stored[subject], refold)]
-        done.states += len(found)
-        listed = [Difference(STATE, *subject) for subject in found] + [_difference(one) for one in decisions]
+        listed = [Difference(STATE, *subject) for subject in sorted(differing)] + [
+            _difference(one) for one in decisions
+        ]
         done.differences += listed[: SHOWN - len(done.differences)]
 
     async def _give_way(self) -> None:
@@ -311,43 +321,6 @@ def _difference(decision: Decision) -> Difference:
     )
 
 
-def _differs(rules: Deployed, stored: SubjectState, refold: Refold) -> bool:
-    """Tell whether a stored state was another one; a state of earlier rules says nothing of that."""
-    if stored.stamp != rules.stamps[refold.subject.scope]:
-        return stored.stamp == "" and refold.state.mark is not None
-    if stored.state is None:
-        return True
-    return stored.state != refold.state
-
-
-# -- folding -----------------------------------------------------------------------------------------------------------
-
-
-async def fold_without_lock(store: Store, rules: Deployed, piece: Sequence[Subject]) -> dict[Subject, Refold]:
-    """Return subjects folded from their first events, in a snapshot and without a lock."""
-    async with store.transaction(patient=True) as session:
-        await session.script("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        return await _from_the_beginning(session, rules, piece)
-
-
-async def _from_the_beginning(session: Session, rules: Deployed, piece: Sequence[Subject]) -> dict[Subject, Refold]:
-    folded = {subject: Refold(rules, subject, None, BEGINNING) for subject in sorted(piece)}
-    await _feed(session, rules, folded, dict.fromkeys(folded, BEGINNING))
-    return folded
-
-
-async def _feed(
-    session: Session, rules: Deployed, folded: Mapping[Subject, Refold], after: Mapping[Subject, Position]
-) -> None:
-    """Fold the events of subjects behind a position."""
-    async for page in read_back(session, rules, min(after).scope, after):
-        events: dict[Subject, list[object]] = {}
-        for subject, event in page:
-            events.setdefault(subject, []).append(event)
-        for subject, some in events.items():
-            folded[subject].feed(some)  # pyright: ignore[reportArgumentType]
-
-
 async def _catch_up(session: Session, rules: Deployed, folded: dict[Subject, Refold]) -> None:
     """Fold what came since the snapshot. Where that is not all behind what was folded, fold again."""
     marks = {subject: one.state.mark for subject, one in folded.items()}
@@ -360,9 +333,9 @@ async def _catch_up(session: Session, rules: Deployed, folded: dict[Subject, Ref
         late = [subject for subject in known if counts.get(subject, 0) != folded[subject].events]
     rest = {subject: marks[subject] or BEGINNING for subject in folded if subject not in late}
     if rest:
-        await _feed(session, rules, folded, rest)
+        await feed(session, rules, folded, rest)
     if late:
-        folded.update(await _from_the_beginning(session, rules, late))
+        folded.update(await fold_from_the_beginning(session, rules, late))
 
 
 class _Count(NamedTuple):
@@ -379,13 +352,3 @@ async def _counts(session: Session, rules: Deployed, marks: Mapping[Subject, Pos
         asked["scope"] = scope
     subjects = sorted(marks)
     return {subjects[n - 1]: events for n, events in await session.rows(_Count, query, **asked)}
-
-
-def _pieces(page: Page) -> Iterator[list[Subject]]:
-    """Yield the subjects of a page, in pieces of one partition."""
-    by_partition: defaultdict[int, list[Subject]] = defaultdict(list)
-    for subject in page.found:
-        by_partition[partition_of(*subject)].append(subject)
-    for subjects in by_partition.values():
-        for at in range(0, len(subjects), PIECE):
-            yield subjects[at : at + PIECE]

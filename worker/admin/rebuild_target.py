@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections import defaultdict
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dsl.compile import USER, scope_of
 from dsl.diagnostics import nearest
 from dsl.outcome import Subject
 from dsl.reads import reads_of
-from worker.admin.outdated import BEFORE_ALL, PAGE, Named, Page
+from worker.admin.outdated import BEFORE_ALL, PAGE, Named
+from worker.contract.partition import partition_of
 from worker.engine.columns import FIELDLESS
 from worker.pipeline.ledger import subjects_heard
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
     from worker.engine.rule_set import Deployed
     from worker.store import Store
@@ -25,6 +27,31 @@ class UnknownAchievementError(ValueError):
     def __init__(self, name: str, hint: str | None) -> None:
         super().__init__(f"no achievement {name} is in force")
         self.hint = hint
+
+
+PIECE: Final = 50
+"""Subjects that are folded together."""
+
+
+class Page(NamedTuple):
+    """Some subjects of a scope, in order."""
+
+    subjects: list[Subject]
+
+    @property
+    def last(self) -> Named:
+        """The last one."""
+        tenant, _, name = self.subjects[-1]
+        return Named(tenant, name)
+
+    def pieces(self) -> Iterator[list[Subject]]:
+        """Yield them in pieces of one partition."""
+        by_partition: defaultdict[int, list[Subject]] = defaultdict(list)
+        for subject in self.subjects:
+            by_partition[partition_of(*subject)].append(subject)
+        for subjects in by_partition.values():
+            for at in range(0, len(subjects), PIECE):
+                yield subjects[at : at + PIECE]
 
 
 class Target(NamedTuple):
@@ -59,8 +86,7 @@ async def pages_of(
         UnavailableError: the database went away.
     """
     if target.user is not None:
-        one = Named(target.tenant or "", target.user)
-        yield Page([Subject(one.tenant_id, scope, one.subject)], 1, one)
+        yield Page([Subject(target.tenant or "", scope, target.user)])
         return
     queries = [subjects_heard(rules, scope), ("subjects_with_rows", {"scope": scope})]
     if target.achievement is not None and scope in FIELDLESS:
@@ -79,7 +105,7 @@ async def pages_of(
         names = sorted({name for some in found for name in some if end is None or name <= end})
         within = [name for name in names if target.tenant in {None, name.tenant_id}]
         if within:
-            yield Page([Subject(one.tenant_id, scope, one.subject) for one in within], len(within), within[-1])
+            yield Page([Subject(one.tenant_id, scope, one.subject) for one in within])
         if end is None or len(within) < len(names):
             return
         after = end

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 
 from dsl.outcome import Unlock, by_subject, hash_of, unlock_line
+from dsl.roles import is_pseudonym
 from worker.contract.bulk_reader import each_of
 from worker.contract.partition import raw_subject
 from worker.contract.reasons import Reason
@@ -151,7 +152,7 @@ class Intake:
         self._known = 0
         # Only these have subjects whose names may be too long.
         heard = frozenset[str]().union(*[plan.types for plan in program.scopes.values()])
-        self._doubtful = heard - program.for_users
+        self._doubtful = (heard | program.roles.naming) - program.for_users
 
     @property
     def dead(self) -> list[Rejected]:
@@ -197,7 +198,7 @@ class Intake:
 
     def _accept(self, read: _Read) -> None:
         """Take events that keep the contract: the first with each id. All at once, but for those that are unusual."""
-        if self._doubtful or self._foreign:
+        if self._doubtful or self._foreign or any(map(is_pseudonym, {event.user for event in read.events})):
             read = self._fit(read)
         base = self._bases[-1] + len(self._read[-1].events) if self._bases else 0
         self._bases.append(base)
@@ -229,7 +230,8 @@ class Intake:
         fits: list[Taken] = []
         for at, event in enumerate(read.events):
             taken = read.taken(at)
-            if event.type in self._doubtful and not self._has_subjects(event, (taken.place, taken.element), taken.body):
+            doubtful = event.type in self._doubtful or is_pseudonym(event.user)
+            if doubtful and not self._has_subjects(event, (taken.place, taken.element), taken.body):
                 continue
             if (event.tenant, event.id) in self._foreign:
                 self._contradict(taken)

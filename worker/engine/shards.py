@@ -3,11 +3,11 @@
 1. `Router` sends each message to the shard of its user. It reads no more than whose it is; what it cannot divide so, it
    reads by the contract.
 2. `fold_users` reads a shard, drops duplicates and folds its users. Events that subjects of other scopes hear too are
-   handed on, to the shard of each such subject.
+   handed on, to the shard of each such subject; those of users as well, where events name several.
 3. An id stands for one event of a tenant, of any user. A shard sees those of its users alone, so it hands out a hash
    of each id, and `shared_ids` finds those that several shards have. Which of them came first, `claims_of` tells; the
    other shards are folded again, and the id is foreign there.
-4. `fold_others` folds the subjects of other scopes.
+4. `fold_others` folds the subjects that were handed something on.
 
 What comes out is what `replay` makes of the same messages in one piece.
 """
@@ -170,7 +170,7 @@ class ShardResult(msgspec.Struct):
     buried: list[tuple[int, Reason, str, bytes]] = []
     """Each behind its place."""
     handed_on: dict[int, Block] = {}
-    """By shard: events of subjects of other scopes than users."""
+    """By shard: events of subjects that are folded there."""
 
 
 _decode_result: Final = msgspec.msgpack.Decoder(ShardResult).decode
@@ -206,7 +206,8 @@ def fold_users(ground: Ground, blocks: Iterable[Block], foreign: AbstractSet[Id]
     by_user = events_of_users(intake.events)
     intake.counts.events = len(intake.events)
     intake.counts.late = put_in_order(by_user)
-    result = _result(intake.counts, fold_subjects(ground.program, by_user))
+    # Where events name several users, a history is spread over shards.
+    result = _result(intake.counts, fold_subjects(ground.program, {} if ground.program.roles.naming else by_user))
     result.latest = max([event.at for event in intake.events], default=0)
     result.buried = [(place, one.reason, one.detail, one.body) for place, _, one in intake.buried]
     result.handed_on = _handed_on(ground, intake)
@@ -226,37 +227,36 @@ def _result(counts: Counts, folded: Folded) -> ShardResult:
 
 
 def _handed_on(ground: Ground, intake: Intake) -> dict[int, Block]:
-    """Return by shard what subjects of other scopes hear."""
-    plans = [plan for scope, plan in ground.program.scopes.items() if scope != USER]
-    heard = frozenset[str]().union(*[plan.types for plan in plans])
+    """Return by shard what subjects hear that are not folded with the users of this one."""
     found: defaultdict[int, Block] = defaultdict(lambda: Block([], []))
-    if not heard:
+    if len(ground.program.scopes) == 1 and not ground.program.roles.naming:
         return {}
     for item in intake.all_taken():
-        if item.event.type in heard:
-            for shard in sorted({_home(ground, subject) for subject in _others(ground.program, item.event)}):
-                found[shard].places.append(item.place)
-                found[shard].bodies.append(item.own_body)
+        for shard in sorted({_home(ground, subject) for subject, _ in _elsewhere(ground.program, item.event)}):
+            found[shard].places.append(item.place)
+            found[shard].bodies.append(item.own_body)
     return dict(found)
 
 
-def _others(program: Program, event: Event) -> list[Subject]:
-    """Return the subjects of other scopes that hear an event."""
-    return [Subject(event.tenant, scope, name) for scope, name in program.subjects(event) if scope != USER]
+def _elsewhere(program: Program, event: Event) -> Iterator[tuple[Subject, Event]]:
+    """Yield the subjects that are not folded with their shard's users, and the event as each sees it."""
+    for scope, name, seen in program.hearing(event):
+        if scope != USER or program.roles.naming:
+            yield Subject(event.tenant, scope, name), seen
 
 
 def _home(ground: Ground, subject: Subject) -> int:
-    """Return the shard that folds a subject of another scope."""
+    """Return the shard that folds a subject which events are handed on for."""
     return crc32("\0".join(subject).encode()) % ground.shards
 
 
 def fold_others(ground: Ground, blocks: Iterable[Block], shard: int) -> ShardResult:
-    """Fold subjects of other scopes than users: those of a shard, over what was handed on to it."""
+    """Fold the subjects of a shard over what was handed on to it."""
     subjects: defaultdict[Subject, list[Event]] = defaultdict(list)
     for event in _taken(ground, blocks, frozenset()).events:
-        for subject in _others(ground.program, event):
+        for subject, seen in _elsewhere(ground.program, event):
             if _home(ground, subject) == shard:
-                subjects[subject].append(event)
+                subjects[subject].append(seen)
     put_in_order(subjects)
     return _result(Counts(), fold_subjects(ground.program, subjects))
 

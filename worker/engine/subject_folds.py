@@ -44,7 +44,7 @@ def events_of_users(events: Iterable[Event]) -> dict[Subject, list[Event]]:
 
 def hears_own_events(program: Program) -> bool:
     """Tell whether users are the only subjects, and hear nothing but what they did themselves."""
-    return program.for_users == program.scopes[USER].types and len(program.scopes) == 1
+    return len(program.scopes) == 1 and not program.roles.naming
 
 
 def put_in_order(subjects: dict[Subject, list[Event]]) -> int:

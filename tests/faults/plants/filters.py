@@ -100,8 +100,8 @@ BUGS: Final = (
         "bad input gives a diagnostic quickly",
         at="Families._elements",
         old="len(elements) > MAX_MEMBERS",
-        new="len(elements) > 100 * MAX_MEMBERS",
-        tests=("dsl/test_hostile.py::test_families_and_expressions_have_bounds",),
+        new="len(elements) > MAX_MEMBERS + 1",
+        tests=("dsl/test_expand.py::test_a_family_has_a_limit",),
     ),
     Bug(
         "long_lists_are_parsed",

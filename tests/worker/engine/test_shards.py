@@ -131,3 +131,31 @@ def test_no_hash_is_lost_between_parts() -> None:
 
 def test_large_recordings_have_more_shards() -> None:
     assert shards_for(0) == shards_for(10**8) < shards_for(10**9) < shards_for(10**12) <= 1024
+
+
+def test_histories_of_several_users_are_whole_in_shards() -> None:
+    rules = build(
+        [
+            (
+                "rules.ach",
+                (
+                    b'event like { author: user }\nachievement liked { title "L" when count(event=like as author, >= 3) }\n'
+                    b'achievement liking { title "K" when count(event=like, >= 2) }\n'
+                ),
+            )
+        ]
+    )
+    dice = Random(9)  # noqa: S311 - no secret
+
+    def like(number: int, actor: str, author: str) -> bytes:
+        said = {"event_id": f"e{number}", "event_type": "like", "user_id": actor, "tenant_id": "t"}
+        when = f"2026-01-01T00:{number // 60 % 60:02}:{number % 60:02}Z"
+        return json.dumps({**said, "occurred_at": when, "payload": {"author": author}}).encode()
+
+    names = [f"u{n}" for n in range(12)] + ["~erased~x"]
+    messages = [like(n, dice.choice(names), dice.choice(names)) for n in range(300)]
+    messages += dice.sample(messages, 20)
+    whole = in_one_piece(rules, messages)
+    assert divided(rules, messages) == whole
+    assert {one.achievement for one in whole[0].unlocks} == {"liked", "liking"}
+    assert whole[1]  # of a user that is called like an erased one
