@@ -277,7 +277,7 @@ WHERE progress.stamp IS DISTINCT FROM :stamp;
 
 -- name: unmoved_subjects
 -- Under the lock of their partition: which subjects still have the row that was read, or still none (`version` 0). A user
--- without a row may have been erased: the event `witness` tells.
+-- without a row may have been erased: the event `witness` tells, or the tombstone, where that is the event of another.
 SELECT asked.n
 FROM unnest(:tenant_ids::text[], :subjects::text[], :versions::bigint[], :witnesses::text[]) WITH ORDINALITY
     AS asked (tenant_id, subject, version, witness, n)
@@ -292,7 +292,9 @@ WHERE coalesce(progress.xmin::text::bigint, 0) = asked.version
             ORDER BY event.event_id, event.tenant_id
             LIMIT 1
         ) AS found
-        WHERE found.event_id = asked.witness AND found.tenant_id = asked.tenant_id));
+        WHERE found.event_id = asked.witness AND found.tenant_id = asked.tenant_id))
+    AND (asked.version <> 0 OR :scope <> 'user' OR NOT EXISTS (
+        SELECT FROM erasure WHERE erasure.tenant_id = asked.tenant_id AND erasure.user_id = asked.subject));
 
 -- name: place_void_states
 -- Rows that no rules have folded, for subjects that have none: what touches them meanwhile writes or deletes the row.

@@ -68,8 +68,8 @@ async def _by_pages(work: Build, search: Search, place: Cursor) -> None:
 
 async def _sweep(work: Build, search: Search, part: Plan, place: Cursor) -> None:
     """Visit users with events of what is new."""
-    pieces = Pieces(work)
-    sweep = Sweep(work.rules, Swept(part, frozenset(read_by(part))), after=place.swept)
+    pieces, rate = Pieces(work), None if work.lease is None else work.lease.rate
+    sweep = Sweep(work.rules, Swept(part, frozenset(read_by(part))), after=place.swept, rate=rate)
     while not sweep.over:
         async with aclosing(sweep.slice(work.store)) as chunks:
             async for chunk in chunks:
