@@ -24,7 +24,7 @@ from dsl.alike import ALWAYS, NEVER, Texts, alike, differs_from
 from dsl.compile import USER
 from dsl.fit import fit
 from dsl.local_time import TIMEZONE
-from dsl.nodes.compose import asked_by, asker, named_by, named_in
+from dsl.nodes.compose import asker, named_by, named_in
 from dsl.progress import State
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class _Proof(NamedTuple):
 
 def _proof(judge: Judge) -> _Proof:
     node = judge.built.node
-    asked = frozenset(aggregate.slot for aggregate in asked_by(node))
+    asked = frozenset(aggregate.slot for aggregate in judge.asked())
     return _Proof(*judge.hearing(), judge.types, judge.after, asked, judge.lasts(), asker(node))
 
 
@@ -364,7 +364,7 @@ class Carriage:
         askers: dict[int, set[int]] = {}
         for ruling in self.new.rulings:
             for judge in ruling.judges:
-                for aggregate in asked_by(judge.built.node):
+                for aggregate in judge.asked():
                     askers.setdefault(aggregate.slot, set()).add(ruling.slot)
         return askers
 

@@ -42,13 +42,27 @@ from dsl.nodes.totals import (
     UnitTotal,
 )
 from dsl.prove.clocks import steady
-from dsl.syntax import Combine, Count, Extreme, RepeatEach, RepeatEvery, Sequence, Streak, Sum, Unlocked
+from dsl.syntax import (
+    Alternative,
+    Cmp,
+    Combine,
+    Count,
+    Extreme,
+    Name,
+    Pattern,
+    RepeatEach,
+    RepeatEvery,
+    Sequence,
+    Streak,
+    Sum,
+    Unlocked,
+)
 from dsl.types import DAY, HOUR, Unit
 from dsl.values import canonical_number
 
 if TYPE_CHECKING:
     from dsl.memory import Memory
-    from dsl.syntax import Achievement, Cmp, Condition, Pattern
+    from dsl.syntax import Achievement, Condition
 
 _LONGEST = {Unit.HOUR: HOUR, Unit.DAY: DAY, Unit.WEEK: 7 * DAY, Unit.MONTH: 31 * DAY, Unit.YEAR: 366 * DAY}
 
@@ -119,6 +133,14 @@ def _spans(memory: Memory, made: Made, tree: Condition, context: Context, clock:
             key, context, lambda inner=node, key=key: Unless(inner, key, stops, ticks), fields_read(mods.unless)
         )
     return Made(node, key)
+
+
+def heard_any(memory: Memory, types: frozenset[str], version: Achievement, tier: str | None) -> Node:
+    """Return the condition that an event of some types was seen."""
+    alternatives = tuple(Alternative(event=Name(text=name)) for name in sorted(types))
+    pattern = Pattern(alternatives=alternatives, listed=True)
+    tree = Count(event=pattern, distinct=None, cmp=Cmp(op=">=", bound=1))
+    return condition(memory, tree, context_of(version, tier)).node
 
 
 def asks_unlocks(tree: Condition) -> bool:

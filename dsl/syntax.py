@@ -374,11 +374,22 @@ class Expect(Node, frozen=True):
     progress: tuple[Number, Number] | None = None
 
 
+class Until(Node, frozen=True):
+    """`until INSTANT`: how far the clock of an example goes."""
+
+    at: Instant
+
+
 class Example(Node, frozen=True):
     """`example "..." { ... }`: lines in the order written."""
 
     title: str
-    lines: tuple[Given | Expect, ...]
+    lines: tuple[Given | Expect | Until, ...]
+
+    @property
+    def until(self) -> Instant | None:
+        """How far the clock goes; None for the latest event."""
+        return next((line.at for line in self.lines if isinstance(line, Until)), None)
 
 
 Declaration = EventDecl | TraitsDecl | Achievement | Example

@@ -17,6 +17,7 @@ from dsl.explain.occurrences import MeantError, meant
 from dsl.explain.recorder import Recorder
 from dsl.explain.shape import Explanation, Had
 from dsl.explain.story import Folded, Story, Title, place
+from dsl.moments import at_moment
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -83,7 +84,8 @@ def _explained(story: Story, asked: Asked, recorder: Recorder, seen: Folded, gra
         now=format_instant(asked.now),
         outcome=_outcome(grant, asked.now),
         earned_at=None if grant is None else format_instant(grant.earned_at),
-        earned_by=None if grant is None else grant.event_id,
+        earned_by=None if grant is None else grant.event_id or _last_heard(story, watch, grant),
+        at_begin=grant is not None and at_moment(grant),
         settles_at=None if grant is None or not grant.settle else format_instant(grant.earned_at + grant.settle),
         when=part,
         requirements=facts,
@@ -91,6 +93,14 @@ def _explained(story: Story, asked: Asked, recorder: Recorder, seen: Folded, gra
         events=[each.shown() for each in noted],
         had=[Had(one.occurrence, one.version, format_instant(one.earned_at)) for one in grants],
     )
+
+
+def _last_heard(story: Story, watch: Watch, grant: Grant) -> str | None:
+    """Return the last event before a moment that the version has heard."""
+    before = (event for event in story.events if event.at < grant.earned_at)
+    heard = (event for event in before if event.type in watch.judge.types and watch.probe.sees(event))
+    last = max(heard, key=place, default=None)
+    return None if last is None else last.id
 
 
 def _outcome(grant: Grant | None, now: int) -> Outcome:

@@ -13,6 +13,7 @@ from dsl.explain.missing import Broken, Closest, History, Moment, missing
 from dsl.explain.shape import Did, Happened, Part, Progress
 from dsl.filters import pattern_types
 from dsl.local_time import Now, alike, unit_now
+from dsl.moments import now_at
 from dsl.nodes.compose import reach_of
 from dsl.nodes.node import BEGINNING, EVERYWHERE, Reach
 from dsl.progress import State
@@ -93,7 +94,7 @@ class Recorder:
 
     def look(self, state: State, event: Event, position: Position) -> None:
         """See what an event did, and whether the parts hold now."""
-        now = Now(event.at, event)
+        now = now_at(event)
         unit, reach = self._unit(state, now), self._reach(state, now)
         course = self._courses[unit]
         held, found, units = len(course.held), list[Did](), dict[str, int]()
@@ -107,7 +108,7 @@ class Recorder:
             self._aimed(state, now)
             if not found:
                 found.append(Did("", "other", "meets the last requirement outside the `when`"))
-        if found:
+        if found and event.id:
             self.noted.append(Noted(position, event, found, units))
 
     def _look(self, path: str, probe: Probe, glance: Glance) -> Iterator[Did]:
@@ -140,7 +141,7 @@ class Recorder:
         """Note the unit of a streak in which an event falls, and the first one of the run that makes it hold."""
         if matches(probe, state, event):
             units[path] = unit_of(probe, state, event)
-        start, first = probe.start(state, Now(event.at, event)), first_unit(probe, state)
+        start, first = probe.start(state, now_at(event)), first_unit(probe, state)
         if start is not None and first is not None and self._starts.get(id(probe)) != start:
             self._starts[id(probe)] = start
             self.first[path] = first

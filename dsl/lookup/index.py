@@ -22,6 +22,7 @@ from dsl.syntax import (
     Count,
     EventDecl,
     Example,
+    Expect,
     Extreme,
     Given,
     Not,
@@ -248,7 +249,7 @@ class _Finder:
                 self._add(line.event.span, Symbol(Kind.EVENT, line.event.text))
                 for span, key in _keys(self._source, line) if line.payload else ():
                     self._fields(span, key, (line.event.text,))
-            else:
+            elif isinstance(line, Expect):
                 self._target(line.target.achievement, line.target.tier)
 
 

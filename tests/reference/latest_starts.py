@@ -154,8 +154,28 @@ def _latest(
     condition: syntax.Condition, prefix: Prefix, layer: Layer, admits: Callable[[Position, Prefix], bool]
 ) -> Position | None:
     """Return the latest start that the layer below had at a moment that admits it."""
-    pairs = ((latest_start(condition, moment, layer), moment) for moment in prefix.moments())
+    moments = (moment for moment in prefix.moments() if _looks_at(condition, moment, prefix))
+    pairs = ((latest_start(condition, moment, layer), moment) for moment in moments)
     return max((start for start, moment in pairs if start is not None and admits(start, moment)), default=None)
+
+
+def _looks_at(condition: syntax.Condition, moment: Prefix, prefix: Prefix) -> bool:
+    """Return whether a condition looks back at a moment: at the begin of a version only for what was earned there."""
+    if moment.position.id or moment.last == prefix.last:
+        return True
+    earned = {unlock.achievement for unlock in prefix.view.earned if unlock.by == moment.position}
+    return not earned.isdisjoint(names_in(condition))
+
+
+def names_in(condition: syntax.Condition) -> set[str]:
+    """Return the achievements that a condition names."""
+    match condition:
+        case syntax.Unlocked(achievement=name):
+            return {name.text}
+        case syntax.Combine(parts=parts):
+            return {name for part in parts for name in names_in(part)}
+        case _:
+            return set()
 
 
 def in_unit_of(moment: Prefix, start: Position, unit: str, tz: syntax.Zone | None) -> bool:

@@ -1,4 +1,9 @@
-"""The unlocks of a subject: the paragraphs on earning, effective spans, `repeat` and scopes."""
+"""The unlocks of a subject: the paragraphs on earning, effective spans, moments, `repeat` and scopes.
+
+A moment, at which a version begins, is judged as an event before all others of its instant that matches nothing. Such
+an event stands in the timeline of an achievement where one of its versions begins, and where something was earned at a
+moment that the achievement names. Conditions look back at it only where they name what was earned at it.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from dsl import syntax
 from tests.reference import wall_clock
-from tests.reference.latest_starts import Prefix, Unlock, View, earned_by, in_unit_of, latest_start
+from tests.reference.latest_starts import Prefix, Unlock, View, earned_by, in_unit_of, latest_start, names_in
 from tests.reference.timeline import is_true, position
 
 if TYPE_CHECKING:
@@ -47,17 +52,7 @@ def named_events(condition: syntax.Condition) -> set[str]:
 
 def named_achievements(achievement: syntax.Achievement) -> set[str]:
     """Return the achievements that a version names in `after` and `unlocked`."""
-
-    def asked(condition: syntax.Condition) -> set[str]:
-        match condition:
-            case syntax.Unlocked(achievement=name):
-                return {name.text}
-            case syntax.Combine(parts=parts):
-                return {name for part in parts for name in asked(part)}
-            case _:
-                return set()
-
-    in_whens = {name for when in tiers(achievement).values() for name in asked(when)}
+    in_whens = {name for when in tiers(achievement).values() for name in names_in(when)}
     return in_whens | {target.achievement.text for target in achievement.after}
 
 
@@ -101,15 +96,30 @@ def dependencies_first(rules: Ruleset) -> list[str]:
     return order
 
 
-def unlocks_of(rules: Ruleset, timeline: Timeline) -> list[Unlock]:
-    """Return all that one subject earns, `settle` left aside."""
+def unlocks_of(rules: Ruleset, timeline: Timeline, clock: int) -> list[Unlock]:
+    """Return all that one subject earns by a clock, `settle` left aside."""
     unlocks: list[Unlock] = []
     for name in dependencies_first(rules):
         versions = rules.achievements[name]
         if scope_of(versions[0]) == timeline.subject.scope:
             names = dict.fromkeys(tier for version in versions for tier in tiers(version))
-            unlocks += [each for tier in names for each in _unlocks_of_tier(rules, timeline, unlocks, name, tier)]
+            own = with_moments(rules, timeline, unlocks, name, clock)
+            unlocks += [each for tier in names for each in _unlocks_of_tier(rules, own, unlocks, name, tier)]
     return unlocks
+
+
+def with_moments(rules: Ruleset, timeline: Timeline, earned: Sequence[Unlock], name: str, clock: int) -> Timeline:
+    """Return what an achievement looks at: the events of a subject, and the moments up to a clock."""
+    versions = rules.achievements[name]
+    instants = {version.since.us for version in versions if version.since is not None and not version.fresh}
+    named = {other for version in versions for other in named_achievements(version)}
+    instants |= {unlock.earned_at for unlock in earned if unlock.achievement in named and is_moment(unlock.by)}
+    return timeline.with_moments(sorted(instant for instant in instants if instant <= clock))
+
+
+def is_moment(place: Position) -> bool:
+    """Return whether a place is a moment, and that of no event."""
+    return place.id == ""
 
 
 def _unlocks_of_tier(
@@ -124,9 +134,12 @@ def _unlocks_of_tier(
         version = in_effect(versions, event.at)
         if version is None or tier not in tiers(version) or not sees(version, event):
             continue
-        if event.type not in hears[version.version]:
-            continue
         prefix = Prefix(views[version.version], i)
+        if is_moment(position(event)):
+            if not _is_judged_at(version, prefix, hears[version.version]):
+                continue
+        elif event.type not in hears[version.version]:
+            continue
         start = latest_start(tiers(version)[tier], prefix)
         if start is None or not _may_earn(version, prefix):
             continue
@@ -139,6 +152,14 @@ def _unlocks_of_tier(
         if isinstance(version.repeat, syntax.RepeatEach):
             views = afresh(rules, timeline, earned, versions, i + 1)
     return list(granted.values())
+
+
+def _is_judged_at(version: syntax.Achievement, moment: Prefix, hears: set[str]) -> bool:
+    """Return whether a version is judged at a moment: it begins there, and has heard something before."""
+    if version.since is None or version.since.us != moment.now or version.fresh:
+        return False
+    before = (moment.event(i) for i in range(moment.view.first, moment.last))
+    return any(event.type in hears and sees(version, event) for event in before)
 
 
 def afresh(
