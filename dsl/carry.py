@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 
 from dsl.alike import ALWAYS, NEVER, Texts, alike, differs_from
-from dsl.compile import USER
+from dsl.compile import USER, asking_of
+from dsl.conditions import owner_of
 from dsl.fit import fit
 from dsl.local_time import TIMEZONE
 from dsl.nodes.compose import asker, named_by, named_in
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
     from dsl.compile import Plan
+    from dsl.event import Position
     from dsl.fit import Fit
     from dsl.judge import Judge
     from dsl.memory import Entry
@@ -98,14 +100,17 @@ class _Ruled(NamedTuple):
 class Carriage:
     """Two plans compared, and those that were in force between them.
 
-    `ignored` are event types that the subject certainly has no event of: see `without`.
+    `ignored` are event types that the subject certainly has no event of: see `without`. `texts` are those of the
+    plans, one each; without them they are built here.
     """
 
-    def __init__(self, plans: Sequence[Plan], ignored: AbstractSet[str] = frozenset()) -> None:
+    def __init__(
+        self, plans: Sequence[Plan], ignored: AbstractSet[str] = frozenset(), texts: Sequence[Texts] | None = None
+    ) -> None:
         self.plans = tuple(plans)
         self.old, self.new = plans[0], plans[-1]
         self._ignored = ignored
-        self._texts = [Texts(plan) for plan in plans]
+        self._texts = [Texts(plan) for plan in plans] if texts is None else texts
         fresh = self._fresh()
         self.fresh: AbstractSet[str] = fresh - ignored
         """Types that the new plan hears, and a plan before it did not, or not alike."""
@@ -115,6 +120,7 @@ class Carriage:
         """Whether no state can be carried."""
         self._slots, self.missing = self._aggregates()
         self._rulings, self.changed = self._judged()
+        self._kept_moments = self._moments()
         self._traits = {name for name in self._texts[-1].traits if self._all_alike("traits", name)}
         self._counted = {name for name, entry in self.new.dispatch.items() if entry.once and name not in fresh}
         self._parts: dict[AbstractSet[int], Plan] = {}
@@ -136,7 +142,7 @@ class Carriage:
     @cached_property
     def without(self) -> Carriage:
         """The same for subjects without any event of `types`: what is new has nothing to remember of them."""
-        return self if not self.types else Carriage(self.plans, self._fresh() | self.types)
+        return self if not self.types else Carriage(self.plans, self._fresh() | self.types, self._texts)
 
     # -- comparing -----------------------------------------------------------------------------------------------------
 
@@ -195,8 +201,8 @@ class Carriage:
             if since == NEVER and old is not None and named.isdisjoint(others):
                 goes[old] = ruling.slot
                 continue
-            owned = f"each {ruling.achievement}.{ruling.tier} "
-            own = tuple(slot for slot, entry in enumerate(self.new.entries) if entry.owner == owned)
+            owners = {owner_of(judge.version, ruling.tier) for judge in ruling.judges} - {""}
+            own = tuple(slot for slot, entry in enumerate(self.new.entries) if entry.owner in owners)
             once = all(judge.version.repeat is None for judge in ruling.judges)
             others[ruling.slot] = _Ruled(ruling.slot, old, since, named, tuple(map(_proof, ruling.judges)), own, once)
         return goes, tuple(others.values())
@@ -216,6 +222,19 @@ class Carriage:
         entries = enumerate(self.new.entries)
         return tuple((slot, named) for slot, entry in entries if (named := frozenset(named_by(entry.aggregate))))
 
+    def _moments(self) -> AbstractSet[int]:
+        """Return the moments of the old plan at which the new one judges the same."""
+        judged: dict[int, set[int]] = {}
+        for ruling in self.old.rulings:
+            for judge in ruling.judges:
+                if judge.moment is not None:
+                    judged.setdefault(judge.moment, set()).add(ruling.slot)
+        return {at for at, slots in judged.items() if slots <= self._rulings.keys()}
+
+    def undone(self, mark: Position | None) -> bool:
+        """Tell whether a mark is a moment at which the new plan may judge otherwise."""
+        return mark is not None and not mark.id and mark.at not in self._kept_moments
+
     # -- one state -----------------------------------------------------------------------------------------------------
 
     def of(self, state: State) -> Carried:
@@ -225,9 +244,21 @@ class Carriage:
         earned = {goes[slot]: had for slot, had in state.earned.items() if slot in goes}
         counted = {name: seen for name, seen in state.counted.items() if name in self._counted}
         made = State(state.mark, nodes, earned, self._traits_of(state), counted, state.suppressed)
+        if self.undone(state.mark):
+            return self._all_doubtful(made, absent)
         if not self.changed:
             return Carried(made, _NONE, _NONE, _NONE, absent)
         return self._decided(state, made, absent)
+
+    def _all_doubtful(self, made: State, absent: set[int]) -> Carried:
+        """Return a state whose aggregates are known, and nothing of what is earned."""
+        made.earned.clear()
+        absent |= {slot for slot, entry in enumerate(self.new.entries) if entry.owner} | {
+            slot for slot, _ in self._spans
+        }
+        for slot in absent & made.nodes.keys():
+            del made.nodes[slot]
+        return Carried(made, frozenset(ruling.slot for ruling in self.new.rulings), _NONE, _NONE, absent)
 
     def _nodes(self, state: State) -> tuple[dict[int, NodeState], set[int]]:
         nodes: dict[int, NodeState] = {}
@@ -305,18 +336,17 @@ class Carriage:
         """
         wanted = _closed(self.new, carried.doubtful | self._asking(carried.absent) | self._hearing_fresh)
         traits = self._missing_traits
-        counted = frozenset(name for name in self.fresh if self.new.dispatch[name].once is not None)
-        if not wanted and not traits and not counted:
+        if not wanted and not traits and not self._counted_anew:
             return None
         part = self._parts.get(wanted)
         if part is None:
-            part = self._parts[wanted] = self.new.part(wanted, traits, counted)
+            part = self._parts[wanted] = self.new.part(wanted, traits, self._counted_anew)
         return part
 
     @cached_property
     def watching(self) -> Plan:
         """The plan of all that may be judged otherwise."""
-        return self.new.part(_closed(self.new, {ruled.slot for ruled in self.changed}), frozenset(), frozenset())
+        return self.new.part(_closed(self.new, self._changed_slots), frozenset(), frozenset())
 
     @cached_property
     def watching_before(self) -> Plan:
@@ -340,8 +370,17 @@ class Carriage:
     @cached_property
     def copies(self) -> Plan | None:
         """The plan that counts suppressed copies of types that are new to `once per`; None where none is."""
-        counted = frozenset(name for name in self.fresh if self.new.dispatch[name].once is not None)
+        counted = self._counted_anew
         return self.new.part(_NONE, frozenset(), counted) if counted else None
+
+    @cached_property
+    def _counted_anew(self) -> frozenset[str]:
+        """Fresh types with `once per`."""
+        return frozenset(name for name in self.fresh if self.new.dispatch[name].once is not None)
+
+    @cached_property
+    def _changed_slots(self) -> frozenset[int]:
+        return frozenset(ruled.slot for ruled in self.changed)
 
     @cached_property
     def _hearing_fresh(self) -> frozenset[int]:
@@ -352,26 +391,20 @@ class Carriage:
         """Return the rulings that look at some nodes: of each, those that are judged otherwise, if there are some."""
         if not slots:
             return set()
-        changed = {ruled.slot for ruled in self.changed}
         found: set[int] = set()
         for slot in slots:
-            asking = self._askers.get(slot, set())
-            found |= asking & changed or asking
+            asking = self._askers.get(slot, _NONE)
+            found |= asking & self._changed_slots or asking
         return found
 
     @cached_property
-    def _askers(self) -> Mapping[int, set[int]]:
-        askers: dict[int, set[int]] = {}
-        for ruling in self.new.rulings:
-            for judge in ruling.judges:
-                for aggregate in judge.asked():
-                    askers.setdefault(aggregate.slot, set()).add(ruling.slot)
-        return askers
+    def _askers(self) -> Mapping[int, frozenset[int]]:
+        return asking_of(chain.from_iterable(ruling.judges for ruling in self.new.rulings))
 
     def merged(self, carried: Carried, part: Plan, folded: State, copies: int) -> State:
         """Return the state of the new plan up to the mark; `folded` is what a part has made of the events up to there.
 
-        `copies` is how many of types that are new to `once per` were suppressed.
+        Moments up to the mark have to be judged there. `copies` is how many of types that are new to `once per` were suppressed.
         """
         state = carried.state
         nodes = {**state.nodes}

@@ -192,7 +192,7 @@ class _PlanBuilder:
         for name in in_order(self.achievements):
             self._add(name, self.achievements[name])
         self.memory.number()
-        self.asking = self._asking()
+        self.asking = asking_of(self.judges)
         traits = self._traits_used()
         types = self.rules.events
         dispatch = {event_type: entry for event_type in types if (entry := self._dispatch(event_type, traits))}
@@ -305,14 +305,6 @@ class _PlanBuilder:
                 return None
         return Late(tuple(takes), tuple(judges))
 
-    def _asking(self) -> Mapping[int, frozenset[int]]:
-        """Return, per slot of an aggregate, the slots of the rulings that look at it."""
-        asking: defaultdict[int, set[int]] = defaultdict(set)
-        for judge in self.judges:
-            for aggregate in judge.asked():
-                asking[aggregate.slot].add(judge.ruling.slot)
-        return {slot: frozenset(rulings) for slot, rulings in asking.items()}
-
     def _describe(self, dispatch: Mapping[str, Dispatch]) -> str:
         """Return everything that a stored state depends on, as text.
 
@@ -409,6 +401,15 @@ class _Wiring:
         if followers := self.followers.get(id(aggregate)):
             return operation.followed(self.event_type, [self._step(each) for each in followers])
         return operation.stepper(self.event_type)
+
+
+def asking_of(judges: Iterable[Judge]) -> Mapping[int, frozenset[int]]:
+    """Return, per slot of an aggregate, the slots of the rulings that look at it."""
+    asking: defaultdict[int, set[int]] = defaultdict(set)
+    for judge in judges:
+        for aggregate in judge.asked():
+            asking[aggregate.slot].add(judge.ruling.slot)
+    return {slot: frozenset(rulings) for slot, rulings in asking.items()}
 
 
 def _late_step(take: LateStep | None, rulings: frozenset[int]) -> LateStep:

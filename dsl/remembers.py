@@ -22,7 +22,7 @@ from dsl.nodes.recent import RecentDistinct, RecentEvents, RecentExtreme, Recent
 from dsl.nodes.sequence import Sequences
 from dsl.nodes.streak import Streaks
 from dsl.nodes.totals import Distinct
-from dsl.types import DAY, HOUR, MINUTE, SECOND, FieldType
+from dsl.types import FieldType, length
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -244,14 +244,6 @@ def _whole(rules: Rules, types: frozenset[str], field: str) -> bool:
     """Return whether a field is a whole number in every event of a sum."""
     fields = [rules.events[name].fields.get(field) for name in types if name in rules.events]
     return all(each is not None and each.type is FieldType.INT for each in fields)
-
-
-def length(us: int) -> str:
-    """Return a length as the language writes it: `7d`, `90s`."""
-    for unit, letter in ((DAY, "d"), (HOUR, "h"), (MINUTE, "m")):
-        if us % unit == 0:
-            return f"{us // unit}{letter}"
-    return f"{us / SECOND:g}s"
 
 
 def size_of(number: int) -> str:

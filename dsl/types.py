@@ -25,6 +25,14 @@ MAX_DIGITS: Final = 38
 """Significant digits that a number in an event may have."""
 
 
+def length(us: int) -> str:
+    """Return a length, in microseconds, in the largest unit of the language that it is whole in: `7d`, `90s`."""
+    for unit, letter in ((DAY, "d"), (HOUR, "h"), (MINUTE, "m"), (SECOND, "s")):
+        if us % unit == 0:
+            return f"{us // unit}{letter}"
+    return f"{us}us"
+
+
 class FieldType(StrEnum):
     """Types that a payload field or a trait may be declared with."""
 

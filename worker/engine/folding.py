@@ -13,7 +13,9 @@ from collections import deque
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from dsl.compile import USER
-from dsl.fold import absorb, start, walk
+from dsl.event import Position
+from dsl.fold import absorb, reach, start, walk
+from dsl.moments import at_moment
 from dsl.outcome import canonical_order
 from dsl.progress import encode
 from worker.engine.state_cache import Checkpoint
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
     from dsl.carry import Carriage, Carried
     from dsl.compile import Plan
-    from dsl.event import Event, Position
+    from dsl.event import Event
     from dsl.outcome import Subject
     from dsl.progress import Grant, State
     from worker.engine.rule_set import Deployed
@@ -125,6 +127,8 @@ class Anew(NamedTuple):
     """Event types that are heard no more: the mark may be an event of one."""
     new: AbstractSet[str]
     """Event types that something new reads."""
+    undone: bool = False
+    """Whether the mark may be the begin of a version at which nothing is earned any more."""
 
 
 class PartFold:
@@ -158,9 +162,13 @@ class PartFold:
 
     def merged(self) -> tuple[State, Anew]:
         """Return the state up to its mark, and what was decided about the time up to there."""
+        mark = self._carried.state.mark
+        if mark is not None:
+            self._grants += reach(self.part, self._state, mark.at)
         state = self._carriage.merged(self._carried, self.part, self._state, self._copies.suppressed)
         decided = self.part.judged | self._carried.unearned
-        return state, anew_of(self._carriage, decided, self._grants, self._events, certain=self._certain)
+        anew = anew_of(self._carriage, decided, self._grants, self._events, certain=self._certain)
+        return state, anew._replace(undone=self._carriage.undone(mark))
 
 
 def anew_of(
@@ -220,13 +228,24 @@ class Refold:
 
     @property
     def mark_is_doubtful(self) -> bool:
-        """Whether the mark may be an event that is heard no more."""
-        return self.anew is not None and bool(self.anew.dropped) and self.state.mark == self.since
+        """Whether the mark may be an event that is heard no more, or a moment at which nothing is earned any more."""
+        if self.anew is None or self.state.mark != self.since:
+            return False
+        return self.anew.undone or (bool(self.anew.dropped) and bool(self.since.id))
 
     def mark(self, last: Position | None) -> None:
-        """Put the mark on the last event that is heard, None where there is none."""
+        """Put the mark on the last event that is heard, None where there is none, or on what was earned behind it."""
+        moments = [Position(grant.earned_at, grant.event_id) for grant in self.grants if at_moment(grant)]
+        if last is not None:
+            last = max([last, *moments])
         self._moved = self._moved or last != self.state.mark
         self.state.mark = last
+
+    def reach(self, clock: int) -> None:
+        """Judge the moments up to a clock (microseconds), once all events are fed."""
+        if earned := reach(self._plan, self.state, clock):
+            self._moved = True
+            self.grants += earned
 
     def feed(self, events: list[Event]) -> None:
         """Fold more events.
