@@ -60,6 +60,7 @@ HAPPENS: Final = (
     "plain",
     "passed over",
     "moment",
+    "undone",
 )
 """What has to happen, or the test shows little."""
 
@@ -247,6 +248,8 @@ class World(NamedTuple):
 
 def drawn(dice: Random) -> World:
     book = first_rules(dice)
+    for _ in range(dice.choice((0, 0, 2, 4))):
+        book = _bound_from(dice, book, [])
     seen, texts = [book], [book.text()]
     for _ in range(dice.choice((1, 1, 2, 3))):
         for _ in range(dice.choice((1, 1, 2))):
@@ -258,7 +261,9 @@ def drawn(dice: Random) -> World:
 
 
 def _stream(dice: Random) -> list[tuple[Event, str]]:
-    return [_event(dice, number) for number in range(dice.choice((5, 15, 30)))]
+    # Some streams end before the versions begin that are drawn.
+    last = dice.choice((LAST, LAST, LAST // 6))
+    return [_event(dice, number, last) for number in range(dice.choice((5, 15, 30)))]
 
 
 def _edited(dice: Random, book: Rulebook, seen: list[Rulebook]) -> Rulebook:
@@ -322,7 +327,7 @@ def _exchanged(book: Rulebook, old: Version, new: Version) -> Rulebook:
     return book._replace(versions=tuple(new if version == old else version for version in book.versions))
 
 
-def _event(dice: Random, number: int) -> tuple[Event, str]:
+def _event(dice: Random, number: int, last: int) -> tuple[Event, str]:
     tenant, user = USERS[dice.choice((0, 0, 0, 0, 1, 3))]
     kind = dice.choices(("a", "b", "c", "user.updated", "d"), (9, 5, 5, 2, 1))[0]
     if kind == "user.updated":
@@ -340,7 +345,7 @@ def _event(dice: Random, number: int) -> tuple[Event, str]:
             "x": (0.5, 1, 2.5),
         }
         payload = {name: dice.choice(some) for name, some in values.items() if dice.random() < 0.8}
-    at = BEGIN + dice.randrange(0, LAST) * MINUTE
+    at = BEGIN + dice.randrange(0, last) * MINUTE
     event = Event(tenant, f"{dice.choice('mzA')}{number}", kind, user, at, dice.choice((0, 0, 32400, -18000)), {})
     return event, json.dumps(payload)
 
