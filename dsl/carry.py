@@ -128,7 +128,8 @@ class Carriage:
     @property
     def plain(self) -> bool:
         """Tell whether every state is carried as it stands: nothing that it says is otherwise."""
-        return not (self.void or self.fresh or self.dropped or self.missing or self.changed or self._missing_traits)
+        otherwise = self.void or self.fresh or self.dropped or self.missing or self.changed or self.undoes
+        return not (otherwise or self._missing_traits)
 
     @cached_property
     def types(self) -> frozenset[str]:
@@ -230,6 +231,11 @@ class Carriage:
                 if judge.moment is not None:
                     judged.setdefault(judge.moment, set()).add(ruling.slot)
         return {at for at, slots in judged.items() if slots <= self._rulings.keys()}
+
+    @property
+    def undoes(self) -> bool:
+        """Whether there is a moment of the old plan at which the new one may judge otherwise."""
+        return any(moment.at not in self._kept_moments for moment in self.old.moments)
 
     def undone(self, mark: Position | None) -> bool:
         """Tell whether a mark is a moment at which the new plan may judge otherwise."""
@@ -404,7 +410,8 @@ class Carriage:
     def merged(self, carried: Carried, part: Plan, folded: State, copies: int) -> State:
         """Return the state of the new plan up to the mark; `folded` is what a part has made of the events up to there.
 
-        Moments up to the mark have to be judged there. `copies` is how many of types that are new to `once per` were suppressed.
+        Moments up to the mark have to be judged there. `copies` is how many of types that are new to `once per` were
+        suppressed.
         """
         state = carried.state
         nodes = {**state.nodes}

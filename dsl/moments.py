@@ -110,6 +110,11 @@ def now_at(event: Event) -> Now:
     return Now(event.at, event if event.id else None)
 
 
+def at_begin(state: State) -> bool:
+    """Tell whether a state stands at a moment at which it has earned something: an earlier event is late."""
+    return state.mark is not None and not state.mark.id
+
+
 def at_moment(grant: Grant) -> bool:
     """Tell whether something was earned at the begin of its version, and by no event."""
     return not grant.event_id

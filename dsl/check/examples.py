@@ -50,13 +50,13 @@ class Examples:
     @staticmethod
     def _until(example: Example, report: Report) -> None:
         """Check that the clock goes to one instant, and no event lies behind it."""
-        first, *others = [line for line in example.lines if isinstance(line, Until)] or [None]
-        for line in others:
+        untils = [line for line in example.lines if isinstance(line, Until)]
+        for line in untils[1:]:
             report.error("ACH414", line.span, "the clock of an example goes up to one instant", "leave one `until`")
         lasts = [_last(line) for line in example.lines if isinstance(line, Given)]
-        if first is not None and max(lasts, default=first.at.us) > first.at.us:
+        if untils and lasts and max(lasts) > untils[0].at.us:
             message, hint = "an event of the example lies behind this instant", "name a later instant, or leave it out"
-            report.error("ACH414", first.span, f"{message}: the clock cannot stop before it", hint)
+            report.error("ACH414", untils[0].span, f"{message}: the clock cannot stop before it", hint)
 
     def _given(self, line: Given, source: Source, conditions: Conditions, report: Report) -> None:
         if line.times < 1:

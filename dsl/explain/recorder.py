@@ -99,7 +99,7 @@ class Recorder:
         course = self._courses[unit]
         held, found, units = len(course.held), list[Did](), dict[str, int]()
         for path, probe in self.paths:
-            found.extend(self._look(path, probe, Glance(state, now, reach, course)))
+            found.extend(self._look(path, probe, Glance(state, now, reach, course, event)))
             if isinstance(probe.tree, Streak):
                 self._look_at_units(path, probe, state, event, units)
         if len(course.held) > held and not found:
@@ -112,8 +112,7 @@ class Recorder:
             self.noted.append(Noted(position, event, found, units))
 
     def _look(self, path: str, probe: Probe, glance: Glance) -> Iterator[Did]:
-        key, (state, now, reach, course) = id(probe), glance
-        event = glance.event
+        key, (state, now, reach, course, event) = id(probe), glance
         before = course.before.get(key) or probe.measure(State(), now, reach)
         after = course.before[key] = probe.measure(state, now, reach)
         if probe.full(state, now, reach):
@@ -233,19 +232,13 @@ class Recorder:
 
 
 class Glance(NamedTuple):
-    """What a part is looked at with: the state, the moment, what lies within reach, and what was seen before."""
+    """What a part is looked at with: the state, the moment, what lies within reach, what was seen before, the event."""
 
     state: State
     now: Now
     reach: Reach
     course: Course
-
-    @property
-    def event(self) -> Event:
-        """The event at which it is looked at."""
-        if self.now.event is None:
-            raise TypeError(self.now)
-        return self.now.event
+    event: Event
 
 
 class Standing(NamedTuple):

@@ -60,7 +60,6 @@ HAPPENS: Final = (
     "plain",
     "passed over",
     "moment",
-    "undone",
 )
 """What has to happen, or the test shows little."""
 
@@ -123,7 +122,9 @@ def check(case: Case, seen: Counter[str]) -> None:
         seen["undone"] += 1
     seen["lags"] += bool(rest)
     seen["between"] += len(case.plans) > 2
-    compare(new, made, pure[0], exact_mark=bool(rest) or not (carriage.dropped or carriage.undone(mark)), text=case.text)
+    compare(
+        new, made, pure[0], exact_mark=bool(rest) or not (carriage.dropped or carriage.undone(mark)), text=case.text
+    )
     compare_grants(new, mark, before, given, wanted, complete, case.text)
     if not any(event.type in carriage.types for event in events):
         seen["without"] += bool(carriage.types)
@@ -167,7 +168,9 @@ def check_passed_over(carriage: Carriage, state: State, case: Case, wanted: Sequ
     ):
         return False
     judged = {(ruling.achievement, ruling.tier) for ruling in carriage.new.rulings}
-    assert {grant for grant in fold(carriage.old, case.heard[0], case.until)[1] if grant[:2] in judged} == set(wanted), case.text
+    assert {grant for grant in fold(carriage.old, case.heard[0], case.until)[1] if grant[:2] in judged} == set(
+        wanted
+    ), case.text
     return True
 
 

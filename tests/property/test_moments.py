@@ -47,7 +47,9 @@ def latest(scenario: Scenario) -> int:
 def test_the_fold_earns_at_moments_what_the_reference_earns(scenario: Scenario, later: int) -> None:
     until = latest(scenario) + later
     outcome = run(compiled(scenario.text), scenario.events, until)
-    assert unlocks(outcome) == unlocks_by_definition(evaluator.outcome(read(scenario.text), scenario.events, until=until))
+    assert unlocks(outcome) == unlocks_by_definition(
+        evaluator.outcome(read(scenario.text), scenario.events, until=until)
+    )
 
 
 @thorough(12)

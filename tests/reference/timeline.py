@@ -115,7 +115,7 @@ class Timeline:
         after = iter(self.traits)
         traits: list[Mapping[str, Value]] = []
         for event in events:
-            last = traits[-1] if traits and self.subject.scope == "user" else {}
+            last: Mapping[str, Value] = traits[-1] if traits and self.subject.scope == "user" else {}
             traits.append(next(after) if event.id else last)
         return Timeline(self.subject, events, self.copies, traits)
 

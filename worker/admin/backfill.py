@@ -28,6 +28,7 @@ from worker.admin.rollout import adopt_plans
 from worker.contract.partition import partition_of
 from worker.engine.columns import FIELDLESS
 from worker.engine.decide import backfill_facts, decide, without
+from worker.engine.folding import earns_at_moment
 from worker.engine.state_cache import BEGINNING, SubjectState
 from worker.pipeline.fence import RulesMovedError, hold_partitions
 from worker.pipeline.ledger import clock_of, states_of, types_heard, unlocks_of
@@ -208,7 +209,9 @@ async def _search_through(work: _Build, search: Search) -> None:
             return  # this was done before
         if (place.scope, place.step) == here:
             after = Named(place.tenant_id, place.subject)
-    async for page in pages_of(work.store, work.rules, search, after):
+    async with work.store.transaction(patient=True) as session:
+        clock = await clock_of(session, work.settings, work.now())
+    async for page in pages_of(work.store, work.rules, search, after, clock=clock):
         for piece in page.pieces():
             await _bring_up_to_date(work, dict.fromkeys(piece, BEGINNING))
             if work.granted is not None:
@@ -238,16 +241,21 @@ async def is_building(store: Store) -> bool:
 
 
 async def bring_up_to_date(
-    store: Store, settings: Settings, since: Mapping[Subject, Position], *, now: Callable[[], int]
+    store: Store,
+    settings: Settings,
+    since: Mapping[Subject, Position],
+    *,
+    now: Callable[[], int],
+    rules: Deployed | None = None,
 ) -> Report:
     """Bring some subjects up to date, whose events from a position on are others now; report what that has changed.
 
-    Those of scopes that nothing judges are passed over.
+    `rules` are those in force, where they are read already. Those of scopes that nothing judges are passed over.
 
     Raises:
         SupersededError, UnavailableError: as in `backfill`.
     """
-    rules = await load_deployed(store, settings)
+    rules = await load_deployed(store, settings) if rules is None else rules
     # Where a change is not built yet, these subjects may not be up to date with it either.
     change = await change_to_build(store, rules.epoch)
     cause = None if change is None else change.cause
@@ -271,7 +279,8 @@ async def _bring_up_to_date(work: _Build, since: Mapping[Subject, Position]) -> 
         await _hold(session, rules, partition)
         # Live events may have come first.
         states = await states_of(session, rules, since)
-        stale = {one: state for one, state in states.items() if state.stamp != rules.stamps[one.scope]}
+        clock = await clock_of(session, work.settings, now)
+        stale = {one: state for one, state in states.items() if _is_stale(rules, one, state, clock)}
         if not stale:
             return
         late = {one: since[one] if state.state is None else _BEHIND_ALL for one, state in stale.items()}
@@ -279,7 +288,6 @@ async def _bring_up_to_date(work: _Build, since: Mapping[Subject, Position]) -> 
         await _find_marks(session, rules, refolds)
         empty = {one: SubjectState(partition) for one in refolds}
         facts = backfill_facts(empty, refolds, await unlocks_of(session, refolds), work.cause)
-        clock = await clock_of(session, work.settings, now)
         decided = decide(rules, facts, now=now, clock=clock)
         kept = _as_they_were(rules, refolds, stale, decided.decisions)
         writes = await write(session, work.settings, rules, without(decided, kept))
@@ -288,6 +296,13 @@ async def _bring_up_to_date(work: _Build, since: Mapping[Subject, Position]) -> 
     if work.lease is not None:
         events = sum(one.events + (0 if one.anew is None else one.anew.events) for one in refolds.values())
         await work.lease.did(subjects=len(refolds) - len(kept), events=events)
+
+
+def _is_stale(rules: Deployed, subject: Subject, state: SubjectState, clock: int) -> bool:
+    """Tell whether earlier rules have folded a state, or it has yet to earn something at a moment."""
+    if state.stamp != rules.stamps[subject.scope] or state.state is None:
+        return state.stamp != rules.stamps[subject.scope]
+    return earns_at_moment(rules.program.scopes[subject.scope], state.state, clock)
 
 
 _BEHIND_ALL: Final = Position(2**63 - 1, "")

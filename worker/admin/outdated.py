@@ -86,7 +86,9 @@ class Search(NamedTuple):
     """Arguments of the query, besides the page."""
 
 
-class _State(NamedTuple):
+class StateRow(NamedTuple):
+    """A stored state, with the events that its user has had since."""
+
     tenant_id: str
     subject: str
     stamp: str
@@ -151,7 +153,8 @@ async def searches(store: Store, rules: Deployed, scope: str, *, thorough: bool)
     found: list[Search] = []
     if past.base is None or past.types:
         found.append(Search(scope, HEARING, *subjects_heard(rules, scope, None if past.base is None else past.types)))
-    if any(one is None or one.changed or rules.former.aged(stamp) for stamp, one in past.carriages.items()):
+    known = past.carriages.items()
+    if any(one is None or one.changed or one.undoes or rules.former.aged(stamp) for stamp, one in known):
         watched = [Watch(one) for one in past.carriages.values() if one is not None]
         types = sorted(frozenset[str]().union(*(one.plan.types | one.plan_before.types for one in watched)))
         found.append(Search(scope, JUDGED, "stale_states", {"scope": scope, "stamp": stamp, "types": types}))
@@ -166,8 +169,10 @@ async def searches(store: Store, rules: Deployed, scope: str, *, thorough: bool)
     return found
 
 
-async def pages_of(store: Store, rules: Deployed, search: Search, after: Named = BEFORE_ALL) -> AsyncIterator[Page]:
-    """Yield what a search finds behind a subject.
+async def pages_of(
+    store: Store, rules: Deployed, search: Search, after: Named = BEFORE_ALL, *, clock: int
+) -> AsyncIterator[Page]:
+    """Yield what a search finds behind a subject; moments up to `clock` (microseconds) are judged.
 
     Raises:
         UnavailableError: the database went away.
@@ -176,10 +181,12 @@ async def pages_of(store: Store, rules: Deployed, search: Search, after: Named =
         async with store.transaction(patient=True) as session:
             place = {"after_tenant": after.tenant_id, "after_subject": after.subject}
             if search.step == JUDGED:
-                states = await session.rows(_State, search.query, **search.asked, **place, limit=PAGE)
+                states = await session.rows(StateRow, search.query, **search.asked, **place, limit=PAGE)
                 names = [Named(row.tenant_id, row.subject) for row in states]
                 await know_former(session, rules, {(search.scope, row.stamp) for row in states})
-                stale = [Named(row.tenant_id, row.subject) for row in states if _differs(rules, search.scope, row)]
+                stale = [
+                    Named(row.tenant_id, row.subject) for row in states if _differs(rules, search.scope, row, clock)
+                ]
             else:
                 names = await session.rows(Named, search.query, **search.asked, **place, limit=PAGE)
                 stale = await _stale(session, rules, search.scope, names) if search.step == HEARING else names
@@ -201,7 +208,7 @@ async def _stale(session: Session, rules: Deployed, scope: str, page: Sequence[N
 # -- states ------------------------------------------------------------------------------------------------------------
 
 
-def _differs(rules: Deployed, scope: str, row: _State) -> bool:
+def _differs(rules: Deployed, scope: str, row: StateRow, clock: int) -> bool:
     """Tell whether a state says that something is judged otherwise, or does not say enough, or is too old."""
     carriage, state = rules.former.carriage(scope, row.stamp), decode(row.state.encode())
     if carriage is None or state is None or rules.former.aged(row.stamp):
@@ -210,11 +217,13 @@ def _differs(rules: Deployed, scope: str, row: _State) -> bool:
     carried = watch.carriage.of(state)
     if not carried.certain or carried.lost:
         return True
-    before = decode(row.state.encode()) if row.unsaved else None
+    before = decode(row.state.encode()) if row.unsaved or watch.has_moments else None
     if before is None:
         return False
     try:
-        return watch.grants_otherwise(carried.state, before, [event_of(rules, *unsaved) for unsaved in row.unsaved])
+        return watch.grants_otherwise(
+            carried.state, before, [event_of(rules, *unsaved) for unsaved in row.unsaved], clock
+        )
     except Exception:  # noqa: BLE001 - to fold the subject again shows what is wrong
         return True
 

@@ -100,7 +100,8 @@ def divide(batch: Batch, events: dict[Subject, SubjectEvents], cache: StateCache
     chosen, states, reasons = _choose(batch, events, cache, trusting=trusting)
     if sum([len(own.events) for own in chosen.values()]) < max(1, batch.size * WORTH_IT):
         return Division(None, batch, [*reasons, LongWay.NOT_WORTH_IT] if chosen else reasons)
-    look = first_look(batch.rules, chosen, states, most_refolds=MOST_REFOLDS)
+    clock = batch.rules.clock(batch.now, max([own.events[-1].at for own in chosen.values()]))
+    look = first_look(batch.rules, chosen, states, clock=clock, most_refolds=MOST_REFOLDS)
     for user in look.left_out:
         del chosen[user], states[user]
     reasons.extend(look.left_out.values())

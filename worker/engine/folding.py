@@ -17,7 +17,7 @@ from dsl.event import Position
 from dsl.fold import absorb, reach, start, walk
 from dsl.moments import at_moment
 from dsl.outcome import canonical_order
-from dsl.progress import encode
+from dsl.progress import decode, encode
 from worker.engine.state_cache import Checkpoint
 
 if TYPE_CHECKING:
@@ -110,6 +110,15 @@ def absorb_late(plan: Plan, state: State, late: list[Event]) -> bool:
 
 def _unfoldable(plan: Plan, tenant: str, event_id: str, error: Exception) -> UnfoldableError:
     return UnfoldableError(f"{plan.scope} {tenant}:{event_id}: {type(error).__name__}: {error}")
+
+
+def earns_at_moment(plan: Plan, state: State, clock: int) -> bool:
+    """Tell whether a state earns something at a moment up to a clock (microseconds), without another event."""
+    mark = state.mark
+    if mark is None or not any(mark.at < moment.at <= clock for moment in plan.moments):
+        return False
+    copy = decode(encode(state))
+    return copy is not None and bool(reach(plan, copy, clock))
 
 
 class Anew(NamedTuple):

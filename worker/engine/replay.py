@@ -147,16 +147,26 @@ class Intake:
         self.dead.append(item)
 
 
-def replay(
-    rules: Rules, program: Program, messages: Iterable[bytes], *, now: int, skew: int, mark: int | None = None
+def replay(  # noqa: PLR0913 - each by name
+    rules: Rules,
+    program: Program,
+    messages: Iterable[bytes],
+    *,
+    now: int,
+    skew: int,
+    mark: int | None = None,
+    until: int | None = None,
 ) -> tuple[Result, list[Rejected]]:
     """Fold a recorded stream; return the result and the dead letters.
 
-    `now` and `skew` in microseconds; `mark` is a secret number of up to 62 bits, as in `Contract`.
+    With `until`, events that occurred then or later are passed over, and the clock stands there; otherwise it is the
+    latest event. `now`, `until` and `skew` in microseconds; `mark` is a secret number of up to 62 bits, as in
+    `Contract`.
     """
     intake = Intake(rules, program, skew=skew, mark=mark)
     intake.take_all(messages, now=now)
-    outcome = run(program, [item.event for item in intake.accepted.values()])
+    events = (item.event for item in intake.accepted.values())
+    outcome = run(program, [event for event in events if until is None or event.at < until], until)
     intake.counts.suppressed = outcome.suppressed
     hashed = digest(program, outcome.unlocks, outcome.states)
     return Result(hashed, outcome.unlocks, [], intake.counts), intake.dead

@@ -81,6 +81,7 @@ class Deployed:
 
     `since` is the epoch from which each scope's plan has been in force, `skew` is in microseconds.
     `mark` is what `Contract` takes, `region` that of messages that name none; `cause` is the change that applied them.
+    `streamed` means that the clock is that of the stream.
     """
 
     def __init__(  # noqa: PLR0913 - how it is used, each by name
@@ -94,6 +95,7 @@ class Deployed:
         mark: int | None = None,
         region: str = NO_REGION,
         cause: Cause | None = None,
+        streamed: bool = False,
     ) -> None:
         if ruleset.program is None:
             raise ValueError("rules with errors cannot be deployed")
@@ -104,6 +106,7 @@ class Deployed:
         self.contract = Contract(rules.events, prefix=prefix, skew=skew, mark=mark)
         self.region = region
         self.cause = cause
+        self._streamed = streamed
         self.stamps = {
             scope: f"{plan.fingerprint}@{since.get(scope, epoch)}" for scope, plan in self.program.scopes.items()
         }
@@ -118,6 +121,10 @@ class Deployed:
             scope: frozenset((ruling.achievement, ruling.tier or "") for ruling in plan.rulings)
             for scope, plan in self.program.scopes.items()
         }
+
+    def clock(self, now: int, latest: int) -> int:
+        """Return what tells which moments are passed, in microseconds: the wall clock, or that of the latest event."""
+        return latest if self._streamed else now
 
     def terms(self, grant: Grant) -> Terms:
         """Return what a grant of this rule set comes with."""

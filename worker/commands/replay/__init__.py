@@ -54,6 +54,7 @@ class Request(msgspec.Struct, frozen=True):
 
     streams: tuple[str, ...]
     now: int
+    until: int | None = None
     as_json: bool = False
     expect: Path | None = None
     through_worker: bool = False
@@ -82,7 +83,7 @@ class Request(msgspec.Struct, frozen=True):
     help="Fold the events of DATABASE_URL and compare with what it has granted; --rules tries other rules.",
 )
 @click.option("--since", metavar="INSTANT", help="With --from-ledger: events that occurred then or later.")
-@click.option("--until", metavar="INSTANT", help="With --from-ledger: events that occurred earlier.")
+@click.option("--until", metavar="INSTANT", help="Only events that occurred earlier; the clock goes up to there.")
 @click.option("--day", metavar="DATE", help="With --from-ledger: the events of a day (UTC), such as 2026-05-01.")
 @click.option("--tenant", "-t", metavar="T", help="With --from-ledger: of one tenant.")
 @click.option("--user", "-u", metavar="U", help="With --from-ledger: of one user; needs --tenant.")
@@ -112,13 +113,18 @@ def command(  # noqa: PLR0913 - its options
 
         rules = usable_rules(paths) if paths else None
         sys.exit(0 if replay_from_ledger(rules, of_ledger, as_json=as_json, quiet=quiet) else 1)
-    if any(of_ledger.values()):
-        name = next(name for name, value in of_ledger.items() if value)
+    until = of_ledger["until"]
+    if name := next((name for name, value in of_ledger.items() if value and name != "until"), None):
         raise click.UsageError(f"--{name} goes with --from-ledger")
+    if until is not None and through_worker:
+        raise click.UsageError("--until goes without --through-worker, whose clock is the latest event")
     if not streams or not paths:
         raise click.UsageError("name a STREAM and --rules, or --from-ledger")
     at = wall_clock() if now is None else microseconds(now)
-    request = Request(tuple(streams), at, as_json=as_json, expect=expect, through_worker=through_worker, quiet=quiet)
+    end = None if until is None else microseconds(until)
+    request = Request(
+        tuple(streams), at, end, as_json=as_json, expect=expect, through_worker=through_worker, quiet=quiet
+    )
     sys.exit(0 if _replay(usable_rules(paths), request) else 1)
 
 
@@ -162,7 +168,9 @@ def _run(rules: RuleSet, request: Request) -> tuple[Result, list[Rejected]]:
         raise AssertionError(rules.problems)
     with without_collector(), screen.progress("reading", quiet=request.quiet) as move:
         messages = _moving(request, move)
-        return replay(rules.rules, rules.program, messages, now=request.now, skew=SKEW, mark=randbits(62))
+        return replay(
+            rules.rules, rules.program, messages, now=request.now, skew=SKEW, mark=randbits(62), until=request.until
+        )
 
 
 def _run_through(rules: RuleSet, request: Request) -> Result:
