@@ -19,7 +19,7 @@ from dsl.filters import pattern_types
 from dsl.judge import Judge, LateJudgement, Ruling, Rung, Terms, gate_of
 from dsl.local_time import TIMEZONE
 from dsl.memory import USER_ZONE, Entry, Memory
-from dsl.moments import begins, holds_of_nothing, moments_of
+from dsl.moments import holds_of_nothing, moment_of, moments_of
 from dsl.nodes.late import LateStep, nothing
 from dsl.nodes.node import Step
 from dsl.progress import ENCODING
@@ -228,7 +228,7 @@ class _PlanBuilder:
         built = build(self.memory, when, version, tier)
         until = None if following is None or following.since is None else following.since.us
         owner = owner_of(version, tier)
-        blank = begins(version) and holds_of_nothing(when, self._signed)
+        blank = moment_of(version) is not None and holds_of_nothing(when, self._signed)
         judge = Judge(
             ruling,
             version,

@@ -17,6 +17,7 @@ from dsl.calendar import MAX_OFFSET, label, unit_index
 from dsl.event import Event, Position
 from dsl.filters import compile_test, predicate_key
 from dsl.local_time import Now, unit_now
+from dsl.moments import moment_of
 from dsl.nodes.bound import Bound
 from dsl.nodes.compose import (
     Within,
@@ -100,14 +101,8 @@ class Judge:
         self.after = terms.after
         self.types = terms.types
         self._own = terms.own
-        self.moment = self._moment()
+        self.moment = moment_of(version)
         self._who = None if version.where is None else compile_test(version.where, trait_getter(terms.decimal_traits))
-
-    def _moment(self) -> int | None:
-        """Return the instant at which the version is judged on what came before; None where nothing is earned then."""
-        low, high = self.hearing()
-        held = self.since is not None and not self.version.fresh and low <= self.since < high
-        return self.since if held else None
 
     def asked(self) -> Iterator[Aggregate]:
         """Yield the aggregates that it looks at."""

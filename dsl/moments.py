@@ -123,9 +123,14 @@ def at_moment(grant: Grant) -> bool:
 # -- versions ----------------------------------------------------------------------------------------------------------
 
 
-def begins(version: Achievement) -> bool:
-    """Tell whether something can be earned at the begin of a version."""
-    return version.since is not None and not version.fresh
+def moment_of(version: Achievement) -> int | None:
+    """Return the instant at which a version is judged on what came before; None where nothing is earned then."""
+    if version.since is None or version.fresh:
+        return None
+    since, active = version.since.us, version.active
+    begun = active is None or active.start is None or active.start.us <= since
+    ended = active is not None and active.end is not None and active.end.us <= since
+    return since if begun and not ended else None
 
 
 def holds_of_nothing(when: Condition, signed: Callable[[Pattern, str], bool]) -> bool:

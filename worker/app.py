@@ -416,7 +416,7 @@ class Worker:
         await member.leave()
 
     async def _is_done(self) -> bool:
-        """Return whether every message is acknowledged, by the broker, every moment judged, and every unlock announced."""
+        """Return whether all messages are acknowledged, all moments judged, and all unlocks announced."""
         try:
             caught_up = not await self._broker.backlog() and await self._moments.are_judged()
             return caught_up and await self._outbox_relay.is_empty()

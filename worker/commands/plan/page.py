@@ -72,6 +72,10 @@ def _lines(preview: Preview, width: int) -> Iterator[Line]:
     yield from _notes(preview)
     for change in preview.achievements:
         yield from _achievement(change, preview, width)
+    for one in preview.coming:
+        name = full_name(one.achievement, one.tier)
+        said = f"would earn {name} v{one.version} by what they have today"
+        yield Line(f"> at {one.at.replace('.000000Z', 'Z')}   {one.unlocks:,} {said}", ADDITION)
     for contract in preview.contracts:
         yield from _contract(contract, width)
     yield Line(_unchanged(preview), DIM)
