@@ -23,6 +23,7 @@ from dsl.moments import holds_of_nothing, moment_of, moments_of
 from dsl.nodes.late import LateStep, nothing
 from dsl.nodes.node import Step
 from dsl.progress import ENCODING
+from dsl.schema import is_listed
 from dsl.syntax import And, Combine, Not, Or, Unlocked
 from dsl.types import FieldType
 from dsl.values import value_text
@@ -183,6 +184,7 @@ class _PlanBuilder:
             zone_types=zone_types,
             integral=self._integral,
             signed=self._signed,
+            listed=self._listed,
         )
         self.rulings: list[Ruling] = []
         self.judges: list[Judge] = []
@@ -261,6 +263,9 @@ class _PlanBuilder:
 
     def _signed(self, pattern: Pattern, field: str) -> bool:
         return is_signed([self.rules.events[event_type].fields[field] for event_type in pattern_types(pattern)])
+
+    def _listed(self, pattern: Pattern, field: str) -> bool:
+        return is_listed(self.rules, pattern_types(pattern), field)
 
     # -- dispatch --
 

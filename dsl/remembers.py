@@ -22,6 +22,7 @@ from dsl.nodes.recent import RecentDistinct, RecentEvents, RecentExtreme, Recent
 from dsl.nodes.sequence import Sequences
 from dsl.nodes.streak import Streaks
 from dsl.nodes.totals import Distinct
+from dsl.schema import is_listed
 from dsl.types import FieldType, length
 
 if TYPE_CHECKING:
@@ -138,6 +139,7 @@ class _Noting(Memory):
             zone_types=zones,
             integral=integral,
             signed=signed,
+            listed=lambda pattern, field: is_listed(rules, pattern_types(pattern), field),
         )
         self.asked: dict[str, None] = {}
 

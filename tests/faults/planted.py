@@ -19,6 +19,7 @@ from tests.faults.plants import (
     analysis,
     anchors,
     announcements,
+    authoring,
     broker,
     carry,
     chains,
@@ -112,6 +113,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     *traces.BUGS,
     *process.BUGS,
     *scripting.BUGS,
+    *authoring.BUGS,
 )
 
 QUICK: Final = (
