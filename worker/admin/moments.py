@@ -105,7 +105,7 @@ class Moments:
                 log.info("a moment is not judged any further here", said=str(error))
             except (UnavailableError, RefusedError, RulesRefusedError, UnfoldableError) as error:
                 log.warning("a moment cannot be judged at the moment", said=str(error))
-                await anyio.sleep(REST_SECONDS if isinstance(error, UnfoldableError | RulesRefusedError) else 0)
+                await anyio.sleep(0 if isinstance(error, UnavailableError) else REST_SECONDS)
             await anyio.sleep(LOOK_SECONDS)
 
     async def look(self) -> bool:

@@ -136,7 +136,7 @@ def _move(  # noqa: PLR0913, PLR0917 - inner loop of the above
             return None
         current = state.state = start(plan)
         state.stamp, state.folded = stamp, 0
-    late = late_among(current, heard) if own.behind or at_begin(current) else 0
+    late = late_among(current, heard) if own.behind or (plan.moments and at_begin(current)) else 0
     if late:
         if not absorb_late(plan, current, heard[:late]):
             if len(look.refolds) == most_refolds:

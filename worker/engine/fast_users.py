@@ -100,7 +100,7 @@ def divide(batch: Batch, events: dict[Subject, SubjectEvents], cache: StateCache
     chosen, states, reasons = _choose(batch, events, cache, trusting=trusting)
     if sum([len(own.events) for own in chosen.values()]) < max(1, batch.size * WORTH_IT):
         return Division(None, batch, [*reasons, LongWay.NOT_WORTH_IT] if chosen else reasons)
-    clock = batch.rules.clock(batch.now, max([own.events[-1].at for own in chosen.values()]))
+    clock = max([own.events[-1].at for own in chosen.values()]) if batch.rules.streamed else batch.now
     look = first_look(batch.rules, chosen, states, clock=clock, most_refolds=MOST_REFOLDS)
     for user in look.left_out:
         del chosen[user], states[user]

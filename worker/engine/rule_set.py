@@ -106,7 +106,8 @@ class Deployed:
         self.contract = Contract(rules.events, prefix=prefix, skew=skew, mark=mark)
         self.region = region
         self.cause = cause
-        self._streamed = streamed
+        self.streamed = streamed
+        """Whether moments pass by the latest event, and not by the wall clock."""
         self.stamps = {
             scope: f"{plan.fingerprint}@{since.get(scope, epoch)}" for scope, plan in self.program.scopes.items()
         }
@@ -121,10 +122,6 @@ class Deployed:
             scope: frozenset((ruling.achievement, ruling.tier or "") for ruling in plan.rulings)
             for scope, plan in self.program.scopes.items()
         }
-
-    def clock(self, now: int, latest: int) -> int:
-        """Return what tells which moments are passed, in microseconds: the wall clock, or that of the latest event."""
-        return latest if self._streamed else now
 
     def terms(self, grant: Grant) -> Terms:
         """Return what a grant of this rule set comes with."""
