@@ -160,7 +160,7 @@ class Books:
         moved = carriage.of(state)
         part = carriage.part(moved)
         if part is None:
-            anew = anew_of(carriage, moved.unearned)
+            anew = anew_of(carriage, moved.state.mark, moved.unearned)
             return Refold(rules, subject, moved.state, since, folded=folded, anew=anew)
         fold = PartFold(carriage, moved, part, certain=carriage.without.of(state).certain)
         fold.feed([event for event in self.heard_by(rules, subject) if event.type in part.types])

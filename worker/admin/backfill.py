@@ -300,9 +300,10 @@ async def _bring_up_to_date(work: _Build, since: Mapping[Subject, Position]) -> 
 
 def _is_stale(rules: Deployed, subject: Subject, state: SubjectState, clock: int) -> bool:
     """Tell whether earlier rules have folded a state, or it has yet to earn something at a moment."""
-    if state.stamp != rules.stamps[subject.scope] or state.state is None:
-        return state.stamp != rules.stamps[subject.scope]
-    return earns_at_moment(rules.program.scopes[subject.scope], state.state, clock)
+    if state.stamp != rules.stamps[subject.scope]:
+        return True
+    plan = rules.program.scopes[subject.scope]
+    return state.state is not None and earns_at_moment(plan, state.state, clock)
 
 
 _BEHIND_ALL: Final = Position(2**63 - 1, "")

@@ -176,22 +176,22 @@ class PartFold:
             self._grants += reach(self.part, self._state, mark.at)
         state = self._carriage.merged(self._carried, self.part, self._state, self._copies.suppressed)
         decided = self.part.judged | self._carried.unearned
-        anew = anew_of(self._carriage, decided, self._grants, self._events, certain=self._certain)
-        return state, anew._replace(undone=self._carriage.undone(mark))
+        return state, anew_of(self._carriage, mark, decided, self._grants, self._events, certain=self._certain)
 
 
 def anew_of(
     carriage: Carriage,
+    mark: Position | None,
     rulings: AbstractSet[int],
     grants: Sequence[Grant] = (),
     events: int = 0,
     *,
     certain: bool = True,
 ) -> Anew:
-    """Return what was decided about some rulings of a plan, by their slots."""
+    """Return what was decided about some rulings of a plan, by their slots, up to the mark of a state."""
     known = carriage.new.rulings
     keys = frozenset((known[slot].achievement, known[slot].tier or "") for slot in rulings)
-    return Anew(keys, grants, events, certain, carriage.dropped, carriage.types)
+    return Anew(keys, grants, events, certain, carriage.dropped, carriage.types, carriage.undone(mark))
 
 
 class Refold:

@@ -119,7 +119,10 @@ class CarriedFold:
         if self._behind is None:
             carriage = self._carrier.carriage
             if self._fold is None:
-                self._behind, anew = self._carried.state, anew_of(carriage, self._carried.unearned)
+                self._behind, anew = (
+                    self._carried.state,
+                    anew_of(carriage, self._carried.state.mark, self._carried.unearned),
+                )
             else:
                 self._behind, anew = self._fold.merged()
             self._anew = frozenset(anew.rulings)
