@@ -13,8 +13,10 @@ from dsl.calendar import format_instant
 from tests.integration.engine import Engine, event
 from tests.integration.pipelines import pipeline_on, send, sent
 from worker.admin.moments import MomentLostError, Moments
+from worker.admin.preview import Asked, preview
 from worker.admin.results import read_results
 from worker.app import wall_clock
+from worker.engine.preview import Coming
 from worker.engine.replay import replay
 from worker.engine.rule_set import RuleFile, read_rules
 from worker.pipeline.rules_in_force import load_deployed
@@ -209,3 +211,32 @@ async def test_a_worker_looks_by_itself_and_announces(engine: Engine) -> None:
     made = read_rules([RuleFile("rules.ach", text)])
     assert made.program is not None
     assert stored.digest == replay(made.rules, made.program, bodies, now=wall_clock(), skew=0)[0].digest
+
+
+async def test_a_plan_says_how_many_would_earn_it(engine: Engine, store: Store) -> None:
+    """Of a version that is to begin, and of one that has begun: these gain it at once."""
+    first = "\n".join(line for line in RULES.splitlines() if "version 2" not in line)
+    await engine.apply(first)
+    await sent(engine, *load())
+    rules = read_rules([RuleFile("rules.ach", RULES)])
+    found = await preview(store, engine.settings, Asked(rules), now=wall_clock())
+    at = format_instant(BEGIN)
+    # Those who have earned `five` by version 1 earn `next` then, too.
+    assert found.coming == [
+        Coming("crew", None, 2, at, 1),
+        Coming("five", None, 2, at, len(EARNED)),
+        Coming("next", None, 2, at, len(EARNED) + USERS // 3),
+    ]
+    assert found.gained == 0
+    past = read_rules([RuleFile("rules.ach", RULES.replace(at, "2026-04-14T00:00:00Z"))])
+    found = await preview(store, engine.settings, Asked(past), now=wall_clock())
+    assert (found.coming, found.gained) == ([], 1 + 2 * len(EARNED) + USERS // 3)
+    await engine.apply(RULES.replace(at, "2026-04-14T00:00:00Z"))
+    await engine.backfill()
+    rows = await engine.rows("SELECT earned_at, event_id, origin, change_id FROM unlock WHERE event_id = ''")
+    assert len(rows) == found.gained
+    assert {(format_instant(int(row["earned_at"].timestamp() * 1_000_000)), row["origin"]) for row in rows} == {
+        ("2026-04-14T00:00:00.000000Z", "backfill")
+    }
+    assert all(row["change_id"] is not None for row in rows)
+    assert not await moments(engine, store).look()
