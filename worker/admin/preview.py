@@ -298,6 +298,7 @@ def _assembled(
             Coming(achievement, tier or None, version, format_instant(at), number)
             for (achievement, tier, version, at), number in sorted(seen.coming.items())
         ],
+        same=differs.same,
     )
 
 

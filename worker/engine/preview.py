@@ -178,6 +178,13 @@ class Coming(Struct, frozen=True):
     unlocks: Annotated[int, Meta(description="Among the subjects that were looked at.")]
 
 
+class SameRule(Struct, frozen=True):
+    """A retired achievement, and a new one that means the same under another name: users earn that anew."""
+
+    retired: str
+    new: str
+
+
 class Preview(Struct, frozen=True, kw_only=True):
     """What would become of stored unlocks if rules came into force, as of one snapshot."""
 
@@ -203,6 +210,7 @@ class Preview(Struct, frozen=True, kw_only=True):
     refused: Annotated[list[Refusal], Meta(description="Why `ach apply` refuses these rules.")]
     is_change: bool
     coming: list[Coming] = []
+    same: list[SameRule] = []
 
 
 def schema() -> dict[str, Any]:
