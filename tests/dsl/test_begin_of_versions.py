@@ -127,3 +127,21 @@ example "ada lost what she had won, ben has done nothing of it" {
     rules = rule_set(text)
     assert rules.program is not None
     assert len(run(rules.program, given(rules), None).unlocks) == 1
+
+
+def test_a_fresh_version_earns_nothing_when_it_begins() -> None:
+    """What was unlocked is a fact for it, too: it is earned at the next event all the same."""
+    text = """\
+event a {}
+achievement x { title "X" when count(event=a, >= 1) }
+achievement y { title "Y" when count(event=a, >= 99) }
+achievement y version 2 from 2026-05-01T00:00:00Z fresh { title "Y" when unlocked(x) }
+example "in May, at the first event" {
+  at 2026-04-13T09:00:00Z ada a {}
+  at 2026-04-13T09:00:00Z ben a {}
+  at 2026-05-02T09:00:00Z ben a {}
+  expect ada not y
+  expect ben y at 2026-05-02T09:00:00Z
+}
+"""
+    assert failures(text) == []

@@ -7,9 +7,7 @@ from typing import Final
 from tests.faults.plants.bug import Bug
 
 FOLD: Final = "property/test_moments.py::test_the_fold_earns_at_moments_what_the_reference_earns"
-PASSED: Final = "property/test_moments.py::test_a_moment_that_is_judged_again_earns_nothing_again"
 INTEGRATION: Final = "integration/test_moments.py"
-CARRY: Final = "property/test_carry.py"
 
 BUGS: Final[tuple[Bug, ...]] = (
     Bug(
@@ -26,7 +24,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         at="moments:moment_of",
         old="if version.since is None or version.fresh:",
         new="if version.since is None:",
-        tests=(FOLD, PASSED),
+        tests=("dsl/test_begin_of_versions.py::test_a_fresh_version_earns_nothing_when_it_begins",),
     ),
     Bug(
         "moment_leaves_no_mark",
@@ -34,7 +32,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         at="moments:_judged",
         old='state.mark = Position(moment.at, "")',
         new="pass",
-        tests=("property/test_moments.py::test_moments_that_pass_between_batches_do_not_show",),
+        tests=(f"{INTEGRATION}::test_a_live_batch_behind_the_moment_finds_it_passed",),
     ),
     Bug(
         "step_behind_a_moment_in_order",
@@ -66,6 +64,6 @@ BUGS: Final[tuple[Bug, ...]] = (
         at="Carriage.undone",
         old="mark is not None and not mark.id and mark.at not in self._kept_moments",
         new="False",
-        tests=(f"{CARRY}::test_drawn_edits",),
+        tests=("worker/engine/test_moments_carried.py",),
     ),
 )
