@@ -73,6 +73,7 @@ class Story:
         self.scope = scope
         self.title = title
         self.events = events
+        self._now = -(2**63)
         self.watched = watched(self.rules, scope)
         self.ruling: Ruling = next(
             ruling
@@ -84,16 +85,17 @@ class Story:
     def known(self, now: int) -> Known:
         """Fold everything: the grants by `now`, and the last event in each unit of `repeat every`."""
         last: dict[int, Event] = {}
+        self._now = now
         for watch in self.watches:
             watch.look = _calendar(watch, last)
-        folded = self.fold(self.events, now)
+        folded = self.fold(self.events)
         for watch in self.watches:
             watch.look = None
         return Known(folded.grants, folded.state, now, last)
 
-    def fold(self, events: Iterable[Event], clock: int) -> Folded:
-        """Fold some of the events, and moments up to a clock."""
-        return self._fold(events, clock, None)
+    def fold(self, events: Iterable[Event], clock: int | None = None) -> Folded:
+        """Fold some of the events, and moments up to a clock; without one, up to when all was known."""
+        return self._fold(events, self._now if clock is None else clock, None)
 
     def look(self, recorder: Recorder) -> Folded:
         """Fold the events up to what a recorder aims at, and let it look."""
