@@ -54,7 +54,7 @@ class Moment(NamedTuple):
 
 
 class Act(NamedTuple):
-    """An operation, and the rulings one of which has to be earned at the moment; None where it always takes place."""
+    """An operation; it takes place if one of some rulings is earned at the moment, or always (None)."""
 
     step: Step
     if_earned: AbstractSet[int] | None

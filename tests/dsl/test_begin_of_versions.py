@@ -107,7 +107,7 @@ def test_an_explanation_says_that_a_version_has_begun(now: str, text: str) -> No
 
 
 def test_a_condition_that_holds_of_nothing_asks_for_an_event() -> None:
-    """A signed sum that 0 satisfies: whoever has done nothing earns nothing."""
+    """A signed sum that 0 satisfies: a user who has done nothing earns nothing."""
     text = """\
 event a { n: int }
 event b {}

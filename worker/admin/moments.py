@@ -1,6 +1,6 @@
 """Moments: a version of the rules begins, and every subject is judged, without an event.
 
-Nobody has to bring an event for it, so a worker looks for moments that the clock has reached. It reads all states whose
+No event has to come for it, so a worker looks for moments that the clock has reached. It reads all states whose
 mark lies before the moment, without a lock, and brings those up to date that earn something then. No event is read but
 those that a row of `progress` lags behind.
 
