@@ -1,4 +1,4 @@
-"""A worker dies while it judges all subjects at the begin of a version: each earns it once, and another worker goes on."""
+"""A worker dies while it judges all subjects when a version begins: each earns it once, and another worker goes on."""
 
 from __future__ import annotations
 
