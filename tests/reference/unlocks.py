@@ -35,10 +35,14 @@ def scope_of(achievement: syntax.Achievement) -> str:
     return achievement.scope.name if achievement.scope else "user"
 
 
-def named_events(condition: syntax.Condition) -> set[str]:
-    """Return the event types that a condition names, those of its `unless` too."""
+Heard = tuple[str, str | None]
+"""An event type, and the field that names the user, None for its actor."""
+
+
+def named_events(condition: syntax.Condition) -> set[Heard]:
+    """Return the event types that a condition names, each in its role, those of its `unless` too."""
     patterns: list[syntax.Pattern] = [] if condition.mods.unless is None else [condition.mods.unless]
-    names: set[str] = set()
+    names: set[Heard] = set()
     match condition:
         case syntax.Count() | syntax.Sum() | syntax.Extreme() | syntax.Streak():
             patterns.append(condition.event)
@@ -48,7 +52,8 @@ def named_events(condition: syntax.Condition) -> set[str]:
             names = {name for part in parts for name in named_events(part)}
         case syntax.Unlocked():
             pass
-    return names | {each.event.text for pattern in patterns for each in pattern.alternatives}
+    alternatives = [each for pattern in patterns for each in pattern.alternatives]
+    return names | {(each.event.text, None if each.role is None else each.role.text) for each in alternatives}
 
 
 def named_achievements(achievement: syntax.Achievement) -> set[str]:
@@ -57,12 +62,17 @@ def named_achievements(achievement: syntax.Achievement) -> set[str]:
     return in_whens | {target.achievement.text for target in achievement.after}
 
 
-def heard(rules: Ruleset, achievement: syntax.Achievement) -> set[str]:
-    """Return the event types at which a version can be earned."""
+def heard(rules: Ruleset, achievement: syntax.Achievement) -> set[Heard]:
+    """Return the event types at which a version can be earned, each in a role."""
     own = {name for when in tiers(achievement).values() for name in named_events(when)}
-    traits = set(rules.trait_events) if achievement.where is not None else set[str]()
+    traits = set(rules.trait_events) if achievement.where is not None else set[Heard]()
     named = [version for name in named_achievements(achievement) for version in rules.achievements[name]]
     return own | traits | {name for version in named for name in heard(rules, version)}
+
+
+def is_heard(timeline: Timeline, i: int, hears: set[Heard]) -> bool:
+    """Return whether event i is one of those that are heard, in the role that the subject has in it."""
+    return any(timeline.events[i].type == kind and timeline.is_in(i, role) for kind, role in hears)
 
 
 def in_effect(versions: Sequence[syntax.Achievement], now: int) -> syntax.Achievement | None:
@@ -139,7 +149,7 @@ def _unlocks_of_tier(
         if is_moment(position(event)):
             if not _is_judged_at(version, prefix, hears[version.version]):
                 continue
-        elif event.type not in hears[version.version]:
+        elif not is_heard(timeline, i, hears[version.version]):
             continue
         start = latest_start(tiers(version)[tier], prefix)
         if start is None or not _may_earn(version, prefix):
@@ -159,8 +169,8 @@ def _is_judged_at(version: syntax.Achievement, moment: Prefix, hears: set[str]) 
     """Return whether a version is judged at a moment: it begins there, and has heard something before."""
     if version.since is None or version.since.us != moment.now or version.fresh:
         return False
-    before = (moment.event(i) for i in range(moment.view.first, moment.last))
-    return any(event.type in hears and sees(version, event) for event in before)
+    before = range(moment.view.first, moment.last)
+    return any(is_heard(moment.view.timeline, i, hears) and sees(version, moment.event(i)) for i in before)
 
 
 def afresh(

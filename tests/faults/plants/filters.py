@@ -53,7 +53,7 @@ BUGS: Final = (
         at="DistinctKeys.gated",
         old="_fill(node.seen, keys, cap)",
         new='_fill(node.seen, [f"{key}{n}" for n, key in enumerate(keys)], cap)',
-        tests=("property/test_fold.py::test_the_fold_grants_what_the_language_says",),
+        tests=("dsl/test_expressions.py::test_an_element_that_occurs_twice_is_one_value",),
     ),
     Bug(
         "days_of_all_zones_are_one_count",

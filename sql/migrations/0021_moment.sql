@@ -1,4 +1,4 @@
--- compatible_from: 19
+-- compatible_from: 21
 -- The begin of a version is a moment: what is earned at it has no event. No older release may run beside: it would
 -- contest such unlocks.
 
