@@ -115,4 +115,4 @@ def test_what_is_drawn_is_earned_at_moments() -> None:
         )
 
     count()
-    assert earned >= asked / 4
+    assert earned >= asked / 25

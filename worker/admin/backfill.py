@@ -165,16 +165,15 @@ async def bring_up_to_date(
     since: Mapping[Subject, Position],
     *,
     now: Callable[[], int],
-    rules: Deployed | None = None,
 ) -> Report:
     """Bring some subjects up to date, whose events from a position on are others now; report what that has changed.
 
-    `rules` are those in force, where they are read already. Those of scopes that nothing judges are passed over.
+    Those of scopes that nothing judges are passed over.
 
     Raises:
         SupersededError, UnavailableError: as in `backfill`.
     """
-    rules = await load_deployed(store, settings) if rules is None else rules
+    rules = await load_deployed(store, settings)
     # Where a change is not built yet, these subjects may not be up to date with it either.
     change = await change_to_build(store, rules.epoch)
     cause = None if change is None else change.cause
