@@ -161,6 +161,17 @@ WHERE scope = :scope AND stamp <> :stamp
 ORDER BY tenant_id, subject
 LIMIT :limit;
 
+-- name: states_before
+-- In pages by key: states whose mark lies before an instant, with the events that their users have had since.
+SELECT tenant_id, subject, stamp, state,
+    -- use unsaved_events
+    AS unsaved
+FROM progress
+WHERE scope = :scope AND mark_at < :until
+    AND (tenant_id, scope, subject) > (:after_tenant, :scope, :after_subject)
+ORDER BY tenant_id, subject
+LIMIT :limit;
+
 -- name: states_marked_by_types
 -- In pages by key: subjects with a state of another plan whose mark is an event of some types.
 SELECT progress.tenant_id, progress.subject
@@ -198,7 +209,8 @@ FROM (
         SELECT DISTINCT tenant_id, subject
         FROM unlock
         WHERE scope = :scope AND (tenant_id, scope, subject) > (:after_tenant, :scope, :after_subject)
-            AND contested_at IS NULL AND revoked_at IS NULL AND event_id <> ''
+            AND contested_at IS NULL AND revoked_at IS NULL
+            AND (event_id <> '' OR NOT by_hand OR earned_at <> granted_at)
             AND achievement || '.' || tier = ANY (:judged::text[])
             AND NOT EXISTS (
                 SELECT FROM progress
@@ -217,7 +229,8 @@ SELECT DISTINCT unlock.tenant_id, unlock.subject
 FROM unlock
 JOIN progress ON progress.tenant_id = unlock.tenant_id AND progress.scope = :scope AND progress.subject = unlock.subject
 WHERE unlock.scope = :scope AND stamp <> :stamp
-    AND contested_at IS NULL AND revoked_at IS NULL AND event_id <> ''
+    AND contested_at IS NULL AND revoked_at IS NULL
+    AND (event_id <> '' OR NOT by_hand OR earned_at <> granted_at)
     AND achievement || '.' || tier = ANY (:judged::text[])
     AND (unlock.tenant_id, unlock.scope, unlock.subject) > (:after_tenant, :scope, :after_subject)
 ORDER BY unlock.tenant_id, unlock.subject

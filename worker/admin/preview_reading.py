@@ -63,8 +63,8 @@ class Fold(Protocol):
         """Fold more events."""
         ...
 
-    def earned(self) -> Earned:
-        """Return what comes of it, once all events are folded."""
+    def earned(self, clock: int) -> Earned:
+        """Return what comes of it by a clock (microseconds), once all events are folded."""
         ...
 
 
@@ -73,6 +73,10 @@ class Part(NamedTuple):
 
     plan: Plan
     keys: frozenset[tuple[str, str]]
+
+
+EVER: Final = 2**62
+"""Behind every begin of a version: what would be earned at those to come is foreseen, too."""
 
 
 class Asked(NamedTuple):
@@ -135,7 +139,7 @@ class Reading:
         found: list[Outcome] = []
         for subject in sorted(folds.keys() | stored.keys()):
             fold = folds.get(subject) or self._unknown()
-            found.append(Outcome(subject, fold.earned(), stored.get(subject, ())))
+            found.append(Outcome(subject, fold.earned(EVER), stored.get(subject, ())))
         return found
 
     async def _stored_up_to(self, rows: Ordered[Stored], bound: Subject | None) -> dict[Subject, list[Stored]]:
