@@ -42,7 +42,7 @@ def test_where_nothing_is_earned_any_more_the_mark_is_the_last_event() -> None:
     carried = carriage.of(state)
     part = carriage.part(carried)
     assert part is not None
-    folding = PartFold(carriage, carried, part, certain=False)
+    folding = PartFold(carriage, carried, part, certain=lambda: False)
     folding.feed(EVENTS)
     merged, anew = folding.merged()
     assert anew.grants == []
