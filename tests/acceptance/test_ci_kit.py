@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from xml.etree import ElementTree as ET
 
 import pytest
+import yaml
 
 from tests.acceptance.comment_service import TOKEN, Comments, comment_service
 from tests.acceptance.conftest import ROOT
@@ -43,7 +44,7 @@ CHECKS: Final = [
 ]
 
 MORE: Final = """
-achievement duels { title "<img src=x> @acme ```" when count(event=match.won, where mode == "```", >= 1) }
+achievement duels { title "<img src=x> @acme ```" when count(event=match.won where mode = "```", >= 1) }
 achievement winner { title "Winner" when count(event=match.won, >= 1) }
 """
 
@@ -150,7 +151,8 @@ def test_the_sample_says_what_the_kit_knows() -> None:
 def test_hooks_pass_the_sample_repository(shell: Shell) -> None:
     """pre-commit appends the changed files, where a hook takes them."""
     shell.folder = shutil.copytree(SAMPLE, shell.folder / "repository")
-    hooks = {one["id"]: one for one in read(ROOT / ".pre-commit-hooks.yaml")}  # type: ignore[index]
+    listed: list[dict[str, Any]] = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text("utf-8"))
+    hooks = {one["id"]: one for one in listed}
     (ours,) = read(SAMPLE / ".pre-commit-config.yaml")["repos"]
     assert [one["id"] for one in ours["hooks"]] == list(hooks)
     for hook in hooks.values():
@@ -160,6 +162,19 @@ def test_hooks_pass_the_sample_repository(shell: Shell) -> None:
         assert re.search(hook["files"], "rules/matches.ach")
         ran = shell.ach(*words, *hook.get("args", []), *changed)
         assert ran.code == 0, (hook, ran)
+
+
+def test_the_page_shows_the_files_of_the_sample() -> None:
+    shown = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "ci.md").read_text("utf-8"), re.DOTALL)
+    for name in (".github/workflows/rules.yml", ".gitlab-ci.yml", ".pre-commit-config.yaml"):
+        assert (SAMPLE / name).read_text("utf-8") in shown, name
+
+
+def test_the_page_says_every_setting() -> None:
+    page = (ROOT / "docs" / "ci.md").read_text("utf-8")
+    variables = {name for job in read(TEMPLATE).values() for name in job["variables"]}
+    rows = set(re.findall(r"^\| `([\w-]+)` \|", page, re.MULTILINE))
+    assert rows == {*read(ACTION)["inputs"], *variables, "PLAN_DATABASE_URL", "PLAN_TOKEN"}
 
 
 # -- the comment ------------------------------------------------------------------------------------------------------
