@@ -48,6 +48,7 @@ from tests.faults.plants import (
     mirror,
     notifier,
     operators,
+    pictures,
     plan,
     process,
     progress,
@@ -118,6 +119,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     *process.BUGS,
     *scripting.BUGS,
     *authoring.BUGS,
+    *pictures.BUGS,
 )
 
 QUICK: Final = (

@@ -80,9 +80,9 @@ def timeline(story: Explanation, name: str, title: str) -> Element:
     height = feet[-1] + (_BELOW if story.earned_at is not None else _BELOW // 2)
     root = drawing(name, title, _said(story, events), class_="timeline", width="100%", height=height)
     span = _span(story, events)
+    _instants(root, story, span, feet[-1])
     for lane, foot in zip(lanes, feet, strict=True):
         _lane(root, lane, foot, span)
-    _instants(root, story, span, feet[-1])
     footing = {lane.path: foot for lane, foot in zip(lanes, feet, strict=True)}
     for event in events:
         for did in event.did:
