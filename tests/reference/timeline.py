@@ -11,7 +11,7 @@ from dsl.event import Event, Position
 from tests.reference.filters import Asked, is_true
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from dsl import syntax
     from dsl.types import Value
@@ -104,6 +104,8 @@ class Timeline:
     traits: list[Mapping[str, Value]]
     """After event i: the traits of the user of event i."""
     matched: dict[tuple[int, str, str], list[int]] = field(default_factory=dict[tuple[int, str, str], list[int]])
+    foreign: frozenset[int] = frozenset()
+    """In the history of a group: events that are not its own, and do nothing but reset it."""
 
     def clock(self, tz: syntax.Zone | None, i: int) -> Clock:
         """Return the clock that `tz=` means at event i."""
@@ -125,6 +127,17 @@ class Timeline:
         """Return the clock that `tz=` means after the last event."""
         return self.clock_of_all(tz, len(self.events) - 1)
 
+    def with_moments(self, instants: Sequence[int]) -> Timeline:
+        """Return the same with an event at each instant, before all others there: it has no type and no user."""
+        nothing = [Event(self.subject.tenant, "", "", "", at, 0, {}) for at in instants]
+        events = sorted([*self.events, *nothing], key=position)
+        after = iter(self.traits)
+        traits: list[Mapping[str, Value]] = []
+        for event in events:
+            last: Mapping[str, Value] = traits[-1] if traits and self.subject.scope == "user" else {}
+            traits.append(next(after) if event.id else last)
+        return Timeline(self.subject, events, self.copies, traits)
+
     def up_to(self, i: int) -> Timeline:
         """Return what was lived through up to event i."""
         return Timeline(self.subject, self.events[: i + 1], self.copies, self.traits[: i + 1])
@@ -141,7 +154,11 @@ class Timeline:
         return self.matched[key]
 
     def matches(self, pattern: syntax.Pattern, tz: syntax.Zone | None, i: int) -> bool:
-        """Return whether event i is one of the pattern's."""
+        """Return whether event i is one of the pattern's, and counts for it."""
+        return i not in self.foreign and self.resets(pattern, tz, i)
+
+    def resets(self, pattern: syntax.Pattern, tz: syntax.Zone | None, i: int) -> bool:
+        """Return whether event i is one of the pattern's, and resets what that resets."""
         event, asked = self.events[i], self.asked(tz, i)
         return any(
             alternative.event.text == event.type

@@ -24,8 +24,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from dsl.compile import USER
 from dsl.event import Position
-from dsl.fold import start
+from dsl.fold import reach, start
+from dsl.moments import at_begin, at_moment
 from dsl.outcome import Subject, canonical_order
+from dsl.progress import groups_in
 from worker.engine.arrivals import Arrivals
 from worker.engine.folding import UnfoldableError, absorb_late, late_among, walk_on
 from worker.engine.long_way import LongWay
@@ -34,7 +36,7 @@ from worker.engine.reconcile import Complete, Decision, Kind, reconcile, unlock_
 from worker.engine.state_cache import BEGINNING
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from collections.abc import Set as AbstractSet
     from uuid import UUID
 
@@ -78,9 +80,12 @@ def first_look(
     events: Mapping[Subject, SubjectEvents],
     states: Mapping[Subject, SubjectState],
     *,
+    clock: int,
     most_refolds: int | None = None,
 ) -> FirstLook:
     """Move each subject by its new events, which are in order; the states are changed in place.
+
+    Moments up to `clock` (microseconds) are judged behind them.
 
     `most_refolds` is how many users the fast path folds again; those beyond, and those that cannot be folded, are left
     out. The long way has no limit (None).
@@ -94,7 +99,7 @@ def first_look(
         state, scope = states[subject], subject.scope
         if own.heard:
             try:
-                left_out = _move(look, plans[scope], stamps[scope], subject, state, own, most_refolds)
+                left_out = _move(look, plans[scope], stamps[scope], subject, state, own, most_refolds, clock)
             except UnfoldableError:
                 if most_refolds is None:
                     raise
@@ -120,6 +125,7 @@ def _move(  # noqa: PLR0913, PLR0917 - inner loop of the above
     state: SubjectState,
     own: SubjectEvents,
     most_refolds: int | None,
+    clock: int,
 ) -> LongWay | None:
     """Move one subject in place, or leave it to be folded again; return why the fast path has to be left, if it has."""
     heard, in_order = own.heard, own.heard
@@ -131,7 +137,7 @@ def _move(  # noqa: PLR0913, PLR0917 - inner loop of the above
             return None
         current = state.state = start(plan)
         state.stamp, state.folded = stamp, 0
-    late = late_among(current, heard) if own.behind else 0
+    late = late_among(current, heard) if own.behind or (plan.moments and at_begin(current)) else 0
     if late:
         if not absorb_late(plan, current, heard[:late]):
             if len(look.refolds) == most_refolds:
@@ -145,6 +151,7 @@ def _move(  # noqa: PLR0913, PLR0917 - inner loop of the above
             look.earned.extend([(subject, grant) for grant in grants])
         if due:
             look.checkpoints.extend(due)
+    look.earned.extend([(subject, grant) for grant in reach(plan, current, clock)] if plan.moments else ())
     if late:
         look.absorbed[subject] = Position(heard[0].at, heard[0].id)
     look.folded[subject] = len(in_order)
@@ -241,7 +248,7 @@ def decide(rules: Deployed, facts: Facts, *, now: int, clock: int, save_every: i
     earned, checkpoints, changes = look.earned, look.checkpoints, _NO_CHANGES
     if refolds:
         checkpoints = [*checkpoints, *chain.from_iterable([refold.checkpoints for refold in refolds.values()])]
-        _put_in_place(rules, facts)
+        _put_in_place(rules, facts, clock)
     if facts.stored or refolds:
         earned, changes = _compare(rules, facts)
     progress, forgotten = _to_be_saved(facts, checkpoints, save_every)
@@ -275,6 +282,9 @@ def without(writes: Writes, subjects: AbstractSet[Subject]) -> Writes:
     )
 
 
+GROUPS_A_SAVE: Final = 1000
+"""Groups of a user that are as long to write as the rest of a state: with so many more, twice as many events are folded
+before it is saved, and so on."""
 _NO_CHANGES: Final[Sequence[tuple[Subject, Change]]] = ()
 
 
@@ -286,8 +296,9 @@ def _by_id(change: Change) -> UUID:
     return change.unlock_id
 
 
-def _put_in_place(rules: Deployed, facts: Facts) -> None:
+def _put_in_place(rules: Deployed, facts: Facts, clock: int) -> None:
     for subject, refold in facts.refolds.items():
+        refold.reach(clock)
         state = facts.states[subject]
         state.state, state.folded, state.stamp = refold.state, refold.folded, rules.stamps[subject.scope]
 
@@ -382,13 +393,15 @@ def _to_be_saved(
     facts: Facts, checkpoints: Iterable[Checkpoint], save_every: int
 ) -> tuple[dict[Subject, SubjectState], list[Subject]]:
     """Return the subjects whose progress is saved, and those that have none left."""
-    due: Collection[Subject] = {*facts.look.absorbed, *facts.refolds, *(Subject(*point[:3]) for point in checkpoints)}
+    due: set[Subject] = {*facts.look.absorbed, *facts.refolds, *(Subject(*point[:3]) for point in checkpoints)}
+    # The events in the ledger do not say what was earned between them.
+    due.update([subject for subject, grant in facts.look.earned if at_moment(grant)])
     saved: dict[Subject, SubjectState] = {}
     forgotten: list[Subject] = []
     for subject, folded in facts.look.folded.items():
         state = facts.states[subject]
         unsaved = save_every if state.unsaved is None else state.unsaved + folded
-        if unsaved < save_every and subject not in due:
+        if (unsaved < save_every or _may_wait(state, unsaved, save_every)) and subject not in due:
             state.unsaved = unsaved
             continue
         state.unsaved = 0
@@ -397,6 +410,13 @@ def _to_be_saved(
         else:
             saved[subject] = state
     return saved, sorted(forgotten)
+
+
+def _may_wait(state: SubjectState, unsaved: int, save_every: int) -> bool:
+    """Return whether a state has so many groups that it is saved less often: to write them takes that long."""
+    if save_every == 1 or state.unsaved is None or state.state is None:
+        return False
+    return unsaved < save_every * (1 + groups_in(state.state) // GROUPS_A_SAVE)
 
 
 def _heard_nothing(state: State | None) -> bool:

@@ -13,10 +13,10 @@ import msgspec
 
 from dsl.compile import in_order, references, scope_of
 from dsl.reads import declared, reads_of
-from dsl.syntax import Node
+from dsl.syntax import Name, Node
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from dsl.schema import Rules
     from dsl.syntax import Achievement
@@ -26,8 +26,8 @@ SCHEME: Final = 2
 recorded under another scheme is computed again, from the files that were in force then."""
 
 _PLACES: Final = frozenset({"span", "source", "seen"})
-_LATER: Final = frozenset({"role"})
-"""Fields that a tree got later: where there is none, the text is what it was before."""
+_LATER: Final = {"by": (), "role": None}
+"""Fields that trees got later, with what they have where none is written: the text is what it was before."""
 
 
 class Meaning(NamedTuple):
@@ -124,6 +124,12 @@ def meaning_of(achievement: Achievement) -> bytes:
     return sha256(_canonical(_bare(achievement)).encode()).digest()
 
 
+def nameless(versions: Iterable[Achievement]) -> bytes:
+    """Return a hash of what an achievement means over all its versions, whatever its name is."""
+    bare = [msgspec.structs.replace(_bare(version), name=Name(text="")) for version in versions]
+    return sha256("\n".join(map(_canonical, bare)).encode()).digest()
+
+
 def _bare(achievement: Achievement) -> Achievement:
     return msgspec.structs.replace(
         achievement,
@@ -153,7 +159,7 @@ def _canonical(value: object) -> str:
             f"{name}={_canonical(getattr(value, name))}"
             for name in value.__struct_fields__
             if name not in _PLACES and not (name == "text" and hasattr(value, "us"))
-            if name not in _LATER or getattr(value, name) is not None
+            if name not in _LATER or getattr(value, name) != _LATER[name]
         )
         return f"{type(value).__name__}({','.join(fields)})"
     if isinstance(value, tuple):

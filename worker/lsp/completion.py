@@ -149,6 +149,7 @@ _BOUNDED: Final = ("count", "sum", "max", "streak")
 _LINES: Final = (
     Offer("at", _KEYWORD, "what happens", "at ${1:2026-04-13T09:00:00Z} ${2:u1} ${3:event} { $4 }"),
     Offer("expect", _KEYWORD, "what must come of it", "expect ${1:u1} ${2:achievement}"),
+    Offer("until", _KEYWORD, "how far the clock goes", "until ${1:2026-05-01T00:00:00Z}"),
 )
 _NUMBERS: Final = (FieldType.INT, FieldType.DECIMAL)
 _FUNCTIONS: Final = ("length", "lower", "size")
@@ -380,7 +381,7 @@ _OFFERS: Final[dict[Want, Callable[[Asked], Iterable[Offer]]]] = {
         Offer("at", _KEYWORD, "so much of the way", "at ${1:30}%", entry="reveal"),
         Offer("after", _KEYWORD, "once another is earned", "after ", entry="reveal"),
     ],
-    Want.REPEAT: _words("each", "every"),
+    Want.REPEAT: _words("each", "every", "by"),
     Want.TZ: _tz,
     Want.SCOPE: _scopes,
     Want.FAMILY: _families,
