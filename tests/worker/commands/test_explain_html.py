@@ -108,7 +108,7 @@ def test_a_page_that_cannot_be_written(folder: Path) -> None:
 def story(events: list[Happened]) -> Explanation:
     at = "2026-04-13T09:00:00.000000Z"
     when = Part("when", "w", False, None, None, None, Progress("0", 0, 1), [], [])
-    past = (None, None, None)
+    past = (None, None, False, None)
     return Explanation("t", "user", "u", "a", None, None, 1, at, "not yet", *past, when, [], [], events, [], [])
 
 
