@@ -21,7 +21,7 @@ LONGEST: Final = 40
 MOST_SAID: Final = 50
 """Boxes that the description names; the others are counted."""
 _PAD: Final = 12
-_MARGIN: Final = 2
+_MARGIN: Final = 12
 _TIP: Final = 6
 """Pixels of an arrow's head."""
 _ROUND: Final = {"event": HEIGHT // 2, "aggregate": 0, "achievement": 6}
@@ -48,7 +48,8 @@ def graph(drawn: Picture, words: Words, links: Mapping[str, str] | None = None, 
     size = {"width": width, "height": height, "viewBox": f"0 0 {width} {height}"}
     root = drawing(words.name, words.title, _said(drawn), class_="graph", **size)
     if alone:
-        element(root, "style", style())
+        element(root, "style").text = style()
+        element(root, "rect", class_="paper", width="100%", height="100%")
     inner = element(root, "g", transform=f"translate({_MARGIN} {_MARGIN})")
     for arrow, points in zip(drawn.arrows, layout.arrows, strict=True):
         _arrow(inner, arrow, points)

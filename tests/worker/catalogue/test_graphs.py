@@ -14,7 +14,7 @@ from worker.catalogue.graphs import MOST, Graph
 from worker.catalogue.page import render
 from worker.catalogue.view import Catalogue, catalogue
 from worker.cli import main
-from worker.report.graph_svg import LONGEST, Words, graph
+from worker.report.graph_svg import LONGEST, Words, graph, style
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -92,4 +92,5 @@ def test_the_drawing_of_a_check(tmp_path: Path) -> None:
     assert root.get("aria-labelledby") == "rules-title"
     assert [each.text for each in root.findall(f"{SVG}title")] == ["What counts towards what"]
     assert {each.text for each in root.iter(f"{SVG}text")} >= {"a.done", "b.done", "one", "two"}
-    assert "prefers-color-scheme: dark" in ran.stdout
+    assert [each.text for each in root.iter(f"{SVG}style")] == [style()]
+    assert "prefers-color-scheme: dark" in style()
