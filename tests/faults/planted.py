@@ -50,6 +50,7 @@ from tests.faults.plants import (
     moments,
     notifier,
     operators,
+    pictures,
     plan,
     process,
     progress,
@@ -122,6 +123,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     *process.BUGS,
     *scripting.BUGS,
     *authoring.BUGS,
+    *pictures.BUGS,
 )
 
 QUICK: Final = (
