@@ -137,7 +137,7 @@ async def test_drawn_changes(streamed: Engine, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(preview_events, "LINES", 2)
     foreseen = Counter[str]()
     async with open_store(streamed.settings.database_url) as store:
-        for number, chain in enumerate(some_chains(DRAWN, 30)):
+        for number, chain in enumerate(some_chains(DRAWN, 38)):
             dice = Random(f"plan {number}")  # noqa: S311 - no secret
             async with store.transaction(patient=True) as session:
                 await session.script(FORGET)
