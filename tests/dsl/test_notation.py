@@ -12,7 +12,8 @@ from dsl.compile import tier_conditions
 from dsl.format import strip_spans
 from dsl.parse import parse
 from dsl.source import Source
-from dsl.syntax import Achievement
+from dsl.syntax import Achievement, Count, Extreme, Nested, Streak, Sum
+from dsl.trees import walk
 from tests.dsl.programs import texts
 
 if TYPE_CHECKING:
@@ -24,6 +25,11 @@ SLOW = (HealthCheck.too_slow, HealthCheck.filter_too_much)
 def achievements(text: str) -> list[Achievement]:
     file, problems = parse(Source("x.ach", text))
     return [] if problems else [one for one in file.declarations if isinstance(one, Achievement)]
+
+
+def is_open(tree: Condition) -> bool:
+    """Tell whether a condition has an operator without a bound, or with that of a list."""
+    return any(node.cmp.kind != "" for node in walk(tree) if isinstance(node, Count | Sum | Extreme | Streak | Nested))
 
 
 def condition(text: str) -> Condition:
@@ -78,4 +84,6 @@ def test_clauses() -> None:
 def test_what_is_written_reads_as_the_same_tree(text: str) -> None:
     for one in achievements(text):
         for _, when in tier_conditions(one):
+            if is_open(when):
+                continue  # its bound stands in the tiers
             assert strip_spans(condition(notation.condition(when))) == strip_spans(when)

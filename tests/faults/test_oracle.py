@@ -45,7 +45,7 @@ DAMAGE = {
 
 
 async def _one_run(engine: Engine) -> list[Published]:
-    sent = load(1, Shape(events=70, users=4, late=0.5, poison=0.1))
+    sent = load(7, Shape(events=70, users=4, late=0.5, poison=0.1))
     await engine.apply(RULES)
     for one in sent:
         await engine.publish([one.body], subject=one.subject)

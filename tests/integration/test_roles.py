@@ -101,7 +101,9 @@ NEEDS = {
         for name in sql.queries()
         # The last one is for private databases, where the role that asks is the owner.
         if name
-        not in MAKING | {"worker_is_here", "add_minutes", "forget_minutes", "forget_workers", "forget_decisions"}
+        not in MAKING
+        | {"worker_is_here", "add_minutes", "forget_minutes", "forget_workers", "forget_decisions"}
+        | {"take_moment", "beat_moment", "end_look"}
     },
     "reader": READING,
     "serve": SHOWN | {"keep_revealed"},
