@@ -249,8 +249,14 @@ def _as_they_were(
     return {
         subject
         for subject, one in refolds.items()
-        if one.as_it_was and subject not in moved and not rules.former.aged(stamps[subject])
+        if subject not in moved
+        and (_is_nothing(one, stamps.get(subject)) or (one.as_it_was and not rules.former.aged(stamps[subject])))
     }
+
+
+def _is_nothing(refold: Refold, stamp: str | None) -> bool:
+    """Tell whether a subject has neither state nor events, as a user has that is named in roles that no rule hears."""
+    return not stamp and refold.anew is None and not refold.events
 
 
 async def _did(work: Build, written: _Written) -> None:
