@@ -2,9 +2,16 @@
 
 -- name: pasts_of_users
 -- The data to fold users again after a late event that may move a grant, in one read and without a lock: each user's
--- last checkpoint of this plan before it, at most `limit` later events of these types, and the unlocks.
+-- last checkpoint of this plan before it, whether later events may be archived, at most `limit` of the others of these
+-- types, and the unlocks.
 SELECT
     asked.n, latest.mark_at, latest.mark_id, latest.state,
+    EXISTS (
+        SELECT
+        FROM pack
+        WHERE pack.tenant_id = asked.tenant_id AND pack.user_id = asked.user_id AND part > 0
+            AND pack.last_at >= coalesce(latest.mark_at, '-infinity')
+    ) AS archived,
     ARRAY(
         SELECT ROW(tenant_id, event_id, event_type, user_id, occurred_at, utc_offset, payload)
         FROM event
@@ -39,7 +46,8 @@ LEFT JOIN LATERAL (
 -- name: commit_fast
 -- One statement in its own transaction. It requires that the partitions are unchanged, the events are new, and the
 -- unlocks are the first ones. If one of these is false, it writes nothing. An existing event violates its key,
--- because conflict handling (ON CONFLICT) would cost a quarter of an insert. For the other guards, `overtaken` ends the
+-- because conflict handling (ON CONFLICT) would cost a quarter of an insert. Ids that may be archived are looked up; ids
+-- that grow with time never may (worker/engine/reach.py). For the other guards, `overtaken` ends the
 -- statement with its own error code. CASE evaluates them in this order, so the partitions are locked before any write;
 -- parts without a reader run last.
 WITH held AS (
@@ -74,6 +82,17 @@ WITH held AS (
 SELECT CASE
     WHEN (SELECT count(*) FROM held) < cardinality(:partitions::integer[])
         THEN overtaken('partition_moved', (SELECT count(*) FROM held))
+    WHEN cardinality(:suspects.event_id::text[]) > 0 AND EXISTS (
+        SELECT
+        FROM (
+            SELECT
+                -- use packed_hash
+                AS hash
+            FROM unnest(:suspects.event_id::text[], :suspects.tenant_id::text[]) AS asked (event_id, tenant_id)
+        ) AS asked
+        -- use packed_row
+    )
+        THEN overtaken('archived', cardinality(:suspects.event_id::text[]))
     WHEN (SELECT count(*) FROM new) < cardinality(:unlocks.unlock_id::uuid[])
         THEN overtaken('unlock_known', (SELECT count(*) FROM new))
     WHEN (SELECT count(*) FROM amended) < cardinality(:amended.unlock_id::uuid[])

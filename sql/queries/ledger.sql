@@ -100,24 +100,50 @@ FROM event
 WHERE event_type = ANY (:types::text[]);
 
 -- name: users_of_types
--- In pages by key, for the backfill: all users with an event that the plan hears.
-SELECT DISTINCT tenant_id, user_id AS subject
-FROM event
-WHERE event_type = ANY (:types::text[]) AND (tenant_id, user_id) > (:after_tenant, :after_subject)
+-- In pages by key, for the backfill: all users with an event that the plan hears, archived or not.
+(
+    SELECT DISTINCT tenant_id, user_id AS subject
+    FROM event
+    WHERE event_type = ANY (:types::text[]) AND (tenant_id, user_id) > (:after_tenant, :after_subject)
+    ORDER BY tenant_id, subject
+    LIMIT :limit
+)
+UNION
+(
+    SELECT DISTINCT tenant_id, user_id AS subject
+    FROM pack
+    WHERE part > 0 AND types && :types::text[] AND (tenant_id, user_id) > (:after_tenant, :after_subject)
+    ORDER BY tenant_id, subject
+    LIMIT :limit
+)
 ORDER BY tenant_id, subject
 LIMIT :limit;
 
 -- name: tenants_of_types
-SELECT DISTINCT tenant_id, tenant_id AS subject
-FROM event
-WHERE event_type = ANY (:types::text[]) AND (tenant_id, tenant_id) > (:after_tenant, :after_subject)
+SELECT tenant_id, tenant_id AS subject
+FROM (
+    SELECT tenant_id
+    FROM event
+    WHERE event_type = ANY (:types::text[]) AND (tenant_id, tenant_id) > (:after_tenant, :after_subject)
+    UNION
+    SELECT tenant_id
+    FROM pack
+    WHERE part > 0 AND types && :types::text[] AND (tenant_id, tenant_id) > (:after_tenant, :after_subject)
+) AS found
 ORDER BY tenant_id
 LIMIT :limit;
 
 -- name: subjects_of_scope
-SELECT DISTINCT tenant_id, subject
-FROM event_subject
-WHERE scope = :scope AND (tenant_id, subject) > (:after_tenant, :after_subject)
+SELECT tenant_id, subject
+FROM (
+    SELECT tenant_id, subject
+    FROM event_subject
+    WHERE scope = :scope AND (tenant_id, subject) > (:after_tenant, :after_subject)
+    UNION
+    SELECT tenant_id, subject
+    FROM packed_member
+    WHERE scope = :scope AND (tenant_id, subject) > (:after_tenant, :after_subject)
+) AS found
 ORDER BY tenant_id, subject
 LIMIT :limit;
 

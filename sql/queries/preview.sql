@@ -86,10 +86,12 @@ GROUP BY achievement;
 
 -- name: estimated_events
 -- By the statistics of the server; negative where it has none.
-SELECT reltuples::bigint FROM pg_class WHERE oid = 'event'::regclass;
+SELECT reltuples::bigint + coalesce((SELECT sum(events) FROM pack WHERE part > 0), 0)::bigint
+FROM pg_class
+WHERE oid = 'event'::regclass;
 
 -- name: exact_events
-SELECT count(*) FROM event;
+SELECT (SELECT count(*) FROM event) + coalesce((SELECT sum(events) FROM pack WHERE part > 0), 0)::bigint;
 
 -- name: states_by_subject
 SELECT tenant_id, subject, stamp, state

@@ -53,6 +53,9 @@ SELECT
             WHERE member.tenant_id = asked.tenant_id AND member.scope = asked.scope
                 AND member.subject = asked.subject)
     END OR EXISTS (
+        SELECT FROM packed_member AS member
+        WHERE member.tenant_id = asked.tenant_id AND member.scope = asked.scope AND member.subject = asked.subject
+    ) OR EXISTS (
         SELECT FROM unlock
         WHERE unlock.tenant_id = asked.tenant_id AND unlock.scope = asked.scope AND unlock.subject = asked.subject
     ) AS known
@@ -141,17 +144,18 @@ ORDER BY tenant_id, subject
 LIMIT :limit;
 
 -- name: states_marked_by_types
--- In pages by key: subjects with a state of another plan whose mark is an event of some types.
+-- In pages by key: subjects with a state of another plan whose mark is an event of some types, or is archived, which no
+-- mark of a user is.
 SELECT progress.tenant_id, progress.subject
 FROM progress
-JOIN LATERAL (
+LEFT JOIN LATERAL (
     SELECT *
     FROM event
     WHERE (event.event_id, event.tenant_id) >= (progress.mark_id, progress.tenant_id)
     ORDER BY event.event_id, event.tenant_id
     LIMIT 1
 ) AS last ON last.event_id = progress.mark_id AND last.tenant_id = progress.tenant_id
-WHERE progress.scope = :scope AND stamp <> :stamp AND event_type = ANY (:types::text[])
+WHERE progress.scope = :scope AND stamp <> :stamp AND (event_type = ANY (:types::text[]) OR event_type IS NULL)
     AND (progress.tenant_id, progress.scope, progress.subject) > (:after_tenant, :scope, :after_subject)
 ORDER BY progress.tenant_id, progress.subject
 LIMIT :limit;

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from dsl.compile import USER
 from dsl.event import Position
 from dsl.outcome import Subject
+from worker.admin.packed_ids import archived_of, erase_archived
 from worker.contract.named_users import name_token
 from worker.contract.partition import PARTITIONS, partition_of
 from worker.engine.columns import position_columns, subject_columns
@@ -105,6 +106,8 @@ async def _erase(store: Store, settings: Settings, user: Subject, partitions: se
             Subject(*row[:3]): Position(*row[3:])
             for row in await session.rows(_Shared, "shared_subjects", tenant_id=tenant, user_id=name)
         }
+        archived = await archived_of(session, user)
+        since.update({one: min(archived.since, since.get(one, archived.since)) for one in archived.shared})
         # From here on the user does nothing more. To lock out of order could wait for ever.
         needed = {partition_of(*subject) for subject in since}
         if not needed <= partitions:
@@ -112,6 +115,7 @@ async def _erase(store: Store, settings: Settings, user: Subject, partitions: se
         new = await session.run("insert_erasure", tenant_id=tenant, user_id=name, **tokens, now=now, by=by)
         await _forget(session, {user: BEGINNING, **since})
         events = await session.run("erase_events", tenant_id=tenant, user_id=name)
+        events += await erase_archived(session, user, archived)
         unlocks = await session.value(int, "erase_unlocks", tenant_id=tenant, user_id=name, now=now, by=by) or 0
         await session.run("erase_revealed", tenant_id=tenant, user_id=name)
         await session.run("erase_evaluations", tenant_id=tenant, user_id=name)

@@ -12,6 +12,7 @@ from worker.engine.arrivals import arrivals_of, screen
 from worker.engine.decide import Facts, first_look, latest_known
 from worker.engine.reconcile import unlock_id
 from worker.engine.subject_events import events_of_subjects
+from worker.pipeline.archive import known_in_archive
 from worker.pipeline.fence import take_partitions
 from worker.pipeline.ledger import insert_events, insert_members, states_of, unlocks_of, unlocks_of_keys
 from worker.pipeline.refold import refold
@@ -37,7 +38,9 @@ async def gather(session: Session, batch: Batch, cache: StateCache, hold: Hold, 
     await take_partitions(session, batch, cache, hold)
     states = await _states(session, batch, cache, hold)
     screened = screen(batch.items, states)
-    known = await insert_events(session, [*screened.firsts.values()], now=batch.now)
+    known = await known_in_archive(session, cache, screened.firsts) if screened.firsts else {}
+    fresh = [item for key, item in screened.firsts.items() if key not in known]
+    known.update(await insert_events(session, fresh, now=batch.now))
     items, arrivals = arrivals_of(batch, screened, known)
     await insert_members(session, items)
     events = events_of_subjects(items)

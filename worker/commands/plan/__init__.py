@@ -16,7 +16,6 @@ from dsl.outcome import full_name
 from worker.admin.plan_file import plan_file, plan_text
 from worker.admin.preview import MILLION, Asked, preview
 from worker.admin.preview_reading import Sampled
-from worker.admin.sorted_lines import SortedLines
 from worker.commands.announced import policy_of, since_joined
 from worker.commands.checked_rules import usable_rules
 from worker.commands.options import PATHS, rules_argument, wall_clock
@@ -26,6 +25,7 @@ from worker.engine.change import Policy
 from worker.engine.effects import example_of
 from worker.engine.preview import Listed
 from worker.local.sandbox import rule_files
+from worker.pipeline.sorted_lines import SortedLines
 from worker.report import screen
 
 if TYPE_CHECKING:

@@ -1,0 +1,197 @@
+"""The archive: events leave the ledger, and nothing that anyone asks of them changes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.integration.engine import RULES, Engine, event
+from tests.integration.pipelines import pipeline_on, send, sent
+from worker.admin.archive import archive
+from worker.admin.erasure import erase_user
+from worker.admin.ledger_replay import Part, replay_ledger
+from worker.admin.results import read_digest
+from worker.app import wall_clock
+from worker.engine.stats import Stats
+from worker.pipeline.rules_in_force import load_deployed
+from worker.store import open_store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from worker.admin.archive import Archived
+
+pytestmark = pytest.mark.anyio
+
+TEAM = 'achievement team { title "Team" scope team when count(event=a.done, >= 3) }\n'
+TENANT = 'achievement crowd { title "Crowd" scope tenant when count(event=a.done, >= 5) }\n'
+MORE = 'achievement twelve { title "Twelve" when count(event=a.done, >= 12) }\n'
+FEW = 'achievement few { title "Few" when count(event=b.done, >= 2) }\n'
+
+
+async def archived(engine: Engine, reached: Callable[[str], None] = lambda _: None) -> Archived:
+    """Archive all that can be."""
+    async with open_store(engine.settings.database_url) as store:
+        now = wall_clock()
+        return await archive(store, now + 1, now=now, release="test", reached=reached)
+
+
+async def replayed(engine: Engine) -> str:
+    """Return the digest of all history, which has to be what production says."""
+    async with open_store(engine.settings.database_url) as store:
+        rules = await load_deployed(store, engine.settings)
+        (found,) = await replay_ledger(store, rules, Part())
+        assert found.disagreements == []
+        assert found.digest == (await read_digest(store, rules)).digest
+        return found.digest
+
+
+async def ledger(engine: Engine) -> list[str]:
+    return [row["event_id"] for row in await engine.rows("SELECT event_id FROM event ORDER BY event_id")]
+
+
+async def granted(engine: Engine) -> list[tuple[str, str]]:
+    rows = await engine.rows(
+        "SELECT subject, achievement FROM unlock WHERE contested_at IS NULL AND granted_at IS NOT NULL ORDER BY 1, 2"
+    )
+    return [(row["subject"], row["achievement"]) for row in rows]
+
+
+def many(user: str, number: int, first: int = 0, **said: object) -> list[dict[str, Any]]:
+    return [event(n, user=user, **said) for n in range(first, first + number)]
+
+
+async def test_old_events_leave_the_ledger_but_for_the_last_of_each_user(engine: Engine) -> None:
+    await sent(engine, *many("u1", 9), *many("u2", 3))
+    before = await replayed(engine)
+    done = await archived(engine)
+    rows = await engine.rows("SELECT user_id, part, events FROM pack ORDER BY user_id")
+    assert [tuple(row.values()) for row in rows] == [("u1", 1, 8), ("u2", 1, 2)]
+    assert done.events == 10
+    assert await ledger(engine) == ["a.done-2-u2", "a.done-8-u1"]
+    assert await replayed(engine) == before
+    assert (await archived(engine)).events == 0
+
+
+async def test_an_old_id_that_comes_again_is_a_duplicate_and_with_another_body_a_dead_letter(engine: Engine) -> None:
+    old = many("u1", 9)
+    stats = Stats()
+    async with pipeline_on(engine, stats=stats) as pipeline:
+        await send(pipeline, *old)
+        await archived(engine)
+        assert await send(pipeline, *old) == []
+        assert stats.duplicates == 9
+        # By now the partition is ours again, and the fast path is open: another user, later than all that is known.
+        await send(pipeline, event(100), event(101, user="u2"))
+        fast = stats.overtaken
+        letters = await send(pipeline, event(200, id=old[3]["event_id"]), event(201, user="u2", id=old[4]["event_id"]))
+        assert stats.overtaken == fast + 1
+        assert {one.reason.value for one in letters} == {"id_conflict"}
+        assert len(letters) == 2
+        assert await send(pipeline, event(202), event(203, user="u2")) == []
+    assert stats.long_ways["archived"] == 1
+    assert len(await ledger(engine)) == 1 + 4
+    await replayed(engine)
+
+
+async def test_ids_that_grow_are_never_looked_up(engine: Engine) -> None:
+    stats = Stats()
+    async with pipeline_on(engine, stats=stats) as pipeline:
+        await send(pipeline, *(event(n, id=f"{n:05}") for n in range(9)))
+        await archived(engine)
+        await send(pipeline, event(10, id="00010"))
+        overtaken = stats.overtaken
+        await send(pipeline, event(11, id="00011"), event(12, id="00012"))
+        assert stats.overtaken == overtaken
+    (row,) = await engine.rows("SELECT reach::text FROM archive")
+    assert row["reach"] == '{"5": "00007"}'
+
+
+async def test_a_late_event_folds_archived_history_again(engine: Engine) -> None:
+    await sent(engine, event(10), event(12), event(30, "c.done"), event(40, "c.done"))
+    assert await granted(engine) == [("u1", "clean"), ("u1", "settled")]
+    await archived(engine)
+    await sent(engine, event(11, "b.done"))
+    assert await granted(engine) == [("u1", "settled")]
+    await sent(engine, event(1), event(2))
+    await replayed(engine)
+    await archived(engine)
+    await replayed(engine)
+
+
+async def test_new_rules_read_archived_history_of_users_teams_and_tenants(engine: Engine) -> None:
+    await sent(
+        engine,
+        *many("u1", 12),
+        *many("u2", 4, team="red"),
+        event(50, "b.done"),
+        event(51, "b.done"),
+        event(60, "c.done"),
+    )
+    await archived(engine)
+    await engine.apply(RULES + MORE + FEW + TEAM + TENANT)
+    await engine.backfill()
+    assert {("u1", "twelve"), ("u1", "few"), ("red", "team"), ("t1", "crowd")} <= {*await granted(engine)}
+    await replayed(engine)
+    await sent(engine, event(70, user="u3", team="red"), event(0, user="u9", team="red"))
+    await archived(engine)
+    await replayed(engine)
+
+
+async def test_members_of_teams_are_found_when_their_events_are_archived(engine: Engine) -> None:
+    await engine.apply(RULES + TEAM)
+    await sent(
+        engine, *many("u1", 2, team="red"), event(9, "b.done"), event(4, user="u2", team="red"), event(5, user="u2")
+    )
+    await archived(engine)
+    assert await engine.rows("SELECT FROM event_subject") == []
+    await sent(engine, event(3, user="u3", team="red"))
+    await replayed(engine)
+    assert ("red", "team") in await granted(engine)
+
+
+async def test_erasing_a_user_erases_the_archive(engine: Engine) -> None:
+    await engine.apply(RULES + TEAM + TENANT)
+    await sent(engine, *many("u1", 6, team="red"), *many("u2", 3, team="red"))
+    await archived(engine)
+    async with open_store(engine.settings.database_url) as store:
+        gone = await erase_user(store, engine.settings, "t1", "u1", by="test", now=wall_clock())
+    assert gone.events == 6
+    assert {(one.scope, one.subject) for one in gone.shared} == {("tenant", "t1"), ("team", "red")}
+    assert {
+        row["user_id"] for row in await engine.rows("SELECT user_id FROM pack UNION SELECT user_id FROM packed_member")
+    } == {"u2"}
+    (row,) = await engine.rows("SELECT sum(octet_length(hashes)) / 5 AS ids FROM packed_id")
+    assert row["ids"] == 2
+    await engine.backfill()
+    await replayed(engine)
+    # Another user may have the id now; the first one stays out.
+    async with pipeline_on(engine) as pipeline:
+        assert await send(pipeline, event(0), event(40, user="u2", id="a.done-1-u1")) == []
+    assert "a.done-1-u1" in await ledger(engine)
+
+
+POINTS = ["packed", "found", "fenced", "moved"]
+
+
+@pytest.mark.parametrize("point", POINTS)
+async def test_an_archive_that_dies_is_finished_by_the_next_one(engine: Engine, point: str) -> None:
+    await sent(engine, *many("u1", 6), *many("u2", 3))
+    before = await replayed(engine)
+
+    def die(reached: str) -> None:
+        if reached == point:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        await archived(engine, die)
+    assert await replayed(engine) == before
+    async with pipeline_on(engine) as pipeline:
+        letters = await send(pipeline, *many("u1", 6), event(90, user="u3", id="a.done-2-u1"))
+    assert [one.reason.value for one in letters] == ["id_conflict"]
+    await archived(engine)
+    assert len(await ledger(engine)) == 2
+    (row,) = await engine.rows("SELECT sum(events) AS n FROM pack WHERE part > 0")
+    assert row["n"] == 7
+    assert await replayed(engine) == before

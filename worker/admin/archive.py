@@ -1,0 +1,360 @@
+"""Archiving: events that were received long ago leave the ledger, packed by user (worker/pipeline/archive.py).
+
+A round takes some users:
+
+    packed     their old events are written as packs with negative parts, which readers pass over
+    found      the hashes of their ids come to `packed_id`, and how far that reaches
+    fenced     the generation of every partition is raised: no transaction commits any more that has not looked there
+    moved      partition by partition, under its lock: the events leave the ledger, and the packs get their numbers
+
+A process may die between any two of these: the next one finds packs with negative parts and begins with them, and each
+step can be done again. Several may be at work; they only get in each other's way.
+
+What stays: the last event of each user, and those at or behind the mark of the user's state. So the ledger alone says
+who is known and what a state has not seen.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from itertools import groupby
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import msgspec
+
+from worker.admin.packed_ids import AT_ONCE, add_entries, hashes_of
+from worker.contract.pack import MOST, PackedEvent, pack_of, unpack
+from worker.contract.partition import partition_of
+from worker.engine.columns import columns
+from worker.engine.reach import extended, read_reach, write_reach
+from worker.pipeline.archive import canonical
+from worker.pipeline.fence import hold_partitions
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+
+    from worker.store import Session, Store
+
+USERS: Final = 500
+"""Users that are packed in one transaction."""
+ROUND: Final = 200_000
+"""Events of a round: their hashes are in memory, and caches of workers are void once a round."""
+TOGETHER: Final = 5_000
+"""Events that leave the ledger in one transaction: it holds a partition meanwhile."""
+
+
+class CannotArchiveError(Exception):
+    """The archive cannot be written now; the message says why."""
+
+
+class Archived(msgspec.Struct):
+    """What a run has done."""
+
+    events: int = 0
+    users: int = 0
+    body_bytes: int = 0
+    """Of the packs that were written."""
+
+
+class _User(NamedTuple):
+    tenant_id: str = ""
+    user_id: str = ""
+
+
+class _Made(NamedTuple):
+    """A pack that is about to be written, or whose events are in the ledger still."""
+
+    tenant_id: str
+    user_id: str
+    part: int
+    number: int
+    events: int
+    body: bytes
+
+    @property
+    def user(self) -> _User:
+        return _User(self.tenant_id, self.user_id)
+
+
+class _Row(NamedTuple):
+    """A row of `pack`."""
+
+    tenant_id: str
+    user_id: str
+    part: int
+    number: int
+    events: int
+    first_at: int
+    last_at: int
+    types: str
+    body: bytes
+
+
+def _pass(_: str) -> None:
+    pass
+
+
+async def archive(
+    store: Store,
+    before: int,
+    *,
+    now: int,
+    release: str,
+    moved: Callable[[int], None] = lambda _: None,
+    reached: Callable[[str], None] = _pass,
+) -> Archived:
+    """Archive what was received before an instant (microseconds), and finish what an earlier run has begun.
+
+    `moved` is called with how many events more have left the ledger; `reached` at points where a process may die, for
+    tests.
+
+    Raises:
+        CannotArchiveError: rules are being put into force, a worker does not know the archive, or the server computes
+            hashes otherwise than the one before.
+        UnavailableError: the database is away; the next run goes on.
+    """
+    await _begin(store, before, now=now, release=release)
+    done = Archived()
+    while await _round(store, done, moved, reached):
+        pass
+    after: _User | None = _User()
+    while after is not None:
+        after = await _pack(store, before, after, done)
+        reached("packed")
+        while await _round(store, done, moved, reached):
+            pass
+    return done
+
+
+async def _begin(store: Store, before: int, *, now: int, release: str) -> None:
+    async with store.transaction(patient=True) as session:
+        if any(change.state == "pending" for change in await session.rows(_Change, "changes_at_hand")):
+            raise CannotArchiveError("rules are being put into force: try again in a moment (`ach change list`)")
+        others = await session.rows(str, "other_releases", since=now - _ALIVE, release=release)
+        if others:
+            raise CannotArchiveError(
+                f"workers of release {', '.join(others)} are at work and may not know the archive: replace them by "
+                f"workers of {release}"
+            )
+        if not await session.value(bool, "begin_archive", now=now, before=before):
+            raise CannotArchiveError(
+                "this server computes other hashes than the one on which the archive was begun: move it by `pg_dump` "
+                "to a machine with the same byte order"
+            )
+        await session.run("bar_releases_before")
+
+
+_ALIVE: Final = 60_000_000
+"""Microseconds since a worker was last seen."""
+
+
+class _Change(NamedTuple):
+    change_id: int
+    state: str
+    max_lag: int | None
+    silent_ms: int
+
+
+# -- packed ------------------------------------------------------------------------------------------------------------
+
+
+async def _pack(store: Store, before: int, after: _User, done: Archived) -> _User | None:
+    """Pack old events of users behind one, a round of them; return the last of these, None where no more are left."""
+    packed = 0
+    while packed < ROUND:
+        async with store.transaction(patient=True) as session:
+            place = {"after_tenant": after.tenant_id, "after_user": after.user_id, "limit": USERS}
+            users = await session.rows(_User, "users_to_archive", **place)
+            packed += await _pack_users(session, users, before, done)
+        if len(users) < USERS:
+            return None
+        after = users[-1]
+    return after
+
+
+async def _pack_users(session: Session, users: Sequence[_User], before: int, done: Archived) -> int:
+    if not users:
+        return 0
+    names = _columns(users)
+    rows: list[_Row] = []
+    numbers = _Numbers(session)
+    async for user, part, events in _due(session, names, before):
+        rows.append(_row(user, part, await numbers.of(user), events))
+    if rows:
+        await session.run("insert_packs", **columns("packs", _Row._fields, sorted(rows)))
+    done.body_bytes += sum(len(row.body) for row in rows)
+    return sum(row.events for row in rows)
+
+
+class _Numbers:
+    """The numbers of users, each asked for once."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._found: dict[_User, int] = {}
+
+    async def of(self, user: _User) -> int:
+        if user not in self._found:
+            (self._found[user],) = await self._session.rows(int, "numbers_of_users", **_columns([user]))
+        return self._found[user]
+
+
+def _event(tenant: str, user: str, *columns: object) -> tuple[_User, PackedEvent]:
+    return _User(tenant, user), PackedEvent(*columns)  # type: ignore[arg-type]
+
+
+async def _due(
+    session: Session, names: dict[str, object], before: int
+) -> AsyncIterator[tuple[_User, int, list[PackedEvent]]]:
+    """Yield what is to be packed together: the user, a negative part, and events."""
+    held: list[PackedEvent] = []
+    last, part = _User(), 0
+    async for page in session.pages(_event, "events_to_archive", **names, before=before):
+        for user, event in page:
+            if held and (user != last or len(held) == MOST):
+                part -= 1
+                yield last, part, held
+                held = []
+            if user != last:
+                last, part = user, 0
+            held.append(event)
+    if held:
+        yield last, part - 1, held
+
+
+def _row(user: _User, part: int, number: int, events: Sequence[PackedEvent]) -> _Row:
+    types = msgspec.json.encode(sorted({event.event_type for event in events})).decode()
+    ends = events[0].occurred_at, events[-1].occurred_at
+    return _Row(*user, part, number, len(events), *ends, types, pack_of(events))
+
+
+def _columns(users: Iterable[_User]) -> dict[str, object]:
+    tenants, names = [*zip(*users, strict=True)] or [(), ()]
+    return {"tenant_ids": [*tenants], "user_ids": [*names]}
+
+
+# -- found, fenced, moved ----------------------------------------------------------------------------------------------
+
+
+async def _round(store: Store, done: Archived, moved: Callable[[int], None], reached: Callable[[str], None]) -> bool:
+    """Move what is packed and in the ledger still, a round of it; return whether there was any."""
+    async with store.transaction(patient=True) as session:
+        made = await session.rows(_Made, "packs_to_move", limit=ROUND // MOST)
+    if not made:
+        return False
+    await _make_found(store, made)
+    reached("found")
+    async with store.transaction(patient=True) as session:
+        await session.run("raise_all_generations")
+    reached("fenced")
+    by_partition: defaultdict[int, list[_User]] = defaultdict(list)
+    sizes = Counter[_User]()
+    for pack in made:
+        sizes[pack.user] += pack.events
+    for user in sizes:
+        by_partition[partition_of(user.tenant_id, "user", user.user_id)].append(user)
+    for partition, users in sorted(by_partition.items()):
+        for piece in _pieces(sorted(users), sizes):
+            events = await _move(store, partition, piece, {pack[:3] for pack in made})
+            done.events += events
+            done.users += len(piece)
+            moved(events)
+            reached("moved")
+    return True
+
+
+def _pieces(users: Iterable[_User], sizes: Counter[_User]) -> Iterable[list[_User]]:
+    piece: list[_User] = []
+    events = 0
+    for user in users:
+        piece.append(user)
+        events += sizes[user]
+        if events >= TOGETHER:
+            yield piece
+            piece, events = [], 0
+    if piece:
+        yield piece
+
+
+async def _make_found(store: Store, made: Sequence[_Made]) -> None:
+    """Write the hashes of ids, in their order: rows are changed once each, not once an id."""
+    entries: list[tuple[int, int]] = []
+    reach: dict[int, str] = {}
+    async with store.transaction(patient=True) as session:
+        for pack in made:
+            ids = [event.event_id for event in unpack(pack.body)]
+            reach = extended(reach, ids)
+            entries.extend((one, pack.number) for one in await hashes_of(session, ids, [pack.tenant_id] * len(ids)))
+    entries.sort()
+    for begin in range(0, len(entries), AT_ONCE):
+        async with store.transaction(patient=True) as session:
+            await session.run("hold_archive")
+            await add_entries(session, entries[begin : begin + AT_ONCE])
+    async with store.transaction(patient=True) as session:
+        known = read_reach(await session.value(str, "hold_archive") or "{}")
+        await session.run("extend_reach", reach=write_reach(extended(known, reach.values())))
+
+
+async def _move(store: Store, partition: int, users: Sequence[_User], found: set[tuple[str, str, int]]) -> int:
+    """Move what is packed of users of one partition; return how many events that were.
+
+    `found` are the packs whose ids are in their place: others, of a process beside this one, wait for it.
+    """
+    async with store.transaction(patient=True) as session:
+        await hold_partitions(session, [partition], epoch=None)
+        packs = await session.rows(_Made, "packs_at_hand", **_columns(users))
+        waiting = [pack for pack in packs if pack.part < 0]
+        late = {pack.user for pack in waiting if pack[:3] not in found}
+        waiting = [pack for pack in waiting if pack.user not in late]
+        events = {user: _unpacked(some) for user, some in groupby(waiting, _user_of)}
+        if not events:
+            return 0
+        keys = sorted((*user, event.event_id) for user, some in events.items() for event in some)
+        tenants, names, ids = ([*column] for column in zip(*keys, strict=True))
+        asked = {"tenant_ids": tenants, "user_ids": names, "event_ids": ids}
+        await session.run("move_members", **asked)
+        gone = {_User(*row[:2]): row.events for row in await session.rows(_Gone, "take_archived_events", **asked)}
+        for user, some in events.items():
+            if gone.get(user) != len(some):
+                raise AssertionError(f"the ledger had {gone.get(user, 0)} of {len(some)} events that were packed")
+        last = {pack.user: pack for pack in packs if pack.part > 0 and pack.user in events}
+        await _publish(session, events, {pack.user: pack.number for pack in waiting}, last)
+        return len(keys)
+
+
+class _Gone(NamedTuple):
+    tenant_id: str
+    user_id: str
+    events: int
+
+
+def _user_of(pack: _Made) -> _User:
+    return pack.user
+
+
+def _unpacked(packs: Iterable[_Made]) -> list[PackedEvent]:
+    return [event for pack in packs for event in unpack(pack.body)]
+
+
+async def _publish(
+    session: Session, events: dict[_User, list[PackedEvent]], numbers: dict[_User, int], last: dict[_User, _Made]
+) -> None:
+    """Write events as the next parts of their users; a last part with room left takes them in."""
+    rows: list[_Row] = []
+    renewed: list[tuple[str, str, int]] = []
+    for user, some in events.items():
+        part, held = 1, some
+        if user in last:
+            before = last[user]
+            part = before.part + 1
+            if before.events < MOST:
+                part, held = before.part, [*unpack(before.body), *some]
+                renewed.append((user.tenant_id, user.user_id, before.part))
+        held = sorted(held, key=canonical)
+        pieces = [held[at : at + MOST] for at in range(0, len(held), MOST)]
+        rows += [_row(user, part + n, numbers[user], piece) for n, piece in enumerate(pieces)]
+    await session.run("forget_packs_to_move", **_columns(events))
+    if renewed:
+        tenants, names, parts = ([*column] for column in zip(*sorted(renewed), strict=True))
+        await session.run("forget_last_packs", tenant_ids=tenants, user_ids=names, parts=parts)
+    await session.run("insert_packs", **columns("packs", _Row._fields, sorted(rows)))
