@@ -8,19 +8,18 @@ import pytest
 
 from tests.integration.engine import RULES, Engine, event
 from tests.integration.pipelines import pipeline_on, send, sent
-from worker.admin.archive import archive
+from worker.admin.archive import Archived, Asked, archive
 from worker.admin.erasure import erase_user
 from worker.admin.ledger_replay import Part, replay_ledger
 from worker.admin.results import read_digest
 from worker.app import wall_clock
+from worker.distribution import release
 from worker.engine.stats import Stats
 from worker.pipeline.rules_in_force import load_deployed
 from worker.store import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from worker.admin.archive import Archived
 
 pytestmark = pytest.mark.anyio
 
@@ -33,8 +32,9 @@ FEW = 'achievement few { title "Few" when count(event=b.done, >= 2) }\n'
 async def archived(engine: Engine, reached: Callable[[str], None] = lambda _: None) -> Archived:
     """Archive all that can be."""
     async with open_store(engine.settings.database_url) as store:
-        now = wall_clock()
-        return await archive(store, now + 1, now=now, release="test", reached=reached)
+        done, now = Archived(), wall_clock()
+        await archive(store, Asked(now + 1, now, release()), done, reached=reached)
+        return done
 
 
 async def replayed(engine: Engine) -> str:

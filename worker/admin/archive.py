@@ -47,6 +47,16 @@ class CannotArchiveError(Exception):
     """The archive cannot be written now; the message says why."""
 
 
+class Asked(NamedTuple):
+    """What a run is asked for; instants in microseconds."""
+
+    before: int
+    """What was received before this."""
+    now: int
+    release: str
+    """Of ach; all workers have to be of it."""
+
+
 class Archived(msgspec.Struct):
     """What a run has done."""
 
@@ -96,14 +106,13 @@ def _pass(_: str) -> None:
 
 async def archive(
     store: Store,
-    before: int,
+    asked: Asked,
+    done: Archived,
     *,
-    now: int,
-    release: str,
     moved: Callable[[int], None] = lambda _: None,
     reached: Callable[[str], None] = _pass,
-) -> Archived:
-    """Archive what was received before an instant (microseconds), and finish what an earlier run has begun.
+) -> None:
+    """Archive what was received long ago, and finish what an earlier run has begun; `done` counts along.
 
     `moved` is called with how many events more have left the ledger; `reached` at points where a process may die, for
     tests.
@@ -113,20 +122,19 @@ async def archive(
             hashes otherwise than the one before.
         UnavailableError: the database is away; the next run goes on.
     """
-    await _begin(store, before, now=now, release=release)
-    done = Archived()
+    await _begin(store, asked)
     while await _round(store, done, moved, reached):
         pass
     after: _User | None = _User()
     while after is not None:
-        after = await _pack(store, before, after, done)
+        after = await _pack(store, asked.before, after, done)
         reached("packed")
         while await _round(store, done, moved, reached):
             pass
-    return done
 
 
-async def _begin(store: Store, before: int, *, now: int, release: str) -> None:
+async def _begin(store: Store, asked: Asked) -> None:
+    before, now, release = asked
     async with store.transaction(patient=True) as session:
         if any(change.state == "pending" for change in await session.rows(_Change, "changes_at_hand")):
             raise CannotArchiveError("rules are being put into force: try again in a moment (`ach change list`)")

@@ -131,6 +131,13 @@ def is_large(ran: Ran) -> bool:
     return ran.manifest.run == 1 or ran.rows[PROGRESS_DAILY.name] > 0
 
 
+async def keep_mirror(settings: Settings, folder: Path) -> None:
+    """Bring a mirror of all tenants up to date, for another command."""
+    started = monotonic()
+    wanted = Wanted(folder)
+    _print(await _once(settings, wanted), wanted, monotonic() - started)
+
+
 async def _once(settings: Settings, wanted: Wanted) -> Ran:
     async def work(store: Store) -> Ran:
         return await mirror_once(store, settings, wanted)

@@ -5,14 +5,15 @@ plane, since the high ones are nearly always zero; texts joined by a character t
 are deflated, each by itself, as they have nothing in common. An id that is a UUID is its 16 bytes, or 10 where its
 first six are the millisecond of `occurred_at` (version 7); these are random, and stay as they are.
 
-The first byte is the version of the form. A reader that does not know it refuses the pack, and loses nothing.
+The first byte is the version of the form: a reader that does not know it refuses the pack, and loses nothing. The last
+four are a CRC: what is not as it was written is refused, too.
 """
 
 from __future__ import annotations
 
+import struct
 import zlib
 from itertools import accumulate, pairwise
-from struct import unpack_from
 from typing import TYPE_CHECKING, Final, NamedTuple
 from uuid import UUID
 
@@ -28,6 +29,8 @@ _UUID, _TIMED = 16, 10
 """Bytes of an id that is a UUID, and of one that begins with the millisecond of its event."""
 _WIDE: Final = 8
 """Bytes of a number that is unpacked."""
+_SUM: Final = 4
+"""Bytes of the CRC."""
 _SEVEN_BITS: Final = 0x7F
 _MILLISECOND: Final = 1000
 _MOST_TIMED: Final = 2**48 * _MILLISECOND
@@ -73,28 +76,26 @@ def pack_of(events: Sequence[PackedEvent]) -> bytes:
     columns: list[Iterable[str]] = [types, *map(_marked, (written, sources, payloads, regions))]
     texts = _END.join([text for column in (*columns, *([] if kind else [ids])) for text in column])
     parts = names, _deflated(numbers), _deflated(texts.encode())
-    return b"".join((bytes((VERSION, kind)), _number(len(events)), *(_number(len(part)) for part in parts), *parts))
+    body = b"".join((bytes((VERSION, kind)), _number(len(events)), *(_number(len(part)) for part in parts), *parts))
+    return body + zlib.crc32(body).to_bytes(_SUM, "big")
 
 
 def unpack(body: bytes) -> list[PackedEvent]:
     """Return the events of a pack, in canonical order.
 
     Raises:
-        UnreadablePackError: it is none, or of a later release.
+        UnreadablePackError: it is not as it was written, or of a later release.
     """
-    try:
-        found = _Found(memoryview(body))
-        at, offsets = found.stepped(), found.stepped()
-        received = list(map(int.__add__, at, found.numbers()))
-        seqs = found.stepped()
-        published = [
-            None if one == 0 else back + one - (one > 0) for one, back in zip(found.numbers(), received, strict=True)
-        ]
-        types, texts = found.texts(), [_unmarked(found.texts()) for _ in range(4)]
-        written, sources, payloads, regions = texts
-        ids = found.ids(at)
-    except (zlib.error, ValueError, IndexError, OverflowError) as error:
-        raise UnreadablePackError("the archive has a pack that cannot be read") from error
+    found = _Found(memoryview(body))
+    at, offsets = found.stepped(), found.stepped()
+    received = list(map(int.__add__, at, found.numbers()))
+    seqs = found.stepped()
+    published = [
+        None if one == 0 else back + one - (one > 0) for one, back in zip(found.numbers(), received, strict=True)
+    ]
+    types, texts = found.texts(), [_unmarked(found.texts()) for _ in range(4)]
+    written, sources, payloads, regions = texts
+    ids = found.ids(at)
     rows = zip(
         ids, types, at, offsets, written, sources, payloads, received, seqs, published, regions, strict=True
     )  # fmt: skip
@@ -105,15 +106,12 @@ def unpack_events(body: bytes, tenant: str, user: str) -> list[EventRow]:
     """Return what a fold needs of the events of a pack, in canonical order.
 
     Raises:
-        UnreadablePackError: it is none, or of a later release.
+        UnreadablePackError: it is not as it was written, or of a later release.
     """
-    try:
-        found = _Found(memoryview(body))
-        at, offsets, types = found.stepped(), found.stepped(), found.texts()
-        payloads = found.texts(2)
-        ids = found.ids(at)
-    except (zlib.error, ValueError, IndexError, OverflowError) as error:
-        raise UnreadablePackError("the archive has a pack that cannot be read") from error
+    found = _Found(memoryview(body))
+    at, offsets, types = found.stepped(), found.stepped(), found.texts()
+    payloads = found.texts(2)
+    ids = found.ids(at)
     return [
         (tenant, event_id, event_type, user, when, offset, payload[1:] or None)
         for event_id, event_type, when, offset, payload in zip(ids, types, at, offsets, payloads, strict=True)
@@ -124,16 +122,17 @@ class _Found:
     """A pack whose columns are read one after the other."""
 
     def __init__(self, body: memoryview) -> None:
-        if body[0] != VERSION:
+        if body and body[0] != VERSION:
             raise UnreadablePackError(f"the archive has a pack of form {body[0]}; this release reads form {VERSION}")
+        body, said = body[:-_SUM], body[-_SUM:]
+        if zlib.crc32(body).to_bytes(_SUM, "big") != said:
+            raise UnreadablePackError("the archive has a pack that is not as it was written")
         self._kind, place, sizes = body[1], 2, list[int]()
         for _ in range(4):
             size, place = _read_number(body, place)
             sizes.append(size)
         self._count, *lengths = sizes
         ends = list(accumulate(lengths, initial=place))
-        if ends[-1] != len(body):
-            raise UnreadablePackError("the archive has a pack that is cut off")
         self._names, numbers, texts = (body[begin:end] for begin, end in pairwise(ends))
         self._numbers = memoryview(zlib.decompress(numbers, -zlib.MAX_WBITS))
         self._place = 0
@@ -160,15 +159,13 @@ class _Found:
         width, rest = self._numbers[place], self._count - 1
         begin = place + 1
         self._place = begin + width * rest
-        if self._place > len(self._numbers):
-            raise ValueError("a column is cut off")
         if not width:
             made = [0] * rest
         else:
             raw = bytearray(_WIDE * rest)
             for plane in range(width):
                 raw[plane::_WIDE] = self._numbers[begin + plane * rest : begin + (plane + 1) * rest]
-            made = unpack_from(f"<{rest}Q", raw)
+            made = struct.unpack_from(f"<{rest}Q", raw)
         return [one >> 1 if not one & 1 else -(one + 1 >> 1) for one in (first, *made)]
 
 
