@@ -60,7 +60,7 @@ CREATE TABLE archive (
     CONSTRAINT archive_pkey PRIMARY KEY (one),
     CONSTRAINT archive_has_one_row CHECK (one)
 );
-COMMENT ON TABLE archive IS 'What is known of the archive as a whole: one row, which whoever changes packed_id locks.';
+COMMENT ON TABLE archive IS 'What is known of the archive as a whole: one row, which a transaction locks that changes packed_id.';
 COMMENT ON COLUMN archive.reach IS
     'By length in characters the greatest id that is archived: an id behind it is certainly none of those.';
 COMMENT ON COLUMN archive.probe IS

@@ -83,11 +83,6 @@ FROM pack
 WHERE part > 0 AND types && :types::text[]
 ORDER BY tenant_id, user_id, first_at;
 
--- name: packs_whole
-SELECT 0 AS n, tenant_id, user_id, first_at, body
-FROM pack
-WHERE part > 0 AND (:tenant_id::text IS NULL OR tenant_id = :tenant_id::text);
-
 -- name: insert_packed_members
 INSERT INTO packed_member (tenant_id, scope, subject, user_id)
 SELECT * FROM unnest(
@@ -136,7 +131,7 @@ WITH RECURSIVE found AS (
 SELECT tenant_id, user_id FROM found LIMIT :limit;
 
 -- name: events_to_archive
--- What was received long ago, of users of whom nothing is about to be archived. The last event of each user stays, and
+-- What was received long ago, of users without a pack that is about to be moved. The last event of each user stays, and
 -- so does what a state may not have seen yet: readers look for those in the ledger alone.
 SELECT
     event.tenant_id, event.user_id, event.event_id, event_type, event.occurred_at, utc_offset, occurred_at_text, source,
@@ -199,7 +194,7 @@ FROM unnest(:event_ids::text[], :tenant_ids::text[]) WITH ORDINALITY AS asked (e
 ORDER BY n;
 
 -- name: hold_archive
--- Whoever changes `packed_id` holds this first.
+-- A transaction that changes `packed_id` holds this first.
 SELECT reach::text FROM archive FOR UPDATE;
 
 -- name: extend_reach
@@ -219,7 +214,7 @@ SELECT * FROM unnest(:rows.first::bigint[], :rows.hashes::bytea[], :rows.users::
 ON CONFLICT (first) DO UPDATE SET hashes = excluded.hashes, users = excluded.users;
 
 -- name: raise_all_generations
--- Whoever has looked into `packed_id` before this finds another generation at the commit.
+-- A transaction that has looked into `packed_id` before this finds another generation at the commit.
 UPDATE partition SET generation = found.generation + 1, owner = ''
 FROM (SELECT partition_id, generation FROM partition ORDER BY partition_id FOR UPDATE) AS found
 WHERE partition.partition_id = found.partition_id;
@@ -262,9 +257,6 @@ WHERE pack.tenant_id = asked.tenant_id AND pack.user_id = asked.user_id AND part
 DELETE FROM pack
 USING unnest(:tenant_ids::text[], :user_ids::text[], :parts::integer[]) AS asked (tenant_id, user_id, part)
 WHERE pack.tenant_id = asked.tenant_id AND pack.user_id = asked.user_id AND pack.part = asked.part;
-
--- name: archive_is_unfinished
-SELECT EXISTS (SELECT FROM pack WHERE part < 0);
 
 -- -- erasing
 

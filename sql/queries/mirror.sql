@@ -38,7 +38,7 @@ WHERE (
     AND (:tenant_id::text IS NULL OR tenant_id = :tenant_id::text);
 
 -- name: mirror_packs
--- Archived events of packs that were written since, nearly all of which the mirror has already.
+-- Archived events of packs that were written since. The mirror has nearly all of them already.
 SELECT tenant_id, user_id, body
 FROM (SELECT pack.*, age(xmin) AS age_of FROM pack WHERE part > 0) AS row_of
 WHERE (

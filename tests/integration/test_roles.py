@@ -112,14 +112,8 @@ NEEDS = {
     "ingest": set[str](),
     "mirror": {
         *("mirror_settings", "mirror_bound", "mirror_event", "mirror_evaluation", "mirror_unlock", "mirror_erasures"),
-        *(
-            "mirror_packs",
-            "mirror_failed_event",
-            "mirror_letters",
-            "mirror_progress",
-            "mirror_unlocks_of",
-            "rule_versions",
-        ),
+        *("mirror_failed_event", "mirror_letters", "mirror_progress", "mirror_unlocks_of", "rule_versions"),
+        *("mirror_packs",),
     },
     "console": SHOWN
     | {

@@ -23,11 +23,11 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 
 from worker.admin.packed_ids import AT_ONCE, add_entries, hashes_of
-from worker.contract.pack import MOST, PackedEvent, pack_of, unpack
+from worker.contract.pack import MOST, PackedEvent, pack_of
 from worker.contract.partition import partition_of
 from worker.engine.columns import columns
 from worker.engine.reach import extended, read_reach, write_reach
-from worker.pipeline.archive import canonical
+from worker.pipeline.archive import canonical, unpacked
 from worker.pipeline.fence import hold_partitions
 
 if TYPE_CHECKING:
@@ -290,7 +290,7 @@ async def _make_found(store: Store, made: Sequence[_Made]) -> None:
     reach: dict[int, str] = {}
     async with store.transaction(patient=True) as session:
         for pack in made:
-            ids = [event.event_id for event in unpack(pack.body)]
+            ids = [event.event_id for event in unpacked(pack.body)]
             reach = extended(reach, ids)
             entries.extend((one, pack.number) for one in await hashes_of(session, ids, [pack.tenant_id] * len(ids)))
     entries.sort()
@@ -314,7 +314,7 @@ async def _move(store: Store, partition: int, users: Sequence[_User], found: set
         waiting = [pack for pack in packs if pack.part < 0]
         late = {pack.user for pack in waiting if pack[:3] not in found}
         waiting = [pack for pack in waiting if pack.user not in late]
-        events = {user: _unpacked(some) for user, some in groupby(waiting, _user_of)}
+        events = {user: _all_of(some) for user, some in groupby(waiting, _user_of)}
         if not events:
             return 0
         keys = sorted((*user, event.event_id) for user, some in events.items() for event in some)
@@ -340,8 +340,8 @@ def _user_of(pack: _Made) -> _User:
     return pack.user
 
 
-def _unpacked(packs: Iterable[_Made]) -> list[PackedEvent]:
-    return [event for pack in packs for event in unpack(pack.body)]
+def _all_of(packs: Iterable[_Made]) -> list[PackedEvent]:
+    return [event for pack in packs for event in unpacked(pack.body)]
 
 
 async def _publish(
@@ -356,7 +356,7 @@ async def _publish(
             before = last[user]
             part = before.part + 1
             if before.events < MOST:
-                part, held = before.part, [*unpack(before.body), *some]
+                part, held = before.part, [*unpacked(before.body), *some]
                 renewed.append((user.tenant_id, user.user_id, before.part))
         held = sorted(held, key=canonical)
         pieces = [held[at : at + MOST] for at in range(0, len(held), MOST)]

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dsl.event import Position
 from dsl.outcome import Subject
-from worker.contract.pack import unpack
 from worker.engine.columns import columns
-from worker.pipeline.archive import HASH_BYTES, NUMBER_BYTES, PACKS
+from worker.pipeline.archive import HASH_BYTES, NUMBER_BYTES, PACKS, unpacked
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -161,7 +160,7 @@ async def erase_archived(session: Session, user: Subject, archived: Archived) ->
     await session.run("hold_archive")
     async for page in session.pages_of(PACKS, _Pack, "packs_to_erase", **asked):
         for pack in page:
-            ids = [event.event_id for event in unpack(pack.body)]
+            ids = [event.event_id for event in unpacked(pack.body)]
             hashes = await hashes_of(session, ids, [user.tenant_id] * len(ids))
             entries = [(one, pack.number) for one in hashes]
             await _write(session, without(await _rows_for(session, entries), entries))

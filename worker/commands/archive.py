@@ -53,7 +53,7 @@ class _AtHand(NamedTuple):
 )
 @json_object_option
 def command(*, older_than: str | None, folder: Path | None, as_json: bool) -> None:
-    """Pack events of long ago into a tenth of the room; nothing is forgotten. Without SPAN, say what is packed."""
+    """Pack old events into a tenth of the room; nothing is forgotten. Without SPAN, say what is packed."""
     if older_than is None:
         if folder is not None:
             raise click.UsageError("--to goes with --older-than; `ach mirror --to DIR` writes Parquet files alone")
@@ -102,7 +102,7 @@ async def _run(settings: Settings, *, span: int, folder: Path | None, as_json: b
 
 async def _mirror(settings: Settings, folder: Path) -> None:
     """Bring a mirror up to date; imported here, since it needs DuckDB."""
-    from worker.commands.mirror import keep_mirror  # noqa: PLC0415
+    from worker.commands.mirror_run import keep_mirror  # noqa: PLC0415
 
     await keep_mirror(settings, folder)
 

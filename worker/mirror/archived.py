@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from dsl.calendar import format_instant
-from worker.contract.pack import unpack
 from worker.mirror.intake import csv_row
-from worker.pipeline.archive import PACKS
+from worker.pipeline.archive import PACKS, unpacked
 
 if TYPE_CHECKING:
     from worker.contract.pack import PackedEvent
@@ -27,7 +26,7 @@ async def hand_archived(session: Session, sink: Sink, new: Window, tenant: str |
     args = {**new._asdict(), "tenant_id": tenant}
     async for page in session.pages_of(PACKS, _Row, "mirror_packs", **args):
         for row in page:
-            lines = [csv_row(_cells(row, event)) for event in unpack(row.body)]
+            lines = [csv_row(_cells(row, event)) for event in unpacked(row.body)]
             await sink("".join(lines).encode())
 
 

@@ -1,4 +1,4 @@
-"""Events of the archive, beside those of the ledger: whoever reads history reads both, and sees no difference.
+"""Events of the archive, beside those of the ledger: readers of history read both, and see no difference.
 
 An archived event is in a pack of its user (worker/contract/pack.py) and not in the table `event`. The last event of
 each user stays there, and what a state may not have seen yet. So who is known, and what to fold on top of a state, the
@@ -6,8 +6,8 @@ ledger says alone; the past is read here.
 
 Whether an id is archived, `packed_id` says: by 40 bits of its hash, so that one in many millions is looked for in vain.
 The packs of the user whose number lies beside the hash have the event itself. Ids come there before their events leave
-the ledger, and then the generation of every partition is raised: whoever looked before cannot commit what relied on
-that. So no statement misses an id in both places (worker/admin/archive.py).
+the ledger, and then the generation of every partition is raised: a transaction that looked before cannot commit what
+relied on that. So no statement misses an id in both places (worker/admin/archive.py).
 
 Events may be moved while a reader without locks is at work. It begins with the ledger, so it may find an event twice
 and never misses one; `merged` takes it once.
@@ -16,16 +16,18 @@ and never misses one; `merged` takes it once.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from contextlib import contextmanager
 from heapq import merge
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar, cast
 
 import msgspec
 
-from worker.contract.pack import unpack, unpack_events
+from worker.contract.pack import UnreadablePackError, unpack, unpack_events
 from worker.contract.sameness import StoredBody
 from worker.engine.reach import extended, read_reach, within
 from worker.pipeline.sorted_lines import SortedLines
+from worker.store import RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping
@@ -63,7 +65,27 @@ class Pack(NamedTuple):
 
     def rows(self) -> list[EventRow]:
         """Return its events, in canonical order."""
-        return unpack_events(self.body, self.tenant_id, self.user_id)
+        with readable():
+            return unpack_events(self.body, self.tenant_id, self.user_id)
+
+
+@contextmanager
+def readable() -> Iterator[None]:
+    """Turn a pack that cannot be read into what else a database says of a row that is damaged."""
+    try:
+        yield
+    except UnreadablePackError as error:
+        raise RefusedError(str(error)) from error
+
+
+def unpacked(body: bytes) -> list[PackedEvent]:
+    """Return the events of a pack, in canonical order.
+
+    Raises:
+        RefusedError: it cannot be read.
+    """
+    with readable():
+        return unpack(body)
 
 
 # -- ids ---------------------------------------------------------------------------------------------------------------
@@ -116,7 +138,7 @@ async def _bodies(
     found: dict[tuple[str, str], StoredBody] = {}
     async for page in session.pages_of(PACKS, _Body, "packs_of_numbers", numbers=sorted(numbers)):
         for pack in page:
-            for event in unpack(pack.body):
+            for event in unpacked(pack.body):
                 key = event.event_id, pack.tenant_id
                 if key in wanted:
                     found[key] = StoredBody(
@@ -197,7 +219,7 @@ async def archived_of_person(session: Session, tenant: str, user: str) -> AsyncG
         for pack in page:
             known = bisect_left(held, pack.at, key=_occurred)
             ready += held[:known]
-            held = [*merge(held[known:], unpack(pack.body), key=canonical)]
+            held = [*merge(held[known:], unpacked(pack.body), key=canonical)]
         if ready:
             yield ready
     if held:
@@ -211,7 +233,7 @@ async def last_archived(session: Session, tenant: str, user: str, *, limit: int)
         for pack in page:
             if len(found) == limit and found[-1].occurred_at > pack.at:
                 return found
-            found = sorted([*found, *unpack(pack.body)], key=canonical, reverse=True)[:limit]
+            found = sorted([*found, *unpacked(pack.body)], key=canonical, reverse=True)[:limit]
     return found
 
 
