@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
+from dsl.built_ins import ZONED
 from dsl.filters import pattern_types, uses_builtin
 from dsl.local_time import TIMEZONE
 from dsl.prove.clocks import steady
@@ -320,7 +321,7 @@ def _span_reasons(known: _Analysis, part: Condition) -> Iterator[Reason]:
 
 
 def _reads_clock(part: Condition) -> bool:
-    if isinstance(part, Streak):
+    if isinstance(part, Streak) or (isinstance(part, Count) and part.distinct and part.distinct.text in ZONED):
         return True
     return any(uses_builtin(test) for pattern in patterns(part) for test in _filters(pattern))
 

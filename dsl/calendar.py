@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from dsl.types import DAY, HOUR, SECOND, Unit
+from dsl.types import DAY, HOUR, MINUTE, SECOND, Unit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -221,6 +221,11 @@ def _first_day(unit: Unit, text: str) -> date:
             return date(int(text), 1, 1)
 
 
+def minute_of(local: int) -> int:
+    """Return the minute of the hour (0-59) at a local time."""
+    return local // MINUTE % 60
+
+
 def hour_of(local: int) -> int:
     """Return the hour (0-23) of a local wall-clock time."""
     return local % DAY // HOUR
@@ -234,6 +239,26 @@ def weekday_of(local: int) -> str:
 def date_of(local: int) -> str:
     """Return the date (`2026-04-13`) of a local wall-clock time."""
     return _date(local // DAY).isoformat()
+
+
+def day_of(local: int) -> int:
+    """Return the day of the month (1-31) at a local time."""
+    return _date(local // DAY).day
+
+
+def month_of(local: int) -> int:
+    """Return the month (1-12) at a local time."""
+    return _date(local // DAY).month
+
+
+def year_of(local: int) -> int:
+    """Return the year at a local time."""
+    return _date(local // DAY).year
+
+
+def week_of(local: int) -> str:
+    """Return the ISO week at a local time: `2026-W15`."""
+    return label(Unit.WEEK, unit_index(Unit.WEEK, local))
 
 
 def format_instant(at: int) -> str:

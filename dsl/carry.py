@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 
 from dsl.alike import ALWAYS, NEVER, Texts, alike, differs_from
-from dsl.compile import USER
+from dsl.compile import USER, asking_of
+from dsl.conditions import owner_of
 from dsl.fit import fit
 from dsl.local_time import TIMEZONE
 from dsl.nodes.compose import asked_by, asker, named_by, named_in
@@ -98,14 +99,17 @@ class _Ruled(NamedTuple):
 class Carriage:
     """Two plans compared, and those that were in force between them.
 
-    `ignored` are event types that the subject certainly has no event of: see `without`.
+    `ignored` are event types that the subject certainly has no event of: see `without`. `texts` are those of the
+    plans, one each; without them they are built here.
     """
 
-    def __init__(self, plans: Sequence[Plan], ignored: AbstractSet[str] = frozenset()) -> None:
+    def __init__(
+        self, plans: Sequence[Plan], ignored: AbstractSet[str] = frozenset(), texts: Sequence[Texts] | None = None
+    ) -> None:
         self.plans = tuple(plans)
         self.old, self.new = plans[0], plans[-1]
         self._ignored = ignored
-        self._texts = [Texts(plan) for plan in plans]
+        self._texts = [Texts(plan) for plan in plans] if texts is None else texts
         fresh = self._fresh()
         self.fresh: AbstractSet[str] = fresh - ignored
         """Types that the new plan hears, and a plan before it did not, or not alike."""
@@ -136,7 +140,7 @@ class Carriage:
     @cached_property
     def without(self) -> Carriage:
         """The same for subjects without any event of `types`: what is new has nothing to remember of them."""
-        return self if not self.types else Carriage(self.plans, self._fresh() | self.types)
+        return self if not self.types else Carriage(self.plans, self._fresh() | self.types, self._texts)
 
     # -- comparing -----------------------------------------------------------------------------------------------------
 
@@ -195,8 +199,8 @@ class Carriage:
             if since == NEVER and old is not None and named.isdisjoint(others):
                 goes[old] = ruling.slot
                 continue
-            owned = f"each {ruling.achievement}.{ruling.tier} "
-            own = tuple(slot for slot, entry in enumerate(self.new.entries) if entry.owner == owned)
+            owners = {owner_of(judge.version, ruling.tier) for judge in ruling.judges} - {""}
+            own = tuple(slot for slot, entry in enumerate(self.new.entries) if entry.owner in owners)
             once = all(judge.version.repeat is None for judge in ruling.judges)
             others[ruling.slot] = _Ruled(ruling.slot, old, since, named, tuple(map(_proof, ruling.judges)), own, once)
         return goes, tuple(others.values())
@@ -305,18 +309,17 @@ class Carriage:
         """
         wanted = _closed(self.new, carried.doubtful | self._asking(carried.absent) | self._hearing_fresh)
         traits = self._missing_traits
-        counted = frozenset(name for name in self.fresh if self.new.dispatch[name].once is not None)
-        if not wanted and not traits and not counted:
+        if not wanted and not traits and not self._counted_anew:
             return None
         part = self._parts.get(wanted)
         if part is None:
-            part = self._parts[wanted] = self.new.part(wanted, traits, counted)
+            part = self._parts[wanted] = self.new.part(wanted, traits, self._counted_anew)
         return part
 
     @cached_property
     def watching(self) -> Plan:
         """The plan of all that may be judged otherwise."""
-        return self.new.part(_closed(self.new, {ruled.slot for ruled in self.changed}), frozenset(), frozenset())
+        return self.new.part(_closed(self.new, self._changed_slots), frozenset(), frozenset())
 
     @cached_property
     def watching_before(self) -> Plan:
@@ -340,8 +343,17 @@ class Carriage:
     @cached_property
     def copies(self) -> Plan | None:
         """The plan that counts suppressed copies of types that are new to `once per`; None where none is."""
-        counted = frozenset(name for name in self.fresh if self.new.dispatch[name].once is not None)
+        counted = self._counted_anew
         return self.new.part(_NONE, frozenset(), counted) if counted else None
+
+    @cached_property
+    def _counted_anew(self) -> frozenset[str]:
+        """Fresh types with `once per`."""
+        return frozenset(name for name in self.fresh if self.new.dispatch[name].once is not None)
+
+    @cached_property
+    def _changed_slots(self) -> frozenset[int]:
+        return frozenset(ruled.slot for ruled in self.changed)
 
     @cached_property
     def _hearing_fresh(self) -> frozenset[int]:
@@ -352,21 +364,15 @@ class Carriage:
         """Return the rulings that look at some nodes: of each, those that are judged otherwise, if there are some."""
         if not slots:
             return set()
-        changed = {ruled.slot for ruled in self.changed}
         found: set[int] = set()
         for slot in slots:
-            asking = self._askers.get(slot, set())
-            found |= asking & changed or asking
+            asking = self._askers.get(slot, _NONE)
+            found |= asking & self._changed_slots or asking
         return found
 
     @cached_property
-    def _askers(self) -> Mapping[int, set[int]]:
-        askers: dict[int, set[int]] = {}
-        for ruling in self.new.rulings:
-            for judge in ruling.judges:
-                for aggregate in asked_by(judge.built.node):
-                    askers.setdefault(aggregate.slot, set()).add(ruling.slot)
-        return askers
+    def _askers(self) -> Mapping[int, frozenset[int]]:
+        return asking_of(chain.from_iterable(ruling.judges for ruling in self.new.rulings))
 
     def merged(self, carried: Carried, part: Plan, folded: State, copies: int) -> State:
         """Return the state of the new plan up to the mark; `folded` is what a part has made of the events up to there.

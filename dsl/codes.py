@@ -59,6 +59,7 @@ TYPES: Final = {
     "ACH306": "Not a value of the event's own time",
     "ACH307": "A lower bound on a type that is not a number",
     "ACH308": "A payload that breaks the contract of its event",
+    "ACH315": "A list or a user where one plain value is needed",
 }
 """Found while comparing types."""
 

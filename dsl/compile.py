@@ -23,6 +23,7 @@ from dsl.nodes.compose import asked_by
 from dsl.nodes.late import LateStep, nothing
 from dsl.nodes.node import Step
 from dsl.progress import ENCODING
+from dsl.schema import is_listed
 from dsl.syntax import And, Combine, Not, Or, Unlocked
 from dsl.types import FieldType
 from dsl.values import value_text
@@ -181,6 +182,7 @@ class _PlanBuilder:
             zone_types=zone_types,
             integral=self._integral,
             signed=self._signed,
+            listed=self._listed,
         )
         self.rulings: list[Ruling] = []
         self.judges: list[Judge] = []
@@ -190,7 +192,7 @@ class _PlanBuilder:
         for name in in_order(self.achievements):
             self._add(name, self.achievements[name])
         self.memory.number()
-        self.asking = self._asking()
+        self.asking = asking_of(self.judges)
         traits = self._traits_used()
         types = self.rules.events
         dispatch = {event_type: entry for event_type in types if (entry := self._dispatch(event_type, traits))}
@@ -258,6 +260,9 @@ class _PlanBuilder:
     def _signed(self, pattern: Pattern, field: str) -> bool:
         return is_signed([self.rules.events[event_type].fields[field] for event_type in pattern_types(pattern)])
 
+    def _listed(self, pattern: Pattern, field: str) -> bool:
+        return is_listed(self.rules, pattern_types(pattern), field)
+
     # -- dispatch --
 
     def _traits_used(self) -> frozenset[str]:
@@ -300,14 +305,6 @@ class _PlanBuilder:
             else:
                 return None
         return Late(tuple(takes), tuple(judges))
-
-    def _asking(self) -> Mapping[int, frozenset[int]]:
-        """Return, per slot of an aggregate, the slots of the rulings that look at it."""
-        asking: defaultdict[int, set[int]] = defaultdict(set)
-        for judge in self.judges:
-            for aggregate in asked_by(judge.built.node):
-                asking[aggregate.slot].add(judge.ruling.slot)
-        return {slot: frozenset(rulings) for slot, rulings in asking.items()}
 
     def _describe(self, dispatch: Mapping[str, Dispatch]) -> str:
         """Return everything that a stored state depends on, as text.
@@ -405,6 +402,15 @@ class _Wiring:
         if followers := self.followers.get(id(aggregate)):
             return operation.followed(self.event_type, [self._step(each) for each in followers])
         return operation.stepper(self.event_type)
+
+
+def asking_of(judges: Iterable[Judge]) -> Mapping[int, frozenset[int]]:
+    """Return, per slot of an aggregate, the slots of the rulings that look at it."""
+    asking: defaultdict[int, set[int]] = defaultdict(set)
+    for judge in judges:
+        for aggregate in asked_by(judge.built.node):
+            asking[aggregate.slot].add(judge.ruling.slot)
+    return {slot: frozenset(rulings) for slot, rulings in asking.items()}
 
 
 def _late_step(take: LateStep | None, rulings: frozenset[int]) -> LateStep:

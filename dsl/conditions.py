@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from dsl.filters import compile_pattern, fields_read, pattern_key, pattern_types
+from dsl.built_ins import COUNTED, ZONED
+from dsl.filters import compile_pattern, fields_read, keys_of, pattern_key, pattern_types
 from dsl.local_time import Clock, UserClock
 from dsl.memory import Context, Seen
 from dsl.nodes.bound import Bound
 from dsl.nodes.compose import Combined, Has, Per, Unless, Within
+from dsl.nodes.elements import DistinctKeys, RecentDistinctKeys, SinceDistinctKeys, UnitDistinctKeys
 from dsl.nodes.node import Condition as Node
 from dsl.nodes.recent import (
     Best,
@@ -48,6 +50,7 @@ from dsl.values import canonical_number
 
 if TYPE_CHECKING:
     from dsl.memory import Memory
+    from dsl.nodes.elements import Keys
     from dsl.syntax import Achievement, Cmp, Condition, Pattern
 
 _LONGEST = {Unit.HOUR: HOUR, Unit.DAY: DAY, Unit.WEEK: 7 * DAY, Unit.MONTH: 31 * DAY, Unit.YEAR: 366 * DAY}
@@ -170,13 +173,29 @@ def _count(memory: Memory, tree: Count, context: Context, clock: Clock) -> Made:
 def _distinct(memory: Memory, tree: Count, field: str, context: Context, clock: Clock) -> Made:
     name, tests, reach = _name(tree, clock), compile_pattern(tree.event, clock), context.horizon
     key, need, read = name + _bound_key(tree), at_least(tree.cmp), fields_read(tree.event, field)
+    keys = _keys(memory, tree, field, clock)
     if context.tracked:
         recent = f"recent {name}"
-        values = memory.share(f"{recent}/{reach}", context, lambda: RecentDistinct(tests, recent, reach, field), read)
-        return Made(DistinctReached(values, need), key)
-    distinct = memory.share(name, context, lambda: Distinct(tests, field, name), read)
+
+        def make() -> RecentDistinct:
+            if keys is None:
+                return RecentDistinct(tests, recent, reach, field)
+            return RecentDistinctKeys(tests, recent, reach, keys)
+
+        return Made(DistinctReached(memory.share(f"{recent}/{reach}", context, make, read), need), key)
+
+    def total() -> Distinct:
+        return Distinct(tests, field, name) if keys is None else DistinctKeys(tests, keys, name)
+
+    distinct = memory.share(name, context, total, read)
     distinct.cap = max(distinct.cap, need)
     return Made(Reached(distinct, whole_bound(tree.cmp)), key)
+
+
+def _keys(memory: Memory, tree: Count, field: str, clock: Clock) -> Keys | None:
+    """Return what reads several values of an event; None for a field with one value."""
+    several = field in COUNTED or memory.listed(tree.event, field)
+    return keys_of(field, clock) if several else None
 
 
 def _sum(memory: Memory, tree: Sum, context: Context, clock: Clock) -> Made:
@@ -270,7 +289,14 @@ def _unit_total(
     if isinstance(tree, Count) and tree.distinct is not None:
         field = tree.distinct.text
         read = fields_read(tree.event, field)
-        values = memory.share(name, context, lambda: UnitDistinct(tests, field, name, unit, zone), read)
+        keys = _keys(memory, tree, field, filters)
+
+        def make() -> UnitDistinct:
+            if keys is None:
+                return UnitDistinct(tests, field, name, unit, zone)
+            return UnitDistinctKeys(tests, keys, name, unit, zone)
+
+        values = memory.share(name, context, make, read)
         values.cap = max(values.cap, at_least(tree.cmp))
         return values, key
     of = tree.of.text if isinstance(tree, Sum) else None
@@ -285,7 +311,16 @@ def _since(memory: Memory, tree: Count | Sum, unless: Pattern, context: Context,
     if isinstance(tree, Count) and tree.distinct is not None:
         field = tree.distinct.text
         read = fields_read(tree.event, field) | fields_read(unless)
-        values = memory.share(name, context, lambda: SinceDistinct(tests, field, name, stops), read)
+        keys = _keys(memory, tree, field, clock)
+
+        def make() -> SinceDistinct:
+            return (
+                SinceDistinct(tests, field, name, stops)
+                if keys is None
+                else SinceDistinctKeys(tests, keys, name, stops)
+            )
+
+        values = memory.share(name, context, make, read)
         values.cap = max(values.cap, at_least(tree.cmp))
         return Made(Reached(values, bound), key)
     of = tree.of.text if isinstance(tree, Sum) else None
@@ -334,7 +369,10 @@ def _name(tree: Count | Sum, clock: Clock) -> str:
     pattern = pattern_key(tree.event, clock)
     if isinstance(tree, Sum):
         return f"sum({pattern} of {tree.of.text})"
-    return f"count({pattern})" if tree.distinct is None else f"count({pattern} distinct {tree.distinct.text})"
+    if tree.distinct is None:
+        return f"count({pattern})"
+    zone = f"@{clock.key}" if tree.distinct.text in ZONED else ""
+    return f"count({pattern} distinct {tree.distinct.text}{zone})"
 
 
 def _bound(memory: Memory, tree: Sum | Extreme) -> Bound:

@@ -21,7 +21,8 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     """One event as rules see it.
 
     `at` is `occurred_at` in microseconds UTC, `offset` the offset as written in seconds east of UTC, `fields` the
-    declared payload fields that are present (null is absent), already of their declared types.
+    declared payload fields that are present (null is absent), already of their declared types. The value of a list is a
+    tuple (`Listed`), at which `values.elements` looks.
     """
 
     tenant: str

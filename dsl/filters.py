@@ -9,7 +9,7 @@ import operator
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Final
 
-from dsl.calendar import date_of, hour_of, weekday_of
+from dsl.built_ins import ACTOR, AT, COUNTED, ZONED
 from dsl.syntax import (
     Alternative,
     And,
@@ -24,13 +24,14 @@ from dsl.syntax import (
     Ref,
     Truth,
 )
-from dsl.values import canonical_number, canonical_text
+from dsl.values import canonical_number, canonical_text, elements, value_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from dsl.event import Event
     from dsl.local_time import Clock
+    from dsl.nodes.elements import Keys
     from dsl.progress import State
     from dsl.syntax import Operand
     from dsl.types import Value
@@ -46,11 +47,6 @@ _COMPARE: Final[dict[str, Callable[[Any, Any], bool]]] = {
     ">": operator.gt,
     ">=": operator.ge,
 }
-_BUILTINS: Final[dict[str, Callable[[int], Value]]] = {
-    "at.hour": hour_of,
-    "at.weekday": weekday_of,
-    "at.date": date_of,
-}
 
 
 def operand_value(operand: Operand) -> Value:
@@ -64,10 +60,18 @@ def operand_value(operand: Operand) -> Value:
 def field_getter(ref: Ref, clock: Clock) -> Getter:
     """Return a closure that reads a payload field or a built-in of the event's own time."""
     if ref.builtin:
-        local, of = clock.local, _BUILTINS[ref.name]
-        return lambda state, event: of(local(state, event))
+        return _built_in(ref.name, clock)
     name = ref.name
     return lambda state, event: event.fields.get(name)
+
+
+def _built_in(name: str, clock: Clock) -> Getter:
+    if name == AT:
+        return lambda state, event: event.at
+    if name == ACTOR:
+        return lambda state, event: event.user
+    local, of = clock.local, ZONED[name]
+    return lambda state, event: of(local(state, event))
 
 
 def compile_test(predicate: Predicate, getter: Callable[[Ref], Getter]) -> Test:
@@ -115,6 +119,25 @@ def _member(predicate: Member, get: Getter) -> Test:
     return test
 
 
+def keys_of(name: str, clock: Clock) -> Keys:
+    """Return what reads the keys of a list's elements, each once, or the key of a built-in: of an event's values."""
+    if name in COUNTED:
+        get = field_getter(Ref(name=name, builtin=True), clock)
+
+        def key(state: State, event: Event) -> Collection[str]:
+            value = get(state, event)
+            return () if value is None else (value_key(value),)
+
+        return key
+
+    def keys(state: State, event: Event) -> Collection[str]:
+        del state
+        found = elements(event, name)
+        return () if found is None else dict.fromkeys(map(value_key, found))
+
+    return keys
+
+
 # -- patterns ---------------------------------------------------------------------------------------------------------
 
 
@@ -154,7 +177,7 @@ def pattern_types(pattern: Pattern) -> frozenset[str]:
 def fields_read(pattern: Pattern, name: str | None = None) -> frozenset[tuple[str, str]]:
     """Return (event type, field) of all that the filters of a pattern read, and of a field by name of every event."""
     shared = set[str]() if pattern.where is None else _fields_of(pattern.where)
-    if name is not None:
+    if name is not None and name not in COUNTED:
         shared.add(name)
     read = {(event, field) for event in pattern_types(pattern) for field in shared}
     for alternative in pattern.alternatives:

@@ -151,8 +151,8 @@ class Memory:
 
     `single` means that subjects are users, `zone_types` are the events that may move a user's zone; `integral`
     returns whether a field is a whole number wherever a pattern may match, `signed` whether it may be negative
-    anywhere. `slots` and `hears` grow with the achievements already built: per tier the slot of what is earned, and
-    the event types heard.
+    anywhere, `listed` whether it is a list. `slots` and `hears` grow with the achievements already built: per tier the
+    slot of what is earned, and the event types heard.
     """
 
     def __init__(
@@ -163,12 +163,14 @@ class Memory:
         zone_types: frozenset[str],
         integral: Callable[[Pattern, str], bool],
         signed: Callable[[Pattern, str], bool],
+        listed: Callable[[Pattern, str], bool],
     ) -> None:
         self.single = single
         self.all_types = all_types
         self.zone_types = zone_types
         self.integral = integral
         self.signed = signed
+        self.listed = listed
         self.uses_user_zone = False
         self.entries: dict[str, Entry] = {}
         self.order: list[Operation] = []

@@ -3,7 +3,8 @@
 Numbers are exact: an `int` is a JSON number with a whole value (`5`, and `5.0` as well), a `decimal` a JSON number or a
 string with one in it; both are read from their text, never through a float, and have at most MAX_DIGITS digits before
 and after the point. One value has one form (`1.50` is `1.5`), so that it cannot distinguish two copies. A
-`timestamp` is an RFC 3339 string, read as whole microseconds UTC. Null is absent.
+`timestamp` is an RFC 3339 string, read as whole microseconds UTC. A `user` is a string of 1 to MAX_USER_BYTES bytes of
+UTF-8. A list is a tuple of at most MAX_ELEMENTS values, of at most MAX_USERS where they are users. Null is absent.
 
 `Reader.strict` is for what arrives and names the first field that breaks the contract. `Reader.lenient` is for what the
 ledger holds: the contract may be a newer one, and what does not fit it counts as absent.
@@ -26,7 +27,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple, NotRequired
 import msgspec
 
 from dsl.calendar import EPOCH
-from dsl.types import DAY, MAX_DIGITS, SECOND, FieldType, Value
+from dsl.types import (
+    DAY,
+    MAX_DIGITS,
+    MAX_ELEMENTS,
+    MAX_USER_BYTES,
+    MAX_USERS,
+    SECOND,
+    FieldType,
+    Listed,
+    Value,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -269,16 +280,40 @@ def _from_instant(value: str) -> int | None:
     return None if moment is None else moment[0]
 
 
+def _from_numbers(values: tuple[msgspec.Raw, ...]) -> tuple[Decimal, ...] | None:
+    numbers = [number for number in map(_from_number, values) if number is not None]
+    return tuple(numbers) if len(numbers) == len(values) else None
+
+
+def _from_user(value: str) -> str | None:
+    return value if len(value.encode()) <= MAX_USER_BYTES else None
+
+
+def _from_users(values: tuple[str, ...]) -> tuple[str, ...] | None:
+    return values if all(len(value.encode()) <= MAX_USER_BYTES for value in values) else None
+
+
+_WORD_WIDE: Final = Annotated[int, msgspec.Meta(ge=-_WORD, lt=_WORD)]
+_NAMED: Final = Annotated[str, msgspec.Meta(min_length=1)]
+_MOST: Final = msgspec.Meta(max_length=MAX_ELEMENTS)
 _WIRE: Final[dict[FieldType, Any]] = {
     FieldType.STRING: str,
     FieldType.INT: int,
     FieldType.DECIMAL: msgspec.Raw,
     FieldType.BOOL: bool,
     FieldType.TIMESTAMP: str,
+    FieldType.USER: _NAMED,
+    FieldType.STRINGS: Annotated[tuple[str, ...], _MOST],
+    FieldType.INTS: Annotated[tuple[_WORD_WIDE, ...], _MOST],
+    FieldType.DECIMALS: Annotated[tuple[msgspec.Raw, ...], _MOST],
+    FieldType.USERS: Annotated[tuple[_NAMED, ...], msgspec.Meta(max_length=MAX_USERS)],
 }
 _LIFT: Final[dict[FieldType, Callable[[Any], Any]]] = {
     FieldType.DECIMAL: _from_number,
     FieldType.TIMESTAMP: _from_instant,
+    FieldType.USER: _from_user,
+    FieldType.DECIMALS: _from_numbers,
+    FieldType.USERS: _from_users,
 }
 
 
@@ -296,18 +331,34 @@ def _object(parsed: object) -> dict[str, object] | None:
     return cast("dict[str, object]", parsed) if isinstance(parsed, dict) else None
 
 
-def _given(field: Field, given: object) -> Value | Fault | None:
+def _given(field: Field, given: object) -> Value | Listed | Fault | None:
     """Return the value of one field, None where it is absent, or its fault."""
     if given is None:
         return None
-    value = _typed(field.type, given)
+    element = field.type.element
+    value = _typed(field.type, given) if element is None else _listed(element, given)
     if value is None or (field.low is not None and _below(value, field)):
         return Fault(field.name, _described(field), _shown(given))
     return value
 
 
-def _below(value: Value, field: Field) -> bool:
-    return field.low is not None and not isinstance(value, str) and value < field.low
+def _below(value: Value | Listed, field: Field) -> bool:
+    return field.low is not None and not isinstance(value, str | tuple) and value < field.low
+
+
+def _most(element: FieldType) -> int:
+    return MAX_USERS if element is FieldType.USER else MAX_ELEMENTS
+
+
+def _listed(element: FieldType, given: object) -> Listed | None:
+    """Return a list of values of one type, or None where it is none, or has too many elements."""
+    if not isinstance(given, list):
+        return None
+    found = cast("list[object]", given)
+    if len(found) > _most(element):
+        return None
+    values = [value for value in (_typed(element, each) for each in found) if value is not None]
+    return tuple(values) if len(values) == len(found) else None
 
 
 def _typed(kind: FieldType, given: object) -> Value | None:
@@ -323,16 +374,24 @@ def _typed(kind: FieldType, given: object) -> Value | None:
             return given if isinstance(given, str) and not isinstance(given, _Number) else None
         case FieldType.TIMESTAMP:
             return _from_instant(given) if isinstance(given, str) and not isinstance(given, _Number) else None
+        case FieldType.USER:
+            return _from_user(given) if isinstance(given, str) and given and not isinstance(given, _Number) else None
+        case _:  # a list within a list
+            return None
 
 
 def _described(field: Field) -> str:
-    return f"{field.type}" if field.low is None else f"{field.type} >= {field.low}"
+    if field.low is not None:
+        return f"{field.type} >= {field.low}"
+    element = field.type.element
+    size = f" of 1 to {MAX_USER_BYTES} bytes" if field.type.names_users else ""
+    return f"{field.type}{size}" if element is None else f"{field.type} of at most {_most(element):,} elements{size}"
 
 
 def _shown(given: object) -> str:
     if isinstance(given, dict):
         return "an object"
     if isinstance(given, list):
-        return "an array"
+        return f"an array of {len(cast('list[object]', given)):,}"
     text = str(given) if isinstance(given, _Number) else json.dumps(given, ensure_ascii=False)
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."

@@ -13,7 +13,7 @@ from dsl.filters import fields_read
 from dsl.local_time import TIMEZONE
 from dsl.memory import Seen
 from dsl.syntax import Combine, Count, Extreme, RepeatEvery, Sequence, Streak, Sum, Unlocked
-from dsl.types import DAY, HOUR, MINUTE, SECOND
+from dsl.types import length
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -130,7 +130,7 @@ def declared(rules: Rules, scope: str, reads: Reads) -> Iterator[tuple[str, str]
         types |= rules.events.keys()
     for event in types & rules.events.keys():
         schema = rules.events[event]
-        yield f"event {event}: once per", _once(schema)
+        yield f"event {event}: once per", once_text(schema)
         fields |= {(event, field) for field in (() if schema.once is None else schema.once[0])}
         if scope not in {USER, TENANT}:
             fields.add((event, scope))
@@ -143,16 +143,10 @@ def _field(schema: EventSchema | None, name: str) -> str:
     return _ABSENT if field is None else f"{field.type}{field.bound}"
 
 
-def _once(schema: EventSchema) -> str:
+def once_text(schema: EventSchema) -> str:
+    """Return what makes copies of an event type: `s within 10m`; `none` where it has no `once per`."""
     if schema.once is None:
         return _NONE
     fields, within = schema.once
     # Copies are equal in all of them, in whatever order they are written.
-    return ", ".join(sorted(fields)) + ("" if within is None else f" within {_length(within)}")
-
-
-def _length(us: int) -> str:
-    for unit, letter in ((DAY, "d"), (HOUR, "h"), (MINUTE, "m"), (SECOND, "s")):
-        if us % unit == 0:
-            return f"{us // unit}{letter}"
-    return f"{us}us"
+    return ", ".join(sorted(fields)) + ("" if within is None else f" within {length(within)}")

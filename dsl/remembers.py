@@ -22,7 +22,8 @@ from dsl.nodes.recent import RecentDistinct, RecentEvents, RecentExtreme, Recent
 from dsl.nodes.sequence import Sequences
 from dsl.nodes.streak import Streaks
 from dsl.nodes.totals import Distinct
-from dsl.types import DAY, HOUR, MINUTE, SECOND, FieldType
+from dsl.schema import is_listed
+from dsl.types import FieldType, length
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -138,6 +139,7 @@ class _Noting(Memory):
             zone_types=zones,
             integral=integral,
             signed=signed,
+            listed=lambda pattern, field: is_listed(rules, pattern_types(pattern), field),
         )
         self.asked: dict[str, None] = {}
 
@@ -244,14 +246,6 @@ def _whole(rules: Rules, types: frozenset[str], field: str) -> bool:
     """Return whether a field is a whole number in every event of a sum."""
     fields = [rules.events[name].fields.get(field) for name in types if name in rules.events]
     return all(each is not None and each.type is FieldType.INT for each in fields)
-
-
-def length(us: int) -> str:
-    """Return a length as the language writes it: `7d`, `90s`."""
-    for unit, letter in ((DAY, "d"), (HOUR, "h"), (MINUTE, "m")):
-        if us % unit == 0:
-            return f"{us // unit}{letter}"
-    return f"{us / SECOND:g}s"
 
 
 def size_of(number: int) -> str:

@@ -6,11 +6,16 @@ error, every event, field, trait, achievement and tier that a tree names can be 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
 
 from dsl.syntax import Achievement, Example
 from dsl.types import FieldType, Number
 from dsl.values import canonical_number
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 class Field(msgspec.Struct, frozen=True):
@@ -56,3 +61,9 @@ class Rules(msgspec.Struct, frozen=True):
     trait_events: dict[str, tuple[str, ...]]
     achievements: dict[str, tuple[Achievement, ...]]
     examples: tuple[Example, ...] = ()
+
+
+def is_listed(rules: Rules, types: Iterable[str], name: str) -> bool:
+    """Return whether a field of some event types is a list; wherever it is declared, it is one, or nowhere."""
+    fields = (rules.events[event_type].fields.get(name) for event_type in types)
+    return any(field is not None and field.type.element is not None for field in fields)

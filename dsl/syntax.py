@@ -231,7 +231,7 @@ Condition = Count | Sum | Extreme | Streak | Sequence | Combine | Unlocked
 
 
 class FieldDecl(Node, frozen=True):
-    """`name: type? >= low`; `type` is as written, judged by the checker."""
+    """`name: type? >= low`; `type` is as written (`[string]` without spaces), judged by the checker."""
 
     name: Name
     type: Name

@@ -12,6 +12,8 @@ from typing import Final
 
 Number = int | Decimal
 Value = str | bool | int | Decimal
+Listed = tuple[Value, ...]
+"""The value of a list field. Only what reads lists meets one; every other field has a `Value`."""
 Json = None | bool | int | float | Decimal | str | list["Json"] | dict[str, "Json"]
 
 MICROSECOND: Final = 1
@@ -23,6 +25,20 @@ WEEK: Final = 7 * DAY
 
 MAX_DIGITS: Final = 38
 """Significant digits that a number in an event may have."""
+MAX_ELEMENTS: Final = 1_000
+"""Elements that a list in an event may have."""
+MAX_USERS: Final = 100
+"""Elements that a list of users in an event may have."""
+MAX_USER_BYTES: Final = 512
+"""Bytes of UTF-8 that the id of a user may have."""
+
+
+def length(us: int) -> str:
+    """Return a length, in microseconds, in the largest unit of the language that it is whole in: `7d`, `90s`."""
+    for unit, letter in ((DAY, "d"), (HOUR, "h"), (MINUTE, "m"), (SECOND, "s")):
+        if us % unit == 0:
+            return f"{us // unit}{letter}"
+    return f"{us}us"
 
 
 class FieldType(StrEnum):
@@ -33,6 +49,21 @@ class FieldType(StrEnum):
     DECIMAL = "decimal"
     BOOL = "bool"
     TIMESTAMP = "timestamp"
+    USER = "user"
+    STRINGS = "[string]"
+    INTS = "[int]"
+    DECIMALS = "[decimal]"
+    USERS = "[user]"
+
+    @property
+    def element(self) -> FieldType | None:
+        """The type of the elements of a list; None where it is no list."""
+        return FieldType(self.value[1:-1]) if self.value[0] == "[" else None
+
+    @property
+    def names_users(self) -> bool:
+        """Whether values are users of the tenant: one, or a list of them."""
+        return self in (FieldType.USER, FieldType.USERS)
 
 
 class Unit(StrEnum):

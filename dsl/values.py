@@ -5,14 +5,15 @@ from __future__ import annotations
 import re
 from decimal import Context, Decimal
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from dsl.types import Number, Value
+    from dsl.event import Event
+    from dsl.types import Listed, Number, Value
 
 _LONG: Final = 64
 """Characters above which a value is remembered by its hash (16 bytes, hexadecimal)."""
@@ -51,10 +52,20 @@ def canonical_text(text: str) -> str:
     return msgspec.json.encode(text).decode()
 
 
-def value_text(value: Value) -> str:
-    """Return a value as plain text: strings as they are, numbers in plain decimals, `true` or `false`."""
+def elements(event: Event, field: str) -> Listed | None:
+    """Return the elements of a list in the order given, duplicates among them; None where it is absent."""
+    return cast("Listed | None", event.fields.get(field))
+
+
+def value_text(value: Value | Listed) -> str:
+    """Return a value as plain text: strings as they are, numbers in plain decimals, `true` or `false`; lists as JSON.
+
+    The texts of the elements are joined as strings, so that no element can look like two.
+    """
     if isinstance(value, str):
         return value
+    if isinstance(value, tuple):
+        return msgspec.json.encode([value_text(each) for each in value]).decode()
     if isinstance(value, bool):
         return "true" if value else "false"
     return canonical_number(value)
@@ -73,7 +84,7 @@ def value_key(value: Value) -> str:
     return "\x01" + blake2b(text.encode(), digest_size=16).hexdigest()
 
 
-def fingerprint(values: Iterable[Value | None]) -> str:
+def fingerprint(values: Iterable[Value | Listed | None]) -> str:
     """Return a short key of several values, absent ones being equal to each other and to nothing else."""
     parts = [None if value is None else value_text(value) for value in values]
     text = msgspec.json.encode(parts).decode()  # begins with a bracket, which no hash does

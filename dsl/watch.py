@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
+from dsl.built_ins import COUNTED
 from dsl.check.bounds import is_signed
 from dsl.compile import compile_watched, references
 from dsl.conditions import condition, context_of
@@ -207,7 +208,7 @@ def field_of(tree: Condition) -> str | None:
     """Return the field that an event must have to match: `distinct`, `of` or `by`."""
     match tree:
         case Count(distinct=name) | Sequence(by=name):
-            return None if name is None else name.text
+            return None if name is None or name.text in COUNTED else name.text
         case Sum(of=name) | Extreme(of=name):
             return name.text
         case _:

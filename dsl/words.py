@@ -135,7 +135,7 @@ def _count(tree: Count) -> str:
     number = canonical_number(at_least(tree.cmp))
     if tree.distinct is None:
         return f"{number} {pattern(tree.event)}"
-    return f"{number} different {tree.distinct.text} of {pattern(tree.event)}"
+    return f"{number} different {counted(tree.distinct.text)} of {pattern(tree.event)}"
 
 
 def _streak(tree: Streak) -> str:
@@ -210,6 +210,24 @@ def pattern(tree: Pattern) -> str:
 
 def _of_all(names: str, where: Predicate) -> str:
     return f"({names}) where {predicate(where)}"
+
+
+def counted(name: str) -> str:
+    """Return what `distinct=` counts: the name of a field, or words for the user and the time of an event."""
+    return _COUNTED.get(name, name)
+
+
+_COUNTED: Final = {
+    "actor": "users",
+    "at.minute": "minutes of the hour",
+    "at.hour": "hours of the day",
+    "at.weekday": "weekdays",
+    "at.day": "days of the month",
+    "at.month": "months of the year",
+    "at.year": "years",
+    "at.week": "weeks",
+    "at.date": "days",
+}
 
 
 def _alternative(tree: Alternative) -> str:

@@ -6,14 +6,13 @@ Asynchronous tests run under anyio's plugin: ``pytestmark = pytest.mark.anyio``.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from uuid import uuid4
 
-import asyncpg
 import nats
 import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.acceptance.herd import herd
+from tests.databases import fresh_database
 from worker.local.servers import Servers, embedded
 
 if TYPE_CHECKING:
@@ -47,25 +46,11 @@ async def own_servers(tmp_path: Path) -> AsyncGenerator[Servers]:
         yield running
 
 
-@pytest.fixture(scope="session")
-def database_template() -> str:
-    """What a fresh database is copied from; a folder of tests may give one that has the tables."""
-    return "template1"
-
-
 @pytest.fixture
-async def database_url(servers: Servers, database_template: str) -> AsyncGenerator[str]:
+async def database_url(servers: Servers) -> AsyncGenerator[str]:
     """A fresh database, gone after the test with whatever is still connected to it."""
-    name = f"test_{uuid4().hex}"
-    connection = await asyncpg.connect(servers.database_url)
-    try:
-        # PostgreSQL 14 knows no other strategy, and not the word.
-        strategy = "STRATEGY file_copy" if connection.get_server_version().major > 14 else ""
-        await connection.execute(f"CREATE DATABASE {name} TEMPLATE {database_template} {strategy}")
-        yield servers.url_of(name)
-        await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    finally:
-        await connection.close()
+    async with fresh_database(servers) as url:
+        yield url
 
 
 @pytest.fixture(scope="session")

@@ -42,7 +42,7 @@ from worker.probes.readiness import NATS, POSTGRESQL, Readiness
 from worker.process.loop import alone
 from worker.retry import delays
 from worker.settings import Clock, Migrate, shown
-from worker.store import NotMigratedError, RefusedError, UnavailableError, UnusableError, open_store
+from worker.store import UnavailableError, UnusableError, open_store
 from worker.traces.spans import NoSpans
 
 if TYPE_CHECKING:
@@ -165,37 +165,6 @@ async def prepare_schema(store: Store, settings: Settings, *, now: int) -> list[
         return await store.migrate(now=now)
     await store.check_schema()
     return []
-
-
-async def watch_schema(store: Store, *, needed: bool = True) -> None:
-    """See once whether this release can work with the schema, for a service that begins although servers are away.
-
-    A database that is away, or that nothing has migrated yet, is asked again; where the service can do without one
-    (`needed` is false), also one that refuses it.
-
-    Raises:
-        UnusableError: it refuses the login, or a file that DATABASE_URL names cannot be used.
-        SchemaMismatchError: a newer release has changed the schema so that this one cannot run beside it.
-    """
-    said = ""
-    for delay in delays():
-        try:
-            await store.check_schema()
-        except NotMigratedError as error:
-            if said != str(error):
-                said = str(error)
-                log.warning("the schema is not there yet", said=said)
-        except UnusableError as error:
-            if needed:
-                raise
-            if said != str(error):
-                said = str(error)
-                log.warning("the database cannot be used", said=said)
-        except (UnavailableError, RefusedError) as error:
-            log.debug("the schema cannot be read yet", said=str(error))
-        else:
-            return
-        await anyio.sleep(delay)
 
 
 async def _migrate(store: Store, settings: Settings, now: Callable[[], int], front: Front) -> None:

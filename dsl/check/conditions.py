@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from dsl.built_ins import AT, COUNTED, ZONED
 from dsl.calendar import zone
 from dsl.check.bounds import (
     check_combine,
@@ -17,7 +18,7 @@ from dsl.check.bounds import (
     is_signed,
 )
 from dsl.check.filters import check_filter
-from dsl.check.problems import a
+from dsl.check.problems import a_type
 from dsl.syntax import Combine, Count, Extreme, Sequence, Streak, Sum, Unlocked
 from dsl.types import FieldType, Unit
 
@@ -33,6 +34,11 @@ if TYPE_CHECKING:
 TIMEZONE = "timezone"
 """The trait that `tz=user` reads."""
 _NUMBERS = (FieldType.INT, FieldType.DECIMAL)
+_FAMILIES = {
+    **dict.fromkeys(_NUMBERS, "number"),
+    **dict.fromkeys((FieldType.INTS, FieldType.DECIMALS), "numbers"),
+}
+"""Types whose values are compared with each other, beside those of one type."""
 
 
 class Conditions:
@@ -76,10 +82,23 @@ class Conditions:
 
     def _count(self, node: Count, window: str | None) -> None:
         events = self.pattern(node.event)
-        fields = [] if node.distinct is None else self.fields(events, node.distinct.text, node.distinct.span)
+        fields = [] if node.distinct is None else self._values(events, node.distinct)
         if check_whole(node.cmp, "events" if node.distinct is None else "values", self.report):
             check_distinct(node, fields, self.report)
             check_remembered(node, window, self.report)
+
+    def _values(self, events: list[Name], name: Name) -> list[Field]:
+        """Check what `distinct=` counts; return its declarations, none for what is no field of the payload."""
+        if name.text in COUNTED:
+            return []
+        if "." in name.text or (name.text == AT and not self._is_declared(events, AT)):
+            hint = self.report.guess(name.text, tuple(ZONED)) or f"there are {', '.join(ZONED)}"
+            self.report.error("ACH202", name.span, f"`{name.text}` has no values to count", hint)
+            return []
+        return self.fields(events, name.text, name.span)
+
+    def _is_declared(self, events: list[Name], field: str) -> bool:
+        return any(field in self.names.events[event.text].fields for event in events)
 
     def _sum(self, node: Sum, window: str | None) -> None:
         fields = self._numbers(self.pattern(node.event), node.of)
@@ -101,14 +120,21 @@ class Conditions:
     def _sequence(self, node: Sequence) -> None:
         events = [event for step in node.steps for event in self.pattern(step)]
         if node.by is not None:
-            self.fields(events, node.by.text, node.by.span)
+            self._single(self.fields(events, node.by.text, node.by.span), node.by)
+
+    def _single(self, fields: list[Field], name: Name) -> None:
+        """Check that a field has one value, not a list of them."""
+        listed = next((field for field in fields if field.type.element), None)
+        if listed is not None:
+            message = f"`{name.text}` is {a_type(listed.type)}; `by=` takes a field with one value"
+            self.report.error("ACH315", name.span, message)
 
     def _numbers(self, events: list[Name], of: Name) -> list[Field]:
         fields = self.fields(events, of.text, of.span)
         wrong = next((field for field in fields if field.type not in _NUMBERS), None)
         if wrong is None:
             return fields
-        self.report.error("ACH304", of.span, f"`{of.text}` is {a(wrong.type)}; `of=` takes a number")
+        self.report.error("ACH304", of.span, f"`{of.text}` is {a_type(wrong.type)}; `of=` takes a number")
         return []
 
     # -- modifiers --
@@ -193,12 +219,12 @@ class Conditions:
         return found if self._alike(found, schemas[0].name if schemas else "", span) else []
 
     def _alike(self, fields: list[Field], first: str, span: Span) -> bool:
-        families = {"number" if field.type in _NUMBERS else str(field.type) for field in fields}
+        families = {_FAMILIES.get(field.type, str(field.type)) for field in fields}
         if len(families) <= 1:
             return True
         other = next(field for field in fields if field.type is not fields[0].type)
         name = fields[0].name
-        message = f"`{name}` is {a(fields[0].type)} in `{first}`, and {a(other.type)} in another event"
+        message = f"`{name}` is {a_type(fields[0].type)} in `{first}`, and {a_type(other.type)} in another event"
         self.report.error("ACH305", span, message)
         return False
 

@@ -7,7 +7,7 @@ from datetime import date
 from typing import TYPE_CHECKING, Final
 
 from dsl.calendar import WEEKDAYS
-from dsl.check.problems import a
+from dsl.check.problems import a_type
 from dsl.syntax import And, Compare, Instant, Member, Not, Or, Present, Truth
 from dsl.types import FieldType
 
@@ -61,7 +61,12 @@ def _check_values(left: Ref, values: tuple[Operand, ...], lookup: Lookup, report
     kind = lookup(left)
     for value in values:
         if kind is not None and not _fits(kind, value):
-            report.error("ACH301", value.span, f"`{left.name}` is {a(kind)}, this is {_shown(value)}", _wanted(kind))
+            report.error(
+                "ACH301",
+                value.span,
+                f"`{left.name}` is {a_type(kind)}, this is {_shown(value)}",
+                _wanted(kind, left.name),
+            )
     return kind
 
 
@@ -95,11 +100,16 @@ def _shown(value: Operand) -> str:
     return "a string" if isinstance(value.value, str) else "a number"
 
 
-def _wanted(kind: FieldType) -> str:
+def _wanted(kind: FieldType, name: str) -> str:
     return {
         FieldType.STRING: 'write strings in quotes: "pro"',
         FieldType.BOOL: "write true or false",
         FieldType.TIMESTAMP: "write instants without quotes: 2026-05-01T00:00:00Z",
+        FieldType.USER: "a user compares with another user field or `actor`, and with nothing else",
+        FieldType.USERS: f"write `actor in {name}`, or `{name} is present`",
+        FieldType.STRINGS: f'write `"x" in {name}`, or `{name} is present`',
+        FieldType.INTS: f"write `5 in {name}`, or `{name} is present`",
+        FieldType.DECIMALS: f"write `5 in {name}`, or `{name} is present`",
     }.get(kind, "write numbers without quotes")
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from dsl.check.problems import a
+from dsl.check.problems import a_type
 from dsl.schema import EventSchema, Field
 from dsl.syntax import Achievement, EventDecl, Example, TraitsDecl
 from dsl.types import FieldType, Number
@@ -37,6 +37,11 @@ _ELSEWHERE: Final = {
     "time": FieldType.TIMESTAMP,
     "datetime": FieldType.TIMESTAMP,
     "instant": FieldType.TIMESTAMP,
+    "user_id": FieldType.USER,
+    "users": FieldType.USERS,
+    "strings": FieldType.STRINGS,
+    "list": FieldType.STRINGS,
+    "array": FieldType.STRINGS,
 }
 """Names of types in other languages."""
 
@@ -151,12 +156,22 @@ def _type(node: FieldDecl, report: Report) -> FieldType:
     try:
         return FieldType(node.type.text)
     except ValueError:
-        types = ", ".join(FieldType)
-        other = _ELSEWHERE.get(node.type.text)
-        guess = report.guess(node.type.text, tuple(FieldType)) or f"types are {types}"
-        guess = guess if other is None else f"did you mean `{other}`?"
-        report.error("ACH208", node.type.span, f"there is no type `{node.type.text}`", guess)
-        return FieldType.STRING
+        report.error("ACH208", node.type.span, f"there is no type `{node.type.text}`", _meant(node.type.text, report))
+        return FieldType.STRINGS if node.type.text[0] == "[" else FieldType.STRING
+
+
+def _meant(written: str, report: Report) -> str:
+    """Return a hint at the type that was meant."""
+    listed = written[0] == "["
+    word = written.strip("[]")
+    other = _ELSEWHERE.get(word)
+    if other is not None and not (listed and other.element):
+        kind = f"[{other}]" if listed else f"{other}"
+        if kind in set(FieldType):
+            return f"did you mean `{kind}`?"
+    if listed:
+        return f"a list is one of {', '.join(kind for kind in FieldType if kind.element)}"
+    return report.guess(written, tuple(FieldType)) or f"types are {', '.join(FieldType)}"
 
 
 def _low(node: FieldDecl, kind: FieldType, report: Report) -> Number | None:
@@ -164,7 +179,7 @@ def _low(node: FieldDecl, kind: FieldType, report: Report) -> Number | None:
         return None
     value = node.low.value
     if kind not in _NUMBERS or isinstance(value, str | bool):
-        report.error("ACH307", node.low.span, f"{a(kind)} has no lower bound; only numbers have one")
+        report.error("ACH307", node.low.span, f"{a_type(kind)} has no lower bound; only a number has one")
         return None
     return value
 
@@ -175,14 +190,22 @@ def _traits(names: Names, node: TraitsDecl, report: Report) -> None:
     fields = dict(schema.fields)
     before = names.trait_events.get(event, ())
     for field in _fields(node.fields, report, event):
-        span = next(each.name.span for each in node.fields if each.name.text == field.name)
+        written = next(each for each in node.fields if each.name.text == field.name)
+        span = written.name.span
+        if field.type.element or field.type.names_users:
+            message = f"a trait is one value that is no user; `{field.name}` is {a_type(field.type)}"
+            hint = f"leave it in the event, and filter that: event {event} {{ {field.name}: {field.type} }}"
+            report.error("ACH315", written.type.span, message, hint)
+            continue
         if field.name in before:
             report.error("ACH211", span, f"the trait `{field.name}` is declared twice for `{event}`")
         known = names.traits.setdefault(field.name, field.type)
         declared = fields.setdefault(field.name, Field(name=field.name, type=field.type, optional=True, low=field.low))
         for other, where in ((known, "as a trait"), (declared.type, f"in `{event}`")):
             if other is not field.type:
-                report.error("ACH305", span, f"`{field.name}` is {a(field.type)} here, and {a(other)} {where}")
+                report.error(
+                    "ACH305", span, f"`{field.name}` is {a_type(field.type)} here, and {a_type(other)} {where}"
+                )
                 break
     names.trait_events[event] = tuple(dict.fromkeys((*before, *(each.name.text for each in node.fields))))
     names.events[event] = EventSchema(name=event, fields=fields, once=schema.once, traits_only=schema.traits_only)

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from dsl.source import Source, Span
+    from dsl.types import FieldType
 
 MAX_COMPARED: Final = 50_000
 """Names compared with misspelt ones in one run; a file of nothing but errors must not take minutes."""
@@ -70,3 +71,8 @@ class Report:
 def a(noun: str) -> str:
     """Return the noun with its article: `a string`, `an int`."""
     return f"an {noun}" if noun[0] in "aeio" else f"a {noun}"
+
+
+def a_type(kind: FieldType) -> str:
+    """Return a type in words: `a string`, `an int`, `a list [string]`."""
+    return a(kind) if kind.element is None else f"a list {kind}"

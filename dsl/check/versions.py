@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from dsl.check.achievements import TENANT, USER, scope_of
+from dsl.check.problems import a_type
 from dsl.syntax import RepeatEach, RepeatEvery
 
 if TYPE_CHECKING:
@@ -81,7 +82,13 @@ def _field_scope(each: Named, named: Mapping[str, Sequence[Named]], names: Names
     if heard & names.lost_events:
         return
     schemas = [names.events[event] for event in sorted(heard) if event in names.events]
-    if not schemas or any(node.scope.name in schema.fields for schema in schemas):
+    kinds = {schema.fields[node.scope.name].type for schema in schemas if node.scope.name in schema.fields}
+    unfit = next((kind for kind in sorted(kinds) if kind.element or kind.names_users), None)
+    if unfit is not None:
+        message = f"`{node.scope.name}` is {a_type(unfit)}; a scope is one value that is no user"
+        hint = "leave `scope` out: an achievement of the scope `user` can count events that name a user"
+        problems.of(each.declared.source).error("ACH315", node.scope.span, message, hint)
+    if not schemas or kinds:
         return
     fields = sorted({field for schema in schemas for field in schema.fields} | {USER, TENANT})
     report = problems.of(each.declared.source)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from dsl import words
+from dsl.built_ins import COUNTED
 from dsl.calendar import label, unit_index
 from dsl.explain.shape import Did
 from dsl.explain.unmet import instant, shown, unmet
@@ -12,7 +13,7 @@ from dsl.filters import field_getter, pattern_types
 from dsl.nodes.compose import Per, Within
 from dsl.nodes.streak import StreakReached
 from dsl.progress import Run
-from dsl.syntax import Count, Extreme, Sequence, Streak, Sum, Unlocked
+from dsl.syntax import Count, Extreme, Ref, Sequence, Streak, Sum, Unlocked
 from dsl.types import Unit
 from dsl.values import canonical_number
 from dsl.watch import field_of
@@ -130,6 +131,9 @@ def _what(probe: Probe, seen: Seen, state: State) -> str:
     match tree:
         case Count(distinct=None):
             return "counts"
+        case Count(distinct=name) if name is not None and name.text in COUNTED:
+            value = field_getter(Ref(name=name.text, builtin=True), probe.clock)(state, event)
+            return f"{name.text} {'' if value is None else shown(value)}"
         case Count() | Sum() | Extreme():
             name = field_of(tree) or ""
             return f"{name} {shown(event.fields.get(name, ''))}"

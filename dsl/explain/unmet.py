@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from dsl import words
 from dsl.calendar import format_instant
@@ -18,10 +18,13 @@ if TYPE_CHECKING:
     from dsl.filters import Getter
     from dsl.progress import State
     from dsl.syntax import Predicate, Ref
-    from dsl.types import Value
+    from dsl.types import Listed, Value
     from dsl.watch import Leaf
 
     Read = Callable[[Ref], Getter]
+
+MAX_SHOWN: Final = 10
+"""Elements of a list that are shown."""
 
 
 def unmet(tree: Predicate, read: Read, state: State, event: Event) -> list[str]:
@@ -69,8 +72,11 @@ def _shown(leaf: Leaf, value: Value) -> str:
     return shown(value)
 
 
-def shown(value: Value) -> str:
-    """Return a value of a payload: strings in quotes, numbers in plain decimals."""
+def shown(value: Value | Listed) -> str:
+    """Return a value of a payload: strings in quotes, numbers in plain decimals, lists in brackets."""
+    if isinstance(value, tuple):
+        rest = f", ... ({len(value):,} in all)" if len(value) > MAX_SHOWN else ""
+        return f"[{', '.join(map(shown, value[:MAX_SHOWN]))}{rest}]"
     if isinstance(value, bool):
         return "true" if value else "false"
     return canonical_text(value) if isinstance(value, str) else canonical_number(value)

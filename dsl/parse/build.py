@@ -431,6 +431,9 @@ class Declarations:
             span=Span(name.span.start, end),
         )
 
+    def list_type(self, opening: Token, element: Name, closing: Token) -> Name:
+        return Name(text=f"[{element.text}]", span=Span(opening.start_pos, closing.end_pos))
+
     def once(self, keyword: Token, *rest: Name | Duration | None) -> OncePer:
         fields = tuple(part for part in rest if isinstance(part, Name))
         within = cast("Duration | None", rest[-1])

@@ -272,13 +272,18 @@ def _name(args: Arguments, name: str) -> Name | None:
     if argument is None:
         return None
     value = argument.value
-    if isinstance(value, RawEvent) and value.where is None and "." not in value.name.text:
+    if isinstance(value, RawEvent) and value.where is None and _is_field(name, value.name.text):
         return value.name
     if isinstance(value, Literal) and isinstance(value.value, str):
         _wrong_value(argument, "the name of a field", "write names without quotes")
     else:
         _wrong_value(argument, "the name of a field")
     return None
+
+
+def _is_field(argument: str, written: str) -> bool:
+    """Return whether an argument may name this: a field, or for `distinct` something of the event's own time."""
+    return "." not in written or (argument == "distinct" and written.startswith("at."))
 
 
 def _unit(argument: Named | None) -> Name | None:

@@ -65,7 +65,10 @@ _SLIPS: Final = tuple(
             r"^\{\|.*\bevent [\w.]+ \{.*\b(optional|nullable|null) ?»",
             "mark an optional field with `?` after its type: id: string?",
         ),
-        (r"^\{\|.*\b(event|traits from) [\w.]+ \{[^}]*\b(\w+) »(string|int|decimal|bool|timestamp)\b", r"write \2: \3"),
+        (
+            r"^\{\|.*\b(event|traits from) [\w.]+ \{[^}]*\b(\w+) »(string|int|decimal|bool|timestamp|user)\b",
+            r"write \2: \3",
+        ),
         (r"^\{\|.*\b(event|traits from) [\w.]+ \{[^}]*: »\"(\w+)\"", r"write types without quotes: \2"),
         (r"^\{\|.*\bevent [\w.]+ \{[^}]*»\[", "a field takes only a lower bound: >= 0"),
         (

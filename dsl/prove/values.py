@@ -58,6 +58,8 @@ def _candidates(domain: Domain, constants: Collection[Value]) -> Iterator[Value]
             yield from _wholes(_numbers(constants), domain.low, None)
         case FieldType.DECIMAL:
             yield from _decimals(_numbers(constants), domain.low)
+        case FieldType.USER | FieldType.USERS | FieldType.STRINGS | FieldType.INTS | FieldType.DECIMALS:
+            yield "some"  # a filter asks no more of it here than whether it is there
         case None:
             yield from _built_ins(domain.name, constants)
 

@@ -158,12 +158,7 @@ WHERE (
 
 -- name: mirror_unlocks_of
 -- As `unlocks_of_subjects`, without locks.
-SELECT
-    unlock.tenant_id, unlock.scope, unlock.subject, achievement, tier, occurrence, unlock_id, version, earned_at,
-    event_id, settles_at, granted_at, contested_at, revoked_at, by_hand
-FROM unnest(:tenant_ids::text[], :scopes::text[], :subjects::text[]) AS asked (tenant_id, scope, subject)
-JOIN unlock
-    ON unlock.tenant_id = asked.tenant_id AND unlock.scope = asked.scope AND unlock.subject = asked.subject
+-- use stored_unlocks_of_asked
 ORDER BY unlock.tenant_id, unlock.scope, unlock.subject, achievement, tier, occurrence;
 
 -- name: events_up_to

@@ -28,12 +28,7 @@ ORDER BY tenant_id, subject, achievement, tier, occurrence;
 
 -- name: unlocks_as_they_are
 -- As `unlocks_of_subjects`, without locks.
-SELECT
-    unlock.tenant_id, unlock.scope, unlock.subject, achievement, tier, occurrence, unlock_id, version, earned_at,
-    event_id, settles_at, granted_at, contested_at, revoked_at, by_hand
-FROM unnest(:tenant_ids::text[], :scopes::text[], :subjects::text[]) AS asked (tenant_id, scope, subject)
-JOIN unlock
-    ON unlock.tenant_id = asked.tenant_id AND unlock.scope = asked.scope AND unlock.subject = asked.subject
+-- use stored_unlocks_of_asked
 WHERE (achievement, tier) IN (SELECT * FROM unnest(:keys.achievement::text[], :keys.tier::text[]))
 ORDER BY unlock.tenant_id, unlock.scope, unlock.subject, achievement, tier, occurrence;
 

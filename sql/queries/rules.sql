@@ -1,8 +1,11 @@
 -- Deployed rules.
 
--- name: rules_in_force
+-- part: rule_set_columns
 SELECT epoch, sources::text AS sources, hash, applied_at, applied_by, change_id, announce, announce_since
 FROM rule_set
+
+-- name: rules_in_force
+-- use rule_set_columns
 ORDER BY epoch DESC
 LIMIT 1;
 
@@ -14,22 +17,15 @@ INSERT INTO rule_set (epoch, sources, hash, applied_at, applied_by, change_id, a
 VALUES (
     :epoch, :sources::text::jsonb, :digest, :now, :by, :change_id, :announce, :announce_since);
 
--- name: rule_set_of_epoch
-SELECT epoch, sources::text AS sources, hash, applied_at, applied_by, change_id, announce, announce_since
-FROM rule_set
-WHERE epoch = :epoch;
-
 -- name: rule_set_before
 -- The last one that was applied before an instant.
-SELECT epoch, sources::text AS sources, hash, applied_at, applied_by, change_id, announce, announce_since
-FROM rule_set
+-- use rule_set_columns
 WHERE applied_at < :at
 ORDER BY epoch DESC
 LIMIT 1;
 
 -- name: rule_sets_of_epochs
-SELECT epoch, sources::text AS sources, hash, applied_at, applied_by
-FROM rule_set
+-- use rule_set_columns
 WHERE epoch = ANY (:epochs::bigint[])
 ORDER BY epoch;
 
@@ -66,14 +62,6 @@ WHERE retired_at IS NULL
         SELECT FROM unnest(
             :versions.achievement::text[], :versions.version::integer[]) AS kept (achievement, version)
         WHERE kept.achievement = rule_version.achievement AND kept.version = rule_version.version);
-
--- name: forget_unfinished_aggregates
--- Those that were never built to the end: a retired one has had all subjects up to date once.
-DELETE FROM aggregate
-WHERE status = 'building'
-    AND NOT EXISTS (
-        SELECT FROM unnest(:scopes::text[], :fingerprints::text[]) AS kept (scope, fingerprint)
-        WHERE kept.scope = aggregate.scope AND kept.fingerprint = aggregate.fingerprint);
 
 -- name: retire_aggregates
 -- One that was never live is deleted: by a retired one, all subjects were up to date at some time.

@@ -41,14 +41,17 @@ WITH new AS (
 )
 SELECT unlock_id, granted_at IS NOT NULL AS granted FROM new;
 
--- name: unlocks_of_subjects
--- Locked, because the notifier may be granting one that settles.
+-- part: stored_unlocks_of_asked
 SELECT
     unlock.tenant_id, unlock.scope, unlock.subject, achievement, tier, occurrence, unlock_id, version, earned_at,
     event_id, settles_at, granted_at, contested_at, revoked_at, by_hand
 FROM unnest(:tenant_ids::text[], :scopes::text[], :subjects::text[]) AS asked (tenant_id, scope, subject)
 JOIN unlock
     ON unlock.tenant_id = asked.tenant_id AND unlock.scope = asked.scope AND unlock.subject = asked.subject
+
+-- name: unlocks_of_subjects
+-- Locked, because the notifier may be granting one that settles.
+-- use stored_unlocks_of_asked
 ORDER BY unlock.tenant_id, unlock.scope, unlock.subject, achievement, tier, occurrence
 FOR UPDATE OF unlock;
 

@@ -8,25 +8,17 @@ import subprocess
 import sys
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterable, Mapping
 
-    from tests.acceptance.herd import Herd
+    from tests.acceptance.herd import Herd, Ran
 
 ACH = Path(sys.executable).with_name("ach")
 ROOT = Path(__file__).parent.parent.parent
-
-
-class Ran(NamedTuple):
-    """What a command did."""
-
-    code: int
-    out: str
-    err: str
 
 
 class Shell:
@@ -42,8 +34,11 @@ class Shell:
 
     def ach(self, *args: str | Path, stdin: bytes = b"") -> Ran:
         """Run a command to its end."""
-        done = self._commands.run(tuple(map(str, args)), self.environment, self.folder, stdin=stdin)
-        return Ran(done.code, done.out, done.err)
+        return self._commands.run(tuple(map(str, args)), self.environment, self.folder, stdin=stdin)
+
+    def ach_all(self, jobs: Iterable[tuple[tuple[str, ...], Mapping[str, str]]]) -> list[Ran]:
+        """Run commands many at a time, each with further variables; return what they did, in the order given."""
+        return self._commands.run_all(((args, {**self.environment, **more}) for args, more in jobs), self.folder)
 
     def ach_on(self, terminal: str, *args: str) -> int:
         """Run a command on a terminal; return its exit code."""
@@ -94,6 +89,23 @@ def read_until(process: subprocess.Popen[str], wanted: str) -> str:
     raise AssertionError(f"{wanted!r} never came:\n{''.join(seen)}")
 
 
+def said(ran: Ran, code: int, *words: str) -> str:
+    """Return what a command printed, which ended with this code and says these words."""
+    text = ran.out + ran.err
+    assert ran.code == code, text
+    assert "Traceback" not in text
+    for word in words:
+        assert word in text, (word, text)
+    return text
+
+
 @pytest.fixture
 def shell(tmp_path: Path, commands: Herd) -> Shell:
     return Shell(tmp_path, commands)
+
+
+@pytest.fixture
+def on_servers(shell: Shell, nats_url: str, database_url: str) -> Shell:
+    """A shell whose environment names servers without streams and tables."""
+    shell.environment.update(NATS_URL=nats_url, DATABASE_URL=database_url)
+    return shell

@@ -23,12 +23,12 @@ STREAM = ROOT / "fixtures" / "streams" / "lark.jsonl.gz"
 
 
 @pytest.fixture
-def deployed(shell: Shell, nats_url: str, database_url: str) -> Shell:
+def deployed(on_servers: Shell) -> Shell:
     """A shell whose environment names servers with the rules applied."""
-    shell.environment.update(NATS_URL=nats_url, DATABASE_URL=database_url, ACH_BATCH_SIZE="100", ACH_ACK_WAIT="2")
-    ran = shell.ach("apply", ROOT / "fixtures" / "rules" / "commits.ach")
+    on_servers.environment.update(ACH_BATCH_SIZE="100", ACH_ACK_WAIT="2")
+    ran = on_servers.ach("apply", ROOT / "fixtures" / "rules" / "commits.ach")
     assert ran.code == 0, ran.err
-    return shell
+    return on_servers
 
 
 async def test_every_message_of_a_recorded_stream_fits_the_schema(deployed: Shell) -> None:

@@ -8,34 +8,21 @@ from typing import TYPE_CHECKING
 import asyncpg
 import pytest
 
+from tests.acceptance.conftest import said
 from worker.admin.plan_file import plan_file, plan_text
 from worker.engine.rule_set import RuleFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.acceptance.conftest import Ran, Shell
+    from tests.acceptance.conftest import Shell
+    from tests.acceptance.herd import Ran
 
 pytestmark = pytest.mark.anyio
 
 RULES = 'event a.done {}\nachievement x { title "X" when count(event=a.done, >= 2) }\n'
 MORE = RULES + 'achievement y { title "Y" when count(event=a.done, >= 3) }\n'
 FAILS = MORE + 'example "one is enough" {\n  at 2026-05-01T10:00:00Z ada a.done {}\n  expect ada x\n}\n'
-
-
-@pytest.fixture
-def on_servers(shell: Shell, database_url: str, nats_url: str) -> Shell:
-    shell.environment.update(DATABASE_URL=database_url, NATS_URL=nats_url)
-    return shell
-
-
-def said(ran: Ran, code: int, *words: str) -> str:
-    text = ran.out + ran.err
-    assert ran.code == code, text
-    assert "Traceback" not in text
-    for word in words:
-        assert word in text, (word, text)
-    return text
 
 
 async def test_a_change_from_the_plan_to_its_end(on_servers: Shell, database_url: str) -> None:

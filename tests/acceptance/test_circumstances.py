@@ -8,14 +8,15 @@ from __future__ import annotations
 import os
 import re
 import socket
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 from uuid import uuid4
 
-import asyncpg
 import pytest
 
 from tests.acceptance.herd import STUCK
+from tests.databases import fresh_database
 from tests.integration.brokers import configured
 from tests.integration.engine import Engine, event
 from worker.app import wall_clock
@@ -151,12 +152,8 @@ class Places(NamedTuple):
 @pytest.fixture
 async def places(servers: Servers, nats_url: str, tmp_path: Path) -> AsyncGenerator[Places]:
     """Servers with databases: one without a schema, without rules, without events, with a few."""
-    admin = await asyncpg.connect(servers.database_url)
-    names = [f"circumstance_{uuid4().hex}" for _ in range(4)]
-    try:
-        for name in names:
-            await admin.execute(f"CREATE DATABASE {name} TEMPLATE template1 STRATEGY file_copy")
-        bare, schema, rules, data = (servers.url_of(name) for name in names)
+    async with AsyncExitStack() as stack:
+        bare, schema, rules, data = [await stack.enter_async_context(fresh_database(servers)) for _ in range(4)]
         async with open_store(schema) as store:
             await store.migrate(now=wall_clock())
         for url in (rules, data):
@@ -167,16 +164,12 @@ async def places(servers: Servers, nats_url: str, tmp_path: Path) -> AsyncGenera
         await engine.drain()
         locked = f'authorization {{ user: "ach", password: "{uuid4().hex}" }}'
         password = servers.database_tcp_url.replace("ach:", f"ach:{SECRET}")
-        with socket.socket() as taken:
-            taken.bind(("127.0.0.1", 0))
-            taken.listen()
-            async with configured(tmp_path / "locked", locked) as broker:
-                wrong = broker.url(f"ach:{SECRET}")
-                yield Places(nats_url, wrong, password, bare, schema, rules, data, taken.getsockname()[1])
-    finally:
-        for name in names:
-            await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
-        await admin.close()
+        taken = stack.enter_context(socket.socket())
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        broker = await stack.enter_async_context(configured(tmp_path / "locked", locked))
+        wrong = broker.url(f"ach:{SECRET}")
+        yield Places(nats_url, wrong, password, bare, schema, rules, data, taken.getsockname()[1])
 
 
 def cases(at: Places) -> list[Case]:

@@ -28,10 +28,9 @@ SECRET = "c0rrect-h0rse"
 
 
 @pytest.fixture
-def deployed(shell: Shell, nats_url: str, database_url: str) -> Shell:
-    shell.environment.update(NATS_URL=nats_url, DATABASE_URL=database_url)
-    assert shell.ach("apply", shell.write("rules.ach", RULES)).code == 0
-    return shell
+def deployed(on_servers: Shell) -> Shell:
+    assert on_servers.ach("apply", on_servers.write("rules.ach", RULES)).code == 0
+    return on_servers
 
 
 async def test_a_setup_is_checked_in_lines_and_as_json(deployed: Shell) -> None:
@@ -63,7 +62,7 @@ async def test_a_worker_refuses_in_words_and_starts_if_asked(deployed: Shell, na
 @pytest.mark.operate
 async def test_every_wrong_address_is_one_sentence_without_a_secret(deployed: Shell, servers: Servers) -> None:
     tcp = urlsplit(servers.database_tcp_url)
-    host, right = f"127.0.0.1:{tcp.port}", deployed.environment
+    host = f"127.0.0.1:{tcp.port}"
     wrong = [
         {"NATS_URL": f"nats://u:{SECRET}@127.0.0.1:1"},
         {"NATS_URL": f"nats://u:{SECRET}@no.such.host.invalid:4222"},
@@ -76,10 +75,9 @@ async def test_every_wrong_address_is_one_sentence_without_a_secret(deployed: Sh
         {"DATABASE_URL": f"mysql://u:{SECRET}@x/y"},
         {"ACH_INPUT_STREAM": "a.b"},
     ]
-    jobs = [((name,), {**right, **one}) for one in wrong for name in ("doctor", "status")]
-    herd = deployed._commands  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
-    for (args, environment), ran in zip(jobs, herd.run_all(jobs, deployed.folder), strict=True):
-        what = f"{args} {environment.get('NATS_URL')} {environment.get('DATABASE_URL')}: {ran}"
+    jobs = [((name,), one) for one in wrong for name in ("doctor", "status")]
+    for (args, variables), ran in zip(jobs, deployed.ach_all(jobs), strict=True):
+        what = f"{args} {variables}: {ran}"
         assert ran.code in {1, 2}, what
         assert SECRET not in ran.out + ran.err, what
         assert str(tcp.password) not in ran.out + ran.err, what

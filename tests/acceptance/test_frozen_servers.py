@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Final
 
 import anyio
@@ -13,7 +12,7 @@ from structlog.testing import capture_logs
 
 from tests.acceptance.conftest import read_until
 from tests.integration.engine import event
-from tests.integration.test_probes import frozen
+from tests.integration.frozen import frozen
 from worker.broker.streams import open_broker
 from worker.doctor.gather import WorkerChecks
 from worker.settings import Settings
@@ -42,14 +41,8 @@ async def test_each_server_is_named_once_and_soon(shell: Shell, own_servers: Ser
     assert shell.ach("run", "--drain").code == 0
     shell.write("one.jsonl", json.dumps(event(1)) + "\n")
     names = [("doctor",), ("doctor", "--json"), ("status",), ("digest",), ("emit", "one.jsonl")]
-    herd = shell._commands  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
-    async with AsyncExitStack() as stack:
-        for pid, of in ((nats, NATS), (postgres, DATABASE)):
-            if of in silent:
-                await stack.enter_async_context(frozen(pid))
-        for args, ran in zip(
-            names, herd.run_all([(one, shell.environment) for one in names], shell.folder), strict=True
-        ):
+    async with frozen(*(pid for pid, of in ((nats, NATS), (postgres, DATABASE)) if of in silent)):
+        for args, ran in zip(names, shell.ach_all((one, {}) for one in names), strict=True):
             said, what = ran.out + ran.err, f"{args}: {ran}"
             needs = {"digest": {DATABASE}, "emit": {NATS}}.get(args[0], {NATS, DATABASE})
             assert ran.code == int(bool(needs & {*silent})), what

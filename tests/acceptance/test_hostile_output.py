@@ -16,7 +16,8 @@ from tests.acceptance.conftest import ACH
 from tests.worker.report.test_screen import obeyed
 
 if TYPE_CHECKING:
-    from tests.acceptance.conftest import Ran, Shell
+    from tests.acceptance.conftest import Shell
+    from tests.acceptance.herd import Ran
 
 pytestmark = pytest.mark.anyio
 
@@ -63,17 +64,17 @@ RAW = b'{"a": "\x1b[2J\x9b\xe2\x80\xae'
 
 
 @pytest.fixture
-async def hostile(shell: Shell, nats_url: str, database_url: str) -> Shell:
+async def hostile(on_servers: Shell, nats_url: str) -> Shell:
     """A shell on servers that hold hostile events."""
-    shell.environment.update(NATS_URL=nats_url, DATABASE_URL=database_url, COLUMNS="1000")
-    shell.write(NAME, PASSING)
-    shell.write("stream.jsonl", "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in LINES))
-    with (shell.folder / "stream.jsonl").open("ab") as file:
+    on_servers.environment.update(COLUMNS="1000")
+    on_servers.write(NAME, PASSING)
+    on_servers.write("stream.jsonl", "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in LINES))
+    with (on_servers.folder / "stream.jsonl").open("ab") as file:
         file.write(RAW + b"\n")
-    seen(shell.ach("apply", NAME), 0)
-    shell.write(NAME, RULES)
+    seen(on_servers.ach("apply", NAME), 0)
+    on_servers.write(NAME, RULES)
     host, _, port = nats_url.removeprefix("nats://").partition(":")
-    seen(shell.ach("emit", "stream.jsonl"), 0)
+    seen(on_servers.ach("emit", "stream.jsonl"), 0)
     async with await anyio.connect_tcp(host, int(port)) as client:
         await client.send(b'CONNECT {"verbose": false, "headers": true}\r\n')
         block = b"NATS/1.0\r\nA\x1b[1m: \x1b[2J\r\n\r\n"
@@ -82,7 +83,7 @@ async def hostile(shell: Shell, nats_url: str, database_url: str) -> Shell:
         answer = b""
         while b"PONG" not in answer:
             answer += await client.receive()
-    return shell
+    return on_servers
 
 
 def seen(ran: Ran, code: int) -> str:

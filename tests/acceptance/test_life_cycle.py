@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
     from pathlib import Path
 
-    from tests.acceptance.conftest import Ran, Shell
+    from tests.acceptance.conftest import Shell
+    from tests.acceptance.herd import Ran
     from worker.local.servers import Servers
 
 pytestmark = pytest.mark.anyio
@@ -32,12 +33,6 @@ def failed(ran: Ran, *said: str) -> None:
     assert "Traceback" not in ran.out + ran.err
     for words in said:
         assert words in ran.err, ran.err
-
-
-@pytest.fixture
-def on_servers(shell: Shell, nats_url: str, database_url: str) -> Shell:
-    shell.environment.update(NATS_URL=nats_url, DATABASE_URL=database_url)
-    return shell
 
 
 # -- servers that a demo has left running -----------------------------------------------------------------------------

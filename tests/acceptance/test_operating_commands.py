@@ -24,13 +24,13 @@ LARK = ROOT / "fixtures" / "streams" / "lark.jsonl.gz"
 
 
 @pytest.fixture
-def deployed(shell: Shell, nats_url: str, database_url: str) -> Shell:
+def deployed(on_servers: Shell) -> Shell:
     """A shell whose environment names servers with the rules applied."""
-    shell.environment.update(NATS_URL=nats_url, DATABASE_URL=database_url, ACH_BATCH_SIZE="100", ACH_ACK_WAIT="2")
-    ran = shell.ach("apply", RULES)
+    on_servers.environment.update(ACH_BATCH_SIZE="100", ACH_ACK_WAIT="2")
+    ran = on_servers.ach("apply", RULES)
     assert ran.code == 0, ran.err
     assert "in force: epoch 1" in ran.out
-    return shell
+    return on_servers
 
 
 async def test_a_worker_gives_the_digest_of_a_replay(deployed: Shell) -> None:

@@ -28,12 +28,11 @@ UNDO: Final = ("erase", "ann", "-t", "t1", "--undo")
 
 
 @pytest.fixture
-def deployed(shell: Shell, nats_url: str, database_url: str) -> Shell:
+def deployed(on_servers: Shell) -> Shell:
     """A shell whose environment names servers with the rules applied."""
-    shell.environment.update(NATS_URL=nats_url, DATABASE_URL=database_url)
-    shell.write("rules.ach", RULES)
-    assert shell.ach("apply", "rules.ach").code == 0
-    return shell
+    on_servers.write("rules.ach", RULES)
+    assert on_servers.ach("apply", "rules.ach").code == 0
+    return on_servers
 
 
 def send(shell: Shell, name: str, *events: dict[str, object]) -> None:
@@ -106,19 +105,16 @@ FROM generate_series(1, $1) n
 
 
 @pytest.mark.operate
-async def test_a_hundred_thousand_events_take_no_more_memory_than_few(
-    shell: Shell, nats_url: str, database_url: str
-) -> None:
-    shell.environment.update(NATS_URL=nats_url, DATABASE_URL=database_url)
-    assert shell.ach("migrate").code == 0
+async def test_a_hundred_thousand_events_take_no_more_memory_than_few(on_servers: Shell, database_url: str) -> None:
+    assert on_servers.ach("migrate").code == 0
     owner = await asyncpg.connect(database_url)
     sizes = {"bob": 5_000, "ann": 100_000}
     for user, number in sizes.items():
         await owner.execute(MANY, number, user)
     await owner.close()
-    shell.write("rules.ach", RULES)
-    assert shell.ach("apply", "rules.ach").code == 0  # and all of them are folded
-    few, many = (exported(shell, user, number) for user, number in sizes.items())
+    on_servers.write("rules.ach", RULES)
+    assert on_servers.ach("apply", "rules.ach").code == 0  # and all of them are folded
+    few, many = (exported(on_servers, user, number) for user, number in sizes.items())
     assert many < few + 8 * 1024, (few, many)
 
 

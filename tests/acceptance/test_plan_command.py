@@ -40,16 +40,15 @@ def history() -> Iterator[str]:
 
 
 @pytest.fixture
-def deployed(shell: Shell, nats_url: str, database_url: str) -> Shell:
+def deployed(on_servers: Shell) -> Shell:
     """A shell whose environment names servers with rules and history."""
-    shell.environment.update(NATS_URL=nats_url, DATABASE_URL=database_url)
-    (shell.folder / "rules").mkdir()
-    rules = shell.write("rules/ten.ach", TEN)
-    recorded = shell.write("history.jsonl", "".join(f"{line}\n" for line in history()))
+    (on_servers.folder / "rules").mkdir()
+    rules = on_servers.write("rules/ten.ach", TEN)
+    recorded = on_servers.write("history.jsonl", "".join(f"{line}\n" for line in history()))
     for command in (("apply", rules), ("emit", recorded), ("run", "--drain")):
-        ran = shell.ach(*command)
+        ran = on_servers.ach(*command)
         assert ran.code == 0, ran.err
-    return shell
+    return on_servers
 
 
 def from_page() -> str:

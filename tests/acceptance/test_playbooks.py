@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from tests.acceptance.conftest import ACH, ROOT, Shell
-from tests.faults.cluster import free_port
+from tests.databases import psql
+from worker.local.process_tree import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 pytestmark = [pytest.mark.anyio, pytest.mark.operate, pytest.mark.timeout(300)]
 
-PACKAGES: Final = {"curl": "curl", "psql": "postgresql-client"}
 PLAYBOOKS: Final = ROOT / "docs" / "playbooks"
 RULES: Final = """
 event lesson.done { score: decimal }
@@ -85,16 +85,16 @@ def test_each_page_has_its_expectations() -> None:
     assert {page.stem for page in PLAYBOOKS.glob("*.md")} == TELLING.keys()
 
 
-def _program(name: str) -> str:
-    found = shutil.which(name)
+def curl() -> str:
+    found = shutil.which("curl")
     if found is None:
-        pytest.skip(f"{name} is missing, of Debian's package {PACKAGES[name]}")
+        pytest.skip("curl is missing, of Debian's package curl")
     return found
 
 
-def psql(database_url: str, query: str) -> tuple[int, str]:
+def asked(database_url: str, query: str) -> tuple[int, str]:
     ran = subprocess.run(
-        [_program("psql"), database_url, "-X", "-v", "ON_ERROR_STOP=1", "-c", query],
+        [psql(), database_url, "-X", "-v", "ON_ERROR_STOP=1", "-c", query],
         capture_output=True,
         text=True,
         check=False,
@@ -142,7 +142,7 @@ class World:
         self._port = port
 
     def value(self, query: str) -> str:
-        code, said = psql(self._database_url, f"COPY ({query}) TO STDOUT")
+        code, said = asked(self._database_url, f"COPY ({query}) TO STDOUT")
         assert code == 0, said
         return said.strip()
 
@@ -172,8 +172,8 @@ class World:
                 found.append(f"{page}: {one}: no expectation")
                 continue
             word = expected[begin]
-            asked = self.filled(page, one)
-            code, said = self._run(asked) if one in commands else psql(self._database_url, asked)
+            filled = self.filled(page, one)
+            code, said = self._run(filled) if one in commands else asked(self._database_url, filled)
             if code != EXITS.get(one, 0) or word not in said:
                 found.append(f"{page}: {one}: exit {code}, {word!r} expected:\n{said}")
         unused = [one for one in expected if not any(each.startswith(one) for each in (*commands, *queries))]
@@ -184,7 +184,7 @@ def ready(port: int) -> None:
     """Return once the worker is ready."""
     subprocess.run(
         [
-            _program("curl"),
+            curl(),
             "-sf",
             "--retry",
             "60",
@@ -197,22 +197,23 @@ def ready(port: int) -> None:
     )
 
 
-async def test_each_command_does_what_its_page_says(shell: Shell, nats_url: str, database_url: str) -> None:
+async def test_each_command_does_what_its_page_says(on_servers: Shell, database_url: str) -> None:
     port = free_port()
-    shell.environment.update(NATS_URL=nats_url, DATABASE_URL=database_url)
-    shell.write("rules.ach", RULES)
-    assert shell.ach("apply", "rules.ach").code == 0
-    world, last = World(shell, database_url, port), ("outbox-stale", "unlocks-refused", "workers-dead")
-    shell.write("events.jsonl", "\n".join([lesson("ann", 1), lesson("bob", "x"), lesson("eve", "y"), "no event", ""]))
-    shell.environment.update(ACH_HEALTH_PORT=str(port), ACH_HEALTH_HOST="127.0.0.1")
-    with shell.running("run"):
-        del shell.environment["ACH_HEALTH_PORT"]
+    on_servers.write("rules.ach", RULES)
+    assert on_servers.ach("apply", "rules.ach").code == 0
+    world, last = World(on_servers, database_url, port), ("outbox-stale", "unlocks-refused", "workers-dead")
+    on_servers.write(
+        "events.jsonl", "\n".join([lesson("ann", 1), lesson("bob", "x"), lesson("eve", "y"), "no event", ""])
+    )
+    on_servers.environment.update(ACH_HEALTH_PORT=str(port), ACH_HEALTH_HOST="127.0.0.1")
+    with on_servers.running("run"):
+        del on_servers.environment["ACH_HEALTH_PORT"]
         ready(port)
-        assert shell.ach("emit", "events.jsonl").code == 0
-        shell.ach("run", "--drain")
-        assert psql(database_url, DEFECT)[0] == 0
+        assert on_servers.ach("emit", "events.jsonl").code == 0
+        on_servers.ach("run", "--drain")
+        assert asked(database_url, DEFECT)[0] == 0
         found = [fault for page in TELLING if page not in last for fault in world.faults(page)]
     # It died without a goodbye: what is granted now waits to be announced.
-    assert shell.ach("grant", "zoe", "first", "--tenant", "acme", "--reason", "test").code == 0
+    assert on_servers.ach("grant", "zoe", "first", "--tenant", "acme", "--reason", "test").code == 0
     found += [fault for page in last for fault in world.faults(page)]
     assert found == [], "\n\n".join(found)

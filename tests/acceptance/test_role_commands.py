@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import signal
 import subprocess
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ import nats
 import pytest
 
 from tests.acceptance.conftest import Shell, read_until
+from tests.databases import psql
 from tests.integration.brokers import configured
 from tests.integration.engine import PATIENCE, event
 from worker.app import wall_clock
@@ -39,8 +39,7 @@ from worker.store import open_store
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator
 
-    from tests.acceptance.conftest import Ran
-    from tests.acceptance.herd import Herd
+    from tests.acceptance.herd import Herd, Ran
     from tests.integration.brokers import Configured
     from worker.settings import Settings
 
@@ -216,14 +215,11 @@ async def test_rules_a_stream_and_all_that_follows(town: Town) -> None:
 
 
 def test_psql_takes_what_grants_prints(town: Town) -> None:
-    psql = shutil.which("psql")
-    if psql is None:
-        pytest.skip("no psql here: apt install postgresql-client")
     environment = {name: value for name, value in town.shell.environment.items() if not name.startswith("PG")}
 
     def run(script: str) -> tuple[int, str]:
         done = subprocess.run(
-            [psql, "--no-psqlrc", "-v", "ON_ERROR_STOP=1", town.url],
+            [psql(), "--no-psqlrc", "-v", "ON_ERROR_STOP=1", town.url],
             input=script,
             env=environment,
             capture_output=True,

@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 import pytest
 
+from tests.acceptance.conftest import said
+
 if TYPE_CHECKING:
-    from tests.acceptance.conftest import Ran, Shell
+    from tests.acceptance.conftest import Shell
+    from tests.acceptance.herd import Ran
 
 pytestmark = pytest.mark.anyio
 
@@ -31,21 +34,6 @@ example "one alone" {
 }
 """
 AFTER = 'achievement last { title "Last" after one when count(event=a.done, >= 2) }\n'
-
-
-@pytest.fixture
-def on_servers(shell: Shell, database_url: str, nats_url: str) -> Shell:
-    shell.environment.update(DATABASE_URL=database_url, NATS_URL=nats_url)
-    return shell
-
-
-def said(ran: Ran, code: int, *words: str) -> str:
-    text = ran.out + ran.err
-    assert ran.code == code, text
-    assert "Traceback" not in text
-    for word in words:
-        assert word in text, (word, text)
-    return text
 
 
 def read(ran: Ran) -> Any:  # noqa: ANN401 - JSON

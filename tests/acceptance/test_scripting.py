@@ -85,46 +85,44 @@ def test_an_explanation(shell: Shell) -> None:
     assert asked(shell, *words) == json.loads(shell.ach(*words, "--format", "json").out)
 
 
-async def test_the_books(shell: Shell, nats_url: str, database_url: str) -> None:
-    shell.environment.update(NATS_URL=nats_url, DATABASE_URL=database_url)
-    rules = shell.write("rules.ach", SMALL)
-    stream = shell.write("stream.jsonl", event("ann") + event("bob"))
-    assert asked(shell, "migrate")["applied"][0].startswith("0001_")
-    assert asked(shell, "migrate") == {"applied": []}
-    applied = asked(shell, "apply", rules)
+async def test_the_books(on_servers: Shell) -> None:
+    rules = on_servers.write("rules.ach", SMALL)
+    stream = on_servers.write("stream.jsonl", event("ann") + event("bob"))
+    assert asked(on_servers, "migrate")["applied"][0].startswith("0001_")
+    assert asked(on_servers, "migrate") == {"applied": []}
+    applied = asked(on_servers, "apply", rules)
     assert (applied["epoch"], applied["new"]) == (1, [{"achievement": "one", "version": 1}])
     assert applied["backfill"] == {"epoch": 1, "subjects": 0, "versions": []}
-    assert asked(shell, "apply", rules)["backfill"] is None
-    assert asked(shell, "backfill")["subjects"] == 0
-    sent = asked(shell, "emit", stream, "--quiet")
+    assert asked(on_servers, "apply", rules)["backfill"] is None
+    assert asked(on_servers, "backfill")["subjects"] == 0
+    sent = asked(on_servers, "emit", stream, "--quiet")
     assert (sent["published"], sent["duplicates"], sent["refused"]) == (2, 0, [])
-    assert shell.ach("run", "--drain").code == 0
-    granted = asked(shell, "grant", "cy", "one", "-t", "t", "--reason", "asked for")
+    assert on_servers.ach("run", "--drain").code == 0
+    granted = asked(on_servers, "grant", "cy", "one", "-t", "t", "--reason", "asked for")
     assert (UUID(granted["unlock_id"]).version, granted["before"]) == (8, None)
-    assert shell.ach("revoke", granted["unlock_id"], "--json").code == 2
-    revoked = asked(shell, "revoke", granted["unlock_id"], "--yes")
+    assert on_servers.ach("revoke", granted["unlock_id"], "--json").code == 2
+    revoked = asked(on_servers, "revoke", granted["unlock_id"], "--yes")
     assert (revoked["revoked"], revoked["unlocks"][0]["subject"]) == (1, "cy")
-    assert shell.ach("erase", "ann", "-t", "t", "--json").code == 2
-    erased = asked(shell, "erase", "ann", "-t", "t", "--yes", "--purge-streams")
+    assert on_servers.ach("erase", "ann", "-t", "t", "--json").code == 2
+    erased = asked(on_servers, "erase", "ann", "-t", "t", "--yes", "--purge-streams")
     assert (erased["events"], erased["unlocks"], erased["purged"]["events"]) == (1, 1, 1)
     assert erased["not_reached"]
 
 
-async def test_dead_letters(shell: Shell, nats_url: str, database_url: str) -> None:
-    shell.environment.update(NATS_URL=nats_url, DATABASE_URL=database_url)
-    shell.ach("apply", shell.write("rules.ach", SMALL))
-    shell.ach("emit", shell.write("stream.jsonl", event("ann").replace('"e', '"E').replace("2026", "no")))
-    assert shell.ach("run", "--drain").code == 0
-    (letter,) = asked(shell, "dead", "list")
+async def test_dead_letters(on_servers: Shell) -> None:
+    on_servers.ach("apply", on_servers.write("rules.ach", SMALL))
+    on_servers.ach("emit", on_servers.write("stream.jsonl", event("ann").replace('"e', '"E').replace("2026", "no")))
+    assert on_servers.ach("run", "--drain").code == 0
+    (letter,) = asked(on_servers, "dead", "list")
     number = str(letter["dead_letter_id"])
-    shown = asked(shell, "dead", "show", number)
+    shown = asked(on_servers, "dead", "show", number)
     assert json.loads(shown.pop("body"))["user_id"] == "ann"
     assert shown == letter
-    assert shell.ach("dead", "show", number, "--json", "--raw").code == 2
-    tried = asked(shell, "dead", "replay", number, "--dry-run")
+    assert on_servers.ach("dead", "show", number, "--json", "--raw").code == 2
+    tried = asked(on_servers, "dead", "replay", number, "--dry-run")
     assert sum(tried["outcomes"].values()) == len(tried["first"]) == 1
-    assert asked(shell, "dead", "replay", number) == {"sent": 1, "not_sent": []}
-    assert asked(shell, "dead", "purge", "--all") == {"deleted": 1}
+    assert asked(on_servers, "dead", "replay", number) == {"sent": 1, "not_sent": []}
+    assert asked(on_servers, "dead", "purge", "--all") == {"deleted": 1}
 
 
 # -- messages ---------------------------------------------------------------------------------------------------------

@@ -43,14 +43,13 @@ def test_what_stands_in_the_way_is_said(shell: Shell) -> None:
     assert (ran.code, "expected `str`, got `int`" in ran.err, "Traceback" in ran.err) == (1, True, False)
 
 
-async def test_it_serves_until_it_is_stopped(shell: Shell, database_url: str, nats_url: str) -> None:
-    shell.environment |= {"DATABASE_URL": database_url, "NATS_URL": nats_url}
-    shell.write("rules.ach", 'event a.done {}\nachievement one { title "One" when count(event=a.done, >= 1) }')
-    assert shell.ach("apply", "rules.ach").code == 0
-    made = shell.ach("serve", "key", "--tenant", "t1").out
-    shell.write("serve.toml", made)
+async def test_it_serves_until_it_is_stopped(on_servers: Shell) -> None:
+    on_servers.write("rules.ach", 'event a.done {}\nachievement one { title "One" when count(event=a.done, >= 1) }')
+    assert on_servers.ach("apply", "rules.ach").code == 0
+    made = on_servers.ach("serve", "key", "--tenant", "t1").out
+    on_servers.write("serve.toml", made)
     (key,) = re.findall(r"ach_[\w-]{43}", made)
-    with shell.running("serve", "--port", "0") as process:
+    with on_servers.running("serve", "--port", "0") as process:
         seen = read_until(process, "serving")
         assert "other accounts may read serve.toml" in seen
         (address,) = re.findall(r"http://127\.0\.0\.1:\d+", seen)

@@ -12,6 +12,8 @@ from dsl.payload import Fault, Instants, Reader, exact, instant, is_usual, read_
 from dsl.schema import EventSchema, Field
 from dsl.types import FieldType
 
+QUOTES = '""'
+
 
 def reader(kind: FieldType, *, optional: bool = False, low: int | None = None) -> Reader:
     return Reader(EventSchema("e", {"x": Field("x", kind, optional, low)}))
@@ -60,6 +62,15 @@ def reader(kind: FieldType, *, optional: bool = False, low: int | None = None) -
         (FieldType.TIMESTAMP, '"1970-01-01T01:00:00+01:00"', 0),
         (FieldType.TIMESTAMP, '"1970-01-01T00:00:00"', None),
         (FieldType.TIMESTAMP, "0", None),
+        (FieldType.USER, '"ada"', "ada"),
+        (FieldType.USER, f'"{"é" * 256}"', "é" * 256),
+        (FieldType.STRINGS, '["b", "a", "b"]', ("b", "a", "b")),
+        (FieldType.STRINGS, "[]", ()),
+        (FieldType.INTS, "[1, 2.0, -3e1]", (1, 2, -30)),
+        (FieldType.INTS, f"[{'9' * 38}]", (10**38 - 1,)),
+        (FieldType.DECIMALS, '[1.50, "2"]', (Decimal("1.5"), Decimal(2))),
+        (FieldType.STRINGS, f"[{', '.join(['1'.join(QUOTES)] * 1000)}]", ("1",) * 1000),
+        (FieldType.USERS, '["ada", "ada"]', ("ada", "ada")),
     ],
 )
 def test_values_are_exact(kind: FieldType, text: str, value: object) -> None:
@@ -72,6 +83,36 @@ def test_values_are_exact(kind: FieldType, text: str, value: object) -> None:
         assert strict == lenient == {"x": value}
         assert isinstance(strict, dict)
         assert type(strict["x"]) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        (FieldType.USER, '""'),
+        (FieldType.USER, f'"{"é" * 257}"'),
+        (FieldType.USER, "1"),
+        (FieldType.USER, '["ada"]'),
+        (FieldType.STRINGS, '"a"'),
+        (FieldType.STRINGS, '["a", 1]'),
+        (FieldType.STRINGS, '["a", null]'),
+        (FieldType.STRINGS, '[["a"]]'),
+        (FieldType.STRINGS, '{"a": "b"}'),
+        (FieldType.STRINGS, f"[{', '.join(['1'.join(QUOTES)] * 1001)}]"),
+        (FieldType.INTS, "[1.5]"),
+        (FieldType.INTS, '["1"]'),
+        (FieldType.DECIMALS, '[1, "x"]'),
+        (FieldType.DECIMALS, f"[{'1' * 39}]"),
+        (FieldType.USERS, '["ada", ""]'),
+        (FieldType.USERS, f'["ada", "{"é" * 257}"]'),
+        (FieldType.USERS, f"[{', '.join(['1'.join(QUOTES)] * 101)}]"),
+    ],
+)
+def test_lists_and_users_break_the_contract(kind: FieldType, text: str) -> None:
+    payload = f'{{"x": {text}}}'.encode()
+    fault = reader(kind).strict(payload)
+    assert isinstance(fault, Fault)
+    assert fault.expected.startswith(kind.value)
+    assert reader(kind).lenient(payload) == {}
 
 
 @pytest.mark.parametrize("text", ["1.50", "1.5", '"1.500"', "15e-1"])

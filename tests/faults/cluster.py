@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib import metadata
@@ -18,6 +17,7 @@ from nats.js import api
 from nats.js.errors import Error as JetStreamError
 
 from tests.faults.proxy import Proxy, proxy
+from worker.local.process_tree import free_port
 
 if TYPE_CHECKING:
     import signal
@@ -28,14 +28,6 @@ if TYPE_CHECKING:
 NODES: Final = 3
 START_SECONDS: Final = 60.0
 LOOK_SECONDS: Final = 0.1
-
-
-def free_port() -> int:
-    """Return a port without a listener."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _binary() -> Path:

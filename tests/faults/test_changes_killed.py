@@ -5,19 +5,19 @@ from __future__ import annotations
 import signal
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Final
-from uuid import uuid4
 
 import asyncpg
 import msgspec
 import nats
 import pytest
 
+from tests.databases import fresh_database
 from tests.faults.changes_chain import Chain, drawn
 from tests.faults.changes_run import Run
 from tests.faults.changes_world import World, fused
 from tests.faults.processes import workers
 from tests.faults.tally import count, tell
-from tests.integration.engine import Engine
+from tests.integration.engine import Engine, own_streams
 from worker.admin.backfill import backfill
 from worker.app import at_once, run
 from worker.broker.streams import open_broker
@@ -91,26 +91,18 @@ class KilledWorld(World):
 
 @asynccontextmanager
 async def _world(servers: Servers, chain: Chain, started: Workers) -> AsyncGenerator[KilledWorld]:
-    name = uuid4().hex
-    admin = await asyncpg.connect(servers.database_url)
-    await admin.execute(f"CREATE DATABASE c{name}")
-    settings = Settings(
-        nats_url=servers.nats_url,
-        database_url=servers.url_of(f"c{name}"),
-        input_stream=f"I{name}",
-        input_prefix=f"i{name}",
-        unlock_stream=f"U{name}",
-        unlock_prefix=f"u{name}",
-        batch_size=8,
-        writer_events=1,
-        clock=Clock.STREAM,
-        skew=10**9,
-    )
-    # Settings of a worker count whole seconds; the broker does not mind.
-    settings = msgspec.structs.replace(settings, ack_wait=ACK_WAIT)
     async with AsyncExitStack() as stack:
-        stack.push_async_callback(admin.close)
-        stack.push_async_callback(admin.execute, f"DROP DATABASE c{name} WITH (FORCE)")
+        settings = Settings(
+            nats_url=servers.nats_url,
+            database_url=await stack.enter_async_context(fresh_database(servers)),
+            **own_streams(),
+            batch_size=8,
+            writer_events=1,
+            clock=Clock.STREAM,
+            skew=10**9,
+        )
+        # Settings of a worker count whole seconds; the broker does not mind.
+        settings = msgspec.structs.replace(settings, ack_wait=ACK_WAIT)
         await Engine(settings).migrate()
         store = await stack.enter_async_context(open_store(settings.database_url))
         eyes = await asyncpg.connect(settings.database_url)

@@ -14,21 +14,20 @@ from collections import defaultdict
 from contextlib import asynccontextmanager
 from random import Random
 from typing import TYPE_CHECKING, Final, NamedTuple
-from uuid import uuid4
 
 import anyio
-import asyncpg
 import msgspec
 import nats
 import pytest
 
 import sql
+from tests.databases import fresh_database, name_of
 from tests.faults.load import MORE, RULES, SETTLES, SETTLING, Sent, Shape, load, twist
 from tests.faults.oracle import HEALING_SECONDS, all_acknowledged, findings
 from tests.faults.points import Point
 from tests.faults.processes import ROOT, Workers, workers
 from tests.faults.tally import tell
-from tests.integration.engine import Engine
+from tests.integration.engine import Engine, own_streams
 from worker.app import at_once, run, wall_clock
 from worker.broker.streams import open_broker
 from worker.settings import Settings
@@ -71,48 +70,28 @@ class World(NamedTuple):
 
 @asynccontextmanager
 async def _world(servers: Servers, folder: Path) -> AsyncGenerator[World]:
-    template = f"template_{uuid4().hex}"
-    await _on_server(servers, f"CREATE DATABASE {template}")
-    await Engine(Settings(database_url=servers.url_of(template))).apply(RULES)
-    async with workers(folder) as made:
-        yield World(servers, made, folder, template)
-    await _on_server(servers, f"DROP DATABASE {template} WITH (FORCE)")
-
-
-async def _on_server(servers: Servers, statement: str) -> None:
-    connection = await asyncpg.connect(servers.database_url)
-    try:
-        await connection.execute(statement)
-    finally:
-        await connection.close()
+    async with fresh_database(servers) as template, workers(folder) as made:
+        await Engine(Settings(database_url=template)).apply(RULES)
+        yield World(servers, made, folder, name_of(template))
 
 
 @asynccontextmanager
 async def _engine(world: World, work: str) -> AsyncGenerator[Engine]:
     """Give an engine with a database and streams of its own."""
-    name = uuid4().hex
     template = "template1" if work == "first" else world.template
-    await _on_server(world.servers, f"CREATE DATABASE c{name} TEMPLATE {template} STRATEGY file_copy")
-    settings = Settings(
-        nats_url=world.servers.nats_url,
-        database_url=world.servers.url_of(f"c{name}"),
-        input_stream=f"I{name}",
-        input_prefix=f"i{name}",
-        unlock_stream=f"U{name}",
-        unlock_prefix=f"u{name}",
-        batch_size=8,
-        writer_events=1,
-    )
-    # Settings of a worker count whole seconds; the broker does not mind.
-    engine = Engine(settings).with_settings(ack_wait=ACK_WAIT)
-    yield engine
-    client = await nats.connect(settings.nats_url)
-    try:
-        for stream in (settings.input_stream, settings.unlock_stream):
-            await client.jetstream().delete_stream(stream)
-    finally:
-        await client.close()
-    await _on_server(world.servers, f"DROP DATABASE c{name} WITH (FORCE)")
+    async with fresh_database(world.servers, template) as url:
+        settings = Settings(
+            nats_url=world.servers.nats_url, database_url=url, **own_streams(), batch_size=8, writer_events=1
+        )
+        # Settings of a worker count whole seconds; the broker does not mind.
+        engine = Engine(settings).with_settings(ack_wait=ACK_WAIT)
+        yield engine
+        client = await nats.connect(settings.nats_url)
+        try:
+            for stream in (settings.input_stream, settings.unlock_stream):
+                await client.jetstream().delete_stream(stream)
+        finally:
+            await client.close()
 
 
 class Trial(NamedTuple):
@@ -308,7 +287,7 @@ ELSEWHERE: Final = {
     *("outbox_size", "grants_between", "workers_seen", "pages_of_progress", "states_of_scope_by_stamp"),
     *("letters_that_wait", "look", "last_letter"),
     # of `ach change`, and of changes that are refused, wait for one another, last longer than a second, or are too late
-    *("changes", "changes_open", "change_of_id", "decisions_of_change", "unlocks_of_change", "rule_set_of_epoch"),
+    *("changes", "changes_open", "change_of_id", "decisions_of_change", "unlocks_of_change"),
     *("pause_change", "cancel_change", "announce_silent_unlocks", "change_announces_all", "drop_pending"),
     *("beat_pending", "live_lag", "pending_sources", "withdraw_retired"),
     # of fields of teams that are declared otherwise

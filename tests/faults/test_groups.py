@@ -8,7 +8,6 @@ from __future__ import annotations
 import signal
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final
-from uuid import uuid4
 
 import anyio
 import asyncpg
@@ -22,6 +21,7 @@ from tests.faults.oracle import all_acknowledged, expect_promise, settled
 from tests.faults.processes import PATIENCE, workers
 from tests.faults.producer import producing
 from tests.faults.tally import tell
+from tests.integration.engine import own_streams
 from worker.broker.group_store import GroupStore
 from worker.broker.once import connected_once
 from worker.contract.partition import PARTITIONS, partition_of
@@ -122,13 +122,9 @@ def _one_a_partition(number: int) -> list[str]:
 @asynccontextmanager
 async def grouped(engine: Engine, folder: Path) -> AsyncGenerator[Group]:
     """Give a group with streams of its own, and rules."""
-    own = uuid4().hex[:8]
     made = engine.with_settings(
         group="g",
-        input_stream=f"E{own}",
-        input_prefix=f"events{own}",
-        unlock_stream=f"U{own}",
-        unlock_prefix=f"unlocks{own}",
+        **own_streams(),
         writer_events=1,
     )
     await made.apply(AT_ONCE)
@@ -141,7 +137,6 @@ async def test_workers_come_and_go_under_load(engine: Engine, tmp_path: Path) ->
         prefix = group.engine.settings.input_prefix
         sent = load(5, Shape(events=3_000, users=60, tenants=3), prefix)
         first = await group.start()
-        assert await first.until("ready"), first.log()
         await group.until_members(1)
         others = [await group.start() for _ in range(3)]
         joined = await group.until_members(4)

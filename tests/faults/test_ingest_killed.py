@@ -12,10 +12,10 @@ import nats
 import pytest
 
 from tests.faults import tally
-from tests.faults.cluster import free_port
 from tests.faults.ingest_client import EVENTS, ids_of, taken
 from tests.faults.test_notify_killed import Victim
 from worker.broker.streams import open_broker
+from worker.local.process_tree import free_port
 from worker.serve.access import hash_of, new_key
 
 if TYPE_CHECKING:

@@ -10,15 +10,15 @@ from contextlib import asynccontextmanager
 from statistics import median, quantiles
 from time import perf_counter
 from typing import TYPE_CHECKING, Final, NamedTuple
-from uuid import uuid4
 
 import anyio
 import nats
 import pytest
 
+from tests.databases import fresh_database
 from tests.faults.processes import Child, workers
 from tests.faults.tally import count, tell
-from tests.integration.engine import Engine, event
+from tests.integration.engine import Engine, event, own_streams
 from worker.broker.window import Outgoing
 from worker.contract.partition import event_subject
 from worker.local.sandbox import publish
@@ -102,20 +102,8 @@ async def test_unlocks_wait_hardly_longer(servers: Servers, tmp_path: Path, form
 
 @asynccontextmanager
 async def _engine(servers: Servers) -> AsyncGenerator[Engine]:
-    name = uuid4().hex
-    admin = Engine(Settings(database_url=servers.database_url))
-    await admin.rows(f"CREATE DATABASE l{name} STRATEGY file_copy")
-    yield Engine(
-        Settings(
-            nats_url=servers.nats_url,
-            database_url=servers.url_of(f"l{name}"),
-            input_stream=f"I{name}",
-            input_prefix=f"i{name}",
-            unlock_stream=f"U{name}",
-            unlock_prefix=f"u{name}",
-        )
-    )
-    await admin.rows(f"DROP DATABASE l{name} WITH (FORCE)")
+    async with fresh_database(servers) as url:
+        yield Engine(Settings(nats_url=servers.nats_url, database_url=url, **own_streams()))
 
 
 @asynccontextmanager

@@ -24,6 +24,7 @@ from dsl.progress import decode, encode
 from dsl.ruleset import build
 from dsl.story import Arrival
 from dsl.types import SECOND
+from tests.databases import FORGET
 from tests.fixture_library import NOW, Fixture, histories, in_process, stories
 from tests.integration.engine import PATIENCE, Engine
 from tests.reference import strategies
@@ -207,15 +208,6 @@ def body_of(event: Event) -> bytes:
         "payload": payload,
     }
     return json.dumps(said, default=str).encode()
-
-
-FORGET: Final = """
-DELETE FROM event_subject; DELETE FROM event; DELETE FROM progress; DELETE FROM checkpoint; DELETE FROM unlock;
-DELETE FROM correction;
-DELETE FROM evaluation; DELETE FROM dead_letter; DELETE FROM aggregate; DELETE FROM change;
-DELETE FROM rule_version; DELETE FROM rule_set;
-UPDATE partition SET rules_epoch = 0, generation = generation + 1, owner = '';
-"""
 
 
 async def deployed(engine: Engine, store: Store, text: str) -> Deployed:

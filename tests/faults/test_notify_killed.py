@@ -27,6 +27,7 @@ from tests.integration.notices import (
     revoked,
     state_of,
 )
+from worker.local.process_tree import free_port
 from worker.settings import Settings
 
 if TYPE_CHECKING:
@@ -62,12 +63,6 @@ class Victim:
                 self._process.send_signal(signal.SIGKILL)
             self._process.wait()
             self._process = None
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 class World:

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import uuid4
 
 import anyio
 import pytest
 
 from tests.integration.engine import PATIENCE, Engine, event, until_waiting
-from tests.integration.pipelines import pipeline_on, send
+from tests.integration.pipelines import pipeline_on, send, sent
 from worker.admin.pending import NO_TERMS, Terms
-from worker.admin.rollout import apply_rules
 from worker.app import wall_clock
 from worker.broker.streams import Broker, open_broker
 from worker.engine.change import Announced, Policy
-from worker.engine.rule_set import RuleFile
 from worker.engine.stats import Stats
 from worker.pipeline import outbox as relaying
 from worker.pipeline.outbox import OutboxRelay
 from worker.settings import Settings
 from worker.store import open_store
-
-if TYPE_CHECKING:
-    from worker.admin.rollout import Applied
 
 pytestmark = pytest.mark.anyio
 
@@ -36,18 +31,10 @@ USERS = [f"u{i}" for i in range(9)]
 @pytest.fixture
 async def engine(database_url: str, nats_url: str) -> Engine:
     engine = Engine(Settings(nats_url=nats_url, database_url=database_url, consumer=f"c{uuid4().hex}"))
-    await engine.migrate()
-    await applied(engine, X)
+    await engine.apply(X)
     await engine.backfill()
-    async with pipeline_on(engine) as pipeline:
-        assert await send(pipeline, *(event(0, user=user) for user in USERS)) == []
+    await sent(engine, *(event(0, user=user) for user in USERS))
     return engine
-
-
-async def applied(engine: Engine, text: str, terms: Terms = NO_TERMS) -> Applied:
-    async with open_store(engine.settings.database_url) as store:
-        files = [RuleFile("rules.ach", text)]
-        return await apply_rules(store, files, engine.settings, by="ann", now=wall_clock(), terms=terms)
 
 
 async def stays_so(engine: Engine) -> None:
@@ -62,7 +49,7 @@ async def stays_so(engine: Engine) -> None:
 
 
 async def test_what_a_relay_announces_meanwhile_is_waited_for(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    await applied(engine, ONE)
+    await engine.apply(ONE)
     await engine.backfill()
     monkeypatch.setattr(relaying, "AT_ONCE", 3)
     holds, go, announce = anyio.Event(), anyio.Event(), Broker.announce
@@ -78,7 +65,7 @@ async def test_what_a_relay_announces_meanwhile_is_waited_for(engine: Engine, mo
     done = anyio.Event()
 
     async def roll_back() -> None:
-        silenced.append((await applied(engine, X, Terms(back_to=1))).silenced)
+        silenced.append((await engine.apply(X, Terms(back_to=1))).silenced)
         said.extend(await engine.said())
         done.set()
 
@@ -99,13 +86,13 @@ async def test_what_a_relay_announces_meanwhile_is_waited_for(engine: Engine, mo
 
 @pytest.mark.parametrize("terms", [NO_TERMS, Terms(policy=Policy(Announced.NONE))], ids=["loud", "silent"])
 async def test_what_a_worker_has_in_its_memory_is_not_announced(engine: Engine, terms: Terms) -> None:
-    await applied(engine, ONE, terms)
+    await engine.apply(ONE, terms)
     async with open_store(engine.settings.database_url) as store, open_broker(engine.settings) as broker:
         relay = OutboxRelay(store, broker, engine.settings, Stats(), now=wall_clock)
         async with pipeline_on(engine, on_committed=relay.committed) as pipeline:
             # An event that earns nothing: what is granted comes of the new rules.
             assert await send(pipeline, *(event(1, user=user) for user in USERS)) == []
-        assert (await applied(engine, X, Terms(back_to=1))).silenced == (len(USERS) if terms is NO_TERMS else 0)
+        assert (await engine.apply(X, Terms(back_to=1))).silenced == (len(USERS) if terms is NO_TERMS else 0)
         relay.stop()
         with anyio.fail_after(PATIENCE):
             await relay.run()
@@ -116,20 +103,20 @@ async def test_what_a_worker_has_in_its_memory_is_not_announced(engine: Engine, 
 async def test_corrections_of_what_is_silenced_go_with_it(engine: Engine) -> None:
     async with pipeline_on(engine) as pipeline:
         await send(pipeline, event(2, user="u0"))
-        await applied(engine, ONE.replace(">= 1", ">= 2"))
+        await engine.apply(ONE.replace(">= 1", ">= 2"))
         await engine.backfill()
         await send(pipeline, event(1, "c.done", user="u0"))
     assert await engine.unlocks() == {("u0", "one"): "contested"}
-    assert (await applied(engine, X, Terms(back_to=1))).silenced == 1
+    assert (await engine.apply(X, Terms(back_to=1))).silenced == 1
     await engine.drain()
     assert await engine.said() == []
 
 
 async def test_changes_before_the_epoch_are_not_touched(engine: Engine) -> None:
-    await applied(engine, ONE)
+    await engine.apply(ONE)
     await engine.backfill()
-    await applied(engine, SLOW.replace(X, ONE))
-    assert (await applied(engine, ONE, Terms(back_to=2))).silenced == 0
+    await engine.apply(SLOW.replace(X, ONE))
+    assert (await engine.apply(ONE, Terms(back_to=2))).silenced == 0
     await engine.drain()
     assert len(await engine.said()) == len(USERS)
     states = await engine.rows("SELECT state FROM change ORDER BY change_id")

@@ -7,13 +7,12 @@ database, and workers of its own. The configuration is that of docs/scale.md.
 from __future__ import annotations
 
 import signal
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Final
-from uuid import uuid4
 
-import asyncpg
 import pytest
 
+from tests.databases import fresh_database
 from tests.faults.cluster import cluster
 from tests.faults.load import RULES, Shape, load
 from tests.faults.oracle import announcements, expect_promise, expected, settled
@@ -63,16 +62,8 @@ def shard_of_message(one: Sent) -> int:
 @asynccontextmanager
 async def databases(servers: Servers) -> AsyncGenerator[list[str]]:
     """Give a fresh database for each shard."""
-    names = [f"shard_{uuid4().hex}" for _ in range(SHARDS)]
-    connection = await asyncpg.connect(servers.database_url)
-    try:
-        for name in names:
-            await connection.execute(f"CREATE DATABASE {name}")
-        yield [servers.url_of(name) for name in names]
-        for name in names:
-            await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    finally:
-        await connection.close()
+    async with AsyncExitStack() as stack:
+        yield [await stack.enter_async_context(fresh_database(servers)) for _ in range(SHARDS)]
 
 
 async def test_tenants_divided_among_shards(servers: Servers, tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 from contextlib import asynccontextmanager
 from importlib import metadata
@@ -12,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import anyio
+
+from worker.local.process_tree import free_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
@@ -89,10 +90,7 @@ async def configured(
     `jetstream` is what follows the store; `environment` has the variables of the configuration.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    made = Configured(folder, port, jetstream, environment or {})
+    made = Configured(folder, free_port(), jetstream, environment or {})
     try:
         await made.start(more)
         yield made

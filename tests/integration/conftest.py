@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-import asyncpg
 import pytest
 
+from tests.databases import fresh_database
 from tests.integration.console_world import fill
-from tests.integration.engine import Engine
+from tests.integration.engine import Engine, own_streams
 from tests.integration.ingesting import connected, ingesting
 from worker.broker.streams import open_broker
 from worker.settings import Settings
@@ -40,23 +40,11 @@ async def own_engine(own_servers: Servers) -> Engine:
 
 
 @pytest.fixture(scope="session")
-async def world(servers: Servers) -> Engine:
+async def world(servers: Servers) -> AsyncGenerator[Engine]:
     """A deployment with recorded streams, in a database of its own; tests that change it put things back."""
-    name = f"console_{uuid4().hex}"
-    connection = await asyncpg.connect(servers.database_url)
-    await connection.execute(f"CREATE DATABASE {name}")
-    await connection.close()
-    own = f"c{uuid4().hex[:8]}"
-    settings = Settings(
-        nats_url=servers.nats_url,
-        database_url=servers.url_of(name),
-        consumer=own,
-        input_stream=f"E{own}",
-        input_prefix=f"events{own}",
-        unlock_stream=f"U{own}",
-        unlock_prefix=f"unlocks{own}",
-    )
-    return await fill(settings)
+    async with fresh_database(servers) as url:
+        own = f"c{uuid4().hex}"
+        yield await fill(Settings(nats_url=servers.nats_url, database_url=url, consumer=own, **own_streams()))
 
 
 @pytest.fixture

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
+from uuid import uuid4
 
 import anyio
 import asyncpg
@@ -13,6 +14,7 @@ import nats
 
 from dsl.calendar import format_instant
 from worker.admin.backfill import backfill
+from worker.admin.pending import NO_TERMS
 from worker.admin.rollout import apply_rules
 from worker.app import at_once, run, wall_clock
 from worker.broker.streams import open_broker
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from worker.admin.backfill import Report
+    from worker.admin.pending import Terms
     from worker.admin.rollout import Applied
     from worker.broker.client import BrokerClient
     from worker.engine.decide import Writes
@@ -47,6 +50,21 @@ achievement three { title "Three" when count(event=a.done, >= 3) reward { xp: 10
 achievement clean { title "Clean" when count(event=a.done, >= 2, unless=b.done) }
 achievement settled { title "Settled" when count(event=c.done, >= 1, unless=b.done) settle 1h }
 """
+
+
+class Streams(TypedDict):
+    """Settings of the streams of a deployment."""
+
+    input_stream: str
+    input_prefix: str
+    unlock_stream: str
+    unlock_prefix: str
+
+
+def own_streams() -> Streams:
+    """Return names of streams that no other deployment of the broker has."""
+    own = uuid4().hex
+    return Streams(input_stream=f"E{own}", input_prefix=f"e{own}", unlock_stream=f"U{own}", unlock_prefix=f"u{own}")
 
 
 class Watched(Stats):
@@ -93,12 +111,16 @@ class Engine:
         async with open_store(self.settings.database_url, pooler=self.settings.pooler) as store:
             await store.migrate(now=wall_clock())
 
-    async def apply(self, text: str = RULES, *, accept: bool = True) -> Applied:
+    async def apply(
+        self, text: str = RULES, terms: Terms = NO_TERMS, *, by: str = "test", accept: bool = True
+    ) -> Applied:
         """Put rules into force, as an operator who accepts that contracts have changed."""
         async with open_store(self.settings.database_url, pooler=self.settings.pooler) as store:
             await store.migrate(now=wall_clock())
             files = [RuleFile("rules.ach", text)]
-            return await apply_rules(store, files, self.settings, by="test", now=wall_clock(), accept_contracts=accept)
+            return await apply_rules(
+                store, files, self.settings, by=by, now=wall_clock(), terms=terms, accept_contracts=accept
+            )
 
     async def backfill(self) -> Report:
         async with open_store(self.settings.database_url, pooler=self.settings.pooler) as store:

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 @asynccontextmanager
-async def frozen(pid: int) -> AsyncGenerator[None]:
-    """Freeze a server and all that it has started, for the length of a block."""
-    group = with_children(pid)
+async def frozen(*pids: int) -> AsyncGenerator[None]:
+    """Freeze servers and all that they have started, for the length of a block."""
+    group = [one for pid in pids for one in _with_children(pid)]
     for one in group:
         os.kill(one, signal.SIGSTOP)
     try:
@@ -38,6 +38,6 @@ def _is_stopped(pid: int) -> bool:
     return set(states) <= {"T", "Z"}
 
 
-def with_children(pid: int) -> list[int]:
+def _with_children(pid: int) -> list[int]:
     children = map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").split())
-    return [pid, *(one for child in children for one in with_children(child))]
+    return [pid, *(one for child in children for one in _with_children(child))]

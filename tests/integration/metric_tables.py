@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from prometheus_client.parser import text_string_to_metric_families
+
+if TYPE_CHECKING:
+    from prometheus_client import Metric
 
 DOCS: Final = Path(__file__).parents[2] / "docs"
 _ROW: Final = re.compile(r"^\| `(ach_\w+)` \| (counter|gauge|histogram) \| ((?:`\w+`(?:, )?)*) ?\|", re.MULTILINE)
@@ -21,11 +24,16 @@ def written(page: str) -> Shapes:
     return {name: (kind, frozenset(re.findall(r"\w+", labels))) for name, kind, labels in rows}
 
 
+def shown_name(family: Metric) -> str:
+    """Return the name as users see it: the parser takes the suffix of counters off."""
+    return f"{family.name}_total" if family.type == "counter" else family.name
+
+
 def shown(text: str) -> Shapes:
     """Return what an exposition shows; of a metric without a sample, the labels are unknown and left out."""
     found: Shapes = {}
     for family in text_string_to_metric_families(text):
-        name = f"{family.name}_total" if family.type == "counter" else family.name
+        name = shown_name(family)
         labels = {label for sample in family.samples for label in sample.labels if label != "le"}
         found[name] = (family.type, frozenset(labels))
     return found

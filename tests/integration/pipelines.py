@@ -1,4 +1,4 @@
-"""Pipelines without a broker, for tests that hand them their batches."""
+"""Pipelines without a broker, for tests that hand them their batches and judge what is stored by a replay."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import json
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+from worker.admin.results import read_digest, read_results
 from worker.app import wall_clock
 from worker.contract.message import Message
+from worker.engine.replay import replay
+from worker.engine.rule_set import RuleFile, read_rules
 from worker.engine.state_cache import StateCache
 from worker.engine.stats import Stats
 from worker.pipeline.pipeline import InForce, Pipeline
@@ -76,3 +79,17 @@ async def sent(engine: Engine, *events: dict[str, Any]) -> None:
     """Commit events as one batch without dead letters."""
     async with pipeline_on(engine) as pipeline:
         assert await send(pipeline, *events) == []
+
+
+async def expect_replay(engine: Engine, rules: str, events: list[dict[str, Any]]) -> None:
+    """Fail unless the tables hold what a replay of the events earns."""
+    made = read_rules([RuleFile("rules.ach", rules)])
+    assert made.program is not None
+    bodies = [json.dumps(one).encode() for one in events]
+    wanted = replay(made.rules, made.program, bodies, now=wall_clock(), skew=0)[0]
+    async with open_store(engine.settings.database_url) as store:
+        deployed = await load_deployed(store, engine.settings)
+        stored = await read_results(store, deployed)
+        digested = await read_digest(store, deployed)
+    assert stored.unlocks == wanted.unlocks
+    assert stored.digest == digested.digest == wanted.digest

@@ -13,13 +13,13 @@ import anyio
 import httpx
 import pytest
 
-from tests.faults.cluster import free_port
+from tests.integration.engine import PATIENCE
+from worker.local.process_tree import free_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
     from pathlib import Path
 
-PATIENCE: Final = 60.0
 RATE_INTERVAL: Final = "8s"
 """What Grafana would put for `$__rate_interval`: several scrapes."""
 

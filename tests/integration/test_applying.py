@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,14 +9,12 @@ import pytest
 from dsl.compile import USER
 from dsl.outcome import Subject
 from tests.integration.engine import Engine, event
-from tests.integration.pipelines import pipeline_on, send
+from tests.integration.pipelines import expect_replay, pipeline_on, send
 from worker.admin import rollout as applying
 from worker.admin.erasure import erase_user
 from worker.admin.results import StaleError, Stored, read_named, read_results
 from worker.admin.rollout import MeaningChangedError
 from worker.app import wall_clock
-from worker.engine.replay import replay
-from worker.engine.rule_set import RuleFile, read_rules
 from worker.pipeline.rules_in_force import load_deployed
 from worker.settings import Clock
 from worker.store import open_store
@@ -27,7 +24,6 @@ if TYPE_CHECKING:
 
     from dsl.outcome import Unlock
     from dsl.progress import State
-    from worker.engine.replay import Result
 
 pytestmark = pytest.mark.anyio
 
@@ -50,21 +46,8 @@ async def of_subject(engine: Engine, name: str) -> dict[Subject, State]:
         return (await read_named(store, await load_deployed(store, engine.settings), "t1", name)).states
 
 
-def replayed(rules: str, events: list[dict[str, Any]]) -> Result:
-    made = read_rules([RuleFile("rules.ach", rules)])
-    assert made.program is not None
-    bodies = [json.dumps(one).encode() for one in events]
-    return replay(made.rules, made.program, bodies, now=wall_clock(), skew=0)[0]
-
-
 def kept(unlocks: list[Unlock]) -> list[tuple[str, str, int]]:
     return [(one.subject, one.achievement, one.version) for one in unlocks]
-
-
-async def expect_replay(engine: Engine, rules: str, events: list[dict[str, Any]]) -> None:
-    stored, wanted = await results(engine), replayed(rules, events)
-    assert stored.unlocks == wanted.unlocks
-    assert stored.digest == wanted.digest
 
 
 async def sent(engine: Engine, *events: dict[str, Any]) -> list[dict[str, Any]]:

@@ -14,9 +14,9 @@ import pytest
 from anyio import connect_tcp
 from anyio.streams.buffered import BufferedByteReceiveStream
 
-from tests.faults.cluster import free_port
 from tests.integration.brokers import configured
 from tests.integration.engine import PATIENCE, RULES, Engine
+from worker.local.process_tree import free_port
 from worker.settings import Settings
 
 if TYPE_CHECKING:

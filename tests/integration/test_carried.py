@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Final
 
 import pytest
 
 from tests.integration.engine import Engine, event
-from tests.integration.pipelines import pipeline_on, send
+from tests.integration.pipelines import expect_replay, pipeline_on, send
 from worker.admin.erasure import erase_user
-from worker.admin.results import StaleError, read_digest, read_results
+from worker.admin.results import StaleError
 from worker.app import wall_clock
 from worker.engine import former
-from worker.engine.replay import replay
-from worker.engine.rule_set import RuleFile, read_rules
-from worker.pipeline.rules_in_force import load_deployed
 from worker.store import open_store
 
 if TYPE_CHECKING:
@@ -47,20 +43,6 @@ B: Final = 'achievement b { title "B" when count(event=b.done, >= 2) }\n'
 AFTER: Final = 'achievement then { title "A" after count.low when count(event=a.done, >= 1) }\n'
 CREW: Final = 'achievement crew { title "C" scope team when count(event=a.done, >= 9) }\n'
 TEAM: Final = 'achievement team { title "T" scope team when count(event=a.done, distinct=key, >= 2) }\n'
-
-
-async def expect_replay(engine: Engine, rules: str, events: list[dict[str, Any]]) -> None:
-    """Fail unless the tables hold what a replay of the events earns."""
-    made = read_rules([RuleFile("rules.ach", rules)])
-    assert made.program is not None
-    bodies = [json.dumps(one).encode() for one in events]
-    wanted = replay(made.rules, made.program, bodies, now=wall_clock(), skew=0)[0]
-    async with open_store(engine.settings.database_url) as store:
-        deployed = await load_deployed(store, engine.settings)
-        stored = await read_results(store, deployed)
-        digested = await read_digest(store, deployed)
-    assert stored.unlocks == wanted.unlocks
-    assert stored.digest == digested.digest == wanted.digest
 
 
 async def started(engine: Engine, rules: str) -> None:

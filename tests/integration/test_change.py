@@ -10,7 +10,7 @@ import pytest
 
 from dsl.outcome import Subject
 from tests.integration.engine import PATIENCE, Engine, event
-from tests.integration.pipelines import pipeline_on, send
+from tests.integration.pipelines import sent
 from worker.admin import rollout
 from worker.admin.backfill import backfill
 from worker.admin.changes import Change, NotNowError, announce_silent, cancel, change_of, changes, counts_of, pause
@@ -50,10 +50,7 @@ async def engine(database_url: str, nats_url: str) -> Engine:
 
 
 async def applied(engine: Engine, text: str, terms: Terms = NO_TERMS, *, by: str = "ann") -> Applied:
-    await engine.migrate()
-    async with open_store(engine.settings.database_url) as store:
-        files = [RuleFile("rules.ach", text)]
-        return await apply_rules(store, files, engine.settings, by=by, now=wall_clock(), terms=terms)
+    return await engine.apply(text, terms, by=by, accept=False)
 
 
 async def the_change(engine: Engine, number: int = 0) -> Change:
@@ -64,11 +61,6 @@ async def the_change(engine: Engine, number: int = 0) -> Change:
 async def decided(engine: Engine) -> dict[tuple[str, str, str], int | None]:
     rows = await engine.rows("SELECT subject, achievement, decision, change_id FROM evaluation ORDER BY evaluation_id")
     return {(row["subject"], row["achievement"], row["decision"]): row["change_id"] for row in rows}
-
-
-async def sent(engine: Engine, *events: dict[str, Any]) -> None:
-    async with pipeline_on(engine) as pipeline:
-        assert await send(pipeline, *events) == []
 
 
 # -- the object --------------------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from dsl.calendar import format_instant
 from dsl.event import Event
 from dsl.outcome import Unlock, by_subject, digest, run
 from dsl.types import SECOND
+from tests.databases import FORGET
 from tests.integration.pipelines import pipeline_on, send
 from tests.reference.rule_changes import Chain, chains
 from worker.admin.backfill import backfill
@@ -45,13 +46,6 @@ LONGEST: Final = 5
 """Rule files of one chain."""
 AFTER: Final = 1_900_000_000_000_000
 """Microseconds: behind all that is drawn."""
-FORGET: Final = """
-DELETE FROM event_subject; DELETE FROM event; DELETE FROM progress; DELETE FROM checkpoint; DELETE FROM unlock;
-DELETE FROM correction;
-DELETE FROM evaluation; DELETE FROM dead_letter; DELETE FROM aggregate; DELETE FROM change;
-DELETE FROM rule_version; DELETE FROM rule_set;
-UPDATE partition SET rules_epoch = 0, generation = generation + 1, owner = '';
-"""
 
 
 class Held(NamedTuple):

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, Final
 import anyio
 import pytest
 
-from tests.faults.cluster import free_port
 from tests.integration.engine import RULES, event
 from tests.integration.prometheus import Prometheus, prometheus
+from worker.local.process_tree import free_port
 from worker.pipeline import observer
 
 if TYPE_CHECKING:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 import anyio
 import asyncpg
@@ -16,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from tests.integration.brokers import configured
-from tests.integration.engine import PATIENCE, Engine, Watched, event, until_waiting
+from tests.integration.engine import PATIENCE, Engine, Watched, event, own_streams, until_waiting
 from worker.app import run, wall_clock
 from worker.broker import group, roll
 from worker.broker.api import ask
@@ -30,6 +28,7 @@ from worker.commands.workers import list_workers
 from worker.contract.partition import PARTITIONS, event_subject, partition_of
 from worker.environment import load_settings
 from worker.identity import Identity
+from worker.local.process_tree import free_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -52,9 +51,9 @@ SKEW = 1_000_000
 @pytest.fixture
 def grouped(engine: Engine) -> Engine:
     """An engine whose workers are a group, on streams of its own."""
-    own = uuid4().hex[:8]
     return engine.with_settings(
-        group=GROUP, input_stream=f"E{own}", input_prefix=f"e{own}", unlock_stream=f"U{own}", unlock_prefix=f"u{own}"
+        group=GROUP,
+        **own_streams(),
     )
 
 
@@ -246,9 +245,7 @@ async def test_what_waits_is_counted_and_a_group_of_other_settings_is_refused(gr
 @pytest.mark.operate
 async def test_a_group_in_a_domain_behind_a_leaf_node(grouped: Engine, tmp_path: Path) -> None:
     """Subjects of buckets do not pass a leaf node as they are: they go below the API of the domain."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
+    port = free_port()
     hub = f'leafnodes {{ listen: "127.0.0.1:{port}" }}'
     leaf = f'leafnodes {{ remotes [ {{ url: "nats://127.0.0.1:{port}" }} ] }}'
     async with (

@@ -9,6 +9,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.integration.engine import event
+from tests.integration.metric_tables import shown_name, written
 from tests.integration.probe_client import get
 from tests.structure.test_words import BANNED, pattern_of
 from worker.engine.stats import Stats
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from worker.local.servers import Servers
 
 ROOT = Path(__file__).parents[2]
-METRIC_ROW = re.compile(r"^\| `(ach_\w+)` \| (counter|gauge|histogram) \| ((?:`\w+`(?:, )?)*) ?\|", re.MULTILINE)
-"""A row of the table of metrics: name, type, labels."""
 UNITS = {"seconds"}
 OTHER_UNITS = {
     *("minutes", "hours", "days", "milliseconds", "microseconds", "ms", "us", "bits", "kilobytes", "kb", "mb"),
@@ -64,11 +63,6 @@ async def test_each_path_answers_from_its_source() -> None:
         assert (await get(port, "", b"nonsense\r\n\r\n"))[0] == 404
         assert (await get(port, "", b"x" * 9000))[0] == 404
         tasks.cancel_scope.cancel()
-
-
-def shown_name(family: Metric) -> str:
-    """Return the name as users see it: the parser takes the suffix of counters off."""
-    return f"{family.name}_total" if family.type == "counter" else family.name
 
 
 def samples_of(family: Metric, suffix: str = "") -> list[float]:
@@ -120,16 +114,17 @@ async def test_histograms_count_what_the_worker_has_done(scraped: list[Metric]) 
 
 
 async def test_the_documents_name_exactly_the_metrics_that_are_shown(scraped: list[Metric]) -> None:
-    page = (ROOT / "docs" / "operating.md").read_text()
-    rows = METRIC_ROW.findall(page)
-    assert sorted((name, kind) for name, kind, _ in rows) == sorted((shown_name(one), one.type) for one in scraped)
+    said = written("operating.md")
+    assert sorted((name, kind) for name, (kind, _) in said.items()) == sorted(
+        (shown_name(one), one.type) for one in scraped
+    )
     # What waits nowhere has no sample, so no label is shown.
     labels = {
         shown_name(one): {label for sample in one.samples for label in sample.labels if label != "le"}
         for one in scraped
         if one.samples
     }
-    assert {name: set(re.findall(r"\w+", said)) for name, _, said in rows if name in labels} == labels
+    assert {name: labels_of for name, (_, labels_of) in said.items() if name in labels} == labels
 
 
 async def test_alerts_and_queries_ask_for_metrics_that_are_shown(scraped: list[Metric]) -> None:

@@ -15,7 +15,6 @@ import msgspec
 import pytest
 import structlog
 
-from tests.faults.cluster import free_port
 from tests.integration.brokers import Configured, configured
 from tests.integration.engine import PATIENCE
 from tests.integration.identities import Authority, NKey, Operator
@@ -32,6 +31,7 @@ from worker.broker.once import connected_once
 from worker.broker.private import FastClient
 from worker.broker.streams import open_broker
 from worker.environment import load_settings
+from worker.local.process_tree import free_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator

@@ -19,7 +19,6 @@ import pytest
 from standardwebhooks import Webhook as Signer
 from structlog.testing import capture_logs
 
-from tests.faults.cluster import free_port
 from tests.integration.engine import PATIENCE, Engine, event
 from tests.integration.ingesting import (
     JSON,
@@ -36,6 +35,7 @@ from tests.integration.ingesting import (
     stored,
 )
 from worker.ingest.process import Files
+from worker.local.process_tree import free_port
 from worker.serve.access import hash_of, new_key
 from worker.settings import Settings
 

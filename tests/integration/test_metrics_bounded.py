@@ -10,7 +10,6 @@ import httpx
 import msgspec
 import pytest
 
-from tests.faults.cluster import free_port
 from tests.integration.engine import event
 from tests.integration.ingesting import by_key, connected, ingesting
 from tests.integration.metric_tables import samples, shown
@@ -19,6 +18,7 @@ from tests.integration.probe_client import get
 from tests.integration.serving import by_key as by_reader_key
 from tests.integration.serving import connected as api_connected
 from tests.integration.serving import serving
+from worker.local.process_tree import free_port
 
 if TYPE_CHECKING:
     from tests.integration.engine import Engine

@@ -14,10 +14,10 @@ import nats
 import pytest
 from nats.errors import TimeoutError as NatsTimeoutError
 
-from tests.faults.cluster import free_port
 from tests.integration.engine import PATIENCE, Engine
 from tests.integration.notices import claimed, endpoint, endpoints, make_stream, notifier, publish
 from tests.worker.notify.receiver import receiver
+from worker.local.process_tree import free_port
 from worker.notify.endpoints import read_endpoints
 from worker.settings import Settings
 

@@ -20,9 +20,9 @@ import anyio
 import nats
 import pytest
 
-from tests.faults.cluster import free_port
 from tests.integration.engine import PATIENCE, Engine, event
 from worker.contract.partition import token
+from worker.local.process_tree import free_port
 from worker.settings import Settings, read_settings
 
 if TYPE_CHECKING:

@@ -11,10 +11,11 @@ import pytest
 from dsl.calendar import format_instant
 from dsl.outcome import Subject
 from dsl.ruleset import build
+from tests.databases import FORGET
 from tests.integration.engine import Engine, event
 from tests.integration.pipelines import pipeline_on, send, sent
 from tests.integration.roles import with_roles
-from tests.integration.test_changed_rules import AFTER, FORGET, TIMES, divided, some_chains
+from tests.integration.test_changed_rules import AFTER, TIMES, divided, some_chains
 from worker.admin import preview_events
 from worker.admin.backfill import backfill
 from worker.admin.manual_grant import grant_by_hand
@@ -49,9 +50,6 @@ SELECT tenant_id, scope, subject, achievement, tier, occurrence, version, decisi
 FROM evaluation
 WHERE evaluation_id > $1
 """
-
-
-EMPTY: Final = f"DELETE FROM change; {FORGET}"  # noqa: S608 - no input
 
 
 class Decided(NamedTuple):
@@ -122,7 +120,7 @@ def counts(seen: Preview) -> dict[str, int]:
 async def streamed(engine: Engine) -> Engine:
     """An engine without rules, whose clock is that of the stream."""
     async with open_store(engine.settings.database_url) as store, store.transaction(patient=True) as session:
-        await session.script(EMPTY)
+        await session.script(FORGET)
     return engine.with_settings(clock=Clock.STREAM, skew=10**9)
 
 
@@ -142,7 +140,7 @@ async def test_drawn_changes(streamed: Engine, monkeypatch: pytest.MonkeyPatch) 
         for number, chain in enumerate(some_chains(DRAWN, 30)):
             dice = Random(f"plan {number}")  # noqa: S311 - no secret
             async with store.transaction(patient=True) as session:
-                await session.script(EMPTY)
+                await session.script(FORGET)
             async with pipeline_on(streamed) as pipeline:
                 for text, bodies in zip((*chain.texts, chain.texts[0]), (*divided(dice, chain), []), strict=True):
                     _, found = await planned(store, streamed, text)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
-from tests.faults.cluster import free_port
 from tests.integration.engine import event
 from tests.integration.frozen import frozen
 from tests.integration.ingesting import ingesting
@@ -19,6 +18,7 @@ from tests.integration.notices import endpoint, endpoints, make_stream
 from tests.integration.probe_client import get
 from tests.integration.serving import serving
 from worker.app import run
+from worker.local.process_tree import free_port
 from worker.notify.service import run as run_notifier
 from worker.probes.families import Scrape
 from worker.probes.front import MIGRATING, Front
@@ -76,7 +76,7 @@ async def test_probes_answer_within_a_second_while_a_server_is_frozen(
                 assert await timed(free_tcp_port, "/readyz") == (503, "waiting for postgresql\n")
             assert await timed(free_tcp_port, "/healthz") == (200, "ok\n")
         await ready_says(free_tcp_port, "ready\n")
-        async with frozen(nats), frozen(postgres):
+        async with frozen(nats, postgres):
             assert await timed(free_tcp_port, "/readyz") == (503, "waiting for nats, postgresql\n")
             assert await timed(free_tcp_port, "/healthz") == (200, "ok\n")
         await ready_says(free_tcp_port, "ready\n")
@@ -146,7 +146,7 @@ async def test_services_answer_probes_before_they_have_reached_a_server_and_whil
             assert await timed(port, "/healthz") == (200, "ok\n")
 
     async with AsyncExitStack() as services:
-        async with frozen(nats), frozen(postgres):
+        async with frozen(nats, postgres):
             tasks = await services.enter_async_context(anyio.create_task_group())
             tasks.start_soon(notify)
             api = await services.enter_async_context(serving(probed(api_port), health_port=api_port))
@@ -155,7 +155,7 @@ async def test_services_answer_probes_before_they_have_reached_a_server_and_whil
             await all_wait()
         for port in waiting:
             await ready_says(port, "ready\n")
-        async with frozen(nats), frozen(postgres):
+        async with frozen(nats, postgres):
             await all_wait()
             for client, said in ((api, {"ok": False, "postgresql": False, "nats": False}), (events, AWAY)):
                 began = monotonic()

@@ -11,6 +11,7 @@ import pytest
 
 import sql
 from sql.grants import Roles, TenantRole, grants
+from tests.databases import fresh_database
 from tests.integration.roles import with_roles
 from worker.app import wall_clock
 from worker.store import open_store
@@ -47,19 +48,14 @@ VALUES ('EVENTS', 3, 0, '', 'json', '', 'events.globex.x', '{{}}', '{SECRET}', 1
 @pytest.fixture(scope="module")
 async def deployment(servers: Servers) -> AsyncGenerator[Deployment]:
     """A database with a little of two tenants."""
-    name = f"roles_{uuid4().hex}"
-    admin = await asyncpg.connect(servers.database_url)
-    await admin.execute(f"CREATE DATABASE {name} STRATEGY file_copy")
-    url = servers.url_of(name)
-    async with open_store(url) as store:
-        await store.migrate(now=wall_clock())
-    owner = await asyncpg.connect(url)
-    await owner.execute(BOOKS)
-    await owner.close()
-    async with with_roles(url, ("acme", "globex")) as made:
-        yield made
-    await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    await admin.close()
+    async with fresh_database(servers) as url:
+        async with open_store(url) as store:
+            await store.migrate(now=wall_clock())
+        owner = await asyncpg.connect(url)
+        await owner.execute(BOOKS)
+        await owner.close()
+        async with with_roles(url, ("acme", "globex")) as made:
+            yield made
 
 
 # -- what each use needs -----------------------------------------------------------------------------------------------

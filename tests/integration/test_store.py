@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import traceback
 from contextlib import suppress
@@ -13,9 +14,11 @@ import asyncpg
 import pytest
 
 from tests.integration.engine import PATIENCE
-from worker.app import watch_schema
+from worker.commands.servers import CommandError, command_errors
+from worker.probes.schema import watch_schema
 from worker.store import (
     SEND_BYTES,
+    DiskFullError,
     OvertakenError,
     RefusedError,
     Store,
@@ -68,6 +71,22 @@ async def test_a_statement_that_is_overtaken_is_known_by_its_code(engine: Engine
         with pytest.raises(RefusedError):
             async with store.alone() as session:
                 await session.script("SELECT 'overtaken: 0'::integer")
+
+
+async def test_a_full_disk_is_known_by_its_code_and_not_by_its_words(engine: Engine) -> None:
+    async with open_store(engine.settings.database_url) as store:
+        with pytest.raises(CommandError, match="kein Platz") as caught, command_errors(engine.settings):
+            async with store.transaction() as session:
+                await session.script("DO $$ BEGIN RAISE EXCEPTION 'kein Platz' USING ERRCODE = 'disk_full'; END $$")
+        assert caught.value.hint == "make room on its disk and run the command again: it goes on where it was"
+        with pytest.raises(DiskFullError):
+            async with store.alone():
+                raise OSError(errno.ENOSPC, "kein Platz")
+        said = "RAISE EXCEPTION 'No space left on device' USING ERRCODE = 'out_of_memory'"
+        with pytest.raises(UnavailableError) as other:
+            async with store.transaction() as session:
+                await session.script(f"DO $$ BEGIN {said}; END $$")
+        assert not isinstance(other.value, DiskFullError)
 
 
 async def test_one_that_is_lost_is_replaced(engine: Engine) -> None:

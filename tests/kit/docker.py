@@ -8,6 +8,7 @@ import subprocess
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tests.integration.brokers import binary
@@ -27,6 +28,8 @@ IMAGES: Final = {
 """Variables of compose.yaml, and what they name here."""
 START_SECONDS: Final = 60
 STOP_SECONDS: Final = 60
+PAUSE_SECONDS: Final = 0.1
+"""Between two questions whether it answers."""
 _START: Final = """
 ip link set lo up
 exec dockerd --host "unix://$1/s" --data-root "$1/d" --exec-root "$1/e" --pidfile "$1/p" --bridge none
@@ -66,10 +69,10 @@ def docker(folder: Path) -> Generator[Docker]:
     made = Docker(process, folder)
     try:
         # It answers once its socket is there, and does not say when that is.
-        for _ in range(START_SECONDS * 10):
-            if process.poll() is not None or _answers(made):
-                break
-        assert _answers(made), (folder / "log").read_text()[-4000:]
+        began = monotonic()
+        while not (answers := _answers(made)) and process.poll() is None and monotonic() - began < START_SECONDS:
+            sleep(PAUSE_SECONDS)
+        assert answers, (folder / "log").read_text()[-4000:]
         yield made
     finally:
         process.terminate()
@@ -79,7 +82,11 @@ def docker(folder: Path) -> Generator[Docker]:
 
 def _answers(made: Docker) -> bool:
     asked = ["docker", "version"]
-    return subprocess.run(asked, env=made.environment, capture_output=True, check=False).returncode == 0
+    try:
+        done = subprocess.run(asked, env=made.environment, capture_output=True, check=False, timeout=START_SECONDS)
+    except subprocess.TimeoutExpired:
+        return False
+    return done.returncode == 0
 
 
 def load(made: Docker) -> None:

@@ -18,6 +18,7 @@ from release.lock import packages_of
 from tests.integration.engine import PATIENCE, Engine, event
 from tests.kit import image
 from tests.kit.debian import ROOT
+from worker.distribution import NAME
 from worker.local.process_tree import free_port, until
 from worker.process.first import STOPPED
 from worker.settings import Settings
@@ -78,8 +79,8 @@ def test_it_holds_what_is_locked_and_nothing_that_builds_or_installs(root: Path)
     (packages,) = (root / "opt/ach/lib").glob("python3.*/site-packages")
     held = {canonicalize_name(path.name.partition("-")[0]) for path in packages.glob("*.dist-info")}
     locked = {canonicalize_name(one.name) for one in packages_of((ROOT / image.LOCKS[1]).read_text())}
-    assert held - {"ach"} <= locked
-    assert "ach" in held
+    assert held - {NAME} <= locked
+    assert NAME in held
     added = sum(path.lstat().st_size for path in (root / "opt/ach").rglob("*") if not path.is_symlink())
     assert added < MOST
 

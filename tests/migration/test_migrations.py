@@ -7,6 +7,7 @@ import asyncpg
 import pytest
 
 import sql
+from tests.databases import fresh_database
 from worker.app import wall_clock
 from worker.contract.partition import PARTITIONS
 from worker.store import SETTINGS, SchemaMismatchError, UnusableError, open_store
@@ -43,14 +44,8 @@ ORDER BY 1, 2, 3, 4
 
 @pytest.fixture
 async def other_url(servers: Servers) -> AsyncGenerator[str]:
-    name = f"other_{uuid4().hex}"
-    connection = await asyncpg.connect(servers.database_url)
-    try:
-        await connection.execute(f"CREATE DATABASE {name}")
-        yield servers.url_of(name)
-        await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    finally:
-        await connection.close()
+    async with fresh_database(servers) as url:
+        yield url
 
 
 async def catalogue(url: str) -> list[tuple[str, ...]]:

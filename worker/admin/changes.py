@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
     from worker.store import Session, Store
 
+UNFINISHED: Final = frozenset({"pending", "building", "paused"})
+"""States of a change that has not come to its end."""
 BEAT_SECONDS: Final = 1.0
 SILENT_SECONDS: Final = 10.0
 """After which a worker goes on with a build."""
@@ -197,13 +199,14 @@ async def _change(session: Session, change_id: int) -> Change:
 async def counts_of(store: Store, change_id: int) -> Counts:
     """Return what came of a change so far."""
     async with store.transaction() as session:
-        decisions = dict(await session.rows(_pair, "decisions_of_change", change_id=change_id))
+        decisions = dict(await session.rows(name_and_number, "decisions_of_change", change_id=change_id))
         unlocks = await session.row(_four, "unlocks_of_change", change_id=change_id)
     return Counts(decisions, *(unlocks or (0, 0, 0, 0)))
 
 
-def _pair(decision: str, number: int) -> tuple[str, int]:
-    return decision, number
+def name_and_number(name: str, number: int) -> tuple[str, int]:
+    """Return a row of a query that counts by name."""
+    return name, number
 
 
 def _four(*numbers: int) -> tuple[int, int, int, int]:
@@ -250,7 +253,7 @@ async def announce_silent(store: Store, change_id: int) -> int:
     """
     async with store.transaction() as session:
         change = await _change(session, change_id)
-        if change.state in {"pending", "building", "paused"}:
+        if change.state in UNFINISHED:
             raise NotNowError(f"change {change_id} is {change.state}: wait for its end, or cancel it first")
         if change.state == "rolled_back":
             said = f"change {change_id} is rolled back: what it has not announced by then never is"

@@ -69,11 +69,6 @@ class Limits(NamedTuple):
 NO_LIMITS: Final = Limits()
 
 
-class _Limits(NamedTuple):
-    rate: int | None
-    max_lag: int | None
-
-
 class Lease:
     """The right to build one change. `now` is in microseconds; `watch` is called with how far the build is."""
 
@@ -160,7 +155,7 @@ class Lease:
         looked_at, subjects, events = (now - sent for now, sent in zip(done, self._sent, strict=True))
         async with self._store.transaction() as session:
             limits = await session.row(
-                _Limits,
+                Limits,
                 "beat_change",
                 change_id=self.change.change_id,
                 builder=self._builder,

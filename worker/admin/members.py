@@ -128,38 +128,40 @@ async def write_members(store: Store, rules: Deployed, heard: Mapping[str, froze
     What came in between is written too, until hardly anything does.
     """
     first = mark = await mark_of(store)
+    insert = partial(_insert_alone, store)
     if not heard:
         return first, mark
     async with store.transaction(patient=True) as reading:
-        await _write(store, rules, heard, reading, "events_of_types", types=_types(heard))
+        await _write(reading, rules, heard, insert, "events_of_types", types=_types(heard))
         await _write_archived(rules, heard, reading)
     for _ in range(ROUNDS):
         before, mark = mark, await mark_of(store)
         async with store.transaction(patient=True) as reading:
-            found = await _write(store, rules, heard, reading, "events_arrived", **_since(before), types=_types(heard))
+            found = await _write(reading, rules, heard, insert, "events_arrived", **_since(before), types=_types(heard))
         if found <= FEW:
             break
     return first, mark
 
 
 async def _write(
-    store: Store,
+    reading: Session,
     rules: Deployed,
     heard: Mapping[str, Collection[str]],
-    reading: Session,
+    insert: Callable[[list[_Row]], Awaitable[None]],
     query: str,
     /,
     **asked: object,
 ) -> int:
-    """Write the members of events that a query finds, many in a transaction; return how many events it has found."""
+    """Write the members of events that a query finds, many at once; return how many events it has found."""
     found, rows = 0, list[_Row]()
     async for page in reading.pages(partial(event_of, rules), query, **asked):
         found += len(page)
         rows.extend(row for event in page for row in _members(rules, event, heard))
         if len(rows) >= MEMBERS_AT_ONCE:
-            await _insert_alone(store, rows)
+            await insert(rows)
             rows.clear()
-    await _insert_alone(store, rows)
+    if rows:
+        await insert(rows)
     return found
 
 
@@ -176,12 +178,13 @@ async def _write_archived(rules: Deployed, heard: Mapping[str, Collection[str]],
 
 
 async def _insert_alone(store: Store, rows: list[_Row]) -> None:
+    """Insert members in a transaction of their own."""
+
     async def insert() -> None:
         async with store.transaction(patient=True) as session:
             await _insert(session, rows)
 
-    if rows:
-        await _again(insert)
+    await _again(insert)
 
 
 async def _again(work: Callable[[], Awaitable[None]]) -> None:
@@ -217,25 +220,14 @@ def _members(rules: Deployed, event: Event, heard: Mapping[str, Collection[str]]
 
 async def write_late_members(session: Session, rules: Deployed, wanted: Difference, mark: Mark) -> None:
     """Write the members of events that came since a mark; no event may come in meanwhile."""
+    insert = partial(_insert, session)
     if wanted.heard:
-        await _insert_found(session, rules, wanted.heard, "events_arrived", **_since(mark), types=_types(wanted.heard))
+        types = _types(wanted.heard)
+        await _write(session, rules, wanted.heard, insert, "events_arrived", **_since(mark), types=types)
     for scope, types in sorted(wanted.moved.items()):
         await session.run("forget_members_of_types", scope=scope, types=sorted(types))
-        await _insert_found(session, rules, {scope: types}, "events_of_types", types=sorted(types))
+        await _write(session, rules, {scope: types}, insert, "events_of_types", types=sorted(types))
         await _write_archived(rules, {scope: types}, session)
-
-
-async def _insert_found(
-    session: Session, rules: Deployed, heard: Mapping[str, Collection[str]], query: str, /, **asked: object
-) -> None:
-    rows: list[_Row] = []
-    async for page in session.pages(partial(event_of, rules), query, **asked):
-        rows.extend(row for event in page for row in _members(rules, event, heard))
-        if len(rows) >= MEMBERS_AT_ONCE:
-            await _insert(session, rows)
-            rows.clear()
-    if rows:
-        await _insert(session, rows)
 
 
 # -- behind the switch -------------------------------------------------------------------------------------------------

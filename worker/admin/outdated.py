@@ -22,13 +22,12 @@ from dsl.fold import walk
 from dsl.outcome import Subject
 from dsl.progress import decode
 from worker.contract.partition import partition_of
-from worker.engine.columns import FIELDLESS
-from worker.pipeline.ledger import event_of, types_heard
+from worker.pipeline.ledger import event_of, subjects_heard
 from worker.pipeline.past_states import know_former
 from worker.pipeline.rules_in_force import Aggregate
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
     from dsl.carry import Carriage
@@ -151,11 +150,7 @@ async def searches(store: Store, rules: Deployed, scope: str, *, thorough: bool)
     stamp = rules.stamps[scope]
     found: list[Search] = []
     if past.base is None or past.types:
-        heard: Collection[str] = types_heard(rules, scope) if past.base is None else past.types
-        query = {"user": "users_of_types", "tenant": "tenants_of_types"}.get(scope, "subjects_of_scope")
-        found.append(
-            Search(scope, HEARING, query, {"types": sorted(heard)} if scope in FIELDLESS else {"scope": scope})
-        )
+        found.append(Search(scope, HEARING, *subjects_heard(rules, scope, None if past.base is None else past.types)))
     if any(one is None or one.changed or rules.former.aged(stamp) for stamp, one in past.carriages.items()):
         watched = [Watch(one) for one in past.carriages.values() if one is not None]
         types = sorted(frozenset[str]().union(*(one.plan.types | one.plan_before.types for one in watched)))

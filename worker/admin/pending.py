@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import anyio
 
 from worker.admin.changes import PENDING_SILENT_SECONDS, Change, shown_builder
-from worker.admin.plan_file import rules_hash
 from worker.engine.change import Announced, Policy
+from worker.engine.rule_set import rules_hash
 from worker.store import UnavailableError
 
 if TYPE_CHECKING:

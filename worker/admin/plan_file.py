@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 from msgspec import Raw, Struct
 
-from worker.engine.rule_set import RuleFile
+from worker.engine.rule_set import RuleFile, rules_hash, sources_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -48,16 +48,6 @@ class PlanFile(Struct, frozen=True):
     """Sorted by name."""
     report: Raw = _NOTHING
     """A JSON object: what `ach plan --json` says."""
-
-
-def sources_of(files: Iterable[RuleFile]) -> str:
-    """Return rule files as the table `rule_set` keeps them: a JSON array, sorted by name."""
-    return msgspec.json.encode(sorted(files, key=lambda file: file.name)).decode()
-
-
-def rules_hash(sources: str) -> bytes:
-    """Return the SHA-256 of rule files as `sources_of` returns them."""
-    return sha256(sources.encode()).digest()
 
 
 def plan_file(files: Iterable[RuleFile], *, epoch: int, made_at: str, made_by: str, report: bytes = b"{}") -> PlanFile:

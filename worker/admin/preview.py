@@ -14,6 +14,7 @@ import msgspec
 
 from dsl.calendar import format_instant
 from dsl.outcome import Subject
+from worker.admin.changes import name_and_number
 from worker.admin.preview_reading import Asked as ReadingAsked
 from worker.admin.preview_reading import Part, Reading, Sampled
 from worker.admin.preview_states import FromStates, Known
@@ -26,9 +27,9 @@ from worker.engine.meaning import Meaning, change_of, meanings_of, recalled
 from worker.engine.preview import AchievementChange, Preview, Refusal, Sample, Status
 from worker.engine.reconcile import Kind, Stored, stored_grant
 from worker.engine.rule_diff import build_of, compare_rules
+from worker.pipeline.ledger import clock_of
 from worker.pipeline.past_states import know_former
 from worker.pipeline.rules_in_force import Aggregate, RuleSetRow, prepare, read_aside
-from worker.settings import Clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -139,9 +140,7 @@ async def _read_books(session: Session, settings: Settings, now: int) -> _Books:
     estimated = await session.value(int, "estimated_events") or 0
     exact = estimated <= EXACT
     events = await session.value(int, "exact_events") or 0 if exact else estimated
-    clock = now
-    if settings.clock is Clock.STREAM:
-        clock = await session.value(int, "latest_instant") or 0
+    clock = await clock_of(session, settings, now)
     return _Books(row, aggregates, versions, events, exact, clock)
 
 
@@ -150,11 +149,7 @@ async def _kept(session: Session, differs: Differences) -> dict[str, int]:
     retired = [change.achievement for change in differs.achievements if change.status is Status.RETIRED]
     if not retired:
         return {}
-    return dict(await session.rows(_pair, "kept_unlocks", achievements=retired))
-
-
-def _pair(name: str, number: int) -> tuple[str, int]:
-    return name, number
+    return dict(await session.rows(name_and_number, "kept_unlocks", achievements=retired))
 
 
 # -- what would be decided --------------------------------------------------------------------------------------------

@@ -63,13 +63,13 @@ class Fold(Protocol):
         """Fold more events."""
         ...
 
-    def earned(self, rules_on: Callable[[str, str], bool]) -> Earned:
-        """Return what comes of it, once all events are folded; `rules_on` tells what the new rules judge."""
+    def earned(self) -> Earned:
+        """Return what comes of it, once all events are folded."""
         ...
 
 
 class Part(NamedTuple):
-    """What is folded of a scope, and which achievements and tiers ("" for none) that decides."""
+    """What is folded of a scope, and which rulings of the new rules that decides: achievement and tier, "" for none."""
 
     plan: Plan
     keys: frozenset[tuple[str, str]]
@@ -127,9 +127,6 @@ class Reading:
         self.events += len(events)
         self._asked.moved(len(events))
 
-    def _rules_on(self, achievement: str, tier: str) -> bool:
-        return self._rules.rules_on(self._scope, achievement, tier)
-
     def _unknown(self) -> WholeFold:
         """Return the fold of a subject without a state."""
         return WholeFold(self._part.plan, self._part.keys)
@@ -138,7 +135,7 @@ class Reading:
         found: list[Outcome] = []
         for subject in sorted(folds.keys() | stored.keys()):
             fold = folds.get(subject) or self._unknown()
-            found.append(Outcome(subject, fold.earned(self._rules_on), stored.get(subject, ())))
+            found.append(Outcome(subject, fold.earned(), stored.get(subject, ())))
         return found
 
     async def _stored_up_to(self, rows: Ordered[Stored], bound: Subject | None) -> dict[Subject, list[Stored]]:

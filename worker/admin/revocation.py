@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from worker.admin.changes import NotNowError, change_of
+from worker.admin.changes import UNFINISHED, NotNowError, change_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -87,7 +87,7 @@ async def of_change(store: Store, change_id: int) -> list[Revocable]:
         UnavailableError: the database is away.
     """
     change = await change_of(store, change_id)
-    if change.state in {"pending", "building", "paused"}:
+    if change.state in UNFINISHED:
         raise NotNowError(
             f"change {change_id} is {change.state} and may grant more: wait for its end (`ach change status`), or stop "
             f"it first: `ach change cancel {change_id}`, and `ach rollback` to the rules before it; nothing was done"

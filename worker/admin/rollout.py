@@ -32,7 +32,6 @@ from worker.admin.changes import (
 )
 from worker.admin.members import Difference, Mark, difference, write_late_members, write_members
 from worker.admin.pending import NO_TERMS, Pending, Terms, announce, await_workers, check_policy
-from worker.admin.plan_file import rules_hash, sources_of
 from worker.admin.versions import (
     BeginsEarlierError,
     MeaningChangedError,
@@ -45,13 +44,12 @@ from worker.admin.versions import (
 )
 from worker.engine.columns import columns
 from worker.engine.meaning import Changed, Meaning, meanings_of, recalled
-from worker.engine.rule_set import Deployed, RuleFile, RulesRefusedError
+from worker.engine.rule_set import Deployed, RuleFile, RulesRefusedError, rules_hash, sources_of
+from worker.pipeline.ledger import clock_of
 from worker.pipeline.rules_in_force import Aggregate, RuleSetRow, prepare, read_aside, since_of
-from worker.settings import Clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from collections.abc import Set as AbstractSet
 
     from dsl.ruleset import RuleSet
     from worker.settings import Settings
@@ -121,7 +119,7 @@ async def in_force(store: Store) -> RuleSetRow | None:
 async def rule_set_of(store: Store, epoch: int) -> RuleSetRow | None:
     """Return the rule set of an epoch, or None where there was none."""
     async with store.transaction() as session:
-        return await _set_of(session, epoch)
+        return await session.row(RuleSetRow, "rule_sets_of_epochs", epochs=[epoch])
 
 
 async def deployed_versions(store: Store) -> list[RuleVersion]:
@@ -164,9 +162,9 @@ async def apply_rules(  # noqa: PLR0913 - each is a choice of its own
     change = _Change(
         ruleset, versions_of(ruleset), sources_of(files), settings, by, now, accept_contracts, terms, builder_name()
     )
-    past = first = await _remember(store, {(row.achievement, row.version) for row in change.versions})
+    past = first = await _remember(store, change)
     if (known := await _checked(store, change, past)) is not None or dry_run:
-        return known or await _preview(store, change, past)
+        return known or _preview(change, past)
     await check_policy(store, terms, now=now)
     async with announce(store, _pending(change, past.epoch), said) as pending, beating(partial(pending.beat, store)):
         while True:
@@ -177,14 +175,13 @@ async def apply_rules(  # noqa: PLR0913 - each is a choice of its own
                 # The first thing: from here on no batch is committed, and no other rules are applied.
                 await session.run("hold_all_partitions")
                 held = monotonic()
-                before = await session.row(RuleSetRow, "rules_in_force")
                 # Other rules have been applied meanwhile: look again at what was meant.
-                if _epoch_of(before) == past.epoch:
-                    applied = await _put_into_force(session, change, before, past, ready, pending)
+                if await _epoch_in_force(session) == past.epoch:
+                    applied = await _put_into_force(session, change, past, ready, pending)
             if applied is not None:
                 applied = applied._replace(held_ms=round((monotonic() - held) * 1000))
                 break
-            past = await _remember(store, {(row.achievement, row.version) for row in change.versions})
+            past = await _remember(store, change)
             if (known := await _checked(store, change, past)) is not None:
                 return known
     log.debug("rules in force", epoch=applied.epoch, held_ms=applied.held_ms)
@@ -196,45 +193,41 @@ async def _checked(store: Store, change: _Change, past: _Past) -> Applied | None
     if past.in_force is not None and past.in_force.hash == rules_hash(change.sources):
         return Applied(past.epoch, changed=False, change_id=past.in_force.change_id)
     if change.terms.epoch not in {None, past.epoch}:
-        raise StalePlanError(change.terms.epoch or 0, past.in_force, await _change_of(store, past.epoch))
-    async with store.transaction() as session:
-        known = await session.rows(RuleVersion, "rule_versions")
-    _refuse(known, change, past)
+        async with store.transaction() as session:
+            said = await _change_of(session, past.epoch)
+        raise StalePlanError(change.terms.epoch or 0, past.in_force, said)
+    _refuse(change, past)
     return None
 
 
-def _refuse(known: Sequence[RuleVersion], change: _Change, past: _Past) -> list[Changed]:
+def _refuse(change: _Change, past: _Past) -> list[Changed]:
     """Return accepted changes of meaning; raise where one is not, or a version begins too early."""
-    changed = changed_meaning(known, change.versions, past.meanings)
+    changed = changed_meaning(past.known, change.versions, past.meanings)
     if changed and (any(one.own for one in changed) or not change.accept_contracts):
         raise MeaningChangedError(changed)
-    if early := too_early(known, change.versions):
+    if early := too_early(past.known, change.versions):
         raise BeginsEarlierError(early)
     return changed
 
 
-async def _preview(store: Store, change: _Change, past: _Past) -> Applied:
-    """Return what would be applied."""
-    async with store.transaction() as session:
-        known = await session.rows(RuleVersion, "rule_versions")
-    changed = _refuse(known, change, past)
-    return _compare(known, change.versions, past.epoch + 1)._replace(changed_meaning=tuple(changed))
+def _preview(change: _Change, past: _Past) -> Applied:
+    """Return what would be applied; raise as `_refuse` does."""
+    changed = _refuse(change, past)
+    return _compare(past.known, change.versions, past.epoch + 1)._replace(changed_meaning=tuple(changed))
 
 
 async def _meanwhile(store: Store, first: int, last: int) -> tuple[str, ...]:
     """Return in words which rules came into force between two epochs."""
+    epochs = list(range(first + 1, last))
+    if not epochs:
+        return ()
     async with store.transaction() as session:
-        between = [await _set_of(session, epoch) for epoch in range(first + 1, last)]
-    return tuple([in_words(row, await _change_of(store, row.epoch)) for row in between if row is not None])
+        between = await session.rows(RuleSetRow, "rule_sets_of_epochs", epochs=epochs)
+        return tuple([in_words(row, await _change_of(session, row.epoch)) for row in between])
 
 
-async def _set_of(session: Session, epoch: int) -> RuleSetRow | None:
-    return await session.row(RuleSetRow, "rule_set_of_epoch", epoch=epoch)
-
-
-async def _change_of(store: Store, epoch: int) -> Change | None:
-    async with store.transaction() as session:
-        return await session.row(Change, "change_of_epoch", epoch=epoch)
+async def _change_of(session: Session, epoch: int) -> Change | None:
+    return await session.row(Change, "change_of_epoch", epoch=epoch)
 
 
 def _pending(change: _Change, epoch: int) -> Pending:
@@ -242,24 +235,33 @@ def _pending(change: _Change, epoch: int) -> Pending:
 
 
 class _Past(NamedTuple):
-    """What was in force, and the meanings of versions that are not on record, computed before any lock is taken."""
+    """What was in force, and what versions meant, read before any lock is taken.
+
+    Both tables are written by an `apply` alone, which puts a new epoch into force: all of it holds in its own epoch.
+    """
 
     in_force: RuleSetRow | None
+    known: list[RuleVersion]
+    """Every version ever deployed."""
     meanings: dict[tuple[str, int], Meaning]
+    """Of versions that are to come into force and whose meanings are not on record."""
 
     @property
     def epoch(self) -> int:
         """The epoch in which all of it is valid."""
-        return _epoch_of(self.in_force)
+        return 0 if self.in_force is None else self.in_force.epoch
 
 
-async def _remember(store: Store, wanted: AbstractSet[tuple[str, int]]) -> _Past:
+async def _remember(store: Store, change: _Change) -> _Past:
     """Work out what versions meant when they were last in force, where an earlier release has not recorded it so."""
+    wanted = {(row.achievement, row.version) for row in change.versions}
     async with store.transaction() as session:
+        # The epoch is read first: where others apply rules in between, the switch finds another one and looks again.
         before = await session.row(RuleSetRow, "rules_in_force")
+        known = await session.rows(RuleVersion, "rule_versions")
         rows = [
             row
-            for row in await session.rows(RuleVersion, "rule_versions")
+            for row in known
             if (row.achievement, row.version) in wanted
             and recalled(row.meaning, row.starts_at, row.declarations) is None
         ]
@@ -273,7 +275,7 @@ async def _remember(store: Store, wanted: AbstractSet[tuple[str, int]]) -> _Past
             continue
         keys = {(row.achievement, row.version) for row in rows if row.retired_at == retired_at}
         meanings.update({key: meant[key] for key in keys & meant.keys()})
-    return _Past(before, meanings)
+    return _Past(before, known, meanings)
 
 
 class _Ready(NamedTuple):
@@ -286,6 +288,8 @@ class _Ready(NamedTuple):
     """How far it was when they were written."""
     leaves: bool
     """Whether an achievement or tier may leave the rules."""
+    applied: Applied
+    """What becomes of versions."""
 
 
 async def _make_ready(store: Store, change: _Change, past: _Past) -> _Ready:
@@ -294,7 +298,8 @@ async def _make_ready(store: Store, change: _Change, past: _Past) -> _Ready:
     members = difference(old, change.ruleset)
     rules = prepare(past.epoch + 1, change.ruleset, {}, change.settings)
     begun, mark = await write_members(store, rules, members.heard)
-    return _Ready(members, begun, mark, old is None or bool(_rulings(old) - _rulings(change.ruleset)))
+    leaves = old is None or bool(_rulings(old) - _rulings(change.ruleset))
+    return _Ready(members, begun, mark, leaves, _preview(change, past))
 
 
 async def _old_rules(past: _Past) -> RuleSet | None:
@@ -330,14 +335,10 @@ class _Change(NamedTuple):
     builder: str
 
 
-async def _put_into_force(
-    session: Session, change: _Change, before: RuleSetRow | None, past: _Past, ready: _Ready, pending: Pending
-) -> Applied:
+async def _put_into_force(session: Session, change: _Change, past: _Past, ready: _Ready, pending: Pending) -> Applied:
     """Do what `apply_rules` does, in a transaction that holds all partitions."""
     ruleset, versions, by, now = change.ruleset, change.versions, change.by, change.now
-    epoch, change_id, policy = _epoch_of(before) + 1, pending.change_id, change.terms.policy
-    known = await session.rows(RuleVersion, "rule_versions")
-    changed = _refuse(known, change, past)
+    epoch, change_id, policy = past.epoch + 1, pending.change_id, change.terms.policy
     await session.run(
         "insert_rule_set",
         epoch=epoch,
@@ -361,24 +362,22 @@ async def _put_into_force(
     if change.terms.back_to is not None:
         silenced = await roll_back_changes(session, change.terms.back_to, now=now)
     await session.run("set_rules_epoch", epoch=epoch)
-    return _compare(known, versions, epoch)._replace(
-        changed_meaning=tuple(changed), withdrawn=withdrawn, silenced=silenced, change_id=change_id
-    )
+    return ready.applied._replace(withdrawn=withdrawn, silenced=silenced, change_id=change_id)
 
 
 async def _take_over(session: Session, change: _Change, ready: _Ready, pending: Pending, epoch: int) -> None:
     """Put the change into force, with what the one before it has left to do."""
     heard = {scope: sorted(types) for scope, types in sorted(ready.members.heard.items())}
     cursor = Cursor(heard=heard, xid=ready.begun.xid, unheard=ready.members.unheard)
-    left = await session.row(Change, "change_of_epoch", epoch=epoch - 1)
+    left = await _change_of(session, epoch - 1)
     if left is not None and left.state != "done":
         cursor = merged(cursor, read_cursor(left.cursor))
     await session.run("supersede_changes", now=change.now, by=change.by)
     await pending.put_into_force(session, epoch=epoch, cursor=cursor_text(cursor), now=change.now)
 
 
-def _epoch_of(row: RuleSetRow | None) -> int:
-    return 0 if row is None else row.epoch
+async def _epoch_in_force(session: Session) -> int:
+    return await session.value(int, "epoch_in_force") or 0
 
 
 async def _withdraw_retired(session: Session, rules: Deployed, settings: Settings, change_id: int, *, now: int) -> int:
@@ -386,9 +385,7 @@ async def _withdraw_retired(session: Session, rules: Deployed, settings: Setting
 
     What they granted stays. What has settled counts as granted, whether or not the outbox has come to it.
     """
-    clock = now
-    if settings.clock is Clock.STREAM:
-        clock = await session.value(int, "latest_instant") or 0
+    clock = await clock_of(session, settings, now)
     judged = [(scope, *ruling) for scope in sorted(rules.program.scopes) for ruling in rules.ruled(scope)]
     judged_columns = columns("judged", ("scope", "achievement", "tier"), judged)
     return await session.run("withdraw_retired", **judged_columns, clock=clock, now=now, change_id=change_id)
@@ -400,7 +397,6 @@ async def _write_aggregates(session: Session, ruleset: RuleSet, *, epoch: int, n
     plans = ruleset.program.scopes
     scopes = sorted(plans)
     fingerprints = [plans[scope].fingerprint for scope in scopes]
-    await session.run("forget_unfinished_aggregates", scopes=scopes, fingerprints=fingerprints)
     await session.run("retire_aggregates", scopes=scopes, fingerprints=fingerprints, now=now)
     for scope in scopes:
         plan = plans[scope]
@@ -421,8 +417,7 @@ async def adopt_plans(store: Store, rules: Deployed, *, now: int) -> None:
         return
     async with store.transaction(patient=True) as session:
         await session.run("hold_all_partitions")
-        before = await session.row(RuleSetRow, "rules_in_force")
-        if _epoch_of(before) != rules.epoch:
+        if await _epoch_in_force(session) != rules.epoch:
             return
         for scope, plan in sorted(plans.items()):
             fingerprint, types = plan.fingerprint, sorted(plan.types)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from dsl.parse import parse
 from dsl.source import Source
 from dsl.syntax import Achievement, Example, Expect
+from worker.admin.changes import name_and_number
 from worker.engine.rule_set import RuleFile
 from worker.pipeline.rules_in_force import files_of
 
@@ -46,11 +47,7 @@ class Moved(NamedTuple):
 async def holders(store: Store) -> dict[str, int]:
     """Return per achievement how many subjects hold it."""
     async with store.transaction() as session:
-        return dict(await session.rows(_pair, "count_holders"))
-
-
-def _pair(achievement: str, number: int) -> tuple[str, int]:
-    return achievement, number
+        return dict(await session.rows(name_and_number, "count_holders"))
 
 
 async def history(store: Store, achievement: str | None = None) -> AsyncGenerator[Moved]:

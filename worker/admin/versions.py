@@ -27,14 +27,12 @@ class MeaningChangedError(ValueError):
 
 
 class Early(NamedTuple):
-    """A new version that begins before one that is in force; instants in microseconds, None for the beginning."""
+    """A new version that begins before one that is in force."""
 
     achievement: str
     version: int
-    starts_at: int | None
     applied: int
     """The version in force that begins last."""
-    applied_at: int
 
 
 class BeginsEarlierError(ValueError):
@@ -43,7 +41,6 @@ class BeginsEarlierError(ValueError):
     def __init__(self, early: Sequence[Early]) -> None:
         said = [f"{one.achievement} version {one.version} begins before version {one.applied}" for one in early]
         super().__init__(f"{', '.join(said)}, which is in force; let a new version begin later")
-        self.early = tuple(early)
 
 
 class RuleVersion(NamedTuple):
@@ -126,7 +123,7 @@ def too_early(known: Sequence[RuleVersion], versions: Sequence[NewVersion]) -> l
         if last is None or last.starts_at is None or (one.achievement, one.version) in applied:
             continue
         if starts_at is None or starts_at < last.starts_at:
-            early.append(Early(one.achievement, one.version, starts_at, last.version, last.starts_at))
+            early.append(Early(one.achievement, one.version, last.version))
     return early
 
 

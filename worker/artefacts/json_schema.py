@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from dsl.types import FieldType
+from dsl.schema import Field
+from dsl.types import MAX_ELEMENTS, MAX_USER_BYTES, MAX_USERS, FieldType
 from worker.artefacts.described import FIELDS, LIMITS, about, about_field
 from worker.contract.fields import MAX_ID_BYTES, MAX_INSTANT_CHARACTERS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from dsl.schema import EventSchema, Field
+    from dsl.schema import EventSchema
     from dsl.types import Number
 
 Schema = dict[str, Any]
@@ -95,6 +96,13 @@ def _value(field: Field) -> Schema:
             return {"type": _or_null("boolean", field)}
         case FieldType.STRING:
             return {"type": _or_null("string", field)}
+        case FieldType.USER:
+            return {"type": _or_null("string", field), "minLength": 1, "maxLength": MAX_USER_BYTES}
+        case FieldType.STRINGS | FieldType.INTS | FieldType.DECIMALS | FieldType.USERS:
+            element = FieldType.STRING if field.type.element is None else field.type.element
+            most = MAX_USERS if element is FieldType.USER else MAX_ELEMENTS
+            items = _value(Field(name=field.name, type=element))
+            return {"type": _or_null("array", field), "items": items, "maxItems": most}
 
 
 def _decimal(field: Field) -> Schema:

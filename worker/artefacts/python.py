@@ -21,6 +21,11 @@ _TYPES: Final = {
     FieldType.DECIMAL: "Exact",
     FieldType.BOOL: "bool",
     FieldType.TIMESTAMP: "Instant",
+    FieldType.USER: "str",
+    FieldType.STRINGS: "list[str]",
+    FieldType.INTS: "list[int]",
+    FieldType.DECIMALS: "list[Exact]",
+    FieldType.USERS: "list[str]",
 }
 
 

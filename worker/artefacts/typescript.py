@@ -23,6 +23,11 @@ _TYPES: Final = {
     FieldType.DECIMAL: "Exact",
     FieldType.BOOL: "boolean",
     FieldType.TIMESTAMP: "Instant",
+    FieldType.USER: "string",
+    FieldType.STRINGS: "string[]",
+    FieldType.INTS: "number[]",
+    FieldType.DECIMALS: "Exact[]",
+    FieldType.USERS: "string[]",
 }
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
+import click
+
 from worker.commands.options import microseconds, seconds_of
 from worker.engine.change import Announced, Policy
 from worker.report import screen
@@ -15,6 +17,14 @@ if TYPE_CHECKING:
 _SINCE: Final = re.compile(r"since[ =:](.+)")
 _SPAN: Final = re.compile(r"[0-9]+[a-z]")
 _OPTION: Final = "--announce"
+
+
+class Announces(click.Command):
+    """A command that takes `--announce since 7d` without quotes."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read options and arguments."""
+        return super().parse_args(ctx, since_joined(args))
 
 
 def since_joined(args: Sequence[str]) -> list[str]:

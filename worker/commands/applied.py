@@ -28,6 +28,11 @@ def check_message(option: str, message: str) -> None:
         raise click.UsageError(f"{option}: {len(message):,} characters; at most {MOST_MESSAGE:,} are kept")
 
 
+def note(text: str) -> None:
+    """Print what an apply says while it is under way."""
+    screen.err().print(text, markup=False)
+
+
 def as_json_of(applied: Applied, report: Report | None) -> dict[str, object]:
     """Return as JSON what an apply has done; `report` is that of its build."""
 

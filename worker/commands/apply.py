@@ -17,16 +17,15 @@ from worker.admin.plan_file import PlanFile, is_plan_file, read_plan
 from worker.admin.rollout import MeaningChangedError, Terms, apply_rules
 from worker.app import prepare_schema, wall_clock
 from worker.broker.publish import announcement_limit
-from worker.commands.announced import policy_of, since_joined
-from worker.commands.applied import as_json_of, check_message, print_applied
+from worker.commands.announced import Announces, policy_of
+from worker.commands.applied import as_json_of, check_message, note, print_applied
 from worker.commands.backfill import print_report, run_backfill
 from worker.commands.checked_rules import usable_rules
 from worker.commands.examples import failed_examples
-from worker.commands.options import json_object_option, lag_option, rate_option, rules_argument
+from worker.commands.options import json_object_option, lag_option, message_option, rate_option, rules_argument
 from worker.commands.servers import CommandError, on_servers, whoami, with_store
 from worker.engine.announcement_limits import announcements
-from worker.engine.rule_set import read_rules
-from worker.local.sandbox import rule_files
+from worker.engine.rule_set import read_rules, rule_files
 from worker.report import screen
 from worker.settings import shown
 
@@ -46,14 +45,6 @@ _LIVELY_MS: Final = 3000
 """A process that has said something so lately is alive."""
 
 
-class _Command(click.Command):
-    """A command that takes `--announce since 7d` without quotes."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Read options and arguments."""
-        return super().parse_args(ctx, since_joined(args))
-
-
 class Order(NamedTuple):
     """What is applied, and how."""
 
@@ -64,7 +55,7 @@ class Order(NamedTuple):
     as_json: bool
 
 
-@click.command("apply", cls=_Command)
+@click.command("apply", cls=Announces)
 @rules_argument
 @click.option(
     "--accept-contracts",
@@ -72,7 +63,7 @@ class Order(NamedTuple):
     help="Accept that a version means something else because a contract, `once per`, a trait or an achievement that "
     "it names has changed; all users are judged again.",
 )
-@click.option("--message", "-m", default="", metavar="TEXT", help="Why, for `ach change list`.")
+@message_option
 @click.option(
     "--announce",
     default="all",
@@ -152,7 +143,7 @@ async def _apply(settings: Settings, order: Order) -> None:
                 accept_contracts=order.accept_contracts,
                 terms=order.terms,
                 dry_run=order.dry_run,
-                said=lambda text: screen.err().print(text, markup=False),
+                said=note,
             )
         except MeaningChangedError as error:
             for problem in meanings_changed(rules, error.changed):
@@ -167,7 +158,7 @@ async def _apply(settings: Settings, order: Order) -> None:
             return
         for one in applied.meanwhile:
             screen.out().print(f"meanwhile {one}; these rules take its place", markup=False)
-        _print(rules, applied, dry_run=order.dry_run)
+        print_applied(applied, f", {len(rules.rules.achievements)} achievements", dry_run=order.dry_run)
         if not order.dry_run:
             print_report(await run_backfill(store, settings))
 
@@ -200,10 +191,6 @@ def _rest(epoch: int, change: Change | None, *, rests: bool, builds: bool) -> st
         return f"in force already (epoch {epoch}); change {number} is {change.state}: `ach change resume {number}`"
     said = f"in force already (epoch {epoch}); continuing its backfill: change {number} is still being built"
     return said + (f", until now by {shown_builder(change.builder)}" if change.silent_ms < _LIVELY_MS else "")
-
-
-def _print(rules: RuleSet, applied: Applied, *, dry_run: bool) -> None:
-    print_applied(applied, f", {len(rules.rules.achievements)} achievements", dry_run=dry_run)
 
 
 async def _check_announcements(settings: Settings, rules: RuleSet) -> None:

@@ -11,7 +11,7 @@ import msgspec
 from dsl import graph
 from dsl.advice import examine
 from worker.commands.checked_rules import print_problems, read_rules
-from worker.commands.options import PATHS
+from worker.commands.options import PATHS, json_format_option
 from worker.report import screen
 from worker.report.diagnostics import as_problem, github, sarif
 from worker.report.facts import print_facts, rule_facts
@@ -45,7 +45,7 @@ class Request(NamedTuple):
     default="text",
     help="How to print problems: for people, as JSON, as SARIF 2.1.0, as commands of GitHub Actions.",
 )
-@click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
+@json_format_option
 @click.option("--strict", is_flag=True, help="Warnings count as errors.")
 @click.option(
     "--verbose",

@@ -15,7 +15,7 @@ from worker.app import wall_clock
 from worker.broker.streams import BrokerAwayError
 from worker.commands.erase_undo import undo
 from worker.commands.operator_word import by_option
-from worker.commands.options import json_object_option
+from worker.commands.options import json_object_option, must_not_ask
 from worker.commands.servers import CommandError, on_servers, whoami, with_store
 from worker.contract.partition import token
 from worker.report import screen
@@ -56,8 +56,7 @@ def command(user: str, tenant: str, **options: Unpack[_Options]) -> None:
     --undo lifts the tombstone, and removes the announcements of the erased unlocks from the broker's stream.
     """
     yes, purge, as_json, by = options["yes"], options["purge"], options["as_json"], options["by"] or whoami()
-    if as_json and not yes:
-        raise screen.usage("--json goes with --yes: it cannot ask")
+    must_not_ask(as_json=as_json, yes=yes)
     if options["undo"]:
         undo(Subject(tenant, "user", user), by, options["reason"], purge=purge, yes=yes, as_json=as_json)
         return

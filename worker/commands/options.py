@@ -17,9 +17,13 @@ _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 PATHS: Final = click.Path(path_type=Path)
 EXISTING_FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 
+change_argument = click.argument("change_id", metavar="ID", type=click.IntRange(min=1))
 rules_argument = click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=PATHS)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
 json_object_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+json_format_option = click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
+message_option = click.option("--message", "-m", default="", metavar="TEXT", help="Why, for `ach change list`.")
+yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
 quiet_option = click.option("--quiet", "-q", is_flag=True, help="Draw no progress on the terminal.")
 rate_option = click.option(
     "--rate", type=click.IntRange(min=1), metavar="N", help="Read N events of the history a second at the most."
@@ -31,6 +35,16 @@ lag_option = click.option(
     help="Wait while more than N messages wait for workers, or an unlock has waited long to be announced.",
 )
 limit_option = click.option("--limit", default=100, show_default=True, type=click.IntRange(min=1))
+
+
+def must_not_ask(*, as_json: bool, yes: bool) -> None:
+    """Check that a command whose output is JSON has no question to ask.
+
+    Raises:
+        click.UsageError: it has one.
+    """
+    if as_json and not yes:
+        raise screen.usage("--json goes with --yes: it cannot ask")
 
 
 def microseconds(

@@ -11,7 +11,7 @@ from dsl.outcome import full_name
 from worker.admin.revocation import of_achievement, of_change, of_ids, revoke_all
 from worker.app import wall_clock
 from worker.commands.operator_word import by_option, check_reason
-from worker.commands.options import json_object_option
+from worker.commands.options import json_object_option, must_not_ask, yes_option
 from worker.commands.servers import CommandError, on_servers, whoami, with_store
 from worker.report import screen
 
@@ -49,7 +49,7 @@ class _Where(TypedDict):
 @click.option("--subject", "-s", metavar="SUBJECT", help="With --achievement: only of this user, team or tenant.")
 @click.option("--reason", default="", metavar="TEXT", help="Why; it is recorded and announced.")
 @by_option
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@yes_option
 @json_object_option
 def command(
     ids: Sequence[UUID], reason: str, by: str | None, *, yes: bool, as_json: bool, **where: Unpack[_Where]
@@ -63,8 +63,7 @@ def command(
         raise click.UsageError("name unlocks either by their ids, or by --achievement, or by --change")
     if where["achievement"] is None and any(where[one] is not None for one in ("version", "tenant", "subject")):
         raise click.UsageError("--version, --tenant and --subject go with --achievement alone")
-    if as_json and not yes:
-        raise screen.usage("--json goes with --yes: it cannot ask")
+    must_not_ask(as_json=as_json, yes=yes)
     found = on_servers(partial(_find, chosen=Chosen(ids, **where)))
     if not as_json:
         _print_found(found)

@@ -11,9 +11,9 @@ from worker.admin.changes import open_changes
 from worker.admin.pending import Terms
 from worker.admin.rollout import apply_rules, in_force, rule_set_of
 from worker.app import wall_clock
-from worker.commands.applied import as_json_of, check_message, print_applied
+from worker.commands.applied import as_json_of, check_message, note, print_applied
 from worker.commands.backfill import print_report, run_backfill
-from worker.commands.options import json_object_option
+from worker.commands.options import json_object_option, message_option, yes_option
 from worker.commands.servers import CommandError, on_servers, whoami, with_store
 from worker.report import screen
 
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 
 @click.command("rollback")
 @click.argument("epoch", metavar="EPOCH", type=click.IntRange(min=1))
-@click.option("--message", "-m", default="", metavar="TEXT", help="Why, for `ach change list`.")
+@message_option
 @click.option(
     "--accept-contracts",
     is_flag=True,
     help="Accept that a version gets back the meaning that it had under contracts, `once per` or traits of that time.",
 )
 @click.option("--dry-run", is_flag=True, help="Check everything, say what would change, and do nothing.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@yes_option
 @json_object_option
 def command(epoch: int, message: str, *, accept_contracts: bool, dry_run: bool, yes: bool, as_json: bool) -> None:
     """Put the rule files of an earlier epoch into force again, as a new epoch. It shows what changes, and asks.
@@ -98,7 +98,7 @@ async def _apply(store: Store, settings: Settings, back: Back, *, dry_run: bool)
         accept_contracts=back.accept_contracts,
         terms=Terms(back.message or f"back to epoch {back.epoch}", epoch=now, back_to=back.epoch),
         dry_run=dry_run,
-        said=lambda text: screen.err().print(text, markup=False),
+        said=note,
     )
 
 

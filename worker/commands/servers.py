@@ -37,6 +37,7 @@ from worker.retry import PATIENCE_SECONDS
 from worker.settings import Settings, SettingsError, shown
 from worker.store import (
     DatabaseUrlError,
+    DiskFullError,
     SchemaMismatchError,
     Store,
     UnavailableError,
@@ -139,7 +140,7 @@ def command_errors(settings: Settings) -> Generator[None]:
 
 
 def _hint(error: UnavailableError) -> str:
-    if "No space left on device" in str(error):
+    if isinstance(error, DiskFullError):
         return "make room on its disk and run the command again: it goes on where it was"
     return "is DATABASE_URL right?"
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from worker.commands.options import wall_clock
+from worker.commands.options import json_object_option, wall_clock
 from worker.commands.servers import on_servers
 from worker.report import live, screen
 from worker.status.picture import as_object, lines
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @click.command("status")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_object_option
 def command(*, as_json: bool) -> None:
     """Print what happens now: lag, rates, outbox, dead letters, workers, rules and running changes.
 

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Final
 import anyio
 import structlog
 
-from worker.app import wall_clock, watch_schema
+from worker.app import wall_clock
 from worker.console.app import Console
 from worker.console.desk import Desk
 from worker.console.lag import Lag
 from worker.console.sessions import Sessions
 from worker.console.web import Entrance
+from worker.probes.schema import watch_schema
 from worker.serve.http import Bounds, address_of, listen, server_of
 from worker.settings import shown
 from worker.store import open_store

@@ -354,10 +354,8 @@ def _new_unlocks(earned: Iterable[Earned], causes: _Causes, clock: int) -> list[
     """Return what is decided about unlocks that are new, sorted by key."""
     decisions: list[Decision] = []
     for subject, grant in sorted(earned, key=_key_of):
-        settles_at = settling_until(grant)
-        kind = Kind.GRANTED if settles_at is None or settles_at <= clock else Kind.SETTLING
         origin, cause = causes.origin(subject, grant), causes.of(subject, grant)
-        made = Decision(kind, subject, unlock_id(subject, grant), grant, origin)
+        made = Decision(kind_of_new(grant, clock), subject, unlock_id(subject, grant), grant, origin)
         if cause is not None:
             made = made._replace(change_id=cause.change_id, silent=cause.policy.silences(grant.earned_at))
         decisions.append(made)
@@ -367,6 +365,12 @@ def _new_unlocks(earned: Iterable[Earned], causes: _Causes, clock: int) -> list[
 def _key_of(earned: Earned) -> tuple[str, ...]:
     subject, grant = earned
     return (*subject, grant.achievement, grant.tier or "", grant.occurrence or "")
+
+
+def kind_of_new(grant: Grant, clock: int) -> Kind:
+    """Return whether a grant that is new is made at once, or has to settle at a clock, in microseconds."""
+    settles_at = settling_until(grant)
+    return Kind.GRANTED if settles_at is None or settles_at <= clock else Kind.SETTLING
 
 
 def settling_until(grant: Grant) -> int | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from dsl.calendar import format_instant
 from dsl.types import SECOND
 from worker.engine.change import Policy
-from worker.engine.decide import settling_until
+from worker.engine.decide import kind_of_new
 from worker.engine.preview import Decided, Effect, Example, Interval, Moves
 from worker.engine.reconcile import Kind, reconcile
 
@@ -47,11 +47,7 @@ def foresee(
     """Return what the engine would decide about one subject, as `decide` does; `clock` in microseconds."""
     new, changes = reconcile(subject, stored, earned, complete)
     rows = {row.unlock_id: row for row in stored}
-    found: list[Foreseen] = []
-    for grant in new:
-        settles_at = settling_until(grant)
-        kind = Kind.GRANTED if settles_at is None or settles_at <= clock else Kind.SETTLING
-        found.append(Foreseen(kind, grant, None))
+    found = [Foreseen(kind_of_new(grant, clock), grant, None) for grant in new]
     found.extend(Foreseen(change.kind, change.grant, rows.get(change.unlock_id)) for change in changes)
     return found
 

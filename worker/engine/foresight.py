@@ -14,17 +14,15 @@ from dsl.outcome import canonical_order
 from dsl.partial_state import reader_of
 from dsl.progress import State
 from worker.engine.folding import PartFold, anew_of
-from worker.engine.reconcile import Complete
 from worker.engine.state_cache import BEGINNING
-from worker.engine.whole_fold import Earned
+from worker.engine.whole_fold import earned_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from dsl.carry import Carriage
     from dsl.compile import Plan
     from dsl.event import Event, Position
     from dsl.progress import Grant
+    from worker.engine.whole_fold import Earned
 
 _NONE: Final = frozenset[int]()
 Ruled = frozenset[tuple[str, str]]
@@ -71,8 +69,6 @@ class Carrier:
     def of(self, state: State) -> Carried:
         """Return a state of the new plan, as far as it is concerned."""
         carried, slots = self.carriage.of(state), self.concerned.slots
-        if carried.certain:
-            return carried._replace(unearned=carried.unearned & slots)
         return Carried(
             carried.state,
             carried.doubtful & slots,
@@ -130,13 +126,7 @@ class CarriedFold:
             self._grants += anew.grants
         return self._behind
 
-    def earned(self, rules_on: Callable[[str, str], bool]) -> Earned:
-        """Return what comes of it, once all events are folded; `rules_on` tells what the new rules judge."""
+    def earned(self) -> Earned:
+        """Return what comes of it, once all events are folded."""
         self._merged()
-        keys = self._carrier.concerned.keys
-
-        def still_ruled(achievement: str, tier: str) -> bool:
-            return (achievement, tier) in keys and rules_on(achievement, tier)
-
-        grants = [grant for grant in self._grants if (grant.achievement, grant.tier or "") in keys]
-        return Earned(grants, Complete(self.mark, still_ruled, self._anew))
+        return earned_of(self._grants, self._carrier.concerned.keys, self.mark, self._anew)

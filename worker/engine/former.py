@@ -53,6 +53,10 @@ class Former:
         """Note the rules of an epoch; None where they cannot be compiled any more."""
         self._programs[epoch] = program
 
+    def knows(self, scope: str, stamp: str) -> bool:
+        """Tell whether it is known how states of a stamp are carried, or that they are void."""
+        return (scope, stamp) in self._carriages
+
     def aged(self, stamp: str) -> bool:
         """Tell whether a stamp is so old that it will soon be void."""
         return epoch_of(stamp) <= self._epoch - AGED

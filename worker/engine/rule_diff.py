@@ -12,7 +12,8 @@ from dsl import notation
 from dsl.calendar import format_instant
 from dsl.compile import USER, in_order, references, scope_of, tier_conditions
 from dsl.format import strip_spans
-from dsl.remembers import inventory, length
+from dsl.reads import once_text
+from dsl.remembers import inventory
 from dsl.syntax import Cmp, Combine, Count, Extreme, Streak, Sum
 from worker.engine.meaning import change_of, meanings_of
 from worker.engine.preview import AchievementChange, Build, ContractChange, Difference, Status, VersionChange
@@ -246,8 +247,7 @@ def _schemas(before: Rules, now: Rules) -> Iterator[tuple[str, tuple[str | None,
 def _contract(schema: EventSchema) -> dict[str, str]:
     found = {name: field.contract for name, field in schema.fields.items()}
     if schema.once is not None:
-        fields, within = schema.once
-        found["once per"] = ", ".join(sorted(fields)) + ("" if within is None else f" within {length(within)}")
+        found["once per"] = once_text(schema)
     return found
 
 

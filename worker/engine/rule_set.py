@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
@@ -15,7 +16,7 @@ from worker.engine.announcement import UNKNOWN, Words, words_of
 from worker.engine.former import Former
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from dsl.progress import Grant
     from dsl.schema import Rules
@@ -48,6 +49,21 @@ def read_rules(files: Sequence[RuleFile]) -> RuleSet:
     if rules.program is None:
         raise RulesRefusedError([problem for problem in rules.problems if problem.severity is Severity.ERROR])
     return rules
+
+
+def rule_files(rules: RuleSet) -> list[RuleFile]:
+    """Return rule files as they are recorded when deployed."""
+    return [RuleFile(source.name, source.text) for source in rules.sources]
+
+
+def sources_of(files: Iterable[RuleFile]) -> str:
+    """Return rule files as the table `rule_set` keeps them: a JSON array, sorted by name."""
+    return msgspec.json.encode(sorted(files, key=lambda file: file.name)).decode()
+
+
+def rules_hash(sources: str) -> bytes:
+    """Return the SHA-256 of rule files as `sources_of` returns them."""
+    return sha256(sources.encode()).digest()
 
 
 class Terms(NamedTuple):

@@ -9,11 +9,11 @@ from worker.engine.reconcile import Complete
 from worker.engine.state_cache import BEGINNING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from collections.abc import Set as AbstractSet
 
     from dsl.compile import Plan
-    from dsl.event import Event
+    from dsl.event import Event, Position
     from dsl.progress import Grant
 
 
@@ -22,6 +22,24 @@ class Earned(NamedTuple):
 
     grants: Sequence[Grant]
     complete: Complete
+
+
+def earned_of(
+    grants: Sequence[Grant],
+    keys: AbstractSet[tuple[str, str]],
+    since: Position,
+    anew: AbstractSet[tuple[str, str]] = frozenset(),
+) -> Earned:
+    """Return the grants of `keys`, rulings of the new rules, as all that was earned of them behind a position.
+
+    Of those of `anew` they are all from the beginning. Of other rulings they say nothing.
+    """
+
+    def still_ruled(achievement: str, tier: str) -> bool:
+        return (achievement, tier) in keys
+
+    kept = [grant for grant in grants if (grant.achievement, grant.tier or "") in keys]
+    return Earned(kept, Complete(since, still_ruled, anew))
 
 
 class WholeFold:
@@ -37,12 +55,6 @@ class WholeFold:
         """Fold more events."""
         self._grants += walk(self._plan, self._state, events)
 
-    def earned(self, rules_on: Callable[[str, str], bool]) -> Earned:
-        """Return what comes of it, once all events are folded; `rules_on` tells what the new rules judge."""
-        keys = self._keys
-
-        def still_ruled(achievement: str, tier: str) -> bool:
-            return (achievement, tier) in keys and rules_on(achievement, tier)
-
-        grants = [grant for grant in self._grants if (grant.achievement, grant.tier or "") in keys]
-        return Earned(grants, Complete(BEGINNING, still_ruled))
+    def earned(self) -> Earned:
+        """Return what comes of it, once all events are folded."""
+        return earned_of(self._grants, self._keys, BEGINNING)

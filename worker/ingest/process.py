@@ -10,7 +10,6 @@ import anyio
 import msgspec
 import structlog
 
-from worker.app import watch_schema
 from worker.broker.connection import Connection
 from worker.ingest.bodies import Memory
 from worker.ingest.config import ConfigError, load_config
@@ -26,6 +25,7 @@ from worker.ingest.sends import Sends
 from worker.probes.http import Probes
 from worker.probes.http import serve as serve_probes
 from worker.probes.readiness import NATS, Readiness
+from worker.probes.schema import watch_schema
 from worker.rulefiles import NoRulesError, find, load
 from worker.serve.http import SPARE_CONNECTIONS, Bounds, address_of, allow_files, listen, server_of
 from worker.settings import shown

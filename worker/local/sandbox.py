@@ -12,7 +12,7 @@ from worker.admin.rollout import apply_rules
 from worker.app import wall_clock
 from worker.broker.publish import Published, Publisher
 from worker.broker.streams import open_broker
-from worker.engine.rule_set import RuleFile
+from worker.engine.rule_set import rule_files
 from worker.identity import Identity
 from worker.local.servers import embedded
 from worker.pipeline.rules_in_force import load_deployed
@@ -49,11 +49,6 @@ async def sandbox(folder: Path, settings: Settings, *, durable: bool) -> AsyncGe
         urls = {"nats_url": servers.nats_url, "database_url": servers.database_url}
         # Our servers ask for no identity, and no secret goes to them.
         yield Sandbox(servers, msgspec.structs.replace(settings, identity=Identity(), **urls))
-
-
-def rule_files(rules: RuleSet) -> list[RuleFile]:
-    """Return rule files as they are recorded when deployed."""
-    return [RuleFile(source.name, source.text) for source in rules.sources]
 
 
 async def deploy(settings: Settings, rules: RuleSet, *, by: str) -> Applied:

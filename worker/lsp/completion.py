@@ -235,6 +235,11 @@ def _sample(field: Field) -> str:
         FieldType.STRING: '"$1"',
         FieldType.BOOL: "${1|true,false|}",
         FieldType.TIMESTAMP: '"${1:2026-04-13T09:00:00Z}"',
+        FieldType.USER: '"$1"',
+        FieldType.STRINGS: '["$1"]',
+        FieldType.INTS: "[${1:1}]",
+        FieldType.DECIMALS: "[${1:1}]",
+        FieldType.USERS: '["$1"]',
     }.get(field.type, "${1:1}")
 
 

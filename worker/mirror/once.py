@@ -35,8 +35,8 @@ from worker.mirror.rules import rule_rows
 from worker.mirror.small_files import merge_small
 from worker.mirror.traits import declared, stage_traits
 from worker.mirror.window import Look, window
+from worker.pipeline.ledger import clock_of
 from worker.pipeline.rules_in_force import load_deployed
-from worker.settings import Clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -237,9 +237,7 @@ class _Run:
         return rows.hash
 
     async def _progress(self, look: Look, since: int) -> int:
-        now = look.now
-        if self._settings.clock is Clock.STREAM:
-            now = await self._session.value(int, "latest_instant") or 0
+        now = await clock_of(self._session, self._settings, look.now)
         progress = Progress(self._session, self._rules, as_of=look.now, now=now)
         changed = window(look, since)
         await self._written(PROGRESS_DAILY, partial(progress.hand, changed=changed, tenant=self._tenant))

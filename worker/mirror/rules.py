@@ -8,26 +8,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from dsl.calendar import format_instant
 from dsl.compile import scope_of
+from worker.admin.versions import RuleVersion
 from worker.mirror.intake import csv_row
 
 if TYPE_CHECKING:
     from worker.engine.rule_set import Deployed
     from worker.mirror.intake import Sink
     from worker.store import Session
-
-
-class _Row(NamedTuple):
-    achievement: str
-    version: int
-    source: str
-    meaning: bytes
-    starts_at: int | None
-    ends_at: int | None
-    epoch: int
-    applied_at: int
-    applied_by: str
-    retired_at: int | None
-    declarations: str | None
 
 
 class RuleRows(NamedTuple):
@@ -51,11 +38,11 @@ async def rule_rows(session: Session, rules: Deployed) -> RuleRows:
     Raises:
         UnavailableError: the database is away.
     """
-    rows = await session.rows(_Row, "rule_versions")
+    rows = await session.rows(RuleVersion, "rule_versions")
     return RuleRows("".join(csv_row(_cells(rules, row)) for row in rows).encode())
 
 
-def _cells(rules: Deployed, row: _Row) -> tuple[object, ...]:
+def _cells(rules: Deployed, row: RuleVersion) -> tuple[object, ...]:
     versions = rules.rules.achievements.get(row.achievement, ())
     known = next((one for one in versions if one.version == row.version and row.retired_at is None), None)
     said = (None, None, None)

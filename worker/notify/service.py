@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import anyio
 import structlog
 
-from worker.app import watch_schema
 from worker.broker.connection import Connection
 from worker.broker.durable import DurableConsumer, read_since
 from worker.broker.errors import OUT_OF_REACH
@@ -23,6 +22,7 @@ from worker.notify.metrics import render_of
 from worker.notify.stats import NotifyStats
 from worker.probes.http import Probes, serve
 from worker.probes.readiness import NATS, Readiness
+from worker.probes.schema import watch_schema
 from worker.store import open_store
 from worker.traces.spans import NoSpans
 from worker.urls import shown

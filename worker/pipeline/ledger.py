@@ -17,6 +17,7 @@ from worker.engine.event_rows import pack_events
 from worker.engine.reconcile import Stored
 from worker.engine.state_cache import BEGINNING, SubjectState
 from worker.pipeline.archive import archived_of_users, archived_sorted, merged
+from worker.settings import Clock
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from worker.contract.pack import EventRow
     from worker.engine.batch import Item
     from worker.engine.rule_set import Deployed
+    from worker.settings import Settings
     from worker.store import Session
 
 BodyRow = tuple[str, str, int, int, str | None, str | None]
@@ -242,13 +244,23 @@ def types_heard(rules: Deployed, scope: str) -> list[str]:
     return sorted(rules.program.scopes[scope].types)
 
 
-def subjects_heard(rules: Deployed, scope: str) -> tuple[str, dict[str, object]]:
+def subjects_heard(rules: Deployed, scope: str, types: Collection[str] | None = None) -> tuple[str, dict[str, object]]:
     """Return the query for subjects with events that the plan of a scope hears, and its arguments beside the page.
 
-    It pages by key: the subjects behind (`after_tenant`, `after_subject`), `limit` of them.
+    Of all types that the plan hears, or of some; a field scope goes by its name alone. It pages by key: the subjects
+    behind (`after_tenant`, `after_subject`), `limit` of them.
     """
     query = {"user": "users_of_types", "tenant": "tenants_of_types"}.get(scope, "subjects_of_scope")
-    return query, {"types": types_heard(rules, scope)} if scope in FIELDLESS else {"scope": scope}
+    if scope not in FIELDLESS:
+        return query, {"scope": scope}
+    return query, {"types": types_heard(rules, scope) if types is None else sorted(types)}
+
+
+async def clock_of(session: Session, settings: Settings, now: int) -> int:
+    """Return the instant at which unlocks settle: `now`, or the latest in the ledger by the clock of the stream."""
+    if settings.clock is Clock.WALL:
+        return now
+    return await session.value(int, "latest_instant") or 0
 
 
 # -- unlocks -----------------------------------------------------------------------------------------------------------

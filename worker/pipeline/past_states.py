@@ -45,6 +45,8 @@ async def know_former(session: Session, rules: Deployed, stamps: Iterable[tuple[
     In a thread: many rules take seconds.
     """
     asked = sorted(stamps)
+    if all(rules.former.knows(scope, stamp) for scope, stamp in asked):
+        return
     epochs = rules.former.needed([stamp for _, stamp in asked])
     rows = await session.rows(RuleSetRow, "rule_sets_of_epochs", epochs=epochs) if epochs else []
     found = {row.epoch: row for row in rows}
@@ -56,7 +58,9 @@ def _compare(rules: Deployed, rows: Sequence[tuple[int, RuleSetRow | None]], ask
         for epoch, row in rows:
             rules.former.add(epoch, None if row is None else _program(row))
         for scope, stamp in asked:
-            rules.former.carriage(scope, stamp)
+            carriage = rules.former.carriage(scope, stamp)
+            if carriage is not None:
+                _ = carriage.without  # which is kept: the event loop asks for it
 
 
 def _program(row: RuleSetRow) -> Program | None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from itertools import groupby
 from operator import itemgetter
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from dsl.outcome import Subject
 from dsl.progress import decode
@@ -23,14 +22,12 @@ if TYPE_CHECKING:
     from worker.engine.state_cache import SubjectState
     from worker.store import Session
 
-_NO_STATES: Final[Mapping[Subject, SubjectState]] = MappingProxyType({})
-
 
 async def refold(
     session: Session,
     rules: Deployed,
     late: Mapping[Subject, Position],
-    states: Mapping[Subject, SubjectState] = _NO_STATES,
+    states: Mapping[Subject, SubjectState],
 ) -> dict[Subject, Refold]:
     """Fold subjects again, each from its last state before a position; checkpoints behind it are forgotten.
 

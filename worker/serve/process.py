@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Final
 import anyio
 import structlog
 
-from worker.app import watch_schema
 from worker.broker.connection import Connection
 from worker.broker.service import offer
 from worker.probes.http import Probes
 from worker.probes.http import serve as serve_probes
 from worker.probes.readiness import NATS, POSTGRESQL, Readiness
+from worker.probes.schema import watch_schema
 from worker.serve.answers import Answers
 from worker.serve.endpoints import Endpoints
 from worker.serve.gate import ServeGate

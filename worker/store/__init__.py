@@ -8,6 +8,7 @@ fault, and trying again is of no use); anything else is a defect and ends the wo
 from worker.store.connection import SEND_BYTES, SETTINGS, make_room
 from worker.store.errors import (
     DatabaseUrlError,
+    DiskFullError,
     NotMigratedError,
     OvertakenError,
     RefusedError,
@@ -22,6 +23,7 @@ __all__ = [
     "SEND_BYTES",
     "SETTINGS",
     "DatabaseUrlError",
+    "DiskFullError",
     "NotMigratedError",
     "OvertakenError",
     "RefusedError",

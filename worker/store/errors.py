@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -57,6 +58,10 @@ POOLER_HINT: Final = "a pooler such as PgBouncer answers there: set ACH_POOLER=t
 
 class UnavailableError(Exception):
     """The database is away, busy or shutting down: the same may be tried again as a whole."""
+
+
+class DiskFullError(UnavailableError):
+    """The database has no room on a disk of its server: the same may be tried again once there is some."""
 
 
 class UnusableError(UnavailableError):
@@ -120,7 +125,16 @@ def translated() -> Generator[None]:
         if isinstance(error, asyncpg.InterfaceError) and isinstance(error, ValueError):
             # The client's own check of arguments.
             raise RefusedError(f"{type(error).__name__}: {_first_line(error)}") from error
-        raise UnavailableError(in_words(error)) from error
+        raise unavailable(error)(in_words(error)) from error
+
+
+def unavailable(error: BaseException) -> type[UnavailableError]:
+    """Return what an error is of those after which the same may be tried again."""
+    match error:
+        case asyncpg.exceptions.DiskFullError() | OSError(errno=errno.ENOSPC):
+            return DiskFullError
+        case _:
+            return UnavailableError
 
 
 def unusable(error: asyncpg.PostgresError) -> str:

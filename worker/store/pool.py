@@ -26,6 +26,7 @@ from worker.store.errors import (
     UnusableError,
     in_words,
     translated,
+    unavailable,
     unusable,
 )
 from worker.store.schema import Books, missing, to_be_migrated
@@ -125,7 +126,7 @@ class Store:
             if isinstance(error, asyncpg.InterfaceError) and isinstance(error, ValueError):
                 wrong = DatabaseUrlError()
             else:
-                kind = UnusableError if isinstance(error, _UNKNOWN_PARAMETER) else UnavailableError
+                kind = UnusableError if isinstance(error, _UNKNOWN_PARAMETER) else unavailable(error)
                 wrong = kind(redacted(in_words(error), self._url))
         except (ValueError, OverflowError, TypeError, LookupError):
             wrong = DatabaseUrlError()

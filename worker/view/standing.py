@@ -78,9 +78,7 @@ async def read_facts(store: Store, catalogue: Catalogue, subject: Subject, *, st
         UnavailableError: the database is away.
     """
     async with store.alone() as session:
-        row = await _read(session, catalogue, subject, stream_clock=stream_clock)
-        if row.stamp is not None and row.stamp != catalogue.rules.stamps.get(subject.scope, row.stamp):
-            await know_former(session, catalogue.rules, [(subject.scope, row.stamp)])
+        row = await _read_known(session, catalogue, subject, stream_clock=stream_clock)
     try:
         return _facts(subject, row, _state(catalogue.rules, subject, row))
     except StaleError:
@@ -99,9 +97,7 @@ async def facts_in(session: Session, catalogue: Catalogue, user: Subject, *, str
     Raises:
         RulesChangedError, StaleError, UnreadableError: as in `read_facts`.
     """
-    row = await _read(session, catalogue, user, stream_clock=stream_clock)
-    if row.stamp is not None and row.stamp != catalogue.rules.stamps.get(user.scope, row.stamp):
-        await know_former(session, catalogue.rules, [(user.scope, row.stamp)])
+    row = await _read_known(session, catalogue, user, stream_clock=stream_clock)
     try:
         state = _state(catalogue.rules, user, row)
     except StaleError:
@@ -148,6 +144,14 @@ async def read_marks(store: Store, catalogue: Catalogue, subjects: Sequence[Subj
             types=types_heard(catalogue.rules, USER),
         )
     return {Subject(row.tenant_id, row.scope, row.subject): f"{catalogue.rules.epoch} {row.mark}" for row in rows}
+
+
+async def _read_known(session: Session, catalogue: Catalogue, subject: Subject, *, stream_clock: bool) -> _Row:
+    """Read the row of a subject, and the rules that have folded its state where they are others than those in force."""
+    row = await _read(session, catalogue, subject, stream_clock=stream_clock)
+    if row.stamp is not None and row.stamp != catalogue.rules.stamps.get(subject.scope, row.stamp):
+        await know_former(session, catalogue.rules, [(subject.scope, row.stamp)])
+    return row
 
 
 async def _read(session: Session, catalogue: Catalogue, subject: Subject, *, stream_clock: bool) -> _Row:

@@ -6,7 +6,7 @@ endif
 syntax match achName "\<[a-z][a-z0-9_]*\>"
 syntax match achEvent "\<[a-z][a-z0-9_]*\%(\.[a-z][a-z0-9_]*\)\+\>"
 syntax match achKey "\<[a-z][a-z0-9_]*\ze\s*:"
-syntax match achType "\%(:\s*\)\@<=\%(string\|int\|decimal\|bool\|timestamp\)\>"
+syntax match achType "\%(:\s*\)\@<=\%(string\|int\|decimal\|bool\|timestamp\|user\)\>"
 syntax match achDeclaration "^\%(event\|traits\s\+from\|achievement\|example\)\ze\s\+\S"
 syntax match achClause "\%(^\|[{ ]\)\@<=\%(title\|about\|when\|for\|after\|active\|reveal\|reward\|repeat\|scope\|family\|settle\|tier\)\ze\s\+[^ =:,)\]}]"
 syntax match achClause "\<\%(once\s\+per\|version\|fresh\)\>\ze\s*[a-z0-9{]"

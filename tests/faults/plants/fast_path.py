@@ -301,7 +301,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "express_grants_what_settles",
         "what settles is not announced before",
-        at="decide:_new_unlocks",
+        at="kind_of_new",
         old="settles_at <= clock",
         new="settles_at > clock",
         tests=(f"{EXPRESS}::test_what_settles_is_not_taken_for_granted",),

@@ -78,7 +78,7 @@ BUGS: Final = (
         "revoking_asks_a_script",
         "with --json a command does not ask",
         at="worker.commands.revoke:command",
-        old='if as_json and not yes:\n        raise screen.usage("--json goes with --yes: it cannot ask")',
+        old="must_not_ask(as_json=as_json, yes=yes)",
         new="",
         tests=(f"{SCRIPTING}::test_the_books",),
     ),

@@ -99,6 +99,14 @@ def test_contracts_name_what_they_touch() -> None:
     assert found.achievements[0].versions[0].reasons == ["event a.done: once per was `s within 10m`, is `s within 30d`"]
 
 
+def test_spans_of_many_seconds_differ() -> None:
+    before, now = (EVENTS.replace("within 10m", f"within {seconds}s") for seconds in (1_000_001, 1_000_002))
+    found = compare_rules(rules(TWO, events=before), rules(TWO, events=now))
+    assert [(one.declaration, one.place, one.before, one.now) for one in found.contracts] == [
+        ("event a.done", "once per", "s within 1000001s", "s within 1000002s"),
+    ]
+
+
 def test_what_is_built_and_reused() -> None:
     other = 'achievement more { title "M" tier one { when count(event=b.done, >= 5) } }'
     new = 'achievement new { title "N" when sum(event=b.done, of=n, >= 5) }'

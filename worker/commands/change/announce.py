@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from worker.admin.changes import announce_silent
-from worker.commands.options import json_object_option
+from worker.commands.options import change_argument, json_object_option
 from worker.commands.servers import on_servers, with_store
 from worker.report import screen
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command("announce")
-@click.argument("change_id", metavar="ID", type=click.IntRange(min=1))
+@change_argument
 @json_object_option
 def command(change_id: int, *, as_json: bool) -> None:
     """Announce what a change has granted silently (--announce none, or since).

@@ -10,7 +10,7 @@ import click
 from worker.admin.changes import cancel
 from worker.app import wall_clock
 from worker.commands.change_text import json_of
-from worker.commands.options import json_object_option
+from worker.commands.options import change_argument, json_object_option
 from worker.commands.servers import on_servers, whoami, with_store
 from worker.report import screen
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @click.command("cancel")
-@click.argument("change_id", metavar="ID", type=click.IntRange(min=1))
+@change_argument
 @json_object_option
 def command(change_id: int, *, as_json: bool) -> None:
     """Give up a change: its rules do not come into force or, if they have, it is built no further.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from worker.admin.changes import pause
-from worker.commands.options import json_object_option
+from worker.commands.options import change_argument, json_object_option
 from worker.commands.servers import on_servers, with_store
 from worker.report import screen
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command("pause")
-@click.argument("change_id", metavar="ID", type=click.IntRange(min=1))
+@change_argument
 @json_object_option
 def command(change_id: int, *, as_json: bool) -> None:
     """Stop the build of a change until it is resumed; its rules stay in force."""

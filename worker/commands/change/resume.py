@@ -12,7 +12,7 @@ from worker.admin.changes import NotNowError, change_of
 from worker.admin.lease import Limits
 from worker.admin.rollout import in_force
 from worker.commands.backfill import print_report, report_json, run_backfill
-from worker.commands.options import json_object_option, lag_option, rate_option
+from worker.commands.options import change_argument, json_object_option, lag_option, rate_option
 from worker.commands.servers import on_servers, with_store
 from worker.report import screen
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @click.command("resume")
-@click.argument("change_id", metavar="ID", type=click.IntRange(min=1))
+@change_argument
 @rate_option
 @lag_option
 @json_object_option

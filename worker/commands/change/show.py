@@ -9,6 +9,7 @@ import click
 
 from worker.admin.changes import change_of, counts_of
 from worker.commands.change_text import json_of, show
+from worker.commands.options import change_argument
 from worker.commands.servers import on_servers, with_store
 from worker.report import screen
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @click.command("show")
-@click.argument("change_id", metavar="ID", type=click.IntRange(min=1))
+@change_argument
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 def command(change_id: int, *, as_json: bool) -> None:
     """Show one change: who applied it and why, how far it is built, and what came of it."""

@@ -12,7 +12,7 @@ from dsl.compile import scope_of
 from dsl.outcome import Subject, by_subject
 from worker.commands.checked_rules import usable_rules
 from worker.commands.explain.answer import Request, print_answer
-from worker.commands.options import PATHS, microseconds, wall_clock
+from worker.commands.options import PATHS, json_format_option, microseconds, wall_clock
 from worker.commands.replay import SKEW
 from worker.engine.replay import Intake
 from worker.engine.why import CannotExplainError, check_named
@@ -57,7 +57,7 @@ class _Asked(TypedDict):
 )
 @click.option("--events", default=20, show_default=True, type=click.IntRange(min=0), help="How many events to show.")
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", help="How to print it.")
-@click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
+@json_format_option
 @click.option("--from-ledger", is_flag=True, help="From DATABASE_URL, by the rules in force; no STREAM, no --rules.")
 def command(
     streams: Sequence[str],

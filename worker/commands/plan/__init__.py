@@ -16,7 +16,7 @@ from dsl.outcome import full_name
 from worker.admin.plan_file import plan_file, plan_text
 from worker.admin.preview import MILLION, Asked, preview
 from worker.admin.preview_reading import Sampled
-from worker.commands.announced import policy_of, since_joined
+from worker.commands.announced import Announces, policy_of
 from worker.commands.checked_rules import usable_rules
 from worker.commands.options import PATHS, rules_argument, wall_clock
 from worker.commands.plan.page import WIDE, lines
@@ -24,7 +24,7 @@ from worker.commands.servers import CommandError, on_servers, whoami, with_store
 from worker.engine.change import Policy
 from worker.engine.effects import example_of
 from worker.engine.preview import Listed
-from worker.local.sandbox import rule_files
+from worker.engine.rule_set import rule_files
 from worker.pipeline.sorted_lines import SortedLines
 from worker.report import screen
 
@@ -44,12 +44,8 @@ CHANGES: Final = 2
 _PERCENT: Final = re.compile(r"(\d{1,2}(?:\.\d{1,4})?|100)%")
 
 
-class _Command(click.Command):
+class _Command(Announces):
     """A command whose exit code 2 has another meaning: used wrongly, it ends with 1."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Read options and arguments; `--announce since 7d` needs no quotes."""
-        return super().parse_args(ctx, since_joined(args))
 
     def make_context(self, *args: Any, **rest: Any) -> click.Context:  # noqa: ANN401 - click's own
         """Read options and arguments."""

@@ -6,6 +6,7 @@ from html import escape
 from typing import TYPE_CHECKING, Final
 
 from dsl.outcome import full_name
+from worker.admin.changes import UNFINISHED
 from worker.engine.reconciliation import DECISIONS
 from worker.report.escape import visible
 
@@ -74,7 +75,7 @@ def about(found: Reconciliation) -> str:
     epoch = f"epoch {found.epoch} in place of {found.epoch_before}" if found.epoch is not None else "not in force"
     at = "" if found.applied_at is None else f", applied {found.applied_at[:19]}"
     message = f": {found.message}" if found.message else ""
-    unfinished = "; it is not finished" if found.state in {"pending", "building", "paused"} else ""
+    unfinished = "; it is not finished" if found.state in UNFINISHED else ""
     return f"Change {found.change_id} ({found.state}), {epoch}{at} by {found.applied_by}{message}{unfinished}"
 
 

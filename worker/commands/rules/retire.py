@@ -11,7 +11,7 @@ from worker.admin.pending import Terms
 from worker.admin.rollout import apply_rules, in_force
 from worker.admin.rule_book import without
 from worker.app import wall_clock
-from worker.commands.applied import as_json_of, check_message, print_applied
+from worker.commands.applied import as_json_of, check_message, note, print_applied
 from worker.commands.backfill import print_report, run_backfill
 from worker.commands.options import json_object_option
 from worker.commands.servers import CommandError, on_servers, rules_in_force, whoami, with_store
@@ -75,5 +75,5 @@ async def _applied(store: Store, settings: Settings, *, name: str, reason: str, 
         now=wall_clock(),
         terms=Terms(reason, epoch=row.epoch),
         dry_run=dry_run,
-        said=lambda text: screen.err().print(text, markup=False),
+        said=note,
     )
