@@ -46,7 +46,7 @@ GRANT UPDATE (status, changed_at) ON aggregate TO {worker};
 GRANT DELETE ON event_subject TO {worker};
 GRANT SELECT, INSERT, UPDATE (died_again_as) ON dead_letter TO {worker};
 GRANT SELECT, UPDATE (tenant_token, user_token) ON erasure TO {worker};
-GRANT SELECT ON archive, pack, packed_id TO {worker};
+GRANT SELECT ON archive, pack, packing, packed_id TO {worker};
 GRANT SELECT, INSERT ON packed_member TO {worker};
 GRANT EXECUTE ON FUNCTION overtaken TO {worker};
 
@@ -62,6 +62,7 @@ GRANT SELECT, DELETE ON revealed TO {operator};
 GRANT DELETE ON erasure TO {operator};
 GRANT SELECT, INSERT ON lifted_erasure TO {operator};
 GRANT SELECT, INSERT, UPDATE, DELETE ON pack, packed_id, packed_member TO {operator};
+GRANT SELECT, INSERT, DELETE, TRUNCATE ON packing TO {operator};
 GRANT SELECT, UPDATE ON archive TO {operator};
 GRANT USAGE ON SEQUENCE pack_number TO {operator};
 GRANT UPDATE (compatible_from) ON schema_migration TO {operator};

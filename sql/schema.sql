@@ -692,13 +692,12 @@ CREATE TABLE pack (
     types     text[] COLLATE "C" NOT NULL,
     body      bytea NOT NULL,
     CONSTRAINT pack_pkey PRIMARY KEY (tenant_id, user_id, part),
-    CONSTRAINT pack_part_is_not_zero CHECK (part <> 0),
+    CONSTRAINT pack_part_positive CHECK (part >= 1),
     CONSTRAINT pack_has_events CHECK (events >= 1),
     CONSTRAINT pack_in_order CHECK (first_at <= last_at)
 );
 COMMENT ON TABLE pack IS
     'The archive: old events of users, which are in the ledger no more; worker/contract/pack.py has the form of a body.';
-COMMENT ON COLUMN pack.part IS 'From 1; negative while its events are in the ledger still, and readers pass it over.';
 COMMENT ON COLUMN pack.number IS 'Of the user, short: packed_id points to it.';
 COMMENT ON COLUMN pack.first_at IS 'The earliest occurred_at of its events.';
 COMMENT ON COLUMN pack.types IS 'The event types in it, in order.';
@@ -706,6 +705,21 @@ COMMENT ON COLUMN pack.types IS 'The event types in it, in order.';
 ALTER TABLE pack ALTER COLUMN body SET STORAGE EXTERNAL;
 CREATE INDEX pack_of_number ON pack (number);
 CREATE SEQUENCE pack_number AS integer;
+
+CREATE TABLE packing (
+    tenant_id text COLLATE "C" NOT NULL,
+    user_id   text COLLATE "C" NOT NULL,
+    part      integer NOT NULL,
+    number    integer NOT NULL,
+    events    integer NOT NULL,
+    body      bytea NOT NULL,
+    CONSTRAINT packing_pkey PRIMARY KEY (tenant_id, user_id, part),
+    CONSTRAINT packing_has_events CHECK (events >= 1)
+);
+COMMENT ON TABLE packing IS
+    'Packs whose events are in the ledger still: a run writes them, moves the events, and empties this.';
+ALTER TABLE packing ALTER COLUMN body SET STORAGE EXTERNAL;
+CREATE INDEX packing_of_number ON packing (number);
 
 CREATE TABLE packed_id (
     first  bigint NOT NULL,

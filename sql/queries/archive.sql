@@ -31,7 +31,9 @@ FROM (
 
 -- name: packs_of_numbers
 -- With those whose events are in the ledger still.
-SELECT tenant_id, user_id, body FROM pack WHERE number = ANY (:numbers::integer[]) ORDER BY number, part;
+SELECT tenant_id, user_id, body FROM packing WHERE number = ANY (:numbers::integer[])
+UNION ALL
+SELECT tenant_id, user_id, body FROM pack WHERE number = ANY (:numbers::integer[]);
 
 -- -- events of subjects
 
@@ -42,7 +44,7 @@ FROM unnest(
     :positions.id::text[])
     WITH ORDINALITY AS asked (tenant_id, user_id, after_at, after_id, n)
 JOIN pack ON pack.tenant_id = asked.tenant_id AND pack.user_id = asked.user_id
-WHERE part > 0 AND pack.last_at >= asked.after_at AND pack.types && :types::text[]
+WHERE pack.last_at >= asked.after_at AND pack.types && :types::text[]
 ORDER BY asked.n, pack.first_at;
 
 -- name: packs_of_tenants
@@ -52,7 +54,7 @@ FROM unnest(
     :positions.id::text[])
     WITH ORDINALITY AS asked (tenant_id, subject, after_at, after_id, n)
 JOIN pack ON pack.tenant_id = asked.subject
-WHERE part > 0 AND pack.last_at >= asked.after_at AND pack.types && :types::text[];
+WHERE pack.last_at >= asked.after_at AND pack.types && :types::text[];
 
 -- name: packs_of_subjects
 SELECT asked.n, pack.tenant_id, pack.user_id, pack.first_at, pack.body
@@ -63,16 +65,16 @@ FROM unnest(
 JOIN packed_member AS member
     ON member.tenant_id = asked.tenant_id AND member.scope = :scope AND member.subject = asked.subject
 JOIN pack ON pack.tenant_id = member.tenant_id AND pack.user_id = member.user_id
-WHERE part > 0 AND pack.last_at >= asked.after_at AND pack.types && :types::text[];
+WHERE pack.last_at >= asked.after_at AND pack.types && :types::text[];
 
 -- name: packs_of_person
 SELECT first_at, body FROM pack
-WHERE tenant_id = :tenant_id AND user_id = :user_id AND part > 0
+WHERE tenant_id = :tenant_id AND user_id = :user_id
 ORDER BY first_at;
 
 -- name: last_packs_of_person
 SELECT last_at, body FROM pack
-WHERE tenant_id = :tenant_id AND user_id = :user_id AND part > 0
+WHERE tenant_id = :tenant_id AND user_id = :user_id
 ORDER BY last_at DESC;
 
 -- -- events of everyone
@@ -80,7 +82,7 @@ ORDER BY last_at DESC;
 -- name: packs_by_user
 SELECT 0 AS n, tenant_id, user_id, first_at, body
 FROM pack
-WHERE part > 0 AND types && :types::text[]
+WHERE types && :types::text[]
 ORDER BY tenant_id, user_id, first_at;
 
 -- name: insert_packed_members
@@ -151,7 +153,7 @@ JOIN event ON event.tenant_id = asked.tenant_id AND event.user_id = asked.user_i
 WHERE received_at < :before::timestamptz
     AND (mark_at IS NULL OR (event.occurred_at, event.event_id) < (mark_at, mark_id))
     AND NOT EXISTS (
-        SELECT FROM pack WHERE pack.tenant_id = asked.tenant_id AND pack.user_id = asked.user_id AND part < 0)
+        SELECT FROM packing WHERE packing.tenant_id = asked.tenant_id AND packing.user_id = asked.user_id)
 ORDER BY asked.n, event.occurred_at, event.event_id;
 
 -- name: numbers_of_users
@@ -160,6 +162,12 @@ SELECT
     coalesce(
         (
             SELECT number FROM pack WHERE pack.tenant_id = asked.tenant_id AND pack.user_id = asked.user_id LIMIT 1
+        ),
+        (
+            SELECT number
+            FROM packing
+            WHERE packing.tenant_id = asked.tenant_id AND packing.user_id = asked.user_id
+            LIMIT 1
         ),
         nextval('pack_number')::integer
     )
@@ -179,13 +187,25 @@ FROM unnest(
     AS rows (tenant_id, user_id, part, number, events, first_at, last_at, types, body)
 ON CONFLICT (tenant_id, user_id, part) DO NOTHING;
 
+-- name: insert_packing
+INSERT INTO packing (tenant_id, user_id, part, number, events, body)
+SELECT * FROM unnest(
+    :packs.tenant_id::text[], :packs.user_id::text[], :packs.part::integer[], :packs.number::integer[],
+    :packs.events::integer[], :packs.body::bytea[])
+ON CONFLICT (tenant_id, user_id, part) DO NOTHING;
+
 -- name: packs_to_move
--- Whose events are in the ledger still.
 SELECT tenant_id, user_id, part, number, events, body
-FROM pack
-WHERE part < 0
-ORDER BY tenant_id, user_id, part DESC
+FROM packing
+ORDER BY tenant_id, user_id, part
 LIMIT :limit;
+
+-- name: packing_is_empty
+SELECT NOT EXISTS (SELECT FROM packing);
+
+-- name: empty_packing
+-- What is deleted keeps its room until a vacuum, and this gives it back at once.
+TRUNCATE packing;
 
 -- name: hashes_of_ids
 SELECT
@@ -202,11 +222,13 @@ UPDATE archive SET reach = :reach::text::jsonb;
 
 -- name: packed_rows
 -- The rows that some hashes are in, or are to be in, each once, in order.
-SELECT first, hashes, users
-FROM packed_id
-WHERE first IN (
-    SELECT (SELECT max(first) FROM packed_id WHERE first <= asked.hash) FROM unnest(:hashes::bigint[]) AS asked (hash))
-ORDER BY first;
+SELECT held.first, held.hashes, held.users
+FROM (
+    SELECT DISTINCT (SELECT max(first) FROM packed_id WHERE first <= asked.hash) AS first
+    FROM unnest(:hashes::bigint[]) AS asked (hash)
+) AS wanted
+JOIN packed_id AS held ON held.first = wanted.first
+ORDER BY held.first;
 
 -- name: write_packed_rows
 INSERT INTO packed_id (first, hashes, users)
@@ -219,14 +241,23 @@ UPDATE partition SET generation = found.generation + 1, owner = ''
 FROM (SELECT partition_id, generation FROM partition ORDER BY partition_id FOR UPDATE) AS found
 WHERE partition.partition_id = found.partition_id;
 
--- name: packs_at_hand
--- Of some users: what is to be moved, and the last part that readers see.
-SELECT pack.tenant_id, pack.user_id, part, number, events, body
+-- name: packing_of_users
+SELECT packing.tenant_id, packing.user_id, part, number, events, body
 FROM unnest(:tenant_ids::text[], :user_ids::text[]) AS asked (tenant_id, user_id)
-JOIN pack ON pack.tenant_id = asked.tenant_id AND pack.user_id = asked.user_id
-WHERE part < 0 OR part = (
-    SELECT max(part) FROM pack AS other WHERE other.tenant_id = asked.tenant_id AND other.user_id = asked.user_id)
-ORDER BY pack.tenant_id, pack.user_id, part DESC;
+JOIN packing ON packing.tenant_id = asked.tenant_id AND packing.user_id = asked.user_id
+ORDER BY packing.tenant_id, packing.user_id, part;
+
+-- name: last_packs_of_users
+SELECT last.tenant_id, last.user_id, part, number, events, body
+FROM unnest(:tenant_ids::text[], :user_ids::text[]) AS asked (tenant_id, user_id)
+JOIN LATERAL (
+    SELECT *
+    FROM pack
+    WHERE pack.tenant_id = asked.tenant_id AND pack.user_id = asked.user_id
+    ORDER BY part DESC
+    LIMIT 1
+) AS last ON true
+ORDER BY last.tenant_id, last.user_id;
 
 -- name: move_members
 -- Before their events go, which takes them along.
@@ -247,10 +278,10 @@ WITH gone AS (
 )
 SELECT tenant_id, user_id, count(*) FROM gone GROUP BY tenant_id, user_id;
 
--- name: forget_packs_to_move
-DELETE FROM pack
+-- name: forget_packing
+DELETE FROM packing
 USING unnest(:tenant_ids::text[], :user_ids::text[]) AS asked (tenant_id, user_id)
-WHERE pack.tenant_id = asked.tenant_id AND pack.user_id = asked.user_id AND part < 0;
+WHERE packing.tenant_id = asked.tenant_id AND packing.user_id = asked.user_id;
 
 -- name: forget_last_packs
 -- They are written anew, with more in them.
@@ -261,8 +292,11 @@ WHERE pack.tenant_id = asked.tenant_id AND pack.user_id = asked.user_id AND pack
 -- -- erasing
 
 -- name: packed_since
--- The first instant of all that is archived of a user, or is about to be.
+-- The first instant of all that is archived of a user.
 SELECT min(first_at) FROM pack WHERE tenant_id = :tenant_id AND user_id = :user_id;
+
+-- name: packing_to_erase
+SELECT 0 AS part, number, body FROM packing WHERE tenant_id = :tenant_id AND user_id = :user_id;
 
 -- name: packs_to_erase
 SELECT part, number, body FROM pack WHERE tenant_id = :tenant_id AND user_id = :user_id;
@@ -272,6 +306,9 @@ SELECT scope, subject FROM packed_member WHERE tenant_id = :tenant_id AND user_i
 
 -- name: erase_packs
 DELETE FROM pack WHERE tenant_id = :tenant_id AND user_id = :user_id;
+
+-- name: erase_packing
+DELETE FROM packing WHERE tenant_id = :tenant_id AND user_id = :user_id;
 
 -- name: erase_packed_members
 DELETE FROM packed_member WHERE tenant_id = :tenant_id AND user_id = :user_id;
@@ -283,8 +320,8 @@ DELETE FROM packed_member WHERE tenant_id = :tenant_id AND user_id = :user_id;
 -- order in which the ledger has them.
 SELECT
     archived_at, before,
-    (SELECT count(*) FROM pack WHERE part < 0) AS waiting,
-    coalesce((SELECT sum(events) FROM pack WHERE part > 0), 0)::bigint AS events,
+    (SELECT count(*) FROM packing) AS waiting,
+    coalesce((SELECT sum(events) FROM pack), 0)::bigint AS events,
     pg_total_relation_size('pack') + pg_total_relation_size('packed_id') + pg_total_relation_size('packed_member')
         AS bytes,
     (SELECT reltuples::bigint FROM pg_class WHERE oid = 'event'::regclass) AS hot_events,

@@ -32,7 +32,7 @@ FROM (
     FROM (
         VALUES
             ('aggregate', 'SELECT', NULL), ('aggregate', 'UPDATE', 'status'), ('aggregate', 'UPDATE', 'changed_at'),
-            ('archive', 'SELECT', NULL), ('pack', 'SELECT', NULL), ('packed_id', 'SELECT', NULL),
+            ('archive', 'SELECT', NULL), ('pack', 'SELECT', NULL), ('packing', 'SELECT', NULL), ('packed_id', 'SELECT', NULL),
             ('packed_member', 'SELECT', NULL), ('packed_member', 'INSERT', NULL), ('change', 'SELECT', NULL), ('change', 'UPDATE', NULL), ('checkpoint', 'SELECT', NULL),
             ('checkpoint', 'INSERT', NULL),
             ('checkpoint', 'UPDATE', NULL), ('checkpoint', 'DELETE', NULL), ('correction', 'SELECT', NULL),
@@ -95,4 +95,4 @@ SELECT
         ORDER BY count(*) DESC, reason
     ) AS letters,
     (SELECT before FROM archive) AS archived_before,
-    EXISTS (SELECT FROM pack WHERE part < 0) AS archiving;
+    EXISTS (SELECT FROM packing) AS archiving;

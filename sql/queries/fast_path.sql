@@ -9,7 +9,7 @@ SELECT
     EXISTS (
         SELECT
         FROM pack
-        WHERE pack.tenant_id = asked.tenant_id AND pack.user_id = asked.user_id AND part > 0
+        WHERE pack.tenant_id = asked.tenant_id AND pack.user_id = asked.user_id
             AND pack.last_at >= coalesce(latest.mark_at, '-infinity')
     ) AS archived,
     ARRAY(

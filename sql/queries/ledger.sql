@@ -112,7 +112,7 @@ UNION
 (
     SELECT DISTINCT tenant_id, user_id AS subject
     FROM pack
-    WHERE part > 0 AND types && :types::text[] AND (tenant_id, user_id) > (:after_tenant, :after_subject)
+    WHERE types && :types::text[] AND (tenant_id, user_id) > (:after_tenant, :after_subject)
     ORDER BY tenant_id, subject
     LIMIT :limit
 )
@@ -128,7 +128,7 @@ FROM (
     UNION
     SELECT tenant_id
     FROM pack
-    WHERE part > 0 AND types && :types::text[] AND (tenant_id, tenant_id) > (:after_tenant, :after_subject)
+    WHERE types && :types::text[] AND (tenant_id, tenant_id) > (:after_tenant, :after_subject)
 ) AS found
 ORDER BY tenant_id
 LIMIT :limit;

@@ -40,7 +40,7 @@ WHERE (
 -- name: mirror_packs
 -- Archived events of packs that were written since. The mirror has nearly all of them already.
 SELECT tenant_id, user_id, body
-FROM (SELECT pack.*, age(xmin) AS age_of FROM pack WHERE part > 0) AS row_of
+FROM (SELECT pack.*, age(xmin) AS age_of FROM pack) AS row_of
 WHERE (
     -- use mirror_window
     )

@@ -81,12 +81,12 @@ GROUP BY achievement;
 
 -- name: estimated_events
 -- By the statistics of the server; negative where it has none.
-SELECT reltuples::bigint + coalesce((SELECT sum(events) FROM pack WHERE part > 0), 0)::bigint
+SELECT reltuples::bigint + coalesce((SELECT sum(events) FROM pack), 0)::bigint
 FROM pg_class
 WHERE oid = 'event'::regclass;
 
 -- name: exact_events
-SELECT (SELECT count(*) FROM event) + coalesce((SELECT sum(events) FROM pack WHERE part > 0), 0)::bigint;
+SELECT (SELECT count(*) FROM event) + coalesce((SELECT sum(events) FROM pack), 0)::bigint;
 
 -- name: states_by_subject
 SELECT tenant_id, subject, stamp, state

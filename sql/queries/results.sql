@@ -45,7 +45,7 @@ SELECT
         SELECT FROM event WHERE tenant_id = :tenant_id AND user_id = :user_id AND event_type = ANY (:types::text[])
     ) OR EXISTS (
         SELECT FROM pack
-        WHERE tenant_id = :tenant_id AND user_id = :user_id AND part > 0 AND types && :types::text[]
+        WHERE tenant_id = :tenant_id AND user_id = :user_id AND types && :types::text[]
     ) AS heard;
 
 -- name: unlocks_of_name

@@ -2,13 +2,13 @@
 
 A round takes some users:
 
-    packed     their old events are written as packs with negative parts, which readers pass over
+    packed     their old events are written as packs to the table `packing`
     found      the hashes of their ids come to `packed_id`, and how far that reaches
     fenced     the generation of every partition is raised: no transaction commits any more that has not looked there
-    moved      partition by partition, under its lock: the events leave the ledger, and the packs get their numbers
+    moved      partition by partition, under its lock: the events leave the ledger, and the packs come to `pack`
 
-A process may die between any two of these: the next one finds packs with negative parts and begins with them, and each
-step can be done again. Several may be at work; they only get in each other's way.
+A process may die between any two of these: the next one finds what is in `packing` and begins with that, and each step
+can be done again. Several may be at work; they only get in each other's way.
 
 What stays: the last event of each user, and those at or behind the mark of the user's state. So the ledger alone says
 who is known and what a state has not seen.
@@ -39,6 +39,8 @@ USERS: Final = 500
 """Users that are packed in one transaction."""
 ROUND: Final = 200_000
 """Events of a round: their hashes are in memory, and caches of workers are void once a round."""
+PACKS: Final = 20_000
+"""Packs that are moved in a round, at the most."""
 TOGETHER: Final = 5_000
 """Events that leave the ledger in one transaction: it holds a partition meanwhile."""
 
@@ -62,8 +64,6 @@ class Archived(msgspec.Struct):
 
     events: int = 0
     users: int = 0
-    body_bytes: int = 0
-    """Of the packs that were written."""
 
 
 class _User(NamedTuple):
@@ -127,7 +127,7 @@ async def archive(
         pass
     after: _User | None = _User()
     while after is not None:
-        after = await _pack(store, asked.before, after, done)
+        after = await _pack(store, asked.before, after)
         reached("packed")
         while await _round(store, done, moved, reached):
             pass
@@ -166,45 +166,34 @@ class _Change(NamedTuple):
 # -- packed ------------------------------------------------------------------------------------------------------------
 
 
-async def _pack(store: Store, before: int, after: _User, done: Archived) -> _User | None:
+async def _pack(store: Store, before: int, after: _User) -> _User | None:
     """Pack old events of users behind one, a round of them; return the last of these, None where no more are left."""
     packed = 0
     while packed < ROUND:
         async with store.transaction(patient=True) as session:
             place = {"after_tenant": after.tenant_id, "after_user": after.user_id, "limit": USERS}
             users = await session.rows(_User, "users_to_archive", **place)
-            packed += await _pack_users(session, users, before, done)
+            packed += await _pack_users(session, users, before)
         if len(users) < USERS:
             return None
         after = users[-1]
     return after
 
 
-async def _pack_users(session: Session, users: Sequence[_User], before: int, done: Archived) -> int:
+async def _pack_users(session: Session, users: Sequence[_User], before: int) -> int:
     if not users:
         return 0
     names = _columns(users)
-    rows: list[_Row] = []
-    numbers = _Numbers(session)
-    async for user, part, events in _due(session, names, before):
-        rows.append(_row(user, part, await numbers.of(user), events))
+    rows: list[_Made] = []
+    due = [one async for one in _due(session, names, before)]
+    if not due:
+        return 0
+    some = list(dict.fromkeys(user for user, _, _ in due))
+    numbers = dict(zip(some, await session.rows(int, "numbers_of_users", **_columns(some)), strict=True))
+    rows = [_Made(*user, part, numbers[user], len(events), pack_of(events)) for user, part, events in due]
     if rows:
-        await session.run("insert_packs", **columns("packs", _Row._fields, sorted(rows)))
-    done.body_bytes += sum(len(row.body) for row in rows)
+        await session.run("insert_packing", **columns("packs", _Made._fields, sorted(rows)))
     return sum(row.events for row in rows)
-
-
-class _Numbers:
-    """The numbers of users, each asked for once."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-        self._found: dict[_User, int] = {}
-
-    async def of(self, user: _User) -> int:
-        if user not in self._found:
-            (self._found[user],) = await self._session.rows(int, "numbers_of_users", **_columns([user]))
-        return self._found[user]
 
 
 def _event(tenant: str, user: str, *columns: object) -> tuple[_User, PackedEvent]:
@@ -214,20 +203,20 @@ def _event(tenant: str, user: str, *columns: object) -> tuple[_User, PackedEvent
 async def _due(
     session: Session, names: dict[str, object], before: int
 ) -> AsyncIterator[tuple[_User, int, list[PackedEvent]]]:
-    """Yield what is to be packed together: the user, a negative part, and events."""
+    """Yield what is to be packed together: the user, which of the packs it is, and events."""
     held: list[PackedEvent] = []
     last, part = _User(), 0
     async for page in session.pages(_event, "events_to_archive", **names, before=before):
         for user, event in page:
             if held and (user != last or len(held) == MOST):
-                part -= 1
+                part += 1
                 yield last, part, held
                 held = []
             if user != last:
                 last, part = user, 0
             held.append(event)
     if held:
-        yield last, part - 1, held
+        yield last, part + 1, held
 
 
 def _row(user: _User, part: int, number: int, events: Sequence[PackedEvent]) -> _Row:
@@ -247,7 +236,7 @@ def _columns(users: Iterable[_User]) -> dict[str, object]:
 async def _round(store: Store, done: Archived, moved: Callable[[int], None], reached: Callable[[str], None]) -> bool:
     """Move what is packed and in the ledger still, a round of it; return whether there was any."""
     async with store.transaction(patient=True) as session:
-        made = await session.rows(_Made, "packs_to_move", limit=ROUND // MOST)
+        made = await session.rows(_Made, "packs_to_move", limit=PACKS)
     if not made:
         return False
     await _make_found(store, made)
@@ -268,6 +257,9 @@ async def _round(store: Store, done: Archived, moved: Callable[[int], None], rea
             done.users += len(piece)
             moved(events)
             reached("moved")
+    async with store.transaction(patient=True) as session:
+        if await session.value(bool, "packing_is_empty"):
+            await session.run("empty_packing")
     return True
 
 
@@ -289,10 +281,11 @@ async def _make_found(store: Store, made: Sequence[_Made]) -> None:
     entries: list[tuple[int, int]] = []
     reach: dict[int, str] = {}
     async with store.transaction(patient=True) as session:
-        for pack in made:
-            ids = [event.event_id for event in unpacked(pack.body)]
-            reach = extended(reach, ids)
-            entries.extend((one, pack.number) for one in await hashes_of(session, ids, [pack.tenant_id] * len(ids)))
+        for some in _batches(made):
+            ids = [(event.event_id, pack.tenant_id, pack.number) for pack in some for event in unpacked(pack.body)]
+            names, tenants, numbers = ([*column] for column in zip(*ids, strict=True))
+            reach = extended(reach, names)
+            entries.extend(zip(await hashes_of(session, names, tenants), numbers, strict=True))
     entries.sort()
     for begin in range(0, len(entries), AT_ONCE):
         async with store.transaction(patient=True) as session:
@@ -303,6 +296,18 @@ async def _make_found(store: Store, made: Sequence[_Made]) -> None:
         await session.run("extend_reach", reach=write_reach(extended(known, reach.values())))
 
 
+def _batches(made: Sequence[_Made]) -> Iterable[list[_Made]]:
+    """Yield packs with at most some AT_ONCE events together."""
+    held: list[_Made] = []
+    for pack in made:
+        held.append(pack)
+        if sum(one.events for one in held) >= AT_ONCE - MOST:
+            yield held
+            held = []
+    if held:
+        yield held
+
+
 async def _move(store: Store, partition: int, users: Sequence[_User], found: set[tuple[str, str, int]]) -> int:
     """Move what is packed of users of one partition; return how many events that were.
 
@@ -310,8 +315,7 @@ async def _move(store: Store, partition: int, users: Sequence[_User], found: set
     """
     async with store.transaction(patient=True) as session:
         await hold_partitions(session, [partition], epoch=None)
-        packs = await session.rows(_Made, "packs_at_hand", **_columns(users))
-        waiting = [pack for pack in packs if pack.part < 0]
+        waiting = await session.rows(_Made, "packing_of_users", **_columns(users))
         late = {pack.user for pack in waiting if pack[:3] not in found}
         waiting = [pack for pack in waiting if pack.user not in late]
         events = {user: _all_of(some) for user, some in groupby(waiting, _user_of)}
@@ -325,7 +329,7 @@ async def _move(store: Store, partition: int, users: Sequence[_User], found: set
         for user, some in events.items():
             if gone.get(user) != len(some):
                 raise AssertionError(f"the ledger had {gone.get(user, 0)} of {len(some)} events that were packed")
-        last = {pack.user: pack for pack in packs if pack.part > 0 and pack.user in events}
+        last = {pack.user: pack for pack in await session.rows(_Made, "last_packs_of_users", **_columns(events))}
         await _publish(session, events, {pack.user: pack.number for pack in waiting}, last)
         return len(keys)
 
@@ -361,7 +365,7 @@ async def _publish(
         held = sorted(held, key=canonical)
         pieces = [held[at : at + MOST] for at in range(0, len(held), MOST)]
         rows += [_row(user, part + n, numbers[user], piece) for n, piece in enumerate(pieces)]
-    await session.run("forget_packs_to_move", **_columns(events))
+    await session.run("forget_packing", **_columns(events))
     if renewed:
         tenants, names, parts = ([*column] for column in zip(*sorted(renewed), strict=True))
         await session.run("forget_last_packs", tenant_ids=tenants, user_ids=names, parts=parts)

@@ -30,7 +30,7 @@ from worker.engine.columns import FIELDLESS
 from worker.engine.decide import backfill_facts, decide, without
 from worker.engine.state_cache import BEGINNING, SubjectState
 from worker.pipeline.fence import RulesMovedError, hold_partitions
-from worker.pipeline.ledger import clock_of, states_of, types_heard, unlocks_of
+from worker.pipeline.ledger import clock_of, read_back, states_of, types_heard, unlocks_of
 from worker.pipeline.refold import refold
 from worker.pipeline.rules_in_force import Aggregate, load_deployed
 from worker.pipeline.write import write
@@ -325,6 +325,10 @@ async def _find_marks(session: Session, rules: Deployed, refolds: Mapping[Subjec
         if scope not in FIELDLESS:
             places["scope"] = scope
         found = {subjects[row.n - 1]: Position(row.at, row.id) for row in await session.rows(_Last, query, **places)}
+        # The last one in the ledger need not be the last one: what no rule hears may lie behind one that is archived.
+        behind = {subject: found.get(subject, BEGINNING) for subject in subjects}
+        async for page in read_back(session, rules, scope, behind):
+            found.update({subject: Position(event.at, event.id) for subject, event in page})
         for subject in subjects:
             refolds[subject].mark(found.get(subject))
 

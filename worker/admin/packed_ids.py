@@ -153,18 +153,26 @@ async def erase_archived(session: Session, user: Subject, archived: Archived) ->
 
     Events that are about to be archived are in the ledger still, and are counted there.
     """
-    if not archived.shared:
-        return 0
     asked = {"tenant_id": user.tenant_id, "user_id": user.subject}
     events = 0
-    await session.run("hold_archive")
+    for packing in await session.rows(_Pack, "packing_to_erase", **asked):
+        await _forget(session, user, packing)
+    await session.run("erase_packing", **asked)
+    if not archived.shared:
+        return 0
     async for page in session.pages_of(PACKS, _Pack, "packs_to_erase", **asked):
         for pack in page:
-            ids = [event.event_id for event in unpacked(pack.body)]
-            hashes = await hashes_of(session, ids, [user.tenant_id] * len(ids))
-            entries = [(one, pack.number) for one in hashes]
-            await _write(session, without(await _rows_for(session, entries), entries))
-            events += len(ids) if pack.part > 0 else 0
+            events += await _forget(session, user, pack)
     await session.run("erase_packed_members", **asked)
     await session.run("erase_packs", **asked)
     return events
+
+
+async def _forget(session: Session, user: Subject, pack: _Pack) -> int:
+    """Forget the ids of a pack; return how many these are."""
+    await session.run("hold_archive")
+    ids = [event.event_id for event in unpacked(pack.body)]
+    hashes = await hashes_of(session, ids, [user.tenant_id] * len(ids))
+    entries = [(one, pack.number) for one in hashes]
+    await _write(session, without(await _rows_for(session, entries), entries))
+    return len(ids)
