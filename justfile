@@ -151,6 +151,14 @@ replay-bench *args: setup
 ingest-bench *args: setup
     .venv/bin/python -m bench.ingest {{ args }}
 
+# Measure what `ach check`, `fmt`, `test`, `replay` and `lsp` cost for a small file, beside a Python that does nothing
+tools-bench *args: setup
+    .venv/bin/python -m bench.tools {{ args }}
+
+# Make dsl/parse/tables.json of dsl/grammar.lark: after each change of the grammar, and where a merge left it in conflict
+grammar: setup
+    .venv/bin/python -m release.grammar
+
 # Build dist/ach.pyz: the worker and its packages in one file, for the Python that builds it
 binary *args: setup
     .venv/bin/python -m release.binary {{ args }}

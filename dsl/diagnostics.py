@@ -5,7 +5,6 @@ Codes are stable: `ACH1xx` syntax, `ACH2xx` names, `ACH3xx` types, `ACH4xx` mean
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
@@ -46,6 +45,8 @@ class Diagnostic(msgspec.Struct, frozen=True):
 
 def nearest(word: str, candidates: Iterable[str]) -> str | None:
     """Return the candidate that a misspelt word most likely meant, or None."""
+    from difflib import get_close_matches  # noqa: PLC0415 - for faulty files alone
+
     matches = get_close_matches(word, sorted(set(candidates)), n=1, cutoff=0.6)
     return matches[0] if matches else None
 

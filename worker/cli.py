@@ -7,20 +7,17 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 import sys
-import traceback
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from worker import commands
 from worker.commands.lazy_group import LazyGroup
-from worker.distribution import release
+from worker.distribution import NAME
 from worker.process.first import end_on_sigterm
 from worker.process.streams import lose_nothing
 from worker.report.escape import LINES, visible
-from worker.urls import redacted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -79,7 +76,9 @@ class _Help(click.HelpFormatter):
     """Help that fits a terminal of 40 characters; click's own takes 50, and 30 of them for the names of options."""
 
     def __init__(self, indent_increment: int = 2, width: int | None = None, max_width: int | None = None) -> None:
-        columns = shutil.get_terminal_size().columns
+        from shutil import get_terminal_size  # noqa: PLC0415 - of help alone
+
+        columns = get_terminal_size().columns
         fits = max(min(columns, max_width or WIDTH) - 2, NARROWEST) if width is None else width
         super().__init__(indent_increment, fits, max_width)
 
@@ -118,13 +117,20 @@ class _Commands(LazyGroup):
         except Exception as error:
             if isinstance(error, OSError) and error.errno == errno.EPIPE:
                 raise  # the reader of a pipe has gone, and click knows what to do
-            from worker.environment import secrets_of  # noqa: PLC0415 - `ach --help` needs none of what it imports
-
-            urls = [os.environ[name] for name in ("NATS_URL", "DATABASE_URL") if name in os.environ]
-            trace = redacted("".join(traceback.format_exception(error)), *urls, secrets=secrets_of(os.environ))
-            # Not by `screen`, which may be what is broken.
-            click.echo(visible(trace, kept=LINES), nl=False, err=True)
+            _print_defect(error)
             sys.exit(1)
+
+
+def _print_defect(error: Exception) -> None:
+    import traceback  # noqa: PLC0415 - what follows is of defects alone, and takes time to import
+
+    from worker.environment import secrets_of  # noqa: PLC0415
+    from worker.urls import redacted  # noqa: PLC0415
+
+    urls = [os.environ[name] for name in ("NATS_URL", "DATABASE_URL") if name in os.environ]
+    trace = redacted("".join(traceback.format_exception(error)), *urls, secrets=secrets_of(os.environ))
+    # Not by `screen`, which may be what is broken.
+    click.echo(visible(trace, kept=LINES), nl=False, err=True)
 
 
 @click.group(
@@ -133,7 +139,7 @@ class _Commands(LazyGroup):
     summaries=SUMMARIES,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": WIDTH},
 )
-@click.version_option(release(), prog_name="ach")
+@click.version_option(package_name=NAME, prog_name="ach")
 def main() -> None:
     """Grant achievements from event streams, exactly once.
 

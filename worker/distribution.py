@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from typing import Final
 
 NAME: Final = "ach-engine"
@@ -13,6 +12,8 @@ NAME: Final = "ach-engine"
 
 def release() -> str:
     """Return the version that is installed."""
+    from importlib.metadata import version  # noqa: PLC0415 - most commands do not ask
+
     return version(NAME)
 
 

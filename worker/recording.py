@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import gzip
 import io
 import sys
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final, cast
-
-import zstandard
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator
@@ -33,11 +30,18 @@ def _opened(name: str) -> Generator[BinaryIO]:
         head = file.read(4)
         file.seek(0)
         if head.startswith(_GZIP):
+            import gzip  # noqa: PLC0415 - most recordings of an author are plain and small
+
             with gzip.open(file) as plain:
                 yield cast("BinaryIO", plain)
         elif head == _ZSTD:
-            with zstandard.ZstdDecompressor().stream_reader(file) as plain:
-                yield io.BufferedReader(cast("io.RawIOBase", plain))
+            import zstandard  # noqa: PLC0415 - the same
+
+            try:
+                with zstandard.ZstdDecompressor().stream_reader(file) as plain:
+                    yield io.BufferedReader(cast("io.RawIOBase", plain))
+            except zstandard.ZstdError as error:
+                raise RecordingError(f"{name}: {error}") from error
         else:
             yield file
 
@@ -55,6 +59,6 @@ def lines(names: Iterable[str]) -> Iterator[bytes]:
                     text = line.strip()
                     if text:
                         yield text
-        except (OSError, EOFError, zstandard.ZstdError) as error:
+        except (OSError, EOFError) as error:
             why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
             raise RecordingError(f"{name}: {why}") from error

@@ -2,36 +2,26 @@
 
 `parse` never raises and never gives up early. It reports each error, continues at the next clause of the achievement
 or at the next declaration word in column 1, and returns every readable declaration. One LALR(1) grammar
-(dsl/grammar.lark) drives callbacks that create the nodes while reading; there is no parse tree. Only this file knows
-lark.
+(dsl/grammar.lark) drives callbacks that create the nodes while reading; there is no parse tree. `lalr` follows the
+tables that are made of it.
 """
 
 from __future__ import annotations
 
-import pkgutil
 import re
 from functools import cache
-from typing import TYPE_CHECKING, Final, cast
-
-from lark import Lark, UnexpectedToken
-from lark.lexer import BasicLexer, PatternStr
-from lark.utils import TextSlice
+from typing import TYPE_CHECKING, Final
 
 from dsl.diagnostics import nearest
 from dsl.parse.build import Builder
 from dsl.parse.clauses import faulty_clause
+from dsl.parse.lalr import END, Parser, Stumble, tables
 from dsl.parse.messages import DECLARATIONS, Unexpected, report, report_depth, report_nul, report_unclosed
-from dsl.parse.reading import READING, Reading, Stray, Token, TooDeep, place
+from dsl.parse.reading import READING, Reading, Stray, TooDeep, place
 from dsl.source import Span
 from dsl.syntax import File
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from lark import Token as LarkToken
-    from lark.common import LexerConf
-    from lark.lexer import LexerState
-
     from dsl.diagnostics import Diagnostic
     from dsl.source import Source
 
@@ -60,73 +50,9 @@ def parse(source: Source) -> tuple[File, list[Diagnostic]]:
 # -- the parser ----------------------------------------------------------------------------------------------
 
 
-class _Callbacks:
-    """Hands the parts of a rule to the builder's method one by one; lark hands them over as a list."""
-
-    def __init__(self, builder: Builder) -> None:
-        self._builder = builder
-
-    def __getattr__(self, name: str) -> Callable[..., object]:
-        method: Callable[..., object] = getattr(self._builder, name)
-        if name.isupper():
-            return method
-
-        def whole(parts: list[object]) -> object:
-            return method(*parts)
-
-        return whole
-
-
-def grammar() -> str:
-    """Return the text of the grammar."""
-    data = pkgutil.get_data(__name__.removesuffix(".parse"), "grammar.lark")
-    if data is None:
-        raise FileNotFoundError("dsl/grammar.lark")
-    return data.decode()
-
-
-class _Lexer(BasicLexer):
-    """Lark's basic lexer: the same terminals in the same order. It counts no lines, and is twice as fast."""
-
-    __future_interface__ = 2
-
-    def __init__(self, conf: LexerConf) -> None:
-        super().__init__(conf)  # pyright: ignore[reportUnknownMemberType]
-        # A word that is spelt like a keyword is lexed as a name first, as lark does.
-        words = [t for t in self.terminals if isinstance(t.pattern, PatternStr) and t.pattern.value.isalpha()]
-        self._keywords = {t.pattern.value: t.name for t in words}
-        rest = [t for t in self.terminals if t not in words]
-        self._pattern = re.compile("|".join(f"(?P<{t.name}>{t.pattern.to_regexp()})" for t in rest))
-        # The tables are keyed by these very strings; equal ones would be compared letter by letter.
-        self._kinds = {str(t.name): t.name for t in rest}
-
-    def lex(self, state: LexerState, parser_state: object) -> Iterator[LarkToken]:  # noqa: ARG002 - lark's
-        piece = cast("TextSlice[str]", state.text)  # pyright: ignore[reportUnknownMemberType]
-        text, at, end = piece.text, piece.start, piece.end
-        match, keywords, kinds, ignored = self._pattern.match, self._keywords, self._kinds, self.ignore_types
-        while at < end:
-            found = match(text, at, end)
-            if found is None:
-                raise Stray(at)
-            kind, start, at = kinds[str(found.lastgroup)], at, found.end()
-            if kind in ignored:
-                continue
-            value = found[0]
-            if kind == "NAME":
-                kind = keywords.get(value, kind)
-            yield cast("LarkToken", Token(kind, value, start, at))
-
-
 @cache
-def _parser() -> Lark:
-    callbacks = cast("None", _Callbacks(Builder()))  # lark asks for no more than attributes
-    return Lark(grammar(), parser="lalr", lexer=_Lexer, transformer=callbacks)
-
-
-@cache
-def _words() -> dict[str, str]:
-    """Return the text of each token that has only one."""
-    return {t.name: t.pattern.value for t in _parser().terminals if isinstance(t.pattern, PatternStr)}
+def _parser() -> Parser:
+    return Parser(tables(), Builder())
 
 
 # -- reading on after an error -------------------------------------------------------------------------------
@@ -158,9 +84,9 @@ def _read(reading: Reading) -> None:
 def _read_from(text: str, start: int, stop: int) -> Unexpected | TooDeep | None:
     """Read from an offset to another, or to the first error, which is returned."""
     try:
-        _parser().parse(cast("str", TextSlice(text, start, stop)))  # pyright: ignore[reportUnknownMemberType]
-    except UnexpectedToken as problem:
-        return _unexpected(problem, stop)
+        _parser().parse(text, start, stop)
+    except Stumble as problem:
+        return _unexpected(problem)
     except Stray as problem:
         return Unexpected("", text[problem.at], Span(problem.at, problem.at + 1), frozenset())
     except TooDeep as problem:
@@ -168,12 +94,10 @@ def _read_from(text: str, start: int, stop: int) -> Unexpected | TooDeep | None:
     return None
 
 
-def _unexpected(problem: UnexpectedToken, end: int) -> Unexpected:
-    token = cast("Token", problem.token)  # pyright: ignore[reportUnknownMemberType]
-    expected = frozenset(cast("set[str]", problem.interactive_parser.accepts()))
-    if token.type == "$END":
-        return Unexpected("$END", "", Span(end, end), expected)
-    return Unexpected(token.type, token.value, place(token), expected)
+def _unexpected(problem: Stumble) -> Unexpected:
+    token = problem.token
+    kind = token.type
+    return Unexpected(kind, "" if kind == END else token.value, place(token), problem.expected)
 
 
 def _complete(reading: Reading, text: str, start: int, stop: int) -> None:
@@ -205,7 +129,7 @@ def _recover(reading: Reading, stumbled: Unexpected | TooDeep, starts: list[int]
     if isinstance(stumbled, TooDeep):
         report_depth(reading, stumbled.span)
     else:
-        report(reading, stumbled, _words())
+        report(reading, stumbled, tables().words)
     return _restart(reading, resume)
 
 

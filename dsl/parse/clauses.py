@@ -15,9 +15,8 @@ from dsl.parse.messages import CLAUSES
 if TYPE_CHECKING:
     from dsl.parse.reading import Reading
 
-_CLAUSE: Final = re.compile(rf"^[ \t]*({'|'.join(CLAUSES)}|\}})(?![a-z0-9_.])(?!\s*[=:,)\]}}])", re.MULTILINE)
-_NO_BRACKETS: Final = re.compile(r'"(?:[^"\\\n]|\\.)*"?|#[^\n]*|[^{}]+')
-_NOT_SPACE: Final = re.compile(r"\S")
+_CLAUSE: Final = rf"(?m)^[ \t]*({'|'.join(CLAUSES)}|\}})(?![a-z0-9_.])(?!\s*[=:,)\]}}])"
+_NO_BRACKETS: Final = r'"(?:[^"\\\n]|\\.)*"?|#[^\n]*|[^{}]+'
 _LONGEST: Final = 20_000
 """Characters of an achievement that is read again."""
 
@@ -31,7 +30,7 @@ class Faulty(NamedTuple):
 
     def blanked(self, text: str) -> str:
         """Return the text with the clause blanked out; everything else stays in its place."""
-        return text[: self.start] + _NOT_SPACE.sub(" ", text[self.start : self.end]) + text[self.end :]
+        return text[: self.start] + re.sub(r"\S", " ", text[self.start : self.end]) + text[self.end :]
 
 
 def faulty_clause(reading: Reading, text: str, at: int, starts: list[int]) -> Faulty | None:
@@ -45,7 +44,7 @@ def faulty_clause(reading: Reading, text: str, at: int, starts: list[int]) -> Fa
     stop = starts[number + 1] if number + 1 < len(starts) else len(text)
     if stop <= at or stop - starts[number] > _LONGEST:
         return None
-    words = [found.start(1) for found in _CLAUSE.finditer(text, opening + 1, stop)]
+    words = [found.start(1) for found in re.compile(_CLAUSE).finditer(text, opening + 1, stop)]
     alone = reading.open[-1].value == "{" and not text[text.rfind("\n", 0, at) + 1 : at].strip()
     before = [word for word in words if word < at]
     start = at if alone and at not in words else before[-1] if before else None
@@ -58,7 +57,7 @@ def faulty_clause(reading: Reading, text: str, at: int, starts: list[int]) -> Fa
 def _balanced(text: str) -> bool:
     """Return whether the braces of a piece of text close each other."""
     depth = 0
-    for bracket in _NO_BRACKETS.sub("", text):
+    for bracket in re.sub(_NO_BRACKETS, "", text):
         depth += 1 if bracket == "{" else -1
         if depth < 0:
             return False

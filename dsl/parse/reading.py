@@ -34,9 +34,6 @@ class Token:
 
     __slots__ = ("end_pos", "start_pos", "type", "value")
 
-    # Lark asks every token for these; here lines and columns are computed only for messages.
-    line = column = end_line = end_column = 0
-
     def __init__(self, kind: str, value: str, start: int, end: int) -> None:
         self.type = kind
         self.value = value

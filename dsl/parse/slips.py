@@ -34,7 +34,7 @@ _CLAUSES: Final = {
 _MEANT: Final = {word: clause for clause, words in _CLAUSES.items() for word in words}
 
 _SLIPS: Final = tuple(
-    (re.compile(pattern), hint)
+    (pattern, hint)  # compiled when a file with an error is read
     for pattern, hint in (
         (r"^\{\|.*\)\s*»(and|or|\|\||&&|\||&)", "combine conditions with all(..., ...) or any(..., ...)"),
         (r"^\{\|.*\)\s*»[<>=]", "write the bound as an argument: count(event=lesson.completed, >= 10)"),
@@ -88,7 +88,7 @@ def hint_for(reading: Reading, start: int, *, clause: bool) -> str | None:
     before = _SPACE.sub(" ", text[max(0, start - _BEFORE) : start])
     line = f"{bracket}|{before}»{_SPACE.sub(' ', text[start : start + _AFTER])}".strip()
     for pattern, hint in _SLIPS:
-        found = pattern.search(line)
+        found = re.search(pattern, line)
         if found is not None:
             return found.expand(hint)
     repeat = _REPEAT.search(line)

@@ -19,6 +19,7 @@ from tests.faults.plants import (
     analysis,
     anchors,
     announcements,
+    authoring,
     broker,
     carry,
     chains,
@@ -110,6 +111,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     *traces.BUGS,
     *process.BUGS,
     *scripting.BUGS,
+    *authoring.BUGS,
 )
 
 QUICK: Final = (

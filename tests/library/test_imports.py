@@ -8,8 +8,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-LANGUAGE = {"lark", "msgspec", "typing_extensions", "interegular"}
-"""Lark takes interegular where it is there."""
+LANGUAGE = {"msgspec", "typing_extensions"}
 SCRIPT = """
 import json, sys
 before = set(sys.modules)

@@ -8,14 +8,10 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import click
 import msgspec
 
-from dsl import graph
 from dsl.advice import examine
 from worker.commands.checked_rules import print_problems, read_rules
 from worker.commands.options import PATHS, json_format_option
 from worker.report import screen
-from worker.report.diagnostics import as_problem, github, sarif
-from worker.report.facts import print_facts, rule_facts
-from worker.report.pages import NoPageError, explained
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,6 +83,8 @@ def command(  # noqa: PLR0913 - its options
 
 
 def _explain_code(code: str) -> None:
+    from worker.report.pages import NoPageError, explained  # noqa: PLC0415 - see _print
+
     try:
         screen.say(explained(code))
     except NoPageError as error:
@@ -97,6 +95,8 @@ def _check_rules(rules: RuleSet, request: Request) -> bool:
     """Print what was found; return whether it is good."""
     rules = rules._replace(problems=tuple(examine(rules.files, rules.rules, rules.problems)))
     if request.drawing is not None and not rules.errors:
+        from dsl import graph  # noqa: PLC0415 - see _print
+
         drawn = graph.picture(rules.rules)
         screen.say(graph.mermaid(drawn) if request.drawing == "mermaid" else graph.dot(drawn))
     else:
@@ -105,6 +105,13 @@ def _check_rules(rules: RuleSet, request: Request) -> bool:
 
 
 def _print(rules: RuleSet, request: Request) -> None:
+    if request.form == "text" and not request.verbose:
+        print_problems(rules)
+        return
+    # Imported where they are asked for: an editor or a hook runs the plain form on every file that is saved.
+    from worker.report.diagnostics import as_problem, github, sarif  # noqa: PLC0415
+    from worker.report.facts import print_facts, rule_facts  # noqa: PLC0415
+
     facts = rule_facts(rules) if request.verbose and not rules.errors else None
     match request.form:
         case "text":

@@ -48,7 +48,7 @@ def _code(findings: Sequence[Finding], *, strict: bool) -> int:
 
 
 def _print(shown: Sequence[Finding], findings: Sequence[Finding]) -> None:
-    paper = screen.out()
+    paper = screen.paper()
     for one in shown:
         said = "-" if one.level is Level.NOT_CHECKED else one.level.value
         text = one.said.replace("\n", " ")

@@ -37,7 +37,7 @@ def command(*, as_json: bool) -> None:
 
 def _print(found: Sequence[Line]) -> None:
     """Print lines: folded on a terminal, and each as one line elsewhere."""
-    paper = screen.out()
+    paper = screen.paper()
     if screen.is_terminal():
         for text in live.drawn(found, paper.width, whole=True):
             paper.print(text)

@@ -12,18 +12,13 @@ import click
 import msgspec
 
 from dsl.compile import scope_of
-from dsl.coverage import Coverage, total
-from dsl.explain import Asked, MeantError, explain, tiers_of
-from dsl.explain.text import render
 from dsl.outcome import by_subject
-from dsl.story.update import corrected, corrections
 from dsl.syntax import Achievement
 from dsl.words import target_name
 from worker.commands.checked_rules import usable_rules
 from worker.commands.examples import run_examples
 from worker.commands.options import json_object_option, rules_argument
 from worker.report import screen
-from worker.report.junit import Case, report
 from worker.rulefiles import load
 
 if TYPE_CHECKING:
@@ -35,6 +30,7 @@ if TYPE_CHECKING:
     from dsl.source import Source
     from dsl.story import Failure, Verdict
     from dsl.story.update import Correction
+    from worker.report.junit import Case
 
 FILE: Final = click.Path(dir_okay=False, path_type=Path)
 SHOWN: Final = 6
@@ -92,6 +88,8 @@ def _test(rules: RuleSet, request: Request) -> bool:
         rules = load(request.paths)
         ran = list(_timed(run_examples(rules)))
     if request.junit is not None:
+        from worker.report.junit import report  # noqa: PLC0415 - examples that pass are run at every save
+
         request.junit.write_bytes(report([_case(rules, each) for each in ran]))
     covered = _covered(rules, [each.verdict for each in ran], request)
     if request.as_json:
@@ -111,6 +109,8 @@ def _as_json(ran: Sequence[Ran], covered: Sequence[Covered] | None) -> dict[str,
     failed = sum(bool(each.verdict.failures) for each in ran)
     found: dict[str, object] = {"passed": len(ran) - failed, "failed": failed}
     if covered is not None:
+        from dsl.coverage import total  # noqa: PLC0415 - see _test
+
         rows = [{"achievement": each.achievement, "decided": each.seen, "of": each.sides} for each in covered]
         found["coverage"] = {"percent": round(total(covered), 1), "achievements": rows}
     return {**found, "examples": [_ran_json(each) for each in ran]}
@@ -184,6 +184,9 @@ def _why(rules: RuleSet, verdict: Verdict, failure: Failure) -> Iterator[str]:
     expected = failure.line
     if expected is None or rules.program is None:
         return
+    from dsl.explain import Asked, MeantError, explain, tiers_of  # noqa: PLC0415 - see _test
+    from dsl.explain.text import render  # noqa: PLC0415
+
     name = expected.target.achievement.text
     scope = scope_of(rules.rules.achievements[name][0])
     found = {
@@ -207,6 +210,8 @@ def _why(rules: RuleSet, verdict: Verdict, failure: Failure) -> Iterator[str]:
 
 
 def _case(rules: RuleSet, ran: Ran) -> Case:
+    from worker.report.junit import Case  # noqa: PLC0415 - see _test
+
     verdict = ran.verdict
     line, _ = verdict.source.position(verdict.example.span.start)
     failures = ["\n".join(_failure(rules, verdict, failure)) for failure in verdict.failures]
@@ -223,6 +228,8 @@ def _update(rules: RuleSet, verdicts: Iterable[Verdict]) -> bool:
     """Write what was observed into the files; return whether there was anything to write."""
     if rules.program is None:
         raise AssertionError(rules.problems)
+    from dsl.story.update import corrected, corrections  # noqa: PLC0415 - see _test
+
     changed: dict[Source, list[Correction]] = {}
     for verdict in verdicts:
         if found := corrections(rules.program, verdict):
@@ -247,6 +254,8 @@ def _write(source: Source, text: str) -> None:
 
 def cover(rules: RuleSet, program: Program, verdicts: Iterable[Verdict]) -> list[Covered]:
     """Return what the examples cover of each achievement."""
+    from dsl.coverage import Coverage  # noqa: PLC0415 - see _test
+
     coverage = Coverage(rules.rules, program)
     for verdict in verdicts:
         coverage.take(verdict.example, verdict.events)
@@ -263,6 +272,8 @@ def _covered(rules: RuleSet, verdicts: Sequence[Verdict], request: Request) -> l
 
 
 def _is_enough(covered: Sequence[Covered], request: Request) -> bool:
+    from dsl.coverage import total  # noqa: PLC0415 - see _test
+
     return request.fail_under is None or total(covered) >= request.fail_under
 
 
@@ -277,6 +288,8 @@ def _print_coverage(rules: RuleSet, covered: Sequence[Covered], request: Request
                 screen.out().print(_left(sources, decision))
     against = "" if request.fail_under is None else f", {request.fail_under:g}% wanted"
     style = "bold green" if _is_enough(covered, request) else "bold red"
+    from dsl.coverage import total  # noqa: PLC0415 - see _test
+
     screen.out().print(f"coverage: {total(covered):.1f}%{against}", style=style)
 
 

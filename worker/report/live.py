@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.text import Text
 
 from worker.report.escape import visible
-from worker.report.screen import Paper
+from worker.report.paper import Paper
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence

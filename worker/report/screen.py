@@ -7,60 +7,59 @@ module, which keeps the control characters of producers from the terminal. A tes
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from collections.abc import Callable
 from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING, Any, Final, Literal
+from itertools import chain
+from typing import IO, TYPE_CHECKING, Final, Literal
 
 import click
 import msgspec
-from rich.cells import cell_len
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.segment import Segment
-from rich.table import Table
-from rich.text import Text
 
 from dsl.diagnostics import Diagnostic, Severity, render
 from worker.report.escape import DANGEROUS, LINES, visible
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Sequence
+    from collections.abc import Generator, Iterable, Iterator, Sequence
 
-    from rich.console import ConsoleOptions, RenderableType
+    from worker.report.paper import Paper
 
 Move = Callable[[int, str], None]
 
-NARROW: Final = 8
-"""Characters to which a column of a table is folded, at the narrowest."""
-_GAP: Final = 2
-"""Characters between two columns of a table."""
+_FORCED: Final = ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE")
+"""Variables with which rich takes a pipe for a terminal."""
 _COLOURS = {Severity.ERROR: "red", Severity.WARNING: "yellow"}
 
 
-class Paper(Console):
-    """A console that takes no markup, and prints no character that a terminal would obey."""
+class Plain:
+    """A pipe or a file: lines as they are, without colours, without a width. rich is for terminals, and takes time."""
 
-    def __init__(self, file: IO[str], *, soft_wrap: bool = True) -> None:
-        super().__init__(file=file, highlight=False, markup=False, emoji=False, soft_wrap=soft_wrap)
+    def __init__(self, file: IO[str]) -> None:
+        self._file = file
 
     def say(self, text: str, style: str | None = None) -> None:
         """Print one line, even if the text has several: a received line break could pass for a line of ours."""
         self.print(visible(text), style=style)
 
-    def render_str(self, text: str, **how: Any) -> Text:  # noqa: ANN401 - the library's own parameters
-        """Turn what is printed into text."""
-        # Before it is measured: a column is as wide as its visible text.
-        return super().render_str(visible(text, kept=LINES), **how)
+    def print(self, text: str = "", *, style: str | None = None, markup: bool = False) -> None:  # noqa: ARG002 - as Paper
+        """Print lines."""
+        if "\t" in text:
+            _paper(self._file).print(text)  # which knows the widths of characters
+            return
+        self._file.write(f"{visible(text, kept=LINES)}\n")
+        self._file.flush()
 
-    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """Turn anything else into segments, whose text is made visible here."""
-        for segment in super().render(renderable, options):
-            if segment.control:
-                yield segment
-            else:
-                yield Segment(visible(segment.text, kept=LINES), segment.style)
+
+def _paper(file: IO[str], *, soft_wrap: bool = True) -> Paper:
+    from worker.report.paper import Paper  # noqa: PLC0415 - rich takes a third of the time of a short command
+
+    return Paper(file, soft_wrap=soft_wrap)
+
+
+def _console(file: IO[str]) -> Paper | Plain:
+    return _paper(file) if file.isatty() or any(name in os.environ for name in _FORCED) else Plain(file)
 
 
 def json_of(value: object, *, decimal_format: Literal["string", "number"] = "string") -> str:
@@ -74,14 +73,19 @@ def _escaped_json(character: str) -> str:
     return "\\u007f" if character == "\x7f" else json.dumps(character)[1:-1]
 
 
-def out() -> Paper:
+def out() -> Paper | Plain:
     """Return a console for results. It is made at each call, since tests and pipes swap standard output."""
-    return Paper(sys.stdout)
+    return _console(sys.stdout)
 
 
-def err() -> Paper:
+def paper() -> Paper:
+    """Return a console for results that knows its width, and draws more than lines."""
+    return _paper(sys.stdout)
+
+
+def err() -> Paper | Plain:
     """Return a console for what is not the result: errors, warnings, progress."""
-    return Paper(sys.stderr)
+    return _console(sys.stderr)
 
 
 def say_json(value: object, *, decimal_format: Literal["string", "number"] = "string") -> None:
@@ -128,7 +132,10 @@ def show_problem(problem: Diagnostic) -> None:
 def fail(message: str, hint: str | None = None) -> None:
     """Print why something did not work, and what may help."""
     console = err()
-    console.print(Text.assemble(("error:", "bold red"), f" {_indented(message)}"))
+    if isinstance(console, Plain):
+        console.print(f"error: {_indented(message)}")
+    else:
+        console.complain(_indented(message))
     if hint:
         console.print(f"  hint: {_indented(hint)}")
 
@@ -150,21 +157,25 @@ def table(
 
     Neither is folded, however narrow the terminal; in a pipe no column is.
     """
-    numbers, whole = set(right), {*right, *ids}
-    drawn = Table(box=None, pad_edge=False, header_style="dim")
-    for at, column in enumerate(columns):
-        drawn.add_column(column, justify="right" if at in numbers else "left", overflow="fold", no_wrap=at in whole)
     # One row is one line: a line break in a cell would pass for another row.
     cells = [[visible(str(cell)) for cell in row] for row in rows]
-    for row in cells:
-        drawn.add_row(*row)
-    widths = [max(map(cell_len, column)) for column in zip(columns, *cells, strict=True)]
-    paper = Paper(sys.stdout, soft_wrap=False)
-    least = [width if at in whole else min(width, NARROW) for at, width in enumerate(widths)]
-    paper.width = max(paper.width, _GAP + sum(least if sys.stdout.isatty() else widths) + _GAP * len(widths))
+    numbers, console = frozenset(right), out()
     if title:
-        out().say(title, style="bold")
-    paper.print(drawn, crop=False)
+        console.say(title, style="bold")
+    if isinstance(console, Plain) and all(map(str.isascii, chain(columns, *cells))):
+        console.print("\n".join(_aligned([columns, *cells], numbers)))
+    else:
+        _paper(sys.stdout, soft_wrap=False).draw_table(columns, cells, numbers, numbers.union(ids))
+
+
+def _aligned(rows: Sequence[Sequence[str]], numbers: frozenset[int]) -> Iterator[str]:
+    """Yield the lines of a table, two spaces between its columns."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield "  ".join(
+            cell.rstrip().rjust(width) if at in numbers else cell.ljust(width)
+            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
 
 
 @contextmanager
@@ -173,17 +184,8 @@ def progress(what: str, total: int | None = None, *, quiet: bool = False) -> Gen
     if quiet or not sys.stderr.isatty():
         yield lambda steps, remark: None
         return
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=30),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[remark]}", markup=False),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=err(), transient=True) as bar:
-        task = bar.add_task(what, total=total, remark="")
-        yield lambda steps, remark: bar.update(task, advance=steps, remark=remark)
+    with _paper(sys.stderr).bar(what, total) as move:
+        yield move
 
 
 @contextmanager
@@ -192,8 +194,8 @@ def status(what: str, *, quiet: bool = False) -> Generator[Callable[[str], None]
     if quiet or not sys.stderr.isatty():
         yield lambda text: None
         return
-    with err().status(Text(what)) as line:
-        yield lambda text: line.update(Text(text))
+    with _paper(sys.stderr).changing(what) as move:
+        yield move
 
 
 def plural(number: int, what: str) -> str:

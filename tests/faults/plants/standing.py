@@ -110,7 +110,7 @@ BUGS: Final = (
     Bug(
         "ids_folded",
         "ids are in one piece on a narrow terminal",
-        at="table",
+        at="Paper.draw_table",
         old="no_wrap=at in whole",
         new="no_wrap=at in numbers",
         tests=("worker/report/test_screen.py::test_what_is_copied_from_a_table_is_in_one_piece",),
@@ -118,10 +118,10 @@ BUGS: Final = (
     Bug(
         "piped_tables_folded",
         "nothing is folded in a pipe",
-        at="table",
-        old="sum(least if sys.stdout.isatty() else widths)",
+        at="Paper.draw_table",
+        old="sum(least if self.file.isatty() else widths)",
         new="sum(least)",
-        tests=("worker/report/test_screen.py::test_what_is_copied_from_a_table_is_in_one_piece",),
+        tests=("worker/report/test_screen.py::test_a_table_in_a_pipe_is_that_of_rich",),
     ),
     Bug(
         "cut_letter_sent",

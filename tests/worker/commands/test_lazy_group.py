@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from importlib import import_module
@@ -16,6 +17,7 @@ from worker.commands import dead, notify
 from worker.commands.lazy_group import LazyGroup
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from types import ModuleType
 
     import click
@@ -54,7 +56,25 @@ def test_a_command_imports_what_it_needs_alone() -> None:
     for name in ("check", "fmt", "test", "explain", "replay", "docs", "lsp", "schema"):
         program = f"import sys, worker.commands.{name}; print(' '.join(sys.modules))"
         done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-        assert not set(done.stdout.split()) & {"asyncpg", "nats", "pygls", "jinja2"}, name
+        assert not set(done.stdout.split()) & {"asyncpg", "nats", "pygls", "jinja2", "lark"}, name
+
+
+def test_commands_of_every_day_load_nothing_that_takes_long(tmp_path: Path) -> None:
+    rules, stream = tmp_path / "rules.ach", tmp_path / "stream.jsonl"
+    rules.write_text('event a.done {}\nachievement first { title "First" when count(event=a.done, >= 1) }\n')
+    event = {"event_id": "1", "tenant_id": "t", "user_id": "u", "event_type": "a.done"}
+    stream.write_text(json.dumps({**event, "occurred_at": "2026-01-01T00:00:00Z", "payload": {}}))
+    heavy = {"lark", "rich", "structlog", "anyio", "asyncio", "importlib.metadata", "zoneinfo", "attr"}
+    for args in (["check"], ["fmt", "--check"], ["test"], ["replay", str(stream), "-r"]):
+        program = (
+            "import atexit, sys; from worker.cli import main;"
+            "atexit.register(lambda: sys.stderr.write(' '.join(sys.modules)));"
+            f"main({[*args, str(rules)]!r})"
+        )
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+        loaded = set(done.stderr.split())
+        assert "dsl.parse" in loaded, done.stderr
+        assert not loaded & heavy, args
 
 
 def test_a_missing_extra_is_named() -> None:

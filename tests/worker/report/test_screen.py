@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from worker.process import logs
 from worker.report import screen
 from worker.report.escape import visible
+from worker.report.paper import Paper
 from worker.settings import LogFormat
 
 if TYPE_CHECKING:
@@ -52,10 +53,13 @@ def test_how_it_is_seen() -> None:
     assert visible("a\n\tb\r", kept="\n\t") == "a\n\tb\\r"
 
 
-@given(texts, texts)
-def test_consoles_print_what_they_are_given_and_nothing_that_is_obeyed(text: str, other: str) -> None:
+@pytest.mark.parametrize("console", [Paper, screen.Plain])
+@given(text=texts, other=texts)
+def test_consoles_print_what_they_are_given_and_nothing_that_is_obeyed(
+    console: type[Paper | screen.Plain], text: str, other: str
+) -> None:
     file = io.StringIO()
-    paper = screen.Paper(file)
+    paper = console(file)
     paper.print(text)
     paper.print(text, style="bold")
     paper.say(f"{other} {text}")
@@ -65,7 +69,13 @@ def test_consoles_print_what_they_are_given_and_nothing_that_is_obeyed(text: str
     assert (last, end) == (f"{visible(other)} {visible(text)}", "")
 
 
-def test_no_markup_and_no_emoji_of_others(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("forced", [True, False])
+def test_no_markup_and_no_emoji_of_others(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *, forced: bool
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    if forced:
+        monkeypatch.setenv("TTY_COMPATIBLE", "0")  # printed by rich all the same
     screen.out().print("[bold]a[/] :bomb: \\[link=http://e]b[/link]")
     screen.fail("[red]c[/]\x07\nerror: x", "\x1b[0m")
     said = capsys.readouterr()
@@ -88,7 +98,7 @@ def test_a_row_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_on_a_terminal_styles_are_all_that_is_obeyed() -> None:
     file = io.StringIO()
-    paper = screen.Paper(file)
+    paper = Paper(file)
     paper._force_terminal = True  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
     paper._color_system = None  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
     paper.print(HOSTILE, style="bold red")
@@ -152,6 +162,7 @@ ALLOWED = {
     ("worker/cli.py", "click.echo"),
     # The way itself.
     ("worker/report/screen.py", "*"),
+    ("worker/report/paper.py", "*"),
     # What is drawn again and again; it makes each text visible.
     ("worker/report/live.py", "*"),
     # Writes what others print, and loses nothing of it.
@@ -301,3 +312,24 @@ def test_a_line_in_a_pipe_is_not_wrapped(monkeypatch: pytest.MonkeyPatch) -> Non
     screen.out().say(LONG * 3)
     screen.out().print(LONG * 3)
     assert written.getvalue() == f"{LONG * 3}\n" * 2
+
+
+words = st.text(st.characters(codec="ascii") | st.sampled_from("\x1b\n日"), max_size=12)
+
+
+@given(st.lists(st.tuples(words, words, words), max_size=4), st.sets(st.integers(0, 2)), st.sampled_from(["", "title"]))
+def test_a_table_in_a_pipe_is_that_of_rich(rows: list[tuple[str, ...]], right: set[int], title: str) -> None:
+    drawn: list[str] = []
+    for forced in (False, True):
+        file = Screen(terminal=False)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, "stdout", file)
+            patch.setenv("NO_COLOR", "1")
+            patch.setenv("COLUMNS", "10")
+            patch.delenv("FORCE_COLOR", raising=False)
+            patch.delenv("TTY_COMPATIBLE", raising=False)
+            if forced:
+                patch.setenv("TTY_COMPATIBLE", "0")
+            screen.table(title, ["name", "n", "a title"], rows, right=right)
+        drawn.append(file.getvalue())
+    assert drawn[0] == drawn[1]

@@ -195,7 +195,7 @@ def _print(seen: Preview, kept: SortedLines, options: _Options) -> None:
             screen.say_json(_listed(line))
         return
     console = screen.out()
-    for line in lines(seen, width=console.width if screen.is_terminal() else WIDE):
+    for line in lines(seen, width=screen.paper().width if screen.is_terminal() else WIDE):
         console.say(line.text, line.style)
     for line in kept:
         console.say(_text_of(_listed(line)))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from functools import partial
 from pathlib import Path
-from secrets import randbits
 from typing import TYPE_CHECKING, Final, TypedDict
 
 import click
@@ -17,8 +17,6 @@ from worker.commands.options import EXISTING_FILE, PATHS, microseconds, quiet_op
 from worker.commands.unlock_totals import print_unlock_totals
 from worker.engine.replay import Difference, Expected, Result, compare, replay
 from worker.local.locks import EmbeddedError
-from worker.process import logs
-from worker.process.loop import run_async
 from worker.recording import RecordingError, lines
 from worker.report import screen
 from worker.rulefiles import without_collector
@@ -162,11 +160,18 @@ def _run(rules: RuleSet, request: Request) -> tuple[Result, list[Rejected]]:
         raise AssertionError(rules.problems)
     with without_collector(), screen.progress("reading", quiet=request.quiet) as move:
         messages = _moving(request, move)
-        return replay(rules.rules, rules.program, messages, now=request.now, skew=SKEW, mark=randbits(62))
+        return replay(rules.rules, rules.program, messages, now=request.now, skew=SKEW, mark=_mark())
+
+
+def _mark() -> int:
+    """Return a number that no event can name."""
+    return int.from_bytes(os.urandom(8)) >> 2
 
 
 def _run_through(rules: RuleSet, request: Request) -> Result:
     from worker.local.replay_worker import replay_through
+    from worker.process import logs  # noqa: PLC0415 - its libraries take longer to import than a small stream to fold
+    from worker.process.loop import run_async  # noqa: PLC0415
 
     logs.quiet()
     messages = list(lines(request.streams))
