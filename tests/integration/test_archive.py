@@ -71,7 +71,7 @@ async def granted(engine: Engine) -> list[tuple[str, str]]:
 
 
 def many(user: str, number: int, first: int = 0, **said: object) -> list[dict[str, Any]]:
-    return [event(n, user=user, **said) for n in range(first, first + number)]
+    return [event(n, user=user, **said) for n in range(first, first + number)]  # type: ignore[arg-type]
 
 
 async def test_old_events_leave_the_ledger_but_for_the_last_of_each_user(engine: Engine) -> None:
@@ -130,6 +130,41 @@ async def test_a_late_event_folds_archived_history_again(engine: Engine) -> None
     await replayed(engine)
     await archived(engine)
     await replayed(engine)
+
+
+async def test_a_late_event_on_the_fast_path_reads_the_archive(engine: Engine) -> None:
+    stats = Stats()
+    async with pipeline_on(engine, stats=stats) as pipeline:
+        await send(pipeline, event(10), event(12), event(30, "c.done"), event(40, "c.done"))
+        await archived(engine)
+        await send(pipeline, event(50, "c.done"))
+        fast = stats.long_ways["archived"]
+        await send(pipeline, event(11, "b.done", id="never seen, and longer than all others"))
+        assert stats.long_ways["archived"] == fast + 1
+    assert await granted(engine) == [("u1", "settled")]
+    await replayed(engine)
+
+
+async def test_what_a_state_has_not_seen_stays(engine: Engine) -> None:
+    """Workers save the state of a user once in some events; readers fold the others on top, from the ledger."""
+    async with pipeline_on(engine) as pipeline:
+        for n in range(5):
+            await send(pipeline, event(n, "c.done"))
+        await send(pipeline, event(9))
+    (row,) = await engine.rows("SELECT count(*) AS n FROM progress JOIN event ON occurred_at > mark_at")
+    assert row["n"] > 1
+    before = await replayed(engine)
+    await archived(engine)
+    (left,) = await engine.rows("SELECT count(*) AS n FROM progress JOIN event ON occurred_at > mark_at")
+    assert left == row
+    assert await replayed(engine) == before
+
+
+async def test_users_whose_types_no_rule_hears_stay_known(engine: Engine) -> None:
+    await engine.apply(RULES + "event d.done {}\n")
+    await sent(engine, *many("u1", 3, event_type="d.done"))
+    await archived(engine)
+    assert await ledger(engine) == ["d.done-2-u1"]
 
 
 async def test_new_rules_read_archived_history_of_users_teams_and_tenants(engine: Engine) -> None:

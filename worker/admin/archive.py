@@ -27,7 +27,7 @@ from worker.contract.pack import MOST, PackedEvent, pack_of
 from worker.contract.partition import partition_of
 from worker.engine.columns import columns
 from worker.engine.reach import extended, read_reach, write_reach
-from worker.pipeline.archive import canonical, unpacked
+from worker.pipeline.archive import canonical, events_of_pack
 from worker.pipeline.fence import hold_partitions
 
 if TYPE_CHECKING:
@@ -282,7 +282,9 @@ async def _make_found(store: Store, made: Sequence[_Made]) -> None:
     reach: dict[int, str] = {}
     async with store.transaction(patient=True) as session:
         for some in _batches(made):
-            ids = [(event.event_id, pack.tenant_id, pack.number) for pack in some for event in unpacked(pack.body)]
+            ids = [
+                (event.event_id, pack.tenant_id, pack.number) for pack in some for event in events_of_pack(pack.body)
+            ]
             names, tenants, numbers = ([*column] for column in zip(*ids, strict=True))
             reach = extended(reach, names)
             entries.extend(zip(await hashes_of(session, names, tenants), numbers, strict=True))
@@ -345,7 +347,7 @@ def _user_of(pack: _Made) -> _User:
 
 
 def _all_of(packs: Iterable[_Made]) -> list[PackedEvent]:
-    return [event for pack in packs for event in unpacked(pack.body)]
+    return [event for pack in packs for event in events_of_pack(pack.body)]
 
 
 async def _publish(
@@ -360,7 +362,7 @@ async def _publish(
             before = last[user]
             part = before.part + 1
             if before.events < MOST:
-                part, held = before.part, [*unpacked(before.body), *some]
+                part, held = before.part, [*events_of_pack(before.body), *some]
                 renewed.append((user.tenant_id, user.user_id, before.part))
         held = sorted(held, key=canonical)
         pieces = [held[at : at + MOST] for at in range(0, len(held), MOST)]

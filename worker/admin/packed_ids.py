@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from dsl.event import Position
 from dsl.outcome import Subject
 from worker.engine.columns import columns
-from worker.pipeline.archive import HASH_BYTES, NUMBER_BYTES, PACKS, unpacked
+from worker.pipeline.archive import HASH_BYTES, NUMBER_BYTES, PACKS, events_of_pack
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -156,22 +156,22 @@ async def erase_archived(session: Session, user: Subject, archived: Archived) ->
     asked = {"tenant_id": user.tenant_id, "user_id": user.subject}
     events = 0
     for packing in await session.rows(_Pack, "packing_to_erase", **asked):
-        await _forget(session, user, packing)
+        await _forget_ids(session, user, packing)
     await session.run("erase_packing", **asked)
     if not archived.shared:
         return 0
     async for page in session.pages_of(PACKS, _Pack, "packs_to_erase", **asked):
         for pack in page:
-            events += await _forget(session, user, pack)
+            events += await _forget_ids(session, user, pack)
     await session.run("erase_packed_members", **asked)
     await session.run("erase_packs", **asked)
     return events
 
 
-async def _forget(session: Session, user: Subject, pack: _Pack) -> int:
+async def _forget_ids(session: Session, user: Subject, pack: _Pack) -> int:
     """Forget the ids of a pack; return how many these are."""
     await session.run("hold_archive")
-    ids = [event.event_id for event in unpacked(pack.body)]
+    ids = [event.event_id for event in events_of_pack(pack.body)]
     hashes = await hashes_of(session, ids, [user.tenant_id] * len(ids))
     entries = [(one, pack.number) for one in hashes]
     await _write(session, without(await _rows_for(session, entries), entries))

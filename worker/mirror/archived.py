@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from dsl.calendar import format_instant
 from worker.mirror.intake import csv_row
-from worker.pipeline.archive import PACKS, unpacked
+from worker.pipeline.archive import PACKS, events_of_pack
 
 if TYPE_CHECKING:
     from worker.contract.pack import PackedEvent
@@ -26,7 +26,7 @@ async def hand_archived(session: Session, sink: Sink, new: Window, tenant: str |
     args = {**new._asdict(), "tenant_id": tenant}
     async for page in session.pages_of(PACKS, _Row, "mirror_packs", **args):
         for row in page:
-            lines = [csv_row(_cells(row, event)) for event in unpacked(row.body)]
+            lines = [csv_row(_cells(row, event)) for event in events_of_pack(row.body)]
             await sink("".join(lines).encode())
 
 

@@ -78,7 +78,7 @@ def readable() -> Iterator[None]:
         raise RefusedError(str(error)) from error
 
 
-def unpacked(body: bytes) -> list[PackedEvent]:
+def events_of_pack(body: bytes) -> list[PackedEvent]:
     """Return the events of a pack, in canonical order.
 
     Raises:
@@ -138,7 +138,7 @@ async def _bodies(
     found: dict[tuple[str, str], StoredBody] = {}
     async for page in session.pages_of(PACKS, _Body, "packs_of_numbers", numbers=sorted(numbers)):
         for pack in page:
-            for event in unpacked(pack.body):
+            for event in events_of_pack(pack.body):
                 key = event.event_id, pack.tenant_id
                 if key in wanted:
                     found[key] = StoredBody(
@@ -219,7 +219,7 @@ async def archived_of_person(session: Session, tenant: str, user: str) -> AsyncG
         for pack in page:
             known = bisect_left(held, pack.at, key=_occurred)
             ready += held[:known]
-            held = [*merge(held[known:], unpacked(pack.body), key=canonical)]
+            held = [*merge(held[known:], events_of_pack(pack.body), key=canonical)]
         if ready:
             yield ready
     if held:
@@ -233,7 +233,7 @@ async def last_archived(session: Session, tenant: str, user: str, *, limit: int)
         for pack in page:
             if len(found) == limit and found[-1].occurred_at > pack.at:
                 return found
-            found = sorted([*found, *unpacked(pack.body)], key=canonical, reverse=True)[:limit]
+            found = sorted([*found, *events_of_pack(pack.body)], key=canonical, reverse=True)[:limit]
     return found
 
 

@@ -122,8 +122,8 @@ BUGS: Final[tuple[Bug, ...]] = (
         "backfill_skips_between_pages",
         "a backfill reaches every user",
         at="sql:users_of_types",
-        old="(tenant_id, user_id) > (:after_tenant, :after_subject)",
-        new="(tenant_id > :after_tenant OR :after_subject::text IS NULL)",
+        old="WHERE event_type = ANY (:types::text[]) AND (tenant_id, user_id) > (:after_tenant, :after_subject)",
+        new="WHERE event_type = ANY (:types::text[]) AND (tenant_id > :after_tenant OR :after_subject::text IS NULL)",
         tests=(f"{PROTOCOL}::test_a_backfill_reaches_all_users",),
     ),
     # -- the meaning of the language --
