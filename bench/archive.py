@@ -55,9 +55,7 @@ def load(events: int, users: int, *, ordered: bool) -> Halves:
     if not ordered:
         dice = Random(1)  # noqa: S311 - reproducible on purpose
         ids = {one.id: str(uuid.UUID(int=dice.getrandbits(128), version=4)) for one in made}
-        made = [
-            one._replace(id=ids[one.id], body=one.body.replace(one.id.encode(), ids[one.id].encode())) for one in made
-        ]
+        made = [_named(one, ids[one.id]) for one in made]
     return Halves(made[:events], made[events:])
 
 
@@ -90,7 +88,7 @@ async def archived(arena: Arena, number: int) -> None:
         await archive(store, Asked(now + 1, now, release()), done)
     spent, mine, log = arena.cpu(), process_time(), await arena.wal()
     after = await sizes(arena.connection)
-    (left,) = await arena.connection.fetchrow("SELECT count(*) FROM event")
+    left: int = await arena.connection.fetchval("SELECT count(*) FROM event")
     print(f"ledger: {before['event'] / number:.0f} bytes an event, rows {before['rows'] / number:.0f}", end=", ")
     print(f"all tables {sum(before.values()) / number - before['rows'] / number:.0f}")
     each = {name: after[name] / done.events for name in ARCHIVE}

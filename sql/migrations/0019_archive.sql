@@ -21,8 +21,8 @@ COMMENT ON TABLE pack IS
 COMMENT ON COLUMN pack.number IS 'Of the user, short: packed_id points to it.';
 COMMENT ON COLUMN pack.first_at IS 'The earliest occurred_at of its events.';
 COMMENT ON COLUMN pack.types IS 'The event types in it, in order.';
--- It is deflated already.
-ALTER TABLE pack ALTER COLUMN body SET STORAGE EXTERNAL;
+-- It is deflated already, and most are best kept in the row.
+ALTER TABLE pack ALTER COLUMN body SET STORAGE EXTERNAL, SET (toast_tuple_target = 4080);
 CREATE INDEX pack_of_number ON pack (number);
 CREATE SEQUENCE pack_number AS integer;
 
@@ -46,12 +46,12 @@ CREATE TABLE packed_id (
     hashes bytea NOT NULL,
     users  bytea NOT NULL,
     CONSTRAINT packed_id_pkey PRIMARY KEY (first),
-    CONSTRAINT packed_id_rows CHECK (octet_length(hashes) / 5 * 4 = octet_length(users))
+    CONSTRAINT packed_id_rows CHECK (octet_length(users) IN (octet_length(hashes) / 5 * 3, octet_length(hashes) / 5 * 4))
 );
 COMMENT ON TABLE packed_id IS
     'Ids of archived events: 40 bits of the hash of each, and the number of its user, from the hash `first` up to the next row.';
 COMMENT ON COLUMN packed_id.hashes IS 'Five bytes each, the highest first.';
-COMMENT ON COLUMN packed_id.users IS 'pack.number, four bytes each, in the same order.';
+COMMENT ON COLUMN packed_id.users IS 'pack.number, three or four bytes each, in the same order.';
 INSERT INTO packed_id (first, hashes, users) VALUES (0, '', '');
 
 CREATE TABLE packed_member (

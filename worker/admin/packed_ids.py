@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from dsl.event import Position
 from dsl.outcome import Subject
 from worker.engine.columns import columns
-from worker.pipeline.archive import HASH_BYTES, NUMBER_BYTES, PACKS, events_of_pack
+from worker.pipeline.archive import HASH_BYTES, PACKS, events_of_pack
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -23,10 +23,12 @@ if TYPE_CHECKING:
 
 AT_ONCE: Final = 5000
 """Ids that are written with one statement."""
-MOST: Final = 192
-"""Ids of a row: with the numbers of their users they fit into a page beside others, uncompressed."""
-FULL: Final = MOST * 2 // 3
-"""Ids of a row that comes of a split."""
+MOST: Final = 220
+"""Ids of a row: with the numbers of their users they stay in its page, uncompressed."""
+FULL: Final = 160
+"""Ids of a row that comes of a split: six of these fill a page."""
+SHORT, LONG = 3, 4
+"""Bytes of the number of a user."""
 
 Entry = tuple[int, int]
 """The hash of an id, and the number of the user."""
@@ -41,7 +43,10 @@ class Row(NamedTuple):
 
     def entries(self) -> list[Entry]:
         """Return what it holds, in order."""
-        return [*zip(_numbers(self.hashes, HASH_BYTES), _numbers(self.users, NUMBER_BYTES), strict=True)]
+        if not self.hashes:
+            return []
+        width = len(self.users) * HASH_BYTES // len(self.hashes)
+        return [*zip(_numbers(self.hashes, HASH_BYTES), _numbers(self.users, width), strict=True)]
 
 
 def _numbers(body: bytes, width: int) -> Iterator[int]:
@@ -51,7 +56,8 @@ def _numbers(body: bytes, width: int) -> Iterator[int]:
 def row_of(first: int, entries: Sequence[Entry]) -> Row:
     """Return a row with entries, which are in order."""
     hashes = b"".join([one.to_bytes(HASH_BYTES, "big") for one, _ in entries])
-    return Row(first, hashes, b"".join([number.to_bytes(NUMBER_BYTES, "big") for _, number in entries]))
+    width = SHORT if all(number >> 8 * SHORT == 0 for _, number in entries) else LONG
+    return Row(first, hashes, b"".join([number.to_bytes(width, "big") for _, number in entries]))
 
 
 def added(rows: Sequence[Row], entries: Iterable[Entry]) -> list[Row]:

@@ -2,7 +2,7 @@
 
 A pack has its events in canonical order, column by column: instants and numbers as differences, byte plane by byte
 plane, since the high ones are nearly always zero; texts joined by a character that PostgreSQL stores in no text. Both
-are deflated, each by itself, as they have nothing in common. An id that is a UUID is its 16 bytes, or 10 where its
+are deflated, each by itself, as they have nothing in common. An id that is a UUID is its 16 bytes, or 9.5 where the
 first six are the millisecond of `occurred_at` (version 7); these are random, and stay as they are.
 
 The first byte is the version of the form: a reader that does not know it refuses the pack, and loses nothing. The last
@@ -25,10 +25,14 @@ MOST: Final = 512
 """Events of a pack: what a reader who wants one of them has to unpack."""
 
 _END: Final = "\0"
-_UUID, _TIMED = 16, 10
-"""Bytes of an id that is a UUID, and of one that begins with the millisecond of its event."""
+_UUID, _TIMED = 32, 19
+"""Digits that are kept of an id that is a UUID, and of one that begins with the millisecond of its event."""
+_SEVENTH: Final = 7
+"""The version of the latter."""
 _WIDE: Final = 8
 """Bytes of a number that is unpacked."""
+_LAGS, _STEPS = range(2)
+"""What the instants are whose first byte says it."""
 _SUM: Final = 4
 """Bytes of the CRC."""
 _SEVEN_BITS: Final = 0x7F
@@ -68,7 +72,7 @@ def pack_of(events: Sequence[PackedEvent]) -> bytes:
         (
             _plane(_steps(at)),
             _plane(_steps(offsets)),
-            _plane([after - before for before, after in zip(at, received, strict=True)]),
+            _received(at, received),
             _plane(_steps(seqs)),
             _plane([_transit(one, back) for one, back in zip(published, received, strict=True)]),
         )
@@ -88,7 +92,7 @@ def unpack(body: bytes) -> list[PackedEvent]:
     """
     found = _Found(memoryview(body))
     at, offsets = found.stepped(), found.stepped()
-    received = list(map(int.__add__, at, found.numbers()))
+    received = found.received(at)
     seqs = found.stepped()
     published = [
         None if one == 0 else back + one - (one > 0) for one, back in zip(found.numbers(), received, strict=True)
@@ -122,7 +126,7 @@ class _Found:
     """A pack whose columns are read one after the other."""
 
     def __init__(self, body: memoryview) -> None:
-        if body and body[0] != VERSION:
+        if len(body) and body[0] != VERSION:
             raise UnreadablePackError(f"the archive has a pack of form {body[0]}; this release reads form {VERSION}")
         body, said = body[:-_SUM], body[-_SUM:]
         if zlib.crc32(body).to_bytes(_SUM, "big") != said:
@@ -153,6 +157,13 @@ class _Found:
         """Return the next column of numbers, which are differences."""
         return list(accumulate(self.numbers()))
 
+    def received(self, at: Sequence[int]) -> list[int]:
+        """Return the next column of numbers, which are instants."""
+        self._place += 1
+        if self._numbers[self._place - 1] == _STEPS:
+            return self.stepped()
+        return list(map(int.__add__, at, self.numbers()))
+
     def numbers(self) -> list[int]:
         """Return the next column of numbers."""
         first, place = _read_number(self._numbers, self._place)
@@ -173,7 +184,7 @@ class _Found:
 
 
 def _packed_ids(ids: Sequence[str], at: Sequence[int]) -> tuple[int, bytes]:
-    """Return how many bytes each id has, and these; 0 and none where an id is not a UUID in its usual form."""
+    """Return how many digits are kept of each id, and these; 0 and none where one is not a UUID in its usual form."""
     try:
         numbers = [UUID(one) for one in ids]
     except ValueError:
@@ -181,8 +192,9 @@ def _packed_ids(ids: Sequence[str], at: Sequence[int]) -> tuple[int, bytes]:
     if any(str(number) != one for number, one in zip(numbers, ids, strict=True)):
         return 0, b""
     whole = [number.bytes for number in numbers]
-    if all(one[:6] == _millisecond(when) for one, when in zip(whole, at, strict=True)):
-        return _TIMED, b"".join([one[6:] for one in whole])
+    if all(one[:6] == _millisecond(when) and one[6] >> 4 == _SEVENTH for one, when in zip(whole, at, strict=True)):
+        digits = "".join([one[6:].hex()[1:] for one in whole])
+        return _TIMED, bytes.fromhex(digits + "0" * (len(digits) % 2))
     return _UUID, b"".join(whole)
 
 
@@ -192,10 +204,9 @@ def _millisecond(at: int) -> bytes:
 
 def _ids(names: memoryview, kind: int, at: Sequence[int]) -> list[str]:
     text = names.hex()
-    width = kind * 2
-    parts = [text[begin : begin + width] for begin in range(0, len(text), width)]
+    parts = [text[begin : begin + kind] for begin in range(0, kind * len(at), kind)]
     if kind == _TIMED:
-        parts = [f"{when // _MILLISECOND:012x}{part}" for when, part in zip(at, parts, strict=True)]
+        parts = [f"{when // _MILLISECOND:012x}{_SEVENTH}{part}" for when, part in zip(at, parts, strict=True)]
     return [f"{one[:8]}-{one[8:12]}-{one[12:16]}-{one[16:20]}-{one[20:]}" for one in parts]
 
 
@@ -205,6 +216,13 @@ def _ids(names: memoryview, kind: int, at: Sequence[int]) -> list[str]:
 def _steps(column: Sequence[int]) -> list[int]:
     """Return the first number, and the difference of each other one to the one before."""
     return [column[0], *(after - before for before, after in pairwise(column))]
+
+
+def _received(at: Sequence[int], received: Sequence[int]) -> bytes:
+    """Return instants as differences to other ones, or, as after a backlog, to the one before."""
+    lags = _plane([after - before for before, after in zip(at, received, strict=True)])
+    steps = _plane(_steps(received))
+    return bytes((_LAGS,)) + lags if len(lags) <= len(steps) else bytes((_STEPS,)) + steps
 
 
 def _plane(column: Sequence[int]) -> bytes:

@@ -30,7 +30,16 @@ from worker.pipeline.sorted_lines import SortedLines
 from worker.store import RefusedError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping
+    from collections.abc import (
+        AsyncGenerator,
+        AsyncIterator,
+        Callable,
+        Collection,
+        Generator,
+        Iterable,
+        Iterator,
+        Mapping,
+    )
 
     from worker.contract.pack import EventRow, PackedEvent
     from worker.engine.batch import Item
@@ -44,7 +53,6 @@ PACKS: Final = 64
 LINES: Final = 1000
 """Events that are taken out of temporary files together."""
 HASH_BYTES: Final = 5
-NUMBER_BYTES: Final = 4
 _SEPARATOR: Final = "\0"
 """Between the parts of a line: PostgreSQL stores no text that has it."""
 _SHIFT: Final = 10**18
@@ -70,7 +78,7 @@ class Pack(NamedTuple):
 
 
 @contextmanager
-def readable() -> Iterator[None]:
+def readable() -> Generator[None]:
     """Turn a pack that cannot be read into what else a database says of a row that is damaged."""
     try:
         yield
@@ -100,11 +108,12 @@ class _Entry(NamedTuple):
     def numbers(self) -> Iterator[int]:
         """Yield the numbers of the users that have archived an id with this hash."""
         wanted = self.hash.to_bytes(HASH_BYTES, "big")
+        width = len(self.users) * HASH_BYTES // len(self.hashes)
         place = self.hashes.find(wanted)
         while place >= 0:
             at, beside = divmod(place, HASH_BYTES)
             if not beside:
-                yield int.from_bytes(self.users[at * NUMBER_BYTES : (at + 1) * NUMBER_BYTES], "big")
+                yield int.from_bytes(self.users[at * width : (at + 1) * width], "big")
             place = self.hashes.find(wanted, place + 1)
 
 

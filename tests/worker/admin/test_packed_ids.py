@@ -46,4 +46,5 @@ def test_rows_are_split_and_stay_small() -> None:
         put(rows, [(n * 7919 % 2**40, n) for n in range(begin, begin + 500)])
     assert max(len(row.entries()) for row in rows.values()) <= MOST
     assert len(rows) < 5000 / MOST * 3
+    assert {len(row.users) * 5 // max(1, len(row.hashes)) for row in rows.values()} == {3}
     assert added([rows[first] for first in sorted(rows)], [(7919, 1)]) == []
