@@ -62,7 +62,7 @@ GRANT SELECT, DELETE ON revealed TO {operator};
 GRANT DELETE ON erasure TO {operator};
 GRANT SELECT, INSERT ON lifted_erasure TO {operator};
 GRANT SELECT, INSERT, UPDATE, DELETE ON pack, packed_id, packed_member TO {operator};
-GRANT SELECT, INSERT, DELETE, TRUNCATE ON packing TO {operator};
+GRANT SELECT, INSERT, DELETE ON packing TO {operator};
 GRANT SELECT, UPDATE ON archive TO {operator};
 GRANT USAGE ON SEQUENCE pack_number TO {operator};
 GRANT UPDATE (compatible_from) ON schema_migration TO {operator};

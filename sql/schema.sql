@@ -717,7 +717,7 @@ CREATE TABLE packing (
     CONSTRAINT packing_has_events CHECK (events >= 1)
 );
 COMMENT ON TABLE packing IS
-    'Packs whose events are in the ledger still: a run writes them, moves the events, and empties this.';
+    'Packs whose events are in the ledger still: a run writes them and moves them on, and a vacuum takes the room back.';
 ALTER TABLE packing ALTER COLUMN body SET STORAGE EXTERNAL;
 CREATE INDEX packing_of_number ON packing (number);
 

@@ -200,13 +200,6 @@ FROM packing
 ORDER BY tenant_id, user_id, part
 LIMIT :limit;
 
--- name: packing_is_empty
-SELECT NOT EXISTS (SELECT FROM packing);
-
--- name: empty_packing
--- What is deleted keeps its room until a vacuum, and this gives it back at once.
-TRUNCATE packing;
-
 -- name: hashes_of_ids
 SELECT
     -- use packed_hash

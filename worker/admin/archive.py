@@ -257,9 +257,6 @@ async def _round(store: Store, done: Archived, moved: Callable[[int], None], rea
             done.users += len(piece)
             moved(events)
             reached("moved")
-    async with store.transaction(patient=True) as session:
-        if await session.value(bool, "packing_is_empty"):
-            await session.run("empty_packing")
     return True
 
 
