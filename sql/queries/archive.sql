@@ -197,8 +197,7 @@ ON CONFLICT (tenant_id, user_id, part) DO NOTHING;
 -- name: packs_to_move
 SELECT tenant_id, user_id, part, number, events, body
 FROM packing
-ORDER BY tenant_id, user_id, part
-LIMIT :limit;
+ORDER BY tenant_id, user_id, part;
 
 -- name: hashes_of_ids
 SELECT
@@ -234,11 +233,12 @@ UPDATE partition SET generation = found.generation + 1, owner = ''
 FROM (SELECT partition_id, generation FROM partition ORDER BY partition_id FOR UPDATE) AS found
 WHERE partition.partition_id = found.partition_id;
 
--- name: packing_of_users
-SELECT packing.tenant_id, packing.user_id, part, number, events, body
-FROM unnest(:tenant_ids::text[], :user_ids::text[]) AS asked (tenant_id, user_id)
-JOIN packing ON packing.tenant_id = asked.tenant_id AND packing.user_id = asked.user_id
-ORDER BY packing.tenant_id, packing.user_id, part;
+-- name: packing_at_hand
+SELECT packing.tenant_id, packing.user_id, packing.part, number, events, body
+FROM unnest(:tenant_ids::text[], :user_ids::text[], :parts::integer[]) AS asked (tenant_id, user_id, part)
+JOIN packing
+    ON packing.tenant_id = asked.tenant_id AND packing.user_id = asked.user_id AND packing.part = asked.part
+ORDER BY packing.tenant_id, packing.user_id, packing.part;
 
 -- name: last_packs_of_users
 SELECT last.tenant_id, last.user_id, part, number, events, body
@@ -273,8 +273,8 @@ SELECT tenant_id, user_id, count(*) FROM gone GROUP BY tenant_id, user_id;
 
 -- name: forget_packing
 DELETE FROM packing
-USING unnest(:tenant_ids::text[], :user_ids::text[]) AS asked (tenant_id, user_id)
-WHERE packing.tenant_id = asked.tenant_id AND packing.user_id = asked.user_id;
+USING unnest(:tenant_ids::text[], :user_ids::text[], :parts::integer[]) AS asked (tenant_id, user_id, part)
+WHERE packing.tenant_id = asked.tenant_id AND packing.user_id = asked.user_id AND packing.part = asked.part;
 
 -- name: forget_last_packs
 -- They are written anew, with more in them.

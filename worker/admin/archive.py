@@ -16,7 +16,7 @@ who is known and what a state has not seen.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from itertools import groupby
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -27,7 +27,7 @@ from worker.contract.pack import MOST, PackedEvent, pack_of
 from worker.contract.partition import partition_of
 from worker.engine.columns import columns
 from worker.engine.reach import extended, read_reach, write_reach
-from worker.pipeline.archive import canonical, events_of_pack
+from worker.pipeline.archive import PACKS, canonical, events_of_pack
 from worker.pipeline.fence import hold_partitions
 
 if TYPE_CHECKING:
@@ -39,8 +39,6 @@ USERS: Final = 500
 """Users that are packed in one transaction."""
 ROUND: Final = 200_000
 """Events of a round: their hashes are in memory, and caches of workers are void once a round."""
-PACKS: Final = 20_000
-"""Packs that are moved in a round, at the most."""
 TOGETHER: Final = 5_000
 """Events that leave the ledger in one transaction: it holds a partition meanwhile."""
 
@@ -181,19 +179,23 @@ async def _pack(store: Store, before: int, after: _User) -> _User | None:
 
 
 async def _pack_users(session: Session, users: Sequence[_User], before: int) -> int:
+    """Pack old events of some users; return how many these are."""
     if not users:
         return 0
-    names = _columns(users)
-    rows: list[_Made] = []
-    due = [one async for one in _due(session, names, before)]
-    if not due:
+    made = [pack async for pack in _packs(session, _columns(users), before)]
+    if not made:
         return 0
-    some = list(dict.fromkeys(user for user, _, _ in due))
+    some = list(dict.fromkeys(pack.user for pack in made))
     numbers = dict(zip(some, await session.rows(int, "numbers_of_users", **_columns(some)), strict=True))
-    rows = [_Made(*user, part, numbers[user], len(events), pack_of(events)) for user, part, events in due]
-    if rows:
-        await session.run("insert_packing", **columns("packs", _Made._fields, sorted(rows)))
-    return sum(row.events for row in rows)
+    rows = sorted(pack._replace(number=numbers[pack.user]) for pack in made)
+    await session.run("insert_packing", **columns("packs", _Made._fields, rows))
+    return sum(pack.events for pack in made)
+
+
+async def _packs(session: Session, names: dict[str, object], before: int) -> AsyncIterator[_Made]:
+    """Yield packs without the numbers of their users: an event is in memory until it is packed."""
+    async for user, part, events in _due(session, names, before):
+        yield _Made(user.tenant_id, user.user_id, part, 0, len(events), pack_of(events))
 
 
 def _event(tenant: str, user: str, *columns: object) -> tuple[_User, PackedEvent]:
@@ -236,7 +238,7 @@ def _columns(users: Iterable[_User]) -> dict[str, object]:
 async def _round(store: Store, done: Archived, moved: Callable[[int], None], reached: Callable[[str], None]) -> bool:
     """Move what is packed and in the ledger still, a round of it; return whether there was any."""
     async with store.transaction(patient=True) as session:
-        made = await session.rows(_Made, "packs_to_move", limit=PACKS)
+        made = await _some_to_move(session)
     if not made:
         return False
     await _make_found(store, made)
@@ -244,31 +246,40 @@ async def _round(store: Store, done: Archived, moved: Callable[[int], None], rea
     async with store.transaction(patient=True) as session:
         await session.run("raise_all_generations")
     reached("fenced")
-    by_partition: defaultdict[int, list[_User]] = defaultdict(list)
-    sizes = Counter[_User]()
+    by_partition: defaultdict[int, list[_Made]] = defaultdict(list)
     for pack in made:
-        sizes[pack.user] += pack.events
-    for user in sizes:
-        by_partition[partition_of(user.tenant_id, "user", user.user_id)].append(user)
-    for partition, users in sorted(by_partition.items()):
-        for piece in _pieces(sorted(users), sizes):
-            events = await _move(store, partition, piece, {pack[:3] for pack in made})
+        by_partition[partition_of(pack.tenant_id, "user", pack.user_id)].append(pack)
+    for partition, packs in sorted(by_partition.items()):
+        for piece in _pieces(packs, TOGETHER):
+            events = await _move(store, partition, piece)
             done.events += events
-            done.users += len(piece)
             moved(events)
             reached("moved")
+    done.users += len({pack.user for pack in made})
     return True
 
 
-def _pieces(users: Iterable[_User], sizes: Counter[_User]) -> Iterable[list[_User]]:
-    piece: list[_User] = []
+async def _some_to_move(session: Session) -> list[_Made]:
+    made: list[_Made] = []
     events = 0
-    for user in users:
-        piece.append(user)
-        events += sizes[user]
-        if events >= TOGETHER:
+    async for page in session.pages_of(PACKS, _Made, "packs_to_move"):
+        made += page
+        events += sum(pack.events for pack in page)
+        if events >= ROUND:
+            break
+    return made
+
+
+def _pieces(packs: Iterable[_Made], most: int) -> Iterable[list[_Made]]:
+    """Yield packs, some of them with at most so many events together."""
+    piece: list[_Made] = []
+    events = 0
+    for pack in packs:
+        if piece and events + pack.events > most:
             yield piece
             piece, events = [], 0
+        piece.append(pack)
+        events += pack.events
     if piece:
         yield piece
 
@@ -278,7 +289,7 @@ async def _make_found(store: Store, made: Sequence[_Made]) -> None:
     entries: list[tuple[int, int]] = []
     reach: dict[int, str] = {}
     async with store.transaction(patient=True) as session:
-        for some in _batches(made):
+        for some in _pieces(made, AT_ONCE - MOST):
             ids = [
                 (event.event_id, pack.tenant_id, pack.number) for pack in some for event in events_of_pack(pack.body)
             ]
@@ -295,31 +306,15 @@ async def _make_found(store: Store, made: Sequence[_Made]) -> None:
         await session.run("extend_reach", reach=write_reach(extended(known, reach.values())))
 
 
-def _batches(made: Sequence[_Made]) -> Iterable[list[_Made]]:
-    """Yield packs with at most some AT_ONCE events together."""
-    held: list[_Made] = []
-    for pack in made:
-        held.append(pack)
-        if sum(one.events for one in held) >= AT_ONCE - MOST:
-            yield held
-            held = []
-    if held:
-        yield held
-
-
-async def _move(store: Store, partition: int, users: Sequence[_User], found: set[tuple[str, str, int]]) -> int:
-    """Move what is packed of users of one partition; return how many events that were.
-
-    `found` are the packs whose ids are in their place: others, of a process beside this one, wait for it.
-    """
+async def _move(store: Store, partition: int, packs: Sequence[_Made]) -> int:
+    """Move packs of users of one partition, whose ids are in their place; return how many events that were."""
     async with store.transaction(patient=True) as session:
         await hold_partitions(session, [partition], epoch=None)
-        waiting = await session.rows(_Made, "packing_of_users", **_columns(users))
-        late = {pack.user for pack in waiting if pack[:3] not in found}
-        waiting = [pack for pack in waiting if pack.user not in late]
-        events = {user: _all_of(some) for user, some in groupby(waiting, _user_of)}
-        if not events:
+        # A run beside this one may have moved some, and an erasure may have taken them.
+        waiting = await session.rows(_Made, "packing_at_hand", **_keys(packs))
+        if not waiting:
             return 0
+        events = {user: _all_of(some) for user, some in groupby(waiting, _user_of)}
         keys = sorted((*user, event.event_id) for user, some in events.items() for event in some)
         tenants, names, ids = ([*column] for column in zip(*keys, strict=True))
         asked = {"tenant_ids": tenants, "user_ids": names, "event_ids": ids}
@@ -328,9 +323,14 @@ async def _move(store: Store, partition: int, users: Sequence[_User], found: set
         for user, some in events.items():
             if gone.get(user) != len(some):
                 raise AssertionError(f"the ledger had {gone.get(user, 0)} of {len(some)} events that were packed")
-        last = {pack.user: pack for pack in await session.rows(_Made, "last_packs_of_users", **_columns(events))}
-        await _publish(session, events, {pack.user: pack.number for pack in waiting}, last)
+        await session.run("forget_packing", **_keys(waiting))
+        await _publish(session, events, {pack.user: pack.number for pack in waiting})
         return len(keys)
+
+
+def _keys(packs: Iterable[_Made]) -> dict[str, object]:
+    tenants, names, parts = ([*column] for column in zip(*[pack[:3] for pack in packs], strict=True))
+    return {"tenant_ids": tenants, "user_ids": names, "parts": parts}
 
 
 class _Gone(NamedTuple):
@@ -347,10 +347,9 @@ def _all_of(packs: Iterable[_Made]) -> list[PackedEvent]:
     return [event for pack in packs for event in events_of_pack(pack.body)]
 
 
-async def _publish(
-    session: Session, events: dict[_User, list[PackedEvent]], numbers: dict[_User, int], last: dict[_User, _Made]
-) -> None:
+async def _publish(session: Session, events: dict[_User, list[PackedEvent]], numbers: dict[_User, int]) -> None:
     """Write events as the next parts of their users; a last part with room left takes them in."""
+    last = {pack.user: pack for pack in await session.rows(_Made, "last_packs_of_users", **_columns(events))}
     rows: list[_Row] = []
     renewed: list[tuple[str, str, int]] = []
     for user, some in events.items():
@@ -364,7 +363,6 @@ async def _publish(
         held = sorted(held, key=canonical)
         pieces = [held[at : at + MOST] for at in range(0, len(held), MOST)]
         rows += [_row(user, part + n, numbers[user], piece) for n, piece in enumerate(pieces)]
-    await session.run("forget_packing", **_columns(events))
     if renewed:
         tenants, names, parts = ([*column] for column in zip(*sorted(renewed), strict=True))
         await session.run("forget_last_packs", tenant_ids=tenants, user_ids=names, parts=parts)
