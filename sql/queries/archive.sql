@@ -105,9 +105,11 @@ UPDATE schema_migration SET compatible_from = 19 WHERE number = 19 AND compatibl
 -- What the probe is here, and what it was when ids were first archived.
 UPDATE archive SET
     probe = coalesce(probe, hashtextextended('probe', hashtextextended('ach', 0)) & 1099511627775),
-    archived_at = :now,
-    before = greatest(before, :before::timestamptz)
+    archived_at = :now
 RETURNING probe = hashtextextended('probe', hashtextextended('ach', 0)) & 1099511627775;
+
+-- name: end_archive
+UPDATE archive SET before = greatest(before, :before::timestamptz);
 
 -- name: users_to_archive
 -- In pages by key: all users of the ledger, by one search of the index each.

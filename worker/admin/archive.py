@@ -129,10 +129,12 @@ async def archive(
         reached("packed")
         while await _round(store, done, moved, reached):
             pass
+    async with store.transaction(patient=True) as session:
+        await session.run("end_archive", before=asked.before)
 
 
 async def _begin(store: Store, asked: Asked) -> None:
-    before, now, release = asked
+    _, now, release = asked
     async with store.transaction(patient=True) as session:
         if any(change.state == "pending" for change in await session.rows(_Change, "changes_at_hand")):
             raise CannotArchiveError("rules are being put into force: try again in a moment (`ach change list`)")
@@ -142,7 +144,7 @@ async def _begin(store: Store, asked: Asked) -> None:
                 f"workers of release {', '.join(others)} are at work and may not know the archive: replace them by "
                 f"workers of {release}"
             )
-        if not await session.value(bool, "begin_archive", now=now, before=before):
+        if not await session.value(bool, "begin_archive", now=now):
             raise CannotArchiveError(
                 "this server computes other hashes than the one on which the archive was begun: move it by `pg_dump` "
                 "to a machine with the same byte order"

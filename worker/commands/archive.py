@@ -27,6 +27,8 @@ _DAYS: Final = {"d": 1, "mo": 31, "y": 366}
 _DAY: Final = 86_400_000_000
 _UNITS: Final = ("B", "kB", "MB", "GB", "TB")
 _THOUSAND: Final = 1000
+_MANY: Final = 10_000
+"""Events from which on it makes sense what each takes."""
 
 
 class _AtHand(NamedTuple):
@@ -126,7 +128,7 @@ async def _show(settings: Settings, *, as_json: bool) -> None:
     if found.before is None:
         out.print("nothing is archived: `ach archive --older-than 13mo` packs what is older")
     else:
-        each = f", {found.bytes / found.events:.0f} bytes each" if found.events else ""
+        each = f", {found.bytes / found.events:.0f} bytes each" if found.events >= _MANY else ""
         out.print(f"archived  {screen.plural(found.events, 'event')}, {_size(found.bytes)}{each}")
         out.print(f"          all that was received before {format_instant(found.before)[:10]}, but for what stays")
     hot = f"about {found.hot_events:,} events" if found.hot_events > 0 else "events"

@@ -94,7 +94,8 @@ def _archive(seen: BooksSeen) -> Verdict:
     if books.archived_before is None:
         return ok("nothing is archived")
     days = max(0, books.now - books.archived_before) // _DAY
-    said = f"the ledger has what was received in the last {days} days, and the archive has what is older"
+    last = "the last day" if days == 1 else f"the last {days} days"
+    said = f"the ledger has what was received in {last}, and the archive has what is older"
     if books.archiving:
         return warning(f"{said}; a run is at work, or was interrupted", f"ach archive --older-than {days or 1}d")
     return ok(said)
