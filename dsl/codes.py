@@ -47,6 +47,9 @@ NAMES: Final = {
     "ACH211": "A field or trait declared twice",
     "ACH212": "A version declared twice",
     "ACH213": "A tier declared twice",
+    "ACH223": "A list declared twice",
+    "ACH224": "Unknown list",
+    "ACH225": "A name of both a list and a field",
 }
 """Found while looking names up."""
 
@@ -60,6 +63,7 @@ TYPES: Final = {
     "ACH307": "A lower bound on a type that is not a number",
     "ACH308": "A payload that breaks the contract of its event",
     "ACH315": "A list or a user where one plain value is needed",
+    "ACH316": "An operation on values that do not have it",
 }
 """Found while comparing types."""
 
@@ -87,6 +91,12 @@ MEANING: Final = {
     "ACH421": "Waits for an achievement that comes too late",
     "ACH422": "Changed meaning under an unchanged version",
     "ACH423": "A reward too large to be announced",
+    "ACH443": "Not a list of elements",
+    "ACH444": "A bound `all` without its list",
+    "ACH445": "A ladder that does not fit its `when`",
+    "ACH446": "A list or a family that is too large",
+    "ACH447": "Elements that make one name",
+    "ACH448": "A `$var` that stands for nothing",
 }
 """Found while asking what the rules mean."""
 
@@ -102,6 +112,17 @@ ADVICE: Final = {
     "ACH509": "Memory without bound",
     "ACH510": "A rule that no example covers",
     "ACH511": "An `allow` that is not needed",
+    "ACH520": "An `unless` that resets nothing any more",
+    "ACH521": "A `grace` that forgives more days than meant",
+    "ACH522": "A `settle` that waits for nothing to happen",
+    "ACH523": "Dates that have all passed",
+    "ACH524": "`once per` where `distinct` says the same",
+    "ACH543": "An element that a later version drops",
+    "ACH544": "A span that may be negative",
+    "ACH545": "A field that rules cannot see",
+    "ACH546": "Tiers that a ladder says more shortly",
+    "ACH547": "Achievements that a family says more shortly",
+    "ACH548": "A `$var` in a string",
 }
 """Warnings: the rules can be used as they are."""
 

@@ -15,6 +15,7 @@ import msgspec
 
 from dsl.check.bounds import is_signed
 from dsl.conditions import build, named_types, owner_of
+from dsl.expressions import refs
 from dsl.filters import pattern_types
 from dsl.judge import Judge, LateJudgement, Ruling, Rung, Terms, gate_of
 from dsl.local_time import TIMEZONE
@@ -24,7 +25,7 @@ from dsl.nodes.late import LateStep, nothing
 from dsl.nodes.node import Step
 from dsl.progress import ENCODING
 from dsl.schema import is_listed
-from dsl.syntax import And, Combine, Not, Or, Unlocked
+from dsl.syntax import Combine, Unlocked
 from dsl.types import FieldType
 from dsl.values import value_text
 
@@ -453,13 +454,7 @@ def atoms(condition: Condition) -> Iterator[Condition]:
 
 def traits_of(predicate: Predicate) -> set[str]:
     """Return the traits that a `for` reads."""
-    match predicate:
-        case Not(part=part):
-            return traits_of(part)
-        case And(parts=parts) | Or(parts=parts):
-            return set[str]().union(*(traits_of(part) for part in parts))
-        case _:
-            return {predicate.left.name}
+    return {ref.name for ref in refs(predicate)}
 
 
 def in_order(achievements: Mapping[str, tuple[Achievement, ...]]) -> list[str]:

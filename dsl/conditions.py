@@ -49,8 +49,8 @@ from dsl.types import DAY, HOUR, Unit
 from dsl.values import canonical_number
 
 if TYPE_CHECKING:
+    from dsl.filters import Keys
     from dsl.memory import Memory
-    from dsl.nodes.elements import Keys
     from dsl.syntax import Achievement, Cmp, Condition, Pattern
 
 _LONGEST = {Unit.HOUR: HOUR, Unit.DAY: DAY, Unit.WEEK: 7 * DAY, Unit.MONTH: 31 * DAY, Unit.YEAR: 366 * DAY}

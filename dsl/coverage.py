@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import msgspec
 
 from dsl import words
+from dsl.expressions import leaves
 from dsl.filters import compile_test, field_getter, pattern_types
 from dsl.fold import start, step
 from dsl.judge import trait_getter
@@ -21,7 +22,7 @@ from dsl.outcome import by_subject, canonical_order
 from dsl.source import Span
 from dsl.syntax import Count, Expect
 from dsl.types import FieldType
-from dsl.watch import leaves, watched
+from dsl.watch import watched
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -6,7 +6,7 @@ Codes are stable: `ACH1xx` syntax, `ACH2xx` names, `ACH3xx` types, `ACH4xx` mean
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
@@ -27,6 +27,14 @@ class Severity(StrEnum):
     WARNING = "warning"
 
 
+class Suggestion(NamedTuple):
+    """A hint with what to write, and what that takes the place of; `text` is empty where it is only for people."""
+
+    hint: str
+    span: Span
+    text: str
+
+
 class Diagnostic(msgspec.Struct, frozen=True):
     """One problem in one file."""
 
@@ -36,11 +44,22 @@ class Diagnostic(msgspec.Struct, frozen=True):
     span: Span
     message: str
     hint: str | None = None
+    instead: Suggestion | None = None
+    """What the hint says to write, for editors."""
 
     @property
     def order(self) -> tuple[str, int, str]:
         """Sort key: file, place, code."""
         return self.source.name, self.span.start, self.code
+
+
+def found(
+    code: str, severity: Severity, source: Source, span: Span, message: str, hint: str | Suggestion | None
+) -> Diagnostic:
+    """Return a problem; a hint may be a suggestion."""
+    if isinstance(hint, Suggestion):
+        return Diagnostic(code, severity, source, span, message, hint.hint, hint if hint.text else None)
+    return Diagnostic(code, severity, source, span, message, hint)
 
 
 def nearest(word: str, candidates: Iterable[str]) -> str | None:

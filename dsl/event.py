@@ -22,7 +22,7 @@ class Event(msgspec.Struct, frozen=True, gc=False):
 
     `at` is `occurred_at` in microseconds UTC, `offset` the offset as written in seconds east of UTC, `fields` the
     declared payload fields that are present (null is absent), already of their declared types. The value of a list is a
-    tuple (`Listed`), at which `values.elements` looks.
+    tuple (`Listed`), at which only dsl/filters.py looks.
     """
 
     tenant: str

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import operator
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from dsl.built_ins import ACTOR, AT, COUNTED, ZONED
+from dsl.expressions import compile_expression, constant, constant_key, expression_key, is_constant, refs
 from dsl.syntax import (
     Alternative,
     And,
     Compare,
-    Instant,
+    Contains,
     Member,
     Not,
     Or,
@@ -24,20 +25,21 @@ from dsl.syntax import (
     Ref,
     Truth,
 )
-from dsl.values import canonical_number, canonical_text, elements, value_key
+from dsl.values import value_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
     from dsl.event import Event
+    from dsl.expressions import Getter
     from dsl.local_time import Clock
-    from dsl.nodes.elements import Keys
     from dsl.progress import State
-    from dsl.syntax import Operand
-    from dsl.types import Value
+    from dsl.syntax import Duration, Operand
+    from dsl.types import Listed
 
-    Getter = Callable[[State, Event], Value | None]
     Test = Callable[[State, Event], bool]
+    Keys = Callable[[State, Event], Collection[str]]
+    """Returns the keys of the values that an event has; none where it has no value."""
 
 _COMPARE: Final[dict[str, Callable[[Any, Any], bool]]] = {
     "=": operator.eq,
@@ -46,12 +48,12 @@ _COMPARE: Final[dict[str, Callable[[Any, Any], bool]]] = {
     "<=": operator.le,
     ">": operator.gt,
     ">=": operator.ge,
+    "starts with": str.startswith,
+    "ends with": str.endswith,
+    "contains": operator.contains,
 }
-
-
-def operand_value(operand: Operand) -> Value:
-    """Return what a field is compared with: instants as microseconds, like timestamp fields."""
-    return operand.us if isinstance(operand, Instant) else operand.value
+SIGNS: Final = ("=", "!=", "<", "<=", ">", ">=")
+"""Comparisons of values with an order."""
 
 
 # -- tests ------------------------------------------------------------------------------------------------------------
@@ -78,9 +80,11 @@ def compile_test(predicate: Predicate, getter: Callable[[Ref], Getter]) -> Test:
     """Return a closure that returns whether the predicate holds."""
     match predicate:
         case Compare():
-            return _compare(predicate, getter(predicate.left))
+            return _compare(predicate, getter)
         case Member():
-            return _member(predicate, getter(predicate.left))
+            return _member(predicate, getter)
+        case Contains():
+            return _contains(predicate, getter)
         case Present(left=left, negated=negated):
             get = getter(left)
             return lambda state, event: (get(state, event) is None) is negated
@@ -98,23 +102,45 @@ def compile_test(predicate: Predicate, getter: Callable[[Ref], Getter]) -> Test:
             return lambda state, event: any(test(state, event) for test in tests)
 
 
-def _compare(predicate: Compare, get: Getter) -> Test:
-    op, right = _COMPARE[predicate.op], operand_value(predicate.right)
+def _compare(predicate: Compare, getter: Callable[[Ref], Getter]) -> Test:
+    get, op, right = compile_expression(predicate.left, getter), _COMPARE[predicate.op], predicate.right
+    if not is_constant(right):
+        return _compare_both(get, op, compile_expression(right, getter))
+    value = constant(cast("Operand | Duration", right))
 
     def test(state: State, event: Event) -> bool:
         left = get(state, event)
-        return left is not None and op(left, right)
+        return left is not None and op(left, value)
 
     return test
 
 
-def _member(predicate: Member, get: Getter) -> Test:
-    values = frozenset(operand_value(value) for value in predicate.values)
+def _compare_both(get: Getter, op: Callable[[Any, Any], bool], other: Getter) -> Test:
+    def test(state: State, event: Event) -> bool:
+        left, right = get(state, event), other(state, event)
+        return left is not None and right is not None and op(left, right)
+
+    return test
+
+
+def _member(predicate: Member, getter: Callable[[Ref], Getter]) -> Test:
+    get, values = compile_expression(predicate.left, getter), frozenset(map(constant, predicate.values))
     wanted = not predicate.negated
 
     def test(state: State, event: Event) -> bool:
         left = get(state, event)
         return left is not None and (left in values) is wanted
+
+    return test
+
+
+def _contains(predicate: Contains, getter: Callable[[Ref], Getter]) -> Test:
+    get, wanted = compile_expression(predicate.left, getter), not predicate.negated
+    listed = cast("Callable[[State, Event], Listed | None]", getter(predicate.list))
+
+    def test(state: State, event: Event) -> bool:
+        left, values = get(state, event), listed(state, event)
+        return left is not None and values is not None and (left in values) is wanted
 
     return test
 
@@ -132,7 +158,7 @@ def keys_of(name: str, clock: Clock) -> Keys:
 
     def keys(state: State, event: Event) -> Collection[str]:
         del state
-        found = elements(event, name)
+        found = cast("Listed | None", event.fields.get(name))
         return () if found is None else dict.fromkeys(map(value_key, found))
 
     return keys
@@ -188,13 +214,7 @@ def fields_read(pattern: Pattern, name: str | None = None) -> frozenset[tuple[st
 
 def _fields_of(predicate: Predicate) -> set[str]:
     """Return the fields that a filter reads."""
-    match predicate:
-        case Not(part=part):
-            return _fields_of(part)
-        case And(parts=parts) | Or(parts=parts):
-            return set[str]().union(*(_fields_of(part) for part in parts))
-        case _:
-            return set[str]() if predicate.left.builtin else {predicate.left.name}
+    return {ref.name for ref in refs(predicate) if not ref.builtin}
 
 
 # -- canonical form ---------------------------------------------------------------------------------------------------
@@ -219,9 +239,12 @@ def predicate_key(predicate: Predicate) -> str:
     """Return the canonical form of a predicate: parts and members ordered and said once."""
     match predicate:
         case Compare(left=left, op=op, right=right):
-            return f"{left.name}{op}{_operand_key(right)}"
+            sign = op if op in SIGNS else f" {op} "
+            return f"{expression_key(left)}{sign}{expression_key(right)}"
         case Member(left=left, negated=negated, values=values):
-            return f"{left.name}{' not' * negated} in {sorted({_operand_key(value) for value in values})}"
+            return f"{expression_key(left)}{' not' * negated} in {sorted({constant_key(value) for value in values})}"
+        case Contains(left=left, negated=negated, list=listed):
+            return f"{expression_key(left)}{' not' * negated} in {listed.name}"
         case Present(left=left, negated=negated):
             return f"{left.name} is{' not' * negated} present"
         case Truth(left=left):
@@ -234,24 +257,11 @@ def predicate_key(predicate: Predicate) -> str:
             return "or(" + ",".join(sorted({predicate_key(part) for part in parts})) + ")"
 
 
-def _operand_key(operand: Operand) -> str:
-    value = operand_value(operand)
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return canonical_text(value) if isinstance(value, str) else canonical_number(value)
-
-
 def _uses_clock(pattern: Pattern) -> bool:
     predicates = [pattern.where, *(alternative.where for alternative in pattern.alternatives)]
     return any(uses_builtin(predicate) for predicate in predicates if predicate is not None)
 
 
 def uses_builtin(predicate: Predicate) -> bool:
-    """Return whether a predicate reads the event's own wall-clock time."""
-    match predicate:
-        case Not(part=part):
-            return uses_builtin(part)
-        case And(parts=parts) | Or(parts=parts):
-            return any(uses_builtin(part) for part in parts)
-        case _:
-            return predicate.left.builtin
+    """Return whether a predicate reads the event's own time by the clock of a zone."""
+    return any(ref.builtin and ref.name in ZONED for ref in refs(predicate))

@@ -6,15 +6,20 @@ from typing import TYPE_CHECKING
 
 from dsl.syntax import (
     And,
+    Arithmetic,
+    Call,
     Combine,
     Compare,
+    Contains,
     Count,
+    Duration,
     Extreme,
     Instant,
     Member,
     Not,
     Or,
     Present,
+    Ref,
     RepeatEach,
     Sequence,
     Streak,
@@ -30,8 +35,9 @@ if TYPE_CHECKING:
         Active,
         Cmp,
         Condition,
+        Expression,
+        Literal,
         Modifiers,
-        Operand,
         Pattern,
         Predicate,
         RepeatEvery,
@@ -119,9 +125,11 @@ def predicate(tree: Predicate) -> str:
     """Return a filter, with parentheses where they are needed."""
     match tree:
         case Compare(left=left, op=op, right=right):
-            return f"{left.name} {op} {_operand(right)}"
+            return f"{expression(left)} {op} {expression(right)}"
         case Member(left=left, negated=negated, values=values):
-            return f"{left.name}{' not' * negated} in [{', '.join(map(_operand, values))}]"
+            return f"{expression(left)}{' not' * negated} in [{', '.join(map(expression, values))}]"
+        case Contains(left=left, negated=negated, list=listed):
+            return f"{expression(left)}{' not' * negated} in {listed.name}"
         case Present(left=left, negated=negated):
             return f"{left.name} is{' not' * negated} present"
         case Truth(left=left):
@@ -138,9 +146,28 @@ def _part(tree: Predicate, *looser: type[Predicate]) -> str:
     return f"({predicate(tree)})" if isinstance(tree, looser) else predicate(tree)
 
 
-def _operand(tree: Operand) -> str:
-    if isinstance(tree, Instant):
-        return tree.text
+def expression(tree: Expression) -> str:
+    """Return a value of a filter, with parentheses where they are needed: `2 * (seconds + 5)`."""
+    match tree:
+        case Ref(name=name):
+            return name
+        case Call(function=function, of=of):
+            return f"{function}({expression(of)})"
+        case Arithmetic(op=op, left=left, right=right):
+            return f"{_factor(left, op)} {op} {_factor(right, op, last=True)}"
+        case Instant(text=text) | Duration(text=text):
+            return text
+        case _:
+            return _literal(tree)
+
+
+def _factor(tree: Expression, op: str, *, last: bool = False) -> str:
+    """Return an operand, in parentheses where they change what belongs together."""
+    apart = isinstance(tree, Arithmetic) and (last or tree.op != "*") and (op == "*" or (last and tree.op != "*"))
+    return f"({expression(tree)})" if apart else expression(tree)
+
+
+def _literal(tree: Literal) -> str:
     value = tree.value
     if isinstance(value, bool):
         return "true" if value else "false"

@@ -219,7 +219,7 @@ class Reader:
         given = _object(_parse(payload))
         if given is None:
             return {}
-        read = {field.name: _given(field, given.get(field.name)) for field in self._fields}
+        read: dict[str, Any] = {field.name: _given(field, given.get(field.name)) for field in self._fields}
         return {name: value for name, value in read.items() if value is not None and not isinstance(value, Fault)}
 
     def _fast(self, payload: bytes | str) -> dict[str, Value]:
@@ -245,7 +245,7 @@ class Reader:
         given = _object(parsed)
         if given is None:
             return Fault("", "an object", _shown(parsed))
-        fields: dict[str, Value] = {}
+        fields: dict[str, Any] = {}
         for field in self._fields:
             value = _given(field, given.get(field.name))
             if isinstance(value, Fault):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from dsl.check import check
 from dsl.compile import compile_rules
 from dsl.diagnostics import Diagnostic, Severity
+from dsl.expand import expand
 from dsl.parse import parse
 from dsl.source import Source, Span
 
@@ -19,13 +20,17 @@ if TYPE_CHECKING:
 
 
 class RuleSet(NamedTuple):
-    """What files say together. `program` is None if there are errors."""
+    """What files say together. `program` is None if there are errors.
+
+    `written_out` are the files as dsl/expand makes them: without families, each member in a file of its own.
+    """
 
     sources: tuple[Source, ...]
     files: tuple[File, ...]
     rules: Rules
     problems: tuple[Diagnostic, ...]
     program: Program | None
+    written_out: tuple[File, ...] = ()
 
     @property
     def errors(self) -> int:
@@ -47,7 +52,8 @@ def build(texts: Sequence[tuple[str, bytes]]) -> RuleSet:
     problems.sort(key=lambda problem: problem.order)
     faulty = any(problem.severity is Severity.ERROR for problem in problems)
     program = None if faulty else compile_rules(rules)
-    return RuleSet(tuple(file.source for file in files), tuple(files), rules, tuple(problems), program)
+    sources = tuple(file.source for file in files)
+    return RuleSet(sources, tuple(files), rules, tuple(problems), program, tuple(expand(files).files))
 
 
 def decode(name: str, content: bytes) -> tuple[Source, Diagnostic | None]:

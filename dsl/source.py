@@ -45,3 +45,12 @@ class Source:
         start = self._line_starts[number - 1]
         end = self._line_starts[number] if number < len(self._line_starts) else len(self.text) + 1
         return self.text[start : end - 1].rstrip("\r")
+
+
+class ElementSource(Source):
+    """A rule file as one element of a family sees it; `element` names it in messages: `"desert"`."""
+
+    def __init__(self, whole: Source, element: str) -> None:
+        super().__init__(whole.name, whole.text)
+        self.whole = whole
+        self.element = element

@@ -42,7 +42,7 @@ class Instant(Node, frozen=True, gc=False):
 
 
 class Literal(Node, frozen=True, gc=False):
-    """The right side of a comparison: string, bool or number. Instants stand there as `Instant`."""
+    """A constant of a filter: string, bool or number. Instants stand there as `Instant`, lengths as `Duration`."""
 
     value: str | bool | Number
 
@@ -50,37 +50,73 @@ class Literal(Node, frozen=True, gc=False):
 Operand = Literal | Instant
 
 
+class Hole(str):
+    """`$var`, spelt so: it stands for the element of a family, in the place of a constant or of a JSON value."""
+
+    __slots__ = ()
+
+
 class Cmp(Node, frozen=True, gc=False):
-    """A bound: `>= 10`, `> 9`, and for `min` `<= 3`, `< 3`."""
+    """A bound: `>= 10`, `> 9`, and for `min` `<= 3`, `< 3`.
+
+    Before dsl/expand has read a tree there are two more kinds: `>= all`, and one that is left `open` for tiers to give.
+    """
 
     op: OneOf[">=", ">", "<=", "<"]
     bound: Number
+    kind: OneOf["", "all", "open"] = ""
 
 
 # -- filters ----------------------------------------------------------------------------------------------------------
 
 
 class Ref(Node, frozen=True, gc=False):
-    """A payload field or a trait, or where `builtin` one of `at.hour`, `at.weekday`, `at.date` (in `name`)."""
+    """A payload field or a trait, or where `builtin` a name of dsl/built_ins.py, such as `at.hour`, `at`, `actor`."""
 
     name: str
     builtin: bool = False
 
 
-class Compare(Node, frozen=True):
-    """`field op literal`."""
+class Arithmetic(Node, frozen=True):
+    """`x + y`, `x - y`, `x * y`."""
 
-    left: Ref
-    op: OneOf["=", "!=", "<", "<=", ">", ">="]
-    right: Operand
+    op: OneOf["+", "-", "*"]
+    left: Expression
+    right: Expression
+
+
+class Call(Node, frozen=True):
+    """`length(f)`, `lower(f)`, `size(f)`."""
+
+    function: OneOf["length", "lower", "size"]
+    of: Expression
+
+
+Expression = Ref | Literal | Instant | Duration | Arithmetic | Call
+
+
+class Compare(Node, frozen=True):
+    """`x op y`. A constant compared with a single field stands on the right, wherever it was written."""
+
+    left: Expression
+    op: OneOf["=", "!=", "<", "<=", ">", ">=", "starts with", "ends with", "contains"]
+    right: Expression
 
 
 class Member(Node, frozen=True):
-    """`field in [..]` or `field not in [..]`."""
+    """`x in [..]` or `x not in [..]`."""
 
-    left: Ref
+    left: Expression
     negated: bool
     values: tuple[Operand, ...]
+
+
+class Contains(Node, frozen=True):
+    """`x in FIELD` or `x not in FIELD`, where the field is a list."""
+
+    left: Expression
+    negated: bool
+    list: Ref
 
 
 class Present(Node, frozen=True):
@@ -114,7 +150,8 @@ class Or(Node, frozen=True):
     parts: tuple[Predicate, ...]
 
 
-Predicate = Compare | Member | Present | Truth | Not | And | Or
+Leaf = Compare | Member | Contains | Present | Truth
+Predicate = Leaf | Not | And | Or
 
 
 # -- conditions -------------------------------------------------------------------------------------------------------
@@ -261,6 +298,21 @@ class TraitsDecl(Node, frozen=True):
     fields: tuple[FieldDecl, ...]
 
 
+class ListDecl(Node, frozen=True):
+    """`list NAME = [...]`."""
+
+    name: Name
+    values: tuple[Operand, ...]
+
+
+class ForEach(Node, frozen=True):
+    """`for each VAR in LIST`: the name of a list, or the values themselves."""
+
+    var: Name
+    name: Name | None = None
+    values: tuple[Operand, ...] = ()
+
+
 class Title(Node, frozen=True):
     """A title: one string under the language "", or one string a language."""
 
@@ -322,11 +374,21 @@ class Tier(Node, frozen=True):
     reveal: Reveal | None = None
 
 
-class Achievement(Node, frozen=True):
-    """`achievement NAME [version N [from INSTANT] [fresh]] { ... }`.
+class Rung(Node, frozen=True):
+    """`tier NAME CMP { title? reward? reveal? }`: a tier of a ladder, which gives the bound that `when` leaves out."""
 
-    Either `when` is set or `tiers` is not empty. `order` lists the clause keywords in the order written, for the
-    formatter (tiers as `tier`).
+    name: Name
+    bound: Cmp
+    title: Title | None = None
+    reward: Reward | None = None
+    reveal: Reveal | None = None
+
+
+class Achievement(Node, frozen=True):
+    """`achievement NAME [for each ...] [version N [from INSTANT] [fresh]] { ... }`.
+
+    Either `when` is set or `tiers` is not empty, once dsl/expand has put `rungs` and `each` into other words. `order`
+    lists the clause keywords in the order written, for the formatter (tiers as `tier`).
     """
 
     name: Name
@@ -348,6 +410,10 @@ class Achievement(Node, frozen=True):
     family: Name | None = None
     settle: Duration | None = None
     order: tuple[str, ...] = ()
+    rungs: tuple[Rung, ...] = ()
+    each: ForEach | None = None
+    open: bool = False
+    """Whether something in it has its meaning from other declarations, or from its place: a list, `at`, `$var`."""
 
 
 class Given(Node, frozen=True):
@@ -379,9 +445,12 @@ class Example(Node, frozen=True):
 
     title: str
     lines: tuple[Given | Expect, ...]
+    each: ForEach | None = None
+    open: bool = False
+    """As of an achievement."""
 
 
-Declaration = EventDecl | TraitsDecl | Achievement | Example
+Declaration = EventDecl | TraitsDecl | ListDecl | Achievement | Example
 
 
 class File(msgspec.Struct, frozen=True):

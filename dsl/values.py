@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 from decimal import Context, Decimal
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from dsl.event import Event
     from dsl.types import Listed, Number, Value
 
 _LONG: Final = 64
@@ -50,11 +49,6 @@ def canonical_number(number: int | Decimal) -> str:
 def canonical_text(text: str) -> str:
     """Return a string as JSON."""
     return msgspec.json.encode(text).decode()
-
-
-def elements(event: Event, field: str) -> Listed | None:
-    """Return the elements of a list in the order given, duplicates among them; None where it is absent."""
-    return cast("Listed | None", event.fields.get(field))
 
 
 def value_text(value: Value | Listed) -> str:

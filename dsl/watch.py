@@ -22,7 +22,7 @@ from dsl.event import Position
 from dsl.filters import compile_pattern, pattern_types
 from dsl.nodes.compose import Per, Unless, Within, holds_at, start_at
 from dsl.nodes.node import EVERYWHERE
-from dsl.syntax import And, Combine, Compare, Count, Extreme, Member, Not, Or, Present, Sequence, Streak, Sum, Truth
+from dsl.syntax import Combine, Count, Extreme, Sequence, Streak, Sum
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -36,12 +36,11 @@ if TYPE_CHECKING:
     from dsl.nodes.node import Measure, Reach, Tests
     from dsl.progress import State
     from dsl.schema import Rules
-    from dsl.syntax import Condition, Pattern, Predicate
+    from dsl.syntax import Condition, Pattern
 
     Look = Callable[[State, Event, Position], None]
 
 Span = Within | Per | Unless
-Leaf = Compare | Member | Present | Truth
 
 
 class Probe:
@@ -213,15 +212,3 @@ def field_of(tree: Condition) -> str | None:
             return name.text
         case _:
             return None
-
-
-def leaves(tree: Predicate) -> Iterator[Leaf]:
-    """Yield the comparisons of a predicate, in the order written."""
-    match tree:
-        case And(parts=parts) | Or(parts=parts):
-            for part in parts:
-                yield from leaves(part)
-        case Not(part=part):
-            yield from leaves(part)
-        case _:
-            yield tree

@@ -13,15 +13,21 @@ import msgspec
 
 from dsl.syntax import (
     And,
+    Arithmetic,
+    Call,
     Combine,
     Compare,
+    Contains,
     Count,
+    Duration,
     Extreme,
     Instant,
+    Literal,
     Member,
     Not,
     Or,
     Present,
+    Ref,
     RepeatEach,
     Sequence,
     Streak,
@@ -41,12 +47,11 @@ if TYPE_CHECKING:
         Alternative,
         Cmp,
         Condition,
-        Duration,
+        Expression,
         Modifiers,
         Operand,
         Pattern,
         Predicate,
-        Ref,
         RepeatEvery,
         Reveal,
         Scope,
@@ -241,6 +246,8 @@ def predicate(tree: Predicate) -> str:
             return _compare(tree)
         case Member():
             return _member(tree)
+        case Contains(left=left, negated=negated, list=name):
+            return f"{value(left)} is{' not' * negated} in {name.name}"
         case Present(left=left, negated=negated):
             return f"{left.name} is {'missing' if negated else 'given'}"
         case Truth(left=left):
@@ -260,30 +267,54 @@ def _bracketed(tree: Predicate, kind: type[Predicate]) -> str:
 
 
 def _compare(tree: Compare) -> str:
-    if tree.left.builtin:
-        return _moment(tree)
-    phrases = _IS_AT if isinstance(tree.right, Instant) else _IS
-    return f"{tree.left.name} {phrases[tree.op]} {operand(tree.right)}"
+    left, op, right = tree.left, tree.op, tree.right
+    if isinstance(left, Ref) and isinstance(right, Literal) and left.builtin and left.name in _CLOCK:
+        return _moment(left, op, right)
+    phrases = _IS_AT if isinstance(right, Instant) else _IS
+    phrase = op if op in _TEXTUAL else phrases[op]
+    return f"{value(left)} {phrase} {value(right)}"
 
 
-def _moment(tree: Compare) -> str:
+def _moment(left: Ref, op: str, right: Literal) -> str:
     """Return a comparison with the time of the event: `it is before 05:00`, `it is Monday`."""
-    value = _of_clock(tree.left, tree.right)
-    if tree.left.name == "at.weekday":
-        return f"it {_IS[tree.op]} {value}"
-    if tree.left.name == "at.hour" and tree.op in {"=", "!="}:
-        return f"the hour {_IS[tree.op]} {value}"
-    if tree.left.name == "at.hour" and tree.op in {">", "<="}:
-        return f"the hour {_IS[tree.op]} {operand(tree.right)}"
-    return f"it {_IS_AT[tree.op]} {value}"
+    text = _of_clock(left, right)
+    if left.name == "at.weekday":
+        return f"it {_IS[op]} {text}"
+    if left.name == "at.hour" and op in {"=", "!="}:
+        return f"the hour {_IS[op]} {text}"
+    if left.name == "at.hour" and op in {">", "<="}:
+        return f"the hour {_IS[op]} {operand(right)}"
+    return f"it {_IS_AT[op]} {text}"
+
+
+def value(tree: Expression) -> str:
+    """Return a value that is compared: `seconds`, `the length of title`, `at - opened_at`."""
+    match tree:
+        case Ref(name=name):
+            return _BUILT_INS.get(name, name) if tree.builtin else name
+        case Call(function=function, of=of):
+            return _CALLS[function].format(value(of))
+        case Arithmetic(op=op, left=left, right=right):
+            return " ".join((_grouped(left), op, _grouped(right)))
+        case Duration():
+            return length(tree.us)
+        case _:
+            return operand(tree)
+
+
+def _grouped(tree: Expression) -> str:
+    if isinstance(tree, Ref):
+        return tree.name
+    return f"({value(tree)})" if isinstance(tree, Arithmetic) else value(tree)
 
 
 def _member(tree: Member) -> str:
-    if not tree.left.builtin:
-        values = listed((operand(value) for value in tree.values), "or")
-        return f"{tree.left.name} {'is none of' if tree.negated else 'is'} {values}"
-    values = listed((_of_clock(tree.left, value) for value in tree.values), "or")
-    subject = "the hour" if tree.left.name == "at.hour" else "it"
+    left = tree.left
+    if not isinstance(left, Ref) or not left.builtin or left.name not in _CLOCK:
+        values = listed(map(operand, tree.values), "or")
+        return f"{value(left)} {'is none of' if tree.negated else 'is'} {values}"
+    values = listed((_of_clock(left, each) for each in tree.values), "or")
+    subject = "the hour" if left.name == "at.hour" else "it"
     return f"{subject} {'is none of' if tree.negated else 'is'} {values}"
 
 
@@ -292,6 +323,23 @@ def _of_clock(left: Ref, right: Operand) -> str:
     if left.name == "at.hour" and isinstance(value, int):
         return f"{value:02d}:00"
     return _WEEKDAYS.get(value, value) if isinstance(value, str) else operand(right)
+
+
+_CLOCK: Final = ("at.hour", "at.weekday", "at.date")
+_TEXTUAL: Final = ("starts with", "ends with", "contains")
+_CALLS: Final = {"length": "the length of {}", "lower": "{} in lower case", "size": "the number of {}"}
+_BUILT_INS: Final = {
+    "actor": "the user of the event",
+    "at": "the time of the event",
+    "at.minute": "the minute",
+    "at.hour": "the hour",
+    "at.weekday": "the weekday",
+    "at.day": "the day of the month",
+    "at.month": "the month",
+    "at.year": "the year",
+    "at.week": "the week",
+    "at.date": "the date",
+}
 
 
 def operand(tree: Operand) -> str:

@@ -36,7 +36,9 @@ SINGLE: Final = (
     *(f"fixtures/streams/{name}.{end}" for name in ("flask", "lark") for end in ("expected.json", "jsonl.gz")),
 )
 """Files beside those: what `ach alerts` prints, and what `ach demo` plays."""
-KINDS: Final = frozenset({".css", ".j2", ".js", ".json", ".lark", ".md", ".py", ".sql", ".svg", ".txt", ".typed"})
+KINDS: Final = frozenset(
+    {".ach", ".css", ".j2", ".js", ".json", ".jsonl", ".lark", ".md", ".py", ".sql", ".svg", ".txt", ".typed", ".yml"}
+)
 """How names of files end that belong to the packages; another one stops the build."""
 _FROM: Final = re.compile(rb"from[ \t]+(dsl|sql|worker)\b")
 _IMPORT: Final = re.compile(rb"import[ \t]+(dsl|sql|worker)(?:[ \t]+as[ \t]+(\w+))?[ \t]*(?=[\r\n#;]|$)")

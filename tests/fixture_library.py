@@ -175,6 +175,12 @@ def _value(rule: FieldRule, given: Any) -> Value:  # noqa: ANN401 - any JSON
             return int(given)
         case "timestamp":
             return _instant(given)[0]
+        case "[string]" | "[user]":
+            return cast("Value", tuple(given))
+        case "[int]":
+            return cast("Value", tuple(map(int, given)))
+        case "[decimal]":
+            return cast("Value", tuple(map(Decimal, given)))
         case _:
             return given
 

@@ -49,6 +49,7 @@ SUMMARIES: Final = {
     "fmt": "Format rule files in place: one layout, comments kept.",
     "grant": "Grant an achievement by hand, whatever the events say; it is announced, and no late event contests it.",
     "grants": "Print the SQL that makes roles and gives them their rights; run it as the owner of the tables.",
+    "init": "Write the first files of a folder of rules: rules with an example, events to send, a check for CI.",
     "ingest": "Take events over HTTP (our envelope, CloudEvents, webhooks) and publish them to the input stream.",
     "lsp": "Serve an editor over standard input and output: problems, hover, completion and more (docs/editors.md).",
     "migrate": "Bring the database's schema up to date (a worker does so by itself at its start).",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from dsl.ruleset import RuleSet, build
@@ -50,6 +51,11 @@ def load(paths: Iterable[Path]) -> RuleSet:
     texts = [(str(path), path.read_bytes()) for path in find(paths)]
     with without_collector():
         return build(texts)
+
+
+def yesterday() -> str:
+    """Return the day before today by UTC, for advice on dates: what has ended by then has ended by every clock."""
+    return (datetime.now(UTC) - timedelta(days=1)).date().isoformat()
 
 
 @contextmanager

@@ -10,16 +10,21 @@ from typing import TYPE_CHECKING
 
 from dsl.advice.allow import Allowances
 from dsl.advice.contestable import advise_on_settling
+from dsl.advice.copies import advise_on_copies
 from dsl.advice.covered import advise_on_examples
+from dsl.advice.dates import advise_on_dates
 from dsl.advice.filters import advise_on_filters
 from dsl.advice.memory import advise_on_memory
 from dsl.advice.redundant import advise_on_parts
 from dsl.advice.rulebook import Rulebook
+from dsl.advice.shorter import advise_on_length
 from dsl.advice.tiers import advise_on_tiers
 from dsl.advice.together import advise_on_twins
+from dsl.advice.traps import advise_on_traps
 from dsl.check.problems import Problems
 from dsl.check.rewards import check_rewards
 from dsl.diagnostics import Severity
+from dsl.expand import expand, settled
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -31,18 +36,23 @@ if TYPE_CHECKING:
 __all__ = ["examine"]
 
 
-def examine(files: Sequence[File], rules: Rules, problems: Iterable[Diagnostic]) -> list[Diagnostic]:
-    """Return the problems of the parser and the checker with advice, without allowed warnings."""
+def examine(
+    files: Sequence[File], rules: Rules, problems: Iterable[Diagnostic], today: str | None = None
+) -> list[Diagnostic]:
+    """Return the problems of the parser and the checker with advice, without allowed warnings.
+
+    `today` is a date such as `2026-04-13`, for advice on dates that have passed; None leaves that out.
+    """
     found = [*problems, *check_rewards(files)]
     sound = all(problem.severity is not Severity.ERROR for problem in found)
     if sound:
-        found += advise(files, rules)
+        found += advise(files, rules, today)
     return sorted(Allowances(files).applied(found, sound=sound), key=lambda problem: problem.order)
 
 
-def advise(files: Sequence[File], rules: Rules) -> list[Diagnostic]:
-    """Return advice on rules without errors."""
-    problems, book = Problems(), Rulebook(files, rules)
+def advise(files: Sequence[File], rules: Rules, today: str | None = None) -> list[Diagnostic]:
+    """Return advice on rules without errors; `today` as in `examine`."""
+    problems, book = Problems(), Rulebook(expand(files).files, rules)
     for advice in (
         advise_on_filters,
         advise_on_settling,
@@ -50,7 +60,12 @@ def advise(files: Sequence[File], rules: Rules) -> list[Diagnostic]:
         advise_on_parts,
         advise_on_twins,
         advise_on_memory,
+        advise_on_length,
         advise_on_examples,
+        advise_on_traps,
+        advise_on_copies,
     ):
         advice(book, problems)
-    return problems.found
+    if today is not None:
+        advise_on_dates(book, problems, today)
+    return settled(problems.found)

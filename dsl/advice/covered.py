@@ -35,7 +35,7 @@ def advise_on_examples(book: Rulebook, problems: Problems) -> None:
     left: dict[str, list[tuple[Source, Achievement]]] = {}  # by file: an editor reads each in pieces
     for source, node in book.versions():
         name = node.name.text
-        if name not in expected and node is rules.achievements[name][0]:
+        if name not in expected and node.version == rules.achievements[name][0].version:
             left.setdefault(source.name, []).append((source, node))
     for found in left.values():
         _report(found, problems)

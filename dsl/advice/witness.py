@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from msgspec.structs import replace
 
 from dsl.analyze import walk
+from dsl.built_ins import COUNTED
 from dsl.calendar import unit_index, unit_start
 from dsl.compile import compile_rules
 from dsl.event import Event
@@ -15,6 +16,7 @@ from dsl.filters import pattern_types
 from dsl.outcome import run
 from dsl.prove.conditions import at_least
 from dsl.prove.patterns import filter_of
+from dsl.schema import is_listed
 from dsl.syntax import (
     Achievement,
     Combine,
@@ -139,6 +141,8 @@ class _Maker:
     def _distinct(self, node: Count) -> Iterator[Made]:
         """Yield events with a new value each."""
         field = "" if node.distinct is None else node.distinct.text
+        if field in COUNTED or is_listed(self._book.rules, pattern_types(node.event), field):
+            raise _GivenUp
         seen: list[Value] = []
         number = at_least(node.cmp)
         if number > MAX_VALUES:
@@ -172,7 +176,9 @@ def _anything(kind: FieldType, n: int) -> Value:
     match kind:
         case FieldType.BOOL:
             return n % 2 == 1
-        case FieldType.STRING:
+        case FieldType.STRING | FieldType.USER:
             return f"v{n}"
+        case _ if kind.element is not None:
+            return cast("Value", (_anything(kind.element, n),))  # a list, which no generated filter looks into
         case _:
             return n

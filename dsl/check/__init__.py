@@ -16,6 +16,7 @@ from dsl.check.possible import check_possible, check_spans
 from dsl.check.problems import Problems
 from dsl.check.versions import check_links, check_versions
 from dsl.check.waiting import check_waiting
+from dsl.expand import expand, settled
 from dsl.prove import Patterns
 from dsl.schema import Rules
 
@@ -33,7 +34,9 @@ __all__ = ["check"]
 def check(files: Sequence[File]) -> tuple[Rules, list[Diagnostic]]:
     """Check a rule set; return its rules, and every problem in the order of the files' names and text."""
     problems = Problems()
-    names = gather(files, problems)
+    expanded = expand(files)
+    problems.take(expanded.problems)
+    names = gather(files, expanded, problems)
     patterns = Patterns(names.events, names.traits, ledger=True)
     named = {
         name: [_achievement(each, names, patterns, problems) for each in versions]
@@ -54,8 +57,7 @@ def check(files: Sequence[File]) -> tuple[Rules, list[Diagnostic]]:
         achievements={name: tuple(each.node for each in versions) for name, versions in names.achievements.items()},
         examples=tuple(each.node for each in names.examples),
     )
-    problems.found.sort(key=lambda problem: problem.order)
-    return rules, problems.found
+    return rules, sorted(settled(problems.found), key=lambda problem: problem.order)
 
 
 def _achievement(declared: Declared, names: Names, patterns: Patterns, problems: Problems) -> Named:

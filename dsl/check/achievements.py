@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from dsl.check.conditions import Conditions
-from dsl.check.filters import check_filter, refs
+from dsl.check.filters import check_filter
+from dsl.expressions import refs
 from dsl.syntax import RepeatEvery
 
 if TYPE_CHECKING:
@@ -100,17 +101,20 @@ def _audience(node: Achievement, names: Names, report: Report) -> None:
         report.error("ACH409", node.where.span, message)
         return
 
-    def trait(ref: Ref) -> FieldType | None:
+    def trait(ref: Ref, meant: str | None) -> FieldType | None:
         if ref.name not in names.traits and not names.lost_traits:
-            hint = report.guess(ref.name, names.traits) or "declare it: traits from user.updated { plan: string }"
+            hint = report.guess(ref.name, names.traits) or meant
+            hint = hint or "declare it: traits from user.updated { plan: string }"
             if any(ref.name in schema.fields for schema in names.events.values()):
                 hint = f"`{ref.name}` is a payload field: filter the event, `event=... where {ref.name} ...`"
             report.error("ACH203", ref.span, f"there is no trait `{ref.name}`", hint)
         return names.traits.get(ref.name)
 
-    for ref in (each for each in refs(node.where) if each.builtin):
+    foreign = [each for each in refs(node.where) if each.builtin]
+    for ref in foreign:
         report.error("ACH203", ref.span, f"`{ref.name}` works only in an event's filter; `for` takes traits")
-    check_filter(node.where, trait, report)
+    if not foreign:
+        check_filter(node.where, trait, report)
 
 
 def _clauses(node: Achievement, conditions: Conditions, report: Report) -> None:

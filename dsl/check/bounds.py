@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from dsl.built_ins import RANGES
 from dsl.types import DAY, HOUR, FieldType, Unit
 
 if TYPE_CHECKING:
@@ -53,6 +54,17 @@ def check_distinct(node: Count, fields: Sequence[Field], report: Report) -> None
     """Check that enough different values exist."""
     if fields and all(field.type is FieldType.BOOL for field in fields) and _smallest(node.cmp) > 2:  # noqa: PLR2004 - bools
         report.error("ACH412", node.cmp.span, "a bool has two values; this bound can never hold")
+
+
+def check_parts(node: Count, report: Report) -> None:
+    """Check that a part of the event's own time has enough different values: there are seven weekdays."""
+    most = None if node.distinct is None else _PARTS.get(node.distinct.text)
+    if node.distinct is not None and most is not None and _smallest(node.cmp) > most:
+        message = f"`{node.distinct.text}` has {most} values; this bound can never hold"
+        report.error("ACH412", node.cmp.span, message)
+
+
+_PARTS: Final = {"at.weekday": 7, **{name: high - low + 1 for name, (low, high) in RANGES.items() if name != "at.year"}}
 
 
 def check_remembered(node: Count, window: str | None, report: Report) -> None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from dsl.built_ins import AT, COUNTED, ZONED
+from dsl.built_ins import ACTOR, AT, COUNTED, ZONED
 from dsl.calendar import zone
 from dsl.check.bounds import (
     check_combine,
     check_distinct,
     check_extreme,
+    check_parts,
     check_remembered,
     check_streak,
     check_sum,
@@ -19,6 +20,7 @@ from dsl.check.bounds import (
 )
 from dsl.check.filters import check_filter
 from dsl.check.problems import a_type
+from dsl.parse.operators import MODIFIERS
 from dsl.syntax import Combine, Count, Extreme, Sequence, Streak, Sum, Unlocked
 from dsl.types import FieldType, Unit
 
@@ -34,11 +36,21 @@ if TYPE_CHECKING:
 TIMEZONE = "timezone"
 """The trait that `tz=user` reads."""
 _NUMBERS = (FieldType.INT, FieldType.DECIMAL)
+_ACTORS = ("user_id", "user", "actor_id")
+"""What is written for `actor`."""
 _FAMILIES = {
     **dict.fromkeys(_NUMBERS, "number"),
     **dict.fromkeys((FieldType.INTS, FieldType.DECIMALS), "numbers"),
 }
 """Types whose values are compared with each other, beside those of one type."""
+
+
+_BUILT_IN: Final = {
+    **dict.fromkeys(("day", "days", "date", "dates", "today"), "at.date"),
+    **dict.fromkeys(("hour", "hours", "time", "time_of_day", "clock"), "at.hour"),
+    **dict.fromkeys(("weekday", "weekdays", "day_of_week", "dow"), "at.weekday"),
+}
+"""Names of what an event has by itself, by other names."""
 
 
 class Conditions:
@@ -85,6 +97,7 @@ class Conditions:
         fields = [] if node.distinct is None else self._values(events, node.distinct)
         if check_whole(node.cmp, "events" if node.distinct is None else "values", self.report):
             check_distinct(node, fields, self.report)
+            check_parts(node, self.report)
             check_remembered(node, window, self.report)
 
     def _values(self, events: list[Name], name: Name) -> list[Field]:
@@ -158,6 +171,8 @@ class Conditions:
         if name.text in set(Unit):
             return Unit(name.text)
         hint = self.report.guess(name.text, tuple(Unit)) or f"units are {', '.join(Unit)}"
+        if "by" in MODIFIERS and any(name.text in schema.fields for schema in self.names.events.values()):
+            hint = f"`per=` takes a calendar unit; for each value of a field write by={name.text}"
         self.report.error("ACH206", name.span, f"there is no calendar unit `{name.text}`", hint)
         return None
 
@@ -202,15 +217,22 @@ class Conditions:
         self.report.unknown("ACH201", "event", name.text, name.span, self.names.events)
         return False
 
-    def fields(self, events: Iterable[Name], field: str, span: Span) -> list[Field]:
-        """Return the declarations of a field in all the events; report it and return none if one lacks it."""
+    def fields(self, events: Iterable[Name], field: str, span: Span, meant: str | None = None) -> list[Field]:
+        """Return the declarations of a field in all the events; report it and return none if one lacks it.
+
+        `meant` is the hint where no name is near.
+        """
         schemas = [self.names.events[name] for name in dict.fromkeys(event.text for event in events)]
         lacking = [schema for schema in schemas if field not in schema.fields]
         if lacking:
             where = ", ".join(f"`{schema.name}`" for schema in lacking[:3])
-            hint = self.report.guess(field, lacking[0].fields)
+            hint = self.report.guess(field, lacking[0].fields) or meant
+            if field in _ACTORS:
+                hint = f"`{ACTOR}` is the user of the event"
             if field in self.names.traits:
                 hint = f"`{field}` is a trait: use it in the achievement's `for`"
+            elif field in _BUILT_IN:
+                hint = f"the event's own time is `at`: write {_BUILT_IN[field]}"
             elif len(lacking) < len(schemas):
                 hint = "every alternative must have it; if they differ, filter the alternatives one by one"
             self.report.error("ACH202", span, f"there is no field `{field}` in {where}", hint)
@@ -228,14 +250,14 @@ class Conditions:
         self.report.error("ACH305", span, message)
         return False
 
-    def _ref(self, events: list[Name], ref: Ref) -> FieldType | None:
-        fields = self.fields(events, ref.name, ref.span)
+    def _ref(self, events: list[Name], ref: Ref, meant: str | None) -> FieldType | None:
+        fields = self.fields(events, ref.name, ref.span, meant)
         return fields[0].type if fields else None
 
     def target(self, achievement: Name, tier: Name | None) -> None:
         """Check that an achievement is declared, and has that tier in one of its versions."""
         name = achievement.text
-        if name in self.names.lost_achievements:
+        if name in self.names.lost_achievements or name.startswith(self.names.lost_families):
             return
         if name not in self.names.achievements:
             self.report.unknown("ACH204", "achievement", name, achievement.span, self.names.achievements)

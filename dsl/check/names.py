@@ -7,20 +7,26 @@ A declaration with a syntax error still declares its name, so that one error doe
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from dsl.built_ins import ACTOR
 from dsl.check.problems import a_type
+from dsl.diagnostics import nearest
 from dsl.schema import EventSchema, Field
-from dsl.syntax import Achievement, EventDecl, Example, TraitsDecl
+from dsl.syntax import Achievement, EventDecl, Example, ListDecl, TraitsDecl
 from dsl.types import FieldType, Number
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from dsl.check.problems import Problems, Report
+    from dsl.expand import Expanded
     from dsl.source import Source
     from dsl.syntax import FieldDecl, File, Name
 
+_BEGUN: Final = r"(?m)^[ \t]*(\w{7,15})[ \t]+(\"[^\"\n]*\"|[\w.-]+)(?=[^\n]*\{|[ \t]*$)"
+"""The head of an achievement, however it is misspelt."""
 _HEAD: Final = re.compile(r"^[ \t]*(event|achievement|traits[ \t]+from)[ \t]+([a-z][a-z0-9_.]*)", re.MULTILINE)
 _NUMBERS: Final = (FieldType.INT, FieldType.DECIMAL)
 _ELSEWHERE: Final = {
@@ -73,6 +79,8 @@ class Names:
         self.declared_events: list[tuple[Source, EventDecl]] = []
         self.lost_events: set[str] = set()
         self.lost_achievements: set[str] = set()
+        self.lost_families: tuple[str, ...] = ()
+        """What the names of members begin with, of families that could not be expanded."""
         self.lost_traits = False
 
     def knows_event(self, name: str) -> bool:
@@ -80,12 +88,17 @@ class Names:
         return name in self.events or name in self.lost_events
 
 
-def gather(files: Sequence[File], problems: Problems) -> Names:
-    """Return what the files declare; names that are declared twice keep their first meaning."""
+def gather(files: Sequence[File], expanded: Expanded, problems: Problems) -> Names:
+    """Return what the files declare; names that are declared twice keep their first meaning.
+
+    `expanded` has the files without families.
+    """
     names = Names()
     for file in files:
         _find_lost(names, file)
-    for file in files:
+    names.lost_achievements |= expanded.lost
+    names.lost_families = tuple(f"{name}_" for name in expanded.lost)
+    for file in expanded.files:
         report = problems.of(file.source)
         for node in file.declarations:
             if isinstance(node, EventDecl):
@@ -107,12 +120,25 @@ def gather(files: Sequence[File], problems: Problems) -> Names:
 def achievements_begun(file: File) -> set[str]:
     """Return the names of all achievements of a file, also of those that a syntax error keeps out of the tree."""
     read = {node.name.text for node in file.declarations if isinstance(node, Achievement)}
-    return read | {match[2] for match in _HEAD.finditer(file.source.text) if match[1] == "achievement"}
+    begun = {(match[1], match[2]) for match in re.finditer(_BEGUN, file.source.text)}
+    return read | {name.strip('"') for word, name in begun if _is_achievement(word)}
+
+
+@cache
+def _is_achievement(word: str) -> bool:
+    """Return whether a word is `achievement`, or may be meant so."""
+    return word == "achievement" or nearest(word.lower(), ("achievement",)) is not None
+
+
+def families(files: Iterable[File]) -> set[str]:
+    """Return the names of what is declared for each element of a list, and is no achievement itself."""
+    nodes = (node for file in files for node in file.declarations)
+    return {node.name.text for node in nodes if isinstance(node, Achievement) and node.each is not None}
 
 
 def _find_lost(names: Names, file: File) -> None:
     """Look for declarations in the text that are not in the tree."""
-    read = {_head(node).span.start for node in file.declarations if not isinstance(node, Example)}
+    read = {_head(node).span.start for node in file.declarations if not isinstance(node, Example | ListDecl)}
     for match in _HEAD.finditer(file.source.text):
         if match.start(2) in read:
             continue
@@ -148,6 +174,9 @@ def _fields(declared: Iterable[FieldDecl], report: Report, event: str) -> Iterab
             report.error("ACH211", node.name.span, f"`{name}` is declared twice in `{event}`")
             continue
         seen.add(name)
+        if name == ACTOR:
+            hint = "rename it if rules ask for it: `actor` is the user of the event"
+            report.warn("ACH545", node.name.span, f"no rule can see the field `{name}` of `{event}`", hint)
         kind = _type(node, report)
         yield Field(name=name, type=kind, optional=node.optional, low=_low(node, kind, report))
 

@@ -16,7 +16,7 @@ from dsl.check.bounds import count_of, streak_least
 from dsl.filters import pattern_types
 from dsl.prove.conditions import LONGEST, at_least, signed
 from dsl.prove.patterns import MAX_ALTERNATIVES, filter_of, zone_key
-from dsl.prove.predicates import comparisons, conjuncts
+from dsl.prove.predicates import OPAQUE, comparisons, conjuncts
 from dsl.prove.values import candidates
 from dsl.syntax import (
     Combine,
@@ -116,7 +116,7 @@ class _Possible:
             for ref in dict.fromkeys(ref for ref, _ in comparisons(part))
         )
         asked = [key for key, number in times.items() if number > 1] or list(times)
-        if len(asked) > 1:
+        if len(asked) != 1 or asked[0][0].startswith(OPAQUE):
             return None
         (name, builtin), number = asked[0], times[asked[0]]
         domain = None if event is None else self._patterns.domain(event, Ref(name=name, builtin=builtin))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from dsl.diagnostics import Diagnostic, Severity, nearest
+from dsl.diagnostics import Severity, found, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable
 
+    from dsl.diagnostics import Diagnostic, Suggestion
     from dsl.source import Source, Span
     from dsl.types import FieldType
 
@@ -23,6 +24,12 @@ class Problems:
         self.found: list[Diagnostic] = []
         self.errors = 0
         self._compared = 0
+
+    def take(self, found: Iterable[Diagnostic]) -> None:
+        """Add problems that were found elsewhere."""
+        for problem in found:
+            self.errors += problem.severity is Severity.ERROR
+            self.found.append(problem)
 
     def of(self, source: Source) -> Report:
         """Return the page for one file."""
@@ -47,11 +54,11 @@ class Report:
         """The number of errors found so far, in all files."""
         return self._problems.errors
 
-    def error(self, code: str, span: Span, message: str, hint: str | None = None) -> None:
+    def error(self, code: str, span: Span, message: str, hint: str | Suggestion | None = None) -> None:
         """Write down an error."""
         self._add(Severity.ERROR, code, span, message, hint)
 
-    def warn(self, code: str, span: Span, message: str, hint: str | None = None) -> None:
+    def warn(self, code: str, span: Span, message: str, hint: str | Suggestion | None = None) -> None:
         """Write down a warning."""
         self._add(Severity.WARNING, code, span, message, hint)
 
@@ -63,9 +70,9 @@ class Report:
         """Return "did you mean ...?", or None where nothing is near."""
         return self._problems.guess(word, candidates)
 
-    def _add(self, severity: Severity, code: str, span: Span, message: str, hint: str | None) -> None:
+    def _add(self, severity: Severity, code: str, span: Span, message: str, hint: str | Suggestion | None) -> None:
         self._problems.errors += severity is Severity.ERROR
-        self._problems.found.append(Diagnostic(code, severity, self._source, span, message, hint))
+        self._problems.found.append(found(code, severity, self._source, span, message, hint))
 
 
 def a(noun: str) -> str:

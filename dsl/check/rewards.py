@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from dsl.check.problems import Problems
+from dsl.expand import expand, settled
 from dsl.syntax import Achievement
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator, Sequence
 
     from dsl.diagnostics import Diagnostic
     from dsl.syntax import File, Json, Reward
@@ -20,13 +21,13 @@ MAX_REWARD_BYTES: Final = 64 * 1024
 """Of one reward as JSON; the usual broker takes messages of a megabyte, and other limits are the operator's."""
 
 
-def check_rewards(files: Iterable[File]) -> list[Diagnostic]:
+def check_rewards(files: Sequence[File]) -> list[Diagnostic]:
     """Return an error for each reward that is too large.
 
     Not a part of `check`: rules that were applied before there was a bound are still read.
     """
     problems = Problems()
-    for file in files:
+    for file in expand(files).files:
         report = problems.of(file.source)
         for node in file.declarations:
             for reward in _rewards(node) if isinstance(node, Achievement) else ():
@@ -35,7 +36,7 @@ def check_rewards(files: Iterable[File]) -> list[Diagnostic]:
                     message = f"the reward has {size:,} bytes; the limit is {MAX_REWARD_BYTES:,}"
                     hint = "keep the data elsewhere and put its name into the reward"
                     report.error("ACH423", reward.span, message, hint)
-    return problems.found
+    return settled(problems.found)
 
 
 def _rewards(version: Achievement) -> Iterator[Reward]:

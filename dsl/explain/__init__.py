@@ -17,6 +17,7 @@ from dsl.explain.occurrences import MeantError, meant
 from dsl.explain.recorder import Recorder
 from dsl.explain.shape import Explanation, Had
 from dsl.explain.story import Folded, Story, Title, place
+from dsl.explain.ties import ties
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -90,6 +91,7 @@ def _explained(story: Story, asked: Asked, recorder: Recorder, seen: Folded, gra
         missing=[] if grant is not None else _missing(part, facts, watch),
         events=[each.shown() for each in noted],
         had=[Had(one.occurrence, one.version, format_instant(one.earned_at)) for one in grants],
+        ties=ties(story, aim, grants),
     )
 
 

@@ -82,6 +82,14 @@ class Had(msgspec.Struct, frozen=True):
     earned_at: str
 
 
+class Tie(msgspec.Struct, frozen=True):
+    """Events of one instant whose order, that of their ids, decided; `text` says what another order would give."""
+
+    occurred_at: str
+    event_ids: list[str]
+    text: str
+
+
 class Explanation(msgspec.Struct, frozen=True):
     """Why a subject has an achievement (and tier, and occurrence), or has it not yet."""
 
@@ -108,6 +116,8 @@ class Explanation(msgspec.Struct, frozen=True):
     Else: all that concerned it since it began.
     """
     had: list[Had]
+    ties: list[Tie]
+    """Instants at which the order of the ids decided."""
 
     @property
     def name(self) -> str:

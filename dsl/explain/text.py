@@ -36,6 +36,10 @@ def render(story: Explanation, *, events: int = EVENTS) -> Iterator[str]:
         yield ""
         yield f"  {_caption(story)}"
         yield from _events(story.events, events, named=bool(story.when.parts))
+    if story.ties:
+        yield ""
+        yield "  a tie decided"
+        yield from (f"    {_instant(tie.occurred_at)}  {tie.text}" for tie in story.ties)
     if story.had and (story.occurrence is not None or len(story.had) > 1):
         yield ""
         yield f"  earned so far: {', '.join(f'{one.occurrence} ({_instant(one.earned_at)})' for one in story.had)}"

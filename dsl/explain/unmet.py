@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Final
 
 from dsl import words
 from dsl.calendar import format_instant
+from dsl.expressions import expressions, is_constant, leaves, refs
 from dsl.filters import compile_test
-from dsl.syntax import And, Compare, Instant, Member, Not, Or, Present, Truth
+from dsl.syntax import And, Arithmetic, Compare, Duration, Instant, Literal, Member, Not, Or, Present, Ref, Truth
 from dsl.values import canonical_number, canonical_text
-from dsl.watch import leaves
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,9 +17,8 @@ if TYPE_CHECKING:
     from dsl.event import Event
     from dsl.filters import Getter
     from dsl.progress import State
-    from dsl.syntax import Predicate, Ref
+    from dsl.syntax import Expression, Leaf, Predicate
     from dsl.types import Listed, Value
-    from dsl.watch import Leaf
 
     Read = Callable[[Ref], Getter]
 
@@ -46,14 +45,15 @@ def facts(tree: Predicate, read: Read, state: State, event: Event) -> str:
     """Return the values of everything that a predicate reads: `plan is "free", region is missing`."""
     seen: dict[str, str] = {}
     for leaf in leaves(tree):
-        value = read(leaf.left)(state, event)
-        seen[leaf.left.name] = "missing" if value is None else _shown(leaf, value)
+        for ref in refs(leaf):
+            value = read(ref)(state, event)
+            seen[ref.name] = "missing" if value is None else _shown(leaf, value)
     return ", ".join(f"{name} is {value}" for name, value in seen.items())
 
 
 def _wanted(leaf: Leaf) -> str:
     match leaf:
-        case Compare(op="=", right=right):
+        case Compare(left=Ref(), op="=", right=Literal() | Instant() as right):
             return words.operand(right)
         case Member(negated=False, values=values):
             return words.listed((words.operand(value) for value in values), "or")
@@ -61,15 +61,29 @@ def _wanted(leaf: Leaf) -> str:
             return "none" if negated else "a value"
         case Truth():
             return "true"
-        case _:
+        case Compare(left=Ref(), right=right) if is_constant(right):
             return words.predicate(leaf).split(" is ", 1)[-1]
+        case Member(left=Ref()):
+            return words.predicate(leaf).split(" is ", 1)[-1]
+        case _:
+            return f"that {words.predicate(leaf)}"
 
 
 def _shown(leaf: Leaf, value: Value) -> str:
-    operands = [leaf.right] if isinstance(leaf, Compare) else leaf.values if isinstance(leaf, Member) else []
-    if isinstance(value, int) and any(isinstance(operand, Instant) for operand in operands):
+    if isinstance(value, int) and not isinstance(value, bool) and any(map(_is_of_time, expressions(leaf))):
         return instant(value)
     return shown(value)
+
+
+def _is_of_time(node: Expression) -> bool:
+    """Return whether an expression has an instant or a length in it; then its whole numbers are instants."""
+    match node:
+        case Instant() | Duration() | Ref(name="at", builtin=True):
+            return True
+        case Arithmetic(left=left, right=right):
+            return _is_of_time(left) or _is_of_time(right)
+        case _:
+            return False
 
 
 def shown(value: Value | Listed) -> str:

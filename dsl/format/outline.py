@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
-from dsl.syntax import Achievement, Combine, EventDecl, Example, Tier, TraitsDecl
+import msgspec
+
+from dsl.syntax import Achievement, Call, Condition, EventDecl, Example, Rung, Tier, TraitsDecl
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dsl.syntax import Condition, Declaration
+    from dsl.syntax import Declaration
 
-Block = EventDecl | TraitsDecl | Achievement | Tier | Example
+Block = EventDecl | TraitsDecl | Achievement | Tier | Rung | Example
 """What has a body in braces."""
 
 
@@ -36,12 +38,13 @@ def entries(node: Block) -> list[Entry]:
         case Achievement():
             found = list(_clauses(node))
         case Tier():
+            found = [Entry(node.when.span.start, before=True), *_tier_clauses(node)]
+        case Rung():
             found = list(_tier_clauses(node))
     return sorted(found, key=lambda entry: entry.start)
 
 
-def _tier_clauses(node: Tier) -> Iterator[Entry]:
-    yield Entry(node.when.span.start, before=True)
+def _tier_clauses(node: Tier | Rung) -> Iterator[Entry]:
     for clause in (node.title, node.reward, node.reveal):
         if clause is not None:
             yield Entry(clause.span.start)
@@ -55,22 +58,21 @@ def _clauses(node: Achievement) -> Iterator[Entry]:
     for value in (node.about, node.when, node.where, first, node.scope, node.family, node.settle):
         if value is not None:
             yield Entry(value.span.start, before=True)
-    for tier in node.tiers:
+    for tier in (*node.tiers, *node.rungs):
         yield Entry(tier.span.start, block=tier)
 
 
 def calls(declarations: tuple[Declaration, ...]) -> set[int]:
-    """Return where the names of operators begin."""
-    found: set[int] = set()
-    for node in declarations:
-        if isinstance(node, Achievement):
-            for when in (node.when, *(tier.when for tier in node.tiers)):
-                found.update(() if when is None else _starts(when))
-    return found
+    """Return where the names of operators, and of functions in filters, begin."""
+    return {start for node in declarations if isinstance(node, Achievement) for start in _starts(node)}
 
 
-def _starts(node: Condition) -> Iterator[int]:
-    yield node.span.start
-    if isinstance(node, Combine):
-        for part in node.parts:
+def _starts(value: object) -> Iterator[int]:
+    if isinstance(value, Condition | Call):
+        yield value.span.start
+    if isinstance(value, msgspec.Struct):
+        for name in value.__struct_fields__:
+            yield from _starts(getattr(value, name))
+    elif type(value) is tuple:
+        for part in cast("tuple[object, ...]", value):
             yield from _starts(part)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from dsl.format.layout import STEP, WIDTH, clause, flat, head_of
+from dsl.format.layout import STEP, WIDTH, clause, flat, head_of, lay
 from dsl.format.outline import Entry, calls, entries
 from dsl.format.tokens import Reader, tokens
-from dsl.syntax import EventDecl, Example, TraitsDecl
+from dsl.syntax import EventDecl, Example, ListDecl, TraitsDecl
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -44,7 +44,10 @@ class Printer:
 
     def lines(self) -> list[str]:
         """Return the lines of the file."""
-        declared = [Entry(node.span.start, block=node) for node in self._file.declarations]
+        declared = [
+            Entry(node.span.start, block=None if isinstance(node, ListDecl) else node)
+            for node in self._file.declarations
+        ]
         parts = list(self._parts(declared, (0, len(self._tokens)), 0, 0))
         return _join(_spread(parts))
 
@@ -90,9 +93,10 @@ class Printer:
 
     def _block(self, node: Block, own: Sequence[Token], trail: list[str], indent: int) -> list[str]:
         opening = next(i for i, token in enumerate(own) if token.text == "{")
-        header = self._item(own[:opening])
-        lead = [" " * indent + comment for comment in header.lead]
-        head = " " * indent + flat(header.nodes)
+        header = self._item([token for token in own[:opening] if not token.comment])
+        lead = [" " * indent + token.text for token in own[:opening] if token.comment]
+        *above, head = lay(header.nodes, indent, " " * indent)
+        lead += above
         inner = own[opening + 1 : -1]
         behind = "".join(f"  {comment}" for comment in trail)
         line = self._on_one_line(node, head, own[opening + 1 :])

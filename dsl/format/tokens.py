@@ -19,7 +19,7 @@ _TOKEN: Final = re.compile(
     | "(?:[^"\\\n]|\\.)*"                                                      # a string
     | \d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:\d\d)        # an instant
     | \.\.
-    | -?\w(?:[\w%]|\.(?!\.)|(?<=\d[eE])[+-](?=\d))*                            # a name, number, duration, percentage
+    | [-$]?\w(?:[\w%]|\$(?=[a-z])|\.(?!\.)|(?<=\d[eE])[+-](?=\d))*            # a name, number, duration, percentage
     | >=|<=|!=|\S
     """,
     re.VERBOSE,

@@ -30,7 +30,10 @@ class Fix(NamedTuple):
 def fixes(problem: Diagnostic) -> list[Fix]:
     """Return the fixes for a problem, the likeliest first."""
     found: list[Fix] = []
-    if problem.hint is not None:
+    if problem.instead is not None:
+        text = problem.instead.text
+        found.append(Fix(f"write `{text}`", (Edit(problem.source, problem.instead.span, text),), sure=False))
+    elif problem.hint is not None:
         for pattern, make in _HINTS:
             match = pattern.search(problem.hint)
             if match is not None:

@@ -6,26 +6,27 @@ The event identifies a field, the achievement identifies a tier. One word may ha
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from collections import defaultdict
 from enum import StrEnum
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
+from dsl.expressions import leaves, refs
 from dsl.lookup.scan import Kind as Look
 from dsl.lookup.scan import scan
 from dsl.source import Source, Span
 from dsl.syntax import (
     Achievement,
-    And,
     Combine,
+    Contains,
     Count,
     EventDecl,
     Example,
     Extreme,
     Given,
-    Not,
-    Or,
+    ListDecl,
     Sequence,
     Streak,
     Sum,
@@ -36,7 +37,7 @@ from dsl.syntax import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from dsl.syntax import Condition, Declaration, File, Name, Pattern, Predicate, Ref, Target, Tier
+    from dsl.syntax import Condition, Declaration, File, ForEach, Name, Pattern, Predicate, Ref, Rung, Target, Tier
 
 _OWN_SCOPES = ("user", "tenant")
 
@@ -51,6 +52,11 @@ class Kind(StrEnum):
     TIER = "tier"
     SCOPE = "scope"
     """A scope is named by a field; scopes of one name are one scope."""
+    LIST = "list"
+    FAMILY = "family"
+    """An achievement with a `for each`: it declares one for each element."""
+    VARIABLE = "variable"
+    """What stands for the element; `owner` says which family's it is."""
 
 
 class Symbol(NamedTuple):
@@ -153,6 +159,8 @@ class _Finder:
                 self._achievement(node)
             case Example():
                 self._example(node)
+            case ListDecl():
+                self._add(node.name.span, Symbol(Kind.LIST, node.name.text), whole=node.span)
 
     def _event(self, node: EventDecl) -> None:
         name = node.name.text
@@ -171,12 +179,17 @@ class _Finder:
 
     def _achievement(self, node: Achievement) -> None:
         name = node.name.text
-        self._add(node.name.span, Symbol(Kind.ACHIEVEMENT, name), whole=node.span)
+        family = () if node.each is None else (Symbol(Kind.FAMILY, name),)
+        self._add(node.name.span, Symbol(Kind.ACHIEVEMENT, name), *family, whole=node.span)
+        self._each(node.each, node.span)
         heard: set[str] = set()
         if node.when is not None:
             heard |= self._condition(node.when)
         for tier in node.tiers:
-            heard |= self._tier(name, tier)
+            self._tier(name, tier)
+            heard |= self._condition(tier.when)
+        for rung in node.rungs:
+            self._tier(name, rung)
         for target in node.after:
             self._target(target.achievement, target.tier)
         if node.reveal is not None and node.reveal.after is not None:
@@ -187,11 +200,20 @@ class _Finder:
             fields = (Symbol(Kind.FIELD, node.scope.name, event) for event in sorted(heard))
             self._add(node.scope.span, Symbol(Kind.SCOPE, node.scope.name), *fields)
 
-    def _tier(self, achievement: str, tier: Tier) -> set[str]:
+    def _tier(self, achievement: str, tier: Tier | Rung) -> None:
         self._add(tier.name.span, Symbol(Kind.TIER, tier.name.text, achievement), whole=tier.span)
         if tier.reveal is not None and tier.reveal.after is not None:
             self._named(tier.reveal.after)
-        return self._condition(tier.when)
+
+    def _each(self, each: ForEach | None, whole: Span) -> None:
+        if each is None:
+            return
+        if each.name is not None:
+            self._add(each.name.span, Symbol(Kind.LIST, each.name.text))
+        symbol = Symbol(Kind.VARIABLE, each.var.text, f"{id(self._source)}:{whole.start}")
+        self._add(each.var.span, symbol, whole=each.span)
+        for span in _mentions(self._source, each.var.text, whole):
+            self._add(span, symbol)
 
     def _named(self, target: Target) -> None:
         self._target(target.achievement, target.tier)
@@ -237,12 +259,18 @@ class _Finder:
         return events
 
     def _filter(self, where: Predicate | None, events: Iterable[str]) -> None:
+        lists = (
+            set[Span]() if where is None else {each.list.span for each in leaves(where) if isinstance(each, Contains)}
+        )
         for ref in () if where is None else _refs(where):
-            self._fields(ref.span, ref.name, events)
+            fields = [Symbol(Kind.FIELD, ref.name, event) for event in dict.fromkeys(events)]
+            # Which of both it is, a field or a list, the whole rule set says.
+            self._add(ref.span, *([Symbol(Kind.LIST, ref.name)] if ref.span in lists else ()), *fields)
 
     # -- examples --
 
     def _example(self, node: Example) -> None:
+        self._each(node.each, node.span)
         for line in node.lines:
             if isinstance(line, Given):
                 self._add(line.event.span, Symbol(Kind.EVENT, line.event.text))
@@ -254,16 +282,19 @@ class _Finder:
 
 def _refs(predicate: Predicate) -> Iterator[Ref]:
     """Yield every field or trait that a predicate uses; built-ins have no declaration."""
-    match predicate:
-        case Not(part=part):
-            yield from _refs(part)
-        case And(parts=parts) | Or(parts=parts):
-            for part in parts:
-                yield from _refs(part)
-        case _ if not predicate.left.builtin:
-            yield predicate.left
-        case _:
-            pass
+    return (ref for ref in refs(predicate) if not ref.builtin)
+
+
+def _mentions(source: Source, var: str, whole: Span) -> Iterator[Span]:
+    """Yield where `$var` stands in a family, and `{var}` in its strings: the name alone."""
+    tokens = scan(source.text, whole.start, whole.end)
+    for before, token in pairwise(tokens):
+        if before.text == "$" and token.text.partition(".")[0] == var and before.end == token.start:
+            yield Span(token.start, token.start + len(var))
+    for token in tokens:
+        if token.kind is Look.STRING:
+            for found in re.finditer(rf"\{{({var})\}}", token.text):
+                yield Span(token.start + found.start(1), token.start + found.end(1))
 
 
 def _keys(source: Source, line: Given) -> Iterator[tuple[Span, str]]:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from dsl.diagnostics import Diagnostic
     from dsl.lookup.index import Occurrence
 
-_WORD: Final = re.compile(r"^(?:event|traits|achievement|example)(?![a-z0-9_.])(?!\s*[=:,)\]}])", re.MULTILINE)
+_WORD: Final = re.compile(r"^(?:event|traits|list|achievement|example)(?![a-z0-9_.])(?!\s*[=:,)\]}])", re.MULTILINE)
 
 
 class Piece:

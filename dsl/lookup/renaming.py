@@ -10,12 +10,13 @@ import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dsl.lookup.index import Kind, Occurrence, Symbol
+from dsl.source import Span
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from dsl.lookup.index import Index
-    from dsl.source import Source, Span
+    from dsl.source import Source
 
 TIMEZONE: Final = "timezone"
 """The trait that `tz=user` reads without naming it."""
@@ -54,7 +55,20 @@ def rename(index: Index, place: Occurrence, new: str) -> list[Edit] | Refused:
     refused = renameable(index, place) or _invalid(linked, new) or _taken(index, linked, new)
     if refused is not None:
         return refused
-    return [Edit(each.source, each.span, new) for each in index.places(linked) if each.text != new]
+    own = [Edit(each.source, each.span, new) for each in index.places(linked) if each.text != new]
+    families = [symbol.name for symbol in linked if symbol.kind is Kind.FAMILY]
+    return own + [edit for name in families for edit in _members(index, name, new)]
+
+
+def _members(index: Index, family: str, new: str) -> Iterator[Edit]:
+    """Yield the edits where members of a family are named: `pets_desert`, `pets_$color`."""
+    begin = f"{family}_"
+    for symbol in list(index.symbols()):
+        if symbol.kind is not Kind.ACHIEVEMENT or not symbol.name.startswith(begin) or index.declarations((symbol,)):
+            continue
+        for each in index.places((symbol,)):
+            start = each.span.start
+            yield Edit(each.source, Span(start, start + len(family)), new)
 
 
 def _invalid(symbols: Iterable[Symbol], new: str) -> Refused | None:

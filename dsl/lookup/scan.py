@@ -26,7 +26,7 @@ _TOKEN: Final = re.compile(
     """,
     re.VERBOSE,
 )
-_DECLARATION: Final = re.compile(r"^(?:event|traits|achievement|example)(?![\w.])(?!\s*[=:,)\]}])", re.MULTILINE)
+_DECLARATION: Final = re.compile(r"^(?:event|traits|list|achievement|example)(?![\w.])(?!\s*[=:,)\]}])", re.MULTILINE)
 
 
 class Kind(Enum):

@@ -5,26 +5,26 @@ They differ from the counts of a plain field in their steps alone; states, bound
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
 from dsl.calendar import unit_index
-from dsl.event import Event, Position
+from dsl.event import Position
 from dsl.nodes.late import nothing, put
 from dsl.nodes.node import only
 from dsl.nodes.recent import RecentDistinct
 from dsl.nodes.totals import Distinct, SinceDistinct, UnitDistinct
-from dsl.progress import RecentValues, SinceValues, State, UnitValues, Values
+from dsl.progress import RecentValues, SinceValues, UnitValues, Values
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from dsl.event import Event
+    from dsl.filters import Keys
     from dsl.local_time import Clock
     from dsl.nodes.late import LateStep, Undo
     from dsl.nodes.node import Gate, Step, Tests
-    from dsl.progress import Grant
+    from dsl.progress import Grant, State
     from dsl.types import Unit
-
-Keys = Callable[[State, Event], Collection[str]]
-"""Returns the keys of the values that an event has; none where it has no value."""
 
 
 def _fill(seen: set[str], keys: Collection[str], cap: int) -> None:

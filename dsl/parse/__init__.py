@@ -16,6 +16,7 @@ from dsl.diagnostics import nearest
 from dsl.parse.build import Builder
 from dsl.parse.clauses import faulty_clause
 from dsl.parse.lalr import END, Parser, Stumble, tables
+from dsl.parse.long_lists import cut
 from dsl.parse.messages import DECLARATIONS, Unexpected, report, report_depth, report_nul, report_unclosed
 from dsl.parse.reading import READING, Reading, Stray, TooDeep, place
 from dsl.source import Span
@@ -62,6 +63,7 @@ def _read(reading: Reading) -> None:
     text = reading.source.text
     if text.startswith("\ufeff"):
         text = " " + text[1:]
+    text = cut(text)
     start: int | None = 0
     starts: list[int] | None = None
     for _ in range(MAX_SYNTAX_ERRORS):
@@ -135,7 +137,8 @@ def _recover(reading: Reading, stumbled: Unexpected | TooDeep, starts: list[int]
 
 def _restart(reading: Reading, start: int | None) -> int | None:
     reading.open.clear()
-    reading.broken = False
+    reading.open_bounds.clear()
+    reading.broken = reading.open_names = reading.ladder = False
     return start
 
 

@@ -13,67 +13,48 @@ from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple, cast
 from typing import Literal as OneOf
 
-from msgspec.structs import replace
-
-from dsl.diagnostics import nearest
 from dsl.parse import literals, operators
-from dsl.parse.literals import Percent
+from dsl.parse.filters import Filters, as_test, elements
 from dsl.parse.raw import Bound, BoundedName, Glued, Named, RawEvent, RawList, Unread
-from dsl.parse.reading import MAX_DEPTH, READING, Mark, error, place, slip
+from dsl.parse.reading import READING, Mark, error, place, slip
 from dsl.parse.stories import Payload, read_lines
 from dsl.source import Span
 from dsl.syntax import (
     Achievement,
     Active,
-    And,
-    Compare,
     Duration,
     EventDecl,
     Example,
     FieldDecl,
+    ForEach,
+    Hole,
     Instant,
+    ListDecl,
     Literal,
-    Member,
     Name,
-    Not,
     OncePer,
-    Operand,
-    Or,
-    Predicate,
-    Present,
-    Ref,
     RepeatEach,
     RepeatEvery,
     Reveal,
     Reward,
+    Rung,
     Scope,
     Target,
     Tier,
     Title,
     TraitsDecl,
-    Truth,
 )
 
 if TYPE_CHECKING:
+    from dsl.parse.filters import Value
+    from dsl.parse.literals import Percent
     from dsl.parse.raw import Argument, RawPattern, Scalar
     from dsl.parse.reading import Token
     from dsl.parse.stories import Piece
-    from dsl.syntax import Condition
+    from dsl.syntax import Condition, Operand
     from dsl.types import Json
 
-BUILTINS = ("at.hour", "at.weekday", "at.date")
 _TIER_CLAUSES = ("title", "when", "reward", "reveal")
-_REPORTED = -(10**9)
-"""The depth of a filter that was refused."""
-_SPELLINGS = {"==": "=", "=>": ">=", "=<": "<=", "<>": "!="}
-
-
-class Test(NamedTuple):
-    """A filter and how many operators stand above one another in it."""
-
-    depth: int
-    node: Predicate
-    span: Span
 
 
 class Clause(NamedTuple):
@@ -103,6 +84,14 @@ class Terminals:
             error("ACH118", place(token), "`not` cannot be a name or part of one")
         return Name(text=token.value, span=Span(token.start_pos, token.end_pos))
 
+    def MADE(self, token: Token) -> Name:
+        READING.get().open_names = True
+        return Name(text=token.value, span=Span(token.start_pos, token.end_pos))
+
+    def VAR(self, token: Token) -> Literal:
+        READING.get().open_names = True
+        return Literal(value=Hole(token.value), span=place(token))
+
     NUMBER = staticmethod(literals.number)
     STRING = staticmethod(literals.string)
     INSTANT = staticmethod(literals.instant)
@@ -127,97 +116,6 @@ class Terminals:
     RSQB = RBRACE = RPAR
 
 
-class Filters:
-    """Predicates. Each is carried with its depth, so that a long chain of `not` is refused, not followed."""
-
-    def truth(self, name: Name) -> Test:
-        return _test(Truth(left=_ref(name), span=name.span))
-
-    def compare(self, name: Name, op: Token, right: Operand | Scalar) -> Test:
-        span = Span(name.span.start, right.span.end)
-        sign = _SPELLINGS.get(op.value, op.value)
-        if sign != op.value:
-            slip("ACH114", place(op), f"`{op.value}` is not a comparison", f"did you mean `{sign}`?")
-        sign = cast("OneOf['=', '!=', '<', '<=', '>', '>=']", sign)
-        return _test(Compare(left=_ref(name), op=sign, right=_operand(right), span=span))
-
-    def member(self, name: Name, *rest: Mark | Token | Operand | Scalar) -> Test:
-        end = cast("Token", rest[-1]).end_pos
-        values = tuple(_operand(part) for part in rest if isinstance(part, Literal | Instant | Duration | Percent))
-        span = Span(name.span.start, end)
-        if not values:
-            error("ACH112", span, "an empty list matches nothing", "name at least one value")
-        return _test(Member(left=_ref(name), negated=isinstance(rest[0], Mark), values=values, span=span))
-
-    def present(self, name: Name, *rest: Mark | Token) -> Test:
-        span = Span(name.span.start, cast("Token", rest[-1]).end_pos)
-        return _test(Present(left=_ref(name), negated=isinstance(rest[0], Mark), span=span))
-
-    def grouped(self, opening: Token, test: Test, closing: Token) -> Test:
-        span = Span(opening.start_pos, closing.end_pos)
-        return Test(test.depth, replace(test.node, span=span), span)
-
-    def negated(self, mark: Mark, test: Test) -> Test:
-        span = Span(mark.span.start, test.span.end)
-        return _deeper((test,), Not(part=test.node, span=span))
-
-    def both(self, *tests: Test) -> Test:
-        span = Span(tests[0].span.start, tests[-1].span.end)
-        return _deeper(tests, And(parts=tuple(test.node for test in tests), span=span))
-
-    def either(self, *tests: Test) -> Test:
-        span = Span(tests[0].span.start, tests[-1].span.end)
-        return _deeper(tests, Or(parts=tuple(test.node for test in tests), span=span))
-
-    def true(self, token: Token) -> Literal:
-        return Literal(value=True, span=place(token))
-
-    def false(self, token: Token) -> Literal:
-        return Literal(value=False, span=place(token))
-
-    def bare_word(self, word: Name | Token) -> Literal:
-        if not isinstance(word, Name):
-            error("ACH123", place(word), "no value equals null", "write `is present` or `is not present`")
-            return Literal(value=False, span=place(word))
-        hint = f'write a string in quotes: "{word.text}"'
-        error("ACH123", word.span, "the right side of a comparison must be a literal, not a name", hint)
-        return Literal(value=word.text, span=word.span)
-
-
-def _test(node: Predicate) -> Test:
-    return Test(1, node, node.span)
-
-
-def _deeper(tests: tuple[Test, ...], node: Predicate) -> Test:
-    depth = 1 + max(test.depth for test in tests)
-    if depth > MAX_DEPTH:
-        error("ACH108", node.span, f"a filter may nest at most {MAX_DEPTH} deep")
-        depth = _REPORTED
-    # After the report the node no longer grows: a deeper tree could not be walked.
-    return Test(_REPORTED, tests[0].node, node.span) if depth < 0 else Test(depth, node, node.span)
-
-
-def _ref(name: Name) -> Ref:
-    if "." not in name.text:
-        return Ref(name=name.text, span=name.span)
-    if name.text not in BUILTINS:
-        guess = nearest(name.text, BUILTINS)
-        hint = (
-            f"did you mean `{guess}`?"
-            if guess
-            else "fields have no dots; of the event's own time there are " + (", ".join(BUILTINS))
-        )
-        error("ACH123", name.span, f"`{name.text}` is neither a field nor a built-in", hint)
-    return Ref(name=name.text, builtin=True, span=name.span)
-
-
-def _operand(value: Operand | Scalar) -> Operand:
-    if isinstance(value, Literal | Instant):
-        return value
-    error("ACH123", value.span, "a filter compares with a number, a string, `true`, `false` or an instant")
-    return Literal(value=0, span=value.span)
-
-
 class Conditions:
     """Operators and their arguments; `operators` makes sense of them."""
 
@@ -228,7 +126,8 @@ class Conditions:
         items = tuple(part for part in rest if isinstance(part, RawEvent | RawList))
         return RawList(items, None, Span(opening.start_pos, cast("Token", rest[-1]).end_pos))
 
-    def filtered(self, pattern: RawPattern, test: Test) -> RawPattern:
+    def filtered(self, pattern: RawPattern, value: Value) -> RawPattern:
+        test = as_test(value)
         return pattern._replace(where=test.node, span=Span(pattern.span.start, test.span.end))
 
     def named(self, name: Name, value: RawPattern | Scalar) -> Named:
@@ -240,7 +139,7 @@ class Conditions:
     def bounded_name(self, name: RawPattern, bound: Bound) -> BoundedName:
         return BoundedName(name, bound, Span(name.span.start, bound.span.end))
 
-    def bound(self, op: Token, value: Scalar) -> Bound:
+    def bound(self, op: Token, value: Scalar | Name) -> Bound:
         return Bound(op.value, place(op), value, Span(op.start_pos, value.span.end))
 
     equals = bound
@@ -275,8 +174,8 @@ class Clauses:
     def when(self, keyword: Token, condition: Condition | Unread) -> Clause:
         return Clause("when", place(keyword), condition)
 
-    def audience(self, keyword: Token, test: Test) -> Clause:
-        return Clause("for", place(keyword), test.node)
+    def audience(self, keyword: Token, value: Value) -> Clause:
+        return Clause("for", place(keyword), as_test(value).node)
 
     def after(self, keyword: Token, *names: Name) -> Clause:
         targets = tuple(target for name in names if (target := _target(name)))
@@ -323,7 +222,7 @@ class Clauses:
     def settle(self, keyword: Token, length: Duration) -> Clause:
         return Clause("settle", place(keyword), length)
 
-    def tier(self, keyword: Token, name: Name, *rest: Clause | Token) -> Clause:
+    def tier(self, keyword: Token, name: Name, bound: Bound | None, *rest: Clause | Token) -> Clause:
         span = Span(keyword.start_pos, cast("Token", rest[-1]).end_pos)
         clauses = [part for part in rest if isinstance(part, Clause)]
         for clause in clauses:
@@ -331,12 +230,26 @@ class Clauses:
                 hint = "a tier takes only title, when, reward and reveal; put the rest in the achievement"
                 error("ACH122", clause.at, f"`{clause.keyword}` is not a clause of a tier", hint)
         values = _once_each(clauses)
+        if bound is not None:
+            READING.get().ladder = True
+            return Clause("tier", place(keyword), _rung(name, bound, values, span))
         if "when" not in values:
-            error("ACH112", name.span, f"tier `{name.text}` has no `when`")
+            hint = f"or give the bound that the `when` of the achievement leaves out: tier {name.text} >= 10 {{ ... }}"
+            error("ACH112", name.span, f"tier `{name.text}` has no `when`", hint)
         values.setdefault("when", None)
         if READING.get().broken:
             return Clause("tier", place(keyword), None)
         return Clause("tier", place(keyword), Tier(name=_plain(name), span=span, **values))  # pyright: ignore[reportArgumentType]
+
+
+def _rung(name: Name, bound: Bound, values: dict[str, object], span: Span) -> Rung | None:
+    if "when" in values:
+        hint = "leave out the `when` of the tier, and put it into the achievement without a bound"
+        error("ACH402", name.span, f"tier `{name.text}` has both a bound and a `when`", hint)
+    cmp = operators.free_bound(bound)
+    if cmp is None or READING.get().broken:
+        return None
+    return Rung(name=_plain(name), bound=cmp, span=span, **values)  # pyright: ignore[reportArgumentType]
 
 
 def _target(name: Name) -> Target | None:
@@ -346,6 +259,9 @@ def _target(name: Name) -> Target | None:
 
 def _plain(name: Name) -> Name:
     """Return a name that may hold no dots."""
+    if "$" in name.text:
+        hint = "the element is put behind the name of a family: achievement pets for each color in base_colors"
+        error("ACH118", name.span, f"`{name.text}` is not a valid name here", hint)
     if "." in name.text:
         hint = "only event names have dots; write " + name.text.replace(".", "_")
         error("ACH118", name.span, f"`{name.text}` is not a valid name here", hint)
@@ -440,6 +356,18 @@ class Declarations:
         span = Span(keyword.start_pos, (within or fields[-1]).span.end)
         return OncePer(fields=fields, within=within, span=span)
 
+    def named_list(self, keyword: Token, name: Name, _opening: Token, *rest: Operand | Scalar | Token) -> None:
+        span = Span(keyword.start_pos, cast("Token", rest[-1]).end_pos)
+        values = elements(rest[:-1])
+        READING.get().declare(lambda: ListDecl(name=name, values=values, span=span), span.end)
+
+    def each(self, keyword: Token, _each: Token, var: Name, *rest: Name | Operand | Scalar | Token) -> ForEach:
+        last = rest[-1]
+        if isinstance(last, Name):
+            return ForEach(var=var, name=last, span=Span(keyword.start_pos, last.span.end))
+        span = Span(keyword.start_pos, cast("Token", last).end_pos)
+        return ForEach(var=var, values=elements(rest[1:-1]), span=span)
+
     def since(self, instant: Instant) -> Instant:
         return instant
 
@@ -450,12 +378,15 @@ class Declarations:
             value = 1
         return Version(value, since, fresh is not None)
 
-    def achievement(self, keyword: Token, name: Name, version: Version | None, *rest: Clause | Token) -> None:
+    def achievement(self, keyword: Token, name: Name, *rest: ForEach | Version | Clause | Token) -> None:
         span = Span(keyword.start_pos, cast("Token", rest[-1]).end_pos)
         clauses = [part for part in rest if isinstance(part, Clause)]
-        head = version or Version(1, None, fresh=False)
+        head = next((part for part in rest if isinstance(part, Version)), None) or Version(1, None, fresh=False)
+        each = next((part for part in rest if isinstance(part, ForEach)), None)
         name = _plain(name)
-        tiers = tuple(clause.value for clause in clauses if clause.keyword == "tier")
+        tiers = [clause.value for clause in clauses if clause.keyword == "tier"]
+        rungs = tuple(tier for tier in tiers if isinstance(tier, Rung))
+        open_names = READING.get().close_names()
         values = _once_each([clause for clause in clauses if clause.keyword != "tier"])
         values["where"] = values.pop("for", None)
         values["after"] = values.get("after", ())
@@ -466,7 +397,10 @@ class Declarations:
                 version=head.number,
                 since=head.since,
                 fresh=head.fresh,
-                tiers=cast("tuple[Tier, ...]", tiers),
+                tiers=tuple(tier for tier in tiers if isinstance(tier, Tier)),
+                rungs=rungs,
+                each=each,
+                open=open_names,
                 order=tuple(clause.keyword for clause in clauses),
                 span=span,
                 **values,  # pyright: ignore[reportArgumentType]
@@ -474,10 +408,15 @@ class Declarations:
 
         READING.get().declare(make, span.end)
 
-    def example(self, keyword: Token, title: Literal, *rest: Piece | Token) -> None:
+    def example(self, keyword: Token, title: Literal, each: ForEach | None, *rest: Piece | Token) -> None:
         lines = read_lines(cast("tuple[Piece, ...]", rest[:-1]))
         span = Span(keyword.start_pos, cast("Token", rest[-1]).end_pos)
-        READING.get().declare(lambda: Example(title=str(title.value), lines=lines, span=span), span.end)
+        open_names = READING.get().close_names()
+
+        def make() -> Example:
+            return Example(title=str(title.value), lines=lines, each=each, open=open_names, span=span)
+
+        READING.get().declare(make, span.end)
 
 
 def _low(low: Bound | None) -> Literal | None:

@@ -87,6 +87,10 @@ def _bad_duration(token: Token) -> None:
     hint = "durations are whole numbers with s, m, h, d or w: 90s 15m 1h 7d 2w"
     if re.fullmatch(r"\d+(mo|month|months|y|year|years)", text):
         hint = "months and years have no exact length: write a number of days, or use per=month or per=year"
+    elif found := re.fullmatch(r"(\d+)(sec|second|min|minute|hr|hour|day|wk|week)s?", text):
+        hint = f"write a duration as one word: {found[1]}{found[2][0]}"
+    elif found := re.fullmatch(r"(\d+)(?:k|km|mi|xp|kg|m2|pts?|points?|times|x|eur|usd|kb|mb|gb|percent|ms)", text):
+        hint = f"numbers have no unit: write {found[1]}"
     error("ACH107", place(token), f"`{shown}` is neither a number nor a duration", hint)
 
 

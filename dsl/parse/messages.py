@@ -6,6 +6,8 @@ import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dsl.diagnostics import nearest
+from dsl.parse.intents import behind, clause_hint, meant
+from dsl.parse.operators import taken
 from dsl.parse.reading import MAX_DEPTH, place
 from dsl.parse.slips import hint_for
 from dsl.source import Span
@@ -13,9 +15,10 @@ from dsl.source import Span
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from dsl.diagnostics import Suggestion
     from dsl.parse.reading import Reading
 
-DECLARATIONS: Final = ("event", "traits", "achievement", "example")
+DECLARATIONS: Final = ("event", "traits", "list", "achievement", "example")
 CLAUSES: Final = (
     "title about when for after active reveal reward repeat scope family settle tier".split()  # noqa: SIM905 - a list of words
 )
@@ -28,6 +31,7 @@ _KINDS: Final = {
     "INSTANT": "an instant",
     "DURATION": "a duration",
     "PERCENT": "a percentage",
+    "VAR": "`$var`",
     "OP": "a comparison",
     "$END": "the end of the file",
 }
@@ -97,7 +101,7 @@ def _report_character(reading: Reading, span: Span) -> None:
     if word is None or not any(char.isalnum() for char in word[0]):
         char = text[span.start]
         shown = f"`{char}`" if char.isprintable() else f"the character U+{ord(char):04X}"
-        hint = hint_for(reading, span.start, clause=False) or _SIGNS.get(char)
+        hint = behind(text, span.start) or hint_for(reading, span.start, clause=False) or _SIGNS.get(char)
         reading.error("ACH102", span, f"{shown} has no meaning here", hint)
         return
     fixed = _CAMEL.sub("_", word[0]).lower().replace("-", "_").strip("_.")
@@ -120,7 +124,7 @@ def _expected(types: frozenset[str], words: Mapping[str, str]) -> str:
     if "NAME" in rest:
         # Where a name may stand every keyword may; to list them would hide what is meant.
         rest = {kind for kind in rest if kind not in words or not words[kind].isalpha() or kind == "NOT"}
-        rest.discard("DOTTED")
+        rest -= {"DOTTED", "MADE", "VAR"}
     parts.extend(text for kind, text in _KINDS.items() if kind in rest)
     fixed = {words[kind] for kind in rest if kind in words}
     for group, name in ((CLAUSES, "a clause"), (DECLARATIONS, "a declaration")):
@@ -133,12 +137,30 @@ def _expected(types: frozenset[str], words: Mapping[str, str]) -> str:
     return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " or " + parts[-1] if parts else "nothing more"
 
 
-def _hint(reading: Reading, found: Unexpected, words: Mapping[str, str]) -> str | None:
+def _hint(reading: Reading, found: Unexpected, words: Mapping[str, str]) -> str | Suggestion | None:
     expected = {words[kind] for kind in found.expected if kind in words}
+    suggestion = _meant(reading, found)
+    if suggestion is not None:
+        return suggestion
+    hint = clause_hint(reading.source.text, found.span.start, words.values())
+    if hint is not None:
+        return hint
     slip = hint_for(reading, found.span.start, clause="title" in expected)
     if slip is not None:
         return slip
     return _hint_on_word(reading, found, expected) or _hint_on_sign(found, expected)
+
+
+def _meant(reading: Reading, found: Unexpected) -> Suggestion | None:
+    """Return what the call in which the reader stumbled may mean, or the one that a `not` stands before."""
+    text, at = reading.source.text, found.span.start
+    if found.text == "not":
+        negated = re.compile(r"not\s*\(?\s*[a-z_]+\s*\(").match(text, at)
+        if negated is not None:
+            return meant(text, negated.end(), taken)
+    if reading.open and reading.open[-1].value != "{":
+        return meant(text, at, taken)
+    return behind(text, at)
 
 
 def _hint_on_word(reading: Reading, found: Unexpected, expected: set[str]) -> str | None:

@@ -9,7 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
 from typing import Literal as OneOf
 
-from dsl.diagnostics import nearest
+from dsl.diagnostics import Suggestion, nearest
+from dsl.parse.aliases import other_operator
+from dsl.parse.intents import meant
 from dsl.parse.literals import Percent
 from dsl.parse.raw import Bound, BoundedName, Glued, Named, RawEvent, RawList, Unread
 from dsl.parse.reading import READING, error, slip
@@ -33,7 +35,7 @@ from dsl.syntax import (
     Unlocked,
     Zone,
 )
-from dsl.types import Unit
+from dsl.types import DAY, HOUR, MINUTE, SECOND, Unit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -90,25 +92,54 @@ class Arguments:
         self.patterns: list[RawPattern] = []
         self.number: Literal | None = None
         self.parts: list[Condition] = []
+        self.suggested: Suggestion | None = None
+        self.has_event = False
+        """Whether an argument is `event=`, perhaps one further on."""
 
-    def wrong(self, code: str, span: Span, message: str, hint: str | None = None) -> None:
-        """Report an error; without its own hint it shows an example of the operator."""
-        error(code, span, message, hint or f"for example: {self.shape.example}")
+    @property
+    def inside(self) -> Span:
+        """Where the arguments begin."""
+        return Span(self.span.end - 1, self.span.end)
+
+    def wrong(self, code: str, span: Span, message: str, hint: str | Suggestion | None = None) -> None:
+        """Report an error; without its own hint it shows an example of the operator.
+
+        Where a whole call was suggested, that answers what else is wrong with it.
+        """
+        if self.suggested is None:
+            error(code, span, message, hint or f"for example: {self.shape.example}")
+        if isinstance(hint, Suggestion):
+            self.suggested = hint
+
+    def meant(self, span: Span) -> Suggestion | None:
+        """Return what the author may have meant by what stands at a place."""
+        return meant(READING.get().source.text, span.start, taken)
+
+
+def taken(operator: str) -> tuple[str, ...] | None:
+    """Return the names of an operator's arguments; None for what is no operator."""
+    shape = OPERATORS.get(operator)
+    return None if shape is None else (*shape.named, *MODIFIERS)
 
 
 def read(name: Name, arguments: tuple[Argument, ...], span: Span) -> Condition | Unread:
     """Turn `name(arguments)` into a condition."""
     shape = OPERATORS.get(name.text)
     if shape is None:
-        guess = nearest(name.text, OPERATORS)
-        hint = f"did you mean `{guess}`?" if guess else f"operators are {', '.join(OPERATORS)}"
-        error("ACH109", name.span, f"`{name.text}` is not an operator", hint)
+        error("ACH109", name.span, f"`{name.text}` is not an operator", _other_operator(name))
         return Unread(span)
     gathered = Arguments(name.text, shape, name.span, span)
+    gathered.has_event = any(isinstance(each, Named) and each.name.text == "event" for each in arguments)
     for argument in arguments:
         _sort(gathered, argument)
     built = _BUILDERS[name.text](gathered)
     return built if built is not None and not READING.get().broken else Unread(span)
+
+
+def _other_operator(name: Name) -> str | Suggestion:
+    suggestion = other_operator(READING.get().source.text, name.span.start)
+    guess = nearest(name.text, OPERATORS)
+    return suggestion or (f"did you mean `{guess}`?" if guess else f"operators are {', '.join(OPERATORS)}")
 
 
 # -- sorting -------------------------------------------------------------------------------------------------
@@ -138,7 +169,8 @@ def _sort_named(args: Arguments, argument: Named) -> None:
     name = argument.name
     allowed = (*args.shape.named, *MODIFIERS)
     if name.text not in allowed:
-        args.wrong("ACH110", name.span, f"`{args.operator}` takes no `{name.text}`", _unknown_hint(args, name.text))
+        hint = args.meant(name.span) or _unknown_hint(args, name.text)
+        args.wrong("ACH110", name.span, f"`{args.operator}` takes no `{name.text}`", hint)
     elif name.text in args.named:
         error("ACH111", name.span, f"`{name.text}` is given twice")
     else:
@@ -188,18 +220,18 @@ def _sort_bounded_name(args: Arguments, argument: BoundedName) -> None:
         args.named["event"] = Named(Name(text="event", span=span), argument.name, span)
         _sort_bound(args, argument.bound)
     else:
-        error("ACH115", span, "a bound takes no name before it", hint)
+        args.wrong("ACH115", span, "a bound takes no name before it", args.meant(span) or hint)
 
 
 def _sort_pattern(args: Arguments, pattern: RawPattern) -> None:
     if args.shape.lists or args.shape.target:
         args.patterns.append(pattern)
-    elif "event" in args.shape.named and "event" not in args.named:
+    elif "event" in args.shape.named and "event" not in args.named and not args.has_event:
         slip("ACH112", pattern.span, f"`{args.operator}` takes its event as `event=`", "write `event=` before it")
         args.named["event"] = Named(Name(text="event", span=pattern.span), pattern, pattern.span)
     else:
         unit = pattern.name.text if isinstance(pattern, RawEvent) else ""
-        hint = f"write per={unit}" if unit in set(Unit) and "per" in args.shape.named else None
+        hint = f"write per={unit}" if unit in set(Unit) and "per" in args.shape.named else args.meant(pattern.span)
         args.wrong("ACH113", pattern.span, f"`{args.operator}` takes no bare name or list here", hint)
 
 
@@ -213,6 +245,7 @@ def _sort_scalar(args: Arguments, value: Scalar) -> None:
     else:
         text = isinstance(value, Literal) and isinstance(value.value, str)
         hint = "write events without quotes: event=lesson.completed" if text and args.shape.required else None
+        hint = args.meant(value.span) or hint
         args.wrong("ACH113", value.span, f"`{args.operator}` takes no bare value here", hint)
 
 
@@ -377,17 +410,66 @@ def _modifiers(args: Arguments) -> Modifiers:
 def _cmp(args: Arguments) -> Cmp | None:
     bound = args.bound
     if bound is None:
-        args.wrong("ACH112", args.at, f"`{args.operator}` needs a bound such as `{args.shape.bound} 10`")
-        return None
-    op = _direction(args, bound)
+        message = f"`{args.operator}` needs a bound such as `{args.shape.bound} 10`"
+        if (suggestion := args.meant(args.inside)) is not None:
+            args.wrong("ACH112", args.at, message, suggestion)
+            return None
+        READING.get().open_bounds.append((args.at, message, f"for example: {args.shape.example}"))
+        op: OneOf[">=", "<="] = ">=" if args.shape.bound == ">=" else "<="
+        return Cmp(op=op, bound=0, kind="open", span=args.at)
+    return _bound(bound, _direction(args, bound), args)
+
+
+def _bound(bound: Bound, op: OneOf[">=", ">", "<=", "<"] | None, args: Arguments | None = None) -> Cmp | None:
     value = bound.value
     if isinstance(value, Duration) and not value.us and READING.get().broken:
         return None  # neither a number nor a duration, and already reported
+    if isinstance(value, Name) and value.text == "all" and op is not None:
+        READING.get().open_names = True
+        return Cmp(op=op, bound=0, kind="all", span=bound.span)
     if not isinstance(value, Literal) or isinstance(value.value, str | bool):
-        hint = "for a span of time write within=" + value.text if isinstance(value, Duration) else None
-        error("ACH113", value.span, "a bound must be a number", hint)
+        _no_number(value, args)
         return None
     return None if op is None else Cmp(op=op, bound=value.value, span=bound.span)
+
+
+def _no_number(value: Scalar | Name, args: Arguments | None) -> None:
+    """Report a bound that is no number; `args` are those of its operator, if it stands in one."""
+    hint: str | Suggestion | None = None
+    if isinstance(value, Name):
+        hint = "the one word that can stand here is `all`: every value of the list in the filter"
+    elif isinstance(value, Duration):
+        hint = f"for a span of time write within={value.text}" if args is None else _of_a_duration(args, value)
+    message = "a bound must be a number"
+    if args is None:
+        error("ACH113", value.span, message, hint)
+    else:
+        args.wrong("ACH113", value.span, message, args.meant(value.span) or hint)
+
+
+def free_bound(bound: Bound) -> Cmp | None:
+    """Return the bound of a tier; which operator it is for, and whether it fits, is seen later."""
+    op = {"=>": ">=", "=<": "<="}.get(bound.op, bound.op)
+    if op not in (">=", ">", "<=", "<"):
+        message = f"the bound of a tier must be `>=` or `>`, or `<=` or `<` for `min`, not `{bound.op}`"
+        error("ACH114", bound.op_span, message)
+        return None
+    if op != bound.op:
+        slip("ACH114", bound.op_span, f"`{bound.op}` is not a comparison", f"did you mean `{op}`?")
+    return _bound(bound, op)
+
+
+def _of_a_duration(args: Arguments, value: Duration) -> str:
+    """Return what a bound such as `24h` may mean: a span, or so many of the unit that a field counts."""
+    field = args.named.get("of")
+    if field is None or not isinstance(field.value, RawEvent):
+        return f"for a span of time write within={value.text}"
+    name = field.value.name.text
+    units = (("sec", SECOND), ("min", MINUTE), ("hour", HOUR), ("hr", HOUR), ("day", DAY))
+    unit = next((length for word, length in units if word in name), None)
+    if unit is None or value.us % unit:
+        return f"a bound is a number, in the unit of `{name}`"
+    return f"a bound is a number, in the unit of `{name}`: write {args.shape.bound} {value.us // unit}"
 
 
 def _direction(args: Arguments, bound: Bound) -> OneOf[">=", ">", "<=", "<"] | None:
@@ -401,11 +483,12 @@ def _direction(args: Arguments, bound: Bound) -> OneOf[">=", ">", "<=", "<"] | N
         return cast("OneOf['>=', '>', '<=', '<']", op)
     words = "`<=` or `<`" if down else "`>=` or `>`"
     message = f"the bound of `{args.operator}` must be {words}, not `{bound.op}`"
-    if op in ("=", "=="):
+    meant_instead = args.meant(bound.op_span)
+    if meant_instead is None and op in ("=", "=="):
         slip("ACH114", bound.op_span, message, f"one more event must not undo it: write `{allowed[0]}`")
         return allowed[0]
-    hint = None if down or op == "!=" else "use min(...) for the smallest value of a field"
-    error("ACH114", bound.op_span, message, hint)
+    hint = "use min(...) for the smallest value of a field" if args.operator == "max" and op != "!=" else None
+    args.wrong("ACH114", bound.op_span, message, meant_instead or hint)
     return None
 
 
@@ -469,7 +552,8 @@ def _steps(args: Arguments) -> tuple[RawPattern, ...] | None:
             args.wrong("ACH113", steps.span, "filter the steps of a sequence one by one, not as a whole")
         case loose:
             span = Span(loose[0].span.start, loose[-1].span.end)
-            args.wrong("ACH113", span, "write the steps of a sequence in one pair of brackets")
+            message = "write the steps of a sequence in one pair of brackets"
+            args.wrong("ACH113", span, message, args.meant(span))
     return None
 
 

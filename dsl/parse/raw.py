@@ -41,7 +41,7 @@ class Bound(NamedTuple):
 
     op: str
     op_span: Span
-    value: Scalar
+    value: Scalar | Name
     span: Span
 
 

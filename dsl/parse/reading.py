@@ -10,12 +10,13 @@ from __future__ import annotations
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from dsl.diagnostics import Diagnostic, Severity
+from dsl.diagnostics import Severity, found
 from dsl.source import Span
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from dsl.diagnostics import Diagnostic, Suggestion
     from dsl.source import Source
     from dsl.syntax import Declaration
 
@@ -77,20 +78,26 @@ class Reading:
         self.broken = False
         self.again = 0
         """The end of the part that is read a second time, without a clause that was already reported."""
+        self.open_names = False
+        """Whether the declaration that is read has names that only the whole rule set can resolve."""
+        self.ladder = False
+        """Whether a tier of that declaration has a bound."""
+        self.open_bounds: list[tuple[Span, str, str]] = []
+        """Operators without a bound: where, the message that one is missing, and the hint."""
 
-    def slip(self, code: str, span: Span, message: str, hint: str | None = None) -> None:
+    def slip(self, code: str, span: Span, message: str, hint: str | Suggestion | None = None) -> None:
         """Report a problem whose meaning is clear; the declaration is kept."""
         if span.start < self.again and (code in _MISSING or self._knows(code, span)):
             return
         if len(self.problems) == MAX_PROBLEMS:
             code, message, hint = "ACH121", f"more than {MAX_PROBLEMS} errors; the others are not shown", None
         if len(self.problems) <= MAX_PROBLEMS:
-            self.problems.append(Diagnostic(code, Severity.ERROR, self.source, span, message, hint))
+            self.problems.append(found(code, Severity.ERROR, self.source, span, message, hint))
 
     def _knows(self, code: str, span: Span) -> bool:
         return any((problem.code, problem.span) == (code, span) for problem in self.problems)
 
-    def error(self, code: str, span: Span, message: str, hint: str | None = None) -> None:
+    def error(self, code: str, span: Span, message: str, hint: str | Suggestion | None = None) -> None:
         """Report a problem that makes the declaration unreadable; it is dropped."""
         self.slip(code, span, message, hint)
         self.broken = True
@@ -101,6 +108,16 @@ class Reading:
             self.declarations.append(make())
         self.broken = False
         self.done = end
+
+    def close_names(self) -> bool:
+        """End a declaration; report the bounds that it leaves out, where no tier gives them."""
+        found, ladder = self.open_names, self.ladder
+        self.open_names = self.ladder = False
+        for span, message, hint in self.open_bounds:
+            if not ladder:
+                self.error("ACH112", span, message, hint)
+        self.open_bounds.clear()
+        return found
 
     def enter(self, bracket: Token) -> None:
         """An opening bracket was read."""
@@ -117,12 +134,12 @@ READING: Final[ContextVar[Reading]] = ContextVar("reading")
 """The reading that the parser's callbacks add to."""
 
 
-def slip(code: str, span: Span, message: str, hint: str | None = None) -> None:
+def slip(code: str, span: Span, message: str, hint: str | Suggestion | None = None) -> None:
     """Add a slip to the current reading."""
     READING.get().slip(code, span, message, hint)
 
 
-def error(code: str, span: Span, message: str, hint: str | None = None) -> None:
+def error(code: str, span: Span, message: str, hint: str | Suggestion | None = None) -> None:
     """Add an error to the current reading."""
     READING.get().error(code, span, message, hint)
 

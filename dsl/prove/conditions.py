@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
+from dsl.built_ins import ZONED
 from dsl.filters import pattern_types
 from dsl.prove.clocks import steady
 from dsl.prove.patterns import filter_of, zone_key
@@ -168,6 +169,7 @@ class _Proof:
                 isinstance(one, Count)
                 and one.distinct is not None
                 and one.distinct.text == two.distinct.text
+                and (one.distinct.text not in ZONED or zone_key(one.mods.tz) == zone_key(two.mods.tz))
                 and at_least(one.cmp) >= at_least(two.cmp)
                 and self._covers(one.event, one.mods, two.event, two.mods)
             )
@@ -180,7 +182,8 @@ class _Proof:
         """Return the number of events that `two` counts in every set of events that makes `one` hold."""
         match one:
             case Count():
-                return at_least(one.cmp) if self._matches(one.event, one, two) else 0
+                number = 1 if self._several(one) else at_least(one.cmp)
+                return number if self._matches(one.event, one, two) else 0
             case Extreme():
                 return 1 if self._matches(one.event, one, two, _reaches(one)) else 0
             case Streak():
@@ -192,6 +195,13 @@ class _Proof:
                 return sum(self._matches(step, one, two) for step in one.steps)
             case _:
                 return 0
+
+    def _several(self, node: Count) -> bool:
+        """Return whether one event may bring several of the values that are counted."""
+        if node.distinct is None:
+            return False
+        fields = (self.patterns.events[name].fields.get(node.distinct.text) for name in pattern_types(node.event))
+        return any(field is not None and field.type.element is not None for field in fields)
 
     def _matches(self, event: Pattern, one: Condition, two: Count | Extreme, narrowed: Predicate | None = None) -> bool:
         """Return whether every event of a pattern is one that `two` counts."""

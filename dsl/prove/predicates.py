@@ -1,6 +1,8 @@
 """Filters: can anything pass, and does one filter imply another?
 
-A filter compares fields with literals and never with each other, so that trying a few values of each field decides it.
+Where a filter compares fields with constants, trying a few values of each field decides it. Any other comparison (of
+two fields, of a length, of an element of a list) is *opaque*: it is taken to come out either way, whatever else is
+known, but the same way where it is asked twice. So more is thought possible than is, and what is proven impossible is.
 Parts that share no field are tried one after the other; what would take too long is left undecided.
 """
 
@@ -8,20 +10,21 @@ from __future__ import annotations
 
 from itertools import product
 from math import prod
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from dsl.event import Event
-from dsl.filters import compile_test, operand_value
+from dsl.expressions import constant, is_constant
+from dsl.filters import SIGNS, compile_test, predicate_key
 from dsl.progress import State
-from dsl.prove.values import candidates
-from dsl.syntax import And, Compare, Member, Not, Or
+from dsl.prove.values import DISTINGUISHED, Domain, candidates
+from dsl.syntax import And, Compare, Contains, Member, Not, Or, Ref, Truth
+from dsl.types import FieldType
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from dsl.filters import Getter
-    from dsl.prove.values import Domain
-    from dsl.syntax import Predicate, Ref
+    from dsl.syntax import Duration, Leaf, Operand, Predicate
     from dsl.types import Value
 
     Domains = Callable[[Ref], Domain | None]
@@ -31,6 +34,9 @@ MAX_TRIED: Final = 4096
 
 MAX_PARTS: Final = 100
 """Parts of a filter above which nothing is asked of it."""
+
+OPAQUE: Final = "?"
+"""Begins the name under which an opaque comparison is tried, as if it were a bool field."""
 
 _NOTHING: Final = Event(tenant="", id="", type="", user="", at=0, offset=0, fields={})
 
@@ -47,7 +53,7 @@ UNDECIDED: Final = Search(None, {})
 
 def search(predicates: Iterable[Predicate], domains: Domains) -> Search:
     """Look for values that satisfy all the predicates."""
-    parts = [part for predicate in predicates for part in conjuncts(predicate)]
+    parts = [part for predicate in predicates for part in conjuncts(_shown_as_bools(predicate))]
     if len(parts) > MAX_PARTS:
         return UNDECIDED
     values: dict[str, Value | None] = {}
@@ -89,12 +95,41 @@ def comparisons(predicate: Predicate) -> Iterator[tuple[Ref, tuple[Value, ...]]]
         case And(parts=parts) | Or(parts=parts):
             for part in parts:
                 yield from comparisons(part)
-        case Compare(left=left, right=right):
-            yield left, (operand_value(right),)
-        case Member(left=left, values=values):
-            yield left, tuple(operand_value(value) for value in values)
+        case _ if _is_opaque(predicate):
+            yield Ref(name=f"{OPAQUE}{predicate_key(predicate)}"), ()
+        case Compare(left=Ref() as left, right=right):
+            yield left, (constant(cast("Operand | Duration", right)),)
+        case Member(left=Ref() as left, values=values):
+            yield left, tuple(map(constant, values))
         case _:
-            yield predicate.left, ()
+            yield cast("Ref", predicate.left), ()
+
+
+def _is_opaque(leaf: Leaf) -> bool:
+    """Return whether a comparison is not one of a field, or of a part of the event's time, with constants."""
+    match leaf:
+        case Compare(left=left, op=op, right=right):
+            plain = op in SIGNS and is_constant(right)
+        case Contains(left=left):
+            plain = False
+        case _:
+            left, plain = leaf.left, True
+    return not plain or not isinstance(left, Ref) or (left.builtin and left.name not in DISTINGUISHED)
+
+
+def _shown_as_bools(predicate: Predicate) -> Predicate:
+    """Return a predicate with each opaque comparison as a bool field of its own."""
+    match predicate:
+        case Not(part=part):
+            return Not(part=_shown_as_bools(part))
+        case And(parts=parts):
+            return And(parts=tuple(map(_shown_as_bools, parts)))
+        case Or(parts=parts):
+            return Or(parts=tuple(map(_shown_as_bools, parts)))
+        case _ if _is_opaque(predicate):
+            return Truth(left=Ref(name=f"{OPAQUE}{predicate_key(predicate)}"))
+        case _:
+            return predicate
 
 
 def _apart(parts: Sequence[Predicate]) -> list[list[Predicate]]:
@@ -117,7 +152,7 @@ def _try(parts: Sequence[Predicate], domains: Domains) -> Search:
     constants: dict[str, list[Value]] = {}
     known: dict[str, Domain] = {}
     for ref, values in (pair for part in parts for pair in comparisons(part)):
-        domain = domains(ref)
+        domain = Domain(FieldType.BOOL, ref.name) if ref.name.startswith(OPAQUE) else domains(ref)
         if domain is None:
             return UNDECIDED
         known[ref.name] = domain
@@ -125,7 +160,9 @@ def _try(parts: Sequence[Predicate], domains: Domains) -> Search:
     choices = [candidates(known[name], constants[name]) for name in known]
     if prod(map(len, choices)) > MAX_TRIED:
         return UNDECIDED
-    return _first(parts, list(known), choices)
+    found = _first(parts, list(known), choices)
+    # What is possible if opaque comparisons are free may not be possible.
+    return UNDECIDED if found.found and any(name.startswith(OPAQUE) for name in known) else found
 
 
 def _first(parts: Sequence[Predicate], names: list[str], choices: list[list[Value | None]]) -> Search:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 import msgspec
 
+from dsl.built_ins import RANGES
 from dsl.calendar import WEEKDAYS
 from dsl.types import FieldType, Number
 from dsl.values import middle, minus
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
     from dsl.schema import Field
     from dsl.types import Value
 
-HOURS: Final = 24
+DISTINGUISHED: Final = (*RANGES, "at.weekday", "at.date")
+"""Parts of an event's time for which a few values stand for all. They are tried apart, as if none decided another."""
 
 
 class Domain(msgspec.Struct, frozen=True):
@@ -103,8 +105,9 @@ def _texts(constants: list[str]) -> Iterator[str]:
 
 
 def _built_ins(name: str, constants: Collection[Value]) -> Iterator[Value]:
-    if name == "at.hour":
-        yield from _wholes([0, HOURS - 1, *_numbers(constants)], 0, HOURS - 1)
+    if name in RANGES:
+        low, high = RANGES[name]
+        yield from _wholes([low, high, *_numbers(constants)], low, high)
     elif name == "at.weekday":
         yield from WEEKDAYS
     else:

@@ -47,6 +47,36 @@ def test_dead_letters_undeclared_types_and_reloads_are_printed(shell: Shell) -> 
         assert dev.wait() == 0
 
 
+def test_a_changed_meaning_is_judged_again_and_nothing_is_lost(shell: Shell) -> None:
+    rules = shell.write("rules.ach", RULES)
+    shell.write("a.jsonl", "".join(EVENT % (f"e{n}", "lesson.completed", n) for n in range(3)))
+    with shell.running("dev", "rules.ach") as dev:
+        read_until(dev, "ach dead list")
+        # In this folder and below, commands find the servers without variables.
+        (shell.folder / "below").mkdir()
+        emitted = shell.ach("emit", "a.jsonl")
+        assert emitted.code == 0
+        assert "on the servers of `ach dev`" in emitted.err
+        read_until(dev, "unlock: acme ann first")
+        rules.write_text(RULES.replace(">= 1", ">= 4"), encoding="utf-8")
+        said = read_until(dev, "no longer earned: acme ann first")
+        assert "all events are judged again" in said
+        assert shell.ach("unlocks", "--json").out.strip() == "[]"
+        rules.write_text(RULES.replace(">= 1", ">= 2"), encoding="utf-8")
+        read_until(dev, "earned: acme ann first at 2026-04-13T09:00:00.000000Z")
+        digest = shell.ach("digest").out
+        dev.send_signal(signal.SIGKILL)
+        dev.wait()
+    gone = shell.ach("digest")
+    assert gone.code == 1
+    assert "ach dev" in gone.err
+    with shell.running("dev", "rules.ach") as dev:
+        read_until(dev, "ach dead list")
+        assert shell.ach("digest").out == digest
+        dev.send_signal(signal.SIGINT)
+        assert dev.wait() == 0
+
+
 def said_until(process: subprocess.Popen[str], lines: int) -> list[str]:
     """Return what is printed until so many lines of events have come."""
     assert process.stdout is not None

@@ -24,19 +24,22 @@ if TYPE_CHECKING:
 
 PAGES: Final = Path(__file__).parents[2] / "docs" / "diagnostics"
 _FENCE: Final = re.compile(r"^```ach(?P<kind>[^\n]*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+TODAY: Final = "2026-01-01"
+"""For advice on dates that have passed."""
 BESIDE: Final = frozenset({"ACH501", "ACH505", "ACH510"})
 """What short examples may bring on without being about it."""
 SHOWN_ELSEWHERE: Final = {
     "ACH121": "takes too many errors for a page",
     "ACH422": "takes a rule set in force",
     "ACH423": "takes a reward that is too large for a page",
+    "ACH446": "takes a list that is too large for a page",
 }
 
 
 def problems(text: str) -> list[Diagnostic]:
     file, syntax = parse(Source("rules.ach", text))
     rules, found = check([file])
-    return examine([file], rules, [*syntax, *found])
+    return examine([file], rules, [*syntax, *found], TODAY)
 
 
 def shown(code: str) -> list[tuple[list[str], str]]:

@@ -15,6 +15,7 @@ import msgspec
 import pytest
 
 from dsl import syntax
+from dsl.built_ins import ACTOR, ZONED
 from dsl.diagnostics import render
 from dsl.parse import parse
 from dsl.source import Source
@@ -251,9 +252,9 @@ def test_every_unit_type_and_built_in_occurs() -> None:
     assert {node.unit.text for node in found if isinstance(node, syntax.RepeatEvery)} == set(Unit)
     assert {node.type.text for node in found if isinstance(node, syntax.FieldDecl)} == set(FieldType)
     built_in = {node.name for node in found if isinstance(node, syntax.Ref) and node.builtin}
-    assert built_in == {"at.hour", "at.weekday", "at.date"}
+    assert built_in == {*ZONED, ACTOR}
     literals = {type(node.value).__name__ for node in found if isinstance(node, syntax.Literal)}
-    assert literals == {"str", "int", "Decimal", "bool"}
+    assert literals == {"str", "int", "Decimal", "bool", "Hole"}
     units = {node.text.lstrip("0123456789_") for node in found if isinstance(node, syntax.Duration)}
     assert units == {"s", "m", "h", "d", "w"}
     scopes = {node.name for node in found if isinstance(node, syntax.Scope)}

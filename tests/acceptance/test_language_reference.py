@@ -29,6 +29,7 @@ from dsl.check import check
 from dsl.codes import CODES
 from dsl.compile import compile_rules
 from dsl.diagnostics import Diagnostic, Severity, render
+from dsl.expand import expand
 from dsl.parse import parse
 from dsl.source import Source
 from dsl.story import run_example
@@ -115,7 +116,7 @@ def read(text: str) -> tuple[File, Rules, list[Diagnostic]]:
 
 
 def examples(file: File) -> list[Example]:
-    return [each for each in file.declarations if isinstance(each, Example)]
+    return [node for one in expand([file]).files for node in one.declarations if isinstance(node, Example)]
 
 
 GOOD: Final = whole_files()

@@ -133,6 +133,33 @@ def hovered(document: Document, marked: str) -> str:
     return "" if answer is None else answer["contents"]["value"]
 
 
+FAMILIES = """# The pets that everyone has.
+list base_pets = ["wolf", "tiger"]
+list colors = ["red", "Ocean Blue"]
+
+event pet.hatched { pet: string, color: string, tags: [string] }
+
+achievement pets for each color in colors {
+  title "All the {color} pets"
+  when count(event=pet.hatched where color = $color and pet in base_pets and "x" in tags, distinct=pet, >= all)
+}
+
+achievement grown for each color in colors {
+  title "Grown"
+  when count(event=pet.hatched where color = $color)
+  after pets_$color
+  tier bronze >= 10 {}
+  tier silver >= 20 {}
+}
+
+example "pets" for each hue in colors {
+  at 2026-04-13T09:00:00Z ada pet.hatched { pet: "wolf", color: $hue, tags: [] }
+  expect ada not pets_$hue
+  expect ada not pets_red
+}
+"""
+
+
 # -- diagnostics ------------------------------------------------------------------------------------------------------
 
 
@@ -293,6 +320,25 @@ def test_everything_else_says_what_it_is(desk: Desk, marked: str, said: str) -> 
     assert said in hovered(desk.open(RULES), marked)
 
 
+@pytest.mark.parametrize(
+    ("marked", "said"),
+    [
+        ("pet in base_|pets", 'list base_pets = ["wolf", "tiger"]'),
+        ("pet in base_|pets", "The pets that everyone has."),
+        ("achievement pe|ts", "a family of 2 achievements: `pets_red`, `pets_ocean_blue`"),
+        ("achievement pe|ts", "All the red pets"),
+        ("cou|nt(event=pet.hatched where color = $color and", "2 different pet of pet.hatched"),
+        ("tier bro|nze", "10 pet.hatched where color is"),
+        ('for each co|lor in colors {\n  title "All', "stands for each element in turn"),
+        ("color = $co|lor and", "stands for each element in turn"),
+        ('"x" in ta|gs', "tags: [string]"),
+        ("li|st base_pets", "values with a name"),
+    ],
+)
+def test_lists_families_and_ladders_say_what_they_stand_for(desk: Desk, marked: str, said: str) -> None:
+    assert said in hovered(desk.open(FAMILIES), marked)
+
+
 def test_nothing_is_said_of_space_and_of_files_that_are_not_there(desk: Desk) -> None:
     document = desk.open(RULES)
     assert hovered(document, "\n|\nevent quiz") == ""
@@ -341,7 +387,13 @@ def test_nothing_is_said_of_space_and_of_files_that_are_not_there(desk: Desk) ->
         ("achievement x { scope |", ["user", "tenant", "course_id"], []),
         ("achievement x { tier a { |", ["when", "title"], ["repeat"]),
         ("achievement x { reward { |", ["xp"], []),
-        ("event e { a: |", ["string", "decimal"], []),
+        ("event e { a: |", ["string", "decimal", "user", "[string]"], []),
+        ("achievement x |", ["version", "for each"], []),
+        ("list l = [1]\nachievement x for each y in |", ["l", "[]"], []),
+        ("list l = [1]\nachievement x { when count(event=quiz.passed where lesson_id in |", ["l", "[]"], []),
+        ("achievement x { when count(event=quiz.passed where lesson_id + |", ["lesson_id", "at", "actor"], []),
+        ("achievement x { when count(event=quiz.passed where |", ["length", "at.minute", "at.week"], []),
+        ("achievement x { when count(event=quiz.passed, distinct=|", ["at.date", "actor"], ["at"]),
         ("event e { a: string once per |", ["a"], []),
         ("traits from |", ["user.updated"], []),
         ('example "x" { |', ["at", "expect"], []),
@@ -457,6 +509,24 @@ def test_renaming_goes_through_all_files(desk: Desk, marked: str, old: str, new:
     assert codes(document) == []
     assert codes(other) == []
     assert second.count(new) == (2 if old == "first_lesson" else 1) - (old == "first_lesson")
+
+
+@pytest.mark.parametrize(
+    ("marked", "new", "written"),
+    [
+        ("list base_|pets", "first_pets", ["list first_pets =", "pet in first_pets and"]),
+        ("achievement pe|ts", "zoo", ["achievement zoo for", "after zoo_$color", "not zoo_$hue", "not zoo_red"]),
+        ('each co|lor in colors {\n  title "All', "hue", ['"All the {hue} pets"', "color = $hue and pet"]),
+        ("where col|or = $color and", "paint", ["{ pet: string, paint: string", "paint = $color", "paint: $hue"]),
+        ('"x" in ta|gs', "labels", ["labels: [string]", '"x" in labels', "labels: []"]),
+    ],
+)
+def test_lists_families_and_their_variables_are_renamed(desk: Desk, marked: str, new: str, written: list[str]) -> None:
+    document = desk.open(FAMILIES)
+    (text,) = renamed([document], marked, new)
+    assert [part for part in written if part not in text] == []
+    document.change(text)
+    assert codes(document) == []
 
 
 def test_a_field_that_events_share_is_renamed_in_all_of_them(desk: Desk) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from hypothesis import HealthCheck, given, settings
 
 from dsl.check import check
+from dsl.check.names import achievements_begun
 from dsl.diagnostics import Severity, render
 from dsl.parse import parse
 from dsl.schema import EventSchema, Field
@@ -119,3 +120,20 @@ def test_any_program_is_survived(one: str, two: str) -> None:
     for problem in problems:
         render(problem)
         assert problem.span.start < problem.span.end <= len(problem.source.text)
+
+
+def test_achievements_are_counted_however_broken_they_are() -> None:
+    text = """
+event a {}
+achievement one { when count(event=a, >= 1) }
+achievement two { when count(event=a, <= 1) }
+achievement Three { when count(event=a, >= 1) }
+achievment four { when count(event=a, >= 1) }
+achievement five-up { when count(event=a, >= 1) }
+achievement "six" { when count(event=a, >= 1) }
+# achievement seven { is said in a comment
+example "achievement eight" {}
+"""
+    file, problems = parse(Source("x.ach", text))
+    assert problems
+    assert achievements_begun(file) == {"one", "two", "Three", "four", "five-up", "six"}

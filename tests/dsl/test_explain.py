@@ -118,6 +118,7 @@ def test_the_shape_in_json(rules: RuleSet) -> None:
             },
         ],
         "had": [],
+        "ties": [],
     }
 
 

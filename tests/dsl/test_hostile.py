@@ -41,6 +41,14 @@ def checked(content: bytes) -> list[Diagnostic]:
     return problems
 
 
+def alone_in(test: str) -> str:
+    return f"{EVENTS}achievement a {{ when count(event=a where {test}, >= 1) }}"
+
+
+def a_family(elements: str, test: str) -> str:
+    return f"achievement a for each x in [{elements}] {{ when count(event=a where {test}, >= 1) }}"
+
+
 def many(number: int, text: str) -> str:
     return "\n".join(text.replace("@", str(n)).replace("~", str(n - 1)) for n in range(1, number))
 
@@ -60,6 +68,21 @@ BAD: Final = {
     "a huge version": EVENTS + "achievement a version " + "9" * 5_000 + " { when count(event=a, >= 1) }",
     "a huge duration": EVENTS + "achievement a { when count(event=a, >= 2, within=" + "9" * 100 + "w) }",
     "a huge percentage": EVENTS + "achievement a { when count(event=a, >= 2) reveal at " + "9" * 5_000 + "% }",
+}
+
+
+MILLION: Final = ", ".join(f'"e{n}"' for n in range(1_000_000))
+FAMILY: Final = ", ".join(map(str, range(100_000)))
+FAMILIES: Final = {
+    "a list of a million": f"list names = [{MILLION}]",
+    "a family of a list of a million": EVENTS + a_family(MILLION, "s = $x"),
+    "a filter of a million": alone_in(f"s in [{MILLION}]"),
+    "a family of a hundred thousand": EVENTS + a_family(FAMILY, "n = $x"),
+    "families of much text": f"{EVENTS}list x = [{', '.join(map(str, range(9_000)))}]\n"
+    + many(20, f'achievement a@ for each y in x {{ title "{"t" * 1_000}" when count(event=a where n = $y, >= 1) }}'),
+    "deep arithmetic": alone_in("n" + " * (n + 1" * 60 + ")" * 60 + " > 1"),
+    "wide arithmetic": alone_in("n" + " * n" * 100_000 + " > 1"),
+    "a key of ten kilobytes": EVENTS + a_family(f'"{"y" * 10_000}"', "s = $x"),
 }
 
 
@@ -97,6 +120,13 @@ NO_TEXT: Final = (b"\xff", b"event a {}\n\xc3(", b"\xef\xbb\xbf\xff", b"\xed\xa0
 def test_bad_text_is_reported_quickly(text: str) -> None:
     began = process_time()
     assert checked(text.encode())
+    assert process_time() - began < MAX_SECONDS
+
+
+@pytest.mark.parametrize("text", FAMILIES.values(), ids=FAMILIES.keys())
+def test_families_and_expressions_have_bounds(text: str) -> None:
+    began = process_time()
+    assert {problem.code for problem in checked(text.encode())} & {"ACH446", "ACH108", "ACH118"}
     assert process_time() - began < MAX_SECONDS
 
 

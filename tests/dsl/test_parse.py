@@ -27,6 +27,7 @@ from dsl.syntax import (
     Example,
     Expect,
     Given,
+    ListDecl,
     Literal,
     Member,
     Name,
@@ -35,6 +36,7 @@ from dsl.syntax import (
     Pattern,
     Ref,
     Sequence,
+    TraitsDecl,
     Truth,
 )
 
@@ -78,8 +80,8 @@ def declared(text: str) -> list[str]:
                 names.append(title)
             case EventDecl(name=name) | Achievement(name=name):
                 names.append(name.text)
-            case _:
-                names.append(node.event.text)
+            case TraitsDecl(event=name) | ListDecl(name=name):
+                names.append(name.text)
     return names
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar
 from dsl import syntax
 from dsl.event import Position
 from tests.reference import wall_clock
+from tests.reference.filters import counted
 from tests.reference.timeline import Subject, position
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from dsl.event import Event
     from dsl.types import Value
+    from tests.reference.filters import Found
     from tests.reference.ruleset import Ruleset
     from tests.reference.timeline import Timeline
     from tests.reference.wall_clock import Clock
@@ -99,6 +101,14 @@ class Prefix(NamedTuple):
         """Return places and values of the pattern's events that have the field."""
         events = [self.event(i) for i in self.matching(pattern, tz)]
         return [(position(event), event.fields[name]) for event in events if name in event.fields]
+
+    def with_values(self, pattern: syntax.Pattern, tz: syntax.Zone | None, name: str) -> list[tuple[Position, Found]]:
+        """Return places and values that `distinct=` counts of the pattern's events: several of one for a list."""
+        return [
+            (position(self.event(i)), value)
+            for i in self.matching(pattern, tz)
+            for value in counted(name, self.view.timeline.asked(tz, i))
+        ]
 
 
 # -- latest start --------------------------------------------------------------------------------------------
@@ -196,7 +206,7 @@ def _count(condition: syntax.Count, prefix: Prefix) -> Position | None:
     if condition.distinct is None:
         i = _nth_latest(prefix.matching(condition.event, condition.mods.tz), n)
         return None if i is None else position(prefix.event(i))
-    values = prefix.with_field(condition.event, condition.mods.tz, condition.distinct.text)
+    values = prefix.with_values(condition.event, condition.mods.tz, condition.distinct.text)
     most_recent = {value: place for place, value in values}
     return _nth_latest(sorted(most_recent.values()), n)
 

@@ -201,7 +201,7 @@ def _counted(condition: syntax.Count, asked: Asked) -> int:
     if condition.distinct is None:
         events = [prefix.event(i) for i in prefix.matching(condition.event, tz)]
         return sum(asked.holds(position(event)) for event in events)
-    values = prefix.with_field(condition.event, tz, condition.distinct.text)
+    values = prefix.with_values(condition.event, tz, condition.distinct.text)
     return len({value for place, value in values if asked.holds(place)})
 
 

@@ -8,11 +8,12 @@ from dsl.diagnostics import render
 from dsl.parse import parse
 from dsl.source import Source
 from tests.reference.ruleset import Ruleset, ruleset
+from tests.reference.written_out import written_out
 
 
 @lru_cache(maxsize=64)
 def read(text: str) -> Ruleset:
-    """Parse rules that have no syntax error."""
-    file, problems = parse(Source("rules.ach", text))
+    """Parse rules that have no syntax error, with lists and families written out."""
+    file, problems = parse(Source("rules.ach", written_out(text)))
     assert not problems, "\n".join(render(problem) for problem in problems)
     return ruleset(file.declarations)

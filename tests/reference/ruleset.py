@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
+from msgspec.structs import replace
+
 from dsl import syntax
 
 if TYPE_CHECKING:
@@ -52,9 +54,9 @@ def ruleset(declarations: Iterable[syntax.Declaration]) -> Ruleset:
                 contract = traits.get(event.text, EventRule({}, None))
                 traits[event.text] = EventRule(contract.fields | carried, None)
             case syntax.Achievement(name=name):
-                achievements[name.text].append(declaration)
-            case syntax.Example():
-                pass
+                achievements[name.text].append(_climbed(declaration))
+            case syntax.Example() | syntax.ListDecl():
+                pass  # lists, families and ladders are written out before they come here: written_out.py
     ascending = {
         name: tuple(sorted(versions, key=lambda each: each.version)) for name, versions in achievements.items()
     }
@@ -71,6 +73,24 @@ def from_checked(rules: Rules) -> Ruleset:
         for name, contract in rules.events.items()
     }
     return Ruleset(events, rules.trait_events, rules.achievements)
+
+
+def _climbed(node: syntax.Achievement) -> syntax.Achievement:
+    """Return an achievement whose tiers have the `when` with their own bounds, where that leaves one out."""
+    if not node.rungs or node.when is None:
+        return node
+    tiers = tuple(syntax.Tier(name=rung.name, when=_with_bound(node.when, rung.bound)) for rung in node.rungs)
+    return replace(node, when=None, tiers=tiers, rungs=())
+
+
+def _with_bound(when: syntax.Condition, bound: syntax.Cmp) -> syntax.Condition:
+    match when:
+        case syntax.Combine(parts=parts):
+            return replace(when, parts=tuple(_with_bound(part, bound) for part in parts))
+        case syntax.Count() | syntax.Sum() | syntax.Extreme() | syntax.Streak() if when.cmp.kind == "open":
+            return replace(when, cmp=bound)
+        case _:
+            return when
 
 
 def _event(declaration: syntax.EventDecl) -> EventRule:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from hypothesis import strategies as st
 
@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from dsl.types import Value
 
 CONTRACT: Final = """
-event a { n: int? >= 0, x: decimal? >= 0, s: string?, f: bool?, t: timestamp?, team: string? }
+event a {
+  n: int? >= 0, x: decimal? >= 0, s: string?, f: bool?, t: timestamp?, team: string?, tags: [string]?, owner: user?
+}
 event b { n: int >= 0, s: string?, f: bool, team: string once per s within 10m }
 event c.d { m: int, x: decimal?, s: string?, team: string? }
 event e { n: int? >= 0, s: string?, f: bool? once per s, n }
@@ -82,7 +84,16 @@ OFFSETS: Final = (0, 7200, -18000, 3600, 37800, 39600, 50400, -43200, 20700, 863
 """Up to those that RFC 3339 has: the labels of two events at one instant may lie almost two days apart."""
 
 FIELDS: Final[dict[str, dict[str, str]]] = {
-    "a": {"n": "int", "x": "decimal", "s": "string", "f": "bool", "t": "timestamp", "team": "string"},
+    "a": {
+        "n": "int",
+        "x": "decimal",
+        "s": "string",
+        "f": "bool",
+        "t": "timestamp",
+        "team": "string",
+        "tags": "list",
+        "owner": "user",
+    },
     "b": {"n": "int", "s": "string", "f": "bool", "team": "string"},
     "c.d": {"m": "int", "x": "decimal", "s": "string", "team": "string"},
     "e": {"n": "int", "s": "string", "f": "bool"},
@@ -140,9 +151,41 @@ def predicates(draw: DrawFn, fields: dict[str, str], anchor: int, depth: int = 2
         return f"not ({inner})"
     if not fields or (fields is not TRAITS and _chance(draw, 25)):
         return draw(st.sampled_from(_BUILT_INS)).format(date=written(anchor)[:10])
+    fitting = [text for names, text in _EXPRESSIONS if names <= fields.keys()] if fields is not TRAITS else []
+    if fitting and _chance(draw, 30):
+        return _pick(draw, fitting)
     return draw(_comparisons(fields, anchor))
 
 
+_EXPRESSIONS: Final = tuple(
+    (frozenset(names.split()), text)
+    for names, text in (
+        ("n x", "n > x"),
+        ("n x", "2 * n - 1 <= x + x"),
+        ("m x", "m * x < 0.5"),
+        ("n", "n * n = n"),
+        ("n", "at.day > n"),
+        ("n", "at.minute = 30 * n"),
+        ("s", 's starts with "x"'),
+        ("s", 'not s ends with "y"'),
+        ("s", 's contains "x"'),
+        ("s", "length(s) = 1"),
+        ("s team", "s != team"),
+        ("s team", "length(team) > length(s) + 1"),
+        ("team", 'lower(team) = "red"'),
+        ("t", "at - t < 1h"),
+        ("t", "t <= at"),
+        ("t", "t + 1d > at"),
+        ("t", "2 * (t - at) >= 1d - 1h"),
+        ("tags", '"x" in tags'),
+        ("tags", '"y" not in tags'),
+        ("tags", "size(tags) > 1"),
+        ("tags s", "s in tags"),
+        ("tags n", "size(tags) >= n"),
+        ("owner", "owner = actor"),
+        ("owner", "owner != actor"),
+    )
+)
 _BUILT_INS: Final = (
     "at.hour >= 12",
     "at.hour < 2",
@@ -151,13 +194,19 @@ _BUILT_INS: Final = (
     'at.weekday not in ["sat", "sun"]',
     'at.date >= "{date}"',
     'at.date = "{date}"',
+    "at.minute = 0",
+    "at.day <= 15",
+    "at.month in [4, 5, 12]",
+    "at.year = 2026",
+    'at.week >= "2026-W40"',
+    "at > {date}T00:00:00Z",
 )
 
 
 @st.composite
 def _comparisons(draw: DrawFn, fields: dict[str, str], anchor: int) -> str:
     name = _pick(draw, tuple(fields))
-    if _chance(draw, 15):
+    if _chance(draw, 15) or fields[name] in ("list", "user"):
         return draw(st.sampled_from((f"{name} is present", f"{name} is not present")))
     if fields[name] == "bool":
         return draw(st.sampled_from((name, f"not {name}", f"{name} = true", f"{name} = false")))
@@ -282,8 +331,9 @@ def _bounds(draw: DrawFn, low: int, high: int) -> str:
 def _counts(draw: DrawFn, where: Where, _depth: int) -> str:
     if not _chance(draw, 25):
         return f"count(event={draw(patterns(where.kinds, where.anchor))}, {draw(_bounds(1, 3))}"
-    name = _pick(draw, ("s", "n", "team", "x"))
-    event = draw(patterns(_of(where, name), where.anchor))
+    name = _pick(draw, ("s", "n", "team", "x", "tags", "owner", "actor", "at.date", "at.weekday", "at.hour"))
+    kinds = where.kinds if name == "actor" or "." in name else _of(where, name)
+    event = draw(patterns(kinds, where.anchor))
     return f"count(event={event}, distinct={name}, {draw(_bounds(2, 3))}"
 
 
@@ -504,6 +554,8 @@ VALUES: Final[dict[str, tuple[Value, ...]]] = {
     "s": ("x", "y", "x", "z", "", LONG, POSING),
     "f": (True, False),
     "team": ("red", "blue"),
+    "tags": cast("tuple[Value, ...]", ((), ("x",), ("x", "y", "x"), ("z", "y"), ("red",))),
+    "owner": ("u", "v", "w"),
     "plan": ("pro", "free"),
     "level": (1, 2, 0),
     "timezone": (

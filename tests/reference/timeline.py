@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
-from dsl import syntax
 from dsl.event import Event, Position
-from tests.reference.wall_clock import wall
+from tests.reference.filters import Asked, is_true
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from dsl import syntax
     from dsl.types import Value
     from tests.reference.ruleset import Ruleset
     from tests.reference.wall_clock import Clock
@@ -121,13 +121,16 @@ class Timeline:
 
     def matches(self, pattern: syntax.Pattern, tz: syntax.Zone | None, i: int) -> bool:
         """Return whether event i is one of the pattern's."""
-        event = self.events[i]
-        clock = self.clock(tz, i)
+        event, asked = self.events[i], self.asked(tz, i)
         return any(
-            alternative.event.text == event.type
-            and (alternative.where is None or is_true(alternative.where, event.fields, event.at, clock))
+            alternative.event.text == event.type and (alternative.where is None or is_true(alternative.where, asked))
             for alternative in pattern.alternatives
-        ) and (pattern.where is None or is_true(pattern.where, event.fields, event.at, clock))
+        ) and (pattern.where is None or is_true(pattern.where, asked))
+
+    def asked(self, tz: syntax.Zone | None, i: int) -> Asked:
+        """Return what a filter is asked of at event i."""
+        event = self.events[i]
+        return Asked(event.fields, event.at, self.clock(tz, i), event.user)
 
 
 def timelines(rules: Ruleset, events: Iterable[Event], scope: str) -> dict[Subject, Timeline]:
@@ -151,67 +154,3 @@ def timeline(rules: Ruleset, subject: Subject, events: list[Event]) -> Timeline:
             of_users[event.user] = of_users[event.user] | carried
         after.append(of_users[event.user])
     return Timeline(subject, counted, len(events) - len(counted), after)
-
-
-# -- predicates ----------------------------------------------------------------------------------------------
-
-
-def is_true(what: syntax.Predicate, fields: Mapping[str, Value], at: int = 0, clock: Clock = "UTC") -> bool:
-    """Evaluate a filter on an event's fields, or a `for` on traits."""
-    match what:
-        case syntax.Compare(left=left, op=op, right=right):
-            value = _value(left, fields, at, clock)
-            return value is not None and _compares(value, op, _literal(right))
-        case syntax.Member(left=left, negated=negated, values=values):
-            value = _value(left, fields, at, clock)
-            return value is not None and (value in [_literal(each) for each in values]) is not negated
-        case syntax.Present(left=left, negated=negated):
-            return (_value(left, fields, at, clock) is None) is negated
-        case syntax.Truth(left=left):
-            return _value(left, fields, at, clock) is True
-        case syntax.Not(part=part):
-            return not is_true(part, fields, at, clock)
-        case syntax.And(parts=parts):
-            return all(is_true(part, fields, at, clock) for part in parts)
-        case syntax.Or(parts=parts):
-            return any(is_true(part, fields, at, clock) for part in parts)
-
-
-def _value(ref: syntax.Ref, fields: Mapping[str, Value], at: int, clock: Clock) -> Value | None:
-    if not ref.builtin:
-        return fields.get(ref.name)
-    shown = wall(at, clock)
-    match ref.name.removeprefix("at."):
-        case "hour":
-            return shown.hour
-        case "weekday":
-            return ("mon", "tue", "wed", "thu", "fri", "sat", "sun")[shown.weekday()]
-        case _:
-            return shown.date().isoformat()
-
-
-def _literal(operand: syntax.Operand) -> Value:
-    return operand.us if isinstance(operand, syntax.Instant) else operand.value
-
-
-def _compares(value: Value, op: str, literal: Value) -> bool:
-    if op == "=":
-        return value == literal
-    if op == "!=":
-        return value != literal
-    if isinstance(value, str) or isinstance(literal, str):
-        return isinstance(value, str) and isinstance(literal, str) and _ordered(value, op, literal)
-    return _ordered(value, op, literal)
-
-
-def _ordered(value: str | int | Decimal, op: str, literal: str | int | Decimal) -> bool:
-    pair = (value, literal)
-    match op:
-        case "<":
-            return pair[0] < pair[1]  # type: ignore[operator]
-        case "<=":
-            return pair[0] <= pair[1]  # type: ignore[operator]
-        case ">":
-            return pair[0] > pair[1]  # type: ignore[operator]
-        case _:
-            return pair[0] >= pair[1]  # type: ignore[operator]

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from dsl import syntax
 from tests.reference import wall_clock
+from tests.reference.filters import Asked, is_true
 from tests.reference.latest_starts import Prefix, Unlock, View, earned_by, in_unit_of, latest_start
-from tests.reference.timeline import is_true, position
+from tests.reference.timeline import position
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -160,7 +161,7 @@ def afresh(
 def _may_earn(version: syntax.Achievement, prefix: Prefix) -> bool:
     """Return whether `for` is true of the traits and every `after` is earned."""
     view = prefix.view
-    if version.where is not None and not is_true(version.where, view.timeline.traits[prefix.last]):
+    if version.where is not None and not is_true(version.where, Asked(view.timeline.traits[prefix.last])):
         return False
     return all(
         any(place <= prefix.position for place in earned_by(view.earned, target.achievement, target.tier))

@@ -88,6 +88,16 @@ async def purge_announcements(settings: Settings, tenant: str, user: str) -> int
         return await _purge_announcements(client, settings, tenant, user)
 
 
+async def purge_all_announcements(settings: Settings) -> int:
+    """Remove every announcement of private servers; return how many.
+
+    Raises:
+        BrokerAwayError, PurgeRefusedError: as in `purge_streams`.
+    """
+    async with _client(settings) as client:
+        return await _purge(client, settings.unlock_stream, f"{settings.unlock_prefix}.>")
+
+
 @asynccontextmanager
 async def _client(settings: Settings) -> AsyncGenerator[BrokerClient]:
     try:

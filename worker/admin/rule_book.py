@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from dsl.expand import expand
 from dsl.parse import parse
 from dsl.source import Source
 from dsl.syntax import Achievement, Example, Expect
@@ -84,8 +85,8 @@ def _versions(sources: str) -> set[tuple[str, int]]:
     """Return what rule files declare; they may be of an earlier release, which checked them otherwise."""
     return {
         (one.name.text, one.version)
-        for file in files_of(sources)
-        for one in parse(Source(file.name, file.text))[0].declarations
+        for file in expand([parse(Source(file.name, file.text))[0] for file in files_of(sources)]).files
+        for one in file.declarations
         if isinstance(one, Achievement)
     }
 

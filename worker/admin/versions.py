@@ -75,7 +75,7 @@ def versions_of(ruleset: RuleSet) -> list[NewVersion]:
     texts = {source.name: source.text for source in ruleset.sources}
     where = {
         (declaration.name.text, declaration.version): texts[file.source.name][slice(*declaration.span)]
-        for file in ruleset.files
+        for file in ruleset.written_out
         for declaration in file.declarations
         if isinstance(declaration, Achievement)
     }

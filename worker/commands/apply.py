@@ -9,6 +9,7 @@ import click
 
 from dsl.check.rewards import check_rewards
 from dsl.diagnostics import Diagnostic, Severity
+from dsl.expand import settled
 from dsl.syntax import Achievement
 from worker.admin.backfill import change_to_build, is_building
 from worker.admin.changes import shown_builder
@@ -146,7 +147,7 @@ async def _apply(settings: Settings, order: Order) -> None:
                 said=note,
             )
         except MeaningChangedError as error:
-            for problem in meanings_changed(rules, error.changed):
+            for problem in settled(meanings_changed(rules, error.changed)):
                 screen.show_problem(problem)
             raise
         if not applied.changed:
@@ -223,7 +224,7 @@ async def _check_announcements(settings: Settings, rules: RuleSet) -> None:
 def meanings_changed(rules: RuleSet, changed: Iterable[Changed]) -> Iterator[Diagnostic]:
     """Yield a problem for each version that means something else than when it was deployed."""
     wanted = {(one.achievement, one.version): one for one in changed}
-    for file in rules.files:
+    for file in rules.written_out:
         for node in file.declarations:
             one = wanted.get((node.name.text, node.version)) if isinstance(node, Achievement) else None
             if one is None or not isinstance(node, Achievement):

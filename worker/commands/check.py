@@ -12,6 +12,7 @@ from dsl.advice import examine
 from worker.commands.checked_rules import print_problems, read_rules
 from worker.commands.options import PATHS, json_format_option
 from worker.report import screen
+from worker.rulefiles import yesterday
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -93,7 +94,7 @@ def _explain_code(code: str) -> None:
 
 def _check_rules(rules: RuleSet, request: Request) -> bool:
     """Print what was found; return whether it is good."""
-    rules = rules._replace(problems=tuple(examine(rules.files, rules.rules, rules.problems)))
+    rules = rules._replace(problems=tuple(examine(rules.files, rules.rules, rules.problems, yesterday())))
     if request.drawing is not None and not rules.errors:
         from dsl import graph  # noqa: PLC0415 - see _print
 

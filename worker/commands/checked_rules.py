@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dsl.check.names import achievements_begun
+from dsl.check.names import achievements_begun, families
 from worker.report import screen
 from worker.rulefiles import NoRulesError, load
 
@@ -48,6 +48,7 @@ def print_problems(rules: RuleSet) -> None:
         screen.show_problem(problem)
     warnings = len(rules.problems) - rules.errors
     achievements = set[str]().union(*(achievements_begun(file) for file in rules.files))
+    achievements = (achievements - families(rules.files)) | rules.rules.achievements.keys()
     named = f"{screen.plural(len(rules.files), 'file')}, {screen.plural(len(achievements), 'achievement')}"
     if not rules.problems:
         screen.out().print(f"{named}: no problems")

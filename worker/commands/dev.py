@@ -10,7 +10,7 @@ import anyio
 import click
 import msgspec
 
-from worker.admin.rollout import MeaningChangedError
+from worker.admin.rollout import BeginsEarlierError, MeaningChangedError
 from worker.app import run
 from worker.broker.publish import listen
 from worker.broker.streams import open_broker
@@ -20,8 +20,9 @@ from worker.commands.pages import exports, show_pages
 from worker.commands.servers import command_errors, on_private_servers
 from worker.engine.announcement import MESSAGES, Corrected, Granted
 from worker.engine.rule_set import RulesRefusedError
-from worker.local.news import Undeclared, changes, letter_line
-from worker.local.sandbox import deploy, sandbox
+from worker.local.here import known_here
+from worker.local.news import Undeclared, changes, held_lines, letter_line
+from worker.local.sandbox import deploy, deploy_afresh, sandbox
 from worker.local.servers import empty
 from worker.pipeline.dead_letters import last_letter, list_letters
 from worker.process.signals import stop_on_signals
@@ -31,12 +32,14 @@ from worker.settings import Settings
 from worker.store import open_store
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
     from pathlib import Path
 
     from anyio.abc import TaskStatus
 
+    from dsl.ruleset import RuleSet
     from dsl.schema import Rules
+    from worker.admin.rollout import Applied
     from worker.engine.announcement import Named
     from worker.local.sandbox import Sandbox
 
@@ -64,31 +67,58 @@ def command(paths: Sequence[Path], folder: Path, *, fresh: bool) -> None:
 async def _dev(paths: Sequence[Path], folder: Path, *, fresh: bool) -> bool:
     if fresh:
         empty(folder)
-    async with stop_on_signals() as stop, sandbox(folder, Settings(), durable=True) as box:
+    async with stop_on_signals() as stop, sandbox(folder, Settings(), durable=True, keep_ports=True) as box:
         rules = _InForce(box.settings, paths)
         with command_errors(box.settings):
             await rules.apply()
+            if rules.afresh.is_set():
+                await rules.apply_afresh()
         async with anyio.create_task_group() as company:
             # Those who read the addresses may publish at once.
             await company.start(_print_undeclared, rules)
             await company.start(_print_dead_letters, box.settings)
-            _print_addresses(box)
-            company.start_soon(_watch_files, rules)
-            company.start_soon(_print_announcements, box.settings)
-            company.start_soon(partial(show_pages, box.settings, person="dev", stop=stop))
-            with command_errors(box.settings):
-                await run(box.settings, stop=stop)
+            with known_here(folder, box.settings):
+                _print_addresses(box)
+                company.start_soon(_watch_files, rules)
+                company.start_soon(_print_announcements, box.settings, rules)
+                company.start_soon(partial(show_pages, box.settings, person="dev", stop=stop))
+                with command_errors(box.settings):
+                    await _work(rules, stop)
             company.cancel_scope.cancel()
     return True
 
 
+async def _work(rules: _InForce, stop: anyio.Event) -> None:
+    """Run a worker until `stop` is set; interrupt it while the history is folded by rules with another meaning."""
+    while not stop.is_set():
+        await _until_either(stop, rules.afresh, partial(run, rules.settings))
+        if rules.afresh.is_set() and not stop.is_set():
+            await rules.apply_afresh()
+
+
+async def _until_either(one: anyio.Event, other: anyio.Event, work: Callable[..., Awaitable[object]]) -> None:
+    """Do work that takes an event as `stop`, until one of two is set."""
+    ended = anyio.Event()
+
+    async def end_with(event: anyio.Event) -> None:
+        await event.wait()
+        ended.set()
+
+    async with anyio.create_task_group() as watching:
+        watching.start_soon(end_with, one)
+        watching.start_soon(end_with, other)
+        await work(stop=ended)
+        watching.cancel_scope.cancel()
+
+
 def _print_addresses(box: Sandbox) -> None:
     screen.out().print(
-        "a worker runs on private servers; Ctrl-C ends everything. In another shell:\n"
-        f"{exports(box.settings)}"
+        "a worker runs on private servers; Ctrl-C ends everything. In another shell, in this folder:\n"
         "  ach emit STREAM.jsonl     publishes recorded events\n"
         "  ach digest                prints a hash of the results\n"
-        "  ach dead list             lists messages that the worker could not process\n",
+        "  ach dead list             lists messages that the worker could not process\n"
+        "Other programs, and other folders, find the servers by:\n"
+        f"{exports(box.settings, box.servers.database_tcp_url)}",
     )
 
 
@@ -100,21 +130,56 @@ class _InForce:
         self.paths = paths
         self.rules: Rules | None = None
         """Those that were deployed last."""
+        self.afresh = anyio.Event()
+        """A deployed version means something else now: all events are to be folded again, without a worker."""
+        self.catching_up = False
+        """Whether unlocks are announced that were there before, and are not news."""
 
     async def apply(self) -> None:
         """Read the files and deploy them; print what changed, or what is wrong."""
+        rules = self._read()
+        if rules is None:
+            return
+        try:
+            applied = await deploy(self.settings, rules, by="dev", accept_contracts=True)
+        except (MeaningChangedError, BeginsEarlierError):
+            self.afresh.set()
+            return
+        except RulesRefusedError as error:
+            screen.fail(str(error))
+            self._print_refusal()
+            return
+        self._note(rules, applied)
+
+    async def apply_afresh(self) -> None:
+        """Deploy the files as if they had always been in force; print who earns what now, and who no longer."""
+        self.afresh = anyio.Event()
+        rules = self._read()
+        if rules is None:
+            return
+        try:
+            afresh = await deploy_afresh(self.settings, rules, by="dev")
+        except RulesRefusedError as error:
+            screen.fail(str(error))
+            self._print_refusal()
+            return
+        self.catching_up = True
+        screen.out().print("the rules mean something else now: all events are judged again")
+        self._note(rules, afresh.applied)
+        for line in held_lines(afresh.gained, "earned", afresh.lost, "no longer earned"):
+            screen.out().say(line)
+
+    def _read(self) -> RuleSet | None:
+        """Read the files and print their problems; return None where they cannot be used."""
         rules = load(self.paths)
         if rules.problems:
             print_problems(rules)
         if rules.errors:
             self._print_refusal()
-            return
-        try:
-            applied = await deploy(self.settings, rules, by="dev")
-        except (MeaningChangedError, RulesRefusedError) as error:
-            screen.fail(str(error), "in development, `ach dev --fresh` forgets what was deployed")
-            self._print_refusal()
-            return
+            return None
+        return rules
+
+    def _note(self, rules: RuleSet, applied: Applied) -> None:
         if applied.changed:
             screen.out().print(f"in force: epoch {applied.epoch}, {len(rules.rules.achievements)} achievements")
         if self.rules is not None:
@@ -199,11 +264,15 @@ def line_of(message: Named) -> str:
             return f"{message.__struct_config__.tag}: {unlock} (revision {message.revision})"
 
 
-async def _print_announcements(settings: Settings) -> None:
-    """Print unlocks and corrections as they are announced."""
+async def _print_announcements(settings: Settings, rules: _InForce) -> None:
+    """Print unlocks and corrections as they are announced; those that all events earn again are no news."""
 
     def show(body: bytes) -> None:
-        screen.out().say(line_of(_announced.decode(body)))
+        message = _announced.decode(body)
+        if isinstance(message, Granted) and message.origin == "backfill" and rules.catching_up:
+            return
+        rules.catching_up = False
+        screen.out().say(line_of(message))
 
     async with open_broker(settings) as broker:
         await listen(broker.client, f"{settings.unlock_prefix}.>", show)

@@ -18,7 +18,7 @@ def run_examples(rules: RuleSet) -> Iterator[Verdict]:
     """Run every example of a rule set without errors, one after the other."""
     if rules.program is None:
         return
-    for file in rules.files:
+    for file in rules.written_out:
         for declaration in file.declarations:
             if isinstance(declaration, Example):
                 yield run_example(rules.rules, rules.program, file.source, declaration)

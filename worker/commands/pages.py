@@ -48,9 +48,9 @@ class Console(NamedTuple):
         return f"{self.address}{path}{query}#token={self.token}"
 
 
-def exports(settings: Settings) -> str:
+def exports(settings: Settings, database_url: str | None = None) -> str:
     """Return lines for another shell: where the servers are, and where `ach` is if the shell would not find it."""
-    lines = [f"export NATS_URL={settings.nats_url}", f'export DATABASE_URL="{settings.database_url}"']
+    lines = [f"export NATS_URL={settings.nats_url}", f'export DATABASE_URL="{database_url or settings.database_url}"']
     program = Path(sys.argv[0]).absolute()
     if program.name == "ach" and shutil.which("ach") is None:
         lines.append(f'export PATH="{program.parent}:$PATH"')

@@ -10,6 +10,7 @@ import os
 import sys
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, TypeVar
 
@@ -25,6 +26,7 @@ from worker.broker.streams import BrokerAwayError, BrokerMismatchError
 from worker.doctor.gather import UnsafeError
 from worker.engine.rule_set import RulesRefusedError
 from worker.environment import load_settings
+from worker.local.here import servers_here
 from worker.local.locks import EmbeddedError
 from worker.pipeline.rules_in_force import load_deployed
 from worker.probes.http import ListenError
@@ -72,7 +74,7 @@ def on_servers(work: Callable[[Settings], Awaitable[T]], *, as_service: bool = F
         click.UsageError: the environment has settings that cannot be used.
     """
     try:
-        settings = load_settings(os.environ)
+        settings = load_settings(_environment())
     except SettingsError as error:
         raise click.UsageError(str(error)) from error
     if as_service:
@@ -88,6 +90,17 @@ def on_servers(work: Callable[[Settings], Awaitable[T]], *, as_service: bool = F
         sys.exit(1)
     except (ImpatientError, KeyboardInterrupt):
         sys.exit(130)
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment; where it names no servers, with those of an `ach dev` that runs in this folder."""
+    environment = {**os.environ}
+    found = servers_here(environment, Path.cwd())
+    if found is None:
+        return environment
+    folder, variables = found
+    screen.err().print(f"on the servers of `ach dev` in {folder} (NATS_URL and DATABASE_URL are not set)", markup=False)
+    return environment | variables
 
 
 def on_private_servers(work: Callable[[], Awaitable[bool]]) -> bool:
@@ -110,7 +123,7 @@ def command_errors(settings: Settings) -> Generator[None]:
     try:
         yield
     except UnavailableError as error:
-        raise CommandError(f"PostgreSQL at {shown(settings.database_url)}: {error}", _hint(error)) from error
+        raise CommandError(f"PostgreSQL at {shown(settings.database_url)}: {error}", _hint(settings, error)) from error
     except BrokerAwayError as error:
         raise CommandError(f"NATS at {shown(settings.nats_url)}: {error}", "is NATS_URL right?") from error
     except UnsafeError as error:
@@ -139,9 +152,11 @@ def command_errors(settings: Settings) -> Generator[None]:
         raise CommandError(str(error)) from error
 
 
-def _hint(error: UnavailableError) -> str:
+def _hint(settings: Settings, error: UnavailableError) -> str:
     if isinstance(error, DiskFullError):
         return "make room on its disk and run the command again: it goes on where it was"
+    if settings.database_url == Settings().database_url:
+        return "set DATABASE_URL; or `ach dev rules/` runs private servers, which commands in the same folder find"
     return "is DATABASE_URL right?"
 
 

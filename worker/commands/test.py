@@ -297,7 +297,7 @@ def _sources(rules: RuleSet) -> dict[tuple[str, int], Source]:
     """Return the file of every version."""
     return {
         (declaration.name.text, declaration.version): file.source
-        for file in rules.files
+        for file in rules.written_out
         for declaration in file.declarations
         if isinstance(declaration, Achievement)
     }

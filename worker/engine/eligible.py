@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from dsl.event import Event
+from dsl.expressions import refs
 from dsl.filters import compile_test
 from dsl.judge import trait_getter
-from dsl.syntax import And, Compare, Member, Not, Or, Predicate, Present, Truth
+from dsl.syntax import And, Not, Or, Predicate, Present
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -48,10 +49,10 @@ def _known(predicate: Predicate, decimals: frozenset[str]) -> Eligible:
         case Present():
             test = compile_test(predicate, trait_getter(decimals))
             return lambda state: test(state, _NONE)
-        case Compare(left=left) | Member(left=left) | Truth(left=left):
+        case _:
             getter = trait_getter(decimals)
-            test, value = compile_test(predicate, getter), getter(left)
-            return lambda state: None if value(state, _NONE) is None else test(state, _NONE)
+            test, values = compile_test(predicate, getter), [getter(ref) for ref in refs(predicate)]
+            return lambda state: None if any(value(state, _NONE) is None for value in values) else test(state, _NONE)
 
 
 def _not(value: bool | None) -> bool | None:  # noqa: FBT001 - it is the operand

@@ -6,14 +6,16 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
+from dsl.calendar import format_instant
 from dsl.diagnostics import nearest
 from dsl.format import strip_spans
 from dsl.words import listed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from dsl.schema import Rules
+    from worker.admin.afresh import Held
     from worker.pipeline.dead_letters import StoredDeadLetter
 
 MAX_TYPES: Final = 100
@@ -91,6 +93,23 @@ def _changes(kind: _Kind) -> list[str]:
         "gone": kind.before.keys() - both,
     }
     return [f"{word} {listed(sorted(names), 'and')}" for word, names in sets.items() if names]
+
+
+def held_lines(gained: Sequence[Held], earned: str, lost: Sequence[Held], unearned: str) -> list[str]:
+    """Return a line for each unlock that is gained or lost, those of the end left out where there are many."""
+    lines = [f"  {earned}: {_of(held)} at {format_instant(held.earned_at)}" for held in gained[:SHOWN]]
+    if len(gained) > SHOWN:
+        lines.append(f"  {earned}: {len(gained) - SHOWN:,} more")
+    lines += [f"  {unearned}: {_of(held)}" for held in lost[:SHOWN]]
+    if len(lost) > SHOWN:
+        lines.append(f"  {unearned}: {len(lost) - SHOWN:,} more")
+    return lines
+
+
+def _of(held: Held) -> str:
+    name = held.achievement + (f".{held.tier}" if held.tier else "")
+    occurrence = f" [{held.occurrence}]" if held.occurrence else ""
+    return f"{held.tenant_id} {held.subject} {name}{occurrence}"
 
 
 def letter_line(letter: StoredDeadLetter) -> str:

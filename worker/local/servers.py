@@ -47,6 +47,11 @@ class Servers:
         return f"postgresql://{USER}:{postgres.password}@{LOOPBACK}:{postgres.port}/{DATABASE}"
 
     @property
+    def ports(self) -> tuple[int, int]:
+        """The ports of nats-server and of PostgreSQL."""
+        return self._need_nats().port or 0, self._need_postgres().port or 0
+
+    @property
     def pids(self) -> tuple[int, ...]:
         """The process ids of the servers that run."""
         servers = (self._nats, self._postgres)

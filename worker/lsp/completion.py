@@ -18,9 +18,10 @@ from lsprotocol.types import (
 )
 
 from dsl import words
+from dsl.built_ins import ACTOR, AT, ZONED
 from dsl.calendar import WEEKDAYS
 from dsl.lookup.place import Want, place_at
-from dsl.syntax import Achievement
+from dsl.syntax import Achievement, ListDecl
 from dsl.types import FieldType, Unit
 from worker.lsp.glossary import GLOSSARY
 
@@ -92,6 +93,7 @@ _SNIPPET: Final = CompletionItemKind.Snippet
 _DECLARATIONS: Final = (
     Offer("event", _SNIPPET, "declare an event", "event ${1:lesson.completed} {\n  ${2:lesson_id}: ${3:string}\n}"),
     Offer("traits", _SNIPPET, "declare traits", "traits from ${1:user.updated} { ${2:plan}: ${3:string} }"),
+    Offer("list", _SNIPPET, "name a list", 'list ${1:base_pets} = ["${2:wolf}"]'),
     Offer(
         "achievement",
         _SNIPPET,
@@ -149,6 +151,9 @@ _LINES: Final = (
     Offer("expect", _KEYWORD, "what must come of it", "expect ${1:u1} ${2:achievement}"),
 )
 _NUMBERS: Final = (FieldType.INT, FieldType.DECIMAL)
+_FUNCTIONS: Final = ("length", "lower", "size")
+_TEXTUAL: Final = ("starts with", "ends with", "contains")
+_FOR_EACH: Final = Offer("for each", _KEYWORD, "a family", "for each ${1:color} in ${2:colors}", entry="for")
 
 
 def _words(*texts: str) -> Callable[[Asked], Iterable[Offer]]:
@@ -215,7 +220,10 @@ def _own_fields(asked: Asked) -> Iterator[Offer]:
 def _filter_fields(asked: Asked) -> Iterator[Offer]:
     yield from _fields(asked)
     if not asked.place.operator:
-        yield from (Offer(f"at.{part}", CompletionItemKind.Field, "built in") for part in ("hour", "weekday", "date"))
+        yield from (Offer(name, CompletionItemKind.Field, "built in") for name in (*ZONED, AT, ACTOR))
+        yield from (Offer(name, CompletionItemKind.Function, snippet=f"{name}($1)") for name in _FUNCTIONS)
+    elif asked.place.operator == "count":
+        yield from (Offer(name, CompletionItemKind.Field, "built in") for name in (*ZONED, ACTOR))
 
 
 def _number_fields(asked: Asked) -> Iterator[Offer]:
@@ -257,6 +265,22 @@ def _values(asked: Asked) -> Iterator[Offer]:
     kind = asked.rules.traits.get(name) if field is None else field.type
     if kind is FieldType.BOOL:
         yield from (Offer(text, CompletionItemKind.Value) for text in ("true", "false"))
+
+
+def _lists(asked: Asked) -> Iterator[Offer]:
+    """Yield what may stand behind `in`: brackets, named lists, and list fields of the events at hand."""
+    yield Offer("[]", CompletionItemKind.Value, "the values", '["$1"]')
+    yield from _named_lists(asked)
+    for name, field in _fields_of(asked).items():
+        if field.type.element is not None:
+            yield Offer(name, CompletionItemKind.Field, _shown(field))
+
+
+def _named_lists(asked: Asked) -> Iterator[Offer]:
+    nodes = (node for page in asked.view.edition.pages.values() for _, node in page.declarations())
+    for node in nodes:
+        if isinstance(node, ListDecl):
+            yield Offer(node.name.text, CompletionItemKind.Enum, words.plural(len(node.values), "element"))
 
 
 def _achievements(asked: Asked) -> Iterator[Offer]:
@@ -318,7 +342,12 @@ def _tz(_asked: Asked) -> Iterator[Offer]:
 
 _OFFERS: Final[dict[Want, Callable[[Asked], Iterable[Offer]]]] = {
     Want.DECLARATION: lambda asked: _DECLARATIONS,
-    Want.VERSION: lambda asked: [Offer("version", _KEYWORD, snippet="version ${1:2} from ${2:2026-05-01T00:00:00Z}")],
+    Want.VERSION: lambda asked: [
+        Offer("version", _KEYWORD, snippet="version ${1:2} from ${2:2026-05-01T00:00:00Z}"),
+        _FOR_EACH,
+    ],
+    Want.EACH: lambda asked: [_FOR_EACH],
+    Want.LIST: _lists,
     Want.FROM: _words("from"),
     Want.ONCE: lambda asked: [Offer("once per", _KEYWORD, snippet="once per ", entry="once")],
     Want.ONCE_FIELD: _own_fields,
@@ -336,7 +365,7 @@ _OFFERS: Final[dict[Want, Callable[[Asked], Iterable[Offer]]]] = {
     Want.FIELD: _filter_fields,
     Want.NUMBER_FIELD: _number_fields,
     Want.TRAIT: _traits,
-    Want.COMPARISON: _words("=", "!=", "<", "<=", ">", ">=", "in", "not in", "is present", "is not present"),
+    Want.COMPARISON: _words("=", "!=", "<", "<=", ">", ">=", "in", "not in", "is present", "is not present", *_TEXTUAL),
     Want.VALUE: _values,
     Want.CONNECTIVE: _words("and", "or"),
     Want.PRESENT: _words("present"),

@@ -6,7 +6,7 @@ a name says what it was declared as; a keyword what it is for.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from lsprotocol.types import Hover, MarkupContent, MarkupKind
 
@@ -78,6 +78,11 @@ def _meaning(view: View, symbol: Symbol, place: Occurrence) -> str:
         return _tier(view, symbol)
     if symbol.kind is Kind.SCOPE:
         return f"one subject for each `{symbol.name}`"
+    if symbol.kind is Kind.FAMILY:
+        return _family(view, symbol.name, place)
+    if symbol.kind is Kind.VARIABLE:
+        name = symbol.name
+        return f"`{name}` stands for each element in turn: `${name}` in filters, `{{{name}}}` in strings"
     declared = view.edition.index.declarations((symbol,))
     shown = [f"```ach\n{_text(each)}\n```" for each in declared]
     comments = [text for each in declared if (text := _comment_above(view, each))]
@@ -124,6 +129,34 @@ def _achievement(view: View, name: str, place: Occurrence) -> str:
     return "\n".join([*lines, "", *_verdict(view, node)])
 
 
+MAX_MEMBERS: Final = 5
+"""Members of a family that are named; the first is shown in words."""
+
+
+def _family(view: View, name: str, place: Occurrence) -> str:
+    members = _members(view, name, place.span)
+    if not members:
+        return ""
+    names = ", ".join(f"`{node.name.text}`" for node in members[:MAX_MEMBERS])
+    more = ", ..." if len(members) > MAX_MEMBERS else ""
+    first = members[0]
+    head = f"a family of {words.plural(len(members), 'achievement')}: {names}{more}"
+    lines = [head, "", _title(first), *(f"- {text}" for text in _asks(first))]
+    return "\n".join([*lines, "", *_verdict(view, first)])
+
+
+def _members(view: View, name: str, span: Span) -> list[Achievement]:
+    """Return what a declaration stands for: the members of a family, or the achievement without its ladder."""
+    rules = view.edition.rules.achievements
+    return [
+        node
+        for known, versions in rules.items()
+        if known == name or known.startswith(f"{name}_")
+        for node in versions
+        if node.name.span == span
+    ]
+
+
 def _title(node: Achievement) -> str:
     title = "" if node.title is None or not node.title.texts else f" “{node.title.texts[0][1]}”"
     return f"**{node.name.text}**{title}"
@@ -140,10 +173,12 @@ def _asks(node: Achievement) -> Iterator[str]:
 
 
 def _tier(view: View, symbol: Symbol) -> str:
-    for node in reversed(view.edition.rules.achievements.get(symbol.owner, ())):
+    rules = view.edition.rules.achievements
+    members = (versions for name, versions in rules.items() if name.startswith(f"{symbol.owner}_"))
+    for node in reversed(rules.get(symbol.owner) or next(members, ())):
         for tier in node.tiers:
             if tier.name.text == symbol.name:
-                lines = [f"**{symbol.owner}.{symbol.name}**", "", words.condition(tier.when)]
+                lines = [f"**{node.name.text}.{symbol.name}**", "", words.condition(tier.when)]
                 return "\n".join([*lines, "", *_verdict(view, node)])
     return ""
 
@@ -160,10 +195,16 @@ def _verdict(view: View, node: Achievement) -> list[str]:
 def _reasons(view: View, node: Achievement, verdict: Verdict) -> Iterator[str]:
     for page in view.edition.pages.values():
         for source, other in page.declarations():
-            if other is node:
+            if isinstance(other, Achievement) and other.span == node.span and _stands_for(node, other):
                 for reason in verdict.reasons:
                     line = view.range(source, reason.span).start.line + 1
                     yield f"- {reason.text} (line {line})"
+
+
+def _stands_for(node: Achievement, declared: Achievement) -> bool:
+    """Return whether an achievement was declared so, by itself or as a member of a family."""
+    name = declared.name.text if declared.each is None else f"{declared.name.text}_"
+    return node.name.text == name or (declared.each is not None and node.name.text.startswith(name))
 
 
 # -- operators and keywords -------------------------------------------------------------------------------------------
@@ -184,7 +225,9 @@ def _line_end(text: str, offset: int) -> int:
 
 
 def _operator(spot: Spot, token: Token) -> str:
-    node = spot.achievement
+    written = spot.achievement
+    meant = [] if written is None else _members(spot.view, written.name.text, written.name.span)
+    node = meant[0] if meant else written
     parts = () if node is None else (part for when in _whens(node) for part in _parts(when))
     part = next((part for part in parts if part.span.start == token.start), None)
     return "" if node is None or part is None else _condition(spot.view, node, part)

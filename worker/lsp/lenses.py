@@ -11,7 +11,7 @@ from lsprotocol.types import CodeLens, Command
 
 from dsl import words
 from dsl.source import Span
-from dsl.story import run_example
+from dsl.story import Verdict, run_example
 from dsl.syntax import Example
 
 if TYPE_CHECKING:
@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
     from lsprotocol.types import CodeLensParams
 
+    from dsl.compile import Program
     from dsl.source import Source
-    from dsl.story import Verdict
     from worker.lsp.desk import Desk, View
+    from worker.lsp.rulebook import Edition
 
 RUN: Final = "ach.runExample"
 
@@ -43,6 +44,18 @@ def _examples(view: View) -> list[tuple[Source, Example]]:
     return [(source, node) for source, node in view.page.declarations() if isinstance(node, Example)]
 
 
+def _verdict(edition: Edition, program: Program, source: Source, example: Example) -> Verdict:
+    """Run an example; of a family the first member that fails, or the last one."""
+    if example.each is None:
+        return run_example(edition.rules, program, source, example)
+    verdict = Verdict(source, example, ())
+    for member in edition.members(source, example):
+        verdict = run_example(edition.rules, program, source, member)._replace(example=example)
+        if verdict.failures:
+            return verdict
+    return verdict
+
+
 def _title(desk: Desk, view: View, number: int) -> str:
     edition, verdict = desk.verdicts.get((view.page.uri, number), (None, None))
     if verdict is None or edition is not view.edition:
@@ -61,6 +74,7 @@ def run(desk: Desk, uri: str, number: int) -> Verdict | str:
     program = view.edition.program
     if program is None:
         return "the rules have errors; mend them, and run the example again"
-    verdict = run_example(view.edition.rules, program, *examples[number])
+    source, example = examples[number]
+    verdict = _verdict(view.edition, program, source, example)
     desk.verdicts[view.page.uri, number] = (view.edition, verdict)
     return verdict

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from lsprotocol.types import DocumentSymbol, SymbolKind, WorkspaceSymbol
 
 from dsl.lookup.index import Kind
-from dsl.syntax import Achievement, EventDecl, Example, TraitsDecl
+from dsl.syntax import Achievement, EventDecl, Example, ListDecl, TraitsDecl
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,6 +24,7 @@ _KINDS: Final = {
     Kind.TRAIT: SymbolKind.Property,
     Kind.ACHIEVEMENT: SymbolKind.Class,
     Kind.TIER: SymbolKind.EnumMember,
+    Kind.LIST: SymbolKind.Enum,
 }
 MAX_FOUND: Final = 500
 """Symbols that a search returns; an editor asks again as more is typed."""
@@ -52,10 +53,15 @@ class _Outline:
                 name = f"traits from {node.event.text}"
                 return self._symbol(name, SymbolKind.Struct, node, node.event, self._fields(node))
             case Achievement():
-                tiers = [self._symbol(tier.name.text, SymbolKind.EnumMember, tier, tier.name) for tier in node.tiers]
+                tiers = [
+                    self._symbol(tier.name.text, SymbolKind.EnumMember, tier, tier.name)
+                    for tier in (*node.tiers, *node.rungs)
+                ]
                 symbol = self._symbol(node.name.text, SymbolKind.Class, node, node.name, tiers)
                 symbol.detail = f"version {node.version}" if node.version > 1 else None
                 return symbol
+            case ListDecl():
+                return self._symbol(f"list {node.name.text}", SymbolKind.Enum, node, node.name)
             case Example():
                 return self._symbol(f'example "{node.title}"', SymbolKind.Method, node, node)
 

@@ -19,11 +19,12 @@ from dsl.analyze import verdicts
 from dsl.check import check
 from dsl.compile import compile_rules
 from dsl.diagnostics import Severity
+from dsl.expand import expand
 from dsl.lookup.index import Index
 from dsl.lookup.pieces import read
-from dsl.source import Source, Span
-from dsl.syntax import File
-from worker.rulefiles import without_collector
+from dsl.source import ElementSource, Source, Span
+from dsl.syntax import Example, File
+from worker.rulefiles import without_collector, yesterday
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -83,7 +84,7 @@ class Edition:
     def advise(self) -> None:
         """Give advice, if there are no errors."""
         if self.sound:
-            self.advice = advise([piece.file for piece in self._pieces], self.rules)
+            self.advice = advise([piece.file for piece in self._pieces], self.rules, yesterday())
         self.advised = True
 
     def diagnostics(self) -> list[Diagnostic]:
@@ -101,6 +102,16 @@ class Edition:
     def index(self) -> Index:
         """Every name, and where it stands."""
         return Index((piece.source, piece.names) for piece in self._pieces)
+
+    def members(self, source: Source, example: Example) -> list[Example]:
+        """Return what an example with a `for each` stands for."""
+        return [
+            node
+            for file in expand([piece.file for piece in self._pieces]).files
+            if isinstance(file.source, ElementSource) and file.source.whole is source
+            for node in file.declarations
+            if isinstance(node, Example) and node.span == example.span
+        ]
 
     @property
     def sound(self) -> bool:

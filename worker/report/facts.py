@@ -80,7 +80,7 @@ def rule_facts(rules: RuleSet) -> RuleFacts:
 
 
 def _versions(rules: RuleSet) -> Iterator[tuple[Source, Achievement]]:
-    for file in rules.files:
+    for file in rules.written_out:
         for node in file.declarations:
             if isinstance(node, Achievement):
                 yield file.source, node

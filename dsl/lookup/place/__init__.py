@@ -88,6 +88,10 @@ def _at_top(nodes: Sequence[Node]) -> Place | None:
             return want(Want.EVENT)
         case ["achievement", _]:
             return want(Want.VERSION)
+        case ["example", _]:
+            return want(Want.EACH)
+        case [*_, "for", "each", _, "in"]:
+            return want(Want.LIST)
         case _:
             return None
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from dsl.lookup.place.frames import Frame, Node
 
 _COMPARISONS: Final = ("=", "!=", "<", "<=", ">", ">=")
+_OPERATIONS: Final = ("+", "-", "*")
 
 
 def in_filter(nodes: Sequence[Node], field: Want, after: tuple[Want, ...]) -> Place | None:
@@ -20,6 +21,8 @@ def in_filter(nodes: Sequence[Node], field: Want, after: tuple[Want, ...]) -> Pl
     final, before = text_of(last(nodes)), text_of(last(nodes, 2))
     if not nodes or final in ("and", "or"):
         return want(field, Want.NOT)
+    if final in _OPERATIONS:
+        return want(field)
     if final in _COMPARISONS:
         return want(Want.VALUE)._replace(field=before)
     match before, final:
@@ -32,7 +35,7 @@ def in_filter(nodes: Sequence[Node], field: Want, after: tuple[Want, ...]) -> Pl
         case _, "is":
             return want(Want.NOT, Want.PRESENT)
         case _, "in":
-            return None
+            return want(Want.LIST)
         case (("" | "and" | "or" | "not"), _) if is_word(last(nodes)) and final != "present":
             return want(Want.COMPARISON, Want.CONNECTIVE, *after)._replace(field=final)
         case _:

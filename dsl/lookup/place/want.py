@@ -13,6 +13,8 @@ class Want(Enum):
 
     DECLARATION = auto()
     VERSION = auto()
+    EACH = auto()
+    LIST = auto()
     FROM = auto()
     ONCE = auto()
     ONCE_FIELD = auto()

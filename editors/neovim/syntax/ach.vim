@@ -7,12 +7,14 @@ syntax match achName "\<[a-z][a-z0-9_]*\>"
 syntax match achEvent "\<[a-z][a-z0-9_]*\%(\.[a-z][a-z0-9_]*\)\+\>"
 syntax match achKey "\<[a-z][a-z0-9_]*\ze\s*:"
 syntax match achType "\%(:\s*\)\@<=\%(string\|int\|decimal\|bool\|timestamp\|user\)\>"
-syntax match achDeclaration "^\%(event\|traits\s\+from\|achievement\|example\)\ze\s\+\S"
+syntax match achDeclaration "^\%(event\|traits\s\+from\|list\|achievement\|example\)\ze\s\+\S"
+syntax match achDeclaration "\<for\s\+each\>\ze\s\+[a-z]"
+syntax match achVariable "\$[a-z][a-z0-9_]*"
 syntax match achClause "\%(^\|[{ ]\)\@<=\%(title\|about\|when\|for\|after\|active\|reveal\|reward\|repeat\|scope\|family\|settle\|tier\)\ze\s\+[^ =:,)\]}]"
 syntax match achClause "\<\%(once\s\+per\|version\|fresh\)\>\ze\s*[a-z0-9{]"
 syntax match achStory "\<\%(at\|expect\|times\|every\|tenant\|occurrence\|progress\)\>\ze\s\+[a-z0-9"]"
-syntax match achWord "\<\%(where\|and\|or\|not\|in\|is\|present\)\>\ze\s\+\S"
-syntax match achOperator "\<\%(count\|sum\|max\|min\|streak\|sequence\|all\|any\|at_least\|unlocked\)\ze\s*("
+syntax match achWord "\<\%(where\|and\|or\|not\|in\|is\|present\|starts\s\+with\|ends\s\+with\|contains\)\>\ze\s\+\S"
+syntax match achOperator "\<\%(count\|sum\|max\|min\|streak\|sequence\|all\|any\|at_least\|unlocked\|length\|lower\|size\)\ze\s*("
 syntax match achArgument "\<\%(event\|distinct\|of\|by\|within\|per\|unless\|tz\|min\|grace\)\ze\s*=[^=]"
 syntax keyword achBoolean true false null
 syntax match achNumber "\<-\?\d[0-9_]*\%(\.\d\+\)\?\%([eE][+-]\?\d\+\)\?\>"
@@ -41,6 +43,7 @@ highlight default link achInstant Number
 highlight default link achString String
 highlight default link achEscape SpecialChar
 highlight default link achPlaceholder SpecialChar
+highlight default link achVariable Identifier
 highlight default link achComment Comment
 
 let b:current_syntax = "ach"

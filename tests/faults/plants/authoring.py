@@ -7,6 +7,9 @@ from typing import Final
 from tests.faults.plants.bug import Bug
 
 GRAMMAR: Final = "dsl/test_grammar.py"
+INTENTS: Final = "dsl/test_intents.py::test_a_hint_says_what_to_write_and_that_checks"
+GOLDEN: Final = "dsl/test_golden.py::test_golden"
+TIES: Final = "dsl/test_ties.py"
 
 BUGS: Final = (
     Bug(
@@ -48,5 +51,61 @@ BUGS: Final = (
         old="return _paper(file) if file.isatty() or any(name in os.environ for name in _FORCED) else Plain(file)",
         new="return _paper(file)",
         tests=("worker/commands/test_lazy_group.py::test_commands_of_every_day_load_nothing_that_takes_long",),
+    ),
+    Bug(
+        "suggested_filter_means_more",
+        "a suggested filter keeps what was written: `or` is put in brackets before `and` is added",
+        at="dsl.parse.intents.arguments:filters",
+        old=r'tests.insert(0, f"({before})" if re.search(r"\bor\b", before) else before)',
+        new="tests.insert(0, before)",
+        tests=(INTENTS,),
+    ),
+    Bug(
+        "suggested_unless_lost",
+        "a step with `not` becomes the `unless` of the whole",
+        at="_Steps._take",
+        old="self.unless.append(found[1])",
+        new="pass",
+        tests=(INTENTS,),
+    ),
+    Bug(
+        "suggestion_in_the_wrong_place",
+        "a suggestion takes the place of the call that it is written for",
+        at="dsl.parse.intents.never:never",
+        old='return Meant(f"{why}; `unless=` begins afresh at each `{first_of(event)}`", whole, around)',
+        new='return Meant(f"{why}; `unless=` begins afresh at each `{first_of(event)}`", whole, call)',
+        tests=(INTENTS,),
+    ),
+    Bug(
+        "any_is_all",
+        "a part of `any` that has an `unless` is no trap",
+        at="_held_once",
+        old="if node.k < _WHOLE or node.mods.unless is not None:",
+        new="if node.mods.unless is not None:",
+        tests=(GOLDEN,),
+    ),
+    Bug(
+        "old_dates_reported",
+        "dates of an earlier version may be over",
+        at="advise_on_dates",
+        old="version = versions[-1]",
+        new="version = versions[0]",
+        tests=(GOLDEN,),
+    ),
+    Bug(
+        "ties_of_lost_grants_unseen",
+        "a tie that earned something is named, as well as one that kept something from being earned",
+        at="dsl.explain.ties:ties",
+        old="if after != before:",
+        new="if after - before:",
+        tests=(f"{TIES}::test_what_was_earned_by_a_tie_says_so",),
+    ),
+    Bug(
+        "ties_of_some_orders_alone",
+        "three steps at one instant are tried in every order",
+        at="dsl.explain.ties:ties",
+        old="for order in islice(permutations(group), 1, MOST_ORDERS):",
+        new="for order in [group[::-1]]:",
+        tests=(f"{TIES}::test_three_steps_at_one_instant_are_tried_in_every_order",),
     ),
 )

@@ -15,6 +15,7 @@ event in_class { for: int }
 event login {}
 event string { any: string }
 event date { day: string? }
+event post.published { tags: [string], marks: [int]?, prices: [decimal]?, author: user, seen_by: [user]? }
 traits from plan.changed { plan: string }
 """
 EVENTS: Final = build([("rules.ach", TEXT.encode())]).rules.events

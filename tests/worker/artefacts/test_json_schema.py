@@ -38,6 +38,11 @@ FITTING: Final[dict[FieldType, st.SearchStrategy[Any]]] = {
     FieldType.DECIMAL: NUMBERS | NUMBER_TEXTS,
     FieldType.BOOL: st.booleans(),
     FieldType.TIMESTAMP: INSTANTS,
+    FieldType.USER: TEXTS,
+    FieldType.STRINGS: st.lists(TEXTS, max_size=3) | st.sampled_from([["x"] * 1000, ["x"] * 1001]),
+    FieldType.INTS: st.lists(NUMBERS, max_size=3),
+    FieldType.DECIMALS: st.lists(NUMBERS | NUMBER_TEXTS, max_size=3),
+    FieldType.USERS: st.lists(TEXTS, max_size=3) | st.sampled_from([["x"] * 100, ["x"] * 101]),
 }
 GOOD: Final = {"event_id": "e1", "user_id": "ann", "tenant_id": "acme", "occurred_at": "2026-01-01T00:00:00Z"}
 ABSENT: Final = "absent"

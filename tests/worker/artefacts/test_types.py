@@ -18,7 +18,7 @@ ROOT: Final = Path(__file__).parents[3]
 JAVASCRIPT: Final = os.environ.get("ACH_PRODUCING_JS")
 
 PYTHON: Final = """
-from ach_events import AnyEvent, InClass, LessonCompleted, Login, PurchasePlaced
+from ach_events import AnyEvent, InClass, LessonCompleted, Login, PostPublished, PurchasePlaced
 
 one: LessonCompleted = {
     "event_id": "e1", "event_type": "lesson.completed", "user_id": "ann", "tenant_id": "acme",
@@ -35,7 +35,11 @@ four: InClass = {
     "event_id": "e1", "event_type": "in.class", "user_id": "ann", "tenant_id": "acme", "occurred_at": "x",
     "payload": {"from": "a", "class": None},
 }
-every: list[AnyEvent] = [one, two, three, four]
+five: PostPublished = {
+    "event_id": "e1", "event_type": "post.published", "user_id": "ann", "tenant_id": "acme", "occurred_at": "x",
+    "payload": {"tags": ["a"], "marks": None, "prices": [1, "2.50"], "author": "ben", "seen_by": ["cal"]},
+}
+every: list[AnyEvent] = [one, two, three, four, five]
 """
 PYTHON_FAULTS: Final = {
     '"seconds": None}': '"second": None}',
@@ -43,6 +47,8 @@ PYTHON_FAULTS: Final = {
     '"event_type": "login"': '"event_type": "logins"',
     '"amount": "19.90", ': "",
     '"gift": True': '"gift": None',
+    '"tags": ["a"]': '"tags": "a"',
+    '"author": "ben"': '"author": ["ben"]',
     '"from": "a"': '"from": 1',
     '"source": "app"': '"sources": "app"',
 }

@@ -26,7 +26,15 @@ SCHEMAS = {
             "lesson_id": Field("lesson_id", FieldType.STRING),
             "minutes": Field("minutes", FieldType.INT, optional=True, low=0),
         },
-    )
+    ),
+    "post.published": EventSchema(
+        "post.published",
+        {
+            "tags": Field("tags", FieldType.STRINGS, optional=True),
+            "author": Field("author", FieldType.USER, optional=True),
+            "seen_by": Field("seen_by", FieldType.USERS, optional=True),
+        },
+    ),
 }
 CONTRACT = Contract(SCHEMAS, prefix="events", skew=SKEW, mark=4_611_686_018_427_387_847)
 
@@ -385,3 +393,27 @@ def test_fields_of_the_ledger_are_read_leniently() -> None:
     assert CONTRACT.fields("lesson.completed", None) == {}
     assert CONTRACT.fields("unknown", '{"a": 1}') == {}
     assert msgspec.json.encode(CONTRACT.fields("lesson.completed", '{"lesson_id": "x"}'))
+
+
+@pytest.mark.parametrize(
+    ("payload", "detail"),
+    [
+        ({"seen_by": ["u"] * 101}, "payload.seen_by: expected [user] of at most 100 elements of 1 to 512 bytes"),
+        ({"author": ""}, "payload.author: expected user of 1 to 512 bytes, got "),
+        ({"author": "é" * 257}, "payload.author: expected user of 1 to 512 bytes, got "),
+        ({"author": ["u"]}, "payload.author: expected user of 1 to 512 bytes, got an array of 1"),
+        ({"tags": ["x"] * 1001}, "payload.tags: expected [string] of at most 1,000 elements, got an array of 1,001"),
+        ({"tags": ["x", 1]}, "payload.tags: expected [string] of at most 1,000 elements, got an array of 2"),
+        ({"tags": "x"}, 'payload.tags: expected [string] of at most 1,000 elements, got "x"'),
+    ],
+)
+def test_a_list_or_a_user_that_breaks_its_contract_is_a_dead_letter(payload: dict[str, Any], detail: str) -> None:
+    reason, said = rejected(event(event_type="post.published", payload=payload))
+    assert reason is Reason.CONTRACT
+    assert said.startswith(detail)
+
+
+def test_lists_and_users_are_read() -> None:
+    payload = {"tags": ["x"] * 1000, "author": "é" * 256, "seen_by": ["u", "u"]}
+    fields = accepted(event(event_type="post.published", payload=payload)).event.fields
+    assert fields == {"tags": ("x",) * 1000, "author": "é" * 256, "seen_by": ("u", "u")}

@@ -60,6 +60,9 @@ async def _applied(store: Store, settings: Settings, *, name: str, reason: str, 
     if name not in rules.rules.achievements or row is None:
         raise CommandError(f"no achievement {name} is in force", "`ach rules list` has those that are")
     files = without(row.files(), name)
+    if tuple(files) == tuple(row.files()):
+        said = f"{name} is made by a family, for an element of its list; nothing was done"
+        raise CommandError(said, "take the element out of the list, and `ach apply`")
     try:
         read_rules(files)
     except RulesRefusedError as error:
