@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dsl.outcome import Subject
+from dsl.outcome import Subject, canonical_order
 from tests.integration.engine import RULES, Engine, event
 from tests.integration.pipelines import pipeline_on, send, sent
 from worker.admin.archive import Archived, Asked, archive
@@ -22,6 +22,7 @@ from worker.engine.agreement import Why
 from worker.engine.entries import Catalogue
 from worker.engine.stats import Stats
 from worker.mirror.once import Wanted, mirror_once
+from worker.pipeline.ledger import events_of
 from worker.pipeline.rules_in_force import load_deployed
 from worker.store import open_store
 from worker.view.export import export_person
@@ -273,6 +274,11 @@ async def test_a_busy_user_has_many_packs_and_late_events_in_later_ones(engine: 
     assert all(row["events"] <= MOST for row in rows)
     assert ("u1", "few") in await granted(engine)
     await replayed(engine)
+    async with open_store(engine.settings.database_url) as store, store.transaction() as session:
+        rules = await load_deployed(store, engine.settings)
+        read = await events_of(session, rules, Subject("t1", "user", "u1"))
+    assert [one.id for one in read] == [one.id for one in sorted(read, key=canonical_order)]
+    assert len({one.id for one in read}) == len(read) == number + 700 + 3
     await engine.apply(RULES + MORE)
     await engine.backfill()
     async with pipeline_on(engine) as pipeline:
