@@ -108,6 +108,28 @@ async def test_an_old_id_that_comes_again_is_a_duplicate_and_with_another_body_a
     await replayed(engine)
 
 
+async def test_tenants_do_not_share_an_archive(engine: Engine) -> None:
+    """The same ids, the same names of users and teams: another tenant has none of that history, and no duplicate."""
+    await engine.apply(RULES + TEAM)
+    await sent(engine, *many("u1", 4, team="red"))
+    await archived(engine)
+    async with pipeline_on(engine) as pipeline:
+        theirs = event(0, tenant="t2", team="red"), event(1, tenant="t2", team="red"), event(9, "c.done", tenant="t2")
+        assert await send(pipeline, *theirs) == []
+    assert len(await ledger(engine)) == 1 + 3
+    await archived(engine)
+    async with open_store(engine.settings.database_url) as store:
+        await erase_user(store, engine.settings, "t2", "u1", by="test", now=wall_clock())
+    rows = await engine.rows("SELECT tenant_id, events FROM pack")
+    assert [tuple(row.values()) for row in rows] == [("t1", 3)]
+    found = await engine.rows(
+        "SELECT tenant_id, scope, achievement FROM unlock WHERE contested_at IS NULL ORDER BY 2, 3"
+    )
+    assert [tuple(row.values()) for row in found][0] == ("t1", "team", "team")
+    assert {row["tenant_id"] for row in found} == {"t1"}
+    await replayed(engine)
+
+
 async def test_ids_that_grow_are_never_looked_up(engine: Engine) -> None:
     stats = Stats()
     async with pipeline_on(engine, stats=stats) as pipeline:
