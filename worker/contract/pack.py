@@ -129,7 +129,7 @@ class _Found:
         if len(body) and body[0] != VERSION:
             raise UnreadablePackError(f"the archive has a pack of form {body[0]}; this release reads form {VERSION}")
         body, said = body[:-_SUM], body[-_SUM:]
-        if zlib.crc32(body).to_bytes(_SUM, "big") != said:
+        if zlib.crc32(body).to_bytes(_SUM, "big") != bytes(said):
             raise UnreadablePackError("the archive has a pack that is not as it was written")
         self._kind, place, sizes = body[1], 2, list[int]()
         for _ in range(4):
