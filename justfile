@@ -91,9 +91,16 @@ soak *args: setup
 figures: setup
     .venv/bin/python -m tests.faults.tally table docs/guarantees.md build/faults-*.jsonl build/soak*.jsonl
 
+# `just bench replay` measures `ach replay` beside SQL in DuckDB.
 # Measure the worker and what one would use instead, side by side; writes docs/performance.md (some 20 minutes)
-bench *args: (setup "requirements-bench.lock" ".venv-bench")
-    .venv-bench/bin/python -m bench {{ args }}
+bench *args:
+    #!/bin/sh
+    set -eu
+    case "{{ args }}" in
+    replay | replay\ *) exec {{ just_executable() }} replay-bench $(echo "{{ args }}" | cut -s -d' ' -f2-) ;;
+    esac
+    {{ just_executable() }} setup requirements-bench.lock .venv-bench
+    exec .venv-bench/bin/python -m bench {{ args }}
 
 # Measure what an event costs as rules, users, history and the like grow; writes docs/performance.md (some 15 minutes)
 curves *args: (setup "requirements-bench.lock" ".venv-bench")
@@ -118,6 +125,10 @@ group-bench *args: setup
 # What an event takes in the ledger and in the archive, and what a worker pays for an archive
 archive-bench *args: setup
     .venv/bin/python -m bench.archive {{ args }}
+
+# Measure what an event costs that names one more user
+roles-bench *args: setup
+    .venv/bin/python -m bench.roles {{ args }}
 
 # Measure what an event costs on tables that are divided by hash
 partitions-bench *args: setup

@@ -136,8 +136,10 @@ class Session:
 
     def _is_mine(self, event: Event) -> bool:
         """Tell whether the plan of the subject's scope counts the event."""
-        mine = self._subject
-        named = dict(self._ready.deployed.program.subjects(event))
+        mine, program = self._subject, self._ready.deployed.program
+        if mine.scope == USER and event.tenant == mine.tenant_id and mine.subject in program.roles.named(event):
+            return self._plan.roles.seen_by(event, mine.subject).type in self._plan.types
+        named = {scope: name for scope, name in program.subjects(event) if scope != USER or name == event.user}
         whose = event.user if mine.scope == USER else named.get(mine.scope, mine.subject)
         if (event.tenant, whose) != (mine.tenant_id, mine.subject):
             raise OtherSubjectError(
@@ -185,17 +187,22 @@ class Session:
             if late:
                 self._state, self._earned = self._folded([*self._tail[:at], taken, *self._tail[at:]])
             else:
-                self._earned += walk(self._plan, self._state, (taken.event,))
+                self._earned += walk(self._plan, self._state, (self._seen(taken),))
         except Exception as error:
             self._state, self._earned = self._folded(self._tail)
             raise EventError("defect", f"{taken.event.id}: {type(error).__name__}: {error}") from error
         self._tail.insert(at, taken)
         self._known[taken.event.id] = taken
 
+    def _seen(self, taken: Taken) -> Event:
+        """Return an event as it is in the history of the subject."""
+        event, mine = taken.event, self._subject
+        return self._plan.roles.seen_by(event, mine.subject) if mine.scope == USER else event
+
     def _folded(self, tail: Iterable[Taken]) -> tuple[State, list[Earned]]:
         """Return the base with events on top of it, and what they have earned."""
         state = self._memory.base()
-        return state, walk(self._plan, state, [one.event for one in tail])
+        return state, walk(self._plan, state, [self._seen(one) for one in tail])
 
     def _forget_some(self) -> None:
         """Move the base behind the oldest of the remembered events, when there are twice as many as wanted."""

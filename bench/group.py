@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from bench.events import Shape, make, messages
 from bench.processes import Peer, cpu_seconds
 from bench.publish import publish_all
-from bench.rig import rig
+from bench.rig import RULES, rig
 from worker.admin.table_partitions import divide_tables
 from worker.broker.group_store import GroupStore
 from worker.store import open_store
@@ -96,10 +96,12 @@ class Cost(NamedTuple):
         return self.ours + self.broker
 
 
-async def measured(bench: Rig, case: Case, events: Sequence[Event], per: int, folder: Path) -> Cost:
+async def measured(
+    bench: Rig, case: Case, events: Sequence[Event], per: int, folder: Path, rules: Path = RULES
+) -> Cost:
     """Return what an event costs."""
     async with bench.arena(case.lanes) as arena:
-        await arena.deploy()
+        await arena.deploy(rules)
         if case.divided is not None:
             async with open_store(arena.settings.database_url) as store:
                 await divide_tables(store, *case.divided)

@@ -1,4 +1,4 @@
-"""`just replay-bench`: a recording through `ach replay`, and through SQL for the same five rules in DuckDB.
+"""`just bench replay`: a recording through `ach replay`, and through SQL for the same five rules in DuckDB.
 
 Each is a process of its own and reads the same file; both say who earned what, and when, and must agree. The SQL knows
 these rules alone, and trusts the file: it checks no contract, finds no conflict of ids and keeps no progress.
@@ -7,7 +7,6 @@ these rules alone, and trusts the file: it checks no contract, finds no conflict
 from __future__ import annotations
 
 import json
-import os
 import sys
 import tempfile
 from argparse import ArgumentParser
@@ -15,19 +14,15 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
-from subprocess import PIPE, Popen
-from time import perf_counter
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import duckdb
 
 from bench.events import Shape, make
+from bench.ledger import measure_ledgers
 from bench.machine import machine, versions
+from bench.measured import ACH, measure
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-ACH: Final = Path(sys.executable).with_name("ach")
 RULES: Final = Path(__file__).with_name("rules.ach")
 LATE_AND_TWICE: Final = Shape(0, late=0.02, duplicates=0.01)
 
@@ -95,20 +90,6 @@ def by_sql(file: str) -> None:
     print(json.dumps([(user, name, at.strftime("%Y-%m-%dT%H:%M:%S.%fZ")) for user, name, at in rows]))
 
 
-def measure(command: Sequence[str | Path]) -> tuple[float, float, int, bytes]:
-    """Run a command to its end; return seconds, CPU seconds, peak bytes, and what it has printed."""
-    began = perf_counter()
-    with Popen([*map(str, command)], stdout=PIPE) as process:
-        if process.stdout is None:
-            raise AssertionError(command)
-        printed = process.stdout.read()
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise RuntimeError(command)
-    return perf_counter() - began, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024, printed
-
-
 def replayed(file: Path) -> Ran:
     """Run `ach replay`."""
     seconds, cpu, peak, printed = measure([ACH, "replay", file, "-r", RULES, "--json"])
@@ -124,13 +105,17 @@ def asked(file: Path) -> Ran:
 
 def main() -> None:
     """Measure."""
-    parser = ArgumentParser(prog="just replay-bench", description=__doc__)
+    parser = ArgumentParser(prog="just bench replay", description=__doc__)
     parser.add_argument("--events", type=int, default=300_000)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--ledger", type=int, metavar="EVENTS", help="measure what reads a ledger of so many, instead")
     parser.add_argument("--sql", help="run the SQL over a file, and nothing else")
     given = parser.parse_args()
     if given.sql:
         by_sql(given.sql)
+        return
+    if given.ledger:
+        measure_ledgers(given.ledger)
         return
     print(json.dumps({**machine(), **versions()}))
     with tempfile.TemporaryDirectory() as folder:

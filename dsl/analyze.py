@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from dsl.built_ins import ZONED
-from dsl.filters import pattern_types, uses_builtin
+from dsl.filters import pattern_types, uses_builtin, view_of
 from dsl.local_time import TIMEZONE
 from dsl.prove.clocks import steady
+from dsl.roles import bases
 from dsl.source import Span
 from dsl.syntax import (
     Achievement,
@@ -149,7 +150,10 @@ class _Heard:
 
     def _own(self, version: Achievement) -> frozenset[str]:
         parts = (part for when in whens(version) for part in walk(when))
-        return frozenset(name for part in parts for each in patterns(part) for name in pattern_types(each)) & self._once
+        return (
+            frozenset(name for part in parts for each in patterns(part) for name in bases(pattern_types(each)))
+            & self._once
+        )
 
     def _of(self, name: str) -> frozenset[str]:
         """Return those of all versions of an achievement; found without recursion, for chains may be long."""
@@ -306,7 +310,7 @@ def _span_reasons(known: _Analysis, part: Condition) -> Iterator[Reason]:
     """Yield what the modifiers of one condition bring with them."""
     mods, rules = part.mods, known.rules
     if mods.unless is not None:
-        names = " or ".join(f"`{name}`" for name in sorted(pattern_types(mods.unless)))
+        names = " or ".join(f"`{name}`" for name in sorted({view_of(one) for one in mods.unless.alternatives}))
         text = f"a late {names} undoes what it should have interrupted"
         yield Reason(Kind.UNLESS, text, mods.unless.span, "leave out `unless`, or count within a span: `within=1d`")
     if mods.per is not None:
@@ -339,7 +343,7 @@ def _once_reasons(events: Mapping[str, EventSchema], part: Condition) -> Iterato
 
 
 def _once_of(events: Mapping[str, EventSchema], pattern: Pattern) -> Iterator[Reason]:
-    for name in sorted(pattern_types(pattern)):
+    for name in sorted(bases(pattern_types(pattern))):
         if name in events and events[name].once is not None:
             text = f"`{name}` counts `once per` fingerprint, and a late copy changes which copy counts"
             rewrite = f"count `{name}` plainly: no filter, no distinct=, no span"
@@ -352,7 +356,7 @@ def _plain_count(part: Count) -> bool:
 
 
 def _signed(events: Mapping[str, EventSchema], part: Sum) -> bool:
-    fields = (events[name].fields.get(part.of.text) for name in pattern_types(part.event))
+    fields = (events[name].fields.get(part.of.text) for name in bases(pattern_types(part.event)))
     return any(field is None or field.low is None or field.low < 0 for field in fields)
 
 

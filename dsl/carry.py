@@ -122,6 +122,8 @@ class Carriage:
         self._traits = {name for name in self._texts[-1].traits if self._all_alike("traits", name)}
         self._counted = {name for name, entry in self.new.dispatch.items() if entry.once and name not in fresh}
         self._parts: dict[AbstractSet[int], Plan] = {}
+        self._parts_of: dict[tuple[AbstractSet[int], AbstractSet[int]], Plan | None] = {}
+        """By what is doubtful, and what is absent."""
 
     @property
     def plain(self) -> bool:
@@ -146,9 +148,12 @@ class Carriage:
 
     def _fresh(self) -> frozenset[str]:
         *before, last = self._texts
-        return frozenset(
+        fresh = frozenset(
             name for name, text in last.heard.items() if any(each.heard.get(name) != text for each in before)
         )
+        # Copies are found among all events of a type, so it is fresh in every role or in none.
+        counted = {entry.base for name in fresh if (entry := self.new.dispatch[name]).once is not None}
+        return fresh | {name for name, entry in self.new.dispatch.items() if entry.base in counted}
 
     def _is_void(self, fresh: AbstractSet[str]) -> bool:
         """Tell whether it is unknown how many copies were suppressed: that is one number for all types."""
@@ -307,6 +312,12 @@ class Carriage:
 
         It has the slots of the new plan.
         """
+        key = frozenset(carried.doubtful), frozenset(carried.absent)
+        if key not in self._parts_of:
+            self._parts_of[key] = self._part(carried)
+        return self._parts_of[key]
+
+    def _part(self, carried: Carried) -> Plan | None:
         wanted = _closed(self.new, carried.doubtful | self._asking(carried.absent) | self._hearing_fresh)
         traits = self._missing_traits
         if not wanted and not traits and not self._counted_anew:

@@ -64,6 +64,7 @@ TYPES: Final = {
     "ACH308": "A payload that breaks the contract of its event",
     "ACH315": "A list or a user where one plain value is needed",
     "ACH316": "An operation on values that do not have it",
+    "ACH325": "A role that names no user",
 }
 """Found while comparing types."""
 
@@ -97,6 +98,8 @@ MEANING: Final = {
     "ACH446": "A list or a family that is too large",
     "ACH447": "Elements that make one name",
     "ACH448": "A `$var` that stands for nothing",
+    "ACH455": "A role outside the scope `user`",
+    "ACH456": "Too many roles of one event",
 }
 """Found while asking what the rules mean."""
 

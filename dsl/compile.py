@@ -8,6 +8,7 @@ achievement before those that name it in `after` or `unlocked`. Rules that do no
 from __future__ import annotations
 
 from collections import defaultdict
+from functools import cached_property
 from hashlib import blake2b
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -24,6 +25,7 @@ from dsl.nodes.compose import asked_by
 from dsl.nodes.late import LateStep, nothing
 from dsl.nodes.node import Step
 from dsl.progress import ENCODING
+from dsl.roles import Roles, base_of, bases, has_actor, is_pseudonym, views
 from dsl.schema import is_listed
 from dsl.syntax import Combine, Unlocked
 from dsl.types import FieldType
@@ -61,13 +63,17 @@ class Late(msgspec.Struct, frozen=True):
 
 
 class Dispatch(msgspec.Struct, frozen=True):
-    """The operations of one event type in one plan."""
+    """The operations of one event type, or view of one, in one plan."""
 
     steps: tuple[Step, ...]
     once: Once | None
     traits: tuple[str, ...]
     late: Late | None
     """The operations of a late event of the type, None if the subject must be folded again."""
+    base: str = ""
+    """The event type itself: copies are found among all events of it, in whatever role."""
+    own: int = 1
+    """1 where the subject is the actor: a copy that is suppressed is counted in one history."""
 
 
 class Plan:
@@ -88,6 +94,7 @@ class Plan:
         """Every achievement and tier, in the order of judgement; the index is the slot of what was earned."""
         self.dispatch = dispatch
         self.types = frozenset(dispatch)
+        """Event types that it hears, or views of them: dsl/roles.py."""
         self.fingerprint = blake2b(described.encode(), digest_size=16).hexdigest()
         self.operations = tuple(operations)
         """All operations, in the order in which they must run."""
@@ -96,6 +103,11 @@ class Plan:
         """The aggregates; of a whole plan, the index is the slot of a node."""
         self.judged = frozenset(each.ruling.slot for each in operations if isinstance(each, Judge))
         """Slots of the rulings that it judges."""
+
+    @cached_property
+    def roles(self) -> Roles:
+        """The users that events name, by the declarations that this plan was compiled with."""
+        return Roles({name: schema.users for name, schema in self.rules.events.items()}, self.rules.roles)
 
     def part(self, rulings: AbstractSet[int], traits: AbstractSet[str], counted: AbstractSet[str]) -> Plan:
         """Return the plan of some rulings alone, with the slots of this one, and of what it is to follow beside them.
@@ -114,27 +126,38 @@ class Program:
         parts = "\n".join(f"{name} {scopes[name].fingerprint}" for name in sorted(scopes))
         self.fingerprint = blake2b(parts.encode(), digest_size=16).hexdigest()
 
-        self.for_users = frozenset(scopes[USER].types if set(scopes) == {USER} else ())
-        """Event types that the plan of users hears, and no other."""
+        self.roles = scopes[USER].roles
+        """The users that events name."""
+        self.for_users = frozenset(scopes[USER].types if set(scopes) == {USER} else ()) - self.roles.naming
+        """Event types that the plan of users hears, and no other, and that name no user but the actor."""
 
     def subjects(self, event: Event) -> tuple[tuple[str, str], ...]:
-        """Return (scope, subject) of every plan that hears the event's type."""
+        """Return (scope, subject) of every plan that hears the event."""
         if event.type in self.for_users:
             return ((USER, event.user),)
-        return tuple(self._subjects(event))
+        return tuple((scope, name) for scope, name, _ in self.hearing(event))
 
-    def _subjects(self, event: Event) -> Iterator[tuple[str, str]]:
+    def others(self, event: Event) -> Iterator[tuple[str, str]]:
+        """Yield (scope, subject) of every plan that hears the event, but for that of users."""
         for scope, plan in self.scopes.items():
-            if event.type not in plan.types:
+            if scope == USER or event.type not in plan.types:
                 continue
-            if scope == USER:
-                yield scope, event.user
-            elif scope == TENANT:
+            if scope == TENANT:
                 yield scope, event.tenant
             else:
                 value = event.fields.get(scope)
                 if value is not None and value != "":
                     yield scope, value_text(value)
+
+    def hearing(self, event: Event) -> Iterator[tuple[str, str, Event]]:
+        """Yield (scope, subject, event as it is in the history of the subject) of every plan that hears it."""
+        types = self.scopes[USER].types
+        for user in (event.user, *self.roles.named(event)):
+            seen = self.roles.seen_by(event, user)
+            if seen.type in types and not is_pseudonym(user):
+                yield USER, user, seen
+        for scope, name in self.others(event):
+            yield scope, name, event
 
 
 def compile_rules(rules: Rules) -> Program:
@@ -151,6 +174,14 @@ def compile_watched(rules: Rules, scope: str, watching: Watching) -> Plan:
     such a plan are no states of the plan without.
     """
     return _PlanBuilder(rules, scope, watching).build()
+
+
+def every_type(rules: Rules, scope: str) -> frozenset[str]:
+    """Return all types of events that a subject of a scope may have, of users in whatever role that rules ask for."""
+    types = frozenset(rules.events)
+    if scope != USER or not rules.roles:
+        return types
+    return types | {view for name, fields in rules.roles.items() for view in views(name, fields)}
 
 
 def scope_of(achievement: Achievement) -> str:
@@ -179,7 +210,7 @@ class _PlanBuilder:
         zone_types = frozenset(event for event, names in rules.trait_events.items() if TIMEZONE in names)
         self.memory = Memory(
             single=scope == USER,
-            all_types=frozenset(rules.events),
+            all_types=every_type(rules, scope),
             zone_types=zone_types,
             integral=self._integral,
             signed=self._signed,
@@ -195,8 +226,8 @@ class _PlanBuilder:
         self.memory.number()
         self.asking = asking_of(self.judges)
         traits = self._traits_used()
-        types = self.rules.events
-        dispatch = {event_type: entry for event_type in types if (entry := self._dispatch(event_type, traits))}
+        types = [name for event_type in self.rules.events for name in self._names(event_type)]
+        dispatch = {name: entry for name in types if (entry := self._dispatch(name, traits))}
         described = self._describe(dispatch)
         return Plan(self.rules, self.scope, self.rulings, dispatch, described, self.memory.order)
 
@@ -255,16 +286,21 @@ class _PlanBuilder:
         return tuple(slots.values()) if target.tier is None else (slots[target.tier.text],)
 
     def _integral(self, pattern: Pattern, field: str) -> bool:
-        schemas = (self.rules.events[event_type] for event_type in pattern_types(pattern))
+        schemas = (self.rules.events[event_type] for event_type in bases(pattern_types(pattern)))
         return all(schema.fields[field].type is FieldType.INT for schema in schemas)
 
     def _signed(self, pattern: Pattern, field: str) -> bool:
-        return is_signed([self.rules.events[event_type].fields[field] for event_type in pattern_types(pattern)])
+        return is_signed([self.rules.events[event_type].fields[field] for event_type in bases(pattern_types(pattern))])
 
     def _listed(self, pattern: Pattern, field: str) -> bool:
         return is_listed(self.rules, pattern_types(pattern), field)
 
     # -- dispatch --
+
+    def _names(self, event_type: str) -> Iterator[str]:
+        """Yield an event type, and its views where rules ask for it in roles."""
+        roles = self.rules.roles.get(event_type) if self.scope == USER else None
+        return iter((event_type,)) if roles is None else views(event_type, roles)
 
     def _traits_used(self) -> frozenset[str]:
         names = {TIMEZONE} if self.memory.uses_user_zone else set[str]()
@@ -276,11 +312,13 @@ class _PlanBuilder:
     def _dispatch(self, event_type: str, traits: frozenset[str]) -> Dispatch | None:
         steps = tuple(self._steps(event_type))
         moved = tuple(sorted(traits & set(self.rules.trait_events.get(event_type, ()))))
-        once = self.rules.events[event_type].once
+        base = base_of(event_type)
+        once = self.rules.events[base].once
         if not steps and not moved and (once is None or self.scope != USER):
             return None
         late = None if once is not None or moved else self._late(event_type)
-        return Dispatch(steps=steps, once=None if once is None else Once(*once), traits=moved, late=late)
+        copies = None if once is None else Once(*once)
+        return Dispatch(steps, copies, moved, late, base, own=int(has_actor(event_type)))
 
     def _steps(self, event_type: str) -> Iterator[Step]:
         """Return the operations on events of a type; a watch has to look at each in its order."""
@@ -316,7 +354,7 @@ class _PlanBuilder:
         lines.extend(f"aggregate {entry.key()}" for entry in self.memory.entries.values())
         lines.extend(f"judge {judge.described}" for judge in self.judges)
         for event_type in sorted(dispatch):
-            schema, entry = self.rules.events[event_type], dispatch[event_type]
+            schema, entry = self.rules.events[base_of(event_type)], dispatch[event_type]
             fields = ",".join(sorted(f"{field.name}:{field.contract}" for field in schema.fields.values()))
             lines.append(f"event {event_type} {fields} once {entry.once} traits {entry.traits}")
         return "\n".join(lines)
@@ -347,16 +385,25 @@ class _Part:
 
     def plan(self) -> Plan:
         whole = self.whole
-        dispatch = {event_type: entry for event_type in whole.dispatch if (entry := self._dispatch(event_type))}
+        needed = bases([name for name in whole.dispatch if self._needs(name)])
+        dispatch = {name: entry for name in whole.dispatch if (entry := self._dispatch(name, needed))}
         return Plan(whole.rules, whole.scope, whole.rulings, dispatch, "part", self.operations)
 
-    def _dispatch(self, event_type: str) -> Dispatch | None:
-        operations = [each for each in self.operations if event_type in each.types]
-        once = self.whole.dispatch[event_type].once
-        moved = tuple(sorted(self.traits & set(self.whole.rules.trait_events.get(event_type, ()))))
-        if not operations and not moved and (once is None or event_type not in self.counted):
+    def _needs(self, event_type: str) -> bool:
+        return bool(self._moved(event_type)) or any(event_type in each.types for each in self.operations)
+
+    def _moved(self, event_type: str) -> tuple[str, ...]:
+        return tuple(sorted(self.traits & set(self.whole.rules.trait_events.get(event_type, ()))))
+
+    def _dispatch(self, event_type: str, needed: AbstractSet[str]) -> Dispatch | None:
+        """Return what an event costs; `needed` are types that are heard in any role, whose copies all count."""
+        entry = self.whole.dispatch[event_type]
+        copies = entry.once is not None and (event_type in self.counted or entry.base in needed)
+        if not copies and not self._needs(event_type):
             return None
-        return Dispatch(tuple(_Wiring(operations, event_type).steps()), once, moved, None)
+        operations = [each for each in self.operations if event_type in each.types]
+        steps = tuple(_Wiring(operations, event_type).steps())
+        return Dispatch(steps, entry.once, self._moved(event_type), None, entry.base, entry.own)
 
 
 class _Wiring:

@@ -322,6 +322,6 @@ def _predicates(pattern: Pattern) -> Iterator[tuple[frozenset[str], Predicate]]:
     """Yield the filters of a pattern, each with the event types that it is for."""
     for one in pattern.alternatives:
         if one.where is not None:
-            yield frozenset({one.event.text}), one.where
+            yield frozenset(one.types), one.where
     if pattern.where is not None:
         yield pattern_types(pattern), pattern.where

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from dsl.built_ins import ACTOR, AT, COUNTED, ZONED
 from dsl.expressions import compile_expression, constant, constant_key, expression_key, is_constant, refs
+from dsl.roles import AS
 from dsl.syntax import (
     Alternative,
     And,
@@ -177,7 +178,8 @@ def compile_pattern(pattern: Pattern, clock: Clock) -> Mapping[str, Test | None]
     tests: defaultdict[str, list[Test | None]] = defaultdict(list)
     for alternative in pattern.alternatives:
         inner = None if alternative.where is None else compile_test(alternative.where, getter)
-        tests[alternative.event.text].append(inner)
+        for name in alternative.types:
+            tests[name].append(inner)
     return {name: _both(_any(inner), outer) for name, inner in tests.items()}
 
 
@@ -196,8 +198,8 @@ def _both(one: Test | None, two: Test | None) -> Test | None:
 
 
 def pattern_types(pattern: Pattern) -> frozenset[str]:
-    """Return the event types that a pattern names."""
-    return frozenset(alternative.event.text for alternative in pattern.alternatives)
+    """Return the event types that a pattern names, or views of them."""
+    return frozenset(name for alternative in pattern.alternatives for name in alternative.types)
 
 
 def fields_read(pattern: Pattern, name: str | None = None) -> frozenset[tuple[str, str]]:
@@ -208,7 +210,7 @@ def fields_read(pattern: Pattern, name: str | None = None) -> frozenset[tuple[st
     read = {(event, field) for event in pattern_types(pattern) for field in shared}
     for alternative in pattern.alternatives:
         own = set[str]() if alternative.where is None else _fields_of(alternative.where)
-        read |= {(alternative.event.text, field) for field in own}
+        read |= {(name, field) for name in alternative.types for field in own}
     return frozenset(read)
 
 
@@ -230,9 +232,14 @@ def pattern_key(pattern: Pattern, clock: Clock) -> str:
 
 
 def _alternative_key(alternative: Alternative) -> str:
-    if alternative.where is None:
-        return alternative.event.text
-    return f"({alternative.event.text} where {predicate_key(alternative.where)})"
+    name = alternative.event.text if alternative.role is None else view_of(alternative)
+    return name if alternative.where is None else f"({name} where {predicate_key(alternative.where)})"
+
+
+def view_of(alternative: Alternative) -> str:
+    """Return an alternative's event as it is written: `like`, `like as author`."""
+    role = alternative.role
+    return alternative.event.text if role is None else f"{alternative.event.text}{AS}{role.text}"
 
 
 def predicate_key(predicate: Predicate) -> str:

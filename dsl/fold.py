@@ -67,8 +67,8 @@ def walk(plan: Plan, state: State, events: Iterable[Event]) -> list[Grant]:
             if entry is None:
                 continue
             last = event
-            if entry.once is not None and not _counts(state, event, entry.once):
-                state.suppressed += 1
+            if entry.once is not None and not _counts(state, event, entry.once, entry.base):
+                state.suppressed += entry.own
                 continue
             if entry.traits:
                 _take_traits(plan, state, event, entry)
@@ -122,10 +122,10 @@ def fold(plan: Plan, events: Iterable[Event]) -> tuple[State, list[Grant]]:
     return state, walk(plan, state, events)
 
 
-def _counts(state: State, event: Event, once: Once) -> bool:
+def _counts(state: State, event: Event, once: Once, base: str) -> bool:
     """Return whether an event counts: the first of its fingerprint, or far enough after the last one that counted."""
     key = fingerprint([event.user, *(event.fields.get(field) for field in once.fields)])
-    counted = state.counted.setdefault(event.type, {})
+    counted = state.counted.setdefault(base, {})
     last = counted.get(key)
     if last is not None and (once.within is None or event.at - last < once.within):
         return False

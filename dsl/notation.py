@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from dsl.syntax import (
         Achievement,
         Active,
+        Alternative,
         Cmp,
         Condition,
         Expression,
@@ -113,12 +114,15 @@ def target(tree: Target | Unlocked) -> str:
 
 def pattern(tree: Pattern) -> str:
     """Return a pattern: `lesson.completed where seconds >= 60`, or a list of them."""
-    each = [
-        one.event.text if one.where is None else f"{one.event.text} where {predicate(one.where)}"
-        for one in tree.alternatives
-    ]
+    each = [_alternative(one, in_role=tree.role is None) for one in tree.alternatives]
     text = f"[{', '.join(each)}]" if tree.listed or len(each) > 1 else each[0]
+    text = text if tree.role is None else f"{text} as {tree.role.text}"
     return text if tree.where is None else f"{text} where {predicate(tree.where)}"
+
+
+def _alternative(tree: Alternative, *, in_role: bool) -> str:
+    name = tree.event.text if tree.role is None or not in_role else f"{tree.event.text} as {tree.role.text}"
+    return name if tree.where is None else f"{name} where {predicate(tree.where)}"
 
 
 def predicate(tree: Predicate) -> str:

@@ -16,6 +16,7 @@ import msgspec
 from dsl.calendar import format_instant
 from dsl.compile import USER
 from dsl.fold import fold, standings
+from dsl.roles import is_pseudonym
 from dsl.values import canonical_number
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ canonical_order: Callable[[Event], tuple[int, str]] = attrgetter("at", "id")
 
 
 def by_subject(program: Program, events: Iterable[Event]) -> dict[Subject, list[Event]]:
-    """Return the events of every subject that hears them, in the order given."""
+    """Return the events of every subject that hears them, as it sees them, in the order given."""
     subjects: defaultdict[Subject, list[Event]] = defaultdict(list)
     users: defaultdict[tuple[str, str], list[Event]] = defaultdict(list)
     for_users = program.for_users
@@ -88,9 +89,13 @@ def by_subject(program: Program, events: Iterable[Event]) -> dict[Subject, list[
         if event.type in for_users:  # most are, and need no call
             users[event.tenant, event.user].append(event)
             continue
-        for scope, name in program.subjects(event):
-            subjects[Subject(event.tenant, scope, name)].append(event)
-    subjects.update({Subject(tenant, USER, user): heard for (tenant, user), heard in users.items()})
+        for scope, name, seen in program.hearing(event):
+            if scope == USER:
+                users[event.tenant, name].append(seen)
+            else:
+                subjects[Subject(event.tenant, scope, name)].append(seen)
+    found = ((Subject(tenant, USER, user), heard) for (tenant, user), heard in users.items())
+    subjects.update({user: heard for user, heard in found if not is_pseudonym(user.subject)})
     return dict(subjects)
 
 

@@ -289,12 +289,9 @@ def _from_user(value: str) -> str | None:
     return value if len(value.encode()) <= MAX_USER_BYTES else None
 
 
-def _from_users(values: tuple[str, ...]) -> tuple[str, ...] | None:
-    return values if all(len(value.encode()) <= MAX_USER_BYTES for value in values) else None
-
-
 _WORD_WIDE: Final = Annotated[int, msgspec.Meta(ge=-_WORD, lt=_WORD)]
-_NAMED: Final = Annotated[str, msgspec.Meta(min_length=1)]
+# As many characters fit into the bytes whatever they are; longer names are rare, and looked at more closely.
+_NAMED: Final = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_USER_BYTES // 4)]
 _MOST: Final = msgspec.Meta(max_length=MAX_ELEMENTS)
 _WIRE: Final[dict[FieldType, Any]] = {
     FieldType.STRING: str,
@@ -311,9 +308,7 @@ _WIRE: Final[dict[FieldType, Any]] = {
 _LIFT: Final[dict[FieldType, Callable[[Any], Any]]] = {
     FieldType.DECIMAL: _from_number,
     FieldType.TIMESTAMP: _from_instant,
-    FieldType.USER: _from_user,
     FieldType.DECIMALS: _from_numbers,
-    FieldType.USERS: _from_users,
 }
 
 

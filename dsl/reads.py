@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from dsl.compile import TENANT, USER, tier_conditions, traits_of
+from dsl.compile import TENANT, USER, every_type, tier_conditions, traits_of
 from dsl.conditions import asks_unlocks, context_of, named_types
 from dsl.filters import fields_read
 from dsl.local_time import TIMEZONE
 from dsl.memory import Seen
+from dsl.roles import base_of, bases, roles_in
 from dsl.syntax import Combine, Count, Extreme, RepeatEvery, Sequence, Streak, Sum, Unlocked
 from dsl.types import length
 
@@ -110,32 +111,39 @@ def _fields(condition: Condition) -> Iterator[tuple[str, str]]:
 # -- declarations of what is read --------------------------------------------------------------------------------------
 
 
-def declared(rules: Rules, scope: str, reads: Reads) -> Iterator[tuple[str, str]]:
+def declared(rules: Rules, scope: str, reads: Reads, *, by_view: bool = True) -> Iterator[tuple[str, str]]:
     """Yield place and text of every declaration that may decide what is made of events in a scope.
 
     Of a field that is read: its type and bound, since what does not fit counts as absent. Whether it may be left out
-    decides what is taken in, and nothing of what is made of that. What is not read is not here.
+    decides what is taken in, and nothing of what is made of that. What is not read is not here. With `by_view`, of each
+    view of an event type by itself; otherwise which roles other rules ask for makes no difference.
     """
-    types, fields = set(reads.types), set(reads.fields)
+    types, fields, carriers = set(reads.types), set(reads.fields), dict(rules.trait_events)
+    if not by_view:
+        types, fields = set(bases(types)), {(base_of(event), field) for event, field in fields}
+        carriers = {name: names for name, names in carriers.items() if len(roles_in(name)) == 1}
     for trait in reads.traits:
-        tellers = {event for event, names in rules.trait_events.items() if trait in names}
+        tellers = {event for event, names in carriers.items() if trait in names}
         yield f"trait {trait}: from", ", ".join(sorted(tellers)) or _NONE
         types |= tellers
         fields |= {(event, trait) for event in tellers}
     if reads.chooses:
-        yield "traits: from", ", ".join(sorted(rules.trait_events)) or _NONE
-        types |= rules.trait_events.keys()
+        yield "traits: from", ", ".join(sorted(carriers)) or _NONE
+        types |= carriers.keys()
     if reads.every_type:
-        yield "events: declared", ", ".join(sorted(rules.events))
-        types |= rules.events.keys()
-    for event in types & rules.events.keys():
-        schema = rules.events[event]
+        every = every_type(rules, scope) if by_view else rules.events
+        yield "events: declared", ", ".join(sorted(every))
+        types |= set(every)
+    for event in types:
+        schema = rules.events.get(base_of(event))
+        if schema is None:
+            continue
         yield f"event {event}: once per", once_text(schema)
         fields |= {(event, field) for field in (() if schema.once is None else schema.once[0])}
         if scope not in {USER, TENANT}:
             fields.add((event, scope))
     for event, field in fields:
-        yield f"event {event}: {field}", _field(rules.events.get(event), field)
+        yield f"event {event}: {field}", _field(rules.events.get(base_of(event)), field)
 
 
 def _field(schema: EventSchema | None, name: str) -> str:

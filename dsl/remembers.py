@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 import msgspec
 
 from dsl.check.bounds import is_signed
-from dsl.compile import USER, scope_of, tier_conditions
+from dsl.compile import USER, every_type, scope_of, tier_conditions
 from dsl.conditions import build, named_types
 from dsl.filters import pattern_types
 from dsl.local_time import TIMEZONE
@@ -22,6 +22,7 @@ from dsl.nodes.recent import RecentDistinct, RecentEvents, RecentExtreme, Recent
 from dsl.nodes.sequence import Sequences
 from dsl.nodes.streak import Streaks
 from dsl.nodes.totals import Distinct
+from dsl.roles import bases
 from dsl.schema import is_listed
 from dsl.types import FieldType, length
 
@@ -112,7 +113,7 @@ def inventory(rules: Rules) -> Inventory:
 def _fingerprints(rules: Rules, types: dict[User, frozenset[str]]) -> Iterator[Remembered]:
     """Yield what `once per` remembers."""
     for name, schema in rules.events.items():
-        users = tuple(user for user, named in types.items() if name in named)
+        users = tuple(user for user, named in types.items() if name in bases(named))
         if schema.once is None or not users:
             continue
         fields, within = schema.once
@@ -131,11 +132,11 @@ class _Noting(Memory):
             return _whole(rules, pattern_types(pattern), field)
 
         def signed(pattern: Pattern, field: str) -> bool:
-            return is_signed([rules.events[name].fields[field] for name in pattern_types(pattern)])
+            return is_signed([rules.events[name].fields[field] for name in bases(pattern_types(pattern))])
 
         super().__init__(
             single=scope == USER,
-            all_types=frozenset(rules.events),
+            all_types=every_type(rules, scope),
             zone_types=zones,
             integral=integral,
             signed=signed,
@@ -165,7 +166,7 @@ def _scope(rules: Rules, scope: str, found: Inventory) -> None:
             users.setdefault(key, []).append(user)
     for key, entry in memory.entries.items():
         kind, what = _what(entry.aggregate)
-        types = tuple(sorted(entry.types & rules.events.keys()))
+        types = tuple(sorted(bases(entry.types) & rules.events.keys()))
         size = _size(rules, entry.aggregate)
         found.aggregates.append(Remembered(scope, entry.key(), kind, what, types, size, tuple(users[key])))
 
@@ -244,7 +245,7 @@ def _by_time(horizon: int | None, what: str, unbounded: str) -> Size:
 
 def _whole(rules: Rules, types: frozenset[str], field: str) -> bool:
     """Return whether a field is a whole number in every event of a sum."""
-    fields = [rules.events[name].fields.get(field) for name in types if name in rules.events]
+    fields = [rules.events[name].fields.get(field) for name in bases(types) if name in rules.events]
     return all(each is not None and each.type is FieldType.INT for each in fields)
 
 

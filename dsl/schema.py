@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from dsl.roles import bases
 from dsl.syntax import Achievement, Example
 from dsl.types import FieldType, Number
 from dsl.values import canonical_number
@@ -49,11 +50,17 @@ class EventSchema(msgspec.Struct, frozen=True):
     once: tuple[tuple[str, ...], int | None] | None = None
     traits_only: bool = False
 
+    @property
+    def users(self) -> tuple[str, ...]:
+        """The fields that name users."""
+        return tuple(field.name for field in self.fields.values() if field.type.names_users)
+
 
 class Rules(msgspec.Struct, frozen=True):
     """A rule set: declared events and traits, achievements with their versions ascending, examples as written.
 
-    `trait_events` says which traits an event type carries.
+    `trait_events` says which traits an event type carries, or a view of one (dsl/roles.py); `roles` which of its fields
+    rules name behind `as`.
     """
 
     events: dict[str, EventSchema]
@@ -61,9 +68,10 @@ class Rules(msgspec.Struct, frozen=True):
     trait_events: dict[str, tuple[str, ...]]
     achievements: dict[str, tuple[Achievement, ...]]
     examples: tuple[Example, ...] = ()
+    roles: dict[str, tuple[str, ...]] = {}
 
 
 def is_listed(rules: Rules, types: Iterable[str], name: str) -> bool:
     """Return whether a field of some event types is a list; wherever it is declared, it is one, or nowhere."""
-    fields = (rules.events[event_type].fields.get(name) for event_type in types)
+    fields = (rules.events[event_type].fields.get(name) for event_type in bases(types))
     return any(field is not None and field.type.element is not None for field in fields)

@@ -158,10 +158,20 @@ Predicate = Leaf | Not | And | Or
 
 
 class Alternative(Node, frozen=True):
-    """One event name with its own optional filter."""
+    """One event name with its own optional filter; in a role, `like as author`, where that is not the actor's."""
 
     event: Name
     where: Predicate | None = None
+    role: Name | None = None
+    seen: tuple[str, ...] = ()
+    """The views of the type that have the role in them, once roles are known; none where rules name no role of it."""
+
+    @property
+    def types(self) -> tuple[str, ...]:
+        """The event types, or views of them, that it names."""
+        if self.seen or self.role is None:
+            return self.seen or (self.event.text,)
+        return (f"{self.event.text} as {self.role.text}",)
 
 
 class Pattern(Node, frozen=True):
@@ -173,6 +183,8 @@ class Pattern(Node, frozen=True):
     alternatives: tuple[Alternative, ...]
     where: Predicate | None = None
     listed: bool = False
+    role: Name | None = None
+    """What stands behind the brackets; each alternative has it too."""
 
 
 class Zone(Node, frozen=True, gc=False):
@@ -292,10 +304,11 @@ class EventDecl(Node, frozen=True):
 
 
 class TraitsDecl(Node, frozen=True):
-    """`traits from EVENT { ... }`."""
+    """`traits from EVENT [as FIELD] { ... }`."""
 
     event: Name
     fields: tuple[FieldDecl, ...]
+    role: Name | None = None
 
 
 class ListDecl(Node, frozen=True):

@@ -22,6 +22,7 @@ from dsl.event import Position
 from dsl.filters import compile_pattern, pattern_types
 from dsl.nodes.compose import Per, Unless, Within, holds_at, start_at
 from dsl.nodes.node import EVERYWHERE
+from dsl.roles import bases
 from dsl.syntax import Combine, Count, Extreme, Sequence, Streak, Sum
 
 if TYPE_CHECKING:
@@ -200,7 +201,7 @@ def _is_signed(rules: Rules, tree: Condition) -> bool:
     """Return whether a condition is a sum that may fall."""
     if not isinstance(tree, Sum):
         return False
-    return is_signed([rules.events[name].fields[tree.of.text] for name in pattern_types(tree.event)])
+    return is_signed([rules.events[name].fields[tree.of.text] for name in bases(pattern_types(tree.event))])
 
 
 def field_of(tree: Condition) -> str | None:

@@ -236,7 +236,8 @@ _COUNTED: Final = {
 
 
 def _alternative(tree: Alternative) -> str:
-    return tree.event.text if tree.where is None else f"{tree.event.text} where {predicate(tree.where)}"
+    name = tree.event.text if tree.role is None else f"{tree.event.text} as {tree.role.text}"
+    return name if tree.where is None else f"{name} where {predicate(tree.where)}"
 
 
 def predicate(tree: Predicate) -> str:

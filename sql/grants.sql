@@ -46,16 +46,26 @@ GRANT UPDATE (status, changed_at) ON aggregate TO {worker};
 GRANT DELETE ON event_subject TO {worker};
 GRANT SELECT, INSERT, UPDATE (died_again_as) ON dead_letter TO {worker};
 GRANT SELECT, UPDATE (tenant_token, user_token) ON erasure TO {worker};
+GRANT SELECT, INSERT ON pseudonym TO {worker};
+GRANT SELECT, INSERT, UPDATE ON renamed_event TO {worker};
+GRANT SELECT ON pseudonym_key TO {worker};
 GRANT SELECT ON archive, pack, packing, packed_id TO {worker};
 GRANT SELECT, INSERT ON packed_member TO {worker};
+GRANT EXECUTE ON FUNCTION keyed_hash TO {worker};
 GRANT EXECUTE ON FUNCTION overtaken TO {worker};
 
--- `ach apply`, `rollback`, `rules retire`, `change`, `backfill`, `grant`, `revoke`, `erase`, `archive`, `export`, `dead`; `ach console` with actions; and all that readers do.
+-- `ach apply`, `rollback`, `rules retire`, `change`, `backfill`, `rebuild`, `grant`, `revoke`, `erase`, `archive`, `export`, `dead`; `ach console` with actions; and all that readers do.
 GRANT SELECT ON minute, worker, v_unlock, v_event TO {operator};
 GRANT SELECT, INSERT ON rule_set TO {operator};
 GRANT SELECT, INSERT, UPDATE ON change, rule_version, erasure, action TO {operator};
 GRANT SELECT, UPDATE ON partition TO {operator};
 GRANT SELECT, INSERT, DELETE ON event, event_subject, evaluation, delivery TO {operator};
+-- Of an event of others that names an erased user, the name alone.
+GRANT UPDATE (user_id, payload) ON event TO {operator};
+GRANT SELECT, INSERT ON pseudonym TO {operator};
+GRANT SELECT, INSERT, UPDATE, DELETE ON renamed_event TO {operator};
+GRANT SELECT ON pseudonym_key TO {operator};
+GRANT EXECUTE ON FUNCTION keyed_hash TO {operator};
 GRANT SELECT, INSERT, UPDATE, DELETE
     ON aggregate, progress, checkpoint, unlock, correction, dead_letter, dead_letter_user TO {operator};
 GRANT SELECT, DELETE ON revealed TO {operator};
@@ -66,6 +76,7 @@ GRANT SELECT, INSERT, DELETE ON packing TO {operator};
 GRANT SELECT, UPDATE ON archive TO {operator};
 GRANT USAGE ON SEQUENCE pack_number TO {operator};
 GRANT UPDATE (compatible_from) ON schema_migration TO {operator};
+GRANT SELECT, INSERT, UPDATE ON rebuild TO {operator};
 GRANT EXECUTE ON FUNCTION overtaken TO {operator};
 GRANT EXECUTE ON FUNCTION keep_revealed TO {operator};
 
@@ -85,7 +96,8 @@ GRANT SELECT ON erasure TO {notify};
 -- `ach ingest` needs the rules alone, which it has.
 
 -- `ach mirror`. It reads dead letters, and copies no bodies.
-GRANT SELECT ON event, pack, progress, unlock, evaluation, rule_version, erasure, lifted_erasure, dead_letter TO {mirror};
+GRANT SELECT ON event, event_subject, pack, progress, unlock, evaluation, rule_version, erasure, lifted_erasure, renamed_event,
+    dead_letter TO {mirror};
 
 -- `ach console` for viewers, dead letters with their bodies.
 GRANT SELECT ON event, event_subject, pack, packed_member, progress, checkpoint, unlock, evaluation, change, rule_version,

@@ -43,12 +43,10 @@ CREATE TABLE event_subject (
     occurred_at timestamptz NOT NULL,
     event_id    text COLLATE "C" NOT NULL,
     CONSTRAINT event_subject_pkey PRIMARY KEY (tenant_id, scope, subject, occurred_at, event_id),
-    CONSTRAINT event_subject_is_a_field CHECK (scope NOT IN ('user', 'tenant')),
-    CONSTRAINT event_subject_bounded CHECK (octet_length(subject) BETWEEN 1 AND 512),
-    CONSTRAINT event_subject_event FOREIGN KEY (tenant_id, event_id)
-        REFERENCES event (tenant_id, event_id) ON DELETE CASCADE
+    CONSTRAINT event_subject_bounded CHECK (octet_length(subject) BETWEEN 1 AND 512)
 );
-COMMENT ON TABLE event_subject IS 'Which events belong to which subject of a field scope; users and tenants need none.';
+COMMENT ON TABLE event_subject IS
+    'Which events belong to which subject of a field scope, and to which users beside the one who did them.';
 CREATE INDEX event_subject_of_event ON event_subject (tenant_id, event_id);
 
 CREATE TABLE progress (
@@ -402,6 +400,69 @@ CREATE TABLE lifted_erasure (
     CONSTRAINT lifted_erasure_has_a_reason CHECK (reason <> '')
 );
 COMMENT ON TABLE lifted_erasure IS 'Tombstones that were lifted: events of that user are taken again; append-only.';
+
+CREATE TABLE pseudonym (
+    tenant_id text COLLATE "C" NOT NULL,
+    name_hash bytea NOT NULL,
+    pseudonym text COLLATE "C" NOT NULL,
+    CONSTRAINT pseudonym_pkey PRIMARY KEY (tenant_id, name_hash),
+    CONSTRAINT pseudonym_once UNIQUE (tenant_id, pseudonym),
+    CONSTRAINT pseudonym_hash_length CHECK (octet_length(name_hash) = 32)
+);
+COMMENT ON TABLE pseudonym IS
+    'What stands for an erased user in events of others, one random name each; only a keyed hash of the name leads here.';
+
+CREATE TABLE pseudonym_key (
+    key_id integer NOT NULL DEFAULT 1,
+    secret bytea NOT NULL,
+    CONSTRAINT pseudonym_key_pkey PRIMARY KEY (key_id),
+    CONSTRAINT pseudonym_key_is_one CHECK (key_id = 1),
+    CONSTRAINT pseudonym_key_length CHECK (octet_length(secret) = 32)
+);
+COMMENT ON TABLE pseudonym_key IS 'The key of name_hash. No role that reads has a right to it.';
+INSERT INTO pseudonym_key (secret)
+VALUES (sha256(convert_to(gen_random_uuid()::text || gen_random_uuid()::text || gen_random_uuid()::text, 'UTF8')));
+
+CREATE TABLE renamed_event (
+    event_id  text COLLATE "C" NOT NULL,
+    tenant_id text COLLATE "C" NOT NULL,
+    digest    bytea NOT NULL,
+    CONSTRAINT renamed_event_pkey PRIMARY KEY (event_id, tenant_id),
+    CONSTRAINT renamed_event_digest_length CHECK (octet_length(digest) = 32)
+);
+COMMENT ON TABLE renamed_event IS
+    'Events in which pseudonyms stand for erased users: SHA-256 of what was received, by which a copy is known.';
+
+CREATE FUNCTION keyed_hash(tenant text, name text) RETURNS bytea
+LANGUAGE sql STABLE PARALLEL SAFE
+AS $$
+    SELECT sha256(secret || sha256(secret || convert_to(tenant, 'UTF8') || '\x00'::bytea || convert_to(name, 'UTF8')))
+    FROM pseudonym_key
+$$;
+COMMENT ON FUNCTION keyed_hash IS 'Of the name of a user of a tenant: without the key, no name can be tried.';
+
+CREATE TABLE rebuild (
+    rebuild_id    bigint GENERATED ALWAYS AS IDENTITY,
+    tenant_id     text COLLATE "C",
+    achievement   text COLLATE "C",
+    begun_at      timestamptz NOT NULL,
+    begun_by      text NOT NULL,
+    after_scope   text COLLATE "C" NOT NULL DEFAULT '',
+    after_tenant  text COLLATE "C" NOT NULL DEFAULT '',
+    after_subject text COLLATE "C" NOT NULL DEFAULT '',
+    subjects      bigint NOT NULL DEFAULT 0,
+    events        bigint NOT NULL DEFAULT 0,
+    states        bigint NOT NULL DEFAULT 0,
+    decisions     bigint NOT NULL DEFAULT 0,
+    ended_at      timestamptz,
+    CONSTRAINT rebuild_pkey PRIMARY KEY (rebuild_id)
+);
+COMMENT ON TABLE rebuild IS 'Rebuilds of states of many subjects: how far each is. One of a single user leaves no row.';
+COMMENT ON COLUMN rebuild.tenant_id IS 'Whose subjects; null for all tenants.';
+COMMENT ON COLUMN rebuild.achievement IS 'Subjects that hear events of this achievement; null for all.';
+COMMENT ON COLUMN rebuild.after_subject IS 'With after_scope and after_tenant the last subject that is done.';
+COMMENT ON COLUMN rebuild.states IS 'Subjects whose stored state was not what their events make of it.';
+COMMENT ON COLUMN rebuild.decisions IS 'Decisions about unlocks that this has caused.';
 
 CREATE TABLE revealed (
     tenant_id   text COLLATE "C" NOT NULL,

@@ -23,7 +23,7 @@ FORGET: Final = """
 DELETE FROM event_subject; DELETE FROM event; DELETE FROM progress; DELETE FROM checkpoint; DELETE FROM unlock;
 DELETE FROM correction;
 DELETE FROM evaluation; DELETE FROM dead_letter; DELETE FROM aggregate; DELETE FROM change;
-DELETE FROM rule_version; DELETE FROM rule_set;
+DELETE FROM rebuild; DELETE FROM rule_version; DELETE FROM rule_set;
 UPDATE partition SET rules_epoch = 0, generation = generation + 1, owner = '';
 """
 """Leaves a database as if nothing had ever been applied or received."""

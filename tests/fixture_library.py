@@ -21,7 +21,7 @@ from dsl.event import Event
 from dsl.outcome import Unlock
 from tests.reference.evaluator import outcome
 from tests.reference.rule_text import read
-from worker.commands.replay import SKEW
+from worker.commands.replay.request import SKEW
 from worker.contract.reasons import Reason
 from worker.engine.replay import Counts, Result, replay
 from worker.recording import lines

@@ -57,6 +57,8 @@ SUMMARIES: Final = {
     "notify": "Send webhooks, e-mail and chat messages about unlocks, and see what became of them (docs/notify.md).",
     "plan": "Print what rule files would change if they came into force; nothing is written.",
     "progress": "Print where a user stands with every achievement (or a team or a tenant that is named SUBJECT).",
+    "reapply": "Do again what operators decided since a backup that was restored (erasures, revocations, rules).",
+    "rebuild": "Throw states away and fold them again from the ledger, beside live workers.",
     "reconcile": "Print what a change of rules has decided, by rule version; without CHANGE, the latest one.",
     "replay": "Fold recorded streams (JSON Lines, also .gz and .zst; `-` is standard input) and print what comes out.",
     "revoke": "Revoke unlocks, by their ids (`ach unlocks` lists them), by achievement or by change.",

@@ -138,6 +138,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     migrate: Migrate = Migrate.AUTO
     """Whether `ach run` and `ach apply` bring the schema up to date; `ach migrate` always does."""
     pooler: Pooler = Pooler.NONE
+    journal: str | None = None
+    """The file that keeps operators' decisions outside of the database; none where unset."""
+    journal_key_file: str | None = None
+    """The file with the secret of the journal's hashes."""
 
     def __repr__(self) -> str:
         return f"Settings(nats={shown(self.nats_url)}, database={shown(self.database_url)})"
@@ -161,6 +165,8 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     for name, value in given.items():
         _check(name, value)
     settings = msgspec.convert(given, Settings, strict=False)
+    if (settings.journal is None) != (settings.journal_key_file is None):
+        raise SettingsError("ACH_JOURNAL and ACH_JOURNAL_KEY_FILE: set both, or none of them")
     try:
         return msgspec.structs.replace(settings, identity=read_identity(environment, settings.nats_url))
     except IdentityError as error:

@@ -16,6 +16,7 @@ from dsl.filters import pattern_types
 from dsl.outcome import run
 from dsl.prove.conditions import at_least
 from dsl.prove.patterns import filter_of
+from dsl.roles import base_of
 from dsl.schema import is_listed
 from dsl.syntax import (
     Achievement,
@@ -126,7 +127,7 @@ class _Maker:
     def _filled(self, event: str, values: dict[str, Value | None]) -> dict[str, Value]:
         """Return the fields of an event: the values found, and a value for each other required field."""
         fields = {name: value for name, value in values.items() if value is not None and not name.startswith("at.")}
-        for field in self._book.rules.events[event].fields.values():
+        for field in self._book.rules.events[base_of(event)].fields.values():
             if field.name not in values and not field.optional:
                 fields[field.name] = _anything(field.type, 0 if field.low is None else int(field.low) + 1)
         return fields
@@ -155,7 +156,7 @@ class _Maker:
             yield made._replace(fields={**made.fields, field: value})
 
     def _kind(self, event: str, field: str) -> FieldType:
-        return self._book.rules.events[event].fields[field].type
+        return self._book.rules.events[base_of(event)].fields[field].type
 
     def _streak(self, node: Streak) -> Iterator[Made]:
         unit = Unit(node.unit.text)

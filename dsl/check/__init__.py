@@ -18,6 +18,7 @@ from dsl.check.versions import check_links, check_versions
 from dsl.check.waiting import check_waiting
 from dsl.expand import expand, settled
 from dsl.prove import Patterns
+from dsl.roles import bases
 from dsl.schema import Rules
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def check(files: Sequence[File]) -> tuple[Rules, list[Diagnostic]]:
         trait_events=names.trait_events,
         achievements={name: tuple(each.node for each in versions) for name, versions in names.achievements.items()},
         examples=tuple(each.node for each in names.examples),
+        roles=names.roles,
     )
     return rules, sorted(settled(problems.found), key=lambda problem: problem.order)
 
@@ -84,5 +86,5 @@ def _unused(named: Mapping[str, Sequence[Named]], names: Names, problems: Proble
     used = {event for versions in named.values() for each in versions for event in each.events}
     for source, node in names.declared_events:
         name = node.name.text
-        if name not in used and name not in names.trait_events:
+        if name not in used and name not in bases(names.trait_events):
             problems.of(source).warn("ACH501", node.name.span, f"no rule uses the event `{name}`")

@@ -46,7 +46,7 @@ def scope_of(node: Achievement) -> str:
 def check_achievement(declared: Declared, names: Names, report: Report) -> Named:
     """Check one version of an achievement; return what it names."""
     node = declared.node
-    conditions = Conditions(names, report)
+    conditions = Conditions(names, report, scope_of(node))
     _names(node, report)
     _whens(node, conditions, report)
     _head(node, report)

@@ -20,7 +20,8 @@ from dsl.check.bounds import (
 )
 from dsl.check.filters import check_filter
 from dsl.check.problems import a_type
-from dsl.parse.operators import MODIFIERS
+from dsl.check.roles import USER, check_role
+from dsl.parse.operators import taken
 from dsl.syntax import Combine, Count, Extreme, Sequence, Streak, Sum, Unlocked
 from dsl.types import FieldType, Unit
 
@@ -56,9 +57,10 @@ _BUILT_IN: Final = {
 class Conditions:
     """Checks the conditions of one achievement; remembers what they name."""
 
-    def __init__(self, names: Names, report: Report) -> None:
+    def __init__(self, names: Names, report: Report, scope: str = USER) -> None:
         self.names = names
         self.report = report
+        self.scope = scope
         self.events: set[str] = set()
         self.unlocked: list[Name] = []
 
@@ -171,7 +173,7 @@ class Conditions:
         if name.text in set(Unit):
             return Unit(name.text)
         hint = self.report.guess(name.text, tuple(Unit)) or f"units are {', '.join(Unit)}"
-        if "by" in MODIFIERS and any(name.text in schema.fields for schema in self.names.events.values()):
+        if "by" in (taken("count") or ()) and any(name.text in schema.fields for schema in self.names.events.values()):
             hint = f"`per=` takes a calendar unit; for each value of a field write by={name.text}"
         self.report.error("ACH206", name.span, f"there is no calendar unit `{name.text}`", hint)
         return None
@@ -202,6 +204,7 @@ class Conditions:
             self.events.add(one.event.text)
             if self.event(one.event):
                 known.append(one.event)
+                check_role(self.names, one.event.text, one.role, self.report, scope=self.scope)
                 if one.where is not None:
                     check_filter(one.where, partial(self._ref, [one.event]), self.report)
         if node.where is not None:

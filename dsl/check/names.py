@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dsl.built_ins import ACTOR
 from dsl.check.problems import a_type
+from dsl.check.roles import give_roles
 from dsl.diagnostics import nearest
+from dsl.roles import AS
 from dsl.schema import EventSchema, Field
 from dsl.syntax import Achievement, EventDecl, Example, ListDecl, TraitsDecl
 from dsl.types import FieldType, Number
@@ -73,9 +75,13 @@ class Names:
         self.events: dict[str, EventSchema] = {}
         self.traits: dict[str, FieldType] = {}
         self.trait_events: dict[str, tuple[str, ...]] = {}
+        """By event type, and by type and role: `role.granted as member`."""
         self.achievements: dict[str, list[Declared]] = {}
         self.tiers: dict[str, frozenset[str]] = {}
         self.examples: list[DeclaredExample] = []
+        self.roles: dict[str, tuple[str, ...]] = {}
+        """Which fields of an event type rules name behind `as`."""
+        self.traits_declared: list[tuple[Source, TraitsDecl]] = []
         self.declared_events: list[tuple[Source, EventDecl]] = []
         self.lost_events: set[str] = set()
         self.lost_achievements: set[str] = set()
@@ -111,9 +117,11 @@ def gather(files: Sequence[File], expanded: Expanded, problems: Problems) -> Nam
         report = problems.of(file.source)
         for node in file.declarations:
             if isinstance(node, TraitsDecl):
+                names.traits_declared.append((file.source, node))
                 _traits(names, node, report)
     _once(names, problems)
     _order(names, problems)
+    give_roles(names, problems)
     return names
 
 
@@ -127,7 +135,7 @@ def achievements_begun(file: File) -> set[str]:
 @cache
 def _is_achievement(word: str) -> bool:
     """Return whether a word is `achievement`, or may be meant so."""
-    return word == "achievement" or nearest(word.lower(), ("achievement",)) is not None
+    return word == "achievement" or (word[0] in "aA" and nearest(word.lower(), ("achievement",)) is not None)
 
 
 def families(files: Iterable[File]) -> set[str]:
@@ -176,7 +184,7 @@ def _fields(declared: Iterable[FieldDecl], report: Report, event: str) -> Iterab
         seen.add(name)
         if name == ACTOR:
             hint = "rename it if rules ask for it: `actor` is the user of the event"
-            report.warn("ACH545", node.name.span, f"no rule can see the field `{name}` of `{event}`", hint)
+            report.warn("ACH545", node.name.span, f"no filter can see the field `{name}` of `{event}`", hint)
         kind = _type(node, report)
         yield Field(name=name, type=kind, optional=node.optional, low=_low(node, kind, report))
 
@@ -217,7 +225,8 @@ def _traits(names: Names, node: TraitsDecl, report: Report) -> None:
     event = node.event.text
     schema = names.events.get(event) or EventSchema(name=event, fields={}, traits_only=True)
     fields = dict(schema.fields)
-    before = names.trait_events.get(event, ())
+    carried = event if node.role is None else f"{event}{AS}{node.role.text}"
+    before = names.trait_events.get(carried, ())
     for field in _fields(node.fields, report, event):
         written = next(each for each in node.fields if each.name.text == field.name)
         span = written.name.span
@@ -227,7 +236,7 @@ def _traits(names: Names, node: TraitsDecl, report: Report) -> None:
             report.error("ACH315", written.type.span, message, hint)
             continue
         if field.name in before:
-            report.error("ACH211", span, f"the trait `{field.name}` is declared twice for `{event}`")
+            report.error("ACH211", span, f"the trait `{field.name}` is declared twice for `{carried}`")
         known = names.traits.setdefault(field.name, field.type)
         declared = fields.setdefault(field.name, Field(name=field.name, type=field.type, optional=True, low=field.low))
         for other, where in ((known, "as a trait"), (declared.type, f"in `{event}`")):
@@ -236,7 +245,7 @@ def _traits(names: Names, node: TraitsDecl, report: Report) -> None:
                     "ACH305", span, f"`{field.name}` is {a_type(field.type)} here, and {a_type(other)} {where}"
                 )
                 break
-    names.trait_events[event] = tuple(dict.fromkeys((*before, *(each.name.text for each in node.fields))))
+    names.trait_events[carried] = tuple(dict.fromkeys((*before, *(each.name.text for each in node.fields))))
     names.events[event] = EventSchema(name=event, fields=fields, once=schema.once, traits_only=schema.traits_only)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 import msgspec
 from msgspec.structs import replace
 
-from dsl.built_ins import AT, COUNTED
+from dsl.built_ins import ACTOR, AT, COUNTED
 from dsl.expand.reported import guess
 from dsl.expressions import constant_key
 from dsl.syntax import (
@@ -165,6 +165,8 @@ class _Names:
         match node:
             case Ref(name=name, builtin=False) if name == AT and events != (TRAITS,):
                 return node if self._declares(events, AT) else replace(node, builtin=True)
+            case Ref(name=name) if name == ACTOR and events == (TRAITS,):
+                return replace(node, builtin=not self._declares(events, ACTOR))
             case Arithmetic(left=left, right=right):
                 return replace(node, left=self._value(left, events), right=self._value(right, events))
             case Call(of=of):

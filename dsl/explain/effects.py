@@ -87,7 +87,7 @@ def _filtered(probe: Probe, state: State, event: Event) -> str:
 
 
 def _refused(pattern: Pattern, probe: Probe, state: State, event: Event) -> Iterator[str]:
-    own = [one.where for one in pattern.alternatives if one.event.text == event.type]
+    own = [one.where for one in pattern.alternatives if event.type in one.types]
     if not own:
         return
     for where in (*own, pattern.where):

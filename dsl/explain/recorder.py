@@ -16,6 +16,7 @@ from dsl.local_time import Now, alike, unit_now
 from dsl.nodes.compose import reach_of
 from dsl.nodes.node import BEGINNING, EVERYWHERE, Reach
 from dsl.progress import State
+from dsl.roles import base_of
 from dsl.syntax import Streak
 from dsl.types import SECOND
 from dsl.values import EXACT
@@ -147,7 +148,7 @@ class Recorder:
 
     def suppressed(self, rules: Rules, event: Event) -> None:
         """Note a copy that `once per` has dropped, at the parts that would have counted it."""
-        once = rules.events[event.type].once
+        once = rules.events[base_of(event.type)].once
         if once is None:
             return
         fields, span = once

@@ -173,6 +173,8 @@ class _Finder:
     def _traits(self, node: TraitsDecl) -> None:
         event = node.event.text
         self._add(node.event.span, Symbol(Kind.EVENT, event), whole=node.span)
+        if node.role is not None:
+            self._fields(node.role.span, node.role.text, (event,))
         for field in node.fields:
             symbols = Symbol(Kind.TRAIT, field.name.text), Symbol(Kind.FIELD, field.name.text, event)
             self._add(field.name.span, *symbols, whole=field.span)
@@ -254,7 +256,11 @@ class _Finder:
         events = [one.event.text for one in node.alternatives]
         for one in node.alternatives:
             self._add(one.event.span, Symbol(Kind.EVENT, one.event.text))
+            if one.role is not None and node.role is None:
+                self._fields(one.role.span, one.role.text, (one.event.text,))
             self._filter(one.where, (one.event.text,))
+        if node.role is not None:
+            self._fields(node.role.span, node.role.text, events)
         self._filter(node.where, events)
         return events
 

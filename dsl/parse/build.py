@@ -126,6 +126,9 @@ class Conditions:
         items = tuple(part for part in rest if isinstance(part, RawEvent | RawList))
         return RawList(items, None, Span(opening.start_pos, cast("Token", rest[-1]).end_pos))
 
+    def in_role(self, pattern: RawPattern, role: Name) -> RawPattern:
+        return pattern._replace(role=role, span=Span(pattern.span.start, role.span.end))
+
     def filtered(self, pattern: RawPattern, value: Value) -> RawPattern:
         test = as_test(value)
         return pattern._replace(where=test.node, span=Span(pattern.span.start, test.span.end))
@@ -332,10 +335,10 @@ class Declarations:
         span = Span(keyword.start_pos, cast("Token", rest[-1]).end_pos)
         READING.get().declare(lambda: EventDecl(name=name, fields=fields, once=once, span=span), span.end)
 
-    def traits(self, keyword: Token, event: Name, *rest: FieldDecl | Token) -> None:
+    def traits(self, keyword: Token, event: Name, role: Name | None, *rest: FieldDecl | Token) -> None:
         fields = tuple(part for part in rest if isinstance(part, FieldDecl))
         span = Span(keyword.start_pos, cast("Token", rest[-1]).end_pos)
-        READING.get().declare(lambda: TraitsDecl(event=event, fields=fields, span=span), span.end)
+        READING.get().declare(lambda: TraitsDecl(event=event, role=role, fields=fields, span=span), span.end)
 
     def field(self, name: Name, type: Name, question: Token | None, low: Bound | None) -> FieldDecl:  # noqa: A002
         end = low.span.end if low else question.end_pos if question else type.span.end

@@ -261,7 +261,7 @@ def elements(parts: Iterable[object]) -> tuple[Operand, ...]:
 
 def _ref(name: Name) -> Ref:
     if "." not in name.text and "$" not in name.text:
-        READING.get().open_names |= name.text == AT
+        READING.get().open_names |= name.text in (AT, ACTOR)
         return Ref(name=name.text, builtin=name.text == ACTOR, span=name.span)
     if name.text not in ZONED or "$" in name.text:
         guess = nearest(name.text, ZONED)

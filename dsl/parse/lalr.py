@@ -212,6 +212,41 @@ def _chosen(parts: list[Part], nones: int, make: Handler) -> Handler:
     return choose
 
 
+class _Handlers(dict[int, tuple[str, int, "Handler"]]):
+    """Rules by number: what each makes, of how many values, and how. A small file needs few of them."""
+
+    def __init__(self, made: Tables, builder: object) -> None:
+        super().__init__()
+        self._made = made.rules
+        self._builder = builder
+
+    def __missing__(self, number: int) -> tuple[str, int, Handler]:
+        rule = self._made[number]
+        self[number] = found = (
+            rule.origin,
+            rule.size,
+            _handler(rule, getattr(self._builder, rule.callback, None)),
+        )
+        return found
+
+
+class _Rows(dict[int, "Mapping[str, int]"]):
+    """States by number: what each symbol leads to, the next state or `~rule`. A small file needs few of them."""
+
+    def __init__(self, made: Tables) -> None:
+        super().__init__()
+        self._made = made
+
+    def __missing__(self, state: int) -> Mapping[str, int]:
+        made, symbols = self._made, self._made.symbols
+        shifts, reductions = made.states[state]
+        row = {symbols[symbol]: to for symbol, to in made.shifts[shifts]}
+        for each, rule in reductions:
+            row.update(dict.fromkeys([symbols[symbol] for symbol in made.sets[each]], ~rule))
+        self[state] = row
+        return row
+
+
 # -- the loop --------------------------------------------------------------------------------------------------------
 
 
@@ -224,19 +259,9 @@ class Parser:
     def __init__(self, made: Tables, builder: object) -> None:
         self._lexer = Lexer(made)
         self._end = made.end
-        symbols = made.symbols
-        rows = [{symbols[symbol]: state for symbol, state in row} for row in made.shifts]
-        sets = [[symbols[symbol] for symbol in each] for each in made.sets]
-        self._states: list[Mapping[str, int]] = []
-        for shifts, reductions in made.states:
-            row = rows[shifts] if not reductions else dict(rows[shifts])
-            for each, rule in reductions:
-                row.update(dict.fromkeys(sets[each], ~rule))
-            self._states.append(row)
-        self._rules = [
-            (rule.origin, rule.size, _handler(rule, getattr(builder, rule.callback, None))) for rule in made.rules
-        ]
-        named = {symbol: getattr(builder, symbol, None) for symbol in symbols if symbol.isupper()}
+        self._states = _Rows(made)
+        self._rules = _Handlers(made, builder)
+        named = {symbol: getattr(builder, symbol, None) for symbol in made.symbols if symbol.isupper()}
         self._tokens: dict[str, Callable[[Token], object]] = {
             kind: method for kind, method in named.items() if method is not None
         }

@@ -6,8 +6,6 @@ import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dsl.diagnostics import nearest
-from dsl.parse.intents import behind, clause_hint, meant
-from dsl.parse.operators import taken
 from dsl.parse.reading import MAX_DEPTH, place
 from dsl.parse.slips import hint_for
 from dsl.source import Span
@@ -101,6 +99,8 @@ def _report_character(reading: Reading, span: Span) -> None:
     if word is None or not any(char.isalnum() for char in word[0]):
         char = text[span.start]
         shown = f"`{char}`" if char.isprintable() else f"the character U+{ord(char):04X}"
+        from dsl.parse.intents import behind  # noqa: PLC0415 - for faulty files alone
+
         hint = behind(text, span.start) or hint_for(reading, span.start, clause=False) or _SIGNS.get(char)
         reading.error("ACH102", span, f"{shown} has no meaning here", hint)
         return
@@ -142,6 +142,8 @@ def _hint(reading: Reading, found: Unexpected, words: Mapping[str, str]) -> str 
     suggestion = _meant(reading, found)
     if suggestion is not None:
         return suggestion
+    from dsl.parse.intents import clause_hint  # noqa: PLC0415 - for faulty files alone
+
     hint = clause_hint(reading.source.text, found.span.start, words.values())
     if hint is not None:
         return hint
@@ -153,6 +155,9 @@ def _hint(reading: Reading, found: Unexpected, words: Mapping[str, str]) -> str 
 
 def _meant(reading: Reading, found: Unexpected) -> Suggestion | None:
     """Return what the call in which the reader stumbled may mean, or the one that a `not` stands before."""
+    from dsl.parse.intents import behind, meant  # noqa: PLC0415 - for faulty files alone
+    from dsl.parse.operators import taken  # noqa: PLC0415
+
     text, at = reading.source.text, found.span.start
     if found.text == "not":
         negated = re.compile(r"not\s*\(?\s*[a-z_]+\s*\(").match(text, at)

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple, cast
 from typing import Literal as OneOf
 
 from dsl.diagnostics import Suggestion, nearest
-from dsl.parse.aliases import other_operator
-from dsl.parse.intents import meant
 from dsl.parse.literals import Percent
 from dsl.parse.raw import Bound, BoundedName, Glued, Named, RawEvent, RawList, Unread
 from dsl.parse.reading import READING, error, slip
@@ -43,6 +41,8 @@ if TYPE_CHECKING:
     from dsl.parse.raw import Argument, RawPattern, Scalar
 
 _BOUNDS: Final = ("at_least", "least", "min", "minimum", "max", "times", "number", "n", "value", "bound", "target")
+_MOST_ASKED: Final = 4
+"""Places of one call at which it is asked what the author may have meant."""
 MODIFIERS: Final = ("within", "per", "unless", "tz")
 
 
@@ -93,6 +93,8 @@ class Arguments:
         self.number: Literal | None = None
         self.parts: list[Condition] = []
         self.suggested: Suggestion | None = None
+        self.asked = 0
+        """How often it was asked what is meant."""
         self.has_event = False
         """Whether an argument is `event=`, perhaps one further on."""
 
@@ -113,6 +115,11 @@ class Arguments:
 
     def meant(self, span: Span) -> Suggestion | None:
         """Return what the author may have meant by what stands at a place."""
+        from dsl.parse.intents import meant  # noqa: PLC0415 - for faulty calls alone
+
+        self.asked += 1
+        if self.suggested is not None or self.asked > _MOST_ASKED:
+            return self.suggested
         return meant(READING.get().source.text, span.start, taken)
 
 
@@ -137,6 +144,8 @@ def read(name: Name, arguments: tuple[Argument, ...], span: Span) -> Condition |
 
 
 def _other_operator(name: Name) -> str | Suggestion:
+    from dsl.parse.aliases import other_operator  # noqa: PLC0415 - for faulty calls alone
+
     suggestion = other_operator(READING.get().source.text, name.span.start)
     guess = nearest(name.text, OPERATORS)
     return suggestion or (f"did you mean `{guess}`?" if guess else f"operators are {', '.join(OPERATORS)}")
@@ -286,17 +295,21 @@ def _pattern_of(argument: Named) -> Pattern | None:
 def pattern(raw: RawPattern) -> Pattern:
     """Turn an event or a list of alternatives into a pattern."""
     if isinstance(raw, RawEvent):
-        one = Alternative(event=raw.name, where=raw.where, span=raw.span)
+        one = Alternative(event=raw.name, role=raw.role, where=raw.where, span=raw.span)
         return Pattern(alternatives=(one,), span=raw.span)
     alternatives: list[Alternative] = []
     for item in raw.items:
         if isinstance(item, RawEvent):
-            alternatives.append(Alternative(event=item.name, where=item.where, span=item.span))
+            if item.role is not None and raw.role is not None:
+                hint = "write `as` behind the brackets for all, or behind each event"
+                error("ACH111", item.role.span, "the role of this event is given twice", hint)
+            role = item.role or raw.role
+            alternatives.append(Alternative(event=item.name, role=role, where=item.where, span=item.span))
         else:
             error("ACH113", item.span, "a list of alternatives holds events, not lists")
     if not raw.items:
         error("ACH112", raw.span, "an empty list matches nothing", "name at least one event")
-    return Pattern(alternatives=tuple(alternatives), where=raw.where, listed=True, span=raw.span)
+    return Pattern(alternatives=tuple(alternatives), where=raw.where, role=raw.role, listed=True, span=raw.span)
 
 
 def _name(args: Arguments, name: str) -> Name | None:
@@ -305,13 +318,17 @@ def _name(args: Arguments, name: str) -> Name | None:
     if argument is None:
         return None
     value = argument.value
-    if isinstance(value, RawEvent) and value.where is None and _is_field(name, value.name.text):
+    if isinstance(value, RawEvent) and _is_bare(value) and _is_field(name, value.name.text):
         return value.name
     if isinstance(value, Literal) and isinstance(value.value, str):
         _wrong_value(argument, "the name of a field", "write names without quotes")
     else:
         _wrong_value(argument, "the name of a field")
     return None
+
+
+def _is_bare(value: RawEvent) -> bool:
+    return value.where is None and value.role is None
 
 
 def _is_field(argument: str, written: str) -> bool:
@@ -323,7 +340,7 @@ def _unit(argument: Named | None) -> Name | None:
     if argument is None:
         return None
     value = argument.value
-    if isinstance(value, RawEvent) and value.where is None and "." not in value.name.text:
+    if isinstance(value, RawEvent) and _is_bare(value) and "." not in value.name.text:
         return value.name
     units = "a calendar unit: hour, day, week, month or year"
     if isinstance(value, Duration):
@@ -360,7 +377,7 @@ def _zone(argument: Named | None) -> Zone | None:
     if argument is None:
         return None
     value = argument.value
-    if isinstance(value, RawEvent) and value.where is None:
+    if isinstance(value, RawEvent) and _is_bare(value):
         return zone(value.name)
     if isinstance(value, Literal):
         return zone(value)
@@ -409,12 +426,12 @@ def _modifiers(args: Arguments) -> Modifiers:
 
 def _cmp(args: Arguments) -> Cmp | None:
     bound = args.bound
+    if bound is None and args.suggested is not None:
+        return None
     if bound is None:
         message = f"`{args.operator}` needs a bound such as `{args.shape.bound} 10`"
-        if (suggestion := args.meant(args.inside)) is not None:
-            args.wrong("ACH112", args.at, message, suggestion)
-            return None
-        READING.get().open_bounds.append((args.at, message, f"for example: {args.shape.example}"))
+        hint = args.meant(args.inside) or f"for example: {args.shape.example}"
+        READING.get().open_bounds.append((args.at, message, hint))
         op: OneOf[">=", "<="] = ">=" if args.shape.bound == ">=" else "<="
         return Cmp(op=op, bound=0, kind="open", span=args.at)
     return _bound(bound, _direction(args, bound), args)
@@ -428,23 +445,28 @@ def _bound(bound: Bound, op: OneOf[">=", ">", "<=", "<"] | None, args: Arguments
         READING.get().open_names = True
         return Cmp(op=op, bound=0, kind="all", span=bound.span)
     if not isinstance(value, Literal) or isinstance(value.value, str | bool):
-        _no_number(value, args)
+        hint = _of_a_duration(args, value) if isinstance(value, Duration) else None
+        if isinstance(value, Name):
+            hint = "the one word that can stand here is `all`: every value of the list in the filter"
+        if args is None:
+            error("ACH113", value.span, "a bound must be a number", hint)
+        else:
+            args.wrong("ACH113", value.span, "a bound must be a number", args.meant(value.span) or hint)
         return None
     return None if op is None else Cmp(op=op, bound=value.value, span=bound.span)
 
 
-def _no_number(value: Scalar | Name, args: Arguments | None) -> None:
-    """Report a bound that is no number; `args` are those of its operator, if it stands in one."""
-    hint: str | Suggestion | None = None
-    if isinstance(value, Name):
-        hint = "the one word that can stand here is `all`: every value of the list in the filter"
-    elif isinstance(value, Duration):
-        hint = f"for a span of time write within={value.text}" if args is None else _of_a_duration(args, value)
-    message = "a bound must be a number"
-    if args is None:
-        error("ACH113", value.span, message, hint)
-    else:
-        args.wrong("ACH113", value.span, message, args.meant(value.span) or hint)
+def _of_a_duration(args: Arguments | None, value: Duration) -> str:
+    """Return what a bound such as `24h` may mean: a span, or so many of the unit that a field counts."""
+    field = None if args is None else args.named.get("of")
+    if args is None or field is None or not isinstance(field.value, RawEvent):
+        return f"for a span of time write within={value.text}"
+    name = field.value.name.text
+    units = (("sec", SECOND), ("min", MINUTE), ("hour", HOUR), ("hr", HOUR), ("day", DAY))
+    unit = next((length for word, length in units if word in name), None)
+    if unit is None or value.us % unit:
+        return f"a bound is a number, in the unit of `{name}`"
+    return f"a bound is a number, in the unit of `{name}`: write {args.shape.bound} {value.us // unit}"
 
 
 def free_bound(bound: Bound) -> Cmp | None:
@@ -457,19 +479,6 @@ def free_bound(bound: Bound) -> Cmp | None:
     if op != bound.op:
         slip("ACH114", bound.op_span, f"`{bound.op}` is not a comparison", f"did you mean `{op}`?")
     return _bound(bound, op)
-
-
-def _of_a_duration(args: Arguments, value: Duration) -> str:
-    """Return what a bound such as `24h` may mean: a span, or so many of the unit that a field counts."""
-    field = args.named.get("of")
-    if field is None or not isinstance(field.value, RawEvent):
-        return f"for a span of time write within={value.text}"
-    name = field.value.name.text
-    units = (("sec", SECOND), ("min", MINUTE), ("hour", HOUR), ("hr", HOUR), ("day", DAY))
-    unit = next((length for word, length in units if word in name), None)
-    if unit is None or value.us % unit:
-        return f"a bound is a number, in the unit of `{name}`"
-    return f"a bound is a number, in the unit of `{name}`: write {args.shape.bound} {value.us // unit}"
 
 
 def _direction(args: Arguments, bound: Bound) -> OneOf[">=", ">", "<=", "<"] | None:
@@ -542,12 +551,14 @@ def _sequence(args: Arguments) -> Condition | None:
 
 def _steps(args: Arguments) -> tuple[RawPattern, ...] | None:
     match args.patterns:
-        case [RawList(where=None, items=(_, *_) as items)]:
+        case [RawList(where=None, role=None, items=(_, *_) as items)]:
             return tuple(items)
         case []:
             args.wrong("ACH112", args.at, "`sequence` needs its steps in brackets")
         case [RawList(items=()) as steps]:
             error("ACH112", steps.span, "an empty sequence can never complete", "name at least one step")
+        case [RawList(role=Name()) as steps]:
+            args.wrong("ACH113", steps.span, "give each step of a sequence its own `as`, not all of them one")
         case [RawList() as steps]:
             args.wrong("ACH113", steps.span, "filter the steps of a sequence one by one, not as a whole")
         case loose:
@@ -590,7 +601,7 @@ def _unlocked(args: Arguments) -> Condition | None:
 
 def _unlocked_target(args: Arguments) -> tuple[Name, Name | None] | None:
     match args.patterns:
-        case [RawEvent(where=None) as only]:
+        case [RawEvent(where=None, role=None) as only]:
             return split(only.name)
         case []:
             args.wrong("ACH112", args.at, "`unlocked` needs the name of an achievement")

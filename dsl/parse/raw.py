@@ -18,19 +18,21 @@ Scalar = Literal | Duration | Instant | Percent
 
 
 class RawEvent(NamedTuple):
-    """A name with or without a filter: an event, a field, a unit, an achievement."""
+    """A name with or without a role and a filter: an event, a field, a unit, an achievement."""
 
     name: Name
     where: Predicate | None
     span: Span
+    role: Name | None = None
 
 
 class RawList(NamedTuple):
-    """`[...]` with or without a filter behind it."""
+    """`[...]` with or without a role and a filter behind it."""
 
     items: tuple[RawEvent | RawList, ...]
     where: Predicate | None
     span: Span
+    role: Name | None = None
 
 
 RawPattern = RawEvent | RawList

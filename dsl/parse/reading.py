@@ -82,7 +82,7 @@ class Reading:
         """Whether the declaration that is read has names that only the whole rule set can resolve."""
         self.ladder = False
         """Whether a tier of that declaration has a bound."""
-        self.open_bounds: list[tuple[Span, str, str]] = []
+        self.open_bounds: list[tuple[Span, str, str | Suggestion]] = []
         """Operators without a bound: where, the message that one is missing, and the hint."""
 
     def slip(self, code: str, span: Span, message: str, hint: str | Suggestion | None = None) -> None:

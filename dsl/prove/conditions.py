@@ -17,6 +17,7 @@ from dsl.built_ins import ZONED
 from dsl.filters import pattern_types
 from dsl.prove.clocks import steady
 from dsl.prove.patterns import filter_of, zone_key
+from dsl.roles import bases
 from dsl.syntax import (
     NO_MODIFIERS,
     Combine,
@@ -73,7 +74,7 @@ class Conditions:
 
 def signed(patterns: Patterns, node: Sum) -> bool:
     """Return whether one of the fields that are summed up may be negative."""
-    fields = [patterns.events[name].fields.get(node.of.text) for name in pattern_types(node.event)]
+    fields = [patterns.events[name].fields.get(node.of.text) for name in bases(pattern_types(node.event))]
     return any(field is None or field.low is None or field.low < 0 for field in fields)
 
 
@@ -208,7 +209,7 @@ class _Proof:
         target = two.event
         if isinstance(two, Extreme):
             types = pattern_types(event)
-            lacking = any(two.of.text not in self.patterns.events[name].fields for name in types)
+            lacking = any(two.of.text not in self.patterns.events[name].fields for name in bases(types))
             if lacking or not all(
                 self.patterns.follows(name, (filter_of(event, name), narrowed), _reaches(two)) for name in types
             ):
@@ -259,7 +260,7 @@ class _Proof:
             return True
         whole = all(
             self.patterns.events[name].fields[two.of.text].type is FieldType.INT
-            for name in pattern_types(one.event) | pattern_types(two.event)
+            for name in bases(pattern_types(one.event) | pattern_types(two.event))
             if two.of.text in self.patterns.events[name].fields
         )
         return whole and at_least(high) >= at_least(low)

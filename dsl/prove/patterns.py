@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from dsl.filters import pattern_types, predicate_key, uses_builtin
 from dsl.prove.predicates import Search, follows, search
 from dsl.prove.values import Domain, of_field
+from dsl.roles import base_of
 from dsl.syntax import And, Or
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class Patterns:
         """Return what a field of an event, or a built-in, may be."""
         if ref.builtin:
             return Domain(None, ref.name)
-        schema = self.events.get(event)
+        schema = self.events.get(base_of(event))
         field = None if schema is None else schema.fields.get(ref.name)
         return None if field is None else of_field(field, absent=self._ledger)
 
@@ -55,7 +56,7 @@ class Patterns:
     def find(self, event: str, predicates: Iterable[Predicate | None]) -> Search:
         """Look for an event of a type that passes all filters; None is the filter that lets everything pass."""
         asked = [predicate for predicate in predicates if predicate is not None]
-        key = (event, *sorted(predicate_key(predicate) for predicate in asked))
+        key = (base_of(event), *sorted(predicate_key(predicate) for predicate in asked))
         if key not in self._known:
             self._known[key] = search(asked, lambda ref: self.domain(event, ref))
         return self._known[key]
@@ -96,7 +97,7 @@ class Patterns:
 
 def filter_of(pattern: Pattern, event: str) -> Predicate | None:
     """Return what an event of a type must pass to match a pattern that names the type; None: nothing."""
-    inner = _either([alternative for alternative in pattern.alternatives if alternative.event.text == event])
+    inner = _either([alternative for alternative in pattern.alternatives if event in alternative.types])
     if inner is None or pattern.where is None:
         return inner or pattern.where
     return And(parts=(inner, pattern.where))

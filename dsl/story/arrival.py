@@ -81,8 +81,8 @@ class Arrival:
             if (event.tenant, event.id) in self.known:
                 continue
             self.known.add((event.tenant, event.id))
-            for scope, name in self.program.subjects(event):
-                touched.setdefault(Subject(event.tenant, scope, name), []).append(event)
+            for scope, name, seen in self.program.hearing(event):
+                touched.setdefault(Subject(event.tenant, scope, name), []).append(seen)
         for subject, events in touched.items():
             self._advance(subject, sorted(events, key=canonical_order))
 

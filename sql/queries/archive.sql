@@ -85,6 +85,17 @@ FROM pack
 WHERE types && :types::text[]
 ORDER BY tenant_id, user_id, first_at;
 
+-- name: packs_by_hash
+-- Of the users of a slice, as in `events_by_hash`: the hash in place of a number.
+SELECT hash, tenant_id, user_id, first_at, body
+FROM (
+    SELECT hashtextextended(user_id, hashtextextended(tenant_id, 0)) AS hash, pack.*
+    FROM pack
+    WHERE types && :types::text[]
+) AS hashed
+WHERE hash > :after::bigint AND hash <= :upto::bigint
+ORDER BY hash, first_at;
+
 -- name: insert_packed_members
 INSERT INTO packed_member (tenant_id, scope, subject, user_id)
 SELECT * FROM unnest(
@@ -97,9 +108,16 @@ ON CONFLICT DO NOTHING;
 -- Of workers that live: those that are of another release than the one that asks.
 SELECT DISTINCT release FROM worker WHERE NOT stopped AND seen_at > :since AND release <> :release ORDER BY release;
 
+-- name: renamed_events_exist
+SELECT EXISTS (SELECT FROM renamed_event);
+
+-- name: archive_is_begun
+-- For rules on their way into force, until these are: a run waits that begins the archive.
+SELECT archived_at IS NOT NULL FROM archive FOR UPDATE;
+
 -- name: bar_releases_before
 -- From now on a release that does not know the archive does not start.
-UPDATE schema_migration SET compatible_from = 19 WHERE number = 19 AND compatible_from < 19;
+UPDATE schema_migration SET compatible_from = 21 WHERE number = 21 AND compatible_from < 21;
 
 -- name: begin_archive
 -- What the probe is here, and what it was when ids were first archived.
@@ -255,7 +273,7 @@ JOIN LATERAL (
 ORDER BY last.tenant_id, last.user_id;
 
 -- name: move_members
--- Before their events go, which takes them along.
+-- Before their events go, and they with them.
 INSERT INTO packed_member (tenant_id, scope, subject, user_id)
 SELECT DISTINCT member.tenant_id, member.scope, member.subject, asked.user_id
 FROM unnest(:tenant_ids::text[], :user_ids::text[], :event_ids::text[]) AS asked (tenant_id, user_id, event_id)
@@ -265,7 +283,11 @@ ON CONFLICT DO NOTHING;
 
 -- name: take_archived_events
 -- By their key alone, as in `events_there_before`; returns how many of each user are gone.
-WITH gone AS (
+WITH members AS (
+    DELETE FROM event_subject
+    USING unnest(:tenant_ids::text[], :event_ids::text[]) AS asked (tenant_id, event_id)
+    WHERE event_subject.tenant_id = asked.tenant_id AND event_subject.event_id = asked.event_id
+), gone AS (
     DELETE FROM event
     USING unnest(:tenant_ids::text[], :user_ids::text[], :event_ids::text[]) AS asked (tenant_id, user_id, event_id)
     WHERE event.event_id = asked.event_id AND event.tenant_id = asked.tenant_id AND event.user_id || '' = asked.user_id

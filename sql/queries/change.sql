@@ -218,7 +218,8 @@ WHERE ctid >= format('(%s,0)', :page::bigint)::tid AND event_type = ANY (:types:
     AND age(xmin) <= age(:xid::text::xid);
 
 -- name: insert_members_of_events
--- Of events that are still there. One that is erased at this moment violates the key; the same can be tried again.
+-- Of events that are still there. What comes of one that is erased at this moment goes with the members that no scope
+-- hears.
 INSERT INTO event_subject (tenant_id, scope, subject, occurred_at, event_id)
 SELECT rows.tenant_id, rows.scope, rows.subject, rows.occurred_at, rows.event_id
 FROM unnest(
@@ -247,7 +248,8 @@ WHERE event_subject.scope = :scope AND event.tenant_id = event_subject.tenant_id
     AND event.event_id = event_subject.event_id AND event.event_type = ANY (:types::text[]);
 
 -- name: forget_unheard_members
--- One page in the order of the key: those whose scope does not hear the type go. Returns the last one of the page.
+-- One page in the order of the key: those whose scope does not hear the type go, and those of events or users that were
+-- erased meanwhile. Returns the last one of the page.
 WITH page AS (
     SELECT member.*, event.event_type
     FROM (
@@ -258,15 +260,24 @@ WITH page AS (
         ORDER BY tenant_id, scope, subject, occurred_at, event_id
         LIMIT :limit
     ) AS member
-    JOIN event ON event.tenant_id = member.tenant_id AND event.event_id = member.event_id
+    LEFT JOIN LATERAL (
+        SELECT *
+        FROM event
+        WHERE (event.event_id, event.tenant_id) >= (member.event_id, member.tenant_id)
+        ORDER BY event.event_id, event.tenant_id
+        LIMIT 1
+    ) AS event ON event.event_id = member.event_id AND event.tenant_id = member.tenant_id
 ), gone AS (
     DELETE FROM event_subject
     USING page
     WHERE event_subject.tenant_id = page.tenant_id AND event_subject.scope = page.scope
         AND event_subject.subject = page.subject AND event_subject.occurred_at = page.occurred_at
         AND event_subject.event_id = page.event_id
-        AND (page.scope, page.event_type) NOT IN (
-            SELECT * FROM unnest(:heard.scope::text[], :heard.type::text[]))
+        AND (page.event_type IS NULL
+            OR (page.scope, page.event_type) NOT IN (
+                SELECT * FROM unnest(:heard.scope::text[], :heard.type::text[]))
+            OR (page.scope = 'user' AND EXISTS (
+                SELECT FROM erasure WHERE erasure.tenant_id = page.tenant_id AND erasure.user_id = page.subject)))
 )
 SELECT tenant_id, scope, subject, occurred_at, event_id
 FROM page

@@ -46,6 +46,8 @@ FROM (
             ('minute', 'UPDATE', NULL), ('minute', 'DELETE', NULL), ('partition', 'SELECT', NULL),
             ('partition', 'UPDATE', NULL), ('progress', 'SELECT', NULL), ('progress', 'INSERT', NULL),
             ('progress', 'UPDATE', NULL), ('progress', 'DELETE', NULL), ('rule_set', 'SELECT', NULL),
+            ('pseudonym', 'SELECT', NULL), ('pseudonym', 'INSERT', NULL), ('pseudonym_key', 'SELECT', NULL),
+            ('renamed_event', 'SELECT', NULL), ('renamed_event', 'INSERT', NULL), ('renamed_event', 'UPDATE', NULL),
             ('schema_migration', 'SELECT', NULL), ('unlock', 'SELECT', NULL), ('unlock', 'INSERT', NULL),
             ('unlock', 'UPDATE', NULL), ('unlock', 'DELETE', NULL), ('worker', 'SELECT', NULL),
             ('worker', 'INSERT', NULL), ('worker', 'UPDATE', NULL), ('worker', 'DELETE', NULL)

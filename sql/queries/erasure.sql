@@ -4,6 +4,7 @@
 -- Whether any data of a user exists.
 SELECT
     EXISTS (SELECT FROM event WHERE tenant_id = :tenant_id AND user_id = :user_id)
+    OR EXISTS (SELECT FROM event_subject WHERE tenant_id = :tenant_id AND scope = 'user' AND subject = :user_id)
     OR EXISTS (SELECT FROM progress WHERE tenant_id = :tenant_id AND scope = 'user' AND subject = :user_id)
     OR EXISTS (SELECT FROM unlock WHERE tenant_id = :tenant_id AND scope = 'user' AND subject = :user_id)
     OR EXISTS (SELECT FROM evaluation WHERE tenant_id = :tenant_id AND scope = 'user' AND subject = :user_id)
@@ -26,21 +27,54 @@ FROM unnest(:tenant_ids::text[], :user_ids::text[], :tenant_tokens::text[], :use
 WHERE erasure.tenant_id = rows.tenant_id AND erasure.user_id = rows.user_id;
 
 -- name: shared_subjects
--- The tenant, teams, courses and the like that the user's events belong to, with the first of these events in each.
+-- The tenant, teams, courses and the like that the user's events belong to, and other users that have a part in them,
+-- with the first of these events in each. The user's events are those that the user did, and those that name the user.
+WITH concerned AS (
+    SELECT tenant_id, event_id, user_id, occurred_at
+    FROM event
+    WHERE tenant_id = :tenant_id AND user_id = :user_id
+    UNION ALL
+    SELECT event.tenant_id, event.event_id, event.user_id, event.occurred_at
+    FROM event_subject AS member
+    JOIN LATERAL (
+        SELECT *
+        FROM event
+        WHERE (event.event_id, event.tenant_id) >= (member.event_id, member.tenant_id)
+        ORDER BY event.event_id, event.tenant_id
+        LIMIT 1
+    ) AS event ON event.event_id = member.event_id AND event.tenant_id = member.tenant_id
+    WHERE member.tenant_id = :tenant_id AND member.scope = 'user' AND member.subject = :user_id
+)
 (SELECT tenant_id, 'tenant' AS scope, tenant_id AS subject, occurred_at, event_id
-FROM event
-WHERE tenant_id = :tenant_id AND user_id = :user_id
+FROM concerned
 ORDER BY occurred_at, event_id
 LIMIT 1)
 UNION ALL
-(SELECT DISTINCT ON (member.scope, member.subject)
-    event.tenant_id, member.scope, member.subject, event.occurred_at, event.event_id
-FROM event
-JOIN event_subject AS member ON member.tenant_id = event.tenant_id AND member.event_id = event.event_id
-WHERE event.tenant_id = :tenant_id AND event.user_id = :user_id
-ORDER BY member.scope, member.subject, event.occurred_at, event.event_id);
+(SELECT DISTINCT ON (scope, subject) tenant_id, scope, subject, occurred_at, event_id
+FROM (
+    SELECT concerned.tenant_id, member.scope, member.subject, concerned.occurred_at, concerned.event_id
+    FROM concerned
+    JOIN event_subject AS member
+        ON (member.tenant_id, member.event_id) >= (concerned.tenant_id, concerned.event_id)
+        AND (member.tenant_id, member.event_id) <= (concerned.tenant_id, concerned.event_id)
+    UNION ALL
+    SELECT tenant_id, 'user', user_id, occurred_at, event_id FROM concerned
+) AS found
+WHERE (scope, subject) <> ('user', :user_id)
+ORDER BY scope, subject, occurred_at, event_id);
 
 -- name: erase_events
+WITH known AS (
+    DELETE FROM renamed_event
+    USING event
+    WHERE event.tenant_id = :tenant_id AND event.user_id = :user_id
+        AND renamed_event.event_id = event.event_id AND renamed_event.tenant_id = event.tenant_id
+), members AS (
+    DELETE FROM event_subject
+    USING event
+    WHERE event.tenant_id = :tenant_id AND event.user_id = :user_id
+        AND event_subject.tenant_id = event.tenant_id AND event_subject.event_id = event.event_id
+)
 DELETE FROM event WHERE tenant_id = :tenant_id AND user_id = :user_id;
 
 -- name: erase_unlocks

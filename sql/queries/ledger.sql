@@ -26,7 +26,9 @@ ON CONFLICT (tenant_id, event_id) DO NOTHING;
 -- transaction id. An old row may have the same id, because ids wrap around, but not also the instant of this batch. A
 -- comparison of rows instead of columns forces the primary key: the index by user also starts with the tenant, and
 -- looks equally good while the table is small.
-SELECT asked.n, found.user_id, found.event_type, found.occurred_at, found.utc_offset, found.source, found.payload
+SELECT
+    asked.n, found.user_id, found.event_type, found.occurred_at, found.utc_offset, found.source, found.payload,
+    renamed_event.digest
 FROM unnest(:event_ids::text[], :tenant_ids::text[]) WITH ORDINALITY AS asked (event_id, tenant_id, n)
 JOIN LATERAL (
     SELECT event.*, event.xmin AS mark
@@ -35,6 +37,7 @@ JOIN LATERAL (
     ORDER BY event.event_id, event.tenant_id
     LIMIT 1
 ) AS found ON found.event_id = asked.event_id AND found.tenant_id = asked.tenant_id
+LEFT JOIN renamed_event ON renamed_event.event_id = asked.event_id AND renamed_event.tenant_id = asked.tenant_id
 WHERE found.mark <> pg_current_xact_id()::xid OR found.received_at <> :now::timestamptz
 ORDER BY asked.n;
 
@@ -55,6 +58,35 @@ FROM unnest(
     WITH ORDINALITY AS asked (tenant_id, user_id, after_at, after_id, n)
 JOIN event ON event.tenant_id = asked.tenant_id AND event.user_id = asked.user_id
     AND (event.occurred_at, event.event_id) > (asked.after_at, asked.after_id)
+WHERE event_type = ANY (:types::text[])
+ORDER BY asked.n, occurred_at, event.event_id;
+
+-- name: events_of_users_in_roles
+-- The same with the events that name a user beside the one who did them; each of these only by its key, as in
+-- `events_there_before`.
+SELECT asked.n, event.tenant_id, event.event_id, event_type, event.user_id, occurred_at, utc_offset, payload
+FROM unnest(
+    :positions.tenant_id::text[], :positions.subject::text[], :positions.at::timestamptz[],
+    :positions.id::text[])
+    WITH ORDINALITY AS asked (tenant_id, user_id, after_at, after_id, n)
+CROSS JOIN LATERAL (
+    SELECT tenant_id, event_id, event_type, user_id, occurred_at, utc_offset, payload
+    FROM event
+    WHERE event.tenant_id = asked.tenant_id AND event.user_id = asked.user_id
+        AND (event.occurred_at, event.event_id) > (asked.after_at, asked.after_id)
+    UNION ALL
+    SELECT event.tenant_id, event.event_id, event_type, user_id, event.occurred_at, utc_offset, payload
+    FROM event_subject AS member
+    JOIN LATERAL (
+        SELECT *
+        FROM event
+        WHERE (event.event_id, event.tenant_id) >= (member.event_id, member.tenant_id)
+        ORDER BY event.event_id, event.tenant_id
+        LIMIT 1
+    ) AS event ON event.event_id = member.event_id AND event.tenant_id = member.tenant_id
+    WHERE member.tenant_id = asked.tenant_id AND member.scope = 'user' AND member.subject = asked.user_id
+        AND (member.occurred_at, member.event_id) > (asked.after_at, asked.after_id)
+) AS event
 WHERE event_type = ANY (:types::text[])
 ORDER BY asked.n, occurred_at, event.event_id;
 
@@ -99,12 +131,28 @@ SELECT tenant_id, event_id, event_type, user_id, occurred_at, utc_offset, payloa
 FROM event
 WHERE event_type = ANY (:types::text[]);
 
+-- name: events_by_hash
+-- Of the users of a slice, by a hash of tenant and user, in canonical order: events of some types, and payloads of some of
+-- these. What is sorted by comes first in the row: to find a column behind texts takes as long as the rest of a comparison.
+SELECT
+    hash, occurred_at, tenant_id, user_id, event_id, event_type, utc_offset,
+    CASE WHEN event_type = ANY (:read::text[]) THEN payload END
+FROM (
+    SELECT hashtextextended(user_id, hashtextextended(tenant_id, 0)) AS hash, event.*
+    FROM event
+    WHERE event_type = ANY (:types::text[])
+) AS hashed
+WHERE hash > :after::bigint AND hash <= :upto::bigint
+ORDER BY hash, occurred_at, event_id;
+
 -- name: users_of_types
--- In pages by key, for the backfill: all users with an event that the plan hears, archived or not.
+-- In pages by key, for the backfill: all users with an event that the plan hears, archived or not. Pseudonyms are no
+-- users.
 (
     SELECT DISTINCT tenant_id, user_id AS subject
     FROM event
     WHERE event_type = ANY (:types::text[]) AND (tenant_id, user_id) > (:after_tenant, :after_subject)
+        AND NOT starts_with(user_id, '~erased~')
     ORDER BY tenant_id, subject
     LIMIT :limit
 )
@@ -113,9 +161,34 @@ UNION
     SELECT DISTINCT tenant_id, user_id AS subject
     FROM pack
     WHERE types && :types::text[] AND (tenant_id, user_id) > (:after_tenant, :after_subject)
+        AND NOT starts_with(user_id, '~erased~')
     ORDER BY tenant_id, subject
     LIMIT :limit
 )
+ORDER BY tenant_id, subject
+LIMIT :limit;
+
+-- name: users_in_roles
+-- The same with all users that an event names, of whatever type.
+SELECT tenant_id, subject
+FROM (
+    (
+        SELECT DISTINCT tenant_id, user_id AS subject
+        FROM event
+        WHERE event_type = ANY (:types::text[]) AND (tenant_id, user_id) > (:after_tenant, :after_subject)
+            AND NOT starts_with(user_id, '~erased~')
+        ORDER BY tenant_id, subject
+        LIMIT :limit
+    )
+    UNION
+    (
+        SELECT DISTINCT tenant_id, subject
+        FROM event_subject
+        WHERE scope = 'user' AND (tenant_id, scope, subject) > (:after_tenant, 'user', :after_subject)
+        ORDER BY tenant_id, subject
+        LIMIT :limit
+    )
+) AS found
 ORDER BY tenant_id, subject
 LIMIT :limit;
 

@@ -138,6 +138,14 @@ WHERE
     -- use mirror_window
 ORDER BY tenant_id, user_id;
 
+-- name: mirror_renamed
+-- Events in which pseudonyms have taken the place of erased users since.
+SELECT tenant_id, event_id
+FROM (SELECT renamed_event.*, age(xmin) AS age_of FROM renamed_event) AS row_of
+WHERE
+    -- use mirror_window
+ORDER BY tenant_id, event_id;
+
 -- name: mirror_letters
 -- Dead letters that may be read.
 SELECT dead_letter_id FROM dead_letter WHERE erased_at IS NULL;

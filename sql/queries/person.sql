@@ -5,6 +5,7 @@
 -- As `user_is_known`, without dead letters that name a user of an unknown tenant.
 SELECT
     EXISTS (SELECT FROM event WHERE tenant_id = :tenant_id AND user_id = :user_id)
+    OR EXISTS (SELECT FROM event_subject WHERE tenant_id = :tenant_id AND scope = 'user' AND subject = :user_id)
     OR EXISTS (SELECT FROM progress WHERE tenant_id = :tenant_id AND scope = 'user' AND subject = :user_id)
     OR EXISTS (SELECT FROM unlock WHERE tenant_id = :tenant_id AND scope = 'user' AND subject = :user_id)
     OR EXISTS (SELECT FROM evaluation WHERE tenant_id = :tenant_id AND scope = 'user' AND subject = :user_id)
@@ -25,6 +26,14 @@ SELECT
 FROM event
 WHERE tenant_id = :tenant_id AND user_id = :user_id
 ORDER BY occurred_at, event_id;
+
+-- name: events_naming_person
+-- Events of others. What else they say is the others' own.
+SELECT event.event_id, event_type, event.occurred_at
+FROM event_subject AS member
+JOIN event ON event.tenant_id = member.tenant_id AND event.event_id = member.event_id
+WHERE member.tenant_id = :tenant_id AND member.scope = 'user' AND member.subject = :user_id
+ORDER BY event.occurred_at, event.event_id;
 
 -- name: unlocks_of_person
 -- With their decisions; without a row where there were decisions alone, so that the unlock was withdrawn.

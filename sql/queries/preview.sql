@@ -9,6 +9,18 @@ FROM event
 WHERE event_type = ANY (:types::text[])
 ORDER BY tenant_id, user_id, occurred_at, event_id;
 
+-- name: events_by_user_in_roles
+-- The same, with the events that name a user beside the one who did them.
+SELECT event.user_id AS subject, tenant_id, event_id, event_type, user_id, occurred_at, utc_offset, payload
+FROM event
+WHERE event_type = ANY (:types::text[])
+UNION ALL
+SELECT member.subject, event.tenant_id, event.event_id, event_type, user_id, event.occurred_at, utc_offset, payload
+FROM event_subject AS member
+JOIN event ON event.tenant_id = member.tenant_id AND event.event_id = member.event_id
+WHERE member.scope = 'user' AND event_type = ANY (:types::text[])
+ORDER BY tenant_id, subject, occurred_at, event_id;
+
 -- name: events_by_tenant
 SELECT
     tenant_id, event_id, event_type, user_id, occurred_at, utc_offset,
@@ -48,6 +60,13 @@ WITH RECURSIVE found AS (
     ) AS next
 )
 SELECT tenant_id, user_id AS subject FROM found;
+
+-- name: users_in_ledger_in_roles
+-- The same, with users that events of others name.
+SELECT tenant_id, user_id AS subject FROM event
+UNION
+SELECT tenant_id, subject FROM event_subject WHERE scope = 'user'
+ORDER BY tenant_id, subject;
 
 -- name: tenants_in_ledger
 WITH RECURSIVE found AS (
@@ -114,3 +133,23 @@ JOIN event
     AND (event.occurred_at, event.event_id) > (progress.mark_at, progress.mark_id)
 WHERE progress.scope = 'user' AND event_type = ANY (:types::text[])
 ORDER BY progress.tenant_id, progress.subject, occurred_at, event_id;
+
+-- name: unseen_events_in_roles
+-- The same, with the events that name a user beside the one who did them.
+SELECT
+    progress.subject, event.tenant_id, event_id, event_type, event.user_id, occurred_at, utc_offset, payload
+FROM progress
+JOIN event
+    ON event.tenant_id = progress.tenant_id AND event.user_id = progress.subject
+    AND (event.occurred_at, event.event_id) > (progress.mark_at, progress.mark_id)
+WHERE progress.scope = 'user' AND event_type = ANY (:types::text[])
+UNION ALL
+SELECT
+    progress.subject, event.tenant_id, event.event_id, event_type, event.user_id, event.occurred_at, utc_offset, payload
+FROM progress
+JOIN event_subject AS member
+    ON member.tenant_id = progress.tenant_id AND member.scope = 'user' AND member.subject = progress.subject
+    AND (member.occurred_at, member.event_id) > (progress.mark_at, progress.mark_id)
+JOIN event ON event.tenant_id = member.tenant_id AND event.event_id = member.event_id
+WHERE progress.scope = 'user' AND event_type = ANY (:types::text[])
+ORDER BY tenant_id, subject, occurred_at, event_id;

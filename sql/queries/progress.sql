@@ -1,19 +1,36 @@
 -- The progress of subjects.
 
 -- part: unsaved_events
--- A user's events of these types since the progress was written, in order; only a few.
+-- The events of these types that a user did, or that name the user, since the progress was written, in order; only a
+-- few. Each one that names the user only by its key, as in `events_there_before`.
 ARRAY(
     SELECT ROW(tenant_id, event_id, event_type, user_id, occurred_at, utc_offset, payload)
-    FROM event
-    WHERE progress.scope = 'user' AND event.tenant_id = progress.tenant_id AND event.user_id = progress.subject
-        AND (event.occurred_at, event.event_id) > (progress.mark_at, progress.mark_id)
-        AND event_type = ANY (:types::text[])
+    FROM (
+        SELECT tenant_id, event_id, event_type, user_id, occurred_at, utc_offset, payload
+        FROM event
+        WHERE progress.scope = 'user' AND event.tenant_id = progress.tenant_id AND event.user_id = progress.subject
+            AND (event.occurred_at, event.event_id) > (progress.mark_at, progress.mark_id)
+        UNION ALL
+        SELECT event.tenant_id, event.event_id, event_type, user_id, event.occurred_at, utc_offset, payload
+        FROM event_subject AS member
+        JOIN LATERAL (
+            SELECT *
+            FROM event
+            WHERE (event.event_id, event.tenant_id) >= (member.event_id, member.tenant_id)
+            ORDER BY event.event_id, event.tenant_id
+            LIMIT 1
+        ) AS event ON event.event_id = member.event_id AND event.tenant_id = member.tenant_id
+        WHERE progress.scope = 'user' AND member.tenant_id = progress.tenant_id AND member.scope = 'user'
+            AND member.subject = progress.subject
+            AND (member.occurred_at, member.event_id) > (progress.mark_at, progress.mark_id)
+    ) AS event
+    WHERE event_type = ANY (:types::text[])
     ORDER BY occurred_at, event_id
 )
 
 -- name: standing_of_users
 -- Read before the batch is inserted: the state, the events that this plan must fold on top of it, the latest known
--- event, and whether the user was erased.
+-- event of the user, whether one names the user if there is none, and whether the user was erased.
 SELECT
     asked.n,
     progress.stamp,
@@ -24,6 +41,10 @@ SELECT
     END AS unsaved,
     latest.occurred_at AS latest_at,
     latest.event_id AS latest_id,
+    latest.event_id IS NULL AND EXISTS (
+        SELECT FROM event_subject AS member
+        WHERE member.tenant_id = asked.tenant_id AND member.scope = 'user' AND member.subject = asked.user_id
+    ) AS named,
     EXISTS (
         SELECT FROM erasure WHERE erasure.tenant_id = asked.tenant_id AND erasure.user_id = asked.user_id
     ) AS erased
@@ -248,6 +269,44 @@ JOIN LATERAL (
     ORDER BY member.occurred_at DESC, member.event_id DESC
     LIMIT 1
 ) AS last ON true;
+
+-- name: states_ahead
+-- Read without a lock: which of the given subjects have no state, or a state of another plan. `version` is the transaction
+-- that wrote the row.
+SELECT asked.n, progress.stamp, progress.state, progress.folded, progress.xmin::text::bigint AS version
+FROM unnest(:tenant_ids::text[], :subjects::text[]) WITH ORDINALITY AS asked (tenant_id, subject, n)
+LEFT JOIN progress
+    ON progress.tenant_id = asked.tenant_id AND progress.scope = :scope AND progress.subject = asked.subject
+WHERE progress.stamp IS DISTINCT FROM :stamp;
+
+-- name: unmoved_subjects
+-- Under the lock of their partition: which subjects still have the row that was read, or still none (`version` 0). A user
+-- without a row may have been erased: the event `witness` tells, or one that is archived, whichever that is.
+SELECT asked.n
+FROM unnest(:tenant_ids::text[], :subjects::text[], :versions::bigint[], :witnesses::text[]) WITH ORDINALITY
+    AS asked (tenant_id, subject, version, witness, n)
+LEFT JOIN progress
+    ON progress.tenant_id = asked.tenant_id AND progress.scope = :scope AND progress.subject = asked.subject
+WHERE coalesce(progress.xmin::text::bigint, 0) = asked.version
+    AND (asked.witness = '' OR EXISTS (
+        SELECT FROM pack WHERE pack.tenant_id = asked.tenant_id AND pack.user_id = asked.subject
+    ) OR EXISTS (
+        SELECT FROM (
+            SELECT *
+            FROM event
+            WHERE (event.event_id, event.tenant_id) >= (asked.witness, asked.tenant_id)
+            ORDER BY event.event_id, event.tenant_id
+            LIMIT 1
+        ) AS found
+        WHERE found.event_id = asked.witness AND found.tenant_id = asked.tenant_id));
+
+-- name: place_void_states
+-- Rows that no rules have folded, for subjects that have none: what touches them meanwhile writes or deletes the row.
+INSERT INTO progress (tenant_id, scope, subject, stamp, mark_at, mark_id, state, folded, updated_at)
+SELECT tenant_id, :scope, subject, '', 'epoch', '', '', 0, :now::timestamptz
+FROM unnest(:tenant_ids::text[], :subjects::text[]) AS rows (tenant_id, subject)
+ORDER BY tenant_id, subject
+ON CONFLICT DO NOTHING;
 
 -- name: forget_states_of_scope
 -- For a scope that no longer has a plan, `limit` at a time.

@@ -38,9 +38,11 @@ WHERE tenant_id = :tenant_id AND scope = ANY (:scopes::text[]) AND subject = :su
 ORDER BY scope;
 
 -- name: user_in_ledger
--- Whether a tenant has a user of that name, and whether any event has one of these types.
+-- Whether a tenant has a user of that name, and whether any event that the user did has one of these types.
 SELECT
-    EXISTS (SELECT FROM event WHERE tenant_id = :tenant_id AND user_id = :user_id) AS known,
+    EXISTS (SELECT FROM event WHERE tenant_id = :tenant_id AND user_id = :user_id)
+        OR EXISTS (SELECT FROM event_subject WHERE tenant_id = :tenant_id AND scope = 'user' AND subject = :user_id)
+        AS known,
     EXISTS (
         SELECT FROM event WHERE tenant_id = :tenant_id AND user_id = :user_id AND event_type = ANY (:types::text[])
     ) OR EXISTS (

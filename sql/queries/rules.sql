@@ -36,6 +36,10 @@ SELECT
 FROM rule_version
 ORDER BY achievement, version;
 
+-- name: know_arrays
+-- The client asks the server about a type of arrays when it first meets it, which takes as long as all else of a switch.
+SELECT :texts::text[], :numbers::integer[], :digests::bytea[], :instants::timestamptz[];
+
 -- name: upsert_rule_versions
 -- Words and the end of the span may change with the file. The meaning may not; `apply` checks this before. The
 -- declarations that it depends on are unchanged or accepted.

@@ -55,6 +55,21 @@ JOIN unlock
 ORDER BY unlock.tenant_id, unlock.scope, unlock.subject, achievement, tier, occurrence
 FOR UPDATE OF unlock;
 
+-- name: unlocks_to_compare
+-- Those of `unlocks_of_subjects` that a refold from a position may decide about: the others stay unlocked.
+SELECT
+    unlock.tenant_id, unlock.scope, unlock.subject, achievement, tier, occurrence, unlock_id, version, earned_at,
+    event_id, settles_at, granted_at, contested_at, revoked_at, by_hand
+FROM unnest(:tenant_ids::text[], :scopes::text[], :subjects::text[], :after_at::timestamptz[], :after_id::text[])
+    AS asked (tenant_id, scope, subject, after_at, after_id)
+JOIN unlock
+    ON unlock.tenant_id = asked.tenant_id AND unlock.scope = asked.scope AND unlock.subject = asked.subject
+WHERE (earned_at, event_id) > (asked.after_at, asked.after_id)
+    OR achievement || '.' || tier = ANY (:rulings::text[])
+    OR unlock_id = ANY (:unlock_ids::uuid[])
+ORDER BY unlock.tenant_id, unlock.scope, unlock.subject, achievement, tier, occurrence
+FOR UPDATE OF unlock;
+
 -- name: unlocks_of_keys
 -- Those of some that are there, seldom any; locked like the others. The partition is locked, so no other one is inserted.
 SELECT

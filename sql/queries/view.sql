@@ -57,6 +57,9 @@ SELECT
     AS shown,
     asked.scope = 'user' AND progress.stamp IS NULL AND EXISTS (
         SELECT FROM event WHERE event.tenant_id = asked.tenant_id AND event.user_id = asked.subject
+        UNION ALL
+        SELECT FROM event_subject AS member
+        WHERE member.tenant_id = asked.tenant_id AND member.scope = 'user' AND member.subject = asked.subject
     ) AS known,
     asked.scope = 'user' AND progress.stamp IS NULL AND EXISTS (
         SELECT FROM event

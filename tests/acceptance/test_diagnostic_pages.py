@@ -49,14 +49,16 @@ def shown(code: str) -> list[tuple[list[str], str]]:
 
 @pytest.mark.parametrize("code", sorted(CODES.keys() - SHOWN_ELSEWHERE.keys()))
 def test_a_page_has_a_bad_and_a_good_example(code: str) -> None:
-    (kind, bad), (none, good) = shown(code)
-    assert (kind, none) == (["bad", code], [])
-    found = problems(bad)
-    assert [each.code for each in found if each.code == code or each.code not in BESIDE] == [code], "\n".join(
-        render(each) for each in found
-    )
-    found = problems(good)
-    assert [render(each) for each in found if each.code == code or each.severity is Severity.ERROR] == []
+    blocks = shown(code)
+    assert blocks
+    for (kind, bad), (none, good) in zip(blocks[::2], blocks[1::2], strict=True):
+        assert (kind, none) == (["bad", code], [])
+        found = problems(bad)
+        assert [each.code for each in found if each.code == code or each.code not in BESIDE] == [code], "\n".join(
+            render(each) for each in found
+        )
+        found = problems(good)
+        assert [render(each) for each in found if each.code == code or each.severity is Severity.ERROR] == []
 
 
 def test_changed_meaning_is_shown_where_it_stands() -> None:

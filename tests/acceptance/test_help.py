@@ -43,7 +43,7 @@ WITHOUT_JSON: Final = {
     "serve token": f"{DOCUMENT}a token",
     "top": f"{PEOPLE}`ach status --json` has the same for programs",
 }
-PROGRESS: Final = {"emit", "replay", "notify replay"}
+PROGRESS: Final = {"emit", "rebuild", "replay", "notify replay"}
 """They draw their progress on a terminal."""
 
 

@@ -20,7 +20,7 @@ from dsl.outcome import Subject, by_subject, canonical_order
 from dsl.values import canonical_number
 from tests.faults.tally import is_long
 from tests.fixture_library import NOW, Fixture, by_reference, histories, stories
-from worker.commands.replay import SKEW
+from worker.commands.replay.request import SKEW
 from worker.engine.answer import OPERATOR, Presence, Reader
 from worker.engine.replay import Intake
 from worker.engine.standing import Status
@@ -75,9 +75,8 @@ class Seen(NamedTuple):
 def accepted(fixture: Fixture, rules: RuleSet) -> list[Any]:
     assert rules.program is not None
     intake = Intake(rules.rules, rules.program, skew=SKEW)
-    for line in fixture.lines():
-        intake.take(line, now=NOW)
-    return [item.event for item in intake.accepted.values()]
+    intake.take_all(fixture.lines(), now=NOW)
+    return intake.events
 
 
 def folds(fixture: Fixture, rules: RuleSet) -> dict[Subject, Expected]:

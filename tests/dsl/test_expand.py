@@ -162,3 +162,12 @@ def test_a_list_that_cannot_be_read_is_reported_once() -> None:
     _, problems = check([file])
     assert len(syntax) == 1
     assert problems == []
+
+
+@pytest.mark.parametrize(("number", "codes"), [(10_000, []), (10_001, ["ACH446"])])
+def test_a_family_has_a_limit(number: int, codes: list[str]) -> None:
+    elements = ", ".join(map(str, range(number)))
+    text = f"list l = [{elements}]\nachievement a for each x in l {{ when count(event=e where n = $x, >= 1) }}"
+    expanded = expand([parse(Source("x.ach", EVENTS + text))[0]])
+    assert [problem.code for problem in expanded.problems] == codes
+    assert len(expanded.files) == (1 if codes else 1 + number)

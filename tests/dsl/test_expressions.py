@@ -15,6 +15,7 @@ from dsl.event import Event
 from dsl.expressions import MAX_OPERATIONS
 from dsl.filters import compile_pattern, pattern_key
 from dsl.local_time import FixedClock
+from dsl.outcome import run
 from dsl.progress import State
 from dsl.prove import Conditions, Patterns
 from dsl.ruleset import build
@@ -195,3 +196,22 @@ def test_days_prove_days_of_the_same_zone_alone() -> None:
 def test_a_filter_follows_from_itself_with_more() -> None:
     assert follows("count(event=a where x > y and n = 1, >= 2)", "count(event=a where x > y, >= 2)")
     assert not follows("count(event=a where x > y, >= 2)", "count(event=a where x >= y, >= 2)")
+
+
+# -- values of one event ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "span", ["", ", within=1d", ", per=day", ", unless=a where b", ", within=1d, unless=a where b"]
+)
+def test_an_element_that_occurs_twice_is_one_value(span: str) -> None:
+    program = compile_rules(rules_of(f"achievement y {{ when count(event=a, distinct=tags, >= 3{span}) }}"))
+
+    def earned(*tags: tuple[str, ...]) -> list[str]:
+        fields = [cast("dict[str, Any]", {"tags": each}) for each in tags]
+        events = [Event("t", f"e{n}", "a", "ada", AT + n, 0, each) for n, each in enumerate(fields)]
+        return [unlock.earned_at[-8:] for unlock in run(program, events).unlocks]
+
+    assert earned(("x", "x", "y"), ("y",), (), ("x", "y")) == []
+    assert earned(("x", "x", "y"), (), ("z", "x")) == [".000002Z"]
+    assert earned(("x", "y", "z", "w")) == [".000000Z"]

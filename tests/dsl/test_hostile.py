@@ -77,7 +77,7 @@ FAMILIES: Final = {
     "a list of a million": f"list names = [{MILLION}]",
     "a family of a list of a million": EVENTS + a_family(MILLION, "s = $x"),
     "a filter of a million": alone_in(f"s in [{MILLION}]"),
-    "a family of a hundred thousand": EVENTS + a_family(FAMILY, "n = $x"),
+    "a family of a hundred thousand": f"{EVENTS}list l = [{FAMILY}]\n" + a_family("", "n = $x").replace("[]", "l"),
     "families of much text": f"{EVENTS}list x = [{', '.join(map(str, range(9_000)))}]\n"
     + many(20, f'achievement a@ for each y in x {{ title "{"t" * 1_000}" when count(event=a where n = $y, >= 1) }}'),
     "deep arithmetic": alone_in("n" + " * (n + 1" * 60 + ")" * 60 + " > 1"),

@@ -35,7 +35,7 @@ from tests.faults.changes_chain import (
     Send,
     Together,
 )
-from worker.admin import outdated
+from worker.admin import outdated, sweep
 from worker.admin.backfill import backfill, bring_up_to_date
 from worker.admin.erasure import erase_user
 from worker.admin.manual_grant import CannotGrantError, grant_by_hand
@@ -44,6 +44,7 @@ from worker.admin.rollout import MeaningChangedError, apply_rules
 from worker.broker.streams import Broker, BrokerAwayError, open_broker
 from worker.contract.message import Message
 from worker.engine import fast_users, folding, rule_set
+from worker.engine.pace import Courtesy
 from worker.engine.rule_set import RuleFile, read_rules
 from worker.engine.state_cache import StateCache
 from worker.engine.stats import Stats
@@ -197,7 +198,9 @@ def sized(sizes: Sizes) -> Generator[None]:
         (fast_path, "SAVE_EVERY", sizes.save_every),
         (fast_users, "WORTH_IT", sizes.worth_it),
         (outdated, "PAGE", sizes.page),
-        (outdated, "PIECE", sizes.piece),
+        (Courtesy, "LARGEST", sizes.piece),
+        (sweep, "CHUNK_USERS", sizes.page),
+        (sweep, "LONG", 3 * sizes.page),
     )
     with ExitStack() as stack:
         for module, name, value in wanted:

@@ -23,7 +23,11 @@ event a.done { key: string?, team: string?, n: int? >= 0 }
 event b.done { team: string? }
 event c.done { x: decimal?, team: string? }
 event d.done { key: string once per key within 1d }
+event liked { author: user }
 
+achievement popular { title "Popular" when count(event=liked as author, distinct=actor, >= 2) }
+achievement fans { title "Fans" when count(event=liked as author, >= 3, within=2d, unless=b.done) }
+achievement mutual { title "Mutual" when sequence([liked as author, liked]) repeat each }
 achievement three { title "Three" when count(event=a.done, >= 3) reward { xp: 10 } }
 achievement ladder {
   title "Ladder"
@@ -97,6 +101,8 @@ class Shape(NamedTuple):
     poison: float = 0.01
     step: int = 20 * MINUTE
     """Microseconds between two events, fewer where LONGEST asks for it."""
+    roles: float = 0.08
+    """Share of events that name a further user: a batch with one is not divided among writers."""
     skew: int = 0
     """Microseconds by which producers' clocks are wrong at the most, each user's in its own way."""
 
@@ -126,7 +132,10 @@ def load(seed: int, shape: Shape, prefix: str = PREFIX) -> list[Sent]:
 
 def _good(dice: Random, number: int, shape: Shape, skews: list[int], prefix: str) -> Sent:
     user = dice.randrange(shape.users)
-    kind = dice.choice(_TYPES)
+    kind = "liked" if dice.random() < shape.roles else dice.choice(_TYPES)
+    fields: dict[str, Value] = _fields(dice, kind)
+    if kind == "liked":
+        fields = {"author": f"u{dice.choice(range(user % shape.tenants, shape.users, shape.tenants))}"}
     event = Event(
         tenant=f"t{user % shape.tenants}",
         id=f"e{number:06d}",
@@ -134,7 +143,7 @@ def _good(dice: Random, number: int, shape: Shape, skews: list[int], prefix: str
         user=f"u{user}",
         at=shape.at(number) + skews[user],
         offset=0,
-        fields=_fields(dice, kind),
+        fields=fields,
     )
     return message_of(event, prefix)
 

@@ -17,12 +17,13 @@ import pytest
 from dsl.outcome import Subject
 from tests.integration.engine import PATIENCE, RULES, Engine, Watched, event, until_waiting
 from tests.integration.pipelines import commit, decoded, pipeline_on, send
-from worker.admin import outdated
+from worker.admin import outdated, sweep
 from worker.admin.rollout import apply_rules
 from worker.app import wall_clock
 from worker.broker.streams import Broker, BrokerAwayError, open_broker
 from worker.contract.partition import partition_of
 from worker.engine import fast_users, folding
+from worker.engine.pace import Courtesy
 from worker.engine.rule_set import RuleFile
 from worker.engine.stats import Stats
 from worker.pipeline import outbox as relaying
@@ -383,7 +384,8 @@ async def test_ties_are_broken_by_id_and_not_by_arrival(engine: Engine) -> None:
 
 async def test_a_backfill_reaches_all_users(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outdated, "PAGE", 7)
-    monkeypatch.setattr(outdated, "PIECE", 2)
+    monkeypatch.setattr(Courtesy, "LARGEST", 2)
+    monkeypatch.setattr(sweep, "CHUNK_USERS", 7)
     users = [f"u{n}" for n in range(250)]  # several of each partition
     await engine.apply("")
     await engine.publish(event(n, user=user, team=user, tenant=user) for user in users[:30] for n in range(3))

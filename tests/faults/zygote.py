@@ -23,11 +23,14 @@ from msgspec.structs import replace
 from tests.faults.load import MORE, RULES, SETTLING
 from tests.faults.points import Point, Points, instrumented
 from worker.admin.backfill import PAUSE_SECONDS, backfill
+from worker.admin.rebuild import Orders, rebuild
+from worker.admin.rebuild_target import Target
 from worker.admin.rollout import apply_rules
 from worker.app import at_once, run, wall_clock
 from worker.engine import fast_users, folding
 from worker.engine.rule_set import RuleFile, read_rules
 from worker.engine.stats import Stats
+from worker.process.loop import spare_collector
 from worker.process.signals import stop_on_signals
 from worker.settings import Settings
 from worker.store import open_store
@@ -86,10 +89,15 @@ async def work(job: Job) -> None:
     # Tests ask for an ack wait below a second, which no environment may: it alone is not converted.
     settings = msgspec.convert({**job.settings, "ack_wait": 1}, Settings)
     settings = replace(settings, ack_wait=job.settings["ack_wait"])
+    if job.work == "rebuild":
+        async with open_store(settings.database_url) as store:
+            await rebuild(store, settings, Target(), Orders("test", wall_clock))
+        return
     if job.work in {"apply", "change"}:
         async with open_store(settings.database_url) as store:
             await store.migrate(now=wall_clock())
             await apply_rules(store, [RuleFile("rules.ach", job.rules)], settings, by="test", now=wall_clock())
+            spare_collector()
             pause = PAUSE_SECONDS if job.work == "change" else 0
             await backfill(store, settings, now=wall_clock, pause=pause)
         return

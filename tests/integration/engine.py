@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
     from uuid import UUID
 
-    from worker.admin.backfill import Report
+    from worker.admin.built import Report
     from worker.admin.pending import Terms
     from worker.admin.rollout import Applied
     from worker.broker.client import BrokerClient

@@ -273,7 +273,7 @@ async def test_a_tenant_without_the_user_is_not_folded_anew(engine: Engine) -> N
     async with pipeline_on(engine) as pipeline:
         await send(pipeline, event(1), event(2))
     erased = await erase(engine, "ghost")
-    assert erased == Erased(0, 0, 0, (), {}, again=False)
+    assert erased == Erased(0, 0, 0, 0, (), {}, again=False)
     assert len(await engine.rows("SELECT FROM progress WHERE scope = 'tenant'")) == 1
     assert {subject.scope for subject in (await erase(engine)).shared} == {"tenant"}
     assert (await erase(engine)).again

@@ -167,6 +167,26 @@ async def test_an_erased_user_is_in_no_file(engine: Engine, tmp_path: Path) -> N
     assert (await mirror(engine, folder)).erased == 0
 
 
+async def test_an_erased_user_is_in_no_file_as_others_name_it(engine: Engine, tmp_path: Path) -> None:
+    likes = 'event like { author: user }\nachievement liked { title "L" when count(event=like as author, >= 9) }\n'
+    await engine.apply(likes)
+    folder = tmp_path / "mirror"
+    await sent(
+        engine,
+        event(1, "like", user="ann", payload={"author": "mallory-7"}),
+        event(2, "like", user="mallory-7", payload={"author": "ann"}),
+        event(3, "like", user="ann", payload={"author": "bob"}),
+    )
+    await mirror(engine, folder)
+    before = Read(folder)
+    assert "mallory-7" in before.texts()
+    async with open_store(engine.settings.database_url) as store:
+        await erase_user(store, engine.settings, "acme", "mallory-7", by="op", now=wall_clock())
+    await mirror(engine, folder)
+    assert "mallory-7" not in before.texts()
+    assert before.rows("SELECT count(*), count(DISTINCT deduplication_key) FROM event") == [(3, 3)]
+
+
 async def test_traits_have_the_moment_since_when_they_hold(engine: Engine, tmp_path: Path) -> None:
     folder = tmp_path / "mirror"
     carried = [{"plan": "free", "seats": 1}, {"plan": None, "ratio": 1.50}, {"plan": "pro"}]

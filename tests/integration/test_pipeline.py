@@ -28,7 +28,7 @@ from worker.store import open_store
 if TYPE_CHECKING:
     from nats.js import JetStreamContext
 
-    from worker.admin.backfill import Tally
+    from worker.admin.built import Tally
     from worker.contract.message import Message
     from worker.engine.rule_set import Deployed
 

@@ -135,6 +135,8 @@ KEYED = [
     "stale_subjects",
     "events_of_users",
     "pasts_of_users",
+    "events_of_users_in_roles",
+    "pasts_of_users_in_roles",
     "events_of_tenants",
     "events_of_subjects",
     "checkpoints_before",
@@ -166,6 +168,11 @@ KEYED = [
     "forget_checkpoints_of_scope",
     "user_in_ledger",
     "shared_subjects",
+    "events_naming_user",
+    "erase_events_by_id",
+    "rename_events",
+    "forget_named_user",
+    "pseudonyms_of_users",
     "user_is_known",
     "erase_events",
     "erase_unlocks",
@@ -191,7 +198,6 @@ WRONG = {
     # Both begin with the tenant, but this one would read all that a tenant has ever done for each event.
     "events_there_before": "event_of_user",
     "events_of_subjects": "event_of_user",
-    "shared_subjects": "event_subject_pkey",
     # All that waits or settles, for each batch of announcements.
     "mark_announced": "unlock_outbox",
     # What all tenants have decided since.

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 import pytest
 from hypothesis import given
+from msgspec.structs import replace
 
 from dsl.carry import carry
 from dsl.compile import USER
@@ -25,6 +26,7 @@ from dsl.fold import fold, walk
 from dsl.nodes.totals import Distinct
 from dsl.outcome import by_subject, canonical_order
 from dsl.progress import Grant, SinceValues, State, UnitValues, Values, decode, encode
+from dsl.roles import base_of
 from tests.faults.changes_chain import BEGIN, LAST, MINUTE, USERS
 from tests.faults.changes_rules import Rulebook, Version, edited, first_rules, is_valid
 from tests.reference.draw_settings import thorough
@@ -76,6 +78,8 @@ class Case(NamedTuple):
     """How many events of the first plan the state has seen; those that come `late` apart."""
     late: set[str]
     """Ids of events that came when the first plan was in force no more."""
+    name: str
+    """Of the subject."""
     text: str
 
 
@@ -136,15 +140,10 @@ def check_passed_over(carriage: Carriage, state: State, case: Case, wanted: Sequ
     """Compare all that both plans grant where the state says that nothing is otherwise, and return whether it does."""
     watch, mark = Watch(carriage), state.mark
     carried = watch.carriage.of(_copy(state))
-    unsaved = [event for event in case.heard[-1] if _place(event) > (mark or BEGINNING)]
-    dropped = [
-        event for event in case.heard[0] if event.type in carriage.dropped and _place(event) > (mark or BEGINNING)
-    ]
-    if (
-        not carried.certain
-        or carried.lost
-        or watch.grants_otherwise(carried.state, _copy(state), sorted([*unsaved, *dropped], key=canonical_order))
-    ):
+    known = [event for event in case.heard[0] if event.type in carriage.dropped]
+    behind = {event.id: event for event in (*known, *case.heard[-1]) if _place(event) > (mark or BEGINNING)}
+    unsaved = [replace(event, type=base_of(event.type)) for event in sorted(behind.values(), key=canonical_order)]
+    if not carried.certain or carried.lost or watch.grants_otherwise(carried.state, _copy(state), case.name, unsaved):
         return False
     judged = {(ruling.achievement, ruling.tier) for ruling in carriage.new.rulings}
     assert {grant for grant in fold(carriage.old, case.heard[0])[1] if grant[:2] in judged} == set(wanted), case.text
@@ -341,7 +340,7 @@ def cases(
         late = _late(dice, all_plans, heard, subject)
         there = sum(event.id not in late for event in heard[0])
         saved = dice.choice((there, there, dice.randint(0, there)))
-        found.append(Case(all_plans, heard, saved, late, f"{text}\n{subject} {saved} {late}"))
+        found.append(Case(all_plans, heard, saved, late, subject.subject, f"{text}\n{subject} {saved} {late}"))
     return found
 
 

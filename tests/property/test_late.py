@@ -25,7 +25,7 @@ from tests.fixture_library import NOW, Fixture, histories, stories
 from tests.reference import strategies
 from tests.reference.dense_events import close_events, plain_rules
 from tests.reference.draw_settings import thorough
-from worker.commands.replay import SKEW
+from worker.commands.replay.request import SKEW
 from worker.contract.strict_reader import Accepted, Contract
 from worker.rulefiles import load
 

@@ -104,15 +104,21 @@ class Books:
     def events_of(self, subject: Subject) -> list[Event]:
         """Return the events of a subject, heard or not, in canonical order."""
         tenant, scope, name = subject
-        events = [item.event for item in self.ledger.values()]
-        found = [event for event in events if event.tenant == tenant and name_in(scope, event) == name]
+        events = [item.event for item in self.ledger.values() if item.event.tenant == tenant]
+        if scope == USER:
+            named = {item.key for item in self.ledger.values() if subject in item.audience.named}
+            found = [event for event in events if event.user == name or (event.id, tenant) in named]
+        else:
+            found = [event for event in events if name_in(scope, event) == name]
         return sorted(found, key=canonical_order)
 
     def heard_by(self, rules: Deployed, subject: Subject, after: Position = BEGINNING) -> list[Event]:
         """Return the events that a subject's plan hears, behind a position."""
         types = rules.program.scopes[subject.scope].types
-        place = after.at, after.id
-        return [event for event in self.events_of(subject) if event.type in types and canonical_order(event) > place]
+        place, events = (after.at, after.id), self.events_of(subject)
+        if subject.scope == USER:
+            events = [rules.program.roles.seen_by(event, subject.subject) for event in events]
+        return [event for event in events if event.type in types and canonical_order(event) > place]
 
     def unlocks_of(self, subjects: Iterable[Subject]) -> dict[Subject, list[Stored]]:
         wanted, found = set(subjects), dict[Subject, list[Stored]]()
@@ -162,7 +168,7 @@ class Books:
         if part is None:
             anew = anew_of(carriage, moved.unearned)
             return Refold(rules, subject, moved.state, since, folded=folded, anew=anew)
-        fold = PartFold(carriage, moved, part, certain=carriage.without.of(state).certain)
+        fold = PartFold(carriage, moved, part, certain=lambda: carriage.without.of(state).certain)
         fold.feed([event for event in self.heard_by(rules, subject) if event.type in part.types])
         state, anew = fold.merged()
         return Refold(rules, subject, state, since, folded=folded, anew=anew)

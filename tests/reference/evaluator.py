@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from tests.reference.progress_made import progress_of
 from tests.reference.timeline import Subject, Timeline, timelines
-from tests.reference.unlocks import heard, scope_of, unlocks_of
+from tests.reference.unlocks import heard, is_heard, scope_of, unlocks_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -76,10 +76,10 @@ def _subjects(rules: Ruleset, events: list[Event]) -> Iterator[Timeline]:
 def _progress_at_last(rules: Ruleset, timeline: Timeline, unlocks: list[Unlock]) -> dict[Goal, Progress]:
     """Return a subject's progress as of the last event that an achievement of its scope hears."""
     versions = [version for each in rules.achievements.values() for version in each]
-    types = {
+    hears = {
         name for version in versions if scope_of(version) == timeline.subject.scope for name in heard(rules, version)
     }
-    last = max((i for i, event in enumerate(timeline.events) if event.type in types), default=None)
+    last = max((i for i in range(len(timeline.events)) if is_heard(timeline, i, hears)), default=None)
     if last is None:
         return {}
     return progress_of(rules, timeline.up_to(last), unlocks, timeline.events[last].at)

@@ -22,10 +22,12 @@ if TYPE_CHECKING:
     from dsl.schema import Rules
 
 CONTRACTS: Final = """
-event a {{ n: {n}, x: decimal? {x}, s: string?, f: bool?, t: timestamp?, team: string? {a_once} }}
+event a {{
+  n: {n}, x: decimal? {x}, s: string?, f: bool?, t: timestamp?, team: string?, peer: {peer}, crew: [user]? {a_once}
+}}
 event b {{ n: int >= {b_low}, s: string?, f: bool{f}, team: string {b_once} }}
 event c.d {{ m: int {m}, x: decimal?, s: string?, team: string? }}
-event e {{ n: int? >= 0, s: string?, f: bool? {team} {e_once} }}
+event e {{ n: int? >= 0, s: string?, f: bool?, peer: user? {team} {e_once} }}
 traits from user.updated {{ plan: string, timezone: string, level: int {level} }}
 {more}
 """
@@ -33,6 +35,7 @@ VARIANTS: Final[dict[str, tuple[str, ...]]] = {
     "n": ("int? >= 0", "int? >= 1", "int? >= 2", "decimal? >= 0", "int >= 0"),
     "x": (">= 0", ">= 0", ">= 0.5", ">= 0.0"),
     "a_once": ("", "", "once per s within 1h", "once per n"),
+    "peer": ("user?", "user?", "string?"),
     "b_low": ("0", "1", "2", "3"),
     "f": ("", "", "?"),
     "b_once": ("once per s within 10m", "once per s within 12h", "once per s, n", ""),

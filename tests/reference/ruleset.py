@@ -34,7 +34,8 @@ class Ruleset(NamedTuple):
     """All declarations, by name; versions of an achievement ascend. Trait events are events, too."""
 
     events: dict[str, EventRule]
-    trait_events: dict[str, tuple[str, ...]]
+    trait_events: dict[tuple[str, str | None], tuple[str, ...]]
+    """By event type and the field that names the user, None for its actor."""
     achievements: dict[str, tuple[syntax.Achievement, ...]]
 
 
@@ -42,14 +43,16 @@ def ruleset(declarations: Iterable[syntax.Declaration]) -> Ruleset:
     """Gather declarations, assumed valid, into a rule set."""
     events: dict[str, EventRule] = {}
     traits: dict[str, EventRule] = {}
-    trait_events: defaultdict[str, tuple[str, ...]] = defaultdict(tuple)
+    trait_events: defaultdict[tuple[str, str | None], tuple[str, ...]] = defaultdict(tuple)
     achievements: defaultdict[str, list[syntax.Achievement]] = defaultdict(list)
     for declaration in declarations:
         match declaration:
             case syntax.EventDecl(name=name):
                 events[name.text] = _event(declaration)
-            case syntax.TraitsDecl(event=event, fields=fields):
-                trait_events[event.text] += tuple(field.name.text for field in fields)
+            case syntax.TraitsDecl(event=event, role=role, fields=fields):
+                trait_events[event.text, None if role is None else role.text] += tuple(
+                    field.name.text for field in fields
+                )
                 carried = {field.name.text: FieldRule(field.type.text, _low(field)) for field in fields}
                 contract = traits.get(event.text, EventRule({}, None))
                 traits[event.text] = EventRule(contract.fields | carried, None)
@@ -72,7 +75,12 @@ def from_checked(rules: Rules) -> Ruleset:
         )
         for name, contract in rules.events.items()
     }
-    return Ruleset(events, rules.trait_events, rules.achievements)
+    trait_events: dict[tuple[str, str | None], tuple[str, ...]] = {}
+    for name, traits in rules.trait_events.items():
+        event, _, role = name.partition(" as ")
+        if "+" not in role:
+            trait_events[event, role or None] = traits
+    return Ruleset(events, trait_events, rules.achievements)
 
 
 def _climbed(node: syntax.Achievement) -> syntax.Achievement:

@@ -8,6 +8,7 @@ unlocked (test_strategies.py keeps that from rotting).
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
@@ -26,15 +27,16 @@ if TYPE_CHECKING:
     from hypothesis.strategies import DrawFn, SearchStrategy
 
     from dsl.diagnostics import Diagnostic
-    from dsl.types import Value
+    from dsl.types import Listed, Value
 
 CONTRACT: Final = """
 event a {
-  n: int? >= 0, x: decimal? >= 0, s: string?, f: bool?, t: timestamp?, team: string?, tags: [string]?, owner: user?
+  n: int? >= 0, x: decimal? >= 0, s: string?, f: bool?, t: timestamp?, team: string?, tags: [string]?, owner: user?,
+  peer: user?, crew: [user]?
 }
 event b { n: int >= 0, s: string?, f: bool, team: string once per s within 10m }
 event c.d { m: int, x: decimal?, s: string?, team: string? }
-event e { n: int? >= 0, s: string?, f: bool? once per s, n }
+event e { n: int? >= 0, s: string?, f: bool?, peer: user? once per s, n }
 traits from user.updated { plan: string, timezone: string, level: int }
 """
 
@@ -99,6 +101,8 @@ FIELDS: Final[dict[str, dict[str, str]]] = {
     "e": {"n": "int", "s": "string", "f": "bool"},
     "user.updated": {"plan": "string", "timezone": "string", "level": "int"},
 }
+PEOPLE: Final = {"a": ("peer", "crew"), "e": ("peer",)}
+"""Fields that name users."""
 REQUIRED: Final = {"a": (), "b": ("n", "f", "team"), "c.d": ("m",), "e": ()}
 TRAITS: Final = {"plan": "string", "timezone": "string", "level": "int"}
 STRINGS: Final = {"plan": ("pro", "free"), "team": ("red", "blue"), "timezone": ("Europe/Berlin", "UTC")}
@@ -491,7 +495,24 @@ def _achievements(draw: DrawFn, shape: Shape, head: str, anchor: int, targets: t
         lines += [f"tier {tier} {{ when {draw(conditions(where, 1))} }}" for tier in shape.tiers]
     else:
         lines.append(f"when {draw(conditions(where))}")
-    return f"achievement {shape.name}{head} {{\n  " + "\n  ".join(line for line in lines if line) + "\n}"
+    text = "\n  ".join(line for line in lines if line)
+    if shape.scope == "user" and _chance(draw, 40):
+        text = draw(_in_roles(text))
+    return f"achievement {shape.name}{head} {{\n  {text}\n}}"
+
+
+_PATTERN: Final = re.compile(r"(?<==)[ae](?=[ ,)])|(?<=\[)[ae](?=[ ,\]])|(?<=, )[ae](?=[ ,\]])")
+
+
+@st.composite
+def _in_roles(draw: DrawFn, text: str) -> str:
+    """Draw roles for some of the events that conditions name."""
+    found = list(_PATTERN.finditer(text))
+    asked = [draw(st.sampled_from(("", *PEOPLE[each[0]]))) for each in found]
+    for each, role in reversed(list(zip(found, asked, strict=True))):
+        if role:
+            text = f"{text[: each.end()]} as {role}{text[each.end() :]}"
+    return text
 
 
 _ACTIVE: Final = ("{0} .. {1}", "{0} ..", ".. {0}", ".. {1}")
@@ -510,7 +531,7 @@ class Run(NamedTuple):
     gap: int
     times: int
     offsets: list[int]
-    payloads: list[dict[str, Value]]
+    payloads: list[dict[str, Value | Listed]]
 
 
 def _around(length: int) -> tuple[int, ...]:
@@ -547,7 +568,7 @@ STARTS: Final = (
 LONG: Final = "x" * 100
 POSING: Final = "\x01" + blake2b(LONG.encode(), digest_size=16).hexdigest()
 """A text that states store as its hash, and one that looks like such a hash."""
-VALUES: Final[dict[str, tuple[Value, ...]]] = {
+VALUES: Final[dict[str, tuple[Value | Listed, ...]]] = {
     "n": (1, 2, 0, 3, 5),
     "m": (2, -1, 4, 0, -3),
     "x": (Decimal("0.5"), Decimal("1.0"), Decimal("2.50"), Decimal(0), Decimal("0.1")),
@@ -556,6 +577,8 @@ VALUES: Final[dict[str, tuple[Value, ...]]] = {
     "team": ("red", "blue"),
     "tags": cast("tuple[Value, ...]", ((), ("x",), ("x", "y", "x"), ("z", "y"), ("red",))),
     "owner": ("u", "v", "w"),
+    "peer": ("u", "v", "w"),
+    "crew": (("u",), ("v", "w"), ("u", "v", "u"), ()),
     "plan": ("pro", "free"),
     "level": (1, 2, 0),
     "timezone": (
@@ -572,13 +595,16 @@ VALUES: Final[dict[str, tuple[Value, ...]]] = {
 
 
 @st.composite
-def _payloads(draw: DrawFn, kind: str, anchor: int) -> dict[str, Value]:
+def _payloads(draw: DrawFn, kind: str, anchor: int) -> dict[str, Value | Listed]:
     names = FIELDS.get(kind, {})
-    fields: dict[str, Value] = {}
+    fields: dict[str, Value | Listed] = {}
     for name in names:
         if name in REQUIRED.get(kind, ()) or _chance(draw, 85):
             values = (anchor, anchor + HOUR) if name == "t" else VALUES[name]
             fields[name] = draw(st.sampled_from(values))
+    for name in PEOPLE.get(kind, ()):
+        if _chance(draw, 60):
+            fields[name] = draw(st.sampled_from(VALUES[name]))
     return fields
 
 
@@ -613,7 +639,7 @@ def streams(draw: DrawFn, anchor: int) -> list[Event]:
                     user=run.user,
                     at=run.start + i * run.gap,
                     offset=run.offsets[i % len(run.offsets)],
-                    fields=run.payloads[i % len(run.payloads)],
+                    fields=cast("dict[str, Value]", run.payloads[i % len(run.payloads)]),
                 )
             )
     return events

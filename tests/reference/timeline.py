@@ -32,6 +32,22 @@ def position(event: Event) -> Position:
     return Position(event.at, event.id)
 
 
+def named_by(rules: Ruleset, event: Event) -> set[str]:
+    """Return the users whose history has an event: its actor, and all that fields of type `user` or `[user]` name."""
+    contract = rules.events.get(event.type)
+    fields = {} if contract is None else contract.fields
+    roles = [name for name, field in fields.items() if field.type in {"user", "[user]"}]
+    return {event.user}.union(*(in_role(event, role) for role in roles))
+
+
+def in_role(event: Event, role: str | None) -> set[str]:
+    """Return the users that an event has in a role: a field, or None for the actor."""
+    if role is None:
+        return {event.user}
+    value = event.fields.get(role)
+    return {value} if isinstance(value, str) else set(value) if isinstance(value, tuple) else set()
+
+
 def name_in(scope: str, event: Event) -> str | None:
     """Return the name of the subject that an event belongs to in a scope; None where there is none."""
     if scope == "user":
@@ -84,6 +100,7 @@ class Timeline:
     subject: Subject
     events: list[Event]
     copies: int
+    """Of users, those of their own events."""
     traits: list[Mapping[str, Value]]
     """After event i: the traits of the user of event i."""
     matched: dict[tuple[int, str, str], list[int]] = field(default_factory=dict[tuple[int, str, str], list[int]])
@@ -112,6 +129,10 @@ class Timeline:
         """Return what was lived through up to event i."""
         return Timeline(self.subject, self.events[: i + 1], self.copies, self.traits[: i + 1])
 
+    def is_in(self, i: int, role: str | None) -> bool:
+        """Return whether the subject has a role in event i; in a scope without roles it has the one there is."""
+        return self.subject.scope != "user" or self.subject.name in in_role(self.events[i], role)
+
     def matching(self, pattern: syntax.Pattern, tz: syntax.Zone | None) -> list[int]:
         """Return the indices of the pattern's events."""
         key = (id(pattern), tz.kind if tz else "", tz.name if tz else "")
@@ -123,7 +144,9 @@ class Timeline:
         """Return whether event i is one of the pattern's."""
         event, asked = self.events[i], self.asked(tz, i)
         return any(
-            alternative.event.text == event.type and (alternative.where is None or is_true(alternative.where, asked))
+            alternative.event.text == event.type
+            and self.is_in(i, None if alternative.role is None else alternative.role.text)
+            and (alternative.where is None or is_true(alternative.where, asked))
             for alternative in pattern.alternatives
         ) and (pattern.where is None or is_true(pattern.where, asked))
 
@@ -137,9 +160,10 @@ def timelines(rules: Ruleset, events: Iterable[Event], scope: str) -> dict[Subje
     """Return the timeline of every subject of a scope."""
     by_subject: defaultdict[Subject, list[Event]] = defaultdict(list)
     for event in sorted(events, key=position):
-        name = name_in(scope, event)
-        if name is not None and event.type in rules.events:
-            by_subject[Subject(event.tenant, scope, name)].append(event)
+        names = named_by(rules, event) if scope == "user" else {name_in(scope, event)}
+        for name in names if event.type in rules.events else ():
+            if name is not None:
+                by_subject[Subject(event.tenant, scope, name)].append(event)
     return {subject: timeline(rules, subject, own) for subject, own in by_subject.items()}
 
 
@@ -149,8 +173,17 @@ def timeline(rules: Ruleset, subject: Subject, events: list[Event]) -> Timeline:
     of_users: defaultdict[str, dict[str, Value]] = defaultdict(dict)
     after: list[Mapping[str, Value]] = []
     for event in counted:
-        carried = {name: event.fields[name] for name in rules.trait_events.get(event.type, ()) if name in event.fields}
+        user = subject.name if subject.scope == "user" else event.user
+        here = {
+            name
+            for (kind, role), names in rules.trait_events.items()
+            if kind == event.type and user in in_role(event, role)
+            for name in names
+        }
+        carried = {name: event.fields[name] for name in here if name in event.fields}
         if carried:
-            of_users[event.user] = of_users[event.user] | carried
-        after.append(of_users[event.user])
-    return Timeline(subject, counted, len(events) - len(counted), after)
+            of_users[user] = of_users[user] | carried
+        after.append(of_users[user])
+    copies = [event for event in events if subject.scope != "user" or event.user == subject.name]
+    kept = [event for event in counted if subject.scope != "user" or event.user == subject.name]
+    return Timeline(subject, counted, len(copies) - len(kept), after)

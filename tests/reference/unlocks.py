@@ -30,10 +30,14 @@ def scope_of(achievement: syntax.Achievement) -> str:
     return achievement.scope.name if achievement.scope else "user"
 
 
-def named_events(condition: syntax.Condition) -> set[str]:
-    """Return the event types that a condition names, those of its `unless` too."""
+Heard = tuple[str, str | None]
+"""An event type, and the field that names the user, None for its actor."""
+
+
+def named_events(condition: syntax.Condition) -> set[Heard]:
+    """Return the event types that a condition names, each in its role, those of its `unless` too."""
     patterns: list[syntax.Pattern] = [] if condition.mods.unless is None else [condition.mods.unless]
-    names: set[str] = set()
+    names: set[Heard] = set()
     match condition:
         case syntax.Count() | syntax.Sum() | syntax.Extreme() | syntax.Streak():
             patterns.append(condition.event)
@@ -43,7 +47,8 @@ def named_events(condition: syntax.Condition) -> set[str]:
             names = {name for part in parts for name in named_events(part)}
         case syntax.Unlocked():
             pass
-    return names | {each.event.text for pattern in patterns for each in pattern.alternatives}
+    alternatives = [each for pattern in patterns for each in pattern.alternatives]
+    return names | {(each.event.text, None if each.role is None else each.role.text) for each in alternatives}
 
 
 def named_achievements(achievement: syntax.Achievement) -> set[str]:
@@ -62,12 +67,17 @@ def named_achievements(achievement: syntax.Achievement) -> set[str]:
     return in_whens | {target.achievement.text for target in achievement.after}
 
 
-def heard(rules: Ruleset, achievement: syntax.Achievement) -> set[str]:
-    """Return the event types at which a version can be earned."""
+def heard(rules: Ruleset, achievement: syntax.Achievement) -> set[Heard]:
+    """Return the event types at which a version can be earned, each in a role."""
     own = {name for when in tiers(achievement).values() for name in named_events(when)}
-    traits = set(rules.trait_events) if achievement.where is not None else set[str]()
+    traits = set(rules.trait_events) if achievement.where is not None else set[Heard]()
     named = [version for name in named_achievements(achievement) for version in rules.achievements[name]]
     return own | traits | {name for version in named for name in heard(rules, version)}
+
+
+def is_heard(timeline: Timeline, i: int, hears: set[Heard]) -> bool:
+    """Return whether event i is one of those that are heard, in the role that the subject has in it."""
+    return any(timeline.events[i].type == kind and timeline.is_in(i, role) for kind, role in hears)
 
 
 def in_effect(versions: Sequence[syntax.Achievement], now: int) -> syntax.Achievement | None:
@@ -125,7 +135,7 @@ def _unlocks_of_tier(
         version = in_effect(versions, event.at)
         if version is None or tier not in tiers(version) or not sees(version, event):
             continue
-        if event.type not in hears[version.version]:
+        if not is_heard(timeline, i, hears[version.version]):
             continue
         prefix = Prefix(views[version.version], i)
         start = latest_start(tiers(version)[tier], prefix)

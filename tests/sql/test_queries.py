@@ -16,6 +16,7 @@ from worker.engine.columns import (
     contested_columns,
     evaluation_columns,
     member_columns,
+    named_columns,
     position_columns,
     saved_columns,
     subject_columns,
@@ -48,6 +49,7 @@ COLUMNS = {
     "pack_events": {*pack_events([], list)},
     "member_columns": {*member_columns([])},
     "subject_columns": {*subject_columns([])},
+    "named_columns": {*named_columns([])},
     "position_columns": {*position_columns({})},
     "unlock_columns": {*unlock_columns(RULES, [])},
     "amendment_columns": {*amendment_columns(NOTHING)},
@@ -62,6 +64,10 @@ GIVEN = {
         {"partitions", "generations", "owner", "epoch", "suspects.event_id", "suspects.tenant_id"},
         ("all_columns",),
     ),
+    "commit_fast_with_members": (
+        {"partitions", "generations", "owner", "epoch", "suspects.event_id", "suspects.tenant_id"},
+        ("all_columns", "named_columns"),
+    ),
     "save_progress": (set[str](), ("saved_columns",)),
     "insert_event_subjects": (set[str](), ("member_columns",)),
     "forget_progress": (set[str](), ("subject_columns",)),
@@ -75,9 +81,11 @@ GIVEN = {
     "forget_checkpoints": (set[str](), ("position_columns",)),
     "checkpoints_before": (set[str](), ("position_columns",)),
     "events_of_users": (set[str](), ("positions_heard",)),
+    "events_of_users_in_roles": (set[str](), ("positions_heard",)),
     "events_of_tenants": (set[str](), ("positions_heard",)),
     "events_of_subjects": ({"scope"}, ("positions_heard",)),
     "pasts_of_users": ({"stamp", "limit"}, ("positions_heard",)),
+    "pasts_of_users_in_roles": ({"stamp", "limit"}, ("positions_heard",)),
 }
 """What queries are given: names one by one, and by which functions."""
 

@@ -27,7 +27,7 @@ class Held(NamedTuple):
 
     @property
     def key(self) -> tuple[str, ...]:
-        """What it is, and of which subject."""
+        """What it is, and whose."""
         return (self.tenant_id, self.subject, self.achievement, self.tier or "", self.occurrence or "")
 
 

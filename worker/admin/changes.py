@@ -59,6 +59,8 @@ class Cursor(msgspec.Struct, frozen=True, omit_defaults=True):
     tenant_id: str = ""
     """With `subject` the last one that was looked at."""
     subject: str = ""
+    swept: int | None = None
+    """Of a search that goes through users by a hash: the last one."""
 
 
 class Change(NamedTuple):

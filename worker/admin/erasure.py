@@ -1,8 +1,9 @@
 """Erasing a user: events, progress, unlocks, decisions and dead letters go, and a tombstone keeps them out for ever.
 
 What the user did for a team or a tenant goes too: those are folded again without it when they are next touched, or by a
-backfill, and what they can no longer prove is contested. The broker's streams are not touched here: what is
-replayed from them meets the tombstone. worker/admin/purge.py purges them.
+backfill, and what they can no longer prove is contested. Events that concern other users stay, with a pseudonym. The
+broker's streams are not touched here: what is replayed from them meets the tombstone; worker/admin/purge.py purges
+them.
 """
 
 from __future__ import annotations
@@ -12,17 +13,23 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from dsl.compile import USER
 from dsl.event import Position
 from dsl.outcome import Subject
+from dsl.roles import is_pseudonym
+from worker.admin.journal import journaled
 from worker.admin.packed_ids import archived_of, erase_archived
+from worker.admin.pseudonymity import take_name_out
 from worker.contract.named_users import name_token
 from worker.contract.partition import PARTITIONS, partition_of
 from worker.engine.columns import position_columns, subject_columns
+from worker.engine.journal import Erasure
 from worker.engine.state_cache import BEGINNING
 from worker.pipeline.dead_letters import BLANKED, read_names
-from worker.pipeline.fence import hold_partitions
+from worker.pipeline.fence import RulesMovedError, hold_partitions
+from worker.pipeline.rules_in_force import load_deployed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from worker.engine.rule_set import Deployed
     from worker.settings import Settings
     from worker.store import Session, Store
 
@@ -34,6 +41,9 @@ class Erased(NamedTuple):
     """How much is gone."""
 
     events: int
+    """The user's own, and those of others that concerned no one else who is known."""
+    renamed: int
+    """Events that name others or are theirs: they stay, with a pseudonym."""
     unlocks: int
     dead_letters: int
     """Those that named no other user, and those that did, whose bodies are gone."""
@@ -84,28 +94,34 @@ async def erase_user(store: Store, settings: Settings, tenant: str, user: str, *
     It takes time for what the user has done, and holds the partitions of the user and of whatever they have a part in.
 
     Raises:
+        JournalError: nothing was done.
         UnavailableError: nothing is known to have happened.
     """
     await read_all_names(store, settings)
-    partitions = {partition_of(tenant, "user", user)}
-    for _ in range(TRIES):
-        try:
-            return await _erase(store, settings, Subject(tenant, "user", user), partitions, by=by, now=now)
-        except _Crowded as more:
-            partitions |= more.partitions
-    return await _erase(store, settings, Subject(tenant, "user", user), set(range(PARTITIONS)), by=by, now=now)
+    subject = Subject(tenant, USER, user)
+    partitions, tries = {partition_of(*subject)}, 0
+    with journaled(settings, lambda names: Erasure(names.of_subject(subject)), by=by, at=now):
+        while True:
+            rules = await load_deployed(store, settings)
+            try:
+                return await _erase(store, settings, rules, subject, partitions, by=by, now=now)
+            except RulesMovedError:
+                continue
+            except _Crowded as more:
+                tries += 1
+                partitions |= more.partitions if tries < TRIES else set(range(PARTITIONS))
 
 
-async def _erase(store: Store, settings: Settings, user: Subject, partitions: set[int], *, by: str, now: int) -> Erased:
+async def _erase(  # noqa: PLR0913 - what it works with, each by name
+    store: Store, settings: Settings, rules: Deployed, user: Subject, partitions: set[int], *, by: str, now: int
+) -> Erased:
     tenant, _, name = user
     tokens = user_tokens(tenant, name)
     async with store.transaction(patient=True) as session:
         # A worker that remembers the user, or a team of theirs, finds another's mark and reads again.
-        await hold_partitions(session, partitions, epoch=None)
-        since = {
-            Subject(*row[:3]): Position(*row[3:])
-            for row in await session.rows(_Shared, "shared_subjects", tenant_id=tenant, user_id=name)
-        }
+        await hold_partitions(session, partitions, epoch=rules.epoch)
+        found = await session.rows(_Shared, "shared_subjects", tenant_id=tenant, user_id=name)
+        since = {Subject(*row[:3]): Position(*row[3:]) for row in found if not is_pseudonym(row.subject)}
         archived = await archived_of(session, user)
         since.update({one: min(archived.since, since.get(one, archived.since)) for one in archived.shared})
         # From here on the user does nothing more. To lock out of order could wait for ever.
@@ -114,11 +130,13 @@ async def _erase(store: Store, settings: Settings, user: Subject, partitions: se
             raise _Crowded(needed)
         new = await session.run("insert_erasure", tenant_id=tenant, user_id=name, **tokens, now=now, by=by)
         await _forget(session, {user: BEGINNING, **since})
-        events = await session.run("erase_events", tenant_id=tenant, user_id=name)
+        renamed = await take_name_out(session, rules, user)
+        events = renamed.gone + await session.run("erase_events", tenant_id=tenant, user_id=name)
         events += await erase_archived(session, user, archived)
         unlocks = await session.value(int, "erase_unlocks", tenant_id=tenant, user_id=name, now=now, by=by) or 0
         await session.run("erase_revealed", tenant_id=tenant, user_id=name)
         await session.run("erase_evaluations", tenant_id=tenant, user_id=name)
+        await session.run("forget_place_of_rebuild", tenant_id=tenant, user_id=name)
         # The last lock of all: a batch that buries dead letters holds partitions already.
         await session.run("hold_letters")
         await session.run("erase_deliveries", tenant_id=tenant, user_id=name)
@@ -126,16 +144,17 @@ async def _erase(store: Store, settings: Settings, user: Subject, partitions: se
             pass
         letters = await session.run("erase_dead_letters", **tokens)
         letters += await session.run("blank_dead_letters", **tokens, detail=BLANKED, now=now)
-    return Erased(events, unlocks, letters, tuple(sorted(since)), since, again=not new)
+    return Erased(events, renamed.kept, unlocks, letters, tuple(sorted(since)), since, again=not new)
 
 
 async def _forget(session: Session, since: Mapping[Subject, Position]) -> None:
     """Forget where subjects stand, but for their checkpoints before a position: those have seen nothing behind it.
 
-    Of users nothing is left; others have a row without a state, by which a backfill finds them.
+    Of the first, who is erased, nothing is left; others have a row without a state, by which a backfill finds them.
     """
-    await session.run("forget_progress", **subject_columns([one for one in since if one.scope == USER]))
-    await session.run("void_progress", **subject_columns([one for one in since if one.scope != USER]))
+    erased, *others = since
+    await session.run("forget_progress", **subject_columns([erased]))
+    await session.run("void_progress", **subject_columns(others))
     await session.run("forget_checkpoints", **position_columns(since))
 
 

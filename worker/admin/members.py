@@ -1,5 +1,8 @@
 """Members of field scopes, when rules change: events are assigned to their teams before the rules are in force.
 
+So are events to the users that they name beside the one who did them: members of the scope `user`, by the contracts of
+events alone, whether or not a rule asks for them.
+
 What a plan does not hear is passed over when it is read, so members may be there too early, and may stay too long:
 
     before the switch   members for event types that a scope hears for the first time, in small transactions
@@ -19,7 +22,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import structlog
 
+from dsl.compile import USER
 from dsl.outcome import Subject
+from dsl.roles import is_pseudonym
 from worker.contract.partition import partition_of
 from worker.engine.batch import MAX_SUBJECT_BYTES
 from worker.engine.columns import FIELDLESS, MEMBER, columns, subject_columns
@@ -27,11 +32,11 @@ from worker.engine.state_cache import BEGINNING
 from worker.pipeline.archive import archived_of_types
 from worker.pipeline.fence import hold_partitions
 from worker.pipeline.ledger import event_of
-from worker.store import RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
 
+    from dsl.compile import Program
     from dsl.event import Event, Position
     from dsl.ruleset import RuleSet
     from dsl.schema import Rules
@@ -42,7 +47,6 @@ MEMBERS_AT_ONCE: Final = 5000
 """Rows of `event_subject` that are written with one statement."""
 FEW: Final = 500
 """Events that the switch may read without being noticed."""
-TRIES: Final = 5
 ROUNDS: Final = 5
 """Of catching up before the switch, at the most."""
 PACKED_MEMBER: Final = ("tenant_id", "scope", "subject", "user_id")
@@ -85,6 +89,8 @@ def difference(before: RuleSet | None, now: RuleSet) -> Difference:
         for scope, types in new.items()
     }
     unheard = before is None or any(types - new.get(scope, frozenset()) for scope, types in old.items())
+    # A user who is erased while members are written may be one of them.
+    unheard |= bool(new.get(USER, frozenset()) - old.get(USER, frozenset()))
     return Difference(
         {scope: types for scope, types in heard.items() if types},
         {scope: types for scope, types in moved.items() if types},
@@ -95,11 +101,20 @@ def difference(before: RuleSet | None, now: RuleSet) -> Difference:
 def _heard(ruleset: RuleSet | None) -> dict[str, frozenset[str]]:
     if ruleset is None or ruleset.program is None:
         return {}
-    return {scope: frozenset(plan.types) for scope, plan in ruleset.program.scopes.items() if scope not in FIELDLESS}
+    return _members_of(ruleset.program)
+
+
+def _members_of(program: Program) -> dict[str, frozenset[str]]:
+    """Return the event types that have members, by scope."""
+    teams = {scope: plan.types for scope, plan in program.scopes.items() if scope not in FIELDLESS}
+    return {**teams, USER: program.roles.naming}
 
 
 def _field(rules: Rules, event: str, name: str) -> str:
-    field = rules.events[event].fields.get(name) if event in rules.events else None
+    schema = rules.events.get(event)
+    if name == USER:
+        return "" if schema is None else ", ".join(sorted(schema.users))
+    field = None if schema is None else schema.fields.get(name)
     return "" if field is None else f"{field.type}{field.bound}"
 
 
@@ -179,22 +194,8 @@ async def _write_archived(rules: Deployed, heard: Mapping[str, Collection[str]],
 
 async def _insert_alone(store: Store, rows: list[_Row]) -> None:
     """Insert members in a transaction of their own."""
-
-    async def insert() -> None:
-        async with store.transaction(patient=True) as session:
-            await _insert(session, rows)
-
-    await _again(insert)
-
-
-async def _again(work: Callable[[], Awaitable[None]]) -> None:
-    """Do something, and again where an event was erased at that moment."""
-    for _ in range(TRIES):
-        try:
-            return await work()
-        except RefusedError as error:
-            log.debug("an event is gone that was to be a member", said=str(error))
-    return await work()
+    async with store.transaction(patient=True) as session:
+        await _insert(session, rows)
 
 
 async def _insert(session: Session, rows: Iterable[_Row]) -> None:
@@ -211,8 +212,12 @@ def _since(mark: Mark) -> dict[str, object]:
 
 def _members(rules: Deployed, event: Event, heard: Mapping[str, Collection[str]]) -> Iterator[_Row]:
     for scope, subject in rules.program.subjects(event):
-        if event.type in heard.get(scope, ()) and len(subject.encode()) <= MAX_SUBJECT_BYTES:
+        if scope != USER and event.type in heard.get(scope, ()) and len(subject.encode()) <= MAX_SUBJECT_BYTES:
             yield event.tenant, scope, subject, event.at, event.id
+    if event.type in heard.get(USER, ()):
+        for user in rules.program.roles.named(event):
+            if not is_pseudonym(user):
+                yield event.tenant, USER, user, event.at, event.id
 
 
 # -- in the switch -----------------------------------------------------------------------------------------------------
@@ -266,24 +271,16 @@ def _row(tenant_id: str, scope: str, subject: str, at: int, event_id: str) -> _R
 async def _add(store: Store, rules: Deployed, partition: int, rows: list[_Row]) -> dict[Subject, Position]:
     subjects = {Subject(*row[:3]) for row in rows}
 
-    async def add() -> None:
-        async with store.transaction(patient=True) as session:
-            await hold_partitions(session, [partition], epoch=rules.epoch)
-            await _insert(session, rows)
-            await session.run("forget_progress", **subject_columns(subjects))
-
-    await _again(add)
+    async with store.transaction(patient=True) as session:
+        await hold_partitions(session, [partition], epoch=rules.epoch)
+        await _insert(session, rows)
+        await session.run("forget_progress", **subject_columns(subjects))
     return dict.fromkeys(subjects, BEGINNING)
 
 
 async def forget_unheard(store: Store, rules: Deployed) -> None:
     """Delete members of event types that no scope hears, page by page."""
-    pairs = [
-        (scope, name)
-        for scope, plan in sorted(rules.program.scopes.items())
-        if scope not in FIELDLESS
-        for name in sorted(plan.types)
-    ]
+    pairs = [(scope, name) for scope, types in sorted(_members_of(rules.program).items()) for name in sorted(types)]
     after: _Row | None = ("", "", "", BEGINNING.at, "")
     while after is not None:
         asked = dict(zip(("after_tenant", "after_scope", "after_subject", "after_at", "after_id"), after, strict=True))

@@ -15,33 +15,31 @@ partition.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from dsl.carry import Carried
+from dsl.compile import USER
 from dsl.fold import walk
 from dsl.outcome import Subject
-from dsl.progress import decode
-from worker.contract.partition import partition_of
-from worker.pipeline.ledger import event_of, subjects_heard
+from dsl.progress import State, decode
+from dsl.roles import bases
+from worker.pipeline.ledger import event_of, in_roles, subjects_heard, types_heard
 from worker.pipeline.past_states import know_former
 from worker.pipeline.rules_in_force import Aggregate
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
     from dsl.carry import Carriage
     from dsl.compile import Plan
     from dsl.event import Event
-    from dsl.progress import State
     from worker.engine.rule_set import Deployed
     from worker.pipeline.ledger import EventRow
     from worker.store import Session, Store
 
 PAGE: Final = 2000
 """Subjects that are looked at together."""
-PIECE: Final = 50
-"""Subjects of one transaction."""
 HEARING, JUDGED, LEFT, ANEW, MARKED = range(5)
 """The searches, in order: by events of what is new, by states, by unlocks without a state, by unlocks of what was not
 judged before, by last events."""
@@ -55,6 +53,7 @@ class Named(NamedTuple):
 
 
 BEFORE_ALL: Final = Named()
+_NONE: Final = frozenset[int]()
 
 
 class Page(NamedTuple):
@@ -65,25 +64,20 @@ class Page(NamedTuple):
     looked_at: int
     last: Named
 
-    def pieces(self) -> Iterator[list[Subject]]:
-        """Yield those that may not be up to date, in pieces of one partition."""
-        by_partition: defaultdict[int, list[Subject]] = defaultdict(list)
-        for subject in self.found:
-            by_partition[partition_of(*subject)].append(subject)
-        for subjects in by_partition.values():
-            for at in range(0, len(subjects), PIECE):
-                yield subjects[at : at + PIECE]
-
 
 class Search(NamedTuple):
-    """One way to find subjects of a scope that may not be up to date: a query that pages by key."""
+    """One way to find subjects of a scope that may not be up to date: a query that pages by key, or a sweep."""
 
     scope: str
     step: int
     """Its place among the searches of its scope."""
     query: str
-    asked: dict[str, object]
+    asked: Mapping[str, object]
     """Arguments of the query, besides the page."""
+    types: AbstractSet[str] = frozenset()
+    """Event types that something new reads."""
+    swept: Plan | None = None
+    """The plan whose events a sweep reads of users, in the place of the query."""
 
 
 class _State(NamedTuple):
@@ -150,20 +144,31 @@ async def searches(store: Store, rules: Deployed, scope: str, *, thorough: bool)
     stamp = rules.stamps[scope]
     found: list[Search] = []
     if past.base is None or past.types:
-        found.append(Search(scope, HEARING, *subjects_heard(rules, scope, None if past.base is None else past.types)))
+        heard = frozenset(types_heard(rules, scope)) if past.base is None else past.types
+        # A sweep reads what users did themselves; one who is named by others has to be looked up.
+        swept = _swept(rules, past, heard) if scope == USER and not in_roles(rules, scope) else None
+        found.append(Search(scope, HEARING, *subjects_heard(rules, scope, heard), types=heard, swept=swept))
     if any(one is None or one.changed or rules.former.aged(stamp) for stamp, one in past.carriages.items()):
         watched = [Watch(one) for one in past.carriages.values() if one is not None]
-        types = sorted(frozenset[str]().union(*(one.plan.types | one.plan_before.types for one in watched)))
+        types = sorted(bases(frozenset[str]().union(*(one.plan.types | one.plan_before.types for one in watched))))
         found.append(Search(scope, JUDGED, "stale_states", {"scope": scope, "stamp": stamp, "types": types}))
     judged = [f"{achievement}.{tier}" for achievement, tier in rules.ruled(scope)]
     found.append(Search(scope, LEFT, "subjects_without_state", {"scope": scope, "judged": judged}))
     if new := {f"{name}.{tier}" for carriage in past.known for name, tier in carriage.ruled_anew}:
-        asked: dict[str, object] = {"scope": scope, "stamp": stamp, "judged": sorted(new)}
+        asked = {"scope": scope, "stamp": stamp, "judged": sorted(new)}
         found.append(Search(scope, ANEW, "subjects_judged_anew", asked))
     if dropped := frozenset[str]().union(*(carriage.dropped for carriage in past.known)):
-        asked = {"scope": scope, "stamp": stamp, "types": sorted(dropped)}
+        asked = {"scope": scope, "stamp": stamp, "types": sorted(bases(dropped))}
         found.append(Search(scope, MARKED, "states_marked_by_types", asked))
     return found
+
+
+def _swept(rules: Deployed, past: Past, heard: AbstractSet[str]) -> Plan:
+    """Return the plan whose events have to be read of users with events of what is new."""
+    known = past.known
+    parts = {one.part(Carried(State(), _NONE, _NONE, _NONE, one.missing)) for one in known}
+    part = parts.pop() if len(parts) == 1 else None
+    return part if part is not None and part.types >= frozenset(heard) else rules.program.scopes[USER]
 
 
 async def pages_of(store: Store, rules: Deployed, search: Search, after: Named = BEFORE_ALL) -> AsyncIterator[Page]:
@@ -214,7 +219,8 @@ def _differs(rules: Deployed, scope: str, row: _State) -> bool:
     if before is None:
         return False
     try:
-        return watch.grants_otherwise(carried.state, before, [event_of(rules, *unsaved) for unsaved in row.unsaved])
+        unsaved = [event_of(rules, *event) for event in row.unsaved]
+        return watch.grants_otherwise(carried.state, before, row.subject, unsaved)
     except Exception:  # noqa: BLE001 - to fold the subject again shows what is wrong
         return True
 
@@ -232,11 +238,14 @@ class Watch:
         self.plan_before: Plan = self.carriage.watching_before
         self.rulings = self.carriage.judged_otherwise
 
-    def grants_otherwise(self, carried: State, before: State, unsaved: Sequence[Event]) -> bool:
+    def grants_otherwise(self, carried: State, before: State, name: str, unsaved: Sequence[Event]) -> bool:
         """Tell whether the rules before have granted something else for events that a state has not seen.
 
-        Both are this state, which changes in place: carried over, and as it was.
+        Both are this state of one subject, which changes in place: carried over, and as it was.
         """
-        sides = walk(self.plan, carried, unsaved), walk(self.plan_before, before, unsaved)
+        sides = (
+            walk(plan, state, [plan.roles.seen_by(event, name) for event in unsaved] if plan.scope == USER else unsaved)
+            for plan, state in ((self.plan, carried), (self.plan_before, before))
+        )
         now, then = ({grant for grant in side if (grant.achievement, grant.tier) in self.rulings} for side in sides)
         return now != then

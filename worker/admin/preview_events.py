@@ -13,10 +13,11 @@ import msgspec
 from dsl.compile import USER
 from dsl.event import Event
 from dsl.outcome import Subject
+from dsl.roles import base_of, bases
 from worker.engine.batch import MAX_SUBJECT_BYTES
 from worker.engine.columns import FIELDLESS
 from worker.pipeline.archive import archived_by_tenant, archived_by_user, archived_of_types, merged
-from worker.pipeline.ledger import event_of
+from worker.pipeline.ledger import event_of, in_roles
 from worker.pipeline.sorted_lines import SortedLines
 
 if TYPE_CHECKING:
@@ -47,18 +48,24 @@ class Events:
         self._session = session
         self._rules = rules
         self._scope = scope
-        self._types = sorted(plan.types)
-        self._read = sorted(_read_by(plan)) if scope in FIELDLESS else self._types
+        self._types = sorted(bases(plan.types))
+        self._plan = plan
+        self._in_roles = in_roles(rules, scope)
+        self._read = sorted(read_by(plan)) if scope in FIELDLESS else self._types
         """Types whose payload the plan looks into; of others it is not fetched."""
 
     def all(self) -> AsyncGenerator[list[Run]]:
         """Yield all of them, in the order of subjects, and in canonical order."""
+        if self._in_roles:
+            return self._by_role("events_by_user_in_roles")
         if self._scope in FIELDLESS:
             return self._by_key("events_by_user" if self._scope == USER else "events_by_tenant")
         return self._by_field()
 
     def unseen(self) -> AsyncGenerator[list[Run]]:
         """Yield those that states have not seen yet: states of users may lag behind, and no others."""
+        if self._in_roles:
+            return self._by_role("unseen_events_in_roles")
         return self._by_key(_UNSEEN) if self._scope == USER else _no_events()
 
     async def _by_key(self, query: str) -> AsyncGenerator[list[Run]]:
@@ -82,6 +89,17 @@ class Events:
             yield [
                 (Subject(names[0], scope, names[1]), list(events)) for names, events in groupby(page, key=subject_of)
             ]
+
+    async def _by_role(self, query: str) -> AsyncGenerator[list[Run]]:
+        """Yield the events of users as they are in the history of each, without those in roles that no rule names."""
+        roles, heard = self._rules.program.roles, self._plan.types
+
+        def seen(name: str, *row: *EventRow) -> tuple[Subject, Event]:
+            return Subject(row[0], USER, name), roles.seen_by(event_of(self._rules, *row), name)
+
+        async for page in self._session.pages(seen, query, types=self._types):
+            mine = (one for one in page if one[1].type in heard)
+            yield [(user, [event for _, event in some]) for user, some in groupby(mine, key=itemgetter(0))]
 
     async def _by_field(self) -> AsyncGenerator[list[Run]]:
         """Yield the events of the subjects of a field: which subject that is, the new rules say."""
@@ -116,10 +134,10 @@ _NOTHING: Final[dict[str, Value]] = {}
 _decoder: Final = msgspec.json.Decoder(tuple[str, str, str, str, int, int, str | None])
 
 
-def _read_by(plan: Plan) -> set[str]:
+def read_by(plan: Plan) -> set[str]:
     """Return the event types whose fields a plan reads."""
-    read = {event for entry in plan.entries for event, _ in entry.reads}
-    return read | {name for name, entry in plan.dispatch.items() if entry.traits or entry.once is not None}
+    read = {base_of(event) for entry in plan.entries for event, _ in entry.reads}
+    return read | {entry.base for entry in plan.dispatch.values() if entry.traits or entry.once is not None}
 
 
 def _row(*row: *EventRow) -> EventRow:

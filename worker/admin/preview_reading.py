@@ -20,7 +20,7 @@ from worker.engine.columns import FIELDLESS, columns
 from worker.engine.reconcile import Stored
 from worker.engine.state_cache import BEGINNING
 from worker.engine.whole_fold import WholeFold
-from worker.pipeline.ledger import read_back
+from worker.pipeline.ledger import in_roles, read_back
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
@@ -189,7 +189,8 @@ class Reading:
     async def _of_names(self, sampled: Sampled) -> AsyncGenerator[list[Outcome]]:
         self.population = 0
         piece: list[Subject] = []
-        query = "users_in_ledger" if self._scope == USER else "tenants_in_ledger"
+        users = "users_in_ledger_in_roles" if in_roles(self._rules, self._scope) else "users_in_ledger"
+        query = users if self._scope == USER else "tenants_in_ledger"
         async for page in self._session.pages(self._named, query):
             self.population += len(page)
             piece += filter(sampled.has, page)
@@ -222,7 +223,7 @@ class Reading:
 
     async def _feed_by_key(self, after: Mapping[Subject, Position], folds: Mapping[Subject, Fold]) -> None:
         async with self._lock:
-            async for page in read_back(self._session, self._rules, self._scope, after, types=self._part.plan.types):
+            async for page in read_back(self._session, self._rules, self._scope, after, part=self._part.plan):
                 for subject, events in groupby(page, itemgetter(0)):
                     self._feed(folds[subject], [event for _, event in events])
 

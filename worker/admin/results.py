@@ -263,11 +263,12 @@ async def _decoded(session: Session, rules: Deployed, rows: list[_ProgressRow], 
         built = not await session.value(bool, "something_is_building")
     states: dict[Subject, State] = {}
     for row in known:
-        found = recorded_state(rules, row.scope, row.stamp, row.state, row.unsaved, built=built)
+        subject = Subject(row.tenant_id, row.scope, row.subject)
+        found = recorded_state(rules, subject, row.stamp, row.state, row.unsaved, built=built)
         if found.stale:
             flaws.stale += 1
         elif found.state is None:
             flaws.unreadable += 1
         else:
-            states[Subject(row.tenant_id, row.scope, row.subject)] = found.state
+            states[subject] = found.state
     return states

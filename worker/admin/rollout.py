@@ -30,6 +30,7 @@ from worker.admin.changes import (
     read_cursor,
     roll_back_changes,
 )
+from worker.admin.journal import journaled
 from worker.admin.members import Difference, Mark, difference, write_late_members, write_members
 from worker.admin.pending import NO_TERMS, Pending, Terms, announce, await_workers, check_policy
 from worker.admin.versions import (
@@ -43,10 +44,12 @@ from worker.admin.versions import (
     write_versions,
 )
 from worker.engine.columns import columns
+from worker.engine.journal import RulesApplied
 from worker.engine.meaning import Changed, Meaning, meanings_of, recalled
 from worker.engine.rule_set import Deployed, RuleFile, RulesRefusedError, rules_hash, sources_of
 from worker.pipeline.ledger import clock_of
-from worker.pipeline.rules_in_force import Aggregate, RuleSetRow, prepare, read_aside, since_of
+from worker.pipeline.rules_in_force import Aggregate, RuleSetRow, prepare, read_aside
+from worker.rulefiles import without_collector
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -166,26 +169,42 @@ async def apply_rules(  # noqa: PLR0913 - each is a choice of its own
     if (known := await _checked(store, change, past)) is not None or dry_run:
         return known or _preview(change, past)
     await check_policy(store, terms, now=now)
+    deed = RulesApplied(tuple(files), terms.policy.announced.value, terms.policy.since)
+    with journaled(settings, lambda _: deed, by=by, at=now) as noted:
+        applied = await _bring_into_force(store, change, past, said)
+        noted.not_done = not applied.changed
+    if not applied.changed:
+        return applied
+    log.debug("rules in force", epoch=applied.epoch, held_ms=applied.held_ms)
+    return applied._replace(meanwhile=await _meanwhile(store, first.epoch, applied.epoch))
+
+
+async def _bring_into_force(store: Store, change: _Change, past: _Past, said: Callable[[str], None]) -> Applied:
+    """Put rules into force; return what is to be said where others have just done the same."""
     async with announce(store, _pending(change, past.epoch), said) as pending, beating(partial(pending.beat, store)):
         while True:
             ready = await _make_ready(store, change, past)
-            await await_workers(store, pending, now=now, said=said)
-            applied = None
-            async with store.transaction(patient=True) as session:
-                # The first thing: from here on no batch is committed, and no other rules are applied.
-                await session.run("hold_all_partitions")
-                held = monotonic()
-                # Other rules have been applied meanwhile: look again at what was meant.
-                if await _epoch_in_force(session) == past.epoch:
-                    applied = await _put_into_force(session, change, past, ready, pending)
-            if applied is not None:
-                applied = applied._replace(held_ms=round((monotonic() - held) * 1000))
-                break
+            await await_workers(store, pending, now=change.now, said=said)
+            if (applied := await _switch(store, change, past, ready, pending)) is not None:
+                return applied
             past = await _remember(store, change)
             if (known := await _checked(store, change, past)) is not None:
                 return known
-    log.debug("rules in force", epoch=applied.epoch, held_ms=applied.held_ms)
-    return applied._replace(meanwhile=await _meanwhile(store, first.epoch, applied.epoch))
+
+
+async def _switch(store: Store, change: _Change, past: _Past, ready: _Ready, pending: Pending) -> Applied | None:
+    """Put rules into force; None where others have come into force meanwhile: what was meant has to be seen again."""
+    applied = None
+    # A full collection would take longer than all of this, and nothing is committed meanwhile.
+    with without_collector():
+        async with store.transaction(patient=True) as session:
+            await session.run("know_arrays", texts=[], numbers=[], digests=[], instants=[])
+            # From here on no batch is committed, and no other rules are applied.
+            await session.run("hold_all_partitions")
+            held = monotonic()
+            if await _epoch_in_force(session) == past.epoch:
+                applied = await _put_into_force(session, change, past, ready, pending)
+        return None if applied is None else applied._replace(held_ms=round((monotonic() - held) * 1000))
 
 
 async def _checked(store: Store, change: _Change, past: _Past) -> Applied | None:
@@ -281,6 +300,8 @@ async def _remember(store: Store, change: _Change) -> _Past:
 class _Ready(NamedTuple):
     """What is prepared before the switch."""
 
+    rules: Deployed
+    """As of this epoch, but for what of it is in force already."""
     members: Difference
     begun: Mark
     """How far the ledger was when its members were begun."""
@@ -299,7 +320,7 @@ async def _make_ready(store: Store, change: _Change, past: _Past) -> _Ready:
     rules = prepare(past.epoch + 1, change.ruleset, {}, change.settings)
     begun, mark = await write_members(store, rules, members.heard)
     leaves = old is None or bool(_rulings(old) - _rulings(change.ruleset))
-    return _Ready(members, begun, mark, leaves, _preview(change, past))
+    return _Ready(rules, members, begun, mark, leaves, _preview(change, past))
 
 
 async def _old_rules(past: _Past) -> RuleSet | None:
@@ -352,11 +373,10 @@ async def _put_into_force(session: Session, change: _Change, past: _Past, ready:
     )
     await write_versions(session, versions, epoch=epoch, by=by, now=now)
     await _write_aggregates(session, ruleset, epoch=epoch, now=now)
-    rules = prepare(epoch, ruleset, await since_of(session), change.settings)
-    await write_late_members(session, rules, ready.members, ready.mark)
+    await write_late_members(session, ready.rules, ready.members, ready.mark)
     withdrawn = 0
     if ready.leaves:
-        withdrawn = await _withdraw_retired(session, rules, change.settings, change_id, now=now)
+        withdrawn = await _withdraw_retired(session, ready.rules, change.settings, change_id, now=now)
     await _take_over(session, change, ready, pending, epoch)
     silenced = 0
     if change.terms.back_to is not None:

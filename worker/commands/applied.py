@@ -12,7 +12,7 @@ from worker.report import screen
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from worker.admin.backfill import Report
+    from worker.admin.built import Report
     from worker.admin.rollout import Applied
 
 MOST_MESSAGE: Final = 1000

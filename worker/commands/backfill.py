@@ -16,12 +16,13 @@ from worker.app import wall_clock
 from worker.commands.headway import remark_of
 from worker.commands.options import json_object_option
 from worker.commands.servers import on_servers, with_store
+from worker.process.loop import spare_collector
 from worker.report import screen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    from worker.admin.backfill import Report
+    from worker.admin.built import Report
     from worker.admin.lease import Limits
     from worker.engine.pace import Headway
     from worker.settings import Settings
@@ -45,6 +46,7 @@ async def _run(settings: Settings, *, as_json: bool) -> None:
 
 async def run_backfill(store: Store, settings: Settings, limits: Limits = NO_LIMITS) -> Report:
     """Run the backfill of the rules in force, or continue one that was interrupted; return its report."""
+    spare_collector()
     try:
         with _bar() as watch:
             return await backfill(store, settings, now=wall_clock, limits=limits, watch=watch)

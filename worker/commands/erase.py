@@ -113,6 +113,7 @@ async def _erase_user(settings: Settings, tenant: str, user: str, *, by: str, pu
 def _as_json(erased: Erased, folded: int, found: Purged | _NotPurged | None, beyond: list[str]) -> dict[str, object]:
     return {
         "events": erased.events,
+        "renamed": erased.renamed,
         "unlocks": erased.unlocks,
         "dead_letters": erased.dead_letters,
         "folded_again": folded,
@@ -126,6 +127,10 @@ def _print(erased: Erased) -> None:
         f"erased {screen.plural(erased.events, 'event')}, {screen.plural(erased.unlocks, 'unlock')}, "
         f"{screen.plural(erased.dead_letters, 'dead letter')}; their events stay out for ever"
     )
+    if erased.renamed:
+        screen.out().print(
+            f"{screen.plural(erased.renamed, 'event')} that concern others too stay, with a pseudonym for the name"
+        )
 
 
 def _print_reach(settings: Settings, folded: int, found: Purged | _NotPurged | None, beyond: list[str]) -> None:
@@ -173,6 +178,7 @@ def _beyond(settings: Settings, tenant: str, user: str, *, purged: bool) -> Iter
         f"{settings.input_stream} {prefix}.{token(tenant)}, {prefix}.{token(tenant)}.~... and {prefix}.raw: "
         "arrays there hold events of several users, until their retention ends"
     )
+    yield f"{settings.input_stream}: events of others that name the user in their payload, until their retention ends"
     yield "the announcement of the erasure, which names the user and the unlocks"
     yield "mirrors of the streams, other lanes, and what consumers have kept of announcements"
     yield "backups of the database, its write-ahead log, and logs"

@@ -6,12 +6,14 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from dsl.calendar import format_instant
+from worker.admin.journal import journaled
 from worker.admin.purge import PurgeRefusedError, purge_announcements
 from worker.admin.tombstone import NotAnnouncedError, NoTombstoneError, check_tombstone, lift_tombstone
 from worker.app import wall_clock
 from worker.broker.streams import BrokerAwayError
 from worker.commands.operator_word import check_reason
 from worker.commands.servers import CommandError, on_servers, with_store
+from worker.engine.journal import Lift
 from worker.report import screen
 from worker.urls import shown
 
@@ -64,7 +66,8 @@ async def _lift(settings: Settings, user: Subject, *, by: str, reason: str, as_j
     removed = await _purge_announcements(settings, user)
     now = wall_clock()
     lifted = partial(lift_tombstone, tenant=user.tenant_id, user=user.subject, by=by, reason=reason, now=now)
-    await with_store(settings, lambda store: _liftable(user, lifted(store)))
+    with journaled(settings, lambda names: Lift(names.of_subject(user)), by=by, at=now):
+        await with_store(settings, lambda store: _liftable(user, lifted(store)))
     if as_json:
         screen.say_json(
             {

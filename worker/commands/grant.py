@@ -10,11 +10,13 @@ import click
 
 from dsl.compile import USER, scope_of
 from dsl.outcome import Subject
+from worker.admin.journal import journaled
 from worker.admin.manual_grant import CannotGrantError, Granted, grant_by_hand
 from worker.app import wall_clock
 from worker.commands.operator_word import by_option, check_reason
 from worker.commands.options import json_object_option
 from worker.commands.servers import CommandError, on_servers, rules_in_force, whoami, with_store
+from worker.engine.journal import manual_grant
 from worker.engine.reconcile import State as Stands
 from worker.pipeline.fence import RulesMovedError
 from worker.report import screen
@@ -80,9 +82,11 @@ async def _grant(settings: Settings, meant: Meant, *, reason: str, by: str) -> G
             versions = rules.rules.achievements.get(name)
             scope = meant.scope or (USER if versions is None else scope_of(versions[0]))
             subject = Subject(meant.tenant, scope, meant.subject)
-            with suppress(RulesMovedError):  # other rules were applied meanwhile
+            at = wall_clock()
+            deed = partial(manual_grant, subject=subject, key=(name, tier or None, meant.occurrence))
+            with suppress(RulesMovedError), journaled(settings, deed, by=by, at=at):  # others were applied meanwhile
                 return await grant_by_hand(
-                    store, rules, subject, name, tier or None, meant.occurrence, reason=reason, by=by, now=wall_clock()
+                    store, rules, subject, name, tier or None, meant.occurrence, reason=reason, by=by, now=at
                 )
 
     try:

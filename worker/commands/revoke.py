@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypedDict
 import click
 
 from dsl.outcome import full_name
+from worker.admin.journal import journaled
 from worker.admin.revocation import of_achievement, of_change, of_ids, revoke_all
 from worker.app import wall_clock
 from worker.commands.operator_word import by_option, check_reason
 from worker.commands.options import json_object_option, must_not_ask, yes_option
 from worker.commands.servers import CommandError, on_servers, whoami, with_store
+from worker.engine.journal import Revocation
 from worker.report import screen
 
 if TYPE_CHECKING:
@@ -135,5 +137,6 @@ def _shown(one: Revocable) -> str:
 
 async def _revoke(settings: Settings, found: Sequence[Revocable], *, reason: str, by: str) -> int:
     """Revoke unlocks, and return how many; late evidence does not bring them back."""
-    ids = [one.unlock_id for one in found]
-    return await with_store(settings, lambda store: revoke_all(store, ids, now=wall_clock(), by=by, reason=reason))
+    ids, now = [one.unlock_id for one in found], wall_clock()
+    with journaled(settings, lambda names: Revocation(tuple(map(names.of_unlock, ids))), by=by, at=now):
+        return await with_store(settings, lambda store: revoke_all(store, ids, now=now, by=by, reason=reason))

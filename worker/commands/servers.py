@@ -18,6 +18,7 @@ import anyio
 import click
 
 from worker.admin.changes import NotNowError, UnknownChangeError
+from worker.admin.journal import JournalError
 from worker.admin.lease import BuildEndedError, SupersededError
 from worker.admin.pending import NotPendingError, PolicyRefusedError
 from worker.admin.results import StaleError, UnreadableError
@@ -126,6 +127,8 @@ def command_errors(settings: Settings) -> Generator[None]:
         raise CommandError(f"PostgreSQL at {shown(settings.database_url)}: {error}", _hint(settings, error)) from error
     except BrokerAwayError as error:
         raise CommandError(f"NATS at {shown(settings.nats_url)}: {error}", "is NATS_URL right?") from error
+    except JournalError as error:
+        raise CommandError(str(error), "nothing was done; ACH_JOURNAL names the file") from error
     except UnsafeError as error:
         hint = "`ach doctor` checks all of it; `ach run --unsafe` starts all the same"
         raise CommandError(str(error), hint) from error

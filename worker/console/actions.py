@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dsl.compile import USER, scope_of
 from dsl.outcome import Subject, full_name
+from worker.admin.journal import JournalError, journaled
 from worker.admin.manual_grant import CannotGrantError, grant_by_hand
 from worker.admin.revocation import revoke
 from worker.broker.streams import BrokerAwayError, BrokerMismatchError, open_broker
 from worker.engine.announcement_limits import MAX_REASON
+from worker.engine.journal import Revocation, manual_grant
 from worker.pipeline.dead_letters import NotSentError, replay_letter
 from worker.pipeline.fence import RulesMovedError
 from worker.pipeline.rules_in_force import load_deployed
@@ -87,9 +90,14 @@ class Actions:
         name = full_name(unlock.achievement, unlock.tier, unlock.occurrence)
         target = f"{name} of {unlock.scope} {unlock.subject}, unlock {unlock.unlock_id}"
         action_id = await self._begin(person, "revoke", unlock.tenant_id, target, reason)
+        now, unlock_id = self._now(), unlock.unlock_id
         try:
-            revoked = await revoke(self._store, unlock.unlock_id, now=self._now(), by=person.name, reason=reason)
-        except (RefusedError, UnavailableError) as error:
+            with journaled(
+                self._settings, lambda names: Revocation((names.of_unlock(unlock_id),)), by=person.name, at=now
+            ) as noted:
+                revoked = await revoke(self._store, unlock_id, now=now, by=person.name, reason=reason)
+                noted.not_done = revoked is None
+        except (JournalError, RefusedError, UnavailableError) as error:
             raise await self._failed(action_id, error) from error
         if revoked is None:
             raise await self._failed(action_id, NotDoneError("it was revoked before"))
@@ -106,7 +114,7 @@ class Actions:
         action_id = await self._begin(person, "grant", meant.tenant, target, reason)
         try:
             granted = await self._grant(person, meant, reason)
-        except (CannotGrantError, RulesMovedError, RefusedError, UnavailableError) as error:
+        except (CannotGrantError, JournalError, RulesMovedError, RefusedError, UnavailableError) as error:
             raise await self._failed(action_id, error) from error
         return await self._done(action_id, granted)
 
@@ -115,17 +123,10 @@ class Actions:
         versions = rules.rules.achievements.get(meant.achievement)
         scope = meant.scope or (USER if versions is None else scope_of(versions[0]))
         subject = Subject(meant.tenant, scope, meant.subject)
-        granted = await grant_by_hand(
-            self._store,
-            rules,
-            subject,
-            meant.achievement,
-            meant.tier,
-            meant.occurrence,
-            reason=reason,
-            by=person.name,
-            now=self._now(),
-        )
+        now, key = self._now(), (meant.achievement, meant.tier, meant.occurrence)
+        deed = partial(manual_grant, subject=subject, key=key)
+        with journaled(self._settings, deed, by=person.name, at=now):
+            granted = await grant_by_hand(self._store, rules, subject, *key, reason=reason, by=person.name, now=now)
         before = "" if granted.before is None else f", which was {granted.before.value.replace('_', ' ')}"
         return f"granted {meant.name}{before}"
 

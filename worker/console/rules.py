@@ -209,8 +209,8 @@ async def near_misses(store: Store, rules: Deployed, name: str, tenants: list[st
     had = set(found_had)
     known = [
         (
-            Subject(row.tenant_id, scope, row.subject),
-            recorded_state(rules, scope, row.stamp, row.state, row.unsaved, built=built).state,
+            subject := Subject(row.tenant_id, scope, row.subject),
+            recorded_state(rules, subject, row.stamp, row.state, row.unsaved, built=built).state,
         )
         for row in rows[:SAMPLE]
     ]

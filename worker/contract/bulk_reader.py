@@ -76,10 +76,13 @@ class PlainReader:
         self._mark = mark
         self._between = b",%d," % (mark or 0)
 
-    def read(self, subjects: Sequence[str], bodies: Sequence[bytes], *, now: int, ends: Sequence[str]) -> Plain | None:
+    def read(
+        self, subjects: Sequence[str], bodies: Sequence[bytes], *, now: int, ends: Sequence[str] | None
+    ) -> Plain | None:
         """Return the events of messages, either all of them arrays or none; None if one needs a closer look.
 
         `now` is in microseconds, `ends` are those of the rows of each message, as in worker/contract/transport.py.
+        Without ends no rows are made.
         """
         if not bodies or max(map(len, bodies)) > MAX_MESSAGE_BYTES:
             return None
@@ -87,7 +90,9 @@ class PlainReader:
             return self._objects(subjects, bodies, now, ends)
         return self._arrays(subjects, bodies, now, ends) if all(map(is_array, bodies)) else None
 
-    def _objects(self, subjects: Sequence[str], bodies: Sequence[bytes], now: int, ends: Sequence[str]) -> Plain | None:
+    def _objects(
+        self, subjects: Sequence[str], bodies: Sequence[bytes], now: int, ends: Sequence[str] | None
+    ) -> Plain | None:
         """Read messages of one event each as one array, which costs half as much."""
         if self._mark is None and len(bodies) > 1:
             return None
@@ -98,25 +103,33 @@ class PlainReader:
         wires = cast("list[Wire]", found[::2])
         return None if int in map(type, wires) else self._read(wires, (joined,), subjects, ends, now)
 
-    def _arrays(self, subjects: Iterable[str], bodies: Sequence[bytes], now: int, ends: Sequence[str]) -> Plain | None:
+    def _arrays(
+        self, subjects: Iterable[str], bodies: Sequence[bytes], now: int, ends: Sequence[str] | None
+    ) -> Plain | None:
         """Read arrays side by side, so that steps of a message are done once for all."""
         found = [_decoded(_decode, body) for body in bodies]
         arrays = [array for array in found if array is not None]
         if len(arrays) < len(bodies):
             return None
         wires, sizes = [*chain.from_iterable(arrays)], [*map(len, arrays)]
-        plain = self._read(wires, bodies, each_of(subjects, sizes), each_of(ends, sizes), now)
+        of_each = None if ends is None else each_of(ends, sizes)
+        plain = self._read(wires, bodies, each_of(subjects, sizes), of_each, now)
         return None if plain is None else plain._replace(sizes=sizes)
 
     def _read(
-        self, wires: Sequence[Wire], arrays: Sequence[bytes], subjects: Iterable[str], ends: Iterable[str], now: int
+        self,
+        wires: Sequence[Wire],
+        arrays: Sequence[bytes],
+        subjects: Iterable[str],
+        ends: Iterable[str] | None,
+        now: int,
     ) -> Plain | None:
         texts = [str(wire.payload, "utf-8") for wire in wires]
         written = [wire.occurred_at for wire in wires]
         instants = read_instants(written)
         if instants is None or not self._in_time(written, instants.at, now):
             return None
-        tenants, _ = _one_of_each([wire.tenant_id for wire in wires])
+        tenants, houses = _one_of_each([wire.tenant_id for wire in wires])
         users, names = _one_of_each([wire.user_id for wire in wires])
         if not self._addressed(tenants, users, subjects, as_they_are=are_tokens(names)):
             return None
@@ -129,6 +142,9 @@ class PlainReader:
             return None
         ids = [wire.event_id for wire in wires]
         events = [*map(Event, tenants, ids, types, users, instants.at, instants.offset, fields)]
+        if ends is None:
+            sources = {wire.source or "" for wire in wires}
+            return Plain(events, []) if _fit_keys(wires, (ids, types, names, houses, sources)) else None
         named, regions = [wire.region for wire in wires], set[str]()
         if named.count(UNSAID) < len(named):
             ends = [*map(with_attribute, ends, named)]
@@ -227,6 +243,13 @@ def _are_short(wires: Iterable[Wire], rows: Iterable[str], payloads: Iterable[st
     # No character takes more than four bytes: most texts need no counting.
     longest = max(map(sub, map(len, rows), map(len, payloads)), default=0)
     return longest <= MAX_ID_BYTES // 4 + _OTHERS or all(too_long(wire) is None for wire in wires)
+
+
+def _fit_keys(wires: Iterable[Wire], texts: Iterable[Collection[str]]) -> bool:
+    """Tell whether keys have room for everything of some events; `texts` are all that becomes a part of one."""
+    # No character takes more than four bytes: most texts need no counting.
+    longest = max([max(map(len, some), default=0) for some in texts])
+    return longest <= MAX_ID_BYTES // 4 or all(too_long(wire) is None for wire in wires)
 
 
 def _inner(array: bytes) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from decimal import MAX_EMAX, Context, Decimal
+from hashlib import sha256
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
@@ -53,11 +54,19 @@ class StoredBody(msgspec.Struct, frozen=True, gc=False):
     utc_offset: int
     source: str | None
     payload: str | None
+    digest: bytes | None = None
+    """Of what was received, where pseudonyms stand for erased users by now: `digest_of`."""
 
 
 def stored_body(event: Event, written: Written) -> StoredBody:
     """Return what the ledger will have under the id of an event."""
     return StoredBody(event.user, event.type, event.at, event.offset, written.source, written.payload)
+
+
+def digest_of(event: Event, written: Written) -> bytes:
+    """Return a digest (SHA-256) of an event as received: equal for those that `same_body` tells to be one."""
+    said = [event.user, event.type, event.at, event.offset, written.source, _json(written.payload)]
+    return sha256(json.dumps(said, sort_keys=True).encode()).digest()
 
 
 def _json(payload: str | None) -> object:

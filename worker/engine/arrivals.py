@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from itertools import chain
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from worker.contract.reasons import Reason
-from worker.contract.sameness import same_body, stored_body
+from worker.contract.sameness import digest_of, same_body, stored_body
 from worker.contract.transport import region_of
 from worker.engine.batch import DeadLetter
 
@@ -34,13 +35,19 @@ class Screened(NamedTuple):
 
 
 def screen(items: Sequence[Item], states: Mapping[Subject, SubjectState]) -> Screened:
-    """Leave out events of erased users, and part the first copy of each event from further ones."""
+    """Leave out events of erased users that name no one else, and part the first copy of each from further ones."""
     kept = items
     if any(state.erased for state in states.values()):
-        kept = [item for item in items if not states[item.audience.user].erased]
+        kept = [item for item in items if _concerns_someone(item, states)]
     firsts: dict[tuple[str, str], Item] = {}
     copies = [item for item in kept if firsts.setdefault(item.key, item) is not item]
     return Screened(firsts, copies, len(items) - len(kept))
+
+
+def _concerns_someone(item: Item, states: Mapping[Subject, SubjectState]) -> bool:
+    """Tell whether an event is of a user who was not erased, or names one."""
+    audience = item.audience
+    return not states[audience.user].erased or any(not states[user].erased for user in audience.named)
 
 
 class Arrivals(NamedTuple):
@@ -60,18 +67,27 @@ class Arrivals(NamedTuple):
 
 
 def arrivals_of(
-    batch: Batch, screened: Screened, known: Mapping[tuple[str, str], StoredBody]
+    batch: Batch,
+    screened: Screened,
+    known: Mapping[tuple[str, str], StoredBody],
+    renamed: Mapping[tuple[str, str], Item] = MappingProxyType({}),
 ) -> tuple[list[Item], Arrivals]:
     """Return the new events, in the order of arrival, and the books of a batch; `known` is what the ledger had before.
 
-    An id that stands for another event already is a dead letter.
+    An id that stands for another event already is a dead letter. `renamed` are those events in which pseudonyms stand
+    for erased users.
     """
-    new = [item for key, item in screened.firsts.items() if key not in known]
+    new = [renamed.get(key, item) for key, item in screened.firsts.items() if key not in known]
     duplicates, letters = 0, list(batch.letters)
     # What the ledger had already is compared with the ledger, not with what came before it in the batch.
     for item in chain([screened.firsts[key] for key in known], screened.copies):
         first = screened.firsts[item.key]
-        if same_body(item.event, item.written, known.get(item.key) or stored_body(first.event, first.written)):
+        stored = known.get(item.key)
+        if stored is not None and stored.digest is not None:
+            same = stored.digest == digest_of(item.event, item.written)
+        else:
+            same = same_body(item.event, item.written, stored or stored_body(first.event, first.written))
+        if same:
             duplicates += 1
         else:
             detail = f"event_id: {item.event.id!r} is known with another body"

@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from itertools import chain
+from itertools import chain, repeat
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
+from dsl.compile import USER
 from dsl.event import Event
 from dsl.outcome import Subject
 from worker.contract.message import Message
-from worker.contract.partition import PARTITIONS
+from worker.contract.partition import PARTITIONS, partition_of
 from worker.contract.sameness import Written, written_of
 from worker.contract.strict_reader import element_of
 from worker.engine.rule_set import Deployed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from worker.contract.reasons import Reason
 
 MAX_SUBJECT_BYTES: Final = 512
 """UTF-8 bytes of a subject, which is part of keys; ids have the same limit."""
+
+
+Seen = tuple[Subject, str, bool]
+"""A user, what an event is in the history of that user (dsl/roles.py), and whether the plan of users hears that."""
+Views = tuple[Seen, ...]
+"""The same of all users of an event, its own first."""
 
 
 class Audience(msgspec.Struct, frozen=True, eq=False, gc=False):
@@ -36,9 +43,21 @@ class Audience(msgspec.Struct, frozen=True, eq=False, gc=False):
     subjects: tuple[Subject, ...]
     """The subjects whose plans hear the events; the user is one of them if the plan of users does."""
     members: tuple[Subject, ...]
-    """The user, and all of `subjects`, each once."""
+    """The user, all of `subjects`, and all of `named`, each once."""
     partition: int
     """Of the user."""
+    named: tuple[Subject, ...] = ()
+    """Users beside the one who did it: the contract says which fields name them, whether or not a plan hears it."""
+    views: Views = ()
+    """What an event is in the history of each user, its own first; empty where its contract names no users."""
+
+
+class Renamed(NamedTuple):
+    """What is kept of an event in which pseudonyms stand for erased users."""
+
+    payload: str | None
+    digest: bytes
+    """Of what was received, by which a copy is known."""
 
 
 class Item(msgspec.Struct, frozen=True, gc=False):
@@ -50,6 +69,8 @@ class Item(msgspec.Struct, frozen=True, gc=False):
     row: str
     """Its row of the ledger, as in worker/contract/row.py."""
     audience: Audience
+    renamed: Renamed | None = None
+    """Set where it names users that were erased: pseudonyms stand for them in all but the message."""
 
     @property
     def body(self) -> bytes:
@@ -58,8 +79,9 @@ class Item(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def written(self) -> Written:
-        """What is kept of it as received; read again, which hardly any event needs."""
-        return written_of(self.body)
+        """What is kept of it, as received but for erased users; read again, which hardly any event needs."""
+        written = written_of(self.body)
+        return written if self.renamed is None else written._replace(payload=self.renamed.payload)
 
     @property
     def key(self) -> tuple[str, str]:
@@ -83,12 +105,23 @@ class Group(msgspec.Struct, frozen=True, gc=False):
     rows: list[str] = []
     messages: list[Message] = []
     elements: list[int] = []
+    views: list[Views] = []
+    """Of each event, where contracts name users; the audience has the other subjects alone then."""
 
     @property
     def items(self) -> list[Item]:
         """The events one by one, put together when they are asked for."""
-        columns = zip(self.messages, self.elements, self.events, self.rows, strict=True)
-        return [Item(*column, self.audience) for column in columns]
+        audience: Iterable[Audience] = repeat(self.audience, len(self.events))
+        if self.views:
+            audience = [audience_of(views, self.audience.subjects) for views in self.views]
+        columns = zip(self.messages, self.elements, self.events, self.rows, audience, strict=True)
+        return [Item(*column) for column in columns]
+
+    @property
+    def members(self) -> Iterable[Subject]:
+        """All users and subjects of the events; some of them several times."""
+        named = [user for views in self.views for user, _, _ in views]
+        return (*self.audience.members, *named) if named else self.audience.members
 
     def add(self, message: Message, element: int, event: Event, row: str) -> None:
         """Add an event of the same audience."""
@@ -132,7 +165,7 @@ class Batch(msgspec.Struct, frozen=True):
     @property
     def subjects(self) -> list[Subject]:
         """Every user and subject of the batch, once, in the order of arrival."""
-        return list(dict.fromkeys(chain.from_iterable([group.audience.members for group in self.groups])))
+        return list(dict.fromkeys(chain.from_iterable([group.members for group in self.groups])))
 
     def pieces(self, size: int) -> Iterator[Batch]:
         """Yield the batch in pieces of so many events: messages that are arrays can hold any number of them."""
@@ -148,9 +181,10 @@ class Batch(msgspec.Struct, frozen=True):
         """Return the batch by writers, those that have something to do: a user always goes to the same writer.
 
         Writers have ranges of partitions; a broker deals them out by their remainders, and leaves work for each writer.
-        Dead letters go with the first of them.
+        Dead letters go with the first of them. A batch with events that name further users is not split: these have
+        partitions of any range, and writers that want the same one would wait for each other.
         """
-        if writers == 1:
+        if writers == 1 or any(group.views for group in self.groups):
             return {0: self}
         shares: defaultdict[int, list[Group]] = defaultdict(list)
         for group in self.groups:
@@ -174,12 +208,33 @@ _place = attrgetter("place")
 
 def grouped(items: Sequence[Item]) -> tuple[Group, ...]:
     """Return events by audience, each group in the order given."""
-    groups: dict[Audience, Group] = {}
+    groups: dict[object, Group] = {}
     for item in items:
-        if item.audience not in groups:
-            groups[item.audience] = Group(item.audience)
-        groups[item.audience].add(item.message, item.element, item.event, item.row)
+        audience, key = item.audience, object()
+        if audience.views:
+            others = tuple(one for one in audience.subjects if one.scope != USER)
+            key = audience.user, others
+            if key not in groups:
+                groups[key] = Group(audience_beside(audience.user, others))
+            groups[key].views.append(audience.views)
+        else:
+            key = audience
+            if key not in groups:
+                groups[key] = Group(audience)
+        groups[key].add(item.message, item.element, item.event, item.row)
     return tuple(groups.values())
+
+
+def audience_of(views: Views, others: tuple[Subject, ...]) -> Audience:
+    """Return the audience of one event that names users; `others` are subjects of other scopes."""
+    users = tuple([user for user, _, _ in views])
+    subjects = (*[user for user, _, heard in views if heard], *others)
+    return Audience(users[0], subjects, (*users, *others), partition_of(*users[0]), users[1:], views)
+
+
+def audience_beside(user: Subject, others: tuple[Subject, ...]) -> Audience:
+    """Return what is common to the audiences of events of a user that name users."""
+    return Audience(user, others, (user, *others), partition_of(*user))
 
 
 def terminations(batch: Batch, letters: Sequence[DeadLetter]) -> dict[int, Reason]:

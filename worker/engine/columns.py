@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from dsl.event import Position
     from worker.engine.arrivals import Arrivals
-    from worker.engine.batch import Item
+    from worker.engine.batch import Audience, Group, Item
     from worker.engine.decide import Writes
     from worker.engine.reconcile import Decision
     from worker.engine.rule_set import Deployed
@@ -32,13 +32,21 @@ if TYPE_CHECKING:
 
 MEMBER = ("tenant_id", "scope", "subject", "occurred_at", "event_id")
 """Columns of `event_subject`."""
+RENAMED = ("event_id", "tenant_id", "digest")
+"""Columns of `renamed_event`."""
 POSITION = ("tenant_id", "scope", "subject", "at", "id")
 FIELDLESS = frozenset({"user", "tenant"})
-"""Scopes whose events the ledger finds by itself; those of a field are listed in `event_subject`."""
+"""Scopes whose events the ledger finds by itself; those of a field are listed in `event_subject`, and so are users that
+events of others name."""
+
+
+def names_users(arrivals: Arrivals) -> bool:
+    """Tell whether an event names users beside the one who did it: each of these has a row of `event_subject`."""
+    return any(len(views) > 1 for group in arrivals.groups for views in group.views)
 
 
 def all_columns(rules: Deployed, writes: Writes) -> dict[str, object]:
-    """Return the arguments of `commit_fast`, but for what it has to find as it was."""
+    """Return the arguments of `commit_fast`, but for what it has to find as it was, and for members."""
     return {
         **event_columns(writes.arrivals),
         **progress_columns(writes.progress),
@@ -75,14 +83,36 @@ def event_columns(arrivals: Arrivals) -> dict[str, str]:
 
 
 def member_columns(items: Iterable[Item]) -> dict[str, object]:
-    """Return the `members` of `insert_event_subjects`: which events belong to which subject of a field scope."""
-    rows = sorted(
-        (*subject, item.event.at, item.event.id)
-        for item in items
-        for subject in item.audience.subjects
-        if subject.scope not in FIELDLESS
-    )
+    """Return the `members` of `insert_event_subjects`: which events belong to which subject of a field scope.
+
+    Also to which users beside the one who did it.
+    """
+    rows = sorted((*subject, item.event.at, item.event.id) for item in items for subject in _listed(item.audience))
     return columns("members", MEMBER, rows)
+
+
+def named_columns(groups: Iterable[Group]) -> dict[str, object]:
+    """Return the `named` of `commit_fast_with_members`: users beside the one who did it, sorted, with the event."""
+    rows = [
+        (user.tenant_id, user.subject, event.at, event.id)
+        for group in groups
+        for event, views in zip(group.events, group.views, strict=False)
+        for user, _, _ in views[1:]
+    ]
+    rows.sort()
+    packed = pack([row[0] for row in rows], [row[1] for row in rows], [row[3] for row in rows])
+    tenants, users, ids = packed.columns
+    return {
+        "named.separator": packed.separator,
+        "named.tenant_id": tenants,
+        "named.user_id": users,
+        "named.event_id": ids,
+        "named.at": pack_ints([row[2] for row in rows]),
+    }
+
+
+def _listed(audience: Audience) -> list[Subject]:
+    return [*(subject for subject in audience.subjects if subject.scope not in FIELDLESS), *audience.named]
 
 
 def progress_columns(progress: Mapping[Subject, SubjectState]) -> dict[str, object]:

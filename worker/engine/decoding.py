@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from dsl.compile import USER
 from dsl.outcome import Subject
+from dsl.roles import PSEUDONYM, is_pseudonym
 from worker.contract.bulk_reader import each_of
 from worker.contract.fields import is_array
 from worker.contract.message import translated
@@ -16,7 +18,7 @@ from worker.contract.partition import partition_of
 from worker.contract.reasons import Reason
 from worker.contract.strict_reader import Rejected, element_of
 from worker.contract.transport import region_of, transport_of
-from worker.engine.batch import MAX_SUBJECT_BYTES, Audience, Batch, DeadLetter, Group, grouped
+from worker.engine.batch import MAX_SUBJECT_BYTES, Audience, Batch, DeadLetter, Group, Seen, audience_beside, grouped
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from worker.contract.message import Message
     from worker.engine.rule_set import Deployed
 
+RESERVED: Final = f"{{}}: what begins with {PSEUDONYM!r} stands for an erased user, and is no user's id"
+"""What is wrong with a name; the field goes into the braces."""
 PIECE: Final = 32
 """Messages that are read together where not all that have arrived can be."""
 
@@ -124,10 +128,17 @@ class _Roster:
     def __init__(self, program: Program) -> None:
         self._program = program
         self._for_users = program.for_users
+        self._roles, self._naming, heard = program.roles, program.roles.naming, program.scopes[USER].types
+        self._views = {name: [(view, view in heard) for view in program.roles.views_of(name)] for name in self._naming}
+        self._users_alone = len(program.scopes) == 1
         self._users: dict[tuple[str, str], Group] = {}
         """By tenant and user, for events that the plan of users hears and no other."""
         self._others: dict[tuple[Subject, ...], Group] = {}
-        """By the user and the subjects whose plans hear it, for all others."""
+        """By the user and the subjects whose plans hear it, for others that name no users."""
+        self._named: dict[tuple[object, ...], Group] = {}
+        """By user and the subjects of other scopes, for those that name users."""
+        self._seen: dict[tuple[str, str, str, int], Seen] = {}
+        """By tenant, user, event type and roles."""
         self.groups: list[Group] = []
 
     def add(
@@ -148,18 +159,45 @@ class _Roster:
 
     def _find(self, event: Event) -> Group | str:
         if event.type in self._for_users:
+            if is_pseudonym(event.user):
+                return RESERVED.format("user_id")
             pair = (event.tenant, event.user)
             group = self._users[pair] = self._new_group(_audience_of_user(*pair))
             return group
+        if event.type in self._naming:
+            return self._find_naming(event)
         subjects = subjects_of(self._program, event)
         if isinstance(subjects, str):
             return subjects
-        user = Subject(event.tenant, "user", event.user)
+        user = Subject(event.tenant, USER, event.user)
         group = self._others.get((user, *subjects))
         if group is None:
             members = (user, *(subject for subject in subjects if subject != user))
             audience = Audience(user, subjects, members, partition_of(*user))
             group = self._others[user, *subjects] = self._new_group(audience)
+        return group
+
+    def _find_naming(self, event: Event) -> Group | str:
+        """Return the group of an event of a type that names users, with what the event is to each of them."""
+        tenant, kind = event.tenant, event.type
+        others = () if self._users_alone else tuple(self._program.others(event))
+        seen: list[Seen] = []
+        for name, bits in self._roles.parts(event).items():
+            one = self._seen.get((tenant, name, kind, bits))
+            if one is None:
+                if is_pseudonym(name):
+                    return reserved(self._program, event) or ""
+                one = self._seen[tenant, name, kind, bits] = (Subject(tenant, USER, name), *self._views[kind][bits])
+            seen.append(one)
+        key = (seen[0][0], *others)
+        group = self._named.get(key)
+        if group is None:
+            wrong = too_long(others)
+            if wrong is not None:
+                return wrong
+            beside = audience_beside(seen[0][0], tuple([Subject(tenant, *each) for each in others]))
+            group = self._named[key] = self._new_group(beside)
+        group.views.append(tuple(seen))
         return group
 
     def _new_group(self, audience: Audience) -> Group:
@@ -177,8 +215,24 @@ def _audience_of_user(tenant: str, user: str) -> Audience:
 
 def subjects_of(program: Program, event: Event) -> tuple[Subject, ...] | str:
     """Return the subjects whose plans hear an event, or what is wrong with one of them."""
+    wrong = reserved(program, event)
+    if wrong is not None:
+        return wrong
     found = program.subjects(event)
-    for scope, name in found:
+    return too_long(found) or tuple(Subject(event.tenant, scope, name) for scope, name in found)
+
+
+def too_long(subjects: Iterable[tuple[str, str]]) -> str | None:
+    """Return what is wrong with the name of one of some subjects, given by scope and name."""
+    for scope, name in subjects:
         if len(name) * 4 > MAX_SUBJECT_BYTES and len(name.encode()) > MAX_SUBJECT_BYTES:
             return f"payload.{scope}: longer than {MAX_SUBJECT_BYTES} bytes, too long for a subject"
-    return tuple(Subject(event.tenant, scope, name) for scope, name in found)
+    return None
+
+
+def reserved(program: Program, event: Event) -> str | None:
+    """Return what is wrong with the name of a user of an event: only an erased user is called like that."""
+    if is_pseudonym(event.user):
+        return RESERVED.format("user_id")
+    field = program.roles.reserved(event)
+    return None if field is None else RESERVED.format(f"payload.{field}")

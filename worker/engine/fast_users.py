@@ -15,12 +15,13 @@ from worker.contract.partition import partition_of
 from worker.engine.decide import first_look
 from worker.engine.long_way import LongWay
 from worker.engine.state_cache import BEGINNING, Hold
+from worker.engine.subject_events import events_of_users
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Container, Iterable, Mapping, Sequence
 
     from dsl.outcome import Subject
-    from worker.engine.batch import Batch
+    from worker.engine.batch import Batch, Group
     from worker.engine.decide import FirstLook
     from worker.engine.state_cache import StateCache, SubjectState
     from worker.engine.subject_events import SubjectEvents
@@ -98,7 +99,12 @@ def divide(batch: Batch, events: dict[Subject, SubjectEvents], cache: StateCache
     `trusting` is whether late events are taken to be new. The fast batch holds its partitions in the cache.
     """
     chosen, states, reasons = _choose(batch, events, cache, trusting=trusting)
-    if sum([len(own.events) for own in chosen.values()]) < max(1, batch.size * WORTH_IT):
+    groups, rest = batch.groups, ()
+    if len(chosen) < len(events):
+        groups, rest = _parted(batch.groups, chosen)
+        if any(group.views for group in rest):
+            return _without(batch, groups, rest, cache, reasons, trusting=trusting)
+    if sum([len(group.events) for group in groups]) < max(1, batch.size * WORTH_IT):
         return Division(None, batch, [*reasons, LongWay.NOT_WORTH_IT] if chosen else reasons)
     look = first_look(batch.rules, chosen, states, most_refolds=MOST_REFOLDS)
     for user in look.left_out:
@@ -107,14 +113,57 @@ def divide(batch: Batch, events: dict[Subject, SubjectEvents], cache: StateCache
     if not chosen:
         return Division(None, batch, reasons)
     hold = Hold()
+    if look.left_out:
+        groups, more = _parted(groups, chosen)
+        rest = (*rest, *more)
+        if any(group.views for group in more):
+            # Others have taken these events already, in place.
+            return _undone(batch, cache, states, reasons)
     for user, state in states.items():
         cache.reserve(hold, user, state)
-    groups, rest = batch.groups, ()
-    if len(chosen) < len(events):
-        groups = tuple([group for group in batch.groups if group.audience.user in chosen])
-        rest = tuple([group for group in batch.groups if group.audience.user not in chosen])
     part = msgspec.structs.replace(batch, groups=groups, letters=())
     return Division(FastBatch(part, chosen, states, look, hold), msgspec.structs.replace(batch, groups=rest), reasons)
+
+
+def _parted(groups: Iterable[Group], chosen: Container[Subject]) -> tuple[tuple[Group, ...], tuple[Group, ...]]:
+    """Return the groups all of whose users are chosen, and the others."""
+    fast: list[Group] = []
+    rest: list[Group] = []
+    for group in groups:
+        goes = group.audience.user in chosen and all(user in chosen for views in group.views for user, _, _ in views)
+        (fast if goes else rest).append(group)
+    return tuple(fast), tuple(rest)
+
+
+def _without(
+    batch: Batch,
+    groups: tuple[Group, ...],
+    rest: tuple[Group, ...],
+    cache: StateCache,
+    reasons: list[LongWay],
+    *,
+    trusting: bool,
+) -> Division:
+    """Divide what is left of a batch without groups that name someone who takes the long way."""
+    if sum([len(group.events) for group in groups]) < max(1, batch.size * WORTH_IT):
+        return Division(None, batch, [*reasons, LongWay.NOT_WORTH_IT] if groups else reasons)
+    part = msgspec.structs.replace(batch, groups=groups)
+    division = divide(part, events_of_users(groups), cache, trusting=trusting)
+    left = division.rest if division.fast is not None else batch
+    if division.fast is not None:
+        left = msgspec.structs.replace(left, groups=(*left.groups, *rest))
+    return Division(division.fast, left, [*reasons, *division.reasons])
+
+
+def _undone(
+    batch: Batch, cache: StateCache, states: Mapping[Subject, SubjectState], reasons: list[LongWay]
+) -> Division:
+    """Take the long way with a batch whose states have moved in memory: they are void."""
+    hold = Hold()
+    for user, state in states.items():
+        cache.reserve(hold, user, state)
+    cache.failed(hold)
+    return Division(None, batch, reasons)
 
 
 def _choose(

@@ -8,7 +8,7 @@ Measured and tried: docs/decisions/0008-hot-path/checkpoints.md.
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import deque
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
@@ -19,7 +19,7 @@ from dsl.progress import encode
 from worker.engine.state_cache import Checkpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from collections.abc import Set as AbstractSet
 
     from dsl.carry import Carriage, Carried
@@ -133,7 +133,7 @@ class PartFold:
     Feed it the events of the part's types, in canonical order.
     """
 
-    def __init__(self, carriage: Carriage, carried: Carried, part: Plan, *, certain: bool) -> None:
+    def __init__(self, carriage: Carriage, carried: Carried, part: Plan, *, certain: Callable[[], bool]) -> None:
         self._carriage, self._carried, self.part = carriage, carried, part
         self._certain = certain
         self._state = start(part)
@@ -148,9 +148,9 @@ class PartFold:
             UnfoldableError: the fold failed on one of them.
         """
         mark = self._carried.state.mark
-        known = [event for event in events if mark is not None and canonical_order(event) <= (mark.at, mark.id)]
-        if not known:
+        if mark is None or canonical_order(events[0]) > (mark.at, mark.id):
             return
+        known = events[: bisect_right(events, (mark.at, mark.id), key=canonical_order)]
         self._grants += _walk(self.part, self._state, known)
         self._events += len(known)
         if self._carriage.copies is not None:
@@ -160,7 +160,8 @@ class PartFold:
         """Return the state up to its mark, and what was decided about the time up to there."""
         state = self._carriage.merged(self._carried, self.part, self._state, self._copies.suppressed)
         decided = self.part.judged | self._carried.unearned
-        return state, anew_of(self._carriage, decided, self._grants, self._events, certain=self._certain)
+        certain = not self._events and self._certain()
+        return state, anew_of(self._carriage, decided, self._grants, self._events, certain=certain)
 
 
 def anew_of(

@@ -78,6 +78,10 @@ class Carrier:
         )
 
 
+def _yes() -> bool:
+    return True
+
+
 class CarriedFold:
     """One subject with a state: feed it its events of the part's types, in canonical order.
 
@@ -88,7 +92,7 @@ class CarriedFold:
         self._carrier = carrier
         self._carried = carrier.of(state)
         part = None if self._carried.certain else carrier.carriage.part(self._carried)
-        self._fold = None if part is None else PartFold(carrier.carriage, self._carried, part, certain=True)
+        self._fold = None if part is None else PartFold(carrier.carriage, self._carried, part, certain=_yes)
         self.mark: Position = self._carried.state.mark or BEGINNING
         """Where the state stands."""
         self._behind: State | None = None

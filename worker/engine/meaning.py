@@ -25,7 +25,9 @@ SCHEME: Final = 2
 """Version of all that is hashed and recorded here; raise it whenever the same files would give another result. What is
 recorded under another scheme is computed again, from the files that were in force then."""
 
-_PLACES: Final = frozenset({"span", "source"})
+_PLACES: Final = frozenset({"span", "source", "seen"})
+_LATER: Final = frozenset({"role"})
+"""Fields that a tree got later: where there is none, the text is what it was before."""
 
 
 class Meaning(NamedTuple):
@@ -151,6 +153,7 @@ def _canonical(value: object) -> str:
             f"{name}={_canonical(getattr(value, name))}"
             for name in value.__struct_fields__
             if name not in _PLACES and not (name == "text" and hasattr(value, "us"))
+            if name not in _LATER or getattr(value, name) is not None
         )
         return f"{type(value).__name__}({','.join(fields)})"
     if isinstance(value, tuple):
@@ -165,7 +168,7 @@ def _declared(
     rules: Rules, version: Achievement, known: Mapping[tuple[str, int], Meaning]
 ) -> Iterator[tuple[str, str]]:
     """Yield place and text of every declaration that may decide who earns a version, and when."""
-    yield from declared(rules, scope_of(version), reads_of(version))
+    yield from declared(rules, scope_of(version), reads_of(version), by_view=False)
     yield from _named(rules, version, known)
 
 

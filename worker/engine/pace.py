@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 BURST_SECONDS = 0.25
 """What may be done at once, as the time that it would take at the rate."""
@@ -23,6 +23,46 @@ class Pace:
             return 0.0
         self._free_at = max(self._free_at, at - BURST_SECONDS) + done / self.rate
         return max(0.0, self._free_at - at)
+
+
+class Courtesy:
+    """How large the pieces of a build are, and how long it rests after each, so that live work hardly waits for it.
+
+    Live work shows by what it leaves in partitions. While there is some, a piece holds its partition for some
+    milliseconds, and the build rests as long as it works: two cores that it shares with live work have room for both.
+    """
+
+    LARGEST: Final = 200
+    SMALLEST: Final = 10
+    HOLD_SECONDS: Final = 0.006
+    """That a piece may hold its partition while there is live work."""
+    SEEN_SECONDS: Final = 1.0
+    """For which live work is expected to go on."""
+
+    def __init__(self, pause: float) -> None:
+        self._pause = pause
+        """The shortest rest; 0 for none at all."""
+        self._live_until = 0.0
+        self.size = 50
+        """Subjects of the next piece."""
+
+    def saw(self, *, live: bool, at: float) -> None:
+        """Note whether another process has written a partition since the build did."""
+        if live:
+            self._live_until = at + self.SEEN_SECONDS
+
+    def held(self, seconds: float, size: int, at: float) -> None:
+        """Note how long a piece of a size has held its partition."""
+        if at >= self._live_until:
+            self.size = self.LARGEST
+        elif seconds > self.HOLD_SECONDS:
+            self.size = max(self.SMALLEST, min(self.size, size) * 2 // 3)
+        elif size >= self.size:
+            self.size = min(self.LARGEST, self.size + 10)
+
+    def rest(self, worked: float, at: float) -> float:
+        """Return how long to rest after so much work."""
+        return max(self._pause, worked) if self._pause and at < self._live_until else 0.0
 
 
 class Headway(NamedTuple):

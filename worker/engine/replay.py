@@ -6,31 +6,36 @@ Messages are read many at a time, as in a worker, which costs a fifth of reading
 
 from __future__ import annotations
 
-from itertools import chain, islice, repeat
+from bisect import bisect_right
+from collections import defaultdict
+from itertools import chain, islice
+from operator import itemgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
-from dsl.outcome import Unlock, digest, run
+from dsl.outcome import Unlock, by_subject, hash_of, unlock_line
+from dsl.roles import is_pseudonym
 from worker.contract.bulk_reader import each_of
 from worker.contract.partition import raw_subject
 from worker.contract.reasons import Reason
 from worker.contract.sameness import Written, same_body, stored_body, written_of
 from worker.contract.strict_reader import Contract, Rejected, element_of
-from worker.contract.transport import NOWHERE
 from worker.engine.decoding import PIECE, subjects_of
+from worker.engine.subject_folds import events_of_users, fold_subjects, hears_own_events, put_in_order
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Set as AbstractSet
 
     from dsl.compile import Program
     from dsl.event import Event
     from dsl.schema import Rules
 
 
-READ_TOGETHER: Final = 1024
+READ_TOGETHER: Final = 512
 """Messages that are read at once; of larger pieces less stays in the processor's cache."""
-_PREFIX: Final = "events"
+PREFIX: Final = "events"
 """Of subjects; it does not matter here, as recorded messages have none."""
 
 
@@ -42,6 +47,14 @@ class Counts(msgspec.Struct):
     late: int = 0
     suppressed: int = 0
     dead: int = 0
+
+    def add(self, other: Counts) -> None:
+        """Count what was counted elsewhere."""
+        self.events += other.events
+        self.duplicates += other.duplicates
+        self.late += other.late
+        self.suppressed += other.suppressed
+        self.dead += other.dead
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -59,92 +72,202 @@ class Taken(NamedTuple):
     event: Event
     body: bytes
     element: int
+    place: int = 0
+    """Of the message, among all."""
+
+    @property
+    def own_body(self) -> bytes:
+        """The message, or its element of it."""
+        return element_of(self.body, self.element)
 
     @property
     def written(self) -> Written:
         """What is kept of it as received."""
-        return written_of(element_of(self.body, self.element))
+        return written_of(self.own_body)
+
+
+class Buried(NamedTuple):
+    """A dead letter, and where it stood: the place of its message, and the index in it."""
+
+    place: int
+    element: int
+    rejected: Rejected
+
+
+def in_order(buried: Iterable[Buried]) -> list[Rejected]:
+    """Return dead letters in the order in which they came."""
+    return [one.rejected for one in sorted(buried, key=itemgetter(0, 1))]
+
+
+class _Zeros:
+    """Zeros without end: each message is one event, as a rule."""
+
+    def __getitem__(self, at: int) -> int:
+        return 0
+
+
+_FIRST: Final = _Zeros()
+
+
+class _Read(NamedTuple):
+    """Events that were read together, side by side with where they come from."""
+
+    events: list[Event]
+    bodies: Sequence[bytes]
+    elements: Sequence[int] | _Zeros
+    places: Sequence[int]
+
+    def taken(self, at: int) -> Taken:
+        return Taken(self.events[at], self.bodies[at], self.elements[at], self.places[at])
 
 
 class Intake:
     """Takes messages in the order of arrival: reads them by the contract, drops duplicates, and counts.
 
     `skew` is in microseconds, `mark` a secret number as in `Contract`; without one, only arrays are read in bulk.
+    `foreign` are ids (with their tenants) that stand for events which this intake does not see.
     """
 
-    def __init__(self, rules: Rules, program: Program, *, skew: int, mark: int | None = None) -> None:
-        self.contract = Contract(rules.events, prefix=_PREFIX, skew=skew, mark=mark)
+    def __init__(
+        self,
+        rules: Rules,
+        program: Program,
+        *,
+        skew: int,
+        mark: int | None = None,
+        foreign: AbstractSet[tuple[str, str]] = frozenset(),
+    ) -> None:
+        self.contract = Contract(rules.events, prefix=PREFIX, skew=skew, mark=mark)
         self.program = program
         self.counts = Counts()
-        self.accepted: dict[tuple[str, str], Taken] = {}
-        self.dead: list[Rejected] = []
-        self._latest: dict[tuple[str, str], tuple[int, str]] = {}
-        self._subject = raw_subject(_PREFIX)
+        self.events: list[Event] = []
+        """The first with each id, in the order of arrival."""
+        self.ids: defaultdict[str, dict[str, int]] = defaultdict(dict)
+        """Of each tenant, with the number of the event that has it among all that were read."""
+        self.buried: list[Buried] = []
+        self._foreign = foreign
+        self._subject = raw_subject(PREFIX)
+        self._read: list[_Read] = []
+        self._bases: list[int] = []
+        self._known = 0
+        # Only these have subjects whose names may be too long.
+        heard = frozenset[str]().union(*[plan.types for plan in program.scopes.values()])
+        self._doubtful = (heard | program.roles.naming) - program.for_users
+
+    @property
+    def dead(self) -> list[Rejected]:
+        """All dead letters, in the order in which they came."""
+        return in_order(self.buried)
 
     def take_all(self, messages: Iterable[bytes], *, now: int) -> None:
         """Take messages; `now` in microseconds is what the future is measured by."""
         waiting = iter(messages)
         while bodies := [*islice(waiting, READ_TOGETHER)]:
-            if self._take_plain(bodies, now):
-                continue
-            for at in range(0, len(bodies), PIECE):
-                piece = bodies[at : at + PIECE]
-                if not self._take_plain(piece, now):
-                    for body in piece:
-                        self.take(body, now=now)
+            self.take_some(bodies, range(self._known, self._known + len(bodies)), now=now)
+            self._known += len(bodies)
 
-    def take(self, body: bytes, *, now: int) -> None:
-        """Take one message; `now` in microseconds is what the future is measured by."""
+    def take_some(self, bodies: Sequence[bytes], places: Sequence[int], *, now: int) -> None:
+        """Take messages that are read together, each with its place among all."""
+        if self._take_plain(bodies, places, now):
+            return
+        for at in range(0, len(bodies), PIECE):
+            piece, theirs = bodies[at : at + PIECE], places[at : at + PIECE]
+            if not self._take_plain(piece, theirs, now):
+                for body, place in zip(piece, theirs, strict=True):
+                    self._take(body, place, now)
+
+    def _take(self, body: bytes, place: int, now: int) -> None:
         for element, item in enumerate(self.contract.read_trusted(body, now=now)):
             if isinstance(item, Rejected):
-                self._bury(item)
-            elif isinstance(wrong := subjects_of(self.program, item.event), str):
-                self._bury(Rejected(Reason.CONTRACT, wrong, element_of(body, element)))
-            else:
-                self._accept((Taken(item.event, item.envelope or body, element),))
+                self._bury(place, element, item)
+            elif self._has_subjects(item.event, (place, element), body):
+                self._accept(_Read([item.event], [item.envelope or body], [element], [place]))
 
-    def _take_plain(self, bodies: Sequence[bytes], now: int) -> bool:
+    def _take_plain(self, bodies: Sequence[bytes], places: Sequence[int], now: int) -> bool:
         """Take messages that the bulk reader can read; False where one of them is not plain, and none is taken."""
-        count = len(bodies)
-        plain = self.contract.plain.read([self._subject] * count, bodies, now=now, ends=[NOWHERE] * count)
+        plain = self.contract.plain.read([self._subject] * len(bodies), bodies, now=now, ends=None)
         if plain is None or (plain.sizes is not None and 0 in plain.sizes):
             return False
         if plain.sizes is None:
-            self._accept(map(Taken, plain.events, bodies, repeat(0)))
+            self._accept(_Read(plain.events, bodies, _FIRST, places))
         else:
-            elements = chain.from_iterable(map(range, plain.sizes))
-            self._accept(map(Taken, plain.events, each_of(bodies, plain.sizes), elements))
+            elements = [*chain.from_iterable(map(range, plain.sizes))]
+            columns = [*each_of(bodies, plain.sizes)], elements, [*each_of(places, plain.sizes)]
+            self._accept(_Read(plain.events, *columns))
         return True
 
-    def _accept(self, items: Iterable[Taken]) -> None:
-        accepted, latest, for_users = self.accepted, self._latest, self.program.for_users
-        for item in items:
-            event = item.event
-            if event.type not in for_users and isinstance(wrong := subjects_of(self.program, event), str):
-                self._bury(Rejected(Reason.CONTRACT, wrong, element_of(item.body, item.element)))
-                continue
-            known = accepted.setdefault((event.tenant, event.id), item)
-            if known is not item:
-                self._repeated(item, known)
-                continue
-            self.counts.events += 1
-            user, position = (event.tenant, event.user), (event.at, event.id)
-            if position < latest.get(user, position):
-                self.counts.late += 1
+    def _accept(self, read: _Read) -> None:
+        """Take events that keep the contract: the first with each id. All at once, but for those that are unusual."""
+        if self._doubtful or self._foreign or any(map(is_pseudonym, {event.user for event in read.events})):
+            read = self._fit(read)
+        base = self._bases[-1] + len(self._read[-1].events) if self._bases else 0
+        self._bases.append(base)
+        self._read.append(read)
+        ids, events = self.ids, read.events
+        firsts = [ids[event.tenant].setdefault(event.id, number) for number, event in enumerate(events, base)]
+        # Each has its own number as a rule, and these ascend.
+        if firsts == [*range(base, base + len(events))]:
+            self.events += events
+            return
+        for number, first in enumerate(firsts, base):
+            if first == number:
+                self.events.append(events[number - base])
             else:
-                latest[user] = position
+                self._repeated(self.taken(number), self.taken(first))
+
+    def all_taken(self) -> Iterator[Taken]:
+        """Yield the first event with each id: tenant by tenant, in the order of arrival."""
+        for ids in self.ids.values():
+            yield from map(self.taken, ids.values())
+
+    def taken(self, number: int) -> Taken:
+        """Return an event that was read, by its number."""
+        at = bisect_right(self._bases, number) - 1
+        return self._read[at].taken(number - self._bases[at])
+
+    def _fit(self, read: _Read) -> _Read:
+        """Return the events that may have the subjects which they name, and whose ids are not foreign."""
+        fits: list[Taken] = []
+        for at, event in enumerate(read.events):
+            taken = read.taken(at)
+            doubtful = event.type in self._doubtful or is_pseudonym(event.user)
+            if doubtful and not self._has_subjects(event, (taken.place, taken.element), taken.body):
+                continue
+            if (event.tenant, event.id) in self._foreign:
+                self._contradict(taken)
+                continue
+            fits.append(taken)
+        if len(fits) == len(read.events):
+            return read
+        return _Read(
+            [one.event for one in fits],
+            [one.body for one in fits],
+            [one.element for one in fits],
+            [one.place for one in fits],
+        )
+
+    def _has_subjects(self, event: Event, where: tuple[int, int], body: bytes) -> bool:
+        """Tell whether an event may have the subjects that it names; bury it otherwise, with its message's bytes."""
+        wrong = subjects_of(self.program, event)
+        if not isinstance(wrong, str):
+            return True
+        self._bury(*where, Rejected(Reason.CONTRACT, wrong, element_of(body, where[1])))
+        return False
 
     def _repeated(self, item: Taken, known: Taken) -> None:
         """Count an event whose id is known."""
         if same_body(item.event, item.written, stored_body(known.event, known.written)):
             self.counts.duplicates += 1
         else:
-            detail = f"event_id: {item.event.id} is known with another body"
-            self._bury(Rejected(Reason.ID_CONFLICT, detail, item.body))
+            self._contradict(item)
 
-    def _bury(self, item: Rejected) -> None:
+    def _contradict(self, item: Taken) -> None:
+        detail = f"event_id: {item.event.id} is known with another body"
+        self._bury(item.place, item.element, Rejected(Reason.ID_CONFLICT, detail, item.own_body))
+
+    def _bury(self, place: int, element: int, rejected: Rejected) -> None:
         self.counts.dead += 1
-        self.dead.append(item)
+        self.buried.append(Buried(place, element, rejected))
 
 
 def replay(
@@ -152,14 +275,24 @@ def replay(
 ) -> tuple[Result, list[Rejected]]:
     """Fold a recorded stream; return the result and the dead letters.
 
-    `now` and `skew` in microseconds; `mark` is a secret number of up to 62 bits, as in `Contract`.
+    `now` and `skew` in microseconds; `mark` is a secret number of up to 62 bits, as in `Contract`. All of it lies in
+    memory: worker/engine/shards.py has what is for large streams.
     """
     intake = Intake(rules, program, skew=skew, mark=mark)
     intake.take_all(messages, now=now)
-    outcome = run(program, [item.event for item in intake.accepted.values()])
-    intake.counts.suppressed = outcome.suppressed
-    hashed = digest(program, outcome.unlocks, outcome.states)
-    return Result(hashed, outcome.unlocks, [], intake.counts), intake.dead
+    intake.counts.events = len(intake.events)
+    by_user = events_of_users(intake.events)
+    intake.counts.late = put_in_order(by_user)
+    heard = by_user
+    if not hears_own_events(program):
+        heard = by_subject(program, intake.events)
+        put_in_order(heard)
+    folded = fold_subjects(program, heard)
+    intake.counts.suppressed = folded.suppressed
+    clock = max([event.at for event in intake.events], default=0)
+    unlocks = sorted(folded.unlocks_at(clock), key=lambda unlock: unlock.order)
+    hashed = hash_of(sorted([*folded.lines, *map(unlock_line, unlocks)]))
+    return Result(hashed, unlocks, [], intake.counts), intake.dead
 
 
 class Difference(msgspec.Struct, frozen=True):

@@ -9,6 +9,7 @@ import msgspec
 
 from dsl.analyze import verdicts
 from dsl.diagnostics import Diagnostic, Severity, render
+from dsl.roles import bases
 from dsl.ruleset import RuleSet, build
 from worker.contract.strict_reader import Contract
 from worker.contract.transport import NO_REGION
@@ -111,7 +112,7 @@ class Deployed:
         A plan that comes back has missed the events that the one between did not hear."""
         self.former = Former(epoch, ruleset.program)
         """What is known of the rules before."""
-        self.heard = frozenset[str]().union(*[plan.types for plan in self.program.scopes.values()])
+        self.heard = bases(frozenset[str]().union(*[plan.types for plan in self.program.scopes.values()]))
         """Event types that any plan hears."""
         self._terms = _terms(rules)
         self._ruled = {

@@ -155,7 +155,7 @@ class Stats:
             if decision.kind == "granted":
                 granted[decision.subject].append(decision)
         for group in groups:
-            for subject in group.audience.subjects:
+            for subject in dict.fromkeys(group.members):
                 if subject in granted:
                     self._time_grants_of(group, granted[subject])
 

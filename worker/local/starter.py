@@ -25,7 +25,7 @@ _OF_CI: Final[dict[CI, dict[str, str]]] = {
 
 def starter(ci: CI) -> dict[str, bytes]:
     """Return the contents of the files of a new folder, by their paths in it."""
-    ours = files(__package__) / "starter_files"
+    ours = files(__name__.rpartition(".")[0]) / "starter_files"
     return {path: (ours / name).read_bytes() for path, name in (_FILES | _OF_CI[ci]).items()}
 
 

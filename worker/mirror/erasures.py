@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from anyio import to_thread
 
 from worker.mirror.duck import read_parquet
-from worker.mirror.layout import FAILED_EVENT, LAYERS
+from worker.mirror.layout import EVENT, FAILED_EVENT, LAYERS
 
 if TYPE_CHECKING:
     from worker.mirror.duck import Duck
@@ -32,6 +32,9 @@ async def erase(session: Session, files: Files, duck: Duck, new: Window, *, lett
     users = await session.rows(_user, "mirror_erasures", **new._asdict())
     if users:
         await to_thread.run_sync(_take_out, files, duck, users)
+    renamed = await session.rows(_user, "mirror_renamed", **new._asdict())
+    if renamed:
+        await to_thread.run_sync(_take_out_events, files, duck, renamed)
     if (users or letters) and files.layers.get(FAILED_EVENT.name):
         alive = await session.rows(_number, "mirror_letters")
         await to_thread.run_sync(_blank, files, duck, alive)
@@ -53,6 +56,14 @@ def _take_out(files: Files, duck: Duck, users: list[tuple[str, str]]) -> None:
         if layer.whose is not None:
             condition = f"(tenant_id, {layer.whose}) IN (SELECT tenant_id, user_id FROM erased)"
             _rewrite(files, duck, layer, condition, f"SELECT * FROM {{}} WHERE ({condition}) IS NOT TRUE")
+
+
+def _take_out_events(files: Files, duck: Duck, events: list[tuple[str, str]]) -> None:
+    """Take out events that have pseudonyms for erased users by now: they come again as they are."""
+    duck.run("CREATE OR REPLACE TEMP TABLE renamed (tenant_id VARCHAR, event_id VARCHAR)")
+    duck.run("INSERT INTO renamed SELECT unnest(?), unnest(?)", *map(list, zip(*events, strict=True)))
+    condition = "(tenant_id, deduplication_key) IN (SELECT tenant_id, event_id FROM renamed)"
+    _rewrite(files, duck, EVENT, condition, f"SELECT * FROM {{}} WHERE ({condition}) IS NOT TRUE")
 
 
 def _blank(files: Files, duck: Duck, alive: list[int]) -> None:

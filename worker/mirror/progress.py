@@ -78,7 +78,7 @@ class Progress:
     def _state(self, row: _Row, *, built: bool) -> State | None:
         if row.scope not in self._rules.stamps:
             return None
-        found = recorded_state(self._rules, row.scope, row.stamp, row.state, row.unsaved, built=built)
+        found = recorded_state(self._rules, Subject(*row[:3]), row.stamp, row.state, row.unsaved, built=built)
         self.stale += found.state is None
         return found.state
 

@@ -176,6 +176,18 @@ async def archived_by_user(session: Session, types: Collection[str]) -> AsyncGen
         yield page
 
 
+async def archived_by_hash(session: Session, asked: Mapping[str, object]) -> AsyncGenerator[list[NumberedRow]]:
+    """Yield archived events of the users of a slice with the hash of the user: by hash, and in canonical order.
+
+    `asked` is as in `events_by_hash`.
+    """
+    types = _list(asked["types"])
+    place = {name: asked[name] for name in ("after", "upto")}
+    pages = session.pages_of(PACKS, Pack, "packs_by_hash", types=types, **place)
+    async for page in _in_order(pages, _heard(Pack.rows, types), _number):
+        yield page
+
+
 async def archived_of_types(session: Session, types: Collection[str]) -> AsyncGenerator[list[EventRow]]:
     """Yield all archived events of some types, in no order."""
     heard = _heard(Pack.rows, types)

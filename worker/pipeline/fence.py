@@ -71,8 +71,10 @@ async def take_partitions(session: Session, batch: Batch, cache: StateCache, hol
         cache.locked(hold, row.partition_id, row.generation, row.owner)
 
 
-async def hold_partitions(session: Session, partitions: Iterable[int], *, epoch: int | None) -> None:
+async def hold_partitions(session: Session, partitions: Iterable[int], *, epoch: int | None) -> list[Held]:
     """Lock partitions in order, until the transaction ends, for a transaction that remembers nothing.
+
+    Return them as they were found.
 
     Raises:
         RulesMovedError: the rules in force are not those of `epoch`; None stands for any rules.
@@ -80,6 +82,7 @@ async def hold_partitions(session: Session, partitions: Iterable[int], *, epoch:
     held = await session.rows(Held, "take_partitions", partitions=sorted(partitions), owner=NO_OWNER)
     if epoch is not None and any(row.rules_epoch != epoch for row in held):
         raise RulesMovedError
+    return held
 
 
 async def _check_rules(session: Session, batch: Batch) -> None:

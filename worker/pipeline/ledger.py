@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING, NamedTuple
+from secrets import token_hex
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from dsl.compile import USER
 from dsl.event import Event, Position
 from dsl.fold import walk
 from dsl.outcome import Subject
 from dsl.progress import State, decode
+from dsl.roles import PSEUDONYM, bases
 from worker.contract.partition import partition_of
 from worker.contract.sameness import StoredBody
-from worker.engine.columns import FIELDLESS, member_columns
+from worker.engine.columns import FIELDLESS, RENAMED, columns, member_columns
 from worker.engine.event_rows import pack_events
 from worker.engine.reconcile import Stored
 from worker.engine.state_cache import BEGINNING, SubjectState
@@ -23,13 +25,16 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
     from uuid import UUID
 
+    from dsl.compile import Plan
     from worker.contract.pack import EventRow
     from worker.engine.batch import Item
     from worker.engine.rule_set import Deployed
     from worker.settings import Settings
     from worker.store import Session
 
-BodyRow = tuple[str, str, int, int, str | None, str | None]
+PSEUDONYM_BYTES: Final = 16
+"""Random ones of a pseudonym."""
+BodyRow = tuple[str, str, int, int, str | None, str | None, bytes | None]
 """What the ledger has under an id, as in `StoredBody`."""
 
 
@@ -37,6 +42,14 @@ def event_of(rules: Deployed, *row: *EventRow) -> Event:
     """Return an event of the ledger as the rules of today see it."""
     tenant, event_id, event_type, user, at, offset, payload = row
     return Event(tenant, event_id, event_type, user, at, offset, rules.contract.fields(event_type, payload))
+
+
+def seen_events(rules: Deployed, plan: Plan, name: str, rows: Iterable[EventRow]) -> list[Event]:
+    """Return those of some events of the ledger that a plan hears, as they are in the history of one subject."""
+    events = [event_of(rules, *row) for row in rows]
+    if plan.scope != USER:
+        return events
+    return [event for event in (plan.roles.seen_by(one, name) for one in events) if event.type in plan.types]
 
 
 # -- states ------------------------------------------------------------------------------------------------------------
@@ -50,6 +63,7 @@ class _UserRow(NamedTuple):
     unsaved: Sequence[EventRow] | None
     latest_at: int | None
     latest_id: str | None
+    named: bool
     erased: bool
 
 
@@ -82,13 +96,16 @@ async def states_of_users(session: Session, rules: Deployed, users: Sequence[Sub
         latest = None
         if row.latest_at is not None and row.latest_id is not None:
             latest = row.latest_at, row.latest_id
-        unsaved = row.unsaved or ()
+        unsaved = seen_events(rules, rules.program.scopes[USER], subject.subject, row.unsaved or ())
+        state = None if row.state is None else _with_unsaved(rules, row.state, unsaved)
+        if state is not None and (mark := state.mark) is not None and (latest is None or latest < (mark.at, mark.id)):
+            latest = mark.at, mark.id  # the event of another one, that names this user
         states[subject] = SubjectState(
             partition=partition_of(*subject),
             stamp=row.stamp or "",
-            state=None if row.state is None else user_state(rules, row.state, unsaved),
+            state=state,
             folded=(row.folded or 0) + len(unsaved),
-            known=latest is not None,
+            known=latest is not None or row.named,
             latest=latest,
             erased=row.erased,
             unsaved=None if row.state is None else len(unsaved),
@@ -96,16 +113,20 @@ async def states_of_users(session: Session, rules: Deployed, users: Sequence[Sub
     return states
 
 
-def user_state(rules: Deployed, text: str, unsaved: Sequence[EventRow]) -> State | None:
-    """Return a user's state as it was written, with later events folded on top; these were granted when they came.
+def subject_state(rules: Deployed, scope: str, name: str, text: str, unsaved: Sequence[EventRow]) -> State | None:
+    """Return a state as it was written, of a user with later events folded on top; these were granted when they came.
 
     None where another version wrote it, or the fold fails: to fold the user again will show why.
     """
+    return _with_unsaved(rules, text, seen_events(rules, rules.program.scopes[scope], name, unsaved))
+
+
+def _with_unsaved(rules: Deployed, text: str, unsaved: Sequence[Event]) -> State | None:
     state = decode(text.encode())
     if state is None or not unsaved:
         return state
     try:
-        walk(rules.program.scopes[USER], state, [event_of(rules, *row) for row in unsaved])
+        walk(rules.program.scopes[USER], state, unsaved)
     except Exception:  # noqa: BLE001 - whatever it is, it was no trouble when the events came
         return None
     return state
@@ -145,6 +166,26 @@ async def insert_events(session: Session, items: Sequence[Item], *, now: int) ->
     return dict(await session.rows(there, "events_there_before", event_ids=ids, tenant_ids=tenants, now=now))
 
 
+async def pseudonyms_of(session: Session, users: Sequence[Subject]) -> dict[Subject, str]:
+    """Return the names that stand for erased users, made up where there are none yet; their partitions are held."""
+    tenants, names = [user.tenant_id for user in users], [user.subject for user in users]
+    asked = {"tenant_ids": tenants, "user_ids": names}
+    await session.run("insert_pseudonyms", **asked, pseudonyms=[new_pseudonym() for _ in users])
+    return dict(zip(users, await session.rows(str, "pseudonyms_of_users", **asked), strict=True))
+
+
+def new_pseudonym() -> str:
+    """Return a random name for an erased user."""
+    return PSEUDONYM + token_hex(PSEUDONYM_BYTES)
+
+
+async def record_renamed(session: Session, items: Iterable[Item]) -> None:
+    """Note what events in which pseudonyms stand for erased users were as received."""
+    rows = sorted((*item.key, item.renamed.digest) for item in items if item.renamed is not None)
+    if rows:
+        await session.run("insert_renamed_events", **columns("renamed", RENAMED, rows))
+
+
 async def insert_members(session: Session, items: Iterable[Item]) -> None:
     """Note which events belong to which subject of a field scope."""
     members = member_columns(items)
@@ -158,25 +199,45 @@ async def read_back(
     scope: str,
     after: Mapping[Subject, Position],
     *,
-    types: Collection[str] | None = None,
+    part: Plan | None = None,
 ) -> AsyncIterator[list[tuple[Subject, Event]]]:
     """Yield the events of subjects of one scope that its plan hears: subject by subject, in canonical order, in pages.
 
-    Of each subject, those behind a position; of all types that the plan hears, or of some.
+    Of each subject, those behind a position; of all types that the plan hears, or a part of it.
     """
-    query = {"user": "events_of_users", "tenant": "events_of_tenants"}.get(scope, "events_of_subjects")
+    users = "events_of_users_in_roles" if in_roles(rules, scope) else "events_of_users"
+    query = {"user": users, "tenant": "events_of_tenants"}.get(scope, "events_of_subjects")
     subjects, asked = sorted(after), positions_heard(rules, scope, after)
-    if types is not None:
-        asked["types"] = sorted(types)
+    if part is not None:
+        asked["types"] = sorted(bases(part.types))
+    roles = rules.program.roles if in_roles(rules, scope) else None
 
     def shape(n: int, *row: *EventRow) -> tuple[Subject, Event]:
-        return subjects[n - 1], event_of(rules, *row)
+        subject, event = subjects[n - 1], event_of(rules, *row)
+        return subject, event if roles is None else roles.seen_by(event, subject.subject)
 
     if scope not in FIELDLESS:
         asked["scope"] = scope
+    heard = (rules.program.scopes[scope] if part is None else part).types
     hot = session.pages(shape, query, **asked)
     async for page in merged(hot, _archived(session, rules, scope, subjects, asked), _in_order):
-        yield page
+        yield page if roles is None else [one for one in page if one[1].type in heard]
+
+
+class Read(Protocol):
+    """Reads events of subjects, as `read_back` does."""
+
+    def __call__(
+        self,
+        session: Session,
+        rules: Deployed,
+        scope: str,
+        after: Mapping[Subject, Position],
+        *,
+        part: Plan | None = None,
+    ) -> AsyncIterator[list[tuple[Subject, Event]]]:
+        """Yield the events of subjects of one scope behind a position each."""
+        ...
 
 
 def _in_order(row: tuple[Subject, Event]) -> tuple[object, ...]:
@@ -240,8 +301,13 @@ def positions_heard(rules: Deployed, scope: str, places: Mapping[Subject, Positi
 
 
 def types_heard(rules: Deployed, scope: str) -> list[str]:
-    """Return the event types that the plan of a scope hears, as the argument of a query."""
-    return sorted(rules.program.scopes[scope].types)
+    """Return the event types that the plan of a scope hears, in whatever role, as the argument of a query."""
+    return sorted(bases(rules.program.scopes[scope].types))
+
+
+def in_roles(rules: Deployed, scope: str) -> bool:
+    """Tell whether subjects of a scope have events that others did and that name them."""
+    return scope == USER and bool(rules.program.roles.types)
 
 
 def subjects_heard(rules: Deployed, scope: str, types: Collection[str] | None = None) -> tuple[str, dict[str, object]]:
@@ -250,10 +316,11 @@ def subjects_heard(rules: Deployed, scope: str, types: Collection[str] | None = 
     Of all types that the plan hears, or of some; a field scope goes by its name alone. It pages by key: the subjects
     behind (`after_tenant`, `after_subject`), `limit` of them.
     """
-    query = {"user": "users_of_types", "tenant": "tenants_of_types"}.get(scope, "subjects_of_scope")
+    users = "users_in_roles" if in_roles(rules, scope) else "users_of_types"
+    query = {"user": users, "tenant": "tenants_of_types"}.get(scope, "subjects_of_scope")
     if scope not in FIELDLESS:
         return query, {"scope": scope}
-    return query, {"types": types_heard(rules, scope) if types is None else sorted(types)}
+    return query, {"types": types_heard(rules, scope) if types is None else sorted(bases(types))}
 
 
 async def clock_of(session: Session, settings: Settings, now: int) -> int:
@@ -275,6 +342,25 @@ async def unlocks_of(session: Session, subjects: Iterable[Subject]) -> dict[Subj
     return _by_subject(
         await session.rows(Stored, "unlocks_of_subjects", tenant_ids=tenants, scopes=scopes, subjects=names)
     )
+
+
+async def unlocks_to_compare(
+    session: Session, since: Mapping[Subject, Position], rulings: Collection[tuple[str, str]], ids: Sequence[UUID]
+) -> dict[Subject, list[Stored]]:
+    """Return those unlocks of subjects that lie behind a position, are of some rulings, or are named; under locks.
+
+    No others have a part in a comparison with what is earned behind that position, and of these rulings at all.
+    """
+    subjects = sorted(since)
+    asked = {
+        "tenant_ids": [one.tenant_id for one in subjects],
+        "scopes": [one.scope for one in subjects],
+        "subjects": [one.subject for one in subjects],
+        "after_at": [since[one].at for one in subjects],
+        "after_id": [since[one].id for one in subjects],
+        "rulings": sorted(f"{achievement}.{tier}" for achievement, tier in rulings),
+    }
+    return _by_subject(await session.rows(Stored, "unlocks_to_compare", **asked, unlock_ids=ids))
 
 
 async def unlocks_of_keys(session: Session, ids: Iterable[UUID]) -> dict[Subject, list[Stored]]:

@@ -15,7 +15,7 @@ from worker.engine.folding import Refold
 from worker.engine.long_way import LongWay, LongWayError
 from worker.engine.reconcile import Stored
 from worker.engine.state_cache import BEGINNING
-from worker.pipeline.ledger import event_of, positions_heard, states_of_users
+from worker.pipeline.ledger import in_roles, positions_heard, seen_events, states_of_users
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -76,9 +76,11 @@ async def look_up_pasts(
         if len(behind) == MOST_AHEAD:
             raise LongWayError(LongWay.LONG_HISTORY)
         refold = refolds[user] = Refold(rules, user, state, since)
-        refold.feed(sorted([*(event_of(rules, *row) for row in behind), *events[user].heard], key=canonical_order))
+        known = seen_events(rules, rules.program.scopes[USER], user.subject, behind)
+        refold.feed(sorted([*known, *events[user].heard], key=canonical_order))
         stored[user] = [*map(Stored._make, unlocks)]
 
     asked = positions_heard(rules, USER, late)
-    await session.rows(past, "pasts_of_users", **asked, stamp=rules.stamps[USER], limit=MOST_AHEAD)
+    query = "pasts_of_users_in_roles" if in_roles(rules, USER) else "pasts_of_users"
+    await session.rows(past, query, **asked, stamp=rules.stamps[USER], limit=MOST_AHEAD)
     return refolds, stored

@@ -14,7 +14,7 @@ from dsl.progress import decode
 from worker.engine.folding import PartFold, Refold, anew_of
 from worker.engine.rule_set import RulesRefusedError, read_rules
 from worker.engine.state_cache import BEGINNING
-from worker.pipeline.ledger import event_of, read_back, user_state
+from worker.pipeline.ledger import read_back, seen_events, subject_state
 from worker.pipeline.rules_in_force import RuleSetRow
 from worker.rulefiles import without_collector
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from dsl.outcome import Subject
     from dsl.progress import State
     from worker.engine.rule_set import Deployed
-    from worker.pipeline.ledger import EventRow
+    from worker.pipeline.ledger import EventRow, Read
     from worker.store import Session
 
 
@@ -83,14 +83,15 @@ class Recorded(NamedTuple):
 
 
 def recorded_state(
-    rules: Deployed, scope: str, stamp: str, text: str, unsaved: Sequence[EventRow], *, built: bool
+    rules: Deployed, subject: Subject, stamp: str, text: str, unsaved: Sequence[EventRow], *, built: bool
 ) -> Recorded:
     """Return a stored state, of the rules in force or carried over from earlier ones, which have to be known by now.
 
     `built` is whether no backfill is under way: then subjects with events of what is new were brought up to date.
     """
+    scope, name = subject.scope, subject.subject
     if stamp == rules.stamps[scope]:
-        return Recorded(user_state(rules, text, unsaved))
+        return Recorded(subject_state(rules, scope, name, text, unsaved))
     carriage, state = rules.former.carriage(scope, stamp), decode(text.encode())
     if carriage is None or state is None or not (built or not (carriage.types or carriage.dropped)):
         return Recorded(None, stale=True)
@@ -98,7 +99,8 @@ def recorded_state(
     if not carried.certain:
         return Recorded(None, stale=True)
     try:
-        walk(rules.program.scopes[scope], carried.state, [event_of(rules, *row) for row in unsaved])
+        plan = rules.program.scopes[scope]
+        walk(plan, carried.state, seen_events(rules, plan, name, unsaved))
     except Exception:  # noqa: BLE001 - to fold the subject again will show what is wrong
         return Recorded(None)
     return Recorded(carried.state)
@@ -107,10 +109,13 @@ def recorded_state(
 # -- for refolds -------------------------------------------------------------------------------------------------------
 
 
-async def refolds_from(session: Session, rules: Deployed, pasts: Mapping[Subject, PastState]) -> dict[Subject, Refold]:
+async def refolds_from(
+    session: Session, rules: Deployed, pasts: Mapping[Subject, PastState], read: Read = read_back
+) -> dict[Subject, Refold]:
     """Return subjects that are to be folded again from past states; those of void ones from the beginning.
 
-    What rules in force make of the time before is read from the ledger where a state of earlier rules does not say it.
+    What rules in force make of the time before is read from the ledger where a state of earlier rules does not say it;
+    `read` does that.
 
     Raises:
         UnfoldableError: the fold failed on an event.
@@ -124,7 +129,7 @@ async def refolds_from(session: Session, rules: Deployed, pasts: Mapping[Subject
             stale[subject] = past
     if stale:
         await know_former(session, rules, {(subject.scope, past.stamp) for subject, past in stale.items()})
-        made.update(await _carried(session, rules, stale))
+        made.update(await _carried(session, rules, stale, read))
     return made
 
 
@@ -135,10 +140,16 @@ def _refold(rules: Deployed, subject: Subject, state: State, folded: int) -> Ref
 class _Moved(NamedTuple):
     carriage: Carriage
     carried: Carried
-    certain: bool
+    past: State
+
+    def certain(self) -> bool:
+        """Tell whether the past state says all by itself, if the subject has no events of what is new."""
+        return self.carriage.without.of(self.past).certain
 
 
-async def _carried(session: Session, rules: Deployed, stale: Mapping[Subject, PastState]) -> dict[Subject, Refold]:
+async def _carried(
+    session: Session, rules: Deployed, stale: Mapping[Subject, PastState], read: Read
+) -> dict[Subject, Refold]:
     made: dict[Subject, Refold] = {}
     parts: defaultdict[tuple[str, Plan], dict[Subject, _Moved]] = defaultdict(dict)
     for subject, past in stale.items():
@@ -153,14 +164,13 @@ async def _carried(session: Session, rules: Deployed, stale: Mapping[Subject, Pa
             since = carried.state.mark or BEGINNING
             made[subject] = Refold(rules, subject, carried.state, since, folded=past.folded, anew=anew)
         else:
-            certain = carriage.without.of(past.state).certain
-            parts[subject.scope, part][subject] = _Moved(carriage, carried, certain)
+            parts[subject.scope, part][subject] = _Moved(carriage, carried, past.state)
     for (scope, part), moved in parts.items():
         folds = {
             subject: PartFold(one.carriage, one.carried, part, certain=one.certain) for subject, one in moved.items()
         }
         after = dict.fromkeys(folds, BEGINNING)
-        async for page in read_back(session, rules, scope, after, types=part.types):
+        async for page in read(session, rules, scope, after, part=part):
             for subject, events in groupby(page, itemgetter(0)):
                 folds[subject].feed([event for _, event in events])
         for subject, fold in folds.items():

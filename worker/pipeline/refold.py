@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from dsl.event import Position
     from worker.engine.rule_set import Deployed
     from worker.engine.state_cache import SubjectState
+    from worker.pipeline.ledger import Read
     from worker.store import Session
 
 
@@ -38,12 +39,23 @@ async def refold(
         UnfoldableError: the fold failed on an event.
     """
     refolds = await _from_past_states(session, rules, late, states)
+    await feed_behind(session, rules, refolds)
+    return refolds
+
+
+async def feed_behind(
+    session: Session, rules: Deployed, refolds: Mapping[Subject, Refold], read: Read = read_back
+) -> None:
+    """Fold all events behind the past states of subjects, which `read` reads.
+
+    Raises:
+        UnfoldableError: the fold failed on an event.
+    """
     for scope, subjects in groupby(sorted(refolds, key=_scope_first), key=itemgetter(1)):
         after = {subject: refolds[subject].since for subject in subjects}
-        async for page in read_back(session, rules, scope, after):
+        async for page in read(session, rules, scope, after):
             for subject, events in groupby(page, itemgetter(0)):
                 refolds[subject].feed([event for _, event in events])
-    return refolds
 
 
 def _scope_first(subject: Subject) -> tuple[str, ...]:

@@ -9,6 +9,8 @@ from worker.engine.columns import (
     amendment_columns,
     contested_columns,
     evaluation_columns,
+    named_columns,
+    names_users,
     saved_columns,
     subject_columns,
     unlock_columns,
@@ -72,13 +74,17 @@ async def write_guarded(
     Raises:
         OvertakenError: something is not as it was taken to be, and nothing has happened.
     """
-    held = sorted(generations.items())
-    await session.run(
-        "commit_fast",
-        partitions=[partition for partition, _ in held],
-        generations=[generation for _, generation in held],
-        owner=owner,
-        epoch=rules.epoch,
-        **{"suspects.event_id": [one for one, _ in doubtful], "suspects.tenant_id": [one for _, one in doubtful]},
+    held, arrivals = sorted(generations.items()), writes.arrivals
+    asked = {
+        "partitions": [partition for partition, _ in held],
+        "generations": [generation for _, generation in held],
+        "owner": owner,
+        "epoch": rules.epoch,
+        "suspects.event_id": [one for one, _ in doubtful],
+        "suspects.tenant_id": [one for _, one in doubtful],
         **all_columns(rules, writes),
-    )
+    }
+    if names_users(arrivals):
+        await session.run("commit_fast_with_members", **asked, **named_columns(arrivals.groups))
+    else:
+        await session.run("commit_fast", **asked)

@@ -23,6 +23,7 @@ from worker.view.person import (
     PersonDelivery,
     PersonEvent,
     PersonLetter,
+    PersonNaming,
     PersonReveal,
     PersonUnlock,
     Tombstone,
@@ -131,6 +132,7 @@ class _Reading:
         pages = {
             "lifted_erasures": lambda: self._pages(_lifted, "lifted_of_person"),
             "events": self._events,
+            "named_in": lambda: self._pages(_naming, "events_naming_person"),
             "progress": lambda: _one_page(progress),
             "unlocks": lambda: self._pages(_unlock, "unlocks_of_person"),
             "corrections": lambda: self._pages(_correction, "corrections_of_person"),
@@ -220,6 +222,10 @@ def _raw(text: str | None) -> msgspec.Raw | None:
 
 def _lifted(erased_at: int, lifted_at: int, reason: str) -> LiftedTombstone:
     return LiftedTombstone(erased_at=format_instant(erased_at), lifted_at=format_instant(lifted_at), reason=reason)
+
+
+def _naming(event_id: str, event_type: str, occurred_at: int) -> PersonNaming:
+    return PersonNaming(event_id=event_id, event_type=event_type, occurred_at=format_instant(occurred_at))
 
 
 async def _documents(pages: AsyncIterator[list[PackedEvent]]) -> Rows:

@@ -43,6 +43,14 @@ class PersonEvent(Struct, frozen=True, kw_only=True):
     stream_seq: Annotated[int, Meta(ge=0, description="Of its message; 0 where it came another way.")]
 
 
+class PersonNaming(Struct, frozen=True, kw_only=True):
+    """One event of another user that names the person; what else it says is not the person's."""
+
+    event_id: str
+    event_type: str
+    occurred_at: _Instant
+
+
 class PersonDecision(Struct, frozen=True, kw_only=True):
     """One decision about an unlock; event and instant are its evidence."""
 
@@ -156,6 +164,7 @@ class Person(Struct, frozen=True, kw_only=True):
     erasure: Tombstone | None
     lifted_erasures: list[LiftedTombstone]
     events: Annotated[list[PersonEvent], Meta(description="In canonical order.")]
+    named_in: Annotated[list[PersonNaming], Meta(description="Events of others that name the person, in that order.")]
     progress: Annotated[list[Shown], Meta(description="By achievement and tier, hidden ones too.")]
     unlocks: list[PersonUnlock]
     corrections: list[PersonCorrection]

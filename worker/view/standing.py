@@ -182,7 +182,7 @@ def _state(rules: Deployed, subject: Subject, row: _Row) -> State | None:
         if row.heard:
             raise StaleError(1)
         return start(rules.program.scopes[subject.scope]) if row.known else None
-    found = recorded_state(rules, subject.scope, row.stamp, row.state, row.unsaved, built=not row.building)
+    found = recorded_state(rules, subject, row.stamp, row.state, row.unsaved, built=not row.building)
     if found.stale:
         raise StaleError(1)
     if found.state is None:

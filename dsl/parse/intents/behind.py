@@ -21,8 +21,15 @@ _WHERE: Final = r"\s*where\s+([^{}\n]*?)(?=\s*(?:\}|\n|\b(?:and|or)\s+(?:not\s+)
 _SPAN: Final = r"\s*(within|per|unless)\s*=?\s*(\d+[smhdw]|[a-z][\w.]*)(?![\w=])"
 _JOIN: Final = r"\s*(and|or|&&|\|\||&|\|)(?=\s*(?:not\s+)?[a-z_]+\s*\()"
 _OPERATORS: Final = ("count", "sum", "max", "min", "streak", "sequence", "all", "any", "at_least", "unlocked")
+_REACH: Final = 400
+"""Characters behind a call that are looked at."""
 _MOST_TERMS: Final = 12
 _OF: Final = ("sum", "max", "min")
+
+
+def _match(pattern: str, text: str, at: int) -> re.Match[str] | None:
+    """Match at an offset, within a bounded piece of text."""
+    return re.compile(pattern).match(text, at, at + _REACH)
 
 
 class _Term(NamedTuple):
@@ -50,8 +57,8 @@ def behind(text: str, at: int) -> Suggestion | None:
         return None
     terms = [_behind(text, call, never=False)]
     joins: list[str] = []
-    while len(terms) < _MOST_TERMS and (join := re.compile(_JOIN).match(text, terms[-1].end)):
-        found = re.compile(_TERM).match(text, join.end())
+    while len(terms) < _MOST_TERMS and (join := _match(_JOIN, text, terms[-1].end)):
+        found = _match(_TERM, text, join.end())
         other = None if found is None else call_at(text, found.end())
         if found is None or other is None:
             return None
@@ -73,12 +80,12 @@ def _behind(text: str, call: Call, *, never: bool) -> _Term:
     arguments = [part for each in given(call) for part in cut(each)]
     end = call.span.end
     while True:
-        if found := re.compile(_SIGN).match(text, end):
+        if found := _match(_SIGN, text, end):
             sign = ">=" if found[1] in ("=", "==", "=>") and found[2] != "0" else found[1]
             arguments.append(f"{sign} {found[2]}")
-        elif found := re.compile(_WHERE).match(text, end):
+        elif found := _match(_WHERE, text, end):
             arguments = _filtered(arguments, flat(found[1]))
-        elif found := re.compile(_SPAN).match(text, end):
+        elif found := _match(_SPAN, text, end):
             arguments.append(f"{found[1]}={found[2]}")
         else:
             break

@@ -13,7 +13,7 @@ syntax match achVariable "\$[a-z][a-z0-9_]*"
 syntax match achClause "\%(^\|[{ ]\)\@<=\%(title\|about\|when\|for\|after\|active\|reveal\|reward\|repeat\|scope\|family\|settle\|tier\)\ze\s\+[^ =:,)\]}]"
 syntax match achClause "\<\%(once\s\+per\|version\|fresh\)\>\ze\s*[a-z0-9{]"
 syntax match achStory "\<\%(at\|expect\|times\|every\|tenant\|occurrence\|progress\)\>\ze\s\+[a-z0-9"]"
-syntax match achWord "\<\%(where\|and\|or\|not\|in\|is\|present\|starts\s\+with\|ends\s\+with\|contains\)\>\ze\s\+\S"
+syntax match achWord "\<\%(where\|and\|or\|not\|in\|is\|present\|as\|starts\s\+with\|ends\s\+with\|contains\)\>\ze\s\+\S"
 syntax match achOperator "\<\%(count\|sum\|max\|min\|streak\|sequence\|all\|any\|at_least\|unlocked\|length\|lower\|size\)\ze\s*("
 syntax match achArgument "\<\%(event\|distinct\|of\|by\|within\|per\|unless\|tz\|min\|grace\)\ze\s*=[^=]"
 syntax keyword achBoolean true false null

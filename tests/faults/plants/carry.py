@@ -10,6 +10,7 @@ UNIT: Final = "dsl/test_carry.py"
 EDITS: Final = "property/test_carry.py::test_drawn_edits"
 DECIDE: Final = "property/test_decide.py"
 CHANGING: Final = "integration/test_carried.py"
+AHEAD: Final = "integration/test_ahead.py"
 
 BUGS: Final[tuple[Bug, ...]] = (
     Bug(
@@ -72,8 +73,8 @@ BUGS: Final[tuple[Bug, ...]] = (
         "part_folded_behind_the_mark",
         "a part is folded up to the mark of the state that it is put into",
         at="PartFold.feed",
-        old="if mark is not None and canonical_order(event) <= (mark.at, mark.id)",
-        new="if mark is not None",
+        old="known = events[: bisect_right(events, (mark.at, mark.id), key=canonical_order)]",
+        new="known = events",
         tests=(DECIDE,),
     ),
     Bug(
@@ -88,15 +89,15 @@ BUGS: Final[tuple[Bug, ...]] = (
         "carried_with_decisions_and_not_saved",
         "a state that something was decided about is saved",
         at="_as_they_were",
-        old="if refold.as_it_was and subject not in moved and",
-        new="if refold.as_it_was and",
+        old="if one.as_it_was and subject not in moved and",
+        new="if one.as_it_was and",
         tests=(f"{CHANGING}::test_a_tier_is_granted_to_those_who_reach_it",),
     ),
     Bug(
         "mark_of_a_dropped_type_kept",
         "progress is measured at the last event that a rule hears",
-        at="backfill:_bring_up_to_date",
-        old="await _find_marks(session, rules, refolds)",
+        at="fold_ahead",
+        old="await find_marks(session, rules, refolds)",
         new="",
         tests=(f"{CHANGING}::test_progress_is_measured_at_the_last_event_that_is_heard",),
     ),
@@ -115,5 +116,46 @@ BUGS: Final[tuple[Bug, ...]] = (
         old="if not carried.certain or carried.lost:",
         new="if not carried.certain:",
         tests=(f"{CHANGING}::test_a_raised_bound_contests_without_events_and_amends_with_them",),
+    ),
+    # -- folded without a lock --
+    Bug(
+        "overwritten_what_came_in_meanwhile",
+        "a build does not overwrite what a live event has done since it looked",
+        at="sql:unmoved_subjects",
+        old="coalesce(progress.xmin::text::bigint, 0) = asked.version",
+        new="asked.version >= 0",
+        tests=(f"{AHEAD}::test_what_came_in_meanwhile_is_kept",),
+    ),
+    Bug(
+        "erased_user_comes_back",
+        "a build writes nothing of a user who was erased since it looked",
+        at="sql:unmoved_subjects",
+        old="asked.witness = '' OR EXISTS (",
+        new="asked.witness >= '' OR EXISTS (",
+        tests=(f"{AHEAD}::test_an_erased_user_does_not_come_back",),
+    ),
+    Bug(
+        "tenant_folded_with_the_erased",
+        "a build writes nothing of a tenant whose events were erased since it looked",
+        at="visit:_place_rows",
+        old='await session.run("place_void_states", scope=scope, now=work.now(), **names)',
+        new="",
+        tests=(f"{AHEAD}::test_a_tenant_without_a_state_is_folded_without_the_erased",),
+    ),
+    Bug(
+        "long_history_left_out_of_a_sweep",
+        "users with a long history are folded with all of it",
+        at="Chunk.read",
+        old="here = {one for one in after if one not in self.long}",
+        new="here = {*after}",
+        tests=(f"{AHEAD}::test_a_sweep_reaches_all_users_slice_by_slice",),
+    ),
+    Bug(
+        "place_noted_before_it_is_written",
+        "a build that was interrupted goes on behind what it has written",
+        at="visit:_settle",
+        old="await pieces.flush()",
+        new="",
+        tests=(f"{AHEAD}::test_a_sweep_goes_on_where_it_was",),
     ),
 )

@@ -183,7 +183,7 @@ _BUILT: Final = (
         "members_late",
         "events that come before the switch are members behind it",
         at="_put_into_force",
-        old="await write_late_members(session, rules, ready.members, ready.mark)",
+        old="await write_late_members(session, ready.rules, ready.members, ready.mark)",
         new="",
         tests=MEMBERS,
     ),

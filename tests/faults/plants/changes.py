@@ -59,7 +59,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         "tellers_of_a_trait_not_heard",
         "a version keeps its meaning: copies among events that tell a trait",
         at="reads:declared",
-        old="types |= rules.trait_events.keys()",
+        old="types |= carriers.keys()",
         new="",
         tests=(f"{MEANING}::test_moments_of_a_for",),
     ),
@@ -123,9 +123,8 @@ BUGS: Final[tuple[Bug, ...]] = (
         "every_field_belongs_to_the_meaning",
         "a contract may change where no rule reads",
         at="reads:declared",
-        old="schema = rules.events[event]",
+        old="fields |= {(event, field) for field in (() if schema.once is None else schema.once[0])}",
         new="""
-            schema = rules.events[event]
             fields |= {(event, field) for field in schema.fields}
             """,
         tests=(DECLARATIONS,),
@@ -199,7 +198,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "recalled_under_other_rules",
         "an `apply` compares with what is in force by then",
-        at="apply_rules",
+        at="rollout:_switch",
         old="if await _epoch_in_force(session) == past.epoch:",
         new="if True:",
         tests=(f"{APPLYING}::test_another_operator_applies_meanwhile",),
@@ -225,7 +224,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         "settling_goes_on_without_its_rule",
         "what has not settled is withdrawn with its rule",
         at="_put_into_force",
-        old="withdrawn = await _withdraw_retired(session, rules, change.settings, change_id, now=now)",
+        old="withdrawn = await _withdraw_retired(session, ready.rules, change.settings, change_id, now=now)",
         new="withdrawn = 0",
         tests=(f"{APPLYING}::test_what_has_not_settled_is_withdrawn_with_its_rule",),
     ),
@@ -340,7 +339,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         "states_kept_of_a_scope_without_a_plan",
         "nothing is kept of scopes that no plan has",
         at="backfill:build",
-        old="await _forget_scopes(store, rules, pause)",
+        old="await _forget_scopes(work)",
         new="",
         tests=(f"{APPLYING}::test_a_scope_that_no_plan_has_any_more_leaves_nothing",),
     ),

@@ -73,9 +73,9 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "rest_of_a_batch_dropped",
         "every event of a batch is committed",
-        at="divide",
-        old="if group.audience.user not in chosen",
-        new="if group.audience.user in states and group.audience.user not in chosen",
+        at="fast_users:_parted",
+        old="(fast if goes else rest).append(group)",
+        new="(fast if goes else list[Group]()).append(group)",
         tests=USERS,
     ),
     Bug(

@@ -156,8 +156,8 @@ BUGS: Final[tuple[Bug, ...]] = (
         "first_event_of_a_team_forgotten",
         "a team is refolded from before the first event that is gone",
         at="sql:shared_subjects",
-        old="ORDER BY member.scope, member.subject, event.occurred_at, event.event_id);",
-        new="ORDER BY member.scope, member.subject, event.occurred_at DESC, event.event_id);",
+        old="ORDER BY scope, subject, occurred_at, event_id);",
+        new="ORDER BY scope, subject, occurred_at DESC, event_id);",
         tests=(f"{ERASURE}::test_a_checkpoint_that_has_seen_the_user_goes",),
     ),
     Bug(

@@ -13,7 +13,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "express_without_generations",
         "one statement does nothing where a partition has moved",
-        at="sql:commit_fast",
+        at="sql:held_and_recorded",
         old="AND generation = (:generations::bigint[])[array_position(:partitions::integer[], partition_id)]",
         new="AND :generations::bigint[] IS NOT NULL",
         tests=(f"{EXPRESS}::test_a_partition_that_another_worker_has_written",),
@@ -21,7 +21,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "express_without_the_owner",
         "the one statement does nothing if another worker has written",
-        at="sql:commit_fast",
+        at="sql:held_and_recorded",
         old="AND owner = :owner AND rules_epoch = :epoch::bigint",
         new="AND :owner::text IS NOT NULL AND rules_epoch = :epoch::bigint",
         tests=(f"{EXPRESS}::test_a_generation_that_is_ours_by_chance",),
@@ -29,7 +29,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "express_without_the_epoch",
         "one statement does nothing under rules that are no longer in force",
-        at="sql:commit_fast",
+        at="sql:held_and_recorded",
         old="AND owner = :owner AND rules_epoch = :epoch::bigint",
         new="AND owner = :owner AND :epoch::bigint IS NOT NULL",
         tests=(f"{EXPRESS}::test_rules_that_another_batch_has_met_already",),
@@ -37,7 +37,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "express_passes_over_events_that_are_there",
         "one statement does nothing where an event was known",
-        at="sql:commit_fast",
+        at="sql:held_and_recorded",
         old="-- use insert_new_events",
         new="""
             -- use insert_new_events
@@ -48,7 +48,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "express_does_not_count_unlocks",
         "one statement does nothing where an unlock was there",
-        at="sql:commit_fast",
+        at="sql:written_fast",
         old="WHEN (SELECT count(*) FROM new) < cardinality(:unlocks.unlock_id::uuid[])",
         new="WHEN (SELECT count(*) FROM new) < 0 * cardinality(:unlocks.unlock_id::uuid[])",
         tests=(f"{EXPRESS}::test_an_unlock_that_was_there_before",),
@@ -56,7 +56,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "express_locks_out_of_order",
         "partitions are locked in order",
-        at="sql:commit_fast",
+        at="sql:held_and_recorded",
         old="RETURNING 1",
         new="""
                 AND (SELECT count(*) FROM (
@@ -166,7 +166,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         "express_forgets_what_happened_since",
         "a refold takes all events",
         at="look_up_pasts",
-        old="sorted([*(event_of(rules, *row) for row in behind), *events[user].heard], key=canonical_order)",
+        old="sorted([*known, *events[user].heard], key=canonical_order)",
         new="sorted(events[user].heard, key=canonical_order)",
         tests=(EXPRESS,),
     ),
@@ -181,9 +181,9 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "express_from_a_checkpoint_of_another_plan",
         "a state is valid under the plan that folded it",
-        at="sql:pasts_of_users",
-        old=") AS latest ON latest.stamp = :stamp;",
-        new=") AS latest ON latest.stamp <> '' OR :stamp = '';",
+        at="sql:asked_with_checkpoint",
+        old=") AS latest ON latest.stamp = :stamp",
+        new=") AS latest ON latest.stamp <> '' OR :stamp = ''",
         tests=(f"{EXPRESS}::test_from_the_last_checkpoint_before_a_late_event",),
     ),
     Bug(
@@ -197,7 +197,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "what_was_not_written_is_forgotten",
         "a reader of progress folds the later events on top",
-        at="user_state",
+        at="_with_unsaved",
         old="if state is None or not unsaved:",
         new="if state is None or unsaved:",
         tests=(f"{EXPRESS}::test_the_next_one_folds_what_was_not_written",),
@@ -206,8 +206,8 @@ BUGS: Final[tuple[Bug, ...]] = (
         "what_was_not_written_is_not_shown",
         "a reader of progress folds the later events on top",
         at="results:_decoded",
-        old="recorded_state(rules, row.scope, row.stamp, row.state, row.unsaved, built=built)",
-        new="recorded_state(rules, row.scope, row.stamp, row.state, (), built=built)",
+        old="recorded_state(rules, subject, row.stamp, row.state, row.unsaved, built=built)",
+        new="recorded_state(rules, subject, row.stamp, row.state, (), built=built)",
         tests=(f"{EXPRESS}::test_the_next_one_folds_what_was_not_written",),
     ),
     Bug(
@@ -261,7 +261,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "express_does_not_count_what_it_amends",
         "one statement does nothing where an unlock has been revoked",
-        at="sql:commit_fast",
+        at="sql:written_fast",
         old="WHEN (SELECT count(*) FROM amended) < cardinality(:amended.unlock_id::uuid[])",
         new="WHEN (SELECT count(*) FROM amended) < 0 * cardinality(:amended.unlock_id::uuid[])",
         tests=("integration/test_express.py::test_an_operator_revokes_between_reading_and_committing",),

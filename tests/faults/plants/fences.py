@@ -46,9 +46,9 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "backfill_without_fence",
         "a backfill holds the partition of its piece",
-        at="_hold",
-        old="hold_partitions(session, [partition], epoch=rules.epoch)",
-        new="hold_partitions(session, [], epoch=rules.epoch)",
+        at="piece:hold",
+        old="hold_partitions(session, [partition], epoch=work.rules.epoch)",
+        new="hold_partitions(session, [], epoch=work.rules.epoch)",
         tests=(f"{PROTOCOL}::test_a_backfill_waits_for_the_partition",),
     ),
     Bug(

@@ -113,18 +113,18 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "backfill_skips_a_subject",
         "a backfill reaches every user",
-        at="outdated:Page.pieces",
-        old="yield subjects[at : at + PIECE]",
-        new="yield subjects[at : at + PIECE - 1]",
+        at="Pieces._write",
+        old="piece, waiting = waiting[:size], waiting[size:]",
+        new="piece, waiting = waiting[:size], waiting[size + 1 :]",
         tests=(f"{PROTOCOL}::test_a_backfill_reaches_all_users",),
     ),
     Bug(
         "backfill_skips_between_pages",
         "a backfill reaches every user",
-        at="sql:users_of_types",
-        old="WHERE event_type = ANY (:types::text[]) AND (tenant_id, user_id) > (:after_tenant, :after_subject)",
-        new="WHERE event_type = ANY (:types::text[]) AND (tenant_id > :after_tenant OR :after_subject::text IS NULL)",
-        tests=(f"{PROTOCOL}::test_a_backfill_reaches_all_users",),
+        at="Sweep.slice",
+        old="self.after = upto",
+        new="self.after = LAST",
+        tests=("integration/test_ahead.py::test_a_sweep_reaches_all_users_slice_by_slice",),
     ),
     # -- the meaning of the language --
     Bug(

@@ -361,9 +361,9 @@ _LEDGER: Final = (
     Bug(
         "spoilt_message_takes_its_piece",
         "a replay reads many messages at once, and loses none of them to a spoilt one",
-        at="Intake.take_all",
-        old="if not self._take_plain(piece, now):",
-        new="if not self._take_plain(piece, now) and len(piece) < PIECE:",
+        at="Intake.take_some",
+        old="if not self._take_plain(piece, theirs, now):",
+        new="if not self._take_plain(piece, theirs, now) and len(piece) < PIECE:",
         tests=("worker/engine/test_replay.py",),
     ),
 )

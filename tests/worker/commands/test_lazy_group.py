@@ -64,7 +64,17 @@ def test_commands_of_every_day_load_nothing_that_takes_long(tmp_path: Path) -> N
     rules.write_text('event a.done {}\nachievement first { title "First" when count(event=a.done, >= 1) }\n')
     event = {"event_id": "1", "tenant_id": "t", "user_id": "u", "event_type": "a.done"}
     stream.write_text(json.dumps({**event, "occurred_at": "2026-01-01T00:00:00Z", "payload": {}}))
-    heavy = {"lark", "rich", "structlog", "anyio", "asyncio", "importlib.metadata", "zoneinfo", "attr"}
+    heavy = {
+        "lark",
+        "rich",
+        "structlog",
+        "anyio",
+        "asyncio",
+        "importlib.metadata",
+        "zoneinfo",
+        "attr",
+        "dsl.parse.intents",
+    }
     for args in (["check"], ["fmt", "--check"], ["test"], ["replay", str(stream), "-r"]):
         program = (
             "import atexit, sys; from worker.cli import main;"

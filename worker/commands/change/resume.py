@@ -17,7 +17,7 @@ from worker.commands.servers import on_servers, with_store
 from worker.report import screen
 
 if TYPE_CHECKING:
-    from worker.admin.backfill import Report
+    from worker.admin.built import Report
     from worker.settings import Settings
     from worker.store import Store
 

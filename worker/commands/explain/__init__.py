@@ -13,7 +13,7 @@ from dsl.outcome import Subject, by_subject
 from worker.commands.checked_rules import usable_rules
 from worker.commands.explain.answer import Request, print_answer
 from worker.commands.options import PATHS, json_format_option, microseconds, wall_clock
-from worker.commands.replay import SKEW
+from worker.commands.replay.request import SKEW
 from worker.engine.replay import Intake
 from worker.engine.why import CannotExplainError, check_named
 from worker.recording import RecordingError, lines
@@ -110,7 +110,7 @@ def _read(rules: Rules, program: Program, streams: Sequence[str], clock: int) ->
     intake.take_all(lines(streams), now=clock)
     if intake.dead:
         screen.err().print(f"{screen.plural(len(intake.dead), 'dead letter')} left out; see `ach replay`")
-    return [item.event for item in intake.accepted.values()]
+    return intake.events
 
 
 def _subject(

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from functools import partial
-from pathlib import Path
+from itertools import chain
 from typing import TYPE_CHECKING, Final, TypedDict
 
 import click
@@ -14,15 +12,17 @@ import msgspec
 from dsl.outcome import full_name
 from worker.commands.checked_rules import usable_rules
 from worker.commands.options import EXISTING_FILE, PATHS, microseconds, quiet_option, wall_clock
+from worker.commands.replay.request import SKEW, ProcessDiedError, Request, new_mark
 from worker.commands.unlock_totals import print_unlock_totals
 from worker.engine.replay import Difference, Expected, Result, compare, replay
 from worker.local.locks import EmbeddedError
-from worker.recording import RecordingError, lines
+from worker.recording import RecordingError, pieces
 from worker.report import screen
 from worker.rulefiles import without_collector
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
     from typing import Unpack
 
     from dsl.outcome import Unlock
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 SHOWN: Final = 20
 """Differences and dead letters that are listed; the rest is counted."""
-SKEW: Final = 300 * 1_000_000
-"""How far ahead of the clock an event may be, in microseconds."""
+IN_MEMORY_BYTES: Final = 16 * 1024 * 1024
+"""Of a recording that is folded in memory, which takes some five times as many; a larger one is divided."""
 
 
 class OfLedger(TypedDict):
@@ -45,17 +45,6 @@ class OfLedger(TypedDict):
     user: str | None
     twice: bool
     from_ledger: bool
-
-
-class Request(msgspec.Struct, frozen=True):
-    """What was asked for; `now` in microseconds."""
-
-    streams: tuple[str, ...]
-    now: int
-    as_json: bool = False
-    expect: Path | None = None
-    through_worker: bool = False
-    quiet: bool = False
 
 
 @click.command("replay")
@@ -128,6 +117,12 @@ def _replay(rules: RuleSet, request: Request) -> bool:
     except (RecordingError, EmbeddedError) as error:
         screen.fail(str(error))
         return False
+    except ProcessDiedError as error:
+        screen.fail(str(error), "is there memory for it? `taskset -c 0 ach replay ...` takes one process")
+        return False
+    except OSError as error:
+        screen.fail(f"a temporary file: {error.strerror or error}", "TMPDIR names another folder")
+        return False
     if request.as_json:
         screen.say_json(result)
     else:
@@ -155,42 +150,34 @@ def _has_events(result: Result) -> bool:
 
 def _run(rules: RuleSet, request: Request) -> tuple[Result, list[Rejected]]:
     if request.through_worker:
-        return _run_through(rules, request), []
+        from worker.commands.replay.through import run_through
+
+        return run_through(rules, request), []
     if rules.program is None:
         raise AssertionError(rules.problems)
-    with without_collector(), screen.progress("reading", quiet=request.quiet) as move:
-        messages = _moving(request, move)
-        return replay(rules.rules, rules.program, messages, now=request.now, skew=SKEW, mark=_mark())
+    with without_collector():
+        waiting = pieces(request.streams)
+        head = _head(waiting)
+        if sum(map(_bytes_of, head)) >= IN_MEMORY_BYTES:
+            from worker.commands.replay.large import run_large
+
+            return run_large(rules.rules, rules.program, chain(head, waiting), request)
+        messages = chain.from_iterable(head)
+        return replay(rules.rules, rules.program, messages, now=request.now, skew=SKEW, mark=new_mark())
 
 
-def _mark() -> int:
-    """Return a number that no event can name."""
-    return int.from_bytes(os.urandom(8)) >> 2
+def _head(waiting: Iterator[list[bytes]]) -> list[list[bytes]]:
+    """Return the first pieces of a recording, all of them if they have room in memory."""
+    head: list[list[bytes]] = []
+    size = 0
+    while size < IN_MEMORY_BYTES and (piece := next(waiting, None)) is not None:
+        head.append(piece)
+        size += _bytes_of(piece)
+    return head
 
 
-def _run_through(rules: RuleSet, request: Request) -> Result:
-    from worker.local.replay_worker import replay_through
-    from worker.process import logs  # noqa: PLC0415 - its libraries take longer to import than a small stream to fold
-    from worker.process.loop import run_async  # noqa: PLC0415
-
-    logs.quiet()
-    messages = list(lines(request.streams))
-    with screen.status("starting servers", quiet=request.quiet) as show:
-        work = partial(
-            replay_through,
-            rules,
-            messages,
-            now=request.now,
-            on_progress=lambda what, done: show(f"{what} {done:,} of {len(messages):,} messages"),
-        )
-        return run_async(work)
-
-
-def _moving(request: Request, move: screen.Move) -> Iterator[bytes]:
-    for number, line in enumerate(lines(request.streams), 1):
-        if number % 1000 == 0:
-            move(1000, "")
-        yield line
+def _bytes_of(piece: list[bytes]) -> int:
+    return sum(map(len, piece))
 
 
 def _read_expected(path: Path) -> Expected:
